@@ -1,0 +1,95 @@
+//! How a chip saves and restores itself: a versioned payload of its own.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The saved state of one chip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Payload {
+    /// Which kind of chip this is, for example `"i8042"`.
+    pub kind: String,
+    /// Version of the layout of `bytes`; each kind counts its own.
+    pub version: u16,
+    /// The state, encoded with postcard.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a saved state was not accepted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The payload belongs to another chip.
+    #[error("saved state of a `{found}` cannot be given to a `{expected}`")]
+    Kind {
+        /// The kind the payload names.
+        found: String,
+        /// The kind of the chip it was given to.
+        expected: &'static str,
+    },
+    /// The payload was written by a version this program does not read.
+    #[error("saved state of `{kind}` has version {found}; this program reads version {expected}")]
+    Version {
+        /// The kind of chip.
+        kind: &'static str,
+        /// The version the payload names.
+        found: u16,
+        /// The version that can be read.
+        expected: u16,
+    },
+    /// The bytes do not decode, or decode to a state the chip can never be in.
+    #[error("saved state of `{kind}` is damaged: {reason}")]
+    Damaged {
+        /// The kind of chip.
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A chip that can be saved and restored.
+pub trait Snapshot {
+    /// Name of this kind of chip in a [`Payload`].
+    const KIND: &'static str;
+    /// Version of [`Snapshot::State`]; raised whenever its layout changes.
+    const VERSION: u16;
+    /// Everything the guest could tell from the chip, as plain data.
+    type State: Serialize + DeserializeOwned;
+
+    /// The state as it is now.
+    fn state(&self) -> Self::State;
+
+    /// Takes over `state`, leaving the chip as it was if the state is one it can never be in.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Damaged`] names the impossible part.
+    fn set_state(&mut self, state: Self::State) -> Result<(), StateError>;
+
+    /// The state as a payload that [`Snapshot::restore`] accepts.
+    fn save(&self) -> Payload {
+        Payload {
+            kind: Self::KIND.to_owned(),
+            version: Self::VERSION,
+            bytes: postcard::to_stdvec(&self.state()).expect("encoding into memory cannot fail"),
+        }
+    }
+
+    /// Takes over a saved payload, leaving the chip as it was on an error.
+    ///
+    /// # Errors
+    ///
+    /// A payload of another kind or version, or one that does not decode.
+    fn restore(&mut self, payload: &Payload) -> Result<(), StateError> {
+        if payload.kind != Self::KIND {
+            return Err(StateError::Kind { found: payload.kind.clone(), expected: Self::KIND });
+        }
+        if payload.version != Self::VERSION {
+            return Err(StateError::Version {
+                kind: Self::KIND,
+                found: payload.version,
+                expected: Self::VERSION,
+            });
+        }
+        let state = postcard::from_bytes(&payload.bytes)
+            .map_err(|e| StateError::Damaged { kind: Self::KIND, reason: e.to_string() })?;
+        self.set_state(state)
+    }
+}

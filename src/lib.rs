@@ -1,0 +1,24 @@
+//! A supervisor for bare-metal x86 guests on Linux KVM.
+//!
+//! A guest file goes in at the top; a running, inspectable machine comes out. The rooms, from the
+//! bottom up (each may use the ones above it in this list, never the ones below):
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`host`] | the only place that talks to `/dev/kvm` |
+//! | [`memory`] | guest-physical memory: bounds-checked access, slots |
+//! | [`devices`] | one chip per file, pure register machines |
+//! | [`boot`] | a guest file becomes memory contents and the state of the first vCPU |
+//! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
+//! | [`inspect`] | read-only views of a stopped machine |
+//! | [`frontends`] | the people side: terminal, serial ends, log |
+//! | [`settings`] | what the user asked for, from the command line and `config.ini` |
+
+pub mod boot;
+pub mod devices;
+pub mod frontends;
+pub mod host;
+pub mod inspect;
+pub mod machine;
+pub mod memory;
+pub mod settings;

@@ -1,0 +1,247 @@
+//! Guest-physical memory: where RAM is, and bounds-checked access to it.
+//!
+//! RAM starts at address 0 without a hole below 1 MiB. What does not fit below [`LOW_RAM_LIMIT`]
+//! continues at [`HIGH_RAM_BASE`], as on a PC: the gap is where device windows live. RAM is
+//! reserved, not committed: the host gives a page when it is first written, so that a large guest
+//! starts as fast as a small one.
+
+mod slots;
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+pub use slots::{SLOT_SIZE, Slot};
+
+/// First guest-physical address that is never RAM below 4 GiB.
+pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
+
+/// Guest-physical address at which RAM continues above the device windows.
+pub const HIGH_RAM_BASE: u64 = 0x1_0000_0000;
+
+/// Size of RAM must be a multiple of this.
+pub const RAM_GRANULE: u64 = 1 << 20;
+
+/// Largest RAM size accepted, in bytes: what 46 physical address bits leave.
+pub const MAX_RAM: u64 = 1 << 45;
+
+/// Why guest memory could not be had or accessed.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The size is zero, not a multiple of 1 MiB, or beyond [`MAX_RAM`].
+    #[error(
+        "{size} bytes of guest memory: the size must be a multiple of 1 MiB, from 1 MiB to {} GiB",
+        MAX_RAM >> 30
+    )]
+    Size {
+        /// The size asked for, in bytes.
+        size: u64,
+    },
+    /// The host has no address space left for it.
+    #[error(
+        "the host cannot reserve {} MiB of guest memory ({reason}); use a smaller --memory",
+        size >> 20
+    )]
+    Reserve {
+        /// The size asked for, in bytes.
+        size: u64,
+        /// The host's words.
+        reason: String,
+    },
+    /// An access that does not lie in RAM from end to end.
+    #[error("guest-physical {start:#x}..{:#x} is not all RAM", start.saturating_add(*length))]
+    NotRam {
+        /// First address of the access.
+        start: u64,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// A file ended, or could not be read, while memory was filled from it.
+    #[error("cannot read {length} bytes at offset {offset} of the file: {reason}")]
+    File {
+        /// Offset in the file.
+        offset: u64,
+        /// Number of bytes wanted.
+        length: u64,
+        /// The host's words.
+        reason: String,
+    },
+}
+
+/// The RAM of one guest.
+#[derive(Debug)]
+pub struct GuestMemory {
+    map: GuestMemoryMmap,
+    size: u64,
+    /// One bit per slot-sized piece of RAM that the host side has written to.
+    written: Vec<AtomicU64>,
+}
+
+impl GuestMemory {
+    /// Reserves `size` bytes of zeroed RAM.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Size`] and [`MemoryError::Reserve`].
+    pub fn new(size: u64) -> Result<GuestMemory, MemoryError> {
+        if size == 0 || !size.is_multiple_of(RAM_GRANULE) || size > MAX_RAM {
+            return Err(MemoryError::Size { size });
+        }
+        let ranges: Vec<(GuestAddress, usize)> = ram_ranges(size)
+            .into_iter()
+            .map(|range| (GuestAddress(range.start), (range.end - range.start) as usize))
+            .collect();
+        let map = GuestMemoryMmap::from_ranges(&ranges)
+            .map_err(|e| MemoryError::Reserve { size, reason: e.to_string() })?;
+        let end = ram_ranges(size).last().map_or(0, |range| range.end);
+        let words = end.div_ceil(SLOT_SIZE).div_ceil(64);
+        let written = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(GuestMemory { map, size, written })
+    }
+
+    /// Size of RAM in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The guest-physical ranges that are RAM, ascending: one, or two with more than 3 GiB.
+    pub fn ram(&self) -> Vec<Range<u64>> {
+        ram_ranges(self.size)
+    }
+
+    /// True if `length` bytes from `start` are all RAM. An empty range at a RAM address is.
+    pub fn is_ram(&self, start: u64, length: u64) -> bool {
+        let Some(end) = start.checked_add(length) else { return false };
+        self.ram().iter().any(|range| range.start <= start && start < range.end && end <= range.end)
+    }
+
+    /// Copies `bytes` to `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`]; nothing is written then.
+    pub fn write(&self, start: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        self.check(start, bytes.len() as u64)?;
+        self.note_written(start, bytes.len() as u64);
+        self.map
+            .write_slice(bytes, GuestAddress(start))
+            .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })
+    }
+
+    /// Fills `bytes` from `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`].
+    pub fn read(&self, start: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        self.check(start, bytes.len() as u64)?;
+        self.map
+            .read_slice(bytes, GuestAddress(start))
+            .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })
+    }
+
+    /// Reads the little-endian 64-bit word at `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`].
+    pub fn read_u64(&self, start: u64) -> Result<u64, MemoryError> {
+        let mut bytes = [0; 8];
+        self.read(start, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Writes the little-endian 64-bit word at `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`].
+    pub fn write_u64(&self, start: u64, value: u64) -> Result<(), MemoryError> {
+        self.write(start, &value.to_le_bytes())
+    }
+
+    /// Fills `length` bytes at `start` from `file` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`], and [`MemoryError::File`] when the file is too short or unreadable.
+    pub fn write_from_file(
+        &self,
+        start: u64,
+        file: &File,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), MemoryError> {
+        use std::os::unix::fs::FileExt;
+        self.check(start, length)?;
+        let mut buffer = vec![0; length.min(64 << 10) as usize];
+        let mut done = 0;
+        while done < length {
+            let piece = &mut buffer[..(length - done).min(64 << 10) as usize];
+            file.read_exact_at(piece, offset + done).map_err(|e| MemoryError::File {
+                offset,
+                length,
+                reason: e.to_string(),
+            })?;
+            self.write(start + done, piece)?;
+            done += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn check(&self, start: u64, length: u64) -> Result<(), MemoryError> {
+        if self.is_ram(start, length) { Ok(()) } else { Err(MemoryError::NotRam { start, length }) }
+    }
+
+    fn note_written(&self, start: u64, length: u64) {
+        if length == 0 {
+            return;
+        }
+        for piece in start / SLOT_SIZE..=(start + length - 1) / SLOT_SIZE {
+            let (word, bit) = ((piece / 64) as usize, 1 << (piece % 64));
+            if self.written[word].load(Ordering::Relaxed) & bit == 0 {
+                self.written[word].fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn ram_ranges(size: u64) -> Vec<Range<u64>> {
+    if size <= LOW_RAM_LIMIT {
+        vec![0..size]
+    } else {
+        vec![0..LOW_RAM_LIMIT, HIGH_RAM_BASE..HIGH_RAM_BASE + (size - LOW_RAM_LIMIT)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ram_continues_above_the_device_windows() {
+        let memory = GuestMemory::new(LOW_RAM_LIMIT + (2 << 20)).unwrap();
+        assert_eq!(memory.ram(), [0..LOW_RAM_LIMIT, HIGH_RAM_BASE..HIGH_RAM_BASE + (2 << 20)]);
+        memory.write_u64(HIGH_RAM_BASE + 8, 7).unwrap();
+        assert_eq!(memory.read_u64(HIGH_RAM_BASE + 8).unwrap(), 7);
+        assert!(memory.write(LOW_RAM_LIMIT, &[1]).is_err());
+    }
+
+    #[test]
+    fn an_access_across_the_end_of_ram_is_refused_whole() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        assert!(memory.write((1 << 20) - 4, &[1; 8]).is_err());
+        assert_eq!(memory.read_u64((1 << 20) - 8).unwrap(), 0);
+        assert!(memory.read(u64::MAX, &mut [0; 2]).is_err());
+        assert!(!memory.is_ram(u64::MAX, 2));
+    }
+
+    #[test]
+    fn sizes_that_are_no_machine_are_refused() {
+        for size in [0, 1, (1 << 20) + 1, MAX_RAM + (1 << 20), u64::MAX] {
+            assert!(matches!(GuestMemory::new(size), Err(MemoryError::Size { .. })), "{size}");
+        }
+    }
+}
