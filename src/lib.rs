@@ -14,11 +14,15 @@
 //! | [`frontends`] | the people side: terminal, serial ends, log |
 //! | [`settings`] | what the user asked for, from the command line and `config.ini` |
 
+#![deny(missing_docs, unsafe_code)]
+
 pub mod boot;
 pub mod devices;
 pub mod frontends;
+#[allow(unsafe_code)]
 pub mod host;
 pub mod inspect;
 pub mod machine;
+#[allow(unsafe_code)]
 pub mod memory;
 pub mod settings;

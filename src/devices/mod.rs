@@ -4,9 +4,14 @@
 //! wants done as an [`Action`]; the machine carries that out. Given the same accesses and inputs it
 //! always ends in the same state, and it can save and restore that state ([`Snapshot`]).
 
+pub mod debug_exit;
 pub mod i8042;
 pub mod keyboard;
+pub mod lapic;
+pub mod post;
+pub mod reset;
 pub mod scancodes;
+pub mod serial;
 pub mod snapshot;
 pub mod vga;
 

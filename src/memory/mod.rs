@@ -11,9 +11,9 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-pub use slots::{SLOT_SIZE, Slot};
+pub use slots::{AttachedSlots, Slot};
 
 /// First guest-physical address that is never RAM below 4 GiB.
 pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
@@ -74,8 +74,10 @@ pub enum MemoryError {
 #[derive(Debug)]
 pub struct GuestMemory {
     map: GuestMemoryMmap,
-    size: u64,
-    /// One bit per slot-sized piece of RAM that the host side has written to.
+    ram: Vec<Range<u64>>,
+    /// Size of the pieces in which RAM is made known to KVM.
+    piece: u64,
+    /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
 }
 
@@ -89,32 +91,31 @@ impl GuestMemory {
         if size == 0 || !size.is_multiple_of(RAM_GRANULE) || size > MAX_RAM {
             return Err(MemoryError::Size { size });
         }
-        let ranges: Vec<(GuestAddress, usize)> = ram_ranges(size)
-            .into_iter()
-            .map(|range| (GuestAddress(range.start), (range.end - range.start) as usize))
-            .collect();
+        let ram = ram_ranges(size);
+        let ranges: Vec<(GuestAddress, usize)> =
+            ram.iter().map(|range| (GuestAddress(range.start), (range.end - range.start) as usize)).collect();
         let map = GuestMemoryMmap::from_ranges(&ranges)
             .map_err(|e| MemoryError::Reserve { size, reason: e.to_string() })?;
-        let end = ram_ranges(size).last().map_or(0, |range| range.end);
-        let words = end.div_ceil(SLOT_SIZE).div_ceil(64);
-        let written = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, size, written })
+        let end = ram.last().map_or(0, |range| range.end);
+        let piece = slots::piece_size(end);
+        let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Ok(GuestMemory { map, ram, piece, written })
     }
 
     /// Size of RAM in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.ram.iter().map(|range| range.end - range.start).sum()
     }
 
     /// The guest-physical ranges that are RAM, ascending: one, or two with more than 3 GiB.
-    pub fn ram(&self) -> Vec<Range<u64>> {
-        ram_ranges(self.size)
+    pub fn ram(&self) -> &[Range<u64>] {
+        &self.ram
     }
 
     /// True if `length` bytes from `start` are all RAM. An empty range at a RAM address is.
     pub fn is_ram(&self, start: u64, length: u64) -> bool {
         let Some(end) = start.checked_add(length) else { return false };
-        self.ram().iter().any(|range| range.start <= start && start < range.end && end <= range.end)
+        self.ram.iter().any(|range| range.start <= start && start < range.end && end <= range.end)
     }
 
     /// Copies `bytes` to `start`.
@@ -199,12 +200,51 @@ impl GuestMemory {
         if length == 0 {
             return;
         }
-        for piece in start / SLOT_SIZE..=(start + length - 1) / SLOT_SIZE {
+        for piece in start / self.piece..=(start + length - 1) / self.piece {
             let (word, bit) = ((piece / 64) as usize, 1 << (piece % 64));
             if self.written[word].load(Ordering::Relaxed) & bit == 0 {
                 self.written[word].fetch_or(bit, Ordering::Relaxed);
             }
         }
+    }
+
+    /// True if the host side has written to the piece of RAM that holds `address`.
+    fn piece_written(&self, address: u64) -> bool {
+        let piece = address / self.piece;
+        self.written
+            .get((piece / 64) as usize)
+            .is_some_and(|word| word.load(Ordering::Relaxed) >> (piece % 64) & 1 == 1)
+    }
+
+    /// Address of the host mapping of the RAM at `address`.
+    fn host_address(&self, address: u64) -> Option<u64> {
+        self.map.get_host_address(GuestAddress(address)).ok().map(|pointer| pointer as u64)
+    }
+
+    /// Makes all of RAM zero again and gives its pages back to the host.
+    ///
+    /// No vCPU may be running.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Reserve`] if the host refuses.
+    pub fn discard(&self) -> Result<(), MemoryError> {
+        for range in &self.ram {
+            let Some(host) = self.host_address(range.start) else { continue };
+            let length = (range.end - range.start) as usize;
+            // SAFETY: `host` and `length` are exactly one private anonymous mapping owned by
+            // `self.map`; dropping its pages only makes it read as zeros, and all access to it goes
+            // through volatile copies that hold no references into it.
+            let result = unsafe { libc::madvise(host as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+            if result != 0 {
+                let reason = std::io::Error::last_os_error().to_string();
+                return Err(MemoryError::Reserve { size: self.size(), reason });
+            }
+        }
+        for word in &self.written {
+            word.store(0, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
@@ -227,6 +267,14 @@ mod tests {
         memory.write_u64(HIGH_RAM_BASE + 8, 7).unwrap();
         assert_eq!(memory.read_u64(HIGH_RAM_BASE + 8).unwrap(), 7);
         assert!(memory.write(LOW_RAM_LIMIT, &[1]).is_err());
+    }
+
+    #[test]
+    fn discarded_memory_is_zero_again() {
+        let memory = GuestMemory::new(2 << 20).unwrap();
+        memory.write_u64(0x1000, 7).unwrap();
+        memory.discard().unwrap();
+        assert_eq!(memory.read_u64(0x1000).unwrap(), 0);
     }
 
     #[test]

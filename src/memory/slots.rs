@@ -1,7 +1,19 @@
 //! RAM in pieces, so that KVM is told of a piece only when something happens in it.
+//!
+//! Making a gigabyte of RAM known to KVM takes time and host memory on hosts that shadow the
+//! guest's page tables, whether the guest ever touches it or not. A piece is therefore attached
+//! when the host side has written to it (the loader did), or when the guest first reaches it. Until
+//! then it can only hold zeros, so nobody can tell.
 
-/// Size of the pieces in which RAM is made known to KVM, in bytes.
-pub const SLOT_SIZE: u64 = 1 << 30;
+use std::collections::BTreeSet;
+
+use super::{GuestMemory, MemoryError};
+
+/// Smallest piece in which RAM is made known to KVM, in bytes.
+const SMALLEST_PIECE: u64 = 128 << 20;
+
+/// Most pieces RAM is cut into; KVM has room for several times as many slots.
+const MOST_PIECES: u64 = 4096;
 
 /// One piece of RAM as KVM needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,4 +26,135 @@ pub struct Slot {
     pub size: u64,
     /// Address of the host mapping.
     pub host: u64,
+}
+
+/// Size of the pieces for a machine whose RAM ends at `end`: a power of two.
+pub(super) fn piece_size(end: u64) -> u64 {
+    let mut size = SMALLEST_PIECE;
+    while end.div_ceil(size) > MOST_PIECES {
+        size *= 2;
+    }
+    size
+}
+
+/// Which pieces of RAM KVM knows about.
+#[derive(Debug, Default)]
+pub struct AttachedSlots {
+    numbers: BTreeSet<u32>,
+}
+
+impl AttachedSlots {
+    /// The piece that holds `address`, if it is RAM and not attached yet; it counts as attached
+    /// from now on.
+    pub fn reach(&mut self, memory: &GuestMemory, address: u64) -> Option<Slot> {
+        let slot = memory.slot_at(address)?;
+        self.numbers.insert(slot.number).then_some(slot)
+    }
+
+    /// All pieces that the host side has written to and that are not attached yet, and always the
+    /// first; they count as attached from now on.
+    pub fn written(&mut self, memory: &GuestMemory) -> Vec<Slot> {
+        self.take(memory, |memory, slot| slot.number == 0 || memory.piece_written(slot.guest))
+    }
+
+    /// All pieces that are not attached yet; they count as attached from now on.
+    pub fn rest(&mut self, memory: &GuestMemory) -> Vec<Slot> {
+        self.take(memory, |_, _| true)
+    }
+
+    fn take(&mut self, memory: &GuestMemory, wanted: impl Fn(&GuestMemory, &Slot) -> bool) -> Vec<Slot> {
+        let mut taken = Vec::new();
+        for range in memory.ram() {
+            let mut address = range.start;
+            while let Some(slot) = memory.slot_at(address) {
+                address = slot.guest + slot.size;
+                if wanted(memory, &slot) && self.numbers.insert(slot.number) {
+                    taken.push(slot);
+                }
+                if address >= range.end {
+                    break;
+                }
+            }
+        }
+        taken
+    }
+}
+
+impl GuestMemory {
+    /// The piece of RAM that holds `address`.
+    fn slot_at(&self, address: u64) -> Option<Slot> {
+        let range = self.ram().iter().find(|range| range.contains(&address))?;
+        let number = address / self.piece;
+        let guest = (number * self.piece).max(range.start);
+        let size = ((number + 1) * self.piece).min(range.end) - guest;
+        let host = self.host_address(guest)?;
+        Some(Slot { number: number as u32, guest, size, host })
+    }
+
+    /// Writes to RAM that the guest reached before KVM knew of it.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`].
+    pub fn write_word(&self, address: u64, value: u64, size: u8) -> Result<(), MemoryError> {
+        self.write(address, &value.to_le_bytes()[..usize::from(size).min(8)])
+    }
+
+    /// Reads RAM that the guest reached before KVM knew of it.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`].
+    pub fn read_word(&self, address: u64, size: u8) -> Result<u64, MemoryError> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes[..usize::from(size).min(8)])?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HIGH_RAM_BASE, LOW_RAM_LIMIT};
+    use super::*;
+
+    #[test]
+    fn a_large_machine_starts_with_the_first_piece_and_what_the_loader_wrote() {
+        let memory = GuestMemory::new(64 << 30).unwrap();
+        memory.write(HIGH_RAM_BASE + (5 << 30), b"module").unwrap();
+        let mut attached = AttachedSlots::default();
+        let slots = attached.written(&memory);
+        assert_eq!(slots.iter().map(|s| s.guest).collect::<Vec<_>>(), [0, HIGH_RAM_BASE + (5 << 30)]);
+        assert_eq!(attached.written(&memory), []);
+    }
+
+    #[test]
+    fn reaching_a_piece_attaches_it_once() {
+        let memory = GuestMemory::new(1 << 30).unwrap();
+        let mut attached = AttachedSlots::default();
+        let slot = attached.reach(&memory, (300 << 20) + 5).unwrap();
+        assert_eq!((slot.guest, slot.size), (256 << 20, SMALLEST_PIECE));
+        assert_eq!(attached.reach(&memory, 300 << 20), None);
+        assert_eq!(attached.reach(&memory, 1 << 30), None);
+    }
+
+    #[test]
+    fn all_pieces_together_are_exactly_ram() {
+        let memory = GuestMemory::new(LOW_RAM_LIMIT + (129 << 20)).unwrap();
+        let slots = AttachedSlots::default().rest(&memory);
+        assert_eq!(slots.iter().map(|s| s.size).sum::<u64>(), memory.size());
+        for pair in slots.windows(2) {
+            assert!(pair[0].guest + pair[0].size <= pair[1].guest);
+            assert!(pair[0].number < pair[1].number);
+        }
+        assert_eq!(slots.last().unwrap().size, 1 << 20);
+    }
+
+    #[test]
+    fn the_largest_machine_stays_within_the_slots_kvm_has() {
+        assert_eq!(piece_size(1 << 30), SMALLEST_PIECE);
+        assert!(
+            (super::super::MAX_RAM + HIGH_RAM_BASE).div_ceil(piece_size(super::super::MAX_RAM))
+                <= 2 * MOST_PIECES
+        );
+    }
 }

@@ -1,0 +1,73 @@
+//! Getting a vCPU out of the guest from another thread.
+//!
+//! KVM_RUN returns early when the thread that sits in it takes a signal, or when it finds
+//! `kvm_run.immediate_exit` set on entry. A kick sets the flag first and sends the signal then, so
+//! that it is not lost however the two threads race.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, Once};
+
+/// A handle that kicks the vCPU of a machine, whichever thread holds it.
+///
+/// Kicking a machine that has no vCPU at the moment does nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Kicker {
+    target: Arc<Mutex<Option<Target>>>,
+}
+
+#[derive(Debug)]
+struct Target {
+    thread: libc::pthread_t,
+    immediate_exit: *const AtomicU8,
+}
+
+// SAFETY: the pointer is used only under the mutex of the `Kicker`, which the vCPU locks to take the
+// target away before it unmaps `kvm_run`; an atomic byte may be written from any thread.
+unsafe impl Send for Target {}
+
+impl Kicker {
+    /// Makes the vCPU return [`super::VmExit::Interrupted`] soon.
+    pub fn kick(&self) {
+        let target = self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(target) = target.as_ref() {
+            // SAFETY: see `Send for Target`: as long as the target is here, `kvm_run` is mapped.
+            unsafe { &*target.immediate_exit }.store(1, Ordering::SeqCst);
+            // SAFETY: the thread that owns the vCPU takes the target away before it ends.
+            unsafe { libc::pthread_kill(target.thread, kick_signal()) };
+        }
+    }
+
+    /// Aims at a vCPU that the calling thread is about to run.
+    pub(super) fn aim(&self, immediate_exit: *const AtomicU8) {
+        install_handler();
+        // SAFETY: always succeeds, no preconditions.
+        let thread = unsafe { libc::pthread_self() };
+        *self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+            Some(Target { thread, immediate_exit });
+    }
+
+    /// Aims at nothing.
+    pub(super) fn clear(&self) {
+        *self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+    }
+}
+
+/// The signal that kicks: the first real-time signal the C library leaves free.
+fn kick_signal() -> libc::c_int {
+    libc::SIGRTMIN()
+}
+
+/// Gives the kick signal a handler that does nothing, so that it interrupts KVM_RUN and no more.
+fn install_handler() {
+    static ONCE: Once = Once::new();
+    extern "C" fn nothing(_: libc::c_int) {}
+    ONCE.call_once(|| {
+        // SAFETY: a zeroed `sigaction` is a valid one; the handler does nothing and so is safe at
+        // any time. Without SA_RESTART the interrupted call returns, which is what it is for.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            libc::sigaction(kick_signal(), &action, std::ptr::null_mut());
+        }
+    });
+}

@@ -1,0 +1,56 @@
+//! The registers of a vCPU as plain numbers, for boot, reports and debuggers.
+
+use kvm_bindings::{kvm_dtable, kvm_regs, kvm_segment, kvm_sregs};
+
+/// General, control and segment registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Registers {
+    /// General-purpose registers, RIP and RFLAGS.
+    pub general: kvm_regs,
+    /// Segments, descriptor tables, control registers, EFER.
+    pub system: kvm_sregs,
+}
+
+impl Registers {
+    /// General-purpose registers with their names, in the order manuals list them.
+    pub fn named(&self) -> [(&'static str, u64); 18] {
+        let g = &self.general;
+        [
+            ("RAX", g.rax),
+            ("RBX", g.rbx),
+            ("RCX", g.rcx),
+            ("RDX", g.rdx),
+            ("RSI", g.rsi),
+            ("RDI", g.rdi),
+            ("RBP", g.rbp),
+            ("RSP", g.rsp),
+            ("R8", g.r8),
+            ("R9", g.r9),
+            ("R10", g.r10),
+            ("R11", g.r11),
+            ("R12", g.r12),
+            ("R13", g.r13),
+            ("R14", g.r14),
+            ("R15", g.r15),
+            ("RIP", g.rip),
+            ("RFLAGS", g.rflags),
+        ]
+    }
+
+    /// Control registers and EFER with their names.
+    pub fn control(&self) -> [(&'static str, u64); 5] {
+        let s = &self.system;
+        [("CR4", s.cr4), ("CR3", s.cr3), ("CR2", s.cr2), ("CR0", s.cr0), ("EFER", s.efer)]
+    }
+
+    /// Segment registers with their names.
+    pub fn segments(&self) -> [(&'static str, kvm_segment); 6] {
+        let s = &self.system;
+        [("CS", s.cs), ("DS", s.ds), ("ES", s.es), ("FS", s.fs), ("GS", s.gs), ("SS", s.ss)]
+    }
+
+    /// Descriptor table registers with their names.
+    pub fn tables(&self) -> [(&'static str, kvm_dtable); 2] {
+        [("GDT", self.system.gdt), ("IDT", self.system.idt)]
+    }
+}

@@ -1,0 +1,118 @@
+//! `/dev/kvm` and a virtual machine: everything that is not a vCPU.
+
+use std::io::ErrorKind;
+
+use kvm_bindings::{CpuId, kvm_userspace_memory_region};
+use kvm_ioctls::{Cap, IoEventAddress, VmFd};
+
+use super::{HostError, Kicker, Vcpu, cpuid};
+use crate::memory::Slot;
+
+/// The one version of KVM's interface that ever was stable.
+const API_VERSION: i32 = 12;
+
+/// The opened `/dev/kvm`.
+#[derive(Debug)]
+pub struct Kvm {
+    kvm: kvm_ioctls::Kvm,
+    cpuid: CpuId,
+}
+
+impl Kvm {
+    /// Opens `/dev/kvm` and checks that it speaks the interface this program knows.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::NoDevice`], [`HostError::NotAllowed`], [`HostError::Open`] and
+    /// [`HostError::Version`], each with its remedy.
+    pub fn open() -> Result<Kvm, HostError> {
+        let kvm = kvm_ioctls::Kvm::new().map_err(|e| {
+            let error = std::io::Error::from(e);
+            match error.kind() {
+                ErrorKind::NotFound => HostError::NoDevice,
+                ErrorKind::PermissionDenied => HostError::NotAllowed,
+                _ => HostError::Open { reason: error.to_string() },
+            }
+        })?;
+        let found = kvm.get_api_version();
+        if found != API_VERSION {
+            return Err(HostError::Version { found });
+        }
+        let cpuid = cpuid::guest_cpuid(&kvm)?;
+        Ok(Kvm { kvm, cpuid })
+    }
+
+    /// A new, empty virtual machine.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn create_vm(&self) -> Result<Vm, HostError> {
+        let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
+        Ok(Vm { vm })
+    }
+
+    pub(super) fn cpuid(&self) -> &CpuId {
+        &self.cpuid
+    }
+}
+
+/// A virtual machine.
+#[derive(Debug)]
+pub struct Vm {
+    vm: VmFd,
+}
+
+impl Vm {
+    /// Makes a piece of RAM known to the virtual machine.
+    ///
+    /// # Safety
+    ///
+    /// The host mapping the slot names must stay in place for as long as the virtual machine or one
+    /// of its vCPUs exists, and nothing may hold a reference into it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example when the host is out of memory.
+    pub unsafe fn attach(&self, slot: Slot) -> Result<(), HostError> {
+        let region = kvm_userspace_memory_region {
+            slot: slot.number,
+            flags: 0,
+            guest_phys_addr: slot.guest,
+            memory_size: slot.size,
+            userspace_addr: slot.host,
+        };
+        // SAFETY: the caller keeps the mapping in place; slots of one memory never overlap.
+        unsafe { self.vm.set_user_memory_region(region) }
+            .map_err(|e| HostError::refused("take a piece of guest memory", e))
+    }
+
+    /// Creates vCPU 0, with the host's processor features; `kicker` aims at it from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn create_vcpu(&self, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
+        let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
+        vcpu.set_cpuid2(kvm.cpuid())
+            .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
+        let batching = self.vm.check_extension(Cap::CoalescedPio);
+        Vcpu::new(vcpu, kicker.clone(), batching)
+    }
+
+    /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.
+    /// Collected writes come out of [`Vcpu::run`] in their order, before the exit that follows them.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn batch_writes(&self, port: u16, on: bool) -> Result<(), HostError> {
+        let address = IoEventAddress::Pio(u64::from(port));
+        if on {
+            self.vm.register_coalesced_mmio(address, 1)
+        } else {
+            self.vm.unregister_coalesced_mmio(address, 1)
+        }
+        .map_err(|e| HostError::refused("collect writes to a port", e))
+    }
+}
