@@ -4,6 +4,7 @@
 //! wants done as an [`Action`]; the machine carries that out. Given the same accesses and inputs it
 //! always ends in the same state, and it can save and restore that state ([`Snapshot`]).
 
+pub mod bus;
 pub mod debug_exit;
 pub mod i8042;
 pub mod keyboard;

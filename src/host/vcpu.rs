@@ -1,6 +1,7 @@
 //! A vCPU: entered with a [`VmEntry`], left with a [`VmExit`].
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
@@ -10,6 +11,7 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 
 use super::{DebugStop, HostError, Kicker, Refusal, Registers, VmEntry, VmExit};
+use crate::memory::GuestMemory;
 
 /// Set in the data of an emulation failure when it carries the instruction's bytes.
 const HAS_INSTRUCTION_BYTES: u64 = 1;
@@ -29,6 +31,8 @@ struct PortAccess {
 #[derive(Debug)]
 pub struct Vcpu {
     fd: VcpuFd,
+    /// What the guest runs in; held so that it stays mapped.
+    _memory: Arc<GuestMemory>,
     kicker: Kicker,
     batching: bool,
     port: Option<PortAccess>,
@@ -39,14 +43,14 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    pub(super) fn new(mut fd: VcpuFd, kicker: Kicker, batching: bool) -> Result<Vcpu, HostError> {
+    pub(super) fn new(mut fd: VcpuFd, memory: Arc<GuestMemory>, kicker: Kicker, batching: bool) -> Result<Vcpu, HostError> {
         if batching {
             fd.map_coalesced_mmio_ring()
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;
         }
         let immediate_exit = std::ptr::from_mut(&mut fd.get_kvm_run().immediate_exit);
         kicker.aim(immediate_exit.cast::<AtomicU8>());
-        Ok(Vcpu { fd, kicker, batching, port: None, reading: false, after_batch: None })
+        Ok(Vcpu { fd, _memory: memory, kicker, batching, port: None, reading: false, after_batch: None })
     }
 
     /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).

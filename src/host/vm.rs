@@ -1,12 +1,13 @@
 //! `/dev/kvm` and a virtual machine: everything that is not a vCPU.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use kvm_bindings::{CpuId, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, IoEventAddress, VmFd};
 
 use super::{HostError, Kicker, Vcpu, cpuid};
-use crate::memory::Slot;
+use crate::memory::{GuestMemory, Slot};
 
 /// The one version of KVM's interface that ever was stable.
 const API_VERSION: i32 = 12;
@@ -42,14 +43,14 @@ impl Kvm {
         Ok(Kvm { kvm, cpuid })
     }
 
-    /// A new, empty virtual machine.
+    /// A new virtual machine that will run in `memory`, none of which is attached yet.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn create_vm(&self) -> Result<Vm, HostError> {
+    pub fn create_vm(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
-        Ok(Vm { vm })
+        Ok(Vm { vm, memory })
     }
 
     pub(super) fn cpuid(&self) -> &CpuId {
@@ -61,20 +62,21 @@ impl Kvm {
 #[derive(Debug)]
 pub struct Vm {
     vm: VmFd,
+    memory: Arc<GuestMemory>,
 }
 
 impl Vm {
-    /// Makes a piece of RAM known to the virtual machine.
-    ///
-    /// # Safety
-    ///
-    /// The host mapping the slot names must stay in place for as long as the virtual machine or one
-    /// of its vCPUs exists, and nothing may hold a reference into it.
+    /// Makes a piece of the machine's RAM known to KVM.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
-    pub unsafe fn attach(&self, slot: Slot) -> Result<(), HostError> {
+    pub fn attach(&self, slot: Slot) -> Result<(), HostError> {
+        const WHAT: &str = "take a piece of guest memory";
+        if !self.memory.has_slot(&slot) {
+            let reason = format!("{slot:?} is no piece of this machine's memory");
+            return Err(HostError::Refused { what: WHAT, reason });
+        }
         let region = kvm_userspace_memory_region {
             slot: slot.number,
             flags: 0,
@@ -82,9 +84,9 @@ impl Vm {
             memory_size: slot.size,
             userspace_addr: slot.host,
         };
-        // SAFETY: the caller keeps the mapping in place; slots of one memory never overlap.
-        unsafe { self.vm.set_user_memory_region(region) }
-            .map_err(|e| HostError::refused("take a piece of guest memory", e))
+        // SAFETY: the slot is a piece of `self.memory`, which this virtual machine and its vCPUs keep
+        // mapped, and into which nobody holds references; slots of one memory never overlap.
+        unsafe { self.vm.set_user_memory_region(region) }.map_err(|e| HostError::refused(WHAT, e))
     }
 
     /// Creates vCPU 0, with the host's processor features; `kicker` aims at it from now on.
@@ -97,7 +99,7 @@ impl Vm {
         vcpu.set_cpuid2(kvm.cpuid())
             .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
-        Vcpu::new(vcpu, kicker.clone(), batching)
+        Vcpu::new(vcpu, self.memory.clone(), kicker.clone(), batching)
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

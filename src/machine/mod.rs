@@ -1,1 +1,180 @@
-//! Placeholder.
+//! The board: memory, a vCPU and chips, built from what the user asked for, owned and run here.
+//!
+//! Everything that is not decided by the guest itself enters through [`inputs`]; everything that
+//! leaves the machine leaves through [`outlets`] or is looked at through [`screen`].
+
+pub mod batching;
+pub mod board;
+pub mod inputs;
+pub mod outcome;
+pub mod outlets;
+mod power;
+mod run;
+pub mod screen;
+pub mod typing;
+pub mod unclaimed;
+
+use std::sync::Arc;
+
+use tracing::info;
+
+pub use outcome::Outcome;
+
+use crate::boot::{self, BootError, BootOptions, Image};
+use crate::host::{HostError, Kvm, Registers, Vcpu};
+use crate::memory::{GuestMemory, MemoryError};
+use crate::settings::Keys;
+use batching::Batching;
+use board::Board;
+use inputs::Inputs;
+use outlets::Outlets;
+use power::Processor;
+use screen::Screen;
+use typing::Typing;
+
+/// Why a machine could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The guest file cannot be run.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Guest memory cannot be had.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The host cannot run a machine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// What a machine is built from.
+pub struct MachineSpec {
+    /// The guest file; read again after a reset.
+    pub image: Box<dyn Image>,
+    /// Size of RAM in bytes.
+    pub memory: u64,
+    /// How the guest is booted.
+    pub boot: BootOptions,
+    /// Who gets what is typed.
+    pub keys: Keys,
+    /// The serial port (0 is COM1) that shares the terminal with what is typed.
+    pub terminal: Option<u8>,
+    /// End the run when the guest resets the machine.
+    pub no_reboot: bool,
+}
+
+/// A machine, ready to run.
+pub struct Machine {
+    image: Box<dyn Image>,
+    options: BootOptions,
+    no_reboot: bool,
+    kvm: Kvm,
+    processor: Processor,
+    memory: Arc<GuestMemory>,
+    board: Board,
+    typing: Typing,
+    batching: Batching,
+    inputs: Inputs,
+    outlets: Outlets,
+    screen: Screen,
+    resets: u64,
+}
+
+impl Machine {
+    /// Builds a machine and loads the guest; its first instruction has not run yet.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError`]; the guest file is looked at before the host is.
+    pub fn new(spec: MachineSpec, inputs: Inputs, outlets: Outlets) -> Result<Machine, MachineError> {
+        let memory = Arc::new(GuestMemory::new(spec.memory)?);
+        let state = load(spec.image.as_ref(), &memory, &spec.boot)?;
+        let kvm = Kvm::open()?;
+        let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &state)?;
+        let board = Board::default();
+        Ok(Machine {
+            screen: Screen::new(memory.clone(), board.vga.view()),
+            typing: Typing::new(spec.keys, spec.terminal),
+            batching: Batching::new(processor.vcpu.can_batch()),
+            image: spec.image,
+            options: spec.boot,
+            no_reboot: spec.no_reboot,
+            kvm,
+            processor,
+            memory,
+            board,
+            inputs,
+            outlets,
+            resets: 0,
+        })
+    }
+
+    /// A window on the text screen.
+    pub fn screen(&self) -> &Screen {
+        &self.screen
+    }
+
+    /// Guest memory.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// The guest file.
+    pub fn image(&self) -> &dyn Image {
+        self.image.as_ref()
+    }
+
+    /// The vCPU's registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn registers(&self) -> Result<Registers, HostError> {
+        self.processor.vcpu.registers()
+    }
+
+    /// The vCPU.
+    pub fn vcpu(&self) -> &Vcpu {
+        &self.processor.vcpu
+    }
+
+    /// The chips.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// How often the guest has reset the machine.
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Does what the reset line does: fresh chips, empty memory, the guest loaded again.
+    fn reset(&mut self) -> Result<(), MachineError> {
+        self.resets += 1;
+        info!("machine reset number {}", self.resets);
+        self.board.unclaimed.log_totals();
+        self.memory.discard()?;
+        let state = load(self.image.as_ref(), &self.memory, &self.options)?;
+        self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &state)?;
+        self.board = Board::default();
+        self.batching = Batching::new(self.processor.vcpu.can_batch());
+        self.typing.reset();
+        self.screen.publish(self.board.vga.view());
+        Ok(())
+    }
+}
+
+fn load(
+    image: &dyn Image,
+    memory: &GuestMemory,
+    options: &BootOptions,
+) -> Result<boot::BootState, MachineError> {
+    let boot = boot::load(image, memory, options)?;
+    for region in &boot.layout {
+        info!("{region}");
+    }
+    for warning in &boot.warnings {
+        tracing::warn!("{warning}");
+    }
+    info!("entry {:#x}, stack {:#x}, start info {:#x}", boot.state.entry, boot.state.stack_top, boot.state.info);
+    Ok(boot.state)
+}

@@ -91,6 +91,11 @@ impl GuestMemory {
         Some(Slot { number: number as u32, guest, size, host })
     }
 
+    /// True if `slot` is exactly one of the pieces of this memory.
+    pub fn has_slot(&self, slot: &Slot) -> bool {
+        self.slot_at(slot.guest).as_ref() == Some(slot)
+    }
+
     /// Writes to RAM that the guest reached before KVM knew of it.
     ///
     /// # Errors

@@ -1,0 +1,81 @@
+//! When serial output is collected by KVM instead of stopping the vCPU at every byte.
+//!
+//! Collecting makes a byte several times cheaper, but a collected byte is seen only at the next
+//! exit or tick. So it starts when a port becomes busy and ends when the port has been quiet.
+
+use crate::devices::bus::SERIAL_PORTS;
+use crate::devices::serial::SerialPort;
+use crate::host::{HostError, Vm};
+
+/// Bytes sent one by one before collecting starts.
+const BUSY: u32 = 64;
+/// Ticks without a byte after which collecting ends.
+const QUIET_TICKS: u32 = 20;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Port {
+    on: bool,
+    /// Bytes since collecting ended, or since the last tick while it is on.
+    bytes: u32,
+    quiet_ticks: u32,
+}
+
+/// Which serial ports have their output collected.
+#[derive(Debug, Default)]
+pub struct Batching {
+    ports: [Port; 4],
+    available: bool,
+}
+
+impl Batching {
+    /// Nothing is collected; nothing ever will be unless the host can (`available`).
+    pub fn new(available: bool) -> Batching {
+        Batching { available, ..Batching::default() }
+    }
+
+    /// True while ticks are needed.
+    pub fn active(&self) -> bool {
+        self.ports.iter().any(|port| port.on)
+    }
+
+    /// A serial port sent a byte; true if collecting starts now.
+    #[inline]
+    pub fn sent(&mut self, number: u8, port: &SerialPort, vm: &Vm) -> Result<bool, HostError> {
+        let state = &mut self.ports[usize::from(number)];
+        state.bytes = state.bytes.saturating_add(1);
+        if state.on || state.bytes < BUSY || !self.available || !port.sends_quietly() {
+            return Ok(false);
+        }
+        *state = Port { on: true, bytes: 1, quiet_ticks: 0 };
+        vm.batch_writes(SERIAL_PORTS[usize::from(number)], true)?;
+        Ok(true)
+    }
+
+    /// A register other than the transmitter may have been written: stops collecting where a write
+    /// to the base port now means something else.
+    #[inline]
+    pub fn configured(&mut self, number: u8, port: &SerialPort, vm: &Vm) -> Result<(), HostError> {
+        if self.ports[usize::from(number)].on && !port.sends_quietly() {
+            self.stop(number, vm)?;
+        }
+        Ok(())
+    }
+
+    /// A tick has passed.
+    pub fn tick(&mut self, vm: &Vm) -> Result<(), HostError> {
+        for number in 0..4 {
+            let state = &mut self.ports[usize::from(number)];
+            state.quiet_ticks = if state.bytes == 0 { state.quiet_ticks + 1 } else { 0 };
+            state.bytes = 0;
+            if state.on && state.quiet_ticks >= QUIET_TICKS {
+                self.stop(number, vm)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, number: u8, vm: &Vm) -> Result<(), HostError> {
+        self.ports[usize::from(number)] = Port::default();
+        vm.batch_writes(SERIAL_PORTS[usize::from(number)], false)
+    }
+}

@@ -1,0 +1,116 @@
+//! How a run ended, and the process exit status that says so.
+
+use crate::devices::debug_exit;
+use crate::host::{HostError, Refusal};
+
+/// Exit statuses of the `kvm` program. All are even, so that the odd ones are free for the value a
+/// guest writes to the debug exit port.
+pub mod status {
+    /// The guest halted with interrupts off; also `--help` and `--version`.
+    pub const HALTED: u8 = 0;
+    /// The command line or the configuration file is wrong.
+    pub const USAGE: u8 = 2;
+    /// The guest file cannot be run.
+    pub const GUEST_FILE: u8 = 4;
+    /// The host cannot do what is needed: `/dev/kvm`, memory, a file, a socket.
+    pub const HOST: u8 = 6;
+    /// Triple fault.
+    pub const TRIPLE_FAULT: u8 = 8;
+    /// The host refused to execute an instruction, or the state the guest put the processor in.
+    pub const REFUSED: u8 = 10;
+    /// `--timeout` ran out.
+    pub const TIMED_OUT: u8 = 12;
+    /// The user ended the run.
+    pub const QUIT: u8 = 14;
+    /// A signal ended the run.
+    pub const SIGNAL: u8 = 16;
+    /// The guest reset the machine and `--no-reboot` was given.
+    pub const RESET: u8 = 18;
+    /// A defect of this program.
+    pub const DEFECT: u8 = 20;
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// `hlt` with interrupts off; the result is RAX.
+    Halted {
+        /// RAX.
+        result: u64,
+    },
+    /// The guest wrote to the debug exit port.
+    DebugExit {
+        /// What it wrote.
+        value: u32,
+    },
+    /// A triple fault.
+    TripleFault,
+    /// The host cannot execute what comes next.
+    Refused(Refusal),
+    /// The processor did not accept the guest's state; the number is hardware's.
+    EntryFailed(u64),
+    /// KVM stopped for a reason this program never asks for; the number is KVM's.
+    Unexpected(u32),
+    /// The run took as long as it may.
+    TimedOut,
+    /// The user ended the run.
+    Quit,
+    /// The process was told to end by this signal.
+    Terminated(i32),
+    /// The guest reset the machine and was not to be restarted.
+    Reset,
+    /// The host failed the machine.
+    HostFailed(HostError),
+    /// The guest could not be loaded again after a reset.
+    Reload(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Outcome {
+    /// The process exit status for this end.
+    pub fn status(&self) -> u8 {
+        match self {
+            Outcome::Halted { .. } => status::HALTED,
+            Outcome::DebugExit { value } => debug_exit::status(*value),
+            Outcome::TripleFault => status::TRIPLE_FAULT,
+            Outcome::Refused(_) | Outcome::EntryFailed(_) | Outcome::Unexpected(_) => status::REFUSED,
+            Outcome::TimedOut => status::TIMED_OUT,
+            Outcome::Quit => status::QUIT,
+            Outcome::Terminated(_) => status::SIGNAL,
+            Outcome::Reset => status::RESET,
+            Outcome::HostFailed(_) => status::HOST,
+            Outcome::Reload(_) => status::GUEST_FILE,
+        }
+    }
+
+    /// True if the guest itself went wrong and its registers tell why.
+    pub fn is_crash(&self) -> bool {
+        matches!(
+            self,
+            Outcome::TripleFault | Outcome::Refused(_) | Outcome::EntryFailed(_) | Outcome::Unexpected(_)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_debug_exit_port_gives_odd_statuses() {
+        for outcome in [
+            Outcome::Halted { result: 1 },
+            Outcome::TripleFault,
+            Outcome::Refused(Refusal::new(1, &[])),
+            Outcome::EntryFailed(7),
+            Outcome::Unexpected(3),
+            Outcome::TimedOut,
+            Outcome::Quit,
+            Outcome::Terminated(15),
+            Outcome::Reset,
+            Outcome::HostFailed(HostError::NoDevice),
+        ] {
+            assert_eq!(outcome.status() % 2, 0, "{outcome:?}");
+        }
+        assert_eq!(Outcome::DebugExit { value: 0x10 }.status(), 33);
+    }
+}

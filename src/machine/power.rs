@@ -1,0 +1,109 @@
+//! Power on: a fresh virtual machine and vCPU around memory a guest was loaded into.
+
+use std::sync::Arc;
+
+use kvm_bindings::kvm_segment;
+
+use crate::boot::{self, BootState};
+use crate::host::{HostError, Kicker, Kvm, Registers, Vcpu, Vm};
+use crate::memory::{AttachedSlots, GuestMemory, Slot};
+
+/// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
+/// Types").
+const CODE: u8 = 0b1011;
+/// Segment type: 64-bit task state segment, busy.
+const BUSY_TASK: u8 = 0b1011;
+/// RFLAGS: bit 1 is always set.
+const RFLAGS_RESERVED: u64 = 0x2;
+
+/// The part of the machine that a reset replaces as a whole.
+#[derive(Debug)]
+pub struct Processor {
+    pub(super) vcpu: Vcpu,
+    pub(super) vm: Vm,
+    slots: AttachedSlots,
+    memory: Arc<GuestMemory>,
+}
+
+impl Processor {
+    /// A vCPU at the guest's first instruction.
+    pub(super) fn new(
+        kvm: &Kvm,
+        memory: Arc<GuestMemory>,
+        kicker: &Kicker,
+        state: &BootState,
+    ) -> Result<Processor, HostError> {
+        let vm = kvm.create_vm(memory.clone())?;
+        let vcpu = vm.create_vcpu(kvm, kicker)?;
+        let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory };
+        for slot in processor.slots.written(&processor.memory) {
+            processor.attach(slot)?;
+        }
+        let mut registers = processor.vcpu.registers()?;
+        enter_long_mode(&mut registers, state);
+        processor.vcpu.set_registers(&registers)?;
+        Ok(processor)
+    }
+
+    /// Attaches the piece of RAM that holds `address`; false if it is not RAM, or attached already.
+    pub(super) fn reach(&mut self, address: u64) -> Result<bool, HostError> {
+        match self.slots.reach(&self.memory, address) {
+            Some(slot) => self.attach(slot).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Attaches all of RAM; false if it was already.
+    pub(super) fn reach_all(&mut self) -> Result<bool, HostError> {
+        let rest = self.slots.rest(&self.memory);
+        for slot in &rest {
+            self.attach(*slot)?;
+        }
+        Ok(!rest.is_empty())
+    }
+
+    fn attach(&self, slot: Slot) -> Result<(), HostError> {
+        self.vm.attach(slot)
+    }
+}
+
+/// The state every guest finds at its first instruction; docs/boot-state.md is its table.
+fn enter_long_mode(registers: &mut Registers, state: &BootState) {
+    let code = kvm_segment {
+        limit: u32::MAX,
+        selector: boot::CODE_SELECTOR,
+        type_: CODE,
+        present: 1,
+        s: 1,
+        l: 1,
+        g: 1,
+        ..Default::default()
+    };
+    let null = kvm_segment { unusable: 1, ..Default::default() };
+    let system = &mut registers.system;
+    system.cs = code;
+    (system.ds, system.es, system.fs, system.gs, system.ss, system.ldt) = (null, null, null, null, null, null);
+    system.tr = kvm_segment {
+        base: state.tss.base,
+        limit: u32::from(state.tss.limit),
+        selector: boot::TASK_SELECTOR,
+        type_: BUSY_TASK,
+        present: 1,
+        ..Default::default()
+    };
+    (system.gdt.base, system.gdt.limit) = (state.gdt.base, state.gdt.limit);
+    (system.idt.base, system.idt.limit) = (state.idt.base, state.idt.limit);
+    system.cr0 = boot::CR0;
+    system.cr2 = 0;
+    system.cr3 = state.page_tables;
+    system.cr4 = boot::CR4;
+    system.efer = boot::EFER;
+
+    let general = &mut registers.general;
+    *general = Default::default();
+    general.rip = state.entry;
+    general.rsp = state.stack_top;
+    general.rflags = RFLAGS_RESERVED;
+    general.rdi = state.info;
+    general.rbx = state.info;
+}

@@ -1,0 +1,188 @@
+//! Running: the loop between the vCPU and everything around it.
+
+use tracing::{debug, info};
+
+use super::board::Effect;
+use super::inputs::Input;
+use super::outlets::Outlet;
+use super::{Machine, MachineError, Outcome};
+use crate::devices::Request;
+use crate::devices::bus::{self, Chip};
+use crate::host::{HostError, VmEntry, VmExit};
+
+/// What carries on after an exit or an input.
+enum Next {
+    /// Enter the guest again.
+    Run(VmEntry),
+    /// The run is over.
+    End(Outcome),
+}
+
+impl Machine {
+    /// Runs the guest until the run ends.
+    pub fn run(&mut self) -> Outcome {
+        let mut entry = VmEntry::Go;
+        let outcome = loop {
+            match self.step(entry) {
+                Ok(Next::Run(next)) => entry = next,
+                Ok(Next::End(outcome)) => break outcome,
+                Err(error) => break Outcome::HostFailed(error),
+            }
+        };
+        self.board.unclaimed.log_totals();
+        outcome
+    }
+
+    /// Takes what has come in, runs the guest to its next exit and deals with that.
+    #[inline]
+    fn step(&mut self, entry: VmEntry) -> Result<Next, HostError> {
+        if self.inputs.waiting()
+            && let Some(outcome) = self.take_inputs()?
+        {
+            return Ok(Next::End(outcome));
+        }
+        match self.processor.vcpu.run(entry)? {
+            VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
+            VmExit::PortIn { port, size } => {
+                // What was typed may be what this very access asks for.
+                let asks = self.typing.waiting() && matches!(bus::route(port).0, Chip::I8042 | Chip::Serial(_));
+                if asks {
+                    self.typing.feed(&mut self.board, &self.inputs);
+                }
+                let (value, effect) = self.board.port_in(port, size);
+                if asks {
+                    self.typing.feed(&mut self.board, &self.inputs);
+                }
+                Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Value(u64::from(value)))))
+            }
+            VmExit::MmioWrite { address, size, value } => {
+                // RAM that KVM does not know of yet looks like this, too.
+                if self.processor.reach(address)? {
+                    self.memory.write_word(address, value, size).ok();
+                } else {
+                    self.board.memory_write(address, size, value);
+                }
+                Ok(Next::Run(VmEntry::Go))
+            }
+            VmExit::MmioRead { address, size } => {
+                self.processor.reach(address)?;
+                let value = match self.memory.read_word(address, size) {
+                    Ok(value) => value,
+                    Err(_) => self.board.memory_read(address, size),
+                };
+                Ok(Next::Run(VmEntry::Value(value)))
+            }
+            VmExit::Halt { interruptible } => self.halt(interruptible),
+            VmExit::Interrupted | VmExit::Debug(_) => Ok(Next::Run(VmEntry::Go)),
+            VmExit::Shutdown => Ok(Next::End(Outcome::TripleFault)),
+            // The cause may be RAM that KVM does not know of yet: an instruction there, or an
+            // operand of an instruction that KVM cannot carry out on a device.
+            VmExit::Refused(refusal) if self.processor.reach_all()? => {
+                debug!("all memory attached because of {refusal:?}");
+                Ok(Next::Run(VmEntry::Go))
+            }
+            VmExit::Refused(refusal) => Ok(Next::End(Outcome::Refused(refusal))),
+            VmExit::EntryFailed(reason) => Ok(Next::End(Outcome::EntryFailed(reason))),
+            VmExit::Unexpected(reason) => Ok(Next::End(Outcome::Unexpected(reason))),
+        }
+    }
+
+    #[inline]
+    fn port_out(&mut self, port: u16, size: u8, value: u32) -> Result<Next, HostError> {
+        let effect = self.board.port_out(port, size, value);
+        match bus::route(port).0 {
+            Chip::Serial(number) => {
+                let serial = &self.board.serial[usize::from(number)];
+                if effect.output.is_some() {
+                    if self.batching.sent(number, serial, &self.processor.vm)? {
+                        self.outlets.want_ticks(true);
+                    }
+                } else {
+                    self.batching.configured(number, serial, &self.processor.vm)?;
+                }
+            }
+            Chip::Vga => self.screen.publish(self.board.vga.view()),
+            Chip::I8042 if self.typing.waiting() => self.typing.feed(&mut self.board, &self.inputs),
+            _ => {}
+        }
+        Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Go)))
+    }
+
+    /// Carries out what a chip wants done; `None` if the guest just goes on.
+    #[inline]
+    fn carry_out(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
+        if let Some((outlet, byte)) = effect.output {
+            self.send(outlet, byte);
+        }
+        match effect.request {
+            None => Ok(None),
+            Some(Request::Exit(value)) => Ok(Some(Next::End(Outcome::DebugExit { value }))),
+            Some(Request::Reset) => self.reset_requested("the guest").map(Some),
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, outlet: Outlet, byte: u8) {
+        let inputs = &self.inputs;
+        self.outlets.send(outlet, byte, || inputs.ending());
+    }
+
+    fn reset_requested(&mut self, by: &str) -> Result<Next, HostError> {
+        info!("reset by {by}");
+        if self.no_reboot {
+            return Ok(Next::End(Outcome::Reset));
+        }
+        self.outlets.want_ticks(false);
+        match self.reset() {
+            Ok(()) => Ok(Next::Run(VmEntry::Go)),
+            Err(MachineError::Host(error)) => Err(error),
+            Err(error) => Ok(Next::End(Outcome::Reload(Box::new(error)))),
+        }
+    }
+
+    /// `hlt`: with interrupts off nothing can ever wake the processor, so the guest is done.
+    fn halt(&mut self, interruptible: bool) -> Result<Next, HostError> {
+        if !interruptible {
+            let result = self.processor.vcpu.registers()?.general.rax;
+            return Ok(Next::End(Outcome::Halted { result }));
+        }
+        debug!("the guest waits for an interrupt");
+        loop {
+            self.inputs.wait();
+            let resets = self.resets;
+            if let Some(outcome) = self.take_inputs()? {
+                return Ok(Next::End(outcome));
+            }
+            if self.resets != resets {
+                return Ok(Next::Run(VmEntry::Go));
+            }
+        }
+    }
+
+    /// Takes what has come in from outside; an outcome if that ends the run.
+    #[cold]
+    fn take_inputs(&mut self) -> Result<Option<Outcome>, HostError> {
+        for input in self.inputs.take() {
+            match input {
+                Input::Typed(stroke) => self.typing.typed(stroke, &self.inputs),
+                Input::Serial(port, bytes) => self.typing.received(port, bytes),
+                Input::Tick => {
+                    self.batching.tick(&self.processor.vm)?;
+                    if !self.batching.active() {
+                        self.outlets.want_ticks(false);
+                    }
+                }
+                Input::Reset => {
+                    if let Next::End(outcome) = self.reset_requested("the user")? {
+                        return Ok(Some(outcome));
+                    }
+                }
+                Input::Quit => return Ok(Some(Outcome::Quit)),
+                Input::TimedOut => return Ok(Some(Outcome::TimedOut)),
+                Input::Terminated(signal) => return Ok(Some(Outcome::Terminated(signal))),
+            }
+        }
+        self.typing.feed(&mut self.board, &self.inputs);
+        Ok(None)
+    }
+}

@@ -1,0 +1,102 @@
+//! Accesses to ports and addresses nobody claims: counted, told once, never fatal.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+/// Most different places that are told one by one; the rest is only counted.
+const MOST_PLACES: usize = 256;
+
+/// A place nobody claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Port(u16),
+    Memory(u64),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Port(port) => write!(f, "port {port:#06x}"),
+            Place::Memory(address) => write!(f, "address {address:#x}"),
+        }
+    }
+}
+
+/// Reads and writes of one place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    reads: u64,
+    writes: u64,
+}
+
+/// What the guest tried where nobody answers.
+#[derive(Debug, Default)]
+pub struct Unclaimed {
+    counts: BTreeMap<Place, Count>,
+    others: Count,
+}
+
+impl Unclaimed {
+    /// The guest read a port nobody claims.
+    pub fn port_read(&mut self, port: u16) {
+        self.count(Place::Port(port), "read", |count| &mut count.reads);
+    }
+
+    /// The guest wrote a port nobody claims.
+    pub fn port_write(&mut self, port: u16) {
+        self.count(Place::Port(port), "write", |count| &mut count.writes);
+    }
+
+    /// The guest read an address nobody claims.
+    pub fn memory_read(&mut self, address: u64) {
+        self.count(Place::Memory(address), "read", |count| &mut count.reads);
+    }
+
+    /// The guest wrote an address nobody claims.
+    pub fn memory_write(&mut self, address: u64) {
+        self.count(Place::Memory(address), "write", |count| &mut count.writes);
+    }
+
+    fn count(&mut self, place: Place, access: &str, field: impl Fn(&mut Count) -> &mut u64) {
+        let known = self.counts.len();
+        match self.counts.entry(place) {
+            std::collections::btree_map::Entry::Occupied(mut entry) => *field(entry.get_mut()) += 1,
+            std::collections::btree_map::Entry::Vacant(entry) if known < MOST_PLACES => {
+                warn!("nobody claims {place}: first {access} (told once; counted from here on)");
+                *field(entry.insert(Count::default())) += 1;
+            }
+            std::collections::btree_map::Entry::Vacant(_) => *field(&mut self.others) += 1,
+        }
+    }
+
+    /// Writes the totals to the log.
+    pub fn log_totals(&self) {
+        for (place, count) in &self.counts {
+            warn!("nobody claims {place}: {} reads, {} writes in all", count.reads, count.writes);
+        }
+        if self.others.reads + self.others.writes > 0 {
+            warn!(
+                "nobody claims more than {MOST_PLACES} places: {} reads, {} writes of others",
+                self.others.reads, self.others.writes
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_tries_everything_does_not_grow_the_table_without_bound() {
+        let mut unclaimed = Unclaimed::default();
+        for address in 0..10_000 {
+            unclaimed.memory_read(address * 8);
+            unclaimed.port_write(0x61);
+        }
+        assert_eq!(unclaimed.counts.len(), MOST_PLACES);
+        assert_eq!(unclaimed.counts[&Place::Port(0x61)].writes, 10_000);
+        assert_eq!(unclaimed.others.reads, 10_000 - MOST_PLACES as u64 + 1);
+    }
+}
