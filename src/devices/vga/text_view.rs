@@ -55,7 +55,8 @@ impl TextView {
     }
 
     /// The cells on the screen, row by row ([`ROWS`] of [`COLUMNS`]), each `character | attribute
-    /// << 8`, taken from the bytes of the text buffer. What `buffer` lacks is shown as zero cells.
+    /// << 8`, taken from the bytes of the text buffer. Cells that `buffer` is too short for
+    /// are 0.
     pub fn cells(&self, buffer: &[u8]) -> Vec<u16> {
         let cell = |index: usize| match buffer.get(index * 2..index * 2 + 2) {
             Some(&[character, attribute]) => u16::from_le_bytes([character, attribute]),
