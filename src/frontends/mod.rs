@@ -5,3 +5,4 @@ pub mod keys;
 pub mod layouts;
 pub mod menu;
 pub mod painter;
+pub mod terminal;
