@@ -171,9 +171,7 @@ impl Painter {
             append(out, &select(look.colours()));
         }
         append(out, look.glyph.encode_utf8(&mut [0; 4]));
-        // After the last column terminals differ in where they are.
-        let certain = column + 1 < usize::from(self.columns) && !look.may_be_wide();
-        self.position = certain.then_some((row, column + 1));
+        self.position = (!look.may_be_wide()).then_some((row, column + 1));
     }
 
     fn go_to(&mut self, row: usize, column: usize, out: &mut Vec<u8>) {

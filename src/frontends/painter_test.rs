@@ -225,7 +225,7 @@ fn after_a_resize_everything_is_painted_again_and_nothing_is_left_over() {
     terminal.show(&frame(&cells));
     for (columns, rows) in [(132, 50), (20, 5), (80, 25)] {
         terminal.emulator.screen_mut().set_size(rows, columns);
-        terminal.emulator.process(b"\x1b[1;1Hgarbage of the terminal's own");
+        terminal.emulator.process(format!("\x1b[{rows};1Hleft over").as_bytes());
         terminal.painter.resize(columns, rows);
         terminal.show(&frame(&cells));
         let mut fresh = Terminal::new(columns, rows);
