@@ -3,4 +3,6 @@
 pub mod cp437;
 pub mod keys;
 pub mod layouts;
+pub mod menu;
 pub mod painter;
+pub mod terminal;

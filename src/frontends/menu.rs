@@ -1,0 +1,136 @@
+//! The Ctrl-A prefix: how a user who types into the guest talks to the supervisor instead.
+//!
+//! On a raw terminal every key belongs to the guest, Ctrl-C and Ctrl-Z included. Ctrl-A is the one
+//! exception, as it is in other emulators: the key after it is a command. For use on a terminal
+//! only; a pipe's bytes are all meant for the guest.
+
+/// The byte Ctrl-A sends.
+pub const PREFIX: u8 = 0x01;
+
+/// What the commands are, one per line, for [`MenuEvent::Help`].
+pub const HELP: &str = "\
+Ctrl-A h    this help
+Ctrl-A x    quit
+Ctrl-A r    reset the machine
+Ctrl-A c    switch between the screen and the serial port
+Ctrl-A a    send Ctrl-A to the guest (also Ctrl-A Ctrl-A)
+";
+
+/// What the user's keys amount to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MenuEvent {
+    /// These are for the guest.
+    Bytes(Vec<u8>),
+    /// End the run.
+    Quit,
+    /// Show [`HELP`].
+    Help,
+    /// Switch between the VGA screen and the serial port's text.
+    ToggleScreen,
+    /// Restart the machine.
+    Reset,
+    /// Ctrl-A was followed by this byte, which is no command. The guest gets neither.
+    Unknown(u8),
+}
+
+/// Tells commands from what is for the guest.
+#[derive(Clone, Debug, Default)]
+pub struct Menu {
+    /// The last byte was the prefix.
+    prefixed: bool,
+}
+
+impl Menu {
+    /// A menu that has seen no prefix yet.
+    pub fn new() -> Menu {
+        Menu::default()
+    }
+
+    /// Takes what the terminal sent, in pieces of any size. The letters of commands may be capital.
+    pub fn feed(&mut self, input: &[u8]) -> Vec<MenuEvent> {
+        let mut events = Vec::new();
+        for &byte in input {
+            if !std::mem::take(&mut self.prefixed) {
+                if byte == PREFIX {
+                    self.prefixed = true;
+                } else {
+                    pass(&mut events, byte);
+                }
+                continue;
+            }
+            match byte.to_ascii_lowercase() {
+                b'a' | PREFIX => pass(&mut events, PREFIX),
+                b'x' => events.push(MenuEvent::Quit),
+                b'h' | b'?' => events.push(MenuEvent::Help),
+                b'c' => events.push(MenuEvent::ToggleScreen),
+                b'r' => events.push(MenuEvent::Reset),
+                _ => events.push(MenuEvent::Unknown(byte)),
+            }
+        }
+        events
+    }
+}
+
+/// Adds `byte` to what the guest gets.
+fn pass(events: &mut Vec<MenuEvent>, byte: u8) {
+    match events.last_mut() {
+        Some(MenuEvent::Bytes(bytes)) => bytes.push(byte),
+        _ => events.push(MenuEvent::Bytes(vec![byte])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(bytes: &[u8]) -> MenuEvent {
+        MenuEvent::Bytes(bytes.to_vec())
+    }
+
+    #[test]
+    fn what_is_typed_goes_to_the_guest_in_one_piece() {
+        assert_eq!(Menu::new().feed(b"ls -l\r\x03\x1b[A"), [bytes(b"ls -l\r\x03\x1b[A")]);
+        assert_eq!(Menu::new().feed(b""), []);
+    }
+
+    #[test]
+    fn each_command_is_found_between_what_is_typed() {
+        assert_eq!(
+            Menu::new().feed(b"ab\x01hcd\x01c\x01r\x01Xx"),
+            [
+                bytes(b"ab"),
+                MenuEvent::Help,
+                bytes(b"cd"),
+                MenuEvent::ToggleScreen,
+                MenuEvent::Reset,
+                MenuEvent::Quit,
+                bytes(b"x"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_prefix_and_its_command_may_arrive_apart() {
+        let mut menu = Menu::new();
+        assert_eq!(menu.feed(b"\x01"), []);
+        assert_eq!(menu.feed(b"x"), [MenuEvent::Quit]);
+        assert_eq!(menu.feed(b"x"), [bytes(b"x")]);
+    }
+
+    #[test]
+    fn the_prefix_itself_can_be_sent() {
+        assert_eq!(Menu::new().feed(b"1\x01a2\x01\x013"), [bytes(b"1\x012\x013")]);
+    }
+
+    #[test]
+    fn a_key_that_is_no_command_is_named_and_kept_from_the_guest() {
+        assert_eq!(Menu::new().feed(b"\x01zq"), [MenuEvent::Unknown(b'z'), bytes(b"q")]);
+    }
+
+    #[test]
+    fn the_help_names_every_command() {
+        for command in ["h", "x", "r", "c", "a"] {
+            assert!(HELP.contains(&format!("Ctrl-A {command} ")), "{command}");
+        }
+    }
+}

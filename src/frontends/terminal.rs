@@ -1,0 +1,242 @@
+//! The user's terminal, taken over for the run and given back as it was.
+//!
+//! Raw mode belongs to standard input, the screen to standard output; either may be a terminal
+//! without the other, and what is no terminal is left alone.
+//!
+//! In raw mode every key reaches the guest as a byte, Ctrl-C and Ctrl-Z too: they are the guest's
+//! to interpret. The way out is the Ctrl-A prefix of [`menu`](super::menu).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::termios::{
+    OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+};
+
+/// Columns and rows that are assumed where the terminal does not say.
+pub const FALLBACK_SIZE: (u16, u16) = (80, 25);
+
+/// How long a terminal that takes no more output is waited for before the rest is dropped.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Which of the terminal's two screens is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// The one the shell is on, with its scrollback.
+    Main,
+    /// The other one, which leaves the shell's as it was.
+    Alternate,
+}
+
+/// Why the terminal could not be taken over.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot {action} of the terminal on standard {stream} ({reason}); \
+     redirect standard {stream} to run without it"
+)]
+pub struct TerminalError {
+    /// `"input"` or `"output"`.
+    stream: &'static str,
+    /// What was tried.
+    action: &'static str,
+    /// The host's words.
+    reason: Errno,
+}
+
+/// A terminal that has been taken over. It is given back when this is dropped, when any thread
+/// panics (before the panic's message is printed), or by [`TerminalGuard::restore_now`].
+#[derive(Debug)]
+pub struct TerminalGuard {
+    terminal: Arc<Terminal>,
+}
+
+#[derive(Debug)]
+struct Terminal {
+    /// Standard input and its settings as they were found, if it is a terminal.
+    input: Option<(OwnedFd, Termios)>,
+    /// Standard output, if it is a terminal.
+    output: Option<OwnedFd>,
+    /// The screen in use; `None` once the terminal has been given back.
+    screen: Mutex<Option<Screen>>,
+}
+
+impl TerminalGuard {
+    /// Puts `input` into raw mode and `output` on `screen`, each if it is a terminal.
+    ///
+    /// # Errors
+    ///
+    /// [`TerminalError`] when a terminal refuses; it is left as it was found.
+    pub fn enter(
+        input: impl AsFd,
+        output: impl AsFd,
+        screen: Screen,
+    ) -> Result<TerminalGuard, TerminalError> {
+        let guard = TerminalGuard::take_over(input.as_fd(), output.as_fd(), screen)?;
+        let terminal = Arc::downgrade(&guard.terminal);
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |information| {
+            if let Some(terminal) = terminal.upgrade() {
+                terminal.restore();
+            }
+            previous(information);
+        }));
+        Ok(guard)
+    }
+
+    /// [`TerminalGuard::enter`] without the panic hook, which is the whole process's.
+    fn take_over(
+        input: BorrowedFd,
+        output: BorrowedFd,
+        screen: Screen,
+    ) -> Result<TerminalGuard, TerminalError> {
+        let own = |fd: BorrowedFd, stream| {
+            rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|reason| TerminalError {
+                stream,
+                action: "keep hold",
+                reason,
+            })
+        };
+        let refused = |action| move |reason| TerminalError { stream: "input", action, reason };
+        let input = if isatty(input) {
+            let found = tcgetattr(input).map_err(refused("read the settings"))?;
+            Some((own(input, "input")?, found))
+        } else {
+            None
+        };
+        let output = if isatty(output) { Some(own(output, "output")?) } else { None };
+        // From here on an error drops the guard, which undoes what has been done.
+        let guard = TerminalGuard {
+            terminal: Arc::new(Terminal { input, output, screen: Mutex::new(Some(Screen::Main)) }),
+        };
+        if let Some((input, found)) = &guard.terminal.input {
+            let mut raw = found.clone();
+            raw.make_raw();
+            raw.special_codes[SpecialCodeIndex::VMIN] = 1;
+            raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+            tcsetattr(input, OptionalActions::Now, &raw).map_err(refused("change the settings"))?;
+        }
+        guard.switch_to(screen);
+        Ok(guard)
+    }
+
+    /// True if keys are read from a terminal in raw mode.
+    pub fn has_keyboard(&self) -> bool {
+        self.terminal.input.is_some()
+    }
+
+    /// True if standard output is a terminal.
+    pub fn has_screen(&self) -> bool {
+        self.terminal.output.is_some()
+    }
+
+    /// Columns and rows of the terminal on standard output, or [`FALLBACK_SIZE`].
+    pub fn size(&self) -> (u16, u16) {
+        let size = self.terminal.output.as_ref().and_then(|output| tcgetwinsize(output).ok());
+        match size {
+            Some(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
+            _ => FALLBACK_SIZE,
+        }
+    }
+
+    /// Changes to `screen`, with the cursor and the colours as the terminal has them by default. No
+    /// effect without a terminal on standard output, or after it has been given back.
+    pub fn switch_to(&self, screen: Screen) {
+        let mut current = self.terminal.screen();
+        if current.is_none_or(|current| current == screen) {
+            return;
+        }
+        *current = Some(screen);
+        self.terminal.send(PLAIN);
+        self.terminal.send(match screen {
+            Screen::Main => LEAVE_ALTERNATE,
+            Screen::Alternate => ENTER_ALTERNATE,
+        });
+    }
+
+    /// Gives the terminal back now, for a thread that is about to end the process. Whoever else
+    /// writes to the terminal should have stopped. Once is enough: later calls do nothing.
+    pub fn restore_now(&self) {
+        self.terminal.restore();
+    }
+}
+
+impl Drop for TerminalGuard {
+    fn drop(&mut self) {
+        self.restore_now();
+    }
+}
+
+/// Own colours (SGR 0), own cursor shape (DECSCUSR 0), cursor shown (DECTCEM).
+const PLAIN: &[u8] = b"\x1b[0m\x1b[0 q\x1b[?25h";
+const ENTER_ALTERNATE: &[u8] = b"\x1b[?1049h";
+const LEAVE_ALTERNATE: &[u8] = b"\x1b[?1049l";
+
+impl Terminal {
+    fn screen(&self) -> MutexGuard<'_, Option<Screen>> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn restore(&self) {
+        // Held to the end, so that a thread that finds the terminal given back may end the process.
+        let mut current = self.screen();
+        let Some(screen) = current.take() else { return };
+        self.send(PLAIN);
+        if screen == Screen::Alternate {
+            self.send(LEAVE_ALTERNATE);
+        }
+        if let Some((input, found)) = &self.input {
+            // A terminal that is gone has no settings left to lose.
+            let _ = tcsetattr(input, OptionalActions::Now, found);
+        }
+    }
+
+    /// Writes to the terminal on standard output. There is nobody to tell of a failure.
+    fn send(&self, mut bytes: &[u8]) {
+        let Some(output) = &self.output else { return };
+        while !bytes.is_empty() {
+            match rustix::io::write(output, bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let mut room = [PollFd::new(output, PollFlags::OUT)];
+                    if !matches!(poll(&mut room, Some(&PATIENCE)), Ok(1..) | Err(Errno::INTR)) {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Makes a guest's serial text fit for a raw terminal, which goes straight down at a line feed: one
+/// that does not follow a carriage return gets one.
+#[derive(Clone, Debug, Default)]
+pub struct Newlines {
+    after_return: bool,
+}
+
+impl Newlines {
+    /// For text from its beginning.
+    pub fn new() -> Newlines {
+        Newlines::default()
+    }
+
+    /// Appends `text`, the next piece, to `out` with the carriage returns it lacks.
+    pub fn translate(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        for &byte in text {
+            if byte == b'\n' && !self.after_return {
+                out.push(b'\r');
+            }
+            out.push(byte);
+            self.after_return = byte == b'\r';
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "terminal_test.rs"]
+mod tests;
