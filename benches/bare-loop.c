@@ -74,7 +74,7 @@ static double milliseconds(void)
 
 static void fail(const char *what)
 {
-    fprintf(stderr, "bare-loop: %s: %s\n", what, errno ? strerror(errno) : "not as expected");
+    fprintf(stderr, "bare-loop: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
     exit(NOT_RUN);
 }
 
@@ -163,16 +163,16 @@ static uint64_t load(uint8_t *ram)
         Elf64_Phdr segment;
         off_t place = header.e_phoff + (off_t)i * header.e_phentsize;
         if (pread(file, &segment, sizeof segment, place) != sizeof segment)
-            fail("the program header table");
+            fail("the guest's program header table is cut off");
         if (segment.p_type != PT_LOAD)
             continue;
         if (segment.p_paddr < STACK_TOP || segment.p_paddr > settings.ram_size ||
             segment.p_memsz > settings.ram_size - segment.p_paddr ||
             segment.p_filesz > segment.p_memsz)
-            fail("a segment does not fit into RAM");
+            fail("a segment of the guest does not lie in RAM above 64 KiB");
         if (pread(file, ram + segment.p_paddr, segment.p_filesz, segment.p_offset) !=
             (ssize_t)segment.p_filesz)
-            fail("a segment");
+            fail("a segment of the guest is cut off");
     }
     close(file);
     return header.e_entry;
@@ -279,7 +279,6 @@ static int run_guest(int cpu, struct kvm_run *run, struct kvm_coalesced_mmio_rin
             status = HOST_REFUSED;
             break;
         default:
-            errno = 0;
             fprintf(stderr, "bare-loop: KVM exit reason %u\n", run->exit_reason);
             status = NOT_RUN;
         }
@@ -321,8 +320,9 @@ int main(int argc, char **argv)
     if (settings.coalesced) {
         /* The ring lies this many pages into the vCPU's mapping. */
         int page = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
+        errno = 0;
         if (page <= 0)
-            fail("coalesced port I/O");
+            fail("this host has no coalesced port I/O");
         ring = (void *)((char *)run + (size_t)page * sysconf(_SC_PAGESIZE));
     }
 

@@ -38,6 +38,12 @@ need_tools() {
     done
 }
 
+# Prints what decides which bytes come out.
+tool_versions() {
+    gcc --version | head -n 1
+    ld --version | head -n 1
+}
+
 # start_build OUTDIR: every guest that follows is written to OUTDIR, as NAME.elf.
 start_build() {
     need_tools
@@ -65,21 +71,37 @@ general_registers_only() {
     return 1
 }
 
-# link_guest NAME SCRIPT INPUT...: links, checks, and only then puts NAME.elf in place.
-link_guest() {
-    local name=$1 script=$2 elf=$outdir/$1.elf
+# make_elf NAME SCRIPT INPUT-OR-FLAG...: compiles, links, checks, and only then puts NAME.elf in
+# place. Objects are named after their sources, because the linker notes their names.
+make_elf() {
+    local name=$1 script=$2 elf=$outdir/$1.elf argument object objects=()
+    local scripted=() flags=()
     shift 2
-    local scripted=()
     [[ $script ]] && scripted=(-T "$lib/$script")
-    if gcc "${compile_flags[@]}" "${link_flags[@]}" "${scripted[@]}" "$@" -o "$elf.new" &&
-        general_registers_only "$elf.new"; then
-        mv "$elf.new" "$elf"
-        echo "built ${elf#"$root"/}"
-    else
-        rm -f "$elf.new"
-        echo "guest $name was not built" >&2
-        exit 1
-    fi
+    rm -rf "$elf.parts"
+    mkdir "$elf.parts"
+    for argument; do
+        case $argument in
+        *.[cS])
+            object=$elf.parts/$(basename "$argument").o
+            gcc "${compile_flags[@]}" "${flags[@]}" -c "$argument" -o "$object" || not_built "$name"
+            objects+=("$object")
+            ;;
+        *.o | *.rlib) objects+=("$argument") ;;
+        *) flags+=("$argument") ;;
+        esac
+    done
+    gcc "${flags[@]}" "${link_flags[@]}" "${scripted[@]}" "${objects[@]}" -o "$elf.new" &&
+        general_registers_only "$elf.new" || not_built "$name"
+    mv "$elf.new" "$elf"
+    rm -r "$elf.parts"
+    echo "built ${elf#"$root"/}"
+}
+
+not_built() {
+    rm -rf "$outdir/$1.elf.new" "$outdir/$1.elf.parts"
+    echo "guest $1 was not built" >&2
+    exit 1
 }
 
 # guest SOURCE [LINKER-SCRIPT [FLAG...]]: builds one guest from C or assembly. A C guest is given
@@ -91,7 +113,7 @@ guest() {
     up_to_date "$outdir/$name.elf" "$source" && return
     inputs=("$source")
     [[ $source == *.c ]] && inputs=("$lib/start.S" "$source")
-    link_guest "$name" "$script" "${fixed_address[@]}" "$@" "${inputs[@]}"
+    make_elf "$name" "$script" "${fixed_address[@]}" "$@" "${inputs[@]}"
 }
 
 # pie_guest SOURCE: builds one position-independent C guest: linked at 0 by the linker's own
@@ -100,7 +122,7 @@ pie_guest() {
     local source=$1 name
     name=$(basename "${source%.*}")
     up_to_date "$outdir/$name.elf" "$source" && return
-    link_guest "$name" "" -fPIE -fvisibility=hidden -static-pie -Wl,--no-dynamic-linker \
+    make_elf "$name" "" -fPIE -fvisibility=hidden -static-pie -Wl,--no-dynamic-linker \
         -Wl,-z,text "$lib/start.S" "$source"
 }
 
@@ -131,7 +153,7 @@ rust_guest() {
         cat "$log" >&2
         exit 1
     fi
-    link_guest "$name" guest.ld "${fixed_address[@]}" "$lib/start.S" "$object" \
+    make_elf "$name" guest.ld "${fixed_address[@]}" "$lib/start.S" "$object" \
         "$libdir"/libcore-*.rlib
     rm -f "$object" "$log"
 }
