@@ -24,11 +24,11 @@ enum { ATTRIBUTE_WRITE = 0x3c0, ATTRIBUTE_READ = 0x3c1, INPUT_STATUS = 0x3da };
 enum { ATTRIBUTE_MODE = 0x10, ATTRIBUTE_MODE_BLINK = 0x08, ATTRIBUTE_SCREEN_ON = 0x20 };
 
 static struct {
-    int colours;    /* added to every row's attribute */
-    int shape;      /* index of cursor_shapes */
-    int start;      /* first row shown */
-    int row, column; /* the face */
-    uint16_t under; /* what the face covers */
+    int colours;     /* added to every row's background */
+    int shape;       /* of the cursor */
+    int start;       /* first row shown */
+    int row, column; /* of the face */
+    uint16_t under;  /* the cell the face covers */
 } demo;
 
 static volatile uint16_t *cell(int row, int column)
@@ -51,13 +51,16 @@ static void move_face(int down, int right)
     show_face();
 }
 
-/* Every row in attributes of its own; bit 7 is set in every other one. */
+/* Each row on the next of the 16 backgrounds: the last 8 of them are seen as blinking text instead,
+   unless blinking is off. */
 static void draw(void)
 {
     static const char help[] =
         "c colours  b blink  s cursor  u/d scroll  arrows move  Escape ends";
     for (int row = 0; row < ALL_ROWS; row++) {
-        uint8_t attribute = 0x0f + 0x10 * ((row + demo.colours) % 16);
+        int background = (row + demo.colours) % 16;
+        int text = background % 8 == LIGHT_GREY ? BLACK : WHITE;
+        uint8_t attribute = VGA_ATTRIBUTE(text, background);
         vga_clear(row, 1, attribute);
         vga_put(row, 1, '0' + row / 10, attribute);
         vga_put(row, 2, '0' + row % 10, attribute);
