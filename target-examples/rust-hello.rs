@@ -28,7 +28,7 @@ fn print_number(number: u64) {
 }
 
 /// Called by lib/start.S; the result is left in RAX when the CPU halts.
-#[no_mangle]
+#[unsafe(no_mangle)]
 extern "C" fn guest_main() -> u64 {
     print("Hello from Rust!\n");
     let mut sum = 0;

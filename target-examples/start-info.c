@@ -1,7 +1,7 @@
 /* start-info: prints what the machine says about itself: the memory map, the command line and the
    modules that were given to the guest.
 
-   Run:   kvm --append "colour=blue" --module start-info.c="a text" start-info.elf
+   Run:   kvm --append "colour=blue" --module notes.txt="a text" start-info.elf
    See:   the memory map, the command line, and for each module its place, size, command line and
           first line.
    Exit status 0; the debug exit status 3 if there is no start info. */

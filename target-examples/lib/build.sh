@@ -146,7 +146,7 @@ rust_guest() {
     fi
     object=$outdir/$name.o
     log=$outdir/$name.log
-    if ! rustc --edition 2021 --crate-type lib --emit "obj=$object" --target "$target" \
+    if ! rustc --edition 2024 --crate-type lib --emit "obj=$object" --target "$target" \
         -C opt-level=2 -C debuginfo=2 -C panic=abort -C relocation-model=static \
         -C no-redzone=yes -C force-frame-pointers=yes "${flags[@]}" \
         "--remap-path-prefix=$root=." "$source" 2>"$log"; then
