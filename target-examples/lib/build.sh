@@ -1,0 +1,159 @@
+# shellcheck shell=bash
+# How a bare-metal guest is built. The build scripts of target-examples/, esempi-io/ and
+# benches/guests/ source this file and then call `guest` or `rust_guest` once per guest.
+#
+# What the flags are for:
+#   -mgeneral-regs-only   a guest starts without floating point or SSE set up
+#   -mno-red-zone         an interrupt handler would overwrite the 128 bytes below RSP
+#   separate-code         code, constants and data in segments of their own, none of them both
+#                         writable and executable, so that a strict loader takes the guest
+#   frame-pointer, sibling-calls   every caller is there for a debugger to list
+#   file-prefix-map       no path of the building machine ends up in the file: the same sources
+#                         and the same compiler give the same bytes anywhere
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+lib=target-examples/lib
+
+compile_flags=(
+    -std=gnu11 -O2 -g -Wall -Wextra -m64 -march=x86-64 -mgeneral-regs-only -mno-red-zone
+    -ffreestanding -fno-stack-protector -fcf-protection=none
+    -fno-omit-frame-pointer -fno-optimize-sibling-calls
+    -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
+    -gno-record-gcc-switches "-ffile-prefix-map=$root=." "-I$lib"
+)
+link_flags=(
+    -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,separate-code
+    -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,--gc-sections
+)
+fixed_address=(-fno-pic -no-pie -static)
+
+# Stops, naming the package, if a tool is missing.
+need_tools() {
+    local tool
+    for tool in gcc ld objdump; do
+        command -v "$tool" >/dev/null && continue
+        echo "building guests needs $tool: install gcc and binutils" \
+            "(Debian, Ubuntu: apt install gcc binutils; Fedora: dnf install gcc binutils)" >&2
+        exit 1
+    done
+}
+
+# Prints what decides which bytes come out.
+tool_versions() {
+    gcc --version | head -n 1
+    ld --version | head -n 1
+}
+
+# start_build OUTDIR: every guest that follows is written to OUTDIR, as NAME.elf.
+start_build() {
+    need_tools
+    mkdir -p "$1"
+    outdir=$(cd "$1" && pwd)
+    cd "$root" || exit 1
+}
+
+# up_to_date ELF SOURCE: true if ELF is newer than all it is made from.
+up_to_date() {
+    local input
+    [[ -e $1 ]] || return 1
+    for input in "$2" "$lib"/* "${BASH_SOURCE[-1]}"; do
+        [[ $input -nt $1 ]] && return 1
+    done
+    return 0
+}
+
+# Fails if the ELF holds an instruction that needs the x87, MMX, SSE or AVX registers.
+general_registers_only() {
+    local found
+    found=$(objdump -d --no-show-raw-insn "$1" | grep -m 3 -E '%([xyz]?mm[0-9]|st\b)') || return 0
+    echo "$1 uses floating point or SSE registers, which a guest starts without:" >&2
+    echo "$found" >&2
+    return 1
+}
+
+# make_elf NAME SCRIPT INPUT-OR-FLAG...: compiles, links, checks, and only then puts NAME.elf in
+# place. Objects are named after their sources, because the linker notes their names.
+make_elf() {
+    local name=$1 script=$2 elf=$outdir/$1.elf argument object objects=()
+    local scripted=() flags=()
+    shift 2
+    [[ $script ]] && scripted=(-T "$lib/$script")
+    rm -rf "$elf.parts"
+    mkdir "$elf.parts"
+    for argument; do
+        case $argument in
+        *.[cS])
+            object=$elf.parts/$(basename "$argument").o
+            gcc "${compile_flags[@]}" "${flags[@]}" -c "$argument" -o "$object" || not_built "$name"
+            objects+=("$object")
+            ;;
+        *.o | *.rlib) objects+=("$argument") ;;
+        *) flags+=("$argument") ;;
+        esac
+    done
+    gcc "${flags[@]}" "${link_flags[@]}" "${scripted[@]}" "${objects[@]}" -o "$elf.new" &&
+        general_registers_only "$elf.new" || not_built "$name"
+    mv "$elf.new" "$elf"
+    rm -r "$elf.parts"
+    echo "built ${elf#"$root"/}"
+}
+
+not_built() {
+    rm -rf "$outdir/$1.elf.new" "$outdir/$1.elf.parts"
+    echo "guest $1 was not built" >&2
+    exit 1
+}
+
+# guest SOURCE [LINKER-SCRIPT [FLAG...]]: builds one guest from C or assembly. A C guest is given
+# lib/start.S; an assembly guest brings its own _start.
+guest() {
+    local source=$1 script=${2:-guest.ld} name inputs
+    shift; shift || true
+    name=$(basename "${source%.*}")
+    up_to_date "$outdir/$name.elf" "$source" && return
+    inputs=("$source")
+    [[ $source == *.c ]] && inputs=("$lib/start.S" "$source")
+    make_elf "$name" "$script" "${fixed_address[@]}" "$@" "${inputs[@]}"
+}
+
+# pie_guest SOURCE: builds one position-independent C guest: linked at 0 by the linker's own
+# script, with relative relocations that are the loader's to apply.
+pie_guest() {
+    local source=$1 name
+    name=$(basename "${source%.*}")
+    up_to_date "$outdir/$name.elf" "$source" && return
+    make_elf "$name" "" -fPIE -fvisibility=hidden -static-pie -Wl,--no-dynamic-linker \
+        -Wl,-z,text "$lib/start.S" "$source"
+}
+
+# rust_guest SOURCE: builds one Rust guest with rustc alone. The bare-metal target is used where it
+# is installed; elsewhere the host's `core` serves, with SSE switched off, about which rustc warns.
+rust_guest() {
+    local source=$1 name object log libdir target flags
+    name=$(basename "${source%.*}")
+    up_to_date "$outdir/$name.elf" "$source" && return
+    if ! command -v rustc >/dev/null; then
+        echo "guest $name was skipped: it needs rustc (https://rustup.rs)" >&2
+        return
+    fi
+    target=x86_64-unknown-none
+    flags=()
+    libdir=$(rustc --print target-libdir --target "$target")
+    if ! compgen -G "$libdir/libcore-*.rlib" >/dev/null; then
+        target=x86_64-unknown-linux-gnu
+        flags=(-C target-feature=-sse,-sse2)
+        libdir=$(rustc --print target-libdir --target "$target")
+    fi
+    object=$outdir/$name.o
+    log=$outdir/$name.log
+    if ! rustc --edition 2024 --crate-type lib --emit "obj=$object" --target "$target" \
+        -C opt-level=2 -C debuginfo=2 -C panic=abort -C relocation-model=static \
+        -C no-redzone=yes -C force-frame-pointers=yes "${flags[@]}" \
+        "--remap-path-prefix=$root=." "$source" 2>"$log"; then
+        cat "$log" >&2
+        exit 1
+    fi
+    make_elf "$name" guest.ld "${fixed_address[@]}" "$lib/start.S" "$object" \
+        "$libdir"/libcore-*.rlib
+    rm -f "$object" "$log"
+}

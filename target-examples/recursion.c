@@ -1,0 +1,19 @@
+/* recursion: a function that calls itself, and a result in RAX. The guest to try a debugger on:
+   set a breakpoint on `fibonacci` and look at the list of frames.
+
+   Run:   kvm recursion.elf
+   See:   nothing on the screen; the run ends with the result 610, the 15th Fibonacci number.
+   Exit status 0. */
+#include <stdint.h>
+
+__attribute__((noinline)) static uint64_t fibonacci(uint64_t n)
+{
+    if (n < 2)
+        return n;
+    return fibonacci(n - 1) + fibonacci(n - 2);
+}
+
+uint64_t guest_main(void)
+{
+    return fibonacci(15);
+}

@@ -1,0 +1,17 @@
+# triple-fault-int3: as triple-fault, but with the breakpoint instruction. Some hosts do not run
+# guest kernels on the CPU but step through them in software, and refuse to do this instruction.
+#
+# Run:   kvm triple-fault-int3.elf
+# See:   a report of the triple fault, as with triple-fault, or of the instruction the host refuses.
+# Exit status 8, or 10 where the host refuses.
+
+    .text
+    .globl _start
+_start:
+    lidt no_table(%rip)
+    int3
+    hlt                         # not reached
+
+    .section .rodata
+no_table:
+    .fill 10, 1, 0

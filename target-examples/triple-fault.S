@@ -1,0 +1,17 @@
+# triple-fault: ends itself the way small kernels often do: an interrupt table of length zero, then
+# an exception. The exception has no handler, neither has the fault about that, nor the next: the
+# third fault stops the CPU.
+#
+# Run:   kvm triple-fault.elf
+# See:   a report of the triple fault, with RIP at the ud2.
+# Exit status 8.
+
+    .text
+    .globl _start
+_start:
+    lidt no_table(%rip)
+    ud2
+
+    .section .rodata
+no_table:
+    .fill 10, 1, 0              # limit (2 bytes) and base (8 bytes)
