@@ -43,7 +43,12 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    pub(super) fn new(mut fd: VcpuFd, memory: Arc<GuestMemory>, kicker: Kicker, batching: bool) -> Result<Vcpu, HostError> {
+    pub(super) fn new(
+        mut fd: VcpuFd,
+        memory: Arc<GuestMemory>,
+        kicker: Kicker,
+        batching: bool,
+    ) -> Result<Vcpu, HostError> {
         if batching {
             fd.map_coalesced_mmio_ring()
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;

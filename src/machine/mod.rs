@@ -175,6 +175,9 @@ fn load(
     for warning in &boot.warnings {
         tracing::warn!("{warning}");
     }
-    info!("entry {:#x}, stack {:#x}, start info {:#x}", boot.state.entry, boot.state.stack_top, boot.state.info);
+    info!(
+        "entry {:#x}, stack {:#x}, start info {:#x}",
+        boot.state.entry, boot.state.stack_top, boot.state.info
+    );
     Ok(boot.state)
 }

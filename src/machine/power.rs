@@ -82,7 +82,8 @@ fn enter_long_mode(registers: &mut Registers, state: &BootState) {
     let null = kvm_segment { unusable: 1, ..Default::default() };
     let system = &mut registers.system;
     system.cs = code;
-    (system.ds, system.es, system.fs, system.gs, system.ss, system.ldt) = (null, null, null, null, null, null);
+    (system.ds, system.es, system.fs, system.gs, system.ss, system.ldt) =
+        (null, null, null, null, null, null);
     system.tr = kvm_segment {
         base: state.tss.base,
         limit: u32::from(state.tss.limit),

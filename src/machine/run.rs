@@ -45,7 +45,8 @@ impl Machine {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
                 // What was typed may be what this very access asks for.
-                let asks = self.typing.waiting() && matches!(bus::route(port).0, Chip::I8042 | Chip::Serial(_));
+                let asks =
+                    self.typing.waiting() && matches!(bus::route(port).0, Chip::I8042 | Chip::Serial(_));
                 if asks {
                     self.typing.feed(&mut self.board, &self.inputs);
                 }

@@ -3,19 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::devices::vga::TextView;
+use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER, TextView};
 use crate::memory::GuestMemory;
-
-/// Guest-physical address of the text buffer.
-pub const TEXT_BUFFER: u64 = 0xB8000;
-/// Character cells in the text buffer's 32 KiB.
-const BUFFER_CELLS: usize = 0x4000;
-/// Columns of the text screen.
-pub const COLUMNS: usize = 80;
-/// Rows of the text screen.
-pub const ROWS: usize = 25;
-/// Cells of the text screen.
-pub const CELLS: usize = COLUMNS * ROWS;
 
 /// What the text screen shows. Looking at it never disturbs the guest.
 #[derive(Clone, Debug)]
@@ -45,13 +34,7 @@ impl Screen {
         let mut bytes = vec![0; BUFFER_CELLS * 2];
         // Fails only on a machine with less RAM than the text buffer needs; there is none.
         let _ = self.memory.read(TEXT_BUFFER, &mut bytes);
-        let start = usize::from(self.view().start);
-        (0..CELLS)
-            .map(|cell| {
-                let at = (start + cell) % BUFFER_CELLS * 2;
-                u16::from_le_bytes([bytes[at], bytes[at + 1]])
-            })
-            .collect()
+        self.view().cells(&bytes)
     }
 
     /// True if the guest has put anything on the screen.
