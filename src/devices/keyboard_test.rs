@@ -87,6 +87,21 @@ fn keys_typed_while_scanning_is_disabled_come_when_it_is_enabled() {
 }
 
 #[test]
+fn defaults_and_another_scan_code_set_empty_the_buffer_but_enabling_does_not() {
+    let cases: [(&[u8], &[u8]); 4] = [
+        (&[0xF5, 0xF4], &[0xFA, 0xFA]),
+        (&[0xF6], &[0xFA]),
+        (&[0xF0, 0x01], &[0xFA, 0xFA]),
+        (&[0xF4], &[0xFA, 0x1C]),
+    ];
+    for (bytes, answer) in cases {
+        let mut keyboard = Keyboard::default();
+        keyboard.key(KeyEvent::press(Key::A));
+        assert_eq!(told(&mut keyboard, bytes), answer, "to {bytes:02x?}");
+    }
+}
+
+#[test]
 fn what_was_sent_last_is_sent_again_on_request() {
     let mut keyboard = Keyboard::default();
     keyboard.key(KeyEvent::press(Key::A));
