@@ -1,1 +1,388 @@
-//! Placeholder.
+//! The 8042 keyboard controller, ports 60h and 64h.
+//!
+//! It follows the IBM Personal Computer AT Technical Reference ("Keyboard Controller") and, for the
+//! commands that came later, the IBM PS/2 Hardware Interface Technical Reference ("Keyboard and
+//! Auxiliary Device Controller"). The second port exists and has nothing plugged in. The controller
+//! takes no time: a command is carried out while it is written, so that the input buffer is never
+//! seen full.
+//!
+//! The A20 bit of the output port is kept and has no effect: address line 20 is always enabled.
+
+use serde::{Deserialize, Serialize};
+
+use super::keyboard::{KeyEvent, Keyboard};
+use super::scancodes::Translator;
+use super::{Action, PortDevice, Request, Snapshot, StateError};
+
+/// Offset of the data register, port 60h.
+const DATA: u16 = 0;
+/// Offset of the status (read) and command (write) register, port 64h.
+const COMMAND: u16 = 4;
+
+mod status {
+    pub const OUTPUT_FULL: u8 = 1 << 0;
+    pub const SYSTEM: u8 = 1 << 2;
+    pub const COMMAND: u8 = 1 << 3;
+    pub const NOT_LOCKED: u8 = 1 << 4;
+    pub const AUXILIARY: u8 = 1 << 5;
+    pub const TIMEOUT: u8 = 1 << 6;
+}
+
+mod config {
+    pub const KEYBOARD_INTERRUPT: u8 = 1 << 0;
+    pub const SYSTEM: u8 = 1 << 2;
+    pub const KEYBOARD_DISABLED: u8 = 1 << 4;
+    pub const AUXILIARY_DISABLED: u8 = 1 << 5;
+    pub const TRANSLATE: u8 = 1 << 6;
+}
+
+/// Configuration byte a BIOS leaves behind, interrupts aside.
+const BIOS_CONFIG: u8 = config::SYSTEM | config::AUXILIARY_DISABLED | config::TRANSLATE;
+
+/// Configuration byte after the controller's self-test: both interfaces are disabled.
+const SELF_TEST_CONFIG: u8 = BIOS_CONFIG | config::KEYBOARD_DISABLED;
+
+mod output_port {
+    pub const NOT_RESET: u8 = 1 << 0;
+    pub const OUTPUT_FULL: u8 = 1 << 4;
+    pub const AUXILIARY_FULL: u8 = 1 << 5;
+    /// A20 and the lines to both devices are high.
+    pub const DEFAULT: u8 = 0xCF;
+}
+
+/// Input port: keyboard not locked, colour display, no manufacturing jumper, second RAM bank on.
+const INPUT_PORT: u8 = 0xB0;
+
+const SELF_TEST_PASSED: u8 = 0x55;
+const INTERFACE_GOOD: u8 = 0x00;
+/// What takes the place of an answer from a device that is not there.
+const NO_ANSWER: u8 = 0xFE;
+
+/// Looks at the status in a row, with nothing written between, that mean waiting for input.
+///
+/// A guest that is about to write a command looks once, whether the controller can take it.
+const LOOKS_OF_A_READER: u8 = 2;
+
+/// What the next byte written to port 60h is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Parameter {
+    /// The keyboard.
+    Keyboard,
+    /// This byte of the internal RAM.
+    Ram(u8),
+    OutputPort,
+    /// To be read back as if the keyboard had sent it.
+    KeyboardOutput,
+    /// To be read back as if the auxiliary device had sent it.
+    AuxiliaryOutput,
+    Auxiliary,
+}
+
+/// A byte the controller itself has put in the output buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Reply {
+    byte: u8,
+    auxiliary: bool,
+    timeout: bool,
+}
+
+/// The keyboard controller with its keyboard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct I8042 {
+    keyboard: Keyboard,
+    /// Internal RAM; byte 0 is the configuration.
+    ram: [u8; 32],
+    output_port: u8,
+    parameter: Parameter,
+    /// The last write was to the command register.
+    command_written: bool,
+    /// Read before `code`, so that an answer is not taken for a key that came shortly before.
+    reply: Option<Reply>,
+    /// The byte that has arrived from the keyboard, translated.
+    code: Option<u8>,
+    last_read: u8,
+    /// Looks at the status since the last write, up to [`LOOKS_OF_A_READER`].
+    looks: u8,
+    asked: bool,
+}
+
+impl Default for I8042 {
+    /// The state a BIOS leaves behind: keyboard enabled and scanning, translation on, no interrupt,
+    /// system flag set.
+    fn default() -> I8042 {
+        let mut ram = [0; 32];
+        ram[0] = BIOS_CONFIG;
+        I8042 {
+            keyboard: Keyboard::default(),
+            ram,
+            output_port: output_port::DEFAULT,
+            parameter: Parameter::Keyboard,
+            command_written: false,
+            reply: None,
+            code: None,
+            last_read: 0,
+            looks: 0,
+            asked: false,
+        }
+    }
+}
+
+impl I8042 {
+    /// A key goes down or comes up.
+    ///
+    /// While the guest does not read, its bytes wait in the keyboard's buffer
+    /// ([`Keyboard::key`]); [`I8042::idle`] tells when there is room for certain.
+    pub fn key(&mut self, event: KeyEvent) -> Action {
+        let before = self.line();
+        self.keyboard.key(event);
+        self.settle(before)
+    }
+
+    /// True when the next key would reach the guest at once: it has taken every byte, and neither
+    /// the keyboard nor its interface is disabled.
+    ///
+    /// Typing only then is typing at the speed the guest reads.
+    pub fn idle(&self) -> bool {
+        self.reply.is_none() && self.code.is_none() && self.interface_enabled() && self.keyboard.idle()
+    }
+
+    /// True once the guest has looked for keyboard input since power-on.
+    ///
+    /// That is: it has read the data register when no answer to a controller command was there, or
+    /// read the status twice in a row without a write between, or enabled the keyboard interrupt.
+    /// One look at the status does not count: that much precedes every command, also those that
+    /// reset the machine or switch A20.
+    pub fn asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Level of the interrupt line to IRQ 1: high while a byte of the keyboard can be read and its
+    /// interrupt is enabled.
+    ///
+    /// Reading a byte lowers the line, and [`Action::line`] says so, even if the next byte has
+    /// already raised it again. Whoever carries the action out has to look here afterwards, or an
+    /// edge-triggered interrupt controller would miss that next byte.
+    pub fn line(&self) -> bool {
+        let keyboard_byte = match self.reply {
+            Some(reply) => !reply.auxiliary,
+            None => self.code.is_some(),
+        };
+        keyboard_byte && self.config() & config::KEYBOARD_INTERRUPT != 0
+    }
+
+    fn config(&self) -> u8 {
+        self.ram[0]
+    }
+
+    fn interface_enabled(&self) -> bool {
+        self.config() & config::KEYBOARD_DISABLED == 0
+    }
+
+    fn set_config(&mut self, value: u8) {
+        self.ram[0] = value;
+        self.asked |= value & config::KEYBOARD_INTERRUPT != 0;
+    }
+
+    fn status(&self) -> u8 {
+        let mut status = status::NOT_LOCKED;
+        if self.config() & config::SYSTEM != 0 {
+            status |= status::SYSTEM;
+        }
+        if self.command_written {
+            status |= status::COMMAND;
+        }
+        if self.reply.is_some() || self.code.is_some() {
+            status |= status::OUTPUT_FULL;
+        }
+        if self.reply.is_some_and(|reply| reply.auxiliary) {
+            status |= status::AUXILIARY;
+        }
+        if self.reply.is_some_and(|reply| reply.timeout) {
+            status |= status::TIMEOUT;
+        }
+        status
+    }
+
+    fn read_status(&mut self) -> u8 {
+        // An answer to a command is not input, and waiting for it not asking.
+        if self.reply.is_none() {
+            self.looks = LOOKS_OF_A_READER.min(self.looks + 1);
+            self.asked |= self.looks == LOOKS_OF_A_READER;
+        }
+        self.status()
+    }
+
+    fn read_data(&mut self) -> (u8, Action) {
+        let before = self.line();
+        let byte = match self.reply.take() {
+            Some(reply) => {
+                self.looks = 0;
+                reply.byte
+            }
+            None => {
+                self.asked = true;
+                self.code.take().unwrap_or(self.last_read)
+            }
+        };
+        self.last_read = byte;
+        let settled = self.settle(before);
+        (byte, if before { Action::line(false) } else { settled })
+    }
+
+    fn write_command(&mut self, command: u8) -> Action {
+        self.command_written = true;
+        self.parameter = Parameter::Keyboard;
+        match command {
+            0x20..=0x3F => self.answer(self.ram[usize::from(command & 0x1F)]),
+            0x60..=0x7F => self.parameter = Parameter::Ram(command & 0x1F),
+            0xA7 => self.set_config(self.config() | config::AUXILIARY_DISABLED),
+            0xA8 => self.set_config(self.config() & !config::AUXILIARY_DISABLED),
+            0xA9 | 0xAB => self.answer(INTERFACE_GOOD),
+            0xAA => self.self_test(),
+            0xAD => self.set_config(self.config() | config::KEYBOARD_DISABLED),
+            0xAE => self.set_config(self.config() & !config::KEYBOARD_DISABLED),
+            0xC0 => self.answer(INPUT_PORT),
+            0xD0 => self.answer(self.read_output_port()),
+            0xD1 => self.parameter = Parameter::OutputPort,
+            0xD2 => self.parameter = Parameter::KeyboardOutput,
+            0xD3 => self.parameter = Parameter::AuxiliaryOutput,
+            0xD4 => self.parameter = Parameter::Auxiliary,
+            0xE0 => self.answer(self.test_inputs()),
+            // A pulse on the output port lines whose bit is 0; line 0 is the machine's reset.
+            0xF0..=0xFF if command & output_port::NOT_RESET == 0 => {
+                return Action::request(Request::Reset);
+            }
+            _ => {}
+        }
+        Action::NONE
+    }
+
+    fn write_data(&mut self, value: u8) -> Action {
+        self.command_written = false;
+        match std::mem::replace(&mut self.parameter, Parameter::Keyboard) {
+            Parameter::Keyboard => {
+                // The controller cannot talk to a keyboard whose clock it holds.
+                self.set_config(self.config() & !config::KEYBOARD_DISABLED);
+                self.keyboard.receive(value);
+            }
+            Parameter::Ram(0) => self.set_config(value),
+            Parameter::Ram(index) => self.ram[usize::from(index)] = value,
+            Parameter::OutputPort => {
+                self.output_port = value | output_port::NOT_RESET;
+                if value & output_port::NOT_RESET == 0 {
+                    return Action::request(Request::Reset);
+                }
+            }
+            Parameter::KeyboardOutput => self.answer(value),
+            Parameter::AuxiliaryOutput => {
+                self.reply = Some(Reply { byte: value, auxiliary: true, timeout: false });
+            }
+            Parameter::Auxiliary => {
+                self.reply = Some(Reply { byte: NO_ANSWER, auxiliary: true, timeout: true });
+            }
+        }
+        Action::NONE
+    }
+
+    fn answer(&mut self, byte: u8) {
+        self.reply = Some(Reply { byte, auxiliary: false, timeout: false });
+    }
+
+    fn self_test(&mut self) {
+        self.set_config(SELF_TEST_CONFIG);
+        self.output_port = output_port::DEFAULT;
+        self.code = None;
+        self.answer(SELF_TEST_PASSED);
+    }
+
+    fn read_output_port(&self) -> u8 {
+        let status = self.status();
+        let mut value = self.output_port & !(output_port::OUTPUT_FULL | output_port::AUXILIARY_FULL);
+        if status & status::AUXILIARY != 0 {
+            value |= output_port::AUXILIARY_FULL;
+        } else if status & status::OUTPUT_FULL != 0 {
+            value |= output_port::OUTPUT_FULL;
+        }
+        value
+    }
+
+    /// Clock (bit 0, held low while the interface is disabled) and data (bit 1) of the keyboard.
+    fn test_inputs(&self) -> u8 {
+        0b10 | u8::from(self.interface_enabled())
+    }
+
+    /// Takes the next byte from the keyboard if there is room, and tells how the line has changed.
+    fn settle(&mut self, line_before: bool) -> Action {
+        if self.code.is_none() && self.interface_enabled() {
+            self.code = self.receive_from_keyboard();
+        }
+        let line = self.line();
+        if line == line_before { Action::NONE } else { Action::line(line) }
+    }
+
+    fn receive_from_keyboard(&mut self) -> Option<u8> {
+        if self.config() & config::TRANSLATE == 0 {
+            return self.keyboard.send();
+        }
+        let mut translator = Translator::default();
+        loop {
+            // Only a release prefix gives nothing, and its code follows in the same buffer.
+            if let Some(byte) = translator.next(self.keyboard.send()?) {
+                return Some(byte);
+            }
+        }
+    }
+}
+
+impl PortDevice for I8042 {
+    fn read(&mut self, offset: u16) -> (u8, Action) {
+        match offset {
+            DATA => self.read_data(),
+            COMMAND => (self.read_status(), Action::NONE),
+            _ => (0, Action::NONE),
+        }
+    }
+
+    fn write(&mut self, offset: u16, value: u8) -> Action {
+        let before = self.line();
+        self.looks = 0;
+        let action = match offset {
+            DATA => self.write_data(value),
+            COMMAND => self.write_command(value),
+            _ => Action::NONE,
+        };
+        Action { request: action.request, ..self.settle(before) }
+    }
+}
+
+impl Snapshot for I8042 {
+    const KIND: &'static str = "i8042";
+    const VERSION: u16 = 1;
+    type State = I8042;
+
+    fn state(&self) -> I8042 {
+        self.clone()
+    }
+
+    fn set_state(&mut self, state: I8042) -> Result<(), StateError> {
+        let damaged = |reason| StateError::Damaged { kind: Self::KIND, reason };
+        state.keyboard.check().map_err(damaged)?;
+        if let Parameter::Ram(index) = state.parameter
+            && usize::from(index) >= state.ram.len()
+        {
+            return Err(damaged(format!(
+                "a write to internal RAM byte {index} of {} waits",
+                state.ram.len()
+            )));
+        }
+        if state.looks > LOOKS_OF_A_READER {
+            return Err(damaged(format!("{} looks at the status are counted", state.looks)));
+        }
+        *self = state;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "i8042_test.rs"]
+mod tests;
