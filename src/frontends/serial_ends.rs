@@ -93,9 +93,11 @@ impl End {
             SerialEnd::Stdio => End::Stdio,
             SerialEnd::Log => End::Log(LineLog { port, line: Vec::new() }),
             SerialEnd::Null => End::Null,
-            SerialEnd::File(path) => End::File(
-                File::create(path).map_err(|reason| EndError::File { port, path: path.clone(), reason })?,
-            ),
+            SerialEnd::File(path) => End::File(File::create(path).map_err(|reason| EndError::File {
+                port,
+                path: path.clone(),
+                reason,
+            })?),
             SerialEnd::Unix(path) => End::Unix(UnixEnd::listen(port, path)?),
             SerialEnd::Pty => {
                 let pty = PtyEnd::open().map_err(|reason| EndError::Pty { port, reason })?;
@@ -199,8 +201,7 @@ impl LineLog {
 
     fn end_line(&mut self) {
         if !self.line.is_empty() {
-            let text: String =
-                String::from_utf8_lossy(&self.line).chars().flat_map(printable).collect();
+            let text: String = String::from_utf8_lossy(&self.line).chars().flat_map(printable).collect();
             info!(target: "kvm::serial", "{}: {text}", self.port);
             self.line.clear();
         }

@@ -1,1 +1,7 @@
-//! Placeholder.
+//! Read-only views of a stopped machine.
+
+pub mod disassembly;
+pub mod dump;
+pub mod report;
+pub mod symbols;
+pub mod translate;

@@ -15,6 +15,9 @@ use crate::host::Kicker;
 pub enum Input {
     /// Somebody typed something.
     Typed(Typed),
+    /// Somebody typed Ctrl-C on a terminal: for the guest if it ever asked for input, else it ends
+    /// the run.
+    Interrupt(Typed),
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
     /// Collected output has waited long enough.
@@ -65,7 +68,7 @@ impl Inputs {
     /// Puts `input` at the end of the queue and gets the vCPU out of the guest.
     pub fn push(&self, input: Input) {
         match &input {
-            Input::Typed(_) => _ = self.shared.typed.fetch_add(1, Ordering::Relaxed),
+            Input::Typed(_) | Input::Interrupt(_) => _ = self.shared.typed.fetch_add(1, Ordering::Relaxed),
             Input::Serial(port, bytes) => {
                 _ = self.shared.serial[usize::from(*port)].fetch_add(bytes.len(), Ordering::Relaxed);
             }

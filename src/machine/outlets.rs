@@ -76,6 +76,13 @@ impl Doorbell {
         }
     }
 
+    /// Wakes the other side whether it sleeps or not.
+    pub fn wake(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+        // Fails only when the counter is full, and then the sleeper is awake already.
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
+    }
+
     /// True while the machine wants [`super::inputs::Input::Tick`]s, at least one every 10 ms.
     pub fn wants_ticks(&self) -> bool {
         self.ticks.load(Ordering::Relaxed)

@@ -166,6 +166,12 @@ impl Machine {
         for input in self.inputs.take() {
             match input {
                 Input::Typed(stroke) => self.typing.typed(stroke, &self.inputs),
+                Input::Interrupt(stroke) => {
+                    if !self.typing.asked(&self.board) {
+                        return Ok(Some(Outcome::Quit));
+                    }
+                    self.typing.typed(stroke, &self.inputs);
+                }
                 Input::Serial(port, bytes) => self.typing.received(port, bytes),
                 Input::Tick => {
                     self.batching.tick(&self.processor.vm)?;

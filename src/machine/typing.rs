@@ -12,6 +12,13 @@ use crate::settings::Keys;
 /// Strokes that wait for a guest that takes none; what is typed beyond is dropped.
 const MOST_STROKES: usize = 16 << 10;
 
+/// Who takes what is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taker {
+    Keyboard,
+    Serial,
+}
+
 /// Strokes and received bytes that the guest has not taken yet.
 #[derive(Debug)]
 pub struct Typing {
@@ -99,15 +106,27 @@ impl Typing {
         }
     }
 
+    /// True if the guest has ever asked for what is typed.
+    pub fn asked(&self, board: &Board) -> bool {
+        self.taker(board).is_some()
+    }
+
+    /// Who gets the next stroke, as far as that is known yet.
+    fn taker(&self, board: &Board) -> Option<Taker> {
+        let keyboard = board.i8042.asked();
+        let serial = self.terminal.is_some_and(|port| board.serial[usize::from(port)].asked());
+        match self.keys {
+            Keys::Keyboard => keyboard.then_some(Taker::Keyboard),
+            Keys::Serial => serial.then_some(Taker::Serial),
+            Keys::Auto if keyboard => Some(Taker::Keyboard),
+            Keys::Auto => serial.then_some(Taker::Serial),
+        }
+    }
+
     /// Takes the next stroke up if there is a taker for it.
     fn next_stroke(&mut self, board: &Board, inputs: &Inputs) -> bool {
-        let keyboard = match self.keys {
-            Keys::Keyboard => true,
-            Keys::Serial => false,
-            Keys::Auto if board.i8042.asked() => true,
-            Keys::Auto if self.terminal.is_some_and(|port| board.serial[usize::from(port)].asked()) => false,
-            Keys::Auto => return false,
-        };
+        let Some(taker) = self.taker(board) else { return false };
+        let keyboard = taker == Taker::Keyboard;
         let port = self.terminal.map(usize::from);
         if !keyboard && port.is_some_and(|port| !self.received[port].is_empty()) {
             return false;

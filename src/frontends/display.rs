@@ -1,0 +1,222 @@
+//! What the user sees: serial text as it comes, or the guest's screen, and when which.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::menu;
+use super::output::Output;
+use super::painter::{Frame, Painter, colour_text, plain_text};
+use super::terminal::{Newlines, Screen as TerminalScreen, TerminalGuard};
+use crate::machine::screen::Screen;
+use crate::settings::Display as Wanted;
+
+/// Time between two looks at the guest's screen while it is shown.
+const PAINT_INTERVAL: Duration = Duration::from_millis(20);
+/// Time between two looks at the guest's screen while it is not shown.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+/// Time a blinking character is visible, and then invisible.
+const BLINK_PHASE: Duration = Duration::from_millis(300);
+/// Serial text kept while the screen is shown; older text is dropped.
+const MOST_HELD: usize = 64 << 10;
+/// Clears the terminal and goes to its top left corner.
+const CLEAR: &[u8] = b"\x1b[0m\x1b[2J\x1b[H";
+
+/// What is on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// Serial text.
+    Text,
+    /// The guest's screen.
+    Screen,
+    /// The help on the Ctrl-A commands, in place of the guest's screen.
+    Help,
+}
+
+/// The user's view of the guest.
+pub struct Display {
+    wanted: Wanted,
+    /// The terminal, if standard output is one.
+    terminal: Option<TerminalGuard>,
+    screen: Screen,
+    view: View,
+    /// The user chose the view; it does not change by itself any more.
+    chosen: bool,
+    painter: Painter,
+    size: (u16, u16),
+    next_look: Instant,
+    started: Instant,
+    newlines: Newlines,
+    held: VecDeque<u8>,
+    output: Output,
+}
+
+impl Display {
+    /// The view a run starts with.
+    pub fn new(wanted: Wanted, terminal: Option<TerminalGuard>, screen: Screen) -> Display {
+        let size = terminal.as_ref().map_or((80, 25), TerminalGuard::size);
+        let now = Instant::now();
+        let mut display = Display {
+            wanted,
+            terminal,
+            screen,
+            view: View::Text,
+            chosen: false,
+            painter: Painter::new(size.0, size.1),
+            size,
+            next_look: now,
+            started: now,
+            newlines: Newlines::new(),
+            held: VecDeque::new(),
+            output: Output::new(),
+        };
+        if wanted == Wanted::Vga {
+            display.show_screen();
+        }
+        display
+    }
+
+    /// Standard output.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Serial text for standard output.
+    pub fn text(&mut self, bytes: &[u8]) {
+        if self.view == View::Text {
+            self.print(bytes);
+        } else {
+            self.held.extend(bytes);
+            let excess = self.held.len().saturating_sub(MOST_HELD);
+            self.held.drain(..excess);
+        }
+    }
+
+    /// When [`Self::look`] is due next; `None` if there is nothing to look at.
+    pub fn due(&self) -> Option<Instant> {
+        let watched = self.view != View::Text || (self.wanted == Wanted::Auto && !self.chosen);
+        (self.terminal.is_some() && watched).then_some(self.next_look)
+    }
+
+    /// Looks at the guest's screen if it is time to, and paints what has changed.
+    pub fn look(&mut self, now: Instant) {
+        if self.due().is_none_or(|due| now < due) {
+            return;
+        }
+        if self.view == View::Text && self.screen.in_use() {
+            self.show_screen();
+        }
+        if self.view == View::Screen {
+            self.paint(now);
+        }
+        self.next_look = now + if self.view == View::Text { WATCH_INTERVAL } else { PAINT_INTERVAL };
+    }
+
+    /// The user wants the other view.
+    pub fn toggle(&mut self) {
+        self.chosen = true;
+        match self.view {
+            View::Text => self.show_screen(),
+            View::Screen | View::Help => self.show_text(),
+        }
+    }
+
+    /// The user wants to know the Ctrl-A commands.
+    pub fn help(&mut self) {
+        if self.view == View::Text {
+            let help = format!("\n{}", menu::HELP);
+            self.print(help.as_bytes());
+        } else {
+            self.view = View::Help;
+            self.output.push(CLEAR);
+            self.print(format!("{}\nAny key goes back to the guest.\n", menu::HELP).as_bytes());
+        }
+    }
+
+    /// A key was pressed; true if it only ends the help.
+    pub fn key_ends_help(&mut self) -> bool {
+        let help = self.view == View::Help;
+        if help {
+            self.view = View::Screen;
+            self.output.push(CLEAR);
+            self.painter.invalidate();
+        }
+        help
+    }
+
+    /// The user pressed something that means nothing.
+    pub fn bell(&mut self) {
+        if self.terminal.is_some() {
+            self.output.push(b"\x07");
+        }
+    }
+
+    /// The run is over: gives the terminal back and leaves on it what there was to see. With
+    /// `dump`, the last screen is left as plain text where there is no terminal, too.
+    pub fn finish(&mut self, dump: bool) {
+        self.output.flush();
+        let on_terminal = self.terminal.take().map(|terminal| terminal.restore_now()).is_some();
+        self.view = View::Text;
+        let held: Vec<u8> = self.held.drain(..).collect();
+        self.output.push(&held);
+        let cells = self.screen.cells();
+        if on_terminal && matches!(self.wanted, Wanted::Auto | Wanted::Vga) {
+            self.output.push(colour_text(&cells, self.screen.view().blink).as_bytes());
+        } else if dump {
+            self.output.push(plain_text(&cells).as_bytes());
+        }
+    }
+
+    fn show_screen(&mut self) {
+        if let Some(terminal) = &self.terminal {
+            // What is pending belongs to the other screen.
+            self.output.flush();
+            terminal.switch_to(TerminalScreen::Alternate);
+            self.painter.invalidate();
+            self.view = View::Screen;
+            self.next_look = Instant::now();
+        }
+    }
+
+    fn show_text(&mut self) {
+        if let Some(terminal) = &self.terminal {
+            self.output.flush();
+            terminal.switch_to(TerminalScreen::Main);
+            self.view = View::Text;
+            let held: Vec<u8> = self.held.drain(..).collect();
+            self.print(&held);
+        }
+    }
+
+    fn paint(&mut self, now: Instant) {
+        // A terminal that is behind gets the latest picture when it has caught up.
+        if self.output.pending() > 0 {
+            return;
+        }
+        if let Some(size) = self.terminal.as_ref().map(TerminalGuard::size)
+            && size != self.size
+        {
+            self.size = size;
+            self.painter.resize(size.0, size.1);
+        }
+        let phase = (now - self.started).as_millis() / BLINK_PHASE.as_millis();
+        let frame = Frame {
+            cells: &self.screen.cells(),
+            view: self.screen.view(),
+            blink_phase: phase.is_multiple_of(2),
+        };
+        let mut bytes = Vec::new();
+        self.painter.paint(&frame, &mut bytes);
+        self.output.push(&bytes);
+    }
+
+    /// Puts text on standard output, in the form the terminal's mode needs.
+    fn print(&mut self, bytes: &[u8]) {
+        if self.terminal.as_ref().is_some_and(TerminalGuard::has_keyboard) {
+            let mut translated = Vec::with_capacity(bytes.len());
+            self.newlines.translate(bytes, &mut translated);
+            self.output.push(&translated);
+        } else {
+            self.output.push(bytes);
+        }
+    }
+}

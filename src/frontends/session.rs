@@ -1,0 +1,358 @@
+//! The thread that deals with people: keys go in, text and pictures come out, while the guest runs.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::display::Display;
+use super::serial_ends::{End, EndError};
+use super::signals::Signals;
+use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
+use super::typist::Typist;
+use crate::machine::inputs::{Input, Inputs};
+use crate::machine::outlets::{Doorbell, Outlet, OutletEnds};
+use crate::machine::screen::Screen;
+use crate::settings::{Display as Wanted, LayoutName, SerialEnd, Settings};
+
+/// Time between two ticks, and longest time collected output waits.
+const TICK: Duration = Duration::from_millis(10);
+/// How long the thread listens without the doorbell after it has been busy.
+const NAP: Duration = Duration::from_millis(2);
+/// Bytes taken from an outlet at a time.
+const TAKE: usize = 16 << 10;
+/// Bytes that may wait for standard output before the guest has to wait.
+const MOST_PENDING: usize = 64 << 10;
+/// Bytes from a serial peer that may wait for the guest before more is read.
+const MOST_RECEIVED: usize = 4096;
+/// How long a reader that takes nothing is waited for after a run that did not end by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Stack of the thread, in bytes.
+const STACK: usize = 256 << 10;
+
+/// Why the people's side could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A far end of a serial port.
+    #[error(transparent)]
+    End(#[from] EndError),
+    /// The terminal.
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
+    /// Threads, signals, file descriptors.
+    #[error("the host gives this process no more resources: {0}")]
+    Host(#[from] io::Error),
+}
+
+/// The handle on the running thread.
+#[derive(Debug)]
+pub struct Session {
+    thread: JoinHandle<()>,
+    ending: Arc<Ending>,
+    doorbell: Arc<Doorbell>,
+    inputs: Inputs,
+}
+
+#[derive(Debug, Default)]
+struct Ending {
+    begun: AtomicBool,
+    hurried: AtomicBool,
+}
+
+/// What the thread needs from the machine.
+pub struct Connections {
+    /// Where everything from outside goes.
+    pub inputs: Inputs,
+    /// Where what leaves the machine arrives.
+    pub outlets: OutletEnds,
+    /// What wakes the thread.
+    pub doorbell: Arc<Doorbell>,
+    /// The guest's screen.
+    pub screen: Screen,
+}
+
+impl Session {
+    /// Takes the terminal, makes the far ends of the serial ports and starts the thread. The names
+    /// of new pseudo-terminals are told on standard error.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; the terminal is as it was then.
+    pub fn start(settings: &Settings, connections: Connections) -> Result<Session, SessionError> {
+        let mut ends = Vec::with_capacity(Outlet::ALL.len());
+        for outlet in Outlet::ALL {
+            ends.push(End::new(outlet, far_end(settings, outlet))?);
+        }
+        for (outlet, end) in Outlet::ALL.into_iter().zip(&ends) {
+            if let Some(name) = end.pty_name() {
+                eprintln!("kvm: {} is {name}", outlet.name());
+            }
+        }
+        let signals = Signals::new()?;
+        let terminal = take_terminal(settings.display)?;
+        let interactive = terminal.as_ref().is_some_and(TerminalGuard::has_keyboard);
+        let typist = typist(settings.layout, interactive);
+        let ending = Arc::new(Ending::default());
+        let (inputs, doorbell) = (connections.inputs.clone(), connections.doorbell.clone());
+        let worker = Worker {
+            ends,
+            signals,
+            typist,
+            display: Display::new(settings.display, terminal, connections.screen),
+            dump: settings.dump_screen,
+            deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            next_tick: Instant::now(),
+            busy: false,
+            inputs: connections.inputs,
+            outlets: connections.outlets,
+            doorbell: connections.doorbell,
+            ending: ending.clone(),
+            bytes: Vec::new(),
+        };
+        let thread =
+            std::thread::Builder::new().name("people".into()).stack_size(STACK).spawn(|| worker.run())?;
+        Ok(Session { thread, ending, doorbell, inputs })
+    }
+
+    /// The run is over: shows what is left to show and gives everything back. With `hurry`, a reader
+    /// that takes nothing is not waited for long.
+    pub fn finish(self, hurry: bool) {
+        self.ending.hurried.store(hurry, Ordering::Relaxed);
+        self.ending.begun.store(true, Ordering::Release);
+        self.doorbell.wake();
+        if self.thread.join().is_err() {
+            // The panic has been reported; the run's end is still worth reporting, too.
+            self.inputs.push(Input::Quit);
+        }
+    }
+}
+
+/// The far end the user wants for `outlet`; with no display, standard output stays empty.
+fn far_end(settings: &Settings, outlet: Outlet) -> &SerialEnd {
+    let wanted = match outlet {
+        Outlet::Serial(port) => &settings.serial[usize::from(port)],
+        Outlet::DebugConsole => &settings.debug_console,
+    };
+    match wanted {
+        SerialEnd::Stdio if settings.display == Wanted::None => &SerialEnd::Log,
+        wanted => wanted,
+    }
+}
+
+/// Takes the terminal over if there is one to show things on, and this process is in its foreground.
+fn take_terminal(wanted: Wanted) -> Result<Option<TerminalGuard>, TerminalError> {
+    let stdout = io::stdout();
+    let foreground =
+        rustix::termios::tcgetpgrp(&stdout).is_ok_and(|group| group == rustix::process::getpgrp());
+    if wanted == Wanted::None || !stdout.is_terminal() || !foreground {
+        return Ok(None);
+    }
+    TerminalGuard::enter(io::stdin(), stdout, TerminalScreen::Main).map(Some)
+}
+
+fn typist(layout: LayoutName, interactive: bool) -> Typist {
+    let stdin = io::stdin();
+    // Reading from the terminal in the background would stop this process.
+    let background = stdin.is_terminal()
+        && !rustix::termios::tcgetpgrp(&stdin).is_ok_and(|group| group == rustix::process::getpgrp());
+    Typist::new(layout, interactive, !background)
+}
+
+struct Worker {
+    ends: Vec<End>,
+    signals: Signals,
+    typist: Typist,
+    display: Display,
+    dump: bool,
+    deadline: Option<Instant>,
+    next_tick: Instant,
+    /// Something has come out of the machine since the thread last slept.
+    busy: bool,
+    inputs: Inputs,
+    outlets: OutletEnds,
+    doorbell: Arc<Doorbell>,
+    ending: Arc<Ending>,
+    bytes: Vec<u8>,
+}
+
+/// What woke the thread.
+#[derive(Default)]
+struct Ready {
+    stdin: bool,
+    signals: bool,
+    ends: [bool; 5],
+}
+
+impl Worker {
+    fn run(mut self) {
+        while !self.ending.begun.load(Ordering::Acquire) {
+            self.busy = self.pump();
+            let now = Instant::now();
+            self.time_passes(now);
+            self.display.look(now);
+            self.display.output().flush();
+            let ready = self.sleep(now);
+            if ready.stdin {
+                self.typist.read(&self.inputs, &mut self.display);
+            }
+            if ready.signals
+                && let Some(signal) = self.signals.take()
+            {
+                self.inputs.push(Input::Terminated(signal));
+            }
+            for (number, _) in ready.ends.iter().enumerate().filter(|(_, ready)| **ready) {
+                let bytes = self.ends[number].receive();
+                if !bytes.is_empty()
+                    && let Outlet::Serial(port) = Outlet::ALL[number]
+                {
+                    self.inputs.push(Input::Serial(port, bytes));
+                }
+            }
+        }
+        self.finish();
+    }
+
+    /// Takes what has left the machine to where it goes; true if there was anything.
+    fn pump(&mut self) -> bool {
+        let mut any = false;
+        for (outlet, end) in Outlet::ALL.into_iter().zip(&mut self.ends) {
+            // Standard output may be slow; then the guest waits, and nothing is lost.
+            if matches!(end, End::Stdio) && self.display.output().pending() >= MOST_PENDING {
+                continue;
+            }
+            self.bytes.clear();
+            if self.outlets.receive(outlet, &mut self.bytes, TAKE) {
+                any = true;
+                match end {
+                    End::Stdio => self.display.text(&self.bytes),
+                    end => end.send(&self.bytes),
+                }
+            }
+            end.flush();
+        }
+        any
+    }
+
+    fn time_passes(&mut self, now: Instant) {
+        if self.doorbell.wants_ticks() && now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.inputs.push(Input::Tick);
+        }
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.deadline = None;
+            self.inputs.push(Input::TimedOut);
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn sleep(&mut self, now: Instant) -> Ready {
+        let mut until = self.deadline;
+        let mut earlier = |instant: Instant| until = Some(until.map_or(instant, |until| until.min(instant)));
+        if self.doorbell.wants_ticks() {
+            earlier(self.next_tick);
+        }
+        if let Some(due) = self.display.due() {
+            earlier(due);
+        }
+        if self.busy {
+            // More is likely to follow; looking again by itself costs the machine nothing.
+            earlier(now + NAP);
+        } else {
+            self.doorbell.going_to_sleep();
+            let blocked = self.display.output().pending() >= MOST_PENDING;
+            if (!blocked && !self.outlets.is_empty()) || self.ending.begun.load(Ordering::Acquire) {
+                self.doorbell.awake();
+                return Ready::default();
+            }
+        }
+        let ready = self.wait(until.map(|until| until.saturating_duration_since(now)));
+        if !self.busy {
+            self.doorbell.awake();
+        }
+        ready
+    }
+
+    fn wait(&mut self, limit: Option<Duration>) -> Ready {
+        let pending = self.display.output().pending() > 0;
+        let output = self.display.output();
+        let mut fds = vec![
+            PollFd::new(&*self.doorbell, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&*output, if pending { PollFlags::OUT } else { PollFlags::empty() }),
+        ];
+        let mut watched = Vec::with_capacity(Outlet::ALL.len());
+        for (number, end) in self.ends.iter().enumerate() {
+            let full = matches!(Outlet::ALL[number], Outlet::Serial(port)
+                if self.inputs.serial_backlog(port) >= MOST_RECEIVED);
+            if let Some((file, output)) = end.watched() {
+                let mut events = if full { PollFlags::empty() } else { PollFlags::IN };
+                events.set(PollFlags::OUT, output);
+                watched.push((number, fds.len(), full));
+                fds.push(PollFd::from_borrowed_fd(file, events));
+            }
+        }
+        let stdin = self.typist.watched(&self.inputs).map(|file| {
+            fds.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
+            fds.len() - 1
+        });
+        // What is not watched because the guest is behind is looked at again soon.
+        let behind = stdin.is_none() || watched.iter().any(|(_, _, full)| *full);
+        let limit = match limit {
+            Some(limit) if behind => Some(limit.min(TICK)),
+            None if behind && self.typist.may_continue() => Some(TICK),
+            limit => limit,
+        };
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: limit.as_secs().min(i32::MAX as u64) as i64,
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        });
+        let count = poll(&mut fds, limit.as_ref()).unwrap_or(0);
+        let mut ready = Ready::default();
+        if count == 0 {
+            return ready;
+        }
+        ready.signals = !fds[1].revents().is_empty();
+        ready.stdin = stdin.is_some_and(|at| !fds[at].revents().is_empty());
+        for (number, at, full) in watched {
+            ready.ends[number] =
+                !full && fds[at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        }
+        ready
+    }
+
+    /// Takes out what is left in the machine and gives everything back.
+    fn finish(mut self) {
+        let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + PATIENCE);
+        while self.pump() || !self.outlets.is_empty() {
+            if !self.wait_for_output(give_up) {
+                break;
+            }
+        }
+        for end in &mut self.ends {
+            end.finish();
+        }
+        self.display.finish(self.dump);
+        while self.display.output().pending() > 0 && self.wait_for_output(give_up) {}
+    }
+
+    /// Writes to standard output; false if it is not worth going on.
+    fn wait_for_output(&mut self, give_up: Option<Instant>) -> bool {
+        self.display.output().flush();
+        if self.display.output().pending() == 0 {
+            return true;
+        }
+        if self.signals.take().is_some() || give_up.is_some_and(|limit| Instant::now() >= limit) {
+            return false;
+        }
+        let output = self.display.output();
+        let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT)];
+        // Waking now and then is what lets a signal end the wait.
+        let limit = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as i64 };
+        let _ = poll(&mut fds, Some(&limit));
+        true
+    }
+}

@@ -1,0 +1,102 @@
+//! The end of a run as one short paragraph.
+
+use crate::devices::debug_exit;
+use crate::host::Registers;
+use crate::machine::{Machine, Outcome};
+
+use super::disassembly;
+use super::symbols::symbol_at;
+use super::translate::{read_virtual, translate};
+
+/// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
+const LONGEST_INSTRUCTION: usize = 15;
+/// Where a processor starts after a reset: the registers of some hosts say this after a triple
+/// fault.
+const RESET_VECTOR: u64 = 0xFFF0;
+
+/// What happened, where, and what the user can do about it.
+pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
+    let mut text = match outcome {
+        Outcome::Halted { result } => format!("the guest halted; result (RAX) {result} ({result:#x})."),
+        Outcome::DebugExit { value } => format!(
+            "the guest ended the run with {value:#x} at the debug exit port; exit status {}.",
+            debug_exit::status(*value)
+        ),
+        Outcome::TripleFault => triple_fault(machine),
+        Outcome::Refused(refusal) => refused(machine, refusal),
+        Outcome::EntryFailed(reason) => format!(
+            "the processor did not accept the state the guest put it in (hardware reason {reason:#x}){}. \
+             The log has all registers.",
+            place(machine)
+        ),
+        Outcome::Unexpected(reason) => {
+            format!("KVM stopped the guest for a reason this program does not know ({reason}){}.", place(machine))
+        }
+        Outcome::TimedOut => format!("the run took longer than --timeout allows{}.", place(machine)),
+        Outcome::Quit => "ended by the user.".to_owned(),
+        Outcome::Terminated(signal) => format!("ended by signal {signal}."),
+        Outcome::Reset => format!("the guest reset the machine (--no-reboot){}.", place(machine)),
+        Outcome::HostFailed(error) => format!("the host failed the machine: {error}."),
+        Outcome::Reload(error) => format!("the guest cannot be loaded again after its reset: {error}"),
+    };
+    if outcome.is_crash()
+        && let Some(code) = machine.board().post.last()
+    {
+        text.push_str(&format!(" Last POST code: {code:#04x}."));
+    }
+    text
+}
+
+fn triple_fault(machine: &Machine) -> String {
+    let Ok(registers) = machine.registers() else {
+        return "triple fault; the host gives no registers.".to_owned();
+    };
+    let system = &registers.system;
+    if registers.general.rip == RESET_VECTOR && system.cr0 & 1 == 0 {
+        return "triple fault; this host has already reset the registers, so where it happened is not known."
+            .to_owned();
+    }
+    let mut text = format!("triple fault{}.", place_of(machine, &registers));
+    if system.cr2 != 0 && translate(machine.memory(), &registers, system.cr2).is_none() {
+        text.push_str(&format!(" CR2 is {:#x}, where nothing is mapped.", system.cr2));
+    }
+    if system.idt.limit == 0 {
+        text.push_str(" The IDT is empty, so the first exception ends the machine.");
+    }
+    text.push_str(" The log has all registers.");
+    text
+}
+
+fn refused(machine: &Machine, refusal: &crate::host::Refusal) -> String {
+    let Ok(registers) = machine.registers() else {
+        return "the host refused to go on and gives no registers.".to_owned();
+    };
+    format!(
+        "this host's KVM cannot execute what the guest wants (internal error {}){}. {} The log has all registers.",
+        refusal.suberror,
+        place_of(machine, &registers),
+        "Its ring 0 is run by an instruction emulator where the processor has no VT-x or AMD-V: build \
+         the guest without vector, x87 and bit-counting instructions (gcc -mgeneral-regs-only) and \
+         without int n, or run it on a host with VT-x or AMD-V."
+    )
+}
+
+/// Where the guest is, as the tail of a sentence; nothing if the host does not say.
+fn place(machine: &Machine) -> String {
+    machine.registers().map(|registers| place_of(machine, &registers)).unwrap_or_default()
+}
+
+fn place_of(machine: &Machine, registers: &Registers) -> String {
+    let address = registers.system.cs.base.wrapping_add(registers.general.rip);
+    let mut text = format!(" at {address:#x}");
+    if let Some(symbol) = symbol_at(machine.image(), address) {
+        text.push_str(&format!(" ({symbol})"));
+    }
+    let bytes = read_virtual(machine.memory(), registers, address, LONGEST_INSTRUCTION);
+    match disassembly::instruction(&bytes, disassembly::bitness(registers), address) {
+        Some(instruction) => text.push_str(&format!(", instruction `{instruction}`")),
+        None if bytes.is_empty() => text.push_str(", where no code is mapped"),
+        None => {}
+    }
+    text
+}

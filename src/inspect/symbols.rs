@@ -1,0 +1,89 @@
+//! Names for addresses, from the symbol table of the guest's ELF file.
+//!
+//! The table is read when somebody asks, which is when a run has gone wrong.
+
+use goblin::container::{Container, Ctx, Endian};
+use goblin::elf::header::header64::SIZEOF_EHDR;
+use goblin::elf::section_header::section_header64::SIZEOF_SHDR;
+use goblin::elf::section_header::{SHT_SYMTAB, SectionHeader};
+use goblin::elf::sym::sym64::SIZEOF_SYM;
+use goblin::elf::sym::{STT_FUNC, STT_NOTYPE, STT_OBJECT, Sym};
+use scroll::Pread;
+
+use crate::boot::Image;
+
+/// Longest name that is read, in bytes.
+const LONGEST_NAME: u64 = 256;
+/// Symbols read at a time.
+const BATCH: u64 = 1024;
+
+/// A name and the distance from where it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// The name, as the file has it.
+    pub name: String,
+    /// Bytes from the symbol's address to the address asked for.
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Symbol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.offset == 0 { write!(f, "{}", self.name) } else { write!(f, "{}+{:#x}", self.name, self.offset) }
+    }
+}
+
+/// The symbol `address` lies in, or the nearest one below it that has no size. `None` if the file
+/// has no symbols, or they do not say.
+pub fn symbol_at(image: &dyn Image, address: u64) -> Option<Symbol> {
+    let context = Ctx::new(Container::Big, Endian::Little);
+    let mut header = [0; SIZEOF_EHDR];
+    image.read_at(0, &mut header).ok()?;
+    let table_offset = u64::from_le_bytes(header[0x28..0x30].try_into().ok()?);
+    let count = u16::from_le_bytes([header[0x3C], header[0x3D]]);
+    let sections: Vec<SectionHeader> = (0..u64::from(count))
+        .map_while(|index| {
+            let mut bytes = [0; SIZEOF_SHDR];
+            let at = table_offset.checked_add(index * SIZEOF_SHDR as u64)?;
+            image.read_at(at, &mut bytes).ok()?;
+            bytes.pread_with(0, context).ok()
+        })
+        .collect();
+    let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB)?;
+    let names = sections.get(table.sh_link as usize)?;
+    let best = nearest(image, table, address, context)?;
+    let name = name_at(image, names.sh_offset.checked_add(best.st_name as u64)?)?;
+    Some(Symbol { name, offset: address - best.st_value })
+}
+
+/// The best symbol for `address`: the highest one that is not above it, if it reaches that far.
+fn nearest(image: &dyn Image, table: &SectionHeader, address: u64, context: Ctx) -> Option<Sym> {
+    let end = table.sh_offset.checked_add(table.sh_size)?.min(image.len());
+    let count = end.checked_sub(table.sh_offset)? / SIZEOF_SYM as u64;
+    let mut best: Option<Sym> = None;
+    let mut bytes = vec![0; BATCH.min(count) as usize * SIZEOF_SYM];
+    for first in (0..count).step_by(BATCH as usize) {
+        let length = BATCH.min(count - first) as usize * SIZEOF_SYM;
+        image.read_at(table.sh_offset + first * SIZEOF_SYM as u64, &mut bytes[..length]).ok()?;
+        for entry in bytes[..length].chunks_exact(SIZEOF_SYM) {
+            let symbol: Sym = entry.pread_with(0, context).ok()?;
+            let kind = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT | STT_NOTYPE);
+            let defined = symbol.st_shndx != 0 && symbol.st_name != 0;
+            let better = best.as_ref().is_none_or(|best| symbol.st_value >= best.st_value);
+            if kind && defined && symbol.st_value <= address && better {
+                best = Some(symbol);
+            }
+        }
+    }
+    best.filter(|symbol| symbol.st_size == 0 || address - symbol.st_value < symbol.st_size)
+}
+
+fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
+    let length = image.len().checked_sub(offset)?.min(LONGEST_NAME);
+    let mut bytes = vec![0; length as usize];
+    image.read_at(offset, &mut bytes).ok()?;
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    // A name goes to a terminal: nothing in it may drive one.
+    let name: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect();
+    (!name.is_empty()).then_some(name)
+}
