@@ -1,15 +1,62 @@
 //! A guest file becomes memory contents and the state of the first vCPU.
 //!
 //! Nothing in here needs `/dev/kvm`: the result is [`BootState`], plain numbers that the machine
-//! gives to its vCPU.
+//! gives to its vCPU. What the guest finds when it starts is written down in `docs/boot-state.md`.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `image` | reads files piece by piece |
+//! | `identify` | says what a file is that is no guest |
+//! | `elf64` | reads and checks the headers |
+//! | `segments` | decides where each segment goes |
+//! | `place` | finds room for everything else |
+//! | `relocate` | moves a position-independent guest |
+//! | `address_space`, `page_tables` | what is mapped where, and the tables for it |
+//! | `descriptors` | GDT, IDT, task state segment |
+//! | `start_info` | command line, modules and memory map for the guest |
 
+mod address_space;
+mod descriptors;
+mod elf64;
+mod error;
+mod identify;
+mod image;
+mod load;
+mod page_tables;
+mod place;
+mod relocate;
+mod segments;
+mod start_info;
+
+use std::ops::Range;
 use std::path::PathBuf;
+
+pub use error::{BootError, GuestProblem, SegmentName};
+pub use image::{BytesImage, FileImage, Image};
+pub use load::load;
 
 /// Selector of the 64-bit ring-0 code segment a guest starts in.
 pub const CODE_SELECTOR: u16 = 0x08;
 
+/// Selector of the flat ring-0 data segment. No segment register has it when the guest starts: SS,
+/// DS, ES, FS and GS hold the null selector, which 64-bit code may use for data.
+pub const DATA_SELECTOR: u16 = 0x10;
+
 /// Selector of the task state segment.
 pub const TASK_SELECTOR: u16 = 0x18;
+
+/// CR0 at entry: PE, MP, ET, NE, WP and PG (Intel SDM volume 3, 2.5).
+pub const ENTRY_CR0: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 16 | 1 << 31;
+
+/// CR4 at entry: PAE, OSFXSR and OSXMMEXCPT, so that SSE instructions work at once (Intel SDM
+/// volume 3, 2.5). No page is global, so PGE is left to the guest.
+pub const ENTRY_CR4: u64 = 1 << 5 | 1 << 9 | 1 << 10;
+
+/// EFER at entry: LME, LMA and NXE (Intel SDM volume 3, 2.2.1).
+pub const ENTRY_EFER: u64 = 1 << 8 | 1 << 10 | 1 << 11;
+
+/// RFLAGS at entry: interrupts off, and bit 1, which is always set.
+pub const ENTRY_RFLAGS: u64 = 1 << 1;
 
 /// Size of the boot stack in bytes.
 pub const STACK_SIZE: u64 = 64 << 10;
@@ -52,3 +99,28 @@ pub struct BootState {
     /// RDI and RBX: guest-physical address of the PVH `hvm_start_info`.
     pub info: u64,
 }
+
+/// A guest in memory, ready to start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// Registers of the first vCPU.
+    pub state: BootState,
+    /// What was put where, ascending, for the log.
+    pub layout: Vec<Region>,
+    /// What the user should be told although the guest can be started.
+    pub warnings: Vec<String>,
+}
+
+/// A part of guest-physical memory that was filled, or set aside, before the guest started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// What it is, for example `page tables`.
+    pub name: String,
+    /// Its guest-physical addresses.
+    pub range: Range<u64>,
+}
+
+#[cfg(test)]
+mod test_guest;
+#[cfg(test)]
+mod tests;

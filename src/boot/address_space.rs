@@ -1,0 +1,157 @@
+//! Decides what the guest finds at which virtual address: the table in `docs/boot-state.md`.
+
+use std::ops::Range;
+
+use super::elf64::Access;
+use super::page_tables::{LARGE_PAGE, PAGE, Page, PageTables, TooManyTables};
+use super::segments::Placed;
+use crate::memory::GuestMemory;
+
+/// The I/O APIC's registers (82093AA datasheet, 3.0).
+const IO_APIC: u64 = 0xFEC0_0000;
+
+/// The local APIC's registers (Intel SDM volume 3, 12.4.1).
+const LOCAL_APIC: u64 = 0xFEE0_0000;
+
+/// An address at which old guests expect the I/O APIC too.
+const OLD_IO_APIC: u64 = 0x0FE0_0000;
+
+/// The windows of chips, each a large page.
+const DEVICES: [(&str, u64); 3] =
+    [("I/O APIC", IO_APIC), ("local APIC", LOCAL_APIC), ("old I/O APIC", OLD_IO_APIC)];
+
+/// Memory that belongs to no segment, in strict mode.
+const DATA: Access = Access { read: true, write: true, execute: false };
+
+/// What `--strict` makes of the address space.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strict {
+    /// The page below the boot stack, which is not mapped.
+    pub guard: u64,
+}
+
+/// Page tables for a guest with these segments (ascending by virtual address, checked by
+/// [`segments::place`](super::segments::place)). What the user should know is added to `warnings`.
+pub(super) fn build(
+    memory: &GuestMemory,
+    segments: &[Placed],
+    strict: Option<Strict>,
+    limit: u64,
+    warnings: &mut Vec<String>,
+) -> Result<PageTables, TooManyTables> {
+    let mut tables = PageTables::new(limit);
+    // Later mappings replace earlier ones: RAM goes over the old I/O APIC window where it reaches
+    // that far, and segments that are expected elsewhere go over whatever was there.
+    for (_, window) in DEVICES {
+        tables.map(window..window + LARGE_PAGE, window, Page::Device)?;
+    }
+    let ram_access = if strict.is_some() { DATA } else { Access::ALL };
+    for range in memory.ram() {
+        tables.map(range.clone(), range.start, Page::Ram(ram_access))?;
+    }
+    if let Some(strict) = strict {
+        restrict(&mut tables, segments, strict, warnings)?;
+    }
+    let moved: Vec<&Placed> = segments.iter().filter(|segment| segment.is_moved()).collect();
+    for segment in &moved {
+        warn_of_hidden_device(segment, warnings);
+    }
+    for run in runs(&moved, |segment| &segment.virtual_range, warnings, strict.is_some()) {
+        let access = if strict.is_some() { run.access } else { Access::ALL };
+        tables.map(run.pages, run.physical, Page::Ram(access))?;
+    }
+    Ok(tables)
+}
+
+/// Takes away, from RAM mapped at its own addresses, what strict mode does not allow.
+fn restrict(
+    tables: &mut PageTables,
+    segments: &[Placed],
+    strict: Strict,
+    warnings: &mut Vec<String>,
+) -> Result<(), TooManyTables> {
+    tables.map(0..PAGE, 0, Page::Absent)?;
+    tables.map(strict.guard..strict.guard + PAGE, strict.guard, Page::Absent)?;
+    let mut ascending: Vec<&Placed> = segments.iter().collect();
+    ascending.sort_by_key(|segment| segment.range.start);
+    if let Some(first) = ascending.first().filter(|segment| segment.range.start < PAGE) {
+        warnings.push(format!(
+            "{} is in page 0, which is therefore mapped: null pointers will not fault",
+            first.name()
+        ));
+    }
+    for run in runs(&ascending, |segment| &segment.range, warnings, true) {
+        tables.map(run.pages, run.physical, Page::Ram(run.access))?;
+    }
+    Ok(())
+}
+
+/// Whole pages with one permission.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    pages: Range<u64>,
+    physical: u64,
+    access: Access,
+}
+
+/// The pages of `segments`, which are ascending by `addresses` and do not overlap. A page that
+/// several of them share gets the permissions of all, with a warning if they differ and `warn` is
+/// set.
+fn runs(
+    segments: &[&Placed],
+    addresses: impl Fn(&Placed) -> &Range<u64>,
+    warnings: &mut Vec<String>,
+    warn: bool,
+) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::with_capacity(segments.len());
+    let mut previous: Option<&Placed> = None;
+    for segment in segments {
+        let range = addresses(segment);
+        let mut start = range.start & !(PAGE - 1);
+        let end = (range.end + PAGE - 1) & !(PAGE - 1);
+        let distance = segment.range.start.wrapping_sub(range.start);
+        if let Some(last) = runs.last_mut().filter(|last| start < last.pages.end) {
+            // Only the last page of the one before can be shared.
+            if last.access != segment.access {
+                if let (true, Some(previous)) = (warn, previous) {
+                    warnings.push(shared_page(previous, segment, start, last.access.or(segment.access)));
+                }
+                let access = last.access.or(segment.access);
+                let physical = start.wrapping_add(distance);
+                if last.pages.start == start {
+                    last.access = access;
+                } else {
+                    last.pages.end = start;
+                    runs.push(Run { pages: start..start + PAGE, physical, access });
+                }
+            }
+            start += PAGE;
+        }
+        if start < end {
+            let physical = start.wrapping_add(distance);
+            runs.push(Run { pages: start..end, physical, access: segment.access });
+        }
+        previous = Some(segment);
+    }
+    runs
+}
+
+fn shared_page(first: &Placed, second: &Placed, page: u64, access: Access) -> String {
+    format!(
+        "segments {} ({}) and {} ({}) share the page {page:#x}, which gets the permissions of both ({access}); \
+         align them to 4096 in the linker script",
+        first.index, first.access, second.index, second.access
+    )
+}
+
+fn warn_of_hidden_device(segment: &Placed, warnings: &mut Vec<String>) {
+    let range = &segment.virtual_range;
+    for (name, window) in DEVICES {
+        if range.start < window + LARGE_PAGE && window < range.end {
+            warnings.push(format!(
+                "{} is mapped over the {name} at {window:#x}, which cannot be reached there",
+                segment.virtual_name()
+            ));
+        }
+    }
+}

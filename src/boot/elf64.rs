@@ -1,0 +1,215 @@
+//! Reads the parts of a 64-bit ELF executable that loading needs (ELF gABI chapters 4 and 5).
+//!
+//! Only the header, the program headers and the name of an interpreter are read here: sections and
+//! symbols are of no use to the processor, and may be missing. Of the program headers, PT_LOAD,
+//! PT_DYNAMIC and PT_INTERP are acted on; the other types describe what the loadable segments
+//! contain and have no effect of their own.
+
+use goblin::container::{Container, Ctx, Endian};
+use goblin::elf::ProgramHeader;
+use goblin::elf::header::{ELFMAG, ET_DYN, header64};
+use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, program_header64};
+
+use super::error::GuestProblem;
+use super::identify;
+use super::image::{self, Image};
+
+/// Longest name that is taken over from a file into a message, in bytes.
+const LONGEST_NAME: u64 = 255;
+
+/// `e_phnum` when the real number does not fit (gABI, "Program Header").
+const PN_XNUM: u16 = 0xFFFF;
+
+/// What the program headers of an executable say.
+#[derive(Debug)]
+pub(super) struct Executable {
+    /// True for ET_DYN: it can be placed where there is room.
+    pub relocatable: bool,
+    /// `e_entry`.
+    pub entry: u64,
+    /// The PT_LOAD segments that occupy memory, in the order of the file; at least one.
+    pub segments: Vec<Segment>,
+    /// `p_offset` and `p_filesz` of PT_DYNAMIC.
+    pub dynamic: Option<(u64, u64)>,
+    /// What the user should know and that is no error.
+    pub warnings: Vec<String>,
+}
+
+/// A PT_LOAD segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Index of its program header.
+    pub index: usize,
+    /// `p_offset`.
+    pub offset: u64,
+    /// `p_vaddr`.
+    pub virtual_address: u64,
+    /// `p_paddr`.
+    pub physical_address: u64,
+    /// `p_filesz`; not more than `memory_size`, and all in the file.
+    pub file_size: u64,
+    /// `p_memsz`; never 0.
+    pub memory_size: u64,
+    /// `p_align`.
+    pub align: u64,
+    /// `p_flags`.
+    pub access: Access,
+}
+
+/// What may be done with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    /// PF_R.
+    pub read: bool,
+    /// PF_W.
+    pub write: bool,
+    /// PF_X.
+    pub execute: bool,
+}
+
+impl Access {
+    /// Everything may be done.
+    pub const ALL: Access = Access { read: true, write: true, execute: true };
+
+    /// What may be done with either.
+    pub fn or(self, other: Access) -> Access {
+        Access {
+            read: self.read || other.read,
+            write: self.write || other.write,
+            execute: self.execute || other.execute,
+        }
+    }
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (allowed, letter) in [(self.read, 'R'), (self.write, 'W'), (self.execute, 'X')] {
+            write!(f, "{}", if allowed { letter } else { '-' })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and checks the headers of `file`.
+pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
+    let header = read_header(file)?;
+    let mut executable = Executable {
+        relocatable: header.e_type == ET_DYN,
+        entry: header.e_entry,
+        segments: Vec::new(),
+        dynamic: None,
+        warnings: Vec::new(),
+    };
+    let headers = read_program_headers(file, &header)?;
+    if let Some(interpreter) = headers.iter().find(|header| header.p_type == PT_INTERP) {
+        return Err(linux_program(file, interpreter));
+    }
+    for (index, header) in headers.iter().enumerate() {
+        match header.p_type {
+            PT_LOAD if header.p_memsz == 0 && header.p_filesz == 0 => {
+                executable.warnings.push(format!("segment {index} is empty: nothing of it is loaded"));
+            }
+            PT_LOAD => executable.segments.push(checked_segment(file, index, header)?),
+            PT_DYNAMIC => executable.dynamic = Some((header.p_offset, header.p_filesz)),
+            _ => {}
+        }
+    }
+    if executable.segments.is_empty() {
+        return Err(GuestProblem::NoSegments);
+    }
+    executable.warnings.extend(multiboot_warning(file));
+    Ok(executable)
+}
+
+fn read_header(file: &dyn Image) -> Result<header64::Header, GuestProblem> {
+    const SIZE: u64 = header64::SIZEOF_EHDR as u64;
+    let head = image::read(file, 0, file.len().min(SIZE), "the file")?;
+    if !head.starts_with(ELFMAG) {
+        return Err(identify::without_elf_magic(file));
+    }
+    // What the file is can be told before the header is complete.
+    if let Some(start) = head.first_chunk::<20>() {
+        identify::check_elf(start, file)?;
+    }
+    image::check_present(file, 0, SIZE, "the ELF header")?;
+    let header = header64::Header::parse(&head)
+        .map_err(|_| GuestProblem::Truncated { part: "the ELF header".to_owned(), missing: 1 })?;
+    if header.e_version != 1 {
+        return Err(field("e_version", header.e_version.into(), "1"));
+    }
+    Ok(header)
+}
+
+fn read_program_headers(
+    file: &dyn Image,
+    header: &header64::Header,
+) -> Result<Vec<ProgramHeader>, GuestProblem> {
+    const SIZE: usize = program_header64::SIZEOF_PHDR;
+    if header.e_phnum == 0 {
+        return Err(GuestProblem::NoSegments);
+    }
+    if header.e_phnum == PN_XNUM {
+        return Err(field("e_phnum", PN_XNUM.into(), "at most 0xfffe"));
+    }
+    if usize::from(header.e_phentsize) != SIZE {
+        return Err(field("e_phentsize", header.e_phentsize.into(), "0x38"));
+    }
+    let count = usize::from(header.e_phnum);
+    // At most 3.5 MiB, and no more than the file has.
+    let table = image::read(file, header.e_phoff, (count * SIZE) as u64, "the program header table")?;
+    ProgramHeader::parse(&table, 0, count, Ctx::new(Container::Big, Endian::Little))
+        .map_err(|_| field("e_phnum", count as u64, "the number of program headers in the file"))
+}
+
+fn checked_segment(file: &dyn Image, index: usize, header: &ProgramHeader) -> Result<Segment, GuestProblem> {
+    let (file_size, memory_size) = (header.p_filesz, header.p_memsz);
+    if file_size > memory_size {
+        return Err(GuestProblem::FileSize { index, file_size, memory_size });
+    }
+    if file_size > 0 {
+        image::check_present(file, header.p_offset, file_size, &format!("segment {index}"))?;
+    }
+    let has = |flag| header.p_flags & flag != 0;
+    Ok(Segment {
+        index,
+        offset: header.p_offset,
+        virtual_address: header.p_vaddr,
+        physical_address: header.p_paddr,
+        file_size,
+        memory_size,
+        align: header.p_align,
+        access: Access { read: has(PF_R), write: has(PF_W), execute: has(PF_X) },
+    })
+}
+
+fn linux_program(file: &dyn Image, interpreter: &ProgramHeader) -> GuestProblem {
+    let length = interpreter.p_filesz.min(LONGEST_NAME);
+    let name = image::read(file, interpreter.p_offset, length, "PT_INTERP").unwrap_or_default();
+    GuestProblem::NotAGuest {
+        what: format!(
+            "a dynamically linked program for an operating system (interpreter {})",
+            printable(&name)
+        ),
+        remedy: "link it for a bare machine: `-static -nostdlib -ffreestanding`, and no C library that \
+                 needs a kernel",
+    }
+}
+
+/// The text up to the first zero byte, quoted, with nothing in it that a terminal would obey.
+pub(super) fn printable(name: &[u8]) -> String {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    format!("{:?}", String::from_utf8_lossy(&name[..end]))
+}
+
+fn multiboot_warning(file: &dyn Image) -> Option<String> {
+    let head = image::read(file, 0, file.len().min(32768), "the file").ok()?;
+    let version = identify::multiboot(&head)?;
+    Some(format!(
+        "the guest has a {version} header, but it is started in 64-bit mode at its ELF entry point, as \
+         docs/boot-state.md says; code meant for a Multiboot loader will not run"
+    ))
+}
+
+fn field(field: &str, value: u64, expected: &'static str) -> GuestProblem {
+    GuestProblem::Field { field: field.to_owned(), value, expected }
+}

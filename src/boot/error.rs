@@ -1,0 +1,264 @@
+//! Why a guest could not be loaded, in words that name the thing, the value and the remedy.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::memory::MemoryError;
+
+/// Why [`load`](super::load) gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// A file could not be opened, or is not a regular file.
+    #[error("{}: {reason}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The host's words.
+        reason: String,
+    },
+    /// The guest file is not one this program can start.
+    #[error("{file}: {problem}")]
+    Guest {
+        /// Name of the guest file.
+        file: String,
+        /// What is wrong with it.
+        problem: GuestProblem,
+    },
+    /// A module could not be read.
+    #[error("module {file}: {problem}")]
+    Module {
+        /// Name of the module's file.
+        file: String,
+        /// What went wrong.
+        problem: GuestProblem,
+    },
+    /// Something does not fit into what the guest's segments leave free of RAM below 3 GiB.
+    #[error("no room in {} MiB of guest memory for {what} ({size} bytes); {}", memory >> 20, room_remedy(*needed))]
+    NoRoom {
+        /// What was to be placed.
+        what: String,
+        /// Its size in bytes.
+        size: u64,
+        /// Size of RAM in bytes.
+        memory: u64,
+        /// A RAM size, in bytes, in which everything has room; `None` if there is none.
+        needed: Option<u64>,
+    },
+    /// A command line cannot be handed over because it contains a zero byte.
+    #[error("the command line of {what} contains a zero byte, which would end it; remove it")]
+    CommandLine {
+        /// Whose command line it is.
+        what: String,
+    },
+    /// Guest memory refused an access.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// What is wrong with a guest file, or why a file could not be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GuestProblem {
+    /// A well-known kind of file that is not a 64-bit x86 bare-metal guest.
+    #[error("this is {what}, not a bare-metal x86-64 guest; {remedy}")]
+    NotAGuest {
+        /// What the file is.
+        what: String,
+        /// What the user can do.
+        remedy: &'static str,
+    },
+    /// The file ends too early.
+    #[error(
+        "the file ends {missing} bytes before the end of {part}; it is damaged or not copied \
+         completely: build or copy it again"
+    )]
+    Truncated {
+        /// The part that is not complete.
+        part: String,
+        /// Number of bytes that are missing.
+        missing: u64,
+    },
+    /// The host could not read the file.
+    #[error("cannot read {length} bytes at offset {offset}: {reason}")]
+    Read {
+        /// Offset in the file.
+        offset: u64,
+        /// Number of bytes wanted.
+        length: u64,
+        /// The host's words.
+        reason: String,
+    },
+    /// A field of the file has a value that no valid file has.
+    #[error("{field} is {value:#x} where {expected} is expected; the file is damaged: build it again")]
+    Field {
+        /// Name of the field, as the ELF specification has it.
+        field: String,
+        /// The value found.
+        value: u64,
+        /// The values that would be right.
+        expected: &'static str,
+    },
+    /// There is nothing to load.
+    #[error(
+        "no loadable segment (PT_LOAD), so nothing to run; link the objects into an executable \
+         with `ld`, and look at its segments with `readelf -lW`"
+    )]
+    NoSegments,
+    /// A segment has more bytes in the file than in memory.
+    #[error(
+        "segment {index} has {file_size} bytes in the file (p_filesz) but only {memory_size} in memory \
+         (p_memsz); the file is damaged: build it again"
+    )]
+    FileSize {
+        /// Index of the program header.
+        index: usize,
+        /// `p_filesz`.
+        file_size: u64,
+        /// `p_memsz`.
+        memory_size: u64,
+    },
+    /// The addresses of a segment wrap around, or are not canonical.
+    #[error(
+        "segment {index} at {address:#x}, {size:#x} bytes long, is outside the 48-bit address space; \
+         link the guest at another address"
+    )]
+    AddressSpace {
+        /// Index of the program header.
+        index: usize,
+        /// Its address, physical or virtual.
+        address: u64,
+        /// `p_memsz`.
+        size: u64,
+    },
+    /// A segment is not in RAM, but would be with more RAM.
+    #[error(
+        "{segment} is outside the {} MiB of guest memory; `--memory {}M` is enough",
+        memory >> 20, needed >> 20
+    )]
+    MoreMemory {
+        /// The segment, where it was meant to go.
+        segment: SegmentName,
+        /// Size of RAM in bytes.
+        memory: u64,
+        /// Size of RAM, in bytes, that holds all segments.
+        needed: u64,
+    },
+    /// A segment is at an address that is not RAM in any machine.
+    #[error(
+        "{segment} can never be in RAM, which has a hole from 0xc0000000 to 0x100000000 and ends at \
+         {:#x}; link the guest at an address below 3 GiB, for example 0x200000",
+        crate::memory::MAX_RAM
+    )]
+    NeverRam {
+        /// The segment, where it was meant to go.
+        segment: SegmentName,
+    },
+    /// Two segments claim the same bytes.
+    #[error("{first} and {second} overlap in {space} memory; correct the linker script")]
+    Overlap {
+        /// The one that starts first.
+        first: SegmentName,
+        /// The other one.
+        second: SegmentName,
+        /// `physical` or `virtual`.
+        space: &'static str,
+    },
+    /// Two segments share a virtual page but lie in different physical pages.
+    #[error(
+        "{first} and {second} share the virtual page {page:#x} but lie in different physical pages; \
+         align the segments to 4096 in the linker script"
+    )]
+    SharedPage {
+        /// The one that starts first.
+        first: SegmentName,
+        /// The other one.
+        second: SegmentName,
+        /// Address of the page.
+        page: u64,
+    },
+    /// A segment cannot be mapped at its virtual address.
+    #[error(
+        "segment {index} cannot be mapped at {virtual_address:#x} while it lies at {physical_address:#x}: \
+         the two differ by more than whole pages; align both to 4096 in the linker script"
+    )]
+    PageOffset {
+        /// Index of the program header.
+        index: usize,
+        /// `p_vaddr`.
+        virtual_address: u64,
+        /// Where it lies.
+        physical_address: u64,
+    },
+    /// The first instruction is in no segment.
+    #[error(
+        "the entry point {entry:#x} is in no segment; define `_start` (or name another symbol with \
+         ENTRY() or `ld -e`) and keep it in the file"
+    )]
+    NoEntry {
+        /// The entry point.
+        entry: u64,
+    },
+    /// The first instruction is in a segment of data.
+    #[error(
+        "the entry point {entry:#x} is in {segment}, which is not executable; put it into `.text`, or \
+         give the segment the flag PF_X"
+    )]
+    EntryNotCode {
+        /// The entry point.
+        entry: u64,
+        /// The segment it is in.
+        segment: SegmentName,
+    },
+    /// The file needs shared libraries.
+    #[error(
+        "it needs the shared library {library}, and there is none in a bare machine; link it statically \
+         (`-static -nostdlib`)"
+    )]
+    Library {
+        /// Name of the library, quoted.
+        library: String,
+    },
+    /// A relocation that only a dynamic linker could apply.
+    #[error(
+        "relocation of type {kind} at {address:#x}: only R_X86_64_RELATIVE can be applied without a \
+         dynamic linker; link with `-static-pie` or without `-pie`, and define every symbol"
+    )]
+    Relocation {
+        /// Name or number of the type.
+        kind: String,
+        /// The address it applies to, as in the file.
+        address: u64,
+    },
+    /// An address in the dynamic section or in a relocation is in no segment.
+    #[error("{what} {address:#x}, which is in no segment; the file is damaged: build it again")]
+    Address {
+        /// What has the address.
+        what: &'static str,
+        /// The address, as in the file.
+        address: u64,
+    },
+}
+
+/// A segment as error messages show it: index of its program header, and addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentName {
+    /// Index in the program header table, as `readelf -l` counts.
+    pub index: usize,
+    /// First address and the one after the last, physical or virtual.
+    pub range: Range<u64>,
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "segment {} ({:#x}..{:#x})", self.index, self.range.start, self.range.end)
+    }
+}
+
+fn room_remedy(needed: Option<u64>) -> String {
+    match needed {
+        Some(bytes) => format!("`--memory {}M` is enough", bytes >> 20),
+        None => "there is no room below 3 GiB in any machine: use smaller modules, or segments that are \
+                 nearer to each other"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,226 @@
+//! What a file is that is not an ELF program for this machine.
+//!
+//! Nobody is helped by "bad magic": people give what they have, and the message tells them what
+//! that is and how to get from there to a guest.
+
+use goblin::elf::header;
+use goblin::elf::header::{
+    EI_CLASS, EI_DATA, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, EM_386, EM_X86_64, ET_CORE, ET_DYN,
+    ET_EXEC, ET_REL,
+};
+
+use super::error::GuestProblem;
+use super::image::{self, Image};
+
+/// Enough to see every signature below; the farthest is that of a CD image.
+const LOOK_AT: u64 = 0x8006;
+
+const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that";
+const BOOT_ITS_ELF: &str = "give the kernel's ELF file (for Linux that is `vmlinux`), not the packed image";
+const UNPACK: &str = "unpack it first and give the ELF file that was in it";
+const FOR_X86_64: &str =
+    "build it for x86-64 (`gcc -m64 -ffreestanding -nostdlib`, `cargo build --target x86_64-unknown-none`)";
+
+fn not_a_guest(what: impl Into<String>, remedy: &'static str) -> GuestProblem {
+    GuestProblem::NotAGuest { what: what.into(), remedy }
+}
+
+/// Says what a file without the ELF signature is.
+pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
+    if file.is_empty() {
+        return not_a_guest(
+            "an empty file",
+            "the build that should have written it has failed, or disk is full",
+        );
+    }
+    match image::read(file, 0, file.len().min(LOOK_AT), "the file") {
+        Ok(head) => name_of(&head),
+        Err(problem) => problem,
+    }
+}
+
+fn name_of(head: &[u8]) -> GuestProblem {
+    let at = |offset: usize, bytes: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
+    if at(0, b"#!") {
+        return not_a_guest(
+            "a script (it starts with `#!`)",
+            "give the ELF file that it builds, or run the script itself",
+        );
+    }
+    // Before MZ: a bzImage with an EFI stub is also a PE file.
+    if at(0x202, b"HdrS") {
+        return not_a_guest("a Linux kernel image (bzImage)", BOOT_ITS_ELF);
+    }
+    if at(0, b"MZ") {
+        return not_a_guest("a Windows or UEFI program (PE, `MZ`)", BUILD);
+    }
+    let signatures: [(usize, &[u8], &str, &'static str); 13] = [
+        (0, &[0x1F, 0x8B], "a gzip-compressed file", UNPACK),
+        (0, &[0xFD, b'7', b'z', b'X', b'Z', 0], "an xz-compressed file", UNPACK),
+        (0, &[0x28, 0xB5, 0x2F, 0xFD], "a zstd-compressed file", UNPACK),
+        (0, b"BZh", "a bzip2-compressed file", UNPACK),
+        (0, b"PK\x03\x04", "a zip archive", UNPACK),
+        (257, b"ustar", "a tar archive", UNPACK),
+        (0, b"070701", "a cpio archive (initramfs)", "give a kernel, and the archive with `--module`"),
+        (0, b"!<arch>\n", "a library of object files (`.a`)", "link it into an executable with `ld`"),
+        (0, b"BC\xC0\xDE", "LLVM bitcode", "compile and link it into an executable"),
+        (0, b"QFI\xFB", "a qcow2 disk image", "give the kernel's ELF file"),
+        (0, &[0xCF, 0xFA, 0xED, 0xFE], "a Mach-O program of macOS", FOR_X86_64),
+        (0, b"\xCA\xFE\xBA\xBE", "a Mach-O universal program or a Java class", FOR_X86_64),
+        (0x8001, b"CD001", "a CD image (ISO 9660)", "give the kernel's ELF file that is in it"),
+    ];
+    for (offset, bytes, what, remedy) in signatures {
+        if at(offset, bytes) {
+            return not_a_guest(what, remedy);
+        }
+    }
+    if let Some(version) = multiboot(head) {
+        let what = format!("a flat {version} image for a 32-bit boot loader");
+        return not_a_guest(what, "build the kernel as a 64-bit ELF executable whose entry is 64-bit code");
+    }
+    if at(510, &[0x55, 0xAA]) {
+        return not_a_guest("a boot sector or disk image (0x55AA at offset 510)", BUILD);
+    }
+    if is_text(head) {
+        return not_a_guest("a text file", BUILD);
+    }
+    let magic = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    not_a_guest(format!("a file of unknown kind (it starts with {magic})"), BUILD)
+}
+
+/// Which Multiboot header there is, if any (Multiboot 0.6.96 section 3.1, Multiboot2 section 3.1).
+pub(super) fn multiboot(head: &[u8]) -> Option<&'static str> {
+    let word = |bytes: &[u8], index: usize| {
+        bytes.get(4 * index..4 * index + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    };
+    let sum = |bytes: &[u8], count| (0..count).fold(0u32, |sum, index| sum.wrapping_add(word(bytes, index)));
+    let first = head[..head.len().min(8192)]
+        .windows(12)
+        .step_by(4)
+        .any(|bytes| word(bytes, 0) == 0x1BAD_B002 && sum(bytes, 3) == 0);
+    let second = head[..head.len().min(32768)]
+        .windows(16)
+        .step_by(8)
+        .any(|bytes| word(bytes, 0) == 0xE852_50D6 && sum(bytes, 4) == 0);
+    match (first, second) {
+        (_, true) => Some("Multiboot2"),
+        (true, false) => Some("Multiboot"),
+        (false, false) => None,
+    }
+}
+
+fn is_text(head: &[u8]) -> bool {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // A character cut in two by the end of what was read is no reason to call it binary.
+        Err(e) if e.error_len().is_none() => std::str::from_utf8(&head[..e.valid_up_to()]).unwrap_or(""),
+        Err(_) => return false,
+    };
+    !text.is_empty() && text.chars().all(|c| !c.is_control() || "\t\n\r\u{c}\u{1b}".contains(c))
+}
+
+/// Makes sure that an ELF file is a program for a 64-bit x86 machine, by the start of its header:
+/// `e_ident`, `e_type` and `e_machine`, which lie at the same place in every ELF file.
+///
+/// `whole` is called for the start of the file if more has to be known of a 32-bit kernel.
+pub(super) fn check_elf(header: &[u8; 20], file: &dyn Image) -> Result<(), GuestProblem> {
+    let (class, data) = (header[EI_CLASS], header[EI_DATA]);
+    let half = |offset: usize| {
+        let bytes = [header[offset], header[offset + 1]];
+        if data == ELFDATA2MSB { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    };
+    let (kind, machine) = (half(16), half(18));
+    if data != ELFDATA2LSB && data != ELFDATA2MSB {
+        return Err(damaged("EI_DATA", data.into(), "1 (little-endian)"));
+    }
+    if class != ELFCLASS32 && class != ELFCLASS64 {
+        return Err(damaged("EI_CLASS", class.into(), "2 (64-bit)"));
+    }
+    if machine == EM_386 {
+        return Err(thirty_two_bit_x86(file));
+    }
+    if machine != EM_X86_64 {
+        return Err(not_a_guest(format!("an ELF file for {}", machine_name(machine)), FOR_X86_64));
+    }
+    if class == ELFCLASS32 {
+        return Err(not_a_guest("a 32-bit ELF file for x86-64 (the x32 ABI)", FOR_X86_64));
+    }
+    if data == ELFDATA2MSB {
+        return Err(not_a_guest("a big-endian ELF file", FOR_X86_64));
+    }
+    match kind {
+        ET_EXEC | ET_DYN => Ok(()),
+        ET_REL => {
+            Err(not_a_guest("a relocatable object file", "link it first: `ld -o guest.elf` with this file"))
+        }
+        ET_CORE => Err(not_a_guest("a core dump", "give the program that dumped it, or open it with gdb")),
+        other => Err(damaged("e_type", other.into(), "2 (ET_EXEC) or 3 (ET_DYN)")),
+    }
+}
+
+fn thirty_two_bit_x86(file: &dyn Image) -> GuestProblem {
+    let head = image::read(file, 0, file.len().min(LOOK_AT), "the file").unwrap_or_default();
+    let what = match multiboot(&head) {
+        Some(version) => format!("a 32-bit x86 (i386) {version} kernel"),
+        None => "an ELF file for 32-bit x86 (i386)".to_owned(),
+    };
+    not_a_guest(what, FOR_X86_64)
+}
+
+fn damaged(field: &str, value: u64, expected: &'static str) -> GuestProblem {
+    GuestProblem::Field { field: field.to_owned(), value, expected }
+}
+
+fn machine_name(machine: u16) -> String {
+    let name = match machine {
+        header::EM_AARCH64 => "64-bit Arm (aarch64)",
+        header::EM_ARM => "32-bit Arm",
+        header::EM_RISCV => "RISC-V",
+        header::EM_PPC | header::EM_PPC64 => "PowerPC",
+        header::EM_MIPS => "MIPS",
+        header::EM_S390 => "IBM S/390",
+        header::EM_SPARC | header::EM_SPARCV9 => "SPARC",
+        header::EM_68K => "Motorola 68000",
+        header::EM_AVR => "AVR",
+        header::EM_BPF => "the Linux BPF machine",
+        258 => "LoongArch",
+        _ => return format!("another machine (e_machine {machine})"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_of(bytes: &[u8]) -> String {
+        name_of(bytes).to_string()
+    }
+
+    #[test]
+    fn a_multiboot_header_is_seen_only_with_a_right_checksum() {
+        let mut flat = vec![0x90; 64];
+        flat[4..8].copy_from_slice(&0x1BAD_B002u32.to_le_bytes());
+        flat[8..12].copy_from_slice(&3u32.to_le_bytes());
+        assert_eq!(multiboot(&flat), None);
+        flat[12..16].copy_from_slice(&0u32.wrapping_sub(0x1BAD_B002 + 3).to_le_bytes());
+        assert_eq!(multiboot(&flat), Some("Multiboot"));
+        assert!(said_of(&flat).contains("flat Multiboot image"));
+    }
+
+    #[test]
+    fn a_bzimage_with_an_efi_stub_is_called_a_linux_kernel() {
+        let mut kernel = vec![0; 0x400];
+        kernel[..2].copy_from_slice(b"MZ");
+        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        assert!(said_of(&kernel).contains("bzImage"), "{}", said_of(&kernel));
+        assert!(said_of(b"MZ").contains("Windows or UEFI"));
+    }
+
+    #[test]
+    fn text_stays_text_when_the_part_read_ends_inside_a_character() {
+        assert!(said_of("perch\u{e9}".as_bytes()).contains("a text file"));
+        assert!(said_of(&"perch\u{e9}".as_bytes()[..6]).contains("a text file"));
+        assert!(said_of(&[0xF4, 0, 1, 2, 3]).contains("unknown kind (it starts with f4 00 01 02)"));
+    }
+}

@@ -1,0 +1,187 @@
+//! Where the bytes of a guest or a module come from.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::error::{BootError, GuestProblem};
+use crate::memory::GuestMemory;
+
+/// Bytes that are read piece by piece, so that a large file is never in the host's memory whole.
+pub trait Image {
+    /// What messages call it: usually the path the user gave.
+    fn name(&self) -> &str;
+
+    /// Its length in bytes.
+    fn len(&self) -> u64;
+
+    /// True if there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the host reports; [`io::ErrorKind::UnexpectedEof`] past the end.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+/// A regular file.
+#[derive(Debug)]
+pub struct FileImage {
+    file: File,
+    name: String,
+    length: u64,
+}
+
+impl FileImage {
+    /// Opens the file at `path` for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError::Open`] if the host refuses, or if it is not a regular file.
+    pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
+        let path = path.as_ref();
+        let fail = |reason: String| BootError::Open { path: path.to_owned(), reason };
+        // Looked at before it is opened: opening a named pipe would wait for a writer.
+        let metadata = path.metadata().map_err(|e| fail(e.to_string()))?;
+        if metadata.is_dir() {
+            return Err(fail("this is a directory; name a file in it".to_owned()));
+        }
+        if !metadata.is_file() {
+            return Err(fail("this is a device or a pipe; name a regular file".to_owned()));
+        }
+        let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+        Ok(FileImage { file, name: path.display().to_string(), length: metadata.len() })
+    }
+}
+
+impl Image for FileImage {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+}
+
+/// Bytes that are already in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct BytesImage<'a> {
+    name: &'a str,
+    bytes: &'a [u8],
+}
+
+impl<'a> BytesImage<'a> {
+    /// `bytes`, called `name` in messages.
+    pub fn new(name: &'a str, bytes: &'a [u8]) -> BytesImage<'a> {
+        BytesImage { name, bytes }
+    }
+}
+
+impl Image for BytesImage<'_> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let piece = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.bytes.get(start..)?.get(..buf.len()))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(piece);
+        Ok(())
+    }
+}
+
+/// Reads `length` bytes of `part` at `offset`, having made sure that the image has them: a wrong
+/// length in a file costs no memory.
+pub(super) fn read(image: &dyn Image, offset: u64, length: u64, part: &str) -> Result<Vec<u8>, GuestProblem> {
+    check_present(image, offset, length, part)?;
+    let mut bytes = vec![0; length as usize];
+    fill(image, offset, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes sure that the image has `length` bytes of `part` at `offset`.
+pub(super) fn check_present(
+    image: &dyn Image,
+    offset: u64,
+    length: u64,
+    part: &str,
+) -> Result<(), GuestProblem> {
+    let missing = offset.saturating_add(length).saturating_sub(image.len());
+    if missing == 0 { Ok(()) } else { Err(GuestProblem::Truncated { part: part.to_owned(), missing }) }
+}
+
+/// Copies `length` bytes at `offset` of the image to guest-physical `to`, which must be RAM.
+pub(super) fn copy(
+    image: &dyn Image,
+    offset: u64,
+    length: u64,
+    memory: &GuestMemory,
+    to: u64,
+    wrap: impl Fn(GuestProblem) -> BootError,
+) -> Result<(), BootError> {
+    const PIECE: u64 = 256 << 10;
+    let mut buffer = vec![0; length.min(PIECE) as usize];
+    let mut done = 0;
+    while done < length {
+        let piece = &mut buffer[..(length - done).min(PIECE) as usize];
+        fill(image, offset + done, piece).map_err(&wrap)?;
+        memory.write(to + done, piece)?;
+        done += piece.len() as u64;
+    }
+    Ok(())
+}
+
+fn fill(image: &dyn Image, offset: u64, bytes: &mut [u8]) -> Result<(), GuestProblem> {
+    image.read_at(offset, bytes).map_err(|e| GuestProblem::Read {
+        offset,
+        length: bytes.len() as u64,
+        reason: e.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused_without_waiting_for_it() {
+        for path in ["/", "/dev/null", "/no/such/file"] {
+            let error = FileImage::open(path).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{path}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_read_past_the_end_is_an_error_and_not_a_panic() {
+        let image = BytesImage::new("x", &[1, 2, 3]);
+        assert!(image.read_at(2, &mut [0; 2]).is_err());
+        assert!(image.read_at(u64::MAX, &mut [0; 2]).is_err());
+        let mut bytes = [0; 2];
+        image.read_at(1, &mut bytes).unwrap();
+        assert_eq!(bytes, [2, 3]);
+    }
+
+    #[test]
+    fn a_length_the_file_does_not_have_costs_no_memory() {
+        let image = BytesImage::new("x", &[0; 16]);
+        let error = read(&image, 8, u64::MAX - 8, "the table").unwrap_err();
+        let GuestProblem::Truncated { missing, .. } = error else { panic!("{error}") };
+        assert_eq!(missing, u64::MAX - 16);
+    }
+}

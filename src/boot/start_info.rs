@@ -1,0 +1,133 @@
+//! The boot information handed to the guest: `hvm_start_info` version 1 of the Xen x86/HVM direct
+//! boot ABI (`public/arch-x86/hvm/start_info.h`), with everything it points to.
+
+use std::ops::Range;
+
+/// `XEN_HVM_START_MAGIC_VALUE`: "xEn3" with bit 7 of the "E" set.
+const MAGIC: u32 = 0x336E_C578;
+
+/// The first version with a memory map.
+const VERSION: u32 = 1;
+
+/// `XEN_HVM_MEMMAP_TYPE_RAM`.
+const RAM: u32 = 1;
+
+const INFO_SIZE: usize = 56;
+const MODULE_SIZE: usize = 32;
+const MEMORY_ENTRY_SIZE: usize = 24;
+
+/// A module as the guest is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Module<'a> {
+    /// Where it lies in guest-physical memory.
+    pub range: Range<u64>,
+    /// Its command line.
+    pub command_line: &'a str,
+}
+
+/// The structure and what it points to, as it has to lie at `base`. Its length does not depend on
+/// any address.
+///
+/// The memory map lists all RAM as RAM, and nothing else. What is already in use (segments,
+/// modules, boot structures) is not cut out: the guest knows its own segments, is told where its
+/// modules are, and may reuse the rest when it no longer needs it.
+pub(super) fn build(base: u64, command_line: &str, modules: &[Module<'_>], ram: &[Range<u64>]) -> Vec<u8> {
+    let modules_at = INFO_SIZE;
+    let memory_at = modules_at + modules.len() * MODULE_SIZE;
+    let strings_at = memory_at + ram.len() * MEMORY_ENTRY_SIZE;
+    let address = |offset: usize| base + offset as u64;
+
+    let mut strings = Vec::new();
+    let mut string_address = |text: &str| {
+        let at = strings_at + strings.len();
+        strings.extend_from_slice(text.as_bytes());
+        strings.push(0);
+        address(at)
+    };
+
+    let mut fields = Fields(Vec::with_capacity(strings_at));
+    fields.word(MAGIC);
+    fields.word(VERSION);
+    fields.word(0); // flags: none is defined for such a guest
+    fields.word(modules.len() as u32);
+    fields.long(if modules.is_empty() { 0 } else { address(modules_at) });
+    fields.long(string_address(command_line));
+    fields.long(0); // no ACPI tables
+    fields.long(address(memory_at));
+    fields.word(ram.len() as u32);
+    fields.word(0);
+    for module in modules {
+        fields.long(module.range.start);
+        fields.long(module.range.end - module.range.start);
+        fields.long(string_address(module.command_line));
+        fields.long(0);
+    }
+    for range in ram {
+        fields.long(range.start);
+        fields.long(range.end - range.start);
+        fields.word(RAM);
+        fields.word(0);
+    }
+    fields.0.extend(strings);
+    fields.0
+}
+
+/// Little-endian fields, one after the other.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn word(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn long(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long(bytes: &[u8], at: u64) -> u64 {
+        let at = at as usize;
+        u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    }
+
+    fn text(bytes: &[u8], at: u64) -> String {
+        let rest = &bytes[at as usize..];
+        String::from_utf8(rest.iter().copied().take_while(|byte| *byte != 0).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_guest_that_follows_the_pointers_finds_everything() {
+        const BASE: u64 = 0x3000;
+        let modules = [
+            Module { range: 0x70_0000..0x70_0003, command_line: "first one" },
+            Module { range: 0x6F_F000..0x6F_F000, command_line: "" },
+        ];
+        let bytes = build(BASE, "console=com1", &modules, &[0..8 << 20, 1 << 32..2 << 32]);
+        assert_eq!(bytes[..8], [0x78, 0xC5, 0x6E, 0x33, 1, 0, 0, 0]);
+        assert_eq!(bytes[12], 2, "number of modules");
+        assert_eq!(text(&bytes, long(&bytes, 24) - BASE), "console=com1");
+        assert_eq!(long(&bytes, 32), 0, "no RSDP");
+
+        let list = long(&bytes, 16) - BASE;
+        assert_eq!((long(&bytes, list), long(&bytes, list + 8)), (0x70_0000, 3));
+        assert_eq!(text(&bytes, long(&bytes, list + 16) - BASE), "first one");
+        assert_eq!((long(&bytes, list + 32), long(&bytes, list + 40)), (0x6F_F000, 0));
+        assert_eq!(text(&bytes, long(&bytes, list + 48) - BASE), "");
+
+        let map = long(&bytes, 40) - BASE;
+        assert_eq!(bytes[48], 2, "number of memory map entries");
+        assert_eq!([0, 8, 16].map(|at| long(&bytes, map + at)), [0, 8 << 20, 1]);
+        assert_eq!([24, 32, 40].map(|at| long(&bytes, map + at)), [1 << 32, 1 << 32, 1]);
+    }
+
+    #[test]
+    fn without_modules_there_is_no_module_list() {
+        let bytes = build(0x1000, "", &[], &[]);
+        assert_eq!((bytes[12], long(&bytes, 16)), (0, 0));
+        assert_eq!(text(&bytes, long(&bytes, 24) - 0x1000), "");
+    }
+}
