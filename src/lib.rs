@@ -13,9 +13,11 @@
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`frontends`] | the people side: terminal, serial ends, log |
 //! | [`settings`] | what the user asked for, from the command line and `config.ini` |
+//! | [`app`] | one run of the program, from arguments to exit status |
 
 #![deny(missing_docs, unsafe_code)]
 
+pub mod app;
 pub mod boot;
 pub mod devices;
 pub mod frontends;

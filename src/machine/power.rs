@@ -13,8 +13,6 @@ use crate::memory::{AttachedSlots, GuestMemory, Slot};
 const CODE: u8 = 0b1011;
 /// Segment type: 64-bit task state segment, busy.
 const BUSY_TASK: u8 = 0b1011;
-/// RFLAGS: bit 1 is always set.
-const RFLAGS_RESERVED: u64 = 0x2;
 
 /// The part of the machine that a reset replaces as a whole.
 #[derive(Debug)]
@@ -94,17 +92,17 @@ fn enter_long_mode(registers: &mut Registers, state: &BootState) {
     };
     (system.gdt.base, system.gdt.limit) = (state.gdt.base, state.gdt.limit);
     (system.idt.base, system.idt.limit) = (state.idt.base, state.idt.limit);
-    system.cr0 = boot::CR0;
+    system.cr0 = boot::ENTRY_CR0;
     system.cr2 = 0;
     system.cr3 = state.page_tables;
-    system.cr4 = boot::CR4;
-    system.efer = boot::EFER;
+    system.cr4 = boot::ENTRY_CR4;
+    system.efer = boot::ENTRY_EFER;
 
     let general = &mut registers.general;
     *general = Default::default();
     general.rip = state.entry;
     general.rsp = state.stack_top;
-    general.rflags = RFLAGS_RESERVED;
+    general.rflags = boot::ENTRY_RFLAGS;
     general.rdi = state.info;
     general.rbx = state.info;
 }

@@ -1,0 +1,145 @@
+//! One run of the program, from its arguments to its exit status.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use tracing::{error, info};
+
+use crate::boot::{BootOptions, FileImage};
+use crate::frontends::log;
+use crate::frontends::session::{Connections, Session};
+use crate::inspect::{dump, report};
+use crate::machine::inputs::Inputs;
+use crate::machine::outcome::status;
+use crate::machine::outlets::{Doorbell, outlets};
+use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
+use crate::settings::{self, Invocation, SerialEnd, Settings};
+
+/// A failure before the guest's first instruction: what to tell the user, and the exit status.
+struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    fn new(status: u8, error: impl std::fmt::Display) -> Failure {
+        Failure { status, message: error.to_string() }
+    }
+}
+
+/// Does what `args` (whose first item is the program's name) ask for and gives the process exit
+/// status, one of [`status`] or, odd, what the guest wrote to the debug exit port.
+pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
+    let settings = match settings::from_args(args) {
+        Ok(Invocation::Run(settings)) => settings,
+        Ok(Invocation::Help(text) | Invocation::Version(text)) => {
+            // A reader that has seen enough may close the pipe.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return status::HALTED;
+        }
+        Err(error) => return fail(Failure::new(status::USAGE, error)),
+    };
+    // Kept to the end: dropping it is what writes the last lines.
+    let _log = match log::start(&settings.log) {
+        Ok(log) => log,
+        Err(error) => return fail(Failure::new(status::HOST, error)),
+    };
+    match run_guest(&settings) {
+        Ok(status) => status,
+        Err(failure) => {
+            error!("{}", failure.message);
+            fail(failure)
+        }
+    }
+}
+
+fn fail(failure: Failure) -> u8 {
+    eprintln!("kvm: {}", failure.message);
+    failure.status
+}
+
+fn run_guest(settings: &Settings) -> Result<u8, Failure> {
+    refuse_missing_parts(settings)?;
+    let image =
+        FileImage::open(&settings.guest).map_err(|error| Failure::new(status::GUEST_FILE, error))?;
+    let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
+    let doorbell = Doorbell::new().map_err(|error| host_failure(&error))?;
+    let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
+    let inputs = Inputs::new();
+    let spec = MachineSpec {
+        image: Box::new(image),
+        memory: settings.memory,
+        boot: boot_options(settings),
+        keys: settings.keys,
+        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
+        no_reboot: settings.no_reboot,
+    };
+    let mut machine = Machine::new(spec, inputs.clone(), machine_outlets).map_err(|error| {
+        let status = match error {
+            MachineError::Boot(_) => status::GUEST_FILE,
+            MachineError::Memory(_) | MachineError::Host(_) => status::HOST,
+        };
+        Failure::new(status, error)
+    })?;
+    let connections =
+        Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
+    let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
+
+    let outcome = machine.run();
+    let paragraph = report::paragraph(&machine, &outcome);
+    log_end(&machine, &outcome, &paragraph);
+    session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
+    eprintln!("kvm: {paragraph}");
+    Ok(outcome.status())
+}
+
+/// What was asked for and this version does not have is an error: a guest that runs without the
+/// debugger its user wanted would be a worse surprise.
+fn refuse_missing_parts(settings: &Settings) -> Result<(), Failure> {
+    let missing = [
+        (settings.gdb.is_some(), "the gdb server (--gdb, [gdb-server] enable)"),
+        (settings.debug_server.is_some(), "the memory debug server (--debug-server, [debug-server] enable)"),
+        (settings.console_port.is_some(), "the internal console (-consoleport)"),
+        (settings.migration.is_some(), "live migration (-migr)"),
+    ];
+    match missing.into_iter().find(|(wanted, _)| *wanted) {
+        None => Ok(()),
+        Some((_, part)) => Err(Failure::new(
+            status::USAGE,
+            format_args!("this version of kvm does not have {part} yet; switch it off to run the guest"),
+        )),
+    }
+}
+
+fn boot_options(settings: &Settings) -> BootOptions {
+    BootOptions {
+        strict: settings.strict,
+        command_line: settings.append.clone(),
+        modules: settings
+            .modules
+            .iter()
+            .map(|module| (module.path.clone(), module.arguments.clone()))
+            .collect(),
+    }
+}
+
+/// The end in the log: the words old tools look for, the paragraph, and after a crash everything
+/// the vCPU's registers say.
+fn log_end(machine: &Machine, outcome: &Outcome, paragraph: &str) {
+    match outcome {
+        Outcome::Halted { result } => info!("Program result (keycode): {result}"),
+        Outcome::TripleFault => error!("kvm: TRIPLE FAULT. Shutting down"),
+        _ => {}
+    }
+    if outcome.is_crash() {
+        error!("{paragraph}");
+    } else {
+        info!("{paragraph}");
+    }
+    if (outcome.is_crash() || matches!(outcome, Outcome::TimedOut))
+        && let Ok(registers) = machine.registers()
+    {
+        let pending = machine.vcpu().pending_events().ok().flatten();
+        error!("{}", dump::dump(&registers, pending.as_deref()));
+    }
+}
