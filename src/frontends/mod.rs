@@ -3,4 +3,5 @@
 pub mod cp437;
 pub mod keys;
 pub mod layouts;
+pub mod log;
 pub mod painter;
