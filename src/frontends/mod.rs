@@ -4,6 +4,7 @@ pub mod cp437;
 pub mod display;
 pub mod keys;
 pub mod layouts;
+pub mod log;
 pub mod menu;
 pub mod output;
 pub mod painter;

@@ -1,12 +1,87 @@
 //! What the user asked for: command line and `config.ini`, checked and put into one [`Settings`].
+//!
+//! `table` says which options there are; everything else here is derived from it. The command line
+//! is stronger than the config file, which is stronger than the defaults.
 
-use std::path::PathBuf;
+mod closest;
+mod command;
+mod config_file;
+mod draft;
+mod error;
+mod reference;
+mod table;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use error::{Origin, SettingsError};
+pub use reference::reference;
+
+use command::Request;
+use config_file::ConfigFile;
+use draft::{Draft, Source};
+
+/// The config file that is read when `--config` names no other; it need not exist.
+pub const DEFAULT_CONFIG: &str = "config.ini";
+
+/// What the command line asks the program to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Invocation {
+    /// Run a guest.
+    Run(Box<Settings>),
+    /// Print this text, the answer to `--help`, and end.
+    Help(String),
+    /// Print this text, the answer to `--version`, and end.
+    Version(String),
+}
+
+/// Reads the command line `args`, whose first item is the program's name, and the config file.
+///
+/// The config file is the one `--config` names, else [`DEFAULT_CONFIG`] in the working directory if
+/// there is one. A long option may be written with one dash or with two.
+///
+/// # Errors
+///
+/// [`SettingsError`] for the first thing in either that cannot be meant; its text is complete,
+/// with the remedy.
+pub fn from_args(args: impl Iterator<Item = OsString>) -> Result<Invocation, SettingsError> {
+    from_args_and_config(args, Path::new(DEFAULT_CONFIG))
+}
+
+/// [`from_args`] with `default_config` in the place of [`DEFAULT_CONFIG`].
+fn from_args_and_config(
+    args: impl Iterator<Item = OsString>,
+    default_config: &Path,
+) -> Result<Invocation, SettingsError> {
+    let command_line = match command::read(args)? {
+        Request::Run(command_line) => command_line,
+        Request::Help(text) => return Ok(Invocation::Help(text)),
+        Request::Version(text) => return Ok(Invocation::Version(text)),
+    };
+    let config = match command_line.config() {
+        Some(file) => Some(ConfigFile::read(file)?),
+        None => ConfigFile::read_if_there(default_config)?,
+    };
+    let mut draft = Draft::from_defaults()?;
+    if let Some(config) = config {
+        draft.source = Source::File;
+        config.apply(&mut draft)?;
+    }
+    draft.source = Source::CommandLine;
+    command_line.apply(&mut draft)?;
+    draft.finish(command_line.guest()).map(|settings| Invocation::Run(Box::new(settings)))
+}
 
 /// Everything a run depends on that the user can choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The guest file.
+    /// The guest file; empty when [`Settings::migration`] says that the guest arrives from elsewhere.
     pub guest: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
@@ -22,6 +97,8 @@ pub struct Settings {
     pub dump_screen: bool,
     /// The far ends of COM1 to COM4.
     pub serial: [SerialEnd; 4],
+    /// The far end of the debug console at port 0xE9.
+    pub debug_console: SerialEnd,
     /// Who gets what is typed.
     pub keys: Keys,
     /// Keyboard layout used to turn characters into key presses.
@@ -32,6 +109,23 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// End the run when the guest resets the machine, instead of restarting it.
     pub no_reboot: bool,
+    /// Serve gdb here.
+    pub gdb: Option<GdbSpec>,
+    /// TCP port on which memory and registers can be asked for while the guest runs.
+    pub debug_server: Option<u16>,
+    /// TCP port of the console that takes commands about the machine.
+    pub console_port: Option<u16>,
+    /// Receive a running guest on this TCP port instead of loading one from a file.
+    pub migration: Option<u16>,
+}
+
+/// Where gdb can connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GdbSpec {
+    /// The address that is listened on.
+    pub address: IpAddr,
+    /// The TCP port, never 0.
+    pub port: u16,
 }
 
 /// A file handed to the guest as a module.

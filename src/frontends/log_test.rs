@@ -1,0 +1,183 @@
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tracing::Level;
+
+use super::*;
+
+/// A path of its own for each test, removed at its end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = std::env::temp_dir().join(format!("kvm-log-{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        Place(path)
+    }
+
+    fn fifo(name: &str) -> Place {
+        let place = Place::new(name);
+        mknodat(CWD, &place.0, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        place
+    }
+
+    fn spec(&self) -> LogSpec {
+        LogSpec { file: self.0.clone(), file_chosen: true, level: Level::INFO, filter: String::new() }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.0).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Does what [`start`] does, for the calling thread only, while `work` runs.
+fn log_while(spec: &LogSpec, work: impl FnOnce()) {
+    let (writer, guard) = open(&spec.file).unwrap();
+    tracing::subscriber::with_default(subscriber(targets(spec).unwrap(), writer), work);
+    drop(guard);
+}
+
+#[test]
+fn a_line_has_time_level_room_and_message() {
+    let place = Place::new("line");
+    log_while(&place.spec(), || tracing::warn!(target: "kvm::boot", port = 0x60, "no such port"));
+    let text = place.text();
+    let (time, rest) = text.split_at("   0.001234".len());
+    assert!(time.starts_with("   ") && time.trim().parse::<f64>().is_ok(), "{text}");
+    assert_eq!(rest, "  WARN kvm::boot: no such port port=96\n");
+}
+
+#[test]
+fn what_an_earlier_run_logged_is_gone() {
+    let place = Place::new("truncate");
+    fs::write(&place.0, "an earlier run\n".repeat(100)).unwrap();
+    log_while(&place.spec(), || tracing::info!("a new run"));
+    assert_eq!(place.text().lines().count(), 1);
+}
+
+#[test]
+fn the_level_holds_for_all_rooms_that_the_filter_does_not_name() {
+    let place = Place::new("filter");
+    let spec =
+        LogSpec { level: Level::WARN, filter: "kvm::devices=debug,kvm::boot=error".into(), ..place.spec() };
+    log_while(&spec, || {
+        tracing::debug!(target: "kvm::devices::vga", "shown 1");
+        tracing::trace!(target: "kvm::devices::vga", "hidden");
+        tracing::warn!(target: "kvm::boot", "hidden");
+        tracing::warn!(target: "kvm::machine", "shown 2");
+        tracing::info!(target: "kvm::machine", "hidden");
+    });
+    let text = place.text();
+    assert_eq!(text.matches("shown").count(), 2, "{text}");
+    assert!(!text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn no_line_is_lost_when_the_run_ends_in_the_middle_of_a_flood() {
+    let place = Place::new("flood");
+    log_while(&place.spec(), || {
+        for line in 0..5 * LINES_LIMIT {
+            tracing::info!("line {line} of many");
+        }
+    });
+    let text = place.text();
+    assert_eq!(text.lines().count(), 5 * LINES_LIMIT);
+    assert!(text.trim_end().ends_with(&format!("line {} of many", 5 * LINES_LIMIT - 1)));
+}
+
+#[test]
+fn escape_sequences_of_the_guest_do_not_reach_the_terminal_that_shows_the_log() {
+    let place = Place::new("escape");
+    log_while(&place.spec(), || tracing::info!("{}", "\x1b[2Jgone"));
+    assert!(!place.text().contains('\x1b'));
+}
+
+#[test]
+fn a_reader_that_opens_the_fifo_late_misses_nothing() {
+    let place = Place::fifo("late");
+    let path = place.0.clone();
+    let (opened, wait) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        wait.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let mut text = String::new();
+        File::open(path).unwrap().read_to_string(&mut text).unwrap();
+        text
+    });
+    log_while(&place.spec(), || {
+        tracing::info!("first");
+        tracing::info!("last");
+        opened.send(()).unwrap();
+    });
+    let text = reader.join().unwrap();
+    assert!(text.contains("first") && text.contains("last"), "{text}");
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_does_not_stop_the_guest() {
+    let place = Place::fifo("unread");
+    let (mut writer, guard) = open(&place.0).unwrap();
+    let line = [b'x'; 1023].map(char::from).iter().collect::<String>() + "\n";
+    for _ in 0..4 * LINES_LIMIT {
+        writer.write_all(line.as_bytes()).unwrap();
+    }
+    // A reader comes at last: what waited is there, and it is told that there was more.
+    let mut reader = guard.fifo.as_ref().unwrap().try_clone().unwrap();
+    let mut seen = String::new();
+    for _ in 0..100 {
+        writer.write_all(b"and now?\n").unwrap();
+        let mut ready = [PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)];
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        assert_eq!(poll(&mut ready, Some(&second)), Ok(1), "nothing more arrives");
+        let mut bytes = [0; 4096];
+        while let Ok(more) = reader.read(&mut bytes) {
+            seen += std::str::from_utf8(&bytes[..more]).unwrap();
+        }
+        if seen.ends_with("and now?\n") {
+            break;
+        }
+    }
+    let (before, after) = seen.split_once("... ").expect("a note about dropped lines");
+    assert_eq!(before, line.repeat(before.len() / line.len()), "whole lines");
+    assert!(before.len() >= 32 << 10, "{}", before.len());
+    assert!(after.contains("lines dropped: nobody read the log\n"), "{after}");
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written_is_an_error_only_for_who_chose_it() {
+    let chosen = LogSpec {
+        file: "/nowhere/at/all.log".into(),
+        file_chosen: true,
+        level: Level::INFO,
+        filter: String::new(),
+    };
+    let error = start(&chosen).unwrap_err().to_string();
+    assert!(error.starts_with("cannot write the log file `/nowhere/at/all.log`: No such file"), "{error}");
+    assert!(error.contains("--logfile"), "{error}");
+    assert!(start(&LogSpec { file_chosen: false, ..chosen }).is_ok());
+}
+
+#[test]
+fn a_filter_that_is_none_is_named() {
+    let place = Place::new("badfilter");
+    let error = start(&LogSpec { filter: "kvm::boot=loud".into(), ..place.spec() }).unwrap_err().to_string();
+    assert!(error.starts_with("`kvm::boot=loud` is no log filter"), "{error}");
+    assert!(!place.0.exists(), "nothing is written");
+}
+
+#[test]
+fn the_process_has_one_log() {
+    let place = Place::new("once");
+    let first = start(&place.spec());
+    tracing::info!(target: "kvm::once", "for the whole process");
+    assert!(matches!(start(&place.spec()), Err(LogError::AlreadyStarted)));
+    drop(first.unwrap());
+}

@@ -1,0 +1,219 @@
+//! Settings in the making: what each option's value does to them, and the checks across options.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use super::table::{DEFAULT_LOG_FILE, OPTIONS};
+use super::values::{self, Read};
+use super::{Display, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings, SettingsError};
+
+/// Where the value that is being set comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The table.
+    Default,
+    /// The config file.
+    File,
+    /// The command line.
+    CommandLine,
+}
+
+/// Settings in the making. Values are set from the weakest source to the strongest.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Where the values that are set now come from.
+    pub(super) source: Source,
+    /// Everything that one value settles.
+    pub(super) settings: Settings,
+    /// Whether gdb is served.
+    pub(super) gdb: bool,
+    /// Where, if it is.
+    pub(super) gdb_address: IpAddr,
+    /// On which port.
+    pub(super) gdb_port: u16,
+    /// Whether there is a debug server.
+    pub(super) debug_server: bool,
+    /// On which port.
+    pub(super) debug_port: u16,
+    /// Whether the guest arrives from elsewhere.
+    pub(super) receive: bool,
+    /// On which port.
+    pub(super) receive_port: u16,
+    receive_port_chosen: bool,
+    modules_from: Source,
+}
+
+impl Draft {
+    /// The settings of a user who asks for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`] if the table holds a default that its own option refuses.
+    pub(super) fn from_defaults() -> Result<Draft, SettingsError> {
+        let mut draft = Draft::blank();
+        for option in OPTIONS {
+            for (default, set) in option.defaults() {
+                set(&mut draft, default).map_err(|reason| SettingsError::Value {
+                    origin: Origin::Option { long: option.long },
+                    value: default.to_owned(),
+                    reason,
+                    allowed: option.allowed,
+                })?;
+            }
+        }
+        Ok(draft)
+    }
+
+    /// What the defaults of the table are written over; none of it is meant.
+    fn blank() -> Draft {
+        let null = || SerialEnd::Null;
+        Draft {
+            source: Source::Default,
+            settings: Settings {
+                guest: PathBuf::new(),
+                memory: 0,
+                strict: false,
+                append: String::new(),
+                modules: Vec::new(),
+                display: Display::None,
+                dump_screen: false,
+                serial: [null(), null(), null(), null()],
+                debug_console: SerialEnd::Stdio,
+                keys: Keys::Auto,
+                layout: LayoutName::Us,
+                log: LogSpec {
+                    file: PathBuf::new(),
+                    file_chosen: false,
+                    level: tracing::Level::ERROR,
+                    filter: String::new(),
+                },
+                timeout: None,
+                no_reboot: false,
+                gdb: None,
+                debug_server: None,
+                console_port: None,
+                migration: None,
+            },
+            gdb: false,
+            gdb_address: Ipv4Addr::UNSPECIFIED.into(),
+            gdb_port: 0,
+            debug_server: false,
+            debug_port: 0,
+            receive: false,
+            receive_port: 0,
+            receive_port_chosen: false,
+            modules_from: Source::Default,
+        }
+    }
+
+    /// Adds a module. The first one from a source replaces those from weaker sources.
+    pub(super) fn add_module(&mut self, text: &str) -> Read<()> {
+        let module = values::module(text)?;
+        if self.modules_from != self.source {
+            self.modules_from = self.source;
+            self.settings.modules.clear();
+        }
+        self.settings.modules.push(module);
+        Ok(())
+    }
+
+    /// Sets the far end of one serial port.
+    pub(super) fn set_serial(&mut self, text: &str) -> Read<()> {
+        let (port, end) = values::serial(text)?;
+        self.settings.serial[port] = end;
+        Ok(())
+    }
+
+    /// Sets the log file. A config file that merely repeats the default chooses nothing, so that the
+    /// documented `config.ini` can lie anywhere, also where no file can be written.
+    pub(super) fn set_log_file(&mut self, text: &str) -> Read<()> {
+        self.settings.log.file = values::file(text)?;
+        self.settings.log.file_chosen = self.source == Source::CommandLine || text != DEFAULT_LOG_FILE;
+        Ok(())
+    }
+
+    /// Switches gdb on or off, or on at a place.
+    pub(super) fn set_gdb(&mut self, text: &str) -> Read<()> {
+        // `1` and `0` are left to be a port here, and no port.
+        if text.parse::<u16>().is_err()
+            && let Ok(on) = values::boolean(text)
+        {
+            self.gdb = on;
+            return Ok(());
+        }
+        let (address, port) = values::address_and_port(text)?;
+        self.gdb = true;
+        self.gdb_address = address.unwrap_or(self.gdb_address);
+        self.gdb_port = port.unwrap_or(self.gdb_port);
+        Ok(())
+    }
+
+    /// Switches the debug server on or off, or on at a port.
+    pub(super) fn set_debug_server(&mut self, text: &str) -> Read<()> {
+        if text.parse::<u16>().is_err()
+            && let Ok(on) = values::boolean(text)
+        {
+            self.debug_server = on;
+            return Ok(());
+        }
+        self.debug_port = values::port(text)?;
+        self.debug_server = true;
+        Ok(())
+    }
+
+    /// Sets the port of the console; `none` for no console.
+    pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
+        self.settings.console_port = if text == "none" { None } else { Some(values::port(text)?) };
+        Ok(())
+    }
+
+    /// Sets the port a guest is received on.
+    pub(super) fn set_receive_port(&mut self, text: &str) -> Read<()> {
+        self.receive_port = values::port(text)?;
+        self.receive_port_chosen = self.source != Source::Default;
+        Ok(())
+    }
+
+    /// The settings, for the guest file the command line names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SettingsError`] that are about several options.
+    pub(super) fn finish(self, guest: Option<&Path>) -> Result<Settings, SettingsError> {
+        if self.receive_port_chosen && !self.receive {
+            return Err(SettingsError::MigrationPortAlone);
+        }
+        let guest = match guest {
+            Some(guest) if self.receive => {
+                return Err(SettingsError::GuestWithMigration { guest: guest.to_owned() });
+            }
+            Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
+            None if self.receive => PathBuf::new(),
+            _ => return Err(SettingsError::NoGuest),
+        };
+        check_serial(&self.settings.serial)?;
+        Ok(Settings {
+            guest,
+            gdb: self.gdb.then_some(GdbSpec { address: self.gdb_address, port: self.gdb_port }),
+            debug_server: self.debug_server.then_some(self.debug_port),
+            migration: self.receive.then_some(self.receive_port),
+            ..self.settings
+        })
+    }
+}
+
+/// Refuses two ports that would write into, or read from, the same thing.
+fn check_serial(ports: &[SerialEnd; 4]) -> Result<(), SettingsError> {
+    for (second, end) in ports.iter().enumerate() {
+        let name = match end {
+            SerialEnd::Stdio => "stdio".to_owned(),
+            SerialEnd::File(path) => format!("file:{}", path.display()),
+            SerialEnd::Unix(path) => format!("unix:{}", path.display()),
+            SerialEnd::Log | SerialEnd::Pty | SerialEnd::Null => continue,
+        };
+        if let Some(first) = ports[..second].iter().position(|other| other == end) {
+            return Err(SettingsError::SerialEndTwice { first: first + 1, second: second + 1, end: name });
+        }
+    }
+    Ok(())
+}

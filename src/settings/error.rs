@@ -1,0 +1,220 @@
+//! What the user is told when the command line or the config file cannot be meant.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::table::USE;
+
+/// Why there are no [`Settings`](super::Settings). The text is the whole message for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The command line names no guest file.
+    #[error(
+        "Unspecified elf file. {USE}\nName the guest file to run, for example: kvm hello.elf. \
+         `kvm --help` lists the options."
+    )]
+    NoGuest,
+    /// A guest file is named although the guest is to arrive from elsewhere.
+    #[error(
+        "Elf file cannot be specified together with -migr. {USE}\n-migr receives a running guest from \
+         another kvm: leave out either -migr or `{}`.",
+        guest.display()
+    )]
+    GuestWithMigration {
+        /// The guest file.
+        guest: PathBuf,
+    },
+    /// A port to receive a guest on, but nothing says that one is to be received.
+    #[error(
+        "-migrport used without -migr. {USE}\n-migrport is the port on which -migr waits for a guest: \
+         add -migr or leave out -migrport."
+    )]
+    MigrationPortAlone,
+    /// A second guest file.
+    #[error(
+        "Incorrect Format. {USE}\n`{argument}` is a second guest file: only one can be run. A file for \
+         the guest is given with --module, text for it with --append; the value of --gdb and its like is \
+         attached with `=`."
+    )]
+    SecondGuest {
+        /// The second file.
+        argument: String,
+    },
+    /// An option that there is not.
+    #[error("Incorrect Format. {USE}\nThere is no option `{option}`{}. `kvm --help` lists the options.",
+        did_you_mean(*meant, "--"))]
+    UnknownOption {
+        /// The option as it was written, with two dashes.
+        option: String,
+        /// The long option that was probably meant, without dashes.
+        meant: Option<&'static str>,
+    },
+    /// An option that can be given once was given again.
+    #[error("Incorrect Format. {USE}\n{option} is given twice: leave out one of the two.")]
+    OptionTwice {
+        /// The option.
+        option: String,
+    },
+    /// An option stands without the value it needs.
+    #[error(
+        "Incorrect Format. {USE}\n{option} needs a value: {allowed}. A value that starts with a dash is \
+         attached with `=`, as in {option}=-x."
+    )]
+    MissingValue {
+        /// The option.
+        option: String,
+        /// What the value can be.
+        allowed: &'static str,
+    },
+    /// A command line that is wrong in another way.
+    #[error("Incorrect Format. {USE}\n{reason}")]
+    CommandLine {
+        /// What is wrong, in the words of the command-line reader.
+        reason: String,
+    },
+    /// A value that is not allowed.
+    #[error("{origin}: `{value}` {reason}; allowed: {allowed}")]
+    Value {
+        /// Where the value was given, and for what.
+        origin: Origin,
+        /// The value.
+        value: String,
+        /// What is wrong with it: a predicate, such as "is no number".
+        reason: String,
+        /// What the value can be.
+        allowed: &'static str,
+    },
+    /// Two serial ports with the same far end.
+    #[error(
+        "serial ports {first} and {second} cannot both be {end}: add --serial {first}=log or --serial \
+         {second}=log, or set com{first} or com{second} in [serial] of the config file to log"
+    )]
+    SerialEndTwice {
+        /// The lower of the two ports, from 1.
+        first: usize,
+        /// The higher of the two ports.
+        second: usize,
+        /// What both were given.
+        end: String,
+    },
+    /// The config file cannot be read.
+    #[error("cannot read the config file `{}`: {reason}", file.display())]
+    ConfigUnreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A line of the config file that is none of what lines can be.
+    #[error(
+        "{}:{line}: `{text}` is neither `[section]` nor `key = value` nor a comment (`; ...`): {reason}",
+        file.display()
+    )]
+    ConfigLine {
+        /// The file.
+        file: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// The line, shortened if it is long.
+        text: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A section that there is not.
+    #[error(
+        "{}:{line}: there is no section [{section}]{}; sections: {}",
+        file.display(), did_you_mean(*meant, ""), sections.join(", ")
+    )]
+    UnknownSection {
+        /// The file.
+        file: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// The section's name.
+        section: String,
+        /// The section that was probably meant.
+        meant: Option<&'static str>,
+        /// All sections.
+        sections: Vec<&'static str>,
+    },
+    /// A key that its section has not.
+    #[error(
+        "{}:{line}: {} has no key `{key}`{}; keys: {}",
+        file.display(),
+        section_name(*section),
+        meant.as_deref().map(|meant| format!(", did you mean {meant}?")).unwrap_or_default(),
+        keys.join(", ")
+    )]
+    UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// The section; none before the first section of the file.
+        section: Option<&'static str>,
+        /// The key's name.
+        key: String,
+        /// What was probably meant, in backquotes, with its section if that is another one.
+        meant: Option<String>,
+        /// All keys of the section, or all keys with their sections where there is no section.
+        keys: Vec<String>,
+    },
+    /// A key that can be given once was given again.
+    #[error(
+        "{}:{line}: [{section}] {key} is given for the second time, after line {first}: leave out one of \
+         the two",
+        file.display()
+    )]
+    KeyTwice {
+        /// The file.
+        file: PathBuf,
+        /// The number of the second line, from 1.
+        line: usize,
+        /// The number of the first line, from 1.
+        first: usize,
+        /// The section.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+/// Where a value was given, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// For an option on the command line.
+    Option {
+        /// The long option, without dashes.
+        long: &'static str,
+    },
+    /// For a key in the config file.
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// The section.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Option { long } => write!(f, "--{long}"),
+            Origin::Key { file, line, section, key } => {
+                write!(f, "{}:{line}: [{section}] {key}", file.display())
+            }
+        }
+    }
+}
+
+fn did_you_mean(meant: Option<&str>, dashes: &str) -> String {
+    meant.map(|name| format!(", did you mean `{dashes}{name}`?")).unwrap_or_default()
+}
+
+fn section_name(section: Option<&str>) -> String {
+    section.map_or("the part before the first section".into(), |name| format!("[{name}]"))
+}

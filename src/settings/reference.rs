@@ -1,0 +1,100 @@
+//! The reference of all options, for people: `docs/options.md`.
+
+use super::table::{self, GUEST, OPTIONS, Opt, Takes, USE};
+
+const HEAD: &str = "\
+# Options of `kvm`
+
+<!-- Made from src/settings/table.rs; `KVM_BLESS=1 cargo test --lib options_md` writes it anew. -->
+
+";
+
+const RULES: &str = "
+The guest file is the one argument that is no option. Options and guest can come in any order, each
+option at most once unless it can be repeated, with two dashes or with one (`-logfile` is
+`--logfile`). A value follows after a blank or after `=`; where the value stands in brackets it can be
+left out, and needs the `=` when it is there.
+
+An option's key in the config file does the same. The command line is stronger than the config file,
+which is stronger than the defaults. The config file is the one `--config` names, else `config.ini` in
+the working directory if there is one. [`config.ini`](../config.ini) shows all its keys.
+
+";
+
+/// The text of `docs/options.md`: every option with its keys, values and default, in Markdown.
+pub fn reference() -> String {
+    let mut text = format!("{HEAD}`{}`\n{RULES}", USE.trim_start_matches("Use: "));
+    text += "## On the command line\n";
+    let mut group = "";
+    for option in OPTIONS {
+        if option.group != group {
+            group = option.group;
+            text += &format!("\n### {group}\n\n");
+            text += "| option | what it does | values | default | in the config file |\n";
+            text += "|---|---|---|---|---|\n";
+        }
+        text += &row(&[
+            &format!("`{}`", usage(option)),
+            option.help,
+            option.allowed,
+            &default(option),
+            &keys_of(option),
+        ]);
+    }
+    text += "\n## In the config file\n";
+    for section in table::sections() {
+        text += &format!("\n### `[{section}]`\n\n");
+        text += "| key | what it does | values | default | on the command line |\n";
+        text += "|---|---|---|---|---|\n";
+        for (option, key) in table::keys().filter(|(_, key)| key.section == section) {
+            let meaning = option.meaning(key);
+            text += &row(&[
+                &format!("`{}`", key.name),
+                meaning.help,
+                meaning.allowed,
+                &shown(meaning.default),
+                &format!("`--{}`", option.long),
+            ]);
+        }
+    }
+    text += &format!("\n`{GUEST}`, `--config`, `--help`, `--version`, `--dump-screen`, `--migr` and ");
+    text += "`--migrport` are about one run and have no key.\n";
+    text
+}
+
+fn usage(option: &Opt) -> String {
+    match option.takes {
+        Takes::Value(name) => format!("--{} {name}", option.long),
+        Takes::Maybe(name) => format!("--{}[={name}]", option.long),
+        Takes::Help => format!("--{}`, `-h", option.long),
+        Takes::Version => format!("--{}`, `-V", option.long),
+    }
+}
+
+fn default(option: &Opt) -> String {
+    let of_keys: Vec<String> = option
+        .keys
+        .iter()
+        .filter(|_| option.default.is_none() && !option.keys.is_empty())
+        .filter_map(|key| Some(format!("{} `{}`", key.name, option.meaning(key).default?)))
+        .collect();
+    if of_keys.is_empty() { shown(option.default) } else { of_keys.join(", ") }
+}
+
+fn shown(default: Option<&str>) -> String {
+    match default {
+        Some("") => "empty".to_owned(),
+        Some(default) => format!("`{default}`"),
+        None => String::new(),
+    }
+}
+
+fn keys_of(option: &Opt) -> String {
+    let keys = option.keys.iter().map(|key| format!("`[{}] {}`", key.section, key.name));
+    keys.collect::<Vec<String>>().join(", ")
+}
+
+fn row(cells: &[&str]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    format!("| {} |\n", cells.join(" | "))
+}

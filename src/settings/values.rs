@@ -1,0 +1,206 @@
+//! From the text of one value to what it means. Each reader's error says what is wrong with the value
+//! as a predicate, such as "is no number"; what would be allowed stands in the table.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+
+use super::{Display, Keys, LayoutName, ModuleSpec, SerialEnd};
+use crate::memory::{MAX_RAM, RAM_GRANULE};
+
+/// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Longest path of a unix socket in bytes, see unix(7).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// What the reader of a value returns.
+pub(super) type Read<T> = Result<T, String>;
+
+fn refuse<T>(reason: &str) -> Read<T> {
+    Err(reason.to_owned())
+}
+
+/// Yes or no; capitals do not matter.
+pub(super) fn boolean(text: &str) -> Read<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" => Ok(true),
+        "no" | "false" | "off" | "0" => Ok(false),
+        _ => refuse("is neither yes nor no"),
+    }
+}
+
+/// A size in MiB, or in KiB, MiB or GiB with a suffix; the result is in bytes.
+pub(super) fn memory(text: &str) -> Read<u64> {
+    let (digits, unit) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+        Some(b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1 << 20),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return refuse("is no size");
+    }
+    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match size {
+        Some(0) => refuse("is too small"),
+        Some(size) if size <= MAX_RAM && size.is_multiple_of(RAM_GRANULE) => Ok(size),
+        Some(size) if size <= MAX_RAM => refuse("is no multiple of 1 MiB"),
+        _ => refuse("is too large"),
+    }
+}
+
+/// A length of time in seconds, possibly with a fraction, or with the unit `ms`, `s`, `m` or `h`; or
+/// `none`.
+pub(super) fn timeout(text: &str) -> Read<Option<Duration>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return refuse("is no length of time"),
+    };
+    let Ok(number) = number.parse::<f64>() else { return refuse("is no length of time") };
+    match Duration::try_from_secs_f64(number * scale) {
+        Ok(Duration::ZERO) => refuse("is no time at all"),
+        Ok(time) if time <= LONGEST_TIMEOUT => Ok(Some(time)),
+        _ => refuse("is too long"),
+    }
+}
+
+/// `PATH[=ARGUMENTS]`.
+pub(super) fn module(text: &str) -> Read<ModuleSpec> {
+    let (path, arguments) = text.split_once('=').unwrap_or((text, ""));
+    Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
+}
+
+/// The name of a file.
+pub(super) fn file(text: &str) -> Read<PathBuf> {
+    if text.is_empty() { refuse("names no file") } else { Ok(PathBuf::from(text)) }
+}
+
+/// Where the guest's text goes.
+pub(super) fn display(text: &str) -> Read<Display> {
+    match text {
+        "auto" => Ok(Display::Auto),
+        "vga" => Ok(Display::Vga),
+        "serial" => Ok(Display::Serial),
+        "none" => Ok(Display::None),
+        _ => refuse("is no display"),
+    }
+}
+
+/// Who gets what is typed.
+pub(super) fn keys(text: &str) -> Read<Keys> {
+    match text {
+        "auto" => Ok(Keys::Auto),
+        "keyboard" => Ok(Keys::Keyboard),
+        "serial" => Ok(Keys::Serial),
+        _ => refuse("is nobody who takes keys"),
+    }
+}
+
+/// A keyboard layout.
+pub(super) fn layout(text: &str) -> Read<LayoutName> {
+    match text {
+        "us" => Ok(LayoutName::Us),
+        "it" => Ok(LayoutName::It),
+        _ => refuse("is no keyboard layout"),
+    }
+}
+
+/// `N=END`; the result is an index from 0, and the far end.
+pub(super) fn serial(text: &str) -> Read<(usize, SerialEnd)> {
+    let Some((port, end)) = text.split_once('=') else { return refuse("has no `=`") };
+    match port {
+        "1" | "2" | "3" | "4" => Ok((usize::from(port.as_bytes()[0] - b'1'), serial_end(end)?)),
+        _ => refuse("names no serial port from 1 to 4"),
+    }
+}
+
+/// The far end of a serial port.
+pub(super) fn serial_end(text: &str) -> Read<SerialEnd> {
+    if let Some(path) = text.strip_prefix("file:") {
+        return file(path).map(SerialEnd::File);
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.len() > LONGEST_SOCKET_PATH {
+            return Err(format!(
+                "names a socket with {} bytes, and Linux takes {LONGEST_SOCKET_PATH}",
+                path.len()
+            ));
+        }
+        return file(path).map(SerialEnd::Unix);
+    }
+    match text {
+        "stdio" => Ok(SerialEnd::Stdio),
+        "log" => Ok(SerialEnd::Log),
+        "pty" => Ok(SerialEnd::Pty),
+        "null" => Ok(SerialEnd::Null),
+        _ => refuse("is no far end of a serial port"),
+    }
+}
+
+/// A level of severity; capitals do not matter.
+pub(super) fn log_level(text: &str) -> Read<Level> {
+    // `Level` itself would also read the numbers 1 to 5, which say nothing to a reader.
+    match text.to_ascii_lowercase().as_str() {
+        "error" => Ok(Level::ERROR),
+        "warn" => Ok(Level::WARN),
+        "info" => Ok(Level::INFO),
+        "debug" => Ok(Level::DEBUG),
+        "trace" => Ok(Level::TRACE),
+        _ => refuse("is no log level"),
+    }
+}
+
+/// A list of targets with their levels, checked and given back as it is.
+pub(super) fn log_filter(text: &str) -> Read<String> {
+    let targets: Targets = text.parse().map_err(|e| format!("is no filter ({e})"))?;
+    if !text.is_empty() && targets.default_level().is_some() {
+        return refuse("sets a level for everything, which is what --log-level does");
+    }
+    Ok(text.to_owned())
+}
+
+/// A TCP port.
+pub(super) fn port(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(0) | Err(_) => refuse("is no TCP port"),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// An IP address, or `localhost`.
+pub(super) fn address(text: &str) -> Read<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    text.parse().map_err(|_| "is no IP address".to_owned())
+}
+
+/// `ADDRESS:PORT`, `ADDRESS` or `PORT`; an IPv6 address before a port stands in brackets.
+pub(super) fn address_and_port(text: &str) -> Read<(Option<IpAddr>, Option<u16>)> {
+    if let Ok(both) = text.parse::<SocketAddr>()
+        && both.port() != 0
+    {
+        return Ok((Some(both.ip()), Some(both.port())));
+    }
+    if let Ok(address) = address(text) {
+        return Ok((Some(address), None));
+    }
+    match text.split_once(':') {
+        Some((before, after)) => Ok((Some(address(before)?), Some(port(after)?))),
+        None => port(text)
+            .map(|port| (None, Some(port)))
+            .map_err(|_| "is neither an IP address nor a TCP port".to_owned()),
+    }
+}
