@@ -227,9 +227,10 @@ impl Worker {
             self.bytes.clear();
             if self.outlets.receive(outlet, &mut self.bytes, TAKE) {
                 any = true;
-                match end {
-                    End::Stdio => self.display.text(&self.bytes),
-                    end => end.send(&self.bytes),
+                if matches!(end, End::Stdio) {
+                    self.display.text(&self.bytes);
+                } else {
+                    end.send(&self.bytes);
                 }
             }
             end.flush();

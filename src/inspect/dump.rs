@@ -40,7 +40,8 @@ mod tests {
         let mut registers = Registers::default();
         registers.general.r15 = 0x1234;
         let text = dump(&registers, Some("exception 14"));
-        for word in ["RAX", "R15", "0x0000000000001234", "CR2", "EFER", "GDT", "SS", "pending: exception 14"] {
+        for word in ["RAX", "R15", "0x0000000000001234", "CR2", "EFER", "GDT", "SS", "pending: exception 14"]
+        {
             assert!(text.contains(word), "{word} is missing in\n{text}");
         }
     }

@@ -30,7 +30,10 @@ pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
             place(machine)
         ),
         Outcome::Unexpected(reason) => {
-            format!("KVM stopped the guest for a reason this program does not know ({reason}){}.", place(machine))
+            format!(
+                "KVM stopped the guest for a reason this program does not know ({reason}){}.",
+                place(machine)
+            )
         }
         Outcome::TimedOut => format!("the run took longer than --timeout allows{}.", place(machine)),
         Outcome::Quit => "ended by the user.".to_owned(),

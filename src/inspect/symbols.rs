@@ -28,7 +28,11 @@ pub struct Symbol {
 
 impl std::fmt::Display for Symbol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.offset == 0 { write!(f, "{}", self.name) } else { write!(f, "{}+{:#x}", self.name, self.offset) }
+        if self.offset == 0 {
+            write!(f, "{}", self.name)
+        } else {
+            write!(f, "{}+{:#x}", self.name, self.offset)
+        }
     }
 }
 
