@@ -1,0 +1,259 @@
+//! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+
+/// Longest time a run of a test may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The `kvm` under test.
+pub fn kvm_binary() -> PathBuf {
+    std::env::var_os("KVM_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kvm").into(), PathBuf::from)
+}
+
+/// The ELF file of one of the guests in `target-examples`.
+pub fn guest(name: &str) -> PathBuf {
+    guests_folder().join(format!("{name}.elf"))
+}
+
+fn guests_folder() -> PathBuf {
+    std::env::var_os("KVM_GUESTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/guests"), PathBuf::from)
+}
+
+/// Builds the guests, unless `KVM_GUESTS` says where they are.
+pub fn prepare() {
+    if std::env::var_os("KVM_GUESTS").is_some() {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("target-examples/build");
+    let status = Command::new(&script).arg(guests_folder()).stdout(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!("{} failed: the guests the tests run are missing", script.display());
+        std::process::exit(1);
+    }
+}
+
+/// Why guests cannot be run here, or `None` if they can.
+pub fn no_kvm() -> Option<&'static str> {
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    REASON
+        .get_or_init(|| {
+            let opened = std::fs::File::options().read(true).write(true).open("/dev/kvm");
+            opened.err().map(|error| format!("/dev/kvm: {error}"))
+        })
+        .as_deref()
+}
+
+/// A test that needs no guest to run.
+pub fn test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+    Trial::test(name, body)
+}
+
+/// A test that runs a guest: ignored, with the reason in its name, where there is no KVM.
+pub fn guest_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+    match no_kvm() {
+        None => Trial::test(name, body),
+        Some(reason) => Trial::test(format!("{name} (skipped: {reason})"), body).with_ignored_flag(true),
+    }
+}
+
+/// A folder of its own for one test, removed when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new, empty folder.
+    pub fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("kvm-e2e-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Folder(path)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// What the file `name` in it holds.
+    pub fn read(&self, name: &str) -> String {
+        let path = self.file(name);
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One run of `kvm` in a folder of its own.
+pub struct Kvm {
+    /// Where it runs: its log and other files are here.
+    pub folder: Folder,
+    arguments: Vec<std::ffi::OsString>,
+    input: Vec<u8>,
+}
+
+/// What a run did.
+pub struct Ran {
+    /// Exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+    /// Where it ran.
+    pub folder: Folder,
+}
+
+impl Kvm {
+    /// `kvm` with no arguments yet.
+    pub fn new() -> Kvm {
+        Kvm { folder: Folder::new(), arguments: Vec::new(), input: Vec::new() }
+    }
+
+    /// `kvm` with one of the example guests.
+    pub fn with_guest(name: &str) -> Kvm {
+        Kvm::new().arg(guest(name))
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Kvm {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<A: AsRef<OsStr>>(self, arguments: impl IntoIterator<Item = A>) -> Kvm {
+        arguments.into_iter().fold(self, Kvm::arg)
+    }
+
+    /// What standard input says; it ends after that.
+    pub fn input(mut self, bytes: &[u8]) -> Kvm {
+        self.input = bytes.to_vec();
+        self
+    }
+
+    /// The command, for tests that run it in their own way.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(kvm_binary());
+        command.args(&self.arguments).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Ran {
+        let mut child = self
+            .command()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kvm can be started");
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        let input = self.input.clone();
+        let writer = std::thread::spawn(move || {
+            // A run that ends early closes the pipe.
+            let _ = stdin.write_all(&input);
+        });
+        let killer = Deadline::new(child.id());
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("kvm can be waited for");
+        assert!(!killer.stop(), "kvm {:?} did not end within {PATIENCE:?}", self.arguments);
+        let _ = writer.join();
+        Ran {
+            status: status.code(),
+            out: String::from_utf8_lossy(&stdout).into_owned(),
+            err: String::from_utf8_lossy(&stderr).into_owned(),
+            folder: self.folder,
+        }
+    }
+}
+
+/// Kills a process that takes longer than [`PATIENCE`].
+pub struct Deadline {
+    done: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Deadline {
+    /// Starts to wait for process `pid`.
+    pub fn new(pid: u32) -> Deadline {
+        let (done, over) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let late = over.recv_timeout(PATIENCE).is_err();
+            if late {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
+            late
+        });
+        Deadline { done, thread }
+    }
+
+    /// The process has ended; true if it had to be killed.
+    pub fn stop(self) -> bool {
+        let _ = self.done.send(());
+        self.thread.join().unwrap_or(true)
+    }
+}
+
+impl Ran {
+    /// The run must have ended with this exit status.
+    pub fn expect_status(&self, status: i32) -> Result<&Ran, Failed> {
+        self.check(self.status == Some(status), &format!("exit status {status}"))
+    }
+
+    /// Standard output must be exactly this.
+    pub fn expect_out(&self, text: &str) -> Result<&Ran, Failed> {
+        self.check(self.out == text, &format!("standard output {text:?}"))
+    }
+
+    /// Standard error must contain this.
+    pub fn expect_err(&self, text: &str) -> Result<&Ran, Failed> {
+        self.check(self.err.contains(text), &format!("{text:?} on standard error"))
+    }
+
+    /// The log must contain this.
+    pub fn expect_log(&self, text: &str) -> Result<&Ran, Failed> {
+        let log = self.folder.read("console.log");
+        self.check(log.contains(text), &format!("{text:?} in the log\n{log}"))
+    }
+
+    fn check(&self, held: bool, expected: &str) -> Result<&Ran, Failed> {
+        if held {
+            return Ok(self);
+        }
+        Err(format!(
+            "expected {expected}; got exit status {:?}\n--- stdout\n{}\n--- stderr\n{}",
+            self.status, self.out, self.err
+        )
+        .into())
+    }
+}
+
+/// Waits until `done` is true.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Failed> {
+    let start = Instant::now();
+    while !done() {
+        if start.elapsed() > PATIENCE {
+            return Err(format!("{what}: not within {PATIENCE:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
