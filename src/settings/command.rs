@@ -172,7 +172,12 @@ fn explain(error: &clap::Error) -> SettingsError {
         (ErrorKind::InvalidValue, Some(option)) if text(ContextKind::InvalidValue).is_empty() => {
             SettingsError::MissingValue { option: name, allowed: option.allowed }
         }
-        _ => SettingsError::CommandLine { reason: error.render().to_string().trim().to_owned() },
+        _ => {
+            let text = error.render().to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let reason = line.strip_prefix("error: ").unwrap_or(line);
+            SettingsError::CommandLine { reason: format!("{reason}. `kvm --help` lists the options.") }
+        }
     }
 }
 

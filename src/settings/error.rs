@@ -41,7 +41,8 @@ pub enum SettingsError {
         argument: String,
     },
     /// An option that there is not.
-    #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options.",
+    #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
+         starts with a dash is attached with `=`.",
         meant.map(|meant| format!(", did you mean `--{meant}`?")).unwrap_or_else(|| ".".to_owned()))]
     UnknownOption {
         /// The option as it was written, with two dashes.
@@ -69,7 +70,7 @@ pub enum SettingsError {
     /// A command line that is wrong in another way.
     #[error("Incorrect Format. {USE}\n{reason}")]
     CommandLine {
-        /// What is wrong, in the words of the command-line reader.
+        /// What is wrong, in the words of the command-line reader, and the remedy.
         reason: String,
     },
     /// A value that is not allowed.

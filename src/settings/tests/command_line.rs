@@ -112,8 +112,12 @@ fn what_the_guest_is_handed() {
 #[test]
 fn text_that_starts_with_a_dash_is_attached() {
     assert_eq!(settings(&["a.elf", "--append=-config"]).append, "-config");
-    let message = message(&["a.elf", "--append", "-v"]);
-    assert!(message.contains("There is no option `-v`") || message.contains("--append=-x"), "{message}");
+    let short = message(&["a.elf", "--append", "-v"]);
+    assert!(short.contains("There is no option `-v`."), "{short}");
+    assert!(short.contains("a value that starts with a dash is attached with `=`"), "{short}");
+    let long = message(&["a.elf", "--append", "-config"]);
+    assert!(long.contains("--append needs a value: any text. "), "{long}");
+    assert!(long.contains("attached with `=`, as in --append=-x"), "{long}");
 }
 
 #[test]

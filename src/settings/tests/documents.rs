@@ -12,6 +12,14 @@ fn the_documented_config_changes_nothing() {
 }
 
 #[test]
+fn kvm_started_beside_the_documented_config_runs_with_the_defaults() {
+    // Tests run in the directory of the manifest, where config.ini lies.
+    assert!(Path::new(DEFAULT_CONFIG).exists());
+    let result = from_args(["kvm", "a.elf"].map(OsString::from).into_iter());
+    assert_eq!(run(result), settings(&["a.elf"]));
+}
+
+#[test]
 fn the_documented_config_has_every_key_once_with_its_default_and_a_comment() {
     let text = std::fs::read_to_string(CONFIG).unwrap();
     let lines: Vec<&str> = text.lines().collect();
