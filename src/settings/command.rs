@@ -77,7 +77,7 @@ impl CommandLine {
                     None => Err("is not UTF-8 text".to_owned()),
                 };
                 result.map_err(|reason| SettingsError::Value {
-                    origin: Origin::Option { long: option.long },
+                    origin: Box::new(Origin::Option { long: option.long }),
                     value: value.to_string_lossy().into_owned(),
                     reason,
                     allowed: option.allowed,
@@ -108,10 +108,14 @@ fn command() -> Command {
         .args(OPTIONS.iter().enumerate().map(|(at, option)| argument(option).display_order(at)))
 }
 
+/// An option as clap sees it. Clap is not told the default: it could not tell it from a value that the
+/// user gave, which is stronger than the config file.
 fn argument(option: &'static Opt) -> Arg {
     let arg = Arg::new(option.long).long(option.long).help_heading(option.group);
     let arg = match option.default {
-        Some(default) if !default.is_empty() => arg.help(format!("{} [{default}]", option.help)),
+        Some(default) if !matches!(default, "" | "no" | "none") => {
+            arg.help(format!("{} [{default}]", option.help))
+        }
         _ => arg.help(option.help),
     };
     let action = if option.repeatable { ArgAction::Append } else { ArgAction::Set };
@@ -168,7 +172,12 @@ fn explain(error: &clap::Error) -> SettingsError {
         (ErrorKind::InvalidValue, Some(option)) if text(ContextKind::InvalidValue).is_empty() => {
             SettingsError::MissingValue { option: name, allowed: option.allowed }
         }
-        _ => SettingsError::CommandLine { reason: error.render().to_string().trim().to_owned() },
+        _ => {
+            let text = error.render().to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let reason = line.strip_prefix("error: ").unwrap_or(line);
+            SettingsError::CommandLine { reason: format!("{reason}. `kvm --help` lists the options.") }
+        }
     }
 }
 

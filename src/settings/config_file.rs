@@ -86,12 +86,12 @@ impl ConfigFile {
                     }
                     let meaning = option.meaning(key);
                     (meaning.set)(draft, &value).map_err(|reason| SettingsError::Value {
-                        origin: Origin::Key {
+                        origin: Box::new(Origin::Key {
                             file: self.file.clone(),
                             line: number,
                             section: key.section,
                             key: key.name,
-                        },
+                        }),
                         value,
                         reason,
                         allowed: meaning.allowed,

@@ -54,7 +54,7 @@ impl Draft {
         for option in OPTIONS {
             for (default, set) in option.defaults() {
                 set(&mut draft, default).map_err(|reason| SettingsError::Value {
-                    origin: Origin::Option { long: option.long },
+                    origin: Box::new(Origin::Option { long: option.long }),
                     value: default.to_owned(),
                     reason,
                     allowed: option.allowed,

@@ -41,8 +41,9 @@ pub enum SettingsError {
         argument: String,
     },
     /// An option that there is not.
-    #[error("Incorrect Format. {USE}\nThere is no option `{option}`{}. `kvm --help` lists the options.",
-        did_you_mean(*meant, "--"))]
+    #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
+         starts with a dash is attached with `=`.",
+        meant.map(|meant| format!(", did you mean `--{meant}`?")).unwrap_or_else(|| ".".to_owned()))]
     UnknownOption {
         /// The option as it was written, with two dashes.
         option: String,
@@ -69,14 +70,14 @@ pub enum SettingsError {
     /// A command line that is wrong in another way.
     #[error("Incorrect Format. {USE}\n{reason}")]
     CommandLine {
-        /// What is wrong, in the words of the command-line reader.
+        /// What is wrong, in the words of the command-line reader, and the remedy.
         reason: String,
     },
     /// A value that is not allowed.
     #[error("{origin}: `{value}` {reason}; allowed: {allowed}")]
     Value {
         /// Where the value was given, and for what.
-        origin: Origin,
+        origin: Box<Origin>,
         /// The value.
         value: String,
         /// What is wrong with it: a predicate, such as "is no number".
@@ -123,7 +124,9 @@ pub enum SettingsError {
     /// A section that there is not.
     #[error(
         "{}:{line}: there is no section [{section}]{}; sections: {}",
-        file.display(), did_you_mean(*meant, ""), sections.join(", ")
+        file.display(),
+        meant.map(|meant| format!(", did you mean [{meant}]?")).unwrap_or_default(),
+        sections.join(", ")
     )]
     UnknownSection {
         /// The file.
@@ -209,10 +212,6 @@ impl fmt::Display for Origin {
             }
         }
     }
-}
-
-fn did_you_mean(meant: Option<&str>, dashes: &str) -> String {
-    meant.map(|name| format!(", did you mean `{dashes}{name}`?")).unwrap_or_default()
 }
 
 fn section_name(section: Option<&str>) -> String {

@@ -16,7 +16,8 @@ mod values;
 mod tests;
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,6 +127,13 @@ pub struct GdbSpec {
     pub address: IpAddr,
     /// The TCP port, never 0.
     pub port: u16,
+}
+
+impl fmt::Display for GdbSpec {
+    /// `address:port`, as gdb's `target remote` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(f)
+    }
 }
 
 /// A file handed to the guest as a module.

@@ -1,6 +1,6 @@
 //! The reference of all options, for people: `docs/options.md`.
 
-use super::table::{self, GUEST, OPTIONS, Opt, Takes, USE};
+use super::table::{self, OPTIONS, Opt, Takes, USE};
 
 const HEAD: &str = "\
 # Options of `kvm`
@@ -57,8 +57,10 @@ pub fn reference() -> String {
             ]);
         }
     }
-    text += &format!("\n`{GUEST}`, `--config`, `--help`, `--version`, `--dump-screen`, `--migr` and ");
-    text += "`--migrport` are about one run and have no key.\n";
+    let without_key = OPTIONS.iter().filter(|option| option.keys.is_empty());
+    let without_key: Vec<String> = without_key.map(|option| format!("`--{}`", option.long)).collect();
+    text += "\nWhat is about a single run has no key: the guest file, ";
+    text += &format!("{}.\n", without_key.join(", "));
     text
 }
 

@@ -164,6 +164,9 @@ pub(super) fn log_level(text: &str) -> Read<Level> {
 
 /// A list of targets with their levels, checked and given back as it is.
 pub(super) fn log_filter(text: &str) -> Read<String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
     let targets: Targets = text.parse().map_err(|e| format!("is no filter ({e})"))?;
     if !text.is_empty() && targets.default_level().is_some() {
         return refuse("sets a level for everything, which is what --log-level does");

@@ -1,0 +1,346 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStringExt;
+
+use tracing::Level;
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn a_guest_alone_runs_with_the_defaults() {
+    let expected = Settings {
+        guest: "hello.elf".into(),
+        memory: 64 * MIB,
+        strict: false,
+        append: String::new(),
+        modules: vec![],
+        display: Display::Auto,
+        dump_screen: false,
+        serial: [SerialEnd::Stdio, SerialEnd::Log, SerialEnd::Log, SerialEnd::Log],
+        keys: Keys::Auto,
+        layout: LayoutName::Us,
+        log: LogSpec {
+            file: "console.log".into(),
+            file_chosen: false,
+            level: Level::INFO,
+            filter: String::new(),
+        },
+        timeout: None,
+        no_reboot: false,
+        gdb: None,
+        debug_server: None,
+        console_port: None,
+        migration: None,
+    };
+    assert_eq!(settings(&["hello.elf"]), expected);
+}
+
+#[test]
+fn memory_is_in_mib_or_has_a_unit() {
+    for (text, size) in [
+        ("1", MIB),
+        ("10", 10 * MIB),
+        ("2048K", 2 * MIB),
+        ("7m", 7 * MIB),
+        ("3G", 3072 * MIB),
+        ("32768G", 1 << 45),
+    ] {
+        assert_eq!(settings(&["a.elf", "--memory", text]).memory, size, "{text}");
+    }
+    for (text, why) in [
+        ("0", "is too small"),
+        ("1023K", "is no multiple of 1 MiB"),
+        ("32769G", "is too large"),
+        ("99999999999999999999", "is too large"),
+        ("20000000000000G", "is too large"),
+        ("-1", "is no size"),
+        ("", "is no size"),
+        ("G", "is no size"),
+        ("1.5G", "is no size"),
+        ("ten", "is no size"),
+        ("1€", "is no size"),
+    ] {
+        let message = message(&["a.elf", &format!("--memory={text}")]);
+        assert!(message.starts_with(&format!("--memory: `{text}` {why}; allowed: a number")), "{message}");
+    }
+}
+
+#[test]
+fn a_run_can_be_given_a_time() {
+    for (text, millis) in [("10", 10_000), ("0.5", 500), ("500ms", 500), ("3s", 3000), ("2m", 120_000)] {
+        let expected = Some(Duration::from_millis(millis));
+        assert_eq!(settings(&["a.elf", "--timeout", text]).timeout, expected, "{text}");
+    }
+    assert_eq!(settings(&["a.elf", "--timeout", "none"]).timeout, None);
+    for (text, why) in [
+        ("0", "is no time at all"),
+        ("0.0000000000001", "is no time at all"),
+        ("-1", "is no length of time"),
+        ("inf", "is no length of time"),
+        ("nan", "is no length of time"),
+        ("1e9", "is no length of time"),
+        ("5 minutes", "is no length of time"),
+        ("1.2.3", "is no length of time"),
+        ("", "is no length of time"),
+        ("9000h", "is too long"),
+        (&"9".repeat(400), "is too long"),
+    ] {
+        let message = message(&["a.elf", &format!("--timeout={text}")]);
+        assert!(message.starts_with(&format!("--timeout: `{text}` {why}; allowed: ")), "{message}");
+    }
+}
+
+#[test]
+fn what_the_guest_is_handed() {
+    let settings = settings(&[
+        "a.elf",
+        "--append",
+        "root=ram quiet",
+        "--module",
+        "initrd.img",
+        "--module=data.bin=name=x y",
+        "--strict",
+    ]);
+    assert_eq!(settings.append, "root=ram quiet");
+    let module = |path: &str, arguments: &str| ModuleSpec { path: path.into(), arguments: arguments.into() };
+    assert_eq!(settings.modules, [module("initrd.img", ""), module("data.bin", "name=x y")]);
+    assert!(settings.strict);
+    assert!(message(&["a.elf", "--module", "=x"]).starts_with("--module: `=x` names no file; allowed: "));
+}
+
+#[test]
+fn text_that_starts_with_a_dash_is_attached() {
+    assert_eq!(settings(&["a.elf", "--append=-config"]).append, "-config");
+    let short = message(&["a.elf", "--append", "-v"]);
+    assert!(short.contains("There is no option `-v`."), "{short}");
+    assert!(short.contains("a value that starts with a dash is attached with `=`"), "{short}");
+    let long = message(&["a.elf", "--append", "-config"]);
+    assert!(long.contains("--append needs a value: any text. "), "{long}");
+    assert!(long.contains("attached with `=`, as in --append=-x"), "{long}");
+}
+
+#[test]
+fn screen_and_keyboard() {
+    for (text, display) in
+        [("auto", Display::Auto), ("vga", Display::Vga), ("serial", Display::Serial), ("none", Display::None)]
+    {
+        assert_eq!(settings(&["a.elf", "--display", text]).display, display);
+    }
+    for (text, keys) in [("auto", Keys::Auto), ("keyboard", Keys::Keyboard), ("serial", Keys::Serial)] {
+        assert_eq!(settings(&["a.elf", "--keys", text]).keys, keys);
+    }
+    for (text, layout) in [("us", LayoutName::Us), ("it", LayoutName::It)] {
+        assert_eq!(settings(&["a.elf", "--layout", text]).layout, layout);
+    }
+    assert!(settings(&["a.elf", "--dump-screen"]).dump_screen);
+    assert_eq!(
+        message(&["a.elf", "--display", "gtk"]),
+        "--display: `gtk` is no display; allowed: auto, vga, serial, none"
+    );
+    assert_eq!(
+        message(&["a.elf", "--keys", "mouse"]),
+        "--keys: `mouse` is nobody who takes keys; allowed: auto, keyboard, serial"
+    );
+    assert_eq!(
+        message(&["a.elf", "--layout", "de"]),
+        "--layout: `de` is no keyboard layout; allowed: us, it"
+    );
+}
+
+#[test]
+fn serial_ports_end_where_the_user_says() {
+    let ends = settings(&[
+        "a.elf",
+        "--serial",
+        "1=file:out=1.txt",
+        "--serial=2=unix:/tmp/s",
+        "--serial=3=pty",
+        "--serial=4=null",
+    ]);
+    assert_eq!(
+        ends.serial,
+        [
+            SerialEnd::File("out=1.txt".into()),
+            SerialEnd::Unix("/tmp/s".into()),
+            SerialEnd::Pty,
+            SerialEnd::Null
+        ]
+    );
+    let moved = settings(&["a.elf", "--serial", "1=log", "--serial", "2=stdio"]);
+    assert_eq!(moved.serial[..2], [SerialEnd::Log, SerialEnd::Stdio]);
+    let long = format!("1=unix:{}", "s".repeat(108));
+    for (text, why) in [
+        ("stdio", "has no `=`"),
+        ("0=log", "names no serial port from 1 to 4"),
+        ("5=log", "names no serial port from 1 to 4"),
+        ("com1=log", "names no serial port from 1 to 4"),
+        ("1=tcp:9", "is no far end of a serial port"),
+        ("1=file:", "names no file"),
+        ("1=unix:", "names no file"),
+        (&long, "names a socket with 108 bytes, and Linux takes 107"),
+    ] {
+        let message = message(&["a.elf", "--serial", text]);
+        assert!(message.starts_with(&format!("--serial: `{text}` {why}; allowed: N from")), "{message}");
+    }
+}
+
+#[test]
+fn two_serial_ports_cannot_share_an_end() {
+    let text = message(&["a.elf", "--serial", "3=stdio"]);
+    assert!(
+        text.starts_with("serial ports 1 and 3 cannot both be stdio: add --serial 1=log or --serial 3=log"),
+        "{text}"
+    );
+    let text = message(&["a.elf", "--serial", "2=file:x", "--serial", "4=file:x"]);
+    assert!(text.starts_with("serial ports 2 and 4 cannot both be file:x"), "{text}");
+    let text = message(&["a.elf", "--serial", "2=unix:x", "--serial", "4=unix:x"]);
+    assert!(text.starts_with("serial ports 2 and 4 cannot both be unix:x"), "{text}");
+}
+
+#[test]
+fn the_log_is_where_and_as_detailed_as_the_user_says() {
+    let log = settings(&["a.elf", "--logfile", "x.log", "--log-level", "trace"]).log;
+    assert_eq!((log.file.to_str(), log.file_chosen, log.level), (Some("x.log"), true, Level::TRACE));
+    assert!(settings(&["a.elf", "--logfile", "console.log"]).log.file_chosen, "named on purpose");
+    let filter = "kvm::devices=debug,kvm::boot=off";
+    assert_eq!(settings(&["a.elf", "--log-filter", filter]).log.filter, filter);
+    for level in ["error", "warn", "info", "debug", "trace"] {
+        let set = settings(&["a.elf", "--log-level", level]).log.level;
+        assert!(set.to_string().eq_ignore_ascii_case(level));
+    }
+    assert_eq!(
+        message(&["a.elf", "--log-level", "3"]),
+        "--log-level: `3` is no log level; allowed: error, warn, info, debug, trace"
+    );
+    let text = message(&["a.elf", "--log-filter", "kvm::boot=loud"]);
+    assert!(text.starts_with("--log-filter: `kvm::boot=loud` is no filter ("), "{text}");
+    let text = message(&["a.elf", "--log-filter", "debug"]);
+    assert!(text.contains("sets a level for everything, which is what --log-level does"), "{text}");
+    assert!(message(&["a.elf", "--logfile="]).starts_with("--logfile: `` names no file"));
+}
+
+#[test]
+fn gdb_listens_where_the_user_says() {
+    let gdb = |address: IpAddr, port| Some(GdbSpec { address, port });
+    let local = Ipv4Addr::LOCALHOST.into();
+    let six = Ipv6Addr::LOCALHOST.into();
+    for (option, expected) in [
+        ("--gdb", gdb(local, 1234)),
+        ("--gdb=yes", gdb(local, 1234)),
+        ("--gdb=no", None),
+        ("--gdb=1", gdb(local, 1)),
+        ("--gdb=4321", gdb(local, 4321)),
+        ("--gdb=localhost:99", gdb(local, 99)),
+        ("--gdb=0.0.0.0", gdb(Ipv4Addr::UNSPECIFIED.into(), 1234)),
+        ("--gdb=::1", gdb(six, 1234)),
+        ("--gdb=[::1]:99", gdb(six, 99)),
+    ] {
+        assert_eq!(settings(&["a.elf", option]).gdb, expected, "{option}");
+    }
+    let not_swallowed = settings(&["--gdb", "a.elf"]);
+    assert_eq!((not_swallowed.guest.to_str(), not_swallowed.gdb.is_some()), (Some("a.elf"), true));
+    for (text, why) in [
+        ("0", "is neither an IP address nor a TCP port"),
+        ("65536", "is neither an IP address nor a TCP port"),
+        ("127.0.0.1:0", "is no TCP port"),
+        ("somewhere:1234", "is no IP address"),
+        ("", "is neither an IP address nor a TCP port"),
+    ] {
+        let message = message(&["a.elf", &format!("--gdb={text}")]);
+        assert!(message.starts_with(&format!("--gdb: `{text}` {why}; allowed: ADDRESS:PORT")), "{message}");
+    }
+}
+
+#[test]
+fn the_other_servers_have_ports() {
+    assert_eq!(settings(&["a.elf", "--debug-server"]).debug_server, Some(5553));
+    assert_eq!(settings(&["a.elf", "--debug-server=99"]).debug_server, Some(99));
+    assert_eq!(settings(&["a.elf", "--debug-server=no"]).debug_server, None);
+    assert_eq!(settings(&["a.elf", "--consoleport", "9000"]).console_port, Some(9000));
+    assert_eq!(settings(&["a.elf", "--consoleport", "none"]).console_port, None);
+    assert!(message(&["a.elf", "--debug-server=x"]).starts_with("--debug-server: `x` is no TCP port"));
+    assert!(message(&["a.elf", "--consoleport", "0"]).starts_with("--consoleport: `0` is no TCP port"));
+}
+
+#[test]
+fn a_guest_can_arrive_from_elsewhere() {
+    let received = settings(&["-migr"]);
+    assert_eq!((received.guest.to_str(), received.migration), (Some(""), Some(8000)));
+    assert_eq!(settings(&["--migrport", "8001", "--migr"]).migration, Some(8001));
+    assert!(message(&["-migr", "-migrport", "x"]).starts_with("--migrport: `x` is no TCP port"));
+    let text = message(&["a.elf", "-migr"]);
+    assert!(text.starts_with("Elf file cannot be specified together with -migr. Use: kvm <elf"), "{text}");
+    assert!(text.contains("leave out either -migr or `a.elf`"), "{text}");
+    let text = message(&["a.elf", "-migrport", "8001"]);
+    assert!(text.starts_with("-migrport used without -migr. Use: kvm <elf"), "{text}");
+    assert!(text.contains("add -migr or leave out -migrport"), "{text}");
+}
+
+#[test]
+fn one_dash_is_as_good_as_two() {
+    let old = settings(&["-logfile", "fifo", "a.elf", "-consoleport", "9001"]);
+    let new = settings(&["a.elf", "--consoleport=9001", "--logfile=fifo"]);
+    assert_eq!(old, new);
+    assert_eq!(settings(&["-memory=10", "a.elf", "-no-reboot"]).memory, 10 * MIB);
+    assert_eq!(settings(&["--strict", "--", "-logfile"]).guest.to_str(), Some("-logfile"));
+}
+
+#[test]
+fn a_guest_may_have_any_name() {
+    let name = OsString::from_vec(b"caf\xe9.elf".to_vec());
+    let args = [OsString::from("kvm"), name.clone()].into_iter();
+    assert_eq!(run(from_args_and_config(args, Path::new(NO_CONFIG))).guest.as_os_str(), name);
+    let args = ["kvm", "a.elf", "--logfile"].map(OsString::from).into_iter().chain([name]);
+    let text = from_args_and_config(args, Path::new(NO_CONFIG)).unwrap_err().to_string();
+    assert!(text.starts_with("--logfile: `caf\u{fffd}.elf` is not UTF-8 text"), "{text}");
+}
+
+#[test]
+fn the_form_of_the_command_line() {
+    for args in [&[][..], &[""], &["-logfile", "x"]] {
+        let text = message(args);
+        assert!(text.starts_with("Unspecified elf file. Use: kvm <elf file> [OPTIONS]\nName the"), "{text}");
+    }
+    for (args, reason) in [
+        (&["a.elf", "b.elf"][..], "`b.elf` is a second guest file: only one can be run"),
+        (&["a.elf", "--gdb", "1234"], "`1234` is a second guest file"),
+        (&["a.elf", "-logfile"], "--logfile needs a value: the path of a file"),
+        (&["a.elf", "-logfile", "--strict"], "--logfile needs a value: the path of a file"),
+        (&["-logfile", "x", "a.elf", "-logfile", "y"], "--logfile is given twice"),
+        (&["-migr", "-migr"], "--migr is given twice"),
+        (&["--memory=1", "--memory=1", "a.elf"], "--memory is given twice"),
+        (&["a.elf", "--gdb", "--gdb=1"], "--gdb is given twice"),
+        (&["a.elf", "-logfle", "x"], "There is no option `--logfle`, did you mean `--logfile`?"),
+        (&["a.elf", "--frobnicate"], "There is no option `--frobnicate`. `kvm --help` lists"),
+        (&["a.elf", "-x"], "There is no option `-x`. `kvm --help` lists"),
+        (&["a.elf", "--help=me"], "unexpected value 'me' for '--help'"),
+    ] {
+        let text = message(args);
+        assert!(text.starts_with("Incorrect Format. Use: kvm <elf file> [OPTIONS]\n"), "{args:?}: {text}");
+        assert!(text.contains(reason), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn help_names_every_option_and_ends_with_examples() {
+    for flag in ["--help", "-help", "-h"] {
+        let Ok(Invocation::Help(text)) = invoke(&[flag]) else { panic!("{flag} is no help") };
+        for option in super::super::table::OPTIONS {
+            assert!(text.contains(&format!("--{}", option.long)), "{}: {text}", option.long);
+            assert!(text.contains(option.help), "{}: {text}", option.help);
+            assert!(text.contains(&format!("{}:\n", option.group)), "{}: {text}", option.group);
+        }
+        let (_, examples) = text.split_once("Examples:\n").unwrap();
+        assert!(examples.lines().filter(|line| line.starts_with("  kvm ")).count() >= 4, "{examples}");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+}
+
+#[test]
+fn version_names_the_program_and_its_version() {
+    for flag in ["--version", "-version", "-V"] {
+        let expected = format!("kvm {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(invoke(&[flag]), Ok(Invocation::Version(expected)));
+    }
+}
