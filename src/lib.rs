@@ -5,6 +5,7 @@
 //!
 //! | room | what lives there |
 //! |---|---|
+//! | [`settings`] | what the user asked for, from the command line and `config.ini` |
 //! | [`host`] | the only place that talks to `/dev/kvm` |
 //! | [`memory`] | guest-physical memory: bounds-checked access, slots |
 //! | [`devices`] | one chip per file, pure register machines |
@@ -12,7 +13,6 @@
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`frontends`] | the people side: terminal, serial ends, log |
-//! | [`settings`] | what the user asked for, from the command line and `config.ini` |
 //! | [`app`] | one run of the program, from arguments to exit status |
 
 #![deny(missing_docs, unsafe_code)]

@@ -101,7 +101,7 @@ fn write_start_info(
     modules: &[Module<'_>],
     room: &mut Room,
 ) -> Result<u64, BootError> {
-    let build = |base| start_info::build(base, &options.command_line, modules, &memory.ram());
+    let build = |base| start_info::build(base, &options.command_line, modules, memory.ram());
     let at = room.take("the boot information", build(0).len() as u64)?;
     memory.write(at, &build(at))?;
     Ok(at)

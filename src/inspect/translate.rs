@@ -55,10 +55,10 @@ pub fn read_virtual(memory: &GuestMemory, registers: &Registers, address: u64, l
     for offset in 0..length as u64 {
         let mut byte = [0];
         let physical = translate(memory, registers, address.wrapping_add(offset));
-        if !physical.is_some_and(|physical| memory.read(physical, &mut byte).is_ok()) {
-            break;
+        match physical.map(|physical| memory.read(physical, &mut byte)) {
+            Some(Ok(())) => bytes.push(byte[0]),
+            _ => break,
         }
-        bytes.push(byte[0]);
     }
     bytes
 }

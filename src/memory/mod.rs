@@ -249,11 +249,9 @@ impl GuestMemory {
 }
 
 fn ram_ranges(size: u64) -> Vec<Range<u64>> {
-    if size <= LOW_RAM_LIMIT {
-        vec![0..size]
-    } else {
-        vec![0..LOW_RAM_LIMIT, HIGH_RAM_BASE..HIGH_RAM_BASE + (size - LOW_RAM_LIMIT)]
-    }
+    let low = 0..size.min(LOW_RAM_LIMIT);
+    let high = HIGH_RAM_BASE..HIGH_RAM_BASE + size.saturating_sub(LOW_RAM_LIMIT);
+    [low, high].into_iter().filter(|range| !range.is_empty()).collect()
 }
 
 #[cfg(test)]

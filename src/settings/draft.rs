@@ -78,7 +78,7 @@ impl Draft {
                 display: Display::None,
                 dump_screen: false,
                 serial: [null(), null(), null(), null()],
-                debug_console: SerialEnd::Stdio,
+                debug_console: null(),
                 keys: Keys::Auto,
                 layout: LayoutName::Us,
                 log: LogSpec {

@@ -287,6 +287,17 @@ pub(super) static OPTIONS: &[Opt] = &[
         ],
     },
     Opt {
+        long: "debugcon",
+        takes: Takes::Value("END"),
+        group: PEOPLE,
+        repeatable: false,
+        default: Some("stdio"),
+        allowed: SERIAL_END,
+        help: "Far end of the debug console at port 0xE9",
+        set: |draft, text| values::serial_end(text).map(|end| draft.settings.debug_console = end),
+        keys: &[Key::same("serial", "debugcon")],
+    },
+    Opt {
         long: "logfile",
         takes: Takes::Value("FILE"),
         group: LOG,

@@ -18,6 +18,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         display: Display::Auto,
         dump_screen: false,
         serial: [SerialEnd::Stdio, SerialEnd::Log, SerialEnd::Log, SerialEnd::Log],
+        debug_console: SerialEnd::Stdio,
         keys: Keys::Auto,
         layout: LayoutName::Us,
         log: LogSpec {
