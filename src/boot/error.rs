@@ -119,7 +119,7 @@ pub enum GuestProblem {
     },
     /// The addresses of a segment wrap around, or are not canonical.
     #[error(
-        "segment {index} at {address:#x}, {size:#x} bytes long, is outside the 48-bit address space; \
+        "segment {index} at {address:#x}, {size} bytes long, is outside the 48-bit address space; \
          link the guest at another address"
     )]
     AddressSpace {

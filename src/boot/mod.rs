@@ -28,6 +28,7 @@ mod relocate;
 mod segments;
 mod start_info;
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -120,6 +121,14 @@ pub struct Region {
     pub range: Range<u64>,
 }
 
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x} {}", self.range.start, self.range.end, self.name)
+    }
+}
+
+#[cfg(test)]
+mod hostile_files;
 #[cfg(test)]
 mod test_guest;
 #[cfg(test)]

@@ -183,8 +183,11 @@ impl Guest<'_> {
                 R_X86_64_NONE => {}
                 R_X86_64_RELATIVE => self.memory.write_u64(self.place(offset)?, self.moved(addend))?,
                 other => {
-                    let name = r_to_str(other, EM_X86_64);
-                    let kind = if name.starts_with("R_X86_64") { name.to_owned() } else { other.to_string() };
+                    // The names come without their first two letters.
+                    let kind = match r_to_str(other, EM_X86_64) {
+                        name if name.starts_with("X86_64_") => format!("R_{name}"),
+                        _ => other.to_string(),
+                    };
                     return Err(self.error(GuestProblem::Relocation { kind, address: offset }));
                 }
             }
