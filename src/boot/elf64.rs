@@ -2,20 +2,29 @@
 //!
 //! Only the header, the program headers and the name of an interpreter are read here: sections and
 //! symbols are of no use to the processor, and may be missing. Of the program headers, PT_LOAD,
-//! PT_DYNAMIC and PT_INTERP are acted on; the other types describe what the loadable segments
+//! PT_DYNAMIC, PT_INTERP and PT_NOTE are acted on; the other types describe what the loadable segments
 //! contain and have no effect of their own.
 
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::ProgramHeader;
 use goblin::elf::header::{ELFMAG, ET_DYN, header64};
-use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, program_header64};
+use goblin::elf::program_header::{
+    PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, program_header64,
+};
 
+use super::dynamic::{self, Dynamic};
 use super::error::GuestProblem;
 use super::identify;
 use super::image::{self, Image};
 
 /// Longest name that is taken over from a file into a message, in bytes.
-const LONGEST_NAME: u64 = 255;
+pub(super) const LONGEST_NAME: u64 = 255;
+
+/// How many PT_NOTE headers are looked at.
+const MOST_NOTES: usize = 16;
+
+/// How much of the notes of each is looked at, in bytes.
+const LONGEST_NOTES: u64 = 4096;
 
 /// `e_phnum` when the real number does not fit (gABI, "Program Header").
 const PN_XNUM: u16 = 0xFFFF;
@@ -29,8 +38,8 @@ pub(super) struct Executable {
     pub entry: u64,
     /// The PT_LOAD segments that occupy memory, in the order of the file; at least one.
     pub segments: Vec<Segment>,
-    /// `p_offset` and `p_filesz` of PT_DYNAMIC.
-    pub dynamic: Option<(u64, u64)>,
+    /// What PT_DYNAMIC says.
+    pub dynamic: Option<Dynamic>,
     /// What the user should know and that is no error.
     pub warnings: Vec<String>,
 }
@@ -110,12 +119,19 @@ pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
                 executable.warnings.push(format!("segment {index} is empty: nothing of it is loaded"));
             }
             PT_LOAD => executable.segments.push(checked_segment(file, index, header)?),
-            PT_DYNAMIC => executable.dynamic = Some((header.p_offset, header.p_filesz)),
             _ => {}
         }
     }
     if executable.segments.is_empty() {
         return Err(GuestProblem::NoSegments);
+    }
+    if let Some(header) = headers.iter().find(|header| header.p_type == PT_DYNAMIC) {
+        let segments = &executable.segments;
+        executable.dynamic = Some(dynamic::read(file, segments, header.p_offset, header.p_filesz)?);
+    }
+    // After the dynamic section, because many shared libraries have such a note too.
+    for header in headers.iter().filter(|header| header.p_type == PT_NOTE).take(MOST_NOTES) {
+        check_note(file, header)?;
     }
     executable.warnings.extend(multiboot_warning(file));
     Ok(executable)
@@ -195,6 +211,23 @@ fn linux_program(file: &dyn Image, interpreter: &ProgramHeader) -> GuestProblem 
     }
 }
 
+/// Refuses a program that a C library was linked into: its start files leave a note that names the
+/// operating system it needs (Linux Standard Base, "Note Sections": NT_GNU_ABI_TAG).
+fn check_note(file: &dyn Image, header: &ProgramHeader) -> Result<(), GuestProblem> {
+    // Sizes of name and content, the type, the name: what the note starts with.
+    const ABI_TAG: &[u8] = b"\x04\0\0\0\x10\0\0\0\x01\0\0\0GNU\0";
+    let length = header.p_filesz.min(LONGEST_NOTES);
+    let notes = image::read(file, header.p_offset, length, "PT_NOTE").unwrap_or_default();
+    // Notes are aligned to 4, so it can be found without following the ones before it.
+    if notes.chunks_exact(4).enumerate().any(|(index, _)| notes[4 * index..].starts_with(ABI_TAG)) {
+        return Err(GuestProblem::NotAGuest {
+            what: "a statically linked program for an operating system (it has an ABI note)".to_owned(),
+            remedy: "link it without the C library and its start files: `-nostdlib -ffreestanding`",
+        });
+    }
+    Ok(())
+}
+
 /// The text up to the first zero byte, quoted, with nothing in it that a terminal would obey.
 pub(super) fn printable(name: &[u8]) -> String {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
@@ -210,6 +243,7 @@ fn multiboot_warning(file: &dyn Image) -> Option<String> {
     ))
 }
 
-fn field(field: &str, value: u64, expected: &'static str) -> GuestProblem {
+/// A field that has a value no valid file has.
+pub(super) fn field(field: &str, value: u64, expected: &'static str) -> GuestProblem {
     GuestProblem::Field { field: field.to_owned(), value, expected }
 }

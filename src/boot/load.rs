@@ -36,7 +36,9 @@ pub fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> R
     for segment in &placement.segments {
         image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
     }
-    relocate::relocate(image, &executable, &placement, memory)?;
+    if let Some(dynamic) = &executable.dynamic {
+        relocate::relocate(image.name(), dynamic, &placement, memory)?;
+    }
     let modules = load_modules(memory, modules, &mut room)?;
 
     // Small things first, in the order of docs/boot-state.md: so they lie at the same addresses

@@ -8,6 +8,7 @@
 //! | `image` | reads files piece by piece |
 //! | `identify` | says what a file is that is no guest |
 //! | `elf64` | reads and checks the headers |
+//! | `dynamic` | reads which relocations there are |
 //! | `segments` | decides where each segment goes |
 //! | `place` | finds room for everything else |
 //! | `relocate` | moves a position-independent guest |
@@ -17,6 +18,7 @@
 
 mod address_space;
 mod descriptors;
+mod dynamic;
 mod elf64;
 mod error;
 mod identify;
