@@ -63,6 +63,18 @@ pub(super) fn build(
     Ok(tables)
 }
 
+/// A number of tables that is enough for [`build`], however the segments lie.
+pub(super) fn most_tables(memory: &GuestMemory, segments: &[Placed]) -> u64 {
+    // At each end of a segment there can be one more table of each kind than its length demands,
+    // and two page tables where its physical addresses split large pages.
+    const AT_ENDS: u64 = 2 + 2 + 2 + 2;
+    // The PML4, what is above the page directories of RAM, and the windows of chips.
+    const ALWAYS: u64 = 32;
+    let of_segment = |segment: &Placed| (segment.range.end - segment.range.start) / (1 << 20) + AT_ENDS;
+    let of_ram = memory.size() / (1 << 30);
+    ALWAYS + of_ram + segments.iter().map(of_segment).sum::<u64>()
+}
+
 /// Takes away, from RAM mapped at its own addresses, what strict mode does not allow.
 fn restrict(
     tables: &mut PageTables,

@@ -53,7 +53,10 @@ pub fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> R
     let (gdt, tss) = descriptors::write(memory, descriptors_at, stack_top)?;
 
     let tables = address_space::build(memory, &placement.segments, strict, room.free.left(), &mut warnings)
-        .map_err(|_| room.none_for("the page tables", room.free.left() * PAGE))?;
+        .map_err(|_| {
+        let most = address_space::most_tables(memory, &placement.segments);
+        room.none_for("the page tables", most * PAGE)
+    })?;
     let page_tables = room.take("the page tables", tables.size())?;
     tables.write(memory, page_tables)?;
 

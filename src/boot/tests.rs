@@ -432,4 +432,5 @@ fn segments_spread_over_the_whole_address_space_do_not_exhaust_the_host() {
     }
     let message = refusal(&guest, 8);
     assert!(message.contains("for the page tables"), "{message}");
+    boot(&guest, enough(&message));
 }
