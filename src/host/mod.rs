@@ -41,6 +41,15 @@ pub enum HostError {
         /// The host's words.
         reason: String,
     },
+    /// Something else has the name `/dev/kvm`.
+    #[error(
+        "/dev/kvm is not the device of KVM ({reason}); `ls -l /dev/kvm` should show a character device with \
+         the numbers 10, 232"
+    )]
+    NotKvm {
+        /// The host's words.
+        reason: String,
+    },
     /// What `/dev/kvm` speaks is not the one stable version of the interface.
     #[error("/dev/kvm speaks version {found} of its interface; version 12 is needed (Linux 2.6.22 or later)")]
     Version {

@@ -24,8 +24,8 @@ impl Kvm {
     ///
     /// # Errors
     ///
-    /// [`HostError::NoDevice`], [`HostError::NotAllowed`], [`HostError::Open`] and
-    /// [`HostError::Version`], each with its remedy.
+    /// [`HostError::NoDevice`], [`HostError::NotAllowed`], [`HostError::Open`], [`HostError::NotKvm`]
+    /// and [`HostError::Version`], each with its remedy.
     pub fn open() -> Result<Kvm, HostError> {
         let kvm = kvm_ioctls::Kvm::new().map_err(|e| {
             let error = std::io::Error::from(e);
@@ -36,6 +36,9 @@ impl Kvm {
             }
         })?;
         let found = kvm.get_api_version();
+        if found < 0 {
+            return Err(HostError::NotKvm { reason: std::io::Error::last_os_error().to_string() });
+        }
         if found != API_VERSION {
             return Err(HostError::Version { found });
         }
