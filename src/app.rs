@@ -54,8 +54,23 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn fail(failure: Failure) -> u8 {
-    eprintln!("kvm: {}", failure.message);
+    tell(&failure.message);
     failure.status
+}
+
+/// Tells the user something on standard error. It may quote the names of files and of the guest's
+/// symbols, which must not drive the terminal: their control characters are told as escapes.
+fn tell(message: &str) {
+    let mut text = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() && c != '\n' {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    // Who runs without standard error does not want to be told.
+    let _ = writeln!(std::io::stderr(), "kvm: {text}");
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
@@ -88,7 +103,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let paragraph = report::paragraph(&machine, &outcome);
     log_end(&machine, &outcome, &paragraph);
     session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
-    eprintln!("kvm: {paragraph}");
+    tell(&paragraph);
     Ok(outcome.status())
 }
 
