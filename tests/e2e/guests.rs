@@ -1,22 +1,445 @@
 //! Every example guest does what its table says.
 
-use libtest_mimic::Trial;
+use std::time::{Duration, Instant};
 
-use crate::support::{Kvm, guest_test};
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{HALTED_0, Kvm, Ran, guest, guest_test, halted, source, whole};
+
+/// What a host says that runs ring 0 in an instruction emulator, after the instruction.
+const EMULATED: &str = "Its ring 0 is run by an instruction emulator where the processor has no VT-x or AMD-V: build the guest \
+     without vector, x87 and bit-counting instructions (gcc -mgeneral-regs-only) and without int n, or run it on a host with VT-x \
+     or AMD-V. The log has all registers.";
+
+/// What is said on hosts whose registers are reset by the triple fault.
+const TRIPLE_FAULT_SOMEWHERE: &str =
+    "triple fault; this host has already reset the registers, so where it happened is not known.";
+
+/// The screen `hello-vga` leaves.
+const HELLO_VGA: &str = "
+  Hello from the VGA text screen!
+
+  black               background
+  blue                background
+  green               background
+  cyan                background
+  red                 background
+  magenta             background
+  brown               background
+  light grey          background
+  dark grey
+  light blue
+  light green
+  light cyan
+  light red
+  pink
+  yellow
+  white
+
+  blinking
+
+  The cursor is here:
+";
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    vec![
-        guest_test("hello_serial_prints_its_line_and_halts", || {
-            let ran = Kvm::with_guest("hello-serial").run();
-            ran.expect_out("Hello from the bare metal!\n")?.expect_status(0)?;
-            ran.expect_err("kvm: the guest halted; result (RAX) 0 (0x0).")?;
+    let mut trials = loud_guests();
+    trials.extend(crashing_guests());
+    trials.extend(waiting_guests());
+    trials.extend(memory_sizes());
+    trials.extend(esempi_io());
+    trials
+}
+
+/// A guest that only prints, with and without `--strict`.
+fn prints(guest: &'static str, out: &'static str, paragraph: String) -> [Trial; 2] {
+    [false, true].map(|strict| {
+        let paragraph = paragraph.clone();
+        let name = format!("{guest}_prints{}", if strict { "_with_strict" } else { "" });
+        guest_test(&name, move || {
+            let kvm = Kvm::with_guest(guest);
+            let ran = if strict { kvm.arg("--strict").run() } else { kvm.run() };
+            ran.expect_whole(&whole(0, out, paragraph))?;
+            Ok(())
+        })
+    })
+}
+
+fn loud_guests() -> Vec<Trial> {
+    let squares = "Hello from Rust!\n1 4 9 16 25\n";
+    let nobody = "port 0x0008 reads 0x00\nport 0x02e0 reads 0xff\naddress 0x0fe00000 reads 0x00000000\n";
+    let mut trials = Vec::new();
+    trials.extend(prints("hello-serial", "Hello from the bare metal!\n", HALTED_0.into()));
+    trials.extend(prints("rust-hello", squares, halted(55)));
+    trials.extend(prints("unclaimed-ports", nobody, HALTED_0.into()));
+    trials.extend(prints("recursion", "", halted(610)));
+    trials.extend(prints("multi-com", "This is COM1.\n", HALTED_0.into()));
+    trials.extend([
+        guest_test("recursion_s_result_is_in_the_log", || {
+            Kvm::with_guest("recursion").run().expect_log("Program result (keycode): 610")?;
             Ok(())
         }),
-        guest_test("recursion_returns_its_result_in_rax", || {
-            let ran = Kvm::with_guest("recursion").run();
-            ran.expect_out("")?.expect_status(0)?.expect_err("result (RAX) 610 (0x262)")?;
-            ran.expect_log("Program result (keycode): 610")?;
+        guest_test("hello_vga_leaves_its_screen", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                let ran = Kvm::with_guest("hello-vga").args(["--dump-screen", strict]).run();
+                ran.expect_whole(&whole(0, HELLO_VGA, HALTED_0))?;
+            }
+            Ok(())
+        }),
+        guest_test("multi_com_writes_to_four_ends", || {
+            let ran = Kvm::with_guest("multi-com")
+                .args(["--serial", "1=stdio", "--serial", "2=file:com2.txt"])
+                .args(["--serial", "3=log", "--serial", "4=null"])
+                .run();
+            ran.expect_whole(&whole(0, "This is COM1.\n", HALTED_0))?;
+            ran.expect_file("com2.txt", "This is COM2.\n")?;
+            ran.check(ran.logged_lines("COM3") == ["This is COM3."], "COM3's line in the log")?;
+            ran.check(ran.logged_lines("COM4").is_empty(), "nothing of COM4 in the log")?;
+            Ok(())
+        }),
+        guest_test("multi_com_writes_to_four_files", || {
+            let kvm = (1..=4).fold(Kvm::with_guest("multi-com"), |kvm, port| {
+                kvm.arg("--serial").arg(format!("{port}=file:com{port}.txt"))
+            });
+            let ran = kvm.run();
+            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            for port in 1..=4 {
+                ran.expect_file(&format!("com{port}.txt"), &format!("This is COM{port}.\n"))?;
+            }
+            Ok(())
+        }),
+        guest_test("serial_echo_answers_in_capitals", || {
+            let ran = Kvm::with_guest("serial-echo")
+                .args(["--keys", "serial"])
+                .input(b"first line\nsecond\n\x04")
+                .run();
+            ran.expect_whole(&whole(0, "FIRST LINE\nSECOND\n", halted(2)))?;
+            Ok(())
+        }),
+        guest_test("keyboard_echo_answers_with_what_is_typed", || {
+            let ran = Kvm::with_guest("keyboard-echo")
+                .args(["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"])
+                .input(b"Hi, \"You\" & 2 more!\x1b")
+                .run();
+            ran.expect_whole(&whole(0, "Type; Escape ends.\nHi, \"You\" & 2 more!\n", halted(19)))?;
+            Ok(())
+        }),
+        guest_test("post_and_e9_leave_their_traces", || {
+            let ran = Kvm::with_guest("post-and-e9").args(["--log-level", "debug"]).run();
+            ran.expect_whole(&whole(0, "E9 works\n", halted(3)))?;
+            for code in ["0x01", "0x02", "0x03"] {
+                ran.expect_log(&format!("DEBUG kvm::machine::run: POST code {code}"))?;
+            }
+            Ok(())
+        }),
+        guest_test("start_info_shows_memory_command_line_and_modules", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                start_info(strict)?;
+            }
+            Ok(())
+        }),
+        guest_test("start_info_of_a_guest_that_is_given_nothing", || {
+            let ran = Kvm::with_guest("start-info").run();
+            let out = "start info version 1\nmemory map:\n  0x000000000000 + 0x000004000000 RAM\n\
+                       command line: \nmodules: 0\n";
+            ran.expect_whole(&whole(0, out, HALTED_0))?;
+            Ok(())
+        }),
+        guest_test("higher_half_runs_at_its_virtual_addresses", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                let ran = Kvm::with_guest("higher-half").arg(strict).run();
+                ran.expect_status(0)?.expect_err(HALTED_0)?;
+                expect_lines(
+                    &ran,
+                    &[
+                        "code at      0xffffffff8010....",
+                        "variable at  0xffffffff8010....",
+                        "and also at  0x000000000010....",
+                        "the same memory",
+                    ],
+                )?;
+            }
+            Ok(())
+        }),
+        guest_test("static_pie_is_relocated", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                let ran = Kvm::with_guest("static-pie").arg(strict).run();
+                ran.expect_status(0)?.expect_err(HALTED_0)?;
+                expect_lines(&ran, &["guest_main is at 0x0000000000......", "relocated by the loader"])?;
+            }
+            Ok(())
+        }),
+        guest_test("debug_exit_chooses_the_exit_status", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                let ran = Kvm::with_guest("debug-exit").arg(strict).run();
+                let said = "the guest ended the run with 0x10 at the debug exit port; exit status 33.";
+                ran.expect_whole(&whole(33, "", said))?;
+            }
+            Ok(())
+        }),
+    ]);
+    trials
+}
+
+fn start_info(strict: &str) -> Result<(), Failed> {
+    let ran = Kvm::with_guest("start-info")
+        .file("a", "first line of a\nsecond\n")
+        .file("b", "only\tline")
+        .args(["--append", "colour=blue  quiet", "--module", "a=text for a=1", "--module", "b"])
+        .args(["--memory", "7", strict])
+        .run();
+    let out = "start info version 1\nmemory map:\n  0x000000000000 + 0x000000700000 RAM\n\
+               command line: colour=blue  quiet\nmodules: 2\n  \
+               0x0000006ff000 + 0x000000000017\n    command line: text for a=1\n    \
+               first line:   first line of a\n  \
+               0x0000006fe000 + 0x000000000009\n    command line: \n    first line:   only.line\n";
+    ran.expect_whole(&whole(0, out, HALTED_0))?;
+    Ok(())
+}
+
+/// Standard output must have these lines, in which a dot stands for any character.
+fn expect_lines(ran: &Ran, pattern: &[&str]) -> Result<(), Failed> {
+    let fits = |line: &str, pattern: &str| {
+        line.len() == pattern.len() && line.bytes().zip(pattern.bytes()).all(|(c, p)| p == b'.' || p == c)
+    };
+    let lines: Vec<&str> = ran.out.lines().collect();
+    let held = lines.len() == pattern.len() && lines.iter().zip(pattern).all(|(line, p)| fits(line, p));
+    ran.check(held, &format!("lines {pattern:?}")).map(|_| ())
+}
+
+fn crashing_guests() -> Vec<Trial> {
+    vec![
+        guest_test("triple_fault_is_reported_with_its_place", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                let ran = Kvm::with_guest("triple-fault").arg(strict).run();
+                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. The IDT is empty, so the first \
+                            exception ends the machine. The log has all registers.";
+                ran.expect_one_of(&[whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?;
+                ran.expect_log("kvm: TRIPLE FAULT. Shutting down")?.expect_log("Target program dump:")?;
+            }
+            Ok(())
+        }),
+        guest_test("a_symbol_s_name_cannot_drive_the_terminal", || {
+            let kvm = Kvm::new().arg("red.elf");
+            let mut file = std::fs::read(guest("triple-fault"))?;
+            let at = file.windows(8).position(|name| name == b"\0_start\0").ok_or("no symbol _start")?;
+            file[at..at + 8].copy_from_slice(b"\0\x1b[31mX\0");
+            std::fs::write(kvm.folder.file("red.elf"), file)?;
+            let ran = kvm.run();
+            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`. The IDT is empty, so the first \
+                        exception ends the machine. The log has all registers.";
+            ran.expect_one_of(&[whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?;
+            ran.check(!ran.folder.read("console.log").contains('\x1b'), "no escape sequence in the log")?;
+            Ok(())
+        }),
+        guest_test("triple_fault_by_a_breakpoint_instruction", || {
+            let ran = Kvm::with_guest("triple-fault-int3").run();
+            let refused = format!(
+                "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200007 (_start+0x7), \
+                 instruction `int3`. {EMULATED}"
+            );
+            let fault = |place| {
+                format!(
+                    "triple fault at {place}. The IDT is empty, so the first exception ends the machine. The log has all \
+                     registers."
+                )
+            };
+            ran.expect_one_of(&[
+                whole(10, "", refused),
+                whole(8, "", TRIPLE_FAULT_SOMEWHERE),
+                // Processors differ in whether the breakpoint instruction counts as done.
+                whole(8, "", fault("0x200007 (_start+0x7), instruction `int3`")),
+                whole(8, "", fault("0x200008 (_start+0x8), instruction `hlt`")),
+            ])?;
+            ran.expect_log("Target program dump:")?;
+            Ok(())
+        }),
+        guest_test("a_refused_instruction_is_named", || {
+            let ran = Kvm::with_guest("refused-instruction").run();
+            let refused = format!(
+                "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200005 (_start+0x5), \
+                 instruction `popcnt eax, ecx`. {EMULATED}"
+            );
+            ran.expect_one_of(&[whole(10, "", refused), whole(0, "", halted(3))])?;
+            Ok(())
+        }),
+        guest_test("a_wild_pointer_is_reported_with_its_address", || {
+            for strict in ["--strict=no", "--strict=yes"] {
+                let ran = Kvm::with_guest("wild-pointer").arg(strict).run();
+                ran.expect_status(8)?.expect_out("Reading at 0x700000000000 ...\n")?;
+                let told = ran.err.starts_with("kvm: triple fault at 0x2000")
+                    && ran.err.contains(" (guest_main+")
+                    && ran.err.ends_with(
+                        " CR2 is 0x700000000000, where nothing is mapped. The log has all registers.\n",
+                    );
+                let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
+                ran.check(told || hidden, "the place and CR2, or that the host hides them")?;
+            }
+            Ok(())
+        }),
+        guest_test("strict_catches_every_stray_pointer", || {
+            for way in ["null-read", "null-write", "code-write", "data-call", "stack-overflow"] {
+                let lenient = Kvm::with_guest("stray").args(["--append", way]).run();
+                lenient.expect_whole(&whole(0, "", halted(7)))?;
+                let strict = Kvm::with_guest("stray").args(["--append", way, "--strict"]).run();
+                strict.expect_status(8)?.expect_err("kvm: triple fault")?.expect_out("")?;
+            }
+            Ok(())
+        }),
+    ]
+}
+
+fn waiting_guests() -> Vec<Trial> {
+    let ends_in_time = |guest: &'static str, instruction: &'static [&'static str]| {
+        guest_test(&format!("{guest}_is_ended_by_the_timeout"), move || {
+            let started = Instant::now();
+            let ran = Kvm::with_guest(guest).args(["--timeout", "0.3"]).run();
+            let took = started.elapsed();
+            let said = |place| format!("the run took longer than --timeout allows at {place}.");
+            let allowed: Vec<_> = instruction.iter().map(|place| whole(12, "", said(place))).collect();
+            ran.expect_one_of(&allowed)?.expect_log("Target program dump:")?;
+            let (least, most) = (Duration::from_millis(300), Duration::from_secs(2));
+            ran.check(least <= took && took < most, &format!("an end after 0.3 s, not after {took:?}"))?;
+            Ok(())
+        })
+    };
+    vec![
+        // It can be caught at either of the two instructions of its loop.
+        ends_in_time(
+            "endless",
+            &[
+                "0x200002 (spin), instruction `inc rax`",
+                "0x200005 (spin+0x3), instruction `jmp short 0x0000000000200002`",
+            ],
+        ),
+        ends_in_time("idle", &["0x200002 (_start+0x2), instruction `jmp short 0x0000000000200000`"]),
+        guest_test("a_waiting_guest_costs_no_processor_time", || {
+            let kvm = Kvm::with_guest("idle").args(["--timeout", "1", "--memory", "4"]);
+            // What the shell reports are minutes and seconds in user mode and in the kernel.
+            let mut command = std::process::Command::new("bash");
+            let run = kvm.command();
+            command
+                .args(["-c", "\"$@\"; times | tail -n 1", "bash"])
+                .arg(run.get_program())
+                .args(run.get_args());
+            let output = command.current_dir(kvm.folder.path()).output()?;
+            let times = String::from_utf8_lossy(&output.stdout).into_owned();
+            let spent: f64 = times.split_whitespace().filter_map(seconds).sum();
+            if times.split_whitespace().filter_map(seconds).count() == 2 && spent < 0.4 {
+                return Ok(());
+            }
+            Err(format!("a second of waiting took {spent} s of processor time: {times:?}").into())
+        }),
+    ]
+}
+
+/// The seconds in a time like `0m0.123s`.
+fn seconds(time: &str) -> Option<f64> {
+    let (minutes, seconds) = time.strip_suffix('s')?.split_once('m')?;
+    Some(60.0 * minutes.parse::<f64>().ok()? + seconds.parse::<f64>().ok()?)
+}
+
+/// `--memory` and the memory map the guest is told of.
+const SIZES: [(&str, &str); 8] = [
+    ("3", "  0x000000000000 + 0x000000300000 RAM\n"),
+    ("63", "  0x000000000000 + 0x000003f00000 RAM\n"),
+    ("64", "  0x000000000000 + 0x000004000000 RAM\n"),
+    ("1021", "  0x000000000000 + 0x00003fd00000 RAM\n"),
+    ("3072", "  0x000000000000 + 0x0000c0000000 RAM\n"),
+    ("3073", "  0x000000000000 + 0x0000c0000000 RAM\n  0x000100000000 + 0x000000100000 RAM\n"),
+    ("5000", "  0x000000000000 + 0x0000c0000000 RAM\n  0x000100000000 + 0x000078800000 RAM\n"),
+    ("65536", "  0x000000000000 + 0x0000c0000000 RAM\n  0x000100000000 + 0x000f40000000 RAM\n"),
+];
+
+fn memory_sizes() -> Vec<Trial> {
+    vec![
+        guest_test("memory_of_every_size_is_told_to_the_guest", || {
+            for (size, ranges) in SIZES {
+                for strict in ["--strict=no", "--strict=yes"] {
+                    let ran = Kvm::with_guest("start-info").args(["--memory", size, strict]).run();
+                    let out =
+                        format!("start info version 1\nmemory map:\n{ranges}command line: \nmodules: 0\n");
+                    ran.expect_whole(&whole(0, &out, HALTED_0))?;
+                }
+            }
+            Ok(())
+        }),
+        guest_test("a_guest_for_one_megabyte_runs_in_one", || {
+            let ran = Kvm::with_guest("low").args(["--memory", "1"]).run();
+            ran.expect_whole(&whole(0, "", halted(1)))?;
+            Ok(())
+        }),
+        guest_test("a_guest_that_does_not_fit_is_told_what_would_do", || {
+            let ran = Kvm::with_guest("start-info").args(["--memory", "1"]).run();
+            ran.expect_status(4)?.expect_out("")?;
+            ran.expect_err(" is outside the 1 MiB of guest memory; `--memory 3M` is enough\n")?;
+            Ok(())
+        }),
+        guest_test("much_memory_starts_as_fast_as_little", || {
+            let mut times = [Vec::new(), Vec::new()];
+            for _ in 0..5 {
+                for (times, size) in times.iter_mut().zip(["64", "65536"]) {
+                    let started = Instant::now();
+                    Kvm::with_guest("hello-serial").args(["--memory", size]).run().expect_status(0)?;
+                    times.push(started.elapsed());
+                }
+            }
+            times.iter_mut().for_each(|times| times.sort());
+            let [little, much] = [times[0][2], times[1][2]];
+            if much < 3 * little {
+                return Ok(());
+            }
+            Err(format!("64 MiB: {little:?}, 65536 MiB: {much:?} (medians)").into())
+        }),
+    ]
+}
+
+/// A program of `esempi-io`, whose ELF files are kept.
+fn example(name: &str) -> Kvm {
+    Kvm::new().arg(source(&format!("esempi-io/{name}.elf")))
+}
+
+fn esempi_io() -> Vec<Trial> {
+    vec![
+        guest_test("esempi_io_keyboard_shows_scan_codes", || {
+            for keys in ["keyboard", "auto"] {
+                let ran = example("keyboard").args(["--dump-screen", "--keys", keys]).input(b"aB\x1b").run();
+                let out = "Scan codes, set 1\nPress keys; Escape ends.\npressed  released  prefix\n\n\
+                           1E 9E 2A 30 B0 AA 01\n";
+                ran.expect_whole(&whole(0, out, halted(7)))?;
+            }
+            Ok(())
+        }),
+        guest_test("esempi_io_keyboard_shows_cursor_keys", || {
+            let ran = example("keyboard").args(["--dump-screen"]).input(b"\x1b[A\x1b[1;5C\x1b").run();
+            ran.expect_status(0)?;
+            let codes = "\n\nE0 48 E0 C8 1D E0 4D E0 CD 9D 01\n";
+            ran.check(ran.out.ends_with(codes), &format!("a screen that ends with {codes:?}"))?;
+            Ok(())
+        }),
+        guest_test("esempi_io_vga_scrolls", || {
+            let ran =
+                example("vga").args(["--dump-screen", "--keys", "keyboard"]).input(b"ddu\x1b[A\x1b").run();
+            let row = |number: usize| match number {
+                25 => " 25  c colours  b blink  s cursor  u/d scroll  arrows move  Escape ends\n".to_owned(),
+                11 => format!(" 11  text on a background{}☺\n", " ".repeat(15)),
+                number => format!(" {number:02}  text on a background\n"),
+            };
+            let screen: String = (1..=25).map(row).collect();
+            ran.expect_whole(&whole(0, &screen, HALTED_0))?;
+            Ok(())
+        }),
+        guest_test("esempi_io_serial_is_a_command_line", || {
+            let ran = example("serial")
+                .args(["--keys", "serial"])
+                .input(b"helo\x7f\x7flp\recho hello, you\rnope\r\rquit\r")
+                .run();
+            let out = "A command line on COM1; try help.\r\n> helo\x08 \x08\x08 \x08lp\r\n\
+                       help       this list\r\necho TEXT  prints the text\r\n\
+                       status     the line status register\r\nquit       the end (or Ctrl-D)\r\n\
+                       > echo hello, you\r\nhello, you\r\n> nope\r\nunknown command; try help\r\n\
+                       > \r\n> quit\r\nbye\r\n";
+            ran.expect_whole(&whole(0, out, halted(4)))?;
             Ok(())
         }),
     ]

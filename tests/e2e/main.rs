@@ -1,10 +1,17 @@
 //! The built `kvm`, run as its user runs it: real guests, real terminals, real clients.
 //!
 //! Tests that need `/dev/kvm` are reported as ignored, with the reason in front, where it is
-//! missing or refused. `KVM_BIN` and `KVM_GUESTS` name another binary and another folder of guests
-//! than the ones cargo and `target-examples/build` made, so that the suite can be carried elsewhere.
+//! missing or refused. `KVM_BIN`, `KVM_GUESTS` and `KVM_SOURCES` name another binary, another folder
+//! of guests and another copy of the sources than the ones cargo, `target-examples/build` and
+//! `tests/guests/build` made or found, so that the suite can be carried elsewhere.
 
+mod bad_files;
 mod guests;
+mod host;
+mod lifetime;
+mod option_table;
+mod options;
+mod resets;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -14,5 +21,11 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(guests::trials());
+    trials.extend(resets::trials());
+    trials.extend(bad_files::trials());
+    trials.extend(options::trials());
+    trials.extend(option_table::trials());
+    trials.extend(host::trials());
+    trials.extend(lifetime::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

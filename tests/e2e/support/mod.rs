@@ -10,6 +10,12 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
+mod elsewhere;
+mod whole;
+
+pub use elsewhere::{Elsewhere, is_root, way_elsewhere};
+pub use whole::{HALTED_0, halted, whole};
+
 /// Longest time a run of a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -18,7 +24,7 @@ pub fn kvm_binary() -> PathBuf {
     std::env::var_os("KVM_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kvm").into(), PathBuf::from)
 }
 
-/// The ELF file of one of the guests in `target-examples`.
+/// The ELF file of one of the guests in `target-examples` or `tests/guests`.
 pub fn guest(name: &str) -> PathBuf {
     guests_folder().join(format!("{name}.elf"))
 }
@@ -28,16 +34,24 @@ fn guests_folder() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/guests"), PathBuf::from)
 }
 
+/// A file of the project's sources.
+pub fn source(path: &str) -> PathBuf {
+    std::env::var_os("KVM_SOURCES")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+        .join(path)
+}
+
 /// Builds the guests, unless `KVM_GUESTS` says where they are.
 pub fn prepare() {
     if std::env::var_os("KVM_GUESTS").is_some() {
         return;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("target-examples/build");
-    let status = Command::new(&script).arg(guests_folder()).stdout(Stdio::null()).status();
-    if !status.is_ok_and(|status| status.success()) {
-        eprintln!("{} failed: the guests the tests run are missing", script.display());
-        std::process::exit(1);
+    for script in ["target-examples/build", "tests/guests/build"].map(source) {
+        let status = Command::new(&script).arg(guests_folder()).stdout(Stdio::null()).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("{} failed: the guests the tests run are missing", script.display());
+            std::process::exit(1);
+        }
     }
 }
 
@@ -126,6 +140,12 @@ impl Kvm {
     /// `kvm` with no arguments yet.
     pub fn new() -> Kvm {
         Kvm { folder: Folder::new(), arguments: Vec::new(), input: Vec::new() }
+    }
+
+    /// Puts a file into the folder it runs in.
+    pub fn file(self, name: &str, text: &str) -> Kvm {
+        std::fs::write(self.folder.file(name), text).expect("a file can be written");
+        self
     }
 
     /// `kvm` with one of the example guests.
@@ -234,7 +254,21 @@ impl Ran {
         self.check(log.contains(text), &format!("{text:?} in the log\n{log}"))
     }
 
-    fn check(&self, held: bool, expected: &str) -> Result<&Ran, Failed> {
+    /// A file in the folder it ran in must be exactly this.
+    pub fn expect_file(&self, name: &str, text: &str) -> Result<&Ran, Failed> {
+        let found = self.folder.read(name);
+        self.check(found == text, &format!("{name} {text:?}, not {found:?}"))
+    }
+
+    /// What the log says about the guest's lines on one serial port, in order.
+    pub fn logged_lines(&self, port: &str) -> Vec<String> {
+        let start = format!(" INFO kvm::serial: {port}: ");
+        let log = self.folder.read("console.log");
+        log.lines().filter_map(|line| line.split_once(&start)).map(|(_, text)| text.to_owned()).collect()
+    }
+
+    /// `held`, or else what was `expected` and everything the run did instead.
+    pub fn check(&self, held: bool, expected: &str) -> Result<&Ran, Failed> {
         if held {
             return Ok(self);
         }

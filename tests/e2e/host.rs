@@ -1,0 +1,141 @@
+//! Hosts that cannot run guests, and places that cannot be written: what the user is told.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Elsewhere, HALTED_0, Kvm, guest_test, halted, is_root, test, way_elsewhere, whole};
+
+const NO_DEVICE: &str = "this host has no /dev/kvm: either virtualisation is switched off in the firmware (look for VT-x, \
+     AMD-V or SVM there), or the kernel module is not loaded (`sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`), or this \
+     is a container or virtual machine that was not given the device (`--device /dev/kvm` for containers; nested \
+     virtualisation for virtual machines)";
+
+const NOT_ALLOWED: &str = "this user may not open /dev/kvm: join the group that owns it (`sudo usermod -aG kvm $USER`, then \
+     log in again), or run as a user that may";
+
+/// The user and the group that own nothing.
+const NOBODY: &str = "--userspec=65534:65534";
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        elsewhere("without_dev_kvm_the_user_is_told_what_to_do", |_| Ok((6, NO_DEVICE))),
+        elsewhere("a_dev_kvm_that_is_something_else_is_told_from_the_real_one", |elsewhere| {
+            std::fs::create_dir(elsewhere.root.file("dev"))?;
+            std::fs::write(elsewhere.root.file("dev/kvm"), "")?;
+            Ok((
+                6,
+                "/dev/kvm is not the device of KVM (Inappropriate ioctl for device (os error 25)); \
+                    `ls -l /dev/kvm` should show a character device with the numbers 10, 232",
+            ))
+        }),
+        elsewhere("a_wrong_guest_is_told_before_a_missing_dev_kvm", |elsewhere| {
+            std::fs::write(elsewhere.root.file("hello-serial.elf"), "#!/bin/sh\n")?;
+            Ok((
+                4,
+                "hello-serial.elf: this is a script (it starts with `#!`), not a bare-metal x86-64 guest; give the ELF file that it builds, or run the script itself",
+            ))
+        }),
+        as_nobody("a_user_who_may_not_open_dev_kvm_is_told_what_to_do", |elsewhere| {
+            std::fs::create_dir(elsewhere.root.file("dev"))?;
+            std::fs::write(elsewhere.root.file("dev/kvm"), "")?;
+            set_mode(&elsewhere.root.file("dev/kvm"), 0o600)?;
+            Ok((6, NOT_ALLOWED))
+        }),
+        guest_test("a_default_log_that_cannot_be_written_is_only_a_warning", || {
+            let kvm = Kvm::with_guest("recursion");
+            std::fs::create_dir(kvm.folder.file("console.log"))?;
+            let said = format!(
+                "cannot write the log file `console.log` (Is a directory (os error 21)); running without a log, --logfile \
+                 names another\nkvm: {}",
+                halted(610)
+            );
+            kvm.run().expect_whole(&whole(0, "", said))?;
+            Ok(())
+        }),
+        test("a_chosen_log_that_cannot_be_written_is_an_error", || {
+            let missing = Kvm::with_guest("recursion").args(["--logfile", "missing/k.log"]).run();
+            missing.expect_whole(&whole(
+                6,
+                "",
+                "cannot write the log file `missing/k.log`: No such file or directory (os error 2); name another one with \
+                 --logfile",
+            ))?;
+            let from_file = Kvm::with_guest("recursion").file("config.ini", "[log]\nfile = /\n").run();
+            from_file.expect_whole(&whole(
+                6,
+                "",
+                "cannot write the log file `/`: Is a directory (os error 21); name another one with --logfile",
+            ))?;
+            Ok(())
+        }),
+        test("a_serial_file_that_cannot_be_written_is_an_error", || {
+            let ran = Kvm::with_guest("multi-com").args(["--serial", "2=file:missing/com2"]).run();
+            ran.expect_whole(&whole(
+                6,
+                "",
+                "COM2: cannot create missing/com2 (No such file or directory (os error 2)); choose another place with \
+                 --serial",
+            ))?;
+            Ok(())
+        }),
+        guest_test("a_log_on_a_full_disk_does_not_stop_the_guest", || {
+            let ran = Kvm::with_guest("multi-com").args(["--logfile", "/dev/full"]).run();
+            ran.expect_whole(&whole(0, "This is COM1.\n", HALTED_0))?;
+            Ok(())
+        }),
+        guest_test("a_serial_file_on_a_full_disk_does_not_stop_the_guest", || {
+            let ran = Kvm::with_guest("multi-com").args(["--serial", "2=file:/dev/full"]).run();
+            ran.expect_whole(&whole(0, "This is COM1.\n", HALTED_0))?;
+            ran.expect_log("takes no more (No space left on device (os error 28))")?;
+            Ok(())
+        }),
+    ]
+}
+
+/// What a test expects: an exit status, and the sentence on standard error.
+type Expected = Result<(i32, &'static str), Failed>;
+
+/// A test in a root directory that has no `/dev`, after `prepare` has put things there.
+fn elsewhere(name: &str, prepare: impl FnOnce(&Elsewhere) -> Expected + Send + 'static) -> Trial {
+    match way_elsewhere() {
+        Ok(way) => test(name, move || run(way, &[], prepare)),
+        Err(reason) => skipped(name, reason),
+    }
+}
+
+/// The same as a user who may do nothing special.
+pub fn as_nobody(name: &str, prepare: impl FnOnce(&Elsewhere) -> Expected + Send + 'static) -> Trial {
+    match way_elsewhere() {
+        Ok(way) if is_root() => test(name, move || run(way, &[NOBODY], prepare)),
+        Ok(_) => skipped(name, "needs root, to become another user"),
+        Err(reason) => skipped(name, reason),
+    }
+}
+
+fn skipped(name: &str, reason: &str) -> Trial {
+    Trial::test(format!("{name} (skipped: {reason})"), || Ok(())).with_ignored_flag(true)
+}
+
+fn run(
+    way: &[&str],
+    chroot_options: &[&str],
+    prepare: impl FnOnce(&Elsewhere) -> Expected,
+) -> Result<(), Failed> {
+    let elsewhere = Elsewhere::new();
+    std::fs::create_dir(elsewhere.root.file("log"))?;
+    set_mode(&elsewhere.root.file("log"), 0o777)?;
+    set_mode(elsewhere.root.path(), 0o755)?;
+    let (status, sentence) = prepare(&elsewhere)?;
+    let ran = elsewhere.run(way, chroot_options, &["hello-serial.elf", "--logfile", "log/kvm.log"]);
+    ran.expect_whole(&whole(status, "", sentence))?;
+    let log = ran.folder.read("log/kvm.log");
+    ran.check(log.contains(sentence), "the sentence in the log, too")?;
+    Ok(())
+}
+
+fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}

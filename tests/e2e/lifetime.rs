@@ -1,0 +1,232 @@
+//! How runs end when the world around them is unkind, and that nothing is lost when it is kind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Deadline, HALTED_0, Kvm, PATIENCE, guest_test, halted, wait_until, whole};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        guest_test("a_million_bytes_arrive_complete_and_in_order", || {
+            let line = format!("{}\n", ".".repeat(63));
+            let ran = Kvm::with_guest("serial-million").run();
+            ran.expect_whole(&whole(0, &line.repeat(15625), HALTED_0))?;
+            Ok(())
+        }),
+        guest_test("a_million_bytes_arrive_complete_in_a_file", || {
+            let ran = Kvm::with_guest("serial-million").args(["--serial", "1=file:com1"]).run();
+            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_file("com1", &format!("{}\n", ".".repeat(63)).repeat(15625))?;
+            Ok(())
+        }),
+        guest_test("two_thousand_lines_are_all_in_the_log", || {
+            let ran = Kvm::with_guest("two-thousand-lines").run();
+            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            let lines: Vec<String> = (1..=2000).map(|number| format!("line {number}")).collect();
+            let logged = ran.logged_lines("COM2");
+            ran.check(logged == lines, &format!("2000 lines in the log, in order, not {}", logged.len()))?;
+            Ok(())
+        }),
+        guest_test("the_log_is_written_while_the_guest_runs", || {
+            let run = Kvm::with_guest("endless");
+            let mut child = Running::start(&run);
+            wait_until("a line about the entry in the log", || {
+                std::fs::read_to_string(run.folder.file("console.log"))
+                    .is_ok_and(|log| log.contains(" entry 0x200000,"))
+            })?;
+            // Before this the signals may not have been taken over yet.
+            std::thread::sleep(Duration::from_millis(200));
+            child.signal("TERM");
+            child.expect_end(16, "ended by signal 15.").map(|_| ())
+        }),
+        guest_test("a_reader_that_goes_away_does_not_end_or_hang_the_run", || {
+            let run = Kvm::with_guest("serial-million");
+            let mut child = Running::start(&run);
+            let mut byte = [0];
+            let mut stdout = child.stdout();
+            stdout.read_exact(&mut byte)?;
+            drop(stdout);
+            child.expect_end(0, HALTED_0).map(|_| ())
+        }),
+        guest_test("a_reader_that_never_reads_does_not_outlast_the_timeout", || {
+            let run = Kvm::with_guest("serial-million").args(["--timeout", "0.5"]);
+            let mut child = Running::start(&run);
+            let unread = child.stdout();
+            let took = child.expect_end(12, "the run took longer than --timeout allows at 0x2000")?;
+            drop(unread);
+            in_time(took, Duration::from_millis(500)..Duration::from_secs(4))
+        }),
+        guest_test("more_input_than_the_guest_takes_is_no_error", || {
+            let much = vec![b'x'; 1 << 20];
+            Kvm::with_guest("recursion").input(&much).run().expect_whole(&whole(0, "", halted(610)))?;
+            let mut input = b"first\n\x04".to_vec();
+            input.extend(&much);
+            let ran = Kvm::with_guest("serial-echo").args(["--keys", "serial"]).input(&input).run();
+            ran.expect_whole(&whole(0, "FIRST\n", halted(1)))?;
+            Ok(())
+        }),
+        guest_test("a_hundred_kilobytes_of_input_reach_the_guest_complete", || {
+            let lines: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
+            let ran = Kvm::with_guest("serial-echo")
+                .args(["--keys", "serial"])
+                .input(format!("{lines}\x04").as_bytes())
+                .run();
+            ran.expect_whole(&whole(0, &lines.to_uppercase(), halted(10_000)))?;
+            Ok(())
+        }),
+        guest_test("the_end_of_the_input_is_no_error", || {
+            let ran = Kvm::with_guest("keyboard-echo")
+                .args(["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio", "--timeout", "1"])
+                .input(b"ab")
+                .run();
+            ran.expect_status(12)?.expect_out("Type; Escape ends.\nab")?;
+            Ok(())
+        }),
+        guest_test("standard_streams_that_are_closed_do_not_matter", || {
+            let run = Kvm::with_guest("recursion");
+            let command = run.command();
+            let status = Command::new("sh")
+                .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
+                .arg(command.get_program())
+                .args(command.get_args())
+                .current_dir(run.folder.path())
+                .status()?;
+            assert_eq!(status.code(), Some(0));
+            assert!(run.folder.read("console.log").contains("Program result (keycode): 610"));
+            Ok(())
+        }),
+        guest_test("unclaimed_places_are_told_once_and_counted_at_the_end", || {
+            let ran = Kvm::with_guest("unclaimed-ports").run();
+            let log = ran.folder.read("console.log");
+            let told: Vec<&str> = log
+                .lines()
+                .filter_map(|line| line.split_once(" WARN kvm::machine::unclaimed: nobody claims "))
+                .map(|(_, told)| told)
+                .collect();
+            let expected = [
+                "port 0x02e0: first read (told once; counted from here on)",
+                "address 0xfe00000: first write (told once; counted from here on)",
+                "port 0x02e0: 2 reads, 0 writes in all",
+                "address 0xfe00000: 1 reads, 1 writes in all",
+            ];
+            ran.check(told == expected, &format!("{expected:#?}, not {told:#?}"))?;
+            Ok(())
+        }),
+        guest_test("a_short_answer_comes_out_while_the_guest_computes", || {
+            answers_in_time(b's', "short\n", Duration::from_millis(10))
+        }),
+        guest_test("a_long_answer_comes_out_while_the_guest_computes", || {
+            // The guest's own 201 port accesses are in this time, too.
+            answers_in_time(b'l', &format!("{}\n", ".".repeat(200)), Duration::from_millis(25))
+        }),
+    ];
+    for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
+        trials.push(guest_test(
+            &format!("sig{signal}_ends_the_run_with_a_sentence").to_lowercase(),
+            move || {
+                let run = Kvm::with_guest("answer-and-compute").args(["--keys", "serial"]);
+                let mut child = Running::start(&run);
+                let mut ready = String::new();
+                let mut stdout = BufReader::new(child.stdout());
+                stdout.read_line(&mut ready)?;
+                child.signal(signal);
+                let took = child.expect_end(16, &format!("ended by signal {number}."))?;
+                assert!(run.folder.read("console.log").contains(&format!("ended by signal {number}.")));
+                in_time(took, Duration::ZERO..Duration::from_secs(2))
+            },
+        ));
+    }
+    trials.push(guest_test("a_signal_ends_a_run_whose_output_nobody_reads", || {
+        let run = Kvm::with_guest("serial-million");
+        let mut child = Running::start(&run);
+        let mut unread = child.stdout();
+        unread.read_exact(&mut [0])?;
+        // Long enough for the pipe and all buffers to be full.
+        std::thread::sleep(Duration::from_millis(500));
+        child.signal("TERM");
+        let took = child.expect_end(16, "ended by signal 15.")?;
+        in_time(took, Duration::ZERO..Duration::from_secs(4))
+    }));
+    trials
+}
+
+/// A run that a test takes part in.
+struct Running {
+    child: Child,
+    deadline: Deadline,
+    started: Instant,
+}
+
+impl Running {
+    fn start(kvm: &Kvm) -> Running {
+        let child = kvm
+            .command()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kvm can be started");
+        Running { deadline: Deadline::new(child.id()), child, started: Instant::now() }
+    }
+
+    fn stdout(&mut self) -> std::process::ChildStdout {
+        self.child.stdout.take().expect("stdout is a pipe, and taken once")
+    }
+
+    /// Sends a signal; the time of the end counts from here.
+    fn signal(&mut self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -s {name}");
+        self.started = Instant::now();
+    }
+
+    /// Waits for the end, which must come with this status and a paragraph that begins like this;
+    /// gives the time it took.
+    fn expect_end(mut self, status: i32, paragraph: &str) -> Result<Duration, Failed> {
+        let mut stderr = self.child.stderr.take().expect("stderr is a pipe");
+        let mut said = String::new();
+        stderr.read_to_string(&mut said)?;
+        let ended: ExitStatus = self.child.wait()?;
+        let took = self.started.elapsed();
+        if self.deadline.stop() {
+            return Err(format!("kvm did not end within {PATIENCE:?}").into());
+        }
+        if ended.code() == Some(status) && said.starts_with(&format!("kvm: {paragraph}")) {
+            return Ok(took);
+        }
+        Err(format!("expected {paragraph:?} and exit status {status}; got {ended} and\n{said}").into())
+    }
+}
+
+fn in_time(took: Duration, allowed: std::ops::Range<Duration>) -> Result<(), Failed> {
+    if allowed.contains(&took) { Ok(()) } else { Err(format!("took {took:?}, not {allowed:?}").into()) }
+}
+
+/// Asks the guest nine times; the median of the times until its whole answer is here counts.
+fn answers_in_time(question: u8, answer: &str, allowed: Duration) -> Result<(), Failed> {
+    let run = Kvm::with_guest("answer-and-compute").args(["--keys", "serial"]);
+    let mut running = Running::start(&run);
+    let mut stdin = running.child.stdin.take().expect("stdin is a pipe");
+    let mut stdout = BufReader::new(running.stdout());
+    let mut line = String::new();
+    stdout.read_line(&mut line)?;
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        // The guest has computed to its end then and looks at the port.
+        std::thread::sleep(Duration::from_millis(150));
+        line.clear();
+        let asked = Instant::now();
+        stdin.write_all(&[question])?;
+        stdout.read_line(&mut line)?;
+        times.push(asked.elapsed());
+        assert_eq!(line, answer);
+    }
+    stdin.write_all(&[4])?;
+    running.expect_end(0, HALTED_0)?;
+    times.sort();
+    if times[4] <= allowed { Ok(()) } else { Err(format!("{times:?}, allowed {allowed:?}").into()) }
+}

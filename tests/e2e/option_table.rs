@@ -1,0 +1,390 @@
+//! Every option and every key of `config.ini`: one value that is taken and one that is refused.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Kvm, guest, guest_test, source, test, whole};
+
+/// What a test runs, and what must come of it.
+struct Case {
+    /// The option, or `[section] key`.
+    about: &'static str,
+    /// The guest; none if a guest is no part of it.
+    guest: Option<&'static str>,
+    /// The arguments, or the value of the key.
+    with: &'static str,
+    /// Exit status.
+    status: i32,
+    /// A part of standard output, and a part of standard error.
+    told: (&'static str, &'static str),
+}
+
+const fn case(
+    about: &'static str,
+    guest: &'static str,
+    with: &'static str,
+    status: i32,
+    out: &'static str,
+    err: &'static str,
+) -> Case {
+    Case { about, guest: Some(guest), with, status, told: (out, err) }
+}
+
+/// Options that are taken, with an effect that shows.
+const TAKEN: &[Case] = &[
+    case("--memory", "start-info", "--memory 9", 0, "+ 0x000000900000 RAM", ""),
+    case("--memory", "start-info", "--memory=3072K", 0, "+ 0x000000300000 RAM", ""),
+    case("--memory", "start-info", "--memory 1G", 0, "+ 0x000040000000 RAM", ""),
+    case("--timeout", "endless", "--timeout 50ms", 12, "", "longer than --timeout allows"),
+    case("--no-reboot", "reset", "--no-reboot", 18, "", "(--no-reboot)"),
+    case("--no-reboot", "reset", "--no-reboot=off --timeout 0.1", 12, "", "--timeout"),
+    case("--append", "start-info", "--append -x", 2, "", "There is no option `-x`."),
+    case("--append", "start-info", "--append=-x", 0, "command line: -x\n", ""),
+    case("--module", "start-info", "--module /etc/passwd=a --module /etc/passwd", 0, "modules: 2\n", ""),
+    case("--strict", "stray", "--strict --append null-read", 8, "", "triple fault"),
+    case("--strict", "stray", "--strict=FALSE --append null-read", 0, "", "RAX) 7"),
+    case("--display", "hello-serial", "--display vga", 0, "Hello from", ""),
+    case("--display", "hello-serial", "--display serial", 0, "Hello from", ""),
+    case("--dump-screen", "hello-vga", "--dump-screen", 0, "Hello from the VGA", ""),
+    case("--keys", "keyboard-echo", "--keys keyboard --timeout 0.1", 12, "", "--timeout"),
+    case("--layout", "hello-serial", "--layout it", 0, "Hello from", ""),
+    case("--serial", "multi-com", "--serial 1=log --serial 2=stdio", 0, "This is COM2.", ""),
+    case("--serial", "multi-com", "--serial 4=pty", 0, "", "kvm: COM4 is /dev/pts/"),
+    case("--debugcon", "post-and-e9", "--debugcon stdio", 0, "E9 works\n", ""),
+    case("--debugcon", "post-and-e9", "--debugcon=pty", 0, "", "kvm: port 0xE9 is /dev/pts/"),
+    case("--logfile", "hello-serial", "--logfile other.log", 0, "Hello from", ""),
+    case("--log-level", "hello-serial", "--log-level trace", 0, "Hello from", ""),
+    case("--log-filter", "hello-serial", "--log-filter kvm::boot=off", 0, "Hello from", ""),
+    case("--gdb", "hello-serial", "--gdb=no", 0, "Hello from", ""),
+    case("--debug-server", "hello-serial", "--debug-server=no", 0, "Hello from", ""),
+    case("--consoleport", "hello-serial", "--consoleport none", 0, "Hello from", ""),
+    case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),
+    Case {
+        about: "--migrport",
+        guest: None,
+        with: "--migr --migrport 8001",
+        status: 2,
+        told: ("", "does not have live migration (-migr) yet"),
+    },
+    case("--config", "hello-serial", "--config /dev/null", 0, "Hello from", ""),
+    Case { about: "--help", guest: None, with: "--help", status: 0, told: ("Usage: kvm <GUEST>", "") },
+    Case { about: "--version", guest: None, with: "--version", status: 0, told: ("kvm ", "") },
+];
+
+/// Options that are refused, with all that is said.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "--memory",
+        "--memory 0",
+        "--memory: `0` is too small; allowed: a number of MiB, or one with K, M or G: \
+        a multiple of 1M from 1M to 32768G",
+    ),
+    (
+        "--memory",
+        "--memory 1500K",
+        "--memory: `1500K` is no multiple of 1 MiB; allowed: a number of MiB, or one \
+        with K, M or G: a multiple of 1M from 1M to 32768G",
+    ),
+    (
+        "--memory",
+        "--memory 99999999999999999999G",
+        "--memory: `99999999999999999999G` is too large; allowed: a \
+        number of MiB, or one with K, M or G: a multiple of 1M from 1M to 32768G",
+    ),
+    (
+        "--timeout",
+        "--timeout 0",
+        "--timeout: `0` is no time at all; allowed: seconds such as 10 or 0.5, or with a \
+        unit: 500ms, 10s, 2m, 1h; at most a year; none",
+    ),
+    (
+        "--no-reboot",
+        "--no-reboot=maybe",
+        "--no-reboot: `maybe` is neither yes nor no; allowed: yes, no (or true, \
+        false, on, off, 1, 0)",
+    ),
+    (
+        "--append",
+        "--append",
+        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--append needs a value: any text. \
+        A value that starts with a dash is attached with `=`, as in --append=-x.",
+    ),
+    (
+        "--module",
+        "--module =a",
+        "--module: `=a` names no file; allowed: the path of a file without `=` in it, and \
+        after an `=` its arguments if it has some",
+    ),
+    (
+        "--strict",
+        "--strict=2",
+        "--strict: `2` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
+        1, 0)",
+    ),
+    ("--display", "--display sdl", "--display: `sdl` is no display; allowed: auto, vga, serial, none"),
+    (
+        "--dump-screen",
+        "--dump-screen=x",
+        "--dump-screen: `x` is neither yes nor no; allowed: yes, no (or true, \
+        false, on, off, 1, 0)",
+    ),
+    ("--keys", "--keys mouse", "--keys: `mouse` is nobody who takes keys; allowed: auto, keyboard, serial"),
+    ("--layout", "--layout de", "--layout: `de` is no keyboard layout; allowed: us, it"),
+    (
+        "--serial",
+        "--serial 5=log",
+        "--serial: `5=log` names no serial port from 1 to 4; allowed: N from 1 to 4, \
+        `=`, and stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty or null",
+    ),
+    (
+        "--serial",
+        "--serial 2=stdio",
+        "serial ports 1 and 2 cannot both be stdio: add --serial 1=log or --serial \
+        2=log, or set com1 or com2 in [serial] of the config file to log",
+    ),
+    (
+        "--debugcon",
+        "--debugcon tty",
+        "--debugcon: `tty` is no far end of a serial port; allowed: stdio, log, \
+        file:PATH, unix:PATH (at most 107 bytes), pty, null",
+    ),
+    ("--logfile", "--logfile=", "--logfile: `` names no file; allowed: the path of a file or of a FIFO"),
+    (
+        "--log-level",
+        "--log-level 3",
+        "--log-level: `3` is no log level; allowed: error, warn, info, debug, trace",
+    ),
+    (
+        "--log-filter",
+        "--log-filter debug",
+        "--log-filter: `debug` sets a level for everything, which is what \
+        --log-level does; allowed: a list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
+    ),
+    (
+        "--gdb",
+        "--gdb=nowhere:1234",
+        "--gdb: `nowhere:1234` is no IP address; allowed: ADDRESS:PORT, ADDRESS, PORT, \
+        yes, no; PORT from 1 to 65535, ADDRESS an IP address",
+    ),
+    (
+        "--gdb",
+        "--gdb",
+        "this version of kvm does not have the gdb server (--gdb, [gdb-server] enable) yet; switch \
+        it off to run the guest",
+    ),
+    (
+        "--debug-server",
+        "--debug-server=65536",
+        "--debug-server: `65536` is no TCP port; allowed: a TCP port from 1 \
+        to 65535, yes, no",
+    ),
+    (
+        "--debug-server",
+        "--debug-server",
+        "this version of kvm does not have the memory debug server \
+        (--debug-server, [debug-server] enable) yet; switch it off to run the guest",
+    ),
+    (
+        "--consoleport",
+        "--consoleport 0",
+        "--consoleport: `0` is no TCP port; allowed: a TCP port from 1 to 65535, \
+        none",
+    ),
+    (
+        "--consoleport",
+        "-consoleport 9000",
+        "this version of kvm does not have the internal console (-consoleport) \
+        yet; switch it off to run the guest",
+    ),
+    (
+        "--migr",
+        "-migr",
+        "Elf file cannot be specified together with -migr. Use: kvm <elf file> [OPTIONS]\n-migr \
+        receives a running guest from another kvm: leave out either -migr or `guest.elf`.",
+    ),
+    (
+        "--migrport",
+        "-migrport 8000",
+        "-migrport used without -migr. Use: kvm <elf file> [OPTIONS]\n-migrport is \
+        the port on which -migr waits for a guest: add -migr or leave out -migrport.",
+    ),
+    (
+        "--config",
+        "--config missing.ini",
+        "cannot read the config file `missing.ini`: No such file or directory \
+        (os error 2)",
+    ),
+    (
+        "--help",
+        "--help=me",
+        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nunexpected value 'me' for '--help' \
+        found; no more were expected. `kvm --help` lists the options.",
+    ),
+    (
+        "--version",
+        "--version=2",
+        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nunexpected value '2' for \
+        '--version' found; no more were expected. `kvm --help` lists the options.",
+    ),
+];
+
+/// Keys with a value that is taken, and its effect.
+const KEYS_TAKEN: &[Case] = &[
+    case("[vm-spec] memsize", "start-info", "10", 0, "+ 0x000000a00000 RAM", ""),
+    case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
+    case("[vm-spec] no-reboot", "reset", "yes", 18, "", "(--no-reboot)"),
+    case(
+        "[guest] append",
+        "start-info",
+        "root=ram  quiet ; not this",
+        0,
+        "command line: root=ram  quiet\n",
+        "",
+    ),
+    case("[guest] module", "start-info", "/etc/passwd=of users", 0, "    command line: of users\n", ""),
+    case("[guest] strict", "low", "on", 0, "", "RAX) 1"),
+    case("[screen] display", "hello-serial", "serial", 0, "Hello from", ""),
+    case("[keyboard] keys", "hello-serial", "keyboard", 0, "Hello from", ""),
+    case("[keyboard] layout", "hello-serial", "it", 0, "Hello from", ""),
+    case("[serial] com1", "multi-com", "pty", 0, "", "kvm: COM1 is /dev/pts/"),
+    case("[serial] com2", "multi-com", "pty", 0, "This is COM1.", "kvm: COM2 is /dev/pts/"),
+    case("[serial] com3", "multi-com", "pty", 0, "This is COM1.", "kvm: COM3 is /dev/pts/"),
+    case("[serial] com4", "multi-com", "null", 0, "This is COM1.", ""),
+    case("[serial] debugcon", "post-and-e9", "pty", 0, "", "kvm: port 0xE9 is /dev/pts/"),
+    case("[log] file", "hello-serial", "other.log", 0, "Hello from", ""),
+    case("[log] level", "hello-serial", "DEBUG", 0, "Hello from", ""),
+    case("[log] filter", "hello-serial", "kvm::boot=trace", 0, "Hello from", ""),
+    case("[gdb-server] enable", "hello-serial", "yes", 2, "", "does not have the gdb server"),
+    case("[gdb-server] enable", "hello-serial", "No", 0, "Hello from", ""),
+    case("[gdb-server] address", "hello-serial", "0.0.0.0", 0, "Hello from", ""),
+    case("[gdb-server] port", "hello-serial", "1", 0, "Hello from", ""),
+    case("[debug-server] enable", "hello-serial", "1", 2, "", "does not have the memory debug server"),
+    case("[debug-server] enable", "hello-serial", "false", 0, "Hello from", ""),
+    case("[debug-server] port", "hello-serial", "65535", 0, "Hello from", ""),
+    case("[console] port", "hello-serial", "9000", 2, "", "does not have the internal console"),
+    case("[console] port", "hello-serial", "none", 0, "Hello from", ""),
+];
+
+/// Keys with a value that is refused, and what is wrong with it.
+const KEYS_REFUSED: &[(&str, &str, &str)] = &[
+    ("[vm-spec] memsize", "8.5", "is no size; allowed: a number of MiB,"),
+    ("[vm-spec] timeout", "soon", "is no length of time; allowed: seconds such as"),
+    ("[vm-spec] no-reboot", "", "is neither yes nor no; allowed: yes, no"),
+    ("[guest] append", "\"open", ""),
+    ("[guest] module", "", "names no file; allowed: the path of a file"),
+    ("[guest] strict", "very", "is neither yes nor no; allowed: yes, no"),
+    ("[screen] display", "none at all", "is no display; allowed: auto, vga, serial, none"),
+    ("[keyboard] keys", "all", "is nobody who takes keys; allowed: auto, keyboard, serial"),
+    ("[keyboard] layout", "US", "is no keyboard layout; allowed: us, it"),
+    ("[serial] com1", "1=log", "is no far end of a serial port; allowed: stdio, log, file:PATH,"),
+    ("[serial] com2", "file:", "names no file; allowed: stdio, log, file:PATH,"),
+    ("[serial] com3", "unix:", "names no file; allowed: stdio, log, file:PATH,"),
+    ("[serial] com4", "stdout", "is no far end of a serial port; allowed: stdio, log,"),
+    ("[serial] debugcon", "yes", "is no far end of a serial port; allowed: stdio, log,"),
+    ("[log] file", "", "names no file; allowed: the path of a file or of a FIFO"),
+    ("[log] level", "all", "is no log level; allowed: error, warn, info, debug, trace"),
+    ("[log] filter", "kvm=loud", "is no filter"),
+    ("[gdb-server] enable", "maybe", "is neither yes nor no; allowed: yes, no"),
+    ("[gdb-server] address", "here", "is no IP address; allowed: an IP address, localhost"),
+    ("[gdb-server] port", "-1", "is no TCP port; allowed: a TCP port from 1 to 65535"),
+    ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
+    ("[debug-server] port", "0", "is no TCP port; allowed: a TCP port from 1 to 65535"),
+    ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),
+];
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        test("every_option_of_the_help_is_tried_both_ways", || {
+            let help = Kvm::new().arg("--help").run();
+            let listed: Vec<&str> = help
+                .out
+                .lines()
+                .take_while(|line| !line.starts_with("Examples"))
+                .filter_map(|line| line.trim_start().trim_start_matches(|c| c != '-').split_once("--"))
+                .filter_map(|(_, rest)| rest.split([' ', '=', '[']).next())
+                .collect();
+            help.check(listed.len() > 20, "more than 20 options")?;
+            let tried =
+                |name: &str, all: &[&str]| all.iter().any(|about| about.trim_start_matches('-') == name);
+            let taken: Vec<&str> = TAKEN.iter().map(|case| case.about).collect();
+            let refused: Vec<&str> = REFUSED.iter().map(|case| case.0).collect();
+            let untried = listed.iter().find(|name| !tried(name, &taken) || !tried(name, &refused));
+            help.check(untried.is_none(), &format!("a case that takes and one that refuses {untried:?}"))
+                .map(|_| ())
+        }),
+        test("every_key_of_the_shipped_config_file_is_tried_both_ways", || {
+            let shipped = std::fs::read_to_string(source("config.ini"))?;
+            let keys = keys_of(&shipped);
+            assert!(keys.len() > 20, "{keys:?}");
+            for key in keys {
+                assert!(KEYS_TAKEN.iter().any(|case| case.about == key), "{key} is never taken");
+                assert!(KEYS_REFUSED.iter().any(|case| case.0 == key), "{key} is never refused");
+            }
+            Ok(())
+        }),
+    ];
+    trials.extend(TAKEN.iter().map(|case| {
+        let name = format!("option_is_taken: {}", case.with);
+        if case.guest.is_some() { guest_test(&name, || taken(case)) } else { test(&name, || taken(case)) }
+    }));
+    trials.extend(REFUSED.iter().map(|(_, arguments, said)| {
+        test(&format!("option_is_refused: {arguments}"), move || {
+            let ran = Kvm::new().arg("guest.elf").args(arguments.split(' ')).run();
+            ran.expect_whole(&whole(2, "", said)).map(|_| ())
+        })
+    }));
+    trials.extend(KEYS_TAKEN.iter().map(|case| {
+        guest_test(&format!("key_is_taken: {} = {}", case.about, case.with), || key_taken(case))
+    }));
+    trials.extend(KEYS_REFUSED.iter().map(|(key, value, wrong)| {
+        test(&format!("key_is_refused: {key} = {value}"), move || key_refused(key, value, wrong))
+    }));
+    trials
+}
+
+/// All keys of a config file as `[section] key`, those that are commented out included.
+fn keys_of(text: &str) -> Vec<String> {
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in text.lines() {
+        let line = line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+        if line.starts_with('[') {
+            section = line;
+        } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with(';')) {
+            keys.push(format!("{section} {}", key.trim()));
+        }
+    }
+    keys
+}
+
+fn taken(case: &Case) -> Result<(), Failed> {
+    let kvm = Kvm::new().args(case.guest.map(guest)).args(case.with.split(' '));
+    expect(kvm, case)
+}
+
+fn key_taken(case: &Case) -> Result<(), Failed> {
+    let (section, key) = case.about.split_once(' ').ok_or("[section] key")?;
+    let config = format!("{section}\n{key} = {}\n", case.with);
+    expect(Kvm::new().file("config.ini", &config).args(case.guest.map(guest)), case)
+}
+
+fn expect(kvm: Kvm, case: &Case) -> Result<(), Failed> {
+    let ran = kvm.run();
+    let (out, err) = case.told;
+    ran.expect_status(case.status)?.expect_err(err)?;
+    ran.check(ran.out.contains(out), &format!("{out:?} on standard output")).map(|_| ())
+}
+
+fn key_refused(about: &str, value: &str, wrong: &str) -> Result<(), Failed> {
+    let (section, key) = about.split_once(' ').ok_or("[section] key")?;
+    let config = format!("; a comment\n{section}\n{key} = {value}\n");
+    let ran = Kvm::new().file("config.ini", &config).arg("guest.elf").run();
+    ran.expect_status(2)?.expect_out("")?;
+    if value.starts_with('"') {
+        ran.expect_err("kvm: config.ini:3: `append = \"open` is neither")?;
+        ran.expect_err("a quotation mark is not closed")?;
+    } else {
+        ran.expect_err(&format!("kvm: config.ini:3: {about}: `{value}` {wrong}"))?;
+    }
+    Ok(())
+}

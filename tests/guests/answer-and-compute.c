@@ -1,0 +1,36 @@
+/* answer-and-compute: says "ready" on COM1, then answers each byte that arrives there with a line:
+   "short" for an s, a line of 200 dots for anything else. After each answer it computes for a good
+   while (250 million ticks of the processor's clock) without touching a device, so that nothing but
+   the supervisor itself can bring the answer out. Ctrl-D ends it. */
+#include "serial.h"
+
+static uint64_t clock_ticks(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+static void compute(void)
+{
+    uint64_t end = clock_ticks() + 250000000;
+    while (clock_ticks() < end)
+        ;
+}
+
+uint64_t guest_main(void)
+{
+    serial_print(COM1, "ready\n");
+    for (;;) {
+        char question = serial_get(COM1);
+        if (question == 4)
+            return 0;
+        if (question == 's')
+            serial_print(COM1, "short");
+        else
+            for (int dot = 0; dot < 200; dot++)
+                serial_put(COM1, '.');
+        serial_put(COM1, '\n');
+        compute();
+    }
+}
