@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tracing::{error, info};
 
-use crate::boot::{BootOptions, FileImage};
+use crate::boot::{BootError, BootOptions, FileImage};
 use crate::frontends::log;
 use crate::frontends::session::{Connections, Session};
 use crate::inspect::{dump, report};
