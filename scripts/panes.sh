@@ -70,7 +70,7 @@ run_in_xterm() {
     trap 'rm -rf "$work"' EXIT
     xterm -T "kvm" -e "${new_shell[@]}" run_and_hold "$work/status" "$@" 2>/dev/null &
     window=$!
-    trap 'kill "$window" 2>/dev/null' INT TERM HUP
+    trap 'kill "$window" 2>/dev/null || true' INT TERM HUP
     follow "$log" "$window" || true
     wait "$window" || true
     trap - INT TERM HUP
