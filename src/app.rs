@@ -60,7 +60,12 @@ fn fail(failure: Failure) -> u8 {
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     refuse_missing_parts(settings)?;
-    let image = FileImage::open(&settings.guest).map_err(|error| Failure::new(status::GUEST_FILE, error))?;
+    let image = FileImage::open(&settings.guest).map_err(|error| match error {
+        BootError::Missing { .. } => {
+            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
+        }
+        error => Failure::new(status::GUEST_FILE, error),
+    })?;
     let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     let doorbell = Doorbell::new().map_err(|error| host_failure(&error))?;
     let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
