@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tracing::{error, info};
 
-use crate::boot::{BootOptions, FileImage};
+use crate::boot::{BootError, BootOptions, FileImage};
 use crate::frontends::log;
 use crate::frontends::session::{Connections, Session};
 use crate::inspect::{dump, report};
@@ -75,7 +75,12 @@ fn tell(message: &str) {
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     refuse_missing_parts(settings)?;
-    let image = FileImage::open(&settings.guest).map_err(|error| Failure::new(status::GUEST_FILE, error))?;
+    let image = FileImage::open(&settings.guest).map_err(|error| match error {
+        BootError::Missing { .. } => {
+            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
+        }
+        error => Failure::new(status::GUEST_FILE, error),
+    })?;
     let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     let doorbell = Doorbell::new().map_err(|error| host_failure(&error))?;
     let (machine_outlets, outlet_ends) = outlets(doorbell.clone());

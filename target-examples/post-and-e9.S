@@ -3,7 +3,7 @@
 # for the debug console.
 #
 # Run:   kvm --log-level debug post-and-e9.elf
-# See:   "E9 works", and the codes 0x01, 0x02 and 0x03 in the log, console.log.
+# See:   "E9 works"; in the log, console.log, the codes 0x01, 0x02 and 0x03.
 # Exit status 0; the result is the last code, 3.
 
     .set POST, 0x80

@@ -9,6 +9,12 @@ use crate::memory::MemoryError;
 /// Why [`load`](super::load) gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
+    /// There is no such file.
+    #[error("there is no file `{}`; check its name and the directory", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file could not be opened, or is not a regular file.
     #[error("{}: {reason}", path.display())]
     Open {

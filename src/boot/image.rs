@@ -42,12 +42,16 @@ impl FileImage {
     ///
     /// # Errors
     ///
-    /// [`BootError::Open`] if the host refuses, or if it is not a regular file.
+    /// [`BootError::Missing`] if there is no such file, [`BootError::Open`] if the host refuses to
+    /// open it, or if it is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
         let path = path.as_ref();
         let fail = |reason: String| BootError::Open { path: path.to_owned(), reason };
         // Looked at before it is opened: opening a named pipe would wait for a writer.
-        let metadata = path.metadata().map_err(|e| fail(e.to_string()))?;
+        let metadata = path.metadata().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => BootError::Missing { path: path.to_owned() },
+            _ => fail(e.to_string()),
+        })?;
         if metadata.is_dir() {
             return Err(fail("this is a directory; name a file in it".to_owned()));
         }
@@ -161,10 +165,11 @@ mod tests {
 
     #[test]
     fn what_is_not_a_regular_file_is_refused_without_waiting_for_it() {
-        for path in ["/", "/dev/null", "/no/such/file"] {
+        for path in ["/", "/dev/null"] {
             let error = FileImage::open(path).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{path}: ")), "{error}");
         }
+        assert!(matches!(FileImage::open("/no/such/file"), Err(BootError::Missing { .. })));
     }
 
     #[test]

@@ -46,9 +46,13 @@ impl Kicker {
             Some(Target { thread, immediate_exit });
     }
 
-    /// Aims at nothing.
-    pub(super) fn clear(&self) {
-        *self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+    /// Aims at nothing, if it still aims at this vCPU: after a reset the next one is aimed at before
+    /// the old one goes.
+    pub(super) fn clear(&self, immediate_exit: *const AtomicU8) {
+        let mut target = self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if target.as_ref().is_some_and(|target| target.immediate_exit == immediate_exit) {
+            *target = None;
+        }
     }
 }
 
@@ -70,4 +74,24 @@ fn install_handler() {
             libc::sigaction(kick_signal(), &action, std::ptr::null_mut());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vcpu_of_a_reset_machine_is_still_aimed_at_when_the_old_one_has_gone() {
+        let (old, new) = (AtomicU8::new(0), AtomicU8::new(0));
+        let kicker = Kicker::default();
+        kicker.aim(&old);
+        kicker.aim(&new);
+        kicker.clear(&old);
+        kicker.kick();
+        assert_eq!((old.load(Ordering::SeqCst), new.load(Ordering::SeqCst)), (0, 1));
+        kicker.clear(&new);
+        new.store(0, Ordering::SeqCst);
+        kicker.kick();
+        assert_eq!(new.load(Ordering::SeqCst), 0);
+    }
 }

@@ -53,9 +53,11 @@ impl Vcpu {
             fd.map_coalesced_mmio_ring()
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;
         }
-        let immediate_exit = std::ptr::from_mut(&mut fd.get_kvm_run().immediate_exit);
-        kicker.aim(immediate_exit.cast::<AtomicU8>());
-        Ok(Vcpu { fd, _memory: memory, kicker, batching, port: None, reading: false, after_batch: None })
+        let mut vcpu =
+            Vcpu { fd, _memory: memory, kicker, batching, port: None, reading: false, after_batch: None };
+        let immediate_exit = vcpu.immediate_exit();
+        vcpu.kicker.aim(immediate_exit);
+        Ok(vcpu)
     }
 
     /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
@@ -266,8 +268,12 @@ impl Vcpu {
         })
     }
 
+    fn immediate_exit(&mut self) -> *const AtomicU8 {
+        std::ptr::from_mut(&mut self.fd.get_kvm_run().immediate_exit).cast::<AtomicU8>()
+    }
+
     fn clear_kick(&mut self) {
-        let flag = std::ptr::from_mut(&mut self.fd.get_kvm_run().immediate_exit).cast::<AtomicU8>();
+        let flag = self.immediate_exit();
         // SAFETY: the byte lies in the mapping of `kvm_run` and is otherwise written only as an
         // atomic by a `Kicker`.
         unsafe { &*flag }.store(0, Ordering::SeqCst);
@@ -276,7 +282,8 @@ impl Vcpu {
 
 impl Drop for Vcpu {
     fn drop(&mut self) {
-        self.kicker.clear();
+        let immediate_exit = self.immediate_exit();
+        self.kicker.clear(immediate_exit);
     }
 }
 

@@ -14,6 +14,15 @@ const LONGEST_INSTRUCTION: usize = 15;
 /// fault.
 const RESET_VECTOR: u64 = 0xFFF0;
 
+/// Exception vectors.
+const EXCEPTIONS: u64 = 32;
+/// Size of a gate in the IDT of long mode, in bytes (Intel SDM volume 3A, "64-Bit Mode IDT").
+const GATE_SIZE: u64 = 16;
+/// Offset of the byte with the type and the present bit in a gate.
+const GATE_FLAGS: u64 = 5;
+/// The gate is valid.
+const GATE_PRESENT: u8 = 0x80;
+
 /// What happened, where, and what the user can do about it.
 pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
     let mut text = match outcome {
@@ -63,11 +72,23 @@ fn triple_fault(machine: &Machine) -> String {
     if system.cr2 != 0 && translate(machine.memory(), &registers, system.cr2).is_none() {
         text.push_str(&format!(" CR2 is {:#x}, where nothing is mapped.", system.cr2));
     }
-    if system.idt.limit == 0 {
-        text.push_str(" The IDT is empty, so the first exception ends the machine.");
+    if !has_idt(machine, &registers) {
+        text.push_str(" The guest has loaded no IDT, so its first exception ends the machine.");
     }
     text.push_str(" The log has all registers.");
     text
+}
+
+/// True if the IDT has a gate that is present for any of the exceptions.
+fn has_idt(machine: &Machine, registers: &Registers) -> bool {
+    let idt = registers.system.idt;
+    (0..EXCEPTIONS).any(|vector| {
+        let gate = vector * GATE_SIZE;
+        gate + GATE_SIZE - 1 <= u64::from(idt.limit)
+            && read_virtual(machine.memory(), registers, idt.base.wrapping_add(gate + GATE_FLAGS), 1)
+                .first()
+                .is_some_and(|flags| flags & GATE_PRESENT != 0)
+    })
 }
 
 fn refused(machine: &Machine, refusal: &crate::host::Refusal) -> String {

@@ -1,5 +1,7 @@
 //! The board: all chips, and how an access reaches the right one.
 
+use tracing::debug;
+
 use super::outlets::Outlet;
 use super::unclaimed::Unclaimed;
 use crate::devices::bus::{self, Chip};
@@ -111,7 +113,10 @@ impl Board {
             Chip::Vga => self.vga.write(offset, value),
             Chip::DebugExit => debug_exit::write(u32::from(value)),
             Chip::DebugConsole => Action::output(value),
-            Chip::Post => self.post.write(offset, value),
+            Chip::Post => {
+                debug!("POST code {value:#04x}");
+                self.post.write(offset, value)
+            }
             Chip::ResetControl => self.reset_control.write(offset, value),
             Chip::SystemControlA => self.system_control_a.write(offset, value),
             Chip::PciConfiguration | Chip::Dma => Action::NONE,

@@ -170,7 +170,7 @@ fn load(
 ) -> Result<boot::BootState, MachineError> {
     let boot = boot::load(image, memory, options)?;
     for region in &boot.layout {
-        info!("{:#x}..{:#x} {}", region.range.start, region.range.end, region.name);
+        info!("{region}");
     }
     for warning in &boot.warnings {
         tracing::warn!("{warning}");
