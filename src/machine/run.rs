@@ -103,7 +103,6 @@ impl Machine {
                 }
             }
             Chip::Vga => self.screen.publish(self.board.vga.view()),
-            Chip::Post => debug!("POST code {:#04x}", value as u8),
             Chip::I8042 if self.typing.waiting() => self.typing.feed(&mut self.board, &self.inputs),
             _ => {}
         }

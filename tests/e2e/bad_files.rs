@@ -22,7 +22,9 @@ pub fn trials() -> Vec<Trial> {
     trials.extend([
         test("a_guest_that_is_missing", || {
             let ran = Kvm::new().arg("missing.elf").run();
-            refused_with(&ran, "missing.elf: No such file or directory (os error 2)")
+            let said = "The selected executable does not exist: there is no file `missing.elf`; check its \
+                        name and the directory";
+            refused_with(&ran, said)
         }),
         test("a_guest_that_is_a_directory", || {
             let ran = Kvm::new().arg("/").run();
@@ -44,11 +46,13 @@ pub fn trials() -> Vec<Trial> {
         test("a_guest_name_that_is_no_text", || {
             use std::os::unix::ffi::OsStrExt;
             let ran = Kvm::new().arg(std::ffi::OsStr::from_bytes(b"\xFF\x1b[31m")).run();
-            refused_with(&ran, "\u{FFFD}\\u{1b}[31m: No such file or directory (os error 2)")
+            let said = "The selected executable does not exist: there is no file `\u{FFFD}\\u{1b}[31m`; \
+                        check its name and the directory";
+            refused_with(&ran, said)
         }),
         test("a_module_that_is_missing", || {
             let ran = Kvm::with_guest("hello-serial").args(["--module", "missing.img=a"]).run();
-            refused_with(&ran, "missing.img: No such file or directory (os error 2)")
+            refused_with(&ran, "there is no file `missing.img`; check its name and the directory")
         }),
         test("a_module_that_is_a_fifo_is_not_waited_for", || {
             let kvm = Kvm::with_guest("hello-serial").args(["--module", "fifo"]);
@@ -71,8 +75,9 @@ pub fn trials() -> Vec<Trial> {
         test("a_module_that_fits_into_no_machine", || {
             let kvm = Kvm::with_guest("hello-serial").args(["--module", "large"]);
             std::fs::File::create(kvm.folder.file("large"))?.set_len(1 << 40)?;
-            let said = "no room in 64 MiB of guest memory for module large (1099511627776 bytes); there is no room below \
-                        3 GiB in any machine: use smaller modules, or segments that are nearer to each other";
+            let said = "no room in 64 MiB of guest memory for module large (1099511627776 bytes); there \
+                        is no room below 3 GiB in any machine: use smaller modules, or segments that are \
+                        nearer to each other";
             refused_with(&kvm.run(), said)
         }),
         unreadable(),

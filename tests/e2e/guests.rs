@@ -7,9 +7,10 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::{HALTED_0, Kvm, Ran, guest, guest_test, halted, source, whole};
 
 /// What a host says that runs ring 0 in an instruction emulator, after the instruction.
-const EMULATED: &str = "Its ring 0 is run by an instruction emulator where the processor has no VT-x or AMD-V: build the guest \
-     without vector, x87 and bit-counting instructions (gcc -mgeneral-regs-only) and without int n, or run it on a host with VT-x \
-     or AMD-V. The log has all registers.";
+const EMULATED: &str = "Its ring 0 is run by an instruction emulator where the processor has no VT-x or \
+                        AMD-V: build the guest without vector, x87 and bit-counting instructions (gcc \
+                        -mgeneral-regs-only) and without int n, or run it on a host with VT-x or AMD-V. \
+                        The log has all registers.";
 
 /// What is said on hosts whose registers are reset by the triple fault.
 const TRIPLE_FAULT_SOMEWHERE: &str =
@@ -128,7 +129,7 @@ fn loud_guests() -> Vec<Trial> {
             let ran = Kvm::with_guest("post-and-e9").args(["--log-level", "debug"]).run();
             ran.expect_whole(&whole(0, "E9 works\n", halted(3)))?;
             for code in ["0x01", "0x02", "0x03"] {
-                ran.expect_log(&format!("DEBUG kvm::machine::run: POST code {code}"))?;
+                ran.expect_log(&format!("DEBUG kvm::machine::board: POST code {code}"))?;
             }
             Ok(())
         }),
@@ -212,8 +213,9 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("triple_fault_is_reported_with_its_place", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("triple-fault").arg(strict).run();
-                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. The IDT is empty, so the first \
-                            exception ends the machine. The log has all registers.";
+                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. The guest has \
+                            loaded no IDT, so its first exception ends the machine. The log has all \
+                            registers.";
                 ran.expect_one_of(&[whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?;
                 ran.expect_log("kvm: TRIPLE FAULT. Shutting down")?.expect_log("Target program dump:")?;
             }
@@ -226,8 +228,8 @@ fn crashing_guests() -> Vec<Trial> {
             file[at..at + 8].copy_from_slice(b"\0\x1b[31mX\0");
             std::fs::write(kvm.folder.file("red.elf"), file)?;
             let ran = kvm.run();
-            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`. The IDT is empty, so the first \
-                        exception ends the machine. The log has all registers.";
+            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`. The guest has loaded no \
+                        IDT, so its first exception ends the machine. The log has all registers.";
             ran.expect_one_of(&[whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?;
             ran.check(!ran.folder.read("console.log").contains('\x1b'), "no escape sequence in the log")?;
             Ok(())
@@ -235,13 +237,13 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("triple_fault_by_a_breakpoint_instruction", || {
             let ran = Kvm::with_guest("triple-fault-int3").run();
             let refused = format!(
-                "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200007 (_start+0x7), \
-                 instruction `int3`. {EMULATED}"
+                "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200007 \
+                 (_start+0x7), instruction `int3`. {EMULATED}"
             );
             let fault = |place| {
                 format!(
-                    "triple fault at {place}. The IDT is empty, so the first exception ends the machine. The log has all \
-                     registers."
+                    "triple fault at {place}. The guest has loaded no IDT, so its first exception ends \
+                     the machine. The log has all registers."
                 )
             };
             ran.expect_one_of(&[
@@ -257,8 +259,8 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("a_refused_instruction_is_named", || {
             let ran = Kvm::with_guest("refused-instruction").run();
             let refused = format!(
-                "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200005 (_start+0x5), \
-                 instruction `popcnt eax, ecx`. {EMULATED}"
+                "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200005 \
+                 (_start+0x5), instruction `popcnt eax, ecx`. {EMULATED}"
             );
             ran.expect_one_of(&[whole(10, "", refused), whole(0, "", halted(3))])?;
             Ok(())
@@ -270,7 +272,8 @@ fn crashing_guests() -> Vec<Trial> {
                 let told = ran.err.starts_with("kvm: triple fault at 0x2000")
                     && ran.err.contains(" (guest_main+")
                     && ran.err.ends_with(
-                        " CR2 is 0x700000000000, where nothing is mapped. The log has all registers.\n",
+                        " CR2 is 0x700000000000, where nothing is mapped. The guest has loaded no IDT, so \
+                         its first exception ends the machine. The log has all registers.\n",
                     );
                 let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
                 ran.check(told || hidden, "the place and CR2, or that the host hides them")?;

@@ -7,13 +7,14 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Elsewhere, HALTED_0, Kvm, guest_test, halted, is_root, test, way_elsewhere, whole};
 
-const NO_DEVICE: &str = "this host has no /dev/kvm: either virtualisation is switched off in the firmware (look for VT-x, \
-     AMD-V or SVM there), or the kernel module is not loaded (`sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`), or this \
-     is a container or virtual machine that was not given the device (`--device /dev/kvm` for containers; nested \
-     virtualisation for virtual machines)";
+const NO_DEVICE: &str = "this host has no /dev/kvm: either virtualisation is switched off in the firmware \
+                         (look for VT-x, AMD-V or SVM there), or the kernel module is not loaded (`sudo \
+                         modprobe kvm_intel` or `sudo modprobe kvm_amd`), or this is a container or \
+                         virtual machine that was not given the device (`--device /dev/kvm` for \
+                         containers; nested virtualisation for virtual machines)";
 
-const NOT_ALLOWED: &str = "this user may not open /dev/kvm: join the group that owns it (`sudo usermod -aG kvm $USER`, then \
-     log in again), or run as a user that may";
+const NOT_ALLOWED: &str = "this user may not open /dev/kvm: join the group that owns it (`sudo usermod \
+                           -aG kvm $USER`, then log in again), or run as a user that may";
 
 /// The user and the group that own nothing.
 const NOBODY: &str = "--userspec=65534:65534";
@@ -35,7 +36,8 @@ pub fn trials() -> Vec<Trial> {
             std::fs::write(elsewhere.root.file("hello-serial.elf"), "#!/bin/sh\n")?;
             Ok((
                 4,
-                "hello-serial.elf: this is a script (it starts with `#!`), not a bare-metal x86-64 guest; give the ELF file that it builds, or run the script itself",
+                "hello-serial.elf: this is a script (it starts with `#!`), not a bare-metal x86-64 guest; \
+                 give the ELF file that it builds, or run the script itself",
             ))
         }),
         as_nobody("a_user_who_may_not_open_dev_kvm_is_told_what_to_do", |elsewhere| {
@@ -48,8 +50,8 @@ pub fn trials() -> Vec<Trial> {
             let kvm = Kvm::with_guest("recursion");
             std::fs::create_dir(kvm.folder.file("console.log"))?;
             let said = format!(
-                "cannot write the log file `console.log` (Is a directory (os error 21)); running without a log, --logfile \
-                 names another\nkvm: {}",
+                "cannot write the log file `console.log` (Is a directory (os error 21)); running without \
+                 a log, --logfile names another\nkvm: {}",
                 halted(610)
             );
             kvm.run().expect_whole(&whole(0, "", said))?;
@@ -60,14 +62,15 @@ pub fn trials() -> Vec<Trial> {
             missing.expect_whole(&whole(
                 6,
                 "",
-                "cannot write the log file `missing/k.log`: No such file or directory (os error 2); name another one with \
-                 --logfile",
+                "cannot write the log file `missing/k.log`: No such file or directory (os error 2); name \
+                 another one with --logfile",
             ))?;
             let from_file = Kvm::with_guest("recursion").file("config.ini", "[log]\nfile = /\n").run();
             from_file.expect_whole(&whole(
                 6,
                 "",
-                "cannot write the log file `/`: Is a directory (os error 21); name another one with --logfile",
+                "cannot write the log file `/`: Is a directory (os error 21); name another one with \
+                 --logfile",
             ))?;
             Ok(())
         }),
@@ -76,8 +79,8 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_whole(&whole(
                 6,
                 "",
-                "COM2: cannot create missing/com2 (No such file or directory (os error 2)); choose another place with \
-                 --serial",
+                "COM2: cannot create missing/com2 (No such file or directory (os error 2)); choose \
+                 another place with --serial",
             ))?;
             Ok(())
         }),

@@ -156,8 +156,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--log-filter",
         "--log-filter debug",
-        "--log-filter: `debug` sets a level for everything, which is what \
-        --log-level does; allowed: a list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
+        "--log-filter: `debug` sets a level for everything, which is what --log-level does; allowed: a \
+         list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
     ),
     (
         "--gdb",

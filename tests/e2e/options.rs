@@ -17,29 +17,29 @@ pub fn trials() -> Vec<Trial> {
 fn command_line() -> Vec<Trial> {
     vec![
         test("without_a_guest_the_old_sentence_is_said", || {
-            let said = "Unspecified elf file. Use: kvm <elf file> [OPTIONS]\nName the guest file to run, for example: \
-                        kvm hello.elf. `kvm --help` lists the options.";
+            let said = "Unspecified elf file. Use: kvm <elf file> [OPTIONS]\nName the guest file to run, \
+                        for example: kvm hello.elf. `kvm --help` lists the options.";
             Kvm::new().run().expect_whole(&whole(2, "", said))?;
             Kvm::new().arg("").run().expect_whole(&whole(2, "", said))?;
             Ok(())
         }),
         test("a_second_guest_is_refused", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n`two.elf` is a second guest file: only one can \
-                        be run. A file for the guest is given with --module, text for it with --append; the value of \
-                        --gdb and its like is attached with `=`.";
+            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n`two.elf` is a second guest \
+                        file: only one can be run. A file for the guest is given with --module, text for \
+                        it with --append; the value of --gdb and its like is attached with `=`.";
             Kvm::new().args(["one.elf", "two.elf"]).run().expect_whole(&whole(2, "", said))?;
             Ok(())
         }),
         test("an_unknown_option_is_refused_with_the_closest_one", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nThere is no option `--logfil`, did you mean \
-                        `--logfile`? `kvm --help` lists the options; a value that starts with a dash is attached with \
-                        `=`.";
+            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nThere is no option `--logfil`, \
+                        did you mean `--logfile`? `kvm --help` lists the options; a value that starts \
+                        with a dash is attached with `=`.";
             Kvm::new().args(["a.elf", "-logfil", "x"]).run().expect_whole(&whole(2, "", said))?;
             Ok(())
         }),
         test("an_option_given_twice_is_refused", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile is given twice: leave out one of the \
-                        two.";
+            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile is given twice: leave \
+                        out one of the two.";
             Kvm::new()
                 .args(["a.elf", "-logfile", "x", "--logfile", "y"])
                 .run()
@@ -47,8 +47,9 @@ fn command_line() -> Vec<Trial> {
             Ok(())
         }),
         test("logfile_without_a_name_is_refused", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile needs a value: the path of a file or \
-                        of a FIFO. A value that starts with a dash is attached with `=`, as in --logfile=-x.";
+            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile needs a value: the \
+                        path of a file or of a FIFO. A value that starts with a dash is attached with \
+                        `=`, as in --logfile=-x.";
             Kvm::new().args(["a.elf", "-logfile"]).run().expect_whole(&whole(2, "", said))?;
             Ok(())
         }),
@@ -106,7 +107,8 @@ fn command_line() -> Vec<Trial> {
 /// What `start-info` says with `memory` bytes and this command line.
 fn info(memory: u64, append: &str) -> String {
     format!(
-        "start info version 1\nmemory map:\n  0x000000000000 + {memory:#014x} RAM\ncommand line: {append}\nmodules: 0\n"
+        "start info version 1\nmemory map:\n  0x000000000000 + {memory:#014x} RAM\ncommand line: \
+         {append}\nmodules: 0\n"
     )
 }
 
@@ -133,8 +135,8 @@ fn config_file() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("a_config_file_of_the_old_form_still_works", || {
-            let old = "; settings\n[vm-spec]\nmemsize=10\n\n[debug-server]\nenable=no\nport=5553 ; the port\n\n\
-                       [gdb-server]\nenable=no\naddress=127.0.0.1\nport=1234\n";
+            let old = "; settings\n[vm-spec]\nmemsize=10\n\n[debug-server]\nenable=no\nport=5553 ; the \
+                       port\n\n[gdb-server]\nenable=no\naddress=127.0.0.1\nport=1234\n";
             let ran = Kvm::with_guest("start-info").file("config.ini", old).run();
             ran.expect_whole(&whole(0, &info(10 << 20, ""), HALTED_0))?;
             Ok(())
