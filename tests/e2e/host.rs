@@ -74,7 +74,7 @@ pub fn trials() -> Vec<Trial> {
             ))?;
             Ok(())
         }),
-        test("a_serial_file_that_cannot_be_written_is_an_error", || {
+        guest_test("a_serial_file_that_cannot_be_written_is_an_error", || {
             let ran = Kvm::with_guest("multi-com").args(["--serial", "2=file:missing/com2"]).run();
             ran.expect_whole(&whole(
                 6,

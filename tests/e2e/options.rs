@@ -194,12 +194,15 @@ fn expect_config_error(text: &str, said: &str) -> Result<(), Failed> {
     ran.check(!ran.folder.file("console.log").exists(), "no log").map(|_| ())
 }
 
-/// The lines of the log without their times.
+/// The lines of the log without their times, sorted: two threads write them.
 fn untimed(ran: &Ran) -> Vec<String> {
     let log = ran.folder.read("console.log");
-    log.lines()
+    let mut lines: Vec<String> = log
+        .lines()
         .map(|line| line.trim_start().split_once(' ').map_or(line, |(_, rest)| rest).to_owned())
-        .collect()
+        .collect();
+    lines.sort();
+    lines
 }
 
 fn log() -> Vec<Trial> {
