@@ -106,8 +106,9 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 
     let outcome = machine.run();
     let paragraph = report::paragraph(&machine, &outcome);
-    log_end(&machine, &outcome, &paragraph);
+    // First what the guest still had to say, so that the end of the run is the end of the log.
     session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
+    log_end(&machine, &outcome, &paragraph);
     tell(&paragraph);
     Ok(outcome.status())
 }

@@ -31,6 +31,21 @@ pub fn trials() -> Vec<Trial> {
             ran.check(logged == lines, &format!("2000 lines in the log, in order, not {}", logged.len()))?;
             Ok(())
         }),
+        guest_test("the_end_of_the_run_is_the_end_of_the_log", || {
+            // The lines of the ports are logged by another thread than the end.
+            for _ in 0..5 {
+                let ran = Kvm::with_guest("two-thousand-lines").run();
+                let log = ran.folder.read("console.log");
+                let last: Vec<&str> = log.lines().rev().take(3).filter_map(|line| line.get(12..)).collect();
+                let expected = [
+                    format!(" INFO kvm::app: {HALTED_0}"),
+                    " INFO kvm::app: Program result (keycode): 0".to_owned(),
+                    " INFO kvm::serial: COM2: line 2000".to_owned(),
+                ];
+                ran.check(last == expected, &format!("{expected:?} at the end of the log, not {last:?}"))?;
+            }
+            Ok(())
+        }),
         guest_test("the_log_is_written_while_the_guest_runs", || {
             let run = Kvm::with_guest("endless");
             let mut child = Running::start(&run);
@@ -120,8 +135,9 @@ pub fn trials() -> Vec<Trial> {
             answers_in_time(b's', "short\n", Duration::from_millis(10))
         }),
         guest_test("a_long_answer_comes_out_while_the_guest_computes", || {
-            // The guest's own 201 port accesses are in this time, too.
-            answers_in_time(b'l', &format!("{}\n", ".".repeat(200)), Duration::from_millis(25))
+            // Several hundred port accesses of the guest's are in this time, too; without help the
+            // end of the answer would come out a tenth of a second later, or later still.
+            answers_in_time(b'l', &format!("{}\n", ".".repeat(200)), Duration::from_millis(50))
         }),
     ];
     for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
@@ -206,27 +222,26 @@ fn in_time(took: Duration, allowed: std::ops::Range<Duration>) -> Result<(), Fai
     if allowed.contains(&took) { Ok(()) } else { Err(format!("took {took:?}, not {allowed:?}").into()) }
 }
 
-/// Asks the guest nine times; the median of the times until its whole answer is here counts.
+/// Asks the guest seven times; the median of the times until its whole answer is here counts.
 fn answers_in_time(question: u8, answer: &str, allowed: Duration) -> Result<(), Failed> {
     let run = Kvm::with_guest("answer-and-compute").args(["--keys", "serial"]);
     let mut running = Running::start(&run);
     let mut stdin = running.child.stdin.take().expect("stdin is a pipe");
     let mut stdout = BufReader::new(running.stdout());
-    let mut line = String::new();
-    stdout.read_line(&mut line)?;
+    let mut read_line = move || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).map(|_| line)
+    };
     let mut times = Vec::new();
-    for _ in 0..9 {
-        // The guest has computed to its end then and looks at the port.
-        std::thread::sleep(Duration::from_millis(150));
-        line.clear();
+    for _ in 0..7 {
+        assert_eq!(read_line()?, "ready\n");
         let asked = Instant::now();
         stdin.write_all(&[question])?;
-        stdout.read_line(&mut line)?;
+        assert_eq!(read_line()?, answer);
         times.push(asked.elapsed());
-        assert_eq!(line, answer);
     }
     stdin.write_all(&[4])?;
     running.expect_end(0, HALTED_0)?;
     times.sort();
-    if times[4] <= allowed { Ok(()) } else { Err(format!("{times:?}, allowed {allowed:?}").into()) }
+    if times[3] <= allowed { Ok(()) } else { Err(format!("{times:?}, allowed {allowed:?}").into()) }
 }
