@@ -5,7 +5,9 @@
 //! than the ones cargo and `target-examples/build` made, so that the suite can be carried elsewhere.
 
 mod guests;
+mod serial;
 mod support;
+mod terminal;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -14,5 +16,7 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(guests::trials());
+    trials.extend(terminal::trials());
+    trials.extend(serial::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,5 +1,7 @@
 //! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
 
+pub mod pty;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,11 @@ pub fn kvm_binary() -> PathBuf {
 /// The ELF file of one of the guests in `target-examples`.
 pub fn guest(name: &str) -> PathBuf {
     guests_folder().join(format!("{name}.elf"))
+}
+
+/// One of the prebuilt programs in `esempi-io`.
+pub fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("esempi-io").join(format!("{name}.elf"))
 }
 
 fn guests_folder() -> PathBuf {
