@@ -54,8 +54,13 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn fail(failure: Failure) -> u8 {
-    eprintln!("kvm: {}", failure.message);
+    tell(&failure.message);
     failure.status
+}
+
+/// Tells the user `message`; nothing can be done if nobody listens.
+fn tell(message: &str) {
+    let _ = writeln!(std::io::stderr(), "kvm: {message}");
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
@@ -88,7 +93,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let paragraph = report::paragraph(&machine, &outcome);
     log_end(&machine, &outcome, &paragraph);
     session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
-    eprintln!("kvm: {paragraph}");
+    tell(&paragraph);
     Ok(outcome.status())
 }
 

@@ -1,6 +1,6 @@
 //! The thread that deals with people: keys go in, text and pictures come out, while the guest runs.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -91,7 +91,8 @@ impl Session {
         }
         for (outlet, end) in Outlet::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
-                eprintln!("kvm: {} is {name}", outlet.name());
+                // The log has it, too.
+                let _ = writeln!(io::stderr(), "kvm: {} is {name}", outlet.name());
             }
         }
         let signals = Signals::new()?;
