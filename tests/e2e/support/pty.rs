@@ -25,8 +25,9 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// A terminal with a program on it, which leads the terminal's session and is in its foreground.
 pub struct Terminal {
     child: Child,
-    master: Arc<OwnedFd>,
-    slave: OwnedFd,
+    /// Both are there until the terminal is closed.
+    master: Option<Arc<OwnedFd>>,
+    slave: Option<OwnedFd>,
     shown: Arc<Mutex<Shown>>,
     paused: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
@@ -105,8 +106,8 @@ impl Terminal {
         let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Cursor::default());
         let mut terminal = Terminal {
             child,
-            master: Arc::new(master),
-            slave,
+            master: Some(Arc::new(master)),
+            slave: Some(slave),
             shown: Arc::new(Mutex::new(Shown { parser, bytes: Vec::new() })),
             paused: Arc::default(),
             ended: Arc::default(),
@@ -118,7 +119,7 @@ impl Terminal {
     }
 
     fn reader(&self) -> JoinHandle<()> {
-        let (master, shown) = (self.master.clone(), self.shown.clone());
+        let (master, shown) = (self.master().clone(), self.shown.clone());
         let (paused, ended) = (self.paused.clone(), self.ended.clone());
         std::thread::spawn(move || {
             loop {
@@ -140,6 +141,14 @@ impl Terminal {
         })
     }
 
+    fn master(&self) -> &Arc<OwnedFd> {
+        self.master.as_ref().expect("the terminal is open")
+    }
+
+    fn slave(&self) -> &OwnedFd {
+        self.slave.as_ref().expect("the terminal is open")
+    }
+
     /// The program's process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -149,7 +158,7 @@ impl Terminal {
     pub fn type_keys(&self, keys: impl AsRef<[u8]>) {
         let mut rest = keys.as_ref();
         while !rest.is_empty() {
-            let count = rustix::io::write(&*self.master, rest).expect("the terminal takes keys");
+            let count = rustix::io::write(self.master(), rest).expect("the terminal takes keys");
             rest = &rest[count..];
         }
     }
@@ -163,7 +172,7 @@ impl Terminal {
     /// Gives the terminal another size.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.shown().parser.screen_mut().set_size(rows, columns);
-        set_size(&self.slave, columns, rows);
+        set_size(self.slave(), columns, rows);
     }
 
     /// From now on the terminal takes nothing (true), or goes on (false).
@@ -195,7 +204,7 @@ impl Terminal {
 
     /// True while keys come to the program one by one and nothing is echoed.
     pub fn is_raw(&self) -> bool {
-        modes(&self.slave) != self.modes_before
+        modes(self.slave()) != self.modes_before
     }
 
     /// Waits until the program has ended.
@@ -209,7 +218,7 @@ impl Terminal {
         self.pause(false);
         self.stop_reading();
         let status = status.expect("it has ended");
-        let modes_after = modes(&self.slave);
+        let modes_after = modes(self.slave());
         let shown = self.shown();
         let screen = shown.screen().clone();
         Ok(Ended {
@@ -221,6 +230,19 @@ impl Terminal {
             screen,
             bytes: shown.bytes.clone(),
         })
+    }
+
+    /// Closes the terminal's window, and gives the exit status the program then ends with.
+    pub fn close(mut self) -> Result<Option<i32>, Failed> {
+        self.stop_reading();
+        // The last file descriptors of the terminal's two sides that are not the program's.
+        drop((self.master.take(), self.slave.take()));
+        let mut status = None;
+        wait_until("the end of the program", || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        })?;
+        Ok(status.and_then(|status| status.code()))
     }
 
     fn stop_reading(&mut self) {
@@ -277,6 +299,11 @@ impl Ended {
         self.check(self.cursor_shape == 0, "the terminal's own cursor shape")?;
         let plain = (self.screen.fgcolor(), self.screen.bgcolor());
         self.check(plain == (vt100::Color::Default, vt100::Color::Default), "the terminal's own colours")
+    }
+
+    /// True if the program wrote these bytes.
+    pub fn wrote(&self, bytes: &[u8]) -> bool {
+        self.bytes.windows(bytes.len()).any(|window| window == bytes)
     }
 
     /// `held` must be true.
