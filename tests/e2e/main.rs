@@ -5,6 +5,7 @@
 //! than the ones cargo and `target-examples/build` made, so that the suite can be carried elsewhere.
 
 mod guests;
+mod keyboard;
 mod serial;
 mod support;
 mod terminal;
@@ -16,6 +17,7 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(guests::trials());
+    trials.extend(keyboard::trials());
     trials.extend(terminal::trials());
     trials.extend(serial::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use vt100::Color;
 
 use crate::support::pty::{Shown, Terminal};
-use crate::support::{Kvm, example, guest_test};
+use crate::support::{Kvm, example, guest_test, processor_ticks};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -38,7 +38,7 @@ const RIGHT: &str = "\x1b[C";
 
 /// One of the prebuilt programs on a terminal of the usual size.
 fn example_on_terminal(name: &str) -> Terminal {
-    Terminal::kvm(&Kvm::new().arg(example(name)), 80, 25)
+    Terminal::kvm(Kvm::new().arg(example(name)), 80, 25)
 }
 
 fn on_other_screen(shown: &Shown) -> bool {
@@ -51,7 +51,7 @@ fn text_at(shown: &Shown, row: u16, column: u16, length: u16) -> String {
 }
 
 fn serial_text_is_plain_lines() -> Result<(), Failed> {
-    let ended = Terminal::kvm(&Kvm::with_guest("hello-serial"), 80, 25).end()?;
+    let ended = Terminal::kvm(Kvm::with_guest("hello-serial"), 80, 25).end()?;
     ended.expect_status(0)?.expect_given_back()?;
     ended.expect_text("Hello from the bare metal!\nkvm: the guest halted")?;
     ended.check(!ended.wrote(b"\x1b[?1049h"), "no other screen")?;
@@ -104,7 +104,7 @@ fn the_screen_is_the_vgas() -> Result<(), Failed> {
 }
 
 fn the_screen_follows_the_size() -> Result<(), Failed> {
-    let terminal = Terminal::kvm(&Kvm::new().arg(example("vga")), 40, 10);
+    let terminal = Terminal::kvm(Kvm::new().arg(example("vga")), 40, 10);
     // The ten rows down to the cursor, which is in row 12; column 40 is cut off.
     terminal.wait_for("rows 3 to 12", |shown| {
         text_at(shown, 0, 1, 2) == "03" && text_at(shown, 9, 1, 2) == "12"
@@ -130,7 +130,7 @@ fn the_screen_follows_the_size() -> Result<(), Failed> {
 
 fn display_chooses() -> Result<(), Failed> {
     let shown = |display: &str, guest: &str| {
-        Terminal::kvm(&Kvm::with_guest(guest).args(["--display", display]), 80, 25).end()
+        Terminal::kvm(Kvm::with_guest(guest).args(["--display", display]), 80, 25).end()
     };
     let text = "Hello from the bare metal!";
     let picture = "Hello from the VGA text screen!";
@@ -270,7 +270,7 @@ fn terminal_comes_back(guest: &str, options: &[&str], end: (WayOut, i32)) -> Res
         Some(name) => Kvm::new().arg(example(name)),
         None => Kvm::with_guest(guest),
     };
-    let terminal = Terminal::kvm(&kvm.args(options), 80, 25);
+    let terminal = Terminal::kvm(kvm.args(options), 80, 25);
     match end.0 {
         WayOut::Itself => {}
         WayOut::Keys(keys) => {
@@ -297,32 +297,25 @@ fn taken(terminal: &Terminal) -> Result<(), Failed> {
 }
 
 fn stuck_terminal() -> Result<(), Failed> {
-    // A guest that prints without end, on a terminal that is stopped.
-    let kvm = Kvm::with_guest("reset").args(["--timeout", "1"]);
-    let terminal = Terminal::kvm(&kvm, 80, 25);
-    taken(&terminal)?;
+    let terminal = Terminal::kvm(Kvm::new().args(["--timeout", "2"]).arg(example("serial")), 80, 25);
+    terminal.wait_for_text("> ")?;
+    // The guest has much more to say than fits between it and the terminal.
     terminal.pause(true);
+    terminal.type_keys("help\r".repeat(2000));
     let ended = terminal.end()?;
     ended.expect_status(12)?.expect_given_back()?;
     Ok(())
 }
 
-/// Clock ticks (of 10 ms) of processor time that all threads of a process have taken.
-fn ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
-    fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
-}
-
 /// Processor time taken in a second, in ticks.
 fn ticks_in_a_second(pid: u32) -> u64 {
-    let before = ticks(pid);
+    let before = processor_ticks(pid);
     std::thread::sleep(std::time::Duration::from_secs(1));
-    ticks(pid) - before
+    processor_ticks(pid) - before
 }
 
 fn quiet_screen_is_cheap() -> Result<(), Failed> {
-    let terminal = Terminal::kvm(&Kvm::with_guest("idle").args(["--display", "vga"]), 80, 25);
+    let terminal = Terminal::kvm(Kvm::with_guest("idle").args(["--display", "vga"]), 80, 25);
     terminal.wait_for("the other screen", on_other_screen)?;
     std::thread::sleep(std::time::Duration::from_millis(200));
     let ticks = ticks_in_a_second(terminal.pid());
@@ -369,7 +362,7 @@ fn background_job() -> Result<(), Failed> {
 
 fn closed_terminal() -> Result<(), Failed> {
     let kvm = Kvm::new().arg(example("vga"));
-    let terminal = Terminal::kvm(&kvm, 80, 25);
+    let terminal = Terminal::start(&kvm.command(), 80, 25);
     terminal.wait_for("the other screen", on_other_screen)?;
     let status = terminal.close()?;
     assert_eq!(status, Some(16), "ended by SIGHUP");

@@ -253,6 +253,13 @@ impl Ran {
     }
 }
 
+/// Clock ticks (of 10 ms) of processor time that all threads of a process have taken.
+pub fn processor_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
 /// Waits until `done` is true.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Failed> {
     let start = Instant::now();

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::{Kvm, PATIENCE, wait_until};
+use super::{Folder, Kvm, PATIENCE, wait_until};
 
 /// Lines that have left the top of the screen and are still remembered.
 const SCROLLBACK: usize = 10_000;
@@ -33,6 +33,8 @@ pub struct Terminal {
     ended: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
     modes_before: String,
+    /// Where `kvm` runs; kept as long as it does.
+    folder: Option<Folder>,
 }
 
 /// What the program has written.
@@ -78,8 +80,10 @@ impl Shown {
 
 impl Terminal {
     /// `kvm` on a terminal of this size.
-    pub fn kvm(kvm: &Kvm, columns: u16, rows: u16) -> Terminal {
-        Terminal::start(&kvm.command(), columns, rows)
+    pub fn kvm(kvm: Kvm, columns: u16, rows: u16) -> Terminal {
+        let mut terminal = Terminal::start(&kvm.command(), columns, rows);
+        terminal.folder = Some(kvm.folder);
+        terminal
     }
 
     /// `command` on a terminal of this size.
@@ -113,6 +117,7 @@ impl Terminal {
             ended: Arc::default(),
             reader: None,
             modes_before,
+            folder: None,
         };
         terminal.reader = Some(terminal.reader());
         terminal
