@@ -165,8 +165,8 @@ fn pipe_that_stays_open() -> Result<(), Failed> {
     let deadline = Deadline::new(child.id());
     let mut stdin = child.stdin.take().ok_or("no pipe")?;
     let mut stdout = child.stdout.take().ok_or("no pipe")?;
-    // More than one read takes, in one piece.
-    let text = "some line or other\n".repeat(600);
+    // More than one read takes, and nothing after it.
+    let text = "some line or other\n".repeat(300);
     stdin.write_all(text.as_bytes())?;
     let mut echo = vec![0; text.len()];
     stdout.read_exact(&mut echo)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
-use crate::support::{Deadline, Folder, Kvm, example, guest_test, processor_ticks, wait_until};
+use crate::support::{Deadline, Folder, Kvm, example, flood, guest_test, processor_ticks, wait_until};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -21,6 +21,8 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_late_client_gets_what_was_said_before", late_client),
         guest_test("clients_come_and_go_one_at_a_time", clients_in_turn),
         guest_test("a_slow_client_gets_everything_to_the_end", slow_client),
+        guest_test("a_slow_reader_of_a_pipe_gets_everything", slow_pipe),
+        guest_test("a_pipe_that_is_closed_does_not_end_the_run", closed_pipe),
         guest_test("a_client_that_leaves_unheard_costs_no_processor_time", client_leaves_unheard),
         guest_test("a_long_message_arrives_though_standard_input_has_ended", long_message),
         guest_test("a_path_that_is_taken_is_refused", taken_paths),
@@ -174,19 +176,44 @@ fn clients_in_turn() -> Result<(), Failed> {
 }
 
 fn slow_client() -> Result<(), Failed> {
-    let run = OnSocket::start(Kvm::new().arg(example("serial")))?;
+    let run = OnSocket::start(Kvm::new().arg(flood()))?;
     let mut client = run.connect()?;
-    let mut writer = client.try_clone()?;
-    // Asks for far more than a socket holds, and for the end.
-    let asking = std::thread::spawn(move || writer.write_all(("help\r".repeat(4000) + "quit\r").as_bytes()));
+    // The guest has far more to say than a socket holds.
     std::thread::sleep(Duration::from_millis(500));
     let mut text = Vec::new();
     client.read_to_end(&mut text)?;
-    asking.join().map_err(|_| "the writer panicked")??;
-    let text = String::from_utf8_lossy(&text);
-    assert_eq!(text.matches("this list\r\n").count(), 4000);
-    assert!(text.ends_with("quit\r\nbye\r\n"));
+    assert_eq!((text.len(), text.ends_with(b"..\n")), (1_000_000, true));
     run.end(0)?;
+    Ok(())
+}
+
+fn slow_pipe() -> Result<(), Failed> {
+    let kvm = Kvm::new().arg(flood());
+    let mut child =
+        kvm.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let deadline = Deadline::new(child.id());
+    std::thread::sleep(Duration::from_millis(500));
+    let mut text = Vec::new();
+    child.stdout.take().ok_or("stdout is a pipe")?.read_to_end(&mut text)?;
+    assert_eq!((text.len(), child.wait()?.code()), (1_000_000, Some(0)));
+    assert!(!deadline.stop(), "killed");
+    Ok(())
+}
+
+fn closed_pipe() -> Result<(), Failed> {
+    let kvm = Kvm::new().arg(flood());
+    let mut child =
+        kvm.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let deadline = Deadline::new(child.id());
+    let stdout = child.stdout.take().ok_or("stdout is a pipe")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    assert_eq!(line, ".".repeat(63) + "\n");
+    // Nobody reads the rest; the guest's result is still worth having.
+    let output = child.wait_with_output()?;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("kvm: the guest halted"));
+    assert!(!deadline.stop(), "killed");
     Ok(())
 }
 

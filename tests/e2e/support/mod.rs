@@ -30,6 +30,18 @@ pub fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("esempi-io").join(format!("{name}.elf"))
 }
 
+/// A guest that sends a million bytes to COM1, as lines of 63 dots, as fast as it can.
+pub fn flood() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let status = Command::new(project.join("benches/guests/build")).stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "benches/guests/build failed");
+        project.join("target/bench-guests/serial-million.elf")
+    };
+    BUILT.get_or_init(build).clone()
+}
+
 fn guests_folder() -> PathBuf {
     std::env::var_os("KVM_GUESTS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/guests"), PathBuf::from)
