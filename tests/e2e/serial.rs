@@ -179,7 +179,7 @@ fn slow_client() -> Result<(), Failed> {
     let run = OnSocket::start(Kvm::new().arg(flood()))?;
     let mut client = run.connect()?;
     // The guest has far more to say than a socket holds.
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(1500));
     let mut text = Vec::new();
     client.read_to_end(&mut text)?;
     assert_eq!((text.len(), text.ends_with(b"..\n")), (1_000_000, true));
