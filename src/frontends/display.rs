@@ -47,6 +47,8 @@ pub struct Display {
     started: Instant,
     newlines: Newlines,
     held: VecDeque<u8>,
+    /// The last text that was printed did not end its line.
+    in_line: bool,
     output: Output,
 }
 
@@ -67,6 +69,7 @@ impl Display {
             started: now,
             newlines: Newlines::new(),
             held: VecDeque::new(),
+            in_line: false,
             output: Output::new(),
         };
         if wanted == Wanted::Vga {
@@ -153,11 +156,19 @@ impl Display {
     /// The run is over: gives the terminal back and leaves on it what there was to see. With
     /// `dump`, the last screen is left as plain text where there is no terminal, too.
     pub fn finish(&mut self, dump: bool) {
+        if self.view != View::Text {
+            // The rest of a picture on the screen that is left now.
+            self.output.forget();
+            self.view = View::Text;
+        }
         self.output.flush();
         let on_terminal = self.terminal.take().map(|terminal| terminal.restore_now()).is_some();
-        self.view = View::Text;
         let held: Vec<u8> = self.held.drain(..).collect();
-        self.output.push(&held);
+        self.print(&held);
+        if on_terminal && self.in_line {
+            // What is said about the end of the run gets a line of its own.
+            self.print(b"\n");
+        }
         let cells = self.screen.cells();
         if on_terminal && matches!(self.wanted, Wanted::Auto | Wanted::Vga) {
             self.output.push(colour_text(&cells, self.screen.view().blink).as_bytes());
@@ -168,9 +179,7 @@ impl Display {
 
     fn show_screen(&mut self) {
         if let Some(terminal) = &self.terminal {
-            // What is pending belongs to the other screen.
-            self.output.flush();
-            terminal.switch_to(TerminalScreen::Alternate);
+            self.output.push(&terminal.switching_to(TerminalScreen::Alternate));
             self.painter.invalidate();
             self.view = View::Screen;
             self.next_look = Instant::now();
@@ -179,8 +188,7 @@ impl Display {
 
     fn show_text(&mut self) {
         if let Some(terminal) = &self.terminal {
-            self.output.flush();
-            terminal.switch_to(TerminalScreen::Main);
+            self.output.push(&terminal.switching_to(TerminalScreen::Main));
             self.view = View::Text;
             let held: Vec<u8> = self.held.drain(..).collect();
             self.print(&held);
@@ -211,6 +219,7 @@ impl Display {
 
     /// Puts text on standard output, in the form the terminal's mode needs.
     fn print(&mut self, bytes: &[u8]) {
+        self.in_line = bytes.last().map_or(self.in_line, |last| *last != b'\n');
         if self.terminal.as_ref().is_some_and(TerminalGuard::has_keyboard) {
             let mut translated = Vec::with_capacity(bytes.len());
             self.newlines.translate(bytes, &mut translated);

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::Stdout;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::termios::{QueueSelector, tcflush, ttyname};
 
 /// Most bytes written at a time: what a pipe takes without blocking once it reports room (PIPE_BUF).
 const CHUNK: usize = 4096;
@@ -14,6 +16,9 @@ const CHUNK: usize = 4096;
 #[derive(Debug)]
 pub struct Output {
     stdout: Stdout,
+    /// The terminal on standard output, opened once more: a terminal that reports room may still
+    /// hold up a writer, and not to wait is a property that standard output shares with others.
+    terminal: Option<OwnedFd>,
     pending: VecDeque<u8>,
     /// Nobody reads any more.
     closed: bool,
@@ -22,7 +27,9 @@ pub struct Output {
 impl Output {
     /// Nothing pending.
     pub fn new() -> Output {
-        Output { stdout: std::io::stdout(), pending: VecDeque::new(), closed: false }
+        let stdout = std::io::stdout();
+        let terminal = reopened(&stdout);
+        Output { stdout, terminal, pending: VecDeque::new(), closed: false }
     }
 
     /// Bytes that still have to be written.
@@ -37,11 +44,26 @@ impl Output {
         }
     }
 
+    /// Forgets what is pending.
+    pub fn forget(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Forgets what is pending, and what a terminal has been given and does not show. It takes a
+    /// last word then, even if its user has stopped it.
+    pub fn give_up(&mut self) {
+        self.forget();
+        if let Some(terminal) = &self.terminal {
+            // One that cannot forget has nothing left to show.
+            let _ = tcflush(terminal, QueueSelector::OFlush);
+        }
+    }
+
     /// Writes as much as can be written now.
     pub fn flush(&mut self) {
         while !self.pending.is_empty() && self.has_room() {
             let (first, _) = self.pending.as_slices();
-            match rustix::io::write(&self.stdout, &first[..first.len().min(CHUNK)]) {
+            match rustix::io::write(self.as_fd(), &first[..first.len().min(CHUNK)]) {
                 Ok(count) => _ = self.pending.drain(..count),
                 Err(Errno::INTR | Errno::AGAIN) => return,
                 Err(_) => {
@@ -53,9 +75,16 @@ impl Output {
     }
 
     fn has_room(&self) -> bool {
-        let mut fds = [PollFd::new(&self.stdout, PollFlags::OUT)];
+        let mut fds = [PollFd::new(self, PollFlags::OUT)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(count) if count > 0)
     }
+}
+
+/// The terminal on `stdout`, if it is one, for writing without waiting.
+fn reopened(stdout: &Stdout) -> Option<OwnedFd> {
+    let name = ttyname(stdout, Vec::new()).ok()?;
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(name.as_c_str(), flags, Mode::empty()).ok()
 }
 
 impl Default for Output {
@@ -66,6 +95,6 @@ impl Default for Output {
 
 impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stdout.as_fd()
+        self.terminal.as_ref().map_or_else(|| self.stdout.as_fd(), OwnedFd::as_fd)
     }
 }

@@ -1,20 +1,21 @@
 //! The far ends of the serial ports: files, sockets, pseudo-terminals, the log.
 
+mod pty;
+mod unix;
+
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::event::PollFlags;
 use tracing::{info, warn};
 
 use crate::machine::outlets::Outlet;
 use crate::settings::SerialEnd;
+pub use pty::PtyEnd;
+pub use unix::UnixEnd;
 
 /// Bytes kept for a peer that is not there or does not read; older ones are dropped.
 const MOST_KEPT: usize = 64 << 10;
@@ -42,6 +43,14 @@ pub enum EndError {
         /// Which port.
         port: &'static str,
         /// What is in the way.
+        path: PathBuf,
+    },
+    /// Another program listens on the socket.
+    #[error("{port}: {} is in use by another program; choose another path with --serial", path.display())]
+    InUse {
+        /// Which port.
+        port: &'static str,
+        /// The socket.
         path: PathBuf,
     },
     /// The socket cannot be listened on.
@@ -127,8 +136,8 @@ impl End {
                     *self = End::Null;
                 }
             }
-            End::Unix(unix) => keep(&mut unix.pending, bytes),
-            End::Pty(pty) => keep(&mut pty.pending, bytes),
+            End::Unix(unix) => unix.send(bytes),
+            End::Pty(pty) => pty.send(bytes),
         }
     }
 
@@ -149,14 +158,25 @@ impl End {
         }
     }
 
-    /// What to wait for: a file to watch for input, and whether also for room for output.
-    pub fn watched(&self) -> Option<(BorrowedFd<'_>, bool)> {
+    /// Bytes that a peer who seems to be there has not taken yet.
+    pub fn owed(&self) -> usize {
         match self {
-            End::Unix(UnixEnd { client: Some(client), pending, .. }) => {
-                Some((client.as_fd(), !pending.is_empty()))
-            }
-            End::Unix(unix) => Some((unix.listener.as_fd(), false)),
-            End::Pty(pty) => Some((pty.master.as_fd(), false)),
+            End::Unix(unix) => unix.owed(),
+            End::Pty(pty) => pty.owed(),
+            _ => 0,
+        }
+    }
+
+    /// True if the guest has to wait until the peer has taken what was sent to it.
+    pub fn is_full(&self) -> bool {
+        matches!(self, End::Unix(unix) if unix.is_full())
+    }
+
+    /// What to wait for: a file and its events. `wanted`: the guest has room for what the peer sends.
+    pub fn watched(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match self {
+            End::Unix(unix) => unix.watched(wanted),
+            End::Pty(pty) => pty.watched(wanted),
             _ => None,
         }
     }
@@ -165,12 +185,7 @@ impl End {
     pub fn receive(&mut self) -> Vec<u8> {
         match self {
             End::Unix(unix) => unix.receive(),
-            End::Pty(pty) => {
-                let mut bytes = vec![0; READ_SIZE];
-                let count = rustix::io::read(&pty.master, &mut bytes).unwrap_or(0);
-                bytes.truncate(count);
-                bytes
-            }
+            End::Pty(pty) => pty.receive(),
             _ => Vec::new(),
         }
     }
@@ -213,125 +228,6 @@ fn printable(c: char) -> Vec<char> {
     if c.is_control() && c != '\t' { c.escape_default().collect() } else { vec![c] }
 }
 
-/// A unix socket with at most one client.
-#[derive(Debug)]
-pub struct UnixEnd {
-    port: &'static str,
-    path: PathBuf,
-    listener: UnixListener,
-    client: Option<UnixStream>,
-    pending: VecDeque<u8>,
-}
-
-impl UnixEnd {
-    fn listen(port: &'static str, path: &Path) -> Result<UnixEnd, EndError> {
-        let failed = |reason| EndError::Socket { port, path: path.to_owned(), reason };
-        match std::fs::symlink_metadata(path) {
-            // A socket left behind by an earlier run.
-            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path).map_err(failed)?,
-            Ok(_) => return Err(EndError::NotSocket { port, path: path.to_owned() }),
-            Err(_) => {}
-        }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        info!("{port} listens on {}", path.display());
-        Ok(UnixEnd { port, path: path.to_owned(), listener, client: None, pending: VecDeque::new() })
-    }
-
-    fn flush(&mut self) {
-        let Some(client) = &mut self.client else { return };
-        while !self.pending.is_empty() {
-            match client.write(self.pending.as_slices().0) {
-                Ok(0) => return,
-                Ok(count) => _ = self.pending.drain(..count),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => return self.leave(),
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Vec<u8> {
-        let Some(client) = &mut self.client else {
-            if let Ok((client, _)) = self.listener.accept()
-                && client.set_nonblocking(true).is_ok()
-            {
-                info!("{}: a client connected", self.port);
-                self.client = Some(client);
-                self.flush();
-            }
-            return Vec::new();
-        };
-        let mut bytes = vec![0; READ_SIZE];
-        match client.read(&mut bytes) {
-            Ok(0) => self.leave(),
-            Ok(count) => {
-                bytes.truncate(count);
-                return bytes;
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(_) => self.leave(),
-        }
-        Vec::new()
-    }
-
-    fn leave(&mut self) {
-        info!("{}: the client left", self.port);
-        self.client = None;
-    }
-}
-
-impl Drop for UnixEnd {
-    fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// A pseudo-terminal in raw mode.
-#[derive(Debug)]
-pub struct PtyEnd {
-    name: String,
-    master: OwnedFd,
-    /// Held open, so that the terminal outlives the programs that use it.
-    _slave: OwnedFd,
-    pending: VecDeque<u8>,
-}
-
-impl PtyEnd {
-    fn open() -> io::Result<PtyEnd> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?;
-        let slave = rustix::fs::open(
-            name.as_c_str(),
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let mut settings = tcgetattr(&slave)?;
-        settings.make_raw();
-        tcsetattr(&slave, OptionalActions::Now, &settings)?;
-        rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(PtyEnd {
-            name: name.to_string_lossy().into_owned(),
-            master,
-            _slave: slave,
-            pending: VecDeque::new(),
-        })
-    }
-
-    fn flush(&mut self) {
-        while !self.pending.is_empty() {
-            match rustix::io::write(&self.master, self.pending.as_slices().0) {
-                Ok(count) if count > 0 => _ = self.pending.drain(..count),
-                Err(rustix::io::Errno::INTR) => {}
-                _ => return,
-            }
-        }
-    }
-}
-
 /// Keeps `bytes`, dropping the oldest beyond [`MOST_KEPT`].
 fn keep(pending: &mut VecDeque<u8>, bytes: &[u8]) {
     pending.extend(bytes);
@@ -342,49 +238,6 @@ fn keep(pending: &mut VecDeque<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_client_that_connects_late_gets_what_was_sent_before() {
-        let path = std::env::temp_dir().join(format!("kvm-end-{}", std::process::id()));
-        let mut end = End::new(Outlet::Serial(1), &SerialEnd::Unix(path.clone())).unwrap();
-        end.send(b"boot text\n");
-        end.flush();
-        let mut client = UnixStream::connect(&path).unwrap();
-        assert_eq!(end.receive(), b"");
-        let mut bytes = [0; 10];
-        client.read_exact(&mut bytes).unwrap();
-        assert_eq!(&bytes, b"boot text\n");
-        client.write_all(b"ls\n").unwrap();
-        assert_eq!(end.receive(), b"ls\n");
-        drop(client);
-        assert_eq!(end.receive(), b"");
-        assert!(matches!(&end, End::Unix(unix) if unix.client.is_none()));
-        drop(end);
-        assert!(!path.exists(), "the socket goes with the machine");
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_not_removed() {
-        let path = std::env::temp_dir().join(format!("kvm-file-{}", std::process::id()));
-        std::fs::write(&path, "mine").unwrap();
-        let error = End::new(Outlet::Serial(0), &SerialEnd::Unix(path.clone())).unwrap_err();
-        assert!(error.to_string().contains("is no socket"), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
-        std::fs::remove_file(path).unwrap();
-    }
-
-    #[test]
-    fn a_pseudo_terminal_carries_bytes_unchanged_both_ways() {
-        let mut end = End::new(Outlet::Serial(2), &SerialEnd::Pty).unwrap();
-        let mut slave = File::options().read(true).write(true).open(end.pty_name().unwrap()).unwrap();
-        end.send(b"a\nb\r");
-        end.flush();
-        let mut bytes = [0; 4];
-        slave.read_exact(&mut bytes).unwrap();
-        assert_eq!(&bytes, b"a\nb\r");
-        slave.write_all(b"\x03\n").unwrap();
-        assert_eq!(end.receive(), b"\x03\n");
-    }
 
     #[test]
     fn a_peer_that_never_comes_costs_a_bounded_amount_of_memory() {

@@ -1,7 +1,8 @@
 //! The thread that deals with people: keys go in, text and pictures come out, while the guest runs.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -29,8 +30,10 @@ const TAKE: usize = 16 << 10;
 const MOST_PENDING: usize = 64 << 10;
 /// Bytes from a serial peer that may wait for the guest before more is read.
 const MOST_RECEIVED: usize = 4096;
-/// How long a reader that takes nothing is waited for after a run that did not end by itself.
+/// How long standard output that takes nothing is waited for after a run that did not end by itself.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a serial peer that takes nothing is waited for after a run.
+const PEER_PATIENCE: Duration = Duration::from_millis(200);
 /// Stack of the thread, in bytes.
 const STACK: usize = 256 << 10;
 
@@ -54,7 +57,6 @@ pub struct Session {
     thread: JoinHandle<()>,
     ending: Arc<Ending>,
     doorbell: Arc<Doorbell>,
-    inputs: Inputs,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +91,8 @@ impl Session {
         }
         for (outlet, end) in Outlet::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
-                eprintln!("kvm: {} is {name}", outlet.name());
+                // The log has it, too.
+                let _ = writeln!(io::stderr(), "kvm: {} is {name}", outlet.name());
             }
         }
         let signals = Signals::new()?;
@@ -97,7 +100,7 @@ impl Session {
         let interactive = terminal.as_ref().is_some_and(TerminalGuard::has_keyboard);
         let typist = typist(settings.layout, interactive);
         let ending = Arc::new(Ending::default());
-        let (inputs, doorbell) = (connections.inputs.clone(), connections.doorbell.clone());
+        let doorbell = connections.doorbell.clone();
         let worker = Worker {
             ends,
             signals,
@@ -115,18 +118,21 @@ impl Session {
         };
         let thread =
             std::thread::Builder::new().name("people".into()).stack_size(STACK).spawn(|| worker.run())?;
-        Ok(Session { thread, ending, doorbell, inputs })
+        Ok(Session { thread, ending, doorbell })
     }
 
     /// The run is over: shows what is left to show and gives everything back. With `hurry`, a reader
     /// that takes nothing is not waited for long.
+    ///
+    /// # Panics
+    ///
+    /// If the thread did: with its panic, so that the program's exit status tells of the defect.
     pub fn finish(self, hurry: bool) {
         self.ending.hurried.store(hurry, Ordering::Relaxed);
         self.ending.begun.store(true, Ordering::Release);
         self.doorbell.wake();
-        if self.thread.join().is_err() {
-            // The panic has been reported; the run's end is still worth reporting, too.
-            self.inputs.push(Input::Quit);
+        if let Err(panic) = self.thread.join() {
+            resume_unwind(panic);
         }
     }
 }
@@ -187,12 +193,25 @@ struct Ready {
     ends: [bool; 5],
 }
 
+/// Ends the run when the thread that deals with people panics: nobody could end it any more.
+struct EndWithThread(Inputs);
+
+impl Drop for EndWithThread {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.push(Input::Quit);
+        }
+    }
+}
+
 impl Worker {
     fn run(mut self) {
+        let _end_with_thread = EndWithThread(self.inputs.clone());
         while !self.ending.begun.load(Ordering::Acquire) {
             self.busy = self.pump();
             let now = Instant::now();
             self.time_passes(now);
+            self.typist.time_passes(now, &self.inputs);
             self.display.look(now);
             self.display.output().flush();
             let ready = self.sleep(now);
@@ -220,11 +239,18 @@ impl Worker {
     fn pump(&mut self) -> bool {
         let mut any = false;
         for (outlet, end) in Outlet::ALL.into_iter().zip(&mut self.ends) {
-            // Standard output may be slow; then the guest waits, and nothing is lost.
-            if matches!(end, End::Stdio) && self.display.output().pending() >= MOST_PENDING {
+            // Standard output may be slow, and so may a peer; then the guest waits, and nothing is
+            // lost.
+            let full = if matches!(end, End::Stdio) {
+                self.display.output().pending() >= MOST_PENDING
+            } else {
+                end.is_full()
+            };
+            self.bytes.clear();
+            if full {
+                end.flush();
                 continue;
             }
-            self.bytes.clear();
             if self.outlets.receive(outlet, &mut self.bytes, TAKE) {
                 any = true;
                 if matches!(end, End::Stdio) {
@@ -251,48 +277,44 @@ impl Worker {
 
     /// Sleeps until there is something to do.
     fn sleep(&mut self, now: Instant) -> Ready {
-        let mut until = self.deadline;
-        let mut earlier = |instant: Instant| until = Some(until.map_or(instant, |until| until.min(instant)));
-        if self.doorbell.wants_ticks() {
-            earlier(self.next_tick);
-        }
-        if let Some(due) = self.display.due() {
-            earlier(due);
-        }
-        if self.busy {
-            // More is likely to follow; looking again by itself costs the machine nothing.
-            earlier(now + NAP);
-        } else {
+        if !self.busy {
             self.doorbell.going_to_sleep();
-            let blocked = self.display.output().pending() >= MOST_PENDING;
-            if (!blocked && !self.outlets.is_empty()) || self.ending.begun.load(Ordering::Acquire) {
-                self.doorbell.awake();
+            // What came before that rang no bell.
+            self.busy = self.pump();
+            if self.ending.begun.load(Ordering::Acquire) {
                 return Ready::default();
             }
         }
+        // While something comes out, more is likely to follow; looking again by itself costs the
+        // machine nothing.
+        let nap = self.busy.then(|| now + NAP);
+        let tick = self.doorbell.wants_ticks().then_some(self.next_tick);
+        let times = [self.deadline, tick, self.display.due(), self.typist.due(), nap];
+        let until = times.into_iter().flatten().min();
         let ready = self.wait(until.map(|until| until.saturating_duration_since(now)));
-        if !self.busy {
-            self.doorbell.awake();
-        }
+        self.doorbell.awake();
         ready
     }
 
     fn wait(&mut self, limit: Option<Duration>) -> Ready {
         let pending = self.display.output().pending() > 0;
         let output = self.display.output();
-        let mut fds = vec![
-            PollFd::new(&*self.doorbell, PollFlags::IN),
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&*output, if pending { PollFlags::OUT } else { PollFlags::empty() }),
-        ];
+        let mut fds =
+            vec![PollFd::new(&*self.doorbell, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        if pending {
+            fds.push(PollFd::new(&*output, PollFlags::OUT));
+        }
+        // What is not watched because the guest is behind is looked at again soon.
+        let mut behind = self.typist.is_held_back(&self.inputs);
         let mut watched = Vec::with_capacity(Outlet::ALL.len());
         for (number, end) in self.ends.iter().enumerate() {
-            let full = matches!(Outlet::ALL[number], Outlet::Serial(port)
-                if self.inputs.serial_backlog(port) >= MOST_RECEIVED);
-            if let Some((file, output)) = end.watched() {
-                let mut events = if full { PollFlags::empty() } else { PollFlags::IN };
-                events.set(PollFlags::OUT, output);
-                watched.push((number, fds.len(), full));
+            let wanted = match Outlet::ALL[number] {
+                Outlet::Serial(port) => self.inputs.serial_backlog(port) < MOST_RECEIVED,
+                Outlet::DebugConsole => true,
+            };
+            behind |= !wanted;
+            if let Some((file, events)) = end.watched(wanted) {
+                watched.push((number, fds.len(), wanted));
                 fds.push(PollFd::from_borrowed_fd(file, events));
             }
         }
@@ -300,27 +322,20 @@ impl Worker {
             fds.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
             fds.len() - 1
         });
-        // What is not watched because the guest is behind is looked at again soon.
-        let behind = stdin.is_none() || watched.iter().any(|(_, _, full)| *full);
-        let limit = match limit {
-            Some(limit) if behind => Some(limit.min(TICK)),
-            None if behind && self.typist.may_continue() => Some(TICK),
-            limit => limit,
-        };
+        let limit = if behind { Some(limit.map_or(TICK, |limit| limit.min(TICK))) } else { limit };
         let limit = limit.map(|limit| Timespec {
             tv_sec: limit.as_secs().min(i32::MAX as u64) as i64,
             tv_nsec: i64::from(limit.subsec_nanos()),
         });
-        let count = poll(&mut fds, limit.as_ref()).unwrap_or(0);
         let mut ready = Ready::default();
-        if count == 0 {
+        if poll(&mut fds, limit.as_ref()).unwrap_or(0) == 0 {
             return ready;
         }
         ready.signals = !fds[1].revents().is_empty();
         ready.stdin = stdin.is_some_and(|at| !fds[at].revents().is_empty());
-        for (number, at, full) in watched {
-            ready.ends[number] =
-                !full && fds[at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        for (number, at, wanted) in watched {
+            let events = fds[at].revents();
+            ready.ends[number] = wanted && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
         }
         ready
     }
@@ -328,8 +343,17 @@ impl Worker {
     /// Takes out what is left in the machine and gives everything back.
     fn finish(mut self) {
         let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + PATIENCE);
-        while self.pump() || !self.outlets.is_empty() {
-            if !self.wait_for_output(give_up) {
+        let mut peers = PeersLeft::new();
+        loop {
+            let more = self.pump();
+            self.display.output().flush();
+            let owed = self.ends.iter().map(End::owed).sum();
+            let output = self.display.output().pending() > 0;
+            if peers.are_done(owed) && !output && !more {
+                break;
+            }
+            if !self.wait_for_room(give_up) {
+                self.display.output().give_up();
                 break;
             }
         }
@@ -337,23 +361,52 @@ impl Worker {
             end.finish();
         }
         self.display.finish(self.dump);
-        while self.display.output().pending() > 0 && self.wait_for_output(give_up) {}
+        loop {
+            self.display.output().flush();
+            if self.display.output().pending() == 0 {
+                break;
+            }
+            if !self.wait_for_room(give_up) {
+                self.display.output().give_up();
+                break;
+            }
+        }
     }
 
-    /// Writes to standard output; false if it is not worth going on.
-    fn wait_for_output(&mut self, give_up: Option<Instant>) -> bool {
-        self.display.output().flush();
-        if self.display.output().pending() == 0 {
-            return true;
-        }
+    /// Waits a moment for somebody to take output; false if it is not worth going on.
+    fn wait_for_room(&mut self, give_up: Option<Instant>) -> bool {
         if self.signals.take().is_some() || give_up.is_some_and(|limit| Instant::now() >= limit) {
             return false;
         }
+        let pending = self.display.output().pending() > 0;
         let output = self.display.output();
-        let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT)];
-        // Waking now and then is what lets a signal end the wait.
-        let limit = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as i64 };
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if pending {
+            fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT));
+        }
+        // Peers are looked at by themselves.
+        let limit = Timespec { tv_sec: 0, tv_nsec: NAP.as_nanos() as i64 };
         let _ = poll(&mut fds, Some(&limit));
         true
+    }
+}
+
+/// Watches serial peers take the last bytes.
+struct PeersLeft {
+    owed: usize,
+    since: Instant,
+}
+
+impl PeersLeft {
+    fn new() -> PeersLeft {
+        PeersLeft { owed: usize::MAX, since: Instant::now() }
+    }
+
+    /// True if they have taken everything, or nothing for too long; `owed` is what they have to take.
+    fn are_done(&mut self, owed: usize) -> bool {
+        if owed != self.owed {
+            *self = PeersLeft { owed, since: Instant::now() };
+        }
+        owed == 0 || self.since.elapsed() >= PEER_PATIENCE
     }
 }

@@ -144,16 +144,22 @@ impl TerminalGuard {
     /// Changes to `screen`, with the cursor and the colours as the terminal has them by default. No
     /// effect without a terminal on standard output, or after it has been given back.
     pub fn switch_to(&self, screen: Screen) {
+        self.terminal.send(&self.switching_to(screen));
+    }
+
+    /// What [`TerminalGuard::switch_to`] sends, for a caller who sends it in its place among other
+    /// output. From now on `screen` counts as the one in use.
+    pub fn switching_to(&self, screen: Screen) -> Vec<u8> {
         let mut current = self.terminal.screen();
         if current.is_none_or(|current| current == screen) {
-            return;
+            return Vec::new();
         }
         *current = Some(screen);
-        self.terminal.send(PLAIN);
-        self.terminal.send(match screen {
+        let change = match screen {
             Screen::Main => LEAVE_ALTERNATE,
             Screen::Alternate => ENTER_ALTERNATE,
-        });
+        };
+        [PLAIN, change].concat()
     }
 
     /// Gives the terminal back now, for a thread that is about to end the process. Whoever else

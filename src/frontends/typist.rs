@@ -1,8 +1,10 @@
 //! Standard input on its way to the guest.
 
-use std::io::{Read, Stdin};
+use std::io::Stdin;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tracing::debug;
 
 use super::display::Display;
@@ -17,6 +19,9 @@ const CTRL_C: &[u8] = b"\x03";
 const MOST_AHEAD: usize = 256;
 /// Most bytes read at a time.
 const READ_SIZE: usize = 4096;
+/// How long the rest of an escape sequence or of a character is waited for; then a lone `ESC` is the
+/// Escape key.
+const REST_WAIT: Duration = Duration::from_millis(20);
 
 /// Reads standard input and types it.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct Typist {
     ended: bool,
     menu: Menu,
     decoder: Decoder,
+    /// When what has come so far is taken for complete.
+    complete_at: Option<Instant>,
 }
 
 impl Typist {
@@ -38,46 +45,58 @@ impl Typist {
             ended: !readable,
             menu: Menu::new(),
             decoder: Decoder::new(layout),
+            complete_at: None,
         }
     }
 
-    /// True if there may be more to read, now or later.
-    pub fn may_continue(&self) -> bool {
-        !self.ended
+    /// True if there may be more to read, but not before the guest has taken what came. A pipe is
+    /// read only as fast as that; a terminal always, because of the menu.
+    pub fn is_held_back(&self, inputs: &Inputs) -> bool {
+        !self.ended && !self.interactive && inputs.typed_backlog() >= MOST_AHEAD
     }
 
-    /// Standard input, if it is to be read now. A pipe is read only as fast as the guest takes what
-    /// comes out of it; a terminal always, because of the menu.
+    /// Standard input, if it is to be read now.
     pub fn watched(&self, inputs: &Inputs) -> Option<BorrowedFd<'_>> {
-        let wanted = self.interactive || inputs.typed_backlog() < MOST_AHEAD;
-        (wanted && !self.ended).then(|| self.stdin.as_fd())
+        (!self.ended && !self.is_held_back(inputs)).then(|| self.stdin.as_fd())
+    }
+
+    /// When [`Self::time_passes`] is due next.
+    pub fn due(&self) -> Option<Instant> {
+        self.complete_at
+    }
+
+    /// Types what has waited long enough for a rest that did not come.
+    pub fn time_passes(&mut self, now: Instant, inputs: &Inputs) {
+        if self.complete_at.is_some_and(|at| now >= at) {
+            self.complete_at = None;
+            let rest = self.decoder.flush();
+            self.push(inputs, rest);
+        }
     }
 
     /// Standard input is ready: reads it once and types what it says.
     pub fn read(&mut self, inputs: &Inputs, display: &mut Display) {
         let mut bytes = [0; READ_SIZE];
-        match self.stdin.lock().read(&mut bytes) {
+        // Not through the standard library, whose buffer would keep bytes that no poll tells of.
+        match rustix::io::read(&self.stdin, &mut bytes) {
             Ok(0) => {
                 self.ended = true;
+                self.complete_at = None;
                 let rest = self.decoder.flush();
-                push(inputs, rest);
-            }
-            Ok(count) if self.interactive => {
-                for event in self.menu.feed(&bytes[..count]) {
-                    self.act(event, inputs, display);
-                }
-                let rest = self.decoder.flush();
-                push(inputs, rest);
+                self.push(inputs, rest);
             }
             Ok(count) => {
-                let strokes = self.decoder.feed(&bytes[..count]);
-                push(inputs, strokes);
-                if count < READ_SIZE {
-                    let rest = self.decoder.flush();
-                    push(inputs, rest);
+                self.complete_at = Some(Instant::now() + REST_WAIT);
+                if self.interactive {
+                    for event in self.menu.feed(&bytes[..count]) {
+                        self.act(event, inputs, display);
+                    }
+                } else {
+                    let strokes = self.decoder.feed(&bytes[..count]);
+                    self.push(inputs, strokes);
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => {
                 debug!("standard input cannot be read: {error}");
                 self.ended = true;
@@ -86,13 +105,15 @@ impl Typist {
     }
 
     fn act(&mut self, event: MenuEvent, inputs: &Inputs, display: &mut Display) {
-        if display.key_ends_help() {
+        let only_ends_help =
+            display.key_ends_help() && matches!(event, MenuEvent::Bytes(_) | MenuEvent::Help);
+        if only_ends_help {
             return;
         }
         match event {
             MenuEvent::Bytes(bytes) => {
                 let strokes = self.decoder.feed(&bytes);
-                push(inputs, strokes);
+                self.push(inputs, strokes);
             }
             MenuEvent::Quit => inputs.push(Input::Quit),
             MenuEvent::Reset => inputs.push(Input::Reset),
@@ -101,15 +122,16 @@ impl Typist {
             MenuEvent::Unknown(_) => display.bell(),
         }
     }
-}
 
-fn push(inputs: &Inputs, strokes: Vec<Stroke>) {
-    for stroke in strokes {
-        if let Some(character) = stroke.missing {
-            debug!("the layout has no key for {character:?}");
+    fn push(&self, inputs: &Inputs, strokes: Vec<Stroke>) {
+        for stroke in strokes {
+            if let Some(character) = stroke.missing {
+                debug!("the layout has no key for {character:?}");
+            }
+            let typed = Typed { bytes: stroke.bytes.into_vec(), keys: stroke.events };
+            // In a pipe nobody pressed Ctrl-C to get away.
+            let interrupt = self.interactive && typed.bytes == CTRL_C;
+            inputs.push(if interrupt { Input::Interrupt(typed) } else { Input::Typed(typed) });
         }
-        let typed = Typed { bytes: stroke.bytes.into_vec(), keys: stroke.events };
-        let interrupt = typed.bytes == CTRL_C;
-        inputs.push(if interrupt { Input::Interrupt(typed) } else { Input::Typed(typed) });
     }
 }

@@ -8,11 +8,14 @@
 mod bad_files;
 mod guests;
 mod host;
+mod keyboard;
 mod lifetime;
 mod option_table;
 mod options;
 mod resets;
+mod serial;
 mod support;
+mod terminal;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -27,5 +30,8 @@ fn main() {
     trials.extend(option_table::trials());
     trials.extend(host::trials());
     trials.extend(lifetime::trials());
+    trials.extend(keyboard::trials());
+    trials.extend(terminal::trials());
+    trials.extend(serial::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

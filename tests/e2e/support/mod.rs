@@ -1,5 +1,7 @@
 //! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
 
+pub mod pty;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,23 @@ pub fn kvm_binary() -> PathBuf {
 /// The ELF file of one of the guests in `target-examples` or `tests/guests`.
 pub fn guest(name: &str) -> PathBuf {
     guests_folder().join(format!("{name}.elf"))
+}
+
+/// One of the prebuilt programs in `esempi-io`.
+pub fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("esempi-io").join(format!("{name}.elf"))
+}
+
+/// A guest that sends a million bytes to COM1, as lines of 63 dots, as fast as it can.
+pub fn flood() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let status = Command::new(project.join("benches/guests/build")).stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "benches/guests/build failed");
+        project.join("target/bench-guests/serial-million.elf")
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 fn guests_folder() -> PathBuf {
@@ -278,6 +297,13 @@ impl Ran {
         )
         .into())
     }
+}
+
+/// Clock ticks (of 10 ms) of processor time that all threads of a process have taken.
+pub fn processor_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
 /// Waits until `done` is true.

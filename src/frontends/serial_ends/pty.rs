@@ -1,0 +1,142 @@
+//! A serial port on a pseudo-terminal.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+use super::{READ_SIZE, keep};
+
+/// How long it may take until what was written can be seen to wait for a reader.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
+
+/// A pseudo-terminal in raw mode.
+///
+/// Whether anybody has opened it cannot be seen from here. So the guest never waits for a reader:
+/// what does not fit is kept, and dropped from its beginning when it gets too much.
+#[derive(Debug)]
+pub struct PtyEnd {
+    pub(super) name: String,
+    master: OwnedFd,
+    /// Held open, so that the terminal outlives the programs that use it.
+    slave: OwnedFd,
+    pending: VecDeque<u8>,
+    written: Option<Instant>,
+}
+
+impl PtyEnd {
+    pub(super) fn open() -> io::Result<PtyEnd> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name.as_c_str(), flags, Mode::empty())?;
+        let mut settings = tcgetattr(&slave)?;
+        settings.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &settings)?;
+        ioctl_fionbio(&master, true)?;
+        Ok(PtyEnd {
+            name: name.to_string_lossy().into_owned(),
+            master,
+            slave,
+            pending: VecDeque::new(),
+            written: None,
+        })
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        keep(&mut self.pending, bytes);
+    }
+
+    /// Bytes nobody has read yet, as far as can be known: what was written a moment ago counts as one.
+    pub(super) fn owed(&self) -> usize {
+        let unread = ioctl_fionread(&self.slave).unwrap_or(0);
+        let on_its_way = self.written.is_some_and(|written| written.elapsed() < ON_ITS_WAY);
+        usize::try_from(unread)
+            .unwrap_or(usize::MAX)
+            .saturating_add(self.pending.len())
+            .max(on_its_way.into())
+    }
+
+    pub(super) fn watched(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, wanted);
+        events.set(PollFlags::OUT, !self.pending.is_empty());
+        (!events.is_empty()).then(|| (self.master.as_fd(), events))
+    }
+
+    pub(super) fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            match rustix::io::write(&self.master, self.pending.as_slices().0) {
+                Ok(count) if count > 0 => {
+                    self.pending.drain(..count);
+                    self.written = Some(Instant::now());
+                }
+                Err(Errno::INTR) => {}
+                _ => return,
+            }
+        }
+    }
+
+    pub(super) fn receive(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; READ_SIZE];
+        let count = rustix::io::read(&self.master, &mut bytes).unwrap_or(0);
+        bytes.truncate(count);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    use rustix::event::{PollFd, Timespec, poll};
+
+    use super::*;
+
+    #[test]
+    fn a_pseudo_terminal_carries_bytes_unchanged_both_ways() {
+        let mut end = PtyEnd::open().unwrap();
+        let mut slave = File::options().read(true).write(true).open(&end.name).unwrap();
+        end.send(b"a\nb\r");
+        end.flush();
+        assert!(end.owed() > 0);
+        let mut bytes = [0; 4];
+        slave.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"a\nb\r");
+        std::thread::sleep(ON_ITS_WAY);
+        assert_eq!(end.owed(), 0);
+        slave.write_all(b"\x03\n").unwrap();
+        assert_eq!(end.receive(), b"\x03\n");
+    }
+
+    #[test]
+    fn a_reader_that_comes_late_is_waited_for_without_being_asked_again_and_again() {
+        let mut end = PtyEnd::open().unwrap();
+        let watch = |end: &PtyEnd| {
+            let (file, events) = end.watched(false).unwrap();
+            let mut fds = [PollFd::from_borrowed_fd(file, events)];
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).unwrap()
+        };
+        end.send(&[b'x'; 60_000]);
+        while watch(&end) > 0 {
+            end.flush();
+            if end.pending.is_empty() {
+                end.send(&[b'x'; 60_000]);
+            }
+        }
+        let slave =
+            rustix::fs::open(end.name.as_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let mut bytes = [0; 4096];
+        while rustix::io::read(&slave, &mut bytes).unwrap() == bytes.len() && watch(&end) == 0 {}
+        assert_eq!(watch(&end), 1, "there is room again");
+    }
+}
