@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use tracing::warn;
 
 /// Most bytes written at a time: what a pipe takes without blocking once it reports room (PIPE_BUF).
 const CHUNK: usize = 4096;
@@ -44,7 +45,8 @@ impl Output {
             match rustix::io::write(&self.stdout, &first[..first.len().min(CHUNK)]) {
                 Ok(count) => _ = self.pending.drain(..count),
                 Err(Errno::INTR | Errno::AGAIN) => return,
-                Err(_) => {
+                Err(error) => {
+                    warn!("standard output takes no more ({error}); what goes there is dropped from now on");
                     self.closed = true;
                     self.pending.clear();
                 }
