@@ -317,16 +317,10 @@ fn waiting_guests() -> Vec<Trial> {
         ),
         ends_in_time("idle", &["0x200002 (_start+0x2), instruction `jmp short 0x0000000000200000`"]),
         guest_test("a_waiting_guest_costs_no_processor_time", || {
-            let kvm = Kvm::with_guest("idle").args(["--timeout", "1", "--memory", "4"]);
             // What the shell reports are minutes and seconds in user mode and in the kernel.
-            let mut command = std::process::Command::new("bash");
-            let run = kvm.command();
-            command
-                .args(["-c", "\"$@\"; times | tail -n 1", "bash"])
-                .arg(run.get_program())
-                .args(run.get_args());
-            let output = command.current_dir(kvm.folder.path()).output()?;
-            let times = String::from_utf8_lossy(&output.stdout).into_owned();
+            let ran =
+                Kvm::with_guest("idle").args(["--timeout", "1"]).in_shell("\"$@\"; times | tail -n 1").run();
+            let times = &ran.out;
             let spent: f64 = times.split_whitespace().filter_map(seconds).sum();
             if times.split_whitespace().filter_map(seconds).count() == 2 && spent < 0.4 {
                 return Ok(());
