@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
 use crate::frontends::log;
-use crate::frontends::session::{Connections, Session};
+use crate::frontends::session::{Connections, Session, SessionError};
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -82,7 +82,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         error => Failure::new(status::GUEST_FILE, error),
     })?;
     let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
-    let doorbell = Doorbell::new().map_err(|error| host_failure(&error))?;
+    let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
     let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
     let inputs = Inputs::new();
     let spec = MachineSpec {

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{QueueSelector, tcflush, ttyname};
+use tracing::warn;
 
 /// Most bytes written at a time: what a pipe takes without blocking once it reports room (PIPE_BUF).
 const CHUNK: usize = 4096;
@@ -66,7 +67,8 @@ impl Output {
             match rustix::io::write(self.as_fd(), &first[..first.len().min(CHUNK)]) {
                 Ok(count) => _ = self.pending.drain(..count),
                 Err(Errno::INTR | Errno::AGAIN) => return,
-                Err(_) => {
+                Err(error) => {
+                    warn!("standard output takes no more ({error}); what goes there is dropped from now on");
                     self.closed = true;
                     self.pending.clear();
                 }

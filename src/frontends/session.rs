@@ -47,7 +47,7 @@ pub enum SessionError {
     #[error(transparent)]
     Terminal(#[from] TerminalError),
     /// Threads, signals, file descriptors.
-    #[error("the host gives this process no more resources: {0}")]
+    #[error("the host gives this process no more resources: {0}; `ulimit -a` shows its limits")]
     Host(#[from] io::Error),
 }
 

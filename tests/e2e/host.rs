@@ -46,6 +46,30 @@ pub fn trials() -> Vec<Trial> {
             set_mode(&elsewhere.root.file("dev/kvm"), 0o600)?;
             Ok((6, NOT_ALLOWED))
         }),
+        guest_test("a_host_that_gives_no_more_files_is_told", || {
+            let mut refusals = 0;
+            for files in 5..24 {
+                let script = format!("ulimit -n {files}; exec \"$@\"");
+                let ran = Kvm::with_guest("recursion").in_shell(&script).run();
+                if ran.status == Some(0) {
+                    continue;
+                }
+                refusals += 1;
+                ran.expect_status(6)?.expect_err("Too many open files (os error 24)")?;
+                let words = ran.err.strip_prefix("kvm: ").is_some_and(|rest| !rest.starts_with("Too many"));
+                ran.check(words && ran.err.lines().count() == 1, "a sentence that says what failed")?;
+            }
+            assert!(refusals > 3, "only {refusals} runs had too few files");
+            Ok(())
+        }),
+        test("a_host_that_gives_no_more_memory_is_told", || {
+            let script = "ulimit -v 1000000; exec \"$@\"";
+            let ran = Kvm::with_guest("recursion").args(["--memory", "4G"]).in_shell(script).run();
+            ran.expect_status(6)?.expect_out("")?;
+            ran.expect_err("kvm: the host cannot reserve 4096 MiB of guest memory (")?;
+            ran.expect_err("use a smaller --memory\n")?;
+            Ok(())
+        }),
         guest_test("a_default_log_that_cannot_be_written_is_only_a_warning", || {
             let kvm = Kvm::with_guest("recursion");
             std::fs::create_dir(kvm.folder.file("console.log"))?;

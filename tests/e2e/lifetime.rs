@@ -102,16 +102,16 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("standard_streams_that_are_closed_do_not_matter", || {
-            let run = Kvm::with_guest("recursion");
-            let command = run.command();
-            let status = Command::new("sh")
-                .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
-                .arg(command.get_program())
-                .args(command.get_args())
-                .current_dir(run.folder.path())
-                .status()?;
-            assert_eq!(status.code(), Some(0));
-            assert!(run.folder.read("console.log").contains("Program result (keycode): 610"));
+            for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+                let ran = Kvm::with_guest("recursion").in_shell(&format!("exec \"$@\" {closed}")).run();
+                ran.expect_status(0)?.expect_log("Program result (keycode): 610")?;
+            }
+            Ok(())
+        }),
+        guest_test("standard_output_on_a_full_disk_is_told_in_the_log", || {
+            let ran = Kvm::with_guest("hello-serial").in_shell("exec \"$@\" >/dev/full").run();
+            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_log("standard output takes no more (No space left on device (os error 28))")?;
             Ok(())
         }),
         guest_test("unclaimed_places_are_told_once_and_counted_at_the_end", || {

@@ -1,5 +1,7 @@
 //! What the command line and `config.ini` mean together, and the log they ask for.
 
+use std::time::{Duration, Instant};
+
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::{HALTED_0, Kvm, Ran, guest, guest_test, source, test, whole};
@@ -239,6 +241,29 @@ fn log() -> Vec<Trial> {
                 "only those",
             )?;
             ran.check(log.lines().count() == 4, "four of them")?;
+            Ok(())
+        }),
+        guest_test("a_log_that_is_a_fifo_reaches_its_reader_whole", || {
+            let ran = Kvm::with_guest("two-thousand-lines")
+                .args(["--logfile", "fifo"])
+                .in_shell("mkfifo fifo; cat fifo >read & \"$@\"; status=$?; wait; exit $status")
+                .run();
+            ran.expect_status(0)?;
+            let read = ran.folder.read("read");
+            let lines = read.lines().filter(|line| line.contains(" INFO kvm::serial: COM2: line ")).count();
+            ran.check(lines == 2000, &format!("2000 lines from the FIFO, not {lines}"))?;
+            ran.check(read.ends_with(&format!("{HALTED_0}\n")), "the end at the end")?;
+            Ok(())
+        }),
+        guest_test("a_log_that_is_a_fifo_nobody_reads_does_not_hold_the_run_up", || {
+            let started = Instant::now();
+            let ran = Kvm::with_guest("two-thousand-lines")
+                .args(["--logfile", "fifo"])
+                .in_shell("mkfifo fifo; exec \"$@\"")
+                .run();
+            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            let took = started.elapsed();
+            ran.check(took < Duration::from_secs(5), &format!("an end at once, not after {took:?}"))?;
             Ok(())
         }),
         guest_test("a_run_empties_the_log_of_the_run_before", || {

@@ -141,6 +141,7 @@ pub struct Kvm {
     pub folder: Folder,
     arguments: Vec<std::ffi::OsString>,
     input: Vec<u8>,
+    shell: Option<String>,
 }
 
 /// What a run did.
@@ -158,7 +159,7 @@ pub struct Ran {
 impl Kvm {
     /// `kvm` with no arguments yet.
     pub fn new() -> Kvm {
-        Kvm { folder: Folder::new(), arguments: Vec::new(), input: Vec::new() }
+        Kvm { folder: Folder::new(), arguments: Vec::new(), input: Vec::new(), shell: None }
     }
 
     /// Puts a file into the folder it runs in.
@@ -189,9 +190,22 @@ impl Kvm {
         self
     }
 
+    /// Runs it from a shell: `script` starts it as `"$@"`.
+    pub fn in_shell(mut self, script: &str) -> Kvm {
+        self.shell = Some(script.to_owned());
+        self
+    }
+
     /// The command, for tests that run it in their own way.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(kvm_binary());
+        let mut command = match &self.shell {
+            None => Command::new(kvm_binary()),
+            Some(script) => {
+                let mut shell = Command::new("bash");
+                shell.args(["-c", script, "bash"]).arg(kvm_binary());
+                shell
+            }
+        };
         command.args(&self.arguments).current_dir(self.folder.path());
         command
     }
