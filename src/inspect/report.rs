@@ -69,11 +69,17 @@ fn triple_fault(machine: &Machine) -> String {
             .to_owned();
     }
     let mut text = format!("triple fault{}.", place_of(machine, &registers));
-    if system.cr2 != 0 && translate(machine.memory(), &registers, system.cr2).is_none() {
-        text.push_str(&format!(" CR2 is {:#x}, where nothing is mapped.", system.cr2));
+    if system.cr2 != 0 {
+        let mapped = translate(machine.memory(), &registers, system.cr2).is_some();
+        let what = if mapped {
+            "whose page forbids the access, or which faulted earlier"
+        } else {
+            "where nothing is mapped"
+        };
+        text.push_str(&format!(" CR2 is {:#x}, {what}.", system.cr2));
     }
     if !has_idt(machine, &registers) {
-        text.push_str(" The guest has loaded no IDT, so its first exception ends the machine.");
+        text.push_str(" No usable IDT is loaded, so the first exception ends the machine.");
     }
     text.push_str(" The log has all registers.");
     text

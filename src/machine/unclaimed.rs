@@ -73,11 +73,11 @@ impl Unclaimed {
     /// Writes the totals to the log.
     pub fn log_totals(&self) {
         for (place, count) in &self.counts {
-            warn!("nobody claims {place}: {} reads, {} writes in all", count.reads, count.writes);
+            warn!("nobody claims {place}: read {}, written {} times in all", count.reads, count.writes);
         }
         if self.others.reads + self.others.writes > 0 {
             warn!(
-                "nobody claims more than {MOST_PLACES} places: {} reads, {} writes of others",
+                "nobody claims more than {MOST_PLACES} places: others read {}, written {} times in all",
                 self.others.reads, self.others.writes
             );
         }

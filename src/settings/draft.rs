@@ -191,7 +191,7 @@ impl Draft {
             None if self.receive => PathBuf::new(),
             _ => return Err(SettingsError::NoGuest),
         };
-        check_serial(&self.settings.serial)?;
+        check_serial(&self.settings)?;
         Ok(Settings {
             guest,
             gdb: self.gdb.then_some(GdbSpec { address: self.gdb_address, port: self.gdb_port }),
@@ -202,18 +202,36 @@ impl Draft {
     }
 }
 
-/// Refuses two ports that would write into, or read from, the same thing.
-fn check_serial(ports: &[SerialEnd; 4]) -> Result<(), SettingsError> {
-    for (second, end) in ports.iter().enumerate() {
-        let name = match end {
-            SerialEnd::Stdio => "stdio".to_owned(),
-            SerialEnd::File(path) => format!("file:{}", path.display()),
-            SerialEnd::Unix(path) => format!("unix:{}", path.display()),
-            SerialEnd::Log | SerialEnd::Pty | SerialEnd::Null => continue,
-        };
-        if let Some(first) = ports[..second].iter().position(|other| other == end) {
+/// Refuses far ends that would write into, or read from, the same thing as another or as the log.
+fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
+    for (second, end) in settings.serial.iter().enumerate() {
+        if let Some(name) = exclusive(end)
+            && let Some(first) = settings.serial[..second].iter().position(|other| other == end)
+        {
             return Err(SettingsError::SerialEndTwice { first: first + 1, second: second + 1, end: name });
         }
     }
-    Ok(())
+    // The debug console may share standard output, but nothing else.
+    let console = &settings.debug_console;
+    if *console != SerialEnd::Stdio
+        && let Some(name) = exclusive(console)
+        && settings.serial.contains(console)
+    {
+        return Err(SettingsError::DebugConsoleEndTwice { end: name });
+    }
+    let into_log = |end: &&SerialEnd| matches!(end, SerialEnd::File(path) if *path == settings.log.file);
+    match settings.serial.iter().chain([console]).find(into_log) {
+        Some(_) => Err(SettingsError::SerialEndIsLog { file: settings.log.file.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The name of a far end that only one port can have.
+fn exclusive(end: &SerialEnd) -> Option<String> {
+    match end {
+        SerialEnd::Stdio => Some("stdio".to_owned()),
+        SerialEnd::File(path) => Some(format!("file:{}", path.display())),
+        SerialEnd::Unix(path) => Some(format!("unix:{}", path.display())),
+        SerialEnd::Log | SerialEnd::Pty | SerialEnd::Null => None,
+    }
 }

@@ -98,6 +98,25 @@ pub enum SettingsError {
         /// What both were given.
         end: String,
     },
+    /// The debug console and a serial port were given the same file or socket.
+    #[error(
+        "the debug console and a serial port cannot both be {end}: choose another place with --debugcon, or \
+         `log` to have both in the log"
+    )]
+    DebugConsoleEndTwice {
+        /// What both were given.
+        end: String,
+    },
+    /// A serial port's file is the log file.
+    #[error(
+        "`{}` is the log file, and a serial port would write over it: use `log` as the port's far end, or \
+         another file (--logfile names the log)",
+        file.display()
+    )]
+    SerialEndIsLog {
+        /// The file.
+        file: PathBuf,
+    },
     /// The config file cannot be read.
     #[error("cannot read the config file `{}`: {reason}", file.display())]
     ConfigUnreadable {

@@ -213,9 +213,8 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("triple_fault_is_reported_with_its_place", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("triple-fault").arg(strict).run();
-                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. The guest has \
-                            loaded no IDT, so its first exception ends the machine. The log has all \
-                            registers.";
+                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. No usable IDT is \
+                            loaded, so the first exception ends the machine. The log has all registers.";
                 ran.expect_one_of(&[whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?;
                 ran.expect_log("kvm: TRIPLE FAULT. Shutting down")?.expect_log("Target program dump:")?;
             }
@@ -228,8 +227,8 @@ fn crashing_guests() -> Vec<Trial> {
             file[at..at + 8].copy_from_slice(b"\0\x1b[31mX\0");
             std::fs::write(kvm.folder.file("red.elf"), file)?;
             let ran = kvm.run();
-            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`. The guest has loaded no \
-                        IDT, so its first exception ends the machine. The log has all registers.";
+            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`. No usable IDT is \
+                        loaded, so the first exception ends the machine. The log has all registers.";
             ran.expect_one_of(&[whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?;
             ran.check(!ran.folder.read("console.log").contains('\x1b'), "no escape sequence in the log")?;
             Ok(())
@@ -242,7 +241,7 @@ fn crashing_guests() -> Vec<Trial> {
             );
             let fault = |place| {
                 format!(
-                    "triple fault at {place}. The guest has loaded no IDT, so its first exception ends \
+                    "triple fault at {place}. No usable IDT is loaded, so the first exception ends \
                      the machine. The log has all registers."
                 )
             };
@@ -272,8 +271,8 @@ fn crashing_guests() -> Vec<Trial> {
                 let told = ran.err.starts_with("kvm: triple fault at 0x2000")
                     && ran.err.contains(" (guest_main+")
                     && ran.err.ends_with(
-                        " CR2 is 0x700000000000, where nothing is mapped. The guest has loaded no IDT, so \
-                         its first exception ends the machine. The log has all registers.\n",
+                        " CR2 is 0x700000000000, where nothing is mapped. No usable IDT is loaded, so \
+                         the first exception ends the machine. The log has all registers.\n",
                     );
                 let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
                 ran.check(told || hidden, "the place and CR2, or that the host hides them")?;

@@ -125,8 +125,8 @@ pub fn trials() -> Vec<Trial> {
             let expected = [
                 "port 0x02e0: first read (told once; counted from here on)",
                 "address 0xfe00000: first write (told once; counted from here on)",
-                "port 0x02e0: 2 reads, 0 writes in all",
-                "address 0xfe00000: 1 reads, 1 writes in all",
+                "port 0x02e0: read 2, written 0 times in all",
+                "address 0xfe00000: read 1, written 1 times in all",
             ];
             ran.check(told == expected, &format!("{expected:#?}, not {told:#?}"))?;
             Ok(())

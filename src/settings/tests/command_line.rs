@@ -197,6 +197,12 @@ fn two_serial_ports_cannot_share_an_end() {
     assert!(text.starts_with("serial ports 2 and 4 cannot both be file:x"), "{text}");
     let text = message(&["a.elf", "--serial", "2=unix:x", "--serial", "4=unix:x"]);
     assert!(text.starts_with("serial ports 2 and 4 cannot both be unix:x"), "{text}");
+    let text = message(&["a.elf", "--serial", "2=file:x", "--debugcon", "file:x"]);
+    assert!(text.starts_with("the debug console and a serial port cannot both be file:x"), "{text}");
+    let text = message(&["a.elf", "--serial", "2=file:console.log"]);
+    assert!(text.starts_with("`console.log` is the log file"), "{text}");
+    let text = message(&["a.elf", "--debugcon", "file:l", "-logfile", "l"]);
+    assert!(text.starts_with("`l` is the log file"), "{text}");
 }
 
 #[test]
