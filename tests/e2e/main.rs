@@ -4,6 +4,7 @@
 //! missing or refused. `KVM_BIN` and `KVM_GUESTS` name another binary and another folder of guests
 //! than the ones cargo and `target-examples/build` made, so that the suite can be carried elsewhere.
 
+mod gdb;
 mod guests;
 mod support;
 
@@ -13,6 +14,7 @@ fn main() {
     let arguments = Arguments::from_args();
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(gdb::trials());
     trials.extend(guests::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
