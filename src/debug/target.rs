@@ -158,10 +158,15 @@ impl SwBreakpoint for Debuggee<'_> {
 
 impl HwBreakpoint for Debuggee<'_> {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        match self.breakpoints.add_hardware(address) {
-            true => Ok(true),
-            false => Err(TargetError::Errno(FULL)),
+        if !self.breakpoints.add_hardware(address) {
+            return Err(TargetError::Errno(FULL));
         }
+        // Tried at once: an address the host does not take is the client's mistake, not the guest's end.
+        if self.machine.vcpu().set_guest_debug(self.breakpoints.guest_debug()).is_err() {
+            self.breakpoints.remove_hardware(address);
+            return Err(TargetError::Errno(INVALID));
+        }
+        Ok(true)
     }
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
