@@ -45,27 +45,23 @@ pub fn run(machine: &mut Machine, server: &Server) -> Outcome {
 }
 
 fn serve_clients(debuggee: &mut Debuggee<'_>, server: &Server) -> Outcome {
-    let mut client = loop {
-        if let Some(client) = server.client() {
-            break client;
-        }
-        if let Some(outcome) = debuggee.wait() {
-            return outcome;
-        }
-    };
+    let mut waiting = true;
     loop {
-        info!("gdb is connected from {}", client.name());
-        match session::serve(debuggee, client) {
-            Left::Over(outcome) => return outcome,
-            Left::Detached => info!("gdb is gone; the guest runs on"),
-        }
-        client = loop {
+        let mut client = loop {
             if let Some(client) = server.client() {
                 break client;
             }
-            if let Some(outcome) = debuggee.run_freely() {
+            let ended = if waiting { debuggee.wait() } else { debuggee.run_freely() };
+            if let Some(outcome) = ended {
                 return outcome;
             }
         };
+        info!("gdb is connected from {}", client.name());
+        match session::serve(debuggee, &mut client) {
+            Left::Over(outcome) => return outcome,
+            // Whoever only tries whether somebody listens here is no debugger.
+            Left::Detached => waiting = waiting && !client.has_spoken(),
+        }
+        info!("gdb is gone; the guest {}", if waiting { "waits for another" } else { "runs on" });
     }
 }

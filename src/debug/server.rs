@@ -75,6 +75,7 @@ pub(super) struct Client {
     stream: TcpStream,
     pieces: Receiver<Vec<u8>>,
     piece: std::vec::IntoIter<u8>,
+    spoken: bool,
 }
 
 /// What there is to read from a client.
@@ -92,6 +93,7 @@ impl Client {
     pub(super) fn next(&mut self) -> Incoming {
         loop {
             if let Some(byte) = self.piece.next() {
+                self.spoken = true;
                 return Incoming::Byte(byte);
             }
             match self.pieces.try_recv() {
@@ -100,6 +102,11 @@ impl Client {
                 Err(TryRecvError::Disconnected) => return Incoming::Gone,
             }
         }
+    }
+
+    /// True if it has ever sent anything.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.spoken
     }
 
     /// Where it is connected from.
@@ -193,5 +200,5 @@ fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Resu
     if spawned.is_err() {
         busy.store(false, Ordering::Release);
     }
-    spawned.map(|()| Client { stream, pieces, piece: Vec::new().into_iter() })
+    spawned.map(|()| Client { stream, pieces, piece: Vec::new().into_iter(), spoken: false })
 }

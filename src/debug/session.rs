@@ -30,9 +30,9 @@ pub(super) enum Left {
 }
 
 /// Serves a client until it leaves or the run ends.
-pub(super) fn serve(debuggee: &mut Debuggee<'_>, mut client: Client) -> Left {
+pub(super) fn serve(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Left {
     debuggee.interrupted();
-    match talk(debuggee, &mut client) {
+    match talk(debuggee, client) {
         Ok(left) => left,
         Err(error) => {
             warn!("gdb is hung up on: {error}");

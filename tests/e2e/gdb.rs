@@ -151,6 +151,20 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "exited normally]")?;
             ran.expect_status(0).map(drop)
         }),
+        gdb_test("a_variable_can_be_watched_by_stepping", || {
+            let commands = [
+                "set can-use-hw-watchpoints 0",
+                "break fibonacci",
+                "continue",
+                "delete",
+                "watch *(long *)0x13fb0",
+                "continue",
+                "print $pc",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "Old value = 0\nNew value = 15\n")?;
+            expect(&said, "$1 = (void (*)()) 0x200017 <fibonacci+7>")
+        }),
         gdb_test("a_refused_instruction_can_be_skipped", || {
             let commands = ["continue", "set $pc = $pc + 4", "continue"];
             let (said, ran) = debug("refused-instruction", &[], &commands)?;
@@ -279,6 +293,11 @@ fn strangers() -> Vec<Trial> {
             ask(&mut client, "Z0,200010,1")?;
             drop(client);
             waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
+        guest_test("a_port_scan_does_not_set_the_guest_going", || {
+            let waiting = Waiting::start("recursion", &["--timeout", "1"], b"")?;
+            drop(waiting.connect()?);
+            waiting.finish()?.expect_status(12).map(drop)
         }),
         guest_test("a_second_client_is_hung_up_on", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
