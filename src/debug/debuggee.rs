@@ -7,6 +7,8 @@
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
+use std::ops::Range;
+
 use tracing::debug;
 
 use super::breakpoints::{Breakpoints, INT3};
@@ -115,8 +117,9 @@ impl<'m> Debuggee<'m> {
         if let Some(outcome) = self.ended.take() {
             return Advance::Over(outcome);
         }
-        let advanced = match self.action {
+        let advanced = match self.action.clone() {
             Action::Step => self.step(),
+            Action::StepOutOf(range) => self.step_out_of(&range),
             Action::Continue => self.go(),
         };
         advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
@@ -177,6 +180,24 @@ impl<'m> Debuggee<'m> {
             }
             Some(event) => self.judge(event),
             None => self.stopped(Stop::Stepped),
+        }
+    }
+
+    /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
+    /// breakpoint.
+    fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
+        loop {
+            match self.step()? {
+                Advance::Stopped(Stop::Stepped) => {}
+                other => return Ok(other),
+            }
+            let (_, pc) = self.position()?;
+            if let Some(stop) = self.breakpoint_at(pc) {
+                return Ok(self.stop(stop, pc));
+            }
+            if !range.contains(&pc) {
+                return Ok(self.stop(Stop::Stepped, pc));
+            }
         }
     }
 

@@ -48,22 +48,17 @@ fn gone(debuggee: &mut Debuggee<'_>) -> Left {
 fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dyn std::error::Error>> {
     let stub = GdbStub::builder(client.wire()?).packet_buffer_size(PACKET).build()?;
     let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
-    let mut running = false;
     loop {
         stub = match stub {
-            Stub::Idle(idle) => {
-                running = false;
-                match client.next() {
-                    Incoming::Byte(byte) => idle.incoming_data(debuggee, byte)?,
-                    Incoming::Gone => return Ok(gone(debuggee)),
-                    Incoming::Nothing => match debuggee.wait() {
-                        Some(outcome) => return Ok(Left::Over(outcome)),
-                        None => idle.into(),
-                    },
-                }
-            }
+            Stub::Idle(idle) => match client.next() {
+                Incoming::Byte(byte) => idle.incoming_data(debuggee, byte)?,
+                Incoming::Gone => return Ok(gone(debuggee)),
+                Incoming::Nothing => match debuggee.wait() {
+                    Some(outcome) => return Ok(Left::Over(outcome)),
+                    None => idle.into(),
+                },
+            },
             Stub::Running(mut going) => {
-                running = true;
                 match client.next() {
                     Incoming::Byte(byte) => going.incoming_data(debuggee, byte)?,
                     Incoming::Gone => return Ok(gone(debuggee)),
@@ -85,10 +80,11 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                 }
             }
             Stub::CtrlCInterrupt(interrupt) => {
-                // One that crossed with a stop has what it wanted.
-                let stop = running.then_some(SingleThreadStopReason::Signal(Signal::SIGINT));
+                // One that crossed with a stop is told as soon as the guest is to go on: gdb may be
+                // in the middle of a thousand steps.
                 debuggee.interrupted();
-                interrupt.interrupt_handled(debuggee, stop)?
+                let stop = SingleThreadStopReason::Signal(Signal::SIGINT);
+                interrupt.interrupt_handled(debuggee, Some(stop))?
             }
             Stub::Disconnected(mut gone_stub) => match gone_stub.get_reason() {
                 DisconnectReason::Kill => {

@@ -1,12 +1,13 @@
 //! The protocol library's questions, answered for a [`Debuggee`].
 
 use std::convert::Infallible;
+use std::ops::Range;
 
 use gdbstub::common::Signal;
 use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::base::singlethread::{
-    SingleThreadBase, SingleThreadResume, SingleThreadResumeOps, SingleThreadSingleStep,
-    SingleThreadSingleStepOps,
+    SingleThreadBase, SingleThreadRangeStepping, SingleThreadRangeSteppingOps, SingleThreadResume,
+    SingleThreadResumeOps, SingleThreadSingleStep, SingleThreadSingleStepOps,
 };
 use gdbstub::target::ext::breakpoints::{
     Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, SwBreakpoint, SwBreakpointOps,
@@ -29,12 +30,14 @@ const INVALID: u8 = 22;
 const FULL: u8 = 28;
 
 /// What a client wants the guest to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Run.
     Continue,
     /// Carry out one instruction.
     Step,
+    /// Carry out instructions until the next one is not in this range of addresses.
+    StepOutOf(Range<u64>),
 }
 
 fn host_failure(_: HostError) -> TargetError<Infallible> {
@@ -122,11 +125,22 @@ impl SingleThreadResume for Debuggee<'_> {
     fn support_single_step(&mut self) -> Option<SingleThreadSingleStepOps<'_, Self>> {
         Some(self)
     }
+
+    fn support_range_step(&mut self) -> Option<SingleThreadRangeSteppingOps<'_, Self>> {
+        Some(self)
+    }
 }
 
 impl SingleThreadSingleStep for Debuggee<'_> {
     fn step(&mut self, _signal: Option<Signal>) -> Result<(), Infallible> {
         self.action = Action::Step;
+        Ok(())
+    }
+}
+
+impl SingleThreadRangeStepping for Debuggee<'_> {
+    fn resume_range_step(&mut self, start: u64, end: u64) -> Result<(), Infallible> {
+        self.action = Action::StepOutOf(start..end);
         Ok(())
     }
 }

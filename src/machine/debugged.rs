@@ -31,7 +31,7 @@ impl Machine {
     pub fn run_to_event(&mut self) -> Event {
         let mut entry = VmEntry::Go;
         loop {
-            let next = if self.halted { self.sleep() } else { self.step(entry) };
+            let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
             match next {
                 Ok(Next::Run(next)) => entry = next,
                 Ok(Next::Stop(Event::Attention)) => return self.settled_or(entry, Event::Attention),
@@ -57,21 +57,13 @@ impl Machine {
         if self.halted {
             return self.wait();
         }
-        match self.carry_out_halt() {
-            Ok(Next::Stop(event)) => event,
-            Ok(Next::Run(_)) => Event::Attention,
-            Err(error) => failed(error),
-        }
+        self.carry_out_halt().unwrap_or_else(failed)
     }
 
     /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
     /// ends it.
     pub fn wait(&mut self) -> Event {
-        match self.sleep() {
-            Ok(Next::Stop(event)) => event,
-            Ok(Next::Run(_)) => Event::Attention,
-            Err(error) => failed(error),
-        }
+        self.sleep().unwrap_or_else(failed)
     }
 
     /// Writes the general registers, RIP and RFLAGS. A halted processor that is sent elsewhere wakes.
@@ -119,7 +111,7 @@ impl Machine {
         }
     }
 
-    fn carry_out_halt(&mut self) -> Result<Next, HostError> {
+    fn carry_out_halt(&mut self) -> Result<Event, HostError> {
         let mut registers = self.registers()?.general;
         registers.rip = registers.rip.wrapping_add(1);
         self.processor.vcpu.set_general_registers(&registers)?;

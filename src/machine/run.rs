@@ -94,7 +94,7 @@ impl Machine {
                 };
                 Ok(Next::Run(VmEntry::Value(value)))
             }
-            VmExit::Halt { interruptible } => self.halt(interruptible),
+            VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
             VmExit::Interrupted => Ok(Next::Run(VmEntry::Go)),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
             VmExit::Shutdown => Ok(Next::end(Outcome::TripleFault)),
@@ -164,10 +164,10 @@ impl Machine {
     }
 
     /// `hlt`: with interrupts off nothing can ever wake the processor, so the guest is done.
-    pub(super) fn halt(&mut self, interruptible: bool) -> Result<Next, HostError> {
+    pub(super) fn halt(&mut self, interruptible: bool) -> Result<Event, HostError> {
         if !interruptible {
             let result = self.processor.vcpu.registers()?.general.rax;
-            return Ok(Next::end(Outcome::Halted { result }));
+            return Ok(Event::End(Outcome::Halted { result }));
         }
         debug!("the guest waits for an interrupt");
         self.halted = true;
@@ -175,11 +175,11 @@ impl Machine {
     }
 
     /// The processor is halted: lets time pass until something more than a device event happens.
-    pub(super) fn sleep(&mut self) -> Result<Next, HostError> {
+    pub(super) fn sleep(&mut self) -> Result<Event, HostError> {
         loop {
             self.inputs.wait();
             if let Some(event) = self.take_inputs()? {
-                return Ok(Next::Stop(event));
+                return Ok(event);
             }
         }
     }

@@ -134,6 +134,17 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "call   0x200010 <fibonacci>")?;
             expect(&said, "$1 = 377\n$2 = (void (*)()) 0x200029")
         }),
+        gdb_test("ctrl_c_ends_a_long_row_of_steps", || {
+            let commands = ["break spin", "continue", "delete", CTRL_C, "stepi 1000000", "print $rax > 10"];
+            let (said, _) = debug("endless", &["--timeout", "4"], &commands)?;
+            expect(&said, "Program received signal SIGINT")?;
+            expect(&said, "$1 = 1\n")
+        }),
+        gdb_test("source_lines_are_stepped_with_breakpoints_in_them_respected", || {
+            let commands = ["break guest_main", "continue", "break *fibonacci+6", "next", "print $pc"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200016 <fibonacci+6>")
+        }),
         gdb_test("stepping_through_port_output_sends_each_byte_once", || {
             let text = "x".repeat(200);
             let arguments = ["--append", text.as_str()];
