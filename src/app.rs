@@ -5,7 +5,8 @@ use std::io::Write;
 
 use tracing::{error, info};
 
-use crate::boot::{BootError, BootOptions, FileImage};
+use crate::boot::{BootOptions, FileImage};
+use crate::debug::{self, Server};
 use crate::frontends::log;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::inspect::{dump, report};
@@ -100,11 +101,19 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         };
         Failure::new(status, error)
     })?;
+    let debugger = settings.gdb.map(|spec| Server::bind(spec, inputs.clone()));
+    let debugger = debugger.transpose().map_err(|error| host_failure(&error))?;
+    if let Some(spec) = settings.gdb {
+        eprintln!("kvm: waiting for gdb on {spec}");
+    }
     let connections =
         Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
     let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
 
-    let outcome = machine.run();
+    let outcome = match &debugger {
+        Some(server) => debug::run(&mut machine, server),
+        None => machine.run(),
+    };
     let paragraph = report::paragraph(&machine, &outcome);
     // First what the guest still had to say, so that the end of the run is the end of the log.
     session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
@@ -117,7 +126,6 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// debugger its user wanted would be a worse surprise.
 fn refuse_missing_parts(settings: &Settings) -> Result<(), Failure> {
     let missing = [
-        (settings.gdb.is_some(), "the gdb server (--gdb, [gdb-server] enable)"),
         (settings.debug_server.is_some(), "the memory debug server (--debug-server, [debug-server] enable)"),
         (settings.console_port.is_some(), "the internal console (-consoleport)"),
         (settings.migration.is_some(), "live migration (-migr)"),

@@ -78,6 +78,13 @@ pub struct DebugStop {
     pub dr7: u64,
 }
 
+impl DebugStop {
+    /// Exception vector of #DB: single steps and debug registers.
+    pub const DEBUG: u32 = 1;
+    /// Exception vector of #BP: `int3`.
+    pub const BREAKPOINT: u32 = 3;
+}
+
 /// What KVM says about an instruction it cannot run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {

@@ -6,12 +6,14 @@
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
 mod cpuid;
+mod debug;
 mod exit;
 mod kick;
 mod registers;
 mod vcpu;
 mod vm;
 
+pub use debug::GuestDebug;
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use kick::Kicker;
 pub use registers::Registers;

@@ -30,7 +30,7 @@ struct PortAccess {
 /// A vCPU of a virtual machine.
 #[derive(Debug)]
 pub struct Vcpu {
-    fd: VcpuFd,
+    pub(super) fd: VcpuFd,
     /// What the guest runs in; held so that it stays mapped.
     _memory: Arc<GuestMemory>,
     kicker: Kicker,
@@ -100,6 +100,22 @@ impl Vcpu {
             return Ok(write);
         }
         self.decode(reason)
+    }
+
+    /// Completes the access the vCPU stopped at, without running any further instruction.
+    ///
+    /// KVM carries out the rest of an instruction that stopped for an access only when it is entered
+    /// again; before that, RIP and the registers may still be those before the instruction.
+    /// [`VmExit::Interrupted`] says that nothing is left to complete.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub fn complete(&mut self, entry: VmEntry) -> Result<VmExit, HostError> {
+        self.fd.set_kvm_immediate_exit(1);
+        let exit = self.run(entry);
+        self.clear_kick();
+        exit
     }
 
     /// General, control and segment registers.

@@ -30,6 +30,11 @@ pub fn translate(memory: &GuestMemory, registers: &Registers, address: u64) -> O
         return None;
     }
     let levels = if system.cr4 & CR4_LA57 != 0 { 5 } else { 4 };
+    // The upper bits repeat the highest one that is translated; the processor faults otherwise.
+    let unused = 64 - (12 + 9 * levels);
+    if (address << unused) as i64 >> unused != address as i64 {
+        return None;
+    }
     let mut table = system.cr3 & ADDRESS;
     for level in (0..levels).rev() {
         let shift = 12 + 9 * level;
@@ -88,6 +93,16 @@ mod tests {
         assert_eq!(translate(&memory, &registers, 0x20_0123), Some(0x5123));
         assert_eq!(translate(&memory, &registers, 0x20_1000), None);
         assert_eq!(translate(&memory, &registers, 1 << 39), None);
+    }
+
+    #[test]
+    fn addresses_that_are_not_canonical_are_no_mapping() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let registers = long_mode(&memory);
+        memory.write_u64(0x1FF8, 0x2003).unwrap();
+        assert_eq!(translate(&memory, &registers, 0xFFFF_FF80_0000_0010), Some(0x10));
+        assert_eq!(translate(&memory, &registers, 0x0000_FF80_0000_0010), None);
+        assert_eq!(translate(&memory, &registers, 1 << 63), None);
     }
 
     #[test]

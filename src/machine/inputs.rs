@@ -30,6 +30,8 @@ pub enum Input {
     TimedOut,
     /// The process was told to end by this signal.
     Terminated(i32),
+    /// Whoever runs the machine for a debugger has something to look at.
+    Attention,
 }
 
 /// One stroke on the user's keyboard, in both forms a guest may want it.

@@ -5,6 +5,7 @@
 
 pub mod batching;
 pub mod board;
+mod debugged;
 pub mod inputs;
 pub mod outcome;
 pub mod outlets;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+pub use debugged::Event;
 pub use outcome::Outcome;
 
 use crate::boot::{self, BootError, BootOptions, Image};
@@ -76,6 +78,8 @@ pub struct Machine {
     inputs: Inputs,
     outlets: Outlets,
     screen: Screen,
+    /// `hlt` was executed and no interrupt has come since.
+    halted: bool,
     resets: u64,
 }
 
@@ -104,6 +108,7 @@ impl Machine {
             board,
             inputs,
             outlets,
+            halted: false,
             resets: 0,
         })
     }
@@ -158,6 +163,7 @@ impl Machine {
         self.board = Board::default();
         self.batching = Batching::new(self.processor.vcpu.can_batch());
         self.typing.reset();
+        self.halted = false;
         self.screen.publish(self.board.vga.view());
         Ok(())
     }

@@ -5,17 +5,23 @@ use tracing::{debug, info};
 use super::board::Effect;
 use super::inputs::Input;
 use super::outlets::Outlet;
-use super::{Machine, MachineError, Outcome};
+use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
 use crate::host::{HostError, VmEntry, VmExit};
 
 /// What carries on after an exit or an input.
-enum Next {
+pub(super) enum Next {
     /// Enter the guest again.
     Run(VmEntry),
-    /// The run is over.
-    End(Outcome),
+    /// Something that is more than an exit.
+    Stop(Event),
+}
+
+impl Next {
+    fn end(outcome: Outcome) -> Next {
+        Next::Stop(Event::End(outcome))
+    }
 }
 
 impl Machine {
@@ -25,23 +31,38 @@ impl Machine {
         let outcome = loop {
             match self.step(entry) {
                 Ok(Next::Run(next)) => entry = next,
-                Ok(Next::End(outcome)) => break outcome,
+                Ok(Next::Stop(Event::End(outcome))) => break outcome,
+                // Nobody debugs this run; the entry has not been used yet.
+                Ok(Next::Stop(Event::Attention)) => {}
+                Ok(Next::Stop(Event::Reset | Event::Debug(_))) => entry = VmEntry::Go,
                 Err(error) => break Outcome::HostFailed(error),
             }
         };
-        self.board.unclaimed.log_totals();
+        self.log_totals();
         outcome
+    }
+
+    /// Tells the log, once a run is over, what its guest accessed that is not there.
+    pub fn log_totals(&self) {
+        self.board.unclaimed.log_totals();
     }
 
     /// Takes what has come in, runs the guest to its next exit and deals with that.
     #[inline]
-    fn step(&mut self, entry: VmEntry) -> Result<Next, HostError> {
+    pub(super) fn step(&mut self, entry: VmEntry) -> Result<Next, HostError> {
         if self.inputs.waiting()
-            && let Some(outcome) = self.take_inputs()?
+            && let Some(event) = self.take_inputs()?
         {
-            return Ok(Next::End(outcome));
+            return Ok(Next::Stop(event));
         }
-        match self.processor.vcpu.run(entry)? {
+        let exit = self.processor.vcpu.run(entry)?;
+        self.deal_with(exit)
+    }
+
+    /// Does what an exit asks for.
+    #[inline]
+    pub(super) fn deal_with(&mut self, exit: VmExit) -> Result<Next, HostError> {
+        match exit {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
                 // What was typed may be what this very access asks for.
@@ -73,18 +94,19 @@ impl Machine {
                 };
                 Ok(Next::Run(VmEntry::Value(value)))
             }
-            VmExit::Halt { interruptible } => self.halt(interruptible),
-            VmExit::Interrupted | VmExit::Debug(_) => Ok(Next::Run(VmEntry::Go)),
-            VmExit::Shutdown => Ok(Next::End(Outcome::TripleFault)),
+            VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
+            VmExit::Interrupted => Ok(Next::Run(VmEntry::Go)),
+            VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
+            VmExit::Shutdown => Ok(Next::end(Outcome::TripleFault)),
             // The cause may be RAM that KVM does not know of yet: an instruction there, or an
             // operand of an instruction that KVM cannot carry out on a device.
             VmExit::Refused(refusal) if self.processor.reach_all()? => {
                 debug!("all memory attached because of {refusal:?}");
                 Ok(Next::Run(VmEntry::Go))
             }
-            VmExit::Refused(refusal) => Ok(Next::End(Outcome::Refused(refusal))),
-            VmExit::EntryFailed(reason) => Ok(Next::End(Outcome::EntryFailed(reason))),
-            VmExit::Unexpected(reason) => Ok(Next::End(Outcome::Unexpected(reason))),
+            VmExit::Refused(refusal) => Ok(Next::end(Outcome::Refused(refusal))),
+            VmExit::EntryFailed(reason) => Ok(Next::end(Outcome::EntryFailed(reason))),
+            VmExit::Unexpected(reason) => Ok(Next::end(Outcome::Unexpected(reason))),
         }
     }
 
@@ -117,8 +139,8 @@ impl Machine {
         }
         match effect.request {
             None => Ok(None),
-            Some(Request::Exit(value)) => Ok(Some(Next::End(Outcome::DebugExit { value }))),
-            Some(Request::Reset) => self.reset_requested("the guest").map(Some),
+            Some(Request::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
+            Some(Request::Reset) => self.reset_requested("the guest").map(Next::Stop).map(Some),
         }
     }
 
@@ -128,47 +150,50 @@ impl Machine {
         self.outlets.send(outlet, byte, || inputs.ending());
     }
 
-    fn reset_requested(&mut self, by: &str) -> Result<Next, HostError> {
+    fn reset_requested(&mut self, by: &str) -> Result<Event, HostError> {
         info!("reset by {by}");
         if self.no_reboot {
-            return Ok(Next::End(Outcome::Reset));
+            return Ok(Event::End(Outcome::Reset));
         }
         self.outlets.want_ticks(false);
         match self.reset() {
-            Ok(()) => Ok(Next::Run(VmEntry::Go)),
+            Ok(()) => Ok(Event::Reset),
             Err(MachineError::Host(error)) => Err(error),
-            Err(error) => Ok(Next::End(Outcome::Reload(Box::new(error)))),
+            Err(error) => Ok(Event::End(Outcome::Reload(Box::new(error)))),
         }
     }
 
     /// `hlt`: with interrupts off nothing can ever wake the processor, so the guest is done.
-    fn halt(&mut self, interruptible: bool) -> Result<Next, HostError> {
+    pub(super) fn halt(&mut self, interruptible: bool) -> Result<Event, HostError> {
         if !interruptible {
             let result = self.processor.vcpu.registers()?.general.rax;
-            return Ok(Next::End(Outcome::Halted { result }));
+            return Ok(Event::End(Outcome::Halted { result }));
         }
         debug!("the guest waits for an interrupt");
+        self.halted = true;
+        self.sleep()
+    }
+
+    /// The processor is halted: lets time pass until something more than a device event happens.
+    pub(super) fn sleep(&mut self) -> Result<Event, HostError> {
         loop {
             self.inputs.wait();
-            let resets = self.resets;
-            if let Some(outcome) = self.take_inputs()? {
-                return Ok(Next::End(outcome));
-            }
-            if self.resets != resets {
-                return Ok(Next::Run(VmEntry::Go));
+            if let Some(event) = self.take_inputs()? {
+                return Ok(event);
             }
         }
     }
 
-    /// Takes what has come in from outside; an outcome if that ends the run.
+    /// Takes what has come in from outside; an event if that is more than the devices' business.
     #[cold]
-    fn take_inputs(&mut self) -> Result<Option<Outcome>, HostError> {
+    pub(super) fn take_inputs(&mut self) -> Result<Option<Event>, HostError> {
+        let mut event = None;
         for input in self.inputs.take() {
             match input {
                 Input::Typed(stroke) => self.typing.typed(stroke, &self.inputs),
                 Input::Interrupt(stroke) => {
                     if !self.typing.asked(&self.board) {
-                        return Ok(Some(Outcome::Quit));
+                        return Ok(Some(Event::End(Outcome::Quit)));
                     }
                     self.typing.typed(stroke, &self.inputs);
                 }
@@ -179,17 +204,19 @@ impl Machine {
                         self.outlets.want_ticks(false);
                     }
                 }
-                Input::Reset => {
-                    if let Next::End(outcome) = self.reset_requested("the user")? {
-                        return Ok(Some(outcome));
-                    }
-                }
-                Input::Quit => return Ok(Some(Outcome::Quit)),
-                Input::TimedOut => return Ok(Some(Outcome::TimedOut)),
-                Input::Terminated(signal) => return Ok(Some(Outcome::Terminated(signal))),
+                Input::Reset => match self.reset_requested("the user")? {
+                    Event::End(outcome) => return Ok(Some(Event::End(outcome))),
+                    reset => event = Some(reset),
+                },
+                Input::Quit => return Ok(Some(Event::End(Outcome::Quit))),
+                Input::TimedOut => return Ok(Some(Event::End(Outcome::TimedOut))),
+                Input::Terminated(signal) => return Ok(Some(Event::End(Outcome::Terminated(signal)))),
+                // Of a reset and a call for attention the reset is told: whoever is told of an
+                // event also looks for what called.
+                Input::Attention => event = event.or(Some(Event::Attention)),
             }
         }
         self.typing.feed(&mut self.board, &self.inputs);
-        Ok(None)
+        Ok(event)
     }
 }

@@ -1,0 +1,279 @@
+//! The guest as a debugger handles it: run, stepped, and found to have stopped for a reason.
+//!
+//! What KVM's debug facilities do differs from host to host. What holds everywhere, and is used
+//! here: a software breakpoint stops the guest with its `int3` not carried out, though some hosts
+//! report it as an instruction they refuse; a step needs no breakpoints, so it is made with none in
+//! place; and a breakpoint the guest stands at is left by such a step.
+//!
+//! Manual: KVM_SET_GUEST_DEBUG in api.rst.
+
+use std::ops::Range;
+
+use tracing::debug;
+
+use super::breakpoints::{Breakpoints, INT3};
+use super::memory;
+use super::target::Action;
+use crate::host::{DebugStop, GuestDebug, HostError, Registers};
+use crate::machine::{Event, Machine, Outcome};
+
+/// The opcode of `hlt`.
+const HLT: u8 = 0xF4;
+
+/// A machine with breakpoints.
+pub(super) struct Debuggee<'m> {
+    pub(super) machine: &'m mut Machine,
+    pub(super) breakpoints: Breakpoints,
+    /// What the client wants the guest to do next.
+    pub(super) action: Action,
+    /// Where the guest was when it last stopped: the breakpoint there has been reported.
+    stopped_at: Option<u64>,
+    /// The run is over, but the client still looks at the machine.
+    ended: Option<Outcome>,
+}
+
+/// Why the guest stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The instruction was carried out.
+    Stepped,
+    /// Before a software breakpoint.
+    Software,
+    /// Before a hardware breakpoint.
+    Hardware,
+    /// For a debug exception that is none of ours: the guest's own `int3`, say.
+    Trap,
+    /// It cannot go on; [`Debuggee::ended`] says why.
+    Ended,
+}
+
+/// What came of letting the guest go on.
+pub(super) enum Advance {
+    /// It has not stopped; the client may have sent something.
+    Going,
+    /// It has stopped.
+    Stopped(Stop),
+    /// The run is over for good.
+    Over(Outcome),
+}
+
+impl<'m> Debuggee<'m> {
+    /// A machine that has not run yet.
+    pub(super) fn new(machine: &'m mut Machine) -> Debuggee<'m> {
+        Debuggee {
+            machine,
+            breakpoints: Breakpoints::default(),
+            action: Action::Continue,
+            stopped_at: None,
+            ended: None,
+        }
+    }
+
+    /// Why the guest cannot go on, if it cannot.
+    pub(super) fn ended(&self) -> Option<&Outcome> {
+        self.ended.as_ref()
+    }
+
+    /// Lets time pass while the guest is stopped; an outcome if the run ends.
+    pub(super) fn wait(&mut self) -> Option<Outcome> {
+        let event = self.machine.wait();
+        self.passed(event)
+    }
+
+    /// Runs the guest with no debugger at all until something comes in; an outcome if the run ends.
+    pub(super) fn run_freely(&mut self) -> Option<Outcome> {
+        if let Err(error) = self.machine.vcpu().set_guest_debug(GuestDebug::default()) {
+            return Some(Outcome::HostFailed(error));
+        }
+        let event = self.machine.run_to_event();
+        self.passed(event)
+    }
+
+    fn passed(&mut self, event: Event) -> Option<Outcome> {
+        match event {
+            Event::End(outcome) => Some(outcome),
+            Event::Reset => {
+                self.was_reset();
+                None
+            }
+            Event::Attention | Event::Debug(_) => None,
+        }
+    }
+
+    /// The client has stopped the guest where it happens to be.
+    pub(super) fn interrupted(&mut self) {
+        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+    }
+
+    /// The client has gone: the guest is to run without breakpoints. An outcome if it cannot run.
+    pub(super) fn release(&mut self) -> Option<Outcome> {
+        self.breakpoints.clear();
+        self.stopped_at = None;
+        self.ended.take()
+    }
+
+    /// Lets the guest go on as [`Self::action`] says.
+    pub(super) fn advance(&mut self) -> Advance {
+        if let Some(outcome) = self.ended.take() {
+            return Advance::Over(outcome);
+        }
+        let advanced = match self.action.clone() {
+            Action::Step => self.step(),
+            Action::StepOutOf(range) => self.step_out_of(&range),
+            Action::Continue => self.go(),
+        };
+        advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
+    }
+
+    /// The client has sent the guest elsewhere: what could not go on may be able to, there.
+    pub(super) fn moved(&mut self) {
+        if matches!(self.ended, Some(Outcome::Halted { .. } | Outcome::Refused(_))) {
+            self.ended = None;
+        }
+    }
+
+    /// Registers, and the linear address of the next instruction.
+    pub(super) fn position(&self) -> Result<(Registers, u64), HostError> {
+        let registers = self.machine.registers()?;
+        let cs = registers.system.cs;
+        // In 64-bit mode the processor ignores the base of CS.
+        let base = if cs.l == 1 { 0 } else { cs.base };
+        let pc = base.wrapping_add(registers.general.rip);
+        Ok((registers, pc))
+    }
+
+    fn go(&mut self) -> Result<Advance, HostError> {
+        let (registers, pc) = self.position()?;
+        if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
+            match self.step()? {
+                Advance::Stopped(Stop::Stepped) => {}
+                other => return Ok(other),
+            }
+            let (_, pc) = self.position()?;
+            if let Some(stop) = self.breakpoint_at(pc) {
+                return Ok(self.stop(stop, pc));
+            }
+        }
+        self.stopped_at = None;
+        let (registers, _) = self.position()?;
+        self.machine.vcpu().set_guest_debug(self.breakpoints.guest_debug())?;
+        self.breakpoints.plant(self.machine.memory(), &registers);
+        let event = self.machine.run_to_event();
+        self.breakpoints.unplant(self.machine.memory());
+        self.judge(event)
+    }
+
+    fn step(&mut self) -> Result<Advance, HostError> {
+        let (registers, pc) = self.position()?;
+        self.machine.vcpu().set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() })?;
+        // In a less privileged ring it is no halt but an exception, which a step shows well.
+        let privileged = registers.system.cs.selector & 3 == 0;
+        let event = if privileged && self.code_at(&registers, pc) == Some(HLT) {
+            Some(self.machine.step_halt())
+        } else {
+            self.machine.step_instruction()
+        };
+        match event {
+            Some(Event::Reset) => {
+                self.was_reset();
+                self.stopped(Stop::Stepped)
+            }
+            Some(event) => self.judge(event),
+            None => self.stopped(Stop::Stepped),
+        }
+    }
+
+    /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
+    /// breakpoint.
+    fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
+        loop {
+            match self.step()? {
+                Advance::Stopped(Stop::Stepped) => {}
+                other => return Ok(other),
+            }
+            let (_, pc) = self.position()?;
+            if let Some(stop) = self.breakpoint_at(pc) {
+                return Ok(self.stop(stop, pc));
+            }
+            if !range.contains(&pc) {
+                return Ok(self.stop(Stop::Stepped, pc));
+            }
+        }
+    }
+
+    fn judge(&mut self, event: Event) -> Result<Advance, HostError> {
+        match event {
+            Event::Attention => Ok(Advance::Going),
+            Event::Reset => {
+                self.was_reset();
+                Ok(Advance::Going)
+            }
+            Event::Debug(stop) => {
+                let (_, pc) = self.position()?;
+                debug!("stopped at {pc:#x}: {stop:x?}");
+                let ours = match stop.exception {
+                    DebugStop::BREAKPOINT => self.breakpoints.is_software(pc).then_some(Stop::Software),
+                    _ => self.breakpoints.is_hardware(pc).then_some(Stop::Hardware),
+                };
+                Ok(self.stop(ours.unwrap_or(Stop::Trap), pc))
+            }
+            Event::End(outcome) => {
+                let pc = self.position().ok().map(|(_, pc)| pc);
+                self.judge_end(outcome, pc)
+            }
+        }
+    }
+
+    fn judge_end(&mut self, outcome: Outcome, pc: Option<u64>) -> Result<Advance, HostError> {
+        match (&outcome, pc) {
+            // A host that does not execute `int3` stops there, and so it works as well.
+            (Outcome::Refused(refusal), Some(pc))
+                if refusal.bytes().first() == Some(&INT3) && self.breakpoints.is_software(pc) =>
+            {
+                Ok(self.stop(Stop::Software, pc))
+            }
+            (Outcome::Halted { .. }, _) => self.stopped_for_good(outcome, pc),
+            _ if outcome.is_crash() => self.stopped_for_good(outcome, pc),
+            _ => Ok(Advance::Over(outcome)),
+        }
+    }
+
+    fn stopped_for_good(&mut self, outcome: Outcome, pc: Option<u64>) -> Result<Advance, HostError> {
+        self.ended = Some(outcome);
+        self.stopped_at = pc;
+        Ok(Advance::Stopped(Stop::Ended))
+    }
+
+    fn stopped(&mut self, stop: Stop) -> Result<Advance, HostError> {
+        let (_, pc) = self.position()?;
+        Ok(self.stop(stop, pc))
+    }
+
+    fn stop(&mut self, stop: Stop, pc: u64) -> Advance {
+        self.stopped_at = Some(pc);
+        Advance::Stopped(stop)
+    }
+
+    fn was_reset(&mut self) {
+        (self.stopped_at, self.ended) = (None, None);
+    }
+
+    fn breakpoint_at(&self, pc: u64) -> Option<Stop> {
+        if self.breakpoints.is_software(pc) {
+            return Some(Stop::Software);
+        }
+        self.breakpoints.is_hardware(pc).then_some(Stop::Hardware)
+    }
+
+    /// True if running on from `pc` would stop there without having moved: at a breakpoint, or at an
+    /// `int3` of the guest's own, which only a step hands to the guest.
+    fn would_stop_again(&self, registers: &Registers, pc: u64) -> bool {
+        self.breakpoint_at(pc).is_some() || self.code_at(registers, pc) == Some(INT3)
+    }
+
+    fn code_at(&self, registers: &Registers, pc: u64) -> Option<u8> {
+        let mut byte = [0];
+        let count = memory::read(self.machine.memory(), registers, pc, &mut byte);
+        (count == 1).then_some(byte[0])
+    }
+}

@@ -1,0 +1,67 @@
+//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb.
+//!
+//! All of it happens on the vCPU's thread, between two entries into the guest. Other threads only
+//! wait at sockets: a [`Server`]'s threads hand over what they read and call for attention at the
+//! machine's one door.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `server` | sockets and threads |
+//! | `session` | one client, from its connection to its leaving |
+//! | `target` | the protocol library's questions, answered |
+//! | `debuggee` | how a guest is run, stepped and found to have stopped |
+//! | `breakpoints` | where they are, and what they replace while the guest runs |
+//! | `memory`, `registers` | the guest's state as gdb wants it |
+//! | `monitor` | commands of our own |
+//!
+//! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
+
+mod breakpoints;
+mod debuggee;
+mod memory;
+mod monitor;
+mod registers;
+mod server;
+mod session;
+mod target;
+
+use tracing::info;
+
+use crate::machine::{Machine, Outcome};
+use debuggee::Debuggee;
+use session::Left;
+
+pub use server::{Server, ServerError};
+
+/// Runs a guest under the debuggers that connect to `server`, until the run ends.
+///
+/// The guest's first instruction waits for the first debugger. Whenever none is connected after
+/// that, the guest runs freely.
+pub fn run(machine: &mut Machine, server: &Server) -> Outcome {
+    let mut debuggee = Debuggee::new(machine);
+    let outcome = serve_clients(&mut debuggee, server);
+    machine.log_totals();
+    outcome
+}
+
+fn serve_clients(debuggee: &mut Debuggee<'_>, server: &Server) -> Outcome {
+    let mut waiting = true;
+    loop {
+        let mut client = loop {
+            if let Some(client) = server.client() {
+                break client;
+            }
+            let ended = if waiting { debuggee.wait() } else { debuggee.run_freely() };
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+        };
+        info!("gdb is connected from {}", client.name());
+        match session::serve(debuggee, &mut client) {
+            Left::Over(outcome) => return outcome,
+            // Whoever only tries whether somebody listens here is no debugger.
+            Left::Detached => waiting = waiting && !client.has_spoken(),
+        }
+        info!("gdb is gone; the guest {}", if waiting { "waits for another" } else { "runs on" });
+    }
+}

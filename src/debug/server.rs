@@ -1,0 +1,204 @@
+//! Waiting for debuggers, and for what they send.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::machine::inputs::{Input, Inputs};
+use crate::settings::GdbSpec;
+
+/// Pieces of input that may wait for the machine before more is read from a client.
+const MOST_PIECES: usize = 4;
+/// Size of such a piece in bytes.
+const PIECE: usize = 4096;
+/// How long a client that reads nothing is waited for before it counts as gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a new client waits for the one before it to be gone for good.
+const HANDOVER: Duration = Duration::from_millis(500);
+/// How long is paused before something is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Stack of a thread, in bytes.
+const STACK: usize = 128 << 10;
+
+/// Why gdb cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Nobody can listen there.
+    #[error(
+        "cannot wait for gdb on {spec}: {reason}; choose another place with --gdb=ADDRESS:PORT, or \
+         [gdb-server] in config.ini"
+    )]
+    Listen {
+        /// The place asked for.
+        spec: GdbSpec,
+        /// The host's words.
+        reason: io::Error,
+    },
+    /// No thread can be had.
+    #[error("the host gives this process no thread to wait for gdb: {0}")]
+    Thread(io::Error),
+}
+
+/// Where debuggers connect, one at a time.
+#[derive(Debug)]
+pub struct Server {
+    clients: Receiver<Client>,
+}
+
+impl Server {
+    /// Listens at the place `spec` names; whatever comes in calls for attention at `inputs`.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`], for example when the port is taken.
+    pub fn bind(spec: GdbSpec, inputs: Inputs) -> Result<Server, ServerError> {
+        let listener = TcpListener::bind((spec.address, spec.port))
+            .map_err(|reason| ServerError::Listen { spec, reason })?;
+        let (sender, clients) = sync_channel(1);
+        spawn("gdb-listen", move || accept(&listener, &sender, &inputs)).map_err(ServerError::Thread)?;
+        Ok(Server { clients })
+    }
+
+    /// A client that has connected.
+    pub(super) fn client(&self) -> Option<Client> {
+        self.clients.try_recv().ok()
+    }
+}
+
+/// A connected debugger. Dropping it hangs up.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: TcpStream,
+    pieces: Receiver<Vec<u8>>,
+    piece: std::vec::IntoIter<u8>,
+    spoken: bool,
+}
+
+/// What there is to read from a client.
+pub(super) enum Incoming {
+    /// This byte.
+    Byte(u8),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing ever again.
+    Gone,
+}
+
+impl Client {
+    /// The next byte it sent.
+    pub(super) fn next(&mut self) -> Incoming {
+        loop {
+            if let Some(byte) = self.piece.next() {
+                self.spoken = true;
+                return Incoming::Byte(byte);
+            }
+            match self.pieces.try_recv() {
+                Ok(piece) => self.piece = piece.into_iter(),
+                Err(TryRecvError::Empty) => return Incoming::Nothing,
+                Err(TryRecvError::Disconnected) => return Incoming::Gone,
+            }
+        }
+    }
+
+    /// True if it has ever sent anything.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.spoken
+    }
+
+    /// Where it is connected from.
+    pub(super) fn name(&self) -> String {
+        self.stream.peer_addr().map_or_else(|_| "nowhere".to_owned(), |address| address.to_string())
+    }
+
+    /// The direction towards it.
+    pub(super) fn wire(&self) -> io::Result<Wire> {
+        Ok(Wire { stream: self.stream.try_clone()?, waiting: Vec::new() })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Also ends the thread that reads.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// What is sent to a client: collected, and sent a packet at a time.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: TcpStream,
+    waiting: Vec<u8>,
+}
+
+impl gdbstub::conn::Connection for Wire {
+    type Error = io::Error;
+
+    fn write(&mut self, byte: u8) -> io::Result<()> {
+        self.waiting.push(byte);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let sent = Write::write_all(&mut self.stream, &self.waiting);
+        self.waiting.clear();
+        sent
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body).map(drop)
+}
+
+fn accept(listener: &TcpListener, clients: &SyncSender<Client>, inputs: &Inputs) {
+    let busy = Arc::new(AtomicBool::new(false));
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            // Out of file descriptors, or a client that has left already.
+            thread::sleep(PAUSE);
+            continue;
+        };
+        let start = Instant::now();
+        while busy.load(Ordering::Acquire) && start.elapsed() < HANDOVER {
+            thread::sleep(PAUSE);
+        }
+        // A second debugger is hung up on: it would have to wait for the first for who knows how long.
+        if !busy.load(Ordering::Acquire)
+            && let Ok(client) = greet(stream, &busy, inputs)
+        {
+            if clients.send(client).is_err() {
+                return;
+            }
+            inputs.push(Input::Attention);
+        }
+    }
+}
+
+fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {
+    // Every packet is small and waits for an answer.
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+    let mut reader = stream.try_clone()?;
+    let (sender, pieces) = sync_channel(MOST_PIECES);
+    let (inputs, flag) = (inputs.clone(), busy.clone());
+    busy.store(true, Ordering::Release);
+    let spawned = spawn("gdb-read", move || {
+        let mut bytes = [0; PIECE];
+        while let Ok(count @ 1..) = reader.read(&mut bytes) {
+            if sender.send(bytes[..count].to_vec()).is_err() {
+                break;
+            }
+            inputs.push(Input::Attention);
+        }
+        drop(sender);
+        flag.store(false, Ordering::Release);
+        inputs.push(Input::Attention);
+    });
+    if spawned.is_err() {
+        busy.store(false, Ordering::Release);
+    }
+    spawned.map(|()| Client { stream, pieces, piece: Vec::new().into_iter(), spoken: false })
+}

@@ -1,0 +1,108 @@
+//! What a debugger asks of a vCPU: which debug facilities are on, and the registers only it changes.
+//!
+//! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
+
+use kvm_bindings::{
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, kvm_fpu,
+    kvm_guest_debug, kvm_regs,
+};
+
+use super::{HostError, Vcpu};
+
+/// DR7: exact breakpoints, and the bit that is always set.
+const DR7_BASE: u64 = 0x600;
+
+/// Which debug facilities the host uses on a vCPU; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestDebug {
+    /// Stop after the next instruction.
+    pub single_step: bool,
+    /// Stop at every `int3` instead of letting the guest handle it.
+    pub software_breakpoints: bool,
+    /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
+    pub hardware_breakpoints: [Option<u64>; 4],
+}
+
+impl GuestDebug {
+    fn to_kvm(self) -> kvm_guest_debug {
+        let mut debug = kvm_guest_debug::default();
+        for (slot, address) in self.hardware_breakpoints.into_iter().enumerate() {
+            if let Some(address) = address {
+                debug.arch.debugreg[slot] = address;
+                // Enabled globally; the type and length bits of an execution breakpoint are 0.
+                debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot);
+            }
+        }
+        for (wanted, flag) in [
+            (self.single_step, KVM_GUESTDBG_SINGLESTEP),
+            (self.software_breakpoints, KVM_GUESTDBG_USE_SW_BP),
+            (debug.arch.debugreg[7] != 0, KVM_GUESTDBG_USE_HW_BP),
+        ] {
+            if wanted {
+                debug.control |= KVM_GUESTDBG_ENABLE | flag;
+            }
+        }
+        debug
+    }
+}
+
+impl Vcpu {
+    /// Switches debug facilities on and off, from the next entry.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
+    pub fn set_guest_debug(&self, debug: GuestDebug) -> Result<(), HostError> {
+        self.fd
+            .set_guest_debug(&debug.to_kvm())
+            .map_err(|e| HostError::refused("switch its debug facilities", e))
+    }
+
+    /// Writes the general registers, RIP and RFLAGS.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
+        self.fd.set_regs(registers).map_err(|e| HostError::refused("write the registers", e))
+    }
+
+    /// x87 and SSE registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn float_registers(&self) -> Result<kvm_fpu, HostError> {
+        self.fd.get_fpu().map_err(|e| HostError::refused("read the floating-point registers", e))
+    }
+
+    /// Writes x87 and SSE registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_float_registers(&self, registers: &kvm_fpu) -> Result<(), HostError> {
+        self.fd.set_fpu(registers).map_err(|e| HostError::refused("write the floating-point registers", e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_wanted_is_nothing_switched_on() {
+        assert_eq!(GuestDebug::default().to_kvm(), kvm_guest_debug::default());
+    }
+
+    #[test]
+    fn hardware_breakpoints_keep_their_slots() {
+        let debug = GuestDebug {
+            hardware_breakpoints: [None, Some(0x10_0000), None, Some(0x20_0000)],
+            ..GuestDebug::default()
+        }
+        .to_kvm();
+        assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
+        assert_eq!(debug.arch.debugreg, [0, 0x10_0000, 0, 0x20_0000, 0, 0, 0, 0x688]);
+    }
+}

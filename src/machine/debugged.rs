@@ -1,0 +1,151 @@
+//! Running for a debugger: from event to event, and instruction by instruction.
+//!
+//! When one of these functions returns, the vCPU stands between two instructions: an access it
+//! stopped at has been completed, and all output that the host had collected has been sent.
+
+use kvm_bindings::kvm_regs;
+
+use super::run::Next;
+use super::{Machine, Outcome};
+use crate::host::{DebugStop, HostError, VmEntry, VmExit};
+
+/// RFLAGS: interrupts are let in.
+const INTERRUPT_FLAG: u64 = 1 << 9;
+
+/// What stops a machine that is run for a debugger.
+#[derive(Debug)]
+pub enum Event {
+    /// [`super::inputs::Input::Attention`] came in.
+    Attention,
+    /// The machine was reset and is at the guest's first instruction again: other memory contents,
+    /// another vCPU.
+    Reset,
+    /// The vCPU stopped for a debug facility that was switched on.
+    Debug(DebugStop),
+    /// The run is over, but memory and registers are still there to be looked at.
+    End(Outcome),
+}
+
+impl Machine {
+    /// Runs the guest until an event.
+    pub fn run_to_event(&mut self) -> Event {
+        let mut entry = VmEntry::Go;
+        loop {
+            let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
+            match next {
+                Ok(Next::Run(next)) => entry = next,
+                Ok(Next::Stop(Event::Attention)) => return self.settled_or(entry, Event::Attention),
+                Ok(Next::Stop(event)) => return event,
+                Err(error) => return failed(error),
+            }
+        }
+    }
+
+    /// Runs one instruction other than `hlt`; `None` if it was carried out without an event.
+    ///
+    /// Single-stepping must have been switched on.
+    pub fn step_instruction(&mut self) -> Option<Event> {
+        if self.halted {
+            return Some(self.wait());
+        }
+        self.step_one().unwrap_or_else(|error| Some(failed(error)))
+    }
+
+    /// Carries out the one-byte `hlt` at RIP, which hosts do not agree how to step over, and lets
+    /// time pass until an event.
+    pub fn step_halt(&mut self) -> Event {
+        if self.halted {
+            return self.wait();
+        }
+        self.carry_out_halt().unwrap_or_else(failed)
+    }
+
+    /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
+    /// ends it.
+    pub fn wait(&mut self) -> Event {
+        self.sleep().unwrap_or_else(failed)
+    }
+
+    /// Writes the general registers, RIP and RFLAGS. A halted processor that is sent elsewhere wakes.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_general_registers(&mut self, registers: &kvm_regs) -> Result<(), HostError> {
+        if self.halted && self.registers()?.general.rip != registers.rip {
+            self.halted = false;
+        }
+        self.processor.vcpu.set_general_registers(registers)
+    }
+
+    fn step_one(&mut self) -> Result<Option<Event>, HostError> {
+        let before = self.registers()?.general.rip;
+        loop {
+            if self.inputs.waiting()
+                && let Some(event) = self.take_inputs()?
+            {
+                return Ok(Some(event));
+            }
+            let exit = self.processor.vcpu.run(VmEntry::Go)?;
+            let next = match exit {
+                // Told before the instruction was begun; `waiting` says why.
+                VmExit::Interrupted => continue,
+                VmExit::Halt { interruptible: true } => {
+                    self.halted = true;
+                    return Ok(None);
+                }
+                exit => self.deal_with(exit)?,
+            };
+            let event = match next {
+                Next::Run(entry) => self.settle(entry)?,
+                Next::Stop(event) => Some(event),
+            };
+            match event {
+                Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => return Ok(None),
+                Some(event) => return Ok(Some(event)),
+                // Completed, though the host reports no step.
+                None if self.registers()?.general.rip != before => return Ok(None),
+                // The middle of a repeated instruction, or memory that had to be attached first.
+                None => {}
+            }
+        }
+    }
+
+    fn carry_out_halt(&mut self) -> Result<Event, HostError> {
+        let mut registers = self.registers()?.general;
+        registers.rip = registers.rip.wrapping_add(1);
+        self.processor.vcpu.set_general_registers(&registers)?;
+        self.halt(registers.rflags & INTERRUPT_FLAG != 0)
+    }
+
+    fn settled_or(&mut self, entry: VmEntry, event: Event) -> Event {
+        match self.settle(entry) {
+            Ok(other) => other.unwrap_or(event),
+            Err(error) => failed(error),
+        }
+    }
+
+    /// Completes the access the vCPU stopped at, and takes what the host still holds; an event if
+    /// there is one in that.
+    fn settle(&mut self, entry: VmEntry) -> Result<Option<Event>, HostError> {
+        let mut entry = entry;
+        loop {
+            match self.processor.vcpu.complete(entry)? {
+                VmExit::Interrupted => return Ok(None),
+                // Not slept through here: whoever called has something to do first.
+                VmExit::Halt { interruptible: true } => {
+                    self.halted = true;
+                    return Ok(None);
+                }
+                exit => match self.deal_with(exit)? {
+                    Next::Run(next) => entry = next,
+                    Next::Stop(event) => return Ok(Some(event)),
+                },
+            }
+        }
+    }
+}
+
+fn failed(error: HostError) -> Event {
+    Event::End(Outcome::HostFailed(error))
+}

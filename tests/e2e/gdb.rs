@@ -1,0 +1,453 @@
+//! A real gdb against real guests, and a few clients that are no gdb at all.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Deadline, Folder, Kvm, PATIENCE, Ran, guest, guest_test, no_kvm};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = stopping();
+    trials.extend(stepping());
+    trials.extend(endings());
+    trials.extend(coming_and_going());
+    trials.extend(strangers());
+    trials
+}
+
+fn stopping() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_stops_at_a_function_and_shows_its_callers", || {
+            let (said, ran) = debug("recursion", &[], &["break fibonacci if n == 3", "continue", "bt"])?;
+            expect(&said, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
+            expect(&said, "#12 0x")?;
+            expect(&said, "in fibonacci (n=n@entry=15)")?;
+            expect(&said, "in guest_main ()")?;
+            ran.expect_status(0)?.expect_err("result (RAX) 610")?;
+            Ok(())
+        }),
+        gdb_test("gdb_finishes_a_call_and_sees_its_value", || {
+            let commands = ["break fibonacci if n == 3", "continue", "delete", "finish"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "Value returned is $1 = 2\n")
+        }),
+        gdb_test("gdb_stops_at_every_call_until_it_is_told_not_to", || {
+            let commands = ["break fibonacci", "ignore 1 1972", "continue", "info breakpoints", "continue"];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            // fibonacci(15) makes 1973 calls.
+            expect(&said, "breakpoint already hit 1973 times")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 610")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("gdb_has_four_hardware_breakpoints_and_says_so_when_they_are_used_up", || {
+            let commands = [
+                "hbreak fibonacci",
+                "continue",
+                "continue",
+                "print $rdi",
+                "hbreak *fibonacci+6",
+                "hbreak guest_main",
+                "hbreak stop",
+                "continue",
+                "print $pc",
+                "hbreak _start",
+                "continue",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = 14\n")?;
+            expect(&said, "$2 = (void (*)()) 0x200016 <fibonacci+6>")?;
+            expect(&said, "\nCannot insert hardware breakpoint ")
+        }),
+        gdb_test("gdb_never_sees_its_own_breakpoints_in_memory", || {
+            let commands = ["set breakpoint always-inserted on", "break fibonacci", "continue", "x/4xb $pc"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "0x55\t0x48\t0x89\t0xe5")
+        }),
+        gdb_test("gdb_reads_and_writes_memory_and_registers", || {
+            let commands = [
+                "print *(int *)0x300000 = 77",
+                "x/wx 0x300000",
+                "set $r12 = 0x1122334455667788",
+                "set $xmm1.uint128 = 7",
+                "stepi",
+                "p/x $r12",
+                "p $xmm1.uint128",
+                "x/x 0x40000000",
+                "x/x 0x7fffffffffff0000",
+                "set var *(int *)0x40000000 = 1",
+                "set $cs = 16",
+                "info registers cs",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "0x300000:\t0x0000004d")?;
+            expect(&said, "= 0x1122334455667788\n")?;
+            expect(&said, "$3 = 7\n")?;
+            expect(&said, "Cannot access memory at address 0x40000000")?;
+            expect(&said, "Cannot access memory at address 0x7fffffffffff0000")?;
+            expect(&said, "Could not write registers")?;
+            expect(&said, "cs             0x8 ")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("monitor_prints_control_registers", || {
+            let (said, _) = debug("recursion", &[], &["monitor regs", "monitor help", "monitor fly"])?;
+            expect(&said, "Privileged Registers (Custom command):\nCR4 0x0000000000000620\nCR3 0x")?;
+            expect(&said, "\nCR0 0x0000000080010033\nEFER 0x0000000000000d00\n")?;
+            expect(&said, "`fly` is no monitor command; they are:\nregs ")
+        }),
+        gdb_test("breakpoints_survive_a_reset_of_the_machine", || {
+            let commands = ["break guest_main", "continue", "continue", "continue", "kill"];
+            let (said, ran) = debug("reset", &[], &commands)?;
+            if said.matches("\nBreakpoint 1, guest_main").count() != 3 {
+                return Err(format!("three stops wanted, gdb said\n{said}").into());
+            }
+            ran.expect_out(&"Reset by port 0xcf9 ...\n".repeat(2))?.expect_status(14).map(drop)
+        }),
+    ]
+}
+
+fn stepping() -> Vec<Trial> {
+    vec![
+        gdb_test("steps_are_one_instruction_each", || {
+            let commands =
+                ["break fibonacci", "continue", "stepi", "stepi 2", "print $pc", "nexti", "print $pc"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200016 <fibonacci+6>")?;
+            expect(&said, "$2 = (void (*)()) 0x200017 <fibonacci+7>")
+        }),
+        gdb_test("next_steps_over_a_whole_call", || {
+            let commands = [
+                "break *fibonacci+0x14",
+                "continue",
+                "delete",
+                "x/i $pc",
+                "nexti",
+                "print $rax",
+                "print $pc",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "call   0x200010 <fibonacci>")?;
+            expect(&said, "$1 = 377\n$2 = (void (*)()) 0x200029")
+        }),
+        gdb_test("ctrl_c_ends_a_long_row_of_steps", || {
+            let commands = ["break spin", "continue", "delete", CTRL_C, "stepi 1000000", "print $rax > 10"];
+            let (said, _) = debug("endless", &["--timeout", "4"], &commands)?;
+            expect(&said, "Program received signal SIGINT")?;
+            expect(&said, "$1 = 1\n")
+        }),
+        gdb_test("source_lines_are_stepped_with_breakpoints_in_them_respected", || {
+            let commands = ["break guest_main", "continue", "break *fibonacci+6", "next", "print $pc"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200016 <fibonacci+6>")
+        }),
+        gdb_test("stepping_through_port_output_sends_each_byte_once", || {
+            let text = "x".repeat(200);
+            let arguments = ["--append", text.as_str()];
+            let plain = Kvm::with_guest("start-info").args(arguments).run();
+            let commands =
+                ["break print_range", "continue", "delete", "stepi 1500", "break *$pc", "continue"];
+            let (_, ran) = debug("start-info", &arguments, &commands)?;
+            ran.expect_out(&plain.out)?.expect_status(0).map(drop)
+        }),
+        gdb_test("the_halt_at_the_end_can_be_stepped_to", || {
+            let commands = ["tbreak stop", "continue", "stepi", "stepi", "print $rax", "stepi"];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "Program received signal SIGTERM")?;
+            expect(&said, "$1 = 610\n")?;
+            expect(&said, "exited normally]")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_variable_can_be_watched_by_stepping", || {
+            let commands = [
+                "set can-use-hw-watchpoints 0",
+                "break fibonacci",
+                "continue",
+                "delete",
+                "watch *(long *)0x13fb0",
+                "continue",
+                "print $pc",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "Old value = 0\nNew value = 15\n")?;
+            expect(&said, "$1 = (void (*)()) 0x200017 <fibonacci+7>")
+        }),
+        gdb_test("a_refused_instruction_can_be_skipped", || {
+            let commands = ["continue", "set $pc = $pc + 4", "continue"];
+            let (said, ran) = debug("refused-instruction", &[], &commands)?;
+            expect(&said, "Program received signal SIGILL")?;
+            expect(&said, "Program received signal SIGTERM")?;
+            ran.expect_status(0).map(drop)
+        }),
+    ]
+}
+
+fn endings() -> Vec<Trial> {
+    vec![
+        gdb_test("after_a_triple_fault_gdb_can_still_look_around", || {
+            let (said, ran) = debug("triple-fault", &[], &["continue", "x/i $pc", "continue"])?;
+            expect(&said, "kvm: triple fault at 0x200007")?;
+            expect(&said, "Program received signal SIGSEGV")?;
+            expect(&said, "ud2")?;
+            expect(&said, "exited with code 010]")?;
+            ran.expect_status(8).map(drop)
+        }),
+        gdb_test("gdb_is_told_the_guests_own_exit_status", || {
+            let (said, ran) = debug("debug-exit", &[], &["continue"])?;
+            expect(&said, "exited with code 041]")?;
+            ran.expect_status(33).map(drop)
+        }),
+        gdb_test("kill_ends_the_run", || {
+            let (said, ran) = debug("endless", &[], &["stepi 5", "kill"])?;
+            expect(&said, "killed]")?;
+            ran.expect_status(14)?.expect_err("ended by the user").map(drop)
+        }),
+        gdb_test("a_time_limit_ends_a_run_that_gdb_holds", || {
+            let (_, ran) = debug("endless", &["--timeout", "1"], &["stepi", "shell sleep 2", "stepi"])?;
+            ran.expect_status(12).map(drop)
+        }),
+        guest_test("a_time_limit_ends_a_run_that_waits_for_gdb", || {
+            let waiting = Waiting::start("endless", &["--timeout", "1"], b"")?;
+            waiting.finish()?.expect_status(12).map(drop)
+        }),
+        gdb_test("a_signal_ends_a_run_that_gdb_holds", || {
+            let waiting = Waiting::start("endless", &[], b"")?;
+            let end = format!("shell kill -TERM {}", waiting.child.id());
+            waiting.gdb("endless", &["stepi", &end, "shell sleep 0.5"])?;
+            waiting.finish()?.expect_status(16).map(drop)
+        }),
+    ]
+}
+
+/// Sends gdb a Ctrl-C in a while.
+const CTRL_C: &str = "shell (sleep 1; kill -INT $PPID) &";
+
+fn coming_and_going() -> Vec<Trial> {
+    vec![
+        gdb_test("ctrl_c_stops_an_endless_guest", || {
+            let commands = [CTRL_C, "continue", "print $rax > 1000", "stepi", "stepi", "kill"];
+            let (said, ran) = debug("endless", &[], &commands)?;
+            expect(&said, "Program received signal SIGINT")?;
+            expect(&said, "$1 = 1\n")?;
+            ran.expect_status(14).map(drop)
+        }),
+        gdb_test("a_guest_that_waits_still_waits_after_ctrl_c", || {
+            let commands = [CTRL_C, "continue", "print $pc", CTRL_C, "continue", "print $pc", "kill"];
+            let (said, _) = debug("idle", &[], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200002")?;
+            expect(&said, "$2 = (void (*)()) 0x200002")
+        }),
+        gdb_test("stepping_a_wait_waits_until_ctrl_c", || {
+            let commands = ["stepi", CTRL_C, "stepi", "print $pc", "kill"];
+            let (said, _) = debug("idle", &[], &commands)?;
+            expect(&said, "Program received signal SIGINT")?;
+            expect(&said, "$1 = (void (*)()) 0x200002")
+        }),
+        gdb_test("after_detach_the_guest_runs_on_and_can_be_attached_to_again", || {
+            let waiting = Waiting::start("endless", &[], b"")?;
+            let first = waiting.gdb("endless", &["break spin", "continue", "print $rax", "detach"])?;
+            expect(&first, "$1 = 0\n")?;
+            std::thread::sleep(Duration::from_millis(200));
+            let second = waiting.gdb("endless", &["print $rax > 1000", "x/2xb spin", "kill"])?;
+            expect(&second, "$1 = 1\n")?;
+            expect(&second, "0x48\t0xff")?;
+            waiting.finish()?.expect_status(14).map(drop)
+        }),
+        gdb_test("what_is_typed_reaches_a_guest_under_gdb", || {
+            let waiting = Waiting::start("serial-echo", &["--keys", "serial"], b"typed\n\x04")?;
+            waiting.gdb("serial-echo", &["break guest_main", "continue", "stepi 40", "continue"])?;
+            let ran = waiting.finish()?;
+            ran.expect_out("TYPED\n").map(drop)
+        }),
+    ]
+}
+
+fn strangers() -> Vec<Trial> {
+    vec![
+        guest_test("a_client_that_talks_rubbish_is_hung_up_on_and_the_guest_runs_on", || {
+            for rubbish in
+                [&b"GET / HTTP/1.1\r\n\r\n"[..], b"$m0,1#00", b"$vCont;x#ff", b"-", &[b'$'; 40_000]]
+            {
+                let waiting = Waiting::start("recursion", &[], b"")?;
+                waiting.connect()?.write_all(rubbish)?;
+                waiting.finish()?.expect_status(0)?;
+            }
+            Ok(())
+        }),
+        guest_test("a_client_that_asks_for_the_impossible_gets_an_error", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            for (packet, answer) in [
+                ("m0,ffffffffffffffff", "E16"),
+                ("mfffffffffffffff0,20", "E0e"),
+                ("M40000000,1:00", "E0e"),
+                ("Z0,40000000,1", "E0e"),
+                ("Z2,200000,1", ""),
+                ("z0,200000,1", "E16"),
+            ] {
+                let got = ask(&mut client, packet)?;
+                if got != answer {
+                    return Err(format!("{packet}: `{answer}` wanted, got `{got}`").into());
+                }
+            }
+            drop(client);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("a_client_that_vanishes_leaves_a_guest_that_runs_on", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            // A breakpoint that would be hit, and the guest set going.
+            ask(&mut client, "Z0,200010,1")?;
+            drop(client);
+            waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
+        guest_test("a_port_scan_does_not_set_the_guest_going", || {
+            let waiting = Waiting::start("recursion", &["--timeout", "1"], b"")?;
+            drop(waiting.connect()?);
+            waiting.finish()?.expect_status(12).map(drop)
+        }),
+        guest_test("a_second_client_is_hung_up_on", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut first = waiting.connect()?;
+            ask(&mut first, "?")?;
+            let count = waiting.connect()?.read(&mut [0; 16]).unwrap_or(0);
+            if count != 0 {
+                return Err("the second client got an answer".into());
+            }
+            ask(&mut first, "?")?;
+            drop(first);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("a_port_that_is_taken_is_named", || {
+            let taken = TcpListener::bind("127.0.0.1:0")?;
+            let place = taken.local_addr()?.to_string();
+            let ran = Kvm::with_guest("recursion").arg(format!("--gdb={place}")).run();
+            ran.expect_status(6)?.expect_err(&format!("kvm: cannot wait for gdb on {place}: ")).map(drop)
+        }),
+    ]
+}
+
+/// A test that needs gdb, too.
+fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    let missing = MISSING.get_or_init(|| {
+        let found = Command::new("gdb").arg("--version").stdout(Stdio::null()).status();
+        found.err().map(|error| format!("gdb: {error}"))
+    });
+    match missing {
+        Some(reason) if no_kvm().is_none() => {
+            Trial::test(format!("{name} (skipped: {reason})"), body).with_ignored_flag(true)
+        }
+        _ => guest_test(name, body),
+    }
+}
+
+/// Runs a guest under gdb: what gdb printed, and how the run went.
+fn debug(name: &str, arguments: &[&str], commands: &[&str]) -> Result<(String, Ran), Failed> {
+    let waiting = Waiting::start(name, arguments, b"")?;
+    let said = waiting.gdb(name, commands)?;
+    Ok((said, waiting.finish()?))
+}
+
+fn expect(said: &str, text: &str) -> Result<(), Failed> {
+    if said.contains(text) {
+        return Ok(());
+    }
+    Err(format!("{text:?} expected; gdb said\n{said}").into())
+}
+
+/// A `kvm` that serves gdb.
+struct Waiting {
+    child: Child,
+    err: JoinHandle<String>,
+    port: u16,
+    folder: Folder,
+}
+
+impl Waiting {
+    /// Starts a guest with `input` on standard input, up to where gdb is waited for.
+    fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
+        // Free a moment ago; nobody else is likely to take it.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let kvm = Kvm::with_guest(name).arg(format!("--gdb={port}")).args(arguments);
+        let mut child =
+            kvm.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        child.stdin.take().expect("stdin is a pipe").write_all(input)?;
+        let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let mut line = String::new();
+        err.read_line(&mut line)?;
+        if line != format!("kvm: waiting for gdb on 127.0.0.1:{port}\n") {
+            return Err(format!("kvm said {line:?}").into());
+        }
+        let err = std::thread::spawn(move || {
+            let _ = err.read_to_string(&mut line);
+            line
+        });
+        Ok(Waiting { child, err, port, folder: kvm.folder })
+    }
+
+    /// Lets a gdb connect and do `commands`; everything it printed.
+    fn gdb(&self, name: &str, commands: &[&str]) -> Result<String, Failed> {
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-nx", "-batch", "-ex", "set confirm off", "-ex"]);
+        gdb.arg(format!("target remote 127.0.0.1:{}", self.port));
+        for command in commands {
+            gdb.args(["-ex", command]);
+        }
+        let child = gdb
+            .arg(guest(name))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let killer = Deadline::new(child.id());
+        let output = child.wait_with_output()?;
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        if killer.stop() {
+            return Err(format!("gdb did not end within {PATIENCE:?}; it said\n{said}").into());
+        }
+        Ok(said)
+    }
+
+    fn connect(&self) -> Result<TcpStream, Failed> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// Waits for the end of the run.
+    fn finish(self) -> Result<Ran, Failed> {
+        let killer = Deadline::new(self.child.id());
+        let output = self.child.wait_with_output()?;
+        if killer.stop() {
+            return Err(format!("kvm did not end within {PATIENCE:?}").into());
+        }
+        Ok(Ran {
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: self.err.join().unwrap_or_default(),
+            folder: self.folder,
+        })
+    }
+}
+
+/// Sends a packet of gdb's protocol; what is answered.
+fn ask(client: &mut TcpStream, packet: &str) -> Result<String, Failed> {
+    let checksum = packet.bytes().fold(0u8, u8::wrapping_add);
+    client.write_all(format!("${packet}#{checksum:02x}").as_bytes())?;
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"#") {
+        client.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+    }
+    client.read_exact(&mut [0; 2])?;
+    client.write_all(b"+")?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.trim_start_matches('+').trim_start_matches('$').trim_end_matches('#').to_owned())
+}
