@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tracing::{error, info};
 
-use crate::boot::{BootOptions, FileImage};
+use crate::boot::{BootError, BootOptions, FileImage};
 use crate::debug::{self, Server};
 use crate::frontends::log;
 use crate::frontends::session::{Connections, Session, SessionError};
@@ -104,7 +104,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let debugger = settings.gdb.map(|spec| Server::bind(spec, inputs.clone()));
     let debugger = debugger.transpose().map_err(|error| host_failure(&error))?;
     if let Some(spec) = settings.gdb {
-        eprintln!("kvm: waiting for gdb on {spec}");
+        tell(&format!("waiting for gdb on {spec}"));
     }
     let connections =
         Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };

@@ -6,8 +6,8 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`settings`] | what the user asked for, from the command line and `config.ini` |
-//! | [`host`] | the only place that talks to `/dev/kvm` |
 //! | [`memory`] | guest-physical memory: bounds-checked access, slots |
+//! | [`host`] | the only place that talks to `/dev/kvm` |
 //! | [`devices`] | one chip per file, pure register machines |
 //! | [`boot`] | a guest file becomes memory contents and the state of the first vCPU |
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |

@@ -55,6 +55,14 @@ const TAKEN: &[Case] = &[
     case("--log-level", "hello-serial", "--log-level trace", 0, "Hello from", ""),
     case("--log-filter", "hello-serial", "--log-filter kvm::boot=off", 0, "Hello from", ""),
     case("--gdb", "hello-serial", "--gdb=no", 0, "Hello from", ""),
+    case(
+        "--gdb",
+        "hello-serial",
+        "--gdb=127.77.1.2:23817 --timeout 0.2",
+        12,
+        "",
+        "kvm: waiting for gdb on 127.77.1.2:23817\n",
+    ),
     case("--debug-server", "hello-serial", "--debug-server=no", 0, "Hello from", ""),
     case("--consoleport", "hello-serial", "--consoleport none", 0, "Hello from", ""),
     case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),
@@ -166,12 +174,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         yes, no; PORT from 1 to 65535, ADDRESS an IP address",
     ),
     (
-        "--gdb",
-        "--gdb",
-        "this version of kvm does not have the gdb server (--gdb, [gdb-server] enable) yet; switch \
-        it off to run the guest",
-    ),
-    (
         "--debug-server",
         "--debug-server=65536",
         "--debug-server: `65536` is no TCP port; allowed: a TCP port from 1 \
@@ -253,7 +255,14 @@ const KEYS_TAKEN: &[Case] = &[
     case("[log] file", "hello-serial", "other.log", 0, "Hello from", ""),
     case("[log] level", "hello-serial", "DEBUG", 0, "Hello from", ""),
     case("[log] filter", "hello-serial", "kvm::boot=trace", 0, "Hello from", ""),
-    case("[gdb-server] enable", "hello-serial", "yes", 2, "", "does not have the gdb server"),
+    case(
+        "[gdb-server] enable",
+        "hello-serial",
+        "yes\nport = 23818\naddress = 127.77.1.3\n[vm-spec]\ntimeout = 0.2",
+        12,
+        "",
+        "kvm: waiting for gdb on 127.77.1.3:23818\n",
+    ),
     case("[gdb-server] enable", "hello-serial", "No", 0, "Hello from", ""),
     case("[gdb-server] address", "hello-serial", "0.0.0.0", 0, "Hello from", ""),
     case("[gdb-server] port", "hello-serial", "1", 0, "Hello from", ""),
