@@ -158,11 +158,10 @@ impl Display {
         self.view = View::Text;
         let held: Vec<u8> = self.held.drain(..).collect();
         self.output.push(&held);
-        let cells = self.screen.cells();
         if on_terminal && matches!(self.wanted, Wanted::Auto | Wanted::Vga) {
-            self.output.push(colour_text(&cells, self.screen.view().blink).as_bytes());
+            self.output.push(colour_text(&self.screen.cells(), self.screen.view().blink).as_bytes());
         } else if dump {
-            self.output.push(plain_text(&cells).as_bytes());
+            self.output.push(plain_text(&self.screen.cells()).as_bytes());
         }
     }
 
