@@ -53,7 +53,8 @@ pub struct Display {
 impl Display {
     /// The view a run starts with.
     pub fn new(wanted: Wanted, terminal: Option<TerminalGuard>, screen: Screen) -> Display {
-        let size = terminal.as_ref().map_or((80, 25), TerminalGuard::size);
+        // Without a terminal nothing is painted, and the painter needs no room for a picture.
+        let size = terminal.as_ref().map_or((0, 0), TerminalGuard::size);
         let now = Instant::now();
         let mut display = Display {
             wanted,
