@@ -106,7 +106,11 @@ impl Table {
                     Ok(theirs) => format!("{ours} / {}", spread(theirs, comparison.unit)),
                     Err(reason) => format!("{ours} / did not run: {reason}"),
                 };
-                let ratio = comparison.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+                let ratio = match comparison.ratio() {
+                    None => "-".to_owned(),
+                    Some(ratio) if ratio < 0.01 => "< 0.01".to_owned(),
+                    Some(ratio) => format!("{ratio:.2}"),
+                };
                 [comparison.what.clone(), comparison.against.clone(), ratio, comparison.target_text(), values]
             })
             .collect()
@@ -130,7 +134,7 @@ impl Comparison {
         let limit = match self.target {
             None => return String::new(),
             Some(Target::Ratio(most)) => format!("{most:.2}"),
-            Some(Target::Most(most)) => format!("kvm {}", amount(most, self.unit)),
+            Some(Target::Most(most)) => amount(most, self.unit),
         };
         format!("<= {limit}: {}", if self.held() == Some(false) { "MISSED" } else { "met" })
     }
