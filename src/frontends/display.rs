@@ -55,7 +55,8 @@ pub struct Display {
 impl Display {
     /// The view a run starts with.
     pub fn new(wanted: Wanted, terminal: Option<TerminalGuard>, screen: Screen) -> Display {
-        let size = terminal.as_ref().map_or((80, 25), TerminalGuard::size);
+        // Without a terminal nothing is painted, and the painter needs no room for a picture.
+        let size = terminal.as_ref().map_or((0, 0), TerminalGuard::size);
         let now = Instant::now();
         let mut display = Display {
             wanted,
@@ -169,11 +170,10 @@ impl Display {
             // What is said about the end of the run gets a line of its own.
             self.print(b"\n");
         }
-        let cells = self.screen.cells();
         if on_terminal && matches!(self.wanted, Wanted::Auto | Wanted::Vga) {
-            self.output.push(colour_text(&cells, self.screen.view().blink).as_bytes());
+            self.output.push(colour_text(&self.screen.cells(), self.screen.view().blink).as_bytes());
         } else if dump {
-            self.output.push(plain_text(&cells).as_bytes());
+            self.output.push(plain_text(&self.screen.cells()).as_bytes());
         }
     }
 

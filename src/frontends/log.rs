@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ use tracing_subscriber::registry::Registry;
 use crate::settings::LogSpec;
 
 /// Lines that can wait for the writing thread; whoever logs another one waits for room.
-const LINES_LIMIT: usize = 1024;
+const LINES_LIMIT: usize = 256;
 
 /// How long a full FIFO is waited for before lines are dropped. Shorter than the tenth of a second
 /// that the end of the run waits for the writing thread to take its last message.
@@ -148,10 +148,55 @@ fn open(path: &Path) -> io::Result<(NonBlocking, LogGuard)> {
         let (writer, worker) = builder.finish(FifoWriter { file, dropped: 0 });
         Ok((writer, LogGuard { worker: Some(worker), fifo: Some(kept) }))
     } else {
-        let file = File::create(path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         // The writing thread flushes whenever it has caught up.
-        let (writer, worker) = builder.finish(BufWriter::new(file));
+        let (writer, worker) = builder.finish(BufWriter::new(FileWriter { file, shortened: false }));
         Ok((writer, LogGuard { worker: Some(worker), fifo: None }))
+    }
+}
+
+/// Writes lines over what an earlier run left in the file.
+///
+/// The rest of that is cut off after the first line, in the writing thread: emptying a file can take
+/// longer than everything else that happens before the guest's first instruction.
+struct FileWriter {
+    file: File,
+    /// What an earlier run left is gone.
+    shortened: bool,
+}
+
+impl FileWriter {
+    fn shorten(&mut self) -> io::Result<()> {
+        self.shortened = true;
+        // A device has no length that could be changed.
+        if self.file.metadata()?.is_file() {
+            let end = self.file.stream_position()?;
+            self.file.set_len(end)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for FileWriter {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(lines)?;
+        if !self.shortened {
+            self.shorten()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        if !self.shortened {
+            // Nothing was logged; nobody is left to be told that the old text stays.
+            let _ = self.shorten();
+        }
     }
 }
 

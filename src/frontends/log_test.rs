@@ -64,6 +64,14 @@ fn what_an_earlier_run_logged_is_gone() {
 }
 
 #[test]
+fn a_run_that_logs_nothing_leaves_an_empty_log() {
+    let place = Place::new("nothing");
+    fs::write(&place.0, "an earlier run\n").unwrap();
+    log_while(&place.spec(), || tracing::trace!("not at this level"));
+    assert_eq!(place.text(), "");
+}
+
+#[test]
 fn the_level_holds_for_all_rooms_that_the_filter_does_not_name() {
     let place = Place::new("filter");
     let spec =

@@ -1,0 +1,90 @@
+//! The programs that are measured, each started for the same guest.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::guests::Guests;
+
+/// A program that runs a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// The program all this is about.
+    Kvm,
+    /// The smallest KVM program: an exit and a `write` for each byte.
+    Bare,
+    /// The same, with the bytes collected by KVM and written in pieces.
+    BareCoalesced,
+    /// QEMU with its smallest machine, which starts a kernel without a BIOS.
+    QemuMicrovm,
+    /// QEMU with the PC it gives who asks for nothing.
+    QemuPc,
+}
+
+impl Contender {
+    /// What it is called in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Contender::Kvm => "kvm",
+            Contender::Bare => "bare loop",
+            Contender::BareCoalesced => "bare loop, coalesced",
+            Contender::QemuMicrovm => "QEMU microvm",
+            Contender::QemuPc => "QEMU pc",
+        }
+    }
+
+    /// True if it may be missing on this host, or unable to run here.
+    pub fn is_optional(self) -> bool {
+        matches!(self, Contender::QemuMicrovm | Contender::QemuPc)
+    }
+
+    /// The exit status after a guest that came to its end.
+    pub fn good_status(self) -> i32 {
+        // The debug exit device cannot give an even one.
+        if self.is_optional() { 1 } else { 0 }
+    }
+
+    /// The command that runs `guest` with `mebibytes` of RAM, and standard output on a pipe.
+    pub fn command(self, guests: &Guests, guest: &str, mebibytes: u32) -> Command {
+        let memory = mebibytes.to_string();
+        let mut command = match self {
+            Contender::Kvm => {
+                let mut command = Command::new(kvm_binary());
+                command.arg("--memory").arg(memory).arg(guests.elf(guest));
+                command
+            }
+            Contender::Bare | Contender::BareCoalesced => {
+                let how: &[&str] =
+                    if self == Contender::Bare { &["-o", "direct"] } else { &["-c", "-o", "buffer"] };
+                let mut command = Command::new(guests.bare_loop());
+                command.arg("-m").arg(memory).args(how).arg(guests.elf(guest));
+                command
+            }
+            Contender::QemuMicrovm => {
+                qemu("microvm,isa-serial=on,pit=off,pic=off,rtc=off,acpi=off", guests, guest, &memory)
+            }
+            Contender::QemuPc => qemu("pc", guests, guest, &memory),
+        };
+        command
+            .current_dir(guests.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
+    }
+}
+
+/// `-cpu host` is what QEMU itself cannot do on every host; nothing measured depends on it.
+fn qemu(machine: &str, guests: &Guests, guest: &str, memory: &str) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-machine", machine, "-accel", "kvm", "-cpu", "qemu64", "-m", memory])
+        .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel"])
+        .arg(guests.elf(&format!("{guest}.qemu")));
+    command
+}
+
+/// The `kvm` that is measured.
+pub fn kvm_binary() -> PathBuf {
+    std::env::var_os("KVM_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kvm").into(), PathBuf::from)
+}

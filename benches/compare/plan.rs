@@ -1,0 +1,215 @@
+//! What is measured, in which order, and what is expected of it.
+
+use crate::Failure;
+use crate::contender::Contender::{self, Bare, BareCoalesced, Kvm, QemuMicrovm, QemuPc};
+use crate::guests::Guests;
+use crate::memory::Own;
+use crate::run::{Ran, to_the_end, while_running};
+use crate::samples::Samples;
+use crate::table::{Comparison, Table, Target, Unit};
+use crate::{host, memory};
+
+/// RAM of a guest, in MiB, unless something else is said.
+const RAM: u32 = 64;
+/// RAM of the guest whose start is compared with that of a small one, in MiB.
+const LARGE_RAM: u32 = 65536;
+/// RAM while own memory is looked at, in MiB: a size no other mapping comes near to.
+const WATCHED_RAM: u32 = 512;
+
+/// How much is measured.
+pub struct Plan {
+    /// Port writes of the long guests; a multiple of 64.
+    writes: u32,
+    /// Rounds of what takes milliseconds.
+    short_rounds: usize,
+    /// Rounds of what takes seconds.
+    long_rounds: usize,
+    /// Most rounds with QEMU of what takes seconds.
+    qemu_rounds: usize,
+    /// Whether QEMU's PC is measured, too.
+    pc: bool,
+}
+
+/// A table to show to others: a few minutes.
+pub const FULL: Plan =
+    Plan { writes: 1_000_000, short_rounds: 101, long_rounds: 5, qemu_rounds: 2, pc: true };
+
+/// Just enough to see that something went badly wrong: under 15 seconds.
+pub const QUICK: Plan = Plan { writes: 32_000, short_rounds: 25, long_rounds: 5, qemu_rounds: 1, pc: false };
+
+/// What was measured of each program, or why nothing was.
+type Measured = Vec<(Contender, Result<Samples, String>)>;
+
+/// Does everything in `plan`.
+pub fn measure(plan: &Plan) -> Result<Table, Failure> {
+    let guests = Guests::build(plan.writes)?;
+    let mut table = Table::new(host::line());
+    start(plan, &guests, &mut table)?;
+    writes(plan, &guests, &mut table)?;
+    own_memory(&guests, &mut table)?;
+    large_memory(plan, &guests, &mut table)?;
+    Ok(table)
+}
+
+fn start(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure> {
+    let rounds = |contender: Contender| match contender {
+        QemuPc => plan.qemu_rounds,
+        QemuMicrovm => plan.short_rounds.div_ceil(5),
+        _ => plan.short_rounds,
+    };
+    let mut contenders = vec![Kvm, Bare, QemuMicrovm];
+    if plan.pc {
+        contenders.push(QemuPc);
+    }
+    let what = "process start to first byte";
+    let measured = side_by_side(what, &contenders, rounds, |contender| {
+        let ran = run(contender, guests, "first-byte", RAM)?;
+        Ok(ran.first_byte.ok_or("the guest's byte did not come out")?.as_secs_f64())
+    })?;
+    compare(table, what, Unit::Seconds, &measured, |against| {
+        (against == Bare).then_some(Target::Ratio(1.25))
+    });
+
+    let what = "process start to end, guest halts at once";
+    let measured = side_by_side(what, &contenders, rounds, |contender| {
+        Ok(run(contender, guests, "halt", RAM)?.whole.as_secs_f64())
+    })?;
+    compare(table, what, Unit::Seconds, &measured, |_| None);
+    Ok(())
+}
+
+fn writes(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure> {
+    let rounds = |contender: Contender| match contender {
+        QemuMicrovm | QemuPc => plan.qemu_rounds,
+        _ => plan.long_rounds,
+    };
+    let what = format!("{} writes to COM1, read through a pipe", grouped(plan.writes));
+    let measured = side_by_side(&what, &[Kvm, BareCoalesced, Bare, QemuMicrovm], rounds, |contender| {
+        let ran = run(contender, guests, "serial-million", RAM)?;
+        if ran.bytes != u64::from(plan.writes) {
+            return Err(format!("{} of {} bytes came out", ran.bytes, plan.writes).into());
+        }
+        Ok(ran.whole.as_secs_f64())
+    })?;
+    compare(table, &what, Unit::Seconds, &measured, |against| {
+        (against == BareCoalesced).then_some(Target::Ratio(1.1))
+    });
+
+    let what = format!("{} writes to port 0x80, an exit each", grouped(plan.writes));
+    let measured = side_by_side(&what, &[Kvm, Bare, QemuMicrovm], rounds, |contender| {
+        Ok(run(contender, guests, "out-million", RAM)?.whole.as_secs_f64())
+    })?;
+    compare(table, &what, Unit::Seconds, &measured, |_| None);
+    Ok(())
+}
+
+fn own_memory(guests: &Guests, table: &mut Table) -> Result<(), Failure> {
+    let look = |part: fn(Own) -> u64| {
+        move |contender: Contender| {
+            let command = contender.command(guests, "spin", WATCHED_RAM);
+            let own = while_running(command, |process| memory::own(process, u64::from(WATCHED_RAM) << 20))?;
+            Ok(part(own) as f64)
+        }
+    };
+    let contenders = [Kvm, Bare, QemuMicrovm];
+    let what = "memory of its own, guest RAM not counted";
+    let measured = side_by_side(what, &contenders, |_| 3, look(|own| own.all))?;
+    compare(table, what, Unit::Bytes, &measured, |against| {
+        (against == Bare).then_some(Target::Most(2.0 * f64::from(1 << 20)))
+    });
+    let what = "of that, not pages of a file";
+    let measured = side_by_side(what, &contenders, |_| 3, look(|own| own.anonymous))?;
+    compare(table, what, Unit::Bytes, &measured, |_| None);
+    Ok(())
+}
+
+fn large_memory(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure> {
+    let what = format!("process start to end with --memory {LARGE_RAM}");
+    eprintln!("{what} ...");
+    let (mut large, mut small) = (Samples::default(), Samples::default());
+    for _ in 0..plan.short_rounds {
+        small.0.push(run(Kvm, guests, "halt", RAM)?.whole.as_secs_f64());
+        large.0.push(run(Kvm, guests, "halt", LARGE_RAM)?.whole.as_secs_f64());
+    }
+    table.comparisons.push(Comparison {
+        what,
+        against: format!("kvm with --memory {RAM}"),
+        unit: Unit::Seconds,
+        ours: large,
+        theirs: Ok(small),
+        target: None,
+    });
+    Ok(())
+}
+
+fn run(contender: Contender, guests: &Guests, guest: &str, mebibytes: u32) -> Result<Ran, Failure> {
+    to_the_end(contender.command(guests, guest, mebibytes), contender.good_status())
+}
+
+/// Measures `contenders` in turn, each for its number of rounds, in changing order: whatever disturbs
+/// the host meanwhile disturbs them all.
+fn side_by_side(
+    what: &str,
+    contenders: &[Contender],
+    rounds: impl Fn(Contender) -> usize,
+    measure: impl Fn(Contender) -> Result<f64, Failure>,
+) -> Result<Measured, Failure> {
+    eprintln!("{what} ...");
+    let mut measured: Measured = Vec::new();
+    for contender in contenders {
+        // The first run warms the host's caches and shows whether the program can run here.
+        match measure(*contender) {
+            Ok(_) => measured.push((*contender, Ok(Samples::default()))),
+            Err(failure) if contender.is_optional() => measured.push((*contender, Err(failure.to_string()))),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let most = contenders.iter().map(|contender| rounds(*contender)).max().unwrap_or(0);
+    for round in 0..most {
+        for (contender, samples) in &mut measured {
+            if let Ok(samples) = samples
+                && round < rounds(*contender)
+            {
+                samples.0.push(measure(*contender)?);
+            }
+        }
+        measured.reverse();
+    }
+    // The order of the table.
+    measured.sort_by_key(|(contender, _)| contenders.iter().position(|other| other == contender));
+    Ok(measured)
+}
+
+/// Puts the first of `measured` into the table against each of the others.
+fn compare(
+    table: &mut Table,
+    what: &str,
+    unit: Unit,
+    measured: &Measured,
+    target: impl Fn(Contender) -> Option<Target>,
+) {
+    let Some(((_, Ok(ours)), others)) = measured.split_first() else { return };
+    for (against, theirs) in others {
+        table.comparisons.push(Comparison {
+            what: what.to_owned(),
+            against: against.name().to_owned(),
+            unit,
+            ours: ours.clone(),
+            theirs: theirs.clone(),
+            target: target(*against),
+        });
+    }
+}
+
+/// `1000000` as `1 000 000`.
+fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
