@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-/// SIGINT, SIGTERM and SIGHUP of this process.
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT of this process.
 #[derive(Debug)]
 pub struct Signals {
     woken: UnixStream,
@@ -26,7 +26,7 @@ impl Signals {
         woken.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
         let last = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
             signal_hook::flag::register_usize(signal, last.clone(), signal as usize)?;
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
         }

@@ -210,6 +210,11 @@ fn expect_lines(ran: &Ran, pattern: &[&str]) -> Result<(), Failed> {
 
 fn crashing_guests() -> Vec<Trial> {
     vec![
+        guest_test("guests_of_older_supervisors_find_what_they_take_for_granted", || {
+            let ran = Kvm::with_guest("old-habits").arg("--memory=10").run();
+            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            Ok(())
+        }),
         guest_test("triple_fault_is_reported_with_its_place", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("triple-fault").arg(strict).run();
