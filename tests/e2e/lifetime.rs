@@ -140,7 +140,7 @@ pub fn trials() -> Vec<Trial> {
             answers_in_time(b'l', &format!("{}\n", ".".repeat(200)), Duration::from_millis(50))
         }),
     ];
-    for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
+    for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1), ("QUIT", 3)] {
         trials.push(guest_test(
             &format!("sig{signal}_ends_the_run_with_a_sentence").to_lowercase(),
             move || {

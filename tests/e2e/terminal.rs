@@ -258,6 +258,7 @@ const WAYS_OUT: &[Case] = &[
     ("ctrl_c_to_a_guest_that_does_not_read", "endless", &["--display", "vga"], (WayOut::Keys("\x03"), 14)),
     ("sigterm", "/vga", &[], (WayOut::Signal("TERM"), 16)),
     ("sighup", "/vga", &[], (WayOut::Signal("HUP"), 16)),
+    ("sigquit", "/vga", &[], (WayOut::Signal("QUIT"), 16)),
     ("sigint", "/vga", &[], (WayOut::Signal("INT"), 16)),
     ("sigterm_at_the_serial_port", "/serial", &[], (WayOut::Signal("TERM"), 16)),
     ("the_timeout", "idle", &["--display", "vga", "--timeout", "0.3"], (WayOut::Itself, 12)),
