@@ -14,6 +14,8 @@ const LONGEST_INSTRUCTION: usize = 15;
 /// fault.
 const RESET_VECTOR: u64 = 0xFFF0;
 
+/// Addresses below this are what following a null pointer gives.
+const FIRST_PAGE: u64 = 4096;
 /// Exception vectors.
 const EXCEPTIONS: u64 = 32;
 /// Size of a gate in the IDT of long mode, in bytes (Intel SDM volume 3A, "64-Bit Mode IDT").
@@ -71,10 +73,10 @@ fn triple_fault(machine: &Machine) -> String {
     let mut text = format!("triple fault{}.", place_of(machine, &registers));
     if system.cr2 != 0 {
         let mapped = translate(machine.memory(), &registers, system.cr2).is_some();
-        let what = if mapped {
-            "whose page forbids the access, or which faulted earlier"
-        } else {
-            "where nothing is mapped"
+        let what = match (mapped, system.cr2 < FIRST_PAGE) {
+            (true, _) => "whose page forbids the access, or which faulted earlier",
+            (false, true) => "where nothing is mapped: a null pointer, by the looks of it",
+            (false, false) => "where nothing is mapped",
         };
         text.push_str(&format!(" CR2 is {:#x}, {what}.", system.cr2));
     }
