@@ -62,7 +62,7 @@ fn fail(failure: Failure) -> u8 {
 /// Tells the user something on standard error. It may quote the names of files and of the guest's
 /// symbols, which must not drive the terminal: their control characters are told as escapes.
 fn tell(message: &str) {
-    let mut text = String::with_capacity(message.len());
+    let mut text = String::from("kvm: ");
     for c in message.chars() {
         if c.is_control() && c != '\n' {
             text.extend(c.escape_default());
@@ -70,8 +70,9 @@ fn tell(message: &str) {
             text.push(c);
         }
     }
+    text.push('\n');
     // Who runs without standard error does not want to be told.
-    let _ = writeln!(std::io::stderr(), "kvm: {text}");
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
