@@ -3,25 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::builder::ValueParser;
-use clap::error::{ContextKind, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use lexopt::{Arg, Parser};
 
 use super::closest::closest;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
-use super::table::{GUEST, OPTIONS, Opt, Takes};
-
-/// Stands at the end of `--help`.
-const EXAMPLES: &str = "\
-Examples:
-  kvm hello.elf                            run a guest with 64 MiB of RAM
-  kvm kernel.elf --memory 1G --append \"root=ram quiet\" --module initrd.img
-  kvm kernel.elf --display none --serial 1=file:out.txt --timeout 10
-  kvm kernel.elf --strict --log-level debug --logfile kernel.log
-  kvm kernel.elf --gdb                     then, in gdb: target remote localhost:1234
-
-Every option but the one-shot ones has a key in config.ini; the command line wins.";
+use super::help;
+use super::table::{OPTIONS, Opt, Takes};
 
 /// What the command line asks for.
 pub(super) enum Request {
@@ -34,31 +22,58 @@ pub(super) enum Request {
 }
 
 /// A command line whose form is right; its values are not checked yet.
+#[derive(Default)]
 pub(super) struct CommandLine {
-    matches: ArgMatches,
+    guest: Option<OsString>,
+    /// In the order in which they are given.
+    values: Vec<(&'static Opt, OsString)>,
 }
 
 /// Reads the form of a command line, whose first item is the program's name.
+///
+/// # Errors
+///
+/// [`SettingsError`] for the first argument that cannot stand where it stands.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
-    match command().try_get_matches_from(with_two_dashes(args)) {
-        Ok(matches) => Ok(Request::Run(CommandLine { matches })),
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp => Ok(Request::Help(error.render().to_string())),
-            ErrorKind::DisplayVersion => Ok(Request::Version(error.render().to_string())),
-            _ => Err(explain(&error)),
-        },
+    let mut parser = Parser::from_iter(with_two_dashes(args));
+    let mut command_line = CommandLine::default();
+    while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
+        let option = match arg {
+            Arg::Value(guest) => {
+                command_line.set_guest(guest)?;
+                continue;
+            }
+            Arg::Long(name) => long(name)?,
+            Arg::Short(letter) => short(letter)?,
+        };
+        match option.takes {
+            Takes::Value(_) => {
+                let value = value(&mut parser, option)?;
+                command_line.add(option, value)?;
+            }
+            Takes::Maybe(_) => {
+                let value = parser.optional_value().unwrap_or_else(|| "yes".into());
+                command_line.add(option, value)?;
+            }
+            Takes::Help => return no_value(&mut parser, option).map(|()| Request::Help(help::text())),
+            Takes::Version => {
+                return no_value(&mut parser, option).map(|()| Request::Version(help::version()));
+            }
+        }
     }
+    Ok(Request::Run(command_line))
 }
 
 impl CommandLine {
     /// The guest file.
     pub(super) fn guest(&self) -> Option<&Path> {
-        self.values(GUEST).next().map(Path::new)
+        self.guest.as_deref().map(Path::new)
     }
 
     /// The config file that is named.
     pub(super) fn config(&self) -> Option<&Path> {
-        self.values("config").next().map(Path::new)
+        let (_, file) = self.values.iter().find(|(option, _)| option.long == "config")?;
+        Some(Path::new(file))
     }
 
     /// Sets everything that is given.
@@ -67,69 +82,85 @@ impl CommandLine {
     ///
     /// [`SettingsError::Value`] for the first value that is not allowed.
     pub(super) fn apply(&self, draft: &mut Draft) -> Result<(), SettingsError> {
-        for option in OPTIONS.iter().filter(|option| is_value(option.takes)) {
-            for value in self.values(option.long) {
-                let result = match value.to_str() {
-                    Some(text) => (option.set)(draft, text),
-                    // The guest file and the config file may have any name; everything else may come
-                    // from the config file too, which is UTF-8.
-                    None if option.long == "config" => Ok(()),
-                    None => Err("is not UTF-8 text".to_owned()),
-                };
-                result.map_err(|reason| SettingsError::Value {
-                    origin: Box::new(Origin::Option { long: option.long }),
-                    value: value.to_string_lossy().into_owned(),
-                    reason,
-                    allowed: option.allowed,
-                })?;
-            }
+        for (option, value) in &self.values {
+            let result = match value.to_str() {
+                Some(text) => (option.set)(draft, text),
+                // The guest file and the config file may have any name; everything else may come
+                // from the config file too, which is UTF-8.
+                None if option.long == "config" => Ok(()),
+                None => Err("is not UTF-8 text".to_owned()),
+            };
+            result.map_err(|reason| SettingsError::Value {
+                origin: Box::new(Origin::Option { long: option.long }),
+                value: value.to_string_lossy().into_owned(),
+                reason,
+                allowed: option.allowed,
+            })?;
         }
         Ok(())
     }
 
-    fn values<'a>(&'a self, id: &str) -> impl Iterator<Item = &'a OsStr> {
-        self.matches.get_raw(id).into_iter().flatten()
+    fn set_guest(&mut self, guest: OsString) -> Result<(), SettingsError> {
+        if self.guest.is_some() {
+            let argument = guest.to_string_lossy().into_owned();
+            return Err(SettingsError::SecondGuest { argument });
+        }
+        self.guest = Some(guest);
+        Ok(())
+    }
+
+    fn add(&mut self, option: &'static Opt, value: OsString) -> Result<(), SettingsError> {
+        if !option.repeatable && self.values.iter().any(|(given, _)| given.long == option.long) {
+            return Err(SettingsError::OptionTwice { option: format!("--{}", option.long) });
+        }
+        self.values.push((option, value));
+        Ok(())
     }
 }
 
-fn is_value(takes: Takes) -> bool {
-    matches!(takes, Takes::Value(_) | Takes::Maybe(_))
+/// The option that is called `name`, which stands without dashes.
+fn long(name: &str) -> Result<&'static Opt, SettingsError> {
+    OPTIONS.iter().find(|option| option.long == name).ok_or_else(|| SettingsError::UnknownOption {
+        option: format!("--{name}"),
+        meant: closest(name, OPTIONS.iter().map(|option| option.long)),
+    })
 }
 
-fn command() -> Command {
-    Command::new("kvm")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Run a bare-metal x86-64 guest on Linux KVM")
-        .override_usage("kvm <GUEST> [OPTIONS]")
-        .after_help(EXAMPLES)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .arg(Arg::new(GUEST).help("The guest: an ELF executable").value_parser(ValueParser::os_string()))
-        .args(OPTIONS.iter().enumerate().map(|(at, option)| argument(option).display_order(at)))
+/// The option that `letter` is short for.
+fn short(letter: char) -> Result<&'static Opt, SettingsError> {
+    OPTIONS
+        .iter()
+        .find(|option| option.takes.short() == Some(letter))
+        .ok_or_else(|| SettingsError::UnknownOption { option: format!("-{letter}"), meant: None })
 }
 
-/// An option as clap sees it. Clap is not told the default: it could not tell it from a value that the
-/// user gave, which is stronger than the config file.
-fn argument(option: &'static Opt) -> Arg {
-    let arg = Arg::new(option.long).long(option.long).help_heading(option.group);
-    let arg = match option.default {
-        Some(default) if !matches!(default, "" | "no" | "none") => {
-            arg.help(format!("{} [{default}]", option.help))
+/// The value of `option`, which `parser` has just met: attached with `=`, or the next argument.
+fn value(parser: &mut Parser, option: &'static Opt) -> Result<OsString, SettingsError> {
+    let value = parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(|next| !has_dash(next)));
+    if let Some(value) = value {
+        return Ok(value);
+    }
+    // The message about an unknown option also tells those who meant it as the value what to do.
+    match parser.next() {
+        Ok(Some(Arg::Long(name))) => {
+            long(name)?;
         }
-        _ => arg.help(option.help),
-    };
-    let action = if option.repeatable { ArgAction::Append } else { ArgAction::Set };
-    match option.takes {
-        Takes::Value(name) => arg.action(action).value_name(name).value_parser(ValueParser::os_string()),
-        Takes::Maybe(name) => arg
-            .action(action)
-            .value_name(name)
-            .value_parser(ValueParser::os_string())
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("yes"),
-        Takes::Help => arg.action(ArgAction::Help).short('h'),
-        Takes::Version => arg.action(ArgAction::Version).short('V'),
+        Ok(Some(Arg::Short(letter))) => {
+            short(letter)?;
+        }
+        _ => {}
+    }
+    Err(SettingsError::MissingValue { option: format!("--{}", option.long), allowed: option.allowed })
+}
+
+/// Refuses a value of `option`, which takes none.
+fn no_value(parser: &mut Parser, option: &'static Opt) -> Result<(), SettingsError> {
+    match parser.optional_value() {
+        None => Ok(()),
+        Some(value) => Err(SettingsError::UnexpectedValue {
+            option: format!("--{}", option.long),
+            value: value.to_string_lossy().into_owned(),
+        }),
     }
 }
 
@@ -153,40 +184,7 @@ fn is_long_with_one_dash(arg: &OsStr) -> bool {
         if first.is_ascii_alphabetic() && *second != b'=')
 }
 
-/// Puts what is wrong with the form into the project's own words, which name the remedy.
-fn explain(error: &clap::Error) -> SettingsError {
-    let text = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
-    // For an option this is its usage, such as `--logfile <FILE>`.
-    let argument = text(ContextKind::InvalidArg);
-    let name = argument.split([' ', '[', '=']).next().unwrap_or_default().to_owned();
-    let option = OPTIONS.iter().find(|option| name.strip_prefix("--") == Some(option.long));
-    match (error.kind(), option) {
-        (ErrorKind::UnknownArgument, _) if !argument.starts_with('-') => {
-            SettingsError::SecondGuest { argument }
-        }
-        (ErrorKind::UnknownArgument, _) => {
-            let meant = closest(argument.trim_start_matches('-'), OPTIONS.iter().map(|option| option.long));
-            SettingsError::UnknownOption { option: argument, meant }
-        }
-        (ErrorKind::ArgumentConflict, Some(_)) => SettingsError::OptionTwice { option: name },
-        (ErrorKind::InvalidValue, Some(option)) if text(ContextKind::InvalidValue).is_empty() => {
-            SettingsError::MissingValue { option: name, allowed: option.allowed }
-        }
-        _ => {
-            let text = error.render().to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let reason = line.strip_prefix("error: ").unwrap_or(line);
-            SettingsError::CommandLine { reason: format!("{reason}. `kvm --help` lists the options.") }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_is_one_that_clap_accepts() {
-        command().debug_assert();
-    }
+/// True for an option, and for what looks like one; a dash alone is a name.
+fn has_dash(arg: &OsStr) -> bool {
+    matches!(arg.as_encoded_bytes(), [b'-', _, ..])
 }

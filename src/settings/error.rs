@@ -67,10 +67,18 @@ pub enum SettingsError {
         /// What the value can be.
         allowed: &'static str,
     },
+    /// An option that takes no value stands with one.
+    #[error("Incorrect Format. {USE}\n{option} takes no value: leave out `={value}`.")]
+    UnexpectedValue {
+        /// The option.
+        option: String,
+        /// The value.
+        value: String,
+    },
     /// A command line that is wrong in another way.
-    #[error("Incorrect Format. {USE}\n{reason}")]
+    #[error("Incorrect Format. {USE}\n{reason}. `kvm --help` lists the options.")]
     CommandLine {
-        /// What is wrong, in the words of the command-line reader, and the remedy.
+        /// What is wrong, in the words of the command-line reader.
         reason: String,
     },
     /// A value that is not allowed.

@@ -8,6 +8,7 @@ mod command;
 mod config_file;
 mod draft;
 mod error;
+mod help;
 mod reference;
 mod table;
 mod values;

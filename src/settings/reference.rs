@@ -65,11 +65,14 @@ pub fn reference() -> String {
 }
 
 fn usage(option: &Opt) -> String {
-    match option.takes {
+    let long = match option.takes {
         Takes::Value(name) => format!("--{} {name}", option.long),
         Takes::Maybe(name) => format!("--{}[={name}]", option.long),
-        Takes::Help => format!("--{}`, `-h", option.long),
-        Takes::Version => format!("--{}`, `-V", option.long),
+        Takes::Help | Takes::Version => format!("--{}", option.long),
+    };
+    match option.takes.short() {
+        Some(letter) => format!("{long}`, `-{letter}"),
+        None => long,
     }
 }
 

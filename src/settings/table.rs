@@ -10,7 +10,7 @@ use super::values::{self, Read};
 /// How the program is called; stands in every message about the command line's form.
 pub(super) const USE: &str = "Use: kvm <elf file> [OPTIONS]";
 
-/// Name of the guest file in help texts, and its identifier among the arguments.
+/// Name of the guest file in help texts.
 pub(super) const GUEST: &str = "GUEST";
 
 /// The log file when nobody names one.
@@ -52,6 +52,17 @@ pub(super) enum Takes {
     Help,
     /// Nothing: the version is the answer.
     Version,
+}
+
+impl Takes {
+    /// The letter that, after one dash, does the same as the option's name.
+    pub(super) fn short(self) -> Option<char> {
+        match self {
+            Takes::Help => Some('h'),
+            Takes::Version => Some('V'),
+            Takes::Value(_) | Takes::Maybe(_) => None,
+        }
+    }
 }
 
 /// A key in the config file.

@@ -218,14 +218,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--help",
         "--help=me",
-        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nunexpected value 'me' for '--help' \
-        found; no more were expected. `kvm --help` lists the options.",
+        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--help takes no value: leave out `=me`.",
     ),
     (
         "--version",
         "--version=2",
-        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nunexpected value '2' for \
-        '--version' found; no more were expected. `kvm --help` lists the options.",
+        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--version takes no value: leave out `=2`.",
     ),
 ];
 

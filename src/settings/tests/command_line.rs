@@ -119,6 +119,8 @@ fn text_that_starts_with_a_dash_is_attached() {
     let long = message(&["a.elf", "--append", "-config"]);
     assert!(long.contains("--append needs a value: any text. "), "{long}");
     assert!(long.contains("attached with `=`, as in --append=-x"), "{long}");
+    let unknown = message(&["a.elf", "--append", "-nosmp"]);
+    assert!(unknown.contains("There is no option `--nosmp`."), "{unknown}");
 }
 
 #[test]
@@ -291,6 +293,7 @@ fn one_dash_is_as_good_as_two() {
     assert_eq!(old, new);
     assert_eq!(settings(&["-memory=10", "a.elf", "-no-reboot"]).memory, 10 * MIB);
     assert_eq!(settings(&["--strict", "--", "-logfile"]).guest.to_str(), Some("-logfile"));
+    assert_eq!(settings(&["-"]).guest.to_str(), Some("-"), "a dash alone is a name");
 }
 
 #[test]
@@ -321,7 +324,14 @@ fn the_form_of_the_command_line() {
         (&["a.elf", "-logfle", "x"], "There is no option `--logfle`, did you mean `--logfile`?"),
         (&["a.elf", "--frobnicate"], "There is no option `--frobnicate`. `kvm --help` lists"),
         (&["a.elf", "-x"], "There is no option `-x`. `kvm --help` lists"),
-        (&["a.elf", "--help=me"], "unexpected value 'me' for '--help'"),
+        (&["a.elf", "--append", "--"], "--append needs a value: any text"),
+        (&["--", "a.elf", "b.elf"], "`b.elf` is a second guest file"),
+        (&["a.elf", "-memory", "x", "-memory"], "--memory needs a value: a number of MiB"),
+        (&["a.elf", "-frob=1"], "There is no option `--frob`. `kvm --help` lists"),
+        (&["a.elf", "-x=1"], "There is no option `-x`. `kvm --help` lists"),
+        (&["a.elf", "--=1"], "There is no option `--`. `kvm --help` lists"),
+        (&["a.elf", "--help=me"], "--help takes no value: leave out `=me`."),
+        (&["-V=2"], "--version takes no value: leave out `=2`."),
     ] {
         let text = message(args);
         assert!(text.starts_with("Incorrect Format. Use: kvm <elf file> [OPTIONS]\n"), "{args:?}: {text}");

@@ -1,0 +1,52 @@
+//! The answers to `--help` and `--version`.
+
+use super::table::{GUEST, OPTIONS, Opt, Takes};
+
+/// Stands at the end of `--help`.
+const EXAMPLES: &str = "
+Examples:
+  kvm hello.elf                            run a guest with 64 MiB of RAM
+  kvm kernel.elf --memory 1G --append \"root=ram quiet\" --module initrd.img
+  kvm kernel.elf --display none --serial 1=file:out.txt --timeout 10
+  kvm kernel.elf --strict --log-level debug --logfile kernel.log
+  kvm kernel.elf --gdb                     then, in gdb: target remote localhost:1234
+
+Every option but the one-shot ones has a key in config.ini; the command line wins.
+";
+
+/// The answer to `--version`.
+pub(super) fn version() -> String {
+    format!("kvm {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The answer to `--help`: every option under the heading of its group.
+pub(super) fn text() -> String {
+    let mut text = "Run a bare-metal x86-64 guest on Linux KVM\n\n".to_owned();
+    text += &format!("Usage: kvm <{GUEST}> [OPTIONS]\n\n");
+    text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
+    for group in OPTIONS.chunk_by(|one, next| one.group == next.group) {
+        text += &format!("\n{}:\n", group[0].group);
+        let width = group.iter().map(|option| usage(option).len()).max().unwrap_or_default();
+        for option in group {
+            text += &format!("  {:width$}  {}", usage(option), option.help);
+            if let Some(default) = option.default.filter(|default| !matches!(*default, "" | "no" | "none")) {
+                text += &format!(" [{default}]");
+            }
+            text.push('\n');
+        }
+    }
+    text + EXAMPLES
+}
+
+/// How an option is written, for example `    --memory <SIZE>`.
+fn usage(option: &Opt) -> String {
+    let short = match option.takes.short() {
+        Some(letter) => format!("-{letter},"),
+        None => "   ".to_owned(),
+    };
+    match option.takes {
+        Takes::Value(name) => format!("{short} --{} <{name}>", option.long),
+        Takes::Maybe(name) => format!("{short} --{}[=<{name}>]", option.long),
+        Takes::Help | Takes::Version => format!("{short} --{}", option.long),
+    }
+}
