@@ -39,7 +39,7 @@ pub(super) fn build(
     limit: u64,
     warnings: &mut Vec<String>,
 ) -> Result<PageTables, TooManyTables> {
-    let mut tables = PageTables::new(limit);
+    let mut tables = PageTables::new(limit, tables_of_ram(memory));
     // Later mappings replace earlier ones: RAM goes over the old I/O APIC window where it reaches
     // that far, and segments that are expected elsewhere go over whatever was there.
     for (_, window) in DEVICES {
@@ -68,11 +68,15 @@ pub(super) fn most_tables(memory: &GuestMemory, segments: &[Placed]) -> u64 {
     // At each end of a segment there can be one more table of each kind than its length demands,
     // and two page tables where its physical addresses split large pages.
     const AT_ENDS: u64 = 2 + 2 + 2 + 2;
+    let of_segment = |segment: &Placed| (segment.range.end - segment.range.start) / (1 << 20) + AT_ENDS;
+    tables_of_ram(memory) + segments.iter().map(of_segment).sum::<u64>()
+}
+
+/// At least as many tables as RAM and the windows of chips need at their own addresses.
+fn tables_of_ram(memory: &GuestMemory) -> u64 {
     // The PML4, what is above the page directories of RAM, and the windows of chips.
     const ALWAYS: u64 = 32;
-    let of_segment = |segment: &Placed| (segment.range.end - segment.range.start) / (1 << 20) + AT_ENDS;
-    let of_ram = memory.size() / (1 << 30);
-    ALWAYS + of_ram + segments.iter().map(of_segment).sum::<u64>()
+    ALWAYS + memory.size() / (1 << 30)
 }
 
 /// Takes away, from RAM mapped at its own addresses, what strict mode does not allow.

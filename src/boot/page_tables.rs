@@ -94,9 +94,12 @@ enum Level {
 }
 
 impl PageTables {
-    /// Tables that map nothing, and that will not become more than `limit`.
-    pub fn new(limit: u64) -> PageTables {
-        PageTables { tables: vec![Table { level: Level::Upper, entries: [0; ENTRIES] }], limit }
+    /// Tables that map nothing, and that will not become more than `limit`. Up to `expected` of them
+    /// are built without moving the earlier ones.
+    pub fn new(limit: u64, expected: u64) -> PageTables {
+        let mut tables = Vec::with_capacity(expected.min(limit) as usize);
+        tables.push(Table { level: Level::Upper, entries: [0; ENTRIES] });
+        PageTables { tables, limit }
     }
 
     /// Size of the tables in bytes.
