@@ -6,7 +6,7 @@ use kvm_bindings::kvm_segment;
 
 use crate::boot::{self, BootState};
 use crate::host::{HostError, Kicker, Kvm, Registers, Vcpu, Vm};
-use crate::memory::{AttachedSlots, GuestMemory, Slot};
+use crate::memory::{AttachedSlots, GuestMemory};
 
 /// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
 /// Types").
@@ -35,7 +35,7 @@ impl Processor {
         let vcpu = vm.create_vcpu(kvm, kicker)?;
         let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory };
         for slot in processor.slots.written(&processor.memory) {
-            processor.attach(slot)?;
+            processor.vm.attach(slot)?;
         }
         let mut registers = processor.vcpu.registers()?;
         enter_long_mode(&mut registers, state);
@@ -43,25 +43,18 @@ impl Processor {
         Ok(processor)
     }
 
-    /// Attaches the piece of RAM that holds `address`; false if it is not RAM, or attached already.
-    pub(super) fn reach(&mut self, address: u64) -> Result<bool, HostError> {
-        match self.slots.reach(&self.memory, address) {
-            Some(slot) => self.attach(slot).map(|()| true),
-            None => Ok(false),
-        }
+    /// Attaches the piece of RAM that holds `address`, if it is RAM and not attached yet.
+    pub(super) fn reach(&mut self, address: u64) -> Result<(), HostError> {
+        self.slots.reach(&self.memory, address).map_or(Ok(()), |slot| self.vm.attach(slot))
     }
 
     /// Attaches all of RAM; false if it was already.
     pub(super) fn reach_all(&mut self) -> Result<bool, HostError> {
         let rest = self.slots.rest(&self.memory);
         for slot in &rest {
-            self.attach(*slot)?;
+            self.vm.attach(*slot)?;
         }
         Ok(!rest.is_empty())
-    }
-
-    fn attach(&self, slot: Slot) -> Result<(), HostError> {
-        self.vm.attach(slot)
     }
 }
 

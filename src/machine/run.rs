@@ -77,11 +77,11 @@ impl Machine {
                 }
                 Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Value(u64::from(value)))))
             }
+            // RAM that KVM does not know of yet looks like a device, too, and so does the rest of an
+            // instruction by whose first part KVM got to know it.
             VmExit::MmioWrite { address, size, value } => {
-                // RAM that KVM does not know of yet looks like this, too.
-                if self.processor.reach(address)? {
-                    self.memory.write_word(address, value, size).ok();
-                } else {
+                self.processor.reach(address)?;
+                if self.memory.write_word(address, value, size).is_err() {
                     self.board.memory_write(address, size, value);
                 }
                 Ok(Next::Run(VmEntry::Go))

@@ -210,6 +210,11 @@ fn expect_lines(ran: &Ran, pattern: &[&str]) -> Result<(), Failed> {
 
 fn crashing_guests() -> Vec<Trial> {
     vec![
+        guest_test("a_first_write_to_far_memory_arrives_whole", || {
+            let ran = Kvm::with_guest("far-memory").arg("--memory=1024").run();
+            ran.expect_whole(&whole(0, "", halted(1)))?;
+            Ok(())
+        }),
         guest_test("guests_of_older_supervisors_find_what_they_take_for_granted", || {
             let ran = Kvm::with_guest("old-habits").arg("--memory=10").run();
             ran.expect_whole(&whole(0, "", HALTED_0))?;
