@@ -12,9 +12,9 @@ use std::ops::Range;
 use tracing::debug;
 
 use super::breakpoints::{Breakpoints, INT3};
-use super::memory;
 use super::target::Action;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
+use crate::inspect::translate::read_virtual;
 use crate::machine::{Event, Machine, Outcome};
 
 /// The opcode of `hlt`.
@@ -135,23 +135,16 @@ impl<'m> Debuggee<'m> {
     /// Registers, and the linear address of the next instruction.
     pub(super) fn position(&self) -> Result<(Registers, u64), HostError> {
         let registers = self.machine.registers()?;
-        let cs = registers.system.cs;
-        // In 64-bit mode the processor ignores the base of CS.
-        let base = if cs.l == 1 { 0 } else { cs.base };
-        let pc = base.wrapping_add(registers.general.rip);
+        let pc = registers.next_instruction();
         Ok((registers, pc))
     }
 
     fn go(&mut self) -> Result<Advance, HostError> {
         let (registers, pc) = self.position()?;
         if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
-            match self.step()? {
+            match self.step_onto()? {
                 Advance::Stopped(Stop::Stepped) => {}
                 other => return Ok(other),
-            }
-            let (_, pc) = self.position()?;
-            if let Some(stop) = self.breakpoint_at(pc) {
-                return Ok(self.stop(stop, pc));
             }
         }
         self.stopped_at = None;
@@ -183,18 +176,27 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
-    /// breakpoint.
-    fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
-        loop {
-            match self.step()? {
-                Advance::Stopped(Stop::Stepped) => {}
-                other => return Ok(other),
-            }
+    /// Steps, and stops for the breakpoint the step leads to, if there is one.
+    fn step_onto(&mut self) -> Result<Advance, HostError> {
+        let advanced = self.step()?;
+        if let Advance::Stopped(Stop::Stepped) = advanced {
             let (_, pc) = self.position()?;
             if let Some(stop) = self.breakpoint_at(pc) {
                 return Ok(self.stop(stop, pc));
             }
+        }
+        Ok(advanced)
+    }
+
+    /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
+    /// breakpoint.
+    fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
+        loop {
+            match self.step_onto()? {
+                Advance::Stopped(Stop::Stepped) => {}
+                other => return Ok(other),
+            }
+            let (_, pc) = self.position()?;
             if !range.contains(&pc) {
                 return Ok(self.stop(Stop::Stepped, pc));
             }
@@ -273,7 +275,7 @@ impl<'m> Debuggee<'m> {
 
     fn code_at(&self, registers: &Registers, pc: u64) -> Option<u8> {
         let mut byte = [0];
-        let count = memory::read(self.machine.memory(), registers, pc, &mut byte);
+        let count = read_virtual(self.machine.memory(), registers, pc, &mut byte);
         (count == 1).then_some(byte[0])
     }
 }

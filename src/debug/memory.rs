@@ -1,25 +1,8 @@
-//! Guest memory at virtual addresses, as the guest's own page tables map it.
+//! Writing guest memory at virtual addresses, as the guest's own page tables map it.
 
 use crate::host::Registers;
-use crate::inspect::translate::translate;
+use crate::inspect::translate::piece;
 use crate::memory::GuestMemory;
-
-/// Smallest page in bytes: what is contiguous in any mapping.
-const PAGE: u64 = 4096;
-
-/// Fills `bytes` from the virtual address `address`; the number of bytes there were before the first
-/// one that is not mapped or not RAM.
-pub(super) fn read(memory: &GuestMemory, registers: &Registers, address: u64, bytes: &mut [u8]) -> usize {
-    let mut done = 0;
-    while done < bytes.len() {
-        let Some((physical, count)) = piece(registers, memory, address, done, bytes.len()) else { break };
-        if memory.read(physical, &mut bytes[done..done + count]).is_err() {
-            break;
-        }
-        done += count;
-    }
-    done
-}
 
 /// Copies `bytes` to the virtual address `address`, whatever the page's protection; false, and
 /// nothing is written, if not all of it is mapped RAM.
@@ -27,9 +10,9 @@ pub(super) fn write(memory: &GuestMemory, registers: &Registers, address: u64, b
     let mut pieces = Vec::new();
     let mut done = 0;
     while done < bytes.len() {
-        let Some((physical, count)) = piece(registers, memory, address, done, bytes.len()) else {
-            return false;
-        };
+        let next = address.checked_add(done as u64);
+        let found = next.and_then(|next| piece(memory, registers, next, bytes.len() - done));
+        let Some((physical, count)) = found else { return false };
         if !memory.is_ram(physical, count as u64) {
             return false;
         }
@@ -39,23 +22,10 @@ pub(super) fn write(memory: &GuestMemory, registers: &Registers, address: u64, b
     pieces.into_iter().all(|(physical, range)| memory.write(physical, &bytes[range]).is_ok())
 }
 
-/// Where the bytes from `done` on are, and how many of them lie in one page.
-fn piece(
-    registers: &Registers,
-    memory: &GuestMemory,
-    address: u64,
-    done: usize,
-    length: usize,
-) -> Option<(u64, usize)> {
-    let address = address.checked_add(done as u64)?;
-    let physical = translate(memory, registers, address)?;
-    let in_page = (PAGE - address % PAGE) as usize;
-    Some((physical, in_page.min(length - done)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::translate::read_virtual;
 
     /// Two pages that are neighbours for the guest, swapped in memory, and nothing after them.
     fn swapped_pages() -> (GuestMemory, Registers) {
@@ -82,7 +52,7 @@ mod tests {
         memory.read(0x5000, &mut bytes).unwrap();
         assert_eq!(&bytes, b"cd");
         let mut bytes = [0; 4];
-        assert_eq!(read(&memory, &registers, 0xFFE, &mut bytes), 4);
+        assert_eq!(read_virtual(&memory, &registers, 0xFFE, &mut bytes), 4);
         assert_eq!(&bytes, b"abcd");
     }
 
@@ -91,8 +61,8 @@ mod tests {
         let (memory, registers) = swapped_pages();
         assert!(!write(&memory, &registers, 0x1FFE, b"abcd"));
         let mut bytes = [1; 4];
-        assert_eq!(read(&memory, &registers, 0x1FFE, &mut bytes), 2);
+        assert_eq!(read_virtual(&memory, &registers, 0x1FFE, &mut bytes), 2);
         assert_eq!(bytes, [0, 0, 1, 1]);
-        assert_eq!(read(&memory, &registers, u64::MAX, &mut bytes), 0);
+        assert_eq!(read_virtual(&memory, &registers, u64::MAX, &mut bytes), 0);
     }
 }

@@ -20,6 +20,7 @@ use gdbstub_arch::x86::reg::X86_64CoreRegs;
 use super::debuggee::Debuggee;
 use super::{memory, monitor, registers};
 use crate::host::HostError;
+use crate::inspect::translate::read_virtual;
 
 /// Size of the largest packet, in bytes.
 pub(super) const PACKET: usize = 16 << 10;
@@ -96,7 +97,7 @@ impl SingleThreadBase for Debuggee<'_> {
             return Err(TargetError::Errno(INVALID));
         }
         let now = self.machine.registers().map_err(host_failure)?;
-        match memory::read(self.machine.memory(), &now, address, bytes) {
+        match read_virtual(self.machine.memory(), &now, address, bytes) {
             0 if !bytes.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
             count => Ok(count),
         }

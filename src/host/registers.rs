@@ -12,6 +12,14 @@ pub struct Registers {
 }
 
 impl Registers {
+    /// Linear address of the next instruction. In 64-bit mode the base of CS is ignored (Intel SDM
+    /// volume 3A, "Segmentation in IA-32e Mode").
+    pub fn next_instruction(&self) -> u64 {
+        let cs = self.system.cs;
+        let base = if cs.l == 1 { 0 } else { cs.base };
+        base.wrapping_add(self.general.rip)
+    }
+
     /// General-purpose registers with their names, in the order manuals list them.
     pub fn named(&self) -> [(&'static str, u64); 18] {
         let g = &self.general;

@@ -92,10 +92,11 @@ fn has_idt(machine: &Machine, registers: &Registers) -> bool {
     let idt = registers.system.idt;
     (0..EXCEPTIONS).any(|vector| {
         let gate = vector * GATE_SIZE;
+        let mut flags = [0];
+        let at = idt.base.wrapping_add(gate + GATE_FLAGS);
         gate + GATE_SIZE - 1 <= u64::from(idt.limit)
-            && read_virtual(machine.memory(), registers, idt.base.wrapping_add(gate + GATE_FLAGS), 1)
-                .first()
-                .is_some_and(|flags| flags & GATE_PRESENT != 0)
+            && read_virtual(machine.memory(), registers, at, &mut flags) == 1
+            && flags[0] & GATE_PRESENT != 0
     })
 }
 
@@ -119,15 +120,16 @@ fn place(machine: &Machine) -> String {
 }
 
 fn place_of(machine: &Machine, registers: &Registers) -> String {
-    let address = registers.system.cs.base.wrapping_add(registers.general.rip);
+    let address = registers.next_instruction();
     let mut text = format!(" at {address:#x}");
     if let Some(symbol) = symbol_at(machine.image(), address) {
         text.push_str(&format!(" ({symbol})"));
     }
-    let bytes = read_virtual(machine.memory(), registers, address, LONGEST_INSTRUCTION);
-    match disassembly::instruction(&bytes, disassembly::bitness(registers), address) {
+    let mut bytes = [0; LONGEST_INSTRUCTION];
+    let count = read_virtual(machine.memory(), registers, address, &mut bytes);
+    match disassembly::instruction(&bytes[..count], disassembly::bitness(registers), address) {
         Some(instruction) => text.push_str(&format!(", instruction `{instruction}`")),
-        None if bytes.is_empty() => text.push_str(", where no code is mapped"),
+        None if count == 0 => text.push_str(", where no code is mapped"),
         None => {}
     }
     text

@@ -11,6 +11,8 @@ const CR0_PAGING: u64 = 1 << 31;
 const CR4_LA57: u64 = 1 << 12;
 /// EFER: long mode is active.
 const EFER_LONG_MODE: u64 = 1 << 10;
+/// Smallest page in bytes: what is contiguous in any mapping.
+const PAGE: u64 = 4096;
 /// Entry: present.
 const PRESENT: u64 = 1;
 /// Entry of the second or third level: maps a large page.
@@ -53,19 +55,33 @@ pub fn translate(memory: &GuestMemory, registers: &Registers, address: u64) -> O
     None
 }
 
-/// Up to `length` bytes at the virtual address `address`; fewer if something in between is not
-/// mapped or not RAM.
-pub fn read_virtual(memory: &GuestMemory, registers: &Registers, address: u64, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length);
-    for offset in 0..length as u64 {
-        let mut byte = [0];
-        let physical = translate(memory, registers, address.wrapping_add(offset));
-        match physical.map(|physical| memory.read(physical, &mut byte)) {
-            Some(Ok(())) => bytes.push(byte[0]),
-            _ => break,
+/// Where the virtual address `address` lies, and how many of the `length` bytes from there on lie in
+/// the same page; `None` if nothing is mapped there.
+pub fn piece(
+    memory: &GuestMemory,
+    registers: &Registers,
+    address: u64,
+    length: usize,
+) -> Option<(u64, usize)> {
+    let physical = translate(memory, registers, address)?;
+    let in_page = (PAGE - address % PAGE) as usize;
+    Some((physical, in_page.min(length)))
+}
+
+/// Fills `bytes` from the virtual address `address`; the number of bytes there were before the first
+/// one that is not mapped or not RAM.
+pub fn read_virtual(memory: &GuestMemory, registers: &Registers, address: u64, bytes: &mut [u8]) -> usize {
+    let mut done = 0;
+    while done < bytes.len() {
+        let next = address.checked_add(done as u64);
+        let found = next.and_then(|next| piece(memory, registers, next, bytes.len() - done));
+        let Some((physical, count)) = found else { break };
+        if memory.read(physical, &mut bytes[done..done + count]).is_err() {
+            break;
         }
+        done += count;
     }
-    bytes
+    done
 }
 
 #[cfg(test)]
@@ -110,7 +126,9 @@ mod tests {
         let memory = GuestMemory::new(1 << 20).unwrap();
         let registers = long_mode(&memory);
         memory.write(0x5FFE, b"ab").unwrap();
-        assert_eq!(read_virtual(&memory, &registers, 0x20_0FFE, 15), b"ab");
+        let mut bytes = [0; 15];
+        assert_eq!(read_virtual(&memory, &registers, 0x20_0FFE, &mut bytes), 2);
+        assert_eq!(&bytes[..2], b"ab");
     }
 
     #[test]
