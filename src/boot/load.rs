@@ -69,7 +69,8 @@ pub fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> R
         tss,
         info: info_at,
     };
-    Ok(Boot { state, layout: room.into_layout(&placement.segments), warnings })
+    let layout = room.into_layout(&placement.segments);
+    Ok(Boot { state, layout, bias: placement.bias, warnings })
 }
 
 fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {

@@ -110,6 +110,8 @@ pub struct Boot {
     pub state: BootState,
     /// What was put where, ascending, for the log.
     pub layout: Vec<Region>,
+    /// What was added to every address in the file; not 0 only for a relocated guest.
+    pub bias: u64,
     /// What the user should be told although the guest can be started.
     pub warnings: Vec<String>,
 }

@@ -122,7 +122,7 @@ fn place(machine: &Machine) -> String {
 fn place_of(machine: &Machine, registers: &Registers) -> String {
     let address = registers.next_instruction();
     let mut text = format!(" at {address:#x}");
-    if let Some(symbol) = symbol_at(machine.image(), address) {
+    if let Some(symbol) = symbol_at(machine.image(), machine.address_in_file(address)) {
         text.push_str(&format!(" ({symbol})"));
     }
     let mut bytes = [0; LONGEST_INSTRUCTION];

@@ -36,8 +36,8 @@ impl std::fmt::Display for Symbol {
     }
 }
 
-/// The symbol `address` lies in, or the nearest one below it that has no size. `None` if the file
-/// has no symbols, or they do not say.
+/// The symbol that `address`, one of the file's own addresses, lies in; or the nearest one below it
+/// that has no size, in the same section. `None` if the file has no symbols, or they do not say.
 pub fn symbol_at(image: &dyn Image, address: u64) -> Option<Symbol> {
     let context = Ctx::new(Container::Big, Endian::Little);
     let mut header = [0; SIZEOF_EHDR];
@@ -55,11 +55,25 @@ pub fn symbol_at(image: &dyn Image, address: u64) -> Option<Symbol> {
     let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB)?;
     let names = sections.get(table.sh_link as usize)?;
     let best = nearest(image, table, address, context)?;
+    if !reaches(&best, &sections, address) {
+        return None;
+    }
     let name = name_at(image, names.sh_offset.checked_add(best.st_name as u64)?)?;
     Some(Symbol { name, offset: address - best.st_value })
 }
 
-/// The best symbol for `address`: the highest one that is not above it, if it reaches that far.
+/// True if a symbol that is not above `address` says something about it. One without a size, a label
+/// in assembly, stands for what follows it in its section.
+fn reaches(symbol: &Sym, sections: &[SectionHeader], address: u64) -> bool {
+    if symbol.st_size != 0 {
+        return address - symbol.st_value < symbol.st_size;
+    }
+    sections.get(symbol.st_shndx).is_some_and(|section| {
+        section.sh_addr <= symbol.st_value && address.wrapping_sub(section.sh_addr) < section.sh_size
+    })
+}
+
+/// The best symbol for `address`: the highest one that is not above it.
 fn nearest(image: &dyn Image, table: &SectionHeader, address: u64, context: Ctx) -> Option<Sym> {
     let end = table.sh_offset.checked_add(table.sh_size)?.min(image.len());
     let count = end.checked_sub(table.sh_offset)? / SIZEOF_SYM as u64;
@@ -78,7 +92,7 @@ fn nearest(image: &dyn Image, table: &SectionHeader, address: u64, context: Ctx)
             }
         }
     }
-    best.filter(|symbol| symbol.st_size == 0 || address - symbol.st_value < symbol.st_size)
+    best
 }
 
 fn name_at(image: &dyn Image, offset: u64) -> Option<String> {

@@ -22,7 +22,7 @@ use tracing::info;
 pub use debugged::Event;
 pub use outcome::Outcome;
 
-use crate::boot::{self, BootError, BootOptions, Image};
+use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::host::{HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::Keys;
@@ -67,6 +67,8 @@ pub struct MachineSpec {
 /// A machine, ready to run.
 pub struct Machine {
     image: Box<dyn Image>,
+    /// What was added to every address in the guest file.
+    bias: u64,
     options: BootOptions,
     no_reboot: bool,
     kvm: Kvm,
@@ -91,15 +93,16 @@ impl Machine {
     /// [`MachineError`]; the guest file is looked at before the host is.
     pub fn new(spec: MachineSpec, inputs: Inputs, outlets: Outlets) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
-        let state = load(spec.image.as_ref(), &memory, &spec.boot)?;
+        let boot = load(spec.image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
-        let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &state)?;
+        let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
         let board = Board::default();
         Ok(Machine {
             screen: Screen::new(memory.clone(), board.vga.view()),
             typing: Typing::new(spec.keys, spec.terminal),
             batching: Batching::new(processor.vcpu.can_batch()),
             image: spec.image,
+            bias: boot.bias,
             options: spec.boot,
             no_reboot: spec.no_reboot,
             kvm,
@@ -128,6 +131,11 @@ impl Machine {
         self.image.as_ref()
     }
 
+    /// The address in the guest file that became `address` in memory.
+    pub fn address_in_file(&self, address: u64) -> u64 {
+        address.wrapping_sub(self.bias)
+    }
+
     /// The vCPU's registers.
     ///
     /// # Errors
@@ -147,19 +155,14 @@ impl Machine {
         &self.board
     }
 
-    /// How often the guest has reset the machine.
-    pub fn resets(&self) -> u64 {
-        self.resets
-    }
-
     /// Does what the reset line does: fresh chips, empty memory, the guest loaded again.
     fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
         info!("machine reset number {}", self.resets);
         self.board.unclaimed.log_totals();
         self.memory.discard()?;
-        let state = load(self.image.as_ref(), &self.memory, &self.options)?;
-        self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &state)?;
+        let boot = load(self.image.as_ref(), &self.memory, &self.options)?;
+        self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &boot.state)?;
         self.board = Board::default();
         self.batching = Batching::new(self.processor.vcpu.can_batch());
         self.typing.reset();
@@ -169,11 +172,7 @@ impl Machine {
     }
 }
 
-fn load(
-    image: &dyn Image,
-    memory: &GuestMemory,
-    options: &BootOptions,
-) -> Result<boot::BootState, MachineError> {
+fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Result<Boot, MachineError> {
     let boot = boot::load(image, memory, options)?;
     for region in &boot.layout {
         info!("{region}");
@@ -185,5 +184,5 @@ fn load(
         "entry {:#x}, stack {:#x}, start info {:#x}",
         boot.state.entry, boot.state.stack_top, boot.state.info
     );
-    Ok(boot.state)
+    Ok(boot)
 }

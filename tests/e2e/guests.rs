@@ -210,6 +210,21 @@ fn expect_lines(ran: &Ran, pattern: &[&str]) -> Result<(), Failed> {
 
 fn crashing_guests() -> Vec<Trial> {
     vec![
+        guest_test("a_crash_in_a_relocated_guest_is_named_by_its_function", || {
+            let ran = Kvm::with_guest("crash-in-pie").run();
+            let told = ran.err.starts_with("kvm: triple fault at 0x20")
+                && ran.err.contains(" (fall_down), instruction `ud2`.");
+            let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
+            ran.check(told || hidden, "the function's name, or that the host hides it")?;
+            Ok(())
+        }),
+        guest_test("a_crash_outside_of_the_guests_code_is_given_no_name", || {
+            let ran = Kvm::with_guest("crash-in-pie").arg("--append=x").run();
+            let told = ran.err.starts_with("kvm: triple fault at 0x900000, instruction `ud2`.");
+            let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
+            ran.check(told || hidden, "no name, or that the host hides the place")?;
+            Ok(())
+        }),
         guest_test("a_first_write_to_far_memory_arrives_whole", || {
             let ran = Kvm::with_guest("far-memory").arg("--memory=1024").run();
             ran.expect_whole(&whole(0, "", halted(1)))?;
