@@ -1,5 +1,7 @@
 //! Which chip answers at which port.
 
+use super::{debug_exit, post, reset, vga};
+
 /// Something that answers port accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chip {
@@ -45,12 +47,12 @@ pub fn route(port: u16) -> (Chip, u16) {
         0x3E8..=0x3EF => (Chip::Serial(2), port - 0x3E8),
         0x2E8..=0x2EF => (Chip::Serial(3), port - 0x2E8),
         0x60 | 0x64 => (Chip::I8042, port - 0x60),
-        0x3B4 | 0x3B5 | 0x3BA | 0x3C0..=0x3CF | 0x3D4 | 0x3D5 | 0x3DA => (Chip::Vga, port - 0x3B0),
-        0xF4..=0xF7 => (Chip::DebugExit, port - 0xF4),
+        0x3B4 | 0x3B5 | 0x3BA | 0x3C0..=0x3CF | 0x3D4 | 0x3D5 | 0x3DA => (Chip::Vga, port - vga::FIRST_PORT),
+        debug_exit::PORT..=debug_exit::LAST_PORT => (Chip::DebugExit, port - debug_exit::PORT),
         0xE9 => (Chip::DebugConsole, 0),
-        0x80 => (Chip::Post, 0),
-        0xCF9 => (Chip::ResetControl, 0),
-        0x92 => (Chip::SystemControlA, 0),
+        post::PORT => (Chip::Post, 0),
+        reset::RESET_CONTROL => (Chip::ResetControl, 0),
+        reset::SYSTEM_CONTROL_A => (Chip::SystemControlA, 0),
         0xCF8..=0xCFF => (Chip::PciConfiguration, port - 0xCF8),
         0x00..=0x0F => (Chip::Dma, port),
         _ => (Chip::Nobody, 0),

@@ -7,6 +7,8 @@ use super::{Action, Request};
 
 /// First of the four ports at which the device is found.
 pub const PORT: u16 = 0xF4;
+/// Last of them.
+pub const LAST_PORT: u16 = PORT + 3;
 
 /// What a write of 1, 2 or 4 bytes asks for: `value` is zero-extended.
 pub fn write(value: u32) -> Action {

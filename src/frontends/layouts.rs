@@ -1,11 +1,7 @@
 //! Keyboard layouts: which keys type a character.
 
-mod names;
-
 use crate::devices::keyboard::Key;
 use crate::settings::LayoutName;
-
-pub use names::key_named;
 
 /// A key and the modifiers held with it to type a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@
 
 mod slots;
 
-use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,16 +56,6 @@ pub enum MemoryError {
         start: u64,
         /// Its length in bytes.
         length: u64,
-    },
-    /// A file ended, or could not be read, while memory was filled from it.
-    #[error("cannot read {length} bytes at offset {offset} of the file: {reason}")]
-    File {
-        /// Offset in the file.
-        offset: u64,
-        /// Number of bytes wanted.
-        length: u64,
-        /// The host's words.
-        reason: String,
     },
 }
 
@@ -161,35 +150,6 @@ impl GuestMemory {
     /// [`MemoryError::NotRam`].
     pub fn write_u64(&self, start: u64, value: u64) -> Result<(), MemoryError> {
         self.write(start, &value.to_le_bytes())
-    }
-
-    /// Fills `length` bytes at `start` from `file` at `offset`.
-    ///
-    /// # Errors
-    ///
-    /// [`MemoryError::NotRam`], and [`MemoryError::File`] when the file is too short or unreadable.
-    pub fn write_from_file(
-        &self,
-        start: u64,
-        file: &File,
-        offset: u64,
-        length: u64,
-    ) -> Result<(), MemoryError> {
-        use std::os::unix::fs::FileExt;
-        self.check(start, length)?;
-        let mut buffer = vec![0; length.min(64 << 10) as usize];
-        let mut done = 0;
-        while done < length {
-            let piece = &mut buffer[..(length - done).min(64 << 10) as usize];
-            file.read_exact_at(piece, offset + done).map_err(|e| MemoryError::File {
-                offset,
-                length,
-                reason: e.to_string(),
-            })?;
-            self.write(start + done, piece)?;
-            done += piece.len() as u64;
-        }
-        Ok(())
     }
 
     fn check(&self, start: u64, length: u64) -> Result<(), MemoryError> {
