@@ -9,6 +9,7 @@ use crate::boot::{BootError, BootOptions, FileImage};
 use crate::debug::{self, Server};
 use crate::frontends::log;
 use crate::frontends::session::{Connections, Session, SessionError};
+use crate::frontends::words::tell;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -57,22 +58,6 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
 fn fail(failure: Failure) -> u8 {
     tell(&failure.message);
     failure.status
-}
-
-/// Tells the user something on standard error. It may quote the names of files and of the guest's
-/// symbols, which must not drive the terminal: their control characters are told as escapes.
-fn tell(message: &str) {
-    let mut text = String::from("kvm: ");
-    for c in message.chars() {
-        if c.is_control() && c != '\n' {
-            text.extend(c.escape_default());
-        } else {
-            text.push(c);
-        }
-    }
-    text.push('\n');
-    // Who runs without standard error does not want to be told.
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {

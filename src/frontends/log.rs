@@ -27,6 +27,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
+use super::words::tell;
 use crate::settings::LogSpec;
 
 /// Lines that can wait for the writing thread; whoever logs another one waits for room.
@@ -103,10 +104,10 @@ pub fn start(spec: &LogSpec) -> Result<LogGuard, LogError> {
             return Err(LogError::Open { file: spec.file.clone(), reason: e.to_string() });
         }
         Err(e) => {
-            eprintln!(
-                "kvm: cannot write the log file `{}` ({e}); running without a log, --logfile names another",
+            tell(&format!(
+                "cannot write the log file `{}` ({e}); running without a log, --logfile names another",
                 spec.file.display()
-            );
+            ));
             return Ok(LogGuard { worker: None, fifo: None });
         }
     };

@@ -13,3 +13,4 @@ pub mod session;
 pub mod signals;
 pub mod terminal;
 pub mod typist;
+pub mod words;

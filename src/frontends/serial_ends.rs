@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use rustix::event::PollFlags;
 use tracing::{info, warn};
 
+use super::words::escaped;
 use crate::machine::outlets::Outlet;
 use crate::settings::SerialEnd;
 pub use pty::PtyEnd;
@@ -216,16 +217,11 @@ impl LineLog {
 
     fn end_line(&mut self) {
         if !self.line.is_empty() {
-            let text: String = String::from_utf8_lossy(&self.line).chars().flat_map(printable).collect();
+            let text = escaped(&String::from_utf8_lossy(&self.line), &['\t']);
             info!(target: "kvm::serial", "{}: {text}", self.port);
             self.line.clear();
         }
     }
-}
-
-/// A control character as its escape, so that a guest cannot drive the terminal that shows the log.
-fn printable(c: char) -> Vec<char> {
-    if c.is_control() && c != '\t' { c.escape_default().collect() } else { vec![c] }
 }
 
 /// Keeps `bytes`, dropping the oldest beyond [`MOST_KEPT`].

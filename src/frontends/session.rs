@@ -1,6 +1,6 @@
 //! The thread that deals with people: keys go in, text and pictures come out, while the guest runs.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::serial_ends::{End, EndError};
 use super::signals::Signals;
 use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
 use super::typist::Typist;
+use super::words::tell;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds};
 use crate::machine::screen::Screen;
@@ -92,7 +93,7 @@ impl Session {
         for (outlet, end) in Outlet::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
                 // The log has it, too.
-                let _ = writeln!(io::stderr(), "kvm: {} is {name}", outlet.name());
+                tell(&format!("{} is {name}", outlet.name()));
             }
         }
         let signals = Signals::new()?;
@@ -344,31 +345,29 @@ impl Worker {
     fn finish(mut self) {
         let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + PATIENCE);
         let mut peers = PeersLeft::new();
-        loop {
-            let more = self.pump();
-            self.display.output().flush();
-            let owed = self.ends.iter().map(End::owed).sum();
-            let output = self.display.output().pending() > 0;
-            if peers.are_done(owed) && !output && !more {
-                break;
-            }
-            if !self.wait_for_room(give_up) {
-                self.display.output().give_up();
-                break;
-            }
-        }
+        self.write_out(give_up, |worker| {
+            let more = worker.pump();
+            let owed = worker.ends.iter().map(End::owed).sum();
+            peers.are_done(owed) && !more
+        });
         for end in &mut self.ends {
             end.finish();
         }
         self.display.finish(self.dump);
+        self.write_out(give_up, |_| true);
+    }
+
+    /// Writes until nothing is pending for standard output and `done` agrees, or it is not worth
+    /// waiting any longer; `done` is asked each time round.
+    fn write_out(&mut self, give_up: Option<Instant>, mut done: impl FnMut(&mut Worker) -> bool) {
         loop {
+            let done = done(self);
             self.display.output().flush();
-            if self.display.output().pending() == 0 {
-                break;
+            if done && self.display.output().pending() == 0 {
+                return;
             }
             if !self.wait_for_room(give_up) {
-                self.display.output().give_up();
-                break;
+                return self.display.output().give_up();
             }
         }
     }
