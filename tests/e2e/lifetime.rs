@@ -179,13 +179,7 @@ struct Running {
 
 impl Running {
     fn start(kvm: &Kvm) -> Running {
-        let child = kvm
-            .command()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kvm can be started");
+        let child = kvm.start();
         Running { deadline: Deadline::new(child.id()), child, started: Instant::now() }
     }
 

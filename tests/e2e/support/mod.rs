@@ -5,7 +5,7 @@ pub mod pty;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -210,15 +210,19 @@ impl Kvm {
         command
     }
 
-    /// Runs it to its end.
-    pub fn run(self) -> Ran {
-        let mut child = self
-            .command()
+    /// Starts it with pipes for its standard streams.
+    pub fn start(&self) -> Child {
+        self.command()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("kvm can be started");
+            .expect("kvm can be started")
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Ran {
+        let mut child = self.start();
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
         let input = self.input.clone();
         let writer = std::thread::spawn(move || {
