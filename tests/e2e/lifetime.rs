@@ -1,7 +1,7 @@
 //! How runs end when the world around them is unkind, and that nothing is lost when it is kind.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
