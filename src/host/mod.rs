@@ -9,7 +9,9 @@ mod cpuid;
 mod debug;
 mod exit;
 mod kick;
+pub mod paging;
 mod registers;
+pub mod rescue;
 mod vcpu;
 mod vm;
 

@@ -20,6 +20,17 @@ impl Registers {
         base.wrapping_add(self.general.rip)
     }
 
+    /// Width of code addresses and operands in the mode the vCPU is in: 16, 32 or 64.
+    pub fn bitness(&self) -> u32 {
+        let cs = self.system.cs;
+        let protected = self.system.cr0 & 1 != 0;
+        match (protected, cs.l, cs.db) {
+            (true, 1, _) => 64,
+            (true, _, 1) => 32,
+            _ => 16,
+        }
+    }
+
     /// General-purpose registers with their names, in the order manuals list them.
     pub fn named(&self) -> [(&'static str, u64); 18] {
         let g = &self.general;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
-    KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO,
-    KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_INTERNAL_ERROR_EMULATION, kvm_run,
+    CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_INTERNAL_ERROR_EMULATION, kvm_run,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -32,7 +32,9 @@ struct PortAccess {
 pub struct Vcpu {
     pub(super) fd: VcpuFd,
     /// What the guest runs in; held so that it stays mapped.
-    _memory: Arc<GuestMemory>,
+    pub(super) memory: Arc<GuestMemory>,
+    /// The features the guest was given.
+    pub(super) cpuid: CpuId,
     kicker: Kicker,
     batching: bool,
     port: Option<PortAccess>,
@@ -46,6 +48,7 @@ impl Vcpu {
     pub(super) fn new(
         mut fd: VcpuFd,
         memory: Arc<GuestMemory>,
+        cpuid: CpuId,
         kicker: Kicker,
         batching: bool,
     ) -> Result<Vcpu, HostError> {
@@ -54,7 +57,7 @@ impl Vcpu {
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;
         }
         let mut vcpu =
-            Vcpu { fd, _memory: memory, kicker, batching, port: None, reading: false, after_batch: None };
+            Vcpu { fd, memory, cpuid, kicker, batching, port: None, reading: false, after_batch: None };
         let immediate_exit = vcpu.immediate_exit();
         vcpu.kicker.aim(immediate_exit);
         Ok(vcpu)

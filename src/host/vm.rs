@@ -102,7 +102,7 @@ impl Vm {
         vcpu.set_cpuid2(kvm.cpuid())
             .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
-        Vcpu::new(vcpu, self.memory.clone(), kicker.clone(), batching)
+        Vcpu::new(vcpu, self.memory.clone(), kvm.cpuid().clone(), kicker.clone(), batching)
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

@@ -2,19 +2,6 @@
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
-use crate::host::Registers;
-
-/// Width of code addresses and operands in the mode the vCPU is in: 16, 32 or 64.
-pub fn bitness(registers: &Registers) -> u32 {
-    let cs = registers.system.cs;
-    let protected = registers.system.cr0 & 1 != 0;
-    match (protected, cs.l, cs.db) {
-        (true, 1, _) => 64,
-        (true, _, 1) => 32,
-        _ => 16,
-    }
-}
-
 /// The instruction that `bytes` begin with, in Intel syntax; `None` if they are none.
 pub fn instruction(bytes: &[u8], bitness: u32, address: u64) -> Option<String> {
     let mut decoder = Decoder::with_ip(bitness, bytes, address, DecoderOptions::NONE);

@@ -127,7 +127,7 @@ fn place_of(machine: &Machine, registers: &Registers) -> String {
     }
     let mut bytes = [0; LONGEST_INSTRUCTION];
     let count = read_virtual(machine.memory(), registers, address, &mut bytes);
-    match disassembly::instruction(&bytes[..count], disassembly::bitness(registers), address) {
+    match disassembly::instruction(&bytes[..count], registers.bitness(), address) {
         Some(instruction) => text.push_str(&format!(", instruction `{instruction}`")),
         None if count == 0 => text.push_str(", where no code is mapped"),
         None => {}

@@ -3,56 +3,16 @@
 //! Manual: Intel SDM volume 3A, "4-Level Paging and 5-Level Paging".
 
 use crate::host::Registers;
+use crate::host::paging::Paging;
 use crate::memory::GuestMemory;
 
-/// CR0: paging.
-const CR0_PAGING: u64 = 1 << 31;
-/// CR4: 57-bit linear addresses.
-const CR4_LA57: u64 = 1 << 12;
-/// EFER: long mode is active.
-const EFER_LONG_MODE: u64 = 1 << 10;
 /// Smallest page in bytes: what is contiguous in any mapping.
 const PAGE: u64 = 4096;
-/// Entry: present.
-const PRESENT: u64 = 1;
-/// Entry of the second or third level: maps a large page.
-const LARGE: u64 = 1 << 7;
-/// Entry: the address it holds.
-const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
-/// The guest-physical address behind `address`, or `None` if nothing is mapped there.
-///
-/// Without paging the two are the same. Of the paging modes, those of long mode are known.
+/// The guest-physical address behind `address`, or `None` if nothing is mapped there. Without paging
+/// the two are the same.
 pub fn translate(memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
-    let system = &registers.system;
-    if system.cr0 & CR0_PAGING == 0 {
-        return Some(address);
-    }
-    if system.efer & EFER_LONG_MODE == 0 {
-        return None;
-    }
-    let levels = if system.cr4 & CR4_LA57 != 0 { 5 } else { 4 };
-    // The upper bits repeat the highest one that is translated; the processor faults otherwise.
-    let unused = 64 - (12 + 9 * levels);
-    if (address << unused) as i64 >> unused != address as i64 {
-        return None;
-    }
-    let mut table = system.cr3 & ADDRESS;
-    for level in (0..levels).rev() {
-        let shift = 12 + 9 * level;
-        let index = address >> shift & 0x1FF;
-        let entry = memory.read_u64(table + index * 8).ok()?;
-        if entry & PRESENT == 0 {
-            return None;
-        }
-        let last = level == 0 || (level <= 2 && entry & LARGE != 0);
-        if last {
-            let offset = (1 << shift) - 1;
-            return Some(entry & ADDRESS & !offset | address & offset);
-        }
-        table = entry & ADDRESS;
-    }
-    None
+    Paging::new(registers, Paging::WIDEST).find(memory, address).ok().map(|mapping| mapping.physical)
 }
 
 /// Where the virtual address `address` lies, and how many of the `length` bytes from there on lie in
@@ -87,6 +47,11 @@ pub fn read_virtual(memory: &GuestMemory, registers: &Registers, address: u64, b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// CR0: paging and protection.
+    const CR0_PAGING: u64 = 1 << 31 | 1;
+    /// EFER: long mode is active.
+    const EFER_LONG_MODE: u64 = 1 << 10;
 
     fn long_mode(memory: &GuestMemory) -> Registers {
         memory.write_u64(0x1000, 0x2003).unwrap();
@@ -135,7 +100,7 @@ mod tests {
     fn tables_that_point_outside_of_memory_are_no_mapping() {
         let memory = GuestMemory::new(1 << 20).unwrap();
         let mut registers = long_mode(&memory);
-        registers.system.cr3 = ADDRESS;
+        registers.system.cr3 = 0x000F_FFFF_FFFF_F000;
         assert_eq!(translate(&memory, &registers, 0), None);
     }
 }
