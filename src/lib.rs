@@ -20,6 +20,7 @@
 
 pub mod app;
 pub mod boot;
+pub mod control;
 pub mod debug;
 pub mod devices;
 pub mod frontends;
