@@ -186,16 +186,18 @@ impl Place {
 
 /// The conversion behind a per cent sign, and what follows it.
 fn conversion(text: &str, before: String) -> Result<(Conversion, &str), FormatError> {
-    let unknown = || FormatError::Conversion { found: text.chars().take(4).collect() };
     let flags = text.trim_start_matches(['0', '-']);
     let flag = &text[..text.len() - flags.len()];
     let behind = flags.trim_start_matches(|letter: char| letter.is_ascii_digit());
     let digits = &flags[..flags.len() - behind.len()];
-    let width = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| unknown())? };
     // All values have their own widths; what says it in C is taken and not needed.
     let behind = behind.trim_start_matches(['l', 'h', 'z', 'j']);
     let mut letters = behind.chars();
-    let style = match letters.next() {
+    let letter = letters.next();
+    let unknown =
+        || FormatError::Conversion { found: text[..text.len() - letters.as_str().len()].to_owned() };
+    let width = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| unknown())? };
+    let style = match letter {
         Some('d' | 'i') => Style::Signed,
         Some('u') => Style::Unsigned,
         Some('x') => Style::Hexadecimal,

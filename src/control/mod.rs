@@ -1,4 +1,100 @@
-//! Commands for a stopped guest.
+//! Commands for a stopped guest: one table for everybody who can give them.
+//!
+//! gdb's `monitor` hands a line to [`answer`]; so can a console or a script. What a command looks at
+//! and changes it reaches through a [`StoppedGuest`], and its answer is text.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `table` | all commands, and how one is found |
+//! | `commands` | what they do |
+//! | `expression` | what is written where a number is wanted |
+//! | `points` | breakpoints and log points, decided where the guest stops |
+//! | `format` | what a log point prints |
+//! | `values` | registers and memory for expressions |
+
+mod commands;
+mod error;
 pub mod expression;
 pub mod format;
 pub mod points;
+mod table;
+#[cfg(test)]
+mod tests;
+pub mod values;
+
+use crate::boot::Image;
+use crate::host::{HostError, Registers};
+use crate::memory::GuestMemory;
+use points::Points;
+
+pub use error::CommandError;
+pub use table::{answer, reference};
+
+/// What lasts from one command to the next.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Breakpoints and log points.
+    pub points: Points,
+    /// What is switched on and off.
+    pub switches: Switches,
+}
+
+/// What is switched on and off by commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// A client's addresses are guest-physical ones.
+    pub physical: bool,
+    /// Interrupts are let in while the guest is stepped.
+    pub step_interrupts: bool,
+    /// The guest's own `int3` stops it.
+    pub catch_int3: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Switches {
+        Switches { physical: false, step_interrupts: false, catch_int3: true }
+    }
+}
+
+/// How one of a debugger's facilities works on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facility {
+    /// What it is for.
+    pub name: &'static str,
+    /// How it is done.
+    pub technique: String,
+    /// Why in this way.
+    pub reason: String,
+}
+
+/// A guest that is stopped, as commands reach it.
+pub trait StoppedGuest {
+    /// General, control and segment registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn registers(&self) -> Result<Registers, HostError>;
+
+    /// Guest memory.
+    fn memory(&self) -> &GuestMemory;
+
+    /// The guest file.
+    fn image(&self) -> &dyn Image;
+
+    /// What was added to every address in the guest file.
+    fn bias(&self) -> u64;
+
+    /// What lasts from one command to the next.
+    fn session(&mut self) -> &mut Session;
+
+    /// How the debugger's facilities work on this host.
+    fn facilities(&self) -> Vec<Facility>;
+
+    /// Resets the machine: when this returns, the guest is at its first instruction again, or its run
+    /// is over.
+    fn reset(&mut self);
+
+    /// Ends the run, as soon as the answer has been given.
+    fn quit(&mut self);
+}

@@ -26,7 +26,7 @@ pub struct Point {
     number: u32,
     /// Virtual address of an instruction.
     address: u64,
-    /// The address as the user is shown it.
+    /// The address as the user is shown it, with its symbol.
     place: String,
     /// What the user typed behind the address.
     words: String,
@@ -114,6 +114,11 @@ impl Points {
         point.map(|point| point.ignore = count).is_some()
     }
 
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
     /// True if there is a point at `address`.
     pub fn is_at(&self, address: u64) -> bool {
         self.points.iter().any(|point| point.address == address)
@@ -129,8 +134,8 @@ impl Points {
         let mut text = String::new();
         for point in &self.points {
             let kind = if point.kind == Kind::Break { "break" } else { "trace" };
-            let Point { number, address, place, words, reached, hits, ignore, .. } = point;
-            text.push_str(&format!("{number:<4} {kind} {address:#x} {place}"));
+            let Point { number, place, words, reached, hits, ignore, .. } = point;
+            text.push_str(&format!("{number:<4} {kind} {place}"));
             if !words.is_empty() {
                 text.push_str(&format!(" {words}"));
             }
@@ -163,7 +168,8 @@ impl Point {
             Err(error) => {
                 decision.stop = true;
                 let Point { number, place, words, .. } = self;
-                decision.text += &format!("breakpoint {number} at {place}: cannot decide `{words}`: {error}\n");
+                decision.text +=
+                    &format!("breakpoint {number} at {place}: cannot decide `{words}`: {error}\n");
                 return;
             }
         }
@@ -175,7 +181,8 @@ impl Point {
         match &self.kind {
             Kind::Break => {
                 decision.stop = true;
-                decision.text += &format!("breakpoint {} at {}, hit {}\n", self.number, self.place, self.hits);
+                decision.text +=
+                    &format!("breakpoint {} at {}, hit {}\n", self.number, self.place, self.hits);
             }
             Kind::Trace(format) => decision.text += &format.print(values, self.reached),
         }
@@ -223,7 +230,7 @@ mod tests {
         assert_eq!(points.decide(0x11, &mut All(3)), Decision::default());
         let stop = points.decide(0x10, &mut All(3));
         assert_eq!((stop.stop, stop.text.as_str()), (true, "breakpoint 1 at main, hit 1\n"));
-        assert_eq!(points.list(), "1    break 0x10 main if $rdi == 3\n     reached 2 times, hit once\n");
+        assert_eq!(points.list(), "1    break main if $rdi == 3\n     reached 2 times, hit once\n");
     }
 
     #[test]

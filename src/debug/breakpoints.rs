@@ -18,6 +18,7 @@ const MOST_SOFTWARE: usize = 1024;
 /// A byte of guest memory that an `int3` stands in for.
 #[derive(Debug)]
 struct Planted {
+    address: u64,
     physical: u64,
     original: u8,
 }
@@ -75,34 +76,69 @@ impl Breakpoints {
         self.hardware = [None; 4];
     }
 
-    /// What the vCPU needs for them.
-    pub(super) fn guest_debug(&self) -> GuestDebug {
-        GuestDebug {
-            single_step: false,
-            software_breakpoints: !self.software.is_empty(),
-            hardware_breakpoints: self.hardware,
+    /// What the vCPU needs for them, if it is to stop at every `int3` or at none.
+    pub(super) fn guest_debug(&self, software_breakpoints: bool) -> GuestDebug {
+        GuestDebug { software_breakpoints, hardware_breakpoints: self.hardware, ..GuestDebug::default() }
+    }
+
+    /// True if there are software breakpoints.
+    pub(super) fn any_software(&self) -> bool {
+        !self.software.is_empty()
+    }
+
+    /// Hardware breakpoints in use.
+    pub(super) fn hardware_in_use(&self) -> usize {
+        self.hardware.iter().flatten().count()
+    }
+
+    /// The guest is about to run: puts an `int3` at each software breakpoint, and at each of the
+    /// addresses `others`, that is mapped.
+    pub(super) fn plant(
+        &mut self,
+        memory: &GuestMemory,
+        registers: &Registers,
+        others: impl Iterator<Item = u64>,
+    ) {
+        for address in self.software.iter().copied().chain(others) {
+            if self.planted.iter().any(|planted| planted.address == address) {
+                continue;
+            }
+            let Some(physical) = translate(memory, registers, address) else { continue };
+            // The same byte may be mapped at two addresses.
+            let twin = self.planted.iter().find(|planted| planted.physical == physical);
+            let twin = twin.map(|planted| planted.original);
+            let mut original = [0];
+            if memory.read(physical, &mut original).is_ok() && memory.write(physical, &[INT3]).is_ok() {
+                self.planted.push(Planted { address, physical, original: twin.unwrap_or(original[0]) });
+            }
         }
     }
 
-    /// The guest is about to run: puts an `int3` at each software breakpoint that is mapped.
-    pub(super) fn plant(&mut self, memory: &GuestMemory, registers: &Registers) {
-        for address in &self.software {
-            let Some(physical) = translate(memory, registers, *address) else { continue };
-            // The same byte may be mapped at two addresses.
-            if self.planted.iter().any(|planted| planted.physical == physical) {
-                continue;
-            }
-            let mut original = [0];
-            if memory.read(physical, &mut original).is_ok() && memory.write(physical, &[INT3]).is_ok() {
-                self.planted.push(Planted { physical, original: original[0] });
-            }
+    /// Takes the `int3` at `address` out for one step; the byte that is there then, or `None` if
+    /// there was none to take out.
+    pub(super) fn lift(&mut self, memory: &GuestMemory, address: u64) -> Option<u8> {
+        let planted = self.planted.iter().find(|planted| planted.address == address)?;
+        memory.write(planted.physical, &[planted.original]).ok()?;
+        Some(planted.original)
+    }
+
+    /// Puts the `int3` at `address` back after a step, over whatever is there now.
+    pub(super) fn put_back(&mut self, memory: &GuestMemory, address: u64) {
+        let Some(planted) = self.planted.iter().find(|planted| planted.address == address) else { return };
+        let physical = planted.physical;
+        let mut byte = [0];
+        if memory.read(physical, &mut byte).is_err() || memory.write(physical, &[INT3]).is_err() {
+            return;
+        }
+        for planted in self.planted.iter_mut().filter(|planted| planted.physical == physical) {
+            planted.original = byte[0];
         }
     }
 
     /// The guest has stopped: puts back what was there. What the guest has written over a
     /// breakpoint stays, and so does what a reset has loaded there.
     pub(super) fn unplant(&mut self, memory: &GuestMemory) {
-        for Planted { physical, original } in self.planted.drain(..) {
+        for Planted { physical, original, .. } in self.planted.drain(..) {
             let mut byte = [0];
             if memory.read(physical, &mut byte).is_ok() && byte[0] == INT3 {
                 // Readable memory is writable.
@@ -129,7 +165,7 @@ mod tests {
         let mut breakpoints = Breakpoints::default();
         assert!(breakpoints.add_software(0x1000));
         assert!(breakpoints.add_software(0x1001));
-        breakpoints.plant(&memory, &registers);
+        breakpoints.plant(&memory, &registers, std::iter::empty());
         assert_eq!(byte(&memory, 0x1000), INT3);
         memory.write(0x1001, &[0x55]).unwrap();
         breakpoints.unplant(&memory);
@@ -138,11 +174,28 @@ mod tests {
     }
 
     #[test]
+    fn a_step_over_a_breakpoint_runs_what_is_there_and_may_change_it() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        memory.write(0x1000, &[0x90]).unwrap();
+        let mut breakpoints = Breakpoints::default();
+        breakpoints.plant(&memory, &registers, [0x1000, 0x1000].into_iter());
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        assert_eq!(breakpoints.lift(&memory, 0x1000), Some(0x90));
+        assert_eq!(byte(&memory, 0x1000), 0x90);
+        memory.write(0x1000, &[0x55]).unwrap();
+        breakpoints.put_back(&memory, 0x1000);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        breakpoints.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1000), 0x55);
+        assert_eq!(breakpoints.lift(&memory, 0x1000), None);
+    }
+
+    #[test]
     fn a_breakpoint_outside_of_memory_is_left_alone() {
         let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
         let mut breakpoints = Breakpoints::default();
         breakpoints.add_software(1 << 40);
-        breakpoints.plant(&memory, &registers);
+        breakpoints.plant(&memory, &registers, std::iter::empty());
         breakpoints.unplant(&memory);
         assert!(breakpoints.remove_software(1 << 40));
         assert!(!breakpoints.remove_software(1 << 40));
@@ -164,7 +217,7 @@ mod tests {
         let mut breakpoints = Breakpoints::default();
         breakpoints.add_software(0);
         breakpoints.add_software(0x1000);
-        breakpoints.plant(&memory, &registers);
+        breakpoints.plant(&memory, &registers, std::iter::empty());
         breakpoints.unplant(&memory);
         assert_eq!(byte(&memory, 0x6000), 0x90);
     }
@@ -179,6 +232,6 @@ mod tests {
         assert!(!breakpoints.add_hardware(4));
         assert!(breakpoints.remove_hardware(1));
         assert!(breakpoints.add_hardware(4));
-        assert_eq!(breakpoints.guest_debug().hardware_breakpoints, [Some(0), Some(4), Some(2), Some(3)]);
+        assert_eq!(breakpoints.guest_debug(false).hardware_breakpoints, [Some(0), Some(4), Some(2), Some(3)]);
     }
 }

@@ -12,7 +12,9 @@ use std::ops::Range;
 use tracing::debug;
 
 use super::breakpoints::{Breakpoints, INT3};
+use super::hits::Int3;
 use super::target::Action;
+use crate::control::Session;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::inspect::translate::read_virtual;
 use crate::machine::{Event, Machine, Outcome};
@@ -24,12 +26,18 @@ const HLT: u8 = 0xF4;
 pub(super) struct Debuggee<'m> {
     pub(super) machine: &'m mut Machine,
     pub(super) breakpoints: Breakpoints,
+    /// What commands have set.
+    pub(super) session: Session,
+    /// What is to be printed for the user.
+    pub(super) said: String,
+    /// How this host stops at an `int3`, once that has been seen.
+    pub(super) int3: Option<Int3>,
     /// What the client wants the guest to do next.
     pub(super) action: Action,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
-    stopped_at: Option<u64>,
+    pub(super) stopped_at: Option<u64>,
     /// The run is over, but the client still looks at the machine.
-    ended: Option<Outcome>,
+    pub(super) ended: Option<Outcome>,
 }
 
 /// Why the guest stopped.
@@ -41,6 +49,8 @@ pub(super) enum Stop {
     Software,
     /// Before a hardware breakpoint.
     Hardware,
+    /// Before a breakpoint that was set by a command and that the client knows nothing of.
+    Point,
     /// For a debug exception that is none of ours: the guest's own `int3`, say.
     Trap,
     /// It cannot go on; [`Debuggee::ended`] says why.
@@ -63,6 +73,9 @@ impl<'m> Debuggee<'m> {
         Debuggee {
             machine,
             breakpoints: Breakpoints::default(),
+            session: Session::default(),
+            said: String::new(),
+            int3: None,
             action: Action::Continue,
             stopped_at: None,
             ended: None,
@@ -118,7 +131,7 @@ impl<'m> Debuggee<'m> {
             return Advance::Over(outcome);
         }
         let advanced = match self.action.clone() {
-            Action::Step => self.step(),
+            Action::Step => self.step_once(),
             Action::StepOutOf(range) => self.step_out_of(&range),
             Action::Continue => self.go(),
         };
@@ -140,33 +153,46 @@ impl<'m> Debuggee<'m> {
     }
 
     fn go(&mut self) -> Result<Advance, HostError> {
-        let (registers, pc) = self.position()?;
+        let (mut registers, mut pc) = self.position()?;
         if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
-            match self.step_onto()? {
-                Advance::Stopped(Stop::Stepped) => {}
-                other => return Ok(other),
+            loop {
+                match self.step_onto()? {
+                    Advance::Stopped(Stop::Stepped) => {}
+                    other => return Ok(other),
+                }
+                if !self.said.is_empty() {
+                    return Ok(Advance::Going);
+                }
+                (registers, pc) = self.position()?;
+                // A point has been decided on by the step that led there.
+                if !self.session.points.is_at(pc) {
+                    break;
+                }
             }
         }
         self.stopped_at = None;
-        let (registers, _) = self.position()?;
-        self.machine.vcpu().set_guest_debug(self.breakpoints.guest_debug())?;
-        self.breakpoints.plant(self.machine.memory(), &registers);
-        let event = self.machine.run_to_event();
+        let debug = self.guest_debug();
+        self.machine.vcpu().set_guest_debug(debug)?;
+        self.breakpoints.plant(self.machine.memory(), &registers, self.session.points.addresses());
+        let advanced = self.run_planted(debug);
         self.breakpoints.unplant(self.machine.memory());
-        self.judge(event)
+        advanced
+    }
+
+    /// What the vCPU needs to run until a breakpoint.
+    pub(super) fn guest_debug(&self) -> GuestDebug {
+        let session = &self.session;
+        let stop_at_int3 =
+            self.breakpoints.any_software() || session.switches.catch_int3 || !session.points.is_empty();
+        self.breakpoints.guest_debug(stop_at_int3)
     }
 
     fn step(&mut self) -> Result<Advance, HostError> {
         let (registers, pc) = self.position()?;
-        self.machine.vcpu().set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() })?;
         // In a less privileged ring it is no halt but an exception, which a step shows well.
         let privileged = registers.system.cs.selector & 3 == 0;
-        let event = if privileged && self.code_at(&registers, pc) == Some(HLT) {
-            Some(self.machine.step_halt())
-        } else {
-            self.machine.step_instruction()
-        };
-        match event {
+        let halts = privileged && self.code_at(&registers, pc) == Some(HLT);
+        match self.step_instruction(registers.general.rip, halts)? {
             Some(Event::Reset) => {
                 self.was_reset();
                 self.stopped(Stop::Stepped)
@@ -176,12 +202,31 @@ impl<'m> Debuggee<'m> {
         }
     }
 
+    /// Carries out the instruction at `rip`; `None` if there was no event in that.
+    pub(super) fn step_instruction(&mut self, rip: u64, halts: bool) -> Result<Option<Event>, HostError> {
+        let block_interrupts = !self.session.switches.step_interrupts;
+        let debug = GuestDebug { single_step: true, block_interrupts, ..GuestDebug::default() };
+        self.machine.vcpu().set_guest_debug(debug)?;
+        Ok(if halts { Some(self.machine.step_halt()) } else { self.machine.step_instruction(rip) })
+    }
+
+    /// Steps; a point the step leads to has its say, but the guest stops anyway.
+    fn step_once(&mut self) -> Result<Advance, HostError> {
+        let advanced = self.step()?;
+        if let Advance::Stopped(Stop::Stepped) = advanced {
+            let (_, pc) = self.position()?;
+            self.arrive(pc)?;
+        }
+        Ok(advanced)
+    }
+
     /// Steps, and stops for the breakpoint the step leads to, if there is one.
     fn step_onto(&mut self) -> Result<Advance, HostError> {
         let advanced = self.step()?;
         if let Advance::Stopped(Stop::Stepped) = advanced {
             let (_, pc) = self.position()?;
-            if let Some(stop) = self.breakpoint_at(pc) {
+            let point = self.arrive(pc)?;
+            if let Some(stop) = self.breakpoint_at(pc).or(point) {
                 return Ok(self.stop(stop, pc));
             }
         }
@@ -200,10 +245,13 @@ impl<'m> Debuggee<'m> {
             if !range.contains(&pc) {
                 return Ok(self.stop(Stop::Stepped, pc));
             }
+            if !self.said.is_empty() {
+                return Ok(Advance::Going);
+            }
         }
     }
 
-    fn judge(&mut self, event: Event) -> Result<Advance, HostError> {
+    pub(super) fn judge(&mut self, event: Event) -> Result<Advance, HostError> {
         match event {
             Event::Attention => Ok(Advance::Going),
             Event::Reset => {
@@ -251,12 +299,12 @@ impl<'m> Debuggee<'m> {
         Ok(self.stop(stop, pc))
     }
 
-    fn stop(&mut self, stop: Stop, pc: u64) -> Advance {
+    pub(super) fn stop(&mut self, stop: Stop, pc: u64) -> Advance {
         self.stopped_at = Some(pc);
         Advance::Stopped(stop)
     }
 
-    fn was_reset(&mut self) {
+    pub(super) fn was_reset(&mut self) {
         (self.stopped_at, self.ended) = (None, None);
     }
 
@@ -270,7 +318,9 @@ impl<'m> Debuggee<'m> {
     /// True if running on from `pc` would stop there without having moved: at a breakpoint, or at an
     /// `int3` of the guest's own, which only a step hands to the guest.
     fn would_stop_again(&self, registers: &Registers, pc: u64) -> bool {
-        self.breakpoint_at(pc).is_some() || self.code_at(registers, pc) == Some(INT3)
+        self.breakpoint_at(pc).is_some()
+            || self.session.points.is_at(pc)
+            || self.code_at(registers, pc) == Some(INT3)
     }
 
     fn code_at(&self, registers: &Registers, pc: u64) -> Option<u8> {

@@ -12,12 +12,14 @@
 //! | `debuggee` | how a guest is run, stepped and found to have stopped |
 //! | `breakpoints` | where they are, and what they replace while the guest runs |
 //! | `memory`, `registers` | the guest's state as gdb wants it |
-//! | `monitor` | commands of our own |
+//! | `hits` | what happens where a breakpoint of the user's commands is reached |
+//! | `monitor` | commands of the user's, handed on |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
 mod breakpoints;
 mod debuggee;
+mod hits;
 mod memory;
 mod monitor;
 mod registers;

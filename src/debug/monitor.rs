@@ -1,47 +1,115 @@
-//! Commands of our own: what gdb's `monitor` sends here.
+//! Commands of the user's: what gdb's `monitor` sends is handed on, and the answer printed.
 
-use crate::host::Registers;
+use std::convert::Infallible;
 
-/// What `monitor help` prints.
-const HELP: &str = "regs   control registers and EFER\nhelp   this list\n";
+use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
-/// The answer to `command`, to be printed by gdb.
-pub(super) fn answer(command: &[u8], registers: &Registers) -> String {
-    match command.trim_ascii() {
-        b"regs" => privileged(registers),
-        b"help" | b"" => HELP.to_owned(),
-        other => format!("`{}` is no monitor command; they are:\n{HELP}", other.escape_ascii()),
+use super::debuggee::Debuggee;
+use super::hits::Int3;
+use crate::boot::Image;
+use crate::control::{self, Facility, Session, StoppedGuest};
+use crate::host::{HostError, Registers};
+use crate::machine::Event;
+use crate::machine::inputs::Input;
+use crate::memory::GuestMemory;
+
+/// Bytes of an answer in one packet.
+const PRINTED: usize = 2048;
+
+impl MonitorCmd for Debuggee<'_> {
+    fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
+        let answer = match control::answer(self, &String::from_utf8_lossy(command)) {
+            Ok(answer) => answer,
+            Err(error) => format!("{error}\n"),
+        };
+        for piece in answer.as_bytes().chunks(PRINTED) {
+            out.write_raw(piece);
+            out.flush();
+        }
+        Ok(())
     }
 }
 
-/// Old tools read this text: it stays as it is.
-fn privileged(registers: &Registers) -> String {
-    let mut text = "Privileged Registers (Custom command):\n".to_owned();
-    for (name, value) in registers.control() {
-        text.push_str(&format!("{name} {value:#018x}\n"));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn regs_prints_what_old_tools_read() {
-        let mut registers = Registers::default();
-        registers.system.cr3 = 0x5000;
-        registers.system.efer = 0x500;
-        assert_eq!(
-            answer(b"regs", &registers),
-            "Privileged Registers (Custom command):\nCR4 0x0000000000000000\nCR3 0x0000000000005000\n\
-             CR2 0x0000000000000000\nCR0 0x0000000000000000\nEFER 0x0000000000000500\n"
-        );
+impl StoppedGuest for Debuggee<'_> {
+    fn registers(&self) -> Result<Registers, HostError> {
+        self.machine.registers()
     }
 
-    #[test]
-    fn a_wrong_command_gets_the_list_of_right_ones() {
-        let answer = answer(b"res\xFFet\n", &Registers::default());
-        assert!(answer.starts_with("`res\\xffet` is no monitor command; they are:\nregs "), "{answer}");
+    fn memory(&self) -> &GuestMemory {
+        self.machine.memory()
+    }
+
+    fn image(&self) -> &dyn Image {
+        self.machine.image()
+    }
+
+    fn bias(&self) -> u64 {
+        self.machine.bias()
+    }
+
+    fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn facilities(&self) -> Vec<Facility> {
+        let (int3, why) = match self.int3 {
+            None => ("an int3 in guest memory while the guest runs", "none has been reached yet"),
+            Some(Int3::DebugExit) => {
+                ("an int3 in guest memory while the guest runs", "this host stops the guest there")
+            }
+            Some(Int3::Refusal) => (
+                "an int3 in guest memory while the guest runs",
+                "this host refuses to execute int3, which stops the guest there as well",
+            ),
+        };
+        let hardware = self.breakpoints.hardware_in_use();
+        let interrupts = match self.session.switches.step_interrupts {
+            true => ("let in", "`step-irq on` was given"),
+            false => ("held back", "a step would end in an interrupt handler; `step-irq on` lets them in"),
+        };
+        let addresses = match self.session.switches.physical {
+            true => ("guest-physical", "`phys on` was given"),
+            false => ("virtual, through the guest's own page tables", "as its code uses them"),
+        };
+        [
+            ("software breakpoints", int3.to_owned(), why),
+            (
+                "hardware breakpoints",
+                format!("debug registers, {hardware} of 4 in use"),
+                "gdb's hbreak asks for them; they change no memory",
+            ),
+            (
+                "conditions and log points",
+                format!("decided in kvm, {} set", self.session.points.addresses().count()),
+                "gdb is not asked, so a hit costs no round trip",
+            ),
+            (
+                "steps",
+                "KVM's single-step, with no breakpoint in place".to_owned(),
+                "hlt is carried out by kvm, as hosts do not agree how to step over it",
+            ),
+            ("interrupts while stepping", interrupts.0.to_owned(), interrupts.1),
+            (
+                "watchpoints",
+                "none in hardware".to_owned(),
+                "gdb steps and compares after `set can-use-hw-watchpoints 0`",
+            ),
+            ("addresses", addresses.0.to_owned(), addresses.1),
+        ]
+        .into_iter()
+        .map(|(name, technique, reason)| Facility { name, technique, reason: reason.to_owned() })
+        .collect()
+    }
+
+    fn reset(&mut self) {
+        self.machine.inputs().push(Input::Reset);
+        match self.machine.wait() {
+            Event::End(outcome) => self.ended = Some(outcome),
+            _ => self.was_reset(),
+        }
+    }
+
+    fn quit(&mut self) {
+        self.machine.inputs().push(Input::Quit);
     }
 }

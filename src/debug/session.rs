@@ -19,6 +19,9 @@ use crate::inspect::report;
 use crate::machine::Outcome;
 
 type Stub<'m> = GdbStubStateMachine<'static, Debuggee<'m>, Wire>;
+/// Bytes of text in one packet.
+const PRINTED: usize = 2048;
+
 type StubError = GdbStubError<Infallible, io::Error>;
 
 /// What the client left behind.
@@ -65,7 +68,9 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                     Incoming::Nothing => {
                         // What acknowledges the packet that set the guest going.
                         going.borrow_conn().flush()?;
-                        match debuggee.advance() {
+                        let advance = debuggee.advance();
+                        print(&std::mem::take(&mut debuggee.said), going.borrow_conn())?;
+                        match advance {
                             Advance::Going => going.into(),
                             Advance::Stopped(stop) => {
                                 tell_end(debuggee, going.borrow_conn())?;
@@ -111,7 +116,8 @@ fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
         Stop::Stepped => SingleThreadStopReason::DoneStep,
         Stop::Software => SingleThreadStopReason::SwBreak(()),
         Stop::Hardware => SingleThreadStopReason::HwBreak(()),
-        Stop::Trap => SingleThreadStopReason::Signal(Signal::SIGTRAP),
+        // gdb goes on by itself after a breakpoint that it has not set.
+        Stop::Trap | Stop::Point => SingleThreadStopReason::Signal(Signal::SIGTRAP),
         Stop::Ended => SingleThreadStopReason::Signal(match debuggee.ended() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
             Some(Outcome::TripleFault) => Signal::SIGSEGV,
@@ -132,12 +138,18 @@ fn last_words(outcome: &Outcome) -> SingleThreadStopReason<u64> {
 /// Has gdb print why the guest cannot go on, in the words the run ends with.
 fn tell_end(debuggee: &Debuggee<'_>, wire: &mut Wire) -> io::Result<()> {
     let Some(outcome) = debuggee.ended() else { return Ok(()) };
-    let text = format!("kvm: {}\n", report::paragraph(debuggee.machine, outcome));
-    let mut body = String::from("O");
-    for byte in text.bytes() {
-        body.push_str(&format!("{byte:02x}"));
+    print(&format!("kvm: {}\n", report::paragraph(debuggee.machine, outcome)), wire)
+}
+
+/// Has gdb print `text`, while it waits for the guest to stop.
+fn print(text: &str, wire: &mut Wire) -> io::Result<()> {
+    for piece in text.as_bytes().chunks(PRINTED) {
+        let mut body = String::from("O");
+        for byte in piece {
+            body.push_str(&format!("{byte:02x}"));
+        }
+        let checksum = body.bytes().fold(0u8, u8::wrapping_add);
+        wire.write_all(format!("${body}#{checksum:02x}").as_bytes())?;
     }
-    let checksum = body.bytes().fold(0u8, u8::wrapping_add);
-    wire.write_all(format!("${body}#{checksum:02x}").as_bytes())?;
     wire.flush()
 }

@@ -12,15 +12,15 @@ use gdbstub::target::ext::base::singlethread::{
 use gdbstub::target::ext::breakpoints::{
     Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, SwBreakpoint, SwBreakpointOps,
 };
-use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd, MonitorCmdOps};
+use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
 use gdbstub::target::{Target, TargetError, TargetResult};
 use gdbstub_arch::x86::X86_64_SSE;
 use gdbstub_arch::x86::reg::X86_64CoreRegs;
 
 use super::debuggee::Debuggee;
-use super::{memory, monitor, registers};
+use super::memory::Addressing;
+use super::{memory, registers};
 use crate::host::HostError;
-use crate::inspect::translate::read_virtual;
 
 /// Size of the largest packet, in bytes.
 pub(super) const PACKET: usize = 16 << 10;
@@ -97,7 +97,7 @@ impl SingleThreadBase for Debuggee<'_> {
             return Err(TargetError::Errno(INVALID));
         }
         let now = self.machine.registers().map_err(host_failure)?;
-        match read_virtual(self.machine.memory(), &now, address, bytes) {
+        match memory::read(self.machine.memory(), &now, self.addressing(), address, bytes) {
             0 if !bytes.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
             count => Ok(count),
         }
@@ -105,7 +105,7 @@ impl SingleThreadBase for Debuggee<'_> {
 
     fn write_addrs(&mut self, address: u64, bytes: &[u8]) -> TargetResult<(), Self> {
         let now = self.machine.registers().map_err(host_failure)?;
-        if memory::write(self.machine.memory(), &now, address, bytes) {
+        if memory::write(self.machine.memory(), &now, self.addressing(), address, bytes) {
             return Ok(());
         }
         Err(TargetError::Errno(BAD_ADDRESS))
@@ -158,8 +158,10 @@ impl Breakpoints for Debuggee<'_> {
 
 impl SwBreakpoint for Debuggee<'_> {
     fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        let mut byte = [0];
-        self.read_addrs(address, &mut byte)?;
+        let now = self.machine.registers().map_err(host_failure)?;
+        if memory::read(self.machine.memory(), &now, Addressing::Virtual, address, &mut [0]) == 0 {
+            return Err(TargetError::Errno(BAD_ADDRESS));
+        }
         match self.breakpoints.add_software(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),
@@ -177,7 +179,7 @@ impl HwBreakpoint for Debuggee<'_> {
             return Err(TargetError::Errno(FULL));
         }
         // Tried at once: an address the host does not take is the client's mistake, not the guest's end.
-        if self.machine.vcpu().set_guest_debug(self.breakpoints.guest_debug()).is_err() {
+        if self.machine.vcpu().set_guest_debug(self.guest_debug()).is_err() {
             self.breakpoints.remove_hardware(address);
             return Err(TargetError::Errno(INVALID));
         }
@@ -186,16 +188,5 @@ impl HwBreakpoint for Debuggee<'_> {
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         Ok(self.breakpoints.remove_hardware(address))
-    }
-}
-
-impl MonitorCmd for Debuggee<'_> {
-    fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
-        let answer = match self.machine.registers() {
-            Ok(now) => monitor::answer(command, &now),
-            Err(error) => format!("{error}\n"),
-        };
-        out.write_raw(answer.as_bytes());
-        Ok(())
     }
 }

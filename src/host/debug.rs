@@ -3,8 +3,8 @@
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
 
 use kvm_bindings::{
-    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, kvm_fpu,
-    kvm_guest_debug, kvm_regs,
+    KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
+    KVM_GUESTDBG_USE_SW_BP, kvm_fpu, kvm_guest_debug, kvm_regs,
 };
 
 use super::{HostError, Vcpu};
@@ -17,6 +17,8 @@ const DR7_BASE: u64 = 0x600;
 pub struct GuestDebug {
     /// Stop after the next instruction.
     pub single_step: bool,
+    /// While single-stepping, let no interrupt in; left out on hosts that cannot (Linux before 5.15).
+    pub block_interrupts: bool,
     /// Stop at every `int3` instead of letting the guest handle it.
     pub software_breakpoints: bool,
     /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
@@ -42,6 +44,9 @@ impl GuestDebug {
                 debug.control |= KVM_GUESTDBG_ENABLE | flag;
             }
         }
+        if self.single_step && self.block_interrupts {
+            debug.control |= KVM_GUESTDBG_BLOCKIRQ;
+        }
         debug
     }
 }
@@ -53,9 +58,14 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
     pub fn set_guest_debug(&self, debug: GuestDebug) -> Result<(), HostError> {
-        self.fd
-            .set_guest_debug(&debug.to_kvm())
-            .map_err(|e| HostError::refused("switch its debug facilities", e))
+        let mut wanted = debug.to_kvm();
+        if wanted.control & KVM_GUESTDBG_BLOCKIRQ != 0 {
+            if self.fd.set_guest_debug(&wanted).is_ok() {
+                return Ok(());
+            }
+            wanted.control &= !KVM_GUESTDBG_BLOCKIRQ;
+        }
+        self.fd.set_guest_debug(&wanted).map_err(|e| HostError::refused("switch its debug facilities", e))
     }
 
     /// Writes the general registers, RIP and RFLAGS.
@@ -93,6 +103,14 @@ mod tests {
     #[test]
     fn nothing_wanted_is_nothing_switched_on() {
         assert_eq!(GuestDebug::default().to_kvm(), kvm_guest_debug::default());
+    }
+
+    #[test]
+    fn interrupts_wait_only_while_the_guest_is_stepped() {
+        let debug = GuestDebug { block_interrupts: true, ..GuestDebug::default() };
+        assert_eq!(debug.to_kvm().control, 0);
+        let control = GuestDebug { single_step: true, ..debug }.to_kvm().control;
+        assert_eq!(control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ);
     }
 
     #[test]

@@ -106,8 +106,8 @@ enum Mode {
 pub struct Mapping {
     /// The guest-physical address.
     pub physical: u64,
-    /// The bits all levels agree on: writable, user, and inverted no-execute.
-    rights: Rights,
+    /// What all levels together allow.
+    pub rights: Rights,
     /// Guest-physical addresses and values of the entries used, the first `depth` of them.
     entries: [(u64, u64); DEEPEST],
     depth: usize,
@@ -117,11 +117,26 @@ pub struct Mapping {
     plain_first: bool,
 }
 
+/// What the entries that lead to a page allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rights {
-    write: bool,
-    user: bool,
-    execute: bool,
+pub struct Rights {
+    /// Writing.
+    pub write: bool,
+    /// Access from ring 3.
+    pub user: bool,
+    /// Execution.
+    pub execute: bool,
+}
+
+/// An entry that a walk came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its table's level: 1 is the last, as the manuals count.
+    pub level: u32,
+    /// Its guest-physical address.
+    pub address: u64,
+    /// What it holds; `None` if it does not lie in RAM.
+    pub value: Option<u64>,
 }
 
 impl Paging {
@@ -164,6 +179,16 @@ impl Paging {
         }
     }
 
+    /// How many tables are walked; 0 without paging.
+    pub fn levels(&self) -> u32 {
+        match self.mode {
+            Mode::None => 0,
+            Mode::ThirtyTwoBit => 2,
+            Mode::Pae => 3,
+            Mode::Long(levels) => levels,
+        }
+    }
+
     /// Where `linear` lies, whoever asks.
     ///
     /// # Errors
@@ -171,6 +196,20 @@ impl Paging {
     /// [`PageFault`] without the bits that say who asked: nothing is mapped there, or a reserved bit
     /// is set. Tables outside of RAM map nothing.
     pub fn find(&self, memory: &GuestMemory, linear: u64) -> Result<Mapping, PageFault> {
+        self.walk(memory, linear, &mut |_| {})
+    }
+
+    /// As [`Paging::find`], showing every entry on the way to `seen`, from the first table on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Paging::find`]; the entry shown last is the one to blame, if there was any.
+    pub fn walk(
+        &self,
+        memory: &GuestMemory,
+        linear: u64,
+        seen: &mut dyn FnMut(Entry),
+    ) -> Result<Mapping, PageFault> {
         let rights = Rights { write: true, user: true, execute: true };
         let mut mapping = Mapping {
             physical: linear,
@@ -194,7 +233,9 @@ impl Paging {
             let shift = 12 + bits * level;
             let index = linear >> shift & ((1 << bits) - 1);
             let address = table + index * u64::from(mapping.entry_size);
-            let entry = memory.read_word(address, mapping.entry_size).map_err(|_| PageFault { code: 0 })?;
+            let found = memory.read_word(address, mapping.entry_size).ok();
+            seen(Entry { level: level + 1, address, value: found });
+            let entry = found.ok_or(PageFault { code: 0 })?;
             if entry & PRESENT == 0 {
                 return Err(PageFault { code: 0 });
             }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
-    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_INTERNAL_ERROR_EMULATION, kvm_run,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_INTERNAL_ERROR_EMULATION, kvm_regs,
+    kvm_run, kvm_sregs,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -127,10 +128,25 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn registers(&self) -> Result<Registers, HostError> {
-        Ok(Registers {
-            general: self.fd.get_regs().map_err(|e| HostError::refused("read the registers", e))?,
-            system: self.fd.get_sregs().map_err(|e| HostError::refused("read the system registers", e))?,
-        })
+        Ok(Registers { general: self.general_registers()?, system: self.system_registers()? })
+    }
+
+    /// The general registers, RIP and RFLAGS.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn general_registers(&self) -> Result<kvm_regs, HostError> {
+        self.fd.get_regs().map_err(|e| HostError::refused("read the registers", e))
+    }
+
+    /// Segments, descriptor tables, control registers, EFER.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn system_registers(&self) -> Result<kvm_sregs, HostError> {
+        self.fd.get_sregs().map_err(|e| HostError::refused("read the system registers", e))
     }
 
     /// Writes general, control and segment registers.

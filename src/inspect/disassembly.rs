@@ -1,9 +1,29 @@
 //! One instruction as text, by iced-x86.
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, OpKind};
+
+/// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
+pub const LONGEST_INSTRUCTION: usize = 15;
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// In Intel syntax.
+    pub text: String,
+    /// Bytes.
+    pub length: usize,
+    /// Where a jump or call within the segment that names its target leads, as an instruction pointer.
+    pub target: Option<u64>,
+}
 
 /// The instruction that `bytes` begin with, in Intel syntax; `None` if they are none.
 pub fn instruction(bytes: &[u8], bitness: u32, address: u64) -> Option<String> {
+    decode(bytes, bitness, address).map(|decoded| decoded.text)
+}
+
+/// The instruction that `bytes` begin with, fetched by the instruction pointer `address`; `None` if
+/// they are none.
+pub fn decode(bytes: &[u8], bitness: u32, address: u64) -> Option<Decoded> {
     let mut decoder = Decoder::with_ip(bitness, bytes, address, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
@@ -14,8 +34,12 @@ pub fn instruction(bytes: &[u8], bitness: u32, address: u64) -> Option<String> {
     formatter.options_mut().set_hex_prefix("0x");
     formatter.options_mut().set_hex_suffix("");
     formatter.options_mut().set_space_after_operand_separator(true);
+    formatter.options_mut().set_branch_leading_zeros(false);
     formatter.format(&instruction, &mut text);
-    Some(text)
+    let target = Some(instruction.near_branch_target()).filter(|_| {
+        matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64)
+    });
+    Some(Decoded { text, length: instruction.len(), target })
 }
 
 #[cfg(test)]
@@ -27,6 +51,9 @@ mod tests {
         assert_eq!(instruction(&[0x48, 0x8B, 0x04, 0x25, 0x10, 0, 0, 0], 64, 0).unwrap(), "mov rax, [0x10]");
         assert_eq!(instruction(&[0xF3, 0x0F, 0xB8, 0xC3], 32, 0).unwrap(), "popcnt eax, ebx");
         assert_eq!(instruction(&[0xCD, 0x10], 16, 0).unwrap(), "int 0x10");
+        let call = decode(&[0xE8, 0xFB, 0xFF, 0xFF, 0xFF], 64, 0x20_0010).unwrap();
+        assert_eq!((call.length, call.target), (5, Some(0x20_0010)));
+        assert_eq!(decode(&[0xFF, 0xD0], 64, 0).unwrap().target, None);
         assert_eq!(instruction(&[], 64, 0), None);
         assert_eq!(instruction(&[0x0F, 0xFF], 64, 0), None);
     }

@@ -4,12 +4,10 @@ use crate::devices::debug_exit;
 use crate::host::Registers;
 use crate::machine::{Machine, Outcome};
 
-use super::disassembly;
+use super::disassembly::{self, LONGEST_INSTRUCTION};
 use super::symbols::symbol_at;
 use super::translate::{read_virtual, translate};
 
-/// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
-const LONGEST_INSTRUCTION: usize = 15;
 /// Where a processor starts after a reset: the registers of some hosts say this after a triple
 /// fault.
 const RESET_VECTOR: u64 = 0xFFF0;

@@ -41,14 +41,15 @@ impl Machine {
         }
     }
 
-    /// Runs one instruction other than `hlt`; `None` if it was carried out without an event.
+    /// Runs the one instruction at `rip`, which RIP must be and which is not `hlt`; `None` if it was
+    /// carried out without an event.
     ///
     /// Single-stepping must have been switched on.
-    pub fn step_instruction(&mut self) -> Option<Event> {
+    pub fn step_instruction(&mut self, rip: u64) -> Option<Event> {
         if self.halted {
             return Some(self.wait());
         }
-        self.step_one().unwrap_or_else(|error| Some(failed(error)))
+        self.step_one(rip).unwrap_or_else(|error| Some(failed(error)))
     }
 
     /// Carries out the one-byte `hlt` at RIP, which hosts do not agree how to step over, and lets
@@ -78,8 +79,7 @@ impl Machine {
         self.processor.vcpu.set_general_registers(registers)
     }
 
-    fn step_one(&mut self) -> Result<Option<Event>, HostError> {
-        let before = self.registers()?.general.rip;
+    fn step_one(&mut self, before: u64) -> Result<Option<Event>, HostError> {
         loop {
             if self.inputs.waiting()
                 && let Some(event) = self.take_inputs()?
@@ -104,7 +104,7 @@ impl Machine {
                 Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => return Ok(None),
                 Some(event) => return Ok(Some(event)),
                 // Completed, though the host reports no step.
-                None if self.registers()?.general.rip != before => return Ok(None),
+                None if self.processor.vcpu.general_registers()?.rip != before => return Ok(None),
                 // The middle of a repeated instruction, or memory that had to be attached first.
                 None => {}
             }
@@ -112,7 +112,7 @@ impl Machine {
     }
 
     fn carry_out_halt(&mut self) -> Result<Event, HostError> {
-        let mut registers = self.registers()?.general;
+        let mut registers = self.processor.vcpu.general_registers()?;
         registers.rip = registers.rip.wrapping_add(1);
         self.processor.vcpu.set_general_registers(&registers)?;
         self.halt(registers.rflags & INTERRUPT_FLAG != 0)

@@ -136,6 +136,16 @@ impl Machine {
         address.wrapping_sub(self.bias)
     }
 
+    /// What was added to every address in the guest file.
+    pub fn bias(&self) -> u64 {
+        self.bias
+    }
+
+    /// The door through which everything from outside enters.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
     /// The vCPU's registers.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ const LONGEST: usize = 32;
 
 /// The one of `candidates` that `name` is a likely misspelling of: at most one typing slip per three
 /// letters away. Capitals do not count.
-pub(super) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LONGEST {
         return None;
     }

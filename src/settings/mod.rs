@@ -3,7 +3,7 @@
 //! `table` says which options there are; everything else here is derived from it. The command line
 //! is stronger than the config file, which is stronger than the defaults.
 
-mod closest;
+pub(crate) mod closest;
 mod command;
 mod config_file;
 mod draft;

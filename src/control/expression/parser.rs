@@ -301,9 +301,10 @@ impl<'t> Parser<'t, '_> {
             self.skip(1);
             return self.symbol();
         }
-        if let Some(operation) = [('-', Operation::Negate), ('~', Operation::Complement), ('!', Operation::Not)]
-            .into_iter()
-            .find_map(|(sign, operation)| self.rest.starts_with(sign).then_some(operation))
+        if let Some(operation) =
+            [('-', Operation::Negate), ('~', Operation::Complement), ('!', Operation::Not)]
+                .into_iter()
+                .find_map(|(sign, operation)| self.rest.starts_with(sign).then_some(operation))
         {
             self.skip(1);
             let kind = self.unary()?;

@@ -159,10 +159,7 @@ fn what_cannot_be_read_says_what_and_where() {
             "at `countr`: `countr` is neither a register nor a symbol of the guest file; `nm` lists its \
              symbols",
         ),
-        (
-            "12ab",
-            "at `12ab`: this is no number of up to 64 bits; write it as 12, 0x1f, 0b101 or 'c'",
-        ),
+        ("12ab", "at `12ab`: this is no number of up to 64 bits; write it as 12, 0x1f, 0b101 or 'c'"),
         ("'ab'", "at `'ab'`: this is no character; write it as 'c', '\\n' or '\\x1b'"),
         ("5[0]", "at `0]`: an index needs a pointer before it, such as ((int*)0x1000)[2]"),
         ("0x1ffffffffffffffff", ""),

@@ -6,7 +6,7 @@ fn begins_name(letter: char) -> bool {
 }
 
 /// The name that `text` begins with, as compilers write symbols; empty if it begins with none.
-pub(in crate::control) fn name_at(text: &str) -> &str {
+pub(super) fn name_at(text: &str) -> &str {
     if !text.starts_with(begins_name) {
         return "";
     }
@@ -16,7 +16,7 @@ pub(in crate::control) fn name_at(text: &str) -> &str {
 
 /// The number that `text` begins with, as C writes it (decimal, 0x, 0b, and octal after a 0), and
 /// what follows. `None` if it is none or has more than 64 bits.
-pub(in crate::control) fn number_at(text: &str) -> Option<(u64, &str)> {
+pub(super) fn number_at(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     let digits = word.trim_end_matches(['u', 'U', 'l', 'L']);

@@ -1,0 +1,219 @@
+//! Commands that show memory: by physical address, as code, and how it is mapped.
+
+use super::super::table::wrong;
+use super::super::{CommandError, StoppedGuest};
+use super::{count, number, place, symbol};
+use crate::devices::lapic;
+use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
+use crate::host::paging::{Entry, Paging};
+use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
+use crate::inspect::translate::read_virtual;
+
+/// Bytes a dump shows at most, and unless told otherwise.
+const MOST_BYTES: u64 = 4096;
+const USUAL_BYTES: u64 = 64;
+/// Bytes in a line of a dump.
+const LINE: usize = 16;
+/// Instructions shown at most, and unless told otherwise.
+const MOST_INSTRUCTIONS: u64 = 200;
+const USUAL_INSTRUCTIONS: u64 = 10;
+
+/// What is where in guest-physical memory.
+pub(in crate::control) fn map(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+    let text_end = TEXT_BUFFER + 2 * BUFFER_CELLS as u64;
+    let mut rows: Vec<(u64, u64, String)> = Vec::new();
+    for range in guest.memory().ram() {
+        let size = (range.end - range.start) >> 20;
+        rows.push((range.start, range.end, format!("RAM, {size} MiB")));
+    }
+    rows.push((TEXT_BUFFER, text_end, "  of it the text the VGA screen shows".to_owned()));
+    rows.push((lapic::BASE, lapic::BASE + lapic::LENGTH, "local APIC registers".to_owned()));
+    rows.sort();
+    let lines = rows.iter().map(|(start, end, what)| format!("{start:#014x}..{end:#014x} {what}\n"));
+    Ok(lines.collect::<String>() + "everything else: nobody; it reads 0, and writes are ignored\n")
+}
+
+/// Guest-physical memory in hexadecimal and ASCII.
+pub(in crate::control) fn dump(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if arguments.is_empty() {
+        return Err(wrong("xp", "an address is missing"));
+    }
+    let (start, rest) = number(guest, arguments)?;
+    let wanted = if rest.is_empty() { USUAL_BYTES } else { count(guest, "xp", rest, MOST_BYTES)? };
+    let memory = guest.memory();
+    // As far as RAM goes.
+    let end = memory.ram().iter().find(|range| range.contains(&start)).map(|range| range.end);
+    let length = wanted.min(end.ok_or(CommandError::NotRam { address: start })? - start);
+    let mut bytes = vec![0; length as usize];
+    memory.read(start, &mut bytes).map_err(|_| CommandError::NotRam { address: start })?;
+    let mut text = String::new();
+    for (line, address) in bytes.chunks(LINE).zip((start..).step_by(LINE)) {
+        text.push_str(&format!("{address:010x} "));
+        for column in 0..LINE {
+            let gap = if column % 8 == 0 { " " } else { "" };
+            match line.get(column) {
+                Some(byte) => text.push_str(&format!("{gap}{byte:02x} ")),
+                None => text.push_str(&format!("{gap}   ")),
+            }
+        }
+        let shown = |byte: &u8| if (0x20..0x7F).contains(byte) { char::from(*byte) } else { '.' };
+        text.push_str(&format!(" |{}|\n", line.iter().map(shown).collect::<String>()));
+    }
+    if length < wanted {
+        text.push_str(&format!("{:010x}  RAM ends here\n", start + length));
+    }
+    Ok(text)
+}
+
+/// Code, decoded in the mode the guest is in.
+pub(in crate::control) fn disassemble(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let registers = guest.registers()?;
+    let here = registers.next_instruction();
+    let (mut address, rest) = if arguments.is_empty() { (here, "") } else { number(guest, arguments)? };
+    let count =
+        if rest.is_empty() { USUAL_INSTRUCTIONS } else { count(guest, "dis", rest, MOST_INSTRUCTIONS)? };
+    let bitness = registers.bitness();
+    // Jumps are relative to the instruction pointer, which counts from the base of CS.
+    let base = here.wrapping_sub(registers.general.rip);
+    let mut text = if bitness == 64 {
+        String::new()
+    } else {
+        format!("{bitness}-bit code, CS {:#06x} with base {base:#x}\n", registers.system.cs.selector)
+    };
+    for _ in 0..count {
+        let mut bytes = [0; LONGEST_INSTRUCTION];
+        let found = read_virtual(guest.memory(), &registers, address, &mut bytes);
+        let bytes = bytes.get(..found).unwrap_or(&[]);
+        let Some(first) = bytes.first() else {
+            if text.lines().any(|line| line.contains(": ")) {
+                text.push_str(&format!("   {address:#x}: nothing is mapped here\n"));
+                break;
+            }
+            return Err(CommandError::NotMapped { address });
+        };
+        let name = symbol(guest, address).map_or_else(String::new, |symbol| format!(" <{symbol}>"));
+        let mark = if address == here { "=>" } else { "  " };
+        let decoded = disassembly::decode(bytes, bitness, address.wrapping_sub(base));
+        let (what, length) = match decoded {
+            Some(decoded) => {
+                let target = decoded.target.and_then(|target| symbol(guest, base.wrapping_add(target)));
+                let target = target.map_or_else(String::new, |symbol| format!(" <{symbol}>"));
+                (decoded.text + &target, decoded.length)
+            }
+            None => (format!("(no instruction begins with {first:#04x})"), 1),
+        };
+        text.push_str(&format!("{mark} {address:#x}{name}: {what}\n"));
+        let Some(next) = address.checked_add(length as u64) else { break };
+        address = next;
+    }
+    Ok(text)
+}
+
+/// The symbol at an address, or the address of a symbol.
+pub(in crate::control) fn symbol_command(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if arguments.is_empty() {
+        return Err(wrong("sym", "an address or a name is missing"));
+    }
+    let (address, rest) = number(guest, arguments)?;
+    if !rest.is_empty() {
+        return Err(wrong("sym", format!("`{rest}` is too much")));
+    }
+    let none = if symbol(guest, address).is_none() { ": no symbol" } else { "" };
+    Ok(format!("{}{none}\n", place(guest, address)))
+}
+
+/// Names of the entries of page tables, from the last level on (Intel SDM volume 3A, "Paging").
+const ENTRY_NAMES: [&str; 5] = ["PTE", "PDE", "PDPTE", "PML4E", "PML5E"];
+
+/// Bits of entries with the letters they are shown by.
+const FLAGS: [(u64, &str); 8] = [
+    (1, "present"),
+    (1 << 1, "writable"),
+    (1 << 2, "user"),
+    (1 << 3, "write-through"),
+    (1 << 4, "uncached"),
+    (1 << 5, "accessed"),
+    (1 << 6, "dirty"),
+    (1 << 63, "no-execute"),
+];
+
+/// How a virtual address is translated.
+pub(in crate::control) fn walk(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if arguments.is_empty() {
+        return Err(wrong("walk", "an address is missing"));
+    }
+    let (address, rest) = number(guest, arguments)?;
+    if !rest.is_empty() {
+        return Err(wrong("walk", format!("`{rest}` is too much")));
+    }
+    let registers = guest.registers()?;
+    let paging = Paging::new(&registers, Paging::WIDEST);
+    let levels = paging.levels();
+    let mut text = match levels {
+        0 => "paging is off: addresses are guest-physical ones\n".to_owned(),
+        levels => format!("{levels} levels, CR3 {:#x}\n", registers.system.cr3),
+    };
+    let mut last = None;
+    let found = paging.walk(guest.memory(), address, &mut |entry| {
+        last = Some(entry);
+        text.push_str(&entry_line(&entry));
+    });
+    text.push_str(&match (found, last) {
+        (Ok(mapping), _) => {
+            let physical = mapping.physical;
+            let what = if guest.memory().is_ram(physical, 1) { "RAM" } else { "not RAM" };
+            let rights = if levels == 0 {
+                String::new()
+            } else {
+                format!(
+                    ": {}, {}, {}",
+                    if mapping.rights.write { "writable" } else { "read-only" },
+                    if mapping.rights.user { "for user and supervisor" } else { "for the supervisor" },
+                    if mapping.rights.execute { "executable" } else { "not executable" }
+                )
+            };
+            format!("{address:#x} is guest-physical {physical:#x} ({what}){rights}\n")
+        }
+        (Err(_), None) if levels < 4 => {
+            format!("{address:#x} is no address: in this mode they have 32 bits\n")
+        }
+        (Err(_), None) => format!(
+            "{address:#x} is no address: its upper bits do not repeat the highest one that is translated\n"
+        ),
+        (Err(_), Some(Entry { value: None, .. })) => {
+            format!("{address:#x} is not mapped: that table does not lie in RAM\n")
+        }
+        (Err(_), Some(Entry { value: Some(value), .. })) if value & 1 == 0 => {
+            format!("{address:#x} is not mapped: that entry is not present\n")
+        }
+        (Err(_), Some(_)) => format!("{address:#x} is not mapped: a reserved bit of that entry is set\n"),
+    });
+    Ok(text)
+}
+
+fn entry_line(entry: &Entry) -> String {
+    let index = (entry.level as usize).saturating_sub(1);
+    let name = ENTRY_NAMES.get(index).copied().unwrap_or("entry");
+    let Some(value) = entry.value else { return format!("  {name:<5} at {:#x}: not RAM\n", entry.address) };
+    let mut words: Vec<&str> =
+        FLAGS.iter().filter(|(bit, _)| value & bit != 0).map(|(_, word)| *word).collect();
+    if entry.level > 1 && value & 1 << 7 != 0 {
+        words.push("large page");
+    }
+    if words.is_empty() {
+        words.push("not present");
+    }
+    format!("  {name:<5} at {:#x}: {value:#018x} {}\n", entry.address, words.join(", "))
+}

@@ -1,0 +1,60 @@
+//! What the commands do.
+
+pub(super) mod machine;
+pub(super) mod memory;
+pub(super) mod points;
+
+use super::expression::{Expression, Values};
+use super::values::Known;
+use super::{CommandError, StoppedGuest};
+use crate::inspect::symbols::{self, Symbol};
+
+/// The symbol an address lies in.
+fn symbol(guest: &dyn StoppedGuest, address: u64) -> Option<Symbol> {
+    symbols::symbol_at(guest.image(), address.wrapping_sub(guest.bias()))
+}
+
+/// Where something is: its address and the symbol it lies in.
+fn place(guest: &dyn StoppedGuest, address: u64) -> String {
+    match symbol(guest, address) {
+        Some(symbol) => format!("{address:#x} ({symbol})"),
+        None => format!("{address:#x}"),
+    }
+}
+
+/// The address of a symbol.
+fn address_of(guest: &dyn StoppedGuest, name: &str) -> Option<u64> {
+    symbols::address_of(guest.image(), name).map(|address| address.wrapping_add(guest.bias()))
+}
+
+/// The expression that `text` begins with, and what follows it.
+fn expression<'t>(guest: &dyn StoppedGuest, text: &'t str) -> Result<(Expression, &'t str), CommandError> {
+    Ok(Expression::parse_start(text, &|name| address_of(guest, name))?)
+}
+
+/// The value of the expression that `text` begins with, and what follows it.
+fn number<'t>(guest: &dyn StoppedGuest, text: &'t str) -> Result<(u64, &'t str), CommandError> {
+    let (expression, rest) = expression(guest, text)?;
+    let registers = guest.registers()?;
+    let mut known = Known { registers: &registers, memory: guest.memory() };
+    let value = value(&expression, text, &mut known)?;
+    Ok((value, rest))
+}
+
+fn value(expression: &Expression, text: &str, values: &mut dyn Values) -> Result<u64, CommandError> {
+    expression
+        .evaluate(values, 0)
+        .map_err(|error| CommandError::Evaluation { text: text.trim().to_owned(), error })
+}
+
+/// The value of all of `text`, from 1 to `most`.
+fn count(guest: &dyn StoppedGuest, name: &str, text: &str, most: u64) -> Result<u64, CommandError> {
+    let (count, rest) = number(guest, text)?;
+    if !rest.is_empty() {
+        return Err(super::table::wrong(name, format!("`{rest}` is too much")));
+    }
+    if (1..=most).contains(&count) {
+        return Ok(count);
+    }
+    Err(super::table::wrong(name, format!("the count is {count}, and may be from 1 to {most}")))
+}

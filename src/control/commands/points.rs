@@ -1,0 +1,119 @@
+//! Commands for breakpoints and log points.
+
+use super::super::expression::Expression;
+use super::super::format::Format;
+use super::super::points::{Kind, NewPoint};
+use super::super::table::wrong;
+use super::super::{CommandError, StoppedGuest};
+use super::{address_of, expression, number, place};
+use crate::inspect::translate::translate;
+
+pub(in crate::control) fn set_break(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let (address, behind) = address("break", guest, arguments)?;
+    let (condition, rest) = condition(guest, behind)?;
+    if !rest.is_empty() {
+        return Err(wrong("break", format!("`{rest}` is too much")));
+    }
+    add(guest, address, behind, condition, Kind::Break)
+}
+
+pub(in crate::control) fn set_trace(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let (address, behind) = address("trace", guest, arguments)?;
+    let (condition, rest) = condition(guest, behind)?;
+    // gdb's `dprintf` has a comma there.
+    let rest = rest.strip_prefix(',').unwrap_or(rest);
+    let format = Format::parse(rest, &|name| address_of(guest, name))?;
+    add(guest, address, behind, condition, Kind::Trace(format))
+}
+
+/// The address `text` begins with, and what follows it.
+fn address<'t>(name: &str, guest: &dyn StoppedGuest, text: &'t str) -> Result<(u64, &'t str), CommandError> {
+    if text.is_empty() {
+        return Err(wrong(name, "an address is missing"));
+    }
+    // As in gdb, a star in front says that an address follows.
+    number(guest, text.strip_prefix('*').unwrap_or(text))
+}
+
+/// The condition `text` begins with, if it begins with one, and what follows it.
+fn condition<'t>(
+    guest: &dyn StoppedGuest,
+    text: &'t str,
+) -> Result<(Option<Expression>, &'t str), CommandError> {
+    match text.strip_prefix("if").filter(|rest| !rest.starts_with(char::is_alphanumeric)) {
+        Some(rest) => {
+            let (condition, rest) = expression(guest, rest)?;
+            Ok((Some(condition), rest))
+        }
+        None => Ok((None, text)),
+    }
+}
+
+fn add(
+    guest: &mut dyn StoppedGuest,
+    address: u64,
+    words: &str,
+    condition: Option<Expression>,
+    kind: Kind,
+) -> Result<String, CommandError> {
+    let place = place(guest, address);
+    let registers = guest.registers()?;
+    let mapped = translate(guest.memory(), &registers, address)
+        .is_some_and(|physical| guest.memory().is_ram(physical, 1));
+    let what = if kind == Kind::Break { "breakpoint" } else { "log point" };
+    let new = NewPoint { address, place: place.clone(), words: words.to_owned(), condition, kind };
+    let number = guest.session().points.add(new).ok_or(CommandError::TooManyPoints)?;
+    let note =
+        if mapped { "" } else { "; no RAM is mapped there now: it works from the first stop after that" };
+    Ok(format!("{what} {number} at {place}{note}\n"))
+}
+
+pub(in crate::control) fn list(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+    let list = guest.session().points.list();
+    Ok(if list.is_empty() { "there are none; `break` and `trace` set them\n".to_owned() } else { list })
+}
+
+pub(in crate::control) fn ignore(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let Some((first, second)) = arguments.split_once(char::is_whitespace) else {
+        return Err(wrong("ignore", "a number and a count are wanted"));
+    };
+    let point = number_of(guest, "ignore", first)?;
+    let (count, rest) = number(guest, second)?;
+    if !rest.is_empty() {
+        return Err(wrong("ignore", format!("`{rest}` is too much")));
+    }
+    let known = u32::try_from(point).is_ok_and(|number| guest.session().points.ignore(number, count));
+    match known {
+        true => Ok(format!("the next {count} hits of {point} are ignored\n")),
+        false => Err(CommandError::NoPoint { number: point }),
+    }
+}
+
+pub(in crate::control) fn delete(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if arguments.is_empty() {
+        return Ok(format!("deleted: {}\n", guest.session().points.clear()));
+    }
+    let point = number_of(guest, "delete", arguments)?;
+    let known = u32::try_from(point).is_ok_and(|number| guest.session().points.remove(number));
+    match known {
+        true => Ok(format!("deleted: number {point}\n")),
+        false => Err(CommandError::NoPoint { number: point }),
+    }
+}
+
+fn number_of(guest: &dyn StoppedGuest, name: &str, text: &str) -> Result<u64, CommandError> {
+    let (number, rest) = number(guest, text)?;
+    if rest.is_empty() { Ok(number) } else { Err(wrong(name, format!("`{rest}` is too much"))) }
+}

@@ -1,0 +1,71 @@
+//! Why a command was not carried out.
+
+use super::expression::{EvaluationError, ExpressionError};
+use super::format::FormatError;
+use crate::host::HostError;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// There is no such command.
+    #[error("`{line}` is no command{}; `help` lists all", suggestion(.meant))]
+    Unknown {
+        /// What was typed.
+        line: String,
+        /// What was probably meant.
+        meant: Vec<&'static str>,
+    },
+    /// What stands behind the command is not what it takes.
+    #[error("{problem}; use: {usage}")]
+    Arguments {
+        /// What is wrong.
+        problem: String,
+        /// How the command is used.
+        usage: String,
+    },
+    /// An expression that cannot be read.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+    /// An expression that has no value now.
+    #[error("`{text}` has no value now: {error}")]
+    Evaluation {
+        /// The expression and what follows it.
+        text: String,
+        /// Why.
+        error: EvaluationError,
+    },
+    /// A log point's text that cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The host failed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Guest-physical addresses where there is no RAM.
+    #[error("{address:#x} is not RAM; `info mem` tells what is where")]
+    NotRam {
+        /// The first address asked for.
+        address: u64,
+    },
+    /// Virtual addresses where nothing is mapped.
+    #[error("nothing is mapped at {address:#x}; `walk {address:#x}` tells where its translation ends")]
+    NotMapped {
+        /// The first address asked for.
+        address: u64,
+    },
+    /// No point has this number.
+    #[error("there is no breakpoint {number}; `breaks` lists them")]
+    NoPoint {
+        /// The number.
+        number: u64,
+    },
+    /// There are too many points.
+    #[error("there are as many breakpoints as there can be; `delete N` takes one away")]
+    TooManyPoints,
+}
+
+fn suggestion(names: &[&'static str]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(" (there is `{}`)", names.join("` and `")),
+    }
+}
