@@ -1,6 +1,6 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
-use super::{Devices, RESUME_FLAG};
+use super::{Devices, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -56,6 +56,8 @@ pub(super) struct Cpu<'a> {
     pub memory: &'a GuestMemory,
     /// What is not RAM.
     pub devices: &'a mut dyn Devices,
+    /// A single-step trap follows the instruction.
+    pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
 }
@@ -82,8 +84,9 @@ impl<'a> Cpu<'a> {
         devices: &'a mut dyn Devices,
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
-        let (extended, extended_changed) = (None, false);
-        Ok(Cpu { registers, before: registers, rest, memory, devices, extended, extended_changed })
+        let single_step = registers.general.rflags & TRAP_FLAG != 0;
+        let (before, extended, extended_changed) = (registers, None, false);
+        Ok(Cpu { registers, before, rest, memory, devices, single_step, extended, extended_changed })
     }
 
     /// The mode the processor is in.

@@ -43,8 +43,16 @@ use exception::{Exception, Trouble};
 /// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
 const LONGEST_INSTRUCTION: usize = 15;
 
+/// RFLAGS: a debug exception follows the next instruction.
+const TRAP_FLAG: u64 = 1 << 8;
+
 /// RFLAGS: a breakpoint at the next instruction is passed over once.
 const RESUME_FLAG: u64 = 1 << 16;
+
+/// DR6: which of the four breakpoints was met.
+const DR6_BREAKPOINTS: u64 = 0xF;
+/// DR6: the exception is that of a single step.
+const DR6_SINGLE_STEP: u64 = 1 << 14;
 
 /// Memory that is not RAM, as an instruction reaches it.
 pub trait Devices {
@@ -79,20 +87,26 @@ impl Vcpu {
 }
 
 fn rescue(mut cpu: Cpu) -> Result<Rescued, HostError> {
-    let mut done = carry_out(&mut cpu);
-    let mut rescued = Rescued::Done;
+    let (mut done, mut stepped) = (carry_out(&mut cpu), false);
     if let Err(Trouble::Exception(exception)) = done {
         cpu.begin_again();
         done = events::raise(&mut cpu, exception);
-        rescued = Rescued::TripleFault;
+    } else if done.is_ok() && cpu.single_step {
+        done = events::single_step(&mut cpu);
+        stepped = true;
     }
-    match done {
-        Ok(()) => rescued = Rescued::Done,
-        Err(Trouble::Exception(_)) => {}
+    let rescued = match done {
+        Ok(()) => Rescued::Done,
+        Err(Trouble::Exception(_)) => Rescued::TripleFault,
         Err(Trouble::Beyond(obstacle)) => return Ok(Rescued::Beyond(obstacle)),
         Err(Trouble::Host(error)) => return Err(error),
-    }
+    };
+    let rest = cpu.rest;
     cpu.commit()?;
+    if stepped {
+        let dr6 = rest.dr6()?;
+        rest.set_dr6(dr6 & !DR6_BREAKPOINTS | DR6_SINGLE_STEP)?;
+    }
     Ok(rescued)
 }
 
