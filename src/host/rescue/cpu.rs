@@ -1,5 +1,7 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
+use iced_x86::Instruction;
+
 use super::{Devices, RESUME_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
@@ -50,6 +52,8 @@ pub(super) struct Cpu<'a> {
     pub registers: Registers,
     /// The registers as the instruction found them.
     before: Registers,
+    /// The instruction, once it has been decoded.
+    pub instruction: Instruction,
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
@@ -83,7 +87,8 @@ impl<'a> Cpu<'a> {
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
         let (extended, extended_changed) = (None, false);
-        Ok(Cpu { registers, before: registers, rest, memory, devices, extended, extended_changed })
+        let (before, instruction) = (registers, Instruction::default());
+        Ok(Cpu { registers, before, instruction, rest, memory, devices, extended, extended_changed })
     }
 
     /// The mode the processor is in.
@@ -159,7 +164,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Hands everything that has changed to the vCPU.
-    pub fn commit(self) -> Result<(), HostError> {
+    pub fn commit(&self) -> Result<(), HostError> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {

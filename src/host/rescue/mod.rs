@@ -14,6 +14,7 @@
 //! | `system` | instructions that deal with the processor's own state |
 //! | `exception.rs` | what an instruction can raise |
 //! | `obstacle.rs` | why an instruction stays refused |
+//! | `tally.rs` | how often it was done |
 //! | `vcpu.rs` | what of a KVM vCPU the above needs |
 //!
 //! Manual: Intel SDM volume 2, and volume 3A, "Interrupt and Exception Handling".
@@ -26,6 +27,7 @@ mod general;
 mod native;
 mod obstacle;
 mod system;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod vcpu;
@@ -33,6 +35,7 @@ mod vcpu;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
 pub use obstacle::Obstacle;
+pub(super) use tally::Tally;
 
 use super::{HostError, Vcpu};
 use cpu::Cpu;
@@ -72,16 +75,27 @@ impl Vcpu {
     /// [`HostError::Refused`] if the vCPU's registers cannot be read or written.
     pub fn rescue(&mut self, devices: &mut dyn Devices) -> Result<Rescued, HostError> {
         let memory = self.memory.clone();
-        rescue(Cpu::new(self, &memory, devices)?)
+        let mut cpu = Cpu::new(self, &memory, devices)?;
+        let rescued = rescue(&mut cpu)?;
+        let (instruction, rip) = (cpu.instruction, cpu.before().general.rip);
+        if rescued == Rescued::Done {
+            self.tally.count(&instruction, rip);
+        }
+        Ok(rescued)
+    }
+
+    /// How many instructions have been carried out in place of KVM.
+    pub fn rescues(&self) -> u64 {
+        self.tally.total()
     }
 }
 
-fn rescue(mut cpu: Cpu) -> Result<Rescued, HostError> {
-    let mut done = carry_out(&mut cpu);
+fn rescue(cpu: &mut Cpu) -> Result<Rescued, HostError> {
+    let mut done = carry_out(cpu);
     let mut rescued = Rescued::Done;
     if let Err(Trouble::Exception(exception)) = done {
         cpu.begin_again();
-        done = events::raise(&mut cpu, exception);
+        done = events::raise(cpu, exception);
         rescued = Rescued::TripleFault;
     }
     match done {
@@ -104,6 +118,7 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
     if instruction.is_invalid() {
         return Err(Trouble::Beyond(Obstacle::Unknown));
     }
+    cpu.instruction = instruction;
     dispatch(cpu, &instruction)
 }
 
