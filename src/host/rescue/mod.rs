@@ -116,7 +116,8 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
     let mut decoder = Decoder::with_ip(cpu.registers.bitness(), &bytes[..count], rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
-        return Err(Trouble::Beyond(Obstacle::Unknown));
+        // Ring 3 may try anything: that is for the guest's kernel to see.
+        return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
     cpu.instruction = instruction;
     dispatch(cpu, &instruction)
