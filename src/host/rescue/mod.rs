@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `cpu.rs` | the registers an instruction works on, until all of it is done |
 //! | `access.rs` | memory as instructions see it: segments, paging, devices |
+//! | `descriptors.rs` | segment descriptors as they lie in the guest's tables |
 //! | `general.rs` | general registers by the names instructions give them |
 //! | `events` | software interrupts, exceptions on their way to a handler, and the way back |
 //! | `native` | instructions that only compute: the host's processor does it on a copy |
@@ -21,6 +22,7 @@
 
 mod access;
 mod cpu;
+mod descriptors;
 mod events;
 mod exception;
 mod general;

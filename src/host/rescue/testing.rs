@@ -133,6 +133,15 @@ impl Fake {
         rescued
     }
 
+    /// Lets `work` work on the processor, which keeps nothing of it but what was written to memory.
+    pub fn with_cpu<T>(&mut self, work: impl FnOnce(&mut Cpu) -> T) -> T {
+        let mut device = std::mem::take(&mut self.device);
+        let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
+        let result = work(&mut cpu);
+        self.device = device;
+        result
+    }
+
     /// The registers as they are now.
     pub fn now(&self) -> Registers {
         *self.registers.borrow()
