@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, kvm_userspace_memory_region};
+use kvm_bindings::{CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, kvm_enable_cap, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, IoEventAddress, VmFd};
+use tracing::debug;
 
 use super::{HostError, Kicker, Vcpu, cpuid};
 use crate::memory::{GuestMemory, Slot};
@@ -53,6 +54,13 @@ impl Kvm {
     /// [`HostError::Refused`] with the host's reason.
     pub fn create_vm(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
+        // Otherwise KVM raises #UD where its emulator gives up outside of ring 0, be the instruction
+        // valid or not. Linux before 5.15 does not know this.
+        let mut all_rings = kvm_enable_cap { cap: KVM_CAP_EXIT_ON_EMULATION_FAILURE, ..Default::default() };
+        all_rings.args[0] = 1;
+        if let Err(error) = vm.enable_cap(&all_rings) {
+            debug!("instructions refused outside of ring 0 are not carried out here: {error}");
+        }
         Ok(Vm { vm, memory })
     }
 

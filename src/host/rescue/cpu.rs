@@ -1,5 +1,7 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
+use iced_x86::Instruction;
+
 use super::{Devices, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
@@ -50,6 +52,8 @@ pub(super) struct Cpu<'a> {
     pub registers: Registers,
     /// The registers as the instruction found them.
     before: Registers,
+    /// The instruction, once it has been decoded.
+    pub instruction: Instruction,
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
@@ -84,9 +88,17 @@ impl<'a> Cpu<'a> {
         devices: &'a mut dyn Devices,
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
-        let single_step = registers.general.rflags & TRAP_FLAG != 0;
-        let (before, extended, extended_changed) = (registers, None, false);
-        Ok(Cpu { registers, before, rest, memory, devices, single_step, extended, extended_changed })
+        Ok(Cpu {
+            before: registers,
+            instruction: Instruction::default(),
+            rest,
+            memory,
+            devices,
+            single_step: registers.general.rflags & TRAP_FLAG != 0,
+            extended: None,
+            extended_changed: false,
+            registers,
+        })
     }
 
     /// The mode the processor is in.
@@ -162,7 +174,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Hands everything that has changed to the vCPU.
-    pub fn commit(self) -> Result<(), HostError> {
+    pub fn commit(&self) -> Result<(), HostError> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {

@@ -15,6 +15,7 @@
 //! | `system` | instructions that deal with the processor's own state |
 //! | `exception.rs` | what an instruction can raise |
 //! | `obstacle.rs` | why an instruction stays refused |
+//! | `tally.rs` | how often it was done |
 //! | `vcpu.rs` | what of a KVM vCPU the above needs |
 //!
 //! Manual: Intel SDM volume 2, and volume 3A, "Interrupt and Exception Handling".
@@ -28,6 +29,7 @@ mod general;
 mod native;
 mod obstacle;
 mod system;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod vcpu;
@@ -35,6 +37,7 @@ mod vcpu;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
 pub use obstacle::Obstacle;
+pub(super) use tally::Tally;
 
 use super::{HostError, Vcpu};
 use cpu::Cpu;
@@ -82,17 +85,28 @@ impl Vcpu {
     /// [`HostError::Refused`] if the vCPU's registers cannot be read or written.
     pub fn rescue(&mut self, devices: &mut dyn Devices) -> Result<Rescued, HostError> {
         let memory = self.memory.clone();
-        rescue(Cpu::new(self, &memory, devices)?)
+        let mut cpu = Cpu::new(self, &memory, devices)?;
+        let rescued = rescue(&mut cpu)?;
+        let (instruction, rip) = (cpu.instruction, cpu.before().general.rip);
+        if rescued == Rescued::Done {
+            self.tally.count(&instruction, rip);
+        }
+        Ok(rescued)
+    }
+
+    /// How many instructions have been carried out in place of KVM.
+    pub fn rescues(&self) -> u64 {
+        self.tally.total()
     }
 }
 
-fn rescue(mut cpu: Cpu) -> Result<Rescued, HostError> {
-    let (mut done, mut stepped) = (carry_out(&mut cpu), false);
+fn rescue(cpu: &mut Cpu) -> Result<Rescued, HostError> {
+    let (mut done, mut stepped) = (carry_out(cpu), false);
     if let Err(Trouble::Exception(exception)) = done {
         cpu.begin_again();
-        done = events::raise(&mut cpu, exception);
+        done = events::raise(cpu, exception);
     } else if done.is_ok() && cpu.single_step {
-        done = events::single_step(&mut cpu);
+        done = events::single_step(cpu);
         stepped = true;
     }
     let rescued = match done {
@@ -101,11 +115,10 @@ fn rescue(mut cpu: Cpu) -> Result<Rescued, HostError> {
         Err(Trouble::Beyond(obstacle)) => return Ok(Rescued::Beyond(obstacle)),
         Err(Trouble::Host(error)) => return Err(error),
     };
-    let rest = cpu.rest;
     cpu.commit()?;
     if stepped {
-        let dr6 = rest.dr6()?;
-        rest.set_dr6(dr6 & !DR6_BREAKPOINTS | DR6_SINGLE_STEP)?;
+        let dr6 = cpu.rest.dr6()?;
+        cpu.rest.set_dr6(dr6 & !DR6_BREAKPOINTS | DR6_SINGLE_STEP)?;
     }
     Ok(rescued)
 }
@@ -118,8 +131,10 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
     let mut decoder = Decoder::with_ip(cpu.registers.bitness(), &bytes[..count], rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
-        return Err(Trouble::Beyond(Obstacle::Unknown));
+        // Ring 3 may try anything: that is for the guest's kernel to see.
+        return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
+    cpu.instruction = instruction;
     dispatch(cpu, &instruction)
 }
 

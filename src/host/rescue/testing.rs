@@ -127,8 +127,8 @@ impl Fake {
     /// Carries out the instruction at RIP.
     pub fn rescue(&mut self) -> Rescued {
         let mut device = std::mem::take(&mut self.device);
-        let cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
-        let rescued = rescue(cpu).unwrap();
+        let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
+        let rescued = rescue(&mut cpu).unwrap();
         self.device = device;
         rescued
     }
