@@ -161,25 +161,32 @@ fn saved(form: Form, image: &Area, enabled: u64, parts: u64, before: &Area) -> A
     area
 }
 
-fn assert_same(ours: &Area, native: &Area, about: &str) {
-    let differs = (0..4096).find(|at| ours.0[*at] != native.0[*at]);
-    if let Some(at) = differs {
-        panic!("{about}: byte {at} is {:#x}, natively {:#x}", ours.0[at], native.0[at]);
-    }
+/// Where two areas differ.
+fn difference(ours: &Area, native: &Area) -> Option<String> {
+    let at = (0..4096).find(|at| ours.0[*at] != native.0[*at])?;
+    Some(format!("byte {at} is {:#x}, natively {:#x}", ours.0[at], native.0[at]))
+}
+
+/// Fails if `difference` finds one each time. Which parts a processor takes for being in use may
+/// change when an interrupt comes between two instructions, so one time proves nothing.
+fn assert_same(about: &str, difference: impl Fn() -> Option<String>) {
+    let found: Vec<String> = (0..4).map_while(|_| difference()).collect();
+    assert!(found.len() < 4, "{about}: {found:?}");
 }
 
 #[test]
 fn every_way_to_save_writes_what_the_processor_writes() {
     let Some(all) = state() else { return };
     for in_use in [all, X87, SSE, X87 | SSE, AVX | SSE, all & !SSE, 0] {
-        let image = loaded(in_use & all);
         for parts in [all, X87, SSE, AVX, SSE | AVX, all & !AVX, 0] {
             for form in [Form::Xsave, Form::Xsave32, Form::Xsaveopt, Form::Xsavec] {
-                let before = Area::filled(0x5A);
-                let mut native = before.clone();
-                native_save(form, &Area::with(in_use & all), parts, &mut native);
-                let ours = saved(form, &image, all, parts, &before);
-                assert_same(&ours, &native, &format!("{form:?} of {parts:#x}, in use {in_use:#x}"));
+                assert_same(&format!("{form:?} of {parts:#x}, in use {in_use:#x}"), || {
+                    let before = Area::filled(0x5A);
+                    let image = loaded(in_use & all);
+                    let mut native = before.clone();
+                    native_save(form, &Area::with(in_use & all), parts, &mut native);
+                    difference(&saved(form, &image, all, parts, &before), &native)
+                });
             }
         }
     }
@@ -189,7 +196,6 @@ fn every_way_to_save_writes_what_the_processor_writes() {
 fn what_is_restored_is_what_the_processor_restores() {
     let Some(all) = state() else { return };
     for in_use in [all, SSE, 0] {
-        let image = loaded(in_use & all);
         for stored in [all, X87, SSE, AVX | SSE, 0] {
             for parts in [all, X87, SSE, AVX, all & !AVX, 0] {
                 for compacted in [false, true] {
@@ -198,24 +204,26 @@ fn what_is_restored_is_what_the_processor_restores() {
                     if compacted {
                         area.set_word(520, 1 << 63 | stored & all);
                     }
-                    let native = native_restore(&Area::with(in_use & all), &area, parts);
-                    let mut fake = fake(&[0x48, 0x0F, 0xAE, 0x2B], &image, all);
-                    fake.memory.write(AREA, &area.0).unwrap();
-                    fake.registers.get_mut().general.rax = parts;
-                    assert_eq!(fake.rescue(), Rescued::Done);
-                    // What is in its initial state is compared by its meaning.
-                    let ours = Area(*fake.xsave.get_mut());
-                    let ours = saved(Form::Xsave, &ours, all, all, &Area::filled(0));
-                    let mut native = native;
-                    let (bits, native_bits) = (ours.0[512], native.0[512]);
-                    assert_eq!(bits & !2, native_bits & !2, "in use");
-                    native.0[512] = bits;
                     let about = format!("{parts:#x} of {stored:#x} over {in_use:#x}, compacted: {compacted}");
-                    assert_same(&ours, &native, &about);
+                    assert_same(&about, || restored_otherwise(all, in_use & all, &area, parts));
                 }
             }
         }
     }
+}
+
+/// How what `xrstor` of `parts` leaves here differs from what it leaves natively.
+fn restored_otherwise(all: u64, in_use: u64, area: &Area, parts: u64) -> Option<String> {
+    let mut native = native_restore(&Area::with(in_use), area, parts);
+    let mut fake = fake(&[0x48, 0x0F, 0xAE, 0x2B], &loaded(in_use), all);
+    fake.memory.write(AREA, &area.0).unwrap();
+    fake.registers.get_mut().general.rax = parts;
+    assert_eq!(fake.rescue(), Rescued::Done);
+    let ours = Area(*fake.xsave.get_mut());
+    let ours = saved(Form::Xsave, &ours, all, all, &Area::filled(0));
+    // KVM needs SSE to be in use for MXCSR, the processor does not.
+    native.0[512] |= ours.0[512] & SSE as u8;
+    difference(&ours, &native)
 }
 
 #[test]
