@@ -58,14 +58,16 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
     pub fn set_guest_debug(&self, debug: GuestDebug) -> Result<(), HostError> {
+        let switched = |debug: &kvm_guest_debug| {
+            self.fd.set_guest_debug(debug).map_err(|e| HostError::refused("switch its debug facilities", e))
+        };
         let mut wanted = debug.to_kvm();
-        if wanted.control & KVM_GUESTDBG_BLOCKIRQ != 0 {
-            if self.fd.set_guest_debug(&wanted).is_ok() {
-                return Ok(());
-            }
+        if switched(&wanted).is_err() {
             wanted.control &= !KVM_GUESTDBG_BLOCKIRQ;
+            switched(&wanted)?;
         }
-        self.fd.set_guest_debug(&wanted).map_err(|e| HostError::refused("switch its debug facilities", e))
+        self.stops_at_int3.set(debug.software_breakpoints);
+        Ok(())
     }
 
     /// Writes the general registers, RIP and RFLAGS.

@@ -1,6 +1,8 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
-use super::{Devices, RESUME_FLAG};
+use iced_x86::Instruction;
+
+use super::{Devices, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -50,12 +52,16 @@ pub(super) struct Cpu<'a> {
     pub registers: Registers,
     /// The registers as the instruction found them.
     before: Registers,
+    /// The instruction, once it has been decoded.
+    pub instruction: Instruction,
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
     pub memory: &'a GuestMemory,
     /// What is not RAM.
     pub devices: &'a mut dyn Devices,
+    /// A single-step trap follows the instruction.
+    pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
 }
@@ -82,8 +88,17 @@ impl<'a> Cpu<'a> {
         devices: &'a mut dyn Devices,
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
-        let (extended, extended_changed) = (None, false);
-        Ok(Cpu { registers, before: registers, rest, memory, devices, extended, extended_changed })
+        Ok(Cpu {
+            before: registers,
+            instruction: Instruction::default(),
+            rest,
+            memory,
+            devices,
+            single_step: registers.general.rflags & TRAP_FLAG != 0,
+            extended: None,
+            extended_changed: false,
+            registers,
+        })
     }
 
     /// The mode the processor is in.
@@ -159,7 +174,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Hands everything that has changed to the vCPU.
-    pub fn commit(self) -> Result<(), HostError> {
+    pub fn commit(&self) -> Result<(), HostError> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {
