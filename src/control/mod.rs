@@ -91,9 +91,9 @@ pub trait StoppedGuest {
     /// How the debugger's facilities work on this host.
     fn facilities(&self) -> Vec<Facility>;
 
-    /// Resets the machine: when this returns, the guest is at its first instruction again, or its run
-    /// is over.
-    fn reset(&mut self);
+    /// Resets the machine: the guest is at its first instruction again. False if its run is over
+    /// instead.
+    fn reset(&mut self) -> bool;
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

@@ -12,7 +12,6 @@ use std::ops::Range;
 use tracing::debug;
 
 use super::breakpoints::{Breakpoints, INT3};
-use super::hits::Int3;
 use super::target::Action;
 use crate::control::Session;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
@@ -30,8 +29,6 @@ pub(super) struct Debuggee<'m> {
     pub(super) session: Session,
     /// What is to be printed for the user.
     pub(super) said: String,
-    /// How this host stops at an `int3`, once that has been seen.
-    pub(super) int3: Option<Int3>,
     /// What the client wants the guest to do next.
     pub(super) action: Action,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
@@ -75,7 +72,6 @@ impl<'m> Debuggee<'m> {
             breakpoints: Breakpoints::default(),
             session: Session::default(),
             said: String::new(),
-            int3: None,
             action: Action::Continue,
             stopped_at: None,
             ended: None,
@@ -95,7 +91,7 @@ impl<'m> Debuggee<'m> {
 
     /// Runs the guest with no debugger at all until something comes in; an outcome if the run ends.
     pub(super) fn run_freely(&mut self) -> Option<Outcome> {
-        if let Err(error) = self.machine.vcpu().set_guest_debug(GuestDebug::default()) {
+        if let Err(error) = self.machine.set_guest_debug(GuestDebug::default()) {
             return Some(Outcome::HostFailed(error));
         }
         let event = self.machine.run_to_event();
@@ -172,7 +168,7 @@ impl<'m> Debuggee<'m> {
         }
         self.stopped_at = None;
         let debug = self.guest_debug();
-        self.machine.vcpu().set_guest_debug(debug)?;
+        self.machine.set_guest_debug(debug)?;
         self.breakpoints.plant(self.machine.memory(), &registers, self.session.points.addresses());
         let advanced = self.run_planted(debug);
         self.breakpoints.unplant(self.machine.memory());
@@ -206,7 +202,7 @@ impl<'m> Debuggee<'m> {
     pub(super) fn step_instruction(&mut self, rip: u64, halts: bool) -> Result<Option<Event>, HostError> {
         let block_interrupts = !self.session.switches.step_interrupts;
         let debug = GuestDebug { single_step: true, block_interrupts, ..GuestDebug::default() };
-        self.machine.vcpu().set_guest_debug(debug)?;
+        self.machine.set_guest_debug(debug)?;
         Ok(if halts { Some(self.machine.step_halt()) } else { self.machine.step_instruction(rip) })
     }
 

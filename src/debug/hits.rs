@@ -6,70 +6,44 @@
 
 use tracing::info;
 
-use super::breakpoints::INT3;
 use super::debuggee::{Advance, Debuggee, Stop};
 use super::memory::Addressing;
 use crate::control::points::Decision;
 use crate::control::values::Known;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
-use crate::machine::{Event, Outcome};
+use crate::machine::Event;
 
 /// The opcode of `hlt`.
 const HLT: u8 = 0xF4;
-
-/// How a host stops the guest at an `int3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Int3 {
-    /// With a debug exit.
-    DebugExit,
-    /// By refusing to execute it.
-    Refusal,
-}
-
-impl Int3 {
-    /// The way in which `event` is a stop at an `int3`, if it is one.
-    fn of(event: &Event) -> Option<Int3> {
-        match event {
-            Event::Debug(stop) if stop.exception == DebugStop::BREAKPOINT => Some(Int3::DebugExit),
-            Event::End(Outcome::Refused(refusal)) if refusal.bytes().first() == Some(&INT3) => {
-                Some(Int3::Refusal)
-            }
-            _ => None,
-        }
-    }
-}
 
 impl Debuggee<'_> {
     /// Runs the guest with all breakpoints in place, until there is something to tell.
     pub(super) fn run_planted(&mut self, debug: GuestDebug) -> Result<Advance, HostError> {
         loop {
             let event = self.machine.run_to_event();
-            let Some(way) = Int3::of(&event) else { return self.judge(event) };
-            let (registers, pc) = self.position()?;
+            let pc = match &event {
+                Event::Debug(stop) if stop.exception == DebugStop::BREAKPOINT => stop.pc,
+                _ => return self.judge(event),
+            };
+            let registers = self.machine.registers()?;
             let decision = self.decide(&registers, pc)?;
+            if self.breakpoints.is_software(pc) {
+                return self.judge(event);
+            }
             match decision {
-                _ if self.breakpoints.is_software(pc) => {
-                    self.int3 = Some(way);
-                    return self.judge(event);
+                Some(decision) if decision.stop => return Ok(self.stop(Stop::Point, pc)),
+                Some(_) if !self.said.is_empty() => {
+                    self.stopped_at = Some(pc);
+                    return Ok(Advance::Going);
                 }
-                Some(decision) => {
-                    self.int3 = Some(way);
-                    if decision.stop {
-                        return Ok(self.stop(Stop::Point, pc));
-                    }
-                    if !self.said.is_empty() {
-                        self.stopped_at = Some(pc);
-                        return Ok(Advance::Going);
-                    }
-                }
-                None if way == Int3::Refusal || self.session.switches.catch_int3 => return self.judge(event),
-                // The guest's own, for its own handler.
-                None => {}
+                None if self.session.switches.catch_int3 => return self.judge(event),
+                // A condition that is false, or the guest's own `int3` for its own handler.
+                _ => {}
             }
             if let Some(advance) = self.pass(&registers, pc)? {
                 return Ok(advance);
             }
-            self.machine.vcpu().set_guest_debug(debug)?;
+            self.machine.set_guest_debug(debug)?;
         }
     }
 

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::debuggee::Debuggee;
-use super::hits::Int3;
 use crate::boot::Image;
 use crate::control::{self, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
@@ -52,16 +51,6 @@ impl StoppedGuest for Debuggee<'_> {
     }
 
     fn facilities(&self) -> Vec<Facility> {
-        let (int3, why) = match self.int3 {
-            None => ("an int3 in guest memory while the guest runs", "none has been reached yet"),
-            Some(Int3::DebugExit) => {
-                ("an int3 in guest memory while the guest runs", "this host stops the guest there")
-            }
-            Some(Int3::Refusal) => (
-                "an int3 in guest memory while the guest runs",
-                "this host refuses to execute int3, which stops the guest there as well",
-            ),
-        };
         let hardware = self.breakpoints.hardware_in_use();
         let interrupts = match self.session.switches.step_interrupts {
             true => ("let in", "`step-irq on` was given"),
@@ -72,7 +61,11 @@ impl StoppedGuest for Debuggee<'_> {
             false => ("virtual, through the guest's own page tables", "as its code uses them"),
         };
         [
-            ("software breakpoints", int3.to_owned(), why),
+            (
+                "software breakpoints",
+                "an int3 in guest memory while the guest runs".to_owned(),
+                "it stops the guest both where the host executes int3 and where it refuses to",
+            ),
             (
                 "hardware breakpoints",
                 format!("debug registers, {hardware} of 4 in use"),
@@ -101,11 +94,17 @@ impl StoppedGuest for Debuggee<'_> {
         .collect()
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self) -> bool {
         self.machine.inputs().push(Input::Reset);
         match self.machine.wait() {
-            Event::End(outcome) => self.ended = Some(outcome),
-            _ => self.was_reset(),
+            Event::End(outcome) => {
+                self.ended = Some(outcome);
+                false
+            }
+            _ => {
+                self.was_reset();
+                true
+            }
         }
     }
 

@@ -179,7 +179,8 @@ impl HwBreakpoint for Debuggee<'_> {
             return Err(TargetError::Errno(FULL));
         }
         // Tried at once: an address the host does not take is the client's mistake, not the guest's end.
-        if self.machine.vcpu().set_guest_debug(self.guest_debug()).is_err() {
+        let wanted = self.guest_debug();
+        if self.machine.set_guest_debug(wanted).is_err() {
             self.breakpoints.remove_hardware(address);
             return Err(TargetError::Errno(INVALID));
         }

@@ -57,7 +57,7 @@ impl Vcpu {
     /// # Errors
     ///
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
-    pub fn set_guest_debug(&self, debug: GuestDebug) -> Result<(), HostError> {
+    pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
         let switched = |debug: &kvm_guest_debug| {
             self.fd.set_guest_debug(debug).map_err(|e| HostError::refused("switch its debug facilities", e))
         };
@@ -67,6 +67,7 @@ impl Vcpu {
             switched(&wanted)?;
         }
         self.stops_at_int3.set(debug.software_breakpoints);
+        self.share_registers(debug != GuestDebug::default());
         Ok(())
     }
 
@@ -76,6 +77,7 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
+        self.forget_registers();
         self.fd.set_regs(registers).map_err(|e| HostError::refused("write the registers", e))
     }
 

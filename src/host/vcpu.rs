@@ -9,7 +9,7 @@ use kvm_bindings::{
     CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
     KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_regs, kvm_run, kvm_sregs,
 };
-use kvm_ioctls::VcpuFd;
+use kvm_ioctls::{SyncReg, VcpuFd};
 
 use super::rescue::Tally;
 use super::{DebugStop, HostError, Kicker, Refusal, Registers, VmEntry, VmExit};
@@ -45,6 +45,10 @@ pub struct Vcpu {
     pub(super) tally: Tally,
     kicker: Kicker,
     batching: bool,
+    /// KVM can leave the registers in `kvm_run` whenever the vCPU stops.
+    can_share: bool,
+    /// The registers in `kvm_run` are those of now.
+    shared: Cell<bool>,
     port: Option<PortAccess>,
     /// An MMIO read that waits for its value.
     reading: bool,
@@ -59,6 +63,7 @@ impl Vcpu {
         cpuid: CpuId,
         kicker: Kicker,
         batching: bool,
+        can_share: bool,
     ) -> Result<Vcpu, HostError> {
         if batching {
             fd.map_coalesced_mmio_ring()
@@ -72,6 +77,8 @@ impl Vcpu {
             tally: Tally::default(),
             kicker,
             batching,
+            can_share,
+            shared: Cell::new(false),
             port: None,
             reading: false,
             after_batch: None,
@@ -103,8 +110,10 @@ impl Vcpu {
         if let Some(exit) = self.next_element() {
             return Ok(exit);
         }
-        let reason = match self.fd.run() {
-            Ok(_) => self.fd.get_kvm_run().exit_reason,
+        let ran = self.fd.run().map(drop);
+        self.shared.set(self.fd.get_kvm_run().kvm_valid_regs != 0);
+        let reason = match ran {
+            Ok(()) => self.fd.get_kvm_run().exit_reason,
             Err(e) => {
                 let error = std::io::Error::from(e);
                 match error.kind() {
@@ -154,6 +163,9 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn general_registers(&self) -> Result<kvm_regs, HostError> {
+        if self.shared.get() {
+            return Ok(self.fd.sync_regs().regs);
+        }
         self.fd.get_regs().map_err(|e| HostError::refused("read the registers", e))
     }
 
@@ -163,6 +175,9 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn system_registers(&self) -> Result<kvm_sregs, HostError> {
+        if self.shared.get() {
+            return Ok(self.fd.sync_regs().sregs);
+        }
         self.fd.get_sregs().map_err(|e| HostError::refused("read the system registers", e))
     }
 
@@ -172,10 +187,30 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] if they are a state the processor cannot be in.
     pub fn set_registers(&self, registers: &Registers) -> Result<(), HostError> {
+        self.forget_registers();
         self.fd
             .set_sregs(&registers.system)
             .map_err(|e| HostError::refused("write the system registers", e))?;
         self.fd.set_regs(&registers.general).map_err(|e| HostError::refused("write the registers", e))
+    }
+
+    /// Has KVM leave the registers where reading them is no system call, or not, from the next stop
+    /// on: whoever debugs a guest reads them at every stop, everybody else hardly ever does.
+    ///
+    /// Manual: KVM_CAP_SYNC_REGS in api.rst.
+    pub(super) fn share_registers(&mut self, wanted: bool) {
+        for registers in [SyncReg::Register, SyncReg::SystemRegister] {
+            if wanted && self.can_share {
+                self.fd.set_sync_valid_reg(registers);
+            } else {
+                self.fd.clear_sync_valid_reg(registers);
+            }
+        }
+    }
+
+    /// The registers are about to be written: what KVM has left of them is out of date.
+    pub(super) fn forget_registers(&self) {
+        self.shared.set(false);
     }
 
     /// Exceptions, interrupts and NMIs that wait for the guest, in words; `None` if there are none.

@@ -7,7 +7,7 @@ use kvm_bindings::{
     CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap,
     kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, IoEventAddress, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VmFd};
 use tracing::debug;
 
 use super::{HostError, Kicker, Vcpu, cpuid};
@@ -15,6 +15,9 @@ use crate::memory::{GuestMemory, Slot};
 
 /// The one version of KVM's interface that ever was stable.
 const API_VERSION: i32 = 12;
+
+/// The parts of KVM_CAP_SYNC_REGS that are used: general and system registers.
+const SHARED_REGISTERS: i32 = (SyncReg::Register as i32) | (SyncReg::SystemRegister as i32);
 
 /// The opened `/dev/kvm`.
 #[derive(Debug)]
@@ -117,7 +120,9 @@ impl Vm {
             .get_cpuid2(KVM_MAX_CPUID_ENTRIES)
             .map_err(|e| HostError::refused("say which processor features the guest has", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
-        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), batching)
+        let shareable = self.vm.check_extension_int(Cap::SyncRegs);
+        let can_share = shareable & SHARED_REGISTERS == SHARED_REGISTERS;
+        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), batching, can_share)
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

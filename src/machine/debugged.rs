@@ -7,7 +7,7 @@ use kvm_bindings::kvm_regs;
 
 use super::run::Next;
 use super::{Machine, Outcome};
-use crate::host::{DebugStop, HostError, VmEntry, VmExit};
+use crate::host::{DebugStop, GuestDebug, HostError, VmEntry, VmExit};
 
 /// RFLAGS: interrupts are let in.
 const INTERRUPT_FLAG: u64 = 1 << 9;
@@ -59,6 +59,15 @@ impl Machine {
             return self.wait();
         }
         self.carry_out_halt().unwrap_or_else(failed)
+    }
+
+    /// Switches debug facilities on and off, from the next entry.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
+    pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
+        self.processor.vcpu.set_guest_debug(debug)
     }
 
     /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
