@@ -12,6 +12,7 @@
 //! | [`boot`] | a guest file becomes memory contents and the state of the first vCPU |
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
 //! | [`inspect`] | read-only views of a stopped machine |
+//! | [`control`] | commands for a stopped guest, and the breakpoints they set |
 //! | [`debug`] | the gdb server |
 //! | [`frontends`] | the people side: terminal, serial ends, log |
 //! | [`app`] | one run of the program, from arguments to exit status |

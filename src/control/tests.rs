@@ -1,1 +1,291 @@
+use super::*;
+use crate::boot::BytesImage;
 
+/// A guest that nobody runs.
+struct Still {
+    registers: Registers,
+    memory: GuestMemory,
+    image: BytesImage<'static>,
+    session: Session,
+    resets: usize,
+    ended: bool,
+}
+
+impl StoppedGuest for Still {
+    fn registers(&self) -> Result<Registers, HostError> {
+        Ok(self.registers)
+    }
+
+    fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    fn image(&self) -> &dyn Image {
+        &self.image
+    }
+
+    fn bias(&self) -> u64 {
+        0
+    }
+
+    fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn facilities(&self) -> Vec<Facility> {
+        vec![Facility { name: "steps", technique: "one by one".to_owned(), reason: "it works".to_owned() }]
+    }
+
+    fn reset(&mut self) -> bool {
+        self.resets += 1;
+        true
+    }
+
+    fn quit(&mut self) {
+        self.ended = true;
+    }
+}
+
+/// A processor as it is switched on, with 4 MiB of memory.
+fn real_mode() -> Still {
+    Still {
+        registers: Registers::default(),
+        memory: GuestMemory::new(4 << 20).unwrap(),
+        image: BytesImage::new("none", b""),
+        session: Session::default(),
+        resets: 0,
+        ended: false,
+    }
+}
+
+/// 64-bit code at 0x200000, in a large page that is mapped to itself; page 0 is read-only.
+fn long_mode() -> Still {
+    let mut guest = real_mode();
+    for (at, entry) in [
+        (0x1000, 0x2027),
+        (0x2000, 0x3027),
+        (0x3000, 0x4027),
+        (0x3008, 0x20_00E7),
+        (0x3010, 0x40_2083),
+        (0x3018, 0x7F00_0003),
+        (0x4000, 1 << 63 | 1),
+    ] {
+        guest.memory.write_u64(at, entry).unwrap();
+    }
+    let system = &mut guest.registers.system;
+    (system.cr0, system.cr3, system.cr4, system.efer) = (1 << 31 | 1, 0x1000, 1 << 5, 0xD00);
+    (system.cs.l, system.cs.selector) = (1, 8);
+    guest.registers.general.rip = 0x20_0000;
+    guest
+}
+
+/// What is answered, or the error.
+fn told(guest: &mut Still, line: &str) -> String {
+    answer(guest, line).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+#[test]
+fn regs_prints_what_old_tools_read() {
+    let mut guest = real_mode();
+    guest.registers.system.cr3 = 0x5000;
+    guest.registers.system.efer = 0x500;
+    assert_eq!(
+        told(&mut guest, "regs"),
+        "Privileged Registers (Custom command):\nCR4 0x0000000000000000\nCR3 0x0000000000005000\n\
+         CR2 0x0000000000000000\nCR0 0x0000000000000000\nEFER 0x0000000000000500\n"
+    );
+}
+
+#[test]
+fn a_wrong_command_is_told_what_was_probably_meant() {
+    for (line, wanted) in [
+        ("res", "error: `res` is no command (there is `regs`); `help` lists all"),
+        ("wak 0x1000", "error: `wak 0x1000` is no command (there is `walk`); `help` lists all"),
+        ("info", "error: `info` is no command (there is `info debug` and `info mem`); `help` lists all"),
+        ("fly", "error: `fly` is no command; `help` lists all"),
+        ("helpme", "error: `helpme` is no command (there is `help`); `help` lists all"),
+        ("res\u{1b}et", "error: `res\\u{1b}et` is no command (there is `reset`); `help` lists all"),
+        ("regs now", "error: `now` is too much; use: regs"),
+    ] {
+        assert_eq!(told(&mut real_mode(), line), wanted, "{line}");
+    }
+    assert!(told(&mut real_mode(), &"x".repeat(100_000)).len() < 200);
+}
+
+#[test]
+fn help_knows_every_command() {
+    let all = told(&mut real_mode(), "help");
+    assert_eq!(all, told(&mut real_mode(), ""));
+    for command in table::COMMANDS {
+        assert!(all.contains(&format!("\n{} ", command.name)) || all.starts_with(command.name));
+        let one = told(&mut real_mode(), &format!("help {}", command.name));
+        assert!(one.starts_with(&command.usage()), "{one}");
+        assert!(one.contains(command.help), "{one}");
+    }
+    assert!(told(&mut real_mode(), "help fly").starts_with("error: `fly` is no command"));
+}
+
+#[test]
+fn physical_memory_is_shown_as_far_as_there_is_ram() {
+    let mut guest = long_mode();
+    guest.memory.write((4 << 20) - 20, b"Hello, \x7F\xFFworld....!").unwrap();
+    assert_eq!(
+        told(&mut guest, "xp (4 << 20) - 20"),
+        "00003fffec  48 65 6c 6c 6f 2c 20 7f  ff 77 6f 72 6c 64 2e 2e  |Hello, ..world..|\n\
+         00003ffffc  2e 2e 21 00                                       |..!.|\n\
+         0000400000  RAM ends here\n"
+    );
+    assert_eq!(told(&mut guest, "xp $cr3 2"), format!("0000001000  27 20 {:43} |' |\n", ""));
+    assert_eq!(told(&mut guest, "xp 0x400000"), "error: 0x400000 is not RAM; `info mem` tells what is where");
+    assert_eq!(
+        told(&mut guest, "xp 0 4097"),
+        "error: the count is 4097, and may be from 1 to 4096; use: xp ADDRESS [COUNT]"
+    );
+    assert_eq!(told(&mut guest, "xp 0 1 1"), "error: `1` is too much; use: xp ADDRESS [COUNT]");
+    assert_eq!(
+        told(&mut guest, "xp u64(0x7000000)"),
+        "error: `u64(0x7000000)` has no value now: 8 bytes at 0x7000000 cannot be read: no RAM is mapped \
+         there"
+    );
+    let map = told(&mut guest, "info mem");
+    assert!(map.starts_with("0x000000000000..0x000000400000 RAM, 4 MiB\n"), "{map}");
+    assert_eq!(map, told(&mut guest, "memory"));
+}
+
+#[test]
+fn code_is_decoded_in_the_mode_the_guest_is_in() {
+    let mut guest = long_mode();
+    guest.memory.write(0x20_0000, &[0x48, 0x89, 0xE5, 0xE8, 0xF8, 0xFF, 0xFF, 0xFF, 0x06]).unwrap();
+    assert_eq!(told(&mut guest, "dis"), told(&mut guest, "dis $rip 10"),);
+    assert_eq!(
+        told(&mut guest, "dis $rip 3"),
+        "=> 0x200000: mov rbp, rsp\n   0x200003: call 0x200000\n   0x200008: (no instruction begins with 0x06)\n"
+    );
+    assert_eq!(
+        told(&mut guest, "dis 0x800000"),
+        "error: nothing is mapped at 0x800000; `walk 0x800000` tells where its translation ends"
+    );
+
+    let mut guest = real_mode();
+    guest.memory.write(0x1_2340, &[0xB8, 0x34, 0x12, 0xEB, 0xFB]).unwrap();
+    (guest.registers.system.cs.selector, guest.registers.system.cs.base) = (0x1234, 0x1_2340);
+    assert_eq!(
+        told(&mut guest, "dis 0x12340 2"),
+        "16-bit code, CS 0x1234 with base 0x12340\n=> 0x12340: mov ax, 0x1234\n   0x12343: jmp short 0\n"
+    );
+    guest.registers.system.cs.db = 1;
+    guest.registers.system.cr0 = 1;
+    let text = told(&mut guest, "dis 0x12340 1");
+    assert!(text.ends_with("=> 0x12340: mov eax, 0xFBEB1234\n"), "{text}");
+}
+
+#[test]
+fn a_walk_tells_where_a_translation_ends() {
+    let mut guest = long_mode();
+    assert_eq!(
+        told(&mut guest, "walk 0x200123"),
+        "4 levels, CR3 0x1000\n\
+         \u{20} PML4E at 0x1000: 0x0000000000002027 present, writable, user, accessed\n\
+         \u{20} PDPTE at 0x2000: 0x0000000000003027 present, writable, user, accessed\n\
+         \u{20} PDE   at 0x3008: 0x00000000002000e7 present, writable, user, accessed, dirty, large page\n\
+         0x200123 is guest-physical 0x200123 (RAM): writable, for user and supervisor, executable\n"
+    );
+    for (line, end) in [
+        ("walk 0x10", "\n0x10 is guest-physical 0x10 (RAM): read-only, for the supervisor, not executable\n"),
+        ("walk 0x1000", " not present\n0x1000 is not mapped: that entry is not present\n"),
+        ("walk 0x400000", "\n0x400000 is not mapped: a reserved bit of that entry is set\n"),
+        ("walk 0x600000", ": not RAM\n0x600000 is not mapped: that table does not lie in RAM\n"),
+        (
+            "walk 1 << 63",
+            "0x8000000000000000 is no address: its upper bits do not repeat the highest one that is \
+             translated\n",
+        ),
+        ("walk", "error: an address is missing; use: walk ADDRESS"),
+    ] {
+        let text = told(&mut guest, line);
+        assert!(text.ends_with(end), "{line}: {text}");
+    }
+    let mut guest = real_mode();
+    let flat = "paging is off: addresses are guest-physical ones\n0x500 is guest-physical 0x500 (RAM)\n";
+    assert_eq!(told(&mut guest, "walk 0x500"), flat);
+}
+
+#[test]
+fn points_are_set_listed_ignored_and_deleted() {
+    let mut guest = long_mode();
+    for (line, wanted) in [
+        ("breaks", "there are none; `break` and `trace` set them\n"),
+        ("break 0x200000 if $rdi == 3", "breakpoint 1 at 0x200000\n"),
+        ("break *0x200004", "breakpoint 2 at 0x200004\n"),
+        (
+            "break 0x1000",
+            "breakpoint 3 at 0x1000; no RAM is mapped there now: it works from the first stop after that\n",
+        ),
+        ("trace 0x200000 \"n=%d\", $rdi", "log point 4 at 0x200000\n"),
+        ("trace 0x200000 if $rdi, \"n\"", "log point 5 at 0x200000\n"),
+        ("ignore 2 7", "the next 7 hits of 2 are ignored\n"),
+        ("delete 3", "deleted: number 3\n"),
+        (
+            "breaks",
+            "1    break 0x200000 if $rdi == 3\n     reached 0 times, hit 0 times\n\
+             2    break 0x200004\n     reached 0 times, hit 0 times, the next 7 are ignored\n\
+             4    trace 0x200000 \"n=%d\", $rdi\n     reached 0 times, hit 0 times\n\
+             5    trace 0x200000 if $rdi, \"n\"\n     reached 0 times, hit 0 times\n",
+        ),
+        ("delete 3", "error: there is no breakpoint 3; `breaks` lists them"),
+        ("ignore 99 1", "error: there is no breakpoint 99; `breaks` lists them"),
+        ("ignore 2", "error: a number and a count are wanted; use: ignore NUMBER COUNT"),
+        ("break", "error: an address is missing; use: break ADDRESS [if EXPRESSION]"),
+        ("break 0x200000 nonsense", "error: `nonsense` is too much; use: break ADDRESS [if EXPRESSION]"),
+        ("break 0x200000 if", "error: at the end: a value is missing here: a number, a register or a symbol"),
+        (
+            "break main",
+            "error: at `main`: `main` is neither a register nor a symbol of the guest file; `nm` lists its \
+             symbols",
+        ),
+        ("trace 0x200000", "error: the text stands between quotation marks, as in \"n is %d\\n\""),
+        ("delete", "deleted: 4\n"),
+    ] {
+        assert_eq!(told(&mut guest, line), wanted, "{line}");
+    }
+}
+
+#[test]
+fn switches_are_switched_and_told() {
+    let mut guest = real_mode();
+    let on = "addresses are guest-physical now; `phys off` takes that back\n";
+    assert_eq!(told(&mut guest, "phys on"), on);
+    assert_eq!(told(&mut guest, "phys"), on);
+    assert!(guest.session.switches.physical);
+    told(&mut guest, "catch int3 off");
+    told(&mut guest, "step-irq on");
+    let all = Switches { physical: true, step_interrupts: true, catch_int3: false };
+    assert_eq!(guest.session.switches, all);
+    assert_eq!(told(&mut guest, "phys maybe"), "error: `maybe` is neither on nor off; use: phys on|off");
+}
+
+#[test]
+fn the_machine_is_reset_and_its_run_ended() {
+    let mut guest = real_mode();
+    told(&mut guest, "reset");
+    told(&mut guest, "quit");
+    assert_eq!((guest.resets, guest.ended), (1, true));
+    assert_eq!(told(&mut guest, "info debug"), "steps: one by one\n    it works\n");
+}
+
+#[test]
+fn debugging_md_lists_every_command() {
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/debugging.md");
+    let text = std::fs::read_to_string(DOCUMENT).unwrap();
+    let (before, rest) = text.split_once("<!-- commands: ").unwrap();
+    let (head, rest) = rest.split_once("-->\n\n").unwrap();
+    let (table, after) = rest.split_once("\n<!-- end of the commands -->").unwrap();
+    if std::env::var_os("KVM_BLESS").is_some() {
+        let end = "\n<!-- end of the commands -->";
+        let text = format!("{before}<!-- commands: {head}-->\n\n{}{end}{after}", reference());
+        std::fs::write(DOCUMENT, text).unwrap();
+    } else {
+        let remedy = "KVM_BLESS=1 cargo test --lib debugging_md";
+        assert!(table == reference(), "docs/debugging.md is out of date: {remedy}");
+    }
+}

@@ -98,7 +98,8 @@ fn stopping() -> Vec<Trial> {
             let (said, _) = debug("recursion", &[], &["monitor regs", "monitor help", "monitor fly"])?;
             expect(&said, "Privileged Registers (Custom command):\nCR4 0x0000000000000620\nCR3 0x")?;
             expect(&said, "\nCR0 0x0000000080010033\nEFER 0x0000000000000d00\n")?;
-            expect(&said, "`fly` is no monitor command; they are:\nregs ")
+            expect(&said, "\nregs        control registers and EFER\n")?;
+            expect(&said, "`fly` is no command; `help` lists all\n")
         }),
         gdb_test("breakpoints_survive_a_reset_of_the_machine", || {
             let commands = ["break guest_main", "continue", "continue", "continue", "kill"];
@@ -224,7 +225,7 @@ fn endings() -> Vec<Trial> {
 }
 
 /// Sends gdb a Ctrl-C in a while.
-const CTRL_C: &str = "shell (sleep 1; kill -INT $PPID) &";
+pub const CTRL_C: &str = "shell (sleep 1; kill -INT $PPID) &";
 
 fn coming_and_going() -> Vec<Trial> {
     vec![
@@ -332,7 +333,7 @@ fn strangers() -> Vec<Trial> {
 }
 
 /// A test that needs gdb, too.
-fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+pub fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
     let missing = MISSING.get_or_init(|| {
         let found = Command::new("gdb").arg("--version").stdout(Stdio::null()).status();
@@ -347,13 +348,14 @@ fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'stat
 }
 
 /// Runs a guest under gdb: what gdb printed, and how the run went.
-fn debug(name: &str, arguments: &[&str], commands: &[&str]) -> Result<(String, Ran), Failed> {
+pub fn debug(name: &str, arguments: &[&str], commands: &[&str]) -> Result<(String, Ran), Failed> {
     let waiting = Waiting::start(name, arguments, b"")?;
     let said = waiting.gdb(name, commands)?;
     Ok((said, waiting.finish()?))
 }
 
-fn expect(said: &str, text: &str) -> Result<(), Failed> {
+/// gdb must have printed this.
+pub fn expect(said: &str, text: &str) -> Result<(), Failed> {
     if said.contains(text) {
         return Ok(());
     }

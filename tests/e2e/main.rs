@@ -7,6 +7,7 @@
 
 mod bad_files;
 mod gdb;
+mod gdb_control;
 mod guests;
 mod host;
 mod keyboard;
@@ -25,6 +26,7 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(gdb::trials());
+    trials.extend(gdb_control::trials());
     trials.extend(guests::trials());
     trials.extend(resets::trials());
     trials.extend(bad_files::trials());

@@ -1,0 +1,254 @@
+//! What gdb's `monitor` can do: breakpoints that are decided in `kvm`, log points, and views of the
+//! machine that gdb has none of.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{CTRL_C, debug, expect, gdb_test};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = breakpoints();
+    trials.extend(log_points());
+    trials.extend(views());
+    trials.extend(machine());
+    trials
+}
+
+/// `text` must have been printed exactly so often.
+fn expect_times(said: &str, text: &str, times: usize) -> Result<(), Failed> {
+    let found = said.matches(text).count();
+    if found == times {
+        return Ok(());
+    }
+    Err(format!("{text:?} expected {times} times, found {found} times; gdb said\n{said}").into())
+}
+
+fn breakpoints() -> Vec<Trial> {
+    vec![
+        gdb_test("monitor_break_stops_where_its_condition_holds_and_counts", || {
+            let commands = [
+                "monitor break fibonacci if $rdi == 3",
+                "continue",
+                "bt",
+                "monitor breaks",
+                "monitor ignore 1 231",
+                "continue",
+                "monitor breaks",
+                "continue",
+                "monitor breaks",
+                "continue",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")?;
+            expect(&said, "#12 0x")?;
+            // 13 calls lead from 15 to 3; of all 1973 calls of fibonacci(15), 233 are fibonacci(3).
+            expect(&said, "reached 13 times, hit once\n")?;
+            expect(&said, "the next 231 hits of 1 are ignored\n")?;
+            expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 233\n")?;
+            expect_times(&said, "Program received signal SIGTRAP", 2)?;
+            expect(&said, "kvm: the guest halted; result (RAX) 610")?;
+            expect(&said, "reached 1973 times, hit 233 times\n")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("monitor_break_and_gdbs_own_breakpoint_share_an_address", || {
+            let commands = [
+                "break fibonacci if $hit > 0",
+                "delete",
+                "break fibonacci",
+                "ignore 2 5",
+                "monitor break fibonacci if 0",
+                "continue",
+                "print $rdi",
+                "delete",
+                "continue",
+                "monitor breaks",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "Breakpoint 2, fibonacci (n=n@entry=10)")?;
+            expect(&said, "$1 = 10\n")?;
+            expect(&said, "reached 1973 times, hit 0 times\n")
+        }),
+        gdb_test("a_point_that_is_stepped_onto_is_reached_once", || {
+            let commands = [
+                "break *fibonacci+4",
+                "continue",
+                "delete",
+                "monitor break fibonacci+6",
+                "monitor break fibonacci+7 if $hits == 2",
+                "stepi",
+                "print $pc",
+                "monitor breaks",
+                "monitor delete 1",
+                "continue",
+                "print $rdi",
+                "monitor breaks",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200016 <fibonacci+6>")?;
+            expect(&said, "1    break 0x200016 (fibonacci+0x6)\n     reached once, hit once\n")?;
+            expect(&said, "breakpoint 2 at 0x200017 (fibonacci+0x7), hit 1\n")?;
+            expect(&said, "$2 = 14\n")?;
+            expect(&said, "     reached 2 times, hit once\n")
+        }),
+        gdb_test("a_condition_that_cannot_be_decided_stops_the_guest_and_says_why", || {
+            let commands = ["monitor break fibonacci if u32($rdi << 40) == 1", "continue", "print $rdi"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(
+                &said,
+                "cannot decide `if u32($rdi << 40) == 1`: 4 bytes at 0xf0000000000 cannot be read",
+            )?;
+            expect(&said, "$1 = 15\n")
+        }),
+        gdb_test("ctrl_c_stops_a_guest_whose_condition_never_holds", || {
+            let commands = ["monitor break spin if $rax == -1", CTRL_C, "continue", "monitor breaks", "kill"];
+            let (said, _) = debug("endless", &[], &commands)?;
+            expect(&said, "Program received signal SIGINT")?;
+            expect(&said, ", hit 0 times")
+        }),
+        gdb_test("points_survive_a_reset_and_the_guest_never_sees_them_in_memory", || {
+            let commands = [
+                "monitor break guest_main",
+                "continue",
+                "continue",
+                "print *(unsigned char *)guest_main == 0xcc",
+                "monitor breaks",
+                "kill",
+            ];
+            let (said, _) = debug("reset", &[], &commands)?;
+            expect(&said, "(guest_main), hit 1\n")?;
+            expect(&said, "(guest_main), hit 2\n")?;
+            expect(&said, "$1 = 0\n")?;
+            expect(&said, "reached 2 times, hit 2 times")
+        }),
+    ]
+}
+
+fn log_points() -> Vec<Trial> {
+    vec![
+        gdb_test("monitor_trace_prints_and_the_guest_goes_on", || {
+            let commands = [
+                "monitor trace fibonacci if $rdi == 12 \"n=%d from %p, call %u\", $rdi, *$rsp, $hits",
+                "continue",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "log point 1 at 0x200010 (fibonacci)\n")?;
+            expect(&said, "n=12 from 0x200029, call 4\nn=12 from 0x200035, call 756\n")?;
+            // 12 is reached from 15 by 13 and 14 in three ways.
+            expect_times(&said, "n=12 from ", 3)?;
+            expect_times(&said, "SIGTRAP", 0)?;
+            ran.expect_status(0)?.expect_log("n=12 from 0x200029, call 4").map(drop)
+        }),
+        gdb_test("monitor_trace_prints_strings_of_the_guest", || {
+            // RBX points to the PVH start info, which has the command line's address at 24.
+            let commands = ["monitor trace guest_main \"started with '%s'\", u64($rbx + 24)", "continue"];
+            let (said, ran) = debug("start-info", &["--append", "verbose=1 root=none"], &commands)?;
+            expect(&said, "started with 'verbose=1 root=none'\n")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_log_point_prints_while_gdb_steps_over_lines", || {
+            let commands = [
+                "break guest_main",
+                "continue",
+                "monitor trace *fibonacci+4 if $rdi == 15 \"reached\"",
+                "next",
+                "next",
+                "monitor breaks",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect_times(&said, "\nreached\n", 1)?;
+            expect(&said, "reached 1973 times, hit once\n")
+        }),
+    ]
+}
+
+fn views() -> Vec<Trial> {
+    vec![
+        gdb_test("monitor_walk_shows_the_tables_behind_an_address", || {
+            let commands = ["monitor walk fibonacci", "monitor walk 0x700000000000", "monitor walk 1 << 47"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(
+                &said,
+                "4 levels, CR3 0x14000\n  PML4E at 0x14000: 0x0000000000015007 present, writable, user\n",
+            )?;
+            expect(&said, "\n0x200010 is guest-physical 0x200010 (RAM): writable, for user and supervisor")?;
+            expect(&said, " not present\n0x700000000000 is not mapped: that entry is not present\n")?;
+            expect(&said, "0x800000000000 is no address: ")
+        }),
+        gdb_test("monitor_shows_physical_memory_code_and_symbols", || {
+            let commands = [
+                "monitor xp 0x200010 20",
+                "monitor xp 0x40000000",
+                "monitor dis fibonacci 9",
+                "monitor sym fibonacci",
+                "monitor sym fibonacci + 5",
+                "monitor sym 1",
+                "monitor info mem",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(
+                &said,
+                "0000200010  55 48 89 e5 41 54 53 48  89 fb 48 83 ff 01 76 19  |UH..ATSH..H...v.|\n",
+            )?;
+            expect(&said, "0000200020  48 8d 7f ff ")?;
+            expect(&said, "0x40000000 is not RAM; `info mem` tells what is where\n")?;
+            expect(&said, "   0x200010 <fibonacci>: push rbp\n   0x200011 <fibonacci+0x1>: mov rbp, rsp\n")?;
+            expect(&said, ": call 0x200010 <fibonacci>\n")?;
+            expect(&said, "0x200010 (fibonacci)\n0x200015 (fibonacci+0x5)\n0x1: no symbol\n")?;
+            expect(&said, "0x000000000000..0x000004000000 RAM, 64 MiB\n")
+        }),
+        gdb_test("monitor_finds_symbols_of_a_guest_that_was_moved", || {
+            let commands =
+                ["monitor sym guest_main", "monitor break guest_main", "continue", "monitor dis $rip 1"];
+            let (said, _) = debug("static-pie", &[], &commands)?;
+            expect(&said, " (guest_main), hit 1\n")?;
+            expect(&said, " <guest_main>: ")
+        }),
+        gdb_test("gdb_reads_and_writes_physical_memory_on_demand", || {
+            let commands = [
+                "x/wx 0xffffffff80200000",
+                "monitor phys on",
+                "x/wx 0x800000000000",
+                "set var *(int *)0x3fffffc = 5",
+                "x/wx 0x3fffffc",
+                "x/wx 0x4000000",
+                "monitor phys off",
+                "monitor info debug",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "0x3fffffc:\t0x00000005\n")?;
+            expect(&said, "Cannot access memory at address 0x4000000\n")?;
+            expect(&said, "\naddresses: virtual, through the guest's own page tables\n")
+        }),
+    ]
+}
+
+fn machine() -> Vec<Trial> {
+    vec![
+        gdb_test("monitor_tells_a_wrong_command_what_was_meant", || {
+            let (said, _) = debug("recursion", &[], &["monitor brek 1", "monitor help walk"])?;
+            expect(&said, "`brek 1` is no command (there is `break`); `help` lists all\n")?;
+            expect(&said, "walk ADDRESS\n    how a virtual address is translated, table by table\n")
+        }),
+        gdb_test("monitor_resets_the_machine_and_ends_the_run", || {
+            let commands = [
+                "break fibonacci",
+                "continue",
+                "monitor reset",
+                "maintenance flush register-cache",
+                "print $pc",
+                "continue",
+                "monitor quit",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "the machine was reset; ")?;
+            expect(&said, "$1 = (void (*)()) 0x200000 <_start>")?;
+            expect_times(&said, "\nBreakpoint 1, fibonacci (n=n@entry=15)", 2)?;
+            ran.expect_status(14).map(drop)
+        }),
+        gdb_test("monitor_reset_ends_a_run_that_must_not_reboot", || {
+            let (said, ran) = debug("endless", &["--no-reboot"], &["monitor reset", "continue"])?;
+            expect(&said, "the run is over, as soon as the guest is to go on\n")?;
+            ran.expect_status(18).map(drop)
+        }),
+    ]
+}
