@@ -2,7 +2,7 @@
 
 use iced_x86::Instruction;
 
-use super::{Devices, RESUME_FLAG};
+use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -54,6 +54,8 @@ pub(super) struct Cpu<'a> {
     before: Registers,
     /// The instruction, once it has been decoded.
     pub instruction: Instruction,
+    /// Its bytes, and what follows them.
+    pub code: [u8; LONGEST_INSTRUCTION],
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
@@ -62,6 +64,8 @@ pub(super) struct Cpu<'a> {
     pub devices: &'a mut dyn Devices,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
+    /// They have changed for good, whatever the instruction raises.
+    extended_kept: bool,
 }
 
 /// How wide addresses are and what segments mean.
@@ -86,9 +90,18 @@ impl<'a> Cpu<'a> {
         devices: &'a mut dyn Devices,
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
-        let (extended, extended_changed) = (None, false);
-        let (before, instruction) = (registers, Instruction::default());
-        Ok(Cpu { registers, before, instruction, rest, memory, devices, extended, extended_changed })
+        Ok(Cpu {
+            registers,
+            before: registers,
+            instruction: Instruction::default(),
+            code: [0; LONGEST_INSTRUCTION],
+            rest,
+            memory,
+            devices,
+            extended: None,
+            extended_changed: false,
+            extended_kept: false,
+        })
     }
 
     /// The mode the processor is in.
@@ -155,7 +168,15 @@ impl<'a> Cpu<'a> {
     /// it has written to memory stays.
     pub fn begin_again(&mut self) {
         self.registers = self.before;
-        (self.extended, self.extended_changed) = (None, false);
+        if !self.extended_kept {
+            (self.extended, self.extended_changed) = (None, false);
+        }
+    }
+
+    /// Has the extended registers stay as they are now even if the instruction raises an exception,
+    /// as the flags in MXCSR do that tell why.
+    pub fn keep_extended(&mut self) {
+        self.extended_kept = true;
     }
 
     /// The registers as the instruction found them.

@@ -118,7 +118,7 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
     if instruction.is_invalid() {
         return Err(Trouble::Beyond(Obstacle::Unknown));
     }
-    cpu.instruction = instruction;
+    (cpu.instruction, cpu.code) = (instruction, bytes);
     dispatch(cpu, &instruction)
 }
 
