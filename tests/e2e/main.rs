@@ -13,6 +13,7 @@ mod keyboard;
 mod lifetime;
 mod option_table;
 mod options;
+mod rescue_interrupts;
 mod resets;
 mod serial;
 mod support;
@@ -27,6 +28,7 @@ fn main() {
     trials.extend(gdb::trials());
     trials.extend(guests::trials());
     trials.extend(resets::trials());
+    trials.extend(rescue_interrupts::trials());
     trials.extend(bad_files::trials());
     trials.extend(options::trials());
     trials.extend(option_table::trials());
