@@ -3,7 +3,10 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, kvm_enable_cap, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap,
+    kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, IoEventAddress, VmFd};
 use tracing::debug;
 
@@ -109,8 +112,12 @@ impl Vm {
         let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
         vcpu.set_cpuid2(kvm.cpuid())
             .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
+        // KVM may give the guest other features than it was asked for, and says so only here.
+        let cpuid = vcpu
+            .get_cpuid2(KVM_MAX_CPUID_ENTRIES)
+            .map_err(|e| HostError::refused("say which processor features the guest has", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
-        Vcpu::new(vcpu, self.memory.clone(), kvm.cpuid().clone(), kicker.clone(), batching)
+        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), batching)
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

@@ -107,7 +107,11 @@ impl Cpu<'_> {
     }
 
     /// The linear address of `length` bytes at `offset` of `segment`.
-    fn linear(&self, segment: Register, offset: u64, length: usize, write: bool) -> Result<u64, Trouble> {
+    ///
+    /// # Errors
+    ///
+    /// What the segment raises.
+    pub fn linear(&self, segment: Register, offset: u64, length: usize, write: bool) -> Result<u64, Trouble> {
         let fault = |code| match segment {
             Register::SS => Exception::stack(code),
             _ => Exception::protection(code),

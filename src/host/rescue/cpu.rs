@@ -2,7 +2,7 @@
 
 use iced_x86::Instruction;
 
-use super::{Devices, RESUME_FLAG, TRAP_FLAG};
+use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -54,6 +54,8 @@ pub(super) struct Cpu<'a> {
     before: Registers,
     /// The instruction, once it has been decoded.
     pub instruction: Instruction,
+    /// Its bytes, and what follows them.
+    pub code: [u8; LONGEST_INSTRUCTION],
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
@@ -64,6 +66,8 @@ pub(super) struct Cpu<'a> {
     pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
+    /// They have changed for good, whatever the instruction raises.
+    extended_kept: bool,
 }
 
 /// How wide addresses are and what segments mean.
@@ -89,15 +93,17 @@ impl<'a> Cpu<'a> {
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
         Ok(Cpu {
+            registers,
             before: registers,
             instruction: Instruction::default(),
+            code: [0; LONGEST_INSTRUCTION],
             rest,
             memory,
             devices,
             single_step: registers.general.rflags & TRAP_FLAG != 0,
             extended: None,
             extended_changed: false,
-            registers,
+            extended_kept: false,
         })
     }
 
@@ -165,7 +171,15 @@ impl<'a> Cpu<'a> {
     /// it has written to memory stays.
     pub fn begin_again(&mut self) {
         self.registers = self.before;
-        (self.extended, self.extended_changed) = (None, false);
+        if !self.extended_kept {
+            (self.extended, self.extended_changed) = (None, false);
+        }
+    }
+
+    /// Has the extended registers stay as they are now even if the instruction raises an exception,
+    /// as the flags in MXCSR do that tell why.
+    pub fn keep_extended(&mut self) {
+        self.extended_kept = true;
     }
 
     /// The registers as the instruction found them.

@@ -134,7 +134,7 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
         // Ring 3 may try anything: that is for the guest's kernel to see.
         return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
-    cpu.instruction = instruction;
+    (cpu.instruction, cpu.code) = (instruction, bytes);
     dispatch(cpu, &instruction)
 }
 
