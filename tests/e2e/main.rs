@@ -14,6 +14,8 @@ mod keyboard;
 mod lifetime;
 mod option_table;
 mod options;
+mod rescue_interrupts;
+mod rescue_system;
 mod resets;
 mod serial;
 mod support;
@@ -28,7 +30,9 @@ fn main() {
     trials.extend(gdb::trials());
     trials.extend(gdb_control::trials());
     trials.extend(guests::trials());
+    trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
+    trials.extend(rescue_interrupts::trials());
     trials.extend(bad_files::trials());
     trials.extend(options::trials());
     trials.extend(option_table::trials());

@@ -82,9 +82,7 @@ static uint64_t gdt[] = {
     0x00008c0000080000, /* 60: call gate */
     0,
     0x00008e0000080000, /* 70: interrupt gate */
-    0x0000850000080000, /* 78: task gate */
-    0x00cf13000000ffff, /* 80: data that is not present */
-    0x0000810000000067, /* 88: 16-bit task state segment */
+    0x00cf13000000ffff, /* 78: data that is not present */
 };
 
 static void print_hex(const char *name, uint64_t value, int digits)

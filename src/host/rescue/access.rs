@@ -107,6 +107,10 @@ impl Cpu<'_> {
     }
 
     /// The linear address of `length` bytes at `offset` of `segment`.
+    ///
+    /// # Errors
+    ///
+    /// What the segment raises.
     pub fn linear(&self, segment: Register, offset: u64, length: usize, write: bool) -> Result<u64, Trouble> {
         let fault = |code| match segment {
             Register::SS => Exception::stack(code),

@@ -1,8 +1,9 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
 use iced_x86::Instruction;
+use kvm_bindings::kvm_regs;
 
-use super::{Devices, RESUME_FLAG, TRAP_FLAG};
+use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -28,6 +29,8 @@ pub(super) trait Rest {
     fn registers(&self) -> Result<Registers, HostError>;
     /// Writes them.
     fn set_registers(&self, registers: &Registers) -> Result<(), HostError>;
+    /// Writes the general registers, RIP and RFLAGS.
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError>;
     /// x87, vector and other extended registers.
     fn xsave(&self) -> Result<Extended, HostError>;
     /// Writes them.
@@ -54,6 +57,8 @@ pub(super) struct Cpu<'a> {
     before: Registers,
     /// The instruction, once it has been decoded.
     pub instruction: Instruction,
+    /// Its bytes, and what follows them.
+    pub code: [u8; LONGEST_INSTRUCTION],
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
@@ -64,6 +69,8 @@ pub(super) struct Cpu<'a> {
     pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
+    /// They have changed for good, whatever the instruction raises.
+    extended_kept: bool,
 }
 
 /// How wide addresses are and what segments mean.
@@ -89,15 +96,17 @@ impl<'a> Cpu<'a> {
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
         Ok(Cpu {
+            registers,
             before: registers,
             instruction: Instruction::default(),
+            code: [0; LONGEST_INSTRUCTION],
             rest,
             memory,
             devices,
             single_step: registers.general.rflags & TRAP_FLAG != 0,
             extended: None,
             extended_changed: false,
-            registers,
+            extended_kept: false,
         })
     }
 
@@ -165,7 +174,15 @@ impl<'a> Cpu<'a> {
     /// it has written to memory stays.
     pub fn begin_again(&mut self) {
         self.registers = self.before;
-        (self.extended, self.extended_changed) = (None, false);
+        if !self.extended_kept {
+            (self.extended, self.extended_changed) = (None, false);
+        }
+    }
+
+    /// Has the extended registers stay as they are now even if the instruction raises an exception,
+    /// as the flags in MXCSR do that tell why.
+    pub fn keep_extended(&mut self) {
+        self.extended_kept = true;
     }
 
     /// The registers as the instruction found them.
@@ -179,6 +196,10 @@ impl<'a> Cpu<'a> {
             && let Some(extended) = &self.extended
         {
             self.rest.set_xsave(extended)?;
+        }
+        // Most instructions leave the system registers alone, and writing them takes KVM a while.
+        if self.registers.system == self.before.system {
+            return self.rest.set_general_registers(&self.registers.general);
         }
         self.rest.set_registers(&self.registers)
     }

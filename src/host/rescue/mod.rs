@@ -25,17 +25,22 @@ mod cpu;
 mod descriptors;
 mod events;
 mod exception;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod general;
 mod native;
 mod obstacle;
 mod system;
 mod tally;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
 mod testing;
 mod vcpu;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
+#[cfg(fuzzing)]
+pub use fuzzing::carry_out_anything;
 pub use obstacle::Obstacle;
 pub(super) use tally::Tally;
 
@@ -134,7 +139,7 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
         // Ring 3 may try anything: that is for the guest's kernel to see.
         return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
-    cpu.instruction = instruction;
+    (cpu.instruction, cpu.code) = (instruction, bytes);
     dispatch(cpu, &instruction)
 }
 
