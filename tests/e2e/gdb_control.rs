@@ -105,6 +105,17 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "Program received signal SIGINT")?;
             expect(&said, ", hit 0 times")
         }),
+        gdb_test("the_guests_own_int3_stops_it_unless_that_is_switched_off", || {
+            let (said, ran) = debug("triple-fault-int3", &[], &["continue", "x/i $pc", "continue"])?;
+            expect(&said, "Program received signal SIGTRAP")?;
+            expect(&said, "int3")?;
+            ran.expect_status(8)?;
+            let commands = ["monitor catch int3 off", "continue", "continue"];
+            let (said, ran) = debug("triple-fault-int3", &[], &commands)?;
+            expect_times(&said, "SIGTRAP", 0)?;
+            expect(&said, "Program received signal SIGSEGV")?;
+            ran.expect_status(8).map(drop)
+        }),
         gdb_test("points_survive_a_reset_and_the_guest_never_sees_them_in_memory", || {
             let commands = [
                 "monitor break guest_main",
