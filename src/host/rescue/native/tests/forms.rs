@@ -238,7 +238,7 @@ fn number(random: &Random) -> u64 {
         4 => 0x7F80_0001,
         5 => 0x0000_1234,
         6 => 0x7F7F_FFFF,
-        _ => 0x3F80_0000 + (bits >> 32 & 0x03FF_FFFF) | bits >> 8 & 0x8000_0000,
+        _ => (0x3F80_0000 + (bits >> 32 & 0x03FF_FFFF)) | bits >> 8 & 0x8000_0000,
     };
     let bits = random.next();
     match random.below(8) {
@@ -257,9 +257,10 @@ fn long_number(random: &Random) -> [u8; 10] {
     let (mantissa, exponent) = match random.below(8) {
         0 => (random.next(), random.next() as u16),
         1 => (0, 0),
-        _ => {
-            (random.next() | 1 << 63, 0x3FFF - 20 + random.below(40) as u16 | (random.next() as u16 & 0x8000))
-        }
+        _ => (
+            random.next() | 1 << 63,
+            (0x3FFF - 20 + random.below(40) as u16) | (random.next() as u16 & 0x8000),
+        ),
     };
     bytes[..8].copy_from_slice(&mantissa.to_le_bytes());
     bytes[8..].copy_from_slice(&exponent.to_le_bytes());
