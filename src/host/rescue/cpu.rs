@@ -2,7 +2,7 @@
 
 use iced_x86::Instruction;
 
-use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG};
+use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -62,6 +62,8 @@ pub(super) struct Cpu<'a> {
     pub memory: &'a GuestMemory,
     /// What is not RAM.
     pub devices: &'a mut dyn Devices,
+    /// A single-step trap follows the instruction.
+    pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
     /// They have changed for good, whatever the instruction raises.
@@ -91,16 +93,17 @@ impl<'a> Cpu<'a> {
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
         Ok(Cpu {
-            registers,
             before: registers,
             instruction: Instruction::default(),
             code: [0; LONGEST_INSTRUCTION],
             rest,
             memory,
             devices,
+            single_step: registers.general.rflags & TRAP_FLAG != 0,
             extended: None,
             extended_changed: false,
             extended_kept: false,
+            registers,
         })
     }
 
