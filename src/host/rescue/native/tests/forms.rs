@@ -1,10 +1,8 @@
 //! Every instruction does in a guest what it does in this process: same registers, flags and memory,
 //! from the same random ones.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-
 use super::oracle::{State, form, forms};
-use super::{Random, guest};
+use super::{Random, decode, guest};
 use crate::host::rescue::cpu::Extended;
 use crate::host::rescue::native::{allowed, image, processor};
 use crate::host::rescue::{Obstacle, Rescued};
@@ -328,10 +326,6 @@ fn components() -> Vec<(u64, usize, usize)> {
 
 #[repr(align(4096))]
 struct Area([u8; AREA]);
-
-fn decode(code: &[u8]) -> Instruction {
-    Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode()
-}
 
 #[test]
 fn every_instruction_does_what_it_does_natively() {
