@@ -29,8 +29,8 @@ pub(super) trait Rest {
     fn registers(&self) -> Result<Registers, HostError>;
     /// Writes them.
     fn set_registers(&self, registers: &Registers) -> Result<(), HostError>;
-    /// Writes the general ones alone.
-    fn set_general(&self, registers: &kvm_regs) -> Result<(), HostError>;
+    /// Writes the general registers, RIP and RFLAGS.
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError>;
     /// x87, vector and other extended registers.
     fn xsave(&self) -> Result<Extended, HostError>;
     /// Writes them.
@@ -96,6 +96,7 @@ impl<'a> Cpu<'a> {
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
         Ok(Cpu {
+            registers,
             before: registers,
             instruction: Instruction::default(),
             code: [0; LONGEST_INSTRUCTION],
@@ -106,7 +107,6 @@ impl<'a> Cpu<'a> {
             extended: None,
             extended_changed: false,
             extended_kept: false,
-            registers,
         })
     }
 
@@ -197,8 +197,9 @@ impl<'a> Cpu<'a> {
         {
             self.rest.set_xsave(extended)?;
         }
+        // Most instructions leave the system registers alone, and writing them takes KVM a while.
         if self.registers.system == self.before.system {
-            return self.rest.set_general(&self.registers.general);
+            return self.rest.set_general_registers(&self.registers.general);
         }
         self.rest.set_registers(&self.registers)
     }

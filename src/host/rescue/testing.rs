@@ -52,7 +52,7 @@ impl Rest for Fake {
         Ok(())
     }
 
-    fn set_general(&self, registers: &kvm_regs) -> Result<(), HostError> {
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
         self.registers.borrow_mut().general = *registers;
         Ok(())
     }

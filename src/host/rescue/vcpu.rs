@@ -14,8 +14,8 @@ impl Rest for Vcpu {
         Vcpu::set_registers(self, registers)
     }
 
-    fn set_general(&self, registers: &kvm_regs) -> Result<(), HostError> {
-        self.fd.set_regs(registers).map_err(|e| HostError::refused("write the registers", e))
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
+        Vcpu::set_general_registers(self, registers)
     }
 
     fn xsave(&self) -> Result<Extended, HostError> {

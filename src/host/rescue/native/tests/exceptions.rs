@@ -360,7 +360,7 @@ fn rsp_is_an_operand_like_any_other() {
 #[test]
 fn what_is_not_on_the_list_is_left_alone() {
     let refused: [&[u8]; 8] = [
-        &[0x9F],                               // lahf
+        &[0x0F, 0x30],                         // wrmsr
         &[0x0F, 0x05],                         // syscall
         &[0xFF, 0xE0],                         // jmp rax
         &[0x50],                               // push rax
