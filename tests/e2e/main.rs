@@ -14,6 +14,7 @@ mod lifetime;
 mod option_table;
 mod options;
 mod rescue_interrupts;
+mod rescue_native;
 mod rescue_system;
 mod resets;
 mod serial;
@@ -28,6 +29,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(gdb::trials());
     trials.extend(guests::trials());
+    trials.extend(rescue_native::trials());
     trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
     trials.extend(rescue_interrupts::trials());
