@@ -1,14 +1,15 @@
-# refused-instruction: counts bits with popcnt, which every x86-64 CPU since 2008 can do. Some hosts
-# do not run guest kernels on the CPU but step through them in software that does not know it.
+# refused-instruction: leaves MMX mode by femms, which only AMD's processors of 1998 to 2010 have.
+# To all others it is an undefined instruction; hosts that step through guest kernels in software
+# say that they do not know it.
 #
 # Run:   kvm refused-instruction.elf
-# See:   the result 3, or a report that names the instruction the host refuses.
-# Exit status 0, or 10 where the host refuses.
+# See:   a report that names the instruction and says what to do, or of the triple fault.
+# Exit status 10 where the host refuses, else 8; 0 on such an old processor.
 
     .text
     .globl _start
 _start:
-    movl $0x70, %ecx            # three bits are set
-    popcntl %ecx, %eax
+    movl $3, %eax
+    femms
     cli
     hlt

@@ -1,9 +1,9 @@
 //! The guest as a debugger handles it: run, stepped, and found to have stopped for a reason.
 //!
 //! What KVM's debug facilities do differs from host to host. What holds everywhere, and is used
-//! here: a software breakpoint stops the guest with its `int3` not carried out, though some hosts
-//! report it as an instruction they refuse; a step needs no breakpoints, so it is made with none in
-//! place; and a breakpoint the guest stands at is left by such a step.
+//! here: a software breakpoint stops the guest with its `int3` not carried out; a step needs no
+//! breakpoints, so it is made with none in place; and a breakpoint the guest stands at is left by
+//! such a step.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
@@ -227,17 +227,10 @@ impl<'m> Debuggee<'m> {
     }
 
     fn judge_end(&mut self, outcome: Outcome, pc: Option<u64>) -> Result<Advance, HostError> {
-        match (&outcome, pc) {
-            // A host that does not execute `int3` stops there, and so it works as well.
-            (Outcome::Refused(refusal), Some(pc))
-                if refusal.bytes().first() == Some(&INT3) && self.breakpoints.is_software(pc) =>
-            {
-                Ok(self.stop(Stop::Software, pc))
-            }
-            (Outcome::Halted { .. }, _) => self.stopped_for_good(outcome, pc),
-            _ if outcome.is_crash() => self.stopped_for_good(outcome, pc),
-            _ => Ok(Advance::Over(outcome)),
+        if outcome.is_crash() || matches!(outcome, Outcome::Halted { .. }) {
+            return self.stopped_for_good(outcome, pc);
         }
+        Ok(Advance::Over(outcome))
     }
 
     fn stopped_for_good(&mut self, outcome: Outcome, pc: Option<u64>) -> Result<Advance, HostError> {

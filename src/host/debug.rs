@@ -55,7 +55,9 @@ impl Vcpu {
     pub fn set_guest_debug(&self, debug: GuestDebug) -> Result<(), HostError> {
         self.fd
             .set_guest_debug(&debug.to_kvm())
-            .map_err(|e| HostError::refused("switch its debug facilities", e))
+            .map_err(|e| HostError::refused("switch its debug facilities", e))?;
+        self.stops_at_int3.set(debug.software_breakpoints);
+        Ok(())
     }
 
     /// Writes the general registers, RIP and RFLAGS.

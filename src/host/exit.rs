@@ -1,5 +1,7 @@
 //! What goes into a vCPU and what comes out of it, as plain values.
 
+use super::rescue::Obstacle;
+
 /// How a vCPU is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmEntry {
@@ -88,19 +90,24 @@ impl DebugStop {
 /// What KVM says about an instruction it cannot run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// KVM's sub-reason; 1 is emulation.
+    /// KVM's sub-reason, such as [`Refusal::EMULATION`].
     pub suberror: u32,
+    /// Why the instruction was not carried out in place of KVM either; `None` if that was not tried.
+    pub obstacle: Option<Obstacle>,
     bytes: [u8; 15],
     length: u8,
 }
 
 impl Refusal {
+    /// [`Refusal::suberror`]: KVM's emulator does not carry out the instruction.
+    pub const EMULATION: u32 = 1;
+
     /// A refusal with the instruction's bytes, as far as KVM gave them (at most 15).
     pub fn new(suberror: u32, bytes: &[u8]) -> Refusal {
         let length = bytes.len().min(15);
         let mut copy = [0; 15];
         copy[..length].copy_from_slice(&bytes[..length]);
-        Refusal { suberror, bytes: copy, length: length as u8 }
+        Refusal { suberror, obstacle: None, bytes: copy, length: length as u8 }
     }
 
     /// The bytes at the instruction pointer as KVM saw them, empty if it did not fetch any.

@@ -1,20 +1,24 @@
 //! A vCPU: entered with a [`VmEntry`], left with a [`VmExit`].
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
-    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_INTERNAL_ERROR_EMULATION, kvm_run,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_run,
 };
 use kvm_ioctls::VcpuFd;
 
+use super::rescue::Tally;
 use super::{DebugStop, HostError, Kicker, Refusal, Registers, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
 /// Set in the data of an emulation failure when it carries the instruction's bytes.
 const HAS_INSTRUCTION_BYTES: u64 = 1;
+/// The opcode of `int3`.
+const INT3: u8 = 0xCC;
 
 /// A port access of one or more elements that is being handed out.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,10 @@ pub struct Vcpu {
     pub(super) memory: Arc<GuestMemory>,
     /// The features the guest was given.
     pub(super) cpuid: CpuId,
+    /// Stop at every `int3`, see [`super::GuestDebug::software_breakpoints`].
+    pub(super) stops_at_int3: Cell<bool>,
+    /// Instructions carried out in place of KVM.
+    pub(super) tally: Tally,
     kicker: Kicker,
     batching: bool,
     port: Option<PortAccess>,
@@ -56,8 +64,18 @@ impl Vcpu {
             fd.map_coalesced_mmio_ring()
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;
         }
-        let mut vcpu =
-            Vcpu { fd, memory, cpuid, kicker, batching, port: None, reading: false, after_batch: None };
+        let mut vcpu = Vcpu {
+            fd,
+            memory,
+            cpuid,
+            stops_at_int3: Cell::new(false),
+            tally: Tally::default(),
+            kicker,
+            batching,
+            port: None,
+            reading: false,
+            after_batch: None,
+        };
         let immediate_exit = vcpu.immediate_exit();
         vcpu.kicker.aim(immediate_exit);
         Ok(vcpu)
@@ -282,9 +300,28 @@ impl Vcpu {
                 let failure = unsafe { run.__bindgen_anon_1.fail_entry };
                 VmExit::EntryFailed(failure.hardware_entry_failure_reason)
             }
-            KVM_EXIT_INTERNAL_ERROR => VmExit::Refused(refusal(run)),
+            KVM_EXIT_INTERNAL_ERROR => {
+                let refusal = refusal(run);
+                match self.breakpoint(&refusal)? {
+                    Some(stop) => VmExit::Debug(stop),
+                    None => VmExit::Refused(refusal),
+                }
+            }
             other => VmExit::Unexpected(other),
         })
+    }
+
+    /// The debug stop that a refusal stands for, on hosts whose emulator does not know `int3`.
+    #[cold]
+    fn breakpoint(&self, refusal: &Refusal) -> Result<Option<DebugStop>, HostError> {
+        let stops = self.stops_at_int3.get()
+            && refusal.suberror == Refusal::EMULATION
+            && refusal.bytes().first() == Some(&INT3);
+        if !stops {
+            return Ok(None);
+        }
+        let pc = self.registers()?.next_instruction();
+        Ok(Some(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 }))
     }
 
     fn immediate_exit(&mut self) -> *const AtomicU8 {
@@ -310,7 +347,7 @@ impl Drop for Vcpu {
 fn refusal(run: &kvm_run) -> Refusal {
     // SAFETY: the exit reason says that this member of the union is in use.
     let internal = unsafe { run.__bindgen_anon_1.internal };
-    let emulation = internal.suberror == KVM_INTERNAL_ERROR_EMULATION;
+    let emulation = internal.suberror == Refusal::EMULATION;
     if !emulation || internal.ndata < 3 || internal.data[0] & HAS_INSTRUCTION_BYTES == 0 {
         return Refusal::new(internal.suberror, &[]);
     }

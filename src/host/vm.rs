@@ -3,8 +3,12 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap,
+    kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, IoEventAddress, VmFd};
+use tracing::debug;
 
 use super::{HostError, Kicker, Vcpu, cpuid};
 use crate::memory::{GuestMemory, Slot};
@@ -53,6 +57,13 @@ impl Kvm {
     /// [`HostError::Refused`] with the host's reason.
     pub fn create_vm(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
+        // Otherwise KVM raises #UD where its emulator gives up outside of ring 0, be the instruction
+        // valid or not. Linux before 5.15 does not know this.
+        let mut all_rings = kvm_enable_cap { cap: KVM_CAP_EXIT_ON_EMULATION_FAILURE, ..Default::default() };
+        all_rings.args[0] = 1;
+        if let Err(error) = vm.enable_cap(&all_rings) {
+            debug!("instructions refused outside of ring 0 are not carried out here: {error}");
+        }
         Ok(Vm { vm, memory })
     }
 
@@ -101,8 +112,12 @@ impl Vm {
         let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
         vcpu.set_cpuid2(kvm.cpuid())
             .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
+        // KVM may give the guest other features than it was asked for, and says so only here.
+        let cpuid = vcpu
+            .get_cpuid2(KVM_MAX_CPUID_ENTRIES)
+            .map_err(|e| HostError::refused("say which processor features the guest has", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
-        Vcpu::new(vcpu, self.memory.clone(), kvm.cpuid().clone(), kicker.clone(), batching)
+        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), batching)
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

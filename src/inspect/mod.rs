@@ -2,6 +2,7 @@
 
 pub mod disassembly;
 pub mod dump;
+mod refused;
 pub mod report;
 pub mod symbols;
 pub mod translate;

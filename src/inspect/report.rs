@@ -4,9 +4,9 @@ use crate::devices::debug_exit;
 use crate::host::Registers;
 use crate::machine::{Machine, Outcome};
 
-use super::disassembly;
 use super::symbols::symbol_at;
 use super::translate::{read_virtual, translate};
+use super::{disassembly, refused};
 
 /// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
 const LONGEST_INSTRUCTION: usize = 15;
@@ -34,7 +34,7 @@ pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
             debug_exit::status(*value)
         ),
         Outcome::TripleFault => triple_fault(machine),
-        Outcome::Refused(refusal) => refused(machine, refusal),
+        Outcome::Refused(refused) => refusal(machine, refused),
         Outcome::EntryFailed(reason) => format!(
             "the processor did not accept the state the guest put it in (hardware reason {reason:#x}){}. \
              The log has all registers.",
@@ -100,17 +100,16 @@ fn has_idt(machine: &Machine, registers: &Registers) -> bool {
     })
 }
 
-fn refused(machine: &Machine, refusal: &crate::host::Refusal) -> String {
+fn refusal(machine: &Machine, refusal: &crate::host::Refusal) -> String {
     let Ok(registers) = machine.registers() else {
         return "the host refused to go on and gives no registers.".to_owned();
     };
+    let code = code_at(machine, &registers);
     format!(
         "this host's KVM cannot execute what the guest wants (internal error {}){}. {} The log has all registers.",
         refusal.suberror,
         place_of(machine, &registers),
-        "Its ring 0 is run by an instruction emulator where the processor has no VT-x or AMD-V: build \
-         the guest without vector, x87 and bit-counting instructions (gcc -mgeneral-regs-only) and \
-         without int n, or run it on a host with VT-x or AMD-V."
+        refused::explanation(refusal.obstacle, &code, registers.bitness())
     )
 }
 
@@ -125,12 +124,19 @@ fn place_of(machine: &Machine, registers: &Registers) -> String {
     if let Some(symbol) = symbol_at(machine.image(), machine.address_in_file(address)) {
         text.push_str(&format!(" ({symbol})"));
     }
-    let mut bytes = [0; LONGEST_INSTRUCTION];
-    let count = read_virtual(machine.memory(), registers, address, &mut bytes);
-    match disassembly::instruction(&bytes[..count], registers.bitness(), address) {
+    let code = code_at(machine, registers);
+    match disassembly::instruction(&code, registers.bitness(), address) {
         Some(instruction) => text.push_str(&format!(", instruction `{instruction}`")),
-        None if count == 0 => text.push_str(", where no code is mapped"),
+        None if code.is_empty() => text.push_str(", where no code is mapped"),
         None => {}
     }
     text
+}
+
+/// The bytes of the next instruction, and what follows; as many as are mapped.
+fn code_at(machine: &Machine, registers: &Registers) -> Vec<u8> {
+    let mut code = vec![0; LONGEST_INSTRUCTION];
+    let count = read_virtual(machine.memory(), registers, registers.next_instruction(), &mut code);
+    code.truncate(count);
+    code
 }

@@ -80,6 +80,7 @@ impl Machine {
 
     fn step_one(&mut self) -> Result<Option<Event>, HostError> {
         let before = self.registers()?.general.rip;
+        let rescues = self.processor.vcpu.rescues();
         loop {
             if self.inputs.waiting()
                 && let Some(event) = self.take_inputs()?
@@ -105,6 +106,8 @@ impl Machine {
                 Some(event) => return Ok(Some(event)),
                 // Completed, though the host reports no step.
                 None if self.registers()?.general.rip != before => return Ok(None),
+                // The host knows nothing of what was done in its place, and that may lead to itself.
+                None if self.processor.vcpu.rescues() != rescues => return Ok(None),
                 // The middle of a repeated instruction, or memory that had to be attached first.
                 None => {}
             }

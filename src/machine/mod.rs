@@ -159,7 +159,7 @@ impl Machine {
     fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
         info!("machine reset number {}", self.resets);
-        self.board.unclaimed.log_totals();
+        self.log_totals();
         self.memory.discard()?;
         let boot = load(self.image.as_ref(), &self.memory, &self.options)?;
         self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &boot.state)?;

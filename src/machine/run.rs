@@ -2,13 +2,14 @@
 
 use tracing::{debug, info};
 
-use super::board::Effect;
+use super::board::{Board, Effect};
 use super::inputs::Input;
 use super::outlets::Outlet;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
-use crate::host::{HostError, VmEntry, VmExit};
+use crate::host::rescue::{Devices, Rescued};
+use crate::host::{HostError, Refusal, VmEntry, VmExit};
 
 /// What carries on after an exit or an input.
 pub(super) enum Next {
@@ -42,9 +43,14 @@ impl Machine {
         outcome
     }
 
-    /// Tells the log, once a run is over, what its guest accessed that is not there.
+    /// Tells the log, once a run is over, what its guest accessed that is not there, and what KVM did
+    /// not do for it.
     pub fn log_totals(&self) {
         self.board.unclaimed.log_totals();
+        let rescues = self.processor.vcpu.rescues();
+        if rescues > 0 {
+            info!("{rescues} instructions carried out in place of KVM");
+        }
     }
 
     /// Takes what has come in, runs the guest to its next exit and deals with that.
@@ -104,10 +110,26 @@ impl Machine {
                 debug!("all memory attached because of {refusal:?}");
                 Ok(Next::Run(VmEntry::Go))
             }
-            VmExit::Refused(refusal) => Ok(Next::end(Outcome::Refused(refusal))),
+            VmExit::Refused(refusal) => self.rescue(refusal),
             VmExit::EntryFailed(reason) => Ok(Next::end(Outcome::EntryFailed(reason))),
             VmExit::Unexpected(reason) => Ok(Next::end(Outcome::Unexpected(reason))),
         }
+    }
+
+    /// Carries out the instruction that KVM does not, if that can be done.
+    #[cold]
+    fn rescue(&mut self, mut refusal: Refusal) -> Result<Next, HostError> {
+        if refusal.suberror != Refusal::EMULATION {
+            return Ok(Next::end(Outcome::Refused(refusal)));
+        }
+        Ok(match self.processor.vcpu.rescue(&mut self.board)? {
+            Rescued::Done => Next::Run(VmEntry::Go),
+            Rescued::TripleFault => Next::end(Outcome::TripleFault),
+            Rescued::Beyond(obstacle) => {
+                refusal.obstacle = Some(obstacle);
+                Next::end(Outcome::Refused(refusal))
+            }
+        })
     }
 
     #[inline]
@@ -218,5 +240,16 @@ impl Machine {
         }
         self.typing.feed(&mut self.board, &self.inputs);
         Ok(event)
+    }
+}
+
+/// All of RAM has been attached when an instruction is carried out here, so the rest are chips.
+impl Devices for Board {
+    fn read(&mut self, address: u64, size: u8) -> u64 {
+        self.memory_read(address, size)
+    }
+
+    fn write(&mut self, address: u64, size: u8, value: u64) {
+        self.memory_write(address, size, value);
     }
 }

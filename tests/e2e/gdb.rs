@@ -176,9 +176,34 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "Old value = 0\nNew value = 15\n")?;
             expect(&said, "$1 = (void (*)()) 0x200017 <fibonacci+7>")
         }),
+        gdb_test("a_step_is_one_instruction_also_where_it_leads_to_itself", || {
+            let commands = [
+                "tbreak *again",
+                "continue",
+                "stepi",
+                "print $pc == (long)&again",
+                "print $rsp",
+                "stepi 2",
+                "print $rsp",
+                "kill",
+            ];
+            let (said, _) = debug("int-to-itself", &["--timeout", "5"], &commands)?;
+            // Hosts whose processor runs guests itself step over handlers, and this one never ends.
+            if said.contains("exited with code 014]") {
+                return Ok(());
+            }
+            expect(&said, "$1 = 1\n")?;
+            // Each time RSP is aligned to 16, and five words are pushed.
+            expect(&said, "$2 = (void *) 0x2fffd8\n")?;
+            expect(&said, "$3 = (void *) 0x2fff78\n")
+        }),
         gdb_test("a_refused_instruction_can_be_skipped", || {
-            let commands = ["continue", "set $pc = $pc + 4", "continue"];
+            let commands = ["continue", "set $pc = $pc + 2", "continue"];
             let (said, ran) = debug("refused-instruction", &[], &commands)?;
+            // Where it is not refused but undefined, it is a triple fault.
+            if said.contains("Program received signal SIGSEGV") {
+                return expect(&said, "kvm: triple fault");
+            }
             expect(&said, "Program received signal SIGILL")?;
             expect(&said, "Program received signal SIGTERM")?;
             ran.expect_status(0).map(drop)

@@ -13,6 +13,7 @@ mod keyboard;
 mod lifetime;
 mod option_table;
 mod options;
+mod rescue_system;
 mod resets;
 mod serial;
 mod support;
@@ -26,6 +27,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(gdb::trials());
     trials.extend(guests::trials());
+    trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
     trials.extend(bad_files::trials());
     trials.extend(options::trials());

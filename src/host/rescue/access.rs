@@ -107,7 +107,11 @@ impl Cpu<'_> {
     }
 
     /// The linear address of `length` bytes at `offset` of `segment`.
-    fn linear(&self, segment: Register, offset: u64, length: usize, write: bool) -> Result<u64, Trouble> {
+    ///
+    /// # Errors
+    ///
+    /// What the segment raises.
+    pub fn linear(&self, segment: Register, offset: u64, length: usize, write: bool) -> Result<u64, Trouble> {
         let fault = |code| match segment {
             Register::SS => Exception::stack(code),
             _ => Exception::protection(code),
@@ -134,7 +138,7 @@ impl Cpu<'_> {
     }
 
     /// True if a segment outside of 64-bit mode lets an access through.
-    fn permits(&self, segment: &kvm_segment, first: u64, last: u64, write: bool) -> bool {
+    pub fn permits(&self, segment: &kvm_segment, first: u64, last: u64, write: bool) -> bool {
         if !matches!(self.mode(), Mode::Real | Mode::Virtual8086) {
             let usable = segment.unusable == 0 && segment.present == 1;
             let code = segment.type_ & CODE != 0;
@@ -168,7 +172,8 @@ impl Cpu<'_> {
         let first = self.page(&paging, linear, access)?;
         let first_length = ((PAGE - linear % PAGE) as usize).min(length);
         let second = if first_length < length {
-            let next = self.wrap(linear.wrapping_add(first_length as u64));
+            let next = linear.wrapping_add(first_length as u64);
+            let next = if access.implicit { self.wrap_system(next) } else { self.wrap(next) };
             self.page(&paging, next, access)?
         } else {
             0
@@ -220,6 +225,12 @@ impl Cpu<'_> {
     /// Linear addresses have 32 bits outside of 64-bit mode.
     pub fn wrap(&self, linear: u64) -> u64 {
         if self.mode() == Mode::Long { linear } else { linear & u64::from(u32::MAX) }
+    }
+
+    /// Addresses of descriptor tables and task state segments have 64 bits in both halves of long
+    /// mode.
+    pub fn wrap_system(&self, linear: u64) -> u64 {
+        if self.long_mode_active() { linear } else { linear & u64::from(u32::MAX) }
     }
 
     /// What is loaded in a segment register.

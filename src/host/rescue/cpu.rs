@@ -1,6 +1,8 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
-use super::{Devices, RESUME_FLAG};
+use iced_x86::Instruction;
+
+use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -50,14 +52,22 @@ pub(super) struct Cpu<'a> {
     pub registers: Registers,
     /// The registers as the instruction found them.
     before: Registers,
+    /// The instruction, once it has been decoded.
+    pub instruction: Instruction,
+    /// Its bytes, and what follows them.
+    pub code: [u8; LONGEST_INSTRUCTION],
     /// What else there is of the vCPU.
     pub rest: &'a dyn Rest,
     /// RAM.
     pub memory: &'a GuestMemory,
     /// What is not RAM.
     pub devices: &'a mut dyn Devices,
+    /// A single-step trap follows the instruction.
+    pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
+    /// They have changed for good, whatever the instruction raises.
+    extended_kept: bool,
 }
 
 /// How wide addresses are and what segments mean.
@@ -82,8 +92,19 @@ impl<'a> Cpu<'a> {
         devices: &'a mut dyn Devices,
     ) -> Result<Cpu<'a>, HostError> {
         let registers = rest.registers()?;
-        let (extended, extended_changed) = (None, false);
-        Ok(Cpu { registers, before: registers, rest, memory, devices, extended, extended_changed })
+        Ok(Cpu {
+            registers,
+            before: registers,
+            instruction: Instruction::default(),
+            code: [0; LONGEST_INSTRUCTION],
+            rest,
+            memory,
+            devices,
+            single_step: registers.general.rflags & TRAP_FLAG != 0,
+            extended: None,
+            extended_changed: false,
+            extended_kept: false,
+        })
     }
 
     /// The mode the processor is in.
@@ -150,7 +171,15 @@ impl<'a> Cpu<'a> {
     /// it has written to memory stays.
     pub fn begin_again(&mut self) {
         self.registers = self.before;
-        (self.extended, self.extended_changed) = (None, false);
+        if !self.extended_kept {
+            (self.extended, self.extended_changed) = (None, false);
+        }
+    }
+
+    /// Has the extended registers stay as they are now even if the instruction raises an exception,
+    /// as the flags in MXCSR do that tell why.
+    pub fn keep_extended(&mut self) {
+        self.extended_kept = true;
     }
 
     /// The registers as the instruction found them.
@@ -159,7 +188,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Hands everything that has changed to the vCPU.
-    pub fn commit(self) -> Result<(), HostError> {
+    pub fn commit(&self) -> Result<(), HostError> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {

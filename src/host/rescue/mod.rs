@@ -8,24 +8,28 @@
 //! |---|---|
 //! | `cpu.rs` | the registers an instruction works on, until all of it is done |
 //! | `access.rs` | memory as instructions see it: segments, paging, devices |
+//! | `descriptors.rs` | segment descriptors as they lie in the guest's tables |
 //! | `general.rs` | general registers by the names instructions give them |
 //! | `events` | software interrupts, exceptions on their way to a handler, and the way back |
 //! | `native` | instructions that only compute: the host's processor does it on a copy |
 //! | `system` | instructions that deal with the processor's own state |
 //! | `exception.rs` | what an instruction can raise |
 //! | `obstacle.rs` | why an instruction stays refused |
+//! | `tally.rs` | how often it was done |
 //! | `vcpu.rs` | what of a KVM vCPU the above needs |
 //!
 //! Manual: Intel SDM volume 2, and volume 3A, "Interrupt and Exception Handling".
 
 mod access;
 mod cpu;
+mod descriptors;
 mod events;
 mod exception;
 mod general;
 mod native;
 mod obstacle;
 mod system;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod vcpu;
@@ -33,6 +37,7 @@ mod vcpu;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
 pub use obstacle::Obstacle;
+pub(super) use tally::Tally;
 
 use super::{HostError, Vcpu};
 use cpu::Cpu;
@@ -41,8 +46,16 @@ use exception::{Exception, Trouble};
 /// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
 const LONGEST_INSTRUCTION: usize = 15;
 
+/// RFLAGS: a debug exception follows the next instruction.
+const TRAP_FLAG: u64 = 1 << 8;
+
 /// RFLAGS: a breakpoint at the next instruction is passed over once.
 const RESUME_FLAG: u64 = 1 << 16;
+
+/// DR6: which of the four breakpoints was met.
+const DR6_BREAKPOINTS: u64 = 0xF;
+/// DR6: the exception is that of a single step.
+const DR6_SINGLE_STEP: u64 = 1 << 14;
 
 /// Memory that is not RAM, as an instruction reaches it.
 pub trait Devices {
@@ -72,25 +85,41 @@ impl Vcpu {
     /// [`HostError::Refused`] if the vCPU's registers cannot be read or written.
     pub fn rescue(&mut self, devices: &mut dyn Devices) -> Result<Rescued, HostError> {
         let memory = self.memory.clone();
-        rescue(Cpu::new(self, &memory, devices)?)
+        let mut cpu = Cpu::new(self, &memory, devices)?;
+        let rescued = rescue(&mut cpu)?;
+        let (instruction, rip) = (cpu.instruction, cpu.before().general.rip);
+        if rescued == Rescued::Done {
+            self.tally.count(&instruction, rip);
+        }
+        Ok(rescued)
+    }
+
+    /// How many instructions have been carried out in place of KVM.
+    pub fn rescues(&self) -> u64 {
+        self.tally.total()
     }
 }
 
-fn rescue(mut cpu: Cpu) -> Result<Rescued, HostError> {
-    let mut done = carry_out(&mut cpu);
-    let mut rescued = Rescued::Done;
+fn rescue(cpu: &mut Cpu) -> Result<Rescued, HostError> {
+    let (mut done, mut stepped) = (carry_out(cpu), false);
     if let Err(Trouble::Exception(exception)) = done {
         cpu.begin_again();
-        done = events::raise(&mut cpu, exception);
-        rescued = Rescued::TripleFault;
+        done = events::raise(cpu, exception);
+    } else if done.is_ok() && cpu.single_step {
+        done = events::single_step(cpu);
+        stepped = true;
     }
-    match done {
-        Ok(()) => rescued = Rescued::Done,
-        Err(Trouble::Exception(_)) => {}
+    let rescued = match done {
+        Ok(()) => Rescued::Done,
+        Err(Trouble::Exception(_)) => Rescued::TripleFault,
         Err(Trouble::Beyond(obstacle)) => return Ok(Rescued::Beyond(obstacle)),
         Err(Trouble::Host(error)) => return Err(error),
-    }
+    };
     cpu.commit()?;
+    if stepped {
+        let dr6 = cpu.rest.dr6()?;
+        cpu.rest.set_dr6(dr6 & !DR6_BREAKPOINTS | DR6_SINGLE_STEP)?;
+    }
     Ok(rescued)
 }
 
@@ -102,8 +131,10 @@ fn carry_out(cpu: &mut Cpu) -> Result<(), Trouble> {
     let mut decoder = Decoder::with_ip(cpu.registers.bitness(), &bytes[..count], rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
-        return Err(Trouble::Beyond(Obstacle::Unknown));
+        // Ring 3 may try anything: that is for the guest's kernel to see.
+        return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
+    (cpu.instruction, cpu.code) = (instruction, bytes);
     dispatch(cpu, &instruction)
 }
 

@@ -11,6 +11,9 @@ pub enum Obstacle {
     NotAllowed,
     /// The processor of this host does not have the instruction.
     NotOnThisProcessor,
-    /// An event through a task gate: switching tasks is not done here.
+    /// An event through a task gate, or the return from one: switching tasks is not done here.
     TaskGate,
+    /// An interrupt or its return in virtual-8086 mode with the extensions of CR4.VME, which redirect
+    /// some of them.
+    Virtual8086Extensions,
 }

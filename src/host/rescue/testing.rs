@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use kvm_bindings::kvm_segment;
 
 use super::cpu::{Cpu, Extended, Rest};
-use super::{Devices, Rescued, rescue};
+use super::exception::{Exception, Trouble};
+use super::{Devices, Rescued, carry_out, rescue};
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
 
@@ -127,10 +128,35 @@ impl Fake {
     /// Carries out the instruction at RIP.
     pub fn rescue(&mut self) -> Rescued {
         let mut device = std::mem::take(&mut self.device);
-        let cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
-        let rescued = rescue(cpu).unwrap();
+        let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
+        let rescued = rescue(&mut cpu).unwrap();
         self.device = device;
         rescued
+    }
+
+    /// Carries out the instruction at RIP; what it raises, which is not delivered.
+    pub fn raises(&mut self) -> Option<Exception> {
+        let mut device = std::mem::take(&mut self.device);
+        let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
+        let raised = match carry_out(&mut cpu) {
+            Ok(()) => {
+                cpu.commit().unwrap();
+                None
+            }
+            Err(Trouble::Exception(exception)) => Some(exception),
+            Err(other) => panic!("neither done nor an exception: {other:?}"),
+        };
+        self.device = device;
+        raised
+    }
+
+    /// Lets `work` work on the processor, which keeps nothing of it but what was written to memory.
+    pub fn with_cpu<T>(&mut self, work: impl FnOnce(&mut Cpu) -> T) -> T {
+        let mut device = std::mem::take(&mut self.device);
+        let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
+        let result = work(&mut cpu);
+        self.device = device;
+        result
     }
 
     /// The registers as they are now.

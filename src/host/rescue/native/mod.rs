@@ -1,12 +1,118 @@
-//! To be written.
+//! Instructions that only compute: the host's processor carries them out on a copy of the guest's
+//! registers.
+//!
+//! Nothing of what the guest asks for is imitated: the very instruction runs, with its memory operand
+//! replaced by a buffer. That keeps every result, flag and rounding that of a real processor. What
+//! surrounds it is done here: whether the guest may use the instruction now, its memory with the
+//! faults that come of it, and its floating-point exceptions.
+//!
+//! | file | what |
+//! |---|---|
+//! | `allowed.rs` | which instructions: a list of what may run |
+//! | `processor.rs` | what the processor of this host has |
+//! | `ready.rs` | whether the guest's processor would begin the instruction |
+//! | `operand.rs` | the memory operand: where it is, how long, how aligned |
+//! | `encoding.rs` | the instruction's bytes, with another memory operand |
+//! | `stub.rs` | the page it runs in |
+//! | `floating.rs` | floating-point exceptions and pointers |
+//! | `image.rs` | fields of the extended registers |
+//! | `masked.rs` | stores and loads of chosen elements |
+//!
+//! Manual: Intel SDM volume 1, the parts on x87, MMX, SSE and AVX; volume 2.
 
-use iced_x86::Instruction;
+mod allowed;
+mod encoding;
+mod floating;
+mod image;
+mod masked;
+mod operand;
+mod processor;
+mod ready;
+mod stub;
+#[cfg(test)]
+mod tests;
+
+use iced_x86::{Instruction, Mnemonic};
 
 use super::Obstacle;
 use super::cpu::Cpu;
-use super::exception::Trouble;
+use super::exception::{Exception, Trouble};
+use allowed::Unit;
+use operand::Operand;
+use stub::Stub;
 
 /// Carries out `instruction`, or answers with [`Obstacle::NotAllowed`] if it is none of these.
-pub(super) fn carry_out(_: &mut Cpu, _: &Instruction) -> Result<(), Trouble> {
-    Err(Obstacle::NotAllowed.into())
+pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+    let unit = allowed::unit(instruction)?;
+    if instruction.mnemonic() != Mnemonic::Wait && !processor::has(instruction, unit) {
+        return Err(Obstacle::NotOnThisProcessor.into());
+    }
+    ready::check(cpu, instruction, unit)?;
+    match instruction.mnemonic() {
+        Mnemonic::Wait => {}
+        Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr => load_mxcsr(cpu, instruction)?,
+        Mnemonic::Stmxcsr | Mnemonic::Vstmxcsr => store_mxcsr(cpu, instruction)?,
+        _ if masked::is_masked(instruction) => masked::carry_out(cpu, instruction)?,
+        _ => run(cpu, instruction, unit)?,
+    }
+    cpu.pass(instruction.next_ip());
+    Ok(())
+}
+
+/// Has the processor carry out `instruction`.
+fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), Trouble> {
+    let operand = Operand::locate(cpu, instruction)?;
+    let mut stub = Stub::lock()?;
+    let program = stub.program(cpu, instruction)?;
+    stub.set_general(&cpu.registers.general);
+    if let Some(operand) = &operand {
+        stub.buffer().fill(0);
+        if operand.reads {
+            cpu.read(operand.span, &mut stub.buffer()[..operand.length]);
+        }
+    }
+    let mut stored = true;
+    match unit {
+        Unit::General => stub.run(program),
+        Unit::Fpu | Unit::Mmx => {
+            stub.set_extended(cpu.extended()?);
+            stored = floating::run_x87(cpu, instruction, &mut stub, program)?;
+            stub.extended_to(cpu.extended_mut()?);
+        }
+        Unit::Vector => {
+            stub.set_extended(cpu.extended()?);
+            floating::run_vector(cpu, &mut stub, program)?;
+            stub.extended_to(cpu.extended_mut()?);
+        }
+    }
+    stub.general_to(&mut cpu.registers.general);
+    if let Some(operand) = &operand
+        && operand.writes
+        && stored
+    {
+        cpu.write(operand.span, &stub.buffer()[..operand.length]);
+    }
+    Ok(())
+}
+
+/// `ldmxcsr`: bits the processor does not have raise #GP(0).
+fn load_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+    let span = cpu.operand(instruction, 4, false)?;
+    let mut bytes = [0; 4];
+    cpu.read(span, &mut bytes);
+    let value = u32::from_le_bytes(bytes);
+    if value & !processor::mxcsr_mask() != 0 {
+        return Err(Exception::protection(0).into());
+    }
+    let extended = cpu.extended_mut()?;
+    image::bring_into_use(extended);
+    image::set_mxcsr(extended, value);
+    Ok(())
+}
+
+fn store_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+    let span = cpu.operand(instruction, 4, true)?;
+    let value = image::mxcsr(cpu.extended()?);
+    cpu.write(span, &value.to_le_bytes());
+    Ok(())
 }

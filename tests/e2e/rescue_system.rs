@@ -1,0 +1,33 @@
+//! Instructions that some hosts' KVM refuses: they do the same on every host.
+
+use libtest_mimic::Trial;
+
+use crate::support::{Kvm, guest_test, halted, whole};
+
+/// What `system-instructions` prints on every host; found out where the processor runs guests itself.
+const SYSTEM_INSTRUCTIONS: &str = include_str!("../guests/system-instructions.txt");
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        guest_test("system_instructions_do_the_same_on_every_host", || {
+            let ran = Kvm::with_guest("system-instructions").arg("--log-level=debug").run();
+            ran.expect_whole(&whole(0, SYSTEM_INSTRUCTIONS, halted(5)))?;
+            Ok(())
+        }),
+        guest_test("the_log_names_each_kind_of_rescued_instruction_once", || {
+            let ran = Kvm::with_guest("system-instructions").arg("--log-level=debug").run();
+            let log = ran.folder.read("console.log");
+            let times = log.matches("`lar` is carried out in place of KVM, the first time at 0x20").count();
+            let counted = log.contains(" instructions carried out in place of KVM");
+            // A processor that runs guests itself does all of them.
+            ran.check(times == usize::from(counted), "one line for `lar` where instructions were counted")?;
+            Ok(())
+        }),
+        guest_test("a_guest_that_only_runs_rescued_instructions_can_be_stopped", || {
+            let ran = Kvm::with_guest("endless-rescue").args(["--timeout", "0.5"]).run();
+            ran.expect_status(12)?.expect_err("kvm: the run took longer than --timeout allows at 0x2000")?;
+            Ok(())
+        }),
+    ]
+}
