@@ -2,11 +2,12 @@
 //! addresses where nothing is, and which is called back if it does not.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use kvm_bindings::{Msrs, kvm_msr_entry};
 
 use super::layout::{self, Mode};
-use super::watchdog::{Patience, Watchdog};
+use super::watchdog::Watchdog;
 use crate::host::{GuestDebug, HostError, Kicker, Kvm, Registers, SlotUse, Vcpu, Vm, VmEntry, VmExit, cpuid};
 use crate::memory::{AttachedSlots, GuestMemory, MemoryError, Slot};
 
@@ -55,7 +56,7 @@ pub(super) struct Bench {
     pub(super) vcpu: Vcpu,
     pub(super) vm: Vm,
     pub(super) slot: Slot,
-    _watchdog: Watchdog,
+    watchdog: Watchdog,
 }
 
 impl Bench {
@@ -63,6 +64,7 @@ impl Bench {
     pub(super) fn new(kvm: &Kvm, fitting: Fitting, mode: Mode, code: &[u8]) -> Result<Bench, HostError> {
         let memory = Arc::new(GuestMemory::new(RAM).map_err(no_memory)?);
         memory.write(0, &layout::memory_image(code)).map_err(no_memory)?;
+        let begin = Instant::now();
         let vm = match fitting {
             Fitting::PatchedHypercalls => kvm.create_vm_as_is(memory.clone()),
             _ => kvm.create_vm(memory.clone()),
@@ -75,11 +77,11 @@ impl Bench {
         let slot = AttachedSlots::default().reach(&memory, 0);
         let slot = slot.ok_or_else(|| no_memory(MemoryError::NotRam { start: 0, length: 1 }))?;
         vm.attach_as(slot, if let Fitting::Ram(slot_use) = fitting { slot_use } else { SlotUse::ReadWrite })?;
-        let watchdog = Watchdog::new(kicker).map_err(|e| HostError::Refused {
+        let watchdog = Watchdog::new(kicker, begin.elapsed()).map_err(|e| HostError::Refused {
             what: "be probed (no thread can be started)",
             reason: e.to_string(),
         })?;
-        let bench = Bench { vcpu, vm, slot, _watchdog: watchdog };
+        let bench = Bench { vcpu, vm, slot, watchdog };
         let mut registers = bench.vcpu.registers()?;
         layout::enter(mode, &mut registers);
         if mode != Mode::Real && kvm.offers(cpuid::XSAVE) {
@@ -91,7 +93,7 @@ impl Bench {
 
     /// Runs the guest until it reports, or stops in another way.
     pub(super) fn run(&mut self) -> Result<Stop, HostError> {
-        let patience = Patience::new();
+        let patience = self.watchdog.patience();
         loop {
             return Ok(match self.vcpu.run(VmEntry::Go)? {
                 VmExit::Interrupted if patience.is_over() => Stop::Hangs,

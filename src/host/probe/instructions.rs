@@ -123,7 +123,7 @@ pub static BIT_COUNTS: Fact<bool> = Fact::new(|kvm| {
 });
 
 /// The instructions that are tried.
-pub static INSTRUCTIONS: [Instruction; 25] = [
+pub static INSTRUCTIONS: [Instruction; 26] = [
     Instruction::new("int_n", "int n", Right::Handler(0x80), || guest_code!(64: "int $0x80", "movl %eax, DONE")),
     Instruction::new("int3", "int3", Right::Handler(3), || guest_code!(64: "int3", "movl %eax, DONE")),
     Instruction::new("iretq", "iretq", Right::Result(42), || {
@@ -174,6 +174,16 @@ pub static INSTRUCTIONS: [Instruction; 25] = [
         )
     })
     .needs(cpuid::AVX),
+    Instruction::new("xsetbv", "xsetbv", Right::GoesOn, || {
+        guest_code!(64:
+            "xorl %ecx, %ecx",
+            "xorl %edx, %edx",
+            "movl $3, %eax",            // x87 and SSE state
+            "xsetbv",
+            "movl %eax, DONE",
+        )
+    })
+    .needs(cpuid::XSAVE),
     Instruction::new("xgetbv", "xgetbv", Right::GoesOn, || {
         guest_code!(64: "xorl %ecx, %ecx", "xgetbv", "movl %eax, DONE")
     })

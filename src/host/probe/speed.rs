@@ -1,6 +1,6 @@
 //! How fast guests run here, roughly.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kvm_bindings::kvm_regs;
 
@@ -50,6 +50,9 @@ const ROUNDS_OF_HOST: u64 = 100_000;
 /// A run that takes so much longer than an exit is long enough to be measured.
 const LONG_ENOUGH: u32 = 8;
 
+/// Each time is the shortest of so many: the host has other things to do, too.
+const ATTEMPTS: usize = 3;
+
 /// How often a port is written to.
 const EXITS: u32 = 100;
 
@@ -66,18 +69,20 @@ fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
     let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
     let start = bench.registers()?.general;
     let mut timed = |rounds| {
-        bench.vcpu.set_general_registers(&kvm_regs { rcx: rounds, ..start })?;
-        let begin = Instant::now();
-        let stop = bench.run()?;
-        let time = begin.elapsed();
-        // The write of the report is complete before the registers change.
-        bench.registers()?;
-        Ok::<_, HostError>((stop == Stop::Done(42)).then_some(time))
+        let mut shortest = Duration::MAX;
+        for _ in 0..ATTEMPTS {
+            bench.vcpu.set_general_registers(&kvm_regs { rcx: rounds, ..start })?;
+            let begin = Instant::now();
+            if bench.run()? != Stop::Done(42) {
+                return Ok(None);
+            }
+            shortest = shortest.min(begin.elapsed());
+            // The write of the report is complete before the registers change.
+            bench.registers()?;
+        }
+        Ok::<_, HostError>(Some(shortest))
     };
-    // The first is slower: the host meets the code for the first time.
-    let exits = [timed(1)?, timed(1)?, timed(1)?];
-    let [Some(first), Some(second), Some(third)] = exits else { return Ok(None) };
-    let exit = first.min(second).min(third);
+    let Some(exit) = timed(1)? else { return Ok(None) };
     let mut rounds = FIRST_ROUNDS;
     loop {
         let Some(time) = timed(rounds)? else { return Ok(None) };
@@ -91,22 +96,26 @@ fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
 
 /// Nanoseconds that an instruction of the same loop takes here.
 fn speed_of_host() -> f64 {
-    let begin = Instant::now();
-    // SAFETY: the loop counts in registers that it is given.
-    unsafe {
-        std::arch::asm!(
-            "5:",
-            "addq $1, {sum}",
-            "xorq {sum}, {mix}",
-            "subq $1, {rounds}",
-            "jnz 5b",
-            sum = inout(reg) 0_u64 => _,
-            mix = inout(reg) 0_u64 => _,
-            rounds = inout(reg) ROUNDS_OF_HOST => _,
-            options(att_syntax, nomem, nostack),
-        );
+    let mut shortest = Duration::MAX;
+    for _ in 0..ATTEMPTS {
+        let begin = Instant::now();
+        // SAFETY: the loop counts in registers that it is given.
+        unsafe {
+            std::arch::asm!(
+                "5:",
+                "addq $1, {sum}",
+                "xorq {sum}, {mix}",
+                "subq $1, {rounds}",
+                "jnz 5b",
+                sum = inout(reg) 0_u64 => _,
+                mix = inout(reg) 0_u64 => _,
+                rounds = inout(reg) ROUNDS_OF_HOST => _,
+                options(att_syntax, nomem, nostack),
+            );
+        }
+        shortest = shortest.min(begin.elapsed());
     }
-    begin.elapsed().as_nanos() as f64 / (ROUNDS_OF_HOST as f64 * IN_LOOP)
+    shortest.as_nanos() as f64 / (ROUNDS_OF_HOST as f64 * IN_LOOP)
 }
 
 fn port_exit(kvm: &Kvm) -> Result<Option<f64>, HostError> {

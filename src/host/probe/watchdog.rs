@@ -1,53 +1,61 @@
 //! Nothing a probe runs may run for ever.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::host::Kicker;
 
-/// How often the vCPU is called back.
-const PERIOD: Duration = Duration::from_millis(5);
+/// After this time a vCPU is called back, and again after each such time: much longer than a guest of
+/// a few microseconds runs, so that it is hardly ever disturbed.
+const LEAST_PERIOD: Duration = Duration::from_millis(25);
 
-/// Processor time after which a guest that has not reported hangs. Its guests take microseconds.
-const PROCESSOR_TIME: Duration = Duration::from_millis(25);
+/// The same as a multiple of what it took to make the virtual machine: that tells how slow a host is
+/// whose own processor is emulated.
+const TIMES_THE_MACHINE: u32 = 50;
 
-/// The same in time on the clock, for guests that wait for something: long enough for a busy host.
-const CLOCK_TIME: Duration = Duration::from_secs(3);
+/// A guest that waits for something is given up after this time: long enough for a busy host.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Calls a vCPU back again and again, for as long as it lives.
 pub(super) struct Watchdog {
+    period: Duration,
     _end: Sender<()>,
 }
 
 impl Watchdog {
-    /// Starts to call back whatever vCPU `kicker` aims at.
-    pub(super) fn new(kicker: Kicker) -> std::io::Result<Watchdog> {
+    /// Starts to call back whatever vCPU `kicker` aims at, of a virtual machine that took `machine` to
+    /// make.
+    pub(super) fn new(kicker: Kicker, machine: Duration) -> std::io::Result<Watchdog> {
+        let period = LEAST_PERIOD.max(machine * TIMES_THE_MACHINE);
         let (end, ended) = channel::<()>();
         std::thread::Builder::new().name("probe".to_owned()).stack_size(64 << 10).spawn(move || {
             // The other end is never written to, only dropped.
-            while matches!(ended.recv_timeout(PERIOD), Err(std::sync::mpsc::RecvTimeoutError::Timeout)) {
+            while matches!(ended.recv_timeout(period), Err(RecvTimeoutError::Timeout)) {
                 kicker.kick();
             }
         })?;
-        Ok(Watchdog { _end: end })
+        Ok(Watchdog { period, _end: end })
+    }
+
+    /// The calling thread begins to work on a guest.
+    pub(super) fn patience(&self) -> Patience {
+        Patience { begin: Instant::now(), processor: processor_time(), period: self.period }
     }
 }
 
-/// How long the calling thread has worked on a guest.
+/// How long the calling thread works on a guest before it gives up.
 pub(super) struct Patience {
-    clock: Instant,
+    begin: Instant,
     processor: Duration,
+    period: Duration,
 }
 
 impl Patience {
-    /// Begins now.
-    pub(super) fn new() -> Patience {
-        Patience { clock: Instant::now(), processor: processor_time() }
-    }
-
-    /// True if the guest had all the time it can need.
+    /// True if the guest had all the time it can need: most of a period on the processor, however busy
+    /// that is with others.
     pub(super) fn is_over(&self) -> bool {
-        self.clock.elapsed() > CLOCK_TIME || processor_time().saturating_sub(self.processor) > PROCESSOR_TIME
+        processor_time().saturating_sub(self.processor) > self.period / 2
+            || self.begin.elapsed() > LONGEST_WAIT.max(self.period)
     }
 }
 
