@@ -50,14 +50,26 @@ impl Kvm {
         }
         let cpuid = cpuid::guest_cpuid(&kvm)?;
         let mut kvm = Kvm { kvm, cpuid };
-        let emulator_may_run = cpuid::offers_bit_counts(&kvm.cpuid) && !probe::processor_runs_ring_0();
-        if emulator_may_run && !probe::BIT_COUNTS.get(&kvm)? {
-            info!(
-                "the guest's CPUID does not offer LZCNT and BMI1: this host takes lzcnt for bsr and tzcnt for bsf"
-            );
-            cpuid::without_bit_counts(&mut kvm.cpuid);
-        }
+        kvm.offer_bit_counts_where_they_count()?;
         Ok(kvm)
+    }
+
+    /// Takes LZCNT and TZCNT out of the guest's CPUID where they are taken for older instructions.
+    fn offer_bit_counts_where_they_count(&mut self) -> Result<(), HostError> {
+        if !cpuid::offers_bit_counts(&self.cpuid) {
+            return Ok(());
+        }
+        if probe::processor_runs_ring_0() {
+            debug!("lzcnt and tzcnt are the processor's own: KVM runs ring 0 on VT-x or AMD-V");
+        } else if probe::BIT_COUNTS.get(self)? {
+            debug!("lzcnt and tzcnt count, as a probe has shown");
+        } else {
+            info!(
+                "the guest's CPUID does not offer LZCNT and BMI1: KVM takes lzcnt for bsr and tzcnt for bsf here"
+            );
+            cpuid::without_bit_counts(&mut self.cpuid);
+        }
+        Ok(())
     }
 
     /// A new virtual machine that will run in `memory`, none of which is attached yet.
@@ -214,6 +226,11 @@ impl Vm {
         vcpu.set_cpuid2(kvm.cpuid())
             .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
+        if batching {
+            debug!("KVM collects the writes to busy serial ports");
+        } else {
+            info!("each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)");
+        }
         Vcpu::new(vcpu, self.memory.clone(), kicker.clone(), batching)
     }
 

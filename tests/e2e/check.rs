@@ -5,6 +5,7 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::support::pty::Terminal;
 use crate::support::{Elsewhere, Kvm, Ran, guest_test, halted, test, way_elsewhere, whole};
 
 /// The hosts whose behaviour is known.
@@ -140,6 +141,23 @@ pub fn trials() -> Vec<Trial> {
             ran.check(found.len() == known, &format!("{known} rows, not {}", found.len()))?;
             Ok(())
         }),
+        test("the_documentation_of_hosts_has_every_row_as_it_is_expected", || {
+            let text = include_str!("../../docs/hosts.md");
+            for (group, key, words) in &WORDS {
+                // The documentation tells what is usual.
+                let words = words.map(|words| words.split('|').next().unwrap_or_default());
+                let line = format!("| `{group}.{key}` | {} |", words.join(" | "));
+                assert!(text.contains(&line), "docs/hosts.md has no {line:?}");
+            }
+            for (key, flags) in &FLAGS {
+                let line = format!("| `host.{key}` | {} |", flags.map(|flag| flag.to_string()).join(" | "));
+                assert!(text.contains(&line), "docs/hosts.md has no {line:?}");
+            }
+            for (group, key) in NUMBERS.iter().map(|number| (number.0, number.1)).chain(ALSO) {
+                assert!(text.contains(&format!("| `{group}.{key}` |")), "docs/hosts.md has no {group}.{key}");
+            }
+            Ok(())
+        }),
         guest_test("check_prints_a_table_without_escape_sequences_into_a_pipe", || {
             let ran = Kvm::new().arg("check").run();
             ran.expect_status(0)?.check(ran.err.is_empty(), "nothing on standard error")?;
@@ -153,6 +171,26 @@ pub fn trials() -> Vec<Trial> {
             ran.check(leaves_nothing, "no log")?;
             Ok(())
         }),
+        guest_test("check_marks_good_and_bad_in_colour_on_a_terminal", || {
+            for (no_colour, coloured) in [(None, true), (Some("1"), false), (Some(""), true)] {
+                let mut command = Kvm::new().arg("check").command();
+                command.env_remove("NO_COLOR");
+                if let Some(value) = no_colour {
+                    command.env("NO_COLOR", value);
+                }
+                let terminal = Terminal::start(&command, 120, 200);
+                terminal.wait_for_text("Guests can run here.")?;
+                terminal.wait_for_text("\u{2713} /dev/kvm ")?;
+                let green = {
+                    let shown = terminal.shown();
+                    let mark = shown.screen().cell(1, 2).ok_or("a mark in the second line")?;
+                    mark.contents() == "\u{2713}" && mark.fgcolor() == vt100::Color::Idx(2)
+                };
+                assert_eq!(green, coloured, "NO_COLOR {no_colour:?}");
+                terminal.end()?.expect_status(0)?;
+            }
+            Ok(())
+        }),
         guest_test("a_guest_called_check_is_run_by_its_path", || {
             let kvm = Kvm::new();
             std::fs::copy(crate::support::guest("recursion"), kvm.folder.file("check"))?;
@@ -160,7 +198,7 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("hypercalls_end_and_leave_the_guests_code_alone", || {
-            let ran = Kvm::with_guest("hypercalls").run();
+            let ran = Kvm::with_guest("hypercalls").args(["--log-level", "debug"]).run();
             let allowed: &[u64] = match host() {
                 Some(Host::Emulator) => &[3],
                 Some(Host::Amd) => &[1],
@@ -168,7 +206,7 @@ pub fn trials() -> Vec<Trial> {
                 None => &[1, 2, 3],
             };
             let allowed: Vec<_> = allowed.iter().map(|result| whole(0, "", halted(*result))).collect();
-            ran.expect_one_of(&allowed)?;
+            ran.expect_one_of(&allowed)?.expect_log("hypercall instructions")?;
             Ok(())
         }),
         without_kvm(),

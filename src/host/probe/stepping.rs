@@ -31,7 +31,7 @@ pub enum InterruptFreeStepping {
     NotHeldBack,
     /// It never comes, not even after stepping.
     Lost,
-    /// This kernel does not know KVM_GUESTDBG_BLOCKIRQ (Linux 5.16 does).
+    /// This kernel does not know KVM_GUESTDBG_BLOCKIRQ.
     NotOffered,
     /// Single steps do not stop the guest in the first place.
     NoSteps,
