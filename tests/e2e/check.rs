@@ -173,7 +173,8 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("check_marks_good_and_bad_in_colour_on_a_terminal", || {
             for (no_colour, coloured) in [(None, true), (Some("1"), false), (Some(""), true)] {
-                let mut command = Kvm::new().arg("check").command();
+                let kvm = Kvm::new().arg("check");
+                let mut command = kvm.command();
                 command.env_remove("NO_COLOR");
                 if let Some(value) = no_colour {
                     command.env("NO_COLOR", value);
