@@ -13,7 +13,7 @@
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`debug`] | the gdb server |
-//! | [`frontends`] | the people side: terminal, serial ends, log |
+//! | [`frontends`] | the people side: terminal, serial ends, log, `kvm check` |
 //! | [`app`] | one run of the program, from arguments to exit status |
 
 #![deny(missing_docs, unsafe_code)]

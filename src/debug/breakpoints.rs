@@ -78,9 +78,9 @@ impl Breakpoints {
     /// What the vCPU needs for them.
     pub(super) fn guest_debug(&self) -> GuestDebug {
         GuestDebug {
-            single_step: false,
             software_breakpoints: !self.software.is_empty(),
             hardware_breakpoints: self.hardware,
+            ..GuestDebug::default()
         }
     }
 

@@ -3,8 +3,8 @@
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
 
 use kvm_bindings::{
-    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, kvm_fpu,
-    kvm_guest_debug, kvm_regs,
+    KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
+    KVM_GUESTDBG_USE_SW_BP, kvm_fpu, kvm_guest_debug, kvm_regs,
 };
 
 use super::{HostError, Vcpu};
@@ -21,6 +21,35 @@ pub struct GuestDebug {
     pub software_breakpoints: bool,
     /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
     pub hardware_breakpoints: [Option<u64>; 4],
+    /// Stop after the instruction that accesses one of these; each takes the debug register of its
+    /// place, which must not hold a breakpoint.
+    pub watchpoints: [Option<Watchpoint>; 4],
+    /// Hold back interrupts from KVM's own interrupt controllers. Needs another facility to be on.
+    pub block_interrupts: bool,
+}
+
+/// Data whose accesses stop the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchpoint {
+    /// Linear address, a multiple of the length.
+    pub address: u64,
+    /// How many bytes are watched.
+    pub length: WatchLength,
+    /// Reads stop the guest, too, not only writes.
+    pub reads: bool,
+}
+
+/// How many bytes a debug register watches; the values are the LEN field of DR7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchLength {
+    /// 1 byte.
+    One = 0,
+    /// 2 bytes.
+    Two = 1,
+    /// 8 bytes.
+    Eight = 2,
+    /// 4 bytes.
+    Four = 3,
 }
 
 impl GuestDebug {
@@ -33,6 +62,14 @@ impl GuestDebug {
                 debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot);
             }
         }
+        for (slot, watchpoint) in self.watchpoints.into_iter().enumerate() {
+            if let Some(watchpoint) = watchpoint {
+                debug.arch.debugreg[slot] = watchpoint.address;
+                let kind = if watchpoint.reads { 0b11 } else { 0b01 };
+                let condition = (watchpoint.length as u64) << 2 | kind;
+                debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot) | condition << (16 + 4 * slot);
+            }
+        }
         for (wanted, flag) in [
             (self.single_step, KVM_GUESTDBG_SINGLESTEP),
             (self.software_breakpoints, KVM_GUESTDBG_USE_SW_BP),
@@ -41,6 +78,9 @@ impl GuestDebug {
             if wanted {
                 debug.control |= KVM_GUESTDBG_ENABLE | flag;
             }
+        }
+        if self.block_interrupts && debug.control != 0 {
+            debug.control |= KVM_GUESTDBG_BLOCKIRQ;
         }
         debug
     }
@@ -106,5 +146,26 @@ mod tests {
         .to_kvm();
         assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
         assert_eq!(debug.arch.debugreg, [0, 0x10_0000, 0, 0x20_0000, 0, 0, 0, 0x688]);
+    }
+
+    #[test]
+    fn watchpoints_share_the_debug_registers_with_breakpoints() {
+        let write = Watchpoint { address: 0x5000, length: WatchLength::Eight, reads: false };
+        let either = Watchpoint { address: 0x6004, length: WatchLength::Four, reads: true };
+        let debug = GuestDebug {
+            hardware_breakpoints: [Some(0x10_0000), None, None, None],
+            watchpoints: [None, Some(write), None, Some(either)],
+            block_interrupts: true,
+            ..GuestDebug::default()
+        }
+        .to_kvm();
+        assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_BLOCKIRQ);
+        assert_eq!(debug.arch.debugreg, [0x10_0000, 0x5000, 0, 0x6004, 0, 0, 0, 0xF090_068A]);
+    }
+
+    #[test]
+    fn interrupts_are_not_held_back_when_nothing_is_debugged() {
+        let debug = GuestDebug { block_interrupts: true, ..GuestDebug::default() };
+        assert_eq!(debug.to_kvm(), kvm_guest_debug::default());
     }
 }
