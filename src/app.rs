@@ -7,9 +7,9 @@ use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
 use crate::debug::{self, Server};
-use crate::frontends::log;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::words::tell;
+use crate::frontends::{check, log};
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -34,6 +34,9 @@ impl Failure {
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
         Ok(Invocation::Run(settings)) => settings,
+        Ok(Invocation::Check { json }) => {
+            return if check::run(json) { status::HALTED } else { status::HOST };
+        }
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
             // A reader that has seen enough may close the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());

@@ -14,7 +14,7 @@
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
 //! | [`debug`] | the gdb server |
-//! | [`frontends`] | the people side: terminal, serial ends, log |
+//! | [`frontends`] | the people side: terminal, serial ends, log, `kvm check` |
 //! | [`app`] | one run of the program, from arguments to exit status |
 
 #![deny(missing_docs, unsafe_code)]

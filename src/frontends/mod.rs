@@ -1,5 +1,6 @@
 //! The people side: the terminal, the far ends of the serial ports, the log.
 
+pub mod check;
 pub mod cp437;
 pub mod display;
 pub mod keys;

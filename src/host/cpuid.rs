@@ -1,6 +1,9 @@
-//! The CPUID leaves a guest sees: the host's, less what this machine does not have.
+//! The CPUID leaves a guest sees: the host's, less what this machine does not have and what this host
+//! gets wrong.
+//!
+//! Manual: Intel SDM volume 2A, "CPUID"; AMD APM volume 3, "CPUID"; KVM_GET_SUPPORTED_CPUID in api.rst.
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 
 use super::HostError;
 
@@ -11,7 +14,80 @@ const TSC_DEADLINE: u32 = 1 << 24;
 /// CPUID.01H:EBX bits 31-24: initial APIC ID.
 const INITIAL_APIC_ID: u32 = 0xFF << 24;
 
-/// What vCPU 0 of a single-processor machine gets on this host.
+/// A register CPUID answers in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Ebx,
+    Ecx,
+    Edx,
+}
+
+/// A bit of CPUID that says that the processor has something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Feature {
+    leaf: u32,
+    answer: Answer,
+    bit: u32,
+}
+
+impl Feature {
+    const fn new(leaf: u32, answer: Answer, bit: u32) -> Feature {
+        Feature { leaf, answer, bit }
+    }
+
+    /// The register of `entry` that holds the bit, if it is the right entry.
+    fn register(self, entry: &mut kvm_cpuid_entry2) -> Option<&mut u32> {
+        (entry.function == self.leaf && entry.index == 0).then_some(match self.answer {
+            Answer::Ebx => &mut entry.ebx,
+            Answer::Ecx => &mut entry.ecx,
+            Answer::Edx => &mut entry.edx,
+        })
+    }
+
+    /// True if `cpuid` offers it.
+    pub(super) fn is_in(self, cpuid: &CpuId) -> bool {
+        cpuid.as_slice().iter().any(|entry| {
+            let mut entry = *entry;
+            self.register(&mut entry).is_some_and(|register| *register >> self.bit & 1 == 1)
+        })
+    }
+
+    /// Takes it out of `cpuid`.
+    fn remove_from(self, cpuid: &mut CpuId) {
+        for entry in cpuid.as_mut_slice() {
+            if let Some(register) = self.register(entry) {
+                *register &= !(1 << self.bit);
+            }
+        }
+    }
+}
+
+/// CMPXCHG16B.
+pub(super) const CMPXCHG16B: Feature = Feature::new(1, Answer::Ecx, 13);
+/// CRC32, among others.
+pub(super) const SSE4_2: Feature = Feature::new(1, Answer::Ecx, 20);
+/// MOVBE.
+pub(super) const MOVBE: Feature = Feature::new(1, Answer::Ecx, 22);
+/// POPCNT.
+pub(super) const POPCNT: Feature = Feature::new(1, Answer::Ecx, 23);
+/// XSAVE, XGETBV, and the bit CR4.OSXSAVE.
+pub(super) const XSAVE: Feature = Feature::new(1, Answer::Ecx, 26);
+/// AVX.
+pub(super) const AVX: Feature = Feature::new(1, Answer::Ecx, 28);
+/// RDRAND.
+pub(super) const RDRAND: Feature = Feature::new(1, Answer::Ecx, 30);
+/// TZCNT, ANDN and others.
+pub(super) const BMI1: Feature = Feature::new(7, Answer::Ebx, 3);
+/// CLAC and STAC.
+pub(super) const SMAP: Feature = Feature::new(7, Answer::Ebx, 20);
+/// LZCNT; AMD calls it ABM.
+pub(super) const LZCNT: Feature = Feature::new(0x8000_0001, Answer::Ecx, 5);
+/// Pages of 1 GiB.
+pub(super) const HUGE_PAGES: Feature = Feature::new(0x8000_0001, Answer::Edx, 26);
+/// RDTSCP.
+pub(super) const RDTSCP: Feature = Feature::new(0x8000_0001, Answer::Edx, 27);
+
+/// What vCPU 0 of a single-processor machine gets on this host, if the host is right.
 pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
     let mut cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
@@ -28,4 +104,57 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
         }
     }
     Ok(cpuid)
+}
+
+/// True if `cpuid` offers instructions that an instruction emulator may take for older ones.
+pub(super) fn offers_bit_counts(cpuid: &CpuId) -> bool {
+    LZCNT.is_in(cpuid) || BMI1.is_in(cpuid)
+}
+
+/// Takes LZCNT and TZCNT out of what `cpuid` offers.
+pub(super) fn without_bit_counts(cpuid: &mut CpuId) {
+    LZCNT.remove_from(cpuid);
+    BMI1.remove_from(cpuid);
+}
+
+/// What [`vendor`] says of a processor by Intel.
+pub(super) const INTEL: &str = "GenuineIntel";
+
+/// The processor's maker: 12 letters of leaf 0.
+pub(super) fn vendor(cpuid: &CpuId) -> String {
+    let leaf = cpuid.as_slice().iter().find(|entry| entry.function == 0);
+    let letters = leaf.map(|leaf| [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat());
+    String::from_utf8_lossy(&letters.unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(function: u32, [ebx, ecx, edx]: [u32; 3]) -> kvm_cpuid_entry2 {
+        kvm_cpuid_entry2 { function, ebx, ecx, edx, ..Default::default() }
+    }
+
+    #[test]
+    fn a_guest_is_not_offered_what_its_host_gets_wrong() {
+        let all = u32::MAX;
+        let leaves = [1, 7, 0x8000_0001].map(|function| leaf(function, [all; 3]));
+        let mut cpuid = CpuId::from_entries(&leaves).unwrap();
+        assert!(offers_bit_counts(&cpuid));
+        without_bit_counts(&mut cpuid);
+        assert!(!offers_bit_counts(&cpuid));
+        let left = cpuid.as_slice();
+        assert_eq!((left[0].ebx, left[0].ecx, left[0].edx), (all, all, all));
+        assert_eq!((left[1].ebx, left[1].ecx, left[1].edx), (all & !(1 << 3), all, all));
+        assert_eq!((left[2].ebx, left[2].ecx, left[2].edx), (all, all & !(1 << 5), all));
+    }
+
+    #[test]
+    fn the_maker_is_spelled_in_the_order_of_the_manual() {
+        let words =
+            ["Auth", "cAMD", "enti"].map(|word| u32::from_le_bytes(word.as_bytes().try_into().unwrap()));
+        let cpuid = CpuId::from_entries(&[leaf(0, words)]).unwrap();
+        assert_eq!(vendor(&cpuid), "AuthenticAMD");
+        assert_eq!(vendor(&CpuId::from_entries(&[]).unwrap()), "");
+    }
 }

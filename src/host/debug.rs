@@ -17,12 +17,40 @@ const DR7_BASE: u64 = 0x600;
 pub struct GuestDebug {
     /// Stop after the next instruction.
     pub single_step: bool,
-    /// While single-stepping, let no interrupt in; left out on hosts that cannot (Linux before 5.15).
-    pub block_interrupts: bool,
     /// Stop at every `int3` instead of letting the guest handle it.
     pub software_breakpoints: bool,
     /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
     pub hardware_breakpoints: [Option<u64>; 4],
+    /// Stop after the instruction that accesses one of these; each takes the debug register of its
+    /// place, which must not hold a breakpoint.
+    pub watchpoints: [Option<Watchpoint>; 4],
+    /// Let no interrupt in. Needs another facility to be on; left out on hosts that cannot (Linux before
+    /// 5.15).
+    pub block_interrupts: bool,
+}
+
+/// Data whose accesses stop the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchpoint {
+    /// Linear address, a multiple of the length.
+    pub address: u64,
+    /// How many bytes are watched.
+    pub length: WatchLength,
+    /// Reads stop the guest, too, not only writes.
+    pub reads: bool,
+}
+
+/// How many bytes a debug register watches; the values are the LEN field of DR7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchLength {
+    /// 1 byte.
+    One = 0,
+    /// 2 bytes.
+    Two = 1,
+    /// 8 bytes.
+    Eight = 2,
+    /// 4 bytes.
+    Four = 3,
 }
 
 impl GuestDebug {
@@ -35,6 +63,14 @@ impl GuestDebug {
                 debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot);
             }
         }
+        for (slot, watchpoint) in self.watchpoints.into_iter().enumerate() {
+            if let Some(watchpoint) = watchpoint {
+                debug.arch.debugreg[slot] = watchpoint.address;
+                let kind = if watchpoint.reads { 0b11 } else { 0b01 };
+                let condition = (watchpoint.length as u64) << 2 | kind;
+                debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot) | condition << (16 + 4 * slot);
+            }
+        }
         for (wanted, flag) in [
             (self.single_step, KVM_GUESTDBG_SINGLESTEP),
             (self.software_breakpoints, KVM_GUESTDBG_USE_SW_BP),
@@ -44,7 +80,7 @@ impl GuestDebug {
                 debug.control |= KVM_GUESTDBG_ENABLE | flag;
             }
         }
-        if self.single_step && self.block_interrupts {
+        if self.block_interrupts && debug.control != 0 {
             debug.control |= KVM_GUESTDBG_BLOCKIRQ;
         }
         debug
@@ -58,14 +94,11 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
     pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
-        let switched = |debug: &kvm_guest_debug| {
-            self.fd.set_guest_debug(debug).map_err(|e| HostError::refused("switch its debug facilities", e))
-        };
-        let mut wanted = debug.to_kvm();
-        if switched(&wanted).is_err() {
-            wanted.control &= !KVM_GUESTDBG_BLOCKIRQ;
-            switched(&wanted)?;
-        }
+        let possible =
+            GuestDebug { block_interrupts: debug.block_interrupts && self.abilities.blocking, ..debug };
+        self.fd
+            .set_guest_debug(&possible.to_kvm())
+            .map_err(|e| HostError::refused("switch its debug facilities", e))?;
         self.stops_at_int3.set(debug.software_breakpoints);
         self.share_registers(debug != GuestDebug::default());
         Ok(())
@@ -110,10 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn interrupts_wait_only_while_the_guest_is_stepped() {
-        let debug = GuestDebug { block_interrupts: true, ..GuestDebug::default() };
-        assert_eq!(debug.to_kvm().control, 0);
-        let control = GuestDebug { single_step: true, ..debug }.to_kvm().control;
+    fn interrupts_wait_while_the_guest_is_stepped() {
+        let debug = GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() };
+        let control = debug.to_kvm().control;
         assert_eq!(control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ);
     }
 
@@ -126,5 +158,26 @@ mod tests {
         .to_kvm();
         assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
         assert_eq!(debug.arch.debugreg, [0, 0x10_0000, 0, 0x20_0000, 0, 0, 0, 0x688]);
+    }
+
+    #[test]
+    fn watchpoints_share_the_debug_registers_with_breakpoints() {
+        let write = Watchpoint { address: 0x5000, length: WatchLength::Eight, reads: false };
+        let either = Watchpoint { address: 0x6004, length: WatchLength::Four, reads: true };
+        let debug = GuestDebug {
+            hardware_breakpoints: [Some(0x10_0000), None, None, None],
+            watchpoints: [None, Some(write), None, Some(either)],
+            block_interrupts: true,
+            ..GuestDebug::default()
+        }
+        .to_kvm();
+        assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_BLOCKIRQ);
+        assert_eq!(debug.arch.debugreg, [0x10_0000, 0x5000, 0, 0x6004, 0, 0, 0, 0xF090_068A]);
+    }
+
+    #[test]
+    fn interrupts_are_not_held_back_when_nothing_is_debugged() {
+        let debug = GuestDebug { block_interrupts: true, ..GuestDebug::default() };
+        assert_eq!(debug.to_kvm(), kvm_guest_debug::default());
     }
 }

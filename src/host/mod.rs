@@ -10,17 +10,18 @@ mod debug;
 mod exit;
 mod kick;
 pub mod paging;
+pub mod probe;
 mod registers;
 pub mod rescue;
 mod vcpu;
 mod vm;
 
-pub use debug::GuestDebug;
+pub use debug::{GuestDebug, WatchLength, Watchpoint};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use kick::Kicker;
 pub use registers::Registers;
 pub use vcpu::Vcpu;
-pub use vm::{Kvm, Vm};
+pub use vm::{Kvm, SlotUse, Vm};
 
 /// Why the host could not do what a machine needs.
 #[derive(Debug, thiserror::Error)]

@@ -31,6 +31,17 @@ struct PortAccess {
     left: u32,
 }
 
+/// What KVM can do for a vCPU on this host, as it says itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Abilities {
+    /// Collect port writes.
+    pub(super) batching: bool,
+    /// Leave the registers in `kvm_run` whenever the vCPU stops.
+    pub(super) sharing: bool,
+    /// Hold back interrupts while the guest is debugged.
+    pub(super) blocking: bool,
+}
+
 /// A vCPU of a virtual machine.
 #[derive(Debug)]
 pub struct Vcpu {
@@ -44,9 +55,7 @@ pub struct Vcpu {
     /// Instructions carried out in place of KVM.
     pub(super) tally: Tally,
     kicker: Kicker,
-    batching: bool,
-    /// KVM can leave the registers in `kvm_run` whenever the vCPU stops.
-    can_share: bool,
+    pub(super) abilities: Abilities,
     /// The registers in `kvm_run` are those of now.
     shared: Cell<bool>,
     port: Option<PortAccess>,
@@ -62,10 +71,9 @@ impl Vcpu {
         memory: Arc<GuestMemory>,
         cpuid: CpuId,
         kicker: Kicker,
-        batching: bool,
-        can_share: bool,
+        abilities: Abilities,
     ) -> Result<Vcpu, HostError> {
-        if batching {
+        if abilities.batching {
             fd.map_coalesced_mmio_ring()
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;
         }
@@ -76,8 +84,7 @@ impl Vcpu {
             stops_at_int3: Cell::new(false),
             tally: Tally::default(),
             kicker,
-            batching,
-            can_share,
+            abilities,
             shared: Cell::new(false),
             port: None,
             reading: false,
@@ -90,7 +97,7 @@ impl Vcpu {
 
     /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
     pub fn can_batch(&self) -> bool {
-        self.batching
+        self.abilities.batching
     }
 
     /// Runs the vCPU until something happens.
@@ -200,7 +207,7 @@ impl Vcpu {
     /// Manual: KVM_CAP_SYNC_REGS in api.rst.
     pub(super) fn share_registers(&mut self, wanted: bool) {
         for registers in [SyncReg::Register, SyncReg::SystemRegister] {
-            if wanted && self.can_share {
+            if wanted && self.abilities.sharing {
                 self.fd.set_sync_valid_reg(registers);
             } else {
                 self.fd.clear_sync_valid_reg(registers);
@@ -237,7 +244,7 @@ impl Vcpu {
     /// The next collected port write.
     #[inline]
     fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {
-        if !self.batching {
+        if !self.abilities.batching {
             return Ok(None);
         }
         let write = self

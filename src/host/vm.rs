@@ -4,13 +4,16 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use kvm_bindings::{
-    CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_MAX_CPUID_ENTRIES, kvm_enable_cap,
-    kvm_userspace_memory_region,
+    CpuId, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SET_GUEST_DEBUG2,
+    KVM_GUESTDBG_BLOCKIRQ, KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
+    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_enable_cap, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VmFd};
-use tracing::debug;
+use tracing::{debug, info};
 
-use super::{HostError, Kicker, Vcpu, cpuid};
+use super::cpuid::{self, Feature};
+use super::vcpu::Abilities;
+use super::{HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, Slot};
 
 /// The one version of KVM's interface that ever was stable.
@@ -50,7 +53,27 @@ impl Kvm {
             return Err(HostError::Version { found });
         }
         let cpuid = cpuid::guest_cpuid(&kvm)?;
-        Ok(Kvm { kvm, cpuid })
+        let mut kvm = Kvm { kvm, cpuid };
+        kvm.offer_bit_counts_where_they_count()?;
+        Ok(kvm)
+    }
+
+    /// Takes LZCNT and TZCNT out of the guest's CPUID where they are taken for older instructions.
+    fn offer_bit_counts_where_they_count(&mut self) -> Result<(), HostError> {
+        if !cpuid::offers_bit_counts(&self.cpuid) {
+            return Ok(());
+        }
+        if probe::processor_runs_ring_0() {
+            debug!("lzcnt and tzcnt are the processor's own: KVM runs ring 0 on VT-x or AMD-V");
+        } else if probe::BIT_COUNTS.get(self)? {
+            debug!("lzcnt and tzcnt count, as a probe has shown");
+        } else {
+            info!(
+                "the guest's CPUID does not offer LZCNT and BMI1: KVM takes lzcnt for bsr and tzcnt for bsf here"
+            );
+            cpuid::without_bit_counts(&mut self.cpuid);
+        }
+        Ok(())
     }
 
     /// A new virtual machine that will run in `memory`, none of which is attached yet.
@@ -59,15 +82,38 @@ impl Kvm {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn create_vm(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
+        let vm = self.create_vm_as_is(memory)?;
+        vm.leave_hypercalls_alone()?;
+        vm.hand_over_in_all_rings();
+        Ok(vm)
+    }
+
+    /// A new virtual machine with all of KVM's habits.
+    pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
-        // Otherwise KVM raises #UD where its emulator gives up outside of ring 0, be the instruction
-        // valid or not. Linux before 5.15 does not know this.
-        let mut all_rings = kvm_enable_cap { cap: KVM_CAP_EXIT_ON_EMULATION_FAILURE, ..Default::default() };
-        all_rings.args[0] = 1;
-        if let Err(error) = vm.enable_cap(&all_rings) {
-            debug!("instructions refused outside of ring 0 are not carried out here: {error}");
-        }
         Ok(Vm { vm, memory })
+    }
+
+    /// What KVM answers when it is asked for an extension: 0 if it has none, else what
+    /// KVM_CHECK_EXTENSION in api.rst says.
+    pub(super) fn extension(&self, extension: u32) -> i32 {
+        self.kvm.check_extension_raw(extension.into())
+    }
+
+    /// The version of its interface.
+    pub(super) fn api_version(&self) -> i32 {
+        self.kvm.get_api_version()
+    }
+
+    /// True if a guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: Feature) -> bool {
+        feature.is_in(&self.cpuid)
+    }
+
+    /// True if KVM knows [`super::GuestDebug::block_interrupts`].
+    pub(super) fn can_block_interrupts(&self) -> bool {
+        let flags = self.extension(KVM_CAP_SET_GUEST_DEBUG2);
+        flags > 0 && flags as u32 & KVM_GUESTDBG_BLOCKIRQ != 0
     }
 
     pub(super) fn cpuid(&self) -> &CpuId {
@@ -82,6 +128,17 @@ pub struct Vm {
     memory: Arc<GuestMemory>,
 }
 
+/// How KVM treats what the guest writes to a piece of RAM (KVM_SET_USER_MEMORY_REGION in api.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotUse {
+    /// It is written.
+    ReadWrite,
+    /// It comes out as [`super::VmExit::MmioWrite`].
+    ReadOnly,
+    /// It is written, and the page is noted for [`Vm::take_dirty_pages`].
+    Logged,
+}
+
 impl Vm {
     /// Makes a piece of the machine's RAM known to KVM.
     ///
@@ -89,6 +146,15 @@ impl Vm {
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
     pub fn attach(&self, slot: Slot) -> Result<(), HostError> {
+        self.attach_as(slot, SlotUse::ReadWrite)
+    }
+
+    /// The same, for a use of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example when the host is out of memory.
+    pub fn attach_as(&self, slot: Slot, slot_use: SlotUse) -> Result<(), HostError> {
         const WHAT: &str = "take a piece of guest memory";
         if !self.memory.has_slot(&slot) {
             let reason = format!("{slot:?} is no piece of this machine's memory");
@@ -96,7 +162,11 @@ impl Vm {
         }
         let region = kvm_userspace_memory_region {
             slot: slot.number,
-            flags: 0,
+            flags: match slot_use {
+                SlotUse::ReadWrite => 0,
+                SlotUse::ReadOnly => KVM_MEM_READONLY,
+                SlotUse::Logged => KVM_MEM_LOG_DIRTY_PAGES,
+            },
             guest_phys_addr: slot.guest,
             memory_size: slot.size,
             userspace_addr: slot.host,
@@ -104,6 +174,61 @@ impl Vm {
         // SAFETY: the slot is a piece of `self.memory`, which this virtual machine and its vCPUs keep
         // mapped, and into which nobody holds references; slots of one memory never overlap.
         unsafe { self.vm.set_user_memory_region(region) }.map_err(|e| HostError::refused(WHAT, e))
+    }
+
+    /// The pages of a [`SlotUse::Logged`] piece that the guest has written to since the last call: a
+    /// bit for each page of 4 KiB, the first in the lowest bit of the first word (KVM_GET_DIRTY_LOG).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn take_dirty_pages(&self, slot: Slot) -> Result<Vec<u64>, HostError> {
+        self.vm
+            .get_dirty_log(slot.number, slot.size as usize)
+            .map_err(|e| HostError::refused("tell which pages were written", e))
+    }
+
+    /// Gives the virtual machine KVM's own interrupt controllers; no vCPU may be there yet.
+    pub(super) fn create_interrupt_controllers(&self) -> Result<(), HostError> {
+        self.vm.create_irq_chip().map_err(|e| HostError::refused("create its interrupt controllers", e))
+    }
+
+    /// Sets an input line of those.
+    pub(super) fn set_interrupt_line(&self, line: u32, high: bool) -> Result<(), HostError> {
+        self.vm.set_irq_line(line, high).map_err(|e| HostError::refused("raise an interrupt", e))
+    }
+
+    /// Has KVM hand over the instructions it does not carry out in every ring. Otherwise it raises #UD
+    /// outside of ring 0, be the instruction valid or not. Linux before 5.15 does not know this.
+    fn hand_over_in_all_rings(&self) {
+        let mut all_rings = kvm_enable_cap { cap: KVM_CAP_EXIT_ON_EMULATION_FAILURE, ..Default::default() };
+        all_rings.args[0] = 1;
+        if let Err(error) = self.vm.enable_cap(&all_rings) {
+            debug!("instructions refused outside of ring 0 are not carried out here: {error}");
+        }
+    }
+
+    /// Keeps KVM from replacing the guest's hypercall instructions by those of the processor's own
+    /// vendor: it writes to the guest's code, and where the instruction emulator runs ring 0 it tries
+    /// so for ever. With this a hypercall of the other vendor is #UD, as on the bare processor
+    /// (KVM_CAP_DISABLE_QUIRKS2 in api.rst).
+    fn leave_hypercalls_alone(&self) -> Result<(), HostError> {
+        let quirks = self.vm.check_extension_raw(KVM_CAP_DISABLE_QUIRKS2.into());
+        let quirk = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
+        if quirks < 0 || quirks as u32 & quirk == 0 {
+            info!("KVM replaces hypercall instructions: this kernel cannot be told not to (Linux 5.19 can)");
+            return Ok(());
+        }
+        let capability = kvm_enable_cap {
+            cap: KVM_CAP_DISABLE_QUIRKS2,
+            args: [quirk.into(), 0, 0, 0],
+            ..Default::default()
+        };
+        self.vm
+            .enable_cap(&capability)
+            .map_err(|e| HostError::refused("leave hypercall instructions alone", e))?;
+        debug!("KVM leaves the guest's hypercall instructions alone");
+        Ok(())
     }
 
     /// Creates vCPU 0, with the host's processor features; `kicker` aims at it from now on.
@@ -120,9 +245,18 @@ impl Vm {
             .get_cpuid2(KVM_MAX_CPUID_ENTRIES)
             .map_err(|e| HostError::refused("say which processor features the guest has", e))?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
+        if batching {
+            debug!("KVM collects the writes to busy serial ports");
+        } else {
+            info!("each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)");
+        }
         let shareable = self.vm.check_extension_int(Cap::SyncRegs);
-        let can_share = shareable & SHARED_REGISTERS == SHARED_REGISTERS;
-        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), batching, can_share)
+        let abilities = Abilities {
+            batching,
+            sharing: shareable & SHARED_REGISTERS == SHARED_REGISTERS,
+            blocking: kvm.can_block_interrupts(),
+        };
+        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), abilities)
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

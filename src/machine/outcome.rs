@@ -6,7 +6,8 @@ use crate::host::{HostError, Refusal};
 /// Exit statuses of the `kvm` program. All are even, so that the odd ones are free for the value a
 /// guest writes to the debug exit port.
 pub mod status {
-    /// The guest halted with interrupts off; also `--help` and `--version`.
+    /// The guest halted with interrupts off; also `--help`, `--version`, and `kvm check` where guests can
+    /// run.
     pub const HALTED: u8 = 0;
     /// The command line or the configuration file is wrong.
     pub const USAGE: u8 = 2;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use lexopt::{Arg, Parser};
 
+use super::check;
 use super::closest::closest;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
@@ -15,6 +16,11 @@ use super::table::{OPTIONS, Opt, Takes};
 pub(super) enum Request {
     /// Run a guest as it says.
     Run(CommandLine),
+    /// Tell what the host can do.
+    Check {
+        /// For programs instead of people.
+        json: bool,
+    },
     /// The answer to `--help`.
     Help(String),
     /// The answer to `--version`.
@@ -35,6 +41,11 @@ pub(super) struct CommandLine {
 ///
 /// [`SettingsError`] for the first argument that cannot stand where it stands.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+    let args: Vec<OsString> = args.collect();
+    if args.get(1).is_some_and(|first| first == check::COMMAND) {
+        return check::read(args.into_iter());
+    }
+    let args = args.into_iter();
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut command_line = CommandLine::default();
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
@@ -165,7 +176,7 @@ fn no_value(parser: &mut Parser, option: &'static Opt) -> Result<(), SettingsErr
 }
 
 /// Gives long options that are written with one dash, as in `-logfile`, their second dash.
-fn with_two_dashes(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+pub(super) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut options_ended = false;
     args.enumerate().map(move |(at, arg)| {
         options_ended |= arg == "--";

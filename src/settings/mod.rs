@@ -3,6 +3,7 @@
 //! `table` says which options there are; everything else here is derived from it. The command line
 //! is stronger than the config file, which is stronger than the defaults.
 
+mod check;
 pub(crate) mod closest;
 mod command;
 mod config_file;
@@ -37,6 +38,11 @@ pub const DEFAULT_CONFIG: &str = "config.ini";
 pub enum Invocation {
     /// Run a guest.
     Run(Box<Settings>),
+    /// Tell what KVM does on this host.
+    Check {
+        /// As one JSON object instead of a table.
+        json: bool,
+    },
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -63,6 +69,7 @@ fn from_args_and_config(
 ) -> Result<Invocation, SettingsError> {
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
+        Request::Check { json } => return Ok(Invocation::Check { json }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
     };

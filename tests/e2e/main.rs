@@ -6,6 +6,7 @@
 //! `tests/guests/build` made or found, so that the suite can be carried elsewhere.
 
 mod bad_files;
+mod check;
 mod gdb;
 mod gdb_control;
 mod guests;
@@ -28,6 +29,7 @@ fn main() {
     let arguments = Arguments::from_args();
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(check::trials());
     trials.extend(gdb::trials());
     trials.extend(gdb_control::trials());
     trials.extend(guests::trials());

@@ -361,3 +361,28 @@ fn version_names_the_program_and_its_version() {
         assert_eq!(invoke(&[flag]), Ok(Invocation::Version(expected)));
     }
 }
+
+#[test]
+fn check_is_a_command_only_where_it_stands_first() {
+    assert_eq!(invoke(&["check"]), Ok(Invocation::Check { json: false }));
+    assert_eq!(invoke(&["check", "--json"]), Ok(Invocation::Check { json: true }));
+    assert_eq!(invoke(&["check", "-json"]), Ok(Invocation::Check { json: true }));
+    assert_eq!(settings(&["./check"]).guest, PathBuf::from("./check"));
+    assert_eq!(settings(&["--strict", "--", "check"]).guest, PathBuf::from("check"));
+    let Ok(Invocation::Help(help)) = invoke(&["check", "--help"]) else { panic!("no help") };
+    assert!(help.starts_with("Tell what KVM really does"), "{help}");
+}
+
+#[test]
+fn check_takes_nothing_but_its_option() {
+    for (args, named) in [
+        (["check", "guest.elf"], "`guest.elf`"),
+        (["check", "--memory"], "`--memory`"),
+        (["check", "-v"], "`-v`"),
+    ] {
+        let message = message(&args);
+        assert!(message.starts_with("Incorrect Format. Use: kvm check [--json]\n"), "{message}");
+        assert!(message.contains(named) && message.contains("`kvm ./check`"), "{message}");
+    }
+    assert!(message(&["check", "--json=yes"]).contains("--json"));
+}

@@ -1,0 +1,234 @@
+//! All facts, asked for and put into rows.
+
+use super::report::Mark::{Bad, Good, Plain};
+use super::report::{Group, Report, Row, Value};
+use super::words::{self, Told};
+use crate::host::probe::{
+    AFTER_TRIPLE_FAULT, COLLECTED_WRITES, DATA_WATCHPOINTS, DIRTY_LOG, FOREIGN_HYPERCALL,
+    HARDWARE_BREAKPOINTS, INSTRUCTIONS, INT_N_IN_RING_3, INTERRUPT_FREE_STEPPING, MODES, Mode, Offers,
+    PORT_EXIT, READ_ONLY_MEMORY, RESUME_FLAG, SINGLE_STEP, SOFTWARE_BREAKPOINTS, SPEED, SYSTEM_CALLS, Speed,
+    Started, VMCALL, VMMCALL,
+};
+use crate::host::{HostError, Kvm};
+
+/// What could not be measured, for programs.
+const NOT_MEASURED: &str = "not_measured";
+
+/// Everything, measured.
+pub(super) fn all(kvm: &Kvm) -> Report {
+    let long = MODES.iter().find(|known| known.mode == Mode::Long);
+    let usable = long.is_some_and(|known| matches!(known.fact.get(kvm), Ok(Started::Runs)));
+    let groups = vec![
+        host(&Offers::of(kvm)),
+        modes(kvm),
+        instructions(kvm),
+        kernel_entries(kvm),
+        debugging(kvm),
+        memory(kvm),
+        speed(kvm),
+    ];
+    let conclusion =
+        if usable { summary(kvm) } else { "Guests cannot run here: 64-bit code does not.".into() };
+    Report { usable, groups, conclusion }
+}
+
+/// What is left to tell where `/dev/kvm` cannot be used.
+pub(super) fn without_kvm(error: &HostError) -> Report {
+    let (word, mark, words) = words::device(error);
+    let rows = vec![
+        Row::new("device", "/dev/kvm", word.into(), (mark, words)),
+        Row::new("remedy", "what to do", Value::Text(error.to_string()), (Plain, "see below")),
+    ];
+    let conclusion = format!("Guests cannot run here: {error}.");
+    Report { usable: false, groups: vec![Group { key: "host", title: "Host", rows }], conclusion }
+}
+
+fn host(offers: &Offers) -> Group {
+    let plain = |key, what, value: Value, words: String| Row::new(key, what, value, (Plain, words));
+    let text = |key, what, text: &str| plain(key, what, text.into(), text.to_owned());
+    let count = |key, what, count: i32| plain(key, what, Value::Count(count.into()), count.to_string());
+    let yes_no = |key, what, yes: bool| {
+        plain(key, what, Value::Flag(yes), if yes { "offered" } else { "not offered" }.to_owned())
+    };
+    let modules = if offers.modules.is_empty() { "built in".to_owned() } else { offers.modules.join(", ") };
+    let rows = vec![
+        Row::new("device", "/dev/kvm", "usable".into(), (Good, "usable")),
+        count("api_version", "version of its interface", offers.api_version),
+        text("kernel", "kernel", &offers.kernel),
+        text("modules", "modules", &modules),
+        text("vendor", "processor", &offers.vendor),
+        count("recommended_vcpus", "vCPUs recommended", offers.recommended_vcpus),
+        count("most_vcpus", "vCPUs at most", offers.most_vcpus),
+        count("memory_slots", "pieces of memory at most", offers.memory_slots),
+        yes_no("shared_registers", "registers without a call", offers.shared_registers),
+        count("dirty_ring", "entries of the dirty ring", offers.dirty_ring),
+        yes_no("cpuid_huge_pages", "pages of 1 GiB, by CPUID", offers.huge_pages),
+        yes_no("cpuid_bit_counts", "lzcnt and tzcnt, by CPUID", offers.bit_counts),
+    ];
+    Group { key: "host", title: "Host", rows }
+}
+
+fn modes(kvm: &Kvm) -> Group {
+    let rows = MODES.iter().map(|known| {
+        let (key, what) = match known.mode {
+            Mode::Real => ("real", "real mode"),
+            Mode::Protected => ("protected", "32-bit, no paging"),
+            Mode::Paging32 => ("paging_32", "32-bit, paging (PSE)"),
+            Mode::PagingPae => ("paging_pae", "32-bit, paging (PAE)"),
+            Mode::Long => ("long", "64-bit, ring 0"),
+            Mode::LongHuge => ("huge_pages", "64-bit, pages of 1 GiB"),
+            Mode::LongRing3 => ("long_ring3", "64-bit, ring 3"),
+        };
+        row(key, what, known.fact.get(kvm), words::started)
+    });
+    Group { key: "modes", title: "Modes a guest can run in", rows: rows.collect() }
+}
+
+fn instructions(kvm: &Kvm) -> Group {
+    let instructions = INSTRUCTIONS.iter();
+    let rows = instructions.map(|it| row(it.name, it.text, it.behaviour(kvm), words::behaviour));
+    Group { key: "instructions", title: "Instructions in ring 0", rows: rows.collect() }
+}
+
+fn kernel_entries(kvm: &Kvm) -> Group {
+    let rows = vec![
+        row("int_n", "int n in ring 3", INT_N_IN_RING_3.behaviour(kvm), words::behaviour),
+        row("syscall", "syscall in ring 3", SYSTEM_CALLS.get(kvm), words::system_calls),
+        row("vmcall", "vmcall in ring 0", VMCALL.get(kvm), words::hypercall),
+        row("vmmcall", "vmmcall in ring 0", VMMCALL.get(kvm), words::hypercall),
+        row(
+            "foreign_hypercall",
+            "... the other vendor's, KVM alone",
+            FOREIGN_HYPERCALL.get(kvm),
+            words::foreign_hypercall,
+        ),
+    ];
+    Group { key: "calls", title: "System calls and hypercalls", rows }
+}
+
+fn debugging(kvm: &Kvm) -> Group {
+    let (software, hardware, watch) = (&SOFTWARE_BREAKPOINTS, &HARDWARE_BREAKPOINTS, &DATA_WATCHPOINTS);
+    let rows = vec![
+        row(
+            "software_breakpoints_ring0",
+            "software breakpoints, ring 0",
+            software.ring0.get(kvm),
+            words::software_breakpoints,
+        ),
+        row(
+            "software_breakpoints_ring3",
+            "software breakpoints, ring 3",
+            software.ring3.get(kvm),
+            words::software_breakpoints,
+        ),
+        row(
+            "hardware_breakpoints_ring0",
+            "hardware breakpoints, ring 0",
+            hardware.ring0.get(kvm),
+            words::hardware_breakpoints,
+        ),
+        row(
+            "hardware_breakpoints_ring3",
+            "hardware breakpoints, ring 3",
+            hardware.ring3.get(kvm),
+            words::hardware_breakpoints,
+        ),
+        row("resume_flag", "RFLAGS.RF at one of them", RESUME_FLAG.get(kvm), words::resume_flag),
+        row(
+            "write_watchpoints_ring0",
+            "watched writes, ring 0",
+            watch.ring0.get(kvm).map(|it| it.write),
+            words::hardware_breakpoints,
+        ),
+        row(
+            "write_watchpoints_ring3",
+            "watched writes, ring 3",
+            watch.ring3.get(kvm).map(|it| it.write),
+            words::hardware_breakpoints,
+        ),
+        row(
+            "read_watchpoints_ring0",
+            "watched reads, ring 0",
+            watch.ring0.get(kvm).map(|it| it.read),
+            words::hardware_breakpoints,
+        ),
+        row(
+            "read_watchpoints_ring3",
+            "watched reads, ring 3",
+            watch.ring3.get(kvm).map(|it| it.read),
+            words::hardware_breakpoints,
+        ),
+        row("single_step_ring0", "single steps, ring 0", SINGLE_STEP.ring0.get(kvm), words::single_step),
+        row("single_step_ring3", "single steps, ring 3", SINGLE_STEP.ring3.get(kvm), words::single_step),
+        row(
+            "interrupt_free_stepping",
+            "steps without interrupts",
+            INTERRUPT_FREE_STEPPING.get(kvm),
+            words::interrupt_free_stepping,
+        ),
+        row(
+            "after_triple_fault",
+            "after a triple fault",
+            AFTER_TRIPLE_FAULT.get(kvm),
+            words::after_triple_fault,
+        ),
+    ];
+    Group { key: "debugging", title: "Debugging", rows }
+}
+
+fn memory(kvm: &Kvm) -> Group {
+    let rows = vec![
+        row("dirty_log", "log of written pages", DIRTY_LOG.get(kvm), words::dirty_log),
+        row("read_only", "read-only memory", READ_ONLY_MEMORY.get(kvm), words::read_only_memory),
+        row("collected_writes", "writes to a busy port", COLLECTED_WRITES.get(kvm), words::collected_writes),
+    ];
+    Group { key: "writes", title: "Memory and ports", rows }
+}
+
+fn speed(kvm: &Kvm) -> Group {
+    let mut rows = Vec::new();
+    let rings = [
+        ("ring0", "ring0_ns", "code in ring 0", "... an instruction", &SPEED.ring0),
+        ("ring3", "ring3_ns", "code in ring 3", "... an instruction", &SPEED.ring3),
+    ];
+    for (key, key_ns, what, what_ns, fact) in rings {
+        let speed = fact.get(kvm);
+        let nanoseconds = speed.as_ref().ok().copied().flatten().map(|speed| speed.nanoseconds);
+        rows.push(row(key, what, speed, words::speed));
+        rows.push(measured(key_ns, what_ns, nanoseconds));
+    }
+    rows.push(measured("port_exit_ns", "a port write, and back", PORT_EXIT.get(kvm).ok().flatten()));
+    Group { key: "speed", title: "Speed, roughly", rows }
+}
+
+/// A row for an answer with words of its own.
+fn row<T>(key: &'static str, what: &'static str, fact: Result<T, HostError>, tell: fn(T) -> Told) -> Row {
+    match fact.map(tell) {
+        Ok((word, mark, words)) => Row::new(key, what, word.into(), (mark, words)),
+        Err(error) => Row::new(key, what, NOT_MEASURED.into(), (Bad, format!("not measured: {error}"))),
+    }
+}
+
+/// A row for a time in nanoseconds.
+fn measured(key: &'static str, what: &'static str, nanoseconds: Option<f64>) -> Row {
+    let words = match nanoseconds {
+        Some(nanoseconds) if nanoseconds >= 1000.0 => format!("{:.1} us", nanoseconds / 1000.0),
+        Some(nanoseconds) if nanoseconds >= 10.0 => format!("{nanoseconds:.0} ns"),
+        Some(nanoseconds) => format!("{nanoseconds:.2} ns"),
+        None => "not measured".to_owned(),
+    };
+    Row::new(key, what, Value::Measured(nanoseconds.unwrap_or(f64::NAN)), (Plain, words))
+}
+
+/// What it comes to on a host where guests can run.
+fn summary(kvm: &Kvm) -> String {
+    let interpreted =
+        |speed: &Result<Option<Speed>, HostError>| matches!(speed, Ok(Some(speed)) if speed.is_interpreted());
+    if interpreted(&SPEED.ring0.get(kvm)) {
+        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow and refuses the instructions \
+         marked above: build them with -mgeneral-regs-only."
+            .to_owned()
+    } else {
+        "Guests can run here.".to_owned()
+    }
+}

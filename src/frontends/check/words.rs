@@ -1,0 +1,179 @@
+//! The words for each answer: one for programs, which stay as they are, and some for people.
+
+use super::report::Mark::{self, Bad, Good, Plain};
+use crate::host::HostError;
+use crate::host::probe::{
+    AfterTripleFault, Behaviour, CollectedWrites, DirtyLog, HardwareBreakpoints, Hypercall,
+    InterruptFreeStepping, ReadOnlyMemory, ResumeFlag, SingleStep, SoftwareBreakpoints, Speed, Started,
+    SystemCalls,
+};
+
+/// An answer: for programs, whether it is good, for people.
+pub(super) type Told = (&'static str, Mark, &'static str);
+
+/// What no known host does.
+const UNCLEAR: Told = ("unclear", Bad, "ended in a way that no known host shows");
+
+/// What is wrong with `/dev/kvm`.
+pub(super) fn device(error: &HostError) -> Told {
+    match error {
+        HostError::NoDevice => ("missing", Bad, "missing"),
+        HostError::NotAllowed => ("not_allowed", Bad, "there, but this user may not open it"),
+        HostError::NotKvm { .. } => ("not_kvm", Bad, "something else has its name"),
+        HostError::Open { .. } | HostError::Version { .. } | HostError::Refused { .. } => {
+            ("unusable", Bad, "there, but it cannot be used")
+        }
+    }
+}
+
+pub(super) fn started(started: Started) -> Told {
+    match started {
+        Started::Runs => ("runs", Good, "runs"),
+        Started::PagingDropped => ("paging_dropped", Bad, "KVM takes the registers, then paging is off"),
+        Started::TripleFault => ("triple_fault", Bad, "triple fault at the first instruction"),
+        Started::Refused => ("refused", Bad, "refused"),
+        Started::Unclear => UNCLEAR,
+    }
+}
+
+/// Names for exceptions that instructions raise (Intel SDM volume 3A, "Exceptions and Interrupts").
+fn raises(vector: u8) -> Told {
+    match vector {
+        6 => ("raises_ud", Bad, "raises #UD, invalid opcode"),
+        7 => ("raises_nm", Bad, "raises #NM, device not available"),
+        13 => ("raises_gp", Bad, "raises #GP, general protection"),
+        14 => ("raises_pf", Bad, "raises #PF, page fault"),
+        _ => ("raises", Bad, "raises another exception"),
+    }
+}
+
+pub(super) fn behaviour(behaviour: Behaviour) -> Told {
+    match behaviour {
+        Behaviour::Runs => ("runs", Good, "runs"),
+        Behaviour::Wrong => ("wrong", Bad, "wrong result, without a word"),
+        Behaviour::Refused => ("refused", Bad, "refused by KVM's instruction emulator"),
+        Behaviour::NotOffered => ("not_offered", Plain, "not offered by CPUID, raises an exception"),
+        Behaviour::Raises(vector) => raises(vector),
+        Behaviour::Hangs => ("hangs", Bad, "never ends"),
+        Behaviour::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn system_calls(calls: SystemCalls) -> Told {
+    match calls {
+        SystemCalls::EnterRing0 => ("runs", Good, "enters ring 0"),
+        SystemCalls::StayInRing3 => {
+            ("stays_in_ring3", Bad, "jumps to the kernel's entry, but stays in ring 3")
+        }
+        SystemCalls::Raise(vector) => raises(vector),
+        SystemCalls::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn hypercall(hypercall: Hypercall) -> Told {
+    match hypercall {
+        Hypercall::Answered => ("answered", Plain, "answered by KVM"),
+        Hypercall::Undefined => ("undefined", Plain, "#UD, as on a processor that does not know it"),
+        Hypercall::Raises(vector) => raises(vector),
+        Hypercall::Refused => ("refused", Bad, "refused by KVM's instruction emulator"),
+        Hypercall::Hangs => ("hangs", Bad, "never ends"),
+        Hypercall::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn foreign_hypercall(found: Hypercall) -> Told {
+    match found {
+        Hypercall::Answered => ("answered", Plain, "KVM rewrites the guest's code (switched off by kvm)"),
+        Hypercall::Hangs => ("hangs", Plain, "never ends (switched off by kvm)"),
+        found => hypercall(found),
+    }
+}
+
+pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Told {
+    match found {
+        SoftwareBreakpoints::DebugExit => ("debug_exit", Good, "stop the guest by a debug exit"),
+        SoftwareBreakpoints::Refused => ("refused", Bad, "int3 is refused by KVM's instruction emulator"),
+        SoftwareBreakpoints::Guest => ("guest", Bad, "go to the guest's own handler"),
+        SoftwareBreakpoints::Missed => ("missed", Bad, "the guest runs on"),
+        SoftwareBreakpoints::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Told {
+    match found {
+        HardwareBreakpoints::Stop => ("stop", Good, "stop the guest"),
+        HardwareBreakpoints::Missed => ("missed", Bad, "the guest runs on"),
+        HardwareBreakpoints::Guest => ("guest", Bad, "go to the guest's own handler"),
+        HardwareBreakpoints::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn resume_flag(found: ResumeFlag) -> Told {
+    match found {
+        ResumeFlag::Honoured => ("honoured", Good, "leads past the breakpoint"),
+        ResumeFlag::Ignored => ("ignored", Bad, "ignored: the guest stops there again"),
+        ResumeFlag::NoBreakpoints => ("no_breakpoints", Plain, "hardware breakpoints do not stop"),
+        ResumeFlag::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn single_step(found: SingleStep) -> Told {
+    match found {
+        SingleStep::Stops => ("stops", Good, "stops after each instruction"),
+        SingleStep::Guest => ("guest", Bad, "goes to the guest's own handler"),
+        SingleStep::Missed => ("missed", Bad, "the guest runs on"),
+        SingleStep::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Told {
+    match found {
+        InterruptFreeStepping::HeldBack => ("held_back", Good, "interrupts wait until stepping ends"),
+        InterruptFreeStepping::NotHeldBack => ("not_held_back", Bad, "interrupts come between two steps"),
+        InterruptFreeStepping::Lost => ("lost", Bad, "interrupts are lost"),
+        InterruptFreeStepping::NotOffered => ("not_offered", Bad, "not in this kernel"),
+        InterruptFreeStepping::NoSteps => ("no_steps", Bad, "single steps do not stop"),
+    }
+}
+
+pub(super) fn after_triple_fault(found: AfterTripleFault) -> Told {
+    match found {
+        AfterTripleFault::Kept => ("kept", Good, "registers say where it happened"),
+        AfterTripleFault::Reset => ("reset", Bad, "registers are reset: nobody knows where it happened"),
+        AfterTripleFault::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn dirty_log(found: DirtyLog) -> Told {
+    match found {
+        DirtyLog::Exact => ("exact", Good, "exactly the pages written"),
+        DirtyLog::WithPageTables => ("with_page_tables", Good, "the pages written, and page tables in use"),
+        DirtyLog::Rough => ("rough", Plain, "the pages written, and others"),
+        DirtyLog::Incomplete => ("incomplete", Bad, "pages are missing"),
+    }
+}
+
+pub(super) fn read_only_memory(found: ReadOnlyMemory) -> Told {
+    match found {
+        ReadOnlyMemory::Told => ("told", Good, "a write comes out with address and value"),
+        ReadOnlyMemory::Written => ("written", Bad, "is written to all the same"),
+        ReadOnlyMemory::Unclear => UNCLEAR,
+    }
+}
+
+pub(super) fn collected_writes(found: CollectedWrites) -> Told {
+    match found {
+        CollectedWrites::Collected => ("collected", Good, "collected, and told together"),
+        CollectedWrites::OneByOne => ("one_by_one", Bad, "accepted, but told one by one"),
+        CollectedWrites::NotOffered => ("not_offered", Bad, "not in this kernel"),
+        CollectedWrites::Lost => ("lost", Bad, "some are lost"),
+    }
+}
+
+pub(super) fn speed(found: Option<Speed>) -> Told {
+    match found {
+        Some(speed) if speed.is_interpreted() => ("interpreted", Bad, "interpreted by KVM"),
+        Some(_) => ("native", Good, "run by the processor"),
+        None => ("unclear", Bad, "could not be measured"),
+    }
+}

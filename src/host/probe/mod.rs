@@ -1,0 +1,42 @@
+//! What this host's KVM really does, measured with guests of a few instructions.
+//!
+//! KVM_CHECK_EXTENSION tells what a call accepts, and answers alike on hosts that behave differently:
+//! with VT-x or AMD-V the processor runs the guest, elsewhere KVM's instruction emulator runs parts of
+//! it. So each [`Fact`] here is measured, when somebody asks for it, on a virtual machine of its own,
+//! and kept for the life of the process. No probe can hang: a guest that does not report is called
+//! back.
+
+mod bench;
+mod breakpoints;
+mod code;
+mod fact;
+mod hypercalls;
+mod instructions;
+mod layout;
+mod modes;
+mod offers;
+mod ring3;
+mod speed;
+mod stepping;
+mod triple_fault;
+mod watchdog;
+mod writes;
+
+#[cfg(test)]
+mod tests;
+
+pub use breakpoints::{
+    DATA_WATCHPOINTS, DataWatchpoints, HARDWARE_BREAKPOINTS, HardwareBreakpoints, RESUME_FLAG, ResumeFlag,
+    SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
+};
+pub use fact::{Fact, PerRing};
+pub use hypercalls::{FOREIGN_HYPERCALL, Hypercall, VMCALL, VMMCALL};
+pub use instructions::{BIT_COUNTS, Behaviour, INSTRUCTIONS, INT_N_IN_RING_3, Instruction};
+pub use layout::Mode;
+pub use modes::{MODES, ModeFact, Started};
+pub use offers::{Offers, processor_runs_ring_0};
+pub use ring3::{SYSTEM_CALLS, SystemCalls};
+pub use speed::{PORT_EXIT, SPEED, Speed};
+pub use stepping::{INTERRUPT_FREE_STEPPING, InterruptFreeStepping, SINGLE_STEP, SingleStep};
+pub use triple_fault::{AFTER_TRIPLE_FAULT, AfterTripleFault};
+pub use writes::{COLLECTED_WRITES, CollectedWrites, DIRTY_LOG, DirtyLog, READ_ONLY_MEMORY, ReadOnlyMemory};

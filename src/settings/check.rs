@@ -1,0 +1,58 @@
+//! The command line of `kvm check`.
+
+use std::ffi::OsString;
+
+use lexopt::{Arg, Parser};
+
+use super::command::{Request, with_two_dashes};
+use super::error::SettingsError;
+
+/// The first argument that asks what the host can do.
+pub(super) const COMMAND: &str = "check";
+
+/// How the command is written with its options.
+pub(super) const USE: &str = "Use: kvm check [--json]";
+
+/// The answer to `kvm check --help`.
+const HELP: &str = "\
+Tell what KVM really does on this host
+
+Usage: kvm check [--json]
+
+Runs guests of a few instructions and prints what became of them: which modes, instructions and debug
+facilities work here, and how fast it all is. docs/hosts.md explains each row.
+
+Options:
+      --json  Print one JSON object, for programs
+  -h, --help  Print this and end
+
+Exit status: 0 if guests can run here, 6 if not.
+
+A guest file that is called check is run as `kvm ./check`.
+";
+
+/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+///
+/// # Errors
+///
+/// [`SettingsError::CheckArgument`] for the first argument that cannot stand there.
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+    let mut parser = Parser::from_iter(with_two_dashes(args));
+    let mut json = false;
+    let mut command = true;
+    while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
+        match arg {
+            Arg::Value(_) if command => command = false,
+            Arg::Long("json") => json = true,
+            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long(name) => return Err(wrong(format!("--{name}"))),
+            Arg::Short(letter) => return Err(wrong(format!("-{letter}"))),
+            Arg::Value(value) => return Err(wrong(value.to_string_lossy().into_owned())),
+        }
+    }
+    Ok(Request::Check { json })
+}
+
+fn wrong(argument: String) -> SettingsError {
+    SettingsError::CheckArgument { argument }
+}
