@@ -13,9 +13,11 @@ use tracing::debug;
 
 use super::breakpoints::{Breakpoints, INT3};
 use super::target::Action;
+use super::view::View;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::inspect::translate::read_virtual;
 use crate::machine::{Event, Machine, Outcome};
+use crate::settings::GdbArch;
 
 /// The opcode of `hlt`.
 const HLT: u8 = 0xF4;
@@ -26,6 +28,8 @@ pub(super) struct Debuggee<'m> {
     pub(super) breakpoints: Breakpoints,
     /// What the client wants the guest to do next.
     pub(super) action: Action,
+    /// How the client sees registers and memory.
+    pub(super) view: View,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
     stopped_at: Option<u64>,
     /// The run is over, but the client still looks at the machine.
@@ -59,8 +63,9 @@ pub(super) enum Advance {
 
 impl<'m> Debuggee<'m> {
     /// A machine that has not run yet.
-    pub(super) fn new(machine: &'m mut Machine) -> Debuggee<'m> {
+    pub(super) fn new(machine: &'m mut Machine, arch: GdbArch) -> Debuggee<'m> {
         Debuggee {
+            view: View::new(machine, arch),
             machine,
             breakpoints: Breakpoints::default(),
             action: Action::Continue,
@@ -257,6 +262,7 @@ impl<'m> Debuggee<'m> {
     }
 
     fn was_reset(&mut self) {
+        self.view.registers.forget();
         (self.stopped_at, self.ended) = (None, None);
     }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::packets::extend_packet;
 use crate::machine::inputs::{Input, Inputs};
 use crate::settings::GdbSpec;
 
@@ -116,7 +117,7 @@ impl Client {
 
     /// The direction towards it.
     pub(super) fn wire(&self) -> io::Result<Wire> {
-        Ok(Wire { stream: self.stream.try_clone()?, waiting: Vec::new() })
+        Ok(Wire { stream: self.stream.try_clone()?, waiting: Vec::new(), more: None })
     }
 }
 
@@ -132,6 +133,20 @@ impl Drop for Client {
 pub(super) struct Wire {
     stream: TcpStream,
     waiting: Vec<u8>,
+    /// What the next packet is to say, too.
+    more: Option<&'static [u8]>,
+}
+
+impl Wire {
+    /// Has the library's next packet end with `text`.
+    pub(super) fn add_to_next(&mut self, text: &'static [u8]) {
+        self.more = Some(text);
+    }
+
+    /// What waits to be sent, to add a packet to.
+    pub(super) fn waiting(&mut self) -> &mut Vec<u8> {
+        &mut self.waiting
+    }
 }
 
 impl gdbstub::conn::Connection for Wire {
@@ -143,6 +158,9 @@ impl gdbstub::conn::Connection for Wire {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Some(more) = self.more.take() {
+            extend_packet(&mut self.waiting, more);
+        }
         let sent = Write::write_all(&mut self.stream, &self.waiting);
         self.waiting.clear();
         sent

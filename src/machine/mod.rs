@@ -131,6 +131,11 @@ impl Machine {
         self.image.as_ref()
     }
 
+    /// What was added to every address in the guest file.
+    pub fn bias(&self) -> u64 {
+        self.bias
+    }
+
     /// The address in the guest file that became `address` in memory.
     pub fn address_in_file(&self, address: u64) -> u64 {
         address.wrapping_sub(self.bias)

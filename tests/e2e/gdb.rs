@@ -90,7 +90,7 @@ fn stopping() -> Vec<Trial> {
             expect(&said, "$3 = 7\n")?;
             expect(&said, "Cannot access memory at address 0x40000000")?;
             expect(&said, "Cannot access memory at address 0x7fffffffffff0000")?;
-            expect(&said, "Could not write registers")?;
+            expect(&said, "the segment 0x10 is no code segment, and CS takes nothing else")?;
             expect(&said, "cs             0x8 ")?;
             ran.expect_status(0).map(drop)
         }),
