@@ -30,7 +30,8 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
         Question::StepFlagNames => Ok(out.extend(b"ENABLE=1,NOIRQ=2,NOTIMER=4")),
         Question::StepFlags => {
             let StepFlags { no_irq, no_timer } = debuggee.view.step_flags;
-            let flags = STEP | NO_IRQ * u64::from(no_irq) | NO_TIMER * u64::from(no_timer);
+            let on = |flag, set| if set { flag } else { 0 };
+            let flags = STEP | on(NO_IRQ, no_irq) | on(NO_TIMER, no_timer);
             Ok(out.extend([b'0', b'x', b'0' + flags as u8]))
         }
         Question::SetStepFlags(flags) => set_step_flags(debuggee, flags, out),

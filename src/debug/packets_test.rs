@@ -19,7 +19,7 @@ fn scan(bytes: &[u8], most: usize) -> (Vec<Option<Vec<u8>>>, Vec<u8>, bool) {
 
 #[test]
 fn packets_are_cut_out_of_the_stream() {
-    let (bodies, loose, _) = scan(b"+$g#67-\x03$m0,1#fd$#00x", 100);
+    let (bodies, loose, _) = scan(b"+$g#67-\x03$m0,1#fa$#00x", 100);
     assert_eq!(bodies, [Some(b"g".to_vec()), Some(b"m0,1".to_vec()), Some(Vec::new())]);
     assert_eq!(loose, b"+-\x03x");
 }

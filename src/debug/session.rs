@@ -55,13 +55,16 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
     let mut reader = Reader { scanner: Scanner::new(PACKET), acknowledges: true };
     loop {
         stub = match stub {
-            Stub::Idle(_) => match client.next() {
+            Stub::Idle(_) => match client.next_soon() {
                 Incoming::Byte(byte) => reader.take(stub, debuggee, byte)?,
                 Incoming::Gone => return Ok(gone(debuggee)),
-                Incoming::Nothing => match debuggee.wait() {
-                    Some(outcome) => return Ok(Left::Over(outcome)),
-                    None => stub,
-                },
+                Incoming::Nothing => {
+                    client.watch();
+                    match debuggee.wait() {
+                        Some(outcome) => return Ok(Left::Over(outcome)),
+                        None => stub,
+                    }
+                }
             },
             Stub::Running(mut going) => {
                 match client.next() {
@@ -70,6 +73,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                     Incoming::Nothing => {
                         // What acknowledges the packet that set the guest going.
                         going.borrow_conn().flush()?;
+                        client.watch();
                         debuggee.view.registers.forget();
                         match debuggee.advance() {
                             Advance::Going => going.into(),
