@@ -12,29 +12,29 @@ const NO_TIMER: u64 = 4;
 
 /// Adds the answer to `question` to the body of a packet in `out`.
 pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: &mut Vec<u8>) {
+    let view = &mut debuggee.view;
     let answered = match *question {
         // LLDB asks this way whether it can read memory in binary, and wants no letter before it.
         Question::Read { length: 0, binary: true, .. } => {
-            debuggee.view.bare = true;
-            Ok(ok(out))
+            view.bare = true;
+            text(out, "OK")
         }
         Question::Read { address, length, binary } => read(debuggee, address, length, binary, out),
         Question::ReadRegister(number) => read_register(debuggee, number, out),
         Question::WriteRegister(number, digits) => write_register(debuggee, number, digits, out),
-        Question::Extensions => Ok(out.extend(b"sstepbits;sstep;PhyMemMode")),
-        Question::Physical => Ok(out.push(b'0' + u8::from(debuggee.view.physical))),
+        Question::Extensions => text(out, "sstepbits;sstep;PhyMemMode"),
+        Question::Physical => text(out, if view.physical { "1" } else { "0" }),
         Question::SetPhysical(on) => {
-            debuggee.view.physical = on;
-            Ok(ok(out))
+            view.physical = on;
+            text(out, "OK")
         }
-        Question::StepFlagNames => Ok(out.extend(b"ENABLE=1,NOIRQ=2,NOTIMER=4")),
+        Question::StepFlagNames => text(out, "ENABLE=1,NOIRQ=2,NOTIMER=4"),
         Question::StepFlags => {
-            let StepFlags { no_irq, no_timer } = debuggee.view.step_flags;
+            let StepFlags { no_irq, no_timer } = view.step_flags;
             let on = |flag, set| if set { flag } else { 0 };
-            let flags = STEP | on(NO_IRQ, no_irq) | on(NO_TIMER, no_timer);
-            Ok(out.extend([b'0', b'x', b'0' + flags as u8]))
+            text(out, &format!("{:#x}", STEP | on(NO_IRQ, no_irq) | on(NO_TIMER, no_timer)))
         }
-        Question::SetStepFlags(flags) => set_step_flags(debuggee, flags, out),
+        Question::SetStepFlags(flags) => set_step_flags(&mut view.step_flags, flags, out),
     };
     if let Err(errno) = answered {
         out.push(b'E');
@@ -45,8 +45,9 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
 /// An answer, or an `errno` value.
 type Answered = Result<(), u8>;
 
-fn ok(out: &mut Vec<u8>) {
-    out.extend(b"OK");
+fn text(out: &mut Vec<u8>, text: &str) -> Answered {
+    out.extend(text.as_bytes());
+    Ok(())
 }
 
 fn read(debuggee: &mut Debuggee<'_>, address: u64, length: u64, binary: bool, out: &mut Vec<u8>) -> Answered {
@@ -84,21 +85,16 @@ fn write_register(debuggee: &mut Debuggee<'_>, number: u64, digits: &[u8], out: 
     let register = debuggee.view.layout.register(number).ok_or(INVALID)?;
     let value = register_value(digits).ok_or(INVALID)?;
     match debuggee.write_register_values(&[(register, value)]) {
-        Ok(()) => ok(out),
+        Ok(()) => text(out, "OK"),
         // gdb shows what follows the dot to its user.
-        Err(reason) => {
-            out.extend(b"E.");
-            out.extend(reason.bytes().filter(|byte| !matches!(byte, b'#' | b'$' | b'}' | b'*')));
-        }
+        Err(reason) => text(out, &format!("E.{}", reason.replace(['#', '$', '}', '*'], "?"))),
     }
-    Ok(())
 }
 
-fn set_step_flags(debuggee: &mut Debuggee<'_>, flags: u64, out: &mut Vec<u8>) -> Answered {
+fn set_step_flags(now: &mut StepFlags, flags: u64, out: &mut Vec<u8>) -> Answered {
     if flags & !(STEP | NO_IRQ | NO_TIMER) != 0 || flags & STEP == 0 {
         return Err(INVALID);
     }
-    debuggee.view.step_flags = StepFlags { no_irq: flags & NO_IRQ != 0, no_timer: flags & NO_TIMER != 0 };
-    ok(out);
-    Ok(())
+    *now = StepFlags { no_irq: flags & NO_IRQ != 0, no_timer: flags & NO_TIMER != 0 };
+    text(out, "OK")
 }

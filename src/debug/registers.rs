@@ -36,6 +36,8 @@ const X87: u8 = 1;
 const SSE: u8 = 2;
 const AVX: u8 = 4;
 
+/// CR4: linear addresses of 57 bits.
+const CR4_LA57: u64 = 1 << 12;
 /// CR0: paging. EFER: long mode is wanted; it is active, which follows from the other two.
 const CR0_PG: u64 = 1 << 31;
 const EFER_LME: u64 = 1 << 8;
@@ -107,6 +109,14 @@ impl Cache {
     pub(super) fn set(&mut self, machine: &Machine, register: Register, value: u128) -> Result<(), String> {
         let host = |error: HostError| error.to_string();
         let low = value as u64;
+        if matches!(register, Register::Ip | Register::FsBase | Register::GsBase | Register::KernelGsBase) {
+            // The processor holds no other address there; some hosts fail to run a guest that has one.
+            let five_levels = self.system(machine).map_err(host)?.cr4 & CR4_LA57 != 0;
+            let unused = if five_levels { 64 - 57 } else { 64 - 48 };
+            if (low << unused) as i64 >> unused != low as i64 {
+                return Err(format!("{low:#x} is no address: its upper bits are not all the same"));
+            }
+        }
         match register {
             Register::General(n) => *general_register(self.general(machine).map_err(host)?, n) = low,
             Register::Ip => self.general(machine).map_err(host)?.rip = low,

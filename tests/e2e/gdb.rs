@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
@@ -332,7 +333,7 @@ fn strangers() -> Vec<Trial> {
 }
 
 /// A test that needs gdb, too.
-fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+pub fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
     let missing = MISSING.get_or_init(|| {
         let found = Command::new("gdb").arg("--version").stdout(Stdio::null()).status();
@@ -347,13 +348,13 @@ fn gdb_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'stat
 }
 
 /// Runs a guest under gdb: what gdb printed, and how the run went.
-fn debug(name: &str, arguments: &[&str], commands: &[&str]) -> Result<(String, Ran), Failed> {
+pub fn debug(name: &str, arguments: &[&str], commands: &[&str]) -> Result<(String, Ran), Failed> {
     let waiting = Waiting::start(name, arguments, b"")?;
     let said = waiting.gdb(name, commands)?;
     Ok((said, waiting.finish()?))
 }
 
-fn expect(said: &str, text: &str) -> Result<(), Failed> {
+pub fn expect(said: &str, text: &str) -> Result<(), Failed> {
     if said.contains(text) {
         return Ok(());
     }
@@ -361,7 +362,7 @@ fn expect(said: &str, text: &str) -> Result<(), Failed> {
 }
 
 /// A `kvm` that serves gdb.
-struct Waiting {
+pub struct Waiting {
     child: Child,
     err: JoinHandle<String>,
     port: u16,
@@ -370,7 +371,7 @@ struct Waiting {
 
 impl Waiting {
     /// Starts a guest with `input` on standard input, up to where gdb is waited for.
-    fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
+    pub fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
         // Free a moment ago; nobody else is likely to take it.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let kvm = Kvm::with_guest(name).arg(format!("--gdb={port}")).args(arguments);
@@ -391,19 +392,20 @@ impl Waiting {
     }
 
     /// Lets a gdb connect and do `commands`; everything it printed.
-    fn gdb(&self, name: &str, commands: &[&str]) -> Result<String, Failed> {
+    pub fn gdb(&self, name: &str, commands: &[&str]) -> Result<String, Failed> {
+        self.gdb_with_file(Some(&guest(name)), commands)
+    }
+
+    /// The same with the file gdb is given, if any.
+    pub fn gdb_with_file(&self, file: Option<&Path>, commands: &[&str]) -> Result<String, Failed> {
         let mut gdb = Command::new("gdb");
         gdb.args(["-nx", "-batch", "-ex", "set confirm off", "-ex"]);
         gdb.arg(format!("target remote 127.0.0.1:{}", self.port));
         for command in commands {
             gdb.args(["-ex", command]);
         }
-        let child = gdb
-            .arg(guest(name))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let child =
+            gdb.args(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let killer = Deadline::new(child.id());
         let output = child.wait_with_output()?;
         let said =
@@ -414,14 +416,14 @@ impl Waiting {
         Ok(said)
     }
 
-    fn connect(&self) -> Result<TcpStream, Failed> {
+    pub fn connect(&self) -> Result<TcpStream, Failed> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     }
 
     /// Waits for the end of the run.
-    fn finish(self) -> Result<Ran, Failed> {
+    pub fn finish(self) -> Result<Ran, Failed> {
         let killer = Deadline::new(self.child.id());
         let output = self.child.wait_with_output()?;
         if killer.stop() {
@@ -437,7 +439,7 @@ impl Waiting {
 }
 
 /// Sends a packet of gdb's protocol; what is answered.
-fn ask(client: &mut TcpStream, packet: &str) -> Result<String, Failed> {
+pub fn ask(client: &mut TcpStream, packet: &str) -> Result<String, Failed> {
     let checksum = packet.bytes().fold(0u8, u8::wrapping_add);
     client.write_all(format!("${packet}#{checksum:02x}").as_bytes())?;
     let mut answer = Vec::new();

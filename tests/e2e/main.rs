@@ -7,6 +7,8 @@
 
 mod bad_files;
 mod gdb;
+mod gdb_files;
+mod gdb_registers;
 mod guests;
 mod host;
 mod keyboard;
@@ -25,6 +27,8 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(gdb::trials());
+    trials.extend(gdb_files::trials());
+    trials.extend(gdb_registers::trials());
     trials.extend(guests::trials());
     trials.extend(resets::trials());
     trials.extend(bad_files::trials());
