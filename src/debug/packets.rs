@@ -152,8 +152,23 @@ pub(super) fn register_value(digits: &[u8]) -> Option<u128> {
     pairs.iter().rev().try_fold(0u128, |value, pair| Some(value << 8 | u128::from(number(pair)?)))
 }
 
+/// The sum of all bytes, modulo 256. Answers are long: eight bytes are added at once, in lanes of 16
+/// bits, which hold the sums of [`WORDS`] words.
 fn checksum(body: &[u8]) -> u8 {
-    body.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+    const EVERY_OTHER: u64 = 0x00FF_00FF_00FF_00FF;
+    const WORDS: usize = 128;
+    let (words, rest) = body.as_chunks::<8>();
+    let mut sum = rest.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    for words in words.chunks(WORDS) {
+        let lanes = words.iter().fold(0, |lanes, word| {
+            let word = u64::from_le_bytes(*word);
+            lanes + (word & EVERY_OTHER) + (word >> 8 & EVERY_OTHER)
+        });
+        for lane in 0..4 {
+            sum = sum.wrapping_add((lanes >> (16 * lane)) as u8);
+        }
+    }
+    sum
 }
 
 /// Puts a packet with what `body` adds at the end of `out`.
@@ -202,14 +217,14 @@ pub(super) fn add_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Adds bytes as they are, the four that mean something in a packet escaped; stops before `out` is
 /// longer than `most`.
 pub(super) fn add_binary(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
-    for byte in bytes {
-        if out.len() + 2 > most {
-            return;
-        }
-        match byte {
-            b'#' | b'$' | b'}' | b'*' => out.extend([b'}', byte ^ 0x20]),
-            _ => out.push(*byte),
-        }
+    let mut rest = bytes;
+    while let Some(room) = most.checked_sub(out.len() + 2) {
+        let window = &rest[..rest.len().min(room)];
+        let plain = window.iter().position(|byte| matches!(byte, b'#' | b'$' | b'}' | b'*'));
+        out.extend_from_slice(&window[..plain.unwrap_or(window.len())]);
+        let Some(plain) = plain else { return };
+        out.extend([b'}', window[plain] ^ 0x20]);
+        rest = &rest[plain + 1..];
     }
 }
 

@@ -95,6 +95,16 @@ fn what_means_something_in_a_packet_is_escaped_and_the_limit_kept() {
 }
 
 #[test]
+fn long_answers_have_the_checksum_of_their_bytes() {
+    for length in [7, 8, 9, 1023, 1024, 1025, 70_000] {
+        let body: Vec<u8> = (0..length).map(|n| if n % 3 == 0 { 0xFF } else { n as u8 }).collect();
+        let sum = body.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+        assert_eq!(checksum(&body), sum, "{length}");
+    }
+    assert_eq!(checksum(&[0xFF; 5000]), 120);
+}
+
+#[test]
 fn random_streams_give_packets_or_nothing() {
     // A multiplicative generator: the same bytes every time.
     let mut state = 1u64;
