@@ -158,9 +158,8 @@ impl TargetDescriptionXmlOverride for Debuggee<'_> {
 
 impl SingleThreadBase for Debuggee<'_> {
     fn read_registers(&mut self, shown: &mut Block) -> TargetResult<(), Self> {
-        let count = self.view.layout.registers().len();
-        for register in (0..count).filter_map(|number| self.view.layout.register(number)).collect::<Vec<_>>()
-        {
+        for number in 0..self.view.layout.registers().len() {
+            let Some(register) = self.view.layout.register(number) else { break };
             let (bytes, size) = self.view.register(self.machine, register).map_err(host_failure)?;
             shown.bytes.extend_from_slice(&bytes[..size]);
         }
@@ -255,8 +254,11 @@ impl Breakpoints for Debuggee<'_> {
 
 impl SwBreakpoint for Debuggee<'_> {
     fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        let mut byte = [0];
-        self.read_addrs(address, &mut byte)?;
+        // Breakpoints are at virtual addresses, also for a client that looks at physical ones.
+        let registers = self.view.registers.both(self.machine).map_err(host_failure)?;
+        if memory::read(self.machine.memory(), Some(&registers), address, &mut [0]) == 0 {
+            return Err(TargetError::Errno(BAD_ADDRESS));
+        }
         match self.breakpoints.add_software(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),

@@ -164,11 +164,17 @@ fn packets() -> Vec<Trial> {
             let waiting = Waiting::start("higher-half", &[], b"")?;
             let mut client = waiting.connect()?;
             // Linked to the upper half, where no physical address is; RAM ends at 64 MiB.
-            let virtual_bytes = ask(&mut client, "mffffffff80000000,4")?;
+            let virtual_bytes = ask(&mut client, "mffffffff80100000,4")?;
+            if virtual_bytes.len() != 8 {
+                return Err(format!("four bytes wanted, got `{virtual_bytes}`").into());
+            }
             for (packet, answer) in [
                 ("qqemu.PhyMemMode", "0"),
                 ("Qqemu.PhyMemMode:1", "OK"),
-                ("mffffffff80000000,4", "E0e"),
+                ("mffffffff80100000,4", "E0e"),
+                ("m100000,4", &virtual_bytes),
+                ("Z0,ffffffff80100000,1", "OK"),
+                ("z0,ffffffff80100000,1", "OK"),
                 ("M3fffffe,2:abcd", "OK"),
                 ("m3fffffe,4", "abcd"),
                 ("M3ffffff,2:0000", "E0e"),
@@ -177,7 +183,7 @@ fn packets() -> Vec<Trial> {
             ] {
                 wanted(packet, &ask(&mut client, packet)?, answer)?;
             }
-            wanted("back", &ask(&mut client, "mffffffff80000000,4")?, &virtual_bytes)?;
+            wanted("back", &ask(&mut client, "mffffffff80100000,4")?, &virtual_bytes)?;
             drop(client);
             waiting.finish().map(drop)
         }),
