@@ -100,7 +100,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
 
     let outcome = match &debugger {
-        Some(server) => debug::run(&mut machine, server),
+        Some(server) => debug::run(&mut machine, server, settings.gdb_arch),
         None => machine.run(),
     };
     let paragraph = report::paragraph(&machine, &outcome);

@@ -13,10 +13,12 @@ use tracing::debug;
 
 use super::breakpoints::{Breakpoints, INT3};
 use super::target::Action;
+use super::view::View;
 use crate::control::Session;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::inspect::translate::read_virtual;
 use crate::machine::{Event, Machine, Outcome};
+use crate::settings::GdbArch;
 
 /// The opcode of `hlt`.
 const HLT: u8 = 0xF4;
@@ -31,6 +33,8 @@ pub(super) struct Debuggee<'m> {
     pub(super) said: String,
     /// What the client wants the guest to do next.
     pub(super) action: Action,
+    /// How the client sees registers and memory.
+    pub(super) view: View,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
     pub(super) stopped_at: Option<u64>,
     /// The run is over, but the client still looks at the machine.
@@ -66,8 +70,9 @@ pub(super) enum Advance {
 
 impl<'m> Debuggee<'m> {
     /// A machine that has not run yet.
-    pub(super) fn new(machine: &'m mut Machine) -> Debuggee<'m> {
+    pub(super) fn new(machine: &'m mut Machine, arch: GdbArch) -> Debuggee<'m> {
         Debuggee {
+            view: View::new(machine, arch),
             machine,
             breakpoints: Breakpoints::default(),
             session: Session::default(),
@@ -112,6 +117,12 @@ impl<'m> Debuggee<'m> {
     /// The client has stopped the guest where it happens to be.
     pub(super) fn interrupted(&mut self) {
         self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+    }
+
+    /// A new client has come: registers and addresses are for it what they are for every client.
+    pub(super) fn welcome(&mut self) {
+        self.view.begin();
+        self.session.switches.physical = false;
     }
 
     /// The client has gone: the guest is to run without breakpoints. An outcome if it cannot run.
@@ -294,6 +305,7 @@ impl<'m> Debuggee<'m> {
     }
 
     pub(super) fn was_reset(&mut self) {
+        self.view.registers.forget();
         (self.stopped_at, self.ended) = (None, None);
     }
 

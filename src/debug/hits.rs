@@ -7,7 +7,6 @@
 use tracing::info;
 
 use super::debuggee::{Advance, Debuggee, Stop};
-use super::memory::Addressing;
 use crate::control::points::Decision;
 use crate::control::values::Known;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
@@ -85,10 +84,5 @@ impl Debuggee<'_> {
         }
         self.said.push_str(&decision.text);
         Ok(Some(decision))
-    }
-
-    /// What the client's addresses are.
-    pub(super) fn addressing(&self) -> Addressing {
-        if self.session.switches.physical { Addressing::Physical } else { Addressing::Virtual }
     }
 }

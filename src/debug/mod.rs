@@ -11,25 +11,36 @@
 //! | `target` | the protocol library's questions, answered |
 //! | `debuggee` | how a guest is run, stepped and found to have stopped |
 //! | `breakpoints` | where they are, and what they replace while the guest runs |
-//! | `memory`, `registers` | the guest's state as gdb wants it |
+//! | `packets`, `answers` | questions that are answered without the library |
+//! | `arch`, `description` | which registers gdb is told of, and how |
+//! | `view`, `registers`, `segments`, `memory` | the guest's state as gdb wants it |
+//! | `files` | the guest file, for a gdb that was not given it |
 //! | `hits` | what happens where a breakpoint of the user's commands is reached |
 //! | `monitor` | commands of the user's, handed on |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
+mod answers;
+mod arch;
 mod breakpoints;
 mod debuggee;
+mod description;
+mod files;
 mod hits;
 mod memory;
 mod monitor;
+mod packets;
 mod registers;
+mod segments;
 mod server;
 mod session;
 mod target;
+mod view;
 
 use tracing::info;
 
 use crate::machine::{Machine, Outcome};
+use crate::settings::GdbArch;
 use debuggee::Debuggee;
 use session::Left;
 
@@ -38,9 +49,9 @@ pub use server::{Server, ServerError};
 /// Runs a guest under the debuggers that connect to `server`, until the run ends.
 ///
 /// The guest's first instruction waits for the first debugger. Whenever none is connected after
-/// that, the guest runs freely.
-pub fn run(machine: &mut Machine, server: &Server) -> Outcome {
-    let mut debuggee = Debuggee::new(machine);
+/// that, the guest runs freely. gdb takes the guest's processor for `arch`.
+pub fn run(machine: &mut Machine, server: &Server, arch: GdbArch) -> Outcome {
+    let mut debuggee = Debuggee::new(machine, arch);
     let outcome = serve_clients(&mut debuggee, server);
     machine.log_totals();
     outcome

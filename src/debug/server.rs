@@ -1,20 +1,26 @@
 //! Waiting for debuggers, and for what they send.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::packets::extend_packet;
 use crate::machine::inputs::{Input, Inputs};
 use crate::settings::GdbSpec;
 
-/// Pieces of input that may wait for the machine before more is read from a client.
-const MOST_PIECES: usize = 4;
-/// Size of such a piece in bytes.
-const PIECE: usize = 4096;
+/// Most that is read from a client at once, in bytes.
+const PIECE: usize = 16 << 10;
+/// How long the next packet is waited for before the machine's thread sleeps where everything else can
+/// wake it: a client that asks much asks again within this time.
+const SOON: Duration = Duration::from_millis(2);
 /// How long a client that reads nothing is waited for before it counts as gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a new client waits for the one before it to be gone for good.
@@ -73,8 +79,11 @@ impl Server {
 #[derive(Debug)]
 pub(super) struct Client {
     stream: TcpStream,
-    pieces: Receiver<Vec<u8>>,
-    piece: std::vec::IntoIter<u8>,
+    watch: Arc<Watch>,
+    busy: Arc<AtomicBool>,
+    read: Vec<u8>,
+    /// How much of that has been handed out.
+    taken: usize,
     spoken: bool,
 }
 
@@ -91,17 +100,34 @@ pub(super) enum Incoming {
 impl Client {
     /// The next byte it sent.
     pub(super) fn next(&mut self) -> Incoming {
-        loop {
-            if let Some(byte) = self.piece.next() {
-                self.spoken = true;
-                return Incoming::Byte(byte);
-            }
-            match self.pieces.try_recv() {
-                Ok(piece) => self.piece = piece.into_iter(),
-                Err(TryRecvError::Empty) => return Incoming::Nothing,
-                Err(TryRecvError::Disconnected) => return Incoming::Gone,
+        self.receive(RecvFlags::DONTWAIT)
+    }
+
+    /// The next byte it sent or sends soon.
+    pub(super) fn next_soon(&mut self) -> Incoming {
+        self.receive(RecvFlags::empty())
+    }
+
+    /// Has the machine's attention called for, once, when there is something to read.
+    pub(super) fn watch(&self) {
+        self.watch.set(Watching::Wanted);
+    }
+
+    fn receive(&mut self, flags: RecvFlags) -> Incoming {
+        if self.taken == self.read.len() {
+            self.read.resize(PIECE, 0);
+            let received = recv(&self.stream, self.read.as_mut_slice(), flags).map(|(count, _)| count);
+            self.read.truncate(received.unwrap_or(0));
+            self.taken = 0;
+            match received {
+                Ok(0) => return Incoming::Gone,
+                Ok(_) => self.spoken = true,
+                Err(Errno::AGAIN | Errno::INTR) => return Incoming::Nothing,
+                Err(_) => return Incoming::Gone,
             }
         }
+        self.taken += 1;
+        Incoming::Byte(self.read[self.taken - 1])
     }
 
     /// True if it has ever sent anything.
@@ -116,14 +142,16 @@ impl Client {
 
     /// The direction towards it.
     pub(super) fn wire(&self) -> io::Result<Wire> {
-        Ok(Wire { stream: self.stream.try_clone()?, waiting: Vec::new() })
+        Ok(Wire { stream: self.stream.try_clone()?, waiting: Vec::new(), more: None })
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // Also ends the thread that reads.
+        // Ends the thread that watches, wherever it waits.
+        self.watch.set(Watching::Over);
         let _ = self.stream.shutdown(Shutdown::Both);
+        self.busy.store(false, Ordering::Release);
     }
 }
 
@@ -132,6 +160,20 @@ impl Drop for Client {
 pub(super) struct Wire {
     stream: TcpStream,
     waiting: Vec<u8>,
+    /// What the next packet is to say, too.
+    more: Option<&'static [u8]>,
+}
+
+impl Wire {
+    /// Has the library's next packet end with `text`.
+    pub(super) fn add_to_next(&mut self, text: &'static [u8]) {
+        self.more = Some(text);
+    }
+
+    /// What waits to be sent, to add a packet to.
+    pub(super) fn waiting(&mut self) -> &mut Vec<u8> {
+        &mut self.waiting
+    }
 }
 
 impl gdbstub::conn::Connection for Wire {
@@ -143,6 +185,9 @@ impl gdbstub::conn::Connection for Wire {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Some(more) = self.more.take() {
+            extend_packet(&mut self.waiting, more);
+        }
         let sent = Write::write_all(&mut self.stream, &self.waiting);
         self.waiting.clear();
         sent
@@ -181,24 +226,65 @@ fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Resu
     // Every packet is small and waits for an answer.
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    let mut reader = stream.try_clone()?;
-    let (sender, pieces) = sync_channel(MOST_PIECES);
-    let (inputs, flag) = (inputs.clone(), busy.clone());
-    busy.store(true, Ordering::Release);
-    let spawned = spawn("gdb-read", move || {
-        let mut bytes = [0; PIECE];
-        while let Ok(count @ 1..) = reader.read(&mut bytes) {
-            if sender.send(bytes[..count].to_vec()).is_err() {
-                break;
-            }
+    stream.set_read_timeout(Some(SOON))?;
+    let (watched, watch, inputs) = (stream.try_clone()?, Arc::new(Watch::default()), inputs.clone());
+    let watcher = watch.clone();
+    spawn("gdb-watch", move || {
+        while watcher.is_wanted() {
+            let _ = poll(&mut [PollFd::new(&watched, PollFlags::IN)], None);
+            watcher.fired();
             inputs.push(Input::Attention);
         }
-        drop(sender);
-        flag.store(false, Ordering::Release);
-        inputs.push(Input::Attention);
-    });
-    if spawned.is_err() {
-        busy.store(false, Ordering::Release);
+    })?;
+    busy.store(true, Ordering::Release);
+    Ok(Client { stream, watch, busy: busy.clone(), read: Vec::new(), taken: 0, spoken: false })
+}
+
+/// Whether somebody is to look out for what a client sends.
+#[derive(Debug, Default)]
+struct Watch {
+    state: Mutex<Watching>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Watching {
+    /// Not now: the machine's thread does it itself.
+    #[default]
+    No,
+    /// Until something comes.
+    Wanted,
+    /// Never again.
+    Over,
+}
+
+impl Watch {
+    fn state(&self) -> MutexGuard<'_, Watching> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-    spawned.map(|()| Client { stream, pieces, piece: Vec::new().into_iter(), spoken: false })
+
+    fn set(&self, wanted: Watching) {
+        let mut state = self.state();
+        if *state != wanted {
+            *state = wanted;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Something has come, or the connection has ended.
+    fn fired(&self) {
+        let mut state = self.state();
+        if *state == Watching::Wanted {
+            *state = Watching::No;
+        }
+    }
+
+    /// Waits until watching is wanted; false if it never will be.
+    fn is_wanted(&self) -> bool {
+        let mut state = self.state();
+        while *state == Watching::No {
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        *state == Watching::Wanted
+    }
 }

@@ -12,17 +12,20 @@ use gdbstub::stub::state_machine::GdbStubStateMachine;
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, SingleThreadStopReason};
 use tracing::{debug, warn};
 
+use super::answers::answer;
+use super::arch::{Number, Register};
 use super::debuggee::{Advance, Debuggee, Stop};
+use super::packets::{Piece, Scanner, add_hex, question, write_packet};
 use super::server::{Client, Incoming, Wire};
 use super::target::PACKET;
 use crate::inspect::report;
 use crate::machine::Outcome;
 
 type Stub<'m> = GdbStubStateMachine<'static, Debuggee<'m>, Wire>;
+type StubError = GdbStubError<Infallible, io::Error>;
+
 /// Bytes of text in one packet.
 const PRINTED: usize = 2048;
-
-type StubError = GdbStubError<Infallible, io::Error>;
 
 /// What the client left behind.
 pub(super) enum Left {
@@ -35,6 +38,7 @@ pub(super) enum Left {
 /// Serves a client until it leaves or the run ends.
 pub(super) fn serve(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Left {
     debuggee.interrupted();
+    debuggee.welcome();
     match talk(debuggee, client) {
         Ok(left) => left,
         Err(error) => {
@@ -51,30 +55,39 @@ fn gone(debuggee: &mut Debuggee<'_>) -> Left {
 fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dyn std::error::Error>> {
     let stub = GdbStub::builder(client.wire()?).packet_buffer_size(PACKET).build()?;
     let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
+    let mut reader = Reader { scanner: Scanner::new(PACKET), acknowledges: true };
     loop {
         stub = match stub {
-            Stub::Idle(idle) => match client.next() {
-                Incoming::Byte(byte) => idle.incoming_data(debuggee, byte)?,
+            Stub::Idle(_) => match client.next_soon() {
+                Incoming::Byte(byte) => reader.take(stub, debuggee, byte)?,
                 Incoming::Gone => return Ok(gone(debuggee)),
-                Incoming::Nothing => match debuggee.wait() {
-                    Some(outcome) => return Ok(Left::Over(outcome)),
-                    None => idle.into(),
-                },
+                Incoming::Nothing => {
+                    client.watch();
+                    match debuggee.wait() {
+                        Some(outcome) => return Ok(Left::Over(outcome)),
+                        None => stub,
+                    }
+                }
             },
             Stub::Running(mut going) => {
                 match client.next() {
-                    Incoming::Byte(byte) => going.incoming_data(debuggee, byte)?,
+                    Incoming::Byte(byte) => reader.take(going.into(), debuggee, byte)?,
                     Incoming::Gone => return Ok(gone(debuggee)),
                     Incoming::Nothing => {
                         // What acknowledges the packet that set the guest going.
                         going.borrow_conn().flush()?;
+                        client.watch();
+                        debuggee.view.registers.forget();
                         let advance = debuggee.advance();
                         print(&std::mem::take(&mut debuggee.said), going.borrow_conn())?;
                         match advance {
                             Advance::Going => going.into(),
                             Advance::Stopped(stop) => {
                                 tell_end(debuggee, going.borrow_conn())?;
-                                going.report_stop(debuggee, reason(stop, debuggee))?
+                                let values = expedited(debuggee);
+                                let mut values =
+                                    values.iter().map(|(number, bytes, size)| (*number, &bytes[..*size]));
+                                going.report_stop_with_regs(debuggee, reason(stop, debuggee), &mut values)?
                             }
                             Advance::Over(outcome) => {
                                 report_over(going.report_stop(debuggee, last_words(&outcome)));
@@ -104,6 +117,76 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
     }
 }
 
+/// What the library does not say it can do, to be added to the features it lists.
+const MORE_FEATURES: &[u8] = b";binary-upload+";
+
+/// What comes from the client, on its way to whoever answers it.
+struct Reader {
+    scanner: Scanner,
+    /// Packets are still acknowledged with a `+`.
+    acknowledges: bool,
+}
+
+impl Reader {
+    /// Takes the next byte. A whole packet is answered here or by the library.
+    fn take<'m>(
+        &mut self,
+        stub: Stub<'m>,
+        debuggee: &mut Debuggee<'m>,
+        byte: u8,
+    ) -> Result<Stub<'m>, Box<dyn std::error::Error>> {
+        match self.scanner.take(byte) {
+            Piece::Inside => return Ok(stub),
+            Piece::Loose => return Ok(feed(stub, debuggee, &[byte])?),
+            Piece::TooMuch => return Err(format!("it sent a packet of more than {PACKET} bytes").into()),
+            Piece::Last => {}
+        }
+        let mut stub = stub;
+        if let (Stub::Idle(idle), Some(body)) = (&mut stub, self.scanner.body()) {
+            if let Some(question) = question(body) {
+                let wire = idle.borrow_conn();
+                if self.acknowledges {
+                    wire.waiting().push(b'+');
+                }
+                write_packet(wire.waiting(), |out| answer(debuggee, &question, out));
+                wire.flush()?;
+                return Ok(stub);
+            }
+            if body.starts_with(b"qSupported") {
+                idle.borrow_conn().add_to_next(MORE_FEATURES);
+            }
+            self.acknowledges &= body != b"QStartNoAckMode";
+        }
+        Ok(feed(stub, debuggee, self.scanner.packet())?)
+    }
+}
+
+/// Gives bytes to the library.
+fn feed<'m>(mut stub: Stub<'m>, debuggee: &mut Debuggee<'m>, bytes: &[u8]) -> Result<Stub<'m>, StubError> {
+    for byte in bytes {
+        stub = match stub {
+            Stub::Idle(idle) => idle.incoming_data(debuggee, *byte)?,
+            Stub::Running(going) => going.incoming_data(debuggee, *byte)?,
+            other => other,
+        };
+    }
+    Ok(stub)
+}
+
+/// The registers gdb looks at after every stop: their numbers, values and sizes.
+fn expedited(debuggee: &mut Debuggee<'_>) -> Vec<(Number, [u8; 16], usize)> {
+    let Debuggee { view, machine, .. } = debuggee;
+    let value = |register| {
+        let number = view.layout.number(register)?;
+        let (bytes, size) = view.register(machine, register).ok()?;
+        Some((Number(number), bytes, size))
+    };
+    EXPEDITED.into_iter().filter_map(value).collect()
+}
+
+/// The next instruction, the top of the stack and the frame on it.
+const EXPEDITED: [Register; 3] = [Register::Ip, Register::General(4), Register::General(5)];
+
 /// The run is over, whether the client can still be told or not.
 fn report_over(told: Result<Stub<'_>, StubError>) {
     if let Err(error) = told {
@@ -112,13 +195,15 @@ fn report_over(told: Result<Stub<'_>, StubError>) {
 }
 
 fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
+    // Only a reason with a thread can bring registers with it.
+    let signal = |signal| SingleThreadStopReason::SignalWithThread { tid: (), signal };
     match stop {
-        Stop::Stepped => SingleThreadStopReason::DoneStep,
+        Stop::Stepped => signal(Signal::SIGTRAP),
         Stop::Software => SingleThreadStopReason::SwBreak(()),
         Stop::Hardware => SingleThreadStopReason::HwBreak(()),
         // gdb goes on by itself after a breakpoint that it has not set.
-        Stop::Trap | Stop::Point => SingleThreadStopReason::Signal(Signal::SIGTRAP),
-        Stop::Ended => SingleThreadStopReason::Signal(match debuggee.ended() {
+        Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
+        Stop::Ended => signal(match debuggee.ended() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
             Some(Outcome::TripleFault) => Signal::SIGSEGV,
             _ => Signal::SIGILL,
@@ -144,12 +229,10 @@ fn tell_end(debuggee: &Debuggee<'_>, wire: &mut Wire) -> io::Result<()> {
 /// Has gdb print `text`, while it waits for the guest to stop.
 fn print(text: &str, wire: &mut Wire) -> io::Result<()> {
     for piece in text.as_bytes().chunks(PRINTED) {
-        let mut body = String::from("O");
-        for byte in piece {
-            body.push_str(&format!("{byte:02x}"));
-        }
-        let checksum = body.bytes().fold(0u8, u8::wrapping_add);
-        wire.write_all(format!("${body}#{checksum:02x}").as_bytes())?;
+        write_packet(wire.waiting(), |out| {
+            out.push(b'O');
+            add_hex(out, piece);
+        });
     }
     wire.flush()
 }

@@ -12,22 +12,29 @@ use gdbstub::target::ext::base::singlethread::{
 use gdbstub::target::ext::breakpoints::{
     Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, SwBreakpoint, SwBreakpointOps,
 };
+use gdbstub::target::ext::exec_file::ExecFileOps;
+use gdbstub::target::ext::host_info::HostInfoOps;
+use gdbstub::target::ext::host_io::HostIoOps;
 use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
+use gdbstub::target::ext::process_info::ProcessInfoOps;
+use gdbstub::target::ext::section_offsets::SectionOffsetsOps;
+use gdbstub::target::ext::target_description_xml_override::{
+    TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
+};
 use gdbstub::target::{Target, TargetError, TargetResult};
-use gdbstub_arch::x86::X86_64_SSE;
-use gdbstub_arch::x86::reg::X86_64CoreRegs;
+use tracing::warn;
 
+use super::arch::{Block, Register, X86};
 use super::debuggee::Debuggee;
-use super::memory::Addressing;
-use super::{memory, registers};
-use crate::host::HostError;
+use super::memory;
+use crate::host::{HostError, Registers};
 
-/// Size of the largest packet, in bytes.
-pub(super) const PACKET: usize = 16 << 10;
+/// Size of the largest packet, in bytes. Large ones make reading much memory quick.
+pub(super) const PACKET: usize = 128 << 10;
 
 /// `errno` values gdb shows: bad address, invalid argument, no space left.
-const BAD_ADDRESS: u8 = 14;
-const INVALID: u8 = 22;
+pub(super) const BAD_ADDRESS: u8 = 14;
+pub(super) const INVALID: u8 = 22;
 const FULL: u8 = 28;
 
 /// What a client wants the guest to do.
@@ -45,8 +52,54 @@ fn host_failure(_: HostError) -> TargetError<Infallible> {
     TargetError::NonFatal
 }
 
+/// Copies what lies from `offset` on, at most `length` bytes; how many that were.
+pub(super) fn copy_part(all: &[u8], offset: u64, length: usize, part: &mut [u8]) -> usize {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+    let count = length.min(part.len()).min(all.len() - start);
+    part[..count].copy_from_slice(&all[start..start + count]);
+    count
+}
+
+impl Debuggee<'_> {
+    /// Fills `bytes` from an address of the client's; how many there were.
+    pub(super) fn read_memory(&mut self, address: u64, bytes: &mut [u8]) -> Result<usize, HostError> {
+        let registers = self.addressing()?;
+        Ok(memory::read(self.machine.memory(), registers.as_ref(), address, bytes))
+    }
+
+    /// What translates the client's addresses; none if they are physical.
+    fn addressing(&mut self) -> Result<Option<Registers>, HostError> {
+        if self.session.switches.physical {
+            return Ok(None);
+        }
+        self.view.registers.both(self.machine).map(Some)
+    }
+
+    /// Gives registers new values.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be, in words.
+    pub(super) fn write_register_values(&mut self, values: &[(Register, u128)]) -> Result<(), String> {
+        let registers = &mut self.view.registers;
+        let mut noted = Ok(());
+        for (register, value) in values {
+            noted = noted.and_then(|()| registers.set(self.machine, *register, *value));
+        }
+        if noted.is_err() {
+            registers.forget();
+            return noted;
+        }
+        registers.store(self.machine)?;
+        if values.iter().any(|(register, _)| *register == Register::Ip) {
+            self.moved();
+        }
+        Ok(())
+    }
+}
+
 impl Target for Debuggee<'_> {
-    type Arch = X86_64_SSE;
+    type Arch = X86;
     type Error = Infallible;
 
     fn base_ops(&mut self) -> BaseOps<'_, Self::Arch, Self::Error> {
@@ -60,35 +113,79 @@ impl Target for Debuggee<'_> {
     fn support_monitor_cmd(&mut self) -> Option<MonitorCmdOps<'_, Self>> {
         Some(self)
     }
+
+    fn support_target_description_xml_override(
+        &mut self,
+    ) -> Option<TargetDescriptionXmlOverrideOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_exec_file(&mut self) -> Option<ExecFileOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_host_io(&mut self) -> Option<HostIoOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_section_offsets(&mut self) -> Option<SectionOffsetsOps<'_, Self>> {
+        if self.machine.bias() == 0 { None } else { Some(self) }
+    }
+
+    fn support_host_info(&mut self) -> Option<HostInfoOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_process_info(&mut self) -> Option<ProcessInfoOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl TargetDescriptionXmlOverride for Debuggee<'_> {
+    fn target_description_xml(
+        &self,
+        annex: &[u8],
+        offset: u64,
+        length: usize,
+        buf: &mut [u8],
+    ) -> TargetResult<usize, Self> {
+        match annex {
+            b"target.xml" => Ok(copy_part(self.view.description.as_bytes(), offset, length, buf)),
+            _ => Err(TargetError::Errno(INVALID)),
+        }
+    }
 }
 
 impl SingleThreadBase for Debuggee<'_> {
-    fn read_registers(&mut self, shown: &mut X86_64CoreRegs) -> TargetResult<(), Self> {
-        let now = self.machine.registers().map_err(host_failure)?;
-        let float = self.machine.vcpu().float_registers().map_err(host_failure)?;
-        *shown = registers::to_gdb(&now, &float);
+    fn read_registers(&mut self, shown: &mut Block) -> TargetResult<(), Self> {
+        for number in 0..self.view.layout.registers().len() {
+            let Some(register) = self.view.layout.register(number) else { break };
+            let (bytes, size) = self.view.register(self.machine, register).map_err(host_failure)?;
+            shown.bytes.extend_from_slice(&bytes[..size]);
+        }
         Ok(())
     }
 
-    fn write_registers(&mut self, wanted: &X86_64CoreRegs) -> TargetResult<(), Self> {
-        let now = self.machine.registers().map_err(host_failure)?;
-        let float = self.machine.vcpu().float_registers().map_err(host_failure)?;
-        // A selector alone does not say what the segment would be.
-        if wanted.segments != registers::to_gdb(&now, &float).segments {
+    /// Only what differs is written: gdb sends all registers back to change one.
+    fn write_registers(&mut self, wanted: &Block) -> TargetResult<(), Self> {
+        let mut shown = Block::default();
+        self.read_registers(&mut shown)?;
+        if shown.bytes.len() != wanted.bytes.len() {
             return Err(TargetError::Errno(INVALID));
         }
-        let wanted_general = registers::general_from_gdb(wanted, &now.general);
-        if wanted_general != now.general {
-            self.machine.set_general_registers(&wanted_general).map_err(host_failure)?;
+        let (mut start, mut changed) = (0, Vec::new());
+        for register in self.view.layout.registers() {
+            let end = start + self.view.layout.size(*register);
+            if shown.bytes[start..end] != wanted.bytes[start..end] {
+                let value = wanted.bytes[start..end].iter().rev().fold(0, |v, b| v << 8 | u128::from(*b));
+                changed.push((*register, value));
+            }
+            start = end;
         }
-        let wanted_float = registers::float_from_gdb(wanted, &float);
-        if wanted_float != float {
-            self.machine.vcpu().set_float_registers(&wanted_float).map_err(host_failure)?;
-        }
-        if wanted.rip != now.general.rip {
-            self.moved();
-        }
-        Ok(())
+        self.write_register_values(&changed).map_err(|reason| {
+            warn!("gdb's registers are not taken: {reason}");
+            TargetError::Errno(INVALID)
+        })
     }
 
     fn read_addrs(&mut self, address: u64, bytes: &mut [u8]) -> TargetResult<usize, Self> {
@@ -96,16 +193,15 @@ impl SingleThreadBase for Debuggee<'_> {
         if bytes.len() > PACKET / 2 {
             return Err(TargetError::Errno(INVALID));
         }
-        let now = self.machine.registers().map_err(host_failure)?;
-        match memory::read(self.machine.memory(), &now, self.addressing(), address, bytes) {
+        match self.read_memory(address, bytes).map_err(host_failure)? {
             0 if !bytes.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
             count => Ok(count),
         }
     }
 
     fn write_addrs(&mut self, address: u64, bytes: &[u8]) -> TargetResult<(), Self> {
-        let now = self.machine.registers().map_err(host_failure)?;
-        if memory::write(self.machine.memory(), &now, self.addressing(), address, bytes) {
+        let registers = self.addressing().map_err(host_failure)?;
+        if memory::write(self.machine.memory(), registers.as_ref(), address, bytes) {
             return Ok(());
         }
         Err(TargetError::Errno(BAD_ADDRESS))
@@ -158,8 +254,9 @@ impl Breakpoints for Debuggee<'_> {
 
 impl SwBreakpoint for Debuggee<'_> {
     fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        let now = self.machine.registers().map_err(host_failure)?;
-        if memory::read(self.machine.memory(), &now, Addressing::Virtual, address, &mut [0]) == 0 {
+        // Breakpoints are at virtual addresses, also for a client that looks at physical ones.
+        let registers = self.view.registers.both(self.machine).map_err(host_failure)?;
+        if memory::read(self.machine.memory(), Some(&registers), address, &mut [0]) == 0 {
             return Err(TargetError::Errno(BAD_ADDRESS));
         }
         match self.breakpoints.add_software(address) {

@@ -1,10 +1,10 @@
-//! What a debugger asks of a vCPU: which debug facilities are on, and the registers only it changes.
+//! What a debugger asks of a vCPU: which debug facilities are on.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
 
 use kvm_bindings::{
     KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
-    KVM_GUESTDBG_USE_SW_BP, kvm_fpu, kvm_guest_debug, kvm_regs,
+    KVM_GUESTDBG_USE_SW_BP, kvm_guest_debug,
 };
 
 use super::{HostError, Vcpu};
@@ -102,34 +102,6 @@ impl Vcpu {
         self.stops_at_int3.set(debug.software_breakpoints);
         self.share_registers(debug != GuestDebug::default());
         Ok(())
-    }
-
-    /// Writes the general registers, RIP and RFLAGS.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
-        self.forget_registers();
-        self.fd.set_regs(registers).map_err(|e| HostError::refused("write the registers", e))
-    }
-
-    /// x87 and SSE registers.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn float_registers(&self) -> Result<kvm_fpu, HostError> {
-        self.fd.get_fpu().map_err(|e| HostError::refused("read the floating-point registers", e))
-    }
-
-    /// Writes x87 and SSE registers.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn set_float_registers(&self, registers: &kvm_fpu) -> Result<(), HostError> {
-        self.fd.set_fpu(registers).map_err(|e| HostError::refused("write the floating-point registers", e))
     }
 }
 

@@ -7,12 +7,14 @@
 
 mod cpuid;
 mod debug;
+pub mod descriptor;
 mod exit;
 mod kick;
 pub mod paging;
 pub mod probe;
 mod registers;
 pub mod rescue;
+mod state;
 mod vcpu;
 mod vm;
 
@@ -20,6 +22,7 @@ pub use debug::{GuestDebug, WatchLength, Watchpoint};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use kick::Kicker;
 pub use registers::Registers;
+pub use state::ExtendedRegisters;
 pub use vcpu::Vcpu;
 pub use vm::{Kvm, SlotUse, Vm};
 

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
-    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_regs, kvm_run, kvm_sregs,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_run,
 };
-use kvm_ioctls::{SyncReg, VcpuFd};
+use kvm_ioctls::VcpuFd;
 
 use super::rescue::Tally;
-use super::{DebugStop, HostError, Kicker, Refusal, Registers, VmEntry, VmExit};
+use super::{DebugStop, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
 /// Set in the data of an emulation failure when it carries the instruction's bytes.
@@ -57,7 +57,7 @@ pub struct Vcpu {
     kicker: Kicker,
     pub(super) abilities: Abilities,
     /// The registers in `kvm_run` are those of now.
-    shared: Cell<bool>,
+    pub(super) shared: Cell<bool>,
     port: Option<PortAccess>,
     /// An MMIO read that waits for its value.
     reading: bool,
@@ -153,71 +153,6 @@ impl Vcpu {
         let exit = self.run(entry);
         self.clear_kick();
         exit
-    }
-
-    /// General, control and segment registers.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn registers(&self) -> Result<Registers, HostError> {
-        Ok(Registers { general: self.general_registers()?, system: self.system_registers()? })
-    }
-
-    /// The general registers, RIP and RFLAGS.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn general_registers(&self) -> Result<kvm_regs, HostError> {
-        if self.shared.get() {
-            return Ok(self.fd.sync_regs().regs);
-        }
-        self.fd.get_regs().map_err(|e| HostError::refused("read the registers", e))
-    }
-
-    /// Segments, descriptor tables, control registers, EFER.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn system_registers(&self) -> Result<kvm_sregs, HostError> {
-        if self.shared.get() {
-            return Ok(self.fd.sync_regs().sregs);
-        }
-        self.fd.get_sregs().map_err(|e| HostError::refused("read the system registers", e))
-    }
-
-    /// Writes general, control and segment registers.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if they are a state the processor cannot be in.
-    pub fn set_registers(&self, registers: &Registers) -> Result<(), HostError> {
-        self.forget_registers();
-        self.fd
-            .set_sregs(&registers.system)
-            .map_err(|e| HostError::refused("write the system registers", e))?;
-        self.fd.set_regs(&registers.general).map_err(|e| HostError::refused("write the registers", e))
-    }
-
-    /// Has KVM leave the registers where reading them is no system call, or not, from the next stop
-    /// on: whoever debugs a guest reads them at every stop, everybody else hardly ever does.
-    ///
-    /// Manual: KVM_CAP_SYNC_REGS in api.rst.
-    pub(super) fn share_registers(&mut self, wanted: bool) {
-        for registers in [SyncReg::Register, SyncReg::SystemRegister] {
-            if wanted && self.abilities.sharing {
-                self.fd.set_sync_valid_reg(registers);
-            } else {
-                self.fd.clear_sync_valid_reg(registers);
-            }
-        }
-    }
-
-    /// The registers are about to be written: what KVM has left of them is out of date.
-    pub(super) fn forget_registers(&self) {
-        self.shared.set(false);
     }
 
     /// Exceptions, interrupts and NMIs that wait for the guest, in words; `None` if there are none.

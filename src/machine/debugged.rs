@@ -3,7 +3,7 @@
 //! When one of these functions returns, the vCPU stands between two instructions: an access it
 //! stopped at has been completed, and all output that the host had collected has been sent.
 
-use kvm_bindings::kvm_regs;
+use kvm_bindings::{kvm_regs, kvm_sregs};
 
 use super::run::Next;
 use super::{Machine, Outcome};
@@ -86,6 +86,15 @@ impl Machine {
             self.halted = false;
         }
         self.processor.vcpu.set_general_registers(registers)
+    }
+
+    /// Writes segments, descriptor tables, control registers and EFER.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if they are a state the processor cannot be in.
+    pub fn set_system_registers(&mut self, registers: &kvm_sregs) -> Result<(), HostError> {
+        self.processor.vcpu.set_system_registers(registers)
     }
 
     fn step_one(&mut self, before: u64) -> Result<Option<Event>, HostError> {

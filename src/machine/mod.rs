@@ -131,14 +131,14 @@ impl Machine {
         self.image.as_ref()
     }
 
-    /// The address in the guest file that became `address` in memory.
-    pub fn address_in_file(&self, address: u64) -> u64 {
-        address.wrapping_sub(self.bias)
-    }
-
     /// What was added to every address in the guest file.
     pub fn bias(&self) -> u64 {
         self.bias
+    }
+
+    /// The address in the guest file that became `address` in memory.
+    pub fn address_in_file(&self, address: u64) -> u64 {
+        address.wrapping_sub(self.bias)
     }
 
     /// The door through which everything from outside enters.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
-use super::{Display, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings, SettingsError};
+use super::{
+    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings, SettingsError,
+};
 
 /// Where the value that is being set comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Draft {
                 timeout: None,
                 no_reboot: false,
                 gdb: None,
+                gdb_arch: GdbArch::X86_64,
                 debug_server: None,
                 console_port: None,
                 migration: None,

@@ -120,6 +120,8 @@ pub struct Settings {
     pub no_reboot: bool,
     /// Serve gdb here.
     pub gdb: Option<GdbSpec>,
+    /// What gdb is told that the guest's processor is.
+    pub gdb_arch: GdbArch,
     /// TCP port on which memory and registers can be asked for while the guest runs.
     pub debug_server: Option<u16>,
     /// TCP port of the console that takes commands about the machine.
@@ -135,6 +137,17 @@ pub struct GdbSpec {
     pub address: IpAddr,
     /// The TCP port, never 0.
     pub port: u16,
+}
+
+/// What gdb takes the guest's processor for, from its connection on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GdbArch {
+    /// 64-bit registers, whatever mode the guest is in.
+    X86_64,
+    /// The low 32 bits of the first eight registers; 32-bit code.
+    I386,
+    /// The same registers; 16-bit code.
+    I8086,
 }
 
 impl fmt::Display for GdbSpec {

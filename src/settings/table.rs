@@ -373,6 +373,17 @@ pub(super) static OPTIONS: &[Opt] = &[
         ],
     },
     Opt {
+        long: "gdb-arch",
+        takes: Takes::Value("ARCH"),
+        group: REMOTE,
+        repeatable: false,
+        default: Some("x86-64"),
+        allowed: "x86-64, i386, i8086",
+        help: "What gdb takes the processor for: x86-64, i386 or i8086",
+        set: |draft, text| values::gdb_arch(text).map(|arch| draft.settings.gdb_arch = arch),
+        keys: &[Key::same("gdb-server", "arch")],
+    },
+    Opt {
         long: "debug-server",
         takes: Takes::Maybe("PORT"),
         group: REMOTE,

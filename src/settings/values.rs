@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use super::{Display, Keys, LayoutName, ModuleSpec, SerialEnd};
+use super::{Display, GdbArch, Keys, LayoutName, ModuleSpec, SerialEnd};
 use crate::memory::{MAX_RAM, RAM_GRANULE};
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -188,6 +188,16 @@ pub(super) fn address(text: &str) -> Read<IpAddr> {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
     text.parse().map_err(|_| "is no IP address".to_owned())
+}
+
+/// What gdb takes the guest's processor for.
+pub(super) fn gdb_arch(text: &str) -> Read<GdbArch> {
+    match text {
+        "x86-64" => Ok(GdbArch::X86_64),
+        "i386" => Ok(GdbArch::I386),
+        "i8086" => Ok(GdbArch::I8086),
+        _ => refuse("is no architecture"),
+    }
 }
 
 /// `ADDRESS:PORT`, `ADDRESS` or `PORT`; an IPv6 address before a port stands in brackets.

@@ -9,6 +9,8 @@ mod bad_files;
 mod check;
 mod gdb;
 mod gdb_control;
+mod gdb_files;
+mod gdb_registers;
 mod guests;
 mod host;
 mod keyboard;
@@ -32,6 +34,8 @@ fn main() {
     trials.extend(check::trials());
     trials.extend(gdb::trials());
     trials.extend(gdb_control::trials());
+    trials.extend(gdb_files::trials());
+    trials.extend(gdb_registers::trials());
     trials.extend(guests::trials());
     trials.extend(rescue_native::trials());
     trials.extend(rescue_system::trials());

@@ -63,6 +63,7 @@ const TAKEN: &[Case] = &[
         "",
         "kvm: waiting for gdb on 127.77.1.2:23817\n",
     ),
+    case("--gdb-arch", "hello-serial", "--gdb-arch i8086", 0, "Hello from", ""),
     case("--debug-server", "hello-serial", "--debug-server=no", 0, "Hello from", ""),
     case("--consoleport", "hello-serial", "--consoleport none", 0, "Hello from", ""),
     case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),
@@ -173,6 +174,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--gdb: `nowhere:1234` is no IP address; allowed: ADDRESS:PORT, ADDRESS, PORT, \
         yes, no; PORT from 1 to 65535, ADDRESS an IP address",
     ),
+    ("--gdb-arch", "--gdb-arch 8086", "--gdb-arch: `8086` is no architecture; allowed: x86-64, i386, i8086"),
     (
         "--debug-server",
         "--debug-server=65536",
@@ -264,6 +266,7 @@ const KEYS_TAKEN: &[Case] = &[
     case("[gdb-server] enable", "hello-serial", "No", 0, "Hello from", ""),
     case("[gdb-server] address", "hello-serial", "0.0.0.0", 0, "Hello from", ""),
     case("[gdb-server] port", "hello-serial", "1", 0, "Hello from", ""),
+    case("[gdb-server] arch", "hello-serial", "i386", 0, "Hello from", ""),
     case("[debug-server] enable", "hello-serial", "1", 2, "", "does not have the memory debug server"),
     case("[debug-server] enable", "hello-serial", "false", 0, "Hello from", ""),
     case("[debug-server] port", "hello-serial", "65535", 0, "Hello from", ""),
@@ -293,6 +296,7 @@ const KEYS_REFUSED: &[(&str, &str, &str)] = &[
     ("[gdb-server] enable", "maybe", "is neither yes nor no; allowed: yes, no"),
     ("[gdb-server] address", "here", "is no IP address; allowed: an IP address, localhost"),
     ("[gdb-server] port", "-1", "is no TCP port; allowed: a TCP port from 1 to 65535"),
+    ("[gdb-server] arch", "x86", "is no architecture; allowed: x86-64, i386, i8086"),
     ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
     ("[debug-server] port", "0", "is no TCP port; allowed: a TCP port from 1 to 65535"),
     ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kvm_bindings::{Msrs, kvm_msr_entry};
-
 use super::layout::{self, Mode};
 use super::watchdog::Watchdog;
 use crate::host::{GuestDebug, HostError, Kicker, Kvm, Registers, SlotUse, Vcpu, Vm, VmEntry, VmExit, cpuid};
@@ -128,14 +126,11 @@ impl Bench {
 
     /// Writes a model-specific register.
     pub(super) fn set_msr(&self, index: u32, data: u64) -> Result<(), HostError> {
-        let entries = Msrs::from_entries(&[kvm_msr_entry { index, data, ..Default::default() }]);
-        let refused = |reason: String| HostError::Refused { what: "write a model-specific register", reason };
-        let written = self.vcpu.fd.set_msrs(&entries.map_err(|e| refused(format!("{e:?}")))?);
-        match written {
-            Ok(1) => Ok(()),
-            Ok(_) => Err(refused(format!("{index:#x} is not one it has"))),
-            Err(e) => Err(refused(std::io::Error::from(e).to_string())),
+        if self.vcpu.set_msr(index, data)? {
+            return Ok(());
         }
+        let reason = format!("{index:#x} is not one it has");
+        Err(HostError::Refused { what: "write a model-specific register", reason })
     }
 }
 

@@ -4,6 +4,7 @@ use iced_x86::Instruction;
 use kvm_bindings::kvm_regs;
 
 use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
+pub(super) use crate::host::ExtendedRegisters as Extended;
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -18,10 +19,6 @@ const EFER_LMA: u64 = 1 << 10;
 const ADDRESS_WIDTHS: u32 = 0x8000_0008;
 /// Physical address bits of a processor that does not say.
 const DEFAULT_WIDTH: u32 = 36;
-
-/// x87, vector and other extended registers in the standard (not compacted) format of `xsave`, as
-/// KVM_GET_XSAVE gives them (Intel SDM volume 1, "Standard Format of XSAVE Area").
-pub(super) type Extended = [u8; 4096];
 
 /// What of a vCPU is not among [`Registers`].
 pub(super) trait Rest {

@@ -1,9 +1,9 @@
 //! What of a KVM vCPU the rescue of an instruction needs.
 
-use kvm_bindings::{Msrs, kvm_debugregs, kvm_msr_entry, kvm_regs, kvm_xcrs, kvm_xsave};
+use kvm_bindings::{kvm_debugregs, kvm_regs, kvm_xcrs};
 
-use super::cpu::{Extended, Rest};
-use crate::host::{HostError, Registers, Vcpu};
+use super::cpu::Rest;
+use crate::host::{ExtendedRegisters, HostError, Registers, Vcpu};
 
 impl Rest for Vcpu {
     fn registers(&self) -> Result<Registers, HostError> {
@@ -18,24 +18,12 @@ impl Rest for Vcpu {
         Vcpu::set_general_registers(self, registers)
     }
 
-    fn xsave(&self) -> Result<Extended, HostError> {
-        let state = self.fd.get_xsave().map_err(|e| HostError::refused("read the vector registers", e))?;
-        let mut bytes = [0; size_of::<Extended>()];
-        for (bytes, word) in bytes.chunks_exact_mut(4).zip(state.region) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        Ok(bytes)
+    fn xsave(&self) -> Result<ExtendedRegisters, HostError> {
+        self.extended_registers()
     }
 
-    fn set_xsave(&self, bytes: &Extended) -> Result<(), HostError> {
-        const WHAT: &str = "write the vector registers";
-        let mut state = kvm_xsave::default();
-        for (word, bytes) in state.region.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u32::from_le_bytes(*bytes);
-        }
-        // SAFETY: the structure is as large as this call reads it: no feature that needs more was
-        // switched on for this process.
-        unsafe { self.fd.set_xsave(&state) }.map_err(|e| HostError::refused(WHAT, e))
+    fn set_xsave(&self, state: &ExtendedRegisters) -> Result<(), HostError> {
+        self.set_extended_registers(state)
     }
 
     fn xcr0(&self) -> Result<u64, HostError> {
@@ -51,11 +39,7 @@ impl Rest for Vcpu {
     }
 
     fn msr(&self, index: u32) -> Result<Option<u64>, HostError> {
-        const WHAT: &str = "read a model-specific register";
-        let entry = kvm_msr_entry { index, ..Default::default() };
-        let Ok(mut msrs) = Msrs::from_entries(&[entry]) else { return Ok(None) };
-        let read = self.fd.get_msrs(&mut msrs).map_err(|e| HostError::refused(WHAT, e))?;
-        Ok(if read == 1 { Some(msrs.as_slice()[0].data) } else { None })
+        Vcpu::msr(self, index)
     }
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {

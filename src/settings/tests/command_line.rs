@@ -30,6 +30,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         timeout: None,
         no_reboot: false,
         gdb: None,
+        gdb_arch: GdbArch::X86_64,
         debug_server: None,
         console_port: None,
         migration: None,

@@ -9,7 +9,7 @@ fn every_key_does_what_its_option_does() {
          [screen]\ndisplay=vga\n[keyboard]\nkeys=serial\nlayout=it\n\
          [serial]\ncom1=log\ncom2=stdio\ncom3=file:/x\ncom4=unix:/y\n\
          [log]\nfile=x.log\nlevel=debug\nfilter=kvm::boot=trace\n\
-         [gdb-server]\nenable=1\naddress=::1\nport=99\n\
+         [gdb-server]\nenable=1\naddress=::1\nport=99\narch=i8086\n\
          [debug-server]\nenable=yes\nport=98\n[console]\nport=97\n",
     );
     let same = settings(&[
@@ -32,6 +32,7 @@ fn every_key_does_what_its_option_does() {
         "--log-level=debug",
         "--log-filter=kvm::boot=trace",
         "--gdb=[::1]:99",
+        "--gdb-arch=i8086",
         "--debug-server=98",
         "--consoleport=97",
     ]);
@@ -147,7 +148,7 @@ fn what_cannot_be_meant_is_told_with_its_line() {
         (
             "[gdb-server]\nadress=::1\n",
             "config.ini:2: [gdb-server] has no key `adress`, did you mean `address`?; keys: enable, address, \
-             port",
+             port, arch",
         ),
         (
             "[vm-spec]\nlayout=it\n",

@@ -1,0 +1,233 @@
+//! Packets of gdb's protocol: found in what a client sends, read, and written.
+//!
+//! The library knows most packets. The ones that are read here are those it does not know, those whose
+//! refusal is to be told in words, and reading memory, which it does a byte at a time.
+//!
+//! Manual: "Overview" and "Packets" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*;
+//! the packets that begin with `qqemu` and `Qqemu`: "GDB usage" in QEMU's *System Emulation*.
+
+/// Finds packets in a stream of bytes.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    packet: Vec<u8>,
+    /// Bytes of the checksum that are still to come, once the body is over.
+    checksum_left: Option<u8>,
+    most: usize,
+}
+
+/// What a byte was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Part of a packet that goes on.
+    Inside,
+    /// Outside of any packet: an acknowledgement, Ctrl-C, or rubbish.
+    Loose,
+    /// The last byte of [`Scanner::packet`].
+    Last,
+    /// More than a packet may have.
+    TooMuch,
+}
+
+impl Scanner {
+    /// A scanner for packets of at most `most` bytes, with everything that belongs to them.
+    pub(super) fn new(most: usize) -> Scanner {
+        Scanner { packet: Vec::new(), checksum_left: None, most }
+    }
+
+    /// Takes the next byte.
+    pub(super) fn take(&mut self, byte: u8) -> Piece {
+        let complete = self.checksum_left == Some(0);
+        if complete || self.packet.is_empty() {
+            self.packet.clear();
+            self.checksum_left = None;
+            if byte != b'$' {
+                return Piece::Loose;
+            }
+        }
+        if self.packet.len() == self.most {
+            return Piece::TooMuch;
+        }
+        self.packet.push(byte);
+        match &mut self.checksum_left {
+            Some(left) => *left -= 1,
+            None if byte == b'#' => self.checksum_left = Some(2),
+            None => {}
+        }
+        if self.checksum_left == Some(0) { Piece::Last } else { Piece::Inside }
+    }
+
+    /// The packet whose last byte was taken just now, from `$` to the checksum.
+    pub(super) fn packet(&self) -> &[u8] {
+        &self.packet
+    }
+
+    /// Its body; `None` if the checksum is wrong.
+    pub(super) fn body(&self) -> Option<&[u8]> {
+        let [b'$', body @ .., b'#', high, low] = self.packet.as_slice() else { return None };
+        let sum = number(&[*high, *low])?;
+        (sum == u64::from(checksum(body))).then_some(body)
+    }
+}
+
+/// A question that is answered here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Question<'a> {
+    /// `m`, `x`: so many bytes of memory from an address.
+    Read {
+        /// The address.
+        address: u64,
+        /// How many bytes.
+        length: u64,
+        /// As they are, instead of in hexadecimal.
+        binary: bool,
+    },
+    /// `p`: the register with this number.
+    ReadRegister(u64),
+    /// `P`: the register with this number is to have this value, in hexadecimal.
+    WriteRegister(u64, &'a [u8]),
+    /// What QEMU has beyond gdb's own protocol, and is here, too.
+    Extensions,
+    /// Whether addresses are physical.
+    Physical,
+    /// Addresses are to be physical, or virtual.
+    SetPhysical(bool),
+    /// The names of the flags of a step.
+    StepFlagNames,
+    /// The flags of a step.
+    StepFlags,
+    /// Sets them.
+    SetStepFlags(u64),
+}
+
+/// The question in a packet's body; `None` if the library is to answer it.
+pub(super) fn question(body: &[u8]) -> Option<Question<'_>> {
+    match body {
+        [b'm', range @ ..] => memory_range(range, false),
+        [b'x', range @ ..] => memory_range(range, true),
+        [b'p', digits @ ..] => number(digits).map(Question::ReadRegister),
+        [b'P', rest @ ..] => {
+            let (register, value) = split(rest, b'=')?;
+            Some(Question::WriteRegister(number(register)?, value))
+        }
+        b"qqemu.Supported" => Some(Question::Extensions),
+        b"qqemu.PhyMemMode" => Some(Question::Physical),
+        b"Qqemu.PhyMemMode:0" => Some(Question::SetPhysical(false)),
+        b"Qqemu.PhyMemMode:1" => Some(Question::SetPhysical(true)),
+        b"qqemu.sstepbits" => Some(Question::StepFlagNames),
+        b"qqemu.sstep" => Some(Question::StepFlags),
+        _ => {
+            let flags = body.strip_prefix(b"Qqemu.sstep=")?;
+            number(flags.strip_prefix(b"0x").unwrap_or(flags)).map(Question::SetStepFlags)
+        }
+    }
+}
+
+fn memory_range(text: &[u8], binary: bool) -> Option<Question<'static>> {
+    let (address, length) = split(text, b',')?;
+    Some(Question::Read { address: number(address)?, length: number(length)?, binary })
+}
+
+fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let place = text.iter().position(|byte| *byte == at)?;
+    Some((&text[..place], &text[place + 1..]))
+}
+
+/// A hexadecimal number of at most 64 bits.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = (*digit as char).to_digit(16)?;
+        (value >> 60 == 0).then_some(value << 4 | u64::from(digit))
+    })
+}
+
+/// A register's value from its bytes in hexadecimal, the lowest first: at most 16 bytes.
+pub(super) fn register_value(digits: &[u8]) -> Option<u128> {
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    if pairs.len() > 16 {
+        return None;
+    }
+    pairs.iter().rev().try_fold(0u128, |value, pair| Some(value << 8 | u128::from(number(pair)?)))
+}
+
+/// The sum of all bytes, modulo 256. Answers are long: eight bytes are added at once, in lanes of 16
+/// bits, which hold the sums of so many words and no more.
+fn checksum(body: &[u8]) -> u8 {
+    const EVERY_OTHER: u64 = 0x00FF_00FF_00FF_00FF;
+    const WORDS: usize = 128;
+    let (words, rest) = body.as_chunks::<8>();
+    let mut sum = rest.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    for words in words.chunks(WORDS) {
+        let lanes = words.iter().fold(0, |lanes, word| {
+            let word = u64::from_le_bytes(*word);
+            lanes + (word & EVERY_OTHER) + (word >> 8 & EVERY_OTHER)
+        });
+        for lane in 0..4 {
+            sum = sum.wrapping_add((lanes >> (16 * lane)) as u8);
+        }
+    }
+    sum
+}
+
+/// Puts a packet with what `body` adds at the end of `out`.
+pub(super) fn write_packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'$');
+    let start = out.len();
+    body(out);
+    let sum = checksum(&out[start..]);
+    out.push(b'#');
+    add_hex(out, &[sum]);
+}
+
+/// Adds `text` to the body of the packet at the end of `out`.
+pub(super) fn extend_packet(out: &mut Vec<u8>, text: &[u8]) {
+    let Some(start) = out.iter().rposition(|byte| *byte == b'$') else { return };
+    let mut body = out.split_off(start);
+    // The framing around the body.
+    body.truncate(body.len().saturating_sub(3));
+    write_packet(out, |out| {
+        out.extend_from_slice(&body[1..]);
+        out.extend_from_slice(text);
+    });
+}
+
+/// All bytes in hexadecimal.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};
+
+/// Adds bytes in hexadecimal.
+pub(super) fn add_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    for (pair, byte) in out[start..].as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = HEX[usize::from(*byte)];
+    }
+}
+
+/// Adds bytes as they are, the four that mean something in a packet escaped; stops before `out` is
+/// longer than `most`.
+pub(super) fn add_binary(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let mut rest = bytes;
+    while let Some(room) = most.checked_sub(out.len() + 2) {
+        let window = &rest[..rest.len().min(room)];
+        let plain = window.iter().position(|byte| matches!(byte, b'#' | b'$' | b'}' | b'*'));
+        out.extend_from_slice(&window[..plain.unwrap_or(window.len())]);
+        let Some(plain) = plain else { return };
+        out.extend([b'}', window[plain] ^ 0x20]);
+        rest = &rest[plain + 1..];
+    }
+}
+
+#[cfg(test)]
+#[path = "packets_test.rs"]
+mod tests;

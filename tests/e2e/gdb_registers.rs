@@ -1,0 +1,208 @@
+//! What gdb sees of the processor and of memory, and what it can change there.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{Waiting, ask, debug, expect, gdb_test};
+use crate::support::guest_test;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = reading();
+    trials.extend(writing());
+    trials.extend(layouts());
+    trials.extend(packets());
+    trials
+}
+
+fn reading() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_shows_control_registers_with_the_names_of_their_bits", || {
+            let commands = ["print $cr0", "print $cr4", "print $efer", "print/x $cr3", "info registers cr3"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = [ PE MP ET NE WP PG ]\n")?;
+            expect(&said, "$2 = [ PAE OSFXSR OSXMMEXCPT ]\n")?;
+            expect(&said, "$3 = [ LME LMA NXE ]\n")?;
+            expect(&said, "$4 = 0x14000\n")?;
+            expect(&said, "cr3            0x14000             [ PCID=0 PDBR=20 ]\n")
+        }),
+        gdb_test("gdb_sees_the_address_of_a_page_fault_and_the_flags_by_name", || {
+            let (said, _) =
+                debug("wild-pointer", &[], &["continue", "print/x $cr2", "print $eflags", "print $rip"])?;
+            expect(&said, "$1 = 0x700000000000\n")?;
+            expect(&said, "IOPL=0")
+        }),
+        gdb_test("registers_of_one_stop_are_not_those_of_the_last_one", || {
+            let commands = [
+                "break fibonacci",
+                "continue",
+                "print $rdi",
+                "continue",
+                "print $rdi",
+                "print $rsp - $rbp < 0",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "$1 = 15\n")?;
+            expect(&said, "$2 = 14\n")
+        }),
+    ]
+}
+
+fn writing() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_sets_system_registers_and_they_stay_set", || {
+            let commands = [
+                "set $fs_base = 0x7fff0000",
+                "set $gs_base = -4096",
+                "set $k_gs_base = 0x1234000",
+                "set $cr2 = 77",
+                "set $cr4 = $cr4 | 4",
+                "set $cr8 = 5",
+                "set $st0 = 3.5",
+                "set $mxcsr = 0x1fc0",
+                "stepi",
+                "printf \"%lx %lx %lx %ld %ld\\n\", $fs_base, $gs_base, $k_gs_base, $cr2, $cr8",
+                "print $cr4",
+                "print $st0",
+                "print $mxcsr",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "\n7fff0000 fffffffffffff000 1234000 77 5\n")?;
+            expect(&said, "$1 = [ TSD PAE OSFXSR OSXMMEXCPT ]\n$2 = 3.5\n")?;
+            expect(&said, "$3 = [ DAZ IM DM ZM OM UM PM ]\n")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_state_the_processor_cannot_be_in_is_refused_with_the_reason", || {
+            let commands = [
+                "set $cr0 = $cr0 & ~0x80000000",
+                "set $gs_base = 0x8000000000000000",
+                "set $pc = 0x8000000000000000",
+                "print $cr0",
+                "print $gs_base",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "must together be a state the processor can be in")?;
+            expect(&said, "0x8000000000000000 is no address: its upper bits are not all the same")?;
+            expect(&said, "$1 = [ PE MP ET NE WP PG ]\n$2 = 0\n")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_selector_loads_the_segment_it_names", || {
+            // The boot GDT: 0x8 is code, 0x10 data, 0x18 a task state segment that ends the table.
+            let commands = [
+                "set $ds = 0x18",
+                "set $ds = 0x28",
+                "set $ds = 0x10",
+                "set $es = 0",
+                "set $cs = 0",
+                "print $ds",
+                "stepi",
+                "print $ds",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "the segment 0x18 is no code or data segment")?;
+            expect(&said, "0x28 lies beyond the end of the GDT")?;
+            expect(&said, "$1 = 16\n")?;
+            expect(&said, "0x0 is the null selector, which CS cannot hold")?;
+            expect(&said, "$2 = 16\n")?;
+            ran.expect_status(0).map(drop)
+        }),
+    ]
+}
+
+fn layouts() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_can_be_told_of_an_i386", || {
+            let arguments = ["--gdb-arch", "i386"];
+            let waiting = Waiting::start("recursion", &arguments, b"")?;
+            let commands =
+                ["show architecture", "print/x $esp", "print $cr0", "set $ebx = 7", "stepi", "print $ebx"];
+            let said = waiting.gdb_with_file(None, &commands)?;
+            expect(&said, "(currently \"i386\")")?;
+            expect(&said, "$1 = 0x14000\n$2 = [ PE MP ET NE WP PG ]\n")?;
+            expect(&said, "$3 = 7\n")?;
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        gdb_test("gdb_can_be_told_of_an_8086", || {
+            let waiting = Waiting::start("recursion", &["--gdb-arch=i8086"], b"")?;
+            let said = waiting.gdb_with_file(None, &["show architecture", "print/x $eip", "x/i $eip"])?;
+            expect(&said, "(currently \"i8086\")")?;
+            expect(&said, "$1 = 0x200000\n")?;
+            // 16-bit code: the same bytes are `xor ebp, ebp` in a program of 64 bits.
+            expect(&said, "xor    %bp,%bp\n")?;
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+    ]
+}
+
+fn packets() -> Vec<Trial> {
+    vec![
+        guest_test("scripts_find_what_they_know_from_qemu", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            for (packet, answer) in [
+                ("p10", "0000200000000000"),
+                ("p20", "000d000000000000"),
+                ("pffff", "E16"),
+                ("P1b", ""),
+                ("P20=zz", "E16"),
+                ("P0=efbeadde00000000", "OK"),
+                ("p0", "efbeadde00000000"),
+                ("qqemu.Supported", "sstepbits;sstep;PhyMemMode"),
+                ("qqemu.sstepbits", "ENABLE=1,NOIRQ=2,NOTIMER=4"),
+                ("qqemu.sstep", "0x7"),
+                ("Qqemu.sstep=3", "OK"),
+                ("qqemu.sstep", "0x3"),
+                ("Qqemu.sstep=8", "E16"),
+                ("x200000,3", "b1\u{fffd}\u{fffd}"),
+                ("x0,0", "OK"),
+            ] {
+                wanted(packet, &ask(&mut client, packet)?, answer)?;
+            }
+            drop(client);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("physical_memory_is_reached_past_the_page_tables", || {
+            let waiting = Waiting::start("higher-half", &[], b"")?;
+            let mut client = waiting.connect()?;
+            // Linked to the upper half, where no physical address is; RAM ends at 64 MiB.
+            let virtual_bytes = ask(&mut client, "mffffffff80100000,4")?;
+            if virtual_bytes.len() != 8 {
+                return Err(format!("four bytes wanted, got `{virtual_bytes}`").into());
+            }
+            for (packet, answer) in [
+                ("qqemu.PhyMemMode", "0"),
+                ("Qqemu.PhyMemMode:1", "OK"),
+                ("mffffffff80100000,4", "E0e"),
+                ("m100000,4", &virtual_bytes),
+                ("Z0,ffffffff80100000,1", "OK"),
+                ("z0,ffffffff80100000,1", "OK"),
+                ("M3fffffe,2:abcd", "OK"),
+                ("m3fffffe,4", "abcd"),
+                ("M3ffffff,2:0000", "E0e"),
+                ("qqemu.PhyMemMode", "1"),
+                ("Qqemu.PhyMemMode:0", "OK"),
+            ] {
+                wanted(packet, &ask(&mut client, packet)?, answer)?;
+            }
+            wanted("back", &ask(&mut client, "mffffffff80100000,4")?, &virtual_bytes)?;
+            drop(client);
+            waiting.finish().map(drop)
+        }),
+        guest_test("a_stop_brings_the_registers_gdb_looks_at", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            ask(&mut client, "?")?;
+            let stop = ask(&mut client, "vCont;s:1")?;
+            for part in ["T05thread:", "10:", "07:", "06:"] {
+                if !stop.contains(part) {
+                    return Err(format!("{part} is not in {stop}").into());
+                }
+            }
+            drop(client);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+    ]
+}
+
+fn wanted(packet: &str, got: &str, answer: &str) -> Result<(), Failed> {
+    if got == answer { Ok(()) } else { Err(format!("{packet}: `{answer}` wanted, got `{got}`").into()) }
+}
