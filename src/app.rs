@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 
 use tracing::{error, info};
 
@@ -9,6 +10,7 @@ use crate::boot::{BootError, BootOptions, FileImage};
 use crate::debug::{self, Server};
 use crate::frontends::log;
 use crate::frontends::session::{Connections, Session, SessionError};
+use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
@@ -34,6 +36,7 @@ impl Failure {
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
         Ok(Invocation::Run(settings)) => settings,
+        Ok(Invocation::Vscode { folder, force }) => return write_for_editors(&folder, force),
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
             // A reader that has seen enough may close the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -58,6 +61,23 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
 fn fail(failure: Failure) -> u8 {
     tell(&failure.message);
     failure.status
+}
+
+/// `kvm vscode`.
+fn write_for_editors(folder: &Path, force: bool) -> u8 {
+    match vscode::write(folder, force) {
+        Ok(told) => {
+            let _ = std::io::stdout().write_all(told.as_bytes());
+            status::HALTED
+        }
+        Err(error) => {
+            let status = match error {
+                VscodeError::Write { .. } => status::HOST,
+                VscodeError::Exists { .. } | VscodeError::NoFolder { .. } => status::USAGE,
+            };
+            fail(Failure::new(status, error))
+        }
+    }
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {

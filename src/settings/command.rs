@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
@@ -10,11 +10,19 @@ use super::draft::Draft;
 use super::error::{Origin, SettingsError};
 use super::help;
 use super::table::{OPTIONS, Opt, Takes};
+use super::vscode;
 
 /// What the command line asks for.
 pub(super) enum Request {
     /// Run a guest as it says.
     Run(CommandLine),
+    /// Write what editors need.
+    Vscode {
+        /// Into this folder.
+        folder: PathBuf,
+        /// Replace files that are there.
+        force: bool,
+    },
     /// The answer to `--help`.
     Help(String),
     /// The answer to `--version`.
@@ -35,6 +43,11 @@ pub(super) struct CommandLine {
 ///
 /// [`SettingsError`] for the first argument that cannot stand where it stands.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+    let args: Vec<OsString> = args.collect();
+    if args.get(1).is_some_and(|first| first == vscode::COMMAND) {
+        return vscode::read(args.into_iter());
+    }
+    let args = args.into_iter();
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut command_line = CommandLine::default();
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
@@ -165,7 +178,7 @@ fn no_value(parser: &mut Parser, option: &'static Opt) -> Result<(), SettingsErr
 }
 
 /// Gives long options that are written with one dash, as in `-logfile`, their second dash.
-fn with_two_dashes(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+pub(super) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut options_ended = false;
     args.enumerate().map(move |(at, arg)| {
         options_ended |= arg == "--";

@@ -40,6 +40,16 @@ pub enum SettingsError {
         /// The second file.
         argument: String,
     },
+    /// Something after `kvm vscode` that cannot stand there.
+    #[error(
+        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called vscode is run \
+         as `kvm ./vscode`.",
+        super::vscode::USE
+    )]
+    VscodeArgument {
+        /// The argument.
+        argument: String,
+    },
     /// An option that there is not.
     #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
          starts with a dash is attached with `=`.",

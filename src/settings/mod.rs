@@ -12,6 +12,7 @@ mod help;
 mod reference;
 mod table;
 mod values;
+mod vscode;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,13 @@ pub const DEFAULT_CONFIG: &str = "config.ini";
 pub enum Invocation {
     /// Run a guest.
     Run(Box<Settings>),
+    /// Write what editors and gdb need to debug a guest.
+    Vscode {
+        /// Into this folder.
+        folder: PathBuf,
+        /// Replace files that are there.
+        force: bool,
+    },
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -63,6 +71,7 @@ fn from_args_and_config(
 ) -> Result<Invocation, SettingsError> {
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
+        Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
     };

@@ -17,6 +17,7 @@ mod resets;
 mod serial;
 mod support;
 mod terminal;
+mod vscode;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -35,5 +36,6 @@ fn main() {
     trials.extend(keyboard::trials());
     trials.extend(terminal::trials());
     trials.extend(serial::trials());
+    trials.extend(vscode::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
