@@ -11,6 +11,7 @@ mod guests;
 mod host;
 mod keyboard;
 mod lifetime;
+mod lldb;
 mod option_table;
 mod options;
 mod resets;
@@ -37,5 +38,6 @@ fn main() {
     trials.extend(terminal::trials());
     trials.extend(serial::trials());
     trials.extend(vscode::trials());
+    trials.extend(lldb::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,13 +1,13 @@
 //! `kvm vscode`: the files are there, are right, and do what they are for.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::io::{BufRead, Read, Write};
+use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::support::debugger::{Talk, Waiting, expect, output};
 use crate::support::json::Json;
-use crate::support::{Deadline, Folder, Kvm, PATIENCE, guest, guest_test, kvm_binary, no_kvm, test};
+use crate::support::{Folder, Kvm, guest, guest_test, no_kvm, test};
 
 const LAUNCH: &str = ".vscode/launch.json";
 const GDBINIT: &str = ".gdbinit";
@@ -187,13 +187,6 @@ fn launch(folder: &Folder) -> Result<Json, Failed> {
     Json::read(&folder.read(LAUNCH)).map_err(|error| format!("{LAUNCH} is no JSON: {error}").into())
 }
 
-fn expect(said: &str, text: &str) -> Result<(), Failed> {
-    if said.contains(text) {
-        return Ok(());
-    }
-    Err(format!("{text:?} expected; gdb said\n{said}").into())
-}
-
 /// A test that needs a gdb with this interpreter, too.
 fn gdb_test(
     name: &str,
@@ -214,102 +207,6 @@ fn gdb_test(
             Trial::test(format!("{name} (skipped: {reason})"), body).with_ignored_flag(true)
         }
         _ => guest_test(name, body),
-    }
-}
-
-/// A `kvm` that serves gdb. Dropping it ends it.
-struct Waiting {
-    child: Child,
-    place: String,
-}
-
-impl Waiting {
-    fn start() -> Result<Waiting, Failed> {
-        // Free a moment ago; nobody else is likely to take it.
-        let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let folder = Folder::new();
-        let mut child = Command::new(kvm_binary())
-            .arg(guest("recursion"))
-            .arg(format!("--gdb={place}"))
-            .args(["--timeout", &PATIENCE.as_secs().to_string(), "--logfile"])
-            .arg(folder.file("console.log"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().ok_or("stderr is a pipe")?).read_line(&mut line)?;
-        let waiting = Waiting { child, place };
-        if line == format!("kvm: waiting for gdb on {}\n", waiting.place) {
-            return Ok(waiting);
-        }
-        Err(format!("kvm said {line:?}").into())
-    }
-
-    /// The debugger has ended the run.
-    fn finish(mut self) -> Result<(), Failed> {
-        match self.child.wait()?.code() {
-            Some(14) => Ok(()),
-            status => Err(format!("kvm ended with {status:?} instead of being killed by gdb").into()),
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Fails only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn output(command: &mut Command) -> Result<String, Failed> {
-    let talk = Talk::start(command)?;
-    talk.finish()
-}
-
-/// A program that is talked to line by line.
-struct Talk {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<std::process::ChildStdout>,
-    killer: Deadline,
-    said: String,
-}
-
-impl Talk {
-    fn start(command: &mut Command) -> Result<Talk, Failed> {
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        let killer = Deadline::new(child.id());
-        let input = child.stdin.take().ok_or("stdin is a pipe")?;
-        let output = BufReader::new(child.stdout.take().ok_or("stdout is a pipe")?);
-        Ok(Talk { child, input, output, killer, said: String::new() })
-    }
-
-    /// Reads up to a line with `text`.
-    fn until(&mut self, text: &str) -> Result<(), Failed> {
-        loop {
-            let mut line = String::new();
-            if self.output.read_line(&mut line)? == 0 {
-                return Err(format!("{text:?} expected; it said\n{}", self.said).into());
-            }
-            self.said += &line;
-            if line.contains(text) {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Everything it has said, to its end.
-    fn finish(mut self) -> Result<String, Failed> {
-        drop(self.input);
-        self.output.read_to_string(&mut self.said)?;
-        self.child.wait()?;
-        if self.killer.stop() {
-            return Err(format!("it did not end within {PATIENCE:?}; it said\n{}", self.said).into());
-        }
-        Ok(self.said)
     }
 }
 
