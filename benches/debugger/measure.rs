@@ -94,10 +94,7 @@ pub fn measure(
             Some(rate) => Ok(rate),
             None => write_hex(&mut client, time),
         },
-        Metric::Steps => {
-            client.run_to(guest::LOOP)?;
-            rate(time, || client.go("vCont;s").map(|()| 1))
-        }
+        Metric::Steps => rate(time, || client.go("vCont;s").map(|()| 1)),
         Metric::Range => range(&mut client),
         Metric::Hits(kind) => hits(&mut client, &format!("{kind},{:x},1", guest::LOOP), time),
         Metric::HitsLikeGdb(kind) => hits_like_gdb(&mut client, kind, time, false),

@@ -35,7 +35,7 @@ pub struct Plan {
 /// A table to show to others: a minute or two.
 pub const FULL: Plan = Plan {
     rounds: 7,
-    amount: Amount { time: Duration::from_millis(300), interrupts: 21, conditions: 20_000 },
+    amount: Amount { time: Duration::from_millis(300), interrupts: 21, conditions: 10_000 },
 };
 
 /// Just enough to see that something went badly wrong.
