@@ -51,7 +51,7 @@ struct Row {
     against: &'static [(Contender, Option<Target>)],
 }
 
-/// What a stop and what it takes costs QEMU, divided by this, is what it may cost here.
+/// Rates of QEMU times this are expected.
 const STOPS: Option<Target> = Some(Target::Ratio(4.0));
 const REGISTERS: Option<Target> = Some(Target::Ratio(2.0));
 const MEMORY: Option<Target> = Some(Target::Ratio(10.0));

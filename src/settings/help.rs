@@ -23,7 +23,7 @@ pub(super) fn version() -> String {
 /// The answer to `--help`: every option under the heading of its group.
 pub(super) fn text() -> String {
     let mut text = "Run a bare-metal x86-64 guest on Linux KVM\n\n".to_owned();
-    text += &format!("Usage: kvm <{GUEST}> [OPTIONS]\n       kvm vscode [DIR] [--force]\n\n");
+    text += &format!("Usage: kvm <{GUEST}> [OPTIONS]\n       kvm vscode [DIR]\n\n");
     text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
     for group in OPTIONS.chunk_by(|one, next| one.group == next.group) {
         text += &format!("\n{}:\n", group[0].group);
