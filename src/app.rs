@@ -36,12 +36,12 @@ impl Failure {
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
         Ok(Invocation::Run(settings)) => settings,
-        Ok(Invocation::Vscode { folder, force }) => return write_for_editors(&folder, force),
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
             // A reader that has seen enough may close the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());
             return status::HALTED;
         }
+        Ok(Invocation::Vscode { folder, force }) => return write_for_editors(&folder, force),
         Err(error) => return fail(Failure::new(status::USAGE, error)),
     };
     // Kept to the end: dropping it is what writes the last lines.

@@ -16,6 +16,10 @@ use super::vscode;
 pub(super) enum Request {
     /// Run a guest as it says.
     Run(CommandLine),
+    /// The answer to `--help`.
+    Help(String),
+    /// The answer to `--version`.
+    Version(String),
     /// Write what editors need.
     Vscode {
         /// Into this folder.
@@ -23,10 +27,6 @@ pub(super) enum Request {
         /// Replace files that are there.
         force: bool,
     },
-    /// The answer to `--help`.
-    Help(String),
-    /// The answer to `--version`.
-    Version(String),
 }
 
 /// A command line whose form is right; its values are not checked yet.

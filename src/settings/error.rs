@@ -40,16 +40,6 @@ pub enum SettingsError {
         /// The second file.
         argument: String,
     },
-    /// Something after `kvm vscode` that cannot stand there.
-    #[error(
-        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called vscode is run \
-         as `kvm ./vscode`.",
-        super::vscode::USE
-    )]
-    VscodeArgument {
-        /// The argument.
-        argument: String,
-    },
     /// An option that there is not.
     #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
          starts with a dash is attached with `=`.",
@@ -84,6 +74,16 @@ pub enum SettingsError {
         option: String,
         /// The value.
         value: String,
+    },
+    /// Something after `kvm vscode` that cannot stand there.
+    #[error(
+        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called vscode is run \
+         as `kvm ./vscode`.",
+        super::vscode::USE
+    )]
+    VscodeArgument {
+        /// The argument.
+        argument: String,
     },
     /// A command line that is wrong in another way.
     #[error("Incorrect Format. {USE}\n{reason}. `kvm --help` lists the options.")]

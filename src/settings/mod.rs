@@ -38,6 +38,10 @@ pub const DEFAULT_CONFIG: &str = "config.ini";
 pub enum Invocation {
     /// Run a guest.
     Run(Box<Settings>),
+    /// Print this text, the answer to `--help`, and end.
+    Help(String),
+    /// Print this text, the answer to `--version`, and end.
+    Version(String),
     /// Write what editors and gdb need to debug a guest.
     Vscode {
         /// Into this folder.
@@ -45,10 +49,6 @@ pub enum Invocation {
         /// Replace files that are there.
         force: bool,
     },
-    /// Print this text, the answer to `--help`, and end.
-    Help(String),
-    /// Print this text, the answer to `--version`, and end.
-    Version(String),
 }
 
 /// Reads the command line `args`, whose first item is the program's name, and the config file.
@@ -71,9 +71,9 @@ fn from_args_and_config(
 ) -> Result<Invocation, SettingsError> {
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
-        Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
+        Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
     };
     let config = match command_line.config() {
         Some(file) => Some(ConfigFile::read(file)?),

@@ -355,14 +355,6 @@ fn help_names_every_option_and_ends_with_examples() {
 }
 
 #[test]
-fn version_names_the_program_and_its_version() {
-    for flag in ["--version", "-version", "-V"] {
-        let expected = format!("kvm {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(invoke(&[flag]), Ok(Invocation::Version(expected)));
-    }
-}
-
-#[test]
 fn vscode_takes_a_folder_and_a_flag() {
     let vscode = |folder: &str, force| Ok(Invocation::Vscode { folder: folder.into(), force });
     assert_eq!(invoke(&["vscode"]), vscode(".", false));
@@ -375,4 +367,12 @@ fn vscode_takes_a_folder_and_a_flag() {
         assert!(text.starts_with("Incorrect Format. Use: kvm vscode [DIR] [--force]\n`"), "{args:?}: {text}");
     }
     assert_eq!(run(invoke(&["./vscode"])).guest, Path::new("./vscode"));
+}
+
+#[test]
+fn version_names_the_program_and_its_version() {
+    for flag in ["--version", "-version", "-V"] {
+        let expected = format!("kvm {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(invoke(&[flag]), Ok(Invocation::Version(expected)));
+    }
 }
