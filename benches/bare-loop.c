@@ -3,13 +3,15 @@
    is cheaper.
 
      gcc -O2 -o bare-loop bare-loop.c
-     bare-loop [-m MIB] [-o direct|buffer|swallow] [-c] GUEST
+     bare-loop [-m MIB] [-o direct|buffer|swallow] [-c] [-s STEPS [-r]] GUEST
 
    -m MIB      guest RAM, 2 to 1024 MiB, an even number (default 64)
    -o HOW      what becomes of bytes sent to COM1: a write(2) for each one, one write(2) for each
                line or 64 KiB (the default), or nothing
    -c          coalesced port I/O: KVM collects the bytes for COM1 in a ring and the loop sees them
                at the next exit, instead of an exit for each byte
+   -s STEPS    single-steps the guest this many times, and then ends
+   -r          reads the general registers after each step
 
    The guest is an ELF64 file linked at fixed addresses between 64 KiB and the end of RAM. It starts
    in 64-bit mode at CPL 0 with RAM identity-mapped and a stack below 64 KiB. Port 0x3F8 takes
@@ -54,11 +56,13 @@ static struct {
     uint64_t ram_size;
     enum output output;
     int coalesced;
+    unsigned long steps;
+    int read_registers;
     const char *guest;
 } settings = { .ram_size = 64ull << 20, .output = BUFFER };
 
 static struct {
-    uint64_t exits, bytes;
+    uint64_t exits, bytes, steps;
     double start, first_byte;
 } counts;
 
@@ -117,7 +121,8 @@ static void send(char byte)
 
 static void usage(void)
 {
-    fprintf(stderr, "Use: bare-loop [-m MIB] [-o direct|buffer|swallow] [-c] GUEST\n");
+    fprintf(stderr,
+            "Use: bare-loop [-m MIB] [-o direct|buffer|swallow] [-c] [-s STEPS [-r]] GUEST\n");
     exit(NOT_RUN);
 }
 
@@ -125,7 +130,7 @@ static void parse(int argc, char **argv)
 {
     static const char *const outputs[] = { "direct", "buffer", "swallow" };
     int option;
-    while ((option = getopt(argc, argv, "m:o:c")) != -1) {
+    while ((option = getopt(argc, argv, "m:o:cs:r")) != -1) {
         if (option == 'm') {
             unsigned long mib = strtoul(optarg, NULL, 10);
             if (mib < 2 || mib > 1024 || mib % 2)
@@ -140,6 +145,12 @@ static void parse(int argc, char **argv)
             settings.output = how;
         } else if (option == 'c') {
             settings.coalesced = 1;
+        } else if (option == 's') {
+            settings.steps = strtoul(optarg, NULL, 10);
+            if (!settings.steps)
+                usage();
+        } else if (option == 'r') {
+            settings.read_registers = 1;
         } else {
             usage();
         }
@@ -253,6 +264,23 @@ static int port_access(struct kvm_run *run)
     return -1;
 }
 
+/* Has the vCPU stop after every instruction. */
+static void single_step(int cpu)
+{
+    struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
+    checked(ioctl(cpu, KVM_SET_GUEST_DEBUG, &debug), "KVM_SET_GUEST_DEBUG");
+}
+
+/* Takes note of a step. Returns the exit status if it was the last, else -1. */
+static int stepped(int cpu)
+{
+    if (settings.read_registers) {
+        struct kvm_regs general;
+        checked(ioctl(cpu, KVM_GET_REGS, &general), "KVM_GET_REGS");
+    }
+    return ++counts.steps == settings.steps ? 0 : -1;
+}
+
 /* Runs the guest to its end; returns the exit status. */
 static int run_guest(int cpu, struct kvm_run *run, struct kvm_coalesced_mmio_ring *ring)
 {
@@ -268,6 +296,9 @@ static int run_guest(int cpu, struct kvm_run *run, struct kvm_coalesced_mmio_rin
             status = port_access(run);
             break;
         case KVM_EXIT_INTR:
+            break;
+        case KVM_EXIT_DEBUG:
+            status = stepped(cpu);
             break;
         case KVM_EXIT_HLT:
             status = 0;
@@ -325,6 +356,9 @@ int main(int argc, char **argv)
             fail("this host has no coalesced port I/O");
         ring = (void *)((char *)run + (size_t)page * sysconf(_SC_PAGESIZE));
     }
+
+    if (settings.steps)
+        single_step(cpu);
 
     double running = milliseconds();
     int status = run_guest(cpu, run, ring);

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
 use crate::debug::{self, Server};
 use crate::frontends::session::{Connections, Session, SessionError};
+use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
 use crate::frontends::{check, log};
 use crate::inspect::{dump, report};
@@ -42,6 +44,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
             let _ = std::io::stdout().write_all(text.as_bytes());
             return status::HALTED;
         }
+        Ok(Invocation::Vscode { folder, force }) => return write_for_editors(&folder, force),
         Err(error) => return fail(Failure::new(status::USAGE, error)),
     };
     // Kept to the end: dropping it is what writes the last lines.
@@ -61,6 +64,23 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
 fn fail(failure: Failure) -> u8 {
     tell(&failure.message);
     failure.status
+}
+
+/// `kvm vscode`.
+fn write_for_editors(folder: &Path, force: bool) -> u8 {
+    match vscode::write(folder, force) {
+        Ok(told) => {
+            let _ = std::io::stdout().write_all(told.as_bytes());
+            status::HALTED
+        }
+        Err(error) => {
+            let status = match error {
+                VscodeError::Write { .. } => status::HOST,
+                VscodeError::Exists { .. } | VscodeError::NoFolder { .. } => status::USAGE,
+            };
+            fail(Failure::new(status, error))
+        }
+    }
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {

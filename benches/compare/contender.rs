@@ -1,9 +1,10 @@
 //! The programs that are measured, each started for the same guest.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::guests::Guests;
+use crate::shared::guests::Guests;
+use crate::shared::kvm_binary;
+use crate::shared::rounds;
 
 /// A program that runs a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,8 @@ pub enum Contender {
     QemuPc,
 }
 
-impl Contender {
-    /// What it is called in the table.
-    pub fn name(self) -> &'static str {
+impl rounds::Contender for Contender {
+    fn name(self) -> &'static str {
         match self {
             Contender::Kvm => "kvm",
             Contender::Bare => "bare loop",
@@ -32,15 +32,16 @@ impl Contender {
         }
     }
 
-    /// True if it may be missing on this host, or unable to run here.
-    pub fn is_optional(self) -> bool {
+    fn is_optional(self) -> bool {
         matches!(self, Contender::QemuMicrovm | Contender::QemuPc)
     }
+}
 
+impl Contender {
     /// The exit status after a guest that came to its end.
     pub fn good_status(self) -> i32 {
         // The debug exit device cannot give an even one.
-        if self.is_optional() { 1 } else { 0 }
+        if rounds::Contender::is_optional(self) { 1 } else { 0 }
     }
 
     /// The command that runs `guest` with `mebibytes` of RAM, and standard output on a pipe.
@@ -82,9 +83,4 @@ fn qemu(machine: &str, guests: &Guests, guest: &str, memory: &str) -> Command {
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel"])
         .arg(guests.elf(&format!("{guest}.qemu")));
     command
-}
-
-/// The `kvm` that is measured.
-pub fn kvm_binary() -> PathBuf {
-    std::env::var_os("KVM_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kvm").into(), PathBuf::from)
 }

@@ -1,6 +1,6 @@
 //! How much memory a process has of its own, beside the guest's RAM.
 
-use crate::Failure;
+use crate::shared::Failure;
 
 /// Memory of a process without the guest's RAM, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! What is measured, in which order, and what is expected of it.
 
-use crate::Failure;
 use crate::contender::Contender::{self, Bare, BareCoalesced, Kvm, QemuMicrovm, QemuPc};
-use crate::guests::Guests;
-use crate::memory::Own;
+use crate::memory::{self, Own};
 use crate::run::{Ran, to_the_end, while_running};
-use crate::samples::Samples;
-use crate::table::{Comparison, Table, Target, Unit};
-use crate::{host, memory};
+use crate::shared::guests::Guests;
+use crate::shared::rounds::{compare, side_by_side};
+use crate::shared::samples::Samples;
+use crate::shared::table::{Comparison, Table, Target, Unit, seconds};
+use crate::shared::{Failure, host};
 
 /// RAM of a guest, in MiB, unless something else is said.
 const RAM: u32 = 64;
@@ -37,8 +37,14 @@ pub const FULL: Plan =
 /// Just enough to see that something went badly wrong: under 15 seconds.
 pub const QUICK: Plan = Plan { writes: 32_000, short_rounds: 25, long_rounds: 5, qemu_rounds: 1, pc: false };
 
-/// What was measured of each program, or why nothing was.
-type Measured = Vec<(Contender, Result<Samples, String>)>;
+/// Times of what takes milliseconds or seconds.
+const TIME: Unit = Unit { show: seconds, more_is_better: false };
+/// Memory.
+const MEMORY: Unit = Unit { show: kibibytes, more_is_better: false };
+
+fn kibibytes(bytes: f64) -> String {
+    format!("{:.0} KiB", bytes / 1024.0)
+}
 
 /// Does everything in `plan`.
 pub fn measure(plan: &Plan) -> Result<Table, Failure> {
@@ -66,15 +72,13 @@ fn start(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure>
         let ran = run(contender, guests, "first-byte", RAM)?;
         Ok(ran.first_byte.ok_or("the guest's byte did not come out")?.as_secs_f64())
     })?;
-    compare(table, what, Unit::Seconds, &measured, |against| {
-        (against == Bare).then_some(Target::Ratio(1.25))
-    });
+    compare(table, what, TIME, &measured, |against| (against == Bare).then_some(Target::Ratio(1.25)));
 
     let what = "process start to end, guest halts at once";
     let measured = side_by_side(what, &contenders, rounds, |contender| {
         Ok(run(contender, guests, "halt", RAM)?.whole.as_secs_f64())
     })?;
-    compare(table, what, Unit::Seconds, &measured, |_| None);
+    compare(table, what, TIME, &measured, |_| None);
     Ok(())
 }
 
@@ -91,7 +95,7 @@ fn writes(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure
         }
         Ok(ran.whole.as_secs_f64())
     })?;
-    compare(table, &what, Unit::Seconds, &measured, |against| {
+    compare(table, &what, TIME, &measured, |against| {
         (against == BareCoalesced).then_some(Target::Ratio(1.1))
     });
 
@@ -99,7 +103,7 @@ fn writes(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure
     let measured = side_by_side(&what, &[Kvm, Bare, QemuMicrovm], rounds, |contender| {
         Ok(run(contender, guests, "out-million", RAM)?.whole.as_secs_f64())
     })?;
-    compare(table, &what, Unit::Seconds, &measured, |_| None);
+    compare(table, &what, TIME, &measured, |_| None);
     Ok(())
 }
 
@@ -114,12 +118,12 @@ fn own_memory(guests: &Guests, table: &mut Table) -> Result<(), Failure> {
     let contenders = [Kvm, Bare, QemuMicrovm];
     let what = "memory of its own, guest RAM not counted";
     let measured = side_by_side(what, &contenders, |_| 3, look(|own| own.all))?;
-    compare(table, what, Unit::Bytes, &measured, |against| {
-        (against == Bare).then_some(Target::Most(2.0 * f64::from(1 << 20)))
+    compare(table, what, MEMORY, &measured, |against| {
+        (against == Bare).then_some(Target::Own(2.0 * f64::from(1 << 20)))
     });
     let what = "of that, not pages of a file";
     let measured = side_by_side(what, &contenders, |_| 3, look(|own| own.anonymous))?;
-    compare(table, what, Unit::Bytes, &measured, |_| None);
+    compare(table, what, MEMORY, &measured, |_| None);
     Ok(())
 }
 
@@ -134,8 +138,8 @@ fn large_memory(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), F
     table.comparisons.push(Comparison {
         what,
         against: format!("kvm with --memory {RAM}"),
-        unit: Unit::Seconds,
-        ours: large,
+        unit: TIME,
+        ours: Ok(large),
         theirs: Ok(small),
         target: None,
     });
@@ -144,61 +148,6 @@ fn large_memory(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), F
 
 fn run(contender: Contender, guests: &Guests, guest: &str, mebibytes: u32) -> Result<Ran, Failure> {
     to_the_end(contender.command(guests, guest, mebibytes), contender.good_status())
-}
-
-/// Measures `contenders` in turn, each for its number of rounds, in changing order: whatever disturbs
-/// the host meanwhile disturbs them all.
-fn side_by_side(
-    what: &str,
-    contenders: &[Contender],
-    rounds: impl Fn(Contender) -> usize,
-    measure: impl Fn(Contender) -> Result<f64, Failure>,
-) -> Result<Measured, Failure> {
-    eprintln!("{what} ...");
-    let mut measured: Measured = Vec::new();
-    for contender in contenders {
-        // The first run warms the host's caches and shows whether the program can run here.
-        match measure(*contender) {
-            Ok(_) => measured.push((*contender, Ok(Samples::default()))),
-            Err(failure) if contender.is_optional() => measured.push((*contender, Err(failure.to_string()))),
-            Err(failure) => return Err(failure),
-        }
-    }
-    let most = contenders.iter().map(|contender| rounds(*contender)).max().unwrap_or(0);
-    for round in 0..most {
-        for (contender, samples) in &mut measured {
-            if let Ok(samples) = samples
-                && round < rounds(*contender)
-            {
-                samples.0.push(measure(*contender)?);
-            }
-        }
-        measured.reverse();
-    }
-    // The order of the table.
-    measured.sort_by_key(|(contender, _)| contenders.iter().position(|other| other == contender));
-    Ok(measured)
-}
-
-/// Puts the first of `measured` into the table against each of the others.
-fn compare(
-    table: &mut Table,
-    what: &str,
-    unit: Unit,
-    measured: &Measured,
-    target: impl Fn(Contender) -> Option<Target>,
-) {
-    let Some(((_, Ok(ours)), others)) = measured.split_first() else { return };
-    for (against, theirs) in others {
-        table.comparisons.push(Comparison {
-            what: what.to_owned(),
-            against: against.name().to_owned(),
-            unit,
-            ours: ours.clone(),
-            theirs: theirs.clone(),
-            target: target(*against),
-        });
-    }
 }
 
 /// `1000000` as `1 000 000`.

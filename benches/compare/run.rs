@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::Failure;
+use crate::shared::Failure;
 
 /// Longest time a run may take.
 const PATIENCE: Duration = Duration::from_secs(120);

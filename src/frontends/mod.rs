@@ -14,4 +14,5 @@ pub mod session;
 pub mod signals;
 pub mod terminal;
 pub mod typist;
+pub mod vscode;
 pub mod words;

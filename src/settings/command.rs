@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
@@ -11,6 +11,7 @@ use super::draft::Draft;
 use super::error::{Origin, SettingsError};
 use super::help;
 use super::table::{OPTIONS, Opt, Takes};
+use super::vscode;
 
 /// What the command line asks for.
 pub(super) enum Request {
@@ -25,6 +26,13 @@ pub(super) enum Request {
     Help(String),
     /// The answer to `--version`.
     Version(String),
+    /// Write what editors need.
+    Vscode {
+        /// Into this folder.
+        folder: PathBuf,
+        /// Replace files that are there.
+        force: bool,
+    },
 }
 
 /// A command line whose form is right; its values are not checked yet.
@@ -44,6 +52,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
     let args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|first| first == check::COMMAND) {
         return check::read(args.into_iter());
+    }
+    if args.get(1).is_some_and(|first| first == vscode::COMMAND) {
+        return vscode::read(args.into_iter());
     }
     let args = args.into_iter();
     let mut parser = Parser::from_iter(with_two_dashes(args));

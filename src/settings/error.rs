@@ -85,6 +85,16 @@ pub enum SettingsError {
         /// The value.
         value: String,
     },
+    /// Something after `kvm vscode` that cannot stand there.
+    #[error(
+        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called vscode is run \
+         as `kvm ./vscode`.",
+        super::vscode::USE
+    )]
+    VscodeArgument {
+        /// The argument.
+        argument: String,
+    },
     /// A command line that is wrong in another way.
     #[error("Incorrect Format. {USE}\n{reason}. `kvm --help` lists the options.")]
     CommandLine {

@@ -13,6 +13,7 @@ mod help;
 mod reference;
 mod table;
 mod values;
+mod vscode;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,13 @@ pub enum Invocation {
     Help(String),
     /// Print this text, the answer to `--version`, and end.
     Version(String),
+    /// Write what editors and gdb need to debug a guest.
+    Vscode {
+        /// Into this folder.
+        folder: PathBuf,
+        /// Replace files that are there.
+        force: bool,
+    },
 }
 
 /// Reads the command line `args`, whose first item is the program's name, and the config file.
@@ -72,6 +80,7 @@ fn from_args_and_config(
         Request::Check { json } => return Ok(Invocation::Check { json }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
+        Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
     };
     let config = match command_line.config() {
         Some(file) => Some(ConfigFile::read(file)?),

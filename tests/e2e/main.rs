@@ -15,6 +15,7 @@ mod guests;
 mod host;
 mod keyboard;
 mod lifetime;
+mod lldb;
 mod option_table;
 mod options;
 mod rescue_interrupts;
@@ -24,6 +25,7 @@ mod resets;
 mod serial;
 mod support;
 mod terminal;
+mod vscode;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -49,5 +51,7 @@ fn main() {
     trials.extend(keyboard::trials());
     trials.extend(terminal::trials());
     trials.extend(serial::trials());
+    trials.extend(vscode::trials());
+    trials.extend(lldb::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -356,6 +356,21 @@ fn help_names_every_option_and_ends_with_examples() {
 }
 
 #[test]
+fn vscode_takes_a_folder_and_a_flag() {
+    let vscode = |folder: &str, force| Ok(Invocation::Vscode { folder: folder.into(), force });
+    assert_eq!(invoke(&["vscode"]), vscode(".", false));
+    assert_eq!(invoke(&["vscode", "--force"]), vscode(".", true));
+    assert_eq!(invoke(&["vscode", "-force", "over there"]), vscode("over there", true));
+    let Ok(Invocation::Help(text)) = invoke(&["vscode", "--help"]) else { panic!("that is help") };
+    assert!(text.contains(".vscode/launch.json"), "{text}");
+    for args in [&["vscode", "a", "b"][..], &["vscode", "--memory=1"], &["vscode", "-x"], &["vscode", ""]] {
+        let text = message(args);
+        assert!(text.starts_with("Incorrect Format. Use: kvm vscode [DIR] [--force]\n`"), "{args:?}: {text}");
+    }
+    assert_eq!(run(invoke(&["./vscode"])).guest, Path::new("./vscode"));
+}
+
+#[test]
 fn version_names_the_program_and_its_version() {
     for flag in ["--version", "-version", "-V"] {
         let expected = format!("kvm {}\n", env!("CARGO_PKG_VERSION"));

@@ -1,5 +1,7 @@
 //! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
 
+pub mod debugger;
+pub mod json;
 pub mod pty;
 
 use std::ffi::OsStr;

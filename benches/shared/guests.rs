@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Failure;
+use super::Failure;
 
 /// A folder with everything `benches/guests/build` makes. The measured programs run in it, so that
 /// it is where `kvm` writes its log.

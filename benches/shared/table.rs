@@ -2,24 +2,29 @@
 
 use std::fmt;
 
-use crate::samples::Samples;
+use super::samples::Samples;
 
 /// What a value is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds.
-    Seconds,
-    /// Bytes.
-    Bytes,
+#[derive(Clone, Copy, Debug)]
+pub struct Unit {
+    /// A value with its unit.
+    pub show: fn(f64) -> String,
+    /// True for rates, false for times and sizes.
+    pub more_is_better: bool,
 }
 
-/// What is expected of a comparison.
+/// Seconds, or milliseconds where that reads better.
+pub fn seconds(value: f64) -> String {
+    if value < 1.0 { format!("{:.2} ms", value * 1e3) } else { format!("{value:.2} s") }
+}
+
+/// What is expected of a comparison: at least this where more is better, else at most this.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
-    /// The ratio is this at most.
+    /// Of the ratio.
     Ratio(f64),
-    /// Our own value is this at most, in the unit of the comparison.
-    Most(f64),
+    /// Of our own value, in the unit of the comparison.
+    Own(f64),
 }
 
 /// `kvm` against something else.
@@ -31,8 +36,8 @@ pub struct Comparison {
     pub against: String,
     /// The unit of the values.
     pub unit: Unit,
-    /// Values of `kvm`.
-    pub ours: Samples,
+    /// Values of `kvm`, or why there are none.
+    pub ours: Result<Samples, String>,
     /// Values of the other program, or why there are none.
     pub theirs: Result<Samples, String>,
     /// What is expected.
@@ -102,10 +107,7 @@ impl Table {
             .iter()
             .map(|comparison| {
                 let ours = spread(&comparison.ours, comparison.unit);
-                let values = match &comparison.theirs {
-                    Ok(theirs) => format!("{ours} / {}", spread(theirs, comparison.unit)),
-                    Err(reason) => format!("{ours} / did not run: {reason}"),
-                };
+                let values = format!("{ours} / {}", spread(&comparison.theirs, comparison.unit));
                 let ratio = match comparison.ratio() {
                     None => "-".to_owned(),
                     Some(ratio) if ratio < 0.01 => "< 0.01".to_owned(),
@@ -119,45 +121,55 @@ impl Table {
 
 impl Comparison {
     fn ratio(&self) -> Option<f64> {
-        self.theirs.as_ref().ok().map(|theirs| self.ours.ratio_to(theirs).median())
+        let (Ok(ours), Ok(theirs)) = (&self.ours, &self.theirs) else { return None };
+        Some(ours.ratio_to(theirs).median())
     }
 
-    /// Whether the target was met; `None` if there is none.
+    /// Whether the target was met; `None` if there is none, or nothing to measure it against.
     fn held(&self) -> Option<bool> {
-        match self.target? {
-            Target::Ratio(most) => self.ratio().map(|ratio| ratio <= most),
-            Target::Most(most) => Some(self.ours.median() <= most),
-        }
+        let target = self.target?;
+        // What `kvm` cannot do misses every target.
+        let Ok(ours) = &self.ours else { return Some(false) };
+        let (value, limit) = match target {
+            Target::Ratio(limit) => (self.ratio()?, limit),
+            Target::Own(limit) => (ours.median(), limit),
+        };
+        Some(if self.unit.more_is_better { value >= limit } else { value <= limit })
     }
 
     fn target_text(&self) -> String {
         let limit = match self.target {
             None => return String::new(),
-            Some(Target::Ratio(most)) => format!("{most:.2}"),
-            Some(Target::Most(most)) => amount(most, self.unit),
+            Some(Target::Ratio(limit)) => format!("{limit:.2}"),
+            Some(Target::Own(limit)) => (self.unit.show)(limit),
         };
-        format!("<= {limit}: {}", if self.held() == Some(false) { "MISSED" } else { "met" })
+        let sign = if self.unit.more_is_better { ">=" } else { "<=" };
+        let held = match self.held() {
+            None => "not measured",
+            Some(true) => "met",
+            Some(false) => "MISSED",
+        };
+        format!("{sign} {limit}: {held}")
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ratio = self.ratio().unwrap_or(f64::NAN);
         let Comparison { what, against, ours, unit, .. } = self;
-        let median = amount(ours.median(), *unit);
-        write!(f, "{what}: kvm {median}, {ratio:.2} of {against}; target {}", self.target_text())
+        write!(f, "{what}: kvm {}, ", spread(ours, *unit))?;
+        if let Some(ratio) = self.ratio() {
+            write!(f, "{ratio:.2} of {against}, ")?;
+        }
+        write!(f, "target {}", self.target_text())
     }
 }
 
-fn spread(samples: &Samples, unit: Unit) -> String {
-    let (low, high) = samples.middle_half();
-    format!("{} ({} to {})", amount(samples.median(), unit), amount(low, unit), amount(high, unit))
-}
-
-fn amount(value: f64, unit: Unit) -> String {
-    match unit {
-        Unit::Bytes => format!("{:.0} KiB", value / 1024.0),
-        Unit::Seconds if value < 1.0 => format!("{:.2} ms", value * 1e3),
-        Unit::Seconds => format!("{value:.2} s"),
+fn spread(values: &Result<Samples, String>, unit: Unit) -> String {
+    match values {
+        Ok(samples) => {
+            let (low, high) = samples.middle_half();
+            format!("{} ({} to {})", (unit.show)(samples.median()), (unit.show)(low), (unit.show)(high))
+        }
+        Err(reason) => format!("none: {reason}"),
     }
 }

@@ -1,0 +1,24 @@
+# debuggee: a guest to be debugged. First 10 000 instructions inside of 32 bytes, then for ever a
+# loop of three that counts in EBX and writes the count to memory. benches/debugger/guest.rs knows
+# the places: all is in the same place whichever way it is assembled.
+
+#include "bench.h"
+
+    .text
+    .globl _start
+_start:                             # 0x200000; this, 4999 times two, and the jump: 10 000
+    movl $4999, %ecx
+long_way:
+    decl %ecx
+    jnz long_way
+    jmp past
+
+    .balign 32
+past:                               # 0x200020
+    xorl %ebx, %ebx
+
+    .balign 32
+hit:                                # 0x200040
+    incl %ebx
+    movl %ebx, 0x300000
+    jmp hit

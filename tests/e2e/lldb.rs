@@ -1,0 +1,129 @@
+//! A real LLDB against a real guest.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::debugger::{Waiting, expect, output};
+use crate::support::{PATIENCE, guest, guest_test, no_kvm};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let missing = no_lldb();
+    let without_registers = missing.clone().or_else(no_registers);
+    vec![
+        lldb_test("lldb_stops_at_a_breakpoint_and_reads_and_writes_memory", missing.clone(), || {
+            let said = lldb(&[
+                "memory read -c 16 0x200000",
+                "memory write 0x300000 0x4d",
+                "memory read -c 1 0x300000",
+                "breakpoint set -n fibonacci",
+                "continue",
+                "memory read -c 4 0x200010",
+            ])?;
+            expect(&said, "0x00200000: 31 ed e8 ")?;
+            expect(&said, "0x00300000: 4d ")?;
+            expect(&said, "Breakpoint 1: where = recursion.elf`fibonacci")?;
+            expect(&said, "Process 1 resuming\nProcess 1 stopped\n")?;
+            expect(&said, "0x00200010: 55 48 89 e5")
+        }),
+        lldb_test("lldb_asks_for_the_control_registers", missing, || {
+            let said = lldb(&["process plugin packet monitor regs"])?;
+            expect(&said, "\nCR0 0x0000000080010033\n")
+        }),
+        lldb_test("lldb_debugs_a_guest_by_its_symbols", without_registers.clone(), || {
+            let said = lldb(&[
+                "breakpoint set -n fibonacci -c 'n == 3'",
+                "continue",
+                "bt",
+                "p n",
+                "breakpoint delete 1",
+                "stepi",
+                "register read rip rdi",
+                "register write r12 0x1234",
+                "register read r12",
+                "finish",
+            ])?;
+            expect(&said, "stop reason = breakpoint 1.1")?;
+            expect(&said, "`fibonacci(n=3) at recursion.c:")?;
+            expect(&said, "`guest_main at recursion.c:18")?;
+            expect(&said, "$0 = 3\n")?;
+            expect(&said, "rip = 0x0000000000200011")?;
+            expect(&said, "rdi = 0x0000000000000003")?;
+            expect(&said, "r12 = 0x0000000000001234")?;
+            expect(&said, "Return value: (uint64_t) $1 = 2")
+        }),
+        lldb_test("lldb_is_told_why_the_guest_cannot_go_on", without_registers, || {
+            let said = lldb(&["continue"])?;
+            expect(&said, "kvm: the guest halted; result (RAX) 610 (0x262).")?;
+            expect(&said, "stop reason = signal SIGTERM")
+        }),
+    ]
+}
+
+/// A test that is skipped for `reason`.
+fn lldb_test(
+    name: &str,
+    reason: Option<String>,
+    body: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    match reason {
+        Some(reason) if no_kvm().is_none() => {
+            Trial::test(format!("{name} (skipped: {reason})"), body).with_ignored_flag(true)
+        }
+        _ => guest_test(name, body),
+    }
+}
+
+/// Why there is no LLDB to test with.
+fn no_lldb() -> Option<String> {
+    let found = Command::new("lldb").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.err().map(|error| format!("lldb: {error}"))
+}
+
+/// Why LLDB cannot know the registers: it believes only what a server's target description lists,
+/// register by register.
+fn no_registers() -> Option<String> {
+    if no_kvm().is_some() {
+        return None;
+    }
+    let described = description();
+    match described {
+        Ok(text) if text.contains("<reg ") => None,
+        Ok(_) => Some("the target description lists no registers".to_owned()),
+        Err(error) => Some(format!("no target description: {}", error.message().unwrap_or_default())),
+    }
+}
+
+/// The beginning of the target description of a waiting `kvm`.
+fn description() -> Result<String, Failed> {
+    // With its checksum.
+    const ASK: &[u8] = b"$qXfer:features:read:target.xml:0,3f0#14";
+    let waiting = Waiting::start()?;
+    let mut client = TcpStream::connect(&waiting.place)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.write_all(ASK)?;
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while byte != *b"#" {
+        client.read_exact(&mut byte)?;
+        answer.extend(byte);
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Lets LLDB debug the guest `recursion` with `commands` and then kill it; everything it printed.
+fn lldb(commands: &[&str]) -> Result<String, Failed> {
+    let waiting = Waiting::start()?;
+    let mut lldb = Command::new("lldb");
+    lldb.args(["--no-lldbinit", "--no-use-colors", "-o"]);
+    lldb.arg(format!("target create {}", guest("recursion").display()));
+    lldb.args(["-o", &format!("gdb-remote {}", waiting.place)]);
+    for command in commands {
+        lldb.args(["-o", command]);
+    }
+    let said = output(lldb.args(["-o", "process kill", "-o", "quit"]))?;
+    waiting.finish()?;
+    Ok(said)
+}
