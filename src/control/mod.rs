@@ -40,20 +40,14 @@ pub struct Session {
 }
 
 /// What is switched on and off by commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// A client's addresses are guest-physical ones.
     pub physical: bool,
     /// Interrupts are let in while the guest is stepped.
     pub step_interrupts: bool,
-    /// The guest's own `int3` stops it.
+    /// The guest's own `int3` stops it, instead of going to its handler.
     pub catch_int3: bool,
-}
-
-impl Default for Switches {
-    fn default() -> Switches {
-        Switches { physical: false, step_interrupts: false, catch_int3: true }
-    }
 }
 
 /// How one of a debugger's facilities works on this host.
@@ -88,7 +82,7 @@ pub trait StoppedGuest {
     /// What lasts from one command to the next.
     fn session(&mut self) -> &mut Session;
 
-    /// How the debugger's facilities work on this host.
+    /// How the debugger's facilities work on this host, which is measured now if it is not known yet.
     fn facilities(&self) -> Vec<Facility>;
 
     /// Resets the machine: the guest is at its first instruction again. False if its run is over

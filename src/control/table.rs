@@ -52,7 +52,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("breaks", "", "all breakpoints and log points, with how often they were hit", points::list),
     command("ignore", "NUMBER COUNT", "let the next COUNT hits pass", points::ignore),
     command("delete", "[NUMBER]", "take a breakpoint or log point away, or all", points::delete),
-    command("catch int3", "on|off", "whether the guest's own int3 stops it (on)", machine::catch_int3),
+    command("catch int3", "on|off", "whether the guest's own int3 stops it (off)", machine::catch_int3),
     command(
         "step-irq",
         "on|off",

@@ -257,9 +257,9 @@ fn switches_are_switched_and_told() {
     assert_eq!(told(&mut guest, "phys on"), on);
     assert_eq!(told(&mut guest, "phys"), on);
     assert!(guest.session.switches.physical);
-    told(&mut guest, "catch int3 off");
+    told(&mut guest, "catch int3 on");
     told(&mut guest, "step-irq on");
-    let all = Switches { physical: true, step_interrupts: true, catch_int3: false };
+    let all = Switches { physical: true, step_interrupts: true, catch_int3: true };
     assert_eq!(guest.session.switches, all);
     assert_eq!(told(&mut guest, "phys maybe"), "error: `maybe` is neither on nor off; use: phys on|off");
 }

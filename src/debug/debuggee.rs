@@ -196,10 +196,8 @@ impl<'m> Debuggee<'m> {
 
     fn step(&mut self) -> Result<Advance, HostError> {
         let (registers, pc) = self.position()?;
-        // In a less privileged ring it is no halt but an exception, which a step shows well.
-        let privileged = registers.system.cs.selector & 3 == 0;
-        let halts = privileged && self.code_at(&registers, pc) == Some(HLT);
-        match self.step_instruction(registers.general.rip, halts)? {
+        let code = self.code_at(&registers, pc);
+        match self.step_instruction(&registers, code)? {
             Some(Event::Reset) => {
                 self.was_reset();
                 self.stopped(Stop::Stepped)
@@ -209,12 +207,24 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// Carries out the instruction at `rip`; `None` if there was no event in that.
-    pub(super) fn step_instruction(&mut self, rip: u64, halts: bool) -> Result<Option<Event>, HostError> {
+    /// Carries out the instruction the guest is at, which begins with the byte `code`; `None` if there
+    /// was no event in that.
+    pub(super) fn step_instruction(
+        &mut self,
+        registers: &Registers,
+        code: Option<u8>,
+    ) -> Result<Option<Event>, HostError> {
+        match code {
+            // In a less privileged ring it is no halt but an exception, which a step shows well.
+            Some(HLT) if registers.system.cs.selector & 3 == 0 => return Ok(Some(self.machine.step_halt())),
+            // Some hosts refuse it, and others run its handler to the end before they stop.
+            Some(INT3) => return Ok(self.machine.carry_out_instruction()),
+            _ => {}
+        }
         let block_interrupts = !self.session.switches.step_interrupts;
         let debug = GuestDebug { single_step: true, block_interrupts, ..GuestDebug::default() };
         self.machine.set_guest_debug(debug)?;
-        Ok(if halts { Some(self.machine.step_halt()) } else { self.machine.step_instruction(rip) })
+        Ok(self.machine.step_instruction(registers.general.rip))
     }
 
     /// Steps; a point the step leads to has its say, but the guest stops anyway.

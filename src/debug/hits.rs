@@ -6,14 +6,12 @@
 
 use tracing::info;
 
+use super::breakpoints::INT3;
 use super::debuggee::{Advance, Debuggee, Stop};
 use crate::control::points::Decision;
 use crate::control::values::Known;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::machine::Event;
-
-/// The opcode of `hlt`.
-const HLT: u8 = 0xF4;
 
 impl Debuggee<'_> {
     /// Runs the guest with all breakpoints in place, until there is something to tell.
@@ -46,11 +44,11 @@ impl Debuggee<'_> {
         }
     }
 
-    /// Steps from the breakpoint at `pc`; something to tell if that was more than a step.
+    /// Steps from the `int3` at `pc`, a breakpoint's or the guest's own; something to tell if that was more than a step.
     fn pass(&mut self, registers: &Registers, pc: u64) -> Result<Option<Advance>, HostError> {
-        let code = self.breakpoints.lift(self.machine.memory(), pc);
-        let halts = code == Some(HLT) && registers.system.cs.selector & 3 == 0;
-        let event = self.step_instruction(registers.general.rip, halts)?;
+        // What no breakpoint has put there is the guest's own.
+        let code = self.breakpoints.lift(self.machine.memory(), pc).unwrap_or(INT3);
+        let event = self.step_instruction(registers, Some(code))?;
         self.breakpoints.put_back(self.machine.memory(), pc);
         match event {
             None => Ok(None),

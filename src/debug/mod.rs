@@ -17,6 +17,7 @@
 //! | `files` | the guest file, for a gdb that was not given it |
 //! | `hits` | what happens where a breakpoint of the user's commands is reached |
 //! | `monitor` | commands of the user's, handed on |
+//! | `facilities` | what `info debug` tells of this host |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
@@ -25,6 +26,7 @@ mod arch;
 mod breakpoints;
 mod debuggee;
 mod description;
+mod facilities;
 mod files;
 mod hits;
 mod memory;

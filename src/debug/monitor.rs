@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::debuggee::Debuggee;
+use super::facilities;
 use crate::boot::Image;
 use crate::control::{self, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
@@ -21,6 +22,8 @@ impl MonitorCmd for Debuggee<'_> {
             Ok(answer) => answer,
             Err(error) => format!("{error}\n"),
         };
+        // It may have changed some.
+        self.view.registers.forget();
         for piece in answer.as_bytes().chunks(PRINTED) {
             out.write_raw(piece);
             out.flush();
@@ -51,47 +54,7 @@ impl StoppedGuest for Debuggee<'_> {
     }
 
     fn facilities(&self) -> Vec<Facility> {
-        let hardware = self.breakpoints.hardware_in_use();
-        let interrupts = match self.session.switches.step_interrupts {
-            true => ("let in", "`step-irq on` was given"),
-            false => ("held back", "a step would end in an interrupt handler; `step-irq on` lets them in"),
-        };
-        let addresses = match self.session.switches.physical {
-            true => ("guest-physical", "`phys on` was given"),
-            false => ("virtual, through the guest's own page tables", "as its code uses them"),
-        };
-        [
-            (
-                "software breakpoints",
-                "an int3 in guest memory while the guest runs".to_owned(),
-                "it stops the guest both where the host executes int3 and where it refuses to",
-            ),
-            (
-                "hardware breakpoints",
-                format!("debug registers, {hardware} of 4 in use"),
-                "gdb's hbreak asks for them; they change no memory",
-            ),
-            (
-                "conditions and log points",
-                format!("decided in kvm, {} set", self.session.points.addresses().count()),
-                "gdb is not asked, so a hit costs no round trip",
-            ),
-            (
-                "steps",
-                "KVM's single-step, with no breakpoint in place".to_owned(),
-                "hlt is carried out by kvm, as hosts do not agree how to step over it",
-            ),
-            ("interrupts while stepping", interrupts.0.to_owned(), interrupts.1),
-            (
-                "watchpoints",
-                "none in hardware".to_owned(),
-                "gdb steps and compares after `set can-use-hw-watchpoints 0`",
-            ),
-            ("addresses", addresses.0.to_owned(), addresses.1),
-        ]
-        .into_iter()
-        .map(|(name, technique, reason)| Facility { name, technique, reason: reason.to_owned() })
-        .collect()
+        facilities::of(self)
     }
 
     fn reset(&mut self) -> bool {

@@ -7,7 +7,7 @@ use kvm_bindings::{kvm_regs, kvm_sregs};
 
 use super::run::Next;
 use super::{Machine, Outcome};
-use crate::host::{DebugStop, GuestDebug, HostError, VmEntry, VmExit};
+use crate::host::{DebugStop, GuestDebug, HostError, Refusal, VmEntry, VmExit};
 
 /// RFLAGS: interrupts are let in.
 const INTERRUPT_FLAG: u64 = 1 << 9;
@@ -50,6 +50,19 @@ impl Machine {
             return Some(self.wait());
         }
         self.step_one(rip).unwrap_or_else(|error| Some(failed(error)))
+    }
+
+    /// Carries out the instruction at RIP without entering the guest, exactly as the processor would
+    /// ([`crate::host::Vcpu::rescue`]); `None` if there was no event in that.
+    pub fn carry_out_instruction(&mut self) -> Option<Event> {
+        if self.halted {
+            return Some(self.wait());
+        }
+        match self.rescue(Refusal::new(Refusal::EMULATION, &[])) {
+            Ok(Next::Run(_)) => None,
+            Ok(Next::Stop(event)) => Some(event),
+            Err(error) => Some(failed(error)),
+        }
     }
 
     /// Carries out the one-byte `hlt` at RIP, which hosts do not agree how to step over, and lets

@@ -141,6 +141,11 @@ impl Machine {
         address.wrapping_sub(self.bias)
     }
 
+    /// The host.
+    pub fn kvm(&self) -> &Kvm {
+        &self.kvm
+    }
+
     /// The door through which everything from outside enters.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs

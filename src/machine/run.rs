@@ -118,7 +118,7 @@ impl Machine {
 
     /// Carries out the instruction that KVM does not, if that can be done.
     #[cold]
-    fn rescue(&mut self, mut refusal: Refusal) -> Result<Next, HostError> {
+    pub(super) fn rescue(&mut self, mut refusal: Refusal) -> Result<Next, HostError> {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal)));
         }

@@ -105,16 +105,51 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "Program received signal SIGINT")?;
             expect(&said, ", hit 0 times")
         }),
-        gdb_test("the_guests_own_int3_stops_it_unless_that_is_switched_off", || {
-            let (said, ran) = debug("triple-fault-int3", &[], &["continue", "x/i $pc", "continue"])?;
-            expect(&said, "Program received signal SIGTRAP")?;
-            expect(&said, "int3")?;
-            ran.expect_status(8)?;
-            let commands = ["monitor catch int3 off", "continue", "continue"];
-            let (said, ran) = debug("triple-fault-int3", &[], &commands)?;
+        gdb_test("the_guests_own_int3_goes_to_its_handler_also_between_breakpoints", || {
+            let commands = ["break *last+1", "continue", "print $rbx", "continue"];
+            let (said, ran) = debug("own-int3", &[], &commands)?;
+            expect_times(&said, "SIGTRAP", 0)?;
+            expect(&said, "$1 = 3\n")?;
+            expect(&said, "result (RAX) 3 (0x3)")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_breakpoint_on_the_guests_own_int3_stops_before_it_is_delivered", || {
+            let commands =
+                ["monitor break last", "continue", "print $rbx", "tbreak handler", "continue", "continue"];
+            let (said, _) = debug("own-int3", &[], &commands)?;
+            expect(&said, " (last), hit 1\n")?;
+            expect(&said, "$1 = 2\n")?;
+            expect(&said, "Temporary breakpoint 1, handler () at")?;
+            expect(&said, "result (RAX) 3 (0x3)")
+        }),
+        gdb_test("a_step_over_the_guests_own_int3_is_at_its_handler", || {
+            let commands = ["monitor break last", "continue", "stepi", "x/i $pc", "stepi", "print $rbx"];
+            let (said, _) = debug("own-int3", &[], &commands)?;
+            expect(&said, " <handler>:\tinc    %ebx\n")?;
+            expect(&said, "$1 = 3\n")
+        }),
+        gdb_test("the_guests_own_int3_stops_it_when_that_is_switched_on", || {
+            let commands =
+                ["monitor catch int3 on", "continue", "x/i $pc", "continue", "continue", "continue"];
+            let (said, ran) = debug("own-int3", &[], &commands)?;
+            expect_times(&said, "Program received signal SIGTRAP", 3)?;
+            expect(&said, ":\tint3")?;
+            expect(&said, "result (RAX) 3 (0x3)")?;
+            ran.expect_status(0)?;
+            let (said, ran) = debug("triple-fault-int3", &[], &["continue", "continue"])?;
             expect_times(&said, "SIGTRAP", 0)?;
             expect(&said, "Program received signal SIGSEGV")?;
             ran.expect_status(8).map(drop)
+        }),
+        gdb_test("info_debug_tells_what_was_measured_on_this_host", || {
+            let (said, _) = debug("recursion", &[], &["monitor info debug", "monitor info debug"])?;
+            expect_times(&said, "\nsoftware breakpoints: an int3 in guest memory while the guest runs\n", 2)?;
+            let facts: Vec<&str> = said.lines().filter(|line| line.starts_with("    on this host")).collect();
+            let (first, again) = facts.split_at(facts.len() / 2);
+            if first.len() == 5 && first == again && !said.contains("not known") {
+                return Ok(());
+            }
+            Err(format!("gdb said\n{said}").into())
         }),
         gdb_test("points_survive_a_reset_and_the_guest_never_sees_them_in_memory", || {
             let commands = [

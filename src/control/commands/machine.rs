@@ -26,7 +26,7 @@ pub(in crate::control) fn catch_int3(
 ) -> Result<String, CommandError> {
     let on = switch(guest, "catch int3", arguments, |switches| &mut switches.catch_int3)?;
     Ok(match on {
-        true => "the guest's own int3 stops it, where the host executes int3\n",
+        true => "the guest's own int3 stops it; going on hands it to the guest's handler\n",
         false => "the guest's own int3 goes to its own handler\n",
     }
     .to_owned())

@@ -1,18 +1,18 @@
 //! The words for each answer: one for programs, which stay as they are, and some for people.
 
 use super::report::Mark::{self, Bad, Good, Plain};
-use crate::host::HostError;
 use crate::host::probe::{
     AfterTripleFault, Behaviour, CollectedWrites, DirtyLog, HardwareBreakpoints, Hypercall,
     InterruptFreeStepping, ReadOnlyMemory, ResumeFlag, SingleStep, SoftwareBreakpoints, Speed, Started,
     SystemCalls,
 };
+use crate::host::{HostError, probe};
 
 /// An answer: for programs, whether it is good, for people.
 pub(super) type Told = (&'static str, Mark, &'static str);
 
 /// What no known host does.
-const UNCLEAR: Told = ("unclear", Bad, "ended in a way that no known host shows");
+const UNCLEAR: Told = ("unclear", Bad, probe::UNCLEAR);
 
 /// What is wrong with `/dev/kvm`.
 pub(super) fn device(error: &HostError) -> Told {
@@ -90,22 +90,24 @@ pub(super) fn foreign_hypercall(found: Hypercall) -> Told {
 }
 
 pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Told {
-    match found {
-        SoftwareBreakpoints::DebugExit => ("debug_exit", Good, "stop the guest by a debug exit"),
-        SoftwareBreakpoints::Refused => ("refused", Bad, "int3 is refused by KVM's instruction emulator"),
-        SoftwareBreakpoints::Guest => ("guest", Bad, "go to the guest's own handler"),
-        SoftwareBreakpoints::Missed => ("missed", Bad, "the guest runs on"),
-        SoftwareBreakpoints::Unclear => UNCLEAR,
-    }
+    let (key, mark) = match found {
+        SoftwareBreakpoints::DebugExit => ("debug_exit", Good),
+        SoftwareBreakpoints::Refused => ("refused", Bad),
+        SoftwareBreakpoints::Guest => ("guest", Bad),
+        SoftwareBreakpoints::Missed => ("missed", Bad),
+        SoftwareBreakpoints::Unclear => (UNCLEAR.0, UNCLEAR.1),
+    };
+    (key, mark, found.in_words())
 }
 
 pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Told {
-    match found {
-        HardwareBreakpoints::Stop => ("stop", Good, "stop the guest"),
-        HardwareBreakpoints::Missed => ("missed", Bad, "the guest runs on"),
-        HardwareBreakpoints::Guest => ("guest", Bad, "go to the guest's own handler"),
-        HardwareBreakpoints::Unclear => UNCLEAR,
-    }
+    let (key, mark) = match found {
+        HardwareBreakpoints::Stop => ("stop", Good),
+        HardwareBreakpoints::Missed => ("missed", Bad),
+        HardwareBreakpoints::Guest => ("guest", Bad),
+        HardwareBreakpoints::Unclear => (UNCLEAR.0, UNCLEAR.1),
+    };
+    (key, mark, found.in_words())
 }
 
 pub(super) fn resume_flag(found: ResumeFlag) -> Told {
@@ -118,22 +120,24 @@ pub(super) fn resume_flag(found: ResumeFlag) -> Told {
 }
 
 pub(super) fn single_step(found: SingleStep) -> Told {
-    match found {
-        SingleStep::Stops => ("stops", Good, "stops after each instruction"),
-        SingleStep::Guest => ("guest", Bad, "goes to the guest's own handler"),
-        SingleStep::Missed => ("missed", Bad, "the guest runs on"),
-        SingleStep::Unclear => UNCLEAR,
-    }
+    let (key, mark) = match found {
+        SingleStep::Stops => ("stops", Good),
+        SingleStep::Guest => ("guest", Bad),
+        SingleStep::Missed => ("missed", Bad),
+        SingleStep::Unclear => (UNCLEAR.0, UNCLEAR.1),
+    };
+    (key, mark, found.in_words())
 }
 
 pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Told {
-    match found {
-        InterruptFreeStepping::HeldBack => ("held_back", Good, "interrupts wait until stepping ends"),
-        InterruptFreeStepping::NotHeldBack => ("not_held_back", Bad, "interrupts come between two steps"),
-        InterruptFreeStepping::Lost => ("lost", Bad, "interrupts are lost"),
-        InterruptFreeStepping::NotOffered => ("not_offered", Bad, "not in this kernel"),
-        InterruptFreeStepping::NoSteps => ("no_steps", Bad, "single steps do not stop"),
-    }
+    let (key, mark) = match found {
+        InterruptFreeStepping::HeldBack => ("held_back", Good),
+        InterruptFreeStepping::NotHeldBack => ("not_held_back", Bad),
+        InterruptFreeStepping::Lost => ("lost", Bad),
+        InterruptFreeStepping::NotOffered => ("not_offered", Bad),
+        InterruptFreeStepping::NoSteps => ("no_steps", Bad),
+    };
+    (key, mark, found.in_words())
 }
 
 pub(super) fn after_triple_fault(found: AfterTripleFault) -> Told {

@@ -5,7 +5,7 @@
 
 use super::bench::{Bench, DATA, Fitting, Stop};
 use super::code::guest_code;
-use super::fact::{Fact, PerRing};
+use super::fact::{Fact, PerRing, UNCLEAR};
 use super::layout::{CODE, Mode};
 use crate::host::{DebugStop, GuestDebug, HostError, Kvm, VmExit, WatchLength, Watchpoint};
 
@@ -24,6 +24,19 @@ pub enum SoftwareBreakpoints {
     Unclear,
 }
 
+impl SoftwareBreakpoints {
+    /// What they do, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            SoftwareBreakpoints::DebugExit => "stop the guest by a debug exit",
+            SoftwareBreakpoints::Refused => "int3 is refused by KVM's instruction emulator",
+            SoftwareBreakpoints::Guest => "go to the guest's own handler",
+            SoftwareBreakpoints::Missed => "the guest runs on",
+            SoftwareBreakpoints::Unclear => UNCLEAR,
+        }
+    }
+}
+
 /// Whether a guest stops at a breakpoint in a debug register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HardwareBreakpoints {
@@ -35,6 +48,18 @@ pub enum HardwareBreakpoints {
     Guest,
     /// In a way that no known host shows.
     Unclear,
+}
+
+impl HardwareBreakpoints {
+    /// What they do, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            HardwareBreakpoints::Stop => "stop the guest",
+            HardwareBreakpoints::Missed => "the guest runs on",
+            HardwareBreakpoints::Guest => "go to the guest's own handler",
+            HardwareBreakpoints::Unclear => UNCLEAR,
+        }
+    }
 }
 
 /// Whether a guest stops after an access to data that a debug register watches.

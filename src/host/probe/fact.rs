@@ -4,6 +4,9 @@ use std::sync::OnceLock;
 
 use crate::host::{HostError, Kvm};
 
+/// What no known host does, in words.
+pub const UNCLEAR: &str = "ended in a way that no known host shows";
+
 /// Something that is true of this host.
 #[derive(Debug)]
 pub struct Fact<T> {

@@ -5,7 +5,7 @@
 
 use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
-use super::fact::{Fact, PerRing};
+use super::fact::{Fact, PerRing, UNCLEAR};
 use super::layout::{CODE, Mode};
 use crate::host::{DebugStop, GuestDebug, HostError, Kvm, VmExit};
 
@@ -22,6 +22,18 @@ pub enum SingleStep {
     Unclear,
 }
 
+impl SingleStep {
+    /// What becomes of it, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            SingleStep::Stops => "stops after each instruction",
+            SingleStep::Guest => "goes to the guest's own handler",
+            SingleStep::Missed => "the guest runs on",
+            SingleStep::Unclear => UNCLEAR,
+        }
+    }
+}
+
 /// What becomes of an interrupt that waits while a guest is single-stepped without interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterruptFreeStepping {
@@ -35,6 +47,19 @@ pub enum InterruptFreeStepping {
     NotOffered,
     /// Single steps do not stop the guest in the first place.
     NoSteps,
+}
+
+impl InterruptFreeStepping {
+    /// What becomes of it, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            InterruptFreeStepping::HeldBack => "interrupts wait until stepping ends",
+            InterruptFreeStepping::NotHeldBack => "interrupts come between two steps",
+            InterruptFreeStepping::Lost => "interrupts are lost",
+            InterruptFreeStepping::NotOffered => "not in this kernel",
+            InterruptFreeStepping::NoSteps => "single steps do not stop",
+        }
+    }
 }
 
 /// Single steps.
