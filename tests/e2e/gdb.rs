@@ -1,16 +1,15 @@
 //! A real gdb against real guests, and a few clients that are no gdb at all.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Deadline, Folder, Kvm, PATIENCE, Ran, guest, guest_test, no_kvm};
+use crate::support::debugger::{Waiting, ask, expect};
+use crate::support::{Kvm, Ran, guest_test, no_kvm};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -243,7 +242,7 @@ fn endings() -> Vec<Trial> {
         }),
         gdb_test("a_signal_ends_a_run_that_gdb_holds", || {
             let waiting = Waiting::start("endless", &[], b"")?;
-            let end = format!("shell kill -TERM {}", waiting.child.id());
+            let end = format!("shell kill -TERM {}", waiting.id()?);
             waiting.gdb("endless", &["stepi", &end, "shell sleep 0.5"])?;
             waiting.finish()?.expect_status(16).map(drop)
         }),
@@ -378,105 +377,4 @@ pub fn debug(name: &str, arguments: &[&str], commands: &[&str]) -> Result<(Strin
     let waiting = Waiting::start(name, arguments, b"")?;
     let said = waiting.gdb(name, commands)?;
     Ok((said, waiting.finish()?))
-}
-
-/// gdb must have printed this.
-pub fn expect(said: &str, text: &str) -> Result<(), Failed> {
-    if said.contains(text) {
-        return Ok(());
-    }
-    Err(format!("{text:?} expected; gdb said\n{said}").into())
-}
-
-/// A `kvm` that serves gdb.
-pub struct Waiting {
-    child: Child,
-    err: JoinHandle<String>,
-    port: u16,
-    folder: Folder,
-}
-
-impl Waiting {
-    /// Starts a guest with `input` on standard input, up to where gdb is waited for.
-    pub fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
-        // Free a moment ago; nobody else is likely to take it.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let kvm = Kvm::with_guest(name).arg(format!("--gdb={port}")).args(arguments);
-        let mut child =
-            kvm.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        child.stdin.take().expect("stdin is a pipe").write_all(input)?;
-        let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-        let mut line = String::new();
-        err.read_line(&mut line)?;
-        if line != format!("kvm: waiting for gdb on 127.0.0.1:{port}\n") {
-            return Err(format!("kvm said {line:?}").into());
-        }
-        let err = std::thread::spawn(move || {
-            let _ = err.read_to_string(&mut line);
-            line
-        });
-        Ok(Waiting { child, err, port, folder: kvm.folder })
-    }
-
-    /// Lets a gdb connect and do `commands`; everything it printed.
-    pub fn gdb(&self, name: &str, commands: &[&str]) -> Result<String, Failed> {
-        self.gdb_with_file(Some(&guest(name)), commands)
-    }
-
-    /// The same with the file gdb is given, if any.
-    pub fn gdb_with_file(&self, file: Option<&Path>, commands: &[&str]) -> Result<String, Failed> {
-        let mut gdb = Command::new("gdb");
-        gdb.args(["-nx", "-batch", "-ex", "set confirm off", "-ex"]);
-        gdb.arg(format!("target remote 127.0.0.1:{}", self.port));
-        for command in commands {
-            gdb.args(["-ex", command]);
-        }
-        let child =
-            gdb.args(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let killer = Deadline::new(child.id());
-        let output = child.wait_with_output()?;
-        let said =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        if killer.stop() {
-            return Err(format!("gdb did not end within {PATIENCE:?}; it said\n{said}").into());
-        }
-        Ok(said)
-    }
-
-    pub fn connect(&self) -> Result<TcpStream, Failed> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(stream)
-    }
-
-    /// Waits for the end of the run.
-    pub fn finish(self) -> Result<Ran, Failed> {
-        let killer = Deadline::new(self.child.id());
-        let output = self.child.wait_with_output()?;
-        if killer.stop() {
-            return Err(format!("kvm did not end within {PATIENCE:?}").into());
-        }
-        Ok(Ran {
-            status: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: self.err.join().unwrap_or_default(),
-            folder: self.folder,
-        })
-    }
-}
-
-/// Sends a packet of gdb's protocol; what is answered.
-pub fn ask(client: &mut TcpStream, packet: &str) -> Result<String, Failed> {
-    let checksum = packet.bytes().fold(0u8, u8::wrapping_add);
-    client.write_all(format!("${packet}#{checksum:02x}").as_bytes())?;
-    let mut answer = Vec::new();
-    let mut byte = [0];
-    while !answer.ends_with(b"#") {
-        client.read_exact(&mut byte)?;
-        answer.push(byte[0]);
-    }
-    client.read_exact(&mut [0; 2])?;
-    client.write_all(b"+")?;
-    let answer = String::from_utf8_lossy(&answer);
-    Ok(answer.trim_start_matches('+').trim_start_matches('$').trim_end_matches('#').to_owned())
 }

@@ -3,7 +3,8 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::gdb::{CTRL_C, debug, expect, gdb_test};
+use crate::gdb::{CTRL_C, debug, gdb_test};
+use crate::support::debugger::expect;
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -241,6 +242,23 @@ fn views() -> Vec<Trial> {
             expect(&said, ": call 0x200010 <fibonacci>\n")?;
             expect(&said, "0x200010 (fibonacci)\n0x200015 (fibonacci+0x5)\n0x1: no symbol\n")?;
             expect(&said, "0x000000000000..0x000004000000 RAM, 64 MiB\n")
+        }),
+        gdb_test("monitor_and_packets_of_qemu_throw_the_same_switches", || {
+            let commands = [
+                "monitor phys on",
+                "monitor step-irq on",
+                "maintenance packet qqemu.PhyMemMode",
+                "maintenance packet qqemu.sstep",
+                "maintenance packet Qqemu.PhyMemMode:0",
+                "maintenance packet Qqemu.sstep=7",
+                "monitor phys",
+                "monitor step-irq",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "received: \"1\"\n")?;
+            expect(&said, "received: \"0x5\"\n")?;
+            expect(&said, "addresses are the guest's virtual ones\n")?;
+            expect(&said, "interrupts wait while the guest is stepped\n")
         }),
         gdb_test("monitor_finds_symbols_of_a_guest_that_was_moved", || {
             let commands =

@@ -2,7 +2,8 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::gdb::{Waiting, ask, expect, gdb_test};
+use crate::gdb::gdb_test;
+use crate::support::debugger::{Waiting, ask, expect};
 use crate::support::{guest, guest_test};
 
 /// The tests of this file.

@@ -2,7 +2,8 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::gdb::{Waiting, ask, debug, expect, gdb_test};
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::{Waiting, ask, expect};
 use crate::support::guest_test;
 
 /// The tests of this file.

@@ -332,10 +332,10 @@ fn waiting_guests() -> Vec<Trial> {
             "endless",
             &[
                 "0x200002 (spin), instruction `inc rax`",
-                "0x200005 (spin+0x3), instruction `jmp short 0x0000000000200002`",
+                "0x200005 (spin+0x3), instruction `jmp short 0x200002`",
             ],
         ),
-        ends_in_time("idle", &["0x200002 (_start+0x2), instruction `jmp short 0x0000000000200000`"]),
+        ends_in_time("idle", &["0x200002 (_start+0x2), instruction `jmp short 0x200000`"]),
         guest_test("a_waiting_guest_costs_no_processor_time", || {
             // What the shell reports are minutes and seconds in user mode and in the kernel.
             let ran =

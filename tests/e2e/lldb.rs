@@ -1,7 +1,6 @@
 //! A real LLDB against a real guest.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
@@ -101,8 +100,8 @@ fn no_registers() -> Option<String> {
 fn description() -> Result<String, Failed> {
     // With its checksum.
     const ASK: &[u8] = b"$qXfer:features:read:target.xml:0,3f0#14";
-    let waiting = Waiting::start()?;
-    let mut client = TcpStream::connect(&waiting.place)?;
+    let waiting = Waiting::start("recursion", &[], b"")?;
+    let mut client = waiting.connect()?;
     client.set_read_timeout(Some(PATIENCE))?;
     client.write_all(ASK)?;
     let (mut answer, mut byte) = (Vec::new(), [0]);
@@ -115,7 +114,7 @@ fn description() -> Result<String, Failed> {
 
 /// Lets LLDB debug the guest `recursion` with `commands` and then kill it; everything it printed.
 fn lldb(commands: &[&str]) -> Result<String, Failed> {
-    let waiting = Waiting::start()?;
+    let waiting = Waiting::start("recursion", &[], b"")?;
     let mut lldb = Command::new("lldb");
     lldb.args(["--no-lldbinit", "--no-use-colors", "-o"]);
     lldb.arg(format!("target create {}", guest("recursion").display()));
@@ -124,6 +123,6 @@ fn lldb(commands: &[&str]) -> Result<String, Failed> {
         lldb.args(["-o", command]);
     }
     let said = output(lldb.args(["-o", "process kill", "-o", "quit"]))?;
-    waiting.finish()?;
+    waiting.finish()?.expect_status(14)?;
     Ok(said)
 }

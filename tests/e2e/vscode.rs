@@ -88,7 +88,7 @@ fn files() -> Vec<Trial> {
 fn debuggers() -> Vec<Trial> {
     vec![
         gdb_test("vscode_gdbinit_connects", "mi", || {
-            let (folder, waiting) = (written()?, Waiting::start()?);
+            let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
             let gdbinit = folder.read(GDBINIT).replace(PLACE, &waiting.place);
             std::fs::write(folder.file(GDBINIT), gdbinit)?;
             let said = output(
@@ -102,11 +102,11 @@ fn debuggers() -> Vec<Trial> {
             expect(&said, "Show the source beside the prompt")?;
             expect(&said, "Show registers and instructions")?;
             expect(&said, "\nBreakpoint 1, fibonacci (n=n@entry=15)")?;
-            waiting.finish()
+            waiting.finish()?.expect_status(14).map(drop)
         }),
         gdb_test("vscode_extension_debugs_a_guest", "mi", || {
             // What the C/C++ extension sends, in its order.
-            let (folder, waiting) = (written()?, Waiting::start()?);
+            let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
             let launch = launch(&folder)?;
             let cppdbg = &launch.list("configurations")[0];
             if cppdbg.text("miDebuggerServerAddress") != Some(PLACE) {
@@ -139,10 +139,10 @@ fn debuggers() -> Vec<Trial> {
                 expect(&said, &format!("100{setup}^done"))?;
             }
             expect(&said, "func=\"guest_main\"")?;
-            waiting.finish()
+            waiting.finish()?.expect_status(14).map(drop)
         }),
         gdb_test("vscode_dap_debugs_a_guest", "dap", || {
-            let (folder, waiting) = (written()?, Waiting::start()?);
+            let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
             let launch = launch(&folder)?;
             let dap = &launch.list("configurations")[1];
             if (dap.text("target"), dap.text("request")) != (Some(PLACE), Some("attach")) {
@@ -171,7 +171,7 @@ fn debuggers() -> Vec<Trial> {
             gdb.request("disconnect", r#"{"terminateDebuggee":true}"#)?;
             gdb.until("disconnect", |message| is_response(message, "disconnect"))?;
             drop(gdb);
-            waiting.finish()
+            waiting.finish()?.expect_status(14).map(drop)
         }),
     ]
 }

@@ -1,59 +1,128 @@
 //! Debuggers, and a guest that waits for one.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::JoinHandle;
 
 use libtest_mimic::Failed;
 
-use super::{Deadline, Folder, PATIENCE, guest, kvm_binary};
+use super::{Deadline, Folder, Kvm, PATIENCE, Ran, guest};
 
 /// A `kvm` that serves gdb. Dropping it ends it.
 pub struct Waiting {
-    child: Child,
+    /// Until its end is waited for.
+    child: Option<Child>,
+    err: Option<JoinHandle<String>>,
     /// Where it waits.
     pub place: String,
+    folder: Option<Folder>,
 }
 
 impl Waiting {
-    /// Starts it with the guest `recursion`.
-    pub fn start() -> Result<Waiting, Failed> {
+    /// Starts a guest with `input` on standard input, up to where gdb is waited for.
+    pub fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
         // Free a moment ago; nobody else is likely to take it.
         let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let folder = Folder::new();
-        let mut child = Command::new(kvm_binary())
-            .arg(guest("recursion"))
-            .arg(format!("--gdb={place}"))
-            .args(["--timeout", &PATIENCE.as_secs().to_string(), "--logfile"])
-            .arg(folder.file("console.log"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let kvm = Kvm::with_guest(name).arg(format!("--gdb={place}")).args(arguments);
+        let mut child =
+            kvm.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        child.stdin.take().expect("stdin is a pipe").write_all(input)?;
+        let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let mut line = String::new();
-        BufReader::new(child.stderr.take().ok_or("stderr is a pipe")?).read_line(&mut line)?;
-        let waiting = Waiting { child, place };
-        if line == format!("kvm: waiting for gdb on {}\n", waiting.place) {
-            return Ok(waiting);
+        err.read_line(&mut line)?;
+        if line != format!("kvm: waiting for gdb on {place}\n") {
+            return Err(format!("kvm said {line:?}").into());
         }
-        Err(format!("kvm said {line:?}").into())
+        let err = std::thread::spawn(move || {
+            let _ = err.read_to_string(&mut line);
+            line
+        });
+        Ok(Waiting { child: Some(child), err: Some(err), place, folder: Some(kvm.folder) })
     }
 
-    /// The debugger must have ended the run.
-    pub fn finish(mut self) -> Result<(), Failed> {
-        match self.child.wait()?.code() {
-            Some(14) => Ok(()),
-            status => Err(format!("kvm ended with {status:?} instead of being killed by gdb").into()),
+    /// Lets a gdb connect and do `commands`; everything it printed.
+    pub fn gdb(&self, name: &str, commands: &[&str]) -> Result<String, Failed> {
+        self.gdb_with_file(Some(&guest(name)), commands)
+    }
+
+    /// The same with the file gdb is given, if any.
+    pub fn gdb_with_file(&self, file: Option<&Path>, commands: &[&str]) -> Result<String, Failed> {
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-nx", "-batch", "-ex", "set confirm off", "-ex"]);
+        gdb.arg(format!("target remote {}", self.place));
+        for command in commands {
+            gdb.args(["-ex", command]);
         }
+        let child =
+            gdb.args(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let killer = Deadline::new(child.id());
+        let output = child.wait_with_output()?;
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        if killer.stop() {
+            return Err(format!("gdb did not end within {PATIENCE:?}; it said\n{said}").into());
+        }
+        Ok(said)
+    }
+
+    /// Connects as a client that is no debugger.
+    pub fn connect(&self) -> Result<TcpStream, Failed> {
+        let stream = TcpStream::connect(&self.place)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> Result<u32, Failed> {
+        Ok(self.child.as_ref().ok_or("it has ended")?.id())
+    }
+
+    /// Waits for the end of the run.
+    pub fn finish(mut self) -> Result<Ran, Failed> {
+        let (Some(child), Some(err), Some(folder)) = (self.child.take(), self.err.take(), self.folder.take())
+        else {
+            return Err("its end was waited for already".into());
+        };
+        let killer = Deadline::new(child.id());
+        let output = child.wait_with_output()?;
+        if killer.stop() {
+            return Err(format!("kvm did not end within {PATIENCE:?}").into());
+        }
+        Ok(Ran {
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: err.join().unwrap_or_default(),
+            folder,
+        })
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            // Fails only when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
+}
+
+/// Sends a packet of gdb's protocol; what is answered.
+pub fn ask(client: &mut TcpStream, packet: &str) -> Result<String, Failed> {
+    let checksum = packet.bytes().fold(0u8, u8::wrapping_add);
+    client.write_all(format!("${packet}#{checksum:02x}").as_bytes())?;
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"#") {
+        client.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+    }
+    client.read_exact(&mut [0; 2])?;
+    client.write_all(b"+")?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.trim_start_matches('+').trim_start_matches('$').trim_end_matches('#').to_owned())
 }
 
 /// Everything a debugger says to its end.
