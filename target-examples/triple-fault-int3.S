@@ -1,9 +1,10 @@
 # triple-fault-int3: as triple-fault, but with the breakpoint instruction. Some hosts do not run
-# guest kernels on the CPU but step through them in software, and refuse to do this instruction.
+# guest kernels on the CPU but step through them in software that does not know this instruction;
+# there kvm carries it out.
 #
 # Run:   kvm triple-fault-int3.elf
-# See:   a report of the triple fault, as with triple-fault, or of the instruction the host refuses.
-# Exit status 8, or 10 where the host refuses.
+# See:   a report of the triple fault, as with triple-fault.
+# Exit status 8.
 
     .text
     .globl _start

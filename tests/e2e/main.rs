@@ -14,6 +14,7 @@ mod keyboard;
 mod lifetime;
 mod option_table;
 mod options;
+mod rescue_interrupts;
 mod rescue_system;
 mod resets;
 mod serial;
@@ -31,6 +32,7 @@ fn main() {
     trials.extend(guests::trials());
     trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
+    trials.extend(rescue_interrupts::trials());
     trials.extend(bad_files::trials());
     trials.extend(options::trials());
     trials.extend(option_table::trials());

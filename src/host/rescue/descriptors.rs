@@ -193,7 +193,6 @@ impl Cpu<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::host::rescue::testing::Fake;
 
     /// Writes a GDT with a code segment of 4 GiB at selector 0x10.

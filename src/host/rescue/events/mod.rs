@@ -145,11 +145,10 @@ fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), Trouble> {
 /// What is delivered if `second` is raised on the way to the handler of `first` (Intel SDM volume 3A,
 /// "Conditions for Generating a Double Fault").
 fn together(first: Exception, second: Exception) -> Exception {
-    let double = match (Class::of(first), Class::of(second)) {
-        (Class::Contributory, Class::Contributory) => true,
-        (Class::PageFault, Class::Contributory | Class::PageFault) => true,
-        _ => false,
-    };
+    let double = matches!(
+        (Class::of(first), Class::of(second)),
+        (Class::Contributory | Class::PageFault, Class::Contributory) | (Class::PageFault, Class::PageFault)
+    );
     if double { Exception::DOUBLE_FAULT } else { second }
 }
 
