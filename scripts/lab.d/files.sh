@@ -70,6 +70,6 @@ quoted() {
 # bring_back FILE: puts files that the inside has written where they belong.
 bring_back() {
     [[ -s $1 ]] || return 0
-    base64 -d "$1" | gzip -dc | tar -x -C / -m --no-same-owner --no-overwrite-dir -f - ||
+    base64 -d "$1" | gzip -dc | cpio -idu --quiet --no-absolute-filenames --no-preserve-owner -D / ||
         say "not all files of the run could be brought back"
 }

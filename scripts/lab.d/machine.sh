@@ -36,11 +36,14 @@ start_amd() {
         mkfifo "$work/com$port.in" "$work/com$port.out"
         serial+=(-chardev "pipe,id=com$port,path=$work/com$port" -serial "chardev:com$port")
     done
-    # Opened for both, a named pipe waits for nobody; only standard output and error need to see
-    # the end of what is written.
-    exec {com0_in}<>"$work/com0.in" {com0_out}<>"$work/com0.out"
-    exec {com1_in}<>"$work/com1.in" {com3_in}<>"$work/com3.in"
-    com1_out=$work/com1.out com2_out=$work/com2.out com3_out=$work/com3.out
+    # Opened for reading and writing, a named pipe waits for nobody. What keeps the pipes open that
+    # have to end with QEMU is closed once it has them.
+    exec {com0_in}<>"$work/com0.in" {com0_out}<>"$work/com0.out" {com1_in}<>"$work/com1.in"
+    exec {com3_in}<>"$work/com3.in"
+    for port in 1 2 3; do
+        exec {hold[port]}<>"$work/com$port.out"
+    done
+    exec {com1_out}<"$work/com1.out" {com2_out}<"$work/com2.out" {com3_out}<"$work/com3.out"
     qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -smp 1 -m "$megabytes" -nodefaults -display none \
         -no-reboot -kernel "$(vmlinuz)" -initrd "$work/initrd" -append "$kernel_options" \
         "${serial[@]}" </dev/null >"$work/emulator" 2>&1 &
@@ -111,9 +114,8 @@ END
             sleep 0.02
         done
         printf -v "com${com}_in" %s "$port"
-        printf -v "com${com}_out" %s "/dev/fd/$port"
+        printf -v "com${com}_out" %s "$port"
     done
-    com0_out=$com0_in
 }
 
 # How it was in its last moments, if something has gone wrong.

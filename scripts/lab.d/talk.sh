@@ -51,6 +51,12 @@ feed() {
 
 # connect_streams: from here on what is typed and what is written gets to the other side.
 connect_streams() {
+    local port
+    for port in "${hold[@]}"; do exec {port}>&-; done
+    cat <&"$com1_out" &
+    readers=$!
+    cat <&"$com2_out" >&2 &
+    readers+=" $!"
     if [[ $stdin == terminal ]]; then
         modes=$(stty -g <&"$outer")
         # Every key is the guest's, Ctrl-C too.
@@ -73,8 +79,9 @@ clean_up() {
     local process
     trap '' INT TERM HUP
     give_back_terminal
+    # None of them has anything to lose, and Bochs holds on to life.
     for process in ${feeder-} ${bridge-} ${emulator-} ${readers-}; do
-        kill "$process" 2>/dev/null || true
+        kill -KILL "$process" 2>/dev/null || true
     done
     wait 2>/dev/null || true
     rm -rf "$work"
@@ -90,15 +97,11 @@ machine() {
     exec {taken}<>"$work/taken"
     : >"$work/console"
     "start_$1"
-    cat "$com1_out" &
-    readers=$!
-    cat "$com2_out" >&2 &
-    readers+=" $!"
     trap 'tell_inside "size $(terminal_size)"' WINCH
     listen
     trap - WINCH
     # What has been written arrives before the end is told.
-    kill "$emulator"
+    kill -KILL "$emulator"
     wait "$emulator" 2>/dev/null || true
     # shellcheck disable=SC2086
     wait $readers || true
