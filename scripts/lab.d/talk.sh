@@ -30,8 +30,8 @@ settle_streams() {
 # The terminal's size as stty takes it.
 terminal_size() {
     local size
-    size=$(stty size <&1 2>/dev/null || stty size 2>/dev/null || echo 25 80)
-    [[ $size != "0 0" ]] || size="25 80"
+    size=$(stty size </dev/tty 2>/dev/null) || size='25 80'
+    [[ $size != '0 0' ]] || size='25 80'
     echo "rows ${size% *} columns ${size#* }"
 }
 
@@ -66,6 +66,8 @@ connect_streams() {
         feed &
     fi
     feeder=$!
+    # Nobody wants to know how it ended.
+    disown "$feeder"
 }
 
 # give_back_terminal: the terminal is as it was before.
