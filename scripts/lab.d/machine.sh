@@ -31,10 +31,12 @@ pack() {
 
 # start_amd: starts QEMU, which emulates AMD-V.
 start_amd() {
-    local port serial=()
+    local port serial=() irqs=(4 3 5 7)
     for port in 0 1 2 3; do
         mkfifo "$work/com$port.in" "$work/com$port.out"
-        serial+=(-chardev "pipe,id=com$port,path=$work/com$port" -serial "chardev:com$port")
+        serial+=(-chardev "pipe,id=com$port,path=$work/com$port")
+        # An interrupt of its own for each; QEMU loses some of those that two share.
+        serial+=(-device "isa-serial,chardev=com$port,index=$port,irq=${irqs[port]}")
     done
     # Opened for reading and writing, a named pipe waits for nobody. What keeps the pipes open that
     # have to end with QEMU is closed once it has them.

@@ -22,7 +22,7 @@ settle_streams() {
     ! is_ours 1 || stdout=terminal
     ! same_file 1 2 || merged=yes
     {
-        echo "stdin=$stdin stdout=$stdout stderr=$stderr merged=$merged results=$results alive_every=$alive_every"
+        echo "stdin=$stdin stdout=$stdout stderr=$stderr merged=$merged results=$results alive_every=$alive_every gdb_port=$gdb_port"
         echo "size='$(terminal_size)'"
     } >>"$work/settings"
 }
@@ -30,7 +30,7 @@ settle_streams() {
 # The terminal's size as stty takes it.
 terminal_size() {
     local size
-    size=$(stty size </dev/tty 2>/dev/null) || size='25 80'
+    size=$(stty size 2>/dev/null </dev/tty) || size='25 80'
     [[ $size != '0 0' ]] || size='25 80'
     echo "rows ${size% *} columns ${size#* }"
 }
@@ -70,6 +70,32 @@ connect_streams() {
     disown "$feeder"
 }
 
+# A program that takes gdb's connection as its standard input and output.
+write_bridge() {
+    cat >"$work/bridge" <<END
+#!/usr/bin/env bash
+echo gdb >&$com0_in
+cat <&$com3_out &
+cat >&$com3_in
+echo nogdb >&$com0_in
+kill \$! 2>/dev/null
+END
+    chmod +x "$work/bridge"
+}
+
+# open_bridge: from here on gdb can connect, once more after each time it has gone.
+open_bridge() {
+    write_bridge
+    socat "TCP-LISTEN:$gdb_port,bind=127.0.0.1,reuseaddr,fork,max-children=1" "EXEC:$work/bridge" 2>"$work/bridge.said" &
+    bridge=$!
+    disown "$bridge"
+    sleep 0.2
+    kill -0 "$bridge" 2>/dev/null || {
+        cat "$work/bridge.said" >&2
+        die "nobody can listen at 127.0.0.1:$gdb_port for gdb; --port takes another port"
+    }
+}
+
 # give_back_terminal: the terminal is as it was before.
 give_back_terminal() {
     [[ -z ${modes-} ]] || stty "$modes" <&"$outer" 2>/dev/null || true
@@ -102,6 +128,8 @@ machine() {
     trap 'tell_inside "size $(terminal_size)"' WINCH
     listen
     trap - WINCH
+    # gdb reads what is left.
+    [[ -z $gdb_port ]] || sleep 0.3
     # What has been written arrives before the end is told.
     kill -KILL "$emulator"
     wait "$emulator" 2>/dev/null || true
@@ -150,6 +178,8 @@ hear() {
     lab:status\ *) status=${1#lab:status } ;;
     lab:ready)
         patience=$quiet_patience
+        [[ -z $gdb_port ]] || open_bridge
+        tell_inside go
         connect_streams
         ;;
     lab:trouble\ *) say "in the lab: ${1#lab:trouble }" ;;

@@ -33,7 +33,7 @@ pub fn guest(name: &str) -> PathBuf {
 
 /// One of the prebuilt programs in `esempi-io`.
 pub fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("esempi-io").join(format!("{name}.elf"))
+    source("esempi-io").join(format!("{name}.elf"))
 }
 
 /// A guest that sends a million bytes to COM1, as lines of 63 dots, as fast as it can.
