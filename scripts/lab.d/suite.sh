@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The end-to-end tests inside. Sourced by scripts/lab.
 
+# How many bytes tests/guests/serial-million sends inside.
+flood=102400
 # What tests use and busybox does not have, or has with fewer options.
 suite_tools=(bash chroot setsid socat minicom)
 
@@ -33,6 +35,10 @@ suite() {
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
     cp "$root"/target/guests/*.elf "$work/files/guests/"
+    # An exit takes ten times as long here.
+    rm "$work/files/guests/serial-million.elf"
+    COUNT=$flood "$root/tests/guests/build" "$work/flood" >/dev/null
+    cp "$work/flood/serial-million.elf" "$work/files/guests/"
     cp -r "$root"/{esempi-io,docs,tests,config.ini} "$root"/*.md "$work/files/sources/"
     echo 'root:x:0:0:root:/:/bin/sh' >"$work/files/etc/passwd"
     for tool in "${suite_tools[@]}"; do
@@ -44,7 +50,7 @@ suite() {
     [[ ! -d /lib/terminfo ]] || cp --parents /lib/terminfo/x/xterm* "$work/files"
     cat >"$work/lab/command" <<END
 rm /lab/bin/nc /lab/bin/setsid
-export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
+export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
 cd /tmp
 exec /e2e $(quoted "$@")
 END
