@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
 # Files for the inside, and files from there. Sourced by scripts/lab.
 #
 # Everything has the same path inside as outside, so that names and messages are the same.

@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
 # A machine whose processor has virtualisation, in software: its image, its start, its end.
 # Sourced by scripts/lab.
 #
@@ -31,7 +33,7 @@ pack() {
 
 # start_amd: starts QEMU, which emulates AMD-V.
 start_amd() {
-    local port serial=() irqs=(4 3 5 7)
+    local port fd serial=() irqs=(4 3 5 7)
     for port in 0 1 2 3; do
         mkfifo "$work/com$port.in" "$work/com$port.out"
         serial+=(-chardev "pipe,id=com$port,path=$work/com$port")
@@ -43,7 +45,8 @@ start_amd() {
     exec {com0_in}<>"$work/com0.in" {com0_out}<>"$work/com0.out" {com1_in}<>"$work/com1.in"
     exec {com3_in}<>"$work/com3.in"
     for port in 1 2 3; do
-        exec {hold[port]}<>"$work/com$port.out"
+        exec {fd}<>"$work/com$port.out"
+        hold+=("$fd")
     done
     exec {com1_out}<"$work/com1.out" {com2_out}<"$work/com2.out" {com3_out}<"$work/com3.out"
     qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -smp 1 -m "$megabytes" -nodefaults -display none \

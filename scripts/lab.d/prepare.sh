@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
 # What the labs need: emulators, a kernel with KVM, tools. Sourced by scripts/lab.
 
 # Not in target/: a `cargo clean` or another work tree is no reason to fetch a kernel again.

@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
 # The end-to-end tests inside. Sourced by scripts/lab.
 
 # How many bytes tests/guests/serial-million sends inside.

@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
 # The talk between outside and inside while something runs there. Sourced by scripts/lab.
 
 # True if file descriptor $1 is the terminal and this script may use it: as a job in the background it

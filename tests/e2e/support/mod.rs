@@ -18,7 +18,7 @@ mod whole;
 
 pub use elsewhere::{Elsewhere, is_root, way_elsewhere};
 pub use lane::{Lane, expected_here, flood_size, lane};
-pub use whole::{HALTED_0, halted, whole};
+pub use whole::{HALTED_0, Whole, halted, whole};
 
 /// Longest time a run of a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
