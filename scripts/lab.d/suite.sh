@@ -54,7 +54,10 @@ suite() {
 rm /lab/bin/nc /lab/bin/setsid
 export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
 cd /tmp
-exec /e2e $(quoted "$@")
+# Not in place of this shell, which leads the session: the first terminal it opened would be its own,
+# and end it.
+/e2e $(quoted "$@")
+exit \$?
 END
     machine "$cpu"
 }
