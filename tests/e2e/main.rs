@@ -41,5 +41,5 @@ fn main() {
     trials.extend(keyboard::trials());
     trials.extend(terminal::trials());
     trials.extend(serial::trials());
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, support::expected_here(trials)).exit();
 }
