@@ -3,7 +3,8 @@
 # benches/guests/ source this file and then call `guest` or `rust_guest` once per guest.
 #
 # What the flags are for:
-#   -mgeneral-regs-only   a guest starts without floating point or SSE set up
+#   -mgeneral-regs-only   floating point and SSE are slow on hosts without VT-x or AMD-V, so most
+#                         guests do without; `vector_guest` builds those that use them
 #   -mno-red-zone         an interrupt handler would overwrite the 128 bytes below RSP
 #   separate-code         code, constants and data in segments of their own, none of them both
 #                         writable and executable, so that a strict loader takes the guest
@@ -15,12 +16,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 lib=target-examples/lib
 
 compile_flags=(
-    -std=gnu11 -O2 -g -Wall -Wextra -m64 -march=x86-64 -mgeneral-regs-only -mno-red-zone
+    -std=gnu11 -O2 -g -Wall -Wextra -m64 -march=x86-64 -mno-red-zone
     -ffreestanding -fno-stack-protector -fcf-protection=none
     -fno-omit-frame-pointer -fno-optimize-sibling-calls
     -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
     -gno-record-gcc-switches "-ffile-prefix-map=$root=." "-I$lib"
 )
+registers=(-mgeneral-regs-only)
 link_flags=(
     -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,separate-code
     -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,--gc-sections
@@ -66,7 +68,7 @@ up_to_date() {
 general_registers_only() {
     local found
     found=$(objdump -d --no-show-raw-insn "$1" | grep -m 3 -E '%([xyz]?mm[0-9]|st\b)') || return 0
-    echo "$1 uses floating point or SSE registers, which a guest starts without:" >&2
+    echo "$1 uses floating point or SSE registers; if that is meant, build it as a vector_guest:" >&2
     echo "$found" >&2
     return 1
 }
@@ -84,7 +86,7 @@ make_elf() {
         case $argument in
         *.[cS])
             object=$elf.parts/$(basename "$argument").o
-            gcc "${compile_flags[@]}" "${flags[@]}" -c "$argument" -o "$object" || not_built "$name"
+            gcc "${compile_flags[@]}" "${registers[@]}" "${flags[@]}" -c "$argument" -o "$object" || not_built "$name"
             objects+=("$object")
             ;;
         *.o | *.rlib) objects+=("$argument") ;;
@@ -92,7 +94,7 @@ make_elf() {
         esac
     done
     gcc "${flags[@]}" "${link_flags[@]}" "${scripted[@]}" "${objects[@]}" -o "$elf.new" &&
-        general_registers_only "$elf.new" || not_built "$name"
+        { [[ ${#registers[@]} == 0 ]] || general_registers_only "$elf.new"; } || not_built "$name"
     mv "$elf.new" "$elf"
     rm -r "$elf.parts"
     echo "built ${elf#"$root"/}"
@@ -114,6 +116,13 @@ guest() {
     inputs=("$source")
     [[ $source == *.c ]] && inputs=("$lib/start.S" "$source")
     make_elf "$name" "$script" "${fixed_address[@]}" "$@" "${inputs[@]}"
+}
+
+# vector_guest SOURCE [LINKER-SCRIPT [FLAG...]]: the same for a guest that uses floating point or
+# SSE registers, wherever the compiler likes to.
+vector_guest() {
+    local registers=()
+    guest "$@"
 }
 
 # pie_guest SOURCE: builds one position-independent C guest: linked at 0 by the linker's own

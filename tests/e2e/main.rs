@@ -15,6 +15,7 @@ mod lifetime;
 mod option_table;
 mod options;
 mod rescue_interrupts;
+mod rescue_native;
 mod rescue_system;
 mod resets;
 mod serial;
@@ -30,6 +31,7 @@ fn main() {
     trials.extend(check::trials());
     trials.extend(gdb::trials());
     trials.extend(guests::trials());
+    trials.extend(rescue_native::trials());
     trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
     trials.extend(rescue_interrupts::trials());

@@ -1,6 +1,7 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
 use iced_x86::Instruction;
+use kvm_bindings::kvm_regs;
 
 use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
 use crate::host::paging::Paging;
@@ -28,6 +29,8 @@ pub(super) trait Rest {
     fn registers(&self) -> Result<Registers, HostError>;
     /// Writes them.
     fn set_registers(&self, registers: &Registers) -> Result<(), HostError>;
+    /// Writes the general registers, RIP and RFLAGS.
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError>;
     /// x87, vector and other extended registers.
     fn xsave(&self) -> Result<Extended, HostError>;
     /// Writes them.
@@ -193,6 +196,10 @@ impl<'a> Cpu<'a> {
             && let Some(extended) = &self.extended
         {
             self.rest.set_xsave(extended)?;
+        }
+        // Most instructions leave the system registers alone, and writing them takes KVM a while.
+        if self.registers.system == self.before.system {
+            return self.rest.set_general_registers(&self.registers.general);
         }
         self.rest.set_registers(&self.registers)
     }

@@ -25,17 +25,22 @@ mod cpu;
 mod descriptors;
 mod events;
 mod exception;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod general;
 mod native;
 mod obstacle;
 mod system;
 mod tally;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
 mod testing;
 mod vcpu;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
+#[cfg(fuzzing)]
+pub use fuzzing::carry_out_anything;
 pub use obstacle::Obstacle;
 pub(super) use tally::Tally;
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use kvm_bindings::kvm_segment;
+use kvm_bindings::{kvm_regs, kvm_segment};
 
 use super::cpu::{Cpu, Extended, Rest};
 use super::exception::{Exception, Trouble};
@@ -49,6 +49,11 @@ impl Rest for Fake {
 
     fn set_registers(&self, registers: &Registers) -> Result<(), HostError> {
         *self.registers.borrow_mut() = *registers;
+        Ok(())
+    }
+
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
+        self.registers.borrow_mut().general = *registers;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What of a KVM vCPU the rescue of an instruction needs.
 
-use kvm_bindings::{Msrs, kvm_debugregs, kvm_msr_entry, kvm_xcrs, kvm_xsave};
+use kvm_bindings::{Msrs, kvm_debugregs, kvm_msr_entry, kvm_regs, kvm_xcrs, kvm_xsave};
 
 use super::cpu::{Extended, Rest};
 use crate::host::{HostError, Registers, Vcpu};
@@ -12,6 +12,10 @@ impl Rest for Vcpu {
 
     fn set_registers(&self, registers: &Registers) -> Result<(), HostError> {
         Vcpu::set_registers(self, registers)
+    }
+
+    fn set_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
+        Vcpu::set_general_registers(self, registers)
     }
 
     fn xsave(&self) -> Result<Extended, HostError> {

@@ -1,6 +1,8 @@
 //! The memory operand of an instruction.
 
-use iced_x86::{EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess};
+use iced_x86::{
+    EncodingKind, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
+};
 
 use super::allowed::has_memory;
 use super::{image, stub};
@@ -61,7 +63,7 @@ impl Operand {
 /// Whether memory is read and written: by the operand that is written out, and by no other.
 fn accesses(instruction: &Instruction) -> Result<(bool, bool), Obstacle> {
     let mut factory = InstructionInfoFactory::new();
-    let used = factory.info(instruction).used_memory();
+    let used = factory.info_options(instruction, InstructionInfoOptions::NO_REGISTER_USAGE).used_memory();
     match (has_memory(instruction), used) {
         (false, []) => Ok((false, false)),
         (true, [memory]) => match memory.access() {

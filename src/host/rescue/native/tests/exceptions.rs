@@ -165,7 +165,7 @@ fn a_store_whose_second_page_is_missing_writes_nothing() {
     let mut fake = guest(MOVUPS_STORE);
     fake.memory.write_u64(0x3008, 0x4007).unwrap();
     for page in 0..512 {
-        fake.memory.write_u64(0x4000 + 8 * page, 0x20_0000 + (page << 12) | 7).unwrap();
+        fake.memory.write_u64(0x4000 + 8 * page, (0x20_0000 + (page << 12)) | 7).unwrap();
     }
     fake.memory.write_u64(0x4008, 0x20_1005).unwrap();
     fake.registers.borrow_mut().general.rdi = 0x20_0FF9;
@@ -175,7 +175,7 @@ fn a_store_whose_second_page_is_missing_writes_nothing() {
     let mut read = guest(&[0x0F, 0x10, 0x07]);
     read.memory.write_u64(0x3008, 0x4007).unwrap();
     for page in 0..512 {
-        read.memory.write_u64(0x4000 + 8 * page, 0x20_0000 + (page << 12) | 5).unwrap();
+        read.memory.write_u64(0x4000 + 8 * page, (0x20_0000 + (page << 12)) | 5).unwrap();
     }
     read.memory.write(0x20_0FF9, b"across the pages").unwrap();
     read.registers.borrow_mut().general.rdi = 0x20_0FF9;

@@ -1,10 +1,8 @@
 //! Every instruction does in a guest what it does in this process: same registers, flags and memory,
 //! from the same random ones.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-
 use super::oracle::{State, form, forms};
-use super::{Random, guest};
+use super::{Random, decode, guest};
 use crate::host::rescue::cpu::Extended;
 use crate::host::rescue::native::{allowed, image, processor};
 use crate::host::rescue::{Obstacle, Rescued};
@@ -238,7 +236,7 @@ fn number(random: &Random) -> u64 {
         4 => 0x7F80_0001,
         5 => 0x0000_1234,
         6 => 0x7F7F_FFFF,
-        _ => 0x3F80_0000 + (bits >> 32 & 0x03FF_FFFF) | bits >> 8 & 0x8000_0000,
+        _ => (0x3F80_0000 + (bits >> 32 & 0x03FF_FFFF)) | bits >> 8 & 0x8000_0000,
     };
     let bits = random.next();
     match random.below(8) {
@@ -257,9 +255,10 @@ fn long_number(random: &Random) -> [u8; 10] {
     let (mantissa, exponent) = match random.below(8) {
         0 => (random.next(), random.next() as u16),
         1 => (0, 0),
-        _ => {
-            (random.next() | 1 << 63, 0x3FFF - 20 + random.below(40) as u16 | (random.next() as u16 & 0x8000))
-        }
+        _ => (
+            random.next() | 1 << 63,
+            (0x3FFF - 20 + random.below(40) as u16) | (random.next() as u16 & 0x8000),
+        ),
     };
     bytes[..8].copy_from_slice(&mantissa.to_le_bytes());
     bytes[8..].copy_from_slice(&exponent.to_le_bytes());
@@ -327,10 +326,6 @@ fn components() -> Vec<(u64, usize, usize)> {
 
 #[repr(align(4096))]
 struct Area([u8; AREA]);
-
-fn decode(code: &[u8]) -> Instruction {
-    Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode()
-}
 
 #[test]
 fn every_instruction_does_what_it_does_natively() {

@@ -7,6 +7,8 @@ mod oracle;
 
 use std::cell::Cell;
 
+use iced_x86::{Decoder, DecoderOptions, Instruction};
+
 use crate::host::rescue::cpu::Extended;
 use crate::host::rescue::testing::Fake;
 
@@ -38,6 +40,11 @@ pub fn guest(code: &[u8]) -> Fake {
     fake.registers.borrow_mut().system.cr4 |= 1 << 18;
     fake.xcr0.set(super::processor::components() | 1);
     fake
+}
+
+/// An instruction of 64-bit code.
+pub fn decode(code: &[u8]) -> Instruction {
+    Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode()
 }
 
 /// The extended registers of `fake` as they are now.
