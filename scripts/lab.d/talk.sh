@@ -53,8 +53,6 @@ feed() {
 
 # connect_streams: from here on what is typed and what is written gets to the other side.
 connect_streams() {
-    local port
-    for port in "${hold[@]}"; do exec {port}>&-; done
     cat <&"$com1_out" &
     readers=$!
     cat <&"$com2_out" >&2 &
@@ -70,6 +68,12 @@ connect_streams() {
     feeder=$!
     # Nobody wants to know how it ended.
     disown "$feeder"
+}
+
+# let_go: the pipes end with the emulator, which has them now.
+let_go() {
+    local pipe
+    for pipe in "${hold[@]}"; do exec {pipe}>&-; done
 }
 
 # A program that takes gdb's connection as its standard input and output.
@@ -180,6 +184,7 @@ hear() {
     lab:status\ *) status=${1#lab:status } ;;
     lab:ready)
         patience=$quiet_patience
+        let_go
         [[ -z $gdb_port ]] || open_bridge
         tell_inside go
         connect_streams

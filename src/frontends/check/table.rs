@@ -61,9 +61,9 @@ mod tests {
 
     fn report() -> Report {
         let rows = vec![
-            Row::new("a", "good thing", Value::Flag(true), (Mark::Good, "works")),
-            Row::new("b", "bad", Value::Flag(false), (Mark::Bad, "does not \x1b[2J")),
-            Row::new("c", "fact", Value::Flag(false), (Mark::Plain, "so")),
+            Row::new("a", "good thing", Value::Flag(true), Mark::Good, "works".into()),
+            Row::new("b", "bad", Value::Flag(false), Mark::Bad, "does not \x1b[2J".into()),
+            Row::new("c", "fact", Value::Flag(false), Mark::Plain, "so".into()),
         ];
         Report {
             usable: true,

@@ -61,6 +61,8 @@ pub(super) struct Bench {
 
 impl Bench {
     /// A bench with `code` in its memory, about to run in `mode`.
+    #[cold]
+    #[inline(never)]
     pub(super) fn new(kvm: &Kvm, fitting: Fitting, mode: Mode, code: &[u8]) -> Result<Bench, HostError> {
         let memory = Arc::new(GuestMemory::new(RAM).map_err(no_memory)?);
         memory.write(0, &layout::memory_image(code)).map_err(no_memory)?;

@@ -20,8 +20,9 @@ pub use elsewhere::{Elsewhere, is_root, way_elsewhere};
 pub use lane::{Lane, expected_here, flood_size, lane};
 pub use whole::{HALTED_0, Whole, halted, whole};
 
-/// Longest time a run of a test may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time a run of a test may take before it counts as hanging: on an emulated processor of a busy
+/// machine, some take a minute or two.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The `kvm` under test.
 pub fn kvm_binary() -> PathBuf {
