@@ -11,6 +11,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 
+use super::cpuid::Feature;
 use super::rescue::Tally;
 use super::{DebugStop, HostError, Kicker, Refusal, Registers, VmEntry, VmExit};
 use crate::memory::GuestMemory;
@@ -84,6 +85,11 @@ impl Vcpu {
     /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
     pub fn can_batch(&self) -> bool {
         self.batching
+    }
+
+    /// True if the guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: Feature) -> bool {
+        feature.is_in(&self.cpuid)
     }
 
     /// Runs the vCPU until something happens.

@@ -223,8 +223,8 @@ fn summary(kvm: &Kvm) -> String {
     let interpreted =
         |speed: &Result<Option<Speed>, HostError>| matches!(speed, Ok(Some(speed)) if speed.is_interpreted());
     if interpreted(&SPEED.ring0.get(kvm)) {
-        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow and refuses the instructions \
-         marked above: build them with -mgeneral-regs-only."
+        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow. What KVM refuses is carried \
+         out by kvm, which is slower still: guests built with -mgeneral-regs-only need none of that."
             .to_owned()
     } else {
         "Guests can run here.".to_owned()

@@ -61,6 +61,8 @@ pub(super) enum Mark {
     Good,
     /// Guests or their debuggers miss it.
     Bad,
+    /// KVM does not do it, but this program does in its place.
+    Helped,
     /// It just is so.
     Plain,
 }

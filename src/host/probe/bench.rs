@@ -86,7 +86,7 @@ impl Bench {
         let bench = Bench { vcpu, vm, slot, watchdog };
         let mut registers = bench.vcpu.registers()?;
         layout::enter(mode, &mut registers);
-        if mode != Mode::Real && kvm.offers(cpuid::XSAVE) {
+        if mode != Mode::Real && bench.vcpu.offers(cpuid::XSAVE) {
             registers.system.cr4 |= CR4_OSXSAVE;
         }
         bench.vcpu.set_registers(&registers)?;
@@ -110,9 +110,17 @@ impl Bench {
         }
     }
 
+    /// True if the guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: cpuid::Feature) -> bool {
+        self.vcpu.offers(feature)
+    }
+
     /// Uses these debug facilities from now on.
     pub(super) fn debug(&self, debug: GuestDebug) -> Result<(), HostError> {
-        self.vcpu.set_guest_debug(debug)
+        self.vcpu.set_guest_debug(debug)?;
+        // Here it counts what KVM does, not what is made of it.
+        self.vcpu.stops_at_int3.set(false);
+        Ok(())
     }
 
     /// The registers, after all of the instruction that stopped.

@@ -39,14 +39,16 @@ pub struct Offers {
 impl Offers {
     /// Asks.
     pub fn of(kvm: &Kvm) -> Offers {
+        // Where no vCPU can be made there is no guest either; other rows tell why.
+        let cpuid = kvm.guests_cpuid().unwrap_or_else(|_| kvm.cpuid().clone());
         let extension = |extension| kvm.extension(extension).max(0);
         Offers {
             api_version: kvm.api_version(),
             kernel: kernel(),
             modules: modules(),
-            vendor: cpuid::vendor(kvm.cpuid()),
-            huge_pages: kvm.offers(cpuid::HUGE_PAGES),
-            bit_counts: cpuid::offers_bit_counts(kvm.cpuid()),
+            vendor: cpuid::vendor(&cpuid),
+            huge_pages: cpuid::HUGE_PAGES.is_in(&cpuid),
+            bit_counts: cpuid::offers_bit_counts(&cpuid),
             recommended_vcpus: extension(KVM_CAP_NR_VCPUS),
             most_vcpus: extension(KVM_CAP_MAX_VCPUS),
             memory_slots: extension(KVM_CAP_NR_MEMSLOTS),
