@@ -36,7 +36,7 @@ suite() {
     mkdir -p "$work/lab" "$work/files/guests" "$work/files/sources" "$work/files/etc"
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
-    cp "$root"/target/guests/*.elf "$work/files/guests/"
+    cp "$root"/target/guests/{*.elf,instructions-on-linux} "$work/files/guests/"
     # An exit takes ten times as long here.
     rm "$work/files/guests/serial-million.elf"
     COUNT=$flood "$root/tests/guests/build" "$work/flood" >/dev/null
