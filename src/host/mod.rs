@@ -8,6 +8,7 @@
 mod cpuid;
 mod debug;
 mod exit;
+mod footprint;
 mod kick;
 pub mod paging;
 pub mod probe;
@@ -18,6 +19,7 @@ mod vm;
 
 pub use debug::{GuestDebug, WatchLength, Watchpoint};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
+pub use footprint::forget_start;
 pub use kick::Kicker;
 pub use registers::Registers;
 pub use vcpu::Vcpu;
