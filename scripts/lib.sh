@@ -31,6 +31,16 @@ has_part() {
     case $1 in
     binutils) have ld && have objdump ;;
     libc.a) have gcc && [[ $(gcc -print-file-name=libc.a) == /* ]] ;;
+    # From here on what only scripts/lab needs, under the names of Debian's packages.
+    qemu-system-x86) have qemu-system-x86_64 ;;
+    bochs) have bochs-bin ;;
+    bochs-term) compgen -G '/usr/lib/*/bochs/plugins/libbx_term_gui.so' >/dev/null ;;
+    bochsbios) [[ -e /usr/share/bochs/BIOS-bochs-latest ]] ;;
+    vgabios) [[ -e /usr/share/vgabios/vgabios.bin ]] ;;
+    isolinux) [[ -e /usr/lib/ISOLINUX/isolinux.bin ]] ;;
+    syslinux-common) [[ -e /usr/lib/syslinux/modules/bios/ldlinux.c32 ]] ;;
+    # It runs where no library is.
+    busybox-static) have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
     *) have "$1" ;;
     esac
 }

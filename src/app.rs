@@ -12,6 +12,7 @@ use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
 use crate::frontends::{check, log};
+use crate::host;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -118,6 +119,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let connections =
         Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
     let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
+    host::forget_start();
 
     let outcome = match &debugger {
         Some(server) => debug::run(&mut machine, server, settings.gdb_arch),

@@ -117,6 +117,15 @@ pub(super) fn without_bit_counts(cpuid: &mut CpuId) {
     BMI1.remove_from(cpuid);
 }
 
+/// `cpuid` without the leaf that BMI1 is in: the guest finds zeros there.
+pub(super) fn without_leaf_7(cpuid: &CpuId) -> Result<CpuId, HostError> {
+    let rest: Vec<_> = cpuid.as_slice().iter().filter(|entry| entry.function != 7).copied().collect();
+    CpuId::from_entries(&rest).map_err(|e| HostError::Refused {
+        what: "take a list of processor features",
+        reason: format!("{e:?}"),
+    })
+}
+
 /// What [`vendor`] says of a processor by Intel.
 pub(super) const INTEL: &str = "GenuineIntel";
 

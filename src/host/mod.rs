@@ -9,6 +9,7 @@ mod cpuid;
 mod debug;
 pub mod descriptor;
 mod exit;
+mod footprint;
 mod kick;
 pub mod paging;
 pub mod probe;
@@ -20,6 +21,7 @@ mod vm;
 
 pub use debug::{GuestDebug, WatchLength, Watchpoint};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
+pub use footprint::forget_start;
 pub use kick::Kicker;
 pub use registers::Registers;
 pub use state::ExtendedRegisters;
@@ -34,13 +36,15 @@ pub enum HostError {
         "this host has no /dev/kvm: either virtualisation is switched off in the firmware (look for \
          VT-x, AMD-V or SVM there), or the kernel module is not loaded (`sudo modprobe kvm_intel` or \
          `sudo modprobe kvm_amd`), or this is a container or virtual machine that was not given the \
-         device (`--device /dev/kvm` for containers; nested virtualisation for virtual machines)"
+         device (`--device /dev/kvm` for containers; nested virtualisation for virtual machines); \
+         `scripts/lab run` of the sources does without, on an emulated processor"
     )]
     NoDevice,
     /// `/dev/kvm` is there but may not be opened.
     #[error(
         "this user may not open /dev/kvm: join the group that owns it (`sudo usermod -aG kvm $USER`, then \
-         log in again), or run as a user that may"
+         log in again), or run as a user that may; `scripts/lab run` of the sources does without, on an \
+         emulated processor"
     )]
     NotAllowed,
     /// `/dev/kvm` is there but opening it failed in another way.

@@ -11,6 +11,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 
+use super::cpuid::Feature;
 use super::rescue::Tally;
 use super::{DebugStop, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
@@ -98,6 +99,11 @@ impl Vcpu {
     /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
     pub fn can_batch(&self) -> bool {
         self.abilities.batching
+    }
+
+    /// True if the guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: Feature) -> bool {
+        feature.is_in(&self.cpuid)
     }
 
     /// Runs the vCPU until something happens.

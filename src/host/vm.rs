@@ -8,13 +8,13 @@ use kvm_bindings::{
     KVM_GUESTDBG_BLOCKIRQ, KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
     KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_enable_cap, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VcpuFd, VmFd};
 use tracing::{debug, info};
 
-use super::cpuid::{self, Feature};
+use super::cpuid;
 use super::vcpu::Abilities;
 use super::{HostError, Kicker, Vcpu, probe};
-use crate::memory::{GuestMemory, Slot};
+use crate::memory::{GuestMemory, RAM_GRANULE, Slot};
 
 /// The one version of KVM's interface that ever was stable.
 const API_VERSION: i32 = 12;
@@ -105,9 +105,17 @@ impl Kvm {
         self.kvm.get_api_version()
     }
 
-    /// True if a guest's CPUID has this bit.
-    pub(super) fn offers(&self, feature: Feature) -> bool {
-        feature.is_in(&self.cpuid)
+    /// The CPUID that a guest finds: what KVM makes of what it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if no vCPU can be made to look at.
+    pub(super) fn guests_cpuid(&self) -> Result<CpuId, HostError> {
+        let memory = GuestMemory::new(RAM_GRANULE).map_err(|e| HostError::Refused {
+            what: "be asked for a guest's CPUID",
+            reason: e.to_string(),
+        })?;
+        Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, &Kicker::default())?.cpuid.clone())
     }
 
     /// True if KVM knows [`super::GuestDebug::block_interrupts`].
@@ -238,12 +246,7 @@ impl Vm {
     /// [`HostError::Refused`] with the host's reason.
     pub fn create_vcpu(&self, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
-        vcpu.set_cpuid2(kvm.cpuid())
-            .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
-        // KVM may give the guest other features than it was asked for, and says so only here.
-        let cpuid = vcpu
-            .get_cpuid2(KVM_MAX_CPUID_ENTRIES)
-            .map_err(|e| HostError::refused("say which processor features the guest has", e))?;
+        let cpuid = give_features(&vcpu, kvm.cpuid())?;
         let batching = self.vm.check_extension(Cap::CoalescedPio);
         if batching {
             debug!("KVM collects the writes to busy serial ports");
@@ -274,4 +277,29 @@ impl Vm {
         }
         .map_err(|e| HostError::refused("collect writes to a port", e))
     }
+}
+
+/// Gives a vCPU the features `wanted`. What it has then may be more, and only KVM knows: where that
+/// adds instructions that were left out for being carried out wrong, the leaf they are in is left out.
+fn give_features(vcpu: &VcpuFd, wanted: &CpuId) -> Result<CpuId, HostError> {
+    let given = try_features(vcpu, wanted)?;
+    if !cpuid::offers_bit_counts(&given) || cpuid::offers_bit_counts(wanted) {
+        return Ok(given);
+    }
+    let given = try_features(vcpu, &cpuid::without_leaf_7(wanted)?)?;
+    if cpuid::offers_bit_counts(&given) {
+        info!(
+            "the guest's CPUID offers LZCNT or BMI1 although KVM does not list them: they may compute wrong"
+        );
+    } else {
+        info!("the guest's CPUID has no leaf 7: KVM would put BMI1 there, and does not list it as working");
+    }
+    Ok(given)
+}
+
+fn try_features(vcpu: &VcpuFd, wanted: &CpuId) -> Result<CpuId, HostError> {
+    vcpu.set_cpuid2(wanted)
+        .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
+    vcpu.get_cpuid2(KVM_MAX_CPUID_ENTRIES)
+        .map_err(|e| HostError::refused("say which processor features the guest has", e))
 }

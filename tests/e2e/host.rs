@@ -11,10 +11,12 @@ const NO_DEVICE: &str = "this host has no /dev/kvm: either virtualisation is swi
                          (look for VT-x, AMD-V or SVM there), or the kernel module is not loaded (`sudo \
                          modprobe kvm_intel` or `sudo modprobe kvm_amd`), or this is a container or \
                          virtual machine that was not given the device (`--device /dev/kvm` for \
-                         containers; nested virtualisation for virtual machines)";
+                         containers; nested virtualisation for virtual machines); `scripts/lab run` of \
+                         the sources does without, on an emulated processor";
 
 const NOT_ALLOWED: &str = "this user may not open /dev/kvm: join the group that owns it (`sudo usermod \
-                           -aG kvm $USER`, then log in again), or run as a user that may";
+                           -aG kvm $USER`, then log in again), or run as a user that may; `scripts/lab run` \
+                           of the sources does without, on an emulated processor";
 
 /// The user and the group that own nothing.
 const NOBODY: &str = "--userspec=65534:65534";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Deadline, HALTED_0, Kvm, PATIENCE, guest_test, halted, wait_until, whole};
+use crate::support::{Deadline, HALTED_0, Kvm, PATIENCE, flood_size, guest_test, halted, wait_until, whole};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -14,13 +14,13 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_million_bytes_arrive_complete_and_in_order", || {
             let line = format!("{}\n", ".".repeat(63));
             let ran = Kvm::with_guest("serial-million").run();
-            ran.expect_whole(&whole(0, &line.repeat(15625), HALTED_0))?;
+            ran.expect_whole(&whole(0, &line.repeat(flood_size() / 64), HALTED_0))?;
             Ok(())
         }),
         guest_test("a_million_bytes_arrive_complete_in_a_file", || {
             let ran = Kvm::with_guest("serial-million").args(["--serial", "1=file:com1"]).run();
             ran.expect_whole(&whole(0, "", HALTED_0))?;
-            ran.expect_file("com1", &format!("{}\n", ".".repeat(63)).repeat(15625))?;
+            ran.expect_file("com1", &format!("{}\n", ".".repeat(63)).repeat(flood_size() / 64))?;
             Ok(())
         }),
         guest_test("two_thousand_lines_are_all_in_the_log", || {

@@ -53,5 +53,5 @@ fn main() {
     trials.extend(serial::trials());
     trials.extend(vscode::trials());
     trials.extend(lldb::trials());
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, support::expected_here(trials)).exit();
 }

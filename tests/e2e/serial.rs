@@ -10,7 +10,9 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
-use crate::support::{Deadline, Folder, Kvm, example, flood, guest_test, processor_ticks, wait_until};
+use crate::support::{
+    Deadline, Folder, Kvm, example, flood, flood_size, guest_test, processor_ticks, wait_until,
+};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -182,7 +184,7 @@ fn slow_client() -> Result<(), Failed> {
     std::thread::sleep(Duration::from_millis(1500));
     let mut text = Vec::new();
     client.read_to_end(&mut text)?;
-    assert_eq!((text.len(), text.ends_with(b"..\n")), (1_000_000, true));
+    assert_eq!((text.len(), text.ends_with(b"..\n")), (flood_size(), true));
     run.end(0)?;
     Ok(())
 }
@@ -195,7 +197,7 @@ fn slow_pipe() -> Result<(), Failed> {
     std::thread::sleep(Duration::from_millis(500));
     let mut text = Vec::new();
     child.stdout.take().ok_or("stdout is a pipe")?.read_to_end(&mut text)?;
-    assert_eq!((text.len(), child.wait()?.code()), (1_000_000, Some(0)));
+    assert_eq!((text.len(), child.wait()?.code()), (flood_size(), Some(0)));
     assert!(!deadline.stop(), "killed");
     Ok(())
 }

@@ -219,6 +219,9 @@ uint64_t guest_main(void)
         "iretq; 3: int $0x80; mov %%ss, %%eax; xor %%ecx, %%ecx; mov %%ecx, %%ss");
 
     TRY("#UD", "ud2");
+    TRY("verr with TF set", "xor %%ecx, %%ecx; pushfq; orl $0x100, (%%rsp); popfq; verr %%cx; nop");
+    TRY("verr of memory that is not mapped", "movabs $0x700000000000, %%rcx; verr (%%rcx)");
+    TRY("verr of an address that is not canonical", "movabs $0x800000000000, %%rcx; verr (%%rcx)");
     idt[13].type = 0x0e;
     TRY("#GP without a handler", "int $0x90");
     idt[11].type = 0x0e;

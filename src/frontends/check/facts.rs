@@ -34,25 +34,29 @@ pub(super) fn all(kvm: &Kvm) -> Report {
 
 /// What is left to tell where `/dev/kvm` cannot be used.
 pub(super) fn without_kvm(error: &HostError) -> Report {
-    let (word, mark, words) = words::device(error);
+    let why = error.to_string();
+    let conclusion = format!("Guests cannot run here: {why}.");
     let rows = vec![
-        Row::new("device", "/dev/kvm", word.into(), (mark, words)),
-        Row::new("remedy", "what to do", Value::Text(error.to_string()), (Plain, "see below")),
+        row("device", "/dev/kvm", Ok(words::device(error))),
+        Row::new("remedy", "what to do", Value::Text(why), Plain, "see below".into()),
     ];
-    let conclusion = format!("Guests cannot run here: {error}.");
     Report { usable: false, groups: vec![Group { key: "host", title: "Host", rows }], conclusion }
 }
 
 fn host(offers: &Offers) -> Group {
-    let plain = |key, what, value: Value, words: String| Row::new(key, what, value, (Plain, words));
-    let text = |key, what, text: &str| plain(key, what, text.into(), text.to_owned());
-    let count = |key, what, count: i32| plain(key, what, Value::Count(count.into()), count.to_string());
-    let yes_no = |key, what, yes: bool| {
-        plain(key, what, Value::Flag(yes), if yes { "offered" } else { "not offered" }.to_owned())
+    let text = |key, what, text: &str| {
+        Row::new(key, what, Value::Text(text.to_owned()), Plain, text.to_owned().into())
     };
-    let modules = if offers.modules.is_empty() { "built in".to_owned() } else { offers.modules.join(", ") };
+    let count = |key, what, count: i32| {
+        Row::new(key, what, Value::Count(count.into()), Plain, count.to_string().into())
+    };
+    let yes_no = |key, what, yes: bool| {
+        let words = if yes { "offered" } else { "not offered" };
+        Row::new(key, what, Value::Flag(yes), Plain, words.into())
+    };
+    let modules = if offers.modules.is_empty() { "others".to_owned() } else { offers.modules.join(", ") };
     let rows = vec![
-        Row::new("device", "/dev/kvm", "usable".into(), (Good, "usable")),
+        row("device", "/dev/kvm", Ok(("usable", Good, "usable"))),
         count("api_version", "version of its interface", offers.api_version),
         text("kernel", "kernel", &offers.kernel),
         text("modules", "modules", &modules),
@@ -79,28 +83,27 @@ fn modes(kvm: &Kvm) -> Group {
             Mode::LongHuge => ("huge_pages", "64-bit, pages of 1 GiB"),
             Mode::LongRing3 => ("long_ring3", "64-bit, ring 3"),
         };
-        row(key, what, known.fact.get(kvm), words::started)
+        row(key, what, known.fact.get(kvm).map(words::started))
     });
     Group { key: "modes", title: "Modes a guest can run in", rows: rows.collect() }
 }
 
 fn instructions(kvm: &Kvm) -> Group {
     let instructions = INSTRUCTIONS.iter();
-    let rows = instructions.map(|it| row(it.name, it.text, it.behaviour(kvm), words::behaviour));
+    let rows = instructions.map(|it| row(it.name, it.text, it.behaviour(kvm).map(words::behaviour)));
     Group { key: "instructions", title: "Instructions in ring 0", rows: rows.collect() }
 }
 
 fn kernel_entries(kvm: &Kvm) -> Group {
     let rows = vec![
-        row("int_n", "int n in ring 3", INT_N_IN_RING_3.behaviour(kvm), words::behaviour),
-        row("syscall", "syscall in ring 3", SYSTEM_CALLS.get(kvm), words::system_calls),
-        row("vmcall", "vmcall in ring 0", VMCALL.get(kvm), words::hypercall),
-        row("vmmcall", "vmmcall in ring 0", VMMCALL.get(kvm), words::hypercall),
+        row("int_n", "int n in ring 3", INT_N_IN_RING_3.behaviour(kvm).map(words::behaviour)),
+        row("syscall", "syscall in ring 3", SYSTEM_CALLS.get(kvm).map(words::system_calls)),
+        row("vmcall", "vmcall in ring 0", VMCALL.get(kvm).map(words::hypercall)),
+        row("vmmcall", "vmmcall in ring 0", VMMCALL.get(kvm).map(words::hypercall)),
         row(
             "foreign_hypercall",
             "... the other vendor's, KVM alone",
-            FOREIGN_HYPERCALL.get(kvm),
-            words::foreign_hypercall,
+            FOREIGN_HYPERCALL.get(kvm).map(words::foreign_hypercall),
         ),
     ];
     Group { key: "calls", title: "System calls and hypercalls", rows }
@@ -112,65 +115,55 @@ fn debugging(kvm: &Kvm) -> Group {
         row(
             "software_breakpoints_ring0",
             "software breakpoints, ring 0",
-            software.ring0.get(kvm),
-            words::software_breakpoints,
+            software.ring0.get(kvm).map(words::software_breakpoints),
         ),
         row(
             "software_breakpoints_ring3",
             "software breakpoints, ring 3",
-            software.ring3.get(kvm),
-            words::software_breakpoints,
+            software.ring3.get(kvm).map(words::software_breakpoints),
         ),
         row(
             "hardware_breakpoints_ring0",
             "hardware breakpoints, ring 0",
-            hardware.ring0.get(kvm),
-            words::hardware_breakpoints,
+            hardware.ring0.get(kvm).map(words::hardware_breakpoints),
         ),
         row(
             "hardware_breakpoints_ring3",
             "hardware breakpoints, ring 3",
-            hardware.ring3.get(kvm),
-            words::hardware_breakpoints,
+            hardware.ring3.get(kvm).map(words::hardware_breakpoints),
         ),
-        row("resume_flag", "RFLAGS.RF at one of them", RESUME_FLAG.get(kvm), words::resume_flag),
+        row("resume_flag", "RFLAGS.RF at one of them", RESUME_FLAG.get(kvm).map(words::resume_flag)),
         row(
             "write_watchpoints_ring0",
             "watched writes, ring 0",
-            watch.ring0.get(kvm).map(|it| it.write),
-            words::hardware_breakpoints,
+            watch.ring0.get(kvm).map(|it| it.write).map(words::hardware_breakpoints),
         ),
         row(
             "write_watchpoints_ring3",
             "watched writes, ring 3",
-            watch.ring3.get(kvm).map(|it| it.write),
-            words::hardware_breakpoints,
+            watch.ring3.get(kvm).map(|it| it.write).map(words::hardware_breakpoints),
         ),
         row(
             "read_watchpoints_ring0",
             "watched reads, ring 0",
-            watch.ring0.get(kvm).map(|it| it.read),
-            words::hardware_breakpoints,
+            watch.ring0.get(kvm).map(|it| it.read).map(words::hardware_breakpoints),
         ),
         row(
             "read_watchpoints_ring3",
             "watched reads, ring 3",
-            watch.ring3.get(kvm).map(|it| it.read),
-            words::hardware_breakpoints,
+            watch.ring3.get(kvm).map(|it| it.read).map(words::hardware_breakpoints),
         ),
-        row("single_step_ring0", "single steps, ring 0", SINGLE_STEP.ring0.get(kvm), words::single_step),
-        row("single_step_ring3", "single steps, ring 3", SINGLE_STEP.ring3.get(kvm), words::single_step),
+        row("single_step_ring0", "single steps, ring 0", SINGLE_STEP.ring0.get(kvm).map(words::single_step)),
+        row("single_step_ring3", "single steps, ring 3", SINGLE_STEP.ring3.get(kvm).map(words::single_step)),
         row(
             "interrupt_free_stepping",
             "steps without interrupts",
-            INTERRUPT_FREE_STEPPING.get(kvm),
-            words::interrupt_free_stepping,
+            INTERRUPT_FREE_STEPPING.get(kvm).map(words::interrupt_free_stepping),
         ),
         row(
             "after_triple_fault",
             "after a triple fault",
-            AFTER_TRIPLE_FAULT.get(kvm),
-            words::after_triple_fault,
+            AFTER_TRIPLE_FAULT.get(kvm).map(words::after_triple_fault),
         ),
     ];
     Group { key: "debugging", title: "Debugging", rows }
@@ -178,9 +171,13 @@ fn debugging(kvm: &Kvm) -> Group {
 
 fn memory(kvm: &Kvm) -> Group {
     let rows = vec![
-        row("dirty_log", "log of written pages", DIRTY_LOG.get(kvm), words::dirty_log),
-        row("read_only", "read-only memory", READ_ONLY_MEMORY.get(kvm), words::read_only_memory),
-        row("collected_writes", "writes to a busy port", COLLECTED_WRITES.get(kvm), words::collected_writes),
+        row("dirty_log", "log of written pages", DIRTY_LOG.get(kvm).map(words::dirty_log)),
+        row("read_only", "read-only memory", READ_ONLY_MEMORY.get(kvm).map(words::read_only_memory)),
+        row(
+            "collected_writes",
+            "writes to a busy port",
+            COLLECTED_WRITES.get(kvm).map(words::collected_writes),
+        ),
     ];
     Group { key: "writes", title: "Memory and ports", rows }
 }
@@ -193,31 +190,32 @@ fn speed(kvm: &Kvm) -> Group {
     ];
     for (key, key_ns, what, what_ns, fact) in rings {
         let speed = fact.get(kvm);
-        let nanoseconds = speed.as_ref().ok().copied().flatten().map(|speed| speed.nanoseconds);
-        rows.push(row(key, what, speed, words::speed));
-        rows.push(measured(key_ns, what_ns, nanoseconds));
+        let time = speed.as_ref().ok().copied().flatten().map(|speed| speed.picoseconds);
+        rows.push(row(key, what, speed.map(words::speed)));
+        rows.push(measured(key_ns, what_ns, time));
     }
     rows.push(measured("port_exit_ns", "a port write, and back", PORT_EXIT.get(kvm).ok().flatten()));
     Group { key: "speed", title: "Speed, roughly", rows }
 }
 
 /// A row for an answer with words of its own.
-fn row<T>(key: &'static str, what: &'static str, fact: Result<T, HostError>, tell: fn(T) -> Told) -> Row {
-    match fact.map(tell) {
-        Ok((word, mark, words)) => Row::new(key, what, word.into(), (mark, words)),
-        Err(error) => Row::new(key, what, NOT_MEASURED.into(), (Bad, format!("not measured: {error}"))),
+fn row(key: &'static str, what: &'static str, answer: Result<Told, HostError>) -> Row {
+    match answer {
+        Ok((word, mark, words)) => Row::new(key, what, Value::Word(word), mark, words.into()),
+        Err(error) => {
+            Row::new(key, what, Value::Word(NOT_MEASURED), Bad, format!("not measured: {error}").into())
+        }
     }
 }
 
-/// A row for a time in nanoseconds.
-fn measured(key: &'static str, what: &'static str, nanoseconds: Option<f64>) -> Row {
-    let words = match nanoseconds {
-        Some(nanoseconds) if nanoseconds >= 1000.0 => format!("{:.1} us", nanoseconds / 1000.0),
-        Some(nanoseconds) if nanoseconds >= 10.0 => format!("{nanoseconds:.0} ns"),
-        Some(nanoseconds) => format!("{nanoseconds:.2} ns"),
+/// A row for a time in picoseconds.
+fn measured(key: &'static str, what: &'static str, picoseconds: Option<u64>) -> Row {
+    let words = match picoseconds {
+        Some(time) if time >= 1_000_000 => format!("{}.{} us", time / 1_000_000, time / 100_000 % 10),
+        Some(time) => format!("{}.{:02} ns", time / 1000, time / 10 % 100),
         None => "not measured".to_owned(),
     };
-    Row::new(key, what, Value::Measured(nanoseconds.unwrap_or(f64::NAN)), (Plain, words))
+    Row::new(key, what, Value::Time(picoseconds), Plain, words.into())
 }
 
 /// What it comes to on a host where guests can run.
@@ -225,8 +223,8 @@ fn summary(kvm: &Kvm) -> String {
     let interpreted =
         |speed: &Result<Option<Speed>, HostError>| matches!(speed, Ok(Some(speed)) if speed.is_interpreted());
     if interpreted(&SPEED.ring0.get(kvm)) {
-        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow and refuses the instructions \
-         marked above: build them with -mgeneral-regs-only."
+        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow. What KVM refuses is carried \
+         out by kvm, which is slower still: guests built with -mgeneral-regs-only need none of that."
             .to_owned()
     } else {
         "Guests can run here.".to_owned()

@@ -18,11 +18,11 @@ pub(super) fn object(report: &Report) -> String {
 
 fn value(value: &Value) -> String {
     match value {
+        Value::Word(word) => string(word),
         Value::Text(text) => string(text),
         Value::Count(count) => count.to_string(),
-        // There are no numbers for what is not finite.
-        Value::Measured(number) if number.is_finite() => format!("{number:.3}"),
-        Value::Measured(_) => "null".to_owned(),
+        Value::Time(Some(time)) => format!("{}.{:03}", time / 1000, time % 1000),
+        Value::Time(None) => "null".to_owned(),
         Value::Flag(flag) => flag.to_string(),
     }
 }
@@ -49,12 +49,12 @@ mod tests {
 
     #[test]
     fn programs_get_one_object_of_objects() {
-        let row = |key, value| Row::new(key, "", value, (Mark::Plain, ""));
+        let row = |key, value| Row::new(key, "", value, Mark::Plain, "".into());
         let rows = vec![
-            row("text", "a \"b\" \\ \n".into()),
+            row("text", Value::Text("a \"b\" \\ \n".to_owned())),
             row("count", Value::Count(-3)),
-            row("measured", Value::Measured(0.5)),
-            row("strange", Value::Measured(f64::NAN)),
+            row("measured", Value::Time(Some(500))),
+            row("unknown", Value::Time(None)),
             row("flag", Value::Flag(true)),
         ];
         let groups =
@@ -66,7 +66,7 @@ mod tests {
     "text": "a \"b\" \\ \u000a",
     "count": -3,
     "measured": 0.500,
-    "strange": null,
+    "unknown": null,
     "flag": true
   },
   "two": {

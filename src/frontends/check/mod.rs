@@ -12,6 +12,7 @@ use crate::host::Kvm;
 use table::Style;
 
 /// Measures everything and prints it on standard output; true if guests can run here.
+#[cold]
 pub fn run(json: bool) -> bool {
     let report = match Kvm::open() {
         Ok(kvm) => facts::all(&kvm),

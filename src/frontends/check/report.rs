@@ -1,5 +1,7 @@
 //! What `kvm check` has to tell, before it is a table or JSON.
 
+use std::borrow::Cow;
+
 /// Everything that is told.
 #[derive(Debug, PartialEq)]
 pub(super) struct Report {
@@ -32,7 +34,7 @@ pub(super) struct Row {
     /// The answer for programs.
     pub(super) value: Value,
     /// The answer for people.
-    pub(super) words: String,
+    pub(super) words: Cow<'static, str>,
     /// Whether that is good for guests.
     pub(super) mark: Mark,
 }
@@ -40,12 +42,14 @@ pub(super) struct Row {
 /// An answer for programs.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// One of a few words, or a name.
+    /// One of a few words.
+    Word(&'static str),
+    /// A name or a sentence.
     Text(String),
     /// A count.
     Count(i64),
-    /// A measured number.
-    Measured(f64),
+    /// A measured time in picoseconds, told in nanoseconds; `None` if it could not be measured.
+    Time(Option<u64>),
     /// Yes or no.
     Flag(bool),
 }
@@ -57,6 +61,8 @@ pub(super) enum Mark {
     Good,
     /// Guests or their debuggers miss it.
     Bad,
+    /// KVM does not do it, but this program does in its place.
+    Helped,
     /// It just is so.
     Plain,
 }
@@ -67,14 +73,9 @@ impl Row {
         key: &'static str,
         what: &'static str,
         value: Value,
-        (mark, words): (Mark, impl Into<String>),
+        mark: Mark,
+        words: Cow<'static, str>,
     ) -> Row {
-        Row { key, what, value, words: words.into(), mark }
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Value {
-        Value::Text(text.to_owned())
+        Row { key, what, value, words, mark }
     }
 }

@@ -20,11 +20,14 @@ impl Style {
         match (self, mark) {
             (Style::Words, Mark::Good) => "yes",
             (Style::Words, Mark::Bad) => "no ",
+            (Style::Words, Mark::Helped) => "kvm",
             (Style::Words, Mark::Plain) => "   ",
             (Style::Marks, Mark::Good) => "✓",
             (Style::Marks, Mark::Bad) => "✗",
+            (Style::Marks, Mark::Helped) => "~",
             (Style::Colours, Mark::Good) => "\x1b[32m✓\x1b[0m",
             (Style::Colours, Mark::Bad) => "\x1b[31m✗\x1b[0m",
+            (Style::Colours, Mark::Helped) => "\x1b[33m~\x1b[0m",
             (Style::Marks | Style::Colours, Mark::Plain) => " ",
         }
     }
@@ -61,9 +64,9 @@ mod tests {
 
     fn report() -> Report {
         let rows = vec![
-            Row::new("a", "good thing", Value::Flag(true), (Mark::Good, "works")),
-            Row::new("b", "bad", Value::Flag(false), (Mark::Bad, "does not \x1b[2J")),
-            Row::new("c", "fact", Value::Flag(false), (Mark::Plain, "so")),
+            Row::new("a", "good thing", Value::Flag(true), Mark::Good, "works".into()),
+            Row::new("b", "bad", Value::Flag(false), Mark::Bad, "does not \x1b[2J".into()),
+            Row::new("c", "fact", Value::Flag(false), Mark::Plain, "so".into()),
         ];
         Report {
             usable: true,

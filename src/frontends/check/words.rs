@@ -1,6 +1,6 @@
 //! The words for each answer: one for programs, which stay as they are, and some for people.
 
-use super::report::Mark::{self, Bad, Good, Plain};
+use super::report::Mark::{self, Bad, Good, Helped, Plain};
 use crate::host::probe::{
     AfterTripleFault, Behaviour, CollectedWrites, DirtyLog, HardwareBreakpoints, Hypercall,
     InterruptFreeStepping, ReadOnlyMemory, ResumeFlag, SingleStep, SoftwareBreakpoints, Speed, Started,
@@ -51,7 +51,7 @@ pub(super) fn behaviour(behaviour: Behaviour) -> Told {
     match behaviour {
         Behaviour::Runs => ("runs", Good, "runs"),
         Behaviour::Wrong => ("wrong", Bad, "wrong result, without a word"),
-        Behaviour::Refused => ("refused", Bad, "refused by KVM's instruction emulator"),
+        Behaviour::Refused => ("refused", Helped, "refused by KVM, carried out by kvm"),
         Behaviour::NotOffered => ("not_offered", Plain, "not offered by CPUID, raises an exception"),
         Behaviour::Raises(vector) => raises(vector),
         Behaviour::Hangs => ("hangs", Bad, "never ends"),
@@ -92,7 +92,7 @@ pub(super) fn foreign_hypercall(found: Hypercall) -> Told {
 pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Told {
     let (key, mark) = match found {
         SoftwareBreakpoints::DebugExit => ("debug_exit", Good),
-        SoftwareBreakpoints::Refused => ("refused", Bad),
+        SoftwareBreakpoints::Refused => ("refused", Helped),
         SoftwareBreakpoints::Guest => ("guest", Bad),
         SoftwareBreakpoints::Missed => ("missed", Bad),
         SoftwareBreakpoints::Unclear => (UNCLEAR.0, UNCLEAR.1),

@@ -59,6 +59,8 @@ pub(super) struct Bench {
 
 impl Bench {
     /// A bench with `code` in its memory, about to run in `mode`.
+    #[cold]
+    #[inline(never)]
     pub(super) fn new(kvm: &Kvm, fitting: Fitting, mode: Mode, code: &[u8]) -> Result<Bench, HostError> {
         let memory = Arc::new(GuestMemory::new(RAM).map_err(no_memory)?);
         memory.write(0, &layout::memory_image(code)).map_err(no_memory)?;
@@ -82,7 +84,7 @@ impl Bench {
         let bench = Bench { vcpu, vm, slot, watchdog };
         let mut registers = bench.vcpu.registers()?;
         layout::enter(mode, &mut registers);
-        if mode != Mode::Real && kvm.offers(cpuid::XSAVE) {
+        if mode != Mode::Real && bench.vcpu.offers(cpuid::XSAVE) {
             registers.system.cr4 |= CR4_OSXSAVE;
         }
         bench.vcpu.set_registers(&registers)?;
@@ -104,6 +106,11 @@ impl Bench {
                 exit => Stop::Exit(exit),
             });
         }
+    }
+
+    /// True if the guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: cpuid::Feature) -> bool {
+        self.vcpu.offers(feature)
     }
 
     /// Uses these debug facilities from now on.

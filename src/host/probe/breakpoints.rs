@@ -29,7 +29,7 @@ impl SoftwareBreakpoints {
     pub fn in_words(self) -> &'static str {
         match self {
             SoftwareBreakpoints::DebugExit => "stop the guest by a debug exit",
-            SoftwareBreakpoints::Refused => "int3 is refused by KVM's instruction emulator",
+            SoftwareBreakpoints::Refused => "stop the guest: KVM refuses the int3",
             SoftwareBreakpoints::Guest => "go to the guest's own handler",
             SoftwareBreakpoints::Missed => "the guest runs on",
             SoftwareBreakpoints::Unclear => UNCLEAR,

@@ -17,6 +17,8 @@ macro_rules! guest_code {
                 ".set DONE_PORT, {done_port}",
                 ".set DATA, {data}",
                 concat!(".code", $bits),
+                // Alignment in the guest's code is alignment from its start.
+                ".balign 16",
                 "22:",
                 $($line,)+
                 "23:",

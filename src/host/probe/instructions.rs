@@ -86,8 +86,9 @@ impl Instruction {
         if let Some(known) = self.measured.get() {
             return Ok(*known);
         }
-        let offered = self.feature.is_none_or(|feature| kvm.offers(feature));
-        let stop = Bench::new(kvm, Fitting::Plain, self.mode, (self.code)())?.run()?;
+        let mut bench = Bench::new(kvm, Fitting::Plain, self.mode, (self.code)())?;
+        let offered = self.feature.is_none_or(|feature| bench.offers(feature));
+        let stop = bench.run()?;
         Ok(*self.measured.get_or_init(|| self.judge(stop, offered)))
     }
 

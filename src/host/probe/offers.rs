@@ -1,5 +1,7 @@
 //! What the host says about itself: free to ask, and to be taken with care.
 
+use std::path::Path;
+
 use kvm_bindings::{
     KVM_CAP_DIRTY_LOG_RING, KVM_CAP_MAX_VCPUS, KVM_CAP_NR_MEMSLOTS, KVM_CAP_NR_VCPUS, KVM_CAP_SYNC_REGS,
 };
@@ -13,8 +15,9 @@ pub struct Offers {
     pub api_version: i32,
     /// Release of the kernel, empty if it does not tell.
     pub kernel: String,
-    /// The modules that give KVM its processor, such as `kvm_intel`; empty if they are built in.
-    pub modules: Vec<String>,
+    /// The modules that give KVM its processor: of `kvm_intel`, `kvm_amd` and `kvm_pvm` those that are
+    /// there.
+    pub modules: Vec<&'static str>,
     /// Maker of the processor that a guest finds.
     pub vendor: String,
     /// The guest's CPUID offers pages of 1 GiB.
@@ -36,14 +39,16 @@ pub struct Offers {
 impl Offers {
     /// Asks.
     pub fn of(kvm: &Kvm) -> Offers {
+        // Where no vCPU can be made there is no guest either; other rows tell why.
+        let cpuid = kvm.guests_cpuid().unwrap_or_else(|_| kvm.cpuid().clone());
         let extension = |extension| kvm.extension(extension).max(0);
         Offers {
             api_version: kvm.api_version(),
             kernel: kernel(),
             modules: modules(),
-            vendor: cpuid::vendor(kvm.cpuid()),
-            huge_pages: kvm.offers(cpuid::HUGE_PAGES),
-            bit_counts: cpuid::offers_bit_counts(kvm.cpuid()),
+            vendor: cpuid::vendor(&cpuid),
+            huge_pages: cpuid::HUGE_PAGES.is_in(&cpuid),
+            bit_counts: cpuid::offers_bit_counts(&cpuid),
             recommended_vcpus: extension(KVM_CAP_NR_VCPUS),
             most_vcpus: extension(KVM_CAP_MAX_VCPUS),
             memory_slots: extension(KVM_CAP_NR_MEMSLOTS),
@@ -63,14 +68,11 @@ fn kernel() -> String {
 /// measured that only an instruction emulator gets wrong, and no virtual machine made for it.
 pub fn processor_runs_ring_0() -> bool {
     let modules = modules();
-    !modules.is_empty() && modules.iter().all(|module| matches!(module.as_str(), "kvm_intel" | "kvm_amd"))
+    !modules.is_empty() && modules.iter().all(|module| matches!(*module, "kvm_intel" | "kvm_amd"))
 }
 
-/// The loaded modules whose names begin with `kvm_`, in the order of the alphabet.
-fn modules() -> Vec<String> {
-    let Ok(folder) = std::fs::read_dir("/sys/module") else { return Vec::new() };
-    let names = folder.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut modules: Vec<String> = names.filter(|name| name.starts_with("kvm_")).collect();
-    modules.sort();
-    modules
+/// Those of the modules that can give KVM its processor which are there.
+fn modules() -> Vec<&'static str> {
+    let known = ["kvm_intel", "kvm_amd", "kvm_pvm"];
+    known.into_iter().filter(|name| Path::new("/sys/module").join(name).exists()).collect()
 }

@@ -11,21 +11,21 @@ use super::layout::Mode;
 use crate::host::{HostError, Kvm, VmExit};
 
 /// The speed of straight code.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speed {
-    /// Nanoseconds that an instruction of a loop takes in the guest.
-    pub nanoseconds: f64,
+    /// Picoseconds that an instruction of a loop takes in the guest.
+    pub picoseconds: u64,
     /// The same for a program of the host.
-    pub of_host: f64,
+    pub of_host: u64,
 }
 
 impl Speed {
     /// So many times slower than the host code is read by a program instead of being executed.
-    const INTERPRETED: f64 = 50.0;
+    const INTERPRETED: u64 = 50;
 
     /// True if the instructions are executed one by one by KVM's instruction emulator.
     pub fn is_interpreted(self) -> bool {
-        self.nanoseconds > self.of_host * Speed::INTERPRETED
+        self.picoseconds > self.of_host * Speed::INTERPRETED
     }
 }
 
@@ -33,11 +33,11 @@ impl Speed {
 pub static SPEED: PerRing<Option<Speed>> =
     PerRing::new(|kvm| speed(kvm, Mode::Long), |kvm| speed(kvm, Mode::LongRing3));
 
-/// Nanoseconds from a port write in ring 0 to the instruction after it; `None` if the guest fails.
-pub static PORT_EXIT: Fact<Option<f64>> = Fact::new(port_exit);
+/// Picoseconds from a port write in ring 0 to the instruction after it; `None` if the guest fails.
+pub static PORT_EXIT: Fact<Option<u64>> = Fact::new(port_exit);
 
 /// Instructions in a round of the loop here.
-const IN_LOOP: f64 = 4.0;
+const IN_LOOP: u64 = 4;
 
 /// Rounds of the first attempt; a millisecond or two where they are interpreted.
 const FIRST_ROUNDS: u64 = 500;
@@ -54,7 +54,7 @@ const LONG_ENOUGH: u32 = 8;
 const ATTEMPTS: usize = 3;
 
 /// How often a port is written to.
-const EXITS: u32 = 100;
+const EXITS: u64 = 100;
 
 /// The loop runs in rounds of growing number, so that neither a fast nor a slow host takes long.
 fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
@@ -87,15 +87,15 @@ fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
     loop {
         let Some(time) = timed(rounds)? else { return Ok(None) };
         if time >= exit * LONG_ENOUGH || rounds >= MOST_ROUNDS {
-            let nanoseconds = time.saturating_sub(exit).as_nanos() as f64 / (rounds as f64 * IN_LOOP);
-            return Ok(Some(Speed { nanoseconds, of_host: speed_of_host() }));
+            let picoseconds = one_of(rounds * IN_LOOP, time.saturating_sub(exit));
+            return Ok(Some(Speed { picoseconds, of_host: speed_of_host() }));
         }
         rounds = (rounds * 10).min(MOST_ROUNDS);
     }
 }
 
-/// Nanoseconds that an instruction of the same loop takes here.
-fn speed_of_host() -> f64 {
+/// Picoseconds that an instruction of the same loop takes here.
+fn speed_of_host() -> u64 {
     let mut shortest = Duration::MAX;
     for _ in 0..ATTEMPTS {
         let begin = Instant::now();
@@ -115,10 +115,10 @@ fn speed_of_host() -> f64 {
         }
         shortest = shortest.min(begin.elapsed());
     }
-    shortest.as_nanos() as f64 / (ROUNDS_OF_HOST as f64 * IN_LOOP)
+    one_of(ROUNDS_OF_HOST * IN_LOOP, shortest)
 }
 
-fn port_exit(kvm: &Kvm) -> Result<Option<f64>, HostError> {
+fn port_exit(kvm: &Kvm) -> Result<Option<u64>, HostError> {
     let code = guest_code!(64: "5: outb %al, $0xE1", "jmp 5b");
     let mut bench = Bench::new(kvm, Fitting::Plain, Mode::Long, code)?;
     let write = |bench: &mut Bench| {
@@ -134,5 +134,10 @@ fn port_exit(kvm: &Kvm) -> Result<Option<f64>, HostError> {
             return Ok(None);
         }
     }
-    Ok(Some(begin.elapsed().as_nanos() as f64 / f64::from(EXITS)))
+    Ok(Some(one_of(EXITS, begin.elapsed())))
+}
+
+/// Picoseconds for each of `count` that took `time` together.
+fn one_of(count: u64, time: Duration) -> u64 {
+    (time.as_nanos() as u64).saturating_mul(1000) / count
 }

@@ -1,6 +1,6 @@
 //! Nothing a probe runs may run for ever.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::host::Kicker;
@@ -19,7 +19,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Calls a vCPU back again and again, for as long as it lives.
 pub(super) struct Watchdog {
     period: Duration,
-    _end: Sender<()>,
+    end: Arc<End>,
+}
+
+/// The end of a watchdog: whether it has come, and who waits for it.
+#[derive(Default)]
+struct End {
+    come: Mutex<bool>,
+    waiter: Condvar,
 }
 
 impl Watchdog {
@@ -27,19 +34,32 @@ impl Watchdog {
     /// make.
     pub(super) fn new(kicker: Kicker, machine: Duration) -> std::io::Result<Watchdog> {
         let period = LEAST_PERIOD.max(machine * TIMES_THE_MACHINE);
-        let (end, ended) = channel::<()>();
+        let end = Arc::new(End::default());
+        let theirs = end.clone();
         std::thread::Builder::new().name("probe".to_owned()).stack_size(64 << 10).spawn(move || {
-            // The other end is never written to, only dropped.
-            while matches!(ended.recv_timeout(period), Err(RecvTimeoutError::Timeout)) {
-                kicker.kick();
+            let mut come = theirs.come.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*come {
+                let waited = theirs.waiter.wait_timeout(come, period);
+                let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                come = now;
+                if timeout.timed_out() && !*come {
+                    kicker.kick();
+                }
             }
         })?;
-        Ok(Watchdog { period, _end: end })
+        Ok(Watchdog { period, end })
     }
 
     /// The calling thread begins to work on a guest.
     pub(super) fn patience(&self) -> Patience {
         Patience { begin: Instant::now(), processor: processor_time(), period: self.period }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        *self.end.come.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.waiter.notify_one();
     }
 }
 

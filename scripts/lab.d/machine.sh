@@ -1,0 +1,132 @@
+# shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
+# A machine whose processor has virtualisation, in software: its image, its start, its end.
+# Sourced by scripts/lab.
+#
+# Four serial ports are all there is between inside and outside; scripts/lab.d/init says which is for
+# what. With QEMU they are pipes in a folder of ours; Bochs knows only TCP, at 127.0.0.1.
+
+# What is known to make the start quick, and no message in the way of ours.
+kernel_options='console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cryptomgr.notests=1'
+kernel_options+=' random.trust_cpu=on nowatchdog'
+
+# The processor Bochs shows has at most this many instructions in a second of the machine's own clock.
+ips=${KVM_LAB_IPS:-50000000}
+
+# pack VENDOR: makes the first file system, $work/initrd, of what is in $work/lab, which becomes
+# /lab, and in $work/files, which is put in its place later, over /dev for example.
+pack() {
+    local names
+    mkdir -p "$work/lab/modules" "$work/files"
+    cp "$(command -v busybox)" "$work/lab/busybox"
+    cp "$scripts/lab.d/init" "$work/init"
+    chmod +x "$work/init"
+    names=$(module_files "$1" "$work/lab/modules")
+    {
+        echo "modules='$(echo "$names" | paste -sd ' ')'"
+        cat "$work/settings"
+    } >"$work/lab/settings"
+    (cd "$work/files" && find . -mindepth 1 | cpio -o -H newc --quiet) >"$work/lab/files.cpio"
+    (cd "$work" && find init lab | cpio -o -H newc --quiet) >"$work/initrd"
+}
+
+# start_amd: starts QEMU, which emulates AMD-V.
+start_amd() {
+    local port fd serial=() irqs=(4 3 5 7)
+    for port in 0 1 2 3; do
+        mkfifo "$work/com$port.in" "$work/com$port.out"
+        serial+=(-chardev "pipe,id=com$port,path=$work/com$port")
+        # An interrupt of its own for each; QEMU loses some of those that two share.
+        serial+=(-device "isa-serial,chardev=com$port,index=$port,irq=${irqs[port]}")
+    done
+    # Opened for reading and writing, a named pipe waits for nobody. What keeps the pipes open that
+    # have to end with QEMU is closed once it has them.
+    exec {com0_in}<>"$work/com0.in" {com0_out}<>"$work/com0.out" {com1_in}<>"$work/com1.in"
+    exec {com3_in}<>"$work/com3.in"
+    for port in 1 2 3; do
+        exec {fd}<>"$work/com$port.out"
+        hold+=("$fd")
+    done
+    exec {com1_out}<"$work/com1.out" {com2_out}<"$work/com2.out" {com3_out}<"$work/com3.out"
+    qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -smp 1 -m "$megabytes" -nodefaults -display none \
+        -no-reboot -kernel "$(vmlinuz)" -initrd "$work/initrd" -append "$kernel_options" \
+        "${serial[@]}" </dev/null >"$work/emulator" 2>&1 &
+    emulator=$!
+}
+
+# start_intel: starts Bochs, which emulates VT-x.
+start_intel() {
+    local tries
+    make_disc
+    for tries in 1 2 3 4 5; do
+        ! try_bochs $((20000 + RANDOM % 10000 * 4)) || return 0
+        wait "$emulator" || true
+    done
+    tail -n 20 "$work/emulator" "$work/bochs.log" >&2
+    die "Bochs did not start in $tries tries"
+}
+
+# The compact disc that Bochs starts from.
+make_disc() {
+    local disc=$work/disc
+    mkdir -p "$disc/isolinux"
+    cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$disc/isolinux/"
+    cp "$(vmlinuz)" "$disc/kernel"
+    # Bochs reads a disc slower than it unpacks.
+    gzip -1 <"$work/initrd" >"$disc/initrd"
+    printf '%s\n' 'DEFAULT lab' 'PROMPT 0' 'TIMEOUT 0' 'LABEL lab' 'KERNEL /kernel' 'INITRD /initrd' \
+        "APPEND $kernel_options" >"$disc/isolinux/isolinux.cfg"
+    xorriso -as mkisofs -quiet -o "$work/lab.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
+        -no-emul-boot -boot-load-size 4 -boot-info-table "$disc" 2>/dev/null
+    rm -rf "$disc"
+}
+
+# try_bochs PORT: starts Bochs with its serial ports at this TCP port and the three after it. It fails
+# if somebody has one of them.
+try_bochs() {
+    local port com
+    # In the terminal display, without a terminal, nothing is shown; the others need a window, or
+    # open a port to the world.
+    cat >"$work/bochsrc" <<END
+display_library: term
+cpu: model=corei7_haswell_4770, count=1, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
+memory: guest=$megabytes, host=$megabytes
+romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+vgaromimage: file=/usr/share/vgabios/vgabios.bin
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path=$work/lab.iso, status=inserted
+boot: cdrom
+clock: sync=$clock, time0=$(date +%s)
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+log: $work/bochs.log
+panic: action=fatal
+error: action=ignore
+info: action=ignore
+mouse: enabled=0
+END
+    for com in 0 1 2 3; do
+        echo "com$((com + 1)): enabled=1, mode=socket-server, dev=127.0.0.1:$(($1 + com))"
+    done >>"$work/bochsrc"
+    # Debian's Bochs has a debugger, which wants to be told to begin.
+    printf 'c\nq\n' >"$work/bochs.commands"
+    TERM=vt100 bochs-bin -q -f "$work/bochsrc" -rc "$work/bochs.commands" </dev/null >"$work/emulator" 2>&1 &
+    emulator=$!
+    # It waits for each of them in turn.
+    for com in 0 1 2 3; do
+        until { exec {port}<>"/dev/tcp/127.0.0.1/$(($1 + com))"; } 2>/dev/null; do
+            kill -0 "$emulator" 2>/dev/null || return 1
+            sleep 0.02
+        done
+        printf -v "com${com}_in" %s "$port"
+        printf -v "com${com}_out" %s "$port"
+    done
+}
+
+# How it was in its last moments, if something has gone wrong.
+last_words() {
+    say "--- the last lines of the machine's console"
+    tail -n 20 "$work/console" >&2
+    say "--- the last lines of the emulator"
+    tail -n 20 "$work/emulator" >&2
+}

@@ -1,0 +1,109 @@
+# shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
+# What the labs need: emulators, a kernel with KVM, tools. Sourced by scripts/lab.
+
+# Not in target/: a `cargo clean` or another work tree is no reason to fetch a kernel again.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-lab
+kernel=$cache/kernel
+
+# Everything a processor of this vendor needs, fetched if it is missing.
+prepare_lab() {
+    local parts=(cpio busybox-static)
+    case $1 in
+    amd) parts+=(qemu-system-x86) ;;
+    intel) parts+=(bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common) ;;
+    esac
+    need_parts "${parts[@]}"
+    [[ -d $kernel ]] || fetch_kernel
+}
+
+# unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it. The
+# folder is there in the end only if all of it is.
+unpack_package() {
+    local package=$1 folder=$2 new
+    have apt-get && have dpkg-deb || die "the lab needs the Debian package $package:" \
+        "on another distribution, unpack it (\`dpkg-deb -x\`) as $folder"
+    mkdir -p "$cache"
+    new=$(mktemp -d "$cache/new.XXXXXX")
+    # apt-get wants to become another user who could not write here; quietly it stays who it is.
+    if ! (cd "$new" && slowly "fetching $package" apt-get download -qq -o APT::Sandbox::User=root "$package") \
+        >"$new/said" 2>&1 || ! dpkg-deb -x "$new"/*.deb "$new/all" 2>>"$new/said"; then
+        cat "$new/said" >&2
+        rm -rf "$new"
+        die "the Debian package $package could not be fetched"
+    fi
+    # Somebody else may have been faster.
+    mv -T "$new/all" "$folder" 2>/dev/null || [[ -d $folder ]] || die "$folder cannot be made"
+    rm -rf "$new"
+}
+
+# The kernel that Debian makes for clouds: small, and with KVM for both vendors.
+fetch_kernel() {
+    local package=''
+    if have apt-cache; then
+        package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+            awk '/Depends: linux-image-/ { print $2; exit }') || true
+        if [[ -z $package ]]; then
+            refresh_package_lists
+            package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+                awk '/Depends: linux-image-/ { print $2; exit }') || true
+        fi
+    fi
+    [[ -n $package ]] || die "the lab runs Debian's kernel for clouds, which is not to be had here by apt-get:" \
+        "get the package that linux-image-cloud-amd64 depends on from Debian, and unpack it" \
+        "(\`dpkg-deb -x\`) as $kernel"
+    unpack_package "$package" "$kernel"
+}
+
+# gdb without Python, for tests inside; the gdb of this machine would have to bring all of Python.
+small_gdb() {
+    [[ -d $cache/gdb ]] || unpack_package gdb-minimal "$cache/gdb"
+    echo "$cache/gdb/usr/bin/gdb"
+}
+
+# The kernel's own file, and the folder of its modules.
+vmlinuz() { echo "$kernel"/boot/vmlinuz-*; }
+modules() { echo "$kernel"/lib/modules/*/kernel; }
+
+# needed_modules MODULE: this kernel module after all it needs, as paths in the folder of modules.
+needed_modules() {
+    local file depends module
+    file=$(cd "$(modules)" && find . -name "${1//_/-}.ko*" -o -name "${1//-/_}.ko*")
+    # Otherwise it is a part of this kernel.
+    [[ -n $file ]] || return 0
+    depends=$(plain_module "$file" | tr '\0' '\n' | sed -n 's/^depends=//p')
+    for module in ${depends//,/ }; do
+        needed_modules "$module"
+    done
+    echo "$file"
+}
+
+# plain_module FILE: prints a kernel module, uncompressed.
+plain_module() {
+    local file
+    file=$(modules)/$1
+    case $file in
+    *.xz) xz -dc "$file" ;;
+    *.zst) zstd -dc "$file" ;;
+    *) cat "$file" ;;
+    esac
+}
+
+# module_files VENDOR FOLDER: puts the modules KVM needs into a folder, and prints their names in the
+# order in which they are to be loaded.
+module_files() {
+    local file name
+    for file in $(needed_modules "kvm-$1" | awk '!seen[$0]++'); do
+        name=$(basename "${file%%.ko*}")
+        if [[ ! -e $cache/modules/$name.ko ]]; then
+            mkdir -p "$cache/modules"
+            plain_module "$file" >"$cache/modules/$name.$$"
+            # Symbols for debuggers are most of it.
+            strip -g "$cache/modules/$name.$$"
+            mv "$cache/modules/$name.$$" "$cache/modules/$name.ko"
+        fi
+        cp "$cache/modules/$name.ko" "$2"
+        echo "$name"
+    done
+}

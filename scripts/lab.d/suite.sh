@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# Variables are shared with scripts/lab and the files beside this one.
+# shellcheck disable=SC2034,SC2154
+# The end-to-end tests inside. Sourced by scripts/lab.
+
+# How many bytes tests/guests/serial-million sends inside.
+flood=102400
+# What tests use and busybox does not have, or has with fewer options.
+suite_tools=(bash chroot setsid socat minicom)
+
+# carry_program PROGRAM NAME: puts a program of this machine into /tools/bin, with its libraries.
+carry_program() {
+    local library
+    mkdir -p "$work/files/tools/bin"
+    cp "$1" "$work/files/tools/bin/$2"
+    # Lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, and one with the loader.
+    for library in $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*'); do
+        cp -L --parents "$library" "$work/files"
+    done
+}
+
+# build_suite: builds the test program. Prints its path.
+build_suite() {
+    local program
+    program=$(cd "$root" &&
+        slowly "building the tests" \
+            cargo test --quiet --release --test e2e --no-run --message-format json-render-diagnostics |
+        sed -n 's/.*"name":"e2e".*"executable":"\([^"]*\)".*/\1/p') || die "the tests were not built"
+    [[ -x $program ]] || die "cargo named no test program that it has built"
+    echo "$program"
+}
+
+# suite [FILTER...]: runs the end-to-end tests in one machine; `status` is theirs.
+suite() {
+    local tool gdb
+    mkdir -p "$work/lab" "$work/files/guests" "$work/files/sources" "$work/files/etc"
+    strip -o "$work/lab/kvm" "$kvm"
+    strip -o "$work/files/e2e" "$tests"
+    cp "$root"/target/guests/{*.elf,instructions-on-linux} "$work/files/guests/"
+    # An exit takes ten times as long here.
+    rm "$work/files/guests/serial-million.elf"
+    COUNT=$flood "$root/tests/guests/build" "$work/flood" >/dev/null
+    cp "$work/flood/serial-million.elf" "$work/files/guests/"
+    cp -r "$root"/{esempi-io,docs,tests,config.ini} "$root"/*.md "$work/files/sources/"
+    echo 'root:x:0:0:root:/:/bin/sh' >"$work/files/etc/passwd"
+    for tool in "${suite_tools[@]}"; do
+        ! have "$tool" || carry_program "$(command -v "$tool")" "$tool"
+    done
+    # Only this one of the programs of this name can use sockets of files.
+    ! have nc.openbsd || carry_program "$(command -v nc.openbsd)" nc
+    if gdb=$(small_gdb); then carry_program "$gdb" gdb; fi
+    [[ ! -d /lib/terminfo ]] || cp --parents /lib/terminfo/x/xterm* "$work/files"
+    cat >"$work/lab/command" <<END
+rm /lab/bin/nc /lab/bin/setsid
+export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
+cd /tmp
+# Not in place of this shell, which leads the session: the first terminal it opened would be its own,
+# and end it.
+/e2e $(quoted "$@")
+exit \$?
+END
+    machine "$cpu"
+}

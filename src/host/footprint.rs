@@ -1,0 +1,56 @@
+//! Memory this process does not need any more.
+
+use std::ffi::c_void;
+
+/// Gives back the pages of the program file that only its start has needed. Those that the run needs
+/// come back as they are used, from the host's page cache.
+///
+/// Only what is never written is given back: code and constants. Hosts that refuse keep the pages.
+pub fn forget_start() {
+    // SAFETY: the callback has the type that is asked for, and uses what it is given only while it
+    // runs.
+    unsafe { libc::dl_iterate_phdr(Some(forget_file), std::ptr::null_mut()) };
+}
+
+/// Gives back the read-only pages of a loaded file, as `dl_iterate_phdr` shows it.
+unsafe extern "C" fn forget_file(file: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> i32 {
+    // SAFETY: `dl_iterate_phdr` hands over a valid description, with as many headers as it says.
+    let (base, headers) = unsafe {
+        ((*file).dlpi_addr, std::slice::from_raw_parts((*file).dlpi_phdr, usize::from((*file).dlpi_phnum)))
+    };
+    for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
+        let start = (base + header.p_vaddr) & !(PAGE - 1);
+        let end = (base + header.p_vaddr + header.p_memsz).next_multiple_of(PAGE);
+        // SAFETY: the pages are a private mapping of a file that nothing has ever written to, so what
+        // comes back is what was there.
+        unsafe { libc::madvise(start as *mut c_void, (end - start) as usize, libc::MADV_DONTNEED) };
+    }
+    0
+}
+
+/// Size of a page of the host.
+const PAGE: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_still_there_afterwards() {
+        let before = "a constant".to_owned();
+        forget_start();
+        assert_eq!(before, "a constant");
+    }
+
+    #[test]
+    fn pages_are_given_back() {
+        let resident = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+            // Resident pages of files.
+            statm.split(' ').nth(2).unwrap().parse::<u64>().unwrap()
+        };
+        let before = resident();
+        forget_start();
+        assert!(resident() < before, "{} pages of {before} left", resident());
+    }
+}

@@ -1,0 +1,130 @@
+//! What kind of host the tests run on; hosts differ in what their processor and their KVM can do.
+
+use std::path::Path;
+
+use libtest_mimic::Trial;
+
+/// A kind of host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// KVM without VT-x or AMD-V: ring 0 is run by an instruction emulator.
+    Emulated,
+    /// AMD-V as QEMU emulates it (`scripts/lab test --cpu amd`).
+    Amd,
+    /// VT-x as Bochs emulates it (`scripts/lab test --cpu intel`).
+    Intel,
+    /// Any other host.
+    Other,
+}
+
+/// The kind of host this is: what `KVM_LANE` says (`amd`, `intel`), or what the loaded modules tell.
+pub fn lane() -> Lane {
+    match std::env::var("KVM_LANE").as_deref() {
+        Ok("amd") => Lane::Amd,
+        Ok("intel") => Lane::Intel,
+        _ if Path::new("/sys/module/kvm_pvm").exists() => Lane::Emulated,
+        _ => Lane::Other,
+    }
+}
+
+/// How many bytes the guest `serial-million` sends: a million, unless `KVM_FLOOD` says that it was
+/// built for another number.
+pub fn flood_size() -> usize {
+    let size = std::env::var("KVM_FLOOD").ok().and_then(|size| size.parse().ok());
+    size.unwrap_or(1_000_000)
+}
+
+/// Software breakpoints reach the guest, hardware breakpoints nobody.
+const NO_BREAKPOINTS: &str = "the AMD-V that QEMU emulates has no breakpoints for debuggers";
+/// AMD-V gives no registers at a shutdown.
+const NO_REGISTERS: &str = "AMD-V has reset the registers when a triple fault is reported";
+/// What `KVM_SET_FPU` has set is not what is read after the next step.
+const NO_XMM: &str = "the AMD-V that QEMU emulates loses a vector register that the debugger has set";
+/// What counts is milliseconds.
+const NO_TIME: &str =
+    "an emulated processor is not fast enough, nor at all times equally fast, for milliseconds to be judged";
+/// It has no instruction emulator for ring 0.
+const NOT_REFUSED: &str = "no instruction is refused on this processor";
+/// A step over an exit stops a second time at the same place.
+const SAME_PLACE: &str = "in Bochs, a step can stay where it was";
+/// No exit, no interrupt: nothing else runs any more.
+const SPINS: &str = "in Bochs, a guest that computes with interrupts off keeps the processor for ever";
+
+/// The tests that a kind of host cannot pass, and why.
+const EXCEPT: &[(Lane, &str, &[&str])] = &[
+    (
+        Lane::Amd,
+        NO_BREAKPOINTS,
+        &[
+            "gdb_stops_at_a_function_and_shows_its_callers",
+            "gdb_finishes_a_call_and_sees_its_value",
+            "gdb_stops_at_every_call_until_it_is_told_not_to",
+            "gdb_has_four_hardware_breakpoints_and_says_so_when_they_are_used_up",
+            "gdb_never_sees_its_own_breakpoints_in_memory",
+            "breakpoints_survive_a_reset_of_the_machine",
+            "steps_are_one_instruction_each",
+            "next_steps_over_a_whole_call",
+            "ctrl_c_ends_a_long_row_of_steps",
+            "source_lines_are_stepped_with_breakpoints_in_them_respected",
+            "stepping_through_port_output_sends_each_byte_once",
+            "the_halt_at_the_end_can_be_stepped_to",
+            "a_variable_can_be_watched_by_stepping",
+            "after_detach_the_guest_runs_on_and_can_be_attached_to_again",
+            "what_is_typed_reaches_a_guest_under_gdb",
+            "a_step_is_one_instruction_also_where_it_leads_to_itself",
+        ],
+    ),
+    (
+        Lane::Amd,
+        NO_TIME,
+        &[
+            "a_short_answer_comes_out_while_the_guest_computes",
+            "a_long_answer_comes_out_while_the_guest_computes",
+        ],
+    ),
+    (Lane::Amd, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
+    (Lane::Intel, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
+    (Lane::Intel, SAME_PLACE, &["stepping_a_wait_waits_until_ctrl_c"]),
+    (Lane::Amd, NO_REGISTERS, &["after_a_triple_fault_gdb_can_still_look_around"]),
+    (Lane::Amd, NO_XMM, &["gdb_reads_and_writes_memory_and_registers"]),
+    (
+        Lane::Intel,
+        SPINS,
+        &[
+            "a_guest_that_only_runs_rescued_instructions_can_be_stopped",
+            "the_terminal_comes_back_after_ctrl_c_to_a_guest_of_rescued_instructions",
+            "ctrl_c_ends_a_long_row_of_steps",
+            "ctrl_c_stops_an_endless_guest",
+            "after_detach_the_guest_runs_on_and_can_be_attached_to_again",
+            "endless_is_ended_by_the_timeout",
+            "the_log_is_written_while_the_guest_runs",
+            "a_short_answer_comes_out_while_the_guest_computes",
+            "a_long_answer_comes_out_while_the_guest_computes",
+            "option_is_taken: --timeout 50ms",
+            "key_is_taken: [vm-spec] timeout = 0.05",
+            "the_terminal_comes_back_after_ctrl_c_to_a_guest_that_does_not_read",
+        ],
+    ),
+];
+
+/// The tests as this kind of host can be expected to pass them: the others are ignored, with the
+/// reason in their names.
+pub fn expected_here(trials: Vec<Trial>) -> Vec<Trial> {
+    let here = lane();
+    let reason = |name: &str| {
+        EXCEPT
+            .iter()
+            .find(|(lane, _, names)| *lane == here && names.contains(&name))
+            .map(|(_, reason, _)| reason)
+    };
+    trials
+        .into_iter()
+        .map(|trial| match reason(trial.name()) {
+            None => trial,
+            Some(reason) => {
+                let name = format!("{} (skipped: {reason})", trial.name());
+                Trial::test(name, || Ok(())).with_ignored_flag(true)
+            }
+        })
+        .collect()
+}
