@@ -11,7 +11,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
 use crate::support::{
-    Deadline, Folder, Kvm, example, flood, flood_size, guest_test, processor_ticks, wait_until,
+    Deadline, Folder, Kvm, PATIENCE, example, flood, flood_size, guest_test, processor_ticks, wait_until,
 };
 
 /// The tests of this file.
@@ -66,7 +66,7 @@ impl OnSocket {
 
     fn connect(&self) -> Result<UnixStream, Failed> {
         let client = UnixStream::connect(&self.socket)?;
-        client.set_read_timeout(Some(Duration::from_secs(10)))?;
+        client.set_read_timeout(Some(PATIENCE))?;
         Ok(client)
     }
 
@@ -168,7 +168,7 @@ fn clients_in_turn() -> Result<(), Failed> {
     first.write_all(b"still here\n")?;
     assert_eq!(read_until(&mut first, "\n")?, "STILL HERE\n");
     drop(first);
-    second.set_read_timeout(Some(Duration::from_secs(10)))?;
+    second.set_read_timeout(Some(PATIENCE))?;
     assert_eq!(read_until(&mut second, "\n")?, "SECOND\n");
     drop(second);
     run.connect()?.write_all(b"\x04")?;
