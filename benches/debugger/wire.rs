@@ -78,6 +78,7 @@ impl Wire {
         while self.byte()? != b'$' {}
         self.received.clear();
         loop {
+            self.take_plain();
             match self.byte()? {
                 b'#' => break,
                 ESCAPE => {
@@ -99,6 +100,20 @@ impl Wire {
             self.stream.write_all(b"+")?;
         }
         Ok(&self.received)
+    }
+
+    /// Takes bytes that stand for themselves, out of what has come already. Many at a time: the client
+    /// must not be what is slow.
+    fn take_plain(&mut self) {
+        let there = &self.buffer[self.next..self.filled];
+        let means_more = |byte: &u8| (*byte == b'#') | (*byte == ESCAPE) | (*byte == REPEAT);
+        let (groups, _) = there.as_chunks::<32>();
+        let plain =
+            groups.iter().take_while(|group| !group.iter().fold(false, |any, byte| any | means_more(byte)));
+        let start = 32 * plain.count();
+        let end = there[start..].iter().position(means_more).map_or(there.len(), |at| start + at);
+        self.received.extend_from_slice(&there[..end]);
+        self.next += end;
     }
 
     fn byte(&mut self) -> Result<u8, Failure> {

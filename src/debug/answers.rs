@@ -1,7 +1,8 @@
 //! Answers to the questions that the protocol library is not asked.
 
+use super::arch::Register;
 use super::debuggee::Debuggee;
-use super::packets::{Question, add_binary, add_hex, register_value};
+use super::packets::{Question, add_binary, add_hex, from_binary, from_hex, register_value};
 use super::target::{BAD_ADDRESS, INVALID, PACKET};
 
 /// Flags of a step: there is one, no interrupts, no timers.
@@ -11,6 +12,7 @@ const NO_TIMER: u64 = 4;
 
 /// Adds the answer to `question` to the body of a packet in `out`.
 pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
     let (view, switches) = (&mut debuggee.view, &mut debuggee.session.switches);
     let answered = match *question {
         // LLDB asks this way whether it can read memory in binary, and wants no letter before it.
@@ -19,6 +21,11 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
             text(out, "OK")
         }
         Question::Read { address, length, binary } => read(debuggee, address, length, binary, out),
+        Question::Write { address, length, data, binary } => {
+            write(debuggee, address, length, if binary { from_binary(data) } else { from_hex(data) }, out)
+        }
+        Question::ReadRegisters => read_registers(debuggee, out),
+        Question::WriteRegisters(digits) => write_registers(debuggee, digits, out),
         Question::ReadRegister(number) => read_register(debuggee, number, out),
         Question::WriteRegister(number, digits) => write_register(debuggee, number, digits, out),
         Question::Extensions => text(out, "sstepbits;sstep;PhyMemMode"),
@@ -41,8 +48,11 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
             view.no_timer = flags & NO_TIMER != 0;
             text(out, "OK")
         }
+        // As everything that a stub does not know.
+        Question::Malformed => Ok(()),
     };
     if let Err(errno) = answered {
+        out.truncate(start);
         out.push(b'E');
         add_hex(out, &[errno]);
     }
@@ -77,6 +87,49 @@ fn read(debuggee: &mut Debuggee<'_>, address: u64, length: u64, binary: bool, ou
     Ok(())
 }
 
+fn write(
+    debuggee: &mut Debuggee<'_>,
+    address: u64,
+    length: u64,
+    bytes: Option<Vec<u8>>,
+    out: &mut Vec<u8>,
+) -> Answered {
+    let bytes = bytes.filter(|bytes| bytes.len() as u64 == length).ok_or(INVALID)?;
+    if !debuggee.write_memory(address, &bytes).map_err(|_| INVALID)? {
+        return Err(BAD_ADDRESS);
+    }
+    text(out, "OK")
+}
+
+fn read_registers(debuggee: &mut Debuggee<'_>, out: &mut Vec<u8>) -> Answered {
+    let view = &mut debuggee.view;
+    for number in 0..view.layout.registers().len() {
+        let register = view.layout.register(number).ok_or(INVALID)?;
+        let (bytes, count) = view.register(debuggee.machine, register).map_err(|_| INVALID)?;
+        add_hex(out, &bytes[..count]);
+    }
+    Ok(())
+}
+
+/// Only what differs is written: gdb sends all registers back to change one.
+fn write_registers(debuggee: &mut Debuggee<'_>, digits: &[u8], out: &mut Vec<u8>) -> Answered {
+    let wanted = from_hex(digits).ok_or(INVALID)?;
+    let (view, mut rest, mut changed) = (&mut debuggee.view, wanted.as_slice(), Vec::new());
+    for number in 0..view.layout.registers().len() {
+        let register = view.layout.register(number).ok_or(INVALID)?;
+        let (bytes, count) = view.register(debuggee.machine, register).map_err(|_| INVALID)?;
+        let (bytes_wanted, after) = rest.split_at_checked(count).ok_or(INVALID)?;
+        if bytes_wanted != &bytes[..count] {
+            changed.push((register, register_value(bytes_wanted).ok_or(INVALID)?));
+        }
+        rest = after;
+    }
+    if !rest.is_empty() {
+        return Err(INVALID);
+    }
+    give(debuggee, &changed, out)
+}
+
 fn read_register(debuggee: &mut Debuggee<'_>, number: u64, out: &mut Vec<u8>) -> Answered {
     let view = &mut debuggee.view;
     let number = usize::try_from(number).map_err(|_| INVALID)?;
@@ -89,8 +142,12 @@ fn read_register(debuggee: &mut Debuggee<'_>, number: u64, out: &mut Vec<u8>) ->
 fn write_register(debuggee: &mut Debuggee<'_>, number: u64, digits: &[u8], out: &mut Vec<u8>) -> Answered {
     let number = usize::try_from(number).map_err(|_| INVALID)?;
     let register = debuggee.view.layout.register(number).ok_or(INVALID)?;
-    let value = register_value(digits).ok_or(INVALID)?;
-    match debuggee.write_register_values(&[(register, value)]) {
+    let value = from_hex(digits).and_then(|bytes| register_value(&bytes)).ok_or(INVALID)?;
+    give(debuggee, &[(register, value)], out)
+}
+
+fn give(debuggee: &mut Debuggee<'_>, values: &[(Register, u128)], out: &mut Vec<u8>) -> Answered {
+    match debuggee.write_register_values(values) {
         Ok(()) => text(out, "OK"),
         // gdb shows what follows the dot to its user.
         Err(reason) => text(out, &format!("E.{}", reason.replace(['#', '$', '}', '*'], "?"))),

@@ -158,40 +158,32 @@ impl Layout {
     }
 }
 
-/// x86 for the protocol library. Layouts are chosen when a run begins, so the library sees only bytes.
+/// x86 for the protocol library, which registers are kept from: their layouts are chosen when a run begins.
 #[derive(Debug)]
 pub(super) enum X86 {}
 
 impl Arch for X86 {
     type Usize = u64;
-    type Registers = Block;
+    type Registers = NoRegisters;
     type BreakpointKind = usize;
     type RegId = Number;
 }
 
-/// The values of all registers, one behind the other, each with its lowest byte first.
+/// The registers that the library is asked for: none, ever.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Block {
-    /// The bytes.
-    pub(super) bytes: Vec<u8>,
-    /// RIP.
-    pub(super) pc: u64,
-}
+pub(super) struct NoRegisters;
 
-impl Registers for Block {
+impl Registers for NoRegisters {
     type ProgramCounter = u64;
 
     fn pc(&self) -> u64 {
-        self.pc
+        0
     }
 
-    fn gdb_serialize(&self, mut write_byte: impl FnMut(Option<u8>)) {
-        self.bytes.iter().for_each(|byte| write_byte(Some(*byte)));
-    }
+    fn gdb_serialize(&self, _: impl FnMut(Option<u8>)) {}
 
-    fn gdb_deserialize(&mut self, bytes: &[u8]) -> Result<(), ()> {
-        self.bytes = bytes.to_vec();
-        Ok(())
+    fn gdb_deserialize(&mut self, _: &[u8]) -> Result<(), ()> {
+        Err(())
     }
 }
 

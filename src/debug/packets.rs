@@ -1,7 +1,7 @@
 //! Packets of gdb's protocol: found in what a client sends, read, and written.
 //!
 //! The library knows most packets. The ones that are read here are those it does not know, those whose
-//! refusal is to be told in words, and reading memory, which it does a byte at a time.
+//! refusal is to be told in words, and those that carry registers and memory: it handles bytes one by one.
 //!
 //! Manual: "Overview" and "Packets" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*;
 //! the packets that begin with `qqemu` and `Qqemu`: "GDB usage" in QEMU's *System Emulation*.
@@ -11,18 +11,18 @@
 pub(super) struct Scanner {
     packet: Vec<u8>,
     /// Bytes of the checksum that are still to come, once the body is over.
-    checksum_left: Option<u8>,
+    checksum_left: Option<usize>,
     most: usize,
 }
 
-/// What a byte was.
+/// What some bytes were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// Part of a packet that goes on.
     Inside,
     /// Outside of any packet: an acknowledgement, Ctrl-C, or rubbish.
     Loose,
-    /// The last byte of [`Scanner::packet`].
+    /// The end of [`Scanner::packet`].
     Last,
     /// More than a packet may have.
     TooMuch,
@@ -34,29 +34,33 @@ impl Scanner {
         Scanner { packet: Vec::new(), checksum_left: None, most }
     }
 
-    /// Takes the next byte.
-    pub(super) fn take(&mut self, byte: u8) -> Piece {
-        let complete = self.checksum_left == Some(0);
-        if complete || self.packet.is_empty() {
+    /// Takes as many of `bytes` as are of one kind; what they are, and how many. Outside of packets that
+    /// is one; within them a stretch, because what is written to memory is long.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> (Piece, usize) {
+        if self.checksum_left == Some(0) {
             self.packet.clear();
             self.checksum_left = None;
-            if byte != b'$' {
-                return Piece::Loose;
-            }
         }
-        if self.packet.len() == self.most {
-            return Piece::TooMuch;
+        if self.packet.is_empty() && bytes.first() != Some(&b'$') {
+            return (Piece::Loose, bytes.len().min(1));
         }
-        self.packet.push(byte);
+        let count = match self.checksum_left {
+            Some(left) => left.min(bytes.len()),
+            None => bytes.iter().position(|byte| *byte == b'#').map_or(bytes.len(), |end| end + 1),
+        };
+        if count > self.most - self.packet.len() {
+            return (Piece::TooMuch, 0);
+        }
+        self.packet.extend_from_slice(&bytes[..count]);
         match &mut self.checksum_left {
-            Some(left) => *left -= 1,
-            None if byte == b'#' => self.checksum_left = Some(2),
+            Some(left) => *left -= count,
+            None if self.packet.ends_with(b"#") => self.checksum_left = Some(2),
             None => {}
         }
-        if self.checksum_left == Some(0) { Piece::Last } else { Piece::Inside }
+        (if self.checksum_left == Some(0) { Piece::Last } else { Piece::Inside }, count)
     }
 
-    /// The packet whose last byte was taken just now, from `$` to the checksum.
+    /// The packet whose end was taken just now, from `$` to the checksum.
     pub(super) fn packet(&self) -> &[u8] {
         &self.packet
     }
@@ -70,7 +74,7 @@ impl Scanner {
 }
 
 /// A question that is answered here.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question<'a> {
     /// `m`, `x`: so many bytes of memory from an address.
     Read {
@@ -81,6 +85,21 @@ pub(super) enum Question<'a> {
         /// As they are, instead of in hexadecimal.
         binary: bool,
     },
+    /// `M`, `X`: so many bytes of memory from an address are to be these.
+    Write {
+        /// The address.
+        address: u64,
+        /// How many bytes.
+        length: u64,
+        /// The bytes, for [`from_hex`] or [`from_binary`].
+        data: &'a [u8],
+        /// As they are, but for the escaped ones, instead of in hexadecimal.
+        binary: bool,
+    },
+    /// `g`: all registers.
+    ReadRegisters,
+    /// `G`: all registers are to have these values, in hexadecimal.
+    WriteRegisters(&'a [u8]),
     /// `p`: the register with this number.
     ReadRegister(u64),
     /// `P`: the register with this number is to have this value, in hexadecimal.
@@ -97,17 +116,15 @@ pub(super) enum Question<'a> {
     StepFlags,
     /// Sets them.
     SetStepFlags(u64),
+    /// It begins as one of the above and does not go on like it.
+    Malformed,
 }
 
 /// The question in a packet's body; `None` if the library is to answer it.
 pub(super) fn question(body: &[u8]) -> Option<Question<'_>> {
     match body {
-        [b'm', range @ ..] => memory_range(range, false),
-        [b'x', range @ ..] => memory_range(range, true),
-        [b'p', digits @ ..] => number(digits).map(Question::ReadRegister),
-        [b'P', rest @ ..] => {
-            let (register, value) = split(rest, b'=')?;
-            Some(Question::WriteRegister(number(register)?, value))
+        [b'g' | b'G' | b'm' | b'M' | b'p' | b'P' | b'x' | b'X', ..] => {
+            Some(about_state(body).unwrap_or(Question::Malformed))
         }
         b"qqemu.Supported" => Some(Question::Extensions),
         b"qqemu.PhyMemMode" => Some(Question::Physical),
@@ -122,9 +139,33 @@ pub(super) fn question(body: &[u8]) -> Option<Question<'_>> {
     }
 }
 
-fn memory_range(text: &[u8], binary: bool) -> Option<Question<'static>> {
+/// A question about registers or memory.
+fn about_state(body: &[u8]) -> Option<Question<'_>> {
+    match body {
+        b"g" => Some(Question::ReadRegisters),
+        [b'G', digits @ ..] => Some(Question::WriteRegisters(digits)),
+        [b'p', digits @ ..] => number(digits).map(Question::ReadRegister),
+        [b'P', rest @ ..] => {
+            let (register, value) = split(rest, b'=')?;
+            Some(Question::WriteRegister(number(register)?, value))
+        }
+        [kind @ (b'm' | b'x'), range @ ..] => {
+            let (address, length) = memory_range(range)?;
+            Some(Question::Read { address, length, binary: *kind == b'x' })
+        }
+        [kind @ (b'M' | b'X'), rest @ ..] => {
+            let (range, data) = split(rest, b':')?;
+            let (address, length) = memory_range(range)?;
+            Some(Question::Write { address, length, data, binary: *kind == b'X' })
+        }
+        _ => None,
+    }
+}
+
+/// An address and a length.
+fn memory_range(text: &[u8]) -> Option<(u64, u64)> {
     let (address, length) = split(text, b',')?;
-    Some(Question::Read { address: number(address)?, length: number(length)?, binary })
+    Some((number(address)?, number(length)?))
 }
 
 fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -143,13 +184,51 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// A register's value from its bytes in hexadecimal, the lowest first: at most 16 bytes.
-pub(super) fn register_value(digits: &[u8]) -> Option<u128> {
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    if pairs.len() > 16 {
-        return None;
+/// The values of hexadecimal digits; [`NO_DIGIT`] for all other bytes.
+static DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value];
+        table[digit as usize] = value as u8;
+        table[digit.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
     }
-    pairs.iter().rev().try_fold(0u128, |value, pair| Some(value << 8 | u128::from(number(pair)?)))
+    table
+};
+
+/// Has bits that the value of no digit has.
+const NO_DIGIT: u8 = 0xF0;
+
+/// The bytes that `digits` stand for in hexadecimal, two each.
+pub(super) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let mut all = 0;
+    let bytes = pairs.iter().map(|[high, low]| {
+        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+        all |= high | low;
+        high << 4 | low
+    });
+    let bytes = bytes.collect();
+    (all & NO_DIGIT == 0).then_some(bytes)
+}
+
+/// The bytes that `data` stands for as they are, but for the escaped ones.
+pub(super) fn from_binary(data: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(data.len());
+    let mut rest = data;
+    while let Some(plain) = rest.iter().position(|byte| *byte == b'}') {
+        bytes.extend_from_slice(&rest[..plain]);
+        bytes.push(rest.get(plain + 1)? ^ 0x20);
+        rest = &rest[plain + 2..];
+    }
+    bytes.extend_from_slice(rest);
+    Some(bytes)
+}
+
+/// A register's value from its bytes, the lowest first; `None` for more than 16 bytes.
+pub(super) fn register_value(bytes: &[u8]) -> Option<u128> {
+    (bytes.len() <= 16).then(|| bytes.iter().rev().fold(0, |value, byte| value << 8 | u128::from(*byte)))
 }
 
 /// The sum of all bytes, modulo 256. Answers are long: eight bytes are added at once, in lanes of 16

@@ -2,16 +2,26 @@
 
 use super::*;
 
-/// What a scanner makes of `bytes`: the bodies, and what lies between them.
+/// What a scanner makes of `bytes`: the bodies, and what lies between them; and whether it was too much.
 fn scan(bytes: &[u8], most: usize) -> (Vec<Option<Vec<u8>>>, Vec<u8>, bool) {
+    scan_pieces(bytes, usize::MAX, most)
+}
+
+/// The same, if at most `at_once` bytes come at a time.
+fn scan_pieces(bytes: &[u8], at_once: usize, most: usize) -> (Vec<Option<Vec<u8>>>, Vec<u8>, bool) {
     let mut scanner = Scanner::new(most);
     let (mut bodies, mut loose) = (Vec::new(), Vec::new());
-    for byte in bytes {
-        match scanner.take(*byte) {
-            Piece::Inside => {}
-            Piece::Loose => loose.push(*byte),
-            Piece::Last => bodies.push(scanner.body().map(<[u8]>::to_vec)),
-            Piece::TooMuch => return (bodies, loose, true),
+    for mut bytes in bytes.chunks(at_once) {
+        while !bytes.is_empty() {
+            let (piece, count) = scanner.take(bytes);
+            match piece {
+                Piece::Inside => {}
+                Piece::Loose => loose.push(bytes[0]),
+                Piece::Last => bodies.push(scanner.body().map(<[u8]>::to_vec)),
+                Piece::TooMuch => return (bodies, loose, true),
+            }
+            assert!(count > 0, "no way on");
+            bytes = &bytes[count..];
         }
     }
     (bodies, loose, false)
@@ -22,6 +32,16 @@ fn packets_are_cut_out_of_the_stream() {
     let (bodies, loose, _) = scan(b"+$g#67-\x03$m0,1#fa$#00x", 100);
     assert_eq!(bodies, [Some(b"g".to_vec()), Some(b"m0,1".to_vec()), Some(Vec::new())]);
     assert_eq!(loose, b"+-\x03x");
+}
+
+#[test]
+fn packets_are_the_same_however_they_come() {
+    let stream = b"+$g#67$X0,3:a}\x03\x03#a1\x03$#00$m0,1#fa+";
+    let whole = scan(stream, 100);
+    assert_eq!(whole.0.len(), 4);
+    for at_once in 1..stream.len() {
+        assert_eq!(scan_pieces(stream, at_once, 100), whole, "{at_once}");
+    }
 }
 
 #[test]
@@ -43,17 +63,26 @@ fn a_packet_without_an_end_is_too_much() {
 #[test]
 fn questions_are_read() {
     let read = |address, length, binary| Some(Question::Read { address, length, binary });
+    let malformed = Some(Question::Malformed);
+    let write = |data, binary| Some(Question::Write { address: 0x1000, length: 2, data, binary });
     for (body, expected) in [
         (&b"mffffffff80000000,10"[..], read(0xFFFF_FFFF_8000_0000, 16, false)),
         (b"x0,0", read(0, 0, true)),
-        (b"m,1", None),
-        (b"m0", None),
-        (b"m10000000000000000,1", None),
-        (b"m-1,1", None),
+        (b"m,1", malformed),
+        (b"m0", malformed),
+        (b"m10000000000000000,1", malformed),
+        (b"m-1,1", malformed),
+        (b"M1000,2:0aFF", write(b"0aFF", false)),
+        (b"X1000,2::,", write(b":,", true)),
+        (b"M1000:00", malformed),
+        (b"X1000,2", malformed),
+        (b"g", Some(Question::ReadRegisters)),
+        (b"g0", malformed),
+        (b"G00", Some(Question::WriteRegisters(b"00"))),
         (b"p1b", Some(Question::ReadRegister(27))),
-        (b"p", None),
+        (b"p", malformed),
         (b"P10=00002000", Some(Question::WriteRegister(16, b"00002000"))),
-        (b"P10", None),
+        (b"P10", malformed),
         (b"qqemu.PhyMemMode", Some(Question::Physical)),
         (b"Qqemu.PhyMemMode:1", Some(Question::SetPhysical(true))),
         (b"Qqemu.PhyMemMode:2", None),
@@ -68,11 +97,32 @@ fn questions_are_read() {
 
 #[test]
 fn register_values_have_their_lowest_byte_first() {
-    assert_eq!(register_value(b"0011220000000000"), Some(0x22_1100));
-    assert_eq!(register_value(b""), Some(0));
-    assert_eq!(register_value(b"001"), None);
-    assert_eq!(register_value(b"0x"), None);
-    assert_eq!(register_value(&[b'0'; 34]), None);
+    assert_eq!(register_value(&[0, 0x11, 0x22, 0, 0]), Some(0x22_1100));
+    assert_eq!(register_value(&[]), Some(0));
+    assert_eq!(register_value(&[0; 17]), None);
+}
+
+#[test]
+fn what_is_to_be_written_is_read_in_both_forms() {
+    assert_eq!(from_hex(b"00aBFf").unwrap(), [0, 0xAB, 0xFF]);
+    assert_eq!(from_hex(b"").unwrap(), []);
+    assert_eq!(from_hex(b"001"), None);
+    for byte in (0..=255u8).filter(|byte| !byte.is_ascii_hexdigit()) {
+        assert_eq!(from_hex(&[b'0', byte, b'1', b'1']), None, "{byte:#x}");
+        assert_eq!(from_hex(&[b'1', b'1', byte, b'0']), None, "{byte:#x}");
+    }
+    assert_eq!(from_binary(b"a}\x03}]b*").unwrap(), b"a#}b*");
+    assert_eq!(from_binary(b"a}"), None, "nothing is escaped");
+}
+
+#[test]
+fn what_is_written_out_is_read_back() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let (mut hex, mut binary) = (Vec::new(), Vec::new());
+    add_hex(&mut hex, &bytes);
+    add_binary(&mut binary, &bytes, 1000);
+    assert_eq!(from_hex(&hex).unwrap(), bytes);
+    assert_eq!(from_binary(&binary).unwrap(), bytes);
 }
 
 #[test]
@@ -104,22 +154,75 @@ fn long_answers_have_the_checksum_of_their_bytes() {
     assert_eq!(checksum(&[0xFF; 5000]), 120);
 }
 
+/// What packets are made of, and what they are not made of.
+const PIECES: [&str; 32] = [
+    "$",
+    "#",
+    "#00",
+    "+",
+    "-",
+    "\x03",
+    "}",
+    "*",
+    "$M0,1:",
+    "$X0,2:",
+    "$m0",
+    "$x1,",
+    "$p",
+    "$P10=",
+    "$G",
+    "$g",
+    "$Qqemu.sstep=",
+    "$vCont;c",
+    "0",
+    "1",
+    "a",
+    "f",
+    "ff",
+    "FFFF",
+    "\u{80}",
+    "x",
+    ",",
+    ":",
+    ";",
+    "=",
+    "$$",
+    "##",
+];
+
 #[test]
 fn random_streams_give_packets_or_nothing() {
     // A multiplicative generator: the same bytes every time.
     let mut state = 1u64;
-    let mut scanner = Scanner::new(64);
-    for _ in 0..200_000 {
+    let mut random = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let byte = b"$#+mxpP0123456789abcdef,=:.Qq\x03}"[(state >> 33) as usize % 31];
-        match scanner.take(byte) {
-            Piece::Last => {
-                assert!(scanner.packet().len() <= 64);
-                let body = scanner.packet();
-                let _ = question(&body[1..body.len() - 3]);
+        (state >> 33) as usize
+    };
+    let mut scanner = Scanner::new(64);
+    let mut kinds = [0; 3];
+    for _ in 0..200_000 {
+        let mut bytes = PIECES[random() % PIECES.len()].as_bytes();
+        while !bytes.is_empty() {
+            let (piece, count) = scanner.take(bytes);
+            bytes = &bytes[count..];
+            match piece {
+                Piece::Last => {
+                    assert!(scanner.packet().len() <= 64);
+                    let body = &scanner.packet()[1..scanner.packet().len() - 3];
+                    match question(body) {
+                        Some(Question::Write { data, .. }) => {
+                            assert!(from_binary(data).is_none_or(|bytes| bytes.len() <= data.len()));
+                            assert!(from_hex(data).is_none_or(|bytes| 2 * bytes.len() == data.len()));
+                            kinds[0] += 1;
+                        }
+                        Some(_) => kinds[1] += 1,
+                        None => kinds[2] += 1,
+                    }
+                }
+                Piece::TooMuch => scanner = Scanner::new(64),
+                Piece::Inside | Piece::Loose => assert!(count > 0),
             }
-            Piece::TooMuch => scanner = Scanner::new(64),
-            Piece::Inside | Piece::Loose => {}
         }
     }
+    assert!(kinds.iter().all(|count| *count > 100), "{kinds:?}: nothing like packets");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -82,15 +83,15 @@ pub(super) struct Client {
     watch: Arc<Watch>,
     busy: Arc<AtomicBool>,
     read: Vec<u8>,
-    /// How much of that has been handed out.
-    taken: usize,
+    /// Which part of that is to be taken yet.
+    left: Range<usize>,
     spoken: bool,
 }
 
 /// What there is to read from a client.
 pub(super) enum Incoming {
-    /// This byte.
-    Byte(u8),
+    /// What [`Client::received`] gives.
+    Bytes,
     /// Nothing yet.
     Nothing,
     /// Nothing ever again.
@@ -98,12 +99,12 @@ pub(super) enum Incoming {
 }
 
 impl Client {
-    /// The next byte it sent.
+    /// Looks for what it sent.
     pub(super) fn next(&mut self) -> Incoming {
         self.receive(RecvFlags::DONTWAIT)
     }
 
-    /// The next byte it sent or sends soon.
+    /// Looks for what it sent or sends soon.
     pub(super) fn next_soon(&mut self) -> Incoming {
         self.receive(RecvFlags::empty())
     }
@@ -113,21 +114,26 @@ impl Client {
         self.watch.set(Watching::Wanted);
     }
 
+    /// What it sent and nobody has taken yet.
+    pub(super) fn received(&self) -> &[u8] {
+        &self.read[self.left.clone()]
+    }
+
+    /// The first `count` bytes of [`Self::received`] have been taken.
+    pub(super) fn taken(&mut self, count: usize) {
+        self.left.start = self.left.end.min(self.left.start + count);
+    }
+
     fn receive(&mut self, flags: RecvFlags) -> Incoming {
-        if self.taken == self.read.len() {
-            self.read.resize(PIECE, 0);
-            let received = recv(&self.stream, self.read.as_mut_slice(), flags).map(|(count, _)| count);
-            self.read.truncate(received.unwrap_or(0));
-            self.taken = 0;
-            match received {
-                Ok(0) => return Incoming::Gone,
-                Ok(_) => self.spoken = true,
+        if self.left.is_empty() {
+            self.left = match recv(&self.stream, self.read.as_mut_slice(), flags) {
+                Ok((1.., count)) => 0..count.min(PIECE),
                 Err(Errno::AGAIN | Errno::INTR) => return Incoming::Nothing,
-                Err(_) => return Incoming::Gone,
-            }
+                Ok(_) | Err(_) => return Incoming::Gone,
+            };
+            self.spoken = true;
         }
-        self.taken += 1;
-        Incoming::Byte(self.read[self.taken - 1])
+        Incoming::Bytes
     }
 
     /// True if it has ever sent anything.
@@ -237,7 +243,7 @@ fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Resu
         }
     })?;
     busy.store(true, Ordering::Release);
-    Ok(Client { stream, watch, busy: busy.clone(), read: Vec::new(), taken: 0, spoken: false })
+    Ok(Client { stream, watch, busy: busy.clone(), read: vec![0; PIECE], left: 0..0, spoken: false })
 }
 
 /// Whether somebody is to look out for what a client sends.

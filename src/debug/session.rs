@@ -59,7 +59,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
     loop {
         stub = match stub {
             Stub::Idle(_) => match client.next_soon() {
-                Incoming::Byte(byte) => reader.take(stub, debuggee, byte)?,
+                Incoming::Bytes => reader.take(stub, debuggee, client)?,
                 Incoming::Gone => return Ok(gone(debuggee)),
                 Incoming::Nothing => {
                     client.watch();
@@ -71,7 +71,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
             },
             Stub::Running(mut going) => {
                 match client.next() {
-                    Incoming::Byte(byte) => reader.take(going.into(), debuggee, byte)?,
+                    Incoming::Bytes => reader.take(going.into(), debuggee, client)?,
                     Incoming::Gone => return Ok(gone(debuggee)),
                     Incoming::Nothing => {
                         // What acknowledges the packet that set the guest going.
@@ -128,23 +128,30 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes the next byte. A whole packet is answered here or by the library.
+    /// Takes what comes next. A whole packet is answered here or by the library.
     fn take<'m>(
         &mut self,
         stub: Stub<'m>,
         debuggee: &mut Debuggee<'m>,
-        byte: u8,
+        client: &mut Client,
     ) -> Result<Stub<'m>, Box<dyn std::error::Error>> {
-        match self.scanner.take(byte) {
+        let (piece, count) = self.scanner.take(client.received());
+        let loose = client.received().first().copied();
+        client.taken(count);
+        match piece {
             Piece::Inside => return Ok(stub),
-            Piece::Loose => return Ok(feed(stub, debuggee, &[byte])?),
+            Piece::Loose => return Ok(feed(stub, debuggee, loose.as_slice())?),
             Piece::TooMuch => return Err(format!("it sent a packet of more than {PACKET} bytes").into()),
             Piece::Last => {}
         }
         let mut stub = stub;
-        if let (Stub::Idle(idle), Some(body)) = (&mut stub, self.scanner.body()) {
+        let wire = match &mut stub {
+            Stub::Idle(idle) => Some(idle.borrow_conn()),
+            Stub::Running(going) => Some(going.borrow_conn()),
+            Stub::CtrlCInterrupt(_) | Stub::Disconnected(_) => None,
+        };
+        if let (Some(wire), Some(body)) = (wire, self.scanner.body()) {
             if let Some(question) = question(body) {
-                let wire = idle.borrow_conn();
                 if self.acknowledges {
                     wire.waiting().push(b'+');
                 }
@@ -153,7 +160,7 @@ impl Reader {
                 return Ok(stub);
             }
             if body.starts_with(b"qSupported") {
-                idle.borrow_conn().add_to_next(MORE_FEATURES);
+                wire.add_to_next(MORE_FEATURES);
             }
             self.acknowledges &= body != b"QStartNoAckMode";
         }

@@ -22,9 +22,8 @@ use gdbstub::target::ext::target_description_xml_override::{
     TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
 };
 use gdbstub::target::{Target, TargetError, TargetResult};
-use tracing::warn;
 
-use super::arch::{Block, Register, X86};
+use super::arch::{NoRegisters, Register, X86};
 use super::debuggee::Debuggee;
 use super::memory;
 use crate::host::{HostError, Registers};
@@ -65,6 +64,13 @@ impl Debuggee<'_> {
     pub(super) fn read_memory(&mut self, address: u64, bytes: &mut [u8]) -> Result<usize, HostError> {
         let registers = self.addressing()?;
         Ok(memory::read(self.machine.memory(), registers.as_ref(), address, bytes))
+    }
+
+    /// Copies `bytes` to an address of the client's; false, and nothing is written, if not all of it is
+    /// mapped RAM.
+    pub(super) fn write_memory(&mut self, address: u64, bytes: &[u8]) -> Result<bool, HostError> {
+        let registers = self.addressing()?;
+        Ok(memory::write(self.machine.memory(), registers.as_ref(), address, bytes))
     }
 
     /// What translates the client's addresses; none if they are physical.
@@ -156,55 +162,22 @@ impl TargetDescriptionXmlOverride for Debuggee<'_> {
     }
 }
 
+/// The library is never asked for registers or memory: see [`super::answers`].
 impl SingleThreadBase for Debuggee<'_> {
-    fn read_registers(&mut self, shown: &mut Block) -> TargetResult<(), Self> {
-        for number in 0..self.view.layout.registers().len() {
-            let Some(register) = self.view.layout.register(number) else { break };
-            let (bytes, size) = self.view.register(self.machine, register).map_err(host_failure)?;
-            shown.bytes.extend_from_slice(&bytes[..size]);
-        }
-        Ok(())
+    fn read_registers(&mut self, _: &mut NoRegisters) -> TargetResult<(), Self> {
+        Err(TargetError::NonFatal)
     }
 
-    /// Only what differs is written: gdb sends all registers back to change one.
-    fn write_registers(&mut self, wanted: &Block) -> TargetResult<(), Self> {
-        let mut shown = Block::default();
-        self.read_registers(&mut shown)?;
-        if shown.bytes.len() != wanted.bytes.len() {
-            return Err(TargetError::Errno(INVALID));
-        }
-        let (mut start, mut changed) = (0, Vec::new());
-        for register in self.view.layout.registers() {
-            let end = start + self.view.layout.size(*register);
-            if shown.bytes[start..end] != wanted.bytes[start..end] {
-                let value = wanted.bytes[start..end].iter().rev().fold(0, |v, b| v << 8 | u128::from(*b));
-                changed.push((*register, value));
-            }
-            start = end;
-        }
-        self.write_register_values(&changed).map_err(|reason| {
-            warn!("gdb's registers are not taken: {reason}");
-            TargetError::Errno(INVALID)
-        })
+    fn write_registers(&mut self, _: &NoRegisters) -> TargetResult<(), Self> {
+        Err(TargetError::NonFatal)
     }
 
-    fn read_addrs(&mut self, address: u64, bytes: &mut [u8]) -> TargetResult<usize, Self> {
-        // No answer to that fits in a packet.
-        if bytes.len() > PACKET / 2 {
-            return Err(TargetError::Errno(INVALID));
-        }
-        match self.read_memory(address, bytes).map_err(host_failure)? {
-            0 if !bytes.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
-            count => Ok(count),
-        }
+    fn read_addrs(&mut self, _: u64, _: &mut [u8]) -> TargetResult<usize, Self> {
+        Err(TargetError::NonFatal)
     }
 
-    fn write_addrs(&mut self, address: u64, bytes: &[u8]) -> TargetResult<(), Self> {
-        let registers = self.addressing().map_err(host_failure)?;
-        if memory::write(self.machine.memory(), registers.as_ref(), address, bytes) {
-            return Ok(());
-        }
-        Err(TargetError::Errno(BAD_ADDRESS))
+    fn write_addrs(&mut self, _: u64, _: &[u8]) -> TargetResult<(), Self> {
+        Err(TargetError::NonFatal)
     }
 
     fn support_resume(&mut self) -> Option<SingleThreadResumeOps<'_, Self>> {

@@ -161,6 +161,60 @@ fn packets() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0).map(drop)
         }),
+        guest_test("what_a_client_writes_it_reads_back", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            // Acknowledged, and then not.
+            for round in 0..2 {
+                for (packet, answer) in [
+                    ("M1000000,4:00aBfF7f", "OK"),
+                    ("m1000000,5", "00abff7f00"),
+                    ("X1000001,3:}\u{3}}]\u{3}", "OK"),
+                    ("m1000000,4", "00237d03"),
+                    ("X1000000,0:", "OK"),
+                    // More or less than it says, and what is no data.
+                    ("M1000000,2:010203", "E16"),
+                    ("M1000000,3:0102", "E16"),
+                    ("M1000000,1:0g", "E16"),
+                    ("X1000000,2:a}", "E16"),
+                    ("M1000000,1", ""),
+                    ("m1000000", ""),
+                    ("m1000000,4", "00237d03"),
+                ] {
+                    wanted(packet, &ask(&mut client, packet)?, answer)?;
+                }
+                // Nearly as much as a packet holds, across many pages.
+                let digits: String = (0..0xF000).map(|n| format!("{:02x}", n * 7 % 251)).collect();
+                wanted("M", &ask(&mut client, &format!("M1000ffd,f000:{digits}"))?, "OK")?;
+                wanted("m", &ask(&mut client, "m1000ffd,f000")?, &digits)?;
+                if round == 0 {
+                    wanted("QStartNoAckMode", &ask(&mut client, "QStartNoAckMode")?, "OK")?;
+                }
+            }
+            drop(client);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("all_registers_are_set_at_once", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            let before = ask(&mut client, "g")?;
+            // RAX, the first, and nothing else.
+            let changed = format!("Gefbeadde00000000{}", &before[16..]);
+            wanted("G", &ask(&mut client, &changed)?, "OK")?;
+            wanted("g", &ask(&mut client, "g")?, &changed[1..])?;
+            wanted("p0", &ask(&mut client, "p0")?, "efbeadde00000000")?;
+            // An address that the processor cannot hold: nothing changes.
+            let nowhere = format!("G{}0000000000000080{}", &before[..16 * 16], &before[17 * 16..]);
+            if !ask(&mut client, &nowhere)?.starts_with("E.") {
+                return Err("an RIP of 0x8000000000000000 is taken".into());
+            }
+            for wrong in [&changed[..changed.len() - 2], &format!("{changed}00"), "G", "Gzz"] {
+                wanted(wrong, &ask(&mut client, wrong)?, "E16")?;
+            }
+            wanted("g", &ask(&mut client, "g")?, &changed[1..])?;
+            drop(client);
+            waiting.finish().map(drop)
+        }),
         guest_test("physical_memory_is_reached_past_the_page_tables", || {
             let waiting = Waiting::start("higher-half", &[], b"")?;
             let mut client = waiting.connect()?;
