@@ -14,6 +14,7 @@ mod run;
 pub mod screen;
 pub mod typing;
 pub mod unclaimed;
+mod watched;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use tracing::info;
 
 pub use debugged::Event;
 pub use outcome::Outcome;
+pub use watched::{PhysicalWatch, Touch, Unseen};
 
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::host::{HostError, Kvm, Registers, Vcpu};
@@ -33,6 +35,7 @@ use outlets::Outlets;
 use power::Processor;
 use screen::Screen;
 use typing::Typing;
+use watched::Watched;
 
 /// Why a machine could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,9 @@ pub struct Machine {
     inputs: Inputs,
     outlets: Outlets,
     screen: Screen,
+    watched: Watched,
+    /// The bits of DR6 that mean an access to watched data.
+    watch_bits: u64,
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
@@ -111,6 +117,8 @@ impl Machine {
             board,
             inputs,
             outlets,
+            watched: Watched::default(),
+            watch_bits: 0,
             halted: false,
             resets: 0,
         })
@@ -183,6 +191,7 @@ impl Machine {
         self.typing.reset();
         self.halted = false;
         self.screen.publish(self.board.vga.view());
+        self.watch_again()?;
         Ok(())
     }
 }
