@@ -92,8 +92,7 @@ impl Machine {
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
     pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
         self.processor.vcpu.set_guest_debug(debug)?;
-        let used = debug.watchpoints.iter().enumerate().filter(|(_, watchpoint)| watchpoint.is_some());
-        self.watch_bits = used.fold(0, |bits, (register, _)| bits | 1 << register);
+        self.debug = debug;
         Ok(())
     }
 
@@ -148,7 +147,9 @@ impl Machine {
             };
             match event {
                 Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => {
-                    let watch = stop.dr6 & self.watch_bits != 0;
+                    let watchpoints = self.debug.watchpoints.iter().enumerate();
+                    let mut used = watchpoints.filter(|(_, watchpoint)| watchpoint.is_some());
+                    let watch = used.any(|(register, _)| stop.dr6 >> register & 1 == 1);
                     return Ok(watch.then_some(Event::Debug(stop)));
                 }
                 Some(event) => return Ok(Some(event)),

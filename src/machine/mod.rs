@@ -14,6 +14,7 @@ mod run;
 pub mod screen;
 pub mod typing;
 pub mod unclaimed;
+mod unwatched;
 mod watched;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub use outcome::Outcome;
 pub use watched::{PhysicalWatch, Touch, Unseen};
 
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
-use crate::host::{HostError, Kvm, Registers, Vcpu};
+use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::Keys;
 use batching::Batching;
@@ -84,8 +85,8 @@ pub struct Machine {
     outlets: Outlets,
     screen: Screen,
     watched: Watched,
-    /// The bits of DR6 that mean an access to watched data.
-    watch_bits: u64,
+    /// The debug facilities that are on.
+    debug: GuestDebug,
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
@@ -118,7 +119,7 @@ impl Machine {
             inputs,
             outlets,
             watched: Watched::default(),
-            watch_bits: 0,
+            debug: GuestDebug::default(),
             halted: false,
             resets: 0,
         })
@@ -190,6 +191,7 @@ impl Machine {
         self.batching = Batching::new(self.processor.vcpu.can_batch());
         self.typing.reset();
         self.halted = false;
+        self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
         self.watch_again()?;
         Ok(())

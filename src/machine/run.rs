@@ -109,7 +109,7 @@ impl Machine {
             VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
             VmExit::Interrupted => Ok(Next::Run(VmEntry::Go)),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
-            VmExit::Shutdown => Ok(Next::end(Outcome::TripleFault)),
+            VmExit::Shutdown => self.shut_down(),
             // The cause may be RAM that KVM does not know of yet: an instruction there, or an
             // operand of an instruction that KVM cannot carry out on a device.
             VmExit::Refused(refusal) if self.processor.reach_all()? => {

@@ -117,11 +117,22 @@ impl Watched {
         self.note(Touch { physical: address, size: length, write: written.is_some(), old, new });
     }
 
+    /// Notes an access to what is watched.
     #[cold]
-    fn note(&mut self, touch: Touch) {
+    pub(super) fn note(&mut self, touch: Touch) {
         if self.touches.len() < MOST_TOUCHES {
             self.touches.push(touch);
         }
+    }
+
+    /// True if anything is watched.
+    pub(super) fn any(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
+    /// What is watched.
+    pub(super) fn watches(&self) -> &[PhysicalWatch] {
+        &self.watches
     }
 
     /// True if there is something to take.
@@ -246,7 +257,8 @@ impl Machine {
         Ok(true)
     }
 
-    fn protect(&mut self) -> Result<(), HostError> {
+    /// Protects the pages of what is watched.
+    pub(super) fn protect(&mut self) -> Result<(), HostError> {
         let registers = self.processor.vcpu.registers()?;
         self.watched.find_readable(&self.memory, &registers);
         self.processor.protect(self.watched.protected(&self.memory))
