@@ -297,3 +297,92 @@ fn linear_pages(memory: &GuestMemory, paging: &Paging, range: Range<u64>) -> imp
     pages_of(range)
         .filter_map(|page| paging.find(memory, page).ok().map(|found| found.physical & !(PAGE - 1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(watches: &[(u64, u64, bool, bool)]) -> Watched {
+        let watch = |&(start, length, reads, writes)| PhysicalWatch { start, length, reads, writes };
+        Watched { watches: watches.iter().map(watch).collect(), ..Watched::default() }
+    }
+
+    #[test]
+    fn pages_side_by_side_are_protected_together_and_reads_take_them_away() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let watched = watched(&[
+            (0x2FFF, 2, false, true),
+            (0x5000, 8, false, true),
+            (0x5800, 1, true, false),
+            (0x6000, 1, true, true),
+            // A device.
+            (0xFEE0_0080, 4, true, true),
+        ]);
+        assert_eq!(
+            watched.protected(&memory),
+            [
+                Protected { pages: 0x2000..0x4000, how: Protection::ReadOnly },
+                Protected { pages: 0x5000..0x7000, how: Protection::Removed },
+            ]
+        );
+    }
+
+    #[test]
+    fn only_what_touches_the_watched_bytes_in_the_watched_way_is_noted() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        memory.write_u64(0x5000, 0x1122_3344_5566_7788).unwrap();
+        let mut watched = watched(&[(0x5002, 2, false, true), (0x6000, 4, true, false)]);
+        watched.write(&memory, 0x5000, 2, 1);
+        watched.write(&memory, 0x5004, 4, 1);
+        watched.read(0x5002, 2, 0x5566);
+        watched.write(&memory, 0x6000, 4, 1);
+        assert!(!watched.is_touched());
+        watched.write(&memory, 0x5001, 2, 0xABCD);
+        watched.read(0x6003, 1, 9);
+        assert_eq!(
+            watched.take_touches(),
+            [
+                Touch { physical: 0x5001, size: 2, write: true, old: 0x6677, new: 0xABCD },
+                Touch { physical: 0x6003, size: 1, write: false, old: 9, new: 9 },
+            ]
+        );
+        assert!(!watched.is_touched());
+    }
+
+    #[test]
+    fn an_instruction_that_touches_much_is_told_in_part() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut watched = watched(&[(0, 0x1000, false, true)]);
+        for at in 0..0x1000 {
+            watched.accessed(&memory, at, 1, Some(&[1]));
+        }
+        assert_eq!(watched.take_touches().len(), MOST_TOUCHES);
+    }
+
+    #[test]
+    fn tables_the_processor_reads_are_not_taken_away() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut registers = Registers::default();
+        (registers.system.gdt.base, registers.system.gdt.limit) = (0x8FF8, 0x17);
+        registers.general.rip = 0xAFFC;
+        let mut watched = watched(&[(0x7000, 0x5000, true, true)]);
+        watched.find_readable(&memory, &registers);
+        let found: Vec<_> = watched.readable.iter().map(|(page, why)| (*page, *why)).collect();
+        assert_eq!(
+            found,
+            [
+                (0x8000, "descriptor tables"),
+                (0x9000, "descriptor tables"),
+                (0xA000, "code that runs"),
+                (0xB000, "code that runs"),
+            ]
+        );
+        assert_eq!(
+            watched.protected(&memory),
+            [
+                Protected { pages: 0x7000..0x8000, how: Protection::Removed },
+                Protected { pages: 0x8000..0xC000, how: Protection::ReadOnly },
+            ]
+        );
+    }
+}
