@@ -106,7 +106,7 @@ impl Watchpoints {
         }
         let pages: u64 = self.set.iter().chain([&watch]).map(Watch::pages).fold(0, u64::saturating_add);
         if pages > MOST_PAGES {
-            let most = MOST_PAGES * PAGE >> 20;
+            let most = (MOST_PAGES * PAGE) >> 20;
             return Err(format!(
                 "with {length} bytes from {address:#x} there would be {pages} pages to watch; {MOST_PAGES} are \
                  possible ({most} MiB): watch less"
