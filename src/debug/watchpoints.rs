@@ -277,7 +277,7 @@ impl Debuggee<'_> {
             return self.machine.watch(Vec::new()).map(drop);
         }
         let registers = self.machine.registers()?;
-        let work = registers_work(self.machine.kvm())?;
+        let work = registers_work(self.machine.kvm());
         let free = [0, 1, 2, 3].map(|number| work && !self.breakpoints.uses_register(number));
         let pages = watchpoints.assign(self.machine.memory(), &registers, free);
         match self.machine.watch(pages) {
@@ -324,15 +324,13 @@ impl Debuggee<'_> {
     }
 }
 
-/// True if watchpoints in debug registers stop the guest, in all rings.
-pub(super) fn registers_work(kvm: &Kvm) -> Result<bool, HostError> {
-    for ring in [&DATA_WATCHPOINTS.ring0, &DATA_WATCHPOINTS.ring3] {
-        let found = ring.get(kvm)?;
-        if [found.write, found.read].iter().any(|stop| *stop != HardwareBreakpoints::Stop) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// True if watchpoints in debug registers are known to stop the guest, in all rings.
+fn registers_work(kvm: &Kvm) -> bool {
+    [&DATA_WATCHPOINTS.ring0, &DATA_WATCHPOINTS.ring3].into_iter().all(|ring| {
+        // What cannot be measured is not used.
+        let found = ring.get(kvm).ok();
+        found.is_some_and(|found| [found.write, found.read] == [HardwareBreakpoints::Stop; 2])
+    })
 }
 
 #[cfg(test)]
