@@ -70,6 +70,11 @@ impl Breakpoints {
         self.hardware.contains(&Some(address))
     }
 
+    /// True if the debug register `number` (0 to 3) holds one.
+    pub(super) fn uses_register(&self, number: usize) -> bool {
+        self.hardware.get(number).is_some_and(Option::is_some)
+    }
+
     /// Takes all breakpoints away.
     pub(super) fn clear(&mut self) {
         self.software.clear();

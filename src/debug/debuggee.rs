@@ -14,6 +14,7 @@ use tracing::debug;
 use super::breakpoints::{Breakpoints, INT3};
 use super::target::Action;
 use super::view::View;
+use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::control::Session;
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::inspect::translate::read_virtual;
@@ -27,6 +28,7 @@ const HLT: u8 = 0xF4;
 pub(super) struct Debuggee<'m> {
     pub(super) machine: &'m mut Machine,
     pub(super) breakpoints: Breakpoints,
+    pub(super) watchpoints: Watchpoints,
     /// What commands have set.
     pub(super) session: Session,
     /// What is to be printed for the user.
@@ -50,6 +52,8 @@ pub(super) enum Stop {
     Software,
     /// Before a hardware breakpoint.
     Hardware,
+    /// After an access to watched data.
+    Watch(Hit),
     /// Before a breakpoint that was set by a command and that the client knows nothing of.
     Point,
     /// For a debug exception that is none of ours: the guest's own `int3`, say.
@@ -75,6 +79,7 @@ impl<'m> Debuggee<'m> {
             view: View::new(machine, arch),
             machine,
             breakpoints: Breakpoints::default(),
+            watchpoints: Watchpoints::default(),
             session: Session::default(),
             said: String::new(),
             action: Action::Continue,
@@ -96,7 +101,8 @@ impl<'m> Debuggee<'m> {
 
     /// Runs the guest with no debugger at all until something comes in; an outcome if the run ends.
     pub(super) fn run_freely(&mut self) -> Option<Outcome> {
-        if let Err(error) = self.machine.set_guest_debug(GuestDebug::default()) {
+        let switched = self.machine.set_guest_debug(GuestDebug::default());
+        if let Err(error) = switched.and_then(|()| self.machine.watch(Vec::new())) {
             return Some(Outcome::HostFailed(error));
         }
         let event = self.machine.run_to_event();
@@ -110,7 +116,7 @@ impl<'m> Debuggee<'m> {
                 self.was_reset();
                 None
             }
-            Event::Attention | Event::Debug(_) => None,
+            Event::Attention | Event::Debug(_) | Event::Touched(_) => None,
         }
     }
 
@@ -128,6 +134,7 @@ impl<'m> Debuggee<'m> {
     /// The client has gone: the guest is to run without breakpoints. An outcome if it cannot run.
     pub(super) fn release(&mut self) -> Option<Outcome> {
         self.breakpoints.clear();
+        self.watchpoints.clear();
         self.stopped_at = None;
         self.ended.take()
     }
@@ -137,11 +144,15 @@ impl<'m> Debuggee<'m> {
         if let Some(outcome) = self.ended.take() {
             return Advance::Over(outcome);
         }
-        let advanced = match self.action.clone() {
+        // An instruction may touch more than one of them, and a client is told of one at a time.
+        if let Some(hit) = self.watchpoints.next_hit() {
+            return Advance::Stopped(Stop::Watch(hit));
+        }
+        let advanced = self.arm_watchpoints().and_then(|()| match self.action.clone() {
             Action::Step => self.step_once(),
             Action::StepOutOf(range) => self.step_out_of(&range),
             Action::Continue => self.go(),
-        };
+        });
         advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
     }
 
@@ -191,7 +202,8 @@ impl<'m> Debuggee<'m> {
         let session = &self.session;
         let stop_at_int3 =
             self.breakpoints.any_software() || session.switches.catch_int3 || !session.points.is_empty();
-        self.breakpoints.guest_debug(stop_at_int3)
+        let watchpoints = self.watchpoints.in_registers(&self.breakpoints);
+        GuestDebug { watchpoints, ..self.breakpoints.guest_debug(stop_at_int3) }
     }
 
     fn step(&mut self) -> Result<Advance, HostError> {
@@ -202,7 +214,11 @@ impl<'m> Debuggee<'m> {
                 self.was_reset();
                 self.stopped(Stop::Stepped)
             }
-            Some(event) => self.judge(event),
+            Some(event) => match self.seen(&event)? {
+                Seen::Nothing => self.judge_other(event),
+                Seen::Passed => self.stopped(Stop::Stepped),
+                Seen::Hit(hit) => self.stop_for(hit),
+            },
             None => self.stopped(Stop::Stepped),
         }
     }
@@ -222,7 +238,8 @@ impl<'m> Debuggee<'m> {
             _ => {}
         }
         let block_interrupts = !self.session.switches.step_interrupts;
-        let debug = GuestDebug { single_step: true, block_interrupts, ..GuestDebug::default() };
+        let watchpoints = self.watchpoints.in_registers(&self.breakpoints);
+        let debug = GuestDebug { single_step: true, block_interrupts, watchpoints, ..GuestDebug::default() };
         self.machine.set_guest_debug(debug)?;
         Ok(self.machine.step_instruction(registers.general.rip))
     }
@@ -269,8 +286,23 @@ impl<'m> Debuggee<'m> {
     }
 
     pub(super) fn judge(&mut self, event: Event) -> Result<Advance, HostError> {
+        match self.seen(&event)? {
+            Seen::Nothing => self.judge_other(event),
+            Seen::Passed => Ok(Advance::Going),
+            Seen::Hit(hit) => self.stop_for(hit),
+        }
+    }
+
+    /// Stops after an access to watched data. The guest may have come to a point that has not had its say.
+    fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
+        let (_, pc) = self.position()?;
+        self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
+        Ok(Advance::Stopped(Stop::Watch(hit)))
+    }
+
+    fn judge_other(&mut self, event: Event) -> Result<Advance, HostError> {
         match event {
-            Event::Attention => Ok(Advance::Going),
+            Event::Attention | Event::Touched(_) => Ok(Advance::Going),
             Event::Reset => {
                 self.was_reset();
                 Ok(Advance::Going)

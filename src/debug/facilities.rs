@@ -49,8 +49,8 @@ pub(super) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
         ("interrupts while stepping", interrupts.to_owned(), free_of_interrupts(kvm)),
         (
             "watchpoints",
-            "none in hardware; gdb steps and compares after `set can-use-hw-watchpoints 0`".to_owned(),
-            per_ring(kvm, &DATA_WATCHPOINTS, |found| found.write.in_words()),
+            debuggee.watchpoints.in_words(),
+            format!("debug registers {}", per_ring(kvm, &DATA_WATCHPOINTS, |found| found.write.in_words())),
         ),
         ("addresses", addresses.0.to_owned(), addresses.1.to_owned()),
     ]

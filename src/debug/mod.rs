@@ -11,6 +11,7 @@
 //! | `target` | the protocol library's questions, answered |
 //! | `debuggee` | how a guest is run, stepped and found to have stopped |
 //! | `breakpoints` | where they are, and what they replace while the guest runs |
+//! | `watchpoints` | data whose accesses stop the guest: by debug registers or by protected pages |
 //! | `packets`, `answers` | questions that are answered without the library |
 //! | `arch`, `description` | which registers gdb is told of, and how |
 //! | `view`, `registers`, `segments`, `memory` | the guest's state as gdb wants it |
@@ -38,6 +39,7 @@ mod server;
 mod session;
 mod target;
 mod view;
+mod watchpoints;
 
 use tracing::info;
 

@@ -208,6 +208,7 @@ fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
         Stop::Stepped => signal(Signal::SIGTRAP),
         Stop::Software => SingleThreadStopReason::SwBreak(()),
         Stop::Hardware => SingleThreadStopReason::HwBreak(()),
+        Stop::Watch(hit) => SingleThreadStopReason::Watch { tid: (), kind: hit.kind, addr: hit.address },
         // gdb goes on by itself after a breakpoint that it has not set.
         Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
         Stop::Ended => signal(match debuggee.ended() {

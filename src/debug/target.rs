@@ -10,7 +10,8 @@ use gdbstub::target::ext::base::singlethread::{
     SingleThreadResumeOps, SingleThreadSingleStep, SingleThreadSingleStepOps,
 };
 use gdbstub::target::ext::breakpoints::{
-    Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, SwBreakpoint, SwBreakpointOps,
+    Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps, SwBreakpoint,
+    SwBreakpointOps, WatchKind,
 };
 use gdbstub::target::ext::exec_file::ExecFileOps;
 use gdbstub::target::ext::host_info::HostInfoOps;
@@ -223,6 +224,10 @@ impl Breakpoints for Debuggee<'_> {
     fn support_hw_breakpoint(&mut self) -> Option<HwBreakpointOps<'_, Self>> {
         Some(self)
     }
+
+    fn support_hw_watchpoint(&mut self) -> Option<HwWatchpointOps<'_, Self>> {
+        Some(self)
+    }
 }
 
 impl SwBreakpoint for Debuggee<'_> {
@@ -259,5 +264,26 @@ impl HwBreakpoint for Debuggee<'_> {
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         Ok(self.breakpoints.remove_hardware(address))
+    }
+}
+
+impl HwWatchpoint for Debuggee<'_> {
+    fn add_hw_watchpoint(&mut self, address: u64, length: u64, kind: WatchKind) -> TargetResult<bool, Self> {
+        match self.add_watchpoint(address, length, kind) {
+            Ok(()) => Ok(true),
+            Err(reason) => {
+                warn!("gdb's watchpoint is not set: {reason}");
+                Err(TargetError::Errno(FULL))
+            }
+        }
+    }
+
+    fn remove_hw_watchpoint(
+        &mut self,
+        address: u64,
+        length: u64,
+        kind: WatchKind,
+    ) -> TargetResult<bool, Self> {
+        Ok(self.watchpoints.remove(address, length, kind))
     }
 }

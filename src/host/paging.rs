@@ -2,6 +2,8 @@
 //!
 //! Manual: Intel SDM volume 3A, "Paging"; AMD APM volume 2, "Page Translation and Protection".
 
+mod tables;
+
 use super::Registers;
 use crate::memory::GuestMemory;
 

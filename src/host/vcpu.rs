@@ -182,6 +182,19 @@ impl Vcpu {
         Ok(if words.is_empty() { None } else { Some(words.join(", ")) })
     }
 
+    /// Takes away the exceptions that wait for the guest: its next instruction is begun anew
+    /// (KVM_SET_VCPU_EVENTS in api.rst).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn forget_exceptions(&self) -> Result<(), HostError> {
+        let mut events =
+            self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
+        events.exception = Default::default();
+        self.fd.set_vcpu_events(&events).map_err(|e| HostError::refused("write the pending events", e))
+    }
+
     /// The next collected port write.
     #[inline]
     fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use super::cpuid;
 use super::vcpu::Abilities;
 use super::{HostError, Kicker, Vcpu, probe};
-use crate::memory::{GuestMemory, RAM_GRANULE, Slot};
+use crate::memory::{GuestMemory, Part, RAM_GRANULE, Slot};
 
 /// The one version of KVM's interface that ever was stable.
 const API_VERSION: i32 = 12;
@@ -148,16 +148,32 @@ pub enum SlotUse {
 }
 
 impl Vm {
-    /// Makes a piece of the machine's RAM known to KVM.
+    /// Makes a part of the machine's RAM known to KVM.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
-    pub fn attach(&self, slot: Slot) -> Result<(), HostError> {
-        self.attach_as(slot, SlotUse::ReadWrite)
+    pub fn attach(&self, part: Part) -> Result<(), HostError> {
+        self.attach_as(part.slot, if part.read_only { SlotUse::ReadOnly } else { SlotUse::ReadWrite })
     }
 
-    /// The same, for a use of one's own.
+    /// Has KVM forget a slot: from now on accesses there are those to a device.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example if it does not know the slot.
+    pub fn detach(&self, slot: Slot) -> Result<(), HostError> {
+        let region = kvm_userspace_memory_region {
+            slot: slot.number,
+            guest_phys_addr: slot.guest,
+            ..Default::default()
+        };
+        // SAFETY: a slot without a size is taken away; no memory is handed to anybody.
+        unsafe { self.vm.set_user_memory_region(region) }
+            .map_err(|e| HostError::refused("forget a piece of guest memory", e))
+    }
+
+    /// Makes a piece of RAM, or a part of one, known to KVM for a use of one's own.
     ///
     /// # Errors
     ///

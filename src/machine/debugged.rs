@@ -6,6 +6,7 @@
 use kvm_bindings::{kvm_regs, kvm_sregs};
 
 use super::run::Next;
+use super::watched::Touch;
 use super::{Machine, Outcome};
 use crate::host::{DebugStop, GuestDebug, HostError, Refusal, VmEntry, VmExit};
 
@@ -22,6 +23,9 @@ pub enum Event {
     Reset,
     /// The vCPU stopped for a debug facility that was switched on.
     Debug(DebugStop),
+    /// The guest has accessed memory that is watched ([`Machine::watch`]): in the instruction it has just
+    /// carried out, or the round of a repeated one.
+    Touched(Vec<Touch>),
     /// The run is over, but memory and registers are still there to be looked at.
     End(Outcome),
 }
@@ -30,7 +34,13 @@ impl Machine {
     /// Runs the guest until an event.
     pub fn run_to_event(&mut self) -> Event {
         let mut entry = VmEntry::Go;
+        // Those of an instruction that has led to another event.
+        self.watched.take_touches();
         loop {
+            if self.watched.is_touched() {
+                let event = self.settle(entry);
+                return self.touched(event).unwrap_or(Event::Attention);
+            }
             let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
             match next {
                 Ok(Next::Run(next)) => entry = next,
@@ -49,7 +59,8 @@ impl Machine {
         if self.halted {
             return Some(self.wait());
         }
-        self.step_one(rip).unwrap_or_else(|error| Some(failed(error)))
+        let event = self.step_one(rip);
+        self.touched(event)
     }
 
     /// Carries out the instruction at RIP without entering the guest, exactly as the processor would
@@ -59,8 +70,8 @@ impl Machine {
             return Some(self.wait());
         }
         match self.rescue(Refusal::new(Refusal::EMULATION, &[])) {
-            Ok(Next::Run(_)) => None,
-            Ok(Next::Stop(event)) => Some(event),
+            Ok(Next::Run(_)) => self.touched(Ok(None)),
+            Ok(Next::Stop(event)) => self.touched(Ok(Some(event))),
             Err(error) => Some(failed(error)),
         }
     }
@@ -80,7 +91,9 @@ impl Machine {
     ///
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
     pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
-        self.processor.vcpu.set_guest_debug(debug)
+        self.processor.vcpu.set_guest_debug(debug)?;
+        self.debug = debug;
+        Ok(())
     }
 
     /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
@@ -133,12 +146,19 @@ impl Machine {
                 Next::Stop(event) => Some(event),
             };
             match event {
-                Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => return Ok(None),
+                Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => {
+                    let watchpoints = self.debug.watchpoints.iter().enumerate();
+                    let mut used = watchpoints.filter(|(_, watchpoint)| watchpoint.is_some());
+                    let watch = used.any(|(register, _)| stop.dr6 >> register & 1 == 1);
+                    return Ok(watch.then_some(Event::Debug(stop)));
+                }
                 Some(event) => return Ok(Some(event)),
                 // Completed, though the host reports no step.
                 None if self.processor.vcpu.general_registers()?.rip != before => return Ok(None),
                 // The host knows nothing of what was done in its place, and that may lead to itself.
                 None if self.processor.vcpu.rescues() != rescues => return Ok(None),
+                // A round of a repeated instruction.
+                None if self.watched.is_touched() => return Ok(None),
                 // The middle of a repeated instruction, or memory that had to be attached first.
                 None => {}
             }
@@ -153,9 +173,17 @@ impl Machine {
     }
 
     fn settled_or(&mut self, entry: VmEntry, event: Event) -> Event {
-        match self.settle(entry) {
-            Ok(other) => other.unwrap_or(event),
-            Err(error) => failed(error),
+        let other = self.settle(entry);
+        self.touched(other).unwrap_or(event)
+    }
+
+    /// What an instruction that is done has come to: accesses to watched memory, unless it was the end.
+    fn touched(&mut self, event: Result<Option<Event>, HostError>) -> Option<Event> {
+        let touches = self.watched.take_touches();
+        match event {
+            Ok(None | Some(Event::Debug(_))) if !touches.is_empty() => Some(Event::Touched(touches)),
+            Ok(event) => event,
+            Err(error) => Some(failed(error)),
         }
     }
 

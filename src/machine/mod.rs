@@ -14,6 +14,8 @@ mod run;
 pub mod screen;
 pub mod typing;
 pub mod unclaimed;
+mod unwatched;
+mod watched;
 
 use std::sync::Arc;
 
@@ -21,9 +23,10 @@ use tracing::info;
 
 pub use debugged::Event;
 pub use outcome::Outcome;
+pub use watched::{PhysicalWatch, Touch, Unseen};
 
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
-use crate::host::{HostError, Kvm, Registers, Vcpu};
+use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::Keys;
 use batching::Batching;
@@ -33,6 +36,7 @@ use outlets::Outlets;
 use power::Processor;
 use screen::Screen;
 use typing::Typing;
+use watched::Watched;
 
 /// Why a machine could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,9 @@ pub struct Machine {
     inputs: Inputs,
     outlets: Outlets,
     screen: Screen,
+    watched: Watched,
+    /// The debug facilities that are on.
+    debug: GuestDebug,
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
@@ -111,6 +118,8 @@ impl Machine {
             board,
             inputs,
             outlets,
+            watched: Watched::default(),
+            debug: GuestDebug::default(),
             halted: false,
             resets: 0,
         })
@@ -182,7 +191,9 @@ impl Machine {
         self.batching = Batching::new(self.processor.vcpu.can_batch());
         self.typing.reset();
         self.halted = false;
+        self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
+        self.watch_again()?;
         Ok(())
     }
 }

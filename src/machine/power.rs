@@ -6,7 +6,7 @@ use kvm_bindings::kvm_segment;
 
 use crate::boot::{self, BootState};
 use crate::host::{HostError, Kicker, Kvm, Registers, Vcpu, Vm};
-use crate::memory::{AttachedSlots, GuestMemory};
+use crate::memory::{AttachedSlots, GuestMemory, Protected, SlotChange};
 
 /// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
 /// Types").
@@ -34,8 +34,8 @@ impl Processor {
         let vm = kvm.create_vm(memory.clone())?;
         let vcpu = vm.create_vcpu(kvm, kicker)?;
         let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory };
-        for slot in processor.slots.written(&processor.memory) {
-            processor.vm.attach(slot)?;
+        for part in processor.slots.written(&processor.memory) {
+            processor.vm.attach(part)?;
         }
         let mut registers = processor.vcpu.registers()?;
         enter_long_mode(&mut registers, state);
@@ -45,16 +45,52 @@ impl Processor {
 
     /// Attaches the piece of RAM that holds `address`, if it is RAM and not attached yet.
     pub(super) fn reach(&mut self, address: u64) -> Result<(), HostError> {
-        self.slots.reach(&self.memory, address).map_or(Ok(()), |slot| self.vm.attach(slot))
+        self.slots.reach(&self.memory, address).into_iter().try_for_each(|part| self.vm.attach(part))
     }
 
     /// Attaches all of RAM; false if it was already.
     pub(super) fn reach_all(&mut self) -> Result<bool, HostError> {
         let rest = self.slots.rest(&self.memory);
-        for slot in &rest {
-            self.vm.attach(*slot)?;
+        for part in &rest {
+            self.vm.attach(*part)?;
         }
         Ok(!rest.is_empty())
+    }
+
+    /// Protects exactly the pages `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// What the host or the memory says. The pages are protected as before then, unless the host refuses
+    /// that, too.
+    pub(super) fn protect(&mut self, wanted: Vec<Protected>) -> Result<(), HostError> {
+        let before = self.slots.clone();
+        let changes = self
+            .slots
+            .protect(&self.memory, wanted)
+            .map_err(|e| HostError::Refused { what: "watch guest memory", reason: e.to_string() })?;
+        let mut done = 0;
+        let failed = changes.iter().find_map(|change| {
+            let result = self.tell(*change);
+            done += usize::from(result.is_ok());
+            result.err()
+        });
+        let Some(error) = failed else { return Ok(()) };
+        for change in changes[..done].iter().rev() {
+            self.tell(match *change {
+                SlotChange::Detach(part) => SlotChange::Attach(part),
+                SlotChange::Attach(part) => SlotChange::Detach(part),
+            })?;
+        }
+        self.slots = before;
+        Err(error)
+    }
+
+    fn tell(&self, change: SlotChange) -> Result<(), HostError> {
+        match change {
+            SlotChange::Detach(part) => self.vm.detach(part.slot),
+            SlotChange::Attach(part) => self.vm.attach(part),
+        }
     }
 }
 

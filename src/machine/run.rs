@@ -5,11 +5,13 @@ use tracing::{debug, info};
 use super::board::{Board, Effect};
 use super::inputs::Input;
 use super::outlets::Outlet;
+use super::watched::Watched;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
 use crate::host::rescue::{Devices, Rescued};
 use crate::host::{HostError, Refusal, VmEntry, VmExit};
+use crate::memory::GuestMemory;
 
 /// What carries on after an exit or an input.
 pub(super) enum Next {
@@ -35,7 +37,9 @@ impl Machine {
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
                 // Nobody debugs this run; the entry has not been used yet.
                 Ok(Next::Stop(Event::Attention)) => {}
-                Ok(Next::Stop(Event::Reset | Event::Debug(_))) => entry = VmEntry::Go,
+                Ok(Next::Stop(Event::Reset | Event::Debug(_) | Event::Touched(_))) => {
+                    entry = VmEntry::Go;
+                }
                 Err(error) => break Outcome::HostFailed(error),
             }
         };
@@ -83,10 +87,11 @@ impl Machine {
                 }
                 Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Value(u64::from(value)))))
             }
-            // RAM that KVM does not know of yet looks like a device, too, and so does the rest of an
-            // instruction by whose first part KVM got to know it.
+            // RAM that KVM does not know of yet looks like a device, too, and so do the rest of an
+            // instruction by whose first part KVM got to know it and RAM that is watched.
             VmExit::MmioWrite { address, size, value } => {
                 self.processor.reach(address)?;
+                self.watched.write(&self.memory, address, size, value);
                 if self.memory.write_word(address, value, size).is_err() {
                     self.board.memory_write(address, size, value);
                 }
@@ -98,19 +103,25 @@ impl Machine {
                     Ok(value) => value,
                     Err(_) => self.board.memory_read(address, size),
                 };
+                self.watched.read(address, size, value);
                 Ok(Next::Run(VmEntry::Value(value)))
             }
             VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
             VmExit::Interrupted => Ok(Next::Run(VmEntry::Go)),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
-            VmExit::Shutdown => Ok(Next::end(Outcome::TripleFault)),
+            VmExit::Shutdown => self.shut_down(),
             // The cause may be RAM that KVM does not know of yet: an instruction there, or an
             // operand of an instruction that KVM cannot carry out on a device.
             VmExit::Refused(refusal) if self.processor.reach_all()? => {
                 debug!("all memory attached because of {refusal:?}");
                 Ok(Next::Run(VmEntry::Go))
             }
-            VmExit::Refused(refusal) => self.rescue(refusal),
+            VmExit::Refused(refusal) => {
+                if self.uncover_code()? {
+                    return Ok(Next::Run(VmEntry::Go));
+                }
+                self.rescue(refusal)
+            }
             VmExit::EntryFailed(reason) => Ok(Next::end(Outcome::EntryFailed(reason))),
             VmExit::Unexpected(reason) => Ok(Next::end(Outcome::Unexpected(reason))),
         }
@@ -122,7 +133,9 @@ impl Machine {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal)));
         }
-        Ok(match self.processor.vcpu.rescue(&mut self.board)? {
+        let mut surroundings =
+            Surroundings { board: &mut self.board, watched: &mut self.watched, memory: &self.memory };
+        Ok(match self.processor.vcpu.rescue(&mut surroundings)? {
             Rescued::Done => Next::Run(VmEntry::Go),
             Rescued::TripleFault => Next::end(Outcome::TripleFault),
             Rescued::Beyond(obstacle) => {
@@ -243,13 +256,23 @@ impl Machine {
     }
 }
 
-/// All of RAM has been attached when an instruction is carried out here, so the rest are chips.
-impl Devices for Board {
+/// What an instruction that is carried out here can reach. All of RAM is in memory, so the rest are chips.
+struct Surroundings<'a> {
+    board: &'a mut Board,
+    watched: &'a mut Watched,
+    memory: &'a GuestMemory,
+}
+
+impl Devices for Surroundings<'_> {
     fn read(&mut self, address: u64, size: u8) -> u64 {
-        self.memory_read(address, size)
+        self.board.memory_read(address, size)
     }
 
     fn write(&mut self, address: u64, size: u8, value: u64) {
-        self.memory_write(address, size, value);
+        self.board.memory_write(address, size, value);
+    }
+
+    fn ram_accessed(&mut self, address: u64, length: usize, written: Option<&[u8]>) {
+        self.watched.accessed(self.memory, address, length as u64, written);
     }
 }

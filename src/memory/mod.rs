@@ -5,6 +5,7 @@
 //! reserved, not committed: the host gives a page when it is first written, so that a large guest
 //! starts as fast as a small one.
 
+mod carved;
 mod slots;
 
 use std::ops::Range;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
+pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
 pub use slots::{AttachedSlots, Slot};
 
 /// First guest-physical address that is never RAM below 4 GiB.
@@ -56,6 +58,14 @@ pub enum MemoryError {
         start: u64,
         /// Its length in bytes.
         length: u64,
+    },
+    /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
+    #[error(
+        "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
+    )]
+    Protected {
+        /// How many.
+        ranges: usize,
     },
 }
 

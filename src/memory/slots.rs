@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use super::carved::{PAGE, Part, Protected};
 use super::{GuestMemory, MemoryError};
 
 /// Smallest piece in which RAM is made known to KVM, in bytes.
@@ -38,38 +39,44 @@ pub(super) fn piece_size(end: u64) -> u64 {
 }
 
 /// Which pieces of RAM KVM knows about.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AttachedSlots {
-    numbers: BTreeSet<u32>,
+    pub(super) numbers: BTreeSet<u32>,
+    /// Protected pages, ascending.
+    pub(super) protected: Vec<Protected>,
+    /// The parts of the pieces that are attached in parts.
+    pub(super) carved: Vec<Part>,
 }
 
 impl AttachedSlots {
-    /// The piece that holds `address`, if it is RAM and not attached yet; it counts as attached
-    /// from now on.
-    pub fn reach(&mut self, memory: &GuestMemory, address: u64) -> Option<Slot> {
-        let slot = memory.slot_at(address)?;
-        self.numbers.insert(slot.number).then_some(slot)
+    /// The parts of the piece that holds `address`, if it is RAM and not attached yet; it counts as
+    /// attached from now on.
+    pub fn reach(&mut self, memory: &GuestMemory, address: u64) -> Vec<Part> {
+        match memory.slot_at(address) {
+            Some(piece) if self.numbers.insert(piece.number) => self.attach(memory, piece),
+            _ => Vec::new(),
+        }
     }
 
     /// All pieces that the host side has written to and that are not attached yet, and always the
     /// first; they count as attached from now on.
-    pub fn written(&mut self, memory: &GuestMemory) -> Vec<Slot> {
+    pub fn written(&mut self, memory: &GuestMemory) -> Vec<Part> {
         self.take(memory, |memory, slot| slot.number == 0 || memory.piece_written(slot.guest))
     }
 
     /// All pieces that are not attached yet; they count as attached from now on.
-    pub fn rest(&mut self, memory: &GuestMemory) -> Vec<Slot> {
+    pub fn rest(&mut self, memory: &GuestMemory) -> Vec<Part> {
         self.take(memory, |_, _| true)
     }
 
-    fn take(&mut self, memory: &GuestMemory, wanted: impl Fn(&GuestMemory, &Slot) -> bool) -> Vec<Slot> {
+    fn take(&mut self, memory: &GuestMemory, wanted: impl Fn(&GuestMemory, &Slot) -> bool) -> Vec<Part> {
         let mut taken = Vec::new();
         for range in memory.ram() {
             let mut address = range.start;
             while let Some(slot) = memory.slot_at(address) {
                 address = slot.guest + slot.size;
                 if wanted(memory, &slot) && self.numbers.insert(slot.number) {
-                    taken.push(slot);
+                    taken.extend(self.attach(memory, slot));
                 }
                 if address >= range.end {
                     break;
@@ -82,7 +89,7 @@ impl AttachedSlots {
 
 impl GuestMemory {
     /// The piece of RAM that holds `address`.
-    fn slot_at(&self, address: u64) -> Option<Slot> {
+    pub fn slot_at(&self, address: u64) -> Option<Slot> {
         let range = self.ram().iter().find(|range| range.contains(&address))?;
         let number = address / self.piece;
         let guest = (number * self.piece).max(range.start);
@@ -91,9 +98,17 @@ impl GuestMemory {
         Some(Slot { number: number as u32, guest, size, host })
     }
 
-    /// True if `slot` is exactly one of the pieces of this memory.
+    /// The first slot number that no piece has.
+    pub(super) fn first_free_slot(&self) -> u32 {
+        self.ram().last().map_or(0, |range| range.end.div_ceil(self.piece) as u32)
+    }
+
+    /// True if `slot` is one of the pieces of this memory, or whole pages of one.
     pub fn has_slot(&self, slot: &Slot) -> bool {
-        self.slot_at(slot.guest).as_ref() == Some(slot)
+        let Some(piece) = self.slot_at(slot.guest) else { return false };
+        let offset = slot.guest - piece.guest;
+        let whole = [slot.guest, slot.size].iter().all(|n| n.is_multiple_of(PAGE));
+        whole && slot.size > 0 && slot.size <= piece.size - offset && slot.host == piece.host + offset
     }
 
     /// Writes to RAM that the guest reached before KVM knew of it.
@@ -128,7 +143,10 @@ mod tests {
         memory.write(HIGH_RAM_BASE + (5 << 30), b"module").unwrap();
         let mut attached = AttachedSlots::default();
         let slots = attached.written(&memory);
-        assert_eq!(slots.iter().map(|s| s.guest).collect::<Vec<_>>(), [0, HIGH_RAM_BASE + (5 << 30)]);
+        assert_eq!(
+            slots.iter().map(|part| part.slot.guest).collect::<Vec<_>>(),
+            [0, HIGH_RAM_BASE + (5 << 30)]
+        );
         assert_eq!(attached.written(&memory), []);
     }
 
@@ -136,16 +154,18 @@ mod tests {
     fn reaching_a_piece_attaches_it_once() {
         let memory = GuestMemory::new(1 << 30).unwrap();
         let mut attached = AttachedSlots::default();
-        let slot = attached.reach(&memory, (300 << 20) + 5).unwrap();
-        assert_eq!((slot.guest, slot.size), (256 << 20, SMALLEST_PIECE));
-        assert_eq!(attached.reach(&memory, 300 << 20), None);
-        assert_eq!(attached.reach(&memory, 1 << 30), None);
+        let parts = attached.reach(&memory, (300 << 20) + 5);
+        let found: Vec<_> = parts.iter().map(|part| (part.slot.guest, part.slot.size)).collect();
+        assert_eq!(found, [(256 << 20, SMALLEST_PIECE)]);
+        assert_eq!(attached.reach(&memory, 300 << 20), []);
+        assert_eq!(attached.reach(&memory, 1 << 30), []);
     }
 
     #[test]
     fn all_pieces_together_are_exactly_ram() {
         let memory = GuestMemory::new(LOW_RAM_LIMIT + (129 << 20)).unwrap();
-        let slots = AttachedSlots::default().rest(&memory);
+        let parts = AttachedSlots::default().rest(&memory);
+        let slots: Vec<Slot> = parts.iter().map(|part| part.slot).collect();
         assert_eq!(slots.iter().map(|s| s.size).sum::<u64>(), memory.size());
         for pair in slots.windows(2) {
             assert!(pair[0].guest + pair[0].size <= pair[1].guest);

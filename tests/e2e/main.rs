@@ -11,6 +11,7 @@ mod gdb;
 mod gdb_control;
 mod gdb_files;
 mod gdb_registers;
+mod gdb_watch;
 mod guests;
 mod host;
 mod keyboard;
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(gdb_control::trials());
     trials.extend(gdb_files::trials());
     trials.extend(gdb_registers::trials());
+    trials.extend(gdb_watch::trials());
     trials.extend(guests::trials());
     trials.extend(rescue_native::trials());
     trials.extend(rescue_system::trials());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::layout::{self, Mode};
 use super::watchdog::Watchdog;
 use crate::host::{GuestDebug, HostError, Kicker, Kvm, Registers, SlotUse, Vcpu, Vm, VmEntry, VmExit, cpuid};
-use crate::memory::{AttachedSlots, GuestMemory, MemoryError, Slot};
+use crate::memory::{GuestMemory, MemoryError, Slot};
 
 /// RAM of a probe guest.
 const RAM: u64 = 2 << 20;
@@ -74,7 +74,7 @@ impl Bench {
         }
         let kicker = Kicker::default();
         let vcpu = vm.create_vcpu(kvm, &kicker)?;
-        let slot = AttachedSlots::default().reach(&memory, 0);
+        let slot = memory.slot_at(0);
         let slot = slot.ok_or_else(|| no_memory(MemoryError::NotRam { start: 0, length: 1 }))?;
         vm.attach_as(slot, if let Fitting::Ram(slot_use) = fitting { slot_use } else { SlotUse::ReadWrite })?;
         let watchdog = Watchdog::new(kicker, begin.elapsed()).map_err(|e| HostError::Refused {

@@ -1,0 +1,72 @@
+//! An exception whose frame the processor cannot push, because the stack lies in a page that is watched.
+//!
+//! Where KVM's instruction emulator runs the guest, KVM itself writes the frame of an exception, and it
+//! takes a page that it may not write for no memory at all: one fault follows the other, up to the triple
+//! fault. So before a triple fault counts while pages are protected, the instruction that led to it is
+//! tried once with none protected; a look at the watched bytes tells what has been written.
+//!
+//! Manual: Intel SDM volume 3A, "Interrupt 8—Double Fault Exception".
+
+use super::run::Next;
+use super::watched::Touch;
+use super::{Event, Machine, Outcome};
+use crate::host::{GuestDebug, HostError, VmEntry, VmExit};
+
+/// RIP after a reset of the processor (Intel SDM volume 3A, "First Instruction Executed").
+const RESET_RIP: u64 = 0xFFF0;
+
+/// CR0: protected mode.
+const CR0_PE: u64 = 1;
+
+/// Bytes that are compared at once.
+const PIECE: u64 = 8;
+
+impl Machine {
+    /// The guest has come to a triple fault: does it also without protected pages?
+    #[cold]
+    pub(super) fn shut_down(&mut self) -> Result<Next, HostError> {
+        let end = Next::Stop(Event::End(Outcome::TripleFault));
+        if !self.watched.any() {
+            return Ok(end);
+        }
+        let registers = self.processor.vcpu.registers()?;
+        // AMD-V has reset the processor: there is no instruction to go back to.
+        if registers.general.rip == RESET_RIP && registers.system.cr0 & CR0_PE == 0 {
+            return Ok(end);
+        }
+        let before = self.written_bytes();
+        self.processor.protect(Vec::new())?;
+        self.processor.vcpu.forget_exceptions()?;
+        let step = GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() };
+        self.processor.vcpu.set_guest_debug(step)?;
+        let exit = self.processor.vcpu.run(VmEntry::Go)?;
+        self.processor.vcpu.set_guest_debug(self.debug)?;
+        self.protect()?;
+        for (old, (physical, new)) in before.into_iter().zip(self.written_bytes()) {
+            if old.1 != new {
+                let touch = Touch { physical, size: PIECE, write: true, old: old.1, new };
+                self.watched.note(touch);
+            }
+        }
+        match exit {
+            VmExit::Shutdown => Ok(end),
+            VmExit::Debug(stop) if self.debug.single_step => Ok(Next::Stop(Event::Debug(stop))),
+            VmExit::Debug(_) => Ok(Next::Run(VmEntry::Go)),
+            exit => self.deal_with(exit),
+        }
+    }
+
+    /// The memory whose writes are watched, eight bytes at a time, with its addresses.
+    fn written_bytes(&self) -> Vec<(u64, u64)> {
+        let mut bytes = Vec::new();
+        for watch in self.watched.watches().iter().filter(|watch| watch.writes) {
+            let mut done = 0;
+            while done < watch.length {
+                let (at, size) = (watch.start + done, (watch.length - done).min(PIECE));
+                bytes.push((at, self.memory.read_word(at, size as u8).unwrap_or(0)));
+                done += size;
+            }
+        }
+        bytes
+    }
+}

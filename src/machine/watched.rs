@@ -1,0 +1,388 @@
+//! Memory that is watched: pages of RAM are protected, so that accesses to them come out of the guest.
+//! They are carried out here, and those that touch what is watched are told.
+//!
+//! A page whose reads are watched is taken away from KVM. That cannot be done where the processor itself
+//! has to read: code that runs, page tables, descriptor tables. Such a page is made read-only instead, and
+//! reads of it are not seen.
+//!
+//! Manual: KVM_SET_USER_MEMORY_REGION in api.rst.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tracing::info;
+
+use super::Machine;
+use crate::host::paging::Paging;
+use crate::host::{HostError, Registers};
+use crate::memory::{GuestMemory, PAGE, Protected, Protection};
+
+/// Most accesses of one instruction that are told.
+const MOST_TOUCHES: usize = 16;
+
+/// Guest-physical memory that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhysicalWatch {
+    /// First address.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// Reads are told.
+    pub reads: bool,
+    /// Writes are told.
+    pub writes: bool,
+}
+
+impl PhysicalWatch {
+    /// True if `length` bytes from `start` and this have a byte in common.
+    pub fn overlaps(&self, start: u64, length: u64) -> bool {
+        start < self.start.saturating_add(self.length) && self.start < start.saturating_add(length)
+    }
+}
+
+/// An access to watched memory. Accesses of more than 8 bytes are told with the values of the first 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// Guest-physical address.
+    pub physical: u64,
+    /// Width in bytes.
+    pub size: u64,
+    /// Whether it was a write.
+    pub write: bool,
+    /// What was there before.
+    pub old: u64,
+    /// What is there now, or was read.
+    pub new: u64,
+}
+
+/// A page whose reads are to be watched, but cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Its guest-physical address.
+    pub page: u64,
+    /// What the page holds that the processor has to read.
+    pub why: &'static str,
+}
+
+/// What is watched, and what has been seen.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    watches: Vec<PhysicalWatch>,
+    touches: Vec<Touch>,
+    /// Pages that are read-only although their reads are to be watched, and what they hold.
+    readable: BTreeMap<u64, &'static str>,
+    /// Pages from which the guest has tried to run.
+    code: Vec<u64>,
+}
+
+impl Watched {
+    /// The guest is about to write to memory outside of KVM's own.
+    #[inline]
+    pub(super) fn write(&mut self, memory: &GuestMemory, address: u64, size: u8, value: u64) {
+        if !self.watches.is_empty() {
+            self.accessed(memory, address, u64::from(size), Some(&value.to_le_bytes()));
+        }
+    }
+
+    /// The guest has read `value` from memory outside of KVM's own.
+    #[inline]
+    pub(super) fn read(&mut self, address: u64, size: u8, value: u64) {
+        let size = u64::from(size);
+        if self.watches.iter().any(|watch| watch.reads && watch.overlaps(address, size)) {
+            self.note(Touch { physical: address, size, write: false, old: value, new: value });
+        }
+    }
+
+    /// The guest accesses RAM: with `written` it is about to write these bytes.
+    pub(super) fn accessed(
+        &mut self,
+        memory: &GuestMemory,
+        address: u64,
+        length: u64,
+        written: Option<&[u8]>,
+    ) {
+        let wanted = |watch: &PhysicalWatch| match written {
+            Some(_) => watch.writes,
+            None => watch.reads,
+        };
+        if !self.watches.iter().any(|watch| wanted(watch) && watch.overlaps(address, length)) {
+            return;
+        }
+        // What is no RAM has no old value.
+        let old = memory.read_word(address, length.min(8) as u8).unwrap_or(0);
+        let new = written.map_or(old, |bytes| {
+            let count = bytes.len().min(length.min(8) as usize);
+            bytes[..count].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        });
+        self.note(Touch { physical: address, size: length, write: written.is_some(), old, new });
+    }
+
+    /// Notes an access to what is watched.
+    #[cold]
+    pub(super) fn note(&mut self, touch: Touch) {
+        if self.touches.len() < MOST_TOUCHES {
+            self.touches.push(touch);
+        }
+    }
+
+    /// True if anything is watched.
+    pub(super) fn any(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
+    /// What is watched.
+    pub(super) fn watches(&self) -> &[PhysicalWatch] {
+        &self.watches
+    }
+
+    /// True if there is something to take.
+    #[inline]
+    pub(super) fn is_touched(&self) -> bool {
+        !self.touches.is_empty()
+    }
+
+    /// The accesses to watched memory since the last call, oldest first.
+    pub(super) fn take_touches(&mut self) -> Vec<Touch> {
+        std::mem::take(&mut self.touches)
+    }
+
+    /// True if a page is unknown to KVM.
+    fn is_removed(&self, page: u64) -> bool {
+        !self.readable.contains_key(&page)
+            && self.watches.iter().any(|watch| watch.reads && watch.overlaps(page, PAGE))
+    }
+
+    /// The pages to protect, ascending.
+    fn protected(&self, memory: &GuestMemory) -> Vec<Protected> {
+        let mut pages: BTreeMap<u64, Protection> = BTreeMap::new();
+        for watch in &self.watches {
+            for page in pages_of(watch.start..watch.start.saturating_add(watch.length)) {
+                // A device's accesses come out anyway.
+                if memory.is_ram(page, PAGE) {
+                    let removed = watch.reads && !self.readable.contains_key(&page);
+                    let how = if removed { Protection::Removed } else { Protection::ReadOnly };
+                    let known = pages.entry(page).or_insert(how);
+                    *known = how.max(*known);
+                }
+            }
+        }
+        let mut ranges: Vec<Protected> = Vec::new();
+        for (page, how) in pages {
+            match ranges.last_mut() {
+                Some(last) if last.pages.end == page && last.how == how => last.pages.end += PAGE,
+                _ => ranges.push(Protected { pages: page..page + PAGE, how }),
+            }
+        }
+        ranges
+    }
+
+    /// Finds out which of the pages whose reads are watched the processor itself has to read.
+    fn find_readable(&mut self, memory: &GuestMemory, registers: &Registers) {
+        self.readable = self.code.iter().map(|page| (*page, "code that runs")).collect();
+        let reads = self.watches.iter().filter(|watch| watch.reads);
+        let pages: Vec<u64> =
+            reads.flat_map(|watch| pages_of(watch.start..watch.start.saturating_add(watch.length))).collect();
+        if pages.is_empty() {
+            return;
+        }
+        let paging = Paging::new(registers, Paging::WIDEST);
+        let tables = paging.table_pages(memory);
+        let special = descriptor_pages(memory, &paging, registers);
+        let next = code_pages(memory, &paging, registers);
+        for page in pages {
+            let why = if tables.as_ref().is_none_or(|tables| tables.contains(&page)) {
+                "page tables"
+            } else if special.contains(&page) {
+                "descriptor tables"
+            } else if next.contains(&page) {
+                "code that runs"
+            } else {
+                continue;
+            };
+            self.readable.insert(page, why);
+        }
+    }
+}
+
+impl Machine {
+    /// Watches exactly the memory `watches`, also after a reset; the guest stops with
+    /// [`super::Event::Touched`] after an access. Pages of it whose reads will not be seen are told.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if more separate ranges of pages would be protected than
+    /// [`crate::memory::MOST_PROTECTED`], or the host cannot protect them; what was watched before is
+    /// watched then.
+    pub fn watch(&mut self, watches: Vec<PhysicalWatch>) -> Result<Vec<Unseen>, HostError> {
+        if watches.is_empty() && self.watched.watches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let same = watches == self.watched.watches;
+        let before = std::mem::replace(&mut self.watched.watches, watches);
+        // Where only writes are watched nothing depends on the state of the guest.
+        if same && !before.iter().any(|watch| watch.reads) {
+            return Ok(Vec::new());
+        }
+        self.watched.code.retain(|page| before.iter().any(|watch| watch.overlaps(*page, PAGE)));
+        if let Err(error) = self.protect() {
+            self.watched.watches = before;
+            return Err(error);
+        }
+        Ok(self.watched.readable.iter().map(|(page, why)| Unseen { page: *page, why }).collect())
+    }
+
+    /// A reset has made a new virtual machine: watches what was watched.
+    pub(super) fn watch_again(&mut self) -> Result<(), HostError> {
+        self.watched.code.clear();
+        if self.watched.watches.is_empty() { Ok(()) } else { self.protect() }
+    }
+
+    /// The guest may have been refused because its next instruction lies in a page that KVM does not know:
+    /// gives that back, for good, except for writes. False if that is not it.
+    #[cold]
+    pub(super) fn uncover_code(&mut self) -> Result<bool, HostError> {
+        if !self.watched.watches.iter().any(|watch| watch.reads) {
+            return Ok(false);
+        }
+        let registers = self.processor.vcpu.registers()?;
+        let paging = Paging::new(&registers, Paging::WIDEST);
+        let mut pages = code_pages(&self.memory, &paging, &registers);
+        pages.retain(|page| self.watched.is_removed(*page));
+        if pages.is_empty() {
+            return Ok(false);
+        }
+        info!("reads of the page at {:#x} are not watched any more: the guest runs code there", pages[0]);
+        self.watched.code.append(&mut pages);
+        self.protect()?;
+        Ok(true)
+    }
+
+    /// Protects the pages of what is watched.
+    pub(super) fn protect(&mut self) -> Result<(), HostError> {
+        let registers = self.processor.vcpu.registers()?;
+        self.watched.find_readable(&self.memory, &registers);
+        self.processor.protect(self.watched.protected(&self.memory))
+    }
+}
+
+/// The pages that hold a piece of `range`.
+fn pages_of(range: Range<u64>) -> impl Iterator<Item = u64> {
+    (range.start / PAGE..range.end.div_ceil(PAGE)).map(|number| number * PAGE)
+}
+
+/// The pages that hold the next instruction.
+fn code_pages(memory: &GuestMemory, paging: &Paging, registers: &Registers) -> Vec<u64> {
+    let linear = registers.next_instruction();
+    linear_pages(memory, paging, linear..linear.saturating_add(15)).collect()
+}
+
+/// The pages that hold the tables the processor looks descriptors up in.
+fn descriptor_pages(memory: &GuestMemory, paging: &Paging, registers: &Registers) -> Vec<u64> {
+    let system = &registers.system;
+    [
+        (system.gdt.base, u32::from(system.gdt.limit)),
+        (system.idt.base, u32::from(system.idt.limit)),
+        (system.ldt.base, if system.ldt.unusable == 1 { 0 } else { system.ldt.limit }),
+        (system.tr.base, system.tr.limit),
+    ]
+    .into_iter()
+    // No table has more than 64 KiB.
+    .map(|(base, limit)| base..base.saturating_add(u64::from(limit.min(0xFFFF)) + 1))
+    .flat_map(|table| linear_pages(memory, paging, table))
+    .collect()
+}
+
+/// The guest-physical pages of a range of linear addresses, as far as it is mapped.
+fn linear_pages(memory: &GuestMemory, paging: &Paging, range: Range<u64>) -> impl Iterator<Item = u64> {
+    pages_of(range)
+        .filter_map(|page| paging.find(memory, page).ok().map(|found| found.physical & !(PAGE - 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(watches: &[(u64, u64, bool, bool)]) -> Watched {
+        let watch = |&(start, length, reads, writes)| PhysicalWatch { start, length, reads, writes };
+        Watched { watches: watches.iter().map(watch).collect(), ..Watched::default() }
+    }
+
+    #[test]
+    fn pages_side_by_side_are_protected_together_and_reads_take_them_away() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let watched = watched(&[
+            (0x2FFF, 2, false, true),
+            (0x5000, 8, false, true),
+            (0x5800, 1, true, false),
+            (0x6000, 1, true, true),
+            // A device.
+            (0xFEE0_0080, 4, true, true),
+        ]);
+        assert_eq!(
+            watched.protected(&memory),
+            [
+                Protected { pages: 0x2000..0x4000, how: Protection::ReadOnly },
+                Protected { pages: 0x5000..0x7000, how: Protection::Removed },
+            ]
+        );
+    }
+
+    #[test]
+    fn only_what_touches_the_watched_bytes_in_the_watched_way_is_noted() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        memory.write_u64(0x5000, 0x1122_3344_5566_7788).unwrap();
+        let mut watched = watched(&[(0x5002, 2, false, true), (0x6000, 4, true, false)]);
+        watched.write(&memory, 0x5000, 2, 1);
+        watched.write(&memory, 0x5004, 4, 1);
+        watched.read(0x5002, 2, 0x5566);
+        watched.write(&memory, 0x6000, 4, 1);
+        assert!(!watched.is_touched());
+        watched.write(&memory, 0x5001, 2, 0xABCD);
+        watched.read(0x6003, 1, 9);
+        assert_eq!(
+            watched.take_touches(),
+            [
+                Touch { physical: 0x5001, size: 2, write: true, old: 0x6677, new: 0xABCD },
+                Touch { physical: 0x6003, size: 1, write: false, old: 9, new: 9 },
+            ]
+        );
+        assert!(!watched.is_touched());
+    }
+
+    #[test]
+    fn an_instruction_that_touches_much_is_told_in_part() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut watched = watched(&[(0, 0x1000, false, true)]);
+        for at in 0..0x1000 {
+            watched.accessed(&memory, at, 1, Some(&[1]));
+        }
+        assert_eq!(watched.take_touches().len(), MOST_TOUCHES);
+    }
+
+    #[test]
+    fn tables_the_processor_reads_are_not_taken_away() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut registers = Registers::default();
+        (registers.system.gdt.base, registers.system.gdt.limit) = (0x8FF8, 0x17);
+        registers.general.rip = 0xAFFC;
+        let mut watched = watched(&[(0x7000, 0x5000, true, true)]);
+        watched.find_readable(&memory, &registers);
+        let found: Vec<_> = watched.readable.iter().map(|(page, why)| (*page, *why)).collect();
+        assert_eq!(
+            found,
+            [
+                (0x8000, "descriptor tables"),
+                (0x9000, "descriptor tables"),
+                (0xA000, "code that runs"),
+                (0xB000, "code that runs"),
+            ]
+        );
+        assert_eq!(
+            watched.protected(&memory),
+            [
+                Protected { pages: 0x7000..0x8000, how: Protection::Removed },
+                Protected { pages: 0x8000..0xC000, how: Protection::ReadOnly },
+            ]
+        );
+    }
+}

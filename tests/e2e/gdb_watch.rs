@@ -1,0 +1,218 @@
+//! Watchpoints of a real gdb: `watch`, `rwatch` and `awatch`, on every kind of host.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::expect;
+use crate::support::{Lane, lane};
+
+/// What `system-instructions` prints, watched or not.
+const SYSTEM_INSTRUCTIONS: &str = include_str!("../guests/system-instructions.txt");
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = what_is_seen();
+    trials.extend(where_it_is_seen());
+    trials.extend(together_with_others());
+    trials
+}
+
+/// Counts what gdb `said`.
+fn expect_times(said: &str, text: &str, times: usize) -> Result<(), Failed> {
+    match said.matches(text).count() {
+        found if found == times => Ok(()),
+        found => Err(format!("{times} times {text:?} expected, {found} found; gdb said\n{said}").into()),
+    }
+}
+
+fn what_is_seen() -> Vec<Trial> {
+    vec![
+        gdb_test("five_watchpoints_of_all_lengths_stop_after_the_write_each", || {
+            let commands = [
+                "watch data.one",
+                "watch data.two",
+                "watch data.four",
+                "watch data.eight",
+                "watch data.many",
+                "continue",
+                "continue",
+                "continue",
+                "continue",
+                "continue",
+                "delete",
+                "continue",
+                "continue",
+            ];
+            let (said, ran) = debug("watched", &[], &commands)?;
+            expect(&said, "Hardware watchpoint 5: data.many\n")?;
+            expect(&said, "Old value = 0 '\\000'\nNew value = 1 '\\001'\nguest_main (")?;
+            for value in [2, 4, 8] {
+                expect(&said, &format!("Old value = 0\nNew value = {value}\nguest_main ("))?;
+            }
+            expect(&said, "New value = '\\000' <repeats 33 times>, \"!\", '\\000' <repeats 29 times>\n")?;
+            ran.expect_status(0)?.expect_err("result (RAX) 1000")?;
+            Ok(())
+        }),
+        gdb_test("rwatch_stops_after_reads_and_not_after_writes", || {
+            let commands = ["rwatch data.eight", "continue", "continue", "continue", "kill"];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Hardware read watchpoint 1: data.eight\n\nValue = 8\n")?;
+            expect(&said, "Hardware read watchpoint 1: data.eight\n\nValue = 9\n")?;
+            expect_times(&said, "\nValue = ", 2)?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("awatch_stops_after_reads_and_writes", || {
+            let mut commands = vec!["awatch data.eight"];
+            commands.extend(["continue"; 5]);
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect_times(&said, "\nguest_main (info", 4)?;
+            expect(&said, "Old value = 0\nNew value = 8\n")?;
+            expect(&said, "\n\nValue = 8\n")?;
+            expect(&said, "Old value = 8\nNew value = 9\n")?;
+            expect(&said, "\n\nValue = 9\n")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("a_thousand_writes_beside_what_is_watched_do_not_stop_the_guest", || {
+            let commands = ["watch data.eight", "continue", "continue", "continue"];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Old value = 8\nNew value = 9\n")?;
+            expect_times(&said, "\nOld value = ", 2)?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("a_variable_on_the_stack_is_watched", || {
+            let commands =
+                ["watch data.one", "continue", "delete", "watch -l local", "continue", "delete", "continue"];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Old value = 5\nNew value = 6\n")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("a_watched_store_that_some_hosts_refuse_is_seen", || {
+            let (said, _) = debug("watched", &[], &["watch data.vector", "continue", "continue"])?;
+            expect(&said, "Old value = {0, 0}\nNew value = {0, 77}\n")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+    ]
+}
+
+fn where_it_is_seen() -> Vec<Trial> {
+    vec![
+        gdb_test("a_watched_write_through_another_mapping_is_seen", || {
+            // Guest-physical memory is watched, whatever maps it.
+            let commands = ["monitor phys on", "watch data.aliased", "continue", "continue"];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Old value = 0\nNew value = 11\n")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("what_is_mapped_later_is_watched_from_then_on", || {
+            let commands = [
+                "watch data.mapped",
+                "watch *(long *)(0x80000000 + (long)&data.later)",
+                "continue",
+                "continue",
+                "continue",
+            ];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Old value = <unreadable>\nNew value = 12\n")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("a_variable_beside_code_that_runs_is_watched", || {
+            let mut commands = vec!["watch *(long *)&near_code"];
+            commands.extend(["continue"; 9]);
+            let (said, _) = debug("watched", &[], &commands)?;
+            for value in 0..8 {
+                expect(&said, &format!("Old value = {value}\nNew value = {}\n", value + 1))?;
+            }
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("it_is_said_where_reads_are_not_watched", || {
+            let commands = ["rwatch *(long *)&near_code", "continue", "kill"];
+            let (said, _) = debug("watched", &[], &commands)?;
+            let told = "kvm: reads of the page at guest-physical 0x200000 are not seen, as it holds code";
+            match lane() {
+                // Debug registers watch there; that the value changes shows that it is a write, too.
+                Lane::Intel => expect_times(&said, told, 0)?,
+                Lane::Other => {}
+                _ => expect_times(&said, told, 1)?,
+            }
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("a_guest_whose_stack_is_watched_gets_its_exceptions", || {
+            let commands = ["watch *(char (*)[16])0x13008", "continue", "continue"];
+            let (_, ran) = debug("system-instructions", &[], &commands)?;
+            ran.expect_out(SYSTEM_INSTRUCTIONS)?.expect_status(0).map(drop)
+        }),
+        gdb_test("watchpoints_survive_a_reset_of_the_machine", || {
+            let commands = ["awatch data.one", "continue", "continue", "continue", "print data.one", "kill"];
+            let (said, ran) = debug("watched", &["--append", "again"], &commands)?;
+            expect_times(&said, "\nguest_main (info", 3)?;
+            expect(&said, "$1 = 1 '\\001'\n")?;
+            ran.expect_status(14).map(drop)
+        }),
+    ]
+}
+
+fn together_with_others() -> Vec<Trial> {
+    vec![
+        gdb_test("a_watchpoint_also_stops_a_row_of_steps", || {
+            let commands = ["watch data.one", "watch data.four", "continue", "stepi 100000", "kill"];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Hardware watchpoint 2: data.four\n\nOld value = 0\nNew value = 4\n")
+        }),
+        gdb_test("breakpoints_and_watchpoints_share_a_page", || {
+            let commands = [
+                "watch *(long *)&near_code",
+                "break count_up",
+                "continue",
+                "x/xb $pc",
+                "continue",
+                "delete",
+                "continue",
+            ];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Breakpoint 2, 0x0000000000200048 in count_up ()")?;
+            expect(&said, "<count_up>:\t0xb9\n")?;
+            expect(&said, "Old value = 0\nNew value = 1\n")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("four_hardware_breakpoints_leave_room_for_watchpoints", || {
+            let commands = [
+                "hbreak guest_main",
+                "hbreak *0x200000",
+                "hbreak stop",
+                "hbreak *0x200049",
+                "watch data.two",
+                "continue",
+                "continue",
+                "kill",
+            ];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "Hardware watchpoint 5: data.two\n\nOld value = 0\nNew value = 2\n")
+        }),
+        gdb_test("a_deleted_watchpoint_leaves_nothing_behind", || {
+            let commands = [
+                "watch data.many",
+                "continue",
+                "monitor info debug",
+                "delete",
+                "stepi",
+                "monitor info debug",
+                "continue",
+            ];
+            let (said, _) = debug("watched", &[], &commands)?;
+            expect(&said, "0 in debug registers and 1 pages protected")?;
+            expect(&said, "0 in debug registers and 0 pages protected")?;
+            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+        }),
+        gdb_test("what_cannot_be_watched_is_refused", || {
+            let commands = ["watch *(char (*)[0x1000000])0x1000000", "continue", "kill"];
+            let (said, ran) = debug("watched", &[], &commands)?;
+            expect(&said, "Could not insert hardware watchpoint 1.")?;
+            let log = ran.folder.read("console.log");
+            ran.check(
+                log.contains("0x1000000 there would be 4096 pages to watch; 1024 are possible"),
+                "a reason",
+            )
+            .map(drop)
+        }),
+    ]
+}
