@@ -23,6 +23,8 @@ pub(super) enum Kind {
     /// `int n`, `int3`, `int1` or `into`: some hosts refuse it, others run its handler to the end
     /// before they stop.
     Interrupt,
+    /// `iret`: no stop follows where KVM carries it out.
+    InterruptReturn,
     /// `pushf`: what it pushes has the trap flag set on hosts that step by it.
     PushFlags,
 }
@@ -43,9 +45,10 @@ pub(super) fn kind(bytes: &[u8], bitness: u32) -> Kind {
             0xCC | 0xCD | 0xF1 => Kind::Interrupt,
             0xCE if bitness != 64 => Kind::Interrupt,
             0x9C => Kind::PushFlags,
+            0xCF => Kind::InterruptReturn,
             0x6C..=0x6F | 0xA4..=0xA7 | 0xAA..=0xAF if repeated => Kind::Repeated,
             // Conditional jumps, loops, calls, jumps, returns.
-            0x70..=0x7F | 0x9A | 0xC2 | 0xC3 | 0xCA | 0xCB | 0xCF | 0xE0..=0xE3 | 0xE8..=0xEB | 0xFF => {
+            0x70..=0x7F | 0x9A | 0xC2 | 0xC3 | 0xCA | 0xCB | 0xE0..=0xE3 | 0xE8..=0xEB | 0xFF => {
                 Kind::Jump
             }
             // The same with two bytes, and system calls and the way back.
@@ -127,6 +130,7 @@ mod tests {
             (&[0xCE], 64, Kind::Plain),
             (&[0xCD, 0x80], 16, Kind::Interrupt),
             (&[0x66, 0x9C], 64, Kind::PushFlags),
+            (&[0x48, 0xCF], 64, Kind::InterruptReturn),
             (&[0xEB, 0xFE], 64, Kind::Jump),
             (&[0x0F, 0x84], 64, Kind::Jump),
             (&[0x0F, 0xA2], 64, Kind::Plain),

@@ -4,6 +4,7 @@
 //!
 //! - `hlt`, `int n`, `int3`, `int1` and `into` are not stepped but carried out: a step over them ends
 //!   at the handler's first instruction everywhere;
+//! - so is `iret` where KVM's emulator runs ring 0, as no stop follows it there;
 //! - a repeated string instruction is stepped to its end, and a stop at which nothing has happened yet
 //!   does not count;
 //! - the free debug registers stand at the guest's exception handlers, so that a step ends at the
@@ -34,12 +35,19 @@ impl Debuggee<'_> {
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
             Kind::Halt if registers.system.cs.selector & 3 == 0 => return Ok(Some(self.machine.step_halt())),
-            Kind::Interrupt => match self.machine.carry_out_instruction() {
-                // Beyond what is carried out here, but the host's processor may be able to.
+            _ => {}
+        }
+        let carried_out = match kind {
+            Kind::Interrupt => true,
+            Kind::InterruptReturn => self.technique().emulated,
+            _ => false,
+        };
+        if carried_out {
+            match self.machine.carry_out_instruction() {
+                // Beyond what is carried out here, but the host may be able to.
                 Some(Event::End(Outcome::Refused(_))) => {}
                 done => return Ok(done),
-            },
-            _ => {}
+            }
         }
         let debug = self.step_debug(registers, pc);
         let mut patience = PATIENCE;
