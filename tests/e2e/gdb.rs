@@ -311,7 +311,6 @@ fn strangers() -> Vec<Trial> {
                 ("m0,ffffffffffffffff", "E16"),
                 ("mfffffffffffffff0,20", "E0e"),
                 ("M40000000,1:00", "E0e"),
-                ("Z0,40000000,1", "E0e"),
                 ("Z2,200000,1", ""),
                 ("z0,200000,1", "E16"),
             ] {
