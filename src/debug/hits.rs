@@ -46,15 +46,22 @@ impl Debuggee<'_> {
     /// True if the user wants to stop for the guest's own instruction at `pc`.
     fn catches(&mut self, registers: &Registers, pc: u64) -> bool {
         self.session.switches.catch_int3
+            && self.planting.at(self.machine.memory(), registers, pc).is_none()
             && self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
     }
 
-    /// Steps from the breakpoint at `pc`, or over the guest's own instruction that looks like one;
-    /// something to tell if that was more than a step.
+    /// Steps from the breakpoint at `pc`, or over the guest's own instruction that looks like one, or
+    /// over code that has a breakpoint at another address; something to tell if that was more than a
+    /// step.
     fn pass(&mut self, registers: &Registers, pc: u64) -> Result<Option<Advance>, HostError> {
-        self.planting.lift(self.machine.memory(), pc);
+        let planted = self.planting.at(self.machine.memory(), registers, pc);
+        if let Some(physical) = planted {
+            self.planting.lift(self.machine.memory(), physical);
+        }
         let event = self.step_instruction(registers, pc)?;
-        self.planting.put_back(self.machine.memory(), pc);
+        if let Some(physical) = planted {
+            self.planting.put_back(self.machine.memory(), physical);
+        }
         match event {
             None => Ok(None),
             Some(event) => {

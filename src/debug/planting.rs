@@ -61,21 +61,28 @@ impl Planting {
         !self.places.is_empty()
     }
 
-    /// Takes out what is planted at `address` for one step; the byte that is there then, or `None` if
-    /// nothing was planted there.
-    pub(super) fn lift(&mut self, memory: &GuestMemory, address: u64) -> Option<u8> {
-        let physical = self.places.get(&address)?;
-        let original = *self.originals.get(physical)?;
-        memory.write(*physical, &[original]).ok()?;
-        Some(original)
+    /// The guest-physical address of what is planted at `address`, which may have been planted through
+    /// another mapping of it.
+    pub(super) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
+        let physical =
+            self.places.get(&address).copied().or_else(|| translate(memory, registers, address))?;
+        self.originals.contains_key(&physical).then_some(physical)
     }
 
-    /// Plants what was lifted at `address` again, over whatever is there now.
-    pub(super) fn put_back(&mut self, memory: &GuestMemory, address: u64) {
-        let (Some(physical), Some(opcode)) = (self.places.get(&address), self.opcode) else { return };
+    /// Takes out what is planted at a guest-physical address ([`Self::at`]), for one step.
+    pub(super) fn lift(&mut self, memory: &GuestMemory, physical: u64) {
+        if let Some(original) = self.originals.get(&physical) {
+            // Readable memory is writable.
+            let _ = memory.write(physical, &[*original]);
+        }
+    }
+
+    /// Plants what was lifted again, over whatever is there now.
+    pub(super) fn put_back(&mut self, memory: &GuestMemory, physical: u64) {
+        let (Some(original), Some(opcode)) = (self.originals.get_mut(&physical), self.opcode) else { return };
         let mut byte = [0];
-        if memory.read(*physical, &mut byte).is_ok() && memory.write(*physical, &[opcode as u8]).is_ok() {
-            self.originals.insert(*physical, byte[0]);
+        if memory.read(physical, &mut byte).is_ok() && memory.write(physical, &[opcode as u8]).is_ok() {
+            *original = byte[0];
         }
     }
 
@@ -134,14 +141,15 @@ mod tests {
         memory.write(0x1000, &[0x90]).unwrap();
         let mut planting = planted(&memory, &registers, &[0x1000, 0x1000]);
         assert_eq!(byte(&memory, 0x1000), INT3);
-        assert_eq!(planting.lift(&memory, 0x1000), Some(0x90));
+        assert_eq!(planting.at(&memory, &registers, 0x1000), Some(0x1000));
+        planting.lift(&memory, 0x1000);
         assert_eq!(byte(&memory, 0x1000), 0x90);
         memory.write(0x1000, &[0x55]).unwrap();
         planting.put_back(&memory, 0x1000);
         assert_eq!(byte(&memory, 0x1000), INT3);
         planting.unplant(&memory);
         assert_eq!(byte(&memory, 0x1000), 0x55);
-        assert_eq!(planting.lift(&memory, 0x1000), None);
+        assert_eq!(planting.at(&memory, &registers, 0x1000), None);
     }
 
     #[test]
@@ -149,7 +157,7 @@ mod tests {
         let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
         let mut planting = planted(&memory, &registers, &[1 << 40]);
         assert!(!planting.any());
-        assert_eq!(planting.lift(&memory, 1 << 40), None);
+        assert_eq!(planting.at(&memory, &registers, 1 << 40), None);
         planting.unplant(&memory);
     }
 
@@ -167,8 +175,16 @@ mod tests {
         registers.system.cr3 = 0x1000;
         registers.system.efer = 1 << 10;
         let mut planting = planted(&memory, &registers, &[0, 0x1000]);
-        assert_eq!(planting.lift(&memory, 0x1000), Some(0x90));
-        planting.put_back(&memory, 0x1000);
+        planting.lift(&memory, 0x6000);
+        planting.put_back(&memory, 0x6000);
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x6000), 0x90);
+        let mut planting = planted(&memory, &registers, &[0]);
+        assert_eq!(
+            planting.at(&memory, &registers, 0x1000),
+            Some(0x6000),
+            "the other mapping leads there, too"
+        );
         planting.unplant(&memory);
         assert_eq!(byte(&memory, 0x6000), 0x90);
     }

@@ -1,6 +1,6 @@
 //! Waiting for debuggers, and for what they send.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::packets::extend_packet;
+use super::packets::{extend_packet, write_packet};
 use crate::machine::inputs::{Input, Inputs};
 use crate::settings::GdbSpec;
 
@@ -25,6 +25,8 @@ const SOON: Duration = Duration::from_millis(2);
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a new client waits for the one before it to be gone for good.
 const HANDOVER: Duration = Duration::from_millis(500);
+/// What a debugger is answered that comes second.
+const TURNED_AWAY: &[u8] = b"E.another debugger is connected to this guest; end or detach it first";
 /// How long is paused before something is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long the guest runs before somebody looks out for what the client sends: most steps are over
@@ -224,16 +226,31 @@ fn accept(listener: &TcpListener, clients: &SyncSender<Client>, inputs: &Inputs)
         while busy.load(Ordering::Acquire) && start.elapsed() < HANDOVER {
             thread::sleep(PAUSE);
         }
-        // A second debugger is hung up on: it would have to wait for the first for who knows how long.
-        if !busy.load(Ordering::Acquire)
-            && let Ok(client) = greet(stream, &busy, inputs)
-        {
+        if busy.load(Ordering::Acquire) {
+            // It has left before it heard why, if this fails.
+            let _ = turn_away(stream);
+        } else if let Ok(client) = greet(stream, &busy, inputs) {
             if clients.send(client).is_err() {
                 return;
             }
             inputs.push(Input::Attention);
         }
     }
+}
+
+/// Tells a second debugger why it is hung up on: it would have to wait for the first for who knows how
+/// long.
+fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_write_timeout(Some(HANDOVER))?;
+    stream.set_read_timeout(Some(HANDOVER))?;
+    let mut answer = vec![b'+'];
+    write_packet(&mut answer, |out| out.extend(TURNED_AWAY));
+    // What it asks first, whatever that is: hanging up on what has not been read would lose the answer.
+    let mut question = [0; 1 << 10];
+    stream.read(&mut question)?;
+    stream.write_all(&answer)?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.read(&mut question).map(drop)
 }
 
 fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {

@@ -9,6 +9,9 @@ use crate::support::guest_test;
 /// Offsets in the routine of the guest `later`, behind its first instruction.
 const INSIDE: std::ops::Range<u64> = 2..8;
 
+/// These are the first to get debug registers, and never hit.
+const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002", "break *0x1003"];
+
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -39,10 +42,24 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "$2 = 1\n")?;
             expect(&said, "result (RAX) 2 (0x2)")
         }),
+        gdb_test("a_planted_breakpoint_stops_at_its_own_address_and_not_at_another_of_the_same_code", || {
+            let mut commands = UNUSED.to_vec();
+            commands.extend([
+                "break *0x40080000",
+                "continue",
+                "print $pc",
+                "print $rbx",
+                "delete",
+                "continue",
+            ]);
+            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x40080000")?;
+            expect(&said, "$2 = 1\n")?;
+            expect(&said, "result (RAX) 2 (0x2)")
+        }),
         gdb_test("more_breakpoints_than_debug_registers_outlive_the_loader", || {
             let set: Vec<String> = INSIDE.map(|offset| format!("break *{}", 0x28_0000 + offset)).collect();
-            // These never hit, and are the first to get debug registers.
-            let mut commands = vec!["break *0x1000", "break *0x1001", "break *0x1002", "break *0x1003"];
+            let mut commands = UNUSED.to_vec();
             commands.extend(set.iter().map(String::as_str));
             commands.extend(["continue"; 6]);
             commands.extend(["print $pc", "info breakpoints", "delete", "continue"]);
