@@ -14,7 +14,7 @@ const PAGE: u64 = 4096;
 pub(super) enum Kind {
     /// Nothing: it ends behind it, or in a handler.
     Plain,
-    /// It may end at the instruction itself.
+    /// It may end at the instruction itself with no register changed.
     Jump,
     /// It may end many times in the middle.
     Repeated,

@@ -85,6 +85,8 @@ pub(super) enum Question<'a> {
     ReadRegister(u64),
     /// `P`: the register with this number is to have this value, in hexadecimal.
     WriteRegister(u64, &'a [u8]),
+    /// What else is to be said of the one thread there is: the vCPU.
+    Thread,
     /// What QEMU has beyond gdb's own protocol, and is here, too.
     Extensions,
     /// Whether addresses are physical.
@@ -109,6 +111,7 @@ pub(super) fn question(body: &[u8]) -> Option<Question<'_>> {
             let (register, value) = split(rest, b'=')?;
             Some(Question::WriteRegister(number(register)?, value))
         }
+        _ if body.starts_with(b"qThreadExtraInfo,") => Some(Question::Thread),
         b"qqemu.Supported" => Some(Question::Extensions),
         b"qqemu.PhyMemMode" => Some(Question::Physical),
         b"Qqemu.PhyMemMode:0" => Some(Question::SetPhysical(false)),

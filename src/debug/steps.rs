@@ -15,6 +15,8 @@
 
 use std::ops::Range;
 
+use kvm_bindings::kvm_regs;
+
 use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
 use super::handlers;
@@ -23,6 +25,15 @@ use crate::machine::{Event, Outcome};
 
 /// How often a step may stay where it is although it leads on, before it counts.
 const PATIENCE: u32 = 16;
+
+/// RFLAGS: a breakpoint at the next instruction is passed over once.
+const RESUME_FLAG: u64 = 1 << 16;
+
+/// True if no register differs, RFLAGS.RF aside.
+fn nothing_done(before: &kvm_regs, after: &kvm_regs) -> bool {
+    let without = |registers: &kvm_regs| kvm_regs { rflags: registers.rflags & !RESUME_FLAG, ..*registers };
+    without(before) == without(after)
+}
 
 impl Debuggee<'_> {
     /// Carries out the instruction the guest is at; `None` if there was no event in that.
@@ -59,12 +70,14 @@ impl Debuggee<'_> {
             if let Some(event) = self.machine.step_instruction(registers.general.rip) {
                 return Ok(Some(event));
             }
-            if self.machine.general_registers()?.rip != registers.general.rip {
+            let after = self.machine.general_registers()?;
+            if after.rip != registers.general.rip {
                 break;
             }
             match kind {
                 Kind::Repeated => {}
-                Kind::Plain | Kind::PushFlags if patience > 0 => patience -= 1,
+                Kind::Jump => break,
+                _ if patience > 0 && nothing_done(&registers.general, &after) => patience -= 1,
                 _ => break,
             }
         }

@@ -83,6 +83,11 @@ impl Machine {
         self.processor.vcpu.set_guest_debug(debug)
     }
 
+    /// True if the processor waits in `hlt` for an interrupt.
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
     /// Has the next [`Self::set_guest_debug`] tell the host again what it knows
     /// ([`crate::host::Vcpu::renew_guest_debug`]).
     pub fn renew_guest_debug(&self) {

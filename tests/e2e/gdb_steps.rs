@@ -3,7 +3,7 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::gdb::{debug, gdb_test};
+use crate::gdb::{CTRL_C, debug, gdb_test};
 use crate::support::debugger::expect;
 
 /// The tests of this file.
@@ -85,6 +85,23 @@ pub fn trials() -> Vec<Trial> {
             let said = steps(&commands)?;
             expect(&said, "$1 = 1\n")?;
             expect(&said, "$2 = 1\n")
+        }),
+        gdb_test("the_processor_is_a_thread_that_tells_whether_it_is_halted", || {
+            let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
+            let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
+            expect(&said, "(CPU#0 [running])")?;
+            expect(&said, "(CPU#0 [halted])")
+        }),
+        gdb_test("scheduler_locking_does_no_harm", || {
+            let commands = [
+                "set scheduler-locking on",
+                "tbreak identify",
+                "continue",
+                "stepi",
+                "print $pc == (long)&identified",
+            ];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")
         }),
         gdb_test("a_step_that_faults_comes_back_behind_it_at_the_latest", || {
             let commands = ["tbreak touch", "continue", "stepi", "tbreak done", "continue", "print $r10"];
