@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::ahead::{Ahead, Kind};
 use super::breakpoints::Breakpoints;
+use super::handlers::Handlers;
 use super::planting::{Opcode, Planting};
 use super::target::Action;
 use super::technique::Technique;
@@ -30,8 +31,8 @@ pub(super) struct Debuggee<'m> {
     pub(super) planting: Planting,
     /// The code the guest is in.
     pub(super) ahead: Ahead,
-    /// Base and limit of the guest's table of handlers, and where those begin that steps may end at.
-    pub(super) handlers: Option<((u64, u16), [Option<u64>; 4])>,
+    /// The guest's exception handlers, once a step has asked for them.
+    pub(super) handlers: Option<Handlers>,
     technique: OnceCell<Technique>,
     /// What commands have set.
     pub(super) session: Session,

@@ -16,9 +16,30 @@ const WITH_CODE: [u8; 2] = [14, 13];
 /// RFLAGS.TF, in the second byte of RFLAGS.
 const TRAP_FLAG: u8 = 1;
 
-/// Linear addresses of the first instructions of the handlers, in the order of [`VECTORS`]; code
-/// segments of protected mode are taken to begin at 0, as they nearly always do.
-pub(super) fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
+/// What was read of the guest's table of handlers.
+#[derive(Debug)]
+pub(super) struct Handlers {
+    /// Base and limit of the table.
+    table: (u64, u16),
+    /// Linear addresses of the first instructions, in the order of [`VECTORS`].
+    pub(super) entries: [Option<u64>; 4],
+}
+
+impl Handlers {
+    /// Reads the table.
+    pub(super) fn read(guest: &GuestMemory, registers: &Registers) -> Handlers {
+        let idt = &registers.system.idt;
+        Handlers { table: (idt.base, idt.limit), entries: entries(guest, registers) }
+    }
+
+    /// True if the guest has not gone to another table.
+    pub(super) fn are_of(&self, registers: &Registers) -> bool {
+        self.table == (registers.system.idt.base, registers.system.idt.limit)
+    }
+}
+
+/// Code segments of protected mode are taken to begin at 0, as they nearly always do.
+fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
     VECTORS.map(|vector| entry(guest, registers, u64::from(vector)))
 }
 

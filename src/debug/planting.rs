@@ -3,6 +3,7 @@
 //! They are there only while the guest runs: nobody who looks at stopped memory sees them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::host::Registers;
 use crate::inspect::translate::translate;
@@ -43,14 +44,14 @@ impl Planting {
                 continue;
             }
             let Some(physical) = translate(memory, registers, address) else { continue };
-            if !self.originals.contains_key(&physical) {
+            if let Entry::Vacant(vacant) = self.originals.entry(physical) {
                 let mut original = [0];
                 if memory.read(physical, &mut original).is_err()
                     || memory.write(physical, &[opcode as u8]).is_err()
                 {
                     continue;
                 }
-                self.originals.insert(physical, original[0]);
+                vacant.insert(original[0]);
             }
             self.places.insert(address, physical);
         }

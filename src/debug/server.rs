@@ -247,7 +247,7 @@ fn turn_away(mut stream: TcpStream) -> io::Result<()> {
     write_packet(&mut answer, |out| out.extend(TURNED_AWAY));
     // What it asks first, whatever that is: hanging up on what has not been read would lose the answer.
     let mut question = [0; 1 << 10];
-    stream.read(&mut question)?;
+    stream.read(&mut question).map(drop)?;
     stream.write_all(&answer)?;
     stream.shutdown(Shutdown::Write)?;
     stream.read(&mut question).map(drop)

@@ -19,7 +19,7 @@ use kvm_bindings::kvm_regs;
 
 use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
-use super::handlers;
+use super::handlers::{self, Handlers};
 use crate::host::{GuestDebug, HostError, Registers};
 use crate::machine::{Event, Outcome};
 
@@ -111,14 +111,9 @@ impl Debuggee<'_> {
     /// The exception handlers, read again when the guest says that they are elsewhere, and for every
     /// command of the client's.
     fn handlers_of(&mut self, registers: &Registers) -> [Option<u64>; 4] {
-        let idt = (registers.system.idt.base, registers.system.idt.limit);
-        match self.handlers {
-            Some((known, entries)) if known == idt => entries,
-            _ => {
-                let entries = handlers::entries(self.machine.memory(), registers);
-                self.handlers = Some((idt, entries));
-                entries
-            }
+        match &self.handlers {
+            Some(known) if known.are_of(registers) => known.entries,
+            _ => self.handlers.insert(Handlers::read(self.machine.memory(), registers)).entries,
         }
     }
 
