@@ -28,6 +28,11 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
         Question::WriteRegisters(digits) => write_registers(debuggee, digits, out),
         Question::ReadRegister(number) => read_register(debuggee, number, out),
         Question::WriteRegister(number, digits) => write_register(debuggee, number, digits, out),
+        Question::Thread => {
+            let state = if debuggee.machine.is_halted() { "halted" } else { "running" };
+            add_hex(out, format!("CPU#0 [{state}]").as_bytes());
+            Ok(())
+        }
         Question::Extensions => text(out, "sstepbits;sstep;PhyMemMode"),
         Question::Physical => text(out, if switches.physical { "1" } else { "0" }),
         Question::SetPhysical(on) => {

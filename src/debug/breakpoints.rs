@@ -1,43 +1,26 @@
-//! Breakpoints: where they are, and what software breakpoints replace while the guest runs.
-//!
-//! A software breakpoint is an `int3` (Intel SDM volume 2A, "INT n/INTO/INT3/INT1") in the guest's
-//! code. It is there only while the guest runs: nobody who looks at stopped memory sees it.
+//! Breakpoints: where they are, and which of them get a debug register. `technique` tells the rules.
 
 use std::collections::BTreeSet;
 
-use crate::host::{GuestDebug, Registers};
-use crate::inspect::translate::translate;
-use crate::memory::GuestMemory;
+/// Software breakpoints a client may set. Each costs a walk through the guest's page tables whenever
+/// the guest goes on.
+const MOST_SOFTWARE: usize = 1 << 14;
 
-/// The opcode of `int3`.
-pub(super) const INT3: u8 = 0xCC;
-
-/// Software breakpoints a client may set.
-const MOST_SOFTWARE: usize = 1024;
-
-/// A byte of guest memory that an `int3` stands in for.
-#[derive(Debug)]
-struct Planted {
-    address: u64,
-    physical: u64,
-    original: u8,
-}
-
-/// All breakpoints, at virtual addresses.
+/// All breakpoints, at linear addresses.
 #[derive(Debug, Default)]
 pub(super) struct Breakpoints {
     software: BTreeSet<u64>,
     hardware: [Option<u64>; 4],
-    planted: Vec<Planted>,
 }
 
 impl Breakpoints {
     /// Sets a software breakpoint; false if there are too many.
     pub(super) fn add_software(&mut self, address: u64) -> bool {
-        self.software.len() < MOST_SOFTWARE && {
+        let fits = self.software.len() < MOST_SOFTWARE || self.is_software(address);
+        if fits {
             self.software.insert(address);
-            true
         }
+        fits
     }
 
     /// Takes a software breakpoint away; false if there was none.
@@ -75,81 +58,44 @@ impl Breakpoints {
         self.hardware.get(number).is_some_and(Option::is_some)
     }
 
+    /// The addresses of all software breakpoints.
+    pub(super) fn software(&self) -> impl Iterator<Item = u64> + '_ {
+        self.software.iter().copied()
+    }
+
     /// Takes all breakpoints away.
     pub(super) fn clear(&mut self) {
         self.software.clear();
         self.hardware = [None; 4];
     }
 
-    /// What the vCPU needs for them, if it is to stop at every `int3` or at none.
-    pub(super) fn guest_debug(&self, software_breakpoints: bool) -> GuestDebug {
-        GuestDebug { software_breakpoints, hardware_breakpoints: self.hardware, ..GuestDebug::default() }
-    }
-
-    /// True if there are software breakpoints.
-    pub(super) fn any_software(&self) -> bool {
-        !self.software.is_empty()
+    /// What breakpoint each debug register is for; with `lend`, those that neither a hardware breakpoint
+    /// nor a watchpoint (`watching`) needs are for software breakpoints, and for the addresses `others`.
+    pub(super) fn registers(
+        &self,
+        lend: bool,
+        watching: [bool; 4],
+        others: impl Iterator<Item = u64>,
+    ) -> [Option<u64>; 4] {
+        let mut registers = self.hardware;
+        if !lend {
+            return registers;
+        }
+        for address in self.software().chain(others) {
+            if registers.contains(&Some(address)) {
+                continue;
+            }
+            let mut free =
+                registers.iter_mut().zip(watching).filter(|(used, watches)| used.is_none() && !watches);
+            let Some((register, _)) = free.next() else { break };
+            *register = Some(address);
+        }
+        registers
     }
 
     /// Hardware breakpoints in use.
     pub(super) fn hardware_in_use(&self) -> usize {
         self.hardware.iter().flatten().count()
-    }
-
-    /// The guest is about to run: puts an `int3` at each software breakpoint, and at each of the
-    /// addresses `others`, that is mapped.
-    pub(super) fn plant(
-        &mut self,
-        memory: &GuestMemory,
-        registers: &Registers,
-        others: impl Iterator<Item = u64>,
-    ) {
-        for address in self.software.iter().copied().chain(others) {
-            if self.planted.iter().any(|planted| planted.address == address) {
-                continue;
-            }
-            let Some(physical) = translate(memory, registers, address) else { continue };
-            // The same byte may be mapped at two addresses.
-            let twin = self.planted.iter().find(|planted| planted.physical == physical);
-            let twin = twin.map(|planted| planted.original);
-            let mut original = [0];
-            if memory.read(physical, &mut original).is_ok() && memory.write(physical, &[INT3]).is_ok() {
-                self.planted.push(Planted { address, physical, original: twin.unwrap_or(original[0]) });
-            }
-        }
-    }
-
-    /// Takes the `int3` at `address` out for one step; the byte that is there then, or `None` if
-    /// there was none to take out.
-    pub(super) fn lift(&mut self, memory: &GuestMemory, address: u64) -> Option<u8> {
-        let planted = self.planted.iter().find(|planted| planted.address == address)?;
-        memory.write(planted.physical, &[planted.original]).ok()?;
-        Some(planted.original)
-    }
-
-    /// Puts the `int3` at `address` back after a step, over whatever is there now.
-    pub(super) fn put_back(&mut self, memory: &GuestMemory, address: u64) {
-        let Some(planted) = self.planted.iter().find(|planted| planted.address == address) else { return };
-        let physical = planted.physical;
-        let mut byte = [0];
-        if memory.read(physical, &mut byte).is_err() || memory.write(physical, &[INT3]).is_err() {
-            return;
-        }
-        for planted in self.planted.iter_mut().filter(|planted| planted.physical == physical) {
-            planted.original = byte[0];
-        }
-    }
-
-    /// The guest has stopped: puts back what was there. What the guest has written over a
-    /// breakpoint stays, and so does what a reset has loaded there.
-    pub(super) fn unplant(&mut self, memory: &GuestMemory) {
-        for Planted { physical, original, .. } in self.planted.drain(..) {
-            let mut byte = [0];
-            if memory.read(physical, &mut byte).is_ok() && byte[0] == INT3 {
-                // Readable memory is writable.
-                let _ = memory.write(physical, &[original]);
-            }
-        }
     }
 }
 
@@ -157,75 +103,7 @@ impl Breakpoints {
 mod tests {
     use super::*;
 
-    fn byte(memory: &GuestMemory, at: u64) -> u8 {
-        let mut bytes = [0];
-        memory.read(at, &mut bytes).unwrap();
-        bytes[0]
-    }
-
-    #[test]
-    fn the_guest_sees_int3_only_while_it_runs() {
-        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
-        memory.write(0x1000, &[0x90, 0x91]).unwrap();
-        let mut breakpoints = Breakpoints::default();
-        assert!(breakpoints.add_software(0x1000));
-        assert!(breakpoints.add_software(0x1001));
-        breakpoints.plant(&memory, &registers, std::iter::empty());
-        assert_eq!(byte(&memory, 0x1000), INT3);
-        memory.write(0x1001, &[0x55]).unwrap();
-        breakpoints.unplant(&memory);
-        assert_eq!(byte(&memory, 0x1000), 0x90);
-        assert_eq!(byte(&memory, 0x1001), 0x55, "what the guest wrote itself stays");
-    }
-
-    #[test]
-    fn a_step_over_a_breakpoint_runs_what_is_there_and_may_change_it() {
-        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
-        memory.write(0x1000, &[0x90]).unwrap();
-        let mut breakpoints = Breakpoints::default();
-        breakpoints.plant(&memory, &registers, [0x1000, 0x1000].into_iter());
-        assert_eq!(byte(&memory, 0x1000), INT3);
-        assert_eq!(breakpoints.lift(&memory, 0x1000), Some(0x90));
-        assert_eq!(byte(&memory, 0x1000), 0x90);
-        memory.write(0x1000, &[0x55]).unwrap();
-        breakpoints.put_back(&memory, 0x1000);
-        assert_eq!(byte(&memory, 0x1000), INT3);
-        breakpoints.unplant(&memory);
-        assert_eq!(byte(&memory, 0x1000), 0x55);
-        assert_eq!(breakpoints.lift(&memory, 0x1000), None);
-    }
-
-    #[test]
-    fn a_breakpoint_outside_of_memory_is_left_alone() {
-        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
-        let mut breakpoints = Breakpoints::default();
-        breakpoints.add_software(1 << 40);
-        breakpoints.plant(&memory, &registers, std::iter::empty());
-        breakpoints.unplant(&memory);
-        assert!(breakpoints.remove_software(1 << 40));
-        assert!(!breakpoints.remove_software(1 << 40));
-    }
-
-    #[test]
-    fn two_mappings_of_one_byte_restore_what_was_there_first() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        for (at, entry) in
-            [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x6003), (0x4008, 0x6003)]
-        {
-            memory.write_u64(at, entry).unwrap();
-        }
-        memory.write(0x6000, &[0x90]).unwrap();
-        let mut registers = Registers::default();
-        registers.system.cr0 = 1 << 31;
-        registers.system.cr3 = 0x1000;
-        registers.system.efer = 1 << 10;
-        let mut breakpoints = Breakpoints::default();
-        breakpoints.add_software(0);
-        breakpoints.add_software(0x1000);
-        breakpoints.plant(&memory, &registers, std::iter::empty());
-        breakpoints.unplant(&memory);
-        assert_eq!(byte(&memory, 0x6000), 0x90);
-    }
+    const NO_WATCH: [bool; 4] = [false; 4];
 
     #[test]
     fn there_are_four_hardware_breakpoints() {
@@ -237,6 +115,47 @@ mod tests {
         assert!(!breakpoints.add_hardware(4));
         assert!(breakpoints.remove_hardware(1));
         assert!(breakpoints.add_hardware(4));
-        assert_eq!(breakpoints.guest_debug(false).hardware_breakpoints, [Some(0), Some(4), Some(2), Some(3)]);
+        assert_eq!(
+            breakpoints.registers(true, NO_WATCH, [9].into_iter()),
+            [Some(0), Some(4), Some(2), Some(3)]
+        );
+    }
+
+    #[test]
+    fn debug_registers_that_are_free_are_lent_to_software_breakpoints() {
+        let mut breakpoints = Breakpoints::default();
+        breakpoints.add_software(0x1000);
+        breakpoints.add_software(0x2000);
+        breakpoints.add_hardware(0x2000);
+        let others = [0x1000, 0x3000, 0x4000, 0x5000];
+        assert_eq!(
+            breakpoints.registers(true, NO_WATCH, others.into_iter()),
+            [Some(0x2000), Some(0x1000), Some(0x3000), Some(0x4000)]
+        );
+        assert_eq!(
+            breakpoints.registers(true, [false, true, false, true], others.into_iter()),
+            [Some(0x2000), None, Some(0x1000), None],
+            "watchpoints keep theirs"
+        );
+        assert_eq!(
+            breakpoints.registers(false, NO_WATCH, others.into_iter()),
+            [Some(0x2000), None, None, None]
+        );
+        for address in [1, 2, 3] {
+            assert!(breakpoints.add_hardware(address), "a hardware breakpoint has priority");
+        }
+        assert!(!breakpoints.registers(true, NO_WATCH, others.into_iter()).contains(&Some(0x1000)));
+    }
+
+    #[test]
+    fn there_may_be_thousands_of_software_breakpoints() {
+        let mut breakpoints = Breakpoints::default();
+        for address in 0..MOST_SOFTWARE as u64 {
+            assert!(breakpoints.add_software(address));
+        }
+        assert!(!breakpoints.add_software(1 << 40));
+        assert!(breakpoints.remove_software(5));
+        assert!(!breakpoints.remove_software(5));
+        assert!(breakpoints.add_software(1 << 40));
     }
 }

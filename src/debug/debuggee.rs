@@ -1,34 +1,41 @@
 //! The guest as a debugger handles it: run, stepped, and found to have stopped for a reason.
 //!
 //! What KVM's debug facilities do differs from host to host. What holds everywhere, and is used
-//! here: a software breakpoint stops the guest with its `int3` not carried out; a step needs no
-//! breakpoints, so it is made with none in place; and a breakpoint the guest stands at is left by
-//! such a step.
+//! here: a breakpoint stops the guest before its instruction, whatever it is made of (`technique`);
+//! a step needs no breakpoints, so it is made with none in place; and a breakpoint the guest stands at
+//! is left by such a step.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
-use std::ops::Range;
+use std::cell::OnceCell;
 
 use tracing::debug;
 
-use super::breakpoints::{Breakpoints, INT3};
+use super::ahead::{Ahead, Kind};
+use super::breakpoints::Breakpoints;
+use super::handlers::Handlers;
+use super::planting::{Opcode, Planting};
 use super::target::Action;
+use super::technique::Technique;
 use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::control::Session;
-use crate::host::{DebugStop, GuestDebug, HostError, Registers};
-use crate::inspect::translate::read_virtual;
+use crate::host::{GuestDebug, HostError, Registers};
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
-
-/// The opcode of `hlt`.
-const HLT: u8 = 0xF4;
 
 /// A machine with breakpoints.
 pub(super) struct Debuggee<'m> {
     pub(super) machine: &'m mut Machine,
     pub(super) breakpoints: Breakpoints,
     pub(super) watchpoints: Watchpoints,
+    /// What of them is in guest memory now.
+    pub(super) planting: Planting,
+    /// The code the guest is in.
+    pub(super) ahead: Ahead,
+    /// The guest's exception handlers, once a step has asked for them.
+    pub(super) handlers: Option<Handlers>,
+    technique: OnceCell<Technique>,
     /// What commands have set.
     pub(super) session: Session,
     /// What is to be printed for the user.
@@ -80,6 +87,10 @@ impl<'m> Debuggee<'m> {
             machine,
             breakpoints: Breakpoints::default(),
             watchpoints: Watchpoints::default(),
+            planting: Planting::default(),
+            ahead: Ahead::default(),
+            handlers: None,
+            technique: OnceCell::new(),
             session: Session::default(),
             said: String::new(),
             action: Action::Continue,
@@ -148,6 +159,8 @@ impl<'m> Debuggee<'m> {
         if let Some(hit) = self.watchpoints.next_hit() {
             return Advance::Stopped(Stop::Watch(hit));
         }
+        self.ahead.forget();
+        self.handlers = None;
         let advanced = self.arm_watchpoints().and_then(|()| match self.action.clone() {
             Action::Step => self.step_once(),
             Action::StepOutOf(range) => self.step_out_of(&range),
@@ -191,97 +204,48 @@ impl<'m> Debuggee<'m> {
         self.stopped_at = None;
         let debug = self.guest_debug();
         self.machine.set_guest_debug(debug)?;
-        self.breakpoints.plant(self.machine.memory(), &registers, self.session.points.addresses());
+        let addresses = self.breakpoints.software().chain(self.session.points.addresses());
+        let planted = addresses.filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)));
+        self.planting.plant(self.machine.memory(), &registers, self.technique().planted, planted);
         let advanced = self.run_planted(debug);
-        self.breakpoints.unplant(self.machine.memory());
+        self.planting.unplant(self.machine.memory());
         advanced
     }
 
+    /// What breakpoints are made of here.
+    pub(super) fn technique(&self) -> Technique {
+        *self.technique.get_or_init(|| Technique::of_host(self.machine.kvm()))
+    }
+
+    /// What each debug register is for while the guest runs.
+    fn registers_in_use(&self) -> [Option<u64>; 4] {
+        let watching = self.watchpoints.in_registers(&self.breakpoints).map(|watch| watch.is_some());
+        self.breakpoints.registers(self.technique().registers, watching, self.session.points.addresses())
+    }
+
+    /// True if the guest is to be stopped for a moment now and then: there are breakpoints without a
+    /// debug register, which could not be planted yet or may be written over, by a loader for example.
+    pub(super) fn wants_visits(&self) -> bool {
+        let registers = self.registers_in_use();
+        self.action == Action::Continue
+            && self
+                .breakpoints
+                .software()
+                .chain(self.session.points.addresses())
+                .any(|address| !registers.contains(&Some(address)))
+    }
+
     /// What the vCPU needs to run until a breakpoint.
-    pub(super) fn guest_debug(&self) -> GuestDebug {
-        let session = &self.session;
-        let stop_at_int3 =
-            self.breakpoints.any_software() || session.switches.catch_int3 || !session.points.is_empty();
-        let watchpoints = self.watchpoints.in_registers(&self.breakpoints);
-        GuestDebug { watchpoints, ..self.breakpoints.guest_debug(stop_at_int3) }
-    }
-
-    fn step(&mut self) -> Result<Advance, HostError> {
-        let (registers, pc) = self.position()?;
-        let code = self.code_at(&registers, pc);
-        match self.step_instruction(&registers, code)? {
-            Some(Event::Reset) => {
-                self.was_reset();
-                self.stopped(Stop::Stepped)
-            }
-            Some(event) => match self.seen(&event)? {
-                Seen::Nothing => self.judge_other(event),
-                Seen::Passed => self.stopped(Stop::Stepped),
-                Seen::Hit(hit) => self.stop_for(hit),
-            },
-            None => self.stopped(Stop::Stepped),
-        }
-    }
-
-    /// Carries out the instruction the guest is at, which begins with the byte `code`; `None` if there
-    /// was no event in that.
-    pub(super) fn step_instruction(
-        &mut self,
-        registers: &Registers,
-        code: Option<u8>,
-    ) -> Result<Option<Event>, HostError> {
-        match code {
-            // In a less privileged ring it is no halt but an exception, which a step shows well.
-            Some(HLT) if registers.system.cs.selector & 3 == 0 => return Ok(Some(self.machine.step_halt())),
-            // Some hosts refuse it, and others run its handler to the end before they stop.
-            Some(INT3) => return Ok(self.machine.carry_out_instruction()),
-            _ => {}
-        }
-        let block_interrupts = !self.session.switches.step_interrupts;
-        let watchpoints = self.watchpoints.in_registers(&self.breakpoints);
-        let debug = GuestDebug { single_step: true, block_interrupts, watchpoints, ..GuestDebug::default() };
-        self.machine.set_guest_debug(debug)?;
-        Ok(self.machine.step_instruction(registers.general.rip))
-    }
-
-    /// Steps; a point the step leads to has its say, but the guest stops anyway.
-    fn step_once(&mut self) -> Result<Advance, HostError> {
-        let advanced = self.step()?;
-        if let Advance::Stopped(Stop::Stepped) = advanced {
-            let (_, pc) = self.position()?;
-            self.arrive(pc)?;
-        }
-        Ok(advanced)
-    }
-
-    /// Steps, and stops for the breakpoint the step leads to, if there is one.
-    fn step_onto(&mut self) -> Result<Advance, HostError> {
-        let advanced = self.step()?;
-        if let Advance::Stopped(Stop::Stepped) = advanced {
-            let (_, pc) = self.position()?;
-            let point = self.arrive(pc)?;
-            if let Some(stop) = self.breakpoint_at(pc).or(point) {
-                return Ok(self.stop(stop, pc));
-            }
-        }
-        Ok(advanced)
-    }
-
-    /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
-    /// breakpoint.
-    fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
-        loop {
-            match self.step_onto()? {
-                Advance::Stopped(Stop::Stepped) => {}
-                other => return Ok(other),
-            }
-            let (_, pc) = self.position()?;
-            if !range.contains(&pc) {
-                return Ok(self.stop(Stop::Stepped, pc));
-            }
-            if !self.said.is_empty() {
-                return Ok(Advance::Going);
-            }
+    fn guest_debug(&self) -> GuestDebug {
+        let planted = self.wants_visits();
+        let technique = self.technique();
+        GuestDebug {
+            software_breakpoints: planted && technique.planted == Opcode::Int3
+                || self.session.switches.catch_int3,
+            halts: planted && technique.stops_at_halts(),
+            hardware_breakpoints: self.registers_in_use(),
+            watchpoints: self.watchpoints.in_registers(&self.breakpoints),
+            ..GuestDebug::default()
         }
     }
 
@@ -294,13 +258,13 @@ impl<'m> Debuggee<'m> {
     }
 
     /// Stops after an access to watched data. The guest may have come to a point that has not had its say.
-    fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
+    pub(super) fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
         let (_, pc) = self.position()?;
         self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
         Ok(Advance::Stopped(Stop::Watch(hit)))
     }
 
-    fn judge_other(&mut self, event: Event) -> Result<Advance, HostError> {
+    pub(super) fn judge_other(&mut self, event: Event) -> Result<Advance, HostError> {
         match event {
             Event::Attention | Event::Touched(_) => Ok(Advance::Going),
             Event::Reset => {
@@ -310,11 +274,7 @@ impl<'m> Debuggee<'m> {
             Event::Debug(stop) => {
                 let (_, pc) = self.position()?;
                 debug!("stopped at {pc:#x}: {stop:x?}");
-                let ours = match stop.exception {
-                    DebugStop::BREAKPOINT => self.breakpoints.is_software(pc).then_some(Stop::Software),
-                    _ => self.breakpoints.is_hardware(pc).then_some(Stop::Hardware),
-                };
-                Ok(self.stop(ours.unwrap_or(Stop::Trap), pc))
+                Ok(self.stop(self.breakpoint_at(pc).unwrap_or(Stop::Trap), pc))
             }
             Event::End(outcome) => {
                 let pc = self.position().ok().map(|(_, pc)| pc);
@@ -336,7 +296,7 @@ impl<'m> Debuggee<'m> {
         Ok(Advance::Stopped(Stop::Ended))
     }
 
-    fn stopped(&mut self, stop: Stop) -> Result<Advance, HostError> {
+    pub(super) fn stopped(&mut self, stop: Stop) -> Result<Advance, HostError> {
         let (_, pc) = self.position()?;
         Ok(self.stop(stop, pc))
     }
@@ -351,7 +311,8 @@ impl<'m> Debuggee<'m> {
         (self.stopped_at, self.ended) = (None, None);
     }
 
-    fn breakpoint_at(&self, pc: u64) -> Option<Stop> {
+    /// The breakpoint at `pc`, as the client knows it.
+    pub(super) fn breakpoint_at(&self, pc: u64) -> Option<Stop> {
         if self.breakpoints.is_software(pc) {
             return Some(Stop::Software);
         }
@@ -360,15 +321,9 @@ impl<'m> Debuggee<'m> {
 
     /// True if running on from `pc` would stop there without having moved: at a breakpoint, or at an
     /// `int3` of the guest's own, which only a step hands to the guest.
-    fn would_stop_again(&self, registers: &Registers, pc: u64) -> bool {
+    fn would_stop_again(&mut self, registers: &Registers, pc: u64) -> bool {
         self.breakpoint_at(pc).is_some()
             || self.session.points.is_at(pc)
-            || self.code_at(registers, pc) == Some(INT3)
-    }
-
-    fn code_at(&self, registers: &Registers, pc: u64) -> Option<u8> {
-        let mut byte = [0];
-        let count = read_virtual(self.machine.memory(), registers, pc, &mut byte);
-        (count == 1).then_some(byte[0])
+            || self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
     }
 }

@@ -1,6 +1,8 @@
 //! How breakpoints, steps and the like work on this host: what `info debug` tells.
 
 use super::debuggee::Debuggee;
+use super::planting::Opcode;
+use super::technique::Technique;
 use crate::control::Facility;
 use crate::host::probe::{
     DATA_WATCHPOINTS, Fact, HARDWARE_BREAKPOINTS, HardwareBreakpoints, INTERRUPT_FREE_STEPPING,
@@ -27,7 +29,7 @@ pub(super) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
     [
         (
             "software breakpoints",
-            "an int3 in guest memory while the guest runs".to_owned(),
+            software_technique(debuggee.technique()).to_owned(),
             per_ring(kvm, &SOFTWARE_BREAKPOINTS, software),
         ),
         (
@@ -43,7 +45,7 @@ pub(super) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
         ("the guest's own int3", int3.0.to_owned(), int3.1.to_owned()),
         (
             "steps",
-            "KVM's single-step, with no breakpoint in place; kvm carries out hlt and int3".to_owned(),
+            "KVM's single-step, with no breakpoint in place; kvm carries out hlt and int n".to_owned(),
             per_ring(kvm, &SINGLE_STEP, SingleStep::in_words),
         ),
         ("interrupts while stepping", interrupts.to_owned(), free_of_interrupts(kvm)),
@@ -57,6 +59,16 @@ pub(super) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
     .into_iter()
     .map(|(name, technique, reason)| Facility { name, technique, reason })
     .collect()
+}
+
+fn software_technique(technique: Technique) -> &'static str {
+    match (technique.registers, technique.planted) {
+        (true, _) => {
+            "debug registers while there are some, then an int3 in guest memory while the guest runs"
+        }
+        (false, Opcode::Int3) => "an int3 in guest memory while the guest runs",
+        (false, Opcode::Halt) => "a hlt in guest memory while the guest runs, as int3 does not stop it",
+    }
 }
 
 fn software(found: SoftwareBreakpoints) -> &'static str {

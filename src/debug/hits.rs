@@ -1,12 +1,11 @@
 //! What happens where a breakpoint or log point that was set by a command is reached.
 //!
 //! This is a hot path: a condition that is false lets the guest go on without anybody hearing of it.
-//! Only the `int3` that is in the way is taken out, for one step, and only the registers the
-//! condition asks for are read.
+//! Only what is planted there is taken out, for one step.
 
 use tracing::info;
 
-use super::breakpoints::INT3;
+use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
 use crate::control::points::Decision;
 use crate::control::values::Known;
@@ -18,13 +17,14 @@ impl Debuggee<'_> {
     pub(super) fn run_planted(&mut self, debug: GuestDebug) -> Result<Advance, HostError> {
         loop {
             let event = self.machine.run_to_event();
-            let pc = match &event {
-                Event::Debug(stop) if stop.exception == DebugStop::BREAKPOINT => stop.pc,
-                _ => return self.judge(event),
-            };
-            let registers = self.machine.registers()?;
+            let Event::Debug(stop) = &event else { return self.judge(event) };
+            if self.is_watched(stop) {
+                return self.judge(event);
+            }
+            let (registers, pc) = self.position()?;
+            let at_instruction = stop.exception == DebugStop::BREAKPOINT;
             let decision = self.decide(&registers, pc)?;
-            if self.breakpoints.is_software(pc) {
+            if self.breakpoint_at(pc).is_some() {
                 return self.judge(event);
             }
             match decision {
@@ -33,8 +33,10 @@ impl Debuggee<'_> {
                     self.stopped_at = Some(pc);
                     return Ok(Advance::Going);
                 }
-                None if self.session.switches.catch_int3 => return self.judge(event),
-                // A condition that is false, or the guest's own `int3` for its own handler.
+                // Nothing of ours in a debug register.
+                None if !at_instruction => return self.judge(event),
+                None if self.catches(&registers, pc) => return self.judge(event),
+                // A condition that is false, or an instruction of the guest's own.
                 _ => {}
             }
             if let Some(advance) = self.pass(&registers, pc)? {
@@ -44,12 +46,25 @@ impl Debuggee<'_> {
         }
     }
 
-    /// Steps from the `int3` at `pc`, a breakpoint's or the guest's own; something to tell if that was more than a step.
+    /// True if the user wants to stop for the guest's own instruction at `pc`.
+    fn catches(&mut self, registers: &Registers, pc: u64) -> bool {
+        self.session.switches.catch_int3
+            && self.planting.at(self.machine.memory(), registers, pc).is_none()
+            && self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
+    }
+
+    /// Steps from the breakpoint at `pc`, or over the guest's own instruction that looks like one, or
+    /// over code that has a breakpoint at another address; something to tell if that was more than a
+    /// step.
     fn pass(&mut self, registers: &Registers, pc: u64) -> Result<Option<Advance>, HostError> {
-        // What no breakpoint has put there is the guest's own.
-        let code = self.breakpoints.lift(self.machine.memory(), pc).unwrap_or(INT3);
-        let event = self.step_instruction(registers, Some(code))?;
-        self.breakpoints.put_back(self.machine.memory(), pc);
+        let planted = self.planting.at(self.machine.memory(), registers, pc);
+        if let Some(physical) = planted {
+            self.planting.lift(self.machine.memory(), physical);
+        }
+        let event = self.step_instruction(registers, pc)?;
+        if let Some(physical) = planted {
+            self.planting.put_back(self.machine.memory(), physical);
+        }
         match event {
             None => Ok(None),
             Some(event) => {

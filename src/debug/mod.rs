@@ -10,8 +10,13 @@
 //! | `session` | one client, from its connection to its leaving |
 //! | `target` | the protocol library's questions, answered |
 //! | `debuggee` | how a guest is run, stepped and found to have stopped |
-//! | `breakpoints` | where they are, and what they replace while the guest runs |
 //! | `watchpoints` | data whose accesses stop the guest: by debug registers or by protected pages |
+//! | `technique` | what breakpoints are made of on this host |
+//! | `breakpoints` | where they are, and which of them get a debug register |
+//! | `planting` | the bytes that others put into guest memory while the guest runs |
+//! | `steps` | one instruction, whatever it is, on every host |
+//! | `ahead` | what kind of instruction comes next |
+//! | `handlers` | where the guest's exception handlers begin |
 //! | `packets`, `answers` | questions that are answered without the library |
 //! | `arch`, `description` | which registers gdb is told of, and how |
 //! | `view`, `registers`, `segments`, `memory` | the guest's state as gdb wants it |
@@ -22,6 +27,7 @@
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
+mod ahead;
 mod answers;
 mod arch;
 mod breakpoints;
@@ -29,15 +35,19 @@ mod debuggee;
 mod description;
 mod facilities;
 mod files;
+mod handlers;
 mod hits;
 mod memory;
 mod monitor;
 mod packets;
+mod planting;
 mod registers;
 mod segments;
 mod server;
 mod session;
+mod steps;
 mod target;
+mod technique;
 mod view;
 mod watchpoints;
 

@@ -104,6 +104,8 @@ pub(super) enum Question<'a> {
     ReadRegister(u64),
     /// `P`: the register with this number is to have this value, in hexadecimal.
     WriteRegister(u64, &'a [u8]),
+    /// What else is to be said of the one thread there is: the vCPU.
+    Thread,
     /// What QEMU has beyond gdb's own protocol, and is here, too.
     Extensions,
     /// Whether addresses are physical.
@@ -126,6 +128,7 @@ pub(super) fn question(body: &[u8]) -> Option<Question<'_>> {
         [b'g' | b'G' | b'm' | b'M' | b'p' | b'P' | b'x' | b'X', ..] => {
             Some(about_state(body).unwrap_or(Question::Malformed))
         }
+        _ if body.starts_with(b"qThreadExtraInfo,") => Some(Question::Thread),
         b"qqemu.Supported" => Some(Question::Extensions),
         b"qqemu.PhyMemMode" => Some(Question::Physical),
         b"Qqemu.PhyMemMode:0" => Some(Question::SetPhysical(false)),

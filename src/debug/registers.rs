@@ -46,6 +46,13 @@ const CR0_PG: u64 = 1 << 31;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 
+/// True if the processor can hold `address`: its upper bits are all the same (Intel SDM volume 1,
+/// "Canonical Addressing").
+pub(super) fn is_canonical(system: &kvm_sregs, address: u64) -> bool {
+    let unused = if system.cr4 & CR4_LA57 != 0 { 64 - 57 } else { 64 - 48 };
+    (address << unused) as i64 >> unused == address as i64
+}
+
 /// Registers of a stopped vCPU that gdb has asked for, and what it has written to them.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
@@ -114,9 +121,7 @@ impl Cache {
         let low = value as u64;
         if matches!(register, Register::Ip | Register::FsBase | Register::GsBase | Register::KernelGsBase) {
             // The processor holds no other address there; some hosts fail to run a guest that has one.
-            let five_levels = self.system(machine).map_err(host)?.cr4 & CR4_LA57 != 0;
-            let unused = if five_levels { 64 - 57 } else { 64 - 48 };
-            if (low << unused) as i64 >> unused != low as i64 {
+            if !is_canonical(self.system(machine).map_err(host)?, low) {
                 return Err(format!("{low:#x} is no address: its upper bits are not all the same"));
             }
         }

@@ -1,6 +1,6 @@
 //! Waiting for debuggers, and for what they send.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::packets::extend_packet;
+use super::packets::{extend_packet, write_packet};
 use crate::machine::inputs::{Input, Inputs};
 use crate::settings::GdbSpec;
 
@@ -26,8 +26,17 @@ const SOON: Duration = Duration::from_millis(2);
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a new client waits for the one before it to be gone for good.
 const HANDOVER: Duration = Duration::from_millis(500);
+/// What a debugger is answered that comes second.
+const TURNED_AWAY: &[u8] = b"E.another debugger is connected to this guest; end or detach it first";
 /// How long is paused before something is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long the guest runs before somebody looks out for what the client sends: most steps are over
+/// by then.
+const LATER: Duration = Duration::from_millis(1);
+/// How long the thread that watches takes no notice of anything but the client.
+const ROUND: Duration = Duration::from_millis(100);
+/// How often in a row there may be nothing to watch before the thread that watches has to be woken.
+const PATIENCE: u32 = 8;
 /// Stack of a thread, in bytes.
 const STACK: usize = 128 << 10;
 
@@ -109,9 +118,16 @@ impl Client {
         self.receive(RecvFlags::empty())
     }
 
-    /// Has the machine's attention called for, once, when there is something to read.
-    pub(super) fn watch(&self) {
-        self.watch.set(Watching::Wanted);
+    /// Has the machine's attention called for, once, when there is something to read, and after
+    /// `at_most` if that is earlier. With `later` somebody looks out for it only after a moment: what is
+    /// over before that has cost no other thread's time.
+    pub(super) fn watch(&self, later: bool, at_most: Option<Duration>) {
+        self.watch.begin(later, at_most);
+    }
+
+    /// The machine's thread looks out for it itself again.
+    pub(super) fn unwatch(&self) {
+        self.watch.end(Watching::No);
     }
 
     /// What it sent and nobody has taken yet.
@@ -155,7 +171,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         // Ends the thread that watches, wherever it waits.
-        self.watch.set(Watching::Over);
+        self.watch.end(Watching::Over);
         let _ = self.stream.shutdown(Shutdown::Both);
         self.busy.store(false, Ordering::Release);
     }
@@ -216,16 +232,31 @@ fn accept(listener: &TcpListener, clients: &SyncSender<Client>, inputs: &Inputs)
         while busy.load(Ordering::Acquire) && start.elapsed() < HANDOVER {
             thread::sleep(PAUSE);
         }
-        // A second debugger is hung up on: it would have to wait for the first for who knows how long.
-        if !busy.load(Ordering::Acquire)
-            && let Ok(client) = greet(stream, &busy, inputs)
-        {
+        if busy.load(Ordering::Acquire) {
+            // It has left before it heard why, if this fails.
+            let _ = turn_away(stream);
+        } else if let Ok(client) = greet(stream, &busy, inputs) {
             if clients.send(client).is_err() {
                 return;
             }
             inputs.push(Input::Attention);
         }
     }
+}
+
+/// Tells a second debugger why it is hung up on: it would have to wait for the first for who knows how
+/// long.
+fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_write_timeout(Some(HANDOVER))?;
+    stream.set_read_timeout(Some(HANDOVER))?;
+    let mut answer = vec![b'+'];
+    write_packet(&mut answer, |out| out.extend(TURNED_AWAY));
+    // What it asks first, whatever that is: hanging up on what has not been read would lose the answer.
+    let mut question = [0; 1 << 10];
+    stream.read(&mut question).map(drop)?;
+    stream.write_all(&answer)?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.read(&mut question).map(drop)
 }
 
 fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {
@@ -236,10 +267,13 @@ fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Resu
     let (watched, watch, inputs) = (stream.try_clone()?, Arc::new(Watch::default()), inputs.clone());
     let watcher = watch.clone();
     spawn("gdb-watch", move || {
-        while watcher.is_wanted() {
-            let _ = poll(&mut [PollFd::new(&watched, PollFlags::IN)], None);
-            watcher.fired();
-            inputs.push(Input::Attention);
+        while let Some(at_most) = watcher.wanted() {
+            // What is asked for meanwhile is seen in the next round.
+            let round = Timespec::try_from(at_most.unwrap_or(ROUND)).ok();
+            let found = poll(&mut [PollFd::new(&watched, PollFlags::IN)], round.as_ref());
+            if (found != Ok(0) || at_most.is_some()) && watcher.fired() {
+                inputs.push(Input::Attention);
+            }
         }
     })?;
     busy.store(true, Ordering::Release);
@@ -249,8 +283,18 @@ fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Resu
 /// Whether somebody is to look out for what a client sends.
 #[derive(Debug, Default)]
 struct Watch {
-    state: Mutex<Watching>,
+    state: Mutex<Wanted>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    watching: Watching,
+    /// Do not begin at once.
+    later: bool,
+    at_most: Option<Duration>,
+    /// The thread that watches sleeps until it is told of a change.
+    asleep: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,32 +309,90 @@ enum Watching {
 }
 
 impl Watch {
-    fn state(&self) -> MutexGuard<'_, Watching> {
+    fn state(&self) -> MutexGuard<'_, Wanted> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn set(&self, wanted: Watching) {
+    fn begin(&self, later: bool, at_most: Option<Duration>) {
         let mut state = self.state();
-        if *state != wanted {
-            *state = wanted;
+        if state.watching == Watching::No {
+            (state.watching, state.later, state.at_most) = (Watching::Wanted, later, at_most);
+            self.wake(&state, !later);
+        }
+    }
+
+    fn end(&self, watching: Watching) {
+        let mut state = self.state();
+        state.watching = watching;
+        self.wake(&state, watching == Watching::Over);
+    }
+
+    /// Wakes the thread that watches if it would not see a change by itself, or must see it `now`.
+    fn wake(&self, state: &Wanted, now: bool) {
+        if now || state.asleep && state.watching == Watching::Wanted {
             self.changed.notify_one();
         }
     }
 
-    /// Something has come, or the connection has ended.
-    fn fired(&self) {
+    /// Something has come, or it is time, or the connection has ended; true if anybody still wants to
+    /// know.
+    fn fired(&self) -> bool {
         let mut state = self.state();
-        if *state == Watching::Wanted {
-            *state = Watching::No;
+        let wanted = state.watching == Watching::Wanted;
+        if wanted {
+            state.watching = Watching::No;
         }
+        wanted
     }
 
-    /// Waits until watching is wanted; false if it never will be.
-    fn is_wanted(&self) -> bool {
+    /// Waits until watching is wanted; for how long at most, or `None` if it never will be.
+    fn wanted(&self) -> Option<Option<Duration>> {
         let mut state = self.state();
-        while *state == Watching::No {
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut idle = 0;
+        loop {
+            state = match (state.watching, state.later) {
+                (Watching::Over, _) => return None,
+                (Watching::Wanted, false) => return Some(state.at_most),
+                (Watching::Wanted, true) => {
+                    // It is over soon, or it is not.
+                    state.later = false;
+                    self.changed.wait_timeout(state, LATER).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+                }
+                // A client that steps comes back in a moment, and then need not wake anybody.
+                (Watching::No, _) if idle < PATIENCE => {
+                    idle += 1;
+                    self.changed.wait_timeout(state, LATER).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+                }
+                (Watching::No, _) => {
+                    idle = 0;
+                    state.asleep = true;
+                    let mut woken = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+                    woken.asleep = false;
+                    woken
+                }
+            };
         }
-        *state == Watching::Wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_soon_is_not_watched() {
+        let watch = Arc::new(Watch::default());
+        let watcher = watch.clone();
+        let thread = std::thread::spawn(move || watcher.wanted());
+        for _ in 0..1000 {
+            watch.begin(true, None);
+            watch.end(Watching::No);
+        }
+        watch.begin(true, Some(PAUSE));
+        assert_eq!(thread.join().unwrap(), Some(Some(PAUSE)));
+        assert!(watch.fired());
+        assert!(!watch.fired(), "attention is called for once");
+        watch.end(Watching::Over);
+        assert_eq!(watch.wanted(), None);
     }
 }

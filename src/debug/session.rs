@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 
 use gdbstub::common::Signal;
 use gdbstub::conn::Connection;
@@ -26,6 +27,9 @@ type StubError = GdbStubError<Infallible, io::Error>;
 
 /// Bytes of text in one packet.
 const PRINTED: usize = 2048;
+
+/// How long a guest runs that is to be visited now and then.
+const VISIT: Duration = Duration::from_millis(10);
 
 /// What the client left behind.
 pub(super) enum Left {
@@ -62,7 +66,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                 Incoming::Bytes => reader.take(stub, debuggee, client)?,
                 Incoming::Gone => return Ok(gone(debuggee)),
                 Incoming::Nothing => {
-                    client.watch();
+                    client.watch(false, None);
                     match debuggee.wait() {
                         Some(outcome) => return Ok(Left::Over(outcome)),
                         None => stub,
@@ -76,9 +80,10 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                     Incoming::Nothing => {
                         // What acknowledges the packet that set the guest going.
                         going.borrow_conn().flush()?;
-                        client.watch();
+                        client.watch(true, debuggee.wants_visits().then_some(VISIT));
                         debuggee.view.registers.forget();
                         let advance = debuggee.advance();
+                        client.unwatch();
                         print(&std::mem::take(&mut debuggee.said), going.borrow_conn())?;
                         match advance {
                             Advance::Going => going.into(),

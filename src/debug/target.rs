@@ -24,9 +24,12 @@ use gdbstub::target::ext::target_description_xml_override::{
 };
 use gdbstub::target::{Target, TargetError, TargetResult};
 
+use tracing::warn;
+
 use super::arch::{NoRegisters, Register, X86};
 use super::debuggee::Debuggee;
 use super::memory;
+use super::registers::is_canonical;
 use crate::host::{HostError, Registers};
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
@@ -230,13 +233,20 @@ impl Breakpoints for Debuggee<'_> {
     }
 }
 
+impl Debuggee<'_> {
+    /// A breakpoint can be at any linear address, whether something is mapped there or not.
+    fn check_breakpoint(&mut self, address: u64) -> TargetResult<(), Self> {
+        let system = self.view.registers.both(self.machine).map_err(host_failure)?.system;
+        match is_canonical(&system, address) {
+            true => Ok(()),
+            false => Err(TargetError::Errno(INVALID)),
+        }
+    }
+}
+
 impl SwBreakpoint for Debuggee<'_> {
     fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        // Breakpoints are at virtual addresses, also for a client that looks at physical ones.
-        let registers = self.view.registers.both(self.machine).map_err(host_failure)?;
-        if memory::read(self.machine.memory(), Some(&registers), address, &mut [0]) == 0 {
-            return Err(TargetError::Errno(BAD_ADDRESS));
-        }
+        self.check_breakpoint(address)?;
         match self.breakpoints.add_software(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),
@@ -250,16 +260,11 @@ impl SwBreakpoint for Debuggee<'_> {
 
 impl HwBreakpoint for Debuggee<'_> {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        if !self.breakpoints.add_hardware(address) {
-            return Err(TargetError::Errno(FULL));
+        self.check_breakpoint(address)?;
+        match self.breakpoints.add_hardware(address) {
+            true => Ok(true),
+            false => Err(TargetError::Errno(FULL)),
         }
-        // Tried at once: an address the host does not take is the client's mistake, not the guest's end.
-        let wanted = self.guest_debug();
-        if self.machine.set_guest_debug(wanted).is_err() {
-            self.breakpoints.remove_hardware(address);
-            return Err(TargetError::Errno(INVALID));
-        }
-        Ok(true)
     }
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {

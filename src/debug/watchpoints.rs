@@ -304,17 +304,24 @@ impl Debuggee<'_> {
         Ok(())
     }
 
+    /// A bit for each debug register that watches.
+    fn watching(&self) -> u64 {
+        let settings = self.watchpoints.in_registers(&self.breakpoints);
+        let used = settings.iter().enumerate().filter(|(_, setting)| setting.is_some());
+        used.fold(0, |bits, (number, _)| bits | 1 << number)
+    }
+
+    /// True if a debug register has reported an access to watched data.
+    pub(super) fn is_watched(&self, stop: &DebugStop) -> bool {
+        stop.exception == DebugStop::DEBUG && stop.dr6 & self.watching() != 0
+    }
+
     /// What `event` means for watchpoints.
     pub(super) fn seen(&mut self, event: &Event) -> Result<Seen, HostError> {
         match event {
             Event::Touched(touches) => self.watchpoints.touched(touches),
-            Event::Debug(stop) if stop.exception == DebugStop::DEBUG => {
-                let settings = self.watchpoints.in_registers(&self.breakpoints);
-                let used = settings.iter().enumerate().filter(|(_, setting)| setting.is_some());
-                let bits = stop.dr6 & used.fold(0, |bits, (number, _)| bits | 1 << number);
-                if bits == 0 {
-                    return Ok(Seen::Nothing);
-                }
+            Event::Debug(stop) if self.is_watched(stop) => {
+                let bits = stop.dr6 & self.watching();
                 let registers = self.machine.registers()?;
                 self.watchpoints.reported(self.machine.memory(), &registers, bits);
             }

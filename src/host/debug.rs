@@ -19,6 +19,9 @@ pub struct GuestDebug {
     pub single_step: bool,
     /// Stop at every `int3` instead of letting the guest handle it.
     pub software_breakpoints: bool,
+    /// Stop at every `hlt` that the host reports, with RIP at the `hlt` again; told as
+    /// [`super::DebugStop::BREAKPOINT`].
+    pub halts: bool,
     /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
     pub hardware_breakpoints: [Option<u64>; 4],
     /// Stop after the instruction that accesses one of these; each takes the debug register of its
@@ -88,20 +91,32 @@ impl GuestDebug {
 }
 
 impl Vcpu {
-    /// Switches debug facilities on and off, from the next entry.
+    /// Switches debug facilities on and off, from the next entry. Costs nothing where they are set like
+    /// that already.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
     pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
+        if self.debugging.get() == debug && !self.debugging_is_stale.get() {
+            return Ok(());
+        }
         let possible =
             GuestDebug { block_interrupts: debug.block_interrupts && self.abilities.blocking, ..debug };
         self.fd
             .set_guest_debug(&possible.to_kvm())
             .map_err(|e| HostError::refused("switch its debug facilities", e))?;
-        self.stops_at_int3.set(debug.software_breakpoints);
+        self.debugging.set(debug);
+        self.debugging_is_stale.set(false);
         self.share_registers(debug != GuestDebug::default());
         Ok(())
+    }
+
+    /// Has the next [`Self::set_guest_debug`] tell KVM again what it knows. A processor that runs the
+    /// guest steps by RFLAGS.TF, which KVM sets in that call only, and which instructions and handlers
+    /// clear.
+    pub fn renew_guest_debug(&self) {
+        self.debugging_is_stale.set(true);
     }
 }
 

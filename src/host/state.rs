@@ -159,8 +159,10 @@ impl Vcpu {
         }
     }
 
-    /// The registers are about to be written: what KVM has left of them is out of date.
+    /// The registers are about to be written: what KVM has left of them is out of date, and it has
+    /// to be told again of a step that starts elsewhere.
     pub(super) fn forget_registers(&self) {
         self.shared.set(false);
+        self.debugging_is_stale.set(true);
     }
 }

@@ -13,7 +13,7 @@ use kvm_ioctls::VcpuFd;
 
 use super::cpuid::Feature;
 use super::rescue::Tally;
-use super::{DebugStop, HostError, Kicker, Refusal, VmEntry, VmExit};
+use super::{DebugStop, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
 /// Set in the data of an emulation failure when it carries the instruction's bytes.
@@ -51,8 +51,10 @@ pub struct Vcpu {
     pub(super) memory: Arc<GuestMemory>,
     /// The features the guest was given.
     pub(super) cpuid: CpuId,
-    /// Stop at every `int3`, see [`super::GuestDebug::software_breakpoints`].
-    pub(super) stops_at_int3: Cell<bool>,
+    /// What KVM was told last to debug.
+    pub(super) debugging: Cell<GuestDebug>,
+    /// It has to be told again.
+    pub(super) debugging_is_stale: Cell<bool>,
     /// Instructions carried out in place of KVM.
     pub(super) tally: Tally,
     kicker: Kicker,
@@ -82,7 +84,8 @@ impl Vcpu {
             fd,
             memory,
             cpuid,
-            stops_at_int3: Cell::new(false),
+            debugging: Cell::new(GuestDebug::default()),
+            debugging_is_stale: Cell::new(false),
             tally: Tally::default(),
             kicker,
             abilities,
@@ -293,6 +296,7 @@ impl Vcpu {
                     VmExit::MmioWrite { address: mmio.phys_addr, size, value: u64::from_le_bytes(bytes) }
                 }
             }
+            KVM_EXIT_HLT if self.debugging.get().halts => VmExit::Debug(self.before_halt()?),
             KVM_EXIT_HLT => VmExit::Halt { interruptible: run.if_flag != 0 },
             KVM_EXIT_SHUTDOWN => VmExit::Shutdown,
             KVM_EXIT_INTR => VmExit::Interrupted,
@@ -325,7 +329,7 @@ impl Vcpu {
     /// The debug stop that a refusal stands for, on hosts whose emulator does not know `int3`.
     #[cold]
     fn breakpoint(&self, refusal: &Refusal) -> Result<Option<DebugStop>, HostError> {
-        let stops = self.stops_at_int3.get()
+        let stops = self.debugging.get().software_breakpoints
             && refusal.suberror == Refusal::EMULATION
             && refusal.bytes().first() == Some(&INT3);
         if !stops {
@@ -333,6 +337,15 @@ impl Vcpu {
         }
         let pc = self.registers()?.next_instruction();
         Ok(Some(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 }))
+    }
+
+    /// Goes back to the `hlt` the vCPU has stopped behind.
+    fn before_halt(&self) -> Result<DebugStop, HostError> {
+        let mut registers = self.registers()?;
+        registers.general.rip = registers.general.rip.wrapping_sub(1);
+        self.set_general_registers(&registers.general)?;
+        let pc = registers.next_instruction();
+        Ok(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 })
     }
 
     fn immediate_exit(&mut self) -> *const AtomicU8 {

@@ -96,6 +96,26 @@ impl Machine {
         Ok(())
     }
 
+    /// True if the processor waits in `hlt` for an interrupt.
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Has the next [`Self::set_guest_debug`] tell the host again what it knows
+    /// ([`crate::host::Vcpu::renew_guest_debug`]).
+    pub fn renew_guest_debug(&self) {
+        self.processor.vcpu.renew_guest_debug();
+    }
+
+    /// The general registers, RIP and RFLAGS.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn general_registers(&self) -> Result<kvm_regs, HostError> {
+        self.processor.vcpu.general_registers()
+    }
+
     /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
     /// ends it.
     pub fn wait(&mut self) -> Event {

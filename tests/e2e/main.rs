@@ -8,9 +8,11 @@
 mod bad_files;
 mod check;
 mod gdb;
+mod gdb_breakpoints;
 mod gdb_control;
 mod gdb_files;
 mod gdb_registers;
+mod gdb_steps;
 mod gdb_watch;
 mod guests;
 mod host;
@@ -36,6 +38,8 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(check::trials());
     trials.extend(gdb::trials());
+    trials.extend(gdb_breakpoints::trials());
+    trials.extend(gdb_steps::trials());
     trials.extend(gdb_control::trials());
     trials.extend(gdb_files::trials());
     trials.extend(gdb_registers::trials());

@@ -117,7 +117,8 @@ impl Bench {
     pub(super) fn debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
         self.vcpu.set_guest_debug(debug)?;
         // What KVM itself does is to be seen, not what a vCPU makes of it.
-        self.vcpu.stops_at_int3.set(false);
+        self.vcpu.debugging.set(GuestDebug::default());
+        self.vcpu.renew_guest_debug();
         Ok(())
     }
 

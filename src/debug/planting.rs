@@ -1,0 +1,192 @@
+//! Bytes that stand in for the guest's code while it runs: breakpoints without a debug register.
+//!
+//! They are there only while the guest runs: nobody who looks at stopped memory sees them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::host::Registers;
+use crate::inspect::translate::translate;
+use crate::memory::GuestMemory;
+
+/// The instruction that is planted, one byte long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Opcode {
+    /// Intel SDM volume 2A, "INT n/INTO/INT3/INT1".
+    Int3 = 0xCC,
+    /// Intel SDM volume 2A, "HLT": in ring 0 only, elsewhere it is an exception of the guest's.
+    Halt = 0xF4,
+}
+
+/// What is planted now.
+#[derive(Debug, Default)]
+pub(super) struct Planting {
+    /// Virtual addresses and the guest-physical ones behind them.
+    places: BTreeMap<u64, u64>,
+    /// What is really there, by guest-physical address: one byte may be mapped at two addresses.
+    originals: BTreeMap<u64, u8>,
+    opcode: Option<Opcode>,
+}
+
+impl Planting {
+    /// The guest is about to run: plants `opcode` at each of `addresses` that is mapped.
+    pub(super) fn plant(
+        &mut self,
+        memory: &GuestMemory,
+        registers: &Registers,
+        opcode: Opcode,
+        addresses: impl Iterator<Item = u64>,
+    ) {
+        self.opcode = Some(opcode);
+        for address in addresses {
+            if self.places.contains_key(&address) {
+                continue;
+            }
+            let Some(physical) = translate(memory, registers, address) else { continue };
+            if let Entry::Vacant(vacant) = self.originals.entry(physical) {
+                let mut original = [0];
+                if memory.read(physical, &mut original).is_err()
+                    || memory.write(physical, &[opcode as u8]).is_err()
+                {
+                    continue;
+                }
+                vacant.insert(original[0]);
+            }
+            self.places.insert(address, physical);
+        }
+    }
+
+    /// True if something is planted.
+    pub(super) fn any(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// The guest-physical address of what is planted at `address`, which may have been planted through
+    /// another mapping of it.
+    pub(super) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
+        let physical =
+            self.places.get(&address).copied().or_else(|| translate(memory, registers, address))?;
+        self.originals.contains_key(&physical).then_some(physical)
+    }
+
+    /// Takes out what is planted at a guest-physical address ([`Self::at`]), for one step.
+    pub(super) fn lift(&mut self, memory: &GuestMemory, physical: u64) {
+        if let Some(original) = self.originals.get(&physical) {
+            // Readable memory is writable.
+            let _ = memory.write(physical, &[*original]);
+        }
+    }
+
+    /// Plants what was lifted again, over whatever is there now.
+    pub(super) fn put_back(&mut self, memory: &GuestMemory, physical: u64) {
+        let (Some(original), Some(opcode)) = (self.originals.get_mut(&physical), self.opcode) else { return };
+        let mut byte = [0];
+        if memory.read(physical, &mut byte).is_ok() && memory.write(physical, &[opcode as u8]).is_ok() {
+            *original = byte[0];
+        }
+    }
+
+    /// The guest has stopped: puts back what was there. What the guest has written over a
+    /// breakpoint stays, and so does what a reset has loaded there.
+    pub(super) fn unplant(&mut self, memory: &GuestMemory) {
+        self.places.clear();
+        let Some(opcode) = self.opcode else { return };
+        while let Some((physical, original)) = self.originals.pop_first() {
+            let mut byte = [0];
+            if memory.read(physical, &mut byte).is_ok() && byte[0] == opcode as u8 {
+                // Readable memory is writable.
+                let _ = memory.write(physical, &[original]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INT3: u8 = Opcode::Int3 as u8;
+
+    fn byte(memory: &GuestMemory, at: u64) -> u8 {
+        let mut bytes = [0];
+        memory.read(at, &mut bytes).unwrap();
+        bytes[0]
+    }
+
+    fn planted(memory: &GuestMemory, registers: &Registers, addresses: &[u64]) -> Planting {
+        let mut planting = Planting::default();
+        planting.plant(memory, registers, Opcode::Int3, addresses.iter().copied());
+        planting
+    }
+
+    #[test]
+    fn the_guest_sees_what_is_planted_only_while_it_runs() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        memory.write(0x1000, &[0x90, 0x91]).unwrap();
+        let mut planting = planted(&memory, &registers, &[0x1000, 0x1001]);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        memory.write(0x1001, &[0x55]).unwrap();
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1000), 0x90);
+        assert_eq!(byte(&memory, 0x1001), 0x55, "what the guest wrote itself stays");
+        planting.plant(&memory, &registers, Opcode::Halt, [0x1001].into_iter());
+        assert_eq!(byte(&memory, 0x1001), 0xF4, "and is a breakpoint again when the guest goes on");
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1001), 0x55);
+    }
+
+    #[test]
+    fn a_step_over_a_breakpoint_runs_what_is_there_and_may_change_it() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        memory.write(0x1000, &[0x90]).unwrap();
+        let mut planting = planted(&memory, &registers, &[0x1000, 0x1000]);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        assert_eq!(planting.at(&memory, &registers, 0x1000), Some(0x1000));
+        planting.lift(&memory, 0x1000);
+        assert_eq!(byte(&memory, 0x1000), 0x90);
+        memory.write(0x1000, &[0x55]).unwrap();
+        planting.put_back(&memory, 0x1000);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1000), 0x55);
+        assert_eq!(planting.at(&memory, &registers, 0x1000), None);
+    }
+
+    #[test]
+    fn an_address_outside_of_memory_is_left_alone() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        let mut planting = planted(&memory, &registers, &[1 << 40]);
+        assert!(!planting.any());
+        assert_eq!(planting.at(&memory, &registers, 1 << 40), None);
+        planting.unplant(&memory);
+    }
+
+    #[test]
+    fn two_mappings_of_one_byte_restore_what_was_there_first() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        for (at, entry) in
+            [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x6003), (0x4008, 0x6003)]
+        {
+            memory.write_u64(at, entry).unwrap();
+        }
+        memory.write(0x6000, &[0x90]).unwrap();
+        let mut registers = Registers::default();
+        registers.system.cr0 = 1 << 31;
+        registers.system.cr3 = 0x1000;
+        registers.system.efer = 1 << 10;
+        let mut planting = planted(&memory, &registers, &[0, 0x1000]);
+        planting.lift(&memory, 0x6000);
+        planting.put_back(&memory, 0x6000);
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x6000), 0x90);
+        let mut planting = planted(&memory, &registers, &[0]);
+        assert_eq!(
+            planting.at(&memory, &registers, 0x1000),
+            Some(0x6000),
+            "the other mapping leads there, too"
+        );
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x6000), 0x90);
+    }
+}

@@ -1,0 +1,109 @@
+//! Breakpoints that hold whatever the guest does to its code, and however many there are.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::{Waiting, ask, expect};
+use crate::support::guest_test;
+
+/// Offsets in the routine of the guest `later`, behind its first instruction.
+const INSIDE: std::ops::Range<u64> = 2..8;
+
+/// These are the first to get debug registers, and never hit.
+const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002", "break *0x1003"];
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        gdb_test("thirty_breakpoints_all_hit", || {
+            let set: Vec<String> = (0..30).map(|place| format!("break *((long)&sled + {place})")).collect();
+            let mut commands: Vec<&str> = set.iter().map(String::as_str).collect();
+            let shown = ["continue", "print (long)$pc - (long)&sled"];
+            for _ in 0..30 {
+                commands.extend(shown);
+            }
+            commands.push("continue");
+            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            for place in 0..30 {
+                expect(&said, &format!("${} = {place}\n", place + 1))?;
+            }
+            expect(&said, "kvm: the guest halted")
+        }),
+        gdb_test("breakpoint_set_before_the_loader_has_run_still_hits", || {
+            let commands = ["break *0x280000", "continue", "print $pc", "print $rbx", "continue", "continue"];
+            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x280000")?;
+            expect(&said, "$2 = 0\n")
+        }),
+        gdb_test("breakpoints_where_nothing_is_mapped_yet_still_hit", || {
+            let commands = ["break *0x40080000", "continue", "print $pc", "print $rbx", "delete", "continue"];
+            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x40080000")?;
+            expect(&said, "$2 = 1\n")?;
+            expect(&said, "result (RAX) 2 (0x2)")
+        }),
+        gdb_test("a_planted_breakpoint_stops_at_its_own_address_and_not_at_another_of_the_same_code", || {
+            let mut commands = UNUSED.to_vec();
+            commands.extend([
+                "break *0x40080000",
+                "continue",
+                "print $pc",
+                "print $rbx",
+                "delete",
+                "continue",
+            ]);
+            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x40080000")?;
+            expect(&said, "$2 = 1\n")?;
+            expect(&said, "result (RAX) 2 (0x2)")
+        }),
+        gdb_test("more_breakpoints_than_debug_registers_outlive_the_loader", || {
+            let set: Vec<String> = INSIDE.map(|offset| format!("break *{}", 0x28_0000 + offset)).collect();
+            let mut commands = UNUSED.to_vec();
+            commands.extend(set.iter().map(String::as_str));
+            commands.extend(["continue"; 6]);
+            commands.extend(["print $pc", "info breakpoints", "delete", "continue"]);
+            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x280007")?;
+            if said.matches("breakpoint already hit 1 time").count() != 6 {
+                return Err(format!("one hit each wanted, gdb said\n{said}").into());
+            }
+            expect(&said, "result (RAX) 2 (0x2)")
+        }),
+        gdb_test("hardware_breakpoints_drive_software_ones_out_of_the_debug_registers", || {
+            let commands = [
+                "break *((long)&sled + 1)",
+                "break *((long)&sled + 3)",
+                "hbreak *((long)&sled + 5)",
+                "hbreak *((long)&sled + 7)",
+                "hbreak *((long)&sled + 9)",
+                "hbreak *((long)&sled + 11)",
+                "continue",
+                "continue",
+                "print (long)$pc - (long)&sled",
+                "continue",
+                "continue",
+                "continue",
+                "continue",
+                "print (long)$pc - (long)&sled",
+            ];
+            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = 3\n")?;
+            expect(&said, "$2 = 11\n")
+        }),
+        guest_test("a_breakpoint_at_an_address_that_cannot_be_is_refused", || {
+            let waiting = Waiting::start("recursion", &[], b"")?;
+            let mut client = waiting.connect()?;
+            for (packet, answer) in
+                [("Z0,8000000000000000,1", "E16"), ("Z1,8000000000000000,1", "E16"), ("Z0,40000000,1", "OK")]
+            {
+                let got = ask(&mut client, packet)?;
+                if got != answer {
+                    return Err(Failed::from(format!("{packet}: `{answer}` wanted, got `{got}`")));
+                }
+            }
+            drop(client);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+    ]
+}

@@ -1,0 +1,117 @@
+//! One step is one instruction, whatever the instruction is: the guest `stepped` has one of each that is
+//! hard for some host.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{CTRL_C, debug, gdb_test};
+use crate::support::debugger::expect;
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        gdb_test("stepping_over_pushf_shows_no_trap_flag_to_the_guest", || {
+            let said = steps(&["tbreak flags", "continue", "stepi", "print *(long *)$rsp & 0x100"])?;
+            expect(&said, "$1 = 0\n")
+        }),
+        gdb_test("stepping_over_popf_does_not_let_the_guest_go", || {
+            let said = steps(&["tbreak back", "continue", "stepi", "print $pc == (long)&copying"])?;
+            expect(&said, "$1 = 1\n")
+        }),
+        gdb_test("rep_movsb_is_one_step", || {
+            let commands =
+                ["tbreak repeat", "continue", "stepi", "print $pc == (long)&repeated", "print $rcx"];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "$2 = 0\n")
+        }),
+        gdb_test("cpuid_and_port_accesses_are_one_step_each", || {
+            let commands = [
+                "tbreak identify",
+                "continue",
+                "stepi",
+                "print $pc == (long)&identified",
+                "stepi 3",
+                "print $pc == (long)&port_in",
+                "stepi",
+                "print $pc == (long)&ask",
+            ];
+            let said = steps(&commands)?;
+            for number in 1..=3 {
+                expect(&said, &format!("${number} = 1\n"))?;
+            }
+            Ok(())
+        }),
+        gdb_test("a_step_over_an_interrupt_ends_in_its_handler_and_comes_back", || {
+            let commands = [
+                "tbreak ask",
+                "continue",
+                "stepi",
+                "print $pc == (long)&asked",
+                "stepi",
+                "stepi",
+                "print $pc == (long)&answered",
+            ];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "$2 = 1\n")
+        }),
+        gdb_test("a_step_that_faults_ends_at_the_first_instruction_of_the_handler", || {
+            let commands = [
+                "tbreak touch",
+                "continue",
+                "stepi",
+                "print $pc == (long)&unmapped",
+                "stepi 2",
+                "print $r11 & 0x100",
+                "stepi 3",
+                "print $pc == (long)&touched",
+                "continue",
+            ];
+            let said = steps(&commands)?;
+            for wanted in ["$1 = 1\n", "$2 = 0\n", "$3 = 1\n", "result (RAX)"] {
+                expect(&said, wanted)?;
+            }
+            Ok(())
+        }),
+        gdb_test("a_step_over_an_invalid_instruction_ends_in_its_handler", || {
+            let commands = [
+                "tbreak answered",
+                "continue",
+                "stepi",
+                "print $pc == (long)&invalid",
+                "stepi 3",
+                "print $pc == (long)&valid",
+            ];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "$2 = 1\n")
+        }),
+        gdb_test("the_processor_is_a_thread_that_tells_whether_it_is_halted", || {
+            let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
+            let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
+            expect(&said, "(CPU#0 [running])")?;
+            expect(&said, "(CPU#0 [halted])")
+        }),
+        gdb_test("scheduler_locking_does_no_harm", || {
+            let commands = [
+                "set scheduler-locking on",
+                "tbreak identify",
+                "continue",
+                "stepi",
+                "print $pc == (long)&identified",
+            ];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")
+        }),
+        gdb_test("a_step_that_faults_comes_back_behind_it_at_the_latest", || {
+            let commands = ["tbreak touch", "continue", "stepi", "tbreak done", "continue", "print $r10"];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")
+        }),
+    ]
+}
+
+fn steps(commands: &[&str]) -> Result<String, Failed> {
+    let (said, _) = debug("stepped", &["--timeout", "20"], commands)?;
+    Ok(said)
+}
