@@ -275,25 +275,33 @@ pub(super) fn extend_packet(out: &mut Vec<u8>, text: &[u8]) {
     });
 }
 
-/// All bytes in hexadecimal.
-static HEX: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut table = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    table
-};
-
 /// Adds bytes in hexadecimal.
 pub(super) fn add_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + 2 * bytes.len(), 0);
-    for (pair, byte) in out[start..].as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = HEX[usize::from(*byte)];
+    let (groups, rest) = bytes.as_chunks::<4>();
+    let (digits, last_digits) = out[start..].split_at_mut(8 * groups.len());
+    for (eight, four) in digits.as_chunks_mut().0.iter_mut().zip(groups) {
+        *eight = hex(*four);
     }
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    last_digits.copy_from_slice(&hex(last)[..last_digits.len()]);
+}
+
+/// Four bytes in hexadecimal, all digits at once: each is worked out in a lane of eight bits.
+fn hex(bytes: [u8; 4]) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const LOW: u64 = 0x000F_000F_000F_000F;
+    /// What lies between the digits and the letters.
+    const GAP: u64 = (b'a' - b'9' - 1) as u64;
+    let wide = u64::from(u32::from_le_bytes(bytes));
+    let wide = (wide | wide << 16) & 0x0000_FFFF_0000_FFFF;
+    let wide = (wide | wide << 8) & 0x00FF_00FF_00FF_00FF;
+    // The upper half of a byte comes first.
+    let values = wide >> 4 & LOW | (wide & LOW) << 8;
+    let letters = (values + 6 * ONES) >> 4 & ONES;
+    (values + u64::from(b'0') * ONES + letters * GAP).to_le_bytes()
 }
 
 /// Adds bytes as they are, the four that mean something in a packet escaped; stops before `out` is
