@@ -41,7 +41,7 @@ suite() {
     rm "$work/files/guests/serial-million.elf"
     COUNT=$flood "$root/tests/guests/build" "$work/flood" >/dev/null
     cp "$work/flood/serial-million.elf" "$work/files/guests/"
-    cp -r "$root"/{esempi-io,docs,tests,config.ini} "$root"/*.md "$work/files/sources/"
+    cp -r "$root"/{esempi-io,docs,target-examples,tests,config.ini} "$root"/*.md "$work/files/sources/"
     echo 'root:x:0:0:root:/:/bin/sh' >"$work/files/etc/passwd"
     for tool in "${suite_tools[@]}"; do
         ! have "$tool" || carry_program "$(command -v "$tool")" "$tool"

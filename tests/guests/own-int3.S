@@ -24,7 +24,7 @@ handler:
 
     .data
     .balign 16
-    .fill 3, 16, 0              # vectors 0 to 2
+    .fill 6, 8, 0               # vectors 0 to 2
 gate:
     .word 0, 0x08, 0x8E00, 0
     .quad 0

@@ -71,6 +71,8 @@ impl Waiting {
     pub fn connect(&self) -> Result<TcpStream, Failed> {
         let stream = TcpStream::connect(&self.place)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        // Each packet at once, whether the last one has been acknowledged or not.
+        stream.set_nodelay(true)?;
         Ok(stream)
     }
 
@@ -111,8 +113,18 @@ impl Drop for Waiting {
 
 /// Sends a packet of gdb's protocol; what is answered.
 pub fn ask(client: &mut TcpStream, packet: &str) -> Result<String, Failed> {
+    send(client, packet)?;
+    answer(client)
+}
+
+/// Sends a packet of gdb's protocol.
+pub fn send(client: &mut TcpStream, packet: &str) -> Result<(), Failed> {
     let checksum = packet.bytes().fold(0u8, u8::wrapping_add);
-    client.write_all(format!("${packet}#{checksum:02x}").as_bytes())?;
+    Ok(client.write_all(format!("${packet}#{checksum:02x}").as_bytes())?)
+}
+
+/// Waits for a packet of gdb's protocol; what is in it.
+pub fn answer(client: &mut TcpStream) -> Result<String, Failed> {
     let mut answer = Vec::new();
     let mut byte = [0];
     while !answer.ends_with(b"#") {
