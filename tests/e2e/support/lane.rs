@@ -74,7 +74,14 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     (Lane::Amd, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
     (Lane::Intel, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
     (Lane::Intel, SAME_PLACE, &["stepping_a_wait_waits_until_ctrl_c"]),
-    (Lane::Amd, NO_REGISTERS, &["after_a_triple_fault_gdb_can_still_look_around"]),
+    (
+        Lane::Amd,
+        NO_REGISTERS,
+        &[
+            "after_a_triple_fault_gdb_can_still_look_around",
+            "gdb_sees_the_address_of_a_page_fault_and_the_flags_by_name",
+        ],
+    ),
     (Lane::Amd, NO_XMM, &["gdb_reads_and_writes_memory_and_registers"]),
     (
         Lane::Intel,
