@@ -12,6 +12,7 @@ mod gdb_control;
 mod gdb_docs;
 mod gdb_files;
 mod gdb_pains;
+mod gdb_real_mode;
 mod gdb_registers;
 mod guests;
 mod host;
@@ -41,6 +42,7 @@ fn main() {
     trials.extend(gdb_docs::trials());
     trials.extend(gdb_files::trials());
     trials.extend(gdb_pains::trials());
+    trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
     trials.extend(guests::trials());
     trials.extend(rescue_native::trials());
