@@ -2,13 +2,14 @@
 //! does not come true.
 
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::gdb::{debug, gdb_test};
+use crate::gdb::{CTRL_C, debug, gdb_test};
 use crate::support::debugger::{Waiting, answer, ask, expect, send};
-use crate::support::{Folder, guest_test};
+use crate::support::{Deadline, Folder, Kvm, guest_test, wait_until};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -284,6 +285,61 @@ fn connections() -> Vec<Trial> {
             waiting.gdb("endless", &["kill"])?;
             waiting.finish()?.expect_status(14).map(drop)
         }),
+        guest_test("a_debugger_attaches_to_a_guest_that_has_not_waited_for_it", || {
+            let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+            let kvm = Kvm::with_guest("endless").arg(format!("--gdb={place}")).args([
+                "--gdb-nowait",
+                "--timeout",
+                "60",
+            ]);
+            let mut child = kvm.start();
+            let killer = Deadline::new(child.id());
+            let mut before = 0;
+            for visit in 0..3 {
+                let mut client = None;
+                wait_until("somebody listens", || {
+                    client = TcpStream::connect(&place).ok();
+                    client.is_some() || child.try_wait().is_ok_and(|ended| ended.is_some())
+                })?;
+                let mut client = client.ok_or("kvm has ended and listens no longer")?;
+                client.set_nodelay(true)?;
+                std::thread::sleep(Duration::from_millis(50));
+                ask(&mut client, "?")?;
+                let count = counted(&mut client)?;
+                if count <= before {
+                    return Err(format!("visit {visit}: {count} after {before}").into());
+                }
+                before = count;
+                ask(&mut client, if visit == 2 { "vKill;1" } else { "D;1" })?;
+            }
+            let status = child.wait()?.code();
+            if killer.stop() || status != Some(14) {
+                return Err(format!("exit status {status:?}, not 14").into());
+            }
+            Ok(())
+        }),
+        gdb_test("cpus_are_threads_with_names", || {
+            let commands = [
+                "info threads",
+                "set scheduler-locking on",
+                "thread 1",
+                "stepi 2",
+                "thread apply all print $pc",
+                "continue",
+                "info threads",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "* 1 ")?;
+            expect(&said, "CPU#0 [running]")?;
+            expect(&said, "_start () at ")?;
+            expect(&said, "$1 = (void (*)()) 0x200")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_cpu_that_waits_for_an_interrupt_is_a_halted_thread", || {
+            let (said, _) = debug("idle", &[], &[CTRL_C, "continue", "info threads", "kill"])?;
+            expect(&said, "Program received signal SIGINT")?;
+            expect(&said, "CPU#0 [halted]")
+        }),
         guest_test("continue_and_interrupt_can_be_repeated_without_end", || {
             let waiting = Waiting::start("endless", &[], b"")?;
             let mut client = waiting.connect()?;
@@ -302,9 +358,8 @@ fn connections() -> Vec<Trial> {
                     return Err(format!("round {round}: {stop} after a step").into());
                 }
             }
-            // RAX counts. The steps alone would take it to 50.
-            let low = ask(&mut client, "p0")?;
-            let count = u32::from_str_radix(low.get(..8).unwrap_or_default(), 16)?.swap_bytes();
+            // The steps alone would take it to 50.
+            let count = counted(&mut client)?;
             if count < 200 {
                 return Err(format!("the guest has counted to {count} only").into());
             }
@@ -313,6 +368,11 @@ fn connections() -> Vec<Trial> {
             waiting.finish()?.expect_status(14).map(drop)
         }),
     ]
+}
+
+/// How far `endless` has counted, in RAX.
+fn counted(client: &mut TcpStream) -> Result<u64, Failed> {
+    Ok(u64::from_str_radix(&ask(client, "p0")?, 16)?.swap_bytes())
 }
 
 /// What a debugger `said` must not have `text` in it.
