@@ -107,7 +107,6 @@ impl Debuggee<'_> {
             // A handler that runs unseen may get to one of the others.
             software_breakpoints: planted,
             halts: planted && technique.stops_at_halts(),
-            ..GuestDebug::default()
         }
     }
 

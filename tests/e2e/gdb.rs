@@ -311,7 +311,8 @@ fn strangers() -> Vec<Trial> {
                 ("m0,ffffffffffffffff", "E16"),
                 ("mfffffffffffffff0,20", "E0e"),
                 ("M40000000,1:00", "E0e"),
-                ("Z2,200000,1", ""),
+                ("Z2,200000,0", "E1c"),
+                ("z2,200000,1", "E16"),
                 ("z0,200000,1", "E16"),
             ] {
                 let got = ask(&mut client, packet)?;

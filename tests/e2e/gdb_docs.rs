@@ -11,7 +11,7 @@ use crate::support::{guest, source};
 
 /// Behind it stands what the reader types.
 const PROMPT: &str = "(gdb) ";
-/// What the first session begins with; the others go on from there.
+/// What a session that begins begins with; the others go on from the first one.
 const CONNECT: &str = "target remote :1234";
 
 /// The tests of this file.
@@ -30,7 +30,9 @@ pub fn trials() -> Vec<Trial> {
 
 /// Types what is typed in `session`, and compares what gdb prints.
 fn same_session(session: &str) -> Result<(), Failed> {
-    let waiting = Waiting::start("recursion", &[], b"")?;
+    let name = session.split_once("$ gdb -q target/guests/").and_then(|(_, rest)| rest.split_once(".elf"));
+    let name = name.map_or("recursion", |(name, _)| name);
+    let waiting = Waiting::start(name, &[], b"")?;
     let connect = format!("target remote {}", waiting.place);
     // Both streams in one, as on a terminal.
     let mut gdb = Command::new("sh");
@@ -38,7 +40,7 @@ fn same_session(session: &str) -> Result<(), Failed> {
     if !session.contains(CONNECT) {
         gdb.args(["-ex", &connect]);
     }
-    let mut talk = Talk::start(gdb.arg(guest("recursion")).current_dir(source("")))?;
+    let mut talk = Talk::start(gdb.arg(guest(name)).current_dir(source("")))?;
     for command in session.lines().filter_map(|line| line.strip_prefix(PROMPT)) {
         writeln!(talk.input, "{}", command.replace(CONNECT, &connect))?;
     }

@@ -126,10 +126,16 @@ pub fn send(client: &mut TcpStream, packet: &str) -> Result<(), Failed> {
 /// Waits for a packet of gdb's protocol; what is in it.
 pub fn answer(client: &mut TcpStream) -> Result<String, Failed> {
     let mut answer = Vec::new();
-    let mut byte = [0];
+    let mut piece = vec![0; 64 << 10];
     while !answer.ends_with(b"#") {
-        client.read_exact(&mut byte)?;
-        answer.push(byte[0]);
+        // Nothing that belongs to the next packet may be taken.
+        let there = client.peek(&mut piece)?;
+        if there == 0 {
+            return Err("kvm has hung up".into());
+        }
+        let end = piece[..there].iter().position(|byte| *byte == b'#').map_or(there, |end| end + 1);
+        client.read_exact(&mut piece[..end])?;
+        answer.extend_from_slice(&piece[..end]);
     }
     client.read_exact(&mut [0; 2])?;
     client.write_all(b"+")?;
