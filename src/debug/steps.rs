@@ -64,7 +64,7 @@ impl Debuggee<'_> {
         let debug = self.step_debug(registers, pc);
         let mut patience = PATIENCE;
         loop {
-            if !self.technique().emulated {
+            if !self.technique().emulated || registers.system.cs.selector & 3 != 0 {
                 self.machine.renew_guest_debug();
             }
             self.machine.set_guest_debug(debug)?;
