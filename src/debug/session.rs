@@ -209,7 +209,10 @@ fn report_over(told: Result<Stub<'_>, StubError>) {
 fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
     // Only a reason with a thread can bring registers with it.
     let signal = |signal| SingleThreadStopReason::SignalWithThread { tid: (), signal };
+    // Where CS has a base, gdb would look for its breakpoint at RIP, find none, and go on.
+    let elsewhere = debuggee.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
     match stop {
+        Stop::Software | Stop::Hardware if elsewhere => signal(Signal::SIGTRAP),
         Stop::Stepped => signal(Signal::SIGTRAP),
         Stop::Software => SingleThreadStopReason::SwBreak(()),
         Stop::Hardware => SingleThreadStopReason::HwBreak(()),
