@@ -43,9 +43,6 @@ fn main() {
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
-    trials.extend(gdb_control::trials());
-    trials.extend(gdb_docs::trials());
-    trials.extend(gdb_files::trials());
     trials.extend(gdb_pains::trials());
     trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
@@ -55,15 +52,21 @@ fn main() {
     trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
     trials.extend(rescue_interrupts::trials());
-    trials.extend(bad_files::trials());
-    trials.extend(options::trials());
-    trials.extend(option_table::trials());
-    trials.extend(host::trials());
     trials.extend(lifetime::trials());
-    trials.extend(keyboard::trials());
-    trials.extend(terminal::trials());
-    trials.extend(serial::trials());
-    trials.extend(vscode::trials());
-    trials.extend(lldb::trials());
+    // No processor makes a difference to these.
+    let mut same: Vec<Trial> = Vec::new();
+    same.extend(gdb_control::trials());
+    same.extend(gdb_docs::trials());
+    same.extend(gdb_files::trials());
+    same.extend(bad_files::trials());
+    same.extend(options::trials());
+    same.extend(option_table::trials());
+    same.extend(host::trials());
+    same.extend(keyboard::trials());
+    same.extend(terminal::trials());
+    same.extend(serial::trials());
+    same.extend(vscode::trials());
+    same.extend(lldb::trials());
+    trials.extend(support::worth_their_time(same));
     libtest_mimic::run(&arguments, support::expected_here(trials)).exit();
 }

@@ -121,6 +121,15 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     ),
 ];
 
+/// Tests to which no processor makes a difference: on the slowest one they are ignored unless `KVM_LANE_ALL`
+/// is set.
+pub fn worth_their_time(trials: Vec<Trial>) -> Vec<Trial> {
+    if lane() != Lane::Intel || std::env::var_os("KVM_LANE_ALL").is_some() {
+        return trials;
+    }
+    trials.into_iter().map(|trial| without(&trial, "the same on every processor; --all runs it")).collect()
+}
+
 /// The tests as this kind of host can be expected to pass them: the others are ignored, with the
 /// reason in their names.
 pub fn expected_here(trials: Vec<Trial>) -> Vec<Trial> {
@@ -135,10 +144,12 @@ pub fn expected_here(trials: Vec<Trial>) -> Vec<Trial> {
         .into_iter()
         .map(|trial| match reason(trial.name()) {
             None => trial,
-            Some(reason) => {
-                let name = format!("{} (skipped: {reason})", trial.name());
-                Trial::test(name, || Ok(())).with_ignored_flag(true)
-            }
+            Some(reason) => without(&trial, reason),
         })
         .collect()
+}
+
+/// An ignored test in place of `trial`, which tells the reason.
+fn without(trial: &Trial, reason: &str) -> Trial {
+    Trial::test(format!("{} (skipped: {reason})", trial.name()), || Ok(())).with_ignored_flag(true)
 }

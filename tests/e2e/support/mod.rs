@@ -19,7 +19,7 @@ mod lane;
 mod whole;
 
 pub use elsewhere::{Elsewhere, is_root, way_elsewhere};
-pub use lane::{Lane, expected_here, flood_size, lane};
+pub use lane::{Lane, expected_here, flood_size, lane, worth_their_time};
 pub use whole::{HALTED_0, Whole, halted, whole};
 
 /// Longest time a run of a test may take before it counts as hanging: on an emulated processor of a busy
