@@ -111,18 +111,24 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         };
         Failure::new(status, error)
     })?;
-    let debugger = settings.gdb.map(|spec| Server::bind(spec, inputs.clone()));
-    let debugger = debugger.transpose().map_err(|error| host_failure(&error))?;
-    if let Some(spec) = settings.gdb {
-        tell(&format!("waiting for gdb on {spec}"));
-    }
+    let debugger = match &settings.gdb {
+        Some(spec) => {
+            let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
+            match spec.wait {
+                true => tell(&format!("waiting for gdb on {}", spec.place)),
+                false => tell(&format!("gdb can connect to {} at any time", spec.place)),
+            }
+            Some((server, spec))
+        }
+        None => None,
+    };
     let connections =
         Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
     let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
     host::forget_start();
 
     let outcome = match &debugger {
-        Some(server) => debug::run(&mut machine, server, settings.gdb_arch),
+        Some((server, spec)) => debug::run(&mut machine, server, spec, settings.gdb_arch),
         None => machine.run(),
     };
     let paragraph = report::paragraph(&machine, &outcome);

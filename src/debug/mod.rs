@@ -6,7 +6,8 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `server` | sockets and threads |
+//! | `server` | clients and threads |
+//! | `sockets` | TCP and unix sockets, as one |
 //! | `session` | one client, from its connection to its leaving |
 //! | `target` | the protocol library's questions, answered |
 //! | `debuggee` | how a guest is run, stepped and found to have stopped |
@@ -45,6 +46,7 @@ mod registers;
 mod segments;
 mod server;
 mod session;
+mod sockets;
 mod steps;
 mod target;
 mod technique;
@@ -54,7 +56,7 @@ mod watchpoints;
 use tracing::info;
 
 use crate::machine::{Machine, Outcome};
-use crate::settings::GdbArch;
+use crate::settings::{GdbArch, GdbSpec};
 use debuggee::Debuggee;
 use session::Left;
 
@@ -62,17 +64,16 @@ pub use server::{Server, ServerError};
 
 /// Runs a guest under the debuggers that connect to `server`, until the run ends.
 ///
-/// The guest's first instruction waits for the first debugger. Whenever none is connected after
-/// that, the guest runs freely. gdb takes the guest's processor for `arch`.
-pub fn run(machine: &mut Machine, server: &Server, arch: GdbArch) -> Outcome {
+/// The guest's first instruction waits for the first debugger if `spec` says so. Whenever none is
+/// connected after that, the guest runs freely. gdb takes the guest's processor for `arch`.
+pub fn run(machine: &mut Machine, server: &Server, spec: &GdbSpec, arch: GdbArch) -> Outcome {
     let mut debuggee = Debuggee::new(machine, arch);
-    let outcome = serve_clients(&mut debuggee, server);
+    let outcome = serve_clients(&mut debuggee, server, spec.wait);
     machine.log_totals();
     outcome
 }
 
-fn serve_clients(debuggee: &mut Debuggee<'_>, server: &Server) -> Outcome {
-    let mut waiting = true;
+fn serve_clients(debuggee: &mut Debuggee<'_>, server: &Server, mut waiting: bool) -> Outcome {
     loop {
         let mut client = loop {
             if let Some(client) = server.client() {

@@ -1,7 +1,7 @@
 //! Waiting for debuggers, and for what they send.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,8 +14,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::packets::{extend_packet, write_packet};
+use super::sockets::{Listener, Stream};
+use crate::host::socket::{SocketError, SocketFile};
 use crate::machine::inputs::{Input, Inputs};
-use crate::settings::GdbSpec;
+use crate::settings::GdbPlace;
 
 /// Most that is read from a client at once, in bytes.
 const PIECE: usize = 16 << 10;
@@ -45,14 +47,14 @@ const STACK: usize = 128 << 10;
 pub enum ServerError {
     /// Nobody can listen there.
     #[error(
-        "cannot wait for gdb on {spec}: {reason}; choose another place with --gdb=ADDRESS:PORT, or \
-         [gdb-server] in config.ini"
+        "cannot wait for gdb on {place}: {reason}; choose another place with --gdb=ADDRESS:PORT or \
+         --gdb=unix:PATH, or [gdb-server] in config.ini"
     )]
     Listen {
         /// The place asked for.
-        spec: GdbSpec,
-        /// The host's words.
-        reason: io::Error,
+        place: GdbPlace,
+        /// Why not.
+        reason: SocketError,
     },
     /// No thread can be had.
     #[error("the host gives this process no thread to wait for gdb: {0}")]
@@ -63,20 +65,22 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     clients: Receiver<Client>,
+    /// Goes with the server.
+    _file: Option<SocketFile>,
 }
 
 impl Server {
-    /// Listens at the place `spec` names; whatever comes in calls for attention at `inputs`.
+    /// Listens at `place`; whatever comes in calls for attention at `inputs`.
     ///
     /// # Errors
     ///
-    /// [`ServerError`], for example when the port is taken.
-    pub fn bind(spec: GdbSpec, inputs: Inputs) -> Result<Server, ServerError> {
-        let listener = TcpListener::bind((spec.address, spec.port))
-            .map_err(|reason| ServerError::Listen { spec, reason })?;
+    /// [`ServerError`], for example when the port or the socket is taken.
+    pub fn bind(place: &GdbPlace, inputs: Inputs) -> Result<Server, ServerError> {
+        let (listener, file) =
+            Listener::bind(place).map_err(|reason| ServerError::Listen { place: place.clone(), reason })?;
         let (sender, clients) = sync_channel(1);
         spawn("gdb-listen", move || accept(&listener, &sender, &inputs)).map_err(ServerError::Thread)?;
-        Ok(Server { clients })
+        Ok(Server { clients, _file: file })
     }
 
     /// A client that has connected.
@@ -88,7 +92,7 @@ impl Server {
 /// A connected debugger. Dropping it hangs up.
 #[derive(Debug)]
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     watch: Arc<Watch>,
     busy: Arc<AtomicBool>,
     read: Vec<u8>,
@@ -159,7 +163,7 @@ impl Client {
 
     /// Where it is connected from.
     pub(super) fn name(&self) -> String {
-        self.stream.peer_addr().map_or_else(|_| "nowhere".to_owned(), |address| address.to_string())
+        self.stream.peer()
     }
 
     /// The direction towards it.
@@ -180,7 +184,7 @@ impl Drop for Client {
 /// What is sent to a client: collected, and sent a packet at a time.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     waiting: Vec<u8>,
     /// What the next packet is to say, too.
     more: Option<&'static [u8]>,
@@ -220,10 +224,10 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body).map(drop)
 }
 
-fn accept(listener: &TcpListener, clients: &SyncSender<Client>, inputs: &Inputs) {
+fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
     let busy = Arc::new(AtomicBool::new(false));
     loop {
-        let Ok((stream, _)) = listener.accept() else {
+        let Ok(stream) = listener.accept() else {
             // Out of file descriptors, or a client that has left already.
             thread::sleep(PAUSE);
             continue;
@@ -246,9 +250,8 @@ fn accept(listener: &TcpListener, clients: &SyncSender<Client>, inputs: &Inputs)
 
 /// Tells a second debugger why it is hung up on: it would have to wait for the first for who knows how
 /// long.
-fn turn_away(mut stream: TcpStream) -> io::Result<()> {
-    stream.set_write_timeout(Some(HANDOVER))?;
-    stream.set_read_timeout(Some(HANDOVER))?;
+fn turn_away(mut stream: Stream) -> io::Result<()> {
+    stream.set_patience(HANDOVER, HANDOVER)?;
     let mut answer = vec![b'+'];
     write_packet(&mut answer, |out| out.extend(TURNED_AWAY));
     // What it asks first, whatever that is: hanging up on what has not been read would lose the answer.
@@ -259,11 +262,9 @@ fn turn_away(mut stream: TcpStream) -> io::Result<()> {
     stream.read(&mut question).map(drop)
 }
 
-fn greet(stream: TcpStream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {
-    // Every packet is small and waits for an answer.
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    stream.set_read_timeout(Some(SOON))?;
+fn greet(stream: Stream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {
+    stream.send_at_once()?;
+    stream.set_patience(SOON, WRITE_PATIENCE)?;
     let (watched, watch, inputs) = (stream.try_clone()?, Arc::new(Watch::default()), inputs.clone());
     let watcher = watch.clone();
     spawn("gdb-watch", move || {

@@ -15,6 +15,7 @@ pub mod paging;
 pub mod probe;
 mod registers;
 pub mod rescue;
+pub mod socket;
 mod state;
 mod vcpu;
 mod vm;

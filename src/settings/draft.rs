@@ -1,12 +1,13 @@
 //! Settings in the making: what each option's value does to them, and the checks across options.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings, SettingsError,
+    Display, GdbArch, GdbPlace, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings,
+    SettingsError,
 };
 
 /// Where the value that is being set comes from.
@@ -29,10 +30,18 @@ pub(super) struct Draft {
     pub(super) settings: Settings,
     /// Whether gdb is served.
     pub(super) gdb: bool,
+    /// Whether the command line says that, or the opposite, in so many words.
+    gdb_said: bool,
+    /// Whether `--gdb-nowait` asks for it.
+    gdb_implied: bool,
+    /// Whether the guest runs without waiting for it.
+    pub(super) gdb_nowait: bool,
     /// Where, if it is.
-    pub(super) gdb_address: IpAddr,
+    gdb_address: IpAddr,
     /// On which port.
     pub(super) gdb_port: u16,
+    /// On this socket instead.
+    gdb_socket: Option<PathBuf>,
     /// Whether there is a debug server.
     pub(super) debug_server: bool,
     /// On which port.
@@ -98,8 +107,12 @@ impl Draft {
                 migration: None,
             },
             gdb: false,
+            gdb_said: false,
+            gdb_implied: false,
+            gdb_nowait: false,
             gdb_address: Ipv4Addr::UNSPECIFIED.into(),
             gdb_port: 0,
+            gdb_socket: None,
             debug_server: false,
             debug_port: 0,
             receive: false,
@@ -137,6 +150,7 @@ impl Draft {
 
     /// Switches gdb on or off, or on at a place.
     pub(super) fn set_gdb(&mut self, text: &str) -> Read<()> {
+        self.gdb_said = true;
         // `1` and `0` are left to be a port here, and no port.
         if text.parse::<u16>().is_err()
             && let Ok(on) = values::boolean(text)
@@ -144,10 +158,29 @@ impl Draft {
             self.gdb = on;
             return Ok(());
         }
-        let (address, port) = values::address_and_port(text)?;
         self.gdb = true;
-        self.gdb_address = address.unwrap_or(self.gdb_address);
-        self.gdb_port = port.unwrap_or(self.gdb_port);
+        self.gdb_socket = values::socket(text)?;
+        if self.gdb_socket.is_none() {
+            let (address, port) = values::address_and_port(text)?;
+            self.gdb_address = address.unwrap_or(self.gdb_address);
+            self.gdb_port = port.unwrap_or(self.gdb_port);
+        }
+        Ok(())
+    }
+
+    /// Sets the address that gdb connects to, or the socket.
+    pub(super) fn set_gdb_address(&mut self, text: &str) -> Read<()> {
+        self.gdb_socket = values::socket(text)?;
+        if self.gdb_socket.is_none() {
+            self.gdb_address = values::address(text)?;
+        }
+        Ok(())
+    }
+
+    /// Switches waiting for gdb off or on. Who does not want to wait for gdb wants gdb.
+    pub(super) fn set_gdb_nowait(&mut self, text: &str) -> Read<()> {
+        self.gdb_nowait = values::boolean(text)?;
+        self.gdb_implied = self.gdb_nowait;
         Ok(())
     }
 
@@ -195,9 +228,14 @@ impl Draft {
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
+        let place = match self.gdb_socket {
+            Some(path) => GdbPlace::Unix(path),
+            None => GdbPlace::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
+        };
+        let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {
             guest,
-            gdb: self.gdb.then_some(GdbSpec { address: self.gdb_address, port: self.gdb_port }),
+            gdb: gdb.then_some(GdbSpec { place, wait: !self.gdb_nowait }),
             debug_server: self.debug_server.then_some(self.debug_port),
             migration: self.receive.then_some(self.receive_port),
             ..self.settings

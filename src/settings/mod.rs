@@ -20,7 +20,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// End the run when the guest resets the machine, instead of restarting it.
     pub no_reboot: bool,
-    /// Serve gdb here.
+    /// Serve gdb in this way.
     pub gdb: Option<GdbSpec>,
     /// What gdb is told that the guest's processor is.
     pub gdb_arch: GdbArch,
@@ -139,13 +139,22 @@ pub struct Settings {
     pub migration: Option<u16>,
 }
 
-/// Where gdb can connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How gdb is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GdbSpec {
-    /// The address that is listened on.
-    pub address: IpAddr,
-    /// The TCP port, never 0.
-    pub port: u16,
+    /// The place that is listened on.
+    pub place: GdbPlace,
+    /// The guest's first instruction waits for gdb; otherwise the guest runs at once.
+    pub wait: bool,
+}
+
+/// A place that gdb connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GdbPlace {
+    /// An address and a TCP port, never 0.
+    Tcp(SocketAddr),
+    /// The path of a unix stream socket.
+    Unix(PathBuf),
 }
 
 /// What gdb takes the guest's processor for, from its connection on.
@@ -159,10 +168,13 @@ pub enum GdbArch {
     I8086,
 }
 
-impl fmt::Display for GdbSpec {
-    /// `address:port`, as gdb's `target remote` takes it.
+impl fmt::Display for GdbPlace {
+    /// `address:port` or the path, as gdb's `target remote` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.address, self.port).fmt(f)
+        match self {
+            GdbPlace::Tcp(address) => address.fmt(f),
+            GdbPlace::Unix(path) => path.display().fmt(f),
+        }
     }
 }
 

@@ -347,7 +347,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         group: REMOTE,
         repeatable: false,
         default: None,
-        allowed: "ADDRESS:PORT, ADDRESS, PORT, yes, no; PORT from 1 to 65535, ADDRESS an IP address",
+        allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+                  ADDRESS an IP address",
         help: "Wait for gdb before the guest's first instruction",
         set: Draft::set_gdb,
         keys: &[
@@ -363,14 +364,32 @@ pub(super) static OPTIONS: &[Opt] = &[
                 "gdb-server",
                 "address",
                 "127.0.0.1",
-                "an IP address, localhost",
-                "Address gdb connects to",
-                |draft, text| values::address(text).map(|address| draft.gdb_address = address),
+                "an IP address, localhost, unix:PATH (at most 107 bytes)",
+                "Address gdb connects to, or a unix socket, which has no port",
+                Draft::set_gdb_address,
             ),
             Key::own("gdb-server", "port", "1234", PORT, "TCP port gdb connects to", |draft, text| {
                 values::port(text).map(|port| draft.gdb_port = port)
             }),
         ],
+    },
+    Opt {
+        long: "gdb-nowait",
+        takes: Takes::Maybe("yes|no"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: YES_NO,
+        help: "Run the guest at once; gdb can connect at any time (implies --gdb)",
+        set: Draft::set_gdb_nowait,
+        keys: &[Key::own(
+            "gdb-server",
+            "nowait",
+            "no",
+            YES_NO,
+            "Run the guest at once; gdb can connect at any time",
+            |draft, text| values::boolean(text).map(|on| draft.gdb_nowait = on),
+        )],
     },
     Opt {
         long: "gdb-arch",

@@ -131,14 +131,8 @@ pub(super) fn serial_end(text: &str) -> Read<SerialEnd> {
     if let Some(path) = text.strip_prefix("file:") {
         return file(path).map(SerialEnd::File);
     }
-    if let Some(path) = text.strip_prefix("unix:") {
-        if path.len() > LONGEST_SOCKET_PATH {
-            return Err(format!(
-                "names a socket with {} bytes, and Linux takes {LONGEST_SOCKET_PATH}",
-                path.len()
-            ));
-        }
-        return file(path).map(SerialEnd::Unix);
+    if let Some(path) = socket(text)? {
+        return Ok(SerialEnd::Unix(path));
     }
     match text {
         "stdio" => Ok(SerialEnd::Stdio),
@@ -147,6 +141,18 @@ pub(super) fn serial_end(text: &str) -> Read<SerialEnd> {
         "null" => Ok(SerialEnd::Null),
         _ => refuse("is no far end of a serial port"),
     }
+}
+
+/// `unix:PATH`; none if the text begins otherwise.
+pub(super) fn socket(text: &str) -> Read<Option<PathBuf>> {
+    let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
+    if path.len() > LONGEST_SOCKET_PATH {
+        return Err(format!(
+            "names a socket with {} bytes, and Linux takes {LONGEST_SOCKET_PATH}",
+            path.len()
+        ));
+    }
+    file(path).map(Some)
 }
 
 /// A level of severity; capitals do not matter.

@@ -13,6 +13,7 @@ mod gdb_control;
 mod gdb_docs;
 mod gdb_files;
 mod gdb_pains;
+mod gdb_places;
 mod gdb_real_mode;
 mod gdb_registers;
 mod gdb_steps;
@@ -44,6 +45,7 @@ fn main() {
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
     trials.extend(gdb_pains::trials());
+    trials.extend(gdb_places::trials());
     trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
     trials.extend(gdb_watch::trials());

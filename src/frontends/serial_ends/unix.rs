@@ -3,21 +3,22 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::info;
 
 use super::{EndError, MOST_KEPT, READ_SIZE, keep};
+use crate::host::socket::{self, Access, SocketError, SocketFile};
 
 /// A unix socket with at most one client; others wait until it has left.
 #[derive(Debug)]
 pub struct UnixEnd {
     port: &'static str,
-    path: PathBuf,
     listener: UnixListener,
+    /// Goes with the end.
+    _file: SocketFile,
     client: Option<Client>,
     pending: VecDeque<u8>,
 }
@@ -45,21 +46,14 @@ impl Client {
 impl UnixEnd {
     pub(super) fn listen(port: &'static str, path: &Path) -> Result<UnixEnd, EndError> {
         let failed = |reason| EndError::Socket { port, path: path.to_owned(), reason };
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => {
-                if UnixStream::connect(path).is_ok() {
-                    return Err(EndError::InUse { port, path: path.to_owned() });
-                }
-                // Left behind by an earlier run: nobody listens there.
-                std::fs::remove_file(path).map_err(failed)?;
-            }
-            Ok(_) => return Err(EndError::NotSocket { port, path: path.to_owned() }),
-            Err(_) => {}
-        }
-        let listener = UnixListener::bind(path).map_err(failed)?;
+        let (listener, file) = socket::listen(path, Access::Umask).map_err(|error| match error {
+            SocketError::NotSocket => EndError::NotSocket { port, path: path.to_owned() },
+            SocketError::InUse => EndError::InUse { port, path: path.to_owned() },
+            SocketError::Host(reason) => failed(reason),
+        })?;
         listener.set_nonblocking(true).map_err(failed)?;
         info!("{port} listens on {}", path.display());
-        Ok(UnixEnd { port, path: path.to_owned(), listener, client: None, pending: VecDeque::new() })
+        Ok(UnixEnd { port, listener, _file: file, client: None, pending: VecDeque::new() })
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
@@ -144,13 +138,6 @@ impl UnixEnd {
     fn leave(&mut self) {
         info!("{}: the client left", self.port);
         self.client = None;
-    }
-}
-
-impl Drop for UnixEnd {
-    fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

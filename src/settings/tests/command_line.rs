@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStringExt;
 
 use tracing::Level;
@@ -232,7 +232,8 @@ fn the_log_is_where_and_as_detailed_as_the_user_says() {
 
 #[test]
 fn gdb_listens_where_the_user_says() {
-    let gdb = |address: IpAddr, port| Some(GdbSpec { address, port });
+    let at = |place| Some(GdbSpec { place, wait: true });
+    let gdb = |address: IpAddr, port| at(GdbPlace::Tcp(SocketAddr::new(address, port)));
     let local = Ipv4Addr::LOCALHOST.into();
     let six = Ipv6Addr::LOCALHOST.into();
     for (option, expected) in [
@@ -245,6 +246,8 @@ fn gdb_listens_where_the_user_says() {
         ("--gdb=0.0.0.0", gdb(Ipv4Addr::UNSPECIFIED.into(), 1234)),
         ("--gdb=::1", gdb(six, 1234)),
         ("--gdb=[::1]:99", gdb(six, 99)),
+        ("--gdb=unix:/run/gdb", at(GdbPlace::Unix("/run/gdb".into()))),
+        ("--gdb=unix:1234", at(GdbPlace::Unix("1234".into()))),
     ] {
         assert_eq!(settings(&["a.elf", option]).gdb, expected, "{option}");
     }
@@ -256,10 +259,30 @@ fn gdb_listens_where_the_user_says() {
         ("127.0.0.1:0", "is no TCP port"),
         ("somewhere:1234", "is no IP address"),
         ("", "is neither an IP address nor a TCP port"),
+        ("unix:", "names no file"),
+        (&format!("unix:/{}", "x".repeat(107)), "names a socket with 108 bytes, and Linux takes 107"),
     ] {
         let message = message(&["a.elf", &format!("--gdb={text}")]);
         assert!(message.starts_with(&format!("--gdb: `{text}` {why}; allowed: ADDRESS:PORT")), "{message}");
     }
+}
+
+#[test]
+fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
+    let waits = |args: &[&str]| settings(&[&["a.elf"], args].concat()).gdb.map(|gdb| gdb.wait);
+    for (args, expected) in [
+        (&["--gdb"][..], Some(true)),
+        (&["--gdb-nowait"], Some(false)),
+        (&["--gdb=99", "--gdb-nowait"], Some(false)),
+        (&["--gdb-nowait=no"], None),
+        (&["--gdb-nowait=no", "--gdb"], Some(true)),
+        (&["--gdb-nowait", "--gdb=no"], None),
+        (&["--gdb=no", "--gdb-nowait"], None),
+    ] {
+        assert_eq!(waits(args), expected, "{args:?}");
+    }
+    let place = settings(&["a.elf", "--gdb-nowait"]).gdb.map(|gdb| gdb.place.to_string());
+    assert_eq!(place.as_deref(), Some("127.0.0.1:1234"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn every_key_does_what_its_option_does() {
          [screen]\ndisplay=vga\n[keyboard]\nkeys=serial\nlayout=it\n\
          [serial]\ncom1=log\ncom2=stdio\ncom3=file:/x\ncom4=unix:/y\n\
          [log]\nfile=x.log\nlevel=debug\nfilter=kvm::boot=trace\n\
-         [gdb-server]\nenable=1\naddress=::1\nport=99\narch=i8086\n\
+         [gdb-server]\nenable=1\naddress=::1\nport=99\nnowait=on\narch=i8086\n\
          [debug-server]\nenable=yes\nport=98\n[console]\nport=97\n",
     );
     let same = settings(&[
@@ -32,6 +32,7 @@ fn every_key_does_what_its_option_does() {
         "--log-level=debug",
         "--log-filter=kvm::boot=trace",
         "--gdb=[::1]:99",
+        "--gdb-nowait",
         "--gdb-arch=i8086",
         "--debug-server=98",
         "--consoleport=97",
@@ -99,10 +100,17 @@ fn the_command_line_is_stronger_than_the_file() {
         [SerialEnd::Log, SerialEnd::Stdio, SerialEnd::Null, SerialEnd::Log],
         "only the port that is named changes"
     );
-    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| gdb.to_string());
+    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| gdb.place.to_string());
     assert_eq!(gdb("--gdb").as_deref(), Some("0.0.0.0:99"));
     assert_eq!(gdb("--gdb=127.0.0.1").as_deref(), Some("127.0.0.1:99"));
+    assert_eq!(gdb("--gdb=unix:/x").as_deref(), Some("/x"));
     assert_eq!(gdb("--gdb=no"), None);
+    let config = Config::new("socket", "[gdb-server]\naddress=unix:/y\nport=99\nnowait=yes\n");
+    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| (gdb.place.to_string(), gdb.wait));
+    assert_eq!(gdb("--strict"), None, "how gdb is served does not say that it is");
+    assert_eq!(gdb("--gdb"), Some(("/y".to_owned(), false)));
+    assert_eq!(gdb("--gdb-nowait=no"), None);
+    assert_eq!(gdb("--gdb=98"), Some(("127.0.0.1:98".to_owned(), false)));
 }
 
 #[test]
@@ -148,7 +156,7 @@ fn what_cannot_be_meant_is_told_with_its_line() {
         (
             "[gdb-server]\nadress=::1\n",
             "config.ini:2: [gdb-server] has no key `adress`, did you mean `address`?; keys: enable, address, \
-             port, arch",
+             port, nowait, arch",
         ),
         (
             "[vm-spec]\nlayout=it\n",

@@ -25,21 +25,31 @@ impl Waiting {
     pub fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
         // Free a moment ago; nobody else is likely to take it.
         let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let kvm = Kvm::with_guest(name).arg(format!("--gdb={place}")).args(arguments);
+        Waiting::start_at(&place, name, arguments, input)
+    }
+
+    /// The same at a place of the test's choice: an address with a port, or the path of a unix socket.
+    pub fn start_at(place: &str, name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
+        let kind = if place.starts_with('/') { "unix:" } else { "" };
+        let kvm = Kvm::with_guest(name).arg(format!("--gdb={kind}{place}")).args(arguments);
         let mut child =
             kvm.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         child.stdin.take().expect("stdin is a pipe").write_all(input)?;
         let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let mut line = String::new();
         err.read_line(&mut line)?;
-        if line != format!("kvm: waiting for gdb on {place}\n") {
+        let told = match arguments.contains(&"--gdb-nowait") {
+            true => format!("kvm: gdb can connect to {place} at any time\n"),
+            false => format!("kvm: waiting for gdb on {place}\n"),
+        };
+        if line != told {
             return Err(format!("kvm said {line:?}").into());
         }
         let err = std::thread::spawn(move || {
             let _ = err.read_to_string(&mut line);
             line
         });
-        Ok(Waiting { child: Some(child), err: Some(err), place, folder: Some(kvm.folder) })
+        Ok(Waiting { child: Some(child), err: Some(err), place: place.to_owned(), folder: Some(kvm.folder) })
     }
 
     /// Lets a gdb connect and do `commands`; everything it printed.

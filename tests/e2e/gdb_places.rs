@@ -1,0 +1,120 @@
+//! Where and when gdb connects: unix sockets, ports that are used again, guests that do not wait.
+
+use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::gdb_test;
+use crate::support::debugger::{Waiting, ask, expect};
+use crate::support::{Folder, Kvm, guest_test};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = sockets();
+    trials.extend(ports());
+    trials.extend(guests_that_do_not_wait());
+    trials
+}
+
+fn sockets() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_connects_to_a_unix_socket_that_is_gone_after_the_run", || {
+            let folder = Folder::new();
+            let path = folder.file("gdb");
+            let waiting = at(&path, "recursion", &[])?;
+            let mode = std::fs::metadata(&path)?.permissions().mode() & 0o777;
+            if mode != 0o600 {
+                return Err(format!("the mode of the socket is {mode:o}").into());
+            }
+            let said = waiting.gdb("recursion", &["break fibonacci if n == 3", "continue", "detach"])?;
+            expect(&said, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
+            waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610")?;
+            if path.exists() { Err("the socket is still there".into()) } else { Ok(()) }
+        }),
+        gdb_test("a_second_gdb_at_a_unix_socket_shows_why_it_is_hung_up_on", || {
+            let folder = Folder::new();
+            let waiting = at(&folder.file("gdb"), "recursion", &[])?;
+            let mut first = UnixStream::connect(&waiting.place)?;
+            first.write_all(b"$?#3f")?;
+            first.read_exact(&mut [0; 2])?;
+            let said = waiting.gdb("recursion", &[])?;
+            expect(&said, "another debugger is connected to this guest; end or detach it first")?;
+            drop(first);
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("a_unix_socket_for_gdb_replaces_nothing_but_one_that_was_left_behind", || {
+            let folder = Folder::new();
+            let refused = |path: &Path, why: &str| {
+                let ran = Kvm::with_guest("recursion").arg(format!("--gdb=unix:{}", path.display())).run();
+                let told = format!("kvm: cannot wait for gdb on {}: {why}; choose another", path.display());
+                ran.expect_status(6)?.expect_err(&told).map(drop)
+            };
+            let file = folder.file("file");
+            std::fs::write(&file, "mine")?;
+            refused(&file, "it exists and is no socket")?;
+            assert_eq!(folder.read("file"), "mine");
+
+            let socket = folder.file("socket");
+            let listener = UnixListener::bind(&socket)?;
+            std::fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
+            refused(&socket, "it is in use by another program")?;
+            refused(&folder.file("nowhere/socket"), "No such file or directory (os error 2)")?;
+
+            assert!(socket.exists());
+            drop(listener);
+            let waiting = at(&socket, "endless", &["--timeout", "0.2"])?;
+            waiting.finish()?.expect_status(12)?;
+            if socket.exists() { Err("the socket is still there".into()) } else { Ok(()) }
+        }),
+    ]
+}
+
+fn ports() -> Vec<Trial> {
+    vec![guest_test("a_port_can_be_used_again_as_soon_as_the_run_has_ended", || {
+        let mut place: Option<String> = None;
+        for _ in 0..3 {
+            let waiting = match &place {
+                None => Waiting::start("endless", &[], b"")?,
+                Some(place) => Waiting::start_at(place, "endless", &[], b"")?,
+            };
+            place = Some(waiting.place.clone());
+            let mut client = waiting.connect()?;
+            ask(&mut client, "?")?;
+            ask(&mut client, "vKill;1")?;
+            // The client hangs up last: then it is the port of the server that the host keeps for a
+            // while.
+            waiting.finish()?.expect_status(14)?;
+        }
+        Ok(())
+    })]
+}
+
+fn guests_that_do_not_wait() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_connects_to_a_guest_that_runs_leaves_and_comes_back", || {
+            let folder = Folder::new();
+            let waiting = at(&folder.file("gdb"), "endless", &["--gdb-nowait"])?;
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            let said = waiting.gdb("endless", &["print $rax > 1000", "detach"])?;
+            expect(&said, "$1 = 1\n")?;
+            let said = waiting.gdb("endless", &["break spin", "continue", "stepi", "kill"])?;
+            expect(&said, "Breakpoint 1, spin ()")?;
+            waiting.finish()?.expect_status(14).map(drop)
+        }),
+        guest_test("a_guest_that_nobody_connects_to_runs_to_its_end", || {
+            let waiting = Waiting::start("recursion", &["--gdb-nowait"], b"")?;
+            waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610")?;
+            let waiting = Waiting::start("triple-fault", &["--gdb-nowait"], b"")?;
+            waiting.finish()?.expect_status(8)?.expect_err("triple fault at 0x200007").map(drop)
+        }),
+    ]
+}
+
+/// Starts a guest with its gdb server at a unix socket.
+fn at(path: &Path, name: &str, arguments: &[&str]) -> Result<Waiting, Failed> {
+    Waiting::start_at(&path.display().to_string(), name, arguments, b"")
+}
