@@ -15,6 +15,7 @@ mod gdb_files;
 mod gdb_pains;
 mod gdb_real_mode;
 mod gdb_registers;
+mod gdb_resets;
 mod gdb_steps;
 mod gdb_watch;
 mod guests;
@@ -49,6 +50,7 @@ fn main() {
     trials.extend(gdb_pains::trials());
     trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
+    trials.extend(gdb_resets::trials());
     trials.extend(gdb_watch::trials());
     trials.extend(guests::trials());
     trials.extend(rescue_native::trials());
