@@ -1,7 +1,7 @@
 //! What gdb's `monitor` can do: breakpoints that are decided in `kvm`, log points, and views of the
 //! machine that gdb has none of.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
 use crate::gdb::{CTRL_C, debug, gdb_test};
 use crate::support::debugger::{expect, expect_times};

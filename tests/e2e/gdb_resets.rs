@@ -47,7 +47,7 @@ fn looks(way: &str, written: &str) -> Result<(), Failed> {
     expect(&said, written)?;
     expect_times(&said, "0x300000:\t0x0000004d", 1)?;
     expect_times(&said, "0x300000:\t0x00000000", 1)?;
-    expect(&said, "guest_main (info=")?;
+    expect(&said, "#1  guest_main (info=")?;
     expect_times(&said, "\nBreakpoint 1, guest_main", 2)?;
     ran.check(!ran.out.contains("Still here"), "a reset")?;
     ran.expect_status(14).map(drop)

@@ -1,6 +1,6 @@
 //! Watchpoints of a real gdb: `watch`, `rwatch` and `awatch`, on every kind of host.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::{expect, expect_times};
