@@ -24,6 +24,12 @@ use crate::host::{GuestDebug, HostError, Registers};
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
 
+/// What the user is told when the guest asks for a reset.
+const RESET: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
+
+/// The same with `--no-reboot`.
+const ENDING_RESET: &str = "kvm: the guest asked for a reset; going on ends the run (--no-reboot).\n";
+
 /// A machine with breakpoints.
 pub(super) struct Debuggee<'m> {
     pub(super) machine: &'m mut Machine,
@@ -48,6 +54,8 @@ pub(super) struct Debuggee<'m> {
     pub(super) stopped_at: Option<u64>,
     /// The run is over, but the client still looks at the machine.
     pub(super) ended: Option<Outcome>,
+    /// The guest has asked for a reset, which is carried out when it is to go on.
+    pub(super) reset_asked: bool,
 }
 
 /// Why the guest stopped.
@@ -65,6 +73,8 @@ pub(super) enum Stop {
     Point,
     /// For a debug exception that is none of ours: the guest's own `int3`, say.
     Trap,
+    /// After the instruction by which it asked for a reset.
+    Reset,
     /// It cannot go on; [`Debuggee::ended`] says why.
     Ended,
 }
@@ -96,6 +106,7 @@ impl<'m> Debuggee<'m> {
             action: Action::Continue,
             stopped_at: None,
             ended: None,
+            reset_asked: false,
         }
     }
 
@@ -127,6 +138,7 @@ impl<'m> Debuggee<'m> {
                 self.was_reset();
                 None
             }
+            Event::ResetAsked => self.carry_out_reset(),
             Event::Attention | Event::Debug(_) | Event::Touched(_) => None,
         }
     }
@@ -142,12 +154,13 @@ impl<'m> Debuggee<'m> {
         self.session.switches.physical = false;
     }
 
-    /// The client has gone: the guest is to run without breakpoints. An outcome if it cannot run.
+    /// The client has gone: the guest is to run without breakpoints, after the reset it may have asked
+    /// for. An outcome if it cannot run.
     pub(super) fn release(&mut self) -> Option<Outcome> {
         self.breakpoints.clear();
         self.watchpoints.clear();
         self.stopped_at = None;
-        self.ended.take()
+        self.ended.take().or_else(|| if self.reset_asked { self.carry_out_reset() } else { None })
     }
 
     /// Lets the guest go on as [`Self::action`] says.
@@ -174,6 +187,7 @@ impl<'m> Debuggee<'m> {
         if matches!(self.ended, Some(Outcome::Halted { .. } | Outcome::Refused(_))) {
             self.ended = None;
         }
+        self.reset_asked = false;
     }
 
     /// Registers, and the linear address of the next instruction.
@@ -184,6 +198,11 @@ impl<'m> Debuggee<'m> {
     }
 
     fn go(&mut self) -> Result<Advance, HostError> {
+        if self.reset_asked
+            && let Some(outcome) = self.carry_out_reset()
+        {
+            return Ok(Advance::Over(outcome));
+        }
         let (mut registers, mut pc) = self.position()?;
         if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
             loop {
@@ -271,6 +290,11 @@ impl<'m> Debuggee<'m> {
                 self.was_reset();
                 Ok(Advance::Going)
             }
+            Event::ResetAsked => {
+                self.reset_asked = true;
+                self.said.push_str(if self.machine.no_reboot() { ENDING_RESET } else { RESET });
+                self.stopped(Stop::Reset)
+            }
             Event::Debug(stop) => {
                 let (_, pc) = self.position()?;
                 debug!("stopped at {pc:#x}: {stop:x?}");
@@ -306,9 +330,20 @@ impl<'m> Debuggee<'m> {
         Advance::Stopped(stop)
     }
 
+    /// Does what the guest has asked for; an outcome if the run ends by that.
+    pub(super) fn carry_out_reset(&mut self) -> Option<Outcome> {
+        match self.machine.carry_out_reset() {
+            Event::End(outcome) => Some(outcome),
+            _ => {
+                self.was_reset();
+                None
+            }
+        }
+    }
+
     pub(super) fn was_reset(&mut self) {
         self.view.registers.forget();
-        (self.stopped_at, self.ended) = (None, None);
+        (self.stopped_at, self.ended, self.reset_asked) = (None, None, false);
     }
 
     /// The breakpoint at `pc`, as the client knows it.

@@ -219,6 +219,8 @@ fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
         Stop::Watch(hit) => SingleThreadStopReason::Watch { tid: (), kind: hit.kind, addr: hit.address },
         // gdb goes on by itself after a breakpoint that it has not set.
         Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
+        // In the middle of a source line gdb takes SIGTRAP for one more step.
+        Stop::Reset => signal(Signal::SIGINT),
         Stop::Ended => signal(match debuggee.ended() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
             Some(Outcome::TripleFault) => Signal::SIGSEGV,

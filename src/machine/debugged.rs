@@ -18,6 +18,9 @@ const INTERRUPT_FLAG: u64 = 1 << 9;
 pub enum Event {
     /// [`super::inputs::Input::Attention`] came in.
     Attention,
+    /// The guest has asked for a reset, by the instruction it has just carried out;
+    /// [`Machine::carry_out_reset`] does that.
+    ResetAsked,
     /// The machine was reset and is at the guest's first instruction again: other memory contents,
     /// another vCPU.
     Reset,
@@ -44,6 +47,10 @@ impl Machine {
             let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
             match next {
                 Ok(Next::Run(next)) => entry = next,
+                Ok(Next::Stop(Event::ResetAsked)) => {
+                    let event = self.settle_reset();
+                    return self.touched(event).unwrap_or(Event::ResetAsked);
+                }
                 Ok(Next::Stop(Event::Attention)) => return self.settled_or(entry, Event::Attention),
                 Ok(Next::Stop(event)) => return event,
                 Err(error) => return failed(error),
@@ -163,6 +170,7 @@ impl Machine {
             };
             let event = match next {
                 Next::Run(entry) => self.settle(entry)?,
+                Next::Stop(Event::ResetAsked) => self.settle_reset()?,
                 Next::Stop(event) => Some(event),
             };
             match event {
@@ -211,20 +219,36 @@ impl Machine {
     /// there is one in that.
     fn settle(&mut self, entry: VmEntry) -> Result<Option<Event>, HostError> {
         let mut entry = entry;
+        let mut reset = None;
         loop {
             match self.processor.vcpu.complete(entry)? {
-                VmExit::Interrupted => return Ok(None),
+                VmExit::Interrupted => return Ok(reset),
                 // Not slept through here: whoever called has something to do first.
                 VmExit::Halt { interruptible: true } => {
                     self.halted = true;
-                    return Ok(None);
+                    return Ok(reset);
                 }
                 exit => match self.deal_with(exit)? {
                     Next::Run(next) => entry = next,
+                    // One round of a repeated instruction, which has others to complete.
+                    Next::Stop(Event::ResetAsked) => {
+                        reset = Some(Event::ResetAsked);
+                        entry = VmEntry::Go;
+                    }
+                    Next::Stop(Event::Debug(_)) if reset.is_some() => return Ok(reset),
                     Next::Stop(event) => return Ok(Some(event)),
                 },
             }
         }
+    }
+
+    /// Completes the access by which the guest has asked for a reset. That a step ends with it is no
+    /// news beside that.
+    fn settle_reset(&mut self) -> Result<Option<Event>, HostError> {
+        Ok(match self.settle(VmEntry::Go)? {
+            Some(Event::End(outcome)) => Some(Event::End(outcome)),
+            _ => Some(Event::ResetAsked),
+        })
     }
 }
 

@@ -174,6 +174,11 @@ impl Machine {
         &self.processor.vcpu
     }
 
+    /// True if a reset ends the run.
+    pub fn no_reboot(&self) -> bool {
+        self.no_reboot
+    }
+
     /// The chips.
     pub fn board(&self) -> &Board {
         &self.board

@@ -37,6 +37,10 @@ impl Machine {
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
                 // Nobody debugs this run; the entry has not been used yet.
                 Ok(Next::Stop(Event::Attention)) => {}
+                Ok(Next::Stop(Event::ResetAsked)) => match self.carry_out_reset() {
+                    Event::End(outcome) => break outcome,
+                    _ => entry = VmEntry::Go,
+                },
                 Ok(Next::Stop(Event::Reset | Event::Debug(_) | Event::Touched(_))) => {
                     entry = VmEntry::Go;
                 }
@@ -175,7 +179,7 @@ impl Machine {
         match effect.request {
             None => Ok(None),
             Some(Request::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
-            Some(Request::Reset) => self.reset_requested("the guest").map(Next::Stop).map(Some),
+            Some(Request::Reset) => Ok(Some(Next::Stop(Event::ResetAsked))),
         }
     }
 
@@ -183,6 +187,15 @@ impl Machine {
     fn send(&mut self, outlet: Outlet, byte: u8) {
         let inputs = &self.inputs;
         self.outlets.send(outlet, byte, || inputs.ending());
+    }
+
+    /// Resets the machine, as the guest has asked ([`Event::ResetAsked`]): [`Event::Reset`], or
+    /// [`Event::End`] with `--no-reboot` and if the guest cannot be loaded again.
+    pub fn carry_out_reset(&mut self) -> Event {
+        match self.reset_requested("the guest") {
+            Ok(event) => event,
+            Err(error) => Event::End(Outcome::HostFailed(error)),
+        }
     }
 
     fn reset_requested(&mut self, by: &str) -> Result<Event, HostError> {

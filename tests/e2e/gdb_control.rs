@@ -1,10 +1,10 @@
 //! What gdb's `monitor` can do: breakpoints that are decided in `kvm`, log points, and views of the
 //! machine that gdb has none of.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
 use crate::gdb::{CTRL_C, debug, gdb_test};
-use crate::support::debugger::expect;
+use crate::support::debugger::{expect, expect_times};
 use crate::support::{Lane, lane};
 
 /// The tests of this file.
@@ -14,15 +14,6 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(views());
     trials.extend(machine());
     trials
-}
-
-/// `text` must have been printed exactly so often.
-fn expect_times(said: &str, text: &str, times: usize) -> Result<(), Failed> {
-    let found = said.matches(text).count();
-    if found == times {
-        return Ok(());
-    }
-    Err(format!("{text:?} expected {times} times, found {found} times; gdb said\n{said}").into())
 }
 
 fn breakpoints() -> Vec<Trial> {
@@ -163,6 +154,7 @@ fn breakpoints() -> Vec<Trial> {
             let commands = [
                 "monitor break guest_main",
                 "continue",
+                "continue", // to where the guest asks for the reset
                 "continue",
                 "print *(unsigned char *)guest_main == 0xcc",
                 "monitor breaks",

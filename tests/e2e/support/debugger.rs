@@ -214,3 +214,12 @@ pub fn expect(said: &str, text: &str) -> Result<(), Failed> {
     }
     Err(format!("{text:?} expected; the debugger said\n{said}").into())
 }
+
+/// `text` must have been printed exactly so often.
+pub fn expect_times(said: &str, text: &str, times: usize) -> Result<(), Failed> {
+    let found = said.matches(text).count();
+    if found == times {
+        return Ok(());
+    }
+    Err(format!("{text:?} expected {times} times, found {found} times; gdb said\n{said}").into())
+}

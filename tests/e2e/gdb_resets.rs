@@ -1,0 +1,120 @@
+//! gdb and a guest that asks for a reset: it stops there, and going on carries the reset out.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::{Waiting, expect, expect_times};
+
+/// What gdb prints where the guest asks.
+const ASKED: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
+/// The same with `--no-reboot`.
+const ASKED_FOR_THE_END: &str = "kvm: the guest asked for a reset; going on ends the run (--no-reboot).\n";
+/// How it says that the guest has stopped.
+const STOPPED: &str = "\nProgram received signal SIGINT";
+
+/// What the guest's command line says, and what it writes to ask, which is left in AL.
+const WAYS: [(&str, &str); 3] = [("cf9", "$1 = 0x6\n"), ("keyboard", "$1 = 0xfe\n"), ("fast", "$1 = 0x3\n")];
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = WAYS
+        .iter()
+        .map(|(way, written)| {
+            gdb_test(&format!("gdb_stops_where_the_guest_asks_for_a_reset_by_{way}"), || looks(way, written))
+        })
+        .collect();
+    trials.extend(going_on());
+    trials
+}
+
+/// The machine is still as the guest left it, behind the instruction by which it asked.
+fn looks(way: &str, written: &str) -> Result<(), Failed> {
+    let commands = [
+        "break guest_main",
+        "continue",
+        "set var *(int *)0x300000 = 77",
+        "continue",
+        "print/x $al",
+        "x/wx 0x300000",
+        "bt",
+        "continue",
+        "x/wx 0x300000",
+        "kill",
+    ];
+    let (said, ran) = debug("reset", &["--append", way], &commands)?;
+    expect(&said, ASKED)?;
+    expect_times(&said, STOPPED, 1)?;
+    expect(&said, written)?;
+    expect_times(&said, "0x300000:\t0x0000004d", 1)?;
+    expect_times(&said, "0x300000:\t0x00000000", 1)?;
+    expect(&said, "#1  guest_main (info=")?;
+    expect_times(&said, "\nBreakpoint 1, guest_main", 2)?;
+    ran.check(!ran.out.contains("Still here"), "a reset")?;
+    ran.expect_status(14).map(drop)
+}
+
+fn going_on() -> Vec<Trial> {
+    vec![
+        gdb_test("a_step_after_the_guest_asked_for_a_reset_ends_at_its_first_instruction", || {
+            let (said, _) = debug("reset", &[], &["continue", "stepi", "print $pc", "kill"])?;
+            expect(&said, ASKED)?;
+            expect(&said, "$1 = (void (*)()) 0x200000 <_start>")
+        }),
+        gdb_test("a_breakpoint_at_the_first_instruction_is_hit_after_a_reset", || {
+            let (said, _) = debug("reset", &[], &["break *_start", "continue", "continue", "kill"])?;
+            expect(&said, ASKED)?;
+            expect_times(&said, "\nBreakpoint 1, _start", 1)
+        }),
+        gdb_test("steps_stop_where_the_guest_asks_for_a_reset", || {
+            let commands = ["break guest_main", "continue", "next 100", "print/x $al", "kill"];
+            let (said, ran) = debug("reset", &[], &commands)?;
+            expect(&said, ASKED)?;
+            expect_times(&said, STOPPED, 1)?;
+            expect(&said, "$1 = 0x6\n")?;
+            ran.expect_out("Reset by port 0xcf9 ...\n").map(drop)
+        }),
+        gdb_test("a_guest_that_is_sent_elsewhere_is_not_reset", || {
+            let commands = ["continue", "set $pc = stop", "continue", "continue"];
+            let (said, ran) = debug("reset", &["--timeout", "20"], &commands)?;
+            expect_times(&said, ASKED, 1)?;
+            expect(&said, "kvm: the guest halted")?;
+            ran.expect_out("Reset by port 0xcf9 ...\n")?.expect_status(0).map(drop)
+        }),
+        gdb_test("a_reset_that_ends_the_run_first_stops_in_gdb", || {
+            let (said, ran) = debug("reset", &["--no-reboot"], &["continue", "print/x $al", "continue"])?;
+            expect(&said, ASKED_FOR_THE_END)?;
+            expect(&said, "$1 = 0x6\n")?;
+            expect(&said, "exited with code 022]")?;
+            ran.expect_status(18)?
+                .expect_err("kvm: the guest reset the machine (--no-reboot) at 0x2")
+                .map(drop)
+        }),
+        gdb_test("a_step_ends_the_run_after_a_reset_that_does", || {
+            let (said, ran) = debug("reset", &["--no-reboot"], &["continue", "stepi"])?;
+            expect(&said, "exited with code 022]")?;
+            ran.expect_status(18).map(drop)
+        }),
+        gdb_test("a_gdb_that_leaves_lets_the_reset_be_carried_out", || {
+            let waiting = Waiting::start("reset", &["--timeout", "4"], b"")?;
+            let said = waiting.gdb("reset", &["continue", "detach"])?;
+            expect(&said, ASKED)?;
+            let ran = waiting.finish()?;
+            ran.check(ran.out.matches("Reset by port").count() >= 3, "resets")?;
+            ran.check(!ran.out.contains("Still here"), "a reset")?;
+            ran.expect_status(12).map(drop)
+        }),
+        gdb_test("a_gdb_that_leaves_lets_the_reset_end_the_run", || {
+            let (said, ran) = debug("reset", &["--no-reboot"], &["continue", "detach"])?;
+            expect(&said, ASKED_FOR_THE_END)?;
+            ran.expect_status(18).map(drop)
+        }),
+        gdb_test("the_users_own_reset_takes_the_place_of_the_guests", || {
+            let commands = ["break guest_main", "continue", "continue", "monitor reset", "continue", "kill"];
+            let (said, ran) = debug("reset", &[], &commands)?;
+            expect(&said, ASKED)?;
+            expect_times(&said, "\nBreakpoint 1, guest_main", 2)?;
+            ran.expect_log("kvm::machine: machine reset number 1\n")?;
+            ran.expect_status(14).map(drop)
+        }),
+    ]
+}
