@@ -1,35 +1,23 @@
 //! `kvm check`: what it says about this host, compared with what is known of hosts of its kind.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
-use crate::support::{Elsewhere, Kvm, Ran, guest_test, halted, test, way_elsewhere, whole};
+use crate::support::{Elsewhere, Kvm, Lane, Ran, guest_test, halted, lane, test, way_elsewhere, whole};
 
-/// The hosts whose behaviour is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Host {
-    /// The kernel runs guests without VT-x and AMD-V: ring 0 by its instruction emulator.
-    Emulator,
-    /// KVM on AMD-V, in the processor that QEMU emulates.
-    Amd,
-    /// KVM on VT-x, in the processor that Bochs emulates.
-    Intel,
-}
-
-/// Which of them this is.
-fn host() -> Option<Host> {
-    match std::env::var("KVM_LANE").as_deref() {
-        Ok("amd") => Some(Host::Amd),
-        Ok("intel") => Some(Host::Intel),
-        _ if Path::new("/sys/module/kvm_pvm").exists() => Some(Host::Emulator),
-        _ => None,
+/// Which column of the expectations is for this host; none for a host that is not known.
+fn column() -> Option<usize> {
+    match lane() {
+        Lane::Emulated => Some(0),
+        Lane::Amd => Some(1),
+        Lane::Intel => Some(2),
+        Lane::Other => None,
     }
 }
 
-/// A row: its group, its key, and the words of the three hosts in the order of [`Host`]; `a|b` is either.
+/// A row: its group, its key, and the words of the three hosts in the order of [`column`]; `a|b` is either.
 type Expected = (&'static str, &'static str, [&'static str; 3]);
 
 /// The words of each kind of host.
@@ -200,11 +188,11 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("hypercalls_end_and_leave_the_guests_code_alone", || {
             let ran = Kvm::with_guest("hypercalls").args(["--log-level", "debug"]).run();
-            let allowed: &[u64] = match host() {
-                Some(Host::Emulator) => &[3],
-                Some(Host::Amd) => &[1],
-                Some(Host::Intel) => &[2],
-                None => &[1, 2, 3],
+            let allowed: &[u64] = match lane() {
+                Lane::Emulated => &[3],
+                Lane::Amd => &[1],
+                Lane::Intel => &[2],
+                Lane::Other => &[1, 2, 3],
             };
             let allowed: Vec<_> = allowed.iter().map(|result| whole(0, "", halted(*result))).collect();
             ran.expect_one_of(&allowed)?.expect_log("hypercall instructions")?;
@@ -243,7 +231,7 @@ impl Value {
 
 /// Every row there must be, and what it must hold if this kind of host is known.
 fn expected_values() -> Vec<(&'static str, &'static str, Option<Value>)> {
-    let column = host().map(|host| host as usize);
+    let column = column();
     let words =
         WORDS.iter().map(|(group, key, words)| (*group, *key, column.map(|at| Value::Word(words[at]))));
     let flags = FLAGS.iter().map(|(key, flags)| ("host", *key, column.map(|at| Value::Flag(flags[at]))));
