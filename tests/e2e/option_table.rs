@@ -190,7 +190,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--gdb: `nowhere:1234` is no IP address; allowed: ADDRESS:PORT, ADDRESS, PORT, \
         unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS an IP address",
     ),
-    ("--gdb-nowait", "--gdb-nowait=1234", "--gdb-nowait: `1234` is neither yes nor no; allowed: yes, no"),
+    (
+        "--gdb-nowait",
+        "--gdb-nowait=1234",
+        "--gdb-nowait: `1234` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
+         1, 0)",
+    ),
     ("--gdb-arch", "--gdb-arch 8086", "--gdb-arch: `8086` is no architecture; allowed: x86-64, i386, i8086"),
     (
         "--debug-server",
