@@ -5,6 +5,7 @@
 //!
 //! Manual: Intel SDM volume 1, "x87 FPU Tag Word" and "XSAVE Area"; volume 2A, "FXSAVE".
 
+use crate::host::bits::{CR0_PG, CR4_LA57, EFER_LMA, EFER_LME};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
 use super::arch::{Control, Register};
@@ -38,13 +39,6 @@ const AVX: u8 = 4;
 
 /// The base that `swapgs` gives GS (Intel SDM volume 4, "IA32_KERNEL_GS_BASE").
 const KERNEL_GS_BASE: u32 = 0xC000_0102;
-
-/// CR4: linear addresses of 57 bits.
-const CR4_LA57: u64 = 1 << 12;
-/// CR0: paging. EFER: long mode is wanted; it is active, which follows from the other two.
-const CR0_PG: u64 = 1 << 31;
-const EFER_LME: u64 = 1 << 8;
-const EFER_LMA: u64 = 1 << 10;
 
 /// True if the processor can hold `address`: its upper bits are all the same (Intel SDM volume 1,
 /// "Canonical Addressing").

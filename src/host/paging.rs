@@ -5,28 +5,10 @@
 mod tables;
 
 use super::Registers;
+use crate::host::bits::{
+    CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, RFLAGS_AC,
+};
 use crate::memory::GuestMemory;
-
-/// CR0: write protection of read-only pages in supervisor mode.
-const CR0_WP: u64 = 1 << 16;
-/// CR0: paging.
-const CR0_PG: u64 = 1 << 31;
-/// CR4: 4 MiB pages in 32-bit paging.
-const CR4_PSE: u64 = 1 << 4;
-/// CR4: PAE paging.
-const CR4_PAE: u64 = 1 << 5;
-/// CR4: 57-bit linear addresses.
-const CR4_LA57: u64 = 1 << 12;
-/// CR4: supervisor code is not fetched from user pages.
-const CR4_SMEP: u64 = 1 << 20;
-/// CR4: supervisor data is not accessed in user pages.
-const CR4_SMAP: u64 = 1 << 21;
-/// EFER: long mode is active.
-const EFER_LMA: u64 = 1 << 10;
-/// EFER: pages may forbid execution.
-const EFER_NXE: u64 = 1 << 11;
-/// RFLAGS: access to user pages in spite of SMAP.
-const RFLAGS_AC: u64 = 1 << 18;
 
 /// Entry: present.
 const PRESENT: u64 = 1;

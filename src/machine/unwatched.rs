@@ -10,13 +10,11 @@
 use super::run::Next;
 use super::watched::Touch;
 use super::{Event, Machine, Outcome};
+use crate::host::bits::CR0_PE;
 use crate::host::{GuestDebug, HostError, VmEntry, VmExit};
 
 /// RIP after a reset of the processor (Intel SDM volume 3A, "First Instruction Executed").
 const RESET_RIP: u64 = 0xFFF0;
-
-/// CR0: protected mode.
-const CR0_PE: u64 = 1;
 
 /// Bytes that are compared at once.
 const PIECE: u64 = 8;

@@ -1,6 +1,7 @@
 //! The bench a probe guest runs on: a small virtual machine whose guest reports by writing to
 //! addresses where nothing is, and which is called back if it does not.
 
+use crate::host::bits::CR4_OSXSAVE;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -141,9 +142,6 @@ impl Bench {
         Err(HostError::Refused { what: "write a model-specific register", reason })
     }
 }
-
-/// CR4.OSXSAVE: XGETBV and the AVX instructions may be used.
-const CR4_OSXSAVE: u64 = 1 << 18;
 
 fn no_memory(error: MemoryError) -> HostError {
     HostError::Refused { what: "be probed", reason: error.to_string() }

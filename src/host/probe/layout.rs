@@ -7,6 +7,7 @@
 //! Manual: Intel SDM volume 3A, "Protected-Mode Memory Management", "Paging" and "Interrupt and
 //! Exception Handling".
 
+use crate::host::bits::{CR4_PAE, CR4_PSE};
 use kvm_bindings::kvm_segment;
 
 use super::bench::EXCEPTION;
@@ -50,8 +51,6 @@ const PAGE: u64 = 0xE7;
 
 const CR0_PROTECTED: u64 = 0x33; // PE, MP, ET, NE
 const CR0_PAGING: u64 = 1 << 31;
-const CR4_PSE: u64 = 1 << 4;
-const CR4_PAE: u64 = 1 << 5;
 const CR4_SSE: u64 = 3 << 9; // OSFXSR, OSXMMEXCPT
 const EFER_LONG: u64 = 0x501; // SCE, LME, LMA
 

@@ -1,5 +1,6 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
+use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
 use iced_x86::Instruction;
 use kvm_bindings::kvm_regs;
 
@@ -9,12 +10,6 @@ use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
 
-/// CR0: protected mode.
-const CR0_PE: u64 = 1;
-/// RFLAGS: virtual-8086 mode.
-const RFLAGS_VM: u64 = 1 << 17;
-/// EFER: long mode is active.
-const EFER_LMA: u64 = 1 << 10;
 /// CPUID: address widths; EAX bits 7-0 are those of physical addresses.
 const ADDRESS_WIDTHS: u32 = 0x8000_0008;
 /// Physical address bits of a processor that does not say.

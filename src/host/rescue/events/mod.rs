@@ -23,6 +23,7 @@ mod task_state;
 #[cfg(test)]
 mod tests;
 
+use crate::host::bits::CR4_VME;
 use iced_x86::{Code, Instruction, Mnemonic};
 
 use super::cpu::{Cpu, Mode};
@@ -43,8 +44,6 @@ const NESTED_TASK: u64 = 1 << 14;
 const VIRTUAL_8086: u64 = 1 << 17;
 /// RFLAGS: alignment is checked in ring 3.
 const ALIGNMENT_CHECK: u64 = 1 << 18;
-/// CR4: virtual-8086 mode extensions.
-const CR4_VME: u64 = 1;
 /// Error code: it was raised on the way to a handler that the program did not ask for.
 const EXTERNAL: u32 = 1;
 /// The part of a selector that is in an error code.

@@ -5,6 +5,7 @@
 //!
 //! Manual: Intel SDM volume 1, "SSE and SSE2 Exceptions", "x87 FPU Exceptions in Detail".
 
+use crate::host::bits::CR4_OSXMMEXCPT;
 use iced_x86::{Instruction, Mnemonic};
 
 use super::allowed::{has_memory, is_x87};
@@ -14,9 +15,6 @@ use super::stub::{Locked, Placed};
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Extended, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};
-
-/// CR4: there is a #XM.
-const CR4_OSXMMEXCPT: u64 = 1 << 10;
 
 /// MXCSR: what was raised.
 const FLAGS: u32 = 0x3F;

@@ -1,5 +1,6 @@
 //! The memory operand of an instruction.
 
+use crate::host::bits::{CR0_AM, RFLAGS_AC};
 use iced_x86::{
     EncodingKind, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
 };
@@ -14,10 +15,6 @@ use crate::host::rescue::exception::{Exception, Trouble};
 
 /// MXCSR of AMD's processors: SSE operands need not be aligned.
 const MISALIGNED_MASK: u32 = 1 << 17;
-/// CR0: RFLAGS.AC counts in ring 3.
-const CR0_AM: u64 = 1 << 18;
-/// RFLAGS: alignment is checked.
-const RFLAGS_AC: u64 = 1 << 18;
 
 /// Where a memory operand is and what is done with it.
 pub struct Operand {

@@ -4,6 +4,7 @@
 //! Manual: Intel SDM volume 2A, "Exception Conditions" of each class; volume 3A, "Priority Among
 //! Simultaneous Exceptions and Interrupts".
 
+use crate::host::bits::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE};
 use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 use super::allowed::{Unit, uses_mmx_register};
@@ -11,19 +12,6 @@ use super::image;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};
-
-/// CR0: `wait` heeds TS.
-const CR0_MP: u64 = 1 << 1;
-/// CR0: there is no x87 unit.
-const CR0_EM: u64 = 1 << 2;
-/// CR0: another task's registers are in the x87 and vector units.
-const CR0_TS: u64 = 1 << 3;
-/// CR0: x87 errors are exceptions.
-const CR0_NE: u64 = 1 << 5;
-/// CR4: SSE is switched on.
-const CR4_OSFXSR: u64 = 1 << 9;
-/// CR4: `xsave`, and with it AVX, is switched on.
-const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// FSW: an unmasked exception waits.
 pub const ERROR_SUMMARY: u16 = 1 << 7;

@@ -2,6 +2,7 @@
 //!
 //! Manual: Intel SDM volume 2 and AMD APM volume 3, the exceptions of each.
 
+use crate::host::bits::CR4_CET;
 use iced_x86::{Instruction, Mnemonic};
 
 use super::feature::{
@@ -13,8 +14,6 @@ use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};
 
-/// CR4: control-flow enforcement, shadow stacks among it.
-const CR4_CET: u64 = 1 << 23;
 /// MSR: the code segment `sysenter` leads to.
 const IA32_SYSENTER_CS: u32 = 0x174;
 /// The second word of the vendor's name in CPUID leaf 0, EDX: "enti" of "AuthenticAMD".

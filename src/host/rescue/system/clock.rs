@@ -2,6 +2,7 @@
 //!
 //! Manual: Intel SDM volume 2, RDTSCP and RDPID.
 
+use crate::host::bits::CR4_TSD;
 use iced_x86::Instruction;
 
 use super::feature::{RDPID, RDTSCP};
@@ -10,8 +11,6 @@ use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::Cpu;
 use crate::host::rescue::exception::{Exception, Trouble};
 
-/// CR4: the time-stamp counter is for ring 0 only.
-const CR4_TSD: u64 = 1 << 2;
 /// MSR: time-stamp counter.
 const IA32_TSC: u32 = 0x10;
 /// MSR: what `rdtscp` and `rdpid` give as the number of the processor.

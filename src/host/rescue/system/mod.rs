@@ -5,7 +5,7 @@
 //! | `xcr.rs` | `xgetbv`, `xsetbv` |
 //! | `xsave` | `xsave`, `xrstor` and their variants |
 //! | `clock.rs` | `rdtscp`, `rdpid` |
-//! | `alignment.rs` | `clac`, `stac` |
+//! | `clac_stac.rs` | `clac`, `stac` |
 //! | `selectors.rs` | `verr`, `verw`, `lar`, `lsl` |
 //! | `cache.rs` | `clwb`, `clzero`, `cldemote`, `wbnoinvd`, `serialize` |
 //! | `absent.rs` | those that a processor does not have unless CPUID says so |
@@ -15,8 +15,8 @@
 //! Manual: Intel SDM volume 2; AMD APM volume 3.
 
 mod absent;
-mod alignment;
 mod cache;
+mod clac_stac;
 mod clock;
 mod feature;
 mod selectors;
@@ -46,8 +46,8 @@ pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), 
         }
         Mnemonic::Rdtscp => clock::rdtscp(cpu)?,
         Mnemonic::Rdpid => clock::rdpid(cpu, instruction)?,
-        Mnemonic::Clac => alignment::set(cpu, false)?,
-        Mnemonic::Stac => alignment::set(cpu, true)?,
+        Mnemonic::Clac => clac_stac::set(cpu, false)?,
+        Mnemonic::Stac => clac_stac::set(cpu, true)?,
         Mnemonic::Verr | Mnemonic::Verw => selectors::verify(cpu, instruction)?,
         Mnemonic::Lar | Mnemonic::Lsl => selectors::load(cpu, instruction)?,
         Mnemonic::Clwb => cache::clwb(cpu, instruction)?,

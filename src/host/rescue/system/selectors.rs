@@ -3,6 +3,7 @@
 //!
 //! Manual: Intel SDM volume 2, VERR/VERW, LAR and LSL; AMD APM volume 3, the same.
 
+use crate::host::bits::RFLAGS_ZF;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use crate::host::rescue::Obstacle;
@@ -10,8 +11,6 @@ use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::descriptors::{Descriptor, rpl};
 use crate::host::rescue::exception::{Exception, Trouble};
 
-/// RFLAGS: zero flag.
-const RFLAGS_ZF: u64 = 1 << 6;
 /// What `lar` gives of a descriptor's upper half.
 const RIGHTS: u32 = 0x00FF_FF00;
 

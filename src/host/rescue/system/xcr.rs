@@ -6,12 +6,10 @@
 use super::feature::{XGETBV_1, XSAVE};
 use super::xsave::in_use;
 use super::{edx_eax, set_edx_eax, supervisor};
+use crate::host::bits::CR4_OSXSAVE;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::Cpu;
 use crate::host::rescue::exception::{Exception, Trouble};
-
-/// CR4: the XSAVE feature set is switched on.
-const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// XCR0: x87 state, which cannot be switched off.
 const X87: u64 = 1;

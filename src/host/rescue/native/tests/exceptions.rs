@@ -1,6 +1,7 @@
 //! What keeps an instruction from being carried out leaves everything as it was.
 
 use super::{guest, image_of};
+use crate::host::bits::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE};
 use crate::host::rescue::cpu::Cpu;
 use crate::host::rescue::exception::{Exception, Trouble};
 use crate::host::rescue::native::image;
@@ -29,14 +30,6 @@ const FNSTENV: &[u8] = &[0xD9, 0x37]; // fnstenv [rdi]
 const FNCLEX: &[u8] = &[0xDB, 0xE2];
 const FWAIT: &[u8] = &[0x9B];
 const MASKMOVDQU: &[u8] = &[0x66, 0x0F, 0xF7, 0xC1]; // maskmovdqu xmm0, xmm1 (to [rdi])
-
-const CR0_MP: u64 = 1 << 1;
-const CR0_EM: u64 = 1 << 2;
-const CR0_TS: u64 = 1 << 3;
-const CR0_NE: u64 = 1 << 5;
-const CR4_OSFXSR: u64 = 1 << 9;
-const CR4_OSXMMEXCPT: u64 = 1 << 10;
-const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// The exception that the instruction at RIP raises. Nothing else has happened then: no register and
 /// no byte of memory has changed, and no device was written to.

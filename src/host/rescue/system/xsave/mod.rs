@@ -17,6 +17,7 @@ mod save;
 #[cfg(test)]
 mod tests;
 
+use crate::host::bits::CR0_TS;
 use iced_x86::{Instruction, Mnemonic};
 
 pub(super) use area::in_use;
@@ -29,8 +30,6 @@ use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::Cpu;
 use crate::host::rescue::exception::{Exception, Trouble};
 
-/// CR0: the x87 and vector registers belong to another task.
-const CR0_TS: u64 = 1 << 3;
 /// MSR: state that `xsaves` and `xrstors` manage besides that of XCR0.
 const IA32_XSS: u32 = 0xDA0;
 /// What the address of an area must be a multiple of.

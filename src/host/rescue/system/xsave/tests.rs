@@ -1,5 +1,6 @@
 //! The host's own processor is asked to do the same in ring 3, and the bytes are compared.
 
+use crate::host::bits::CR4_OSXSAVE;
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
 use std::arch::{asm, is_x86_feature_detected};
 
@@ -11,8 +12,6 @@ use crate::host::rescue::testing::{CODE, Fake};
 
 /// Where the tests put the area in the guest's memory.
 const AREA: u64 = 0x2_0000;
-/// CR4: OSXSAVE.
-const CR4_OSXSAVE: u64 = 1 << 18;
 /// x87, SSE, AVX and AVX-512: what may hold any bytes at all.
 const DATA: u64 = 0xE7;
 

@@ -3,11 +3,9 @@
 //! Manual: Intel SDM volume 2, CLAC and STAC.
 
 use super::feature::SMAP;
+use crate::host::bits::RFLAGS_AC;
 use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};
-
-/// RFLAGS: alignment check, access control.
-const RFLAGS_AC: u64 = 1 << 18;
 
 /// Clears or sets RFLAGS.AC.
 pub(super) fn set(cpu: &mut Cpu, on: bool) -> Result<(), Trouble> {
