@@ -5,11 +5,11 @@
 //!
 //! Manual: Intel SDM volume 1, "x87 FPU Tag Word" and "XSAVE Area"; volume 2A, "FXSAVE".
 
-use crate::host::bits::{CR0_PG, CR4_LA57, EFER_LMA, EFER_LME};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
 use super::arch::{Control, Register};
 use super::segments;
+use crate::host::bits::{CR0_PG, CR4_LA57, EFER_LMA, EFER_LME};
 use crate::host::{ExtendedRegisters, HostError, Registers};
 use crate::machine::Machine;
 

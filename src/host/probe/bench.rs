@@ -1,12 +1,12 @@
 //! The bench a probe guest runs on: a small virtual machine whose guest reports by writing to
 //! addresses where nothing is, and which is called back if it does not.
 
-use crate::host::bits::CR4_OSXSAVE;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::layout::{self, Mode};
 use super::watchdog::Watchdog;
+use crate::host::bits::CR4_OSXSAVE;
 use crate::host::{GuestDebug, HostError, Kicker, Kvm, Registers, SlotUse, Vcpu, Vm, VmEntry, VmExit, cpuid};
 use crate::memory::{GuestMemory, MemoryError, Slot};
 

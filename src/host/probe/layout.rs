@@ -7,12 +7,12 @@
 //! Manual: Intel SDM volume 3A, "Protected-Mode Memory Management", "Paging" and "Interrupt and
 //! Exception Handling".
 
-use crate::host::bits::{CR4_PAE, CR4_PSE};
 use kvm_bindings::kvm_segment;
 
 use super::bench::EXCEPTION;
 use super::code::guest_code;
 use crate::host::Registers;
+use crate::host::bits::{CR4_PAE, CR4_PSE};
 
 const GDT: u64 = 0x1000;
 const TSS: u64 = 0x1800;

@@ -1,11 +1,11 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
-use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
 use iced_x86::Instruction;
 use kvm_bindings::kvm_regs;
 
 use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
 pub(super) use crate::host::ExtendedRegisters as Extended;
+use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;

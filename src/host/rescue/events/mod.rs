@@ -23,12 +23,12 @@ mod task_state;
 #[cfg(test)]
 mod tests;
 
-use crate::host::bits::CR4_VME;
 use iced_x86::{Code, Instruction, Mnemonic};
 
 use super::cpu::{Cpu, Mode};
 use super::exception::{Exception, Trouble};
 use super::{Obstacle, RESUME_FLAG, TRAP_FLAG};
+use crate::host::bits::CR4_VME;
 
 pub(super) use iret::interrupt_return;
 

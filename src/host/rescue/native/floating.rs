@@ -5,13 +5,13 @@
 //!
 //! Manual: Intel SDM volume 1, "SSE and SSE2 Exceptions", "x87 FPU Exceptions in Detail".
 
-use crate::host::bits::CR4_OSXMMEXCPT;
 use iced_x86::{Instruction, Mnemonic};
 
 use super::allowed::{has_memory, is_x87};
 use super::image;
 use super::ready::ERROR_SUMMARY;
 use super::stub::{Locked, Placed};
+use crate::host::bits::CR4_OSXMMEXCPT;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Extended, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};

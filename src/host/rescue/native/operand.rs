@@ -1,12 +1,12 @@
 //! The memory operand of an instruction.
 
-use crate::host::bits::{CR0_AM, RFLAGS_AC};
 use iced_x86::{
     EncodingKind, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
 };
 
 use super::allowed::has_memory;
 use super::{image, stub};
+use crate::host::bits::{CR0_AM, RFLAGS_AC};
 use crate::host::paging::Access;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::access::Span;

@@ -4,11 +4,11 @@
 //! Manual: Intel SDM volume 2A, "Exception Conditions" of each class; volume 3A, "Priority Among
 //! Simultaneous Exceptions and Interrupts".
 
-use crate::host::bits::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE};
 use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 use super::allowed::{Unit, uses_mmx_register};
 use super::image;
+use crate::host::bits::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE};
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};

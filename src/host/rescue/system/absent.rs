@@ -2,7 +2,6 @@
 //!
 //! Manual: Intel SDM volume 2 and AMD APM volume 3, the exceptions of each.
 
-use crate::host::bits::CR4_CET;
 use iced_x86::{Instruction, Mnemonic};
 
 use super::feature::{
@@ -10,6 +9,7 @@ use super::feature::{
     NESTED_PAGING_PROTECTION, PCONFIG, PROTECTION_KEYS, PTWRITE, RDPRU, RTM, SGX, SHADOW_STACK, SMX, SVM,
     USER_INTERRUPTS, VMX, WAITPKG,
 };
+use crate::host::bits::CR4_CET;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::exception::{Exception, Trouble};

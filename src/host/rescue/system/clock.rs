@@ -2,11 +2,11 @@
 //!
 //! Manual: Intel SDM volume 2, RDTSCP and RDPID.
 
-use crate::host::bits::CR4_TSD;
 use iced_x86::Instruction;
 
 use super::feature::{RDPID, RDTSCP};
 use super::set_edx_eax;
+use crate::host::bits::CR4_TSD;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::Cpu;
 use crate::host::rescue::exception::{Exception, Trouble};

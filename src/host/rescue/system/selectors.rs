@@ -3,9 +3,9 @@
 //!
 //! Manual: Intel SDM volume 2, VERR/VERW, LAR and LSL; AMD APM volume 3, the same.
 
-use crate::host::bits::RFLAGS_ZF;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
+use crate::host::bits::RFLAGS_ZF;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::{Cpu, Mode};
 use crate::host::rescue::descriptors::{Descriptor, rpl};

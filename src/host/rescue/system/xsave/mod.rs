@@ -17,7 +17,6 @@ mod save;
 #[cfg(test)]
 mod tests;
 
-use crate::host::bits::CR0_TS;
 use iced_x86::{Instruction, Mnemonic};
 
 pub(super) use area::in_use;
@@ -26,6 +25,7 @@ pub(super) use save::save;
 
 use super::feature::XSAVES;
 use super::{edx_eax, supervisor, xcr};
+use crate::host::bits::CR0_TS;
 use crate::host::rescue::Obstacle;
 use crate::host::rescue::cpu::Cpu;
 use crate::host::rescue::exception::{Exception, Trouble};

@@ -1,10 +1,10 @@
 //! The host's own processor is asked to do the same in ring 3, and the bytes are compared.
 
-use crate::host::bits::CR4_OSXSAVE;
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
 use std::arch::{asm, is_x86_feature_detected};
 
 use super::area::{AVX, HEADER_END, SSE, X87};
+use crate::host::bits::CR4_OSXSAVE;
 use crate::host::rescue::Rescued;
 use crate::host::rescue::cpu::Extended;
 use crate::host::rescue::exception::Exception;
