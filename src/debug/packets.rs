@@ -187,33 +187,10 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The values of hexadecimal digits; [`NO_DIGIT`] for all other bytes.
-static DIGITS: [u8; 256] = {
-    let mut table = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        let digit = b"0123456789abcdef"[value];
-        table[digit as usize] = value as u8;
-        table[digit.to_ascii_uppercase() as usize] = value as u8;
-        value += 1;
-    }
-    table
-};
-
-/// Has bits that the value of no digit has.
-const NO_DIGIT: u8 = 0xF0;
-
 /// The bytes that `digits` stand for in hexadecimal, two each.
 pub(super) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let mut all = 0;
-    let bytes = pairs.iter().map(|[high, low]| {
-        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
-        all |= high | low;
-        high << 4 | low
-    });
-    let bytes = bytes.collect();
-    (all & NO_DIGIT == 0).then_some(bytes)
+    // The library lets a prefix be in front.
+    const_hex::decode(digits).ok().filter(|bytes| 2 * bytes.len() == digits.len())
 }
 
 /// The bytes that `data` stands for as they are, but for the escaped ones.
@@ -279,29 +256,7 @@ pub(super) fn extend_packet(out: &mut Vec<u8>, text: &[u8]) {
 pub(super) fn add_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + 2 * bytes.len(), 0);
-    let (groups, rest) = bytes.as_chunks::<4>();
-    let (digits, last_digits) = out[start..].split_at_mut(8 * groups.len());
-    for (eight, four) in digits.as_chunks_mut().0.iter_mut().zip(groups) {
-        *eight = hex(*four);
-    }
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    last_digits.copy_from_slice(&hex(last)[..last_digits.len()]);
-}
-
-/// Four bytes in hexadecimal, all digits at once: each is worked out in a lane of eight bits.
-fn hex(bytes: [u8; 4]) -> [u8; 8] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const LOW: u64 = 0x000F_000F_000F_000F;
-    /// What lies between the digits and the letters.
-    const GAP: u64 = (b'a' - b'9' - 1) as u64;
-    let wide = u64::from(u32::from_le_bytes(bytes));
-    let wide = (wide | wide << 16) & 0x0000_FFFF_0000_FFFF;
-    let wide = (wide | wide << 8) & 0x00FF_00FF_00FF_00FF;
-    // The upper half of a byte comes first.
-    let values = wide >> 4 & LOW | (wide & LOW) << 8;
-    let letters = (values + 6 * ONES) >> 4 & ONES;
-    (values + u64::from(b'0') * ONES + letters * GAP).to_le_bytes()
+    const_hex::encode_to_slice(bytes, &mut out[start..]).expect("there is room for two digits each");
 }
 
 /// Adds bytes as they are, the four that mean something in a packet escaped; stops before `out` is

@@ -107,6 +107,7 @@ fn what_is_to_be_written_is_read_in_both_forms() {
     assert_eq!(from_hex(b"00aBFf").unwrap(), [0, 0xAB, 0xFF]);
     assert_eq!(from_hex(b"").unwrap(), []);
     assert_eq!(from_hex(b"001"), None);
+    assert_eq!(from_hex(b"0x11"), None);
     for byte in (0..=255u8).filter(|byte| !byte.is_ascii_hexdigit()) {
         assert_eq!(from_hex(&[b'0', byte, b'1', b'1']), None, "{byte:#x}");
         assert_eq!(from_hex(&[b'1', b'1', byte, b'0']), None, "{byte:#x}");
