@@ -37,7 +37,7 @@ impl Peer {
     pub(super) fn play(self, session: &[u8], ended: &Receiver<()>) {
         let Peer { stream, inputs, changes } = self;
         // That it has hung up before the end is its right.
-        let _ = Talk::new(stream, session).to_the_end();
+        let _ = Talk::new(stream, session).hold();
         if changes && ended.recv_timeout(CHANGED) == Err(RecvTimeoutError::Timeout) {
             inputs.push(Input::TimedOut);
         } else if changes {
@@ -67,7 +67,7 @@ impl<'a> Talk<'a> {
         Talk { stream, random, session, answers, answer: vec![0; 4 * PACKET], patience: SESSION }
     }
 
-    fn to_the_end(mut self) -> Result<(), HungUp> {
+    fn hold(mut self) -> Result<(), HungUp> {
         let mut rest = self.session;
         let mut scanner = Scanner::new(rest.len());
         let mut turn = 0;
