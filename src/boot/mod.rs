@@ -133,7 +133,8 @@ impl fmt::Display for Region {
 
 #[cfg(test)]
 mod hostile_files;
-#[cfg(test)]
-mod test_guest;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
+pub(crate) mod test_guest;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@
 //! | `hits` | what happens where a breakpoint of the user's commands is reached |
 //! | `monitor` | commands of the user's, handed on |
 //! | `facilities` | what `info debug` tells of this host |
+//! | `fuzzing` | any bytes as a client's, for tests and for the fuzzer |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
@@ -36,6 +37,8 @@ mod debuggee;
 mod description;
 mod facilities;
 mod files;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod handlers;
 mod hits;
 mod memory;
@@ -60,6 +63,8 @@ use crate::settings::{GdbArch, GdbSpec};
 use debuggee::Debuggee;
 use session::Left;
 
+#[cfg(fuzzing)]
+pub use fuzzing::serve_anything;
 pub use server::{Server, ServerError};
 
 /// Runs a guest under the debuggers that connect to `server`, until the run ends.

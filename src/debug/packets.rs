@@ -213,7 +213,7 @@ pub(super) fn register_value(bytes: &[u8]) -> Option<u128> {
 
 /// The sum of all bytes, modulo 256. Answers are long: eight bytes are added at once, in lanes of 16
 /// bits, which hold the sums of so many words and no more.
-fn checksum(body: &[u8]) -> u8 {
+pub(super) fn checksum(body: &[u8]) -> u8 {
     const EVERY_OTHER: u64 = 0x00FF_00FF_00FF_00FF;
     const WORDS: usize = 128;
     let (words, rest) = body.as_chunks::<8>();

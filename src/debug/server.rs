@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::ops::Range;
+#[cfg(any(test, fuzzing))]
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -81,6 +83,15 @@ impl Server {
         let (sender, clients) = sync_channel(1);
         spawn("gdb-listen", move || accept(&listener, &sender, &inputs)).map_err(ServerError::Thread)?;
         Ok(Server { clients, _file: file })
+    }
+
+    /// A server that nobody can connect to, and the one client it has, at `stream`.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn with_client(stream: UnixStream, inputs: &Inputs) -> io::Result<Server> {
+        let (sender, clients) = sync_channel(1);
+        let client = greet(Stream::Unix(stream), &Arc::default(), inputs)?;
+        sender.try_send(client).expect("there is room for one");
+        Ok(Server { clients, _file: None })
     }
 
     /// A client that has connected.

@@ -60,7 +60,11 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
     let stub = GdbStub::builder(client.wire()?).packet_buffer_size(PACKET).build()?;
     let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
     let mut reader = Reader { scanner: Scanner::new(PACKET), acknowledges: true };
+    let mut running = false;
     loop {
+        if !matches!(stub, Stub::CtrlCInterrupt(_)) {
+            running = matches!(stub, Stub::Running(_));
+        }
         stub = match stub {
             Stub::Idle(_) => match client.next_soon() {
                 Incoming::Bytes => reader.take(stub, debuggee, client)?,
@@ -104,8 +108,11 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
             }
             Stub::CtrlCInterrupt(interrupt) => {
                 // One that crossed with a stop is told as soon as the guest is to go on: gdb may be
-                // in the middle of a thousand steps.
-                debuggee.interrupted();
+                // in the middle of a thousand steps. Only a guest that was running has come to another
+                // place; to ask the host where it is costs so much that a flood of them would take minutes.
+                if running {
+                    debuggee.interrupted();
+                }
                 let stop = SingleThreadStopReason::Signal(Signal::SIGINT);
                 interrupt.interrupt_handled(debuggee, Some(stop))?
             }

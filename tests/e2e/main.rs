@@ -17,6 +17,7 @@ mod gdb_places;
 mod gdb_real_mode;
 mod gdb_registers;
 mod gdb_resets;
+mod gdb_rubbish;
 mod gdb_steps;
 mod gdb_watch;
 mod guests;
@@ -62,6 +63,7 @@ fn main() {
     same.extend(gdb_control::trials());
     same.extend(gdb_docs::trials());
     same.extend(gdb_files::trials());
+    same.extend(gdb_rubbish::trials());
     same.extend(bad_files::trials());
     same.extend(options::trials());
     same.extend(option_table::trials());

@@ -1,0 +1,53 @@
+//! What a client may have done to the guest.
+
+use super::guest::RESULT;
+use crate::debug::packets::{Piece, Question, Scanner, from_hex, question};
+use crate::debug::target::PACKET;
+use crate::machine::Outcome;
+
+/// What the packets of a session can do, if the guest is there to take them.
+pub(super) struct Reach {
+    /// Other memory or registers.
+    pub(super) changes: bool,
+    /// An end to the run.
+    pub(super) ends: bool,
+}
+
+impl Reach {
+    /// What `session` can do.
+    pub(super) fn of(session: &[u8]) -> Reach {
+        let mut reach = Reach { changes: false, ends: false };
+        let (mut scanner, mut rest) = (Scanner::new(PACKET), session);
+        while !rest.is_empty() {
+            let (piece, count) = scanner.take(rest);
+            rest = &rest[count..];
+            match (piece, scanner.body()) {
+                // It is hung up on.
+                (Piece::TooMuch, _) => break,
+                (Piece::Last, Some(body)) => reach.extend(body),
+                _ => {}
+            }
+        }
+        reach
+    }
+
+    fn extend(&mut self, body: &[u8]) {
+        use Question::{Write, WriteRegister, WriteRegisters};
+        self.changes |= matches!(question(body), Some(Write { .. } | WriteRegister(..) | WriteRegisters(_)));
+        let command = body.strip_prefix(b"qRcmd,").and_then(from_hex).unwrap_or_default();
+        self.ends |= body.starts_with(b"k")
+            || body.starts_with(b"vKill")
+            || command.trim_ascii_start().starts_with(b"quit");
+    }
+
+    /// True if a run may end like this: as without a debugger, or as the client has seen to. Whatever it
+    /// has done, the host must not fail.
+    pub(super) fn allows(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Halted { result: RESULT } => true,
+            Outcome::HostFailed(_) | Outcome::Unexpected(_) => false,
+            Outcome::Quit => self.ends,
+            _ => self.changes,
+        }
+    }
+}
