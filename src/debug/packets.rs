@@ -190,8 +190,11 @@ pub(super) struct Asked<'a> {
 /// is about something else.
 pub(super) fn resumption(body: &[u8]) -> Option<Vec<Asked<'_>>> {
     match body {
-        // Another address to go on from is not known here.
-        [b'c' | b's', ..] => Some(vec![Asked { action: &body[..1], meant: Meant::Chosen }]),
+        b"c" | b"s" => Some(vec![Asked { action: body, meant: Meant::Chosen }]),
+        // From another address, which the library would not mind.
+        [b'c' | b's', address @ ..] if number(address).is_some() => {
+            Some(vec![Asked { action: &body[..1], meant: Meant::Nobody }])
+        }
         _ => {
             let actions = body.strip_prefix(b"vCont;")?.split(|byte| *byte == b';');
             Some(actions.map(asked).collect())

@@ -124,7 +124,9 @@ fn what_threads_are_asked_to_do_is_read() {
     let asked = resumption(b"vCont;r1f,20:p1.2;c").unwrap();
     let (second, all) = (Meant::One(NonZeroUsize::new(2).unwrap()), Meant::All);
     assert_eq!(asked, [Asked { action: b"r1f,20", meant: second }, Asked { action: b"c", meant: all }]);
-    assert_eq!(resumption(b"s200000").unwrap(), [Asked { action: b"s", meant: Meant::Chosen }]);
+    assert_eq!(resumption(b"s").unwrap(), [Asked { action: b"s", meant: Meant::Chosen }]);
+    assert_eq!(resumption(b"s200000").unwrap(), [Asked { action: b"s", meant: Meant::Nobody }]);
+    assert_eq!(resumption(b"sideways"), None);
 }
 
 #[test]
