@@ -2,7 +2,7 @@
 
 use super::arch::Register;
 use super::debuggee::Debuggee;
-use super::packets::{Question, add_binary, add_hex, from_binary, from_hex, register_value};
+use super::packets::{Meant, Question, add_binary, add_hex, from_binary, from_hex, register_value};
 use super::target::{BAD_ADDRESS, INVALID, PACKET};
 
 /// Flags of a step: there is one, no interrupts, no timers.
@@ -13,7 +13,8 @@ const NO_TIMER: u64 = 4;
 /// Adds the answer to `question` to the body of a packet in `out`.
 pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    let (view, switches) = (&mut debuggee.view, &mut debuggee.session.switches);
+    let (view, switches, threads) =
+        (&mut debuggee.view, &mut debuggee.session.switches, &mut debuggee.threads);
     let answered = match *question {
         // LLDB asks this way whether it can read memory in binary, and wants no letter before it.
         Question::Read { length: 0, binary: true, .. } => {
@@ -28,11 +29,14 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
         Question::WriteRegisters(digits) => write_registers(debuggee, digits, out),
         Question::ReadRegister(number) => read_register(debuggee, number, out),
         Question::WriteRegister(number, digits) => write_register(debuggee, number, digits, out),
-        Question::Thread => {
-            let state = if debuggee.machine.is_halted() { "halted" } else { "running" };
-            add_hex(out, format!("CPU#0 [{state}]").as_bytes());
-            Ok(())
+        Question::LookAt(meant) => known(threads.look_at(meant), out),
+        Question::Choose(meant) => known(threads.choose(meant), out),
+        Question::IsThread(meant) => {
+            known(matches!(meant, Meant::One(_)) && threads.one(meant).is_some(), out)
         }
+        Question::Thread => text(out, &format!("QC{}", threads.id(threads.looked_at()))),
+        Question::ThreadInfo(meant) => thread_info(debuggee, meant, out),
+        Question::Threads { offset, length } => thread_list(debuggee, offset, length, out),
         Question::Extensions => text(out, "sstepbits;sstep;PhyMemMode"),
         Question::Physical => text(out, if switches.physical { "1" } else { "0" }),
         Question::SetPhysical(on) => {
@@ -53,6 +57,7 @@ pub(super) fn answer(debuggee: &mut Debuggee<'_>, question: &Question<'_>, out: 
             view.no_timer = flags & NO_TIMER != 0;
             text(out, "OK")
         }
+        Question::Impossible => Err(INVALID),
         // As everything that a stub does not know.
         Question::Malformed => Ok(()),
     };
@@ -68,6 +73,30 @@ type Answered = Result<(), u8>;
 
 fn text(out: &mut Vec<u8>, text: &str) -> Answered {
     out.extend(text.as_bytes());
+    Ok(())
+}
+
+/// Whether there is the thread that was named.
+fn known(known: bool, out: &mut Vec<u8>) -> Answered {
+    if known { text(out, "OK") } else { Err(INVALID) }
+}
+
+fn thread_info(debuggee: &mut Debuggee<'_>, meant: Meant, out: &mut Vec<u8>) -> Answered {
+    let vcpu = debuggee.threads.one(meant).ok_or(INVALID)?;
+    let state = debuggee.state(vcpu).map_err(|_| INVALID)?;
+    add_hex(out, format!("{vcpu}: {state}").as_bytes());
+    Ok(())
+}
+
+/// A document is sent in parts, the last of which begins with an `l`.
+fn thread_list(debuggee: &mut Debuggee<'_>, offset: u64, length: u64, out: &mut Vec<u8>) -> Answered {
+    let document = debuggee.list().map_err(|_| INVALID)?;
+    let start = usize::try_from(offset).ok().filter(|start| *start <= document.len()).ok_or(INVALID)?;
+    // Each byte may take two in the answer.
+    let count = usize::try_from(length).unwrap_or(usize::MAX).min(PACKET / 2).min(document.len() - start);
+    let end = start + count;
+    out.push(if end == document.len() { b'l' } else { b'm' });
+    add_binary(out, &document.as_bytes()[start..end], usize::MAX);
     Ok(())
 }
 
@@ -107,10 +136,10 @@ fn write(
 }
 
 fn read_registers(debuggee: &mut Debuggee<'_>, out: &mut Vec<u8>) -> Answered {
-    let view = &mut debuggee.view;
+    let (view, vcpu) = (&mut debuggee.view, debuggee.threads.looked_at());
     for number in 0..view.layout.registers().len() {
         let register = view.layout.register(number).ok_or(INVALID)?;
-        let (bytes, count) = view.register(debuggee.machine, register).map_err(|_| INVALID)?;
+        let (bytes, count) = view.register(debuggee.machine, vcpu, register).map_err(|_| INVALID)?;
         add_hex(out, &bytes[..count]);
     }
     Ok(())
@@ -119,10 +148,11 @@ fn read_registers(debuggee: &mut Debuggee<'_>, out: &mut Vec<u8>) -> Answered {
 /// Only what differs is written: gdb sends all registers back to change one.
 fn write_registers(debuggee: &mut Debuggee<'_>, digits: &[u8], out: &mut Vec<u8>) -> Answered {
     let wanted = from_hex(digits).ok_or(INVALID)?;
-    let (view, mut rest, mut changed) = (&mut debuggee.view, wanted.as_slice(), Vec::new());
+    let (view, vcpu) = (&mut debuggee.view, debuggee.threads.looked_at());
+    let (mut rest, mut changed) = (wanted.as_slice(), Vec::new());
     for number in 0..view.layout.registers().len() {
         let register = view.layout.register(number).ok_or(INVALID)?;
-        let (bytes, count) = view.register(debuggee.machine, register).map_err(|_| INVALID)?;
+        let (bytes, count) = view.register(debuggee.machine, vcpu, register).map_err(|_| INVALID)?;
         let (bytes_wanted, after) = rest.split_at_checked(count).ok_or(INVALID)?;
         if bytes_wanted != &bytes[..count] {
             changed.push((register, register_value(bytes_wanted).ok_or(INVALID)?));
@@ -136,10 +166,10 @@ fn write_registers(debuggee: &mut Debuggee<'_>, digits: &[u8], out: &mut Vec<u8>
 }
 
 fn read_register(debuggee: &mut Debuggee<'_>, number: u64, out: &mut Vec<u8>) -> Answered {
-    let view = &mut debuggee.view;
+    let (view, vcpu) = (&mut debuggee.view, debuggee.threads.looked_at());
     let number = usize::try_from(number).map_err(|_| INVALID)?;
     let register = view.layout.register(number).ok_or(INVALID)?;
-    let (bytes, count) = view.register(debuggee.machine, register).map_err(|_| INVALID)?;
+    let (bytes, count) = view.register(debuggee.machine, vcpu, register).map_err(|_| INVALID)?;
     add_hex(out, &bytes[..count]);
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
 use std::cell::OnceCell;
+use std::num::NonZeroUsize;
 
 use tracing::debug;
 
@@ -15,8 +16,8 @@ use super::ahead::{Ahead, Kind};
 use super::breakpoints::Breakpoints;
 use super::handlers::Handlers;
 use super::planting::{Opcode, Planting};
-use super::target::Action;
 use super::technique::Technique;
+use super::threads::{Action, Threads, VcpuNumber};
 use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::control::Session;
@@ -29,6 +30,9 @@ const RESET: &str = "kvm: the guest asked for a reset; going on carries it out.\
 
 /// The same with `--no-reboot`.
 const ENDING_RESET: &str = "kvm: the guest asked for a reset; going on ends the run (--no-reboot).\n";
+
+/// How many vCPUs a machine has: what is asked of it is asked of [`VcpuNumber::FIRST`].
+const VCPUS: NonZeroUsize = NonZeroUsize::MIN;
 
 /// A machine with breakpoints.
 pub(super) struct Debuggee<'m> {
@@ -46,8 +50,8 @@ pub(super) struct Debuggee<'m> {
     pub(super) session: Session,
     /// What is to be printed for the user.
     pub(super) said: String,
-    /// What the client wants the guest to do next.
-    pub(super) action: Action,
+    /// The vCPUs, and what the client wants them to do next.
+    pub(super) threads: Threads,
     /// How the client sees registers and memory.
     pub(super) view: View,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
@@ -103,7 +107,7 @@ impl<'m> Debuggee<'m> {
             technique: OnceCell::new(),
             session: Session::default(),
             said: String::new(),
-            action: Action::Continue,
+            threads: Threads::new(VCPUS),
             stopped_at: None,
             ended: None,
             reset_asked: false,
@@ -151,6 +155,7 @@ impl<'m> Debuggee<'m> {
     /// A new client has come: registers and addresses are for it what they are for every client.
     pub(super) fn welcome(&mut self) {
         self.view.begin();
+        self.threads.begin();
         self.session.switches.physical = false;
     }
 
@@ -163,8 +168,16 @@ impl<'m> Debuggee<'m> {
         self.ended.take().or_else(|| if self.reset_asked { self.carry_out_reset() } else { None })
     }
 
-    /// Lets the guest go on as [`Self::action`] says.
+    /// Lets the guest go on as [`Self::threads`] says.
     pub(super) fn advance(&mut self) -> Advance {
+        let advance = self.advance_first();
+        if let Advance::Stopped(_) = advance {
+            self.threads.stopped(VcpuNumber::FIRST);
+        }
+        advance
+    }
+
+    fn advance_first(&mut self) -> Advance {
         if let Some(outcome) = self.ended.take() {
             return Advance::Over(outcome);
         }
@@ -174,11 +187,13 @@ impl<'m> Debuggee<'m> {
         }
         self.ahead.forget();
         self.handlers = None;
-        let advanced = self.arm_watchpoints().and_then(|()| match self.action.clone() {
-            Action::Step => self.step_once(),
-            Action::StepOutOf(range) => self.step_out_of(&range),
-            Action::Continue => self.go(),
-        });
+        let advanced =
+            self.arm_watchpoints().and_then(|()| match self.threads.action(VcpuNumber::FIRST).clone() {
+                Action::Step => self.step_once(),
+                Action::StepOutOf(range) => self.step_out_of(&range),
+                Action::Continue => self.go(),
+                Action::Stay => Ok(self.wait().map_or(Advance::Going, Advance::Over)),
+            });
         advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
     }
 
@@ -246,7 +261,7 @@ impl<'m> Debuggee<'m> {
     /// debug register, which could not be planted yet or may be written over, by a loader for example.
     pub(super) fn wants_visits(&self) -> bool {
         let registers = self.registers_in_use();
-        self.action == Action::Continue
+        *self.threads.action(VcpuNumber::FIRST) == Action::Continue
             && self
                 .breakpoints
                 .software()

@@ -20,6 +20,8 @@
 //! | `handlers` | where the guest's exception handlers begin |
 //! | `packets`, `answers` | questions that are answered without the library |
 //! | `arch`, `description` | which registers gdb is told of, and how |
+//! | `threads` | the vCPUs as gdb's threads: which of them gdb means, and what each is to do |
+//! | `states` | what a vCPU is doing, in words |
 //! | `view`, `registers`, `segments`, `memory` | the guest's state as gdb wants it |
 //! | `files` | the guest file, for a gdb that was not given it |
 //! | `hits` | what happens where a breakpoint of the user's commands is reached |
@@ -50,9 +52,11 @@ mod segments;
 mod server;
 mod session;
 mod sockets;
+mod states;
 mod steps;
 mod target;
 mod technique;
+mod threads;
 mod view;
 mod watchpoints;
 

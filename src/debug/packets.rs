@@ -1,10 +1,15 @@
 //! Packets of gdb's protocol: found in what a client sends, read, and written.
 //!
 //! The library knows most packets. The ones that are read here are those it does not know, those whose
-//! refusal is to be told in words, and those that carry registers and memory: it handles bytes one by one.
+//! refusal is to be told in words, those that carry registers and memory, as it handles bytes one by one, and
+//! those that name threads, as it hangs up on a client that names a wrong one.
 //!
 //! Manual: "Overview" and "Packets" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*;
 //! the packets that begin with `qqemu` and `Qqemu`: "GDB usage" in QEMU's *System Emulation*.
+
+use std::num::NonZeroUsize;
+
+use super::threads::PROCESS;
 
 /// Finds packets in a stream of bytes.
 #[derive(Debug)]
@@ -104,8 +109,23 @@ pub(super) enum Question<'a> {
     ReadRegister(u64),
     /// `P`: the register with this number is to have this value, in hexadecimal.
     WriteRegister(u64, &'a [u8]),
-    /// What else is to be said of the one thread there is: the vCPU.
+    /// `Hg`: questions about registers and memory are about this thread from now on.
+    LookAt(Meant),
+    /// `Hc`: `c` and `s` are for this thread from now on.
+    Choose(Meant),
+    /// `T`: whether there is such a thread.
+    IsThread(Meant),
+    /// `qC`: which thread is looked at.
     Thread,
+    /// What is to be said of a thread.
+    ThreadInfo(Meant),
+    /// So many bytes, from an offset on, of a document on all threads.
+    Threads {
+        /// The offset.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
     /// What QEMU has beyond gdb's own protocol, and is here, too.
     Extensions,
     /// Whether addresses are physical.
@@ -118,8 +138,80 @@ pub(super) enum Question<'a> {
     StepFlags,
     /// Sets them.
     SetStepFlags(u64),
+    /// Threads are asked for what cannot be, or threads that there are not.
+    Impossible,
     /// It begins as one of the above and does not go on like it.
     Malformed,
+}
+
+/// Which threads are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// All of them.
+    All,
+    /// Whichever there is.
+    Any,
+    /// The one that `Hc` has chosen.
+    Chosen,
+    /// The one with this number.
+    One(NonZeroUsize),
+    /// None that there can be.
+    Nobody,
+}
+
+/// The threads that `text` names, with the process or without.
+fn meant(text: &[u8]) -> Meant {
+    let (process, thread) = match text.strip_prefix(b"p") {
+        Some(rest) => split(rest, b'.').unwrap_or((rest, b"-1")),
+        None => (&b"0"[..], text),
+    };
+    if process != b"-1" && !matches!(number(process), Some(0 | PROCESS)) {
+        return Meant::Nobody;
+    }
+    match thread {
+        b"-1" => Meant::All,
+        b"0" => Meant::Any,
+        _ => number(thread)
+            .and_then(|number| NonZeroUsize::new(usize::try_from(number).ok()?))
+            .map_or(Meant::Nobody, Meant::One),
+    }
+}
+
+/// What threads are asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    /// To go on, to step, and so on, in the words of `vCont`.
+    pub(super) action: &'a [u8],
+    /// Which of them.
+    pub(super) meant: Meant,
+}
+
+/// What a packet's body asks threads to do; the first that is for a thread counts. `None` if the packet
+/// is about something else.
+pub(super) fn resumption(body: &[u8]) -> Option<Vec<Asked<'_>>> {
+    match body {
+        b"c" | b"s" => Some(vec![Asked { action: body, meant: Meant::Chosen }]),
+        // From another address, which the library would not mind.
+        [b'c' | b's', address @ ..] if number(address).is_some() => {
+            Some(vec![Asked { action: &body[..1], meant: Meant::Nobody }])
+        }
+        _ => {
+            let actions = body.strip_prefix(b"vCont;")?.split(|byte| *byte == b';');
+            Some(actions.map(asked).collect())
+        }
+    }
+}
+
+/// An action of `vCont`, with the threads it is for.
+fn asked(text: &[u8]) -> Asked<'_> {
+    let (action, threads) = split(text, b':').unwrap_or((text, b"-1"));
+    let is_action = match action {
+        b"c" | b"s" => true,
+        [b'C' | b'S', signal @ ..] => number(signal).is_some_and(|signal| signal < 256),
+        [b'r', range @ ..] => memory_range(range).is_some(),
+        _ => false,
+    };
+    Asked { action, meant: if is_action { meant(threads) } else { Meant::Nobody } }
 }
 
 /// The question in a packet's body; `None` if the library is to answer it.
@@ -128,18 +220,38 @@ pub(super) fn question(body: &[u8]) -> Option<Question<'_>> {
         [b'g' | b'G' | b'm' | b'M' | b'p' | b'P' | b'x' | b'X', ..] => {
             Some(about_state(body).unwrap_or(Question::Malformed))
         }
-        _ if body.starts_with(b"qThreadExtraInfo,") => Some(Question::Thread),
+        [b'H', b'g', thread @ ..] => Some(Question::LookAt(meant(thread))),
+        [b'H', b'c', thread @ ..] => Some(Question::Choose(meant(thread))),
+        [b'T', thread @ ..] => Some(Question::IsThread(meant(thread))),
+        b"qC" => Some(Question::Thread),
         b"qqemu.Supported" => Some(Question::Extensions),
         b"qqemu.PhyMemMode" => Some(Question::Physical),
         b"Qqemu.PhyMemMode:0" => Some(Question::SetPhysical(false)),
         b"Qqemu.PhyMemMode:1" => Some(Question::SetPhysical(true)),
         b"qqemu.sstepbits" => Some(Question::StepFlagNames),
         b"qqemu.sstep" => Some(Question::StepFlags),
-        _ => {
-            let flags = body.strip_prefix(b"Qqemu.sstep=")?;
-            number(flags.strip_prefix(b"0x").unwrap_or(flags)).map(Question::SetStepFlags)
-        }
+        _ => with_argument(body),
     }
+}
+
+/// True if a client that sends this `qSupported` packet says that it has a feature.
+pub(super) fn has_feature(body: &[u8], feature: &[u8]) -> bool {
+    body.split(|byte| matches!(byte, b':' | b';')).any(|part| part == feature)
+}
+
+/// A question with a long name, and something behind it.
+fn with_argument(body: &[u8]) -> Option<Question<'_>> {
+    if let Some(thread) = body.strip_prefix(b"qThreadExtraInfo,") {
+        return Some(Question::ThreadInfo(meant(thread)));
+    }
+    if let Some(range) = body.strip_prefix(b"qXfer:threads:read::") {
+        let range = memory_range(range);
+        return Some(
+            range.map_or(Question::Malformed, |(offset, length)| Question::Threads { offset, length }),
+        );
+    }
+    let flags = body.strip_prefix(b"Qqemu.sstep=")?;
+    number(flags.strip_prefix(b"0x").unwrap_or(flags)).map(Question::SetStepFlags)
 }
 
 /// A question about registers or memory.

@@ -1,5 +1,6 @@
 //! Packets: cut out of streams, read, and written.
 
+use super::super::threads::Threads;
 use super::*;
 
 /// What a scanner makes of `bytes`: the bodies, and what lies between them; and whether it was too much.
@@ -64,6 +65,7 @@ fn a_packet_without_an_end_is_too_much() {
 fn questions_are_read() {
     let read = |address, length, binary| Some(Question::Read { address, length, binary });
     let malformed = Some(Question::Malformed);
+    let one = |number| Meant::One(NonZeroUsize::new(number).unwrap());
     let write = |data, binary| Some(Question::Write { address: 0x1000, length: 2, data, binary });
     for (body, expected) in [
         (&b"mffffffff80000000,10"[..], read(0xFFFF_FFFF_8000_0000, 16, false)),
@@ -88,11 +90,50 @@ fn questions_are_read() {
         (b"Qqemu.PhyMemMode:2", None),
         (b"Qqemu.sstep=5", Some(Question::SetStepFlags(5))),
         (b"Qqemu.sstep=0x7", Some(Question::SetStepFlags(7))),
+        (b"Hg0", Some(Question::LookAt(Meant::Any))),
+        (b"Hgp1.2", Some(Question::LookAt(one(2)))),
+        (b"Hg-1", Some(Question::LookAt(Meant::All))),
+        (b"Hg", Some(Question::LookAt(Meant::Nobody))),
+        (b"Hcp1.-1", Some(Question::Choose(Meant::All))),
+        (b"Hm1", None),
+        (b"Tp1.1f", Some(Question::IsThread(one(0x1F)))),
+        (b"Tp1", Some(Question::IsThread(Meant::All))),
+        (b"Tp2.1", Some(Question::IsThread(Meant::Nobody))),
+        (b"Tpx.1", Some(Question::IsThread(Meant::Nobody))),
+        (b"T1ffffffffffffffff", Some(Question::IsThread(Meant::Nobody))),
+        (b"T00", Some(Question::IsThread(Meant::Nobody))),
+        (b"qC", Some(Question::Thread)),
+        (b"qThreadExtraInfo,p1.1", Some(Question::ThreadInfo(one(1)))),
+        (b"qThreadExtraInfo,", Some(Question::ThreadInfo(Meant::Nobody))),
+        (b"qXfer:threads:read::10,ffb", Some(Question::Threads { offset: 16, length: 0xFFB })),
+        (b"qXfer:threads:read::10", malformed),
+        (b"qXfer:threads:read:x:0,1", None),
+        (b"vCont?", None),
         (b"qSupported:xmlRegisters=i386", None),
         (b"", None),
     ] {
         assert_eq!(question(body), expected, "{}", body.escape_ascii());
     }
+}
+
+#[test]
+fn what_threads_are_asked_to_do_is_read() {
+    assert_eq!(resumption(b"vCont?"), None);
+    assert_eq!(resumption(b"vCont"), None);
+    assert_eq!(resumption(b"g"), None);
+    let asked = resumption(b"vCont;r1f,20:p1.2;c").unwrap();
+    let (second, all) = (Meant::One(NonZeroUsize::new(2).unwrap()), Meant::All);
+    assert_eq!(asked, [Asked { action: b"r1f,20", meant: second }, Asked { action: b"c", meant: all }]);
+    assert_eq!(resumption(b"s").unwrap(), [Asked { action: b"s", meant: Meant::Chosen }]);
+    assert_eq!(resumption(b"s200000").unwrap(), [Asked { action: b"s", meant: Meant::Nobody }]);
+    assert_eq!(resumption(b"sideways"), None);
+}
+
+#[test]
+fn features_are_found_among_others() {
+    let body = b"qSupported:multiprocess+;swbreak+";
+    assert!(has_feature(body, b"multiprocess+") && has_feature(body, b"swbreak+"));
+    assert!(!has_feature(b"qSupported:multiprocess-;xmultiprocess+", b"multiprocess+"));
 }
 
 #[test]
@@ -156,7 +197,7 @@ fn long_answers_have_the_checksum_of_their_bytes() {
 }
 
 /// What packets are made of, and what they are not made of.
-const PIECES: [&str; 32] = [
+const PIECES: [&str; 35] = [
     "$",
     "#",
     "#00",
@@ -175,6 +216,9 @@ const PIECES: [&str; 32] = [
     "$g",
     "$Qqemu.sstep=",
     "$vCont;c",
+    "$vCont;s:1",
+    "$Hg",
+    "$qThreadExtraInfo,",
     "0",
     "1",
     "a",
@@ -200,7 +244,8 @@ fn random_streams_give_packets_or_nothing() {
         (state >> 33) as usize
     };
     let mut scanner = Scanner::new(64);
-    let mut kinds = [0; 3];
+    let threads = Threads::new(NonZeroUsize::new(2).unwrap());
+    let (mut kinds, mut resumptions) = ([0; 3], 0);
     for _ in 0..200_000 {
         let mut bytes = PIECES[random() % PIECES.len()].as_bytes();
         while !bytes.is_empty() {
@@ -210,6 +255,14 @@ fn random_streams_give_packets_or_nothing() {
                 Piece::Last => {
                     assert!(scanner.packet().len() <= 64);
                     let body = &scanner.packet()[1..scanner.packet().len() - 3];
+                    if let Some(asked) = resumption(body) {
+                        // Whatever is not refused can be read again.
+                        if let Some(packet) = threads.packet(&asked) {
+                            let again = resumption(&packet[1..packet.len() - 3]).unwrap();
+                            assert_eq!(threads.packet(&again), Some(packet));
+                            resumptions += 1;
+                        }
+                    }
                     match question(body) {
                         Some(Question::Write { data, .. }) => {
                             assert!(from_binary(data).is_none_or(|bytes| bytes.len() <= data.len()));
@@ -226,4 +279,5 @@ fn random_streams_give_packets_or_nothing() {
         }
     }
     assert!(kinds.iter().all(|count| *count > 100), "{kinds:?}: nothing like packets");
+    assert!(resumptions > 10, "{resumptions}: nothing that lets threads go on");
 }

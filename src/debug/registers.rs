@@ -9,6 +9,7 @@ use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
 use super::arch::{Control, Register};
 use super::segments;
+use super::threads::VcpuNumber;
 use crate::host::bits::{CR0_PG, CR4_LA57, EFER_LMA, EFER_LME};
 use crate::host::{ExtendedRegisters, HostError, Registers};
 use crate::machine::Machine;
@@ -47,9 +48,12 @@ pub(super) fn is_canonical(system: &kvm_sregs, address: u64) -> bool {
     (address << unused) as i64 >> unused == address as i64
 }
 
-/// Registers of a stopped vCPU that gdb has asked for, and what it has written to them.
+/// Registers of a stopped vCPU that gdb has asked for, and what it has written to them. gdb asks for those
+/// of one vCPU after the other, so that those of one are enough.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
+    /// Whose they are.
+    vcpu: VcpuNumber,
     general: Option<kvm_regs>,
     system: Option<kvm_sregs>,
     extended: Option<Box<ExtendedRegisters>>,
@@ -67,6 +71,14 @@ struct Written {
 }
 
 impl Cache {
+    /// The cache for the registers of `vcpu`; of no other one is anything kept.
+    pub(super) fn of(&mut self, vcpu: VcpuNumber) -> &mut Cache {
+        if self.vcpu != vcpu {
+            *self = Cache { vcpu, ..Cache::default() };
+        }
+        self
+    }
+
     /// Drops everything: the guest is about to run, or somebody else changes registers.
     pub(super) fn forget(&mut self) {
         *self = Cache::default();

@@ -10,13 +10,13 @@ use std::time::Duration;
 use gdbstub::common::Signal;
 use gdbstub::conn::Connection;
 use gdbstub::stub::state_machine::GdbStubStateMachine;
-use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, SingleThreadStopReason};
+use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
 use tracing::{debug, warn};
 
 use super::answers::answer;
 use super::arch::{Number, Register};
 use super::debuggee::{Advance, Debuggee, Stop};
-use super::packets::{Piece, Scanner, add_hex, question, write_packet};
+use super::packets::{Piece, Question, Scanner, add_hex, has_feature, question, resumption, write_packet};
 use super::server::{Client, Incoming, Wire};
 use super::target::PACKET;
 use crate::inspect::report;
@@ -113,7 +113,8 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                 if running {
                     debuggee.interrupted();
                 }
-                let stop = SingleThreadStopReason::Signal(Signal::SIGINT);
+                let tid = debuggee.threads.looked_at().thread();
+                let stop = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
                 interrupt.interrupt_handled(debuggee, Some(stop))?
             }
             Stub::Disconnected(mut gone_stub) => match gone_stub.get_reason() {
@@ -130,7 +131,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
 }
 
 /// What the library does not say it can do, to be added to the features it lists.
-const MORE_FEATURES: &[u8] = b";binary-upload+";
+const MORE_FEATURES: &[u8] = b";binary-upload+;qXfer:threads:read+";
 
 /// What comes from the client, on its way to whoever answers it.
 struct Reader {
@@ -163,7 +164,12 @@ impl Reader {
             Stub::CtrlCInterrupt(_) | Stub::Disconnected(_) => None,
         };
         if let (Some(wire), Some(body)) = (wire, self.scanner.body()) {
-            if let Some(question) = question(body) {
+            let asked = resumption(body);
+            if let Some(packet) = asked.as_ref().and_then(|asked| debuggee.threads.packet(asked)) {
+                return Ok(feed(stub, debuggee, &packet)?);
+            }
+            let question = if asked.is_some() { Some(Question::Impossible) } else { question(body) };
+            if let Some(question) = question {
                 if self.acknowledges {
                     wire.waiting().push(b'+');
                 }
@@ -173,6 +179,9 @@ impl Reader {
             }
             if body.starts_with(b"qSupported") {
                 wire.add_to_next(MORE_FEATURES);
+                if has_feature(body, b"multiprocess+") {
+                    debuggee.threads.name_process();
+                }
             }
             self.acknowledges &= body != b"QStartNoAckMode";
         }
@@ -194,10 +203,11 @@ fn feed<'m>(mut stub: Stub<'m>, debuggee: &mut Debuggee<'m>, bytes: &[u8]) -> Re
 
 /// The registers gdb looks at after every stop: their numbers, values and sizes.
 fn expedited(debuggee: &mut Debuggee<'_>) -> Vec<(Number, [u8; 16], usize)> {
-    let Debuggee { view, machine, .. } = debuggee;
+    let Debuggee { view, machine, threads, .. } = debuggee;
+    let vcpu = threads.looked_at();
     let value = |register| {
         let number = view.layout.number(register)?;
-        let (bytes, size) = view.register(machine, register).ok()?;
+        let (bytes, size) = view.register(machine, vcpu, register).ok()?;
         Some((Number(number), bytes, size))
     };
     EXPEDITED.into_iter().filter_map(value).collect()
@@ -213,17 +223,18 @@ fn report_over(told: Result<Stub<'_>, StubError>) {
     }
 }
 
-fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
+fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> MultiThreadStopReason<u64> {
     // Only a reason with a thread can bring registers with it.
-    let signal = |signal| SingleThreadStopReason::SignalWithThread { tid: (), signal };
+    let tid = debuggee.threads.looked_at().thread();
+    let signal = |signal| MultiThreadStopReason::SignalWithThread { tid, signal };
     // Where CS has a base, gdb would look for its breakpoint at RIP, find none, and go on.
     let elsewhere = debuggee.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
     match stop {
         Stop::Software | Stop::Hardware if elsewhere => signal(Signal::SIGTRAP),
         Stop::Stepped => signal(Signal::SIGTRAP),
-        Stop::Software => SingleThreadStopReason::SwBreak(()),
-        Stop::Hardware => SingleThreadStopReason::HwBreak(()),
-        Stop::Watch(hit) => SingleThreadStopReason::Watch { tid: (), kind: hit.kind, addr: hit.address },
+        Stop::Software => MultiThreadStopReason::SwBreak(tid),
+        Stop::Hardware => MultiThreadStopReason::HwBreak(tid),
+        Stop::Watch(hit) => MultiThreadStopReason::Watch { tid, kind: hit.kind, addr: hit.address },
         // gdb goes on by itself after a breakpoint that it has not set.
         Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
         // In the middle of a source line gdb takes SIGTRAP for one more step.
@@ -237,11 +248,11 @@ fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> SingleThreadStopReason<u64> {
 }
 
 /// What gdb is told when the run ends while it waits for the guest to stop.
-fn last_words(outcome: &Outcome) -> SingleThreadStopReason<u64> {
+fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
     match outcome {
         // Small numbers are the same signals for gdb as for the host.
-        Outcome::Terminated(signal @ 1..=15) => SingleThreadStopReason::Terminated(Signal(*signal as u8)),
-        outcome => SingleThreadStopReason::Exited(outcome.status()),
+        Outcome::Terminated(signal @ 1..=15) => MultiThreadStopReason::Terminated(Signal(*signal as u8)),
+        outcome => MultiThreadStopReason::Exited(outcome.status()),
     }
 }
 

@@ -1,13 +1,11 @@
 //! The protocol library's questions, answered for a [`Debuggee`].
 
-use std::convert::Infallible;
-use std::ops::Range;
-
-use gdbstub::common::Signal;
+use gdbstub::common::{Signal, Tid};
 use gdbstub::target::ext::base::BaseOps;
-use gdbstub::target::ext::base::singlethread::{
-    SingleThreadBase, SingleThreadRangeStepping, SingleThreadRangeSteppingOps, SingleThreadResume,
-    SingleThreadResumeOps, SingleThreadSingleStep, SingleThreadSingleStepOps,
+use gdbstub::target::ext::base::multithread::{
+    MultiThreadBase, MultiThreadRangeStepping, MultiThreadRangeSteppingOps, MultiThreadResume,
+    MultiThreadResumeOps, MultiThreadSchedulerLocking, MultiThreadSchedulerLockingOps, MultiThreadSingleStep,
+    MultiThreadSingleStepOps,
 };
 use gdbstub::target::ext::breakpoints::{
     Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps, SwBreakpoint,
@@ -23,6 +21,7 @@ use gdbstub::target::ext::target_description_xml_override::{
     TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
 };
 use gdbstub::target::{Target, TargetError, TargetResult};
+use std::convert::Infallible;
 
 use tracing::warn;
 
@@ -30,6 +29,7 @@ use super::arch::{NoRegisters, Register, X86};
 use super::debuggee::Debuggee;
 use super::memory;
 use super::registers::is_canonical;
+use super::threads::Action;
 use crate::host::{HostError, Registers};
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
@@ -39,17 +39,6 @@ pub(super) const PACKET: usize = 128 << 10;
 pub(super) const BAD_ADDRESS: u8 = 14;
 pub(super) const INVALID: u8 = 22;
 const FULL: u8 = 28;
-
-/// What a client wants the guest to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Run.
-    Continue,
-    /// Carry out one instruction.
-    Step,
-    /// Carry out instructions until the next one is not in this range of addresses.
-    StepOutOf(Range<u64>),
-}
 
 fn host_failure(_: HostError) -> TargetError<Infallible> {
     TargetError::NonFatal
@@ -82,7 +71,12 @@ impl Debuggee<'_> {
         if self.session.switches.physical {
             return Ok(None);
         }
-        self.view.registers.both(self.machine).map(Some)
+        self.looked_at().map(Some)
+    }
+
+    /// The registers of the vCPU that the client looks at.
+    fn looked_at(&mut self) -> Result<Registers, HostError> {
+        self.view.registers.of(self.threads.looked_at()).both(self.machine)
     }
 
     /// Gives registers new values.
@@ -91,7 +85,7 @@ impl Debuggee<'_> {
     ///
     /// Why that cannot be, in words.
     pub(super) fn write_register_values(&mut self, values: &[(Register, u128)]) -> Result<(), String> {
-        let registers = &mut self.view.registers;
+        let registers = self.view.registers.of(self.threads.looked_at());
         let mut noted = Ok(());
         for (register, value) in values {
             noted = noted.and_then(|()| registers.set(self.machine, *register, *value));
@@ -113,7 +107,7 @@ impl Target for Debuggee<'_> {
     type Error = Infallible;
 
     fn base_ops(&mut self) -> BaseOps<'_, Self::Arch, Self::Error> {
-        BaseOps::SingleThread(self)
+        BaseOps::MultiThread(self)
     }
 
     fn support_breakpoints(&mut self) -> Option<BreakpointsOps<'_, Self>> {
@@ -167,54 +161,79 @@ impl TargetDescriptionXmlOverride for Debuggee<'_> {
 }
 
 /// The library is never asked for registers or memory: see [`super::answers`].
-impl SingleThreadBase for Debuggee<'_> {
-    fn read_registers(&mut self, _: &mut NoRegisters) -> TargetResult<(), Self> {
+impl MultiThreadBase for Debuggee<'_> {
+    fn read_registers(&mut self, _: &mut NoRegisters, _: Tid) -> TargetResult<(), Self> {
         Err(TargetError::NonFatal)
     }
 
-    fn write_registers(&mut self, _: &NoRegisters) -> TargetResult<(), Self> {
+    fn write_registers(&mut self, _: &NoRegisters, _: Tid) -> TargetResult<(), Self> {
         Err(TargetError::NonFatal)
     }
 
-    fn read_addrs(&mut self, _: u64, _: &mut [u8]) -> TargetResult<usize, Self> {
+    fn read_addrs(&mut self, _: u64, _: &mut [u8], _: Tid) -> TargetResult<usize, Self> {
         Err(TargetError::NonFatal)
     }
 
-    fn write_addrs(&mut self, _: u64, _: &[u8]) -> TargetResult<(), Self> {
+    fn write_addrs(&mut self, _: u64, _: &[u8], _: Tid) -> TargetResult<(), Self> {
         Err(TargetError::NonFatal)
     }
 
-    fn support_resume(&mut self) -> Option<SingleThreadResumeOps<'_, Self>> {
-        Some(self)
-    }
-}
-
-impl SingleThreadResume for Debuggee<'_> {
-    /// A signal to go on with means nothing to a bare machine.
-    fn resume(&mut self, _signal: Option<Signal>) -> Result<(), Infallible> {
-        self.action = Action::Continue;
+    fn list_active_threads(&mut self, thread_is_active: &mut dyn FnMut(Tid)) -> Result<(), Infallible> {
+        self.threads.all().for_each(|vcpu| thread_is_active(vcpu.thread()));
         Ok(())
     }
 
-    fn support_single_step(&mut self) -> Option<SingleThreadSingleStepOps<'_, Self>> {
-        Some(self)
-    }
-
-    fn support_range_step(&mut self) -> Option<SingleThreadRangeSteppingOps<'_, Self>> {
+    fn support_resume(&mut self) -> Option<MultiThreadResumeOps<'_, Self>> {
         Some(self)
     }
 }
 
-impl SingleThreadSingleStep for Debuggee<'_> {
-    fn step(&mut self, _signal: Option<Signal>) -> Result<(), Infallible> {
-        self.action = Action::Step;
+/// A signal to go on with means nothing to a bare machine.
+impl MultiThreadResume for Debuggee<'_> {
+    fn resume(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn clear_resume_actions(&mut self) -> Result<(), Infallible> {
+        self.threads.clear();
+        Ok(())
+    }
+
+    fn set_resume_action_continue(&mut self, thread: Tid, _: Option<Signal>) -> Result<(), Infallible> {
+        self.threads.set(thread, Action::Continue);
+        Ok(())
+    }
+
+    fn support_single_step(&mut self) -> Option<MultiThreadSingleStepOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_range_step(&mut self) -> Option<MultiThreadRangeSteppingOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_scheduler_locking(&mut self) -> Option<MultiThreadSchedulerLockingOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl MultiThreadSingleStep for Debuggee<'_> {
+    fn set_resume_action_step(&mut self, thread: Tid, _: Option<Signal>) -> Result<(), Infallible> {
+        self.threads.set(thread, Action::Step);
         Ok(())
     }
 }
 
-impl SingleThreadRangeStepping for Debuggee<'_> {
-    fn resume_range_step(&mut self, start: u64, end: u64) -> Result<(), Infallible> {
-        self.action = Action::StepOutOf(start..end);
+impl MultiThreadRangeStepping for Debuggee<'_> {
+    fn set_resume_action_range_step(&mut self, thread: Tid, start: u64, end: u64) -> Result<(), Infallible> {
+        self.threads.set(thread, Action::StepOutOf(start..end));
+        Ok(())
+    }
+}
+
+impl MultiThreadSchedulerLocking for Debuggee<'_> {
+    fn set_resume_action_scheduler_lock(&mut self) -> Result<(), Infallible> {
+        self.threads.lock();
         Ok(())
     }
 }
@@ -236,7 +255,7 @@ impl Breakpoints for Debuggee<'_> {
 impl Debuggee<'_> {
     /// A breakpoint can be at any linear address, whether something is mapped there or not.
     fn check_breakpoint(&mut self, address: u64) -> TargetResult<(), Self> {
-        let system = self.view.registers.both(self.machine).map_err(host_failure)?.system;
+        let system = self.looked_at().map_err(host_failure)?.system;
         match is_canonical(&system, address) {
             true => Ok(()),
             false => Err(TargetError::Errno(INVALID)),

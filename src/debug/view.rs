@@ -4,6 +4,7 @@
 use super::arch::{Layout, Register};
 use super::description::target_xml;
 use super::registers::Cache;
+use super::threads::VcpuNumber;
 use crate::host::HostError;
 use crate::machine::Machine;
 use crate::settings::GdbArch;
@@ -48,7 +49,7 @@ impl View {
         self.bare = false;
     }
 
-    /// The value of a register, its lowest byte first, and how many bytes that is.
+    /// The value of a register of `vcpu`, its lowest byte first, and how many bytes that is.
     ///
     /// # Errors
     ///
@@ -56,9 +57,10 @@ impl View {
     pub(super) fn register(
         &mut self,
         machine: &Machine,
+        vcpu: VcpuNumber,
         register: Register,
     ) -> Result<([u8; 16], usize), HostError> {
-        let value = self.registers.get(machine, register)?;
+        let value = self.registers.of(vcpu).get(machine, register)?;
         Ok((value.to_le_bytes(), self.layout.size(register)))
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{CTRL_C, debug, gdb_test};
-use crate::support::debugger::{Waiting, answer, ask, expect, send};
+use crate::support::debugger::{Waiting, answer, ask, expect, expect_times, send};
 use crate::support::{Deadline, Folder, Kvm, guest_test, wait_until};
 
 /// The tests of this file.
@@ -318,27 +318,42 @@ fn connections() -> Vec<Trial> {
             }
             Ok(())
         }),
-        gdb_test("cpus_are_threads_with_names", || {
+        gdb_test("each_vcpu_is_a_thread_with_a_name_its_own_registers_and_its_own_steps", || {
             let commands = [
                 "info threads",
+                "set debug remote 1",
                 "set scheduler-locking on",
                 "thread 1",
                 "stepi 2",
-                "thread apply all print $pc",
+                "set scheduler-locking off",
                 "continue",
+                "set debug remote 0",
+                "thread apply all print $pc == (long)&stop + 2",
                 "info threads",
+                // No such thread: an error, and a session that goes on.
+                "maintenance packet Hgp1.2",
+                "maintenance packet vCont;s:p1.2",
+                "maintenance packet qC",
             ];
             let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "* 1 ")?;
-            expect(&said, "CPU#0 [running]")?;
-            expect(&said, "_start () at ")?;
-            expect(&said, "$1 = (void (*)()) 0x200")?;
+            expect(&said, "* 1    Thread 1.1 \"vCPU 0\" (running, 64-bit mode, ring 0) _start () at ")?;
+            // One vCPU alone steps, and all of them go on; the stop says which of them it is about.
+            expect(&said, "Sending packet: $vCont;s:p1.1#")?;
+            expect(&said, "Packet received: T05thread:p01.01;")?;
+            expect(&said, "Sending packet: $vCont;c:p1.-1#")?;
+            expect(&said, "Packet received: T0fthread:p01.01;")?;
+            expect(
+                &said,
+                "Thread 1 (Thread 1.1 \"vCPU 0\" (halted for good, 64-bit mode, ring 0)):\n$1 = 1\n",
+            )?;
+            expect_times(&said, "received: \"E16\"", 2)?;
+            expect(&said, "received: \"QCp1.1\"")?;
             ran.expect_status(0).map(drop)
         }),
-        gdb_test("a_cpu_that_waits_for_an_interrupt_is_a_halted_thread", || {
+        gdb_test("a_vcpu_that_waits_for_an_interrupt_is_a_thread_that_says_so", || {
             let (said, _) = debug("idle", &[], &[CTRL_C, "continue", "info threads", "kill"])?;
             expect(&said, "Program received signal SIGINT")?;
-            expect(&said, "CPU#0 [halted]")
+            expect(&said, "\"vCPU 0\" (waiting in hlt, 64-bit mode, ring 0)")
         }),
         guest_test("continue_and_interrupt_can_be_repeated_without_end", || {
             let waiting = Waiting::start("endless", &[], b"")?;

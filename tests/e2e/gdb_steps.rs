@@ -89,8 +89,8 @@ pub fn trials() -> Vec<Trial> {
         gdb_test("the_processor_is_a_thread_that_tells_whether_it_is_halted", || {
             let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
             let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
-            expect(&said, "(CPU#0 [running])")?;
-            expect(&said, "(CPU#0 [halted])")
+            expect(&said, "\"vCPU 0\" (running, ")?;
+            expect(&said, "\"vCPU 0\" (waiting in hlt, ")
         }),
         gdb_test("scheduler_locking_does_no_harm", || {
             let commands = [

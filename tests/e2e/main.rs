@@ -19,6 +19,7 @@ mod gdb_registers;
 mod gdb_resets;
 mod gdb_rubbish;
 mod gdb_steps;
+mod gdb_threads;
 mod gdb_watch;
 mod guests;
 mod host;
@@ -46,6 +47,7 @@ fn main() {
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
+    trials.extend(gdb_threads::trials());
     trials.extend(gdb_pains::trials());
     trials.extend(gdb_places::trials());
     trials.extend(gdb_real_mode::trials());
