@@ -15,8 +15,13 @@ use crate::support::{Kvm, Ran, guest_test, no_kvm};
 pub fn trials() -> Vec<Trial> {
     let mut trials = stopping();
     trials.extend(stepping());
-    trials.extend(endings());
     trials.extend(coming_and_going());
+    trials
+}
+
+/// Those to which no processor makes a difference.
+pub fn connections() -> Vec<Trial> {
+    let mut trials = endings();
     trials.extend(strangers());
     trials
 }
@@ -100,6 +105,14 @@ fn stopping() -> Vec<Trial> {
             expect(&said, "\nCR0 0x0000000080010033\nEFER 0x0000000000000d00\n")?;
             expect(&said, "\nregs        control registers and EFER\n")?;
             expect(&said, "`fly` is no command; `help` lists all\n")
+        }),
+        gdb_test("after_a_triple_fault_gdb_can_still_look_around", || {
+            let (said, ran) = debug("triple-fault", &[], &["continue", "x/i $pc", "continue"])?;
+            expect(&said, "kvm: triple fault at 0x200007")?;
+            expect(&said, "Program received signal SIGSEGV")?;
+            expect(&said, "ud2")?;
+            expect(&said, "exited with code 010]")?;
+            ran.expect_status(8).map(drop)
         }),
         gdb_test("breakpoints_survive_a_reset_of_the_machine", || {
             // Every other time gdb stops where the guest asks for the reset.
@@ -216,14 +229,6 @@ fn stepping() -> Vec<Trial> {
 
 fn endings() -> Vec<Trial> {
     vec![
-        gdb_test("after_a_triple_fault_gdb_can_still_look_around", || {
-            let (said, ran) = debug("triple-fault", &[], &["continue", "x/i $pc", "continue"])?;
-            expect(&said, "kvm: triple fault at 0x200007")?;
-            expect(&said, "Program received signal SIGSEGV")?;
-            expect(&said, "ud2")?;
-            expect(&said, "exited with code 010]")?;
-            ran.expect_status(8).map(drop)
-        }),
         gdb_test("gdb_is_told_the_guests_own_exit_status", || {
             let (said, ran) = debug("debug-exit", &[], &["continue"])?;
             expect(&said, "exited with code 041]")?;

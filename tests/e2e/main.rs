@@ -47,12 +47,9 @@ fn main() {
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
-    trials.extend(gdb_threads::trials());
     trials.extend(gdb_pains::trials());
-    trials.extend(gdb_places::trials());
     trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
-    trials.extend(gdb_resets::trials());
     trials.extend(gdb_watch::trials());
     trials.extend(guests::trials());
     trials.extend(rescue_native::trials());
@@ -62,10 +59,14 @@ fn main() {
     trials.extend(lifetime::trials());
     // No processor makes a difference to these.
     let mut same: Vec<Trial> = Vec::new();
+    same.extend(gdb::connections());
     same.extend(gdb_control::trials());
     same.extend(gdb_docs::trials());
     same.extend(gdb_files::trials());
+    same.extend(gdb_places::trials());
+    same.extend(gdb_resets::trials());
     same.extend(gdb_rubbish::trials());
+    same.extend(gdb_threads::trials());
     same.extend(bad_files::trials());
     same.extend(options::trials());
     same.extend(option_table::trials());
