@@ -106,12 +106,7 @@ impl Wire {
     /// must not be what is slow.
     fn take_plain(&mut self) {
         let there = &self.buffer[self.next..self.filled];
-        let means_more = |byte: &u8| (*byte == b'#') | (*byte == ESCAPE) | (*byte == REPEAT);
-        let (groups, _) = there.as_chunks::<32>();
-        let plain =
-            groups.iter().take_while(|group| !group.iter().fold(false, |any, byte| any | means_more(byte)));
-        let start = 32 * plain.count();
-        let end = there[start..].iter().position(means_more).map_or(there.len(), |at| start + at);
+        let end = memchr::memchr3(b'#', ESCAPE, REPEAT, there).unwrap_or(there.len());
         self.received.extend_from_slice(&there[..end]);
         self.next += end;
     }
