@@ -107,8 +107,10 @@ pub fn measure(
     }
 }
 
-/// How much of what `again` gives there is per second, over `time`.
+/// How much of what `again` gives there is per second, over `time`, after a first one: a stub may have to find
+/// out first what the host can do.
 fn rate(time: Duration, mut again: impl FnMut() -> Result<usize, Failure>) -> Result<f64, Failure> {
+    again()?;
     let start = Instant::now();
     let mut sum = 0;
     while start.elapsed() < time {

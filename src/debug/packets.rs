@@ -138,7 +138,7 @@ pub(super) enum Question<'a> {
     StepFlags,
     /// Sets them.
     SetStepFlags(u64),
-    /// Threads are asked for what cannot be, or threads that there are not.
+    /// What cannot be: threads are asked for it, or threads that there are not, or it is too long.
     Impossible,
     /// It begins as one of the above and does not go on like it.
     Malformed,
@@ -352,16 +352,16 @@ pub(super) fn write_packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     add_hex(out, &[sum]);
 }
 
-/// Adds `text` to the body of the packet at the end of `out`.
-pub(super) fn extend_packet(out: &mut Vec<u8>, text: &[u8]) {
+/// Changes the packet at the end of `out`, a list of what the library can do: packets may be larger than it
+/// says, and `more` can be done.
+pub(super) fn tell_more(out: &mut Vec<u8>, packet_size: usize, more: &str) {
     let Some(start) = out.iter().rposition(|byte| *byte == b'$') else { return };
-    let mut body = out.split_off(start);
-    // The framing around the body.
-    body.truncate(body.len().saturating_sub(3));
-    write_packet(out, |out| {
-        out.extend_from_slice(&body[1..]);
-        out.extend_from_slice(text);
-    });
+    let list = String::from_utf8_lossy(&out[start..]).into_owned();
+    let list = list.trim_start_matches('$').split('#').next().unwrap_or_default();
+    let kept = list.split(';').filter(|feature| !feature.starts_with("PacketSize="));
+    let told = kept.fold(format!("PacketSize={packet_size:x}"), |told, feature| told + ";" + feature);
+    out.truncate(start);
+    write_packet(out, |out| out.extend_from_slice((told + ";" + more).as_bytes()));
 }
 
 /// Adds bytes in hexadecimal.

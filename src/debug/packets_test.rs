@@ -168,12 +168,15 @@ fn what_is_written_out_is_read_back() {
 }
 
 #[test]
-fn answers_are_framed_and_can_be_extended() {
+fn answers_are_framed_and_what_the_library_can_do_is_added_to() {
     let mut out = b"+".to_vec();
     write_packet(&mut out, |out| add_hex(out, &[0x12, 0xAB]));
     assert_eq!(out, b"+$12ab#26");
-    extend_packet(&mut out, b";x+");
-    assert_eq!(out, b"+$12ab;x+#04");
+    let mut out = b"+".to_vec();
+    write_packet(&mut out, |out| out.extend_from_slice(b"vContSupported+;PacketSize=2000;swbreak+"));
+    tell_more(&mut out, 0x20000, "x+");
+    let (bodies, _, _) = scan(&out, 100);
+    assert_eq!(bodies, [Some(b"PacketSize=20000;vContSupported+;swbreak+;x+".to_vec())]);
 }
 
 #[test]

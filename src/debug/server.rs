@@ -15,8 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::packets::{extend_packet, write_packet};
+use super::packets::{tell_more, write_packet};
 use super::sockets::{Listener, Stream};
+use super::target::PACKET;
 use crate::host::socket::{SocketError, SocketFile};
 use crate::machine::inputs::{Input, Inputs};
 use crate::settings::GdbPlace;
@@ -207,14 +208,14 @@ impl Drop for Client {
 pub(super) struct Wire {
     stream: Stream,
     waiting: Vec<u8>,
-    /// What the next packet is to say, too.
-    more: Option<&'static [u8]>,
+    /// The next packet is the library's list of what it can do; this can be done, too.
+    more: Option<&'static str>,
 }
 
 impl Wire {
-    /// Has the library's next packet end with `text`.
-    pub(super) fn add_to_next(&mut self, text: &'static [u8]) {
-        self.more = Some(text);
+    /// The library's next packet is its list of what it can do: adds `more`.
+    pub(super) fn add_to_features(&mut self, more: &'static str) {
+        self.more = Some(more);
     }
 
     /// What waits to be sent, to add a packet to.
@@ -233,7 +234,7 @@ impl gdbstub::conn::Connection for Wire {
 
     fn flush(&mut self) -> io::Result<()> {
         if let Some(more) = self.more.take() {
-            extend_packet(&mut self.waiting, more);
+            tell_more(&mut self.waiting, PACKET, more);
         }
         let sent = Write::write_all(&mut self.stream, &self.waiting);
         self.waiting.clear();

@@ -18,7 +18,7 @@ use super::arch::{Number, Register};
 use super::debuggee::{Advance, Debuggee, Stop};
 use super::packets::{Piece, Question, Scanner, add_hex, has_feature, question, resumption, write_packet};
 use super::server::{Client, Incoming, Wire};
-use super::target::PACKET;
+use super::target::{LIBRARY_PACKET, PACKET};
 use crate::inspect::report;
 use crate::machine::Outcome;
 
@@ -57,7 +57,7 @@ fn gone(debuggee: &mut Debuggee<'_>) -> Left {
 }
 
 fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dyn std::error::Error>> {
-    let stub = GdbStub::builder(client.wire()?).packet_buffer_size(PACKET).build()?;
+    let stub = GdbStub::builder(client.wire()?).packet_buffer_size(LIBRARY_PACKET).build()?;
     let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
     let mut reader = Reader { scanner: Scanner::new(PACKET), acknowledges: true };
     let mut running = false;
@@ -131,7 +131,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
 }
 
 /// What the library does not say it can do, to be added to the features it lists.
-const MORE_FEATURES: &[u8] = b";binary-upload+;qXfer:threads:read+";
+const MORE_FEATURES: &str = "binary-upload+;qXfer:threads:read+";
 
 /// What comes from the client, on its way to whoever answers it.
 struct Reader {
@@ -169,6 +169,8 @@ impl Reader {
                 return Ok(feed(stub, debuggee, &packet)?);
             }
             let question = if asked.is_some() { Some(Question::Impossible) } else { question(body) };
+            let too_long = question.is_none() && self.scanner.packet().len() > LIBRARY_PACKET;
+            let question = if too_long { Some(Question::Impossible) } else { question };
             if let Some(question) = question {
                 if self.acknowledges {
                     wire.waiting().push(b'+');
@@ -178,7 +180,7 @@ impl Reader {
                 return Ok(stub);
             }
             if body.starts_with(b"qSupported") {
-                wire.add_to_next(MORE_FEATURES);
+                wire.add_to_features(MORE_FEATURES);
                 if has_feature(body, b"multiprocess+") {
                     debuggee.threads.name_process();
                 }

@@ -34,6 +34,9 @@ use crate::host::{HostError, Registers};
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
 pub(super) const PACKET: usize = 128 << 10;
+/// Size of the largest packet of those the library handles, in bytes. For each, however short, it may look
+/// through so much.
+pub(super) const LIBRARY_PACKET: usize = 8 << 10;
 
 /// `errno` values gdb shows: bad address, invalid argument, no space left.
 pub(super) const BAD_ADDRESS: u8 = 14;
