@@ -58,6 +58,12 @@ pub enum CommandError {
         /// The number.
         number: u64,
     },
+    /// The processor has no such address.
+    #[error("{address:#x} is no address: its upper bits are not all the same")]
+    NoAddress {
+        /// The number.
+        address: u64,
+    },
     /// There are too many points.
     #[error("there are as many breakpoints as there can be; `delete N` takes one away")]
     TooManyPoints,

@@ -181,6 +181,9 @@ impl<'m> Debuggee<'m> {
         if let Some(outcome) = self.ended.take() {
             return Advance::Over(outcome);
         }
+        if self.reset_asked {
+            return self.go_on_by_reset().unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)));
+        }
         // An instruction may touch more than one of them, and a client is told of one at a time.
         if let Some(hit) = self.watchpoints.next_hit() {
             return Advance::Stopped(Stop::Watch(hit));
@@ -212,12 +215,21 @@ impl<'m> Debuggee<'m> {
         Ok((registers, pc))
     }
 
-    fn go(&mut self) -> Result<Advance, HostError> {
-        if self.reset_asked
-            && let Some(outcome) = self.carry_out_reset()
-        {
+    /// Carries out the reset the guest has asked for, before anything is put in force: memory and page tables
+    /// are others then. A step ends at the guest's first instruction.
+    fn go_on_by_reset(&mut self) -> Result<Advance, HostError> {
+        if let Some(outcome) = self.carry_out_reset() {
             return Ok(Advance::Over(outcome));
         }
+        if *self.threads.action(VcpuNumber::FIRST) == Action::Continue {
+            return Ok(Advance::Going);
+        }
+        let (_, pc) = self.position()?;
+        let point = self.arrive(pc)?;
+        Ok(self.stop(self.breakpoint_at(pc).or(point).unwrap_or(Stop::Stepped), pc))
+    }
+
+    fn go(&mut self) -> Result<Advance, HostError> {
         let (mut registers, mut pc) = self.position()?;
         if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
             loop {
@@ -358,6 +370,7 @@ impl<'m> Debuggee<'m> {
 
     pub(super) fn was_reset(&mut self) {
         self.view.registers.forget();
+        self.watchpoints.forget_hits();
         (self.stopped_at, self.ended, self.reset_asked) = (None, None, false);
     }
 

@@ -5,6 +5,7 @@
 
 use super::memory;
 use crate::host::Registers;
+use crate::host::paging::is_canonical;
 use crate::memory::GuestMemory;
 
 /// The exceptions that ordinary instructions raise most, as many as there are debug registers: page
@@ -40,7 +41,9 @@ impl Handlers {
 
 /// Code segments of protected mode are taken to begin at 0, as they nearly always do.
 fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
-    VECTORS.map(|vector| entry(guest, registers, u64::from(vector)))
+    // The guest may have written anything there, and the host takes no breakpoint where no address can be.
+    let possible = |address: &u64| is_canonical(registers.system.cr4, *address);
+    VECTORS.map(|vector| entry(guest, registers, u64::from(vector)).filter(possible))
 }
 
 fn entry(guest: &GuestMemory, registers: &Registers, vector: u64) -> Option<u64> {
@@ -127,6 +130,8 @@ mod tests {
         memory.write_u64(0x2000, 0x8010_8F00_0008_5678).unwrap();
         memory.write_u64(0x2008, 0xFFFF_FFFF).unwrap();
         assert_eq!(entries(&memory, &registers), [None, None, None, Some(0xFFFF_FFFF_8010_5678)]);
+        memory.write_u64(0x2008, 0x8000_0000).unwrap();
+        assert_eq!(entries(&memory, &registers), [None; 4], "no address");
         registers.system.idt.limit = 14;
         assert_eq!(entries(&memory, &registers), [None; 4], "behind the end of the table");
     }

@@ -18,8 +18,16 @@ impl Debuggee<'_> {
         loop {
             let event = self.machine.run_to_event();
             let Event::Debug(stop) = &event else { return self.judge(event) };
+            let own = debug.guests_own(stop);
+            if let Some(bits @ 1..) = own {
+                self.machine.inject_debug_exception(bits)?;
+            }
             if self.is_watched(stop) {
                 return self.judge(event);
+            }
+            if matches!(own, Some(1..)) {
+                // A breakpoint there has its turn when the guest comes back from its handler.
+                continue;
             }
             let (registers, pc) = self.position()?;
             let at_instruction = stop.exception == DebugStop::BREAKPOINT;
@@ -33,8 +41,13 @@ impl Debuggee<'_> {
                     self.stopped_at = Some(pc);
                     return Ok(Advance::Going);
                 }
-                // Nothing of ours in a debug register.
-                None if !at_instruction => return self.judge(event),
+                // An `int1` is carried out below; what else there may be is handed on.
+                None if own.is_some() && !self.is_interrupt(&registers, pc) => {
+                    self.machine.inject_debug_exception(0)?;
+                    continue;
+                }
+                // A debug register that was ours a moment ago.
+                None if own.is_none() && !at_instruction => return self.judge(event),
                 None if self.catches(&registers, pc) => return self.judge(event),
                 // A condition that is false, or an instruction of the guest's own.
                 _ => {}
@@ -50,7 +63,12 @@ impl Debuggee<'_> {
     fn catches(&mut self, registers: &Registers, pc: u64) -> bool {
         self.session.switches.catch_int3
             && self.planting.at(self.machine.memory(), registers, pc).is_none()
-            && self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
+            && self.is_interrupt(registers, pc)
+    }
+
+    /// True if an instruction of the guest's own at `pc` raises an interrupt.
+    fn is_interrupt(&mut self, registers: &Registers, pc: u64) -> bool {
+        self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
     }
 
     /// Steps from the breakpoint at `pc`, or over the guest's own instruction that looks like one, or

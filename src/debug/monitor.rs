@@ -6,15 +6,13 @@ use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::debuggee::Debuggee;
 use super::facilities;
+use super::session::pieces;
 use crate::boot::Image;
 use crate::control::{self, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
 use crate::machine::Event;
 use crate::machine::inputs::Input;
 use crate::memory::GuestMemory;
-
-/// Bytes of an answer in one packet.
-const PRINTED: usize = 2048;
 
 impl MonitorCmd for Debuggee<'_> {
     fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
@@ -24,7 +22,7 @@ impl MonitorCmd for Debuggee<'_> {
         };
         // It may have changed some.
         self.view.registers.forget();
-        for piece in answer.as_bytes().chunks(PRINTED) {
+        for piece in pieces(&answer) {
             out.write_raw(piece);
             out.flush();
         }

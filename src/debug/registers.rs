@@ -10,7 +10,8 @@ use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 use super::arch::{Control, Register};
 use super::segments;
 use super::threads::VcpuNumber;
-use crate::host::bits::{CR0_PG, CR4_LA57, EFER_LMA, EFER_LME};
+use crate::host::bits::{CR0_PG, EFER_LMA, EFER_LME};
+use crate::host::paging::is_canonical;
 use crate::host::{ExtendedRegisters, HostError, Registers};
 use crate::machine::Machine;
 
@@ -40,13 +41,6 @@ const AVX: u8 = 4;
 
 /// The base that `swapgs` gives GS (Intel SDM volume 4, "IA32_KERNEL_GS_BASE").
 const KERNEL_GS_BASE: u32 = 0xC000_0102;
-
-/// True if the processor can hold `address`: its upper bits are all the same (Intel SDM volume 1,
-/// "Canonical Addressing").
-pub(super) fn is_canonical(system: &kvm_sregs, address: u64) -> bool {
-    let unused = if system.cr4 & CR4_LA57 != 0 { 64 - 57 } else { 64 - 48 };
-    (address << unused) as i64 >> unused == address as i64
-}
 
 /// Registers of a stopped vCPU that gdb has asked for, and what it has written to them. gdb asks for those
 /// of one vCPU after the other, so that those of one are enough.
@@ -127,7 +121,7 @@ impl Cache {
         let low = value as u64;
         if matches!(register, Register::Ip | Register::FsBase | Register::GsBase | Register::KernelGsBase) {
             // The processor holds no other address there; some hosts fail to run a guest that has one.
-            if !is_canonical(self.system(machine).map_err(host)?, low) {
+            if !is_canonical(self.system(machine).map_err(host)?.cr4, low) {
                 return Err(format!("{low:#x} is no address: its upper bits are not all the same"));
             }
         }

@@ -338,7 +338,8 @@ impl Watch {
 
     fn begin(&self, later: bool, at_most: Option<Duration>) {
         let mut state = self.state();
-        if state.watching == Watching::No {
+        // What was wanted before may still be: a stale call for attention has not ended that.
+        if state.watching != Watching::Over {
             (state.watching, state.later, state.at_most) = (Watching::Wanted, later, at_most);
             self.wake(&state, !later);
         }
@@ -417,5 +418,16 @@ mod tests {
         assert!(!watch.fired(), "attention is called for once");
         watch.end(Watching::Over);
         assert_eq!(watch.wanted(), None);
+    }
+
+    #[test]
+    fn what_is_wanted_later_takes_the_place_of_what_was_wanted_before() {
+        let watch = Watch::default();
+        watch.begin(false, None);
+        watch.begin(true, Some(PAUSE));
+        assert_eq!(watch.wanted(), Some(Some(PAUSE)));
+        watch.end(Watching::Over);
+        watch.begin(false, None);
+        assert_eq!(watch.wanted(), None, "the end is the end");
     }
 }

@@ -71,7 +71,9 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                 Incoming::Gone => return Ok(gone(debuggee)),
                 Incoming::Nothing => {
                     client.watch(false, None);
-                    match debuggee.wait() {
+                    let over = debuggee.wait();
+                    client.unwatch();
+                    match over {
                         Some(outcome) => return Ok(Left::Over(outcome)),
                         None => stub,
                     }
@@ -264,9 +266,14 @@ fn tell_end(debuggee: &Debuggee<'_>, wire: &mut Wire) -> io::Result<()> {
     print(&format!("kvm: {}\n", report::paragraph(debuggee.machine, outcome)), wire)
 }
 
+/// `text` as packets carry it.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &[u8]> {
+    text.as_bytes().chunks(PRINTED)
+}
+
 /// Has gdb print `text`, while it waits for the guest to stop.
 fn print(text: &str, wire: &mut Wire) -> io::Result<()> {
-    for piece in text.as_bytes().chunks(PRINTED) {
+    for piece in pieces(text) {
         write_packet(wire.waiting(), |out| {
             out.push(b'O');
             add_hex(out, piece);

@@ -174,12 +174,6 @@ impl Debuggee<'_> {
     }
 
     fn step(&mut self) -> Result<Advance, HostError> {
-        if self.reset_asked {
-            return match self.carry_out_reset() {
-                Some(outcome) => Ok(Advance::Over(outcome)),
-                None => self.stopped(Stop::Stepped),
-            };
-        }
         let (registers, pc) = self.position()?;
         match self.step_instruction(&registers, pc)? {
             Some(Event::Reset) => {

@@ -28,8 +28,8 @@ use tracing::warn;
 use super::arch::{NoRegisters, Register, X86};
 use super::debuggee::Debuggee;
 use super::memory;
-use super::registers::is_canonical;
 use super::threads::Action;
+use crate::host::paging::is_canonical;
 use crate::host::{HostError, Registers};
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
@@ -259,7 +259,7 @@ impl Debuggee<'_> {
     /// A breakpoint can be at any linear address, whether something is mapped there or not.
     fn check_breakpoint(&mut self, address: u64) -> TargetResult<(), Self> {
         let system = self.looked_at().map_err(host_failure)?.system;
-        match is_canonical(&system, address) {
+        match is_canonical(system.cr4, address) {
             true => Ok(()),
             false => Err(TargetError::Errno(INVALID)),
         }

@@ -19,6 +19,7 @@ use gdbstub::target::ext::breakpoints::WatchKind;
 use super::breakpoints::Breakpoints;
 use super::debuggee::Debuggee;
 use super::memory;
+use crate::host::paging::is_canonical;
 use crate::host::probe::{DATA_WATCHPOINTS, HardwareBreakpoints};
 use crate::host::{DebugStop, HostError, Kvm, Registers, WatchLength, Watchpoint};
 use crate::inspect::translate::piece;
@@ -126,6 +127,11 @@ impl Watchpoints {
     /// Takes all of them away.
     pub(super) fn clear(&mut self) {
         *self = Watchpoints::default();
+    }
+
+    /// The machine was reset: what was accessed before is no news any more.
+    pub(super) fn forget_hits(&mut self) {
+        self.hits.clear();
     }
 
     /// The next one the client is to be told of, if it still is there.
@@ -266,6 +272,12 @@ impl Debuggee<'_> {
         kind: WatchKind,
     ) -> Result<(), String> {
         let physical = self.session.switches.physical;
+        let cr4 = self.view.registers.both(self.machine).map_err(|error| error.to_string())?.system.cr4;
+        let last = address.saturating_add(length.saturating_sub(1));
+        let possible = physical || [address, last].iter().all(|end| is_canonical(cr4, *end));
+        if !possible {
+            return Err(format!("{length} bytes from {address:#x} are not all where an address can be"));
+        }
         self.watchpoints.add(Watch { address, length, kind, physical })
     }
 
@@ -294,7 +306,7 @@ impl Debuggee<'_> {
             }
             // The guest can run all the same, and the client must hear of it.
             Err(error) => {
-                let trouble = format!("kvm: not all watchpoints are in force: {error}\n");
+                let trouble = format!("kvm: no new watchpoint in a protected page is in force: {error}\n");
                 if watchpoints.trouble != trouble {
                     self.said += &trouble;
                     watchpoints.trouble = trouble;

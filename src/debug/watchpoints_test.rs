@@ -29,7 +29,7 @@ fn with(watches: &[Watch]) -> Watchpoints {
 }
 
 fn write(physical: u64, size: u64) -> Touch {
-    Touch { physical, size, write: true, old: 0, new: 1 }
+    Touch { physical, size, write: true }
 }
 
 #[test]

@@ -3,14 +3,18 @@
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
 
 use kvm_bindings::{
-    KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
-    KVM_GUESTDBG_USE_SW_BP, kvm_guest_debug,
+    KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_INJECT_DB, KVM_GUESTDBG_SINGLESTEP,
+    KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, kvm_guest_debug,
 };
 
-use super::{HostError, Vcpu};
+use super::{DebugStop, HostError, Vcpu};
 
 /// DR7: exact breakpoints, and the bit that is always set.
 const DR7_BASE: u64 = 0x600;
+/// DR6: a bit for each debug register that has matched.
+const DR6_MATCHES: u64 = 0xF;
+/// DR6: an access to a debug register that the guest guards (BD), a step (BS), a task switch (BT).
+const DR6_OTHERS: u64 = 0b111 << 13;
 
 /// Which debug facilities the host uses on a vCPU; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +61,23 @@ pub enum WatchLength {
 }
 
 impl GuestDebug {
+    /// What of a debug exception is none of the host's but the guest's own, as bits of DR6: by its trap flag,
+    /// for example. KVM tells the host of every debug exception while this uses a debug register. `None`
+    /// if nothing is; 0 for an exception that has no bit, such as that of `int1`.
+    ///
+    /// Manual: Intel SDM volume 3B, "Debug Status Register (DR6)".
+    pub fn guests_own(&self, stop: &DebugStop) -> Option<u64> {
+        if stop.exception != DebugStop::DEBUG || self.single_step {
+            return None;
+        }
+        let places = self.hardware_breakpoints.iter().zip(&self.watchpoints).enumerate();
+        let used = places
+            .filter(|(_, (breakpoint, watchpoint))| breakpoint.is_some() || watchpoint.is_some())
+            .fold(0, |bits, (slot, _)| bits | 1 << slot);
+        let others = stop.dr6 & DR6_OTHERS;
+        (others != 0 || stop.dr6 & used == 0).then_some(others)
+    }
+
     fn to_kvm(self) -> kvm_guest_debug {
         let mut debug = kvm_guest_debug::default();
         for (slot, address) in self.hardware_breakpoints.into_iter().enumerate() {
@@ -101,15 +122,36 @@ impl Vcpu {
         if self.debugging.get() == debug && !self.debugging_is_stale.get() {
             return Ok(());
         }
-        let possible =
-            GuestDebug { block_interrupts: debug.block_interrupts && self.abilities.blocking, ..debug };
         self.fd
-            .set_guest_debug(&possible.to_kvm())
+            .set_guest_debug(&self.possible(debug).to_kvm())
             .map_err(|e| HostError::refused("switch its debug facilities", e))?;
         self.debugging.set(debug);
         self.debugging_is_stale.set(false);
         self.share_registers(debug != GuestDebug::default());
         Ok(())
+    }
+
+    /// Hands the guest a debug exception (#DB) at its next entry, with these bits (BD, BS, BT) in DR6.
+    ///
+    /// Manual: KVM_SET_GUEST_DEBUG and KVM_SET_DEBUGREGS in api.rst; Intel SDM volume 3B, "Debug Exceptions".
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example if another exception waits for the guest.
+    pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
+        const WHAT: &str = "hand the guest its debug exception";
+        let mut registers = self.fd.get_debug_regs().map_err(|e| HostError::refused(WHAT, e))?;
+        // As the processor does it: matches are those of this exception, the others stay.
+        registers.dr6 = registers.dr6 & !DR6_MATCHES | bits & DR6_OTHERS;
+        self.fd.set_debug_regs(&registers).map_err(|e| HostError::refused(WHAT, e))?;
+        let mut debug = self.possible(self.debugging.get()).to_kvm();
+        debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_DB;
+        self.fd.set_guest_debug(&debug).map_err(|e| HostError::refused(WHAT, e))
+    }
+
+    /// `debug` without what this host cannot do.
+    fn possible(&self, debug: GuestDebug) -> GuestDebug {
+        GuestDebug { block_interrupts: debug.block_interrupts && self.abilities.blocking, ..debug }
     }
 
     /// Has the next [`Self::set_guest_debug`] tell KVM again what it knows. A processor that runs the
@@ -160,6 +202,32 @@ mod tests {
         .to_kvm();
         assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_BLOCKIRQ);
         assert_eq!(debug.arch.debugreg, [0x10_0000, 0x5000, 0, 0x6004, 0, 0, 0, 0xF090_068A]);
+    }
+
+    #[test]
+    fn a_debug_exception_is_the_guests_own_if_no_register_of_ours_has_matched() {
+        let write = Watchpoint { address: 0x5000, length: WatchLength::Eight, reads: false };
+        let debug = GuestDebug {
+            hardware_breakpoints: [Some(0x10_0000), None, None, None],
+            watchpoints: [None, Some(write), None, None],
+            ..GuestDebug::default()
+        };
+        let own = |debug: GuestDebug, exception, dr6| {
+            debug.guests_own(&DebugStop { exception, pc: 0, dr6, dr7: 0 })
+        };
+        for (dr6, wanted) in [
+            (0xFFFF_0FF1, None),
+            (0xFFFF_0FF2, None),
+            (0xFFFF_4FF0, Some(0x4000)),
+            (0xFFFF_4FF1, Some(0x4000)),
+            (0xFFFF_2FF0, Some(0x2000)),
+            (0xFFFF_0FF4, Some(0)),
+            (0xFFFF_0FF0, Some(0)),
+        ] {
+            assert_eq!(own(debug, DebugStop::DEBUG, dr6), wanted, "{dr6:#x}");
+        }
+        assert_eq!(own(debug, DebugStop::BREAKPOINT, 0xFFFF_4FF0), None);
+        assert_eq!(own(GuestDebug { single_step: true, ..debug }, DebugStop::DEBUG, 0xFFFF_4FF0), None);
     }
 
     #[test]

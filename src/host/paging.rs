@@ -123,6 +123,14 @@ pub struct Entry {
     pub value: Option<u64>,
 }
 
+/// True if the upper bits of `address` are all the same, so that the processor can hold it as an address in
+/// long mode, whichever mode it is in now: breakpoints are set before the guest gets there.
+/// `cr4` tells how many bits count (Intel SDM volume 1, "Canonical Addressing").
+pub fn is_canonical(cr4: u64, address: u64) -> bool {
+    let unused = if cr4 & CR4_LA57 != 0 { 64 - 57 } else { 64 - 48 };
+    (address << unused) as i64 >> unused == address as i64
+}
+
 impl Paging {
     /// Physical addresses have at most this many bits.
     pub const WIDEST: u32 = 52;
@@ -155,10 +163,7 @@ impl Paging {
     /// repeat the highest one that is translated.
     pub fn is_canonical(&self, linear: u64) -> bool {
         match self.mode {
-            Mode::Long(levels) => {
-                let unused = 64 - (12 + 9 * levels);
-                (linear << unused) as i64 >> unused == linear as i64
-            }
+            Mode::Long(_) => is_canonical(self.cr4, linear),
             _ => linear <= u64::from(u32::MAX),
         }
     }

@@ -103,6 +103,16 @@ impl Machine {
         Ok(())
     }
 
+    /// Hands the guest a debug exception of its own that has stopped it
+    /// ([`crate::host::Vcpu::inject_debug_exception`]).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example if another exception waits for the guest.
+    pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
+        self.processor.vcpu.inject_debug_exception(bits)
+    }
+
     /// True if the processor waits in `hlt` for an interrupt.
     pub fn is_halted(&self) -> bool {
         self.halted

@@ -11,7 +11,6 @@ use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
 use crate::host::rescue::{Devices, Rescued};
 use crate::host::{HostError, Refusal, VmEntry, VmExit};
-use crate::memory::GuestMemory;
 
 /// What carries on after an exit or an input.
 pub(super) enum Next {
@@ -95,7 +94,7 @@ impl Machine {
             // instruction by whose first part KVM got to know it and RAM that is watched.
             VmExit::MmioWrite { address, size, value } => {
                 self.processor.reach(address)?;
-                self.watched.write(&self.memory, address, size, value);
+                self.watched.write(address, size);
                 if self.memory.write_word(address, value, size).is_err() {
                     self.board.memory_write(address, size, value);
                 }
@@ -107,7 +106,7 @@ impl Machine {
                     Ok(value) => value,
                     Err(_) => self.board.memory_read(address, size),
                 };
-                self.watched.read(address, size, value);
+                self.watched.read(address, size);
                 Ok(Next::Run(VmEntry::Value(value)))
             }
             VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
@@ -137,8 +136,7 @@ impl Machine {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal)));
         }
-        let mut surroundings =
-            Surroundings { board: &mut self.board, watched: &mut self.watched, memory: &self.memory };
+        let mut surroundings = Surroundings { board: &mut self.board, watched: &mut self.watched };
         Ok(match self.processor.vcpu.rescue(&mut surroundings)? {
             Rescued::Done => Next::Run(VmEntry::Go),
             Rescued::TripleFault => Next::end(Outcome::TripleFault),
@@ -273,7 +271,6 @@ impl Machine {
 struct Surroundings<'a> {
     board: &'a mut Board,
     watched: &'a mut Watched,
-    memory: &'a GuestMemory,
 }
 
 impl Devices for Surroundings<'_> {
@@ -285,7 +282,7 @@ impl Devices for Surroundings<'_> {
         self.board.memory_write(address, size, value);
     }
 
-    fn ram_accessed(&mut self, address: u64, length: usize, written: Option<&[u8]>) {
-        self.watched.accessed(self.memory, address, length as u64, written);
+    fn ram_accessed(&mut self, address: u64, length: usize, write: bool) {
+        self.watched.accessed(address, length as u64, write);
     }
 }

@@ -42,8 +42,7 @@ impl Machine {
         self.protect()?;
         for (old, (physical, new)) in before.into_iter().zip(self.written_bytes()) {
             if old.1 != new {
-                let touch = Touch { physical, size: PIECE, write: true, old: old.1, new };
-                self.watched.note(touch);
+                self.watched.note(Touch { physical, size: PIECE, write: true });
             }
         }
         match exit {

@@ -40,7 +40,7 @@ impl PhysicalWatch {
     }
 }
 
-/// An access to watched memory. Accesses of more than 8 bytes are told with the values of the first 8.
+/// An access to watched memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch {
     /// Guest-physical address.
@@ -49,10 +49,6 @@ pub struct Touch {
     pub size: u64,
     /// Whether it was a write.
     pub write: bool,
-    /// What was there before.
-    pub old: u64,
-    /// What is there now, or was read.
-    pub new: u64,
 }
 
 /// A page whose reads are to be watched, but cannot be.
@@ -78,43 +74,23 @@ pub(super) struct Watched {
 impl Watched {
     /// The guest is about to write to memory outside of KVM's own.
     #[inline]
-    pub(super) fn write(&mut self, memory: &GuestMemory, address: u64, size: u8, value: u64) {
-        if !self.watches.is_empty() {
-            self.accessed(memory, address, u64::from(size), Some(&value.to_le_bytes()));
-        }
+    pub(super) fn write(&mut self, address: u64, size: u8) {
+        self.accessed(address, u64::from(size), true);
     }
 
-    /// The guest has read `value` from memory outside of KVM's own.
+    /// The guest has read from memory outside of KVM's own.
     #[inline]
-    pub(super) fn read(&mut self, address: u64, size: u8, value: u64) {
-        let size = u64::from(size);
-        if self.watches.iter().any(|watch| watch.reads && watch.overlaps(address, size)) {
-            self.note(Touch { physical: address, size, write: false, old: value, new: value });
-        }
+    pub(super) fn read(&mut self, address: u64, size: u8) {
+        self.accessed(address, u64::from(size), false);
     }
 
-    /// The guest accesses RAM: with `written` it is about to write these bytes.
-    pub(super) fn accessed(
-        &mut self,
-        memory: &GuestMemory,
-        address: u64,
-        length: u64,
-        written: Option<&[u8]>,
-    ) {
-        let wanted = |watch: &PhysicalWatch| match written {
-            Some(_) => watch.writes,
-            None => watch.reads,
-        };
-        if !self.watches.iter().any(|watch| wanted(watch) && watch.overlaps(address, length)) {
-            return;
+    /// The guest accesses RAM: it writes there, or it reads.
+    #[inline]
+    pub(super) fn accessed(&mut self, address: u64, length: u64, write: bool) {
+        let wanted = |watch: &PhysicalWatch| if write { watch.writes } else { watch.reads };
+        if self.watches.iter().any(|watch| wanted(watch) && watch.overlaps(address, length)) {
+            self.note(Touch { physical: address, size: length, write });
         }
-        // What is no RAM has no old value.
-        let old = memory.read_word(address, length.min(8) as u8).unwrap_or(0);
-        let new = written.map_or(old, |bytes| {
-            let count = bytes.len().min(length.min(8) as usize);
-            bytes[..count].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
-        });
-        self.note(Touch { physical: address, size: length, write: written.is_some(), old, new });
     }
 
     /// Notes an access to what is watched.
@@ -329,21 +305,19 @@ mod tests {
 
     #[test]
     fn only_what_touches_the_watched_bytes_in_the_watched_way_is_noted() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        memory.write_u64(0x5000, 0x1122_3344_5566_7788).unwrap();
         let mut watched = watched(&[(0x5002, 2, false, true), (0x6000, 4, true, false)]);
-        watched.write(&memory, 0x5000, 2, 1);
-        watched.write(&memory, 0x5004, 4, 1);
-        watched.read(0x5002, 2, 0x5566);
-        watched.write(&memory, 0x6000, 4, 1);
+        watched.write(0x5000, 2);
+        watched.write(0x5004, 4);
+        watched.read(0x5002, 2);
+        watched.write(0x6000, 4);
         assert!(!watched.is_touched());
-        watched.write(&memory, 0x5001, 2, 0xABCD);
-        watched.read(0x6003, 1, 9);
+        watched.write(0x5001, 2);
+        watched.read(0x6003, 1);
         assert_eq!(
             watched.take_touches(),
             [
-                Touch { physical: 0x5001, size: 2, write: true, old: 0x6677, new: 0xABCD },
-                Touch { physical: 0x6003, size: 1, write: false, old: 9, new: 9 },
+                Touch { physical: 0x5001, size: 2, write: true },
+                Touch { physical: 0x6003, size: 1, write: false },
             ]
         );
         assert!(!watched.is_touched());
@@ -351,10 +325,9 @@ mod tests {
 
     #[test]
     fn an_instruction_that_touches_much_is_told_in_part() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
         let mut watched = watched(&[(0, 0x1000, false, true)]);
         for at in 0..0x1000 {
-            watched.accessed(&memory, at, 1, Some(&[1]));
+            watched.accessed(at, 1, true);
         }
         assert_eq!(watched.take_touches().len(), MOST_TOUCHES);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::gdb_breakpoints::UNUSED;
 use crate::support::debugger::{Waiting, ask, expect};
 use crate::support::{Kvm, Ran, guest_test, no_kvm};
 
@@ -70,9 +71,18 @@ fn stopping() -> Vec<Trial> {
             expect(&said, "\nCannot insert hardware breakpoint ")
         }),
         gdb_test("gdb_never_sees_its_own_breakpoints_in_memory", || {
-            let commands = ["set breakpoint always-inserted on", "break fibonacci", "continue", "x/4xb $pc"];
+            let mut commands = UNUSED.to_vec();
+            commands.extend([
+                "set breakpoint always-inserted on",
+                "break fibonacci",
+                "continue",
+                "x/4xb $pc",
+            ]);
+            commands.extend(["monitor xp 0x200010 4", "monitor dis 0x200010 1"]);
             let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "0x55\t0x48\t0x89\t0xe5")
+            expect(&said, "0x55\t0x48\t0x89\t0xe5")?;
+            expect(&said, "0000200010  55 48 89 e5 ")?;
+            expect(&said, "0x200010 <fibonacci>: push rbp\n")
         }),
         gdb_test("gdb_reads_and_writes_memory_and_registers", || {
             let commands = [

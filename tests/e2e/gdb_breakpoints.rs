@@ -10,7 +10,7 @@ use crate::support::guest_test;
 const INSIDE: std::ops::Range<u64> = 2..8;
 
 /// These are the first to get debug registers, and never hit.
-const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002", "break *0x1003"];
+pub const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002", "break *0x1003"];
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {

@@ -4,6 +4,7 @@
 use libtest_mimic::Trial;
 
 use crate::gdb::{CTRL_C, debug, gdb_test};
+use crate::gdb_breakpoints::UNUSED;
 use crate::support::debugger::{expect, expect_times};
 use crate::support::{Lane, lane};
 
@@ -106,6 +107,29 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "result (RAX) 3 (0x3)")?;
             ran.expect_status(0).map(drop)
         }),
+        gdb_test("a_guest_that_steps_itself_gets_its_debug_exceptions_also_between_breakpoints", || {
+            let commands = ["break last", "continue", "print $rbx", "print/x $r8 & 0xf00f", "continue"];
+            let (said, ran) = debug("own-trap-flag", &[], &commands)?;
+            expect_times(&said, "SIGTRAP", 0)?;
+            expect(&said, "Breakpoint 1, last () at")?;
+            expect(&said, "$1 = 6\n")?;
+            expect(&said, "$2 = 0x4000\n")?;
+            expect(&said, "result (RAX) 6 (0x6)")?;
+            ran.expect_status(0).map(drop)
+        }),
+        gdb_test("a_guest_that_steps_itself_gets_its_debug_exceptions_between_points", || {
+            let commands = ["monitor break last", "continue", "print $rbx", "continue"];
+            let (said, _) = debug("own-trap-flag", &[], &commands)?;
+            expect(&said, "(last), hit 1\n")?;
+            expect(&said, "$1 = 6\n")?;
+            expect(&said, "result (RAX) 6 (0x6)")
+        }),
+        gdb_test("a_point_at_an_address_that_cannot_be_is_refused", || {
+            let commands = ["monitor break 0x8000000000000000", "monitor breaks", "kill"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "0x8000000000000000 is no address: its upper bits are not all the same")?;
+            expect(&said, "there are none;")
+        }),
         gdb_test("a_breakpoint_on_the_guests_own_int3_stops_before_it_is_delivered", || {
             let commands =
                 ["monitor break last", "continue", "print $rbx", "tbreak handler", "continue", "continue"];
@@ -151,19 +175,26 @@ fn breakpoints() -> Vec<Trial> {
             Err(format!("gdb said\n{said}").into())
         }),
         gdb_test("points_survive_a_reset_and_the_guest_never_sees_them_in_memory", || {
-            let commands = [
+            const BYTE: &str = "print *(unsigned char *)guest_main == $byte";
+            let mut commands = UNUSED.to_vec();
+            commands.extend([
+                "set $byte = *(unsigned char *)guest_main",
                 "monitor break guest_main",
                 "continue",
+                BYTE,
                 "continue", // to where the guest asks for the reset
+                BYTE,
                 "continue",
-                "print *(unsigned char *)guest_main == 0xcc",
+                BYTE,
                 "monitor breaks",
                 "kill",
-            ];
+            ]);
             let (said, _) = debug("reset", &[], &commands)?;
             expect(&said, "(guest_main), hit 1\n")?;
             expect(&said, "(guest_main), hit 2\n")?;
-            expect(&said, "$1 = 0\n")?;
+            for number in 1..=3 {
+                expect(&said, &format!("${number} = 1\n"))?;
+            }
             expect(&said, "reached 2 times, hit 2 times")
         }),
     ]

@@ -108,6 +108,22 @@ fn going_on() -> Vec<Trial> {
             expect(&said, ASKED_FOR_THE_END)?;
             ran.expect_status(18).map(drop)
         }),
+        gdb_test("a_read_after_a_reset_is_seen_whatever_was_there_before_it", || {
+            let commands = [
+                "break guest_main",
+                "continue",
+                "set $where = (char *)info->command_line",
+                "delete",
+                "continue",
+                "set var *$where = 'X'",
+                "rwatch -l *$where",
+                "continue",
+                "kill",
+            ];
+            let (said, _) = debug("reset", &["--append", "cf9"], &commands)?;
+            expect(&said, ASKED)?;
+            expect(&said, "\nHardware read watchpoint 2: -location *$where\n\nValue = 99 'c'\n")
+        }),
         gdb_test("the_users_own_reset_takes_the_place_of_the_guests", || {
             let commands = ["break guest_main", "continue", "continue", "monitor reset", "continue", "kill"];
             let (said, ran) = debug("reset", &[], &commands)?;

@@ -3,6 +3,7 @@
 use libtest_mimic::Trial;
 
 use crate::gdb::{debug, gdb_test};
+use crate::gdb_breakpoints::UNUSED;
 use crate::support::debugger::{expect, expect_times};
 use crate::support::{Lane, lane};
 
@@ -161,17 +162,22 @@ fn together_with_others() -> Vec<Trial> {
             expect(&said, "Hardware watchpoint 2: data.four\n\nOld value = 0\nNew value = 4\n")
         }),
         gdb_test("breakpoints_and_watchpoints_share_a_page", || {
-            let commands = [
-                "watch *(long *)&near_code",
+            let mut commands = vec!["watch *(long *)&near_code"];
+            commands.extend(UNUSED);
+            commands.extend([
                 "break count_up",
                 "continue",
                 "x/xb $pc",
+                "monitor xp 0x200048 1",
+                "monitor dis 0x200048 1",
                 "continue",
                 "delete",
                 "continue",
-            ];
+            ]);
             let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Breakpoint 2, 0x0000000000200048 in count_up ()")?;
+            expect(&said, "\n0000200048  b9 ")?;
+            expect(&said, "0x200048 <count_up>: mov ecx")?;
+            expect(&said, "Breakpoint 6, 0x0000000000200048 in count_up ()")?;
             expect(&said, "<count_up>:\t0xb9\n")?;
             expect(&said, "Old value = 0\nNew value = 1\n")?;
             expect(&said, "kvm: the guest halted; result (RAX) 1000")

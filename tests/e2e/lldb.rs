@@ -1,17 +1,15 @@
 //! A real LLDB against a real guest.
 
-use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::debugger::{Waiting, expect, output};
-use crate::support::{PATIENCE, guest, guest_test, no_kvm};
+use crate::support::{guest, guest_test, no_kvm};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let missing = no_lldb();
-    let without_registers = missing.clone().or_else(no_registers);
     vec![
         lldb_test("lldb_stops_at_a_breakpoint_and_reads_and_writes_memory", missing.clone(), || {
             let said = lldb(&[
@@ -28,11 +26,11 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "Process 1 resuming\nProcess 1 stopped\n")?;
             expect(&said, "0x00200010: 55 48 89 e5")
         }),
-        lldb_test("lldb_asks_for_the_control_registers", missing, || {
+        lldb_test("lldb_asks_for_the_control_registers", missing.clone(), || {
             let said = lldb(&["process plugin packet monitor regs"])?;
             expect(&said, "\nCR0 0x0000000080010033\n")
         }),
-        lldb_test("lldb_debugs_a_guest_by_its_symbols", without_registers.clone(), || {
+        lldb_test("lldb_debugs_a_guest_by_its_symbols", missing.clone(), || {
             let said = lldb(&[
                 "breakpoint set -n fibonacci -c 'n == 3'",
                 "continue",
@@ -54,7 +52,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "r12 = 0x0000000000001234")?;
             expect(&said, "Return value: (uint64_t) $1 = 2")
         }),
-        lldb_test("lldb_is_told_why_the_guest_cannot_go_on", without_registers, || {
+        lldb_test("lldb_is_told_why_the_guest_cannot_go_on", missing, || {
             let said = lldb(&["continue"])?;
             expect(&said, "kvm: the guest halted; result (RAX) 610 (0x262).")?;
             expect(&said, "stop reason = signal SIGTERM")
@@ -80,36 +78,6 @@ fn lldb_test(
 fn no_lldb() -> Option<String> {
     let found = Command::new("lldb").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.err().map(|error| format!("lldb: {error}"))
-}
-
-/// Why LLDB cannot know the registers: it believes only what a server's target description lists,
-/// register by register.
-fn no_registers() -> Option<String> {
-    if no_kvm().is_some() {
-        return None;
-    }
-    let described = description();
-    match described {
-        Ok(text) if text.contains("<reg ") => None,
-        Ok(_) => Some("the target description lists no registers".to_owned()),
-        Err(error) => Some(format!("no target description: {}", error.message().unwrap_or_default())),
-    }
-}
-
-/// The beginning of the target description of a waiting `kvm`.
-fn description() -> Result<String, Failed> {
-    // With its checksum.
-    const ASK: &[u8] = b"$qXfer:features:read:target.xml:0,3f0#14";
-    let waiting = Waiting::start("recursion", &[], b"")?;
-    let mut client = waiting.connect()?;
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.write_all(ASK)?;
-    let (mut answer, mut byte) = (Vec::new(), [0]);
-    while byte != *b"#" {
-        client.read_exact(&mut byte)?;
-        answer.extend(byte);
-    }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Lets LLDB debug the guest `recursion` with `commands` and then kill it; everything it printed.

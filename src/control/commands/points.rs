@@ -6,6 +6,7 @@ use super::super::points::{Kind, NewPoint};
 use super::super::table::wrong;
 use super::super::{CommandError, StoppedGuest};
 use super::{address_of, expression, number, place};
+use crate::host::paging::is_canonical;
 use crate::inspect::translate::translate;
 
 pub(in crate::control) fn set_break(
@@ -62,8 +63,11 @@ fn add(
     condition: Option<Expression>,
     kind: Kind,
 ) -> Result<String, CommandError> {
-    let place = place(guest, address);
     let registers = guest.registers()?;
+    if !is_canonical(registers.system.cr4, address) {
+        return Err(CommandError::NoAddress { address });
+    }
+    let place = place(guest, address);
     let mapped = translate(guest.memory(), &registers, address)
         .is_some_and(|physical| guest.memory().is_ram(physical, 1));
     let what = if kind == Kind::Break { "breakpoint" } else { "log point" };

@@ -203,7 +203,7 @@ impl Cpu<'_> {
 
     fn read_physical(&mut self, address: u64, bytes: &mut [u8]) {
         if self.memory.read(address, bytes).is_ok() {
-            self.devices.ram_accessed(address, bytes.len(), None);
+            self.devices.ram_accessed(address, bytes.len(), false);
             return;
         }
         for (at, chunk) in device_accesses(address, bytes.len()) {
@@ -214,7 +214,7 @@ impl Cpu<'_> {
 
     fn write_physical(&mut self, address: u64, bytes: &[u8]) {
         if self.memory.is_ram(address, bytes.len() as u64) {
-            self.devices.ram_accessed(address, bytes.len(), Some(bytes));
+            self.devices.ram_accessed(address, bytes.len(), true);
         }
         if self.memory.write(address, bytes).is_ok() {
             return;

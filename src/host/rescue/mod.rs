@@ -68,10 +68,10 @@ pub trait Devices {
     fn read(&mut self, address: u64, size: u8) -> u64;
     /// Writes the low `size` bytes (1 to 8) of `value` at the guest-physical `address`.
     fn write(&mut self, address: u64, size: u8, value: u64);
-    /// RAM is accessed: `length` bytes at the guest-physical `address`, which `written` will replace if it
-    /// is a write. What the processor does by itself, such as looking at page tables, is not told.
-    fn ram_accessed(&mut self, address: u64, length: usize, written: Option<&[u8]>) {
-        let _ = (address, length, written);
+    /// RAM is accessed: `length` bytes at the guest-physical `address`, written if `write` says so and
+    /// else read. What the processor does by itself, such as looking at page tables, is not told.
+    fn ram_accessed(&mut self, address: u64, length: usize, write: bool) {
+        let _ = (address, length, write);
     }
 }
 
