@@ -46,7 +46,7 @@ impl Debuggee<'_> {
         let kind = self.ahead.kind(self.machine.memory(), registers, pc);
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
-            Kind::Halt if registers.system.cs.selector & 3 == 0 => return Ok(Some(self.machine.step_halt())),
+            Kind::Halt if registers.ring() == 0 => return Ok(Some(self.machine.step_halt())),
             _ => {}
         }
         let carried_out = match kind {
@@ -64,7 +64,7 @@ impl Debuggee<'_> {
         let debug = self.step_debug(registers, pc);
         let mut patience = PATIENCE;
         loop {
-            if !self.technique().emulated || registers.system.cs.selector & 3 != 0 {
+            if !self.technique().emulated || registers.ring() != 0 {
                 self.machine.renew_guest_debug();
             }
             self.machine.set_guest_debug(debug)?;
