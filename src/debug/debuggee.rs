@@ -3,7 +3,7 @@
 //! What KVM's debug facilities do differs from host to host. What holds everywhere, and is used
 //! here: a breakpoint stops the guest before its instruction, whatever it is made of (`technique`);
 //! a step needs no breakpoints, so it is made with none in place; and a breakpoint the guest stands at
-//! is left by such a step.
+//! is left by a step with all others in place.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
@@ -172,14 +172,20 @@ impl<'m> Debuggee<'m> {
         if let Some(hit) = self.watchpoints.next_hit() {
             return Advance::Stopped(Stop::Watch(hit));
         }
-        self.ahead.forget();
-        self.handlers = None;
+        self.forget_code();
         let advanced = self.arm_watchpoints().and_then(|()| match self.action.clone() {
             Action::Step => self.step_once(),
             Action::StepOutOf(range) => self.step_out_of(&range),
             Action::Continue => self.go(),
         });
         advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
+    }
+
+    /// The guest has run, or the client may have written to it: what was read of its code and tables may
+    /// have changed.
+    pub(super) fn forget_code(&mut self) {
+        self.ahead.forget();
+        self.handlers = None;
     }
 
     /// The client has sent the guest elsewhere: what could not go on may be able to, there.
@@ -203,30 +209,15 @@ impl<'m> Debuggee<'m> {
         {
             return Ok(Advance::Over(outcome));
         }
-        let (mut registers, mut pc) = self.position()?;
-        if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
-            loop {
-                match self.step_onto()? {
-                    Advance::Stopped(Stop::Stepped) => {}
-                    other => return Ok(other),
-                }
-                if !self.said.is_empty() {
-                    return Ok(Advance::Going);
-                }
-                (registers, pc) = self.position()?;
-                // A point has been decided on by the step that led there.
-                if !self.session.points.is_at(pc) {
-                    break;
-                }
-            }
-        }
+        let (registers, pc) = self.position()?;
+        let stands = self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc);
         self.stopped_at = None;
         let debug = self.guest_debug();
         self.machine.set_guest_debug(debug)?;
         let addresses = self.breakpoints.software().chain(self.session.points.addresses());
         let planted = addresses.filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)));
         self.planting.plant(self.machine.memory(), &registers, self.technique().planted, planted);
-        let advanced = self.run_planted(debug);
+        let advanced = self.run_planted(debug, stands.then_some((registers, pc)));
         self.planting.unplant(self.machine.memory());
         advanced
     }

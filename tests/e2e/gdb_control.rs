@@ -7,9 +7,13 @@ use crate::gdb::{CTRL_C, debug, gdb_test};
 use crate::support::debugger::{expect, expect_times};
 use crate::support::{Lane, lane};
 
+/// These are the first to get debug registers, and never hit.
+const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002", "break *0x1003"];
+
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let mut trials = breakpoints();
+    trials.extend(points_and_exceptions());
     trials.extend(log_points());
     trials.extend(views());
     trials.extend(machine());
@@ -165,6 +169,49 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "(guest_main), hit 2\n")?;
             expect(&said, "$1 = 0\n")?;
             expect(&said, "reached 2 times, hit 2 times")
+        }),
+    ]
+}
+
+/// The guest `stepped` raises an exception three times at `beyond`, and its handler is `stray`.
+fn points_and_exceptions() -> Vec<Trial> {
+    vec![
+        gdb_test("a_breakpoint_in_a_handler_is_met_when_going_on_from_another", || {
+            let commands = [
+                "monitor break beyond",
+                "continue",
+                "monitor break stray",
+                "continue",
+                "print $pc == (long)&stray",
+                "monitor delete",
+                "monitor break done",
+                "continue",
+                "print $pc == (long)&done",
+                "print $r14",
+            ];
+            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "$2 = 1\n$3 = 3\n")
+        }),
+        gdb_test("conditions_hold_in_a_handler_that_a_breakpoint_leads_to", || {
+            for unused in [&[][..], &UNUSED] {
+                let points = [
+                    "monitor break beyond if 0",
+                    "monitor trace stray \"handled %d\", $r14",
+                    "monitor break done",
+                    "continue",
+                    "monitor breaks",
+                    "print $r14",
+                ];
+                let commands = [unused, &points].concat();
+                let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+                expect(&said, "handled 0\nhandled 1\nhandled 2\n")?;
+                expect_times(&said, "SIGTRAP", 1)?;
+                expect(&said, "(beyond) if 0\n     reached 3 times, hit 0 times\n")?;
+                expect(&said, "reached 3 times, hit 3 times\n")?;
+                expect(&said, "$1 = 3\n")?;
+            }
+            Ok(())
         }),
     ]
 }
