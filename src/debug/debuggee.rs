@@ -145,7 +145,17 @@ impl<'m> Debuggee<'m> {
 
     /// The client has stopped the guest where it happens to be.
     pub(super) fn interrupted(&mut self) {
-        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+        if let Ok((_, pc)) = self.position() {
+            self.stands_at(pc);
+        }
+    }
+
+    /// The guest has been stopped at `pc`, but not for that place: a point there that has not had its say
+    /// is still to have it.
+    fn stands_at(&mut self, pc: u64) {
+        if self.stopped_at != Some(pc) {
+            self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
+        }
     }
 
     /// A new client has come: registers and addresses are for it what they are for every client.
@@ -267,10 +277,10 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// Stops after an access to watched data. The guest may have come to a point that has not had its say.
+    /// Stops after an access to watched data.
     pub(super) fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
         let (_, pc) = self.position()?;
-        self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
+        self.stands_at(pc);
         Ok(Advance::Stopped(Stop::Watch(hit)))
     }
 

@@ -158,8 +158,10 @@ impl Debuggee<'_> {
         Ok(())
     }
 
-    /// Steps; a point the step leads to has its say, but the guest stops anyway.
+    /// Steps; a point where the guest is, and one the step leads to, has its say, but the guest steps and
+    /// stops anyway.
     pub(super) fn step_once(&mut self) -> Result<Advance, HostError> {
+        self.depart()?;
         let advanced = self.step()?;
         if let Advance::Stopped(Stop::Stepped) = advanced {
             let (_, pc) = self.position()?;
@@ -168,8 +170,20 @@ impl Debuggee<'_> {
         Ok(advanced)
     }
 
+    /// Lets a point where the guest is have its say, if it has not had it; a stop if that is what it wants.
+    fn depart(&mut self) -> Result<Option<(Stop, u64)>, HostError> {
+        let (_, pc) = self.position()?;
+        // In `hlt` it has not come there yet.
+        if self.reset_asked || self.machine.is_halted() || self.stopped_at == Some(pc) {
+            return Ok(None);
+        }
+        let stop = self.arrive(pc)?;
+        self.stopped_at = Some(pc);
+        Ok(stop.map(|stop| (stop, pc)))
+    }
+
     /// Steps, and stops for the breakpoint the step leads to, if there is one.
-    pub(super) fn step_onto(&mut self) -> Result<Advance, HostError> {
+    fn step_onto(&mut self) -> Result<Advance, HostError> {
         let advanced = self.step()?;
         if let (Advance::Stopped(Stop::Stepped), Some(pc)) = (&advanced, self.stopped_at) {
             let point = self.arrive(pc)?;
@@ -183,6 +197,9 @@ impl Debuggee<'_> {
     /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
     /// breakpoint.
     pub(super) fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
+        if let Some((stop, pc)) = self.depart()? {
+            return Ok(self.stop(stop, pc));
+        }
         loop {
             match self.step_onto()? {
                 Advance::Stopped(Stop::Stepped) => {}

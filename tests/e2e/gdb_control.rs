@@ -14,6 +14,7 @@ const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002", "b
 pub fn trials() -> Vec<Trial> {
     let mut trials = breakpoints();
     trials.extend(points_and_exceptions());
+    trials.extend(points_and_other_stops());
     trials.extend(log_points());
     trials.extend(views());
     trials.extend(machine());
@@ -212,6 +213,45 @@ fn points_and_exceptions() -> Vec<Trial> {
                 expect(&said, "$1 = 3\n")?;
             }
             Ok(())
+        }),
+    ]
+}
+
+fn points_and_other_stops() -> Vec<Trial> {
+    vec![
+        gdb_test("a_point_where_a_watchpoint_has_stopped_the_guest_is_reached_by_the_next_step", || {
+            let commands = [
+                "monitor break flags_pushed if 0",
+                "awatch *(long *)0x2ffff8",
+                "continue",
+                "print $pc == (long)&flags_pushed",
+                "delete",
+                "stepi",
+                "monitor breaks",
+            ];
+            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "reached once, hit 0 times\n")
+        }),
+        gdb_test("a_point_where_ctrl_c_has_stopped_the_guest_is_reached_when_it_goes_on", || {
+            let commands = [
+                "monitor break _start+2",
+                CTRL_C,
+                "continue",
+                "print $pc",
+                "monitor breaks",
+                // It waited in front of there, and waits no longer.
+                "set $pc = 0x200000",
+                "set $pc = 0x200002",
+                "continue",
+                "monitor breaks",
+                "kill",
+            ];
+            let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200002 <_start+2>\n")?;
+            expect(&said, "reached 0 times")?;
+            expect(&said, "breakpoint 1 at 0x200002 (_start+0x2), hit 1\n")?;
+            expect(&said, "reached once, hit once\n")
         }),
     ]
 }
