@@ -31,33 +31,39 @@ pub(super) enum Kind {
 
 /// What the bytes of an instruction in code of `bitness` bits say.
 pub(super) fn kind(bytes: &[u8], bitness: u32) -> Kind {
-    let mut repeated = false;
-    for (place, byte) in bytes.iter().enumerate() {
-        return match byte {
-            0xF2 | 0xF3 => {
-                repeated = true;
-                continue;
-            }
-            0x26 | 0x2E | 0x36 | 0x3E | 0x64..=0x67 | 0xF0 => continue,
-            // REX.
-            0x40..=0x4F if bitness == 64 => continue,
-            0xF4 if place == 0 => Kind::Halt,
-            0xCC | 0xCD | 0xF1 => Kind::Interrupt,
-            0xCE if bitness != 64 => Kind::Interrupt,
-            0x9C => Kind::PushFlags,
-            0xCF => Kind::InterruptReturn,
-            0x6C..=0x6F | 0xA4..=0xA7 | 0xAA..=0xAF if repeated => Kind::Repeated,
-            // Conditional jumps, loops, calls, jumps, returns.
-            0x70..=0x7F | 0x9A | 0xC2 | 0xC3 | 0xCA | 0xCB | 0xE0..=0xE3 | 0xE8..=0xEB | 0xFF => Kind::Jump,
-            // The same with two bytes, and system calls and the way back.
-            0x0F => match bytes.get(place + 1) {
-                Some(0x80..=0x8F | 0x05 | 0x07 | 0x34 | 0x35) => Kind::Jump,
-                _ => Kind::Plain,
-            },
-            _ => Kind::Plain,
-        };
+    let (prefixes, opcode) = bytes.split_at(prefixes(bytes, bitness));
+    let repeated = prefixes.iter().any(|byte| matches!(byte, 0xF2 | 0xF3));
+    match opcode {
+        [0xF4, ..] if prefixes.is_empty() => Kind::Halt,
+        [0xCC | 0xCD | 0xF1, ..] => Kind::Interrupt,
+        [0xCE, ..] if bitness != 64 => Kind::Interrupt,
+        [0x9C, ..] => Kind::PushFlags,
+        [0xCF, ..] => Kind::InterruptReturn,
+        [0x6C..=0x6F | 0xA4..=0xA7 | 0xAA..=0xAF, ..] if repeated => Kind::Repeated,
+        // Conditional jumps, loops, calls, jumps, returns.
+        [0x70..=0x7F | 0x9A | 0xC2 | 0xC3 | 0xCA | 0xCB | 0xE0..=0xE3 | 0xE8..=0xEB | 0xFF, ..] => Kind::Jump,
+        // The same with two bytes, and system calls and the way back.
+        [0x0F, 0x80..=0x8F | 0x05 | 0x07 | 0x34 | 0x35, ..] => Kind::Jump,
+        _ => Kind::Plain,
     }
-    Kind::Plain
+}
+
+/// How many of the bytes are prefixes.
+fn prefixes(bytes: &[u8], bitness: u32) -> usize {
+    let prefix = |byte: &u8| match byte {
+        0xF2 | 0xF3 | 0x26 | 0x2E | 0x36 | 0x3E | 0x64..=0x67 | 0xF0 => true,
+        // REX.
+        0x40..=0x4F => bitness == 64,
+        _ => false,
+    };
+    bytes.iter().take_while(|byte| prefix(byte)).count()
+}
+
+/// True if the guest says by this instruction that a translation has changed: `invlpg` and others of its
+/// group, `mov` to a control register, also of the value it has, and `invpcid` (Intel SDM volume 3A,
+/// "Operations that Invalidate TLBs and Paging-Structure Caches").
+fn changes_translations(bytes: &[u8], bitness: u32) -> bool {
+    matches!(bytes.split_at(prefixes(bytes, bitness)).1, [0x0F, 0x01 | 0x22, ..] | [0x0F, 0x38, 0x82, ..])
 }
 
 /// The page of code the guest was in last: stepping through it, one translation serves many steps.
@@ -85,11 +91,11 @@ impl Ahead {
         let mut bytes = [0; LOOK];
         let count = self.read(memory, registers, pc, &mut bytes);
         let bytes = &bytes[..count];
-        // `invlpg`, among others: the guest says itself that a translation has changed.
-        if bytes.starts_with(&[0x0F, 0x01]) {
+        let bitness = registers.bitness();
+        if changes_translations(bytes, bitness) {
             self.forget();
         }
-        kind(bytes, registers.bitness())
+        kind(bytes, bitness)
     }
 
     fn read(&mut self, memory: &GuestMemory, registers: &Registers, pc: u64, bytes: &mut [u8]) -> usize {
@@ -140,12 +146,28 @@ mod tests {
     }
 
     #[test]
+    fn instructions_that_change_translations_are_known_behind_their_prefixes() {
+        for (bytes, bitness, expected) in [
+            (&[0x0F, 0x01, 0x38][..], 64, true),
+            (&[0x41, 0x0F, 0x01, 0x38], 64, true),
+            (&[0x41, 0x0F, 0x01, 0x38], 32, false),
+            (&[0x0F, 0x22, 0xD8], 32, true),
+            (&[0x66, 0x0F, 0x38, 0x82, 0x00], 64, true),
+            (&[0x0F, 0x20, 0xD8], 64, false),
+            (&[0x0F], 64, false),
+            (&[], 64, false),
+        ] {
+            assert_eq!(changes_translations(bytes, bitness), expected, "{bytes:x?}");
+        }
+    }
+
+    #[test]
     fn a_changed_mapping_is_seen_after_mov_cr3_and_invlpg() {
         let memory = GuestMemory::new(1 << 20).unwrap();
         for (at, entry) in [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x6003)] {
             memory.write_u64(at, entry).unwrap();
         }
-        memory.write(0x6000, &[0xF4, 0x0F, 0x01, 0x38]).unwrap();
+        memory.write(0x6000, &[0xF4, 0x0F, 0x01, 0x38, 0x0F, 0x22, 0xD8]).unwrap();
         memory.write(0x7000, &[0xCC]).unwrap();
         let mut registers = Registers::default();
         registers.system.cr0 = 1 << 31 | 1;
@@ -160,5 +182,8 @@ mod tests {
         memory.write_u64(0x4000, 0x6003).unwrap();
         registers.system.cr3 = 0x1018;
         assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Halt);
+        memory.write_u64(0x4000, 0x7003).unwrap();
+        assert_eq!(ahead.kind(&memory, &registers, 4), Kind::Plain);
+        assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Interrupt, "the same CR3, written again");
     }
 }

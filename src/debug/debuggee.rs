@@ -3,7 +3,7 @@
 //! What KVM's debug facilities do differs from host to host. What holds everywhere, and is used
 //! here: a breakpoint stops the guest before its instruction, whatever it is made of (`technique`);
 //! a step needs no breakpoints, so it is made with none in place; and a breakpoint the guest stands at
-//! is left by such a step.
+//! is left by a step with all others in place.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
@@ -149,7 +149,17 @@ impl<'m> Debuggee<'m> {
 
     /// The client has stopped the guest where it happens to be.
     pub(super) fn interrupted(&mut self) {
-        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+        if let Ok((_, pc)) = self.position() {
+            self.stands_at(pc);
+        }
+    }
+
+    /// The guest has been stopped at `pc`, but not for that place: a point there that has not had its say
+    /// is still to have it.
+    fn stands_at(&mut self, pc: u64) {
+        if self.stopped_at != Some(pc) {
+            self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
+        }
     }
 
     /// A new client has come: registers and addresses are for it what they are for every client.
@@ -188,8 +198,7 @@ impl<'m> Debuggee<'m> {
         if let Some(hit) = self.watchpoints.next_hit() {
             return Advance::Stopped(Stop::Watch(hit));
         }
-        self.ahead.forget();
-        self.handlers = None;
+        self.forget_code();
         let advanced =
             self.arm_watchpoints().and_then(|()| match self.threads.action(VcpuNumber::FIRST).clone() {
                 Action::Step => self.step_once(),
@@ -198,6 +207,13 @@ impl<'m> Debuggee<'m> {
                 Action::Stay => Ok(self.wait().map_or(Advance::Going, Advance::Over)),
             });
         advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
+    }
+
+    /// The guest has run, or the client may have written to it: what was read of its code and tables may
+    /// have changed.
+    pub(super) fn forget_code(&mut self) {
+        self.ahead.forget();
+        self.handlers = None;
     }
 
     /// The client has sent the guest elsewhere: what could not go on may be able to, there.
@@ -230,30 +246,15 @@ impl<'m> Debuggee<'m> {
     }
 
     fn go(&mut self) -> Result<Advance, HostError> {
-        let (mut registers, mut pc) = self.position()?;
-        if self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc) {
-            loop {
-                match self.step_onto()? {
-                    Advance::Stopped(Stop::Stepped) => {}
-                    other => return Ok(other),
-                }
-                if !self.said.is_empty() {
-                    return Ok(Advance::Going);
-                }
-                (registers, pc) = self.position()?;
-                // A point has been decided on by the step that led there.
-                if !self.session.points.is_at(pc) {
-                    break;
-                }
-            }
-        }
+        let (registers, pc) = self.position()?;
+        let stands = self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc);
         self.stopped_at = None;
         let debug = self.guest_debug();
         self.machine.set_guest_debug(debug)?;
         let addresses = self.breakpoints.software().chain(self.session.points.addresses());
         let planted = addresses.filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)));
         self.planting.plant(self.machine.memory(), &registers, self.technique().planted, planted);
-        let advanced = self.run_planted(debug);
+        let advanced = self.run_planted(debug, stands.then_some((registers, pc)));
         self.planting.unplant(self.machine.memory());
         advanced
     }
@@ -303,10 +304,10 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// Stops after an access to watched data. The guest may have come to a point that has not had its say.
+    /// Stops after an access to watched data.
     pub(super) fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
         let (_, pc) = self.position()?;
-        self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
+        self.stands_at(pc);
         Ok(Advance::Stopped(Stop::Watch(hit)))
     }
 

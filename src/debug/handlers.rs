@@ -11,8 +11,6 @@ use crate::memory::GuestMemory;
 /// The exceptions that ordinary instructions raise most, as many as there are debug registers: page
 /// fault, general protection, invalid opcode, divide error.
 const VECTORS: [u8; 4] = [14, 13, 6, 0];
-/// Those of them that push an error code.
-const WITH_CODE: [u8; 2] = [14, 13];
 
 /// RFLAGS.TF, in the second byte of RFLAGS.
 const TRAP_FLAG: u8 = 1;
@@ -79,32 +77,63 @@ fn entry(guest: &GuestMemory, registers: &Registers, vector: u64) -> Option<u64>
     }
 }
 
-/// The guest is at the handler of one of [`VECTORS`], the one at `place` of them, in the middle of a
-/// step: takes the trap flag, with which it was stepped, out of the flags the handler will return to.
-pub(super) fn hide_trap_flag(guest: &GuestMemory, registers: &Registers, place: usize) {
-    let code = VECTORS.get(place).is_some_and(|vector| WITH_CODE.contains(vector));
-    let (word, protected) = match registers.bitness() {
-        64 => (8, true),
-        32 => (4, true),
-        _ => (2, registers.system.cr0 & 1 != 0),
+/// A step of the instruction at `before` has led to `after`, where the stack has moved. If that was by an
+/// exception, takes the trap flag, with which it was stepped, out of the flags the handler will return to;
+/// false if it was not.
+///
+/// What an exception has pushed begins, from below, with RIP and CS of the instruction, and the flags
+/// (Intel SDM volume 3A, "Exception- or Interrupt-Handler Procedures").
+pub(super) fn hide_trap_flag(guest: &GuestMemory, before: &Registers, after: &Registers) -> bool {
+    let word = match after.bitness() {
+        64 => 8,
+        32 => 4,
+        _ => 2,
     };
-    // Above the error code: the instruction pointer, CS, and the flags.
-    let words = 2 + u64::from(code && protected);
-    clear_trap_flag(guest, registers, words * word);
+    // A handler that ran unseen for a while has pushed more, but its stack is as a rule the same one.
+    let same_stack = match word {
+        8 => (before.general.rsp & !15).wrapping_sub(5 * word),
+        _ => top_of_stack(before).wrapping_sub(3 * word),
+    };
+    let top = top_of_stack(after);
+    // At its first instruction, without and with an error code.
+    let places = [Some(top), Some(top.wrapping_add(word)), Some(same_stack).filter(|place| *place > top)];
+    let frame = places.into_iter().flatten().find(|place| is_frame_of(guest, before, after, *place, word));
+    if let Some(frame) = frame {
+        clear_trap_flag(guest, after, frame.wrapping_add(2 * word));
+    }
+    frame.is_some()
 }
 
-/// Clears the trap flag in the flags that lie `offset` bytes from the top of the stack.
-pub(super) fn clear_trap_flag(guest: &GuestMemory, registers: &Registers, offset: u64) {
+/// True if RIP and CS of `before` lie at `place`.
+fn is_frame_of(guest: &GuestMemory, before: &Registers, after: &Registers, place: u64, word: u64) -> bool {
+    let mut rip = [0; 8];
+    let (mut cs, bytes) = ([0; 2], &mut rip[..word as usize]);
+    memory::read(guest, Some(after), place, bytes) == bytes.len()
+        && memory::read(guest, Some(after), place.wrapping_add(word), &mut cs) == cs.len()
+        && u64::from_le_bytes(rip) == before.general.rip
+        && u16::from_le_bytes(cs) == before.system.cs.selector
+}
+
+/// Clears the trap flag in the flags that `pushf` has left at the top of the stack.
+pub(super) fn clear_pushed_trap_flag(guest: &GuestMemory, registers: &Registers) {
+    clear_trap_flag(guest, registers, top_of_stack(registers));
+}
+
+/// The linear address of the top of the stack.
+fn top_of_stack(registers: &Registers) -> u64 {
     let (sp, ss) = (registers.general.rsp, &registers.system.ss);
-    let top = match registers.bitness() {
+    match registers.bitness() {
         64 => sp,
         _ if ss.db == 0 => ss.base.wrapping_add(sp & 0xFFFF),
         _ => ss.base.wrapping_add(sp & 0xFFFF_FFFF),
-    };
-    let at = top.wrapping_add(offset + 1);
-    let mut flags = [0];
-    if memory::read(guest, Some(registers), at, &mut flags) == 1 && flags[0] & TRAP_FLAG != 0 {
-        memory::write(guest, Some(registers), at, &[flags[0] & !TRAP_FLAG]);
+    }
+}
+
+/// Clears the trap flag in the flags at a linear address.
+fn clear_trap_flag(guest: &GuestMemory, registers: &Registers, flags: u64) {
+    let (at, mut byte) = (flags.wrapping_add(1), [0]);
+    if memory::read(guest, Some(registers), at, &mut byte) == 1 && byte[0] & TRAP_FLAG != 0 {
+        memory::write(guest, Some(registers), at, &[byte[0] & !TRAP_FLAG]);
     }
 }
 
@@ -136,18 +165,44 @@ mod tests {
         assert_eq!(entries(&memory, &registers), [None; 4], "behind the end of the table");
     }
 
+    /// Long mode at 0x1234, before and after an exception that has left its frame at 0x8008.
+    fn exception() -> (GuestMemory, Registers, Registers) {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut before = Registers::default();
+        before.system.cr0 = 1;
+        before.system.cs.l = 1;
+        before.system.cs.selector = 8;
+        before.general.rip = 0x1234;
+        before.general.rsp = 0x803B;
+        let mut after = before;
+        after.general.rsp = 0x8008;
+        for (at, value) in [(0x8008, 0x1234), (0x8010, 8), (0x8018, 0x10346)] {
+            memory.write_u64(at, value).unwrap();
+        }
+        (memory, before, after)
+    }
+
     #[test]
     fn the_trap_flag_is_taken_out_of_what_a_handler_returns_to() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        let mut registers = Registers::default();
-        registers.system.cr0 = 1;
-        registers.system.cs.l = 1;
-        registers.general.rsp = 0x8000;
-        memory.write_u64(0x8018, 0x10346).unwrap();
-        hide_trap_flag(&memory, &registers, 0);
+        for (pushed, what) in [(0, "nothing more"), (8, "an error code"), (0x200, "much more")] {
+            let (memory, before, mut after) = exception();
+            after.general.rsp -= pushed;
+            assert!(hide_trap_flag(&memory, &before, &after), "{what} is pushed");
+            assert_eq!(memory.read_u64(0x8018).unwrap(), 0x10246, "{what} is pushed");
+        }
+        let (memory, mut before, after) = exception();
+        before.general.rsp = 0x4000;
+        assert!(hide_trap_flag(&memory, &before, &after), "a stack of its own");
         assert_eq!(memory.read_u64(0x8018).unwrap(), 0x10246);
-        memory.write_u64(0x8010, 0x146).unwrap();
-        hide_trap_flag(&memory, &registers, 3);
-        assert_eq!(memory.read_u64(0x8010).unwrap(), 0x46);
+    }
+
+    #[test]
+    fn nothing_is_taken_out_of_what_another_instruction_has_left() {
+        for (at, value) in [(0x8008, 0x4321), (0x8010, 0x10)] {
+            let (memory, before, after) = exception();
+            memory.write_u64(at, value).unwrap();
+            assert!(!hide_trap_flag(&memory, &before, &after));
+            assert_eq!(memory.read_u64(0x8018).unwrap(), 0x10346);
+        }
     }
 }

@@ -13,10 +13,22 @@ use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::machine::Event;
 
 impl Debuggee<'_> {
-    /// Runs the guest with all breakpoints in place, until there is something to tell.
-    pub(super) fn run_planted(&mut self, debug: GuestDebug) -> Result<Advance, HostError> {
+    /// Runs the guest with all breakpoints in place, until there is something to tell; `leave` is where
+    /// it stands if it would stop there at once.
+    pub(super) fn run_planted(
+        &mut self,
+        debug: GuestDebug,
+        mut leave: Option<(Registers, u64)>,
+    ) -> Result<Advance, HostError> {
         loop {
+            if let Some((registers, pc)) = leave {
+                if let Some(advance) = self.pass(&registers, pc, &debug)? {
+                    return Ok(advance);
+                }
+                self.machine.set_guest_debug(debug)?;
+            }
             let event = self.machine.run_to_event();
+            self.forget_code();
             let Event::Debug(stop) = &event else { return self.judge(event) };
             let own = debug.guests_own(stop);
             if let Some(bits @ 1..) = own {
@@ -52,10 +64,7 @@ impl Debuggee<'_> {
                 // A condition that is false, or an instruction of the guest's own.
                 _ => {}
             }
-            if let Some(advance) = self.pass(&registers, pc)? {
-                return Ok(advance);
-            }
-            self.machine.set_guest_debug(debug)?;
+            leave = Some((registers, pc));
         }
     }
 
@@ -73,18 +82,25 @@ impl Debuggee<'_> {
 
     /// Steps from the breakpoint at `pc`, or over the guest's own instruction that looks like one, or
     /// over code that has a breakpoint at another address; something to tell if that was more than a
-    /// step.
-    fn pass(&mut self, registers: &Registers, pc: u64) -> Result<Option<Advance>, HostError> {
+    /// step. The other breakpoints stay in force: the instruction's handler may run unseen.
+    fn pass(
+        &mut self,
+        registers: &Registers,
+        pc: u64,
+        debug: &GuestDebug,
+    ) -> Result<Option<Advance>, HostError> {
         let planted = self.planting.at(self.machine.memory(), registers, pc);
         if let Some(physical) = planted {
             self.planting.lift(self.machine.memory(), physical);
         }
-        let event = self.step_instruction(registers, pc)?;
+        let event = self.step_instruction(registers, pc, debug.hardware_breakpoints)?;
         if let Some(physical) = planted {
             self.planting.put_back(self.machine.memory(), physical);
         }
         match event {
             None => Ok(None),
+            // A handler has got to another one, which has its say when the guest goes on.
+            Some(Event::Debug(stop)) if stop.exception == DebugStop::BREAKPOINT && stop.pc != pc => Ok(None),
             Some(event) => {
                 // If it has not been left, it has been decided on.
                 self.stopped_at = Some(pc);

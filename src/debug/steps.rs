@@ -36,17 +36,40 @@ fn nothing_done(before: &kvm_regs, after: &kvm_regs) -> bool {
     without(before) == without(after)
 }
 
+/// What the debug registers that do not watch hold while the guest steps from `pc`, where nothing may stop
+/// it: `breakpoints`, and as many of `handlers` as there is room for.
+fn stops(
+    breakpoints: [Option<u64>; 4],
+    handlers: [Option<u64>; 4],
+    watching: [bool; 4],
+    pc: u64,
+) -> [Option<u64>; 4] {
+    let elsewhere = |address: Option<u64>| address.filter(|address| *address != pc);
+    let mut stops = breakpoints.map(elsewhere);
+    for handler in handlers.map(elsewhere).into_iter().flatten() {
+        if stops.contains(&Some(handler)) {
+            continue;
+        }
+        let mut free = stops.iter_mut().zip(watching).filter(|(used, watches)| used.is_none() && !watches);
+        let Some((register, _)) = free.next() else { break };
+        *register = Some(handler);
+    }
+    stops
+}
+
 impl Debuggee<'_> {
-    /// Carries out the instruction the guest is at; `None` if there was no event in that.
+    /// Carries out the instruction the guest is at, with `breakpoints` in the debug registers but for one
+    /// that is there; `None` if there was no event in that.
     pub(super) fn step_instruction(
         &mut self,
         registers: &Registers,
         pc: u64,
+        breakpoints: [Option<u64>; 4],
     ) -> Result<Option<Event>, HostError> {
         let kind = self.ahead.kind(self.machine.memory(), registers, pc);
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
-            Kind::Halt if registers.system.cs.selector & 3 == 0 => return Ok(Some(self.machine.step_halt())),
+            Kind::Halt if registers.ring() == 0 => return Ok(Some(self.machine.step_halt())),
             _ => {}
         }
         let carried_out = match kind {
@@ -61,14 +84,18 @@ impl Debuggee<'_> {
                 done => return Ok(done),
             }
         }
-        let debug = self.step_debug(registers, pc);
+        let debug = self.step_debug(registers, pc, breakpoints);
         let mut patience = PATIENCE;
         loop {
-            if !self.technique().emulated || registers.system.cs.selector & 3 != 0 {
+            if !self.technique().emulated || registers.ring() != 0 {
                 self.machine.renew_guest_debug();
             }
             self.machine.set_guest_debug(debug)?;
             if let Some(event) = self.machine.step_instruction(registers.general.rip) {
+                // In a handler that ran unseen, perhaps.
+                if matches!(event, Event::Debug(_) | Event::Touched(_)) {
+                    self.hide_trap_flag(kind, registers)?;
+                }
                 return Ok(Some(event));
             }
             let after = self.machine.general_registers()?;
@@ -82,27 +109,21 @@ impl Debuggee<'_> {
                 _ => break,
             }
         }
-        self.hide_trap_flag(kind, &debug)?;
+        self.hide_trap_flag(kind, registers)?;
         Ok(None)
     }
 
-    /// What the vCPU needs for a step: no breakpoints, but the entries of exception handlers.
-    fn step_debug(&mut self, registers: &Registers, pc: u64) -> GuestDebug {
+    /// What the vCPU needs for a step: in the debug registers the breakpoints that are to stay in force, and
+    /// the entries of exception handlers where they leave room.
+    fn step_debug(&mut self, registers: &Registers, pc: u64, breakpoints: [Option<u64>; 4]) -> GuestDebug {
         let technique = self.technique();
         let watchpoints = self.watchpoints.in_registers(&self.breakpoints);
-        let mut entries = [None; 4];
-        if technique.registers {
-            entries = self.handlers_of(registers);
-            for (entry, watch) in entries.iter_mut().zip(&watchpoints) {
-                // Where the step begins it would not let it begin.
-                entry.take_if(|address| *address == pc || watch.is_some());
-            }
-        }
+        let handlers = if technique.registers { self.handlers_of(registers) } else { [None; 4] };
         let planted = self.planting.any();
         GuestDebug {
             single_step: true,
             block_interrupts: !self.session.switches.step_interrupts,
-            hardware_breakpoints: entries,
+            hardware_breakpoints: stops(breakpoints, handlers, watchpoints.map(|watch| watch.is_some()), pc),
             watchpoints,
             // A handler that runs unseen may get to one of the others.
             software_breakpoints: planted,
@@ -119,23 +140,28 @@ impl Debuggee<'_> {
         }
     }
 
-    /// Takes out of memory what a step has left there of the trap flag.
-    fn hide_trap_flag(&mut self, kind: Kind, debug: &GuestDebug) -> Result<(), HostError> {
-        let (registers, pc) = self.position()?;
-        let handler = debug.hardware_breakpoints.iter().position(|entry| *entry == Some(pc));
-        if handler.is_none() && kind != Kind::PushFlags {
+    /// Takes out of memory what a step of the instruction at `before` has left there of the trap flag.
+    fn hide_trap_flag(&mut self, kind: Kind, before: &Registers) -> Result<(), HostError> {
+        // Neither a jump to a handler nor a plain instruction in front of one moves it.
+        if self.machine.general_registers()?.rsp == before.general.rsp {
             return Ok(());
         }
-        self.machine.renew_guest_debug();
-        match handler {
-            Some(place) => handlers::hide_trap_flag(self.machine.memory(), &registers, place),
-            None => handlers::clear_trap_flag(self.machine.memory(), &registers, 0),
+        let after = self.machine.registers()?;
+        let memory = self.machine.memory();
+        if handlers::hide_trap_flag(memory, before, &after) {
+            self.machine.renew_guest_debug();
+        } else if kind == Kind::PushFlags && !(self.technique().emulated && before.ring() == 0) {
+            // The instruction emulator pushes those of the guest.
+            self.machine.renew_guest_debug();
+            handlers::clear_pushed_trap_flag(memory, &after);
         }
         Ok(())
     }
 
-    /// Steps; a point the step leads to has its say, but the guest stops anyway.
+    /// Steps; a point where the guest is, and one the step leads to, has its say, but the guest steps and
+    /// stops anyway.
     pub(super) fn step_once(&mut self) -> Result<Advance, HostError> {
+        self.depart()?;
         let advanced = self.step()?;
         if let Advance::Stopped(Stop::Stepped) = advanced {
             let (_, pc) = self.position()?;
@@ -144,8 +170,20 @@ impl Debuggee<'_> {
         Ok(advanced)
     }
 
+    /// Lets a point where the guest is have its say, if it has not had it; a stop if that is what it wants.
+    fn depart(&mut self) -> Result<Option<(Stop, u64)>, HostError> {
+        let (_, pc) = self.position()?;
+        // In `hlt` it has not come there yet.
+        if self.reset_asked || self.machine.is_halted() || self.stopped_at == Some(pc) {
+            return Ok(None);
+        }
+        let stop = self.arrive(pc)?;
+        self.stopped_at = Some(pc);
+        Ok(stop.map(|stop| (stop, pc)))
+    }
+
     /// Steps, and stops for the breakpoint the step leads to, if there is one.
-    pub(super) fn step_onto(&mut self) -> Result<Advance, HostError> {
+    fn step_onto(&mut self) -> Result<Advance, HostError> {
         let advanced = self.step()?;
         if let (Advance::Stopped(Stop::Stepped), Some(pc)) = (&advanced, self.stopped_at) {
             let point = self.arrive(pc)?;
@@ -159,6 +197,9 @@ impl Debuggee<'_> {
     /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
     /// breakpoint.
     pub(super) fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
+        if let Some((stop, pc)) = self.depart()? {
+            return Ok(self.stop(stop, pc));
+        }
         loop {
             match self.step_onto()? {
                 Advance::Stopped(Stop::Stepped) => {}
@@ -175,7 +216,7 @@ impl Debuggee<'_> {
 
     fn step(&mut self) -> Result<Advance, HostError> {
         let (registers, pc) = self.position()?;
-        match self.step_instruction(&registers, pc)? {
+        match self.step_instruction(&registers, pc, [None; 4])? {
             Some(Event::Reset) => {
                 self.was_reset();
                 self.stopped(Stop::Stepped)

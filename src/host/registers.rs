@@ -2,6 +2,8 @@
 
 use kvm_bindings::{kvm_dtable, kvm_regs, kvm_segment, kvm_sregs};
 
+use super::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
+
 /// General, control and segment registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Registers {
@@ -28,6 +30,19 @@ impl Registers {
             (true, 1, _) => 64,
             (true, _, 1) => 32,
             _ => 16,
+        }
+    }
+
+    /// The ring the vCPU is in, 0 to 3: what CS selects does not tell in real mode and in virtual-8086
+    /// mode (Intel SDM volume 3A, "Privilege Levels").
+    pub fn ring(&self) -> u8 {
+        if self.system.cr0 & CR0_PE == 0 {
+            0
+        } else if self.system.efer & EFER_LMA == 0 && self.general.rflags & RFLAGS_VM != 0 {
+            3
+        } else {
+            // KVM keeps the current ring there, also where SS is null.
+            self.system.ss.dpl & 3
         }
     }
 
@@ -71,5 +86,27 @@ impl Registers {
     /// Descriptor table registers with their names.
     pub fn tables(&self) -> [(&'static str, kvm_dtable); 2] {
         [("GDT", self.system.gdt), ("IDT", self.system.idt)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_of_real_mode_says_nothing_about_the_ring() {
+        let mut registers = Registers::default();
+        registers.system.cs.selector = 0x0FFF;
+        registers.system.ss.dpl = 3;
+        assert_eq!(registers.ring(), 0);
+        registers.system.cr0 = CR0_PE;
+        assert_eq!(registers.ring(), 3);
+        registers.system.ss.dpl = 0;
+        assert_eq!(registers.ring(), 0);
+        registers.system.cs.selector = 0x1000;
+        registers.general.rflags = RFLAGS_VM;
+        assert_eq!(registers.ring(), 3, "virtual-8086 mode");
+        registers.system.efer = EFER_LMA;
+        assert_eq!(registers.ring(), 0, "there is none in long mode");
     }
 }

@@ -11,6 +11,8 @@ use crate::support::{Lane, lane};
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let mut trials = breakpoints();
+    trials.extend(points_and_exceptions());
+    trials.extend(points_and_other_stops());
     trials.extend(log_points());
     trials.extend(views());
     trials.extend(machine());
@@ -196,6 +198,88 @@ fn breakpoints() -> Vec<Trial> {
                 expect(&said, &format!("${number} = 1\n"))?;
             }
             expect(&said, "reached 2 times, hit 2 times")
+        }),
+    ]
+}
+
+/// The guest `stepped` raises an exception three times at `beyond`, and its handler is `stray`.
+fn points_and_exceptions() -> Vec<Trial> {
+    vec![
+        gdb_test("a_breakpoint_in_a_handler_is_met_when_going_on_from_another", || {
+            let commands = [
+                "monitor break beyond",
+                "continue",
+                "monitor break stray",
+                "continue",
+                "print $pc == (long)&stray",
+                "monitor delete",
+                "monitor break done",
+                "continue",
+                "print $pc == (long)&done",
+                "print $r14",
+            ];
+            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "$2 = 1\n$3 = 3\n")
+        }),
+        gdb_test("conditions_hold_in_a_handler_that_a_breakpoint_leads_to", || {
+            for unused in [&[][..], &UNUSED] {
+                let points = [
+                    "monitor break beyond if 0",
+                    "monitor trace stray \"handled %d\", $r14",
+                    "monitor break done",
+                    "continue",
+                    "monitor breaks",
+                    "print $r14",
+                ];
+                let commands = [unused, &points].concat();
+                let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+                expect(&said, "handled 0\nhandled 1\nhandled 2\n")?;
+                expect_times(&said, "SIGTRAP", 1)?;
+                expect(&said, "(beyond) if 0\n     reached 3 times, hit 0 times\n")?;
+                expect(&said, "reached 3 times, hit 3 times\n")?;
+                expect(&said, "$1 = 3\n")?;
+            }
+            Ok(())
+        }),
+    ]
+}
+
+fn points_and_other_stops() -> Vec<Trial> {
+    vec![
+        gdb_test("a_point_where_a_watchpoint_has_stopped_the_guest_is_reached_by_the_next_step", || {
+            let commands = [
+                "monitor break flags_pushed if 0",
+                "awatch *(long *)0x2ffff8",
+                "continue",
+                "print $pc == (long)&flags_pushed",
+                "delete",
+                "stepi",
+                "monitor breaks",
+            ];
+            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "reached once, hit 0 times\n")
+        }),
+        gdb_test("a_point_where_ctrl_c_has_stopped_the_guest_is_reached_when_it_goes_on", || {
+            let commands = [
+                "monitor break _start+2",
+                CTRL_C,
+                "continue",
+                "print $pc",
+                "monitor breaks",
+                // It waited in front of there, and waits no longer.
+                "set $pc = 0x200000",
+                "set $pc = 0x200002",
+                "continue",
+                "monitor breaks",
+                "kill",
+            ];
+            let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = (void (*)()) 0x200002 <_start+2>\n")?;
+            expect(&said, "reached 0 times")?;
+            expect(&said, "breakpoint 1 at 0x200002 (_start+0x2), hit 1\n")?;
+            expect(&said, "reached once, hit once\n")
         }),
     ]
 }

@@ -90,5 +90,20 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "$1 = 1\n$2 = 1\n")?;
             ran.expect_status(0)?.expect_err("result (RAX) 291 (0x123)").map(drop)
         }),
+        gdb_test("a_halt_is_stepped_whatever_the_selector_of_real_mode", || {
+            let commands = [
+                "tbreak in_real",
+                "continue",
+                "set var *(unsigned char *)&in_real = 0xf4",
+                "set $cs = 0xfff",
+                "set $rip = $rip + 16",
+                "print $rip + $cs * 16 == (long)in_real",
+                "stepi",
+            ];
+            let (said, _) = debug("three-modes", &["--timeout", "20"], &commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "kvm: the guest halted;")?;
+            expect(&said, "Program received signal SIGTERM")
+        }),
     ]
 }

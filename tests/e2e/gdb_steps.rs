@@ -86,6 +86,22 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "$1 = 1\n")?;
             expect(&said, "$2 = 1\n")
         }),
+        gdb_test("a_jump_into_a_handler_leaves_the_stack_as_it_is", || {
+            let commands = [
+                "tbreak touch",
+                "continue",
+                "set var *(long *)$rsp = (long)&into_handler",
+                "set var *(long *)($rsp + 16) = 0x1100",
+                "set $pc = (long)&into_handler",
+                "stepi",
+                "print $pc == (long)&invalid",
+                "print/x *(long *)($rsp + 16)",
+                "kill",
+            ];
+            let said = steps(&commands)?;
+            expect(&said, "$1 = 1\n")?;
+            expect(&said, "$2 = 0x1100\n")
+        }),
         gdb_test("the_processor_is_a_thread_that_tells_whether_it_is_halted", || {
             let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
             let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;

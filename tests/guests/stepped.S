@@ -16,6 +16,8 @@
 _start:
     handler 5, asked
     handler 6, invalid
+    handler 12, stray
+    handler 13, general
     handler 14, unmapped
     lidt pointer(%rip)
     movl $0x300000, %esp
@@ -55,10 +57,21 @@ touched:
     nop
 sled:
     .fill 40, 1, 0x90
+    movl $3, %r13d
+stack:
+    movabsq $0x800000000000, %rbp       # no address: an exception of the stack
+beyond:
+    movb (%rbp), %al
+back_inside:
+    xorl %ebp, %ebp
+    decl %r13d
+    jnz stack
 done:
     movl %r12d, %eax
     cli
     hlt
+into_handler:                           # never reached
+    jmp invalid
 
 asked:
     incl %r8d
@@ -72,6 +85,13 @@ unmapped:
     movq 24(%rsp), %r11
     addq $8, %rsp
     addq $2, (%rsp)
+    iretq
+general:                                # some processors raise this one instead
+    nop
+stray:
+    incl %r14d
+    addq $8, %rsp
+    addq $3, (%rsp)
     iretq
 
     .data

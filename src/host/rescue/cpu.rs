@@ -123,12 +123,7 @@ impl<'a> Cpu<'a> {
 
     /// The ring the processor is in, 0 to 3.
     pub fn ring(&self) -> u8 {
-        match self.mode() {
-            Mode::Real => 0,
-            Mode::Virtual8086 => 3,
-            // KVM keeps the current ring there, also where SS is null.
-            _ => self.registers.system.ss.dpl & 3,
-        }
+        self.registers.ring()
     }
 
     /// How addresses are translated now.
