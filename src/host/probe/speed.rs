@@ -21,7 +21,7 @@ pub struct Speed {
 
 impl Speed {
     /// So many times slower than the host code is read by a program instead of being executed.
-    const INTERPRETED: u64 = 50;
+    const INTERPRETED: u64 = 300;
 
     /// True if the instructions are executed one by one by KVM's instruction emulator.
     pub fn is_interpreted(self) -> bool {
