@@ -177,7 +177,7 @@ fn by_hand() -> Vec<Trial> {
             waiting.finish()?.expect_status(0).map(drop)
         }),
         guest_test("a_client_that_knows_processes_hears_of_the_one_there_is", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
+            let waiting = Waiting::start("idle", &[], b"")?;
             let mut client = waiting.connect()?;
             expect(&ask(&mut client, "qSupported:multiprocess+")?, "qXfer:threads:read+")?;
             wanted("qC", &ask(&mut client, "qC")?, "QCp1.1")?;
