@@ -157,35 +157,38 @@ impl Watchpoints {
 
     /// Decides how each is watched, debug registers only with `free`, which says which of them can be used;
     /// what is to be watched by pages.
+    ///
+    /// An instruction that accesses a protected page is carried out by KVM's emulator, which does not look at
+    /// debug registers: what lies in such a page is watched by it, whether it would fit into a register or not.
     fn assign(&mut self, memory: &GuestMemory, registers: &Registers, free: [bool; 4]) -> Vec<PhysicalWatch> {
-        (self.registers, self.pages) = ([None; 4], Vec::new());
-        let mut free = (0..4).filter(|number| free[*number]);
-        for watch in &self.set {
-            if let Some(setting) = watch.for_register()
-                && let Some(number) = free.next()
-            {
+        let mut by_page = Vec::new();
+        loop {
+            (self.registers, self.pages) = ([None; 4], Vec::new());
+            let mut free = (0..4).filter(|number| free[*number]);
+            for watch in &self.set {
+                let setting = watch.for_register().filter(|_| !by_page.contains(watch));
+                let Some((setting, number)) = setting.and_then(|setting| Some((setting, free.next()?)))
+                else {
+                    self.pages.extend(watch.in_pages(memory, registers));
+                    continue;
+                };
                 let mut value = [0; 8];
                 memory::read(memory, Some(registers), watch.address, &mut value[..watch.length as usize]);
                 self.registers[number] = Some(InRegister { watch: *watch, setting, value });
-                continue;
             }
-            let mut done = 0;
-            while done < watch.length {
-                let address = watch.address + done;
-                let length = (PAGE - address % PAGE).min(watch.length - done);
-                done += length;
-                let found = match watch.physical {
-                    true => Some(address),
-                    false => piece(memory, registers, address, length as usize).map(|(physical, _)| physical),
-                };
-                // What is not mapped may be so the next time.
-                let Some(start) = found else { continue };
-                let (reads, writes) = (watch.kind != WatchKind::Write, watch.kind != WatchKind::Read);
-                let physical = PhysicalWatch { start, length, reads, writes };
-                self.pages.push(InPage { watch: *watch, physical, address });
+            let protected: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE).collect();
+            let in_registers = self.registers.iter().flatten().map(|used| used.watch);
+            let shared = in_registers.filter(|watch| {
+                watch
+                    .in_pages(memory, registers)
+                    .any(|page| protected.contains(&(page.physical.start / PAGE)))
+            });
+            let before = by_page.len();
+            by_page.extend(shared);
+            if by_page.len() == before {
+                return self.pages.iter().map(|page| page.physical).collect();
             }
         }
-        self.pages.iter().map(|page| page.physical).collect()
     }
 
     /// The guest has accessed memory: notes the watchpoints that this means.
@@ -238,6 +241,32 @@ impl Watchpoints {
 impl Watch {
     fn pages(&self) -> u64 {
         (self.address + (self.length - 1)) / PAGE - self.address / PAGE + 1
+    }
+
+    /// What is to be watched of it in each page; nothing where nothing is mapped, which may be so the next
+    /// time.
+    fn in_pages<'a>(
+        &self,
+        memory: &'a GuestMemory,
+        registers: &'a Registers,
+    ) -> impl Iterator<Item = InPage> + 'a {
+        let watch = *self;
+        let mut done = 0;
+        let parts = std::iter::from_fn(move || {
+            let address = watch.address + done;
+            let length = (PAGE - address % PAGE).min(watch.length - done);
+            done += length;
+            (length > 0).then_some((address, length))
+        });
+        parts.filter_map(move |(address, length)| {
+            let start = match watch.physical {
+                true => address,
+                false => piece(memory, registers, address, length as usize)?.0,
+            };
+            let (reads, writes) = (watch.kind != WatchKind::Write, watch.kind != WatchKind::Read);
+            let physical = PhysicalWatch { start, length, reads, writes };
+            Some(InPage { watch, physical, address })
+        })
     }
 
     fn holds(&self, address: u64) -> bool {
