@@ -61,7 +61,7 @@ pub(super) enum Seen {
     Hit(Hit),
 }
 
-/// A watchpoint in a debug register.
+/// A watchpoint, or a part of one, in a debug register.
 #[derive(Clone, Copy, Debug)]
 struct InRegister {
     watch: Watch,
@@ -166,15 +166,17 @@ impl Watchpoints {
             (self.registers, self.pages) = ([None; 4], Vec::new());
             let mut free = (0..4).filter(|number| free[*number]);
             for watch in &self.set {
-                let setting = watch.for_register().filter(|_| !by_page.contains(watch));
-                let Some((setting, number)) = setting.and_then(|setting| Some((setting, free.next()?)))
-                else {
+                let settings = watch.for_registers();
+                let fits = !settings.is_empty() && settings.len() <= free.clone().count();
+                if !fits || by_page.contains(watch) {
                     self.pages.extend(watch.in_pages(memory, registers));
                     continue;
-                };
-                let mut value = [0; 8];
-                memory::read(memory, Some(registers), watch.address, &mut value[..watch.length as usize]);
-                self.registers[number] = Some(InRegister { watch: *watch, setting, value });
+                }
+                for (setting, number) in settings.into_iter().zip(free.by_ref()) {
+                    let mut used = InRegister { watch: *watch, setting, value: [0; 8] };
+                    used.value = used.look(memory, registers);
+                    self.registers[number] = Some(used);
+                }
             }
             let protected: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE).collect();
             let in_registers = self.registers.iter().flatten().map(|used| used.watch);
@@ -213,16 +215,18 @@ impl Watchpoints {
 
     /// Debug registers have reported accesses, a bit each: notes the watchpoints that this means.
     fn reported(&mut self, memory: &GuestMemory, registers: &Registers, bits: u64) {
+        let mut seen: Vec<Watch> = Vec::new();
         for (number, used) in self.registers.iter_mut().enumerate() {
-            let Some(InRegister { watch, value, .. }) = used else { continue };
+            let Some(used) = used else { continue };
             if bits >> number & 1 == 0 {
                 continue;
             }
-            let (mut now, length) = ([0; 8], watch.length as usize);
-            memory::read(memory, Some(registers), watch.address, &mut now[..length]);
-            let written = std::mem::replace(value, now) != now;
-            if watch.kind != WatchKind::Read || !written {
-                self.hits.push_back(Hit { kind: watch.kind, address: watch.address });
+            let now = used.look(memory, registers);
+            let written = std::mem::replace(&mut used.value, now) != now;
+            let kind = used.watch.kind;
+            if (kind != WatchKind::Read || !written) && !seen.contains(&used.watch) {
+                seen.push(used.watch);
+                self.hits.push_back(Hit { kind, address: used.setting.address });
             }
         }
     }
@@ -273,18 +277,32 @@ impl Watch {
         address.checked_sub(self.address).is_some_and(|offset| offset < self.length)
     }
 
-    /// What a debug register would hold; `None` if it is not for one.
-    fn for_register(&self) -> Option<Watchpoint> {
-        let length = match self.length {
-            1 => WatchLength::One,
-            2 => WatchLength::Two,
-            4 => WatchLength::Four,
-            8 => WatchLength::Eight,
-            _ => return None,
-        };
-        let fits = !self.physical && self.address.is_multiple_of(self.length);
-        let reads = self.kind != WatchKind::Write;
-        fits.then_some(Watchpoint { address: self.address, length, reads })
+    /// What debug registers would hold, which watch 1, 2, 4 or 8 aligned bytes each; nothing if there are
+    /// too few of them.
+    fn for_registers(&self) -> Vec<Watchpoint> {
+        const LENGTHS: [(u64, WatchLength); 4] =
+            [(8, WatchLength::Eight), (4, WatchLength::Four), (2, WatchLength::Two), (1, WatchLength::One)];
+        let mut settings = Vec::new();
+        let mut done = 0;
+        while !self.physical && done < self.length {
+            let (address, left) = (self.address + done, self.length - done);
+            let fitting =
+                LENGTHS.into_iter().find(|(size, _)| *size <= left && address.is_multiple_of(*size));
+            let Some((size, length)) = fitting.filter(|_| settings.len() < 4) else { return Vec::new() };
+            settings.push(Watchpoint { address, length, reads: self.kind != WatchKind::Write });
+            done += size;
+        }
+        settings
+    }
+}
+
+impl InRegister {
+    /// What is there now.
+    fn look(&self, memory: &GuestMemory, registers: &Registers) -> [u8; 8] {
+        let mut value = [0; 8];
+        let length = self.setting.length.bytes();
+        memory::read(memory, Some(registers), self.setting.address, &mut value[..length]);
+        value
     }
 }
 

@@ -37,12 +37,12 @@ fn registers_go_to_those_that_fit_and_pages_watch_the_rest() {
     let (memory, registers) = mapped();
     memory.write_u64(0x4008, 0x9003).unwrap();
     let fitting = [watch(8, 8, WRITE), watch(0x10, 4, WRITE), watch(0x20, 1, WatchKind::ReadWrite)];
-    let others = [watch(0x1031, 2, WRITE), watch(0x1040, 64, WRITE), watch(0x1090, 8, WRITE)];
+    let others = [watch(0x1041, 50, WRITE), watch(0x1080, 64, WRITE), watch(0x10C0, 8, WRITE)];
     let mut watchpoints = with(&[&others[..2], &fitting, &others[2..]].concat());
     let pages = watchpoints.assign(&memory, &registers, [true, false, true, true]);
     assert_eq!(
         pages.iter().map(|page| (page.start, page.length)).collect::<Vec<_>>(),
-        [(0x9031, 2), (0x9040, 64), (0x9090, 8)]
+        [(0x9041, 50), (0x9080, 64), (0x90C0, 8)]
     );
     let used: Vec<_> = watchpoints.in_registers(&Breakpoints::default()).into_iter().collect();
     let addresses: Vec<_> = used.iter().map(|used| used.map(|w| (w.address, w.length, w.reads))).collect();
@@ -63,12 +63,26 @@ fn what_lies_in_a_protected_page_is_watched_by_it() {
     memory.write_u64(0x4008, 0x9003).unwrap();
     memory.write_u64(0x4010, 0x5003).unwrap();
     // The first shares a page, through another mapping of it, with the last, which fits in no register.
-    let shared = [watch(0x2008, 8, WRITE), watch(0x1010, 4, WRITE), watch(0x31, 2, WRITE)];
+    let shared = [watch(0x2008, 8, WRITE), watch(0x1010, 4, WRITE), watch(0x31, 50, WRITE)];
     let mut watchpoints = with(&shared);
     let pages = watchpoints.assign(&memory, &registers, [true; 4]);
     assert_eq!(pages.iter().map(|page| page.start).collect::<Vec<_>>(), [0x5008, 0x5031]);
     let used = watchpoints.in_registers(&Breakpoints::default()).map(|used| used.map(|w| w.address));
     assert_eq!(used, [Some(0x1010), None, None, None]);
+}
+
+#[test]
+fn what_is_longer_than_a_register_gets_several_and_is_told_once() {
+    let (memory, registers) = mapped();
+    let mut watchpoints = with(&[watch(0x16, 11, WRITE), watch(0x40, 8, WRITE)]);
+    assert_eq!(watchpoints.assign(&memory, &registers, [true; 4]), []);
+    let used =
+        watchpoints.in_registers(&Breakpoints::default()).map(|used| used.map(|w| (w.address, w.length)));
+    let (two, eight, one) = (WatchLength::Two, WatchLength::Eight, WatchLength::One);
+    assert_eq!(used, [Some((0x16, two)), Some((0x18, eight)), Some((0x20, one)), Some((0x40, eight))]);
+    watchpoints.reported(&memory, &registers, 0b0110);
+    assert_eq!(watchpoints.next_hit(), Some(Hit { kind: WRITE, address: 0x18 }));
+    assert_eq!(watchpoints.next_hit(), None);
 }
 
 #[test]

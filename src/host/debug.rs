@@ -60,6 +60,18 @@ pub enum WatchLength {
     Four = 3,
 }
 
+impl WatchLength {
+    /// The number.
+    pub fn bytes(self) -> usize {
+        match self {
+            WatchLength::One => 1,
+            WatchLength::Two => 2,
+            WatchLength::Four => 4,
+            WatchLength::Eight => 8,
+        }
+    }
+}
+
 impl GuestDebug {
     /// What of a debug exception is none of the host's but the guest's own, as bits of DR6: by its trap flag,
     /// for example. KVM tells the host of every debug exception while this uses a debug register. `None`
