@@ -166,6 +166,36 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "Program received signal SIGINT")?;
             expect(&said, "$1 = 1\n")
         }),
+        gdb_test("until_and_advance_run_to_a_place", || {
+            let commands = [
+                "break fibonacci if n == 3",
+                "continue",
+                "delete",
+                "until 13",
+                "advance fibonacci",
+                "print n",
+                "kill",
+            ];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "fibonacci (n=n@entry=3) at target-examples/recursion.c:13\n")?;
+            expect(&said, "fibonacci (n=n@entry=2) at target-examples/recursion.c:11\n")?;
+            expect(&said, "$1 = 2\n")
+        }),
+        gdb_test("load_brings_the_guest_back_to_its_beginning", || {
+            let commands = [
+                "tbreak fibonacci",
+                "continue",
+                "set var *(char *)fibonacci = 0xf4",
+                "load",
+                "print $pc == (long)&_start",
+                "continue",
+                "continue",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "Loading section .text, size 0x60 lma 0x200000\n")?;
+            expect(&said, "$1 = 1\n")?;
+            ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
         gdb_test("source_lines_are_stepped_with_breakpoints_in_them_respected", || {
             let commands = ["break guest_main", "continue", "break *fibonacci+6", "next", "print $pc"];
             let (said, _) = debug("recursion", &[], &commands)?;
@@ -324,6 +354,7 @@ fn strangers() -> Vec<Trial> {
         guest_test("a_client_that_asks_for_the_impossible_gets_an_error", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
+            expect(&ask(&mut client, "qSupported")?, "PacketSize=20000;")?;
             for (packet, answer) in [
                 ("m0,ffffffffffffffff", "E16"),
                 ("mfffffffffffffff0,20", "E0e"),
