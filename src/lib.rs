@@ -13,6 +13,7 @@
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
+//! | [`migration`] | moving a running guest to another host |
 //! | [`debug`] | the gdb server |
 //! | [`frontends`] | the people side: terminal, serial ends, log, `kvm check` |
 //! | [`app`] | one run of the program, from arguments to exit status |
@@ -31,4 +32,5 @@ pub mod inspect;
 pub mod machine;
 #[allow(unsafe_code)]
 pub mod memory;
+pub mod migration;
 pub mod settings;

@@ -7,6 +7,7 @@
 
 mod carved;
 mod slots;
+mod zero;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbPlace, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings,
+    Display, GdbArch, GdbPlace, GdbSpec, Keys, LayoutName, LogSpec, Origin, Security, SerialEnd, Settings,
     SettingsError,
 };
 
@@ -48,9 +49,15 @@ pub(super) struct Draft {
     pub(super) debug_port: u16,
     /// Whether the guest arrives from elsewhere.
     pub(super) receive: bool,
+    /// From which address of this host.
+    receive_address: IpAddr,
     /// On which port.
-    pub(super) receive_port: u16,
+    receive_port: u16,
     receive_port_chosen: bool,
+    /// Files with this side's certificate, its key, and the other side's authority.
+    pub(super) tls: [Option<PathBuf>; 3],
+    /// File with a key that both sides of a migration have.
+    pub(super) shared_key: Option<PathBuf>,
     modules_from: Source,
 }
 
@@ -105,6 +112,8 @@ impl Draft {
                 debug_server: None,
                 console_port: None,
                 migration: None,
+                downtime: Duration::ZERO,
+                security: Security::Plain,
             },
             gdb: false,
             gdb_said: false,
@@ -116,8 +125,11 @@ impl Draft {
             debug_server: false,
             debug_port: 0,
             receive: false,
+            receive_address: Ipv4Addr::LOCALHOST.into(),
             receive_port: 0,
             receive_port_chosen: false,
+            tls: [None, None, None],
+            shared_key: None,
             modules_from: Source::Default,
         }
     }
@@ -203,9 +215,11 @@ impl Draft {
         Ok(())
     }
 
-    /// Sets the port a guest is received on.
+    /// Sets the port a guest is received on, and the address if there is one.
     pub(super) fn set_receive_port(&mut self, text: &str) -> Read<()> {
-        self.receive_port = values::port(text)?;
+        let (address, port) = values::address_and_port(text)?;
+        self.receive_address = address.unwrap_or(self.receive_address);
+        self.receive_port = port.unwrap_or(self.receive_port);
         self.receive_port_chosen = self.source != Source::Default;
         Ok(())
     }
@@ -228,6 +242,11 @@ impl Draft {
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
+        let security = security(self.tls, self.shared_key)?;
+        let receive_from = SocketAddr::new(self.receive_address, self.receive_port);
+        if self.receive && security == Security::Plain && !receive_from.ip().to_canonical().is_loopback() {
+            return Err(SettingsError::MigrationUnprotected { address: receive_from.ip() });
+        }
         let place = match self.gdb_socket {
             Some(path) => GdbPlace::Unix(path),
             None => GdbPlace::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
@@ -237,9 +256,21 @@ impl Draft {
             guest,
             gdb: gdb.then_some(GdbSpec { place, wait: !self.gdb_nowait }),
             debug_server: self.debug_server.then_some(self.debug_port),
-            migration: self.receive.then_some(self.receive_port),
+            migration: self.receive.then_some(receive_from),
+            security,
             ..self.settings
         })
+    }
+}
+
+/// How both sides of a migration prove who they are.
+fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<Security, SettingsError> {
+    match (tls, key) {
+        ([None, None, None], None) => Ok(Security::Plain),
+        ([None, None, None], Some(key)) => Ok(Security::Key(key)),
+        ([Some(cert), Some(key), Some(ca)], None) => Ok(Security::Tls { cert, key, ca }),
+        (_, Some(_)) => Err(SettingsError::TlsAndKey),
+        _ => Err(SettingsError::TlsIncomplete),
     }
 }
 

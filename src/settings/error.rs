@@ -1,6 +1,7 @@
 //! What the user is told when the command line or the config file cannot be meant.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::table::USE;
@@ -30,6 +31,22 @@ pub enum SettingsError {
          add -migr or leave out -migrport."
     )]
     MigrationPortAlone,
+    /// A guest would be taken from anybody on the network.
+    #[error(
+        "-migrport {address}: other hosts can reach this address, and whoever does could read the guest \
+         or send another one: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides, or \
+         wait on 127.0.0.1."
+    )]
+    MigrationUnprotected {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Not all of a side's TLS files.
+    #[error("--tls-cert, --tls-key and --tls-ca belong together: give all three, or none.")]
+    TlsIncomplete,
+    /// Two ways to prove who one is.
+    #[error("--migr-key takes the place of --tls-cert, --tls-key and --tls-ca: leave out either it or them.")]
+    TlsAndKey,
     /// A second guest file.
     #[error(
         "Incorrect Format. {USE}\n`{argument}` is a second guest file: only one can be run. A file for \

@@ -135,8 +135,30 @@ pub struct Settings {
     pub debug_server: Option<u16>,
     /// TCP port of the console that takes commands about the machine.
     pub console_port: Option<u16>,
-    /// Receive a running guest on this TCP port instead of loading one from a file.
-    pub migration: Option<u16>,
+    /// Receive a running guest here instead of loading one from a file.
+    pub migration: Option<SocketAddr>,
+    /// The guest is stopped for about this long at most when it moves to another host.
+    pub downtime: Duration,
+    /// How both sides of a migration prove who they are.
+    pub security: Security,
+}
+
+/// How both sides of a migration prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// They do not: both are on this host.
+    Plain,
+    /// With certificates.
+    Tls {
+        /// The file with this side's certificate, and those between it and the authority.
+        cert: PathBuf,
+        /// The file with its private key.
+        key: PathBuf,
+        /// The file with the authorities that the other side's certificate may be from.
+        ca: PathBuf,
+    },
+    /// With a secret that both have in this file.
+    Key(PathBuf),
 }
 
 /// How gdb is served.

@@ -76,6 +76,15 @@ pub(super) fn timeout(text: &str) -> Read<Option<Duration>> {
     }
 }
 
+/// Milliseconds.
+pub(super) fn downtime(text: &str) -> Read<Duration> {
+    match text.parse() {
+        Ok(ms @ 1..=60_000) => Ok(Duration::from_millis(ms)),
+        Ok(_) => refuse("is too long, or no time at all"),
+        Err(_) => refuse("is no number of milliseconds"),
+    }
+}
+
 /// `PATH[=ARGUMENTS]`.
 pub(super) fn module(text: &str) -> Read<ModuleSpec> {
     let (path, arguments) = text.split_once('=').unwrap_or((text, ""));

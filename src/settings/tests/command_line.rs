@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
 
 use tracing::Level;
@@ -34,6 +34,8 @@ fn a_guest_alone_runs_with_the_defaults() {
         debug_server: None,
         console_port: None,
         migration: None,
+        downtime: Duration::from_millis(30),
+        security: Security::Plain,
     };
     assert_eq!(settings(&["hello.elf"]), expected);
 }
@@ -298,16 +300,34 @@ fn the_other_servers_have_ports() {
 
 #[test]
 fn a_guest_can_arrive_from_elsewhere() {
+    let place = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
     let received = settings(&["-migr"]);
-    assert_eq!((received.guest.to_str(), received.migration), (Some(""), Some(8000)));
-    assert_eq!(settings(&["--migrport", "8001", "--migr"]).migration, Some(8001));
-    assert!(message(&["-migr", "-migrport", "x"]).starts_with("--migrport: `x` is no TCP port"));
+    assert_eq!((received.guest.to_str(), received.migration), (Some(""), place("127.0.0.1:8000")));
+    assert_eq!(settings(&["--migrport", "8001", "--migr"]).migration, place("127.0.0.1:8001"));
+    assert_eq!(settings(&["--migrport", "[::1]:8001", "--migr"]).migration, place("[::1]:8001"));
+    assert!(
+        message(&["-migr", "-migrport", "x"]).starts_with("--migrport: `x` is neither an IP address nor")
+    );
     let text = message(&["a.elf", "-migr"]);
     assert!(text.starts_with("Elf file cannot be specified together with -migr. Use: kvm <elf"), "{text}");
     assert!(text.contains("leave out either -migr or `a.elf`"), "{text}");
     let text = message(&["a.elf", "-migrport", "8001"]);
     assert!(text.starts_with("-migrport used without -migr. Use: kvm <elf"), "{text}");
     assert!(text.contains("add -migr or leave out -migrport"), "{text}");
+}
+
+#[test]
+fn a_guest_arrives_over_a_network_only_from_somebody_who_is_known() {
+    let text = message(&["-migr", "-migrport", "0.0.0.0:8000"]);
+    assert!(text.starts_with("-migrport 0.0.0.0: other hosts can reach this address"), "{text}");
+    let known = settings(&["-migr", "-migrport", "0.0.0.0:8000", "--migr-key", "k"]);
+    assert_eq!(known.security, Security::Key("k".into()));
+    let tls = ["-migr", "-migrport", "192.0.2.1", "--tls-cert=a", "--tls-key=b", "--tls-ca=c"];
+    let (cert, key, ca) = ("a".into(), "b".into(), "c".into());
+    assert_eq!(settings(&tls).security, Security::Tls { cert, key, ca });
+    assert!(message(&tls[..5]).starts_with("--tls-cert, --tls-key and --tls-ca belong together"));
+    let both = [&tls[..], &["--migr-key", "k"]].concat();
+    assert!(message(&both).starts_with("--migr-key takes the place of --tls-cert"));
 }
 
 #[test]
