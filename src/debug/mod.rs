@@ -8,7 +8,6 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `server` | clients and threads |
-//! | `sockets` | TCP and unix sockets, as one |
 //! | `session` | one client, from its connection to its leaving |
 //! | `target` | the protocol library's questions, answered |
 //! | `debuggee` | how a guest is run, stepped and found to have stopped |
@@ -49,7 +48,6 @@ mod registers;
 mod segments;
 mod server;
 mod session;
-mod sockets;
 mod steps;
 mod target;
 mod technique;
