@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbPlace, GdbSpec, Keys, LayoutName, LogSpec, Origin, Security, SerialEnd, Settings,
+    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place, Security, SerialEnd, Settings,
     SettingsError,
 };
 
@@ -248,8 +248,8 @@ impl Draft {
             return Err(SettingsError::MigrationUnprotected { address: receive_from.ip() });
         }
         let place = match self.gdb_socket {
-            Some(path) => GdbPlace::Unix(path),
-            None => GdbPlace::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
+            Some(path) => Place::Unix(path),
+            None => Place::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
         };
         let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {

@@ -449,7 +449,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     },
     Opt {
         long: "migrport",
-        takes: Takes::Value("[ADDRESS:]PORT"),
+        takes: Takes::Value("PORT"),
         group: REMOTE,
         repeatable: false,
         default: Some("8000"),
