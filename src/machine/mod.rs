@@ -6,12 +6,15 @@
 pub mod batching;
 pub mod board;
 mod debugged;
+pub mod dirty;
 pub mod inputs;
 pub mod outcome;
 pub mod outlets;
 mod power;
 mod run;
 pub mod screen;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod typing;
 pub mod unclaimed;
 mod unwatched;
@@ -31,6 +34,7 @@ use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::Keys;
 use batching::Batching;
 use board::Board;
+use dirty::Followers;
 use inputs::Inputs;
 use outlets::Outlets;
 use power::Processor;
@@ -85,6 +89,7 @@ pub struct Machine {
     outlets: Outlets,
     screen: Screen,
     watched: Watched,
+    followers: Followers,
     /// The debug facilities that are on.
     debug: GuestDebug,
     /// `hlt` was executed and no interrupt has come since.
@@ -119,6 +124,7 @@ impl Machine {
             inputs,
             outlets,
             watched: Watched::default(),
+            followers: Followers::default(),
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
@@ -198,6 +204,7 @@ impl Machine {
         self.halted = false;
         self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
+        self.follow_again()?;
         self.watch_again()?;
         Ok(())
     }

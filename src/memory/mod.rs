@@ -6,6 +6,8 @@
 //! starts as fast as a small one.
 
 mod carved;
+mod dirty;
+mod page_set;
 mod slots;
 mod zero;
 
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
+pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
 
 /// First guest-physical address that is never RAM below 4 GiB.
@@ -79,6 +82,7 @@ pub struct GuestMemory {
     piece: u64,
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
+    own_writes: dirty::OwnWrites,
 }
 
 impl GuestMemory {
@@ -99,7 +103,7 @@ impl GuestMemory {
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, ram, piece, written })
+        Ok(GuestMemory { map, ram, piece, written, own_writes: dirty::OwnWrites::default() })
     }
 
     /// Size of RAM in bytes.
@@ -128,7 +132,9 @@ impl GuestMemory {
         self.note_written(start, bytes.len() as u64);
         self.map
             .write_slice(bytes, GuestAddress(start))
-            .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })
+            .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })?;
+        self.own_writes.note(start, bytes.len() as u64);
+        Ok(())
     }
 
     /// Fills `bytes` from `start`.
@@ -192,7 +198,8 @@ impl GuestMemory {
         self.map.get_host_address(GuestAddress(address)).ok().map(|pointer| pointer as u64)
     }
 
-    /// Makes all of RAM zero again and gives its pages back to the host.
+    /// Makes all of RAM zero again and gives its pages back to the host. All that were not zero count as
+    /// written from this side.
     ///
     /// No vCPU may be running.
     ///
@@ -200,6 +207,7 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Reserve`] if the host refuses.
     pub fn discard(&self) -> Result<(), MemoryError> {
+        self.note_discarded();
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
