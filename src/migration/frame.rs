@@ -31,6 +31,8 @@ pub enum Kind {
     Welcome = 2,
     /// Pages of memory; `pages` knows the payload.
     Pages = 3,
+    /// How many pages a round is going to have.
+    RoundBegin = 16,
     /// All pages of a round have been sent.
     RoundEnd = 4,
     /// The answer: all pages of that round are in memory.
@@ -58,10 +60,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 15] = [
+    const ALL: [Kind; 16] = [
         Kind::Hello,
         Kind::Welcome,
         Kind::Pages,
+        Kind::RoundBegin,
         Kind::RoundEnd,
         Kind::RoundDone,
         Kind::StateBegin,
@@ -136,12 +139,12 @@ pub struct Hello {
     pub facts: Vec<u8>,
 }
 
-/// The end of a round.
+/// A round: every page in it is sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
     /// Its number, from 1.
     pub number: u32,
-    /// Pages that were still to be sent when it began.
+    /// Pages in it.
     pub pages: u64,
 }
 
@@ -154,8 +157,10 @@ pub enum Message<'a> {
     Welcome,
     /// [`Kind::Pages`], to be read with `pages`.
     Pages(&'a [u8]),
-    /// [`Kind::RoundEnd`].
-    RoundEnd(Round),
+    /// [`Kind::RoundBegin`].
+    RoundBegin(Round),
+    /// [`Kind::RoundEnd`], with the number of the round.
+    RoundEnd(u32),
     /// [`Kind::RoundDone`], with the number of the round.
     RoundDone(u32),
     /// [`Kind::StateBegin`], with a number of bytes.
@@ -187,6 +192,7 @@ impl<'a> Message<'a> {
             Message::Hello(_) => Kind::Hello,
             Message::Welcome => Kind::Welcome,
             Message::Pages(_) => Kind::Pages,
+            Message::RoundBegin(_) => Kind::RoundBegin,
             Message::RoundEnd(_) => Kind::RoundEnd,
             Message::RoundDone(_) => Kind::RoundDone,
             Message::StateBegin(_) => Kind::StateBegin,
@@ -212,8 +218,8 @@ impl<'a> Message<'a> {
                 add(&mut frame, hello);
             }
             Message::Pages(bytes) | Message::State(bytes) => frame.extend_from_slice(bytes),
-            Message::RoundEnd(round) => add(&mut frame, round),
-            Message::RoundDone(number) => add(&mut frame, number),
+            Message::RoundBegin(round) => add(&mut frame, round),
+            Message::RoundEnd(number) | Message::RoundDone(number) => add(&mut frame, number),
             Message::StateBegin(length) => add(&mut frame, length),
             Message::Commit(token) | Message::Ask(token) => frame.extend(token),
             Message::Error(text) => frame.extend_from_slice(shortened(text).as_bytes()),
@@ -242,6 +248,7 @@ impl<'a> Message<'a> {
             Kind::Hello => hello(payload).map(Message::Hello),
             Kind::Welcome => nothing(Message::Welcome),
             Kind::Pages => Ok(Message::Pages(payload)),
+            Kind::RoundBegin => decode(kind, payload).map(Message::RoundBegin),
             Kind::RoundEnd => decode(kind, payload).map(Message::RoundEnd),
             Kind::RoundDone => decode(kind, payload).map(Message::RoundDone),
             Kind::StateBegin => decode(kind, payload).map(Message::StateBegin),
@@ -342,7 +349,8 @@ mod tests {
             Message::Hello(hello),
             Message::Welcome,
             Message::Pages(b"pages"),
-            Message::RoundEnd(Round { number: 3, pages: 1 << 40 }),
+            Message::RoundBegin(Round { number: 3, pages: 1 << 40 }),
+            Message::RoundEnd(3),
             Message::RoundDone(3),
             Message::StateBegin(u64::MAX),
             Message::State(b""),

@@ -11,8 +11,11 @@
 //! docs/migration.md tells of the protocol, and why the guest always runs on exactly one side.
 
 pub mod decision;
+pub mod destination;
 pub mod frame;
 pub mod pages;
+pub mod progress;
 pub mod security;
+pub mod source;
 pub mod transport;
 pub mod wire;
