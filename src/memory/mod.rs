@@ -7,6 +7,7 @@
 
 mod carved;
 mod dirty;
+mod image;
 mod page_set;
 mod slots;
 mod zero;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
+pub use image::{Budget, ImageError, MemoryImage};
 pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
 
