@@ -6,14 +6,17 @@
 //! starts as fast as a small one.
 
 mod carved;
+mod contents;
 mod slots;
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
+pub use contents::CHUNK;
 pub use slots::{AttachedSlots, Slot};
 
 /// First guest-physical address that is never RAM below 4 GiB.
@@ -59,6 +62,19 @@ pub enum MemoryError {
         /// Its length in bytes.
         length: u64,
     },
+    /// The host does not map a file as guest memory.
+    #[error(
+        "the host cannot map {} KiB of a file as guest memory at {start:#x}: {reason}",
+        length >> 10
+    )]
+    Map {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// The host's words.
+        reason: String,
+    },
     /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
@@ -78,6 +94,8 @@ pub struct GuestMemory {
     piece: u64,
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
+    /// RAM that is what a file holds, as far as nobody has written to it.
+    from_file: Mutex<Vec<Range<u64>>>,
 }
 
 impl GuestMemory {
@@ -98,7 +116,7 @@ impl GuestMemory {
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, ram, piece, written })
+        Ok(GuestMemory { map, ram, piece, written, from_file: Mutex::default() })
     }
 
     /// Size of RAM in bytes.
@@ -199,6 +217,8 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Reserve`] if the host refuses.
     pub fn discard(&self) -> Result<(), MemoryError> {
+        // What is given back of a file's pages would be read from the file again.
+        self.unmap_files()?;
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
