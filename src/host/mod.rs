@@ -5,6 +5,7 @@
 //!
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
+pub mod connection;
 mod cpuid;
 mod debug;
 pub mod descriptor;
