@@ -107,7 +107,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     };
     let mut machine = Machine::new(spec, inputs.clone(), machine_outlets).map_err(|error| {
         let status = match error {
-            MachineError::Boot(_) => status::GUEST_FILE,
+            MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
             MachineError::Memory(_) | MachineError::Host(_) => status::HOST,
         };
         Failure::new(status, error)

@@ -81,6 +81,8 @@ impl GuestMemory {
             found = PageSet::default();
             self.ram().iter().for_each(|range| found.insert_range(range.clone()));
         }
+        // Of a file's pages that nobody has looked at yet the host tells nothing.
+        self.ranges_from_files().into_iter().for_each(|range| found.insert_range(range));
         found
     }
 

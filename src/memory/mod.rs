@@ -6,6 +6,7 @@
 //! starts as fast as a small one.
 
 mod carved;
+mod contents;
 mod dirty;
 mod image;
 mod page_set;
@@ -13,11 +14,13 @@ mod slots;
 mod zero;
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
+pub use contents::CHUNK;
 pub use image::{Budget, ImageError, MemoryImage};
 pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
@@ -65,6 +68,19 @@ pub enum MemoryError {
         /// Its length in bytes.
         length: u64,
     },
+    /// The host does not map a file as guest memory.
+    #[error(
+        "the host cannot map {} KiB of a file as guest memory at {start:#x}: {reason}",
+        length >> 10
+    )]
+    Map {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// The host's words.
+        reason: String,
+    },
     /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
@@ -85,6 +101,8 @@ pub struct GuestMemory {
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
     own_writes: dirty::OwnWrites,
+    /// RAM that is what a file holds, as far as nobody has written to it.
+    from_file: Mutex<Vec<Range<u64>>>,
 }
 
 impl GuestMemory {
@@ -105,7 +123,14 @@ impl GuestMemory {
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, ram, piece, written, own_writes: dirty::OwnWrites::default() })
+        Ok(GuestMemory {
+            map,
+            ram,
+            piece,
+            written,
+            own_writes: dirty::OwnWrites::default(),
+            from_file: Mutex::default(),
+        })
     }
 
     /// Size of RAM in bytes.
@@ -210,6 +235,8 @@ impl GuestMemory {
     /// [`MemoryError::Reserve`] if the host refuses.
     pub fn discard(&self) -> Result<(), MemoryError> {
         self.note_discarded();
+        // What is given back of a file's pages would be read from the file again.
+        self.unmap_files()?;
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
