@@ -156,13 +156,20 @@ pub enum SlotUse {
 }
 
 impl Vm {
-    /// Makes a part of the machine's RAM known to KVM.
+    /// Makes a part of the machine's RAM known to KVM; with `logged`, the guest's writes to it are noted
+    /// for [`Vm::take_dirty_pages`]. A part that is known already can be told again to start that or to
+    /// end it. Nothing is noted of a read-only part: what is written there comes out.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
-    pub fn attach(&self, part: Part) -> Result<(), HostError> {
-        self.attach_as(part.slot, if part.read_only { SlotUse::ReadOnly } else { SlotUse::ReadWrite })
+    pub fn attach(&self, part: Part, logged: bool) -> Result<(), HostError> {
+        let slot_use = match (part.read_only, logged) {
+            (true, _) => SlotUse::ReadOnly,
+            (false, true) => SlotUse::Logged,
+            (false, false) => SlotUse::ReadWrite,
+        };
+        self.attach_as(part.slot, slot_use)
     }
 
     /// Has KVM forget a slot: from now on accesses there are those to a device.

@@ -6,6 +6,7 @@
 pub mod batching;
 pub mod board;
 mod debugged;
+pub mod dirty;
 pub mod inputs;
 pub mod outcome;
 pub mod outlets;
@@ -13,6 +14,8 @@ mod power;
 mod run;
 mod saved;
 pub mod screen;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod typing;
 pub mod unclaimed;
 mod unwatched;
@@ -34,6 +37,7 @@ use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::Keys;
 use batching::Batching;
 use board::Board;
+use dirty::Followers;
 use inputs::Inputs;
 use outlets::Outlets;
 use power::Processor;
@@ -53,6 +57,20 @@ pub enum MachineError {
     /// The host cannot run a machine.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The guest was given features, by another host, that this one does not have.
+    #[error(
+        "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
+         let it go on where they are",
+        if missing.is_empty() { "its maker's own".to_owned() } else { missing.join(", ") }
+    )]
+    Features {
+        /// The features.
+        missing: Vec<String>,
+        /// The maker of the guest's processor.
+        there: String,
+        /// The maker of this host's.
+        here: String,
+    },
     /// A state that a machine is to go on from is none of a machine like this.
     #[error(transparent)]
     State(#[from] StateError),
@@ -91,6 +109,7 @@ pub struct Machine {
     outlets: Outlets,
     screen: Screen,
     watched: Watched,
+    followers: Followers,
     /// The debug facilities that are on.
     debug: GuestDebug,
     /// `hlt` was executed and no interrupt has come since.
@@ -140,6 +159,7 @@ impl Machine {
             inputs,
             outlets,
             watched: Watched::default(),
+            followers: Followers::default(),
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
@@ -196,6 +216,11 @@ impl Machine {
         &self.processor.vcpu
     }
 
+    /// How the guest was booted.
+    pub fn boot_options(&self) -> &BootOptions {
+        &self.options
+    }
+
     /// True if a reset ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
@@ -221,6 +246,7 @@ impl Machine {
         self.due = None;
         self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
+        self.follow_again()?;
         self.watch_again()?;
         Ok(())
     }

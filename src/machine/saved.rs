@@ -157,6 +157,7 @@ impl Machine {
         self.debug = GuestDebug::default();
         self.take_over(board, state)?;
         self.watch_again()?;
+        self.follow_again()?;
         info!("the guest goes on at {:#x}, from a saved state", state.vcpu.rip());
         Ok(())
     }
