@@ -108,7 +108,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let mut machine = Machine::new(spec, inputs.clone(), machine_outlets).map_err(|error| {
         let status = match error {
             MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
-            MachineError::Memory(_) | MachineError::Host(_) => status::HOST,
+            MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
         };
         Failure::new(status, error)
     })?;

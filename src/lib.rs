@@ -11,6 +11,7 @@
 //! | [`devices`] | one chip per file, pure register machines |
 //! | [`boot`] | a guest file becomes memory contents and the state of the first vCPU |
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
+//! | [`state`] | the whole machine as versioned bytes: snapshot files |
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
 //! | [`migration`] | moving a running guest to another host |
@@ -34,3 +35,4 @@ pub mod machine;
 pub mod memory;
 pub mod migration;
 pub mod settings;
+pub mod state;

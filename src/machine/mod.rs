@@ -57,6 +57,20 @@ pub enum MachineError {
     /// The host cannot run a machine.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The guest was given features, by another host, that this one does not have.
+    #[error(
+        "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
+         let it go on where they are",
+        if missing.is_empty() { "its maker's own".to_owned() } else { missing.join(", ") }
+    )]
+    Features {
+        /// The features.
+        missing: Vec<String>,
+        /// The maker of the guest's processor.
+        there: String,
+        /// The maker of this host's.
+        here: String,
+    },
     /// A state that a machine is to go on from is none of a machine like this.
     #[error(transparent)]
     State(#[from] StateError),
@@ -200,6 +214,11 @@ impl Machine {
     /// The vCPU.
     pub fn vcpu(&self) -> &Vcpu {
         &self.processor.vcpu
+    }
+
+    /// How the guest was booted.
+    pub fn boot_options(&self) -> &BootOptions {
+        &self.options
     }
 
     /// True if a reset ends the run.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kvm_bindings::kvm_segment;
 
+use super::MachineError;
 use crate::boot::{self, BootState};
 use crate::host::{Features, HostError, Kicker, Kvm, Registers, Vcpu, Vm};
 use crate::memory::{AttachedSlots, GuestMemory, PageSet, Part, Protected, SlotChange};
@@ -44,14 +45,28 @@ impl Processor {
     }
 
     /// A vCPU with `features` for the state of another, around memory nothing of which is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Features`] if this host does not have all of them, or what the host says.
     pub(super) fn blank(
         kvm: &Kvm,
         memory: Arc<GuestMemory>,
         kicker: &Kicker,
         features: &Features,
-    ) -> Result<Processor, HostError> {
-        let vm = kvm.create_vm(memory.clone())?;
-        let vcpu = vm.create_vcpu_with(kvm, kicker, features)?;
+    ) -> Result<Processor, MachineError> {
+        let mut vm = kvm.create_vm(memory.clone())?;
+        let mut vcpu = vm.create_vcpu(kvm, kicker)?;
+        let here = vcpu.features();
+        if here != *features {
+            let missing = features.missing_in(&here);
+            let (there, here) = (features.maker(), here.maker());
+            if !missing.is_empty() || there != here {
+                return Err(MachineError::Features { missing, there, here });
+            }
+            vm = kvm.create_vm(memory.clone())?;
+            vcpu = vm.create_vcpu_with(kvm, kicker, features)?;
+        }
         Ok(Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false })
     }
 

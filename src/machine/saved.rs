@@ -156,8 +156,8 @@ impl Machine {
         (self.image, self.bias, self.options) = (revival.image, revival.bias, revival.options);
         self.debug = GuestDebug::default();
         self.take_over(board, state)?;
-        self.follow_again()?;
         self.watch_again()?;
+        self.follow_again()?;
         info!("the guest goes on at {:#x}, from a saved state", state.vcpu.rip());
         Ok(())
     }

@@ -1,27 +1,16 @@
 //! What is in RAM, chunk by chunk, and RAM whose contents are those of a file.
 //!
-//! RAM that nobody has touched is not looked at: the host tells which pages have ever been given to this
-//! process (`/proc/self/pagemap`, Documentation/admin-guide/mm/pagemap.rst), and all others are zero.
-//! Where it does not, all of RAM is read.
+//! RAM that nobody has touched is not looked at ([`GuestMemory::committed`]).
 
-use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::sync::PoisonError;
 
-use super::{GuestMemory, MemoryError, PAGE};
+use super::{GuestMemory, MemoryError, PAGE, PageSet};
 
 /// RAM is looked at, kept and mapped in chunks of this many bytes: few enough for a table of them, small
 /// enough that those around a page in use cost little.
 pub const CHUNK: u64 = 64 << 10;
-
-/// Pages whose state is asked for at once.
-const WINDOW: usize = 8192;
-/// Bytes the host tells of a page.
-const ENTRY: usize = 8;
-/// The page is in memory, or has been swapped out.
-const GIVEN: u64 = 1 << 63 | 1 << 62;
 
 impl GuestMemory {
     /// Shows every chunk of RAM that holds something else than zeros to `visit`, ascending, with its
@@ -31,41 +20,21 @@ impl GuestMemory {
     ///
     /// What `visit` returns.
     pub fn for_each_chunk<E>(&self, mut visit: impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<(), E> {
-        let pages = File::open("/proc/self/pagemap").ok();
-        let mut entries = vec![0; if pages.is_some() { WINDOW * ENTRY } else { 0 }];
         let mut bytes = vec![0; CHUNK as usize];
-        for range in &self.ram {
-            let mut start = range.start;
-            while start < range.end {
-                let end = range.end.min(start + WINDOW as u64 * PAGE);
-                let known =
-                    pages.as_ref().is_some_and(|pages| self.tell_given(pages, start..end, &mut entries));
-                for at in (start..end).step_by(CHUNK as usize) {
-                    let first = ((at - start) / PAGE) as usize * ENTRY;
-                    let given = &entries[first.min(entries.len())..];
-                    let given = &given[..given.len().min((CHUNK / PAGE) as usize * ENTRY)];
-                    let untouched =
-                        known && !given.as_chunks().0.iter().any(|e| u64::from_le_bytes(*e) & GIVEN != 0);
-                    if untouched && !self.is_from_file(at) {
-                        continue;
-                    }
-                    let chunk = &mut bytes[..(end - at).min(CHUNK) as usize];
-                    // All of it is RAM.
-                    if self.read(at, chunk).is_ok() && !is_zero(chunk) {
-                        visit(at, chunk)?;
-                    }
-                }
-                start = end;
+        let mut done = 0;
+        for page in self.committed().iter() {
+            // One of a chunk that has been looked at.
+            if page < done {
+                continue;
+            }
+            let at = page / CHUNK * CHUNK;
+            done = at + CHUNK;
+            // All of it is RAM, whose size is a multiple of a chunk's.
+            if self.read(at, &mut bytes).is_ok() && !is_zero(&bytes) {
+                visit(at, &bytes)?;
             }
         }
         Ok(())
-    }
-
-    /// Fills `entries` with what the host tells of the pages of `range`; false if it does not.
-    fn tell_given(&self, pages: &File, range: Range<u64>, entries: &mut [u8]) -> bool {
-        let Some(host) = self.host_address(range.start) else { return false };
-        let entries = &mut entries[..((range.end - range.start) / PAGE) as usize * ENTRY];
-        pages.read_exact_at(entries, host / PAGE * ENTRY as u64).is_ok()
     }
 
     /// Has the RAM of `range` hold what `file` holds from `offset` on. Nothing is read before it is
@@ -141,15 +110,10 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// The ranges of RAM that [`Self::map_file`] took.
-    pub(super) fn ranges_from_files(&self) -> Vec<Range<u64>> {
-        self.from_file.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// True if the chunk at `address` may hold what a file holds although nobody has touched it.
-    fn is_from_file(&self, address: u64) -> bool {
+    /// Adds the RAM that is what a file holds to `pages`.
+    pub(super) fn add_from_file(&self, pages: &mut PageSet) {
         let from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
-        from_file.iter().any(|range| range.start < address + CHUNK && address < range.end)
+        from_file.iter().for_each(|range| pages.insert_range(range.clone()));
     }
 }
 
@@ -160,7 +124,9 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::fd::AsFd;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 

@@ -81,6 +81,16 @@ pub enum MemoryError {
         /// The host's words.
         reason: String,
     },
+    /// What memory is to hold cannot be read.
+    #[error("what memory holds from {start:#x} on cannot be read: {reason}")]
+    Fill {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Why not.
+        reason: String,
+    },
     /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
@@ -100,9 +110,9 @@ pub struct GuestMemory {
     piece: u64,
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
-    own_writes: dirty::OwnWrites,
     /// RAM that is what a file holds, as far as nobody has written to it.
     from_file: Mutex<Vec<Range<u64>>>,
+    own_writes: dirty::OwnWrites,
 }
 
 impl GuestMemory {
@@ -112,10 +122,7 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Size`] and [`MemoryError::Reserve`].
     pub fn new(size: u64) -> Result<GuestMemory, MemoryError> {
-        if size == 0 || !size.is_multiple_of(RAM_GRANULE) || size > MAX_RAM {
-            return Err(MemoryError::Size { size });
-        }
-        let ram = ram_ranges(size);
+        let ram = GuestMemory::ram_of(size).ok_or(MemoryError::Size { size })?;
         let ranges: Vec<(GuestAddress, usize)> =
             ram.iter().map(|range| (GuestAddress(range.start), (range.end - range.start) as usize)).collect();
         let map = GuestMemoryMmap::from_ranges(&ranges)
@@ -131,6 +138,11 @@ impl GuestMemory {
             own_writes: dirty::OwnWrites::default(),
             from_file: Mutex::default(),
         })
+    }
+
+    /// The guest-physical ranges that `size` bytes of RAM take; `None` for a size that RAM cannot have.
+    pub fn ram_of(size: u64) -> Option<Vec<Range<u64>>> {
+        (size > 0 && size.is_multiple_of(RAM_GRANULE) && size <= MAX_RAM).then(|| ram_ranges(size))
     }
 
     /// Size of RAM in bytes.
