@@ -61,6 +61,9 @@ pub enum CommandError {
     /// There are too many points.
     #[error("there are as many breakpoints as there can be; `delete N` takes one away")]
     TooManyPoints,
+    /// The guest does not move to another host, or goes on doing so.
+    #[error("{0}")]
+    Move(String),
 }
 
 fn suggestion(names: &[&'static str]) -> String {

@@ -10,6 +10,7 @@
 //! | `commands` | what they do |
 //! | `expression` | what is written where a number is wanted |
 //! | `points` | breakpoints and log points, decided where the guest stops |
+//! | `moving` | what moves a guest to another host |
 //! | `format` | what a log point prints |
 //! | `values` | registers and memory for expressions |
 
@@ -18,15 +19,20 @@ pub mod door;
 mod error;
 pub mod expression;
 pub mod format;
+pub mod moving;
 pub mod points;
 mod table;
 #[cfg(test)]
 mod tests;
 pub mod values;
 
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
 use crate::boot::Image;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
+use moving::Mover;
 use points::Points;
 
 pub use error::CommandError;
@@ -39,6 +45,10 @@ pub struct Session {
     pub points: Points,
     /// What is switched on and off.
     pub switches: Switches,
+    /// What moves the guest to another host, if anything does.
+    pub mover: Option<Arc<dyn Mover>>,
+    /// What the last command has begun is told here, line by line, until it is done.
+    pub story: Option<Receiver<String>>,
 }
 
 /// What is switched on and off by commands.

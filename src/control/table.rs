@@ -1,6 +1,6 @@
 //! All commands, and how one is found.
 
-use super::commands::{machine, memory, points};
+use super::commands::{machine, memory, moving, points};
 use super::{CommandError, StoppedGuest};
 use crate::settings::closest::closest;
 
@@ -60,6 +60,9 @@ pub(super) const COMMANDS: &[Command] = &[
         machine::step_irq,
     ),
     command("phys", "on|off", "whether gdb's addresses are guest-physical ones (off)", machine::phys),
+    command("migrate cancel", "", "call off the move to another kvm", moving::cancel),
+    command("migrate status", "", "how far the guest has come, or how it ended", moving::status),
+    command("migrate", "HOST PORT", "move the running guest to a `kvm -migr` there", moving::migrate),
     command("reset", "", "reset the machine", machine::reset),
     command("quit", "", "end the run", machine::quit),
 ];

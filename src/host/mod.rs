@@ -17,6 +17,7 @@ pub mod paging;
 pub mod probe;
 mod registers;
 pub mod rescue;
+pub mod sandbox;
 mod saved_msrs;
 pub mod socket;
 mod state;

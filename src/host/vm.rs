@@ -119,6 +119,15 @@ impl Kvm {
         Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, &Kicker::default())?.cpuid.clone())
     }
 
+    /// The processor features that a guest finds on this host.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if no vCPU can be made to look at.
+    pub fn features(&self) -> Result<Features, HostError> {
+        Ok(Features::of(&self.guests_cpuid()?))
+    }
+
     /// True if KVM knows [`super::GuestDebug::block_interrupts`].
     pub(super) fn can_block_interrupts(&self) -> bool {
         let flags = self.extension(KVM_CAP_SET_GUEST_DEBUG2);

@@ -177,6 +177,11 @@ impl Machine {
         &self.memory
     }
 
+    /// Guest memory, for threads that look at it while the guest runs.
+    pub fn shared_memory(&self) -> Arc<GuestMemory> {
+        self.memory.clone()
+    }
+
     /// The guest file.
     pub fn image(&self) -> &dyn Image {
         self.image.as_ref()

@@ -13,8 +13,10 @@
 pub mod decision;
 pub mod destination;
 pub mod frame;
+pub mod mover;
 pub mod pages;
 pub mod progress;
+pub mod reception;
 pub mod security;
 pub mod source;
 pub mod transport;

@@ -101,10 +101,10 @@ pub enum SecurityError {
 }
 
 /// Proofs of who this side is, and who the other may be.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Credentials(Option<Both>);
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Both {
     source: Arc<ClientConfig>,
     destination: Arc<ServerConfig>,

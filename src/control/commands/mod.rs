@@ -2,6 +2,7 @@
 
 pub(super) mod machine;
 pub(super) mod memory;
+pub(super) mod moving;
 pub(super) mod points;
 
 use super::expression::{Expression, Values};
