@@ -57,7 +57,10 @@ mod watchpoints;
 use tracing::info;
 
 use crate::control::Doing;
+use std::sync::Arc;
+
 use crate::control::door::Door;
+use crate::control::moving::Mover;
 use crate::machine::{Machine, Outcome};
 use crate::settings::GdbArch;
 use debuggee::Debuggee;
@@ -70,15 +73,18 @@ pub use server::{Server, ServerError};
 /// asked for at `door`.
 ///
 /// With `wait` the guest's first instruction waits for the first debugger. Whenever none is
-/// connected after that, the guest runs freely. gdb takes the guest's processor for `arch`.
+/// connected after that, the guest runs freely. gdb takes the guest's processor for `arch`. What moves the
+/// guest to another host is `mover`, if anything does.
 pub fn run(
     machine: &mut Machine,
     server: Option<&Server>,
     wait: bool,
     arch: GdbArch,
     door: &Door,
+    mover: Option<Arc<dyn Mover>>,
 ) -> Outcome {
     let mut debuggee = Debuggee::new(machine, arch);
+    debuggee.session.mover = mover;
     debuggee.doing = if wait { Doing::Waits } else { Doing::Runs };
     let outcome = serve_clients(&mut debuggee, server, door);
     machine.log_totals();

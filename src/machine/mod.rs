@@ -34,7 +34,7 @@ use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::devices::StateError;
 use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::Keys;
+use crate::settings::{Keys, LayoutName};
 use batching::Batching;
 use board::Board;
 use dirty::Followers;
@@ -86,6 +86,8 @@ pub struct MachineSpec {
     pub boot: BootOptions,
     /// Who gets what is typed.
     pub keys: Keys,
+    /// The keyboard layout the guest expects.
+    pub layout: LayoutName,
     /// The serial port (0 is COM1) that shares the terminal with what is typed.
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
@@ -98,6 +100,7 @@ pub struct Machine {
     /// What was added to every address in the guest file.
     bias: u64,
     options: BootOptions,
+    layout: LayoutName,
     no_reboot: bool,
     kvm: Kvm,
     processor: Processor,
@@ -151,6 +154,7 @@ impl Machine {
             image: spec.image,
             bias,
             options: spec.boot,
+            layout: spec.layout,
             no_reboot: spec.no_reboot,
             kvm,
             processor,
@@ -224,6 +228,11 @@ impl Machine {
     /// How the guest was booted.
     pub fn boot_options(&self) -> &BootOptions {
         &self.options
+    }
+
+    /// The keyboard layout the guest expects.
+    pub fn layout(&self) -> LayoutName {
+        self.layout
     }
 
     /// True if a reset ends the run.

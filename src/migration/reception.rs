@@ -128,8 +128,6 @@ impl TakenOver {
 /// What this host can run.
 #[derive(Debug)]
 pub struct Host {
-    /// Most memory a guest may have, in bytes.
-    pub most_memory: u64,
     /// The processor features that a guest finds here.
     pub features: Features,
 }
@@ -137,13 +135,6 @@ pub struct Host {
 impl Host {
     /// Refuses a guest that could not run here, before any of it is sent.
     fn check(&self, hello: &Hello) -> Result<(), String> {
-        if hello.memory > self.most_memory {
-            return Err(format!(
-                "the guest has {} MiB of memory, and this host has {} MiB",
-                hello.memory >> 20,
-                self.most_memory >> 20
-            ));
-        }
         let features: Features = postcard::from_bytes(&hello.facts)
             .map_err(|e| format!("the source does not tell the guest's processor features: {e}"))?;
         let (there, here) = (features.maker(), self.features.maker());

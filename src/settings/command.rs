@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
+use super::Place;
 use super::check;
 use super::closest::closest;
+use super::console;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
 use super::help;
@@ -21,6 +23,11 @@ pub(super) enum Request {
     Check {
         /// For programs instead of people.
         json: bool,
+    },
+    /// Connect somebody to a console.
+    Console {
+        /// Where it listens.
+        place: Place,
     },
     /// The answer to `--help`.
     Help(String),
@@ -52,6 +59,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
     let args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|first| first == check::COMMAND) {
         return check::read(args.into_iter());
+    }
+    if args.get(1).is_some_and(|first| first == console::COMMAND) {
+        return console::read(args.into_iter());
     }
     if args.get(1).is_some_and(|first| first == vscode::COMMAND) {
         return vscode::read(args.into_iter());
