@@ -24,9 +24,12 @@ mod table;
 mod tests;
 pub mod values;
 
+use std::path::Path;
+
 use crate::boot::Image;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
+use crate::state::{Saved, SnapshotError};
 use points::Points;
 
 pub use error::CommandError;
@@ -103,6 +106,20 @@ pub trait StoppedGuest {
     /// Resets the machine: the guest is at its first instruction again. False if its run is over
     /// instead.
     fn reset(&mut self) -> bool;
+
+    /// Saves the machine in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; a file that was there is there still.
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError>;
+
+    /// Has the machine go on from a file; breakpoints stay.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError>;
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

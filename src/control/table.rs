@@ -1,6 +1,6 @@
 //! All commands, and how one is found.
 
-use super::commands::{machine, memory, points};
+use super::commands::{machine, memory, points, state};
 use super::{CommandError, StoppedGuest};
 use crate::settings::closest::closest;
 
@@ -60,6 +60,8 @@ pub(super) const COMMANDS: &[Command] = &[
         machine::step_irq,
     ),
     command("phys", "on|off", "whether gdb's addresses are guest-physical ones (off)", machine::phys),
+    command("snapshot", "FILE", "save the machine in FILE.kvmstate", state::snapshot),
+    command("restore", "FILE", "go on from a machine that was saved", state::restore),
     command("reset", "", "reset the machine", machine::reset),
     command("quit", "", "end the run", machine::quit),
 ];

@@ -1,6 +1,8 @@
 //! The guest as others reach it between two instructions: commands, and requests that come through the
 //! door.
 
+use std::path::Path;
+
 use super::debuggee::Debuggee;
 use super::facilities;
 use crate::boot::Image;
@@ -8,8 +10,9 @@ use crate::control::door::{Door, HeldGuest};
 use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
 use crate::machine::inputs::Input;
-use crate::machine::{Event, Machine, Outcome};
+use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
+use crate::state::{self, Saved, SnapshotError};
 
 impl Debuggee<'_> {
     /// Carries out what others have asked for.
@@ -59,6 +62,30 @@ impl StoppedGuest for Debuggee<'_> {
                 true
             }
         }
+    }
+
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+        let asked = self.reset_asked.then_some(Due::Reset);
+        let due = self.ended.as_ref().and_then(Due::after).or(asked);
+        state::save(self.machine, due, file)
+    }
+
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+        let restored = state::restore(self.machine, file);
+        match &restored {
+            Ok(()) => {
+                self.was_reset();
+                // Whatever is there has been reported when it was saved.
+                self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+            }
+            Err(error) if error.is_fatal() => {
+                let reason = error.to_string();
+                self.over =
+                    Some(Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason }));
+            }
+            Err(_) => {}
+        }
+        restored
     }
 
     fn quit(&mut self) {
