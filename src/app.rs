@@ -17,7 +17,7 @@ use crate::frontends::console::Console;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
-use crate::frontends::{check, console_client, log};
+use crate::frontends::{check, console_client, log, snapshot};
 use crate::host;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
@@ -27,6 +27,7 @@ use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::mover::Moves;
 use crate::migration::security::Credentials;
 use crate::settings::{self, Invocation, SerialEnd, Settings};
+use crate::state::{Opened, People, SnapshotError};
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -51,6 +52,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
+        Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
             // A reader that has seen enough may close the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -98,7 +100,10 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     refuse_missing_parts(settings)?;
     let Some(place) = settings.migration else {
-        let run = Run::prepare(settings, |inputs, outlets| boot(settings, inputs, outlets))?;
+        let run = Run::prepare(settings, |inputs, outlets| match &settings.restore {
+            Some(file) => restored_machine(settings, file, inputs, outlets),
+            None => new_machine(settings, inputs, outlets),
+        })?;
         return Ok(run.go(settings));
     };
     let (reception, arrived) = receive::wait(place, credentials(settings)?)?;
@@ -127,32 +132,6 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// What proves who this side of a migration is.
 fn credentials(settings: &Settings) -> Result<Credentials, Failure> {
     Credentials::load(&settings.security).map_err(|error| Failure::new(status::USAGE, error))
-}
-
-/// A machine with its guest at the first instruction.
-fn boot(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<Machine, Failure> {
-    let image = FileImage::open(&settings.guest).map_err(|error| match error {
-        BootError::Missing { .. } => {
-            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
-        }
-        error => Failure::new(status::GUEST_FILE, error),
-    })?;
-    let spec = MachineSpec {
-        image: Box::new(image),
-        memory: settings.memory,
-        boot: boot_options(settings),
-        keys: settings.keys,
-        layout: settings.layout,
-        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
-        no_reboot: settings.no_reboot,
-    };
-    Machine::new(spec, inputs, outlets).map_err(|error| {
-        let status = match error {
-            MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
-            MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
-        };
-        Failure::new(status, error)
-    })
 }
 
 /// A machine with everything around it, ready to run.
@@ -230,6 +209,72 @@ impl Run {
         log_end(&self.machine, &outcome, &paragraph);
         tell(&paragraph);
         outcome.status()
+    }
+}
+
+/// A machine with the guest that is to be started.
+fn new_machine(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<Machine, Failure> {
+    let image = FileImage::open(&settings.guest).map_err(|error| match error {
+        BootError::Missing { .. } => {
+            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
+        }
+        error => Failure::new(status::GUEST_FILE, error),
+    })?;
+    let people = people(settings);
+    let spec = MachineSpec {
+        image: Box::new(image),
+        memory: settings.memory,
+        boot: boot_options(settings),
+        keys: people.keys,
+        layout: people.layout,
+        terminal: people.terminal,
+        no_reboot: people.no_reboot,
+    };
+    Machine::new(spec, inputs, outlets).map_err(|error| Failure::new(machine_status(&error), error))
+}
+
+/// The machine in a snapshot.
+fn restored_machine(
+    settings: &Settings,
+    file: &Path,
+    inputs: Inputs,
+    outlets: Outlets,
+) -> Result<Machine, Failure> {
+    let machine = Opened::open(file).and_then(|opened| opened.revive(people(settings), inputs, outlets));
+    machine.map_err(|error| {
+        let status = match &error {
+            SnapshotError::Machine { error, .. } => machine_status(error),
+            SnapshotError::Host(_) => status::HOST,
+            _ => status::GUEST_FILE,
+        };
+        Failure::new(status, error)
+    })
+}
+
+fn machine_status(error: &MachineError) -> u8 {
+    match error {
+        MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
+        MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
+    }
+}
+
+fn people(settings: &Settings) -> People {
+    People {
+        keys: settings.keys,
+        layout: settings.layout,
+        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
+        no_reboot: settings.no_reboot,
+    }
+}
+
+/// `kvm check-snapshot`.
+fn check_snapshot(file: &Path) -> u8 {
+    match snapshot::describe(file) {
+        Ok(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            status::HALTED
+        }
+        Err(error) => fail(Failure::new(status::GUEST_FILE, error)),
     }
 }
 

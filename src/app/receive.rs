@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::Failure;
+use super::{Failure, people};
 use crate::frontends::words::{escaped, tell};
 use crate::host::{HostError, Kvm};
+use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::outlets::Outlets;
-use crate::machine::Machine;
 use crate::migration::progress::size;
 use crate::migration::reception::{Arrived, Host, News, Reception};
 use crate::migration::security::Credentials;
-use crate::settings::{SerialEnd, Settings};
-use crate::state::{People, Received};
+use crate::settings::Settings;
+use crate::state::Received;
 
 /// Bytes of a page.
 const PAGE: u64 = 4096;
@@ -55,14 +55,8 @@ pub(super) fn revive(
     inputs: Inputs,
     outlets: Outlets,
 ) -> Result<Machine, Failure> {
-    let people = People {
-        keys: settings.keys,
-        layout: settings.layout,
-        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
-        no_reboot: settings.no_reboot,
-    };
     Received::read("the guest that has arrived", &arrived.state)
-        .and_then(|received| received.revive(arrived.memory, people, inputs, outlets))
+        .and_then(|received| received.revive(arrived.memory, people(settings), inputs, outlets))
         .map_err(|error| Failure::new(status::HOST, error))
 }
 
@@ -135,7 +129,10 @@ mod tests {
     #[test]
     fn the_bar_grows_and_never_bursts() {
         assert_eq!(bar(1, 0, 256), format!("round 1 [{}]   0% of 1.0 MiB", " ".repeat(30)));
-        assert_eq!(bar(2, 128, 256), format!("round 2 [{}{}]  50% of 1.0 MiB", "#".repeat(15), " ".repeat(15)));
+        assert_eq!(
+            bar(2, 128, 256),
+            format!("round 2 [{}{}]  50% of 1.0 MiB", "#".repeat(15), " ".repeat(15))
+        );
         assert!(bar(3, u64::MAX, u64::MAX).contains("100%"));
         assert!(bar(3, 7, 0).contains("  0%"));
     }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
 use super::StoppedGuest;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::{Machine, Outcome};
+use crate::machine::{Due, Machine, Outcome};
 
 /// Requests that may wait; more callers wait until there is room.
 const MOST_WAITING: usize = 16;
@@ -22,6 +22,9 @@ const MOST_WAITING: usize = 16;
 pub trait HeldGuest: StoppedGuest {
     /// The machine.
     fn machine(&mut self) -> &mut Machine;
+
+    /// What the guest comes to as soon as it goes on, if that has been put off.
+    fn due(&self) -> Option<Due>;
 
     /// The machine's state was replaced by another one: what was known of it holds no more.
     fn replaced(&mut self);

@@ -4,6 +4,7 @@ use super::Front;
 use super::expression::{EvaluationError, ExpressionError};
 use super::format::FormatError;
 use crate::host::HostError;
+use crate::state::SnapshotError;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum CommandError {
     /// The host failed.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The machine cannot be saved or restored.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// Guest-physical addresses where there is no RAM.
     #[error("{address:#x} is not RAM; `info mem` tells what is where")]
     NotRam {

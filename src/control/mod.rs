@@ -26,6 +26,7 @@ mod table;
 mod tests;
 pub mod values;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -35,6 +36,7 @@ use crate::inspect::screen::Shot;
 use crate::machine::inputs::Inputs;
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
+use crate::state::{Saved, SnapshotError};
 use moving::Mover;
 use points::Points;
 
@@ -125,6 +127,20 @@ pub trait StoppedGuest {
     /// Resets the machine: the guest is at its first instruction again. False if its run is over
     /// instead.
     fn reset(&mut self) -> bool;
+
+    /// Saves the machine in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; a file that was there is there still.
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError>;
+
+    /// Has the machine go on from a file; breakpoints stay.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError>;
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

@@ -48,6 +48,22 @@ impl StoppedGuest for Still {
         true
     }
 
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+        Ok(Saved {
+            path: file.to_owned(),
+            length: 4097,
+            memory: 64 << 10,
+            compressed: true,
+            guest_file: false,
+            took: std::time::Duration::from_millis(3),
+        })
+    }
+
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+        let hint = ", but a picture";
+        Err(SnapshotError::Foreign { name: file.display().to_string(), hint })
+    }
+
     fn quit(&mut self) {
         self.ended = true;
     }
@@ -76,6 +92,24 @@ impl StoppedGuest for Still {
     fn set_paused(&mut self, paused: bool) {
         self.doing = if paused { Doing::Paused } else { Doing::Runs };
     }
+}
+
+#[test]
+fn a_machine_is_saved_in_a_file_and_not_under_any_word() {
+    let mut guest = real_mode();
+    let said = answer(&mut guest, "snapshot a.kvmstate").unwrap();
+    assert!(
+        said.starts_with("saved in a.kvmstate: 5 KiB, with 64 KiB of memory, compressed, in 3 ms\n"),
+        "{said}"
+    );
+    assert!(said.contains("the guest's file is not in it"), "{said}");
+    assert!(answer(&mut guest, "snapshot ./two words").unwrap().starts_with("saved in ./two words:"));
+    for line in ["snapshot", "restore", "snapshot before", "restore before"] {
+        let text = answer(&mut guest, line).unwrap_err().to_string();
+        assert!(text.contains("; use: ") && text.contains(" FILE"), "{text}");
+    }
+    let text = answer(&mut guest, "restore ./x").unwrap_err().to_string();
+    assert!(text.starts_with("./x is no snapshot of kvm, but a picture"), "{text}");
 }
 
 /// A processor as it is switched on, with 4 MiB of memory.

@@ -1,6 +1,8 @@
 //! The guest as others reach it between two instructions: commands, and requests that come through the
 //! door.
 
+use std::path::Path;
+
 use super::debuggee::Debuggee;
 use super::facilities;
 use crate::boot::Image;
@@ -9,9 +11,10 @@ use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
 use crate::inspect::screen::Shot;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::{Event, Machine, Outcome};
+use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
+use crate::state::{self, Saved, SnapshotError};
 
 impl Debuggee<'_> {
     /// Carries out what others have asked for.
@@ -63,6 +66,29 @@ impl StoppedGuest for Debuggee<'_> {
         }
     }
 
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+        let due = self.due();
+        state::save(self.machine, due, file)
+    }
+
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+        let restored = state::restore(self.machine, file);
+        match &restored {
+            Ok(()) => {
+                self.was_reset();
+                // Whatever is there has been reported when it was saved.
+                self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+            }
+            Err(error) if error.is_fatal() => {
+                let reason = error.to_string();
+                self.over =
+                    Some(Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason }));
+            }
+            Err(_) => {}
+        }
+        restored
+    }
+
     fn quit(&mut self) {
         self.machine.inputs().push(Input::Quit);
     }
@@ -97,6 +123,11 @@ impl StoppedGuest for Debuggee<'_> {
 impl HeldGuest for Debuggee<'_> {
     fn machine(&mut self) -> &mut Machine {
         self.machine
+    }
+
+    fn due(&self) -> Option<Due> {
+        let asked = self.reset_asked.then_some(Due::Reset);
+        self.ended.as_ref().and_then(Due::after).or(asked)
     }
 
     fn replaced(&mut self) {

@@ -71,7 +71,10 @@ fn talk(
         if let Some(outcome) = debuggee.over.take() {
             if let Stub::Running(mut going) = stub {
                 // gdb itself says only that it has exited.
-                print(&format!("kvm: {}\n", report::paragraph(debuggee.machine, &outcome)), going.borrow_conn())?;
+                print(
+                    &format!("kvm: {}\n", report::paragraph(debuggee.machine, &outcome)),
+                    going.borrow_conn(),
+                )?;
                 report_over(going.report_stop(debuggee, last_words(&outcome)));
             }
             return Ok(Left::Over(outcome));

@@ -13,7 +13,7 @@ fn machine(kvm: &Kvm, code: &[u8]) -> (Vm, Vcpu) {
     let vm = kvm.create_vm(memory.clone()).unwrap();
     let vcpu = vm.create_vcpu(kvm, &Kicker::default()).unwrap();
     for part in AttachedSlots::default().written(&memory) {
-        vm.attach(part).unwrap();
+        vm.attach(part, false).unwrap();
     }
     let mut registers = vcpu.registers().unwrap();
     (registers.system.cs.base, registers.system.cs.selector) = (0, 0);

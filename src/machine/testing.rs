@@ -6,7 +6,7 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::host::Kvm;
-use crate::settings::Keys;
+use crate::settings::{Keys, LayoutName};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -20,6 +20,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         memory,
         boot: BootOptions::default(),
         keys: Keys::Auto,
+        layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
     };

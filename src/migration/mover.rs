@@ -323,7 +323,8 @@ fn go_on(guest: &mut dyn HeldGuest) -> Result<(), String> {
 /// What has changed, and everything but memory.
 fn take(guest: &mut dyn HeldGuest) -> Result<(PageSet, Vec<u8>), String> {
     // Taking the state may write to memory, so this comes first.
-    let parts = Parts::take(guest.machine(), None).map_err(|e| e.to_string())?;
+    let due = guest.due();
+    let parts = Parts::take(guest.machine(), due).map_err(|e| e.to_string())?;
     let state = parts.to_bytes(guest.machine().image()).map_err(|e| e.to_string())?;
     let pages = guest.machine().take_dirty(Follower::Migration).map_err(|e| e.to_string())?;
     Ok((pages, state))

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place,
-    Security, SerialEnd, Settings, SettingsError,
+    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place, Security,
+    SerialEnd, Settings, SettingsError,
 };
 
 /// Where the value that is being set comes from.
@@ -71,6 +71,8 @@ pub(super) struct Draft {
     /// File with a key that both sides of a migration have.
     pub(super) shared_key: Option<PathBuf>,
     modules_from: Source,
+    /// The options that stand on the command line.
+    pub(super) given: Vec<&'static str>,
 }
 
 impl Draft {
@@ -123,6 +125,7 @@ impl Draft {
                 gdb_arch: GdbArch::X86_64,
                 debug_server: None,
                 console: None,
+                restore: None,
                 migration: None,
                 downtime: Duration::ZERO,
                 security: Security::Plain,
@@ -149,6 +152,7 @@ impl Draft {
             tls: [None, None, None],
             shared_key: None,
             modules_from: Source::Default,
+            given: Vec::new(),
         }
     }
 
@@ -293,6 +297,18 @@ impl Draft {
         Ok(())
     }
 
+    /// Refuses what a snapshot that is to be continued decides by itself. In a config file it stands for
+    /// other runs.
+    fn check_restore(&self, guest: Option<&Path>) -> Result<(), SettingsError> {
+        if let Some(guest) = guest {
+            return Err(SettingsError::GuestWithRestore { guest: guest.to_owned() });
+        }
+        match IN_SNAPSHOT.into_iter().find(|option| self.given.contains(option)) {
+            Some(option) => Err(SettingsError::OptionWithRestore { option }),
+            None => Ok(()),
+        }
+    }
+
     /// The settings, for the guest file the command line names.
     ///
     /// # Errors
@@ -302,12 +318,16 @@ impl Draft {
         if self.receive_port_chosen && !self.receive {
             return Err(SettingsError::MigrationPortAlone);
         }
+        if self.settings.restore.is_some() {
+            self.check_restore(guest)?;
+        }
+        let from_elsewhere = self.receive || self.settings.restore.is_some();
         let guest = match guest {
             Some(guest) if self.receive => {
                 return Err(SettingsError::GuestWithMigration { guest: guest.to_owned() });
             }
             Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
-            None if self.receive => PathBuf::new(),
+            None if from_elsewhere => PathBuf::new(),
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
@@ -337,6 +357,9 @@ impl Draft {
         })
     }
 }
+
+/// What a snapshot decides.
+const IN_SNAPSHOT: [&str; 5] = ["memory", "append", "module", "strict", "migr"];
 
 /// How both sides of a migration prove who they are.
 fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<Security, SettingsError> {

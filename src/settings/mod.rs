@@ -4,6 +4,7 @@
 //! is stronger than the config file, which is stronger than the defaults.
 
 mod check;
+mod check_snapshot;
 pub(crate) mod closest;
 mod command;
 mod config_file;
@@ -53,6 +54,11 @@ pub enum Invocation {
         /// Where the console listens.
         place: Place,
     },
+    /// Read a snapshot file and tell whether it is whole.
+    CheckSnapshot {
+        /// The file.
+        file: PathBuf,
+    },
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -88,6 +94,7 @@ fn from_args_and_config(
         Request::Run(command_line) => command_line,
         Request::Check { json } => return Ok(Invocation::Check { json }),
         Request::Console { place } => return Ok(Invocation::Console { place }),
+        Request::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
         Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
@@ -109,7 +116,8 @@ fn from_args_and_config(
 /// Everything a run depends on that the user can choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The guest file; empty when [`Settings::migration`] says that the guest arrives from elsewhere.
+    /// The guest file; empty when [`Settings::migration`] or [`Settings::restore`] says that the guest
+    /// comes from elsewhere.
     pub guest: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
@@ -145,6 +153,8 @@ pub struct Settings {
     pub debug_server: Option<u16>,
     /// Serve a console in this way.
     pub console: Option<ConsoleSpec>,
+    /// Continue the machine in this snapshot file instead of starting a guest.
+    pub restore: Option<PathBuf>,
     /// Receive a running guest here instead of loading one from a file.
     pub migration: Option<SocketAddr>,
     /// The guest is stopped for about this long at most when it moves to another host.

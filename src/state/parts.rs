@@ -19,7 +19,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::outlets::Outlets;
 use crate::machine::{Due, Machine, MachineSpec, MachineState, Revival};
 use crate::memory::GuestMemory;
-use crate::settings::Keys;
+use crate::settings::{Keys, LayoutName};
 
 /// Names of the sections that are none of a chip, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
@@ -85,6 +85,8 @@ struct Whole {
 pub struct People {
     /// Who gets what is typed.
     pub keys: Keys,
+    /// The keyboard layout the guest expects.
+    pub layout: LayoutName,
     /// The serial port (0 is COM1) that shares the terminal with what is typed.
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
@@ -213,6 +215,7 @@ impl Parts {
             memory: self.memory,
             boot: self.guest.options(),
             keys: people.keys,
+            layout: people.layout,
             terminal: people.terminal,
             no_reboot: people.no_reboot,
         };
