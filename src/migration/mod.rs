@@ -21,3 +21,6 @@ pub mod security;
 pub mod source;
 pub mod transport;
 pub mod wire;
+
+#[cfg(test)]
+mod cut_test;
