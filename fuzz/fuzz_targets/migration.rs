@@ -1,7 +1,5 @@
 //! A source sends any bytes at all: nothing of it may panic, hang, take memory without bound, or make a
 //! destination run a guest that was not handed over.
-//!
-//! `scripts/fuzz migration` starts from the moves in `fuzz/seeds/migration`.
 #![no_main]
 
 use std::io::{self, Cursor, Read, Write};

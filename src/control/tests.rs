@@ -97,18 +97,18 @@ impl StoppedGuest for Still {
 #[test]
 fn a_machine_is_saved_in_a_file_and_not_under_any_word() {
     let mut guest = real_mode();
-    let said = answer(&mut guest, "snapshot a.kvmstate").unwrap();
+    let said = answer(&mut guest, Front::Debugger, "snapshot a.kvmstate").unwrap();
     assert!(
         said.starts_with("saved in a.kvmstate: 5 KiB, with 64 KiB of memory, compressed, in 3 ms\n"),
         "{said}"
     );
     assert!(said.contains("the guest's file is not in it"), "{said}");
-    assert!(answer(&mut guest, "snapshot ./two words").unwrap().starts_with("saved in ./two words:"));
+    assert!(answer(&mut guest, Front::Debugger, "snapshot ./two words").unwrap().starts_with("saved in ./two words:"));
     for line in ["snapshot", "restore", "snapshot before", "restore before"] {
-        let text = answer(&mut guest, line).unwrap_err().to_string();
+        let text = answer(&mut guest, Front::Debugger, line).unwrap_err().to_string();
         assert!(text.contains("; use: ") && text.contains(" FILE"), "{text}");
     }
-    let text = answer(&mut guest, "restore ./x").unwrap_err().to_string();
+    let text = answer(&mut guest, Front::Debugger, "restore ./x").unwrap_err().to_string();
     assert!(text.starts_with("./x is no snapshot of kvm, but a picture"), "{text}");
 }
 

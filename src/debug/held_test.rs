@@ -36,7 +36,7 @@ fn while_running<T: Send + 'static>(
     let mut machine = Machine::new(spec, inputs.clone(), ours).unwrap();
     let (door, caller) = Door::new(inputs);
     let user = std::thread::spawn(move || user(caller));
-    let outcome = debug::run(&mut machine, None, wait, GdbArch::X86_64, &door);
+    let outcome = debug::run(&mut machine, None, wait, GdbArch::X86_64, &door, None);
     drop(door);
     Some((user.join().unwrap(), outcome))
 }

@@ -45,7 +45,7 @@ fn meet(source: Credentials, destination: Credentials) -> (std::io::Result<bool>
         wire.give_up("enough");
         Ok(said)
     });
-    let mut here = || {
+    let here = || {
         let socket = TcpStream::connect(address).unwrap();
         let mut wire = Wire::new(source.connected(socket, "127.0.0.1")?)?;
         wire.send(&Message::Ready)?;
