@@ -1,24 +1,33 @@
 //! One run of the program, from its arguments to its exit status.
 
+mod receive;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
+use crate::control::door::Door;
+use crate::control::moving::Mover;
 use crate::debug::{self, Server};
+use crate::frontends::console::Console;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
-use crate::frontends::{check, log};
+use crate::frontends::{check, console_client, log, snapshot};
 use crate::host;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
-use crate::machine::outlets::{Doorbell, outlets};
+use crate::machine::outlets::{Doorbell, Outlets, outlets};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
+use crate::migration::mover::Moves;
+use crate::migration::security::Credentials;
 use crate::settings::{self, Invocation, SerialEnd, Settings};
+use crate::state::{Opened, People, SnapshotError};
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -37,9 +46,13 @@ impl Failure {
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
         Ok(Invocation::Run(settings)) => settings,
+        Ok(Invocation::Console { place }) => {
+            return if console_client::run(&place) { status::HALTED } else { status::HOST };
+        }
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
+        Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
             // A reader that has seen enough may close the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -86,74 +99,196 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     refuse_missing_parts(settings)?;
+    let Some(place) = settings.migration else {
+        let run = Run::prepare(settings, |inputs, outlets| match &settings.restore {
+            Some(file) => restored_machine(settings, file, inputs, outlets),
+            None => new_machine(settings, inputs, outlets),
+        })?;
+        return Ok(run.go(settings));
+    };
+    let (reception, arrived) = receive::wait(place, credentials(settings)?)?;
+    let revive = |inputs, outlets| receive::revive(arrived, settings, inputs, outlets);
+    let run = match Run::prepare(settings, revive) {
+        Ok(run) => run,
+        Err(failure) => {
+            reception.refuse(&failure.message);
+            return Err(failure);
+        }
+    };
+    match reception.take_over() {
+        Ok(taken) => {
+            info!("the guest has arrived and runs here");
+            let status = run.go(settings);
+            taken.finish();
+            Ok(status)
+        }
+        Err(error) => {
+            run.session.finish(true);
+            Err(Failure::new(status::HOST, error))
+        }
+    }
+}
+
+/// What proves who this side of a migration is.
+fn credentials(settings: &Settings) -> Result<Credentials, Failure> {
+    Credentials::load(&settings.security).map_err(|error| Failure::new(status::USAGE, error))
+}
+
+/// A machine with everything around it, ready to run.
+struct Run {
+    machine: Machine,
+    door: Door,
+    console: Option<Console>,
+    debugger: Option<Server>,
+    mover: Option<Arc<dyn Mover>>,
+    session: Session,
+}
+
+impl Run {
+    /// Everything that can fail before the guest runs; `make` makes the machine.
+    fn prepare(
+        settings: &Settings,
+        make: impl FnOnce(Inputs, Outlets) -> Result<Machine, Failure>,
+    ) -> Result<Run, Failure> {
+        let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
+        let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
+        let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
+        let inputs = Inputs::new();
+        let machine = make(inputs.clone(), machine_outlets)?;
+        let (door, caller) = Door::new(inputs.clone());
+        // Somebody has to ask for it.
+        let mover: Option<Arc<dyn Mover>> = match settings.console.is_some() || settings.gdb.is_some() {
+            true => Some(Arc::new(Moves::new(caller.clone(), credentials(settings)?, settings.downtime))),
+            false => None,
+        };
+        let console = match &settings.console {
+            Some(spec) => {
+                let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
+                tell(&format!("the console is on {}", console.place()));
+                Some(console)
+            }
+            None => None,
+        };
+        let debugger = match &settings.gdb {
+            Some(spec) => {
+                let server =
+                    Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
+                match spec.wait {
+                    true => tell(&format!("waiting for gdb on {}", spec.place)),
+                    false => tell(&format!("gdb can connect to {} at any time", spec.place)),
+                }
+                Some(server)
+            }
+            None => None,
+        };
+        let connections =
+            Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
+        let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
+        Ok(Run { machine, door, console, debugger, mover, session })
+    }
+
+    /// Runs the guest to its end; the exit status.
+    fn go(mut self, settings: &Settings) -> u8 {
+        host::forget_start();
+        let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
+        let outcome = match self.debugger.is_some() || self.console.is_some() {
+            true => {
+                let server = self.debugger.as_ref();
+                debug::run(&mut self.machine, server, wait, settings.gdb_arch, &self.door, self.mover)
+            }
+            // Nobody can ask for anything.
+            false => self.machine.run(),
+        };
+        drop(self.door);
+        let paragraph = report::paragraph(&self.machine, &outcome);
+        // First what the guest still had to say, so that the end of the run is the end of the log.
+        self.session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
+        if let Some(console) = self.console {
+            console.finish(&format!("kvm: {paragraph}"));
+        }
+        log_end(&self.machine, &outcome, &paragraph);
+        tell(&paragraph);
+        outcome.status()
+    }
+}
+
+/// A machine with the guest that is to be started.
+fn new_machine(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<Machine, Failure> {
     let image = FileImage::open(&settings.guest).map_err(|error| match error {
         BootError::Missing { .. } => {
             Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
         }
         error => Failure::new(status::GUEST_FILE, error),
     })?;
-    let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
-    let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
-    let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
-    let inputs = Inputs::new();
+    let people = people(settings);
     let spec = MachineSpec {
         image: Box::new(image),
         memory: settings.memory,
         boot: boot_options(settings),
-        keys: settings.keys,
-        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
-        no_reboot: settings.no_reboot,
+        keys: people.keys,
+        layout: people.layout,
+        terminal: people.terminal,
+        no_reboot: people.no_reboot,
     };
-    let mut machine = Machine::new(spec, inputs.clone(), machine_outlets).map_err(|error| {
-        let status = match error {
-            MachineError::Boot(_) => status::GUEST_FILE,
-            MachineError::Memory(_) | MachineError::Host(_) => status::HOST,
+    Machine::new(spec, inputs, outlets).map_err(|error| Failure::new(machine_status(&error), error))
+}
+
+/// The machine in a snapshot.
+fn restored_machine(
+    settings: &Settings,
+    file: &Path,
+    inputs: Inputs,
+    outlets: Outlets,
+) -> Result<Machine, Failure> {
+    let machine = Opened::open(file).and_then(|opened| opened.revive(people(settings), inputs, outlets));
+    machine.map_err(|error| {
+        let status = match &error {
+            SnapshotError::Machine { error, .. } => machine_status(error),
+            SnapshotError::Host(_) => status::HOST,
+            _ => status::GUEST_FILE,
         };
         Failure::new(status, error)
-    })?;
-    let debugger = match &settings.gdb {
-        Some(spec) => {
-            let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
-            match spec.wait {
-                true => tell(&format!("waiting for gdb on {}", spec.place)),
-                false => tell(&format!("gdb can connect to {} at any time", spec.place)),
-            }
-            Some((server, spec))
-        }
-        None => None,
-    };
-    let connections =
-        Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
-    let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
-    host::forget_start();
+    })
+}
 
-    let outcome = match &debugger {
-        Some((server, spec)) => debug::run(&mut machine, server, spec, settings.gdb_arch),
-        None => machine.run(),
-    };
-    let paragraph = report::paragraph(&machine, &outcome);
-    // First what the guest still had to say, so that the end of the run is the end of the log.
-    session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
-    log_end(&machine, &outcome, &paragraph);
-    tell(&paragraph);
-    Ok(outcome.status())
+fn machine_status(error: &MachineError) -> u8 {
+    match error {
+        MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
+        MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
+    }
+}
+
+fn people(settings: &Settings) -> People {
+    People {
+        keys: settings.keys,
+        layout: settings.layout,
+        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
+        no_reboot: settings.no_reboot,
+    }
+}
+
+/// `kvm check-snapshot`.
+fn check_snapshot(file: &Path) -> u8 {
+    match snapshot::describe(file) {
+        Ok(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            status::HALTED
+        }
+        Err(error) => fail(Failure::new(status::GUEST_FILE, error)),
+    }
 }
 
 /// What was asked for and this version does not have is an error: a guest that runs without the
 /// debugger its user wanted would be a worse surprise.
 fn refuse_missing_parts(settings: &Settings) -> Result<(), Failure> {
-    let missing = [
-        (settings.debug_server.is_some(), "the memory debug server (--debug-server, [debug-server] enable)"),
-        (settings.console_port.is_some(), "the internal console (-consoleport)"),
-        (settings.migration.is_some(), "live migration (-migr)"),
-    ];
-    match missing.into_iter().find(|(wanted, _)| *wanted) {
-        None => Ok(()),
-        Some((_, part)) => Err(Failure::new(
-            status::USAGE,
-            format_args!("this version of kvm does not have {part} yet; switch it off to run the guest"),
-        )),
+    if settings.debug_server.is_none() {
+        return Ok(());
     }
+    Err(Failure::new(
+        status::USAGE,
+        "this version of kvm does not have the memory debug server (--debug-server, [debug-server] enable) \
+         yet; switch it off to run the guest",
+    ))
 }
 
 fn boot_options(settings: &Settings) -> BootOptions {

@@ -11,8 +11,10 @@
 //! | [`devices`] | one chip per file, pure register machines |
 //! | [`boot`] | a guest file becomes memory contents and the state of the first vCPU |
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
+//! | [`state`] | the whole machine as versioned bytes: snapshot files |
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
+//! | [`migration`] | moving a running guest to another host |
 //! | [`debug`] | the gdb server |
 //! | [`frontends`] | the people side: terminal, serial ends, log, `kvm check` |
 //! | [`app`] | one run of the program, from arguments to exit status |
@@ -31,4 +33,6 @@ pub mod inspect;
 pub mod machine;
 #[allow(unsafe_code)]
 pub mod memory;
+pub mod migration;
 pub mod settings;
+pub mod state;

@@ -1,34 +1,56 @@
 //! Commands for a stopped guest: one table for everybody who can give them.
 //!
-//! gdb's `monitor` hands a line to [`answer`]; so can a console or a script. What a command looks at
+//! gdb's `monitor` hands a line to [`answer`], and so does a console ([`Front`]). What a command looks at
 //! and changes it reaches through a [`StoppedGuest`], and its answer is text.
 //!
 //! | file | what it knows |
 //! |---|---|
 //! | `table` | all commands, and how one is found |
+//! | `door` | how other threads reach a guest while its run goes on |
 //! | `commands` | what they do |
 //! | `expression` | what is written where a number is wanted |
 //! | `points` | breakpoints and log points, decided where the guest stops |
+//! | `moving` | what moves a guest to another host |
 //! | `format` | what a log point prints |
 //! | `values` | registers and memory for expressions |
 
 mod commands;
+pub mod door;
 mod error;
 pub mod expression;
 pub mod format;
+pub mod moving;
 pub mod points;
 mod table;
 #[cfg(test)]
 mod tests;
 pub mod values;
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
 use crate::boot::Image;
 use crate::host::{HostError, Registers};
+use crate::inspect::screen::Shot;
+use crate::machine::inputs::Inputs;
 use crate::memory::GuestMemory;
+use crate::settings::LayoutName;
+use crate::state::{Saved, SnapshotError};
+use moving::Mover;
 use points::Points;
 
 pub use error::CommandError;
-pub use table::{answer, reference};
+pub use table::{answer, names, reference};
+
+/// Who gives a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// A debugger, by its `monitor`.
+    Debugger,
+    /// Somebody at a console.
+    Console,
+}
 
 /// What lasts from one command to the next.
 #[derive(Debug, Default)]
@@ -37,6 +59,10 @@ pub struct Session {
     pub points: Points,
     /// What is switched on and off.
     pub switches: Switches,
+    /// What moves the guest to another host, if anything does.
+    pub mover: Option<Arc<dyn Mover>>,
+    /// What the last command has begun is told here, line by line, until it is done.
+    pub story: Option<Receiver<String>>,
 }
 
 /// What is switched on and off by commands.
@@ -59,6 +85,19 @@ pub struct Facility {
     pub technique: String,
     /// Why in this way.
     pub reason: String,
+}
+
+/// What a guest that can be asked about does while nobody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It runs, under a debugger or without one.
+    Runs,
+    /// It stands still because somebody has paused it.
+    Paused,
+    /// It has not begun: it waits for a debugger to connect.
+    Waits,
+    /// A debugger has stopped it.
+    Stopped,
 }
 
 /// A guest that is stopped, as commands reach it.
@@ -89,6 +128,39 @@ pub trait StoppedGuest {
     /// instead.
     fn reset(&mut self) -> bool;
 
+    /// Saves the machine in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; a file that was there is there still.
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError>;
+
+    /// Has the machine go on from a file; breakpoints stay.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError>;
+
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);
+
+    /// What the screen shows.
+    fn screen(&self) -> Shot;
+
+    /// The door through which keys enter the machine.
+    fn inputs(&self) -> &Inputs;
+
+    /// The keyboard layout the guest expects.
+    fn layout(&self) -> LayoutName;
+
+    /// What the guest does while nobody asks.
+    fn doing(&self) -> Doing;
+
+    /// True if a debugger is connected.
+    fn is_debugged(&self) -> bool;
+
+    /// Has the guest stand still while nobody asks, or go on. One that waits for a debugger goes on
+    /// without it.
+    fn set_paused(&mut self, paused: bool);
 }

@@ -20,7 +20,7 @@ use super::technique::Technique;
 use super::threads::{Action, Threads, VcpuNumber};
 use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
-use crate::control::Session;
+use crate::control::{Doing, Session};
 use crate::host::{GuestDebug, HostError, Registers};
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
@@ -60,6 +60,12 @@ pub(super) struct Debuggee<'m> {
     pub(super) ended: Option<Outcome>,
     /// The guest has asked for a reset, which is carried out when it is to go on.
     pub(super) reset_asked: bool,
+    /// The run is over for good: somebody has ended it at the door.
+    pub(super) over: Option<Outcome>,
+    /// What the guest does while nobody asks.
+    pub(super) doing: Doing,
+    /// A client is connected.
+    pub(super) debugged: bool,
 }
 
 /// Why the guest stopped.
@@ -111,6 +117,9 @@ impl<'m> Debuggee<'m> {
             stopped_at: None,
             ended: None,
             reset_asked: false,
+            over: None,
+            doing: Doing::Runs,
+            debugged: false,
         }
     }
 
@@ -147,8 +156,9 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// The client has stopped the guest where it happens to be.
+    /// The client has stopped the guest where it happens to be, and decides from now on when it goes on.
     pub(super) fn interrupted(&mut self) {
+        self.doing = Doing::Stopped;
         if let Ok((_, pc)) = self.position() {
             self.stands_at(pc);
         }
@@ -166,6 +176,7 @@ impl<'m> Debuggee<'m> {
     pub(super) fn welcome(&mut self) {
         self.view.begin();
         self.threads.begin();
+        self.take_due();
         self.session.switches.physical = false;
     }
 
@@ -373,6 +384,18 @@ impl<'m> Debuggee<'m> {
         self.view.registers.forget();
         self.watchpoints.forget_hits();
         (self.stopped_at, self.ended, self.reset_asked) = (None, None, false);
+        if self.debugged {
+            self.take_due();
+        }
+    }
+
+    /// What was due when the machine was saved happens when the client lets the guest go on.
+    fn take_due(&mut self) {
+        match self.machine.take_due() {
+            Some(Event::ResetAsked) => self.reset_asked = true,
+            Some(Event::End(outcome)) => self.ended = Some(outcome),
+            _ => {}
+        }
     }
 
     /// The breakpoint at `pc`, as the client knows it.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use kvm_bindings::{
     CpuId, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SET_GUEST_DEBUG2,
     KVM_GUESTDBG_BLOCKIRQ, KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
-    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_enable_cap, kvm_userspace_memory_region,
+    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_clock_data, kvm_enable_cap, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VcpuFd, VmFd};
 use tracing::{debug, info};
 
 use super::cpuid;
+use super::features::Features;
 use super::vcpu::Abilities;
 use super::{HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, Part, RAM_GRANULE, Slot};
@@ -118,6 +119,15 @@ impl Kvm {
         Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, &Kicker::default())?.cpuid.clone())
     }
 
+    /// The processor features that a guest finds on this host.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if no vCPU can be made to look at.
+    pub fn features(&self) -> Result<Features, HostError> {
+        Ok(Features::of(&self.guests_cpuid()?))
+    }
+
     /// True if KVM knows [`super::GuestDebug::block_interrupts`].
     pub(super) fn can_block_interrupts(&self) -> bool {
         let flags = self.extension(KVM_CAP_SET_GUEST_DEBUG2);
@@ -126,6 +136,13 @@ impl Kvm {
 
     pub(super) fn cpuid(&self) -> &CpuId {
         &self.cpuid
+    }
+
+    /// The model-specific registers that KVM lists (KVM_GET_MSR_INDEX_LIST).
+    pub(super) fn listed_msrs(&self) -> Result<Vec<u32>, HostError> {
+        let list = self.kvm.get_msr_index_list();
+        let list = list.map_err(|e| HostError::refused("list its model-specific registers", e))?;
+        Ok(list.as_slice().to_vec())
     }
 }
 
@@ -148,13 +165,20 @@ pub enum SlotUse {
 }
 
 impl Vm {
-    /// Makes a part of the machine's RAM known to KVM.
+    /// Makes a part of the machine's RAM known to KVM; with `logged`, the guest's writes to it are noted
+    /// for [`Vm::take_dirty_pages`]. A part that is known already can be told again to start that or to
+    /// end it. Nothing is noted of a read-only part: what is written there comes out.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
-    pub fn attach(&self, part: Part) -> Result<(), HostError> {
-        self.attach_as(part.slot, if part.read_only { SlotUse::ReadOnly } else { SlotUse::ReadWrite })
+    pub fn attach(&self, part: Part, logged: bool) -> Result<(), HostError> {
+        let slot_use = match (part.read_only, logged) {
+            (true, _) => SlotUse::ReadOnly,
+            (false, true) => SlotUse::Logged,
+            (false, false) => SlotUse::ReadWrite,
+        };
+        self.attach_as(part.slot, slot_use)
     }
 
     /// Has KVM forget a slot: from now on accesses there are those to a device.
@@ -263,6 +287,27 @@ impl Vm {
     pub fn create_vcpu(&self, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
         let cpuid = give_features(&vcpu, kvm.cpuid())?;
+        self.vcpu(vcpu, cpuid, kvm, kicker)
+    }
+
+    /// Creates vCPU 0 for a guest that was given `features`, maybe by another host, and that finds all of
+    /// them here ([`Features::missing_in`]); `kicker` aims at it from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn create_vcpu_with(
+        &self,
+        kvm: &Kvm,
+        kicker: &Kicker,
+        features: &Features,
+    ) -> Result<Vcpu, HostError> {
+        let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
+        let cpuid = try_features(&vcpu, &features.to_kvm()?)?;
+        self.vcpu(vcpu, cpuid, kvm, kicker)
+    }
+
+    fn vcpu(&self, vcpu: VcpuFd, cpuid: CpuId, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let batching = self.vm.check_extension(Cap::CoalescedPio);
         if batching {
             debug!("KVM collects the writes to busy serial ports");
@@ -276,6 +321,25 @@ impl Vm {
             blocking: kvm.can_block_interrupts(),
         };
         Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), abilities)
+    }
+
+    /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn clock(&self) -> Result<u64, HostError> {
+        self.vm.get_clock().map(|clock| clock.clock).map_err(|e| HostError::refused("tell its clock", e))
+    }
+
+    /// Has that clock go on from `clock` (KVM_SET_CLOCK).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_clock(&self, clock: u64) -> Result<(), HostError> {
+        let clock = kvm_clock_data { clock, ..Default::default() };
+        self.vm.set_clock(&clock).map_err(|e| HostError::refused("set its clock", e))
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

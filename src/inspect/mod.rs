@@ -2,7 +2,9 @@
 
 pub mod disassembly;
 pub mod dump;
+pub mod picture;
 mod refused;
 pub mod report;
+pub mod screen;
 pub mod symbols;
 pub mod translate;

@@ -49,6 +49,7 @@ pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
         Outcome::Quit => "ended by the user.".to_owned(),
         Outcome::Terminated(signal) => format!("ended by signal {signal}."),
         Outcome::Reset => format!("the guest reset the machine (--no-reboot){}.", place(machine)),
+        Outcome::Moved { to } => format!("the guest has moved to {to} and runs on there."),
         Outcome::HostFailed(error) => format!("the host failed the machine: {error}."),
         Outcome::Reload(error) => format!("the guest cannot be loaded again after its reset: {error}"),
     };

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
+
 use crate::devices::keyboard::KeyEvent;
 use crate::host::Kicker;
 
@@ -18,6 +20,8 @@ pub enum Input {
     /// Somebody typed Ctrl-C on a terminal: for the guest if it ever asked for input, else it ends
     /// the run.
     Interrupt(Typed),
+    /// Keys go down and come up on the keyboard, whoever gets what is typed.
+    Keys(Vec<KeyEvent>),
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
     /// Collected output has waited long enough.
@@ -30,12 +34,12 @@ pub enum Input {
     TimedOut,
     /// The process was told to end by this signal.
     Terminated(i32),
-    /// Whoever runs the machine for a debugger has something to look at.
+    /// Whoever runs the machine has something to look at: a debugger, a request.
     Attention,
 }
 
 /// One stroke on the user's keyboard, in both forms a guest may want it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Typed {
     /// The bytes a terminal sends for it, for a serial port.
     pub bytes: Vec<u8>,
@@ -92,6 +96,17 @@ impl Inputs {
         self.shared.serial[usize::from(port)].load(Ordering::Relaxed)
     }
 
+    /// True if the machine has taken all that was pushed.
+    pub fn is_idle(&self) -> bool {
+        self.queue().is_empty()
+    }
+
+    /// Takes everything that was pushed.
+    #[cfg(test)]
+    pub(crate) fn pushed(&self) -> Vec<Input> {
+        self.take().into()
+    }
+
     /// True if there may be something to [`Self::take`]; costs one load.
     #[inline]
     pub(super) fn waiting(&self) -> bool {
@@ -131,6 +146,19 @@ impl Inputs {
     /// The guest was given a byte at a serial port.
     pub(super) fn byte_given(&self, port: u8) {
         self.shared.serial[usize::from(port)].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The strokes and bytes that waited for the guest are others now.
+    pub(super) fn waiting_changed(&self, before: (usize, [usize; 4]), now: (usize, [usize; 4])) {
+        // What was pushed meanwhile stays counted.
+        let change = |count: &AtomicUsize, before: usize, now: usize| {
+            count.fetch_add(now, Ordering::Relaxed);
+            count.fetch_sub(before, Ordering::Relaxed);
+        };
+        change(&self.shared.typed, before.0, now.0);
+        for (port, count) in self.shared.serial.iter().enumerate() {
+            change(count, before.1[port], now.1[port]);
+        }
     }
 
     /// The handle that gets the vCPU out of the guest.

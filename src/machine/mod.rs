@@ -6,12 +6,16 @@
 pub mod batching;
 pub mod board;
 mod debugged;
+pub mod dirty;
 pub mod inputs;
 pub mod outcome;
 pub mod outlets;
 mod power;
 mod run;
+mod saved;
 pub mod screen;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod typing;
 pub mod unclaimed;
 mod unwatched;
@@ -23,14 +27,17 @@ use tracing::info;
 
 pub use debugged::Event;
 pub use outcome::Outcome;
+pub use saved::{Due, MachineState, Revival};
 pub use watched::{PhysicalWatch, Touch, Unseen};
 
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
+use crate::devices::StateError;
 use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::Keys;
+use crate::settings::{Keys, LayoutName};
 use batching::Batching;
 use board::Board;
+use dirty::Followers;
 use inputs::Inputs;
 use outlets::Outlets;
 use power::Processor;
@@ -50,6 +57,23 @@ pub enum MachineError {
     /// The host cannot run a machine.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The guest was given features, by another host, that this one does not have.
+    #[error(
+        "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
+         let it go on where they are",
+        if missing.is_empty() { "its maker's own".to_owned() } else { missing.join(", ") }
+    )]
+    Features {
+        /// The features.
+        missing: Vec<String>,
+        /// The maker of the guest's processor.
+        there: String,
+        /// The maker of this host's.
+        here: String,
+    },
+    /// A state that a machine is to go on from is none of a machine like this.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// What a machine is built from.
@@ -62,6 +86,8 @@ pub struct MachineSpec {
     pub boot: BootOptions,
     /// Who gets what is typed.
     pub keys: Keys,
+    /// The keyboard layout the guest expects.
+    pub layout: LayoutName,
     /// The serial port (0 is COM1) that shares the terminal with what is typed.
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
@@ -74,6 +100,7 @@ pub struct Machine {
     /// What was added to every address in the guest file.
     bias: u64,
     options: BootOptions,
+    layout: LayoutName,
     no_reboot: bool,
     kvm: Kvm,
     processor: Processor,
@@ -85,11 +112,14 @@ pub struct Machine {
     outlets: Outlets,
     screen: Screen,
     watched: Watched,
+    followers: Followers,
     /// The debug facilities that are on.
     debug: GuestDebug,
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
+    /// What happens before the guest goes on.
+    due: Option<Due>,
 }
 
 impl Machine {
@@ -103,14 +133,28 @@ impl Machine {
         let boot = load(spec.image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
         let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
+        Ok(Machine::assemble(spec, boot.bias, kvm, processor, memory, inputs, outlets))
+    }
+
+    /// Puts together what has been made.
+    fn assemble(
+        spec: MachineSpec,
+        bias: u64,
+        kvm: Kvm,
+        processor: Processor,
+        memory: Arc<GuestMemory>,
+        inputs: Inputs,
+        outlets: Outlets,
+    ) -> Machine {
         let board = Board::default();
-        Ok(Machine {
+        Machine {
             screen: Screen::new(memory.clone(), board.vga.view()),
             typing: Typing::new(spec.keys, spec.terminal),
             batching: Batching::new(processor.vcpu.can_batch()),
             image: spec.image,
-            bias: boot.bias,
+            bias,
             options: spec.boot,
+            layout: spec.layout,
             no_reboot: spec.no_reboot,
             kvm,
             processor,
@@ -119,10 +163,12 @@ impl Machine {
             inputs,
             outlets,
             watched: Watched::default(),
+            followers: Followers::default(),
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
-        })
+            due: None,
+        }
     }
 
     /// A window on the text screen.
@@ -133,6 +179,11 @@ impl Machine {
     /// Guest memory.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// Guest memory, for threads that look at it while the guest runs.
+    pub fn shared_memory(&self) -> Arc<GuestMemory> {
+        self.memory.clone()
     }
 
     /// The guest file.
@@ -174,6 +225,16 @@ impl Machine {
         &self.processor.vcpu
     }
 
+    /// How the guest was booted.
+    pub fn boot_options(&self) -> &BootOptions {
+        &self.options
+    }
+
+    /// The keyboard layout the guest expects.
+    pub fn layout(&self) -> LayoutName {
+        self.layout
+    }
+
     /// True if a reset ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
@@ -196,8 +257,10 @@ impl Machine {
         self.batching = Batching::new(self.processor.vcpu.can_batch());
         self.typing.reset();
         self.halted = false;
+        self.due = None;
         self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
+        self.follow_again()?;
         self.watch_again()?;
         Ok(())
     }

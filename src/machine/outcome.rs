@@ -6,7 +6,7 @@ use crate::host::{HostError, Refusal};
 /// Exit statuses of the `kvm` program. All are even, so that the odd ones are free for the value a
 /// guest writes to the debug exit port.
 pub mod status {
-    /// The guest halted with interrupts off; also `--help`, `--version`, and `kvm check` where guests can
+    /// The guest halted with interrupts off, or has moved to another kvm; also `--help`, `--version`, and `kvm check` where guests can
     /// run.
     pub const HALTED: u8 = 0;
     /// The command line or the configuration file is wrong.
@@ -60,6 +60,11 @@ pub enum Outcome {
     Terminated(i32),
     /// The guest reset the machine and was not to be restarted.
     Reset,
+    /// The guest has moved, and runs on there.
+    Moved {
+        /// Where to.
+        to: String,
+    },
     /// The host failed the machine.
     HostFailed(HostError),
     /// The guest could not be loaded again after a reset.
@@ -70,7 +75,7 @@ impl Outcome {
     /// The process exit status for this end.
     pub fn status(&self) -> u8 {
         match self {
-            Outcome::Halted { .. } => status::HALTED,
+            Outcome::Halted { .. } | Outcome::Moved { .. } => status::HALTED,
             Outcome::DebugExit { value } => debug_exit::status(*value),
             Outcome::TripleFault => status::TRIPLE_FAULT,
             Outcome::Refused(_) | Outcome::EntryFailed(_) | Outcome::Unexpected(_) => status::REFUSED,
@@ -108,6 +113,7 @@ mod tests {
             Outcome::Quit,
             Outcome::Terminated(15),
             Outcome::Reset,
+            Outcome::Moved { to: String::new() },
             Outcome::HostFailed(HostError::NoDevice),
         ] {
             assert_eq!(outcome.status() % 2, 0, "{outcome:?}");

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use kvm_bindings::kvm_segment;
 
+use super::MachineError;
 use crate::boot::{self, BootState};
-use crate::host::{HostError, Kicker, Kvm, Registers, Vcpu, Vm};
-use crate::memory::{AttachedSlots, GuestMemory, Protected, SlotChange};
+use crate::host::{Features, HostError, Kicker, Kvm, Registers, Vcpu, Vm};
+use crate::memory::{AttachedSlots, GuestMemory, PageSet, Part, Protected, SlotChange};
 
 /// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
 /// Types").
@@ -21,6 +22,8 @@ pub struct Processor {
     pub(super) vm: Vm,
     slots: AttachedSlots,
     memory: Arc<GuestMemory>,
+    /// KVM notes which pages the guest writes.
+    logging: bool,
 }
 
 impl Processor {
@@ -33,26 +36,55 @@ impl Processor {
     ) -> Result<Processor, HostError> {
         let vm = kvm.create_vm(memory.clone())?;
         let vcpu = vm.create_vcpu(kvm, kicker)?;
-        let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory };
-        for part in processor.slots.written(&processor.memory) {
-            processor.vm.attach(part)?;
-        }
+        let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false };
+        processor.attach_written()?;
         let mut registers = processor.vcpu.registers()?;
         enter_long_mode(&mut registers, state);
         processor.vcpu.set_registers(&registers)?;
         Ok(processor)
     }
 
+    /// A vCPU with `features` for the state of another, around memory nothing of which is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Features`] if this host does not have all of them, or what the host says.
+    pub(super) fn blank(
+        kvm: &Kvm,
+        memory: Arc<GuestMemory>,
+        kicker: &Kicker,
+        features: &Features,
+    ) -> Result<Processor, MachineError> {
+        let mut vm = kvm.create_vm(memory.clone())?;
+        let mut vcpu = vm.create_vcpu(kvm, kicker)?;
+        let here = vcpu.features();
+        if here != *features {
+            let missing = features.missing_in(&here);
+            let (there, here) = (features.maker(), here.maker());
+            if !missing.is_empty() || there != here {
+                return Err(MachineError::Features { missing, there, here });
+            }
+            vm = kvm.create_vm(memory.clone())?;
+            vcpu = vm.create_vcpu_with(kvm, kicker, features)?;
+        }
+        Ok(Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false })
+    }
+
+    /// Attaches the pieces of RAM that hold something.
+    pub(super) fn attach_written(&mut self) -> Result<(), HostError> {
+        self.slots.written(&self.memory).into_iter().try_for_each(|part| self.attach(part))
+    }
+
     /// Attaches the piece of RAM that holds `address`, if it is RAM and not attached yet.
     pub(super) fn reach(&mut self, address: u64) -> Result<(), HostError> {
-        self.slots.reach(&self.memory, address).into_iter().try_for_each(|part| self.vm.attach(part))
+        self.slots.reach(&self.memory, address).into_iter().try_for_each(|part| self.attach(part))
     }
 
     /// Attaches all of RAM; false if it was already.
     pub(super) fn reach_all(&mut self) -> Result<bool, HostError> {
         let rest = self.slots.rest(&self.memory);
         for part in &rest {
-            self.vm.attach(*part)?;
+            self.attach(*part)?;
         }
         Ok(!rest.is_empty())
     }
@@ -88,9 +120,54 @@ impl Processor {
 
     fn tell(&self, change: SlotChange) -> Result<(), HostError> {
         match change {
-            SlotChange::Detach(part) => self.vm.detach(part.slot),
-            SlotChange::Attach(part) => self.vm.attach(part),
+            SlotChange::Detach(part) => {
+                // KVM forgets with the slot what was written there.
+                if self.logging {
+                    self.memory.count_as_written(&self.dirty_pages(&part)?);
+                }
+                self.vm.detach(part.slot)
+            }
+            SlotChange::Attach(part) => self.attach(part),
         }
+    }
+
+    fn attach(&self, part: Part) -> Result<(), HostError> {
+        self.vm.attach(part, self.logging)
+    }
+
+    /// Has KVM note the pages that the guest writes from now on, in all of RAM that is attached or will
+    /// be, or ends that.
+    pub(super) fn log_writes(&mut self, wanted: bool) -> Result<(), HostError> {
+        self.logging = wanted;
+        let parts = self.slots.attached(&self.memory);
+        parts.into_iter().filter(|part| !part.read_only).try_for_each(|part| self.attach(part))
+    }
+
+    /// The pages that the guest and this side have written since the last call or [`Self::log_writes`].
+    pub(super) fn take_dirty(&self) -> Result<PageSet, HostError> {
+        let mut found = self.memory.take_own_writes();
+        if !self.logging {
+            return Ok(found);
+        }
+        for part in self.slots.attached(&self.memory) {
+            match self.dirty_pages(&part) {
+                Ok(pages) => found.extend(&pages),
+                Err(error) => {
+                    self.memory.count_as_written(&found);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What KVM has noted for a part.
+    fn dirty_pages(&self, part: &Part) -> Result<PageSet, HostError> {
+        let mut found = PageSet::default();
+        if !part.read_only {
+            found.insert_bits(part.slot.guest, &self.vm.take_dirty_pages(part.slot)?);
+        }
+        Ok(found)
     }
 }
 

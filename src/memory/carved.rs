@@ -116,6 +116,16 @@ impl AttachedSlots {
         self.parts(&piece).into_iter().map(|part| self.number(memory, part)).collect()
     }
 
+    /// All that KVM knows, as it was told.
+    pub fn attached(&self, memory: &GuestMemory) -> Vec<Part> {
+        let pieces = self.numbers.iter().filter_map(|number| memory.piece(*number));
+        let told = |part: Part| {
+            let carved = self.carved.iter().find(|carved| carved.slot.guest == part.slot.guest);
+            carved.copied().unwrap_or(part)
+        };
+        pieces.flat_map(|piece| self.parts(&piece)).map(told).collect()
+    }
+
     /// `piece` as its protected pages cut it.
     fn parts(&self, piece: &Slot) -> Vec<Part> {
         let mut parts = Vec::new();

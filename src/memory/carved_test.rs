@@ -71,6 +71,29 @@ fn a_piece_is_cut_around_protected_pages_and_is_whole_again_without_them() {
 }
 
 #[test]
+fn what_kvm_knows_can_be_listed_however_pieces_were_cut() {
+    let memory = GuestMemory::new(256 << 20).unwrap();
+    let (mut slots, mut known) = started(&memory);
+    let border = 128 << 20;
+    let steps = [
+        vec![],
+        vec![read_only(0x5000, 0x6000), removed(0x6000, 0x8000)],
+        vec![removed(0, border)],
+        vec![removed(0x6000, 0x7000), read_only(border, border + 0x1000)],
+        vec![],
+    ];
+    for (number, wanted) in steps.into_iter().enumerate() {
+        known.tell(&slots.protect(&memory, wanted).unwrap());
+        assert_eq!(slots.attached(&memory), known.0, "step {number}");
+        if number == 2 {
+            let parts = slots.reach(&memory, border);
+            known.tell(&parts.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(known.map(), [(0, border, false), (border, border, false)]);
+}
+
+#[test]
 fn what_stays_as_it_is_is_not_told_again() {
     let memory = GuestMemory::new(16 << 20).unwrap();
     let (mut slots, mut known) = started(&memory);

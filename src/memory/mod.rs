@@ -6,14 +6,23 @@
 //! starts as fast as a small one.
 
 mod carved;
+mod contents;
+mod dirty;
+mod image;
+mod page_set;
 mod slots;
+mod zero;
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
+pub use contents::CHUNK;
+pub use image::{Budget, ImageError, MemoryImage};
+pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
 
 /// First guest-physical address that is never RAM below 4 GiB.
@@ -59,6 +68,29 @@ pub enum MemoryError {
         /// Its length in bytes.
         length: u64,
     },
+    /// The host does not map a file as guest memory.
+    #[error(
+        "the host cannot map {} KiB of a file as guest memory at {start:#x}: {reason}",
+        length >> 10
+    )]
+    Map {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// The host's words.
+        reason: String,
+    },
+    /// What memory is to hold cannot be read.
+    #[error("what memory holds from {start:#x} on cannot be read: {reason}")]
+    Fill {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Why not.
+        reason: String,
+    },
     /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
@@ -78,6 +110,9 @@ pub struct GuestMemory {
     piece: u64,
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
+    /// RAM that is what a file holds, as far as nobody has written to it.
+    from_file: Mutex<Vec<Range<u64>>>,
+    own_writes: dirty::OwnWrites,
 }
 
 impl GuestMemory {
@@ -87,10 +122,7 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Size`] and [`MemoryError::Reserve`].
     pub fn new(size: u64) -> Result<GuestMemory, MemoryError> {
-        if size == 0 || !size.is_multiple_of(RAM_GRANULE) || size > MAX_RAM {
-            return Err(MemoryError::Size { size });
-        }
-        let ram = ram_ranges(size);
+        let ram = GuestMemory::ram_of(size).ok_or(MemoryError::Size { size })?;
         let ranges: Vec<(GuestAddress, usize)> =
             ram.iter().map(|range| (GuestAddress(range.start), (range.end - range.start) as usize)).collect();
         let map = GuestMemoryMmap::from_ranges(&ranges)
@@ -98,7 +130,19 @@ impl GuestMemory {
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, ram, piece, written })
+        Ok(GuestMemory {
+            map,
+            ram,
+            piece,
+            written,
+            own_writes: dirty::OwnWrites::default(),
+            from_file: Mutex::default(),
+        })
+    }
+
+    /// The guest-physical ranges that `size` bytes of RAM take; `None` for a size that RAM cannot have.
+    pub fn ram_of(size: u64) -> Option<Vec<Range<u64>>> {
+        (size > 0 && size.is_multiple_of(RAM_GRANULE) && size <= MAX_RAM).then(|| ram_ranges(size))
     }
 
     /// Size of RAM in bytes.
@@ -127,7 +171,9 @@ impl GuestMemory {
         self.note_written(start, bytes.len() as u64);
         self.map
             .write_slice(bytes, GuestAddress(start))
-            .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })
+            .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })?;
+        self.own_writes.note(start, bytes.len() as u64);
+        Ok(())
     }
 
     /// Fills `bytes` from `start`.
@@ -191,7 +237,8 @@ impl GuestMemory {
         self.map.get_host_address(GuestAddress(address)).ok().map(|pointer| pointer as u64)
     }
 
-    /// Makes all of RAM zero again and gives its pages back to the host.
+    /// Makes all of RAM zero again and gives its pages back to the host. All that were not zero count as
+    /// written from this side.
     ///
     /// No vCPU may be running.
     ///
@@ -199,6 +246,9 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Reserve`] if the host refuses.
     pub fn discard(&self) -> Result<(), MemoryError> {
+        self.note_discarded();
+        // What is given back of a file's pages would be read from the file again.
+        self.unmap_files()?;
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;

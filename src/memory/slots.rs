@@ -98,6 +98,11 @@ impl GuestMemory {
         Some(Slot { number: number as u32, guest, size, host })
     }
 
+    /// The piece with this number.
+    pub(super) fn piece(&self, number: u32) -> Option<Slot> {
+        self.slot_at(u64::from(number) * self.piece)
+    }
+
     /// The first slot number that no piece has.
     pub(super) fn first_free_slot(&self) -> u32 {
         self.ram().last().map_or(0, |range| range.end.div_ceil(self.piece) as u32)

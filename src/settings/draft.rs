@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbPlace, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings,
-    SettingsError,
+    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place, Security,
+    SerialEnd, Settings, SettingsError,
 };
 
 /// Where the value that is being set comes from.
@@ -46,12 +47,32 @@ pub(super) struct Draft {
     pub(super) debug_server: bool,
     /// On which port.
     pub(super) debug_port: u16,
+    /// Whether there is a console, if that was said in so many words.
+    pub(super) console_said: Option<bool>,
+    /// Whether one is wanted because it was said where.
+    console_implied: bool,
+    /// Where it is: an address,
+    console_address: IpAddr,
+    /// a port,
+    console_port: u16,
+    /// or this socket instead.
+    console_socket: Option<PathBuf>,
+    /// Whether the user has named that place.
+    console_chosen: bool,
     /// Whether the guest arrives from elsewhere.
     pub(super) receive: bool,
+    /// From which address of this host.
+    receive_address: IpAddr,
     /// On which port.
-    pub(super) receive_port: u16,
+    receive_port: u16,
     receive_port_chosen: bool,
+    /// Files with this side's certificate, its key, and the other side's authority.
+    pub(super) tls: [Option<PathBuf>; 3],
+    /// File with a key that both sides of a migration have.
+    pub(super) shared_key: Option<PathBuf>,
     modules_from: Source,
+    /// The options that stand on the command line.
+    pub(super) given: Vec<&'static str>,
 }
 
 impl Draft {
@@ -103,8 +124,11 @@ impl Draft {
                 gdb: None,
                 gdb_arch: GdbArch::X86_64,
                 debug_server: None,
-                console_port: None,
+                console: None,
+                restore: None,
                 migration: None,
+                downtime: Duration::ZERO,
+                security: Security::Plain,
             },
             gdb: false,
             gdb_said: false,
@@ -115,10 +139,20 @@ impl Draft {
             gdb_socket: None,
             debug_server: false,
             debug_port: 0,
+            console_said: None,
+            console_implied: false,
+            console_address: Ipv4Addr::LOCALHOST.into(),
+            console_port: 0,
+            console_socket: None,
+            console_chosen: false,
             receive: false,
+            receive_address: Ipv4Addr::LOCALHOST.into(),
             receive_port: 0,
             receive_port_chosen: false,
+            tls: [None, None, None],
+            shared_key: None,
             modules_from: Source::Default,
+            given: Vec::new(),
         }
     }
 
@@ -197,17 +231,82 @@ impl Draft {
         Ok(())
     }
 
-    /// Sets the port of the console; `none` for no console.
-    pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
-        self.settings.console_port = if text == "none" { None } else { Some(values::port(text)?) };
+    /// Switches the console on or off, or on at a place.
+    pub(super) fn set_console(&mut self, text: &str) -> Read<()> {
+        if text.parse::<u16>().is_err()
+            && let Ok(on) = values::boolean(text)
+        {
+            self.console_said = Some(on);
+            return Ok(());
+        }
+        self.console_socket = values::socket(text)?;
+        if self.console_socket.is_none() {
+            let (address, port) = values::address_and_port(text)?;
+            if let Some(address) = address {
+                self.console_address = values::own_address(address)?;
+            }
+            self.console_port = port.unwrap_or(self.console_port);
+        }
+        (self.console_said, self.console_chosen) = (Some(true), true);
         Ok(())
     }
 
-    /// Sets the port a guest is received on.
+    /// Sets the address of the console, or its socket. Who says where wants one.
+    pub(super) fn set_console_address(&mut self, text: &str) -> Read<()> {
+        self.console_socket = values::socket(text)?;
+        if self.console_socket.is_none() {
+            self.console_address = values::own_address(values::address(text)?)?;
+        }
+        self.console_wanted(true);
+        Ok(())
+    }
+
+    /// Sets the port of the console; `none` for no console. Who says where wants one.
+    pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
+        let wanted = text != "none";
+        if wanted {
+            self.console_port = values::port(text)?;
+            if self.source == Source::CommandLine {
+                self.console_socket = None;
+            }
+        }
+        self.console_wanted(wanted);
+        Ok(())
+    }
+
+    /// A place has been named, or that there is none. A config file that has `enable` says more by that.
+    fn console_wanted(&mut self, wanted: bool) {
+        match self.source {
+            Source::Default => return,
+            Source::File => self.console_implied = wanted,
+            Source::CommandLine => self.console_said = Some(wanted),
+        }
+        let default = self.console_socket.is_none()
+            && self.console_port == CONSOLE_PORT
+            && self.console_address == IpAddr::from(Ipv4Addr::LOCALHOST);
+        // A config file that merely repeats the default chooses nothing.
+        self.console_chosen = wanted && (self.source == Source::CommandLine || !default);
+    }
+
+    /// Sets the port a guest is received on, and the address if there is one.
     pub(super) fn set_receive_port(&mut self, text: &str) -> Read<()> {
-        self.receive_port = values::port(text)?;
+        let (address, port) = values::address_and_port(text)?;
+        self.receive_address = address.unwrap_or(self.receive_address);
+        self.receive_port = port.unwrap_or(self.receive_port);
         self.receive_port_chosen = self.source != Source::Default;
         Ok(())
+    }
+
+    /// Refuses what a snapshot that is to be continued decides by itself. In a config file it stands for
+    /// other runs.
+    fn check_restore(&self, guest: Option<&Path>) -> Result<(), SettingsError> {
+        if let Some(guest) = guest {
+            return Err(SettingsError::GuestWithRestore { guest: guest.to_owned() });
+        }
+        match IN_SNAPSHOT.into_iter().find(|option| self.given.contains(option)) {
+            Some(option) => Err(SettingsError::OptionWithRestore { option }),
+            None => Ok(()),
+        }
     }
 
     /// The settings, for the guest file the command line names.
@@ -219,27 +318,57 @@ impl Draft {
         if self.receive_port_chosen && !self.receive {
             return Err(SettingsError::MigrationPortAlone);
         }
+        if self.settings.restore.is_some() {
+            self.check_restore(guest)?;
+        }
+        let from_elsewhere = self.receive || self.settings.restore.is_some();
         let guest = match guest {
             Some(guest) if self.receive => {
                 return Err(SettingsError::GuestWithMigration { guest: guest.to_owned() });
             }
             Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
-            None if self.receive => PathBuf::new(),
+            None if from_elsewhere => PathBuf::new(),
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
+        let security = security(self.tls, self.shared_key)?;
+        let receive_from = SocketAddr::new(self.receive_address, self.receive_port);
+        if self.receive && security == Security::Plain && !receive_from.ip().to_canonical().is_loopback() {
+            return Err(SettingsError::MigrationUnprotected { address: receive_from.ip() });
+        }
         let place = match self.gdb_socket {
-            Some(path) => GdbPlace::Unix(path),
-            None => GdbPlace::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
+            Some(path) => Place::Unix(path),
+            None => Place::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
         };
+        let console_place = match self.console_socket {
+            Some(path) => Place::Unix(path),
+            None => Place::Tcp(SocketAddr::new(self.console_address, self.console_port)),
+        };
+        let console = self.console_said.unwrap_or(self.console_implied);
         let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {
             guest,
             gdb: gdb.then_some(GdbSpec { place, wait: !self.gdb_nowait }),
             debug_server: self.debug_server.then_some(self.debug_port),
-            migration: self.receive.then_some(self.receive_port),
+            console: console.then_some(ConsoleSpec { place: console_place, chosen: self.console_chosen }),
+            migration: self.receive.then_some(receive_from),
+            security,
             ..self.settings
         })
+    }
+}
+
+/// What a snapshot decides.
+const IN_SNAPSHOT: [&str; 5] = ["memory", "append", "module", "strict", "migr"];
+
+/// How both sides of a migration prove who they are.
+fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<Security, SettingsError> {
+    match (tls, key) {
+        ([None, None, None], None) => Ok(Security::Plain),
+        ([None, None, None], Some(key)) => Ok(Security::Key(key)),
+        ([Some(cert), Some(key), Some(ca)], None) => Ok(Security::Tls { cert, key, ca }),
+        (_, Some(_)) => Err(SettingsError::TlsAndKey),
+        _ => Err(SettingsError::TlsIncomplete),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the user is told when the command line or the config file cannot be meant.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::table::USE;
@@ -30,6 +31,22 @@ pub enum SettingsError {
          add -migr or leave out -migrport."
     )]
     MigrationPortAlone,
+    /// A guest would be taken from anybody on the network.
+    #[error(
+        "-migrport {address}: other hosts can reach this address, and whoever does could read the guest \
+         or send another one: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides, or \
+         wait on 127.0.0.1."
+    )]
+    MigrationUnprotected {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Not all of a side's TLS files.
+    #[error("--tls-cert, --tls-key and --tls-ca belong together: give all three, or none.")]
+    TlsIncomplete,
+    /// Two ways to prove who one is.
+    #[error("--migr-key takes the place of --tls-cert, --tls-key and --tls-ca: leave out either it or them.")]
+    TlsAndKey,
     /// A second guest file.
     #[error(
         "Incorrect Format. {USE}\n`{argument}` is a second guest file: only one can be run. A file for \
@@ -49,6 +66,45 @@ pub enum SettingsError {
     CheckArgument {
         /// The argument.
         argument: String,
+    },
+    /// Something after `kvm console` that cannot stand there.
+    #[error(
+        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called console is run \
+         as `kvm ./console`.",
+        super::console::USE
+    )]
+    ConsoleArgument {
+        /// The argument.
+        argument: String,
+    },
+    /// Something after `kvm check-snapshot` that cannot stand there, or nothing.
+    #[error(
+        "Incorrect Format. {}\n{problem}. A guest file that is called check-snapshot is run as `kvm \
+         ./check-snapshot`.",
+        super::check_snapshot::USE
+    )]
+    CheckSnapshotArgument {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A guest file is named although a snapshot is to be continued.
+    #[error(
+        "`{}` cannot be run together with --restore. {USE}\n--restore continues the guest in a snapshot: \
+         leave out one of the two.",
+        guest.display()
+    )]
+    GuestWithRestore {
+        /// The guest file.
+        guest: PathBuf,
+    },
+    /// An option about the start of a guest, or its machine, although one is to be continued.
+    #[error(
+        "--{option} cannot be given together with --restore. {USE}\nThe snapshot decides that: leave \
+         --{option} out."
+    )]
+    OptionWithRestore {
+        /// The option, without dashes.
+        option: &'static str,
     },
     /// An option that there is not.
     #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
@@ -237,6 +293,11 @@ pub enum Origin {
         /// The long option, without dashes.
         long: &'static str,
     },
+    /// After a command such as `kvm console`.
+    Argument {
+        /// The command.
+        command: &'static str,
+    },
     /// For a key in the config file.
     Key {
         /// The file.
@@ -254,6 +315,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Option { long } => write!(f, "--{long}"),
+            Origin::Argument { command } => write!(f, "kvm {command}"),
             Origin::Key { file, line, section, key } => {
                 write!(f, "{}:{line}: [{section}] {key}", file.display())
             }

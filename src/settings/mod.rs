@@ -4,9 +4,11 @@
 //! is stronger than the config file, which is stronger than the defaults.
 
 mod check;
+mod check_snapshot;
 pub(crate) mod closest;
 mod command;
 mod config_file;
+mod console;
 mod draft;
 mod error;
 mod help;
@@ -34,6 +36,9 @@ use draft::{Draft, Source};
 /// The config file that is read when `--config` names no other; it need not exist.
 pub const DEFAULT_CONFIG: &str = "config.ini";
 
+/// The TCP port of a console when nobody names another.
+pub const CONSOLE_PORT: u16 = 9000;
+
 /// What the command line asks the program to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Invocation {
@@ -43,6 +48,16 @@ pub enum Invocation {
     Check {
         /// As one JSON object instead of a table.
         json: bool,
+    },
+    /// Connect somebody to the console of a guest that runs.
+    Console {
+        /// Where the console listens.
+        place: Place,
+    },
+    /// Read a snapshot file and tell whether it is whole.
+    CheckSnapshot {
+        /// The file.
+        file: PathBuf,
     },
     /// Print this text, the answer to `--help`, and end.
     Help(String),
@@ -78,6 +93,8 @@ fn from_args_and_config(
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
         Request::Check { json } => return Ok(Invocation::Check { json }),
+        Request::Console { place } => return Ok(Invocation::Console { place }),
+        Request::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
         Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
@@ -99,7 +116,8 @@ fn from_args_and_config(
 /// Everything a run depends on that the user can choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The guest file; empty when [`Settings::migration`] says that the guest arrives from elsewhere.
+    /// The guest file; empty when [`Settings::migration`] or [`Settings::restore`] says that the guest
+    /// comes from elsewhere.
     pub guest: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
@@ -133,24 +151,58 @@ pub struct Settings {
     pub gdb_arch: GdbArch,
     /// TCP port on which memory and registers can be asked for while the guest runs.
     pub debug_server: Option<u16>,
-    /// TCP port of the console that takes commands about the machine.
-    pub console_port: Option<u16>,
-    /// Receive a running guest on this TCP port instead of loading one from a file.
-    pub migration: Option<u16>,
+    /// Serve a console in this way.
+    pub console: Option<ConsoleSpec>,
+    /// Continue the machine in this snapshot file instead of starting a guest.
+    pub restore: Option<PathBuf>,
+    /// Receive a running guest here instead of loading one from a file.
+    pub migration: Option<SocketAddr>,
+    /// The guest is stopped for about this long at most when it moves to another host.
+    pub downtime: Duration,
+    /// How both sides of a migration prove who they are.
+    pub security: Security,
+}
+
+/// How both sides of a migration prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// They do not: both are on this host.
+    Plain,
+    /// With certificates.
+    Tls {
+        /// The file with this side's certificate, and those between it and the authority.
+        cert: PathBuf,
+        /// The file with its private key.
+        key: PathBuf,
+        /// The file with the authorities that the other side's certificate may be from.
+        ca: PathBuf,
+    },
+    /// With a secret that both have in this file.
+    Key(PathBuf),
+}
+
+/// Where commands about the machine are taken while the guest runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleSpec {
+    /// The place that is listened on: on this host's loopback, or a unix socket.
+    pub place: Place,
+    /// True if the user named the place: then it has to be that one. Otherwise the next port that is free
+    /// will do.
+    pub chosen: bool,
 }
 
 /// How gdb is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GdbSpec {
     /// The place that is listened on.
-    pub place: GdbPlace,
+    pub place: Place,
     /// The guest's first instruction waits for gdb; otherwise the guest runs at once.
     pub wait: bool,
 }
 
-/// A place that gdb connects to.
+/// A place that other programs connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GdbPlace {
+pub enum Place {
     /// An address and a TCP port, never 0.
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
@@ -168,12 +220,12 @@ pub enum GdbArch {
     I8086,
 }
 
-impl fmt::Display for GdbPlace {
+impl fmt::Display for Place {
     /// `address:port` or the path, as gdb's `target remote` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            GdbPlace::Tcp(address) => address.fmt(f),
-            GdbPlace::Unix(path) => path.display().fmt(f),
+            Place::Tcp(address) => address.fmt(f),
+            Place::Unix(path) => path.display().fmt(f),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The command line, the reader of the config file, `--help`, `docs/options.md` and the check of the
 //! documented `config.ini` are all made from [`OPTIONS`].
 
-use super::draft::Draft;
+use super::draft::{Draft, Source};
 use super::values::{self, Read};
 
 /// How the program is called; stands in every message about the command line's form.
@@ -155,6 +155,7 @@ const OTHER: &str = "Other";
 
 const YES_NO: &str = "yes, no (or true, false, on, off, 1, 0)";
 const PORT: &str = "a TCP port from 1 to 65535";
+const PORT_OR_NONE: &str = "a TCP port from 1 to 65535, none";
 const PORT_OR_SWITCH: &str = "a TCP port from 1 to 65535, yes, no";
 const SERIAL_END: &str = "stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty, null";
 
@@ -426,15 +427,68 @@ pub(super) static OPTIONS: &[Opt] = &[
         ],
     },
     Opt {
+        long: "console",
+        takes: Takes::Maybe("ADDRESS:PORT"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+                  ADDRESS an IP address of the loopback",
+        help: "Take commands about the machine while the guest runs",
+        set: Draft::set_console,
+        keys: &[
+            Key::own(
+                "console",
+                "enable",
+                "no",
+                YES_NO,
+                "Take commands about the machine while the guest runs",
+                |draft, text| {
+                    let on = values::boolean(text)?;
+                    if draft.source != Source::Default {
+                        draft.console_said = Some(on);
+                    }
+                    Ok(())
+                },
+            ),
+            Key::own(
+                "console",
+                "address",
+                "127.0.0.1",
+                "an IP address of the loopback, localhost, unix:PATH (at most 107 bytes)",
+                "Address of the console, or a unix socket, which has no port; without `enable` it implies yes",
+                Draft::set_console_address,
+            ),
+        ],
+    },
+    Opt {
         long: "consoleport",
         takes: Takes::Value("PORT"),
         group: REMOTE,
         repeatable: false,
-        default: Some("none"),
-        allowed: "a TCP port from 1 to 65535, none",
-        help: "Take commands about the machine here (not yet there)",
+        default: None,
+        allowed: PORT_OR_NONE,
+        help: "TCP port of the console; implies --console",
         set: Draft::set_console_port,
-        keys: &[Key::same("console", "port")],
+        keys: &[Key::own(
+            "console",
+            "port",
+            "9000",
+            PORT_OR_NONE,
+            "TCP port of the console; without `enable` it implies yes, and `none` no",
+            Draft::set_console_port,
+        )],
+    },
+    Opt {
+        long: "restore",
+        takes: Takes::Value("FILE"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "the path of a snapshot",
+        help: "Continue the machine that was saved in FILE, instead of a guest file",
+        set: |draft, text| values::file(text).map(|file| draft.settings.restore = Some(file)),
+        keys: &[],
     },
     Opt {
         long: "migr",
@@ -443,7 +497,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
-        help: "Receive a running guest from another kvm (not yet there)",
+        help: "Receive a running guest from another kvm",
         set: |draft, text| values::boolean(text).map(|on| draft.receive = on),
         keys: &[],
     },
@@ -453,10 +507,65 @@ pub(super) static OPTIONS: &[Opt] = &[
         group: REMOTE,
         repeatable: false,
         default: Some("8000"),
-        allowed: PORT,
-        help: "TCP port on which --migr waits (not yet there)",
+        allowed: "ADDRESS:PORT, ADDRESS, PORT; PORT from 1 to 65535, ADDRESS an IP address",
+        help: "TCP port on which --migr waits (on 127.0.0.1)",
         set: Draft::set_receive_port,
         keys: &[],
+    },
+    Opt {
+        long: "downtime",
+        takes: Takes::Value("MS"),
+        group: REMOTE,
+        repeatable: false,
+        default: Some("30"),
+        allowed: "milliseconds from 1 to 60000",
+        help: "For how long a guest that moves away is stopped, about",
+        set: |draft, text| values::downtime(text).map(|time| draft.settings.downtime = time),
+        keys: &[Key::same("migration", "downtime_ms")],
+    },
+    Opt {
+        long: "tls-cert",
+        takes: Takes::Value("FILE"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "the path of a file in PEM",
+        help: "This side's certificate, for moving guests over a network",
+        set: |draft, text| values::file(text).map(|file| draft.tls[0] = Some(file)),
+        keys: &[Key::same("migration", "tls-cert")],
+    },
+    Opt {
+        long: "tls-key",
+        takes: Takes::Value("FILE"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "the path of a file in PEM that only its owner can read",
+        help: "The private key of --tls-cert",
+        set: |draft, text| values::file(text).map(|file| draft.tls[1] = Some(file)),
+        keys: &[Key::same("migration", "tls-key")],
+    },
+    Opt {
+        long: "tls-ca",
+        takes: Takes::Value("FILE"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "the path of a file in PEM",
+        help: "The authority that the other side's certificate must be from",
+        set: |draft, text| values::file(text).map(|file| draft.tls[2] = Some(file)),
+        keys: &[Key::same("migration", "tls-ca")],
+    },
+    Opt {
+        long: "migr-key",
+        takes: Takes::Value("FILE"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "the path of a file of at least 32 bytes that only its owner can read",
+        help: "A key that both sides have, in place of certificates",
+        set: |draft, text| values::file(text).map(|file| draft.shared_key = Some(file)),
+        keys: &[Key::same("migration", "key")],
     },
     Opt {
         long: "config",

@@ -76,6 +76,15 @@ pub(super) fn timeout(text: &str) -> Read<Option<Duration>> {
     }
 }
 
+/// Milliseconds.
+pub(super) fn downtime(text: &str) -> Read<Duration> {
+    match text.parse() {
+        Ok(ms @ 1..=60_000) => Ok(Duration::from_millis(ms)),
+        Ok(_) => refuse("is too long, or no time at all"),
+        Err(_) => refuse("is no number of milliseconds"),
+    }
+}
+
 /// `PATH[=ARGUMENTS]`.
 pub(super) fn module(text: &str) -> Read<ModuleSpec> {
     let (path, arguments) = text.split_once('=').unwrap_or((text, ""));
@@ -194,6 +203,14 @@ pub(super) fn address(text: &str) -> Read<IpAddr> {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
     text.parse().map_err(|_| "is no IP address".to_owned())
+}
+
+/// An address that other hosts cannot reach.
+pub(super) fn own_address(address: IpAddr) -> Read<IpAddr> {
+    if address.to_canonical().is_loopback() {
+        return Ok(address);
+    }
+    refuse("can be reached from other hosts, and whoever connects commands the guest")
 }
 
 /// What gdb takes the guest's processor for.

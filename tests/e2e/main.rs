@@ -26,6 +26,7 @@ mod host;
 mod keyboard;
 mod lifetime;
 mod lldb;
+mod migration;
 mod option_table;
 mod options;
 mod rescue_interrupts;
@@ -57,6 +58,7 @@ fn main() {
     trials.extend(resets::trials());
     trials.extend(rescue_interrupts::trials());
     trials.extend(lifetime::trials());
+    trials.extend(migration::trials());
     // No processor makes a difference to these.
     let mut same: Vec<Trial> = Vec::new();
     same.extend(gdb::connections());

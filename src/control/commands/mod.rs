@@ -2,7 +2,11 @@
 
 pub(super) mod machine;
 pub(super) mod memory;
+pub(super) mod moving;
+pub(super) mod people;
 pub(super) mod points;
+pub(super) mod running;
+pub(super) mod state;
 
 use super::expression::{Expression, Values};
 use super::values::Known;

@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
 use crate::machine::outlets::{Doorbell, outlets};
 use crate::machine::{Machine, MachineError, MachineSpec};
-use crate::settings::Keys;
+use crate::settings::{Keys, LayoutName};
 
 /// What is in RAX when it halts: the sum of the numbers up to 20.
 pub(super) const RESULT: u64 = 210;
@@ -60,6 +60,7 @@ pub(super) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         memory: 4 << 20,
         boot: BootOptions::default(),
         keys: Keys::Auto,
+        layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
     };

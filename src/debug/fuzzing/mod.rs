@@ -25,6 +25,7 @@ use super::debuggee::Debuggee;
 use super::packets::{Piece, Scanner, checksum};
 use super::serve_clients;
 use super::server::Server;
+use crate::control::door::Door;
 use crate::machine::inputs::Inputs;
 use crate::settings::GdbArch;
 use peer::Peer;
@@ -33,7 +34,7 @@ use reach::Reach;
 /// Serves a client that sends `session` and hangs up, and then runs the guest to its end.
 ///
 /// Checksums are set right, so that what is made up gets further than to the checksum; one that is `00` or
-/// no number stays as it is.
+/// no number stays as it is. A session with a command that writes files or calls another host is left out.
 ///
 /// # Panics
 ///
@@ -43,6 +44,10 @@ pub fn serve_anything(session: &[u8]) {
     ignore_broken_connections();
     let session = with_checksums(session);
     let reach = Reach::of(&session);
+    // Made-up names are no places to write to.
+    if reach.outside {
+        return;
+    }
     let inputs = Inputs::new();
     let mut machine = guest::machine(inputs.clone()).expect("a small machine can be had");
     // Each piece that is sent on such a socket is received by itself.
@@ -50,10 +55,11 @@ pub fn serve_anything(session: &[u8]) {
         .expect("sockets can be had");
     let server = Server::with_client(UnixStream::from(ours), &inputs).expect("a thread can be had");
     let (over, ended) = channel();
+    let (door, _) = Door::new(inputs.clone());
     let peer = Peer { stream: UnixStream::from(theirs), inputs, changes: reach.changes };
     let peer = thread::spawn(move || peer.play(&session, &ended));
     let mut debuggee = Debuggee::new(&mut machine, GdbArch::X86_64);
-    let outcome = serve_clients(&mut debuggee, &server, false);
+    let outcome = serve_clients(&mut debuggee, Some(&server), &door);
     // Its receiver is gone if the client has panicked, which is told of next.
     let _ = over.send(());
     if let Err(panic) = peer.join() {

@@ -11,12 +11,17 @@ pub(super) struct Reach {
     pub(super) changes: bool,
     /// An end to the run.
     pub(super) ends: bool,
+    /// Files and other hosts.
+    pub(super) outside: bool,
 }
+
+/// Commands that do something outside the machine.
+const OUTSIDE: [&[u8]; 4] = [b"migrate", b"restore", b"screendump", b"snapshot"];
 
 impl Reach {
     /// What `session` can do.
     pub(super) fn of(session: &[u8]) -> Reach {
-        let mut reach = Reach { changes: false, ends: false };
+        let mut reach = Reach { changes: false, ends: false, outside: false };
         let (mut scanner, mut rest) = (Scanner::new(PACKET), session);
         while !rest.is_empty() {
             let (piece, count) = scanner.take(rest);
@@ -38,6 +43,7 @@ impl Reach {
         self.ends |= body.starts_with(b"k")
             || body.starts_with(b"vKill")
             || command.trim_ascii_start().starts_with(b"quit");
+        self.outside |= OUTSIDE.iter().any(|name| command.trim_ascii_start().starts_with(name));
     }
 
     /// True if a run may end like this: as without a debugger, or as the client has seen to. Whatever it

@@ -122,7 +122,7 @@ fn checksums_are_set_right() {
 #[test]
 fn what_a_session_can_do_is_known() {
     let reach = |session: &[u8]| {
-        let Reach { changes, ends } = Reach::of(&with_checksums(session));
+        let Reach { changes, ends, .. } = Reach::of(&with_checksums(session));
         (changes, ends)
     };
     assert_eq!(reach(b"$m0,1#11$vCont;c#11\x03"), (false, false));
@@ -130,4 +130,7 @@ fn what_a_session_can_do_is_known() {
     assert_eq!(reach(b"$X0,1:a#00"), (false, false), "the checksum is wrong");
     assert_eq!(reach(b"$k#11"), (false, true));
     assert_eq!(reach(b"$qRcmd,2071756974#11"), (false, true));
+    assert!(!Reach::of(&with_checksums(b"$qRcmd,2071756974#11")).outside);
+    let command: String = b" snapshot ./x".iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(Reach::of(&with_checksums(format!("$qRcmd,{command}#11").as_bytes())).outside);
 }

@@ -1,0 +1,139 @@
+//! Waiting for a guest from another kvm, in front of the user.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::{Failure, people};
+use crate::frontends::words::{escaped, tell};
+use crate::host::{HostError, Kvm};
+use crate::machine::Machine;
+use crate::machine::inputs::Inputs;
+use crate::machine::outcome::status;
+use crate::machine::outlets::Outlets;
+use crate::migration::progress::size;
+use crate::migration::reception::{Arrived, Host, News, Reception};
+use crate::migration::security::Credentials;
+use crate::settings::Settings;
+use crate::state::Received;
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+/// Letters of the bar.
+const BAR: u64 = 30;
+/// How often the bar is drawn.
+const FRAME: Duration = Duration::from_millis(50);
+
+/// Waits on `place` until a guest has arrived. It may run here once it has been taken over.
+pub(super) fn wait(place: SocketAddr, credentials: Credentials) -> Result<(Reception, Arrived), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
+    // A host that cannot run guests is told of before one is waited for.
+    let features = Kvm::open().and_then(|kvm| kvm.features()).map_err(|e: HostError| failed(&e))?;
+    let reception = Reception::open(place, credentials, Host { features }).map_err(|e| failed(&e))?;
+    info!("waiting for a guest on {}", reception.place());
+    say("Waiting for network migration connections...");
+    let mut bar = Bar::new();
+    let arrived = reception.wait(&mut |news| match news {
+        News::Begun { from, guest, memory } => {
+            say("Migration started");
+            tell(&format!("{} with {} MiB of memory comes from {from}", escaped(guest, &[]), memory >> 20));
+        }
+        News::Round { number, pages } => bar.begin(*number, *pages),
+        News::Pages(pages) => bar.add(*pages),
+        News::Complete(_) | News::Failed(_) => {}
+    });
+    bar.end();
+    Ok((reception, arrived.map_err(|e| failed(&e))?))
+}
+
+/// The machine of a guest that has arrived.
+pub(super) fn revive(
+    arrived: Arrived,
+    settings: &Settings,
+    inputs: Inputs,
+    outlets: Outlets,
+) -> Result<Machine, Failure> {
+    Received::read("the guest that has arrived", &arrived.state)
+        .and_then(|received| received.revive(arrived.memory, people(settings), inputs, outlets))
+        .map_err(|error| Failure::new(status::HOST, error))
+}
+
+/// Says what old tools wait for.
+fn say(line: &str) {
+    // Who runs without standard output does not want to be told.
+    let _ = stdout().write_all(format!("{line}\n").as_bytes());
+}
+
+/// How far a guest has come, on a terminal; elsewhere only the log tells of rounds.
+struct Bar {
+    shown: bool,
+    round: u32,
+    pages: u64,
+    arrived: u64,
+    drawn: Instant,
+}
+
+impl Bar {
+    fn new() -> Bar {
+        Bar { shown: stderr().is_terminal(), round: 0, pages: 0, arrived: 0, drawn: Instant::now() }
+    }
+
+    fn begin(&mut self, round: u32, pages: u64) {
+        info!("round {round}: {pages} pages");
+        (self.round, self.pages, self.arrived) = (round, pages, 0);
+        self.draw();
+    }
+
+    fn add(&mut self, pages: u64) {
+        self.arrived += pages;
+        if self.drawn.elapsed() >= FRAME {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        if !self.shown {
+            return;
+        }
+        self.drawn = Instant::now();
+        let line = bar(self.round, self.arrived, self.pages);
+        let _ = stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
+    }
+
+    fn end(&self) {
+        if self.shown && self.round > 0 {
+            let _ = stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+fn bar(round: u32, arrived: u64, pages: u64) -> String {
+    // A source may send more than it has announced.
+    let (arrived, pages) = (arrived.min(pages), pages.clamp(1, u64::MAX / 100));
+    let full = (arrived.min(pages) * BAR / pages) as usize;
+    format!(
+        "round {round} [{}{}] {:3}% of {}",
+        "#".repeat(full),
+        " ".repeat(BAR as usize - full),
+        arrived.min(pages) * 100 / pages,
+        size(pages.saturating_mul(PAGE))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_grows_and_never_bursts() {
+        assert_eq!(bar(1, 0, 256), format!("round 1 [{}]   0% of 1.0 MiB", " ".repeat(30)));
+        assert_eq!(
+            bar(2, 128, 256),
+            format!("round 2 [{}{}]  50% of 1.0 MiB", "#".repeat(15), " ".repeat(15))
+        );
+        assert!(bar(3, u64::MAX, u64::MAX).contains("100%"));
+        assert!(bar(3, 7, 0).contains("  0%"));
+    }
+}

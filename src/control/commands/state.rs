@@ -1,0 +1,49 @@
+//! Commands that save the machine and bring it back.
+
+use std::path::PathBuf;
+
+use super::super::table::wrong;
+use super::super::{CommandError, StoppedGuest};
+use crate::state;
+
+/// Saves the machine in a file.
+pub(in crate::control) fn snapshot(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let saved = guest.snapshot(&file("snapshot", arguments)?)?;
+    let (path, memory) = (saved.path.display(), saved.memory >> 10);
+    let mut text = format!(
+        "saved in {path}: {} KiB, with {memory} KiB of memory{}, in {} ms\n",
+        saved.length.div_ceil(1024),
+        if saved.compressed { ", compressed" } else { "" },
+        saved.took.as_millis()
+    );
+    if !saved.guest_file {
+        text.push_str("the guest's file is not in it: a reset needs it where it is now\n");
+    }
+    Ok(text)
+}
+
+/// Has the machine go on from a file.
+pub(in crate::control) fn restore(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let file = file("restore", arguments)?;
+    guest.restore(&file)?;
+    let rip = guest.registers()?.general.rip;
+    Ok(format!(
+        "the machine is as it was in {}, at {rip:#x}; in gdb, `maintenance flush register-cache` shows its \
+         registers\n",
+        file.display()
+    ))
+}
+
+fn file(command: &'static str, arguments: &str) -> Result<PathBuf, CommandError> {
+    if arguments.is_empty() {
+        return Err(wrong(command, "a file is missing"));
+    }
+    state::file_of(arguments)
+        .ok_or_else(|| wrong(command, format!("`{arguments}` neither ends in .kvmstate nor has a / in it")))
+}

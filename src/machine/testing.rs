@@ -1,0 +1,37 @@
+//! Whole machines for unit tests, on whatever KVM the host has.
+
+use super::inputs::Inputs;
+use super::outlets::{Doorbell, outlets};
+use super::{Event, Machine, MachineSpec, Outcome};
+use crate::boot::test_guest::{CODE, TestGuest};
+use crate::boot::{BootOptions, BytesImage};
+use crate::host::Kvm;
+use crate::settings::{Keys, LayoutName};
+
+/// Where the guest's code is.
+pub(crate) const ENTRY: u64 = 0x20_0000;
+
+/// A machine whose guest is `code`, in long mode at [`ENTRY`]; `None` where there is no `/dev/kvm`.
+pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
+    Kvm::open().ok()?;
+    let file = TestGuest::new(ENTRY).load(CODE, ENTRY, code).build();
+    let spec = MachineSpec {
+        image: Box::new(BytesImage::new("guest.elf", file.leak())),
+        memory,
+        boot: BootOptions::default(),
+        keys: Keys::Auto,
+        layout: LayoutName::Us,
+        terminal: None,
+        no_reboot: false,
+    };
+    let doorbell = Doorbell::new().expect("an eventfd");
+    Some(Machine::new(spec, Inputs::new(), outlets(doorbell).0).expect("a machine"))
+}
+
+/// Runs the guest up to its next `hlt`, which leaves it behind that.
+pub(crate) fn run_to_halt(machine: &mut Machine) {
+    match machine.run_to_event() {
+        Event::End(Outcome::Halted { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,234 @@
+//! The contents of RAM at one moment, kept in this process.
+//!
+//! Pages of zeros are not kept, and images that were taken one after the other share the pages that did
+//! not change between them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{GuestMemory, MemoryError, PAGE, PageSet};
+
+/// Bytes of a page.
+const BYTES: usize = PAGE as usize;
+
+/// How much all images together may keep, and how much they do.
+#[derive(Debug, Default)]
+pub struct Budget {
+    kept: AtomicU64,
+    limit: AtomicU64,
+}
+
+impl Budget {
+    /// Bytes that are kept.
+    pub fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// From now on `more` bytes may be kept besides those that are.
+    pub fn allow(&self, more: u64) {
+        self.limit.store(self.kept().saturating_add(more), Ordering::Relaxed);
+    }
+}
+
+/// A page that is kept.
+#[derive(Debug)]
+struct Page {
+    bytes: [u8; BYTES],
+    budget: Arc<Budget>,
+}
+
+impl Page {
+    fn keep(bytes: &[u8; BYTES], budget: &Arc<Budget>) -> Result<Arc<Page>, ImageError> {
+        let (kept, limit) = (budget.kept(), budget.limit.load(Ordering::Relaxed));
+        if kept + PAGE > limit {
+            return Err(ImageError::TooMuch { kept, limit });
+        }
+        budget.kept.store(kept + PAGE, Ordering::Relaxed);
+        Ok(Arc::new(Page { bytes: *bytes, budget: budget.clone() }))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.budget.kept.fetch_sub(PAGE, Ordering::Relaxed);
+    }
+}
+
+/// Why an image could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The images together would be too large.
+    #[error(
+        "the snapshots would keep more than {} MiB of guest memory, as much as this host has to spare for them \
+         ({} MiB are kept)",
+        limit >> 20,
+        kept >> 20
+    )]
+    TooMuch {
+        /// Bytes that are kept, with those of the image that was begun.
+        kept: u64,
+        /// Bytes that may be.
+        limit: u64,
+    },
+    /// Memory cannot be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// The contents of RAM at one moment. A clone shares all pages.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryImage {
+    /// Guest-physical addresses of pages and what they hold, ascending; all others are zero.
+    pages: Vec<(u64, Arc<Page>)>,
+}
+
+impl MemoryImage {
+    /// What is in RAM now.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError`].
+    pub fn take(memory: &GuestMemory, budget: &Arc<Budget>) -> Result<MemoryImage, ImageError> {
+        MemoryImage::default().taken_again(memory, &memory.committed(), budget)
+    }
+
+    /// What is in RAM now, if it differs from this image in no other pages than `changed`.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError`].
+    pub fn taken_again(
+        &self,
+        memory: &GuestMemory,
+        changed: &PageSet,
+        budget: &Arc<Budget>,
+    ) -> Result<MemoryImage, ImageError> {
+        let mut pages = Vec::with_capacity(self.pages.len());
+        let mut old = self.pages.iter().peekable();
+        let mut bytes = [0; BYTES];
+        for address in changed.iter() {
+            while let Some(page) = old.next_if(|(at, _)| *at < address) {
+                pages.push(page.clone());
+            }
+            let before = old.next_if(|(at, _)| *at == address);
+            memory.read(address, &mut bytes)?;
+            match before {
+                // Written, but with what was there.
+                Some(page) if page.1.bytes == bytes => pages.push(page.clone()),
+                _ if bytes == [0; BYTES] => {}
+                _ => pages.push((address, Page::keep(&bytes, budget)?)),
+            }
+        }
+        pages.extend(old.cloned());
+        Ok(MemoryImage { pages })
+    }
+
+    /// Has `pages` of RAM hold what they hold in this image.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`] if the image is one of a larger memory.
+    pub fn put_back(&self, memory: &GuestMemory, pages: &PageSet) -> Result<(), MemoryError> {
+        pages.iter().try_for_each(|address| {
+            let found = self.pages.binary_search_by_key(&address, |(at, _)| *at);
+            let bytes = found.ok().and_then(|at| self.pages.get(at)).map(|(_, page)| &page.bytes);
+            memory.write(address, bytes.unwrap_or(&[0; BYTES]))
+        })
+    }
+
+    /// The pages that may be others than in `other`, which has to be one this one was taken from, or was
+    /// taken from it, in any number of steps. Others are told to differ where they do not.
+    pub fn differences(&self, other: &MemoryImage) -> PageSet {
+        let mut found = PageSet::default();
+        let (mut ours, mut theirs) = (self.pages.iter().peekable(), other.pages.iter().peekable());
+        loop {
+            let address = match (ours.peek(), theirs.peek()) {
+                (Some((our, _)), Some((their, _))) => *our.min(their),
+                (Some((address, _)), None) | (None, Some((address, _))) => *address,
+                (None, None) => return found,
+            };
+            let our = ours.next_if(|(at, _)| *at == address);
+            let their = theirs.next_if(|(at, _)| *at == address);
+            let same = our.zip(their).is_some_and(|(our, their)| Arc::ptr_eq(&our.1, &their.1));
+            if !same {
+                found.insert(address);
+            }
+        }
+    }
+
+    /// Bytes of the pages in it, be they shared with others or not.
+    pub fn size(&self) -> u64 {
+        self.pages.len() as u64 * PAGE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plenty() -> Arc<Budget> {
+        let budget = Arc::new(Budget::default());
+        budget.allow(1 << 30);
+        budget
+    }
+
+    fn pages(addresses: &[u64]) -> PageSet {
+        addresses.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_chain_of_images_brings_back_each_moment_and_shares_what_did_not_change() {
+        let memory = GuestMemory::new(4 << 20).unwrap();
+        let budget = plenty();
+        memory.write(0x1000, b"one").unwrap();
+        memory.write(0x3000, b"three").unwrap();
+        let first = MemoryImage::take(&memory, &budget).unwrap();
+        assert_eq!((first.size(), budget.kept()), (2 * PAGE, 2 * PAGE));
+        // One page changes, one becomes zero, one comes, one is written with what was there.
+        memory.write(0x1000, b"ONE").unwrap();
+        memory.write(0x3000, &[0; 5]).unwrap();
+        memory.write(0x9000, b"nine").unwrap();
+        let second = first.taken_again(&memory, &pages(&[0x1000, 0x3000, 0x9000]), &budget).unwrap();
+        assert_eq!((second.size(), budget.kept()), (2 * PAGE, 4 * PAGE));
+        let third = second.taken_again(&memory, &pages(&[0x1000, 0x9000, 0xA000]), &budget).unwrap();
+        assert_eq!(budget.kept(), 4 * PAGE, "nothing has changed");
+        assert!(third.differences(&second).is_empty());
+
+        let changed = first.differences(&third);
+        assert_eq!(changed, pages(&[0x1000, 0x3000, 0x9000]));
+        first.put_back(&memory, &changed).unwrap();
+        for (address, word) in [(0x1000, &b"one\0\0"[..]), (0x3000, b"three"), (0x9000, &[0; 5])] {
+            let mut bytes = [9; 5];
+            memory.read(address, &mut bytes).unwrap();
+            assert_eq!(bytes, word);
+        }
+        drop((second, third));
+        assert_eq!(budget.kept(), 2 * PAGE);
+        drop(first);
+        assert_eq!(budget.kept(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
+        let memory = GuestMemory::new(4 << 20).unwrap();
+        for page in 1..=8 {
+            memory.write(page * PAGE, b"x").unwrap();
+        }
+        let budget = Arc::new(Budget::default());
+        budget.allow(7 * PAGE);
+        let error = MemoryImage::take(&memory, &budget).unwrap_err();
+        assert!(matches!(error, ImageError::TooMuch { .. }), "{error}");
+        assert_eq!(budget.kept(), 0);
+        budget.allow(8 * PAGE);
+        assert_eq!(MemoryImage::take(&memory, &budget).unwrap().size(), 8 * PAGE);
+    }
+
+    #[test]
+    fn ram_that_was_never_touched_is_not_read() {
+        let memory = GuestMemory::new(64 << 30).unwrap();
+        memory.write(0x9000, b"x").unwrap();
+        assert_eq!(MemoryImage::take(&memory, &plenty()).unwrap().size(), PAGE);
+        let held = memory.committed().len();
+        assert!(held <= 512, "{held} pages");
+    }
+}

@@ -1,0 +1,321 @@
+//! A guest moves between two sides whose connection is cut at every place there is, and always runs on
+//! exactly one of them.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::decision::Decision;
+use super::destination::{Arrival, Caller, answer, confirm, greet, take_in, take_over};
+use super::frame::{HEADER, Hello, Kind, header};
+use super::pages::PAGE;
+use super::progress::Progress;
+use super::source::{Answer, Left, Plan, Traveller, ask, leave};
+use super::wire::{Transport, Wire};
+use crate::memory::{GuestMemory, PageSet};
+
+const MEMORY: u64 = 1 << 20;
+const STATE: &[u8] = b"registers and chips";
+
+/// One end of a connection that is cut after so many bytes in each direction.
+struct Cut {
+    stream: UnixStream,
+    out: usize,
+    in_: usize,
+    /// Everything that was sent, if somebody wants to know.
+    sent: Option<Arc<Mutex<Vec<u8>>>>,
+    /// How much was received.
+    received: Arc<Mutex<usize>>,
+}
+
+impl Cut {
+    fn never(stream: UnixStream) -> Cut {
+        Cut { stream, out: usize::MAX, in_: usize::MAX, sent: None, received: Arc::default() }
+    }
+
+    fn cut(&self) -> io::Error {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        io::ErrorKind::ConnectionReset.into()
+    }
+}
+
+impl Read for Cut {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let most = bytes.len().min(self.in_);
+        if most == 0 && !bytes.is_empty() {
+            return Err(self.cut());
+        }
+        let count = self.stream.read(&mut bytes[..most])?;
+        self.in_ -= count;
+        *self.received.lock().unwrap() += count;
+        Ok(count)
+    }
+}
+
+impl Write for Cut {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = bytes.len().min(self.out);
+        if most == 0 && !bytes.is_empty() {
+            return Err(self.cut());
+        }
+        let count = self.stream.write(&bytes[..most])?;
+        self.out -= count;
+        if let Some(sent) = &self.sent {
+            sent.lock().unwrap().extend(&bytes[..count]);
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Cut {
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))
+    }
+
+    fn end(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+fn wire(cut: Cut) -> Wire {
+    Wire::new(Box::new(cut)).unwrap()
+}
+
+/// A guest that writes to a page less in each round.
+struct Guest {
+    memory: Arc<GuestMemory>,
+    rounds: u8,
+    runs: bool,
+}
+
+impl Guest {
+    fn new() -> Guest {
+        let memory = Arc::new(GuestMemory::new(MEMORY).unwrap());
+        for page in 0..8 {
+            memory.write(page * PAGE as u64, &[page as u8 + 1; PAGE]).unwrap();
+        }
+        Guest { memory, rounds: 0, runs: true }
+    }
+
+    fn write(&mut self) -> PageSet {
+        self.rounds += 1;
+        let pages: PageSet =
+            (0..8u64.saturating_sub(3 * u64::from(self.rounds))).map(|n| n * PAGE as u64).collect();
+        for address in pages.iter() {
+            self.memory.write(address, &[0x40 + self.rounds; PAGE]).unwrap();
+        }
+        pages
+    }
+}
+
+impl Traveller for Guest {
+    fn memory(&self) -> &Arc<GuestMemory> {
+        &self.memory
+    }
+
+    fn begin(&mut self) -> Result<PageSet, String> {
+        Ok((0..8).map(|page| page * PAGE as u64).collect())
+    }
+
+    fn written(&mut self) -> Result<PageSet, String> {
+        assert!(self.runs);
+        Ok(self.write())
+    }
+
+    fn brake(&mut self, _: Duration) {}
+
+    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
+        self.runs = false;
+        Ok((self.write(), STATE.to_vec()))
+    }
+}
+
+/// What has arrived.
+#[derive(Default)]
+struct Machine {
+    memory: Option<Arc<GuestMemory>>,
+    state: Vec<u8>,
+}
+
+impl Arrival for Machine {
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
+        let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
+        self.memory = Some(memory.clone());
+        Ok(memory)
+    }
+
+    fn round_begins(&mut self, _: u32, _: u64) {}
+
+    fn pages_arrived(&mut self, _: u64) {}
+
+    fn build(&mut self, state: Vec<u8>, _: &mut dyn FnMut()) -> Result<(), String> {
+        self.state = state;
+        Ok(())
+    }
+}
+
+/// The destination: takes a guest in, and answers whoever asks. True if the guest runs there.
+fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBool) -> Option<Machine> {
+    let (wire, caller) = greet(wire(Cut::never(first))).ok()?;
+    let Caller::Brings(hello) = caller else { panic!("{caller:?}") };
+    let mut machine = Machine::default();
+    let wire = take_in(wire, &hello, &mut machine).ok()?;
+    let decision = Decision::default();
+    let mut told = false;
+    if let Ok(wire) = take_over(wire, hello.token, &decision) {
+        runs.store(true, Ordering::SeqCst);
+        told = confirm(wire);
+    }
+    while !told {
+        // Nobody asks any more.
+        let Ok(stream) = others.recv() else { break };
+        let Ok((wire, Caller::Asks(token))) = greet(self::wire(Cut::never(stream))) else { continue };
+        told = answer(wire, token, hello.token, &decision);
+    }
+    runs.load(Ordering::SeqCst).then_some(machine)
+}
+
+/// What came of a move.
+struct Moved {
+    left: Left,
+    machine: Option<Machine>,
+    /// Who the source was told has the guest, if it had to ask.
+    asked: Option<Answer>,
+    guest: Guest,
+}
+
+/// Moves a guest over a connection that is cut after so many bytes from the source, and to it.
+fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
+    let (here, there) = UnixStream::pair().unwrap();
+    let (sender, others): (Sender<UnixStream>, _) = channel();
+    let runs = Arc::new(AtomicBool::new(false));
+    let running = runs.clone();
+    let destination = thread::spawn(move || destination(there, &others, &running));
+    let mut guest = Guest::new();
+    let hello = Hello { token: [9; 16], memory: MEMORY, guest: "test".into(), facts: Vec::new() };
+    let plan = Plan { downtime: Duration::ZERO, compress: false };
+    let progress = Progress::new("there".into(), None);
+    let left = leave(wire(cut(here)), hello, &mut guest, plan, &progress);
+    let mut asked = None;
+    if asks && matches!(left, Left::InDoubt(_)) {
+        let (here, there) = UnixStream::pair().unwrap();
+        // A destination that is gone is found out by nobody's being there.
+        asked = match sender.send(there) {
+            Ok(()) => ask(wire(Cut::never(here)), [9; 16]).ok().or(Some(Answer::NotThere)),
+            Err(_) => Some(Answer::NotThere),
+        };
+    }
+    drop(sender);
+    let machine = destination.join().unwrap();
+    Moved { left, machine, asked, guest }
+}
+
+/// Where frames end in what was sent.
+fn boundaries(bytes: &[u8]) -> Vec<(Kind, usize)> {
+    let (mut at, mut found) = (0, Vec::new());
+    while at < bytes.len() {
+        let (kind, length) = header(bytes[at..at + HEADER].try_into().unwrap()).unwrap();
+        at += HEADER + length;
+        found.push((kind, at));
+    }
+    found
+}
+
+fn check(moved: &Moved, what: &str) {
+    let here = match (&moved.left, moved.asked) {
+        (Left::Here(_), _) | (Left::InDoubt(_), Some(Answer::NotThere)) => true,
+        (Left::There(_), _) | (Left::InDoubt(_), Some(Answer::There)) => false,
+        (Left::InDoubt(error), None) => panic!("{what}: nobody has been asked after {error}"),
+    };
+    assert_ne!(here, moved.machine.is_some(), "{what}: {:?}, asked {:?}", moved.left, moved.asked);
+    if let Some(machine) = &moved.machine {
+        let there = machine.memory.as_ref().unwrap();
+        let (mut a, mut b) = (vec![0; MEMORY as usize], vec![1; MEMORY as usize]);
+        moved.guest.memory.read(0, &mut a).unwrap();
+        there.read(0, &mut b).unwrap();
+        assert!(a == b && machine.state == STATE, "{what}: the guest is another one there");
+    }
+}
+
+#[test]
+fn a_guest_arrives_as_it_left() {
+    let moved = go(Cut::never, false);
+    let Left::There(figures) = &moved.left else { panic!("{:?}", moved.left) };
+    assert_eq!((figures.rounds, figures.pages), (4, 8 + 5 + 2));
+    check(&moved, "uncut");
+}
+
+#[test]
+fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
+    let (sent, received) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+    let (all, count) = (sent.clone(), received.clone());
+    let whole = go(move |stream| Cut { sent: Some(all), received: count, ..Cut::never(stream) }, false);
+    check(&whole, "uncut");
+    let (sent, received) = (sent.lock().unwrap().clone(), *received.lock().unwrap());
+    let ends = boundaries(&sent);
+    let kinds: BTreeSet<u8> = ends.iter().map(|(kind, _)| *kind as u8).collect();
+    assert!(kinds.contains(&(Kind::Commit as u8)) && kinds.contains(&(Kind::Bye as u8)));
+    // At the end of each frame, in its header, in the middle of what follows, and before its last byte.
+    let mut begin = 0;
+    let mut places = BTreeSet::from([0]);
+    for (_, end) in &ends {
+        places.extend([begin + 1, begin + HEADER, (begin + HEADER + end) / 2, end - 1, *end]);
+        begin = *end;
+    }
+    let (mut stayed, mut left) = (0, 0);
+    for out in places {
+        let moved = go(|stream| Cut { out, ..Cut::never(stream) }, true);
+        check(&moved, &format!("cut after {out} of {} bytes to there", sent.len()));
+        *if moved.machine.is_some() { &mut left } else { &mut stayed } += 1;
+    }
+    // The other direction is short enough for every place.
+    for in_ in 0..received {
+        let moved = go(|stream| Cut { in_, ..Cut::never(stream) }, true);
+        check(&moved, &format!("cut after {in_} of {received} bytes to here"));
+        *if moved.machine.is_some() { &mut left } else { &mut stayed } += 1;
+    }
+    assert!(stayed > 20 && left > 5, "{stayed} stayed, {left} left");
+}
+
+/// A source that lost its connection asks before the destination has seen the commit.
+#[test]
+fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
+    let decision = Decision::default();
+    let (here, there) = UnixStream::pair().unwrap();
+    let asking = thread::spawn(move || ask(wire(Cut::never(here)), [1; 16]));
+    let (asked, Caller::Asks(token)) = greet(wire(Cut::never(there))).unwrap() else { panic!("no question") };
+    assert!(!answer(asked, token, [1; 16], &decision));
+    assert_eq!(asking.join().unwrap().unwrap(), Answer::NotThere);
+    let (here, there) = UnixStream::pair().unwrap();
+    let late = thread::spawn(move || {
+        let mut wire = wire(Cut::never(here));
+        wire.receive().map(|message| message.kind()).unwrap();
+        wire.send(&super::frame::Message::Commit([1; 16])).unwrap();
+        wire.receive().map(|message| message.kind())
+    });
+    assert!(take_over(wire(Cut::never(there)), [1; 16], &decision).is_err());
+    assert!(late.join().unwrap().is_err());
+}
+
+/// Who guesses a token learns nothing and decides nothing.
+#[test]
+fn a_question_about_another_migration_decides_nothing() {
+    let decision = Decision::default();
+    let (here, there) = UnixStream::pair().unwrap();
+    let asking = thread::spawn(move || ask(wire(Cut::never(here)), [2; 16]));
+    let (asked, Caller::Asks(token)) = greet(wire(Cut::never(there))).unwrap() else { panic!("no question") };
+    assert!(!answer(asked, token, [1; 16], &decision));
+    asking.join().unwrap().unwrap_err();
+    assert!(decision.take());
+}

@@ -1,0 +1,208 @@
+//! The side a guest arrives at: pages are put into memory, the machine is built, and when the source has
+//! let go it runs.
+//!
+//! What is done with what arrives is an [`Arrival`]'s business, so that this can be tried without a
+//! processor.
+
+use std::sync::Arc;
+
+use super::decision::Decision;
+use super::frame::{FrameError, Hello, Message, Token};
+use super::pages::{PagesError, write_pages};
+use super::wire::{Wire, WireError};
+use crate::memory::GuestMemory;
+
+/// Longest state of a machine without its memory, in bytes: the guest's files are in it.
+pub const MOST_STATE: u64 = 1 << 30;
+
+/// What is done with a guest that arrives.
+pub trait Arrival {
+    /// A guest has been announced: memory for it, all zeros.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had here, in words.
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String>;
+
+    /// A round of so many pages begins.
+    fn round_begins(&mut self, number: u32, pages: u64);
+
+    /// So many pages more have arrived.
+    fn pages_arrived(&mut self, pages: u64);
+
+    /// Everything has arrived: builds the machine, which must not run yet. `busy` is to be called about
+    /// every second.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot run here, in words.
+    fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String>;
+}
+
+/// Why a guest has not arrived.
+#[derive(Debug, thiserror::Error)]
+pub enum ArriveError {
+    /// The connection, or the other side.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Pages that cannot be.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
+    /// More state than any machine has.
+    #[error("{length} bytes of machine state; at most {MOST_STATE} are taken")]
+    State {
+        /// How many are announced, or have come.
+        length: u64,
+    },
+    /// This host, or the machine.
+    #[error("{0}")]
+    Here(String),
+    /// The other side has asked over another connection, before it let go on this one.
+    #[error("the source has asked who has the guest, and was told that it is not here")]
+    Asked,
+}
+
+impl From<FrameError> for ArriveError {
+    fn from(error: FrameError) -> ArriveError {
+        ArriveError::Wire(error.into())
+    }
+}
+
+/// What a source wants that has connected.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// To bring a guest.
+    Brings(Hello),
+    /// To know whether the guest of this migration is here.
+    Asks(Token),
+}
+
+/// Who has connected, by its first frame.
+///
+/// # Errors
+///
+/// [`ArriveError`]; the other side has been told then.
+pub fn greet(mut wire: Wire) -> Result<(Wire, Caller), ArriveError> {
+    let caller = match wire.receive() {
+        Ok(Message::Hello(hello)) => Ok(Caller::Brings(hello)),
+        Ok(Message::Ask(token)) => Ok(Caller::Asks(token)),
+        Ok(other) => Err(FrameError::Unexpected { found: other.kind(), expected: "a Hello frame" }.into()),
+        Err(error) => Err(error.into()),
+    };
+    match caller {
+        Ok(caller) => Ok((wire, caller)),
+        Err(error) => Err(refuse(wire, error)),
+    }
+}
+
+/// Takes in a guest that `hello` has announced, up to the point where it could run here.
+///
+/// # Errors
+///
+/// [`ArriveError`]; the other side has been told then, and keeps the guest.
+pub fn take_in(mut wire: Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<Wire, ArriveError> {
+    match receive(&mut wire, hello, arrival) {
+        Ok(()) => Ok(wire),
+        Err(error) => Err(refuse(wire, error)),
+    }
+}
+
+/// Tells the other side, unless it knows.
+fn refuse(wire: Wire, error: ArriveError) -> ArriveError {
+    match error {
+        ArriveError::Wire(WireError::Peer(_) | WireError::Ended) => {}
+        _ => wire.give_up(&error.to_string()),
+    }
+    error
+}
+
+fn receive(wire: &mut Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<(), ArriveError> {
+    let memory = arrival.announced(hello).map_err(ArriveError::Here)?;
+    wire.send(&Message::Welcome)?;
+    let length = loop {
+        match wire.receive()? {
+            Message::RoundBegin(round) => arrival.round_begins(round.number, round.pages),
+            Message::Pages(payload) => arrival.pages_arrived(write_pages(&memory, payload)?),
+            Message::RoundEnd(number) => wire.send(&Message::RoundDone(number))?,
+            Message::StateBegin(length) => break length,
+            other => {
+                return Err(FrameError::Unexpected { found: other.kind(), expected: "memory" }.into());
+            }
+        }
+    };
+    let state = receive_state(wire, length)?;
+    let busy = &mut || {
+        // If this fails, so does what is sent next.
+        let _ = wire.send(&Message::KeepAlive);
+    };
+    arrival.build(state, busy).map_err(ArriveError::Here)
+}
+
+fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, ArriveError> {
+    if length > MOST_STATE {
+        return Err(ArriveError::State { length });
+    }
+    // Only what has arrived takes room.
+    let mut state = Vec::new();
+    while (state.len() as u64) < length {
+        match wire.receive()? {
+            Message::State([]) => {
+                return Err(ArriveError::Here("a frame of machine state without any".to_owned()));
+            }
+            Message::State(piece) => state.extend_from_slice(piece),
+            other => {
+                return Err(FrameError::Unexpected { found: other.kind(), expected: "a State frame" }.into());
+            }
+        }
+    }
+    if state.len() as u64 > length {
+        return Err(ArriveError::State { length: state.len() as u64 });
+    }
+    Ok(state)
+}
+
+/// Says that the guest could run here, and waits for the source to let go of it. True if the guest is
+/// this side's now: whatever happens to the connection, it runs here.
+///
+/// # Errors
+///
+/// [`ArriveError`]: it never will run here.
+pub fn take_over(mut wire: Wire, token: Token, decision: &Decision) -> Result<Wire, ArriveError> {
+    let committed = wire.send(&Message::Ready).and_then(|()| match wire.receive()? {
+        Message::Commit(found) if found == token => Ok(()),
+        other => {
+            Err(FrameError::Unexpected { found: other.kind(), expected: "this migration's Commit frame" }
+                .into())
+        }
+    });
+    match committed {
+        Ok(()) if decision.take() => Ok(wire),
+        Ok(()) => Err(refuse(wire, ArriveError::Asked)),
+        Err(error) => {
+            decision.give_up();
+            Err(refuse(wire, error.into()))
+        }
+    }
+}
+
+/// Tells the source that the guest runs here; true if it knows.
+pub fn confirm(mut wire: Wire) -> bool {
+    let told = wire.send(&Message::Confirm).and_then(|()| Ok(wire.receive()? == Message::Bye));
+    matches!(told, Ok(true))
+}
+
+/// Answers a source that asks who has the guest of the migration `ours`; true if it knows that the
+/// guest runs here.
+pub fn answer(mut wire: Wire, asked: Token, ours: Token, decision: &Decision) -> bool {
+    if asked != ours {
+        wire.give_up("another migration than the one you ask about has come here");
+        return false;
+    }
+    if decision.give_up() {
+        if wire.send(&Message::NotHere).is_ok() {
+            wire.hang_up();
+        }
+        return false;
+    }
+    confirm(wire)
+}

@@ -1,0 +1,395 @@
+//! Frames: what goes over the connection, as bytes.
+//!
+//! A frame is a header of eight bytes and a payload. The header is the kind of the frame (one byte), three
+//! bytes of zero, and the length of the payload (32 bits, little-endian). No payload is longer than
+//! [`MOST_PAYLOAD`], so that a receiver knows what it may have to hold before it reads any of it.
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a frame's header.
+pub const HEADER: usize = 8;
+
+/// Longest payload, in bytes: 256 pages in one run each, and what tells of them.
+pub const MOST_PAYLOAD: usize = (1 << 20) + (16 << 10);
+
+/// Longest text of an error, in bytes.
+pub const MOST_TEXT: usize = 4 << 10;
+
+/// The version of what is said in frames, and in which order.
+pub const VERSION: u16 = 1;
+
+/// First bytes of a [`Kind::Hello`]: nothing else that talks to this port begins so.
+const MAGIC: &[u8; 8] = b"kvm-migr";
+
+/// What a frame is for. The source sends, the destination answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The first frame of a source: what it is, and what it brings.
+    Hello = 1,
+    /// The answer: go on.
+    Welcome = 2,
+    /// Pages of memory; `pages` knows the payload.
+    Pages = 3,
+    /// How many pages a round is going to have.
+    RoundBegin = 16,
+    /// All pages of a round have been sent.
+    RoundEnd = 4,
+    /// The answer: all pages of that round are in memory.
+    RoundDone = 5,
+    /// How many bytes the machine's state without its memory has.
+    StateBegin = 6,
+    /// Some of those bytes.
+    State = 7,
+    /// The answer to the last of them: the machine is built and could run.
+    Ready = 8,
+    /// The source has let go: the guest is the destination's.
+    Commit = 9,
+    /// The answer: it runs here.
+    Confirm = 10,
+    /// The last frame of a source.
+    Bye = 11,
+    /// The first frame of a source that has lost its connection: who has the guest?
+    Ask = 12,
+    /// The answer: not here, and it never will.
+    NotHere = 13,
+    /// Why the sender gives up; the last frame in either direction.
+    Error = 14,
+    /// Nothing, from one who is busy.
+    KeepAlive = 15,
+}
+
+impl Kind {
+    const ALL: [Kind; 16] = [
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Pages,
+        Kind::RoundBegin,
+        Kind::RoundEnd,
+        Kind::RoundDone,
+        Kind::StateBegin,
+        Kind::State,
+        Kind::Ready,
+        Kind::Commit,
+        Kind::Confirm,
+        Kind::Bye,
+        Kind::Ask,
+        Kind::NotHere,
+        Kind::Error,
+        Kind::KeepAlive,
+    ];
+
+    fn of(byte: u8) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Why bytes are no frame, or not the one that was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The header cannot be that of a frame.
+    #[error("{0:02x?} begins no frame: the other side does not speak the migration protocol")]
+    Header([u8; HEADER]),
+    /// The payload is longer than any may be.
+    #[error("a frame of {length} bytes; at most {MOST_PAYLOAD} are allowed")]
+    TooLong {
+        /// Its length.
+        length: u32,
+    },
+    /// The other side's protocol has another version.
+    #[error(
+        "the source speaks version {found} of the migration protocol, and this program version \
+         {VERSION}: use the same kvm on both sides"
+    )]
+    Version {
+        /// The version it speaks.
+        found: u16,
+    },
+    /// The payload is not what this kind of frame has.
+    #[error("a {kind:?} frame that is damaged: {reason}")]
+    Damaged {
+        /// The kind.
+        kind: Kind,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A frame that has no business here.
+    #[error("a {found:?} frame where {expected} was expected")]
+    Unexpected {
+        /// Its kind.
+        found: Kind,
+        /// What was expected.
+        expected: &'static str,
+    },
+}
+
+/// A number that nobody can guess and that no other migration has: who knows it is the source of this one.
+pub type Token = [u8; 16];
+
+/// What a source tells first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// This migration.
+    pub token: Token,
+    /// Size of the guest's RAM in bytes.
+    pub memory: u64,
+    /// The guest file's name, for people.
+    pub guest: String,
+    /// What both hosts must have in common, as the machine's state knows it.
+    pub facts: Vec<u8>,
+}
+
+/// A round: every page in it is sent once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Pages in it.
+    pub pages: u64,
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// [`Kind::Hello`].
+    Hello(Hello),
+    /// [`Kind::Welcome`].
+    Welcome,
+    /// [`Kind::Pages`], to be read with `pages`.
+    Pages(&'a [u8]),
+    /// [`Kind::RoundBegin`].
+    RoundBegin(Round),
+    /// [`Kind::RoundEnd`], with the number of the round.
+    RoundEnd(u32),
+    /// [`Kind::RoundDone`], with the number of the round.
+    RoundDone(u32),
+    /// [`Kind::StateBegin`], with a number of bytes.
+    StateBegin(u64),
+    /// [`Kind::State`].
+    State(&'a [u8]),
+    /// [`Kind::Ready`].
+    Ready,
+    /// [`Kind::Commit`].
+    Commit(Token),
+    /// [`Kind::Confirm`].
+    Confirm,
+    /// [`Kind::Bye`].
+    Bye,
+    /// [`Kind::Ask`].
+    Ask(Token),
+    /// [`Kind::NotHere`].
+    NotHere,
+    /// [`Kind::Error`], shortened to [`MOST_TEXT`] bytes, without control characters.
+    Error(String),
+    /// [`Kind::KeepAlive`].
+    KeepAlive,
+}
+
+impl<'a> Message<'a> {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Message::Hello(_) => Kind::Hello,
+            Message::Welcome => Kind::Welcome,
+            Message::Pages(_) => Kind::Pages,
+            Message::RoundBegin(_) => Kind::RoundBegin,
+            Message::RoundEnd(_) => Kind::RoundEnd,
+            Message::RoundDone(_) => Kind::RoundDone,
+            Message::StateBegin(_) => Kind::StateBegin,
+            Message::State(_) => Kind::State,
+            Message::Ready => Kind::Ready,
+            Message::Commit(_) => Kind::Commit,
+            Message::Confirm => Kind::Confirm,
+            Message::Bye => Kind::Bye,
+            Message::Ask(_) => Kind::Ask,
+            Message::NotHere => Kind::NotHere,
+            Message::Error(_) => Kind::Error,
+            Message::KeepAlive => Kind::KeepAlive,
+        }
+    }
+
+    /// The whole frame.
+    pub fn frame(&self) -> Vec<u8> {
+        let mut frame = vec![0; HEADER];
+        match self {
+            Message::Hello(hello) => {
+                frame.extend(MAGIC);
+                frame.extend(VERSION.to_le_bytes());
+                add(&mut frame, hello);
+            }
+            Message::Pages(bytes) | Message::State(bytes) => frame.extend_from_slice(bytes),
+            Message::RoundBegin(round) => add(&mut frame, round),
+            Message::RoundEnd(number) | Message::RoundDone(number) => add(&mut frame, number),
+            Message::StateBegin(length) => add(&mut frame, length),
+            Message::Commit(token) | Message::Ask(token) => frame.extend(token),
+            Message::Error(text) => frame.extend_from_slice(shortened(text).as_bytes()),
+            Message::Welcome
+            | Message::Ready
+            | Message::Confirm
+            | Message::Bye
+            | Message::NotHere
+            | Message::KeepAlive => {}
+        }
+        finish(&mut frame, self.kind());
+        frame
+    }
+
+    /// What the payload of a frame says.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Damaged`], [`FrameError::Version`].
+    pub fn read(kind: Kind, payload: &'a [u8]) -> Result<Message<'a>, FrameError> {
+        let nothing = |message| match payload {
+            [] => Ok(message),
+            _ => Err(FrameError::Damaged { kind, reason: "it has a payload".to_owned() }),
+        };
+        match kind {
+            Kind::Hello => hello(payload).map(Message::Hello),
+            Kind::Welcome => nothing(Message::Welcome),
+            Kind::Pages => Ok(Message::Pages(payload)),
+            Kind::RoundBegin => decode(kind, payload).map(Message::RoundBegin),
+            Kind::RoundEnd => decode(kind, payload).map(Message::RoundEnd),
+            Kind::RoundDone => decode(kind, payload).map(Message::RoundDone),
+            Kind::StateBegin => decode(kind, payload).map(Message::StateBegin),
+            Kind::State => Ok(Message::State(payload)),
+            Kind::Ready => nothing(Message::Ready),
+            Kind::Commit => token(kind, payload).map(Message::Commit),
+            Kind::Confirm => nothing(Message::Confirm),
+            Kind::Bye => nothing(Message::Bye),
+            Kind::Ask => token(kind, payload).map(Message::Ask),
+            Kind::NotHere => nothing(Message::NotHere),
+            Kind::Error => Ok(Message::Error(printable(payload))),
+            Kind::KeepAlive => nothing(Message::KeepAlive),
+        }
+    }
+}
+
+/// Writes the header of a frame of `kind` into the first [`HEADER`] bytes of `frame`, whose payload, at
+/// most [`MOST_PAYLOAD`] bytes, is behind them already.
+pub fn finish(frame: &mut [u8], kind: Kind) {
+    let length = (frame.len() - HEADER) as u32;
+    frame[..HEADER].fill(0);
+    frame[0] = kind as u8;
+    frame[4..HEADER].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The kind of a frame and the length of its payload in bytes.
+///
+/// # Errors
+///
+/// [`FrameError::Header`], [`FrameError::TooLong`].
+pub fn header(bytes: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
+    let [kind, 0, 0, 0, length @ ..] = bytes else { return Err(FrameError::Header(bytes)) };
+    let kind = Kind::of(kind).ok_or(FrameError::Header(bytes))?;
+    let length = u32::from_le_bytes(length);
+    if length as usize > MOST_PAYLOAD {
+        return Err(FrameError::TooLong { length });
+    }
+    Ok((kind, length as usize))
+}
+
+fn add(frame: &mut Vec<u8>, value: &impl Serialize) {
+    frame.extend(postcard::to_stdvec(value).expect("encoding into memory cannot fail"));
+}
+
+fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, FrameError> {
+    match postcard::take_from_bytes(payload) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(FrameError::Damaged { kind, reason: "it is too long".to_owned() }),
+        Err(error) => Err(FrameError::Damaged { kind, reason: error.to_string() }),
+    }
+}
+
+fn hello(payload: &[u8]) -> Result<Hello, FrameError> {
+    let damaged = || FrameError::Damaged { kind: Kind::Hello, reason: "it begins wrong".to_owned() };
+    let rest = payload.strip_prefix(MAGIC).ok_or_else(damaged)?;
+    let (version, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+    // Nothing behind the version has a meaning if it is another one.
+    match u16::from_le_bytes(*version) {
+        VERSION => decode(Kind::Hello, rest),
+        found => Err(FrameError::Version { found }),
+    }
+}
+
+fn token(kind: Kind, payload: &[u8]) -> Result<Token, FrameError> {
+    payload
+        .try_into()
+        .map_err(|_| FrameError::Damaged { kind, reason: format!("a token of {} bytes", payload.len()) })
+}
+
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(MOST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// What the other side wrote goes to somebody's terminal: it must not steer it.
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_TEXT)]);
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(frame: &[u8]) -> Result<Message<'_>, FrameError> {
+        let (kind, length) = header(frame[..HEADER].try_into().unwrap())?;
+        assert_eq!(length, frame.len() - HEADER);
+        Message::read(kind, &frame[HEADER..])
+    }
+
+    #[test]
+    fn every_message_is_read_as_it_was_written() {
+        let hello = Hello { token: [7; 16], memory: 64 << 20, guest: "a.elf".into(), facts: vec![1, 2] };
+        for message in [
+            Message::Hello(hello),
+            Message::Welcome,
+            Message::Pages(b"pages"),
+            Message::RoundBegin(Round { number: 3, pages: 1 << 40 }),
+            Message::RoundEnd(3),
+            Message::RoundDone(3),
+            Message::StateBegin(u64::MAX),
+            Message::State(b""),
+            Message::Ready,
+            Message::Commit([1; 16]),
+            Message::Confirm,
+            Message::Bye,
+            Message::Ask([2; 16]),
+            Message::NotHere,
+            Message::Error("no room".into()),
+            Message::KeepAlive,
+        ] {
+            assert_eq!(read(&message.frame()), Ok(message.clone()));
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_told_from_another_version_of_this_one() {
+        assert_eq!(header(*b"GET / HT"), Err(FrameError::Header(*b"GET / HT")));
+        let hello = Hello { token: [0; 16], memory: 0, guest: String::new(), facts: Vec::new() };
+        let mut frame = Message::Hello(hello).frame();
+        frame[HEADER + MAGIC.len()] = 9;
+        frame.truncate(HEADER + MAGIC.len() + 2);
+        finish(&mut frame, Kind::Hello);
+        assert_eq!(read(&frame), Err(FrameError::Version { found: 9 }));
+    }
+
+    #[test]
+    fn no_frame_says_that_it_is_longer_than_any_may_be() {
+        let mut bytes = [Kind::Pages as u8, 0, 0, 0, 0, 0, 0, 0];
+        bytes[4..].copy_from_slice(&(MOST_PAYLOAD as u32 + 1).to_le_bytes());
+        assert_eq!(header(bytes), Err(FrameError::TooLong { length: MOST_PAYLOAD as u32 + 1 }));
+    }
+
+    #[test]
+    fn an_error_cannot_steer_a_terminal() {
+        let text = Message::read(Kind::Error, b"no\x1b[2J room\n");
+        assert_eq!(text, Ok(Message::Error("no [2J room ".into())));
+        let long = Message::Error("è".repeat(MOST_TEXT)).frame();
+        assert_eq!(long.len(), HEADER + MOST_TEXT);
+    }
+}

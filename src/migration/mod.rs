@@ -1,0 +1,26 @@
+//! Moving a running guest to another host.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `frame`, `pages` | what is sent, as bytes |
+//! | `wire` | a connection that carries frames, and how it fails |
+//! | `transport` | TCP, bare or inside TLS |
+//! | `security` | who may connect |
+//! | `decision` | who has the guest |
+//!
+//! docs/migration.md tells of the protocol, and why the guest always runs on exactly one side.
+
+pub mod decision;
+pub mod destination;
+pub mod frame;
+pub mod mover;
+pub mod pages;
+pub mod progress;
+pub mod reception;
+pub mod security;
+pub mod source;
+pub mod transport;
+pub mod wire;
+
+#[cfg(test)]
+mod cut_test;

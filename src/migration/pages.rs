@@ -1,0 +1,334 @@
+//! Pages of memory in a [`super::frame::Kind::Pages`] frame.
+//!
+//! The payload is a sequence of runs of pages. A run begins with 16 bytes: how its pages are written (8
+//! bits), the length of what follows (24 bits), the number of pages (32 bits) and the number of the first
+//! page (64 bits), all little-endian. A page has 4 KiB; the number of a page is its guest-physical address
+//! divided by that.
+//!
+//! | how | what follows |
+//! |---|---|
+//! | 0 | nothing: the pages hold zeros |
+//! | 1 | the pages |
+//! | 2 | the pages as one block of lz4 |
+
+use std::ops::Range;
+
+use crate::memory::{GuestMemory, MemoryError};
+
+use super::frame::{HEADER, Kind, MOST_PAYLOAD, finish};
+
+/// Bytes of a page.
+pub const PAGE: usize = 4096;
+
+/// Most pages of a run that is not of zeros.
+const MOST_RUN: u32 = 64;
+
+/// Most pages in one frame: however little it takes to say that pages are zero, one frame is soon done with.
+const MOST_PAGES: u64 = 1 << 16;
+
+/// Bytes a run begins with.
+const RUN_HEADER: usize = 16;
+
+const ZERO: u8 = 0;
+const RAW: u8 = 1;
+const LZ4: u8 = 2;
+
+/// Why pages were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PagesError {
+    /// The payload ends in the middle of a run.
+    #[error("pages that end in the middle")]
+    CutOff,
+    /// A run that cannot be.
+    #[error("a run of {count} pages from page {first:#x} with {length} bytes, written in way {how}")]
+    Run {
+        /// How it is written.
+        how: u8,
+        /// Bytes that follow.
+        length: u32,
+        /// Its pages.
+        count: u32,
+        /// The first of them.
+        first: u64,
+    },
+    /// More pages in one frame than there may be.
+    #[error("more than {MOST_PAGES} pages in one frame")]
+    TooMany,
+    /// A block that does not unpack to as many pages as it should.
+    #[error("damaged lz4 for {count} pages from page {first:#x}")]
+    Lz4 {
+        /// The pages.
+        count: u32,
+        /// The first of them.
+        first: u64,
+    },
+    /// Pages that are not memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// Puts the pages of a payload where they belong, and says how many there were.
+///
+/// # Errors
+///
+/// [`PagesError`]; pages in front of the wrong run have been written then.
+pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesError> {
+    let mut rest = payload;
+    let mut pages = 0;
+    let mut unpacked = Vec::new();
+    while !rest.is_empty() {
+        let (header, behind) = rest.split_first_chunk::<RUN_HEADER>().ok_or(PagesError::CutOff)?;
+        let [how, a, b, c, d, e, f, g, number @ ..] = *header;
+        let (length, count) = (u32::from_le_bytes([a, b, c, 0]), u32::from_le_bytes([d, e, f, g]));
+        let first = u64::from_le_bytes(number);
+        let (data, behind) = behind.split_at_checked(length as usize).ok_or(PagesError::CutOff)?;
+        let wrong = || PagesError::Run { how, length, count, first };
+        let bytes = u64::from(count) * PAGE as u64;
+        let start = first.checked_mul(PAGE as u64).ok_or_else(wrong)?;
+        pages += u64::from(count);
+        if pages > MOST_PAGES {
+            return Err(PagesError::TooMany);
+        }
+        match how {
+            ZERO if length == 0 && count > 0 => memory.zero(start, bytes)?,
+            RAW if u64::from(length) == bytes && (1..=MOST_RUN).contains(&count) => {
+                memory.write(start, data)?
+            }
+            LZ4 if (1..=MOST_RUN).contains(&count) => {
+                unpacked.resize(bytes as usize, 0);
+                match lz4_flex::block::decompress_into(data, &mut unpacked) {
+                    Ok(length) if length == unpacked.len() => memory.write(start, &unpacked)?,
+                    _ => return Err(PagesError::Lz4 { count, first }),
+                }
+            }
+            _ => return Err(wrong()),
+        }
+        rest = behind;
+    }
+    Ok(pages)
+}
+
+/// Collects pages into frames.
+#[derive(Debug)]
+pub struct Packer {
+    frame: Vec<u8>,
+    /// Pages in it.
+    pages: u64,
+    /// Pages of zeros that have not been written yet.
+    zeros: Range<u64>,
+    /// Pages that are not zeros and have not been written yet; their bytes are in `run`.
+    raw: Range<u64>,
+    run: Vec<u8>,
+    packed: Vec<u8>,
+    compress: bool,
+}
+
+impl Packer {
+    /// No pages yet; `compress` if what is sent is to be made smaller.
+    pub fn new(compress: bool) -> Packer {
+        let packed =
+            if compress { lz4_flex::block::get_maximum_output_size(MOST_RUN as usize * PAGE) } else { 0 };
+        Packer {
+            frame: empty(),
+            pages: 0,
+            zeros: 0..0,
+            raw: 0..0,
+            run: Vec::with_capacity(MOST_RUN as usize * PAGE),
+            packed: vec![0; packed],
+            compress,
+        }
+    }
+
+    /// Adds a page that has not been added since the last [`Self::take`].
+    pub fn add(&mut self, number: u64, page: &[u8; PAGE]) {
+        self.pages += 1;
+        if is_zero(page) {
+            if self.zeros.end != number {
+                self.end_zeros();
+                self.zeros = number..number;
+            }
+            self.zeros.end += 1;
+            return;
+        }
+        if self.raw.end != number || self.run.len() == MOST_RUN as usize * PAGE {
+            self.end_run();
+            self.raw = number..number;
+        }
+        self.raw.end += 1;
+        self.run.extend_from_slice(page);
+    }
+
+    /// True if what there is makes a good frame.
+    pub fn is_full(&self) -> bool {
+        // Both runs that are not written yet, and one more of pages that are not zeros.
+        let most = self.frame.len() + self.run.len() + 3 * RUN_HEADER + MOST_RUN as usize * PAGE;
+        most > HEADER + MOST_PAYLOAD || self.pages == MOST_PAGES
+    }
+
+    /// Everything added since the last call as a whole frame; `None` if that is nothing.
+    pub fn take(&mut self) -> Option<Vec<u8>> {
+        self.end_zeros();
+        self.end_run();
+        if self.frame.len() == HEADER {
+            return None;
+        }
+        finish(&mut self.frame, Kind::Pages);
+        self.pages = 0;
+        Some(std::mem::replace(&mut self.frame, empty()))
+    }
+
+    fn end_zeros(&mut self) {
+        let zeros = std::mem::take(&mut self.zeros);
+        if !zeros.is_empty() {
+            self.begin(ZERO, 0, (zeros.end - zeros.start) as u32, zeros.start);
+        }
+    }
+
+    fn end_run(&mut self) {
+        let raw = std::mem::take(&mut self.raw);
+        if raw.is_empty() {
+            return;
+        }
+        let count = (raw.end - raw.start) as u32;
+        let packed = match self.compress {
+            true => lz4_flex::block::compress_into(&self.run, &mut self.packed).ok(),
+            false => None,
+        };
+        match packed.filter(|length| *length < self.run.len()) {
+            Some(length) => {
+                self.begin(LZ4, length, count, raw.start);
+                self.frame.extend_from_slice(&self.packed[..length]);
+            }
+            None => {
+                self.begin(RAW, self.run.len(), count, raw.start);
+                self.frame.extend_from_slice(&self.run);
+            }
+        }
+        self.run.clear();
+    }
+
+    fn begin(&mut self, how: u8, length: usize, count: u32, first: u64) {
+        let [a, b, c, _] = (length as u32).to_le_bytes();
+        self.frame.extend([how, a, b, c]);
+        self.frame.extend(count.to_le_bytes());
+        self.frame.extend(first.to_le_bytes());
+    }
+}
+
+fn empty() -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEADER + MOST_PAYLOAD);
+    frame.resize(HEADER, 0);
+    frame
+}
+
+/// True if a page holds nothing but zeros.
+fn is_zero(page: &[u8; PAGE]) -> bool {
+    // Most pages that are not zero begin with something else.
+    page.as_chunks::<64>().0.iter().all(|line| *line == [0; 64])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(byte: u8) -> [u8; PAGE] {
+        let mut page = [byte; PAGE];
+        page[17] = byte / 2;
+        page
+    }
+
+    /// Bytes that lz4 makes nothing of.
+    fn noise(seed: u64) -> [u8; PAGE] {
+        let mut state = seed | 1;
+        std::array::from_fn(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+    }
+
+    fn byte_at(memory: &GuestMemory, number: u64) -> u8 {
+        let mut byte = [0];
+        memory.read(number * PAGE as u64, &mut byte).unwrap();
+        byte[0]
+    }
+
+    #[test]
+    fn pages_arrive_where_they_were_whether_packed_or_not() {
+        for compress in [false, true] {
+            let memory = GuestMemory::new(2 << 20).unwrap();
+            memory.write(9 * PAGE as u64, &page(9)).unwrap();
+            let mut packer = Packer::new(compress);
+            for (number, page) in [
+                (1, page(1)),
+                (2, noise(2)),
+                (3, page(0)),
+                (8, page(8)),
+                (9, page(0)),
+                (10, page(0)),
+                (511, page(5)),
+            ] {
+                packer.add(number, &page);
+            }
+            let frame = packer.take().unwrap();
+            assert_eq!(write_pages(&memory, &frame[HEADER..]).unwrap(), 7);
+            assert_eq!([1, 8, 9, 511].map(|number| byte_at(&memory, number)), [1, 8, 0, 5], "{compress}");
+            let mut found = [0; PAGE];
+            memory.read(2 * PAGE as u64, &mut found).unwrap();
+            assert_eq!(found, noise(2));
+            assert_eq!(packer.take(), None);
+        }
+    }
+
+    #[test]
+    fn full_frames_are_no_longer_than_frames_may_be() {
+        for compress in [false, true] {
+            let memory = GuestMemory::new(8 << 20).unwrap();
+            let mut packer = Packer::new(compress);
+            let mut frames = Vec::new();
+            for number in 0..2048 {
+                packer.add(number, &noise(number));
+                if packer.is_full() {
+                    frames.extend(packer.take());
+                }
+            }
+            frames.extend(packer.take());
+            for frame in &frames {
+                assert!(frame.len() <= HEADER + MOST_PAYLOAD, "{}", frame.len());
+                write_pages(&memory, &frame[HEADER..]).unwrap();
+            }
+            assert!(frames.len() < 12, "{}", frames.len());
+            let mut found = [0; PAGE];
+            memory.read(2047 * PAGE as u64, &mut found).unwrap();
+            assert_eq!(found, noise(2047));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let run = |how: u8, length: u32, count: u32, first: u64, data: &[u8]| {
+            let [a, b, c, _] = length.to_le_bytes();
+            let mut bytes = vec![how, a, b, c];
+            bytes.extend(count.to_le_bytes());
+            bytes.extend(first.to_le_bytes());
+            bytes.extend(data);
+            write_pages(&memory, &bytes)
+        };
+        let one = [1; PAGE];
+        assert_eq!(run(RAW, PAGE as u32, 1, 255, &one).unwrap(), 1);
+        assert!(matches!(run(RAW, PAGE as u32, 1, 256, &one), Err(PagesError::Memory(_))));
+        assert!(matches!(run(RAW, PAGE as u32, 1, u64::MAX, &one), Err(PagesError::Run { .. })));
+        assert!(matches!(run(RAW, PAGE as u32, 2, 0, &one), Err(PagesError::Run { .. })));
+        assert!(matches!(run(RAW, PAGE as u32, 1, 0, &one[1..]), Err(PagesError::CutOff)));
+        assert!(matches!(run(RAW, 0, 0, 0, b""), Err(PagesError::Run { .. })));
+        assert!(matches!(run(ZERO, 0, 0, 0, b""), Err(PagesError::Run { .. })));
+        assert!(matches!(run(ZERO, 0, 257, 0, b""), Err(PagesError::Memory(_))));
+        assert!(matches!(run(ZERO, 0, u32::MAX, 0, b""), Err(PagesError::TooMany)));
+        assert!(matches!(run(LZ4, 3, 1, 0, b"abc"), Err(PagesError::Lz4 { .. })));
+        assert!(matches!(run(LZ4, 3, u32::MAX, 0, b"abc"), Err(PagesError::TooMany)));
+        assert!(matches!(run(9, 0, 1, 0, b""), Err(PagesError::Run { how: 9, .. })));
+        assert!(matches!(write_pages(&memory, &[0; 15]), Err(PagesError::CutOff)));
+    }
+}

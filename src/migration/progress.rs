@@ -1,0 +1,211 @@
+//! How far a migration has come, for whoever wants to know, and in what figures it ended.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::pages::PAGE;
+
+/// A migration in figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// From the connection to the destination's being ready.
+    pub total: Duration,
+    /// For how long the guest stood still.
+    pub downtime: Duration,
+    /// Rounds in which pages were sent.
+    pub rounds: u32,
+    /// Pages sent, each as often as it was.
+    pub pages: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} pages in {} rounds, {} sent in {} ms; the guest stood still for {:.1} ms",
+            self.pages,
+            self.rounds,
+            size(self.bytes),
+            self.total.as_millis(),
+            self.downtime.as_secs_f64() * 1000.0
+        )
+    }
+}
+
+/// What is being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The other side is called.
+    Connecting,
+    /// Pages are sent while the guest runs.
+    Running,
+    /// The guest stands still, and the rest is sent.
+    Stopped,
+    /// The guest was let go, and no answer has come.
+    InDoubt,
+    /// It is over, with this end.
+    Over(String),
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    round: u32,
+    pages: u64,
+    bytes: u64,
+    /// Bytes when the round began.
+    bytes_before: u64,
+    cancelled: bool,
+    started: Instant,
+    listener: Option<Sender<String>>,
+}
+
+/// How far a migration has come. Every thread may look.
+#[derive(Debug)]
+pub struct Progress {
+    /// Where to.
+    pub to: String,
+    state: Mutex<State>,
+}
+
+impl Progress {
+    /// A migration that begins; every line of its story also goes to `listener`.
+    pub fn new(to: String, listener: Option<Sender<String>>) -> Progress {
+        let state = State {
+            phase: Phase::Connecting,
+            round: 0,
+            pages: 0,
+            bytes: 0,
+            bytes_before: 0,
+            cancelled: false,
+            started: Instant::now(),
+            listener,
+        };
+        Progress { to, state: Mutex::new(state) }
+    }
+
+    /// Another part begins.
+    pub fn enter(&self, phase: Phase) {
+        let mut state = self.state();
+        if matches!(phase, Phase::Over(_)) {
+            // Whoever listens hears no more.
+            state.listener = None;
+        }
+        state.phase = phase;
+    }
+
+    /// A round begins.
+    pub fn round(&self, number: u32, pages: u64) {
+        let mut state = self.state();
+        (state.round, state.pages, state.bytes_before) = (number, pages, state.bytes);
+        if state.phase == Phase::Connecting {
+            state.phase = Phase::Running;
+        }
+    }
+
+    /// So many bytes more have been sent.
+    pub fn sent(&self, bytes: u64) {
+        self.state().bytes += bytes;
+    }
+
+    /// A line of the story.
+    pub fn note(&self, line: &str) {
+        info!("{}", line.trim());
+        if let Some(listener) = &self.state().listener {
+            // Whoever asked for it may have left.
+            let _ = listener.send(line.to_owned());
+        }
+    }
+
+    /// The user has changed his mind; false if it is too late for that.
+    pub fn cancel(&self) -> bool {
+        let mut state = self.state();
+        let in_time = matches!(state.phase, Phase::Connecting | Phase::Running);
+        state.cancelled |= in_time;
+        in_time
+    }
+
+    /// True if the user has changed his mind.
+    pub fn is_cancelled(&self) -> bool {
+        self.state().cancelled
+    }
+
+    /// True if nothing more will happen.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state().phase, Phase::Over(_))
+    }
+
+    /// How far it has come, in one line.
+    pub fn text(&self) -> String {
+        let state = self.state();
+        let seconds = state.started.elapsed().as_secs_f64();
+        let to = &self.to;
+        match &state.phase {
+            Phase::Connecting => format!("to {to}: connecting, for {seconds:.1} s"),
+            Phase::Running | Phase::Stopped => {
+                let how =
+                    if state.phase == Phase::Running { "the guest runs" } else { "the guest stands still" };
+                let in_round = state.bytes - state.bytes_before;
+                format!(
+                    "to {to}: round {}, {} of at most {}; {} sent in {seconds:.1} s; {how}",
+                    state.round,
+                    size(in_round),
+                    size(state.pages * PAGE as u64),
+                    size(state.bytes)
+                )
+            }
+            Phase::InDoubt => format!(
+                "to {to}: the guest was let go and no answer has come, so it runs nowhere; {to} is asked. If \
+                 you know that it does not run there, `resume` has it go on here; if it does, `quit`"
+            ),
+            Phase::Over(end) => end.clone(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A number of bytes, for people.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..0x10_0000 => format!("{} KiB", bytes >> 10),
+        _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_where_it_stands() {
+        let (sender, lines) = channel();
+        let progress = Progress::new("127.0.0.1:8000".into(), Some(sender));
+        assert!(progress.text().starts_with("to 127.0.0.1:8000: connecting"));
+        progress.note("-----> starting migration");
+        progress.round(1, 512);
+        progress.sent(1 << 20);
+        let text = progress.text();
+        assert!(
+            text.starts_with("to 127.0.0.1:8000: round 1, 1.0 MiB of at most 2.0 MiB; 1.0 MiB sent"),
+            "{text}"
+        );
+        assert!(text.ends_with("the guest runs"), "{text}");
+        assert!(progress.cancel() && progress.is_cancelled());
+        progress.enter(Phase::Stopped);
+        assert!(!progress.cancel(), "too late");
+        progress.enter(Phase::Over("done".into()));
+        assert_eq!((progress.text(), progress.is_over()), ("done".into(), true));
+        assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration"]);
+    }
+}

@@ -1,0 +1,403 @@
+//! Waiting for a guest, and taking it in.
+//!
+//! A thread of its own, which can open nothing, reads what comes from the network. It puts pages into
+//! memory, and hands everything else to the thread that is going to run the guest. That thread builds the
+//! machine and says that it could run ([`Reception::take_over`]); only then is the source asked to let go.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{debug, info, warn};
+
+use super::decision::Decision;
+use super::destination::{Arrival, ArriveError, Caller, answer, confirm, greet, take_in, take_over};
+use super::frame::{Hello, Token};
+use super::security::Credentials;
+use super::wire::{KEEP_ALIVE, Wire};
+use crate::host::Features;
+use crate::host::sandbox::confine_thread;
+use crate::memory::GuestMemory;
+
+/// How long questions about a guest that has arrived are answered, if its source has not heard that it
+/// has: longer than any source asks.
+const ANSWERING: Duration = Duration::from_secs(600);
+
+/// How long a process whose guest has already ended waits for a source to ask: as long as one does.
+const ASKED: Duration = Duration::from_secs(75);
+
+/// How often a thread that waits for connections looks whether it still should.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// How long is paused when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Stack of the thread, in bytes.
+const STACK: usize = 512 << 10;
+
+/// Why no guest has come.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceptionError {
+    /// Nobody can listen there.
+    #[error("cannot wait for a guest on {place}: {reason}; choose another place with -migrport")]
+    Listen {
+        /// The place.
+        place: SocketAddr,
+        /// The host's words.
+        reason: io::Error,
+    },
+    /// No thread can be had.
+    #[error("the host gives this process no thread to wait for a guest: {0}")]
+    Thread(io::Error),
+    /// The migration has failed; the source keeps the guest.
+    #[error("the guest has not come, and stays where it is: {0}")]
+    Failed(String),
+}
+
+/// How a guest comes.
+#[derive(Debug)]
+pub enum News {
+    /// It has been announced.
+    Begun {
+        /// From where.
+        from: SocketAddr,
+        /// What it is called there.
+        guest: String,
+        /// Size of its memory in bytes.
+        memory: u64,
+    },
+    /// A round of pages has begun.
+    Round {
+        /// Its number, from 1.
+        number: u32,
+        /// Pages in it.
+        pages: u64,
+    },
+    /// More pages have arrived.
+    Pages(u64),
+    /// All of it is here.
+    Complete(Arrived),
+    /// It will not come.
+    Failed(String),
+}
+
+/// A guest that has arrived and is no machine yet.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Its memory, with what is in it.
+    pub memory: Arc<GuestMemory>,
+    /// Everything else, as [`crate::state::Parts::to_bytes`] made it.
+    pub state: Vec<u8>,
+}
+
+/// What is to become of a guest that has arrived.
+enum Word {
+    /// It could run.
+    Ready,
+    /// It cannot run here, for this reason.
+    Refused(String),
+}
+
+/// Waits for a guest. Dropping it refuses a guest that has not been taken over.
+pub struct Reception {
+    news: Receiver<News>,
+    word: Option<Sender<Word>>,
+    decided: Receiver<Result<(), String>>,
+    done: Receiver<()>,
+    place: SocketAddr,
+}
+
+/// A guest that was taken over.
+pub struct TakenOver {
+    done: Receiver<()>,
+}
+
+impl TakenOver {
+    /// Waits until the source knows that the guest is here, or has stopped asking: a source that finds
+    /// nobody to ask goes on with the guest itself. To be called before this process ends.
+    pub fn finish(self) {
+        // Nothing is ever sent: it ends with the thread.
+        let _ = self.done.recv_timeout(ASKED);
+    }
+}
+
+/// What this host can run.
+#[derive(Debug)]
+pub struct Host {
+    /// The processor features that a guest finds here.
+    pub features: Features,
+}
+
+impl Host {
+    /// Refuses a guest that could not run here, before any of it is sent.
+    fn check(&self, hello: &Hello) -> Result<(), String> {
+        let features: Features = postcard::from_bytes(&hello.facts)
+            .map_err(|e| format!("the source does not tell the guest's processor features: {e}"))?;
+        let (there, here) = (features.maker(), self.features.maker());
+        if there != here {
+            return Err(format!("the guest runs on a processor by {there}, and this host's is by {here}"));
+        }
+        let missing = features.missing_in(&self.features);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!("this host's processor does not have {}, which the guest was given", missing.join(", ")))
+    }
+}
+
+impl Reception {
+    /// Listens on `place`, for a guest that `host` can run.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceptionError::Listen`], for example when the port is taken; [`ReceptionError::Thread`].
+    pub fn open(
+        place: SocketAddr,
+        credentials: Credentials,
+        host: Host,
+    ) -> Result<Reception, ReceptionError> {
+        let listen = |reason| ReceptionError::Listen { place, reason };
+        let listener = TcpListener::bind(place).map_err(listen)?;
+        let place = listener.local_addr().map_err(listen)?;
+        let ((news, told), (word, said), (decide, decided)) = (channel(), channel(), channel());
+        let (_done, done) = channel();
+        let entrance = Entrance { listener, credentials };
+        let desk = Desk { entrance, host, news, said, decide, _done };
+        thread::Builder::new()
+            .name("migration".into())
+            .stack_size(STACK)
+            .spawn(move || desk.run())
+            .map_err(ReceptionError::Thread)?;
+        Ok(Reception { news: told, word: Some(word), decided, done, place })
+    }
+
+    /// Where it listens.
+    pub fn place(&self) -> SocketAddr {
+        self.place
+    }
+
+    /// Waits until a guest has arrived; `tell` hears how it comes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceptionError::Failed`].
+    pub fn wait(&self, tell: &mut dyn FnMut(&News)) -> Result<Arrived, ReceptionError> {
+        loop {
+            match self.news.recv() {
+                Ok(News::Complete(arrived)) => return Ok(arrived),
+                Ok(News::Failed(why)) => return Err(ReceptionError::Failed(why)),
+                Ok(news) => tell(&news),
+                Err(_) => {
+                    return Err(ReceptionError::Failed("the thread that waits for it has ended".into()));
+                }
+            }
+        }
+    }
+
+    /// The machine is built and everything it needs is there: has the source let go. When this returns
+    /// well the guest is this side's, and must run.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceptionError::Failed`]: the guest must not run here.
+    pub fn take_over(mut self) -> Result<TakenOver, ReceptionError> {
+        if let Some(word) = self.word.take() {
+            // If it has ended, so has the other channel.
+            let _ = word.send(Word::Ready);
+        }
+        let gone = || Err("the thread that waits for it has ended".to_owned());
+        self.decided.recv().unwrap_or_else(|_| gone()).map_err(ReceptionError::Failed)?;
+        Ok(TakenOver { done: self.done })
+    }
+
+    /// The guest cannot run here: its source is told why, and has been when this returns.
+    pub fn refuse(mut self, why: &str) {
+        if let Some(word) = self.word.take() {
+            let _ = word.send(Word::Refused(why.to_owned()));
+            // The connection ends with the process.
+            let _ = self.decided.recv();
+        }
+    }
+}
+
+/// The thread that speaks with sources.
+struct Desk {
+    entrance: Entrance,
+    host: Host,
+    news: Sender<News>,
+    said: Receiver<Word>,
+    decide: Sender<Result<(), String>>,
+    _done: Sender<()>,
+}
+
+impl Desk {
+    fn run(self) {
+        confine_thread();
+        let (wire, hello, from) = self.entrance.first_source();
+        let begun = News::Begun { from, guest: hello.guest.clone(), memory: hello.memory };
+        // Whoever waits for news waits for all of them.
+        let _ = self.news.send(begun);
+        let mut guest = Coming { host: &self.host, news: &self.news, said: &self.said, memory: None };
+        match take_in(wire, &hello, &mut guest) {
+            Ok(wire) => self.hand_over(wire, hello.token, from),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn hand_over(&self, wire: Wire, token: Token, from: SocketAddr) {
+        let (decision, over) = (Decision::default(), Over::default());
+        thread::scope(|scope| {
+            // A source asks over a new connection.
+            let answers = thread::Builder::new().name("migration-ask".into()).stack_size(STACK);
+            let (entrance, decision, over) = (&self.entrance, &decision, &over);
+            if let Err(error) = answers.spawn_scoped(scope, move || entrance.answer(token, decision, over)) {
+                let why = format!("the host gives no thread: {error}");
+                wire.give_up(&why);
+                return self.failed(&ArriveError::Here(why));
+            }
+            match take_over(wire, token, decision) {
+                Ok(wire) => {
+                    let _ = self.decide.send(Ok(()));
+                    if confirm(wire) {
+                        over.now();
+                    } else {
+                        warn!("{from} may not know that the guest is here; it is told if it asks");
+                        over.at(Instant::now() + ANSWERING);
+                    }
+                }
+                Err(error) => {
+                    over.now();
+                    self.failed(&error);
+                }
+            }
+        });
+    }
+
+    /// Tells both channels: one of them is listened to.
+    fn failed(&self, error: &ArriveError) {
+        let _ = self.news.send(News::Failed(error.to_string()));
+        let _ = self.decide.send(Err(error.to_string()));
+    }
+}
+
+/// Where sources connect.
+struct Entrance {
+    listener: TcpListener,
+    credentials: Credentials,
+}
+
+impl Entrance {
+    /// Waits for somebody who brings a guest. Whoever only tries whether somebody listens, or does not
+    /// prove who he is, is hung up on.
+    fn first_source(&self) -> (Wire, Hello, SocketAddr) {
+        loop {
+            match self.listener.accept() {
+                Ok((socket, from)) => match self.meet(socket) {
+                    Ok((wire, Caller::Brings(hello))) => return (wire, hello, from),
+                    Ok((wire, Caller::Asks(_))) => wire.give_up("no guest has come here"),
+                    Err(why) => warn!("{from} wants to bring a guest, and is turned away: {why}"),
+                },
+                Err(error) => {
+                    // Out of file descriptors, or somebody who has left already.
+                    debug!("no connection: {error}");
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+
+    fn meet(&self, socket: TcpStream) -> Result<(Wire, Caller), String> {
+        // Small frames that wait for an answer are not to wait for more.
+        let _ = socket.set_nodelay(true);
+        let transport = self.credentials.accepted(socket).map_err(|e| e.to_string())?;
+        let wire = Wire::new(transport).map_err(|e| e.to_string())?;
+        greet(wire).map_err(|e| e.to_string())
+    }
+
+    /// Answers a source that has lost its connection, until nobody needs that any more.
+    fn answer(&self, ours: Token, decision: &Decision, over: &Over) {
+        let round = Timespec::try_from(ROUND).ok();
+        while !over.is_reached() {
+            let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], round.as_ref());
+            if !matches!(ready, Ok(1..)) {
+                continue;
+            }
+            let Ok((socket, from)) = self.listener.accept() else { continue };
+            match self.meet(socket) {
+                Ok((wire, Caller::Asks(asked))) => {
+                    info!("{from} asks who has the guest");
+                    if answer(wire, asked, ours, decision) {
+                        over.now();
+                    }
+                }
+                Ok((wire, Caller::Brings(_))) => {
+                    wire.give_up("another guest has come here already; start another kvm -migr for this one");
+                }
+                Err(why) => debug!("{from} is turned away: {why}"),
+            }
+        }
+    }
+}
+
+/// When answering ends.
+#[derive(Debug, Default)]
+struct Over(Mutex<Option<Instant>>);
+
+impl Over {
+    fn at(&self, time: Instant) {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(time);
+    }
+
+    fn now(&self) {
+        self.at(Instant::now());
+    }
+
+    fn is_reached(&self) -> bool {
+        let time = *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        time.is_some_and(|time| Instant::now() >= time)
+    }
+}
+
+/// A guest that comes.
+struct Coming<'a> {
+    host: &'a Host,
+    news: &'a Sender<News>,
+    said: &'a Receiver<Word>,
+    memory: Option<Arc<GuestMemory>>,
+}
+
+impl Arrival for Coming<'_> {
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
+        self.host.check(hello)?;
+        let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
+        self.memory = Some(memory.clone());
+        Ok(memory)
+    }
+
+    fn round_begins(&mut self, number: u32, pages: u64) {
+        let _ = self.news.send(News::Round { number, pages });
+    }
+
+    fn pages_arrived(&mut self, pages: u64) {
+        let _ = self.news.send(News::Pages(pages));
+    }
+
+    fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String> {
+        let memory = self.memory.take().ok_or("no memory for it")?;
+        let _ = self.news.send(News::Complete(Arrived { memory, state }));
+        loop {
+            match self.said.recv_timeout(KEEP_ALIVE) {
+                Ok(Word::Ready) => return Ok(()),
+                Ok(Word::Refused(why)) => return Err(why),
+                Err(RecvTimeoutError::Timeout) => busy(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("the machine cannot be built there".to_owned());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Who may move guests to and from here, and what others on the network can read of it.
+//!
+//! Everything but plain TCP is TLS 1.3 in which both sides prove who they are.
+//!
+//! - With certificates (`--tls-cert`, `--tls-key`, `--tls-ca`) each has one from an authority that the
+//!   other trusts, and the destination's is for the name or address that the source connects to.
+//! - With a shared key (`--migr-key`) two Ed25519 key pairs are derived from the file by HKDF-SHA-256, one
+//!   for each role. They are used as raw public keys (RFC 7250), and each side takes that of the other's
+//!   role and no other. Who has not got the file can neither prove to have it nor read along, also
+//!   when the file becomes known later; and a side cannot be made to talk to itself. No second
+//!   encryption library is needed for that.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ring::hkdf;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, ring as provider, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+};
+
+use super::transport::Encrypted;
+use super::wire::Transport;
+use crate::settings::Security;
+
+/// Shortest shared key, in bytes: nobody tries all of that length.
+const SHORTEST_KEY: usize = 32;
+
+/// Longest file with a key or certificates, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What makes the derived keys those of this program.
+const SALT: &[u8] = b"kvm migration, shared key, version 1";
+
+/// What an Ed25519 private key begins with in PKCS #8 (RFC 8410, "Private Key Format").
+const PKCS8_ED25519: &[u8] =
+    &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// Why nobody can be trusted here.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    /// A file cannot be read.
+    #[error("{}: {reason}; {option} names {what}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The option that names it.
+        option: &'static str,
+        /// What should be in it.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A key that others can read is no secret.
+    #[error("{}: others can read it (mode {mode:03o}), so it is no secret; chmod 600 it", file.display())]
+    Readable {
+        /// The file.
+        file: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A shared key that can be guessed.
+    #[error(
+        "{}: a shared key of {length} bytes could be guessed, and {SHORTEST_KEY} are needed; make one \
+         with: head -c 32 /dev/urandom >{}",
+        file.display(),
+        file.display()
+    )]
+    Short {
+        /// The file.
+        file: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The files do not fit together.
+    #[error("the certificates of --tls-cert, --tls-key and --tls-ca cannot be used: {0}")]
+    Tls(String),
+    /// Anybody could read along, and send a guest of theirs.
+    #[error(
+        "{address} can be reached from other hosts, and migration without encryption is for this host \
+         only: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides"
+    )]
+    Unprotected {
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+/// Proofs of who this side is, and who the other may be.
+#[derive(Clone, Debug)]
+pub struct Credentials(Option<Both>);
+
+#[derive(Clone, Debug)]
+struct Both {
+    source: Arc<ClientConfig>,
+    destination: Arc<ServerConfig>,
+}
+
+impl Credentials {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// [`SecurityError`], each with its remedy.
+    pub fn load(security: &Security) -> Result<Credentials, SecurityError> {
+        match security {
+            Security::Plain => Ok(Credentials(None)),
+            Security::Tls { cert, key, ca } => certificates(cert, key, ca).map(Some).map(Credentials),
+            Security::Key(file) => shared_key(file).map(Some).map(Credentials),
+        }
+    }
+
+    /// Refuses an address that others could read along at.
+    ///
+    /// # Errors
+    ///
+    /// [`SecurityError::Unprotected`].
+    pub fn allow(&self, address: IpAddr) -> Result<(), SecurityError> {
+        match self.0 {
+            None if !address.to_canonical().is_loopback() => Err(SecurityError::Unprotected { address }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure who is at the other end of a connection to `host`.
+    ///
+    /// # Errors
+    ///
+    /// What the host says, or what is wrong with the other side.
+    pub fn connected(&self, socket: TcpStream, host: &str) -> std::io::Result<Box<dyn Transport>> {
+        let Some(both) = &self.0 else { return Ok(Box::new(socket)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        let tls = ClientConnection::new(both.source.clone(), name).map_err(std::io::Error::other)?;
+        Ok(Box::new(Encrypted::new(tls.into(), socket)?))
+    }
+
+    /// Makes sure who has connected.
+    ///
+    /// # Errors
+    ///
+    /// What the host says, or what is wrong with the other side.
+    pub fn accepted(&self, socket: TcpStream) -> std::io::Result<Box<dyn Transport>> {
+        let Some(both) = &self.0 else { return Ok(Box::new(socket)) };
+        let tls = ServerConnection::new(both.destination.clone()).map_err(std::io::Error::other)?;
+        Ok(Box::new(Encrypted::new(tls.into(), socket)?))
+    }
+}
+
+fn read(
+    file: &Path,
+    option: &'static str,
+    what: &'static str,
+    secret: bool,
+) -> Result<Vec<u8>, SecurityError> {
+    let wrong = |reason: String| SecurityError::File { file: file.to_owned(), option, what, reason };
+    let opened = File::open(file).map_err(|e| wrong(e.to_string()))?;
+    let mode = opened.metadata().map_err(|e| wrong(e.to_string()))?.mode() & 0o777;
+    if secret && mode & 0o077 != 0 {
+        return Err(SecurityError::Readable { file: file.to_owned(), mode });
+    }
+    let mut bytes = Vec::new();
+    opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| wrong(e.to_string()))?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        return Err(wrong(format!("it has more than {} KiB", LONGEST_FILE >> 10)));
+    }
+    Ok(bytes)
+}
+
+fn chain(
+    file: &Path,
+    option: &'static str,
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
+    let wrong = |reason: String| SecurityError::File { file: file.to_owned(), option, what, reason };
+    let bytes = read(file, option, what, false)?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(wrong("there is no certificate in it (PEM)".to_owned())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<Both, SecurityError> {
+    let own = chain(cert, "--tls-cert", "this side's certificate")?;
+    const KEY: &str = "the private key of this side's certificate";
+    let bytes = read(key, "--tls-key", KEY, true)?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| SecurityError::File {
+        file: key.to_owned(),
+        option: "--tls-key",
+        what: KEY,
+        reason: format!("there is no private key in it ({error})"),
+    })?;
+    let unusable = |error: &dyn std::fmt::Display| SecurityError::Tls(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(ca, "--tls-ca", "the authority that signs certificates")? {
+        roots.add(certificate).map_err(|e| unusable(&e))?;
+    }
+    let (roots, provider) = (Arc::new(roots), Arc::new(provider::default_provider()));
+    let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+        .build()
+        .map_err(|e| unusable(&e))?;
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|e| unusable(&e))?;
+    let source = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| unusable(&e))?
+        .dangerous()
+        .with_custom_certificate_verifier(servers)
+        .with_client_auth_cert(own.clone(), key.clone_key())
+        .map_err(|e| unusable(&e))?;
+    let destination = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| unusable(&e))?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(own, key)
+        .map_err(|e| unusable(&e))?;
+    Ok(both(source, destination))
+}
+
+/// Every connection proves anew who is there.
+fn both(mut source: ClientConfig, mut destination: ServerConfig) -> Both {
+    source.resumption = Resumption::disabled();
+    destination.send_tls13_tickets = 0;
+    Both { source: Arc::new(source), destination: Arc::new(destination) }
+}
+
+/// What a side proves to be when it has the shared key.
+#[derive(Clone, Copy)]
+enum Role {
+    Source,
+    Destination,
+}
+
+fn shared_key(file: &Path) -> Result<Both, SecurityError> {
+    let secret = read(file, "--migr-key", "a key that both sides have", true)?;
+    if secret.len() < SHORTEST_KEY {
+        return Err(SecurityError::Short { file: file.to_owned(), length: secret.len() });
+    }
+    let provider = Arc::new(provider::default_provider());
+    let source = key_of(&secret, Role::Source)?;
+    let destination = key_of(&secret, Role::Destination)?;
+    let unusable = |error: rustls::Error| SecurityError::Tls(error.to_string());
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Holder::of(&destination, &provider)))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(source.clone())));
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_client_cert_verifier(Arc::new(Holder::of(&source, &provider)))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(destination)));
+    Ok(both(client, server))
+}
+
+/// The key pair of a role.
+fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, SecurityError> {
+    let label: &[u8] = match role {
+        Role::Source => b"source",
+        Role::Destination => b"destination",
+    };
+    let unusable = |reason: &str| SecurityError::Tls(reason.to_owned());
+    let mut pkcs8 = PKCS8_ED25519.to_vec();
+    let mut seed = [0; 32];
+    hkdf::Salt::new(hkdf::HKDF_SHA256, SALT)
+        .extract(secret)
+        .expand(&[label], hkdf::HKDF_SHA256)
+        .and_then(|derived| derived.fill(&mut seed))
+        .map_err(|_| unusable("no key can be derived"))?;
+    pkcs8.extend(seed);
+    let key = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))
+        .map_err(|error| SecurityError::Tls(error.to_string()))?;
+    let public = key.public_key().ok_or_else(|| unusable("a key without a public half"))?;
+    let public = CertificateDer::from(public.to_vec());
+    Ok(Arc::new(CertifiedKey::new(vec![public], key)))
+}
+
+/// Takes the one who holds a certain key, and nobody else.
+#[derive(Debug)]
+struct Holder {
+    public: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Holder {
+    fn of(key: &CertifiedKey, provider: &Arc<CryptoProvider>) -> Holder {
+        Holder { public: key.cert[0].clone(), provider: provider.clone() }
+    }
+
+    fn check(&self, shown: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        // Both are public: it does not matter how long comparing them takes.
+        if *shown == self.public {
+            return Ok(());
+        }
+        Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+    }
+
+    fn signed(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.check(shown)?;
+        let key = SubjectPublicKeyInfoDer::from(shown.as_ref());
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+    }
+}
+
+/// TLS 1.2 is not spoken.
+fn too_old() -> rustls::Error {
+    rustls::Error::General("TLS 1.2".to_owned())
+}
+
+impl ServerCertVerifier for Holder {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.check(shown).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(too_old())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed(message, shown, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for Holder {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.check(shown).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(too_old())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed(message, shown, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "security_test.rs"]
+mod tests;

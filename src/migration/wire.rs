@@ -1,0 +1,190 @@
+//! A connection that carries frames, and how it fails.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::frame::{FrameError, HEADER, Kind, MOST_PAYLOAD, Message, header};
+
+/// How long a side that says nothing is waited for: one that is busy says so much sooner
+/// ([`KEEP_ALIVE`]).
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a side that is busy says so.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// How long one frame may take to arrive once it has begun, however slowly.
+const FRAME_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a side that only says that it is busy is waited for.
+const BUSY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the other side has to hang up after the last frame.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// What carries bytes to the other side and back, in order.
+pub trait Transport: Read + Write + Send {
+    /// Has reading and writing fail after so long without a byte.
+    ///
+    /// # Errors
+    ///
+    /// Those of the host.
+    fn set_patience(&self, patience: Duration) -> io::Result<()>;
+
+    /// Nothing more will be written; what has been written arrives. What can be done of this is done.
+    fn end(&mut self);
+}
+
+/// Why a connection is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The other side has hung up, or the network has.
+    #[error("the connection has ended")]
+    Ended,
+    /// The other side says nothing.
+    #[error("the other side has said nothing for {} seconds", .0.as_secs())]
+    Silent(Duration),
+    /// It sent something that cannot be meant.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// It gives up, and says why.
+    #[error("the other side gives up: {0}")]
+    Peer(String),
+    /// The host's words.
+    #[error("the connection fails: {0}")]
+    Host(io::Error),
+}
+
+impl From<io::Error> for WireError {
+    fn from(error: io::Error) -> WireError {
+        match error.kind() {
+            ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe => WireError::Ended,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::Silent(PATIENCE),
+            _ => WireError::Host(error),
+        }
+    }
+}
+
+/// A connection that carries frames.
+pub struct Wire {
+    stream: Box<dyn Transport>,
+    payload: Vec<u8>,
+}
+
+impl Wire {
+    /// Frames over `stream`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Host`].
+    pub fn new(stream: Box<dyn Transport>) -> Result<Wire, WireError> {
+        stream.set_patience(PATIENCE)?;
+        Ok(Wire { stream, payload: Vec::new() })
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`]; what the other side said before it hung up, if it did.
+    pub fn send(&mut self, message: &Message<'_>) -> Result<(), WireError> {
+        self.send_frame(&message.frame())
+    }
+
+    /// Sends a frame that [`super::frame::finish`] has finished.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::send`].
+    pub fn send_frame(&mut self, frame: &[u8]) -> Result<(), WireError> {
+        let sent = self.stream.write_all(frame).and_then(|()| self.stream.flush());
+        let Err(error) = sent else { return Ok(()) };
+        let error = WireError::from(error);
+        // Whoever hangs up says why, and that may be here already.
+        if matches!(error, WireError::Ended)
+            && let Err(told @ WireError::Peer(_)) = self.last_words()
+        {
+            return Err(told);
+        }
+        Err(error)
+    }
+
+    fn last_words(&mut self) -> Result<(), WireError> {
+        self.stream.set_patience(LINGER)?;
+        for _ in 0..4 {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    /// The next message that says anything.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`]; [`WireError::Peer`] for [`Message::Error`].
+    pub fn receive(&mut self) -> Result<Message<'_>, WireError> {
+        let start = Instant::now();
+        let kind = loop {
+            let kind = self.receive_frame()?;
+            if kind != Kind::KeepAlive {
+                break kind;
+            }
+            if start.elapsed() > BUSY_PATIENCE {
+                return Err(WireError::Silent(BUSY_PATIENCE));
+            }
+        };
+        match Message::read(kind, &self.payload)? {
+            Message::Error(text) => Err(WireError::Peer(text)),
+            message => Ok(message),
+        }
+    }
+
+    fn receive_frame(&mut self) -> Result<Kind, WireError> {
+        let mut bytes = [0; HEADER];
+        // The first byte may take as long as anything may.
+        self.stream.read_exact(&mut bytes[..1])?;
+        let start = Instant::now();
+        read_within(&mut *self.stream, &mut bytes[1..], start)?;
+        let (kind, length) = header(bytes)?;
+        debug_assert!(length <= MOST_PAYLOAD);
+        self.payload.resize(length, 0);
+        read_within(&mut *self.stream, &mut self.payload, start)?;
+        Ok(kind)
+    }
+
+    /// Tells the other side why this one gives up, and hangs up.
+    pub fn give_up(mut self, why: &str) {
+        // It may be gone already.
+        if self.send(&Message::Error(why.to_owned())).is_ok() {
+            self.hang_up();
+        }
+    }
+
+    /// Hangs up in such a way that the last frame arrives: what the other side still sends is read.
+    pub fn hang_up(mut self) {
+        self.stream.end();
+        if self.stream.set_patience(LINGER).is_err() {
+            return;
+        }
+        let start = Instant::now();
+        self.payload.resize(MOST_PAYLOAD, 0);
+        while start.elapsed() < LINGER && matches!(self.stream.read(&mut self.payload), Ok(1..)) {}
+    }
+}
+
+fn read_within(stream: &mut dyn Transport, mut bytes: &mut [u8], start: Instant) -> Result<(), WireError> {
+    while !bytes.is_empty() {
+        match stream.read(bytes) {
+            Ok(0) => return Err(WireError::Ended),
+            Ok(count) => bytes = &mut bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+        if start.elapsed() > FRAME_PATIENCE {
+            return Err(WireError::Silent(FRAME_PATIENCE));
+        }
+    }
+    Ok(())
+}
