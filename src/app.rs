@@ -7,6 +7,7 @@ use std::path::Path;
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
+use crate::control::door::Door;
 use crate::debug::{self, Server};
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
@@ -106,11 +107,12 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     };
     let mut machine = Machine::new(spec, inputs.clone(), machine_outlets).map_err(|error| {
         let status = match error {
-            MachineError::Boot(_) => status::GUEST_FILE,
-            MachineError::Memory(_) | MachineError::Host(_) => status::HOST,
+            MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
+            MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
         };
         Failure::new(status, error)
     })?;
+    let door = Door::new(inputs.clone()).0;
     let debugger = match &settings.gdb {
         Some(spec) => {
             let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
@@ -128,7 +130,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     host::forget_start();
 
     let outcome = match &debugger {
-        Some((server, spec)) => debug::run(&mut machine, server, spec, settings.gdb_arch),
+        Some((server, spec)) => debug::run(&mut machine, Some(server), spec.wait, settings.gdb_arch, &door),
         None => machine.run(),
     };
     let paragraph = report::paragraph(&machine, &outcome);

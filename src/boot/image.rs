@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -60,6 +61,12 @@ impl FileImage {
         }
         let file = File::open(path).map_err(|e| fail(e.to_string()))?;
         Ok(FileImage { file, name: path.display().to_string(), length: metadata.len() })
+    }
+}
+
+impl AsFd for FileImage {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

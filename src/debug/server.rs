@@ -1,6 +1,6 @@
 //! Waiting for debuggers, and for what they send.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::packets::{extend_packet, write_packet};
-use super::sockets::{Listener, Stream};
+use crate::host::connection::{Listener, Stream};
 use crate::host::socket::{SocketError, SocketFile};
 use crate::machine::inputs::{Input, Inputs};
-use crate::settings::GdbPlace;
+use crate::settings::Place;
 
 /// Most that is read from a client at once, in bytes.
 const PIECE: usize = 16 << 10;
@@ -52,7 +52,7 @@ pub enum ServerError {
     )]
     Listen {
         /// The place asked for.
-        place: GdbPlace,
+        place: Place,
         /// Why not.
         reason: SocketError,
     },
@@ -75,7 +75,7 @@ impl Server {
     /// # Errors
     ///
     /// [`ServerError`], for example when the port or the socket is taken.
-    pub fn bind(place: &GdbPlace, inputs: Inputs) -> Result<Server, ServerError> {
+    pub fn bind(place: &Place, inputs: Inputs) -> Result<Server, ServerError> {
         let (listener, file) =
             Listener::bind(place).map_err(|reason| ServerError::Listen { place: place.clone(), reason })?;
         let (sender, clients) = sync_channel(1);
@@ -227,11 +227,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
     let busy = Arc::new(AtomicBool::new(false));
     loop {
-        let Ok(stream) = listener.accept() else {
-            // Out of file descriptors, or a client that has left already.
-            thread::sleep(PAUSE);
-            continue;
-        };
+        let stream = listener.accept();
         let start = Instant::now();
         while busy.load(Ordering::Acquire) && start.elapsed() < HANDOVER {
             thread::sleep(PAUSE);
@@ -250,16 +246,10 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
 
 /// Tells a second debugger why it is hung up on: it would have to wait for the first for who knows how
 /// long.
-fn turn_away(mut stream: Stream) -> io::Result<()> {
-    stream.set_patience(HANDOVER, HANDOVER)?;
+fn turn_away(stream: Stream) -> io::Result<()> {
     let mut answer = vec![b'+'];
     write_packet(&mut answer, |out| out.extend(TURNED_AWAY));
-    // What it asks first, whatever that is: hanging up on what has not been read would lose the answer.
-    let mut question = [0; 1 << 10];
-    stream.read(&mut question).map(drop)?;
-    stream.write_all(&answer)?;
-    stream.shutdown(Shutdown::Write)?;
-    stream.read(&mut question).map(drop)
+    stream.turn_away(&answer, HANDOVER)
 }
 
 fn greet(stream: Stream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {

@@ -34,6 +34,22 @@ pub enum StateError {
         /// The version that can be read.
         expected: u16,
     },
+    /// A chip of the machine has no saved state.
+    #[error("there is no saved state of `{kind}` number {number}")]
+    Missing {
+        /// The kind of chip.
+        kind: &'static str,
+        /// Its number among those of its kind.
+        number: u16,
+    },
+    /// The machine has no such chip.
+    #[error("there is saved state of `{kind}` number {number}, which this machine does not have")]
+    Unknown {
+        /// The kind of chip.
+        kind: String,
+        /// Its number among those of its kind.
+        number: u16,
+    },
     /// The bytes do not decode, or decode to a state the chip can never be in.
     #[error("saved state of `{kind}` is damaged: {reason}")]
     Damaged {

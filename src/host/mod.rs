@@ -5,28 +5,34 @@
 //!
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
+pub mod connection;
 mod cpuid;
 mod debug;
 pub mod descriptor;
 mod exit;
+mod features;
 mod footprint;
 mod kick;
 pub mod paging;
 pub mod probe;
 mod registers;
 pub mod rescue;
+mod saved_msrs;
 pub mod socket;
 mod state;
 mod vcpu;
+mod vcpu_state;
 mod vm;
 
 pub use debug::{GuestDebug, WatchLength, Watchpoint};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
+pub use features::Features;
 pub use footprint::forget_start;
 pub use kick::Kicker;
 pub use registers::Registers;
 pub use state::ExtendedRegisters;
 pub use vcpu::Vcpu;
+pub use vcpu_state::VcpuState;
 pub use vm::{Kvm, SlotUse, Vm};
 
 /// Why the host could not do what a machine needs.

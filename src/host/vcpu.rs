@@ -13,7 +13,7 @@ use kvm_ioctls::VcpuFd;
 
 use super::cpuid::Feature;
 use super::rescue::Tally;
-use super::{DebugStop, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
+use super::{DebugStop, Features, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
 /// Set in the data of an emulation failure when it carries the instruction's bytes.
@@ -66,6 +66,8 @@ pub struct Vcpu {
     reading: bool,
     /// The exit that comes after the collected writes.
     after_batch: Option<u32>,
+    /// The last exit has left nothing to be completed.
+    settled: bool,
 }
 
 impl Vcpu {
@@ -93,10 +95,22 @@ impl Vcpu {
             port: None,
             reading: false,
             after_batch: None,
+            settled: true,
         };
         let immediate_exit = vcpu.immediate_exit();
         vcpu.kicker.aim(immediate_exit);
         Ok(vcpu)
+    }
+
+    /// True if nothing is left of the access the vCPU stopped at last, and of the writes that KVM had
+    /// collected: what [`Self::complete`] comes to.
+    pub fn is_settled(&self) -> bool {
+        self.settled && self.after_batch.is_none()
+    }
+
+    /// The features the guest was given.
+    pub fn features(&self) -> Features {
+        Features::of(&self.cpuid)
     }
 
     /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
@@ -269,6 +283,7 @@ impl Vcpu {
 
     #[inline]
     fn decode(&mut self, reason: u32) -> Result<VmExit, HostError> {
+        self.settled = !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
         let run = self.fd.get_kvm_run();
         Ok(match reason {
             KVM_EXIT_IO => {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use kvm_bindings::{
     CpuId, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SET_GUEST_DEBUG2,
     KVM_GUESTDBG_BLOCKIRQ, KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
-    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_enable_cap, kvm_userspace_memory_region,
+    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_clock_data, kvm_enable_cap, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VcpuFd, VmFd};
 use tracing::{debug, info};
 
 use super::cpuid;
+use super::features::Features;
 use super::vcpu::Abilities;
 use super::{HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, Part, RAM_GRANULE, Slot};
@@ -126,6 +127,13 @@ impl Kvm {
 
     pub(super) fn cpuid(&self) -> &CpuId {
         &self.cpuid
+    }
+
+    /// The model-specific registers that KVM lists (KVM_GET_MSR_INDEX_LIST).
+    pub(super) fn listed_msrs(&self) -> Result<Vec<u32>, HostError> {
+        let list = self.kvm.get_msr_index_list();
+        let list = list.map_err(|e| HostError::refused("list its model-specific registers", e))?;
+        Ok(list.as_slice().to_vec())
     }
 }
 
@@ -270,6 +278,27 @@ impl Vm {
     pub fn create_vcpu(&self, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
         let cpuid = give_features(&vcpu, kvm.cpuid())?;
+        self.vcpu(vcpu, cpuid, kvm, kicker)
+    }
+
+    /// Creates vCPU 0 for a guest that was given `features`, maybe by another host, and that finds all of
+    /// them here ([`Features::missing_in`]); `kicker` aims at it from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn create_vcpu_with(
+        &self,
+        kvm: &Kvm,
+        kicker: &Kicker,
+        features: &Features,
+    ) -> Result<Vcpu, HostError> {
+        let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
+        let cpuid = try_features(&vcpu, &features.to_kvm()?)?;
+        self.vcpu(vcpu, cpuid, kvm, kicker)
+    }
+
+    fn vcpu(&self, vcpu: VcpuFd, cpuid: CpuId, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let batching = self.vm.check_extension(Cap::CoalescedPio);
         if batching {
             debug!("KVM collects the writes to busy serial ports");
@@ -283,6 +312,25 @@ impl Vm {
             blocking: kvm.can_block_interrupts(),
         };
         Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), abilities)
+    }
+
+    /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn clock(&self) -> Result<u64, HostError> {
+        self.vm.get_clock().map(|clock| clock.clock).map_err(|e| HostError::refused("tell its clock", e))
+    }
+
+    /// Has that clock go on from `clock` (KVM_SET_CLOCK).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_clock(&self, clock: u64) -> Result<(), HostError> {
+        let clock = kvm_clock_data { clock, ..Default::default() };
+        self.vm.set_clock(&clock).map_err(|e| HostError::refused("set its clock", e))
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.

@@ -3,6 +3,8 @@
 //! Collecting makes a byte several times cheaper, but a collected byte is seen only at the next
 //! exit or tick. So it starts when a port becomes busy and ends when the port has been quiet.
 
+use serde::{Deserialize, Serialize};
+
 use crate::devices::bus::SERIAL_PORTS;
 use crate::devices::serial::SerialPort;
 use crate::host::{HostError, Vm};
@@ -18,6 +20,12 @@ struct Port {
     /// Bytes since collecting ended, or since the last tick while it is on.
     bytes: u32,
     quiet_ticks: u32,
+}
+
+/// Which serial ports are collected, as plain data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchingState {
+    ports: [(bool, u32, u32); 4],
 }
 
 /// Which serial ports have their output collected.
@@ -65,13 +73,35 @@ impl Batching {
     pub fn tick(&mut self, vm: &Vm) -> Result<(), HostError> {
         for number in 0..4 {
             let state = &mut self.ports[usize::from(number)];
-            state.quiet_ticks = if state.bytes == 0 { state.quiet_ticks + 1 } else { 0 };
+            state.quiet_ticks = if state.bytes == 0 { state.quiet_ticks.saturating_add(1) } else { 0 };
             state.bytes = 0;
             if state.on && state.quiet_ticks >= QUIET_TICKS {
                 self.stop(number, vm)?;
             }
         }
         Ok(())
+    }
+
+    /// Which ports are collected, and how busy each has been.
+    pub fn state(&self) -> BatchingState {
+        BatchingState { ports: self.ports.map(|port| (port.on, port.bytes, port.quiet_ticks)) }
+    }
+
+    /// Collects what was collected when `state` was taken, in a virtual machine where nothing is yet.
+    /// True if anything is.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_state(&mut self, state: &BatchingState, vm: &Vm) -> Result<bool, HostError> {
+        for (number, (on, bytes, quiet_ticks)) in state.ports.into_iter().enumerate() {
+            let on = on && self.available;
+            if on {
+                vm.batch_writes(SERIAL_PORTS[number], true)?;
+            }
+            self.ports[number] = Port { on, bytes, quiet_ticks };
+        }
+        Ok(self.active())
     }
 
     fn stop(&mut self, number: u8, vm: &Vm) -> Result<(), HostError> {

@@ -36,6 +36,9 @@ pub enum Event {
 impl Machine {
     /// Runs the guest until an event.
     pub fn run_to_event(&mut self) -> Event {
+        if let Some(event) = self.take_due() {
+            return event;
+        }
         let mut entry = VmEntry::Go;
         // Those of an instruction that has led to another event.
         self.watched.take_touches();
@@ -217,7 +220,7 @@ impl Machine {
 
     /// Completes the access the vCPU stopped at, and takes what the host still holds; an event if
     /// there is one in that.
-    fn settle(&mut self, entry: VmEntry) -> Result<Option<Event>, HostError> {
+    pub(super) fn settle(&mut self, entry: VmEntry) -> Result<Option<Event>, HostError> {
         let mut entry = entry;
         let mut reset = None;
         loop {

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
+
 use crate::devices::keyboard::KeyEvent;
 use crate::host::Kicker;
 
@@ -30,12 +32,12 @@ pub enum Input {
     TimedOut,
     /// The process was told to end by this signal.
     Terminated(i32),
-    /// Whoever runs the machine for a debugger has something to look at.
+    /// Whoever runs the machine has something to look at: a debugger, a request.
     Attention,
 }
 
 /// One stroke on the user's keyboard, in both forms a guest may want it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Typed {
     /// The bytes a terminal sends for it, for a serial port.
     pub bytes: Vec<u8>,
@@ -92,6 +94,11 @@ impl Inputs {
         self.shared.serial[usize::from(port)].load(Ordering::Relaxed)
     }
 
+    /// True if the machine has taken all that was pushed.
+    pub fn is_idle(&self) -> bool {
+        self.queue().is_empty()
+    }
+
     /// True if there may be something to [`Self::take`]; costs one load.
     #[inline]
     pub(super) fn waiting(&self) -> bool {
@@ -131,6 +138,19 @@ impl Inputs {
     /// The guest was given a byte at a serial port.
     pub(super) fn byte_given(&self, port: u8) {
         self.shared.serial[usize::from(port)].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The strokes and bytes that waited for the guest are others now.
+    pub(super) fn waiting_changed(&self, before: (usize, [usize; 4]), now: (usize, [usize; 4])) {
+        // What was pushed meanwhile stays counted.
+        let change = |count: &AtomicUsize, before: usize, now: usize| {
+            count.fetch_add(now, Ordering::Relaxed);
+            count.fetch_sub(before, Ordering::Relaxed);
+        };
+        change(&self.shared.typed, before.0, now.0);
+        for (port, count) in self.shared.serial.iter().enumerate() {
+            change(count, before.1[port], now.1[port]);
+        }
     }
 
     /// The handle that gets the vCPU out of the guest.

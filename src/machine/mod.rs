@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod outlets;
 mod power;
 mod run;
+mod saved;
 pub mod screen;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,9 +27,11 @@ use tracing::info;
 
 pub use debugged::Event;
 pub use outcome::Outcome;
+pub use saved::{Due, MachineState, Revival};
 pub use watched::{PhysicalWatch, Touch, Unseen};
 
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
+use crate::devices::StateError;
 use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::Keys;
@@ -54,6 +57,23 @@ pub enum MachineError {
     /// The host cannot run a machine.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The guest was given features, by another host, that this one does not have.
+    #[error(
+        "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
+         let it go on where they are",
+        if missing.is_empty() { "its maker's own".to_owned() } else { missing.join(", ") }
+    )]
+    Features {
+        /// The features.
+        missing: Vec<String>,
+        /// The maker of the guest's processor.
+        there: String,
+        /// The maker of this host's.
+        here: String,
+    },
+    /// A state that a machine is to go on from is none of a machine like this.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// What a machine is built from.
@@ -95,6 +115,8 @@ pub struct Machine {
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
+    /// What happens before the guest goes on.
+    due: Option<Due>,
 }
 
 impl Machine {
@@ -108,13 +130,26 @@ impl Machine {
         let boot = load(spec.image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
         let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
+        Ok(Machine::assemble(spec, boot.bias, kvm, processor, memory, inputs, outlets))
+    }
+
+    /// Puts together what has been made.
+    fn assemble(
+        spec: MachineSpec,
+        bias: u64,
+        kvm: Kvm,
+        processor: Processor,
+        memory: Arc<GuestMemory>,
+        inputs: Inputs,
+        outlets: Outlets,
+    ) -> Machine {
         let board = Board::default();
-        Ok(Machine {
+        Machine {
             screen: Screen::new(memory.clone(), board.vga.view()),
             typing: Typing::new(spec.keys, spec.terminal),
             batching: Batching::new(processor.vcpu.can_batch()),
             image: spec.image,
-            bias: boot.bias,
+            bias,
             options: spec.boot,
             no_reboot: spec.no_reboot,
             kvm,
@@ -128,7 +163,8 @@ impl Machine {
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
-        })
+            due: None,
+        }
     }
 
     /// A window on the text screen.
@@ -180,6 +216,11 @@ impl Machine {
         &self.processor.vcpu
     }
 
+    /// How the guest was booted.
+    pub fn boot_options(&self) -> &BootOptions {
+        &self.options
+    }
+
     /// True if a reset ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
@@ -202,6 +243,7 @@ impl Machine {
         self.batching = Batching::new(self.processor.vcpu.can_batch());
         self.typing.reset();
         self.halted = false;
+        self.due = None;
         self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
         self.follow_again()?;

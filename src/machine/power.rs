@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use kvm_bindings::kvm_segment;
 
+use super::MachineError;
 use crate::boot::{self, BootState};
-use crate::host::{HostError, Kicker, Kvm, Registers, Vcpu, Vm};
+use crate::host::{Features, HostError, Kicker, Kvm, Registers, Vcpu, Vm};
 use crate::memory::{AttachedSlots, GuestMemory, PageSet, Part, Protected, SlotChange};
 
 /// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
@@ -36,13 +37,42 @@ impl Processor {
         let vm = kvm.create_vm(memory.clone())?;
         let vcpu = vm.create_vcpu(kvm, kicker)?;
         let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false };
-        for part in processor.slots.written(&processor.memory) {
-            processor.attach(part)?;
-        }
+        processor.attach_written()?;
         let mut registers = processor.vcpu.registers()?;
         enter_long_mode(&mut registers, state);
         processor.vcpu.set_registers(&registers)?;
         Ok(processor)
+    }
+
+    /// A vCPU with `features` for the state of another, around memory nothing of which is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Features`] if this host does not have all of them, or what the host says.
+    pub(super) fn blank(
+        kvm: &Kvm,
+        memory: Arc<GuestMemory>,
+        kicker: &Kicker,
+        features: &Features,
+    ) -> Result<Processor, MachineError> {
+        let mut vm = kvm.create_vm(memory.clone())?;
+        let mut vcpu = vm.create_vcpu(kvm, kicker)?;
+        let here = vcpu.features();
+        if here != *features {
+            let missing = features.missing_in(&here);
+            let (there, here) = (features.maker(), here.maker());
+            if !missing.is_empty() || there != here {
+                return Err(MachineError::Features { missing, there, here });
+            }
+            vm = kvm.create_vm(memory.clone())?;
+            vcpu = vm.create_vcpu_with(kvm, kicker, features)?;
+        }
+        Ok(Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false })
+    }
+
+    /// Attaches the pieces of RAM that hold something.
+    pub(super) fn attach_written(&mut self) -> Result<(), HostError> {
+        self.slots.written(&self.memory).into_iter().try_for_each(|part| self.attach(part))
     }
 
     /// Attaches the piece of RAM that holds `address`, if it is RAM and not attached yet.

@@ -30,9 +30,23 @@ impl Next {
 impl Machine {
     /// Runs the guest until the run ends.
     pub fn run(&mut self) -> Outcome {
+        let outcome = match self.take_due() {
+            Some(Event::End(outcome)) => outcome,
+            Some(_) => match self.carry_out_reset() {
+                Event::End(outcome) => outcome,
+                _ => self.run_on(),
+            },
+            None => self.run_on(),
+        };
+        self.log_totals();
+        outcome
+    }
+
+    fn run_on(&mut self) -> Outcome {
         let mut entry = VmEntry::Go;
-        let outcome = loop {
-            match self.step(entry) {
+        loop {
+            let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
+            match next {
                 Ok(Next::Run(next)) => entry = next,
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
                 // Nobody debugs this run; the entry has not been used yet.
@@ -46,9 +60,7 @@ impl Machine {
                 }
                 Err(error) => break Outcome::HostFailed(error),
             }
-        };
-        self.log_totals();
-        outcome
+        }
     }
 
     /// Tells the log, once a run is over, what its guest accessed that is not there, and what KVM did

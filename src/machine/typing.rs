@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
 use super::board::Board;
@@ -17,6 +18,14 @@ const MOST_STROKES: usize = 16 << 10;
 enum Taker {
     Keyboard,
     Serial,
+}
+
+/// What waits for the guest, as plain data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypingState {
+    strokes: Vec<Typed>,
+    events: Vec<KeyEvent>,
+    received: [Vec<u8>; 4],
 }
 
 /// Strokes and received bytes that the guest has not taken yet.
@@ -62,6 +71,29 @@ impl Typing {
     /// Bytes arrive for a serial port.
     pub fn received(&mut self, port: u8, bytes: Vec<u8>) {
         self.received[usize::from(port)].extend(bytes);
+    }
+
+    /// What waits for the guest.
+    pub fn state(&self) -> TypingState {
+        TypingState {
+            strokes: self.strokes.iter().cloned().collect(),
+            events: self.events.iter().copied().collect(),
+            received: self.received.each_ref().map(|bytes| bytes.iter().copied().collect()),
+        }
+    }
+
+    /// From now on it is `state` that waits for the guest, and nothing else.
+    pub fn set_state(&mut self, state: &TypingState, inputs: &Inputs) {
+        let before = self.counts();
+        self.strokes = state.strokes.iter().take(MOST_STROKES).cloned().collect();
+        self.events = state.events.iter().copied().collect();
+        self.received = state.received.each_ref().map(|bytes| bytes.iter().copied().collect());
+        inputs.waiting_changed(before, self.counts());
+    }
+
+    /// Strokes, and bytes for each serial port, that wait.
+    fn counts(&self) -> (usize, [usize; 4]) {
+        (self.strokes.len(), self.received.each_ref().map(VecDeque::len))
     }
 
     /// Forgets a stroke that is half given: the machine was reset.
@@ -196,6 +228,38 @@ mod tests {
             }
         }
         assert_eq!(got, b"ab");
+    }
+
+    #[test]
+    fn what_waits_is_the_same_after_save_and_restore_and_so_are_the_counts_of_it() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut typing = Typing::new(Keys::Auto, Some(0));
+        for key in [stroke(b'a', Key::A), stroke(b'b', Key::B)] {
+            inputs.push(super::super::inputs::Input::Typed(key.clone()));
+            typing.typed(key, &inputs);
+        }
+        // The first one is half given.
+        assert_eq!(read_scan_code(&mut typing, &mut board, &inputs), Some(0x1E));
+        inputs.push(super::super::inputs::Input::Serial(3, b"xy".to_vec()));
+        typing.received(3, b"xy".to_vec());
+        let state = typing.state();
+        let rest = |typing: &mut Typing, board: &mut Board, inputs: &Inputs| -> Vec<u8> {
+            std::iter::from_fn(|| read_scan_code(typing, board, inputs)).collect()
+        };
+        let expected = rest(&mut typing, &mut board, &inputs);
+        assert_eq!(expected, [0x9E, 0x30, 0xB0]);
+        assert_eq!(inputs.typed_backlog(), 0);
+
+        let (mut other_board, others) = (Board::default(), Inputs::new());
+        let mut other = Typing::new(Keys::Auto, Some(0));
+        others.push(super::super::inputs::Input::Typed(stroke(b'z', Key::Z)));
+        other.typed(stroke(b'z', Key::Z), &others);
+        let bytes = postcard::to_stdvec(&state).unwrap();
+        other.set_state(&postcard::from_bytes(&bytes).unwrap(), &others);
+        assert_eq!((others.typed_backlog(), others.serial_backlog(3)), (1, 2));
+        assert_eq!(other.state(), state);
+        assert_eq!(rest(&mut other, &mut other_board, &others), expected);
+        assert_eq!(others.typed_backlog(), 0);
     }
 
     #[test]

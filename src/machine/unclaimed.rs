@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tracing::warn;
+
+use crate::devices::{Snapshot, StateError};
 
 /// Most different places that are told one by one; the rest is only counted.
 const MOST_PLACES: usize = 256;
 
 /// A place nobody claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Place {
     Port(u16),
     Memory(u64),
@@ -24,14 +27,14 @@ impl std::fmt::Display for Place {
 }
 
 /// Reads and writes of one place.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Count {
     reads: u64,
     writes: u64,
 }
 
 /// What the guest tried where nobody answers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unclaimed {
     counts: BTreeMap<Place, Count>,
     others: Count,
@@ -84,9 +87,42 @@ impl Unclaimed {
     }
 }
 
+impl Snapshot for Unclaimed {
+    const KIND: &'static str = "unclaimed";
+    const VERSION: u16 = 1;
+    type State = Unclaimed;
+
+    fn state(&self) -> Unclaimed {
+        self.clone()
+    }
+
+    fn set_state(&mut self, state: Unclaimed) -> Result<(), StateError> {
+        if state.counts.len() > MOST_PLACES {
+            let reason = format!("{} places; there are at most {MOST_PLACES}", state.counts.len());
+            return Err(StateError::Damaged { kind: Self::KIND, reason });
+        }
+        *self = state;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_tried_survives_save_and_restore() {
+        let mut unclaimed = Unclaimed::default();
+        unclaimed.port_read(0x61);
+        unclaimed.memory_write(0xFEC0_0000);
+        let mut copy = Unclaimed::default();
+        copy.restore(&unclaimed.save()).unwrap();
+        assert_eq!(copy, unclaimed);
+        for place in 0..300 {
+            unclaimed.counts.insert(Place::Port(place), Count::default());
+        }
+        assert!(copy.restore(&unclaimed.save()).is_err());
+    }
 
     #[test]
     fn a_guest_that_tries_everything_does_not_grow_the_table_without_bound() {

@@ -69,7 +69,8 @@ impl GuestMemory {
     }
 
     /// All pages that the host has committed: those that are missing hold zeros, and have never been
-    /// written since the machine was built or reset. Where the host does not tell, all of RAM.
+    /// written since the machine was built or reset. RAM that a file is mapped to counts as committed. Where
+    /// the host does not tell, all of RAM.
     ///
     /// Looking at a page that was never written makes the host set up tables for it, so whoever wants
     /// all contents of RAM looks at these only.
@@ -81,6 +82,7 @@ impl GuestMemory {
             found = PageSet::default();
             self.ram().iter().for_each(|range| found.insert_range(range.clone()));
         }
+        self.add_from_file(&mut found);
         found
     }
 

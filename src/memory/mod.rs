@@ -6,17 +6,20 @@
 //! starts as fast as a small one.
 
 mod carved;
+mod contents;
 mod dirty;
 mod image;
 mod page_set;
 mod slots;
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
+pub use contents::CHUNK;
 pub use image::{Budget, ImageError, MemoryImage};
 pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
@@ -64,6 +67,29 @@ pub enum MemoryError {
         /// Its length in bytes.
         length: u64,
     },
+    /// The host does not map a file as guest memory.
+    #[error(
+        "the host cannot map {} KiB of a file as guest memory at {start:#x}: {reason}",
+        length >> 10
+    )]
+    Map {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// The host's words.
+        reason: String,
+    },
+    /// What memory is to hold cannot be read.
+    #[error("what memory holds from {start:#x} on cannot be read: {reason}")]
+    Fill {
+        /// First guest-physical address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Why not.
+        reason: String,
+    },
     /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
@@ -83,6 +109,8 @@ pub struct GuestMemory {
     piece: u64,
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
+    /// RAM that is what a file holds, as far as nobody has written to it.
+    from_file: Mutex<Vec<Range<u64>>>,
     own_writes: dirty::OwnWrites,
 }
 
@@ -93,10 +121,7 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Size`] and [`MemoryError::Reserve`].
     pub fn new(size: u64) -> Result<GuestMemory, MemoryError> {
-        if size == 0 || !size.is_multiple_of(RAM_GRANULE) || size > MAX_RAM {
-            return Err(MemoryError::Size { size });
-        }
-        let ram = ram_ranges(size);
+        let ram = GuestMemory::ram_of(size).ok_or(MemoryError::Size { size })?;
         let ranges: Vec<(GuestAddress, usize)> =
             ram.iter().map(|range| (GuestAddress(range.start), (range.end - range.start) as usize)).collect();
         let map = GuestMemoryMmap::from_ranges(&ranges)
@@ -104,7 +129,19 @@ impl GuestMemory {
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, ram, piece, written, own_writes: dirty::OwnWrites::default() })
+        Ok(GuestMemory {
+            map,
+            ram,
+            piece,
+            written,
+            own_writes: dirty::OwnWrites::default(),
+            from_file: Mutex::default(),
+        })
+    }
+
+    /// The guest-physical ranges that `size` bytes of RAM take; `None` for a size that RAM cannot have.
+    pub fn ram_of(size: u64) -> Option<Vec<Range<u64>>> {
+        (size > 0 && size.is_multiple_of(RAM_GRANULE) && size <= MAX_RAM).then(|| ram_ranges(size))
     }
 
     /// Size of RAM in bytes.
@@ -209,6 +246,8 @@ impl GuestMemory {
     /// [`MemoryError::Reserve`] if the host refuses.
     pub fn discard(&self) -> Result<(), MemoryError> {
         self.note_discarded();
+        // What is given back of a file's pages would be read from the file again.
+        self.unmap_files()?;
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbPlace, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings,
-    SettingsError,
+    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place, SerialEnd, Settings, SettingsError,
 };
 
 /// Where the value that is being set comes from.
@@ -229,8 +228,8 @@ impl Draft {
         };
         check_serial(&self.settings)?;
         let place = match self.gdb_socket {
-            Some(path) => GdbPlace::Unix(path),
-            None => GdbPlace::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
+            Some(path) => Place::Unix(path),
+            None => Place::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
         };
         let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {

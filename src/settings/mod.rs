@@ -143,14 +143,14 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GdbSpec {
     /// The place that is listened on.
-    pub place: GdbPlace,
+    pub place: Place,
     /// The guest's first instruction waits for gdb; otherwise the guest runs at once.
     pub wait: bool,
 }
 
-/// A place that gdb connects to.
+/// A place that other programs connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GdbPlace {
+pub enum Place {
     /// An address and a TCP port, never 0.
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
@@ -168,12 +168,12 @@ pub enum GdbArch {
     I8086,
 }
 
-impl fmt::Display for GdbPlace {
+impl fmt::Display for Place {
     /// `address:port` or the path, as gdb's `target remote` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            GdbPlace::Tcp(address) => address.fmt(f),
-            GdbPlace::Unix(path) => path.display().fmt(f),
+            Place::Tcp(address) => address.fmt(f),
+            Place::Unix(path) => path.display().fmt(f),
         }
     }
 }

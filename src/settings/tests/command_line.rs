@@ -233,7 +233,7 @@ fn the_log_is_where_and_as_detailed_as_the_user_says() {
 #[test]
 fn gdb_listens_where_the_user_says() {
     let at = |place| Some(GdbSpec { place, wait: true });
-    let gdb = |address: IpAddr, port| at(GdbPlace::Tcp(SocketAddr::new(address, port)));
+    let gdb = |address: IpAddr, port| at(Place::Tcp(SocketAddr::new(address, port)));
     let local = Ipv4Addr::LOCALHOST.into();
     let six = Ipv6Addr::LOCALHOST.into();
     for (option, expected) in [
@@ -246,8 +246,8 @@ fn gdb_listens_where_the_user_says() {
         ("--gdb=0.0.0.0", gdb(Ipv4Addr::UNSPECIFIED.into(), 1234)),
         ("--gdb=::1", gdb(six, 1234)),
         ("--gdb=[::1]:99", gdb(six, 99)),
-        ("--gdb=unix:/run/gdb", at(GdbPlace::Unix("/run/gdb".into()))),
-        ("--gdb=unix:1234", at(GdbPlace::Unix("1234".into()))),
+        ("--gdb=unix:/run/gdb", at(Place::Unix("/run/gdb".into()))),
+        ("--gdb=unix:1234", at(Place::Unix("1234".into()))),
     ] {
         assert_eq!(settings(&["a.elf", option]).gdb, expected, "{option}");
     }

@@ -1,29 +1,40 @@
-//! Connections of debuggers, by TCP or on this host.
+//! Connections of other programs, by TCP or on this host.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 
-use crate::host::socket::{Access, SocketError, SocketFile, listen};
-use crate::settings::GdbPlace;
+use super::socket::{Access, SocketError, SocketFile, listen};
+use crate::settings::Place;
+
+/// How long is paused before something is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Where connections come in.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub enum Listener {
+    /// On a TCP port.
     Tcp(TcpListener),
+    /// At a file.
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// Listens at `place`; with a unix socket comes the file that is to be removed at the end.
-    pub(super) fn bind(place: &GdbPlace) -> Result<(Listener, Option<SocketFile>), SocketError> {
+    /// Listens at `place`; with a unix socket, which only this process's user can connect to, comes the
+    /// file that is to be removed at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError`], for example when the port or the socket is taken.
+    pub fn bind(place: &Place) -> Result<(Listener, Option<SocketFile>), SocketError> {
         match place {
-            GdbPlace::Tcp(address) => Ok((Listener::Tcp(TcpListener::bind(address)?), None)),
-            GdbPlace::Unix(path) => {
+            Place::Tcp(address) => Ok((Listener::Tcp(TcpListener::bind(address)?), None)),
+            Place::Unix(path) => {
                 // Whoever can connect controls the guest.
                 let (listener, file) = listen(path, Access::Owner)?;
                 Ok((Listener::Unix(listener), Some(file)))
@@ -31,25 +42,66 @@ impl Listener {
         }
     }
 
-    /// Waits for a connection.
-    pub(super) fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Listener::Tcp(listener) => Ok(Stream::Tcp(listener.accept()?.0)),
-            Listener::Unix(listener) => Ok(Stream::Unix(listener.accept()?.0)),
+    /// Waits for the next connection.
+    pub fn accept(&self) -> Stream {
+        loop {
+            let accepted = match self {
+                Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+                Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+            };
+            match accepted {
+                Ok(stream) => return stream,
+                // Out of file descriptors, or a client that has left already.
+                Err(_) => thread::sleep(PAUSE),
+            }
         }
     }
 }
 
 /// A connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub enum Stream {
+    /// By TCP.
     Tcp(TcpStream),
+    /// On this host.
     Unix(UnixStream),
 }
 
 impl Stream {
+    /// Connects to whoever listens at `place`.
+    ///
+    /// # Errors
+    ///
+    /// The host's, for example when nobody listens there.
+    pub fn connect(place: &Place) -> io::Result<Stream> {
+        match place {
+            Place::Tcp(address) => TcpStream::connect(address).map(Stream::Tcp),
+            Place::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+        }
+    }
+
+    /// Answers whatever is asked first with `answer` and hangs up; `patience` is how long each of that
+    /// may take.
+    ///
+    /// # Errors
+    ///
+    /// The host's. The other side has left before it heard the answer then.
+    pub fn turn_away(mut self, answer: &[u8], patience: Duration) -> io::Result<()> {
+        self.set_patience(patience, patience)?;
+        // Hanging up on what has not been read would lose the answer.
+        let mut question = [0; 1 << 10];
+        self.read(&mut question).map(drop)?;
+        self.write_all(answer)?;
+        self.shutdown(Shutdown::Write)?;
+        self.read(&mut question).map(drop)
+    }
+
     /// Sends every packet at once: each is small and waits for an answer.
-    pub(super) fn send_at_once(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The host's.
+    pub fn send_at_once(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_nodelay(true),
             Stream::Unix(_) => Ok(()),
@@ -57,7 +109,11 @@ impl Stream {
     }
 
     /// Has reading and writing end after these times.
-    pub(super) fn set_patience(&self, read: Duration, write: Duration) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The host's.
+    pub fn set_patience(&self, read: Duration, write: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => {
                 stream.set_read_timeout(Some(read))?;
@@ -71,7 +127,11 @@ impl Stream {
     }
 
     /// Another handle to the same connection.
-    pub(super) fn try_clone(&self) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    ///
+    /// The host's.
+    pub fn try_clone(&self) -> io::Result<Stream> {
         match self {
             Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
             Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
@@ -79,7 +139,11 @@ impl Stream {
     }
 
     /// Ends one direction, or both.
-    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The host's.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(how),
             Stream::Unix(stream) => stream.shutdown(how),
@@ -87,7 +151,7 @@ impl Stream {
     }
 
     /// Who is at the other end.
-    pub(super) fn peer(&self) -> String {
+    pub fn peer(&self) -> String {
         let peer = match self {
             Stream::Tcp(stream) => stream.peer_addr().ok().map(|address| address.to_string()),
             Stream::Unix(stream) => {

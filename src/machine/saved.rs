@@ -1,0 +1,300 @@
+//! The machine as a value: everything but the contents of memory, taken between two instructions and
+//! given to another machine, or to the same one later.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::batching::{Batching, BatchingState};
+use super::board::Board;
+use super::inputs::Inputs;
+use super::outlets::Outlets;
+use super::power::Processor;
+use super::typing::TypingState;
+use super::{Event, Machine, MachineError, MachineSpec, Outcome};
+use crate::boot::{BootOptions, Image};
+use crate::devices::{Payload, Snapshot, StateError};
+use crate::host::{Features, GuestDebug, HostError, Kvm, VcpuState, VmEntry};
+use crate::memory::{GuestMemory, MemoryError};
+
+/// What happens before a guest goes on: it has carried out an instruction whose consequence has not come
+/// yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Due {
+    /// It has asked for a reset.
+    Reset,
+    /// It has halted with interrupts off.
+    Halted,
+    /// It has written this to the debug exit port.
+    Exit(u32),
+    /// It has come to a triple fault.
+    TripleFault,
+}
+
+impl Due {
+    /// What a run that has ended like this comes to again when it is continued; `None` if the guest comes
+    /// to it by itself, or if the end was not its doing.
+    pub fn after(outcome: &Outcome) -> Option<Due> {
+        match outcome {
+            Outcome::Halted { .. } => Some(Due::Halted),
+            Outcome::DebugExit { value } => Some(Due::Exit(*value)),
+            Outcome::TripleFault => Some(Due::TripleFault),
+            Outcome::Reset => Some(Due::Reset),
+            _ => None,
+        }
+    }
+}
+
+/// A machine without the contents of its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineState {
+    /// The vCPU.
+    pub vcpu: VcpuState,
+    /// KVM's clock, in nanoseconds.
+    pub clock: u64,
+    /// The chips, each with its number among those of its kind.
+    pub devices: Vec<(u16, Payload)>,
+    /// What waits for the guest.
+    pub typing: TypingState,
+    /// Which serial ports have their output collected.
+    pub batching: BatchingState,
+    /// The processor waits in `hlt` for an interrupt.
+    pub halted: bool,
+    /// How often the machine was reset.
+    pub resets: u64,
+    /// What happens before the guest goes on.
+    pub due: Option<Due>,
+}
+
+/// What a machine goes on from, besides its state and memory.
+pub struct Revival {
+    /// The guest file.
+    pub image: Box<dyn Image>,
+    /// What was added to every address in it.
+    pub bias: u64,
+    /// How the guest was booted.
+    pub options: BootOptions,
+    /// The features it was given.
+    pub features: Features,
+}
+
+impl Machine {
+    /// The machine as it is between two instructions: an access that the vCPU stopped at is completed
+    /// first, and reads all ones if it is a read that has not been answered.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn state(&mut self) -> Result<MachineState, HostError> {
+        if !self.processor.vcpu.is_settled() {
+            match self.settle(VmEntry::Go)? {
+                Some(Event::ResetAsked) => self.due = Some(Due::Reset),
+                Some(Event::End(outcome)) => self.due = Due::after(&outcome),
+                _ => {}
+            }
+        }
+        Ok(MachineState {
+            vcpu: self.processor.vcpu.state(&self.kvm)?,
+            clock: self.processor.vm.clock()?,
+            devices: self.board.save(),
+            typing: self.typing.state(),
+            batching: self.batching.state(),
+            halted: self.halted,
+            resets: self.resets,
+            due: self.due,
+        })
+    }
+
+    /// A machine that goes on where another was when `state` was taken, in `memory`, which holds already
+    /// what it held there. Of `spec`, the image and the boot options are for resets.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Host`] if the host cannot run such a guest, [`MachineError::State`] if the state is
+    /// one a chip cannot be in.
+    pub fn revived(
+        spec: MachineSpec,
+        bias: u64,
+        features: &Features,
+        memory: Arc<GuestMemory>,
+        state: &MachineState,
+        inputs: Inputs,
+        outlets: Outlets,
+    ) -> Result<Machine, MachineError> {
+        let board = Board::restored(&state.devices)?;
+        let kvm = Kvm::open()?;
+        let mut processor = Processor::blank(&kvm, memory.clone(), inputs.kicker(), features)?;
+        processor.attach_written()?;
+        let mut machine = Machine::assemble(spec, bias, kvm, processor, memory, inputs, outlets);
+        machine.take_over(board, state)?;
+        Ok(machine)
+    }
+
+    /// Goes back, or over, to `state`: `fill` puts into memory, which is zero, what it held when the state
+    /// was taken. Watched memory stays watched; debug facilities are off.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError`]. Where it is [`MachineError::State`] or the host does not know the features,
+    /// the machine is as it was. Any other leaves it without a guest that could go on.
+    pub fn revert(
+        &mut self,
+        revival: Revival,
+        state: &MachineState,
+        fill: &mut dyn FnMut(&GuestMemory) -> Result<(), MemoryError>,
+    ) -> Result<(), MachineError> {
+        let board = Board::restored(&state.devices)?;
+        let kicker = self.inputs.kicker().clone();
+        let blank = Processor::blank(&self.kvm, self.memory.clone(), &kicker, &revival.features)?;
+        self.log_totals();
+        self.processor = blank;
+        self.outlets.want_ticks(false);
+        self.memory.discard()?;
+        fill(&self.memory)?;
+        self.processor.attach_written()?;
+        (self.image, self.bias, self.options) = (revival.image, revival.bias, revival.options);
+        self.debug = GuestDebug::default();
+        self.take_over(board, state)?;
+        self.watch_again()?;
+        self.follow_again()?;
+        info!("the guest goes on at {:#x}, from a saved state", state.vcpu.rip());
+        Ok(())
+    }
+
+    /// What is due before the guest goes on, as an event; nothing is due after that.
+    pub fn take_due(&mut self) -> Option<Event> {
+        Some(match self.due.take()? {
+            Due::Reset => Event::ResetAsked,
+            Due::Exit(value) => Event::End(Outcome::DebugExit { value }),
+            Due::TripleFault => Event::End(Outcome::TripleFault),
+            Due::Halted => match self.processor.vcpu.general_registers() {
+                Ok(registers) => Event::End(Outcome::Halted { result: registers.rax }),
+                Err(error) => Event::End(Outcome::HostFailed(error)),
+            },
+        })
+    }
+
+    /// Puts `state` into a processor that nothing has run on.
+    fn take_over(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
+        self.processor.vm.set_clock(state.clock)?;
+        self.processor.vcpu.set_state(&state.vcpu)?;
+        self.board = board;
+        self.screen.publish(self.board.vga.view());
+        self.typing.set_state(&state.typing, &self.inputs);
+        self.batching = Batching::new(self.processor.vcpu.can_batch());
+        if self.batching.set_state(&state.batching, &self.processor.vm)? {
+            self.outlets.want_ticks(true);
+        }
+        (self.halted, self.resets, self.due) = (state.halted, state.resets, state.due);
+        Ok(())
+    }
+}
+
+impl Board {
+    /// All chips as payloads, each with its number among those of its kind.
+    pub fn save(&self) -> Vec<(u16, Payload)> {
+        let serial = (0..).zip(&self.serial).map(|(number, port)| (number, port.save()));
+        let others = [
+            self.i8042.save(),
+            self.vga.save(),
+            self.post.save(),
+            self.reset_control.save(),
+            self.system_control_a.save(),
+            self.lapic.save(),
+            self.unclaimed.save(),
+        ];
+        serial.chain(others.map(|payload| (0, payload))).collect()
+    }
+
+    /// The chips that [`Self::save`] has saved.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`], also for a chip that is missing, is there twice, or is none of this machine's.
+    pub fn restored(payloads: &[(u16, Payload)]) -> Result<Board, StateError> {
+        let mut board = Board::default();
+        let mut left: Vec<&(u16, Payload)> = payloads.iter().collect();
+        for (number, port) in (0..).zip(&mut board.serial) {
+            restore(port, number, &mut left)?;
+        }
+        restore(&mut board.i8042, 0, &mut left)?;
+        restore(&mut board.vga, 0, &mut left)?;
+        restore(&mut board.post, 0, &mut left)?;
+        restore(&mut board.reset_control, 0, &mut left)?;
+        restore(&mut board.system_control_a, 0, &mut left)?;
+        restore(&mut board.lapic, 0, &mut left)?;
+        restore(&mut board.unclaimed, 0, &mut left)?;
+        match left.first() {
+            None => Ok(board),
+            Some((number, payload)) => {
+                Err(StateError::Unknown { kind: payload.kind.clone(), number: *number })
+            }
+        }
+    }
+}
+
+/// Takes the payload of one chip out of `left` and gives it to the chip.
+fn restore<S: Snapshot>(
+    chip: &mut S,
+    number: u16,
+    left: &mut Vec<&(u16, Payload)>,
+) -> Result<(), StateError> {
+    let found = left.iter().position(|(n, payload)| *n == number && payload.kind == S::KIND);
+    let (_, payload) = left.swap_remove(found.ok_or(StateError::Missing { kind: S::KIND, number })?);
+    chip.restore(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::PortDevice;
+
+    fn busy() -> Board {
+        let mut board = Board::default();
+        let _ = board.serial[2].write(7, 0x5A);
+        let _ = board.serial[1].receive(b'x');
+        let _ = board.i8042.write(4, 0x60);
+        let _ = board.vga.write(0x20, 0x0E);
+        let _ = board.post.write(0, 0x42);
+        let _ = board.reset_control.write(0, 2);
+        let _ = board.system_control_a.write(0, 0);
+        board.lapic.write(0x80, 0x20);
+        board.unclaimed.port_read(0x61);
+        board
+    }
+
+    #[test]
+    fn every_chip_comes_back_whatever_the_order() {
+        let mut saved = busy().save();
+        let restored = Board::restored(&saved).unwrap();
+        assert_eq!(restored.save(), saved);
+        assert_ne!(Board::default().save(), saved);
+        saved.reverse();
+        assert_eq!(Board::restored(&saved).unwrap().save(), busy().save());
+    }
+
+    #[test]
+    fn chips_that_are_missing_or_too_many_are_named() {
+        let saved = busy().save();
+        for left_out in 0..saved.len() {
+            let mut less = saved.clone();
+            let (number, payload) = less.remove(left_out);
+            let text = Board::restored(&less).unwrap_err().to_string();
+            assert!(text.contains(&payload.kind) && text.contains(&number.to_string()), "{text}");
+        }
+        let mut more = saved.clone();
+        more.push((0, Payload { kind: "ide".into(), version: 1, bytes: Vec::new() }));
+        assert!(Board::restored(&more).unwrap_err().to_string().contains("`ide`"));
+        let mut twice = saved;
+        twice.push(twice[0].clone());
+        assert!(Board::restored(&twice).unwrap_err().to_string().contains("`serial`"));
+    }
+
+    #[test]
+    fn an_end_that_is_the_guests_doing_comes_again() {
+        assert_eq!(Due::after(&Outcome::Halted { result: 7 }), Some(Due::Halted));
+        assert_eq!(Due::after(&Outcome::DebugExit { value: 3 }), Some(Due::Exit(3)));
+        assert_eq!(Due::after(&Outcome::TimedOut), None);
+    }
+}
