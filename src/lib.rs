@@ -11,6 +11,7 @@
 //! | [`devices`] | one chip per file, pure register machines |
 //! | [`boot`] | a guest file becomes memory contents and the state of the first vCPU |
 //! | [`machine`] | the board: memory, vCPU and chips put together and run; the input door |
+//! | [`state`] | the whole machine as versioned bytes: snapshot files |
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
 //! | [`debug`] | the gdb server |
@@ -32,3 +33,4 @@ pub mod machine;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod settings;
+pub mod state;

@@ -1,0 +1,230 @@
+//! Sections behind one header. All numbers are little-endian; docs/snapshots.md has the tables.
+//!
+//! The header and the table of sections are checked by checksums of their own, so that no offset or
+//! length that was damaged is ever used. Every one of them is checked against the length of the whole,
+//! too: a file that somebody has made up can lie, but not make this program read or allocate beyond.
+
+use super::SnapshotError;
+use crate::boot::Image;
+
+/// What everything in this format begins with. A transfer that takes it for text damages it.
+pub(super) const MAGIC: [u8; 8] = *b"\x8AKVM\r\n\x1A\n";
+
+/// The version of the format of header and table.
+pub const VERSION: u16 = 1;
+
+/// Length of the header in bytes.
+const HEADER: usize = 32;
+/// Length of an entry of the table in bytes.
+const ENTRY: usize = 48;
+/// Longest name of a section in bytes.
+const NAME: usize = 24;
+/// Most sections there can be.
+const MOST_SECTIONS: usize = 1024;
+/// Longest section that is read as a whole, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// A section that is in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    /// Its name.
+    pub(super) name: String,
+    /// Its number among those of this name.
+    pub(super) number: u16,
+    /// The version of its layout.
+    pub(super) version: u16,
+    /// What it holds.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Where a section is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) number: u16,
+    pub(super) version: u16,
+    /// CRC-32 of its bytes.
+    pub(super) checksum: u32,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+impl Entry {
+    /// `name`, and the number where there may be several.
+    pub(super) fn title(&self) -> String {
+        if self.number == 0 { self.name.clone() } else { format!("{} {}", self.name, self.number) }
+    }
+}
+
+/// Length of the header and of a table with `sections` entries.
+pub(super) fn head_length(sections: usize) -> u64 {
+    (HEADER + ENTRY * sections) as u64
+}
+
+/// The header and the table of a file that is `length` bytes long.
+///
+/// # Errors
+///
+/// [`SnapshotError::TooMuch`] for more sections than there can be.
+pub(super) fn head(entries: &[Entry], length: u64) -> Result<Vec<u8>, SnapshotError> {
+    if entries.len() > MOST_SECTIONS {
+        return Err(SnapshotError::TooMuch { what: format!("{} parts", entries.len()) });
+    }
+    let mut table = Vec::with_capacity(ENTRY * entries.len());
+    for entry in entries {
+        let mut name = [0; NAME];
+        let letters = entry.name.as_bytes();
+        name[..letters.len().min(NAME)].copy_from_slice(&letters[..letters.len().min(NAME)]);
+        table.extend(name);
+        table.extend(entry.number.to_le_bytes());
+        table.extend(entry.version.to_le_bytes());
+        table.extend(entry.checksum.to_le_bytes());
+        table.extend(entry.offset.to_le_bytes());
+        table.extend(entry.length.to_le_bytes());
+    }
+    let mut head = MAGIC.to_vec();
+    head.extend(VERSION.to_le_bytes());
+    head.extend([0; 2]);
+    head.extend((entries.len() as u32).to_le_bytes());
+    head.extend(length.to_le_bytes());
+    head.extend(crc32fast::hash(&table).to_le_bytes());
+    head.extend(crc32fast::hash(&head).to_le_bytes());
+    head.extend(table);
+    Ok(head)
+}
+
+/// `sections` as one piece of memory.
+pub(super) fn to_bytes(sections: &[Section]) -> Result<Vec<u8>, SnapshotError> {
+    let mut offset = head_length(sections.len());
+    let mut entries = Vec::with_capacity(sections.len());
+    for section in sections {
+        entries.push(entry(section, offset));
+        offset += section.bytes.len() as u64;
+    }
+    let mut bytes = head(&entries, offset)?;
+    sections.iter().for_each(|section| bytes.extend(&section.bytes));
+    Ok(bytes)
+}
+
+/// The table's entry for a section that is written at `offset`.
+pub(super) fn entry(section: &Section, offset: u64) -> Entry {
+    Entry {
+        name: section.name.clone(),
+        number: section.number,
+        version: section.version,
+        checksum: crc32fast::hash(&section.bytes),
+        offset,
+        length: section.bytes.len() as u64,
+    }
+}
+
+/// Where the sections of `image` are. None of them has been read yet.
+///
+/// # Errors
+///
+/// [`SnapshotError`] for what is none of this format, newer, or damaged.
+pub(super) fn read_table(image: &dyn Image) -> Result<Vec<Entry>, SnapshotError> {
+    let name = || image.name().to_owned();
+    let damaged = |what: String| SnapshotError::Damaged { name: name(), what };
+    let mut header = [0; HEADER];
+    let there = (image.len().min(HEADER as u64)) as usize;
+    read(image, 0, &mut header[..there])?;
+    if header[..8] != MAGIC {
+        return Err(SnapshotError::Foreign { name: name(), hint: hint(&header[..there]) });
+    }
+    if there < HEADER {
+        return Err(damaged(format!("it ends after {there} bytes")));
+    }
+    let version = u16::from_le_bytes([header[8], header[9]]);
+    if version > VERSION {
+        return Err(SnapshotError::Newer {
+            name: name(),
+            part: "its format".into(),
+            found: version,
+            known: VERSION,
+        });
+    }
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if word(28) != crc32fast::hash(&header[..28]) {
+        return Err(damaged("the checksum of its header is wrong".into()));
+    }
+    let (count, length) = (word(12) as usize, u64::from(word(20)) << 32 | u64::from(word(16)));
+    if image.len() < length {
+        return Err(damaged(format!("{} of its {length} bytes are missing", length - image.len())));
+    }
+    if version == 0 || count > MOST_SECTIONS || head_length(count) > length {
+        return Err(damaged(format!("its header is of version {version} with {count} sections")));
+    }
+    let mut table = vec![0; ENTRY * count];
+    read(image, HEADER as u64, &mut table)?;
+    if word(24) != crc32fast::hash(&table) {
+        return Err(damaged("the checksum of its table of sections is wrong".into()));
+    }
+    let mut entries: Vec<Entry> = Vec::with_capacity(count);
+    for bytes in table.as_chunks::<ENTRY>().0 {
+        let entry = read_entry(bytes).ok_or_else(|| damaged("a section has no name".into()))?;
+        let end = entry.offset.checked_add(entry.length);
+        if end.is_none_or(|end| end > length) {
+            return Err(damaged(format!("section `{}` lies beyond its end", entry.title())));
+        }
+        if entries.iter().any(|other| (&other.name, other.number) == (&entry.name, entry.number)) {
+            return Err(damaged(format!("section `{}` is there twice", entry.title())));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// Reads a section whole and compares its checksum.
+///
+/// # Errors
+///
+/// [`SnapshotError::Damaged`].
+pub(super) fn read_section(image: &dyn Image, entry: &Entry) -> Result<Section, SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { name: image.name().to_owned(), what };
+    if entry.length > LONGEST {
+        return Err(damaged(format!("section `{}` has {} bytes", entry.title(), entry.length)));
+    }
+    let mut bytes = vec![0; entry.length as usize];
+    read(image, entry.offset, &mut bytes)?;
+    if crc32fast::hash(&bytes) != entry.checksum {
+        return Err(damaged(format!("the checksum of section `{}` is wrong", entry.title())));
+    }
+    Ok(Section { name: entry.name.clone(), number: entry.number, version: entry.version, bytes })
+}
+
+/// Fills `bytes` from `offset` on.
+pub(super) fn read(image: &dyn Image, offset: u64, bytes: &mut [u8]) -> Result<(), SnapshotError> {
+    image.read_at(offset, bytes).map_err(|e| SnapshotError::file("read", image.name(), e))
+}
+
+fn read_entry(bytes: &[u8; ENTRY]) -> Option<Entry> {
+    let (name, rest) = bytes.split_at(NAME);
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME);
+    let name = std::str::from_utf8(&name[..end]).ok().filter(|name| !name.is_empty())?;
+    if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let half = |at: usize| u16::from_le_bytes([rest[at], rest[at + 1]]);
+    let word = |at: usize| u32::from(half(at)) | u32::from(half(at + 2)) << 16;
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    Some(Entry {
+        name: name.to_owned(),
+        number: half(0),
+        version: half(2),
+        checksum: word(4),
+        offset: long(8),
+        length: long(16),
+    })
+}
+
+/// What a file is that is no snapshot.
+fn hint(start: &[u8]) -> &'static str {
+    match start {
+        [] => ", but empty",
+        [0x7F, b'E', b'L', b'F', ..] => ", but an ELF file: leave out --restore to run it as a guest",
+        [0x8A, b'K', b'V', b'M', ..] => ", or one that was transferred as text",
+        [b'Q', b'E', b'V', b'M', ..] => ", but one of QEMU",
+        _ => "",
+    }
+}

@@ -1,0 +1,321 @@
+//! Snapshot files: written whole or not at all, and opened without reading memory.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use tracing::info;
+
+use super::container::{self, Entry};
+use super::guest_file::{self, Kept};
+use super::pages::{self, Pages};
+use super::parts::{Parts, People};
+use super::{SnapshotError, error};
+use crate::boot::{FileImage, Image};
+use crate::machine::inputs::Inputs;
+use crate::machine::outlets::Outlets;
+use crate::machine::{Due, Machine};
+use crate::memory::{GuestMemory, PAGE};
+
+/// Bytes that are collected before they are written.
+const BUFFER: usize = 256 << 10;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub length: u64,
+    /// How many bytes of memory are in it.
+    pub memory: u64,
+    /// Memory is compressed.
+    pub compressed: bool,
+    /// The guest's file is in it.
+    pub guest_file: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Writes a machine to the file at `path`. An access that the guest is in the middle of is completed
+/// first; `due` is what happens before it goes on, if somebody else has put that off.
+///
+/// A file that is there is replaced when the new one is complete and on the disk, and stays as it is if
+/// anything goes wrong before that.
+///
+/// # Errors
+///
+/// [`SnapshotError`]; nothing has changed then.
+pub fn save(machine: &mut Machine, due: Option<Due>, path: &Path) -> Result<Saved, SnapshotError> {
+    let start = Instant::now();
+    let parts = Parts::take(machine, due)?;
+    let fail = |e: io::Error| SnapshotError::file("write", path, e);
+    let target = target(path)?;
+    let mut replacement = Replacement::new(target).map_err(fail)?;
+    let saved = write(&parts, machine, &replacement.file).map_err(|e| match e {
+        Failed::Host(e) => fail(e),
+        Failed::Other(e) => e,
+    })?;
+    replacement.file.sync_all().map_err(fail)?;
+    replacement.put_in_place().map_err(fail)?;
+    let saved = Saved { path: path.to_owned(), took: start.elapsed(), ..saved };
+    info!("saved the machine in {}: {saved:?}", path.display());
+    Ok(saved)
+}
+
+/// The regular file that `path` leads to, or is to become.
+fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
+    let refuse = |reason: &str| SnapshotError::File {
+        doing: "write",
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    match path.metadata() {
+        Ok(there) if there.is_dir() => Err(refuse("this is a directory; name a file in it")),
+        Ok(there) if !there.is_file() => Err(refuse("this is a device or a pipe; name a regular file")),
+        Ok(_) => path.canonicalize().map_err(|e| SnapshotError::file("write", path, e)),
+        Err(_) if path.file_name().is_none() => Err(refuse("it names no file")),
+        Err(_) => Ok(path.to_owned()),
+    }
+}
+
+/// Why writing ended.
+enum Failed {
+    Host(io::Error),
+    Other(SnapshotError),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        Failed::Host(error)
+    }
+}
+
+/// Writes everything: header and table are the last to be written and the first in the file.
+fn write(parts: &Parts, machine: &Machine, file: &File) -> Result<Saved, Failed> {
+    let sections = parts.to_sections();
+    // The guest's file, `memory` and `memory-map`.
+    let head = container::head_length(sections.len() + 3);
+    let mut out = Out { file: io::BufWriter::with_capacity(BUFFER, file), at: 0 };
+    out.skip_to(head)?;
+    let mut entries = Vec::new();
+    for section in &sections {
+        entries.push(container::entry(section, out.at));
+        out.write(&section.bytes)?;
+    }
+    let offset = out.at;
+    let copied = guest_file::copy(machine.image(), |piece| out.write(piece))?;
+    if let Some((length, checksum)) = copied {
+        let (name, version) = (guest_file::NAME.to_owned(), guest_file::VERSION);
+        entries.push(Entry { name, number: 0, version, checksum, offset, length });
+    }
+    out.skip_to(out.at.next_multiple_of(PAGE))?;
+    let offset = out.at;
+    let (map, length) = pages::write(machine.memory(), |bytes| out.write(bytes))?;
+    let name = pages::MEMORY.to_owned();
+    // Each chunk has its own checksum.
+    entries.push(Entry { name, number: 0, version: pages::VERSION, checksum: 0, offset, length });
+    let section = map.to_section();
+    entries.push(container::entry(&section, out.at));
+    out.write(&section.bytes)?;
+    let length = out.at;
+    out.file.flush()?;
+    let head = container::head(&entries, length).map_err(Failed::Other)?;
+    file.write_all_at(&head, 0)?;
+    Ok(Saved {
+        path: PathBuf::new(),
+        length,
+        memory: map.in_use(),
+        compressed: !map.is_mapped(),
+        guest_file: copied.is_some(),
+        took: Duration::ZERO,
+    })
+}
+
+/// A file that is written from its beginning to its end.
+struct Out<'f> {
+    file: io::BufWriter<&'f File>,
+    at: u64,
+}
+
+impl Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.at += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+
+    /// Writes zeros up to `offset`.
+    fn skip_to(&mut self, offset: u64) -> io::Result<()> {
+        let zeros = vec![0; offset.saturating_sub(self.at) as usize];
+        self.write(&zeros)
+    }
+}
+
+/// A file that takes the place of another one when it is complete.
+struct Replacement {
+    file: File,
+    target: PathBuf,
+    /// Its own name, once it has one.
+    name: Option<PathBuf>,
+}
+
+impl Replacement {
+    fn new(target: PathBuf) -> io::Result<Replacement> {
+        let folder = folder(&target);
+        let mode = Mode::RUSR | Mode::WUSR;
+        // A file without a name is gone with this process, however it ends.
+        if let Ok(file) = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
+            return Ok(Replacement { file: file.into(), target, name: None });
+        }
+        let name = temporary(&target);
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(&name, flags, mode)?;
+        Ok(Replacement { file: file.into(), target, name: Some(name) })
+    }
+
+    /// Renames it, so that there is a whole file at any time, also after a crash of the host.
+    fn put_in_place(&mut self) -> io::Result<()> {
+        if self.name.is_none() {
+            use std::os::fd::AsRawFd;
+            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let name = temporary(&self.target);
+            // One of a process with this number that was killed at this very point.
+            let _ = std::fs::remove_file(&name);
+            rustix::fs::linkat(CWD, own, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
+            self.name = Some(name);
+        }
+        if let Some(name) = &self.name {
+            std::fs::rename(name, &self.target)?;
+        }
+        self.name = None;
+        // The folder holds the name; hosts that cannot write it down by itself do so some time.
+        let _ = File::open(folder(&self.target)).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            let _ = std::fs::remove_file(name);
+        }
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The name a file has until it is complete.
+fn temporary(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{}.part", std::process::id()))
+}
+
+/// A snapshot file that has been opened and found to be one. Memory has not been read.
+#[derive(Debug)]
+pub struct Opened {
+    file: Arc<FileImage>,
+    parts: Parts,
+    pages: Pages,
+    kept: Kept,
+}
+
+impl Opened {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`] for what is no snapshot, newer, or damaged.
+    pub fn open(path: &Path) -> Result<Opened, SnapshotError> {
+        let file = FileImage::open(path).map_err(|e| SnapshotError::File {
+            doing: "open",
+            path: path.to_owned(),
+            reason: error::in_words(&e),
+        })?;
+        let file = Arc::new(file);
+        let entries = container::read_table(file.as_ref())?;
+        let parts = Parts::read(file.as_ref(), &entries)?;
+        let pages = find_pages(file.as_ref(), &entries, &parts)?;
+        let kept = guest_file::in_file(&file, &entries)?;
+        Ok(Opened { file, parts, pages, kept })
+    }
+
+    /// The machine in it.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// How many bytes of memory are in it.
+    pub fn memory_in_use(&self) -> u64 {
+        self.pages.map.in_use()
+    }
+
+    /// Reads all of it and compares all checksums.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Damaged`] with what is wrong.
+    pub fn verify(&self) -> Result<(), SnapshotError> {
+        self.parts.verify(self.file.name())?;
+        self.kept.verify()?;
+        self.pages.verify(self.file.as_ref())
+    }
+
+    /// A machine that goes on from here.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Machine`] if this host cannot run it.
+    pub fn revive(self, people: People, inputs: Inputs, outlets: Outlets) -> Result<Machine, SnapshotError> {
+        let name = self.file.name();
+        let fail = |error| SnapshotError::Machine { name: name.to_owned(), error };
+        let memory = GuestMemory::new(self.parts.memory).map_err(|e| fail(e.into()))?;
+        self.pages.fill(&self.file, &memory).map_err(|e| fail(e.into()))?;
+        self.parts.revive(name, self.kept, Arc::new(memory), people, inputs, outlets)
+    }
+}
+
+fn find_pages(image: &dyn Image, entries: &[Entry], parts: &Parts) -> Result<Pages, SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { name: image.name().to_owned(), what };
+    let ram = GuestMemory::ram_of(parts.memory)
+        .ok_or_else(|| damaged(format!("its machine has {} bytes of memory", parts.memory)))?;
+    Pages::find(image, entries, &ram)
+}
+
+/// Reads `image` as [`Opened::open`] and [`Opened::verify`] read a file: for whoever makes such files up.
+///
+/// # Errors
+///
+/// [`SnapshotError`].
+pub fn check_bytes(image: &dyn Image) -> Result<(), SnapshotError> {
+    let entries = container::read_table(image)?;
+    let parts = Parts::read(image, &entries)?;
+    let pages = find_pages(image, &entries, &parts)?;
+    guest_file::from_bytes(image, &entries)?;
+    parts.verify(image.name())?;
+    pages.verify(image)
+}
+
+/// Has a machine go on from the file at `path`; its memory must have the same size. Watched memory stays
+/// watched, debug facilities are off.
+///
+/// # Errors
+///
+/// [`SnapshotError`]. The machine goes on as if nothing had been asked, unless
+/// [`SnapshotError::is_fatal`].
+pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> {
+    let Opened { file, parts, pages, kept } = Opened::open(path)?;
+    let name = file.name().to_owned();
+    let (there, here) = (parts.memory, machine.memory().size());
+    if there != here {
+        return Err(SnapshotError::MemorySize { name, there, here });
+    }
+    machine
+        .revert(parts.revival(kept), &parts.machine, &mut |memory| pages.fill(&file, memory))
+        .map_err(|error| SnapshotError::Machine { name, error })
+}

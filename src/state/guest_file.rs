@@ -1,0 +1,202 @@
+//! The guest's file, kept in a snapshot: a reset loads it again, and symbols are looked up in it, also
+//! where the file is not.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use super::SnapshotError;
+use super::container::{self, Entry, Section};
+use super::parts::{Guest, check_version};
+use crate::boot::{FileImage, Image};
+
+/// The name of the section.
+pub(super) const NAME: &str = "guest-file";
+/// The version of the section: the bytes of the file.
+pub(super) const VERSION: u16 = 1;
+
+/// Longest file that is kept, in bytes. A longer one is looked for where it was.
+pub(super) const LONGEST: u64 = 64 << 20;
+
+/// Bytes that are read at once.
+const PIECE: usize = 64 << 10;
+
+/// The guest's file, wherever it is kept.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// In a section of a snapshot file.
+    Section { snapshot: Arc<FileImage>, entry: Entry },
+    /// Not at all.
+    Missing,
+}
+
+/// Shows a guest's file piece by piece to `write`, and gives its length and checksum; `None`, and maybe
+/// a part of it shown, if it is too long or cannot be read any more.
+pub(super) fn copy<E>(
+    image: &dyn Image,
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Option<(u64, u32)>, E> {
+    if image.len() > LONGEST || image.is_empty() {
+        return Ok(None);
+    }
+    let mut checksum = crc32fast::Hasher::new();
+    let mut piece = vec![0; PIECE];
+    let mut done = 0;
+    while done < image.len() {
+        let piece = &mut piece[..(image.len() - done).min(PIECE as u64) as usize];
+        // Somebody may have built it anew meanwhile.
+        if image.read_at(done, piece).is_err() {
+            return Ok(None);
+        }
+        checksum.update(piece);
+        write(piece)?;
+        done += piece.len() as u64;
+    }
+    Ok(Some((done, checksum.finalize())))
+}
+
+/// The file as a section, if it can be kept.
+pub(super) fn to_section(image: &dyn Image) -> Option<Section> {
+    let mut bytes = Vec::new();
+    let copied: Result<_, std::convert::Infallible> = copy(image, |piece| {
+        bytes.extend(piece);
+        Ok(())
+    });
+    match copied {
+        Ok(Some(_)) => Some(Section { name: NAME.to_owned(), number: 0, version: VERSION, bytes }),
+        Ok(None) => None,
+    }
+}
+
+/// The file that is kept in the sections of `image`, read into memory.
+pub(super) fn from_bytes(image: &dyn Image, entries: &[Entry]) -> Result<Kept, SnapshotError> {
+    let Some(entry) = find(image, entries)? else { return Ok(Kept::Missing) };
+    Ok(Kept::Bytes(container::read_section(image, entry)?.bytes))
+}
+
+/// The file that is kept in a snapshot file; it is read when it is needed.
+pub(super) fn in_file(snapshot: &Arc<FileImage>, entries: &[Entry]) -> Result<Kept, SnapshotError> {
+    let entry = find(snapshot.as_ref(), entries)?;
+    Ok(entry
+        .map_or(Kept::Missing, |entry| Kept::Section { snapshot: snapshot.clone(), entry: entry.clone() }))
+}
+
+fn find<'a>(image: &dyn Image, entries: &'a [Entry]) -> Result<Option<&'a Entry>, SnapshotError> {
+    let entry = entries.iter().find(|entry| entry.name == NAME);
+    if let Some(entry) = entry {
+        check_version(image, entry, VERSION)?;
+    }
+    Ok(entry)
+}
+
+impl Kept {
+    /// Reads all of it and compares its checksum.
+    pub(super) fn verify(&self) -> Result<(), SnapshotError> {
+        match self {
+            Kept::Section { snapshot, entry } => check(snapshot, entry).map_err(|_| {
+                let what = format!("the checksum of section `{NAME}` is wrong");
+                SnapshotError::Damaged { name: snapshot.name().to_owned(), what }
+            }),
+            Kept::Bytes(_) | Kept::Missing => Ok(()),
+        }
+    }
+
+    /// The file as an image. Where it was not kept, the file of the same name stands in for it if it has
+    /// the same length.
+    pub(super) fn into_image(self, guest: &Guest) -> Box<dyn Image> {
+        let name = guest.path().display().to_string();
+        match self {
+            Kept::Bytes(bytes) => Box::new(InMemory { name, bytes }),
+            Kept::Section { snapshot, entry } => {
+                Box::new(InSnapshot { name, snapshot, entry, is_good: OnceLock::new() })
+            }
+            Kept::Missing => match FileImage::open(guest.path()) {
+                Ok(file) if file.len() == guest.length => Box::new(file),
+                _ => Box::new(Absent { name }),
+            },
+        }
+    }
+}
+
+/// Compares the checksum of a section.
+fn check(snapshot: &FileImage, entry: &Entry) -> io::Result<()> {
+    let mut checksum = crc32fast::Hasher::new();
+    let mut piece = vec![0; PIECE];
+    let mut done = 0;
+    while done < entry.length {
+        let piece = &mut piece[..(entry.length - done).min(PIECE as u64) as usize];
+        snapshot.read_at(entry.offset + done, piece)?;
+        checksum.update(piece);
+        done += piece.len() as u64;
+    }
+    if checksum.finalize() == entry.checksum { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+struct InMemory {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Image for InMemory {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        crate::boot::BytesImage::new(&self.name, &self.bytes).read_at(offset, buf)
+    }
+}
+
+/// A section of a snapshot file, whose checksum is compared when it is first looked at.
+struct InSnapshot {
+    name: String,
+    snapshot: Arc<FileImage>,
+    entry: Entry,
+    is_good: OnceLock<bool>,
+}
+
+impl Image for InSnapshot {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.entry.length
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buf.len() as u64);
+        if end.is_none_or(|end| end > self.entry.length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !self.is_good.get_or_init(|| check(&self.snapshot, &self.entry).is_ok()) {
+            let text = format!("its copy in {} is damaged", self.snapshot.name());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        self.snapshot.read_at(self.entry.offset + offset, buf)
+    }
+}
+
+/// A file that is nowhere.
+struct Absent {
+    name: String,
+}
+
+impl Image for Absent {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        0
+    }
+
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was too long to be kept, and is not where it was"))
+    }
+}

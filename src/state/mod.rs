@@ -1,0 +1,26 @@
+//! The whole machine as versioned bytes: snapshot files, and what a migration sends besides memory.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `container` | sections, each with a name, a version and a checksum, behind one header |
+//! | `parts` | a machine without its memory, as sections |
+//! | `pages` | the contents of memory, as two sections |
+//! | `guest_file` | the guest's file, kept for resets and symbols |
+//! | `file` | snapshot files: written whole or not at all, opened without reading memory |
+//! | `names` | which names are those of files |
+//!
+//! docs/snapshots.md has the format in tables, and the reasons for it.
+
+mod container;
+mod error;
+mod file;
+mod guest_file;
+mod names;
+mod pages;
+mod parts;
+
+pub use container::VERSION;
+pub use error::SnapshotError;
+pub use file::{Opened, Saved, check_bytes, restore, save};
+pub use names::file_of;
+pub use parts::{Parts, People, Received};

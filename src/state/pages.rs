@@ -1,0 +1,305 @@
+//! The contents of memory, as two sections: `memory` holds the chunks that are not zero, one after the
+//! other, and `memory-map` says which they are, with a checksum for each.
+//!
+//! Where little memory is in use the chunks are compressed and read when the machine starts, which checks
+//! them, too. Where much is they lie in the file as they were in memory, and the file is mapped: nothing is
+//! read, and nothing checked, before the guest looks at it. `kvm check-snapshot` checks all.
+
+use std::os::fd::AsFd;
+
+use serde::{Deserialize, Serialize};
+
+use super::SnapshotError;
+use super::container::{self, Entry, Section};
+use super::parts::check_version;
+use crate::boot::{FileImage, Image};
+use crate::memory::{CHUNK, GuestMemory, MemoryError, PAGE};
+
+/// The names of the sections.
+pub(super) const NAMES: [&str; 2] = [MEMORY, MAP];
+pub(super) const MEMORY: &str = "memory";
+const MAP: &str = "memory-map";
+/// The version of both.
+pub(super) const VERSION: u16 = 1;
+
+/// Most memory in use, in bytes, that is compressed. docs/snapshots.md tells what was measured.
+const COMPRESSED: u64 = 8 << 20;
+
+/// Most pieces of a file that are mapped, the longest ones; others are read. Each costs the host a mapping,
+/// of which a process has 65530.
+const MOST_MAPPED: usize = 4096;
+
+/// Which chunks there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Map {
+    /// Size of a chunk in bytes.
+    chunk: u64,
+    /// The chunks that are there, ascending, as runs: the number of the first one, counted from
+    /// guest-physical address 0, and how many there are.
+    runs: Vec<(u64, u64)>,
+    /// CRC-32 of what each chunk holds.
+    checksums: Vec<u32>,
+    /// Compressed length of each chunk; empty if they are not compressed.
+    lengths: Vec<u32>,
+}
+
+/// Writes the chunks of `memory` by `write`, one after the other; the map of them, and how many bytes were
+/// written.
+pub(super) fn write<E>(
+    memory: &GuestMemory,
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(Map, u64), E> {
+    let compress = memory.committed().len() * PAGE <= COMPRESSED;
+    let mut map = Map { chunk: CHUNK, runs: Vec::new(), checksums: Vec::new(), lengths: Vec::new() };
+    let mut compressed = vec![0; lz4_flex::block::get_maximum_output_size(CHUNK as usize)];
+    let mut total = 0;
+    memory.for_each_chunk(|address, bytes| {
+        map.add(address / CHUNK);
+        map.checksums.push(crc32fast::hash(bytes));
+        let bytes = match compress.then(|| lz4_flex::block::compress_into(bytes, &mut compressed)) {
+            Some(Ok(length)) => {
+                map.lengths.push(length as u32);
+                &compressed[..length]
+            }
+            // There is room for all it can come to.
+            Some(Err(_)) | None => bytes,
+        };
+        total += bytes.len() as u64;
+        write(bytes)
+    })?;
+    Ok((map, total))
+}
+
+impl Map {
+    fn add(&mut self, number: u64) {
+        match self.runs.last_mut() {
+            Some((first, count)) if *first + *count == number => *count += 1,
+            _ => self.runs.push((number, 1)),
+        }
+    }
+
+    pub(super) fn to_section(&self) -> Section {
+        super::parts::section((MAP, VERSION), self)
+    }
+
+    /// How many bytes of memory are there.
+    pub(super) fn in_use(&self) -> u64 {
+        self.checksums.len() as u64 * CHUNK
+    }
+
+    /// True if the chunks lie in the file as they were in memory.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.lengths.is_empty()
+    }
+}
+
+/// The contents of memory in a snapshot.
+#[derive(Clone, Debug)]
+pub(super) struct Pages {
+    pub(super) map: Map,
+    offset: u64,
+}
+
+impl Pages {
+    /// Finds them in the sections of `image`, for a machine with `memory` bytes of RAM.
+    pub(super) fn find(
+        image: &dyn Image,
+        entries: &[Entry],
+        memory: &[std::ops::Range<u64>],
+    ) -> Result<Pages, SnapshotError> {
+        let damaged = |what: String| SnapshotError::Damaged { name: image.name().to_owned(), what };
+        let find = |name: &str| {
+            let entry = entries.iter().find(|entry| entry.name == name);
+            let entry = entry.ok_or_else(|| damaged(format!("it has no section `{name}`")))?;
+            check_version(image, entry, VERSION).map(|()| entry)
+        };
+        let (bulk, map) = (find(MEMORY)?, find(MAP)?);
+        let section = container::read_section(image, map)?;
+        let map: Map = postcard::from_bytes(&section.bytes)
+            .map_err(|e| damaged(format!("section `{MAP}` cannot be read: {e}")))?;
+        map.check(bulk, memory).map_err(|what| damaged(format!("section `{MAP}` {what}")))?;
+        Ok(Pages { map, offset: bulk.offset })
+    }
+
+    /// Puts them into memory, which is zero.
+    pub(super) fn fill(&self, file: &FileImage, memory: &GuestMemory) -> Result<(), MemoryError> {
+        if !self.map.is_mapped() {
+            return self.each(file, |address, bytes| write_pages(memory, address, bytes));
+        }
+        let mut lengths: Vec<u64> = self.map.runs.iter().map(|(_, count)| *count).collect();
+        lengths.sort_unstable();
+        let shortest = lengths.len().checked_sub(MOST_MAPPED).map_or(0, |at| lengths[at]);
+        let (mut offset, mut left) = (self.offset, MOST_MAPPED);
+        for (first, count) in &self.map.runs {
+            let (start, length) = (first * CHUNK, count * CHUNK);
+            if *count >= shortest && left > 0 {
+                left -= 1;
+                memory.map_file(start..start + length, file.as_fd(), offset)?;
+            } else {
+                let mut bytes = vec![0; CHUNK as usize];
+                for at in (0..length).step_by(CHUNK as usize) {
+                    file.read_at(offset + at, &mut bytes).map_err(|e| unread(start + at, e.to_string()))?;
+                    write_pages(memory, start + at, &bytes)?;
+                }
+            }
+            offset += length;
+        }
+        Ok(())
+    }
+
+    /// Reads all of them and compares their checksums.
+    pub(super) fn verify(&self, image: &dyn Image) -> Result<(), SnapshotError> {
+        self.each(image, |_, _| Ok(()))
+            .map_err(|e| SnapshotError::Damaged { name: image.name().to_owned(), what: e.to_string() })
+    }
+
+    /// Shows every chunk to `take`, with its guest-physical address, once its checksum has been found
+    /// right.
+    fn each(
+        &self,
+        image: &dyn Image,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), MemoryError>,
+    ) -> Result<(), MemoryError> {
+        let numbers = self.map.runs.iter().flat_map(|(first, count)| *first..first + count);
+        let mut lengths = self.map.lengths.iter();
+        let mut bytes = vec![0; CHUNK as usize];
+        let mut stored = Vec::new();
+        let mut offset = self.offset;
+        for (number, checksum) in numbers.zip(&self.map.checksums) {
+            let address = number * CHUNK;
+            let length = lengths.next().map_or(CHUNK, |length| u64::from(*length));
+            stored.resize(length as usize, 0);
+            image.read_at(offset, &mut stored).map_err(|e| unread(address, e.to_string()))?;
+            let whole = if self.map.is_mapped() {
+                bytes.copy_from_slice(&stored);
+                true
+            } else {
+                lz4_flex::block::decompress_into(&stored, &mut bytes).is_ok_and(|count| count == bytes.len())
+            };
+            if !whole || crc32fast::hash(&bytes) != *checksum {
+                return Err(unread(address, "the checksum is wrong".to_owned()));
+            }
+            take(address, &bytes)?;
+            offset += length;
+        }
+        Ok(())
+    }
+}
+
+impl Map {
+    /// Says what is wrong with a map of chunks in `bulk` that are to lie in `ram`.
+    fn check(&self, bulk: &Entry, ram: &[std::ops::Range<u64>]) -> Result<(), String> {
+        if self.chunk != CHUNK {
+            return Err(format!("has chunks of {} bytes", self.chunk));
+        }
+        let (mut next, mut total) = (0, 0u64);
+        for (first, count) in &self.runs {
+            let end = first.checked_add(*count).and_then(|end| end.checked_mul(CHUNK));
+            let fits = |end: u64| ram.iter().any(|ram| ram.start <= first * CHUNK && end <= ram.end);
+            if *count == 0 || *first < next || !end.is_some_and(fits) {
+                return Err(format!("has {count} chunks at chunk {first:#x}"));
+            }
+            next = first + count;
+            total += count;
+        }
+        let most = lz4_flex::block::get_maximum_output_size(CHUNK as usize) as u32;
+        let bytes = match self.is_mapped() {
+            true => total * CHUNK,
+            false => self.lengths.iter().map(|length| u64::from(*length)).sum(),
+        };
+        let counts = self.checksums.len() as u64 == total
+            && (self.is_mapped() || self.lengths.len() as u64 == total)
+            && self.lengths.iter().all(|length| (1..=most).contains(length));
+        if !counts || bytes != bulk.length {
+            return Err(format!("does not fit {} bytes of memory", bulk.length));
+        }
+        if self.is_mapped() && !bulk.offset.is_multiple_of(PAGE) {
+            return Err(format!("is of memory at {:#x} of the file, which is no page", bulk.offset));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the pages of `bytes` that are not zero.
+fn write_pages(memory: &GuestMemory, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+    const ZERO: [u8; PAGE as usize] = [0; PAGE as usize];
+    let pages = (address..).step_by(PAGE as usize).zip(bytes.as_chunks::<{ PAGE as usize }>().0);
+    for (address, page) in pages {
+        if *page != ZERO {
+            memory.write(address, page)?;
+        }
+    }
+    Ok(())
+}
+
+fn unread(start: u64, reason: String) -> MemoryError {
+    MemoryError::Fill { start, length: CHUNK, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::BytesImage;
+
+    fn entry(offset: u64, length: u64) -> Entry {
+        Entry { name: MEMORY.into(), number: 0, version: 1, checksum: 0, offset, length }
+    }
+
+    #[test]
+    fn little_memory_is_compressed_and_comes_back_without_its_zeros() {
+        let memory = GuestMemory::new(64 << 20).unwrap();
+        memory.write(0x1_0123, b"hello").unwrap();
+        memory.write(0x2_F000, &[7; 4096]).unwrap();
+        memory.write(0x300_0000, b"far").unwrap();
+        let mut bytes = Vec::new();
+        let written: Result<_, ()> = write(&memory, |piece| {
+            bytes.extend(piece);
+            Ok(())
+        });
+        let (map, total) = written.unwrap();
+        assert_eq!((map.runs.as_slice(), map.lengths.len()), (&[(1, 2), (0x300, 1)][..], 3));
+        assert_eq!(total, bytes.len() as u64);
+        assert!(total < 2000, "{total}");
+        map.check(&entry(0, total), memory.ram()).unwrap();
+        let pages = Pages { map, offset: 0 };
+        let copy = GuestMemory::new(64 << 20).unwrap();
+        pages.each(&BytesImage::new("x", &bytes), |at, chunk| write_pages(&copy, at, chunk)).unwrap();
+        assert_eq!(copy.committed().len(), 3);
+        let mut found = [0; 5];
+        copy.read(0x1_0123, &mut found).unwrap();
+        assert_eq!(&found, b"hello");
+        assert_eq!(copy.read_word(0x300_0000, 3).unwrap(), u64::from_le_bytes(*b"far\0\0\0\0\0"));
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        assert!(pages.verify(&BytesImage::new("x", &bytes)).unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn maps_that_lie_are_refused() {
+        let ram = [0..1 << 20, 1 << 32..(1 << 32) + (1 << 20)];
+        let map = |runs: &[(u64, u64)], chunks: usize| Map {
+            chunk: CHUNK,
+            runs: runs.to_vec(),
+            checksums: vec![0; chunks],
+            lengths: Vec::new(),
+        };
+        let at = |chunks: u64| entry(4096, chunks * CHUNK);
+        map(&[(0, 2), (0x1_0000, 1)], 3).check(&at(3), &ram).unwrap();
+        for (wrong, bulk) in [
+            (map(&[(15, 2)], 2), at(2)),
+            (map(&[(0, 2), (1, 1)], 3), at(3)),
+            (map(&[(0, 0)], 0), at(0)),
+            (map(&[(u64::MAX, 2)], 2), at(2)),
+            (map(&[(0, u64::MAX)], 2), at(2)),
+            (map(&[(1 << 60, 1)], 1), at(1)),
+            (map(&[(0, 2)], 1), at(2)),
+            (map(&[(0, 2)], 2), at(1)),
+            (map(&[(0, 2)], 2), entry(4095, 2 * CHUNK)),
+            (Map { chunk: 4096, ..map(&[(0, 2)], 2) }, at(2)),
+            (Map { lengths: vec![1], ..map(&[(0, 2)], 2) }, entry(0, 1)),
+            (Map { lengths: vec![u32::MAX; 2], ..map(&[(0, 2)], 2) }, entry(0, 2 * u64::from(u32::MAX))),
+        ] {
+            assert!(wrong.check(&bulk, &ram).is_err(), "{wrong:?} {bulk:?}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! A machine without its memory, as sections.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::SnapshotError;
+use super::container::{self, Entry, Section};
+use super::guest_file::{self, Kept};
+use crate::boot::{BootOptions, BytesImage, Image};
+use crate::devices::Payload;
+use crate::host::Features;
+use crate::machine::board::Board;
+use crate::machine::inputs::Inputs;
+use crate::machine::outlets::Outlets;
+use crate::machine::{Due, Machine, MachineSpec, MachineState, Revival};
+use crate::memory::GuestMemory;
+use crate::settings::Keys;
+
+/// Names of the sections that are none of a chip, and the latest version of each.
+const FACTS: (&str, u16) = ("facts", 1);
+const GUEST: (&str, u16) = ("guest", 1);
+const VCPU: (&str, u16) = ("vcpu", 1);
+const MACHINE: (&str, u16) = ("machine", 1);
+const TYPING: (&str, u16) = ("typing", 1);
+const BATCHING: (&str, u16) = ("batching", 1);
+
+/// Kinds of chips there are; a section of any other name is unknown. Each chip checks its own version.
+const CHIPS: [&str; 8] =
+    ["serial", "i8042", "vga", "post", "reset-control", "system-control-a", "lapic", "unclaimed"];
+
+/// A machine without its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Who wrote this.
+    pub writer: String,
+    /// Size of RAM in bytes.
+    pub memory: u64,
+    /// The processor features the guest was given.
+    pub features: Features,
+    /// The guest.
+    pub guest: Guest,
+    /// Everything else.
+    pub machine: MachineState,
+}
+
+/// What is known of the guest's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// Its absolute path, or what it was called.
+    pub path: Vec<u8>,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What was added to every address in it.
+    pub bias: u64,
+    strict: bool,
+    command_line: String,
+    /// Paths and command lines of the files handed to the guest.
+    modules: Vec<(Vec<u8>, String)>,
+}
+
+/// What must fit where the machine goes on.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    writer: String,
+    memory: u64,
+    features: Features,
+}
+
+/// The machine as a whole.
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    clock: u64,
+    halted: bool,
+    resets: u64,
+    due: Option<Due>,
+}
+
+/// What of a machine is its user's and not its guest's.
+#[derive(Clone, Copy, Debug)]
+pub struct People {
+    /// Who gets what is typed.
+    pub keys: Keys,
+    /// The serial port (0 is COM1) that shares the terminal with what is typed.
+    pub terminal: Option<u8>,
+    /// End the run when the guest resets the machine.
+    pub no_reboot: bool,
+}
+
+impl Parts {
+    /// Takes the parts of a machine. An access that the guest is in the middle of is completed first; `due`
+    /// is what happens before it goes on, if somebody else has put that off.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Host`].
+    pub fn take(machine: &mut Machine, due: Option<Due>) -> Result<Parts, SnapshotError> {
+        let mut state = machine.state()?;
+        state.due = due.or(state.due);
+        let options = machine.boot_options();
+        Ok(Parts {
+            writer: format!("kvm {}", env!("CARGO_PKG_VERSION")),
+            memory: machine.memory().size(),
+            features: machine.vcpu().features(),
+            guest: Guest {
+                path: absolute(Path::new(machine.image().name())),
+                length: machine.image().len(),
+                bias: machine.bias(),
+                strict: options.strict,
+                command_line: options.command_line.clone(),
+                modules: options.modules.iter().map(|(path, line)| (absolute(path), line.clone())).collect(),
+            },
+            machine: state,
+        })
+    }
+
+    /// As sections.
+    pub(super) fn to_sections(&self) -> Vec<Section> {
+        let state = &self.machine;
+        let facts =
+            Facts { writer: self.writer.clone(), memory: self.memory, features: self.features.clone() };
+        let whole = Whole { clock: state.clock, halted: state.halted, resets: state.resets, due: state.due };
+        let mut sections = vec![
+            section(FACTS, &facts),
+            section(GUEST, &self.guest),
+            section(VCPU, &state.vcpu),
+            section(MACHINE, &whole),
+            section(TYPING, &state.typing),
+            section(BATCHING, &state.batching),
+        ];
+        sections.extend(state.devices.iter().map(|(number, payload)| Section {
+            name: payload.kind.clone(),
+            number: *number,
+            version: payload.version,
+            bytes: payload.bytes.clone(),
+        }));
+        sections
+    }
+
+    /// From the sections of `image` that are none of memory and the guest's file.
+    pub(super) fn read(image: &dyn Image, entries: &[Entry]) -> Result<Parts, SnapshotError> {
+        let from = Source { image, entries };
+        let facts: Facts = from.section(FACTS)?;
+        let guest = from.section(GUEST)?;
+        let vcpu = from.section(VCPU)?;
+        let whole: Whole = from.section(MACHINE)?;
+        let typing = from.section(TYPING)?;
+        let batching = from.section(BATCHING)?;
+        let mut devices = Vec::new();
+        for entry in entries {
+            if CHIPS.contains(&entry.name.as_str()) {
+                let Section { name, number, version, bytes } = container::read_section(image, entry)?;
+                devices.push((number, Payload { kind: name, version, bytes }));
+            } else if !is_known(entry) {
+                let section = entry.title();
+                return Err(SnapshotError::UnknownSection { name: image.name().to_owned(), section });
+            }
+        }
+        let damaged = |what: String| SnapshotError::Damaged { name: image.name().to_owned(), what };
+        if !facts.features.is_possible() {
+            return Err(damaged("its processor has no features".into()));
+        }
+        let machine = MachineState {
+            vcpu,
+            clock: whole.clock,
+            devices,
+            typing,
+            batching,
+            halted: whole.halted,
+            resets: whole.resets,
+            due: whole.due,
+        };
+        machine.vcpu.check().map_err(|what| damaged(format!("its vCPU has {what}")))?;
+        Ok(Parts { writer: facts.writer, memory: facts.memory, features: facts.features, guest, machine })
+    }
+
+    /// Makes sure that every chip can be in its state.
+    pub(super) fn verify(&self, name: &str) -> Result<(), SnapshotError> {
+        Board::restored(&self.machine.devices)
+            .map(drop)
+            .map_err(|error| SnapshotError::Machine { name: name.to_owned(), error: error.into() })
+    }
+
+    /// The parts, with the guest's file, as one piece of memory ([`Received::read`]): what is to be sent
+    /// besides the contents of memory for the machine to go on elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::TooMuch`].
+    pub fn to_bytes(&self, image: &dyn Image) -> Result<Vec<u8>, SnapshotError> {
+        let mut sections = self.to_sections();
+        sections.extend(guest_file::to_section(image));
+        container::to_bytes(&sections)
+    }
+
+    /// A machine that goes on from here, in memory that holds already what it held there. `kept` is the
+    /// guest's file.
+    pub(super) fn revive(
+        &self,
+        name: &str,
+        kept: Kept,
+        memory: Arc<GuestMemory>,
+        people: People,
+        inputs: Inputs,
+        outlets: Outlets,
+    ) -> Result<Machine, SnapshotError> {
+        let spec = MachineSpec {
+            image: kept.into_image(&self.guest),
+            memory: self.memory,
+            boot: self.guest.options(),
+            keys: people.keys,
+            terminal: people.terminal,
+            no_reboot: people.no_reboot,
+        };
+        Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outlets)
+            .map_err(|error| SnapshotError::Machine { name: name.to_owned(), error })
+    }
+
+    /// What the machine goes on from besides its state and memory.
+    pub(super) fn revival(&self, kept: Kept) -> Revival {
+        Revival {
+            image: kept.into_image(&self.guest),
+            bias: self.guest.bias,
+            options: self.guest.options(),
+            features: self.features.clone(),
+        }
+    }
+}
+
+impl Guest {
+    /// Its path.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(self.path.clone()))
+    }
+
+    fn options(&self) -> BootOptions {
+        let module = |(path, line): &(Vec<u8>, String)| {
+            (PathBuf::from(OsString::from_vec(path.clone())), line.clone())
+        };
+        BootOptions {
+            strict: self.strict,
+            command_line: self.command_line.clone(),
+            modules: self.modules.iter().map(module).collect(),
+        }
+    }
+}
+
+/// Parts that have arrived from elsewhere.
+#[derive(Debug)]
+pub struct Received {
+    /// The parts.
+    pub parts: Parts,
+    kept: Kept,
+}
+
+impl Received {
+    /// Reads what [`Parts::to_bytes`] has made; `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`] for what is none of that, newer, or damaged.
+    pub fn read(name: &str, bytes: &[u8]) -> Result<Received, SnapshotError> {
+        let image = BytesImage::new(name, bytes);
+        let entries = container::read_table(&image)?;
+        let parts = Parts::read(&image, &entries)?;
+        let kept = guest_file::from_bytes(&image, &entries)?;
+        Ok(Received { parts, kept })
+    }
+
+    /// A machine that goes on from here in `memory`, which holds already what it held there.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::MemorySize`] for memory of another size, [`SnapshotError::Machine`] if the machine
+    /// cannot go on here.
+    pub fn revive(
+        self,
+        memory: Arc<GuestMemory>,
+        people: People,
+        inputs: Inputs,
+        outlets: Outlets,
+    ) -> Result<Machine, SnapshotError> {
+        let name = "the guest";
+        if memory.size() != self.parts.memory {
+            let (there, here) = (self.parts.memory, memory.size());
+            return Err(SnapshotError::MemorySize { name: name.to_owned(), there, here });
+        }
+        self.parts.revive(name, self.kept, memory, people, inputs, outlets)
+    }
+}
+
+/// What sections are read from.
+struct Source<'a> {
+    image: &'a dyn Image,
+    entries: &'a [Entry],
+}
+
+impl Source<'_> {
+    /// Reads the one section of this name and of at most this version.
+    fn section<T: DeserializeOwned>(&self, (name, known): (&str, u16)) -> Result<T, SnapshotError> {
+        let image = || self.image.name().to_owned();
+        let found = self.entries.iter().find(|entry| entry.name == name && entry.number == 0);
+        let entry = found.ok_or_else(|| {
+            let what = format!("it has no section `{name}`");
+            SnapshotError::Damaged { name: image(), what }
+        })?;
+        check_version(self.image, entry, known)?;
+        let section = container::read_section(self.image, entry)?;
+        postcard::from_bytes(&section.bytes).map_err(|e| {
+            let what = format!("section `{name}` cannot be read: {e}");
+            SnapshotError::Damaged { name: image(), what }
+        })
+    }
+}
+
+/// Refuses a section of a later version than `known`, or of none.
+pub(super) fn check_version(image: &dyn Image, entry: &Entry, known: u16) -> Result<(), SnapshotError> {
+    let name = image.name().to_owned();
+    if entry.version > known {
+        let part = format!("section `{}`", entry.title());
+        return Err(SnapshotError::Newer { name, part, found: entry.version, known });
+    }
+    if entry.version == 0 {
+        let what = format!("section `{}` has version 0", entry.title());
+        return Err(SnapshotError::Damaged { name, what });
+    }
+    Ok(())
+}
+
+/// True for a section that is read elsewhere. There is one vCPU.
+fn is_known(entry: &Entry) -> bool {
+    let names = [FACTS, GUEST, VCPU, MACHINE, TYPING, BATCHING].map(|(name, _)| name);
+    let elsewhere = super::pages::NAMES.into_iter().chain([guest_file::NAME]);
+    entry.number == 0 && names.into_iter().chain(elsewhere).any(|name| name == entry.name)
+}
+
+/// `value` as the section of this name and version.
+pub(super) fn section<T: Serialize>((name, version): (&str, u16), value: &T) -> Section {
+    let bytes = postcard::to_stdvec(value).expect("encoding into memory cannot fail");
+    Section { name: name.to_owned(), number: 0, version, bytes }
+}
+
+/// The path from the root, so that it leads to the same file from everywhere.
+fn absolute(path: &Path) -> Vec<u8> {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_bytes().to_vec()
+}
