@@ -3,6 +3,7 @@
 use super::expression::{EvaluationError, ExpressionError};
 use super::format::FormatError;
 use crate::host::HostError;
+use crate::machine::snapshots::SnapshotError;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum CommandError {
     /// The host failed.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// A snapshot in memory cannot be taken, gone back to or forgotten.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// Guest-physical addresses where there is no RAM.
     #[error("{address:#x} is not RAM; `info mem` tells what is where")]
     NotRam {

@@ -26,6 +26,7 @@ pub mod values;
 
 use crate::boot::Image;
 use crate::host::{HostError, Registers};
+use crate::machine::snapshots::{Kept, SnapshotError};
 use crate::memory::GuestMemory;
 use points::Points;
 
@@ -103,6 +104,30 @@ pub trait StoppedGuest {
     /// Resets the machine: the guest is at its first instruction again. False if its run is over
     /// instead.
     fn reset(&mut self) -> bool;
+
+    /// Keeps the machine in memory as it is now, under `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`].
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, SnapshotError>;
+
+    /// Has the machine be what it was when the snapshot `name` was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`].
+    fn go_back(&mut self, name: &str) -> Result<Kept, SnapshotError>;
+
+    /// Forgets a snapshot, or all.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`].
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), SnapshotError>;
+
+    /// All snapshots, oldest first, and how many bytes of guest memory are kept for them.
+    fn snapshots(&self) -> (Vec<Kept>, u64);
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

@@ -7,6 +7,7 @@ struct Still {
     memory: GuestMemory,
     image: BytesImage<'static>,
     session: Session,
+    snapshots: Vec<Kept>,
     resets: usize,
     ended: bool,
     doing: Doing,
@@ -43,6 +44,26 @@ impl StoppedGuest for Still {
         true
     }
 
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, SnapshotError> {
+        let kept = Kept { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
+        self.snapshots.push(kept.clone());
+        Ok(kept)
+    }
+
+    fn go_back(&mut self, name: &str) -> Result<Kept, SnapshotError> {
+        let found = self.snapshots.iter().find(|kept| kept.name == name);
+        found.cloned().ok_or_else(|| SnapshotError::None { name: name.to_owned(), meant: None })
+    }
+
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), SnapshotError> {
+        self.snapshots.retain(|kept| name.is_some_and(|name| kept.name != name));
+        Ok(())
+    }
+
+    fn snapshots(&self) -> (Vec<Kept>, u64) {
+        (self.snapshots.clone(), 0x20_0000)
+    }
+
     fn quit(&mut self) {
         self.ended = true;
     }
@@ -67,6 +88,7 @@ fn real_mode() -> Still {
         memory: GuestMemory::new(4 << 20).unwrap(),
         image: BytesImage::new("none", b""),
         session: Session::default(),
+        snapshots: Vec::new(),
         resets: 0,
         ended: false,
         doing: Doing::Stopped,

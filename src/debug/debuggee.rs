@@ -21,6 +21,7 @@ use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::control::{Doing, Session};
 use crate::host::{GuestDebug, HostError, Registers};
+use crate::machine::snapshots::Snapshots;
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
 
@@ -42,6 +43,8 @@ pub(super) struct Debuggee<'m> {
     /// The guest's exception handlers, once a step has asked for them.
     pub(super) handlers: Option<Handlers>,
     technique: OnceCell<Technique>,
+    /// Snapshots in memory.
+    pub(super) snapshots: Snapshots,
     /// What commands have set.
     pub(super) session: Session,
     /// What is to be printed for the user.
@@ -107,6 +110,7 @@ impl<'m> Debuggee<'m> {
             ahead: Ahead::default(),
             handlers: None,
             technique: OnceCell::new(),
+            snapshots: Snapshots::default(),
             session: Session::default(),
             said: String::new(),
             action: Action::Continue,

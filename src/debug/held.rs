@@ -8,7 +8,8 @@ use crate::control::door::{Door, HeldGuest};
 use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
 use crate::machine::inputs::Input;
-use crate::machine::{Event, Machine, Outcome};
+use crate::machine::snapshots::{Kept, SnapshotError};
+use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
 
 impl Debuggee<'_> {
@@ -59,6 +60,35 @@ impl StoppedGuest for Debuggee<'_> {
                 true
             }
         }
+    }
+
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, SnapshotError> {
+        let due = if self.reset_asked { Some(Due::Reset) } else { self.ended.as_ref().and_then(Due::after) };
+        self.snapshots.take(self.machine, name, due)
+    }
+
+    fn go_back(&mut self, name: &str) -> Result<Kept, SnapshotError> {
+        let kept = self.snapshots.go_back(self.machine, name)?;
+        self.was_reset();
+        match self.machine.take_due() {
+            Some(Event::End(outcome)) => self.ended = Some(outcome),
+            Some(_) => self.reset_asked = true,
+            None => {}
+        }
+        self.watchpoints.forget_hits();
+        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+        Ok(kept)
+    }
+
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), SnapshotError> {
+        match name {
+            Some(name) => self.snapshots.forget(self.machine, name),
+            None => self.snapshots.forget_all(self.machine),
+        }
+    }
+
+    fn snapshots(&self) -> (Vec<Kept>, u64) {
+        (self.snapshots.list(), self.snapshots.kept())
     }
 
     fn quit(&mut self) {

@@ -128,6 +128,11 @@ impl Watchpoints {
         *self = Watchpoints::default();
     }
 
+    /// What was touched is not told any more: the guest is somewhere else now.
+    pub(super) fn forget_hits(&mut self) {
+        self.hits.clear();
+    }
+
     /// The next one the client is to be told of, if it still is there.
     pub(super) fn next_hit(&mut self) -> Option<Hit> {
         while let Some(hit) = self.hits.pop_front() {

@@ -156,9 +156,9 @@ impl MemoryImage {
         }
     }
 
-    /// Bytes of the pages in it, be they shared with others or not.
-    pub fn size(&self) -> u64 {
-        self.pages.len() as u64 * PAGE
+    /// How many pages there are in it, be they shared with others or not.
+    pub fn pages(&self) -> u64 {
+        self.pages.len() as u64
     }
 }
 
@@ -183,13 +183,13 @@ mod tests {
         memory.write(0x1000, b"one").unwrap();
         memory.write(0x3000, b"three").unwrap();
         let first = MemoryImage::take(&memory, &budget).unwrap();
-        assert_eq!((first.size(), budget.kept()), (2 * PAGE, 2 * PAGE));
+        assert_eq!((first.pages(), budget.kept()), (2, 2 * PAGE));
         // One page changes, one becomes zero, one comes, one is written with what was there.
         memory.write(0x1000, b"ONE").unwrap();
         memory.write(0x3000, &[0; 5]).unwrap();
         memory.write(0x9000, b"nine").unwrap();
         let second = first.taken_again(&memory, &pages(&[0x1000, 0x3000, 0x9000]), &budget).unwrap();
-        assert_eq!((second.size(), budget.kept()), (2 * PAGE, 4 * PAGE));
+        assert_eq!((second.pages(), budget.kept()), (2, 4 * PAGE));
         let third = second.taken_again(&memory, &pages(&[0x1000, 0x9000, 0xA000]), &budget).unwrap();
         assert_eq!(budget.kept(), 4 * PAGE, "nothing has changed");
         assert!(third.differences(&second).is_empty());
@@ -220,14 +220,14 @@ mod tests {
         assert!(matches!(error, ImageError::TooMuch { .. }), "{error}");
         assert_eq!(budget.kept(), 0);
         budget.allow(8 * PAGE);
-        assert_eq!(MemoryImage::take(&memory, &budget).unwrap().size(), 8 * PAGE);
+        assert_eq!(MemoryImage::take(&memory, &budget).unwrap().pages(), 8);
     }
 
     #[test]
     fn ram_that_was_never_touched_is_not_read() {
         let memory = GuestMemory::new(64 << 30).unwrap();
         memory.write(0x9000, b"x").unwrap();
-        assert_eq!(MemoryImage::take(&memory, &plenty()).unwrap().size(), PAGE);
+        assert_eq!(MemoryImage::take(&memory, &plenty()).unwrap().pages(), 1);
         let held = memory.committed().len();
         assert!(held <= 512, "{held} pages");
     }

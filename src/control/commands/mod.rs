@@ -3,6 +3,7 @@
 pub(super) mod machine;
 pub(super) mod memory;
 pub(super) mod points;
+pub(super) mod snapshots;
 
 use super::expression::{Expression, Values};
 use super::values::Known;
