@@ -17,6 +17,7 @@ mod gdb_places;
 mod gdb_real_mode;
 mod gdb_registers;
 mod gdb_resets;
+mod gdb_snapshots;
 mod gdb_steps;
 mod gdb_watch;
 mod guests;
@@ -50,6 +51,7 @@ fn main() {
     trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
     trials.extend(gdb_resets::trials());
+    trials.extend(gdb_snapshots::trials());
     trials.extend(gdb_watch::trials());
     trials.extend(guests::trials());
     trials.extend(rescue_native::trials());
