@@ -31,6 +31,7 @@ mod rescue_native;
 mod rescue_system;
 mod resets;
 mod serial;
+mod snapshots;
 mod support;
 mod terminal;
 mod vscode;
@@ -55,6 +56,7 @@ fn main() {
     trials.extend(rescue_native::trials());
     trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
+    trials.extend(snapshots::trials());
     trials.extend(rescue_interrupts::trials());
     trials.extend(lifetime::trials());
     // No processor makes a difference to these.
