@@ -12,14 +12,15 @@ use crate::debug::{self, Server};
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
-use crate::frontends::{check, log};
+use crate::frontends::{check, log, snapshot};
 use crate::host;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
-use crate::machine::outlets::{Doorbell, outlets};
+use crate::machine::outlets::{Doorbell, Outlets, outlets};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::settings::{self, Invocation, SerialEnd, Settings};
+use crate::state::{Opened, People, SnapshotError};
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -41,6 +42,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
+        Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
             // A reader that has seen enough may close the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -87,31 +89,14 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     refuse_missing_parts(settings)?;
-    let image = FileImage::open(&settings.guest).map_err(|error| match error {
-        BootError::Missing { .. } => {
-            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
-        }
-        error => Failure::new(status::GUEST_FILE, error),
-    })?;
     let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
     let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
     let inputs = Inputs::new();
-    let spec = MachineSpec {
-        image: Box::new(image),
-        memory: settings.memory,
-        boot: boot_options(settings),
-        keys: settings.keys,
-        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
-        no_reboot: settings.no_reboot,
+    let mut machine = match &settings.restore {
+        Some(file) => restored_machine(settings, file, inputs.clone(), machine_outlets)?,
+        None => new_machine(settings, inputs.clone(), machine_outlets)?,
     };
-    let mut machine = Machine::new(spec, inputs.clone(), machine_outlets).map_err(|error| {
-        let status = match error {
-            MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
-            MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
-        };
-        Failure::new(status, error)
-    })?;
     let door = Door::new(inputs.clone()).0;
     let debugger = match &settings.gdb {
         Some(spec) => {
@@ -139,6 +124,70 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     log_end(&machine, &outcome, &paragraph);
     tell(&paragraph);
     Ok(outcome.status())
+}
+
+/// A machine with the guest that is to be started.
+fn new_machine(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<Machine, Failure> {
+    let image = FileImage::open(&settings.guest).map_err(|error| match error {
+        BootError::Missing { .. } => {
+            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
+        }
+        error => Failure::new(status::GUEST_FILE, error),
+    })?;
+    let people = people(settings);
+    let spec = MachineSpec {
+        image: Box::new(image),
+        memory: settings.memory,
+        boot: boot_options(settings),
+        keys: people.keys,
+        terminal: people.terminal,
+        no_reboot: people.no_reboot,
+    };
+    Machine::new(spec, inputs, outlets).map_err(|error| Failure::new(machine_status(&error), error))
+}
+
+/// The machine in a snapshot.
+fn restored_machine(
+    settings: &Settings,
+    file: &Path,
+    inputs: Inputs,
+    outlets: Outlets,
+) -> Result<Machine, Failure> {
+    let machine = Opened::open(file).and_then(|opened| opened.revive(people(settings), inputs, outlets));
+    machine.map_err(|error| {
+        let status = match &error {
+            SnapshotError::Machine { error, .. } => machine_status(error),
+            SnapshotError::Host(_) => status::HOST,
+            _ => status::GUEST_FILE,
+        };
+        Failure::new(status, error)
+    })
+}
+
+fn machine_status(error: &MachineError) -> u8 {
+    match error {
+        MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
+        MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
+    }
+}
+
+fn people(settings: &Settings) -> People {
+    People {
+        keys: settings.keys,
+        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
+        no_reboot: settings.no_reboot,
+    }
+}
+
+/// `kvm check-snapshot`.
+fn check_snapshot(file: &Path) -> u8 {
+    match snapshot::describe(file) {
+        Ok(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            status::HALTED
+        }
+        Err(error) => fail(Failure::new(status::GUEST_FILE, error)),
+    }
 }
 
 /// What was asked for and this version does not have is an error: a guest that runs without the

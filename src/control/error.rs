@@ -3,7 +3,8 @@
 use super::expression::{EvaluationError, ExpressionError};
 use super::format::FormatError;
 use crate::host::HostError;
-use crate::machine::snapshots::SnapshotError;
+use crate::machine::snapshots::KeepError;
+use crate::state::SnapshotError;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum CommandError {
     #[error(transparent)]
     Host(#[from] HostError),
     /// A snapshot in memory cannot be taken, gone back to or forgotten.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The machine cannot be saved or restored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// Guest-physical addresses where there is no RAM.

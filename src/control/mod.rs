@@ -24,10 +24,13 @@ mod table;
 mod tests;
 pub mod values;
 
+use std::path::Path;
+
 use crate::boot::Image;
 use crate::host::{HostError, Registers};
-use crate::machine::snapshots::{Kept, SnapshotError};
+use crate::machine::snapshots::{KeepError, Kept};
 use crate::memory::GuestMemory;
+use crate::state::{Saved, SnapshotError};
 use points::Points;
 
 pub use error::CommandError;
@@ -109,25 +112,39 @@ pub trait StoppedGuest {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`].
-    fn take_snapshot(&mut self, name: &str) -> Result<Kept, SnapshotError>;
+    /// [`KeepError`].
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError>;
 
     /// Has the machine be what it was when the snapshot `name` was taken.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`].
-    fn go_back(&mut self, name: &str) -> Result<Kept, SnapshotError>;
+    /// [`KeepError`].
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError>;
 
     /// Forgets a snapshot, or all.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`].
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), SnapshotError>;
+    /// [`KeepError`].
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError>;
 
     /// All snapshots, oldest first, and how many bytes of guest memory are kept for them.
     fn snapshots(&self) -> (Vec<Kept>, u64);
+
+    /// Saves the machine in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; a file that was there is there still.
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError>;
+
+    /// Has the machine go on from a file; breakpoints stay.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError>;
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

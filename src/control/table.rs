@@ -1,6 +1,6 @@
 //! All commands, and how one is found.
 
-use super::commands::{machine, memory, points, snapshots};
+use super::commands::{machine, memory, points, snapshots, state};
 use super::{CommandError, StoppedGuest};
 use crate::settings::closest::closest;
 
@@ -60,9 +60,19 @@ pub(super) const COMMANDS: &[Command] = &[
         machine::step_irq,
     ),
     command("phys", "on|off", "whether gdb's addresses are guest-physical ones (off)", machine::phys),
-    command("snapshot", "NAME", "keep the machine in memory as it is now", snapshots::take),
-    command("restore", "NAME", "go back to a snapshot; breakpoints stay", snapshots::go_back),
-    command("snapshots", "[delete [NAME]]", "all snapshots, or forget one, or all", snapshots::list),
+    command(
+        "snapshot",
+        "NAME|FILE",
+        "keep the machine in memory as it is now, or save it in FILE.kvmstate",
+        state::snapshot,
+    ),
+    command("restore", "NAME|FILE", "go back to a snapshot; breakpoints stay", state::restore),
+    command(
+        "snapshots",
+        "[delete [NAME]]",
+        "all snapshots in memory, or forget one, or all",
+        snapshots::list,
+    ),
     command("reset", "", "reset the machine", machine::reset),
     command("quit", "", "end the run", machine::quit),
 ];

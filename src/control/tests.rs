@@ -44,24 +44,40 @@ impl StoppedGuest for Still {
         true
     }
 
-    fn take_snapshot(&mut self, name: &str) -> Result<Kept, SnapshotError> {
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
         let kept = Kept { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
         self.snapshots.push(kept.clone());
         Ok(kept)
     }
 
-    fn go_back(&mut self, name: &str) -> Result<Kept, SnapshotError> {
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
         let found = self.snapshots.iter().find(|kept| kept.name == name);
-        found.cloned().ok_or_else(|| SnapshotError::None { name: name.to_owned(), meant: None })
+        found.cloned().ok_or_else(|| KeepError::None { name: name.to_owned(), meant: None })
     }
 
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), SnapshotError> {
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
         self.snapshots.retain(|kept| name.is_some_and(|name| kept.name != name));
         Ok(())
     }
 
     fn snapshots(&self) -> (Vec<Kept>, u64) {
         (self.snapshots.clone(), 0x20_0000)
+    }
+
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+        Ok(Saved {
+            path: file.to_owned(),
+            length: 4097,
+            memory: 64 << 10,
+            compressed: true,
+            guest_file: false,
+            took: std::time::Duration::from_millis(3),
+        })
+    }
+
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+        let hint = ", but a picture";
+        Err(SnapshotError::Foreign { name: file.display().to_string(), hint })
     }
 
     fn quit(&mut self) {
@@ -79,6 +95,40 @@ impl StoppedGuest for Still {
     fn set_paused(&mut self, paused: bool) {
         self.doing = if paused { Doing::Paused } else { Doing::Runs };
     }
+}
+
+#[test]
+fn a_machine_is_saved_in_a_file_and_kept_in_memory_under_a_word() {
+    let mut guest = real_mode();
+    let said = answer(&mut guest, "snapshot a.kvmstate").unwrap();
+    assert!(
+        said.starts_with("saved in a.kvmstate: 5 KiB, with 64 KiB of memory, compressed, in 3 ms\n"),
+        "{said}"
+    );
+    assert!(said.contains("the guest's file is not in it"), "{said}");
+    assert!(answer(&mut guest, "snapshot ./two words").unwrap().starts_with("saved in ./two words:"));
+    for line in ["snapshot", "restore", "snapshots delet", "snapshots deletebefore"] {
+        let text = answer(&mut guest, line).unwrap_err().to_string();
+        assert!(text.contains("; use: snapshot") || text.contains("; use: restore NAME|FILE"), "{text}");
+    }
+    let text = answer(&mut guest, "restore before").unwrap_err().to_string();
+    assert_eq!(text, "there is no snapshot `before`; `snapshots` lists all");
+    let said = answer(&mut guest, "snapshot before").unwrap();
+    assert_eq!(said, "snapshot `before` at 0x0: 3 pages looked at, 4 KiB kept\n");
+    guest.debugged = false;
+    assert_eq!(
+        answer(&mut guest, "restore before").unwrap(),
+        "as in snapshot `before`, at 0x0: 3 pages written back\n",
+        "nobody is told of gdb who does not use it"
+    );
+    guest.debugged = true;
+    assert!(answer(&mut guest, "restore before").unwrap().contains("maintenance flush register-cache"));
+    let listed = "before  at 0x0, 3 pages, 4 KiB kept for it\n2.0 MiB kept in all\n";
+    assert_eq!(answer(&mut guest, "snapshots").unwrap(), listed);
+    assert_eq!(answer(&mut guest, "snapshots delete other").unwrap(), listed);
+    assert_eq!(answer(&mut guest, "snapshots delete before").unwrap(), "no snapshots\n");
+    let text = answer(&mut guest, "restore ./x").unwrap_err().to_string();
+    assert!(text.starts_with("./x is no snapshot of kvm, but a picture"), "{text}");
 }
 
 /// A processor as it is switched on, with 4 MiB of memory.

@@ -165,6 +165,7 @@ impl<'m> Debuggee<'m> {
     /// A new client has come: registers and addresses are for it what they are for every client.
     pub(super) fn welcome(&mut self) {
         self.view.begin();
+        self.take_due();
         self.session.switches.physical = false;
     }
 
@@ -358,6 +359,18 @@ impl<'m> Debuggee<'m> {
     pub(super) fn was_reset(&mut self) {
         self.view.registers.forget();
         (self.stopped_at, self.ended, self.reset_asked) = (None, None, false);
+        if self.debugged {
+            self.take_due();
+        }
+    }
+
+    /// What was due when the machine was saved happens when the client lets the guest go on.
+    fn take_due(&mut self) {
+        match self.machine.take_due() {
+            Some(Event::ResetAsked) => self.reset_asked = true,
+            Some(Event::End(outcome)) => self.ended = Some(outcome),
+            _ => {}
+        }
     }
 
     /// The breakpoint at `pc`, as the client knows it.

@@ -1,6 +1,9 @@
 //! The guest as others reach it between two instructions: commands, and requests that come through the
 //! door.
 
+use std::fmt::Display;
+use std::path::Path;
+
 use super::debuggee::Debuggee;
 use super::facilities;
 use crate::boot::Image;
@@ -8,11 +11,25 @@ use crate::control::door::{Door, HeldGuest};
 use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
 use crate::machine::inputs::Input;
-use crate::machine::snapshots::{Kept, SnapshotError};
+use crate::machine::snapshots::{KeepError, Kept};
 use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
+use crate::state::{self, Saved, SnapshotError};
 
 impl Debuggee<'_> {
+    /// What happens before the guest goes on, as far as it has not been carried out.
+    fn due(&self) -> Option<Due> {
+        let asked = self.reset_asked.then_some(Due::Reset);
+        self.ended.as_ref().and_then(Due::after).or(asked)
+    }
+
+    /// The guest is where a snapshot was taken. What is due there, and a breakpoint, had been told by then.
+    fn was_restored(&mut self) {
+        self.was_reset();
+        self.watchpoints.forget_hits();
+        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+    }
+
     /// Carries out what others have asked for.
     pub(super) fn answer_requests(&mut self, door: &Door) {
         while let Some(request) = door.next() {
@@ -21,6 +38,12 @@ impl Debuggee<'_> {
             self.view.registers.forget();
         }
     }
+}
+
+/// How a run ends whose machine is neither here nor there.
+fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
+    let reason = result.as_ref().err().map_or_else(String::new, E::to_string);
+    Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason })
 }
 
 impl StoppedGuest for Debuggee<'_> {
@@ -62,25 +85,22 @@ impl StoppedGuest for Debuggee<'_> {
         }
     }
 
-    fn take_snapshot(&mut self, name: &str) -> Result<Kept, SnapshotError> {
-        let due = if self.reset_asked { Some(Due::Reset) } else { self.ended.as_ref().and_then(Due::after) };
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let due = self.due();
         self.snapshots.take(self.machine, name, due)
     }
 
-    fn go_back(&mut self, name: &str) -> Result<Kept, SnapshotError> {
-        let kept = self.snapshots.go_back(self.machine, name)?;
-        self.was_reset();
-        match self.machine.take_due() {
-            Some(Event::End(outcome)) => self.ended = Some(outcome),
-            Some(_) => self.reset_asked = true,
-            None => {}
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let kept = self.snapshots.go_back(self.machine, name);
+        match &kept {
+            Ok(_) => self.was_restored(),
+            Err(KeepError::Mixture(_)) => self.over = Some(not_restored(&kept)),
+            Err(_) => {}
         }
-        self.watchpoints.forget_hits();
-        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
-        Ok(kept)
+        kept
     }
 
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), SnapshotError> {
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
         match name {
             Some(name) => self.snapshots.forget(self.machine, name),
             None => self.snapshots.forget_all(self.machine),
@@ -89,6 +109,21 @@ impl StoppedGuest for Debuggee<'_> {
 
     fn snapshots(&self) -> (Vec<Kept>, u64) {
         (self.snapshots.list(), self.snapshots.kept())
+    }
+
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+        let due = self.due();
+        state::save(self.machine, due, file)
+    }
+
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+        let restored = state::restore(self.machine, file);
+        match &restored {
+            Ok(()) => self.was_restored(),
+            Err(error) if error.is_fatal() => self.over = Some(not_restored(&restored)),
+            Err(_) => {}
+        }
+        restored
     }
 
     fn quit(&mut self) {

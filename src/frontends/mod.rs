@@ -12,6 +12,7 @@ pub mod painter;
 pub mod serial_ends;
 pub mod session;
 pub mod signals;
+pub mod snapshot;
 pub mod terminal;
 pub mod typist;
 pub mod vscode;

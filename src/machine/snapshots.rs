@@ -28,7 +28,7 @@ pub const LONGEST_NAME: usize = 60;
 
 /// Why a snapshot was not taken, or not gone back to.
 #[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
+pub enum KeepError {
     /// It cannot be called that.
     #[error(
         "`{}` is no name for a snapshot: up to {LONGEST_NAME} letters, digits and signs other than `/`, \
@@ -59,14 +59,17 @@ pub enum SnapshotError {
     /// What they keep would be too much, or memory cannot be read.
     #[error("{0}; `snapshots delete NAME` forgets one")]
     Image(#[from] ImageError),
-    /// The machine cannot be asked, or cannot go back.
+    /// The machine cannot be asked.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// The host has refused in the middle what it had given before: there is no guest that could go on.
+    #[error("{0}; the guest cannot go on")]
+    Mixture(MachineError),
 }
 
-impl From<HostError> for SnapshotError {
-    fn from(error: HostError) -> SnapshotError {
-        SnapshotError::Machine(error.into())
+impl From<HostError> for KeepError {
+    fn from(error: HostError) -> KeepError {
+        KeepError::Machine(error.into())
     }
 }
 
@@ -119,17 +122,12 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`]; all snapshots are what they were then.
-    pub fn take(
-        &mut self,
-        machine: &mut Machine,
-        name: &str,
-        due: Option<Due>,
-    ) -> Result<Kept, SnapshotError> {
+    /// [`KeepError`]; all snapshots are what they were then.
+    pub fn take(&mut self, machine: &mut Machine, name: &str, due: Option<Due>) -> Result<Kept, KeepError> {
         check_name(name)?;
         self.forget_other_guests(machine)?;
         if self.kept.len() >= MOST && !self.kept.contains_key(name) {
-            return Err(SnapshotError::TooMany);
+            return Err(KeepError::TooMany);
         }
         let mut state = machine.state()?;
         state.due = due.or(state.due);
@@ -170,9 +168,8 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`]. If it is [`SnapshotError::Machine`] the host has refused what it had given
-    /// before, and the machine may be a mixture.
-    pub fn go_back(&mut self, machine: &mut Machine, name: &str) -> Result<Kept, SnapshotError> {
+    /// [`KeepError`]. Unless it is [`KeepError::Mixture`] the guest is where it was.
+    pub fn go_back(&mut self, machine: &mut Machine, name: &str) -> Result<Kept, KeepError> {
         self.forget_other_guests(machine)?;
         if !self.kept.contains_key(name) {
             return Err(self.none(name));
@@ -190,10 +187,10 @@ impl Snapshots {
         machine.written_by(Follower::Snapshots);
         if let Err(error) = written {
             last.changed = pages;
-            return Err(MachineError::from(error).into());
+            return Err(KeepError::Mixture(error.into()));
         }
         last.memory = snapshot.memory.clone();
-        machine.go_back(&snapshot.state)?;
+        machine.go_back(&snapshot.state).map_err(KeepError::Mixture)?;
         let (rip, new) = (snapshot.state.vcpu.rip(), snapshot.new);
         Ok(Kept { name: name.to_owned(), rip, new, pages: pages.len() })
     }
@@ -202,8 +199,8 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::None`], or [`SnapshotError::Machine`] if the host does not end following.
-    pub fn forget(&mut self, machine: &mut Machine, name: &str) -> Result<(), SnapshotError> {
+    /// [`KeepError::None`], or [`KeepError::Machine`] if the host does not end following.
+    pub fn forget(&mut self, machine: &mut Machine, name: &str) -> Result<(), KeepError> {
         self.forget_other_guests(machine)?;
         if self.kept.remove(name).is_none() {
             return Err(self.none(name));
@@ -215,8 +212,8 @@ impl Snapshots {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Machine`] if the host does not end following.
-    pub fn forget_all(&mut self, machine: &mut Machine) -> Result<(), SnapshotError> {
+    /// [`KeepError::Machine`] if the host does not end following.
+    pub fn forget_all(&mut self, machine: &mut Machine) -> Result<(), KeepError> {
         self.kept.clear();
         self.last = None;
         Ok(machine.unfollow_writes(Follower::Snapshots)?)
@@ -248,7 +245,7 @@ impl Snapshots {
     }
 
     /// Another guest may have taken the place of the one the snapshots are of.
-    fn forget_other_guests(&mut self, machine: &mut Machine) -> Result<(), SnapshotError> {
+    fn forget_other_guests(&mut self, machine: &mut Machine) -> Result<(), KeepError> {
         if self.guest != machine.guests {
             if !self.kept.is_empty() {
                 info!("{} snapshots of another guest are forgotten", self.kept.len());
@@ -259,17 +256,17 @@ impl Snapshots {
         Ok(())
     }
 
-    fn none(&self, name: &str) -> SnapshotError {
+    fn none(&self, name: &str) -> KeepError {
         let meant = closest(name, self.kept.keys().map(String::as_str)).map(str::to_owned);
         let name = name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
-        SnapshotError::None { name, meant }
+        KeepError::None { name, meant }
     }
 }
 
-fn check_name(name: &str) -> Result<(), SnapshotError> {
+fn check_name(name: &str) -> Result<(), KeepError> {
     let possible = |letter: char| !letter.is_whitespace() && !letter.is_control() && letter != '/';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(possible) {
-        return Err(SnapshotError::Name { name: name.to_owned() });
+        return Err(KeepError::Name { name: name.to_owned() });
     }
     Ok(())
 }

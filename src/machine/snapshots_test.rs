@@ -112,7 +112,7 @@ fn a_migration_is_told_what_going_back_has_written() {
 fn names_and_numbers_are_bounded_and_mistakes_are_explained() {
     let Some(mut machine) = machine(4 << 20, b"\xF4") else { return };
     let mut snapshots = Snapshots::default();
-    let error = |result: Result<Kept, SnapshotError>| result.unwrap_err().to_string();
+    let error = |result: Result<Kept, KeepError>| result.unwrap_err().to_string();
     for name in ["", "a b", "a/b", "\n", &"x".repeat(LONGEST_NAME + 1)] {
         let text = error(snapshots.take(&mut machine, name, None));
         assert!(text.contains("is no name for a snapshot"), "{text}");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lexopt::{Arg, Parser};
 
 use super::check;
+use super::check_snapshot;
 use super::closest::closest;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
@@ -21,6 +22,11 @@ pub(super) enum Request {
     Check {
         /// For programs instead of people.
         json: bool,
+    },
+    /// Tell whether a snapshot file is whole.
+    CheckSnapshot {
+        /// The file.
+        file: PathBuf,
     },
     /// The answer to `--help`.
     Help(String),
@@ -52,6 +58,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
     let args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|first| first == check::COMMAND) {
         return check::read(args.into_iter());
+    }
+    if args.get(1).is_some_and(|first| first == check_snapshot::COMMAND) {
+        return check_snapshot::read(args.into_iter());
     }
     if args.get(1).is_some_and(|first| first == vscode::COMMAND) {
         return vscode::read(args.into_iter());
@@ -105,6 +114,7 @@ impl CommandLine {
     /// [`SettingsError::Value`] for the first value that is not allowed.
     pub(super) fn apply(&self, draft: &mut Draft) -> Result<(), SettingsError> {
         for (option, value) in &self.values {
+            draft.given.push(option.long);
             let result = match value.to_str() {
                 Some(text) => (option.set)(draft, text),
                 // The guest file and the config file may have any name; everything else may come

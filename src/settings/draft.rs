@@ -51,6 +51,8 @@ pub(super) struct Draft {
     pub(super) receive_port: u16,
     receive_port_chosen: bool,
     modules_from: Source,
+    /// The options that stand on the command line.
+    pub(super) given: Vec<&'static str>,
 }
 
 impl Draft {
@@ -103,6 +105,7 @@ impl Draft {
                 gdb_arch: GdbArch::X86_64,
                 debug_server: None,
                 console_port: None,
+                restore: None,
                 migration: None,
             },
             gdb: false,
@@ -118,6 +121,7 @@ impl Draft {
             receive_port: 0,
             receive_port_chosen: false,
             modules_from: Source::Default,
+            given: Vec::new(),
         }
     }
 
@@ -209,6 +213,18 @@ impl Draft {
         Ok(())
     }
 
+    /// Refuses what a snapshot that is to be continued decides by itself. In a config file it stands for
+    /// other runs.
+    fn check_restore(&self, guest: Option<&Path>) -> Result<(), SettingsError> {
+        if let Some(guest) = guest {
+            return Err(SettingsError::GuestWithRestore { guest: guest.to_owned() });
+        }
+        match IN_SNAPSHOT.into_iter().find(|option| self.given.contains(option)) {
+            Some(option) => Err(SettingsError::OptionWithRestore { option }),
+            None => Ok(()),
+        }
+    }
+
     /// The settings, for the guest file the command line names.
     ///
     /// # Errors
@@ -218,12 +234,16 @@ impl Draft {
         if self.receive_port_chosen && !self.receive {
             return Err(SettingsError::MigrationPortAlone);
         }
+        if self.settings.restore.is_some() {
+            self.check_restore(guest)?;
+        }
+        let from_elsewhere = self.receive || self.settings.restore.is_some();
         let guest = match guest {
             Some(guest) if self.receive => {
                 return Err(SettingsError::GuestWithMigration { guest: guest.to_owned() });
             }
             Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
-            None if self.receive => PathBuf::new(),
+            None if from_elsewhere => PathBuf::new(),
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
@@ -241,6 +261,9 @@ impl Draft {
         })
     }
 }
+
+/// What a snapshot decides.
+const IN_SNAPSHOT: [&str; 5] = ["memory", "append", "module", "strict", "migr"];
 
 /// Refuses far ends that would write into, or read from, the same thing as another or as the log.
 fn check_serial(settings: &Settings) -> Result<(), SettingsError> {

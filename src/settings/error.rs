@@ -50,6 +50,35 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
+    /// Something after `kvm check-snapshot` that cannot stand there, or nothing.
+    #[error(
+        "Incorrect Format. {}\n{problem}. A guest file that is called check-snapshot is run as `kvm \
+         ./check-snapshot`.",
+        super::check_snapshot::USE
+    )]
+    CheckSnapshotArgument {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A guest file is named although a snapshot is to be continued.
+    #[error(
+        "`{}` cannot be run together with --restore. {USE}\n--restore continues the guest in a snapshot: \
+         leave out one of the two.",
+        guest.display()
+    )]
+    GuestWithRestore {
+        /// The guest file.
+        guest: PathBuf,
+    },
+    /// An option about the start of a guest, or its machine, although one is to be continued.
+    #[error(
+        "--{option} cannot be given together with --restore. {USE}\nThe snapshot decides that: leave \
+         --{option} out."
+    )]
+    OptionWithRestore {
+        /// The option, without dashes.
+        option: &'static str,
+    },
     /// An option that there is not.
     #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
          starts with a dash is attached with `=`.",

@@ -4,6 +4,7 @@
 //! is stronger than the config file, which is stronger than the defaults.
 
 mod check;
+mod check_snapshot;
 pub(crate) mod closest;
 mod command;
 mod config_file;
@@ -44,6 +45,11 @@ pub enum Invocation {
         /// As one JSON object instead of a table.
         json: bool,
     },
+    /// Read a snapshot file and tell whether it is whole.
+    CheckSnapshot {
+        /// The file.
+        file: PathBuf,
+    },
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -78,6 +84,7 @@ fn from_args_and_config(
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
         Request::Check { json } => return Ok(Invocation::Check { json }),
+        Request::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
         Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
@@ -99,7 +106,8 @@ fn from_args_and_config(
 /// Everything a run depends on that the user can choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The guest file; empty when [`Settings::migration`] says that the guest arrives from elsewhere.
+    /// The guest file; empty when [`Settings::migration`] or [`Settings::restore`] says that the guest
+    /// comes from elsewhere.
     pub guest: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
@@ -135,6 +143,8 @@ pub struct Settings {
     pub debug_server: Option<u16>,
     /// TCP port of the console that takes commands about the machine.
     pub console_port: Option<u16>,
+    /// Continue the machine in this snapshot file instead of starting a guest.
+    pub restore: Option<PathBuf>,
     /// Receive a running guest on this TCP port instead of loading one from a file.
     pub migration: Option<u16>,
 }

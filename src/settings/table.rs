@@ -437,6 +437,17 @@ pub(super) static OPTIONS: &[Opt] = &[
         keys: &[Key::same("console", "port")],
     },
     Opt {
+        long: "restore",
+        takes: Takes::Value("FILE"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "the path of a snapshot",
+        help: "Continue the machine that was saved in FILE, instead of a guest file",
+        set: |draft, text| values::file(text).map(|file| draft.settings.restore = Some(file)),
+        keys: &[],
+    },
+    Opt {
         long: "migr",
         takes: Takes::Maybe("yes|no"),
         group: REMOTE,

@@ -100,7 +100,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "second  at 0x200002 (_start+0x2), ")?;
             expect(&said, "there is no snapshot `secnd` (there is `second`); `snapshots` lists all\n")?;
             expect(&said, "it needs the name of a snapshot")?;
-            expect(&said, "it needs a name")?;
+            expect(&said, "it needs a name; use: snapshot NAME|FILE")?;
             expect(&said, "`a b` is no name for a snapshot")?;
             expect(&said, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)

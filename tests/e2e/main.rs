@@ -32,6 +32,7 @@ mod rescue_native;
 mod rescue_system;
 mod resets;
 mod serial;
+mod snapshots;
 mod support;
 mod terminal;
 mod vscode;
@@ -57,6 +58,7 @@ fn main() {
     trials.extend(rescue_native::trials());
     trials.extend(rescue_system::trials());
     trials.extend(resets::trials());
+    trials.extend(snapshots::trials());
     trials.extend(rescue_interrupts::trials());
     trials.extend(lifetime::trials());
     // No processor makes a difference to these.

@@ -4,6 +4,7 @@ pub(super) mod machine;
 pub(super) mod memory;
 pub(super) mod points;
 pub(super) mod snapshots;
+pub(super) mod state;
 
 use super::expression::{Expression, Values};
 use super::values::Known;

@@ -16,7 +16,7 @@ pub(in crate::control) fn take(guest: &mut dyn StoppedGuest, name: &str) -> Resu
     }
     let kept = guest.take_snapshot(name)?;
     let place = place(guest, kept.rip);
-    Ok(format!("snapshot `{name}` at {place}: {} pages looked at, {} kept\n", kept.pages, size(kept.new)))
+    Ok(format!("snapshot `{name}` at {place}: {} looked at, {} kept\n", pages(kept.pages), size(kept.new)))
 }
 
 pub(in crate::control) fn go_back(guest: &mut dyn StoppedGuest, name: &str) -> Result<String, CommandError> {
@@ -26,7 +26,7 @@ pub(in crate::control) fn go_back(guest: &mut dyn StoppedGuest, name: &str) -> R
     let kept = guest.go_back(name)?;
     let place = place(guest, kept.rip);
     let hint = if guest.is_debugged() { GDB } else { "" };
-    Ok(format!("as in snapshot `{name}`, at {place}: {} pages written back\n{hint}", kept.pages))
+    Ok(format!("as in snapshot `{name}`, at {place}: {} written back\n{hint}", pages(kept.pages)))
 }
 
 pub(in crate::control) fn list(
@@ -52,10 +52,15 @@ pub(in crate::control) fn list(
         let place = place(guest, kept.rip);
         let new = size(kept.new);
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:width$}  at {place}, {} pages, {new} kept for it", kept.name, kept.pages);
+        let _ = writeln!(text, "{:width$}  at {place}, {}, {new} kept for it", kept.name, pages(kept.pages));
     }
     let _ = writeln!(text, "{} kept in all", size(bytes));
     Ok(text)
+}
+
+/// A number of pages in words.
+fn pages(count: u64) -> String {
+    if count == 1 { "1 page".to_owned() } else { format!("{count} pages") }
 }
 
 /// A number of bytes in words.

@@ -33,6 +33,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         gdb_arch: GdbArch::X86_64,
         debug_server: None,
         console_port: None,
+        restore: None,
         migration: None,
     };
     assert_eq!(settings(&["hello.elf"]), expected);
@@ -308,6 +309,35 @@ fn a_guest_can_arrive_from_elsewhere() {
     let text = message(&["a.elf", "-migrport", "8001"]);
     assert!(text.starts_with("-migrport used without -migr. Use: kvm <elf"), "{text}");
     assert!(text.contains("add -migr or leave out -migrport"), "{text}");
+}
+
+#[test]
+fn a_guest_can_come_from_a_snapshot_which_decides_what_its_machine_is() {
+    let restored = settings(&["--restore", "a.kvmstate", "--display=none", "--gdb"]);
+    assert_eq!(
+        (restored.guest.to_str(), restored.restore.as_deref()),
+        (Some(""), Some(Path::new("a.kvmstate")))
+    );
+    let text = message(&["a.elf", "--restore=a.kvmstate"]);
+    assert!(text.starts_with("`a.elf` cannot be run together with --restore. Use: kvm <elf"), "{text}");
+    for option in ["--memory=64", "--append=x", "--module=x", "--strict", "--migr"] {
+        let text = message(&["--restore=a.kvmstate", option]);
+        let name = option.split('=').next().unwrap();
+        assert!(text.starts_with(&format!("{name} cannot be given together with --restore.")), "{text}");
+        assert!(text.contains("leave") && text.contains("out"), "{text}");
+    }
+}
+
+#[test]
+fn a_snapshot_can_be_checked() {
+    assert_eq!(invoke(&["check-snapshot", "x"]), Ok(Invocation::CheckSnapshot { file: "x".into() }));
+    let Ok(Invocation::Help(help)) = invoke(&["check-snapshot", "--help"]) else { panic!("no help") };
+    assert!(help.starts_with("Tell what is in a snapshot"), "{help}");
+    for args in [&["check-snapshot"][..], &["check-snapshot", "a", "b"], &["check-snapshot", "a", "--json"]] {
+        let text = message(args);
+        assert!(text.starts_with("Incorrect Format. Use: kvm check-snapshot FILE\n"), "{text}");
+    }
+    assert_eq!(settings(&["./check-snapshot"]).guest, PathBuf::from("./check-snapshot"));
 }
 
 #[test]

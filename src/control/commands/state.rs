@@ -1,0 +1,40 @@
+//! Commands that save the machine and bring it back.
+
+use super::super::{CommandError, StoppedGuest};
+use super::snapshots;
+use crate::state;
+
+/// Saves the machine in a file, or keeps it in memory.
+pub(in crate::control) fn snapshot(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let Some(file) = state::file_of(arguments) else { return snapshots::take(guest, arguments) };
+    let saved = guest.snapshot(&file)?;
+    let (path, memory) = (saved.path.display(), saved.memory >> 10);
+    let mut text = format!(
+        "saved in {path}: {} KiB, with {memory} KiB of memory{}, in {} ms\n",
+        saved.length.div_ceil(1024),
+        if saved.compressed { ", compressed" } else { "" },
+        saved.took.as_millis()
+    );
+    if !saved.guest_file {
+        text.push_str("the guest's file is not in it: a reset needs it where it is now\n");
+    }
+    Ok(text)
+}
+
+/// Has the machine go on from a file, or from what was kept in memory.
+pub(in crate::control) fn restore(
+    guest: &mut dyn StoppedGuest,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let Some(file) = state::file_of(arguments) else { return snapshots::go_back(guest, arguments) };
+    guest.restore(&file)?;
+    let rip = guest.registers()?.general.rip;
+    Ok(format!(
+        "the machine is as it was in {}, at {rip:#x}; in gdb, `maintenance flush register-cache` shows its \
+         registers\n",
+        file.display()
+    ))
+}
