@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::container::{self, Section};
 use super::*;
-use crate::boot::{BytesImage, Image};
+use crate::boot::BytesImage;
 use crate::host::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Typed};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds, Outlets, outlets};
@@ -150,7 +150,7 @@ fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
     assert_eq!(finish(&mut second).0, 0x30_6000);
     // Saving over the file that the memory is mapped from does not change that memory.
     save(&mut second, None, &file).unwrap();
-    assert_eq!(second.memory().read_u64(0x2FFD * 4096).unwrap(), 0x2FFD);
+    assert_eq!(second.memory().read_u64(0x2FFE * 4096).unwrap(), 0x2FFE);
     let third = Opened::open(&file).unwrap();
     third.verify().unwrap();
     let third = third.revive(PEOPLE, Inputs::new(), ends().0).unwrap();
@@ -258,7 +258,7 @@ fn foreign_and_newer_files_are_refused_in_words() {
         change(&mut sections);
         text(&container::to_bytes(&sections).unwrap())
     };
-    let find = |sections: &mut [Section], name: &str| -> usize {
+    let find = |sections: &[Section], name: &str| -> usize {
         sections.iter().position(|section| section.name == name).unwrap()
     };
     let said = with(&|sections| {
