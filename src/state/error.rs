@@ -21,7 +21,9 @@ pub enum SnapshotError {
         reason: String,
     },
     /// It is no snapshot at all.
-    #[error("{name} is no snapshot of kvm{hint}; `monitor snapshot FILE.kvmstate` in gdb makes one")]
+    #[error(
+        "{name} is no snapshot of kvm{hint}; the command `snapshot FILE.kvmstate` of gdb's monitor or of the console makes one"
+    )]
     Foreign {
         /// The file.
         name: String,

@@ -344,7 +344,9 @@ pub(super) fn section<T: Serialize>((name, version): (&str, u16), value: &T) -> 
     Section { name: name.to_owned(), number: 0, version, bytes }
 }
 
-/// The path from the root, so that it leads to the same file from everywhere.
+/// The path from the root, so that it leads to the same file from everywhere; what is no file keeps its
+/// name.
 fn absolute(path: &Path) -> Vec<u8> {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_bytes().to_vec()
+    let file = if path.exists() { std::path::absolute(path).ok() } else { None };
+    file.as_deref().unwrap_or(path).as_os_str().as_bytes().to_vec()
 }
