@@ -4,6 +4,7 @@ use super::Front;
 use super::expression::{EvaluationError, ExpressionError};
 use super::format::FormatError;
 use crate::host::HostError;
+use crate::machine::snapshots::KeepError;
 use crate::state::SnapshotError;
 
 /// Why a command was not carried out.
@@ -42,6 +43,9 @@ pub enum CommandError {
     /// The host failed.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// A snapshot in memory cannot be taken, gone back to or forgotten.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// The machine cannot be saved or restored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

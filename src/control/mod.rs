@@ -34,6 +34,7 @@ use crate::boot::Image;
 use crate::host::{HostError, Registers};
 use crate::inspect::screen::Shot;
 use crate::machine::inputs::Inputs;
+use crate::machine::snapshots::{KeepError, Kept};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{Saved, SnapshotError};
@@ -127,6 +128,30 @@ pub trait StoppedGuest {
     /// Resets the machine: the guest is at its first instruction again. False if its run is over
     /// instead.
     fn reset(&mut self) -> bool;
+
+    /// Keeps the machine in memory as it is now, under `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`].
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError>;
+
+    /// Has the machine be what it was when the snapshot `name` was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`].
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError>;
+
+    /// Forgets a snapshot, or all.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`].
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError>;
+
+    /// All snapshots, oldest first, and how many bytes of guest memory are kept for them.
+    fn snapshots(&self) -> (Vec<Kept>, u64);
 
     /// Saves the machine in a file.
     ///

@@ -1,6 +1,6 @@
 //! All commands, and how one is found.
 
-use super::commands::{machine, memory, moving, people, points, running, state};
+use super::commands::{machine, memory, moving, people, points, running, snapshots, state};
 use super::{CommandError, Front, StoppedGuest};
 use crate::settings::closest::closest;
 
@@ -89,8 +89,19 @@ pub(super) const COMMANDS: &[Command] = &[
         .only(Front::Console, "Ctrl-C in gdb stops the guest"),
     command("resume", "", "let it go on", running::resume)
         .only(Front::Console, "`continue` in gdb lets the guest go on"),
-    command("snapshot", "FILE", "save the machine in FILE.kvmstate", state::snapshot),
-    command("restore", "FILE", "go on from a machine that was saved", state::restore),
+    command(
+        "snapshot",
+        "NAME|FILE",
+        "keep the machine in memory as it is now, or save it in FILE.kvmstate",
+        state::snapshot,
+    ),
+    command("restore", "NAME|FILE", "go back to a snapshot; breakpoints stay", state::restore),
+    command(
+        "snapshots",
+        "[delete [NAME]]",
+        "all snapshots in memory, or forget one, or all",
+        snapshots::list,
+    ),
     command("migrate cancel", "", "call off the move to another kvm", moving::cancel),
     command("migrate status", "", "how far the guest has come, or how it ended", moving::status),
     command("migrate", "HOST PORT", "move the running guest to a `kvm -migr` there", moving::migrate),

@@ -10,6 +10,7 @@ struct Still {
     memory: GuestMemory,
     image: BytesImage<'static>,
     session: Session,
+    snapshots: Vec<Kept>,
     resets: usize,
     ended: bool,
     doing: Doing,
@@ -46,6 +47,26 @@ impl StoppedGuest for Still {
     fn reset(&mut self) -> bool {
         self.resets += 1;
         true
+    }
+
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let kept = Kept { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
+        self.snapshots.push(kept.clone());
+        Ok(kept)
+    }
+
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let found = self.snapshots.iter().find(|kept| kept.name == name);
+        found.cloned().ok_or_else(|| KeepError::None { name: name.to_owned(), meant: None })
+    }
+
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
+        self.snapshots.retain(|kept| name.is_some_and(|name| kept.name != name));
+        Ok(())
+    }
+
+    fn snapshots(&self) -> (Vec<Kept>, u64) {
+        (self.snapshots.clone(), 0x20_0000)
     }
 
     fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
@@ -95,7 +116,7 @@ impl StoppedGuest for Still {
 }
 
 #[test]
-fn a_machine_is_saved_in_a_file_and_not_under_any_word() {
+fn a_machine_is_saved_in_a_file_and_kept_in_memory_under_a_word() {
     let mut guest = real_mode();
     let said = answer(&mut guest, Front::Debugger, "snapshot a.kvmstate").unwrap();
     assert!(
@@ -108,10 +129,30 @@ fn a_machine_is_saved_in_a_file_and_not_under_any_word() {
             .unwrap()
             .starts_with("saved in ./two words:")
     );
-    for line in ["snapshot", "restore", "snapshot before", "restore before"] {
+    for line in ["snapshot", "restore", "snapshots delet", "snapshots deletebefore"] {
         let text = answer(&mut guest, Front::Debugger, line).unwrap_err().to_string();
-        assert!(text.contains("; use: ") && text.contains(" FILE"), "{text}");
+        assert!(text.contains("; use: snapshot") || text.contains("; use: restore NAME|FILE"), "{text}");
     }
+    let text = answer(&mut guest, Front::Debugger, "restore before").unwrap_err().to_string();
+    assert_eq!(text, "there is no snapshot `before`; `snapshots` lists all");
+    let said = answer(&mut guest, Front::Debugger, "snapshot before").unwrap();
+    assert_eq!(said, "snapshot `before` at 0x0: 3 pages looked at, 4 KiB kept\n");
+    guest.debugged = false;
+    assert_eq!(
+        answer(&mut guest, Front::Debugger, "restore before").unwrap(),
+        "as in snapshot `before`, at 0x0: 3 pages written back\n",
+        "nobody is told of gdb who does not use it"
+    );
+    guest.debugged = true;
+    assert!(
+        answer(&mut guest, Front::Debugger, "restore before")
+            .unwrap()
+            .contains("maintenance flush register-cache")
+    );
+    let listed = "before  at 0x0, 3 pages, 4 KiB kept for it\n2.0 MiB kept in all\n";
+    assert_eq!(answer(&mut guest, Front::Debugger, "snapshots").unwrap(), listed);
+    assert_eq!(answer(&mut guest, Front::Debugger, "snapshots delete other").unwrap(), listed);
+    assert_eq!(answer(&mut guest, Front::Debugger, "snapshots delete before").unwrap(), "no snapshots\n");
     let text = answer(&mut guest, Front::Debugger, "restore ./x").unwrap_err().to_string();
     assert!(text.starts_with("./x is no snapshot of kvm, but a picture"), "{text}");
 }
@@ -123,6 +164,7 @@ fn real_mode() -> Still {
         memory: GuestMemory::new(4 << 20).unwrap(),
         image: BytesImage::new("none", b""),
         session: Session::default(),
+        snapshots: Vec::new(),
         resets: 0,
         ended: false,
         doing: Doing::Stopped,

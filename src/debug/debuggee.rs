@@ -22,6 +22,7 @@ use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::control::{Doing, Session};
 use crate::host::{GuestDebug, HostError, Registers};
+use crate::machine::snapshots::Snapshots;
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
 
@@ -46,6 +47,8 @@ pub(super) struct Debuggee<'m> {
     /// The guest's exception handlers, once a step has asked for them.
     pub(super) handlers: Option<Handlers>,
     technique: OnceCell<Technique>,
+    /// Snapshots in memory.
+    pub(super) snapshots: Snapshots,
     /// What commands have set.
     pub(super) session: Session,
     /// What is to be printed for the user.
@@ -111,6 +114,7 @@ impl<'m> Debuggee<'m> {
             ahead: Ahead::default(),
             handlers: None,
             technique: OnceCell::new(),
+            snapshots: Snapshots::default(),
             session: Session::default(),
             said: String::new(),
             threads: Threads::new(VCPUS),

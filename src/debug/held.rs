@@ -1,6 +1,7 @@
 //! The guest as others reach it between two instructions: commands, and requests that come through the
 //! door.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use super::debuggee::Debuggee;
@@ -11,12 +12,25 @@ use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
 use crate::inspect::screen::Shot;
 use crate::machine::inputs::{Input, Inputs};
+use crate::machine::snapshots::{KeepError, Kept};
 use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{self, Saved, SnapshotError};
 
 impl Debuggee<'_> {
+    /// What happens before the guest goes on, as far as it has not been carried out.
+    fn due(&self) -> Option<Due> {
+        let asked = self.reset_asked.then_some(Due::Reset);
+        self.ended.as_ref().and_then(Due::after).or(asked)
+    }
+
+    /// The guest is where a snapshot was taken. What is due there, and a breakpoint, had been told by then.
+    fn was_restored(&mut self) {
+        self.was_reset();
+        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+    }
+
     /// Carries out what others have asked for.
     pub(super) fn answer_requests(&mut self, door: &Door) {
         while let Some(request) = door.next() {
@@ -25,6 +39,12 @@ impl Debuggee<'_> {
             self.view.registers.forget();
         }
     }
+}
+
+/// How a run ends whose machine is neither here nor there.
+fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
+    let reason = result.as_ref().err().map_or_else(String::new, E::to_string);
+    Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason })
 }
 
 impl StoppedGuest for Debuggee<'_> {
@@ -66,6 +86,32 @@ impl StoppedGuest for Debuggee<'_> {
         }
     }
 
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let due = self.due();
+        self.snapshots.take(self.machine, name, due)
+    }
+
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let kept = self.snapshots.go_back(self.machine, name);
+        match &kept {
+            Ok(_) => self.was_restored(),
+            Err(KeepError::Mixture(_)) => self.over = Some(not_restored(&kept)),
+            Err(_) => {}
+        }
+        kept
+    }
+
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
+        match name {
+            Some(name) => self.snapshots.forget(self.machine, name),
+            None => self.snapshots.forget_all(self.machine),
+        }
+    }
+
+    fn snapshots(&self) -> (Vec<Kept>, u64) {
+        (self.snapshots.list(), self.snapshots.kept())
+    }
+
     fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
         let due = self.due();
         state::save(self.machine, due, file)
@@ -74,16 +120,8 @@ impl StoppedGuest for Debuggee<'_> {
     fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
         let restored = state::restore(self.machine, file);
         match &restored {
-            Ok(()) => {
-                self.was_reset();
-                // Whatever is there has been reported when it was saved.
-                self.stopped_at = self.position().ok().map(|(_, pc)| pc);
-            }
-            Err(error) if error.is_fatal() => {
-                let reason = error.to_string();
-                self.over =
-                    Some(Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason }));
-            }
+            Ok(()) => self.was_restored(),
+            Err(error) if error.is_fatal() => self.over = Some(not_restored(&restored)),
             Err(_) => {}
         }
         restored
@@ -126,8 +164,7 @@ impl HeldGuest for Debuggee<'_> {
     }
 
     fn due(&self) -> Option<Due> {
-        let asked = self.reset_asked.then_some(Due::Reset);
-        self.ended.as_ref().and_then(Due::after).or(asked)
+        Debuggee::due(self)
     }
 
     fn replaced(&mut self) {

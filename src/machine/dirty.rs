@@ -108,6 +108,13 @@ impl Machine {
         Ok(self.followers.take(follower, fresh))
     }
 
+    /// What this side has written just now was written for `follower`, which need not be told.
+    pub(super) fn written_by(&mut self, follower: Follower) {
+        let written = self.memory.take_own_writes();
+        let others = self.followers.0.iter_mut().enumerate().filter(|(other, _)| *other != follower as usize);
+        others.filter_map(|(_, waiting)| waiting.as_mut()).for_each(|waiting| waiting.extend(&written));
+    }
+
     /// A reset has made a new virtual machine: follows what was followed. What was in memory before
     /// counts as changed.
     pub(super) fn follow_again(&mut self) -> Result<(), HostError> {

@@ -14,6 +14,7 @@ mod power;
 mod run;
 mod saved;
 pub mod screen;
+pub mod snapshots;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod typing;
@@ -118,6 +119,8 @@ pub struct Machine {
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
+    /// How often another guest has taken this one's place.
+    guests: u64,
     /// What happens before the guest goes on.
     due: Option<Due>,
 }
@@ -167,6 +170,7 @@ impl Machine {
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
+            guests: 0,
             due: None,
         }
     }

@@ -154,6 +154,7 @@ impl Machine {
         fill(&self.memory)?;
         self.processor.attach_written()?;
         (self.image, self.bias, self.options) = (revival.image, revival.bias, revival.options);
+        self.guests += 1;
         self.debug = GuestDebug::default();
         self.take_over(board, state)?;
         self.watch_again()?;

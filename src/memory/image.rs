@@ -3,6 +3,7 @@
 //! Pages of zeros are not kept, and images that were taken one after the other share the pages that did
 //! not change between them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -75,11 +76,24 @@ pub enum ImageError {
     Memory(#[from] MemoryError),
 }
 
+/// Pages in a chunk.
+const CHUNK: u64 = 64;
+
+/// Pages side by side; those that are missing are zero. Images share whole chunks: a count of who shares
+/// a page lies beside the page, and touching thousands of them takes longer than copying what changed.
+type Chunk = [Option<Arc<Page>>; CHUNK as usize];
+
 /// The contents of RAM at one moment. A clone shares all pages.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryImage {
-    /// Guest-physical addresses of pages and what they hold, ascending; all others are zero.
-    pages: Vec<(u64, Arc<Page>)>,
+    /// By the number of the first page divided by [`CHUNK`]; those that are missing are zero.
+    chunks: BTreeMap<u64, Arc<Chunk>>,
+}
+
+/// The chunk of the page at `address`, and which one of it that is.
+fn place(address: u64) -> (u64, usize) {
+    let page = address / PAGE;
+    (page / CHUNK, (page % CHUNK) as usize)
 }
 
 impl MemoryImage {
@@ -103,24 +117,25 @@ impl MemoryImage {
         changed: &PageSet,
         budget: &Arc<Budget>,
     ) -> Result<MemoryImage, ImageError> {
-        let mut pages = Vec::with_capacity(self.pages.len());
-        let mut old = self.pages.iter().peekable();
+        let mut image = self.clone();
         let mut bytes = [0; BYTES];
         for address in changed.iter() {
-            while let Some(page) = old.next_if(|(at, _)| *at < address) {
-                pages.push(page.clone());
-            }
-            let before = old.next_if(|(at, _)| *at == address);
             memory.read(address, &mut bytes)?;
-            match before {
+            let now = match self.page(address) {
                 // Written, but with what was there.
-                Some(page) if page.1.bytes == bytes => pages.push(page.clone()),
-                _ if bytes == [0; BYTES] => {}
-                _ => pages.push((address, Page::keep(&bytes, budget)?)),
+                Some(page) if page.bytes == bytes => continue,
+                None if bytes == [0; BYTES] => continue,
+                _ if bytes == [0; BYTES] => None,
+                _ => Some(Page::keep(&bytes, budget)?),
+            };
+            let (chunk, index) = place(address);
+            let chunk =
+                image.chunks.entry(chunk).or_insert_with(|| Arc::new([const { None }; CHUNK as usize]));
+            if let Some(page) = Arc::make_mut(chunk).get_mut(index) {
+                *page = now;
             }
         }
-        pages.extend(old.cloned());
-        Ok(MemoryImage { pages })
+        Ok(image)
     }
 
     /// Has `pages` of RAM hold what they hold in this image.
@@ -130,9 +145,7 @@ impl MemoryImage {
     /// [`MemoryError::NotRam`] if the image is one of a larger memory.
     pub fn put_back(&self, memory: &GuestMemory, pages: &PageSet) -> Result<(), MemoryError> {
         pages.iter().try_for_each(|address| {
-            let found = self.pages.binary_search_by_key(&address, |(at, _)| *at);
-            let bytes = found.ok().and_then(|at| self.pages.get(at)).map(|(_, page)| &page.bytes);
-            memory.write(address, bytes.unwrap_or(&[0; BYTES]))
+            memory.write(address, self.page(address).map_or(&[0; BYTES], |page| &page.bytes))
         })
     }
 
@@ -140,25 +153,36 @@ impl MemoryImage {
     /// taken from it, in any number of steps. Others are told to differ where they do not.
     pub fn differences(&self, other: &MemoryImage) -> PageSet {
         let mut found = PageSet::default();
-        let (mut ours, mut theirs) = (self.pages.iter().peekable(), other.pages.iter().peekable());
-        loop {
-            let address = match (ours.peek(), theirs.peek()) {
-                (Some((our, _)), Some((their, _))) => *our.min(their),
-                (Some((address, _)), None) | (None, Some((address, _))) => *address,
-                (None, None) => return found,
-            };
-            let our = ours.next_if(|(at, _)| *at == address);
-            let their = theirs.next_if(|(at, _)| *at == address);
-            let same = our.zip(their).is_some_and(|(our, their)| Arc::ptr_eq(&our.1, &their.1));
-            if !same {
-                found.insert(address);
+        let missing = Arc::new([const { None }; CHUNK as usize]);
+        let numbers: BTreeSet<u64> = self.chunks.keys().chain(other.chunks.keys()).copied().collect();
+        for number in numbers {
+            let our = self.chunks.get(&number).unwrap_or(&missing);
+            let their = other.chunks.get(&number).unwrap_or(&missing);
+            if Arc::ptr_eq(our, their) {
+                continue;
+            }
+            for (index, pair) in (0..).zip(our.iter().zip(their.iter())) {
+                let same = match pair {
+                    (Some(our), Some(their)) => Arc::ptr_eq(our, their),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !same {
+                    found.insert((number * CHUNK + index) * PAGE);
+                }
             }
         }
+        found
     }
 
-    /// Bytes of the pages in it, be they shared with others or not.
-    pub fn size(&self) -> u64 {
-        self.pages.len() as u64 * PAGE
+    /// How many pages there are in it, be they shared with others or not.
+    pub fn pages(&self) -> u64 {
+        self.chunks.values().map(|chunk| chunk.iter().flatten().count() as u64).sum()
+    }
+
+    fn page(&self, address: u64) -> Option<&Arc<Page>> {
+        let (chunk, index) = place(address);
+        self.chunks.get(&chunk)?.get(index)?.as_ref()
     }
 }
 
@@ -183,13 +207,13 @@ mod tests {
         memory.write(0x1000, b"one").unwrap();
         memory.write(0x3000, b"three").unwrap();
         let first = MemoryImage::take(&memory, &budget).unwrap();
-        assert_eq!((first.size(), budget.kept()), (2 * PAGE, 2 * PAGE));
+        assert_eq!((first.pages(), budget.kept()), (2, 2 * PAGE));
         // One page changes, one becomes zero, one comes, one is written with what was there.
         memory.write(0x1000, b"ONE").unwrap();
         memory.write(0x3000, &[0; 5]).unwrap();
         memory.write(0x9000, b"nine").unwrap();
         let second = first.taken_again(&memory, &pages(&[0x1000, 0x3000, 0x9000]), &budget).unwrap();
-        assert_eq!((second.size(), budget.kept()), (2 * PAGE, 4 * PAGE));
+        assert_eq!((second.pages(), budget.kept()), (2, 4 * PAGE));
         let third = second.taken_again(&memory, &pages(&[0x1000, 0x9000, 0xA000]), &budget).unwrap();
         assert_eq!(budget.kept(), 4 * PAGE, "nothing has changed");
         assert!(third.differences(&second).is_empty());
@@ -220,14 +244,14 @@ mod tests {
         assert!(matches!(error, ImageError::TooMuch { .. }), "{error}");
         assert_eq!(budget.kept(), 0);
         budget.allow(8 * PAGE);
-        assert_eq!(MemoryImage::take(&memory, &budget).unwrap().size(), 8 * PAGE);
+        assert_eq!(MemoryImage::take(&memory, &budget).unwrap().pages(), 8);
     }
 
     #[test]
     fn ram_that_was_never_touched_is_not_read() {
         let memory = GuestMemory::new(64 << 30).unwrap();
         memory.write(0x9000, b"x").unwrap();
-        assert_eq!(MemoryImage::take(&memory, &plenty()).unwrap().size(), PAGE);
+        assert_eq!(MemoryImage::take(&memory, &plenty()).unwrap().pages(), 1);
         let held = memory.committed().len();
         assert!(held <= 512, "{held} pages");
     }

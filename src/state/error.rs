@@ -21,7 +21,9 @@ pub enum SnapshotError {
         reason: String,
     },
     /// It is no snapshot at all.
-    #[error("{name} is no snapshot of kvm{hint}; `monitor snapshot FILE.kvmstate` in gdb makes one")]
+    #[error(
+        "{name} is no snapshot of kvm{hint}; the command `snapshot FILE.kvmstate` of gdb's monitor or of the console makes one"
+    )]
     Foreign {
         /// The file.
         name: String,
@@ -90,7 +92,7 @@ pub enum SnapshotError {
         /// The file.
         name: String,
         /// Why not.
-        error: MachineError,
+        error: Box<MachineError>,
     },
     /// The host did not tell the machine's state.
     #[error(transparent)]
@@ -107,6 +109,11 @@ pub(super) fn in_words(error: &BootError) -> String {
 }
 
 impl SnapshotError {
+    /// The machine cannot go on from the file `name`.
+    pub(super) fn machine(name: &str, error: impl Into<MachineError>) -> SnapshotError {
+        SnapshotError::Machine { name: name.to_owned(), error: Box::new(error.into()) }
+    }
+
     /// The error for a file that the host did not let us treat as we wanted.
     pub(super) fn file(
         doing: &'static str,
@@ -120,7 +127,7 @@ impl SnapshotError {
     pub fn is_fatal(&self) -> bool {
         match self {
             SnapshotError::Machine { error, .. } => {
-                !matches!(error, MachineError::State(_) | MachineError::Features { .. })
+                !matches!(**error, MachineError::State(_) | MachineError::Features { .. })
             }
             _ => false,
         }

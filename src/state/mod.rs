@@ -14,10 +14,14 @@
 mod container;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guest_file;
 mod names;
 mod pages;
 mod parts;
+#[cfg(test)]
+mod tests;
 
 pub use container::VERSION;
 pub use error::SnapshotError;

@@ -37,7 +37,7 @@ pub(super) struct Map {
     /// The chunks that are there, ascending, as runs: the number of the first one, counted from
     /// guest-physical address 0, and how many there are.
     runs: Vec<(u64, u64)>,
-    /// CRC-32 of what each chunk holds.
+    /// CRC-32 of each chunk as it is in the file.
     checksums: Vec<u32>,
     /// Compressed length of each chunk; empty if they are not compressed.
     lengths: Vec<u32>,
@@ -55,7 +55,6 @@ pub(super) fn write<E>(
     let mut total = 0;
     memory.for_each_chunk(|address, bytes| {
         map.add(address / CHUNK);
-        map.checksums.push(crc32fast::hash(bytes));
         let bytes = match compress.then(|| lz4_flex::block::compress_into(bytes, &mut compressed)) {
             Some(Ok(length)) => {
                 map.lengths.push(length as u32);
@@ -64,6 +63,7 @@ pub(super) fn write<E>(
             // There is room for all it can come to.
             Some(Err(_)) | None => bytes,
         };
+        map.checksums.push(crc32fast::hash(bytes));
         total += bytes.len() as u64;
         write(bytes)
     })?;
@@ -170,14 +170,13 @@ impl Pages {
             let length = lengths.next().map_or(CHUNK, |length| u64::from(*length));
             stored.resize(length as usize, 0);
             image.read_at(offset, &mut stored).map_err(|e| unread(address, e.to_string()))?;
-            let whole = if self.map.is_mapped() {
-                bytes.copy_from_slice(&stored);
-                true
-            } else {
-                lz4_flex::block::decompress_into(&stored, &mut bytes).is_ok_and(|count| count == bytes.len())
-            };
-            if !whole || crc32fast::hash(&bytes) != *checksum {
+            if crc32fast::hash(&stored) != *checksum {
                 return Err(unread(address, "the checksum is wrong".to_owned()));
+            }
+            if self.map.is_mapped() {
+                bytes.copy_from_slice(&stored);
+            } else if !lz4_flex::block::decompress_into(&stored, &mut bytes).is_ok_and(|n| n == bytes.len()) {
+                return Err(unread(address, "it cannot be decompressed".to_owned()));
             }
             take(address, &bytes)?;
             offset += length;

@@ -182,9 +182,7 @@ impl Parts {
 
     /// Makes sure that every chip can be in its state.
     pub(super) fn verify(&self, name: &str) -> Result<(), SnapshotError> {
-        Board::restored(&self.machine.devices)
-            .map(drop)
-            .map_err(|error| SnapshotError::Machine { name: name.to_owned(), error: error.into() })
+        Board::restored(&self.machine.devices).map(drop).map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// The parts, with the guest's file, as one piece of memory ([`Received::read`]): what is to be sent
@@ -220,7 +218,7 @@ impl Parts {
             no_reboot: people.no_reboot,
         };
         Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outlets)
-            .map_err(|error| SnapshotError::Machine { name: name.to_owned(), error })
+            .map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// What the machine goes on from besides its state and memory.
@@ -347,7 +345,9 @@ pub(super) fn section<T: Serialize>((name, version): (&str, u16), value: &T) -> 
     Section { name: name.to_owned(), number: 0, version, bytes }
 }
 
-/// The path from the root, so that it leads to the same file from everywhere.
+/// The path from the root, so that it leads to the same file from everywhere; what is no file keeps its
+/// name.
 fn absolute(path: &Path) -> Vec<u8> {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_bytes().to_vec()
+    let file = if path.exists() { std::path::absolute(path).ok() } else { None };
+    file.as_deref().unwrap_or(path).as_os_str().as_bytes().to_vec()
 }

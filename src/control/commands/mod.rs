@@ -6,6 +6,7 @@ pub(super) mod moving;
 pub(super) mod people;
 pub(super) mod points;
 pub(super) mod running;
+pub(super) mod snapshots;
 pub(super) mod state;
 
 use super::expression::{Expression, Values};

@@ -1,17 +1,16 @@
 //! Commands that save the machine and bring it back.
 
-use std::path::PathBuf;
-
-use super::super::table::wrong;
 use super::super::{CommandError, StoppedGuest};
+use super::snapshots;
 use crate::state;
 
-/// Saves the machine in a file.
+/// Saves the machine in a file, or keeps it in memory.
 pub(in crate::control) fn snapshot(
     guest: &mut dyn StoppedGuest,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let saved = guest.snapshot(&file("snapshot", arguments)?)?;
+    let Some(file) = state::file_of(arguments) else { return snapshots::take(guest, arguments) };
+    let saved = guest.snapshot(&file)?;
     let (path, memory) = (saved.path.display(), saved.memory >> 10);
     let mut text = format!(
         "saved in {path}: {} KiB, with {memory} KiB of memory{}, in {} ms\n",
@@ -25,12 +24,12 @@ pub(in crate::control) fn snapshot(
     Ok(text)
 }
 
-/// Has the machine go on from a file.
+/// Has the machine go on from a file, or from what was kept in memory.
 pub(in crate::control) fn restore(
     guest: &mut dyn StoppedGuest,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let file = file("restore", arguments)?;
+    let Some(file) = state::file_of(arguments) else { return snapshots::go_back(guest, arguments) };
     guest.restore(&file)?;
     let rip = guest.registers()?.general.rip;
     Ok(format!(
@@ -38,12 +37,4 @@ pub(in crate::control) fn restore(
          registers\n",
         file.display()
     ))
-}
-
-fn file(command: &'static str, arguments: &str) -> Result<PathBuf, CommandError> {
-    if arguments.is_empty() {
-        return Err(wrong(command, "a file is missing"));
-    }
-    state::file_of(arguments)
-        .ok_or_else(|| wrong(command, format!("`{arguments}` neither ends in .kvmstate nor has a / in it")))
 }

@@ -20,18 +20,35 @@ pub struct Waiting {
     folder: Option<Folder>,
 }
 
+/// A place that was free a moment ago; nobody else is likely to take it.
+fn free_place() -> Result<String, Failed> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
 impl Waiting {
     /// Starts a guest with `input` on standard input, up to where gdb is waited for.
     pub fn start(name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
-        // Free a moment ago; nobody else is likely to take it.
-        let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        Waiting::start_at(&place, name, arguments, input)
+        Waiting::start_at(&free_place()?, name, arguments, input)
     }
 
     /// The same at a place of the test's choice: an address with a port, or the path of a unix socket.
     pub fn start_at(place: &str, name: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
+        Waiting::start_kvm(Kvm::with_guest(name).args(arguments), place, arguments, input)
+    }
+
+    /// A guest's file of the test's own.
+    pub fn start_file(file: &Path, arguments: &[&str]) -> Result<Waiting, Failed> {
+        Waiting::start_kvm(Kvm::new().arg(file).args(arguments), &free_place()?, arguments, b"")
+    }
+
+    /// A guest that is continued from a snapshot.
+    pub fn start_restored(snapshot: &Path) -> Result<Waiting, Failed> {
+        Waiting::start_kvm(Kvm::new().arg("--restore").arg(snapshot), &free_place()?, &[], b"")
+    }
+
+    fn start_kvm(kvm: Kvm, place: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
         let kind = if place.starts_with('/') { "unix:" } else { "" };
-        let kvm = Kvm::with_guest(name).arg(format!("--gdb={kind}{place}")).args(arguments);
+        let kvm = kvm.arg(format!("--gdb={kind}{place}"));
         let mut child =
             kvm.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         child.stdin.take().expect("stdin is a pipe").write_all(input)?;

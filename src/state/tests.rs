@@ -1,0 +1,380 @@
+//! Machines that are saved in the middle of things and have the same future elsewhere.
+
+use std::sync::Arc;
+
+use super::container::{self, Section};
+use super::*;
+use crate::boot::BytesImage;
+use crate::host::GuestDebug;
+use crate::machine::inputs::{Input, Inputs, Typed};
+use crate::machine::outlets::{Doorbell, Outlet, OutletEnds, Outlets, outlets};
+use crate::machine::testing::{ENTRY, machine};
+use crate::machine::{Due, Event, Machine, Outcome};
+use crate::memory::GuestMemory;
+use crate::settings::{Keys, LayoutName};
+
+/// Writes its counter, which counts down from 6, into a page of its own, sends four letters by `rep outsb`,
+/// and halts in the end.
+const GUEST: [u8; 58] = [
+    0x48, 0xC7, 0xC7, 0x06, 0, 0, 0, // mov $6, %rdi
+    0x48, 0xC7, 0xC3, 0, 0, 0x30, 0, // mov $0x300000, %rbx
+    0x66, 0xBA, 0xE9, 0x00, // mov $0xe9, %dx
+    // next:
+    0x48, 0x89, 0x3B, // mov %rdi, (%rbx)
+    0x48, 0x81, 0xC3, 0, 0x10, 0, 0, // add $0x1000, %rbx
+    0x48, 0x8D, 0x35, 0x12, 0, 0, 0, // lea letters(%rip), %rsi
+    0x48, 0xC7, 0xC1, 0x04, 0, 0, 0, // mov $4, %rcx
+    0xF3, 0x6E, // rep outsb
+    0x48, 0xFF, 0xCF, // dec %rdi
+    0x75, 0xE1, // jne next
+    0x48, 0x89, 0xD8, // mov %rbx, %rax
+    0xF4, // hlt
+    // letters:
+    b'a', b'b', b'c', b'd', 0,
+];
+
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("kvm-state-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const PEOPLE: People =
+    People { keys: Keys::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
+
+fn ends() -> (Outlets, OutletEnds) {
+    outlets(Doorbell::new().unwrap())
+}
+
+fn step(machine: &mut Machine, count: usize) {
+    machine.set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() }).unwrap();
+    for _ in 0..count {
+        let rip = machine.general_registers().unwrap().rip;
+        assert!(machine.step_instruction(rip).is_none());
+    }
+    machine.set_guest_debug(GuestDebug::default()).unwrap();
+}
+
+/// Runs a guest to its end: RAX, and what is in the pages it has written.
+fn finish(machine: &mut Machine) -> (u64, Vec<u64>) {
+    let Event::End(Outcome::Halted { result }) = machine.run_to_event() else { panic!("no end") };
+    let pages = (0..8).map(|page| machine.memory().read_u64(0x30_0000 + page * 0x1000).unwrap());
+    (result, pages.collect())
+}
+
+fn sent(ends: &mut OutletEnds) -> String {
+    let mut bytes = Vec::new();
+    ends.receive(Outlet::DebugConsole, &mut bytes, 1000);
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_guest_has_the_same_future_in_another_machine_wherever_it_was_saved() {
+    let folder = Folder::new("future");
+    let file = folder.file("a.kvmstate");
+    let Some(mut whole) = machine(4 << 20, &GUEST) else { return };
+    let expected = finish(&mut whole);
+    assert_eq!(expected, (0x30_6000, vec![6, 5, 4, 3, 2, 1, 0, 0]));
+    for steps in [0, 4, 8, 9, 20, 40] {
+        let Some(mut first) = machine(4 << 20, &GUEST) else { return };
+        step(&mut first, steps);
+        let saved = save(&mut first, None, &file).unwrap();
+        assert!(saved.compressed && saved.guest_file && saved.length < 64 << 10, "{saved:?}");
+        let opened = Opened::open(&file).unwrap();
+        opened.verify().unwrap();
+        let (outlets, mut other_ends) = ends();
+        let mut second = opened.revive(PEOPLE, Inputs::new(), outlets).unwrap();
+        assert_eq!(finish(&mut second), expected, "after {steps} steps");
+        let rounds = if steps < 8 { 6 } else { 0 };
+        let all = sent(&mut other_ends);
+        assert!(all.ends_with("abcd") && all.len() >= 4 * rounds, "{all}");
+        // The first one goes on as if nothing had been.
+        assert_eq!(finish(&mut first), expected);
+        // And back in time, in the same machine.
+        restore(&mut first, &file).unwrap();
+        assert_eq!(finish(&mut first), expected);
+    }
+}
+
+#[test]
+fn what_was_typed_and_the_vector_registers_are_there_again() {
+    let folder = Folder::new("typed");
+    let file = folder.file("a.kvmstate");
+    let Some(mut first) = machine(4 << 20, &GUEST) else { return };
+    let mut vectors = first.vcpu().extended_registers().unwrap();
+    vectors[160..416].fill(0x5A);
+    vectors[512] |= 2;
+    first.vcpu().set_extended_registers(&vectors).unwrap();
+    first.inputs().push(Input::Typed(Typed { bytes: b"q".to_vec(), keys: Vec::new() }));
+    first.inputs().push(Input::Serial(2, b"xyz".to_vec()));
+    first.inputs().push(Input::Attention);
+    assert!(matches!(first.wait(), Event::Attention));
+    save(&mut first, None, &file).unwrap();
+    let inputs = Inputs::new();
+    let mut second = Opened::open(&file).unwrap().revive(PEOPLE, inputs.clone(), ends().0).unwrap();
+    assert_eq!(second.vcpu().extended_registers().unwrap()[160..416], vectors[160..416]);
+    // One has reached the port's receiver already.
+    assert_eq!((inputs.typed_backlog(), inputs.serial_backlog(2)), (1, 2));
+    let (one, two) = (first.state().unwrap(), second.state().unwrap());
+    assert_eq!((one.devices, one.typing, one.batching), (two.devices, two.typing, two.batching));
+}
+
+#[test]
+fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
+    let folder = Folder::new("mapped");
+    let file = folder.file("a.kvmstate");
+    let Some(mut first) = machine(64 << 20, &GUEST) else { return };
+    // Every third page, so that there are holes.
+    for page in (0x400..0x3000).step_by(3) {
+        first.memory().write_u64(page * 4096, page).unwrap();
+    }
+    let saved = save(&mut first, None, &file).unwrap();
+    assert!(!saved.compressed, "{saved:?}");
+    let before = std::fs::read(&file).unwrap();
+    let mut second = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+    assert_eq!(second.memory().read_u64(0x406 * 4096).unwrap(), 0x406);
+    assert_eq!(second.memory().read_u64(0x407 * 4096).unwrap(), 0);
+    assert_eq!(finish(&mut second).0, 0x30_6000);
+    // Saving over the file that the memory is mapped from does not change that memory.
+    save(&mut second, None, &file).unwrap();
+    assert_eq!(second.memory().read_u64(0x2FFE * 4096).unwrap(), 0x2FFE);
+    let third = Opened::open(&file).unwrap();
+    third.verify().unwrap();
+    let third = third.revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+    for page in (0x400..0x3000).step_by(3) {
+        assert_eq!(third.memory().read_u64(page * 4096).unwrap(), page);
+    }
+    assert_ne!(std::fs::read(&file).unwrap(), before);
+    // A reset starts from the file that was kept, in empty memory.
+    third.inputs().push(Input::Reset);
+    let mut third = third;
+    assert!(matches!(third.run_to_event(), Event::Reset));
+    assert_eq!(third.memory().read_u64(0x406 * 4096).unwrap(), 0);
+    assert_eq!(third.general_registers().unwrap().rip, ENTRY);
+    assert_eq!(finish(&mut third).0, 0x30_6000);
+}
+
+#[test]
+fn an_end_comes_again_and_a_reset_that_was_asked_for_is_carried_out() {
+    let folder = Folder::new("due");
+    let file = folder.file("a.kvmstate");
+    let Some(mut first) = machine(4 << 20, &GUEST) else { return };
+    let end = finish(&mut first);
+    for (due, expected) in [(Due::Halted, end.0), (Due::Reset, end.0)] {
+        save(&mut first, Some(due), &file).unwrap();
+        let mut again = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+        let Outcome::Halted { result } = again.run() else { panic!("{due:?}") };
+        assert_eq!(result, expected);
+    }
+    save(&mut first, Some(Due::Exit(7)), &file).unwrap();
+    let mut again = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+    assert!(matches!(again.run(), Outcome::DebugExit { value: 7 }));
+}
+
+#[test]
+fn parts_are_sent_without_memory() {
+    let Some(mut first) = machine(4 << 20, &GUEST) else { return };
+    step(&mut first, 20);
+    let bytes = Parts::take(&mut first, None).unwrap().to_bytes(first.image()).unwrap();
+    let memory = Arc::new(GuestMemory::new(4 << 20).unwrap());
+    let copied: Result<(), ()> =
+        first.memory().for_each_chunk(|at, bytes| memory.write(at, bytes).map_err(drop));
+    copied.unwrap();
+    let received = Received::read("the guest", &bytes).unwrap();
+    assert_eq!(received.parts.memory, 4 << 20);
+    let small = Arc::new(GuestMemory::new(1 << 20).unwrap());
+    let refused = Received::read("the guest", &bytes).unwrap().revive(small, PEOPLE, Inputs::new(), ends().0);
+    assert!(matches!(refused, Err(SnapshotError::MemorySize { .. })));
+    let mut second = received.revive(memory, PEOPLE, Inputs::new(), ends().0).unwrap();
+    assert_eq!(finish(&mut second), finish(&mut first));
+    assert_eq!(second.image().len(), first.image().len());
+}
+
+/// A whole snapshot in memory.
+fn snapshot() -> Option<Vec<u8>> {
+    let folder = Folder::new("bytes");
+    let file = folder.file("a.kvmstate");
+    save(&mut machine(1 << 22, &GUEST)?, None, &file).unwrap();
+    Some(std::fs::read(&file).unwrap())
+}
+
+fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
+    check_bytes(&BytesImage::new("x.kvmstate", bytes))
+}
+
+#[test]
+fn whatever_byte_is_damaged_or_missing_it_is_found() {
+    let Some(bytes) = snapshot() else { return };
+    check(&bytes).unwrap();
+    let entries = container::read_table(&BytesImage::new("x", &bytes)).unwrap();
+    let covered = |at: u64| {
+        at < 32 + 48 * entries.len() as u64
+            || entries.iter().any(|e| e.offset <= at && at < e.offset + e.length)
+    };
+    let mut damaged = bytes.clone();
+    for at in (0..bytes.len()).step_by(7).filter(|at| covered(*at as u64)) {
+        damaged[at] ^= 0x10;
+        assert!(check(&damaged).is_err(), "byte {at}");
+        damaged[at] ^= 0x10;
+    }
+    for length in (0..bytes.len()).step_by(97) {
+        let text = check(&bytes[..length]).unwrap_err().to_string();
+        assert!(text.contains("is damaged") || length < 8, "{length}: {text}");
+    }
+}
+
+#[test]
+fn foreign_and_newer_files_are_refused_in_words() {
+    let Some(bytes) = snapshot() else { return };
+    let text = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
+    assert!(text(b"").starts_with("x.kvmstate is no snapshot of kvm, but empty;"));
+    assert!(text(b"\x7FELF and so on").contains("but an ELF file: leave out --restore"));
+    assert!(text(b"\x8AKVM\n\x1A\nxx").contains("transferred as text"));
+    let mut newer = bytes.clone();
+    newer[8] = 2;
+    let said = text(&newer);
+    assert!(said.contains("its format has version 2") && said.contains("restore it with the kvm"), "{said}");
+
+    let image = BytesImage::new("x.kvmstate", &bytes);
+    let entries = container::read_table(&image).unwrap();
+    let sections = || -> Vec<Section> {
+        entries.iter().map(|entry| container::read_section(&image, entry)).filter_map(Result::ok).collect()
+    };
+    let with = |change: &dyn Fn(&mut Vec<Section>)| {
+        let mut sections = sections();
+        change(&mut sections);
+        text(&container::to_bytes(&sections).unwrap())
+    };
+    let find = |sections: &[Section], name: &str| -> usize {
+        sections.iter().position(|section| section.name == name).unwrap()
+    };
+    let said = with(&|sections| {
+        let at = find(sections, "vcpu");
+        sections[at].version = 9;
+    });
+    assert!(said.contains("section `vcpu` has version 9") && said.contains("up to 1"), "{said}");
+    let said = with(&|sections| {
+        let disk = Section { name: "disk".into(), number: 0, version: 1, bytes: vec![1] };
+        sections.push(disk);
+    });
+    assert!(said.contains("a section `disk`, which this kvm"), "{said}");
+    let said = with(&|sections| {
+        let mut second = sections[find(sections, "vcpu")].clone();
+        second.number = 1;
+        sections.push(second);
+    });
+    assert!(said.contains("a section `vcpu 1`, which this kvm"), "{said}");
+    let said = with(&|sections| {
+        let at = find(sections, "typing");
+        sections.remove(at);
+    });
+    assert!(said.contains("it has no section `typing`"), "{said}");
+    let said = with(&|sections| {
+        let at = find(sections, "machine");
+        sections[at].bytes.truncate(1);
+    });
+    assert!(said.contains("section `machine` cannot be read"), "{said}");
+}
+
+#[test]
+fn a_machine_that_does_not_fit_is_named_and_goes_on() {
+    let folder = Folder::new("fit");
+    let file = folder.file("a.kvmstate");
+    let (Some(mut large), Some(mut small)) = (machine(8 << 20, &GUEST), machine(4 << 20, &GUEST)) else {
+        return;
+    };
+    save(&mut large, None, &file).unwrap();
+    let error = restore(&mut small, &file).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("8 MiB of memory, and this one has 4 MiB") && text.contains("--memory 8"),
+        "{text}"
+    );
+    assert!(!error.is_fatal());
+    assert_eq!(finish(&mut small).0, 0x30_6000);
+
+    // A guest of a processor with everything.
+    let mut parts = Parts::take(&mut large, None).unwrap();
+    let text = for_every_feature(&mut parts);
+    let error = Received::read("x", &text).unwrap().revive(
+        Arc::new(GuestMemory::new(8 << 20).unwrap()),
+        PEOPLE,
+        Inputs::new(),
+        ends().0,
+    );
+    let Err(error) = error else { panic!("no host has everything") };
+    let text = error.to_string();
+    assert!(text.contains("features that this one of") && text.contains("CPUID."), "{text}");
+}
+
+/// The bytes of `parts` for a processor that offers every feature in leaf 7.
+fn for_every_feature(parts: &mut Parts) -> Vec<u8> {
+    let mut leaves: Vec<[u32; 7]> =
+        postcard::from_bytes(&postcard::to_stdvec(&parts.features).unwrap()).unwrap();
+    leaves.retain(|leaf| leaf[0] != 7);
+    leaves.push([7, 0, 1, 0, u32::MAX, u32::MAX, u32::MAX]);
+    parts.features = postcard::from_bytes(&postcard::to_stdvec(&leaves).unwrap()).unwrap();
+    parts.to_bytes(&BytesImage::new("none", b"x")).unwrap()
+}
+
+#[test]
+fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
+    let folder = Folder::new("places");
+    let Some(mut machine) = machine(4 << 20, &GUEST) else { return };
+    for (path, why) in [
+        (folder.0.clone(), "this is a directory"),
+        ("/dev/null".into(), "this is a device or a pipe"),
+        (folder.file("no/such/folder.kvmstate"), "No such file"),
+        (folder.file(".."), "this is a directory"),
+    ] {
+        let text = save(&mut machine, None, &path).unwrap_err().to_string();
+        assert!(text.starts_with("cannot write the snapshot ") && text.contains(why), "{text}");
+    }
+    let missing = Opened::open(&folder.file("none")).unwrap_err().to_string();
+    assert!(
+        missing.starts_with("cannot open the snapshot ") && missing.ends_with("there is no such file"),
+        "{missing}"
+    );
+    // A link goes on to lead to the file.
+    let (file, link) = (folder.file("a.kvmstate"), folder.file("link.kvmstate"));
+    std::fs::write(&file, b"old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    save(&mut machine, None, &link).unwrap();
+    assert!(link.is_symlink());
+    Opened::open(&file).unwrap().verify().unwrap();
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 2);
+}
+
+/// What fuzzing starts from: a whole snapshot of a guest of a few bytes, and its damaged relatives. They are
+/// made by `KVM_BLESS=1 cargo test --lib seeds_of_snapshots`.
+#[test]
+fn seeds_of_snapshots_are_read_or_refused() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/snapshot");
+    if std::env::var_os("KVM_BLESS").is_some()
+        && let Some(bytes) = snapshot()
+    {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("whole"), &bytes).unwrap();
+        std::fs::write(folder.join("cut"), &bytes[..bytes.len() / 2]).unwrap();
+        std::fs::write(folder.join("head"), &bytes[..32]).unwrap();
+    }
+    for (name, whole) in [("whole", true), ("cut", false), ("head", false)] {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        assert_eq!(check(&bytes).is_ok(), whole, "{name}");
+        fuzzing::read_anything(&bytes);
+    }
+}

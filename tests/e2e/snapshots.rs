@@ -1,0 +1,284 @@
+//! Machines that are saved from gdb, and continued by `kvm --restore`, in gdb, and after an end.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::{Waiting, expect};
+use crate::support::{Folder, Kvm, Ran, guest, kvm_binary, test};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = continued();
+    trials.extend(in_gdb());
+    trials.extend(refused());
+    trials
+}
+
+/// Stops a guest at `place` in gdb, saves it in `file`, and has its run end there.
+fn saved_at(name: &str, arguments: &[&str], place: &str, file: &Path) -> Result<String, Failed> {
+    let save = format!("monitor snapshot {}", file.display());
+    let (said, _) = debug(name, arguments, &[place, "continue", &save, "kill"])?;
+    expect(&said, &format!("saved in {}: ", file.display()))?;
+    Ok(said)
+}
+
+fn restored(file: &Path, arguments: &[&str]) -> Ran {
+    Kvm::new().arg("--restore").arg(file).args(arguments).run()
+}
+
+fn continued() -> Vec<Trial> {
+    vec![
+        gdb_test("a_guest_that_was_saved_has_the_same_future_as_often_as_it_is_restored", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            // A breakpoint is planted in the guest's code while it runs, and is none of the snapshot's.
+            saved_at("recursion", &[], "break fibonacci if n == 3", &file)?;
+            let expected = Kvm::with_guest("recursion").run();
+            for _ in 0..2 {
+                let ran = restored(&file, &[]);
+                ran.expect_status(0)?;
+                ran.check(ran.err == expected.err, &expected.err)?;
+            }
+            Ok(())
+        }),
+        gdb_test("output_goes_on_where_it_was", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let whole = Kvm::with_guest("sse").run();
+            let save = format!("monitor snapshot {}", file.display());
+            let (said, first) =
+                debug("sse", &[], &["break print_number", "ignore 1 3", "continue", &save, "kill"])?;
+            expect(&said, "saved in ")?;
+            let second = restored(&file, &[]);
+            second.expect_status(0)?;
+            let together = format!("{}{}", first.out, second.out);
+            second.check(together == whole.out && !first.out.is_empty(), &whole.out).map(drop)
+        }),
+        gdb_test("keys_that_were_typed_and_not_taken_are_typed_after_the_restore", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let arguments = ["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"];
+            let waiting = Waiting::start("keyboard-echo", &arguments, b"Hi there\x1b")?;
+            let save = format!("monitor snapshot {}", file.display());
+            // Six times a key: H with shift, and the i.
+            let commands = ["break keyboard_code", "ignore 1 5", "continue", "delete", &save, "continue"];
+            let said = waiting.gdb("keyboard-echo", &commands)?;
+            expect(&said, "saved in ")?;
+            let whole = waiting.finish()?;
+            let again = restored(&file, &arguments);
+            again.expect_status(0)?;
+            let held =
+                !again.out.is_empty() && again.out.ends_with("there\n") && whole.out.ends_with(&again.out);
+            again.check(held, &format!("the rest of {:?}", whole.out)).map(drop)
+        }),
+        gdb_test("an_end_that_was_saved_is_the_end_again", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let save = format!("monitor snapshot {}", file.display());
+            let (said, ran) = debug("recursion", &[], &["continue", &save, "kill"])?;
+            expect(&said, "saved in ")?;
+            let again = restored(&file, &[]);
+            again.expect_status(0)?.expect_err("the guest halted; result (RAX) 610")?;
+            drop(ran);
+            // With gdb, the end can be looked at.
+            let waiting = Waiting::start_restored(&file)?;
+            let said = waiting.gdb("recursion", &["print $rax", "continue"])?;
+            expect(&said, "$1 = 610")?;
+            waiting.finish()?.expect_status(0).map(drop)
+        }),
+        gdb_test("a_reset_after_a_restore_needs_no_file_of_the_guests", || {
+            let folder = Folder::new();
+            let (copy, file) = (folder.file("copy.elf"), folder.file("a.kvmstate"));
+            std::fs::copy(guest("reset"), &copy)?;
+            let save = format!("monitor snapshot {}", file.display());
+            let waiting = Waiting::start_file(&copy, &["--append", "fast"])?;
+            let said =
+                waiting.gdb_with_file(Some(&copy), &["break guest_main", "continue", &save, "kill"])?;
+            expect(&said, "saved in ")?;
+            drop(waiting);
+            std::fs::remove_file(&copy)?;
+            let ran = restored(&file, &["--timeout", "3"]);
+            ran.expect_status(12)?;
+            // The command line is there again, too.
+            ran.check(ran.out.matches("Reset by port 0x92").count() >= 2, "resets").map(drop)
+        }),
+    ]
+}
+
+fn in_gdb() -> Vec<Trial> {
+    vec![
+        gdb_test("gdb_goes_back_to_a_snapshot_and_its_breakpoints_hold", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let (save, restore) = (
+                format!("monitor snapshot {}", file.display()),
+                format!("monitor restore {}", file.display()),
+            );
+            let commands = [
+                "break fibonacci if n == 13",
+                "continue",
+                &save,
+                "print $rsp",
+                "break fibonacci if n == 5",
+                "continue",
+                "set var *(int *)0x300000 = 77",
+                &restore,
+                "maintenance flush register-cache",
+                "print $rsp == $1",
+                "print n",
+                "x/wx 0x300000",
+                "continue",
+                "print n",
+                "delete",
+                "continue",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, &format!("the machine is as it was in {}, at 0x", file.display()))?;
+            expect(&said, "$2 = 1\n")?;
+            expect(&said, "$3 = 13\n")?;
+            expect(&said, "0x300000:\t0x00000000")?;
+            expect(&said, "$4 = 5\n")?;
+            ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
+        gdb_test("a_restored_guest_is_debugged_like_any_other", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            saved_at("recursion", &[], "break fibonacci if n == 13", &file)?;
+            let waiting = Waiting::start_restored(&file)?;
+            // No file is given to gdb: the guest's file comes out of the snapshot.
+            let said =
+                waiting.gdb_with_file(None, &["bt 2", "break fibonacci", "continue", "print n", "kill"])?;
+            expect(&said, "#0  fibonacci (n=n@entry=13)")?;
+            expect(&said, "$1 = 12\n")
+        }),
+        gdb_test("what_cannot_be_saved_or_restored_is_told_and_the_guest_stays_as_it_is", || {
+            let commands = [
+                "break fibonacci",
+                "continue",
+                "monitor snapshot /no/such/folder/x",
+                "monitor snapshot x",
+                "monitor restore /dev/null",
+                "monitor restore /bin/true",
+                "delete",
+                "continue",
+            ];
+            let (said, ran) = debug("recursion", &[], &commands)?;
+            expect(&said, "cannot write the snapshot /no/such/folder/x: No such file or directory")?;
+            expect(&said, "snapshot `x` at 0x200010 (fibonacci): ")?;
+            expect(&said, "cannot open the snapshot /dev/null: this is a device or a pipe")?;
+            expect(&said, "/bin/true is no snapshot of kvm, but an ELF file")?;
+            ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
+        gdb_test("a_snapshot_of_another_size_of_memory_is_refused_by_a_running_machine", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            saved_at("recursion", &["--memory", "16"], "break fibonacci", &file)?;
+            let restore = format!("monitor restore {}", file.display());
+            let (said, ran) = debug("recursion", &[], &[&restore, "continue"])?;
+            expect(&said, "a machine with 16 MiB of memory, and this one has 64 MiB")?;
+            ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
+        gdb_test(
+            "a_run_that_is_killed_while_it_saves_leaves_the_snapshot_that_was_there",
+            killed_while_saving,
+        ),
+    ]
+}
+
+/// Kills `kvm` at different moments of saving over an old snapshot of much memory.
+fn killed_while_saving() -> Result<(), Failed> {
+    let folder = Folder::new();
+    let file = folder.file("a.kvmstate");
+    saved_at("recursion", &[], "break fibonacci", &file)?;
+    let old = std::fs::read(&file)?;
+    let mut cut_short = 0;
+    for delay in [0, 5, 20, 60, 150] {
+        let waiting = Waiting::start("recursion", &["--memory", "256"], b"")?;
+        let pid = waiting.id()?.to_string();
+        let gdb = Command::new("gdb")
+            .args(["-nx", "-batch", "-ex", &format!("target remote {}", waiting.place)])
+            // Much to write.
+            .args(["-ex", &format!("restore {} binary 0x1000000", kvm_binary().display())])
+            .args(["-ex", &format!("monitor snapshot {}", file.display())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut gdb = gdb?;
+        let begun = Instant::now();
+        let target = std::fs::canonicalize(folder.path())?;
+        // Until it has the new file open, or is through.
+        let saving = || {
+            let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok().into_iter().flatten().flatten();
+            files.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path.starts_with(&target))
+        };
+        let mut log_only = 0;
+        while !saving() && gdb.try_wait()?.is_none() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+            log_only += 1;
+        }
+        std::thread::sleep(Duration::from_millis(delay));
+        drop(waiting);
+        gdb.wait()?;
+        let now = std::fs::read(&file)?;
+        cut_short += usize::from(now == old);
+        if now != old {
+            Kvm::new().arg("check-snapshot").arg(&file).run().expect_status(0)?;
+            std::fs::write(&file, &old)?;
+        }
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path())?.flatten().map(|entry| entry.file_name()).collect();
+        if left != ["a.kvmstate"] {
+            return Err(format!("{left:?} were left after {log_only} ms and {delay} ms").into());
+        }
+    }
+    match cut_short {
+        0 => Err("no kill came before the end of saving".into()),
+        _ => Ok(()),
+    }
+}
+
+fn refused() -> Vec<Trial> {
+    vec![
+        test("files_that_are_no_snapshots_are_refused_in_words", || {
+            let elf = guest("recursion");
+            for (file, text) in [
+                (
+                    elf.as_path(),
+                    "is no snapshot of kvm, but an ELF file: leave out --restore to run it as a guest",
+                ),
+                (Path::new("/no/such/file"), "cannot open the snapshot /no/such/file: there is no such file"),
+                (Path::new("/"), "cannot open the snapshot /: this is a directory"),
+            ] {
+                restored(file, &[]).expect_status(4)?.expect_err(text)?;
+                Kvm::new().arg("check-snapshot").arg(file).run().expect_status(4)?.expect_err(text)?;
+            }
+            Ok(())
+        }),
+        test("a_guest_and_a_snapshot_are_not_run_together", || {
+            let ran = Kvm::with_guest("recursion").args(["--restore", "x"]).run();
+            ran.expect_status(2)?.expect_err("cannot be run together with --restore").map(drop)
+        }),
+        gdb_test("a_damaged_snapshot_is_found_by_check_snapshot_and_not_run_if_it_matters", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            saved_at("recursion", &[], "break fibonacci", &file)?;
+            let ran = Kvm::new().arg("check-snapshot").arg(&file).run();
+            ran.expect_status(0)?;
+            ran.check(ran.out.contains(": whole\n") && ran.out.contains("64 MiB"), "what is in it")?;
+            let mut bytes = std::fs::read(&file)?;
+            bytes.pop();
+            std::fs::write(&file, &bytes)?;
+            restored(&file, &[]).expect_status(4)?.expect_err("is damaged: 1 of its")?;
+            bytes[100] ^= 1;
+            bytes.push(0);
+            std::fs::write(&file, &bytes)?;
+            let text = "is damaged: the checksum of its table of sections is wrong";
+            restored(&file, &[]).expect_status(4)?.expect_err(text).map(drop)
+        }),
+    ]
+}
