@@ -92,7 +92,7 @@ pub enum SnapshotError {
         /// The file.
         name: String,
         /// Why not.
-        error: MachineError,
+        error: Box<MachineError>,
     },
     /// The host did not tell the machine's state.
     #[error(transparent)]
@@ -109,6 +109,11 @@ pub(super) fn in_words(error: &BootError) -> String {
 }
 
 impl SnapshotError {
+    /// The machine cannot go on from the file `name`.
+    pub(super) fn machine(name: &str, error: impl Into<MachineError>) -> SnapshotError {
+        SnapshotError::Machine { name: name.to_owned(), error: Box::new(error.into()) }
+    }
+
     /// The error for a file that the host did not let us treat as we wanted.
     pub(super) fn file(
         doing: &'static str,
@@ -122,7 +127,7 @@ impl SnapshotError {
     pub fn is_fatal(&self) -> bool {
         match self {
             SnapshotError::Machine { error, .. } => {
-                !matches!(error, MachineError::State(_) | MachineError::Features { .. })
+                !matches!(**error, MachineError::State(_) | MachineError::Features { .. })
             }
             _ => false,
         }

@@ -273,9 +273,8 @@ impl Opened {
     /// [`SnapshotError::Machine`] if this host cannot run it.
     pub fn revive(self, people: People, inputs: Inputs, outlets: Outlets) -> Result<Machine, SnapshotError> {
         let name = self.file.name();
-        let fail = |error| SnapshotError::Machine { name: name.to_owned(), error };
-        let memory = GuestMemory::new(self.parts.memory).map_err(|e| fail(e.into()))?;
-        self.pages.fill(&self.file, &memory).map_err(|e| fail(e.into()))?;
+        let memory = GuestMemory::new(self.parts.memory).map_err(|e| SnapshotError::machine(name, e))?;
+        self.pages.fill(&self.file, &memory).map_err(|e| SnapshotError::machine(name, e))?;
         self.parts.revive(name, self.kept, Arc::new(memory), people, inputs, outlets)
     }
 }
@@ -317,5 +316,5 @@ pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> 
     }
     machine
         .revert(parts.revival(kept), &parts.machine, &mut |memory| pages.fill(&file, memory))
-        .map_err(|error| SnapshotError::Machine { name, error })
+        .map_err(|error| SnapshotError::machine(&name, error))
 }

@@ -180,9 +180,7 @@ impl Parts {
 
     /// Makes sure that every chip can be in its state.
     pub(super) fn verify(&self, name: &str) -> Result<(), SnapshotError> {
-        Board::restored(&self.machine.devices)
-            .map(drop)
-            .map_err(|error| SnapshotError::Machine { name: name.to_owned(), error: error.into() })
+        Board::restored(&self.machine.devices).map(drop).map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// The parts, with the guest's file, as one piece of memory ([`Received::read`]): what is to be sent
@@ -217,7 +215,7 @@ impl Parts {
             no_reboot: people.no_reboot,
         };
         Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outlets)
-            .map_err(|error| SnapshotError::Machine { name: name.to_owned(), error })
+            .map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// What the machine goes on from besides its state and memory.
