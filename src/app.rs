@@ -117,15 +117,6 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         };
         Failure::new(status, error)
     })?;
-    let (door, caller) = Door::new(inputs.clone());
-    let console = match &settings.console {
-        Some(spec) => {
-            let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
-            tell(&format!("the console is on {}", console.place()));
-            Some(console)
-        }
-        None => None,
-    };
     let debugger = match &settings.gdb {
         Some(spec) => {
             let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
@@ -134,6 +125,15 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
                 false => tell(&format!("gdb can connect to {} at any time", spec.place)),
             }
             Some((server, spec))
+        }
+        None => None,
+    };
+    let (door, caller) = Door::new(inputs.clone());
+    let console = match &settings.console {
+        Some(spec) => {
+            let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
+            tell(&format!("the console is on {}", console.place()));
+            Some(console)
         }
         None => None,
     };
