@@ -100,7 +100,8 @@ fn clients() -> Vec<Trial> {
             }
             drop(rude);
             for _ in 0..20 {
-                drop(consoled.connect()?);
+                // As soon as the others are missed there is room.
+                let _ = consoled.connect();
             }
             same(&patient.ask("status")?, "the guest runs\n")
         }),
@@ -253,7 +254,7 @@ fn people() -> Vec<Trial> {
             client.send(b"quit\n")?;
             let _ = client.rest();
             let ran = consoled.finish()?;
-            ran.check(ran.out.contains("Hello, \\ there"), "what was typed").map(drop)
+            ran.check(ran.out.contains("HELLO, \\ THERE"), "what was typed").map(drop)
         }),
     ]
 }
