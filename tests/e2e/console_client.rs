@@ -71,9 +71,13 @@ pub fn trials() -> Vec<Trial> {
                 shown.screen().contents().matches("the guest is paused").count() == 2
             })?;
             terminal.type_keys("nonsense\x03");
-            terminal.type_keys("resume\r");
+            terminal.wait_for("a new prompt", |shown| {
+                shown.screen().contents().trim_end().ends_with("nonsense\nvmm console>")
+            })?;
+            // Two lines at once, as from a clipboard.
+            terminal.type_keys("resume\rstatus\r");
             terminal.wait_for("a guest that runs again", |shown| {
-                shown.screen().contents().matches("the guest runs").count() == 2
+                shown.screen().contents().matches("the guest runs").count() == 3
             })?;
             terminal.type_keys("\x04");
             terminal.end()?.expect_status(0)?.expect_given_back()?;
