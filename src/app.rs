@@ -161,14 +161,6 @@ impl Run {
             true => Some(Arc::new(Moves::new(caller.clone(), credentials(settings)?, settings.downtime))),
             false => None,
         };
-        let console = match &settings.console {
-            Some(spec) => {
-                let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
-                tell(&format!("the console is on {}", console.place()));
-                Some(console)
-            }
-            None => None,
-        };
         let debugger = match &settings.gdb {
             Some(spec) => {
                 let server =
@@ -178,6 +170,14 @@ impl Run {
                     false => tell(&format!("gdb can connect to {} at any time", spec.place)),
                 }
                 Some(server)
+            }
+            None => None,
+        };
+        let console = match &settings.console {
+            Some(spec) => {
+                let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
+                tell(&format!("the console is on {}", console.place()));
+                Some(console)
             }
             None => None,
         };

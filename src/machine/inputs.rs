@@ -74,7 +74,9 @@ impl Inputs {
     /// Puts `input` at the end of the queue and gets the vCPU out of the guest.
     pub fn push(&self, input: Input) {
         match &input {
-            Input::Typed(_) | Input::Interrupt(_) => _ = self.shared.typed.fetch_add(1, Ordering::Relaxed),
+            Input::Typed(_) | Input::Interrupt(_) | Input::Keys(_) => {
+                _ = self.shared.typed.fetch_add(1, Ordering::Relaxed)
+            }
             Input::Serial(port, bytes) => {
                 _ = self.shared.serial[usize::from(*port)].fetch_add(bytes.len(), Ordering::Relaxed);
             }

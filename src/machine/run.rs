@@ -255,7 +255,7 @@ impl Machine {
                     }
                     self.typing.typed(stroke, &self.inputs);
                 }
-                Input::Keys(events) => self.typing.pressed(events),
+                Input::Keys(events) => self.typing.pressed(events, &self.inputs),
                 Input::Serial(port, bytes) => self.typing.received(port, bytes),
                 Input::Tick => {
                     self.batching.tick(&self.processor.vm)?;

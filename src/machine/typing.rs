@@ -65,8 +65,13 @@ impl Typing {
         self.tell_full();
     }
 
-    /// Keys go down and come up on the keyboard.
-    pub fn pressed(&mut self, events: Vec<KeyEvent>) {
+    /// Keys go down and come up on the keyboard, after what was typed before them.
+    pub fn pressed(&mut self, events: Vec<KeyEvent>, inputs: &Inputs) {
+        if !self.strokes.is_empty() {
+            self.typed(Typed { bytes: Vec::new(), keys: events }, inputs);
+            return;
+        }
+        inputs.stroke_given();
         if self.events.len() < MOST_STROKES {
             self.events.extend(events);
         } else {
@@ -171,7 +176,9 @@ impl Typing {
     /// Takes the next stroke up if there is a taker for it.
     fn next_stroke(&mut self, board: &Board, inputs: &Inputs) -> bool {
         let Some(taker) = self.taker(board) else { return false };
-        let keyboard = taker == Taker::Keyboard;
+        // What has no bytes was pressed on the keyboard.
+        let pressed = self.strokes.front().is_some_and(|stroke| stroke.bytes.is_empty());
+        let keyboard = taker == Taker::Keyboard || pressed;
         let port = self.terminal.map(usize::from);
         if !keyboard && port.is_some_and(|port| !self.received[port].is_empty()) {
             return false;
@@ -196,6 +203,7 @@ mod tests {
     use super::*;
     use crate::devices::PortDevice;
     use crate::devices::keyboard::Key;
+    use crate::machine::inputs::Input;
 
     fn stroke(byte: u8, key: Key) -> Typed {
         let events = [KeyEvent { key, down: true }, KeyEvent { key, down: false }];
@@ -231,13 +239,31 @@ mod tests {
     fn keys_that_are_pressed_go_to_the_keyboard_even_if_nobody_has_asked_and_are_bounded() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
         let mut typing = Typing::new(Keys::Serial, Some(0));
-        typing.pressed(KeyEvent::chord(&[Key::LeftControl, Key::C]));
+        let press = |typing: &mut Typing, keys: &[Key]| {
+            inputs.push(Input::Keys(KeyEvent::chord(keys)));
+            typing.pressed(KeyEvent::chord(keys), &inputs);
+        };
+        press(&mut typing, &[Key::LeftControl, Key::C]);
         let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut typing, &mut board, &inputs)).collect();
         assert_eq!(codes, [0x1D, 0x2E, 0xAE, 0x9D]);
         for _ in 0..2 * MOST_STROKES {
-            typing.pressed(KeyEvent::chord(&[Key::A]));
+            press(&mut typing, &[Key::A]);
         }
         assert!(typing.events.len() < MOST_STROKES + 2);
+        assert_eq!(inputs.typed_backlog(), 0);
+    }
+
+    #[test]
+    fn keys_that_are_pressed_come_after_what_was_typed_before() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut typing = Typing::new(Keys::Auto, Some(0));
+        inputs.push(Input::Typed(stroke(b'a', Key::A)));
+        inputs.push(Input::Keys(Vec::new()));
+        typing.typed(stroke(b'a', Key::A), &inputs);
+        typing.pressed(KeyEvent::chord(&[Key::Escape]), &inputs);
+        let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut typing, &mut board, &inputs)).collect();
+        assert_eq!(codes, [0x1E, 0x9E, 0x01, 0x81]);
+        assert_eq!(inputs.typed_backlog(), 0);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 mod bad_files;
 mod check;
+mod console;
+mod console_client;
 mod gdb;
 mod gdb_breakpoints;
 mod gdb_control;
@@ -69,6 +71,8 @@ fn main() {
     same.extend(gdb_control::trials());
     same.extend(gdb_docs::trials());
     same.extend(gdb_files::trials());
+    same.extend(console::trials());
+    same.extend(console_client::trials());
     same.extend(gdb_places::trials());
     same.extend(gdb_resets::trials());
     same.extend(gdb_rubbish::trials());

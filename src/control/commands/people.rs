@@ -54,7 +54,7 @@ pub(in crate::control) fn sendkey(
     guest: &mut dyn StoppedGuest,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    if arguments.is_empty() {
+    if arguments.split('-').any(str::is_empty) {
         return Err(wrong("sendkey", "a key is missing"));
     }
     let keys: Vec<Key> = arguments.split('-').map(key).collect::<Result<_, _>>()?;

@@ -30,6 +30,10 @@ const MOST_CLIENTS: usize = 8;
 const TURNED_AWAY: &[u8] = b"8 consoles are connected to this guest, which is as many as there can be\n";
 /// Ports that are tried after the usual one.
 const OTHER_PORTS: u16 = 15;
+/// How long one client too many waits for another one to be gone for good.
+const HANDOVER: Duration = Duration::from_millis(500);
+/// How long is paused before something is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How long a client that reads nothing is waited for before it is hung up on.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same once the run is over.
@@ -89,6 +93,13 @@ struct Client {
 impl Clients {
     fn lock(&self) -> MutexGuard<'_, Connected> {
         self.connected.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// True while there is no room for another one.
+    fn are_many(&self) -> bool {
+        let connected = self.lock();
+        let present = connected.clients.iter().filter(|client| !client.thread.is_finished());
+        connected.last_words.is_none() && present.count() >= MOST_CLIENTS
     }
 
     /// True once the run is over.
@@ -170,6 +181,11 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &Caller) {
     loop {
         let stream = listener.accept();
+        // Somebody who has left may not have been missed yet.
+        let start = Instant::now();
+        while clients.are_many() && start.elapsed() < HANDOVER {
+            thread::sleep(PAUSE);
+        }
         let mut connected = clients.lock();
         if connected.last_words.is_some() {
             return;
@@ -204,7 +220,7 @@ fn greet(stream: Stream, clients: &Arc<Clients>, caller: &Caller) -> io::Result<
         if over {
             let start = if ended == Ended::RunOver { "" } else { "\n" };
             // Who has left does not want to know.
-            let _ = write!(stream, "{start}{}\n", clients.last_words());
+            let _ = writeln!(stream, "{start}{}", clients.last_words());
         }
         let _ = stream.shutdown(Shutdown::Both);
         info!("console: {name} has left");
