@@ -59,11 +59,11 @@ impl Debuggee<'_> {
     fn pass(&mut self, registers: &Registers, pc: u64) -> Result<Option<Advance>, HostError> {
         let planted = self.planting.at(self.machine.memory(), registers, pc);
         if let Some(physical) = planted {
-            self.planting.lift(self.machine.memory(), physical);
+            self.machine.memory().lift(physical);
         }
         let event = self.step_instruction(registers, pc)?;
         if let Some(physical) = planted {
-            self.planting.put_back(self.machine.memory(), physical);
+            self.machine.memory().put_back(physical);
         }
         match event {
             None => Ok(None),

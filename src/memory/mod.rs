@@ -6,6 +6,7 @@
 //! starts as fast as a small one.
 
 mod carved;
+mod planted;
 mod slots;
 
 use std::ops::Range;
@@ -15,6 +16,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
 pub use slots::{AttachedSlots, Slot};
+
+use planted::Planted;
 
 /// First guest-physical address that is never RAM below 4 GiB.
 pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
@@ -78,6 +81,7 @@ pub struct GuestMemory {
     piece: u64,
     /// One bit per piece of RAM that the host side has written to.
     written: Vec<AtomicU64>,
+    planted: Planted,
 }
 
 impl GuestMemory {
@@ -98,7 +102,7 @@ impl GuestMemory {
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(GuestMemory { map, ram, piece, written })
+        Ok(GuestMemory { map, ram, piece, written, planted: Planted::default() })
     }
 
     /// Size of RAM in bytes.
@@ -214,6 +218,7 @@ impl GuestMemory {
         for word in &self.written {
             word.store(0, Ordering::Relaxed);
         }
+        self.planted.forget();
         Ok(())
     }
 }
