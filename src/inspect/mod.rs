@@ -2,6 +2,7 @@
 
 pub mod disassembly;
 pub mod dump;
+pub mod hexdump;
 mod refused;
 pub mod report;
 pub mod symbols;
