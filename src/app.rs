@@ -8,6 +8,7 @@ use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
 use crate::debug::{self, Server};
+use crate::debug_server::client::{self, ClientError};
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
@@ -18,7 +19,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::outlets::{Doorbell, outlets};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
-use crate::settings::{self, Invocation, SerialEnd, Settings};
+use crate::settings::{self, DebugClient, Invocation, SerialEnd, Settings};
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -46,6 +47,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
             return status::HALTED;
         }
         Ok(Invocation::Vscode { folder, force }) => return write_for_editors(&folder, force),
+        Ok(Invocation::DebugClient(wanted)) => return ask_debug_server(&wanted),
         Err(error) => return fail(Failure::new(status::USAGE, error)),
     };
     // Kept to the end: dropping it is what writes the last lines.
@@ -81,6 +83,16 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
             };
             fail(Failure::new(status, error))
         }
+    }
+}
+
+/// `kvm debug-client`.
+fn ask_debug_server(wanted: &DebugClient) -> u8 {
+    match client::run(wanted, &mut std::io::stdout().lock()) {
+        // A reader that has seen enough may close the pipe.
+        Ok(()) | Err(ClientError::Unread) => status::HALTED,
+        Err(error @ ClientError::NotRam { .. }) => fail(Failure::new(status::USAGE, error)),
+        Err(error) => fail(Failure::new(status::HOST, error)),
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`inspect`] | read-only views of a stopped machine |
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
 //! | [`debug`] | the gdb server |
+//! | [`debug_server`] | memory and registers for programs that ask, and `kvm debug-client` |
 //! | [`frontends`] | the people side: terminal, serial ends, log, `kvm check` |
 //! | [`app`] | one run of the program, from arguments to exit status |
 
@@ -23,6 +24,7 @@ pub mod app;
 pub mod boot;
 pub mod control;
 pub mod debug;
+pub mod debug_server;
 pub mod devices;
 pub mod frontends;
 #[allow(unsafe_code)]

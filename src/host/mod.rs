@@ -14,6 +14,7 @@ mod footprint;
 mod kick;
 pub mod paging;
 pub mod probe;
+pub mod raw_registers;
 mod registers;
 pub mod rescue;
 pub mod socket;

@@ -1,12 +1,12 @@
 //! Settings in the making: what each option's value does to them, and the checks across options.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::place::{self, PlaceDraft};
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place, SerialEnd, Settings, SettingsError,
+    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings, SettingsError,
 };
 
 /// Where the value that is being set comes from.
@@ -36,15 +36,11 @@ pub(super) struct Draft {
     /// Whether the guest runs without waiting for it.
     pub(super) gdb_nowait: bool,
     /// Where, if it is.
-    gdb_address: IpAddr,
-    /// On which port.
-    pub(super) gdb_port: u16,
-    /// On this socket instead.
-    gdb_socket: Option<PathBuf>,
+    pub(super) gdb_place: PlaceDraft,
     /// Whether there is a debug server.
     pub(super) debug_server: bool,
-    /// On which port.
-    pub(super) debug_port: u16,
+    /// Where, if there is.
+    pub(super) debug_place: PlaceDraft,
     /// Whether the guest arrives from elsewhere.
     pub(super) receive: bool,
     /// On which port.
@@ -109,11 +105,9 @@ impl Draft {
             gdb_said: false,
             gdb_implied: false,
             gdb_nowait: false,
-            gdb_address: Ipv4Addr::UNSPECIFIED.into(),
-            gdb_port: 0,
-            gdb_socket: None,
+            gdb_place: PlaceDraft::blank(),
             debug_server: false,
-            debug_port: 0,
+            debug_place: PlaceDraft::blank(),
             receive: false,
             receive_port: 0,
             receive_port_chosen: false,
@@ -150,30 +144,9 @@ impl Draft {
     /// Switches gdb on or off, or on at a place.
     pub(super) fn set_gdb(&mut self, text: &str) -> Read<()> {
         self.gdb_said = true;
-        // `1` and `0` are left to be a port here, and no port.
-        if text.parse::<u16>().is_err()
-            && let Ok(on) = values::boolean(text)
-        {
-            self.gdb = on;
-            return Ok(());
-        }
-        self.gdb = true;
-        self.gdb_socket = values::socket(text)?;
-        if self.gdb_socket.is_none() {
-            let (address, port) = values::address_and_port(text)?;
-            self.gdb_address = address.unwrap_or(self.gdb_address);
-            self.gdb_port = port.unwrap_or(self.gdb_port);
-        }
-        Ok(())
-    }
-
-    /// Sets the address that gdb connects to, or the socket.
-    pub(super) fn set_gdb_address(&mut self, text: &str) -> Read<()> {
-        self.gdb_socket = values::socket(text)?;
-        if self.gdb_socket.is_none() {
-            self.gdb_address = values::address(text)?;
-        }
-        Ok(())
+        let switched = place::switch(text);
+        self.gdb = switched.unwrap_or(true);
+        if switched.is_none() { self.gdb_place.set(text) } else { Ok(()) }
     }
 
     /// Switches waiting for gdb off or on. Who does not want to wait for gdb wants gdb.
@@ -183,17 +156,21 @@ impl Draft {
         Ok(())
     }
 
-    /// Switches the debug server on or off, or on at a port.
+    /// Switches the debug server on or off, or on at a place.
     pub(super) fn set_debug_server(&mut self, text: &str) -> Read<()> {
-        if text.parse::<u16>().is_err()
-            && let Ok(on) = values::boolean(text)
-        {
-            self.debug_server = on;
+        let switched = place::switch(text);
+        self.debug_server = switched.unwrap_or(true);
+        if switched.is_some() {
             return Ok(());
         }
-        self.debug_port = values::port(text)?;
-        self.debug_server = true;
-        Ok(())
+        self.debug_place.set(text)?;
+        self.debug_place.check_is_here()
+    }
+
+    /// Sets the address of the debug server, or its socket.
+    pub(super) fn set_debug_address(&mut self, text: &str) -> Read<()> {
+        self.debug_place.set_address(text)?;
+        self.debug_place.check_is_here()
     }
 
     /// Sets the port of the console; `none` for no console.
@@ -227,15 +204,11 @@ impl Draft {
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
-        let place = match self.gdb_socket {
-            Some(path) => Place::Unix(path),
-            None => Place::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
-        };
         let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {
             guest,
-            gdb: gdb.then_some(GdbSpec { place, wait: !self.gdb_nowait }),
-            debug_server: self.debug_server.then_some(self.debug_port),
+            gdb: gdb.then(|| GdbSpec { place: self.gdb_place.finish(), wait: !self.gdb_nowait }),
+            debug_server: self.debug_server.then(|| self.debug_place.finish()),
             migration: self.receive.then_some(self.receive_port),
             ..self.settings
         })

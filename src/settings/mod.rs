@@ -7,9 +7,11 @@ mod check;
 pub(crate) mod closest;
 mod command;
 mod config_file;
+mod debug_client;
 mod draft;
 mod error;
 mod help;
+mod place;
 mod reference;
 mod table;
 mod values;
@@ -44,6 +46,8 @@ pub enum Invocation {
         /// As one JSON object instead of a table.
         json: bool,
     },
+    /// Ask another kvm's debug server.
+    DebugClient(DebugClient),
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -78,6 +82,7 @@ fn from_args_and_config(
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
         Request::Check { json } => return Ok(Invocation::Check { json }),
+        Request::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
         Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
@@ -131,8 +136,8 @@ pub struct Settings {
     pub gdb: Option<GdbSpec>,
     /// What gdb is told that the guest's processor is.
     pub gdb_arch: GdbArch,
-    /// TCP port on which memory and registers can be asked for while the guest runs.
-    pub debug_server: Option<u16>,
+    /// The place where memory and registers can be asked for while the guest runs.
+    pub debug_server: Option<Place>,
     /// TCP port of the console that takes commands about the machine.
     pub console_port: Option<u16>,
     /// Receive a running guest on this TCP port instead of loading one from a file.
@@ -155,6 +160,17 @@ pub enum Place {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+}
+
+/// What a debug server is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugClient {
+    /// Where it listens.
+    pub place: Place,
+    /// First guest-physical address of the memory.
+    pub start: u64,
+    /// The address after the last one, at most `u32::MAX` bytes from `start`.
+    pub end: u64,
 }
 
 /// What gdb takes the guest's processor for, from its connection on.
