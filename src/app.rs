@@ -7,6 +7,7 @@ use std::path::Path;
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
+use crate::control::door::Door;
 use crate::debug::{self, Server};
 use crate::debug_server::client::{self, ClientError};
 use crate::frontends::session::{Connections, Session, SessionError};
@@ -123,6 +124,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         };
         Failure::new(status, error)
     })?;
+    let door = Door::new(inputs.clone()).0;
     let debugger = match &settings.gdb {
         Some(spec) => {
             let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
@@ -140,7 +142,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     host::forget_start();
 
     let outcome = match &debugger {
-        Some((server, spec)) => debug::run(&mut machine, server, spec, settings.gdb_arch),
+        Some((server, spec)) => debug::run(&mut machine, Some(server), spec.wait, settings.gdb_arch, &door),
         None => machine.run(),
     };
     let paragraph = report::paragraph(&machine, &outcome);

@@ -134,6 +134,6 @@ impl fmt::Display for Region {
 #[cfg(test)]
 mod hostile_files;
 #[cfg(test)]
-mod test_guest;
+pub(crate) mod test_guest;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `table` | all commands, and how one is found |
+//! | `door` | how other threads reach a guest while its run goes on |
 //! | `commands` | what they do |
 //! | `expression` | what is written where a number is wanted |
 //! | `points` | breakpoints and log points, decided where the guest stops |
@@ -13,6 +14,7 @@
 //! | `values` | registers and memory for expressions |
 
 mod commands;
+pub mod door;
 mod error;
 pub mod expression;
 pub mod format;
@@ -61,6 +63,19 @@ pub struct Facility {
     pub reason: String,
 }
 
+/// What a guest that can be asked about does while nobody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It runs, under a debugger or without one.
+    Runs,
+    /// It stands still because somebody has paused it.
+    Paused,
+    /// It has not begun: it waits for a debugger to connect.
+    Waits,
+    /// A debugger has stopped it.
+    Stopped,
+}
+
 /// A guest that is stopped, as commands reach it.
 pub trait StoppedGuest {
     /// General, control and segment registers.
@@ -91,4 +106,14 @@ pub trait StoppedGuest {
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);
+
+    /// What the guest does while nobody asks.
+    fn doing(&self) -> Doing;
+
+    /// True if a debugger is connected.
+    fn is_debugged(&self) -> bool;
+
+    /// Has the guest stand still while nobody asks, or go on. One that waits for a debugger goes on
+    /// without it.
+    fn set_paused(&mut self, paused: bool);
 }

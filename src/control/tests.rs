@@ -9,6 +9,8 @@ struct Still {
     session: Session,
     resets: usize,
     ended: bool,
+    doing: Doing,
+    debugged: bool,
 }
 
 impl StoppedGuest for Still {
@@ -44,6 +46,18 @@ impl StoppedGuest for Still {
     fn quit(&mut self) {
         self.ended = true;
     }
+
+    fn doing(&self) -> Doing {
+        self.doing
+    }
+
+    fn is_debugged(&self) -> bool {
+        self.debugged
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        self.doing = if paused { Doing::Paused } else { Doing::Runs };
+    }
 }
 
 /// A processor as it is switched on, with 4 MiB of memory.
@@ -55,6 +69,8 @@ fn real_mode() -> Still {
         session: Session::default(),
         resets: 0,
         ended: false,
+        doing: Doing::Stopped,
+        debugged: true,
     }
 }
 

@@ -19,7 +19,7 @@ use super::target::Action;
 use super::technique::Technique;
 use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
-use crate::control::Session;
+use crate::control::{Doing, Session};
 use crate::host::{GuestDebug, HostError, Registers};
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
@@ -56,6 +56,12 @@ pub(super) struct Debuggee<'m> {
     pub(super) ended: Option<Outcome>,
     /// The guest has asked for a reset, which is carried out when it is to go on.
     pub(super) reset_asked: bool,
+    /// The run is over for good: somebody has ended it at the door.
+    pub(super) over: Option<Outcome>,
+    /// What the guest does while nobody asks.
+    pub(super) doing: Doing,
+    /// A client is connected.
+    pub(super) debugged: bool,
 }
 
 /// Why the guest stopped.
@@ -107,6 +113,9 @@ impl<'m> Debuggee<'m> {
             stopped_at: None,
             ended: None,
             reset_asked: false,
+            over: None,
+            doing: Doing::Runs,
+            debugged: false,
         }
     }
 
@@ -143,9 +152,10 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// The client has stopped the guest where it happens to be.
+    /// The client has stopped the guest where it happens to be, and decides from now on when it goes on.
     pub(super) fn interrupted(&mut self) {
         self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+        self.doing = Doing::Stopped;
     }
 
     /// A new client has come: registers and addresses are for it what they are for every client.

@@ -1,4 +1,5 @@
-//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb.
+//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb. Whoever else asks about
+//! a guest while it runs is answered here, too, as gdb may be asking at the same time.
 //!
 //! All of it happens on the vCPU's thread, between two entries into the guest. Other threads only
 //! wait at sockets: a [`Server`]'s threads hand over what they read and call for attention at the
@@ -23,6 +24,7 @@
 //! | `files` | the guest file, for a gdb that was not given it |
 //! | `hits` | what happens where a breakpoint of the user's commands is reached |
 //! | `monitor` | commands of the user's, handed on |
+//! | `held` | what commands and requests reach of the guest |
 //! | `facilities` | what `info debug` tells of this host |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
@@ -36,6 +38,7 @@ mod description;
 mod facilities;
 mod files;
 mod handlers;
+mod held;
 mod hits;
 mod memory;
 mod monitor;
@@ -53,41 +56,69 @@ mod watchpoints;
 
 use tracing::info;
 
+use crate::control::Doing;
+use crate::control::door::Door;
 use crate::machine::{Machine, Outcome};
-use crate::settings::{GdbArch, GdbSpec};
+use crate::settings::GdbArch;
 use debuggee::Debuggee;
+use server::Client;
 use session::Left;
 
 pub use server::{Server, ServerError};
 
-/// Runs a guest under the debuggers that connect to `server`, until the run ends.
+/// Runs a guest under the debuggers that connect to `server`, until the run ends, and carries out what is
+/// asked for at `door`.
 ///
-/// The guest's first instruction waits for the first debugger if `spec` says so. Whenever none is
+/// With `wait` the guest's first instruction waits for the first debugger. Whenever none is
 /// connected after that, the guest runs freely. gdb takes the guest's processor for `arch`.
-pub fn run(machine: &mut Machine, server: &Server, spec: &GdbSpec, arch: GdbArch) -> Outcome {
+pub fn run(
+    machine: &mut Machine,
+    server: Option<&Server>,
+    wait: bool,
+    arch: GdbArch,
+    door: &Door,
+) -> Outcome {
     let mut debuggee = Debuggee::new(machine, arch);
-    let outcome = serve_clients(&mut debuggee, server, spec.wait);
+    debuggee.doing = if wait { Doing::Waits } else { Doing::Runs };
+    let outcome = serve_clients(&mut debuggee, server, door);
     machine.log_totals();
     outcome
 }
 
-fn serve_clients(debuggee: &mut Debuggee<'_>, server: &Server, mut waiting: bool) -> Outcome {
+fn serve_clients(debuggee: &mut Debuggee<'_>, server: Option<&Server>, door: &Door) -> Outcome {
     loop {
-        let mut client = loop {
-            if let Some(client) = server.client() {
-                break client;
-            }
-            let ended = if waiting { debuggee.wait() } else { debuggee.run_freely() };
-            if let Some(outcome) = ended {
-                return outcome;
-            }
+        let mut client = match next_client(debuggee, server, door) {
+            Ok(client) => client,
+            Err(outcome) => return outcome,
         };
         info!("gdb is connected from {}", client.name());
-        match session::serve(debuggee, &mut client) {
+        let waited = debuggee.doing == Doing::Waits;
+        debuggee.debugged = true;
+        match session::serve(debuggee, &mut client, door) {
             Left::Over(outcome) => return outcome,
             // Whoever only tries whether somebody listens here is no debugger.
-            Left::Detached => waiting = waiting && !client.has_spoken(),
+            Left::Detached if waited && !client.has_spoken() => debuggee.doing = Doing::Waits,
+            Left::Detached => debuggee.doing = Doing::Runs,
         }
-        info!("gdb is gone; the guest {}", if waiting { "waits for another" } else { "runs on" });
+        debuggee.debugged = false;
+        let waits = debuggee.doing == Doing::Waits;
+        info!("gdb is gone; the guest {}", if waits { "waits for another" } else { "runs on" });
+    }
+}
+
+/// Runs the guest, unless it is to stand still, until a debugger connects or the run is over.
+fn next_client(debuggee: &mut Debuggee<'_>, server: Option<&Server>, door: &Door) -> Result<Client, Outcome> {
+    loop {
+        debuggee.answer_requests(door);
+        if let Some(outcome) = debuggee.over.take().or_else(|| debuggee.ended.take()) {
+            return Err(outcome);
+        }
+        if let Some(client) = server.and_then(Server::client) {
+            return Ok(client);
+        }
+        let ended = if debuggee.doing == Doing::Runs { debuggee.run_freely() } else { debuggee.wait() };
+        if let Some(outcome) = ended {
+            return Err(outcome);
+        }
     }
 }

@@ -5,13 +5,7 @@ use std::convert::Infallible;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::debuggee::Debuggee;
-use super::facilities;
-use crate::boot::Image;
-use crate::control::{self, Facility, Session, StoppedGuest};
-use crate::host::{HostError, Registers};
-use crate::machine::Event;
-use crate::machine::inputs::Input;
-use crate::memory::GuestMemory;
+use crate::control;
 
 /// Bytes of an answer in one packet.
 const PRINTED: usize = 2048;
@@ -29,49 +23,5 @@ impl MonitorCmd for Debuggee<'_> {
             out.flush();
         }
         Ok(())
-    }
-}
-
-impl StoppedGuest for Debuggee<'_> {
-    fn registers(&self) -> Result<Registers, HostError> {
-        self.machine.registers()
-    }
-
-    fn memory(&self) -> &GuestMemory {
-        self.machine.memory()
-    }
-
-    fn image(&self) -> &dyn Image {
-        self.machine.image()
-    }
-
-    fn bias(&self) -> u64 {
-        self.machine.bias()
-    }
-
-    fn session(&mut self) -> &mut Session {
-        &mut self.session
-    }
-
-    fn facilities(&self) -> Vec<Facility> {
-        facilities::of(self)
-    }
-
-    fn reset(&mut self) -> bool {
-        self.machine.inputs().push(Input::Reset);
-        match self.machine.wait() {
-            Event::End(outcome) => {
-                self.ended = Some(outcome);
-                false
-            }
-            _ => {
-                self.was_reset();
-                true
-            }
-        }
-    }
-
-    fn quit(&mut self) {
-        self.machine.inputs().push(Input::Quit);
     }
 }

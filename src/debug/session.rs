@@ -19,6 +19,8 @@ use super::debuggee::{Advance, Debuggee, Stop};
 use super::packets::{Piece, Scanner, add_hex, question, write_packet};
 use super::server::{Client, Incoming, Wire};
 use super::target::PACKET;
+use crate::control::Doing;
+use crate::control::door::Door;
 use crate::inspect::report;
 use crate::machine::Outcome;
 
@@ -40,10 +42,10 @@ pub(super) enum Left {
 }
 
 /// Serves a client until it leaves or the run ends.
-pub(super) fn serve(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Left {
+pub(super) fn serve(debuggee: &mut Debuggee<'_>, client: &mut Client, door: &Door) -> Left {
     debuggee.interrupted();
     debuggee.welcome();
-    match talk(debuggee, client) {
+    match talk(debuggee, client, door) {
         Ok(left) => left,
         Err(error) => {
             warn!("gdb is hung up on: {error}");
@@ -56,11 +58,22 @@ fn gone(debuggee: &mut Debuggee<'_>) -> Left {
     debuggee.release().map_or(Left::Detached, Left::Over)
 }
 
-fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dyn std::error::Error>> {
+fn talk(
+    debuggee: &mut Debuggee<'_>,
+    client: &mut Client,
+    door: &Door,
+) -> Result<Left, Box<dyn std::error::Error>> {
     let stub = GdbStub::builder(client.wire()?).packet_buffer_size(PACKET).build()?;
     let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
     let mut reader = Reader { scanner: Scanner::new(PACKET), acknowledges: true };
     loop {
+        debuggee.answer_requests(door);
+        if let Some(outcome) = debuggee.over.take() {
+            if let Stub::Running(going) = stub {
+                report_over(going.report_stop(debuggee, last_words(&outcome)));
+            }
+            return Ok(Left::Over(outcome));
+        }
         stub = match stub {
             Stub::Idle(_) => match client.next_soon() {
                 Incoming::Bytes => reader.take(stub, debuggee, client)?,
@@ -77,7 +90,21 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                 match client.next() {
                     Incoming::Bytes => reader.take(going.into(), debuggee, client)?,
                     Incoming::Gone => return Ok(gone(debuggee)),
+                    Incoming::Nothing if debuggee.doing == Doing::Paused => {
+                        going.borrow_conn().flush()?;
+                        client.watch(false, None);
+                        let over = debuggee.wait();
+                        client.unwatch();
+                        match over {
+                            Some(outcome) => {
+                                report_over(going.report_stop(debuggee, last_words(&outcome)));
+                                return Ok(Left::Over(outcome));
+                            }
+                            None => going.into(),
+                        }
+                    }
                     Incoming::Nothing => {
+                        debuggee.doing = Doing::Runs;
                         // What acknowledges the packet that set the guest going.
                         going.borrow_conn().flush()?;
                         client.watch(true, debuggee.wants_visits().then_some(VISIT));
@@ -88,6 +115,7 @@ fn talk(debuggee: &mut Debuggee<'_>, client: &mut Client) -> Result<Left, Box<dy
                         match advance {
                             Advance::Going => going.into(),
                             Advance::Stopped(stop) => {
+                                debuggee.doing = Doing::Stopped;
                                 tell_end(debuggee, going.borrow_conn())?;
                                 let values = expedited(debuggee);
                                 let mut values =

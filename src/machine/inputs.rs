@@ -30,7 +30,7 @@ pub enum Input {
     TimedOut,
     /// The process was told to end by this signal.
     Terminated(i32),
-    /// Whoever runs the machine for a debugger has something to look at.
+    /// Whoever runs the machine has something to look at: a debugger, a request.
     Attention,
 }
 
@@ -90,6 +90,11 @@ impl Inputs {
     /// Bytes that wait for the guest at a serial port (0 is COM1).
     pub fn serial_backlog(&self, port: u8) -> usize {
         self.shared.serial[usize::from(port)].load(Ordering::Relaxed)
+    }
+
+    /// True if the machine has taken all that was pushed.
+    pub fn is_idle(&self) -> bool {
+        self.queue().is_empty()
     }
 
     /// True if there may be something to [`Self::take`]; costs one load.
