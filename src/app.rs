@@ -10,6 +10,7 @@ use crate::boot::{BootError, BootOptions, FileImage};
 use crate::control::door::Door;
 use crate::debug::{self, Server};
 use crate::debug_server::client::{self, ClientError};
+use crate::debug_server::{DebugServer, Guest};
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
@@ -124,7 +125,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         };
         Failure::new(status, error)
     })?;
-    let door = Door::new(inputs.clone()).0;
+    let (door, caller) = Door::new(inputs.clone());
     let debugger = match &settings.gdb {
         Some(spec) => {
             let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
@@ -136,6 +137,15 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         }
         None => None,
     };
+    let debug_server = match &settings.debug_server {
+        Some(place) => {
+            let server = DebugServer::start(place, Guest::at_door(machine.shared_memory(), caller))
+                .map_err(|error| host_failure(&error))?;
+            tell(&format!("the debug server listens on {place}"));
+            Some(server)
+        }
+        None => None,
+    };
     let connections =
         Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
     let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
@@ -143,8 +153,12 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 
     let outcome = match &debugger {
         Some((server, spec)) => debug::run(&mut machine, Some(server), spec.wait, settings.gdb_arch, &door),
+        None if debug_server.is_some() => debug::run(&mut machine, None, false, settings.gdb_arch, &door),
         None => machine.run(),
     };
+    // In this order: a client that waits at the door is answered before it is hung up on.
+    drop(door);
+    drop(debug_server);
     let paragraph = report::paragraph(&machine, &outcome);
     // First what the guest still had to say, so that the end of the run is the end of the log.
     session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
@@ -157,7 +171,6 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// debugger its user wanted would be a worse surprise.
 fn refuse_missing_parts(settings: &Settings) -> Result<(), Failure> {
     let missing = [
-        (settings.debug_server.is_some(), "the memory debug server (--debug-server, [debug-server] enable)"),
         (settings.console_port.is_some(), "the internal console (-consoleport)"),
         (settings.migration.is_some(), "live migration (-migr)"),
     ];

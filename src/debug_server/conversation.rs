@@ -9,6 +9,7 @@ use tracing::debug;
 use super::protocol::{
     BadRequest, GENERIC_ERR, MOST_MESSAGE, Request, SIMPLE, add_frame, add_length, info, read_length, simple,
 };
+use crate::control::door::Caller;
 use crate::host::Registers;
 use crate::memory::GuestMemory;
 
@@ -19,8 +20,16 @@ const PIECE: u64 = 64 << 10;
 pub struct Guest {
     /// Its memory, which is read while it runs.
     pub memory: Arc<GuestMemory>,
-    /// Asks the machine for the vCPU's registers; none once the run is over.
+    /// Asks for the vCPU's registers, between two instructions; none once the run is over.
     pub registers: Box<dyn Fn() -> Option<Registers> + Send + Sync>,
+}
+
+impl Guest {
+    /// A guest with this memory, whose registers are asked for at its door.
+    pub fn at_door(memory: Arc<GuestMemory>, caller: Caller) -> Guest {
+        let registers = move || caller.ask(|guest| guest.registers().ok()).ok().flatten();
+        Guest { memory, registers: Box::new(registers) }
+    }
 }
 
 /// How a conversation ended.
@@ -91,8 +100,11 @@ fn dump(
     // The length and what fits go out in one write: clients of old take what one call gives them.
     out.clear();
     add_length(out, length);
+    if length == 0 {
+        return stream.write_all(out);
+    }
     let mut at = start;
-    loop {
+    while at < end {
         let header = out.len();
         let count = PIECE.min(end - at);
         out.resize(header + count as usize, 0);
@@ -100,10 +112,8 @@ fn dump(
         stream.write_all(out)?;
         out.clear();
         at += count;
-        if at == end {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// The length of a frame with this memory; none if there is no such frame.

@@ -135,6 +135,11 @@ impl Machine {
         &self.memory
     }
 
+    /// Guest memory, for other threads.
+    pub fn shared_memory(&self) -> Arc<GuestMemory> {
+        self.memory.clone()
+    }
+
     /// The guest file.
     pub fn image(&self) -> &dyn Image {
         self.image.as_ref()

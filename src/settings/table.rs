@@ -405,7 +405,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     },
     Opt {
         long: "debug-server",
-        takes: Takes::Maybe("ADDRESS:PORT"),
+        takes: Takes::Maybe("PLACE"),
         group: REMOTE,
         repeatable: false,
         default: None,

@@ -286,13 +286,9 @@ fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
 }
 
 #[test]
-fn the_other_servers_have_ports() {
-    assert_eq!(settings(&["a.elf", "--debug-server"]).debug_server, Some(5553));
-    assert_eq!(settings(&["a.elf", "--debug-server=99"]).debug_server, Some(99));
-    assert_eq!(settings(&["a.elf", "--debug-server=no"]).debug_server, None);
+fn the_console_has_a_port() {
     assert_eq!(settings(&["a.elf", "--consoleport", "9000"]).console_port, Some(9000));
     assert_eq!(settings(&["a.elf", "--consoleport", "none"]).console_port, None);
-    assert!(message(&["a.elf", "--debug-server=x"]).starts_with("--debug-server: `x` is no TCP port"));
     assert!(message(&["a.elf", "--consoleport", "0"]).starts_with("--consoleport: `0` is no TCP port"));
 }
 
