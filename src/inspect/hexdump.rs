@@ -10,16 +10,27 @@ pub fn add_line(text: &mut String, address: u64, bytes: &[u8]) {
     // Writing to a String cannot fail.
     let _ = write!(text, "{address:010x} ");
     for column in 0..LINE {
-        let gap = if column % 8 == 0 { " " } else { "" };
-        let _ = match bytes.get(column) {
-            Some(byte) => write!(text, "{gap}{byte:02x} "),
-            None => write!(text, "{gap}   "),
-        };
+        if column % 8 == 0 {
+            text.push(' ');
+        }
+        match bytes.get(column) {
+            Some(byte) => {
+                // Whole gigabytes are shown so: formatting each byte would take several times as long.
+                text.extend([byte >> 4, byte & 0xF].map(digit));
+                text.push(' ');
+            }
+            None => text.push_str("   "),
+        }
     }
     text.push_str(" |");
     let shown = |byte: &u8| if (0x20..0x7F).contains(byte) { char::from(*byte) } else { '.' };
     text.extend(bytes.iter().take(LINE).map(shown));
     text.push_str("|\n");
+}
+
+/// The digit for a value below 16.
+fn digit(value: u8) -> char {
+    char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value })
 }
 
 #[cfg(test)]

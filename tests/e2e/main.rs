@@ -7,6 +7,7 @@
 
 mod bad_files;
 mod check;
+mod debug_server;
 mod gdb;
 mod gdb_breakpoints;
 mod gdb_control;
@@ -42,6 +43,7 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(check::trials());
+    trials.extend(debug_server::trials());
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
