@@ -9,11 +9,14 @@
 //! | `conversation` | one client's questions and their answers |
 //! | `server` | clients and threads |
 //! | `client` | asking, and telling the user |
+//! | `fuzzing` | clients and servers that say anything at all |
 
 pub mod client;
 mod conversation;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod protocol;
 mod server;
 
-pub use conversation::{Guest, converse};
+pub use conversation::Guest;
 pub use server::{DebugServer, MOST_CLIENTS, ServerError};

@@ -223,7 +223,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--debug-server",
         "--debug-server=0.0.0.0",
         "--debug-server: `0.0.0.0` can be reached from other computers, and whoever asks is told everything; \
-         `ssh -L` leads to a loopback address from elsewhere; allowed: ADDRESS:PORT,",
+         `ssh -L` leads to a loopback address from elsewhere; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
+         most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS a loopback address",
     ),
     (
         "--consoleport",
