@@ -11,10 +11,11 @@ use crate::control::door::Door;
 use crate::debug::{self, Server};
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, Guest};
+use crate::frontends::console::Console;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
-use crate::frontends::{check, log};
+use crate::frontends::{check, console_client, log};
 use crate::host;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
@@ -40,6 +41,9 @@ impl Failure {
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
         Ok(Invocation::Run(settings)) => settings,
+        Ok(Invocation::Console { place }) => {
+            return if console_client::run(&place) { status::HALTED } else { status::HOST };
+        }
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
@@ -115,6 +119,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         memory: settings.memory,
         boot: boot_options(settings),
         keys: settings.keys,
+        layout: settings.layout,
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
         no_reboot: settings.no_reboot,
     };
@@ -126,6 +131,14 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         Failure::new(status, error)
     })?;
     let (door, caller) = Door::new(inputs.clone());
+    let console = match &settings.console {
+        Some(spec) => {
+            let console = Console::start(spec, caller.clone()).map_err(|error| host_failure(&error))?;
+            tell(&format!("the console is on {}", console.place()));
+            Some(console)
+        }
+        None => None,
+    };
     let debugger = match &settings.gdb {
         Some(spec) => {
             let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
@@ -151,10 +164,14 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
     host::forget_start();
 
-    let outcome = match &debugger {
-        Some((server, spec)) => debug::run(&mut machine, Some(server), spec.wait, settings.gdb_arch, &door),
-        None if debug_server.is_some() => debug::run(&mut machine, None, false, settings.gdb_arch, &door),
-        None => machine.run(),
+    let (server, wait) = match &debugger {
+        Some((server, spec)) => (Some(server), spec.wait),
+        None => (None, false),
+    };
+    let outcome = match server.is_some() || console.is_some() || debug_server.is_some() {
+        true => debug::run(&mut machine, server, wait, settings.gdb_arch, &door),
+        // Nobody can ask for anything.
+        false => machine.run(),
     };
     // In this order: a client that waits at the door is answered before it is hung up on.
     drop(door);
@@ -162,6 +179,9 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     let paragraph = report::paragraph(&machine, &outcome);
     // First what the guest still had to say, so that the end of the run is the end of the log.
     session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
+    if let Some(console) = console {
+        console.finish(&format!("kvm: {paragraph}"));
+    }
     log_end(&machine, &outcome, &paragraph);
     tell(&paragraph);
     Ok(outcome.status())
@@ -170,10 +190,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// What was asked for and this version does not have is an error: a guest that runs without the
 /// debugger its user wanted would be a worse surprise.
 fn refuse_missing_parts(settings: &Settings) -> Result<(), Failure> {
-    let missing = [
-        (settings.console_port.is_some(), "the internal console (-consoleport)"),
-        (settings.migration.is_some(), "live migration (-migr)"),
-    ];
+    let missing = [(settings.migration.is_some(), "live migration (-migr)")];
     match missing.into_iter().find(|(wanted, _)| *wanted) {
         None => Ok(()),
         Some((_, part)) => Err(Failure::new(

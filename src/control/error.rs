@@ -1,5 +1,6 @@
 //! Why a command was not carried out.
 
+use super::Front;
 use super::expression::{EvaluationError, ExpressionError};
 use super::format::FormatError;
 use crate::host::HostError;
@@ -58,9 +59,56 @@ pub enum CommandError {
         /// The number.
         number: u64,
     },
+    /// A command of another front.
+    #[error("`{name}` is not for {}: {why}", who(.front))]
+    Elsewhere {
+        /// The command.
+        name: &'static str,
+        /// Who gave it.
+        front: Front,
+        /// What to do instead.
+        why: &'static str,
+    },
+    /// Nothing can be stopped for a debugger that is not there.
+    #[error(
+        "`{name}` is for a debugger, and none is connected; with --gdb-nowait gdb can connect at any time"
+    )]
+    NoDebugger {
+        /// The command.
+        name: &'static str,
+    },
+    /// The guest cannot be paused.
+    #[error("the guest stands still already: {0}")]
+    StandsStill(&'static str),
+    /// The guest cannot be let go on.
+    #[error("gdb has stopped the guest; `continue` there lets it go on")]
+    StoppedByDebugger,
+    /// The guest takes nothing.
+    #[error(
+        "the guest has {waiting} characters to take before it can be given these; `status` tells if it runs"
+    )]
+    TooMuchTyped {
+        /// Characters that wait.
+        waiting: usize,
+    },
+    /// A file cannot be written.
+    #[error("cannot write `{file}`: {reason}; choose another place, as seen from where kvm was started")]
+    File {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: std::io::Error,
+    },
     /// There are too many points.
     #[error("there are as many breakpoints as there can be; `delete N` takes one away")]
     TooManyPoints,
+}
+
+fn who(front: &Front) -> &'static str {
+    match front {
+        Front::Debugger => "gdb",
+        Front::Console => "the console",
+    }
 }
 
 fn suggestion(names: &[&'static str]) -> String {

@@ -1,6 +1,6 @@
 //! Commands for a stopped guest: one table for everybody who can give them.
 //!
-//! gdb's `monitor` hands a line to [`answer`]; so can a console or a script. What a command looks at
+//! gdb's `monitor` hands a line to [`answer`], and so does a console ([`Front`]). What a command looks at
 //! and changes it reaches through a [`StoppedGuest`], and its answer is text.
 //!
 //! | file | what it knows |
@@ -26,11 +26,23 @@ pub mod values;
 
 use crate::boot::Image;
 use crate::host::{HostError, Registers};
+use crate::inspect::screen::Shot;
+use crate::machine::inputs::Inputs;
 use crate::memory::GuestMemory;
+use crate::settings::LayoutName;
 use points::Points;
 
 pub use error::CommandError;
-pub use table::{answer, reference};
+pub use table::{answer, names, reference};
+
+/// Who gives a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// A debugger, by its `monitor`.
+    Debugger,
+    /// Somebody at a console.
+    Console,
+}
 
 /// What lasts from one command to the next.
 #[derive(Debug, Default)]
@@ -106,6 +118,15 @@ pub trait StoppedGuest {
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);
+
+    /// What the screen shows.
+    fn screen(&self) -> Shot;
+
+    /// The door through which keys enter the machine.
+    fn inputs(&self) -> &Inputs;
+
+    /// The keyboard layout the guest expects.
+    fn layout(&self) -> LayoutName;
 
     /// What the guest does while nobody asks.
     fn doing(&self) -> Doing;

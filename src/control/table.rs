@@ -1,7 +1,7 @@
 //! All commands, and how one is found.
 
-use super::commands::{machine, memory, points};
-use super::{CommandError, StoppedGuest};
+use super::commands::{machine, memory, people, points, running};
+use super::{CommandError, Front, StoppedGuest};
 use crate::settings::closest::closest;
 
 /// A command.
@@ -12,13 +12,30 @@ pub(super) struct Command {
     pub(super) arguments: &'static str,
     /// What it does, in one line.
     pub(super) help: &'static str,
+    /// For whom it is.
+    of: Of,
     /// Does it: takes what follows the name and answers with whole lines.
-    run: fn(&mut dyn StoppedGuest, &str) -> Result<String, CommandError>,
+    run: Run,
+}
+
+type Run = fn(&mut dyn StoppedGuest, &str) -> Result<String, CommandError>;
+
+/// For whom a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// For everybody.
+    All,
+    /// For everybody while a debugger is connected.
+    Debugged,
+    /// For one front only; why not for the others.
+    Only(Front, &'static str),
 }
 
 /// All commands, in the order in which `help` lists them.
 pub(super) const COMMANDS: &[Command] = &[
-    command("help", "[COMMAND]", "this list, or one line of it", help),
+    command("help", "[COMMAND]", "this list, or one line of it", no_more),
+    command("?", "[COMMAND]", "the same as `help`", no_more),
+    command("status", "", "whether the guest runs", running::status),
     command("regs", "", "control registers and EFER", machine::regs),
     command(
         "info debug",
@@ -42,59 +59,105 @@ pub(super) const COMMANDS: &[Command] = &[
         "the symbol at an address, or the address of a symbol",
         memory::symbol_command,
     ),
-    command("break", "ADDRESS [if EXPRESSION]", "stop there if EXPRESSION is not 0", points::set_break),
+    command("break", "ADDRESS [if EXPRESSION]", "stop there if EXPRESSION is not 0", points::set_break)
+        .debugged(),
     command(
         "trace",
         "ADDRESS [if EXPRESSION] \"TEXT\"[, EXPRESSION]...",
         "print there, with %d %u %x %c %s %p for values, and go on",
         points::set_trace,
-    ),
+    )
+    .debugged(),
     command("breaks", "", "all breakpoints and log points, with how often they were hit", points::list),
     command("ignore", "NUMBER COUNT", "let the next COUNT hits pass", points::ignore),
     command("delete", "[NUMBER]", "take a breakpoint or log point away, or all", points::delete),
-    command("catch int3", "on|off", "whether the guest's own int3 stops it (off)", machine::catch_int3),
+    command("catch int3", "on|off", "whether the guest's own int3 stops it (off)", machine::catch_int3)
+        .debugged(),
     command(
         "step-irq",
         "on|off",
         "whether interrupts come in while the guest is stepped (off)",
         machine::step_irq,
-    ),
-    command("phys", "on|off", "whether gdb's addresses are guest-physical ones (off)", machine::phys),
-    command("reset", "", "reset the machine", machine::reset),
-    command("quit", "", "end the run", machine::quit),
+    )
+    .debugged(),
+    command("phys", "on|off", "whether gdb's addresses are guest-physical ones (off)", machine::phys)
+        .only(Front::Debugger, "it is about gdb's own addresses; `xp` takes guest-physical ones"),
+    command("screendump", "FILE", "the screen as a picture (.png) or as text (.txt)", people::screendump),
+    command("sendkey", "KEY[-KEY]...", "press keys, such as ret, f1 or ctrl-alt-delete", people::sendkey),
+    command("type", "TEXT", "type a text; \\n is Enter, \\t Tab, \\e Escape", people::type_text),
+    command("pause", "", "hold the guest", running::pause)
+        .only(Front::Console, "Ctrl-C in gdb stops the guest"),
+    command("resume", "", "let it go on", running::resume)
+        .only(Front::Console, "`continue` in gdb lets the guest go on"),
+    command("reset", "", "reset the machine", running::reset),
+    command("quit", "", "end the run", running::quit),
+    command("exit", "", "leave the console; the guest stays as it is", no_more)
+        .only(Front::Console, "`detach` and `quit` in gdb leave the guest"),
 ];
 
-const fn command(
-    name: &'static str,
-    arguments: &'static str,
-    help: &'static str,
-    run: fn(&mut dyn StoppedGuest, &str) -> Result<String, CommandError>,
-) -> Command {
-    Command { name, arguments, help, run }
+const fn command(name: &'static str, arguments: &'static str, help: &'static str, run: Run) -> Command {
+    Command { name, arguments, help, of: Of::All, run }
 }
 
 impl Command {
+    /// The same for one front only; `why` tells the others what to do instead.
+    const fn only(self, front: Front, why: &'static str) -> Command {
+        Command { of: Of::Only(front, why), ..self }
+    }
+
+    /// The same, but it makes sense only while a debugger is connected.
+    const fn debugged(self) -> Command {
+        Command { of: Of::Debugged, ..self }
+    }
+
+    /// True if `front` has it.
+    pub(super) fn is_for(&self, front: Front) -> bool {
+        !matches!(self.of, Of::Only(only, _) if only != front)
+    }
+
     /// The name with what follows it.
     pub(super) fn usage(&self) -> String {
         format!("{} {}", self.name, self.arguments).trim_end().to_owned()
     }
 }
 
-/// Carries out the command on `line`; what it answers, in whole lines.
+/// Carries out the command on `line`, which `front` gives; what it answers, in whole lines.
 ///
 /// # Errors
 ///
 /// [`CommandError`], which names what is wrong and what to do.
-pub fn answer(guest: &mut dyn StoppedGuest, line: &str) -> Result<String, CommandError> {
+pub fn answer(guest: &mut dyn StoppedGuest, front: Front, line: &str) -> Result<String, CommandError> {
     let line = line.trim();
     if line.is_empty() {
-        return help(guest, "");
+        return help(front, "");
     }
-    let (command, arguments) = find(line).ok_or_else(|| unknown(line))?;
+    let (command, arguments) = find(line).ok_or_else(|| unknown(front, line))?;
     if command.arguments.is_empty() && !arguments.is_empty() {
         return Err(wrong(command.name, format!("`{arguments}` is too much")));
     }
-    (command.run)(guest, arguments)
+    match command.of {
+        Of::Only(only, why) if only != front => {
+            return Err(CommandError::Elsewhere { name: command.name, front, why });
+        }
+        Of::Debugged if !guest.is_debugged() => {
+            return Err(CommandError::NoDebugger { name: command.name });
+        }
+        _ => {}
+    }
+    match command.name {
+        "help" | "?" => help(front, arguments),
+        _ => (command.run)(guest, arguments),
+    }
+}
+
+/// The names of the commands that `front` has.
+pub fn names(front: Front) -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().filter(move |command| command.is_for(front)).map(|command| command.name)
+}
+
+/// What is left to do for a command that is known before it comes here.
+fn no_more(_: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+    Ok(String::new())
 }
 
 /// The arguments of `name` are wrong.
@@ -122,32 +185,32 @@ fn find(line: &str) -> Option<(&'static Command, &str)> {
 /// Letters of a wrong command that are shown.
 const SHOWN: usize = 40;
 
-fn unknown(line: &str) -> CommandError {
+fn unknown(front: Front, line: &str) -> CommandError {
     let first = line.split_whitespace().next().unwrap_or(line);
-    let names = || COMMANDS.iter().map(|command| command.name);
     let mut meant: Vec<&str> =
-        names().filter(|name| name.split_once(' ').is_some_and(|(word, _)| word == first)).collect();
+        names(front).filter(|name| name.split_once(' ').is_some_and(|(word, _)| word == first)).collect();
     if meant.is_empty() {
-        meant.extend(closest(line, names()).or_else(|| closest(first, names())));
+        meant.extend(closest(line, names(front)).or_else(|| closest(first, names(front))));
     }
     let line = line.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     CommandError::Unknown { line, meant }
 }
 
-fn help(_: &mut dyn StoppedGuest, arguments: &str) -> Result<String, CommandError> {
+fn help(front: Front, arguments: &str) -> Result<String, CommandError> {
     if !arguments.is_empty() {
-        let (command, _) = find(arguments).ok_or_else(|| unknown(arguments))?;
+        let (command, _) = find(arguments).ok_or_else(|| unknown(front, arguments))?;
         return Ok(format!("{}\n    {}\n", command.usage(), command.help));
     }
-    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or(0);
-    let lines = COMMANDS.iter().map(|Command { name, help, .. }| format!("{name:width$}  {help}\n"));
+    let width = names(front).map(str::len).max().unwrap_or(0);
+    let commands = COMMANDS.iter().filter(|command| command.is_for(front));
+    let lines = commands.map(|Command { name, help, .. }| format!("{name:width$}  {help}\n"));
     Ok(lines.collect::<String>() + "`help COMMAND` tells what follows one of them.\n")
 }
 
-/// The table of all commands in Markdown, for docs/debugging.md.
-pub fn reference() -> String {
+/// The table of the commands that `front` has in Markdown, for docs/debugging.md and docs/console.md.
+pub fn reference(front: Front) -> String {
     let mut text = String::from("| command | what it does |\n|---|---|\n");
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| command.is_for(front)) {
         let usage = command.usage().replace('|', "\\|");
         text.push_str(&format!("| `{usage}` | {} |\n", command.help));
     }

@@ -7,9 +7,11 @@ use crate::boot::Image;
 use crate::control::door::{Door, HeldGuest};
 use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::host::{HostError, Registers};
-use crate::machine::inputs::Input;
+use crate::inspect::screen::Shot;
+use crate::machine::inputs::{Input, Inputs};
 use crate::machine::{Event, Machine, Outcome};
 use crate::memory::GuestMemory;
+use crate::settings::LayoutName;
 
 impl Debuggee<'_> {
     /// Carries out what others have asked for.
@@ -63,6 +65,20 @@ impl StoppedGuest for Debuggee<'_> {
 
     fn quit(&mut self) {
         self.machine.inputs().push(Input::Quit);
+    }
+
+    fn screen(&self) -> Shot {
+        let screen = self.machine.screen();
+        let colours = self.machine.board().vga.colours();
+        Shot { cells: screen.cells(), view: screen.view(), colours }
+    }
+
+    fn inputs(&self) -> &Inputs {
+        self.machine.inputs()
+    }
+
+    fn layout(&self) -> LayoutName {
+        self.machine.layout()
     }
 
     fn doing(&self) -> Doing {

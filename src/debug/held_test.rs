@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::control::door::{Caller, Door, RunOver};
-use crate::control::{Doing, answer};
+use crate::control::{Doing, Front, answer};
 use crate::debug;
 use crate::host::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::outlets::{Doorbell, outlets};
 use crate::machine::{Machine, MachineSpec, Outcome};
-use crate::settings::{GdbArch, Keys};
+use crate::settings::{GdbArch, Keys, LayoutName};
 
 /// Runs a guest whose code is `code`; it waits for a debugger that never comes if `wait` says so. What
 /// `user` does meanwhile, in another thread, and how the run ended.
@@ -29,6 +29,7 @@ fn while_running<T: Send + 'static>(
         memory: 16 << 20,
         boot: BootOptions::default(),
         keys: Keys::Auto,
+        layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
     };
@@ -85,7 +86,7 @@ fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
             assert!(begin.elapsed() < Duration::from_secs(10), "it does not sleep");
         }
         assert_eq!(rip(&caller), Ok(0x20_0002));
-        let told = caller.ask(|guest| answer(guest, "dis $rip 1").unwrap()).unwrap();
+        let told = caller.ask(|guest| answer(guest, Front::Console, "dis $rip 1").unwrap()).unwrap();
         assert_eq!(told, "=> 0x200002: jmp short 0x200000\n");
         caller.ask(|guest| guest.end(Outcome::TimedOut)).unwrap();
     });

@@ -5,14 +5,14 @@ use std::convert::Infallible;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::debuggee::Debuggee;
-use crate::control;
+use crate::control::{self, Front};
 
 /// Bytes of an answer in one packet.
 const PRINTED: usize = 2048;
 
 impl MonitorCmd for Debuggee<'_> {
     fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
-        let answer = match control::answer(self, &String::from_utf8_lossy(command)) {
+        let answer = match control::answer(self, Front::Debugger, &String::from_utf8_lossy(command)) {
             Ok(answer) => answer,
             Err(error) => format!("{error}\n"),
         };

@@ -7,6 +7,8 @@
 //! around the cursor keys while Shift or Num Lock is on.
 
 mod key;
+pub mod layouts;
+pub mod names;
 
 use std::collections::VecDeque;
 

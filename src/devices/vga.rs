@@ -8,6 +8,7 @@
 //! The registers are those of the *IBM Personal System/2 Hardware Interface Technical Reference*,
 //! Video Subsystem, chapter "VGA Function"; section names below refer to it.
 
+pub mod cp437;
 mod dac;
 mod text_view;
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::menu;
 use super::output::Output;
-use super::painter::{Frame, Painter, colour_text, plain_text};
+use super::painter::{Frame, Painter, colour_text};
 use super::terminal::{Newlines, Screen as TerminalScreen, TerminalGuard};
+use crate::inspect::screen::plain_text;
 use crate::machine::screen::Screen;
 use crate::settings::Display as Wanted;
 

@@ -6,10 +6,10 @@
 
 mod sequences;
 
+use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::settings::LayoutName;
 
-use super::layouts::strokes_for;
 use sequences::SpecialKey;
 
 const ESCAPE: u8 = 0x1B;
@@ -100,16 +100,14 @@ impl Decoder {
     fn stroke(&self, bytes: &[u8], meaning: Meaning) -> Stroke {
         let mut stroke = Stroke { bytes: bytes.into(), events: Vec::new(), missing: None };
         match meaning {
-            Meaning::Key(SpecialKey { modifiers, key }) => stroke.events = events(&modifiers, key),
+            Meaning::Key(SpecialKey { mut modifiers, key }) => {
+                modifiers.push(key);
+                stroke.events = KeyEvent::chord(&modifiers);
+            }
             Meaning::Character { mut modifiers, character } => match strokes_for(self.layout, character) {
                 Some(combination) => {
-                    if combination.alt_gr {
-                        modifiers.push(Key::RightAlt);
-                    }
-                    if combination.shift {
-                        modifiers.push(Key::LeftShift);
-                    }
-                    stroke.events = events(&modifiers, combination.key);
+                    modifiers.extend(combination.keys());
+                    stroke.events = KeyEvent::chord(&modifiers);
                 }
                 None => stroke.missing = Some(character),
             },
@@ -117,14 +115,6 @@ impl Decoder {
         }
         stroke
     }
-}
-
-/// Presses the modifiers, types the key, and lets the modifiers go in the opposite order.
-fn events(modifiers: &[Key], key: Key) -> Vec<KeyEvent> {
-    let mut events: Vec<KeyEvent> = modifiers.iter().copied().map(KeyEvent::press).collect();
-    events.extend([KeyEvent::press(key), KeyEvent::release(key)]);
-    events.extend(modifiers.iter().rev().copied().map(KeyEvent::release));
-    events
 }
 
 /// The first thing typed, or `None` if there is nothing, or more bytes have to come (which they

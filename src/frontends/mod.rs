@@ -1,10 +1,10 @@
 //! The people side: the terminal, the far ends of the serial ports, the log.
 
 pub mod check;
-pub mod cp437;
+pub mod console;
+pub mod console_client;
 pub mod display;
 pub mod keys;
-pub mod layouts;
 pub mod log;
 pub mod menu;
 pub mod output;

@@ -3,8 +3,8 @@
 //! Nothing here does I/O; the sequences are those of ECMA-48 (cursor position, SGR colours) with
 //! the DEC private modes every terminal emulator has (cursor visibility, cursor shape).
 
-use super::cp437;
-use crate::devices::vga::{COLUMNS, ROWS, TextView};
+use crate::devices::vga::{COLUMNS, ROWS, TextView, cp437};
+use crate::inspect::screen::without_empty_end;
 
 /// One picture of the guest's screen.
 #[derive(Clone, Copy, Debug)]
@@ -198,21 +198,10 @@ impl Painter {
     }
 }
 
-/// The screen as text: a line per row, without the spaces at the end of lines and without the empty
-/// lines at the end of the screen. `cells` as in [`Frame`].
-pub fn plain_text(cells: &[u16]) -> String {
-    let mut text = String::new();
-    for row in cells.chunks(COLUMNS).take(ROWS) {
-        let line: String = row.iter().map(|&cell| Look::of(cell, false, true).glyph).collect();
-        text.push_str(line.trim_end_matches(' '));
-        text.push('\n');
-    }
-    without_empty_end(text)
-}
-
 /// The screen as coloured text, to be left on a terminal when the run is over: like
-/// [`plain_text`], with SGR sequences. Every line ends in the terminal's own colours, and text in
-/// the plain attribute (light grey on black) has them too. Blinking characters do not blink.
+/// [`crate::inspect::screen::plain_text`], with SGR sequences. Every line ends in the terminal's own
+/// colours, and text in the plain attribute (light grey on black) has them too. Blinking characters do
+/// not blink.
 pub fn colour_text(cells: &[u16], blink_enabled: bool) -> String {
     let mut text = String::new();
     for row in cells.chunks(COLUMNS).take(ROWS) {
@@ -249,13 +238,6 @@ fn select((foreground, background): (u8, u8)) -> String {
 
 fn append(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
-}
-
-fn without_empty_end(mut text: String) -> String {
-    while text == "\n" || text.ends_with("\n\n") {
-        text.pop();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::inspect::screen::plain_text;
 
 const SCREEN: usize = COLUMNS * ROWS;
 

@@ -126,6 +126,18 @@ impl Stream {
         }
     }
 
+    /// Has writing end after this time; reading waits for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// The host's.
+    pub fn set_write_patience(&self, write: Duration) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(write)),
+            Stream::Unix(stream) => stream.set_write_timeout(Some(write)),
+        }
+    }
+
     /// Another handle to the same connection.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 pub mod disassembly;
 pub mod dump;
 pub mod hexdump;
+pub mod picture;
 mod refused;
 pub mod report;
+pub mod screen;
 pub mod symbols;
 pub mod translate;

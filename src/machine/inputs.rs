@@ -18,6 +18,8 @@ pub enum Input {
     /// Somebody typed Ctrl-C on a terminal: for the guest if it ever asked for input, else it ends
     /// the run.
     Interrupt(Typed),
+    /// Keys go down and come up on the keyboard, whoever gets what is typed.
+    Keys(Vec<KeyEvent>),
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
     /// Collected output has waited long enough.
@@ -95,6 +97,12 @@ impl Inputs {
     /// True if the machine has taken all that was pushed.
     pub fn is_idle(&self) -> bool {
         self.queue().is_empty()
+    }
+
+    /// Takes everything that was pushed.
+    #[cfg(test)]
+    pub(crate) fn pushed(&self) -> Vec<Input> {
+        self.take().into()
     }
 
     /// True if there may be something to [`Self::take`]; costs one load.

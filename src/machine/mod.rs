@@ -28,7 +28,7 @@ pub use watched::{PhysicalWatch, Touch, Unseen};
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::Keys;
+use crate::settings::{Keys, LayoutName};
 use batching::Batching;
 use board::Board;
 use inputs::Inputs;
@@ -62,6 +62,8 @@ pub struct MachineSpec {
     pub boot: BootOptions,
     /// Who gets what is typed.
     pub keys: Keys,
+    /// The keyboard layout the guest expects.
+    pub layout: LayoutName,
     /// The serial port (0 is COM1) that shares the terminal with what is typed.
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
@@ -74,6 +76,7 @@ pub struct Machine {
     /// What was added to every address in the guest file.
     bias: u64,
     options: BootOptions,
+    layout: LayoutName,
     no_reboot: bool,
     kvm: Kvm,
     processor: Processor,
@@ -111,6 +114,7 @@ impl Machine {
             image: spec.image,
             bias: boot.bias,
             options: spec.boot,
+            layout: spec.layout,
             no_reboot: spec.no_reboot,
             kvm,
             processor,
@@ -177,6 +181,11 @@ impl Machine {
     /// The vCPU.
     pub fn vcpu(&self) -> &Vcpu {
         &self.processor.vcpu
+    }
+
+    /// The keyboard layout the guest expects.
+    pub fn layout(&self) -> LayoutName {
+        self.layout
     }
 
     /// True if a reset ends the run.

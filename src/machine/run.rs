@@ -245,6 +245,7 @@ impl Machine {
                     }
                     self.typing.typed(stroke, &self.inputs);
                 }
+                Input::Keys(events) => self.typing.pressed(events),
                 Input::Serial(port, bytes) => self.typing.received(port, bytes),
                 Input::Tick => {
                     self.batching.tick(&self.processor.vm)?;

@@ -53,6 +53,19 @@ impl Typing {
             return;
         }
         inputs.stroke_given();
+        self.tell_full();
+    }
+
+    /// Keys go down and come up on the keyboard.
+    pub fn pressed(&mut self, events: Vec<KeyEvent>) {
+        if self.events.len() < MOST_STROKES {
+            self.events.extend(events);
+        } else {
+            self.tell_full();
+        }
+    }
+
+    fn tell_full(&mut self) {
         if !self.full_told {
             self.full_told = true;
             warn!("the guest has {MOST_STROKES} strokes to take; what is typed from now on is lost");
@@ -180,6 +193,19 @@ mod tests {
         let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut typing, &mut board, &inputs)).collect();
         assert_eq!(codes, [0x1E, 0x9E, 0x30, 0xB0]);
         assert!(!typing.waiting());
+    }
+
+    #[test]
+    fn keys_that_are_pressed_go_to_the_keyboard_even_if_nobody_has_asked_and_are_bounded() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut typing = Typing::new(Keys::Serial, Some(0));
+        typing.pressed(KeyEvent::chord(&[Key::LeftControl, Key::C]));
+        let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut typing, &mut board, &inputs)).collect();
+        assert_eq!(codes, [0x1D, 0x2E, 0xAE, 0x9D]);
+        for _ in 0..2 * MOST_STROKES {
+            typing.pressed(KeyEvent::chord(&[Key::A]));
+        }
+        assert!(typing.events.len() < MOST_STROKES + 2);
     }
 
     #[test]

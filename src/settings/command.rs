@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
+use super::Place;
 use super::check;
 use super::closest::closest;
+use super::console;
 use super::debug_client;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
@@ -25,6 +27,11 @@ pub(super) enum Request {
     },
     /// Ask a debug server.
     DebugClient(DebugClient),
+    /// Connect somebody to a console.
+    Console {
+        /// Where it listens.
+        place: Place,
+    },
     /// The answer to `--help`.
     Help(String),
     /// The answer to `--version`.
@@ -58,6 +65,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
     }
     if args.get(1).is_some_and(|first| first == debug_client::COMMAND) {
         return debug_client::read(args.into_iter());
+    }
+    if args.get(1).is_some_and(|first| first == console::COMMAND) {
+        return console::read(args.into_iter());
     }
     if args.get(1).is_some_and(|first| first == vscode::COMMAND) {
         return vscode::read(args.into_iter());

@@ -6,7 +6,8 @@ use super::place::{self, PlaceDraft};
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd, Settings, SettingsError,
+    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, SerialEnd,
+    Settings, SettingsError,
 };
 
 /// Where the value that is being set comes from.
@@ -41,6 +42,14 @@ pub(super) struct Draft {
     pub(super) debug_server: bool,
     /// Where, if there is.
     pub(super) debug_place: PlaceDraft,
+    /// Whether there is a console, if that was said in so many words.
+    pub(super) console_said: Option<bool>,
+    /// Whether one is wanted because it was said where.
+    console_implied: bool,
+    /// Where it is.
+    console_place: PlaceDraft,
+    /// Whether the user has named that place.
+    console_chosen: bool,
     /// Whether the guest arrives from elsewhere.
     pub(super) receive: bool,
     /// On which port.
@@ -98,16 +107,20 @@ impl Draft {
                 gdb: None,
                 gdb_arch: GdbArch::X86_64,
                 debug_server: None,
-                console_port: None,
+                console: None,
                 migration: None,
             },
             gdb: false,
             gdb_said: false,
             gdb_implied: false,
             gdb_nowait: false,
-            gdb_place: PlaceDraft::blank(),
+            gdb_place: PlaceDraft::anywhere(),
             debug_server: false,
-            debug_place: PlaceDraft::blank(),
+            debug_place: PlaceDraft::here(),
+            console_said: None,
+            console_implied: false,
+            console_place: PlaceDraft::here(),
+            console_chosen: false,
             receive: false,
             receive_port: 0,
             receive_port_chosen: false,
@@ -160,23 +173,50 @@ impl Draft {
     pub(super) fn set_debug_server(&mut self, text: &str) -> Read<()> {
         let switched = place::switch(text);
         self.debug_server = switched.unwrap_or(true);
-        if switched.is_some() {
-            return Ok(());
+        if switched.is_none() { self.debug_place.set(text) } else { Ok(()) }
+    }
+
+    /// Switches the console on or off, or on at a place.
+    pub(super) fn set_console(&mut self, text: &str) -> Read<()> {
+        let switched = place::switch(text);
+        if switched.is_none() {
+            self.console_place.set(text)?;
+            self.console_chosen = true;
         }
-        self.debug_place.set(text)?;
-        self.debug_place.check_is_here()
-    }
-
-    /// Sets the address of the debug server, or its socket.
-    pub(super) fn set_debug_address(&mut self, text: &str) -> Read<()> {
-        self.debug_place.set_address(text)?;
-        self.debug_place.check_is_here()
-    }
-
-    /// Sets the port of the console; `none` for no console.
-    pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
-        self.settings.console_port = if text == "none" { None } else { Some(values::port(text)?) };
+        self.console_said = Some(switched.unwrap_or(true));
         Ok(())
+    }
+
+    /// Sets the address of the console, or its socket. Who says where wants one.
+    pub(super) fn set_console_address(&mut self, text: &str) -> Read<()> {
+        self.console_place.set_address(text)?;
+        self.console_wanted(true);
+        Ok(())
+    }
+
+    /// Sets the port of the console; `none` for no console. Who says where wants one.
+    pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
+        let wanted = text != "none";
+        if wanted {
+            self.console_place.set_port(text)?;
+            if self.source == Source::CommandLine {
+                self.console_place.forget_socket();
+            }
+        }
+        self.console_wanted(wanted);
+        Ok(())
+    }
+
+    /// A place has been named, or that there is none. A config file that has `enable` says more by that.
+    fn console_wanted(&mut self, wanted: bool) {
+        match self.source {
+            Source::Default => return,
+            Source::File => self.console_implied = wanted,
+            Source::CommandLine => self.console_said = Some(wanted),
+        }
+        let default = self.console_place.is_usual(CONSOLE_PORT);
+        // A config file that merely repeats the default chooses nothing.
+        self.console_chosen = wanted && (self.source == Source::CommandLine || !default);
     }
 
     /// Sets the port a guest is received on.
@@ -204,11 +244,14 @@ impl Draft {
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
+        let console = self.console_said.unwrap_or(self.console_implied);
         let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {
             guest,
             gdb: gdb.then(|| GdbSpec { place: self.gdb_place.finish(), wait: !self.gdb_nowait }),
             debug_server: self.debug_server.then(|| self.debug_place.finish()),
+            console: console
+                .then(|| ConsoleSpec { place: self.console_place.finish(), chosen: self.console_chosen }),
             migration: self.receive.then_some(self.receive_port),
             ..self.settings
         })

@@ -71,6 +71,16 @@ pub enum SettingsError {
         /// What is missing.
         what: &'static str,
     },
+    /// Something after `kvm console` that cannot stand there.
+    #[error(
+        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called console is run \
+         as `kvm ./console`.",
+        super::console::USE
+    )]
+    ConsoleArgument {
+        /// The argument.
+        argument: String,
+    },
     /// An option that there is not.
     #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
          starts with a dash is attached with `=`.",
@@ -258,6 +268,11 @@ pub enum Origin {
         /// The long option, without dashes.
         long: &'static str,
     },
+    /// After a command such as `kvm console`.
+    Argument {
+        /// The command.
+        command: &'static str,
+    },
     /// For a key in the config file.
     Key {
         /// The file.
@@ -275,6 +290,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Option { long } => write!(f, "--{long}"),
+            Origin::Argument { command } => write!(f, "kvm {command}"),
             Origin::Key { file, line, section, key } => {
                 write!(f, "{}:{line}: [{section}] {key}", file.display())
             }

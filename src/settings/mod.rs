@@ -7,6 +7,7 @@ mod check;
 pub(crate) mod closest;
 mod command;
 mod config_file;
+mod console;
 mod debug_client;
 mod draft;
 mod error;
@@ -36,6 +37,9 @@ use draft::{Draft, Source};
 /// The config file that is read when `--config` names no other; it need not exist.
 pub const DEFAULT_CONFIG: &str = "config.ini";
 
+/// The TCP port of a console when nobody names another.
+pub const CONSOLE_PORT: u16 = 9000;
+
 /// What the command line asks the program to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Invocation {
@@ -45,6 +49,11 @@ pub enum Invocation {
     Check {
         /// As one JSON object instead of a table.
         json: bool,
+    },
+    /// Connect somebody to the console of a guest that runs.
+    Console {
+        /// Where the console listens.
+        place: Place,
     },
     /// Ask another kvm's debug server.
     DebugClient(DebugClient),
@@ -82,6 +91,7 @@ fn from_args_and_config(
     let command_line = match command::read(args)? {
         Request::Run(command_line) => command_line,
         Request::Check { json } => return Ok(Invocation::Check { json }),
+        Request::Console { place } => return Ok(Invocation::Console { place }),
         Request::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
@@ -138,10 +148,20 @@ pub struct Settings {
     pub gdb_arch: GdbArch,
     /// The place where memory and registers can be asked for while the guest runs.
     pub debug_server: Option<Place>,
-    /// TCP port of the console that takes commands about the machine.
-    pub console_port: Option<u16>,
+    /// Serve a console in this way.
+    pub console: Option<ConsoleSpec>,
     /// Receive a running guest on this TCP port instead of loading one from a file.
     pub migration: Option<u16>,
+}
+
+/// Where commands about the machine are taken while the guest runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleSpec {
+    /// The place that is listened on: on this host's loopback, or a unix socket.
+    pub place: Place,
+    /// True if the user named the place: then it has to be that one. Otherwise the next port that is free
+    /// will do.
+    pub chosen: bool,
 }
 
 /// How gdb is served.

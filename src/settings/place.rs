@@ -9,6 +9,8 @@ use super::values::{self, Read};
 /// A place in the making.
 #[derive(Debug)]
 pub(super) struct PlaceDraft {
+    /// Other hosts are not to reach it.
+    here: bool,
     address: IpAddr,
     port: u16,
     /// Instead of both.
@@ -16,29 +18,41 @@ pub(super) struct PlaceDraft {
 }
 
 impl PlaceDraft {
-    /// What the defaults of the table are written over.
-    pub(super) fn blank() -> PlaceDraft {
-        PlaceDraft { address: Ipv4Addr::UNSPECIFIED.into(), port: 0, socket: None }
+    /// A place of a server that may be reached from other hosts; what the defaults of the table are written
+    /// over.
+    pub(super) fn anywhere() -> PlaceDraft {
+        PlaceDraft { here: false, address: Ipv4Addr::LOCALHOST.into(), port: 0, socket: None }
+    }
+
+    /// The same for a server that only this host may reach.
+    pub(super) fn here() -> PlaceDraft {
+        PlaceDraft { here: true, ..PlaceDraft::anywhere() }
     }
 
     /// Sets what the value of the option says: an address, a port, both, or a socket.
     pub(super) fn set(&mut self, text: &str) -> Read<()> {
-        self.socket = values::socket(text)?;
-        if self.socket.is_none() {
+        let socket = values::socket(text)?;
+        if socket.is_none() {
             let (address, port) = values::address_and_port(text)?;
-            self.address = address.unwrap_or(self.address);
+            self.address = self.checked(address.unwrap_or(self.address))?;
             self.port = port.unwrap_or(self.port);
         }
+        self.socket = socket;
         Ok(())
     }
 
     /// Sets the address, or the socket.
     pub(super) fn set_address(&mut self, text: &str) -> Read<()> {
-        self.socket = values::socket(text)?;
-        if self.socket.is_none() {
-            self.address = values::address(text)?;
+        let socket = values::socket(text)?;
+        if socket.is_none() {
+            self.address = self.checked(values::address(text)?)?;
         }
+        self.socket = socket;
         Ok(())
+    }
+
+    fn checked(&self, address: IpAddr) -> Read<IpAddr> {
+        if self.here { values::own_address(address) } else { Ok(address) }
     }
 
     /// Sets the port.
@@ -47,14 +61,14 @@ impl PlaceDraft {
         Ok(())
     }
 
-    /// Refuses an address that other computers may reach.
-    pub(super) fn check_is_here(&self) -> Read<()> {
-        if self.socket.is_some() || self.address.is_loopback() {
-            return Ok(());
-        }
-        Err("can be reached from other computers, and whoever asks is told everything; `ssh -L` leads to a \
-             loopback address from elsewhere"
-            .to_owned())
+    /// It is the address and the port after all.
+    pub(super) fn forget_socket(&mut self) {
+        self.socket = None;
+    }
+
+    /// True for the usual address and the port `usual`.
+    pub(super) fn is_usual(&self, usual: u16) -> bool {
+        self.socket.is_none() && self.port == usual && self.address == IpAddr::from(Ipv4Addr::LOCALHOST)
     }
 
     /// The place.

@@ -4,7 +4,7 @@
 //! The command line, the reader of the config file, `--help`, `docs/options.md` and the check of the
 //! documented `config.ini` are all made from [`OPTIONS`].
 
-use super::draft::Draft;
+use super::draft::{Draft, Source};
 use super::values::{self, Read};
 
 /// How the program is called; stands in every message about the command line's form.
@@ -157,6 +157,7 @@ const YES_NO: &str = "yes, no (or true, false, on, off, 1, 0)";
 const PORT: &str = "a TCP port from 1 to 65535";
 const LISTENS_HERE: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to \
                             65535, ADDRESS a loopback address";
+const PORT_OR_NONE: &str = "a TCP port from 1 to 65535, none";
 const SERIAL_END: &str = "stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty, null";
 
 /// Every option.
@@ -427,7 +428,7 @@ pub(super) static OPTIONS: &[Opt] = &[
                 "127.0.0.1",
                 "a loopback address, localhost, unix:PATH (at most 107 bytes)",
                 "Address they ask at, or a unix socket, which has no port",
-                Draft::set_debug_address,
+                |draft, text| draft.debug_place.set_address(text),
             ),
             Key::own("debug-server", "port", "5553", PORT, "TCP port they ask on", |draft, text| {
                 draft.debug_place.set_port(text)
@@ -435,15 +436,57 @@ pub(super) static OPTIONS: &[Opt] = &[
         ],
     },
     Opt {
+        long: "console",
+        takes: Takes::Maybe("ADDRESS:PORT"),
+        group: REMOTE,
+        repeatable: false,
+        default: None,
+        allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+                  ADDRESS an IP address of the loopback",
+        help: "Take commands about the machine while the guest runs",
+        set: Draft::set_console,
+        keys: &[
+            Key::own(
+                "console",
+                "enable",
+                "no",
+                YES_NO,
+                "Take commands about the machine while the guest runs",
+                |draft, text| {
+                    let on = values::boolean(text)?;
+                    if draft.source != Source::Default {
+                        draft.console_said = Some(on);
+                    }
+                    Ok(())
+                },
+            ),
+            Key::own(
+                "console",
+                "address",
+                "127.0.0.1",
+                "an IP address of the loopback, localhost, unix:PATH (at most 107 bytes)",
+                "Address of the console, or a unix socket, which has no port; without `enable` it implies yes",
+                Draft::set_console_address,
+            ),
+        ],
+    },
+    Opt {
         long: "consoleport",
         takes: Takes::Value("PORT"),
         group: REMOTE,
         repeatable: false,
-        default: Some("none"),
-        allowed: "a TCP port from 1 to 65535, none",
-        help: "Take commands about the machine here (not yet there)",
+        default: None,
+        allowed: PORT_OR_NONE,
+        help: "TCP port of the console; implies --console",
         set: Draft::set_console_port,
-        keys: &[Key::same("console", "port")],
+        keys: &[Key::own(
+            "console",
+            "port",
+            "9000",
+            PORT_OR_NONE,
+            "TCP port of the console; without `enable` it implies yes, and `none` no",
+            Draft::set_console_port,
+        )],
     },
     Opt {
         long: "migr",

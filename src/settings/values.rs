@@ -208,6 +208,17 @@ pub(super) fn address(text: &str) -> Read<IpAddr> {
     text.parse().map_err(|_| "is no IP address".to_owned())
 }
 
+/// An address that other hosts cannot reach.
+pub(super) fn own_address(address: IpAddr) -> Read<IpAddr> {
+    if address.to_canonical().is_loopback() {
+        return Ok(address);
+    }
+    refuse(
+        "can be reached from other hosts, and nobody is asked there who he is; `ssh -L` leads to a loopback \
+            address",
+    )
+}
+
 /// What gdb takes the guest's processor for.
 pub(super) fn gdb_arch(text: &str) -> Read<GdbArch> {
     match text {

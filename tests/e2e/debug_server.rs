@@ -198,8 +198,9 @@ fn expect_error(message: &[u8], asked: u64) -> Result<(), Failed> {
     check(time > 1_700_000_000, "the time of it", message)
 }
 
-/// The guest's code as it stands in its file: `endless` is two bytes of `xor`, then the loop.
+/// The code of the guests `endless` and `idle` as it stands in their files, and where it begins.
 const ENDLESS: &[u8] = b"\x31\xc0\x48\xff\xc0\xeb\xfb";
+const IDLE: &[u8] = b"\xfb\xf4\xeb\xfc";
 const CODE: u64 = 0x20_0000;
 
 fn answers() -> Vec<Trial> {
@@ -295,7 +296,7 @@ fn answers() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("all_of_memory_is_told_in_one_frame_without_being_kept", || {
-            let asked = Asked::start("endless", &["--memory", "512"])?;
+            let asked = Asked::start("idle", &["--memory", "512"])?;
             let mut client = asked.connect()?;
             client.write_all(&dump_request(0, 512 << 20))?;
             let mut length = [0; 4];
@@ -305,7 +306,7 @@ fn answers() -> Vec<Trial> {
             for number in 0..512 {
                 client.read_exact(&mut piece)?;
                 if number == 2 {
-                    check(piece.starts_with(ENDLESS), "code", &piece)?;
+                    check(piece.starts_with(IDLE), "code", &piece)?;
                 }
             }
             let status = std::fs::read_to_string(format!("/proc/{}/status", asked.id()))?;
@@ -425,11 +426,11 @@ fn clients() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("debug_client_prints_what_the_old_one_did", || {
-            let asked = Asked::start("endless", &[])?;
+            let asked = Asked::start("idle", &[])?;
             let ran = asked.client(&["0x200000", "2097172"]).run();
             ran.expect_status(0)?;
             let dump = "-----------Memory dump------------\n\
-                 0000200000  31 c0 48 ff c0 eb fb 00  00 00 00 00 00 00 00 00  |1.H.............|\n\
+                 0000200000  fb f4 eb fc 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n\
                  0000200010  00 00 00 00                                       |....|\n\
                  ----------------------------------\n\
                  ---------------Info---------------\n\

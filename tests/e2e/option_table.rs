@@ -222,8 +222,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--debug-server",
         "--debug-server=0.0.0.0",
-        "--debug-server: `0.0.0.0` can be reached from other computers, and whoever asks is told everything; \
-         `ssh -L` leads to a loopback address from elsewhere; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
+        "--debug-server: `0.0.0.0` can be reached from other hosts, and nobody is asked there who he is; `ssh -L` \
+         leads to a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
          most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS a loopback address",
     ),
     (
@@ -363,7 +363,7 @@ const KEYS_REFUSED: &[(&str, &str, &str)] = &[
     ("[gdb-server] port", "-1", "is no TCP port; allowed: a TCP port from 1 to 65535"),
     ("[gdb-server] arch", "x86", "is no architecture; allowed: x86-64, i386, i8086"),
     ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
-    ("[debug-server] address", "10.0.0.1", "can be reached from other computers, and whoever asks is told"),
+    ("[debug-server] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
     ("[debug-server] port", "0", "is no TCP port; allowed: a TCP port from 1 to 65535"),
     ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),
 ];

@@ -72,16 +72,3 @@ fn switch(
     }
     Ok(*switch)
 }
-
-pub(in crate::control) fn reset(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
-    Ok(match guest.reset() {
-        true => "the machine was reset; in gdb, `maintenance flush register-cache` shows its new registers\n",
-        false => "the run is over, as soon as the guest is to go on\n",
-    }
-    .to_owned())
-}
-
-pub(in crate::control) fn quit(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
-    guest.quit();
-    Ok("the run ends\n".to_owned())
-}

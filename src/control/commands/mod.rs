@@ -2,7 +2,9 @@
 
 pub(super) mod machine;
 pub(super) mod memory;
+pub(super) mod people;
 pub(super) mod points;
+pub(super) mod running;
 
 use super::expression::{Expression, Values};
 use super::values::Known;

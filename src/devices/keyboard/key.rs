@@ -239,4 +239,10 @@ impl KeyEvent {
     pub const fn release(key: Key) -> KeyEvent {
         KeyEvent { key, down: false }
     }
+
+    /// The keys go down one after the other and come up in the opposite order.
+    pub fn chord(keys: &[Key]) -> Vec<KeyEvent> {
+        let down = keys.iter().copied().map(KeyEvent::press);
+        down.chain(keys.iter().rev().copied().map(KeyEvent::release)).collect()
+    }
 }

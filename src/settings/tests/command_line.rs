@@ -32,7 +32,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         gdb: None,
         gdb_arch: GdbArch::X86_64,
         debug_server: None,
-        console_port: None,
+        console: None,
         migration: None,
     };
     assert_eq!(settings(&["hello.elf"]), expected);
@@ -286,10 +286,54 @@ fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
 }
 
 #[test]
-fn the_console_has_a_port() {
-    assert_eq!(settings(&["a.elf", "--consoleport", "9000"]).console_port, Some(9000));
-    assert_eq!(settings(&["a.elf", "--consoleport", "none"]).console_port, None);
+fn the_console_port_is_a_port() {
     assert!(message(&["a.elf", "--consoleport", "0"]).starts_with("--consoleport: `0` is no TCP port"));
+}
+
+#[test]
+fn a_console_listens_where_it_is_said_and_only_on_this_host() {
+    let console = |args: &[&str]| settings(&[&["a.elf"], args].concat()).console;
+    let at = |place: &str, chosen| Some((place.to_owned(), chosen));
+    for (args, expected) in [
+        (&[][..], None),
+        (&["--console"], at("127.0.0.1:9000", false)),
+        (&["--console=no"], None),
+        (&["--console=9001"], at("127.0.0.1:9001", true)),
+        (&["--console=[::1]:9001"], at("[::1]:9001", true)),
+        (&["--console=unix:/tmp/c"], at("/tmp/c", true)),
+        (&["-consoleport", "9000"], at("127.0.0.1:9000", true)),
+        (&["-consoleport", "none"], None),
+        (&["--console=127.0.0.2", "-consoleport", "9002"], at("127.0.0.2:9002", true)),
+    ] {
+        let found = console(args).map(|spec| (spec.place.to_string(), spec.chosen));
+        assert_eq!(found, expected, "{args:?}");
+    }
+    let text = message(&["a.elf", "--console=0.0.0.0:9000"]);
+    assert!(text.starts_with("--console: `0.0.0.0:9000` can be reached from other hosts"), "{text}");
+}
+
+#[test]
+fn a_console_is_asked_for_with_its_place() {
+    let place = |args: &[&str]| match invoke(args) {
+        Ok(Invocation::Console { place }) => place.to_string(),
+        other => panic!("{args:?}: {other:?}"),
+    };
+    assert_eq!(place(&["console"]), "127.0.0.1:9000");
+    assert_eq!(place(&["console", "9001"]), "127.0.0.1:9001");
+    assert_eq!(place(&["console", "10.0.0.1:99"]), "10.0.0.1:99");
+    assert_eq!(place(&["console", "unix:here"]), "here");
+    let text = message(&["console", "nowhere at all"]);
+    assert!(
+        text.starts_with("kvm console: `nowhere at all` is neither an IP address nor a TCP port"),
+        "{text}"
+    );
+    for wrong in [["console", "--fast"], ["console", "-x"]] {
+        assert!(message(&wrong).contains("Use: kvm console [ADDRESS:PORT|unix:PATH]"));
+    }
+    assert!(message(&["console", "1", "2"]).contains("`2` cannot stand there"));
+    assert!(
+        matches!(invoke(&["console", "--help"]), Ok(Invocation::Help(text)) if text.contains("kvm console"))
+    );
 }
 
 #[test]

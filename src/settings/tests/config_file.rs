@@ -10,7 +10,7 @@ fn every_key_does_what_its_option_does() {
          [serial]\ncom1=log\ncom2=stdio\ncom3=file:/x\ncom4=unix:/y\n\
          [log]\nfile=x.log\nlevel=debug\nfilter=kvm::boot=trace\n\
          [gdb-server]\nenable=1\naddress=::1\nport=99\nnowait=on\narch=i8086\n\
-         [debug-server]\nenable=yes\nport=98\n[console]\nport=97\n",
+         [debug-server]\nenable=yes\nport=98\n[console]\nenable=yes\naddress=127.0.0.9\nport=97\n",
     );
     let same = settings(&[
         "a.elf",
@@ -35,9 +35,28 @@ fn every_key_does_what_its_option_does() {
         "--gdb-nowait",
         "--gdb-arch=i8086",
         "--debug-server=98",
-        "--consoleport=97",
+        "--console=127.0.0.9:97",
     ]);
     assert_eq!(config.settings(&["a.elf"]), same);
+}
+
+#[test]
+fn a_console_section_asks_for_a_console_unless_it_says_otherwise() {
+    for (text, args, expected) in [
+        ("[console]\nport=9001\n", &["a.elf"][..], Some(("127.0.0.1:9001", true))),
+        ("[console]\nport=9000\n", &["a.elf"], Some(("127.0.0.1:9000", false))),
+        ("[console]\nport=none\n", &["a.elf"], None),
+        ("[console]\nenable=no\nport=9001\n", &["a.elf"], None),
+        ("[console]\nport=9001\nenable=no\n", &["a.elf", "--console"], Some(("127.0.0.1:9001", true))),
+        ("[console]\nenable=no\n", &["a.elf", "-consoleport", "9002"], Some(("127.0.0.1:9002", true))),
+        ("[console]\naddress=unix:sock\n", &["a.elf"], Some(("sock", true))),
+        ("[console]\naddress=unix:sock\n", &["a.elf", "--console=no"], None),
+        ("[console]\naddress=unix:sock\n", &["a.elf", "-consoleport=9"], Some(("127.0.0.1:9", true))),
+    ] {
+        let console = Config::new("console", text).settings(args).console;
+        let found = console.map(|spec| (spec.place.to_string(), spec.chosen));
+        assert_eq!(found, expected.map(|(place, chosen)| (place.to_owned(), chosen)), "{text}{args:?}");
+    }
 }
 
 #[test]

@@ -20,9 +20,9 @@ fn the_debug_server_is_here_and_nowhere_else() {
     for (text, why) in [
         ("x", "is neither an IP address nor a TCP port"),
         ("0", "is neither an IP address nor a TCP port"),
-        ("0.0.0.0", "can be reached from other computers"),
-        ("192.168.1.1:5553", "can be reached from other computers"),
-        ("[::]:5553", "can be reached from other computers"),
+        ("0.0.0.0", "can be reached from other hosts"),
+        ("192.168.1.1:5553", "can be reached from other hosts"),
+        ("[::]:5553", "can be reached from other hosts"),
     ] {
         let message = message(&["a.elf", &format!("--debug-server={text}")]);
         assert!(message.starts_with(&format!("--debug-server: `{text}` {why}")), "{message}");
@@ -41,7 +41,7 @@ fn the_debug_server_of_the_config_file_is_overruled_by_the_command_line() {
     assert_eq!(place(&["--debug-server=no"]), None);
     let open = Config::new("debug-server-open", "[debug-server]\naddress = 0.0.0.0\n");
     let message = open.message();
-    assert!(message.contains("`0.0.0.0` can be reached from other computers"), "{message}");
+    assert!(message.contains("`0.0.0.0` can be reached from other hosts"), "{message}");
 }
 
 #[test]

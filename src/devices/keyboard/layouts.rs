@@ -1,6 +1,6 @@
 //! Keyboard layouts: which keys type a character.
 
-use crate::devices::keyboard::Key;
+use super::Key;
 use crate::settings::LayoutName;
 
 /// A key and the modifiers held with it to type a character.
@@ -12,6 +12,15 @@ pub struct Combination {
     pub shift: bool,
     /// Whether AltGr, the right Alt, is held.
     pub alt_gr: bool,
+}
+
+impl Combination {
+    /// All the keys, in the order in which they go down.
+    pub fn keys(self) -> Vec<Key> {
+        let modifiers = [(self.alt_gr, Key::RightAlt), (self.shift, Key::LeftShift)];
+        let held = modifiers.into_iter().filter(|(held, _)| *held).map(|(_, modifier)| modifier);
+        held.chain([self.key]).collect()
+    }
 }
 
 /// The keys that type `character` in `layout`, or `None` if no combination of Shift, AltGr and one

@@ -1,0 +1,93 @@
+//! One client of the console, from its first prompt to its leaving.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::PROMPT;
+use super::lines::{LONGEST, Line, Lines};
+use crate::control::door::{Caller, RunOver};
+use crate::control::{CommandError, Front, answer};
+
+/// Most bytes read at a time.
+const READ_SIZE: usize = 4096;
+/// Shortest time between two commands of a client: one that sends them without end must not keep the
+/// guest from running.
+const PACE: Duration = Duration::from_millis(1);
+
+/// Why a conversation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The client has left, or is to leave.
+    Left,
+    /// The run is over, and with it the last command.
+    RunOver,
+}
+
+/// What becomes of a line.
+enum Reply {
+    /// This is told, and then the next line may come.
+    Text(String),
+    /// There is no next line.
+    End(Ended),
+}
+
+/// Answers a client until it leaves or the run is over.
+pub(super) fn hold(stream: &mut (impl Read + Write), caller: &Caller) -> Ended {
+    talk(stream, caller).unwrap_or_else(|error| {
+        debug!("console: {error}");
+        Ended::Left
+    })
+}
+
+fn talk(stream: &mut (impl Read + Write), caller: &Caller) -> io::Result<Ended> {
+    stream.write_all(PROMPT.as_bytes())?;
+    let (mut lines, mut bytes) = (Lines::default(), [0; READ_SIZE]);
+    let mut asked = Instant::now();
+    loop {
+        let count = match stream.read(&mut bytes) {
+            Ok(0) => return Ok(Ended::Left),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        for &byte in &bytes[..count] {
+            let Some(line) = lines.take(byte) else { continue };
+            thread::sleep(PACE.saturating_sub(asked.elapsed()));
+            match reply(&line, caller) {
+                Reply::Text(text) => stream.write_all(format!("{text}{PROMPT}").as_bytes())?,
+                Reply::End(ended) => return Ok(ended),
+            }
+            asked = Instant::now();
+        }
+    }
+}
+
+fn reply(line: &Line, caller: &Caller) -> Reply {
+    let line = match line {
+        Line::Text(line) => line.trim(),
+        Line::TooLong => return Reply::Text(format!("a line can have {LONGEST} bytes\n")),
+    };
+    match line {
+        "" => Reply::Text(String::new()),
+        "exit" => Reply::End(Ended::Left),
+        // A web page can have a browser send whatever it likes to this host, behind a line such as this.
+        line if line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") => {
+            warn!("console: a browser is hung up on");
+            Reply::End(Ended::Left)
+        }
+        line => {
+            let line = line.to_owned();
+            match caller.ask(move |guest| answer(guest, Front::Console, &line)) {
+                Ok(Ok(text)) => Reply::Text(text),
+                Ok(Err(error @ CommandError::Unknown { .. })) => {
+                    Reply::Text(format!("unrecognized command: {error}\n"))
+                }
+                Ok(Err(error)) => Reply::Text(format!("{error}\n")),
+                Err(RunOver) => Reply::End(Ended::RunOver),
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a client of the console sends, cut into lines.
+//!
+//! Lines end with a line feed; carriage returns and zero bytes do not count. What a telnet client
+//! negotiates is swallowed and not answered, which refuses every option. A backspace takes a character
+//! back, for clients that send each key as it is typed.
+//!
+//! Manual: RFC 854, "The Telnet Protocol"; RFC 855, "Telnet Option Specifications".
+
+/// Longest line in bytes.
+pub const LONGEST: usize = 1000;
+
+/// Telnet: the next byte is a command.
+const IAC: u8 = 255;
+/// Telnet: what follows are parameters of an option, up to [`SE`].
+const SB: u8 = 250;
+/// Telnet: parameters end.
+const SE: u8 = 240;
+/// Telnet: the first of the commands that are followed by an option (WILL, WONT, DO and DONT).
+const WILL: u8 = 251;
+
+/// A line that is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Its text, without the end; bytes that are no UTF-8 are U+FFFD.
+    Text(String),
+    /// It had more than [`LONGEST`] bytes, and they are lost.
+    TooLong,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Telnet {
+    #[default]
+    Text,
+    /// After [`IAC`].
+    Command,
+    /// After a command that an option follows.
+    Option,
+    /// Among the parameters of an option.
+    Parameters,
+    /// After [`IAC`] among them.
+    ParametersCommand,
+}
+
+/// Collects bytes until they are a line; whatever comes, it holds at most one line.
+#[derive(Debug, Default)]
+pub struct Lines {
+    line: Vec<u8>,
+    too_long: bool,
+    telnet: Telnet,
+}
+
+impl Lines {
+    /// Takes the next byte; a line if it was the last one of it.
+    pub fn take(&mut self, byte: u8) -> Option<Line> {
+        match (self.telnet, byte) {
+            (Telnet::Text, IAC) => self.telnet = Telnet::Command,
+            (Telnet::Text, _) => return self.text(byte),
+            (Telnet::Command, SB) => self.telnet = Telnet::Parameters,
+            (Telnet::Command, WILL..=254) => self.telnet = Telnet::Option,
+            // Also the byte 255 itself, which is in no text.
+            (Telnet::Command | Telnet::Option, _) => self.telnet = Telnet::Text,
+            (Telnet::Parameters, IAC) => self.telnet = Telnet::ParametersCommand,
+            (Telnet::Parameters, _) => {}
+            (Telnet::ParametersCommand, SE) => self.telnet = Telnet::Text,
+            (Telnet::ParametersCommand, _) => self.telnet = Telnet::Parameters,
+        }
+        None
+    }
+
+    fn text(&mut self, byte: u8) -> Option<Line> {
+        match byte {
+            b'\n' => {
+                let line = std::mem::take(&mut self.line);
+                return Some(match std::mem::take(&mut self.too_long) {
+                    true => Line::TooLong,
+                    false => Line::Text(String::from_utf8_lossy(&line).into_owned()),
+                });
+            }
+            b'\r' | 0 => {}
+            0x08 | 0x7F => {
+                // The last byte of a character in UTF-8 is the last one taken back.
+                while self.line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
+            }
+            _ if self.line.len() < LONGEST => self.line.push(byte),
+            _ => {
+                self.too_long = true;
+                self.line.clear();
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Vec<Line> {
+        let mut lines = Lines::default();
+        bytes.iter().filter_map(|&byte| lines.take(byte)).collect()
+    }
+
+    fn text(text: &str) -> Line {
+        Line::Text(text.to_owned())
+    }
+
+    #[test]
+    fn nc_and_telnet_end_their_lines_differently_and_mean_the_same() {
+        assert_eq!(lines(b"regs\nhelp\n"), [text("regs"), text("help")]);
+        assert_eq!(lines(b"regs\r\nhelp\r\0\nrest"), [text("regs"), text("help")]);
+        assert_eq!(lines("è\x7F\x7F\x7Fregx\x08s\n".as_bytes()), [text("regs")]);
+        assert_eq!(lines(b"a\xC3\n"), [text("a\u{FFFD}")]);
+    }
+
+    #[test]
+    fn what_telnet_negotiates_is_swallowed() {
+        let hello =
+            b"\xFF\xFD\x03\xFF\xFB\x18\xFF\xFA\x18\x00xterm\n\xFF\xFF\xFF\xF0re\xFF\xF1gs\xFF\xFF\r\n";
+        assert_eq!(lines(hello), [text("regs")]);
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_not_kept() {
+        let mut lines = Lines::default();
+        for _ in 0..10 * LONGEST {
+            assert_eq!(lines.take(b'x'), None);
+            assert!(lines.line.capacity() <= 2 * LONGEST);
+        }
+        assert_eq!(lines.take(b'\n'), Some(Line::TooLong));
+        assert_eq!(lines.take(b'\n'), Some(text("")), "the next one is as good as any");
+    }
+}

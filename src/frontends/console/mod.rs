@@ -1,0 +1,213 @@
+//! The console: commands about the machine, from whoever connects, while the guest runs.
+//!
+//! A thread waits for clients, and each client has a thread that reads its lines and waits for the
+//! answers ([`Caller::ask`]). A client that reads nothing keeps only its own thread waiting, and not for
+//! ever.
+
+mod conversation;
+pub mod lines;
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use crate::control::door::Caller;
+use crate::host::connection::{Listener, Stream};
+use crate::host::socket::{SocketError, SocketFile};
+use crate::settings::{ConsoleSpec, Place};
+use conversation::Ended;
+
+/// What stands before every line that a client types.
+pub const PROMPT: &str = "vmm console> ";
+
+/// Clients at the same time.
+const MOST_CLIENTS: usize = 8;
+/// What the next one is told.
+const TURNED_AWAY: &[u8] = b"8 consoles are connected to this guest, which is as many as there can be\n";
+/// Ports that are tried after the usual one.
+const OTHER_PORTS: u16 = 15;
+/// How long a client that reads nothing is waited for before it is hung up on.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// The same once the run is over.
+const LAST_PATIENCE: Duration = Duration::from_millis(200);
+/// Stack of a thread, in bytes.
+const STACK: usize = 256 << 10;
+
+/// Why there can be no console.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// Nobody can listen there.
+    #[error(
+        "cannot take commands on {place}: {reason}; choose another place with --console=PORT or \
+         --console=unix:PATH, or [console] in config.ini"
+    )]
+    Listen {
+        /// The place asked for.
+        place: Place,
+        /// Why not.
+        reason: SocketError,
+    },
+    /// No thread can be had.
+    #[error("the host gives this process no thread to wait for consoles: {0}")]
+    Thread(io::Error),
+}
+
+/// The console of a machine.
+#[derive(Debug)]
+pub struct Console {
+    place: Place,
+    clients: Arc<Clients>,
+    /// Goes with the console.
+    _file: Option<SocketFile>,
+}
+
+/// The clients that are connected.
+#[derive(Debug, Default)]
+struct Clients {
+    connected: Mutex<Connected>,
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Connected {
+    clients: Vec<Client>,
+    /// What they are told at the end, once the run is over.
+    last_words: Option<String>,
+}
+
+#[derive(Debug)]
+struct Client {
+    /// Another handle to the connection.
+    stream: Stream,
+    thread: JoinHandle<()>,
+}
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, Connected> {
+        self.connected.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// True once the run is over.
+    fn is_over(&self) -> bool {
+        self.lock().last_words.is_some()
+    }
+
+    /// What is told at the end, as soon as that is known.
+    fn last_words(&self) -> String {
+        let unknown = |connected: &mut Connected| connected.last_words.is_none();
+        let waited = self.over.wait_timeout_while(self.lock(), WRITE_PATIENCE, unknown);
+        let (connected, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        connected.last_words.clone().unwrap_or_else(|| "the run is over".to_owned())
+    }
+}
+
+impl Console {
+    /// Listens where `spec` says and starts to answer. If the user has not named the place and its port is
+    /// taken, one of the next ports will do: somebody who wants a console and does not care where is not
+    /// to lose the run because another machine has one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError`].
+    pub fn start(spec: &ConsoleSpec, caller: Caller) -> Result<Console, ConsoleError> {
+        let (place, listener, file) = listen(spec)?;
+        let clients = Arc::new(Clients::default());
+        let connected = clients.clone();
+        spawn("console", move || accept(&listener, &connected, &caller)).map_err(ConsoleError::Thread)?;
+        Ok(Console { place, clients, _file: file })
+    }
+
+    /// Where clients connect.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The run is over: tells `last_words` to everybody who is connected, and hangs up.
+    pub fn finish(self, last_words: &str) {
+        let clients = {
+            let mut connected = self.clients.lock();
+            connected.last_words = Some(last_words.to_owned());
+            self.clients.over.notify_all();
+            std::mem::take(&mut connected.clients)
+        };
+        for client in &clients {
+            // Who reads nothing is not waited for long. A connection that fails has ended.
+            let _ = client.stream.set_write_patience(LAST_PATIENCE);
+            let _ = client.stream.shutdown(Shutdown::Read);
+        }
+        let end = Instant::now() + LAST_PATIENCE;
+        while clients.iter().any(|client| !client.thread.is_finished()) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn listen(spec: &ConsoleSpec) -> Result<(Place, Listener, Option<SocketFile>), ConsoleError> {
+    let mut place = spec.place.clone();
+    let mut left = if spec.chosen { 0 } else { OTHER_PORTS };
+    loop {
+        match (Listener::bind(&place), &mut place) {
+            (Ok((listener, file)), _) => return Ok((place, listener, file)),
+            (Err(SocketError::Host(error)), Place::Tcp(address))
+                if error.kind() == ErrorKind::AddrInUse && left > 0 && address.port() < u16::MAX =>
+            {
+                left -= 1;
+                *address = SocketAddr::new(address.ip(), address.port() + 1);
+            }
+            (Err(reason), _) => return Err(ConsoleError::Listen { place: spec.place.clone(), reason }),
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body)
+}
+
+fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &Caller) {
+    loop {
+        let stream = listener.accept();
+        let mut connected = clients.lock();
+        if connected.last_words.is_some() {
+            return;
+        }
+        connected.clients.retain(|client| !client.thread.is_finished());
+        // One that fails has left already.
+        let _ = match connected.clients.len() {
+            MOST_CLIENTS.. => turn_away(stream),
+            _ => greet(stream, clients, caller).map(|client| connected.clients.push(client)),
+        };
+    }
+}
+
+/// Tells one client too many why it is hung up on. What it sends is not waited for.
+fn turn_away(mut stream: Stream) -> io::Result<()> {
+    stream.set_patience(LAST_PATIENCE, LAST_PATIENCE)?;
+    stream.write_all(TURNED_AWAY)?;
+    stream.shutdown(Shutdown::Write)
+}
+
+fn greet(stream: Stream, clients: &Arc<Clients>, caller: &Caller) -> io::Result<Client> {
+    stream.send_at_once()?;
+    stream.set_write_patience(WRITE_PATIENCE)?;
+    let (other, clients, caller) = (stream.try_clone()?, clients.clone(), caller.clone());
+    let name = stream.peer();
+    let thread = spawn("console-client", move || {
+        info!("console: {name} is connected");
+        let mut stream = stream;
+        let ended = conversation::hold(&mut stream, &caller);
+        // At the end of the run it was made to look as if the client had left.
+        let over = ended == Ended::RunOver || clients.is_over();
+        if over {
+            let start = if ended == Ended::RunOver { "" } else { "\n" };
+            // Who has left does not want to know.
+            let _ = write!(stream, "{start}{}\n", clients.last_words());
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+        info!("console: {name} has left");
+    })?;
+    Ok(Client { stream: other, thread })
+}

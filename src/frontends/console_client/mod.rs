@@ -1,0 +1,114 @@
+//! `kvm console`: somebody, or a script, at the console of a guest that runs in another process.
+
+mod connection;
+mod helper;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::error::ReadlineError;
+use rustyline::history::MemHistory;
+use rustyline::{Config, Editor};
+
+use super::console::PROMPT;
+use super::words::tell;
+use crate::settings::Place;
+use connection::{Connection, Heard};
+use helper::Commands;
+
+/// Takes commands from standard input to the console at `place` and its answers to standard output, until
+/// either ends; false, and the user is told why, if nobody answers there or the connection breaks.
+pub fn run(place: &Place) -> bool {
+    let told = Connection::open(place).and_then(|connection| {
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            converse(connection)
+        } else {
+            carry(connection)
+        }
+    });
+    match told {
+        Ok(()) => true,
+        // A reader that has seen enough may close the pipe.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => true,
+        Err(error) => {
+            tell(&match error.kind() {
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => format!(
+                    "nobody listens on {place} ({error}): start the guest with --console, or name the place of \
+                     its console, as in `kvm console 127.0.0.1:9001`"
+                ),
+                _ => format!("the console on {place} is lost: {error}"),
+            });
+            false
+        }
+    }
+}
+
+/// From a pipe or into one: every line is a command, and nothing but answers comes out.
+fn carry(mut connection: Connection) -> io::Result<()> {
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        connection.say(&line)?;
+        if connection.hear(&mut io::stdout())? == Heard::End {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// On a terminal: lines are edited, completed and kept.
+fn converse(connection: Connection) -> io::Result<()> {
+    let before = tcgetattr(io::stdin())?;
+    let watched = connection.try_clone()?;
+    let connection = Arc::new(Mutex::new(connection));
+    let shared = connection.clone();
+    thread::Builder::new().name("console-end".into()).spawn(move || watch(&watched, &shared, &before))?;
+    let mut editor: Editor<Commands, MemHistory> =
+        Editor::with_history(Config::builder().auto_add_history(true).build(), MemHistory::new())
+            .map_err(io::Error::other)?;
+    editor.set_helper(Some(Commands));
+    println!("`help` lists the commands; Ctrl-D leaves, and the guest stays as it is.");
+    loop {
+        let line = match editor.readline(PROMPT) {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => continue,
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        if line.trim().is_empty() {
+            continue;
+        }
+        let mut connection = lock(&connection);
+        connection.say(&line)?;
+        if connection.hear(&mut io::stdout())? == Heard::End {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends this process when the console hangs up while its user thinks about the next line.
+fn watch(watched: &Connection, shared: &Mutex<Connection>, before: &Termios) {
+    loop {
+        if !watched.wait() {
+            return;
+        }
+        let mut connection = lock(shared);
+        if !connection.has_something() {
+            // It was the answer to a command.
+            continue;
+        }
+        // The line editor has the terminal in a mode of its own.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        let mut out = io::stdout();
+        let _ = out.write_all(b"\n").and_then(|()| connection.hear_all(&mut out));
+        std::process::exit(0);
+    }
+}
+
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
