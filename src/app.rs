@@ -130,15 +130,6 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         };
         Failure::new(status, error)
     })?;
-    let (door, caller) = Door::new(inputs.clone());
-    let console = match &settings.console {
-        Some(spec) => {
-            let console = Console::start(spec, caller.clone()).map_err(|error| host_failure(&error))?;
-            tell(&format!("the console is on {}", console.place()));
-            Some(console)
-        }
-        None => None,
-    };
     let debugger = match &settings.gdb {
         Some(spec) => {
             let server = Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
@@ -150,12 +141,21 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
         }
         None => None,
     };
+    let (door, caller) = Door::new(inputs.clone());
     let debug_server = match &settings.debug_server {
         Some(place) => {
-            let server = DebugServer::start(place, Guest::at_door(machine.shared_memory(), caller))
+            let server = DebugServer::start(place, Guest::at_door(machine.shared_memory(), caller.clone()))
                 .map_err(|error| host_failure(&error))?;
             tell(&format!("the debug server listens on {place}"));
             Some(server)
+        }
+        None => None,
+    };
+    let console = match &settings.console {
+        Some(spec) => {
+            let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
+            tell(&format!("the console is on {}", console.place()));
+            Some(console)
         }
         None => None,
     };

@@ -394,7 +394,7 @@ fn keys_are_pressed_by_their_names_and_text_is_typed() {
     );
     for (line, wanted) in [
         ("sendkey", "error: a key is missing; use: sendkey KEY[-KEY]..."),
-        ("sendkey ctrl-entre", "error: `entre` is no key (there is `enter`); use: sendkey KEY[-KEY]..."),
+        ("sendkey ctrl-entr", "error: `entr` is no key (there is `enter`); use: sendkey KEY[-KEY]..."),
         ("sendkey a--b", "error: `` is no key; use: sendkey KEY[-KEY]..."),
         ("type", "error: the text is missing; use: type TEXT"),
         ("type a\\", "error: after a backslash stands n, t, e or another backslash; use: type TEXT"),

@@ -2,6 +2,8 @@
 //!
 //! Manual: KVM_GET_REGS and KVM_GET_SREGS in api.rst.
 
+use std::mem::transmute;
+
 use kvm_bindings::{kvm_regs, kvm_sregs};
 
 use super::Registers;
@@ -17,13 +19,23 @@ impl Registers {
     pub fn to_bytes(&self) -> ([u8; GENERAL_BYTES], [u8; SYSTEM_BYTES]) {
         // SAFETY: plain numbers without gaps between them: 18 times 8 bytes; eight segments of 24 bytes,
         // two tables of 16, seven times 8 bytes and a bitmap of 32, padding being fields of its own.
-        unsafe { (std::mem::transmute(self.general), std::mem::transmute(self.system)) }
+        unsafe {
+            (
+                transmute::<kvm_regs, [u8; GENERAL_BYTES]>(self.general),
+                transmute::<kvm_sregs, [u8; SYSTEM_BYTES]>(self.system),
+            )
+        }
     }
 
     /// The opposite of [`Self::to_bytes`]; any bytes are registers.
     pub fn from_bytes(general: [u8; GENERAL_BYTES], system: [u8; SYSTEM_BYTES]) -> Registers {
         // SAFETY: nothing but numbers, whose every bit pattern is one.
-        unsafe { Registers { general: std::mem::transmute(general), system: std::mem::transmute(system) } }
+        unsafe {
+            Registers {
+                general: transmute::<[u8; GENERAL_BYTES], kvm_regs>(general),
+                system: transmute::<[u8; SYSTEM_BYTES], kvm_sregs>(system),
+            }
+        }
     }
 }
 

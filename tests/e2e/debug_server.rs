@@ -43,24 +43,26 @@ impl Asked {
 
     fn run(kvm: Kvm) -> Result<Asked, Failed> {
         let mut child = kvm.start();
-        let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let err = child.stderr.take();
+        let mut asked =
+            Asked { child: Some(child), err: None, place: String::new(), folder: Some(kvm.folder) };
+        let mut err = BufReader::new(err.ok_or("stderr is a pipe")?);
         let mut said = String::new();
-        let place = loop {
+        while asked.place.is_empty() {
             let mut line = String::new();
             if err.read_line(&mut line)? == 0 {
-                let _ = child.wait();
                 return Err(format!("kvm said {said:?}").into());
             }
-            if let Some(place) = line.strip_prefix("kvm: the debug server listens on ") {
-                break place.trim_end().to_owned();
+            match line.strip_prefix("kvm: the debug server listens on ") {
+                Some(place) => asked.place = place.trim_end().to_owned(),
+                None => said += &line,
             }
-            said += &line;
-        };
-        let err = std::thread::spawn(move || {
+        }
+        asked.err = Some(std::thread::spawn(move || {
             let _ = err.read_to_string(&mut said);
             said
-        });
-        Ok(Asked { child: Some(child), err: Some(err), place, folder: Some(kvm.folder) })
+        }));
+        Ok(asked)
     }
 
     /// Connects.

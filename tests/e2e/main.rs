@@ -7,6 +7,8 @@
 
 mod bad_files;
 mod check;
+mod console;
+mod console_client;
 mod debug_server;
 mod gdb;
 mod gdb_breakpoints;
@@ -64,6 +66,8 @@ fn main() {
     same.extend(gdb_control::trials());
     same.extend(gdb_docs::trials());
     same.extend(gdb_files::trials());
+    same.extend(console::trials());
+    same.extend(console_client::trials());
     same.extend(bad_files::trials());
     same.extend(options::trials());
     same.extend(option_table::trials());

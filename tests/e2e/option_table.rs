@@ -97,6 +97,22 @@ const TAKEN: &[Case] = &[
         "Hello from",
         "kvm: the debug server listens on debug.socket\n",
     ),
+    case(
+        "--console",
+        "hello-serial",
+        "--console=unix:console.socket",
+        0,
+        "Hello from",
+        "kvm: the console is on console.socket\n",
+    ),
+    case(
+        "--consoleport",
+        "hello-serial",
+        "-consoleport 23820",
+        0,
+        "Hello from",
+        "kvm: the console is on 127.0.0.1:23820\n",
+    ),
     case("--consoleport", "hello-serial", "--consoleport none", 0, "Hello from", ""),
     case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),
     Case {
@@ -233,10 +249,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         none",
     ),
     (
-        "--consoleport",
-        "-consoleport 9000",
-        "this version of kvm does not have the internal console (-consoleport) \
-        yet; switch it off to run the guest",
+        "--console",
+        "--console=0.0.0.0",
+        "--console: `0.0.0.0` can be reached from other hosts, and nobody is asked the guest; \
+        allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+        ADDRESS an IP address of the loopback",
     ),
     (
         "--migr",
@@ -334,7 +351,24 @@ const KEYS_TAKEN: &[Case] = &[
     case("[debug-server] enable", "hello-serial", "false", 0, "Hello from", ""),
     case("[debug-server] address", "hello-serial", "::1", 0, "Hello from", ""),
     case("[debug-server] port", "hello-serial", "65535", 0, "Hello from", ""),
-    case("[console] port", "hello-serial", "9000", 2, "", "does not have the internal console"),
+    case("[console] enable", "hello-serial", "yes", 0, "Hello from", "kvm: the console is on 127.0.0.1:90"),
+    case("[console] enable", "hello-serial", "no\nport = 9001", 0, "Hello from", ""),
+    case(
+        "[console] address",
+        "hello-serial",
+        "unix:console.socket",
+        0,
+        "Hello from",
+        "kvm: the console is on console.socket\n",
+    ),
+    case(
+        "[console] port",
+        "hello-serial",
+        "23821",
+        0,
+        "Hello from",
+        "kvm: the console is on 127.0.0.1:23821\n",
+    ),
     case("[console] port", "hello-serial", "none", 0, "Hello from", ""),
 ];
 
@@ -365,6 +399,8 @@ const KEYS_REFUSED: &[(&str, &str, &str)] = &[
     ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
     ("[debug-server] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
     ("[debug-server] port", "0", "is no TCP port; allowed: a TCP port from 1 to 65535"),
+    ("[console] enable", "9000", "is neither yes nor no; allowed: yes, no"),
+    ("[console] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
     ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),
 ];
 

@@ -91,9 +91,49 @@ impl Lines {
     }
 }
 
+/// Any bytes at all become lines as they have to be.
+#[cfg(any(test, fuzzing))]
+pub fn check(bytes: &[u8]) {
+    let mut lines = Lines::default();
+    let mut ends = 0;
+    for &byte in bytes {
+        ends += usize::from(byte == b'\n');
+        let line = lines.take(byte);
+        assert!(lines.line.len() <= LONGEST && lines.line.capacity() <= 2 * LONGEST);
+        if let Some(line) = line {
+            assert!(byte == b'\n' && ends > 0);
+            if let Line::Text(text) = line {
+                // U+FFFD takes three bytes for one.
+                assert!(text.len() <= 3 * LONGEST && !text.contains(['\n', '\r', '\0']));
+            }
+            assert!(lines.line.is_empty() && !lines.too_long);
+        }
+    }
+    // Whatever there was before, a plain line is understood once the negotiation is over.
+    let end = b"\xFF\xF0\xFF\xF0\nregs\r\n";
+    let last = end.iter().filter_map(|&byte| lines.take(byte)).last();
+    assert_eq!(last, Some(Line::Text("regs".to_owned())));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_comes_is_cut_into_lines() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/console");
+        let mut number = 1u32;
+        for seed in std::fs::read_dir(seeds).unwrap() {
+            let mut bytes = std::fs::read(seed.unwrap().path()).unwrap();
+            check(&bytes);
+            for _ in 0..500 {
+                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let at = (number >> 8) as usize % bytes.len();
+                bytes[at] = [0xFF, 0xFA, 0xF0, b'\n', 0x7F, (number >> 24) as u8][at % 6];
+                check(&bytes);
+            }
+        }
+    }
 
     fn lines(bytes: &[u8]) -> Vec<Line> {
         let mut lines = Lines::default();

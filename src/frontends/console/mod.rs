@@ -204,7 +204,7 @@ fn greet(stream: Stream, clients: &Arc<Clients>, caller: &Caller) -> io::Result<
         if over {
             let start = if ended == Ended::RunOver { "" } else { "\n" };
             // Who has left does not want to know.
-            let _ = write!(stream, "{start}{}\n", clients.last_words());
+            let _ = writeln!(stream, "{start}{}", clients.last_words());
         }
         let _ = stream.shutdown(Shutdown::Both);
         info!("console: {name} has left");

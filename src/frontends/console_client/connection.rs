@@ -29,6 +29,7 @@ pub(super) enum Heard {
 /// A connection whose first prompt has come.
 pub(super) struct Connection {
     stream: Stream,
+    ending: Ending,
 }
 
 impl Connection {
@@ -41,7 +42,7 @@ impl Connection {
         let stream = Stream::connect(place)?;
         stream.send_at_once()?;
         stream.set_patience(PATIENCE, WRITE_PATIENCE)?;
-        let mut connection = Connection { stream };
+        let mut connection = Connection { stream, ending: Ending::default() };
         let mut greeting = Vec::new();
         let heard = connection.hear(&mut greeting).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => {
@@ -59,7 +60,7 @@ impl Connection {
 
     /// Another handle to the same connection.
     pub(super) fn try_clone(&self) -> io::Result<Connection> {
-        Ok(Connection { stream: self.stream.try_clone()? })
+        Ok(Connection { stream: self.stream.try_clone()?, ending: Ending::default() })
     }
 
     /// Sends a line.
@@ -69,23 +70,23 @@ impl Connection {
 
     /// Copies an answer to `out` as it comes, without the prompt at its end.
     pub(super) fn hear(&mut self, out: &mut impl Write) -> io::Result<Heard> {
-        let mut ending = Ending::default();
         let mut bytes = [0; READ_SIZE];
         loop {
-            let count = match self.stream.read(&mut bytes) {
+            let (text, complete) = self.ending.next();
+            out.write_all(&text)?;
+            if complete {
+                out.flush()?;
+                return Ok(Heard::Prompt);
+            }
+            match self.stream.read(&mut bytes) {
                 Ok(0) => {
-                    out.write_all(&ending.held)?;
+                    out.write_all(&self.ending.rest())?;
                     out.flush()?;
                     return Ok(Heard::End);
                 }
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Ok(count) => self.ending.add(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-            };
-            out.write_all(&ending.pass(&bytes[..count]))?;
-            if ending.is_prompt() {
-                out.flush()?;
-                return Ok(Heard::Prompt);
             }
         }
     }
@@ -99,6 +100,11 @@ impl Connection {
     /// Waits until there is something to hear; false if that can never be.
     pub(super) fn wait(&self) -> bool {
         self.poll(None)
+    }
+
+    /// True if something has been heard beyond the last prompt.
+    pub(super) fn holds_something(&self) -> bool {
+        !self.ending.held.is_empty()
     }
 
     /// True if there is something to hear.
@@ -117,9 +123,10 @@ impl Connection {
     }
 }
 
-/// Holds back what may be the prompt at the end of an answer.
+/// Finds the prompt in what comes: where it begins a line, it ends an answer.
 #[derive(Debug)]
 struct Ending {
+    /// What has come and was not passed on.
     held: Vec<u8>,
     /// What is held begins a line.
     at_start: bool,
@@ -132,25 +139,46 @@ impl Default for Ending {
 }
 
 impl Ending {
-    /// Takes what has come; what is not held back.
-    fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut all = std::mem::take(&mut self.held);
-        all.extend(bytes);
-        // The prompt is the whole of the last line.
-        let line = all.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let begins_line = line > 0 || self.at_start;
-        if begins_line && PROMPT.as_bytes().starts_with(&all[line..]) {
-            self.held = all.split_off(line);
-            self.at_start = true;
-        } else {
-            self.at_start = all.ends_with(b"\n") || all.is_empty() && self.at_start;
-        }
-        all
+    /// More has come.
+    fn add(&mut self, bytes: &[u8]) {
+        self.held.extend(bytes);
     }
 
-    /// True if what is held back is the prompt.
-    fn is_prompt(&self) -> bool {
-        self.held == PROMPT.as_bytes()
+    /// What can be passed on, and whether the answer is complete by that.
+    fn next(&mut self) -> (Vec<u8>, bool) {
+        let prompt = PROMPT.as_bytes();
+        let mut line = 0;
+        loop {
+            let rest = &self.held[line..];
+            if line > 0 || self.at_start {
+                if rest.starts_with(prompt) {
+                    let after = self.held.split_off(line + prompt.len());
+                    let mut text = std::mem::replace(&mut self.held, after);
+                    text.truncate(line);
+                    self.at_start = true;
+                    return (text, true);
+                }
+                if prompt.starts_with(rest) {
+                    break;
+                }
+            }
+            match rest.iter().position(|byte| *byte == b'\n') {
+                Some(end) => line += end + 1,
+                None => {
+                    self.at_start = false;
+                    return (self.rest(), false);
+                }
+            }
+        }
+        // It may become the prompt.
+        let held = self.held.split_off(line);
+        self.at_start = true;
+        (std::mem::replace(&mut self.held, held), false)
+    }
+
+    /// Everything that was held back.
+    fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
     }
 }
 
@@ -158,27 +186,39 @@ impl Ending {
 mod tests {
     use super::*;
 
-    /// What is passed on of an answer that comes in these pieces, and whether it is complete.
-    fn heard(pieces: &[&str]) -> (String, bool) {
-        let mut ending = Ending::default();
-        let passed: Vec<u8> = pieces.iter().flat_map(|piece| ending.pass(piece.as_bytes())).collect();
-        (String::from_utf8(passed).unwrap(), ending.is_prompt())
+    /// The answers in what comes in these pieces, and what is left then.
+    fn heard(pieces: &[&str]) -> (Vec<String>, String) {
+        let (mut ending, mut answers, mut text) = (Ending::default(), Vec::new(), String::new());
+        for piece in pieces {
+            ending.add(piece.as_bytes());
+            loop {
+                let (passed, complete) = ending.next();
+                text.push_str(std::str::from_utf8(&passed).unwrap());
+                if !complete {
+                    break;
+                }
+                answers.push(std::mem::take(&mut text));
+            }
+        }
+        text.push_str(std::str::from_utf8(&ending.rest()).unwrap());
+        (answers, text)
     }
 
     #[test]
-    fn an_answer_ends_with_the_prompt_however_it_is_cut() {
-        let whole = "CR4 1\nCR3 2\nvmm console> ";
+    fn answers_end_with_the_prompt_however_they_are_cut() {
+        let whole = "vmm console> CR4 1\nCR3 2\nvmm console> vmm console> \nkvm: the end\n";
+        let answers = ["", "CR4 1\nCR3 2\n", ""].map(str::to_owned).to_vec();
         for cut in 0..whole.len() {
             let (one, other) = whole.split_at(cut);
-            assert_eq!(heard(&[one, other]), ("CR4 1\nCR3 2\n".to_owned(), true), "{cut}");
+            assert_eq!(heard(&[one, other]), (answers.clone(), "\nkvm: the end\n".to_owned()), "{cut}");
         }
-        assert_eq!(heard(&[PROMPT]), (String::new(), true));
     }
 
     #[test]
     fn the_prompt_within_a_line_is_text() {
-        assert_eq!(heard(&["at vmm console> "]), ("at vmm console> ".to_owned(), false));
-        assert_eq!(heard(&["at ", "vmm console> "]), ("at vmm console> ".to_owned(), false));
-        assert_eq!(heard(&["vmm console> x", "\nvmm con"]), ("vmm console> x\n".to_owned(), false));
+        let text = |text: &str| (Vec::new(), text.to_owned());
+        assert_eq!(heard(&["at vmm console> "]), text("at vmm console> "));
+        assert_eq!(heard(&["at ", "vmm console> "]), text("at vmm console> "));
+        assert_eq!(heard(&["vmm consolex\nvmm con"]), text("vmm consolex\nvmm con"));
     }
 }

@@ -84,7 +84,12 @@ fn converse(connection: Connection) -> io::Result<()> {
         }
         let mut connection = lock(&connection);
         connection.say(&line)?;
-        if connection.hear(&mut io::stdout())? == Heard::End {
+        // What follows the prompt already is the end.
+        let mut heard = connection.hear(&mut io::stdout())?;
+        while heard == Heard::Prompt && connection.holds_something() {
+            heard = connection.hear(&mut io::stdout())?;
+        }
+        if heard == Heard::End {
             return Ok(());
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -84,6 +84,11 @@ impl Waiting {
         // Each packet at once, whether the last one has been acknowledged or not.
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    /// A file where it runs.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.as_ref().map_or_else(PathBuf::new, |folder| folder.file(name))
     }
 
     /// The number of its process.

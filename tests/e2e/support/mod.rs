@@ -1,5 +1,6 @@
 //! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
 
+pub mod console;
 pub mod debugger;
 pub mod json;
 pub mod pty;

@@ -1,0 +1,97 @@
+//! `kvm console`: somebody on a terminal, and scripts.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::console::{Consoled, same};
+use crate::support::pty::Terminal;
+use crate::support::{Folder, Kvm, guest_test, kvm_binary, test};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("who_finds_no_console_is_told_how_to_have_one", || {
+            let folder = Folder::new();
+            let place = format!("unix:{}", folder.file("none").display());
+            let ran = Kvm::new().args(["console", &place]).run();
+            ran.expect_status(6)?.expect_out("")?;
+            ran.expect_err("nobody listens on ")?.expect_err("start the guest with --console")?;
+            let ran = Kvm::new().args(["console", "--loud"]).run();
+            ran.expect_status(2)?.expect_err("Use: kvm console [ADDRESS:PORT|unix:PATH]").map(drop)
+        }),
+        guest_test("lines_from_a_pipe_are_commands_and_only_answers_come_out", || {
+            let consoled = Consoled::start("endless", &[])?;
+            let place = format!("unix:{}", consoled.path.display());
+            let ask = |input: &str| -> Result<String, Failed> {
+                let ran = Kvm::new().args(["console", &place]).input(input.as_bytes()).run();
+                ran.expect_status(0)?;
+                same(&ran.err, "")?;
+                Ok(ran.out)
+            };
+            same(&ask("status\n\npause\nstatus")?, &format!("the guest runs\n{0}{0}", PAUSED))?;
+            same(&ask("exit\nstatus\n")?, "")?;
+            same(&ask("fly\n")?, "unrecognized command: `fly` is no command; `help` lists all\n")?;
+            let many = ask(&"xp 0 4096\n".repeat(50))?;
+            if many.lines().count() != 50 * 256 || many.contains('\x1b') {
+                return Err(format!("{} lines, or colours in them", many.lines().count()).into());
+            }
+            same(&ask("quit\n")?, "the run ends\n")?;
+            consoled.finish()?.expect_status(14).map(drop)
+        }),
+        guest_test("a_reader_that_has_seen_enough_ends_it_quietly", || {
+            let consoled = Consoled::start("endless", &[])?;
+            let place = format!("unix:{}", consoled.path.display());
+            let script = "\"$0\" console \"$1\" | head -n 1; exit ${PIPESTATUS[0]}";
+            let mut shell = Command::new("bash");
+            shell.args(["-c", script]).arg(kvm_binary()).arg(&place);
+            let mut child =
+                shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+            let mut input = child.stdin.take().expect("stdin is a pipe");
+            let writer = std::thread::spawn(move || input.write_all(&b"help\n".repeat(2000)));
+            let output = child.wait_with_output()?;
+            // It is told by a closed pipe, too.
+            let _ = writer.join();
+            same(&String::from_utf8_lossy(&output.stderr), "")?;
+            if output.status.code() == Some(0) { Ok(()) } else { Err(format!("{:?}", output.status).into()) }
+        }),
+        guest_test("somebody_on_a_terminal_edits_completes_and_repeats_lines", || {
+            let consoled = Consoled::start("endless", &[])?;
+            let place = format!("unix:{}", consoled.path.display());
+            let terminal = Terminal::kvm(Kvm::new().args(["console", &place]), 100, 40);
+            terminal.wait_for_text("`help` lists the commands")?.wait_for_text("vmm console> ")?;
+            // Left, left, and the letter that was forgotten.
+            terminal.type_keys("stats\x1b[Du\r");
+            terminal.wait_for_text("the guest runs\n")?;
+            terminal.type_keys("pau\t\r");
+            terminal.wait_for_text("the guest is paused")?;
+            terminal.type_keys("\x1b[A\x1b[A\r");
+            terminal.wait_for("two answers", |shown| {
+                shown.screen().contents().matches("the guest is paused").count() == 2
+            })?;
+            terminal.type_keys("nonsense\x03");
+            terminal.type_keys("resume\r");
+            terminal.wait_for("a guest that runs again", |shown| {
+                shown.screen().contents().matches("the guest runs").count() == 2
+            })?;
+            terminal.type_keys("\x04");
+            terminal.end()?.expect_status(0)?.expect_given_back()?;
+            same(&consoled.connect()?.ask("status")?, "the guest runs\n")
+        }),
+        guest_test("the_end_of_the_run_ends_it_and_gives_the_terminal_back", || {
+            let consoled = Consoled::start("endless", &[])?;
+            let place = format!("unix:{}", consoled.path.display());
+            let terminal = Terminal::kvm(Kvm::new().args(["console", &place]), 100, 40);
+            terminal.wait_for_text("vmm console> ")?;
+            terminal.type_keys("stat");
+            terminal.wait_for_text("vmm console> stat")?;
+            consoled.connect()?.ask("quit")?;
+            let ended = terminal.end()?;
+            ended.expect_status(0)?.expect_text("kvm: ended by the user.")?.expect_given_back()?;
+            consoled.finish()?.expect_status(14).map(drop)
+        }),
+    ]
+}
+
+const PAUSED: &str = "the guest is paused; `resume` lets it go on\n";
