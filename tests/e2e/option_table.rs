@@ -251,8 +251,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--console",
         "--console=0.0.0.0",
-        "--console: `0.0.0.0` can be reached from other hosts, and nobody is asked the guest; \
-        allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+        "--console: `0.0.0.0` can be reached from other hosts, and nobody is asked there who he is; `ssh -L` \
+         leads to a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
         ADDRESS an IP address of the loopback",
     ),
     (
