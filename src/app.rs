@@ -13,6 +13,8 @@ use crate::boot::{BootError, BootOptions, FileImage};
 use crate::control::door::Door;
 use crate::control::moving::Mover;
 use crate::debug::{self, Server};
+use crate::debug_server::client::{self, ClientError};
+use crate::debug_server::{DebugServer, Guest};
 use crate::frontends::console::Console;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
@@ -26,7 +28,7 @@ use crate::machine::outlets::{Doorbell, Outlets, outlets};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::mover::Moves;
 use crate::migration::security::Credentials;
-use crate::settings::{self, Invocation, SerialEnd, Settings};
+use crate::settings::{self, DebugClient, Invocation, SerialEnd, Settings};
 use crate::state::{Opened, People, SnapshotError};
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
@@ -59,6 +61,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
             return status::HALTED;
         }
         Ok(Invocation::Vscode { folder, force }) => return write_for_editors(&folder, force),
+        Ok(Invocation::DebugClient(wanted)) => return ask_debug_server(&wanted),
         Err(error) => return fail(Failure::new(status::USAGE, error)),
     };
     // Kept to the end: dropping it is what writes the last lines.
@@ -97,8 +100,17 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
     }
 }
 
+/// `kvm debug-client`.
+fn ask_debug_server(wanted: &DebugClient) -> u8 {
+    match client::run(wanted, &mut std::io::stdout().lock()) {
+        // A reader that has seen enough may close the pipe.
+        Ok(()) | Err(ClientError::Unread) => status::HALTED,
+        Err(error @ ClientError::NotRam { .. }) => fail(Failure::new(status::USAGE, error)),
+        Err(error) => fail(Failure::new(status::HOST, error)),
+    }
+}
+
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
-    refuse_missing_parts(settings)?;
     let Some(place) = settings.migration else {
         let run = Run::prepare(settings, |inputs, outlets| match &settings.restore {
             Some(file) => restored_machine(settings, file, inputs, outlets),
@@ -140,6 +152,7 @@ struct Run {
     door: Door,
     console: Option<Console>,
     debugger: Option<Server>,
+    debug_server: Option<DebugServer>,
     mover: Option<Arc<dyn Mover>>,
     session: Session,
 }
@@ -173,6 +186,15 @@ impl Run {
             }
             None => None,
         };
+        let debug_server = match &settings.debug_server {
+            Some(place) => {
+                let guest = Guest::at_door(machine.shared_memory(), caller.clone());
+                let server = DebugServer::start(place, guest).map_err(|error| host_failure(&error))?;
+                tell(&format!("the debug server listens on {place}"));
+                Some(server)
+            }
+            None => None,
+        };
         let console = match &settings.console {
             Some(spec) => {
                 let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
@@ -184,14 +206,14 @@ impl Run {
         let connections =
             Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
-        Ok(Run { machine, door, console, debugger, mover, session })
+        Ok(Run { machine, door, console, debugger, debug_server, mover, session })
     }
 
     /// Runs the guest to its end; the exit status.
     fn go(mut self, settings: &Settings) -> u8 {
         host::forget_start();
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
-        let outcome = match self.debugger.is_some() || self.console.is_some() {
+        let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {
                 let server = self.debugger.as_ref();
                 debug::run(&mut self.machine, server, wait, settings.gdb_arch, &self.door, self.mover)
@@ -199,7 +221,9 @@ impl Run {
             // Nobody can ask for anything.
             false => self.machine.run(),
         };
+        // In this order: a client that waits at the door is answered before it is hung up on.
         drop(self.door);
+        drop(self.debug_server);
         let paragraph = report::paragraph(&self.machine, &outcome);
         // First what the guest still had to say, so that the end of the run is the end of the log.
         self.session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
@@ -276,19 +300,6 @@ fn check_snapshot(file: &Path) -> u8 {
         }
         Err(error) => fail(Failure::new(status::GUEST_FILE, error)),
     }
-}
-
-/// What was asked for and this version does not have is an error: a guest that runs without the
-/// debugger its user wanted would be a worse surprise.
-fn refuse_missing_parts(settings: &Settings) -> Result<(), Failure> {
-    if settings.debug_server.is_none() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        status::USAGE,
-        "this version of kvm does not have the memory debug server (--debug-server, [debug-server] enable) \
-         yet; switch it off to run the guest",
-    ))
 }
 
 fn boot_options(settings: &Settings) -> BootOptions {

@@ -16,6 +16,7 @@
 //! | [`control`] | commands for a stopped guest, and the breakpoints they set |
 //! | [`migration`] | moving a running guest to another host |
 //! | [`debug`] | the gdb server |
+//! | [`debug_server`] | memory and registers for programs that ask, and `kvm debug-client` |
 //! | [`frontends`] | the people side: terminal, serial ends, log, `kvm check` |
 //! | [`app`] | one run of the program, from arguments to exit status |
 
@@ -25,6 +26,7 @@ pub mod app;
 pub mod boot;
 pub mod control;
 pub mod debug;
+pub mod debug_server;
 pub mod devices;
 pub mod frontends;
 #[allow(unsafe_code)]

@@ -91,11 +91,11 @@ impl Debuggee<'_> {
     ) -> Result<Option<Advance>, HostError> {
         let planted = self.planting.at(self.machine.memory(), registers, pc);
         if let Some(physical) = planted {
-            self.planting.lift(self.machine.memory(), physical);
+            self.machine.memory().lift(physical);
         }
         let event = self.step_instruction(registers, pc, debug.hardware_breakpoints)?;
         if let Some(physical) = planted {
-            self.planting.put_back(self.machine.memory(), physical);
+            self.machine.memory().put_back(physical);
         }
         match event {
             None => Ok(None),

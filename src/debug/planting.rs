@@ -3,7 +3,6 @@
 //! They are there only while the guest runs: nobody who looks at stopped memory sees them.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::host::Registers;
 use crate::inspect::translate::translate;
@@ -19,14 +18,12 @@ pub(super) enum Opcode {
     Halt = 0xF4,
 }
 
-/// What is planted now.
+/// What is planted now; memory knows what it replaces.
 #[derive(Debug, Default)]
 pub(super) struct Planting {
-    /// Virtual addresses and the guest-physical ones behind them.
+    /// Virtual addresses and the guest-physical ones behind them: one byte may be mapped at two
+    /// addresses.
     places: BTreeMap<u64, u64>,
-    /// What is really there, by guest-physical address: one byte may be mapped at two addresses.
-    originals: BTreeMap<u64, u8>,
-    opcode: Option<Opcode>,
 }
 
 impl Planting {
@@ -38,22 +35,15 @@ impl Planting {
         opcode: Opcode,
         addresses: impl Iterator<Item = u64>,
     ) {
-        self.opcode = Some(opcode);
         for address in addresses {
             if self.places.contains_key(&address) {
                 continue;
             }
-            let Some(physical) = translate(memory, registers, address) else { continue };
-            if let Entry::Vacant(vacant) = self.originals.entry(physical) {
-                let mut original = [0];
-                if memory.read(physical, &mut original).is_err()
-                    || memory.write(physical, &[opcode as u8]).is_err()
-                {
-                    continue;
-                }
-                vacant.insert(original[0]);
+            if let Some(physical) = translate(memory, registers, address)
+                && memory.plant(physical, opcode as u8)
+            {
+                self.places.insert(address, physical);
             }
-            self.places.insert(address, physical);
         }
     }
 
@@ -67,38 +57,14 @@ impl Planting {
     pub(super) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
         let physical =
             self.places.get(&address).copied().or_else(|| translate(memory, registers, address))?;
-        self.originals.contains_key(&physical).then_some(physical)
-    }
-
-    /// Takes out what is planted at a guest-physical address ([`Self::at`]), for one step.
-    pub(super) fn lift(&mut self, memory: &GuestMemory, physical: u64) {
-        if let Some(original) = self.originals.get(&physical) {
-            // Readable memory is writable.
-            let _ = memory.write(physical, &[*original]);
-        }
-    }
-
-    /// Plants what was lifted again, over whatever is there now.
-    pub(super) fn put_back(&mut self, memory: &GuestMemory, physical: u64) {
-        let (Some(original), Some(opcode)) = (self.originals.get_mut(&physical), self.opcode) else { return };
-        let mut byte = [0];
-        if memory.read(physical, &mut byte).is_ok() && memory.write(physical, &[opcode as u8]).is_ok() {
-            *original = byte[0];
-        }
+        memory.is_planted(physical).then_some(physical)
     }
 
     /// The guest has stopped: puts back what was there. What the guest has written over a
     /// breakpoint stays, and so does what a reset has loaded there.
     pub(super) fn unplant(&mut self, memory: &GuestMemory) {
         self.places.clear();
-        let Some(opcode) = self.opcode else { return };
-        while let Some((physical, original)) = self.originals.pop_first() {
-            let mut byte = [0];
-            if memory.read(physical, &mut byte).is_ok() && byte[0] == opcode as u8 {
-                // Readable memory is writable.
-                let _ = memory.write(physical, &[original]);
-            }
-        }
+        memory.unplant();
     }
 }
 
@@ -143,10 +109,10 @@ mod tests {
         let mut planting = planted(&memory, &registers, &[0x1000, 0x1000]);
         assert_eq!(byte(&memory, 0x1000), INT3);
         assert_eq!(planting.at(&memory, &registers, 0x1000), Some(0x1000));
-        planting.lift(&memory, 0x1000);
+        memory.lift(0x1000);
         assert_eq!(byte(&memory, 0x1000), 0x90);
         memory.write(0x1000, &[0x55]).unwrap();
-        planting.put_back(&memory, 0x1000);
+        memory.put_back(0x1000);
         assert_eq!(byte(&memory, 0x1000), INT3);
         planting.unplant(&memory);
         assert_eq!(byte(&memory, 0x1000), 0x55);
@@ -176,8 +142,8 @@ mod tests {
         registers.system.cr3 = 0x1000;
         registers.system.efer = 1 << 10;
         let mut planting = planted(&memory, &registers, &[0, 0x1000]);
-        planting.lift(&memory, 0x6000);
-        planting.put_back(&memory, 0x6000);
+        memory.lift(0x6000);
+        memory.put_back(0x6000);
         planting.unplant(&memory);
         assert_eq!(byte(&memory, 0x6000), 0x90);
         let mut planting = planted(&memory, &registers, &[0]);

@@ -16,6 +16,7 @@ mod footprint;
 mod kick;
 pub mod paging;
 pub mod probe;
+pub mod raw_registers;
 mod registers;
 pub mod rescue;
 pub mod sandbox;

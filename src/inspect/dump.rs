@@ -1,11 +1,18 @@
-//! The whole state of a stopped vCPU as lines of text, for the log.
+//! The registers of a vCPU as lines of text.
 
 use std::fmt::Write;
 
 use crate::host::Registers;
 
-/// Registers, descriptor tables and segments; `pending` names the events that wait for the guest.
+/// The whole state of a stopped vCPU; `pending` names the events that wait for the guest.
 pub fn dump(registers: &Registers, pending: Option<&str>) -> String {
+    let mut text = dump_registers(registers);
+    let _ = write!(text, "  pending: {}", pending.unwrap_or("nothing"));
+    text
+}
+
+/// Registers, descriptor tables and segments.
+pub fn dump_registers(registers: &Registers) -> String {
     let mut text = String::from("Target program dump:\n");
     for row in registers.named().chunks(3) {
         for (name, value) in row {
@@ -27,7 +34,6 @@ pub fn dump(registers: &Registers, pending: Option<&str>) -> String {
             s.base, s.limit, s.selector, s.type_, s.present, s.dpl, s.db, s.s, s.l, s.g
         );
     }
-    let _ = write!(text, "  pending: {}", pending.unwrap_or("nothing"));
     text
 }
 

@@ -2,6 +2,7 @@
 
 pub mod disassembly;
 pub mod dump;
+pub mod hexdump;
 pub mod picture;
 mod refused;
 pub mod report;

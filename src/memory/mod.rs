@@ -10,6 +10,7 @@ mod contents;
 mod dirty;
 mod image;
 mod page_set;
+mod planted;
 mod slots;
 mod zero;
 
@@ -24,6 +25,8 @@ pub use contents::CHUNK;
 pub use image::{Budget, ImageError, MemoryImage};
 pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
+
+use planted::Planted;
 
 /// First guest-physical address that is never RAM below 4 GiB.
 pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
@@ -113,6 +116,7 @@ pub struct GuestMemory {
     /// RAM that is what a file holds, as far as nobody has written to it.
     from_file: Mutex<Vec<Range<u64>>>,
     own_writes: dirty::OwnWrites,
+    planted: Planted,
 }
 
 impl GuestMemory {
@@ -137,6 +141,7 @@ impl GuestMemory {
             written,
             own_writes: dirty::OwnWrites::default(),
             from_file: Mutex::default(),
+            planted: Planted::default(),
         })
     }
 
@@ -264,6 +269,7 @@ impl GuestMemory {
         for word in &self.written {
             word.store(0, Ordering::Relaxed);
         }
+        self.planted.forget();
         Ok(())
     }
 }

@@ -10,11 +10,12 @@ use super::check;
 use super::check_snapshot;
 use super::closest::closest;
 use super::console;
+use super::debug_client;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
 use super::help;
 use super::table::{OPTIONS, Opt, Takes};
-use super::vscode;
+use super::{DebugClient, vscode};
 
 /// What the command line asks for.
 pub(super) enum Request {
@@ -25,6 +26,8 @@ pub(super) enum Request {
         /// For programs instead of people.
         json: bool,
     },
+    /// Ask a debug server.
+    DebugClient(DebugClient),
     /// Connect somebody to a console.
     Console {
         /// Where it listens.
@@ -65,6 +68,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
     let args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|first| first == check::COMMAND) {
         return check::read(args.into_iter());
+    }
+    if args.get(1).is_some_and(|first| first == debug_client::COMMAND) {
+        return debug_client::read(args.into_iter());
     }
     if args.get(1).is_some_and(|first| first == console::COMMAND) {
         return console::read(args.into_iter());

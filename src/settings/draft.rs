@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::place::{self, PlaceDraft};
 use super::table::{DEFAULT_LOG_FILE, OPTIONS};
 use super::values::{self, Read};
 use super::{
-    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Place, Security,
+    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Security,
     SerialEnd, Settings, SettingsError,
 };
 
@@ -38,25 +39,17 @@ pub(super) struct Draft {
     /// Whether the guest runs without waiting for it.
     pub(super) gdb_nowait: bool,
     /// Where, if it is.
-    gdb_address: IpAddr,
-    /// On which port.
-    pub(super) gdb_port: u16,
-    /// On this socket instead.
-    gdb_socket: Option<PathBuf>,
+    pub(super) gdb_place: PlaceDraft,
     /// Whether there is a debug server.
     pub(super) debug_server: bool,
-    /// On which port.
-    pub(super) debug_port: u16,
+    /// Where, if there is.
+    pub(super) debug_place: PlaceDraft,
     /// Whether there is a console, if that was said in so many words.
     pub(super) console_said: Option<bool>,
     /// Whether one is wanted because it was said where.
     console_implied: bool,
-    /// Where it is: an address,
-    console_address: IpAddr,
-    /// a port,
-    console_port: u16,
-    /// or this socket instead.
-    console_socket: Option<PathBuf>,
+    /// Where it is.
+    console_place: PlaceDraft,
     /// Whether the user has named that place.
     console_chosen: bool,
     /// Whether the guest arrives from elsewhere.
@@ -134,16 +127,12 @@ impl Draft {
             gdb_said: false,
             gdb_implied: false,
             gdb_nowait: false,
-            gdb_address: Ipv4Addr::UNSPECIFIED.into(),
-            gdb_port: 0,
-            gdb_socket: None,
+            gdb_place: PlaceDraft::anywhere(),
             debug_server: false,
-            debug_port: 0,
+            debug_place: PlaceDraft::here(),
             console_said: None,
             console_implied: false,
-            console_address: Ipv4Addr::LOCALHOST.into(),
-            console_port: 0,
-            console_socket: None,
+            console_place: PlaceDraft::here(),
             console_chosen: false,
             receive: false,
             receive_address: Ipv4Addr::LOCALHOST.into(),
@@ -185,30 +174,9 @@ impl Draft {
     /// Switches gdb on or off, or on at a place.
     pub(super) fn set_gdb(&mut self, text: &str) -> Read<()> {
         self.gdb_said = true;
-        // `1` and `0` are left to be a port here, and no port.
-        if text.parse::<u16>().is_err()
-            && let Ok(on) = values::boolean(text)
-        {
-            self.gdb = on;
-            return Ok(());
-        }
-        self.gdb = true;
-        self.gdb_socket = values::socket(text)?;
-        if self.gdb_socket.is_none() {
-            let (address, port) = values::address_and_port(text)?;
-            self.gdb_address = address.unwrap_or(self.gdb_address);
-            self.gdb_port = port.unwrap_or(self.gdb_port);
-        }
-        Ok(())
-    }
-
-    /// Sets the address that gdb connects to, or the socket.
-    pub(super) fn set_gdb_address(&mut self, text: &str) -> Read<()> {
-        self.gdb_socket = values::socket(text)?;
-        if self.gdb_socket.is_none() {
-            self.gdb_address = values::address(text)?;
-        }
-        Ok(())
+        let switched = place::switch(text);
+        self.gdb = switched.unwrap_or(true);
+        if switched.is_none() { self.gdb_place.set(text) } else { Ok(()) }
     }
 
     /// Switches waiting for gdb off or on. Who does not want to wait for gdb wants gdb.
@@ -218,45 +186,27 @@ impl Draft {
         Ok(())
     }
 
-    /// Switches the debug server on or off, or on at a port.
+    /// Switches the debug server on or off, or on at a place.
     pub(super) fn set_debug_server(&mut self, text: &str) -> Read<()> {
-        if text.parse::<u16>().is_err()
-            && let Ok(on) = values::boolean(text)
-        {
-            self.debug_server = on;
-            return Ok(());
-        }
-        self.debug_port = values::port(text)?;
-        self.debug_server = true;
-        Ok(())
+        let switched = place::switch(text);
+        self.debug_server = switched.unwrap_or(true);
+        if switched.is_none() { self.debug_place.set(text) } else { Ok(()) }
     }
 
     /// Switches the console on or off, or on at a place.
     pub(super) fn set_console(&mut self, text: &str) -> Read<()> {
-        if text.parse::<u16>().is_err()
-            && let Ok(on) = values::boolean(text)
-        {
-            self.console_said = Some(on);
-            return Ok(());
+        let switched = place::switch(text);
+        if switched.is_none() {
+            self.console_place.set(text)?;
+            self.console_chosen = true;
         }
-        self.console_socket = values::socket(text)?;
-        if self.console_socket.is_none() {
-            let (address, port) = values::address_and_port(text)?;
-            if let Some(address) = address {
-                self.console_address = values::own_address(address)?;
-            }
-            self.console_port = port.unwrap_or(self.console_port);
-        }
-        (self.console_said, self.console_chosen) = (Some(true), true);
+        self.console_said = Some(switched.unwrap_or(true));
         Ok(())
     }
 
     /// Sets the address of the console, or its socket. Who says where wants one.
     pub(super) fn set_console_address(&mut self, text: &str) -> Read<()> {
-        self.console_socket = values::socket(text)?;
-        if self.console_socket.is_none() {
-            self.console_address = values::own_address(values::address(text)?)?;
-        }
+        self.console_place.set_address(text)?;
         self.console_wanted(true);
         Ok(())
     }
@@ -265,9 +215,9 @@ impl Draft {
     pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
         let wanted = text != "none";
         if wanted {
-            self.console_port = values::port(text)?;
+            self.console_place.set_port(text)?;
             if self.source == Source::CommandLine {
-                self.console_socket = None;
+                self.console_place.forget_socket();
             }
         }
         self.console_wanted(wanted);
@@ -281,9 +231,7 @@ impl Draft {
             Source::File => self.console_implied = wanted,
             Source::CommandLine => self.console_said = Some(wanted),
         }
-        let default = self.console_socket.is_none()
-            && self.console_port == CONSOLE_PORT
-            && self.console_address == IpAddr::from(Ipv4Addr::LOCALHOST);
+        let default = self.console_place.is_usual(CONSOLE_PORT);
         // A config file that merely repeats the default chooses nothing.
         self.console_chosen = wanted && (self.source == Source::CommandLine || !default);
     }
@@ -336,21 +284,14 @@ impl Draft {
         if self.receive && security == Security::Plain && !receive_from.ip().to_canonical().is_loopback() {
             return Err(SettingsError::MigrationUnprotected { address: receive_from.ip() });
         }
-        let place = match self.gdb_socket {
-            Some(path) => Place::Unix(path),
-            None => Place::Tcp(SocketAddr::new(self.gdb_address, self.gdb_port)),
-        };
-        let console_place = match self.console_socket {
-            Some(path) => Place::Unix(path),
-            None => Place::Tcp(SocketAddr::new(self.console_address, self.console_port)),
-        };
         let console = self.console_said.unwrap_or(self.console_implied);
         let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
         Ok(Settings {
             guest,
-            gdb: gdb.then_some(GdbSpec { place, wait: !self.gdb_nowait }),
-            debug_server: self.debug_server.then_some(self.debug_port),
-            console: console.then_some(ConsoleSpec { place: console_place, chosen: self.console_chosen }),
+            gdb: gdb.then(|| GdbSpec { place: self.gdb_place.finish(), wait: !self.gdb_nowait }),
+            debug_server: self.debug_server.then(|| self.debug_place.finish()),
+            console: console
+                .then(|| ConsoleSpec { place: self.console_place.finish(), chosen: self.console_chosen }),
             migration: self.receive.then_some(receive_from),
             security,
             ..self.settings

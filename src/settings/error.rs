@@ -67,6 +67,27 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
+    /// Something after `kvm debug-client` that cannot stand there.
+    #[error(
+        "Incorrect Format. {}\n`{argument}` {reason}. A guest file that is called debug-client is run as `kvm \
+         ./debug-client`.",
+        super::debug_client::USE
+    )]
+    DebugClientArgument {
+        /// The argument.
+        argument: String,
+        /// What is wrong with it: a predicate.
+        reason: String,
+    },
+    /// Something that is missing after `kvm debug-client`.
+    #[error(
+        "Incorrect Format. {}\n{what} is missing. For example: kvm debug-client 127.0.0.1 5553 0x1000 0x2000",
+        super::debug_client::USE
+    )]
+    DebugClientMissing {
+        /// What is missing.
+        what: &'static str,
+    },
     /// Something after `kvm console` that cannot stand there.
     #[error(
         "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called console is run \

@@ -11,6 +11,7 @@ Examples:
   kvm kernel.elf --strict --log-level debug --logfile kernel.log
   kvm kernel.elf --gdb                     then, in gdb: target remote localhost:1234
   kvm kernel.elf --console                 then, in another terminal: kvm console
+  kvm kernel.elf --debug-server            then: kvm debug-client 127.0.0.1 5553 0x1000 0x2000
   kvm vscode                               write what VS Code and gdb need for that
   kvm check                                what KVM really does on this host
 
@@ -26,7 +27,7 @@ pub(super) fn version() -> String {
 pub(super) fn text() -> String {
     let mut text = "Run a bare-metal x86-64 guest on Linux KVM\n\n".to_owned();
     text += &format!(
-        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm console [PLACE]\n       kvm vscode [DIR]\n\n"
+        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm console [PLACE]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
     );
     text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
     for group in OPTIONS.chunk_by(|one, next| one.group == next.group) {

@@ -9,9 +9,11 @@ pub(crate) mod closest;
 mod command;
 mod config_file;
 mod console;
+mod debug_client;
 mod draft;
 mod error;
 mod help;
+mod place;
 mod reference;
 mod table;
 mod values;
@@ -59,6 +61,8 @@ pub enum Invocation {
         /// The file.
         file: PathBuf,
     },
+    /// Ask another kvm's debug server.
+    DebugClient(DebugClient),
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -95,6 +99,7 @@ fn from_args_and_config(
         Request::Check { json } => return Ok(Invocation::Check { json }),
         Request::Console { place } => return Ok(Invocation::Console { place }),
         Request::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
+        Request::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
         Request::Help(text) => return Ok(Invocation::Help(text)),
         Request::Version(text) => return Ok(Invocation::Version(text)),
         Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
@@ -149,8 +154,8 @@ pub struct Settings {
     pub gdb: Option<GdbSpec>,
     /// What gdb is told that the guest's processor is.
     pub gdb_arch: GdbArch,
-    /// TCP port on which memory and registers can be asked for while the guest runs.
-    pub debug_server: Option<u16>,
+    /// The place where memory and registers can be asked for while the guest runs.
+    pub debug_server: Option<Place>,
     /// Serve a console in this way.
     pub console: Option<ConsoleSpec>,
     /// Continue the machine in this snapshot file instead of starting a guest.
@@ -207,6 +212,17 @@ pub enum Place {
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+}
+
+/// What a debug server is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugClient {
+    /// Where it listens.
+    pub place: Place,
+    /// First guest-physical address of the memory.
+    pub start: u64,
+    /// The address after the last one, at most `u32::MAX` bytes from `start`.
+    pub end: u64,
 }
 
 /// What gdb takes the guest's processor for, from its connection on.

@@ -155,8 +155,9 @@ const OTHER: &str = "Other";
 
 const YES_NO: &str = "yes, no (or true, false, on, off, 1, 0)";
 const PORT: &str = "a TCP port from 1 to 65535";
+const LISTENS_HERE: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to \
+                            65535, ADDRESS a loopback address";
 const PORT_OR_NONE: &str = "a TCP port from 1 to 65535, none";
-const PORT_OR_SWITCH: &str = "a TCP port from 1 to 65535, yes, no";
 const SERIAL_END: &str = "stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty, null";
 
 /// Every option.
@@ -367,10 +368,10 @@ pub(super) static OPTIONS: &[Opt] = &[
                 "127.0.0.1",
                 "an IP address, localhost, unix:PATH (at most 107 bytes)",
                 "Address gdb connects to, or a unix socket, which has no port",
-                Draft::set_gdb_address,
+                |draft, text| draft.gdb_place.set_address(text),
             ),
             Key::own("gdb-server", "port", "1234", PORT, "TCP port gdb connects to", |draft, text| {
-                values::port(text).map(|port| draft.gdb_port = port)
+                draft.gdb_place.set_port(text)
             }),
         ],
     },
@@ -405,12 +406,12 @@ pub(super) static OPTIONS: &[Opt] = &[
     },
     Opt {
         long: "debug-server",
-        takes: Takes::Maybe("PORT"),
+        takes: Takes::Maybe("PLACE"),
         group: REMOTE,
         repeatable: false,
         default: None,
-        allowed: PORT_OR_SWITCH,
-        help: "Tell memory and registers to programs that ask (not yet there)",
+        allowed: LISTENS_HERE,
+        help: "Tell memory and registers to programs that ask",
         set: Draft::set_debug_server,
         keys: &[
             Key::own(
@@ -418,11 +419,19 @@ pub(super) static OPTIONS: &[Opt] = &[
                 "enable",
                 "no",
                 YES_NO,
-                "Tell memory and registers to programs that ask (not yet there)",
+                "Tell memory and registers to programs that ask",
                 |draft, text| values::boolean(text).map(|on| draft.debug_server = on),
             ),
+            Key::own(
+                "debug-server",
+                "address",
+                "127.0.0.1",
+                "a loopback address, localhost, unix:PATH (at most 107 bytes)",
+                "Address they ask at, or a unix socket, which has no port",
+                |draft, text| draft.debug_place.set_address(text),
+            ),
             Key::own("debug-server", "port", "5553", PORT, "TCP port they ask on", |draft, text| {
-                values::port(text).map(|port| draft.debug_port = port)
+                draft.debug_place.set_port(text)
             }),
         ],
     },

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod config_file;
+mod debug_server;
 mod documents;
 
 use std::path::PathBuf;

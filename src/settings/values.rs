@@ -164,6 +164,18 @@ pub(super) fn socket(text: &str) -> Read<Option<PathBuf>> {
     file(path).map(Some)
 }
 
+/// A number, decimal or hexadecimal after `0x`.
+pub(super) fn number(text: &str) -> Read<u64> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return refuse("is no number");
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| "has more than 64 bits".to_owned())
+}
+
 /// A level of severity; capitals do not matter.
 pub(super) fn log_level(text: &str) -> Read<Level> {
     // `Level` itself would also read the numbers 1 to 5, which say nothing to a reader.
@@ -210,7 +222,10 @@ pub(super) fn own_address(address: IpAddr) -> Read<IpAddr> {
     if address.to_canonical().is_loopback() {
         return Ok(address);
     }
-    refuse("can be reached from other hosts, and whoever connects commands the guest")
+    refuse(
+        "can be reached from other hosts, and nobody is asked there who he is; `ssh -L` leads to a loopback \
+            address",
+    )
 }
 
 /// What gdb takes the guest's processor for.

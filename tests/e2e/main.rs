@@ -9,6 +9,7 @@ mod bad_files;
 mod check;
 mod console;
 mod console_client;
+mod debug_server;
 mod gdb;
 mod gdb_breakpoints;
 mod gdb_control;
@@ -49,6 +50,7 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(check::trials());
+    trials.extend(debug_server::trials());
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());

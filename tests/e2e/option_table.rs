@@ -82,6 +82,22 @@ const TAKEN: &[Case] = &[
     case("--gdb-arch", "hello-serial", "--gdb-arch i8086", 0, "Hello from", ""),
     case("--debug-server", "hello-serial", "--debug-server=no", 0, "Hello from", ""),
     case(
+        "--debug-server",
+        "hello-serial",
+        "--debug-server=127.77.1.3:23818",
+        0,
+        "Hello from",
+        "kvm: the debug server listens on 127.77.1.3:23818\n",
+    ),
+    case(
+        "--debug-server",
+        "hello-serial",
+        "--debug-server=unix:debug.socket",
+        0,
+        "Hello from",
+        "kvm: the debug server listens on debug.socket\n",
+    ),
+    case(
         "--console",
         "hello-serial",
         "--console=unix:console.socket",
@@ -216,14 +232,15 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--debug-server",
         "--debug-server=65536",
-        "--debug-server: `65536` is no TCP port; allowed: a TCP port from 1 \
-        to 65535, yes, no",
+        "--debug-server: `65536` is neither an IP address nor a TCP port; allowed: ADDRESS:PORT, ADDRESS, \
+         PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS a loopback address",
     ),
     (
         "--debug-server",
-        "--debug-server",
-        "this version of kvm does not have the memory debug server \
-        (--debug-server, [debug-server] enable) yet; switch it off to run the guest",
+        "--debug-server=0.0.0.0",
+        "--debug-server: `0.0.0.0` can be reached from other hosts, and nobody is asked there who he is; `ssh -L` \
+         leads to a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
+         most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS a loopback address",
     ),
     (
         "--consoleport",
@@ -234,8 +251,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--console",
         "--console=0.0.0.0",
-        "--console: `0.0.0.0` can be reached from other hosts, and whoever connects commands the guest; \
-        allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+        "--console: `0.0.0.0` can be reached from other hosts, and nobody is asked there who he is; `ssh -L` \
+         leads to a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
         ADDRESS an IP address of the loopback",
     ),
     (
@@ -323,8 +340,16 @@ const KEYS_TAKEN: &[Case] = &[
     ),
     case("[gdb-server] nowait", "hello-serial", "yes", 0, "Hello from", ""),
     case("[gdb-server] arch", "hello-serial", "i386", 0, "Hello from", ""),
-    case("[debug-server] enable", "hello-serial", "1", 2, "", "does not have the memory debug server"),
+    case(
+        "[debug-server] enable",
+        "hello-serial",
+        "1\nport = 23819\naddress = 127.77.1.4",
+        0,
+        "Hello from",
+        "kvm: the debug server listens on 127.77.1.4:23819\n",
+    ),
     case("[debug-server] enable", "hello-serial", "false", 0, "Hello from", ""),
+    case("[debug-server] address", "hello-serial", "::1", 0, "Hello from", ""),
     case("[debug-server] port", "hello-serial", "65535", 0, "Hello from", ""),
     case("[console] enable", "hello-serial", "yes", 0, "Hello from", "kvm: the console is on 127.0.0.1:90"),
     case("[console] enable", "hello-serial", "no\nport = 9001", 0, "Hello from", ""),
@@ -372,9 +397,10 @@ const KEYS_REFUSED: &[(&str, &str, &str)] = &[
     ("[gdb-server] port", "-1", "is no TCP port; allowed: a TCP port from 1 to 65535"),
     ("[gdb-server] arch", "x86", "is no architecture; allowed: x86-64, i386, i8086"),
     ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
+    ("[debug-server] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
     ("[debug-server] port", "0", "is no TCP port; allowed: a TCP port from 1 to 65535"),
     ("[console] enable", "9000", "is neither yes nor no; allowed: yes, no"),
-    ("[console] address", "10.0.0.1", "can be reached from other hosts, and whoever connects commands"),
+    ("[console] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
     ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),
 ];
 

@@ -7,13 +7,12 @@ use crate::devices::lapic;
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
 use crate::host::paging::{Entry, Paging};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
+use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;
 
 /// Bytes a dump shows at most, and unless told otherwise.
 const MOST_BYTES: u64 = 4096;
 const USUAL_BYTES: u64 = 64;
-/// Bytes in a line of a dump.
-const LINE: usize = 16;
 /// Instructions shown at most, and unless told otherwise.
 const MOST_INSTRUCTIONS: u64 = 200;
 const USUAL_INSTRUCTIONS: u64 = 10;
@@ -50,17 +49,8 @@ pub(in crate::control) fn dump(
     let mut bytes = vec![0; length as usize];
     memory.read(start, &mut bytes).map_err(|_| CommandError::NotRam { address: start })?;
     let mut text = String::new();
-    for (line, address) in bytes.chunks(LINE).zip((start..).step_by(LINE)) {
-        text.push_str(&format!("{address:010x} "));
-        for column in 0..LINE {
-            let gap = if column % 8 == 0 { " " } else { "" };
-            match line.get(column) {
-                Some(byte) => text.push_str(&format!("{gap}{byte:02x} ")),
-                None => text.push_str(&format!("{gap}   ")),
-            }
-        }
-        let shown = |byte: &u8| if (0x20..0x7F).contains(byte) { char::from(*byte) } else { '.' };
-        text.push_str(&format!(" |{}|\n", line.iter().map(shown).collect::<String>()));
+    for (line, address) in bytes.chunks(hexdump::LINE).zip((start..).step_by(hexdump::LINE)) {
+        hexdump::add_line(&mut text, address, line);
     }
     if length < wanted {
         text.push_str(&format!("{:010x}  RAM ends here\n", start + length));

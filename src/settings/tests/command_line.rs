@@ -289,11 +289,7 @@ fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
 }
 
 #[test]
-fn the_other_servers_have_ports() {
-    assert_eq!(settings(&["a.elf", "--debug-server"]).debug_server, Some(5553));
-    assert_eq!(settings(&["a.elf", "--debug-server=99"]).debug_server, Some(99));
-    assert_eq!(settings(&["a.elf", "--debug-server=no"]).debug_server, None);
-    assert!(message(&["a.elf", "--debug-server=x"]).starts_with("--debug-server: `x` is no TCP port"));
+fn the_console_port_is_a_port() {
     assert!(message(&["a.elf", "--consoleport", "0"]).starts_with("--consoleport: `0` is no TCP port"));
 }
 

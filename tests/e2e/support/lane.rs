@@ -126,6 +126,8 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
         Lane::Intel,
         SPINS,
         &[
+            "memory_and_registers_are_told_while_the_guest_computes",
+            "breakpoints_never_show_in_memory_that_is_told",
             "a_debugger_attaches_late_leaves_and_comes_back",
             "continue_and_interrupt_can_be_repeated_without_end",
             "a_debugger_attaches_to_a_guest_that_has_not_waited_for_it",

@@ -1,0 +1,218 @@
+//! `kvm debug-client`: asks a debug server for memory and registers, and prints them.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Duration;
+
+use super::conversation::seconds;
+use super::protocol::{
+    GENERIC_ERR, INFO, MOST_MESSAGE, Request, SERVER_QUIT, kind, memory_size, read_length,
+};
+use crate::host::Registers;
+use crate::host::connection::Stream;
+use crate::host::raw_registers::{GENERAL_BYTES, SYSTEM_BYTES};
+use crate::inspect::dump::dump_registers;
+use crate::inspect::hexdump::{LINE, add_line};
+use crate::settings::DebugClient;
+
+/// How long a server may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of memory that are read and printed at once: whole lines.
+const PIECE: usize = 64 << 10;
+
+/// Why not everything could be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers there.
+    #[error(
+        "cannot connect to the debug server at {place}: {reason}; start the guest with --debug-server, or \
+         name the place it told"
+    )]
+    Connect {
+        /// Where.
+        place: String,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// The server does not give this memory.
+    #[error(
+        "the debug server has no memory {start:#x}..{end:#x}: not all of that is RAM of the guest; the size \
+         of RAM stands under Info"
+    )]
+    NotRam {
+        /// First address.
+        start: u64,
+        /// The address after the last one.
+        end: u64,
+    },
+    /// The server has no registers.
+    #[error("the debug server cannot tell the registers; try again, the guest may just have ended")]
+    NoRegisters,
+    /// The run is over.
+    #[error("the guest's run is over")]
+    Quit,
+    /// The server hung up.
+    #[error(
+        "the debug server hung up; the guest's run may be over, or the server may have as many clients as it \
+         takes"
+    )]
+    HungUp,
+    /// The server takes too long.
+    #[error("the debug server has not answered for {} seconds", PATIENCE.as_secs())]
+    Silent,
+    /// What the server says is none of what it can say.
+    #[error(
+        "what answers there is no debug server: {found} bytes instead of {wanted}; look up the place that kvm \
+         told"
+    )]
+    Nonsense {
+        /// Bytes of the answer.
+        found: u32,
+        /// Bytes of what was asked for.
+        wanted: usize,
+    },
+    /// The connection failed in another way.
+    #[error("the connection to the debug server failed: {0}")]
+    Connection(io::Error),
+    /// Whoever reads the output has seen enough.
+    #[error("nobody reads the output")]
+    Unread,
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+}
+
+impl ClientError {
+    fn receiving(error: io::Error) -> ClientError {
+        match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                ClientError::HungUp
+            }
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::Silent,
+            _ => ClientError::Connection(error),
+        }
+    }
+
+    fn printing(error: io::Error) -> ClientError {
+        match error.kind() {
+            ErrorKind::BrokenPipe => ClientError::Unread,
+            _ => ClientError::Output(error),
+        }
+    }
+}
+
+/// Connects and prints what `wanted` asks for.
+///
+/// # Errors
+///
+/// [`ClientError`]. What could be had has been printed.
+pub fn run(wanted: &DebugClient, out: &mut impl Write) -> Result<(), ClientError> {
+    let connect = |reason| ClientError::Connect { place: wanted.place.to_string(), reason };
+    let mut stream = Stream::connect(&wanted.place).map_err(connect)?;
+    stream.set_patience(PATIENCE, PATIENCE).map_err(connect)?;
+    print(&mut stream, wanted.start, wanted.end, out)
+}
+
+/// Asks for the memory from `start` up to but without `end`, then for the registers, and prints both.
+///
+/// # Errors
+///
+/// [`ClientError`]. What could be had has been printed.
+pub fn print<S: Read + Write>(
+    stream: &mut S,
+    start: u64,
+    end: u64,
+    out: &mut impl Write,
+) -> Result<(), ClientError> {
+    let memory = print_memory(stream, start, end, out);
+    match memory {
+        // The rest of the answers is still there to be had.
+        Ok(()) | Err(ClientError::NotRam { .. }) => print_info(stream, out)?,
+        Err(_) => {}
+    }
+    out.flush().map_err(ClientError::printing)?;
+    memory
+}
+
+fn print_memory<S: Read + Write>(
+    stream: &mut S,
+    start: u64,
+    end: u64,
+    out: &mut impl Write,
+) -> Result<(), ClientError> {
+    let wanted = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+    match ask(stream, Request::Dump { start, end }, wanted)? {
+        Answer::Wanted => {}
+        Answer::Refused => return Err(ClientError::NotRam { start, end }),
+    }
+    writeln!(out, "-----------Memory dump------------").map_err(ClientError::printing)?;
+    let mut bytes = vec![0; PIECE.min(wanted)];
+    let mut text = String::new();
+    let mut at = start;
+    while at < end {
+        let count = PIECE.min((end - at) as usize);
+        let piece = &mut bytes[..count];
+        stream.read_exact(piece).map_err(ClientError::receiving)?;
+        text.clear();
+        for (line, address) in piece.chunks(LINE).zip((at..).step_by(LINE)) {
+            add_line(&mut text, address, line);
+        }
+        out.write_all(text.as_bytes()).map_err(ClientError::printing)?;
+        at += count as u64;
+    }
+    writeln!(out, "----------------------------------").map_err(ClientError::printing)
+}
+
+fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(), ClientError> {
+    match ask(stream, Request::Info, INFO)? {
+        Answer::Wanted => {}
+        Answer::Refused => return Err(ClientError::NoRegisters),
+    }
+    let info: [u8; INFO] = receive(stream)?;
+    let size = memory_size(&info).ok_or(ClientError::Nonsense { found: INFO as u32, wanted: INFO })?;
+    let general: [u8; GENERAL_BYTES] = receive_frame(stream)?;
+    let system: [u8; SYSTEM_BYTES] = receive_frame(stream)?;
+    let registers = dump_registers(&Registers::from_bytes(general, system));
+    write!(out, "---------------Info---------------\nMem_size: {size}\n{registers}")
+        .map_err(ClientError::printing)
+}
+
+enum Answer {
+    /// A frame of as many bytes as are wanted, which are yet to be read.
+    Wanted,
+    /// No.
+    Refused,
+}
+
+fn ask<S: Read + Write>(stream: &mut S, request: Request, wanted: usize) -> Result<Answer, ClientError> {
+    stream.write_all(&request.frame(seconds())).map_err(ClientError::receiving)?;
+    let found = read_length(stream).map_err(ClientError::receiving)?.ok_or(ClientError::HungUp)?;
+    if found as usize == wanted {
+        return Ok(Answer::Wanted);
+    }
+    let mut message = [0; MOST_MESSAGE];
+    let message = message.get_mut(..found as usize).ok_or(ClientError::Nonsense { found, wanted })?;
+    stream.read_exact(message).map_err(ClientError::receiving)?;
+    match kind(message) {
+        Some(GENERIC_ERR) => Ok(Answer::Refused),
+        Some(SERVER_QUIT) => Err(ClientError::Quit),
+        _ => Err(ClientError::Nonsense { found, wanted }),
+    }
+}
+
+fn receive_frame<const N: usize>(stream: &mut impl Read) -> Result<[u8; N], ClientError> {
+    let found = read_length(stream).map_err(ClientError::receiving)?.ok_or(ClientError::HungUp)?;
+    if found as usize != N {
+        return Err(ClientError::Nonsense { found, wanted: N });
+    }
+    receive(stream)
+}
+
+fn receive<const N: usize>(stream: &mut impl Read) -> Result<[u8; N], ClientError> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).map_err(ClientError::receiving)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[path = "client_test.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! One client's questions and their answers.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::debug;
+
+use super::protocol::{
+    BadRequest, GENERIC_ERR, MOST_MESSAGE, Request, SIMPLE, add_frame, add_length, info, read_length, simple,
+};
+use crate::control::door::Caller;
+use crate::host::Registers;
+use crate::memory::GuestMemory;
+
+/// Memory is copied and sent in pieces of so many bytes.
+const PIECE: u64 = 64 << 10;
+
+/// What clients are told about.
+pub struct Guest {
+    /// Its memory, which is read while it runs.
+    pub memory: Arc<GuestMemory>,
+    /// Asks for the vCPU's registers, between two instructions; none once the run is over.
+    pub registers: Box<dyn Fn() -> Option<Registers> + Send + Sync>,
+}
+
+impl Guest {
+    /// A guest with this memory, whose registers are asked for at its door.
+    pub fn at_door(memory: Arc<GuestMemory>, caller: Caller) -> Guest {
+        let registers = move || caller.ask(|guest| guest.registers().ok()).ok().flatten();
+        Guest { memory, registers: Box::new(registers) }
+    }
+}
+
+/// How a conversation ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client has hung up.
+    Left,
+    /// What the client says is not understood any more, and it was told so.
+    Refused(BadRequest),
+    /// The registers cannot be had, and the client was told so.
+    NoRegisters,
+}
+
+/// Answers a client until it has hung up.
+///
+/// # Errors
+///
+/// Those of `stream`, among them that the client has hung up in the middle of something.
+pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<End> {
+    let mut out = Vec::new();
+    while let Some(length) = read_length(stream)? {
+        let mut message = [0; MOST_MESSAGE];
+        let Some(message) = message.get_mut(..length as usize) else {
+            stream.write_all(&error(0))?;
+            return Ok(End::Refused(BadRequest::TooLong { length }));
+        };
+        stream.read_exact(message)?;
+        match Request::parse(message) {
+            Ok(Request::Welcome) => {}
+            Ok(Request::Info) => {
+                let Some(registers) = (guest.registers)() else {
+                    stream.write_all(&error(0))?;
+                    return Ok(End::NoRegisters);
+                };
+                let (general, system) = registers.to_bytes();
+                out.clear();
+                add_frame(&mut out, &info(guest.memory.size(), seconds()));
+                add_frame(&mut out, &general);
+                add_frame(&mut out, &system);
+                stream.write_all(&out)?;
+            }
+            Ok(Request::Dump { start, end }) => dump(stream, &guest.memory, start, end, &mut out)?,
+            Err(reason @ BadRequest::Unknown { .. }) => {
+                stream.write_all(&error(0))?;
+                return Ok(End::Refused(reason));
+            }
+            Err(reason) => {
+                debug!("a client sent {reason}");
+                stream.write_all(&error(0))?;
+            }
+        }
+    }
+    Ok(End::Left)
+}
+
+/// Sends the memory from `start` to `end` as one frame.
+fn dump(
+    stream: &mut impl Write,
+    memory: &GuestMemory,
+    start: u64,
+    end: u64,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let Some(length) = frame_length(memory, start, end) else {
+        debug!("a client asked for {start:#x}..{end:#x}, which is not all RAM or too much for a frame");
+        return stream.write_all(&error(end.wrapping_sub(start)));
+    };
+    // The length and what fits go out in one write: clients of old take what one call gives them.
+    out.clear();
+    add_length(out, length);
+    if length == 0 {
+        return stream.write_all(out);
+    }
+    let mut at = start;
+    while at < end {
+        let header = out.len();
+        let count = PIECE.min(end - at);
+        out.resize(header + count as usize, 0);
+        memory.read_own(at, &mut out[header..]).map_err(io::Error::other)?;
+        stream.write_all(out)?;
+        out.clear();
+        at += count;
+    }
+    Ok(())
+}
+
+/// The length of a frame with this memory; none if there is no such frame.
+fn frame_length(memory: &GuestMemory, start: u64, end: u64) -> Option<u32> {
+    let length = end.checked_sub(start)?;
+    // Nothing can be had from the end of RAM, too.
+    let all_ram =
+        memory.is_ram(start, length) || length == 0 && memory.ram().iter().any(|ram| ram.end == end);
+    if all_ram { u32::try_from(length).ok() } else { None }
+}
+
+/// A frame that tells a client that asked for `asked` bytes of memory that it does not get them. It never
+/// has as many bytes, by which a client can tell it from memory.
+pub fn error(asked: u64) -> Vec<u8> {
+    let mut message = simple(GENERIC_ERR, seconds()).to_vec();
+    if asked == SIMPLE as u64 {
+        message.push(0);
+    }
+    let mut frame = Vec::new();
+    add_frame(&mut frame, &message);
+    frame
+}
+
+/// Seconds since 1970, as far as 32 bits count them.
+pub fn seconds() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32)
+}
+
+#[cfg(test)]
+#[path = "conversation_test.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+use std::io::{self, Read, Write};
+
+use super::super::protocol::{
+    DUMP, REQ_DUMP_MEM, REQ_INFO, SEND_INFO, SERVER_QUIT, WELCOME, kind, memory_size,
+};
+use super::*;
+
+const MEMORY: u64 = 1 << 20;
+
+/// A client that has said everything already and hears all of it at the end.
+struct Client<'a> {
+    says: &'a [u8],
+    hears: Vec<u8>,
+    /// Bytes that one call gives or takes.
+    at_once: usize,
+}
+
+impl Read for Client<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.at_once);
+        self.says.read(&mut bytes[..count])
+    }
+}
+
+impl Write for Client<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.at_once);
+        self.hears.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn guest(registers: Option<Registers>) -> Guest {
+    let memory = Arc::new(GuestMemory::new(MEMORY).unwrap());
+    memory.write(0x1000, b"hello").unwrap();
+    Guest { memory, registers: Box::new(move || registers) }
+}
+
+/// What a client is answered, frame by frame, and how it ended.
+fn answers(guest: &Guest, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<End>) {
+    let mut whole = None;
+    for at_once in [usize::MAX, 1] {
+        let mut client = Client { says, hears: Vec::new(), at_once };
+        let end = converse(&mut client, guest);
+        let mut rest = client.hears.as_slice();
+        let mut frames = Vec::new();
+        while let Some(length) = read_length(&mut rest).unwrap() {
+            let (frame, others) = rest.split_at(length as usize);
+            frames.push(frame.to_vec());
+            rest = others;
+        }
+        if let Some((before, _)) = whole.replace((frames, end)) {
+            let (now, _) = whole.as_ref().unwrap();
+            let lengths = |frames: &[Vec<u8>]| frames.iter().map(Vec::len).collect::<Vec<usize>>();
+            assert_eq!(lengths(now), lengths(&before), "answers do not depend on the pieces they come in");
+        }
+    }
+    whole.unwrap()
+}
+
+fn dump_of(start: u64, end: u64) -> Vec<u8> {
+    Request::Dump { start, end }.frame(1)
+}
+
+/// The answer to one request, after which the conversation goes on.
+fn answer(guest: &Guest, request: &[u8]) -> Vec<u8> {
+    let says = [request, &dump_of(0x1000, 0x1005)].concat();
+    let (frames, end) = answers(guest, &says);
+    assert_eq!(end.unwrap(), End::Left);
+    assert_eq!(frames[1..], [b"hello".to_vec()], "the conversation goes on");
+    frames[0].clone()
+}
+
+fn is_error(message: &[u8]) -> bool {
+    kind(message) == Some(GENERIC_ERR)
+}
+
+#[test]
+fn memory_is_told_as_it_is() {
+    let guest = guest(None);
+    assert_eq!(answer(&guest, &dump_of(0xFFF, 0x1006)), b"\0hello\0");
+    assert_eq!(answer(&guest, &dump_of(MEMORY - 3, MEMORY)), [0; 3]);
+    let all = answer(&guest, &dump_of(0, MEMORY));
+    assert_eq!(all.len() as u64, MEMORY, "in more than one piece");
+    assert_eq!(all[0x1000..0x1005], *b"hello");
+    guest.memory.plant(0x1001, 0xCC);
+    assert_eq!(answer(&guest, &dump_of(0x1000, 0x1005)), b"hello", "whatever is planted there");
+}
+
+#[test]
+fn nothing_can_be_asked_for_and_is_told() {
+    let guest = guest(None);
+    for at in [0, 0x1000, MEMORY] {
+        assert_eq!(answer(&guest, &dump_of(at, at)), [0; 0]);
+    }
+}
+
+#[test]
+fn memory_that_is_not_there_is_an_error() {
+    let guest = guest(None);
+    for (start, end) in [
+        (MEMORY, MEMORY + 1),
+        (MEMORY - 1, MEMORY + 1),
+        (MEMORY + 1, MEMORY + 1),
+        (0x1005, 0x1000),
+        (u64::MAX, 0),
+        (0, u64::MAX),
+        (1 << 63, 1 << 63),
+        (u64::MAX, u64::MAX),
+    ] {
+        let message = answer(&guest, &dump_of(start, end));
+        assert!(is_error(&message), "{start:#x}..{end:#x}");
+        assert_eq!(message.len(), SIMPLE);
+        assert_eq!(message[8..], [0; 4]);
+    }
+}
+
+#[test]
+fn an_error_never_has_as_many_bytes_as_memory_would_have() {
+    let guest = guest(None);
+    assert_eq!(answer(&guest, &dump_of(0x1000, 0x100C)).len(), SIMPLE);
+    let message = answer(&guest, &dump_of(MEMORY, MEMORY + 12));
+    assert!(is_error(&message));
+    assert_eq!(message.len(), SIMPLE + 1);
+}
+
+#[test]
+fn more_than_a_frame_can_hold_is_an_error() {
+    let memory = Arc::new(GuestMemory::new(8 << 30).unwrap());
+    let high = 4 << 30;
+    assert_eq!(frame_length(&memory, high, 2 * high - 1), Some(u32::MAX));
+    assert_eq!(frame_length(&memory, high, 2 * high), None);
+    assert_eq!(frame_length(&memory, (3 << 30) - 1, (3 << 30) + 1), None, "a window of devices begins there");
+}
+
+#[test]
+fn registers_follow_the_size_of_memory() {
+    let mut registers = Registers::default();
+    registers.general.rip = 0x20_0000;
+    registers.system.cr3 = 0x3000;
+    let says = [Request::Welcome.frame(1), Request::Info.frame(1), dump_of(0x1000, 0x1001)].concat();
+    let (frames, end) = answers(&guest(Some(registers)), &says);
+    assert_eq!(end.unwrap(), End::Left);
+    let [info, general, system, memory] = frames.as_slice() else { panic!("{} frames", frames.len()) };
+    assert_eq!((kind(info), memory_size(info)), (Some(SEND_INFO), Some(MEMORY)));
+    let told =
+        Registers::from_bytes(general.as_slice().try_into().unwrap(), system.as_slice().try_into().unwrap());
+    assert_eq!(told, registers);
+    assert_eq!(memory, b"h");
+}
+
+#[test]
+fn a_client_that_asks_for_registers_of_a_run_that_is_over_is_told_so() {
+    let (frames, end) = answers(&guest(None), &Request::Info.frame(1));
+    assert_eq!(end.unwrap(), End::NoRegisters);
+    assert!(frames.len() == 1 && is_error(&frames[0]));
+}
+
+#[test]
+fn what_is_no_request_is_an_error() {
+    let guest = guest(None);
+    let framed = |message: &[u8]| {
+        let mut frame = Vec::new();
+        add_frame(&mut frame, message);
+        frame
+    };
+    for message in [&[][..], &[0; 3], &[0; 4], &[0; 13], &simple(REQ_DUMP_MEM, 1), &[0; MOST_MESSAGE]] {
+        assert!(is_error(&answer(&guest, &framed(message))), "{message:?}");
+    }
+    for message in [simple(SERVER_QUIT, 1).to_vec(), simple(77, 1).to_vec(), vec![0xFF; DUMP]] {
+        let (frames, end) = answers(&guest, &[framed(&message), dump_of(0, 1)].concat());
+        assert!(matches!(end.unwrap(), End::Refused(BadRequest::Unknown { .. })));
+        assert!(frames.len() == 1 && is_error(&frames[0]));
+    }
+    for length in [MOST_MESSAGE as u32 + 1, u32::MAX] {
+        let (frames, end) = answers(&guest, &length.to_be_bytes());
+        assert_eq!(end.unwrap(), End::Refused(BadRequest::TooLong { length }));
+        assert!(frames.len() == 1 && is_error(&frames[0]));
+    }
+}
+
+#[test]
+fn clients_may_leave_at_any_time() {
+    let guest = guest(None);
+    let (frames, end) = answers(&guest, &[]);
+    assert!(frames.is_empty());
+    assert_eq!(end.unwrap(), End::Left);
+    for kind in [WELCOME, REQ_INFO] {
+        let mut whole = Vec::new();
+        add_frame(&mut whole, &simple(kind, 1));
+        for cut in 1..whole.len() {
+            let (frames, end) = answers(&guest, &whole[..cut]);
+            assert!(frames.is_empty());
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+}

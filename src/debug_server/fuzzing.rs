@@ -1,0 +1,156 @@
+//! Clients and servers that say anything at all, for the fuzzer and for a test.
+
+use std::io::{self, Read, Write};
+use std::sync::{Arc, OnceLock};
+
+use super::client;
+use super::conversation::{Guest, converse};
+use crate::host::Registers;
+use crate::memory::GuestMemory;
+
+/// Guest memory, in bytes.
+const MEMORY: u64 = 1 << 20;
+
+/// The other side of a connection: it has said everything already.
+struct Anything<'a> {
+    says: &'a [u8],
+    hears: Frames,
+}
+
+impl Read for Anything<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.says.read(bytes)
+    }
+}
+
+impl Write for Anything<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hears.take(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where in a row of frames what has been sent ends.
+#[derive(Default)]
+struct Frames {
+    length: Vec<u8>,
+    /// Bytes of the last frame that are still to come.
+    left: u64,
+}
+
+impl Frames {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let count = bytes.len().min(self.left as usize);
+                self.left -= count as u64;
+                bytes = &bytes[count..];
+                continue;
+            }
+            self.length.push(*first);
+            bytes = rest;
+            if let Some(length) = self.length.first_chunk() {
+                self.left = u64::from(u32::from_be_bytes(*length));
+                self.length.clear();
+            }
+        }
+    }
+}
+
+/// What is printed, which nobody reads.
+struct Counted(u64);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Has the server hear `input` from a client, and `kvm debug-client` from a server.
+///
+/// # Panics
+///
+/// If the server has answered with anything but whole frames of memory or messages, or the client has
+/// printed more than it was told.
+pub fn converse_with_anything(input: &[u8]) {
+    static MEMORY_OF_ALL: OnceLock<Arc<GuestMemory>> = OnceLock::new();
+    let memory = MEMORY_OF_ALL
+        .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).unwrap_or_else(|error| panic!("{error}"))));
+    let guest = Guest { memory: memory.clone(), registers: Box::new(|| Some(Registers::default())) };
+    let mut peer = Anything { says: input, hears: Frames::default() };
+    // How it ends is the client's affair.
+    let _ = converse(&mut peer, &guest);
+    assert!(peer.hears.left == 0 && peer.hears.length.is_empty(), "a frame is not whole");
+
+    // The range that is asked for comes first, so that answers can fit to it.
+    let (length, says) = input.split_first_chunk().unwrap_or((&[0; 4], &[]));
+    let wanted = u64::from(u32::from_le_bytes(*length));
+    let mut out = Counted(0);
+    let mut peer = Anything { says, hears: Frames::default() };
+    let _ = client::print(&mut peer, 0x1000, 0x1000 + wanted, &mut out);
+    assert!(out.0 <= 8 * says.len() as u64 + 4096, "{} bytes are printed", out.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::{Request, SERVER_QUIT, add_frame, info, simple};
+    use super::*;
+
+    const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/debug_server");
+
+    /// Conversations from which the fuzzer starts, with their names.
+    fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+        let mut asks = Request::Welcome.frame(1);
+        asks.extend(Request::Dump { start: 0xBF000, end: 0xBF000 + 2000 }.frame(1));
+        asks.extend(Request::Info.frame(1));
+        let mut errs = Request::Dump { start: MEMORY, end: MEMORY + 12 }.frame(1);
+        errs.extend(Request::Dump { start: 9, end: 1 }.frame(1));
+        add_frame(&mut errs, &simple(77, 1));
+        let mut answers = 20_u32.to_le_bytes().to_vec();
+        add_frame(&mut answers, b"twenty bytes of memory".split_at(20).0);
+        add_frame(&mut answers, &info(MEMORY, 1));
+        let (general, system) = Registers::default().to_bytes();
+        add_frame(&mut answers, &general);
+        add_frame(&mut answers, &system);
+        let mut quits = 20_u32.to_le_bytes().to_vec();
+        add_frame(&mut quits, &simple(SERVER_QUIT, 1));
+        vec![("asks", asks), ("errs", errs), ("answers", answers), ("quits", quits)]
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzzer_are_conversations() {
+        for (name, bytes) in seeds() {
+            let file = format!("{SEEDS}/{name}");
+            if std::env::var_os("KVM_BLESS").is_some() {
+                std::fs::create_dir_all(SEEDS).unwrap();
+                std::fs::write(&file, &bytes).unwrap();
+            }
+            let found = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert_eq!(found, bytes, "{file}: bless it");
+            converse_with_anything(&bytes);
+        }
+    }
+
+    #[test]
+    fn damaged_conversations_end_well() {
+        for (_, bytes) in seeds() {
+            for at in 0..bytes.len() {
+                converse_with_anything(&bytes[..at]);
+                for value in [0, 1, 0x7F, 0x80, 0xFF] {
+                    let mut damaged = bytes.clone();
+                    damaged[at] = value;
+                    converse_with_anything(&damaged);
+                }
+            }
+        }
+    }
+}

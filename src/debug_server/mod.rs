@@ -1,0 +1,22 @@
+//! The memory debug server: tells programs that ask what is in the guest's memory, while it runs, and in
+//! its registers; and `kvm debug-client`, a program that asks.
+//!
+//! The protocol is that of kvm-endlessfault, whose clients work with this server.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `protocol` | the messages, as bytes |
+//! | `conversation` | one client's questions and their answers |
+//! | `server` | clients and threads |
+//! | `client` | asking, and telling the user |
+//! | `fuzzing` | clients and servers that say anything at all |
+
+pub mod client;
+mod conversation;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+pub mod protocol;
+mod server;
+
+pub use conversation::Guest;
+pub use server::{DebugServer, MOST_CLIENTS, ServerError};

@@ -1,0 +1,219 @@
+//! What a client and the debug server say to each other: frames of a 32-bit length and that many bytes.
+//!
+//! Numbers are big-endian, registers are KVM's own structures, and nothing is padded. docs/debug-server.md
+//! has it all as a table.
+
+use std::io::{self, ErrorKind, Read};
+
+/// Hello; needs no answer.
+pub const WELCOME: u32 = 0;
+/// What was asked for cannot be had.
+pub const GENERIC_ERR: u32 = 1;
+/// Asks for the size of memory and the registers.
+pub const REQ_INFO: u32 = 2;
+/// Tells the size of memory; the registers follow in two frames.
+pub const SEND_INFO: u32 = 3;
+/// Asks for memory.
+pub const REQ_DUMP_MEM: u32 = 4;
+/// The run is over.
+pub const SERVER_QUIT: u32 = 5;
+
+/// Bytes of a message that says nothing but its type: the type, and the time.
+pub const SIMPLE: usize = 12;
+/// Bytes of [`SEND_INFO`].
+pub const INFO: usize = SIMPLE + 8;
+/// Bytes of [`REQ_DUMP_MEM`].
+pub const DUMP: usize = SIMPLE + 16;
+
+/// Most bytes of a frame that is a message. A longer one can only be memory.
+pub const MOST_MESSAGE: usize = 64;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Nothing.
+    Welcome,
+    /// The size of memory, and the registers.
+    Info,
+    /// The guest-physical memory from `start` up to but without `end`.
+    Dump {
+        /// First address.
+        start: u64,
+        /// The address after the last one.
+        end: u64,
+    },
+}
+
+/// Why a frame is no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// It is longer than any message.
+    #[error("a message of {length} bytes; none has more than {MOST_MESSAGE}")]
+    TooLong {
+        /// Its length in bytes.
+        length: u32,
+    },
+    /// It has another length than its type says.
+    #[error("a message of {length} bytes that has another length")]
+    Length {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// No request has this type.
+    #[error("a message of type {kind}, which is no request")]
+    Unknown {
+        /// The type.
+        kind: u32,
+    },
+}
+
+impl Request {
+    /// Reads the bytes of a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRequest`].
+    pub fn parse(message: &[u8]) -> Result<Request, BadRequest> {
+        let length = BadRequest::Length { length: message.len() };
+        match (kind(message).ok_or(length)?, message.len()) {
+            (WELCOME, SIMPLE) => Ok(Request::Welcome),
+            (REQ_INFO, SIMPLE) => Ok(Request::Info),
+            (REQ_DUMP_MEM, DUMP) => match (number(message, SIMPLE), number(message, SIMPLE + 8)) {
+                (Some(start), Some(end)) => Ok(Request::Dump { start, end }),
+                _ => Err(length),
+            },
+            (WELCOME | REQ_INFO | REQ_DUMP_MEM, _) => Err(length),
+            (kind, _) => Err(BadRequest::Unknown { kind }),
+        }
+    }
+
+    /// The whole frame; `seconds` is the time since 1970.
+    pub fn frame(self, seconds: u32) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(4 + DUMP);
+        match self {
+            Request::Welcome => add_frame(&mut frame, &simple(WELCOME, seconds)),
+            Request::Info => add_frame(&mut frame, &simple(REQ_INFO, seconds)),
+            Request::Dump { start, end } => {
+                add_length(&mut frame, DUMP as u32);
+                frame.extend(simple(REQ_DUMP_MEM, seconds));
+                frame.extend(start.to_be_bytes());
+                frame.extend(end.to_be_bytes());
+            }
+        }
+        frame
+    }
+}
+
+/// The type of a message; none if it is too short to have one.
+pub fn kind(message: &[u8]) -> Option<u32> {
+    message.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// The size of memory that a [`SEND_INFO`] tells, in bytes; none if it is no such message.
+pub fn memory_size(message: &[u8]) -> Option<u64> {
+    let is_info = kind(message) == Some(SEND_INFO) && message.len() == INFO;
+    if is_info { number(message, SIMPLE) } else { None }
+}
+
+fn number(message: &[u8], at: usize) -> Option<u64> {
+    message.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// A message that says nothing but its type. Clients take the time from the first four of its eight bytes.
+pub fn simple(kind: u32, seconds: u32) -> [u8; SIMPLE] {
+    let mut message = [0; SIMPLE];
+    message[..4].copy_from_slice(&kind.to_be_bytes());
+    message[4..8].copy_from_slice(&seconds.to_be_bytes());
+    message
+}
+
+/// Tells the size of memory, in bytes.
+pub fn info(memory_size: u64, seconds: u32) -> [u8; INFO] {
+    let mut message = [0; INFO];
+    message[..SIMPLE].copy_from_slice(&simple(SEND_INFO, seconds));
+    message[SIMPLE..].copy_from_slice(&memory_size.to_be_bytes());
+    message
+}
+
+/// Adds a frame with these bytes.
+pub fn add_frame(out: &mut Vec<u8>, message: &[u8]) {
+    add_length(out, message.len() as u32);
+    out.extend(message);
+}
+
+/// Adds the beginning of a frame of `length` bytes.
+pub fn add_length(out: &mut Vec<u8>, length: u32) {
+    out.extend(length.to_be_bytes());
+}
+
+/// Reads the beginning of a frame: its length, or none where the other side has hung up after a frame.
+///
+/// # Errors
+///
+/// The reader's, and [`ErrorKind::UnexpectedEof`] in the middle.
+pub fn read_length(from: &mut impl Read) -> io::Result<Option<u32>> {
+    let mut bytes = [0; 4];
+    let mut count = 0;
+    while count < bytes.len() {
+        match from.read(&mut bytes[count..]) {
+            Ok(0) if count == 0 => return Ok(None),
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(more) => count += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(u32::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_as_they_are_written() {
+        for request in [
+            Request::Welcome,
+            Request::Info,
+            Request::Dump { start: 0xBF000, end: 0xBF000 + 2000 },
+            Request::Dump { start: u64::MAX, end: 0 },
+        ] {
+            let frame = request.frame(7);
+            assert_eq!(read_length(&mut frame.as_slice()).unwrap(), Some(frame.len() as u32 - 4));
+            assert_eq!(Request::parse(&frame[4..]), Ok(request));
+        }
+    }
+
+    #[test]
+    fn messages_have_the_bytes_that_clients_in_c_expect() {
+        assert_eq!(
+            Request::Dump { start: 0xBF000, end: 0xBF7D0 }.frame(0x5A00_0001),
+            [
+                0, 0, 0, 28, 0, 0, 0, 4, 0x5A, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0B, 0xF0, 0, 0, 0, 0, 0,
+                0, 0x0B, 0xF7, 0xD0
+            ]
+        );
+        assert_eq!(info(64 << 20, 2), [0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0]);
+        assert_eq!(memory_size(&info(64 << 20, 2)), Some(64 << 20));
+        assert_eq!(memory_size(&simple(SEND_INFO, 2)), None);
+    }
+
+    #[test]
+    fn a_message_of_another_length_or_type_is_no_request() {
+        let whole = Request::Dump { start: 1, end: 2 }.frame(0);
+        for length in 0..DUMP {
+            assert_eq!(Request::parse(&whole[4..4 + length]), Err(BadRequest::Length { length }));
+        }
+        assert_eq!(Request::parse(&[0; 13]), Err(BadRequest::Length { length: 13 }));
+        for kind in [GENERIC_ERR, SEND_INFO, SERVER_QUIT, 6, u32::MAX] {
+            assert_eq!(Request::parse(&simple(kind, 0)), Err(BadRequest::Unknown { kind }));
+        }
+    }
+
+    #[test]
+    fn a_frame_ends_where_the_other_side_hangs_up() {
+        assert_eq!(read_length(&mut [].as_slice()).unwrap(), None);
+        let cut = read_length(&mut [0, 0, 0].as_slice()).unwrap_err();
+        assert_eq!(cut.kind(), ErrorKind::UnexpectedEof);
+    }
+}

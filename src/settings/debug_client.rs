@@ -1,0 +1,100 @@
+//! The command line of `kvm debug-client`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use lexopt::{Arg, Parser};
+
+use super::command::{Request, with_two_dashes};
+use super::error::SettingsError;
+use super::values::{self, Read};
+use super::{DebugClient, Place};
+
+/// The first argument that asks a debug server.
+pub(super) const COMMAND: &str = "debug-client";
+
+/// How the command is written with its arguments.
+pub(super) const USE: &str = "Use: kvm debug-client ADDRESS PORT [START END]";
+
+/// The memory that is asked for when nobody says which.
+const START: u64 = 0xBF000;
+const LENGTH: u64 = 2000;
+
+/// The answer to `kvm debug-client --help`.
+const HELP: &str = "\
+Print memory and registers of a guest that runs
+
+Usage: kvm debug-client ADDRESS PORT [START END]
+       kvm debug-client unix:PATH [START END]
+
+Asks the debug server of another kvm (--debug-server) for the guest-physical memory from START up to but
+without END, 0xbf000 to 0xbf7d0 unless told otherwise, for the size of memory, and for the registers, and
+prints them. The guest runs on. Numbers are decimal, or hexadecimal after 0x.
+
+Options:
+  -h, --help  Print this and end
+
+Exit status: 0, or 2 if that is no memory of the guest's, or 6 if the server cannot be reached or does not
+answer.
+
+A guest file that is called debug-client is run as `kvm ./debug-client`. docs/debug-server.md has more.
+";
+
+/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+///
+/// # Errors
+///
+/// [`SettingsError::DebugClientArgument`] for the first argument that cannot stand there, and
+/// [`SettingsError::DebugClientMissing`] for one that is not there.
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+    let mut parser = Parser::from_iter(with_two_dashes(args));
+    let mut words = Vec::new();
+    while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
+        match arg {
+            Arg::Value(value) => words.push(value.to_string_lossy().into_owned()),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long(name) => return Err(wrong(&format!("--{name}"), "is no option of it")),
+            Arg::Short(letter) => return Err(wrong(&format!("-{letter}"), "is no option of it")),
+        }
+    }
+    let mut words = words.iter().map(String::as_str).skip(1);
+    let place = place(&mut words)?;
+    let (start, end) = match words.next() {
+        None => (START, START + LENGTH),
+        Some(start) => {
+            let end = words.next().ok_or(SettingsError::DebugClientMissing { what: "END" })?;
+            range(start, end)?
+        }
+    };
+    match words.next() {
+        Some(word) => Err(wrong(word, "is one argument too many")),
+        None => Ok(Request::DebugClient(DebugClient { place, start, end })),
+    }
+}
+
+fn place<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Place, SettingsError> {
+    let first = words.next().ok_or(SettingsError::DebugClientMissing { what: "ADDRESS" })?;
+    if let Some(path) = read_word(first, values::socket)? {
+        return Ok(Place::Unix(path));
+    }
+    let address = read_word(first, values::address)?;
+    let port = words.next().ok_or(SettingsError::DebugClientMissing { what: "PORT" })?;
+    Ok(Place::Tcp(SocketAddr::new(address, read_word(port, values::port)?)))
+}
+
+fn range(start: &str, end: &str) -> Result<(u64, u64), SettingsError> {
+    let (first, last) = (read_word(start, values::number)?, read_word(end, values::number)?);
+    match last.checked_sub(first).map(u32::try_from) {
+        Some(Ok(_)) => Ok((first, last)),
+        None => Err(wrong(end, "is an END below START")),
+        Some(Err(_)) => Err(wrong(end, "is too far from START: at most 4294967295 bytes are told at once")),
+    }
+}
+
+fn read_word<T>(word: &str, read: impl FnOnce(&str) -> Read<T>) -> Result<T, SettingsError> {
+    read(word).map_err(|reason| wrong(word, &reason))
+}
+
+fn wrong(argument: &str, reason: &str) -> SettingsError {
+    SettingsError::DebugClientArgument { argument: argument.to_owned(), reason: reason.to_owned() }
+}

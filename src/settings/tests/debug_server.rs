@@ -1,0 +1,79 @@
+//! The debug server, and who asks it.
+
+use super::*;
+
+#[test]
+fn the_debug_server_is_here_and_nowhere_else() {
+    let place = |option: &str| settings(&["a.elf", option]).debug_server.map(|place| place.to_string());
+    for (option, expected) in [
+        ("--debug-server", Some("127.0.0.1:5553")),
+        ("--debug-server=yes", Some("127.0.0.1:5553")),
+        ("--debug-server=99", Some("127.0.0.1:99")),
+        ("--debug-server=127.0.0.9", Some("127.0.0.9:5553")),
+        ("--debug-server=[::1]:99", Some("[::1]:99")),
+        ("--debug-server=localhost:99", Some("127.0.0.1:99")),
+        ("--debug-server=unix:here", Some("here")),
+        ("--debug-server=no", None),
+    ] {
+        assert_eq!(place(option).as_deref(), expected, "{option}");
+    }
+    for (text, why) in [
+        ("x", "is neither an IP address nor a TCP port"),
+        ("0", "is neither an IP address nor a TCP port"),
+        ("0.0.0.0", "can be reached from other hosts"),
+        ("192.168.1.1:5553", "can be reached from other hosts"),
+        ("[::]:5553", "can be reached from other hosts"),
+    ] {
+        let message = message(&["a.elf", &format!("--debug-server={text}")]);
+        assert!(message.starts_with(&format!("--debug-server: `{text}` {why}")), "{message}");
+    }
+}
+
+#[test]
+fn the_debug_server_of_the_config_file_is_overruled_by_the_command_line() {
+    let text = "[debug-server]\nenable = yes\naddress = ::1\nport = 99\n";
+    let config = Config::new("debug-server", text);
+    let place = |args: &[&str]| {
+        config.settings(&[&["a.elf"], args].concat()).debug_server.map(|place| place.to_string())
+    };
+    assert_eq!(place(&[]).as_deref(), Some("[::1]:99"));
+    assert_eq!(place(&["--debug-server=127.0.0.1"]).as_deref(), Some("127.0.0.1:99"));
+    assert_eq!(place(&["--debug-server=no"]), None);
+    let open = Config::new("debug-server-open", "[debug-server]\naddress = 0.0.0.0\n");
+    let message = open.message();
+    assert!(message.contains("`0.0.0.0` can be reached from other hosts"), "{message}");
+}
+
+#[test]
+fn whoever_asks_names_a_place_and_possibly_memory() {
+    let wanted = |args: &[&str]| match invoke(&[&["debug-client"], args].concat()) {
+        Ok(Invocation::DebugClient(wanted)) => (wanted.place.to_string(), wanted.start, wanted.end),
+        other => panic!("{args:?}: {other:?}"),
+    };
+    assert_eq!(wanted(&["127.0.0.1", "5553"]), ("127.0.0.1:5553".into(), 0xBF000, 0xBF000 + 2000));
+    assert_eq!(wanted(&["::1", "5553", "0x10", "4096"]), ("[::1]:5553".into(), 16, 4096));
+    assert_eq!(wanted(&["localhost", "1", "7", "7"]), ("127.0.0.1:1".into(), 7, 7));
+    assert_eq!(wanted(&["unix:a", "0xFFFFFFFFFFFFFFFF", "0Xffffffffffffffff"]).1, u64::MAX);
+    let Ok(Invocation::Help(text)) = invoke(&["debug-client", "--help"]) else { panic!("that is help") };
+    assert!(text.contains("Usage: kvm debug-client ADDRESS PORT [START END]"), "{text}");
+    assert_eq!(run(invoke(&["./debug-client"])).guest, Path::new("./debug-client"));
+    for (args, why) in [
+        (&[][..], "ADDRESS is missing"),
+        (&["127.0.0.1"], "PORT is missing"),
+        (&["127.0.0.1", "5553", "0x10"], "END is missing"),
+        (&["unix:a", "0x10"], "END is missing"),
+        (&["nowhere", "5553"], "`nowhere` is no IP address"),
+        (&["127.0.0.1", "0"], "`0` is no TCP port"),
+        (&["127.0.0.1", "5553", "0x", "1"], "`0x` is no number"),
+        (&["127.0.0.1", "5553", "1", "+2"], "`+2` is no number"),
+        (&["127.0.0.1", "5553", "1", "0x10000000000000000"], "`0x10000000000000000` has more than 64 bits"),
+        (&["127.0.0.1", "5553", "2", "1"], "`1` is an END below START"),
+        (&["127.0.0.1", "5553", "1", "0x100000001"], "`0x100000001` is too far from START"),
+        (&["127.0.0.1", "5553", "1", "2", "3"], "`3` is one argument too many"),
+        (&["127.0.0.1", "5553", "--json"], "`--json` is no option of it"),
+    ] {
+        let text = message(&[&["debug-client"], args].concat());
+        assert!(text.starts_with("Incorrect Format. Use: kvm debug-client ADDRESS PORT"), "{args:?}: {text}");
+        assert!(text.contains(&format!("\n{why}")), "{args:?}: {text}");
+    }
+}

@@ -1,0 +1,531 @@
+//! The memory debug server, asked by a client that knows nothing of `kvm` but the protocol.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::debugger::{ask, send};
+use crate::support::{Deadline, Folder, Kvm, PATIENCE, Ran, guest, guest_test, wait_until};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = answers();
+    trials.extend(beside_gdb());
+    trials.extend(clients());
+    trials.extend(places());
+    trials
+}
+
+/// A `kvm` with a debug server. Dropping it ends it.
+pub struct Asked {
+    child: Option<Child>,
+    err: Option<JoinHandle<String>>,
+    /// Where its debug server listens.
+    pub place: String,
+    folder: Option<Folder>,
+}
+
+impl Asked {
+    /// Starts a guest.
+    pub fn start(name: &str, arguments: &[&str]) -> Result<Asked, Failed> {
+        Asked::start_at(&free_place()?, name, arguments)
+    }
+
+    fn start_at(place: &str, name: &str, arguments: &[&str]) -> Result<Asked, Failed> {
+        Asked::run(Kvm::with_guest(name).arg(format!("--debug-server={place}")).args(arguments))
+    }
+
+    fn run(kvm: Kvm) -> Result<Asked, Failed> {
+        let mut child = kvm.start();
+        let err = child.stderr.take();
+        let mut asked =
+            Asked { child: Some(child), err: None, place: String::new(), folder: Some(kvm.folder) };
+        let mut err = BufReader::new(err.ok_or("stderr is a pipe")?);
+        let mut said = String::new();
+        while asked.place.is_empty() {
+            let mut line = String::new();
+            if err.read_line(&mut line)? == 0 {
+                return Err(format!("kvm said {said:?}").into());
+            }
+            match line.strip_prefix("kvm: the debug server listens on ") {
+                Some(place) => asked.place = place.trim_end().to_owned(),
+                None => said += &line,
+            }
+        }
+        asked.err = Some(std::thread::spawn(move || {
+            let _ = err.read_to_string(&mut said);
+            said
+        }));
+        Ok(asked)
+    }
+
+    /// Connects.
+    pub fn connect(&self) -> Result<TcpStream, Failed> {
+        let stream = TcpStream::connect(&self.place)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// `kvm debug-client` for it.
+    fn client(&self, arguments: &[&str]) -> Kvm {
+        let (address, port) = self.place.rsplit_once(':').unwrap_or_default();
+        Kvm::new().args(["debug-client", address, port]).args(arguments)
+    }
+
+    fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    fn tell(&self, signal: &str) -> Result<(), Failed> {
+        std::process::Command::new("kill").args([signal, &self.id().to_string()]).status()?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Ran, Failed> {
+        let (Some(child), Some(err), Some(folder)) = (self.child.take(), self.err.take(), self.folder.take())
+        else {
+            return Err("its end was waited for already".into());
+        };
+        let killer = Deadline::new(child.id());
+        let output = child.wait_with_output()?;
+        if killer.stop() {
+            return Err(format!("kvm did not end within {PATIENCE:?}").into());
+        }
+        Ok(Ran {
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: err.join().unwrap_or_default(),
+            folder,
+        })
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Fails only when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Free a moment ago; nobody else is likely to take it.
+fn free_place() -> Result<String, Failed> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+// The protocol, from its description: a length of four bytes, big-endian, and that many bytes; messages
+// begin with a type of four bytes and a time of eight.
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+fn simple(kind: u32) -> Vec<u8> {
+    // The time as C programs on little-endian hosts send it: htonl() of its low half.
+    framed(&[&kind.to_be_bytes()[..], &1_500_000_000_u32.to_be_bytes(), &[0; 4]].concat())
+}
+
+fn dump_request(start: u64, end: u64) -> Vec<u8> {
+    let mut message = simple(4).split_off(4);
+    message.extend(start.to_be_bytes());
+    message.extend(end.to_be_bytes());
+    assert_eq!(message.len(), 28);
+    framed(&message)
+}
+
+/// The next frame; none if the server has hung up.
+fn frame(stream: &mut impl Read) -> Result<Option<Vec<u8>>, Failed> {
+    let mut length = [0; 4];
+    match stream.read(&mut length)? {
+        0 => return Ok(None),
+        count => stream.read_exact(&mut length[count..])?,
+    }
+    let mut message = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut message)?;
+    Ok(Some(message))
+}
+
+fn next(stream: &mut impl Read) -> Result<Vec<u8>, Failed> {
+    frame(stream)?.ok_or_else(|| "the server has hung up".into())
+}
+
+fn dump<S: Read + Write>(stream: &mut S, start: u64, end: u64) -> Result<Vec<u8>, Failed> {
+    stream.write_all(&dump_request(start, end))?;
+    next(stream)
+}
+
+/// What REQ_INFO is answered.
+struct Info {
+    memory: u64,
+    general: Vec<u8>,
+    system: Vec<u8>,
+}
+
+impl Info {
+    fn of<S: Read + Write>(stream: &mut S) -> Result<Info, Failed> {
+        stream.write_all(&simple(2))?;
+        let info = next(stream)?;
+        check(info.len() == 20 && info[..4] == [0, 0, 0, 3], "SEND_INFO", &info)?;
+        let (general, system) = (next(stream)?, next(stream)?);
+        check(general.len() == 144, "struct kvm_regs", &general)?;
+        check(system.len() == 312, "struct kvm_sregs", &system)?;
+        let memory = u64::from_be_bytes(info[12..].try_into()?);
+        Ok(Info { memory, general, system })
+    }
+
+    /// A general register: rax 0, rbx 1, rcx 2, rdx 3, rsi, rdi, rsp 6, rbp, r8 to r15, rip 16, rflags 17.
+    fn general(&self, number: usize) -> u64 {
+        u64::from_le_bytes(self.general[8 * number..][..8].try_into().unwrap_or_default())
+    }
+}
+
+fn check(held: bool, what: &str, got: &[u8]) -> Result<(), Failed> {
+    let shown = &got[..got.len().min(64)];
+    if held { Ok(()) } else { Err(format!("{what}: got {} bytes: {shown:02x?}", got.len()).into()) }
+}
+
+/// An error is 12 bytes, except for a client that might take these for memory.
+fn expect_error(message: &[u8], asked: u64) -> Result<(), Failed> {
+    let length = if asked == 12 { 13 } else { 12 };
+    check(message.len() == length && message[..4] == [0, 0, 0, 1], "GENERIC_ERR", message)?;
+    let time = u32::from_be_bytes(message[4..8].try_into()?);
+    check(time > 1_700_000_000, "the time of it", message)
+}
+
+/// The code of the guests `endless` and `idle` as it stands in their files, and where it begins.
+const ENDLESS: &[u8] = b"\x31\xc0\x48\xff\xc0\xeb\xfb";
+const IDLE: &[u8] = b"\xfb\xf4\xeb\xfc";
+const CODE: u64 = 0x20_0000;
+
+fn answers() -> Vec<Trial> {
+    vec![
+        guest_test("memory_and_registers_are_told_while_the_guest_computes", || {
+            let asked = Asked::start("endless", &[])?;
+            let mut client = asked.connect()?;
+            client.write_all(&simple(0))?;
+            let code = dump(&mut client, CODE, CODE + 7)?;
+            check(code == ENDLESS, "code", &code)?;
+            let first = Info::of(&mut client)?;
+            assert_eq!(first.memory, 64 << 20);
+            assert!((CODE..CODE + 7).contains(&first.general(16)), "{:#x}", first.general(16));
+            // CR0 stands after eight segments of 24 bytes and two tables of 16.
+            check(first.system[224..228] == 0x8001_0033_u32.to_le_bytes(), "CR0", &first.system[224..])?;
+            wait_until("the guest goes on counting", || {
+                let later = Info::of(&mut client).expect("registers");
+                later.general(0) > first.general(0)
+            })?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("memory_and_registers_are_told_while_the_guest_sleeps", || {
+            let asked = Asked::start("idle", &[])?;
+            let mut client = asked.connect()?;
+            let mut info = Info::of(&mut client)?;
+            wait_until("the guest sleeps", || {
+                info = Info::of(&mut client).expect("registers");
+                info.general(16) == CODE + 2
+            })?;
+            assert_eq!(info.general(17) & 1 << 9, 1 << 9, "interrupts are on");
+            let code = dump(&mut client, CODE, CODE + 2)?;
+            check(code == b"\xfb\xf4", "code", &code)?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("memory_is_told_on_both_sides_of_the_gap_below_4_gib_and_not_across_it", || {
+            let asked = Asked::start("idle", &["--memory", "5G"])?;
+            let mut client = asked.connect()?;
+            assert_eq!(Info::of(&mut client)?.memory, 5 << 30, "without the gap below 4 GiB");
+            // The last byte below the gap, the first above it, and the last.
+            for start in [(3 << 30) - 1, 4 << 30, (6_u64 << 30) - 1] {
+                let byte = dump(&mut client, start, start + 1)?;
+                check(byte == [0], "memory", &byte)?;
+            }
+            expect_error(&dump(&mut client, (3 << 30) - 1, (4 << 30) + 1)?, 0)?;
+            expect_error(&dump(&mut client, (6 << 30) - 1, (6 << 30) + 1)?, 0)?;
+            expect_error(&dump(&mut client, 4 << 30, 8 << 30)?, 0)?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("what_cannot_be_told_is_an_error_and_the_conversation_goes_on", || {
+            let asked = Asked::start("idle", &[])?;
+            let mut client = asked.connect()?;
+            let end = 64 << 20;
+            for (start, end) in [
+                (CODE + 1, CODE),
+                (end, end + 1),
+                (end - 1, end + 1),
+                (end, end + 12),
+                (0xFEC0_0000, 0xFEC0_1000),
+                (u64::MAX - 1, u64::MAX),
+                (0, u64::MAX),
+                (u64::MAX, 0),
+            ] {
+                let message = dump(&mut client, start, end)?;
+                expect_error(&message, end.wrapping_sub(start))?;
+            }
+            for message in [&[][..], &[0, 0], &[0, 0, 0, 4], &[0; 24], &[0; 64]] {
+                client.write_all(&framed(message))?;
+                expect_error(&next(&mut client)?, 0)?;
+            }
+            check(dump(&mut client, end - 4, end)? == [0; 4], "the end of memory", &[])?;
+            check(dump(&mut client, end, end)?.is_empty(), "nothing", &[])?;
+            check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("a_request_may_come_in_pieces_and_several_at_once", || {
+            let asked = Asked::start("idle", &[])?;
+            let mut client = asked.connect()?;
+            client.set_nodelay(true)?;
+            for byte in dump_request(CODE, CODE + 2) {
+                client.write_all(&[byte])?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            check(next(&mut client)? == b"\xfb\xf4", "code", &[])?;
+            let many: Vec<u8> = (0..1000).flat_map(|_| dump_request(CODE, CODE + 2)).collect();
+            client.write_all(&many)?;
+            for _ in 0..1000 {
+                check(next(&mut client)? == b"\xfb\xf4", "code", &[])?;
+            }
+            Ok(())
+        }),
+        guest_test("all_of_memory_is_told_in_one_frame_without_being_kept", || {
+            let asked = Asked::start("idle", &["--memory", "512"])?;
+            let mut client = asked.connect()?;
+            client.write_all(&dump_request(0, 512 << 20))?;
+            let mut length = [0; 4];
+            client.read_exact(&mut length)?;
+            assert_eq!(u32::from_be_bytes(length), 512 << 20);
+            let mut piece = vec![0; 1 << 20];
+            for number in 0..512 {
+                client.read_exact(&mut piece)?;
+                if number == 2 {
+                    check(piece.starts_with(IDLE), "code", &piece)?;
+                }
+            }
+            let status = std::fs::read_to_string(format!("/proc/{}/status", asked.id()))?;
+            let kept = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+            let kept: u64 = kept.trim().trim_end_matches(" kB").parse()?;
+            if kept > 64 << 10 {
+                return Err(format!("kvm keeps {kept} KiB").into());
+            }
+            Ok(())
+        }),
+    ]
+}
+
+fn beside_gdb() -> Vec<Trial> {
+    vec![guest_test("breakpoints_never_show_in_memory_that_is_told", || {
+        let gdb = free_place()?;
+        let asked = Asked::start("endless", &[&format!("--gdb={gdb}")])?;
+        let mut client = asked.connect()?;
+        let before = dump(&mut client, CODE, CODE + 0x100)?;
+        check(before.starts_with(ENDLESS), "code before the first instruction", &before)?;
+        assert_eq!(Info::of(&mut client)?.general(16), CODE, "it waits for gdb");
+        let mut debugger = TcpStream::connect(&gdb)?;
+        debugger.set_read_timeout(Some(PATIENCE))?;
+        // More than there are debug registers, at instructions that are never reached.
+        for address in 0x20..0x40 {
+            assert_eq!(ask(&mut debugger, &format!("Z0,{:x},1", CODE + address))?, "OK");
+        }
+        send(&mut debugger, "c")?;
+        wait_until("the guest runs", || Info::of(&mut client).is_ok_and(|info| info.general(0) > 0))?;
+        // The guest stops now and then, for its breakpoints to be planted anew.
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(500) {
+            let now = dump(&mut client, CODE, CODE + 0x100)?;
+            check(now == before, "memory", &now[0x20..0x40])?;
+        }
+        debugger.write_all(b"\x03")?;
+        wait_until("gdb has stopped the guest", || {
+            let read = |client: &mut TcpStream| Info::of(client).map(|info| info.general(0)).ok();
+            let first = read(&mut client);
+            std::thread::sleep(Duration::from_millis(20));
+            first.is_some() && first == read(&mut client)
+        })?;
+        check(dump(&mut client, CODE, CODE + 0x100)? == before, "memory", &[])?;
+        asked.tell("-TERM")?;
+        asked.finish()?.expect_status(16).map(drop)
+    })]
+}
+
+fn clients() -> Vec<Trial> {
+    vec![
+        guest_test("clients_that_leave_in_the_middle_harm_nobody", || {
+            let asked = Asked::start("idle", &[])?;
+            let whole = dump_request(0, 64 << 20);
+            for cut in [0, 1, 4, 5, 31, 32] {
+                let mut client = asked.connect()?;
+                client.write_all(&whole[..cut])?;
+                if cut == 31 {
+                    client.shutdown(Shutdown::Both)?;
+                }
+            }
+            let mut client = asked.connect()?;
+            check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("a_client_that_speaks_another_language_is_told_and_hung_up_on", || {
+            let asked = Asked::start("idle", &[])?;
+            for nonsense in
+                [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xFF; 1000], &simple(1), &simple(77), &simple(5)]
+            {
+                let mut client = asked.connect()?;
+                client.write_all(nonsense)?;
+                expect_error(&next(&mut client)?, 0)?;
+                check(frame(&mut client)?.is_none(), "an end", &[])?;
+            }
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("sixteen_clients_are_served_and_the_next_is_told_that_there_is_no_place", || {
+            let asked = Asked::start("idle", &[])?;
+            let mut clients = Vec::new();
+            for _ in 0..16 {
+                let mut client = asked.connect()?;
+                check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
+                clients.push(client);
+            }
+            let mut late = asked.connect()?;
+            expect_error(&dump(&mut late, CODE, CODE + 2)?, 0)?;
+            check(frame(&mut late)?.is_none(), "an end", &[])?;
+            clients.pop();
+            wait_until("a place is free again", || {
+                let mut next = asked.connect().expect("kvm listens");
+                dump(&mut next, CODE, CODE + 2).is_ok_and(|code| code == b"\xfb\xf4")
+            })?;
+            for client in &mut clients {
+                check(dump(client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
+            }
+            Ok(())
+        }),
+        guest_test("clients_are_told_that_the_run_is_over", || {
+            let asked = Asked::start("serial-echo", &[])?;
+            let mut quiet = asked.connect()?;
+            let mut busy = asked.connect()?;
+            // It asks for much and reads nothing, which holds nobody up.
+            busy.write_all(&dump_request(0, 64 << 20))?;
+            let mut asking = asked.connect()?;
+            check(!dump(&mut asking, CODE, CODE + 1)?.is_empty(), "memory", &[])?;
+            asked.tell("-TERM")?;
+            let start = Instant::now();
+            asked.finish()?.expect_status(16)?;
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            for client in [&mut quiet, &mut asking] {
+                let farewell = next(client)?;
+                check(farewell.len() == 12 && farewell[..4] == [0, 0, 0, 5], "SERVER_QUIT", &farewell)?;
+                check(frame(client)?.is_none(), "an end", &[])?;
+            }
+            Ok(())
+        }),
+        guest_test("debug_client_prints_what_the_old_one_did", || {
+            let asked = Asked::start("idle", &[])?;
+            let ran = asked.client(&["0x200000", "2097172"]).run();
+            ran.expect_status(0)?;
+            let dump = "-----------Memory dump------------\n\
+                 0000200000  fb f4 eb fc 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n\
+                 0000200010  00 00 00 00                                       |....|\n\
+                 ----------------------------------\n\
+                 ---------------Info---------------\n\
+                 Mem_size: 67108864\n\
+                 Target program dump:\n";
+            ran.check(ran.out.starts_with(dump), dump)?;
+            for register in ["RAX ", "R15 ", "RIP    0x000000000020000", "CR3 ", "EFER ", "GDT ", "SS "] {
+                ran.check(ran.out.contains(register), register)?;
+            }
+            let ran = asked.client(&[]).run();
+            ran.expect_status(0)?;
+            let lines = ran.out.lines().filter(|line| line.ends_with('|')).count();
+            ran.check(lines == 125 && ran.out.contains("\n00000bf7c0  "), "2000 bytes from 0xBF000")?;
+            let ran = asked.client(&["0", "0x4000001"]).run();
+            ran.expect_status(2)?.expect_err("no memory 0x0..0x4000001: not all of that is RAM")?;
+            ran.check(
+                ran.out.starts_with("---------------Info---------------\nMem_size: 67108864\n"),
+                "Info",
+            )?;
+            let piped =
+                asked.client(&["0", "0x4000000"]).in_shell(r#""$@" | head -2; echo ${PIPESTATUS[0]}"#).run();
+            piped.expect_status(0)?;
+            piped
+                .check(piped.err.is_empty() && piped.out.ends_with("|\n0\n"), "two lines and no complaint")?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16).map(drop)
+        }),
+        guest_test("debug_client_says_who_does_not_answer", || {
+            let nobody = free_place()?;
+            let client = |place: &str| {
+                let (address, port) = place.rsplit_once(':').unwrap_or_default();
+                Kvm::new().args(["debug-client", address, port])
+            };
+            let ran = client(&nobody).run();
+            ran.expect_status(6)?
+                .expect_err(&format!("cannot connect to the debug server at {nobody}: Conn"))?;
+            for (says, told) in [
+                (&b"220 mail.example.com ESMTP\r\n"[..], "what answers there is no debug server"),
+                (&b""[..], "the debug server hung up"),
+                (&[0, 0, 7, 0xD0, 1, 2, 3], "the debug server hung up"),
+                (&[0, 0, 0, 12, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0], "the guest's run is over"),
+            ] {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let place = listener.local_addr()?.to_string();
+                let other = std::thread::spawn(move || -> std::io::Result<()> {
+                    let (mut stream, _) = listener.accept()?;
+                    stream.read_exact(&mut [0; 32])?;
+                    stream.write_all(says)
+                });
+                let ran = client(&place).run();
+                let _ = other.join();
+                ran.expect_status(6)?.expect_err(told)?;
+            }
+            Ok(())
+        }),
+    ]
+}
+
+fn places() -> Vec<Trial> {
+    vec![
+        guest_test("a_debug_server_on_a_unix_socket_is_for_its_user_only", || {
+            let folder = Folder::new();
+            let path = folder.file("debug");
+            let asked = Asked::start_at(&format!("unix:{}", path.display()), "idle", &[])?;
+            assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+            let mut client = UnixStream::connect(&path)?;
+            check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
+            let place = format!("unix:{}", path.display());
+            let ran = Kvm::new().args(["debug-client", &place, "0x200000", "0x200002"]).run();
+            ran.expect_status(0)?.check(ran.out.contains("0000200000  fb f4 "), "code")?;
+            asked.tell("-TERM")?;
+            asked.finish()?.expect_status(16)?;
+            if path.exists() { Err("the socket is still there".into()) } else { Ok(()) }
+        }),
+        guest_test("the_old_config_file_switches_the_debug_server_on", || {
+            let place = free_place()?;
+            let port = place.rsplit_once(':').unwrap_or_default().1;
+            let config = format!("[vm-spec]\nmemsize=10\n\n[debug-server]\nenable=yes\nport={port}\n");
+            let asked = Asked::run(Kvm::with_guest("idle").file("config.ini", &config))?;
+            assert_eq!(asked.place, place);
+            assert_eq!(Info::of(&mut asked.connect()?)?.memory, 10 << 20);
+            Ok(())
+        }),
+        guest_test("a_port_that_is_taken_is_told_before_the_guest_runs", || {
+            let taken = TcpListener::bind("127.0.0.1:0")?;
+            let place = taken.local_addr()?;
+            let ran = Kvm::with_guest("hello-serial").arg(format!("--debug-server={place}")).run();
+            let told = format!("kvm: the debug server cannot listen on {place}: Address already in use");
+            ran.expect_status(6)?.expect_out("")?.expect_err(&told).map(drop)
+        }),
+        guest_test("without_a_debug_server_nobody_listens", || {
+            let ran = Kvm::new().arg(guest("hello-serial")).arg("--debug-server=no").run();
+            ran.expect_status(0)?.check(!ran.err.contains("debug server"), "nothing said of it").map(drop)
+        }),
+    ]
+}
