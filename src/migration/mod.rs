@@ -7,12 +7,15 @@
 //! | `transport` | TCP, bare or inside TLS |
 //! | `security` | who may connect |
 //! | `decision` | who has the guest |
+//! | `fuzzing` | sources that say anything at all |
 //!
 //! docs/migration.md tells of the protocol, and why the guest always runs on exactly one side.
 
 pub mod decision;
 pub mod destination;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod mover;
 pub mod pages;
 pub mod progress;

@@ -1,0 +1,170 @@
+//! Sources that say anything at all.
+
+use std::io::{self, Cursor, Read, Write};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::decision::Decision;
+use super::destination::{Arrival, Caller, greet, take_in, take_over};
+use super::frame::{Hello, Token};
+use super::wire::{Transport, Wire};
+use crate::memory::GuestMemory;
+
+/// RAM of the guest that can be taken in, in bytes.
+const MEMORY: u64 = 1 << 20;
+
+/// A source that has said everything already and listens to nothing.
+struct Said(Cursor<Vec<u8>>);
+
+impl Read for Said {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Said {
+    fn set_patience(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) {}
+}
+
+/// A host with little memory, which is the same for every guest.
+struct Small {
+    /// A machine has been built.
+    built: bool,
+}
+
+impl Arrival for Small {
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
+        static RAM: OnceLock<Arc<GuestMemory>> = OnceLock::new();
+        if hello.memory != MEMORY {
+            return Err("another size".to_owned());
+        }
+        Ok(RAM
+            .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).expect("a little memory can be had")))
+            .clone())
+    }
+
+    fn round_begins(&mut self, _: u32, _: u64) {}
+
+    fn pages_arrived(&mut self, _: u64) {}
+
+    fn build(&mut self, _: Vec<u8>, _: &mut dyn FnMut()) -> Result<(), String> {
+        self.built = true;
+        Ok(())
+    }
+}
+
+/// Takes in a guest from a source that says `input`; true if the guest would run here.
+///
+/// # Panics
+///
+/// If a guest is taken over that was not handed over.
+pub fn arrive_from_anybody(input: &[u8]) -> bool {
+    let Ok(wire) = Wire::new(Box::new(Said(Cursor::new(input.to_vec())))) else { return false };
+    let Ok((wire, Caller::Brings(hello))) = greet(wire) else { return false };
+    let mut arrival = Small { built: false };
+    let Ok(wire) = take_in(wire, &hello, &mut arrival) else { return false };
+    let arrived = take_over(wire, hello.token, &Decision::default()).is_ok();
+    if arrived {
+        assert!(arrival.built, "there is no machine");
+        assert!(says_twice(input, hello.token), "the source has not let go of it");
+    }
+    arrived
+}
+
+/// The token is in the first frame, and in the one that hands the guest over.
+fn says_twice(input: &[u8], token: Token) -> bool {
+    input.windows(token.len()).filter(|window| *window == token).count() >= 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Message, Round};
+    use super::super::pages::{PAGE, Packer};
+    use super::*;
+
+    const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/migration");
+
+    const TOKEN: Token = *b"a guest's ticket";
+
+    /// What sources say from which the fuzzer starts, with a name, and whether the guest arrives.
+    fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
+        let said =
+            |messages: &[Message<'_>]| -> Vec<u8> { messages.iter().flat_map(Message::frame).collect() };
+        let facts = b"facts".to_vec();
+        let hello = Message::Hello(Hello { token: TOKEN, memory: MEMORY, guest: "test".into(), facts });
+        let mut page = [0; PAGE];
+        page[7] = 7;
+        let pages = |compress| {
+            let mut packer = Packer::new(compress);
+            packer.add(1, &[0; PAGE]);
+            packer.add(2, &page);
+            packer.take().unwrap()
+        };
+        let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
+        whole.extend(pages(true));
+        whole.extend(said(&[
+            Message::KeepAlive,
+            Message::RoundEnd(1),
+            Message::StateBegin(9),
+            Message::State(b"regis"),
+            Message::State(b"ters"),
+            Message::Commit(TOKEN),
+            Message::Bye,
+        ]));
+        let mut bare = said(std::slice::from_ref(&hello));
+        bare.extend(pages(false));
+        bare.extend(said(&[Message::StateBegin(0), Message::Commit(TOKEN)]));
+        let keeps = said(&[hello, Message::StateBegin(0), Message::Error("no".into())]);
+        vec![
+            ("asks", said(&[Message::Ask(TOKEN)]), false),
+            ("bare", bare, true),
+            ("keeps", keeps, false),
+            ("whole", whole, true),
+        ]
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzzer_are_migrations() {
+        for (name, bytes, arrives) in seeds() {
+            let file = format!("{SEEDS}/{name}");
+            if std::env::var_os("KVM_BLESS").is_some() {
+                std::fs::create_dir_all(SEEDS).unwrap();
+                std::fs::write(&file, &bytes).unwrap();
+            }
+            let found = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert_eq!(found, bytes, "{file}: bless it");
+            assert_eq!(arrive_from_anybody(&bytes), arrives, "{name}");
+        }
+    }
+
+    #[test]
+    fn damaged_migrations_are_taken_or_refused_without_harm() {
+        for (name, bytes, _) in seeds() {
+            // Raw pages say the same everywhere.
+            let places = (0..bytes.len()).filter(|at| *at < 150 || *at + 70 > bytes.len());
+            for at in places {
+                let handed_over = arrive_from_anybody(&bytes[..at]) && at < bytes.len() - 8;
+                assert!(!handed_over, "{name}, cut after {at} bytes");
+                for value in [0, 0x80, 0xFF] {
+                    let mut damaged = bytes.clone();
+                    damaged[at] = value;
+                    arrive_from_anybody(&damaged);
+                }
+            }
+        }
+    }
+}
