@@ -27,7 +27,7 @@ pub(super) fn version() -> String {
 pub(super) fn text() -> String {
     let mut text = "Run a bare-metal x86-64 guest on Linux KVM\n\n".to_owned();
     text += &format!(
-        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm console [PLACE]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
+        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm check-snapshot FILE\n       kvm console [PLACE]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
     );
     text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
     for group in OPTIONS.chunk_by(|one, next| one.group == next.group) {

@@ -495,7 +495,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         repeatable: false,
         default: None,
         allowed: "the path of a snapshot",
-        help: "Continue the machine that was saved in FILE, instead of a guest file",
+        help: "Continue the machine saved in FILE, instead of a guest file",
         set: |draft, text| values::file(text).map(|file| draft.settings.restore = Some(file)),
         keys: &[],
     },
