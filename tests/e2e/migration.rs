@@ -34,7 +34,7 @@ struct Side {
 }
 
 impl Side {
-    /// Runs `guest`, which echoes what its serial port is sent, with a console.
+    /// Runs `guest`, which echoes what its serial port is sent in capitals, with a console.
     fn source(guest: &str, arguments: &[&str]) -> Result<Side, Failed> {
         let mut side = Side::start(Kvm::with_guest(guest), arguments)?;
         let console = side.console.clone();
@@ -140,7 +140,7 @@ fn moves_with(source: &[&str], receiver: &[&str]) -> Result<(), Failed> {
     let port = free_port();
     let mut here = Side::source("serial-echo", source)?;
     here.type_in("one\r")?;
-    here.expect_out("one")?;
+    here.expect_out("ONE")?;
     let mut there = Side::receiver(port, receiver)?;
     let said = here.ask(&[&migrate(port)])?;
     for line in [
@@ -160,7 +160,7 @@ fn moves_with(source: &[&str], receiver: &[&str]) -> Result<(), Failed> {
     contains(&err, &format!("the guest has moved to 127.0.0.1:{port} and runs on there."))?;
     there.expect_out("Migration started")?;
     there.type_in("two\r")?;
-    there.expect_out("two")?;
+    there.expect_out("TWO")?;
     contains(&there.ask(&["status", "quit"])?, "the guest runs")?;
     let (status, _, err) = there.finish()?;
     if status == Some(14) { Ok(()) } else { Err(format!("the receiver ended with {status:?}: {err}").into()) }
@@ -202,7 +202,7 @@ fn moves() -> Vec<Trial> {
             there.ask(&[&migrate(ports[1])])?;
             contains(&there.finish()?.2, "runs on there")?;
             back.type_in("again\r")?;
-            back.expect_out("again")?;
+            back.expect_out("AGAIN")?;
             back.ask(&["quit"])?;
             back.finish().map(drop)
         }),
@@ -220,7 +220,7 @@ fn key(folder: &Folder, name: &str, byte: u8) -> Result<PathBuf, Failed> {
 /// The guest must still run here.
 fn runs_here(mut side: Side) -> Result<(), Failed> {
     side.type_in("here\r")?;
-    side.expect_out("here")?;
+    side.expect_out("HERE")?;
     contains(&side.ask(&["status", "quit"])?, "the guest runs")?;
     side.finish().map(drop)
 }
