@@ -43,6 +43,16 @@ pub(super) struct Abilities {
     pub(super) blocking: bool,
 }
 
+/// What KVM changes in a vCPU only when it is told to.
+#[derive(Debug, Default)]
+pub(super) struct Fixed {
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    pub(super) tsc_khz: Cell<Option<u32>>,
+    /// KVM_MP_STATE_*: without interrupt controllers of KVM's own a `hlt` is an exit, and nothing wakes or
+    /// starts a vCPU.
+    pub(super) running: Cell<Option<u32>>,
+}
+
 /// A vCPU of a virtual machine.
 #[derive(Debug)]
 pub struct Vcpu {
@@ -59,6 +69,8 @@ pub struct Vcpu {
     pub(super) tally: Tally,
     kicker: Kicker,
     pub(super) abilities: Abilities,
+    /// What nothing but this program changes in a vCPU, as far as it was asked or told.
+    pub(super) fixed: Fixed,
     /// The registers in `kvm_run` are those of now.
     pub(super) shared: Cell<bool>,
     port: Option<PortAccess>,
@@ -91,6 +103,7 @@ impl Vcpu {
             tally: Tally::default(),
             kicker,
             abilities,
+            fixed: Fixed::default(),
             shared: Cell::new(false),
             port: None,
             reading: false,

@@ -134,7 +134,6 @@ impl Vcpu {
             self.fd.get_debug_regs().map_err(|e| HostError::refused("read the debug registers", e))?;
         let events =
             self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
-        let running = self.fd.get_mp_state().map_err(|e| HostError::refused("read the vCPU's mode", e))?;
         let [db0, db1, db2, db3] = debug.db;
         Ok(VcpuState {
             general: general_words(&self.general_registers()?),
@@ -145,8 +144,8 @@ impl Vcpu {
             msrs: self.msrs(saved_msrs::of(kvm)?)?,
             debug: [db0, db1, db2, db3, debug.dr6, debug.dr7],
             events: Events::from_kvm(&events),
-            running: running.mp_state,
-            tsc_khz: self.fd.get_tsc_khz().unwrap_or(0),
+            running: self.running()?,
+            tsc_khz: self.tsc_frequency(),
         })
     }
 
@@ -175,9 +174,7 @@ impl Vcpu {
         self.set_msrs(&state.msrs)?;
         self.set_general_registers(&general_registers(&state.general))?;
         self.fd.set_debug_regs(&debug).map_err(|e| HostError::refused("write the debug registers", e))?;
-        self.fd
-            .set_mp_state(kvm_mp_state { mp_state: state.running })
-            .map_err(|e| HostError::refused("write the vCPU's mode", e))?;
+        self.set_running(state.running)?;
         // Last: writing registers drops a pending exception.
         self.fd
             .set_vcpu_events(&state.events.to_kvm())
@@ -275,10 +272,46 @@ impl Vcpu {
 
     /// Has the time stamp counter run as fast as it did, where the host can.
     fn set_tsc_frequency(&self, wanted: u32) {
-        let here = self.fd.get_tsc_khz().unwrap_or(0);
-        if wanted != 0 && here != 0 && wanted != here && self.fd.set_tsc_khz(wanted).is_err() {
-            info!("the guest's time stamp counter ran at {wanted} kHz and runs at {here} kHz from here on");
+        let here = self.tsc_frequency();
+        if wanted == 0 || here == 0 || wanted == here {
+            return;
         }
+        match self.fd.set_tsc_khz(wanted) {
+            Ok(()) => self.fixed.tsc_khz.set(Some(wanted)),
+            Err(_) => info!(
+                "the guest's time stamp counter ran at {wanted} kHz and runs at {here} kHz from here on"
+            ),
+        }
+    }
+
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    fn tsc_frequency(&self) -> u32 {
+        if let Some(known) = self.fixed.tsc_khz.get() {
+            return known;
+        }
+        let found = self.fd.get_tsc_khz().unwrap_or(0);
+        self.fixed.tsc_khz.set(Some(found));
+        found
+    }
+
+    /// KVM_MP_STATE_*.
+    fn running(&self) -> Result<u32, HostError> {
+        if let Some(known) = self.fixed.running.get() {
+            return Ok(known);
+        }
+        let found = self.fd.get_mp_state().map_err(|e| HostError::refused("read the vCPU's mode", e))?;
+        self.fixed.running.set(Some(found.mp_state));
+        Ok(found.mp_state)
+    }
+
+    fn set_running(&self, wanted: u32) -> Result<(), HostError> {
+        if self.running()? != wanted {
+            self.fd
+                .set_mp_state(kvm_mp_state { mp_state: wanted })
+                .map_err(|e| HostError::refused("write the vCPU's mode", e))?;
+            self.fixed.running.set(Some(wanted));
+        }
+        Ok(())
     }
 }
 
