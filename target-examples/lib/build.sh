@@ -54,12 +54,13 @@ start_build() {
     cd "$root" || exit 1
 }
 
-# up_to_date ELF SOURCE: true if ELF is newer than all it is made from.
+# up_to_date ELF SOURCE...: true if ELF is newer than all it is made from.
 up_to_date() {
-    local input
-    [[ -e $1 ]] || return 1
-    for input in "$2" "$lib"/* "${BASH_SOURCE[-1]}"; do
-        [[ $input -nt $1 ]] && return 1
+    local elf=$1 input
+    shift
+    [[ -e $elf ]] || return 1
+    for input in "$@" "$lib"/* "${BASH_SOURCE[-1]}"; do
+        [[ $input -nt $elf ]] && return 1
     done
     return 0
 }

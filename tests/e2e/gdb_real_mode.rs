@@ -54,10 +54,10 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "<call_service>:\tint    $0x10\n")?;
             expect(
                 &said,
-                "16-bit code, CS 0x1000 with base 0x10000\n=> 0x10078 <in_real>: mov bx, 0x1234\n",
+                "16-bit code, CS 0x1000 with base 0x10000\n=> 0x10084 <in_real>: mov bx, 0x1234\n",
             )?;
             expect(&said, "$1 = 4660\n")?;
-            expect(&said, "cs             0x1000              4096\neip            0x7e ")?;
+            expect(&said, "cs             0x1000              4096\neip            0x8a ")?;
             waiting.finish()?.expect_status(0).map(drop)
         }),
         gdb_test("next_over_int_0x10_does_not_wander_off", || {

@@ -1,9 +1,13 @@
 //! gdb and a guest that asks for a reset: it stops there, and going on carries the reset out.
 
+use std::net::{TcpListener, TcpStream};
+
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::debugger::{Waiting, expect, expect_times};
+use crate::support::debugger::{Waiting, ask, expect, expect_times};
+use crate::support::pty::Terminal;
+use crate::support::{Kvm, guest_test, wait_until};
 
 /// What gdb prints where the guest asks.
 const ASKED: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
@@ -24,6 +28,27 @@ pub fn trials() -> Vec<Trial> {
         })
         .collect();
     trials.extend(going_on());
+    trials.push(guest_test("the_reset_key_resets_a_guest_that_a_debugger_holds", || {
+        let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let terminal = Terminal::kvm(Kvm::with_guest("endless").arg(format!("--gdb={place}")), 80, 25);
+        let mut client = None;
+        wait_until("somebody listens", || {
+            client = TcpStream::connect(&place).ok();
+            client.is_some()
+        })?;
+        let mut client = client.ok_or("nobody listens")?;
+        client.set_nodelay(true)?;
+        ask(&mut client, "?")?;
+        let begin = ask(&mut client, "p10")?;
+        for _ in 0..5 {
+            ask(&mut client, "vCont;s")?;
+        }
+        assert_ne!(ask(&mut client, "p10")?, begin, "RIP has moved");
+        terminal.type_keys("\x01r");
+        wait_until("RIP is where it began", || ask(&mut client, "p10").is_ok_and(|now| now == begin))?;
+        ask(&mut client, "vKill;1")?;
+        terminal.end()?.expect_status(14).map(drop)
+    }));
     trials
 }
 

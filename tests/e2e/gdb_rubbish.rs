@@ -48,6 +48,18 @@ pub fn trials() -> Vec<Trial> {
             }
             guest.debug()
         }),
+        gdb_test("a_client_that_reads_nothing_is_hung_up_on_and_the_guest_runs_on", || {
+            let mut guest = Guest::start()?;
+            guest.check()?;
+            let mut silent = guest.waiting.connect()?;
+            ask(&mut silent, "?")?;
+            // More than sockets hold.
+            for _ in 0..400 {
+                send(&mut silent, "m200000,fff0")?;
+            }
+            guest.check()?;
+            guest.debug()
+        }),
         gdb_test("gdb_is_at_home_after_a_flood_of_interrupts", || {
             let mut guest = Guest::start()?;
             let mut client = guest.waiting.connect()?;

@@ -3,6 +3,7 @@
  * code (0 where there is none), EIP (less that of the place it was called from), CS, EFLAGS without RF,
  * where in its stack it is, and, if it was called from ring 3, ESP and SS. The result is 0x80. */
 
+#include "modes.h"
 #include "transcript.h"
 
 #define BASE 0x10000
@@ -12,29 +13,8 @@
     .globl _start
 segment:
 _start:
-    cli
-    lgdt gdtr(%rip)
-    pushq $0x08
-    leaq compatible(%rip), %rax
-    pushq %rax
-    lretq
-
-    .code32
-compatible:
-    movl $0x10, %eax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %fs
-    movw %ax, %gs
-    movw %ax, %ss
+    LEAVE_LONG_MODE
     movl $kernel_stack, %esp
-    movl %cr0, %eax
-    andl $0x7fffffff, %eax
-    movl %eax, %cr0                     # out of long mode
-    movl $0xc0000080, %ecx
-    rdmsr
-    andl $0xfffffeff, %eax
-    wrmsr
 
     # Gate 0x81 has 16 bits, 0x82 is a trap gate.
     movl $idt, %edi

@@ -2,6 +2,7 @@
  * prints a name and what it finds on its stack: IP (less that of the place it was called from), CS,
  * FLAGS, and then SP and its own FLAGS. The result is 0x21. */
 
+#include "modes.h"
 #include "transcript.h"
 
 #define SEGMENT 0x1000
@@ -11,43 +12,11 @@
     .globl _start
 segment:
 _start:
-    cli
-    lgdt gdtr(%rip)
-    pushq $0x08
-    leaq compatible(%rip), %rax
-    pushq %rax
-    lretq
-
-    .code32
-compatible:                             # 32-bit code; paging is still on
-    movl $0x10, %eax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %ss
-    movl %cr0, %eax
-    andl $0x7fffffff, %eax
-    movl %eax, %cr0                     # out of long mode
-    movl $0xc0000080, %ecx
-    rdmsr
-    andl $0xfffffeff, %eax
-    wrmsr
+    LEAVE_LONG_MODE
     movl %cr4, %eax
     andl $0xffffffdf, %eax
     movl %eax, %cr4
-    ljmp $0x18, $OFFSET(sixteen)
-
-    .code16
-sixteen:                                # 16-bit code of protected mode
-    movw $0x20, %ax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %fs
-    movw %ax, %gs
-    movw %ax, %ss
-    movl %cr0, %eax
-    andl $0xfffffffe, %eax
-    movl %eax, %cr0
-    ljmp $SEGMENT, $OFFSET(real)
+    ENTER_REAL_MODE SEGMENT
 
 real:
     movw $SEGMENT, %ax

@@ -2,6 +2,8 @@
  * real mode, calls a service there by `int 0x10`, and climbs through 32-bit protected mode to long mode
  * again. The result is 0x123: a digit from each mode. */
 
+#include "modes.h"
+
 #define SEGMENT 0x1000
 #define OFFSET(label) ((label) - segment)
 
@@ -9,36 +11,8 @@
     .globl _start
 segment:
 _start:
-    cli
-    lgdt gdtr(%rip)
-    pushq $0x08
-    leaq compatible(%rip), %rax
-    pushq %rax
-    lretq
-
-    .code32
-compatible:                             # 32-bit code; paging is still on
-    movl $0x10, %eax
-    movw %ax, %ss
-    movl %cr0, %eax
-    andl $0x7fffffff, %eax
-    movl %eax, %cr0                     # out of long mode
-    movl $0xc0000080, %ecx
-    rdmsr
-    andl $0xfffffeff, %eax
-    wrmsr
-    ljmp $0x18, $OFFSET(narrow)
-
-    .code16
-narrow:                                 # 16-bit code of protected mode
-    movw $0x20, %ax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %ss
-    movl %cr0, %eax
-    andl $0xfffffffe, %eax
-    movl %eax, %cr0
-    ljmp $SEGMENT, $OFFSET(real)
+    LEAVE_LONG_MODE
+    ENTER_REAL_MODE SEGMENT
 
 real:
     movw $SEGMENT, %ax
