@@ -2,12 +2,10 @@
 
 use crate::host::Registers;
 use crate::inspect::translate::{read_virtual, translate};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, PAGE};
 
 /// Bytes that are looked at: prefixes, and two of opcode.
 const LOOK: usize = 8;
-/// Smallest page in bytes.
-const PAGE: u64 = 4096;
 
 /// What is special about a step over an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 use super::memory;
 use crate::host::Registers;
+use crate::host::bits::{CR0_PE, EFER_LMA};
 use crate::host::paging::is_canonical;
 use crate::memory::GuestMemory;
 
@@ -46,8 +47,8 @@ fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
 
 fn entry(guest: &GuestMemory, registers: &Registers, vector: u64) -> Option<u64> {
     let system = &registers.system;
-    let protected = system.cr0 & 1 != 0;
-    let long = system.efer & 1 << 10 != 0;
+    let protected = system.cr0 & CR0_PE != 0;
+    let long = system.efer & EFER_LMA != 0;
     let size = match (protected, long) {
         (false, _) => 4,
         (true, false) => 8,

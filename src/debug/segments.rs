@@ -7,13 +7,10 @@
 use kvm_bindings::kvm_segment;
 
 use crate::host::Registers;
+use crate::host::bits::{CR0_PE, RFLAGS_VM};
 use crate::host::descriptor::{self, Descriptor, IN_LDT, Table, is_null};
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
-
-/// RFLAGS: virtual-8086 mode. CR0: protection.
-const VIRTUAL_8086: u64 = 1 << 17;
-const PROTECTION: u64 = 1;
 
 /// Segment registers by gdb's numbers.
 const CS: u8 = 0;
@@ -41,7 +38,7 @@ pub(super) fn load(
     if short == now.selector {
         return Ok(now);
     }
-    if system.cr0 & PROTECTION == 0 || registers.general.rflags & VIRTUAL_8086 != 0 {
+    if system.cr0 & CR0_PE == 0 || registers.general.rflags & RFLAGS_VM != 0 {
         return Ok(kvm_segment { selector: short, base: selector << 4, ..now });
     }
     if is_null(short) {
@@ -101,7 +98,7 @@ mod tests {
             memory.write_u64(GDT + at, value).unwrap();
         }
         let mut registers = Registers::default();
-        registers.system.cr0 = PROTECTION;
+        registers.system.cr0 = CR0_PE;
         (registers.system.gdt.base, registers.system.gdt.limit) = (GDT, 0x27);
         (memory, registers)
     }

@@ -5,13 +5,9 @@
 
 use super::debuggee::Debuggee;
 use super::threads::VcpuNumber;
+use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
 use crate::host::{HostError, Registers};
 use crate::machine::Outcome;
-
-/// CR0: protection. RFLAGS: virtual-8086 mode. EFER: long mode is active.
-const PROTECTION: u64 = 1;
-const VIRTUAL_8086: u64 = 1 << 17;
-const LONG_MODE_ACTIVE: u64 = 1 << 10;
 
 impl Debuggee<'_> {
     /// Whether a vCPU can go on, and in which mode it is.
@@ -50,12 +46,12 @@ impl Debuggee<'_> {
 /// The processor's mode, and its ring in those that have rings.
 fn mode(registers: &Registers) -> String {
     let system = &registers.system;
-    if system.cr0 & PROTECTION == 0 {
+    if system.cr0 & CR0_PE == 0 {
         return "real mode".to_owned();
     }
     let ring = system.cs.selector & 3;
-    let name = match (registers.bitness(), system.efer & LONG_MODE_ACTIVE != 0) {
-        _ if registers.general.rflags & VIRTUAL_8086 != 0 => return "virtual-8086 mode".to_owned(),
+    let name = match (registers.bitness(), system.efer & EFER_LMA != 0) {
+        _ if registers.general.rflags & RFLAGS_VM != 0 => return "virtual-8086 mode".to_owned(),
         (64, _) => "64-bit mode",
         (_, true) => "compatibility mode",
         (32, false) => "32-bit protected mode",
@@ -73,19 +69,19 @@ mod tests {
         let mut registers = Registers::default();
         registers.system.cs.selector = 0xF003;
         assert_eq!(mode(&registers), "real mode", "no ring, whatever CS holds");
-        registers.system.cr0 = PROTECTION;
+        registers.system.cr0 = CR0_PE;
         registers.system.cs.selector = 8;
         assert_eq!(mode(&registers), "16-bit protected mode, ring 0");
         registers.system.cs.db = 1;
         assert_eq!(mode(&registers), "32-bit protected mode, ring 0");
-        registers.system.efer = LONG_MODE_ACTIVE;
+        registers.system.efer = EFER_LMA;
         registers.system.cs.selector = 0x1B;
         assert_eq!(mode(&registers), "compatibility mode, ring 3");
         (registers.system.cs.db, registers.system.cs.l) = (0, 1);
         assert_eq!(mode(&registers), "64-bit mode, ring 3");
         registers.system.efer = 0;
         registers.system.cs.l = 0;
-        registers.general.rflags = VIRTUAL_8086;
+        registers.general.rflags = RFLAGS_VM;
         assert_eq!(mode(&registers), "virtual-8086 mode");
     }
 }

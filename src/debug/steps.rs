@@ -21,18 +21,16 @@ use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
 use super::handlers::{self, Handlers};
 use super::watchpoints::Seen;
+use crate::host::bits::RFLAGS_RF;
 use crate::host::{GuestDebug, HostError, Registers};
 use crate::machine::{Event, Outcome};
 
 /// How often a step may stay where it is although it leads on, before it counts.
 const PATIENCE: u32 = 16;
 
-/// RFLAGS: a breakpoint at the next instruction is passed over once.
-const RESUME_FLAG: u64 = 1 << 16;
-
 /// True if no register differs, RFLAGS.RF aside.
 fn nothing_done(before: &kvm_regs, after: &kvm_regs) -> bool {
-    let without = |registers: &kvm_regs| kvm_regs { rflags: registers.rflags & !RESUME_FLAG, ..*registers };
+    let without = |registers: &kvm_regs| kvm_regs { rflags: registers.rflags & !RFLAGS_RF, ..*registers };
     without(before) == without(after)
 }
 

@@ -178,6 +178,9 @@ impl Watchpoints {
                     self.registers[number] = Some(used);
                 }
             }
+            if self.pages.is_empty() {
+                return Vec::new();
+            }
             let protected: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE).collect();
             let in_registers = self.registers.iter().flatten().map(|used| used.watch);
             let shared = in_registers.filter(|watch| {

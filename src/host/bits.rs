@@ -49,6 +49,12 @@ pub const EFER_LMA: u64 = 1 << 10;
 pub const EFER_NXE: u64 = 1 << 11;
 /// RFLAGS.ZF: zero.
 pub const RFLAGS_ZF: u64 = 1 << 6;
+/// RFLAGS.TF: an exception after each instruction.
+pub const RFLAGS_TF: u64 = 1 << 8;
+/// RFLAGS.IF: interrupts are let in.
+pub const RFLAGS_IF: u64 = 1 << 9;
+/// RFLAGS.RF: the next instruction raises no exception for its breakpoint.
+pub const RFLAGS_RF: u64 = 1 << 16;
 /// RFLAGS.VM: virtual-8086 mode.
 pub const RFLAGS_VM: u64 = 1 << 17;
 /// RFLAGS.AC: alignment check; access to user pages in spite of SMAP.

@@ -25,7 +25,7 @@ impl Registers {
     /// Width of code addresses and operands in the mode the vCPU is in: 16, 32 or 64.
     pub fn bitness(&self) -> u32 {
         let cs = self.system.cs;
-        let protected = self.system.cr0 & 1 != 0;
+        let protected = self.system.cr0 & CR0_PE != 0;
         match (protected, cs.l, cs.db) {
             (true, 1, _) => 64,
             (true, _, 1) => 32,

@@ -4,10 +4,7 @@
 
 use crate::host::Registers;
 use crate::host::paging::Paging;
-use crate::memory::GuestMemory;
-
-/// Smallest page in bytes: what is contiguous in any mapping.
-const PAGE: u64 = 4096;
+use crate::memory::{GuestMemory, PAGE};
 
 /// The guest-physical address behind `address`, or `None` if nothing is mapped there. Without paging
 /// the two are the same.

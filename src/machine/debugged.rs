@@ -8,10 +8,8 @@ use kvm_bindings::{kvm_regs, kvm_sregs};
 use super::run::Next;
 use super::watched::Touch;
 use super::{Machine, Outcome};
+use crate::host::bits::RFLAGS_IF;
 use crate::host::{DebugStop, GuestDebug, HostError, Refusal, VmEntry, VmExit};
-
-/// RFLAGS: interrupts are let in.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 
 /// What stops a machine that is run for a debugger.
 #[derive(Debug)]
@@ -210,7 +208,7 @@ impl Machine {
         let mut registers = self.processor.vcpu.general_registers()?;
         registers.rip = registers.rip.wrapping_add(1);
         self.processor.vcpu.set_general_registers(&registers)?;
-        self.halt(registers.rflags & INTERRUPT_FLAG != 0)
+        self.halt(registers.rflags & RFLAGS_IF != 0)
     }
 
     fn settled_or(&mut self, entry: VmEntry, event: Event) -> Event {

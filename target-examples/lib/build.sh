@@ -113,7 +113,7 @@ guest() {
     local source=$1 script=${2:-guest.ld} name inputs
     shift; shift || true
     name=$(basename "${source%.*}")
-    up_to_date "$outdir/$name.elf" "$source" && return
+    up_to_date "$outdir/$name.elf" "$source" "${source%/*}"/*.h && return
     inputs=("$source")
     [[ $source == *.c ]] && inputs=("$lib/start.S" "$source")
     make_elf "$name" "$script" "${fixed_address[@]}" "$@" "${inputs[@]}"

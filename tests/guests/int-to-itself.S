@@ -1,15 +1,12 @@
 # int-to-itself: an interrupt whose handler is the very instruction that raised it, so that the
 # only thing a step over it changes is the stack.
 
+#include "gate.h"
+
     .text
     .globl _start
 _start:
-    leaq again(%rip), %rax
-    leaq gate(%rip), %rdx
-    movw %ax, (%rdx)
-    shrq $16, %rax
-    movw %ax, 6(%rdx)
-    lidt table(%rip)
+    USE_GATE again
     movl $0x300000, %esp
     movl $1, %eax
 again:

@@ -1,6 +1,15 @@
 /* Ways out of long mode. The guest's descriptor table, of which `gdtr` tells, has 32-bit code at 0x08 and
  * flat data at 0x10; for real mode 16-bit code at 0x18 and data at 0x20, both of the segment. */
 
+/* Loads all data segments with AX. */
+.macro LOAD_SEGMENTS
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %fs
+    movw %ax, %gs
+    movw %ax, %ss
+.endm
+
 /* From long mode to 32-bit code without paging. EAX, ECX and EDX are lost. */
 .macro LEAVE_LONG_MODE
     cli
@@ -13,11 +22,7 @@
     .code32
 compatible\@:                           # 32-bit code; paging is still on
     movl $0x10, %eax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %fs
-    movw %ax, %gs
-    movw %ax, %ss
+    LOAD_SEGMENTS
     movl %cr0, %eax
     andl $0x7fffffff, %eax
     movl %eax, %cr0                     # out of long mode
@@ -35,11 +40,7 @@ compatible\@:                           # 32-bit code; paging is still on
     .code16
 narrow\@:                               # 16-bit code of protected mode
     movw $0x20, %ax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %fs
-    movw %ax, %gs
-    movw %ax, %ss
+    LOAD_SEGMENTS
     movl %cr0, %eax
     andl $0xfffffffe, %eax
     movl %eax, %cr0

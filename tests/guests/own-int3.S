@@ -1,14 +1,11 @@
 # own-int3: a guest with a handler for `int3`, which counts in RBX; three times.
 
+#include "gate.h"
+
     .text
     .globl _start
 _start:
-    leaq handler(%rip), %rax
-    leaq gate(%rip), %rdx
-    movw %ax, (%rdx)
-    shrq $16, %rax
-    movw %ax, 6(%rdx)
-    lidt table(%rip)
+    USE_GATE handler
     movl $0x300000, %esp
     xorl %ebx, %ebx
     int3

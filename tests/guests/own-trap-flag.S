@@ -1,15 +1,12 @@
 # own-trap-flag: a guest that steps itself by RFLAGS.TF. Its handler for debug exceptions counts the steps in RBX
 # and gathers DR6 in R8; six steps.
 
+#include "gate.h"
+
     .text
     .globl _start
 _start:
-    leaq handler(%rip), %rax
-    leaq gate(%rip), %rdx
-    movw %ax, (%rdx)
-    shrq $16, %rax
-    movw %ax, 6(%rdx)
-    lidt table(%rip)
+    USE_GATE handler
     movl $0x300000, %esp
     xorl %ebx, %ebx
     xorl %r8d, %r8d

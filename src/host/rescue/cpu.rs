@@ -3,9 +3,9 @@
 use iced_x86::Instruction;
 use kvm_bindings::kvm_regs;
 
-use super::{Devices, LONGEST_INSTRUCTION, RESUME_FLAG, TRAP_FLAG};
+use super::{Devices, LONGEST_INSTRUCTION};
 pub(super) use crate::host::ExtendedRegisters as Extended;
-use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
+use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
 use crate::host::paging::Paging;
 use crate::host::{HostError, Registers};
 use crate::memory::GuestMemory;
@@ -95,7 +95,7 @@ impl<'a> Cpu<'a> {
             rest,
             memory,
             devices,
-            single_step: registers.general.rflags & TRAP_FLAG != 0,
+            single_step: registers.general.rflags & RFLAGS_TF != 0,
             extended: None,
             extended_changed: false,
             extended_kept: false,
@@ -135,7 +135,7 @@ impl<'a> Cpu<'a> {
     /// Moves RIP behind the instruction, as the end of one that is not a jump.
     pub fn pass(&mut self, next: u64) {
         self.registers.general.rip = next;
-        self.registers.general.rflags &= !RESUME_FLAG;
+        self.registers.general.rflags &= !RFLAGS_RF;
     }
 
     /// x87, vector and other extended registers, to look at.

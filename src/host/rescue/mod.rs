@@ -51,12 +51,6 @@ use exception::{Exception, Trouble};
 /// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
 const LONGEST_INSTRUCTION: usize = 15;
 
-/// RFLAGS: a debug exception follows the next instruction.
-const TRAP_FLAG: u64 = 1 << 8;
-
-/// RFLAGS: a breakpoint at the next instruction is passed over once.
-const RESUME_FLAG: u64 = 1 << 16;
-
 /// DR6: which of the four breakpoints was met.
 const DR6_BREAKPOINTS: u64 = 0xF;
 /// DR6: the exception is that of a single step.

@@ -3,13 +3,13 @@
 //! Manual: Intel SDM volume 2, "INT n/INTO/INT3/INT1", section "Operation"; volume 3A, "Exception- or
 //! Interrupt-Handler Procedures" and "64-bit Mode Stack Frame".
 
-use super::super::RESUME_FLAG;
 use super::super::cpu::{Cpu, Mode};
 use super::super::descriptors::{Descriptor, is_null};
 use super::super::exception::{Exception, Trouble};
 use super::gate::Gate;
-use super::{Event, INTERRUPT_FLAG, NESTED_TASK, TRAP_FLAG, VIRTUAL_8086, loading, stack, task_state};
+use super::{Event, NESTED_TASK, loading, stack, task_state};
 use crate::host::Registers;
+use crate::host::bits::{RFLAGS_IF, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
 
 /// Enters the handler of an event. Registers have changed after an error, too.
 pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
@@ -27,9 +27,9 @@ pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
     loading::load_code(cpu, &code, gate.selector, ring)?;
     let registers = &mut cpu.registers;
     registers.general.rip = gate.offset;
-    registers.general.rflags &= !(TRAP_FLAG | NESTED_TASK | VIRTUAL_8086 | RESUME_FLAG);
+    registers.general.rflags &= !(RFLAGS_TF | NESTED_TASK | RFLAGS_VM | RFLAGS_RF);
     if gate.clears_if {
-        registers.general.rflags &= !INTERRUPT_FLAG;
+        registers.general.rflags &= !RFLAGS_IF;
     }
     if from_8086 {
         let system = &mut registers.system;

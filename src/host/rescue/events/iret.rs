@@ -4,14 +4,13 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
+use super::super::Obstacle;
 use super::super::cpu::{Cpu, Mode};
 use super::super::descriptors::{Descriptor, is_null, rpl};
 use super::super::exception::{Exception, Trouble};
-use super::super::{Obstacle, RESUME_FLAG};
 use super::stack::{self, Pops};
-use super::{
-    ALIGNMENT_CHECK, CR4_VME, INTERRUPT_FLAG, IOPL, NESTED_TASK, SELECTOR_IN_CODE, VIRTUAL_8086, loading,
-};
+use super::{CR4_VME, IOPL, NESTED_TASK, SELECTOR_IN_CODE, loading};
+use crate::host::bits::{RFLAGS_AC, RFLAGS_IF, RFLAGS_RF, RFLAGS_VM};
 
 /// RFLAGS that every program may change: CF, PF, AF, ZF, SF, TF, DF, OF and NT.
 const FREE: u64 = 0xDD5 | NESTED_TASK;
@@ -56,7 +55,7 @@ pub(in super::super) fn interrupt_return(cpu: &mut Cpu, instruction: &Instructio
     let popped = Return { rip, cs, flags: pops.next(cpu)?, width };
     match cpu.mode() {
         Mode::Real | Mode::Virtual8086 => within_8086(cpu, &popped, pops),
-        Mode::Protected if popped.flags & VIRTUAL_8086 != 0 && cpu.ring() == 0 => {
+        Mode::Protected if popped.flags & RFLAGS_VM != 0 && cpu.ring() == 0 => {
             to_virtual_8086(cpu, &popped, pops)
         }
         _ => protected(cpu, &popped, pops),
@@ -68,9 +67,9 @@ fn within_8086(cpu: &mut Cpu, popped: &Return, pops: Pops) -> Result<(), Trouble
     if popped.rip > u64::from(cpu.registers.system.cs.limit) {
         return Err(Exception::protection(0).into());
     }
-    let mut changes = FREE | INTERRUPT_FLAG;
+    let mut changes = FREE | RFLAGS_IF;
     if popped.width > 2 {
-        changes |= RESUME_FLAG | ALIGNMENT_CHECK | ID;
+        changes |= RFLAGS_RF | RFLAGS_AC | ID;
     }
     if cpu.mode() == Mode::Real {
         changes |= IOPL;
@@ -97,7 +96,7 @@ fn to_virtual_8086(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(),
     (system.ss, system.es, system.ds, system.fs, system.gs) = (ss, es, ds, fs, gs);
     system.cs = loading::virtual_8086(popped.cs);
     cpu.registers.general.rsp = esp;
-    let all = FREE | INTERRUPT_FLAG | IOPL | RESUME_FLAG | VIRTUAL_8086 | ALIGNMENT_CHECK;
+    let all = FREE | RFLAGS_IF | IOPL | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC;
     go_on(cpu, popped, all | VIRTUAL_INTERRUPTS | ID);
     Ok(())
 }
@@ -177,10 +176,10 @@ fn check_target(cpu: &Cpu, popped: &Return, code: &Descriptor, long: bool) -> Re
 fn changeable(cpu: &Cpu, width: u8) -> u64 {
     let mut changes = FREE;
     if width > 2 {
-        changes |= RESUME_FLAG | ALIGNMENT_CHECK | ID;
+        changes |= RFLAGS_RF | RFLAGS_AC | ID;
     }
     if u64::from(cpu.ring()) <= (cpu.registers.general.rflags & IOPL) >> 12 {
-        changes |= INTERRUPT_FLAG;
+        changes |= RFLAGS_IF;
     }
     if cpu.ring() == 0 {
         changes |= IOPL;
@@ -196,5 +195,5 @@ fn changeable(cpu: &Cpu, width: u8) -> u64 {
 fn go_on(cpu: &mut Cpu, popped: &Return, changes: u64) {
     let general = &mut cpu.registers.general;
     general.rip = popped.rip;
-    general.rflags = (general.rflags & !(changes | RESUME_FLAG)) | popped.flags & changes | FIXED;
+    general.rflags = (general.rflags & !(changes | RFLAGS_RF)) | popped.flags & changes | FIXED;
 }

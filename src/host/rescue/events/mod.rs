@@ -25,25 +25,19 @@ mod tests;
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
+use super::Obstacle;
 use super::cpu::{Cpu, Mode};
 use super::exception::{Exception, Trouble};
-use super::{Obstacle, RESUME_FLAG, TRAP_FLAG};
-use crate::host::bits::CR4_VME;
+use crate::host::bits::{CR4_VME, RFLAGS_RF};
 
 pub(super) use iret::interrupt_return;
 
-/// RFLAGS: interrupts are let in.
-const INTERRUPT_FLAG: u64 = 1 << 9;
 /// RFLAGS: the last addition overflowed.
 const OVERFLOW_FLAG: u64 = 1 << 11;
 /// RFLAGS: I/O privilege level.
 const IOPL: u64 = 3 << 12;
 /// RFLAGS: the task was called by another one.
 const NESTED_TASK: u64 = 1 << 14;
-/// RFLAGS: virtual-8086 mode.
-const VIRTUAL_8086: u64 = 1 << 17;
-/// RFLAGS: alignment is checked in ring 3.
-const ALIGNMENT_CHECK: u64 = 1 << 18;
 /// Error code: it was raised on the way to a handler that the program did not ask for.
 const EXTERNAL: u32 = 1;
 /// The part of a selector that is in an error code.
@@ -106,7 +100,7 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Re
 /// in that of the double fault. [`Trouble::Exception`] stands for a triple fault.
 pub(super) fn raise(cpu: &mut Cpu, exception: Exception) -> Result<(), Trouble> {
     // The instruction is begun again after the handler: a breakpoint on it has had its turn.
-    cpu.registers.general.rflags |= RESUME_FLAG;
+    cpu.registers.general.rflags |= RFLAGS_RF;
     raise_here(cpu, exception)
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Manual: Intel SDM volume 3B, "Interrupt and Exception Handling" under "8086 Emulation".
 
-use super::super::RESUME_FLAG;
 use super::super::cpu::Cpu;
 use super::super::exception::{Exception, Trouble};
-use super::{ALIGNMENT_CHECK, Event, INTERRUPT_FLAG, TRAP_FLAG, stack};
+use super::{Event, stack};
+use crate::host::bits::{RFLAGS_AC, RFLAGS_IF, RFLAGS_RF, RFLAGS_TF};
 
 /// Size of an entry of the interrupt vector table: offset and segment.
 const ENTRY: u64 = 4;
@@ -24,7 +24,7 @@ pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
     let frame = [general.rflags, u64::from(cpu.registers.system.cs.selector), general.rip];
     stack::push(cpu, 2, &frame, 0)?;
     let registers = &mut cpu.registers;
-    registers.general.rflags &= !(INTERRUPT_FLAG | TRAP_FLAG | ALIGNMENT_CHECK | RESUME_FLAG);
+    registers.general.rflags &= !(RFLAGS_IF | RFLAGS_TF | RFLAGS_AC | RFLAGS_RF);
     registers.general.rip = u64::from(u16::from_le_bytes([o0, o1]));
     registers.system.cs.selector = u16::from_le_bytes([s0, s1]);
     registers.system.cs.base = u64::from(registers.system.cs.selector) << 4;
