@@ -20,7 +20,7 @@ use crate::state::{self, Saved, SnapshotError};
 
 impl Debuggee<'_> {
     /// What happens before the guest goes on, as far as it has not been carried out.
-    fn due(&self) -> Option<Due> {
+    pub(super) fn due(&self) -> Option<Due> {
         let asked = self.reset_asked.then_some(Due::Reset);
         self.ended.as_ref().and_then(Due::after).or(asked)
     }

@@ -119,6 +119,7 @@ impl Draft {
                 debug_server: None,
                 console: None,
                 restore: None,
+                snapshot_at_exit: None,
                 migration: None,
                 downtime: Duration::ZERO,
                 security: Security::Plain,

@@ -17,6 +17,16 @@ pub(super) static MOVING: &[Opt] = &[
         keys: &[],
     },
     Opt {
+        long: "snapshot-at-exit",
+        takes: Takes::Value("FILE"),
+        repeatable: false,
+        default: Some("none"),
+        allowed: "the path of a file, none",
+        help: "Save the machine in FILE when the run is over, however it ends",
+        set: |draft, text| values::file_or_none(text).map(|file| draft.settings.snapshot_at_exit = file),
+        keys: &[Key::same("snapshot", "at-exit")],
+    },
+    Opt {
         long: "migr",
         takes: Takes::Maybe("yes|no"),
         repeatable: false,

@@ -34,6 +34,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         debug_server: None,
         console: None,
         restore: None,
+        snapshot_at_exit: None,
         migration: None,
         downtime: Duration::from_millis(30),
         security: Security::Plain,
