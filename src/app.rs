@@ -250,7 +250,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<
         BootError::Missing { .. } => {
             Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
         }
-        error => Failure::new(status::GUEST_FILE, error),
+        error => Failure::new(boot_status(&error), error),
     })?;
     let people = people(settings);
     let spec = MachineSpec {
@@ -285,8 +285,16 @@ fn restored_machine(
 
 fn machine_status(error: &MachineError) -> u8 {
     match error {
-        MachineError::Boot(_) | MachineError::State(_) => status::GUEST_FILE,
+        MachineError::Boot(error) => boot_status(error),
+        MachineError::State(_) => status::GUEST_FILE,
         MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
+    }
+}
+
+fn boot_status(error: &BootError) -> u8 {
+    match error {
+        BootError::NoMoreFiles { .. } => status::HOST,
+        _ => status::GUEST_FILE,
     }
 }
 

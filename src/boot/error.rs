@@ -15,6 +15,14 @@ pub enum BootError {
         /// The file.
         path: PathBuf,
     },
+    /// The host lets this process, or everybody together, open no more files.
+    #[error("cannot open {}: {reason}; `ulimit -n` tells and sets how many a process may have", path.display())]
+    NoMoreFiles {
+        /// The file.
+        path: PathBuf,
+        /// The host's words.
+        reason: String,
+    },
     /// A file could not be opened, or is not a regular file.
     #[error("{}: {reason}", path.display())]
     Open {

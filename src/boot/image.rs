@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::error::{BootError, GuestProblem};
 use crate::memory::GuestMemory;
 
@@ -43,8 +45,9 @@ impl FileImage {
     ///
     /// # Errors
     ///
-    /// [`BootError::Missing`] if there is no such file, [`BootError::Open`] if the host refuses to
-    /// open it, or if it is not a regular file.
+    /// [`BootError::Missing`] if there is no such file, [`BootError::NoMoreFiles`] if there are too many
+    /// open ones, [`BootError::Open`] if the host refuses to open it for another reason, or if it is not a
+    /// regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
         let path = path.as_ref();
         let fail = |reason: String| BootError::Open { path: path.to_owned(), reason };
@@ -59,7 +62,12 @@ impl FileImage {
         if !metadata.is_file() {
             return Err(fail("this is a device or a pipe; name a regular file".to_owned()));
         }
-        let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+        let file = File::open(path).map_err(|e| match Errno::from_io_error(&e) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                BootError::NoMoreFiles { path: path.to_owned(), reason: e.to_string() }
+            }
+            _ => fail(e.to_string()),
+        })?;
         Ok(FileImage { file, name: path.display().to_string(), length: metadata.len() })
     }
 }

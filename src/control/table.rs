@@ -212,15 +212,22 @@ fn unknown(front: Front, line: &str) -> CommandError {
     CommandError::Unknown { line, meant }
 }
 
+/// Where the list of commands tells what they do.
+const HELP_COLUMN: usize = 26;
+
 fn help(front: Front, arguments: &str) -> Result<String, CommandError> {
     if !arguments.is_empty() {
         let (command, _) = find(arguments).ok_or_else(|| unknown(front, arguments))?;
         return Ok(format!("{}\n    {}\n", command.usage(), command.help));
     }
-    let width = names(front).map(str::len).max().unwrap_or(0);
-    let commands = COMMANDS.iter().filter(|command| command.is_for(front));
-    let lines = commands.map(|Command { name, help, .. }| format!("{name:width$}  {help}\n"));
-    Ok(lines.collect::<String>() + "`help COMMAND` tells what follows one of them.\n")
+    let mut list = String::new();
+    for command in COMMANDS.iter().filter(|command| command.is_for(front)) {
+        let usage = command.usage();
+        // What is too long for its column has a line of its own.
+        let gap = if usage.len() > HELP_COLUMN { format!("\n{:HELP_COLUMN$}", "") } else { String::new() };
+        list.push_str(&format!("{usage:HELP_COLUMN$}{gap}  {}\n", command.help));
+    }
+    Ok(list)
 }
 
 /// The table of the commands that `front` has in Markdown, for docs/debugging.md and docs/console.md.

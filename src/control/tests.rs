@@ -232,6 +232,8 @@ fn a_wrong_command_is_told_what_was_probably_meant() {
 fn help_knows_every_command() {
     let all = told(&mut real_mode(), "help");
     assert_eq!(all, told(&mut real_mode(), ""));
+    assert!(all.contains("\nwalk ADDRESS                how a virtual address is translated"), "{all}");
+    assert!(all.contains("[, EXPRESSION]...\n                            print there"), "{all}");
     for command in table::COMMANDS.iter().filter(|command| command.is_for(Front::Debugger)) {
         assert!(all.contains(&format!("\n{} ", command.name)) || all.starts_with(command.name));
         let one = told(&mut real_mode(), &format!("help {}", command.name));

@@ -80,7 +80,7 @@ pub(super) fn timeout(text: &str) -> Read<Option<Duration>> {
 pub(super) fn downtime(text: &str) -> Read<Duration> {
     match text.parse() {
         Ok(ms @ 1..=60_000) => Ok(Duration::from_millis(ms)),
-        Ok(_) => refuse("is too long, or no time at all"),
+        Ok(_) => refuse("is out of range"),
         Err(_) => refuse("is no number of milliseconds"),
     }
 }

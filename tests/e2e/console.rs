@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::console::{Consoled, same};
 use crate::support::debugger::{Waiting, expect};
-use crate::support::{Deadline, Kvm, PATIENCE, example, guest_test, processor_ticks, wait_until};
+use crate::support::{Deadline, Kvm, PATIENCE, example, guest_test, kvm_binary, processor_ticks, wait_until};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -249,14 +249,22 @@ fn people() -> Vec<Trial> {
             let consoled = Consoled::start("serial-echo", &[])?;
             let mut client = consoled.connect()?;
             same(&client.ask("type Hello, \\\\ there\\n")?, "")?;
+            // Ctrl-D ends the guest, when it has sent back the line.
             client.send(b"type \x04\n")?;
-            let _ = client.hear();
-            client.send(b"quit\n")?;
             let _ = client.rest();
             let ran = consoled.finish()?;
-            ran.check(ran.out.contains("HELLO, \\ THERE"), "what was typed").map(drop)
+            ran.expect_status(0)?.check(ran.out.contains("HELLO, \\ THERE"), "what was typed").map(drop)
         }),
     ]
+}
+
+/// A command of gdb's that gives `line` at the console of a guest.
+fn at_console(line: &str, guest: &Waiting) -> String {
+    format!(
+        "shell echo '{line}' | {} console unix:{}",
+        kvm_binary().display(),
+        guest.file("console").display()
+    )
 }
 
 fn beside_gdb() -> Vec<Trial> {
@@ -273,16 +281,15 @@ fn beside_gdb() -> Vec<Trial> {
         }),
         guest_test("gdb_and_the_console_look_at_the_same_guest", || {
             let waiting = Waiting::start("recursion", &["--console=unix:console"], b"")?;
-            let console = waiting.file("console");
-            let nc = |line: &str| format!("shell printf '{line}\\nexit\\n' | nc -U {}", console.display());
+            let console = |line: &str| at_console(line, &waiting);
             let commands = [
                 "break fibonacci if n == 3",
                 "continue",
-                &nc("status"),
-                &nc("dis $rip 1"),
-                &nc("resume"),
-                &nc("pause"),
-                &nc("break 0x200010 if $rdi == 2"),
+                &console("status"),
+                &console("dis $rip 1"),
+                &console("resume"),
+                &console("pause"),
+                &console("break 0x200010 if $rdi == 2"),
                 "monitor breaks",
                 "monitor pause",
                 "continue",
@@ -290,21 +297,20 @@ fn beside_gdb() -> Vec<Trial> {
             ];
             let said = waiting.gdb("recursion", &commands)?;
             expect(&said, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
-            expect(&said, "vmm console> gdb has stopped the guest, and decides when it goes on\n")?;
-            expect(&said, "vmm console> gdb has stopped the guest; `continue` there lets it go on\n")?;
-            expect(&said, "vmm console> the guest stands still already: gdb has stopped it\n")?;
-            expect(&said, "vmm console> breakpoint 1 at 0x200010 (fibonacci)\n")?;
+            expect(&said, "\ngdb has stopped the guest, and decides when it goes on\n")?;
+            expect(&said, "\ngdb has stopped the guest; `continue` there lets it go on\n")?;
+            expect(&said, "\nthe guest stands still already: gdb has stopped it\n")?;
+            expect(&said, "\nbreakpoint 1 at 0x200010 (fibonacci)\n")?;
             expect(&said, "1    break 0x200010 (fibonacci) if $rdi == 2\n")?;
             expect(&said, "`pause` is not for gdb: Ctrl-C in gdb stops the guest\n")?;
             expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")
         }),
         guest_test("a_guest_that_has_crashed_in_gdb_is_looked_at_from_the_console", || {
             let waiting = Waiting::start("wild-pointer", &["--console=unix:console"], b"")?;
-            let console = waiting.file("console");
-            let look = format!("shell printf 'regs\\nexit\\n' | nc -U {}", console.display());
+            let look = at_console("regs", &waiting);
             let said = waiting.gdb("wild-pointer", &["continue", &look, "kill"])?;
             expect(&said, "kvm: triple fault")?;
-            expect(&said, "vmm console> Privileged Registers (Custom command):\n")
+            expect(&said, "\nPrivileged Registers (Custom command):\n")
         }),
         guest_test("a_guest_under_gdb_is_paused_at_the_console_and_gdb_can_still_interrupt_it", || {
             let waiting = Waiting::start("endless", &["--console=unix:console"], b"")?;

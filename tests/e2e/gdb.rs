@@ -113,7 +113,7 @@ fn stopping() -> Vec<Trial> {
             let (said, _) = debug("recursion", &[], &["monitor regs", "monitor help", "monitor fly"])?;
             expect(&said, "Privileged Registers (Custom command):\nCR4 0x0000000000000620\nCR3 0x")?;
             expect(&said, "\nCR0 0x0000000080010033\nEFER 0x0000000000000d00\n")?;
-            expect(&said, "\nregs        control registers and EFER\n")?;
+            expect(&said, "\nregs                        control registers and EFER\n")?;
             expect(&said, "`fly` is no command; `help` lists all\n")
         }),
         gdb_test("after_a_triple_fault_gdb_can_still_look_around", || {

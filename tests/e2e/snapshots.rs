@@ -157,13 +157,14 @@ fn in_gdb() -> Vec<Trial> {
             expect(&said, "$1 = 12\n")
         }),
         gdb_test("what_cannot_be_saved_or_restored_is_told_and_the_guest_stays_as_it_is", || {
+            let elf = guest("recursion").display().to_string();
             let commands = [
                 "break fibonacci",
                 "continue",
                 "monitor snapshot /no/such/folder/x",
                 "monitor snapshot x",
                 "monitor restore /dev/null",
-                "monitor restore /bin/true",
+                &format!("monitor restore {elf}"),
                 "delete",
                 "continue",
             ];
@@ -171,7 +172,7 @@ fn in_gdb() -> Vec<Trial> {
             expect(&said, "cannot write the snapshot /no/such/folder/x: No such file or directory")?;
             expect(&said, "snapshot `x` at 0x200010 (fibonacci): ")?;
             expect(&said, "cannot open the snapshot /dev/null: this is a device or a pipe")?;
-            expect(&said, "/bin/true is no snapshot of kvm, but an ELF file")?;
+            expect(&said, &format!("{elf} is no snapshot of kvm, but an ELF file"))?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
         gdb_test("a_snapshot_of_another_size_of_memory_is_refused_by_a_running_machine", || {
