@@ -3,28 +3,14 @@
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::Ran;
 use crate::support::debugger::{expect, expect_times};
+use crate::support::{Folder, Ran, source};
 
-/// What docs/snapshots.md recommends.
-const GOBACK: &str = "\
-define goback
-  monitor restore $arg0
-  maintenance flush register-cache
-  maintenance flush dcache
-  frame
-end
-";
-
-/// Debugs the guest `name` with `commands`, with `goback` to be had.
-fn debug_with_goback(name: &str, test: &str, commands: &[&str]) -> Result<(String, Ran), Failed> {
-    let file = std::env::temp_dir().join(format!("goback-{test}-{}.gdb", std::process::id()));
-    std::fs::write(&file, GOBACK)?;
-    let source = format!("source {}", file.display());
+/// Debugs the guest `name` with `commands`, with the `goback` that `kvm vscode` writes.
+fn debug_with_goback(name: &str, commands: &[&str]) -> Result<(String, Ran), Failed> {
+    let source = format!("source {}", source("src/frontends/vscode/gdbinit").display());
     let commands: Vec<&str> = [source.as_str()].into_iter().chain(commands.iter().copied()).collect();
-    let result = debug(name, &[], &commands);
-    std::fs::remove_file(&file)?;
-    result
+    debug(name, &[], &commands)
 }
 
 /// The tests of this file.
@@ -48,7 +34,7 @@ pub fn trials() -> Vec<Trial> {
                 "delete",
                 "continue",
             ];
-            let (said, ran) = debug_with_goback("recursion", "frames", &commands)?;
+            let (said, ran) = debug_with_goback("recursion", &commands)?;
             expect(&said, "snapshot `twelve` at 0x200010 (fibonacci): ")?;
             expect_times(&said, "as in snapshot `twelve`, at 0x200010 (fibonacci): ", 2)?;
             expect(&said, "#0  fibonacci (n=n@entry=12)")?;
@@ -70,7 +56,7 @@ pub fn trials() -> Vec<Trial> {
                 "goback end",
                 "continue",
             ];
-            let (said, ran) = debug_with_goback("hello-serial", "end", &commands)?;
+            let (said, ran) = debug_with_goback("hello-serial", &commands)?;
             expect(&said, "$1 = (void (*)()) 0x200000 <_start>")?;
             expect_times(&said, "Program received signal SIGTERM", 2)?;
             // What was sent stays sent, and is sent again; from the end there is nothing to send.
@@ -105,6 +91,17 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)
         }),
+        gdb_test("snapshots_in_memory_end_when_another_guest_comes_from_a_file", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate").display().to_string();
+            let (save, restore) = (format!("monitor snapshot {file}"), format!("monitor restore {file}"));
+            let commands =
+                ["monitor snapshot one", &save, &restore, "monitor snapshots", "monitor restore one", "kill"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "no snapshots\n")?;
+            expect(&said, "there is no snapshot `one`")?;
+            expect(&said, "a.kvmstate, at 0x200000 (_start)\ngdb still shows what it knew")
+        }),
         gdb_test("snapshots_outlive_a_reset_and_watchpoints", || {
             let commands = [
                 "break fibonacci if n == 13",
@@ -118,7 +115,7 @@ pub fn trials() -> Vec<Trial> {
                 "backtrace 1",
                 "continue",
             ];
-            let (said, ran) = debug_with_goback("recursion", "reset", &commands)?;
+            let (said, ran) = debug_with_goback("recursion", &commands)?;
             expect(&said, "atchpoint 2: *(unsigned long *) ($sp - 64)")?;
             expect(&said, "the machine was reset; ")?;
             expect_times(&said, "fibonacci (n=n@entry=13)", 3)?;
