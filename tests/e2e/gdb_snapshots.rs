@@ -13,6 +13,62 @@ fn debug_with_goback(name: &str, commands: &[&str]) -> Result<(String, Ran), Fai
     debug(name, &[], &commands)
 }
 
+/// Takes a guest ten instructions further, saves it in memory and in a file, and tells its next ten
+/// instructions: by going on, from memory, and from the file.
+const FUTURES: &str = "\
+define future
+  echo FUTURE\\n
+  set $left = 10
+  while $left > 0
+    stepi
+    printf \"STEP %lx %lx %lx %lx %lx %x %x\\n\", $rip, $rsp, $rax, $rcx, $rdx, $eflags, $cs
+    set $left = $left - 1
+  end
+end
+define again
+  monitor restore $arg0
+  maintenance flush register-cache
+  maintenance flush dcache
+  future
+end
+define futures
+  stepi 10
+  monitor snapshot here
+  monitor snapshot FILE
+  future
+  again here
+  again FILE
+end
+";
+
+/// How often that is done in one run, with guests that are in all kinds of modes and handlers.
+const PLACES: &[(&str, usize)] =
+    &[("three-modes", 8), ("real-interrupts", 3), ("protected-interrupts", 3), ("sse", 3)];
+
+/// The next instructions of the guest `name` are the same after each snapshot at each of `places`.
+fn same_futures(name: &str, places: usize) -> Result<(), Failed> {
+    let folder = Folder::new();
+    let script = folder.file("futures.gdb");
+    let file = folder.file("a.kvmstate");
+    std::fs::write(&script, FUTURES.replace("FILE", &file.display().to_string()))?;
+    let source = format!("source {}", script.display());
+    let mut commands = vec![source.as_str()];
+    commands.extend(std::iter::repeat_n("futures", places));
+    commands.push("kill");
+    let (said, _) = debug(name, &[], &commands)?;
+    let told = |future: &str| -> Vec<String> {
+        future.lines().filter(|line| line.starts_with("STEP ")).map(str::to_owned).collect()
+    };
+    let futures: Vec<Vec<String>> = said.split("FUTURE\n").skip(1).map(told).collect();
+    let all = futures.len() == 3 * places && futures.iter().all(|future| future.len() == 10);
+    let same = futures.chunks(3).all(|three| three.iter().all(|future| *future == three[0]));
+    let moves = futures.iter().all(|future| future.first() != future.last());
+    match all && same && moves {
+        true => Ok(()),
+        false => Err(format!("{name}: {places} times three times the same; gdb said\n{said}").into()),
+    }
+}
+
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -90,6 +146,9 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "`a b` is no name for a snapshot")?;
             expect(&said, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)
+        }),
+        gdb_test("snapshots_have_one_future_in_every_mode_and_in_handlers_of_interrupts", || {
+            PLACES.iter().try_for_each(|(name, places)| same_futures(name, *places))
         }),
         gdb_test("snapshots_in_memory_end_when_another_guest_comes_from_a_file", || {
             let folder = Folder::new();
