@@ -230,6 +230,12 @@ impl Run {
         drop(self.door);
         drop(self.debug_server);
         let paragraph = report::paragraph(&self.machine, &outcome);
+        if settings.snapshot_at_exit.is_some()
+            && let Err(error) = self.machine.come_to_rest()
+        {
+            // Saving meets it again, and tells the user.
+            info!("{error}");
+        }
         // First what the guest still had to say, so that the end of the run is the end of the log.
         self.session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
         if let Some(console) = self.console {

@@ -87,13 +87,7 @@ impl Machine {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn state(&mut self) -> Result<MachineState, HostError> {
-        if !self.processor.vcpu.is_settled() {
-            match self.settle(VmEntry::Go)? {
-                Some(Event::ResetAsked) => self.due = Some(Due::Reset),
-                Some(Event::End(outcome)) => self.due = Due::after(&outcome),
-                _ => {}
-            }
-        }
+        self.come_to_rest()?;
         Ok(MachineState {
             vcpu: self.processor.vcpu.state(&self.kvm)?,
             clock: self.processor.vm.clock()?,
@@ -104,6 +98,23 @@ impl Machine {
             resets: self.resets,
             due: self.due,
         })
+    }
+
+    /// Completes what the guest has begun: an access, which reads all ones if it has not been answered, and
+    /// output that KVM has collected. What comes of it is put off.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn come_to_rest(&mut self) -> Result<(), HostError> {
+        if !self.processor.vcpu.is_settled() {
+            match self.settle(VmEntry::Go)? {
+                Some(Event::ResetAsked) => self.due = Some(Due::Reset),
+                Some(Event::End(outcome)) => self.due = Due::after(&outcome),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// A machine that goes on where another was when `state` was taken, in `memory`, which holds already

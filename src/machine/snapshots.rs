@@ -16,7 +16,7 @@ use tracing::info;
 use super::board::Board;
 use super::dirty::Follower;
 use super::{Due, Machine, MachineError, MachineState};
-use crate::host::{HostError, VmEntry};
+use crate::host::HostError;
 use crate::memory::{Budget, ImageError, MemoryImage, PageSet};
 use crate::settings::closest::closest;
 
@@ -174,7 +174,7 @@ impl Snapshots {
         if !self.kept.contains_key(name) {
             return Err(self.none(name));
         }
-        machine.settle_for_good()?;
+        machine.come_to_rest()?;
         self.look(machine)?;
         let (Some(snapshot), Some(last)) = (self.kept.get(name), &mut self.last) else {
             return Err(self.none(name));
@@ -284,14 +284,6 @@ fn spare() -> u64 {
 const UNTOLD: u64 = 256 << 20;
 
 impl Machine {
-    /// Completes what the guest has begun, whatever comes of it.
-    fn settle_for_good(&mut self) -> Result<(), HostError> {
-        if !self.processor.vcpu.is_settled() {
-            self.settle(VmEntry::Go)?;
-        }
-        Ok(())
-    }
-
     /// Puts `state` into the processor and the chips it was taken from; memory holds already what it held
     /// then.
     fn go_back(&mut self, state: &MachineState) -> Result<(), MachineError> {
