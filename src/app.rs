@@ -1,5 +1,6 @@
 //! One run of the program, from its arguments to its exit status.
 
+mod at_exit;
 mod receive;
 
 use std::ffi::OsString;
@@ -29,7 +30,7 @@ use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::mover::Moves;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClient, Invocation, SerialEnd, Settings};
-use crate::state::{Opened, People, SnapshotError};
+use crate::state::{self, Opened, People, SnapshotError};
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -164,6 +165,10 @@ impl Run {
         make: impl FnOnce(Inputs, Outlets) -> Result<Machine, Failure>,
     ) -> Result<Run, Failure> {
         let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
+        if let Some(file) = &settings.snapshot_at_exit {
+            // Better told now than after hours.
+            state::check_place(file).map_err(|error| host_failure(&error))?;
+        }
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
         let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
         let inputs = Inputs::new();
@@ -232,7 +237,10 @@ impl Run {
         }
         log_end(&self.machine, &outcome, &paragraph);
         tell(&paragraph);
-        outcome.status()
+        match &settings.snapshot_at_exit {
+            Some(file) => at_exit::save(&mut self.machine, &outcome, file),
+            None => outcome.status(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::control::{Doing, Session};
 use crate::host::{GuestDebug, HostError, Registers};
+use crate::inspect::report;
 use crate::machine::snapshots::Snapshots;
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
@@ -400,7 +401,11 @@ impl<'m> Debuggee<'m> {
     fn take_due(&mut self) {
         match self.machine.take_due() {
             Some(Event::ResetAsked) => self.reset_asked = true,
-            Some(Event::End(outcome)) => self.ended = Some(outcome),
+            Some(Event::End(outcome)) => {
+                // The client did not see it happen.
+                self.said.push_str(&format!("kvm: {}\n", report::paragraph(self.machine, &outcome)));
+                self.ended = Some(outcome);
+            }
             _ => {}
         }
     }

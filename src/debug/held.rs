@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use tracing::warn;
+
 use super::debuggee::Debuggee;
 use super::facilities;
 use crate::boot::Image;
@@ -20,7 +22,7 @@ use crate::state::{self, Saved, SnapshotError};
 
 impl Debuggee<'_> {
     /// What happens before the guest goes on, as far as it has not been carried out.
-    fn due(&self) -> Option<Due> {
+    pub(super) fn due(&self) -> Option<Due> {
         let asked = self.reset_asked.then_some(Due::Reset);
         self.ended.as_ref().and_then(Due::after).or(asked)
     }
@@ -120,7 +122,13 @@ impl StoppedGuest for Debuggee<'_> {
     fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
         let restored = state::restore(self.machine, file);
         match &restored {
-            Ok(()) => self.was_restored(),
+            Ok(()) => {
+                self.was_restored();
+                // They are of another guest.
+                if let Err(error) = self.snapshots.forget_all(self.machine) {
+                    warn!("{error}");
+                }
+            }
             Err(error) if error.is_fatal() => self.over = Some(not_restored(&restored)),
             Err(_) => {}
         }

@@ -96,6 +96,10 @@ pub fn run(
     debuggee.session.mover = mover;
     debuggee.doing = if wait { Doing::Waits } else { Doing::Runs };
     let outcome = serve_clients(&mut debuggee, server, door);
+    // A debugger that ends the run does not carry out what it has put off.
+    if let Some(due) = debuggee.due() {
+        machine.put_off(due);
+    }
     machine.log_totals();
     outcome
 }

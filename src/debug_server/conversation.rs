@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::debug;
 
@@ -15,6 +16,10 @@ use crate::memory::GuestMemory;
 
 /// Memory is copied and sent in pieces of so many bytes.
 const PIECE: u64 = 64 << 10;
+
+/// Shortest time between two looks of a client at the registers, for which the guest is held: one that
+/// asks without end must not keep it from running.
+const PACE: Duration = Duration::from_millis(1);
 
 /// What clients are told about.
 pub struct Guest {
@@ -50,6 +55,7 @@ pub enum End {
 /// Those of `stream`, among them that the client has hung up in the middle of something.
 pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<End> {
     let mut out = Vec::new();
+    let mut looked: Option<Instant> = None;
     while let Some(length) = read_length(stream)? {
         let mut message = [0; MOST_MESSAGE];
         let Some(message) = message.get_mut(..length as usize) else {
@@ -60,6 +66,8 @@ pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<En
         match Request::parse(message) {
             Ok(Request::Welcome) => {}
             Ok(Request::Info) => {
+                thread::sleep(looked.map_or(Duration::ZERO, |looked| PACE.saturating_sub(looked.elapsed())));
+                looked = Some(Instant::now());
                 let Some(registers) = (guest.registers)() else {
                     stream.write_all(&error(0))?;
                     return Ok(End::NoRegisters);

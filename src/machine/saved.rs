@@ -163,6 +163,11 @@ impl Machine {
         Ok(())
     }
 
+    /// `due` happens before the guest goes on.
+    pub fn put_off(&mut self, due: Due) {
+        self.due = Some(due);
+    }
+
     /// What is due before the guest goes on, as an event; nothing is due after that.
     pub fn take_due(&mut self) -> Option<Event> {
         Some(match self.due.take()? {
@@ -299,3 +304,7 @@ mod tests {
         assert_eq!(Due::after(&Outcome::TimedOut), None);
     }
 }
+
+#[cfg(test)]
+#[path = "mid_operation_test.rs"]
+mod mid_operation;

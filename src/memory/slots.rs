@@ -8,12 +8,16 @@
 use std::collections::BTreeSet;
 
 use super::carved::{PAGE, Part, Protected};
-use super::{GuestMemory, MemoryError};
+use super::{GuestMemory, HIGH_RAM_BASE, MemoryError};
 
 /// Smallest piece in which RAM is made known to KVM, in bytes.
 const SMALLEST_PIECE: u64 = 128 << 20;
 
-/// Most pieces RAM is cut into; KVM has room for several times as many slots.
+/// Largest piece: the RAM below 4 GiB and that above it are numbered as pieces of their own.
+const LARGEST_PIECE: u64 = HIGH_RAM_BASE;
+
+/// Most pieces RAM is cut into, unless they would be too large; KVM has room for several times as many
+/// slots.
 const MOST_PIECES: u64 = 4096;
 
 /// One piece of RAM as KVM needs to know it.
@@ -32,7 +36,7 @@ pub struct Slot {
 /// Size of the pieces for a machine whose RAM ends at `end`: a power of two.
 pub(super) fn piece_size(end: u64) -> u64 {
     let mut size = SMALLEST_PIECE;
-    while end.div_ceil(size) > MOST_PIECES {
+    while end.div_ceil(size) > MOST_PIECES && size < LARGEST_PIECE {
         size *= 2;
     }
     size
@@ -139,7 +143,7 @@ impl GuestMemory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HIGH_RAM_BASE, LOW_RAM_LIMIT};
+    use super::super::{LOW_RAM_LIMIT, MAX_RAM};
     use super::*;
 
     #[test]
@@ -180,11 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn ram_below_and_above_the_hole_has_numbers_of_its_own_whatever_its_size() {
+        for size in [LOW_RAM_LIMIT + (1 << 20), 17 << 40, MAX_RAM] {
+            let Ok(memory) = GuestMemory::new(size) else { return };
+            let (low, high) = (memory.slot_at(0).unwrap(), memory.slot_at(HIGH_RAM_BASE).unwrap());
+            assert_ne!(low.number, high.number, "{size:#x}");
+            assert_eq!(memory.piece(low.number), Some(low));
+            assert_eq!(memory.piece(high.number), Some(high));
+        }
+    }
+
+    #[test]
     fn the_largest_machine_stays_within_the_slots_kvm_has() {
         assert_eq!(piece_size(1 << 30), SMALLEST_PIECE);
-        assert!(
-            (super::super::MAX_RAM + HIGH_RAM_BASE).div_ceil(piece_size(super::super::MAX_RAM))
-                <= 2 * MOST_PIECES
-        );
+        let end = MAX_RAM + HIGH_RAM_BASE;
+        assert!(end.div_ceil(piece_size(end)) <= 2 * MOST_PIECES + 1);
     }
 }

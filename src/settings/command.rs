@@ -14,7 +14,7 @@ use super::debug_client;
 use super::draft::Draft;
 use super::error::{Origin, SettingsError};
 use super::help;
-use super::table::{OPTIONS, Opt, Takes};
+use super::table::{Opt, Takes, options};
 use super::{DebugClient, vscode};
 
 /// What the command line asks for.
@@ -168,16 +168,15 @@ impl CommandLine {
 
 /// The option that is called `name`, which stands without dashes.
 fn long(name: &str) -> Result<&'static Opt, SettingsError> {
-    OPTIONS.iter().find(|option| option.long == name).ok_or_else(|| SettingsError::UnknownOption {
+    options().find(|option| option.long == name).ok_or_else(|| SettingsError::UnknownOption {
         option: format!("--{name}"),
-        meant: closest(name, OPTIONS.iter().map(|option| option.long)),
+        meant: closest(name, options().map(|option| option.long)),
     })
 }
 
 /// The option that `letter` is short for.
 fn short(letter: char) -> Result<&'static Opt, SettingsError> {
-    OPTIONS
-        .iter()
+    options()
         .find(|option| option.takes.short() == Some(letter))
         .ok_or_else(|| SettingsError::UnknownOption { option: format!("-{letter}"), meant: None })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::place::{self, PlaceDraft};
-use super::table::{DEFAULT_LOG_FILE, OPTIONS};
+use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, Read};
 use super::{
     CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Security,
@@ -76,7 +76,7 @@ impl Draft {
     /// [`SettingsError::Value`] if the table holds a default that its own option refuses.
     pub(super) fn from_defaults() -> Result<Draft, SettingsError> {
         let mut draft = Draft::blank();
-        for option in OPTIONS {
+        for option in options() {
             for (default, set) in option.defaults() {
                 set(&mut draft, default).map_err(|reason| SettingsError::Value {
                     origin: Box::new(Origin::Option { long: option.long }),
@@ -119,6 +119,7 @@ impl Draft {
                 debug_server: None,
                 console: None,
                 restore: None,
+                snapshot_at_exit: None,
                 migration: None,
                 downtime: Duration::ZERO,
                 security: Security::Plain,

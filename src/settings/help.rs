@@ -1,6 +1,6 @@
 //! The answers to `--help` and `--version`.
 
-use super::table::{GUEST, OPTIONS, Opt, Takes};
+use super::table::{GROUPS, GUEST, Opt, Takes};
 
 /// Stands at the end of `--help`.
 const EXAMPLES: &str = "
@@ -30,10 +30,10 @@ pub(super) fn text() -> String {
         "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm check-snapshot FILE\n       kvm console [PLACE]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
     );
     text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
-    for group in OPTIONS.chunk_by(|one, next| one.group == next.group) {
-        text += &format!("\n{}:\n", group[0].group);
-        let width = group.iter().map(|option| usage(option).len()).max().unwrap_or_default();
-        for option in group {
+    for group in GROUPS {
+        text += &format!("\n{}:\n", group.name);
+        let width = group.options.iter().map(|option| usage(option).len()).max().unwrap_or_default();
+        for option in group.options {
             text += &format!("  {:width$}  {}", usage(option), option.help);
             if let Some(default) = option.default.filter(|default| !matches!(*default, "" | "no" | "none")) {
                 text += &format!(" [{default}]");

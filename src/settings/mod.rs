@@ -160,6 +160,8 @@ pub struct Settings {
     pub console: Option<ConsoleSpec>,
     /// Continue the machine in this snapshot file instead of starting a guest.
     pub restore: Option<PathBuf>,
+    /// When the run is over, save the machine in this file.
+    pub snapshot_at_exit: Option<PathBuf>,
     /// Receive a running guest here instead of loading one from a file.
     pub migration: Option<SocketAddr>,
     /// The guest is stopped for about this long at most when it moves to another host.

@@ -1,11 +1,11 @@
 //! The reference of all options, for people: `docs/options.md`.
 
-use super::table::{self, OPTIONS, Opt, Takes, USE};
+use super::table::{self, GROUPS, Opt, Takes, USE};
 
 const HEAD: &str = "\
 # Options of `kvm`
 
-<!-- Made from src/settings/table.rs; `KVM_BLESS=1 cargo test --lib options_md` writes it anew. -->
+<!-- Made from src/settings/table; `KVM_BLESS=1 cargo test --lib options_md` writes it anew. -->
 
 ";
 
@@ -29,21 +29,19 @@ on this host, see [hosts.md](hosts.md). A guest file of that name is run as `kvm
 pub fn reference() -> String {
     let mut text = format!("{HEAD}`{}`\n{RULES}", USE.trim_start_matches("Use: "));
     text += "## On the command line\n";
-    let mut group = "";
-    for option in OPTIONS {
-        if option.group != group {
-            group = option.group;
-            text += &format!("\n### {group}\n\n");
-            text += "| option | what it does | values | default | in the config file |\n";
-            text += "|---|---|---|---|---|\n";
+    for group in GROUPS {
+        text += &format!("\n### {}\n\n", group.name);
+        text += "| option | what it does | values | default | in the config file |\n";
+        text += "|---|---|---|---|---|\n";
+        for option in group.options {
+            text += &row(&[
+                &format!("`{}`", usage(option)),
+                option.help,
+                option.allowed,
+                &default(option),
+                &keys_of(option),
+            ]);
         }
-        text += &row(&[
-            &format!("`{}`", usage(option)),
-            option.help,
-            option.allowed,
-            &default(option),
-            &keys_of(option),
-        ]);
     }
     text += "\n## In the config file\n";
     for section in table::sections() {
@@ -61,7 +59,7 @@ pub fn reference() -> String {
             ]);
         }
     }
-    let without_key = OPTIONS.iter().filter(|option| option.keys.is_empty());
+    let without_key = table::options().filter(|option| option.keys.is_empty());
     let without_key: Vec<String> = without_key.map(|option| format!("`--{}`", option.long)).collect();
     text += "\nWhat is about a single run has no key: the guest file, ";
     text += &format!("{}.\n", without_key.join(", "));

@@ -96,6 +96,11 @@ pub(super) fn file(text: &str) -> Read<PathBuf> {
     if text.is_empty() { refuse("names no file") } else { Ok(PathBuf::from(text)) }
 }
 
+/// The name of a file, or `none`.
+pub(super) fn file_or_none(text: &str) -> Read<Option<PathBuf>> {
+    if text == "none" { Ok(None) } else { file(text).map(Some) }
+}
+
 /// Where the guest's text goes.
 pub(super) fn display(text: &str) -> Read<Display> {
     match text {

@@ -67,6 +67,17 @@ pub fn save(machine: &mut Machine, due: Option<Due>, path: &Path) -> Result<Save
     Ok(saved)
 }
 
+/// Makes sure that a machine could be written to the file at `path` now, and leaves everything there as it
+/// is.
+///
+/// # Errors
+///
+/// [`SnapshotError::File`] with the reason why not.
+pub fn check_place(path: &Path) -> Result<(), SnapshotError> {
+    let replacement = Replacement::new(target(path)?);
+    replacement.map(drop).map_err(|e| SnapshotError::file("write", path, e))
+}
+
 /// The regular file that `path` leads to, or is to become.
 fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
     let refuse = |reason: &str| SnapshotError::File {

@@ -25,6 +25,6 @@ mod tests;
 
 pub use container::VERSION;
 pub use error::SnapshotError;
-pub use file::{Opened, Saved, check_bytes, restore, save};
+pub use file::{Opened, Saved, check_bytes, check_place, restore, save};
 pub use names::file_of;
 pub use parts::{Parts, People, Received};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::container::{self, Section};
 use super::*;
 use crate::boot::BytesImage;
+use crate::devices::keyboard::KeyEvent;
+use crate::devices::keyboard::layouts::strokes_for;
 use crate::host::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Typed};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds, Outlets, outlets};
@@ -12,6 +14,9 @@ use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
 use crate::settings::{Keys, LayoutName};
+
+#[path = "mid_instruction_test.rs"]
+mod mid_instruction;
 
 /// Writes its counter, which counts down from 6, into a page of its own, sends four letters by `rep outsb`,
 /// and halts in the end.

@@ -3,28 +3,70 @@
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::Ran;
 use crate::support::debugger::{expect, expect_times};
+use crate::support::{Folder, Ran, source};
 
-/// What docs/snapshots.md recommends.
-const GOBACK: &str = "\
-define goback
+/// Debugs the guest `name` with `commands`, with the `goback` that `kvm vscode` writes.
+fn debug_with_goback(name: &str, commands: &[&str]) -> Result<(String, Ran), Failed> {
+    let source = format!("source {}", source("src/frontends/vscode/gdbinit").display());
+    let commands: Vec<&str> = [source.as_str()].into_iter().chain(commands.iter().copied()).collect();
+    debug(name, &[], &commands)
+}
+
+/// Takes a guest ten instructions further, saves it in memory and in a file, and tells its next ten
+/// instructions: by going on, from memory, and from the file.
+const FUTURES: &str = "\
+define future
+  echo FUTURE\\n
+  set $left = 10
+  while $left > 0
+    stepi
+    printf \"STEP %lx %lx %lx %lx %lx %x %x\\n\", $rip, $rsp, $rax, $rcx, $rdx, $eflags, $cs
+    set $left = $left - 1
+  end
+end
+define again
   monitor restore $arg0
   maintenance flush register-cache
   maintenance flush dcache
-  frame
+  future
+end
+define futures
+  stepi 10
+  monitor snapshot here
+  monitor snapshot FILE
+  future
+  again here
+  again FILE
 end
 ";
 
-/// Debugs the guest `name` with `commands`, with `goback` to be had.
-fn debug_with_goback(name: &str, test: &str, commands: &[&str]) -> Result<(String, Ran), Failed> {
-    let file = std::env::temp_dir().join(format!("goback-{test}-{}.gdb", std::process::id()));
-    std::fs::write(&file, GOBACK)?;
-    let source = format!("source {}", file.display());
-    let commands: Vec<&str> = [source.as_str()].into_iter().chain(commands.iter().copied()).collect();
-    let result = debug(name, &[], &commands);
-    std::fs::remove_file(&file)?;
-    result
+/// How often that is done in one run, with guests that are in all kinds of modes and handlers.
+const PLACES: &[(&str, usize)] =
+    &[("three-modes", 8), ("real-interrupts", 3), ("protected-interrupts", 3), ("sse", 3)];
+
+/// The next instructions of the guest `name` are the same after each snapshot at each of `places`.
+fn same_futures(name: &str, places: usize) -> Result<(), Failed> {
+    let folder = Folder::new();
+    let script = folder.file("futures.gdb");
+    let file = folder.file("a.kvmstate");
+    std::fs::write(&script, FUTURES.replace("FILE", &file.display().to_string()))?;
+    let source = format!("source {}", script.display());
+    let mut commands = vec![source.as_str()];
+    commands.extend(std::iter::repeat_n("futures", places));
+    commands.push("kill");
+    let (said, _) = debug(name, &[], &commands)?;
+    let told = |future: &str| -> Vec<String> {
+        future.lines().filter(|line| line.starts_with("STEP ")).map(str::to_owned).collect()
+    };
+    let futures: Vec<Vec<String>> = said.split("FUTURE\n").skip(1).map(told).collect();
+    let all = futures.len() == 3 * places && futures.iter().all(|future| future.len() == 10);
+    let same = futures.chunks(3).all(|three| three.iter().all(|future| *future == three[0]));
+    let moves = futures.iter().all(|future| future.first() != future.last());
+    match all && same && moves {
+        true => Ok(()),
+        false => Err(format!("{name}: {places} times three times the same; gdb said\n{said}").into()),
+    }
 }
 
 /// The tests of this file.
@@ -48,7 +90,7 @@ pub fn trials() -> Vec<Trial> {
                 "delete",
                 "continue",
             ];
-            let (said, ran) = debug_with_goback("recursion", "frames", &commands)?;
+            let (said, ran) = debug_with_goback("recursion", &commands)?;
             expect(&said, "snapshot `twelve` at 0x200010 (fibonacci): ")?;
             expect_times(&said, "as in snapshot `twelve`, at 0x200010 (fibonacci): ", 2)?;
             expect(&said, "#0  fibonacci (n=n@entry=12)")?;
@@ -70,7 +112,7 @@ pub fn trials() -> Vec<Trial> {
                 "goback end",
                 "continue",
             ];
-            let (said, ran) = debug_with_goback("hello-serial", "end", &commands)?;
+            let (said, ran) = debug_with_goback("hello-serial", &commands)?;
             expect(&said, "$1 = (void (*)()) 0x200000 <_start>")?;
             expect_times(&said, "Program received signal SIGTERM", 2)?;
             // What was sent stays sent, and is sent again; from the end there is nothing to send.
@@ -105,6 +147,20 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)
         }),
+        gdb_test("snapshots_have_one_future_in_every_mode_and_in_handlers_of_interrupts", || {
+            PLACES.iter().try_for_each(|(name, places)| same_futures(name, *places))
+        }),
+        gdb_test("snapshots_in_memory_end_when_another_guest_comes_from_a_file", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate").display().to_string();
+            let (save, restore) = (format!("monitor snapshot {file}"), format!("monitor restore {file}"));
+            let commands =
+                ["monitor snapshot one", &save, &restore, "monitor snapshots", "monitor restore one", "kill"];
+            let (said, _) = debug("recursion", &[], &commands)?;
+            expect(&said, "no snapshots\n")?;
+            expect(&said, "there is no snapshot `one`")?;
+            expect(&said, "a.kvmstate, at 0x200000 (_start)\ngdb still shows what it knew")
+        }),
         gdb_test("snapshots_outlive_a_reset_and_watchpoints", || {
             let commands = [
                 "break fibonacci if n == 13",
@@ -118,7 +174,7 @@ pub fn trials() -> Vec<Trial> {
                 "backtrace 1",
                 "continue",
             ];
-            let (said, ran) = debug_with_goback("recursion", "reset", &commands)?;
+            let (said, ran) = debug_with_goback("recursion", &commands)?;
             expect(&said, "atchpoint 2: *(unsigned long *) ($sp - 64)")?;
             expect(&said, "the machine was reset; ")?;
             expect_times(&said, "fibonacci (n=n@entry=13)", 3)?;

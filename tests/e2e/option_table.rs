@@ -122,6 +122,14 @@ const TAKEN: &[Case] = &[
         status: 2,
         told: ("", "kvm: -migrport 192.0.2.1: other hosts can reach this address"),
     },
+    case(
+        "--snapshot-at-exit",
+        "hello-serial",
+        "--snapshot-at-exit end.kvmstate",
+        0,
+        "Hello from",
+        "kvm: the machine is saved in end.kvmstate, ",
+    ),
     case("--downtime", "hello-serial", "--downtime 60000", 0, "Hello from", ""),
     case(
         "--migr-key",
@@ -289,6 +297,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         the port on which -migr waits for a guest: add -migr or leave out -migrport.",
     ),
     (
+        "--snapshot-at-exit",
+        "--snapshot-at-exit=",
+        "--snapshot-at-exit: `` names no file; allowed: the path of a file, none",
+    ),
+    (
         "--downtime",
         "--downtime 60001",
         "--downtime: `60001` is out of range; allowed: milliseconds from 1 to 60000",
@@ -413,6 +426,7 @@ const KEYS_TAKEN: &[Case] = &[
         "kvm: the console is on 127.0.0.1:23821\n",
     ),
     case("[console] port", "hello-serial", "none", 0, "Hello from", ""),
+    case("[snapshot] at-exit", "hello-serial", "end.kvmstate", 0, "Hello from", "saved in end.kvmstate, "),
     case("[migration] downtime_ms", "hello-serial", "1", 0, "Hello from", ""),
     case(
         "[migration] key",
@@ -462,6 +476,7 @@ const KEYS_REFUSED: &[(&str, &str, &str)] = &[
     ("[console] enable", "9000", "is neither yes nor no; allowed: yes, no"),
     ("[console] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
     ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),
+    ("[snapshot] at-exit", "", "names no file; allowed: the path of a file, none"),
     ("[migration] downtime_ms", "0", "is out of range; allowed: milliseconds from 1 to 60000"),
     ("[migration] key", "", "names no file; allowed: the path of a file of at least 32 bytes"),
     ("[migration] tls-cert", "", "names no file; allowed: the path of a"),

@@ -8,13 +8,14 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::{Waiting, expect};
-use crate::support::{Folder, Kvm, Ran, guest, kvm_binary, test};
+use crate::support::{Folder, Kvm, Ran, guest, guest_test, kvm_binary, test};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let mut trials = continued();
     trials.extend(in_gdb());
     trials.extend(refused());
+    trials.extend(at_exit());
     trials
 }
 
@@ -280,6 +281,59 @@ fn refused() -> Vec<Trial> {
             std::fs::write(&file, &bytes)?;
             let text = "is damaged: the checksum of its table of sections is wrong";
             restored(&file, &[]).expect_status(4)?.expect_err(text).map(drop)
+        }),
+    ]
+}
+
+fn at_exit() -> Vec<Trial> {
+    vec![
+        guest_test("a_run_that_takes_too_long_is_continued_from_its_snapshot_as_often_as_needed", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let whole = Kvm::with_guest("two-thousand-lines").run();
+            let slice = |kvm: Kvm| kvm.args(["--timeout", "0.15", "--snapshot-at-exit"]).arg(&file).run();
+            let mut ran = slice(Kvm::with_guest("two-thousand-lines"));
+            let mut out = ran.out.clone();
+            let mut slices = 1;
+            while ran.status == Some(12) && slices < 500 {
+                ran.expect_err("the machine is saved in ")?.expect_err("a.kvmstate` continues it.")?;
+                ran = slice(Kvm::new().arg("--restore").arg(&file));
+                out.push_str(&ran.out);
+                slices += 1;
+            }
+            ran.expect_status(0)?.expect_err("a.kvmstate --gdb` lets you look at it.")?;
+            ran.check(slices > 1 && out == whole.out, &format!("{slices} slices of {}", whole.out)).map(drop)
+        }),
+        gdb_test("a_crash_that_was_saved_when_the_run_was_over_is_looked_at_in_gdb", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let crashed = Kvm::with_guest("wild-pointer").arg("--snapshot-at-exit").arg(&file).run();
+            crashed.expect_status(8)?;
+            let again = restored(&file, &[]);
+            again.expect_status(8)?.expect_err("triple fault")?;
+            let waiting = Waiting::start_restored(&file)?;
+            let said = waiting.gdb("wild-pointer", &["print $rip != 0", "continue"])?;
+            expect(&said, "$1 = 1")?;
+            expect(&said, "triple fault")?;
+            waiting.finish()?.expect_status(8).map(drop)
+        }),
+        gdb_test("a_guest_that_has_halted_in_gdb_has_halted_in_the_snapshot_of_the_killed_run", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let path = file.display().to_string();
+            let (_, ran) = debug("recursion", &["--snapshot-at-exit", &path], &["continue", "kill"])?;
+            ran.expect_status(14)?.expect_err("the machine is saved in ")?;
+            restored(&file, &[]).expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+        }),
+        guest_test("a_place_where_nothing_can_be_saved_is_told_before_the_guest_runs", || {
+            for (place, why) in
+                [("/no/such/folder/x", "No such file"), ("/", "directory"), ("/dev/null", "device")]
+            {
+                let ran = Kvm::with_guest("hello-serial").args(["--snapshot-at-exit", place]).run();
+                ran.expect_status(6)?.expect_out("")?;
+                ran.expect_err(&format!("cannot write the snapshot {place}: "))?.expect_err(why)?;
+            }
+            Ok(())
         }),
     ]
 }

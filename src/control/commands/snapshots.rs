@@ -8,7 +8,12 @@ use super::place;
 
 /// What a user of gdb is told who has gone back.
 const GDB: &str = "gdb still shows what it knew: `maintenance flush register-cache` makes it look again \
-                   (docs/snapshots.md shows how it does so by itself)\n";
+                   (the `goback` of docs/snapshots.md does so by itself)\n";
+
+/// What is to be told behind the place where the guest is now.
+pub(super) fn hint(guest: &dyn StoppedGuest) -> &'static str {
+    if guest.is_debugged() { GDB } else { "" }
+}
 
 pub(in crate::control) fn take(guest: &mut dyn StoppedGuest, name: &str) -> Result<String, CommandError> {
     if name.is_empty() {
@@ -25,7 +30,7 @@ pub(in crate::control) fn go_back(guest: &mut dyn StoppedGuest, name: &str) -> R
     }
     let kept = guest.go_back(name)?;
     let place = place(guest, kept.rip);
-    let hint = if guest.is_debugged() { GDB } else { "" };
+    let hint = hint(guest);
     Ok(format!("as in snapshot `{name}`, at {place}: {} written back\n{hint}", pages(kept.pages)))
 }
 

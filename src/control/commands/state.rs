@@ -1,7 +1,7 @@
 //! Commands that save the machine and bring it back.
 
 use super::super::{CommandError, StoppedGuest};
-use super::snapshots;
+use super::{place, snapshots};
 use crate::state;
 
 /// Saves the machine in a file, or keeps it in memory.
@@ -32,9 +32,6 @@ pub(in crate::control) fn restore(
     let Some(file) = state::file_of(arguments) else { return snapshots::go_back(guest, arguments) };
     guest.restore(&file)?;
     let rip = guest.registers()?.general.rip;
-    Ok(format!(
-        "the machine is as it was in {}, at {rip:#x}; in gdb, `maintenance flush register-cache` shows its \
-         registers\n",
-        file.display()
-    ))
+    let (place, hint) = (place(guest, rip), snapshots::hint(guest));
+    Ok(format!("the machine is as it was in {}, at {place}\n{hint}", file.display()))
 }

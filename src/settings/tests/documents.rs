@@ -1,6 +1,6 @@
 //! The documents that lie beside the program say what the table says.
 
-use super::super::table::{self, OPTIONS};
+use super::super::table::{self, options};
 use super::*;
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.ini");
@@ -65,13 +65,13 @@ fn options_md_is_what_the_table_says() {
 #[test]
 fn only_what_is_about_one_run_has_no_key() {
     let without: Vec<&str> =
-        OPTIONS.iter().filter(|option| option.keys.is_empty()).map(|option| option.long).collect();
+        options().filter(|option| option.keys.is_empty()).map(|option| option.long).collect();
     assert_eq!(without, ["dump-screen", "restore", "migr", "migrport", "config", "help", "version"]);
 }
 
 #[test]
 fn no_two_options_or_keys_have_the_same_name() {
-    let longs: Vec<&str> = OPTIONS.iter().map(|option| option.long).collect();
+    let longs: Vec<&str> = options().map(|option| option.long).collect();
     let keys: Vec<(&str, &str)> = table::keys().map(|(_, key)| (key.section, key.name)).collect();
     assert!(longs.iter().enumerate().all(|(at, long)| !longs[..at].contains(long)));
     assert!(keys.iter().enumerate().all(|(at, key)| !keys[..at].contains(key)));

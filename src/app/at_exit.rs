@@ -1,0 +1,45 @@
+//! `--snapshot-at-exit`: keeping the machine as it is when its run is over.
+
+use std::path::Path;
+
+use tracing::{error, info};
+
+use crate::frontends::words::tell;
+use crate::machine::outcome::status;
+use crate::machine::{Due, Machine, Outcome};
+use crate::state;
+
+/// Saves `machine`, whose run has ended with `outcome`, in `file`, and tells the user; the exit status.
+#[cold]
+pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 {
+    if let Some(why) = gone(outcome) {
+        let text = format!("the machine is not saved in {}: {why}.", file.display());
+        info!("{text}");
+        tell(&text);
+        return outcome.status();
+    }
+    match state::save(machine, Due::after(outcome), file) {
+        Ok(saved) => {
+            let ended = outcome.is_crash() || Due::after(outcome).is_some();
+            let remedy = if ended { " --gdb` lets you look at it" } else { "` continues it" };
+            let (file, size) = (file.display(), saved.length.div_ceil(1024));
+            tell(&format!("the machine is saved in {file}, {size} KiB; `kvm --restore {file}{remedy}."));
+            outcome.status()
+        }
+        Err(error) => {
+            error!("{error}");
+            tell(&error.to_string());
+            status::HOST
+        }
+    }
+}
+
+/// Why there is no machine after a run that ended so.
+fn gone(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Moved { .. } => Some("its guest runs on elsewhere"),
+        Outcome::HostFailed(_) => Some("the host has failed it"),
+        Outcome::Reload(_) => Some("there is no guest in it"),
+        _ => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! How others reach a guest while it runs.
+
+use super::super::draft::{Draft, Source};
+use super::super::values;
+use super::{Key, Opt, Takes, YES_NO};
+
+const PORT: &str = "a TCP port from 1 to 65535";
+const LISTENS_HERE: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to \
+                            65535, ADDRESS a loopback address";
+const PORT_OR_NONE: &str = "a TCP port from 1 to 65535, none";
+
+/// Debugger, console, debug server.
+pub(super) static REMOTE: &[Opt] = &[
+    Opt {
+        long: "gdb",
+        takes: Takes::Maybe("ADDRESS:PORT"),
+        repeatable: false,
+        default: None,
+        allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+                  ADDRESS an IP address",
+        help: "Wait for gdb before the guest's first instruction",
+        set: Draft::set_gdb,
+        keys: &[
+            Key::own(
+                "gdb-server",
+                "enable",
+                "no",
+                YES_NO,
+                "Wait for gdb before the guest's first instruction",
+                |draft, text| values::boolean(text).map(|on| draft.gdb = on),
+            ),
+            Key::own(
+                "gdb-server",
+                "address",
+                "127.0.0.1",
+                "an IP address, localhost, unix:PATH (at most 107 bytes)",
+                "Address gdb connects to, or a unix socket, which has no port",
+                |draft, text| draft.gdb_place.set_address(text),
+            ),
+            Key::own("gdb-server", "port", "1234", PORT, "TCP port gdb connects to", |draft, text| {
+                draft.gdb_place.set_port(text)
+            }),
+        ],
+    },
+    Opt {
+        long: "gdb-nowait",
+        takes: Takes::Maybe("yes|no"),
+        repeatable: false,
+        default: None,
+        allowed: YES_NO,
+        help: "Run the guest at once; gdb can connect at any time (implies --gdb)",
+        set: Draft::set_gdb_nowait,
+        keys: &[Key::own(
+            "gdb-server",
+            "nowait",
+            "no",
+            YES_NO,
+            "Run the guest at once; gdb can connect at any time",
+            |draft, text| values::boolean(text).map(|on| draft.gdb_nowait = on),
+        )],
+    },
+    Opt {
+        long: "gdb-arch",
+        takes: Takes::Value("ARCH"),
+        repeatable: false,
+        default: Some("x86-64"),
+        allowed: "x86-64, i386, i8086",
+        help: "What gdb takes the processor for: x86-64, i386 or i8086",
+        set: |draft, text| values::gdb_arch(text).map(|arch| draft.settings.gdb_arch = arch),
+        keys: &[Key::same("gdb-server", "arch")],
+    },
+    Opt {
+        long: "debug-server",
+        takes: Takes::Maybe("PLACE"),
+        repeatable: false,
+        default: None,
+        allowed: LISTENS_HERE,
+        help: "Tell memory and registers to programs that ask",
+        set: Draft::set_debug_server,
+        keys: &[
+            Key::own(
+                "debug-server",
+                "enable",
+                "no",
+                YES_NO,
+                "Tell memory and registers to programs that ask",
+                |draft, text| values::boolean(text).map(|on| draft.debug_server = on),
+            ),
+            Key::own(
+                "debug-server",
+                "address",
+                "127.0.0.1",
+                "a loopback address, localhost, unix:PATH (at most 107 bytes)",
+                "Address they ask at, or a unix socket, which has no port",
+                |draft, text| draft.debug_place.set_address(text),
+            ),
+            Key::own("debug-server", "port", "5553", PORT, "TCP port they ask on", |draft, text| {
+                draft.debug_place.set_port(text)
+            }),
+        ],
+    },
+    Opt {
+        long: "console",
+        takes: Takes::Maybe("ADDRESS:PORT"),
+        repeatable: false,
+        default: None,
+        allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+                  ADDRESS an IP address of the loopback",
+        help: "Take commands about the machine while the guest runs",
+        set: Draft::set_console,
+        keys: &[
+            Key::own(
+                "console",
+                "enable",
+                "no",
+                YES_NO,
+                "Take commands about the machine while the guest runs",
+                |draft, text| {
+                    let on = values::boolean(text)?;
+                    if draft.source != Source::Default {
+                        draft.console_said = Some(on);
+                    }
+                    Ok(())
+                },
+            ),
+            Key::own(
+                "console",
+                "address",
+                "127.0.0.1",
+                "an IP address of the loopback, localhost, unix:PATH (at most 107 bytes)",
+                "Address of the console, or a unix socket, which has no port; without `enable` it implies yes",
+                Draft::set_console_address,
+            ),
+        ],
+    },
+    Opt {
+        long: "consoleport",
+        takes: Takes::Value("PORT"),
+        repeatable: false,
+        default: None,
+        allowed: PORT_OR_NONE,
+        help: "TCP port of the console; implies --console",
+        set: Draft::set_console_port,
+        keys: &[Key::own(
+            "console",
+            "port",
+            "9000",
+            PORT_OR_NONE,
+            "TCP port of the console; without `enable` it implies yes, and `none` no",
+            Draft::set_console_port,
+        )],
+    },
+];

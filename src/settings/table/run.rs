@@ -1,0 +1,145 @@
+//! What is run, what is logged, and what else `kvm` can be asked.
+
+use super::super::draft::Draft;
+use super::super::values;
+use super::{DEFAULT_LOG_FILE, Key, Opt, Takes, YES_NO};
+
+/// The machine.
+pub(super) static MACHINE: &[Opt] = &[
+    Opt {
+        long: "memory",
+        takes: Takes::Value("SIZE"),
+        repeatable: false,
+        default: Some("64"),
+        allowed: "a number of MiB, or one with K, M or G: a multiple of 1M from 1M to 32768G",
+        help: "RAM of the guest, in MiB unless K, M or G follows",
+        set: |draft, text| values::memory(text).map(|size| draft.settings.memory = size),
+        keys: &[Key::same("vm-spec", "memsize")],
+    },
+    Opt {
+        long: "timeout",
+        takes: Takes::Value("TIME"),
+        repeatable: false,
+        default: Some("none"),
+        allowed: "seconds such as 10 or 0.5, or with a unit: 500ms, 10s, 2m, 1h; at most a year; none",
+        help: "End the run after this long, in seconds unless ms, m or h follows",
+        set: |draft, text| values::timeout(text).map(|time| draft.settings.timeout = time),
+        keys: &[Key::same("vm-spec", "timeout")],
+    },
+    Opt {
+        long: "no-reboot",
+        takes: Takes::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "End the run when the guest resets the machine",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.no_reboot = on),
+        keys: &[Key::same("vm-spec", "no-reboot")],
+    },
+];
+
+/// The guest's files.
+pub(super) static GUEST: &[Opt] = &[
+    Opt {
+        long: "append",
+        takes: Takes::Value("TEXT"),
+        repeatable: false,
+        default: Some(""),
+        allowed: "any text",
+        help: "Command line handed to the guest",
+        set: |draft, text| {
+            draft.settings.append = text.to_owned();
+            Ok(())
+        },
+        keys: &[Key::same("guest", "append")],
+    },
+    Opt {
+        long: "module",
+        takes: Takes::Value("PATH[=ARGUMENTS]"),
+        repeatable: true,
+        default: None,
+        allowed: "the path of a file without `=` in it, and after an `=` its arguments if it has some",
+        help: "Hand a file to the guest; can be repeated",
+        set: Draft::add_module,
+        keys: &[Key::same("guest", "module")],
+    },
+    Opt {
+        long: "strict",
+        takes: Takes::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "Unmap page 0, enforce segment permissions, guard the boot stack",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.strict = on),
+        keys: &[Key::same("guest", "strict")],
+    },
+];
+
+/// The log.
+pub(super) static LOG: &[Opt] = &[
+    Opt {
+        long: "logfile",
+        takes: Takes::Value("FILE"),
+        repeatable: false,
+        default: Some(DEFAULT_LOG_FILE),
+        allowed: "the path of a file or of a FIFO",
+        help: "The log file, emptied at the start; can be a FIFO",
+        set: Draft::set_log_file,
+        keys: &[Key::same("log", "file")],
+    },
+    Opt {
+        long: "log-level",
+        takes: Takes::Value("LEVEL"),
+        repeatable: false,
+        default: Some("info"),
+        allowed: "error, warn, info, debug, trace",
+        help: "Least severe level logged: error, warn, info, debug or trace",
+        set: |draft, text| values::log_level(text).map(|level| draft.settings.log.level = level),
+        keys: &[Key::same("log", "level")],
+    },
+    Opt {
+        long: "log-filter",
+        takes: Takes::Value("TARGETS"),
+        repeatable: false,
+        default: Some(""),
+        allowed: "a list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
+        help: "Levels of single parts, such as kvm::devices=debug,kvm::boot=trace",
+        set: |draft, text| values::log_filter(text).map(|filter| draft.settings.log.filter = filter),
+        keys: &[Key::same("log", "filter")],
+    },
+];
+
+/// What is asked of `kvm` itself.
+pub(super) static OTHER: &[Opt] = &[
+    Opt {
+        long: "config",
+        takes: Takes::Value("FILE"),
+        repeatable: false,
+        default: None,
+        allowed: "the path of a file",
+        help: "Config file; without it, config.ini in the working directory if there is one",
+        // Read before any value is set, since it is the weaker source.
+        set: |_, _| Ok(()),
+        keys: &[],
+    },
+    Opt {
+        long: "help",
+        takes: Takes::Help,
+        repeatable: false,
+        default: None,
+        allowed: "",
+        help: "Print this and end",
+        set: |_, _| Ok(()),
+        keys: &[],
+    },
+    Opt {
+        long: "version",
+        takes: Takes::Version,
+        repeatable: false,
+        default: None,
+        allowed: "",
+        help: "Print the version and end",
+        set: |_, _| Ok(()),
+        keys: &[],
+    },
+];

@@ -1,0 +1,161 @@
+//! Guests that are saved between any two instructions, in the middle of one that repeats itself, and at
+//! whatever moment somebody calls: what they do next is the same, instruction by instruction.
+
+use super::*;
+use crate::devices::Payload;
+use crate::host::Registers;
+use crate::machine::snapshots::Snapshots;
+
+/// A guest, what is typed before it starts, and how many steps it takes.
+struct Case {
+    about: &'static str,
+    code: &'static [u8],
+    typed: &'static [u8],
+    steps: usize,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        about: "reads the keyboard controller by `rep insb` while more is typed than it holds",
+        code: b"\xBA\x60\0\0\0\
+            \x48\xC7\xC7\0\0\x30\0\
+            \x48\xC7\xC1\x05\0\0\0\
+            \xF3\x6C\
+            \xF4",
+        typed: b"aBc",
+        steps: 8,
+    },
+    Case {
+        about: "changes a register of the local APIC in memory, and reads it",
+        code: b"\xBB\x80\0\xE0\xFE\
+            \x83\x03\x10\
+            \x83\x2B\x03\
+            \x8B\x03\
+            \x87\x03\
+            \xF4",
+        typed: b"",
+        steps: 5,
+    },
+    Case {
+        about: "lets interrupts in, which they are one instruction later",
+        code: b"\xFB\
+            \x48\xFF\xC0\
+            \xFA\
+            \x8E\xD1\
+            \x48\xFF\xC0\
+            \xF4",
+        typed: b"",
+        steps: 5,
+    },
+    Case {
+        about: "sends words by `rep outsw`, which are two accesses each",
+        code: b"\xBA\xE9\0\0\0\
+            \x48\xC7\xC6\0\0\x20\0\
+            \x48\xC7\xC1\x03\0\0\0\
+            \xF3\x66\x6F\
+            \xF4",
+        typed: b"",
+        steps: 6,
+    },
+];
+
+/// What can be told from a machine between two instructions.
+fn seen(machine: &Machine) -> (Registers, u64, Vec<(u16, Payload)>) {
+    (machine.registers().unwrap(), machine.memory().read_u64(0x30_0000).unwrap(), machine.board().save())
+}
+
+/// What is seen after each of the next `count` instructions.
+fn trace(machine: &mut Machine, count: usize) -> Vec<(Registers, u64, Vec<(u16, Payload)>)> {
+    machine.set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() }).unwrap();
+    let step = |_| {
+        let rip = machine.general_registers().unwrap().rip;
+        assert!(machine.step_instruction(rip).is_none());
+        seen(machine)
+    };
+    let traced = (0..count).map(step).collect();
+    machine.set_guest_debug(GuestDebug::default()).unwrap();
+    traced
+}
+
+fn start(case: &Case) -> Option<Machine> {
+    let mut machine = machine(4 << 20, case.code)?;
+    for &byte in case.typed {
+        let keys = strokes_for(LayoutName::Us, char::from(byte)).map(|keys| keys.keys()).unwrap_or_default();
+        let keys = KeyEvent::chord(&keys);
+        machine.inputs().push(Input::Typed(Typed { bytes: vec![byte], keys }));
+    }
+    machine.inputs().push(Input::Attention);
+    assert!(matches!(machine.wait(), Event::Attention));
+    Some(machine)
+}
+
+#[test]
+fn the_next_instructions_are_the_same_wherever_a_guest_is_saved() {
+    let folder = Folder::new("between");
+    let file = folder.file("a.kvmstate");
+    for case in CASES {
+        for before in 0..case.steps {
+            let Some(mut first) = start(case) else { return };
+            step(&mut first, before);
+            let mut snapshots = Snapshots::default();
+            snapshots.take(&mut first, "here", None).unwrap();
+            save(&mut first, None, &file).unwrap();
+            let here = seen(&first);
+            let expected = trace(&mut first, case.steps - before);
+            assert_ne!(expected.last(), Some(&here), "{} does something", case.about);
+            snapshots.go_back(&mut first, "here").unwrap();
+            assert_eq!(seen(&first), here, "{}, {before} steps, in memory", case.about);
+            let again = trace(&mut first, case.steps - before);
+            assert_eq!(again, expected, "{}, {before} steps, in memory", case.about);
+            let opened = Opened::open(&file).unwrap();
+            let mut second = opened.revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+            assert_eq!(seen(&second), here, "{}, {before} steps, from a file", case.about);
+            let again = trace(&mut second, case.steps - before);
+            assert_eq!(again, expected, "{}, {before} steps, from a file", case.about);
+        }
+    }
+}
+
+/// Sends 20000 times what is in a page of its own, which begins with a count, and halts with a checksum.
+const SENDS: &[u8] = b"\
+    \xBA\xE9\0\0\0\
+    \x48\xC7\xC1\x20\x4E\0\0\
+    \x48\xC7\xC6\0\0\x20\0\
+    \xF3\x6E\
+    \x48\x89\xF0\
+    \xF4";
+
+#[test]
+fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_byte_once() {
+    let folder = Folder::new("called");
+    let file = folder.file("a.kvmstate");
+    let mut called_inside = 0;
+    for call in 0..8 {
+        let Some(machine) = machine(4 << 20, SENDS) else { return };
+        let mut machine = machine;
+        let caller = machine.inputs().clone();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_micros(500 * call));
+            caller.push(Input::Attention);
+        });
+        let stopped = machine.run_to_event();
+        thread.join().unwrap();
+        if !matches!(stopped, Event::Attention) {
+            continue;
+        }
+        let left_before = machine.general_registers().unwrap().rcx;
+        save(&mut machine, None, &file).unwrap();
+        let registers = machine.registers().unwrap().general;
+        // Saving completes the access that had begun, and no other.
+        assert!(left_before - registers.rcx <= 1, "{left_before} {}", registers.rcx);
+        called_inside += usize::from((1..20000).contains(&registers.rcx));
+        let (outlets, mut other_ends) = ends();
+        let mut second = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), outlets).unwrap();
+        let Event::End(Outcome::Halted { result }) = second.run_to_event() else { panic!("no end") };
+        assert_eq!(result, 0x20_0000 + 20000);
+        let mut bytes = Vec::new();
+        other_ends.receive(Outlet::DebugConsole, &mut bytes, 30000);
+        assert_eq!(bytes.len() as u64, registers.rcx, "those that had not been sent");
+    }
+    assert!(called_inside > 0, "every call came before the first byte or after the last");
+}
