@@ -5,6 +5,8 @@
 //!
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
+#[cfg(test)]
+pub mod allocations;
 pub mod bits;
 pub mod connection;
 mod cpuid;
