@@ -12,8 +12,8 @@ use super::pages::{PagesError, write_pages};
 use super::wire::{Wire, WireError};
 use crate::memory::GuestMemory;
 
-/// Longest state of a machine without its memory, in bytes: the guest's files are in it.
-pub const MOST_STATE: u64 = 1 << 30;
+/// Longest state of a machine without its memory, in bytes: twice the longest guest's file that is in it.
+pub const MOST_STATE: u64 = 128 << 20;
 
 /// What is done with a guest that arrives.
 pub trait Arrival {
