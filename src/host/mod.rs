@@ -23,6 +23,7 @@ mod registers;
 pub mod rescue;
 pub mod sandbox;
 mod saved_msrs;
+pub mod site;
 pub mod socket;
 mod state;
 mod vcpu;

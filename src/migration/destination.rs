@@ -24,6 +24,11 @@ pub trait Arrival {
     /// Why it cannot be had here, in words.
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String>;
 
+    /// Where this is, by which a source knows whether it is on the same host.
+    fn site(&self) -> &[u8] {
+        &[]
+    }
+
     /// A round of so many pages begins.
     fn round_begins(&mut self, number: u32, pages: u64);
 
@@ -118,7 +123,7 @@ fn refuse(wire: Wire, error: ArriveError) -> ArriveError {
 
 fn receive(wire: &mut Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<(), ArriveError> {
     let memory = arrival.announced(hello).map_err(ArriveError::Here)?;
-    wire.send(&Message::Welcome)?;
+    wire.send(&Message::Welcome(arrival.site()))?;
     let length = loop {
         match wire.receive()? {
             Message::RoundBegin(round) => arrival.round_begins(round.number, round.pages),
