@@ -32,6 +32,9 @@ pub trait Traveller {
     /// Its memory, which it goes on writing to.
     fn memory(&self) -> &Arc<GuestMemory>;
 
+    /// The other side says where it is.
+    fn arrives_at(&mut self, _site: &[u8]) {}
+
     /// Begins to note what it writes; all pages that may hold something else than zeros.
     ///
     /// # Errors
@@ -187,7 +190,10 @@ impl<'a> Departure<'a> {
         self.progress.note("-----> starting migration");
         let start = Instant::now();
         self.wire.send(&Message::Hello(hello))?;
-        self.answered("a Welcome frame", |message| *message == Message::Welcome)?;
+        match self.wire.receive()? {
+            Message::Welcome(site) => self.guest.arrives_at(site),
+            other => return Err(unexpected(&other, "a Welcome frame").into()),
+        }
         let pages = self.guest.begin().map_err(LeaveError::Guest)?;
         let rest = self.rounds(pages)?;
         self.cancellable()?;

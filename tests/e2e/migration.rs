@@ -163,6 +163,8 @@ fn moves_with(source: &[&str], receiver: &[&str]) -> Result<(), Failed> {
     there.expect_out("TWO")?;
     contains(&there.ask(&["status", "quit"])?, "the guest runs")?;
     let (status, _, err) = there.finish()?;
+    // Every kernel these tests run on has at least one of both.
+    contains(&err, "the thread that reads from the network is confined by ")?;
     if status == Some(14) { Ok(()) } else { Err(format!("the receiver ended with {status:?}: {err}").into()) }
 }
 
@@ -263,8 +265,62 @@ fn pass(source: TcpStream, target: TcpStream, most: usize) {
     });
 }
 
+/// A tunnel, as that of ssh, which leads to `to` and ends for good when the destination confirms that it has the
+/// guest: the source does not hear of that, and nobody listens at this end of it any more.
+fn tunnel(to: u16) -> Result<u16, Failed> {
+    const CONFIRM: u8 = 10;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || -> std::io::Result<()> {
+        let (mut source, _) = listener.accept()?;
+        drop(listener);
+        let mut target = TcpStream::connect((Ipv4Addr::LOCALHOST, to))?;
+        let (mut from, mut into) = (source.try_clone()?, target.try_clone()?);
+        thread::spawn(move || std::io::copy(&mut from, &mut into));
+        loop {
+            let mut header = [0; 8];
+            target.read_exact(&mut header)?;
+            if header[0] == CONFIRM {
+                source.shutdown(Shutdown::Both)?;
+                return target.shutdown(Shutdown::Both);
+            }
+            let [.., a, b, c, d] = header;
+            let mut payload = vec![0; u32::from_le_bytes([a, b, c, d]) as usize];
+            target.read_exact(&mut payload)?;
+            source.write_all(&header)?;
+            source.write_all(&payload)?;
+        }
+    });
+    Ok(port)
+}
+
 fn failures() -> Vec<Trial> {
     vec![
+        guest_test("a_tunnel_that_ends_at_the_wrong_moment_does_not_make_two_guests_of_one", || {
+            let port = free_port();
+            let here = Side::source("serial-echo", &[])?;
+            let mut there = Side::receiver(port, &[])?;
+            let mut console = UnixStream::connect(&here.console)?;
+            console.write_all(format!("{}\n", migrate(tunnel(port)?)).as_bytes())?;
+            let start = Instant::now();
+            let mut status = String::new();
+            while !status.contains("no answer has come") && !status.contains("runs on here") {
+                if start.elapsed() > PATIENCE {
+                    return Err(format!("it is not in doubt: {status}").into());
+                }
+                status = here.ask(&["migrate status"])?;
+            }
+            // As long as it asks, it does not change its mind.
+            thread::sleep(Duration::from_millis(600));
+            contains(&here.ask(&["migrate status"])?, "it runs nowhere")?;
+            there.type_in("here\r")?;
+            there.expect_out("HERE")?;
+            // It would wait for a question, which cannot come.
+            there.kill()?;
+            there.finish()?;
+            here.ask(&["quit"])?;
+            here.finish().map(drop)
+        }),
         guest_test("a_guest_stays_where_nobody_waits_for_it", || {
             let port = free_port();
             let here = Side::source("serial-echo", &[])?;
