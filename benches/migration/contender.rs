@@ -91,14 +91,23 @@ impl Contender {
         Ok((program, port))
     }
 
-    /// One that goes on with the guest in `file`.
+    /// One that goes on with the guest in `file`, which stood still when it was saved.
     pub fn restore(self, guests: &Guests, file: &Path) -> Result<Program, Failure> {
         let (mut command, monitor) = self.command(guests, "there");
         match self {
             Kvm => command.arg("--restore").arg(file),
             Qemu | QemuShort => command.arg("-incoming").arg(format!("exec:cat {}", file.display())),
         };
-        Program::start(command, &monitor)
+        let mut program = Program::start(command, &monitor)?;
+        if self != Kvm {
+            let mut console = program.monitor(self.prompt())?;
+            // Once all is there it stands still again.
+            while program.said().first.is_none() && program.started().elapsed() < PATIENCE {
+                console.ask("cont")?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(program)
     }
 
     /// The command without what says where the guest comes from, and where its monitor is going to be.
