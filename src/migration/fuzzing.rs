@@ -123,9 +123,9 @@ mod tests {
         page[7] = 7;
         let pages = |compress| {
             let mut packer = Packer::new(compress);
-            packer.add(1, &[0; PAGE]);
-            packer.add(2, &page);
-            packer.take().unwrap()
+            packer.add(1, |_| Ok::<(), ()>(())).unwrap();
+            packer.add(2, |bytes| Ok::<(), ()>(bytes.copy_from_slice(&page))).unwrap();
+            packer.take().unwrap().to_vec()
         };
         let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
         whole.extend(pages(true));

@@ -22,7 +22,7 @@ use super::wire::{KEEP_ALIVE, Wire};
 use crate::host::Features;
 use crate::host::sandbox::confine_thread;
 use crate::host::site;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, PAGE};
 
 /// How long questions about a guest that has arrived are answered, if its source has not heard that it
 /// has: longer than any source asks.
@@ -395,6 +395,9 @@ impl Arrival for Coming<'_> {
     }
 
     fn round_begins(&mut self, number: u32, pages: u64) {
+        if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE / 2) {
+            memory.expect_much();
+        }
         let _ = self.news.send(News::Round { number, pages });
     }
 

@@ -19,10 +19,10 @@ use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
 use crate::machine::outlets::Outlets;
 use crate::machine::{Due, Machine};
-use crate::memory::{GuestMemory, PAGE};
+use crate::memory::{CHUNK, GuestMemory, PAGE};
 
-/// Bytes that are collected before they are written.
-const BUFFER: usize = 256 << 10;
+/// Bytes that are collected before they are written: a chunk that is not compressed is written as it is.
+const BUFFER: usize = CHUNK as usize;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
