@@ -88,7 +88,10 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The header cannot be that of a frame.
-    #[error("{0:02x?} begins no frame: the other side does not speak the migration protocol")]
+    #[error(
+        "{0:02x?} begins no frame: the other side does not speak the migration protocol, or only \
+         encrypted (--migr-key, or --tls-cert, --tls-key and --tls-ca, on both sides)"
+    )]
     Header([u8; HEADER]),
     /// The payload is longer than any may be.
     #[error("a frame of {length} bytes; at most {MOST_PAYLOAD} are allowed")]

@@ -124,7 +124,11 @@ mod tests {
         let pages = |compress| {
             let mut packer = Packer::new(compress);
             packer.add(1, |_| Ok::<(), ()>(())).unwrap();
-            packer.add(2, |bytes| Ok::<(), ()>(bytes.copy_from_slice(&page))).unwrap();
+            let filled = |bytes: &mut [u8]| {
+                bytes.copy_from_slice(&page);
+                Ok::<(), ()>(())
+            };
+            packer.add(2, filled).unwrap();
             packer.take().unwrap().to_vec()
         };
         let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);

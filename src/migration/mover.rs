@@ -20,7 +20,7 @@ use super::progress::{Phase, Progress};
 use super::reception::site_of;
 use super::security::Credentials;
 use super::source::{Answer, Left, Plan, Traveller, ask, leave};
-use super::wire::{Wire, WireError};
+use super::wire::{TRUST, Wire, WireError};
 use crate::control::Doing;
 use crate::control::door::{Caller, HeldGuest};
 use crate::control::moving::Mover;
@@ -122,7 +122,7 @@ enum ReachError {
     #[error("{address}: {error}; `kvm -migr -migrport {}` has a kvm wait there", address.port())]
     Connect { address: SocketAddr, error: io::Error },
     /// Somebody listens, and does not prove to be who he should be.
-    #[error("{address}: {error}; both sides need the same --migr-key, or certificates that the other trusts")]
+    #[error("{address}: {error}; {TRUST}")]
     Stranger { address: SocketAddr, error: io::Error },
     /// The connection.
     #[error(transparent)]

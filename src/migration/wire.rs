@@ -21,6 +21,9 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the other side has to hang up after the last frame.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// What sides need that are to trust each other.
+pub const TRUST: &str = "both sides need the same --migr-key, or certificates that the other trusts";
+
 /// What carries bytes to the other side and back, in order.
 pub trait Transport: Read + Write + Send {
     /// Has reading and writing fail after so long without a byte.
@@ -49,6 +52,9 @@ pub enum WireError {
     /// It gives up, and says why.
     #[error("the other side gives up: {0}")]
     Peer(String),
+    /// It does not take this side for one that it trusts, or is none itself.
+    #[error("{0}; {TRUST}")]
+    Stranger(io::Error),
     /// The host's words.
     #[error("the connection fails: {0}")]
     Host(io::Error),
@@ -62,6 +68,8 @@ impl From<io::Error> for WireError {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe => WireError::Ended,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::Silent(PATIENCE),
+            // Only a connection inside TLS fails so ([`super::transport::Encrypted`]).
+            ErrorKind::InvalidData => WireError::Stranger(error),
             _ => WireError::Host(error),
         }
     }

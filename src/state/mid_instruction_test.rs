@@ -60,12 +60,14 @@ const CASES: &[Case] = &[
 ];
 
 /// What can be told from a machine between two instructions.
-fn seen(machine: &Machine) -> (Registers, u64, Vec<(u16, Payload)>) {
+type Seen = (Registers, u64, Vec<(u16, Payload)>);
+
+fn seen(machine: &Machine) -> Seen {
     (machine.registers().unwrap(), machine.memory().read_u64(0x30_0000).unwrap(), machine.board().save())
 }
 
 /// What is seen after each of the next `count` instructions.
-fn trace(machine: &mut Machine, count: usize) -> Vec<(Registers, u64, Vec<(u16, Payload)>)> {
+fn trace(machine: &mut Machine, count: usize) -> Vec<Seen> {
     machine.set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() }).unwrap();
     let step = |_| {
         let rip = machine.general_registers().unwrap().rip;
