@@ -4,6 +4,7 @@ mod command_line;
 mod config_file;
 mod debug_server;
 mod documents;
+mod remote;
 
 use std::path::PathBuf;
 

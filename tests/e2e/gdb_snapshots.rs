@@ -43,7 +43,7 @@ end
 
 /// How often that is done in one run, with guests that are in all kinds of modes and handlers.
 const PLACES: &[(&str, usize)] =
-    &[("three-modes", 8), ("real-interrupts", 3), ("protected-interrupts", 3), ("sse", 3)];
+    &[("three-modes", 8), ("real-interrupts", 2), ("protected-interrupts", 2), ("sse", 1)];
 
 /// The next instructions of the guest `name` are the same after each snapshot at each of `places`.
 fn same_futures(name: &str, places: usize) -> Result<(), Failed> {

@@ -1,0 +1,153 @@
+//! Commands as they are at the console, and those for what people do at the machine.
+
+use super::*;
+
+/// What is answered at the console, or the error.
+fn told_there(guest: &mut Still, line: &str) -> String {
+    answer(guest, Front::Console, line).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+#[test]
+fn each_front_has_its_own_commands_and_is_told_of_the_others() {
+    let mut guest = real_mode();
+    for (line, gdb, console) in [
+        (
+            "pause",
+            "error: `pause` is not for gdb: Ctrl-C in gdb stops the guest",
+            "error: the guest stands still already: gdb has stopped it",
+        ),
+        (
+            "resume",
+            "error: `resume` is not for gdb: `continue` in gdb lets the guest go on",
+            "error: gdb has stopped the guest; `continue` there lets it go on",
+        ),
+        (
+            "phys on",
+            "addresses are guest-physical now; `phys off` takes that back\n",
+            "error: `phys` is not for the console: it is about gdb's own addresses; `xp` takes guest-physical ones",
+        ),
+        ("exit", "error: `exit` is not for gdb: `detach` and `quit` in gdb leave the guest", ""),
+        (
+            "status",
+            "gdb has stopped the guest, and decides when it goes on\n",
+            "gdb has stopped the guest, and decides when it goes on\n",
+        ),
+    ] {
+        assert_eq!(told(&mut guest, line), gdb);
+        assert_eq!(told_there(&mut guest, line), console);
+    }
+    assert!(
+        !told(&mut guest, "help").contains("\npause ") && told_there(&mut guest, "help").contains("\npause ")
+    );
+    assert_eq!(told_there(&mut guest, "?"), told_there(&mut guest, "help"));
+    guest.debugged = false;
+    for line in ["break 0x1000", "trace 0x1000 \"x\"", "catch int3 on", "step-irq on"] {
+        let text = told_there(&mut guest, line);
+        assert!(text.contains("is for a debugger, and none is connected; with --gdb-nowait"), "{text}");
+    }
+    assert!(guest.session.points.is_empty());
+}
+
+#[test]
+fn a_guest_is_paused_and_let_go_on() {
+    let mut guest = Still { doing: Doing::Runs, debugged: false, ..real_mode() };
+    for (line, answer, doing) in [
+        ("status", "the guest runs\n", Doing::Runs),
+        ("pause", "the guest is paused; `resume` lets it go on\n", Doing::Paused),
+        ("pause", "the guest is paused; `resume` lets it go on\n", Doing::Paused),
+        ("status", "the guest is paused; `resume` lets it go on\n", Doing::Paused),
+        ("resume", "the guest runs\n", Doing::Runs),
+        ("resume", "the guest runs\n", Doing::Runs),
+        ("reset", "the machine was reset\n", Doing::Runs),
+    ] {
+        assert_eq!(told_there(&mut guest, line), answer);
+        assert_eq!(guest.doing, doing);
+    }
+    guest.doing = Doing::Waits;
+    assert_eq!(
+        told_there(&mut guest, "pause"),
+        "error: the guest stands still already: it waits for gdb at its first instruction"
+    );
+    assert_eq!(told_there(&mut guest, "resume"), "the guest runs\n");
+    assert_eq!(guest.doing, Doing::Runs);
+}
+
+#[test]
+fn keys_are_pressed_by_their_names_and_text_is_typed() {
+    let mut guest = real_mode();
+    assert_eq!(told(&mut guest, "sendkey ctrl-Alt-delete"), "");
+    assert_eq!(told(&mut guest, "type A\\n"), "");
+    let pressed = KeyEvent::chord(&[Key::LeftControl, Key::LeftAlt, Key::Delete]);
+    let typed = |bytes: &[u8], keys: &[Key]| {
+        Input::Typed(Typed { bytes: bytes.to_vec(), keys: KeyEvent::chord(keys) })
+    };
+    assert_eq!(
+        guest.inputs.pushed(),
+        [Input::Keys(pressed), typed(b"A", &[Key::LeftShift, Key::A]), typed(b"\r", &[Key::Enter])]
+    );
+    for (line, wanted) in [
+        ("sendkey", "error: a key is missing; use: sendkey KEY[-KEY]..."),
+        ("sendkey ctrl-entr", "error: `entr` is no key (there is `enter`); use: sendkey KEY[-KEY]..."),
+        ("sendkey a--b", "error: a key is missing; use: sendkey KEY[-KEY]..."),
+        ("type", "error: the text is missing; use: type TEXT"),
+        ("type a\\", "error: after a backslash stands n, t, e or another backslash; use: type TEXT"),
+    ] {
+        assert_eq!(told(&mut guest, line), wanted);
+    }
+    let many = format!("sendkey {}", vec!["a"; 17].join("-"));
+    assert!(told(&mut guest, &many).contains("these are 17 keys, and 16 can be held"));
+    let text = format!("type {}", "x".repeat(4000));
+    assert_eq!(told(&mut guest, &text), "");
+    assert!(told(&mut guest, &text).starts_with("error: the guest has 4003 characters to take"));
+}
+
+#[test]
+fn the_screen_is_kept_as_text_and_as_a_picture() {
+    let folder = std::env::temp_dir().join(format!("kvm-screendump-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut guest = real_mode();
+    let file = |name: &str| folder.join(name);
+    let line = |name: &str| format!("screendump {}", file(name).display());
+    assert_eq!(
+        told(&mut guest, &line("a b.txt")),
+        format!("the screen is in {}, 3 bytes\n", file("a b.txt").display())
+    );
+    assert_eq!(std::fs::read_to_string(file("a b.txt")).unwrap(), "Hi\n");
+    assert!(told(&mut guest, &line("a.png")).starts_with("the screen is in "));
+    assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(
+        told(&mut guest, &line("a.jpg")).contains("ends in .png or .txt is wanted; use: screendump FILE")
+    );
+    assert!(told(&mut guest, "screendump").contains("ends in .png or .txt is wanted"));
+    let text = told(&mut guest, &line("no/where.txt"));
+    assert!(text.starts_with("error: cannot write `") && text.contains("No such file"), "{text}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing else is left behind");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Checks, or with KVM_BLESS renews, the table of commands in a document.
+fn check_document(name: &str, front: Front) {
+    let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("<!-- commands: ").unwrap();
+    let (head, rest) = rest.split_once("-->\n\n").unwrap();
+    let (table, after) = rest.split_once("\n<!-- end of the commands -->").unwrap();
+    if std::env::var_os("KVM_BLESS").is_some() {
+        let end = "\n<!-- end of the commands -->";
+        let text = format!("{before}<!-- commands: {head}-->\n\n{}{end}{after}", reference(front));
+        std::fs::write(path, text).unwrap();
+    } else {
+        let remedy = "KVM_BLESS=1 cargo test --lib lists_every_command";
+        assert!(table == reference(front), "docs/{name} is out of date: {remedy}");
+    }
+}
+
+#[test]
+fn debugging_md_lists_every_command_of_gdb() {
+    check_document("debugging.md", Front::Debugger);
+}
+
+#[test]
+fn console_md_lists_every_command_of_the_console() {
+    check_document("console.md", Front::Console);
+}
