@@ -110,8 +110,13 @@ mod tests {
         page[7] = 7;
         let pages = |compress| {
             let mut packer = Packer::new(compress);
-            packer.add(1, |_| Ok::<(), ()>(())).unwrap();
-            packer.add(2, |bytes| Ok::<(), ()>(bytes.copy_from_slice(&page))).unwrap();
+            for (number, page) in [(1, &[0; PAGE]), (2, &page)] {
+                let read = |bytes: &mut [u8]| -> Result<(), ()> {
+                    bytes.copy_from_slice(page);
+                    Ok(())
+                };
+                packer.add(number, read).unwrap();
+            }
             packer.take().unwrap().to_vec()
         };
         let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
