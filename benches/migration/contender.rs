@@ -1,6 +1,7 @@
 //! The programs that are measured: what they are told, and what they tell of a move.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -111,7 +112,7 @@ impl Contender {
     }
 
     /// The command without what says where the guest comes from, and where its monitor is going to be.
-    fn command(self, guests: &Guests, side: &str) -> (Command, std::path::PathBuf) {
+    fn command(self, guests: &Guests, side: &str) -> (Command, PathBuf) {
         let monitor = guests.folder().join(format!("{side}.monitor"));
         let mut command;
         if self == Kvm {
@@ -149,41 +150,51 @@ impl Contender {
                 downtime: milliseconds(end, "stood still for ")?,
             });
         }
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            let status = console.ask("info migrate")?;
-            if status.contains("Migration status: completed") {
-                return Ok(Told {
-                    total: milliseconds(&status, "total time: ")?,
-                    downtime: milliseconds(&status, "downtime: ")?,
-                });
-            }
-            if status.contains("failed") {
-                return Err(format!("the guest has not moved: {status}").into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Err("the guest never moves".into())
+        let status = completed(console)?;
+        Ok(Told {
+            total: milliseconds(&status, "total time: ")?,
+            downtime: milliseconds(&status, "downtime: ")?,
+        })
     }
 
     /// Stops the guest, and saves it in `file`; how many seconds saving takes, until the file is on the
     /// disk.
     pub fn save(self, console: &mut Monitor, file: &Path) -> Result<f64, Failure> {
         console.ask(if self == Kvm { "pause" } else { "stop" })?;
-        let file = file.display();
         let start = Instant::now();
-        let said = console.ask(&match self {
-            Kvm => format!("snapshot {file}"),
-            // What `kvm` does by itself.
-            Qemu | QemuShort => format!("migrate \"exec:cat > {file} && sync {file}\""),
-        })?;
-        let took = start.elapsed().as_secs_f64();
-        let saved = match self {
-            Kvm => said.contains("saved in"),
-            Qemu | QemuShort => console.ask("info migrate")?.contains("Migration status: completed"),
+        let told = match self {
+            Kvm => format!("snapshot {}", file.display()),
+            // Without `-d` it looks once in a second whether it is done.
+            Qemu | QemuShort => format!("migrate -d \"exec:cat > {}\"", file.display()),
         };
-        if saved { Ok(took) } else { Err(format!("the guest is not saved: {said}").into()) }
+        let said = console.ask(&told)?;
+        match self {
+            Kvm if said.contains("saved in") => {}
+            Kvm => return Err(format!("the guest is not saved: {said}").into()),
+            Qemu | QemuShort => {
+                completed(console)?;
+                // What `kvm` does by itself.
+                File::open(file)?.sync_all()?;
+            }
+        }
+        Ok(start.elapsed().as_secs_f64())
     }
+}
+
+/// Waits until QEMU has moved or saved the guest; what it tells of that.
+fn completed(console: &mut Monitor) -> Result<String, Failure> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let status = console.ask("info migrate")?;
+        if status.contains("Migration status: completed") {
+            return Ok(status);
+        }
+        if status.contains("Migration status: failed") {
+            return Err(format!("the guest has not moved: {status}").into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Err("the guest never moves".into())
 }
 
 /// The number of milliseconds in `text` behind `label`, in seconds.
