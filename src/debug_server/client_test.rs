@@ -81,7 +81,7 @@ fn memory_that_is_refused_is_told_after_the_rest() {
         let says = [error(length), last_frames()].concat();
         let (text, result) = printed(&says, length);
         assert!(matches!(result, Err(ClientError::NotRam { start: 0x1000, .. })), "{result:?}");
-        assert!(text.starts_with("---------------Info"));
+        assert!(text.starts_with("RAM: "));
     }
 }
 

@@ -386,6 +386,8 @@ impl Arrival for Coming<'_> {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
         self.host.check(hello)?;
         let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
+        // Pages of zeros that nothing was written to need not be looked at.
+        memory.note_writes(true);
         self.memory = Some(memory.clone());
         Ok(memory)
     }
@@ -407,6 +409,7 @@ impl Arrival for Coming<'_> {
 
     fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String> {
         let memory = self.memory.take().ok_or("no memory for it")?;
+        memory.note_writes(false);
         let _ = self.news.send(News::Complete(Arrived { memory, state }));
         loop {
             match self.said.recv_timeout(KEEP_ALIVE) {
