@@ -5,6 +5,7 @@ mod receive;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,13 +113,19 @@ fn ask_debug_server(wanted: &DebugClient) -> u8 {
 }
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
-    let Some(place) = settings.migration else {
-        let run = Run::prepare(settings, |inputs, outlets| match &settings.restore {
-            Some(file) => restored_machine(settings, file, inputs, outlets),
-            None => new_machine(settings, inputs, outlets),
-        })?;
-        return Ok(run.go(settings));
-    };
+    if let Some(place) = settings.migration {
+        return run_arriving(settings, place);
+    }
+    let run = Run::prepare(settings, |inputs, outlets| match &settings.restore {
+        Some(file) => restored_machine(settings, file, inputs, outlets),
+        None => new_machine(settings, inputs, outlets),
+    })?;
+    Ok(run.go(settings))
+}
+
+/// Takes in a guest at `place`, and runs it. On its own: what it keeps on the stack is no part of other runs.
+#[inline(never)]
+fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     let (reception, arrived) = receive::wait(place, credentials(settings)?)?;
     let revive = |inputs, outlets| receive::revive(arrived, settings, inputs, outlets);
     let run = match Run::prepare(settings, revive) {

@@ -29,6 +29,8 @@ pub mod debug;
 pub mod debug_server;
 pub mod devices;
 pub mod frontends;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 #[allow(unsafe_code)]
 pub mod host;
 pub mod inspect;

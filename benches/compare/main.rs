@@ -6,6 +6,7 @@ mod contender;
 mod memory;
 mod plan;
 mod run;
+#[allow(dead_code)]
 #[path = "../shared/mod.rs"]
 mod shared;
 

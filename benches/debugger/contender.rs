@@ -1,18 +1,15 @@
 //! The programs whose stubs are measured, and what there is without a stub.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::guest;
 use crate::shared::guests::Guests;
-use crate::shared::{Failure, kvm_binary, rounds};
+use crate::shared::{Failure, kvm_binary, ports, rounds};
 
 /// Longest time for a program to listen for a debugger.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// TCP_LISTEN in /proc/net/tcp.
-const LISTENS: &str = "0A";
 
 /// Something that runs a guest step by step, or lets a debugger do so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +60,7 @@ impl Drop for Stub {
 impl Stub {
     /// Starts `contender`, which listens when this returns.
     pub fn start(contender: Contender, guests: &Guests) -> Result<Stub, Failure> {
-        // Free a moment ago; nobody else is likely to take it.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = ports::free()?;
         let mut command = match contender {
             Contender::Qemu => qemu(guests, port),
             _ => {
@@ -81,7 +77,7 @@ impl Stub {
         })?;
         let mut stub = Stub { child, port };
         let start = Instant::now();
-        while !listens(port)? {
+        while !ports::listens(port)? {
             if let Some(status) = stub.child.try_wait()? {
                 return Err(format!("{program} ended: {status}").into());
             }
@@ -107,17 +103,6 @@ fn qemu(guests: &Guests, port: u16) -> Command {
         .args(["-S", "-gdb", &format!("tcp:127.0.0.1:{port}"), "-kernel"])
         .arg(guests.elf(&format!("{}.qemu", guest::NAME)));
     command
-}
-
-/// True if somebody listens on the port: looked up, not tried, because a connection would be the one
-/// that a stub waits for. proc_net_tcp in the kernel's documentation.
-fn listens(port: u16) -> Result<bool, Failure> {
-    let address = format!("0100007F:{port:04X}");
-    let sockets = std::fs::read_to_string("/proc/net/tcp")?;
-    Ok(sockets.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some(&address) && fields.nth(1) == Some(LISTENS)
-    }))
 }
 
 /// Instructions per second that the bare loop steps through.

@@ -3,6 +3,7 @@
 pub mod guests;
 pub mod host;
 pub mod options;
+pub mod ports;
 pub mod rounds;
 pub mod samples;
 pub mod table;

@@ -28,26 +28,41 @@ pub fn side_by_side<C: Contender>(
     rounds: impl Fn(C) -> usize,
     measure: impl Fn(C) -> Result<f64, Failure>,
 ) -> Result<Measured<C>, Failure> {
+    let [measured] = several_side_by_side(what, contenders, rounds, |contender| Ok([measure(contender)?]))?;
+    Ok(measured)
+}
+
+/// The same for measurements that give several values at once.
+///
+/// # Errors
+///
+/// The first failure of a contender that is not optional.
+pub fn several_side_by_side<C: Contender, const N: usize>(
+    what: &str,
+    contenders: &[C],
+    rounds: impl Fn(C) -> usize,
+    measure: impl Fn(C) -> Result<[f64; N], Failure>,
+) -> Result<[Measured<C>; N], Failure> {
     eprintln!("{what} ...");
-    let mut measured: Measured<C> = Vec::new();
+    let mut measured: Vec<(C, Result<[Samples; N], String>)> = Vec::new();
     for contender in contenders {
         // The first run warms the host's caches and shows whether the program can run here.
         match measure(*contender) {
-            Ok(_) => measured.push((*contender, Ok(Samples::default()))),
+            Ok(_) => measured.push((*contender, Ok(std::array::from_fn(|_| Samples::default())))),
             Err(failure) if contender.is_optional() => measured.push((*contender, Err(failure.to_string()))),
             Err(failure) => return Err(failure),
         }
     }
     let most = contenders.iter().map(|contender| rounds(*contender)).max().unwrap_or(0);
     for round in 0..most {
-        for (contender, values) in &mut measured {
-            let Ok(samples) = values else { continue };
+        for (contender, samples) in &mut measured {
+            let Ok(known) = samples else { continue };
             if round >= rounds(*contender) {
                 continue;
             }
             match measure(*contender) {
-                Ok(value) => samples.0.push(value),
-                Err(failure) if contender.is_optional() => *values = Err(failure.to_string()),
+                Ok(values) => known.iter_mut().zip(values).for_each(|(known, value)| known.0.push(value)),
+                Err(failure) if contender.is_optional() => *samples = Err(failure.to_string()),
                 Err(failure) => return Err(failure),
             }
         }
@@ -55,7 +70,13 @@ pub fn side_by_side<C: Contender>(
     }
     // The order of the table.
     measured.sort_by_key(|(contender, _)| contenders.iter().position(|other| other == contender));
-    Ok(measured)
+    Ok(std::array::from_fn(|which| {
+        let one = |samples: &Result<[Samples; N], String>| match samples {
+            Ok(samples) => Ok(samples[which].clone()),
+            Err(why) => Err(why.clone()),
+        };
+        measured.iter().map(|(contender, samples)| (*contender, one(samples))).collect()
+    }))
 }
 
 /// Puts the first of `measured` into the table against each of the others.

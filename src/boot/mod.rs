@@ -131,6 +131,8 @@ impl fmt::Display for Region {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile_files;
 #[cfg(any(test, fuzzing))]

@@ -19,6 +19,8 @@ pub mod door;
 mod error;
 pub mod expression;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod moving;
 pub mod points;
 mod table;

@@ -60,6 +60,8 @@ pub(super) struct Debuggee<'m> {
     pub(super) view: View,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
     pub(super) stopped_at: Option<u64>,
+    /// RIP after the last step, if the guest has not run since.
+    pub(super) stepped_to: Option<u64>,
     /// The run is over, but the client still looks at the machine.
     pub(super) ended: Option<Outcome>,
     /// The guest has asked for a reset, which is carried out when it is to go on.
@@ -120,6 +122,7 @@ impl<'m> Debuggee<'m> {
             said: String::new(),
             threads: Threads::new(VCPUS),
             stopped_at: None,
+            stepped_to: None,
             ended: None,
             reset_asked: false,
             over: None,

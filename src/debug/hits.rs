@@ -3,12 +3,13 @@
 //! This is a hot path: a condition that is false lets the guest go on without anybody hearing of it.
 //! Only what is planted there is taken out, for one step.
 
-use tracing::info;
+use tracing::{debug, info};
 
 use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
 use crate::control::points::Decision;
 use crate::control::values::Known;
+use crate::host::bits::{DR6_BS, RFLAGS_TF};
 use crate::host::{DebugStop, GuestDebug, HostError, Registers};
 use crate::machine::Event;
 
@@ -21,7 +22,7 @@ impl Debuggee<'_> {
         mut leave: Option<(Registers, u64)>,
     ) -> Result<Advance, HostError> {
         loop {
-            if let Some((registers, pc)) = leave {
+            if let Some((registers, pc)) = leave.take() {
                 if let Some(advance) = self.pass(&registers, pc, &debug)? {
                     return Ok(advance);
                 }
@@ -29,9 +30,14 @@ impl Debuggee<'_> {
             }
             let event = self.machine.run_to_event();
             self.forget_code();
+            let stepped_to = self.stepped_to.take();
             let Event::Debug(stop) = &event else { return self.judge(event) };
             let own = debug.guests_own(stop);
+            if own == Some(DR6_BS) && self.is_end_of_step(stepped_to)? {
+                continue;
+            }
             if let Some(bits @ 1..) = own {
+                debug!("a debug exception of the guest's own: {stop:x?}");
                 self.machine.inject_debug_exception(bits)?;
             }
             if self.is_watched(stop) {
@@ -66,6 +72,14 @@ impl Debuggee<'_> {
             }
             leave = Some((registers, pc));
         }
+    }
+
+    /// True if a debug exception for a step is that of our own step to `stepped_to`, which has been told
+    /// already: some processors with VT-x have it again, at the next entry, after a step over an instruction
+    /// that has left the guest.
+    fn is_end_of_step(&self, stepped_to: Option<u64>) -> Result<bool, HostError> {
+        let registers = self.machine.general_registers()?;
+        Ok(stepped_to == Some(registers.rip) && registers.rflags & RFLAGS_TF == 0)
     }
 
     /// True if the user wants to stop for the guest's own instruction at `pc`.

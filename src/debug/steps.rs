@@ -98,6 +98,7 @@ impl Debuggee<'_> {
             }
             let after = self.machine.general_registers()?;
             if after.rip != registers.general.rip {
+                self.stepped_to = Some(after.rip);
                 break;
             }
             match kind {

@@ -35,8 +35,8 @@ pub enum ClientError {
     },
     /// The server does not give this memory.
     #[error(
-        "the debug server has no memory {start:#x}..{end:#x}: not all of that is RAM of the guest; the size \
-         of RAM stands under Info"
+        "the debug server has no memory {start:#x}..{end:#x}: not all of that is RAM of the guest; the \
+         line `RAM` has its size"
     )]
     NotRam {
         /// First address.
@@ -144,7 +144,7 @@ fn print_memory<S: Read + Write>(
         Answer::Wanted => {}
         Answer::Refused => return Err(ClientError::NotRam { start, end }),
     }
-    writeln!(out, "-----------Memory dump------------").map_err(ClientError::printing)?;
+    writeln!(out, "Memory {start:#x}..{end:#x}:").map_err(ClientError::printing)?;
     let mut bytes = vec![0; PIECE.min(wanted)];
     let mut text = String::new();
     let mut at = start;
@@ -159,7 +159,7 @@ fn print_memory<S: Read + Write>(
         out.write_all(text.as_bytes()).map_err(ClientError::printing)?;
         at += count as u64;
     }
-    writeln!(out, "----------------------------------").map_err(ClientError::printing)
+    Ok(())
 }
 
 fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(), ClientError> {
@@ -172,8 +172,7 @@ fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(
     let general: [u8; GENERAL_BYTES] = receive_frame(stream)?;
     let system: [u8; SYSTEM_BYTES] = receive_frame(stream)?;
     let registers = dump_registers(&Registers::from_bytes(general, system));
-    write!(out, "---------------Info---------------\nMem_size: {size}\n{registers}")
-        .map_err(ClientError::printing)
+    write!(out, "RAM: {size} bytes\n{registers}").map_err(ClientError::printing)
 }
 
 enum Answer {

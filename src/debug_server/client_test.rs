@@ -49,17 +49,14 @@ fn memory_and_registers_are_printed() {
     says.extend(last_frames());
     let (text, result) = printed(&says, 26);
     result.unwrap();
-    let (memory, rest) = text.split_at(text.find("---------------Info").unwrap());
+    let (memory, rest) = text.split_at(text.find("RAM: ").unwrap());
     assert_eq!(
         memory,
-        "-----------Memory dump------------\n\
+        "Memory 0x1000..0x101a:\n\
          0000001000  54 68 65 20 67 75 65 73  74 27 73 20 74 65 78 74  |The guest's text|\n\
-         0000001010  2c 20 61 6e 64 20 6d 6f  72 65                    |, and more|\n\
-         ----------------------------------\n"
+         0000001010  2c 20 61 6e 64 20 6d 6f  72 65                    |, and more|\n"
     );
-    assert!(
-        rest.starts_with("---------------Info---------------\nMem_size: 67108864\nTarget program dump:\n")
-    );
+    assert!(rest.starts_with("RAM: 67108864 bytes\nTarget program dump:\n"));
     assert!(rest.contains("RIP    0x0000000012345678"), "{rest}");
 }
 
@@ -84,7 +81,7 @@ fn memory_that_is_refused_is_told_after_the_rest() {
         let says = [error(length), last_frames()].concat();
         let (text, result) = printed(&says, length);
         assert!(matches!(result, Err(ClientError::NotRam { start: 0x1000, .. })), "{result:?}");
-        assert!(text.starts_with("---------------Info"));
+        assert!(text.starts_with("RAM: "));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::state::{Opened, SnapshotError};
+use super::words::escaped;
+use crate::state::{Opened, Parts, SnapshotError};
 
 /// Reads all of the snapshot in `file` and says what is in it.
 ///
@@ -13,8 +14,12 @@ use crate::state::{Opened, SnapshotError};
 pub fn describe(file: &Path) -> Result<String, SnapshotError> {
     let opened = Opened::open(file)?;
     opened.verify()?;
-    let parts = opened.parts();
-    Ok(format!(
+    Ok(words(file, opened.parts(), opened.memory_in_use()))
+}
+
+/// What is in `file`, which holds `in_use` bytes of memory. Whoever made it chose some of these words.
+fn words(file: &Path, parts: &Parts, in_use: u64) -> String {
+    format!(
         "{}: whole\n\
          written by   {}\n\
          guest        {}\n\
@@ -22,11 +27,27 @@ pub fn describe(file: &Path) -> Result<String, SnapshotError> {
          processor    {}\n\
          next         {:#x}\n",
         file.display(),
-        parts.writer,
-        parts.guest.path().display(),
+        escaped(&parts.writer, &[]),
+        escaped(&parts.guest.path().display().to_string(), &[]),
         parts.memory >> 20,
-        opened.memory_in_use() >> 10,
+        in_use >> 10,
         parts.features.maker(),
         parts.machine.vcpu.rip(),
-    ))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_does_not_steer_the_terminal() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/snapshot/whole");
+        let mut parts = Opened::open(&file).unwrap().parts().clone();
+        parts.writer = "kvm\x1b[2J".to_owned();
+        parts.guest.path = b"/a\x07b".to_vec();
+        let text = words(&file, &parts, 4096);
+        assert!(text.contains("written by   kvm\\u{1b}[2J\n"), "{text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text}");
+    }
 }

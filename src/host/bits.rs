@@ -59,3 +59,5 @@ pub const RFLAGS_RF: u64 = 1 << 16;
 pub const RFLAGS_VM: u64 = 1 << 17;
 /// RFLAGS.AC: alignment check; access to user pages in spite of SMAP.
 pub const RFLAGS_AC: u64 = 1 << 18;
+/// DR6: the trap flag has raised the exception.
+pub const DR6_BS: u64 = 1 << 14;

@@ -5,6 +5,8 @@
 //!
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
+#[cfg(test)]
+pub mod allocations;
 pub mod bits;
 pub mod connection;
 mod cpuid;
@@ -21,6 +23,7 @@ mod registers;
 pub mod rescue;
 pub mod sandbox;
 mod saved_msrs;
+pub mod site;
 pub mod socket;
 mod state;
 mod vcpu;

@@ -52,6 +52,16 @@ impl GuestMemory {
         std::mem::take(&mut *self.own_writes.pages())
     }
 
+    /// The pages with a byte of `range` that were written from this side and not taken yet, if that is noted.
+    pub(super) fn noted_writes(&self, range: Range<u64>) -> Option<Vec<u64>> {
+        if !self.own_writes.wanted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let pages = self.own_writes.pages();
+        let first = range.start / PAGE * PAGE;
+        Some((first..range.end).step_by(PAGE as usize).filter(|page| pages.contains(*page)).collect())
+    }
+
     /// Counts `pages` as written from this side, if that is noted: what was found out about them would
     /// be lost otherwise.
     pub fn count_as_written(&self, pages: &PageSet) {

@@ -12,8 +12,8 @@ use super::pages::{PagesError, write_pages};
 use super::wire::{Wire, WireError};
 use crate::memory::GuestMemory;
 
-/// Longest state of a machine without its memory, in bytes: the guest's files are in it.
-pub const MOST_STATE: u64 = 1 << 30;
+/// Longest state of a machine without its memory, in bytes: twice the longest guest's file that is in it.
+pub const MOST_STATE: u64 = 128 << 20;
 
 /// What is done with a guest that arrives.
 pub trait Arrival {
@@ -23,6 +23,11 @@ pub trait Arrival {
     ///
     /// Why it cannot be had here, in words.
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String>;
+
+    /// Where this is, by which a source knows whether it is on the same host.
+    fn site(&self) -> &[u8] {
+        &[]
+    }
 
     /// A round of so many pages begins.
     fn round_begins(&mut self, number: u32, pages: u64);
@@ -118,7 +123,7 @@ fn refuse(wire: Wire, error: ArriveError) -> ArriveError {
 
 fn receive(wire: &mut Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<(), ArriveError> {
     let memory = arrival.announced(hello).map_err(ArriveError::Here)?;
-    wire.send(&Message::Welcome)?;
+    wire.send(&Message::Welcome(arrival.site()))?;
     let length = loop {
         match wire.receive()? {
             Message::RoundBegin(round) => arrival.round_begins(round.number, round.pages),

@@ -27,7 +27,7 @@ const MAGIC: &[u8; 8] = b"kvm-migr";
 pub enum Kind {
     /// The first frame of a source: what it is, and what it brings.
     Hello = 1,
-    /// The answer: go on.
+    /// The answer: go on; and where the destination is ([`crate::host::site`]).
     Welcome = 2,
     /// Pages of memory; `pages` knows the payload.
     Pages = 3,
@@ -88,7 +88,10 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The header cannot be that of a frame.
-    #[error("{0:02x?} begins no frame: the other side does not speak the migration protocol")]
+    #[error(
+        "{0:02x?} begins no frame: the other side does not speak the migration protocol, or only \
+         encrypted (--migr-key, or --tls-cert, --tls-key and --tls-ca, on both sides)"
+    )]
     Header([u8; HEADER]),
     /// The payload is longer than any may be.
     #[error("a frame of {length} bytes; at most {MOST_PAYLOAD} are allowed")]
@@ -153,8 +156,8 @@ pub struct Round {
 pub enum Message<'a> {
     /// [`Kind::Hello`].
     Hello(Hello),
-    /// [`Kind::Welcome`].
-    Welcome,
+    /// [`Kind::Welcome`], with what the destination tells of where it is; nothing if it cannot.
+    Welcome(&'a [u8]),
     /// [`Kind::Pages`], to be read with `pages`.
     Pages(&'a [u8]),
     /// [`Kind::RoundBegin`].
@@ -190,7 +193,7 @@ impl<'a> Message<'a> {
     pub fn kind(&self) -> Kind {
         match self {
             Message::Hello(_) => Kind::Hello,
-            Message::Welcome => Kind::Welcome,
+            Message::Welcome(_) => Kind::Welcome,
             Message::Pages(_) => Kind::Pages,
             Message::RoundBegin(_) => Kind::RoundBegin,
             Message::RoundEnd(_) => Kind::RoundEnd,
@@ -217,18 +220,15 @@ impl<'a> Message<'a> {
                 frame.extend(VERSION.to_le_bytes());
                 add(&mut frame, hello);
             }
-            Message::Pages(bytes) | Message::State(bytes) => frame.extend_from_slice(bytes),
+            Message::Pages(bytes) | Message::State(bytes) | Message::Welcome(bytes) => {
+                frame.extend_from_slice(bytes)
+            }
             Message::RoundBegin(round) => add(&mut frame, round),
             Message::RoundEnd(number) | Message::RoundDone(number) => add(&mut frame, number),
             Message::StateBegin(length) => add(&mut frame, length),
             Message::Commit(token) | Message::Ask(token) => frame.extend(token),
             Message::Error(text) => frame.extend_from_slice(shortened(text).as_bytes()),
-            Message::Welcome
-            | Message::Ready
-            | Message::Confirm
-            | Message::Bye
-            | Message::NotHere
-            | Message::KeepAlive => {}
+            Message::Ready | Message::Confirm | Message::Bye | Message::NotHere | Message::KeepAlive => {}
         }
         finish(&mut frame, self.kind());
         frame
@@ -246,7 +246,7 @@ impl<'a> Message<'a> {
         };
         match kind {
             Kind::Hello => hello(payload).map(Message::Hello),
-            Kind::Welcome => nothing(Message::Welcome),
+            Kind::Welcome => Ok(Message::Welcome(payload)),
             Kind::Pages => Ok(Message::Pages(payload)),
             Kind::RoundBegin => decode(kind, payload).map(Message::RoundBegin),
             Kind::RoundEnd => decode(kind, payload).map(Message::RoundEnd),
@@ -347,7 +347,7 @@ mod tests {
         let hello = Hello { token: [7; 16], memory: 64 << 20, guest: "a.elf".into(), facts: vec![1, 2] };
         for message in [
             Message::Hello(hello),
-            Message::Welcome,
+            Message::Welcome(b"here"),
             Message::Pages(b"pages"),
             Message::RoundBegin(Round { number: 3, pages: 1 << 40 }),
             Message::RoundEnd(3),

@@ -17,9 +17,10 @@ use tracing::{info, warn};
 
 use super::frame::{Hello, Token};
 use super::progress::{Phase, Progress};
+use super::reception::site_of;
 use super::security::Credentials;
 use super::source::{Answer, Left, Plan, Traveller, ask, leave};
-use super::wire::{Wire, WireError};
+use super::wire::{TRUST, Wire, WireError};
 use crate::control::Doing;
 use crate::control::door::{Caller, HeldGuest};
 use crate::control::moving::Mover;
@@ -121,7 +122,7 @@ enum ReachError {
     #[error("{address}: {error}; `kvm -migr -migrport {}` has a kvm wait there", address.port())]
     Connect { address: SocketAddr, error: io::Error },
     /// Somebody listens, and does not prove to be who he should be.
-    #[error("{address}: {error}; both sides need the same --migr-key, or certificates that the other trusts")]
+    #[error("{address}: {error}; {TRUST}")]
     Stranger { address: SocketAddr, error: io::Error },
     /// The connection.
     #[error(transparent)]
@@ -129,10 +130,9 @@ enum ReachError {
 }
 
 impl ReachError {
-    /// True if nobody can be there: this host itself says that nobody listens.
+    /// The host that is asked says that nobody listens.
     fn is_nobody(&self) -> bool {
-        matches!(self, ReachError::Connect { address, error }
-            if address.ip().to_canonical().is_loopback() && error.kind() == io::ErrorKind::ConnectionRefused)
+        matches!(self, ReachError::Connect { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 }
 
@@ -190,7 +190,8 @@ impl Travel {
             Err(why) => return stays(&why),
         };
         let token = hello.token;
-        let mut guest = Held::new(self.caller.clone(), memory, self.progress.to.clone());
+        let site = site_of(address.port()).filter(|_| address.ip().to_canonical().is_loopback());
+        let mut guest = Held::new(self.caller.clone(), memory, self.progress.to.clone(), site);
         let plan = Plan { downtime: self.downtime, compress: !address.ip().to_canonical().is_loopback() };
         match leave(wire, hello, &mut guest, plan, &self.progress) {
             Left::There(figures) => {
@@ -205,8 +206,9 @@ impl Travel {
                 warn!("{error}, after the guest was let go; {to} is asked who has it");
                 self.progress.enter(Phase::InDoubt);
                 self.progress.note(&format!("{error}; the guest stands still, and {to} is asked who has it"));
+                let is_near = guest.is_near;
                 guest.conclude(Verdict::Wait);
-                match self.resolve(token) {
+                match self.resolve(token, is_near) {
                     Some(Answer::There) => {
                         self.settle(Some(Outcome::Moved { to: to.clone() }));
                         format!("the guest has moved to {to}")
@@ -248,8 +250,9 @@ impl Travel {
         Ok((Hello { token, memory: memory.size(), guest, facts }, memory))
     }
 
-    /// Asks until there is an answer; `None` if there is none for too long.
-    fn resolve(&self, token: Token) -> Option<Answer> {
+    /// Asks until there is an answer; `None` if there is none for too long. If the other side is near, that
+    /// nobody listens there is one, too.
+    fn resolve(&self, token: Token, is_near: bool) -> Option<Answer> {
         let start = Instant::now();
         while start.elapsed() < ASK_PATIENCE {
             if self.caller.ask(|guest| guest.doing()) != Ok(Doing::Paused) {
@@ -261,7 +264,7 @@ impl Travel {
                     Ok(answer) => return Some(answer),
                     Err(error) => error.to_string(),
                 },
-                Err(error) if error.is_nobody() => return Some(Answer::NotThere),
+                Err(error) if is_near && error.is_nobody() => return Some(Answer::NotThere),
                 Err(error) => error.to_string(),
             };
             info!("{} does not tell who has the guest: {why}", self.progress.to);
@@ -287,6 +290,10 @@ struct Held {
     caller: Caller,
     memory: Arc<GuestMemory>,
     to: String,
+    /// Where the other side is if it is on this host, with nothing between.
+    site: Option<String>,
+    /// It is there.
+    is_near: bool,
     /// It has been told to rest, and has not done so yet.
     resting: Arc<AtomicBool>,
     /// It stands still until it is told here.
@@ -294,8 +301,8 @@ struct Held {
 }
 
 impl Held {
-    fn new(caller: Caller, memory: Arc<GuestMemory>, to: String) -> Held {
-        Held { caller, memory, to, resting: Arc::default(), stopped: None }
+    fn new(caller: Caller, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> Held {
+        Held { caller, memory, to, site, is_near: false, resting: Arc::default(), stopped: None }
     }
 
     fn ask<T: Send + 'static>(
@@ -333,6 +340,10 @@ fn take(guest: &mut dyn HeldGuest) -> Result<(PageSet, Vec<u8>), String> {
 impl Traveller for Held {
     fn memory(&self) -> &Arc<GuestMemory> {
         &self.memory
+    }
+
+    fn arrives_at(&mut self, site: &[u8]) {
+        self.is_near = self.site.as_ref().is_some_and(|here| here.as_bytes() == site);
     }
 
     fn begin(&mut self) -> Result<PageSet, String> {

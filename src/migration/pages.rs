@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::memory::{GuestMemory, MemoryError};
 
-use super::frame::{HEADER, Kind, MOST_PAYLOAD, finish};
+use super::frame::{HEADER, Kind, finish};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -25,6 +25,9 @@ const MOST_RUN: u32 = 64;
 
 /// Most pages in one frame: however little it takes to say that pages are zero, one frame is soon done with.
 const MOST_PAGES: u64 = 1 << 16;
+
+/// Bytes of a frame that is worth sending: while it is filled and sent it stays in a processor's cache.
+const FRAME: usize = HEADER + 4 * RUN_HEADER + MOST_RUN as usize * PAGE;
 
 /// Bytes a run begins with.
 const RUN_HEADER: usize = 16;
@@ -111,14 +114,16 @@ pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesErr
 /// Collects pages into frames.
 #[derive(Debug)]
 pub struct Packer {
+    /// The frame, of which there is as much as `end` says; pages are read to where they are sent from.
     frame: Vec<u8>,
+    end: usize,
     /// Pages in it.
     pages: u64,
     /// Pages of zeros that have not been written yet.
     zeros: Range<u64>,
-    /// Pages that are not zeros and have not been written yet; their bytes are in `run`.
+    /// Pages that are not zeros: the run at the end of the frame, whose header at `begin` is not written yet.
     raw: Range<u64>,
-    run: Vec<u8>,
+    begin: usize,
     packed: Vec<u8>,
     compress: bool,
 }
@@ -129,58 +134,75 @@ impl Packer {
         let packed =
             if compress { lz4_flex::block::get_maximum_output_size(MOST_RUN as usize * PAGE) } else { 0 };
         Packer {
-            frame: empty(),
+            frame: vec![0; FRAME],
+            end: HEADER,
             pages: 0,
             zeros: 0..0,
             raw: 0..0,
-            run: Vec::with_capacity(MOST_RUN as usize * PAGE),
+            begin: HEADER,
             packed: vec![0; packed],
             compress,
         }
     }
 
-    /// Adds a page that has not been added since the last [`Self::take`].
-    pub fn add(&mut self, number: u64, page: &[u8; PAGE]) {
+    /// Adds a page that has not been added since the last [`Self::take`], unless [`Self::is_full`]; `read`
+    /// fills in what it holds, which is [`PAGE`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`; nothing is added then.
+    pub fn add<E>(&mut self, number: u64, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        if self.raw.end != number || self.raw.end - self.raw.start == u64::from(MOST_RUN) {
+            self.end_run();
+        }
+        let at = if self.raw.is_empty() { self.end + RUN_HEADER } else { self.end };
+        let page = &mut self.frame[at..at + PAGE];
+        read(page)?;
         self.pages += 1;
         if is_zero(page) {
             if self.zeros.end != number {
                 self.end_zeros();
+            }
+            if self.zeros.is_empty() {
                 self.zeros = number..number;
             }
             self.zeros.end += 1;
-            return;
+            return Ok(());
         }
-        if self.raw.end != number || self.run.len() == MOST_RUN as usize * PAGE {
-            self.end_run();
+        if self.raw.is_empty() {
+            self.begin = self.end;
             self.raw = number..number;
         }
         self.raw.end += 1;
-        self.run.extend_from_slice(page);
+        self.end = at + PAGE;
+        Ok(())
     }
 
     /// True if what there is makes a good frame.
     pub fn is_full(&self) -> bool {
-        // Both runs that are not written yet, and one more of pages that are not zeros.
-        let most = self.frame.len() + self.run.len() + 3 * RUN_HEADER + MOST_RUN as usize * PAGE;
-        most > HEADER + MOST_PAYLOAD || self.pages == MOST_PAGES
+        // A page with the header of a run, and two more headers.
+        self.end + 3 * RUN_HEADER + PAGE > self.frame.len() || self.pages == MOST_PAGES
     }
 
     /// Everything added since the last call as a whole frame; `None` if that is nothing.
-    pub fn take(&mut self) -> Option<Vec<u8>> {
+    pub fn take(&mut self) -> Option<&[u8]> {
         self.end_zeros();
         self.end_run();
-        if self.frame.len() == HEADER {
+        self.pages = 0;
+        let frame = &mut self.frame[..std::mem::replace(&mut self.end, HEADER)];
+        if frame.len() == HEADER {
             return None;
         }
-        finish(&mut self.frame, Kind::Pages);
-        self.pages = 0;
-        Some(std::mem::replace(&mut self.frame, empty()))
+        finish(frame, Kind::Pages);
+        Some(frame)
     }
 
     fn end_zeros(&mut self) {
         let zeros = std::mem::take(&mut self.zeros);
         if !zeros.is_empty() {
-            self.begin(ZERO, 0, (zeros.end - zeros.start) as u32, zeros.start);
+            self.end_run();
+            self.header(self.end, ZERO, 0, &zeros);
+            self.end += RUN_HEADER;
         }
     }
 
@@ -189,40 +211,33 @@ impl Packer {
         if raw.is_empty() {
             return;
         }
-        let count = (raw.end - raw.start) as u32;
+        let bytes = self.begin + RUN_HEADER..self.end;
         let packed = match self.compress {
-            true => lz4_flex::block::compress_into(&self.run, &mut self.packed).ok(),
+            true => lz4_flex::block::compress_into(&self.frame[bytes.clone()], &mut self.packed).ok(),
             false => None,
         };
-        match packed.filter(|length| *length < self.run.len()) {
+        match packed.filter(|length| *length < bytes.len()) {
             Some(length) => {
-                self.begin(LZ4, length, count, raw.start);
-                self.frame.extend_from_slice(&self.packed[..length]);
+                self.end = bytes.start + length;
+                self.frame[bytes.start..self.end].copy_from_slice(&self.packed[..length]);
+                self.header(self.begin, LZ4, length, &raw);
             }
-            None => {
-                self.begin(RAW, self.run.len(), count, raw.start);
-                self.frame.extend_from_slice(&self.run);
-            }
+            None => self.header(self.begin, RAW, bytes.len(), &raw),
         }
-        self.run.clear();
     }
 
-    fn begin(&mut self, how: u8, length: usize, count: u32, first: u64) {
+    /// Writes the header of a run.
+    fn header(&mut self, at: usize, how: u8, length: usize, pages: &Range<u64>) {
         let [a, b, c, _] = (length as u32).to_le_bytes();
-        self.frame.extend([how, a, b, c]);
-        self.frame.extend(count.to_le_bytes());
-        self.frame.extend(first.to_le_bytes());
+        let [d, e, f, g] = ((pages.end - pages.start) as u32).to_le_bytes();
+        let header = &mut self.frame[at..at + RUN_HEADER];
+        header[..8].copy_from_slice(&[how, a, b, c, d, e, f, g]);
+        header[8..].copy_from_slice(&pages.start.to_le_bytes());
     }
-}
-
-fn empty() -> Vec<u8> {
-    let mut frame = Vec::with_capacity(HEADER + MOST_PAYLOAD);
-    frame.resize(HEADER, 0);
-    frame
 }
 
 /// True if a page holds nothing but zeros.
-fn is_zero(page: &[u8; PAGE]) -> bool {
+fn is_zero(page: &[u8]) -> bool {
     // Most pages that are not zero begin with something else.
     page.as_chunks::<64>().0.iter().all(|line| *line == [0; 64])
 }
@@ -248,6 +263,14 @@ mod tests {
         })
     }
 
+    fn add(packer: &mut Packer, number: u64, page: &[u8; PAGE]) {
+        let read = |bytes: &mut [u8]| -> Result<(), ()> {
+            bytes.copy_from_slice(page);
+            Ok(())
+        };
+        packer.add(number, read).unwrap();
+    }
+
     fn byte_at(memory: &GuestMemory, number: u64) -> u8 {
         let mut byte = [0];
         memory.read(number * PAGE as u64, &mut byte).unwrap();
@@ -269,9 +292,9 @@ mod tests {
                 (10, page(0)),
                 (511, page(5)),
             ] {
-                packer.add(number, &page);
+                add(&mut packer, number, &page);
             }
-            let frame = packer.take().unwrap();
+            let frame = packer.take().unwrap().to_vec();
             assert_eq!(write_pages(&memory, &frame[HEADER..]).unwrap(), 7);
             assert_eq!([1, 8, 9, 511].map(|number| byte_at(&memory, number)), [1, 8, 0, 5], "{compress}");
             let mut found = [0; PAGE];
@@ -288,17 +311,17 @@ mod tests {
             let mut packer = Packer::new(compress);
             let mut frames = Vec::new();
             for number in 0..2048 {
-                packer.add(number, &noise(number));
+                add(&mut packer, number, &noise(number));
                 if packer.is_full() {
-                    frames.extend(packer.take());
+                    frames.extend(packer.take().map(<[u8]>::to_vec));
                 }
             }
-            frames.extend(packer.take());
+            frames.extend(packer.take().map(<[u8]>::to_vec));
             for frame in &frames {
-                assert!(frame.len() <= HEADER + MOST_PAYLOAD, "{}", frame.len());
+                assert!(frame.len() <= FRAME, "{}", frame.len());
                 write_pages(&memory, &frame[HEADER..]).unwrap();
             }
-            assert!(frames.len() < 12, "{}", frames.len());
+            assert!(frames.len() < 40, "{}", frames.len());
             let mut found = [0; PAGE];
             memory.read(2047 * PAGE as u64, &mut found).unwrap();
             assert_eq!(found, noise(2047));

@@ -21,7 +21,8 @@ use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
 use crate::host::Features;
 use crate::host::sandbox::confine_thread;
-use crate::memory::GuestMemory;
+use crate::host::site;
+use crate::memory::{GuestMemory, PAGE};
 
 /// How long questions about a guest that has arrived are answered, if its source has not heard that it
 /// has: longer than any source asks.
@@ -166,7 +167,8 @@ impl Reception {
         let ((news, told), (word, said), (decide, decided)) = (channel(), channel(), channel());
         let (_done, done) = channel();
         let entrance = Entrance { listener, credentials };
-        let desk = Desk { entrance, host, news, said, decide, _done };
+        let site = site_of(place.port()).unwrap_or_default();
+        let desk = Desk { entrance, host, site, news, said, decide, _done };
         thread::Builder::new()
             .name("migration".into())
             .stack_size(STACK)
@@ -224,10 +226,18 @@ impl Reception {
     }
 }
 
+/// What a destination that listens on `port` tells of where it is. A source that has connected to this port, and
+/// is at this site, has nothing between them that could end and leave the destination there.
+pub(super) fn site_of(port: u16) -> Option<String> {
+    site::here().map(|here| format!("{here} {port}"))
+}
+
 /// The thread that speaks with sources.
 struct Desk {
     entrance: Entrance,
     host: Host,
+    /// Where this is.
+    site: String,
     news: Sender<News>,
     said: Receiver<Word>,
     decide: Sender<Result<(), String>>,
@@ -241,7 +251,8 @@ impl Desk {
         let begun = News::Begun { from, guest: hello.guest.clone(), memory: hello.memory };
         // Whoever waits for news waits for all of them.
         let _ = self.news.send(begun);
-        let mut guest = Coming { host: &self.host, news: &self.news, said: &self.said, memory: None };
+        let Desk { host, site, news, said, .. } = &self;
+        let mut guest = Coming { host, site, news, said, memory: None };
         match take_in(wire, &hello, &mut guest) {
             Ok(wire) => self.hand_over(wire, hello.token, from),
             Err(error) => self.failed(&error),
@@ -365,6 +376,7 @@ impl Over {
 /// A guest that comes.
 struct Coming<'a> {
     host: &'a Host,
+    site: &'a str,
     news: &'a Sender<News>,
     said: &'a Receiver<Word>,
     memory: Option<Arc<GuestMemory>>,
@@ -374,11 +386,20 @@ impl Arrival for Coming<'_> {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
         self.host.check(hello)?;
         let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
+        // Pages of zeros that nothing was written to need not be looked at.
+        memory.note_writes(true);
         self.memory = Some(memory.clone());
         Ok(memory)
     }
 
+    fn site(&self) -> &[u8] {
+        self.site.as_bytes()
+    }
+
     fn round_begins(&mut self, number: u32, pages: u64) {
+        if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE / 2) {
+            memory.expect_much();
+        }
         let _ = self.news.send(News::Round { number, pages });
     }
 
@@ -388,6 +409,7 @@ impl Arrival for Coming<'_> {
 
     fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String> {
         let memory = self.memory.take().ok_or("no memory for it")?;
+        memory.note_writes(false);
         let _ = self.news.send(News::Complete(Arrived { memory, state }));
         loop {
             match self.said.recv_timeout(KEEP_ALIVE) {

@@ -18,6 +18,9 @@ const MOST_ROUNDS: u32 = 64;
 /// A round that has more than this many percent of the pages of the one before does not shrink.
 const SHRINKING: u64 = 80;
 
+/// Seconds for which a guest may stand still without another round being worth it.
+const ENOUGH: f64 = 0.001;
+
 /// By how many percent a guest that writes too fast is slowed down more each time.
 const BRAKE: u32 = 25;
 
@@ -31,6 +34,9 @@ const BRAKE_PERIOD: Duration = Duration::from_millis(20);
 pub trait Traveller {
     /// Its memory, which it goes on writing to.
     fn memory(&self) -> &Arc<GuestMemory>;
+
+    /// The other side says where it is.
+    fn arrives_at(&mut self, _site: &[u8]) {}
 
     /// Begins to note what it writes; all pages that may hold something else than zeros.
     ///
@@ -187,7 +193,10 @@ impl<'a> Departure<'a> {
         self.progress.note("-----> starting migration");
         let start = Instant::now();
         self.wire.send(&Message::Hello(hello))?;
-        self.answered("a Welcome frame", |message| *message == Message::Welcome)?;
+        match self.wire.receive()? {
+            Message::Welcome(site) => self.guest.arrives_at(site),
+            other => return Err(unexpected(&other, "a Welcome frame").into()),
+        }
         let pages = self.guest.begin().map_err(LeaveError::Guest)?;
         let rest = self.rounds(pages)?;
         self.cancellable()?;
@@ -241,7 +250,9 @@ impl<'a> Departure<'a> {
                 self.figures.rounds,
                 took.as_millis()
             ));
-            if left == 0 || fits {
+            // As long as each round leaves much less than the one before, one more costs little, and saves
+            // the guest that much time to stand still.
+            if left == 0 || fits && (needed <= ENOUGH || left > count / 2) {
                 return Ok(pages);
             }
             if self.figures.rounds >= MOST_ROUNDS || self.braking == MOST_BRAKING && !shrinks(left, count) {
@@ -268,10 +279,11 @@ impl<'a> Departure<'a> {
         let start = Instant::now();
         self.progress.round(number, pages.len());
         self.wire.send(&Message::RoundBegin(Round { number, pages: pages.len() }))?;
-        let mut page = [0; PAGE];
         for address in pages.iter() {
-            self.memory.read(address, &mut page).map_err(|e| LeaveError::Guest(e.to_string()))?;
-            self.packer.add(address / PAGE as u64, &page);
+            let memory = &self.memory;
+            self.packer
+                .add(address / PAGE as u64, |page| memory.read(address, page))
+                .map_err(|e| LeaveError::Guest(e.to_string()))?;
             if self.packer.is_full() {
                 self.send_pages()?;
             }
@@ -288,9 +300,9 @@ impl<'a> Departure<'a> {
 
     fn send_pages(&mut self) -> Result<(), LeaveError> {
         self.cancellable()?;
-        let Some(frame) = self.packer.take() else { return Ok(()) };
         self.brake();
-        self.wire.send_frame(&frame)?;
+        let Some(frame) = self.packer.take() else { return Ok(()) };
+        self.wire.send_frame(frame)?;
         self.figures.bytes += frame.len() as u64;
         self.progress.sent(frame.len() as u64);
         Ok(())

@@ -12,7 +12,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a side that is busy says so.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// How long one frame may take to arrive once it has begun, however slowly.
+/// How long one frame may take to arrive, or to be taken, once it has begun, however slowly.
 const FRAME_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a side that only says that it is busy is waited for.
@@ -20,6 +20,9 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the other side has to hang up after the last frame.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// What sides need that are to trust each other.
+pub const TRUST: &str = "both sides need the same --migr-key, or certificates that the other trusts";
 
 /// What carries bytes to the other side and back, in order.
 pub trait Transport: Read + Write + Send {
@@ -49,6 +52,9 @@ pub enum WireError {
     /// It gives up, and says why.
     #[error("the other side gives up: {0}")]
     Peer(String),
+    /// It does not take this side for one that it trusts, or is none itself.
+    #[error("{0}; {TRUST}")]
+    Stranger(io::Error),
     /// The host's words.
     #[error("the connection fails: {0}")]
     Host(io::Error),
@@ -62,6 +68,8 @@ impl From<io::Error> for WireError {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe => WireError::Ended,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::Silent(PATIENCE),
+            // Only a connection inside TLS fails so ([`super::transport::Encrypted`]).
+            ErrorKind::InvalidData => WireError::Stranger(error),
             _ => WireError::Host(error),
         }
     }
@@ -99,7 +107,7 @@ impl Wire {
     ///
     /// Those of [`Self::send`].
     pub fn send_frame(&mut self, frame: &[u8]) -> Result<(), WireError> {
-        let sent = self.stream.write_all(frame).and_then(|()| self.stream.flush());
+        let sent = write_within(&mut *self.stream, frame, FRAME_PATIENCE);
         let Err(error) = sent else { return Ok(()) };
         let error = WireError::from(error);
         // Whoever hangs up says why, and that may be here already.
@@ -174,6 +182,23 @@ impl Wire {
     }
 }
 
+/// A side that takes a byte now and then is not waited for: the guest may stand still meanwhile.
+fn write_within(stream: &mut dyn Transport, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
+    let start = Instant::now();
+    while !bytes.is_empty() {
+        if start.elapsed() > patience {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match stream.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stream.flush()
+}
+
 fn read_within(stream: &mut dyn Transport, mut bytes: &mut [u8], start: Instant) -> Result<(), WireError> {
     while !bytes.is_empty() {
         match stream.read(bytes) {
@@ -187,4 +212,44 @@ fn read_within(stream: &mut dyn Transport, mut bytes: &mut [u8], start: Instant)
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A side that takes one byte now and then.
+    struct Slow;
+
+    impl Read for Slow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            std::thread::sleep(Duration::from_millis(2));
+            Ok(1)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Transport for Slow {
+        fn set_patience(&self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn end(&mut self) {}
+    }
+
+    #[test]
+    fn a_side_that_takes_a_frame_byte_by_byte_is_not_waited_for() {
+        write_within(&mut Slow, &[0; 2], PATIENCE).unwrap();
+        let error = write_within(&mut Slow, &[0; 1000], Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The header and the table of sections are checked by checksums of their own, so that no offset or
 //! length that was damaged is ever used. Every one of them is checked against the length of the whole,
-//! too: a file that somebody has made up can lie, but not make this program read or allocate beyond.
+//! too, and none lies over another: a file that somebody has made up can lie, but not make this program read or
+//! allocate beyond.
 
 use super::SnapshotError;
 use crate::boot::Image;
@@ -171,6 +172,16 @@ pub(super) fn read_table(image: &dyn Image) -> Result<Vec<Entry>, SnapshotError>
             return Err(damaged(format!("section `{}` is there twice", entry.title())));
         }
         entries.push(entry);
+    }
+    // Who reads all sections reads no more than there is.
+    let mut places: Vec<_> = entries.iter().map(|entry| (entry.offset, entry.length)).collect();
+    places.sort_unstable();
+    let mut end = head_length(count);
+    for (offset, length) in places.into_iter().filter(|(_, length)| *length > 0) {
+        if offset < end {
+            return Err(damaged(format!("two of its sections lie at {offset:#x}")));
+        }
+        end = offset + length;
     }
     Ok(entries)
 }

@@ -19,10 +19,10 @@ use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
 use crate::machine::outlets::Outlets;
 use crate::machine::{Due, Machine};
-use crate::memory::{GuestMemory, PAGE};
+use crate::memory::{CHUNK, GuestMemory, PAGE};
 
-/// Bytes that are collected before they are written.
-const BUFFER: usize = 256 << 10;
+/// Bytes that are collected before they are written: a chunk that is not compressed is written as it is.
+const BUFFER: usize = CHUNK as usize;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,8 +182,16 @@ impl Replacement {
         if let Ok(file) = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
             return Ok(Replacement { file: file.into(), target, name: None });
         }
+        Replacement::with_name(target, mode)
+    }
+
+    /// Where files cannot be without a name.
+    fn with_name(target: PathBuf, mode: Mode) -> io::Result<Replacement> {
         let name = temporary(&target);
-        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // One of a process with this number that was killed. What somebody else puts there is not written to:
+        // its owner could read the guest's memory in it.
+        let _ = std::fs::remove_file(&name);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(&name, flags, mode)?;
         Ok(Replacement { file: file.into(), target, name: Some(name) })
     }
@@ -328,4 +336,24 @@ pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> 
     machine
         .revert(parts.revival(kept), &parts.machine, &mut |memory| pages.fill(&file, memory))
         .map_err(|error| SnapshotError::machine(&name, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_has_put_there_is_not_written_to() {
+        let folder = std::env::temp_dir().join(format!("kvm-replacement-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (target, others) = (folder.join("a.kvmstate"), folder.join("others"));
+        std::fs::write(&others, "theirs").unwrap();
+        std::fs::hard_link(&others, temporary(&target)).unwrap();
+        let mut made = Replacement::with_name(target.clone(), Mode::RUSR | Mode::WUSR).unwrap();
+        made.file.write_all(b"ours").unwrap();
+        made.put_in_place().unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "ours");
+        assert_eq!(std::fs::read_to_string(&others).unwrap(), "theirs");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -32,3 +32,14 @@ fn sections(input: &[u8]) -> Vec<Section> {
     }
     sections
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::Hunt;
+
+    #[test]
+    fn whatever_is_in_a_snapshot_it_is_read_or_refused() {
+        Hunt::new("snapshot").words(&[b"serial\0", b"memory-map\0", b"lapic\0"]).run(read_anything);
+    }
+}

@@ -383,3 +383,29 @@ fn seeds_of_snapshots_are_read_or_refused() {
         fuzzing::read_anything(&bytes);
     }
 }
+
+#[test]
+fn sections_that_share_their_bytes_are_refused_before_they_are_read() {
+    const LENGTH: u64 = 1 << 20;
+    let offset = container::head_length(500);
+    let entry = |number| container::Entry {
+        name: "serial".into(),
+        number,
+        version: 1,
+        checksum: crc32fast::hash(&[0; LENGTH as usize]),
+        offset,
+        length: LENGTH,
+    };
+    let entries: Vec<_> = (0..500).map(entry).collect();
+    let mut bytes = container::head(&entries, offset + LENGTH).unwrap();
+    bytes.resize((offset + LENGTH) as usize, 0);
+    let found = container::read_table(&BytesImage::new("x", &bytes)).unwrap_err().to_string();
+    assert!(found.contains("two of its sections lie at"), "{found}");
+    // Beside each other they may lie, and in the head they may not.
+    let one = |offset| container::head(&[container::Entry { offset, ..entry(0) }], 2 * LENGTH).unwrap();
+    for (offset, good) in [(80, true), (79, false), (0, false)] {
+        let mut bytes = one(offset);
+        bytes.resize(2 * LENGTH as usize, 0);
+        assert_eq!(container::read_table(&BytesImage::new("x", &bytes)).is_ok(), good, "{offset}");
+    }
+}

@@ -427,16 +427,14 @@ fn clients() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("debug_client_prints_what_the_old_one_did", || {
+        guest_test("debug_client_prints_memory_its_size_and_registers", || {
             let asked = Asked::start("idle", &[])?;
             let ran = asked.client(&["0x200000", "2097172"]).run();
             ran.expect_status(0)?;
-            let dump = "-----------Memory dump------------\n\
+            let dump = "Memory 0x200000..0x200014:\n\
                  0000200000  fb f4 eb fc 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n\
                  0000200010  00 00 00 00                                       |....|\n\
-                 ----------------------------------\n\
-                 ---------------Info---------------\n\
-                 Mem_size: 67108864\n\
+                 RAM: 67108864 bytes\n\
                  Target program dump:\n";
             ran.check(ran.out.starts_with(dump), dump)?;
             for register in ["RAX ", "R15 ", "RIP    0x000000000020000", "CR3 ", "EFER ", "GDT ", "SS "] {
@@ -448,10 +446,7 @@ fn clients() -> Vec<Trial> {
             ran.check(lines == 125 && ran.out.contains("\n00000bf7c0  "), "2000 bytes from 0xBF000")?;
             let ran = asked.client(&["0", "0x4000001"]).run();
             ran.expect_status(2)?.expect_err("no memory 0x0..0x4000001: not all of that is RAM")?;
-            ran.check(
-                ran.out.starts_with("---------------Info---------------\nMem_size: 67108864\n"),
-                "Info",
-            )?;
+            ran.check(ran.out.starts_with("RAM: 67108864 bytes\n"), "Info")?;
             let piped =
                 asked.client(&["0", "0x4000000"]).in_shell(r#""$@" | head -2; echo ${PIPESTATUS[0]}"#).run();
             piped.expect_status(0)?;

@@ -41,6 +41,13 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
+        gdb_test("a_guest_goes_on_after_a_step_over_a_port_access", || {
+            // The breakpoint is at an `in`, and the guest has no handler for a debug exception.
+            let commands = ["break keyboard_code", "continue", "stepi", "continue", "kill"];
+            let (said, _) = debug("keyboard-echo", &["--keys", "keyboard"], &commands)?;
+            let hits = said.matches("\nBreakpoint 1").count() - 1;
+            if hits == 2 { Ok(()) } else { Err(format!("{hits} hits:\n{said}").into()) }
+        }),
         gdb_test("a_step_over_an_interrupt_ends_in_its_handler_and_comes_back", || {
             let commands = [
                 "tbreak ask",

@@ -31,6 +31,9 @@ mod keyboard;
 mod lifetime;
 mod lldb;
 mod migration;
+mod migration_failures;
+mod migration_gdb;
+mod migration_tls;
 mod option_table;
 mod options;
 mod rescue_interrupts;
@@ -67,6 +70,7 @@ fn main() {
     trials.extend(rescue_interrupts::trials());
     trials.extend(lifetime::trials());
     trials.extend(migration::trials());
+    trials.extend(migration_gdb::trials());
     // No processor makes a difference to these.
     let mut same: Vec<Trial> = Vec::new();
     same.extend(gdb::connections());
@@ -84,6 +88,9 @@ fn main() {
     same.extend(option_table::trials());
     same.extend(host::trials());
     same.extend(keyboard::trials());
+    same.extend(migration::others());
+    same.extend(migration_failures::trials());
+    same.extend(migration_tls::trials());
     same.extend(terminal::trials());
     same.extend(serial::trials());
     same.extend(vscode::trials());

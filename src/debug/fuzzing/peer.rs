@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::random::Random;
 use crate::debug::packets::{Piece, Scanner};
 use crate::debug::target::PACKET;
+use crate::fuzzing::Random;
 use crate::machine::inputs::{Input, Inputs};
 
 /// Most that is sent at once: the server reads no more.

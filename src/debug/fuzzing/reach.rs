@@ -4,6 +4,7 @@ use super::guest::RESULT;
 use crate::debug::packets::{Piece, Question, Scanner, from_hex, question};
 use crate::debug::target::PACKET;
 use crate::machine::Outcome;
+use crate::state::file_of;
 
 /// What the packets of a session can do, if the guest is there to take them.
 pub(super) struct Reach {
@@ -11,12 +12,9 @@ pub(super) struct Reach {
     pub(super) changes: bool,
     /// An end to the run.
     pub(super) ends: bool,
-    /// Files and other hosts.
+    /// Files.
     pub(super) outside: bool,
 }
-
-/// Commands that do something outside the machine.
-const OUTSIDE: [&[u8]; 4] = [b"migrate", b"restore", b"screendump", b"snapshot"];
 
 impl Reach {
     /// What `session` can do.
@@ -43,7 +41,11 @@ impl Reach {
         self.ends |= body.starts_with(b"k")
             || body.starts_with(b"vKill")
             || command.trim_ascii_start().starts_with(b"quit");
-        self.outside |= OUTSIDE.iter().any(|name| command.trim_ascii_start().starts_with(name));
+        let command = String::from_utf8_lossy(&command);
+        let command = command.trim();
+        let file = command.split_once(char::is_whitespace).and_then(|(_, name)| file_of(name.trim()));
+        let snapshots = ["snapshot", "restore"].iter().any(|name| command.starts_with(name));
+        self.outside |= command.starts_with("screendump") || snapshots && file.is_some();
     }
 
     /// True if a run may end like this: as without a debugger, or as the client has seen to. Whatever it

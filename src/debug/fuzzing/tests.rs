@@ -1,16 +1,12 @@
 //! The recorded sessions, as they are and changed in all kinds of ways.
 
+use std::time::Duration;
+
 use super::*;
-use random::Random;
+use crate::fuzzing::Hunt;
 
-/// Where sessions that gdb and LLDB have held lie.
-const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/gdb");
-
-/// Changed sessions that are tried.
-const ROUNDS: usize = 250;
-
-/// What changed sessions get in addition.
-const ADDED: [&[u8]; 20] = [
+/// Packets, and pieces of them, that changed sessions get in addition.
+const WORDS: [&[u8]; 29] = [
     b"\x03",
     b"-",
     b"+",
@@ -29,56 +25,21 @@ const ADDED: [&[u8]; 20] = [
     b"$Z1,200031,1#11",
     b"$Z2,201000,8#11",
     b"$z0,200025,1#11",
-    b"$qRcmd,7265736574#11",
     b"$D#11",
+    b"$qRcmd,7265736574#11",                           // reset
+    b"$qRcmd,736e617073686f742061#11",                 // snapshot a
+    b"$qRcmd,736e617073686f742062#11",                 // snapshot b
+    b"$qRcmd,726573746f72652061#11",                   // restore a
+    b"$qRcmd,726573746f72652062#11",                   // restore b
+    b"$qRcmd,736e617073686f7473#11",                   // snapshots
+    b"$qRcmd,736e617073686f74732064656c6574652061#11", // snapshots delete a
+    b"$qRcmd,6d696772617465203a3a312038303030#11",     // migrate ::1 8000
+    b"$qRcmd,6d69677261746520737461747573#11",         // migrate status
+    b"$qRcmd,6d6967726174652063616e63656c#11",         // migrate cancel
 ];
 
-fn seeds() -> Vec<Vec<u8>> {
-    let files = std::fs::read_dir(SEEDS).expect("the folder of sessions");
-    let mut paths: Vec<_> = files.map(|file| file.expect("its entry").path()).collect();
-    paths.sort();
-    paths.into_iter().map(|path| std::fs::read(path).expect("a session")).collect()
-}
-
-/// `session`, packet by packet, with what lies between.
-fn turns(session: &[u8]) -> Vec<&[u8]> {
-    let mut scanner = Scanner::new(session.len());
-    let (mut turns, mut rest, mut turn) = (Vec::new(), session, 0);
-    while turn < rest.len() {
-        let (piece, count) = scanner.take(&rest[turn..]);
-        turn += count;
-        if piece == Piece::Last || turn == rest.len() {
-            let (now, later) = rest.split_at(turn);
-            turns.push(now);
-            (rest, turn) = (later, 0);
-        }
-    }
-    turns
-}
-
-/// Another session, made from two.
-fn changed(one: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
-    let (mut turns, others) = (turns(one), self::turns(other));
-    for _ in 0..=random.below(4) {
-        let place = random.below(turns.len() + 1);
-        match random.below(4) {
-            0 => turns.truncate(place),
-            1 => turns.insert(place, ADDED[random.below(ADDED.len())]),
-            2 => turns.insert(place, others[random.below(others.len())]),
-            _ => _ = (place < turns.len()).then(|| turns.remove(place)),
-        }
-    }
-    let mut session = turns.concat();
-    for _ in 0..random.below(4).min(session.len()) {
-        let place = random.below(session.len());
-        match random.below(3) {
-            0 => session[place] ^= 1 << random.below(8),
-            1 => _ = session.remove(place),
-            _ => session.insert(place, b"0f:;,#$}"[random.below(8)]),
-        }
-    }
-    session
-}
+/// A session may wait for answers, and for a guest that was changed.
+const SLOW: Duration = Duration::from_secs(5);
 
 fn no_kvm() -> bool {
     let missing = crate::host::Kvm::open().err();
@@ -89,28 +50,11 @@ fn no_kvm() -> bool {
 }
 
 #[test]
-fn recorded_sessions_leave_a_guest_that_runs() {
+fn recorded_sessions_and_changed_ones_leave_a_guest_that_runs() {
     if no_kvm() {
         return;
     }
-    let seeds = seeds();
-    assert!(!seeds.is_empty());
-    for seed in seeds {
-        serve_anything(&seed);
-    }
-}
-
-#[test]
-fn changed_sessions_leave_a_guest_that_runs() {
-    if no_kvm() {
-        return;
-    }
-    let seeds = seeds();
-    let mut random = Random::of(b"the same every time");
-    for _ in 0..ROUNDS {
-        let (one, other) = (&seeds[random.below(seeds.len())], &seeds[random.below(seeds.len())]);
-        serve_anything(&changed(one, other, &mut random));
-    }
+    Hunt::new("gdb").words(&WORDS).marks(b"$\x03").slow(SLOW).run(serve_anything);
 }
 
 #[test]
@@ -131,6 +75,14 @@ fn what_a_session_can_do_is_known() {
     assert_eq!(reach(b"$k#11"), (false, true));
     assert_eq!(reach(b"$qRcmd,2071756974#11"), (false, true));
     assert!(!Reach::of(&with_checksums(b"$qRcmd,2071756974#11")).outside);
-    let command: String = b" snapshot ./x".iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(Reach::of(&with_checksums(format!("$qRcmd,{command}#11").as_bytes())).outside);
+    let outside = |command: &str| {
+        let digits: String = command.bytes().map(|byte| format!("{byte:02x}")).collect();
+        Reach::of(&with_checksums(format!("$qRcmd,{digits}#11").as_bytes())).outside
+    };
+    for command in [" snapshot ./x", "restore  a.kvmstate ", "screendump x.png", "snapshot\t/x"] {
+        assert!(outside(command), "{command}");
+    }
+    for command in ["snapshot x", "restore", "snapshots", "migrate ::1 8000", "xp 0x1000/4"] {
+        assert!(!outside(command), "{command}");
+    }
 }

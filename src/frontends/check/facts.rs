@@ -9,6 +9,7 @@ use crate::host::probe::{
     PORT_EXIT, READ_ONLY_MEMORY, RESUME_FLAG, SINGLE_STEP, SOFTWARE_BREAKPOINTS, SPEED, SYSTEM_CALLS, Speed,
     Started, VMCALL, VMMCALL,
 };
+use crate::host::sandbox::Confinement;
 use crate::host::{HostError, Kvm};
 
 /// What could not be measured, for programs.
@@ -68,6 +69,7 @@ fn host(offers: &Offers) -> Group {
         count("dirty_ring", "entries of the dirty ring", offers.dirty_ring),
         yes_no("cpuid_huge_pages", "pages of 1 GiB, by CPUID", offers.huge_pages),
         yes_no("cpuid_bit_counts", "lzcnt and tzcnt, by CPUID", offers.bit_counts),
+        text("confinement", "receivers confined by", &Confinement::available().to_string()),
     ];
     Group { key: "host", title: "Host", rows }
 }

@@ -118,21 +118,14 @@ pub fn check(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::Hunt;
 
     #[test]
     fn whatever_comes_is_cut_into_lines() {
-        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/console");
-        let mut number = 1u32;
-        for seed in std::fs::read_dir(seeds).unwrap() {
-            let mut bytes = std::fs::read(seed.unwrap().path()).unwrap();
-            check(&bytes);
-            for _ in 0..500 {
-                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let at = (number >> 8) as usize % bytes.len();
-                bytes[at] = [0xFF, 0xFA, 0xF0, b'\n', 0x7F, (number >> 24) as u8][at % 6];
-                check(&bytes);
-            }
-        }
+        Hunt::new("console")
+            .words(&[b"\xFF\xFA", b"\xFF\xF0", b"\xFF\xFF", b"\r\0", b"\x7F"])
+            .marks(b"\n\xFF")
+            .run(check);
     }
 
     fn lines(bytes: &[u8]) -> Vec<Line> {

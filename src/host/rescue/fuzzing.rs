@@ -107,24 +107,13 @@ impl Input<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::Hunt;
+
+    /// What instructions begin with that are carried out here.
+    const OPCODES: [&[u8]; 6] = [&[0x0F], &[0xCD], &[0xCF], &[0x66, 0x0F], &[0xF3, 0x0F], &[0x0F, 0xAE]];
 
     #[test]
     fn random_instructions_on_random_processors_end_well() {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut input = [0; 1024];
-        for round in 0..2_000_usize {
-            for chunk in input.chunks_exact_mut(8) {
-                // Xorshift: Marsaglia, "Xorshift RNGs".
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                chunk.copy_from_slice(&state.to_le_bytes());
-            }
-            // Opcodes that are carried out here come often enough.
-            let opcodes: &[&[u8]] = &[&[0x0F], &[0xCD], &[0xCF], &[0x66, 0x0F], &[0xF3, 0x0F], &[0x0F, 0xAE]];
-            let opcode = opcodes[round % opcodes.len()];
-            input[8..8 + opcode.len()].copy_from_slice(opcode);
-            carry_out_anything(&input);
-        }
+        Hunt::new("rescue").words(&OPCODES).run(carry_out_anything);
     }
 }

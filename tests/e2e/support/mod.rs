@@ -3,6 +3,7 @@
 pub mod console;
 pub mod debugger;
 pub mod json;
+pub mod migration;
 pub mod pty;
 
 use std::ffi::OsStr;

@@ -1,0 +1,39 @@
+//! Any bytes as a guest's file.
+
+use super::{BootOptions, BytesImage, load};
+use crate::memory::GuestMemory;
+
+/// Guest memory, in bytes.
+const MEMORY: u64 = 4 << 20;
+
+/// Loads `file` as a guest, strictly and not.
+///
+/// # Panics
+///
+/// If what was loaded lies outside RAM, or over itself.
+pub fn load_anything(file: &[u8]) {
+    let memory = GuestMemory::new(MEMORY).expect("a few MiB can be had");
+    for strict in [false, true] {
+        let options = BootOptions { strict, ..BootOptions::default() };
+        if let Ok(boot) = load(&BytesImage::new("fuzz", file), &memory, &options) {
+            for region in &boot.layout {
+                assert!(memory.is_ram(region.range.start, region.range.end - region.range.start));
+            }
+            for pair in boot.layout.windows(2) {
+                assert!(pair[0].range.end <= pair[1].range.start);
+            }
+        }
+        memory.discard().expect("the host takes pages back");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::Hunt;
+
+    #[test]
+    fn whatever_is_in_a_guest_it_is_loaded_or_refused() {
+        Hunt::new("boot_elf").also_from("tests/bad-guests").run(load_anything);
+    }
+}

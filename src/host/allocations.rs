@@ -1,0 +1,77 @@
+//! How much memory a piece of code takes, for tests of what must not take much.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    /// Bytes that this thread has taken and not given back, less those it has given back for others.
+    static NOW: Cell<isize> = const { Cell::new(0) };
+    /// The most there have been.
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, which counts for each thread.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(change: isize) {
+    // A thread that ends has no more counters.
+    let _ = NOW.try_with(|now| {
+        now.set(now.get() + change);
+        let _ = MOST.try_with(|most| most.set(most.get().max(now.get())));
+    });
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller keeps the same promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller keeps the same promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller keeps the same promises.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as isize - layout.size() as isize);
+        // SAFETY: the caller keeps the same promises.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+/// What `code` gives, and the most bytes that it had in use at a time, in this thread.
+pub fn measured<T>(code: impl FnOnce() -> T) -> (T, usize) {
+    let before = NOW.get();
+    MOST.set(before);
+    let result = code();
+    (result, MOST.get().saturating_sub(before).max(0) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_there_was_at_a_time_is_told() {
+        let (_, most) = measured(|| {
+            for _ in 0..10 {
+                std::hint::black_box(vec![0u8; 1 << 20]);
+            }
+        });
+        assert!((1 << 20..1 << 21).contains(&most), "{most}");
+        let (_, none) = measured(|| 1 + 1);
+        assert_eq!(none, 0);
+    }
+}

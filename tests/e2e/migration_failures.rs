@@ -1,0 +1,221 @@
+//! What happens to a guest that moves when something goes wrong on the way, or its user changes his mind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::migration::{Between, Side, Where, contains, free_port, kind, migrate, runs_here};
+use crate::support::{Kvm, guest_test};
+
+/// The tests of this file. No processor makes a difference to them.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = before();
+    trials.extend(on_the_way());
+    trials
+}
+
+const FAILED: &str = "migration failed, the guest runs on here";
+
+/// Every kind of frame in the order in which the first of it comes, and whether it is the destination's.
+const FRAMES: [u8; 12] = [
+    kind::HELLO,
+    kind::WELCOME,
+    kind::ROUND_BEGIN,
+    kind::PAGES,
+    kind::ROUND_END,
+    kind::ROUND_DONE,
+    kind::STATE_BEGIN,
+    kind::STATE,
+    kind::READY,
+    kind::COMMIT,
+    kind::CONFIRM,
+    kind::BYE,
+];
+
+/// Moves a guest over a connection that breaks, which must leave it on exactly one side. True if that is
+/// the destination.
+fn breaks(kind: u8, place: Where) -> Result<bool, Failed> {
+    let port = free_port();
+    let mut here = Side::source("serial-echo", &[])?;
+    let mut there = Side::receiver(port, &[])?;
+    let said = here.ask(&[&migrate(Between::breaks(port, kind, place)?.port)])?;
+    // Who is told at the console loses the connection when the run is over.
+    let moved = said.contains("the guest has moved") || said.contains("migration complete");
+    if moved {
+        here.has_moved()?;
+        runs_here(&mut there)?;
+    } else {
+        contains(&said, FAILED)?;
+        if kind != kind::HELLO || place == Where::Behind {
+            let end = there.finish()?;
+            contains(&end.err, "the guest has not come, and stays where it is")?;
+        }
+        runs_here(&mut here)?;
+    }
+    Ok(moved)
+}
+
+fn before() -> Vec<Trial> {
+    vec![
+        guest_test("a_guest_stays_where_nobody_waits_for_it", || {
+            let port = free_port();
+            let mut here = Side::source("serial-echo", &[])?;
+            let said = here.ask(&[&migrate(port), "migrate status"])?;
+            contains(&said, FAILED)?;
+            contains(&said, &format!("`kvm -migr -migrport {port}` has a kvm wait there"))?;
+            runs_here(&mut here)
+        }),
+        guest_test("a_guest_is_not_sent_to_another_host_without_encryption", || {
+            let mut here = Side::source("serial-echo", &[])?;
+            let said = here.ask(&["migrate status", "migrate cancel", "migrate 192.0.2.1 8000"])?;
+            contains(&said, "the guest has not been moved; `migrate HOST PORT` does that")?;
+            contains(&said, "the guest is not on its way to another host")?;
+            contains(&said, "migration without encryption is for this host only")?;
+            contains(&here.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
+            runs_here(&mut here)
+        }),
+        guest_test("whoever_only_looks_or_talks_nonsense_does_not_use_the_receiver_up", || {
+            let port = free_port();
+            let here = Side::source("serial-echo", &[])?;
+            let mut there = Side::receiver(port, &[])?;
+            drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?);
+            let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+            let mut told = Vec::new();
+            browser.set_read_timeout(Some(Duration::from_secs(20)))?;
+            let start = Instant::now();
+            let _ = BufReader::new(browser).read_until(0xFF, &mut told);
+            contains(&String::from_utf8_lossy(&told), "does not speak the migration protocol")?;
+            assert!(start.elapsed() < Duration::from_secs(15));
+            contains(&here.ask(&[&migrate(port)])?, "-----> migration complete.")?;
+            here.has_moved()?;
+            runs_here(&mut there)
+        }),
+        guest_test("a_guest_that_finds_too_little_memory_there_stays_and_its_user_is_told", || {
+            let port = free_port();
+            let mut here = Side::source("serial-echo", &["--memory", "4G"])?;
+            let small = Kvm::new().in_shell("ulimit -v 3000000; exec \"$@\"");
+            let there = Side::receiver_like(small, port, &[])?;
+            let said = here.ask(&[&migrate(port)])?;
+            contains(&said, FAILED)?;
+            contains(&said, "the other side gives up: ")?;
+            contains(&said, "4096 MiB")?;
+            contains(&there.finish()?.err, "the guest has not come, and stays where it is")?;
+            runs_here(&mut here)
+        }),
+        guest_test("a_receiver_that_dies_leaves_the_guest_at_its_source", || {
+            let port = free_port();
+            let mut here = Side::source("serial-echo", &[])?;
+            let mut there = Side::receiver(port, &[])?;
+            there.kill()?;
+            there.finish()?;
+            contains(&here.ask(&[&migrate(port)])?, FAILED)?;
+            runs_here(&mut here)
+        }),
+    ]
+}
+
+fn on_the_way() -> Vec<Trial> {
+    vec![
+        guest_test("wherever_the_connection_breaks_the_guest_runs_on_one_side", || {
+            for kind in FRAMES {
+                let moved = breaks(kind, Where::Before)?;
+                // The destination decides, and it does so when the Commit arrives.
+                if moved != matches!(kind, kind::CONFIRM | kind::BYE) {
+                    return Err(format!("before frame {kind}: moved is {moved}").into());
+                }
+            }
+            for (kind, place) in [
+                (kind::HELLO, Where::Header),
+                (kind::HELLO, Where::Middle),
+                (kind::HELLO, Where::Behind),
+                (kind::PAGES, Where::Header),
+                (kind::PAGES, Where::Middle),
+                (kind::PAGES, Where::Behind),
+                (kind::STATE, Where::Middle),
+                (kind::COMMIT, Where::Header),
+                (kind::COMMIT, Where::Middle),
+                (kind::COMMIT, Where::Behind),
+                (kind::CONFIRM, Where::Header),
+            ] {
+                let moved = breaks(kind, place)?;
+                let decided = kind == kind::CONFIRM || kind == kind::COMMIT && place == Where::Behind;
+                if moved != decided {
+                    return Err(format!("{place:?} of frame {kind}: moved is {moved}").into());
+                }
+            }
+            Ok(())
+        }),
+        guest_test("a_tunnel_that_ends_at_the_wrong_moment_does_not_make_two_guests_of_one", || {
+            let port = free_port();
+            let mut here = Side::source("serial-echo", &[])?;
+            let mut there = Side::receiver(port, &[])?;
+            let tunnel = Between::tunnel(port, kind::CONFIRM)?;
+            let _asking = here.ask_meanwhile(&migrate(tunnel.port));
+            here.ask_until("migrate status", "no answer has come")?;
+            // As long as it asks, it does not change its mind.
+            std::thread::sleep(Duration::from_millis(600));
+            contains(&here.ask(&["migrate status"])?, "it runs nowhere")?;
+            there.expect_out("Migration started")?;
+            there.type_in("here\r")?;
+            there.expect_out("HERE")?;
+            // It would wait for a question, which cannot come.
+            there.kill()?;
+            here.kill()
+        }),
+        guest_test("a_receiver_that_dies_in_the_last_moment_leaves_the_guest_at_its_source", || {
+            let port = free_port();
+            let mut here = Side::source("serial-echo", &[])?;
+            let mut there = Side::receiver(port, &[])?;
+            let between = Between::kills(port, there.id()?)?;
+            contains(&here.ask(&[&migrate(between.port)])?, FAILED)?;
+            runs_here(&mut here)
+        }),
+        guest_test("a_move_that_is_called_off_leaves_the_guest_and_it_can_move_later", || {
+            let (ports, free) = ([free_port(), free_port()], Arc::new(AtomicBool::new(false)));
+            let mut here = Side::source("serial-echo", &[])?;
+            let there = Side::receiver(ports[0], &[])?;
+            let between = Between::holds(ports[0], free.clone())?;
+            let story = here.ask_meanwhile(&migrate(between.port));
+            here.ask_until("migrate status", "round 1, ")?;
+            contains(&here.ask(&["migrate status"])?, "the guest runs")?;
+            let said = here.ask(&[&migrate(ports[1])])?;
+            contains(&said, "the guest is on its way already, to 127.0.0.1:")?;
+            contains(&said, "`migrate cancel` calls that off")?;
+            contains(&here.ask(&["migrate cancel"])?, "the guest stays here")?;
+            free.store(true, Ordering::SeqCst);
+            contains(&story.join().map_err(|_| "the console")??, &format!("{FAILED}: cancelled"))?;
+            contains(&there.finish()?.err, "the other side gives up: cancelled")?;
+            contains(&here.ask(&["migrate status"])?, &format!("{FAILED}: cancelled"))?;
+            here.type_in("later\r")?;
+            here.expect_out("LATER")?;
+            let mut there = Side::receiver(ports[1], &[])?;
+            contains(&here.ask(&[&migrate(ports[1])])?, "migration complete")?;
+            here.has_moved()?;
+            runs_here(&mut there)
+        }),
+        guest_test("a_guest_that_writes_faster_than_can_be_sent_is_slowed_down_and_moves", || {
+            let port = free_port();
+            let mut here = Side::source("restless", &["--keys", "serial"])?;
+            here.expect_out("writing")?;
+            let mut there = Side::receiver(port, &["--keys", "serial"])?;
+            // Its 64 pages take about 64 ms, and may take 30.
+            let said = here.ask(&[&migrate(Between::slow(port, 4096)?.port)])?;
+            for line in [
+                "the guest writes as fast as can be sent: slowed down by 25 percent",
+                "slowed down by 99 percent",
+                "the guest writes faster than can be sent, even slowed down: it stands still for about ",
+                "-----> migration complete.",
+            ] {
+                contains(&said, line)?;
+            }
+            here.has_moved()?;
+            there.type_in("?")?;
+            there.expect_out("wrong pages: 0")
+        }),
+    ]
+}
