@@ -17,7 +17,7 @@ pub struct Plan {
 }
 
 /// A table to show to others: a minute or two.
-pub const FULL: Plan = Plan { rounds: 15 };
+pub const FULL: Plan = Plan { rounds: 9 };
 
 /// Just enough to see that something went badly wrong.
 pub const QUICK: Plan = Plan { rounds: 3 };
