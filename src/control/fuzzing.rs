@@ -16,7 +16,7 @@ impl Values for Anything {
     }
 
     fn load(&mut self, address: u64, size: u8) -> Option<u64> {
-        (address % 3 != 0).then_some(address >> (64 - 8 * u32::from(size)))
+        (!address.is_multiple_of(3)).then_some(address >> (64 - 8 * u32::from(size)))
     }
 }
 
