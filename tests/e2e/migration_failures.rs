@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::migration::{Between, Side, Where, contains, free_port, kind, migrate, runs_here};
-use crate::support::{Kvm, guest_test};
+use crate::support::{Kvm, Lane, guest_test, lane};
 
 /// The tests of this file. No processor makes a difference to them.
 pub fn trials() -> Vec<Trial> {
@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
 
 const FAILED: &str = "migration failed, the guest runs on here";
 
-/// Every kind of frame in the order in which the first of it comes, and whether it is the destination's.
+/// Every kind of frame, of both sides, in the order in which the first of it comes.
 const FRAMES: [u8; 12] = [
     kind::HELLO,
     kind::WELCOME,
@@ -122,12 +122,17 @@ fn before() -> Vec<Trial> {
 fn on_the_way() -> Vec<Trial> {
     vec![
         guest_test("wherever_the_connection_breaks_the_guest_runs_on_one_side", || {
-            for kind in FRAMES {
+            // Each move takes seconds on an emulated processor, to which it makes no difference.
+            let tried = if lane() == Lane::Amd { &FRAMES[9..] } else { &FRAMES };
+            for kind in tried.iter().copied() {
                 let moved = breaks(kind, Where::Before)?;
                 // The destination decides, and it does so when the Commit arrives.
                 if moved != matches!(kind, kind::CONFIRM | kind::BYE) {
                     return Err(format!("before frame {kind}: moved is {moved}").into());
                 }
+            }
+            if lane() == Lane::Amd {
+                return Ok(());
             }
             for (kind, place) in [
                 (kind::HELLO, Where::Header),

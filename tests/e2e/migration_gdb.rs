@@ -30,8 +30,10 @@ pub fn trials() -> Vec<Trial> {
         }),
         gdb_test("a_guest_that_gdb_has_stopped_moves_and_runs_on_and_gdb_hears_of_it", || {
             let (mut here, mut gdb, port) = debugged("serial-echo", &echoing_lines()?)?;
-            here.type_in("x")?;
             say(&mut gdb, "continue")?;
+            // Before this, the guest may read it without stopping.
+            gdb.until("Continuing.")?;
+            here.type_in("x")?;
             gdb.until("Breakpoint 1, ")?;
             let mut there = Side::receiver(port, &["--keys", "serial"])?;
             say(&mut gdb, &format!("monitor {}", migrate(port)))?;
@@ -130,8 +132,10 @@ fn debugged(name: &str, commands: &[String]) -> Result<(Side, Talk, u16), Failed
 }
 
 fn connected(name: &str, place: u16, commands: &[String]) -> Result<Talk, Failed> {
-    let mut command = Command::new("gdb");
-    command.args(["-nx", "-q", "-ex", "set confirm off", "-ex", "set pagination off"]);
+    // What the guest's side prints comes out on standard error.
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec gdb \"$@\" 2>&1", "sh", "-nx", "-q"]);
+    command.args(["-ex", "set confirm off", "-ex", "set pagination off"]);
     let mut gdb = Talk::start(command.arg(guest(name)))?;
     say(&mut gdb, &format!("target remote 127.0.0.1:{place}"))?;
     for command in commands {

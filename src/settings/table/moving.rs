@@ -42,7 +42,7 @@ pub(super) static MOVING: &[Opt] = &[
         repeatable: false,
         default: Some("8000"),
         allowed: "ADDRESS:PORT, ADDRESS, PORT; PORT from 1 to 65535, ADDRESS an IP address",
-        help: "TCP port on which --migr waits (on 127.0.0.1)",
+        help: "Where --migr waits: PORT (of 127.0.0.1) or ADDRESS:PORT",
         set: Draft::set_receive_port,
         keys: &[],
     },

@@ -167,5 +167,6 @@ pub fn expected_here(trials: Vec<Trial>) -> Vec<Trial> {
 
 /// An ignored test in place of `trial`, which tells the reason.
 fn without(trial: &Trial, reason: &str) -> Trial {
-    Trial::test(format!("{} (skipped: {reason})", trial.name()), || Ok(())).with_ignored_flag(true)
+    let name = format!("{} (skipped: {reason})", trial.name());
+    Trial::test(name, || Ok(())).with_kind(trial.kind()).with_ignored_flag(true)
 }
