@@ -172,14 +172,19 @@ fn on_the_way() -> Vec<Trial> {
             there.kill()?;
             here.kill()
         }),
-        guest_test("a_receiver_that_dies_in_the_last_moment_leaves_the_guest_at_its_source", || {
-            let port = free_port();
-            let mut here = Side::source("serial-echo", &[])?;
-            let mut there = Side::receiver(port, &[])?;
-            let between = Between::kills(port, there.id()?)?;
-            contains(&here.ask(&[&migrate(between.port)])?, FAILED)?;
-            runs_here(&mut here)
-        }),
+        guest_test(
+            "the_user_decides_about_a_guest_whose_receiver_died_in_the_last_moment_behind_a_tunnel",
+            || {
+                let port = free_port();
+                let mut here = Side::source("serial-echo", &[])?;
+                let mut there = Side::receiver(port, &[])?;
+                let between = Between::kills(port, there.id()?)?;
+                let _asking = here.ask_meanwhile(&migrate(between.port));
+                here.ask_until("migrate status", "it runs nowhere")?;
+                contains(&here.ask(&["resume"])?, "the guest runs")?;
+                runs_here(&mut here)
+            },
+        ),
         guest_test("a_move_that_is_called_off_leaves_the_guest_and_it_can_move_later", || {
             let (ports, free) = ([free_port(), free_port()], Arc::new(AtomicBool::new(false)));
             let mut here = Side::source("serial-echo", &[])?;
