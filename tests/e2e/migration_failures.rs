@@ -175,8 +175,8 @@ fn on_the_way() -> Vec<Trial> {
         guest_test("a_receiver_that_dies_in_the_last_moment_leaves_the_guest_at_its_source", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &[])?;
-            let mut there = Side::receiver(port, &[])?;
-            let between = Between::kills(port, there.id()?)?;
+            let there = Side::receiver(port, &[])?;
+            let between = Between::kills(port, there.id())?;
             contains(&here.ask(&[&migrate(between.port)])?, FAILED)?;
             runs_here(&mut here)
         }),
