@@ -135,18 +135,24 @@ fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
-    match reception.take_over() {
-        Ok(taken) => {
+    let (taken, answering) = reception.take_over();
+    let result = match taken {
+        Ok(()) => {
             info!("the guest has arrived and runs here");
-            let status = run.go(settings);
-            taken.finish();
-            Ok(status)
+            Ok(run.go(settings))
         }
         Err(error) => {
             run.session.finish(true);
+            if !answering.is_over() {
+                tell(
+                    "the connection has ended; the guest's source may ask who has it, and is waited for for 20 s",
+                );
+            }
             Err(Failure::new(status::HOST, error))
         }
-    }
+    };
+    answering.finish();
+    result
 }
 
 /// What proves who this side of a migration is.

@@ -104,9 +104,7 @@ pub fn converse_with_anything(input: &[u8]) {
 mod tests {
     use super::super::protocol::{Request, SERVER_QUIT, add_frame, info, simple};
     use super::*;
-    use crate::fuzzing::Hunt;
-
-    const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/debug_server");
+    use crate::fuzzing::{Hunt, Seeds};
 
     /// Conversations from which the fuzzer starts, with their names.
     fn seeds() -> Vec<(&'static str, Vec<u8>)> {
@@ -130,13 +128,7 @@ mod tests {
     #[test]
     fn the_seeds_of_the_fuzzer_are_conversations() {
         for (name, bytes) in seeds() {
-            let file = format!("{SEEDS}/{name}");
-            if std::env::var_os("KVM_BLESS").is_some() {
-                std::fs::create_dir_all(SEEDS).unwrap();
-                std::fs::write(&file, &bytes).unwrap();
-            }
-            let found = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-            assert_eq!(found, bytes, "{file}: bless it");
+            Seeds::of("debug_server").must_hold(name, &bytes);
             converse_with_anything(&bytes);
         }
     }

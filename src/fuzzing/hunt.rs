@@ -10,8 +10,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::Random;
 use super::mutate::Known;
+use super::{Random, Seeds};
 use crate::host::allocations::measured;
 
 /// How long inputs are made up for one target, in seconds.
@@ -61,7 +61,7 @@ impl Hunt {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(SEED, |now| now.as_secs());
         Hunt {
             target,
-            folders: vec![fuzz.join("seeds").join(target)],
+            folders: vec![Seeds::of(target).folder().to_owned()],
             words: &[],
             marks: &[],
             slow: SLOW,

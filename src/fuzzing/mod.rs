@@ -9,13 +9,18 @@
 //! | `hunt` | tries inputs on a target for some time, and keeps what does harm |
 //! | `mutate` | makes an input from known ones |
 //! | `random` | choices that are the same for the same seed |
+//! | `seeds` | known inputs that the code they are for makes |
 
 #[cfg(test)]
 mod hunt;
 #[cfg(test)]
 mod mutate;
 mod random;
+#[cfg(test)]
+mod seeds;
 
 #[cfg(test)]
 pub(crate) use hunt::Hunt;
 pub(crate) use random::Random;
+#[cfg(test)]
+pub(crate) use seeds::Seeds;

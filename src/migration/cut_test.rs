@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::decision::Decision;
-use super::destination::{Arrival, Caller, answer, confirm, greet, take_in, take_over};
+use super::destination::{Arrival, Caller, Told, answer, confirm, greet, take_in, take_over};
 use super::frame::{HEADER, Hello, Kind, header};
 use super::pages::PAGE;
 use super::progress::Progress;
@@ -181,7 +181,7 @@ fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBo
         // Nobody asks any more.
         let Ok(stream) = others.recv() else { break };
         let Ok((wire, Caller::Asks(token))) = greet(self::wire(Cut::never(stream))) else { continue };
-        told = answer(wire, token, hello.token, &decision);
+        told = answer(wire, token, hello.token, &decision) == Told::Here;
     }
     runs.load(Ordering::SeqCst).then_some(machine)
 }
@@ -295,7 +295,7 @@ fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
     let (here, there) = UnixStream::pair().unwrap();
     let asking = thread::spawn(move || ask(wire(Cut::never(here)), [1; 16]));
     let (asked, Caller::Asks(token)) = greet(wire(Cut::never(there))).unwrap() else { panic!("no question") };
-    assert!(!answer(asked, token, [1; 16], &decision));
+    assert_eq!(answer(asked, token, [1; 16], &decision), Told::NotHere);
     assert_eq!(asking.join().unwrap().unwrap(), Answer::NotThere);
     let (here, there) = UnixStream::pair().unwrap();
     let late = thread::spawn(move || {
@@ -315,7 +315,7 @@ fn a_question_about_another_migration_decides_nothing() {
     let (here, there) = UnixStream::pair().unwrap();
     let asking = thread::spawn(move || ask(wire(Cut::never(here)), [2; 16]));
     let (asked, Caller::Asks(token)) = greet(wire(Cut::never(there))).unwrap() else { panic!("no question") };
-    assert!(!answer(asked, token, [1; 16], &decision));
+    assert_eq!(answer(asked, token, [1; 16], &decision), Told::Nothing);
     asking.join().unwrap().unwrap_err();
     assert!(decision.take());
 }

@@ -67,6 +67,13 @@ pub enum ArriveError {
     Asked,
 }
 
+impl ArriveError {
+    /// True if the other side may not know that the guest stays with it: its Commit may be under way.
+    pub fn leaves_doubt(&self) -> bool {
+        matches!(self, ArriveError::Wire(WireError::Ended | WireError::Silent(_) | WireError::Host(_)))
+    }
+}
+
 impl From<FrameError> for ArriveError {
     fn from(error: FrameError) -> ArriveError {
         ArriveError::Wire(error.into())
@@ -196,18 +203,29 @@ pub fn confirm(mut wire: Wire) -> bool {
     matches!(told, Ok(true))
 }
 
-/// Answers a source that asks who has the guest of the migration `ours`; true if it knows that the
-/// guest runs here.
-pub fn answer(mut wire: Wire, asked: Token, ours: Token, decision: &Decision) -> bool {
+/// What a source that has asked knows now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The guest runs here.
+    Here,
+    /// It does not and never will, unless the answer was lost.
+    NotHere,
+    /// Nothing.
+    Nothing,
+}
+
+/// Answers a source that asks who has the guest of the migration `ours`.
+pub fn answer(mut wire: Wire, asked: Token, ours: Token, decision: &Decision) -> Told {
     if asked != ours {
         wire.give_up("another migration than the one you ask about has come here");
-        return false;
+        return Told::Nothing;
     }
     if decision.give_up() {
-        if wire.send(&Message::NotHere).is_ok() {
-            wire.hang_up();
+        if wire.send(&Message::NotHere).is_err() {
+            return Told::Nothing;
         }
-        return false;
+        wire.hang_up();
+        return Told::NotHere;
     }
-    confirm(wire)
+    if confirm(wire) { Told::Here } else { Told::Nothing }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, info, warn};
 
 use super::decision::Decision;
-use super::destination::{Arrival, ArriveError, Caller, answer, confirm, greet, take_in, take_over};
+use super::destination::{Arrival, ArriveError, Caller, Told, answer, confirm, greet, take_in, take_over};
 use super::frame::{Hello, Token};
 use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
@@ -30,6 +30,13 @@ const ANSWERING: Duration = Duration::from_secs(600);
 
 /// How long a process whose guest has already ended waits for a source to ask: as long as one does.
 const ASKED: Duration = Duration::from_secs(75);
+
+/// How long a destination that never had the guest waits for its source to ask: longer than one that loses the
+/// connection needs to notice.
+const DOUBTED: Duration = Duration::from_secs(20);
+
+/// How long a source that was told that its guest is not here has to ask again, if the answer was lost.
+const LOST: Duration = Duration::from_millis(500);
 
 /// How often a thread that waits for connections looks whether it still should.
 const ROUND: Duration = Duration::from_millis(100);
@@ -112,16 +119,21 @@ pub struct Reception {
     place: SocketAddr,
 }
 
-/// A guest that was taken over.
-pub struct TakenOver {
+/// Answers a source that does not know who has the guest.
+pub struct Answering {
+    /// Nothing is ever sent: it ends with the thread that answers.
     done: Receiver<()>,
 }
 
-impl TakenOver {
-    /// Waits until the source knows that the guest is here, or has stopped asking: a source that finds
-    /// nobody to ask goes on with the guest itself. To be called before this process ends.
+impl Answering {
+    /// True if the source knows.
+    pub fn is_over(&self) -> bool {
+        self.done.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Waits until the source knows, or has stopped asking: one that finds nobody to ask cannot go on with the
+    /// guest. To be called before this process ends.
     pub fn finish(self) {
-        // Nothing is ever sent: it ends with the thread.
         let _ = self.done.recv_timeout(ASKED);
     }
 }
@@ -206,14 +218,14 @@ impl Reception {
     /// # Errors
     ///
     /// [`ReceptionError::Failed`]: the guest must not run here.
-    pub fn take_over(mut self) -> Result<TakenOver, ReceptionError> {
+    pub fn take_over(mut self) -> (Result<(), ReceptionError>, Answering) {
         if let Some(word) = self.word.take() {
             // If it has ended, so has the other channel.
             let _ = word.send(Word::Ready);
         }
         let gone = || Err("the thread that waits for it has ended".to_owned());
-        self.decided.recv().unwrap_or_else(|_| gone()).map_err(ReceptionError::Failed)?;
-        Ok(TakenOver { done: self.done })
+        let decided = self.decided.recv().unwrap_or_else(|_| gone()).map_err(ReceptionError::Failed);
+        (decided, Answering { done: self.done })
     }
 
     /// The guest cannot run here: its source is told why, and has been when this returns.
@@ -281,7 +293,7 @@ impl Desk {
                     }
                 }
                 Err(error) => {
-                    over.now();
+                    over.at(Instant::now() + if error.leaves_doubt() { DOUBTED } else { Duration::ZERO });
                     self.failed(&error);
                 }
             }
@@ -341,8 +353,10 @@ impl Entrance {
             match self.meet(socket) {
                 Ok((wire, Caller::Asks(asked))) => {
                     info!("{from} asks who has the guest");
-                    if answer(wire, asked, ours, decision) {
-                        over.now();
+                    match answer(wire, asked, ours, decision) {
+                        Told::Here => over.now(),
+                        Told::NotHere => over.at(Instant::now() + LOST),
+                        Told::Nothing => {}
                     }
                 }
                 Ok((wire, Caller::Brings(_))) => {
@@ -359,8 +373,10 @@ impl Entrance {
 struct Over(Mutex<Option<Instant>>);
 
 impl Over {
+    /// At `time`, unless it is sooner already.
     fn at(&self, time: Instant) {
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(time);
+        let mut end = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *end = Some(end.map_or(time, |end| end.min(time)));
     }
 
     fn now(&self) {

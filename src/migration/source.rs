@@ -160,6 +160,8 @@ struct Departure<'a> {
     packer: Packer,
     memory: Arc<GuestMemory>,
     figures: Figures,
+    /// How long it takes to ask the other side something.
+    latency: Duration,
     /// How much it is slowed down, in percent.
     braking: u32,
     braked: Instant,
@@ -182,6 +184,7 @@ impl<'a> Departure<'a> {
             plan,
             progress,
             figures: Figures::default(),
+            latency: Duration::ZERO,
             braking: 0,
             braked: Instant::now(),
             stopped: None,
@@ -197,6 +200,7 @@ impl<'a> Departure<'a> {
             Message::Welcome(site) => self.guest.arrives_at(site),
             other => return Err(unexpected(&other, "a Welcome frame").into()),
         }
+        self.latency = start.elapsed();
         let pages = self.guest.begin().map_err(LeaveError::Guest)?;
         let rest = self.rounds(pages)?;
         self.cancellable()?;
@@ -241,9 +245,10 @@ impl<'a> Departure<'a> {
             }
             pages = self.guest.written().map_err(LeaveError::Guest)?;
             let left = pages.len();
-            // Pages that are sent again are as likely to be zeros, or to shrink, as those before.
-            let needed = took.as_secs_f64() / count.max(1) as f64 * left as f64;
-            let fits = needed <= self.plan.downtime.as_secs_f64();
+            // Pages that are sent again are as likely to be zeros, or to shrink, as those before. How long the
+            // way is does not depend on how many there are.
+            let needed = took.saturating_sub(self.latency).as_secs_f64() / count.max(1) as f64 * left as f64;
+            let fits = needed < self.plan.downtime.as_secs_f64();
             let milliseconds = (needed * 1000.0).ceil() as u64;
             self.progress.note(&format!(
                 "       round {}: {count} pages in {} ms, {left} written meanwhile",

@@ -7,6 +7,7 @@ use super::*;
 use crate::boot::BytesImage;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::keyboard::layouts::strokes_for;
+use crate::fuzzing::Seeds;
 use crate::host::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Typed};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds, Outlets, outlets};
@@ -368,17 +369,16 @@ fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
 /// made by `KVM_BLESS=1 cargo test --lib seeds_of_snapshots`.
 #[test]
 fn seeds_of_snapshots_are_read_or_refused() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/snapshot");
-    if std::env::var_os("KVM_BLESS").is_some()
+    let seeds = Seeds::of("snapshot");
+    if seeds.are_blessed()
         && let Some(bytes) = snapshot()
     {
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("whole"), &bytes).unwrap();
-        std::fs::write(folder.join("cut"), &bytes[..bytes.len() / 2]).unwrap();
-        std::fs::write(folder.join("head"), &bytes[..32]).unwrap();
+        seeds.must_hold("whole", &bytes);
+        seeds.must_hold("cut", &bytes[..bytes.len() / 2]);
+        seeds.must_hold("head", &bytes[..32]);
     }
     for (name, whole) in [("whole", true), ("cut", false), ("head", false)] {
-        let bytes = std::fs::read(folder.join(name)).unwrap();
+        let bytes = seeds.read(name);
         assert_eq!(check(&bytes).is_ok(), whole, "{name}");
         fuzzing::read_anything(&bytes);
     }

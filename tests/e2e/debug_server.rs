@@ -1,17 +1,18 @@
 //! The memory debug server, asked by a client that knows nothing of `kvm` but the protocol.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Child;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
+use crate::support::debug_server::{
+    Asked, Info, check, dump, dump_request, expect_error, frame, framed, next, simple,
+};
 use crate::support::debugger::{ask, send};
-use crate::support::{Deadline, Folder, Kvm, PATIENCE, Ran, guest, guest_test, wait_until};
+use crate::support::{Folder, Kvm, PATIENCE, free_place, guest, guest_test, wait_until};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -20,184 +21,6 @@ pub fn trials() -> Vec<Trial> {
     trials.extend(clients());
     trials.extend(places());
     trials
-}
-
-/// A `kvm` with a debug server. Dropping it ends it.
-pub struct Asked {
-    child: Option<Child>,
-    err: Option<JoinHandle<String>>,
-    /// Where its debug server listens.
-    pub place: String,
-    folder: Option<Folder>,
-}
-
-impl Asked {
-    /// Starts a guest.
-    pub fn start(name: &str, arguments: &[&str]) -> Result<Asked, Failed> {
-        Asked::start_at(&free_place()?, name, arguments)
-    }
-
-    fn start_at(place: &str, name: &str, arguments: &[&str]) -> Result<Asked, Failed> {
-        Asked::run(Kvm::with_guest(name).arg(format!("--debug-server={place}")).args(arguments))
-    }
-
-    fn run(kvm: Kvm) -> Result<Asked, Failed> {
-        let mut child = kvm.start();
-        let err = child.stderr.take();
-        let mut asked =
-            Asked { child: Some(child), err: None, place: String::new(), folder: Some(kvm.folder) };
-        let mut err = BufReader::new(err.ok_or("stderr is a pipe")?);
-        let mut said = String::new();
-        while asked.place.is_empty() {
-            let mut line = String::new();
-            if err.read_line(&mut line)? == 0 {
-                return Err(format!("kvm said {said:?}").into());
-            }
-            match line.strip_prefix("kvm: the debug server listens on ") {
-                Some(place) => asked.place = place.trim_end().to_owned(),
-                None => said += &line,
-            }
-        }
-        asked.err = Some(std::thread::spawn(move || {
-            let _ = err.read_to_string(&mut said);
-            said
-        }));
-        Ok(asked)
-    }
-
-    /// Connects.
-    pub fn connect(&self) -> Result<TcpStream, Failed> {
-        let stream = TcpStream::connect(&self.place)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(stream)
-    }
-
-    /// `kvm debug-client` for it.
-    fn client(&self, arguments: &[&str]) -> Kvm {
-        let (address, port) = self.place.rsplit_once(':').unwrap_or_default();
-        Kvm::new().args(["debug-client", address, port]).args(arguments)
-    }
-
-    fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
-    }
-
-    fn tell(&self, signal: &str) -> Result<(), Failed> {
-        std::process::Command::new("kill").args([signal, &self.id().to_string()]).status()?;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Ran, Failed> {
-        let (Some(child), Some(err), Some(folder)) = (self.child.take(), self.err.take(), self.folder.take())
-        else {
-            return Err("its end was waited for already".into());
-        };
-        let killer = Deadline::new(child.id());
-        let output = child.wait_with_output()?;
-        if killer.stop() {
-            return Err(format!("kvm did not end within {PATIENCE:?}").into());
-        }
-        Ok(Ran {
-            status: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: err.join().unwrap_or_default(),
-            folder,
-        })
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only when it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Free a moment ago; nobody else is likely to take it.
-fn free_place() -> Result<String, Failed> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-// The protocol, from its description: a length of four bytes, big-endian, and that many bytes; messages
-// begin with a type of four bytes and a time of eight.
-
-fn framed(message: &[u8]) -> Vec<u8> {
-    [&(message.len() as u32).to_be_bytes(), message].concat()
-}
-
-fn simple(kind: u32) -> Vec<u8> {
-    // The time as C programs on little-endian hosts send it: htonl() of its low half.
-    framed(&[&kind.to_be_bytes()[..], &1_500_000_000_u32.to_be_bytes(), &[0; 4]].concat())
-}
-
-fn dump_request(start: u64, end: u64) -> Vec<u8> {
-    let mut message = simple(4).split_off(4);
-    message.extend(start.to_be_bytes());
-    message.extend(end.to_be_bytes());
-    assert_eq!(message.len(), 28);
-    framed(&message)
-}
-
-/// The next frame; none if the server has hung up.
-fn frame(stream: &mut impl Read) -> Result<Option<Vec<u8>>, Failed> {
-    let mut length = [0; 4];
-    match stream.read(&mut length)? {
-        0 => return Ok(None),
-        count => stream.read_exact(&mut length[count..])?,
-    }
-    let mut message = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut message)?;
-    Ok(Some(message))
-}
-
-fn next(stream: &mut impl Read) -> Result<Vec<u8>, Failed> {
-    frame(stream)?.ok_or_else(|| "the server has hung up".into())
-}
-
-fn dump<S: Read + Write>(stream: &mut S, start: u64, end: u64) -> Result<Vec<u8>, Failed> {
-    stream.write_all(&dump_request(start, end))?;
-    next(stream)
-}
-
-/// What REQ_INFO is answered.
-struct Info {
-    memory: u64,
-    general: Vec<u8>,
-    system: Vec<u8>,
-}
-
-impl Info {
-    fn of<S: Read + Write>(stream: &mut S) -> Result<Info, Failed> {
-        stream.write_all(&simple(2))?;
-        let info = next(stream)?;
-        check(info.len() == 20 && info[..4] == [0, 0, 0, 3], "SEND_INFO", &info)?;
-        let (general, system) = (next(stream)?, next(stream)?);
-        check(general.len() == 144, "struct kvm_regs", &general)?;
-        check(system.len() == 312, "struct kvm_sregs", &system)?;
-        let memory = u64::from_be_bytes(info[12..].try_into()?);
-        Ok(Info { memory, general, system })
-    }
-
-    /// A general register: rax 0, rbx 1, rcx 2, rdx 3, rsi, rdi, rsp 6, rbp, r8 to r15, rip 16, rflags 17.
-    fn general(&self, number: usize) -> u64 {
-        u64::from_le_bytes(self.general[8 * number..][..8].try_into().unwrap_or_default())
-    }
-}
-
-fn check(held: bool, what: &str, got: &[u8]) -> Result<(), Failed> {
-    let shown = &got[..got.len().min(64)];
-    if held { Ok(()) } else { Err(format!("{what}: got {} bytes: {shown:02x?}", got.len()).into()) }
-}
-
-/// An error is 12 bytes, except for a client that might take these for memory.
-fn expect_error(message: &[u8], asked: u64) -> Result<(), Failed> {
-    let length = if asked == 12 { 13 } else { 12 };
-    check(message.len() == length && message[..4] == [0, 0, 0, 1], "GENERIC_ERR", message)?;
-    let time = u32::from_be_bytes(message[4..8].try_into()?);
-    check(time > 1_700_000_000, "the time of it", message)
 }
 
 /// The code of the guests `endless` and `idle` as it stands in their files, and where it begins.
@@ -222,7 +45,7 @@ fn answers() -> Vec<Trial> {
                 let later = Info::of(&mut client).expect("registers");
                 later.general(0) > first.general(0)
             })?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("memory_and_registers_are_told_while_the_guest_sleeps", || {
@@ -236,7 +59,7 @@ fn answers() -> Vec<Trial> {
             assert_eq!(info.general(17) & 1 << 9, 1 << 9, "interrupts are on");
             let code = dump(&mut client, CODE, CODE + 2)?;
             check(code == b"\xfb\xf4", "code", &code)?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("memory_is_told_on_both_sides_of_the_gap_below_4_gib_and_not_across_it", || {
@@ -251,7 +74,7 @@ fn answers() -> Vec<Trial> {
             expect_error(&dump(&mut client, (3 << 30) - 1, (4 << 30) + 1)?, 0)?;
             expect_error(&dump(&mut client, (6 << 30) - 1, (6 << 30) + 1)?, 0)?;
             expect_error(&dump(&mut client, 4 << 30, 8 << 30)?, 0)?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("what_cannot_be_told_is_an_error_and_the_conversation_goes_on", || {
@@ -278,7 +101,7 @@ fn answers() -> Vec<Trial> {
             check(dump(&mut client, end - 4, end)? == [0; 4], "the end of memory", &[])?;
             check(dump(&mut client, end, end)?.is_empty(), "nothing", &[])?;
             check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("a_request_may_come_in_pieces_and_several_at_once", || {
@@ -352,7 +175,7 @@ fn beside_gdb() -> Vec<Trial> {
             first.is_some() && first == read(&mut client)
         })?;
         check(dump(&mut client, CODE, CODE + 0x100)? == before, "memory", &[])?;
-        asked.tell("-TERM")?;
+        asked.signal("TERM")?;
         asked.finish()?.expect_status(16).map(drop)
     })]
 }
@@ -371,7 +194,7 @@ fn clients() -> Vec<Trial> {
             }
             let mut client = asked.connect()?;
             check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("a_client_that_speaks_another_language_is_told_and_hung_up_on", || {
@@ -384,7 +207,7 @@ fn clients() -> Vec<Trial> {
                 expect_error(&next(&mut client)?, 0)?;
                 check(frame(&mut client)?.is_none(), "an end", &[])?;
             }
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("sixteen_clients_are_served_and_the_next_is_told_that_there_is_no_place", || {
@@ -416,7 +239,7 @@ fn clients() -> Vec<Trial> {
             busy.write_all(&dump_request(0, 64 << 20))?;
             let mut asking = asked.connect()?;
             check(!dump(&mut asking, CODE, CODE + 1)?.is_empty(), "memory", &[])?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             let start = Instant::now();
             asked.finish()?.expect_status(16)?;
             assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
@@ -452,7 +275,7 @@ fn clients() -> Vec<Trial> {
             piped.expect_status(0)?;
             piped
                 .check(piped.err.is_empty() && piped.out.ends_with("|\n0\n"), "two lines and no complaint")?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
         guest_test("debug_client_says_who_does_not_answer", || {
@@ -498,7 +321,7 @@ fn places() -> Vec<Trial> {
             let place = format!("unix:{}", path.display());
             let ran = Kvm::new().args(["debug-client", &place, "0x200000", "0x200002"]).run();
             ran.expect_status(0)?.check(ran.out.contains("0000200000  fb f4 "), "code")?;
-            asked.tell("-TERM")?;
+            asked.signal("TERM")?;
             asked.finish()?.expect_status(16)?;
             if path.exists() { Err("the socket is still there".into()) } else { Ok(()) }
         }),

@@ -289,7 +289,7 @@ fn endings() -> Vec<Trial> {
         }),
         gdb_test("a_signal_ends_a_run_that_gdb_holds", || {
             let waiting = Waiting::start("endless", &[], b"")?;
-            let end = format!("shell kill -TERM {}", waiting.id()?);
+            let end = format!("shell kill -TERM {}", waiting.id());
             waiting.gdb("endless", &["stepi", &end, "shell sleep 0.5"])?;
             waiting.finish()?.expect_status(16).map(drop)
         }),

@@ -200,7 +200,7 @@ fn killed_while_saving() -> Result<(), Failed> {
     let mut cut_short = 0;
     for delay in [0, 5, 20, 60, 150] {
         let waiting = Waiting::start("recursion", &["--memory", "256"], b"")?;
-        let pid = waiting.id()?.to_string();
+        let pid = waiting.id().to_string();
         let gdb = Command::new("gdb")
             .args(["-nx", "-batch", "-ex", &format!("target remote {}", waiting.place)])
             // Much to write.

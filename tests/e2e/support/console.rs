@@ -1,23 +1,19 @@
 //! A guest with a console, and clients that send it bytes.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Child;
-use std::thread::JoinHandle;
 
 use libtest_mimic::Failed;
 
-use super::{Deadline, Kvm, PATIENCE, Ran, wait_until};
+use super::{Kvm, PATIENCE, Ran, Running, wait_until};
 
 /// What stands before every line that is typed.
 pub const PROMPT: &str = "vmm console> ";
 
 /// A `kvm` with a console. Dropping it ends it.
 pub struct Consoled {
-    child: Option<Child>,
-    err: Option<JoinHandle<String>>,
-    kvm: Option<Kvm>,
+    kvm: Running,
     /// The socket.
     pub path: PathBuf,
 }
@@ -31,22 +27,10 @@ impl Consoled {
 
     /// Starts `kvm` up to where its console listens, which must be at `place`.
     pub fn run(kvm: Kvm, place: &str) -> Result<Consoled, Failed> {
-        let path = kvm.folder.file("console");
-        let mut consoled = Consoled { child: Some(kvm.start()), err: None, kvm: Some(kvm), path };
-        let child = consoled.child.as_mut().ok_or("it was not started")?;
-        drop(child.stdin.take());
-        let mut err = BufReader::new(child.stderr.take().ok_or("stderr is no pipe")?);
-        let mut said = String::new();
-        while !said.contains(&format!("kvm: the console is on {place}\n")) {
-            if err.read_line(&mut said)? == 0 {
-                return Err(format!("kvm said {said:?}").into());
-            }
-        }
-        consoled.err = Some(std::thread::spawn(move || {
-            let _ = err.read_to_string(&mut said);
-            said
-        }));
-        Ok(consoled)
+        let mut kvm = Running::start(kvm);
+        kvm.end_input();
+        kvm.until(&format!("kvm: the console is on {place}\n"))?;
+        Ok(Consoled { path: kvm.file("console"), kvm })
     }
 
     /// Connects, and waits for the first prompt.
@@ -60,42 +44,18 @@ impl Consoled {
     }
 
     /// The number of its process.
-    pub fn id(&self) -> Result<u32, Failed> {
-        Ok(self.child.as_ref().ok_or("it has ended")?.id())
+    pub fn id(&self) -> u32 {
+        self.kvm.id()
     }
 
-    /// Where it runs.
+    /// A file where it runs.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.path.with_file_name(name)
+        self.kvm.file(name)
     }
 
     /// Waits for the end of the run.
-    pub fn finish(mut self) -> Result<Ran, Failed> {
-        let (Some(child), Some(err), Some(kvm)) = (self.child.take(), self.err.take(), self.kvm.take())
-        else {
-            return Err("its end was waited for already".into());
-        };
-        let killer = Deadline::new(child.id());
-        let output = child.wait_with_output()?;
-        if killer.stop() {
-            return Err(format!("kvm did not end within {PATIENCE:?}").into());
-        }
-        Ok(Ran {
-            status: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: err.join().unwrap_or_default(),
-            folder: kvm.folder,
-        })
-    }
-}
-
-impl Drop for Consoled {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only when it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    pub fn finish(self) -> Result<Ran, Failed> {
+        self.kvm.finish()
     }
 }
 

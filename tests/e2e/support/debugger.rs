@@ -1,28 +1,19 @@
 //! Debuggers, and a guest that waits for one.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread::JoinHandle;
 
 use libtest_mimic::Failed;
 
-use super::{Deadline, Folder, Kvm, PATIENCE, Ran, guest};
+use super::{Deadline, Kvm, PATIENCE, Ran, Running, free_place, guest};
 
 /// A `kvm` that serves gdb. Dropping it ends it.
 pub struct Waiting {
-    /// Until its end is waited for.
-    child: Option<Child>,
-    err: Option<JoinHandle<String>>,
+    kvm: Running,
     /// Where it waits.
     pub place: String,
-    folder: Option<Folder>,
-}
-
-/// A place that was free a moment ago; nobody else is likely to take it.
-fn free_place() -> Result<String, Failed> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 impl Waiting {
@@ -49,24 +40,18 @@ impl Waiting {
     fn start_kvm(kvm: Kvm, place: &str, arguments: &[&str], input: &[u8]) -> Result<Waiting, Failed> {
         let kind = if place.starts_with('/') { "unix:" } else { "" };
         let kvm = kvm.arg(format!("--gdb={kind}{place}"));
-        let mut child =
-            kvm.command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        child.stdin.take().expect("stdin is a pipe").write_all(input)?;
-        let mut err = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-        let mut line = String::new();
-        err.read_line(&mut line)?;
+        let mut kvm = Running::start(kvm);
+        kvm.type_in(input)?;
+        kvm.end_input();
         let told = match arguments.contains(&"--gdb-nowait") {
             true => format!("kvm: gdb can connect to {place} at any time\n"),
             false => format!("kvm: waiting for gdb on {place}\n"),
         };
+        let line = kvm.line()?;
         if line != told {
             return Err(format!("kvm said {line:?}").into());
         }
-        let err = std::thread::spawn(move || {
-            let _ = err.read_to_string(&mut line);
-            line
-        });
-        Ok(Waiting { child: Some(child), err: Some(err), place: place.to_owned(), folder: Some(kvm.folder) })
+        Ok(Waiting { kvm, place: place.to_owned() })
     }
 
     /// Lets a gdb connect and do `commands`; everything it printed.
@@ -105,41 +90,17 @@ impl Waiting {
 
     /// A file where it runs.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.as_ref().map_or_else(PathBuf::new, |folder| folder.file(name))
+        self.kvm.file(name)
     }
 
     /// The number of its process.
-    pub fn id(&self) -> Result<u32, Failed> {
-        Ok(self.child.as_ref().ok_or("it has ended")?.id())
+    pub fn id(&self) -> u32 {
+        self.kvm.id()
     }
 
     /// Waits for the end of the run.
-    pub fn finish(mut self) -> Result<Ran, Failed> {
-        let (Some(child), Some(err), Some(folder)) = (self.child.take(), self.err.take(), self.folder.take())
-        else {
-            return Err("its end was waited for already".into());
-        };
-        let killer = Deadline::new(child.id());
-        let output = child.wait_with_output()?;
-        if killer.stop() {
-            return Err(format!("kvm did not end within {PATIENCE:?}").into());
-        }
-        Ok(Ran {
-            status: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: err.join().unwrap_or_default(),
-            folder,
-        })
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only when it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    pub fn finish(self) -> Result<Ran, Failed> {
+        self.kvm.finish()
     }
 }
 

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 
-use super::{Deadline, Folder, Kvm, PATIENCE, wait_until};
+use super::{Folder, Kvm, PATIENCE, Ran, Running, wait_until};
 
 /// A port that nobody has at the moment.
 pub fn free_port() -> u16 {
@@ -52,22 +51,8 @@ pub fn runs_here(side: &mut Side) -> Result<(), Failed> {
 
 /// A kvm with a console at a socket. Dropping it ends it.
 pub struct Side {
-    /// Until its end is waited for.
-    child: Option<Child>,
-    /// Where it runs.
-    pub folder: Folder,
+    kvm: Running,
     console: PathBuf,
-    killer: Option<Deadline>,
-}
-
-/// How a side has ended.
-pub struct End {
-    /// Exit status; `None` if a signal ended it.
-    pub status: Option<i32>,
-    /// What was left on standard output.
-    pub out: String,
-    /// What was left on standard error, and the log.
-    pub err: String,
 }
 
 impl Side {
@@ -94,42 +79,29 @@ impl Side {
     pub fn start(kvm: Kvm) -> Result<Side, Failed> {
         let console = kvm.folder.file("console");
         let kvm = kvm.arg(format!("--console=unix:{}", console.display()));
-        let child = kvm.start();
-        let killer = Some(Deadline::new(child.id()));
-        Ok(Side { child: Some(child), folder: kvm.folder, console, killer })
-    }
-
-    fn child(&mut self) -> Result<&mut Child, Failed> {
-        Ok(self.child.as_mut().ok_or("it has ended")?)
+        Ok(Side { kvm: Running::start(kvm), console })
     }
 
     /// Reads standard output until a line that has `text` in it.
     pub fn expect_out(&mut self, text: &str) -> Result<(), Failed> {
-        let out = self.child()?.stdout.as_mut().ok_or("no standard output")?;
-        let heard = expect_line(out, text);
-        self.or_words(heard)
-    }
-
-    /// The same for standard error.
-    pub fn expect_err(&mut self, text: &str) -> Result<(), Failed> {
-        expect_line(self.child()?.stderr.as_mut().ok_or("no standard error")?, text)
-    }
-
-    /// Whoever does not say what is expected may have said why.
-    fn or_words(&mut self, heard: Result<(), Failed>) -> Result<(), Failed> {
+        let heard = self.kvm.hear(|out| expect_line(out, text));
         let Err(failed) = heard else { return Ok(()) };
-        let child = self.child()?;
-        let _ = child.kill();
-        let mut words = String::new();
-        let _ = child.stderr.as_mut().ok_or("no standard error")?.read_to_string(&mut words);
+        // Whoever does not say what is expected may have said why.
+        let _ = self.kvm.kill();
+        let words = self.kvm.words();
         Err(format!("{}; standard error: {words}", failed.message().unwrap_or("")).into())
+    }
+
+    /// Waits for a line of standard error that has `text` in it.
+    pub fn expect_err(&mut self, text: &str) -> Result<(), Failed> {
+        self.kvm.until(text).map(drop)
     }
 
     /// Waits until standard output says exactly `text` next.
     pub fn expect_bytes(&mut self, text: &str) -> Result<(), Failed> {
         let mut bytes = vec![0; text.len()];
-        let out = self.child()?.stdout.as_mut().ok_or("no standard output")?;
-        out.read_exact(&mut bytes).map_err(|e| format!("{e} in place of {text:?}"))?;
+        self.kvm
+            .hear(|out| out.read_exact(&mut bytes).map_err(|e| format!("{e} in place of {text:?}").into()))?;
         let found = String::from_utf8_lossy(&bytes);
         if found == text { Ok(()) } else { Err(format!("{found:?} in place of {text:?}").into()) }
     }
@@ -137,15 +109,13 @@ impl Side {
     /// Everything that comes on standard output to its end.
     pub fn rest(&mut self) -> Result<String, Failed> {
         let mut rest = String::new();
-        self.child()?.stdout.take().ok_or("no standard output")?.read_to_string(&mut rest)?;
+        self.kvm.hear(|out| Ok(out.read_to_string(&mut rest)?))?;
         Ok(rest)
     }
 
     /// Types `text`.
     pub fn type_in(&mut self, text: &str) -> Result<(), Failed> {
-        let stdin = self.child()?.stdin.as_mut().ok_or("no standard input")?;
-        stdin.write_all(text.as_bytes())?;
-        Ok(stdin.flush()?)
+        self.kvm.type_in(text.as_bytes())
     }
 
     /// Gives commands at the console, and leaves it; what it answered.
@@ -172,46 +142,29 @@ impl Side {
         last.map(drop)
     }
 
-    /// Waits for the end.
-    pub fn finish(mut self) -> Result<End, Failed> {
-        let mut child = self.child.take().ok_or("its end was waited for already")?;
-        drop(child.stdin.take());
-        let output = child.wait_with_output()?;
-        let log = std::fs::read_to_string(self.folder.file("console.log")).unwrap_or_default();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let err = format!("{}\n--- log\n{log}", text(&output.stderr));
-        if self.killer.take().is_some_and(Deadline::stop) {
-            return Err(format!("it did not end within {PATIENCE:?}: {err}").into());
-        }
-        Ok(End { status: output.status.code(), out: text(&output.stdout), err })
+    /// Waits for the end; the log is behind what was said on standard error.
+    pub fn finish(self) -> Result<Ran, Failed> {
+        let mut ran = self.kvm.finish()?;
+        let log = std::fs::read_to_string(ran.folder.file("console.log")).unwrap_or_default();
+        ran.err += &format!("\n--- log\n{log}");
+        Ok(ran)
     }
 
     /// It must have moved its guest away, and end.
-    pub fn has_moved(self) -> Result<End, Failed> {
-        let end = self.finish()?;
-        contains(&end.err, "the guest has moved to ")?;
-        if end.status == Some(0) { Ok(end) } else { Err(format!("it ended with {:?}", end.status).into()) }
+    pub fn has_moved(self) -> Result<Ran, Failed> {
+        let ran = self.finish()?;
+        ran.expect_status(0)?.expect_err("the guest has moved to ")?;
+        Ok(ran)
     }
 
     /// Ends it at once.
     pub fn kill(&mut self) -> Result<(), Failed> {
-        Ok(self.child()?.kill()?)
+        self.kvm.kill()
     }
 
     /// The number of its process.
-    pub fn id(&mut self) -> Result<u32, Failed> {
-        Ok(self.child()?.id())
-    }
-}
-
-impl Drop for Side {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only when it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        self.killer.take().map(Deadline::stop);
+    pub fn id(&self) -> u32 {
+        self.kvm.id()
     }
 }
 
@@ -331,6 +284,8 @@ impl Between {
             let mut deed = Some(deed);
             while let Ok((source, _)) = listener.accept() {
                 let Ok(target) = TcpStream::connect(to) else { return };
+                // Like the two sides: small frames do not wait for more.
+                let _ = (source.set_nodelay(true), target.set_nodelay(true));
                 let gone = matches!(deed, Some(Deed::Kill(_) | Deed::Tunnel(_)));
                 // Nobody interferes with the questions that come later.
                 if connect(source, target, deed.take()).is_none() || gone {

@@ -1,6 +1,7 @@
 //! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
 
 pub mod console;
+pub mod debug_server;
 pub mod debugger;
 pub mod json;
 pub mod migration;
@@ -8,6 +9,7 @@ pub mod pty;
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -18,10 +20,12 @@ use libtest_mimic::{Failed, Trial};
 
 mod elsewhere;
 mod lane;
+mod running;
 mod whole;
 
 pub use elsewhere::{Elsewhere, is_root, way_elsewhere};
 pub use lane::{Lane, expected_here, flood_size, lane, worth_their_time};
+pub use running::Running;
 pub use whole::{HALTED_0, Whole, halted, whole};
 
 /// Longest time a run of a test may take before it counts as hanging: on an emulated processor of a busy
@@ -315,6 +319,11 @@ impl Ran {
         )
         .into())
     }
+}
+
+/// An address with a port that was free a moment ago; nobody else is likely to take it.
+pub fn free_place() -> Result<String, Failed> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 /// Clock ticks (of 10 ms) of processor time that all threads of a process have taken.
