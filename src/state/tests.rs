@@ -281,6 +281,11 @@ fn foreign_and_newer_files_are_refused_in_words() {
     });
     assert!(said.contains("section `vcpu` has version 9") && said.contains("up to 1"), "{said}");
     let said = with(&|sections| {
+        let at = find(sections, "vcpu");
+        sections[at].version = 0;
+    });
+    assert!(said.contains("section `vcpu` has version 0"), "{said}");
+    let said = with(&|sections| {
         let disk = Section { name: "disk".into(), number: 0, version: 1, bytes: vec![1] };
         sections.push(disk);
     });
@@ -390,6 +395,31 @@ fn seeds_of_snapshots_are_read_or_refused() {
         assert_eq!(check(&bytes).is_ok(), whole, "{name}");
         fuzzing::read_anything(&bytes);
     }
+}
+
+#[test]
+fn sections_beyond_the_end_or_there_twice_are_refused() {
+    let entry = |number, offset, length| container::Entry {
+        name: "serial".into(),
+        number,
+        version: 1,
+        checksum: 0,
+        offset,
+        length,
+    };
+    let start = container::head_length(2);
+    let table = |second: container::Entry| {
+        let mut bytes = container::head(&[entry(0, start, 16), second], start + 32).unwrap();
+        bytes.resize(start as usize + 32, 0);
+        container::read_table(&BytesImage::new("x", &bytes)).map_err(|error| error.to_string())
+    };
+    table(entry(1, start + 16, 16)).unwrap();
+    for beyond in [entry(1, start + 16, 17), entry(1, start + 33, 0), entry(1, u64::MAX, 2)] {
+        let found = table(beyond).unwrap_err();
+        assert!(found.contains("section `serial 1` lies beyond its end"), "{found}");
+    }
+    let found = table(entry(0, start + 16, 16)).unwrap_err();
+    assert!(found.contains("section `serial` is there twice"), "{found}");
 }
 
 #[test]
