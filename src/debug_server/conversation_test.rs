@@ -153,6 +153,16 @@ fn registers_follow_the_size_of_memory() {
     assert_eq!(memory, b"h");
 }
 
+/// The guest is held for each look at them.
+#[test]
+fn a_client_that_asks_for_registers_without_end_leaves_the_guest_time_to_run() {
+    let start = Instant::now();
+    let says = Request::Info.frame(1).repeat(21);
+    let mut client = Client { says: &says, hears: Vec::new(), at_once: usize::MAX };
+    assert_eq!(converse(&mut client, &guest(Some(Registers::default()))).unwrap(), End::Left);
+    assert!(start.elapsed() >= 20 * PACE, "{:?}", start.elapsed());
+}
+
 #[test]
 fn a_client_that_asks_for_registers_of_a_run_that_is_over_is_told_so() {
     let (frames, end) = answers(&guest(None), &Request::Info.frame(1));

@@ -22,13 +22,28 @@ fn machine(kvm: &Kvm, code: &[u8]) -> (Vm, Vcpu) {
     (vm, vcpu)
 }
 
+/// STAR, LSTAR, SFMASK, KERNEL_GS_BASE, SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP and PAT, each with something
+/// in it that is not there after a reset.
+const MSRS: [(u32, u64); 8] = [
+    (0xC000_0081, 0x0013_0008_0000_0000),
+    (0xC000_0082, 0xFFFF_8000_0000_1000),
+    (0xC000_0084, 0x4_7700),
+    (0xC000_0102, 0xFFFF_8000_0000_2000),
+    (0x174, 8),
+    (0x175, 0x7000),
+    (0x176, 0xFFFF_8000_0000_3000),
+    (0x277, 0x0606_0606_0606_0606),
+];
+
 #[test]
 fn every_register_comes_back_in_another_vcpu() {
     let Ok(kvm) = Kvm::open() else { return };
     let (_vm, mut vcpu) = machine(&kvm, &[0xF4]);
     let mut registers = vcpu.registers().unwrap();
     (registers.general.r15, registers.general.rsp) = (0x1122_3344_5566_7788, 0x8000);
-    registers.system.cr8 = 5;
+    (registers.system.cr8, registers.system.cr2) = (5, 0xDEAD_B000);
+    (registers.system.idt.base, registers.system.idt.limit) = (0x4000, 0x1FF);
+    registers.system.gs.base = 0x56780;
     (registers.system.fs.base, registers.system.fs.selector) = (0x12340, 0x1234);
     vcpu.set_system_registers(&registers.system).unwrap();
     vcpu.set_general_registers(&registers.general).unwrap();
@@ -37,12 +52,15 @@ fn every_register_comes_back_in_another_vcpu() {
     extended[160 + 48..160 + 64].copy_from_slice(&[0xA5; 16]);
     extended[512] |= 3;
     vcpu.set_extended_registers(&extended).unwrap();
-    // LSTAR.
-    assert!(vcpu.set_msr(0xC000_0082, 0xFFFF_8000_0000_1000).unwrap());
-    let debug = kvm_debugregs { db: [1, 2, 3, 4], dr6: 0xFFFF_0FF0, dr7: 0x401, ..Default::default() };
+    for (index, value) in MSRS {
+        assert!(vcpu.set_msr(index, value).unwrap(), "{index:#x}");
+    }
+    let debug = kvm_debugregs { db: [1, 2, 3, 4], dr6: 0xFFFF_0FF1, dr7: 0x401, ..Default::default() };
     vcpu.fd.set_debug_regs(&debug).unwrap();
     let mut events = vcpu.fd.get_vcpu_events().unwrap();
     events.nmi.masked = 1;
+    let exception = &mut events.exception;
+    (exception.injected, exception.nr, exception.has_error_code, exception.error_code) = (1, 13, 1, 0x18);
     vcpu.fd.set_vcpu_events(&events).unwrap();
 
     let state = vcpu.state(&kvm).unwrap();
@@ -50,6 +68,17 @@ fn every_register_comes_back_in_another_vcpu() {
     let (_other_vm, mut other) = machine(&kvm, &[0xF4]);
     other.set_state(&postcard::from_bytes(&bytes).unwrap()).unwrap();
     assert_eq!(other.registers().unwrap(), vcpu.registers().unwrap());
+    // What both sides have left out would be the same on both.
+    for (index, value) in MSRS {
+        assert_eq!(other.msr(index).unwrap(), Some(value), "{index:#x}");
+    }
+    let arrived = other.fd.get_debug_regs().unwrap();
+    assert_eq!((arrived.db, arrived.dr6, arrived.dr7), (debug.db, debug.dr6, debug.dr7));
+    assert_eq!(other.extended_registers().unwrap()[160..416], extended[160..416]);
+    let arrived = other.fd.get_vcpu_events().unwrap();
+    assert_eq!(arrived.nmi.masked, 1);
+    let exception = arrived.exception;
+    assert_eq!((exception.injected, exception.nr, exception.error_code), (1, 13, 0x18));
     let mut again = other.state(&kvm).unwrap();
     // Time goes on.
     for (there, here) in again.msrs.iter_mut().zip(&state.msrs) {

@@ -21,6 +21,8 @@ use super::wire::{Transport, Wire};
 use crate::memory::{GuestMemory, PageSet};
 
 const MEMORY: u64 = 1 << 20;
+/// A page that the guest writes to just before it is stopped.
+const LAST_WORDS: u64 = 7 * PAGE as u64;
 const STATE: &[u8] = b"registers and chips";
 
 /// One end of a connection that is cut after so many bytes in each direction.
@@ -137,7 +139,11 @@ impl Traveller for Guest {
 
     fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
         self.runs = false;
-        Ok((self.write(), STATE.to_vec()))
+        let mut pages = self.write();
+        // What it does last of all.
+        self.memory.write(LAST_WORDS, b"bye").unwrap();
+        pages.insert(LAST_WORDS);
+        Ok((pages, STATE.to_vec()))
     }
 }
 
@@ -197,6 +203,11 @@ struct Moved {
 
 /// Moves a guest over a connection that is cut after so many bytes from the source, and to it.
 fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
+    go_within(Duration::ZERO, cut, asks)
+}
+
+/// The same with a guest that may stand still for so long.
+fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
     let (here, there) = UnixStream::pair().unwrap();
     let (sender, others): (Sender<UnixStream>, _) = channel();
     let runs = Arc::new(AtomicBool::new(false));
@@ -204,7 +215,7 @@ fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
     let destination = thread::spawn(move || destination(there, &others, &running));
     let mut guest = Guest::new();
     let hello = Hello { token: [9; 16], memory: MEMORY, guest: "test".into(), facts: Vec::new() };
-    let plan = Plan { downtime: Duration::ZERO, compress: false };
+    let plan = Plan { downtime, compress: false };
     let progress = Progress::new("there".into(), None);
     let left = leave(wire(cut(here)), hello, &mut guest, plan, &progress);
     let mut asked = None;
@@ -252,8 +263,35 @@ fn check(moved: &Moved, what: &str) {
 fn a_guest_arrives_as_it_left() {
     let moved = go(Cut::never, false);
     let Left::There(figures) = &moved.left else { panic!("{:?}", moved.left) };
-    assert_eq!((figures.rounds, figures.pages), (4, 8 + 5 + 2));
+    assert_eq!((figures.rounds, figures.pages), (4, 8 + 5 + 2 + 1));
     check(&moved, "uncut");
+}
+
+/// Pages that were told as written and left for later are as much part of the last round as those that are
+/// told when the guest stops.
+#[test]
+fn a_guest_that_may_stand_still_for_long_leaves_nothing_behind() {
+    let moved = go_within(Duration::from_secs(3600), Cut::never, false);
+    let Left::There(figures) = &moved.left else { panic!("{:?}", moved.left) };
+    // Five pages were left, two of them and another one are written again.
+    assert_eq!((figures.rounds, figures.pages), (2, 8 + 6));
+    check(&moved, "with time to stand still");
+}
+
+/// A guest is let go of by the migration that has brought it, and by no other.
+#[test]
+fn a_commit_of_another_migration_is_not_taken() {
+    let decision = Decision::default();
+    let (here, there) = UnixStream::pair().unwrap();
+    let other = thread::spawn(move || {
+        let mut wire = wire(Cut::never(here));
+        wire.receive().map(|message| message.kind()).unwrap();
+        wire.send(&super::frame::Message::Commit([2; 16])).unwrap();
+        wire.receive().map(|message| message.kind())
+    });
+    assert!(take_over(wire(Cut::never(there)), [1; 16], &decision).is_err());
+    assert!(other.join().unwrap().is_err());
+    assert!(!decision.take(), "it never runs here");
 }
 
 #[test]

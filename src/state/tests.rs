@@ -124,6 +124,12 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     let mut vectors = first.vcpu().extended_registers().unwrap();
     vectors[160..416].fill(0x5A);
     vectors[512] |= 2;
+    // The upper halves of YMM registers, if the guest can have them.
+    let has_ymm = vectors[520..528] == [0; 8] && std::is_x86_feature_detected!("avx");
+    if has_ymm {
+        vectors[576..832].fill(0x3C);
+        vectors[512] |= 4;
+    }
     first.vcpu().set_extended_registers(&vectors).unwrap();
     first.inputs().push(Input::Typed(Typed { bytes: b"q".to_vec(), keys: Vec::new() }));
     first.inputs().push(Input::Serial(2, b"xyz".to_vec()));
@@ -132,7 +138,9 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     save(&mut first, None, &file).unwrap();
     let inputs = Inputs::new();
     let mut second = Opened::open(&file).unwrap().revive(PEOPLE, inputs.clone(), ends().0).unwrap();
-    assert_eq!(second.vcpu().extended_registers().unwrap()[160..416], vectors[160..416]);
+    let arrived = second.vcpu().extended_registers().unwrap();
+    assert_eq!(arrived[160..416], vectors[160..416]);
+    assert!(!has_ymm || arrived[576..832] == vectors[576..832], "YMM");
     // One has reached the port's receiver already.
     assert_eq!((inputs.typed_backlog(), inputs.serial_backlog(2)), (1, 2));
     let (one, two) = (first.state().unwrap(), second.state().unwrap());
@@ -274,6 +282,11 @@ fn foreign_and_newer_files_are_refused_in_words() {
     });
     assert!(said.contains("section `vcpu` has version 9") && said.contains("up to 1"), "{said}");
     let said = with(&|sections| {
+        let at = find(sections, "vcpu");
+        sections[at].version = 0;
+    });
+    assert!(said.contains("section `vcpu` has version 0"), "{said}");
+    let said = with(&|sections| {
         let disk = Section { name: "disk".into(), number: 0, version: 1, bytes: vec![1] };
         sections.push(disk);
     });
@@ -382,6 +395,31 @@ fn seeds_of_snapshots_are_read_or_refused() {
         assert_eq!(check(&bytes).is_ok(), whole, "{name}");
         fuzzing::read_anything(&bytes);
     }
+}
+
+#[test]
+fn sections_beyond_the_end_or_there_twice_are_refused() {
+    let entry = |number, offset, length| container::Entry {
+        name: "serial".into(),
+        number,
+        version: 1,
+        checksum: 0,
+        offset,
+        length,
+    };
+    let start = container::head_length(2);
+    let table = |second: container::Entry| {
+        let mut bytes = container::head(&[entry(0, start, 16), second], start + 32).unwrap();
+        bytes.resize(start as usize + 32, 0);
+        container::read_table(&BytesImage::new("x", &bytes)).map_err(|error| error.to_string())
+    };
+    table(entry(1, start + 16, 16)).unwrap();
+    for beyond in [entry(1, start + 16, 17), entry(1, start + 33, 0), entry(1, u64::MAX, 2)] {
+        let found = table(beyond).unwrap_err();
+        assert!(found.contains("section `serial 1` lies beyond its end"), "{found}");
+    }
+    let found = table(entry(0, start + 16, 16)).unwrap_err();
+    assert!(found.contains("section `serial` is there twice"), "{found}");
 }
 
 #[test]

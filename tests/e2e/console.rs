@@ -98,12 +98,32 @@ fn clients() -> Vec<Trial> {
             if begin.elapsed() > Duration::from_secs(30) {
                 return Err(format!("50 answers took {:?}", begin.elapsed()).into());
             }
+            let hung_up_on = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+            wait_until("whoever reads nothing is hung up on", || {
+                rude.iter_mut().all(|client| client.stream.write(b"\n").is_err_and(hung_up_on))
+            })?;
             drop(rude);
             for _ in 0..20 {
                 // As soon as the others are missed there is room.
                 let _ = consoled.connect();
             }
             same(&patient.ask("status")?, "the guest runs\n")
+        }),
+        guest_test("a_client_that_asks_without_end_leaves_the_guest_time_to_run", || {
+            let consoled = Consoled::start("endless", &[])?;
+            let mut client = consoled.connect()?;
+            let begin = Instant::now();
+            client.send(&b"status\n".repeat(200))?;
+            for _ in 0..200 {
+                same(&client.hear()?, "the guest runs\n")?;
+            }
+            match begin.elapsed() {
+                // The guest is held for each answer, and runs for a millisecond between two.
+                taken if taken < Duration::from_millis(199) => {
+                    Err(format!("200 answers took only {taken:?}").into())
+                }
+                _ => Ok(()),
+            }
         }),
         guest_test("eight_clients_are_served_and_the_ninth_is_told_why_it_is_not", || {
             let consoled = Consoled::start("endless", &[])?;

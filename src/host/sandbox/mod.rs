@@ -98,6 +98,25 @@ mod tests {
         Command::new("/bin/true").status().unwrap();
     }
 
+    /// Kernels have one, the other or both, so neither may rely on the other.
+    #[test]
+    fn each_of_both_alone_keeps_a_thread_from_opening_files() {
+        let open = || File::open("/proc/self/status").err().map(|error| error.kind());
+        let denied = Some(ErrorKind::PermissionDenied);
+        let available = Confinement::available();
+        if available.filter {
+            let alone = thread::spawn(move || {
+                let connect = || TcpStream::connect("127.0.0.1:1").err().map(|error| error.kind());
+                filter::confine_thread().map(|()| (open(), connect()))
+            });
+            assert_eq!(alone.join().unwrap().unwrap(), (denied, denied), "seccomp");
+        }
+        if available.landlock.is_some() {
+            let alone = thread::spawn(move || landlock::confine_thread().map(|_| open()));
+            assert_eq!(alone.join().unwrap().unwrap(), denied, "Landlock");
+        }
+    }
+
     #[test]
     fn a_confined_thread_still_speaks_over_what_it_was_given() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
