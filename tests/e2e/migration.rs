@@ -8,6 +8,12 @@ use crate::support::{Folder, Kvm, guest_test};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
+    let mut trials = typing();
+    trials.extend(computing());
+    trials
+}
+
+fn computing() -> Vec<Trial> {
     vec![
         guest_test("a_guest_moves_to_another_kvm_and_goes_on_there", || moves_with(&[], &[])),
         guest_test("a_guest_that_computes_arrives_at_the_same_result", || {
@@ -57,8 +63,7 @@ pub fn trials() -> Vec<Trial> {
 
 /// Those to which no processor makes a difference.
 pub fn others() -> Vec<Trial> {
-    let mut trials = typing();
-    trials.extend(vec![
+    vec![
         guest_test("a_guest_moves_with_a_shared_key", || {
             let folder = Folder::new();
             let file = key(&folder, "key", 7)?;
@@ -95,8 +100,7 @@ pub fn others() -> Vec<Trial> {
             terminal.type_keys("\x01x");
             terminal.end()?.expect_status(14)?.expect_text("Migration started")?.expect_given_back().map(drop)
         }),
-    ]);
-    trials
+    ]
 }
 
 /// Moves a guest that echoes lines, and checks that it runs there, only there, and as it was.

@@ -137,10 +137,10 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     ),
 ];
 
-/// Tests to which no processor makes a difference: on the slowest one they are ignored unless `KVM_LANE_ALL`
-/// is set.
+/// Tests to which no processor makes a difference: on emulated ones, which take their time, they are ignored
+/// unless `KVM_LANE_ALL` is set.
 pub fn worth_their_time(trials: Vec<Trial>) -> Vec<Trial> {
-    if lane() != Lane::Intel || std::env::var_os("KVM_LANE_ALL").is_some() {
+    if !matches!(lane(), Lane::Amd | Lane::Intel) || std::env::var_os("KVM_LANE_ALL").is_some() {
         return trials;
     }
     trials.into_iter().map(|trial| without(&trial, "the same on every processor; --all runs it")).collect()
