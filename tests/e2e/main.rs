@@ -27,6 +27,7 @@ mod gdb_threads;
 mod gdb_watch;
 mod guests;
 mod host;
+mod key_table;
 mod keyboard;
 mod lifetime;
 mod lldb;
@@ -86,6 +87,7 @@ fn main() {
     same.extend(bad_files::trials());
     same.extend(options::trials());
     same.extend(option_table::trials());
+    same.extend(key_table::trials());
     same.extend(host::trials());
     same.extend(keyboard::trials());
     same.extend(moving(migration::others()));

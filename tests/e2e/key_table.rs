@@ -1,0 +1,211 @@
+//! Every key of `config.ini`: one value that is taken and one that is refused.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::option_table::{Case, case, expect};
+use crate::support::{Kvm, guest, guest_test, source, test};
+
+/// Keys with a value that is taken, and its effect.
+const TAKEN: &[Case] = &[
+    case("[vm-spec] memsize", "start-info", "10", 0, "+ 0x000000a00000 RAM", ""),
+    case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
+    case("[vm-spec] no-reboot", "reset", "yes", 18, "", "(--no-reboot)"),
+    case(
+        "[guest] append",
+        "start-info",
+        "root=ram  quiet ; not this",
+        0,
+        "command line: root=ram  quiet\n",
+        "",
+    ),
+    case("[guest] module", "start-info", "/etc/passwd=of users", 0, "    command line: of users\n", ""),
+    case("[guest] strict", "stray", "on\nappend = null-read", 8, "", "triple fault"),
+    case("[screen] display", "hello-serial", "serial", 0, "Hello from", ""),
+    case("[keyboard] keys", "hello-serial", "keyboard", 0, "Hello from", ""),
+    case("[keyboard] layout", "hello-serial", "it", 0, "Hello from", ""),
+    case("[serial] com1", "multi-com", "pty", 0, "", "kvm: COM1 is /dev/pts/"),
+    case("[serial] com2", "multi-com", "pty", 0, "This is COM1.", "kvm: COM2 is /dev/pts/"),
+    case("[serial] com3", "multi-com", "pty", 0, "This is COM1.", "kvm: COM3 is /dev/pts/"),
+    case("[serial] com4", "multi-com", "null", 0, "This is COM1.", ""),
+    case("[serial] debugcon", "post-and-e9", "pty", 0, "", "kvm: port 0xE9 is /dev/pts/"),
+    case("[log] file", "hello-serial", "other.log", 0, "Hello from", ""),
+    case("[log] level", "hello-serial", "DEBUG", 0, "Hello from", ""),
+    case("[log] filter", "hello-serial", "kvm::boot=trace", 0, "Hello from", ""),
+    case(
+        "[gdb-server] enable",
+        "hello-serial",
+        "yes\nport = 23818\naddress = 127.77.1.3\n[vm-spec]\ntimeout = 0.2",
+        12,
+        "",
+        "kvm: waiting for gdb on 127.77.1.3:23818\n",
+    ),
+    case("[gdb-server] enable", "hello-serial", "No", 0, "Hello from", ""),
+    case("[gdb-server] address", "hello-serial", "0.0.0.0", 0, "Hello from", ""),
+    case("[gdb-server] port", "hello-serial", "1", 0, "Hello from", ""),
+    case(
+        "[gdb-server] address",
+        "hello-serial",
+        "unix:gdb.socket\nenable = yes\n[vm-spec]\ntimeout = 0.2",
+        12,
+        "",
+        "kvm: waiting for gdb on gdb.socket\n",
+    ),
+    case(
+        "[gdb-server] nowait",
+        "hello-serial",
+        "yes\nenable = yes\naddress = unix:gdb.socket",
+        0,
+        "Hello from",
+        "kvm: gdb can connect to gdb.socket at any time\n",
+    ),
+    case("[gdb-server] nowait", "hello-serial", "yes", 0, "Hello from", ""),
+    case("[gdb-server] arch", "hello-serial", "i386", 0, "Hello from", ""),
+    case(
+        "[debug-server] enable",
+        "hello-serial",
+        "1\nport = 23819\naddress = 127.77.1.4",
+        0,
+        "Hello from",
+        "kvm: the debug server listens on 127.77.1.4:23819\n",
+    ),
+    case("[debug-server] enable", "hello-serial", "false", 0, "Hello from", ""),
+    case("[debug-server] address", "hello-serial", "::1", 0, "Hello from", ""),
+    case("[debug-server] port", "hello-serial", "65535", 0, "Hello from", ""),
+    case("[console] enable", "hello-serial", "yes", 0, "Hello from", "kvm: the console is on 127.0.0.1:90"),
+    case("[console] enable", "hello-serial", "no\nport = 9001", 0, "Hello from", ""),
+    case(
+        "[console] address",
+        "hello-serial",
+        "unix:console.socket",
+        0,
+        "Hello from",
+        "kvm: the console is on console.socket\n",
+    ),
+    case(
+        "[console] port",
+        "hello-serial",
+        "23821",
+        0,
+        "Hello from",
+        "kvm: the console is on 127.0.0.1:23821\n",
+    ),
+    case("[console] port", "hello-serial", "none", 0, "Hello from", ""),
+    case("[snapshot] at-exit", "hello-serial", "end.kvmstate", 0, "Hello from", "saved in end.kvmstate, "),
+    case("[migration] downtime_ms", "hello-serial", "1", 0, "Hello from", ""),
+    case(
+        "[migration] key",
+        "hello-serial",
+        "no.key\n[console]\naddress = unix:console.socket",
+        2,
+        "",
+        "kvm: no.key: No such file",
+    ),
+    case(
+        "[migration] tls-cert",
+        "hello-serial",
+        "no.crt\ntls-key = no.key\ntls-ca = ca.crt\n[console]\naddress = unix:console.socket",
+        2,
+        "",
+        "kvm: no.crt: No such file",
+    ),
+];
+
+/// Keys that are taken only with files which other tests make (migration_tls.rs).
+const TAKEN_ELSEWHERE: &[&str] = &["[migration] tls-key", "[migration] tls-ca"];
+
+/// Keys with a value that is refused, and what is wrong with it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("[vm-spec] memsize", "8.5", "is no size; allowed: a number of MiB,"),
+    ("[vm-spec] timeout", "soon", "is no length of time; allowed: seconds such as"),
+    ("[vm-spec] no-reboot", "", "is neither yes nor no; allowed: yes, no"),
+    ("[guest] append", "\"open", ""),
+    ("[guest] module", "", "names no file; allowed: the path of a file"),
+    ("[guest] strict", "very", "is neither yes nor no; allowed: yes, no"),
+    ("[screen] display", "none at all", "is no display; allowed: auto, vga, serial, none"),
+    ("[keyboard] keys", "all", "is nobody who takes keys; allowed: auto, keyboard, serial"),
+    ("[keyboard] layout", "US", "is no keyboard layout; allowed: us, it"),
+    ("[serial] com1", "1=log", "is no far end of a serial port; allowed: stdio, log, file:PATH,"),
+    ("[serial] com2", "file:", "names no file; allowed: stdio, log, file:PATH,"),
+    ("[serial] com3", "unix:", "names no file; allowed: stdio, log, file:PATH,"),
+    ("[serial] com4", "stdout", "is no far end of a serial port; allowed: stdio, log,"),
+    ("[serial] debugcon", "yes", "is no far end of a serial port; allowed: stdio, log,"),
+    ("[log] file", "", "names no file; allowed: the path of a file or of a FIFO"),
+    ("[log] level", "all", "is no log level; allowed: error, warn, info, debug, trace"),
+    ("[log] filter", "kvm=loud", "is no filter"),
+    ("[gdb-server] enable", "maybe", "is neither yes nor no; allowed: yes, no"),
+    ("[gdb-server] address", "here", "is no IP address; allowed: an IP address, localhost, unix:PATH"),
+    ("[gdb-server] nowait", "1234", "is neither yes nor no; allowed: yes, no"),
+    ("[gdb-server] port", "-1", "is no TCP port; allowed: a TCP port from 1 to 65535"),
+    ("[gdb-server] arch", "x86", "is no architecture; allowed: x86-64, i386, i8086"),
+    ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
+    ("[debug-server] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
+    ("[debug-server] port", "0", "is no TCP port; allowed: a TCP port from 1 to 65535"),
+    ("[console] enable", "9000", "is neither yes nor no; allowed: yes, no"),
+    ("[console] address", "10.0.0.1", "can be reached from other hosts, and nobody is asked"),
+    ("[console] port", "yes", "is no TCP port; allowed: a TCP port from 1 to 65535, none"),
+    ("[snapshot] at-exit", "", "names no file; allowed: the path of a file, none"),
+    ("[migration] downtime_ms", "0", "is out of range; allowed: milliseconds from 1 to 60000"),
+    ("[migration] key", "", "names no file; allowed: the path of a file of at least 32 bytes"),
+    ("[migration] tls-cert", "", "names no file; allowed: the path of a"),
+    ("[migration] tls-key", "", "names no file; allowed: the path of a"),
+    ("[migration] tls-ca", "", "names no file; allowed: the path of a"),
+];
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials = vec![test("every_key_of_the_shipped_config_file_is_tried_both_ways", || {
+        let shipped = std::fs::read_to_string(source("config.ini"))?;
+        let keys = keys_of(&shipped);
+        assert!(keys.len() > 20, "{keys:?}");
+        for key in keys {
+            let taken = TAKEN.iter().any(|case| case.about == key);
+            assert!(taken || TAKEN_ELSEWHERE.contains(&key.as_str()), "{key} is never taken");
+            assert!(REFUSED.iter().any(|case| case.0 == key), "{key} is never refused");
+        }
+        Ok(())
+    })];
+    trials.extend(TAKEN.iter().map(|case| {
+        guest_test(&format!("key_is_taken: {} = {}", case.about, case.with.replace('\n', "; ")), || {
+            taken(case)
+        })
+    }));
+    trials.extend(REFUSED.iter().map(|(key, value, wrong)| {
+        test(&format!("key_is_refused: {key} = {value}"), move || refused(key, value, wrong))
+    }));
+    trials
+}
+
+/// All keys of a config file as `[section] key`, those that are commented out included.
+fn keys_of(text: &str) -> Vec<String> {
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in text.lines() {
+        let line = line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+        if line.starts_with('[') {
+            section = line;
+        } else if let Some((key, _)) = line.split_once('=').filter(|_| !line.starts_with(';')) {
+            keys.push(format!("{section} {}", key.trim()));
+        }
+    }
+    keys
+}
+
+fn taken(case: &Case) -> Result<(), Failed> {
+    let (section, key) = case.about.split_once(' ').ok_or("[section] key")?;
+    let config = format!("{section}\n{key} = {}\n", case.with);
+    expect(Kvm::new().file("config.ini", &config).args(case.guest.map(guest)), case)
+}
+
+fn refused(about: &str, value: &str, wrong: &str) -> Result<(), Failed> {
+    let (section, key) = about.split_once(' ').ok_or("[section] key")?;
+    let config = format!("; a comment\n{section}\n{key} = {value}\n");
+    let ran = Kvm::new().file("config.ini", &config).arg("guest.elf").run();
+    ran.expect_status(2)?.expect_out("")?;
+    if value.starts_with('"') {
+        ran.expect_err("kvm: config.ini:3: `append = \"open` is neither")?;
+        ran.expect_err("a quotation mark is not closed")?;
+    } else {
+        ran.expect_err(&format!("kvm: config.ini:3: {about}: `{value}` {wrong}"))?;
+    }
+    Ok(())
+}
