@@ -90,6 +90,7 @@ fn main() {
     same.extend(key_table::trials());
     same.extend(host::trials());
     same.extend(keyboard::trials());
+    same.extend(snapshots::others());
     same.extend(moving(migration::others()));
     same.extend(moving(migration_failures::trials()));
     same.extend(moving(migration_tls::trials()));

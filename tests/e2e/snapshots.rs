@@ -14,7 +14,12 @@ use crate::support::{Folder, Kvm, Ran, flood_size, guest, guest_test, kvm_binary
 pub fn trials() -> Vec<Trial> {
     let mut trials = continued();
     trials.extend(in_gdb());
-    trials.extend(refused());
+    trials
+}
+
+/// Those to which no processor makes a difference.
+pub fn others() -> Vec<Trial> {
+    let mut trials = refused();
     trials.extend(at_exit());
     trials
 }
