@@ -22,7 +22,7 @@ use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
 use crate::frontends::{check, console_client, log, snapshot};
-use crate::host;
+
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -229,7 +229,6 @@ impl Run {
 
     /// Runs the guest to its end; the exit status.
     fn go(mut self, settings: &Settings) -> u8 {
-        host::forget_start();
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {

@@ -16,6 +16,7 @@ use super::signals::Signals;
 use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
 use super::typist::Typist;
 use super::words::tell;
+use crate::host::forget_start;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds};
 use crate::machine::screen::Screen;
@@ -23,6 +24,8 @@ use crate::settings::{Display as Wanted, LayoutName, SerialEnd, Settings};
 
 /// Time between two ticks, and longest time collected output waits.
 const TICK: Duration = Duration::from_millis(10);
+/// How long the start takes until all threads are where they stay.
+const SETTLING: Duration = Duration::from_millis(30);
 /// How long the thread listens without the doorbell after it has been busy.
 const NAP: Duration = Duration::from_millis(2);
 /// Bytes taken from an outlet at a time.
@@ -109,6 +112,7 @@ impl Session {
             display: Display::new(settings.display, terminal, connections.screen),
             dump: settings.dump_screen,
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            settled: Some(Instant::now() + SETTLING),
             next_tick: Instant::now(),
             busy: false,
             inputs: connections.inputs,
@@ -176,6 +180,8 @@ struct Worker {
     display: Display,
     dump: bool,
     deadline: Option<Instant>,
+    /// When what only the start has needed is given back, if that has not been done.
+    settled: Option<Instant>,
     next_tick: Instant,
     /// Something has come out of the machine since the thread last slept.
     busy: bool,
@@ -270,6 +276,10 @@ impl Worker {
             self.next_tick = now + TICK;
             self.inputs.push(Input::Tick);
         }
+        if self.settled.is_some_and(|settled| now >= settled) {
+            self.settled = None;
+            forget_start();
+        }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
             self.inputs.push(Input::TimedOut);
@@ -290,7 +300,7 @@ impl Worker {
         // machine nothing.
         let nap = self.busy.then(|| now + NAP);
         let tick = self.doorbell.wants_ticks().then_some(self.next_tick);
-        let times = [self.deadline, tick, self.display.due(), self.typist.due(), nap];
+        let times = [self.deadline, self.settled, tick, self.display.due(), self.typist.due(), nap];
         let until = times.into_iter().flatten().min();
         let ready = self.wait(until.map(|until| until.saturating_duration_since(now)));
         self.doorbell.awake();
