@@ -54,7 +54,6 @@ fn main() {
     support::prepare();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(check::trials());
-    trials.extend(debug_server::trials());
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
@@ -74,6 +73,7 @@ fn main() {
     trials.extend(moving(migration_gdb::trials()));
     // No processor makes a difference to these.
     let mut same: Vec<Trial> = Vec::new();
+    same.extend(debug_server::trials());
     same.extend(gdb::connections());
     same.extend(gdb_control::trials());
     same.extend(gdb_docs::trials());

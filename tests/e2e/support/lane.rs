@@ -80,7 +80,15 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     ),
     (Lane::Amd, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
     (Lane::Intel, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
-    (Lane::Intel, NO_TIME, &["showing_a_quiet_screen_costs_next_to_nothing"]),
+    (
+        Lane::Intel,
+        NO_TIME,
+        &[
+            "showing_a_quiet_screen_costs_next_to_nothing",
+            "large_memory_reads_are_fast",
+            "reading_memory_in_large_pieces_is_much_faster_than_in_small_ones",
+        ],
+    ),
     (Lane::Intel, UNSEEN, &["a_step_is_one_instruction_also_where_it_leads_to_itself"]),
     (Lane::Intel, SAME_PLACE, &["stepping_a_wait_waits_until_ctrl_c"]),
     (
