@@ -22,13 +22,13 @@ use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
 use crate::frontends::{check, console_client, log, snapshot};
-
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::outlets::{Doorbell, Outlets, outlets};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::mover::Moves;
+use crate::migration::reception::DOUBTED;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClient, Invocation, SerialEnd, Settings};
 use crate::state::{self, Opened, People, SnapshotError};
@@ -144,9 +144,10 @@ fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
         Err(error) => {
             run.session.finish(true);
             if !answering.is_over() {
-                tell(
-                    "the connection has ended; the guest's source may ask who has it, and is waited for for 20 s",
-                );
+                tell(&format!(
+                    "the connection has ended; the guest's source may ask who has it, and is waited for for {} s",
+                    DOUBTED.as_secs()
+                ));
             }
             Err(Failure::new(status::HOST, error))
         }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::shared::guests::Guests;
 use crate::shared::kvm_binary;
+use crate::shared::programs::{self, MICROVM};
 use crate::shared::rounds;
 
 /// A program that runs a guest.
@@ -60,9 +61,7 @@ impl Contender {
                 command.arg("-m").arg(memory).args(how).arg(guests.elf(guest));
                 command
             }
-            Contender::QemuMicrovm => {
-                qemu("microvm,isa-serial=on,pit=off,pic=off,rtc=off,acpi=off", guests, guest, &memory)
-            }
+            Contender::QemuMicrovm => qemu(MICROVM, guests, guest, &memory),
             Contender::QemuPc => qemu("pc", guests, guest, &memory),
         };
         command
@@ -74,12 +73,10 @@ impl Contender {
     }
 }
 
-/// `-cpu host` is what QEMU itself cannot do on every host; nothing measured depends on it.
 fn qemu(machine: &str, guests: &Guests, guest: &str, memory: &str) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    let mut command = programs::qemu(machine, memory);
     command
-        .args(["-machine", machine, "-accel", "kvm", "-cpu", "qemu64", "-m", memory])
-        .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .args(["-serial", "stdio", "-no-reboot"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel"])
         .arg(guests.elf(&format!("{guest}.qemu")));
     command

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::guest;
 use crate::shared::guests::Guests;
+use crate::shared::programs::{self, MICROVM, spawn};
 use crate::shared::{Failure, kvm_binary, ports, rounds};
 
 /// Longest time for a program to listen for a debugger.
@@ -71,10 +72,7 @@ impl Stub {
         };
         command.current_dir(guests.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "not installed".to_owned(),
-            _ => format!("{program}: {error}"),
-        })?;
+        let child = spawn(&mut command)?;
         let mut stub = Stub { child, port };
         let start = Instant::now();
         while !ports::listens(port)? {
@@ -96,10 +94,8 @@ impl Stub {
 }
 
 fn qemu(guests: &Guests, port: u16) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    let mut command = programs::qemu(MICROVM, "64");
     command
-        .args(["-machine", "microvm,isa-serial=on,pit=off,pic=off,rtc=off,acpi=off"])
-        .args(["-accel", "kvm", "-cpu", "qemu64", "-m", "64", "-nodefaults", "-display", "none"])
         .args(["-S", "-gdb", &format!("tcp:127.0.0.1:{port}"), "-kernel"])
         .arg(guests.elf(&format!("{}.qemu", guest::NAME)));
     command

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::monitor::Monitor;
 use crate::program::{PATIENCE, Program};
 use crate::shared::guests::Guests;
+use crate::shared::programs::{self, MICROVM};
 use crate::shared::{Failure, kvm_binary, ports, rounds};
 
 /// RAM of the guest in MiB, all but 4 of which it fills.
@@ -119,10 +120,8 @@ impl Contender {
             command = Command::new(kvm_binary());
             command.arg(format!("--console=unix:{}", monitor.display()));
         } else {
-            command = Command::new("qemu-system-x86_64");
+            command = programs::qemu(MICROVM, RAM);
             command
-                .args(["-machine", "microvm,isa-serial=on,pit=off,pic=off,rtc=off,acpi=off"])
-                .args(["-accel", "kvm", "-cpu", "qemu64", "-m", RAM, "-nodefaults", "-display", "none"])
                 .args(["-serial", "stdio", "-monitor", &format!("unix:{},server,nowait", monitor.display())])
                 .arg("-kernel")
                 .arg(guests.elf("dirty.qemu"));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::monitor::Monitor;
 use crate::shared::Failure;
+use crate::shared::programs::spawn;
 
 /// Longest time for anything that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,10 +55,7 @@ impl Program {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let started = Instant::now();
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "not installed".to_owned(),
-            _ => format!("{name}: {error}"),
-        })?;
+        let mut child = spawn(&mut command)?;
         let output = child.stdout.take().ok_or("standard output must be a pipe")?;
         let said: Arc<(Mutex<Said>, Condvar)> = Arc::default();
         let seen = said.clone();

@@ -4,6 +4,7 @@ pub mod guests;
 pub mod host;
 pub mod options;
 pub mod ports;
+pub mod programs;
 pub mod rounds;
 pub mod samples;
 pub mod table;

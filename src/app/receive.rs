@@ -13,14 +13,13 @@ use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::outlets::Outlets;
+use crate::memory::PAGE;
 use crate::migration::progress::size;
 use crate::migration::reception::{Arrived, Host, News, Reception};
 use crate::migration::security::Credentials;
 use crate::settings::Settings;
 use crate::state::Received;
 
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 /// Letters of the bar.
 const BAR: u64 = 30;
 /// How often the bar is drawn.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::test_guest::{CODE, DATA, TABLE, TestGuest, words};
 use super::*;
+use crate::fuzzing::Random;
 use crate::memory::GuestMemory;
 
 fn directory() -> PathBuf {
@@ -49,33 +50,17 @@ fn every_bad_guest_has_a_line_saying_what_is_expected() {
     }
 }
 
-/// Random numbers that are the same in every run (Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// A number of the kind that breaks arithmetic.
-    fn awkward(&mut self) -> u64 {
-        let base = match self.below(6) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => 1 << self.below(64),
-            3 => 0x20_0000,
-            4 => 0xFFFF_8000_0000_0000,
-            _ => self.next(),
-        };
-        base.wrapping_add(self.next() % 9).wrapping_sub(4)
-    }
+/// A number of the kind that breaks arithmetic.
+fn awkward(random: &mut Random) -> u64 {
+    let base = match random.below(6) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => 1 << random.below(64),
+        3 => 0x20_0000,
+        4 => 0xFFFF_8000_0000_0000,
+        _ => random.next(),
+    };
+    base.wrapping_add(random.next() % 9).wrapping_sub(4)
 }
 
 /// A guest that uses everything the loader looks at.
@@ -102,7 +87,7 @@ fn damaged_copies_of_a_good_guest_never_panic_and_never_take_long() {
     let memory = GuestMemory::new(4 << 20).unwrap();
     load_into(&memory, &good, true).expect("the guest is good as it is");
     let table = TABLE..TABLE + 6 * 56;
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Random::new(0x9E37_79B9_7F4A_7C15);
     let (mut loaded, mut refused) = (0, 0);
     let started = Instant::now();
     for round in 0..6000 {
@@ -116,12 +101,12 @@ fn damaged_copies_of_a_good_guest_never_panic_and_never_take_long() {
                 1 => {
                     // A whole field of a program header.
                     let at = table.start + 8 * random.below((table.end - table.start) / 8);
-                    file[at..at + 8].copy_from_slice(&random.awkward().to_le_bytes());
+                    file[at..at + 8].copy_from_slice(&awkward(&mut random).to_le_bytes());
                 }
                 2 => {
                     // A whole word of the header or of the tables the segments contain.
                     let at = 8 * random.below(file.len() / 8);
-                    file[at..at + 8].copy_from_slice(&random.awkward().to_le_bytes());
+                    file[at..at + 8].copy_from_slice(&awkward(&mut random).to_le_bytes());
                 }
                 _ => file.truncate(file.len() - random.below(32).min(file.len() - 64)),
             }

@@ -26,9 +26,6 @@ pub trait HeldGuest: StoppedGuest {
     /// What the guest comes to as soon as it goes on, if that has been put off.
     fn due(&self) -> Option<Due>;
 
-    /// The machine's state was replaced by another one: what was known of it holds no more.
-    fn replaced(&mut self);
-
     /// The run ends with `outcome`; the guest does not carry out another instruction.
     fn end(&mut self, outcome: Outcome);
 }

@@ -175,10 +175,6 @@ impl HeldGuest for Debuggee<'_> {
         Debuggee::due(self)
     }
 
-    fn replaced(&mut self) {
-        self.was_reset();
-    }
-
     fn end(&mut self, outcome: Outcome) {
         self.over = Some(outcome);
     }

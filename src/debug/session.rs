@@ -219,14 +219,14 @@ impl Reader {
                 if has_feature(body, b"multiprocess+") {
                     debuggee.threads.name_process();
                 }
+                // The library wants at least one feature of the client's.
+                if body == b"qSupported" {
+                    let mut packet = Vec::new();
+                    write_packet(&mut packet, |out| out.extend_from_slice(b"qSupported:multiprocess-"));
+                    return Ok(feed(stub, debuggee, &packet)?);
+                }
             }
             self.acknowledges &= body != b"QStartNoAckMode";
-        }
-        // The library wants at least one feature of the client's.
-        if self.scanner.body() == Some(b"qSupported") {
-            let mut packet = Vec::new();
-            write_packet(&mut packet, |out| out.extend_from_slice(b"qSupported:multiprocess-"));
-            return Ok(feed(stub, debuggee, &packet)?);
         }
         Ok(feed(stub, debuggee, self.scanner.packet())?)
     }

@@ -1,7 +1,7 @@
-//! Bits of control registers, EFER and RFLAGS.
+//! Bits of control registers, EFER, RFLAGS and DR6.
 //!
 //! Manual: Intel SDM volume 3A, "Control Registers" and "System Flags and Fields in the EFLAGS Register";
-//! volume 4, "IA32_EFER".
+//! volume 3B, "Debug Status Register (DR6)"; volume 4, "IA32_EFER".
 
 /// CR0.PE: protected mode.
 pub const CR0_PE: u64 = 1 << 0;
@@ -59,5 +59,7 @@ pub const RFLAGS_RF: u64 = 1 << 16;
 pub const RFLAGS_VM: u64 = 1 << 17;
 /// RFLAGS.AC: alignment check; access to user pages in spite of SMAP.
 pub const RFLAGS_AC: u64 = 1 << 18;
-/// DR6: the trap flag has raised the exception.
+/// DR6: a bit for each debug register that has matched.
+pub const DR6_MATCHES: u64 = 0xF;
+/// DR6.BS: the exception is that of a step, by the trap flag.
 pub const DR6_BS: u64 = 1 << 14;

@@ -7,12 +7,11 @@ use kvm_bindings::{
     KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, kvm_guest_debug,
 };
 
+use super::bits::DR6_MATCHES;
 use super::{DebugStop, HostError, Vcpu};
 
 /// DR7: exact breakpoints, and the bit that is always set.
 const DR7_BASE: u64 = 0x600;
-/// DR6: a bit for each debug register that has matched.
-const DR6_MATCHES: u64 = 0xF;
 /// DR6: an access to a debug register that the guest guards (BD), a step (BS), a task switch (BT).
 const DR6_OTHERS: u64 = 0b111 << 13;
 

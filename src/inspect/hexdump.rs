@@ -16,7 +16,9 @@ pub fn add_line(text: &mut String, address: u64, bytes: &[u8]) {
         match bytes.get(column) {
             Some(byte) => {
                 // Whole gigabytes are shown so: formatting each byte would take several times as long.
-                text.extend([byte >> 4, byte & 0xF].map(digit));
+                text.extend(
+                    [byte >> 4, byte & 0xF].iter().filter_map(|value| char::from_digit((*value).into(), 16)),
+                );
                 text.push(' ');
             }
             None => text.push_str("   "),
@@ -26,11 +28,6 @@ pub fn add_line(text: &mut String, address: u64, bytes: &[u8]) {
     let shown = |byte: &u8| if (0x20..0x7F).contains(byte) { char::from(*byte) } else { '.' };
     text.extend(bytes.iter().take(LINE).map(shown));
     text.push_str("|\n");
-}
-
-/// The digit for a value below 16.
-fn digit(value: u8) -> char {
-    char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value })
 }
 
 #[cfg(test)]

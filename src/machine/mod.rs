@@ -119,8 +119,6 @@ pub struct Machine {
     /// `hlt` was executed and no interrupt has come since.
     halted: bool,
     resets: u64,
-    /// How often another guest has taken this one's place.
-    guests: u64,
     /// What happens before the guest goes on.
     due: Option<Due>,
 }
@@ -170,7 +168,6 @@ impl Machine {
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
-            guests: 0,
             due: None,
         }
     }

@@ -165,7 +165,6 @@ impl Machine {
         fill(&self.memory)?;
         self.processor.attach_written()?;
         (self.image, self.bias, self.options) = (revival.image, revival.bias, revival.options);
-        self.guests += 1;
         self.debug = GuestDebug::default();
         self.take_over(board, state)?;
         self.watch_again()?;
@@ -194,15 +193,22 @@ impl Machine {
 
     /// Puts `state` into a processor that nothing has run on.
     fn take_over(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
+        self.put_state(board, state)?;
+        self.batching = Batching::new(self.processor.vcpu.can_batch());
+        if self.batching.set_state(&state.batching, &self.processor.vm)? {
+            self.outlets.want_ticks(true);
+        }
+        Ok(())
+    }
+
+    /// Puts `state`, whose chips are `board`, into the processor and in the place of the chips; which serial
+    /// ports have their output collected stays as it is.
+    pub(super) fn put_state(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.processor.vm.set_clock(state.clock)?;
         self.processor.vcpu.set_state(&state.vcpu)?;
         self.board = board;
         self.screen.publish(self.board.vga.view());
         self.typing.set_state(&state.typing, &self.inputs);
-        self.batching = Batching::new(self.processor.vcpu.can_batch());
-        if self.batching.set_state(&state.batching, &self.processor.vm)? {
-            self.outlets.want_ticks(true);
-        }
         (self.halted, self.resets, self.due) = (state.halted, state.resets, state.due);
         Ok(())
     }

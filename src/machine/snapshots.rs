@@ -11,8 +11,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::info;
-
 use super::board::Board;
 use super::dirty::Follower;
 use super::{Due, Machine, MachineError, MachineState};
@@ -111,8 +109,6 @@ pub struct Snapshots {
     /// The last one that was taken or gone back to.
     last: Option<Moment>,
     taken: u64,
-    /// Of which guest they are.
-    guest: u64,
 }
 
 impl Snapshots {
@@ -125,7 +121,6 @@ impl Snapshots {
     /// [`KeepError`]; all snapshots are what they were then.
     pub fn take(&mut self, machine: &mut Machine, name: &str, due: Option<Due>) -> Result<Kept, KeepError> {
         check_name(name)?;
-        self.forget_other_guests(machine)?;
         if self.kept.len() >= MOST && !self.kept.contains_key(name) {
             return Err(KeepError::TooMany);
         }
@@ -170,7 +165,6 @@ impl Snapshots {
     ///
     /// [`KeepError`]. Unless it is [`KeepError::Mixture`] the guest is where it was.
     pub fn go_back(&mut self, machine: &mut Machine, name: &str) -> Result<Kept, KeepError> {
-        self.forget_other_guests(machine)?;
         if !self.kept.contains_key(name) {
             return Err(self.none(name));
         }
@@ -201,7 +195,6 @@ impl Snapshots {
     ///
     /// [`KeepError::None`], or [`KeepError::Machine`] if the host does not end following.
     pub fn forget(&mut self, machine: &mut Machine, name: &str) -> Result<(), KeepError> {
-        self.forget_other_guests(machine)?;
         if self.kept.remove(name).is_none() {
             return Err(self.none(name));
         }
@@ -244,18 +237,6 @@ impl Snapshots {
         Ok(Some(last))
     }
 
-    /// Another guest may have taken the place of the one the snapshots are of.
-    fn forget_other_guests(&mut self, machine: &mut Machine) -> Result<(), KeepError> {
-        if self.guest != machine.guests {
-            if !self.kept.is_empty() {
-                info!("{} snapshots of another guest are forgotten", self.kept.len());
-            }
-            self.forget_all(machine)?;
-            self.guest = machine.guests;
-        }
-        Ok(())
-    }
-
     fn none(&self, name: &str) -> KeepError {
         let meant = closest(name, self.kept.keys().map(String::as_str)).map(str::to_owned);
         let name = name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
@@ -287,17 +268,11 @@ impl Machine {
     /// Puts `state` into the processor and the chips it was taken from; memory holds already what it held
     /// then.
     fn go_back(&mut self, state: &MachineState) -> Result<(), MachineError> {
-        let board = Board::restored(&state.devices)?;
-        self.processor.vm.set_clock(state.clock)?;
-        self.processor.vcpu.set_state(&state.vcpu)?;
-        self.board = board;
-        self.screen.publish(self.board.vga.view());
-        self.typing.set_state(&state.typing, &self.inputs);
+        self.put_state(Board::restored(&state.devices)?, state)?;
         // Which ports are collected is nothing the guest can tell, unless it has set one up otherwise.
         for (number, port) in (0..).zip(&self.board.serial) {
             self.batching.configured(number, port, &self.processor.vm)?;
         }
-        (self.halted, self.resets, self.due) = (state.halted, state.resets, state.due);
         Ok(())
     }
 }

@@ -245,17 +245,26 @@ impl GuestMemory {
     /// Most of RAM is about to be written: the host is to give it in large pages, if it can, which takes a
     /// fraction of the time.
     pub fn expect_much(&self) {
+        if let Err(error) = self.advise(libc::MADV_HUGEPAGE) {
+            // A kernel without large pages.
+            tracing::debug!("no large pages: {error}");
+        }
+    }
+
+    /// madvise(2) for all of RAM, by which it may become zero and nothing else.
+    fn advise(&self, advice: i32) -> std::io::Result<()> {
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
-            // SAFETY: `host` and `length` are exactly one private anonymous mapping owned by `self.map`;
-            // the size of its pages changes nothing of what it holds.
-            let result = unsafe { libc::madvise(host as *mut libc::c_void, length, libc::MADV_HUGEPAGE) };
-            if result != 0 {
-                // A kernel without large pages.
-                tracing::debug!("no large pages: {}", std::io::Error::last_os_error());
+            // SAFETY: `host` and `length` are exactly one private anonymous mapping owned by
+            // `self.map`; neither the size of its pages nor dropping them, which only makes it read as
+            // zeros, takes anything away that is referred to: all access to it goes through volatile
+            // copies that hold no references into it.
+            if unsafe { libc::madvise(host as *mut libc::c_void, length, advice) } != 0 {
+                return Err(std::io::Error::last_os_error());
             }
         }
+        Ok(())
     }
 
     /// Makes all of RAM zero again and gives its pages back to the host. All that were not zero count as
@@ -270,18 +279,8 @@ impl GuestMemory {
         self.note_discarded();
         // What is given back of a file's pages would be read from the file again.
         self.unmap_files()?;
-        for range in &self.ram {
-            let Some(host) = self.host_address(range.start) else { continue };
-            let length = (range.end - range.start) as usize;
-            // SAFETY: `host` and `length` are exactly one private anonymous mapping owned by
-            // `self.map`; dropping its pages only makes it read as zeros, and all access to it goes
-            // through volatile copies that hold no references into it.
-            let result = unsafe { libc::madvise(host as *mut libc::c_void, length, libc::MADV_DONTNEED) };
-            if result != 0 {
-                let reason = std::io::Error::last_os_error().to_string();
-                return Err(MemoryError::Reserve { size: self.size(), reason });
-            }
-        }
+        self.advise(libc::MADV_DONTNEED)
+            .map_err(|error| MemoryError::Reserve { size: self.size(), reason: error.to_string() })?;
         for word in &self.written {
             word.store(0, Ordering::Relaxed);
         }

@@ -190,9 +190,10 @@ impl Travel {
             Err(why) => return stays(&why),
         };
         let token = hello.token;
-        let site = site_of(address.port()).filter(|_| address.ip().to_canonical().is_loopback());
+        let on_this_host = address.ip().to_canonical().is_loopback();
+        let site = site_of(address.port()).filter(|_| on_this_host);
         let mut guest = Held::new(self.caller.clone(), memory, self.progress.to.clone(), site);
-        let plan = Plan { downtime: self.downtime, compress: !address.ip().to_canonical().is_loopback() };
+        let plan = Plan { downtime: self.downtime, compress: !on_this_host };
         match leave(wire, hello, &mut guest, plan, &self.progress) {
             Left::There(figures) => {
                 guest.conclude(Verdict::Gone);

@@ -13,12 +13,12 @@
 
 use std::ops::Range;
 
-use crate::memory::{GuestMemory, MemoryError};
+use crate::memory::{self, GuestMemory, MemoryError};
 
 use super::frame::{HEADER, Kind, finish};
 
 /// Bytes of a page.
-pub const PAGE: usize = 4096;
+pub const PAGE: usize = memory::PAGE as usize;
 
 /// Most pages of a run that is not of zeros.
 const MOST_RUN: u32 = 64;
@@ -245,6 +245,7 @@ fn is_zero(page: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::Random;
 
     fn page(byte: u8) -> [u8; PAGE] {
         let mut page = [byte; PAGE];
@@ -254,13 +255,8 @@ mod tests {
 
     /// Bytes that lz4 makes nothing of.
     fn noise(seed: u64) -> [u8; PAGE] {
-        let mut state = seed | 1;
-        std::array::from_fn(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
+        let mut random = Random::new(seed);
+        std::array::from_fn(|_| random.next() as u8)
     }
 
     fn add(packer: &mut Packer, number: u64, page: &[u8; PAGE]) {

@@ -33,7 +33,7 @@ const ASKED: Duration = Duration::from_secs(75);
 
 /// How long a destination that never had the guest waits for its source to ask: longer than one that loses the
 /// connection needs to notice.
-const DOUBTED: Duration = Duration::from_secs(20);
+pub const DOUBTED: Duration = Duration::from_secs(20);
 
 /// How long a source that was told that its guest is not here has to ask again, if the answer was lost.
 const LOST: Duration = Duration::from_millis(500);

@@ -175,9 +175,8 @@ impl Draft {
     /// Switches gdb on or off, or on at a place.
     pub(super) fn set_gdb(&mut self, text: &str) -> Read<()> {
         self.gdb_said = true;
-        let switched = place::switch(text);
-        self.gdb = switched.unwrap_or(true);
-        if switched.is_none() { self.gdb_place.set(text) } else { Ok(()) }
+        self.gdb = self.gdb_place.switch_or_set(text)?;
+        Ok(())
     }
 
     /// Switches waiting for gdb off or on. Who does not want to wait for gdb wants gdb.
@@ -189,9 +188,8 @@ impl Draft {
 
     /// Switches the debug server on or off, or on at a place.
     pub(super) fn set_debug_server(&mut self, text: &str) -> Read<()> {
-        let switched = place::switch(text);
-        self.debug_server = switched.unwrap_or(true);
-        if switched.is_none() { self.debug_place.set(text) } else { Ok(()) }
+        self.debug_server = self.debug_place.switch_or_set(text)?;
+        Ok(())
     }
 
     /// Switches the console on or off, or on at a place.

@@ -29,6 +29,14 @@ impl PlaceDraft {
         PlaceDraft { here: true, ..PlaceDraft::anywhere() }
     }
 
+    /// Takes what the value of a server's option says: that it is on or off, or on at a place. Whether it is on.
+    pub(super) fn switch_or_set(&mut self, text: &str) -> Read<bool> {
+        match switch(text) {
+            Some(on) => Ok(on),
+            None => self.set(text).map(|()| true),
+        }
+    }
+
     /// Sets what the value of the option says: an address, a port, both, or a socket.
     pub(super) fn set(&mut self, text: &str) -> Read<()> {
         let socket = values::socket(text)?;

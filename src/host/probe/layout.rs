@@ -12,7 +12,7 @@ use kvm_bindings::kvm_segment;
 use super::bench::EXCEPTION;
 use super::code::guest_code;
 use crate::host::Registers;
-use crate::host::bits::{CR4_PAE, CR4_PSE};
+use crate::host::bits::{CR0_PG, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, CR4_PSE};
 
 const GDT: u64 = 0x1000;
 const TSS: u64 = 0x1800;
@@ -50,8 +50,6 @@ const TABLE: u64 = 0x27;
 const PAGE: u64 = 0xE7;
 
 const CR0_PROTECTED: u64 = 0x33; // PE, MP, ET, NE
-const CR0_PAGING: u64 = 1 << 31;
-const CR4_SSE: u64 = 3 << 9; // OSFXSR, OSXMMEXCPT
 const EFER_LONG: u64 = 0x501; // SCE, LME, LMA
 
 /// The mode a probe guest starts in.
@@ -197,20 +195,20 @@ pub(super) fn enter(mode: Mode, registers: &mut Registers) {
     (system.idt.base, system.idt.limit) = if long { (IDT, 0xFFF) } else { (0, 0) };
     let (paging, cr3, cr4) = match mode {
         Mode::Real | Mode::Protected => (0, 0, 0),
-        Mode::Paging32 => (CR0_PAGING, PD_32, CR4_PSE),
-        Mode::PagingPae => (CR0_PAGING, PDPT_PAE, CR4_PAE),
-        Mode::Long | Mode::LongRing3 => (CR0_PAGING, PML4, CR4_PAE),
-        Mode::LongHuge => (CR0_PAGING, HUGE_PML4, CR4_PAE),
+        Mode::Paging32 => (CR0_PG, PD_32, CR4_PSE),
+        Mode::PagingPae => (CR0_PG, PDPT_PAE, CR4_PAE),
+        Mode::Long | Mode::LongRing3 => (CR0_PG, PML4, CR4_PAE),
+        Mode::LongHuge => (CR0_PG, HUGE_PML4, CR4_PAE),
     };
     system.cr0 = CR0_PROTECTED | paging;
     system.cr3 = cr3;
-    system.cr4 = cr4 | CR4_SSE;
+    system.cr4 = cr4 | CR4_OSFXSR | CR4_OSXMMEXCPT;
     system.efer = if long { EFER_LONG } else { 0 };
 }
 
 /// CR0.PG: paging is on.
 pub(super) fn paging(registers: &Registers) -> bool {
-    registers.system.cr0 & CR0_PAGING != 0
+    registers.system.cr0 & CR0_PG != 0
 }
 
 #[cfg(test)]

@@ -13,9 +13,8 @@ use super::Obstacle;
 use super::cpu::{Cpu, Mode};
 use super::exception::{Exception, Trouble};
 use crate::host::paging::{Access, Paging};
+use crate::memory::PAGE;
 
-/// Size of the smallest page.
-const PAGE: u64 = 4096;
 /// Segment type: code.
 const CODE: u8 = 1 << 3;
 /// Type of a data segment: grows downwards.

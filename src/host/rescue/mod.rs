@@ -44,17 +44,13 @@ pub use fuzzing::carry_out_anything;
 pub use obstacle::Obstacle;
 pub(super) use tally::Tally;
 
+use super::bits::{DR6_BS, DR6_MATCHES};
 use super::{HostError, Vcpu};
 use cpu::Cpu;
 use exception::{Exception, Trouble};
 
 /// Longest instruction, in bytes (Intel SDM volume 2A, "Instruction Format").
 const LONGEST_INSTRUCTION: usize = 15;
-
-/// DR6: which of the four breakpoints was met.
-const DR6_BREAKPOINTS: u64 = 0xF;
-/// DR6: the exception is that of a single step.
-const DR6_SINGLE_STEP: u64 = 1 << 14;
 
 /// Memory that is not RAM, as an instruction reaches it.
 pub trait Devices {
@@ -122,7 +118,7 @@ fn rescue(cpu: &mut Cpu) -> Result<Rescued, HostError> {
     cpu.commit()?;
     if stepped {
         let dr6 = cpu.rest.dr6()?;
-        cpu.rest.set_dr6(dr6 & !DR6_BREAKPOINTS | DR6_SINGLE_STEP)?;
+        cpu.rest.set_dr6(dr6 & !DR6_MATCHES | DR6_BS)?;
     }
     Ok(rescued)
 }

@@ -112,10 +112,7 @@ pub(super) fn is_available() -> bool {
 pub(super) fn confine_thread() -> io::Result<()> {
     let mut filter = program();
     let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: nothing but a flag of this thread's is changed.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    super::gain_no_rights()?;
     // SAFETY: the structure and the program live during the call, which copies them.
     let result = unsafe {
         libc::syscall(

@@ -36,6 +36,7 @@ pub(super) fn version() -> io::Result<usize> {
 /// connect to no TCP port, as far as the version that is told knows of them.
 pub(super) fn confine_thread() -> io::Result<usize> {
     let version = version()?;
+    super::gain_no_rights()?;
     let known = version.clamp(1, FILE_ACCESSES.len());
     let network = if version >= WITH_TCP { TCP_ACCESSES } else { 0 };
     let ruleset = Ruleset { files: (1 << FILE_ACCESSES[known - 1]) - 1, network };
@@ -46,12 +47,8 @@ pub(super) fn confine_thread() -> io::Result<usize> {
     if rules < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: nothing but a flag of this thread's is changed.
-    let mut result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into();
-    if result == 0 {
-        // SAFETY: takes a descriptor, which is open, and changes what this thread may do.
-        result = unsafe { libc::syscall(RESTRICT_SELF, rules, 0u32) };
-    }
+    // SAFETY: takes a descriptor, which is open, and changes what this thread may do.
+    let result = unsafe { libc::syscall(RESTRICT_SELF, rules, 0u32) };
     let error = io::Error::last_os_error();
     // SAFETY: the descriptor was opened above and is not used any more.
     unsafe { libc::close(rules) };
