@@ -23,20 +23,25 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod app;
+pub mod arch;
 pub mod boot;
 pub mod control;
 pub mod debug;
 pub mod debug_server;
 pub mod devices;
+#[allow(unsafe_code)]
+pub mod emulate;
 pub mod frontends;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
-#[allow(unsafe_code)]
-pub mod host;
 pub mod inspect;
+#[allow(unsafe_code)]
+pub mod kvm;
 pub mod machine;
 #[allow(unsafe_code)]
 pub mod memory;
 pub mod migration;
+#[allow(unsafe_code)]
+pub mod os;
 pub mod settings;
 pub mod state;

@@ -9,7 +9,7 @@
 //! ```
 #![no_main]
 
-use kvm::host::rescue::carry_out_anything;
+use kvm::emulate::carry_out_anything;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| carry_out_anything(input));

@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::{Failure, people};
 use crate::frontends::words::{escaped, tell};
-use crate::host::{HostError, Kvm};
+use crate::kvm::{HostError, Kvm};
 use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;

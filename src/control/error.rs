@@ -3,7 +3,7 @@
 use super::Front;
 use super::expression::{EvaluationError, ExpressionError};
 use super::format::FormatError;
-use crate::host::HostError;
+use crate::kvm::HostError;
 use crate::machine::snapshots::KeepError;
 use crate::state::SnapshotError;
 

@@ -32,9 +32,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use crate::arch::Registers;
 use crate::boot::Image;
-use crate::host::{HostError, Registers};
 use crate::inspect::screen::Shot;
+use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
 use crate::machine::snapshots::{KeepError, Kept};
 use crate::memory::GuestMemory;

@@ -1,7 +1,7 @@
 //! Registers and memory of a stopped guest, for expressions.
 
 use super::expression::{Register, Values};
-use crate::host::Registers;
+use crate::arch::Registers;
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
 

@@ -1,6 +1,6 @@
 //! The instruction the guest is at, as far as a step has to know it.
 
-use crate::host::Registers;
+use crate::arch::Registers;
 use crate::inspect::translate::{read_virtual, translate};
 use crate::memory::{GuestMemory, PAGE};
 

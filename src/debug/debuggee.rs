@@ -20,9 +20,10 @@ use super::technique::Technique;
 use super::threads::{Action, Threads, VcpuNumber};
 use super::view::View;
 use super::watchpoints::{Hit, Seen, Watchpoints};
+use crate::arch::Registers;
 use crate::control::{Doing, Session};
-use crate::host::{GuestDebug, HostError, Registers};
 use crate::inspect::report;
+use crate::kvm::{GuestDebug, HostError};
 use crate::machine::snapshots::Snapshots;
 use crate::machine::{Event, Machine, Outcome};
 use crate::settings::GdbArch;
@@ -237,7 +238,7 @@ impl<'m> Debuggee<'m> {
 
     /// The client has sent the guest elsewhere: what could not go on may be able to, there.
     pub(super) fn moved(&mut self) {
-        if matches!(self.ended, Some(Outcome::Halted { .. } | Outcome::Refused(_))) {
+        if matches!(self.ended, Some(Outcome::Halted { .. } | Outcome::Refused(..))) {
             self.ended = None;
         }
         self.reset_asked = false;

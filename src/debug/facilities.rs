@@ -4,11 +4,11 @@ use super::debuggee::Debuggee;
 use super::planting::Opcode;
 use super::technique::Technique;
 use crate::control::Facility;
-use crate::host::probe::{
+use crate::kvm::probe::{
     DATA_WATCHPOINTS, Fact, HARDWARE_BREAKPOINTS, HardwareBreakpoints, INTERRUPT_FREE_STEPPING,
     InterruptFreeStepping, PerRing, SINGLE_STEP, SOFTWARE_BREAKPOINTS, SingleStep, SoftwareBreakpoints,
 };
-use crate::host::{HostError, Kvm};
+use crate::kvm::{HostError, Kvm};
 
 /// All of them. What is not known of this host is measured now, on virtual machines of their own.
 pub(super) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {

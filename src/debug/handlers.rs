@@ -4,9 +4,9 @@
 //! the table of real mode.
 
 use super::memory;
-use crate::host::Registers;
-use crate::host::bits::{CR0_PE, EFER_LMA};
-use crate::host::paging::is_canonical;
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PE, EFER_LMA};
+use crate::arch::paging::is_canonical;
 use crate::memory::GuestMemory;
 
 /// The exceptions that ordinary instructions raise most, as many as there are debug registers: page

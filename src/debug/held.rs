@@ -8,11 +8,12 @@ use tracing::warn;
 
 use super::debuggee::Debuggee;
 use super::facilities;
+use crate::arch::Registers;
 use crate::boot::Image;
 use crate::control::door::{Door, HeldGuest};
 use crate::control::{Doing, Facility, Session, StoppedGuest};
-use crate::host::{HostError, Registers};
 use crate::inspect::screen::Shot;
+use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::snapshots::{KeepError, Kept};
 use crate::machine::{Due, Event, Machine, Outcome};

@@ -7,7 +7,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::control::door::{Caller, Door, RunOver};
 use crate::control::{Doing, Front, answer};
 use crate::debug;
-use crate::host::Kvm;
+use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::outlets::{Doorbell, outlets};
 use crate::machine::{Machine, MachineSpec, Outcome};

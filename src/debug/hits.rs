@@ -7,10 +7,11 @@ use tracing::{debug, info};
 
 use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
+use crate::arch::Registers;
+use crate::arch::flags::{DR6_BS, RFLAGS_TF};
 use crate::control::points::Decision;
 use crate::control::values::Known;
-use crate::host::bits::{DR6_BS, RFLAGS_TF};
-use crate::host::{DebugStop, GuestDebug, HostError, Registers};
+use crate::kvm::{DebugStop, GuestDebug, HostError};
 use crate::machine::Event;
 
 impl Debuggee<'_> {

@@ -1,7 +1,7 @@
 //! Guest memory as gdb asks for it: at virtual addresses, as the guest's own page tables map them, or
 //! at guest-physical ones.
 
-use crate::host::Registers;
+use crate::arch::Registers;
 use crate::inspect::translate::{piece, read_virtual};
 use crate::memory::GuestMemory;
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::host::Registers;
+use crate::arch::Registers;
 use crate::inspect::translate::translate;
 use crate::memory::GuestMemory;
 

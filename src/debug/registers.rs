@@ -5,14 +5,15 @@
 //!
 //! Manual: Intel SDM volume 1, "x87 FPU Tag Word" and "XSAVE Area"; volume 2A, "FXSAVE".
 
-use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
+use crate::arch::{GeneralRegisters, SegmentRegister, SystemRegisters};
 
 use super::arch::{Control, Register};
 use super::segments;
 use super::threads::VcpuNumber;
-use crate::host::bits::{CR0_PG, EFER_LMA, EFER_LME};
-use crate::host::paging::is_canonical;
-use crate::host::{ExtendedRegisters, HostError, Registers};
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PG, EFER_LMA, EFER_LME};
+use crate::arch::paging::is_canonical;
+use crate::kvm::{ExtendedRegisters, HostError};
 use crate::machine::Machine;
 
 /// Tags of an x87 register (two bits each).
@@ -48,8 +49,8 @@ const KERNEL_GS_BASE: u32 = 0xC000_0102;
 pub(super) struct Cache {
     /// Whose they are.
     vcpu: VcpuNumber,
-    general: Option<kvm_regs>,
-    system: Option<kvm_sregs>,
+    general: Option<GeneralRegisters>,
+    system: Option<SystemRegisters>,
     extended: Option<Box<ExtendedRegisters>>,
     kernel_gs_base: Option<u64>,
     /// What is in the cache and not in the vCPU yet.
@@ -194,14 +195,14 @@ impl Cache {
         Ok(())
     }
 
-    fn general(&mut self, machine: &Machine) -> Result<&mut kvm_regs, HostError> {
+    fn general(&mut self, machine: &Machine) -> Result<&mut GeneralRegisters, HostError> {
         if self.general.is_none() {
             self.general = Some(machine.vcpu().general_registers()?);
         }
         Ok(self.general.get_or_insert_default())
     }
 
-    fn system(&mut self, machine: &Machine) -> Result<&mut kvm_sregs, HostError> {
+    fn system(&mut self, machine: &Machine) -> Result<&mut SystemRegisters, HostError> {
         if self.system.is_none() {
             self.system = Some(machine.vcpu().system_registers()?);
         }
@@ -227,7 +228,7 @@ impl Cache {
 }
 
 /// Some hosts take a state and then are in another one: that is a refusal, too.
-fn store_system(machine: &mut Machine, wanted: &kvm_sregs) -> Result<(), String> {
+fn store_system(machine: &mut Machine, wanted: &SystemRegisters) -> Result<(), String> {
     let host = |error: HostError| error.to_string();
     let before = machine.vcpu().system_registers().map_err(host)?;
     machine.set_system_registers(wanted).map_err(|error| {
@@ -251,7 +252,7 @@ fn store_system(machine: &mut Machine, wanted: &kvm_sregs) -> Result<(), String>
     Ok(())
 }
 
-fn general_register(general: &mut kvm_regs, number: u8) -> &mut u64 {
+fn general_register(general: &mut GeneralRegisters, number: u8) -> &mut u64 {
     match number {
         0 => &mut general.rax,
         1 => &mut general.rcx,
@@ -273,7 +274,7 @@ fn general_register(general: &mut kvm_regs, number: u8) -> &mut u64 {
 }
 
 /// A segment register by its place in gdb's order.
-fn segment(system: &mut kvm_sregs, number: u8) -> &mut kvm_segment {
+fn segment(system: &mut SystemRegisters, number: u8) -> &mut SegmentRegister {
     match number {
         0 => &mut system.cs,
         1 => &mut system.ss,
@@ -284,7 +285,7 @@ fn segment(system: &mut kvm_sregs, number: u8) -> &mut kvm_segment {
     }
 }
 
-fn control_register(system: &mut kvm_sregs, control: Control) -> &mut u64 {
+fn control_register(system: &mut SystemRegisters, control: Control) -> &mut u64 {
     match control {
         Control::Cr0 => &mut system.cr0,
         Control::Cr2 => &mut system.cr2,

@@ -4,11 +4,11 @@
 //! Manual: Intel SDM volume 3A, "Segment Selectors", "Segment Descriptors" and "Segmentation in IA-32e
 //! Mode"; volume 3B, "Real-Address Mode".
 
-use kvm_bindings::kvm_segment;
+use crate::arch::SegmentRegister;
 
-use crate::host::Registers;
-use crate::host::bits::{CR0_PE, RFLAGS_VM};
-use crate::host::descriptor::{self, Descriptor, IN_LDT, Table, is_null};
+use crate::arch::Registers;
+use crate::arch::descriptor::{self, Descriptor, IN_LDT, Table, is_null};
+use crate::arch::flags::{CR0_PE, RFLAGS_VM};
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
 
@@ -28,7 +28,7 @@ pub(super) fn load(
     registers: &Registers,
     number: u8,
     selector: u64,
-) -> Result<kvm_segment, String> {
+) -> Result<SegmentRegister, String> {
     let system = &registers.system;
     let [cs, ss, ds, es, fs, gs] = [system.cs, system.ss, system.ds, system.es, system.fs, system.gs];
     let now = [cs, ss, ds, es, fs, gs].get(usize::from(number)).copied().unwrap_or_default();
@@ -39,15 +39,15 @@ pub(super) fn load(
         return Ok(now);
     }
     if system.cr0 & CR0_PE == 0 || registers.general.rflags & RFLAGS_VM != 0 {
-        return Ok(kvm_segment { selector: short, base: selector << 4, ..now });
+        return Ok(SegmentRegister { selector: short, base: selector << 4, ..now });
     }
     if is_null(short) {
         // Long mode takes a null SS below ring 3; nothing takes a null CS.
         return match number {
             CS => Err(format!("{selector:#x} is the null selector, which CS cannot hold")),
             SS if cs.l == 0 => Err(format!("{selector:#x} is the null selector, which SS cannot hold")),
-            SS => Ok(kvm_segment { selector: short, ..now }),
-            _ => Ok(kvm_segment { selector: short, base: 0, present: 0, unusable: 1, ..now }),
+            SS => Ok(SegmentRegister { selector: short, ..now }),
+            _ => Ok(SegmentRegister { selector: short, base: 0, present: 0, unusable: 1, ..now }),
         };
     }
     let segment = descriptor(memory, registers, short)?;

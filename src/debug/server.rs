@@ -17,9 +17,9 @@ use rustix::net::{RecvFlags, recv};
 
 use super::packets::{tell_more, write_packet};
 use super::target::PACKET;
-use crate::host::connection::{Listener, Stream};
-use crate::host::socket::{SocketError, SocketFile};
 use crate::machine::inputs::{Input, Inputs};
+use crate::os::connection::{Listener, Stream};
+use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::Place;
 
 /// Most that is read from a client at once, in bytes.

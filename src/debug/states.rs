@@ -5,8 +5,9 @@
 
 use super::debuggee::Debuggee;
 use super::threads::VcpuNumber;
-use crate::host::bits::{CR0_PE, EFER_LMA, RFLAGS_VM};
-use crate::host::{HostError, Registers};
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
+use crate::kvm::HostError;
 use crate::machine::Outcome;
 
 impl Debuggee<'_> {

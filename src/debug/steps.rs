@@ -15,22 +15,26 @@
 
 use std::ops::Range;
 
-use kvm_bindings::kvm_regs;
+use crate::arch::GeneralRegisters;
 
 use super::ahead::Kind;
 use super::debuggee::{Advance, Debuggee, Stop};
 use super::handlers::{self, Handlers};
 use super::watchpoints::Seen;
-use crate::host::bits::RFLAGS_RF;
-use crate::host::{GuestDebug, HostError, Registers};
+use crate::arch::Registers;
+use crate::arch::flags::RFLAGS_RF;
+use crate::kvm::{GuestDebug, HostError};
 use crate::machine::{Event, Outcome};
 
 /// How often a step may stay where it is although it leads on, before it counts.
 const PATIENCE: u32 = 16;
 
 /// True if no register differs, RFLAGS.RF aside.
-fn nothing_done(before: &kvm_regs, after: &kvm_regs) -> bool {
-    let without = |registers: &kvm_regs| kvm_regs { rflags: registers.rflags & !RFLAGS_RF, ..*registers };
+fn nothing_done(before: &GeneralRegisters, after: &GeneralRegisters) -> bool {
+    let without = |registers: &GeneralRegisters| GeneralRegisters {
+        rflags: registers.rflags & !RFLAGS_RF,
+        ..*registers
+    };
     without(before) == without(after)
 }
 
@@ -78,7 +82,7 @@ impl Debuggee<'_> {
         if carried_out {
             match self.machine.carry_out_instruction() {
                 // Beyond what is carried out here, but the host may be able to.
-                Some(Event::End(Outcome::Refused(_))) => {}
+                Some(Event::End(Outcome::Refused(..))) => {}
                 done => return Ok(done),
             }
         }

@@ -29,8 +29,9 @@ use super::arch::{NoRegisters, Register, X86};
 use super::debuggee::Debuggee;
 use super::memory;
 use super::threads::Action;
-use crate::host::paging::is_canonical;
-use crate::host::{HostError, Registers};
+use crate::arch::Registers;
+use crate::arch::paging::is_canonical;
+use crate::kvm::HostError;
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
 pub(super) const PACKET: usize = 128 << 10;

@@ -1,7 +1,7 @@
 //! What breakpoints are made of on this host.
 //!
 //! KVM says the same of every host and hosts differ, so that what is measured
-//! ([`crate::host::probe`]) decides:
+//! ([`crate::kvm::probe`]) decides:
 //!
 //! | breakpoint | made of |
 //! |---|---|
@@ -17,8 +17,8 @@
 use tracing::debug;
 
 use super::planting::Opcode;
-use crate::host::Kvm;
-use crate::host::probe::{
+use crate::kvm::Kvm;
+use crate::kvm::probe::{
     HARDWARE_BREAKPOINTS, HardwareBreakpoints, SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
 };
 

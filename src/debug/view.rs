@@ -5,7 +5,7 @@ use super::arch::{Layout, Register};
 use super::description::target_xml;
 use super::registers::Cache;
 use super::threads::VcpuNumber;
-use crate::host::HostError;
+use crate::kvm::HostError;
 use crate::machine::Machine;
 use crate::settings::GdbArch;
 

@@ -19,10 +19,11 @@ use gdbstub::target::ext::breakpoints::WatchKind;
 use super::breakpoints::Breakpoints;
 use super::debuggee::Debuggee;
 use super::memory;
-use crate::host::paging::is_canonical;
-use crate::host::probe::{DATA_WATCHPOINTS, HardwareBreakpoints};
-use crate::host::{DebugStop, HostError, Kvm, Registers, WatchLength, Watchpoint};
+use crate::arch::Registers;
+use crate::arch::paging::is_canonical;
 use crate::inspect::translate::piece;
+use crate::kvm::probe::{DATA_WATCHPOINTS, HardwareBreakpoints};
+use crate::kvm::{DebugStop, HostError, Kvm, WatchLength, Watchpoint};
 use crate::machine::{Event, PhysicalWatch, Touch};
 use crate::memory::{GuestMemory, PAGE};
 

@@ -7,11 +7,10 @@ use super::conversation::seconds;
 use super::protocol::{
     GENERIC_ERR, INFO, MOST_MESSAGE, Request, SERVER_QUIT, kind, memory_size, read_length,
 };
-use crate::host::Registers;
-use crate::host::connection::Stream;
-use crate::host::raw_registers::{GENERAL_BYTES, SYSTEM_BYTES};
+use super::register_bytes::{self, GENERAL_BYTES, SYSTEM_BYTES};
 use crate::inspect::dump::dump_registers;
 use crate::inspect::hexdump::{LINE, add_line};
+use crate::os::connection::Stream;
 use crate::settings::DebugClient;
 
 /// How long a server may take for an answer.
@@ -171,7 +170,7 @@ fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(
     let size = memory_size(&info).ok_or(ClientError::Nonsense { found: INFO as u32, wanted: INFO })?;
     let general: [u8; GENERAL_BYTES] = receive_frame(stream)?;
     let system: [u8; SYSTEM_BYTES] = receive_frame(stream)?;
-    let registers = dump_registers(&Registers::from_bytes(general, system));
+    let registers = dump_registers(&register_bytes::from_bytes(&general, &system));
     write!(out, "RAM: {size} bytes\n{registers}").map_err(ClientError::printing)
 }
 

@@ -3,6 +3,7 @@ use std::io::Cursor;
 use super::super::conversation::error;
 use super::super::protocol::{add_frame, add_length, info, simple};
 use super::*;
+use crate::arch::Registers;
 
 /// A server that has said everything already.
 struct Server<'a>(Cursor<&'a [u8]>);
@@ -34,7 +35,7 @@ fn printed(says: &[u8], length: u64) -> (String, Result<(), ClientError>) {
 fn last_frames() -> Vec<u8> {
     let mut registers = Registers::default();
     registers.general.rip = 0x1234_5678;
-    let (general, system) = registers.to_bytes();
+    let (general, system) = register_bytes::to_bytes(&registers);
     let mut frames = Vec::new();
     add_frame(&mut frames, &info(64 << 20, 1));
     add_frame(&mut frames, &general);

@@ -10,8 +10,9 @@ use tracing::debug;
 use super::protocol::{
     BadRequest, GENERIC_ERR, MOST_MESSAGE, Request, SIMPLE, add_frame, add_length, info, read_length, simple,
 };
+use super::register_bytes;
+use crate::arch::Registers;
 use crate::control::door::Caller;
-use crate::host::Registers;
 use crate::memory::GuestMemory;
 
 /// Memory is copied and sent in pieces of so many bytes.
@@ -72,7 +73,7 @@ pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<En
                     stream.write_all(&error(0))?;
                     return Ok(End::NoRegisters);
                 };
-                let (general, system) = registers.to_bytes();
+                let (general, system) = register_bytes::to_bytes(&registers);
                 out.clear();
                 add_frame(&mut out, &info(guest.memory.size(), seconds()));
                 add_frame(&mut out, &general);

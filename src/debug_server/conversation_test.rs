@@ -147,8 +147,10 @@ fn registers_follow_the_size_of_memory() {
     assert_eq!(end.unwrap(), End::Left);
     let [info, general, system, memory] = frames.as_slice() else { panic!("{} frames", frames.len()) };
     assert_eq!((kind(info), memory_size(info)), (Some(SEND_INFO), Some(MEMORY)));
-    let told =
-        Registers::from_bytes(general.as_slice().try_into().unwrap(), system.as_slice().try_into().unwrap());
+    let told = register_bytes::from_bytes(
+        general.as_slice().try_into().unwrap(),
+        system.as_slice().try_into().unwrap(),
+    );
     assert_eq!(told, registers);
     assert_eq!(memory, b"h");
 }

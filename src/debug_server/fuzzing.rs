@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::client;
 use super::conversation::{Guest, converse};
-use crate::host::Registers;
+use super::register_bytes;
+use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
 /// Guest memory, in bytes.
@@ -117,7 +118,7 @@ mod tests {
         let mut answers = 20_u32.to_le_bytes().to_vec();
         add_frame(&mut answers, b"twenty bytes of memory".split_at(20).0);
         add_frame(&mut answers, &info(MEMORY, 1));
-        let (general, system) = Registers::default().to_bytes();
+        let (general, system) = register_bytes::to_bytes(&Registers::default());
         add_frame(&mut answers, &general);
         add_frame(&mut answers, &system);
         let mut quits = 20_u32.to_le_bytes().to_vec();

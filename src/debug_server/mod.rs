@@ -6,6 +6,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `protocol` | the messages, as bytes |
+//! | `register_bytes` | registers as the messages carry them |
 //! | `conversation` | one client's questions and their answers |
 //! | `server` | clients and threads |
 //! | `client` | asking, and telling the user |
@@ -16,6 +17,7 @@ mod conversation;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod protocol;
+mod register_bytes;
 mod server;
 
 pub use conversation::Guest;

@@ -11,8 +11,8 @@ use tracing::{debug, info};
 
 use super::conversation::{End, Guest, converse, error, seconds};
 use super::protocol::{SERVER_QUIT, add_frame, simple};
-use crate::host::connection::{Listener, Stream};
-use crate::host::socket::{SocketError, SocketFile};
+use crate::os::connection::{Listener, Stream};
+use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::Place;
 
 /// Most clients at a time.

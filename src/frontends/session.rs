@@ -16,10 +16,10 @@ use super::signals::Signals;
 use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
 use super::typist::Typist;
 use super::words::tell;
-use crate::host::forget_start;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds};
 use crate::machine::screen::Screen;
+use crate::os::forget_start;
 use crate::settings::{Display as Wanted, LayoutName, SerialEnd, Settings};
 
 /// Time between two ticks, and longest time collected output waits.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::mutate::Known;
 use super::{Random, Seeds};
-use crate::host::allocations::measured;
+use crate::os::allocations::measured;
 
 /// How long inputs are made up for one target, in seconds.
 const SECONDS: f64 = 2.0;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::host::Registers;
+use crate::arch::Registers;
 
 /// The whole state of a stopped vCPU; `pending` names the events that wait for the guest.
 pub fn dump(registers: &Registers, pending: Option<&str>) -> String {

@@ -2,7 +2,7 @@
 
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, EncodingKind, Instruction};
 
-use crate::host::rescue::Obstacle;
+use crate::emulate::Obstacle;
 
 /// What else helps: a real or an emulated processor that runs guests itself.
 const ELSEWHERE: &str = "run it on a host with VT-x or AMD-V (`scripts/lab run` emulates one)";

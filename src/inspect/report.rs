@@ -1,7 +1,9 @@
 //! The end of a run as one short paragraph.
 
+use crate::arch::Registers;
 use crate::devices::debug_exit;
-use crate::host::Registers;
+use crate::emulate::Obstacle;
+use crate::kvm::Refusal;
 use crate::machine::{Machine, Outcome};
 
 use super::disassembly::LONGEST_INSTRUCTION;
@@ -33,7 +35,7 @@ pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
             debug_exit::status(*value)
         ),
         Outcome::TripleFault => triple_fault(machine),
-        Outcome::Refused(refused) => refusal(machine, refused),
+        Outcome::Refused(refused, obstacle) => refusal(machine, refused, *obstacle),
         Outcome::EntryFailed(reason) => format!(
             "the processor did not accept the state the guest put it in (hardware reason {reason:#x}){}. \
              The log has all registers.",
@@ -100,7 +102,7 @@ fn has_idt(machine: &Machine, registers: &Registers) -> bool {
     })
 }
 
-fn refusal(machine: &Machine, refusal: &crate::host::Refusal) -> String {
+fn refusal(machine: &Machine, refusal: &Refusal, obstacle: Option<Obstacle>) -> String {
     let Ok(registers) = machine.registers() else {
         return "the host refused to go on and gives no registers.".to_owned();
     };
@@ -109,7 +111,7 @@ fn refusal(machine: &Machine, refusal: &crate::host::Refusal) -> String {
         "this host's KVM cannot execute what the guest wants (internal error {}){}. {} The log has all registers.",
         refusal.suberror,
         place_of(machine, &registers),
-        refused::explanation(refusal.obstacle, &code, registers.bitness())
+        refused::explanation(obstacle, &code, registers.bitness())
     )
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Manual: Intel SDM volume 3A, "4-Level Paging and 5-Level Paging".
 
-use crate::host::Registers;
-use crate::host::paging::Paging;
+use crate::arch::Registers;
+use crate::arch::paging::Paging;
 use crate::memory::{GuestMemory, PAGE};
 
 /// The guest-physical address behind `address`, or `None` if nothing is mapped there. Without paging

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::devices::bus::SERIAL_PORTS;
 use crate::devices::serial::SerialPort;
-use crate::host::{HostError, Vm};
+use crate::kvm::{HostError, Vm};
 
 /// Bytes sent one by one before collecting starts.
 const BUSY: u32 = 64;

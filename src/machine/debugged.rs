@@ -3,13 +3,13 @@
 //! When one of these functions returns, the vCPU stands between two instructions: an access it
 //! stopped at has been completed, and all output that the host had collected has been sent.
 
-use kvm_bindings::{kvm_regs, kvm_sregs};
+use crate::arch::{GeneralRegisters, SystemRegisters};
 
 use super::run::Next;
 use super::watched::Touch;
 use super::{Machine, Outcome};
-use crate::host::bits::RFLAGS_IF;
-use crate::host::{DebugStop, GuestDebug, HostError, Refusal, VmEntry, VmExit};
+use crate::arch::flags::RFLAGS_IF;
+use crate::kvm::{DebugStop, GuestDebug, HostError, Refusal, VmEntry, VmExit};
 
 /// What stops a machine that is run for a debugger.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Machine {
     }
 
     /// Carries out the instruction at RIP without entering the guest, exactly as the processor would
-    /// ([`crate::host::Vcpu::rescue`]); `None` if there was no event in that.
+    /// ([`crate::kvm::Vcpu::rescue`]); `None` if there was no event in that.
     pub fn carry_out_instruction(&mut self) -> Option<Event> {
         if self.halted {
             return Some(self.wait());
@@ -105,7 +105,7 @@ impl Machine {
     }
 
     /// Hands the guest a debug exception of its own that has stopped it
-    /// ([`crate::host::Vcpu::inject_debug_exception`]).
+    /// ([`crate::kvm::Vcpu::inject_debug_exception`]).
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Machine {
     }
 
     /// Has the next [`Self::set_guest_debug`] tell the host again what it knows
-    /// ([`crate::host::Vcpu::renew_guest_debug`]).
+    /// ([`crate::kvm::Vcpu::renew_guest_debug`]).
     pub fn renew_guest_debug(&self) {
         self.processor.vcpu.renew_guest_debug();
     }
@@ -130,7 +130,7 @@ impl Machine {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn general_registers(&self) -> Result<kvm_regs, HostError> {
+    pub fn general_registers(&self) -> Result<GeneralRegisters, HostError> {
         self.processor.vcpu.general_registers()
     }
 
@@ -145,7 +145,7 @@ impl Machine {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn set_general_registers(&mut self, registers: &kvm_regs) -> Result<(), HostError> {
+    pub fn set_general_registers(&mut self, registers: &GeneralRegisters) -> Result<(), HostError> {
         if self.halted && self.registers()?.general.rip != registers.rip {
             self.halted = false;
         }
@@ -157,12 +157,12 @@ impl Machine {
     /// # Errors
     ///
     /// [`HostError::Refused`] if they are a state the processor cannot be in.
-    pub fn set_system_registers(&mut self, registers: &kvm_sregs) -> Result<(), HostError> {
+    pub fn set_system_registers(&mut self, registers: &SystemRegisters) -> Result<(), HostError> {
         self.processor.vcpu.set_system_registers(registers)
     }
 
     fn step_one(&mut self, before: u64) -> Result<Option<Event>, HostError> {
-        let rescues = self.processor.vcpu.rescues();
+        let rescues = self.tally.total();
         loop {
             if self.inputs.waiting()
                 && let Some(event) = self.take_inputs()?
@@ -195,7 +195,7 @@ impl Machine {
                 // Completed, though the host reports no step.
                 None if self.processor.vcpu.general_registers()?.rip != before => return Ok(None),
                 // The host knows nothing of what was done in its place, and that may lead to itself.
-                None if self.processor.vcpu.rescues() != rescues => return Ok(None),
+                None if self.tally.total() != rescues => return Ok(None),
                 // A round of a repeated instruction.
                 None if self.watched.is_touched() => return Ok(None),
                 // The middle of a repeated instruction, or memory that had to be attached first.

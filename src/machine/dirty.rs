@@ -15,7 +15,7 @@
 //! Manual: KVM_SET_USER_MEMORY_REGION and KVM_GET_DIRTY_LOG in api.rst.
 
 use super::Machine;
-use crate::host::HostError;
+use crate::kvm::HostError;
 use crate::memory::PageSet;
 
 /// Who wants to know which pages have changed.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::devices::keyboard::KeyEvent;
-use crate::host::Kicker;
+use crate::kvm::Kicker;
 
 /// Something from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,9 +31,11 @@ pub use outcome::Outcome;
 pub use saved::{Due, MachineState, Revival};
 pub use watched::{PhysicalWatch, Touch, Unseen};
 
+use crate::arch::Registers;
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::devices::StateError;
-use crate::host::{GuestDebug, HostError, Kvm, Registers, Vcpu};
+use crate::emulate::Tally;
+use crate::kvm::{GuestDebug, HostError, Kvm, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::{Keys, LayoutName};
 use batching::Batching;
@@ -114,6 +116,8 @@ pub struct Machine {
     screen: Screen,
     watched: Watched,
     followers: Followers,
+    /// Instructions emulated since the start or the last reset.
+    tally: Tally,
     /// The debug facilities that are on.
     debug: GuestDebug,
     /// `hlt` was executed and no interrupt has come since.
@@ -165,6 +169,7 @@ impl Machine {
             outlets,
             watched: Watched::default(),
             followers: Followers::default(),
+            tally: Tally::default(),
             debug: GuestDebug::default(),
             halted: false,
             resets: 0,
@@ -259,6 +264,7 @@ impl Machine {
         self.typing.reset();
         self.halted = false;
         self.due = None;
+        self.tally = Tally::default();
         self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
         self.follow_again()?;

@@ -1,7 +1,8 @@
 //! How a run ended, and the process exit status that says so.
 
 use crate::devices::debug_exit;
-use crate::host::{HostError, Refusal};
+use crate::emulate::Obstacle;
+use crate::kvm::{HostError, Refusal};
 
 /// Exit statuses of the `kvm` program. All are even, so that the odd ones are free for the value a
 /// guest writes to the debug exit port.
@@ -46,8 +47,9 @@ pub enum Outcome {
     },
     /// A triple fault.
     TripleFault,
-    /// The host cannot execute what comes next.
-    Refused(Refusal),
+    /// The host cannot execute what comes next; the obstacle is why it was not emulated either, if that was
+    /// tried.
+    Refused(Refusal, Option<Obstacle>),
     /// The processor did not accept the guest's state; the number is hardware's.
     EntryFailed(u64),
     /// KVM stopped for a reason this program never asks for; the number is KVM's.
@@ -78,7 +80,7 @@ impl Outcome {
             Outcome::Halted { .. } | Outcome::Moved { .. } => status::HALTED,
             Outcome::DebugExit { value } => debug_exit::status(*value),
             Outcome::TripleFault => status::TRIPLE_FAULT,
-            Outcome::Refused(_) | Outcome::EntryFailed(_) | Outcome::Unexpected(_) => status::REFUSED,
+            Outcome::Refused(..) | Outcome::EntryFailed(_) | Outcome::Unexpected(_) => status::REFUSED,
             Outcome::TimedOut => status::TIMED_OUT,
             Outcome::Quit => status::QUIT,
             Outcome::Terminated(_) => status::SIGNAL,
@@ -92,7 +94,7 @@ impl Outcome {
     pub fn is_crash(&self) -> bool {
         matches!(
             self,
-            Outcome::TripleFault | Outcome::Refused(_) | Outcome::EntryFailed(_) | Outcome::Unexpected(_)
+            Outcome::TripleFault | Outcome::Refused(..) | Outcome::EntryFailed(_) | Outcome::Unexpected(_)
         )
     }
 }
@@ -106,7 +108,7 @@ mod tests {
         for outcome in [
             Outcome::Halted { result: 1 },
             Outcome::TripleFault,
-            Outcome::Refused(Refusal::new(1, &[])),
+            Outcome::Refused(Refusal::new(1, &[]), None),
             Outcome::EntryFailed(7),
             Outcome::Unexpected(3),
             Outcome::TimedOut,

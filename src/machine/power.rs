@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kvm_bindings::kvm_segment;
+use crate::arch::SegmentRegister;
 
 use super::MachineError;
+use crate::arch::Registers;
 use crate::boot::{self, BootState};
-use crate::host::{Features, HostError, Kicker, Kvm, Registers, Vcpu, Vm};
+use crate::kvm::{Features, HostError, Kicker, Kvm, Vcpu, Vm};
 use crate::memory::{AttachedSlots, GuestMemory, PageSet, Part, Protected, SlotChange};
 
 /// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
@@ -173,7 +174,7 @@ impl Processor {
 
 /// The state every guest finds at its first instruction; docs/boot-state.md is its table.
 fn enter_long_mode(registers: &mut Registers, state: &BootState) {
-    let code = kvm_segment {
+    let code = SegmentRegister {
         limit: u32::MAX,
         selector: boot::CODE_SELECTOR,
         type_: CODE,
@@ -183,12 +184,12 @@ fn enter_long_mode(registers: &mut Registers, state: &BootState) {
         g: 1,
         ..Default::default()
     };
-    let null = kvm_segment { unusable: 1, ..Default::default() };
+    let null = SegmentRegister { unusable: 1, ..Default::default() };
     let system = &mut registers.system;
     system.cs = code;
     (system.ds, system.es, system.fs, system.gs, system.ss, system.ldt) =
         (null, null, null, null, null, null);
-    system.tr = kvm_segment {
+    system.tr = SegmentRegister {
         base: state.tss.base,
         limit: u32::from(state.tss.limit),
         selector: boot::TASK_SELECTOR,

@@ -9,8 +9,8 @@ use super::watched::Watched;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
-use crate::host::rescue::{Devices, Rescued};
-use crate::host::{HostError, Refusal, VmEntry, VmExit};
+use crate::emulate::{Devices, Rescued, emulate};
+use crate::kvm::{HostError, Refusal, VmEntry, VmExit};
 
 /// What carries on after an exit or an input.
 pub(super) enum Next {
@@ -66,7 +66,7 @@ impl Machine {
     /// not do for it.
     pub fn log_totals(&self) {
         self.board.unclaimed.log_totals();
-        let rescues = self.processor.vcpu.rescues();
+        let rescues = self.tally.total();
         if rescues > 0 {
             info!("{rescues} instructions carried out in place of KVM");
         }
@@ -144,18 +144,15 @@ impl Machine {
 
     /// Carries out the instruction that KVM does not, if that can be done.
     #[cold]
-    pub(super) fn rescue(&mut self, mut refusal: Refusal) -> Result<Next, HostError> {
+    pub(super) fn rescue(&mut self, refusal: Refusal) -> Result<Next, HostError> {
         if refusal.suberror != Refusal::EMULATION {
-            return Ok(Next::end(Outcome::Refused(refusal)));
+            return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
         let mut surroundings = Surroundings { board: &mut self.board, watched: &mut self.watched };
-        Ok(match self.processor.vcpu.rescue(&mut surroundings)? {
+        Ok(match emulate(&mut self.processor.vcpu, &mut surroundings, &mut self.tally)? {
             Rescued::Done => Next::Run(VmEntry::Go),
             Rescued::TripleFault => Next::end(Outcome::TripleFault),
-            Rescued::Beyond(obstacle) => {
-                refusal.obstacle = Some(obstacle);
-                Next::end(Outcome::Refused(refusal))
-            }
+            Rescued::Beyond(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
     }
 

@@ -15,7 +15,7 @@ use super::typing::TypingState;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, Image};
 use crate::devices::{Payload, Snapshot, StateError};
-use crate::host::{Features, GuestDebug, HostError, Kvm, VcpuState, VmEntry};
+use crate::kvm::{Features, GuestDebug, HostError, Kvm, VcpuState, VmEntry};
 use crate::memory::{GuestMemory, MemoryError};
 
 /// What happens before a guest goes on: it has carried out an instruction whose consequence has not come

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::board::Board;
 use super::dirty::Follower;
 use super::{Due, Machine, MachineError, MachineState};
-use crate::host::HostError;
+use crate::kvm::HostError;
 use crate::memory::{Budget, ImageError, MemoryImage, PageSet};
 use crate::settings::closest::closest;
 

@@ -5,7 +5,7 @@ use super::outlets::{Doorbell, outlets};
 use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
-use crate::host::Kvm;
+use crate::kvm::Kvm;
 use crate::settings::{Keys, LayoutName};
 
 /// Where the guest's code is.

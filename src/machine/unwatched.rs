@@ -10,8 +10,8 @@
 use super::run::Next;
 use super::watched::Touch;
 use super::{Event, Machine, Outcome};
-use crate::host::bits::CR0_PE;
-use crate::host::{GuestDebug, HostError, VmEntry, VmExit};
+use crate::arch::flags::CR0_PE;
+use crate::kvm::{GuestDebug, HostError, VmEntry, VmExit};
 
 /// RIP after a reset of the processor (Intel SDM volume 3A, "First Instruction Executed").
 const RESET_RIP: u64 = 0xFFF0;

@@ -13,8 +13,9 @@ use std::ops::Range;
 use tracing::info;
 
 use super::Machine;
-use crate::host::paging::Paging;
-use crate::host::{HostError, Registers};
+use crate::arch::Registers;
+use crate::arch::paging::Paging;
+use crate::kvm::HostError;
 use crate::memory::{GuestMemory, PAGE, Protected, Protection};
 
 /// Most accesses of one instruction that are told.

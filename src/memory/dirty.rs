@@ -1,7 +1,7 @@
 //! Which pages of RAM are written from this side: by chips, by instructions carried out in place of
 //! KVM, by the loader and by a debugger.
 //!
-//! What the guest writes by itself KVM knows ([`crate::host::Vm::take_dirty_pages`]). Together they are
+//! What the guest writes by itself KVM knows ([`crate::kvm::Vm::take_dirty_pages`]). Together they are
 //! all pages that have changed; [`crate::machine::Machine::take_dirty`] puts them together.
 
 use std::fs::File;

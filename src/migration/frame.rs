@@ -27,7 +27,7 @@ const MAGIC: &[u8; 8] = b"kvm-migr";
 pub enum Kind {
     /// The first frame of a source: what it is, and what it brings.
     Hello = 1,
-    /// The answer: go on; and where the destination is ([`crate::host::site`]).
+    /// The answer: go on; and where the destination is ([`crate::os::host_identity`]).
     Welcome = 2,
     /// Pages of memory; `pages` knows the payload.
     Pages = 3,

@@ -19,10 +19,10 @@ use super::destination::{Arrival, ArriveError, Caller, Told, answer, confirm, gr
 use super::frame::{Hello, Token};
 use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
-use crate::host::Features;
-use crate::host::sandbox::confine_thread;
-use crate::host::site;
+use crate::kvm::Features;
 use crate::memory::{GuestMemory, PAGE};
+use crate::os::host_identity;
+use crate::os::sandbox::confine_thread;
 
 /// How long questions about a guest that has arrived are answered, if its source has not heard that it
 /// has: longer than any source asks.
@@ -241,7 +241,7 @@ impl Reception {
 /// What a destination that listens on `port` tells of where it is. A source that has connected to this port, and
 /// is at this site, has nothing between them that could end and leave the destination there.
 pub(super) fn site_of(port: u16) -> Option<String> {
-    site::here().map(|here| format!("{here} {port}"))
+    host_identity::here().map(|here| format!("{here} {port}"))
 }
 
 /// The thread that speaks with sources.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::boot::BootError;
-use crate::host::HostError;
+use crate::kvm::HostError;
 use crate::machine::MachineError;
 
 /// Why a machine could not be saved or restored.

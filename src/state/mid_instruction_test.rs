@@ -2,8 +2,8 @@
 //! whatever moment somebody calls: what they do next is the same, instruction by instruction.
 
 use super::*;
+use crate::arch::Registers;
 use crate::devices::Payload;
-use crate::host::Registers;
 use crate::machine::snapshots::Snapshots;
 
 /// A guest, what is typed before it starts, and how many steps it takes.

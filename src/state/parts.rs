@@ -13,7 +13,7 @@ use super::container::{self, Entry, Section};
 use super::guest_file::{self, Kept};
 use crate::boot::{BootOptions, BytesImage, Image};
 use crate::devices::Payload;
-use crate::host::Features;
+use crate::kvm::Features;
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::outlets::Outlets;

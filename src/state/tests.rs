@@ -8,7 +8,7 @@ use crate::boot::BytesImage;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::fuzzing::Seeds;
-use crate::host::GuestDebug;
+use crate::kvm::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Typed};
 use crate::machine::outlets::{Doorbell, Outlet, OutletEnds, Outlets, outlets};
 use crate::machine::testing::{ENTRY, machine};

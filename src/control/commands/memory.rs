@@ -3,9 +3,9 @@
 use super::super::table::wrong;
 use super::super::{CommandError, StoppedGuest};
 use super::{count, number, place, symbol};
+use crate::arch::paging::{Entry, Paging};
 use crate::devices::lapic;
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
-use crate::host::paging::{Entry, Paging};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
 use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;

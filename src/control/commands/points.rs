@@ -6,7 +6,7 @@ use super::super::points::{Kind, NewPoint};
 use super::super::table::wrong;
 use super::super::{CommandError, StoppedGuest};
 use super::{address_of, expression, number, place};
-use crate::host::paging::is_canonical;
+use crate::arch::paging::is_canonical;
 use crate::inspect::translate::translate;
 
 pub(in crate::control) fn set_break(

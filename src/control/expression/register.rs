@@ -1,6 +1,6 @@
 //! Registers by name, and where their values lie.
 
-use kvm_bindings::{kvm_regs, kvm_sregs};
+use crate::arch::{GeneralRegisters, SystemRegisters};
 
 use super::operation::Scalar;
 
@@ -28,7 +28,7 @@ pub enum Register {
 
 impl Register {
     /// Its value, if it is among the general registers.
-    pub fn general(self, registers: &kvm_regs) -> Option<u64> {
+    pub fn general(self, registers: &GeneralRegisters) -> Option<u64> {
         let g = registers;
         Some(match self {
             Register::General(number) => {
@@ -45,7 +45,7 @@ impl Register {
     }
 
     /// Its value, if it is among the system registers; 0 for others.
-    pub fn system(self, registers: &kvm_sregs) -> u64 {
+    pub fn system(self, registers: &SystemRegisters) -> u64 {
         let s = registers;
         match self {
             Register::Selector(number) => {

@@ -3,14 +3,14 @@
 use super::report::Mark::{Bad, Good, Plain};
 use super::report::{Group, Report, Row, Value};
 use super::words::{self, Told};
-use crate::host::probe::{
+use crate::kvm::probe::{
     AFTER_TRIPLE_FAULT, COLLECTED_WRITES, DATA_WATCHPOINTS, DIRTY_LOG, FOREIGN_HYPERCALL,
     HARDWARE_BREAKPOINTS, INSTRUCTIONS, INT_N_IN_RING_3, INTERRUPT_FREE_STEPPING, MODES, Mode, Offers,
     PORT_EXIT, READ_ONLY_MEMORY, RESUME_FLAG, SINGLE_STEP, SOFTWARE_BREAKPOINTS, SPEED, SYSTEM_CALLS, Speed,
     Started, VMCALL, VMMCALL,
 };
-use crate::host::sandbox::Confinement;
-use crate::host::{HostError, Kvm};
+use crate::kvm::{HostError, Kvm};
+use crate::os::sandbox::Confinement;
 
 /// What could not be measured, for programs.
 const NOT_MEASURED: &str = "not_measured";

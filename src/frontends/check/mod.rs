@@ -8,7 +8,7 @@ mod words;
 
 use std::io::{IsTerminal, Write};
 
-use crate::host::Kvm;
+use crate::kvm::Kvm;
 use table::Style;
 
 /// Measures everything and prints it on standard output; true if guests can run here.

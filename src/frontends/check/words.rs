@@ -1,12 +1,12 @@
 //! The words for each answer: one for programs, which stay as they are, and some for people.
 
 use super::report::Mark::{self, Bad, Good, Helped, Plain};
-use crate::host::probe::{
+use crate::kvm::probe::{
     AfterTripleFault, Behaviour, CollectedWrites, DirtyLog, HardwareBreakpoints, Hypercall,
     InterruptFreeStepping, ReadOnlyMemory, ResumeFlag, SingleStep, SoftwareBreakpoints, Speed, Started,
     SystemCalls,
 };
-use crate::host::{HostError, probe};
+use crate::kvm::{HostError, probe};
 
 /// An answer: for programs, whether it is good, for people.
 pub(super) type Told = (&'static str, Mark, &'static str);

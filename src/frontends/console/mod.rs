@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use crate::control::door::Caller;
-use crate::host::connection::{Listener, Stream};
-use crate::host::socket::{SocketError, SocketFile};
+use crate::os::connection::{Listener, Stream};
+use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::{ConsoleSpec, Place};
 use conversation::Ended;
 

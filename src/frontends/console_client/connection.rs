@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::console::PROMPT;
-use crate::host::connection::Stream;
+use crate::os::connection::Stream;
 use crate::settings::Place;
 
 /// How long the first prompt is waited for.

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::info;
 
 use super::{EndError, MOST_KEPT, READ_SIZE, keep};
-use crate::host::socket::{self, Access, SocketError, SocketFile};
+use crate::os::socket::{self, Access, SocketError, SocketFile};
 
 /// A unix socket with at most one client; others wait until it has left.
 #[derive(Debug)]

@@ -1,0 +1,194 @@
+//! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
+
+use crate::arch::GeneralRegisters;
+use iced_x86::Instruction;
+
+use super::{Devices, LONGEST_INSTRUCTION};
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
+use crate::arch::paging::Paging;
+pub(super) use crate::kvm::ExtendedRegisters as Extended;
+use crate::kvm::HostError;
+use crate::memory::GuestMemory;
+
+/// CPUID: address widths; EAX bits 7-0 are those of physical addresses.
+const ADDRESS_WIDTHS: u32 = 0x8000_0008;
+/// Physical address bits of a processor that does not say.
+const DEFAULT_WIDTH: u32 = 36;
+
+/// What of a vCPU is not among [`Registers`].
+pub(super) trait Rest {
+    /// General, control and segment registers.
+    fn registers(&self) -> Result<Registers, HostError>;
+    /// Writes them.
+    fn set_registers(&self, registers: &Registers) -> Result<(), HostError>;
+    /// Writes the general registers, RIP and RFLAGS.
+    fn set_general_registers(&self, registers: &GeneralRegisters) -> Result<(), HostError>;
+    /// x87, vector and other extended registers.
+    fn xsave(&self) -> Result<Extended, HostError>;
+    /// Writes them.
+    fn set_xsave(&self, state: &Extended) -> Result<(), HostError>;
+    /// XCR0.
+    fn xcr0(&self) -> Result<u64, HostError>;
+    /// Writes XCR0; false if the host does not take the value.
+    fn set_xcr0(&self, value: u64) -> Result<bool, HostError>;
+    /// A model-specific register; `None` if there is no such register.
+    fn msr(&self, index: u32) -> Result<Option<u64>, HostError>;
+    /// EAX, EBX, ECX and EDX of a CPUID leaf as the guest sees it; zeros if it has no such leaf.
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4];
+    /// DR6.
+    fn dr6(&self) -> Result<u64, HostError>;
+    /// Writes DR6.
+    fn set_dr6(&self, value: u64) -> Result<(), HostError>;
+}
+
+/// A vCPU in the middle of an instruction.
+pub(super) struct Cpu<'a> {
+    /// The registers as the instruction leaves them.
+    pub registers: Registers,
+    /// The registers as the instruction found them.
+    before: Registers,
+    /// The instruction, once it has been decoded.
+    pub instruction: Instruction,
+    /// Its bytes, and what follows them.
+    pub code: [u8; LONGEST_INSTRUCTION],
+    /// What else there is of the vCPU.
+    pub rest: &'a dyn Rest,
+    /// RAM.
+    pub memory: &'a GuestMemory,
+    /// What is not RAM.
+    pub devices: &'a mut dyn Devices,
+    /// A single-step trap follows the instruction.
+    pub single_step: bool,
+    extended: Option<Box<Extended>>,
+    extended_changed: bool,
+    /// They have changed for good, whatever the instruction raises.
+    extended_kept: bool,
+}
+
+/// How wide addresses are and what segments mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Real mode: segments are shifted by four.
+    Real,
+    /// Virtual-8086 mode.
+    Virtual8086,
+    /// Protected mode, 16 or 32 bits.
+    Protected,
+    /// Long mode with a code segment of 16 or 32 bits.
+    Compatibility,
+    /// Long mode with 64-bit code.
+    Long,
+}
+
+impl<'a> Cpu<'a> {
+    pub fn new(
+        rest: &'a dyn Rest,
+        memory: &'a GuestMemory,
+        devices: &'a mut dyn Devices,
+    ) -> Result<Cpu<'a>, HostError> {
+        let registers = rest.registers()?;
+        Ok(Cpu {
+            registers,
+            before: registers,
+            instruction: Instruction::default(),
+            code: [0; LONGEST_INSTRUCTION],
+            rest,
+            memory,
+            devices,
+            single_step: registers.general.rflags & RFLAGS_TF != 0,
+            extended: None,
+            extended_changed: false,
+            extended_kept: false,
+        })
+    }
+
+    /// The mode the processor is in.
+    pub fn mode(&self) -> Mode {
+        let system = &self.registers.system;
+        if system.cr0 & CR0_PE == 0 {
+            Mode::Real
+        } else if system.efer & EFER_LMA != 0 {
+            if system.cs.l == 1 { Mode::Long } else { Mode::Compatibility }
+        } else if self.registers.general.rflags & RFLAGS_VM != 0 {
+            Mode::Virtual8086
+        } else {
+            Mode::Protected
+        }
+    }
+
+    /// True in both halves of long mode.
+    pub fn long_mode_active(&self) -> bool {
+        matches!(self.mode(), Mode::Long | Mode::Compatibility)
+    }
+
+    /// The ring the processor is in, 0 to 3.
+    pub fn ring(&self) -> u8 {
+        self.registers.ring()
+    }
+
+    /// How addresses are translated now.
+    pub fn paging(&self) -> Paging {
+        let width = self.rest.cpuid(ADDRESS_WIDTHS, 0)[0] & 0xFF;
+        Paging::new(&self.registers, if width == 0 { DEFAULT_WIDTH } else { width })
+    }
+
+    /// Moves RIP behind the instruction, as the end of one that is not a jump.
+    pub fn pass(&mut self, next: u64) {
+        self.registers.general.rip = next;
+        self.registers.general.rflags &= !RFLAGS_RF;
+    }
+
+    /// x87, vector and other extended registers, to look at.
+    pub fn extended(&mut self) -> Result<&Extended, HostError> {
+        self.load_extended().map(|state| &*state)
+    }
+
+    /// x87, vector and other extended registers, to be changed.
+    pub fn extended_mut(&mut self) -> Result<&mut Extended, HostError> {
+        self.extended_changed = true;
+        self.load_extended()
+    }
+
+    fn load_extended(&mut self) -> Result<&mut Extended, HostError> {
+        let state = match self.extended.take() {
+            Some(state) => state,
+            None => Box::new(self.rest.xsave()?),
+        };
+        Ok(self.extended.insert(state))
+    }
+
+    /// Makes everything as it was before the instruction: what follows is an exception of it. What
+    /// it has written to memory stays.
+    pub fn begin_again(&mut self) {
+        self.registers = self.before;
+        if !self.extended_kept {
+            (self.extended, self.extended_changed) = (None, false);
+        }
+    }
+
+    /// Has the extended registers stay as they are now even if the instruction raises an exception,
+    /// as the flags in MXCSR do that tell why.
+    pub fn keep_extended(&mut self) {
+        self.extended_kept = true;
+    }
+
+    /// The registers as the instruction found them.
+    pub fn before(&self) -> &Registers {
+        &self.before
+    }
+
+    /// Hands everything that has changed to the vCPU.
+    pub fn commit(&self) -> Result<(), HostError> {
+        if self.extended_changed
+            && let Some(extended) = &self.extended
+        {
+            self.rest.set_xsave(extended)?;
+        }
+        // Most instructions leave the system registers alone, and writing them takes KVM a while.
+        if self.registers.system == self.before.system {
+            return self.rest.set_general_registers(&self.registers.general);
+        }
+        self.rest.set_registers(&self.registers)
+    }
+}

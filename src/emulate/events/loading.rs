@@ -1,0 +1,94 @@
+//! What CS and SS may be loaded with on the way to a handler and back.
+
+use crate::arch::SegmentRegister;
+
+use super::super::cpu::Cpu;
+use super::super::descriptors::{Descriptor, is_null, rpl};
+use super::super::exception::{Exception, Trouble};
+
+/// Type of a data segment: writable, has been loaded.
+const WRITABLE_ACCESSED: u8 = 3;
+/// Where the part of a selector is that is in an error code.
+const SELECTOR: u16 = !3;
+
+/// The descriptor of a stack for `ring`; the ring in `selector` must be that, too.
+///
+/// # Errors
+///
+/// The exception that `wrong` makes of an error code if the segment is no stack for that ring, and #SS
+/// if it is not present. `external` is the lowest bit of their error codes.
+pub(super) fn stack_segment(
+    cpu: &mut Cpu,
+    selector: u16,
+    ring: u8,
+    wrong: fn(u32) -> Exception,
+    external: u32,
+) -> Result<Descriptor, Trouble> {
+    let code = u32::from(selector & SELECTOR) | external;
+    let descriptor = match cpu.descriptor(selector)? {
+        Some(descriptor) if rpl(selector) == ring && descriptor.dpl() == ring && descriptor.is_writable() => {
+            descriptor
+        }
+        _ => return Err(wrong(code).into()),
+    };
+    if !descriptor.is_present() {
+        return Err(Exception::stack(code).into());
+    }
+    Ok(descriptor)
+}
+
+/// Loads CS for `ring`.
+///
+/// # Errors
+///
+/// The page fault of marking the descriptor as loaded.
+pub(super) fn load_code(cpu: &mut Cpu, code: &Descriptor, selector: u16, ring: u8) -> Result<(), Trouble> {
+    cpu.mark_accessed(code)?;
+    cpu.registers.system.cs = code.loaded(selector & SELECTOR | u16::from(ring));
+    Ok(())
+}
+
+/// Loads SS.
+///
+/// # Errors
+///
+/// The page fault of marking the descriptor as loaded.
+pub(super) fn load_stack(cpu: &mut Cpu, stack: &Descriptor, selector: u16) -> Result<(), Trouble> {
+    cpu.mark_accessed(stack)?;
+    cpu.registers.system.ss = stack.loaded(selector);
+    Ok(())
+}
+
+/// The null stack segment of 64-bit mode. KVM takes the current ring from it.
+pub(super) fn null_stack(ring: u8) -> SegmentRegister {
+    SegmentRegister { selector: u16::from(ring), dpl: ring, unusable: 1, ..Default::default() }
+}
+
+/// A data segment register that nothing can be accessed through.
+pub(super) fn unusable(segment: SegmentRegister) -> SegmentRegister {
+    SegmentRegister { selector: 0, unusable: 1, present: 0, ..segment }
+}
+
+/// A segment register as virtual-8086 mode has it: all of its attributes are fixed.
+pub(super) fn virtual_8086(selector: u16) -> SegmentRegister {
+    SegmentRegister {
+        base: u64::from(selector) << 4,
+        limit: 0xFFFF,
+        selector,
+        type_: WRITABLE_ACCESSED,
+        present: 1,
+        dpl: 3,
+        s: 1,
+        ..Default::default()
+    }
+}
+
+/// True if ring `ring` must not keep what a data segment register holds when it is entered from an
+/// inner one.
+pub(super) fn is_too_privileged(segment: &SegmentRegister, ring: u8) -> bool {
+    const CODE_AND_CONFORMING: u8 = 12;
+    segment.unusable == 0
+        && !is_null(segment.selector)
+        && segment.type_ & CODE_AND_CONFORMING != CODE_AND_CONFORMING
+        && segment.dpl < ring
+}

@@ -1,0 +1,172 @@
+//! Software interrupts, exceptions on their way to a handler, and the way back.
+//!
+//! | file | what |
+//! |---|---|
+//! | `gate.rs` | what the interrupt descriptor table says about a vector |
+//! | `delivery.rs` | entering a handler in protected and long mode |
+//! | `real.rs` | entering a handler in real mode |
+//! | `iret.rs` | leaving a handler |
+//! | `loading.rs` | what CS and SS may be loaded with on these ways |
+//! | `task_state.rs` | the stacks that the task state segment has for inner rings |
+//! | `stack.rs` | pushing and popping |
+//!
+//! Manual: Intel SDM volume 2, "INT n/INTO/INT3/INT1" and "IRET/IRETD/IRETQ", and volume 3A,
+//! "Interrupt and Exception Handling"; AMD APM volume 2, "Exceptions and Interrupts".
+
+mod delivery;
+mod gate;
+mod iret;
+mod loading;
+mod real;
+mod stack;
+mod task_state;
+#[cfg(test)]
+mod tests;
+
+use iced_x86::{Code, Instruction, Mnemonic};
+
+use super::Obstacle;
+use super::cpu::{Cpu, Mode};
+use super::exception::{Exception, Trouble};
+use crate::arch::flags::{CR4_VME, RFLAGS_RF};
+
+pub(super) use iret::interrupt_return;
+
+/// RFLAGS: the last addition overflowed.
+const OVERFLOW_FLAG: u64 = 1 << 11;
+/// RFLAGS: I/O privilege level.
+const IOPL: u64 = 3 << 12;
+/// RFLAGS: the task was called by another one.
+const NESTED_TASK: u64 = 1 << 14;
+/// Error code: it was raised on the way to a handler that the program did not ask for.
+const EXTERNAL: u32 = 1;
+/// The part of a selector that is in an error code.
+const SELECTOR_IN_CODE: u16 = !3;
+
+/// What is on its way to a handler. It returns to where RIP is.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    vector: u8,
+    /// The error code that is pushed.
+    code: Option<u32>,
+    /// The program asked for it by `int n`, `int3` or `into`.
+    software: bool,
+}
+
+impl Event {
+    /// The lowest bit in the error code of an exception that is raised on the way.
+    fn external(&self) -> u32 {
+        if self.software { 0 } else { EXTERNAL }
+    }
+
+    /// The error code of an exception that is raised on the way because of `selector`.
+    fn code(&self, selector: u16) -> u32 {
+        u32::from(selector & SELECTOR_IN_CODE) | self.external()
+    }
+}
+
+/// Carries out `int n`, `int3`, `int1` or `into`.
+pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+    let next = instruction.next_ip();
+    let flags = cpu.registers.general.rflags;
+    let vector = match instruction.mnemonic() {
+        Mnemonic::Int3 => 3,
+        Mnemonic::Int1 => 1,
+        Mnemonic::Into if flags & OVERFLOW_FLAG == 0 => {
+            cpu.pass(next);
+            return Ok(());
+        }
+        Mnemonic::Into => 4,
+        _ => instruction.immediate8(),
+    };
+    if cpu.mode() == Mode::Virtual8086 && instruction.code() == Code::Int_imm8 {
+        if cpu.registers.system.cr4 & CR4_VME != 0 {
+            return Err(Obstacle::Virtual8086Extensions.into());
+        }
+        if flags & IOPL != IOPL {
+            return Err(Exception::protection(0).into());
+        }
+    }
+    cpu.registers.general.rip = next;
+    // `int1` is delivered as if the processor itself had made it.
+    let software = instruction.mnemonic() != Mnemonic::Int1;
+    deliver(cpu, Event { vector, code: None, software })?;
+    // The handler was entered with TF clear, before there could be a step.
+    cpu.single_step = false;
+    Ok(())
+}
+
+/// Delivers an exception that the instruction at RIP has raised: the guest goes on in its handler, or
+/// in that of the double fault. [`Trouble::Exception`] stands for a triple fault.
+pub(super) fn raise(cpu: &mut Cpu, exception: Exception) -> Result<(), Trouble> {
+    // The instruction is begun again after the handler: a breakpoint on it has had its turn.
+    cpu.registers.general.rflags |= RFLAGS_RF;
+    raise_here(cpu, exception)
+}
+
+/// Delivers the debug exception that follows an instruction at whose beginning TF was set. RIP is
+/// behind the instruction. [`Trouble::Exception`] stands for a triple fault.
+pub(super) fn single_step(cpu: &mut Cpu) -> Result<(), Trouble> {
+    raise_here(cpu, Exception::DEBUG)
+}
+
+/// Delivers an exception, or what becomes of it if that raises further ones.
+fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), Trouble> {
+    let mut start = cpu.registers;
+    loop {
+        if let Some(address) = exception.address {
+            start.system.cr2 = address;
+        }
+        cpu.registers = start;
+        let event = Event { vector: exception.vector, code: exception.code, software: false };
+        match deliver(cpu, event) {
+            Err(Trouble::Exception(second)) => {
+                if exception == Exception::DOUBLE_FAULT {
+                    cpu.registers = start;
+                    return Err(second.into());
+                }
+                if let Some(address) = second.address {
+                    start.system.cr2 = address;
+                }
+                exception = together(exception, second);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// What is delivered if `second` is raised on the way to the handler of `first` (Intel SDM volume 3A,
+/// "Conditions for Generating a Double Fault").
+fn together(first: Exception, second: Exception) -> Exception {
+    let double = matches!(
+        (Class::of(first), Class::of(second)),
+        (Class::Contributory | Class::PageFault, Class::Contributory) | (Class::PageFault, Class::PageFault)
+    );
+    if double { Exception::DOUBLE_FAULT } else { second }
+}
+
+/// How exceptions add up.
+#[derive(PartialEq, Eq)]
+enum Class {
+    Benign,
+    Contributory,
+    PageFault,
+}
+
+impl Class {
+    fn of(exception: Exception) -> Class {
+        match exception.vector {
+            0 | 10..=13 => Class::Contributory,
+            14 => Class::PageFault,
+            _ => Class::Benign,
+        }
+    }
+}
+
+/// Enters the handler of an event. The registers are undefined after an error.
+fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
+    match cpu.mode() {
+        Mode::Real => real::deliver(cpu, event),
+        _ => delivery::deliver(cpu, event),
+    }
+}

@@ -1,0 +1,444 @@
+//! The page an instruction of the guest runs in.
+//!
+//! Three pages: one with code, two with data behind it. The code loads the guest's registers from the
+//! data, jumps to the instruction, which lies in one of the slots of the same page, and stores the
+//! registers. An instruction stays in its slot, so that a loop of the guest finds it there. The page
+//! is never writable and executable at the same time.
+
+use std::arch::global_asm;
+use std::ptr::{NonNull, null_mut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::arch::GeneralRegisters;
+use iced_x86::{Instruction, Register};
+
+use super::encoding::Program;
+use super::{image, processor};
+use crate::emulate::LONGEST_INSTRUCTION;
+use crate::emulate::cpu::{Cpu, Extended};
+use crate::emulate::exception::Trouble;
+use crate::kvm::HostError;
+
+/// Longest memory operand, in bytes.
+pub const BUFFER: usize = 128;
+
+const PAGE: usize = 4096;
+const PAGES: usize = 3;
+/// Bytes of a slot: the instruction, and a jump back of five bytes.
+const SLOT: usize = 32;
+/// Opcode of a jump with 32 bits of displacement.
+const JUMP: u8 = 0xE9;
+/// RFLAGS that instructions compute with: CF, PF, AF, ZF, SF and OF.
+const STATUS_FLAGS: u64 = 0x8D5;
+/// RFLAGS of a program: the bit that is always set, and interrupts on.
+const PROGRAM_FLAGS: u64 = 0x202;
+/// What the host is asked for.
+const WHAT: &str = "make a page of memory executable";
+
+/// What the code works on. Its layout is known to the assembly below.
+#[repr(C, align(64))]
+struct Data {
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    general: [u64; 16],
+    flags: u64,
+    /// RSP of this process.
+    host_rsp: u64,
+    /// RSP while the instruction runs.
+    run_rsp: u64,
+    /// One of the `USE_` constants.
+    vectors: u64,
+    /// Not 0 if the instruction names RSP.
+    guest_rsp: u64,
+    /// Components `xsave` is to deal with.
+    components: u64,
+    /// Where the instruction is.
+    slot: u64,
+    host_mxcsr: u32,
+    host_fcw: u32,
+    unused: [u64; 8],
+    buffer: [u8; BUFFER],
+    unused_too: [u64; 8],
+    extended: Extended,
+}
+
+/// The instruction needs no vector registers.
+const USE_NONE: u64 = 0;
+/// They are loaded and stored by `fxrstor` and `fxsave`.
+const USE_FXSAVE: u64 = 1;
+/// They are loaded and stored by `xrstor` and `xsave`.
+const USE_XSAVE: u64 = 2;
+
+const _: () = {
+    assert!(std::mem::offset_of!(Data, flags) == 128);
+    assert!(std::mem::offset_of!(Data, host_fcw) == 188);
+    assert!(std::mem::offset_of!(Data, buffer) == 256);
+    assert!(std::mem::offset_of!(Data, extended) == 448);
+    assert!(size_of::<Data>() <= (PAGES - 1) * PAGE);
+};
+
+// Position-independent: it is copied to the start of the first page, with `Data` in the second.
+// Called with the slot's address in RDI, as a function of the C calling convention, whose caller
+// expects no vector register to survive. What has to: the control words of x87 and SSE.
+global_asm!(
+    ".pushsection .rodata.rescue_stub, \"a\", @progbits",
+    ".balign 16",
+    ".globl rescue_stub_start, rescue_stub_leave, rescue_stub_end",
+    "rescue_stub_start:",
+    "push rbx",
+    "push rbp",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "mov [rip + rescue_stub_start + 4096 + 136], rsp",
+    "mov [rip + rescue_stub_start + 4096 + 176], rdi",
+    "mov rcx, [rip + rescue_stub_start + 4096 + 152]",
+    "jrcxz 3f",
+    "stmxcsr [rip + rescue_stub_start + 4096 + 184]",
+    "fnstcw [rip + rescue_stub_start + 4096 + 188]",
+    "mov eax, [rip + rescue_stub_start + 4096 + 168]",
+    "mov edx, [rip + rescue_stub_start + 4096 + 172]",
+    "cmp rcx, 1",
+    "je 2f",
+    "xrstor64 [rip + rescue_stub_start + 4096 + 448]",
+    "jmp 3f",
+    "2: fxrstor64 [rip + rescue_stub_start + 4096 + 448]",
+    "3: mov rax, rsp",
+    "cmp qword ptr [rip + rescue_stub_start + 4096 + 160], 0",
+    "cmovne rax, [rip + rescue_stub_start + 4096 + 32]",
+    "mov [rip + rescue_stub_start + 4096 + 144], rax",
+    "push qword ptr [rip + rescue_stub_start + 4096 + 128]",
+    "popfq",
+    "mov rax, [rip + rescue_stub_start + 4096 + 0]",
+    "mov rcx, [rip + rescue_stub_start + 4096 + 8]",
+    "mov rdx, [rip + rescue_stub_start + 4096 + 16]",
+    "mov rbx, [rip + rescue_stub_start + 4096 + 24]",
+    "mov rbp, [rip + rescue_stub_start + 4096 + 40]",
+    "mov rsi, [rip + rescue_stub_start + 4096 + 48]",
+    "mov rdi, [rip + rescue_stub_start + 4096 + 56]",
+    "mov r8, [rip + rescue_stub_start + 4096 + 64]",
+    "mov r9, [rip + rescue_stub_start + 4096 + 72]",
+    "mov r10, [rip + rescue_stub_start + 4096 + 80]",
+    "mov r11, [rip + rescue_stub_start + 4096 + 88]",
+    "mov r12, [rip + rescue_stub_start + 4096 + 96]",
+    "mov r13, [rip + rescue_stub_start + 4096 + 104]",
+    "mov r14, [rip + rescue_stub_start + 4096 + 112]",
+    "mov r15, [rip + rescue_stub_start + 4096 + 120]",
+    "mov rsp, [rip + rescue_stub_start + 4096 + 144]",
+    "jmp qword ptr [rip + rescue_stub_start + 4096 + 176]",
+    "rescue_stub_leave:",
+    "mov [rip + rescue_stub_start + 4096 + 0], rax",
+    "mov [rip + rescue_stub_start + 4096 + 8], rcx",
+    "mov [rip + rescue_stub_start + 4096 + 16], rdx",
+    "mov [rip + rescue_stub_start + 4096 + 24], rbx",
+    "mov [rip + rescue_stub_start + 4096 + 144], rsp",
+    "mov [rip + rescue_stub_start + 4096 + 40], rbp",
+    "mov [rip + rescue_stub_start + 4096 + 48], rsi",
+    "mov [rip + rescue_stub_start + 4096 + 56], rdi",
+    "mov [rip + rescue_stub_start + 4096 + 64], r8",
+    "mov [rip + rescue_stub_start + 4096 + 72], r9",
+    "mov [rip + rescue_stub_start + 4096 + 80], r10",
+    "mov [rip + rescue_stub_start + 4096 + 88], r11",
+    "mov [rip + rescue_stub_start + 4096 + 96], r12",
+    "mov [rip + rescue_stub_start + 4096 + 104], r13",
+    "mov [rip + rescue_stub_start + 4096 + 112], r14",
+    "mov [rip + rescue_stub_start + 4096 + 120], r15",
+    "mov rsp, [rip + rescue_stub_start + 4096 + 136]",
+    "pushfq",
+    "pop qword ptr [rip + rescue_stub_start + 4096 + 128]",
+    "mov rcx, [rip + rescue_stub_start + 4096 + 152]",
+    "jrcxz 6f",
+    "mov eax, [rip + rescue_stub_start + 4096 + 168]",
+    "mov edx, [rip + rescue_stub_start + 4096 + 172]",
+    "cmp rcx, 1",
+    "je 4f",
+    "xsave64 [rip + rescue_stub_start + 4096 + 448]",
+    "test eax, 4",
+    "jz 5f",
+    "vzeroupper",
+    "jmp 5f",
+    "4: fxsave64 [rip + rescue_stub_start + 4096 + 448]",
+    "5: fninit",
+    "fldcw [rip + rescue_stub_start + 4096 + 188]",
+    "ldmxcsr [rip + rescue_stub_start + 4096 + 184]",
+    "6: pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbp",
+    "pop rbx",
+    "ret",
+    "rescue_stub_end:",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    static rescue_stub_start: [u8; 0];
+    static rescue_stub_leave: [u8; 0];
+    static rescue_stub_end: [u8; 0];
+}
+
+/// The pages, and what is in the slots.
+pub struct Stub {
+    pages: NonNull<u8>,
+    slots: Box<[Program]>,
+    first_slot: usize,
+    leave: usize,
+}
+
+// SAFETY: the pages belong to nobody else.
+unsafe impl Send for Stub {}
+
+/// An instruction that lies in a slot.
+#[derive(Clone, Copy)]
+pub struct Placed {
+    slot: usize,
+    names_rsp: bool,
+}
+
+/// The one there is, once it was needed.
+static STUB: Mutex<Option<Stub>> = Mutex::new(None);
+
+/// The stub, while somebody uses it.
+pub struct Locked(MutexGuard<'static, Option<Stub>>);
+
+impl Stub {
+    /// The stub, made if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if the host gives no executable memory.
+    pub fn lock() -> Result<Locked, HostError> {
+        let mut stub = STUB.lock().unwrap_or_else(PoisonError::into_inner);
+        if stub.is_none() {
+            *stub = Some(Stub::new()?);
+        }
+        Ok(Locked(stub))
+    }
+
+    fn new() -> Result<Stub, HostError> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: new memory, anywhere.
+        let pages = unsafe { libc::mmap(null_mut(), PAGES * PAGE, protection, flags, -1, 0) };
+        let Some(pages) = NonNull::new(pages.cast::<u8>()).filter(|_| pages != libc::MAP_FAILED) else {
+            return Err(refused());
+        };
+        let start = (&raw const rescue_stub_start).addr();
+        let length = (&raw const rescue_stub_end).addr() - start;
+        // SAFETY: the code between the two symbols is shorter than a page, and the page is new.
+        unsafe { pages.copy_from_nonoverlapping(NonNull::from(&rescue_stub_start).cast(), length) };
+        let first_slot = length.next_multiple_of(SLOT);
+        let slots = vec![Program::default(); (PAGE - first_slot) / SLOT].into_boxed_slice();
+        let leave = (&raw const rescue_stub_leave).addr() - start;
+        let mut stub = Stub { pages, slots, first_slot, leave };
+        stub.protect(libc::PROT_READ | libc::PROT_EXEC)?;
+        stub.data().components = processor::components();
+        Ok(stub)
+    }
+
+    fn protect(&mut self, protection: i32) -> Result<(), HostError> {
+        // SAFETY: the page belongs to the stub, and nothing runs in it now.
+        match unsafe { libc::mprotect(self.pages.as_ptr().cast(), PAGE, protection) } {
+            0 => Ok(()),
+            _ => Err(refused()),
+        }
+    }
+
+    fn data(&mut self) -> &mut Data {
+        // SAFETY: the second page begins with it: zeros are a valid value, and `&mut self` is the
+        // only way to it.
+        unsafe { self.pages.add(PAGE).cast::<Data>().as_mut() }
+    }
+}
+
+impl Locked {
+    fn stub(&mut self) -> &mut Stub {
+        // `Stub::lock` has made one.
+        self.0.as_mut().expect("a locked stub exists")
+    }
+
+    /// Puts `instruction`, which is at the guest's RIP, in a slot.
+    ///
+    /// # Errors
+    ///
+    /// [`super::super::Obstacle::NotAllowed`] if it cannot run here, [`HostError::Refused`] if the host does not let
+    /// the page be written.
+    pub fn program(&mut self, cpu: &Cpu, instruction: &Instruction) -> Result<Placed, Trouble> {
+        let program = Program::new(instruction, &cpu.code, cpu.registers.bitness())?;
+        let names_rsp = (0..instruction.op_count())
+            .any(|operand| instruction.op_register(operand).full_register() == Register::RSP);
+        let stub = self.stub();
+        let number = program.hash() % stub.slots.len();
+        let slot = stub.first_slot + number * SLOT;
+        let address = stub.pages.addr().get() + slot;
+        let buffer = stub.pages.addr().get() + PAGE + std::mem::offset_of!(Data, buffer);
+        let (bytes, length) = program.place(instruction, address as u64, buffer as u64)?;
+        if stub.slots[number] != program {
+            stub.write(slot, &bytes[..length])?;
+            stub.slots[number] = program;
+        }
+        Ok(Placed { slot, names_rsp })
+    }
+
+    /// The memory operand.
+    pub fn buffer(&mut self) -> &mut [u8; BUFFER] {
+        &mut self.stub().data().buffer
+    }
+
+    /// General registers and flags as the instruction finds them.
+    pub fn set_general(&mut self, from: &GeneralRegisters) {
+        let data = self.stub().data();
+        data.general = [
+            from.rax, from.rcx, from.rdx, from.rbx, from.rsp, from.rbp, from.rsi, from.rdi, from.r8, from.r9,
+            from.r10, from.r11, from.r12, from.r13, from.r14, from.r15,
+        ];
+        data.flags = from.rflags & STATUS_FLAGS | PROGRAM_FLAGS;
+        data.vectors = USE_NONE;
+    }
+
+    /// General registers and flags as the instruction has left them.
+    pub fn general_to(&mut self, to: &mut GeneralRegisters) {
+        let data = self.stub().data();
+        [
+            to.rax, to.rcx, to.rdx, to.rbx, to.rsp, to.rbp, to.rsi, to.rdi, to.r8, to.r9, to.r10, to.r11,
+            to.r12, to.r13, to.r14, to.r15,
+        ] = data.general;
+        to.rflags = to.rflags & !STATUS_FLAGS | data.flags & STATUS_FLAGS;
+    }
+
+    /// Extended registers as the instruction finds them. Those the host cannot load are left out.
+    pub fn set_extended(&mut self, from: &Extended) {
+        let data = self.stub().data();
+        data.extended.copy_from_slice(from);
+        data.vectors = if data.components == 0 { USE_FXSAVE } else { USE_XSAVE };
+        let mxcsr = image::mxcsr(from) & processor::mxcsr_mask();
+        if data.components == 0 {
+            image::bring_into_use(&mut data.extended);
+        }
+        image::set_mxcsr(&mut data.extended, mxcsr);
+        let in_use = image::quad(from, image::IN_USE) & data.components;
+        image::set_quad(&mut data.extended, image::IN_USE, in_use);
+        data.extended[image::REST_OF_HEADER].fill(0);
+    }
+
+    /// The extended registers in the stub.
+    pub fn extended(&mut self) -> &mut Extended {
+        &mut self.stub().data().extended
+    }
+
+    /// Extended registers as the instruction has left them.
+    pub fn extended_to(&mut self, to: &mut Extended) {
+        let data = self.stub().data();
+        let components = data.components | image::X87 | image::SSE;
+        let in_use = image::quad(to, image::IN_USE) & !components
+            | image::quad(&data.extended, image::IN_USE) & components
+            // Their fields count now, whatever is in them.
+            | image::X87
+            | image::SSE;
+        let rest: [u8; 56] = to[image::REST_OF_HEADER].try_into().unwrap_or([0; 56]);
+        to.copy_from_slice(&data.extended);
+        to[image::REST_OF_HEADER].copy_from_slice(&rest);
+        image::set_quad(to, image::IN_USE, in_use);
+    }
+
+    /// Runs an instruction.
+    pub fn run(&mut self, placed: Placed) {
+        let stub = self.stub();
+        stub.data().guest_rsp = u64::from(placed.names_rsp);
+        // With RSP the guest's there is no stack that a signal could be delivered on.
+        let signals = if placed.names_rsp { Some(block_signals()) } else { None };
+        // SAFETY: the first page begins with a function of this type. It runs one instruction that
+        // `Program::place` has checked to change registers and the buffer only, and gives all
+        // registers back as the calling convention asks for.
+        unsafe {
+            let enter: extern "C" fn(*const u8) = std::mem::transmute(stub.pages.as_ptr());
+            enter(stub.pages.as_ptr().add(placed.slot));
+        }
+        if let Some(signals) = signals {
+            restore_signals(&signals);
+        }
+        if placed.names_rsp {
+            let data = stub.data();
+            data.general[4] = data.run_rsp;
+        }
+    }
+}
+
+impl Stub {
+    /// Writes an instruction and the jump back to a slot.
+    fn write(&mut self, slot: usize, instruction: &[u8]) -> Result<(), HostError> {
+        debug_assert!(instruction.len() <= LONGEST_INSTRUCTION);
+        let mut bytes = [0; SLOT];
+        let jump = instruction.len();
+        bytes[..jump].copy_from_slice(instruction);
+        bytes[jump] = JUMP;
+        let distance = self.leave as i32 - (slot + jump + 5) as i32;
+        bytes[jump + 1..jump + 5].copy_from_slice(&distance.to_le_bytes());
+        self.protect(libc::PROT_READ | libc::PROT_WRITE)?;
+        // SAFETY: the slot lies in the first page, which is writable now.
+        unsafe { self.pages.add(slot).copy_from_nonoverlapping(NonNull::from(&bytes).cast(), SLOT) };
+        self.protect(libc::PROT_READ | libc::PROT_EXEC)
+    }
+}
+
+fn refused() -> HostError {
+    HostError::Refused { what: WHAT, reason: std::io::Error::last_os_error().to_string() }
+}
+
+fn block_signals() -> libc::sigset_t {
+    // SAFETY: both sets are written before they are read; the calls cannot fail with these arguments.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        before
+    }
+}
+
+fn restore_signals(before: &libc::sigset_t) {
+    // SAFETY: the set comes from `block_signals`.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulate::native::tests::{decode, guest};
+    use crate::emulate::testing::Device;
+
+    #[test]
+    fn processors_without_xsave_are_served_by_fxsave() {
+        let addps = [0x0F, 0x58, 0xC1]; // addps xmm0, xmm1
+        let fake = guest(&addps);
+        let mut extended = *fake.xsave.borrow();
+        for register in [0, 1] {
+            let at = image::XMM + 16 * register;
+            extended[at..at + 4].copy_from_slice(&1.25_f32.to_le_bytes());
+        }
+        let mut device = Device::default();
+        let mut cpu = Cpu::new(&fake, &fake.memory, &mut device).unwrap();
+        cpu.code[..3].copy_from_slice(&addps);
+
+        let mut stub = Stub::lock().unwrap();
+        stub.stub().data().components = 0;
+        let placed = stub.program(&cpu, &decode(&addps)).unwrap();
+        stub.set_general(&cpu.registers.general);
+        stub.set_extended(&extended);
+        stub.run(placed);
+        stub.stub().data().components = processor::components();
+
+        stub.extended_to(&mut extended);
+        assert_eq!(extended[image::XMM..image::XMM + 4], 2.5_f32.to_le_bytes());
+        assert_eq!(image::quad(&extended, image::IN_USE), image::X87 | image::SSE);
+    }
+
+    #[test]
+    fn the_page_is_never_writable_and_executable() {
+        let stub = Stub::lock().unwrap();
+        let page = stub.0.as_ref().unwrap().pages.addr().get();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mine = maps.lines().find(|line| line.starts_with(&format!("{page:x}-"))).unwrap();
+        assert!(mine.contains(" r-xp "), "{mine}");
+    }
+}

@@ -1,0 +1,160 @@
+//! Instructions that a processor does not have unless CPUID says so, and what they raise then.
+//!
+//! Manual: Intel SDM volume 2 and AMD APM volume 3, the exceptions of each.
+
+use iced_x86::{Instruction, Mnemonic};
+
+use super::feature::{
+    ENQCMD, Feature, HRESET, INVLPGB, INVPCID, LOAD_TRACKING, MCOMMIT, MONITOR, MONITORX, MOVDIR64B,
+    NESTED_PAGING_PROTECTION, PCONFIG, PROTECTION_KEYS, PTWRITE, RDPRU, RTM, SGX, SHADOW_STACK, SMX, SVM,
+    USER_INTERRUPTS, VMX, WAITPKG,
+};
+use crate::arch::flags::CR4_CET;
+use crate::emulate::Obstacle;
+use crate::emulate::cpu::{Cpu, Mode};
+use crate::emulate::exception::{Exception, Trouble};
+
+/// MSR: the code segment `sysenter` leads to.
+const IA32_SYSENTER_CS: u32 = 0x174;
+/// The second word of the vendor's name in CPUID leaf 0, EDX: "enti" of "AuthenticAMD".
+const AMD: u32 = 0x6974_6E65;
+
+/// Raises what `instruction` raises on the guest's processor, or answers with an [`Obstacle`].
+pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+    let mnemonic = instruction.mnemonic();
+    match mnemonic {
+        Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => return Err(Exception::UNDEFINED.into()),
+        // A `nop` where shadow stacks are off.
+        Mnemonic::Rdsspd | Mnemonic::Rdsspq if cpu.registers.system.cr4 & CR4_CET == 0 => {
+            cpu.pass(instruction.next_ip());
+            return Ok(());
+        }
+        Mnemonic::Sysenter | Mnemonic::Sysexit => return Err(fast_call(cpu)?),
+        _ => {}
+    }
+    if let Some(feature) = needed(mnemonic) {
+        cpu.needs(feature)?;
+    }
+    Err(Obstacle::NotAllowed.into())
+}
+
+/// What `sysenter` and `sysexit` raise where they cannot be used.
+fn fast_call(cpu: &Cpu) -> Result<Trouble, Trouble> {
+    if cpu.long_mode_active() && cpu.rest.cpuid(0, 0)[3] == AMD {
+        return Ok(Exception::UNDEFINED.into());
+    }
+    let target = cpu.rest.msr(IA32_SYSENTER_CS)?.unwrap_or(0);
+    if cpu.mode() == Mode::Real || target & 0xFFFC == 0 {
+        return Ok(Exception::protection(0).into());
+    }
+    Ok(Obstacle::NotAllowed.into())
+}
+
+/// The feature a processor needs for an instruction that is not carried out here.
+fn needed(mnemonic: Mnemonic) -> Option<Feature> {
+    Some(match mnemonic {
+        Mnemonic::Monitor | Mnemonic::Mwait => MONITOR,
+        Mnemonic::Monitorx | Mnemonic::Mwaitx => MONITORX,
+        Mnemonic::Umonitor | Mnemonic::Umwait | Mnemonic::Tpause => WAITPKG,
+        Mnemonic::Invpcid => INVPCID,
+        Mnemonic::Getsec | Mnemonic::Getsecq => SMX,
+        Mnemonic::Encls | Mnemonic::Enclu | Mnemonic::Enclv => SGX,
+        Mnemonic::Vmxon
+        | Mnemonic::Vmxoff
+        | Mnemonic::Vmlaunch
+        | Mnemonic::Vmresume
+        | Mnemonic::Vmclear
+        | Mnemonic::Vmptrld
+        | Mnemonic::Vmptrst
+        | Mnemonic::Vmread
+        | Mnemonic::Vmwrite
+        | Mnemonic::Vmfunc
+        | Mnemonic::Invept
+        | Mnemonic::Invvpid => VMX,
+        Mnemonic::Vmrun
+        | Mnemonic::Vmload
+        | Mnemonic::Vmsave
+        | Mnemonic::Stgi
+        | Mnemonic::Clgi
+        | Mnemonic::Skinit
+        | Mnemonic::Invlpga => SVM,
+        Mnemonic::Invlpgb | Mnemonic::Tlbsync => INVLPGB,
+        Mnemonic::Psmash | Mnemonic::Pvalidate | Mnemonic::Rmpadjust | Mnemonic::Rmpupdate => {
+            NESTED_PAGING_PROTECTION
+        }
+        Mnemonic::Rdpru => RDPRU,
+        Mnemonic::Mcommit => MCOMMIT,
+        Mnemonic::Movdir64b => MOVDIR64B,
+        Mnemonic::Enqcmd | Mnemonic::Enqcmds => ENQCMD,
+        Mnemonic::Xbegin | Mnemonic::Xend | Mnemonic::Xabort | Mnemonic::Xtest => RTM,
+        Mnemonic::Xsusldtrk | Mnemonic::Xresldtrk => LOAD_TRACKING,
+        Mnemonic::Rdpkru | Mnemonic::Wrpkru => PROTECTION_KEYS,
+        Mnemonic::Incsspd
+        | Mnemonic::Incsspq
+        | Mnemonic::Saveprevssp
+        | Mnemonic::Rstorssp
+        | Mnemonic::Wrssd
+        | Mnemonic::Wrssq
+        | Mnemonic::Wrussd
+        | Mnemonic::Wrussq
+        | Mnemonic::Setssbsy
+        | Mnemonic::Clrssbsy => SHADOW_STACK,
+        Mnemonic::Clui | Mnemonic::Stui | Mnemonic::Testui | Mnemonic::Uiret | Mnemonic::Senduipi => {
+            USER_INTERRUPTS
+        }
+        Mnemonic::Pconfig => PCONFIG,
+        Mnemonic::Hreset => HRESET,
+        Mnemonic::Ptwrite => PTWRITE,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulate::Rescued;
+    use crate::emulate::testing::{CODE, Fake};
+
+    #[test]
+    fn what_cpuid_does_not_list_is_undefined() {
+        for (code, name) in [
+            (&[0x0F, 0x01, 0xC8][..], "monitor"),
+            (&[0x0F, 0x01, 0xC9], "mwait"),
+            (&[0x0F, 0x37], "getsec"),
+            (&[0x0F, 0x01, 0xC2], "vmlaunch"),
+            (&[0x0F, 0x01, 0xD8], "vmrun"),
+            (&[0x66, 0x0F, 0x38, 0x82, 0x00], "invpcid"),
+            (&[0x66, 0x0F, 0x38, 0xF8, 0x00], "movdir64b"),
+            (&[0x0F, 0x01, 0xEE], "rdpkru"),
+            (&[0x0F, 0x0B], "ud2"),
+            (&[0x0F, 0x01, 0xD5], "xend"),
+        ] {
+            assert_eq!(Fake::long_mode(code).raises(), Some(Exception::UNDEFINED), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cpuid_lists_is_not_guessed_at() {
+        let mut fake = Fake::long_mode(&[0x66, 0x0F, 0x38, 0x82, 0x00]);
+        fake.cpuid.insert((7, 0), [0, 1 << 10, 0, 0]);
+        let before = fake.now();
+        assert_eq!(fake.rescue(), Rescued::Beyond(Obstacle::NotAllowed));
+        assert_eq!(fake.now(), before);
+    }
+
+    #[test]
+    fn reading_the_shadow_stack_pointer_does_nothing_where_there_is_none() {
+        let mut fake = Fake::long_mode(&[0xF3, 0x48, 0x0F, 0x1E, 0xC8]);
+        fake.registers.get_mut().general.rax = 5;
+        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!((fake.now().general.rax, fake.now().general.rip), (5, CODE + 5));
+    }
+
+    #[test]
+    fn sysenter_leads_nowhere_unless_it_was_told_where() {
+        let mut fake = Fake::long_mode(&[0x0F, 0x34]);
+        assert_eq!(fake.raises(), Some(Exception::protection(0)));
+        fake.cpuid.insert((0, 0), [1, 0x6874_7541, 0x444D_4163, AMD]);
+        assert_eq!(fake.raises(), Some(Exception::UNDEFINED));
+    }
+}

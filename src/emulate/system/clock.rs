@@ -1,0 +1,94 @@
+//! `rdtscp` and `rdpid`: the time-stamp counter and the number of the processor.
+//!
+//! Manual: Intel SDM volume 2, RDTSCP and RDPID.
+
+use iced_x86::Instruction;
+
+use super::feature::{RDPID, RDTSCP};
+use super::set_edx_eax;
+use crate::arch::flags::CR4_TSD;
+use crate::emulate::Obstacle;
+use crate::emulate::cpu::Cpu;
+use crate::emulate::exception::{Exception, Trouble};
+
+/// MSR: time-stamp counter.
+const IA32_TSC: u32 = 0x10;
+/// MSR: what `rdtscp` and `rdpid` give as the number of the processor.
+const IA32_TSC_AUX: u32 = 0xC000_0103;
+
+/// Carries out `rdtscp`.
+pub(super) fn rdtscp(cpu: &mut Cpu) -> Result<(), Trouble> {
+    cpu.needs(RDTSCP)?;
+    if cpu.ring() != 0 && cpu.registers.system.cr4 & CR4_TSD != 0 {
+        return Err(Exception::protection(0).into());
+    }
+    let time = cpu.rest.msr(IA32_TSC)?.ok_or(Obstacle::NotOnThisProcessor)?;
+    set_edx_eax(cpu, time);
+    cpu.registers.general.rcx = processor(cpu)?;
+    Ok(())
+}
+
+/// Carries out `rdpid`.
+pub(super) fn rdpid(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+    cpu.needs(RDPID)?;
+    let number = processor(cpu)?;
+    cpu.set_general(instruction.op0_register(), number);
+    Ok(())
+}
+
+fn processor(cpu: &Cpu) -> Result<u64, Trouble> {
+    Ok(cpu.rest.msr(IA32_TSC_AUX)?.unwrap_or(0) & 0xFFFF_FFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulate::Rescued;
+    use crate::emulate::testing::{CODE, Fake};
+
+    fn with_clock(code: &[u8]) -> Fake {
+        let mut fake = Fake::long_mode(code);
+        fake.cpuid.insert((0x8000_0001, 0), [0, 0, 0, 1 << 27]);
+        fake.cpuid.insert((7, 0), [0, 0, 1 << 22, 0]);
+        fake.msrs.insert(IA32_TSC, 0x1234_5678_9ABC_DEF0);
+        fake.msrs.insert(IA32_TSC_AUX, 0x5_0000_0042);
+        let general = &mut fake.registers.get_mut().general;
+        (general.rax, general.rcx, general.rdx) = (u64::MAX, u64::MAX, u64::MAX);
+        fake
+    }
+
+    #[test]
+    fn rdtscp_gives_the_time_and_the_processor() {
+        let mut fake = with_clock(&[0x0F, 0x01, 0xF9]);
+        assert_eq!(fake.rescue(), Rescued::Done);
+        let now = fake.now().general;
+        assert_eq!((now.rdx, now.rax, now.rcx), (0x1234_5678, 0x9ABC_DEF0, 0x42));
+        assert_eq!(now.rip, CODE + 3);
+    }
+
+    #[test]
+    fn rdpid_gives_the_processor() {
+        let mut fake = with_clock(&[0xF3, 0x0F, 0xC7, 0xF9]);
+        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.now().general.rcx, 0x42);
+    }
+
+    #[test]
+    fn a_processor_without_them_has_them_undefined() {
+        for code in [&[0x0F, 0x01, 0xF9][..], &[0xF3, 0x0F, 0xC7, 0xF9]] {
+            let mut fake = with_clock(code);
+            fake.cpuid.clear();
+            assert_eq!(fake.raises(), Some(Exception::UNDEFINED));
+        }
+    }
+
+    #[test]
+    fn cr4_tsd_keeps_the_time_from_ring_3() {
+        let mut fake = with_clock(&[0x0F, 0x01, 0xF9]);
+        fake.registers.get_mut().system.cr4 |= CR4_TSD;
+        assert_eq!(fake.rescue(), Rescued::Done);
+        fake.registers.get_mut().general.rip = CODE;
+        fake.registers.get_mut().system.ss.dpl = 3;
+        assert_eq!(fake.raises(), Some(Exception::protection(0)));
+    }
+}

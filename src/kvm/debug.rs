@@ -1,0 +1,249 @@
+//! What a debugger asks of a vCPU: which debug facilities are on.
+//!
+//! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
+
+use kvm_bindings::{
+    KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_INJECT_DB, KVM_GUESTDBG_SINGLESTEP,
+    KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, kvm_guest_debug,
+};
+
+use super::{DebugStop, HostError, Vcpu};
+use crate::arch::flags::DR6_MATCHES;
+
+/// DR7: exact breakpoints, and the bit that is always set.
+const DR7_BASE: u64 = 0x600;
+/// DR6: an access to a debug register that the guest guards (BD), a step (BS), a task switch (BT).
+const DR6_OTHERS: u64 = 0b111 << 13;
+
+/// Which debug facilities the host uses on a vCPU; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestDebug {
+    /// Stop after the next instruction.
+    pub single_step: bool,
+    /// Stop at every `int3` instead of letting the guest handle it.
+    pub software_breakpoints: bool,
+    /// Stop at every `hlt` that the host reports, with RIP at the `hlt` again; told as
+    /// [`super::DebugStop::BREAKPOINT`].
+    pub halts: bool,
+    /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
+    pub hardware_breakpoints: [Option<u64>; 4],
+    /// Stop after the instruction that accesses one of these; each takes the debug register of its
+    /// place, which must not hold a breakpoint.
+    pub watchpoints: [Option<Watchpoint>; 4],
+    /// Let no interrupt in. Needs another facility to be on; left out on hosts that cannot (Linux before
+    /// 5.15).
+    pub block_interrupts: bool,
+}
+
+/// Data whose accesses stop the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchpoint {
+    /// Linear address, a multiple of the length.
+    pub address: u64,
+    /// How many bytes are watched.
+    pub length: WatchLength,
+    /// Reads stop the guest, too, not only writes.
+    pub reads: bool,
+}
+
+/// How many bytes a debug register watches; the values are the LEN field of DR7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchLength {
+    /// 1 byte.
+    One = 0,
+    /// 2 bytes.
+    Two = 1,
+    /// 8 bytes.
+    Eight = 2,
+    /// 4 bytes.
+    Four = 3,
+}
+
+impl WatchLength {
+    /// The number.
+    pub fn bytes(self) -> usize {
+        match self {
+            WatchLength::One => 1,
+            WatchLength::Two => 2,
+            WatchLength::Four => 4,
+            WatchLength::Eight => 8,
+        }
+    }
+}
+
+impl GuestDebug {
+    /// What of a debug exception is none of the host's but the guest's own, as bits of DR6: by its trap flag,
+    /// for example. KVM tells the host of every debug exception while this uses a debug register. `None`
+    /// if nothing is; 0 for an exception that has no bit, such as that of `int1`.
+    ///
+    /// Manual: Intel SDM volume 3B, "Debug Status Register (DR6)".
+    pub fn guests_own(&self, stop: &DebugStop) -> Option<u64> {
+        if stop.exception != DebugStop::DEBUG || self.single_step {
+            return None;
+        }
+        let places = self.hardware_breakpoints.iter().zip(&self.watchpoints).enumerate();
+        let used = places
+            .filter(|(_, (breakpoint, watchpoint))| breakpoint.is_some() || watchpoint.is_some())
+            .fold(0, |bits, (slot, _)| bits | 1 << slot);
+        let others = stop.dr6 & DR6_OTHERS;
+        (others != 0 || stop.dr6 & used == 0).then_some(others)
+    }
+
+    fn to_kvm(self) -> kvm_guest_debug {
+        let mut debug = kvm_guest_debug::default();
+        for (slot, address) in self.hardware_breakpoints.into_iter().enumerate() {
+            if let Some(address) = address {
+                debug.arch.debugreg[slot] = address;
+                // Enabled globally; the type and length bits of an execution breakpoint are 0.
+                debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot);
+            }
+        }
+        for (slot, watchpoint) in self.watchpoints.into_iter().enumerate() {
+            if let Some(watchpoint) = watchpoint {
+                debug.arch.debugreg[slot] = watchpoint.address;
+                let kind = if watchpoint.reads { 0b11 } else { 0b01 };
+                let condition = (watchpoint.length as u64) << 2 | kind;
+                debug.arch.debugreg[7] |= DR7_BASE | 2 << (2 * slot) | condition << (16 + 4 * slot);
+            }
+        }
+        for (wanted, flag) in [
+            (self.single_step, KVM_GUESTDBG_SINGLESTEP),
+            (self.software_breakpoints, KVM_GUESTDBG_USE_SW_BP),
+            (debug.arch.debugreg[7] != 0, KVM_GUESTDBG_USE_HW_BP),
+        ] {
+            if wanted {
+                debug.control |= KVM_GUESTDBG_ENABLE | flag;
+            }
+        }
+        if self.block_interrupts && debug.control != 0 {
+            debug.control |= KVM_GUESTDBG_BLOCKIRQ;
+        }
+        debug
+    }
+}
+
+impl Vcpu {
+    /// Switches debug facilities on and off, from the next entry. Costs nothing where they are set like
+    /// that already.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
+    pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
+        if self.debugging.get() == debug && !self.debugging_is_stale.get() {
+            return Ok(());
+        }
+        self.fd
+            .set_guest_debug(&self.possible(debug).to_kvm())
+            .map_err(|e| HostError::refused("switch its debug facilities", e))?;
+        self.debugging.set(debug);
+        self.debugging_is_stale.set(false);
+        self.share_registers(debug != GuestDebug::default());
+        Ok(())
+    }
+
+    /// Hands the guest a debug exception (#DB) at its next entry, with these bits (BD, BS, BT) in DR6.
+    ///
+    /// Manual: KVM_SET_GUEST_DEBUG and KVM_SET_DEBUGREGS in api.rst; Intel SDM volume 3B, "Debug Exceptions".
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example if another exception waits for the guest.
+    pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
+        const WHAT: &str = "hand the guest its debug exception";
+        let mut registers = self.fd.get_debug_regs().map_err(|e| HostError::refused(WHAT, e))?;
+        // As the processor does it: matches are those of this exception, the others stay.
+        registers.dr6 = registers.dr6 & !DR6_MATCHES | bits & DR6_OTHERS;
+        self.fd.set_debug_regs(&registers).map_err(|e| HostError::refused(WHAT, e))?;
+        let mut debug = self.possible(self.debugging.get()).to_kvm();
+        debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_DB;
+        self.fd.set_guest_debug(&debug).map_err(|e| HostError::refused(WHAT, e))
+    }
+
+    /// `debug` without what this host cannot do.
+    fn possible(&self, debug: GuestDebug) -> GuestDebug {
+        GuestDebug { block_interrupts: debug.block_interrupts && self.abilities.blocking, ..debug }
+    }
+
+    /// Has the next [`Self::set_guest_debug`] tell KVM again what it knows. A processor that runs the
+    /// guest steps by RFLAGS.TF, which KVM sets in that call only, and which instructions and handlers
+    /// clear.
+    pub fn renew_guest_debug(&self) {
+        self.debugging_is_stale.set(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_wanted_is_nothing_switched_on() {
+        assert_eq!(GuestDebug::default().to_kvm(), kvm_guest_debug::default());
+    }
+
+    #[test]
+    fn interrupts_wait_while_the_guest_is_stepped() {
+        let debug = GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() };
+        let control = debug.to_kvm().control;
+        assert_eq!(control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ);
+    }
+
+    #[test]
+    fn hardware_breakpoints_keep_their_slots() {
+        let debug = GuestDebug {
+            hardware_breakpoints: [None, Some(0x10_0000), None, Some(0x20_0000)],
+            ..GuestDebug::default()
+        }
+        .to_kvm();
+        assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
+        assert_eq!(debug.arch.debugreg, [0, 0x10_0000, 0, 0x20_0000, 0, 0, 0, 0x688]);
+    }
+
+    #[test]
+    fn watchpoints_share_the_debug_registers_with_breakpoints() {
+        let write = Watchpoint { address: 0x5000, length: WatchLength::Eight, reads: false };
+        let either = Watchpoint { address: 0x6004, length: WatchLength::Four, reads: true };
+        let debug = GuestDebug {
+            hardware_breakpoints: [Some(0x10_0000), None, None, None],
+            watchpoints: [None, Some(write), None, Some(either)],
+            block_interrupts: true,
+            ..GuestDebug::default()
+        }
+        .to_kvm();
+        assert_eq!(debug.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_BLOCKIRQ);
+        assert_eq!(debug.arch.debugreg, [0x10_0000, 0x5000, 0, 0x6004, 0, 0, 0, 0xF090_068A]);
+    }
+
+    #[test]
+    fn a_debug_exception_is_the_guests_own_if_no_register_of_ours_has_matched() {
+        let write = Watchpoint { address: 0x5000, length: WatchLength::Eight, reads: false };
+        let debug = GuestDebug {
+            hardware_breakpoints: [Some(0x10_0000), None, None, None],
+            watchpoints: [None, Some(write), None, None],
+            ..GuestDebug::default()
+        };
+        let own = |debug: GuestDebug, exception, dr6| {
+            debug.guests_own(&DebugStop { exception, pc: 0, dr6, dr7: 0 })
+        };
+        for (dr6, wanted) in [
+            (0xFFFF_0FF1, None),
+            (0xFFFF_0FF2, None),
+            (0xFFFF_4FF0, Some(0x4000)),
+            (0xFFFF_4FF1, Some(0x4000)),
+            (0xFFFF_2FF0, Some(0x2000)),
+            (0xFFFF_0FF4, Some(0)),
+            (0xFFFF_0FF0, Some(0)),
+        ] {
+            assert_eq!(own(debug, DebugStop::DEBUG, dr6), wanted, "{dr6:#x}");
+        }
+        assert_eq!(own(debug, DebugStop::BREAKPOINT, 0xFFFF_4FF0), None);
+        assert_eq!(own(GuestDebug { single_step: true, ..debug }, DebugStop::DEBUG, 0xFFFF_4FF0), None);
+    }
+
+    #[test]
+    fn interrupts_are_not_held_back_when_nothing_is_debugged() {
+        let debug = GuestDebug { block_interrupts: true, ..GuestDebug::default() };
+        assert_eq!(debug.to_kvm(), kvm_guest_debug::default());
+    }
+}

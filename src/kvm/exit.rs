@@ -1,0 +1,113 @@
+//! What goes into a vCPU and what comes out of it, as plain values.
+
+/// How a vCPU is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmEntry {
+    /// Run on. After [`VmExit::PortIn`] or [`VmExit::MmioRead`] the guest reads all ones.
+    Go,
+    /// Run on; the access the vCPU stopped at reads this value (its low bytes).
+    Value(u64),
+}
+
+/// Why a vCPU stopped running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmExit {
+    /// `out`: `value` holds `size` (1, 2 or 4) bytes. String instructions come one element at a
+    /// time.
+    PortOut {
+        /// Port number.
+        port: u16,
+        /// Width in bytes.
+        size: u8,
+        /// What is written, zero-extended.
+        value: u32,
+    },
+    /// `in`: answered by [`VmEntry::Value`] on the next entry.
+    PortIn {
+        /// Port number.
+        port: u16,
+        /// Width in bytes.
+        size: u8,
+    },
+    /// A write to an address that is not attached RAM.
+    MmioWrite {
+        /// Guest-physical address.
+        address: u64,
+        /// Width in bytes, 1 to 8.
+        size: u8,
+        /// What is written, zero-extended.
+        value: u64,
+    },
+    /// A read from an address that is not attached RAM: answered by [`VmEntry::Value`] on the next
+    /// entry.
+    MmioRead {
+        /// Guest-physical address.
+        address: u64,
+        /// Width in bytes, 1 to 8.
+        size: u8,
+    },
+    /// `hlt`; `interruptible` is the guest's interrupt flag.
+    Halt {
+        /// True if an interrupt could end the halt.
+        interruptible: bool,
+    },
+    /// A triple fault, or the guest asked the processor to shut down.
+    Shutdown,
+    /// Nothing in the guest: somebody kicked the vCPU.
+    Interrupted,
+    /// A debug stop.
+    Debug(DebugStop),
+    /// KVM cannot go on: usually an instruction its emulator does not know.
+    Refused(Refusal),
+    /// The processor did not accept the guest's state; the number is hardware's.
+    EntryFailed(u64),
+    /// An exit this program never asks for; the number is KVM's.
+    Unexpected(u32),
+}
+
+/// Details of a debug stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DebugStop {
+    /// Exception vector: 1 for #DB, 3 for #BP.
+    pub exception: u32,
+    /// Linear address the guest stopped at.
+    pub pc: u64,
+    /// DR6 as the stop left it.
+    pub dr6: u64,
+    /// DR7 at the stop; not to be trusted on every host.
+    pub dr7: u64,
+}
+
+impl DebugStop {
+    /// Exception vector of #DB: single steps and debug registers.
+    pub const DEBUG: u32 = 1;
+    /// Exception vector of #BP: `int3`.
+    pub const BREAKPOINT: u32 = 3;
+}
+
+/// What KVM says about an instruction it cannot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// KVM's sub-reason, such as [`Refusal::EMULATION`].
+    pub suberror: u32,
+    bytes: [u8; 15],
+    length: u8,
+}
+
+impl Refusal {
+    /// [`Refusal::suberror`]: KVM's emulator does not carry out the instruction.
+    pub const EMULATION: u32 = 1;
+
+    /// A refusal with the instruction's bytes, as far as KVM gave them (at most 15).
+    pub fn new(suberror: u32, bytes: &[u8]) -> Refusal {
+        let length = bytes.len().min(15);
+        let mut copy = [0; 15];
+        copy[..length].copy_from_slice(&bytes[..length]);
+        Refusal { suberror, bytes: copy, length: length as u8 }
+    }
+
+    /// The bytes at the instruction pointer as KVM saw them, empty if it did not fetch any.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}

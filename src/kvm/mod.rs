@@ -1,0 +1,83 @@
+//! The only room that talks to `/dev/kvm`.
+//!
+//! Everything KVM reports is turned into plain values here: a [`Vcpu`] is run with a [`VmEntry`] and
+//! answers with a [`VmExit`]; nobody else sees `kvm_run`.
+//!
+//! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
+
+mod cpuid;
+mod debug;
+mod exit;
+mod features;
+mod kick;
+pub mod probe;
+mod registers;
+mod saved_msrs;
+mod vcpu;
+mod vcpu_state;
+mod vm;
+
+pub use debug::{GuestDebug, WatchLength, Watchpoint};
+pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
+pub use features::Features;
+pub use kick::Kicker;
+pub use registers::ExtendedRegisters;
+pub use vcpu::Vcpu;
+pub use vcpu_state::VcpuState;
+pub use vm::{Kvm, SlotUse, Vm};
+
+/// Why the host could not do what a machine needs.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// There is no `/dev/kvm`.
+    #[error(
+        "this host has no /dev/kvm: either virtualisation is switched off in the firmware (look for \
+         VT-x, AMD-V or SVM there), or the kernel module is not loaded (`sudo modprobe kvm_intel` or \
+         `sudo modprobe kvm_amd`), or this is a container or virtual machine that was not given the \
+         device (`--device /dev/kvm` for containers; nested virtualisation for virtual machines); \
+         `scripts/lab run` of the sources does without, on an emulated processor"
+    )]
+    NoDevice,
+    /// `/dev/kvm` is there but may not be opened.
+    #[error(
+        "this user may not open /dev/kvm: join the group that owns it (`sudo usermod -aG kvm $USER`, then \
+         log in again), or run as a user that may; `scripts/lab run` of the sources does without, on an \
+         emulated processor"
+    )]
+    NotAllowed,
+    /// `/dev/kvm` is there but opening it failed in another way.
+    #[error("cannot open /dev/kvm: {reason}; `dmesg | grep -i kvm` may say why")]
+    Open {
+        /// The host's words.
+        reason: String,
+    },
+    /// Something else has the name `/dev/kvm`.
+    #[error(
+        "/dev/kvm is not the device of KVM ({reason}); `ls -l /dev/kvm` should show a character device with \
+         the numbers 10, 232"
+    )]
+    NotKvm {
+        /// The host's words.
+        reason: String,
+    },
+    /// What `/dev/kvm` speaks is not the one stable version of the interface.
+    #[error("/dev/kvm speaks version {found} of its interface; version 12 is needed (Linux 2.6.22 or later)")]
+    Version {
+        /// The version the host reports.
+        found: i32,
+    },
+    /// An operation that KVM refused.
+    #[error("KVM refused to {what}: {reason}")]
+    Refused {
+        /// What was asked of it.
+        what: &'static str,
+        /// The host's words.
+        reason: String,
+    },
+}
+
+impl HostError {
+    fn refused(what: &'static str, error: kvm_ioctls::Error) -> HostError {
+        HostError::Refused { what, reason: std::io::Error::from(error).to_string() }
+    }
+}

@@ -1,0 +1,149 @@
+//! The bench a probe guest runs on: a small virtual machine whose guest reports by writing to
+//! addresses where nothing is, and which is called back if it does not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::layout::{self, Mode};
+use super::watchdog::Watchdog;
+use crate::arch::Registers;
+use crate::arch::flags::CR4_OSXSAVE;
+use crate::kvm::{GuestDebug, HostError, Kicker, Kvm, SlotUse, Vcpu, Vm, VmEntry, VmExit, cpuid};
+use crate::memory::{GuestMemory, MemoryError, Slot};
+
+/// RAM of a probe guest.
+const RAM: u64 = 2 << 20;
+/// Guest-physical address where a guest writes its result, 32 bits: it is done.
+pub(super) const DONE: u64 = 0x30_0000;
+/// Handlers of exceptions and interrupts write here plus the vector's number.
+pub(super) const EXCEPTION: u64 = 0x30_1000;
+/// Port to which real mode, from where [`DONE`] cannot be reached, writes its result.
+pub(super) const DONE_PORT: u16 = 0xE0;
+/// RAM a guest can use as it likes; zero at the start.
+pub(super) const DATA: u64 = 0x1_0000;
+
+/// Most accesses that are completed after an exit: a 16-byte access to a device is two.
+const MOST_PARTS: usize = 8;
+
+/// What a virtual machine on the bench has that is not usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fitting {
+    /// Nothing.
+    Plain,
+    /// KVM's own interrupt controllers.
+    InterruptControllers,
+    /// KVM replaces hypercall instructions.
+    PatchedHypercalls,
+    /// RAM for this use.
+    Ram(SlotUse),
+}
+
+/// Why a guest stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It is done, with this result.
+    Done(u32),
+    /// One of its handlers was entered, for this vector.
+    Exception(u8),
+    /// It goes on for ever.
+    Hangs,
+    /// Anything else.
+    Exit(VmExit),
+}
+
+/// A virtual machine with a guest of a few instructions.
+pub(super) struct Bench {
+    pub(super) vcpu: Vcpu,
+    pub(super) vm: Vm,
+    pub(super) slot: Slot,
+    watchdog: Watchdog,
+}
+
+impl Bench {
+    /// A bench with `code` in its memory, about to run in `mode`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn new(kvm: &Kvm, fitting: Fitting, mode: Mode, code: &[u8]) -> Result<Bench, HostError> {
+        let memory = Arc::new(GuestMemory::new(RAM).map_err(no_memory)?);
+        memory.write(0, &layout::memory_image(code)).map_err(no_memory)?;
+        let begin = Instant::now();
+        let vm = match fitting {
+            Fitting::PatchedHypercalls => kvm.create_vm_as_is(memory.clone()),
+            _ => kvm.create_vm(memory.clone()),
+        }?;
+        if fitting == Fitting::InterruptControllers {
+            vm.create_interrupt_controllers()?;
+        }
+        let kicker = Kicker::default();
+        let vcpu = vm.create_vcpu(kvm, &kicker)?;
+        let slot = memory.slot_at(0);
+        let slot = slot.ok_or_else(|| no_memory(MemoryError::NotRam { start: 0, length: 1 }))?;
+        vm.attach_as(slot, if let Fitting::Ram(slot_use) = fitting { slot_use } else { SlotUse::ReadWrite })?;
+        let watchdog = Watchdog::new(kicker, begin.elapsed()).map_err(|e| HostError::Refused {
+            what: "be probed (no thread can be started)",
+            reason: e.to_string(),
+        })?;
+        let bench = Bench { vcpu, vm, slot, watchdog };
+        let mut registers = bench.vcpu.registers()?;
+        layout::enter(mode, &mut registers);
+        if mode != Mode::Real && bench.vcpu.offers(cpuid::XSAVE) {
+            registers.system.cr4 |= CR4_OSXSAVE;
+        }
+        bench.vcpu.set_registers(&registers)?;
+        Ok(bench)
+    }
+
+    /// Runs the guest until it reports, or stops in another way.
+    pub(super) fn run(&mut self) -> Result<Stop, HostError> {
+        let patience = self.watchdog.patience();
+        loop {
+            return Ok(match self.vcpu.run(VmEntry::Go)? {
+                VmExit::Interrupted if patience.is_over() => Stop::Hangs,
+                VmExit::Interrupted => continue,
+                VmExit::MmioWrite { address: DONE, value, .. } => Stop::Done(value as u32),
+                VmExit::MmioWrite { address, .. } if (EXCEPTION..EXCEPTION + 256).contains(&address) => {
+                    Stop::Exception((address - EXCEPTION) as u8)
+                }
+                VmExit::PortOut { port: DONE_PORT, value, .. } => Stop::Done(value),
+                exit => Stop::Exit(exit),
+            });
+        }
+    }
+
+    /// True if the guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: cpuid::Feature) -> bool {
+        self.vcpu.offers(feature)
+    }
+
+    /// Uses these debug facilities from now on.
+    pub(super) fn debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
+        self.vcpu.set_guest_debug(debug)?;
+        // What KVM itself does is to be seen, not what a vCPU makes of it.
+        self.vcpu.debugging.set(GuestDebug::default());
+        self.vcpu.renew_guest_debug();
+        Ok(())
+    }
+
+    /// The registers, after all of the instruction that stopped.
+    pub(super) fn registers(&mut self) -> Result<Registers, HostError> {
+        for _ in 0..MOST_PARTS {
+            if self.vcpu.complete(VmEntry::Go)? == VmExit::Interrupted {
+                break;
+            }
+        }
+        self.vcpu.registers()
+    }
+
+    /// Writes a model-specific register.
+    pub(super) fn set_msr(&self, index: u32, data: u64) -> Result<(), HostError> {
+        if self.vcpu.set_msr(index, data)? {
+            return Ok(());
+        }
+        let reason = format!("{index:#x} is not one it has");
+        Err(HostError::Refused { what: "write a model-specific register", reason })
+    }
+}
+
+fn no_memory(error: MemoryError) -> HostError {
+    HostError::Refused { what: "be probed", reason: error.to_string() }
+}

@@ -1,0 +1,60 @@
+//! A fact about the host: measured once, when somebody asks.
+
+use std::sync::OnceLock;
+
+use crate::kvm::{HostError, Kvm};
+
+/// What no known host does, in words.
+pub const UNCLEAR: &str = "ended in a way that no known host shows";
+
+/// Something that is true of this host.
+#[derive(Debug)]
+pub struct Fact<T> {
+    measured: OnceLock<T>,
+    measure: fn(&Kvm) -> Result<T, HostError>,
+}
+
+impl<T: Copy> Fact<T> {
+    /// A fact that nobody has asked for.
+    pub(super) const fn new(measure: fn(&Kvm) -> Result<T, HostError>) -> Fact<T> {
+        Fact { measured: OnceLock::new(), measure }
+    }
+
+    /// The fact, measured now if nobody has asked before: that takes about a millisecond, most of it
+    /// for a virtual machine.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if the host cannot make a virtual machine for it; the next to ask makes
+    /// another attempt.
+    pub fn get(&self, kvm: &Kvm) -> Result<T, HostError> {
+        if let Some(known) = self.measured.get() {
+            return Ok(*known);
+        }
+        let measured = (self.measure)(kvm)?;
+        Ok(*self.measured.get_or_init(|| measured))
+    }
+
+    /// The fact, if somebody has asked for it.
+    pub fn known(&self) -> Option<T> {
+        self.measured.get().copied()
+    }
+}
+
+/// A fact that is another one for kernels than for their programs.
+#[derive(Debug)]
+pub struct PerRing<T> {
+    /// In ring 0.
+    pub ring0: Fact<T>,
+    /// In ring 3.
+    pub ring3: Fact<T>,
+}
+
+impl<T: Copy> PerRing<T> {
+    pub(super) const fn new(
+        ring0: fn(&Kvm) -> Result<T, HostError>,
+        ring3: fn(&Kvm) -> Result<T, HostError>,
+    ) -> PerRing<T> {
+        PerRing { ring0: Fact::new(ring0), ring3: Fact::new(ring3) }
+    }
+}

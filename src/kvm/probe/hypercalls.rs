@@ -1,0 +1,62 @@
+//! Hypercalls: what `vmcall` (Intel) and `vmmcall` (AMD) lead to.
+//!
+//! A guest that calls with the other vendor's instruction takes #UD on a bare processor. KVM, left to
+//! itself, replaces the instruction in the guest's memory (KVM_X86_QUIRK_FIX_HYPERCALL_INSN in
+//! api.rst); [`Kvm::create_vm`] asks it not to.
+
+use super::bench::{Bench, Fitting, Stop};
+use super::code::guest_code;
+use super::fact::Fact;
+use super::layout::Mode;
+use crate::kvm::{HostError, Kvm, VmExit, cpuid};
+
+/// What a hypercall that KVM does not know leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hypercall {
+    /// An error number in RAX: KVM has seen it.
+    Answered,
+    /// Exception 6, #UD: this processor has another instruction, or none.
+    Undefined,
+    /// Another exception.
+    Raises(u8),
+    /// KVM's instruction emulator refuses it.
+    Refused,
+    /// The vCPU never comes back.
+    Hangs,
+    /// In a way that no known host shows.
+    Unclear,
+}
+
+/// Intel's, in ring 0.
+pub static VMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, Fitting::Plain, vmcall()));
+
+/// AMD's, in ring 0.
+pub static VMMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, Fitting::Plain, vmmcall()));
+
+/// The other vendor's, in ring 0, when KVM is left to itself.
+pub static FOREIGN_HYPERCALL: Fact<Hypercall> = Fact::new(|kvm| {
+    let foreign = if cpuid::vendor(kvm.cpuid()) == cpuid::INTEL { vmmcall() } else { vmcall() };
+    hypercall(kvm, Fitting::PatchedHypercalls, foreign)
+});
+
+/// -KVM_ENOSYS (Documentation/virt/kvm/x86/hypercalls.rst), its low half.
+const UNKNOWN: u32 = -1000_i32 as u32;
+
+fn vmcall() -> &'static [u8] {
+    guest_code!(64: "movl $0x7fff, %eax", "vmcall", "movl %eax, DONE")
+}
+
+fn vmmcall() -> &'static [u8] {
+    guest_code!(64: "movl $0x7fff, %eax", "vmmcall", "movl %eax, DONE")
+}
+
+fn hypercall(kvm: &Kvm, fitting: Fitting, code: &[u8]) -> Result<Hypercall, HostError> {
+    Ok(match Bench::new(kvm, fitting, Mode::Long, code)?.run()? {
+        Stop::Done(UNKNOWN) => Hypercall::Answered,
+        Stop::Exception(6) => Hypercall::Undefined,
+        Stop::Exception(vector) => Hypercall::Raises(vector),
+        Stop::Exit(VmExit::Refused(_)) => Hypercall::Refused,
+        Stop::Hangs => Hypercall::Hangs,
+        _ => Hypercall::Unclear,
+    })
+}

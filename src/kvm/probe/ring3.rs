@@ -1,0 +1,55 @@
+//! The ways from ring 3 to ring 0 that a kernel wants: do they work?
+//!
+//! Manual: Intel SDM volume 2B, "SYSCALL"; AMD APM volume 3, "SYSCALL".
+
+use super::bench::{Bench, Fitting, Stop};
+use super::code::guest_code;
+use super::fact::Fact;
+use super::layout::{CODE, Mode};
+use crate::kvm::{HostError, Kvm};
+
+/// Where `syscall` leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemCalls {
+    /// To the kernel's entry point in ring 0.
+    EnterRing0,
+    /// To the kernel's entry point, but in ring 3.
+    StayInRing3,
+    /// To the handler of this exception.
+    Raise(u8),
+    /// Elsewhere: no known host shows it.
+    Unclear,
+}
+
+/// `syscall` in ring 3.
+pub static SYSTEM_CALLS: Fact<SystemCalls> = Fact::new(system_calls);
+
+/// Selectors that SYSCALL and SYSRET use (IA32_STAR).
+const STAR: u32 = 0xC000_0081;
+/// Where SYSCALL leads (IA32_LSTAR).
+const LSTAR: u32 = 0xC000_0082;
+
+/// CS 0x08 and SS 0x10 for the kernel, SS 0x18 and CS 0x20 for its programs.
+const SELECTORS: u64 = 0x0010_0008 << 32;
+/// Where the kernel of the guest here begins.
+const KERNEL: u64 = 16;
+
+fn system_calls(kvm: &Kvm) -> Result<SystemCalls, HostError> {
+    let code = guest_code!(64:
+        "syscall",
+        "movl $1, DONE",
+        ".balign 16",
+        "movq %cr0, %rax",              // only ring 0 may
+        "movl %cs, %eax",
+        "movl %eax, DONE",
+    );
+    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::LongRing3, code)?;
+    bench.set_msr(STAR, SELECTORS)?;
+    bench.set_msr(LSTAR, CODE + KERNEL)?;
+    Ok(match bench.run()? {
+        Stop::Done(0x08) => SystemCalls::EnterRing0,
+        Stop::Exception(13) => SystemCalls::StayInRing3,
+        Stop::Exception(vector) => SystemCalls::Raise(vector),
+        _ => SystemCalls::Unclear,
+    })
+}

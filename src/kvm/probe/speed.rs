@@ -1,0 +1,143 @@
+//! How fast guests run here, roughly.
+
+use std::time::{Duration, Instant};
+
+use crate::arch::GeneralRegisters;
+
+use super::bench::{Bench, Fitting, Stop};
+use super::code::guest_code;
+use super::fact::{Fact, PerRing};
+use super::layout::Mode;
+use crate::kvm::{HostError, Kvm, VmExit};
+
+/// The speed of straight code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speed {
+    /// Picoseconds that an instruction of a loop takes in the guest.
+    pub picoseconds: u64,
+    /// The same for a program of the host.
+    pub of_host: u64,
+}
+
+impl Speed {
+    /// So many times slower than the host code is read by a program instead of being executed.
+    const INTERPRETED: u64 = 300;
+
+    /// True if the instructions are executed one by one by KVM's instruction emulator.
+    pub fn is_interpreted(self) -> bool {
+        self.picoseconds > self.of_host * Speed::INTERPRETED
+    }
+}
+
+/// Code in long mode; `None` if the guest fails.
+pub static SPEED: PerRing<Option<Speed>> =
+    PerRing::new(|kvm| speed(kvm, Mode::Long), |kvm| speed(kvm, Mode::LongRing3));
+
+/// Picoseconds from a port write in ring 0 to the instruction after it; `None` if the guest fails.
+pub static PORT_EXIT: Fact<Option<u64>> = Fact::new(port_exit);
+
+/// Instructions in a round of the loop here.
+const IN_LOOP: u64 = 4;
+
+/// Rounds of the first attempt; a millisecond or two where they are interpreted.
+const FIRST_ROUNDS: u64 = 500;
+/// Most rounds: a few milliseconds on a processor.
+const MOST_ROUNDS: u64 = 2_000_000;
+
+/// Rounds for the host: less than a millisecond on a processor.
+const ROUNDS_OF_HOST: u64 = 100_000;
+
+/// A run that takes so much longer than an exit is long enough to be measured.
+const LONG_ENOUGH: u32 = 8;
+
+/// Each time is the shortest of so many: the host has other things to do, too.
+const ATTEMPTS: usize = 3;
+
+/// How often a port is written to.
+const EXITS: u64 = 100;
+
+/// The loop runs in rounds of growing number, so that neither a fast nor a slow host takes long.
+fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
+    let code = guest_code!(64:
+        "5: addq $1, %rax",
+        "xorq %rax, %rdx",
+        "subq $1, %rcx",
+        "jnz 5b",
+        "movl $42, DONE",
+        "jmp 5b",
+    );
+    let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
+    let start = bench.registers()?.general;
+    let mut timed = |rounds| {
+        let mut shortest = Duration::MAX;
+        for _ in 0..ATTEMPTS {
+            bench.vcpu.set_general_registers(&GeneralRegisters { rcx: rounds, ..start })?;
+            let begin = Instant::now();
+            if bench.run()? != Stop::Done(42) {
+                return Ok(None);
+            }
+            shortest = shortest.min(begin.elapsed());
+            // The write of the report is complete before the registers change.
+            bench.registers()?;
+        }
+        Ok::<_, HostError>(Some(shortest))
+    };
+    let Some(exit) = timed(1)? else { return Ok(None) };
+    let mut rounds = FIRST_ROUNDS;
+    loop {
+        let Some(time) = timed(rounds)? else { return Ok(None) };
+        if time >= exit * LONG_ENOUGH || rounds >= MOST_ROUNDS {
+            let picoseconds = one_of(rounds * IN_LOOP, time.saturating_sub(exit));
+            return Ok(Some(Speed { picoseconds, of_host: speed_of_host() }));
+        }
+        rounds = (rounds * 10).min(MOST_ROUNDS);
+    }
+}
+
+/// Picoseconds that an instruction of the same loop takes here.
+fn speed_of_host() -> u64 {
+    let mut shortest = Duration::MAX;
+    for _ in 0..ATTEMPTS {
+        let begin = Instant::now();
+        // SAFETY: the loop counts in registers that it is given.
+        unsafe {
+            std::arch::asm!(
+                "5:",
+                "addq $1, {sum}",
+                "xorq {sum}, {mix}",
+                "subq $1, {rounds}",
+                "jnz 5b",
+                sum = inout(reg) 0_u64 => _,
+                mix = inout(reg) 0_u64 => _,
+                rounds = inout(reg) ROUNDS_OF_HOST => _,
+                options(att_syntax, nomem, nostack),
+            );
+        }
+        shortest = shortest.min(begin.elapsed());
+    }
+    one_of(ROUNDS_OF_HOST * IN_LOOP, shortest)
+}
+
+fn port_exit(kvm: &Kvm) -> Result<Option<u64>, HostError> {
+    let code = guest_code!(64: "5: outb %al, $0xE1", "jmp 5b");
+    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::Long, code)?;
+    let write = |bench: &mut Bench| {
+        Ok::<bool, HostError>(matches!(bench.run()?, Stop::Exit(VmExit::PortOut { port: 0xE1, .. })))
+    };
+    // The first is slower: the host meets the code for the first time.
+    if !write(&mut bench)? {
+        return Ok(None);
+    }
+    let begin = Instant::now();
+    for _ in 0..EXITS {
+        if !write(&mut bench)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(one_of(EXITS, begin.elapsed())))
+}
+
+/// Picoseconds for each of `count` that took `time` together.
+fn one_of(count: u64, time: Duration) -> u64 {
+    (time.as_nanos() as u64).saturating_mul(1000) / count
+}

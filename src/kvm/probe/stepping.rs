@@ -1,0 +1,156 @@
+//! Single steps: does the guest stop after each instruction, and can interrupts be kept out?
+//!
+//! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Single-Step Exception Condition";
+//! Intel 8259A data sheet, "Initialization Command Words".
+
+use super::bench::{Bench, Fitting, Stop};
+use super::code::guest_code;
+use super::fact::{Fact, PerRing, UNCLEAR};
+use super::layout::{CODE, Mode};
+use crate::kvm::{DebugStop, GuestDebug, HostError, Kvm, VmExit};
+
+/// What becomes of a guest that is single-stepped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleStep {
+    /// It stops after each instruction.
+    Stops,
+    /// Its own handler gets the debug exception.
+    Guest,
+    /// It runs on.
+    Missed,
+    /// It stops, but not after each instruction, or it ends in a way that no known host shows.
+    Unclear,
+}
+
+impl SingleStep {
+    /// What becomes of it, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            SingleStep::Stops => "stops after each instruction",
+            SingleStep::Guest => "goes to the guest's own handler",
+            SingleStep::Missed => "the guest runs on",
+            SingleStep::Unclear => UNCLEAR,
+        }
+    }
+}
+
+/// What becomes of an interrupt that waits while a guest is single-stepped without interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterruptFreeStepping {
+    /// It waits until stepping ends, and comes then.
+    HeldBack,
+    /// It comes between two steps, although it should not.
+    NotHeldBack,
+    /// It never comes, not even after stepping.
+    Lost,
+    /// This kernel does not know KVM_GUESTDBG_BLOCKIRQ.
+    NotOffered,
+    /// Single steps do not stop the guest in the first place.
+    NoSteps,
+}
+
+impl InterruptFreeStepping {
+    /// What becomes of it, in words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            InterruptFreeStepping::HeldBack => "interrupts wait until stepping ends",
+            InterruptFreeStepping::NotHeldBack => "interrupts come between two steps",
+            InterruptFreeStepping::Lost => "interrupts are lost",
+            InterruptFreeStepping::NotOffered => "not in this kernel",
+            InterruptFreeStepping::NoSteps => "single steps do not stop",
+        }
+    }
+}
+
+/// Single steps.
+pub static SINGLE_STEP: PerRing<SingleStep> =
+    PerRing::new(|kvm| single_step(kvm, Mode::Long), |kvm| single_step(kvm, Mode::LongRing3));
+
+/// Interrupt-free single steps, in ring 0, with KVM's own interrupt controllers.
+pub static INTERRUPT_FREE_STEPPING: Fact<InterruptFreeStepping> = Fact::new(interrupt_free);
+
+/// How many `nop`s the guests here have.
+const NOPS: u64 = 4;
+
+/// Most stops at one address: some processors stop a second time before they go on.
+const PATIENCE: usize = 8;
+
+/// RFLAGS.IF (Intel SDM volume 1, "EFLAGS Register").
+const INTERRUPTS_ON: u64 = 1 << 9;
+
+/// An input of the interrupt controller that nothing in KVM drives by itself.
+const LINE: u32 = 5;
+/// The vector the guest gives it.
+const VECTOR: u8 = 0x25;
+
+/// Steps over the `nop`s at `address`; the first stop that is not after one of them in turn.
+fn step_over_nops(bench: &mut Bench, address: u64) -> Result<Option<Stop>, HostError> {
+    for nop in 0..NOPS {
+        let (before, after) = (address + nop, address + nop + 1);
+        let mut left = PATIENCE;
+        loop {
+            match bench.run()? {
+                Stop::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == after => break,
+                Stop::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == before && left > 0 => left -= 1,
+                stop => return Ok(Some(stop)),
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn single_step(kvm: &Kvm, mode: Mode) -> Result<SingleStep, HostError> {
+    let code = guest_code!(64: "nop", "nop", "nop", "nop", "movl $42, DONE");
+    let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
+    bench.debug(GuestDebug { single_step: true, ..GuestDebug::default() })?;
+    Ok(match step_over_nops(&mut bench, CODE)? {
+        None => SingleStep::Stops,
+        Some(Stop::Exception(1)) => SingleStep::Guest,
+        Some(Stop::Done(42)) => SingleStep::Missed,
+        Some(_) => SingleStep::Unclear,
+    })
+}
+
+fn interrupt_free(kvm: &Kvm) -> Result<InterruptFreeStepping, HostError> {
+    if !kvm.can_block_interrupts() {
+        return Ok(InterruptFreeStepping::NotOffered);
+    }
+    let code = guest_code!(64:
+        "movb $0x11, %al",              // the first 8259A: edge-triggered, cascaded
+        "outb %al, $0x20",
+        "movb $0x20, %al",              // vectors from 0x20
+        "outb %al, $0x21",
+        "movb $4, %al",                 // the second one is at input 2
+        "outb %al, $0x21",
+        "movb $1, %al",                 // 8086 mode
+        "outb %al, $0x21",
+        "movb $0xDF, %al",              // only input 5
+        "outb %al, $0x21",
+        "movl $1, DONE",
+        "nop",
+        "nop",
+        "nop",
+        "nop",
+        "movl $42, DONE",
+    );
+    let mut bench = Bench::new(kvm, Fitting::InterruptControllers, Mode::Long, code)?;
+    if bench.run()? != Stop::Done(1) {
+        return Ok(InterruptFreeStepping::NoSteps);
+    }
+    let mut registers = bench.registers()?;
+    let nops = registers.general.rip;
+    registers.general.rflags |= INTERRUPTS_ON;
+    bench.vcpu.set_general_registers(&registers.general)?;
+    bench.vm.set_interrupt_line(LINE, true)?;
+    bench.debug(GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() })?;
+    match step_over_nops(&mut bench, nops)? {
+        None => {}
+        Some(Stop::Done(42)) => return Ok(InterruptFreeStepping::NoSteps),
+        Some(_) => return Ok(InterruptFreeStepping::NotHeldBack),
+    }
+    bench.debug(GuestDebug::default())?;
+    Ok(match bench.run()? {
+        Stop::Exception(VECTOR) => InterruptFreeStepping::HeldBack,
+        _ => InterruptFreeStepping::Lost,
+    })
+}

@@ -1,0 +1,50 @@
+//! Probes on whatever host the tests run on; they pass at once where there is no `/dev/kvm`.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, Fitting, Stop};
+use super::code::guest_code;
+use super::*;
+use crate::kvm::Kvm;
+
+fn kvm() -> Option<Kvm> {
+    Kvm::open().ok()
+}
+
+#[test]
+fn a_guest_that_never_reports_hangs_and_does_not_hang_us() {
+    let Some(kvm) = kvm() else { return };
+    let endless = guest_code!(64: "5: jmp 5b");
+    let begin = Instant::now();
+    let mut bench = Bench::new(&kvm, Fitting::Plain, Mode::Long, endless).unwrap();
+    assert_eq!(bench.run().unwrap(), Stop::Hangs);
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_guest_reports_results_and_exceptions() {
+    let Some(kvm) = kvm() else { return };
+    let code = guest_code!(64: "movl $7, %eax", "movl %eax, DONE", "xorl %ecx, %ecx", "divl %ecx");
+    let mut bench = Bench::new(&kvm, Fitting::Plain, Mode::Long, code).unwrap();
+    assert_eq!(bench.run().unwrap(), Stop::Done(7));
+    assert_eq!(bench.run().unwrap(), Stop::Exception(0));
+}
+
+#[test]
+fn a_fact_is_measured_once_and_only_when_asked_for() {
+    static MEASURED: AtomicU32 = AtomicU32::new(0);
+    static FACT: Fact<u32> = Fact::new(|_| Ok(MEASURED.fetch_add(1, Ordering::Relaxed) + 1));
+    let Some(kvm) = kvm() else { return };
+    assert_eq!(FACT.known(), None);
+    assert_eq!(FACT.get(&kvm).unwrap(), 1);
+    assert_eq!(FACT.get(&kvm).unwrap(), 1);
+    assert_eq!(FACT.known(), Some(1));
+}
+
+#[test]
+fn the_guests_cpuid_offers_bit_counts_only_where_they_count() {
+    let Some(kvm) = kvm() else { return };
+    let offered = Offers::of(&kvm).bit_counts;
+    assert!(!offered || BIT_COUNTS.get(&kvm).unwrap());
+}

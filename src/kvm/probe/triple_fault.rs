@@ -1,0 +1,45 @@
+//! What a triple fault leaves of the guest's registers.
+
+use super::bench::{Bench, Fitting, Stop};
+use super::code::guest_code;
+use super::fact::Fact;
+use super::layout::{CODE, Mode};
+use crate::kvm::{HostError, Kvm, VmExit};
+
+/// The registers at the exit that tells of a triple fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterTripleFault {
+    /// They say where it happened.
+    Kept,
+    /// They are those of a processor after reset: where it happened cannot be told.
+    Reset,
+    /// In a way that no known host shows.
+    Unclear,
+}
+
+/// The registers after a triple fault in ring 0.
+pub static AFTER_TRIPLE_FAULT: Fact<AfterTripleFault> = Fact::new(triple_fault);
+
+/// The address of the first instruction after reset, without its segment's base (Intel SDM volume
+/// 3A, "First Instruction Executed").
+const RESET_VECTOR: u64 = 0xFFF0;
+
+fn triple_fault(kvm: &Kvm) -> Result<AfterTripleFault, HostError> {
+    let code = guest_code!(64:
+        "pushq $0",
+        "pushw $0",
+        "lidt (%rsp)",                  // a table without entries
+        "nop",
+        "5: ud2",
+    );
+    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::Long, code)?;
+    if bench.run()? != Stop::Exit(VmExit::Shutdown) {
+        return Ok(AfterTripleFault::Unclear);
+    }
+    let fault = CODE + code.len() as u64 - 2;
+    Ok(match bench.vcpu.registers()?.general.rip {
+        rip if rip == fault => AfterTripleFault::Kept,
+        RESET_VECTOR => AfterTripleFault::Reset,
+        _ => AfterTripleFault::Unclear,
+    })
+}

@@ -1,0 +1,413 @@
+//! A vCPU: entered with a [`VmEntry`], left with a [`VmExit`].
+
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use kvm_bindings::{
+    CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_run,
+};
+use kvm_ioctls::VcpuFd;
+
+use super::cpuid::Feature;
+use super::{DebugStop, Features, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
+use crate::memory::GuestMemory;
+
+/// Set in the data of an emulation failure when it carries the instruction's bytes.
+const HAS_INSTRUCTION_BYTES: u64 = 1;
+/// The opcode of `int3`.
+const INT3: u8 = 0xCC;
+
+/// A port access of one or more elements that is being handed out.
+#[derive(Clone, Copy, Debug)]
+struct PortAccess {
+    port: u16,
+    size: u8,
+    input: bool,
+    /// Offset of the element that is handed out next, from the start of `kvm_run`.
+    next: usize,
+    left: u32,
+}
+
+/// What KVM can do for a vCPU on this host, as it says itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Abilities {
+    /// Collect port writes.
+    pub(super) batching: bool,
+    /// Leave the registers in `kvm_run` whenever the vCPU stops.
+    pub(super) sharing: bool,
+    /// Hold back interrupts while the guest is debugged.
+    pub(super) blocking: bool,
+}
+
+/// What KVM changes in a vCPU only when it is told to.
+#[derive(Debug, Default)]
+pub(super) struct Fixed {
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    pub(super) tsc_khz: Cell<Option<u32>>,
+    /// KVM_MP_STATE_*: without interrupt controllers of KVM's own a `hlt` is an exit, and nothing wakes or
+    /// starts a vCPU.
+    pub(super) running: Cell<Option<u32>>,
+}
+
+/// A vCPU of a virtual machine.
+#[derive(Debug)]
+pub struct Vcpu {
+    pub(super) fd: VcpuFd,
+    /// What the guest runs in; held so that it stays mapped.
+    memory: Arc<GuestMemory>,
+    /// The features the guest was given.
+    pub(super) cpuid: CpuId,
+    /// What KVM was told last to debug.
+    pub(super) debugging: Cell<GuestDebug>,
+    /// It has to be told again.
+    pub(super) debugging_is_stale: Cell<bool>,
+    kicker: Kicker,
+    pub(super) abilities: Abilities,
+    /// What nothing but this program changes in a vCPU, as far as it was asked or told.
+    pub(super) fixed: Fixed,
+    /// The registers in `kvm_run` are those of now.
+    pub(super) shared: Cell<bool>,
+    port: Option<PortAccess>,
+    /// An MMIO read that waits for its value.
+    reading: bool,
+    /// The exit that comes after the collected writes.
+    after_batch: Option<u32>,
+    /// The last exit has left nothing to be completed.
+    settled: bool,
+}
+
+impl Vcpu {
+    pub(super) fn new(
+        mut fd: VcpuFd,
+        memory: Arc<GuestMemory>,
+        cpuid: CpuId,
+        kicker: Kicker,
+        abilities: Abilities,
+    ) -> Result<Vcpu, HostError> {
+        if abilities.batching {
+            fd.map_coalesced_mmio_ring()
+                .map_err(|e| HostError::refused("share its ring of port writes", e))?;
+        }
+        let mut vcpu = Vcpu {
+            fd,
+            memory,
+            cpuid,
+            debugging: Cell::new(GuestDebug::default()),
+            debugging_is_stale: Cell::new(false),
+            kicker,
+            abilities,
+            fixed: Fixed::default(),
+            shared: Cell::new(false),
+            port: None,
+            reading: false,
+            after_batch: None,
+            settled: true,
+        };
+        let immediate_exit = vcpu.immediate_exit();
+        vcpu.kicker.aim(immediate_exit);
+        Ok(vcpu)
+    }
+
+    /// True if nothing is left of the access the vCPU stopped at last, and of the writes that KVM had
+    /// collected: what [`Self::complete`] comes to.
+    pub fn is_settled(&self) -> bool {
+        self.settled && self.after_batch.is_none()
+    }
+
+    /// What the guest runs in.
+    pub fn memory(&self) -> &Arc<GuestMemory> {
+        &self.memory
+    }
+
+    /// The features the guest was given.
+    pub fn features(&self) -> Features {
+        Features::of(&self.cpuid)
+    }
+
+    /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
+    pub fn can_batch(&self) -> bool {
+        self.abilities.batching
+    }
+
+    /// True if the guest's CPUID has this bit.
+    pub(super) fn offers(&self, feature: Feature) -> bool {
+        feature.is_in(&self.cpuid)
+    }
+
+    /// Runs the vCPU until something happens.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    #[inline]
+    pub fn run(&mut self, entry: VmEntry) -> Result<VmExit, HostError> {
+        if let Some(write) = self.collected_write()? {
+            return Ok(write);
+        }
+        if let Some(reason) = self.after_batch.take() {
+            return self.decode(reason);
+        }
+        self.answer(entry);
+        if let Some(exit) = self.next_element() {
+            return Ok(exit);
+        }
+        let ran = self.fd.run().map(drop);
+        self.shared.set(self.fd.get_kvm_run().kvm_valid_regs != 0);
+        let reason = match ran {
+            Ok(()) => self.fd.get_kvm_run().exit_reason,
+            Err(e) => {
+                let error = std::io::Error::from(e);
+                match error.kind() {
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {
+                        self.clear_kick();
+                        KVM_EXIT_INTR
+                    }
+                    _ => return Err(HostError::refused("run the vCPU", e)),
+                }
+            }
+        };
+        if let Some(write) = self.collected_write()? {
+            self.after_batch = Some(reason);
+            return Ok(write);
+        }
+        self.decode(reason)
+    }
+
+    /// Completes the access the vCPU stopped at, without running any further instruction.
+    ///
+    /// KVM carries out the rest of an instruction that stopped for an access only when it is entered
+    /// again; before that, RIP and the registers may still be those before the instruction.
+    /// [`VmExit::Interrupted`] says that nothing is left to complete.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub fn complete(&mut self, entry: VmEntry) -> Result<VmExit, HostError> {
+        self.fd.set_kvm_immediate_exit(1);
+        let exit = self.run(entry);
+        self.clear_kick();
+        exit
+    }
+
+    /// Exceptions, interrupts and NMIs that wait for the guest, in words; `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn pending_events(&self) -> Result<Option<String>, HostError> {
+        let events =
+            self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
+        let mut words = Vec::new();
+        if events.exception.injected != 0 || events.exception.pending != 0 {
+            words.push(format!("exception {}", events.exception.nr));
+        }
+        if events.interrupt.injected != 0 {
+            words.push(format!("interrupt {}", events.interrupt.nr));
+        }
+        if events.nmi.pending != 0 || events.nmi.injected != 0 {
+            words.push("NMI".to_owned());
+        }
+        Ok(if words.is_empty() { None } else { Some(words.join(", ")) })
+    }
+
+    /// Takes away the exceptions that wait for the guest: its next instruction is begun anew
+    /// (KVM_SET_VCPU_EVENTS in api.rst).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn forget_exceptions(&self) -> Result<(), HostError> {
+        let mut events =
+            self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
+        events.exception = Default::default();
+        self.fd.set_vcpu_events(&events).map_err(|e| HostError::refused("write the pending events", e))
+    }
+
+    /// The next collected port write.
+    #[inline]
+    fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {
+        if !self.abilities.batching {
+            return Ok(None);
+        }
+        let write = self
+            .fd
+            .coalesced_mmio_read()
+            .map_err(|e| HostError::refused("share its ring of port writes", e))?;
+        Ok(write.map(|write| VmExit::PortOut {
+            port: write.phys_addr as u16,
+            size: 1,
+            value: u32::from(write.data[0]),
+        }))
+    }
+
+    /// Gives the guest the value of the read it stopped at.
+    #[inline]
+    fn answer(&mut self, entry: VmEntry) {
+        let value = match entry {
+            VmEntry::Go => u64::MAX,
+            VmEntry::Value(value) => value,
+        };
+        if self.reading {
+            self.reading = false;
+            // `reading` is set only when the last exit was an MMIO exit, so this is the member of the
+            // union that is in use.
+            self.fd.get_kvm_run().__bindgen_anon_1.mmio.data = value.to_le_bytes();
+        } else if let Some(access) = self.port
+            && access.input
+        {
+            // The element handed out last lies just before `next`.
+            let at = access.next - usize::from(access.size);
+            let bytes = value.to_le_bytes();
+            self.io_bytes(at, access.size).copy_from_slice(&bytes[..usize::from(access.size)]);
+        }
+    }
+
+    /// Hands out the next element of a port access.
+    #[inline]
+    fn next_element(&mut self) -> Option<VmExit> {
+        let mut access = self.port?;
+        if access.left == 0 {
+            self.port = None;
+            return None;
+        }
+        let at = access.next;
+        access.next += usize::from(access.size);
+        access.left -= 1;
+        self.port = Some(access);
+        if access.input {
+            return Some(VmExit::PortIn { port: access.port, size: access.size });
+        }
+        let mut bytes = [0; 4];
+        bytes[..usize::from(access.size)].copy_from_slice(self.io_bytes(at, access.size));
+        Some(VmExit::PortOut { port: access.port, size: access.size, value: u32::from_le_bytes(bytes) })
+    }
+
+    /// `size` bytes of the port data page at offset `at` of `kvm_run`.
+    #[inline]
+    fn io_bytes(&mut self, at: usize, size: u8) -> &mut [u8] {
+        let run = std::ptr::from_mut(self.fd.get_kvm_run()).cast::<u8>();
+        // SAFETY: `at` starts at the offset KVM gave for the data of this exit and stays below
+        // offset + size * count, all of which lies in the mapping of `kvm_run` that `self.fd` owns;
+        // the vCPU is not running, so nobody else writes there.
+        unsafe { std::slice::from_raw_parts_mut(run.add(at), usize::from(size)) }
+    }
+
+    #[inline]
+    fn decode(&mut self, reason: u32) -> Result<VmExit, HostError> {
+        self.settled = !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
+        let run = self.fd.get_kvm_run();
+        Ok(match reason {
+            KVM_EXIT_IO => {
+                // SAFETY: the exit reason says that this member of the union is in use.
+                let io = unsafe { run.__bindgen_anon_1.io };
+                self.port = Some(PortAccess {
+                    port: io.port,
+                    size: io.size.min(4),
+                    input: u32::from(io.direction) == KVM_EXIT_IO_IN,
+                    next: io.data_offset as usize,
+                    left: io.count,
+                });
+                self.next_element().unwrap_or(VmExit::Interrupted)
+            }
+            KVM_EXIT_MMIO => {
+                // SAFETY: the exit reason says that this member of the union is in use.
+                let mmio = unsafe { run.__bindgen_anon_1.mmio };
+                let size = mmio.len.clamp(1, 8) as u8;
+                if mmio.is_write == 0 {
+                    self.reading = true;
+                    VmExit::MmioRead { address: mmio.phys_addr, size }
+                } else {
+                    let mut bytes = [0; 8];
+                    bytes[..usize::from(size)].copy_from_slice(&mmio.data[..usize::from(size)]);
+                    VmExit::MmioWrite { address: mmio.phys_addr, size, value: u64::from_le_bytes(bytes) }
+                }
+            }
+            KVM_EXIT_HLT if self.debugging.get().halts => VmExit::Debug(self.before_halt()?),
+            KVM_EXIT_HLT => VmExit::Halt { interruptible: run.if_flag != 0 },
+            KVM_EXIT_SHUTDOWN => VmExit::Shutdown,
+            KVM_EXIT_INTR => VmExit::Interrupted,
+            KVM_EXIT_DEBUG => {
+                // SAFETY: the exit reason says that this member of the union is in use.
+                let debug = unsafe { run.__bindgen_anon_1.debug.arch };
+                VmExit::Debug(DebugStop {
+                    exception: debug.exception,
+                    pc: debug.pc,
+                    dr6: debug.dr6,
+                    dr7: debug.dr7,
+                })
+            }
+            KVM_EXIT_FAIL_ENTRY => {
+                // SAFETY: the exit reason says that this member of the union is in use.
+                let failure = unsafe { run.__bindgen_anon_1.fail_entry };
+                VmExit::EntryFailed(failure.hardware_entry_failure_reason)
+            }
+            KVM_EXIT_INTERNAL_ERROR => {
+                let refusal = refusal(run);
+                match self.breakpoint(&refusal)? {
+                    Some(stop) => VmExit::Debug(stop),
+                    None => VmExit::Refused(refusal),
+                }
+            }
+            other => VmExit::Unexpected(other),
+        })
+    }
+
+    /// The debug stop that a refusal stands for, on hosts whose emulator does not know `int3`.
+    #[cold]
+    fn breakpoint(&self, refusal: &Refusal) -> Result<Option<DebugStop>, HostError> {
+        let stops = self.debugging.get().software_breakpoints
+            && refusal.suberror == Refusal::EMULATION
+            && refusal.bytes().first() == Some(&INT3);
+        if !stops {
+            return Ok(None);
+        }
+        let pc = self.registers()?.next_instruction();
+        Ok(Some(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 }))
+    }
+
+    /// Goes back to the `hlt` the vCPU has stopped behind.
+    fn before_halt(&self) -> Result<DebugStop, HostError> {
+        let mut registers = self.registers()?;
+        registers.general.rip = registers.general.rip.wrapping_sub(1);
+        self.set_general_registers(&registers.general)?;
+        let pc = registers.next_instruction();
+        Ok(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 })
+    }
+
+    fn immediate_exit(&mut self) -> *const AtomicU8 {
+        std::ptr::from_mut(&mut self.fd.get_kvm_run().immediate_exit).cast::<AtomicU8>()
+    }
+
+    fn clear_kick(&mut self) {
+        let flag = self.immediate_exit();
+        // SAFETY: the byte lies in the mapping of `kvm_run` and is otherwise written only as an
+        // atomic by a `Kicker`.
+        unsafe { &*flag }.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Vcpu {
+    fn drop(&mut self) {
+        let immediate_exit = self.immediate_exit();
+        self.kicker.clear(immediate_exit);
+    }
+}
+
+/// Reads the details of an internal error, see `struct kvm_run` in api.rst.
+fn refusal(run: &kvm_run) -> Refusal {
+    // SAFETY: the exit reason says that this member of the union is in use.
+    let internal = unsafe { run.__bindgen_anon_1.internal };
+    let emulation = internal.suberror == Refusal::EMULATION;
+    if !emulation || internal.ndata < 3 || internal.data[0] & HAS_INSTRUCTION_BYTES == 0 {
+        return Refusal::new(internal.suberror, &[]);
+    }
+    // After the flags: one byte of length, then up to 15 bytes of instruction.
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&internal.data[1].to_le_bytes());
+    bytes[8..].copy_from_slice(&internal.data[2].to_le_bytes());
+    let length = usize::from(bytes[0]).min(15);
+    Refusal::new(internal.suberror, &bytes[1..=length])
+}

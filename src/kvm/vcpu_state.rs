@@ -1,0 +1,450 @@
+//! Everything a vCPU holds, as plain data: what a guest needs to go on in another vCPU, of another
+//! process or on another host.
+//!
+//! The vCPU must stand between two instructions (see [`Vcpu::is_settled`]): KVM carries out the rest of
+//! an instruction that stopped for an access only when it is entered again.
+//!
+//! Manual: KVM_GET_REGS, KVM_GET_SREGS2, KVM_GET_XSAVE, KVM_GET_XCRS, KVM_GET_MSRS, KVM_GET_DEBUGREGS,
+//! KVM_GET_VCPU_EVENTS and KVM_GET_MP_STATE in api.rst.
+
+use std::os::fd::AsRawFd;
+
+use kvm_bindings::{
+    Msrs, kvm_debugregs, kvm_dtable, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
+    kvm_sregs2, kvm_vcpu_events, kvm_xcr, kvm_xcrs,
+};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::{ExtendedRegisters, HostError, Kvm, Vcpu, saved_msrs};
+
+/// KVM_GET_SREGS2 and KVM_SET_SREGS2 in linux/kvm.h.
+const GET_SREGS2: libc::c_ulong = 0x8140_AECC;
+const SET_SREGS2: libc::c_ulong = 0x4140_AECD;
+/// The page-directory pointers in a [`kvm_sregs2`] are those of the vCPU.
+const PDPTRS_VALID: u64 = kvm_bindings::KVM_SREGS2_FLAGS_PDPTRS_VALID as u64;
+
+/// IA32_TIME_STAMP_COUNTER (Intel SDM volume 4).
+const TSC: u32 = 0x10;
+
+/// Most extended control registers there can be.
+const MOST_XCRS: usize = 16;
+/// Most model-specific registers that are taken over: several times of what KVM lists.
+const MOST_MSRS: usize = 1024;
+
+/// Everything a vCPU holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VcpuState {
+    general: [u64; 18],
+    system: System,
+    /// Page-directory pointers, which the processor keeps apart from memory under PAE paging.
+    pdptrs: Option<[u64; 4]>,
+    /// As [`ExtendedRegisters`].
+    extended: Vec<u8>,
+    /// Extended control registers: number and value.
+    xcrs: Vec<(u32, u64)>,
+    /// Model-specific registers: number and value.
+    msrs: Vec<(u32, u64)>,
+    /// The guest's own DR0 to DR3, DR6 and DR7, whatever a debugger uses the processor's for.
+    debug: [u64; 6],
+    events: Events,
+    /// KVM_MP_STATE_*.
+    running: u32,
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    tsc_khz: u32,
+}
+
+/// A segment register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Segment {
+    base: u64,
+    limit: u32,
+    selector: u16,
+    /// Type, S, DPL, present, AVL, L, D/B and G as in a descriptor, and in the highest bit whether it is
+    /// unusable.
+    attributes: u32,
+}
+
+/// Segments, descriptor tables, control registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct System {
+    /// CS, DS, ES, FS, GS, SS, TR, LDTR.
+    segments: [Segment; 8],
+    /// Base and limit of GDTR and IDTR.
+    tables: [(u64, u16); 2],
+    /// CR0, CR2, CR3, CR4, CR8, EFER, IA32_APIC_BASE.
+    control: [u64; 7],
+    interrupts: [u64; 4],
+}
+
+/// What waits to be delivered to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Events {
+    /// Injected, vector, has an error code, pending.
+    exception: [u8; 4],
+    error_code: u32,
+    /// Injected, vector, by an instruction, shadow.
+    interrupt: [u8; 4],
+    /// Injected, pending, masked.
+    nmi: [u8; 3],
+    sipi_vector: u32,
+    flags: u32,
+    /// In SMM, pending, inside an NMI, INIT latched.
+    smi: [u8; 4],
+    triple_fault: u8,
+    payload: Option<u64>,
+}
+
+impl VcpuState {
+    /// RIP.
+    pub fn rip(&self) -> u64 {
+        self.general[16]
+    }
+
+    /// The lengths that are variable are possible ones.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.extended.len() != size_of::<ExtendedRegisters>() {
+            return Err(format!("{} bytes of vector registers", self.extended.len()));
+        }
+        if self.xcrs.len() > MOST_XCRS || self.msrs.len() > MOST_MSRS {
+            let (xcrs, msrs) = (self.xcrs.len(), self.msrs.len());
+            return Err(format!("{xcrs} extended control and {msrs} model-specific registers"));
+        }
+        Ok(())
+    }
+}
+
+impl Vcpu {
+    /// Everything the vCPU holds.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason, and if the vCPU is in the middle of an access.
+    pub fn state(&self, kvm: &Kvm) -> Result<VcpuState, HostError> {
+        if !self.is_settled() {
+            let reason = "it is in the middle of an instruction".to_owned();
+            return Err(HostError::Refused { what: "read the state of the vCPU", reason });
+        }
+        let xcrs = self.fd.get_xcrs().map_err(|e| HostError::refused("read XCR0", e))?;
+        let debug =
+            self.fd.get_debug_regs().map_err(|e| HostError::refused("read the debug registers", e))?;
+        let events =
+            self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
+        let [db0, db1, db2, db3] = debug.db;
+        Ok(VcpuState {
+            general: general_words(&self.raw_general_registers()?),
+            system: System::from_kvm(&self.raw_system_registers()?),
+            pdptrs: self.pdptrs(),
+            extended: self.extended_registers()?.to_vec(),
+            xcrs: xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).map(|xcr| (xcr.xcr, xcr.value)).collect(),
+            msrs: self.msrs(saved_msrs::of(kvm)?)?,
+            debug: [db0, db1, db2, db3, debug.dr6, debug.dr7],
+            events: Events::from_kvm(&events),
+            running: self.running()?,
+            tsc_khz: self.tsc_frequency(),
+        })
+    }
+
+    /// Takes everything over that another vCPU held. Memory must hold already what it held there.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if the processor cannot be in that state, which is a mixture then.
+    pub fn set_state(&mut self, state: &VcpuState) -> Result<(), HostError> {
+        state.check().map_err(|reason| HostError::Refused { what: "take the state of a vCPU", reason })?;
+        let mut xcrs = kvm_xcrs { nr_xcrs: state.xcrs.len() as u32, ..Default::default() };
+        for (entry, (xcr, value)) in xcrs.xcrs.iter_mut().zip(&state.xcrs) {
+            *entry = kvm_xcr { xcr: *xcr, value: *value, ..Default::default() };
+        }
+        let mut extended = [0; size_of::<ExtendedRegisters>()];
+        extended.copy_from_slice(&state.extended);
+        let [db0, db1, db2, db3, dr6, dr7] = state.debug;
+        let debug = kvm_debugregs { db: [db0, db1, db2, db3], dr6, dr7, ..Default::default() };
+
+        self.set_tsc_frequency(state.tsc_khz);
+        // EFER and CR4 before what depends on them.
+        self.set_raw_system_registers(&state.system.to_kvm())?;
+        self.set_pdptrs(state)?;
+        self.fd.set_xcrs(&xcrs).map_err(|e| HostError::refused("write XCR0", e))?;
+        self.set_extended_registers(&extended)?;
+        self.set_msrs(&state.msrs)?;
+        self.set_raw_general_registers(&general_registers(&state.general))?;
+        self.fd.set_debug_regs(&debug).map_err(|e| HostError::refused("write the debug registers", e))?;
+        self.set_running(state.running)?;
+        // Last: writing registers drops a pending exception.
+        self.fd
+            .set_vcpu_events(&state.events.to_kvm())
+            .map_err(|e| HostError::refused("write the pending events", e))
+    }
+
+    /// The page-directory pointers, if KVM tells of them and they are in use.
+    fn pdptrs(&self) -> Option<[u64; 4]> {
+        let mut registers = kvm_sregs2::default();
+        // SAFETY: the descriptor is that of a vCPU, the request reads, and the structure is the one it
+        // fills.
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), GET_SREGS2, &mut registers) };
+        (result == 0 && registers.flags & PDPTRS_VALID != 0).then_some(registers.pdptrs)
+    }
+
+    fn set_pdptrs(&mut self, state: &VcpuState) -> Result<(), HostError> {
+        let Some(pdptrs) = state.pdptrs else { return Ok(()) };
+        let system = state.system.to_kvm();
+        let registers = kvm_sregs2 {
+            cs: system.cs,
+            ds: system.ds,
+            es: system.es,
+            fs: system.fs,
+            gs: system.gs,
+            ss: system.ss,
+            tr: system.tr,
+            ldt: system.ldt,
+            gdt: system.gdt,
+            idt: system.idt,
+            cr0: system.cr0,
+            cr2: system.cr2,
+            cr3: system.cr3,
+            cr4: system.cr4,
+            cr8: system.cr8,
+            efer: system.efer,
+            apic_base: system.apic_base,
+            flags: PDPTRS_VALID,
+            pdptrs,
+        };
+        // SAFETY: the descriptor is that of a vCPU, the request writes, and the structure is the one it
+        // reads.
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), SET_SREGS2, &registers) };
+        if result == 0 {
+            return Ok(());
+        }
+        let reason = std::io::Error::last_os_error().to_string();
+        Err(HostError::Refused { what: "write the page-directory pointers", reason })
+    }
+
+    /// The model-specific registers `wanted`, all of which KVM has told before.
+    fn msrs(&self, wanted: &[u32]) -> Result<Vec<(u32, u64)>, HostError> {
+        const WHAT: &str = "read the model-specific registers";
+        let entries: Vec<kvm_msr_entry> =
+            wanted.iter().map(|index| kvm_msr_entry { index: *index, ..Default::default() }).collect();
+        let mut msrs = Msrs::from_entries(&entries)
+            .map_err(|e| HostError::Refused { what: WHAT, reason: format!("{e:?}") })?;
+        let read = self.fd.get_msrs(&mut msrs).map_err(|e| HostError::refused(WHAT, e))?;
+        match wanted.get(read) {
+            None => Ok(msrs.as_slice().iter().map(|entry| (entry.index, entry.data)).collect()),
+            Some(index) => Err(HostError::Refused {
+                what: WHAT,
+                reason: format!("it does not tell {index:#x} any more"),
+            }),
+        }
+    }
+
+    /// Writes model-specific registers. One that the host does not take is left out if it has that value
+    /// already.
+    fn set_msrs(&self, values: &[(u32, u64)]) -> Result<(), HostError> {
+        const WHAT: &str = "write the model-specific registers";
+        // The time stamp counter goes on from where it was, so it is written last.
+        let (tsc, others): (Vec<_>, Vec<_>) = values.iter().partition(|(index, _)| *index == TSC);
+        let entries: Vec<kvm_msr_entry> = others
+            .into_iter()
+            .chain(tsc)
+            .map(|(index, data)| kvm_msr_entry { index, data, ..Default::default() })
+            .collect();
+        let mut done = 0;
+        while let Some(left) = entries.get(done..)
+            && let Some(_) = left.first()
+        {
+            let msrs = Msrs::from_entries(left)
+                .map_err(|e| HostError::Refused { what: WHAT, reason: format!("{e:?}") })?;
+            done += self.fd.set_msrs(&msrs).map_err(|e| HostError::refused(WHAT, e))?;
+            let Some(refused) = entries.get(done) else { break };
+            let (index, data) = (refused.index, refused.data);
+            if self.msr(index)? != Some(data) {
+                let reason = format!("the processor here does not take {data:#x} for register {index:#x}");
+                return Err(HostError::Refused { what: WHAT, reason });
+            }
+            done += 1;
+        }
+        Ok(())
+    }
+
+    /// Has the time stamp counter run as fast as it did, where the host can.
+    fn set_tsc_frequency(&self, wanted: u32) {
+        let here = self.tsc_frequency();
+        if wanted == 0 || here == 0 || wanted == here {
+            return;
+        }
+        match self.fd.set_tsc_khz(wanted) {
+            Ok(()) => self.fixed.tsc_khz.set(Some(wanted)),
+            Err(_) => info!(
+                "the guest's time stamp counter ran at {wanted} kHz and runs at {here} kHz from here on"
+            ),
+        }
+    }
+
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    fn tsc_frequency(&self) -> u32 {
+        if let Some(known) = self.fixed.tsc_khz.get() {
+            return known;
+        }
+        let found = self.fd.get_tsc_khz().unwrap_or(0);
+        self.fixed.tsc_khz.set(Some(found));
+        found
+    }
+
+    /// KVM_MP_STATE_*.
+    fn running(&self) -> Result<u32, HostError> {
+        if let Some(known) = self.fixed.running.get() {
+            return Ok(known);
+        }
+        let found = self.fd.get_mp_state().map_err(|e| HostError::refused("read the vCPU's mode", e))?;
+        self.fixed.running.set(Some(found.mp_state));
+        Ok(found.mp_state)
+    }
+
+    fn set_running(&self, wanted: u32) -> Result<(), HostError> {
+        if self.running()? != wanted {
+            self.fd
+                .set_mp_state(kvm_mp_state { mp_state: wanted })
+                .map_err(|e| HostError::refused("write the vCPU's mode", e))?;
+            self.fixed.running.set(Some(wanted));
+        }
+        Ok(())
+    }
+}
+
+fn general_words(registers: &kvm_regs) -> [u64; 18] {
+    let r = registers;
+    [
+        r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rsp, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
+        r.r14, r.r15, r.rip, r.rflags,
+    ]
+}
+
+fn general_registers(words: &[u64; 18]) -> kvm_regs {
+    let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags] = *words;
+    kvm_regs { rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags }
+}
+
+impl Segment {
+    fn from_kvm(segment: &kvm_segment) -> Segment {
+        let fields = [
+            (segment.type_, 0),
+            (segment.s, 4),
+            (segment.dpl, 5),
+            (segment.present, 7),
+            (segment.avl, 12),
+            (segment.l, 13),
+            (segment.db, 14),
+            (segment.g, 15),
+            (segment.unusable, 31),
+        ];
+        Segment {
+            base: segment.base,
+            limit: segment.limit,
+            selector: segment.selector,
+            attributes: fields.into_iter().fold(0, |bits, (field, at)| bits | u32::from(field) << at),
+        }
+    }
+
+    fn to_kvm(self) -> kvm_segment {
+        let field = |at: u32, mask: u32| (self.attributes >> at & mask) as u8;
+        kvm_segment {
+            base: self.base,
+            limit: self.limit,
+            selector: self.selector,
+            type_: field(0, 0xF),
+            s: field(4, 1),
+            dpl: field(5, 3),
+            present: field(7, 1),
+            avl: field(12, 1),
+            l: field(13, 1),
+            db: field(14, 1),
+            g: field(15, 1),
+            unusable: field(31, 1),
+            padding: 0,
+        }
+    }
+}
+
+impl System {
+    fn from_kvm(s: &kvm_sregs) -> System {
+        let segments = [s.cs, s.ds, s.es, s.fs, s.gs, s.ss, s.tr, s.ldt];
+        System {
+            segments: segments.map(|segment| Segment::from_kvm(&segment)),
+            tables: [(s.gdt.base, s.gdt.limit), (s.idt.base, s.idt.limit)],
+            control: [s.cr0, s.cr2, s.cr3, s.cr4, s.cr8, s.efer, s.apic_base],
+            interrupts: s.interrupt_bitmap,
+        }
+    }
+
+    fn to_kvm(self) -> kvm_sregs {
+        let [cs, ds, es, fs, gs, ss, tr, ldt] = self.segments.map(Segment::to_kvm);
+        let [gdt, idt] = self.tables.map(|(base, limit)| kvm_dtable { base, limit, ..Default::default() });
+        let [cr0, cr2, cr3, cr4, cr8, efer, apic_base] = self.control;
+        kvm_sregs {
+            cs,
+            ds,
+            es,
+            fs,
+            gs,
+            ss,
+            tr,
+            ldt,
+            gdt,
+            idt,
+            cr0,
+            cr2,
+            cr3,
+            cr4,
+            cr8,
+            efer,
+            apic_base,
+            interrupt_bitmap: self.interrupts,
+        }
+    }
+}
+
+impl Events {
+    fn from_kvm(events: &kvm_vcpu_events) -> Events {
+        let (exception, interrupt) = (&events.exception, &events.interrupt);
+        let (nmi, smi) = (&events.nmi, &events.smi);
+        Events {
+            exception: [exception.injected, exception.nr, exception.has_error_code, exception.pending],
+            error_code: exception.error_code,
+            interrupt: [interrupt.injected, interrupt.nr, interrupt.soft, interrupt.shadow],
+            nmi: [nmi.injected, nmi.pending, nmi.masked],
+            sipi_vector: events.sipi_vector,
+            flags: events.flags,
+            smi: [smi.smm, smi.pending, smi.smm_inside_nmi, smi.latched_init],
+            triple_fault: events.triple_fault.pending,
+            payload: (events.exception_has_payload != 0).then_some(events.exception_payload),
+        }
+    }
+
+    fn to_kvm(self) -> kvm_vcpu_events {
+        let mut events = kvm_vcpu_events {
+            sipi_vector: self.sipi_vector,
+            flags: self.flags,
+            exception_has_payload: u8::from(self.payload.is_some()),
+            exception_payload: self.payload.unwrap_or(0),
+            ..Default::default()
+        };
+        let exception = &mut events.exception;
+        [exception.injected, exception.nr, exception.has_error_code, exception.pending] = self.exception;
+        exception.error_code = self.error_code;
+        let interrupt = &mut events.interrupt;
+        [interrupt.injected, interrupt.nr, interrupt.soft, interrupt.shadow] = self.interrupt;
+        [events.nmi.injected, events.nmi.pending, events.nmi.masked] = self.nmi;
+        let smi = &mut events.smi;
+        [smi.smm, smi.pending, smi.smm_inside_nmi, smi.latched_init] = self.smi;
+        events.triple_fault.pending = self.triple_fault;
+        events
+    }
+}
+
+#[cfg(test)]
+#[path = "vcpu_state_test.rs"]
+mod tests;

@@ -1,0 +1,11 @@
+//! What the operating system gives: sockets, connections, confinement, the memory footprint.
+
+#[cfg(test)]
+pub mod allocations;
+pub mod connection;
+mod footprint;
+pub mod host_identity;
+pub mod sandbox;
+pub mod socket;
+
+pub use footprint::forget_start;
