@@ -12,9 +12,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
-use crate::control::door::Door;
 use crate::control::moving::Mover;
-use crate::debug::{self, Server};
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, Guest};
 use crate::frontends::console::Console;
@@ -22,6 +20,7 @@ use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::words::tell;
 use crate::frontends::{check, console_client, log, snapshot};
+use crate::gdb::{self, Server};
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -32,6 +31,7 @@ use crate::migration::reception::DOUBTED;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClient, Invocation, SerialEnd, Settings};
 use crate::state::{self, Opened, People, SnapshotError};
+use crate::supervisor::requests::Door;
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -234,7 +234,7 @@ impl Run {
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {
                 let server = self.debugger.as_ref();
-                debug::run(&mut self.machine, server, wait, settings.gdb_arch, &self.door, self.mover)
+                gdb::run(&mut self.machine, server, wait, settings.gdb_arch, &self.door, self.mover)
             }
             // Nobody can ask for anything.
             false => self.machine.run(),

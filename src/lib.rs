@@ -26,7 +26,6 @@ pub mod app;
 pub mod arch;
 pub mod boot;
 pub mod control;
-pub mod debug;
 pub mod debug_server;
 pub mod devices;
 #[allow(unsafe_code)]
@@ -34,6 +33,7 @@ pub mod emulate;
 pub mod frontends;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
+pub mod gdb;
 pub mod inspect;
 #[allow(unsafe_code)]
 pub mod kvm;
@@ -45,3 +45,4 @@ pub mod migration;
 pub mod os;
 pub mod settings;
 pub mod state;
+pub mod supervisor;

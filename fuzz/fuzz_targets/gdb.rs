@@ -4,7 +4,7 @@
 //! `scripts/fuzz gdb` starts from the sessions of gdb and LLDB in `fuzz/seeds/gdb`.
 #![no_main]
 
-use kvm::debug::serve_anything;
+use kvm::gdb::serve_anything;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|session: &[u8]| serve_anything(session));

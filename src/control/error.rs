@@ -1,8 +1,8 @@
 //! Why a command was not carried out.
 
 use super::Front;
-use super::expression::{EvaluationError, ExpressionError};
-use super::format::FormatError;
+use crate::inspect::expression::{EvaluationError, ExpressionError};
+use crate::inspect::format::FormatError;
 use crate::kvm::HostError;
 use crate::machine::snapshots::KeepError;
 use crate::state::SnapshotError;

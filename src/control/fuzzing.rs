@@ -1,8 +1,8 @@
 //! Any text as what a user asks to be evaluated.
 
-use super::expression::{Expression, Register, Values};
-use super::format::Format;
-use super::points::{Kind, NewPoint, Points};
+use crate::inspect::expression::{Expression, Register, Values};
+use crate::inspect::format::Format;
+use crate::supervisor::points::{Kind, NewPoint, Points};
 
 /// Registers and memory that hold a little of everything.
 struct Anything;

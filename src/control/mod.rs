@@ -6,27 +6,17 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `table` | all commands, and how one is found |
-//! | `door` | how other threads reach a guest while its run goes on |
 //! | `commands` | what they do |
-//! | `expression` | what is written where a number is wanted |
-//! | `points` | breakpoints and log points, decided where the guest stops |
 //! | `moving` | what moves a guest to another host |
-//! | `format` | what a log point prints |
-//! | `values` | registers and memory for expressions |
 
 mod commands;
-pub mod door;
 mod error;
-pub mod expression;
-pub mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod moving;
-pub mod points;
 mod table;
 #[cfg(test)]
 mod tests;
-pub mod values;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,8 +31,8 @@ use crate::machine::snapshots::{KeepError, Kept};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{Saved, SnapshotError};
+use crate::supervisor::points::Points;
 use moving::Mover;
-use points::Points;
 
 pub use error::CommandError;
 pub use table::{answer, names, reference};

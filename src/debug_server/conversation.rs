@@ -12,8 +12,8 @@ use super::protocol::{
 };
 use super::register_bytes;
 use crate::arch::Registers;
-use crate::control::door::Caller;
 use crate::memory::GuestMemory;
+use crate::supervisor::requests::Caller;
 
 /// Memory is copied and sent in pieces of so many bytes.
 const PIECE: u64 = 64 << 10;

@@ -2,6 +2,8 @@
 
 pub mod disassembly;
 pub mod dump;
+pub mod expression;
+pub mod format;
 pub mod hexdump;
 pub mod picture;
 mod refused;
@@ -9,3 +11,4 @@ pub mod report;
 pub mod screen;
 pub mod symbols;
 pub mod translate;
+pub mod values;

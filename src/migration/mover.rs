@@ -22,12 +22,12 @@ use super::security::Credentials;
 use super::source::{Answer, Left, Plan, Traveller, ask, leave};
 use super::wire::{TRUST, Wire, WireError};
 use crate::control::Doing;
-use crate::control::door::{Caller, HeldGuest};
 use crate::control::moving::Mover;
 use crate::machine::Outcome;
 use crate::machine::dirty::Follower;
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::Parts;
+use crate::supervisor::requests::{Caller, HeldGuest};
 
 /// How long a destination may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);

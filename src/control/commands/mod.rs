@@ -9,10 +9,10 @@ pub(super) mod running;
 pub(super) mod snapshots;
 pub(super) mod state;
 
-use super::expression::{Expression, Values};
-use super::values::Known;
 use super::{CommandError, StoppedGuest};
+use crate::inspect::expression::{Expression, Values};
 use crate::inspect::symbols::{self, Symbol};
+use crate::inspect::values::Known;
 
 /// The symbol an address lies in.
 fn symbol(guest: &dyn StoppedGuest, address: u64) -> Option<Symbol> {

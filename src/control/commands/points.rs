@@ -1,13 +1,13 @@
 //! Commands for breakpoints and log points.
 
-use super::super::expression::Expression;
-use super::super::format::Format;
-use super::super::points::{Kind, NewPoint};
 use super::super::table::wrong;
 use super::super::{CommandError, StoppedGuest};
 use super::{address_of, expression, number, place};
 use crate::arch::paging::is_canonical;
+use crate::inspect::expression::Expression;
+use crate::inspect::format::Format;
 use crate::inspect::translate::translate;
+use crate::supervisor::points::{Kind, NewPoint};
 
 pub(in crate::control) fn set_break(
     guest: &mut dyn StoppedGuest,

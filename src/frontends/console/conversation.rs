@@ -9,8 +9,8 @@ use tracing::{debug, warn};
 
 use super::PROMPT;
 use super::lines::{LONGEST, Line, Lines};
-use crate::control::door::{Caller, RunOver};
 use crate::control::{CommandError, Front, answer};
+use crate::supervisor::requests::{Caller, RunOver};
 
 /// Most bytes read at a time.
 const READ_SIZE: usize = 4096;

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use crate::control::door::Caller;
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::{ConsoleSpec, Place};
+use crate::supervisor::requests::Caller;
 use conversation::Ended;
 
 /// What stands before every line that a client types.

@@ -1,0 +1,234 @@
+//! The target description: what gdb is told about the registers of a [`Layout`].
+//!
+//! Standard features have the names gdb expects; what it has no feature for (control registers, EFER,
+//! the base behind `swapgs`) is a feature of its own, whose registers gdb takes as they come.
+//!
+//! Manual: "Appendix G: Target Descriptions" in *Debugging with gdb*; bits: Intel SDM volume 3A,
+//! "Control Registers", AMD APM volume 2, "Extended Feature Enable Register (EFER)", Intel SDM volume 1,
+//! "EFLAGS Register" and "MXCSR Control and Status Register".
+
+use super::arch::{Control, Layout, Register};
+use crate::settings::GdbArch;
+
+/// Bits with their names: the lowest, the highest, the name.
+type Bits = &'static [(u8, u8, &'static str)];
+
+const EFLAGS: Bits = &[
+    (0, 0, "CF"),
+    (1, 1, ""),
+    (2, 2, "PF"),
+    (4, 4, "AF"),
+    (6, 6, "ZF"),
+    (7, 7, "SF"),
+    (8, 8, "TF"),
+    (9, 9, "IF"),
+    (10, 10, "DF"),
+    (11, 11, "OF"),
+    (12, 13, "IOPL"),
+    (14, 14, "NT"),
+    (16, 16, "RF"),
+    (17, 17, "VM"),
+    (18, 18, "AC"),
+    (19, 19, "VIF"),
+    (20, 20, "VIP"),
+    (21, 21, "ID"),
+];
+const CR0: Bits = &[
+    (0, 0, "PE"),
+    (1, 1, "MP"),
+    (2, 2, "EM"),
+    (3, 3, "TS"),
+    (4, 4, "ET"),
+    (5, 5, "NE"),
+    (16, 16, "WP"),
+    (18, 18, "AM"),
+    (29, 29, "NW"),
+    (30, 30, "CD"),
+    (31, 31, "PG"),
+];
+const CR3: Bits = &[(0, 11, "PCID"), (12, 63, "PDBR")];
+const CR4: Bits = &[
+    (0, 0, "VME"),
+    (1, 1, "PVI"),
+    (2, 2, "TSD"),
+    (3, 3, "DE"),
+    (4, 4, "PSE"),
+    (5, 5, "PAE"),
+    (6, 6, "MCE"),
+    (7, 7, "PGE"),
+    (8, 8, "PCE"),
+    (9, 9, "OSFXSR"),
+    (10, 10, "OSXMMEXCPT"),
+    (11, 11, "UMIP"),
+    (12, 12, "LA57"),
+    (13, 13, "VMXE"),
+    (14, 14, "SMXE"),
+    (16, 16, "FSGSBASE"),
+    (17, 17, "PCIDE"),
+    (18, 18, "OSXSAVE"),
+    (20, 20, "SMEP"),
+    (21, 21, "SMAP"),
+    (22, 22, "PKE"),
+    (23, 23, "CET"),
+    (24, 24, "PKS"),
+];
+const EFER: Bits = &[
+    (0, 0, "SCE"),
+    (8, 8, "LME"),
+    (10, 10, "LMA"),
+    (11, 11, "NXE"),
+    (12, 12, "SVME"),
+    (13, 13, "LMSLE"),
+    (14, 14, "FFXSR"),
+    (15, 15, "TCE"),
+];
+const MXCSR: Bits = &[
+    (0, 0, "IE"),
+    (1, 1, "DE"),
+    (2, 2, "ZE"),
+    (3, 3, "OE"),
+    (4, 4, "UE"),
+    (5, 5, "PE"),
+    (6, 6, "DAZ"),
+    (7, 7, "IM"),
+    (8, 8, "DM"),
+    (9, 9, "ZM"),
+    (10, 10, "OM"),
+    (11, 11, "UM"),
+    (12, 12, "PM"),
+    (15, 15, "FZ"),
+];
+
+/// The views gdb offers of a 128-bit register: the name, the type of an element, how many there are.
+const VECTORS: [(&str, &str, u8); 6] = [
+    ("v4_float", "ieee_single", 4),
+    ("v2_double", "ieee_double", 2),
+    ("v16_int8", "int8", 16),
+    ("v8_int16", "int16", 8),
+    ("v4_int32", "int32", 4),
+    ("v2_int64", "int64", 2),
+];
+
+/// The document gdb asks for as `target.xml`.
+pub(crate) fn target_xml(layout: &Layout) -> String {
+    let arch = match layout.arch() {
+        GdbArch::X86_64 => "i386:x86-64",
+        GdbArch::I386 => "i386",
+        GdbArch::I8086 => "i8086",
+    };
+    let mut xml = format!(
+        "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n\
+         <target version=\"1.0\"><architecture>{arch}</architecture>\n"
+    );
+    for feature in [CORE, SSE, AVX, SEGMENTS, SYSTEM] {
+        add_feature(&mut xml, layout, feature);
+    }
+    xml.push_str("</target>\n");
+    xml
+}
+
+const CORE: &str = "org.gnu.gdb.i386.core";
+const SSE: &str = "org.gnu.gdb.i386.sse";
+const AVX: &str = "org.gnu.gdb.i386.avx";
+const SEGMENTS: &str = "org.gnu.gdb.i386.segments";
+const SYSTEM: &str = "org.kvm.i386.system";
+
+/// The feature a register belongs to.
+fn feature_of(layout: &Layout, register: Register) -> &'static str {
+    match register {
+        Register::Xmm(_) | Register::Mxcsr => SSE,
+        Register::YmmHigh(_) => AVX,
+        // gdb knows this feature in 64-bit mode only.
+        Register::FsBase | Register::GsBase if layout.arch() == GdbArch::X86_64 => SEGMENTS,
+        Register::FsBase | Register::GsBase | Register::KernelGsBase | Register::Control(_) => SYSTEM,
+        _ => CORE,
+    }
+}
+
+fn add_feature(xml: &mut String, layout: &Layout, feature: &str) {
+    let members = || {
+        let numbered = layout.registers().iter().enumerate();
+        numbered.filter(|(_, register)| feature_of(layout, **register) == feature)
+    };
+    if members().next().is_none() {
+        return;
+    }
+    xml.push_str(&format!("<feature name=\"{feature}\">\n"));
+    let word = layout.size(Register::Ip);
+    match feature {
+        CORE => add_flags(xml, "eflags_bits", 4, EFLAGS),
+        SSE => {
+            add_vectors(xml);
+            add_flags(xml, "mxcsr_bits", 4, MXCSR);
+        }
+        SYSTEM => {
+            for (name, bits) in [("cr0_bits", CR0), ("cr3_bits", CR3), ("cr4_bits", CR4), ("efer_bits", EFER)]
+            {
+                add_flags(xml, name, word, bits);
+            }
+        }
+        _ => {}
+    }
+    for (number, register) in members() {
+        let (kind, group) = kind_of(layout, *register);
+        let bits = 8 * layout.size(*register);
+        let name = layout.name(*register);
+        xml.push_str(&format!("<reg name=\"{name}\" bitsize=\"{bits}\" type=\"{kind}\" regnum=\"{number}\""));
+        if let Some(group) = group {
+            xml.push_str(&format!(" group=\"{group}\""));
+        }
+        xml.push_str("/>\n");
+    }
+    xml.push_str("</feature>\n");
+}
+
+/// The type of a register, and its group if the type does not say it.
+fn kind_of(layout: &Layout, register: Register) -> (&'static str, Option<&'static str>) {
+    let word = if layout.arch() == GdbArch::X86_64 { "int64" } else { "int32" };
+    match register {
+        // The stack and frame pointers point to data.
+        Register::General(4 | 5) => ("data_ptr", None),
+        Register::General(_) => (word, None),
+        Register::Ip => ("code_ptr", None),
+        Register::Flags => ("eflags_bits", None),
+        Register::Segment(_) => ("int32", None),
+        Register::FsBase | Register::GsBase | Register::KernelGsBase => (word, None),
+        Register::Control(control) => {
+            let kind = match control {
+                Control::Cr0 => "cr0_bits",
+                Control::Cr3 => "cr3_bits",
+                Control::Cr4 => "cr4_bits",
+                Control::Efer => "efer_bits",
+                Control::Cr2 | Control::Cr8 => word,
+            };
+            (kind, None)
+        }
+        Register::Stack(_) => ("i387_ext", None),
+        Register::Float(_) => ("int", Some("float")),
+        Register::Xmm(_) => ("vec128", None),
+        Register::Mxcsr => ("mxcsr_bits", Some("vector")),
+        Register::YmmHigh(_) => ("uint128", None),
+    }
+}
+
+fn add_flags(xml: &mut String, name: &str, size: usize, bits: Bits) {
+    xml.push_str(&format!("<flags id=\"{name}\" size=\"{size}\">\n"));
+    for (low, high, name) in bits {
+        if usize::from(*low) < 8 * size {
+            let high = usize::from(*high).min(8 * size - 1);
+            xml.push_str(&format!("<field name=\"{name}\" start=\"{low}\" end=\"{high}\"/>"));
+        }
+    }
+    xml.push_str("</flags>\n");
+}
+
+fn add_vectors(xml: &mut String) {
+    for (name, element, count) in VECTORS {
+        xml.push_str(&format!("<vector id=\"{name}\" type=\"{element}\" count=\"{count}\"/>"));
+    }
+    xml.push_str("<union id=\"vec128\">");
+    for (name, ..) in VECTORS {
+        xml.push_str(&format!("<field name=\"{name}\" type=\"{name}\"/>"));
+    }
+    xml.push_str("<field name=\"uint128\" type=\"uint128\"/></union>\n");
+}

@@ -1,0 +1,163 @@
+//! The guest file, for a debugger that was not given it: its name, and its bytes to read. No other
+//! file can be had here, and nothing can be written.
+//!
+//! Manual: "File-I/O Remote Protocol Extension" and "Host I/O Packets" in "Appendix E: gdb Remote Serial
+//! Protocol" of *Debugging with gdb*.
+
+use gdbstub::common::{Endianness, Pid};
+use gdbstub::target::TargetResult;
+use gdbstub::target::ext::exec_file::ExecFile;
+use gdbstub::target::ext::host_info::{HostInfo, HostInfoResponse};
+use gdbstub::target::ext::host_io::{
+    HostIo, HostIoClose, HostIoCloseOps, HostIoErrno, HostIoError, HostIoFstat, HostIoFstatOps, HostIoOpen,
+    HostIoOpenFlags, HostIoOpenMode, HostIoOpenOps, HostIoPread, HostIoPreadOps, HostIoResult, HostIoStat,
+};
+use gdbstub::target::ext::process_info::{ProcessInfo, ProcessInfoResponse};
+use gdbstub::target::ext::section_offsets::{Offsets, SectionOffsets};
+
+use super::target::{PACKET, copy_part};
+use crate::settings::GdbArch;
+use crate::supervisor::debuggee::Debuggee;
+
+/// The one file descriptor there is. Opening the file twice gives it twice.
+const DESCRIPTOR: u32 = 3;
+
+/// What a bare machine and its only program are called.
+const TRIPLE_64: &str = "x86_64-unknown-none-elf";
+const TRIPLE_32: &str = "i386-unknown-none-elf";
+
+impl Debuggee<'_> {
+    fn triple(&self) -> (&'static str, usize) {
+        if self.view.layout.arch() == GdbArch::X86_64 { (TRIPLE_64, 8) } else { (TRIPLE_32, 4) }
+    }
+}
+
+impl ExecFile for Debuggee<'_> {
+    fn get_exec_file(
+        &self,
+        _pid: Option<Pid>,
+        offset: u64,
+        length: usize,
+        buf: &mut [u8],
+    ) -> TargetResult<usize, Self> {
+        Ok(copy_part(&self.view.file, offset, length, buf))
+    }
+}
+
+impl HostIo for Debuggee<'_> {
+    fn support_open(&mut self) -> Option<HostIoOpenOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_close(&mut self) -> Option<HostIoCloseOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_pread(&mut self) -> Option<HostIoPreadOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_fstat(&mut self) -> Option<HostIoFstatOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl HostIoOpen for Debuggee<'_> {
+    fn open(
+        &mut self,
+        filename: &[u8],
+        flags: HostIoOpenFlags,
+        _mode: HostIoOpenMode,
+    ) -> HostIoResult<u32, Self> {
+        let writes = HostIoOpenFlags::O_WRONLY
+            | HostIoOpenFlags::O_RDWR
+            | HostIoOpenFlags::O_CREAT
+            | HostIoOpenFlags::O_TRUNC;
+        if filename != self.view.file {
+            return Err(HostIoError::Errno(HostIoErrno::ENOENT));
+        }
+        if flags.intersects(writes) {
+            return Err(HostIoError::Errno(HostIoErrno::EROFS));
+        }
+        Ok(DESCRIPTOR)
+    }
+}
+
+/// An error for every descriptor but [`DESCRIPTOR`].
+fn check(descriptor: u32) -> HostIoResult<(), Debuggee<'static>> {
+    if descriptor == DESCRIPTOR { Ok(()) } else { Err(HostIoError::Errno(HostIoErrno::EBADF)) }
+}
+
+impl HostIoClose for Debuggee<'_> {
+    fn close(&mut self, descriptor: u32) -> HostIoResult<(), Self> {
+        check(descriptor)
+    }
+}
+
+impl HostIoPread for Debuggee<'_> {
+    fn pread(
+        &mut self,
+        descriptor: u32,
+        count: usize,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> HostIoResult<usize, Self> {
+        check(descriptor)?;
+        let image = self.machine.image();
+        let left = usize::try_from(image.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        // Each byte may take two in the answer.
+        let count = count.min(left).min(buf.len()).min(PACKET / 2);
+        image.read_at(offset, &mut buf[..count]).map_err(|_| HostIoError::Errno(HostIoErrno::EIO))?;
+        Ok(count)
+    }
+}
+
+impl HostIoFstat for Debuggee<'_> {
+    fn fstat(&mut self, descriptor: u32) -> HostIoResult<HostIoStat, Self> {
+        check(descriptor)?;
+        let size = self.machine.image().len();
+        Ok(HostIoStat {
+            st_dev: 0,
+            st_ino: 1,
+            st_mode: HostIoOpenMode::S_IFREG | HostIoOpenMode::S_IRUSR,
+            st_nlink: 1,
+            st_uid: 0,
+            st_gid: 0,
+            st_rdev: 0,
+            st_size: size,
+            st_blksize: 4096,
+            st_blocks: size.div_ceil(512),
+            st_atime: 0,
+            st_mtime: 0,
+            st_ctime: 0,
+        })
+    }
+}
+
+impl SectionOffsets for Debuggee<'_> {
+    /// Where the loader has put a file that can lie anywhere. Its first segment begins at 0 in the file.
+    fn get_section_offsets(&mut self) -> Result<Offsets<u64>, Self::Error> {
+        Ok(Offsets::Segments { text_seg: self.machine.bias(), data_seg: None })
+    }
+}
+
+impl HostInfo for Debuggee<'_> {
+    fn host_info(&self, write: &mut dyn FnMut(&HostInfoResponse<'_>)) -> Result<(), Self::Error> {
+        let (triple, size) = self.triple();
+        write(&HostInfoResponse::Triple(triple));
+        write(&HostInfoResponse::PointerSize(size));
+        write(&HostInfoResponse::Endianness(Endianness::Little));
+        Ok(())
+    }
+}
+
+impl ProcessInfo for Debuggee<'_> {
+    fn process_info(&self, write: &mut dyn FnMut(&ProcessInfoResponse<'_>)) -> Result<(), Self::Error> {
+        let (triple, size) = self.triple();
+        write(&ProcessInfoResponse::Pid(Pid::MIN));
+        write(&ProcessInfoResponse::Triple(triple));
+        write(&ProcessInfoResponse::PointerSize(size));
+        write(&ProcessInfoResponse::Endianness(Endianness::Little));
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb. Whoever else asks about
+//! a guest while it runs is answered here, too, as gdb may be asking at the same time.
+//!
+//! All of it happens on the vCPU's thread, between two entries into the guest. Other threads only
+//! wait at sockets: a [`Server`]'s threads hand over what they read and call for attention at the
+//! machine's one door.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `server` | clients and threads |
+//! | `session` | one client, from its connection to its leaving |
+//! | `target` | the protocol library's questions, answered |
+//! | `packets`, `answers` | questions that are answered without the library |
+//! | `arch`, `description` | which registers gdb is told of, and how |
+//! | `threads` | the vCPUs as gdb's threads: which of them gdb means, and what each is to do |
+//! | `states` | what a vCPU is doing, in words |
+//! | `view`, `registers`, `segments`, `memory` | the guest's state as gdb wants it |
+//! | `files` | the guest file, for a gdb that was not given it |
+//! | `monitor` | commands of the user's, handed on |
+//! | `fuzzing` | any bytes as a client's, for tests and for the fuzzer |
+//!
+//! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
+
+pub(crate) mod answers;
+pub(crate) mod arch;
+pub(crate) mod description;
+pub(crate) mod files;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
+pub(crate) mod monitor;
+pub(crate) mod packets;
+pub(crate) mod registers;
+pub(crate) mod segments;
+pub(crate) mod server;
+pub(crate) mod session;
+pub(crate) mod states;
+pub(crate) mod target;
+pub(crate) mod threads;
+pub(crate) mod view;
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::control::Doing;
+use crate::control::moving::Mover;
+use crate::machine::{Machine, Outcome};
+use crate::settings::GdbArch;
+use crate::supervisor::debuggee::Debuggee;
+use crate::supervisor::requests::Door;
+use server::Client;
+use session::Left;
+
+#[cfg(fuzzing)]
+pub use fuzzing::serve_anything;
+pub use server::{Server, ServerError};
+
+/// Runs a guest under the debuggers that connect to `server`, until the run ends, and carries out what is
+/// asked for at `door`.
+///
+/// With `wait` the guest's first instruction waits for the first debugger. Whenever none is
+/// connected after that, the guest runs freely. gdb takes the guest's processor for `arch`. What moves the
+/// guest to another host is `mover`, if anything does.
+pub fn run(
+    machine: &mut Machine,
+    server: Option<&Server>,
+    wait: bool,
+    arch: GdbArch,
+    door: &Door,
+    mover: Option<Arc<dyn Mover>>,
+) -> Outcome {
+    let mut debuggee = Debuggee::new(machine, arch);
+    debuggee.session.mover = mover;
+    debuggee.doing = if wait { Doing::Waits } else { Doing::Runs };
+    let outcome = serve_clients(&mut debuggee, server, door);
+    // A debugger that ends the run does not carry out what it has put off.
+    if let Some(due) = debuggee.due() {
+        machine.put_off(due);
+    }
+    machine.log_totals();
+    outcome
+}
+
+fn serve_clients(debuggee: &mut Debuggee<'_>, server: Option<&Server>, door: &Door) -> Outcome {
+    loop {
+        let mut client = match next_client(debuggee, server, door) {
+            Ok(client) => client,
+            Err(outcome) => return outcome,
+        };
+        info!("gdb is connected from {}", client.name());
+        let waited = debuggee.doing == Doing::Waits;
+        debuggee.debugged = true;
+        match session::serve(debuggee, &mut client, door) {
+            Left::Over(outcome) => return outcome,
+            // Whoever only tries whether somebody listens here is no debugger.
+            Left::Detached if waited && !client.has_spoken() => debuggee.doing = Doing::Waits,
+            Left::Detached => debuggee.doing = Doing::Runs,
+        }
+        debuggee.debugged = false;
+        let waits = debuggee.doing == Doing::Waits;
+        info!("gdb is gone; the guest {}", if waits { "waits for another" } else { "runs on" });
+    }
+}
+
+/// Runs the guest, unless it is to stand still, until a debugger connects or the run is over.
+fn next_client(debuggee: &mut Debuggee<'_>, server: Option<&Server>, door: &Door) -> Result<Client, Outcome> {
+    loop {
+        debuggee.answer_requests(door);
+        if let Some(outcome) = debuggee.over.take().or_else(|| debuggee.ended.take()) {
+            return Err(outcome);
+        }
+        if let Some(client) = server.and_then(Server::client) {
+            return Ok(client);
+        }
+        let ended = if debuggee.doing == Doing::Runs { debuggee.run_freely() } else { debuggee.wait() };
+        if let Some(outcome) = ended {
+            return Err(outcome);
+        }
+    }
+}

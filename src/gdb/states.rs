@@ -1,0 +1,88 @@
+//! What a vCPU is doing, for gdb's `info threads`.
+//!
+//! Manual: "Thread List Format" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*; modes:
+//! Intel SDM volume 3A, "Modes of Operation".
+
+use super::threads::VcpuNumber;
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
+use crate::kvm::HostError;
+use crate::machine::Outcome;
+use crate::supervisor::debuggee::Debuggee;
+
+impl Debuggee<'_> {
+    /// Whether a vCPU can go on, and in which mode it is.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`] if the host does not tell.
+    pub(crate) fn state(&mut self, vcpu: VcpuNumber) -> Result<String, HostError> {
+        let doing = match self.ended() {
+            Some(Outcome::Halted { .. }) => "halted for good",
+            Some(Outcome::TripleFault) => "shut down by a triple fault",
+            Some(_) => "cannot go on",
+            None if self.machine.is_halted() => "waiting in hlt",
+            None => "running",
+        };
+        let registers = self.view.registers.of(vcpu).both(self.machine)?;
+        Ok(format!("{doing}, {}", mode(&registers)))
+    }
+
+    /// The document that lists all vCPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`] if the host does not tell.
+    pub(crate) fn list(&mut self) -> Result<String, HostError> {
+        let mut document = "<?xml version=\"1.0\"?>\n<threads>\n".to_owned();
+        for vcpu in self.threads.all() {
+            let (id, state) = (self.threads.id(vcpu), self.state(vcpu)?);
+            document += &format!("<thread id=\"{id}\" name=\"{vcpu}\">{state}</thread>\n");
+        }
+        document += "</threads>\n";
+        Ok(document)
+    }
+}
+
+/// The processor's mode, and its ring in those that have rings.
+fn mode(registers: &Registers) -> String {
+    let system = &registers.system;
+    if system.cr0 & CR0_PE == 0 {
+        return "real mode".to_owned();
+    }
+    let ring = system.cs.selector & 3;
+    let name = match (registers.bitness(), system.efer & EFER_LMA != 0) {
+        _ if registers.general.rflags & RFLAGS_VM != 0 => return "virtual-8086 mode".to_owned(),
+        (64, _) => "64-bit mode",
+        (_, true) => "compatibility mode",
+        (32, false) => "32-bit protected mode",
+        _ => "16-bit protected mode",
+    };
+    format!("{name}, ring {ring}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_told_apart_as_the_processor_does() {
+        let mut registers = Registers::default();
+        registers.system.cs.selector = 0xF003;
+        assert_eq!(mode(&registers), "real mode", "no ring, whatever CS holds");
+        registers.system.cr0 = CR0_PE;
+        registers.system.cs.selector = 8;
+        assert_eq!(mode(&registers), "16-bit protected mode, ring 0");
+        registers.system.cs.db = 1;
+        assert_eq!(mode(&registers), "32-bit protected mode, ring 0");
+        registers.system.efer = EFER_LMA;
+        registers.system.cs.selector = 0x1B;
+        assert_eq!(mode(&registers), "compatibility mode, ring 3");
+        (registers.system.cs.db, registers.system.cs.l) = (0, 1);
+        assert_eq!(mode(&registers), "64-bit mode, ring 3");
+        registers.system.efer = 0;
+        registers.system.cs.l = 0;
+        registers.general.rflags = RFLAGS_VM;
+        assert_eq!(mode(&registers), "virtual-8086 mode");
+    }
+}

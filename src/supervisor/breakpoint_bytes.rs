@@ -1,0 +1,158 @@
+//! Bytes that stand in for the guest's code while it runs: breakpoints without a debug register.
+//!
+//! They are there only while the guest runs: nobody who looks at stopped memory sees them.
+
+use std::collections::BTreeMap;
+
+use crate::arch::Registers;
+use crate::inspect::translate::translate;
+use crate::memory::GuestMemory;
+
+/// The instruction that is planted, one byte long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Opcode {
+    /// Intel SDM volume 2A, "INT n/INTO/INT3/INT1".
+    Int3 = 0xCC,
+    /// Intel SDM volume 2A, "HLT": in ring 0 only, elsewhere it is an exception of the guest's.
+    Halt = 0xF4,
+}
+
+/// What is planted now; memory knows what it replaces.
+#[derive(Debug, Default)]
+pub(crate) struct Planting {
+    /// Virtual addresses and the guest-physical ones behind them: one byte may be mapped at two
+    /// addresses.
+    places: BTreeMap<u64, u64>,
+}
+
+impl Planting {
+    /// The guest is about to run: plants `opcode` at each of `addresses` that is mapped.
+    pub(crate) fn plant(
+        &mut self,
+        memory: &GuestMemory,
+        registers: &Registers,
+        opcode: Opcode,
+        addresses: impl Iterator<Item = u64>,
+    ) {
+        for address in addresses {
+            if self.places.contains_key(&address) {
+                continue;
+            }
+            if let Some(physical) = translate(memory, registers, address)
+                && memory.plant(physical, opcode as u8)
+            {
+                self.places.insert(address, physical);
+            }
+        }
+    }
+
+    /// True if something is planted.
+    pub(crate) fn any(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// The guest-physical address of what is planted at `address`, which may have been planted through
+    /// another mapping of it.
+    pub(crate) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
+        let physical =
+            self.places.get(&address).copied().or_else(|| translate(memory, registers, address))?;
+        memory.is_planted(physical).then_some(physical)
+    }
+
+    /// The guest has stopped: puts back what was there. What the guest has written over a
+    /// breakpoint stays, and so does what a reset has loaded there.
+    pub(crate) fn unplant(&mut self, memory: &GuestMemory) {
+        self.places.clear();
+        memory.unplant();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INT3: u8 = Opcode::Int3 as u8;
+
+    fn byte(memory: &GuestMemory, at: u64) -> u8 {
+        let mut bytes = [0];
+        memory.read(at, &mut bytes).unwrap();
+        bytes[0]
+    }
+
+    fn planted(memory: &GuestMemory, registers: &Registers, addresses: &[u64]) -> Planting {
+        let mut planting = Planting::default();
+        planting.plant(memory, registers, Opcode::Int3, addresses.iter().copied());
+        planting
+    }
+
+    #[test]
+    fn the_guest_sees_what_is_planted_only_while_it_runs() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        memory.write(0x1000, &[0x90, 0x91]).unwrap();
+        let mut planting = planted(&memory, &registers, &[0x1000, 0x1001]);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        memory.write(0x1001, &[0x55]).unwrap();
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1000), 0x90);
+        assert_eq!(byte(&memory, 0x1001), 0x55, "what the guest wrote itself stays");
+        planting.plant(&memory, &registers, Opcode::Halt, [0x1001].into_iter());
+        assert_eq!(byte(&memory, 0x1001), 0xF4, "and is a breakpoint again when the guest goes on");
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1001), 0x55);
+    }
+
+    #[test]
+    fn a_step_over_a_breakpoint_runs_what_is_there_and_may_change_it() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        memory.write(0x1000, &[0x90]).unwrap();
+        let mut planting = planted(&memory, &registers, &[0x1000, 0x1000]);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        assert_eq!(planting.at(&memory, &registers, 0x1000), Some(0x1000));
+        memory.lift(0x1000);
+        assert_eq!(byte(&memory, 0x1000), 0x90);
+        memory.write(0x1000, &[0x55]).unwrap();
+        memory.put_back(0x1000);
+        assert_eq!(byte(&memory, 0x1000), INT3);
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x1000), 0x55);
+        assert_eq!(planting.at(&memory, &registers, 0x1000), None);
+    }
+
+    #[test]
+    fn an_address_outside_of_memory_is_left_alone() {
+        let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
+        let mut planting = planted(&memory, &registers, &[1 << 40]);
+        assert!(!planting.any());
+        assert_eq!(planting.at(&memory, &registers, 1 << 40), None);
+        planting.unplant(&memory);
+    }
+
+    #[test]
+    fn two_mappings_of_one_byte_restore_what_was_there_first() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        for (at, entry) in
+            [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x6003), (0x4008, 0x6003)]
+        {
+            memory.write_u64(at, entry).unwrap();
+        }
+        memory.write(0x6000, &[0x90]).unwrap();
+        let mut registers = Registers::default();
+        registers.system.cr0 = 1 << 31;
+        registers.system.cr3 = 0x1000;
+        registers.system.efer = 1 << 10;
+        let mut planting = planted(&memory, &registers, &[0, 0x1000]);
+        memory.lift(0x6000);
+        memory.put_back(0x6000);
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x6000), 0x90);
+        let mut planting = planted(&memory, &registers, &[0]);
+        assert_eq!(
+            planting.at(&memory, &registers, 0x1000),
+            Some(0x6000),
+            "the other mapping leads there, too"
+        );
+        planting.unplant(&memory);
+        assert_eq!(byte(&memory, 0x6000), 0x90);
+    }
+}

@@ -1,0 +1,429 @@
+//! The guest as a debugger handles it: run, stepped, and found to have stopped for a reason.
+//!
+//! What KVM's debug facilities do differs from host to host. What holds everywhere, and is used
+//! here: a breakpoint stops the guest before its instruction, whatever it is made of (`technique`);
+//! a step needs no breakpoints, so it is made with none in place; and a breakpoint the guest stands at
+//! is left by a step with all others in place.
+//!
+//! Manual: KVM_SET_GUEST_DEBUG in api.rst.
+
+use std::cell::OnceCell;
+use std::num::NonZeroUsize;
+
+use tracing::debug;
+
+use super::breakpoint_bytes::{Opcode, Planting};
+use super::breakpoints::Breakpoints;
+use super::handlers::Handlers;
+use super::lookahead::{Ahead, Kind};
+use super::technique::Technique;
+use super::watchpoints::{Hit, Seen, Watchpoints};
+use crate::arch::Registers;
+use crate::control::{Doing, Session};
+use crate::gdb::threads::{Action, Threads, VcpuNumber};
+use crate::gdb::view::View;
+use crate::inspect::report;
+use crate::kvm::{GuestDebug, HostError};
+use crate::machine::snapshots::Snapshots;
+use crate::machine::{Event, Machine, Outcome};
+use crate::settings::GdbArch;
+
+/// What the user is told when the guest asks for a reset.
+const RESET: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
+
+/// The same with `--no-reboot`.
+const ENDING_RESET: &str = "kvm: the guest asked for a reset; going on ends the run (--no-reboot).\n";
+
+/// How many vCPUs a machine has: what is asked of it is asked of [`VcpuNumber::FIRST`].
+const VCPUS: NonZeroUsize = NonZeroUsize::MIN;
+
+/// A machine with breakpoints.
+pub(crate) struct Debuggee<'m> {
+    pub(crate) machine: &'m mut Machine,
+    pub(crate) breakpoints: Breakpoints,
+    pub(crate) watchpoints: Watchpoints,
+    /// What of them is in guest memory now.
+    pub(crate) planting: Planting,
+    /// The code the guest is in.
+    pub(crate) ahead: Ahead,
+    /// The guest's exception handlers, once a step has asked for them.
+    pub(crate) handlers: Option<Handlers>,
+    technique: OnceCell<Technique>,
+    /// Snapshots in memory.
+    pub(crate) snapshots: Snapshots,
+    /// What commands have set.
+    pub(crate) session: Session,
+    /// What is to be printed for the user.
+    pub(crate) said: String,
+    /// The vCPUs, and what the client wants them to do next.
+    pub(crate) threads: Threads,
+    /// How the client sees registers and memory.
+    pub(crate) view: View,
+    /// Where the guest was when it last stopped: the breakpoint there has been reported.
+    pub(crate) stopped_at: Option<u64>,
+    /// RIP after the last step, if the guest has not run since.
+    pub(crate) stepped_to: Option<u64>,
+    /// The run is over, but the client still looks at the machine.
+    pub(crate) ended: Option<Outcome>,
+    /// The guest has asked for a reset, which is carried out when it is to go on.
+    pub(crate) reset_asked: bool,
+    /// The run is over for good: somebody has ended it at the door.
+    pub(crate) over: Option<Outcome>,
+    /// What the guest does while nobody asks.
+    pub(crate) doing: Doing,
+    /// A client is connected.
+    pub(crate) debugged: bool,
+}
+
+/// Why the guest stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The instruction was carried out.
+    Stepped,
+    /// Before a software breakpoint.
+    Software,
+    /// Before a hardware breakpoint.
+    Hardware,
+    /// After an access to watched data.
+    Watch(Hit),
+    /// Before a breakpoint that was set by a command and that the client knows nothing of.
+    Point,
+    /// For a debug exception that is none of ours: the guest's own `int3`, say.
+    Trap,
+    /// After the instruction by which it asked for a reset.
+    Reset,
+    /// It cannot go on; [`Debuggee::ended`] says why.
+    Ended,
+}
+
+/// What came of letting the guest go on.
+pub(crate) enum Advance {
+    /// It has not stopped; the client may have sent something.
+    Going,
+    /// It has stopped.
+    Stopped(Stop),
+    /// The run is over for good.
+    Over(Outcome),
+}
+
+impl<'m> Debuggee<'m> {
+    /// A machine that has not run yet.
+    pub(crate) fn new(machine: &'m mut Machine, arch: GdbArch) -> Debuggee<'m> {
+        Debuggee {
+            view: View::new(machine, arch),
+            machine,
+            breakpoints: Breakpoints::default(),
+            watchpoints: Watchpoints::default(),
+            planting: Planting::default(),
+            ahead: Ahead::default(),
+            handlers: None,
+            technique: OnceCell::new(),
+            snapshots: Snapshots::default(),
+            session: Session::default(),
+            said: String::new(),
+            threads: Threads::new(VCPUS),
+            stopped_at: None,
+            stepped_to: None,
+            ended: None,
+            reset_asked: false,
+            over: None,
+            doing: Doing::Runs,
+            debugged: false,
+        }
+    }
+
+    /// Why the guest cannot go on, if it cannot.
+    pub(crate) fn ended(&self) -> Option<&Outcome> {
+        self.ended.as_ref()
+    }
+
+    /// Lets time pass while the guest is stopped; an outcome if the run ends.
+    pub(crate) fn wait(&mut self) -> Option<Outcome> {
+        let event = self.machine.wait();
+        self.passed(event)
+    }
+
+    /// Runs the guest with no debugger at all until something comes in; an outcome if the run ends.
+    pub(crate) fn run_freely(&mut self) -> Option<Outcome> {
+        let switched = self.machine.set_guest_debug(GuestDebug::default());
+        if let Err(error) = switched.and_then(|()| self.machine.watch(Vec::new())) {
+            return Some(Outcome::HostFailed(error));
+        }
+        let event = self.machine.run_to_event();
+        self.passed(event)
+    }
+
+    fn passed(&mut self, event: Event) -> Option<Outcome> {
+        match event {
+            Event::End(outcome) => Some(outcome),
+            Event::Reset => {
+                self.was_reset();
+                None
+            }
+            Event::ResetAsked => self.carry_out_reset(),
+            Event::Attention | Event::Debug(_) | Event::Touched(_) => None,
+        }
+    }
+
+    /// The client has stopped the guest where it happens to be, and decides from now on when it goes on.
+    pub(crate) fn interrupted(&mut self) {
+        self.doing = Doing::Stopped;
+        if let Ok((_, pc)) = self.position() {
+            self.stands_at(pc);
+        }
+    }
+
+    /// The guest has been stopped at `pc`, but not for that place: a point there that has not had its say
+    /// is still to have it.
+    fn stands_at(&mut self, pc: u64) {
+        if self.stopped_at != Some(pc) {
+            self.stopped_at = if self.session.points.is_at(pc) { None } else { Some(pc) };
+        }
+    }
+
+    /// A new client has come: registers and addresses are for it what they are for every client.
+    pub(crate) fn welcome(&mut self) {
+        self.view.begin();
+        self.threads.begin();
+        self.take_due();
+        self.session.switches.physical = false;
+    }
+
+    /// The client has gone: the guest is to run without breakpoints, after the reset it may have asked
+    /// for. An outcome if it cannot run.
+    pub(crate) fn release(&mut self) -> Option<Outcome> {
+        self.breakpoints.clear();
+        self.watchpoints.clear();
+        self.stopped_at = None;
+        self.ended.take().or_else(|| if self.reset_asked { self.carry_out_reset() } else { None })
+    }
+
+    /// Lets the guest go on as [`Self::threads`] says.
+    pub(crate) fn advance(&mut self) -> Advance {
+        let advance = self.advance_first();
+        if let Advance::Stopped(_) = advance {
+            self.threads.stopped(VcpuNumber::FIRST);
+        }
+        advance
+    }
+
+    fn advance_first(&mut self) -> Advance {
+        if let Some(outcome) = self.ended.take() {
+            return Advance::Over(outcome);
+        }
+        if self.reset_asked {
+            return self.go_on_by_reset().unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)));
+        }
+        // An instruction may touch more than one of them, and a client is told of one at a time.
+        if let Some(hit) = self.watchpoints.next_hit() {
+            return Advance::Stopped(Stop::Watch(hit));
+        }
+        self.forget_code();
+        let advanced =
+            self.arm_watchpoints().and_then(|()| match self.threads.action(VcpuNumber::FIRST).clone() {
+                Action::Step => self.step_once(),
+                Action::StepOutOf(range) => self.step_out_of(&range),
+                Action::Continue => self.go(),
+                Action::Stay => Ok(self.wait().map_or(Advance::Going, Advance::Over)),
+            });
+        advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
+    }
+
+    /// The guest has run, or the client may have written to it: what was read of its code and tables may
+    /// have changed.
+    pub(crate) fn forget_code(&mut self) {
+        self.ahead.forget();
+        self.handlers = None;
+    }
+
+    /// The client has sent the guest elsewhere: what could not go on may be able to, there.
+    pub(crate) fn moved(&mut self) {
+        if matches!(self.ended, Some(Outcome::Halted { .. } | Outcome::Refused(..))) {
+            self.ended = None;
+        }
+        self.reset_asked = false;
+    }
+
+    /// Registers, and the linear address of the next instruction.
+    pub(crate) fn position(&self) -> Result<(Registers, u64), HostError> {
+        let registers = self.machine.registers()?;
+        let pc = registers.next_instruction();
+        Ok((registers, pc))
+    }
+
+    /// Carries out the reset the guest has asked for, before anything is put in force: memory and page tables
+    /// are others then. A step ends at the guest's first instruction.
+    fn go_on_by_reset(&mut self) -> Result<Advance, HostError> {
+        if let Some(outcome) = self.carry_out_reset() {
+            return Ok(Advance::Over(outcome));
+        }
+        if *self.threads.action(VcpuNumber::FIRST) == Action::Continue {
+            return Ok(Advance::Going);
+        }
+        let (_, pc) = self.position()?;
+        let point = self.arrive(pc)?;
+        Ok(self.stop(self.breakpoint_at(pc).or(point).unwrap_or(Stop::Stepped), pc))
+    }
+
+    fn go(&mut self) -> Result<Advance, HostError> {
+        let (registers, pc) = self.position()?;
+        let stands = self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc);
+        self.stopped_at = None;
+        let debug = self.guest_debug();
+        self.machine.set_guest_debug(debug)?;
+        let addresses = self.breakpoints.software().chain(self.session.points.addresses());
+        let planted = addresses.filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)));
+        self.planting.plant(self.machine.memory(), &registers, self.technique().planted, planted);
+        let advanced = self.run_planted(debug, stands.then_some((registers, pc)));
+        self.planting.unplant(self.machine.memory());
+        advanced
+    }
+
+    /// What breakpoints are made of here.
+    pub(crate) fn technique(&self) -> Technique {
+        *self.technique.get_or_init(|| Technique::of_host(self.machine.kvm()))
+    }
+
+    /// What each debug register is for while the guest runs.
+    fn registers_in_use(&self) -> [Option<u64>; 4] {
+        let watching = self.watchpoints.in_registers(&self.breakpoints).map(|watch| watch.is_some());
+        self.breakpoints.registers(self.technique().registers, watching, self.session.points.addresses())
+    }
+
+    /// True if the guest is to be stopped for a moment now and then: there are breakpoints without a
+    /// debug register, which could not be planted yet or may be written over, by a loader for example.
+    pub(crate) fn wants_visits(&self) -> bool {
+        let registers = self.registers_in_use();
+        *self.threads.action(VcpuNumber::FIRST) == Action::Continue
+            && self
+                .breakpoints
+                .software()
+                .chain(self.session.points.addresses())
+                .any(|address| !registers.contains(&Some(address)))
+    }
+
+    /// What the vCPU needs to run until a breakpoint.
+    fn guest_debug(&self) -> GuestDebug {
+        let planted = self.wants_visits();
+        let technique = self.technique();
+        GuestDebug {
+            software_breakpoints: planted && technique.planted == Opcode::Int3
+                || self.session.switches.catch_int3,
+            halts: planted && technique.stops_at_halts(),
+            hardware_breakpoints: self.registers_in_use(),
+            watchpoints: self.watchpoints.in_registers(&self.breakpoints),
+            ..GuestDebug::default()
+        }
+    }
+
+    pub(crate) fn judge(&mut self, event: Event) -> Result<Advance, HostError> {
+        match self.seen(&event)? {
+            Seen::Nothing => self.judge_other(event),
+            Seen::Passed => Ok(Advance::Going),
+            Seen::Hit(hit) => self.stop_for(hit),
+        }
+    }
+
+    /// Stops after an access to watched data.
+    pub(crate) fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
+        let (_, pc) = self.position()?;
+        self.stands_at(pc);
+        Ok(Advance::Stopped(Stop::Watch(hit)))
+    }
+
+    pub(crate) fn judge_other(&mut self, event: Event) -> Result<Advance, HostError> {
+        match event {
+            Event::Attention | Event::Touched(_) => Ok(Advance::Going),
+            Event::Reset => {
+                self.was_reset();
+                Ok(Advance::Going)
+            }
+            Event::ResetAsked => {
+                self.reset_asked = true;
+                self.said.push_str(if self.machine.no_reboot() { ENDING_RESET } else { RESET });
+                self.stopped(Stop::Reset)
+            }
+            Event::Debug(stop) => {
+                let (_, pc) = self.position()?;
+                debug!("stopped at {pc:#x}: {stop:x?}");
+                Ok(self.stop(self.breakpoint_at(pc).unwrap_or(Stop::Trap), pc))
+            }
+            Event::End(outcome) => {
+                let pc = self.position().ok().map(|(_, pc)| pc);
+                self.judge_end(outcome, pc)
+            }
+        }
+    }
+
+    fn judge_end(&mut self, outcome: Outcome, pc: Option<u64>) -> Result<Advance, HostError> {
+        if outcome.is_crash() || matches!(outcome, Outcome::Halted { .. }) {
+            return self.stopped_for_good(outcome, pc);
+        }
+        Ok(Advance::Over(outcome))
+    }
+
+    fn stopped_for_good(&mut self, outcome: Outcome, pc: Option<u64>) -> Result<Advance, HostError> {
+        self.ended = Some(outcome);
+        self.stopped_at = pc;
+        Ok(Advance::Stopped(Stop::Ended))
+    }
+
+    pub(crate) fn stopped(&mut self, stop: Stop) -> Result<Advance, HostError> {
+        let (_, pc) = self.position()?;
+        Ok(self.stop(stop, pc))
+    }
+
+    pub(crate) fn stop(&mut self, stop: Stop, pc: u64) -> Advance {
+        self.stopped_at = Some(pc);
+        Advance::Stopped(stop)
+    }
+
+    /// Does what the guest has asked for; an outcome if the run ends by that.
+    pub(crate) fn carry_out_reset(&mut self) -> Option<Outcome> {
+        match self.machine.carry_out_reset() {
+            Event::End(outcome) => Some(outcome),
+            _ => {
+                self.was_reset();
+                None
+            }
+        }
+    }
+
+    pub(crate) fn was_reset(&mut self) {
+        self.view.registers.forget();
+        self.watchpoints.forget_hits();
+        (self.stopped_at, self.ended, self.reset_asked) = (None, None, false);
+        if self.debugged {
+            self.take_due();
+        }
+    }
+
+    /// What was due when the machine was saved happens when the client lets the guest go on.
+    fn take_due(&mut self) {
+        match self.machine.take_due() {
+            Some(Event::ResetAsked) => self.reset_asked = true,
+            Some(Event::End(outcome)) => {
+                // The client did not see it happen.
+                self.said.push_str(&format!("kvm: {}\n", report::paragraph(self.machine, &outcome)));
+                self.ended = Some(outcome);
+            }
+            _ => {}
+        }
+    }
+
+    /// The breakpoint at `pc`, as the client knows it.
+    pub(crate) fn breakpoint_at(&self, pc: u64) -> Option<Stop> {
+        if self.breakpoints.is_software(pc) {
+            return Some(Stop::Software);
+        }
+        self.breakpoints.is_hardware(pc).then_some(Stop::Hardware)
+    }
+
+    /// True if running on from `pc` would stop there without having moved: at a breakpoint, or at an
+    /// `int3` of the guest's own, which only a step hands to the guest.
+    fn would_stop_again(&mut self, registers: &Registers, pc: u64) -> bool {
+        self.breakpoint_at(pc).is_some()
+            || self.session.points.is_at(pc)
+            || self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
+    }
+}

@@ -1,0 +1,209 @@
+//! Where the guest's exception handlers begin: a step that raises an exception ends there.
+//!
+//! Manual: Intel SDM volume 3A, "IDT Descriptors" and "64-Bit Mode IDT"; volume 3A, "8086 Emulation" for
+//! the table of real mode.
+
+use super::memory;
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PE, EFER_LMA};
+use crate::arch::paging::is_canonical;
+use crate::memory::GuestMemory;
+
+/// The exceptions that ordinary instructions raise most, as many as there are debug registers: page
+/// fault, general protection, invalid opcode, divide error.
+const VECTORS: [u8; 4] = [14, 13, 6, 0];
+
+/// RFLAGS.TF, in the second byte of RFLAGS.
+const TRAP_FLAG: u8 = 1;
+
+/// What was read of the guest's table of handlers.
+#[derive(Debug)]
+pub(crate) struct Handlers {
+    /// Base and limit of the table.
+    table: (u64, u16),
+    /// Linear addresses of the first instructions, in the order of [`VECTORS`].
+    pub(crate) entries: [Option<u64>; 4],
+}
+
+impl Handlers {
+    /// Reads the table.
+    pub(crate) fn read(guest: &GuestMemory, registers: &Registers) -> Handlers {
+        let idt = &registers.system.idt;
+        Handlers { table: (idt.base, idt.limit), entries: entries(guest, registers) }
+    }
+
+    /// True if the guest has not gone to another table.
+    pub(crate) fn are_of(&self, registers: &Registers) -> bool {
+        self.table == (registers.system.idt.base, registers.system.idt.limit)
+    }
+}
+
+/// Code segments of protected mode are taken to begin at 0, as they nearly always do.
+fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
+    // The guest may have written anything there, and the host takes no breakpoint where no address can be.
+    let possible = |address: &u64| is_canonical(registers.system.cr4, *address);
+    VECTORS.map(|vector| entry(guest, registers, u64::from(vector)).filter(possible))
+}
+
+fn entry(guest: &GuestMemory, registers: &Registers, vector: u64) -> Option<u64> {
+    let system = &registers.system;
+    let protected = system.cr0 & CR0_PE != 0;
+    let long = system.efer & EFER_LMA != 0;
+    let size = match (protected, long) {
+        (false, _) => 4,
+        (true, false) => 8,
+        (true, true) => 16,
+    };
+    let mut gate = [0; 16];
+    if vector * size + size - 1 > u64::from(system.idt.limit) {
+        return None;
+    }
+    let at = system.idt.base.wrapping_add(vector * size);
+    let bytes = &mut gate[..size as usize];
+    if memory::read(guest, Some(registers), at, bytes) < bytes.len() {
+        return None;
+    }
+    let word = |place: usize| u64::from(u16::from_le_bytes([gate[place], gate[place + 1]]));
+    if !protected {
+        return Some((word(2) << 4) + word(0));
+    }
+    // Present, and an interrupt or trap gate.
+    let (present, kind) = (gate[5] & 0x80 != 0, gate[5] & 0x1F);
+    match kind {
+        _ if !present => None,
+        0x06 | 0x07 => Some(word(0)),
+        0x0E | 0x0F if long => Some(word(0) | word(6) << 16 | word(8) << 32 | word(10) << 48),
+        0x0E | 0x0F => Some(word(0) | word(6) << 16),
+        _ => None,
+    }
+}
+
+/// A step of the instruction at `before` has led to `after`, where the stack has moved. If that was by an
+/// exception, takes the trap flag, with which it was stepped, out of the flags the handler will return to;
+/// false if it was not.
+///
+/// What an exception has pushed begins, from below, with RIP and CS of the instruction, and the flags
+/// (Intel SDM volume 3A, "Exception- or Interrupt-Handler Procedures").
+pub(crate) fn hide_trap_flag(guest: &GuestMemory, before: &Registers, after: &Registers) -> bool {
+    let word = match after.bitness() {
+        64 => 8,
+        32 => 4,
+        _ => 2,
+    };
+    // A handler that ran unseen for a while has pushed more, but its stack is as a rule the same one.
+    let same_stack = match word {
+        8 => (before.general.rsp & !15).wrapping_sub(5 * word),
+        _ => top_of_stack(before).wrapping_sub(3 * word),
+    };
+    let top = top_of_stack(after);
+    // At its first instruction, without and with an error code.
+    let places = [Some(top), Some(top.wrapping_add(word)), Some(same_stack).filter(|place| *place > top)];
+    let frame = places.into_iter().flatten().find(|place| is_frame_of(guest, before, after, *place, word));
+    if let Some(frame) = frame {
+        clear_trap_flag(guest, after, frame.wrapping_add(2 * word));
+    }
+    frame.is_some()
+}
+
+/// True if RIP and CS of `before` lie at `place`.
+fn is_frame_of(guest: &GuestMemory, before: &Registers, after: &Registers, place: u64, word: u64) -> bool {
+    let mut rip = [0; 8];
+    let (mut cs, bytes) = ([0; 2], &mut rip[..word as usize]);
+    memory::read(guest, Some(after), place, bytes) == bytes.len()
+        && memory::read(guest, Some(after), place.wrapping_add(word), &mut cs) == cs.len()
+        && u64::from_le_bytes(rip) == before.general.rip
+        && u16::from_le_bytes(cs) == before.system.cs.selector
+}
+
+/// Clears the trap flag in the flags that `pushf` has left at the top of the stack.
+pub(crate) fn clear_pushed_trap_flag(guest: &GuestMemory, registers: &Registers) {
+    clear_trap_flag(guest, registers, top_of_stack(registers));
+}
+
+/// The linear address of the top of the stack.
+fn top_of_stack(registers: &Registers) -> u64 {
+    let (sp, ss) = (registers.general.rsp, &registers.system.ss);
+    match registers.bitness() {
+        64 => sp,
+        _ if ss.db == 0 => ss.base.wrapping_add(sp & 0xFFFF),
+        _ => ss.base.wrapping_add(sp & 0xFFFF_FFFF),
+    }
+}
+
+/// Clears the trap flag in the flags at a linear address.
+fn clear_trap_flag(guest: &GuestMemory, registers: &Registers, flags: u64) {
+    let (at, mut byte) = (flags.wrapping_add(1), [0]);
+    if memory::read(guest, Some(registers), at, &mut byte) == 1 && byte[0] & TRAP_FLAG != 0 {
+        memory::write(guest, Some(registers), at, &[byte[0] & !TRAP_FLAG]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_found_in_every_kind_of_table() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut registers = Registers::default();
+        registers.system.idt.limit = 0x3FF;
+        memory.write(4 * 6, &[0x34, 0x12, 0x00, 0xF0]).unwrap();
+        assert_eq!(entries(&memory, &registers)[2], Some(0xF_1234));
+
+        registers.system.cr0 = 1;
+        registers.system.idt.base = 0x1000;
+        memory.write_u64(0x1000 + 8 * 14, 0x1234_8E00_0008_5678).unwrap();
+        assert_eq!(entries(&memory, &registers), [Some(0x1234_5678), None, None, None]);
+
+        registers.system.efer = 1 << 10;
+        registers.system.idt.base = 0x2000;
+        memory.write_u64(0x2000, 0x8010_8F00_0008_5678).unwrap();
+        memory.write_u64(0x2008, 0xFFFF_FFFF).unwrap();
+        assert_eq!(entries(&memory, &registers), [None, None, None, Some(0xFFFF_FFFF_8010_5678)]);
+        memory.write_u64(0x2008, 0x8000_0000).unwrap();
+        assert_eq!(entries(&memory, &registers), [None; 4], "no address");
+        registers.system.idt.limit = 14;
+        assert_eq!(entries(&memory, &registers), [None; 4], "behind the end of the table");
+    }
+
+    /// Long mode at 0x1234, before and after an exception that has left its frame at 0x8008.
+    fn exception() -> (GuestMemory, Registers, Registers) {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let mut before = Registers::default();
+        before.system.cr0 = 1;
+        before.system.cs.l = 1;
+        before.system.cs.selector = 8;
+        before.general.rip = 0x1234;
+        before.general.rsp = 0x803B;
+        let mut after = before;
+        after.general.rsp = 0x8008;
+        for (at, value) in [(0x8008, 0x1234), (0x8010, 8), (0x8018, 0x10346)] {
+            memory.write_u64(at, value).unwrap();
+        }
+        (memory, before, after)
+    }
+
+    #[test]
+    fn the_trap_flag_is_taken_out_of_what_a_handler_returns_to() {
+        for (pushed, what) in [(0, "nothing more"), (8, "an error code"), (0x200, "much more")] {
+            let (memory, before, mut after) = exception();
+            after.general.rsp -= pushed;
+            assert!(hide_trap_flag(&memory, &before, &after), "{what} is pushed");
+            assert_eq!(memory.read_u64(0x8018).unwrap(), 0x10246, "{what} is pushed");
+        }
+        let (memory, mut before, after) = exception();
+        before.general.rsp = 0x4000;
+        assert!(hide_trap_flag(&memory, &before, &after), "a stack of its own");
+        assert_eq!(memory.read_u64(0x8018).unwrap(), 0x10246);
+    }
+
+    #[test]
+    fn nothing_is_taken_out_of_what_another_instruction_has_left() {
+        for (at, value) in [(0x8008, 0x4321), (0x8010, 0x10)] {
+            let (memory, before, after) = exception();
+            memory.write_u64(at, value).unwrap();
+            assert!(!hide_trap_flag(&memory, &before, &after));
+            assert_eq!(memory.read_u64(0x8018).unwrap(), 0x10346);
+        }
+    }
+}

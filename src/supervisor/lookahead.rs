@@ -1,0 +1,187 @@
+//! The instruction the guest is at, as far as a step has to know it.
+
+use crate::arch::Registers;
+use crate::inspect::translate::{read_virtual, translate};
+use crate::memory::{GuestMemory, PAGE};
+
+/// Bytes that are looked at: prefixes, and two of opcode.
+const LOOK: usize = 8;
+
+/// What is special about a step over an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing: it ends behind it, or in a handler.
+    Plain,
+    /// It may end at the instruction itself with no register changed.
+    Jump,
+    /// It may end many times in the middle.
+    Repeated,
+    /// The one-byte `hlt`, which hosts do not agree how to step over.
+    Halt,
+    /// `int n`, `int3`, `int1` or `into`: some hosts refuse it, others run its handler to the end
+    /// before they stop.
+    Interrupt,
+    /// `iret`: no stop follows where KVM carries it out.
+    InterruptReturn,
+    /// `pushf`: what it pushes has the trap flag set on hosts that step by it.
+    PushFlags,
+}
+
+/// What the bytes of an instruction in code of `bitness` bits say.
+pub(crate) fn kind(bytes: &[u8], bitness: u32) -> Kind {
+    let (prefixes, opcode) = bytes.split_at(prefixes(bytes, bitness));
+    let repeated = prefixes.iter().any(|byte| matches!(byte, 0xF2 | 0xF3));
+    match opcode {
+        [0xF4, ..] if prefixes.is_empty() => Kind::Halt,
+        [0xCC | 0xCD | 0xF1, ..] => Kind::Interrupt,
+        [0xCE, ..] if bitness != 64 => Kind::Interrupt,
+        [0x9C, ..] => Kind::PushFlags,
+        [0xCF, ..] => Kind::InterruptReturn,
+        [0x6C..=0x6F | 0xA4..=0xA7 | 0xAA..=0xAF, ..] if repeated => Kind::Repeated,
+        // Conditional jumps, loops, calls, jumps, returns.
+        [0x70..=0x7F | 0x9A | 0xC2 | 0xC3 | 0xCA | 0xCB | 0xE0..=0xE3 | 0xE8..=0xEB | 0xFF, ..] => Kind::Jump,
+        // The same with two bytes, and system calls and the way back.
+        [0x0F, 0x80..=0x8F | 0x05 | 0x07 | 0x34 | 0x35, ..] => Kind::Jump,
+        _ => Kind::Plain,
+    }
+}
+
+/// How many of the bytes are prefixes.
+fn prefixes(bytes: &[u8], bitness: u32) -> usize {
+    let prefix = |byte: &u8| match byte {
+        0xF2 | 0xF3 | 0x26 | 0x2E | 0x36 | 0x3E | 0x64..=0x67 | 0xF0 => true,
+        // REX.
+        0x40..=0x4F => bitness == 64,
+        _ => false,
+    };
+    bytes.iter().take_while(|byte| prefix(byte)).count()
+}
+
+/// True if the guest says by this instruction that a translation has changed: `invlpg` and others of its
+/// group, `mov` to a control register, also of the value it has, and `invpcid` (Intel SDM volume 3A,
+/// "Operations that Invalidate TLBs and Paging-Structure Caches").
+fn changes_translations(bytes: &[u8], bitness: u32) -> bool {
+    matches!(bytes.split_at(prefixes(bytes, bitness)).1, [0x0F, 0x01 | 0x22, ..] | [0x0F, 0x38, 0x82, ..])
+}
+
+/// The page of code the guest was in last: stepping through it, one translation serves many steps.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    page: Option<Page>,
+}
+
+#[derive(Debug)]
+struct Page {
+    address: u64,
+    physical: u64,
+    /// CR0, CR3, CR4 and EFER: what decides how addresses are translated.
+    control: [u64; 4],
+}
+
+impl Ahead {
+    /// The guest may have changed its page tables.
+    pub(crate) fn forget(&mut self) {
+        self.page = None;
+    }
+
+    /// The kind of the instruction at the linear address `pc`; a plain one where nothing can be read.
+    pub(crate) fn kind(&mut self, memory: &GuestMemory, registers: &Registers, pc: u64) -> Kind {
+        let mut bytes = [0; LOOK];
+        let count = self.read(memory, registers, pc, &mut bytes);
+        let bytes = &bytes[..count];
+        let bitness = registers.bitness();
+        if changes_translations(bytes, bitness) {
+            self.forget();
+        }
+        kind(bytes, bitness)
+    }
+
+    fn read(&mut self, memory: &GuestMemory, registers: &Registers, pc: u64, bytes: &mut [u8]) -> usize {
+        let (address, offset) = (pc & !(PAGE - 1), pc % PAGE);
+        if offset + bytes.len() as u64 > PAGE {
+            return read_virtual(memory, registers, pc, bytes);
+        }
+        let system = &registers.system;
+        let control = [system.cr0, system.cr3, system.cr4, system.efer];
+        let physical = match &self.page {
+            Some(page) if page.address == address && page.control == control => page.physical,
+            _ => {
+                let Some(physical) = translate(memory, registers, address) else { return 0 };
+                self.page = Some(Page { address, physical, control });
+                physical
+            }
+        };
+        if memory.read(physical + offset, bytes).is_ok() { bytes.len() } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_told_apart_behind_their_prefixes() {
+        for (bytes, bitness, expected) in [
+            (&[0xF4][..], 64, Kind::Halt),
+            (&[0xF3, 0xA4], 64, Kind::Repeated),
+            (&[0xF3, 0x48, 0xAB], 64, Kind::Repeated),
+            (&[0xA4], 64, Kind::Plain),
+            (&[0x48, 0xCC], 64, Kind::Interrupt),
+            (&[0x48, 0xCC], 32, Kind::Plain),
+            (&[0xCE], 32, Kind::Interrupt),
+            (&[0xCE], 64, Kind::Plain),
+            (&[0xCD, 0x80], 16, Kind::Interrupt),
+            (&[0x66, 0x9C], 64, Kind::PushFlags),
+            (&[0x48, 0xCF], 64, Kind::InterruptReturn),
+            (&[0xEB, 0xFE], 64, Kind::Jump),
+            (&[0x0F, 0x84], 64, Kind::Jump),
+            (&[0x0F, 0xA2], 64, Kind::Plain),
+            (&[0x66; LOOK], 64, Kind::Plain),
+            (&[], 64, Kind::Plain),
+        ] {
+            assert_eq!(kind(bytes, bitness), expected, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn instructions_that_change_translations_are_known_behind_their_prefixes() {
+        for (bytes, bitness, expected) in [
+            (&[0x0F, 0x01, 0x38][..], 64, true),
+            (&[0x41, 0x0F, 0x01, 0x38], 64, true),
+            (&[0x41, 0x0F, 0x01, 0x38], 32, false),
+            (&[0x0F, 0x22, 0xD8], 32, true),
+            (&[0x66, 0x0F, 0x38, 0x82, 0x00], 64, true),
+            (&[0x0F, 0x20, 0xD8], 64, false),
+            (&[0x0F], 64, false),
+            (&[], 64, false),
+        ] {
+            assert_eq!(changes_translations(bytes, bitness), expected, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_mapping_is_seen_after_mov_cr3_and_invlpg() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        for (at, entry) in [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x6003)] {
+            memory.write_u64(at, entry).unwrap();
+        }
+        memory.write(0x6000, &[0xF4, 0x0F, 0x01, 0x38, 0x0F, 0x22, 0xD8]).unwrap();
+        memory.write(0x7000, &[0xCC]).unwrap();
+        let mut registers = Registers::default();
+        registers.system.cr0 = 1 << 31 | 1;
+        registers.system.cr3 = 0x1000;
+        registers.system.efer = 1 << 10;
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Halt);
+        memory.write_u64(0x4000, 0x7003).unwrap();
+        assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Halt, "as a processor may see it, too");
+        assert_eq!(ahead.kind(&memory, &registers, 1), Kind::Plain);
+        assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Interrupt);
+        memory.write_u64(0x4000, 0x6003).unwrap();
+        registers.system.cr3 = 0x1018;
+        assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Halt);
+        memory.write_u64(0x4000, 0x7003).unwrap();
+        assert_eq!(ahead.kind(&memory, &registers, 4), Kind::Plain);
+        assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Interrupt, "the same CR3, written again");
+    }
+}

@@ -1,0 +1,186 @@
+//! The guest as others reach it between two instructions: commands, and requests that come through the
+//! door.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use tracing::warn;
+
+use super::debuggee::Debuggee;
+use super::facilities;
+use crate::arch::Registers;
+use crate::boot::Image;
+use crate::control::{Doing, Facility, Session, StoppedGuest};
+use crate::inspect::screen::Shot;
+use crate::kvm::HostError;
+use crate::machine::inputs::{Input, Inputs};
+use crate::machine::snapshots::{KeepError, Kept};
+use crate::machine::{Due, Event, Machine, Outcome};
+use crate::memory::GuestMemory;
+use crate::settings::LayoutName;
+use crate::state::{self, Saved, SnapshotError};
+use crate::supervisor::requests::{Door, HeldGuest};
+
+impl Debuggee<'_> {
+    /// What happens before the guest goes on, as far as it has not been carried out.
+    pub(crate) fn due(&self) -> Option<Due> {
+        let asked = self.reset_asked.then_some(Due::Reset);
+        self.ended.as_ref().and_then(Due::after).or(asked)
+    }
+
+    /// The guest is where a snapshot was taken. What is due there, and a breakpoint, had been told by then.
+    fn was_restored(&mut self) {
+        self.was_reset();
+        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+    }
+
+    /// Carries out what others have asked for.
+    pub(crate) fn answer_requests(&mut self, door: &Door) {
+        while let Some(request) = door.next() {
+            request(self);
+            // It may have changed some.
+            self.view.registers.forget();
+        }
+    }
+}
+
+/// How a run ends whose machine is neither here nor there.
+fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
+    let reason = result.as_ref().err().map_or_else(String::new, E::to_string);
+    Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason })
+}
+
+impl StoppedGuest for Debuggee<'_> {
+    fn registers(&self) -> Result<Registers, HostError> {
+        self.machine.registers()
+    }
+
+    fn memory(&self) -> &GuestMemory {
+        self.machine.memory()
+    }
+
+    fn image(&self) -> &dyn Image {
+        self.machine.image()
+    }
+
+    fn bias(&self) -> u64 {
+        self.machine.bias()
+    }
+
+    fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    fn facilities(&self) -> Vec<Facility> {
+        facilities::of(self)
+    }
+
+    fn reset(&mut self) -> bool {
+        self.machine.inputs().push(Input::Reset);
+        match self.machine.wait() {
+            Event::End(outcome) => {
+                self.ended = Some(outcome);
+                false
+            }
+            _ => {
+                self.was_reset();
+                true
+            }
+        }
+    }
+
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let due = self.due();
+        self.snapshots.take(self.machine, name, due)
+    }
+
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
+        let kept = self.snapshots.go_back(self.machine, name);
+        match &kept {
+            Ok(_) => self.was_restored(),
+            Err(KeepError::Mixture(_)) => self.over = Some(not_restored(&kept)),
+            Err(_) => {}
+        }
+        kept
+    }
+
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
+        match name {
+            Some(name) => self.snapshots.forget(self.machine, name),
+            None => self.snapshots.forget_all(self.machine),
+        }
+    }
+
+    fn snapshots(&self) -> (Vec<Kept>, u64) {
+        (self.snapshots.list(), self.snapshots.kept())
+    }
+
+    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+        let due = self.due();
+        state::save(self.machine, due, file)
+    }
+
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+        let restored = state::restore(self.machine, file);
+        match &restored {
+            Ok(()) => {
+                self.was_restored();
+                // They are of another guest.
+                if let Err(error) = self.snapshots.forget_all(self.machine) {
+                    warn!("{error}");
+                }
+            }
+            Err(error) if error.is_fatal() => self.over = Some(not_restored(&restored)),
+            Err(_) => {}
+        }
+        restored
+    }
+
+    fn quit(&mut self) {
+        self.machine.inputs().push(Input::Quit);
+    }
+
+    fn screen(&self) -> Shot {
+        let screen = self.machine.screen();
+        let colours = self.machine.board().vga.colours();
+        Shot { cells: screen.cells(), view: screen.view(), colours }
+    }
+
+    fn inputs(&self) -> &Inputs {
+        self.machine.inputs()
+    }
+
+    fn layout(&self) -> LayoutName {
+        self.machine.layout()
+    }
+
+    fn doing(&self) -> Doing {
+        self.doing
+    }
+
+    fn is_debugged(&self) -> bool {
+        self.debugged
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        self.doing = if paused { Doing::Paused } else { Doing::Runs };
+    }
+}
+
+impl HeldGuest for Debuggee<'_> {
+    fn machine(&mut self) -> &mut Machine {
+        self.machine
+    }
+
+    fn due(&self) -> Option<Due> {
+        Debuggee::due(self)
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.over = Some(outcome);
+    }
+}
+
+#[cfg(test)]
+#[path = "stopped_guest_test.rs"]
+mod tests;

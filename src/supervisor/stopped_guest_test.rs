@@ -1,0 +1,106 @@
+//! Guests that are asked about while they run; they pass at once where there is no `/dev/kvm`.
+
+use std::time::{Duration, Instant};
+
+use crate::boot::test_guest::{CODE, TestGuest};
+use crate::boot::{BootOptions, BytesImage};
+use crate::control::{Doing, Front, answer};
+use crate::gdb;
+use crate::kvm::Kvm;
+use crate::machine::inputs::Inputs;
+use crate::machine::outlets::{Doorbell, outlets};
+use crate::machine::{Machine, MachineSpec, Outcome};
+use crate::settings::{GdbArch, Keys, LayoutName};
+use crate::supervisor::requests::{Caller, Door, RunOver};
+
+/// Runs a guest whose code is `code`; it waits for a debugger that never comes if `wait` says so. What
+/// `user` does meanwhile, in another thread, and how the run ended.
+fn while_running<T: Send + 'static>(
+    code: &[u8],
+    wait: bool,
+    user: impl FnOnce(Caller) -> T + Send + 'static,
+) -> Option<(T, Outcome)> {
+    Kvm::open().ok()?;
+    let file: &'static [u8] = TestGuest::new(0x20_0000).load(CODE, 0x20_0000, code).build().leak();
+    let inputs = Inputs::new();
+    let (ours, _theirs) = outlets(Doorbell::new().unwrap());
+    let spec = MachineSpec {
+        image: Box::new(BytesImage::new("guest", file)),
+        memory: 16 << 20,
+        boot: BootOptions::default(),
+        keys: Keys::Auto,
+        layout: LayoutName::Us,
+        terminal: None,
+        no_reboot: false,
+    };
+    let mut machine = Machine::new(spec, inputs.clone(), ours).unwrap();
+    let (door, caller) = Door::new(inputs);
+    let user = std::thread::spawn(move || user(caller));
+    let outcome = gdb::run(&mut machine, None, wait, GdbArch::X86_64, &door, None);
+    drop(door);
+    Some((user.join().unwrap(), outcome))
+}
+
+fn rip(caller: &Caller) -> Result<u64, RunOver> {
+    caller.ask(|guest| guest.registers().unwrap().general.rip)
+}
+
+fn rcx(caller: &Caller) -> u64 {
+    caller.ask(|guest| guest.registers().unwrap().general.rcx).unwrap()
+}
+
+/// `inc %rcx; jmp` to it.
+const COUNTS: &[u8] = b"\x48\xFF\xC1\xEB\xFB";
+/// `sti; hlt; jmp` to that.
+const SLEEPS: &[u8] = b"\xFB\xF4\xEB\xFC";
+
+#[test]
+fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
+    let seen = while_running(COUNTS, false, |caller| {
+        let begin = Instant::now();
+        while rcx(&caller) == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it never got to run");
+        }
+        caller.ask(|guest| guest.set_paused(true)).unwrap();
+        let held = rcx(&caller);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(rcx(&caller), held, "it is paused");
+        assert_eq!(caller.ask(|guest| guest.doing()), Ok(Doing::Paused));
+        caller.ask(|guest| guest.set_paused(false)).unwrap();
+        while rcx(&caller) == held {
+            assert!(begin.elapsed() < Duration::from_secs(20), "it does not go on");
+        }
+        caller.ask(|guest| guest.quit()).unwrap();
+        // Nobody answers any more, sooner or later.
+        while rip(&caller).is_ok() {}
+    });
+    let Some(((), outcome)) = seen else { return };
+    assert!(matches!(outcome, Outcome::Quit), "{outcome:?}");
+}
+
+#[test]
+fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
+    let seen = while_running(SLEEPS, false, |caller| {
+        let begin = Instant::now();
+        while !caller.ask(|guest| guest.machine().is_halted()).unwrap() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it does not sleep");
+        }
+        assert_eq!(rip(&caller), Ok(0x20_0002));
+        let told = caller.ask(|guest| answer(guest, Front::Console, "dis $rip 1").unwrap()).unwrap();
+        assert_eq!(told, "=> 0x200002: jmp short 0x200000\n");
+        caller.ask(|guest| guest.end(Outcome::TimedOut)).unwrap();
+    });
+    let Some(((), outcome)) = seen else { return };
+    assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
+}
+
+#[test]
+fn a_guest_that_waits_for_a_debugger_is_asked_and_sent_off_without_one() {
+    let seen = while_running(b"\xF4", true, |caller| {
+        assert_eq!(rip(&caller), Ok(0x20_0000));
+        assert_eq!(caller.ask(|guest| guest.doing()), Ok(Doing::Waits));
+        caller.ask(|guest| guest.set_paused(false)).unwrap();
+    });
+    let Some(((), outcome)) = seen else { return };
+    assert!(matches!(outcome, Outcome::Halted { .. }), "{outcome:?}");
+}

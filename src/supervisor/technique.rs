@@ -1,0 +1,60 @@
+//! What breakpoints are made of on this host.
+//!
+//! KVM says the same of every host and hosts differ, so that what is measured
+//! ([`crate::kvm::probe`]) decides:
+//!
+//! | breakpoint | made of |
+//! |---|---|
+//! | a hardware breakpoint of the client's | a debug register, always |
+//! | any other, while debug registers are left and stop the guest here | a debug register: no byte of the guest's changes, and it makes no difference what is mapped there, or whether a loader writes there later |
+//! | any other | a byte planted in the guest's code while it runs: `int3` where the host tells of it, else `hlt`, which every host tells of |
+//!
+//! A hardware breakpoint that comes later drives out one of the others. A byte that cannot be planted
+//! yet, because nothing is mapped there, and one that the guest has written over, is planted when the
+//! guest goes on after its next stop; there is one every 10 ms while there are breakpoints without a
+//! debug register.
+
+use tracing::debug;
+
+use super::breakpoint_bytes::Opcode;
+use crate::kvm::Kvm;
+use crate::kvm::probe::{
+    HARDWARE_BREAKPOINTS, HardwareBreakpoints, SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
+};
+
+/// What this host can do, for ring 0, which is where the guests here spend their lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Technique {
+    /// Debug registers stop the guest.
+    pub(crate) registers: bool,
+    /// What is planted.
+    pub(crate) planted: Opcode,
+    /// Ring 0 is run by KVM's instruction emulator, which steps without RFLAGS.TF.
+    pub(crate) emulated: bool,
+}
+
+impl Technique {
+    /// The host tells of `hlt` where it is planted.
+    pub(crate) fn stops_at_halts(self) -> bool {
+        self.planted == Opcode::Halt
+    }
+
+    /// What is measured; what cannot be measured is taken to be as KVM's manual says.
+    pub(crate) fn of_host(kvm: &Kvm) -> Technique {
+        let int3 = SOFTWARE_BREAKPOINTS.ring0.get(kvm);
+        let registers = HARDWARE_BREAKPOINTS.ring0.get(kvm);
+        let planted = match int3 {
+            Ok(SoftwareBreakpoints::Guest | SoftwareBreakpoints::Missed | SoftwareBreakpoints::Unclear) => {
+                Opcode::Halt
+            }
+            _ => Opcode::Int3,
+        };
+        let technique = Technique {
+            registers: matches!(registers, Ok(HardwareBreakpoints::Stop)),
+            planted,
+            emulated: matches!(int3, Ok(SoftwareBreakpoints::Refused)),
+        };
+        debug!("breakpoints: {technique:?}");
+        technique
+    }
+}
