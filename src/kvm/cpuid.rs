@@ -11,8 +11,8 @@ use super::HostError;
 const X2APIC: u32 = 1 << 21;
 /// CPUID.01H:ECX bit 24: local APIC timer by TSC deadline, which needs KVM's own local APIC.
 const TSC_DEADLINE: u32 = 1 << 24;
-/// CPUID.01H:EBX bits 31-24: initial APIC ID.
-const INITIAL_APIC_ID: u32 = 0xFF << 24;
+/// CPUID.01H:EBX: shift of the initial APIC ID, 8 bits.
+const INITIAL_APIC_ID: u32 = 24;
 
 /// A register CPUID answers in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,23 +87,35 @@ pub(super) const HUGE_PAGES: Feature = Feature::new(0x8000_0001, Answer::Edx, 26
 /// RDTSCP.
 pub(super) const RDTSCP: Feature = Feature::new(0x8000_0001, Answer::Edx, 27);
 
-/// What vCPU 0 of a single-processor machine gets on this host, if the host is right.
+/// The CPUID that every vCPU gets on this host, apart from its APIC ID ([`with_apic_id`]).
 pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
     let mut cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|e| HostError::refused("list the processor's features", e))?;
     for entry in cpuid.as_mut_slice() {
+        if entry.function == 0x1 {
+            entry.ecx &= !(X2APIC | TSC_DEADLINE);
+        }
+    }
+    // KVM passes on the APIC ID of the host's processor that it was called on.
+    Ok(with_apic_id(&cpuid, 0))
+}
+
+/// `cpuid` as the vCPU with this APIC ID reads it.
+///
+/// Manual: Intel SDM volume 2A, "CPUID", leaves 01H, 0BH and 1FH; AMD APM volume 3, "Extended APIC ID".
+pub(super) fn with_apic_id(cpuid: &CpuId, id: u8) -> CpuId {
+    let id = u32::from(id);
+    let mut cpuid = cpuid.clone();
+    for entry in cpuid.as_mut_slice() {
         match entry.function {
-            0x1 => {
-                entry.ecx &= !(X2APIC | TSC_DEADLINE);
-                entry.ebx &= !INITIAL_APIC_ID;
-            }
-            // Extended topology: EDX is the x2APIC ID of the calling processor.
-            0xB | 0x1F => entry.edx = 0,
+            0x1 => entry.ebx = entry.ebx & !(0xFF << INITIAL_APIC_ID) | id << INITIAL_APIC_ID,
+            0xB | 0x1F => entry.edx = id,
+            0x8000_001E => entry.eax = id,
             _ => {}
         }
     }
-    Ok(cpuid)
+    cpuid
 }
 
 /// True if `cpuid` offers instructions that an instruction emulator may take for older ones.
@@ -156,6 +168,20 @@ mod tests {
         assert_eq!((left[0].ebx, left[0].ecx, left[0].edx), (all, all, all));
         assert_eq!((left[1].ebx, left[1].ecx, left[1].edx), (all & !(1 << 3), all, all));
         assert_eq!((left[2].ebx, left[2].ecx, left[2].edx), (all, all & !(1 << 5), all));
+    }
+
+    #[test]
+    fn every_vcpu_reads_its_own_apic_id_in_each_leaf_that_has_one() {
+        let all = u32::MAX;
+        let leaves = [1, 7, 0xB, 0x1F, 0x8000_001E].map(|function| leaf(function, [all; 3]));
+        let cpuid = CpuId::from_entries(&leaves).unwrap();
+        for id in [0, 5, 255] {
+            let given = with_apic_id(&cpuid, id);
+            let given = given.as_slice();
+            assert_eq!(given[0].ebx, u32::from(id) << 24 | 0x00FF_FFFF);
+            assert_eq!((given[0].ecx, given[1]), (all, leaves[1]));
+            assert_eq!([given[2].edx, given[3].edx, given[4].eax], [u32::from(id); 3]);
+        }
     }
 
     #[test]

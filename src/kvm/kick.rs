@@ -7,9 +7,10 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
-/// A handle that kicks the vCPU of a machine, whichever thread holds it.
+/// Kicks one vCPU, from any thread. It is made before its vCPU and survives it: after a reset it kicks
+/// the vCPU that takes its place.
 ///
-/// Kicking a machine that has no vCPU at the moment does nothing.
+/// Without a vCPU, a kick does nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Kicker {
     target: Arc<Mutex<Option<Target>>>,

@@ -35,7 +35,7 @@ fn find(kvm: &Kvm) -> Result<Vec<u32>, HostError> {
         what: "try out its model-specific registers",
         reason: e.to_string(),
     })?;
-    let vcpu = kvm.create_vm(Arc::new(memory))?.create_vcpu(kvm, &Kicker::default())?;
+    let vcpu = kvm.create_vm(Arc::new(memory))?.create_vcpu(kvm, 0, &Kicker::default())?;
     let mut saved = kvm.listed_msrs()?;
     saved.extend(MTRRS.into_iter().flatten());
     saved.sort_unstable();

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -56,6 +57,8 @@ pub(super) struct Fixed {
 #[derive(Debug)]
 pub struct Vcpu {
     pub(super) fd: VcpuFd,
+    /// Its number in the virtual machine, and its APIC ID.
+    index: u8,
     /// What the guest runs in; held so that it stays mapped.
     memory: Arc<GuestMemory>,
     /// The features the guest was given.
@@ -77,11 +80,14 @@ pub struct Vcpu {
     after_batch: Option<u32>,
     /// The last exit has left nothing to be completed.
     settled: bool,
+    /// A vCPU stays on the thread that has created it: kicks are sent there.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Vcpu {
     pub(super) fn new(
         mut fd: VcpuFd,
+        index: u8,
         memory: Arc<GuestMemory>,
         cpuid: CpuId,
         kicker: Kicker,
@@ -93,6 +99,7 @@ impl Vcpu {
         }
         let mut vcpu = Vcpu {
             fd,
+            index,
             memory,
             cpuid,
             debugging: Cell::new(GuestDebug::default()),
@@ -105,6 +112,7 @@ impl Vcpu {
             reading: false,
             after_batch: None,
             settled: true,
+            not_send: PhantomData,
         };
         let immediate_exit = vcpu.immediate_exit();
         vcpu.kicker.aim(immediate_exit);
@@ -115,6 +123,11 @@ impl Vcpu {
     /// collected: what [`Self::complete`] comes to.
     pub fn is_settled(&self) -> bool {
         self.settled && self.after_batch.is_none()
+    }
+
+    /// Its number in the virtual machine, which is its APIC ID.
+    pub fn index(&self) -> u8 {
+        self.index
     }
 
     /// What the guest runs in.

@@ -101,6 +101,11 @@ impl Kvm {
         self.kvm.check_extension_raw(extension.into())
     }
 
+    /// How many vCPUs a virtual machine can have (KVM_CAP_MAX_VCPUS); at least 1.
+    pub fn max_vcpus(&self) -> usize {
+        self.kvm.get_max_vcpus()
+    }
+
     /// The version of its interface.
     pub(super) fn api_version(&self) -> i32 {
         self.kvm.get_api_version()
@@ -116,7 +121,7 @@ impl Kvm {
             what: "be asked for a guest's CPUID",
             reason: e.to_string(),
         })?;
-        Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, &Kicker::default())?.cpuid.clone())
+        Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, 0, &Kicker::default())?.cpuid.clone())
     }
 
     /// The processor features that a guest finds on this host.
@@ -279,40 +284,62 @@ impl Vm {
         Ok(())
     }
 
-    /// Creates vCPU 0, with the host's processor features; `kicker` aims at it from now on.
+    /// Creates the vCPU with this index, with the host's processor features. The index is the vCPU's APIC
+    /// ID; each may be created once, below [`Kvm::max_vcpus`]. The bootstrap processor is 0; KVM does not
+    /// hold back the others, because the local APICs, which start them, are not KVM's.
+    ///
+    /// `kicker` gets this vCPU, and no other one, out of the guest from now on. The vCPU runs on the calling
+    /// thread.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn create_vcpu(&self, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
-        let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
-        let cpuid = give_features(&vcpu, kvm.cpuid())?;
-        self.vcpu(vcpu, cpuid, kvm, kicker)
+    /// [`HostError::Refused`] with the host's reason, for example if there is a vCPU with this index.
+    pub fn create_vcpu(&self, kvm: &Kvm, index: u8, kicker: &Kicker) -> Result<Vcpu, HostError> {
+        let vcpu = self.create_vcpu_fd(index)?;
+        let cpuid = give_features(&vcpu, &cpuid::with_apic_id(kvm.cpuid(), index))?;
+        self.vcpu(vcpu, index, cpuid, kvm, kicker)
     }
 
-    /// Creates vCPU 0 for a guest that was given `features`, maybe by another host, and that finds all of
-    /// them here ([`Features::missing_in`]); `kicker` aims at it from now on.
+    /// The same for a guest that was given `features`, maybe by another host, and that finds all of
+    /// them here ([`Features::missing_in`]). Those of any vCPU of a machine will do.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] with the host's reason.
+    /// As [`Self::create_vcpu`].
     pub fn create_vcpu_with(
         &self,
         kvm: &Kvm,
+        index: u8,
         kicker: &Kicker,
         features: &Features,
     ) -> Result<Vcpu, HostError> {
-        let vcpu = self.vm.create_vcpu(0).map_err(|e| HostError::refused("create a vCPU", e))?;
-        let cpuid = try_features(&vcpu, &features.to_kvm()?)?;
-        self.vcpu(vcpu, cpuid, kvm, kicker)
+        let vcpu = self.create_vcpu_fd(index)?;
+        let cpuid = try_features(&vcpu, &cpuid::with_apic_id(&features.to_kvm()?, index))?;
+        self.vcpu(vcpu, index, cpuid, kvm, kicker)
     }
 
-    fn vcpu(&self, vcpu: VcpuFd, cpuid: CpuId, kvm: &Kvm, kicker: &Kicker) -> Result<Vcpu, HostError> {
+    fn create_vcpu_fd(&self, index: u8) -> Result<VcpuFd, HostError> {
+        self.vm.create_vcpu(index.into()).map_err(|e| HostError::refused("create a vCPU", e))
+    }
+
+    fn vcpu(
+        &self,
+        vcpu: VcpuFd,
+        index: u8,
+        cpuid: CpuId,
+        kvm: &Kvm,
+        kicker: &Kicker,
+    ) -> Result<Vcpu, HostError> {
         let batching = self.vm.check_extension(Cap::CoalescedPio);
-        if batching {
-            debug!("KVM collects the writes to busy serial ports");
-        } else {
-            info!("each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)");
+        match (index, batching) {
+            (0, true) => debug!("KVM collects the writes to busy serial ports"),
+            (0, false) => {
+                info!(
+                    "each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)"
+                )
+            }
+            // Reported for this virtual machine.
+            _ => {}
         }
         let shareable = self.vm.check_extension_int(Cap::SyncRegs);
         let abilities = Abilities {
@@ -320,7 +347,7 @@ impl Vm {
             sharing: shareable & SHARED_REGISTERS == SHARED_REGISTERS,
             blocking: kvm.can_block_interrupts(),
         };
-        Vcpu::new(vcpu, self.memory.clone(), cpuid, kicker.clone(), abilities)
+        Vcpu::new(vcpu, index, self.memory.clone(), cpuid, kicker.clone(), abilities)
     }
 
     /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK).
@@ -343,7 +370,9 @@ impl Vm {
     }
 
     /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.
-    /// Collected writes come out of [`Vcpu::run`] in their order, before the exit that follows them.
+    /// Collected writes come out of [`Vcpu::run`] in their order, before the exit that follows them. All
+    /// vCPUs of the virtual machine share one ring of them: while writes are collected, vCPUs take turns
+    /// on one thread.
     ///
     /// # Errors
     ///
@@ -383,3 +412,7 @@ fn try_features(vcpu: &VcpuFd, wanted: &CpuId) -> Result<CpuId, HostError> {
     vcpu.get_cpuid2(KVM_MAX_CPUID_ENTRIES)
         .map_err(|e| HostError::refused("say which processor features the guest has", e))
 }
+
+#[cfg(test)]
+#[path = "vm_test.rs"]
+mod tests;

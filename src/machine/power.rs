@@ -36,7 +36,7 @@ impl Processor {
         state: &BootState,
     ) -> Result<Processor, HostError> {
         let vm = kvm.create_vm(memory.clone())?;
-        let vcpu = vm.create_vcpu(kvm, kicker)?;
+        let vcpu = vm.create_vcpu(kvm, 0, kicker)?;
         let mut processor = Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false };
         processor.attach_written()?;
         let mut registers = processor.vcpu.registers()?;
@@ -57,7 +57,7 @@ impl Processor {
         features: &Features,
     ) -> Result<Processor, MachineError> {
         let mut vm = kvm.create_vm(memory.clone())?;
-        let mut vcpu = vm.create_vcpu(kvm, kicker)?;
+        let mut vcpu = vm.create_vcpu(kvm, 0, kicker)?;
         let here = vcpu.features();
         if here != *features {
             let missing = features.missing_in(&here);
@@ -66,7 +66,7 @@ impl Processor {
                 return Err(MachineError::Features { missing, there, here });
             }
             vm = kvm.create_vm(memory.clone())?;
-            vcpu = vm.create_vcpu_with(kvm, kicker, features)?;
+            vcpu = vm.create_vcpu_with(kvm, 0, kicker, features)?;
         }
         Ok(Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false })
     }

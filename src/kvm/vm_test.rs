@@ -1,0 +1,64 @@
+//! Virtual machines with several vCPUs.
+
+use super::*;
+use crate::kvm::{VmEntry, VmExit};
+use crate::memory::AttachedSlots;
+
+/// A virtual machine with `code` at 0x1000, where `count` vCPUs start in real mode, each with its kicker.
+fn machine(kvm: &Kvm, count: u8, code: &[u8]) -> (Vm, Vec<(Vcpu, Kicker)>) {
+    let memory = Arc::new(GuestMemory::new(RAM_GRANULE).unwrap());
+    memory.write(0x1000, code).unwrap();
+    let vm = kvm.create_vm(memory.clone()).unwrap();
+    for part in AttachedSlots::default().written(&memory) {
+        vm.attach(part, false).unwrap();
+    }
+    let vcpus = (0..count).map(|index| {
+        let kicker = Kicker::default();
+        let vcpu = vm.create_vcpu(kvm, index, &kicker).unwrap();
+        let mut registers = vcpu.registers().unwrap();
+        (registers.system.cs.base, registers.system.cs.selector) = (0, 0);
+        (registers.general.rip, registers.general.rflags) = (0x1000, 2);
+        vcpu.set_registers(&registers).unwrap();
+        (vcpu, kicker)
+    });
+    let vcpus = vcpus.collect();
+    (vm, vcpus)
+}
+
+#[test]
+fn every_vcpu_runs_with_its_own_registers_and_apic_id() {
+    let Ok(kvm) = Kvm::open() else { return };
+    let (_vm, mut vcpus) = machine(&kvm, 3, &[0xE6, 0xE1, 0xF4]); // out %al, $0xE1; hlt
+    for (index, (vcpu, _)) in (0..).zip(&vcpus) {
+        assert_eq!(vcpu.index(), index);
+        assert_eq!(vcpu.cpuid(1, 0)[1] >> 24, u32::from(index));
+        let mut registers = vcpu.general_registers().unwrap();
+        registers.rax = 100 + u64::from(index);
+        vcpu.set_general_registers(&registers).unwrap();
+    }
+    for (vcpu, _) in vcpus.iter_mut().rev() {
+        let written = VmExit::PortOut { port: 0xE1, size: 1, value: 100 + u32::from(vcpu.index()) };
+        assert_eq!(vcpu.run(VmEntry::Go).unwrap(), written);
+    }
+    for (vcpu, _) in &mut vcpus {
+        assert_eq!(vcpu.run(VmEntry::Go).unwrap(), VmExit::Halt { interruptible: false });
+    }
+}
+
+#[test]
+fn a_kick_stops_the_vcpu_it_is_for_and_no_other_one() {
+    let Ok(kvm) = Kvm::open() else { return };
+    let (_vm, mut vcpus) = machine(&kvm, 2, &[0xF4]);
+    vcpus[1].1.kick();
+    assert_eq!(vcpus[0].0.run(VmEntry::Go).unwrap(), VmExit::Halt { interruptible: false });
+    assert_eq!(vcpus[1].0.run(VmEntry::Go).unwrap(), VmExit::Interrupted);
+    assert_eq!(vcpus[1].0.run(VmEntry::Go).unwrap(), VmExit::Halt { interruptible: false });
+}
+
+#[test]
+fn an_index_is_given_to_one_vcpu_only() {
+    let Ok(kvm) = Kvm::open() else { return };
+    assert!(kvm.max_vcpus() >= 1);
+    let (vm, _vcpus) = machine(&kvm, 1, &[0xF4]);
+    assert!(matches!(vm.create_vcpu(&kvm, 0, &Kicker::default()), Err(HostError::Refused { .. })));
+}
