@@ -132,10 +132,7 @@ pub(super) fn without_bit_counts(cpuid: &mut CpuId) {
 /// `cpuid` without the leaf that BMI1 is in: the guest finds zeros there.
 pub(super) fn without_leaf_7(cpuid: &CpuId) -> Result<CpuId, HostError> {
     let rest: Vec<_> = cpuid.as_slice().iter().filter(|entry| entry.function != 7).copied().collect();
-    CpuId::from_entries(&rest).map_err(|e| HostError::Refused {
-        what: "take a list of processor features",
-        reason: format!("{e:?}"),
-    })
+    CpuId::from_entries(&rest).map_err(|_| HostError::too_long("take a list of processor features"))
 }
 
 /// What [`vendor`] says of a processor by Intel.

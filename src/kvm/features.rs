@@ -100,10 +100,8 @@ impl Features {
                 ..Default::default()
             })
             .collect();
-        CpuId::from_entries(&entries).map_err(|e| HostError::Refused {
-            what: "take the processor features of a saved guest",
-            reason: format!("{e:?}"),
-        })
+        CpuId::from_entries(&entries)
+            .map_err(|_| HostError::too_long("take the processor features of a saved guest"))
     }
 
     /// There are not more leaves than there can be.

@@ -17,6 +17,9 @@ mod vcpu;
 mod vcpu_state;
 mod vm;
 
+use std::error::Error;
+use std::io;
+
 pub use debug::{GuestDebug, WatchLength, Watchpoint};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use features::Features;
@@ -46,19 +49,19 @@ pub enum HostError {
     )]
     NotAllowed,
     /// `/dev/kvm` is there but opening it failed in another way.
-    #[error("cannot open /dev/kvm: {reason}; `dmesg | grep -i kvm` may say why")]
+    #[error("cannot open /dev/kvm: {source}; `dmesg | grep -i kvm` may say why")]
     Open {
-        /// The host's words.
-        reason: String,
+        /// The host's reason.
+        source: io::Error,
     },
     /// Something else has the name `/dev/kvm`.
     #[error(
-        "/dev/kvm is not the device of KVM ({reason}); `ls -l /dev/kvm` should show a character device with \
+        "/dev/kvm is not the device of KVM ({source}); `ls -l /dev/kvm` should show a character device with \
          the numbers 10, 232"
     )]
     NotKvm {
-        /// The host's words.
-        reason: String,
+        /// The host's reason.
+        source: io::Error,
     },
     /// What `/dev/kvm` speaks is not the one stable version of the interface.
     #[error("/dev/kvm speaks version {found} of its interface; version 12 is needed (Linux 2.6.22 or later)")]
@@ -67,17 +70,28 @@ pub enum HostError {
         found: i32,
     },
     /// An operation that KVM refused.
-    #[error("KVM refused to {what}: {reason}")]
+    #[error("KVM refused to {what}: {source}")]
     Refused {
-        /// What was asked of it.
+        /// What was asked of it, as a verb.
         what: &'static str,
-        /// The host's words.
-        reason: String,
+        /// The host's reason: an [`io::Error`] if a system call failed.
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl HostError {
+    /// [`HostError::Refused`] for a reason of any kind; `what` is a verb with its object.
+    pub fn because(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> HostError {
+        HostError::Refused { what, source: source.into() }
+    }
+
+    /// The same for an ioctl that failed.
     fn refused(what: &'static str, error: kvm_ioctls::Error) -> HostError {
-        HostError::Refused { what, reason: std::io::Error::from(error).to_string() }
+        HostError::because(what, io::Error::from(error))
+    }
+
+    /// The same for a list that is longer than KVM takes.
+    fn too_long(what: &'static str) -> HostError {
+        HostError::because(what, "the list is longer than KVM takes")
     }
 }

@@ -126,8 +126,8 @@ impl Vcpu {
     /// [`HostError::Refused`] with the host's reason, and if the vCPU is in the middle of an access.
     pub fn state(&self, kvm: &Kvm) -> Result<VcpuState, HostError> {
         if !self.is_settled() {
-            let reason = "it is in the middle of an instruction".to_owned();
-            return Err(HostError::Refused { what: "read the state of the vCPU", reason });
+            const REASON: &str = "it is in the middle of an instruction";
+            return Err(HostError::because("read the state of the vCPU", REASON));
         }
         let xcrs = self.fd.get_xcrs().map_err(|e| HostError::refused("read XCR0", e))?;
         let debug =
@@ -155,7 +155,7 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] if the processor cannot be in that state, which is a mixture then.
     pub fn set_state(&mut self, state: &VcpuState) -> Result<(), HostError> {
-        state.check().map_err(|reason| HostError::Refused { what: "take the state of a vCPU", reason })?;
+        state.check().map_err(|reason| HostError::because("take the state of a vCPU", reason))?;
         let mut xcrs = kvm_xcrs { nr_xcrs: state.xcrs.len() as u32, ..Default::default() };
         for (entry, (xcr, value)) in xcrs.xcrs.iter_mut().zip(&state.xcrs) {
             *entry = kvm_xcr { xcr: *xcr, value: *value, ..Default::default() };
@@ -220,8 +220,7 @@ impl Vcpu {
         if result == 0 {
             return Ok(());
         }
-        let reason = std::io::Error::last_os_error().to_string();
-        Err(HostError::Refused { what: "write the page-directory pointers", reason })
+        Err(HostError::because("write the page-directory pointers", std::io::Error::last_os_error()))
     }
 
     /// The model-specific registers `wanted`, all of which KVM has told before.
@@ -229,15 +228,11 @@ impl Vcpu {
         const WHAT: &str = "read the model-specific registers";
         let entries: Vec<kvm_msr_entry> =
             wanted.iter().map(|index| kvm_msr_entry { index: *index, ..Default::default() }).collect();
-        let mut msrs = Msrs::from_entries(&entries)
-            .map_err(|e| HostError::Refused { what: WHAT, reason: format!("{e:?}") })?;
+        let mut msrs = Msrs::from_entries(&entries).map_err(|_| HostError::too_long(WHAT))?;
         let read = self.fd.get_msrs(&mut msrs).map_err(|e| HostError::refused(WHAT, e))?;
         match wanted.get(read) {
             None => Ok(msrs.as_slice().iter().map(|entry| (entry.index, entry.data)).collect()),
-            Some(index) => Err(HostError::Refused {
-                what: WHAT,
-                reason: format!("it does not tell {index:#x} any more"),
-            }),
+            Some(index) => Err(HostError::because(WHAT, format!("it does not report {index:#x} any more"))),
         }
     }
 
@@ -256,14 +251,13 @@ impl Vcpu {
         while let Some(left) = entries.get(done..)
             && let Some(_) = left.first()
         {
-            let msrs = Msrs::from_entries(left)
-                .map_err(|e| HostError::Refused { what: WHAT, reason: format!("{e:?}") })?;
+            let msrs = Msrs::from_entries(left).map_err(|_| HostError::too_long(WHAT))?;
             done += self.fd.set_msrs(&msrs).map_err(|e| HostError::refused(WHAT, e))?;
             let Some(refused) = entries.get(done) else { break };
             let (index, data) = (refused.index, refused.data);
             if self.msr(index)? != Some(data) {
                 let reason = format!("the processor here does not take {data:#x} for register {index:#x}");
-                return Err(HostError::Refused { what: WHAT, reason });
+                return Err(HostError::because(WHAT, reason));
             }
             done += 1;
         }

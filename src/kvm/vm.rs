@@ -43,12 +43,12 @@ impl Kvm {
             match error.kind() {
                 ErrorKind::NotFound => HostError::NoDevice,
                 ErrorKind::PermissionDenied => HostError::NotAllowed,
-                _ => HostError::Open { reason: error.to_string() },
+                _ => HostError::Open { source: error },
             }
         })?;
         let found = kvm.get_api_version();
         if found < 0 {
-            return Err(HostError::NotKvm { reason: std::io::Error::last_os_error().to_string() });
+            return Err(HostError::NotKvm { source: std::io::Error::last_os_error() });
         }
         if found != API_VERSION {
             return Err(HostError::Version { found });
@@ -117,10 +117,8 @@ impl Kvm {
     ///
     /// [`HostError::Refused`] if no vCPU can be made to look at.
     pub(super) fn guests_cpuid(&self) -> Result<CpuId, HostError> {
-        let memory = GuestMemory::new(RAM_GRANULE).map_err(|e| HostError::Refused {
-            what: "be asked for a guest's CPUID",
-            reason: e.to_string(),
-        })?;
+        let memory = GuestMemory::new(RAM_GRANULE)
+            .map_err(|e| HostError::because("be asked for a guest's CPUID", e))?;
         Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, 0, &Kicker::default())?.cpuid.clone())
     }
 
@@ -211,7 +209,7 @@ impl Vm {
         const WHAT: &str = "take a piece of guest memory";
         if !self.memory.has_slot(&slot) {
             let reason = format!("{slot:?} is no piece of this machine's memory");
-            return Err(HostError::Refused { what: WHAT, reason });
+            return Err(HostError::because(WHAT, reason));
         }
         let region = kvm_userspace_memory_region {
             slot: slot.number,

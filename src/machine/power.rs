@@ -101,7 +101,7 @@ impl Processor {
         let changes = self
             .slots
             .protect(&self.memory, wanted)
-            .map_err(|e| HostError::Refused { what: "watch guest memory", reason: e.to_string() })?;
+            .map_err(|e| HostError::because("watch guest memory", e))?;
         let mut done = 0;
         let failed = changes.iter().find_map(|change| {
             let result = self.tell(*change);

@@ -2,6 +2,7 @@
 //!
 //! RAM that nobody has touched is not looked at ([`GuestMemory::committed`]).
 
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::PoisonError;
@@ -56,10 +57,10 @@ impl GuestMemory {
         let Some(host) = host else {
             return Err(MemoryError::NotRam { start: range.start, length });
         };
-        let refused = |reason: String| MemoryError::Map { start: range.start, length, reason };
-        let file_end = rustix::fs::fstat(file).map_err(|e| refused(e.to_string()))?.st_size;
+        let refused = |source| MemoryError::Map { start: range.start, length, source };
+        let file_end = rustix::fs::fstat(file).map_err(|e| refused(e.into()))?.st_size;
         if offset.checked_add(length).is_none_or(|end| end > file_end.max(0) as u64) {
-            return Err(refused("the file is too short".to_owned()));
+            return Err(refused(io::Error::new(ErrorKind::UnexpectedEof, "the file is too short")));
         }
         let mut from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the range lies in one private mapping that `self.map` owns, all access to which goes
@@ -76,7 +77,7 @@ impl GuestMemory {
             )
         };
         if result == libc::MAP_FAILED {
-            return Err(refused(std::io::Error::last_os_error().to_string()));
+            return Err(refused(io::Error::last_os_error()));
         }
         from_file.push(range.clone());
         drop(from_file);
@@ -103,8 +104,8 @@ impl GuestMemory {
                 )
             };
             if result == libc::MAP_FAILED {
-                let reason = std::io::Error::last_os_error().to_string();
-                return Err(MemoryError::Map { start: range.start, length, reason });
+                let source = io::Error::last_os_error();
+                return Err(MemoryError::Map { start: range.start, length, source });
             }
         }
         Ok(())

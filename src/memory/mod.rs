@@ -14,6 +14,8 @@ mod planted;
 mod slots;
 mod zero;
 
+use std::error::Error;
+use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +28,8 @@ pub use image::{Budget, ImageError, MemoryImage};
 pub use page_set::PageSet;
 pub use slots::{AttachedSlots, Slot};
 
+pub use crate::settings::{MAX_RAM, RAM_GRANULE};
+
 use planted::Planted;
 
 /// First guest-physical address that is never RAM below 4 GiB.
@@ -33,12 +37,6 @@ pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
 
 /// Guest-physical address at which RAM continues above the device windows.
 pub const HIGH_RAM_BASE: u64 = 0x1_0000_0000;
-
-/// Size of RAM must be a multiple of this.
-pub const RAM_GRANULE: u64 = 1 << 20;
-
-/// Largest RAM size accepted, in bytes: what 46 physical address bits leave.
-pub const MAX_RAM: u64 = 1 << 45;
 
 /// Why guest memory could not be had or accessed.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +52,14 @@ pub enum MemoryError {
     },
     /// The host has no address space left for it.
     #[error(
-        "the host cannot reserve {} MiB of guest memory ({reason}); use a smaller --memory",
+        "the host cannot reserve {} MiB of guest memory ({source}); use a smaller --memory",
         size >> 20
     )]
     Reserve {
         /// The size asked for, in bytes.
         size: u64,
-        /// The host's words.
-        reason: String,
+        /// The host's reason.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// An access that does not lie in RAM from end to end.
     #[error("guest-physical {start:#x}..{:#x} is not all RAM", start.saturating_add(*length))]
@@ -73,7 +71,7 @@ pub enum MemoryError {
     },
     /// The host does not map a file as guest memory.
     #[error(
-        "the host cannot map {} KiB of a file as guest memory at {start:#x}: {reason}",
+        "the host cannot map {} KiB of a file as guest memory at {start:#x}: {source}",
         length >> 10
     )]
     Map {
@@ -81,18 +79,18 @@ pub enum MemoryError {
         start: u64,
         /// Length in bytes.
         length: u64,
-        /// The host's words.
-        reason: String,
+        /// The host's reason.
+        source: io::Error,
     },
-    /// What memory is to hold cannot be read.
-    #[error("what memory holds from {start:#x} on cannot be read: {reason}")]
+    /// The contents that memory should get cannot be read.
+    #[error("the contents of memory from {start:#x} on cannot be read: {source}")]
     Fill {
         /// First guest-physical address.
         start: u64,
         /// Length in bytes.
         length: u64,
         /// Why not.
-        reason: String,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
     #[error(
@@ -130,7 +128,7 @@ impl GuestMemory {
         let ranges: Vec<(GuestAddress, usize)> =
             ram.iter().map(|range| (GuestAddress(range.start), (range.end - range.start) as usize)).collect();
         let map = GuestMemoryMmap::from_ranges(&ranges)
-            .map_err(|e| MemoryError::Reserve { size, reason: e.to_string() })?;
+            .map_err(|e| MemoryError::Reserve { size, source: e.into() })?;
         let end = ram.last().map_or(0, |range| range.end);
         let piece = slots::piece_size(end);
         let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
@@ -252,7 +250,7 @@ impl GuestMemory {
     }
 
     /// madvise(2) for all of RAM, by which it may become zero and nothing else.
-    fn advise(&self, advice: i32) -> std::io::Result<()> {
+    fn advise(&self, advice: i32) -> io::Result<()> {
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
@@ -261,7 +259,7 @@ impl GuestMemory {
             // zeros, takes anything away that is referred to: all access to it goes through volatile
             // copies that hold no references into it.
             if unsafe { libc::madvise(host as *mut libc::c_void, length, advice) } != 0 {
-                return Err(std::io::Error::last_os_error());
+                return Err(io::Error::last_os_error());
             }
         }
         Ok(())
@@ -280,7 +278,7 @@ impl GuestMemory {
         // What is given back of a file's pages would be read from the file again.
         self.unmap_files()?;
         self.advise(libc::MADV_DONTNEED)
-            .map_err(|error| MemoryError::Reserve { size: self.size(), reason: error.to_string() })?;
+            .map_err(|error| MemoryError::Reserve { size: self.size(), source: error.into() })?;
         for word in &self.written {
             word.store(0, Ordering::Relaxed);
         }

@@ -41,6 +41,12 @@ pub const DEFAULT_CONFIG: &str = "config.ini";
 /// The TCP port of a console when nobody names another.
 pub const CONSOLE_PORT: u16 = 9000;
 
+/// The size of a guest's memory is a multiple of this, in bytes.
+pub const RAM_GRANULE: u64 = 1 << 20;
+
+/// Largest size of a guest's memory in bytes: what 46 physical address bits leave.
+pub const MAX_RAM: u64 = 1 << 45;
+
 /// What the command line asks the program to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Invocation {

@@ -8,8 +8,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use super::{Display, GdbArch, Keys, LayoutName, ModuleSpec, SerialEnd};
-use crate::memory::{MAX_RAM, RAM_GRANULE};
+use super::{Display, GdbArch, Keys, LayoutName, MAX_RAM, ModuleSpec, RAM_GRANULE, SerialEnd};
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);

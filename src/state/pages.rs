@@ -232,7 +232,7 @@ fn write_pages(memory: &GuestMemory, address: u64, bytes: &[u8]) -> Result<(), M
 }
 
 fn unread(start: u64, reason: String) -> MemoryError {
-    MemoryError::Fill { start, length: CHUNK, reason }
+    MemoryError::Fill { start, length: CHUNK, source: reason.into() }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl Debuggee<'_> {
 /// How a run ends whose machine is neither here nor there.
 fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
     let reason = result.as_ref().err().map_or_else(String::new, E::to_string);
-    Outcome::HostFailed(HostError::Refused { what: "restore a snapshot", reason })
+    Outcome::HostFailed(HostError::because("restore a snapshot", reason))
 }
 
 impl StoppedGuest for Debuggee<'_> {

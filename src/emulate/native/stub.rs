@@ -383,7 +383,7 @@ impl Stub {
 }
 
 fn refused() -> HostError {
-    HostError::Refused { what: WHAT, reason: std::io::Error::last_os_error().to_string() }
+    HostError::because(WHAT, std::io::Error::last_os_error())
 }
 
 fn block_signals() -> libc::sigset_t {

@@ -79,10 +79,8 @@ impl Bench {
         let slot = memory.slot_at(0);
         let slot = slot.ok_or_else(|| no_memory(MemoryError::NotRam { start: 0, length: 1 }))?;
         vm.attach_as(slot, if let Fitting::Ram(slot_use) = fitting { slot_use } else { SlotUse::ReadWrite })?;
-        let watchdog = Watchdog::new(kicker, begin.elapsed()).map_err(|e| HostError::Refused {
-            what: "be probed (no thread can be started)",
-            reason: e.to_string(),
-        })?;
+        let watchdog = Watchdog::new(kicker, begin.elapsed())
+            .map_err(|e| HostError::because("be probed (no thread can be started)", e))?;
         let bench = Bench { vcpu, vm, slot, watchdog };
         let mut registers = bench.vcpu.registers()?;
         layout::enter(mode, &mut registers);
@@ -140,10 +138,10 @@ impl Bench {
             return Ok(());
         }
         let reason = format!("{index:#x} is not one it has");
-        Err(HostError::Refused { what: "write a model-specific register", reason })
+        Err(HostError::because("write a model-specific register", reason))
     }
 }
 
 fn no_memory(error: MemoryError) -> HostError {
-    HostError::Refused { what: "be probed", reason: error.to_string() }
+    HostError::because("be probed", error)
 }
