@@ -24,7 +24,7 @@ use crate::gdb::{self, Server};
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
-use crate::machine::outlets::{Doorbell, Outlets, outlets};
+use crate::machine::output::{Doorbell, OutputQueues, output_queues};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::mover::Moves;
 use crate::migration::reception::DOUBTED;
@@ -116,9 +116,9 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     if let Some(place) = settings.migration {
         return run_arriving(settings, place);
     }
-    let run = Run::prepare(settings, |inputs, outlets| match &settings.restore {
-        Some(file) => restored_machine(settings, file, inputs, outlets),
-        None => new_machine(settings, inputs, outlets),
+    let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
+        Some(file) => restored_machine(settings, file, inputs, outputs),
+        None => new_machine(settings, inputs, outputs),
     })?;
     Ok(run.go(settings))
 }
@@ -127,7 +127,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 #[inline(never)]
 fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     let (reception, arrived) = receive::wait(place, credentials(settings)?)?;
-    let revive = |inputs, outlets| receive::revive(arrived, settings, inputs, outlets);
+    let revive = |inputs, outputs| receive::revive(arrived, settings, inputs, outputs);
     let run = match Run::prepare(settings, revive) {
         Ok(run) => run,
         Err(failure) => {
@@ -176,7 +176,7 @@ impl Run {
     /// Everything that can fail before the guest runs; `make` makes the machine.
     fn prepare(
         settings: &Settings,
-        make: impl FnOnce(Inputs, Outlets) -> Result<Machine, Failure>,
+        make: impl FnOnce(Inputs, OutputQueues) -> Result<Machine, Failure>,
     ) -> Result<Run, Failure> {
         let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
         if let Some(file) = &settings.snapshot_at_exit {
@@ -184,9 +184,9 @@ impl Run {
             state::check_place(file).map_err(|error| host_failure(&error))?;
         }
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
-        let (machine_outlets, outlet_ends) = outlets(doorbell.clone());
+        let (machine_outputs, output_readers) = output_queues(doorbell.clone());
         let inputs = Inputs::new();
-        let machine = make(inputs.clone(), machine_outlets)?;
+        let machine = make(inputs.clone(), machine_outputs)?;
         let (door, caller) = Door::new(inputs.clone());
         // Somebody has to ask for it.
         let mover: Option<Arc<dyn Mover>> = match settings.console.is_some() || settings.gdb.is_some() {
@@ -223,7 +223,7 @@ impl Run {
             None => None,
         };
         let connections =
-            Connections { inputs, outlets: outlet_ends, doorbell, screen: machine.screen().clone() };
+            Connections { inputs, outputs: output_readers, doorbell, screen: machine.screen().clone() };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
         Ok(Run { machine, door, console, debugger, debug_server, mover, session })
     }
@@ -264,7 +264,7 @@ impl Run {
 }
 
 /// A machine with the guest that is to be started.
-fn new_machine(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<Machine, Failure> {
+fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueues) -> Result<Machine, Failure> {
     let image = FileImage::open(&settings.guest).map_err(|error| match error {
         BootError::Missing { .. } => {
             Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
@@ -281,7 +281,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outlets: Outlets) -> Result<
         terminal: people.terminal,
         no_reboot: people.no_reboot,
     };
-    Machine::new(spec, inputs, outlets).map_err(|error| Failure::new(machine_status(&error), error))
+    Machine::new(spec, inputs, outputs).map_err(|error| Failure::new(machine_status(&error), error))
 }
 
 /// The machine in a snapshot.
@@ -289,9 +289,9 @@ fn restored_machine(
     settings: &Settings,
     file: &Path,
     inputs: Inputs,
-    outlets: Outlets,
+    outputs: OutputQueues,
 ) -> Result<Machine, Failure> {
-    let machine = Opened::open(file).and_then(|opened| opened.revive(people(settings), inputs, outlets));
+    let machine = Opened::open(file).and_then(|opened| opened.revive(people(settings), inputs, outputs));
     machine.map_err(|error| {
         let status = match &error {
             SnapshotError::Machine { error, .. } => machine_status(error),

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use kvm::boot::{BootOptions, FileImage};
 use kvm::machine::inputs::{Input, Inputs};
-use kvm::machine::outlets::{Doorbell, outlets};
+use kvm::machine::output::{Doorbell, output_queues};
 use kvm::machine::snapshots::Snapshots;
 use kvm::machine::{Event, Machine, MachineSpec, Outcome};
 use kvm::settings::{Keys, LayoutName};
@@ -82,7 +82,7 @@ impl Lab {
             terminal: None,
             no_reboot: false,
         };
-        let machine = Machine::new(spec, Inputs::new(), outlets(Doorbell::new()?).0)?;
+        let machine = Machine::new(spec, Inputs::new(), output_queues(Doorbell::new()?).0)?;
         let mut lab = Lab { machine, snapshots: Snapshots::default(), copy: vec![1; (RAM - PAGES) as usize] };
         lab.begin()?;
         Ok(lab)

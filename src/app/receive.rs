@@ -12,7 +12,7 @@ use crate::kvm::{HostError, Kvm};
 use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
-use crate::machine::outlets::Outlets;
+use crate::machine::output::OutputQueues;
 use crate::memory::PAGE;
 use crate::migration::progress::size;
 use crate::migration::reception::{Arrived, Host, News, Reception};
@@ -52,10 +52,10 @@ pub(super) fn revive(
     arrived: Arrived,
     settings: &Settings,
     inputs: Inputs,
-    outlets: Outlets,
+    outputs: OutputQueues,
 ) -> Result<Machine, Failure> {
     Received::read("the guest that has arrived", &arrived.state)
-        .and_then(|received| received.revive(arrived.memory, people(settings), inputs, outlets))
+        .and_then(|received| received.revive(arrived.memory, people(settings), inputs, outputs))
         .map_err(|error| Failure::new(status::HOST, error))
 }
 

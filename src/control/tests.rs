@@ -4,7 +4,7 @@ use super::*;
 use crate::boot::BytesImage;
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
-use crate::machine::inputs::{Input, Typed};
+use crate::machine::inputs::{Input, Keystroke};
 
 /// A guest that nobody runs.
 struct Still {

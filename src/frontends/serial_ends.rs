@@ -13,7 +13,7 @@ use rustix::event::PollFlags;
 use tracing::{info, warn};
 
 use super::words::escaped;
-use crate::machine::outlets::Outlet;
+use crate::machine::output::OutputQueue;
 use crate::settings::SerialEnd;
 pub use pty::PtyEnd;
 pub use unix::UnixEnd;
@@ -74,7 +74,7 @@ pub enum EndError {
     },
 }
 
-/// The far end of one outlet.
+/// The far end of one queue.
 #[derive(Debug)]
 pub enum End {
     /// Standard output; what is written there is not this room's business.
@@ -92,13 +92,13 @@ pub enum End {
 }
 
 impl End {
-    /// Makes the far end `wanted` of `outlet`.
+    /// Makes the far end `wanted` of `queue`.
     ///
     /// # Errors
     ///
     /// [`EndError`] names the port, the path and the host's reason.
-    pub fn new(outlet: Outlet, wanted: &SerialEnd) -> Result<End, EndError> {
-        let port = outlet.name();
+    pub fn new(queue: OutputQueue, wanted: &SerialEnd) -> Result<End, EndError> {
+        let port = queue.name();
         Ok(match wanted {
             SerialEnd::Stdio => End::Stdio,
             SerialEnd::Log => End::Log(LineLog { port, line: Vec::new() }),

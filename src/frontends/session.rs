@@ -17,7 +17,7 @@ use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
 use super::typist::Typist;
 use super::words::tell;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::outlets::{Doorbell, Outlet, OutletEnds};
+use crate::machine::output::{Doorbell, OutputQueue, OutputReaders};
 use crate::machine::screen::Screen;
 use crate::os::forget_start;
 use crate::settings::{Display as Wanted, LayoutName, SerialEnd, Settings};
@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(10);
 const SETTLING: Duration = Duration::from_millis(30);
 /// How long the thread listens without the doorbell after it has been busy.
 const NAP: Duration = Duration::from_millis(2);
-/// Bytes taken from an outlet at a time.
+/// Bytes taken from an queue at a time.
 const TAKE: usize = 16 << 10;
 /// Bytes that may wait for standard output before the guest has to wait.
 const MOST_PENDING: usize = 64 << 10;
@@ -74,7 +74,7 @@ pub struct Connections {
     /// Where everything from outside goes.
     pub inputs: Inputs,
     /// Where what leaves the machine arrives.
-    pub outlets: OutletEnds,
+    pub outputs: OutputReaders,
     /// What wakes the thread.
     pub doorbell: Arc<Doorbell>,
     /// The guest's screen.
@@ -89,14 +89,14 @@ impl Session {
     ///
     /// [`SessionError`]; the terminal is as it was then.
     pub fn start(settings: &Settings, connections: Connections) -> Result<Session, SessionError> {
-        let mut ends = Vec::with_capacity(Outlet::ALL.len());
-        for outlet in Outlet::ALL {
-            ends.push(End::new(outlet, far_end(settings, outlet))?);
+        let mut ends = Vec::with_capacity(OutputQueue::ALL.len());
+        for queue in OutputQueue::ALL {
+            ends.push(End::new(queue, far_end(settings, queue))?);
         }
-        for (outlet, end) in Outlet::ALL.into_iter().zip(&ends) {
+        for (queue, end) in OutputQueue::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
                 // The log has it, too.
-                tell(&format!("{} is {name}", outlet.name()));
+                tell(&format!("{} is {name}", queue.name()));
             }
         }
         let signals = Signals::new()?;
@@ -116,7 +116,7 @@ impl Session {
             next_tick: Instant::now(),
             busy: false,
             inputs: connections.inputs,
-            outlets: connections.outlets,
+            outputs: connections.outputs,
             doorbell: connections.doorbell,
             ending: ending.clone(),
             bytes: Vec::new(),
@@ -142,11 +142,11 @@ impl Session {
     }
 }
 
-/// The far end the user wants for `outlet`; with no display, standard output stays empty.
-fn far_end(settings: &Settings, outlet: Outlet) -> &SerialEnd {
-    let wanted = match outlet {
-        Outlet::Serial(port) => &settings.serial[usize::from(port)],
-        Outlet::DebugConsole => &settings.debug_console,
+/// The far end the user wants for `queue`; with no display, standard output stays empty.
+fn far_end(settings: &Settings, queue: OutputQueue) -> &SerialEnd {
+    let wanted = match queue {
+        OutputQueue::Serial(port) => &settings.serial[usize::from(port)],
+        OutputQueue::DebugConsole => &settings.debug_console,
     };
     match wanted {
         SerialEnd::Stdio if settings.display == Wanted::None => &SerialEnd::Log,
@@ -186,7 +186,7 @@ struct Worker {
     /// Something has come out of the machine since the thread last slept.
     busy: bool,
     inputs: Inputs,
-    outlets: OutletEnds,
+    outputs: OutputReaders,
     doorbell: Arc<Doorbell>,
     ending: Arc<Ending>,
     bytes: Vec<u8>,
@@ -233,7 +233,7 @@ impl Worker {
             for (number, _) in ready.ends.iter().enumerate().filter(|(_, ready)| **ready) {
                 let bytes = self.ends[number].receive();
                 if !bytes.is_empty()
-                    && let Outlet::Serial(port) = Outlet::ALL[number]
+                    && let OutputQueue::Serial(port) = OutputQueue::ALL[number]
                 {
                     self.inputs.push(Input::Serial(port, bytes));
                 }
@@ -245,7 +245,7 @@ impl Worker {
     /// Takes what has left the machine to where it goes; true if there was anything.
     fn pump(&mut self) -> bool {
         let mut any = false;
-        for (outlet, end) in Outlet::ALL.into_iter().zip(&mut self.ends) {
+        for (queue, end) in OutputQueue::ALL.into_iter().zip(&mut self.ends) {
             // Standard output may be slow, and so may a peer; then the guest waits, and nothing is
             // lost.
             let full = if matches!(end, End::Stdio) {
@@ -258,7 +258,7 @@ impl Worker {
                 end.flush();
                 continue;
             }
-            if self.outlets.receive(outlet, &mut self.bytes, TAKE) {
+            if self.outputs.receive(queue, &mut self.bytes, TAKE) {
                 any = true;
                 if matches!(end, End::Stdio) {
                     self.display.text(&self.bytes);
@@ -317,11 +317,11 @@ impl Worker {
         }
         // What is not watched because the guest is behind is looked at again soon.
         let mut behind = self.typist.is_held_back(&self.inputs);
-        let mut watched = Vec::with_capacity(Outlet::ALL.len());
+        let mut watched = Vec::with_capacity(OutputQueue::ALL.len());
         for (number, end) in self.ends.iter().enumerate() {
-            let wanted = match Outlet::ALL[number] {
-                Outlet::Serial(port) => self.inputs.serial_backlog(port) < MOST_RECEIVED,
-                Outlet::DebugConsole => true,
+            let wanted = match OutputQueue::ALL[number] {
+                OutputQueue::Serial(port) => self.inputs.serial_backlog(port) < MOST_RECEIVED,
+                OutputQueue::DebugConsole => true,
             };
             behind |= !wanted;
             if let Some((file, events)) = end.watched(wanted) {

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::display::Display;
 use super::keys::{Decoder, Stroke};
 use super::menu::{Menu, MenuEvent};
-use crate::machine::inputs::{Input, Inputs, Typed};
+use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::settings::LayoutName;
 
 /// What Ctrl-C sends.
@@ -52,7 +52,7 @@ impl Typist {
     /// True if there may be more to read, but not before the guest has taken what came. A pipe is
     /// read only as fast as that; a terminal always, because of the menu.
     pub fn is_held_back(&self, inputs: &Inputs) -> bool {
-        !self.ended && !self.interactive && inputs.typed_backlog() >= MOST_AHEAD
+        !self.ended && !self.interactive && inputs.keystroke_backlog() >= MOST_AHEAD
     }
 
     /// Standard input, if it is to be read now.
@@ -128,10 +128,10 @@ impl Typist {
             if let Some(character) = stroke.missing {
                 debug!("the layout has no key for {character:?}");
             }
-            let typed = Typed { bytes: stroke.bytes.into_vec(), keys: stroke.events };
+            let typed = Keystroke { bytes: stroke.bytes.into_vec(), keys: stroke.events };
             // In a pipe nobody pressed Ctrl-C to get away.
             let interrupt = self.interactive && typed.bytes == CTRL_C;
-            inputs.push(if interrupt { Input::Interrupt(typed) } else { Input::Typed(typed) });
+            inputs.push(if interrupt { Input::InterruptKey(typed) } else { Input::Keystroke(typed) });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tracing::debug;
 
-use super::outlets::Outlet;
+use super::output::OutputQueue;
 use super::unclaimed::Unclaimed;
 use crate::devices::bus::{self, Chip};
 use crate::devices::i8042::I8042;
@@ -21,7 +21,7 @@ const DEBUG_CONSOLE_PRESENT: u8 = 0xE9;
 #[must_use]
 pub struct Effect {
     /// A byte that leaves the machine, and where.
-    pub output: Option<(Outlet, u8)>,
+    pub output: Option<(OutputQueue, u8)>,
     /// Something the whole machine has to do.
     pub request: Option<Request>,
 }
@@ -159,11 +159,11 @@ fn is_lapic(address: u64, size: u8) -> bool {
 #[inline]
 fn effect(chip: Chip, action: Action) -> Effect {
     // Interrupt lines lead nowhere: the machine has no interrupt controller yet.
-    let outlet = match chip {
-        Chip::Serial(number) => Outlet::Serial(number),
-        _ => Outlet::DebugConsole,
+    let queue = match chip {
+        Chip::Serial(number) => OutputQueue::Serial(number),
+        _ => OutputQueue::DebugConsole,
     };
-    Effect { output: action.output.map(|byte| (outlet, byte)), request: action.request }
+    Effect { output: action.output.map(|byte| (queue, byte)), request: action.request }
 }
 
 #[cfg(test)]
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn bytes_leave_through_the_outlet_of_their_chip() {
         let mut board = Board::default();
-        assert_eq!(board.port_out(0x2F8, 1, 0x41).output, Some((Outlet::Serial(1), b'A')));
-        assert_eq!(board.port_out(0xE9, 1, 0x42).output, Some((Outlet::DebugConsole, b'B')));
+        assert_eq!(board.port_out(0x2F8, 1, 0x41).output, Some((OutputQueue::Serial(1), b'A')));
+        assert_eq!(board.port_out(0xE9, 1, 0x42).output, Some((OutputQueue::DebugConsole, b'B')));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Machine {
     fn step_one(&mut self, before: u64) -> Result<Option<Event>, HostError> {
         let rescues = self.tally.total();
         loop {
-            if self.inputs.waiting()
+            if self.inputs.has_pending()
                 && let Some(event) = self.take_inputs()?
             {
                 return Ok(Some(event));

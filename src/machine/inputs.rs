@@ -1,7 +1,7 @@
-//! The one door: everything that is not decided by the guest itself enters here.
+//! The input queue: everything that the guest itself does not decide enters the machine here.
 //!
-//! Other threads push [`Input`]s; the machine takes them between two exits, in the order in which
-//! they came, and nowhere else. Recording a run means recording this queue.
+//! Other threads push [`Input`]s. The machine takes them between two exits, in the order in which they were
+//! pushed, and nowhere else; so a recording of a run is a log of this queue.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,38 +12,38 @@ use serde::{Deserialize, Serialize};
 use crate::devices::keyboard::KeyEvent;
 use crate::kvm::Kicker;
 
-/// Something from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An input from outside the machine, as plain data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
-    /// Somebody typed something.
-    Typed(Typed),
-    /// Somebody typed Ctrl-C on a terminal: for the guest if it ever asked for input, else it ends
-    /// the run.
-    Interrupt(Typed),
-    /// Keys go down and come up on the keyboard, whoever gets what is typed.
-    Keys(Vec<KeyEvent>),
+    /// The user typed a key.
+    Keystroke(Keystroke),
+    /// The user typed Ctrl-C on a terminal. It is input for the guest if the guest ever read input;
+    /// otherwise it ends the run.
+    InterruptKey(Keystroke),
+    /// Keys are pressed and released on the PS/2 keyboard, whichever device receives keystrokes.
+    KeyEvents(Vec<KeyEvent>),
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
-    /// Collected output has waited long enough.
+    /// A timer tick: coalesced output is due, and time has passed.
     Tick,
     /// The user presses the reset button.
     Reset,
     /// The user ends the run.
     Quit,
-    /// The run has taken as long as it may.
+    /// The time limit of the run has expired.
     TimedOut,
-    /// The process was told to end by this signal.
+    /// The process was terminated by this signal.
     Terminated(i32),
-    /// Whoever runs the machine has something to look at: a debugger, a request.
+    /// A client of the machine (a debugger, a queued request) needs it stopped between two instructions.
     Attention,
 }
 
-/// One stroke on the user's keyboard, in both forms a guest may want it.
+/// One keystroke of the user, in both forms in which a guest may receive it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Typed {
+pub struct Keystroke {
     /// The bytes a terminal sends for it, for a serial port.
     pub bytes: Vec<u8>,
-    /// The keys that go down and up for it, for the keyboard; empty if the layout has none.
+    /// The key presses and releases it takes, for the keyboard; empty if the layout has none.
     pub keys: Vec<KeyEvent>,
 }
 
@@ -52,9 +52,9 @@ struct Shared {
     queue: Mutex<VecDeque<Input>>,
     arrived: Condvar,
     waiting: AtomicBool,
-    /// Strokes that were pushed and that the guest has not been given yet.
+    /// Keystrokes that were pushed and not delivered to the guest yet.
     typed: AtomicUsize,
-    /// Bytes that were pushed for each serial port and that the guest has not been given yet.
+    /// Bytes that were pushed for each serial port and not delivered to the guest yet.
     serial: [AtomicUsize; 4],
     kicker: Kicker,
 }
@@ -74,7 +74,7 @@ impl Inputs {
     /// Puts `input` at the end of the queue and gets the vCPU out of the guest.
     pub fn push(&self, input: Input) {
         match &input {
-            Input::Typed(_) | Input::Interrupt(_) | Input::Keys(_) => {
+            Input::Keystroke(_) | Input::InterruptKey(_) | Input::KeyEvents(_) => {
                 _ = self.shared.typed.fetch_add(1, Ordering::Relaxed)
             }
             Input::Serial(port, bytes) => {
@@ -88,12 +88,12 @@ impl Inputs {
         self.shared.kicker.kick();
     }
 
-    /// Strokes that wait for the guest.
-    pub fn typed_backlog(&self) -> usize {
+    /// Keystrokes not yet delivered to the guest.
+    pub fn keystroke_backlog(&self) -> usize {
         self.shared.typed.load(Ordering::Relaxed)
     }
 
-    /// Bytes that wait for the guest at a serial port (0 is COM1).
+    /// Bytes not yet delivered to the guest at a serial port (0 is COM1).
     pub fn serial_backlog(&self, port: u8) -> usize {
         self.shared.serial[usize::from(port)].load(Ordering::Relaxed)
     }
@@ -111,12 +111,12 @@ impl Inputs {
 
     /// True if there may be something to [`Self::take`]; costs one load.
     #[inline]
-    pub(super) fn waiting(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         self.shared.waiting.load(Ordering::Acquire)
     }
 
-    /// True if something that ends the run has arrived.
-    pub(super) fn ending(&self) -> bool {
+    /// True if an input that ends the run is queued.
+    pub(super) fn run_is_ending(&self) -> bool {
         self.queue().iter().any(|input| matches!(input, Input::Quit | Input::TimedOut | Input::Terminated(_)))
     }
 
@@ -135,23 +135,23 @@ impl Inputs {
         }
     }
 
-    /// The guest was given a stroke.
-    pub(super) fn stroke_given(&self) {
+    /// A keystroke was delivered to the guest, or dropped.
+    pub(super) fn keystroke_delivered(&self) {
         self.shared.typed.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A stroke's bytes are now on their way to a serial port.
-    pub(super) fn bytes_typed(&self, port: u8, count: usize) {
+    /// The bytes of a keystroke are queued for a serial port.
+    pub(super) fn serial_bytes_queued(&self, port: u8, count: usize) {
         self.shared.serial[usize::from(port)].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The guest was given a byte at a serial port.
-    pub(super) fn byte_given(&self, port: u8) {
+    /// A byte was delivered to the guest at a serial port.
+    pub(super) fn serial_byte_delivered(&self, port: u8) {
         self.shared.serial[usize::from(port)].fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The strokes and bytes that waited for the guest are others now.
-    pub(super) fn waiting_changed(&self, before: (usize, [usize; 4]), now: (usize, [usize; 4])) {
+    /// A restored state replaces the keystrokes and serial bytes (`before`) that waited for the guest.
+    pub(super) fn replace_backlog(&self, before: (usize, [usize; 4]), now: (usize, [usize; 4])) {
         // What was pushed meanwhile stays counted.
         let change = |count: &AtomicUsize, before: usize, now: usize| {
             count.fetch_add(now, Ordering::Relaxed);
@@ -178,21 +178,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inputs_come_out_in_the_order_they_went_in() {
+    fn inputs_are_taken_in_the_order_in_which_they_were_pushed() {
         let inputs = Inputs::new();
-        assert!(!inputs.waiting());
+        assert!(!inputs.has_pending());
         inputs.push(Input::Serial(1, b"ab".to_vec()));
         inputs.push(Input::Quit);
-        assert!(inputs.waiting());
+        assert!(inputs.has_pending());
         assert_eq!(inputs.take(), [Input::Serial(1, b"ab".to_vec()), Input::Quit]);
-        assert!(!inputs.waiting());
+        assert!(!inputs.has_pending());
         assert_eq!(inputs.serial_backlog(1), 2);
-        inputs.byte_given(1);
+        inputs.serial_byte_delivered(1);
         assert_eq!(inputs.serial_backlog(1), 1);
     }
 
     #[test]
-    fn waiting_ends_when_something_arrives() {
+    fn wait_returns_when_an_input_is_pushed() {
         let inputs = Inputs::new();
         let other = inputs.clone();
         let waiter = std::thread::spawn(move || {

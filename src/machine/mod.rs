@@ -1,15 +1,16 @@
 //! The board: memory, a vCPU and chips, built from what the user asked for, owned and run here.
 //!
 //! Everything that is not decided by the guest itself enters through [`inputs`]; everything that
-//! leaves the machine leaves through [`outlets`] or is looked at through [`screen`].
+//! leaves the machine leaves through [`output`] or is looked at through [`screen`].
 
-pub mod batching;
 pub mod board;
+pub mod coalescing;
 mod debugged;
 pub mod dirty;
+pub mod input_buffer;
 pub mod inputs;
 pub mod outcome;
-pub mod outlets;
+pub mod output;
 mod power;
 mod run;
 mod saved;
@@ -17,7 +18,6 @@ pub mod screen;
 pub mod snapshots;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod typing;
 pub mod unclaimed;
 mod unwatched;
 mod watched;
@@ -38,14 +38,14 @@ use crate::emulate::Tally;
 use crate::kvm::{GuestDebug, HostError, Kvm, Vcpu};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::{Keys, LayoutName};
-use batching::Batching;
 use board::Board;
+use coalescing::Coalescing;
 use dirty::Followers;
+use input_buffer::InputBuffer;
 use inputs::Inputs;
-use outlets::Outlets;
+use output::OutputQueues;
 use power::Processor;
 use screen::Screen;
-use typing::Typing;
 use watched::Watched;
 
 /// Why a machine could not be built.
@@ -109,10 +109,10 @@ pub struct Machine {
     processor: Processor,
     memory: Arc<GuestMemory>,
     board: Board,
-    typing: Typing,
-    batching: Batching,
+    input_buffer: InputBuffer,
+    coalescing: Coalescing,
     inputs: Inputs,
-    outlets: Outlets,
+    outputs: OutputQueues,
     screen: Screen,
     watched: Watched,
     followers: Followers,
@@ -133,12 +133,12 @@ impl Machine {
     /// # Errors
     ///
     /// [`MachineError`]; the guest file is looked at before the host is.
-    pub fn new(spec: MachineSpec, inputs: Inputs, outlets: Outlets) -> Result<Machine, MachineError> {
+    pub fn new(spec: MachineSpec, inputs: Inputs, outputs: OutputQueues) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
         let boot = load(spec.image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
         let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
-        Ok(Machine::assemble(spec, boot.bias, kvm, processor, memory, inputs, outlets))
+        Ok(Machine::assemble(spec, boot.bias, kvm, processor, memory, inputs, outputs))
     }
 
     /// Puts together what has been made.
@@ -149,13 +149,13 @@ impl Machine {
         processor: Processor,
         memory: Arc<GuestMemory>,
         inputs: Inputs,
-        outlets: Outlets,
+        outputs: OutputQueues,
     ) -> Machine {
         let board = Board::default();
         Machine {
             screen: Screen::new(memory.clone(), board.vga.view()),
-            typing: Typing::new(spec.keys, spec.terminal),
-            batching: Batching::new(processor.vcpu.can_batch()),
+            input_buffer: InputBuffer::new(spec.keys, spec.terminal),
+            coalescing: Coalescing::new(processor.vcpu.can_batch()),
             image: spec.image,
             bias,
             options: spec.boot,
@@ -166,7 +166,7 @@ impl Machine {
             memory,
             board,
             inputs,
-            outlets,
+            outputs,
             watched: Watched::default(),
             followers: Followers::default(),
             tally: Tally::default(),
@@ -260,8 +260,8 @@ impl Machine {
         let boot = load(self.image.as_ref(), &self.memory, &self.options)?;
         self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &boot.state)?;
         self.board = Board::default();
-        self.batching = Batching::new(self.processor.vcpu.can_batch());
-        self.typing.reset();
+        self.coalescing = Coalescing::new(self.processor.vcpu.can_batch());
+        self.input_buffer.reset();
         self.halted = false;
         self.due = None;
         self.tally = Tally::default();

@@ -4,7 +4,7 @@ use tracing::{debug, info};
 
 use super::board::{Board, Effect};
 use super::inputs::Input;
-use super::outlets::Outlet;
+use super::output::OutputQueue;
 use super::watched::Watched;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
@@ -75,7 +75,7 @@ impl Machine {
     /// Takes what has come in, runs the guest to its next exit and deals with that.
     #[inline]
     pub(super) fn step(&mut self, entry: VmEntry) -> Result<Next, HostError> {
-        if self.inputs.waiting()
+        if self.inputs.has_pending()
             && let Some(event) = self.take_inputs()?
         {
             return Ok(Next::Stop(event));
@@ -91,14 +91,14 @@ impl Machine {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
                 // What was typed may be what this very access asks for.
-                let asks =
-                    self.typing.waiting() && matches!(bus::route(port).0, Chip::I8042 | Chip::Serial(_));
+                let asks = self.input_buffer.has_pending()
+                    && matches!(bus::route(port).0, Chip::I8042 | Chip::Serial(_));
                 if asks {
-                    self.typing.feed(&mut self.board, &self.inputs);
+                    self.input_buffer.deliver(&mut self.board, &self.inputs);
                 }
                 let (value, effect) = self.board.port_in(port, size);
                 if asks {
-                    self.typing.feed(&mut self.board, &self.inputs);
+                    self.input_buffer.deliver(&mut self.board, &self.inputs);
                 }
                 Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Value(u64::from(value)))))
             }
@@ -163,15 +163,17 @@ impl Machine {
             Chip::Serial(number) => {
                 let serial = &self.board.serial[usize::from(number)];
                 if effect.output.is_some() {
-                    if self.batching.sent(number, serial, &self.processor.vm)? {
-                        self.outlets.want_ticks(true);
+                    if self.coalescing.sent(number, serial, &self.processor.vm)? {
+                        self.outputs.want_ticks(true);
                     }
                 } else {
-                    self.batching.configured(number, serial, &self.processor.vm)?;
+                    self.coalescing.configured(number, serial, &self.processor.vm)?;
                 }
             }
             Chip::Vga => self.screen.publish(self.board.vga.view()),
-            Chip::I8042 if self.typing.waiting() => self.typing.feed(&mut self.board, &self.inputs),
+            Chip::I8042 if self.input_buffer.has_pending() => {
+                self.input_buffer.deliver(&mut self.board, &self.inputs)
+            }
             _ => {}
         }
         Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Go)))
@@ -180,8 +182,8 @@ impl Machine {
     /// Carries out what a chip wants done; `None` if the guest just goes on.
     #[inline]
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
-        if let Some((outlet, byte)) = effect.output {
-            self.send(outlet, byte);
+        if let Some((queue, byte)) = effect.output {
+            self.send(queue, byte);
         }
         match effect.request {
             None => Ok(None),
@@ -191,9 +193,9 @@ impl Machine {
     }
 
     #[inline]
-    fn send(&mut self, outlet: Outlet, byte: u8) {
+    fn send(&mut self, queue: OutputQueue, byte: u8) {
         let inputs = &self.inputs;
-        self.outlets.send(outlet, byte, || inputs.ending());
+        self.outputs.send(queue, byte, || inputs.run_is_ending());
     }
 
     /// Resets the machine, as the guest has asked ([`Event::ResetAsked`]): [`Event::Reset`], or
@@ -210,7 +212,7 @@ impl Machine {
         if self.no_reboot {
             return Ok(Event::End(Outcome::Reset));
         }
-        self.outlets.want_ticks(false);
+        self.outputs.want_ticks(false);
         match self.reset() {
             Ok(()) => Ok(Event::Reset),
             Err(MachineError::Host(error)) => Err(error),
@@ -245,19 +247,19 @@ impl Machine {
         let mut event = None;
         for input in self.inputs.take() {
             match input {
-                Input::Typed(stroke) => self.typing.typed(stroke, &self.inputs),
-                Input::Interrupt(stroke) => {
-                    if !self.typing.asked(&self.board) {
+                Input::Keystroke(stroke) => self.input_buffer.push_keystroke(stroke, &self.inputs),
+                Input::InterruptKey(stroke) => {
+                    if !self.input_buffer.guest_reads_input(&self.board) {
                         return Ok(Some(Event::End(Outcome::Quit)));
                     }
-                    self.typing.typed(stroke, &self.inputs);
+                    self.input_buffer.push_keystroke(stroke, &self.inputs);
                 }
-                Input::Keys(events) => self.typing.pressed(events, &self.inputs),
-                Input::Serial(port, bytes) => self.typing.received(port, bytes),
+                Input::KeyEvents(events) => self.input_buffer.push_key_events(events, &self.inputs),
+                Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
                 Input::Tick => {
-                    self.batching.tick(&self.processor.vm)?;
-                    if !self.batching.active() {
-                        self.outlets.want_ticks(false);
+                    self.coalescing.tick(&self.processor.vm)?;
+                    if !self.coalescing.active() {
+                        self.outputs.want_ticks(false);
                     }
                 }
                 Input::Reset => match self.reset_requested("the user")? {
@@ -272,7 +274,7 @@ impl Machine {
                 Input::Attention => event = event.or(Some(Event::Attention)),
             }
         }
-        self.typing.feed(&mut self.board, &self.inputs);
+        self.input_buffer.deliver(&mut self.board, &self.inputs);
         Ok(event)
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::batching::{Batching, BatchingState};
 use super::board::Board;
+use super::coalescing::{Coalescing, CoalescingState};
+use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
-use super::outlets::Outlets;
+use super::output::OutputQueues;
 use super::power::Processor;
-use super::typing::TypingState;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, Image};
 use crate::devices::{Payload, Snapshot, StateError};
@@ -56,9 +56,9 @@ pub struct MachineState {
     /// The chips, each with its number among those of its kind.
     pub devices: Vec<(u16, Payload)>,
     /// What waits for the guest.
-    pub typing: TypingState,
+    pub input_buffer: InputBufferState,
     /// Which serial ports have their output collected.
-    pub batching: BatchingState,
+    pub coalescing: CoalescingState,
     /// The processor waits in `hlt` for an interrupt.
     pub halted: bool,
     /// How often the machine was reset.
@@ -92,8 +92,8 @@ impl Machine {
             vcpu: self.processor.vcpu.state(&self.kvm)?,
             clock: self.processor.vm.clock()?,
             devices: self.board.save(),
-            typing: self.typing.state(),
-            batching: self.batching.state(),
+            input_buffer: self.input_buffer.state(),
+            coalescing: self.coalescing.state(),
             halted: self.halted,
             resets: self.resets,
             due: self.due,
@@ -131,13 +131,13 @@ impl Machine {
         memory: Arc<GuestMemory>,
         state: &MachineState,
         inputs: Inputs,
-        outlets: Outlets,
+        outputs: OutputQueues,
     ) -> Result<Machine, MachineError> {
         let board = Board::restored(&state.devices)?;
         let kvm = Kvm::open()?;
         let mut processor = Processor::blank(&kvm, memory.clone(), inputs.kicker(), features)?;
         processor.attach_written()?;
-        let mut machine = Machine::assemble(spec, bias, kvm, processor, memory, inputs, outlets);
+        let mut machine = Machine::assemble(spec, bias, kvm, processor, memory, inputs, outputs);
         machine.take_over(board, state)?;
         Ok(machine)
     }
@@ -160,7 +160,7 @@ impl Machine {
         let blank = Processor::blank(&self.kvm, self.memory.clone(), &kicker, &revival.features)?;
         self.log_totals();
         self.processor = blank;
-        self.outlets.want_ticks(false);
+        self.outputs.want_ticks(false);
         self.memory.discard()?;
         fill(&self.memory)?;
         self.processor.attach_written()?;
@@ -194,9 +194,9 @@ impl Machine {
     /// Puts `state` into a processor that nothing has run on.
     fn take_over(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.put_state(board, state)?;
-        self.batching = Batching::new(self.processor.vcpu.can_batch());
-        if self.batching.set_state(&state.batching, &self.processor.vm)? {
-            self.outlets.want_ticks(true);
+        self.coalescing = Coalescing::new(self.processor.vcpu.can_batch());
+        if self.coalescing.set_state(&state.coalescing, &self.processor.vm)? {
+            self.outputs.want_ticks(true);
         }
         Ok(())
     }
@@ -208,7 +208,7 @@ impl Machine {
         self.processor.vcpu.set_state(&state.vcpu)?;
         self.board = board;
         self.screen.publish(self.board.vga.view());
-        self.typing.set_state(&state.typing, &self.inputs);
+        self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.halted, self.resets, self.due) = (state.halted, state.resets, state.due);
         Ok(())
     }

@@ -271,7 +271,7 @@ impl Machine {
         self.put_state(Board::restored(&state.devices)?, state)?;
         // Which ports are collected is nothing the guest can tell, unless it has set one up otherwise.
         for (number, port) in (0..).zip(&self.board.serial) {
-            self.batching.configured(number, port, &self.processor.vm)?;
+            self.coalescing.configured(number, port, &self.processor.vm)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::parts::{Parts, People};
 use super::{SnapshotError, error};
 use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
-use crate::machine::outlets::Outlets;
+use crate::machine::output::OutputQueues;
 use crate::machine::{Due, Machine};
 use crate::memory::{CHUNK, GuestMemory, PAGE};
 
@@ -290,11 +290,16 @@ impl Opened {
     /// # Errors
     ///
     /// [`SnapshotError::Machine`] if this host cannot run it.
-    pub fn revive(self, people: People, inputs: Inputs, outlets: Outlets) -> Result<Machine, SnapshotError> {
+    pub fn revive(
+        self,
+        people: People,
+        inputs: Inputs,
+        outputs: OutputQueues,
+    ) -> Result<Machine, SnapshotError> {
         let name = self.file.name();
         let memory = GuestMemory::new(self.parts.memory).map_err(|e| SnapshotError::machine(name, e))?;
         self.pages.fill(&self.file, &memory).map_err(|e| SnapshotError::machine(name, e))?;
-        self.parts.revive(name, self.kept, Arc::new(memory), people, inputs, outlets)
+        self.parts.revive(name, self.kept, Arc::new(memory), people, inputs, outputs)
     }
 }
 

@@ -84,7 +84,7 @@ fn start(case: &Case) -> Option<Machine> {
     for &byte in case.typed {
         let keys = strokes_for(LayoutName::Us, char::from(byte)).map(|keys| keys.keys()).unwrap_or_default();
         let keys = KeyEvent::chord(&keys);
-        machine.inputs().push(Input::Typed(Typed { bytes: vec![byte], keys }));
+        machine.inputs().push(Input::Keystroke(Keystroke { bytes: vec![byte], keys }));
     }
     machine.inputs().push(Input::Attention);
     assert!(matches!(machine.wait(), Event::Attention));
@@ -155,12 +155,12 @@ fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_by
         // Saving completes the access that had begun, and no other.
         assert!(left_before - registers.rcx <= 1, "{left_before} {}", registers.rcx);
         called_inside += usize::from((1..20000).contains(&registers.rcx));
-        let (outlets, mut other_ends) = ends();
-        let mut second = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), outlets).unwrap();
+        let (outputs, mut other_ends) = ends();
+        let mut second = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), outputs).unwrap();
         let Event::End(Outcome::Halted { result }) = second.run_to_event() else { panic!("no end") };
         assert_eq!(result, 0x20_0000 + 20000);
         let mut bytes = Vec::new();
-        other_ends.receive(Outlet::DebugConsole, &mut bytes, 30000);
+        other_ends.receive(OutputQueue::DebugConsole, &mut bytes, 30000);
         assert_eq!(bytes.len() as u64, registers.rcx, "those that had not been sent");
     }
     assert!(called_inside > 0, "every call came before the first byte or after the last");

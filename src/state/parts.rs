@@ -16,7 +16,7 @@ use crate::devices::Payload;
 use crate::kvm::Features;
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
-use crate::machine::outlets::Outlets;
+use crate::machine::output::OutputQueues;
 use crate::machine::{Due, Machine, MachineSpec, MachineState, Revival};
 use crate::memory::GuestMemory;
 use crate::settings::{Keys, LayoutName};
@@ -26,8 +26,8 @@ const FACTS: (&str, u16) = ("facts", 1);
 const GUEST: (&str, u16) = ("guest", 1);
 const VCPU: (&str, u16) = ("vcpu", 1);
 const MACHINE: (&str, u16) = ("machine", 1);
-const TYPING: (&str, u16) = ("typing", 1);
-const BATCHING: (&str, u16) = ("batching", 1);
+const INPUT_BUFFER: (&str, u16) = ("typing", 1);
+const COALESCING: (&str, u16) = ("batching", 1);
 
 /// Kinds of chips there are; a section of any other name is unknown. Each chip checks its own version.
 const CHIPS: [&str; 8] =
@@ -131,8 +131,8 @@ impl Parts {
             section(GUEST, &self.guest),
             section(VCPU, &state.vcpu),
             section(MACHINE, &whole),
-            section(TYPING, &state.typing),
-            section(BATCHING, &state.batching),
+            section(INPUT_BUFFER, &state.input_buffer),
+            section(COALESCING, &state.coalescing),
         ];
         sections.extend(state.devices.iter().map(|(number, payload)| Section {
             name: payload.kind.clone(),
@@ -150,8 +150,8 @@ impl Parts {
         let guest = from.section(GUEST)?;
         let vcpu = from.section(VCPU)?;
         let whole: Whole = from.section(MACHINE)?;
-        let typing = from.section(TYPING)?;
-        let batching = from.section(BATCHING)?;
+        let input_buffer = from.section(INPUT_BUFFER)?;
+        let coalescing = from.section(COALESCING)?;
         let mut devices = Vec::new();
         for entry in entries {
             if CHIPS.contains(&entry.name.as_str()) {
@@ -170,8 +170,8 @@ impl Parts {
             vcpu,
             clock: whole.clock,
             devices,
-            typing,
-            batching,
+            input_buffer,
+            coalescing,
             halted: whole.halted,
             resets: whole.resets,
             due: whole.due,
@@ -206,7 +206,7 @@ impl Parts {
         memory: Arc<GuestMemory>,
         people: People,
         inputs: Inputs,
-        outlets: Outlets,
+        outputs: OutputQueues,
     ) -> Result<Machine, SnapshotError> {
         let spec = MachineSpec {
             image: kept.into_image(&self.guest),
@@ -217,7 +217,7 @@ impl Parts {
             terminal: people.terminal,
             no_reboot: people.no_reboot,
         };
-        Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outlets)
+        Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outputs)
             .map_err(|error| SnapshotError::machine(name, error))
     }
 
@@ -283,14 +283,14 @@ impl Received {
         memory: Arc<GuestMemory>,
         people: People,
         inputs: Inputs,
-        outlets: Outlets,
+        outputs: OutputQueues,
     ) -> Result<Machine, SnapshotError> {
         let name = "the guest";
         if memory.size() != self.parts.memory {
             let (there, here) = (self.parts.memory, memory.size());
             return Err(SnapshotError::MemorySize { name: name.to_owned(), there, here });
         }
-        self.parts.revive(name, self.kept, memory, people, inputs, outlets)
+        self.parts.revive(name, self.kept, memory, people, inputs, outputs)
     }
 }
 
@@ -334,7 +334,7 @@ pub(super) fn check_version(image: &dyn Image, entry: &Entry, known: u16) -> Res
 
 /// True for a section that is read elsewhere. There is one vCPU.
 fn is_known(entry: &Entry) -> bool {
-    let names = [FACTS, GUEST, VCPU, MACHINE, TYPING, BATCHING].map(|(name, _)| name);
+    let names = [FACTS, GUEST, VCPU, MACHINE, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
     let elsewhere = super::pages::NAMES.into_iter().chain([guest_file::NAME]);
     entry.number == 0 && names.into_iter().chain(elsewhere).any(|name| name == entry.name)
 }

@@ -9,8 +9,8 @@ use crate::devices::keyboard::KeyEvent;
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::fuzzing::Seeds;
 use crate::kvm::GuestDebug;
-use crate::machine::inputs::{Input, Inputs, Typed};
-use crate::machine::outlets::{Doorbell, Outlet, OutletEnds, Outlets, outlets};
+use crate::machine::inputs::{Input, Inputs, Keystroke};
+use crate::machine::output::{Doorbell, OutputQueue, OutputQueues, OutputReaders, output_queues};
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
@@ -62,8 +62,8 @@ impl Drop for Folder {
 const PEOPLE: People =
     People { keys: Keys::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
 
-fn ends() -> (Outlets, OutletEnds) {
-    outlets(Doorbell::new().unwrap())
+fn ends() -> (OutputQueues, OutputReaders) {
+    output_queues(Doorbell::new().unwrap())
 }
 
 fn step(machine: &mut Machine, count: usize) {
@@ -82,9 +82,9 @@ fn finish(machine: &mut Machine) -> (u64, Vec<u64>) {
     (result, pages.collect())
 }
 
-fn sent(ends: &mut OutletEnds) -> String {
+fn sent(ends: &mut OutputReaders) -> String {
     let mut bytes = Vec::new();
-    ends.receive(Outlet::DebugConsole, &mut bytes, 1000);
+    ends.receive(OutputQueue::DebugConsole, &mut bytes, 1000);
     String::from_utf8(bytes).unwrap()
 }
 
@@ -102,8 +102,8 @@ fn a_guest_has_the_same_future_in_another_machine_wherever_it_was_saved() {
         assert!(saved.compressed && saved.guest_file && saved.length < 64 << 10, "{saved:?}");
         let opened = Opened::open(&file).unwrap();
         opened.verify().unwrap();
-        let (outlets, mut other_ends) = ends();
-        let mut second = opened.revive(PEOPLE, Inputs::new(), outlets).unwrap();
+        let (outputs, mut other_ends) = ends();
+        let mut second = opened.revive(PEOPLE, Inputs::new(), outputs).unwrap();
         assert_eq!(finish(&mut second), expected, "after {steps} steps");
         let rounds = if steps < 8 { 6 } else { 0 };
         let all = sent(&mut other_ends);
@@ -131,7 +131,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
         vectors[512] |= 4;
     }
     first.vcpu().set_extended_registers(&vectors).unwrap();
-    first.inputs().push(Input::Typed(Typed { bytes: b"q".to_vec(), keys: Vec::new() }));
+    first.inputs().push(Input::Keystroke(Keystroke { bytes: b"q".to_vec(), keys: Vec::new() }));
     first.inputs().push(Input::Serial(2, b"xyz".to_vec()));
     first.inputs().push(Input::Attention);
     assert!(matches!(first.wait(), Event::Attention));
@@ -142,9 +142,12 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     assert_eq!(arrived[160..416], vectors[160..416]);
     assert!(!has_ymm || arrived[576..832] == vectors[576..832], "YMM");
     // One has reached the port's receiver already.
-    assert_eq!((inputs.typed_backlog(), inputs.serial_backlog(2)), (1, 2));
+    assert_eq!((inputs.keystroke_backlog(), inputs.serial_backlog(2)), (1, 2));
     let (one, two) = (first.state().unwrap(), second.state().unwrap());
-    assert_eq!((one.devices, one.typing, one.batching), (two.devices, two.typing, two.batching));
+    assert_eq!(
+        (one.devices, one.input_buffer, one.coalescing),
+        (two.devices, two.input_buffer, two.coalescing)
+    );
 }
 
 #[test]

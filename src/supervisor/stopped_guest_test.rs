@@ -8,7 +8,7 @@ use crate::control::{Doing, Front, answer};
 use crate::gdb;
 use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
-use crate::machine::outlets::{Doorbell, outlets};
+use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{Machine, MachineSpec, Outcome};
 use crate::settings::{GdbArch, Keys, LayoutName};
 use crate::supervisor::requests::{Caller, Door, RunOver};
@@ -23,7 +23,7 @@ fn while_running<T: Send + 'static>(
     Kvm::open().ok()?;
     let file: &'static [u8] = TestGuest::new(0x20_0000).load(CODE, 0x20_0000, code).build().leak();
     let inputs = Inputs::new();
-    let (ours, _theirs) = outlets(Doorbell::new().unwrap());
+    let (ours, _theirs) = output_queues(Doorbell::new().unwrap());
     let spec = MachineSpec {
         image: Box::new(BytesImage::new("guest", file)),
         memory: 16 << 20,

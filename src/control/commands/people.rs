@@ -10,7 +10,7 @@ use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::names::{key_named, names};
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::inspect::screen::plain_text;
-use crate::machine::inputs::{Input, Typed};
+use crate::machine::inputs::{Input, Keystroke};
 use crate::settings::closest::closest;
 
 /// Keys that can be held at the same time.
@@ -61,7 +61,7 @@ pub(in crate::control) fn sendkey(
     if keys.len() > MOST_KEYS {
         return Err(wrong("sendkey", format!("these are {} keys, and {MOST_KEYS} can be held", keys.len())));
     }
-    guest.inputs().push(Input::Keys(KeyEvent::chord(&keys)));
+    guest.inputs().push(Input::KeyEvents(KeyEvent::chord(&keys)));
     Ok(String::new())
 }
 
@@ -88,13 +88,13 @@ pub(in crate::control) fn type_text(
         };
         // A terminal sends a return for Enter.
         let sent = if character == '\n' { '\r' } else { character };
-        strokes.push(Typed { bytes: sent.to_string().into_bytes(), keys: KeyEvent::chord(&keys) });
+        strokes.push(Keystroke { bytes: sent.to_string().into_bytes(), keys: KeyEvent::chord(&keys) });
     }
-    let waiting = inputs.typed_backlog();
+    let waiting = inputs.keystroke_backlog();
     if waiting + strokes.len() > MOST_WAITING {
         return Err(CommandError::TooMuchTyped { waiting });
     }
-    strokes.into_iter().for_each(|stroke| inputs.push(Input::Typed(stroke)));
+    strokes.into_iter().for_each(|stroke| inputs.push(Input::Keystroke(stroke)));
     Ok(String::new())
 }
 

@@ -79,11 +79,11 @@ fn keys_are_pressed_by_their_names_and_text_is_typed() {
     assert_eq!(told(&mut guest, "type A\\n"), "");
     let pressed = KeyEvent::chord(&[Key::LeftControl, Key::LeftAlt, Key::Delete]);
     let typed = |bytes: &[u8], keys: &[Key]| {
-        Input::Typed(Typed { bytes: bytes.to_vec(), keys: KeyEvent::chord(keys) })
+        Input::Keystroke(Keystroke { bytes: bytes.to_vec(), keys: KeyEvent::chord(keys) })
     };
     assert_eq!(
         guest.inputs.pushed(),
-        [Input::Keys(pressed), typed(b"A", &[Key::LeftShift, Key::A]), typed(b"\r", &[Key::Enter])]
+        [Input::KeyEvents(pressed), typed(b"A", &[Key::LeftShift, Key::A]), typed(b"\r", &[Key::Enter])]
     );
     for (line, wanted) in [
         ("sendkey", "error: a key is missing; use: sendkey KEY[-KEY]..."),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::boot::test_guest::{CODE, DATA, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
-use crate::machine::outlets::{Doorbell, outlets};
+use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{Machine, MachineError, MachineSpec};
 use crate::settings::{Keys, LayoutName};
 
@@ -54,7 +54,7 @@ pub(crate) fn file() -> &'static [u8] {
 
 /// A machine with the guest, which has not run yet. Nobody hears what it sends.
 pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
-    let (machine_outlets, _) = outlets(Doorbell::new().expect("a file descriptor can be had"));
+    let (machine_outputs, _) = output_queues(Doorbell::new().expect("a file descriptor can be had"));
     let spec = MachineSpec {
         image: Box::new(BytesImage::new(NAME, file())),
         memory: 4 << 20,
@@ -64,5 +64,5 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         terminal: None,
         no_reboot: false,
     };
-    Machine::new(spec, inputs, machine_outlets)
+    Machine::new(spec, inputs, machine_outputs)
 }

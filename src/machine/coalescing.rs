@@ -1,7 +1,10 @@
-//! When serial output is collected by KVM instead of stopping the vCPU at every byte.
+//! Decides when serial output uses KVM's coalesced port I/O instead of an exit for each byte.
 //!
-//! Collecting makes a byte several times cheaper, but a collected byte is seen only at the next
-//! exit or tick. So it starts when a port becomes busy and ends when the port has been quiet.
+//! Coalescing makes a byte several times cheaper, but a coalesced byte is seen only at the next exit or tick.
+//! So it starts when a port becomes busy and ends when the port has been quiet. The run loop reports each
+//! write to a serial port and each tick.
+//!
+//! Manual: KVM API documentation, KVM_CAP_COALESCED_PIO.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,36 +12,36 @@ use crate::devices::bus::SERIAL_PORTS;
 use crate::devices::serial::SerialPort;
 use crate::kvm::{HostError, Vm};
 
-/// Bytes sent one by one before collecting starts.
+/// Bytes sent one by one before coalescing starts.
 const BUSY: u32 = 64;
-/// Ticks without a byte after which collecting ends.
+/// Ticks without a byte after which coalescing ends.
 const QUIET_TICKS: u32 = 20;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Port {
     on: bool,
-    /// Bytes since collecting ended, or since the last tick while it is on.
+    /// Bytes since coalescing ended, or since the last tick while it is on.
     bytes: u32,
     quiet_ticks: u32,
 }
 
-/// Which serial ports are collected, as plain data.
+/// The saved state of [`Coalescing`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchingState {
+pub struct CoalescingState {
     ports: [(bool, u32, u32); 4],
 }
 
-/// Which serial ports have their output collected.
+/// Which serial ports have their output coalesced.
 #[derive(Debug, Default)]
-pub struct Batching {
+pub struct Coalescing {
     ports: [Port; 4],
     available: bool,
 }
 
-impl Batching {
-    /// Nothing is collected; nothing ever will be unless the host can (`available`).
-    pub fn new(available: bool) -> Batching {
-        Batching { available, ..Batching::default() }
+impl Coalescing {
+    /// No port is coalesced, and none ever will be unless the host can (`available`).
+    pub fn new(available: bool) -> Coalescing {
+        Coalescing { available, ..Coalescing::default() }
     }
 
     /// True while ticks are needed.
@@ -46,7 +49,7 @@ impl Batching {
         self.ports.iter().any(|port| port.on)
     }
 
-    /// A serial port sent a byte; true if collecting starts now.
+    /// A serial port sent a byte; true if coalescing starts now.
     #[inline]
     pub fn sent(&mut self, number: u8, port: &SerialPort, vm: &Vm) -> Result<bool, HostError> {
         let state = &mut self.ports[usize::from(number)];
@@ -59,8 +62,8 @@ impl Batching {
         Ok(true)
     }
 
-    /// A register other than the transmitter may have been written: stops collecting where a write
-    /// to the base port now means something else.
+    /// A register other than the transmitter may have been written: stops coalescing if a write to the base
+    /// port now does more than send a byte.
     #[inline]
     pub fn configured(&mut self, number: u8, port: &SerialPort, vm: &Vm) -> Result<(), HostError> {
         if self.ports[usize::from(number)].on && !port.sends_quietly() {
@@ -82,18 +85,18 @@ impl Batching {
         Ok(())
     }
 
-    /// Which ports are collected, and how busy each has been.
-    pub fn state(&self) -> BatchingState {
-        BatchingState { ports: self.ports.map(|port| (port.on, port.bytes, port.quiet_ticks)) }
+    /// The state to save.
+    pub fn state(&self) -> CoalescingState {
+        CoalescingState { ports: self.ports.map(|port| (port.on, port.bytes, port.quiet_ticks)) }
     }
 
-    /// Collects what was collected when `state` was taken, in a virtual machine where nothing is yet.
-    /// True if anything is.
+    /// Coalesces the ports that were coalesced in `state`, in a virtual machine where none is yet. True if
+    /// there are any.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn set_state(&mut self, state: &BatchingState, vm: &Vm) -> Result<bool, HostError> {
+    pub fn set_state(&mut self, state: &CoalescingState, vm: &Vm) -> Result<bool, HostError> {
         for (number, (on, bytes, quiet_ticks)) in state.ports.into_iter().enumerate() {
             let on = on && self.available;
             if on {

@@ -1,7 +1,7 @@
-//! Bytes that leave the machine, handed from the vCPU's thread to the thread that deals with people.
+//! Output queues: bytes that leave the machine, passed from the vCPU thread to the I/O thread of the front end.
 //!
-//! The machine's end costs an atomic store a byte; only when the other side has gone to sleep does
-//! it cost a system call to wake it.
+//! Sending a byte costs an atomic store; a system call is made only to wake a sleeping reader. A full queue
+//! blocks the vCPU thread until the reader has caught up or the run ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -11,31 +11,36 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Bytes that can be on their way at a time, for each outlet.
+/// Capacity of each queue in bytes.
 const CAPACITY: usize = 64 << 10;
 
-/// How long the machine pauses at a time while the other side does not take its bytes.
+/// How long the vCPU thread sleeps at a time while a queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Where bytes leave the machine.
+/// Names one of the output queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outlet {
+pub enum OutputQueue {
     /// A serial port, counted from 0.
     Serial(u8),
     /// The debug console at port 0xE9.
     DebugConsole,
 }
 
-impl Outlet {
-    /// All outlets, in the order of [`Outlet::index`].
-    pub const ALL: [Outlet; 5] =
-        [Outlet::Serial(0), Outlet::Serial(1), Outlet::Serial(2), Outlet::Serial(3), Outlet::DebugConsole];
+impl OutputQueue {
+    /// All queues, in the order of [`OutputQueue::index`].
+    pub const ALL: [OutputQueue; 5] = [
+        OutputQueue::Serial(0),
+        OutputQueue::Serial(1),
+        OutputQueue::Serial(2),
+        OutputQueue::Serial(3),
+        OutputQueue::DebugConsole,
+    ];
 
-    /// Position in [`Outlet::ALL`].
+    /// Position in [`OutputQueue::ALL`].
     pub fn index(self) -> usize {
         match self {
-            Outlet::Serial(port) => usize::from(port),
-            Outlet::DebugConsole => 4,
+            OutputQueue::Serial(port) => usize::from(port),
+            OutputQueue::DebugConsole => 4,
         }
     }
 
@@ -45,7 +50,7 @@ impl Outlet {
     }
 }
 
-/// Wakes the thread that deals with people.
+/// Wakes the I/O thread of the front end.
 #[derive(Debug)]
 pub struct Doorbell {
     fd: OwnedFd,
@@ -54,7 +59,7 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell nobody sleeps at.
+    /// A doorbell without a sleeper.
     ///
     /// # Errors
     ///
@@ -67,8 +72,8 @@ impl Doorbell {
     /// Wakes the sleeper, if there is one.
     #[inline]
     pub fn ring(&self) {
-        // Pairs with the fence in `going_to_sleep`: either this side sees the sleeper, or the
-        // sleeper sees what was done before the bell rang.
+        // Pairs with the fence in `going_to_sleep`: either this thread sees the sleeper, or the sleeper sees
+        // what was done before the bell rang.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             // Fails only when the counter is full, and then the sleeper is awake already.
@@ -76,7 +81,7 @@ impl Doorbell {
         }
     }
 
-    /// Wakes the other side whether it sleeps or not.
+    /// Wakes the I/O thread whether it sleeps or not.
     pub fn wake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
         // Fails only when the counter is full, and then the sleeper is awake already.
@@ -99,7 +104,7 @@ impl Doorbell {
     pub fn awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);
         let mut count = [0; 8];
-        // Fails only when nobody rang.
+        // Fails only when the bell has not rung.
         let _ = rustix::io::read(&self.fd, &mut count);
     }
 }
@@ -110,37 +115,36 @@ impl AsFd for Doorbell {
     }
 }
 
-/// The machine's end of all outlets.
+/// The producing ends of all queues, owned by the machine.
 #[derive(Debug)]
-pub struct Outlets {
+pub struct OutputQueues {
     rings: [Producer<u8>; 5],
     doorbell: Arc<Doorbell>,
 }
 
-/// The people's end of all outlets.
+/// The consuming ends of all queues, owned by the front end.
 #[derive(Debug)]
-pub struct OutletEnds {
+pub struct OutputReaders {
     rings: [Consumer<u8>; 5],
 }
 
-/// Both ends of the outlets; `doorbell` rings when bytes arrive at the people's end.
-pub fn outlets(doorbell: Arc<Doorbell>) -> (Outlets, OutletEnds) {
-    let pairs = Outlet::ALL.map(|_| RingBuffer::new(CAPACITY));
+/// Creates all queues; `doorbell` rings when bytes are sent.
+pub fn output_queues(doorbell: Arc<Doorbell>) -> (OutputQueues, OutputReaders) {
+    let pairs = OutputQueue::ALL.map(|_| RingBuffer::new(CAPACITY));
     let mut producers = Vec::with_capacity(5);
     let consumers = pairs.map(|(producer, consumer)| {
         producers.push(producer);
         consumer
     });
-    let rings = producers.try_into().expect("as many producers as outlets");
-    (Outlets { rings, doorbell }, OutletEnds { rings: consumers })
+    let rings = producers.try_into().expect("as many producers as queues");
+    (OutputQueues { rings, doorbell }, OutputReaders { rings: consumers })
 }
 
-impl Outlets {
-    /// Sends a byte out. Waits while the other side is too far behind, until `give_up` says that
-    /// the run is to end; the byte is lost then.
+impl OutputQueues {
+    /// Sends a byte. Blocks while the queue is full, until `give_up` returns true; the byte is dropped then.
     #[inline]
-    pub fn send(&mut self, outlet: Outlet, byte: u8, give_up: impl Fn() -> bool) {
-        let ring = &mut self.rings[outlet.index()];
+    pub fn send(&mut self, queue: OutputQueue, byte: u8, give_up: impl Fn() -> bool) {
+        let ring = &mut self.rings[queue.index()];
         while ring.push(byte).is_err() {
             if give_up() || ring.is_abandoned() {
                 return;
@@ -151,18 +155,17 @@ impl Outlets {
         self.doorbell.ring();
     }
 
-    /// Asks the other side for ticks, or for no more of them.
+    /// Starts or stops the ticks that the I/O thread pushes.
     pub fn want_ticks(&self, wanted: bool) {
         self.doorbell.ticks.store(wanted, Ordering::Relaxed);
         self.doorbell.ring();
     }
 }
 
-impl OutletEnds {
-    /// Moves what has arrived at `outlet` to the end of `bytes`, at most `limit` bytes; true if
-    /// there was anything.
-    pub fn receive(&mut self, outlet: Outlet, bytes: &mut Vec<u8>, limit: usize) -> bool {
-        let ring = &mut self.rings[outlet.index()];
+impl OutputReaders {
+    /// Moves at most `limit` bytes from `queue` to the end of `bytes`; true if there were any.
+    pub fn receive(&mut self, queue: OutputQueue, bytes: &mut Vec<u8>, limit: usize) -> bool {
+        let ring = &mut self.rings[queue.index()];
         let count = ring.slots().min(limit);
         let Ok(chunk) = ring.read_chunk(count) else { return false };
         let (first, second) = chunk.as_slices();
@@ -172,7 +175,7 @@ impl OutletEnds {
         count > 0
     }
 
-    /// True if nothing has arrived anywhere.
+    /// True if all queues are empty.
     pub fn is_empty(&self) -> bool {
         self.rings.iter().all(|ring| ring.is_empty())
     }
@@ -185,30 +188,30 @@ mod tests {
     #[test]
     fn bytes_arrive_in_order_and_wake_the_sleeper() {
         let doorbell = Doorbell::new().unwrap();
-        let (mut outlets, mut ends) = outlets(doorbell.clone());
+        let (mut outputs, mut readers) = output_queues(doorbell.clone());
         doorbell.going_to_sleep();
         for byte in b"hello" {
-            outlets.send(Outlet::Serial(1), *byte, || false);
+            outputs.send(OutputQueue::Serial(1), *byte, || false);
         }
         let mut fds = [rustix::event::PollFd::new(&*doorbell, rustix::event::PollFlags::IN)];
         assert_eq!(rustix::event::poll(&mut fds, Some(&Default::default())).unwrap(), 1);
         doorbell.awake();
         let mut bytes = Vec::new();
-        assert!(ends.receive(Outlet::Serial(1), &mut bytes, 3));
-        assert!(ends.receive(Outlet::Serial(1), &mut bytes, 100));
-        assert!(!ends.receive(Outlet::Serial(1), &mut bytes, 100));
+        assert!(readers.receive(OutputQueue::Serial(1), &mut bytes, 3));
+        assert!(readers.receive(OutputQueue::Serial(1), &mut bytes, 100));
+        assert!(!readers.receive(OutputQueue::Serial(1), &mut bytes, 100));
         assert_eq!(bytes, b"hello");
-        assert!(ends.is_empty());
+        assert!(readers.is_empty());
     }
 
     #[test]
-    fn a_full_outlet_holds_the_machine_until_it_is_to_end() {
-        let (mut outlets, _ends) = outlets(Doorbell::new().unwrap());
+    fn a_full_queue_blocks_the_sender_until_it_gives_up() {
+        let (mut outputs, _readers) = output_queues(Doorbell::new().unwrap());
         for _ in 0..CAPACITY {
-            outlets.send(Outlet::DebugConsole, 0, || panic!("there is room"));
+            outputs.send(OutputQueue::DebugConsole, 0, || panic!("there is room"));
         }
         let asked = std::cell::Cell::new(0);
-        outlets.send(Outlet::DebugConsole, 0, || {
+        outputs.send(OutputQueue::DebugConsole, 0, || {
             asked.set(asked.get() + 1);
             asked.get() == 3
         });

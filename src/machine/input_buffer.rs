@@ -1,0 +1,333 @@
+//! Input that waits for the guest: keystrokes and received bytes, delivered at the pace at which it reads them.
+//!
+//! The run loop pushes what it takes from [`Inputs`] and calls [`InputBuffer::deliver`] after that and around
+//! accesses to the keyboard controller and the serial ports. What waits here is part of a snapshot.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
+
+use super::board::Board;
+use super::inputs::{Inputs, Keystroke};
+use crate::devices::keyboard::KeyEvent;
+use crate::settings::Keys;
+
+/// Most keystrokes that wait for a guest that reads none; later ones are dropped.
+const MAX_KEYSTROKES: usize = 16 << 10;
+
+/// The device that receives keystrokes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Keyboard,
+    Serial,
+}
+
+/// The saved state of an [`InputBuffer`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputBufferState {
+    keystrokes: Vec<Keystroke>,
+    events: Vec<KeyEvent>,
+    received: [Vec<u8>; 4],
+}
+
+/// Keystrokes and received bytes that the guest has not read yet.
+#[derive(Debug)]
+pub struct InputBuffer {
+    keys: Keys,
+    /// The serial port whose backend is the terminal, if there is one.
+    terminal: Option<u8>,
+    keystrokes: VecDeque<Keystroke>,
+    /// Rest of a keystroke that is being delivered to the keyboard.
+    events: VecDeque<KeyEvent>,
+    /// Bytes that wait for each serial port.
+    received: [VecDeque<u8>; 4],
+    warned_full: bool,
+}
+
+impl InputBuffer {
+    /// An empty buffer. `terminal` is the serial port (0 is COM1) that shares the terminal.
+    pub fn new(keys: Keys, terminal: Option<u8>) -> InputBuffer {
+        InputBuffer {
+            keys,
+            terminal,
+            keystrokes: VecDeque::new(),
+            events: VecDeque::new(),
+            received: Default::default(),
+            warned_full: false,
+        }
+    }
+
+    /// Appends a keystroke, or drops it if the buffer is full.
+    pub fn push_keystroke(&mut self, keystroke: Keystroke, inputs: &Inputs) {
+        if self.keystrokes.len() < MAX_KEYSTROKES {
+            self.keystrokes.push_back(keystroke);
+            return;
+        }
+        inputs.keystroke_delivered();
+        self.warn_full();
+    }
+
+    /// Appends presses and releases of keys of the keyboard, after the keystrokes that already wait.
+    pub fn push_key_events(&mut self, events: Vec<KeyEvent>, inputs: &Inputs) {
+        if !self.keystrokes.is_empty() {
+            self.push_keystroke(Keystroke { bytes: Vec::new(), keys: events }, inputs);
+            return;
+        }
+        inputs.keystroke_delivered();
+        if self.events.len() < MAX_KEYSTROKES {
+            self.events.extend(events);
+        } else {
+            self.warn_full();
+        }
+    }
+
+    fn warn_full(&mut self) {
+        if !self.warned_full {
+            self.warned_full = true;
+            warn!("{MAX_KEYSTROKES} keystrokes wait for the guest: further keystrokes are dropped");
+        }
+    }
+
+    /// Appends bytes received for a serial port.
+    pub fn push_serial(&mut self, port: u8, bytes: Vec<u8>) {
+        self.received[usize::from(port)].extend(bytes);
+    }
+
+    /// The state to save.
+    pub fn state(&self) -> InputBufferState {
+        InputBufferState {
+            keystrokes: self.keystrokes.iter().cloned().collect(),
+            events: self.events.iter().copied().collect(),
+            received: self.received.each_ref().map(|bytes| bytes.iter().copied().collect()),
+        }
+    }
+
+    /// Replaces everything that waits by `state`.
+    pub fn set_state(&mut self, state: &InputBufferState, inputs: &Inputs) {
+        let before = self.counts();
+        self.keystrokes = state.keystrokes.iter().take(MAX_KEYSTROKES).cloned().collect();
+        self.events = state.events.iter().copied().collect();
+        self.received = state.received.each_ref().map(|bytes| bytes.iter().copied().collect());
+        inputs.replace_backlog(before, self.counts());
+    }
+
+    /// Numbers of waiting keystrokes and of waiting bytes for each serial port.
+    fn counts(&self) -> (usize, [usize; 4]) {
+        (self.keystrokes.len(), self.received.each_ref().map(VecDeque::len))
+    }
+
+    /// Drops a partly delivered keystroke: the machine was reset.
+    pub fn reset(&mut self) {
+        self.events.clear();
+    }
+
+    /// True if anything waits.
+    #[inline]
+    pub fn has_pending(&self) -> bool {
+        !self.keystrokes.is_empty()
+            || !self.events.is_empty()
+            || self.received.iter().any(|bytes| !bytes.is_empty())
+    }
+
+    /// Delivers as much as the devices can take now.
+    pub fn deliver(&mut self, board: &mut Board, inputs: &Inputs) {
+        loop {
+            self.deliver_keys(board);
+            self.deliver_serial(board, inputs);
+            if !self.events.is_empty() || !self.take_keystroke(board, inputs) {
+                return;
+            }
+        }
+    }
+
+    fn deliver_keys(&mut self, board: &mut Board) {
+        while board.i8042.idle() {
+            let Some(event) = self.events.pop_front() else { return };
+            // The interrupt line leads nowhere yet.
+            let _ = board.i8042.key(event);
+        }
+    }
+
+    fn deliver_serial(&mut self, board: &mut Board, inputs: &Inputs) {
+        for (number, (port, bytes)) in board.serial.iter_mut().zip(&mut self.received).enumerate() {
+            while port.room() > 0 {
+                let Some(byte) = bytes.pop_front() else { break };
+                let _ = port.receive(byte);
+                inputs.serial_byte_delivered(number as u8);
+            }
+        }
+    }
+
+    /// True if the guest has ever read input.
+    pub fn guest_reads_input(&self, board: &Board) -> bool {
+        self.target(board).is_some()
+    }
+
+    /// The device that receives the next keystroke, once that is known.
+    fn target(&self, board: &Board) -> Option<Target> {
+        let keyboard = board.i8042.asked();
+        let serial = self.terminal.is_some_and(|port| board.serial[usize::from(port)].asked());
+        match self.keys {
+            Keys::Keyboard => keyboard.then_some(Target::Keyboard),
+            Keys::Serial => serial.then_some(Target::Serial),
+            Keys::Auto if keyboard => Some(Target::Keyboard),
+            Keys::Auto => serial.then_some(Target::Serial),
+        }
+    }
+
+    /// Starts to deliver the next keystroke if its target is known and ready.
+    fn take_keystroke(&mut self, board: &Board, inputs: &Inputs) -> bool {
+        let Some(target) = self.target(board) else { return false };
+        // A keystroke without bytes came from `push_key_events`.
+        let pressed = self.keystrokes.front().is_some_and(|keystroke| keystroke.bytes.is_empty());
+        let keyboard = target == Target::Keyboard || pressed;
+        let port = self.terminal.map(usize::from);
+        if !keyboard && port.is_some_and(|port| !self.received[port].is_empty()) {
+            return false;
+        }
+        let Some(keystroke) = self.keystrokes.pop_front() else { return false };
+        inputs.keystroke_delivered();
+        if keyboard {
+            if keystroke.keys.is_empty() {
+                debug!("no key of the layout types {:?}", String::from_utf8_lossy(&keystroke.bytes));
+            }
+            self.events.extend(keystroke.keys);
+        } else if let (Some(port), Some(number)) = (port, self.terminal) {
+            inputs.serial_bytes_queued(number, keystroke.bytes.len());
+            self.received[port].extend(keystroke.bytes);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::PortDevice;
+    use crate::devices::keyboard::Key;
+    use crate::machine::inputs::Input;
+
+    fn keystroke(byte: u8, key: Key) -> Keystroke {
+        let events = [KeyEvent { key, down: true }, KeyEvent { key, down: false }];
+        Keystroke { bytes: vec![byte], keys: events.to_vec() }
+    }
+
+    /// Polls as guests do: status until there is a byte, then the byte; gives up after a while.
+    fn read_scan_code(buffer: &mut InputBuffer, board: &mut Board, inputs: &Inputs) -> Option<u8> {
+        for _ in 0..4 {
+            buffer.deliver(board, inputs);
+            if board.i8042.read(4).0 & 1 == 1 {
+                return Some(board.i8042.read(0).0);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn keystrokes_wait_until_the_guest_reads_its_keyboard_and_arrive_one_by_one() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        for keystroke in [keystroke(b'a', Key::A), keystroke(b'b', Key::B)] {
+            buffer.push_keystroke(keystroke, &inputs);
+        }
+        buffer.deliver(&mut board, &inputs);
+        assert!(buffer.has_pending());
+        let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut buffer, &mut board, &inputs)).collect();
+        assert_eq!(codes, [0x1E, 0x9E, 0x30, 0xB0]);
+        assert!(!buffer.has_pending());
+    }
+
+    #[test]
+    fn key_events_reach_the_keyboard_before_the_guest_reads_it_and_are_bounded() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(Keys::Serial, Some(0));
+        let press = |buffer: &mut InputBuffer, keys: &[Key]| {
+            inputs.push(Input::KeyEvents(KeyEvent::chord(keys)));
+            buffer.push_key_events(KeyEvent::chord(keys), &inputs);
+        };
+        press(&mut buffer, &[Key::LeftControl, Key::C]);
+        let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut buffer, &mut board, &inputs)).collect();
+        assert_eq!(codes, [0x1D, 0x2E, 0xAE, 0x9D]);
+        for _ in 0..2 * MAX_KEYSTROKES {
+            press(&mut buffer, &[Key::A]);
+        }
+        assert!(buffer.events.len() < MAX_KEYSTROKES + 2);
+        assert_eq!(inputs.keystroke_backlog(), 0);
+    }
+
+    #[test]
+    fn key_events_arrive_after_earlier_keystrokes() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        inputs.push(Input::Keystroke(keystroke(b'a', Key::A)));
+        inputs.push(Input::KeyEvents(Vec::new()));
+        buffer.push_keystroke(keystroke(b'a', Key::A), &inputs);
+        buffer.push_key_events(KeyEvent::chord(&[Key::Escape]), &inputs);
+        let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut buffer, &mut board, &inputs)).collect();
+        assert_eq!(codes, [0x1E, 0x9E, 0x01, 0x81]);
+        assert_eq!(inputs.keystroke_backlog(), 0);
+    }
+
+    #[test]
+    fn a_guest_that_polls_its_serial_port_receives_keystrokes_there() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        buffer.push_keystroke(keystroke(b'a', Key::A), &inputs);
+        buffer.push_keystroke(keystroke(b'b', Key::B), &inputs);
+        let mut got = Vec::new();
+        for _ in 0..8 {
+            buffer.deliver(&mut board, &inputs);
+            if board.serial[0].read(5).0 & 1 == 1 {
+                got.push(board.serial[0].read(0).0);
+            }
+        }
+        assert_eq!(got, b"ab");
+    }
+
+    #[test]
+    fn waiting_input_and_backlog_counts_survive_save_and_restore() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        for key in [keystroke(b'a', Key::A), keystroke(b'b', Key::B)] {
+            inputs.push(super::super::inputs::Input::Keystroke(key.clone()));
+            buffer.push_keystroke(key, &inputs);
+        }
+        // The first one is half given.
+        assert_eq!(read_scan_code(&mut buffer, &mut board, &inputs), Some(0x1E));
+        inputs.push(super::super::inputs::Input::Serial(3, b"xy".to_vec()));
+        buffer.push_serial(3, b"xy".to_vec());
+        let state = buffer.state();
+        let rest = |buffer: &mut InputBuffer, board: &mut Board, inputs: &Inputs| -> Vec<u8> {
+            std::iter::from_fn(|| read_scan_code(buffer, board, inputs)).collect()
+        };
+        let expected = rest(&mut buffer, &mut board, &inputs);
+        assert_eq!(expected, [0x9E, 0x30, 0xB0]);
+        assert_eq!(inputs.keystroke_backlog(), 0);
+
+        let (mut other_board, others) = (Board::default(), Inputs::new());
+        let mut other = InputBuffer::new(Keys::Auto, Some(0));
+        others.push(super::super::inputs::Input::Keystroke(keystroke(b'z', Key::Z)));
+        other.push_keystroke(keystroke(b'z', Key::Z), &others);
+        let bytes = postcard::to_stdvec(&state).unwrap();
+        other.set_state(&postcard::from_bytes(&bytes).unwrap(), &others);
+        assert_eq!((others.keystroke_backlog(), others.serial_backlog(3)), (1, 2));
+        assert_eq!(other.state(), state);
+        assert_eq!(rest(&mut other, &mut other_board, &others), expected);
+        assert_eq!(others.keystroke_backlog(), 0);
+    }
+
+    #[test]
+    fn bytes_from_a_socket_fill_the_receiver_as_it_empties() {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(Keys::Auto, None);
+        buffer.push_serial(2, b"xyz".to_vec());
+        inputs.serial_bytes_queued(2, 3);
+        for expected in *b"xyz" {
+            buffer.deliver(&mut board, &inputs);
+            assert_eq!(board.serial[2].read(0).0, expected);
+        }
+        assert!(!buffer.has_pending());
+        assert_eq!(inputs.serial_backlog(2), 0);
+    }
+}
