@@ -30,10 +30,10 @@ pub fn load_anything(file: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::Hunt;
+    use crate::fuzzing::FuzzDriver;
 
     #[test]
     fn whatever_is_in_a_guest_it_is_loaded_or_refused() {
-        Hunt::new("boot_elf").also_from("tests/bad-guests").run(load_anything);
+        FuzzDriver::new("boot_elf").with_inputs_from("tests/bad-guests").run(load_anything);
     }
 }

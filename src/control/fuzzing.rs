@@ -48,13 +48,24 @@ pub fn evaluate_anything(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::Hunt;
+    use crate::fuzzing::FuzzDriver;
 
     #[test]
     fn whatever_is_asked_it_is_evaluated_or_refused() {
-        Hunt::new("expression")
-            .words(&[b"$rax", b"(", b")", b"*(u32*)", b"{", b"%", b"<<", b"&&", b"?", b"0xffffffffffffffff"])
-            .marks(b" ($%{")
+        FuzzDriver::new("expression")
+            .dictionary(&[
+                b"$rax",
+                b"(",
+                b")",
+                b"*(u32*)",
+                b"{",
+                b"%",
+                b"<<",
+                b"&&",
+                b"?",
+                b"0xffffffffffffffff",
+            ])
+            .delimiters(b" ($%{")
             .run(evaluate_anything);
     }
 }

@@ -107,7 +107,7 @@ impl ClientError {
 pub fn run(wanted: &DebugClient, out: &mut impl Write) -> Result<(), ClientError> {
     let connect = |reason| ClientError::Connect { place: wanted.place.to_string(), reason };
     let mut stream = Stream::connect(&wanted.place).map_err(connect)?;
-    stream.set_patience(PATIENCE, PATIENCE).map_err(connect)?;
+    stream.set_timeouts(PATIENCE, PATIENCE).map_err(connect)?;
     print(&mut stream, wanted.start, wanted.end, out)
 }
 

@@ -117,7 +117,7 @@ fn dump(
         let header = out.len();
         let count = PIECE.min(end - at);
         out.resize(header + count as usize, 0);
-        memory.read_own(at, &mut out[header..]).map_err(io::Error::other)?;
+        memory.read_original(at, &mut out[header..]).map_err(io::Error::other)?;
         stream.write_all(out)?;
         out.clear();
         at += count;

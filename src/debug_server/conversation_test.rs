@@ -87,7 +87,7 @@ fn memory_is_told_as_it_is() {
     let all = answer(&guest, &dump_of(0, MEMORY));
     assert_eq!(all.len() as u64, MEMORY, "in more than one piece");
     assert_eq!(all[0x1000..0x1005], *b"hello");
-    guest.memory.plant(0x1001, 0xCC);
+    guest.memory.insert_breakpoint(0x1001, 0xCC);
     assert_eq!(answer(&guest, &dump_of(0x1000, 0x1005)), b"hello", "whatever is planted there");
 }
 

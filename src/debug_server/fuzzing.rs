@@ -105,7 +105,7 @@ pub fn converse_with_anything(input: &[u8]) {
 mod tests {
     use super::super::protocol::{Request, SERVER_QUIT, add_frame, info, simple};
     use super::*;
-    use crate::fuzzing::{Hunt, Seeds};
+    use crate::fuzzing::{FuzzDriver, Seeds};
 
     /// Conversations from which the fuzzer starts, with their names.
     fn seeds() -> Vec<(&'static str, Vec<u8>)> {
@@ -136,6 +136,6 @@ mod tests {
 
     #[test]
     fn whatever_is_said_the_conversation_ends_well() {
-        Hunt::new("debug_server").run(converse_with_anything);
+        FuzzDriver::new("debug_server").run(converse_with_anything);
     }
 }

@@ -114,7 +114,7 @@ impl Shared {
         let Some(number) = self.enter(&stream) else {
             info!("the debug server has {MOST_CLIENTS} clients and turns away {}", stream.peer());
             // It has left before it heard why, if this fails.
-            let _ = stream.turn_away(&error(0), PATIENCE);
+            let _ = stream.reject(&error(0), PATIENCE);
             return;
         };
         let shared = self.clone();
@@ -152,7 +152,7 @@ impl Shared {
     }
 
     fn serve(&self, mut stream: Stream) -> io::Result<()> {
-        stream.send_at_once()?;
+        stream.set_nodelay()?;
         let end = converse(&mut stream, &self.guest)?;
         if self.clients().over {
             let mut farewell = Vec::new();
@@ -165,7 +165,7 @@ impl Shared {
         debug!("a client of the debug server is hung up on: {end:?}");
         // What it has sent meanwhile is read, or the host would drop the answer it has not read yet.
         stream.shutdown(Shutdown::Write)?;
-        stream.set_patience(PATIENCE, PATIENCE)?;
+        stream.set_timeouts(PATIENCE, PATIENCE)?;
         let start = Instant::now();
         let mut rest = [0; 4 << 10];
         while start.elapsed() < PATIENCE && stream.read(&mut rest)? > 0 {}

@@ -107,13 +107,13 @@ impl Input<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::Hunt;
+    use crate::fuzzing::FuzzDriver;
 
     /// What instructions begin with that are carried out here.
     const OPCODES: [&[u8]; 6] = [&[0x0F], &[0xCD], &[0xCF], &[0x66, 0x0F], &[0xF3, 0x0F], &[0x0F, 0xAE]];
 
     #[test]
     fn random_instructions_on_random_processors_end_well() {
-        Hunt::new("rescue").words(&OPCODES).run(carry_out_anything);
+        FuzzDriver::new("rescue").dictionary(&OPCODES).run(carry_out_anything);
     }
 }

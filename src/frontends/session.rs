@@ -19,7 +19,7 @@ use super::words::tell;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::output::{Doorbell, OutputQueue, OutputReaders};
 use crate::machine::screen::Screen;
-use crate::os::forget_start;
+use crate::os::release_startup_pages;
 use crate::settings::{Display as Wanted, LayoutName, SerialEnd, Settings};
 
 /// Time between two ticks, and longest time collected output waits.
@@ -278,7 +278,7 @@ impl Worker {
         }
         if self.settled.is_some_and(|settled| now >= settled) {
             self.settled = None;
-            forget_start();
+            release_startup_pages();
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;

@@ -31,7 +31,7 @@ fn words(file: &Path, parts: &Parts, in_use: u64) -> String {
         escaped(&parts.guest.path().display().to_string(), &[]),
         parts.memory >> 20,
         in_use >> 10,
-        parts.features.maker(),
+        parts.features.vendor(),
         parts.machine.vcpu.rip(),
     )
 }

@@ -12,7 +12,7 @@
 //! | `seeds` | known inputs that the code they are for makes |
 
 #[cfg(test)]
-mod hunt;
+mod driver;
 #[cfg(test)]
 mod mutate;
 mod random;
@@ -20,7 +20,7 @@ mod random;
 mod seeds;
 
 #[cfg(test)]
-pub(crate) use hunt::Hunt;
+pub(crate) use driver::FuzzDriver;
 pub(crate) use random::Random;
 #[cfg(test)]
 pub(crate) use seeds::Seeds;

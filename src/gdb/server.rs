@@ -271,12 +271,12 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
 fn turn_away(stream: Stream) -> io::Result<()> {
     let mut answer = vec![b'+'];
     write_packet(&mut answer, |out| out.extend(TURNED_AWAY));
-    stream.turn_away(&answer, HANDOVER)
+    stream.reject(&answer, HANDOVER)
 }
 
 fn greet(stream: Stream, busy: &Arc<AtomicBool>, inputs: &Inputs) -> io::Result<Client> {
-    stream.send_at_once()?;
-    stream.set_patience(SOON, WRITE_PATIENCE)?;
+    stream.set_nodelay()?;
+    stream.set_timeouts(SOON, WRITE_PATIENCE)?;
     let (watched, watch, inputs) = (stream.try_clone()?, Arc::new(Watch::default()), inputs.clone());
     let watcher = watch.clone();
     spawn("gdb-watch", move || {

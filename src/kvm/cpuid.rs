@@ -24,15 +24,15 @@ enum Answer {
 
 /// A bit of CPUID that says that the processor has something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Feature {
+pub(super) struct CpuidBit {
     leaf: u32,
     answer: Answer,
     bit: u32,
 }
 
-impl Feature {
-    const fn new(leaf: u32, answer: Answer, bit: u32) -> Feature {
-        Feature { leaf, answer, bit }
+impl CpuidBit {
+    const fn new(leaf: u32, answer: Answer, bit: u32) -> CpuidBit {
+        CpuidBit { leaf, answer, bit }
     }
 
     /// The register of `entry` that holds the bit, if it is the right entry.
@@ -63,29 +63,29 @@ impl Feature {
 }
 
 /// CMPXCHG16B.
-pub(super) const CMPXCHG16B: Feature = Feature::new(1, Answer::Ecx, 13);
+pub(super) const CMPXCHG16B: CpuidBit = CpuidBit::new(1, Answer::Ecx, 13);
 /// CRC32, among others.
-pub(super) const SSE4_2: Feature = Feature::new(1, Answer::Ecx, 20);
+pub(super) const SSE4_2: CpuidBit = CpuidBit::new(1, Answer::Ecx, 20);
 /// MOVBE.
-pub(super) const MOVBE: Feature = Feature::new(1, Answer::Ecx, 22);
+pub(super) const MOVBE: CpuidBit = CpuidBit::new(1, Answer::Ecx, 22);
 /// POPCNT.
-pub(super) const POPCNT: Feature = Feature::new(1, Answer::Ecx, 23);
+pub(super) const POPCNT: CpuidBit = CpuidBit::new(1, Answer::Ecx, 23);
 /// XSAVE, XGETBV, and the bit CR4.OSXSAVE.
-pub(super) const XSAVE: Feature = Feature::new(1, Answer::Ecx, 26);
+pub(super) const XSAVE: CpuidBit = CpuidBit::new(1, Answer::Ecx, 26);
 /// AVX.
-pub(super) const AVX: Feature = Feature::new(1, Answer::Ecx, 28);
+pub(super) const AVX: CpuidBit = CpuidBit::new(1, Answer::Ecx, 28);
 /// RDRAND.
-pub(super) const RDRAND: Feature = Feature::new(1, Answer::Ecx, 30);
+pub(super) const RDRAND: CpuidBit = CpuidBit::new(1, Answer::Ecx, 30);
 /// TZCNT, ANDN and others.
-pub(super) const BMI1: Feature = Feature::new(7, Answer::Ebx, 3);
+pub(super) const BMI1: CpuidBit = CpuidBit::new(7, Answer::Ebx, 3);
 /// CLAC and STAC.
-pub(super) const SMAP: Feature = Feature::new(7, Answer::Ebx, 20);
+pub(super) const SMAP: CpuidBit = CpuidBit::new(7, Answer::Ebx, 20);
 /// LZCNT; AMD calls it ABM.
-pub(super) const LZCNT: Feature = Feature::new(0x8000_0001, Answer::Ecx, 5);
+pub(super) const LZCNT: CpuidBit = CpuidBit::new(0x8000_0001, Answer::Ecx, 5);
 /// Pages of 1 GiB.
-pub(super) const HUGE_PAGES: Feature = Feature::new(0x8000_0001, Answer::Edx, 26);
+pub(super) const HUGE_PAGES: CpuidBit = CpuidBit::new(0x8000_0001, Answer::Edx, 26);
 /// RDTSCP.
-pub(super) const RDTSCP: Feature = Feature::new(0x8000_0001, Answer::Edx, 27);
+pub(super) const RDTSCP: CpuidBit = CpuidBit::new(0x8000_0001, Answer::Edx, 27);
 
 /// The CPUID that every vCPU gets on this host, apart from its APIC ID ([`with_apic_id`]).
 pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {

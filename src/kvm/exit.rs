@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmEntry {
     /// Run on. After [`VmExit::PortIn`] or [`VmExit::MmioRead`] the guest reads all ones.
-    Go,
+    Resume,
     /// Run on; the access the vCPU stopped at reads this value (its low bytes).
     Value(u64),
 }

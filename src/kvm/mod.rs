@@ -5,11 +5,11 @@
 //!
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
+mod cpu_features;
 mod cpuid;
-mod debug;
 mod exit;
-mod features;
-mod kick;
+mod guest_debug;
+mod kicker;
 pub mod probe;
 mod registers;
 mod saved_msrs;
@@ -20,10 +20,10 @@ mod vm;
 use std::error::Error;
 use std::io;
 
-pub use debug::{GuestDebug, WatchLength, Watchpoint};
+pub use cpu_features::CpuFeatures;
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
-pub use features::Features;
-pub use kick::Kicker;
+pub use guest_debug::{GuestDebug, WatchLength, Watchpoint};
+pub use kicker::Kicker;
 pub use registers::ExtendedRegisters;
 pub use vcpu::Vcpu;
 pub use vcpu_state::VcpuState;

@@ -219,7 +219,7 @@ impl Vcpu {
     /// Manual: KVM_CAP_SYNC_REGS in api.rst.
     pub(super) fn share_registers(&mut self, wanted: bool) {
         for registers in [SyncReg::Register, SyncReg::SystemRegister] {
-            if wanted && self.abilities.sharing {
+            if wanted && self.capabilities.sharing {
                 self.fd.set_sync_valid_reg(registers);
             } else {
                 self.fd.clear_sync_valid_reg(registers);

@@ -12,8 +12,8 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 
-use super::cpuid::Feature;
-use super::{DebugStop, Features, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
+use super::cpuid::CpuidBit;
+use super::{CpuFeatures, DebugStop, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
 /// Set in the data of an emulation failure when it carries the instruction's bytes.
@@ -34,7 +34,7 @@ struct PortAccess {
 
 /// What KVM can do for a vCPU on this host, as it says itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Abilities {
+pub(super) struct Capabilities {
     /// Collect port writes.
     pub(super) batching: bool,
     /// Leave the registers in `kvm_run` whenever the vCPU stops.
@@ -68,7 +68,7 @@ pub struct Vcpu {
     /// It has to be told again.
     pub(super) debugging_is_stale: Cell<bool>,
     kicker: Kicker,
-    pub(super) abilities: Abilities,
+    pub(super) capabilities: Capabilities,
     /// What nothing but this program changes in a vCPU, as far as it was asked or told.
     pub(super) fixed: Fixed,
     /// The registers in `kvm_run` are those of now.
@@ -91,9 +91,9 @@ impl Vcpu {
         memory: Arc<GuestMemory>,
         cpuid: CpuId,
         kicker: Kicker,
-        abilities: Abilities,
+        capabilities: Capabilities,
     ) -> Result<Vcpu, HostError> {
-        if abilities.batching {
+        if capabilities.batching {
             fd.map_coalesced_mmio_ring()
                 .map_err(|e| HostError::refused("share its ring of port writes", e))?;
         }
@@ -105,7 +105,7 @@ impl Vcpu {
             debugging: Cell::new(GuestDebug::default()),
             debugging_is_stale: Cell::new(false),
             kicker,
-            abilities,
+            capabilities,
             fixed: Fixed::default(),
             shared: Cell::new(false),
             port: None,
@@ -136,17 +136,17 @@ impl Vcpu {
     }
 
     /// The features the guest was given.
-    pub fn features(&self) -> Features {
-        Features::of(&self.cpuid)
+    pub fn features(&self) -> CpuFeatures {
+        CpuFeatures::of(&self.cpuid)
     }
 
-    /// True if the host can collect port writes (see [`super::Vm::batch_writes`]).
-    pub fn can_batch(&self) -> bool {
-        self.abilities.batching
+    /// True if the host can collect port writes (see [`super::Vm::coalesce_port_writes`]).
+    pub fn can_coalesce_writes(&self) -> bool {
+        self.capabilities.batching
     }
 
     /// True if the guest's CPUID has this bit.
-    pub(super) fn offers(&self, feature: Feature) -> bool {
+    pub(super) fn offers(&self, feature: CpuidBit) -> bool {
         feature.is_in(&self.cpuid)
     }
 
@@ -232,7 +232,7 @@ impl Vcpu {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn forget_exceptions(&self) -> Result<(), HostError> {
+    pub fn clear_exceptions(&self) -> Result<(), HostError> {
         let mut events =
             self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
         events.exception = Default::default();
@@ -242,7 +242,7 @@ impl Vcpu {
     /// The next collected port write.
     #[inline]
     fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {
-        if !self.abilities.batching {
+        if !self.capabilities.batching {
             return Ok(None);
         }
         let write = self
@@ -260,7 +260,7 @@ impl Vcpu {
     #[inline]
     fn answer(&mut self, entry: VmEntry) {
         let value = match entry {
-            VmEntry::Go => u64::MAX,
+            VmEntry::Resume => u64::MAX,
             VmEntry::Value(value) => value,
         };
         if self.reading {

@@ -12,7 +12,7 @@ fn machine(kvm: &Kvm, code: &[u8]) -> (Vm, Vcpu) {
     memory.write(0x1000, code).unwrap();
     let vm = kvm.create_vm(memory.clone()).unwrap();
     let vcpu = vm.create_vcpu(kvm, 0, &Kicker::default()).unwrap();
-    for part in AttachedSlots::default().written(&memory) {
+    for part in AttachedSlots::default().attach_written(&memory) {
         vm.attach(part, false).unwrap();
     }
     let mut registers = vcpu.registers().unwrap();
@@ -102,10 +102,10 @@ fn a_vcpu_in_the_middle_of_an_access_has_no_state() {
     // out %al, $0x10
     let (_vm, mut vcpu) = machine(&kvm, &[0xE6, 0x10, 0xF4]);
     assert!(vcpu.is_settled());
-    assert!(matches!(vcpu.run(VmEntry::Go).unwrap(), VmExit::PortOut { port: 0x10, .. }));
+    assert!(matches!(vcpu.run(VmEntry::Resume).unwrap(), VmExit::PortOut { port: 0x10, .. }));
     assert!(!vcpu.is_settled());
     assert!(vcpu.state(&kvm).unwrap_err().to_string().contains("in the middle of an instruction"));
-    assert_eq!(vcpu.complete(VmEntry::Go).unwrap(), VmExit::Interrupted);
+    assert_eq!(vcpu.complete(VmEntry::Resume).unwrap(), VmExit::Interrupted);
     assert_eq!(vcpu.state(&kvm).unwrap().rip(), 0x1002);
 }
 
@@ -121,12 +121,12 @@ fn a_guest_goes_on_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
         exit => panic!("{exit:?}"),
     };
     for _ in 0..2 {
-        let exit = vcpu.run(VmEntry::Go).unwrap();
+        let exit = vcpu.run(VmEntry::Resume).unwrap();
         take(exit, &mut sent);
     }
     // KVM may have taken all four at once: then the rest of them is completed, too.
     loop {
-        match vcpu.complete(VmEntry::Go).unwrap() {
+        match vcpu.complete(VmEntry::Resume).unwrap() {
             VmExit::Interrupted => break,
             exit => take(exit, &mut sent),
         }
@@ -136,7 +136,7 @@ fn a_guest_goes_on_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
     let (_vm, mut other) = machine(&kvm, &code);
     other.set_state(&state).unwrap();
     loop {
-        match other.run(VmEntry::Go).unwrap() {
+        match other.run(VmEntry::Resume).unwrap() {
             VmExit::Halt { .. } => break,
             exit => take(exit, &mut sent),
         }

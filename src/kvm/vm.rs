@@ -11,11 +11,11 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VcpuFd, VmFd};
 use tracing::{debug, info};
 
+use super::cpu_features::CpuFeatures;
 use super::cpuid;
-use super::features::Features;
-use super::vcpu::Abilities;
+use super::vcpu::Capabilities;
 use super::{HostError, Kicker, Vcpu, probe};
-use crate::memory::{GuestMemory, Part, RAM_GRANULE, Slot};
+use crate::memory::{GuestMemory, MemorySlot, RAM_GRANULE, SlotMapping};
 
 /// The one version of KVM's interface that ever was stable.
 const API_VERSION: i32 = 12;
@@ -127,8 +127,8 @@ impl Kvm {
     /// # Errors
     ///
     /// [`HostError::Refused`] if no vCPU can be made to look at.
-    pub fn features(&self) -> Result<Features, HostError> {
-        Ok(Features::of(&self.guests_cpuid()?))
+    pub fn features(&self) -> Result<CpuFeatures, HostError> {
+        Ok(CpuFeatures::of(&self.guests_cpuid()?))
     }
 
     /// True if KVM knows [`super::GuestDebug::block_interrupts`].
@@ -175,7 +175,7 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
-    pub fn attach(&self, part: Part, logged: bool) -> Result<(), HostError> {
+    pub fn attach(&self, part: SlotMapping, logged: bool) -> Result<(), HostError> {
         let slot_use = match (part.read_only, logged) {
             (true, _) => SlotUse::ReadOnly,
             (false, true) => SlotUse::Logged,
@@ -189,7 +189,7 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`], for example if it does not know the slot.
-    pub fn detach(&self, slot: Slot) -> Result<(), HostError> {
+    pub fn detach(&self, slot: MemorySlot) -> Result<(), HostError> {
         let region = kvm_userspace_memory_region {
             slot: slot.number,
             guest_phys_addr: slot.guest,
@@ -205,7 +205,7 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`], for example when the host is out of memory.
-    pub fn attach_as(&self, slot: Slot, slot_use: SlotUse) -> Result<(), HostError> {
+    pub fn attach_as(&self, slot: MemorySlot, slot_use: SlotUse) -> Result<(), HostError> {
         const WHAT: &str = "take a piece of guest memory";
         if !self.memory.has_slot(&slot) {
             let reason = format!("{slot:?} is no piece of this machine's memory");
@@ -233,7 +233,7 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn take_dirty_pages(&self, slot: Slot) -> Result<Vec<u64>, HostError> {
+    pub fn take_dirty_pages(&self, slot: MemorySlot) -> Result<Vec<u64>, HostError> {
         self.vm
             .get_dirty_log(slot.number, slot.size as usize)
             .map_err(|e| HostError::refused("tell which pages were written", e))
@@ -299,17 +299,17 @@ impl Vm {
     }
 
     /// The same for a guest that was given `features`, maybe by another host, and that finds all of
-    /// them here ([`Features::missing_in`]). Those of any vCPU of a machine will do.
+    /// them here ([`CpuFeatures::missing_in`]). Those of any vCPU of a machine will do.
     ///
     /// # Errors
     ///
     /// As [`Self::create_vcpu`].
-    pub fn create_vcpu_with(
+    pub fn create_vcpu_with_features(
         &self,
         kvm: &Kvm,
         index: u8,
         kicker: &Kicker,
-        features: &Features,
+        features: &CpuFeatures,
     ) -> Result<Vcpu, HostError> {
         let vcpu = self.create_vcpu_fd(index)?;
         let cpuid = try_features(&vcpu, &cpuid::with_apic_id(&features.to_kvm()?, index))?;
@@ -340,12 +340,12 @@ impl Vm {
             _ => {}
         }
         let shareable = self.vm.check_extension_int(Cap::SyncRegs);
-        let abilities = Abilities {
+        let capabilities = Capabilities {
             batching,
             sharing: shareable & SHARED_REGISTERS == SHARED_REGISTERS,
             blocking: kvm.can_block_interrupts(),
         };
-        Vcpu::new(vcpu, index, self.memory.clone(), cpuid, kicker.clone(), abilities)
+        Vcpu::new(vcpu, index, self.memory.clone(), cpuid, kicker.clone(), capabilities)
     }
 
     /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK).
@@ -375,7 +375,7 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn batch_writes(&self, port: u16, on: bool) -> Result<(), HostError> {
+    pub fn coalesce_port_writes(&self, port: u16, on: bool) -> Result<(), HostError> {
         let address = IoEventAddress::Pio(u64::from(port));
         if on {
             self.vm.register_coalesced_mmio(address, 1)

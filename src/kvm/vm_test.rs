@@ -9,7 +9,7 @@ fn machine(kvm: &Kvm, count: u8, code: &[u8]) -> (Vm, Vec<(Vcpu, Kicker)>) {
     let memory = Arc::new(GuestMemory::new(RAM_GRANULE).unwrap());
     memory.write(0x1000, code).unwrap();
     let vm = kvm.create_vm(memory.clone()).unwrap();
-    for part in AttachedSlots::default().written(&memory) {
+    for part in AttachedSlots::default().attach_written(&memory) {
         vm.attach(part, false).unwrap();
     }
     let vcpus = (0..count).map(|index| {
@@ -38,10 +38,10 @@ fn every_vcpu_runs_with_its_own_registers_and_apic_id() {
     }
     for (vcpu, _) in vcpus.iter_mut().rev() {
         let written = VmExit::PortOut { port: 0xE1, size: 1, value: 100 + u32::from(vcpu.index()) };
-        assert_eq!(vcpu.run(VmEntry::Go).unwrap(), written);
+        assert_eq!(vcpu.run(VmEntry::Resume).unwrap(), written);
     }
     for (vcpu, _) in &mut vcpus {
-        assert_eq!(vcpu.run(VmEntry::Go).unwrap(), VmExit::Halt { interruptible: false });
+        assert_eq!(vcpu.run(VmEntry::Resume).unwrap(), VmExit::Halt { interruptible: false });
     }
 }
 
@@ -50,9 +50,9 @@ fn a_kick_stops_the_vcpu_it_is_for_and_no_other_one() {
     let Ok(kvm) = Kvm::open() else { return };
     let (_vm, mut vcpus) = machine(&kvm, 2, &[0xF4]);
     vcpus[1].1.kick();
-    assert_eq!(vcpus[0].0.run(VmEntry::Go).unwrap(), VmExit::Halt { interruptible: false });
-    assert_eq!(vcpus[1].0.run(VmEntry::Go).unwrap(), VmExit::Interrupted);
-    assert_eq!(vcpus[1].0.run(VmEntry::Go).unwrap(), VmExit::Halt { interruptible: false });
+    assert_eq!(vcpus[0].0.run(VmEntry::Resume).unwrap(), VmExit::Halt { interruptible: false });
+    assert_eq!(vcpus[1].0.run(VmEntry::Resume).unwrap(), VmExit::Interrupted);
+    assert_eq!(vcpus[1].0.run(VmEntry::Resume).unwrap(), VmExit::Halt { interruptible: false });
 }
 
 #[test]

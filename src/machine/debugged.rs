@@ -37,7 +37,7 @@ impl Machine {
         if let Some(event) = self.take_due() {
             return event;
         }
-        let mut entry = VmEntry::Go;
+        let mut entry = VmEntry::Resume;
         // Those of an instruction that has led to another event.
         self.watched.take_touches();
         loop {
@@ -169,7 +169,7 @@ impl Machine {
             {
                 return Ok(Some(event));
             }
-            let exit = self.processor.vcpu.run(VmEntry::Go)?;
+            let exit = self.processor.vcpu.run(VmEntry::Resume)?;
             let next = match exit {
                 // Told before the instruction was begun; `waiting` says why.
                 VmExit::Interrupted => continue,
@@ -244,7 +244,7 @@ impl Machine {
                     // One round of a repeated instruction, which has others to complete.
                     Next::Stop(Event::ResetAsked) => {
                         reset = Some(Event::ResetAsked);
-                        entry = VmEntry::Go;
+                        entry = VmEntry::Resume;
                     }
                     Next::Stop(Event::Debug(_)) if reset.is_some() => return Ok(reset),
                     Next::Stop(event) => return Ok(Some(event)),
@@ -256,7 +256,7 @@ impl Machine {
     /// Completes the access by which the guest has asked for a reset. That a step ends with it is no
     /// news beside that.
     fn settle_reset(&mut self) -> Result<Option<Event>, HostError> {
-        Ok(match self.settle(VmEntry::Go)? {
+        Ok(match self.settle(VmEntry::Resume)? {
             Some(Event::End(outcome)) => Some(Event::End(outcome)),
             _ => Some(Event::ResetAsked),
         })

@@ -72,7 +72,7 @@ impl Machine {
             let fresh = self.processor.take_dirty()?;
             self.followers.add(&fresh);
         } else {
-            self.memory.note_writes(true);
+            self.memory.track_host_writes(true);
             if let Err(error) = self.processor.log_writes(true) {
                 // Some pieces may be logged already.
                 self.stop_noting()?;
@@ -110,7 +110,7 @@ impl Machine {
 
     /// What this side has written just now was written for `follower`, which need not be told.
     pub(super) fn written_by(&mut self, follower: Follower) {
-        let written = self.memory.take_own_writes();
+        let written = self.memory.take_host_writes();
         let others = self.followers.0.iter_mut().enumerate().filter(|(other, _)| *other != follower as usize);
         others.filter_map(|(_, waiting)| waiting.as_mut()).for_each(|waiting| waiting.extend(&written));
     }
@@ -122,7 +122,7 @@ impl Machine {
     }
 
     fn stop_noting(&mut self) -> Result<(), HostError> {
-        self.memory.note_writes(false);
+        self.memory.track_host_writes(false);
         self.processor.log_writes(false)
     }
 }

@@ -116,9 +116,9 @@ fn a_page_from_which_a_breakpoint_is_taken_out_counts_as_written() {
     let Some(mut machine) = machine(16 << 20, &[0xF4]) else { return };
     machine.memory().write(0x30_5000, &[0x90]).unwrap();
     machine.follow_writes(Follower::Migration).unwrap();
-    assert!(machine.memory().plant(0x30_5000, 0xCC));
+    assert!(machine.memory().insert_breakpoint(0x30_5000, 0xCC));
     machine.take_dirty(Follower::Migration).unwrap();
-    machine.memory().unplant();
+    machine.memory().remove_breakpoints();
     assert_eq!(data(&machine.take_dirty(Follower::Migration).unwrap()), [0x30_5000]);
 }
 

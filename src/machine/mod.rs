@@ -155,7 +155,7 @@ impl Machine {
         Machine {
             screen: Screen::new(memory.clone(), board.vga.view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
-            coalescing: Coalescing::new(processor.vcpu.can_batch()),
+            coalescing: Coalescing::new(processor.vcpu.can_coalesce_writes()),
             image: spec.image,
             bias,
             options: spec.boot,
@@ -260,7 +260,7 @@ impl Machine {
         let boot = load(self.image.as_ref(), &self.memory, &self.options)?;
         self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &boot.state)?;
         self.board = Board::default();
-        self.coalescing = Coalescing::new(self.processor.vcpu.can_batch());
+        self.coalescing = Coalescing::new(self.processor.vcpu.can_coalesce_writes());
         self.input_buffer.reset();
         self.halted = false;
         self.due = None;

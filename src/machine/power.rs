@@ -7,8 +7,8 @@ use crate::arch::SegmentRegister;
 use super::MachineError;
 use crate::arch::Registers;
 use crate::boot::{self, BootState};
-use crate::kvm::{Features, HostError, Kicker, Kvm, Vcpu, Vm};
-use crate::memory::{AttachedSlots, GuestMemory, PageSet, Part, Protected, SlotChange};
+use crate::kvm::{CpuFeatures, HostError, Kicker, Kvm, Vcpu, Vm};
+use crate::memory::{AttachedSlots, GuestMemory, PageSet, ProtectedPages, SlotChange, SlotMapping};
 
 /// Segment type: code, readable, accessed (Intel SDM volume 3A, "Code- and Data-Segment Descriptor
 /// Types").
@@ -54,36 +54,36 @@ impl Processor {
         kvm: &Kvm,
         memory: Arc<GuestMemory>,
         kicker: &Kicker,
-        features: &Features,
+        features: &CpuFeatures,
     ) -> Result<Processor, MachineError> {
         let mut vm = kvm.create_vm(memory.clone())?;
         let mut vcpu = vm.create_vcpu(kvm, 0, kicker)?;
         let here = vcpu.features();
         if here != *features {
             let missing = features.missing_in(&here);
-            let (there, here) = (features.maker(), here.maker());
+            let (there, here) = (features.vendor(), here.vendor());
             if !missing.is_empty() || there != here {
                 return Err(MachineError::Features { missing, there, here });
             }
             vm = kvm.create_vm(memory.clone())?;
-            vcpu = vm.create_vcpu_with(kvm, 0, kicker, features)?;
+            vcpu = vm.create_vcpu_with_features(kvm, 0, kicker, features)?;
         }
         Ok(Processor { vcpu, vm, slots: AttachedSlots::default(), memory, logging: false })
     }
 
     /// Attaches the pieces of RAM that hold something.
     pub(super) fn attach_written(&mut self) -> Result<(), HostError> {
-        self.slots.written(&self.memory).into_iter().try_for_each(|part| self.attach(part))
+        self.slots.attach_written(&self.memory).into_iter().try_for_each(|part| self.attach(part))
     }
 
     /// Attaches the piece of RAM that holds `address`, if it is RAM and not attached yet.
     pub(super) fn reach(&mut self, address: u64) -> Result<(), HostError> {
-        self.slots.reach(&self.memory, address).into_iter().try_for_each(|part| self.attach(part))
+        self.slots.attach_at(&self.memory, address).into_iter().try_for_each(|part| self.attach(part))
     }
 
     /// Attaches all of RAM; false if it was already.
     pub(super) fn reach_all(&mut self) -> Result<bool, HostError> {
-        let rest = self.slots.rest(&self.memory);
+        let rest = self.slots.attach_rest(&self.memory);
         for part in &rest {
             self.attach(*part)?;
         }
@@ -96,7 +96,7 @@ impl Processor {
     ///
     /// What the host or the memory says. The pages are protected as before then, unless the host refuses
     /// that, too.
-    pub(super) fn protect(&mut self, wanted: Vec<Protected>) -> Result<(), HostError> {
+    pub(super) fn protect(&mut self, wanted: Vec<ProtectedPages>) -> Result<(), HostError> {
         let before = self.slots.clone();
         let changes = self
             .slots
@@ -124,7 +124,7 @@ impl Processor {
             SlotChange::Detach(part) => {
                 // KVM forgets with the slot what was written there.
                 if self.logging {
-                    self.memory.count_as_written(&self.dirty_pages(&part)?);
+                    self.memory.mark_written(&self.dirty_pages(&part)?);
                 }
                 self.vm.detach(part.slot)
             }
@@ -132,7 +132,7 @@ impl Processor {
         }
     }
 
-    fn attach(&self, part: Part) -> Result<(), HostError> {
+    fn attach(&self, part: SlotMapping) -> Result<(), HostError> {
         self.vm.attach(part, self.logging)
     }
 
@@ -146,7 +146,7 @@ impl Processor {
 
     /// The pages that the guest and this side have written since the last call or [`Self::log_writes`].
     pub(super) fn take_dirty(&self) -> Result<PageSet, HostError> {
-        let mut found = self.memory.take_own_writes();
+        let mut found = self.memory.take_host_writes();
         if !self.logging {
             return Ok(found);
         }
@@ -154,7 +154,7 @@ impl Processor {
             match self.dirty_pages(&part) {
                 Ok(pages) => found.extend(&pages),
                 Err(error) => {
-                    self.memory.count_as_written(&found);
+                    self.memory.mark_written(&found);
                     return Err(error);
                 }
             }
@@ -163,7 +163,7 @@ impl Processor {
     }
 
     /// What KVM has noted for a part.
-    fn dirty_pages(&self, part: &Part) -> Result<PageSet, HostError> {
+    fn dirty_pages(&self, part: &SlotMapping) -> Result<PageSet, HostError> {
         let mut found = PageSet::default();
         if !part.read_only {
             found.insert_bits(part.slot.guest, &self.vm.take_dirty_pages(part.slot)?);

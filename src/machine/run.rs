@@ -42,7 +42,7 @@ impl Machine {
     }
 
     fn run_on(&mut self) -> Outcome {
-        let mut entry = VmEntry::Go;
+        let mut entry = VmEntry::Resume;
         loop {
             let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
             match next {
@@ -52,10 +52,10 @@ impl Machine {
                 Ok(Next::Stop(Event::Attention)) => {}
                 Ok(Next::Stop(Event::ResetAsked)) => match self.carry_out_reset() {
                     Event::End(outcome) => break outcome,
-                    _ => entry = VmEntry::Go,
+                    _ => entry = VmEntry::Resume,
                 },
                 Ok(Next::Stop(Event::Reset | Event::Debug(_) | Event::Touched(_))) => {
-                    entry = VmEntry::Go;
+                    entry = VmEntry::Resume;
                 }
                 Err(error) => break Outcome::HostFailed(error),
             }
@@ -110,7 +110,7 @@ impl Machine {
                 if self.memory.write_word(address, value, size).is_err() {
                     self.board.memory_write(address, size, value);
                 }
-                Ok(Next::Run(VmEntry::Go))
+                Ok(Next::Run(VmEntry::Resume))
             }
             VmExit::MmioRead { address, size } => {
                 self.processor.reach(address)?;
@@ -122,18 +122,18 @@ impl Machine {
                 Ok(Next::Run(VmEntry::Value(value)))
             }
             VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
-            VmExit::Interrupted => Ok(Next::Run(VmEntry::Go)),
+            VmExit::Interrupted => Ok(Next::Run(VmEntry::Resume)),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
             VmExit::Shutdown => self.shut_down(),
             // The cause may be RAM that KVM does not know of yet: an instruction there, or an
             // operand of an instruction that KVM cannot carry out on a device.
             VmExit::Refused(refusal) if self.processor.reach_all()? => {
                 debug!("all memory attached because of {refusal:?}");
-                Ok(Next::Run(VmEntry::Go))
+                Ok(Next::Run(VmEntry::Resume))
             }
             VmExit::Refused(refusal) => {
                 if self.uncover_code()? {
-                    return Ok(Next::Run(VmEntry::Go));
+                    return Ok(Next::Run(VmEntry::Resume));
                 }
                 self.rescue(refusal)
             }
@@ -150,7 +150,7 @@ impl Machine {
         }
         let mut surroundings = Surroundings { board: &mut self.board, watched: &mut self.watched };
         Ok(match emulate(&mut self.processor.vcpu, &mut surroundings, &mut self.tally)? {
-            Rescued::Done => Next::Run(VmEntry::Go),
+            Rescued::Done => Next::Run(VmEntry::Resume),
             Rescued::TripleFault => Next::end(Outcome::TripleFault),
             Rescued::Beyond(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
@@ -176,7 +176,7 @@ impl Machine {
             }
             _ => {}
         }
-        Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Go)))
+        Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Resume)))
     }
 
     /// Carries out what a chip wants done; `None` if the guest just goes on.

@@ -15,7 +15,7 @@ use super::power::Processor;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, Image};
 use crate::devices::{Payload, Snapshot, StateError};
-use crate::kvm::{Features, GuestDebug, HostError, Kvm, VcpuState, VmEntry};
+use crate::kvm::{CpuFeatures, GuestDebug, HostError, Kvm, VcpuState, VmEntry};
 use crate::memory::{GuestMemory, MemoryError};
 
 /// What happens before a guest goes on: it has carried out an instruction whose consequence has not come
@@ -76,7 +76,7 @@ pub struct Revival {
     /// How the guest was booted.
     pub options: BootOptions,
     /// The features it was given.
-    pub features: Features,
+    pub features: CpuFeatures,
 }
 
 impl Machine {
@@ -108,7 +108,7 @@ impl Machine {
     /// [`HostError::Refused`] with the host's reason.
     pub fn come_to_rest(&mut self) -> Result<(), HostError> {
         if !self.processor.vcpu.is_settled() {
-            match self.settle(VmEntry::Go)? {
+            match self.settle(VmEntry::Resume)? {
                 Some(Event::ResetAsked) => self.due = Some(Due::Reset),
                 Some(Event::End(outcome)) => self.due = Due::after(&outcome),
                 _ => {}
@@ -127,7 +127,7 @@ impl Machine {
     pub fn revived(
         spec: MachineSpec,
         bias: u64,
-        features: &Features,
+        features: &CpuFeatures,
         memory: Arc<GuestMemory>,
         state: &MachineState,
         inputs: Inputs,
@@ -194,7 +194,7 @@ impl Machine {
     /// Puts `state` into a processor that nothing has run on.
     fn take_over(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.put_state(board, state)?;
-        self.coalescing = Coalescing::new(self.processor.vcpu.can_batch());
+        self.coalescing = Coalescing::new(self.processor.vcpu.can_coalesce_writes());
         if self.coalescing.set_state(&state.coalescing, &self.processor.vm)? {
             self.outputs.want_ticks(true);
         }

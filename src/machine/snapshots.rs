@@ -15,7 +15,7 @@ use super::board::Board;
 use super::dirty::Follower;
 use super::{Due, Machine, MachineError, MachineState};
 use crate::kvm::HostError;
-use crate::memory::{Budget, ImageError, MemoryImage, PageSet};
+use crate::memory::{ImageBudget, ImageError, MemoryImage, PageSet};
 use crate::settings::closest::closest;
 
 /// Most snapshots that are kept.
@@ -105,7 +105,7 @@ struct Moment {
 #[derive(Debug, Default)]
 pub struct Snapshots {
     kept: BTreeMap<String, Snapshot>,
-    budget: Arc<Budget>,
+    budget: Arc<ImageBudget>,
     /// The last one that was taken or gone back to.
     last: Option<Moment>,
     taken: u64,
@@ -131,7 +131,7 @@ impl Snapshots {
         let before = budget.kept();
         let (memory, pages) = match self.look(machine)? {
             Some(last) => {
-                let memory = last.memory.taken_again(machine.memory(), &last.changed, &budget)?;
+                let memory = last.memory.retake(machine.memory(), &last.changed, &budget)?;
                 (memory, last.changed.len())
             }
             None => {
@@ -175,9 +175,9 @@ impl Snapshots {
         };
         let mut pages = std::mem::take(&mut last.changed);
         if !Arc::ptr_eq(&snapshot.memory, &last.memory) {
-            pages.extend(&snapshot.memory.differences(&last.memory));
+            pages.extend(&snapshot.memory.changed_pages(&last.memory));
         }
-        let written = snapshot.memory.put_back(machine.memory(), &pages);
+        let written = snapshot.memory.restore(machine.memory(), &pages);
         machine.written_by(Follower::Snapshots);
         if let Err(error) = written {
             last.changed = pages;

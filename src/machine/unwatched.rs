@@ -34,10 +34,10 @@ impl Machine {
         }
         let before = self.written_bytes();
         self.processor.protect(Vec::new())?;
-        self.processor.vcpu.forget_exceptions()?;
+        self.processor.vcpu.clear_exceptions()?;
         let step = GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() };
         self.processor.vcpu.set_guest_debug(step)?;
-        let exit = self.processor.vcpu.run(VmEntry::Go)?;
+        let exit = self.processor.vcpu.run(VmEntry::Resume)?;
         self.processor.vcpu.set_guest_debug(self.debug)?;
         self.protect()?;
         for (old, (physical, new)) in before.into_iter().zip(self.written_bytes()) {
@@ -48,7 +48,7 @@ impl Machine {
         match exit {
             VmExit::Shutdown => Ok(end),
             VmExit::Debug(stop) if self.debug.single_step => Ok(Next::Stop(Event::Debug(stop))),
-            VmExit::Debug(_) => Ok(Next::Run(VmEntry::Go)),
+            VmExit::Debug(_) => Ok(Next::Run(VmEntry::Resume)),
             exit => self.deal_with(exit),
         }
     }

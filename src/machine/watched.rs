@@ -16,7 +16,7 @@ use super::Machine;
 use crate::arch::Registers;
 use crate::arch::paging::Paging;
 use crate::kvm::HostError;
-use crate::memory::{GuestMemory, PAGE, Protected, Protection};
+use crate::memory::{GuestMemory, PAGE, ProtectedPages, Protection};
 
 /// Most accesses of one instruction that are told.
 const MOST_TOUCHES: usize = 16;
@@ -130,7 +130,7 @@ impl Watched {
     }
 
     /// The pages to protect, ascending.
-    fn protected(&self, memory: &GuestMemory) -> Vec<Protected> {
+    fn protected(&self, memory: &GuestMemory) -> Vec<ProtectedPages> {
         let mut pages: BTreeMap<u64, Protection> = BTreeMap::new();
         for watch in &self.watches {
             for page in pages_of(watch.start..watch.start.saturating_add(watch.length)) {
@@ -143,11 +143,11 @@ impl Watched {
                 }
             }
         }
-        let mut ranges: Vec<Protected> = Vec::new();
+        let mut ranges: Vec<ProtectedPages> = Vec::new();
         for (page, how) in pages {
             match ranges.last_mut() {
                 Some(last) if last.pages.end == page && last.how == how => last.pages.end += PAGE,
-                _ => ranges.push(Protected { pages: page..page + PAGE, how }),
+                _ => ranges.push(ProtectedPages { pages: page..page + PAGE, how }),
             }
         }
         ranges
@@ -188,7 +188,7 @@ impl Machine {
     /// # Errors
     ///
     /// [`HostError::Refused`] if more separate ranges of pages would be protected than
-    /// [`crate::memory::MOST_PROTECTED`], or the host cannot protect them; what was watched before is
+    /// [`crate::memory::MAX_PROTECTED_RANGES`], or the host cannot protect them; what was watched before is
     /// watched then.
     pub fn watch(&mut self, watches: Vec<PhysicalWatch>) -> Result<Vec<Unseen>, HostError> {
         if watches.is_empty() && self.watched.watches.is_empty() {
@@ -298,8 +298,8 @@ mod tests {
         assert_eq!(
             watched.protected(&memory),
             [
-                Protected { pages: 0x2000..0x4000, how: Protection::ReadOnly },
-                Protected { pages: 0x5000..0x7000, how: Protection::Removed },
+                ProtectedPages { pages: 0x2000..0x4000, how: Protection::ReadOnly },
+                ProtectedPages { pages: 0x5000..0x7000, how: Protection::Removed },
             ]
         );
     }
@@ -354,8 +354,8 @@ mod tests {
         assert_eq!(
             watched.protected(&memory),
             [
-                Protected { pages: 0x7000..0x8000, how: Protection::Removed },
-                Protected { pages: 0x8000..0xC000, how: Protection::ReadOnly },
+                ProtectedPages { pages: 0x7000..0x8000, how: Protection::Removed },
+                ProtectedPages { pages: 0x8000..0xC000, how: Protection::ReadOnly },
             ]
         );
     }

@@ -82,7 +82,7 @@ impl GuestMemory {
         from_file.push(range.clone());
         drop(from_file);
         self.note_written(range.start, length);
-        self.own_writes.note(range.start, length);
+        self.host_writes.note(range.start, length);
         Ok(())
     }
 

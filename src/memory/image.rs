@@ -14,12 +14,12 @@ const BYTES: usize = PAGE as usize;
 
 /// How much all images together may keep, and how much they do.
 #[derive(Debug, Default)]
-pub struct Budget {
+pub struct ImageBudget {
     kept: AtomicU64,
     limit: AtomicU64,
 }
 
-impl Budget {
+impl ImageBudget {
     /// Bytes that are kept.
     pub fn kept(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)
@@ -35,11 +35,11 @@ impl Budget {
 #[derive(Debug)]
 struct Page {
     bytes: [u8; BYTES],
-    budget: Arc<Budget>,
+    budget: Arc<ImageBudget>,
 }
 
 impl Page {
-    fn keep(bytes: &[u8; BYTES], budget: &Arc<Budget>) -> Result<Arc<Page>, ImageError> {
+    fn keep(bytes: &[u8; BYTES], budget: &Arc<ImageBudget>) -> Result<Arc<Page>, ImageError> {
         let (kept, limit) = (budget.kept(), budget.limit.load(Ordering::Relaxed));
         if kept + PAGE > limit {
             return Err(ImageError::TooMuch { kept, limit });
@@ -102,8 +102,8 @@ impl MemoryImage {
     /// # Errors
     ///
     /// [`ImageError`].
-    pub fn take(memory: &GuestMemory, budget: &Arc<Budget>) -> Result<MemoryImage, ImageError> {
-        MemoryImage::default().taken_again(memory, &memory.committed(), budget)
+    pub fn take(memory: &GuestMemory, budget: &Arc<ImageBudget>) -> Result<MemoryImage, ImageError> {
+        MemoryImage::default().retake(memory, &memory.committed(), budget)
     }
 
     /// What is in RAM now, if it differs from this image in no other pages than `changed`.
@@ -111,11 +111,11 @@ impl MemoryImage {
     /// # Errors
     ///
     /// [`ImageError`].
-    pub fn taken_again(
+    pub fn retake(
         &self,
         memory: &GuestMemory,
         changed: &PageSet,
-        budget: &Arc<Budget>,
+        budget: &Arc<ImageBudget>,
     ) -> Result<MemoryImage, ImageError> {
         let mut image = self.clone();
         let mut bytes = [0; BYTES];
@@ -143,7 +143,7 @@ impl MemoryImage {
     /// # Errors
     ///
     /// [`MemoryError::NotRam`] if the image is one of a larger memory.
-    pub fn put_back(&self, memory: &GuestMemory, pages: &PageSet) -> Result<(), MemoryError> {
+    pub fn restore(&self, memory: &GuestMemory, pages: &PageSet) -> Result<(), MemoryError> {
         pages.iter().try_for_each(|address| {
             memory.write(address, self.page(address).map_or(&[0; BYTES], |page| &page.bytes))
         })
@@ -151,7 +151,7 @@ impl MemoryImage {
 
     /// The pages that may be others than in `other`, which has to be one this one was taken from, or was
     /// taken from it, in any number of steps. Others are told to differ where they do not.
-    pub fn differences(&self, other: &MemoryImage) -> PageSet {
+    pub fn changed_pages(&self, other: &MemoryImage) -> PageSet {
         let mut found = PageSet::default();
         let missing = Arc::new([const { None }; CHUNK as usize]);
         let numbers: BTreeSet<u64> = self.chunks.keys().chain(other.chunks.keys()).copied().collect();
@@ -190,8 +190,8 @@ impl MemoryImage {
 mod tests {
     use super::*;
 
-    fn plenty() -> Arc<Budget> {
-        let budget = Arc::new(Budget::default());
+    fn plenty() -> Arc<ImageBudget> {
+        let budget = Arc::new(ImageBudget::default());
         budget.allow(1 << 30);
         budget
     }
@@ -212,15 +212,15 @@ mod tests {
         memory.write(0x1000, b"ONE").unwrap();
         memory.write(0x3000, &[0; 5]).unwrap();
         memory.write(0x9000, b"nine").unwrap();
-        let second = first.taken_again(&memory, &pages(&[0x1000, 0x3000, 0x9000]), &budget).unwrap();
+        let second = first.retake(&memory, &pages(&[0x1000, 0x3000, 0x9000]), &budget).unwrap();
         assert_eq!((second.pages(), budget.kept()), (2, 4 * PAGE));
-        let third = second.taken_again(&memory, &pages(&[0x1000, 0x9000, 0xA000]), &budget).unwrap();
+        let third = second.retake(&memory, &pages(&[0x1000, 0x9000, 0xA000]), &budget).unwrap();
         assert_eq!(budget.kept(), 4 * PAGE, "nothing has changed");
-        assert!(third.differences(&second).is_empty());
+        assert!(third.changed_pages(&second).is_empty());
 
-        let changed = first.differences(&third);
+        let changed = first.changed_pages(&third);
         assert_eq!(changed, pages(&[0x1000, 0x3000, 0x9000]));
-        first.put_back(&memory, &changed).unwrap();
+        first.restore(&memory, &changed).unwrap();
         for (address, word) in [(0x1000, &b"one\0\0"[..]), (0x3000, b"three"), (0x9000, &[0; 5])] {
             let mut bytes = [9; 5];
             memory.read(address, &mut bytes).unwrap();
@@ -238,7 +238,7 @@ mod tests {
         for page in 1..=8 {
             memory.write(page * PAGE, b"x").unwrap();
         }
-        let budget = Arc::new(Budget::default());
+        let budget = Arc::new(ImageBudget::default());
         budget.allow(7 * PAGE);
         let error = MemoryImage::take(&memory, &budget).unwrap_err();
         assert!(matches!(error, ImageError::TooMuch { .. }), "{error}");

@@ -5,12 +5,12 @@
 //! reserved, not committed: the host gives a page when it is first written, so that a large guest
 //! starts as fast as a small one.
 
-mod carved;
+mod breakpoint_bytes;
 mod contents;
-mod dirty;
+mod host_writes;
 mod image;
 mod page_set;
-mod planted;
+mod slot_holes;
 mod slots;
 mod zero;
 
@@ -22,15 +22,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-pub use carved::{MOST_PROTECTED, PAGE, Part, Protected, Protection, SlotChange};
 pub use contents::CHUNK;
-pub use image::{Budget, ImageError, MemoryImage};
+pub use image::{ImageBudget, ImageError, MemoryImage};
 pub use page_set::PageSet;
-pub use slots::{AttachedSlots, Slot};
+pub use slot_holes::{MAX_PROTECTED_RANGES, PAGE, ProtectedPages, Protection, SlotChange, SlotMapping};
+pub use slots::{AttachedSlots, MemorySlot};
 
 pub use crate::settings::{MAX_RAM, RAM_GRANULE};
 
-use planted::Planted;
+use breakpoint_bytes::BreakpointBytes;
 
 /// First guest-physical address that is never RAM below 4 GiB.
 pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
@@ -92,11 +92,11 @@ pub enum MemoryError {
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// More ranges of pages are to be protected than [`MOST_PROTECTED`].
+    /// More ranges of pages are to be protected than [`MAX_PROTECTED_RANGES`].
     #[error(
-        "{ranges} separate ranges of pages cannot be watched, only {MOST_PROTECTED}; delete a watchpoint"
+        "{ranges} separate ranges of pages cannot be watched, only {MAX_PROTECTED_RANGES}; delete a watchpoint"
     )]
-    Protected {
+    TooManyRanges {
         /// How many.
         ranges: usize,
     },
@@ -113,8 +113,8 @@ pub struct GuestMemory {
     written: Vec<AtomicU64>,
     /// RAM that is what a file holds, as far as nobody has written to it.
     from_file: Mutex<Vec<Range<u64>>>,
-    own_writes: dirty::OwnWrites,
-    planted: Planted,
+    host_writes: host_writes::HostWrites,
+    planted: BreakpointBytes,
 }
 
 impl GuestMemory {
@@ -137,9 +137,9 @@ impl GuestMemory {
             ram,
             piece,
             written,
-            own_writes: dirty::OwnWrites::default(),
+            host_writes: host_writes::HostWrites::default(),
             from_file: Mutex::default(),
-            planted: Planted::default(),
+            planted: BreakpointBytes::default(),
         })
     }
 
@@ -175,7 +175,7 @@ impl GuestMemory {
         self.map
             .write_slice(bytes, GuestAddress(start))
             .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })?;
-        self.own_writes.note(start, bytes.len() as u64);
+        self.host_writes.note(start, bytes.len() as u64);
         Ok(())
     }
 
@@ -242,7 +242,7 @@ impl GuestMemory {
 
     /// Most of RAM is about to be written: the host is to give it in large pages, if it can, which takes a
     /// fraction of the time.
-    pub fn expect_much(&self) {
+    pub fn advise_huge_pages(&self) {
         if let Err(error) = self.advise(libc::MADV_HUGEPAGE) {
             // A kernel without large pages.
             tracing::debug!("no large pages: {error}");

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::carved::{PAGE, Part, Protected};
+use super::slot_holes::{PAGE, ProtectedPages, SlotMapping};
 use super::{GuestMemory, HIGH_RAM_BASE, MemoryError};
 
 /// Smallest piece in which RAM is made known to KVM, in bytes.
@@ -22,7 +22,7 @@ const MOST_PIECES: u64 = 4096;
 
 /// One piece of RAM as KVM needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub struct MemorySlot {
     /// Slot number.
     pub number: u32,
     /// First guest-physical address.
@@ -47,15 +47,15 @@ pub(super) fn piece_size(end: u64) -> u64 {
 pub struct AttachedSlots {
     pub(super) numbers: BTreeSet<u32>,
     /// Protected pages, ascending.
-    pub(super) protected: Vec<Protected>,
+    pub(super) protected: Vec<ProtectedPages>,
     /// The parts of the pieces that are attached in parts.
-    pub(super) carved: Vec<Part>,
+    pub(super) carved: Vec<SlotMapping>,
 }
 
 impl AttachedSlots {
     /// The parts of the piece that holds `address`, if it is RAM and not attached yet; it counts as
     /// attached from now on.
-    pub fn reach(&mut self, memory: &GuestMemory, address: u64) -> Vec<Part> {
+    pub fn attach_at(&mut self, memory: &GuestMemory, address: u64) -> Vec<SlotMapping> {
         match memory.slot_at(address) {
             Some(piece) if self.numbers.insert(piece.number) => self.attach(memory, piece),
             _ => Vec::new(),
@@ -64,16 +64,20 @@ impl AttachedSlots {
 
     /// All pieces that the host side has written to and that are not attached yet, and always the
     /// first; they count as attached from now on.
-    pub fn written(&mut self, memory: &GuestMemory) -> Vec<Part> {
+    pub fn attach_written(&mut self, memory: &GuestMemory) -> Vec<SlotMapping> {
         self.take(memory, |memory, slot| slot.number == 0 || memory.piece_written(slot.guest))
     }
 
     /// All pieces that are not attached yet; they count as attached from now on.
-    pub fn rest(&mut self, memory: &GuestMemory) -> Vec<Part> {
+    pub fn attach_rest(&mut self, memory: &GuestMemory) -> Vec<SlotMapping> {
         self.take(memory, |_, _| true)
     }
 
-    fn take(&mut self, memory: &GuestMemory, wanted: impl Fn(&GuestMemory, &Slot) -> bool) -> Vec<Part> {
+    fn take(
+        &mut self,
+        memory: &GuestMemory,
+        wanted: impl Fn(&GuestMemory, &MemorySlot) -> bool,
+    ) -> Vec<SlotMapping> {
         let mut taken = Vec::new();
         for range in memory.ram() {
             let mut address = range.start;
@@ -93,17 +97,17 @@ impl AttachedSlots {
 
 impl GuestMemory {
     /// The piece of RAM that holds `address`.
-    pub fn slot_at(&self, address: u64) -> Option<Slot> {
+    pub fn slot_at(&self, address: u64) -> Option<MemorySlot> {
         let range = self.ram().iter().find(|range| range.contains(&address))?;
         let number = address / self.piece;
         let guest = (number * self.piece).max(range.start);
         let size = ((number + 1) * self.piece).min(range.end) - guest;
         let host = self.host_address(guest)?;
-        Some(Slot { number: number as u32, guest, size, host })
+        Some(MemorySlot { number: number as u32, guest, size, host })
     }
 
     /// The piece with this number.
-    pub(super) fn piece(&self, number: u32) -> Option<Slot> {
+    pub(super) fn piece(&self, number: u32) -> Option<MemorySlot> {
         self.slot_at(u64::from(number) * self.piece)
     }
 
@@ -113,7 +117,7 @@ impl GuestMemory {
     }
 
     /// True if `slot` is one of the pieces of this memory, or whole pages of one.
-    pub fn has_slot(&self, slot: &Slot) -> bool {
+    pub fn has_slot(&self, slot: &MemorySlot) -> bool {
         let Some(piece) = self.slot_at(slot.guest) else { return false };
         let offset = slot.guest - piece.guest;
         let whole = [slot.guest, slot.size].iter().all(|n| n.is_multiple_of(PAGE));
@@ -151,30 +155,30 @@ mod tests {
         let memory = GuestMemory::new(64 << 30).unwrap();
         memory.write(HIGH_RAM_BASE + (5 << 30), b"module").unwrap();
         let mut attached = AttachedSlots::default();
-        let slots = attached.written(&memory);
+        let slots = attached.attach_written(&memory);
         assert_eq!(
             slots.iter().map(|part| part.slot.guest).collect::<Vec<_>>(),
             [0, HIGH_RAM_BASE + (5 << 30)]
         );
-        assert_eq!(attached.written(&memory), []);
+        assert_eq!(attached.attach_written(&memory), []);
     }
 
     #[test]
     fn reaching_a_piece_attaches_it_once() {
         let memory = GuestMemory::new(1 << 30).unwrap();
         let mut attached = AttachedSlots::default();
-        let parts = attached.reach(&memory, (300 << 20) + 5);
+        let parts = attached.attach_at(&memory, (300 << 20) + 5);
         let found: Vec<_> = parts.iter().map(|part| (part.slot.guest, part.slot.size)).collect();
         assert_eq!(found, [(256 << 20, SMALLEST_PIECE)]);
-        assert_eq!(attached.reach(&memory, 300 << 20), []);
-        assert_eq!(attached.reach(&memory, 1 << 30), []);
+        assert_eq!(attached.attach_at(&memory, 300 << 20), []);
+        assert_eq!(attached.attach_at(&memory, 1 << 30), []);
     }
 
     #[test]
     fn all_pieces_together_are_exactly_ram() {
         let memory = GuestMemory::new(LOW_RAM_LIMIT + (129 << 20)).unwrap();
-        let parts = AttachedSlots::default().rest(&memory);
-        let slots: Vec<Slot> = parts.iter().map(|part| part.slot).collect();
+        let parts = AttachedSlots::default().attach_rest(&memory);
+        let slots: Vec<MemorySlot> = parts.iter().map(|part| part.slot).collect();
         assert_eq!(slots.iter().map(|s| s.size).sum::<u64>(), memory.size());
         for pair in slots.windows(2) {
             assert!(pair[0].guest + pair[0].size <= pair[1].guest);

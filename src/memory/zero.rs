@@ -5,7 +5,7 @@ use super::{GuestMemory, MemoryError, PAGE};
 impl GuestMemory {
     /// Makes `length` bytes from `start` zero. Pages that are zero already are only read.
     ///
-    /// In memory that was all zeros when [`Self::note_writes`] began, and in which no guest has run since, pages
+    /// In memory that was all zeros when [`Self::track_host_writes`] began, and in which no guest has run since, pages
     /// that were not written are not even read: the host would set up tables for them, and many pages are soon
     /// said to be zero.
     ///
@@ -52,7 +52,7 @@ mod tests {
         // Looking at all of this would take 16 MiB of tables.
         let memory = GuestMemory::new(16 << 30).unwrap();
         let before = tables();
-        memory.note_writes(true);
+        memory.track_host_writes(true);
         memory.write(1 << 33, &[7; 16]).unwrap();
         memory.write(0x1_2340_0FF8, &[7; 16]).unwrap();
         memory.zero(1 << 32, 8 << 30).unwrap();

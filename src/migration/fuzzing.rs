@@ -95,7 +95,7 @@ mod tests {
     use super::super::frame::{Message, Round};
     use super::super::pages::{PAGE, Packer};
     use super::*;
-    use crate::fuzzing::{Hunt, Seeds};
+    use crate::fuzzing::{FuzzDriver, Seeds};
 
     /// Frames, and what runs of pages begin with.
     const WORDS: [&[u8]; 8] = [
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn whatever_a_source_says_is_taken_or_refused_without_harm() {
-        Hunt::new("migration").words(&WORDS).run(|input| _ = arrive_from_anybody(input));
+        FuzzDriver::new("migration").dictionary(&WORDS).run(|input| _ = arrive_from_anybody(input));
     }
 
     #[test]

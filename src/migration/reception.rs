@@ -19,7 +19,7 @@ use super::destination::{Arrival, ArriveError, Caller, Told, answer, confirm, gr
 use super::frame::{Hello, Token};
 use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
-use crate::kvm::Features;
+use crate::kvm::CpuFeatures;
 use crate::memory::{GuestMemory, PAGE};
 use crate::os::host_identity;
 use crate::os::sandbox::confine_thread;
@@ -142,15 +142,15 @@ impl Answering {
 #[derive(Debug)]
 pub struct Host {
     /// The processor features that a guest finds here.
-    pub features: Features,
+    pub features: CpuFeatures,
 }
 
 impl Host {
     /// Refuses a guest that could not run here, before any of it is sent.
     fn check(&self, hello: &Hello) -> Result<(), String> {
-        let features: Features = postcard::from_bytes(&hello.facts)
+        let features: CpuFeatures = postcard::from_bytes(&hello.facts)
             .map_err(|e| format!("the source does not tell the guest's processor features: {e}"))?;
-        let (there, here) = (features.maker(), self.features.maker());
+        let (there, here) = (features.vendor(), self.features.vendor());
         if there != here {
             return Err(format!("the guest runs on a processor by {there}, and this host's is by {here}"));
         }
@@ -241,7 +241,7 @@ impl Reception {
 /// What a destination that listens on `port` tells of where it is. A source that has connected to this port, and
 /// is at this site, has nothing between them that could end and leave the destination there.
 pub(super) fn site_of(port: u16) -> Option<String> {
-    host_identity::here().map(|here| format!("{here} {port}"))
+    host_identity::current().map(|here| format!("{here} {port}"))
 }
 
 /// The thread that speaks with sources.
@@ -403,7 +403,7 @@ impl Arrival for Coming<'_> {
         self.host.check(hello)?;
         let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
         // Pages of zeros that nothing was written to need not be looked at.
-        memory.note_writes(true);
+        memory.track_host_writes(true);
         self.memory = Some(memory.clone());
         Ok(memory)
     }
@@ -414,7 +414,7 @@ impl Arrival for Coming<'_> {
 
     fn round_begins(&mut self, number: u32, pages: u64) {
         if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE / 2) {
-            memory.expect_much();
+            memory.advise_huge_pages();
         }
         let _ = self.news.send(News::Round { number, pages });
     }
@@ -425,7 +425,7 @@ impl Arrival for Coming<'_> {
 
     fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String> {
         let memory = self.memory.take().ok_or("no memory for it")?;
-        memory.note_writes(false);
+        memory.track_host_writes(false);
         let _ = self.news.send(News::Complete(Arrived { memory, state }));
         loop {
             match self.said.recv_timeout(KEEP_ALIVE) {

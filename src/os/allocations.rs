@@ -52,7 +52,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What `code` gives, and the most bytes that it had in use at a time, in this thread.
-pub fn measured<T>(code: impl FnOnce() -> T) -> (T, usize) {
+pub fn peak_allocation<T>(code: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.get();
     MOST.set(before);
     let result = code();
@@ -65,13 +65,13 @@ mod tests {
 
     #[test]
     fn the_most_there_was_at_a_time_is_told() {
-        let (_, most) = measured(|| {
+        let (_, most) = peak_allocation(|| {
             for _ in 0..10 {
                 std::hint::black_box(vec![0u8; 1 << 20]);
             }
         });
         assert!((1 << 20..1 << 21).contains(&most), "{most}");
-        let (_, none) = measured(|| 1 + 1);
+        let (_, none) = peak_allocation(|| 1 + 1);
         assert_eq!(none, 0);
     }
 }

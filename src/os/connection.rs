@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 
-use super::socket::{Access, SocketError, SocketFile, listen};
+use super::socket::{SocketAccess, SocketError, SocketFile, listen};
 use crate::settings::Place;
 
 /// How long is paused before something is tried again.
@@ -36,7 +36,7 @@ impl Listener {
             Place::Tcp(address) => Ok((Listener::Tcp(TcpListener::bind(address)?), None)),
             Place::Unix(path) => {
                 // Whoever can connect controls the guest.
-                let (listener, file) = listen(path, Access::Owner)?;
+                let (listener, file) = listen(path, SocketAccess::Owner)?;
                 Ok((Listener::Unix(listener), Some(file)))
             }
         }
@@ -86,8 +86,8 @@ impl Stream {
     /// # Errors
     ///
     /// The host's. The other side has left before it heard the answer then.
-    pub fn turn_away(mut self, answer: &[u8], patience: Duration) -> io::Result<()> {
-        self.set_patience(patience, patience)?;
+    pub fn reject(mut self, answer: &[u8], patience: Duration) -> io::Result<()> {
+        self.set_timeouts(patience, patience)?;
         // Hanging up on what has not been read would lose the answer.
         let mut question = [0; 1 << 10];
         self.read(&mut question).map(drop)?;
@@ -101,7 +101,7 @@ impl Stream {
     /// # Errors
     ///
     /// The host's.
-    pub fn send_at_once(&self) -> io::Result<()> {
+    pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_nodelay(true),
             Stream::Unix(_) => Ok(()),
@@ -113,7 +113,7 @@ impl Stream {
     /// # Errors
     ///
     /// The host's.
-    pub fn set_patience(&self, read: Duration, write: Duration) -> io::Result<()> {
+    pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => {
                 stream.set_read_timeout(Some(read))?;
@@ -131,7 +131,7 @@ impl Stream {
     /// # Errors
     ///
     /// The host's.
-    pub fn set_write_patience(&self, write: Duration) -> io::Result<()> {
+    pub fn set_write_timeout(&self, write: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(write)),
             Stream::Unix(stream) => stream.set_write_timeout(Some(write)),

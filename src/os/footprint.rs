@@ -6,7 +6,7 @@ use std::ffi::c_void;
 /// come back as they are used, from the host's page cache.
 ///
 /// Only what is never written is given back: code and constants. Hosts that refuse keep the pages.
-pub fn forget_start() {
+pub fn release_startup_pages() {
     // SAFETY: the callback has the type that is asked for, and uses what it is given only while it
     // runs.
     unsafe { libc::dl_iterate_phdr(Some(forget_file), std::ptr::null_mut()) };
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn the_program_is_still_there_afterwards() {
         let before = "a constant".to_owned();
-        forget_start();
+        release_startup_pages();
         assert_eq!(before, "a constant");
     }
 
@@ -50,7 +50,7 @@ mod tests {
             statm.split(' ').nth(2).unwrap().parse::<u64>().unwrap()
         };
         let before = resident();
-        forget_start();
+        release_startup_pages();
         assert!(resident() < before, "{} pages of {before} left", resident());
     }
 }

@@ -8,4 +8,4 @@ pub mod host_identity;
 pub mod sandbox;
 pub mod socket;
 
-pub use footprint::forget_start;
+pub use footprint::release_startup_pages;

@@ -15,7 +15,7 @@ const BACKLOG: i32 = 16;
 
 /// Who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum SocketAccess {
     /// Whom the process's umask allows it.
     Umask,
     /// Nobody but this process's user (mode 0600).
@@ -52,7 +52,7 @@ impl Drop for SocketFile {
 /// # Errors
 ///
 /// [`SocketError`], for example when `path` is a file or another program's socket; both are left alone.
-pub fn listen(path: &Path, access: Access) -> Result<(UnixListener, SocketFile), SocketError> {
+pub fn listen(path: &Path, access: SocketAccess) -> Result<(UnixListener, SocketFile), SocketError> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
             Ok(_) => return Err(SocketError::InUse),
@@ -69,7 +69,7 @@ pub fn listen(path: &Path, access: Access) -> Result<(UnixListener, SocketFile),
             .map_err(io::Error::from)?;
     rustix::net::bind(&socket, &address).map_err(io::Error::from)?;
     let file = SocketFile(path.to_owned());
-    if access == Access::Owner {
+    if access == SocketAccess::Owner {
         // Nobody can connect before the socket is listened on.
         rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
     }

@@ -36,10 +36,12 @@ fn sections(input: &[u8]) -> Vec<Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::Hunt;
+    use crate::fuzzing::FuzzDriver;
 
     #[test]
     fn whatever_is_in_a_snapshot_it_is_read_or_refused() {
-        Hunt::new("snapshot").words(&[b"serial\0", b"memory-map\0", b"lapic\0"]).run(read_anything);
+        FuzzDriver::new("snapshot")
+            .dictionary(&[b"serial\0", b"memory-map\0", b"lapic\0"])
+            .run(read_anything);
     }
 }

@@ -13,7 +13,7 @@ use super::container::{self, Entry, Section};
 use super::guest_file::{self, Kept};
 use crate::boot::{BootOptions, BytesImage, Image};
 use crate::devices::Payload;
-use crate::kvm::Features;
+use crate::kvm::CpuFeatures;
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueues;
@@ -41,7 +41,7 @@ pub struct Parts {
     /// Size of RAM in bytes.
     pub memory: u64,
     /// The processor features the guest was given.
-    pub features: Features,
+    pub features: CpuFeatures,
     /// The guest.
     pub guest: Guest,
     /// Everything else.
@@ -68,7 +68,7 @@ pub struct Guest {
 struct Facts {
     writer: String,
     memory: u64,
-    features: Features,
+    features: CpuFeatures,
 }
 
 /// The machine as a whole.
@@ -163,7 +163,7 @@ impl Parts {
             }
         }
         let damaged = |what: String| SnapshotError::Damaged { name: image.name().to_owned(), what };
-        if !facts.features.is_possible() {
+        if !facts.features.is_valid() {
             return Err(damaged("its processor has no features".into()));
         }
         let machine = MachineState {

@@ -40,7 +40,7 @@ impl Planting {
                 continue;
             }
             if let Some(physical) = translate(memory, registers, address)
-                && memory.plant(physical, opcode as u8)
+                && memory.insert_breakpoint(physical, opcode as u8)
             {
                 self.places.insert(address, physical);
             }
@@ -57,14 +57,14 @@ impl Planting {
     pub(crate) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
         let physical =
             self.places.get(&address).copied().or_else(|| translate(memory, registers, address))?;
-        memory.is_planted(physical).then_some(physical)
+        memory.has_breakpoint(physical).then_some(physical)
     }
 
     /// The guest has stopped: puts back what was there. What the guest has written over a
     /// breakpoint stays, and so does what a reset has loaded there.
     pub(crate) fn unplant(&mut self, memory: &GuestMemory) {
         self.places.clear();
-        memory.unplant();
+        memory.remove_breakpoints();
     }
 }
 
@@ -109,10 +109,10 @@ mod tests {
         let mut planting = planted(&memory, &registers, &[0x1000, 0x1000]);
         assert_eq!(byte(&memory, 0x1000), INT3);
         assert_eq!(planting.at(&memory, &registers, 0x1000), Some(0x1000));
-        memory.lift(0x1000);
+        memory.lift_breakpoint(0x1000);
         assert_eq!(byte(&memory, 0x1000), 0x90);
         memory.write(0x1000, &[0x55]).unwrap();
-        memory.put_back(0x1000);
+        memory.reinsert_breakpoint(0x1000);
         assert_eq!(byte(&memory, 0x1000), INT3);
         planting.unplant(&memory);
         assert_eq!(byte(&memory, 0x1000), 0x55);
@@ -142,8 +142,8 @@ mod tests {
         registers.system.cr3 = 0x1000;
         registers.system.efer = 1 << 10;
         let mut planting = planted(&memory, &registers, &[0, 0x1000]);
-        memory.lift(0x6000);
-        memory.put_back(0x6000);
+        memory.lift_breakpoint(0x6000);
+        memory.reinsert_breakpoint(0x6000);
         planting.unplant(&memory);
         assert_eq!(byte(&memory, 0x6000), 0x90);
         let mut planting = planted(&memory, &registers, &[0]);

@@ -35,7 +35,7 @@ pub(crate) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
         (
             "hardware breakpoints",
             format!("debug registers, {} of 4 in use", debuggee.breakpoints.hardware_in_use()),
-            per_ring(kvm, &HARDWARE_BREAKPOINTS, HardwareBreakpoints::in_words),
+            per_ring(kvm, &HARDWARE_BREAKPOINTS, HardwareBreakpoints::describe),
         ),
         (
             "conditions and log points",
@@ -46,13 +46,13 @@ pub(crate) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
         (
             "steps",
             "KVM's single-step, with no breakpoint in place; kvm carries out hlt and int n".to_owned(),
-            per_ring(kvm, &SINGLE_STEP, SingleStep::in_words),
+            per_ring(kvm, &SINGLE_STEP, SingleStep::describe),
         ),
         ("interrupts while stepping", interrupts.to_owned(), free_of_interrupts(kvm)),
         (
             "watchpoints",
             debuggee.watchpoints.in_words(),
-            format!("debug registers {}", per_ring(kvm, &DATA_WATCHPOINTS, |found| found.write.in_words())),
+            format!("debug registers {}", per_ring(kvm, &DATA_WATCHPOINTS, |found| found.write.describe())),
         ),
         ("addresses", addresses.0.to_owned(), addresses.1.to_owned()),
     ]
@@ -74,12 +74,12 @@ fn software_technique(technique: Technique) -> &'static str {
 fn software(found: SoftwareBreakpoints) -> &'static str {
     match found {
         SoftwareBreakpoints::Refused => "KVM refuses int3, and kvm takes that for the stop",
-        found => found.in_words(),
+        found => found.describe(),
     }
 }
 
 fn free_of_interrupts(kvm: &Kvm) -> String {
-    let words = INTERRUPT_FREE_STEPPING.get(kvm).map(InterruptFreeStepping::in_words);
+    let words = INTERRUPT_FREE_STEPPING.get(kvm).map(InterruptFreeStepping::describe);
     format!("on this host: {}", told(words))
 }
 

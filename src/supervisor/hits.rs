@@ -33,7 +33,7 @@ impl Debuggee<'_> {
             self.forget_code();
             let stepped_to = self.stepped_to.take();
             let Event::Debug(stop) = &event else { return self.judge(event) };
-            let own = debug.guests_own(stop);
+            let own = debug.guest_exception_bits(stop);
             if own == Some(DR6_BS) && self.is_end_of_step(stepped_to)? {
                 continue;
             }
@@ -106,11 +106,11 @@ impl Debuggee<'_> {
     ) -> Result<Option<Advance>, HostError> {
         let planted = self.planting.at(self.machine.memory(), registers, pc);
         if let Some(physical) = planted {
-            self.machine.memory().lift(physical);
+            self.machine.memory().lift_breakpoint(physical);
         }
         let event = self.step_instruction(registers, pc, debug.hardware_breakpoints)?;
         if let Some(physical) = planted {
-            self.machine.memory().put_back(physical);
+            self.machine.memory().reinsert_breakpoint(physical);
         }
         match event {
             None => Ok(None),

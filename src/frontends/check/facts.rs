@@ -4,10 +4,10 @@ use super::report::Mark::{Bad, Good, Plain};
 use super::report::{Group, Report, Row, Value};
 use super::words::{self, Told};
 use crate::kvm::probe::{
-    AFTER_TRIPLE_FAULT, COLLECTED_WRITES, DATA_WATCHPOINTS, DIRTY_LOG, FOREIGN_HYPERCALL,
-    HARDWARE_BREAKPOINTS, INSTRUCTIONS, INT_N_IN_RING_3, INTERRUPT_FREE_STEPPING, MODES, Mode, Offers,
-    PORT_EXIT, READ_ONLY_MEMORY, RESUME_FLAG, SINGLE_STEP, SOFTWARE_BREAKPOINTS, SPEED, SYSTEM_CALLS, Speed,
-    Started, VMCALL, VMMCALL,
+    AFTER_TRIPLE_FAULT, COALESCED_WRITES, DATA_WATCHPOINTS, DIRTY_LOG, FOREIGN_HYPERCALL,
+    HARDWARE_BREAKPOINTS, INSTRUCTIONS, INT_N_IN_RING_3, INTERRUPT_FREE_STEPPING, KvmCapabilities, MODES,
+    ModeSupport, PORT_EXIT, ProbeMode, READ_ONLY_MEMORY, RESUME_FLAG, SINGLE_STEP, SOFTWARE_BREAKPOINTS,
+    SPEED, SYSTEM_CALLS, Speed, VMCALL, VMMCALL,
 };
 use crate::kvm::{HostError, Kvm};
 use crate::os::sandbox::Confinement;
@@ -17,10 +17,10 @@ const NOT_MEASURED: &str = "not_measured";
 
 /// Everything, measured.
 pub(super) fn all(kvm: &Kvm) -> Report {
-    let long = MODES.iter().find(|known| known.mode == Mode::Long);
-    let usable = long.is_some_and(|known| matches!(known.fact.get(kvm), Ok(Started::Runs)));
+    let long = MODES.iter().find(|known| known.mode == ProbeMode::Long);
+    let usable = long.is_some_and(|known| matches!(known.fact.get(kvm), Ok(ModeSupport::Runs)));
     let groups = vec![
-        host(&Offers::of(kvm)),
+        host(&KvmCapabilities::of(kvm)),
         modes(kvm),
         instructions(kvm),
         kernel_entries(kvm),
@@ -44,7 +44,7 @@ pub(super) fn without_kvm(error: &HostError) -> Report {
     Report { usable: false, groups: vec![Group { key: "host", title: "Host", rows }], conclusion }
 }
 
-fn host(offers: &Offers) -> Group {
+fn host(offers: &KvmCapabilities) -> Group {
     let text = |key, what, text: &str| {
         Row::new(key, what, Value::Text(text.to_owned()), Plain, text.to_owned().into())
     };
@@ -77,13 +77,13 @@ fn host(offers: &Offers) -> Group {
 fn modes(kvm: &Kvm) -> Group {
     let rows = MODES.iter().map(|known| {
         let (key, what) = match known.mode {
-            Mode::Real => ("real", "real mode"),
-            Mode::Protected => ("protected", "32-bit, no paging"),
-            Mode::Paging32 => ("paging_32", "32-bit, paging (PSE)"),
-            Mode::PagingPae => ("paging_pae", "32-bit, paging (PAE)"),
-            Mode::Long => ("long", "64-bit, ring 0"),
-            Mode::LongHuge => ("huge_pages", "64-bit, pages of 1 GiB"),
-            Mode::LongRing3 => ("long_ring3", "64-bit, ring 3"),
+            ProbeMode::Real => ("real", "real mode"),
+            ProbeMode::Protected => ("protected", "32-bit, no paging"),
+            ProbeMode::Paging32 => ("paging_32", "32-bit, paging (PSE)"),
+            ProbeMode::PagingPae => ("paging_pae", "32-bit, paging (PAE)"),
+            ProbeMode::Long => ("long", "64-bit, ring 0"),
+            ProbeMode::LongHuge => ("huge_pages", "64-bit, pages of 1 GiB"),
+            ProbeMode::LongRing3 => ("long_ring3", "64-bit, ring 3"),
         };
         row(key, what, known.fact.get(kvm).map(words::started))
     });
@@ -178,7 +178,7 @@ fn memory(kvm: &Kvm) -> Group {
         row(
             "collected_writes",
             "writes to a busy port",
-            COLLECTED_WRITES.get(kvm).map(words::collected_writes),
+            COALESCED_WRITES.get(kvm).map(words::collected_writes),
         ),
     ];
     Group { key: "writes", title: "Memory and ports", rows }

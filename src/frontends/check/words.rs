@@ -2,8 +2,8 @@
 
 use super::report::Mark::{self, Bad, Good, Helped, Plain};
 use crate::kvm::probe::{
-    AfterTripleFault, Behaviour, CollectedWrites, DirtyLog, HardwareBreakpoints, Hypercall,
-    InterruptFreeStepping, ReadOnlyMemory, ResumeFlag, SingleStep, SoftwareBreakpoints, Speed, Started,
+    AfterTripleFault, Behaviour, CoalescedWrites, DirtyLog, HardwareBreakpoints, Hypercall,
+    InterruptFreeStepping, ModeSupport, ReadOnlyMemory, ResumeFlag, SingleStep, SoftwareBreakpoints, Speed,
     SystemCalls,
 };
 use crate::kvm::{HostError, probe};
@@ -26,13 +26,13 @@ pub(super) fn device(error: &HostError) -> Told {
     }
 }
 
-pub(super) fn started(started: Started) -> Told {
+pub(super) fn started(started: ModeSupport) -> Told {
     match started {
-        Started::Runs => ("runs", Good, "runs"),
-        Started::PagingDropped => ("paging_dropped", Bad, "KVM takes the registers, then paging is off"),
-        Started::TripleFault => ("triple_fault", Bad, "triple fault at the first instruction"),
-        Started::Refused => ("refused", Bad, "refused"),
-        Started::Unclear => UNCLEAR,
+        ModeSupport::Runs => ("runs", Good, "runs"),
+        ModeSupport::PagingDropped => ("paging_dropped", Bad, "KVM takes the registers, then paging is off"),
+        ModeSupport::TripleFault => ("triple_fault", Bad, "triple fault at the first instruction"),
+        ModeSupport::Refused => ("refused", Bad, "refused"),
+        ModeSupport::Unclear => UNCLEAR,
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Told {
         SoftwareBreakpoints::Missed => ("missed", Bad),
         SoftwareBreakpoints::Unclear => (UNCLEAR.0, UNCLEAR.1),
     };
-    (key, mark, found.in_words())
+    (key, mark, found.describe())
 }
 
 pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Told {
@@ -107,7 +107,7 @@ pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Told {
         HardwareBreakpoints::Guest => ("guest", Bad),
         HardwareBreakpoints::Unclear => (UNCLEAR.0, UNCLEAR.1),
     };
-    (key, mark, found.in_words())
+    (key, mark, found.describe())
 }
 
 pub(super) fn resume_flag(found: ResumeFlag) -> Told {
@@ -126,7 +126,7 @@ pub(super) fn single_step(found: SingleStep) -> Told {
         SingleStep::Missed => ("missed", Bad),
         SingleStep::Unclear => (UNCLEAR.0, UNCLEAR.1),
     };
-    (key, mark, found.in_words())
+    (key, mark, found.describe())
 }
 
 pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Told {
@@ -137,7 +137,7 @@ pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Told {
         InterruptFreeStepping::NotOffered => ("not_offered", Bad),
         InterruptFreeStepping::NoSteps => ("no_steps", Bad),
     };
-    (key, mark, found.in_words())
+    (key, mark, found.describe())
 }
 
 pub(super) fn after_triple_fault(found: AfterTripleFault) -> Told {
@@ -159,18 +159,18 @@ pub(super) fn dirty_log(found: DirtyLog) -> Told {
 
 pub(super) fn read_only_memory(found: ReadOnlyMemory) -> Told {
     match found {
-        ReadOnlyMemory::Told => ("told", Good, "a write comes out with address and value"),
+        ReadOnlyMemory::Exits => ("told", Good, "a write comes out with address and value"),
         ReadOnlyMemory::Written => ("written", Bad, "is written to all the same"),
         ReadOnlyMemory::Unclear => UNCLEAR,
     }
 }
 
-pub(super) fn collected_writes(found: CollectedWrites) -> Told {
+pub(super) fn collected_writes(found: CoalescedWrites) -> Told {
     match found {
-        CollectedWrites::Collected => ("collected", Good, "collected, and told together"),
-        CollectedWrites::OneByOne => ("one_by_one", Bad, "accepted, but told one by one"),
-        CollectedWrites::NotOffered => ("not_offered", Bad, "not in this kernel"),
-        CollectedWrites::Lost => ("lost", Bad, "some are lost"),
+        CoalescedWrites::Coalesced => ("collected", Good, "collected, and told together"),
+        CoalescedWrites::OneByOne => ("one_by_one", Bad, "accepted, but told one by one"),
+        CoalescedWrites::NotOffered => ("not_offered", Bad, "not in this kernel"),
+        CoalescedWrites::Lost => ("lost", Bad, "some are lost"),
     }
 }
 

@@ -118,13 +118,13 @@ pub fn check(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::Hunt;
+    use crate::fuzzing::FuzzDriver;
 
     #[test]
     fn whatever_comes_is_cut_into_lines() {
-        Hunt::new("console")
-            .words(&[b"\xFF\xFA", b"\xFF\xF0", b"\xFF\xFF", b"\r\0", b"\x7F"])
-            .marks(b"\n\xFF")
+        FuzzDriver::new("console")
+            .dictionary(&[b"\xFF\xFA", b"\xFF\xF0", b"\xFF\xFF", b"\r\0", b"\x7F"])
+            .delimiters(b"\n\xFF")
             .run(check);
     }
 

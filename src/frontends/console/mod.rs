@@ -147,7 +147,7 @@ impl Console {
         };
         for client in &clients {
             // Who reads nothing is not waited for long. A connection that fails has ended.
-            let _ = client.stream.set_write_patience(LAST_PATIENCE);
+            let _ = client.stream.set_write_timeout(LAST_PATIENCE);
             let _ = client.stream.shutdown(Shutdown::Read);
         }
         let end = Instant::now() + LAST_PATIENCE;
@@ -201,14 +201,14 @@ fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &Caller) {
 
 /// Tells one client too many why it is hung up on. What it sends is not waited for.
 fn turn_away(mut stream: Stream) -> io::Result<()> {
-    stream.set_patience(LAST_PATIENCE, LAST_PATIENCE)?;
+    stream.set_timeouts(LAST_PATIENCE, LAST_PATIENCE)?;
     stream.write_all(TURNED_AWAY)?;
     stream.shutdown(Shutdown::Write)
 }
 
 fn greet(stream: Stream, clients: &Arc<Clients>, caller: &Caller) -> io::Result<Client> {
-    stream.send_at_once()?;
-    stream.set_write_patience(WRITE_PATIENCE)?;
+    stream.set_nodelay()?;
+    stream.set_write_timeout(WRITE_PATIENCE)?;
     let (other, clients, caller) = (stream.try_clone()?, clients.clone(), caller.clone());
     let name = stream.peer();
     let thread = spawn("console-client", move || {

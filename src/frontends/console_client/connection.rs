@@ -40,8 +40,8 @@ impl Connection {
     /// The host's; and that what answers there is no console.
     pub(super) fn open(place: &Place) -> io::Result<Connection> {
         let stream = Stream::connect(place)?;
-        stream.send_at_once()?;
-        stream.set_patience(PATIENCE, WRITE_PATIENCE)?;
+        stream.set_nodelay()?;
+        stream.set_timeouts(PATIENCE, WRITE_PATIENCE)?;
         let mut connection = Connection { stream, ending: Ending::default() };
         let mut greeting = Vec::new();
         let heard = connection.hear(&mut greeting).map_err(|error| match error.kind() {
@@ -54,7 +54,7 @@ impl Connection {
             let said = String::from_utf8_lossy(&greeting);
             return Err(io::Error::other(format!("it hung up, and said: {}", said.trim())));
         }
-        connection.stream.set_patience(Duration::from_secs(u64::from(u32::MAX)), WRITE_PATIENCE)?;
+        connection.stream.set_timeouts(Duration::from_secs(u64::from(u32::MAX)), WRITE_PATIENCE)?;
         Ok(connection)
     }
 

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::info;
 
 use super::{EndError, MOST_KEPT, READ_SIZE, keep};
-use crate::os::socket::{self, Access, SocketError, SocketFile};
+use crate::os::socket::{self, SocketAccess, SocketError, SocketFile};
 
 /// A unix socket with at most one client; others wait until it has left.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Client {
 impl UnixEnd {
     pub(super) fn listen(port: &'static str, path: &Path) -> Result<UnixEnd, EndError> {
         let failed = |reason| EndError::Socket { port, path: path.to_owned(), reason };
-        let (listener, file) = socket::listen(path, Access::Umask).map_err(|error| match error {
+        let (listener, file) = socket::listen(path, SocketAccess::Umask).map_err(|error| match error {
             SocketError::NotSocket => EndError::NotSocket { port, path: path.to_owned() },
             SocketError::InUse => EndError::InUse { port, path: path.to_owned() },
             SocketError::Host(reason) => failed(reason),

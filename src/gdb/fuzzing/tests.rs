@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::fuzzing::Hunt;
+use crate::fuzzing::FuzzDriver;
 
 /// Packets, and pieces of them, that changed sessions get in addition.
 const WORDS: [&[u8]; 29] = [
@@ -54,7 +54,7 @@ fn recorded_sessions_and_changed_ones_leave_a_guest_that_runs() {
     if no_kvm() {
         return;
     }
-    Hunt::new("gdb").words(&WORDS).marks(b"$\x03").slow(SLOW).run(serve_anything);
+    FuzzDriver::new("gdb").dictionary(&WORDS).delimiters(b"$\x03").time_limit(SLOW).run(serve_anything);
 }
 
 #[test]

@@ -3,10 +3,10 @@
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers" and "Debug
 //! Exceptions".
 
-use super::bench::{Bench, DATA, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::{Fact, PerRing, UNCLEAR};
-use super::layout::{CODE, Mode};
+use super::guest::{DATA, GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::{CODE, ProbeMode};
 use crate::kvm::{DebugStop, GuestDebug, HostError, Kvm, VmExit, WatchLength, Watchpoint};
 
 /// How a guest stops at an `int3` that a debugger has planted.
@@ -26,7 +26,7 @@ pub enum SoftwareBreakpoints {
 
 impl SoftwareBreakpoints {
     /// What they do, in words.
-    pub fn in_words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             SoftwareBreakpoints::DebugExit => "stop the guest by a debug exit",
             SoftwareBreakpoints::Refused => "stop the guest: KVM refuses the int3",
@@ -52,7 +52,7 @@ pub enum HardwareBreakpoints {
 
 impl HardwareBreakpoints {
     /// What they do, in words.
-    pub fn in_words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             HardwareBreakpoints::Stop => "stop the guest",
             HardwareBreakpoints::Missed => "the guest runs on",
@@ -86,15 +86,15 @@ pub enum ResumeFlag {
 
 /// Software breakpoints.
 pub static SOFTWARE_BREAKPOINTS: PerRing<SoftwareBreakpoints> =
-    PerRing::new(|kvm| software(kvm, Mode::Long), |kvm| software(kvm, Mode::LongRing3));
+    PerRing::new(|kvm| software(kvm, ProbeMode::Long), |kvm| software(kvm, ProbeMode::LongRing3));
 
 /// Hardware breakpoints.
 pub static HARDWARE_BREAKPOINTS: PerRing<HardwareBreakpoints> =
-    PerRing::new(|kvm| hardware(kvm, Mode::Long), |kvm| hardware(kvm, Mode::LongRing3));
+    PerRing::new(|kvm| hardware(kvm, ProbeMode::Long), |kvm| hardware(kvm, ProbeMode::LongRing3));
 
 /// Data watchpoints.
 pub static DATA_WATCHPOINTS: PerRing<DataWatchpoints> =
-    PerRing::new(|kvm| watch(kvm, Mode::Long), |kvm| watch(kvm, Mode::LongRing3));
+    PerRing::new(|kvm| watch(kvm, ProbeMode::Long), |kvm| watch(kvm, ProbeMode::LongRing3));
 
 /// RFLAGS.RF, in ring 0.
 pub static RESUME_FLAG: Fact<ResumeFlag> = Fact::new(resume_flag);
@@ -110,79 +110,79 @@ fn three_nops() -> &'static [u8] {
     guest_code!(64: "nop", "nop", "nop", "movl $42, DONE")
 }
 
-fn software(kvm: &Kvm, mode: Mode) -> Result<SoftwareBreakpoints, HostError> {
+fn software(kvm: &Kvm, mode: ProbeMode) -> Result<SoftwareBreakpoints, HostError> {
     let code = guest_code!(64: "nop", "int3", "nop", "movl $42, DONE");
-    let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
-    bench.debug(GuestDebug { software_breakpoints: true, ..GuestDebug::default() })?;
-    Ok(match bench.run()? {
-        Stop::Exit(VmExit::Debug(DebugStop { exception: DebugStop::BREAKPOINT, .. })) => {
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, mode, code)?;
+    guest.debug(GuestDebug { software_breakpoints: true, ..GuestDebug::default() })?;
+    Ok(match guest.run()? {
+        ProbeExit::Exit(VmExit::Debug(DebugStop { exception: DebugStop::BREAKPOINT, .. })) => {
             SoftwareBreakpoints::DebugExit
         }
-        Stop::Exit(VmExit::Refused(refusal)) if refusal.bytes().first() == Some(&0xCC) => {
+        ProbeExit::Exit(VmExit::Refused(refusal)) if refusal.bytes().first() == Some(&0xCC) => {
             SoftwareBreakpoints::Refused
         }
-        Stop::Exception(3) => SoftwareBreakpoints::Guest,
-        Stop::Done(42) => SoftwareBreakpoints::Missed,
+        ProbeExit::Exception(3) => SoftwareBreakpoints::Guest,
+        ProbeExit::Done(42) => SoftwareBreakpoints::Missed,
         _ => SoftwareBreakpoints::Unclear,
     })
 }
 
 /// A guest of three `nop`s, stopped at [`BREAKPOINT`] if the host does so.
-fn at_breakpoint(kvm: &Kvm, mode: Mode) -> Result<(Bench, HardwareBreakpoints), HostError> {
-    let mut bench = Bench::new(kvm, Fitting::Plain, mode, three_nops())?;
-    bench.debug(GuestDebug {
+fn at_breakpoint(kvm: &Kvm, mode: ProbeMode) -> Result<(ProbeGuest, HardwareBreakpoints), HostError> {
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, mode, three_nops())?;
+    guest.debug(GuestDebug {
         hardware_breakpoints: [Some(BREAKPOINT), None, None, None],
         ..GuestDebug::default()
     })?;
-    let stop = match bench.run()? {
-        Stop::Exit(VmExit::Debug(DebugStop { exception: DebugStop::DEBUG, pc: BREAKPOINT, .. })) => {
+    let stop = match guest.run()? {
+        ProbeExit::Exit(VmExit::Debug(DebugStop { exception: DebugStop::DEBUG, pc: BREAKPOINT, .. })) => {
             HardwareBreakpoints::Stop
         }
         stop => no_stop(stop),
     };
-    Ok((bench, stop))
+    Ok((guest, stop))
 }
 
 /// What it means that a debug register did not lead to a debug exit.
-fn no_stop(stop: Stop) -> HardwareBreakpoints {
+fn no_stop(stop: ProbeExit) -> HardwareBreakpoints {
     match stop {
-        Stop::Done(42) => HardwareBreakpoints::Missed,
-        Stop::Exception(1) => HardwareBreakpoints::Guest,
+        ProbeExit::Done(42) => HardwareBreakpoints::Missed,
+        ProbeExit::Exception(1) => HardwareBreakpoints::Guest,
         _ => HardwareBreakpoints::Unclear,
     }
 }
 
-fn hardware(kvm: &Kvm, mode: Mode) -> Result<HardwareBreakpoints, HostError> {
+fn hardware(kvm: &Kvm, mode: ProbeMode) -> Result<HardwareBreakpoints, HostError> {
     at_breakpoint(kvm, mode).map(|(_, stop)| stop)
 }
 
 fn resume_flag(kvm: &Kvm) -> Result<ResumeFlag, HostError> {
-    let (mut bench, stop) = at_breakpoint(kvm, Mode::Long)?;
+    let (mut guest, stop) = at_breakpoint(kvm, ProbeMode::Long)?;
     if stop != HardwareBreakpoints::Stop {
         return Ok(ResumeFlag::NoBreakpoints);
     }
-    let mut registers = bench.registers()?;
+    let mut registers = guest.registers()?;
     registers.general.rflags |= RF;
-    bench.vcpu.set_general_registers(&registers.general)?;
-    Ok(match bench.run()? {
-        Stop::Done(42) => ResumeFlag::Honoured,
-        Stop::Exit(VmExit::Debug(DebugStop { pc: BREAKPOINT, .. })) => ResumeFlag::Ignored,
+    guest.vcpu.set_general_registers(&registers.general)?;
+    Ok(match guest.run()? {
+        ProbeExit::Done(42) => ResumeFlag::Honoured,
+        ProbeExit::Exit(VmExit::Debug(DebugStop { pc: BREAKPOINT, .. })) => ResumeFlag::Ignored,
         _ => ResumeFlag::Unclear,
     })
 }
 
-fn watch(kvm: &Kvm, mode: Mode) -> Result<DataWatchpoints, HostError> {
+fn watch(kvm: &Kvm, mode: ProbeMode) -> Result<DataWatchpoints, HostError> {
     let write = guest_code!(64: "movl $1, DATA", "nop", "movl $42, DONE");
     let read = guest_code!(64: "movl DATA, %eax", "nop", "movl $42, DONE");
     let watched = |code, reads| {
-        let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
+        let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, mode, code)?;
         let watchpoint = Watchpoint { address: DATA, length: WatchLength::Four, reads };
-        bench.debug(GuestDebug {
+        guest.debug(GuestDebug {
             watchpoints: [Some(watchpoint), None, None, None],
             ..GuestDebug::default()
         })?;
-        Ok(match bench.run()? {
-            Stop::Exit(VmExit::Debug(DebugStop { exception: DebugStop::DEBUG, .. })) => {
+        Ok(match guest.run()? {
+            ProbeExit::Exit(VmExit::Debug(DebugStop { exception: DebugStop::DEBUG, .. })) => {
                 HardwareBreakpoints::Stop
             }
             stop => no_stop(stop),

@@ -3,7 +3,7 @@
 /// The machine code of a guest, from lines of assembly (AT&T syntax) for 16, 32 or 64 bits.
 ///
 /// The code is position independent. It can name the places where a guest reports (see
-/// [`super::bench`]): `DONE` and `DONE_PORT`, and the words at `DATA`. Labels of one expansion may
+/// [`super::guest`]): `DONE` and `DONE_PORT`, and the words at `DATA`. Labels of one expansion may
 /// not be called 22 and 23.
 macro_rules! guest_code {
     ($bits:literal: $($line:literal),+ $(,)?) => {{
@@ -26,9 +26,9 @@ macro_rules! guest_code {
                 ".popsection",
                 "leaq 22b(%rip), {start}",
                 "movq $(23b - 22b), {length}",
-                done = const $crate::kvm::probe::bench::DONE,
-                done_port = const $crate::kvm::probe::bench::DONE_PORT,
-                data = const $crate::kvm::probe::bench::DATA,
+                done = const $crate::kvm::probe::guest::DONE,
+                done_port = const $crate::kvm::probe::guest::DONE_PORT,
+                data = const $crate::kvm::probe::guest::DATA,
                 start = lateout(reg) start,
                 length = lateout(reg) length,
                 options(att_syntax, pure, nomem, nostack, preserves_flags),

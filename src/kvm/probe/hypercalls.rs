@@ -4,10 +4,10 @@
 //! itself, replaces the instruction in the guest's memory (KVM_X86_QUIRK_FIX_HYPERCALL_INSN in
 //! api.rst); [`Kvm::create_vm`] asks it not to.
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::Fact;
-use super::layout::Mode;
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::ProbeMode;
 use crate::kvm::{HostError, Kvm, VmExit, cpuid};
 
 /// What a hypercall that KVM does not know leads to.
@@ -28,15 +28,15 @@ pub enum Hypercall {
 }
 
 /// Intel's, in ring 0.
-pub static VMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, Fitting::Plain, vmcall()));
+pub static VMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, GuestSetup::Plain, vmcall()));
 
 /// AMD's, in ring 0.
-pub static VMMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, Fitting::Plain, vmmcall()));
+pub static VMMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, GuestSetup::Plain, vmmcall()));
 
 /// The other vendor's, in ring 0, when KVM is left to itself.
 pub static FOREIGN_HYPERCALL: Fact<Hypercall> = Fact::new(|kvm| {
     let foreign = if cpuid::vendor(kvm.cpuid()) == cpuid::INTEL { vmmcall() } else { vmcall() };
-    hypercall(kvm, Fitting::PatchedHypercalls, foreign)
+    hypercall(kvm, GuestSetup::PatchedHypercalls, foreign)
 });
 
 /// -KVM_ENOSYS (Documentation/virt/kvm/x86/hypercalls.rst), its low half.
@@ -50,13 +50,13 @@ fn vmmcall() -> &'static [u8] {
     guest_code!(64: "movl $0x7fff, %eax", "vmmcall", "movl %eax, DONE")
 }
 
-fn hypercall(kvm: &Kvm, fitting: Fitting, code: &[u8]) -> Result<Hypercall, HostError> {
-    Ok(match Bench::new(kvm, fitting, Mode::Long, code)?.run()? {
-        Stop::Done(UNKNOWN) => Hypercall::Answered,
-        Stop::Exception(6) => Hypercall::Undefined,
-        Stop::Exception(vector) => Hypercall::Raises(vector),
-        Stop::Exit(VmExit::Refused(_)) => Hypercall::Refused,
-        Stop::Hangs => Hypercall::Hangs,
+fn hypercall(kvm: &Kvm, setup: GuestSetup, code: &[u8]) -> Result<Hypercall, HostError> {
+    Ok(match ProbeGuest::new(kvm, setup, ProbeMode::Long, code)?.run()? {
+        ProbeExit::Done(UNKNOWN) => Hypercall::Answered,
+        ProbeExit::Exception(6) => Hypercall::Undefined,
+        ProbeExit::Exception(vector) => Hypercall::Raises(vector),
+        ProbeExit::Exit(VmExit::Refused(_)) => Hypercall::Refused,
+        ProbeExit::Hangs => Hypercall::Hangs,
         _ => Hypercall::Unclear,
     })
 }

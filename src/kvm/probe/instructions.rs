@@ -2,11 +2,11 @@
 
 use std::sync::OnceLock;
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::Fact;
-use super::layout::Mode;
-use crate::kvm::cpuid::{self, Feature};
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::ProbeMode;
+use crate::kvm::cpuid::{self, CpuidBit};
 use crate::kvm::{HostError, Kvm, VmExit};
 
 /// What becomes of a guest that executes an instruction.
@@ -47,10 +47,10 @@ pub struct Instruction {
     /// The same for people.
     pub text: &'static str,
     /// In which mode it is tried.
-    pub mode: Mode,
+    pub mode: ProbeMode,
     code: fn() -> &'static [u8],
     right: Right,
-    feature: Option<Feature>,
+    feature: Option<CpuidBit>,
     measured: OnceLock<Behaviour>,
 }
 
@@ -62,17 +62,25 @@ impl Instruction {
         right: Right,
         code: fn() -> &'static [u8],
     ) -> Instruction {
-        Instruction { name, text, mode: Mode::Long, code, right, feature: None, measured: OnceLock::new() }
+        Instruction {
+            name,
+            text,
+            mode: ProbeMode::Long,
+            code,
+            right,
+            feature: None,
+            measured: OnceLock::new(),
+        }
     }
 
     /// The same in another mode.
-    const fn in_mode(mut self, mode: Mode) -> Instruction {
+    const fn in_mode(mut self, mode: ProbeMode) -> Instruction {
         self.mode = mode;
         self
     }
 
     /// The same for an instruction that only processors with `feature` have.
-    const fn needs(mut self, feature: Feature) -> Instruction {
+    const fn needs(mut self, feature: CpuidBit) -> Instruction {
         self.feature = Some(feature);
         self
     }
@@ -86,23 +94,23 @@ impl Instruction {
         if let Some(known) = self.measured.get() {
             return Ok(*known);
         }
-        let mut bench = Bench::new(kvm, Fitting::Plain, self.mode, (self.code)())?;
-        let offered = self.feature.is_none_or(|feature| bench.offers(feature));
-        let stop = bench.run()?;
+        let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, self.mode, (self.code)())?;
+        let offered = self.feature.is_none_or(|feature| guest.offers(feature));
+        let stop = guest.run()?;
         Ok(*self.measured.get_or_init(|| self.judge(stop, offered)))
     }
 
-    fn judge(&self, stop: Stop, offered: bool) -> Behaviour {
+    fn judge(&self, stop: ProbeExit, offered: bool) -> Behaviour {
         match (stop, &self.right) {
-            (Stop::Done(_), Right::GoesOn) => Behaviour::Runs,
-            (Stop::Done(found), Right::Result(right)) if found == *right => Behaviour::Runs,
-            (Stop::Exception(found), Right::Handler(right)) if found == *right => Behaviour::Runs,
-            (Stop::Done(_), _) => Behaviour::Wrong,
-            (Stop::Exception(_), _) if !offered => Behaviour::NotOffered,
-            (Stop::Exception(vector), _) => Behaviour::Raises(vector),
-            (Stop::Exit(VmExit::Refused(_)), _) => Behaviour::Refused,
-            (Stop::Hangs, _) => Behaviour::Hangs,
-            (Stop::Exit(_), _) => Behaviour::Unclear,
+            (ProbeExit::Done(_), Right::GoesOn) => Behaviour::Runs,
+            (ProbeExit::Done(found), Right::Result(right)) if found == *right => Behaviour::Runs,
+            (ProbeExit::Exception(found), Right::Handler(right)) if found == *right => Behaviour::Runs,
+            (ProbeExit::Done(_), _) => Behaviour::Wrong,
+            (ProbeExit::Exception(_), _) if !offered => Behaviour::NotOffered,
+            (ProbeExit::Exception(vector), _) => Behaviour::Raises(vector),
+            (ProbeExit::Exit(VmExit::Refused(_)), _) => Behaviour::Refused,
+            (ProbeExit::Hangs, _) => Behaviour::Hangs,
+            (ProbeExit::Exit(_), _) => Behaviour::Unclear,
         }
     }
 }
@@ -120,7 +128,8 @@ pub static BIT_COUNTS: Fact<bool> = Fact::new(|kvm| {
         "orl %edx, %eax",
         "movl %eax, DONE",
     );
-    Ok(Bench::new(kvm, Fitting::Plain, Mode::Long, code)?.run()? == Stop::Done(27 << 8 | 32))
+    Ok(ProbeGuest::new(kvm, GuestSetup::Plain, ProbeMode::Long, code)?.run()?
+        == ProbeExit::Done(27 << 8 | 32))
 });
 
 /// The instructions that are tried.
@@ -153,7 +162,7 @@ pub static INSTRUCTIONS: [Instruction; 26] = [
             "5: iretl",
         )
     })
-    .in_mode(Mode::Protected),
+    .in_mode(ProbeMode::Protected),
     Instruction::new("sse_move", "SSE moves", Right::GoesOn, || {
         guest_code!(64: "movaps %xmm0, %xmm1", "movups %xmm1, DATA", "movl %eax, DONE")
     }),
@@ -240,4 +249,4 @@ pub static INT_N_IN_RING_3: Instruction = Instruction::new(
     Right::Handler(0x80),
     || guest_code!(64: "int $0x80", "movl %eax, DONE"),
 )
-.in_mode(Mode::LongRing3);
+.in_mode(ProbeMode::LongRing3);

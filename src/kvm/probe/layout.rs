@@ -9,8 +9,8 @@
 
 use crate::arch::SegmentRegister;
 
-use super::bench::EXCEPTION;
 use super::code::guest_code;
+use super::guest::EXCEPTION;
 use crate::arch::Registers;
 use crate::arch::flags::{CR0_PG, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, CR4_PSE};
 
@@ -54,7 +54,7 @@ const EFER_LONG: u64 = 0x501; // SCE, LME, LMA
 
 /// The mode a probe guest starts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum ProbeMode {
     /// Real mode.
     Real,
     /// 32-bit protected mode without paging.
@@ -141,13 +141,13 @@ fn handler_code() -> &'static [u8] {
 }
 
 /// Sets the registers for the first instruction at [`CODE`] in `mode`.
-pub(super) fn enter(mode: Mode, registers: &mut Registers) {
+pub(super) fn enter(mode: ProbeMode, registers: &mut Registers) {
     let system = &mut registers.system;
     registers.general = Default::default();
     registers.general.rip = CODE;
     registers.general.rsp = STACK_RING_0;
     registers.general.rflags = 2;
-    if mode == Mode::Real {
+    if mode == ProbeMode::Real {
         system.cs.selector = (CODE >> 4) as u16;
         system.cs.base = CODE;
         (system.ss.selector, system.ss.base) = (0, 0);
@@ -167,13 +167,13 @@ pub(super) fn enter(mode: Mode, registers: &mut Registers) {
         db: 1,
         ..Default::default()
     };
-    let long = matches!(mode, Mode::Long | Mode::LongHuge | Mode::LongRing3);
+    let long = matches!(mode, ProbeMode::Long | ProbeMode::LongHuge | ProbeMode::LongRing3);
     let (code, data) = match mode {
-        Mode::LongRing3 => (CODE_3, DATA_3),
+        ProbeMode::LongRing3 => (CODE_3, DATA_3),
         _ if long => (CODE_64, DATA_0),
         _ => (CODE_32, DATA_0),
     };
-    if mode == Mode::LongRing3 {
+    if mode == ProbeMode::LongRing3 {
         registers.general.rsp = STACK_RING_3;
     }
     system.cs = flat(code, 0b1011);
@@ -194,11 +194,11 @@ pub(super) fn enter(mode: Mode, registers: &mut Registers) {
     (system.gdt.base, system.gdt.limit) = (GDT, 8 * 8 - 1);
     (system.idt.base, system.idt.limit) = if long { (IDT, 0xFFF) } else { (0, 0) };
     let (paging, cr3, cr4) = match mode {
-        Mode::Real | Mode::Protected => (0, 0, 0),
-        Mode::Paging32 => (CR0_PG, PD_32, CR4_PSE),
-        Mode::PagingPae => (CR0_PG, PDPT_PAE, CR4_PAE),
-        Mode::Long | Mode::LongRing3 => (CR0_PG, PML4, CR4_PAE),
-        Mode::LongHuge => (CR0_PG, HUGE_PML4, CR4_PAE),
+        ProbeMode::Real | ProbeMode::Protected => (0, 0, 0),
+        ProbeMode::Paging32 => (CR0_PG, PD_32, CR4_PSE),
+        ProbeMode::PagingPae => (CR0_PG, PDPT_PAE, CR4_PAE),
+        ProbeMode::Long | ProbeMode::LongRing3 => (CR0_PG, PML4, CR4_PAE),
+        ProbeMode::LongHuge => (CR0_PG, HUGE_PML4, CR4_PAE),
     };
     system.cr0 = CR0_PROTECTED | paging;
     system.cr3 = cr3;

@@ -6,15 +6,15 @@
 //! and kept for the life of the process. No probe can hang: a guest that does not report is called
 //! back.
 
-mod bench;
 mod breakpoints;
+mod capabilities;
 mod code;
 mod fact;
+mod guest;
 mod hypercalls;
 mod instructions;
 mod layout;
 mod modes;
-mod offers;
 mod ring3;
 mod speed;
 mod stepping;
@@ -23,20 +23,21 @@ mod watchdog;
 mod writes;
 
 #[cfg(test)]
+#[path = "probe_test.rs"]
 mod tests;
 
 pub use breakpoints::{
     DATA_WATCHPOINTS, DataWatchpoints, HARDWARE_BREAKPOINTS, HardwareBreakpoints, RESUME_FLAG, ResumeFlag,
     SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
 };
+pub use capabilities::{KvmCapabilities, processor_runs_ring_0};
 pub use fact::{Fact, PerRing, UNCLEAR};
 pub use hypercalls::{FOREIGN_HYPERCALL, Hypercall, VMCALL, VMMCALL};
 pub use instructions::{BIT_COUNTS, Behaviour, INSTRUCTIONS, INT_N_IN_RING_3, Instruction};
-pub use layout::Mode;
-pub use modes::{MODES, ModeFact, Started};
-pub use offers::{Offers, processor_runs_ring_0};
+pub use layout::ProbeMode;
+pub use modes::{MODES, ModeFact, ModeSupport};
 pub use ring3::{SYSTEM_CALLS, SystemCalls};
 pub use speed::{PORT_EXIT, SPEED, Speed};
 pub use stepping::{INTERRUPT_FREE_STEPPING, InterruptFreeStepping, SINGLE_STEP, SingleStep};
 pub use triple_fault::{AFTER_TRIPLE_FAULT, AfterTripleFault};
-pub use writes::{COLLECTED_WRITES, CollectedWrites, DIRTY_LOG, DirtyLog, READ_ONLY_MEMORY, ReadOnlyMemory};
+pub use writes::{COALESCED_WRITES, CoalescedWrites, DIRTY_LOG, DirtyLog, READ_ONLY_MEMORY, ReadOnlyMemory};

@@ -1,14 +1,14 @@
 //! In which modes of the processor a guest can run.
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::Fact;
-use super::layout::{self, Mode};
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::{self, ProbeMode};
 use crate::kvm::{HostError, Kvm, VmExit};
 
 /// What becomes of a guest that starts in a mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Started {
+pub enum ModeSupport {
     /// It runs.
     Runs,
     /// KVM takes the registers, and then paging is off.
@@ -25,45 +25,47 @@ pub enum Started {
 #[derive(Debug)]
 pub struct ModeFact {
     /// The mode.
-    pub mode: Mode,
+    pub mode: ProbeMode,
     /// What becomes of a guest that starts in it.
-    pub fact: Fact<Started>,
+    pub fact: Fact<ModeSupport>,
 }
 
 /// All modes.
 pub static MODES: [ModeFact; 7] = [
-    ModeFact { mode: Mode::Real, fact: Fact::new(|kvm| start(kvm, Mode::Real)) },
-    ModeFact { mode: Mode::Protected, fact: Fact::new(|kvm| start(kvm, Mode::Protected)) },
-    ModeFact { mode: Mode::Paging32, fact: Fact::new(|kvm| start(kvm, Mode::Paging32)) },
-    ModeFact { mode: Mode::PagingPae, fact: Fact::new(|kvm| start(kvm, Mode::PagingPae)) },
-    ModeFact { mode: Mode::Long, fact: Fact::new(|kvm| start(kvm, Mode::Long)) },
-    ModeFact { mode: Mode::LongHuge, fact: Fact::new(|kvm| start(kvm, Mode::LongHuge)) },
-    ModeFact { mode: Mode::LongRing3, fact: Fact::new(|kvm| start(kvm, Mode::LongRing3)) },
+    ModeFact { mode: ProbeMode::Real, fact: Fact::new(|kvm| start(kvm, ProbeMode::Real)) },
+    ModeFact { mode: ProbeMode::Protected, fact: Fact::new(|kvm| start(kvm, ProbeMode::Protected)) },
+    ModeFact { mode: ProbeMode::Paging32, fact: Fact::new(|kvm| start(kvm, ProbeMode::Paging32)) },
+    ModeFact { mode: ProbeMode::PagingPae, fact: Fact::new(|kvm| start(kvm, ProbeMode::PagingPae)) },
+    ModeFact { mode: ProbeMode::Long, fact: Fact::new(|kvm| start(kvm, ProbeMode::Long)) },
+    ModeFact { mode: ProbeMode::LongHuge, fact: Fact::new(|kvm| start(kvm, ProbeMode::LongHuge)) },
+    ModeFact { mode: ProbeMode::LongRing3, fact: Fact::new(|kvm| start(kvm, ProbeMode::LongRing3)) },
 ];
 
-fn start(kvm: &Kvm, mode: Mode) -> Result<Started, HostError> {
+fn start(kvm: &Kvm, mode: ProbeMode) -> Result<ModeSupport, HostError> {
     let code = match mode {
-        Mode::Real => guest_code!(16: "movb $42, %al", "outb %al, $DONE_PORT"),
-        Mode::Protected | Mode::Paging32 | Mode::PagingPae => {
+        ProbeMode::Real => guest_code!(16: "movb $42, %al", "outb %al, $DONE_PORT"),
+        ProbeMode::Protected | ProbeMode::Paging32 | ProbeMode::PagingPae => {
             guest_code!(32: "movl $42, %eax", "movl %eax, DONE")
         }
-        Mode::Long | Mode::LongHuge | Mode::LongRing3 => {
+        ProbeMode::Long | ProbeMode::LongHuge | ProbeMode::LongRing3 => {
             guest_code!(64: "movl $42, %eax", "movl %eax, DONE")
         }
     };
-    let mut bench = match Bench::new(kvm, Fitting::Plain, mode, code) {
-        Ok(bench) => bench,
-        Err(HostError::Refused { what: "write the system registers", .. }) => return Ok(Started::Refused),
+    let mut guest = match ProbeGuest::new(kvm, GuestSetup::Plain, mode, code) {
+        Ok(guest) => guest,
+        Err(HostError::Refused { what: "write the system registers", .. }) => {
+            return Ok(ModeSupport::Refused);
+        }
         Err(error) => return Err(error),
     };
-    let with_paging = !matches!(mode, Mode::Real | Mode::Protected);
-    if with_paging && !layout::paging(&bench.vcpu.registers()?) {
-        return Ok(Started::PagingDropped);
+    let with_paging = !matches!(mode, ProbeMode::Real | ProbeMode::Protected);
+    if with_paging && !layout::paging(&guest.vcpu.registers()?) {
+        return Ok(ModeSupport::PagingDropped);
     }
-    Ok(match bench.run()? {
-        Stop::Done(42) => Started::Runs,
-        Stop::Exit(VmExit::Shutdown) => Started::TripleFault,
-        Stop::Exit(VmExit::Refused(_) | VmExit::EntryFailed(_)) => Started::Refused,
-        _ => Started::Unclear,
+    Ok(match guest.run()? {
+        ProbeExit::Done(42) => ModeSupport::Runs,
+        ProbeExit::Exit(VmExit::Shutdown) => ModeSupport::TripleFault,
+        ProbeExit::Exit(VmExit::Refused(_) | VmExit::EntryFailed(_)) => ModeSupport::Refused,
+        _ => ModeSupport::Unclear,
     })
 }

@@ -2,10 +2,10 @@
 //!
 //! Manual: Intel SDM volume 2B, "SYSCALL"; AMD APM volume 3, "SYSCALL".
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::Fact;
-use super::layout::{CODE, Mode};
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::{CODE, ProbeMode};
 use crate::kvm::{HostError, Kvm};
 
 /// Where `syscall` leads.
@@ -43,13 +43,13 @@ fn system_calls(kvm: &Kvm) -> Result<SystemCalls, HostError> {
         "movl %cs, %eax",
         "movl %eax, DONE",
     );
-    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::LongRing3, code)?;
-    bench.set_msr(STAR, SELECTORS)?;
-    bench.set_msr(LSTAR, CODE + KERNEL)?;
-    Ok(match bench.run()? {
-        Stop::Done(0x08) => SystemCalls::EnterRing0,
-        Stop::Exception(13) => SystemCalls::StayInRing3,
-        Stop::Exception(vector) => SystemCalls::Raise(vector),
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, ProbeMode::LongRing3, code)?;
+    guest.set_msr(STAR, SELECTORS)?;
+    guest.set_msr(LSTAR, CODE + KERNEL)?;
+    Ok(match guest.run()? {
+        ProbeExit::Done(0x08) => SystemCalls::EnterRing0,
+        ProbeExit::Exception(13) => SystemCalls::StayInRing3,
+        ProbeExit::Exception(vector) => SystemCalls::Raise(vector),
         _ => SystemCalls::Unclear,
     })
 }

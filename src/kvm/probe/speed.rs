@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::arch::GeneralRegisters;
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::{Fact, PerRing};
-use super::layout::Mode;
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::ProbeMode;
 use crate::kvm::{HostError, Kvm, VmExit};
 
 /// The speed of straight code.
@@ -31,7 +31,7 @@ impl Speed {
 
 /// Code in long mode; `None` if the guest fails.
 pub static SPEED: PerRing<Option<Speed>> =
-    PerRing::new(|kvm| speed(kvm, Mode::Long), |kvm| speed(kvm, Mode::LongRing3));
+    PerRing::new(|kvm| speed(kvm, ProbeMode::Long), |kvm| speed(kvm, ProbeMode::LongRing3));
 
 /// Picoseconds from a port write in ring 0 to the instruction after it; `None` if the guest fails.
 pub static PORT_EXIT: Fact<Option<u64>> = Fact::new(port_exit);
@@ -57,7 +57,7 @@ const ATTEMPTS: usize = 3;
 const EXITS: u64 = 100;
 
 /// The loop runs in rounds of growing number, so that neither a fast nor a slow host takes long.
-fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
+fn speed(kvm: &Kvm, mode: ProbeMode) -> Result<Option<Speed>, HostError> {
     let code = guest_code!(64:
         "5: addq $1, %rax",
         "xorq %rax, %rdx",
@@ -66,19 +66,19 @@ fn speed(kvm: &Kvm, mode: Mode) -> Result<Option<Speed>, HostError> {
         "movl $42, DONE",
         "jmp 5b",
     );
-    let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
-    let start = bench.registers()?.general;
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, mode, code)?;
+    let start = guest.registers()?.general;
     let mut timed = |rounds| {
         let mut shortest = Duration::MAX;
         for _ in 0..ATTEMPTS {
-            bench.vcpu.set_general_registers(&GeneralRegisters { rcx: rounds, ..start })?;
+            guest.vcpu.set_general_registers(&GeneralRegisters { rcx: rounds, ..start })?;
             let begin = Instant::now();
-            if bench.run()? != Stop::Done(42) {
+            if guest.run()? != ProbeExit::Done(42) {
                 return Ok(None);
             }
             shortest = shortest.min(begin.elapsed());
             // The write of the report is complete before the registers change.
-            bench.registers()?;
+            guest.registers()?;
         }
         Ok::<_, HostError>(Some(shortest))
     };
@@ -120,17 +120,17 @@ fn speed_of_host() -> u64 {
 
 fn port_exit(kvm: &Kvm) -> Result<Option<u64>, HostError> {
     let code = guest_code!(64: "5: outb %al, $0xE1", "jmp 5b");
-    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::Long, code)?;
-    let write = |bench: &mut Bench| {
-        Ok::<bool, HostError>(matches!(bench.run()?, Stop::Exit(VmExit::PortOut { port: 0xE1, .. })))
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, ProbeMode::Long, code)?;
+    let write = |guest: &mut ProbeGuest| {
+        Ok::<bool, HostError>(matches!(guest.run()?, ProbeExit::Exit(VmExit::PortOut { port: 0xE1, .. })))
     };
     // The first is slower: the host meets the code for the first time.
-    if !write(&mut bench)? {
+    if !write(&mut guest)? {
         return Ok(None);
     }
     let begin = Instant::now();
     for _ in 0..EXITS {
-        if !write(&mut bench)? {
+        if !write(&mut guest)? {
             return Ok(None);
         }
     }

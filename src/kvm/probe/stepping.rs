@@ -3,10 +3,10 @@
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Single-Step Exception Condition";
 //! Intel 8259A data sheet, "Initialization Command Words".
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::{Fact, PerRing, UNCLEAR};
-use super::layout::{CODE, Mode};
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::{CODE, ProbeMode};
 use crate::kvm::{DebugStop, GuestDebug, HostError, Kvm, VmExit};
 
 /// What becomes of a guest that is single-stepped.
@@ -24,7 +24,7 @@ pub enum SingleStep {
 
 impl SingleStep {
     /// What becomes of it, in words.
-    pub fn in_words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             SingleStep::Stops => "stops after each instruction",
             SingleStep::Guest => "goes to the guest's own handler",
@@ -51,7 +51,7 @@ pub enum InterruptFreeStepping {
 
 impl InterruptFreeStepping {
     /// What becomes of it, in words.
-    pub fn in_words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             InterruptFreeStepping::HeldBack => "interrupts wait until stepping ends",
             InterruptFreeStepping::NotHeldBack => "interrupts come between two steps",
@@ -64,7 +64,7 @@ impl InterruptFreeStepping {
 
 /// Single steps.
 pub static SINGLE_STEP: PerRing<SingleStep> =
-    PerRing::new(|kvm| single_step(kvm, Mode::Long), |kvm| single_step(kvm, Mode::LongRing3));
+    PerRing::new(|kvm| single_step(kvm, ProbeMode::Long), |kvm| single_step(kvm, ProbeMode::LongRing3));
 
 /// Interrupt-free single steps, in ring 0, with KVM's own interrupt controllers.
 pub static INTERRUPT_FREE_STEPPING: Fact<InterruptFreeStepping> = Fact::new(interrupt_free);
@@ -84,14 +84,14 @@ const LINE: u32 = 5;
 const VECTOR: u8 = 0x25;
 
 /// Steps over the `nop`s at `address`; the first stop that is not after one of them in turn.
-fn step_over_nops(bench: &mut Bench, address: u64) -> Result<Option<Stop>, HostError> {
+fn step_over_nops(guest: &mut ProbeGuest, address: u64) -> Result<Option<ProbeExit>, HostError> {
     for nop in 0..NOPS {
         let (before, after) = (address + nop, address + nop + 1);
         let mut left = PATIENCE;
         loop {
-            match bench.run()? {
-                Stop::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == after => break,
-                Stop::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == before && left > 0 => left -= 1,
+            match guest.run()? {
+                ProbeExit::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == after => break,
+                ProbeExit::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == before && left > 0 => left -= 1,
                 stop => return Ok(Some(stop)),
             }
         }
@@ -99,14 +99,14 @@ fn step_over_nops(bench: &mut Bench, address: u64) -> Result<Option<Stop>, HostE
     Ok(None)
 }
 
-fn single_step(kvm: &Kvm, mode: Mode) -> Result<SingleStep, HostError> {
+fn single_step(kvm: &Kvm, mode: ProbeMode) -> Result<SingleStep, HostError> {
     let code = guest_code!(64: "nop", "nop", "nop", "nop", "movl $42, DONE");
-    let mut bench = Bench::new(kvm, Fitting::Plain, mode, code)?;
-    bench.debug(GuestDebug { single_step: true, ..GuestDebug::default() })?;
-    Ok(match step_over_nops(&mut bench, CODE)? {
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, mode, code)?;
+    guest.debug(GuestDebug { single_step: true, ..GuestDebug::default() })?;
+    Ok(match step_over_nops(&mut guest, CODE)? {
         None => SingleStep::Stops,
-        Some(Stop::Exception(1)) => SingleStep::Guest,
-        Some(Stop::Done(42)) => SingleStep::Missed,
+        Some(ProbeExit::Exception(1)) => SingleStep::Guest,
+        Some(ProbeExit::Done(42)) => SingleStep::Missed,
         Some(_) => SingleStep::Unclear,
     })
 }
@@ -133,24 +133,24 @@ fn interrupt_free(kvm: &Kvm) -> Result<InterruptFreeStepping, HostError> {
         "nop",
         "movl $42, DONE",
     );
-    let mut bench = Bench::new(kvm, Fitting::InterruptControllers, Mode::Long, code)?;
-    if bench.run()? != Stop::Done(1) {
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::InterruptControllers, ProbeMode::Long, code)?;
+    if guest.run()? != ProbeExit::Done(1) {
         return Ok(InterruptFreeStepping::NoSteps);
     }
-    let mut registers = bench.registers()?;
+    let mut registers = guest.registers()?;
     let nops = registers.general.rip;
     registers.general.rflags |= INTERRUPTS_ON;
-    bench.vcpu.set_general_registers(&registers.general)?;
-    bench.vm.set_interrupt_line(LINE, true)?;
-    bench.debug(GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() })?;
-    match step_over_nops(&mut bench, nops)? {
+    guest.vcpu.set_general_registers(&registers.general)?;
+    guest.vm.set_interrupt_line(LINE, true)?;
+    guest.debug(GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() })?;
+    match step_over_nops(&mut guest, nops)? {
         None => {}
-        Some(Stop::Done(42)) => return Ok(InterruptFreeStepping::NoSteps),
+        Some(ProbeExit::Done(42)) => return Ok(InterruptFreeStepping::NoSteps),
         Some(_) => return Ok(InterruptFreeStepping::NotHeldBack),
     }
-    bench.debug(GuestDebug::default())?;
-    Ok(match bench.run()? {
-        Stop::Exception(VECTOR) => InterruptFreeStepping::HeldBack,
+    guest.debug(GuestDebug::default())?;
+    Ok(match guest.run()? {
+        ProbeExit::Exception(VECTOR) => InterruptFreeStepping::HeldBack,
         _ => InterruptFreeStepping::Lost,
     })
 }

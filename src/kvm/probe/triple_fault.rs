@@ -1,9 +1,9 @@
 //! What a triple fault leaves of the guest's registers.
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::Fact;
-use super::layout::{CODE, Mode};
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::{CODE, ProbeMode};
 use crate::kvm::{HostError, Kvm, VmExit};
 
 /// The registers at the exit that tells of a triple fault.
@@ -32,12 +32,12 @@ fn triple_fault(kvm: &Kvm) -> Result<AfterTripleFault, HostError> {
         "nop",
         "5: ud2",
     );
-    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::Long, code)?;
-    if bench.run()? != Stop::Exit(VmExit::Shutdown) {
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, ProbeMode::Long, code)?;
+    if guest.run()? != ProbeExit::Exit(VmExit::Shutdown) {
         return Ok(AfterTripleFault::Unclear);
     }
     let fault = CODE + code.len() as u64 - 2;
-    Ok(match bench.vcpu.registers()?.general.rip {
+    Ok(match guest.vcpu.registers()?.general.rip {
         rip if rip == fault => AfterTripleFault::Kept,
         RESET_VECTOR => AfterTripleFault::Reset,
         _ => AfterTripleFault::Unclear,

@@ -2,10 +2,10 @@
 //!
 //! Manual: KVM_GET_DIRTY_LOG, KVM_SET_USER_MEMORY_REGION and KVM_REGISTER_COALESCED_MMIO in api.rst.
 
-use super::bench::{Bench, DATA, Fitting, Stop};
 use super::code::guest_code;
 use super::fact::Fact;
-use super::layout::{CODE, Mode, PD, PDPT, PML4};
+use super::guest::{DATA, GuestSetup, ProbeExit, ProbeGuest};
+use super::layout::{CODE, PD, PDPT, PML4, ProbeMode};
 use crate::kvm::{HostError, Kvm, SlotUse, VmExit};
 
 /// How the log of written pages comes out.
@@ -26,7 +26,7 @@ pub enum DirtyLog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOnlyMemory {
     /// It comes out with its address and value.
-    Told,
+    Exits,
     /// It changes the memory.
     Written,
     /// In a way that no known host shows.
@@ -35,9 +35,9 @@ pub enum ReadOnlyMemory {
 
 /// Whether KVM collects writes to a port instead of stopping the guest at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CollectedWrites {
+pub enum CoalescedWrites {
     /// It does.
-    Collected,
+    Coalesced,
     /// It accepts the port, but stops at each write.
     OneByOne,
     /// This kernel cannot (Linux 5.0 can).
@@ -53,7 +53,7 @@ pub static DIRTY_LOG: Fact<DirtyLog> = Fact::new(dirty_log);
 pub static READ_ONLY_MEMORY: Fact<ReadOnlyMemory> = Fact::new(read_only_memory);
 
 /// Collected port writes.
-pub static COLLECTED_WRITES: Fact<CollectedWrites> = Fact::new(collected_writes);
+pub static COALESCED_WRITES: Fact<CoalescedWrites> = Fact::new(collected_writes);
 
 fn dirty_log(kvm: &Kvm) -> Result<DirtyLog, HostError> {
     let code = guest_code!(64:
@@ -62,12 +62,12 @@ fn dirty_log(kvm: &Kvm) -> Result<DirtyLog, HostError> {
         "movl $42, DONE",
         "jmp 5b",
     );
-    let mut bench = Bench::new(kvm, Fitting::Ram(SlotUse::Logged), Mode::Long, code)?;
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Ram(SlotUse::Logged), ProbeMode::Long, code)?;
     // A page that the guest meets for the first time may be noted because it was made writable.
-    bench.run()?;
-    bench.vm.take_dirty_pages(bench.slot)?;
-    bench.run()?;
-    let pages = bench.vm.take_dirty_pages(bench.slot)?;
+    guest.run()?;
+    guest.vm.take_dirty_pages(guest.slot)?;
+    guest.run()?;
+    let pages = guest.vm.take_dirty_pages(guest.slot)?;
     let page = DATA / 4096;
     let bits = |numbers: &[u64]| {
         let mut bits = vec![0; pages.len()];
@@ -92,13 +92,15 @@ fn dirty_log(kvm: &Kvm) -> Result<DirtyLog, HostError> {
 fn read_only_memory(kvm: &Kvm) -> Result<ReadOnlyMemory, HostError> {
     // Without paging: there are processors that cannot have page tables in read-only memory.
     let code = guest_code!(32: "movl $0x12345678, DATA", "movl DATA, %eax", "movl %eax, DONE");
-    let mut bench = Bench::new(kvm, Fitting::Ram(SlotUse::ReadOnly), Mode::Protected, code)?;
-    Ok(match bench.run()? {
-        Stop::Exit(VmExit::MmioWrite { address: DATA, size: 4, value: 0x1234_5678 }) => match bench.run()? {
-            Stop::Done(0) => ReadOnlyMemory::Told,
-            _ => ReadOnlyMemory::Unclear,
-        },
-        Stop::Done(0x1234_5678) => ReadOnlyMemory::Written,
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Ram(SlotUse::ReadOnly), ProbeMode::Protected, code)?;
+    Ok(match guest.run()? {
+        ProbeExit::Exit(VmExit::MmioWrite { address: DATA, size: 4, value: 0x1234_5678 }) => {
+            match guest.run()? {
+                ProbeExit::Done(0) => ReadOnlyMemory::Exits,
+                _ => ReadOnlyMemory::Unclear,
+            }
+        }
+        ProbeExit::Done(0x1234_5678) => ReadOnlyMemory::Written,
         _ => ReadOnlyMemory::Unclear,
     })
 }
@@ -109,18 +111,18 @@ const PORT: u16 = 0xE1;
 /// Attempts to see writes collected: the watchdog may call the guest back between two of them.
 const ATTEMPTS: usize = 4;
 
-fn collected_writes(kvm: &Kvm) -> Result<CollectedWrites, HostError> {
-    let mut found = CollectedWrites::NotOffered;
+fn collected_writes(kvm: &Kvm) -> Result<CoalescedWrites, HostError> {
+    let mut found = CoalescedWrites::NotOffered;
     for _ in 0..ATTEMPTS {
         found = three_writes(kvm)?;
-        if found != CollectedWrites::OneByOne {
+        if found != CoalescedWrites::OneByOne {
             break;
         }
     }
     Ok(found)
 }
 
-fn three_writes(kvm: &Kvm) -> Result<CollectedWrites, HostError> {
+fn three_writes(kvm: &Kvm) -> Result<CoalescedWrites, HostError> {
     let code = guest_code!(64:
         "movb $7, %al",
         "outb %al, $0xE1",
@@ -128,21 +130,21 @@ fn three_writes(kvm: &Kvm) -> Result<CollectedWrites, HostError> {
         "outb %al, $0xE1",
         "5: outb %al, $DONE_PORT",
     );
-    let mut bench = Bench::new(kvm, Fitting::Plain, Mode::Long, code)?;
-    if !bench.vcpu.can_batch() {
-        return Ok(CollectedWrites::NotOffered);
+    let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, ProbeMode::Long, code)?;
+    if !guest.vcpu.can_coalesce_writes() {
+        return Ok(CoalescedWrites::NotOffered);
     }
-    bench.vm.batch_writes(PORT, true)?;
-    let write = Stop::Exit(VmExit::PortOut { port: PORT, size: 1, value: 7 });
-    let first = bench.run()?;
+    guest.vm.coalesce_port_writes(PORT, true)?;
+    let write = ProbeExit::Exit(VmExit::PortOut { port: PORT, size: 1, value: 7 });
+    let first = guest.run()?;
     // The guest is past all of them already, if they were collected.
-    let past = bench.vcpu.registers()?.general.rip >= CODE + code.len() as u64 - 2;
-    let rest = [bench.run()?, bench.run()?, bench.run()?];
-    Ok(if first != write || rest != [write, write, Stop::Done(7)] {
-        CollectedWrites::Lost
+    let past = guest.vcpu.registers()?.general.rip >= CODE + code.len() as u64 - 2;
+    let rest = [guest.run()?, guest.run()?, guest.run()?];
+    Ok(if first != write || rest != [write, write, ProbeExit::Done(7)] {
+        CoalescedWrites::Lost
     } else if past {
-        CollectedWrites::Collected
+        CoalescedWrites::Coalesced
     } else {
-        CollectedWrites::OneByOne
+        CoalescedWrites::OneByOne
     })
 }

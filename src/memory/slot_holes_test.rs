@@ -4,7 +4,7 @@ use super::*;
 
 /// What a KVM that is told everything knows: address, size and read-only, ascending.
 #[derive(Default)]
-struct Known(Vec<Part>);
+struct Known(Vec<SlotMapping>);
 
 impl Known {
     fn tell(&mut self, changes: &[SlotChange]) {
@@ -35,17 +35,17 @@ impl Known {
     }
 }
 
-fn read_only(start: u64, end: u64) -> Protected {
-    Protected { pages: start..end, how: Protection::ReadOnly }
+fn read_only(start: u64, end: u64) -> ProtectedPages {
+    ProtectedPages { pages: start..end, how: Protection::ReadOnly }
 }
 
-fn removed(start: u64, end: u64) -> Protected {
-    Protected { pages: start..end, how: Protection::Removed }
+fn removed(start: u64, end: u64) -> ProtectedPages {
+    ProtectedPages { pages: start..end, how: Protection::Removed }
 }
 
 fn started(memory: &GuestMemory) -> (AttachedSlots, Known) {
     let (mut slots, mut known) = (AttachedSlots::default(), Known::default());
-    let parts: Vec<SlotChange> = slots.written(memory).into_iter().map(SlotChange::Attach).collect();
+    let parts: Vec<SlotChange> = slots.attach_written(memory).into_iter().map(SlotChange::Attach).collect();
     known.tell(&parts);
     (slots, known)
 }
@@ -86,7 +86,7 @@ fn what_kvm_knows_can_be_listed_however_pieces_were_cut() {
         known.tell(&slots.protect(&memory, wanted).unwrap());
         assert_eq!(slots.attached(&memory), known.0, "step {number}");
         if number == 2 {
-            let parts = slots.reach(&memory, border);
+            let parts = slots.attach_at(&memory, border);
             known.tell(&parts.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
         }
     }
@@ -129,10 +129,10 @@ fn pages_across_two_pieces_are_protected_in_the_one_that_is_attached_later_too()
     let wanted = vec![read_only(border - 0x1000, border + 0x1000)];
     known.tell(&slots.protect(&memory, wanted).unwrap());
     assert_eq!(known.map(), [(0, border - 0x1000, false), (border - 0x1000, 0x1000, true)]);
-    let parts = slots.reach(&memory, border + 5);
+    let parts = slots.attach_at(&memory, border + 5);
     known.tell(&parts.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
     assert_eq!(known.map()[2..], [(border, 0x1000, true), (border + 0x1000, border - 0x1000, false)]);
-    assert_eq!(slots.reach(&memory, border + 5), []);
+    assert_eq!(slots.attach_at(&memory, border + 5), []);
     known.tell(&slots.protect(&memory, Vec::new()).unwrap());
     assert_eq!(known.map(), [(0, border, false), (border, border, false)]);
 }
@@ -151,7 +151,8 @@ fn what_cannot_be_protected_changes_nothing() {
     ] {
         assert!(slots.protect(&memory, wrong).is_err());
     }
-    let many = (0..=MOST_PROTECTED as u64).map(|n| read_only(n * 0x2000, n * 0x2000 + 0x1000)).collect();
-    assert!(matches!(slots.protect(&memory, many), Err(MemoryError::Protected { ranges: 129 })));
+    let many =
+        (0..=MAX_PROTECTED_RANGES as u64).map(|n| read_only(n * 0x2000, n * 0x2000 + 0x1000)).collect();
+    assert!(matches!(slots.protect(&memory, many), Err(MemoryError::TooManyRanges { ranges: 129 })));
     assert_eq!(slots.protect(&memory, Vec::new()).unwrap(), []);
 }

@@ -9,14 +9,14 @@
 
 use std::ops::Range;
 
-use super::{AttachedSlots, GuestMemory, MemoryError, Slot};
+use super::{AttachedSlots, GuestMemory, MemoryError, MemorySlot};
 
 /// Size of the smallest page in bytes: what can be protected by itself.
 pub const PAGE: u64 = 4096;
 
 /// Most ranges of pages that are protected at once. Each may cost two slots more, and Linux before 5.12
 /// has 509 of them.
-pub const MOST_PROTECTED: usize = 128;
+pub const MAX_PROTECTED_RANGES: usize = 128;
 
 /// How pages are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub enum Protection {
 
 /// Pages that are protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Protected {
+pub struct ProtectedPages {
     /// Guest-physical addresses, multiples of [`PAGE`].
     pub pages: Range<u64>,
     /// How they are protected.
@@ -38,9 +38,9 @@ pub struct Protected {
 
 /// A slot as KVM is to know it: a piece of RAM, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct SlotMapping {
     /// Where it is.
-    pub slot: Slot,
+    pub slot: MemorySlot,
     /// Whether writes to it come out.
     pub read_only: bool,
 }
@@ -49,31 +49,31 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotChange {
     /// It is to forget this part.
-    Detach(Part),
+    Detach(SlotMapping),
     /// It is to know this part.
-    Attach(Part),
+    Attach(SlotMapping),
 }
 
 impl AttachedSlots {
-    /// Protects exactly the pages `wanted`, ascending and at most [`MOST_PROTECTED`] ranges: what is to be
+    /// Protects exactly the pages `wanted`, ascending and at most [`MAX_PROTECTED_RANGES`] ranges: what is to be
     /// told to KVM for that, in this order. Pieces that are attached later are protected, too.
     ///
     /// # Errors
     ///
     /// [`MemoryError::NotRam`] for pages that are not, or not whole or not ascending;
-    /// [`MemoryError::Protected`] for too many. Nothing is changed then.
+    /// [`MemoryError::TooManyRanges`] for too many. Nothing is changed then.
     pub fn protect(
         &mut self,
         memory: &GuestMemory,
-        wanted: Vec<Protected>,
+        wanted: Vec<ProtectedPages>,
     ) -> Result<Vec<SlotChange>, MemoryError> {
         check(memory, &wanted)?;
         if wanted == self.protected {
             return Ok(Vec::new());
         }
         let before = std::mem::replace(&mut self.protected, wanted);
-        let mut pieces: Vec<Slot> = Vec::new();
-        for Protected { pages, .. } in before.iter().chain(&self.protected) {
+        let mut pieces: Vec<MemorySlot> = Vec::new();
+        for ProtectedPages { pages, .. } in before.iter().chain(&self.protected) {
             let mut address = pages.start;
             while address < pages.end
                 && let Some(piece) = memory.slot_at(address)
@@ -88,12 +88,12 @@ impl AttachedSlots {
         let mut wanted = Vec::new();
         for piece in pieces {
             let parts = self.parts(&piece);
-            let known: Vec<Part> = if before.iter().any(|range| overlaps(range, &piece)) {
+            let known: Vec<SlotMapping> = if before.iter().any(|range| overlaps(range, &piece)) {
                 self.carved.iter().filter(|part| lies_in(part, &piece)).copied().collect()
             } else {
-                vec![Part { slot: piece, read_only: false }]
+                vec![SlotMapping { slot: piece, read_only: false }]
             };
-            let same = |one: &Part, other: &Part| {
+            let same = |one: &SlotMapping, other: &SlotMapping| {
                 (one.slot.guest, one.slot.size, one.read_only)
                     == (other.slot.guest, other.slot.size, other.read_only)
             };
@@ -112,14 +112,14 @@ impl AttachedSlots {
     }
 
     /// What KVM is to know of a piece that it has not known so far.
-    pub(super) fn attach(&mut self, memory: &GuestMemory, piece: Slot) -> Vec<Part> {
+    pub(super) fn attach(&mut self, memory: &GuestMemory, piece: MemorySlot) -> Vec<SlotMapping> {
         self.parts(&piece).into_iter().map(|part| self.number(memory, part)).collect()
     }
 
     /// All that KVM knows, as it was told.
-    pub fn attached(&self, memory: &GuestMemory) -> Vec<Part> {
+    pub fn attached(&self, memory: &GuestMemory) -> Vec<SlotMapping> {
         let pieces = self.numbers.iter().filter_map(|number| memory.piece(*number));
-        let told = |part: Part| {
+        let told = |part: SlotMapping| {
             let carved = self.carved.iter().find(|carved| carved.slot.guest == part.slot.guest);
             carved.copied().unwrap_or(part)
         };
@@ -127,21 +127,21 @@ impl AttachedSlots {
     }
 
     /// `piece` as its protected pages cut it.
-    fn parts(&self, piece: &Slot) -> Vec<Part> {
+    fn parts(&self, piece: &MemorySlot) -> Vec<SlotMapping> {
         let mut parts = Vec::new();
         let mut add = |from: u64, to: u64, read_only| {
             if from < to {
-                let slot = Slot {
+                let slot = MemorySlot {
                     guest: from,
                     size: to - from,
                     host: piece.host + (from - piece.guest),
                     number: piece.number,
                 };
-                parts.push(Part { slot, read_only });
+                parts.push(SlotMapping { slot, read_only });
             }
         };
         let (mut done, end) = (piece.guest, piece.guest + piece.size);
-        for Protected { pages, how } in &self.protected {
+        for ProtectedPages { pages, how } in &self.protected {
             let (from, to) = (pages.start.max(done), pages.end.min(end));
             if from < to {
                 add(done, from, false);
@@ -156,7 +156,7 @@ impl AttachedSlots {
     }
 
     /// Gives a part a number: a whole piece has its own, others get one that no piece has.
-    fn number(&mut self, memory: &GuestMemory, part: Part) -> Part {
+    fn number(&mut self, memory: &GuestMemory, part: SlotMapping) -> SlotMapping {
         if memory.slot_at(part.slot.guest) == Some(part.slot) && !part.read_only {
             return part;
         }
@@ -164,26 +164,26 @@ impl AttachedSlots {
         while self.carved.iter().any(|other| other.slot.number == number) {
             number += 1;
         }
-        let part = Part { slot: Slot { number, ..part.slot }, ..part };
+        let part = SlotMapping { slot: MemorySlot { number, ..part.slot }, ..part };
         self.carved.push(part);
         part
     }
 }
 
-fn overlaps(range: &Protected, piece: &Slot) -> bool {
+fn overlaps(range: &ProtectedPages, piece: &MemorySlot) -> bool {
     range.pages.start < piece.guest + piece.size && piece.guest < range.pages.end
 }
 
-fn lies_in(part: &Part, piece: &Slot) -> bool {
+fn lies_in(part: &SlotMapping, piece: &MemorySlot) -> bool {
     (piece.guest..piece.guest + piece.size).contains(&part.slot.guest)
 }
 
-fn check(memory: &GuestMemory, wanted: &[Protected]) -> Result<(), MemoryError> {
-    if wanted.len() > MOST_PROTECTED {
-        return Err(MemoryError::Protected { ranges: wanted.len() });
+fn check(memory: &GuestMemory, wanted: &[ProtectedPages]) -> Result<(), MemoryError> {
+    if wanted.len() > MAX_PROTECTED_RANGES {
+        return Err(MemoryError::TooManyRanges { ranges: wanted.len() });
     }
     let mut end = 0;
-    for Protected { pages, .. } in wanted {
+    for ProtectedPages { pages, .. } in wanted {
         let length = pages.end.saturating_sub(pages.start);
         let whole = pages.start.is_multiple_of(PAGE) && length.is_multiple_of(PAGE) && length > 0;
         if !whole || pages.start < end || !memory.is_ram(pages.start, length) {
@@ -195,5 +195,5 @@ fn check(memory: &GuestMemory, wanted: &[Protected]) -> Result<(), MemoryError> 
 }
 
 #[cfg(test)]
-#[path = "carved_test.rs"]
+#[path = "slot_holes_test.rs"]
 mod tests;

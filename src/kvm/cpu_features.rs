@@ -12,7 +12,7 @@ const MOST_LEAVES: usize = 256;
 
 /// The CPUID leaves a guest sees: leaf, subleaf, flags of KVM's, EAX, EBX, ECX, EDX.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Features(Vec<[u32; 7]>);
+pub struct CpuFeatures(Vec<[u32; 7]>);
 
 /// The registers of leaves that consist of features: leaf, subleaf, and which of EAX, EBX, ECX, EDX.
 const FEATURE_WORDS: [(u32, u32, usize); 26] = [
@@ -47,7 +47,7 @@ const FEATURE_WORDS: [(u32, u32, usize); 26] = [
 /// Bits of those that follow the state of the vCPU: OSXSAVE, OSPKE and APIC.
 const FOLLOW: [(u32, usize, u32); 3] = [(0x1, 2, 1 << 27), (0x7, 2, 1 << 4), (0x1, 3, 1 << 9)];
 
-/// Features that people know by name.
+/// Features with a well-known name.
 const NAMES: [(u32, usize, u32, &str); 27] = [
     (0x1, 2, 0, "SSE3"),
     (0x1, 2, 1, "PCLMULQDQ"),
@@ -78,10 +78,10 @@ const NAMES: [(u32, usize, u32, &str); 27] = [
     (0x8000_0001, 3, 27, "RDTSCP"),
 ];
 
-impl Features {
-    pub(super) fn of(cpuid: &CpuId) -> Features {
+impl CpuFeatures {
+    pub(super) fn of(cpuid: &CpuId) -> CpuFeatures {
         let leaf = |e: &kvm_cpuid_entry2| [e.function, e.index, e.flags, e.eax, e.ebx, e.ecx, e.edx];
-        Features(cpuid.as_slice().iter().map(leaf).collect())
+        CpuFeatures(cpuid.as_slice().iter().map(leaf).collect())
     }
 
     /// As KVM takes them.
@@ -105,12 +105,12 @@ impl Features {
     }
 
     /// There are not more leaves than there can be.
-    pub fn is_possible(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         !self.0.is_empty() && self.0.len() <= MOST_LEAVES
     }
 
     /// The maker's name, as CPUID leaf 0 spells it.
-    pub fn maker(&self) -> String {
+    pub fn vendor(&self) -> String {
         let [ebx, ecx, edx] = [4, 5, 6].map(|at| self.leaf(0, 0).map_or(0, |leaf| leaf[at]));
         let bytes: Vec<u8> = [ebx, edx, ecx].into_iter().flat_map(u32::to_le_bytes).collect();
         bytes.iter().map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' }).collect()
@@ -118,11 +118,11 @@ impl Features {
 
     /// What a guest with these features would miss where there are only those `here`; the names of the
     /// features, or their places in CPUID.
-    pub fn missing_in(&self, here: &Features) -> Vec<String> {
+    pub fn missing_in(&self, here: &CpuFeatures) -> Vec<String> {
         let mut missing = Vec::new();
         for (leaf, subleaf, register) in FEATURE_WORDS {
             let word =
-                |features: &Features| features.leaf(leaf, subleaf).map_or(0, |leaf| leaf[3 + register]);
+                |features: &CpuFeatures| features.leaf(leaf, subleaf).map_or(0, |leaf| leaf[3 + register]);
             let follow = FOLLOW.iter().filter(|(l, r, _)| (*l, *r) == (leaf, register));
             let follow = follow.fold(0, |bits, (_, _, bit)| bits | bit);
             let lacking = word(self) & !word(here) & !follow;
@@ -153,9 +153,9 @@ fn name(leaf: u32, subleaf: u32, register: usize, bit: u32) -> String {
 mod tests {
     use super::*;
 
-    fn with(leaf: u32, words: [u32; 4]) -> Features {
+    fn with(leaf: u32, words: [u32; 4]) -> CpuFeatures {
         let [eax, ebx, ecx, edx] = words;
-        Features(vec![[leaf, 0, 0, eax, ebx, ecx, edx]])
+        CpuFeatures(vec![[leaf, 0, 0, eax, ebx, ecx, edx]])
     }
 
     #[test]
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn kvm_gets_what_it_gave() {
-        let features = Features(vec![[1, 0, 0, 1, 2, 3, 4], [7, 1, 1, 5, 6, 7, 8]]);
-        assert_eq!(Features::of(&features.to_kvm().unwrap()), features);
-        assert_eq!(with(0, [1, 0x6874_7541, 0x444D_4163, 0x6974_6E65]).maker(), "AuthenticAMD");
+        let features = CpuFeatures(vec![[1, 0, 0, 1, 2, 3, 4], [7, 1, 1, 5, 6, 7, 8]]);
+        assert_eq!(CpuFeatures::of(&features.to_kvm().unwrap()), features);
+        assert_eq!(with(0, [1, 0x6874_7541, 0x444D_4163, 0x6974_6E65]).vendor(), "AuthenticAMD");
     }
 }

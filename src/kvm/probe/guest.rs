@@ -1,15 +1,15 @@
-//! The bench a probe guest runs on: a small virtual machine whose guest reports by writing to
+//! A probe guest: a small virtual machine whose guest reports by writing to
 //! addresses where nothing is, and which is called back if it does not.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::layout::{self, Mode};
+use super::layout::{self, ProbeMode};
 use super::watchdog::Watchdog;
 use crate::arch::Registers;
 use crate::arch::flags::CR4_OSXSAVE;
 use crate::kvm::{GuestDebug, HostError, Kicker, Kvm, SlotUse, Vcpu, Vm, VmEntry, VmExit, cpuid};
-use crate::memory::{GuestMemory, MemoryError, Slot};
+use crate::memory::{GuestMemory, MemoryError, MemorySlot};
 
 /// RAM of a probe guest.
 const RAM: u64 = 2 << 20;
@@ -25,9 +25,9 @@ pub(super) const DATA: u64 = 0x1_0000;
 /// Most accesses that are completed after an exit: a 16-byte access to a device is two.
 const MOST_PARTS: usize = 8;
 
-/// What a virtual machine on the bench has that is not usual.
+/// What a virtual machine on the guest has that is not usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fitting {
+pub(super) enum GuestSetup {
     /// Nothing.
     Plain,
     /// KVM's own interrupt controllers.
@@ -40,7 +40,7 @@ pub(super) enum Fitting {
 
 /// Why a guest stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum ProbeExit {
     /// It is done, with this result.
     Done(u32),
     /// One of its handlers was entered, for this vector.
@@ -52,64 +52,72 @@ pub(super) enum Stop {
 }
 
 /// A virtual machine with a guest of a few instructions.
-pub(super) struct Bench {
+pub(super) struct ProbeGuest {
     pub(super) vcpu: Vcpu,
     pub(super) vm: Vm,
-    pub(super) slot: Slot,
+    pub(super) slot: MemorySlot,
     watchdog: Watchdog,
 }
 
-impl Bench {
-    /// A bench with `code` in its memory, about to run in `mode`.
+impl ProbeGuest {
+    /// A guest with `code` in its memory, about to run in `mode`.
     #[cold]
     #[inline(never)]
-    pub(super) fn new(kvm: &Kvm, fitting: Fitting, mode: Mode, code: &[u8]) -> Result<Bench, HostError> {
+    pub(super) fn new(
+        kvm: &Kvm,
+        setup: GuestSetup,
+        mode: ProbeMode,
+        code: &[u8],
+    ) -> Result<ProbeGuest, HostError> {
         let memory = Arc::new(GuestMemory::new(RAM).map_err(no_memory)?);
         memory.write(0, &layout::memory_image(code)).map_err(no_memory)?;
         let begin = Instant::now();
-        let vm = match fitting {
-            Fitting::PatchedHypercalls => kvm.create_vm_as_is(memory.clone()),
+        let vm = match setup {
+            GuestSetup::PatchedHypercalls => kvm.create_vm_as_is(memory.clone()),
             _ => kvm.create_vm(memory.clone()),
         }?;
-        if fitting == Fitting::InterruptControllers {
+        if setup == GuestSetup::InterruptControllers {
             vm.create_interrupt_controllers()?;
         }
         let kicker = Kicker::default();
         let vcpu = vm.create_vcpu(kvm, 0, &kicker)?;
         let slot = memory.slot_at(0);
         let slot = slot.ok_or_else(|| no_memory(MemoryError::NotRam { start: 0, length: 1 }))?;
-        vm.attach_as(slot, if let Fitting::Ram(slot_use) = fitting { slot_use } else { SlotUse::ReadWrite })?;
+        vm.attach_as(
+            slot,
+            if let GuestSetup::Ram(slot_use) = setup { slot_use } else { SlotUse::ReadWrite },
+        )?;
         let watchdog = Watchdog::new(kicker, begin.elapsed())
             .map_err(|e| HostError::because("be probed (no thread can be started)", e))?;
-        let bench = Bench { vcpu, vm, slot, watchdog };
-        let mut registers = bench.vcpu.registers()?;
+        let guest = ProbeGuest { vcpu, vm, slot, watchdog };
+        let mut registers = guest.vcpu.registers()?;
         layout::enter(mode, &mut registers);
-        if mode != Mode::Real && bench.vcpu.offers(cpuid::XSAVE) {
+        if mode != ProbeMode::Real && guest.vcpu.offers(cpuid::XSAVE) {
             registers.system.cr4 |= CR4_OSXSAVE;
         }
-        bench.vcpu.set_registers(&registers)?;
-        Ok(bench)
+        guest.vcpu.set_registers(&registers)?;
+        Ok(guest)
     }
 
     /// Runs the guest until it reports, or stops in another way.
-    pub(super) fn run(&mut self) -> Result<Stop, HostError> {
+    pub(super) fn run(&mut self) -> Result<ProbeExit, HostError> {
         let patience = self.watchdog.patience();
         loop {
-            return Ok(match self.vcpu.run(VmEntry::Go)? {
-                VmExit::Interrupted if patience.is_over() => Stop::Hangs,
+            return Ok(match self.vcpu.run(VmEntry::Resume)? {
+                VmExit::Interrupted if patience.is_over() => ProbeExit::Hangs,
                 VmExit::Interrupted => continue,
-                VmExit::MmioWrite { address: DONE, value, .. } => Stop::Done(value as u32),
+                VmExit::MmioWrite { address: DONE, value, .. } => ProbeExit::Done(value as u32),
                 VmExit::MmioWrite { address, .. } if (EXCEPTION..EXCEPTION + 256).contains(&address) => {
-                    Stop::Exception((address - EXCEPTION) as u8)
+                    ProbeExit::Exception((address - EXCEPTION) as u8)
                 }
-                VmExit::PortOut { port: DONE_PORT, value, .. } => Stop::Done(value),
-                exit => Stop::Exit(exit),
+                VmExit::PortOut { port: DONE_PORT, value, .. } => ProbeExit::Done(value),
+                exit => ProbeExit::Exit(exit),
             });
         }
     }
 
     /// True if the guest's CPUID has this bit.
-    pub(super) fn offers(&self, feature: cpuid::Feature) -> bool {
+    pub(super) fn offers(&self, feature: cpuid::CpuidBit) -> bool {
         self.vcpu.offers(feature)
     }
 
@@ -125,7 +133,7 @@ impl Bench {
     /// The registers, after all of the instruction that stopped.
     pub(super) fn registers(&mut self) -> Result<Registers, HostError> {
         for _ in 0..MOST_PARTS {
-            if self.vcpu.complete(VmEntry::Go)? == VmExit::Interrupted {
+            if self.vcpu.complete(VmEntry::Resume)? == VmExit::Interrupted {
                 break;
             }
         }

@@ -77,7 +77,7 @@ impl GuestDebug {
     /// if nothing is; 0 for an exception that has no bit, such as that of `int1`.
     ///
     /// Manual: Intel SDM volume 3B, "Debug Status Register (DR6)".
-    pub fn guests_own(&self, stop: &DebugStop) -> Option<u64> {
+    pub fn guest_exception_bits(&self, stop: &DebugStop) -> Option<u64> {
         if stop.exception != DebugStop::DEBUG || self.single_step {
             return None;
         }
@@ -162,7 +162,7 @@ impl Vcpu {
 
     /// `debug` without what this host cannot do.
     fn possible(&self, debug: GuestDebug) -> GuestDebug {
-        GuestDebug { block_interrupts: debug.block_interrupts && self.abilities.blocking, ..debug }
+        GuestDebug { block_interrupts: debug.block_interrupts && self.capabilities.blocking, ..debug }
     }
 
     /// Has the next [`Self::set_guest_debug`] tell KVM again what it knows. A processor that runs the
@@ -224,7 +224,7 @@ mod tests {
             ..GuestDebug::default()
         };
         let own = |debug: GuestDebug, exception, dr6| {
-            debug.guests_own(&DebugStop { exception, pc: 0, dr6, dr7: 0 })
+            debug.guest_exception_bits(&DebugStop { exception, pc: 0, dr6, dr7: 0 })
         };
         for (dr6, wanted) in [
             (0xFFFF_0FF1, None),

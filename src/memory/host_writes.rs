@@ -21,12 +21,12 @@ const IN_USE: u64 = 3 << 62;
 
 /// The pages that were written from this side, while that is wanted.
 #[derive(Debug, Default)]
-pub(super) struct OwnWrites {
+pub(super) struct HostWrites {
     wanted: AtomicBool,
     pages: Mutex<PageSet>,
 }
 
-impl OwnWrites {
+impl HostWrites {
     /// `length` bytes from `start` were written. Costs one load if nobody wants to know.
     #[inline]
     pub(super) fn note(&self, start: u64, length: u64) {
@@ -42,39 +42,39 @@ impl OwnWrites {
 
 impl GuestMemory {
     /// From now on notes the pages that are written from this side, or forgets them.
-    pub fn note_writes(&self, wanted: bool) {
-        self.own_writes.wanted.store(wanted, Ordering::Relaxed);
-        *self.own_writes.pages() = PageSet::default();
+    pub fn track_host_writes(&self, wanted: bool) {
+        self.host_writes.wanted.store(wanted, Ordering::Relaxed);
+        *self.host_writes.pages() = PageSet::default();
     }
 
-    /// The pages that were written from this side since the last call, or since [`Self::note_writes`].
-    pub fn take_own_writes(&self) -> PageSet {
-        std::mem::take(&mut *self.own_writes.pages())
+    /// The pages that were written from this side since the last call, or since [`Self::track_host_writes`].
+    pub fn take_host_writes(&self) -> PageSet {
+        std::mem::take(&mut *self.host_writes.pages())
     }
 
     /// The pages with a byte of `range` that were written from this side and not taken yet, if that is noted.
     pub(super) fn noted_writes(&self, range: Range<u64>) -> Option<Vec<u64>> {
-        if !self.own_writes.wanted.load(Ordering::Relaxed) {
+        if !self.host_writes.wanted.load(Ordering::Relaxed) {
             return None;
         }
-        let pages = self.own_writes.pages();
+        let pages = self.host_writes.pages();
         let first = range.start / PAGE * PAGE;
         Some((first..range.end).step_by(PAGE as usize).filter(|page| pages.contains(*page)).collect())
     }
 
     /// Counts `pages` as written from this side, if that is noted: what was found out about them would
     /// be lost otherwise.
-    pub fn count_as_written(&self, pages: &PageSet) {
-        if self.own_writes.wanted.load(Ordering::Relaxed) {
-            self.own_writes.pages().extend(pages);
+    pub fn mark_written(&self, pages: &PageSet) {
+        if self.host_writes.wanted.load(Ordering::Relaxed) {
+            self.host_writes.pages().extend(pages);
         }
     }
 
     /// All of RAM is about to become zero.
     pub(super) fn note_discarded(&self) {
-        if self.own_writes.wanted.load(Ordering::Relaxed) {
+        if self.host_writes.wanted.load(Ordering::Relaxed) {
             let pages = self.committed();
-            self.own_writes.pages().extend(&pages);
+            self.host_writes.pages().extend(&pages);
         }
     }
 
@@ -128,19 +128,19 @@ mod tests {
     fn every_way_to_write_from_this_side_is_noted_while_it_is_wanted() {
         let memory = GuestMemory::new(2 << 20).unwrap();
         memory.write(0x9000, &[1]).unwrap();
-        memory.note_writes(true);
-        assert!(memory.take_own_writes().is_empty(), "written before");
+        memory.track_host_writes(true);
+        assert!(memory.take_host_writes().is_empty(), "written before");
         memory.write(0x1FFF, &[1, 2]).unwrap();
         memory.write_u64(0x5000, 1).unwrap();
         memory.write_word(0x7FFE, 1, 4).unwrap();
         memory.write(0xA000, &[]).unwrap();
         assert!(memory.write((2 << 20) - 1, &[1, 2]).is_err());
-        assert_eq!(addresses(&memory.take_own_writes()), [0x1000, 0x2000, 0x5000, 0x7000, 0x8000]);
-        assert!(memory.take_own_writes().is_empty());
+        assert_eq!(addresses(&memory.take_host_writes()), [0x1000, 0x2000, 0x5000, 0x7000, 0x8000]);
+        assert!(memory.take_host_writes().is_empty());
         memory.write(0x3000, &[1]).unwrap();
-        memory.note_writes(false);
+        memory.track_host_writes(false);
         memory.write(0x4000, &[1]).unwrap();
-        assert!(memory.take_own_writes().is_empty());
+        assert!(memory.take_host_writes().is_empty());
     }
 
     #[test]
@@ -148,9 +148,9 @@ mod tests {
         let memory = GuestMemory::new(LOW_RAM_LIMIT + (1 << 20)).unwrap();
         memory.write(0x9000, &[1]).unwrap();
         memory.write(HIGH_RAM_BASE + 0x1000, &[1]).unwrap();
-        memory.note_writes(true);
+        memory.track_host_writes(true);
         memory.discard().unwrap();
-        let changed = memory.take_own_writes();
+        let changed = memory.take_host_writes();
         assert!(changed.contains(0x9000) && changed.contains(HIGH_RAM_BASE + 0x1000));
     }
 
@@ -171,10 +171,10 @@ mod tests {
     fn pages_whose_contents_are_in_question_are_counted_only_if_somebody_wants_to_know() {
         let memory = GuestMemory::new(1 << 20).unwrap();
         let pages: PageSet = [0x3000].into_iter().collect();
-        memory.count_as_written(&pages);
-        memory.note_writes(true);
-        assert!(memory.take_own_writes().is_empty());
-        memory.count_as_written(&pages);
-        assert_eq!(memory.take_own_writes(), pages);
+        memory.mark_written(&pages);
+        memory.track_host_writes(true);
+        assert!(memory.take_host_writes().is_empty());
+        memory.mark_written(&pages);
+        assert_eq!(memory.take_host_writes(), pages);
     }
 }

@@ -10,7 +10,7 @@ use crate::kvm::{Kvm, cpuid};
 
 /// What KVM and the kernel say about this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offers {
+pub struct KvmCapabilities {
     /// Version of KVM's interface; always 12.
     pub api_version: i32,
     /// Release of the kernel, empty if it does not tell.
@@ -36,13 +36,13 @@ pub struct Offers {
     pub dirty_ring: i32,
 }
 
-impl Offers {
+impl KvmCapabilities {
     /// Asks.
-    pub fn of(kvm: &Kvm) -> Offers {
+    pub fn of(kvm: &Kvm) -> KvmCapabilities {
         // Where no vCPU can be made there is no guest either; other rows tell why.
         let cpuid = kvm.guests_cpuid().unwrap_or_else(|_| kvm.cpuid().clone());
         let extension = |extension| kvm.extension(extension).max(0);
-        Offers {
+        KvmCapabilities {
             api_version: kvm.api_version(),
             kernel: kernel(),
             modules: modules(),

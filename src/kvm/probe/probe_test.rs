@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, Fitting, Stop};
 use super::code::guest_code;
+use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::*;
 use crate::kvm::Kvm;
 
@@ -17,8 +17,8 @@ fn a_guest_that_never_reports_hangs_and_does_not_hang_us() {
     let Some(kvm) = kvm() else { return };
     let endless = guest_code!(64: "5: jmp 5b");
     let begin = Instant::now();
-    let mut bench = Bench::new(&kvm, Fitting::Plain, Mode::Long, endless).unwrap();
-    assert_eq!(bench.run().unwrap(), Stop::Hangs);
+    let mut guest = ProbeGuest::new(&kvm, GuestSetup::Plain, ProbeMode::Long, endless).unwrap();
+    assert_eq!(guest.run().unwrap(), ProbeExit::Hangs);
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
 }
 
@@ -26,9 +26,9 @@ fn a_guest_that_never_reports_hangs_and_does_not_hang_us() {
 fn a_guest_reports_results_and_exceptions() {
     let Some(kvm) = kvm() else { return };
     let code = guest_code!(64: "movl $7, %eax", "movl %eax, DONE", "xorl %ecx, %ecx", "divl %ecx");
-    let mut bench = Bench::new(&kvm, Fitting::Plain, Mode::Long, code).unwrap();
-    assert_eq!(bench.run().unwrap(), Stop::Done(7));
-    assert_eq!(bench.run().unwrap(), Stop::Exception(0));
+    let mut guest = ProbeGuest::new(&kvm, GuestSetup::Plain, ProbeMode::Long, code).unwrap();
+    assert_eq!(guest.run().unwrap(), ProbeExit::Done(7));
+    assert_eq!(guest.run().unwrap(), ProbeExit::Exception(0));
 }
 
 #[test]
@@ -45,6 +45,6 @@ fn a_fact_is_measured_once_and_only_when_asked_for() {
 #[test]
 fn the_guests_cpuid_offers_bit_counts_only_where_they_count() {
     let Some(kvm) = kvm() else { return };
-    let offered = Offers::of(&kvm).bit_counts;
+    let offered = KvmCapabilities::of(&kvm).bit_counts;
     assert!(!offered || BIT_COUNTS.get(&kvm).unwrap());
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::mutate::Known;
 use super::{Random, Seeds};
-use crate::os::allocations::measured;
+use crate::os::allocations::peak_allocation;
 
 /// How long inputs are made up for one target, in seconds.
 const SECONDS: f64 = 2.0;
@@ -30,7 +30,7 @@ const MOST_MEMORY: usize = 16 << 20;
 const LONGER: usize = 4 << 10;
 
 /// A hunt for input that does harm to one target.
-pub(crate) struct Hunt {
+pub(crate) struct FuzzDriver {
     target: &'static str,
     /// Folders with known inputs.
     folders: Vec<PathBuf>,
@@ -53,13 +53,13 @@ struct Finding {
     input: Vec<u8>,
 }
 
-impl Hunt {
+impl FuzzDriver {
     /// A hunt that starts from the inputs in `fuzz/seeds/TARGET`.
-    pub(crate) fn new(target: &'static str) -> Hunt {
+    pub(crate) fn new(target: &'static str) -> FuzzDriver {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         let (seconds, seed): (Option<f64>, _) = (wish("KVM_FUZZ_SECONDS"), wish("KVM_FUZZ_SEED"));
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(SEED, |now| now.as_secs());
-        Hunt {
+        FuzzDriver {
             target,
             folders: vec![Seeds::of(target).folder().to_owned()],
             words: &[],
@@ -73,24 +73,24 @@ impl Hunt {
     }
 
     /// Also from the files in `folder` of the source tree.
-    pub(crate) fn also_from(mut self, folder: &str) -> Hunt {
+    pub(crate) fn with_inputs_from(mut self, folder: &str) -> FuzzDriver {
         self.folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
         self
     }
 
     /// Puts in these pieces now and then.
-    pub(crate) fn words(self, words: &'static [&'static [u8]]) -> Hunt {
-        Hunt { words, ..self }
+    pub(crate) fn dictionary(self, words: &'static [&'static [u8]]) -> FuzzDriver {
+        FuzzDriver { words, ..self }
     }
 
     /// Takes inputs apart in front of these bytes rather than elsewhere.
-    pub(crate) fn marks(self, marks: &'static [u8]) -> Hunt {
-        Hunt { marks, ..self }
+    pub(crate) fn delimiters(self, marks: &'static [u8]) -> FuzzDriver {
+        FuzzDriver { marks, ..self }
     }
 
     /// Allows more time than a second for one input.
-    pub(crate) fn slow(self, slow: Duration) -> Hunt {
-        Hunt { slow, ..self }
+    pub(crate) fn time_limit(self, slow: Duration) -> FuzzDriver {
+        FuzzDriver { slow, ..self }
     }
 
     /// Tries the known inputs, all of them, and then made-up ones until the time is over.
@@ -173,7 +173,7 @@ impl Hunt {
         let mut least = Duration::MAX;
         for _ in 0..=AGAIN {
             let start = Instant::now();
-            let (caught, memory) = measured(|| catch_unwind(AssertUnwindSafe(|| target(input))));
+            let (caught, memory) = peak_allocation(|| catch_unwind(AssertUnwindSafe(|| target(input))));
             least = least.min(start.elapsed());
             if let Err(panic) = caught {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -206,5 +206,5 @@ fn wish<T: FromStr>(name: &str) -> Option<T> {
 }
 
 #[cfg(test)]
-#[path = "hunt_test.rs"]
+#[path = "driver_test.rs"]
 mod tests;

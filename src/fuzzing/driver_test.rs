@@ -4,14 +4,14 @@ use super::*;
 use crate::memory::PAGE;
 
 /// A hunt that starts from one input, in a folder of its own.
-fn hunt(name: &str, input: &[u8]) -> Hunt {
+fn hunt(name: &str, input: &[u8]) -> FuzzDriver {
     let folder = std::env::temp_dir().join(format!("kvm-hunt-{name}-{}", std::process::id()));
     let seeds = folder.join("seeds");
     fs::create_dir_all(&seeds).unwrap();
     fs::write(seeds.join("only"), input).unwrap();
     let (time, slow) = (Duration::from_secs(20), Duration::from_millis(50));
     let artifacts = folder.join("artifacts");
-    Hunt { folders: vec![seeds], time, slow, seed: 7, artifacts, ..Hunt::new("planted") }
+    FuzzDriver { folders: vec![seeds], time, slow, seed: 7, artifacts, ..FuzzDriver::new("planted") }
 }
 
 /// Looks for what is wrong with `target`, and for its words; the input is kept and does it again.
@@ -67,7 +67,7 @@ fn an_input_that_takes_long_is_found() {
 
 #[test]
 fn what_is_in_order_is_not_blamed() {
-    let hunt = Hunt { time: Duration::from_millis(100), ..hunt("order", b"any") };
+    let hunt = FuzzDriver { time: Duration::from_millis(100), ..hunt("order", b"any") };
     let tried = hunt.search(&|input| assert!(input.len() < 1 << 20)).unwrap();
     assert!(tried > 20, "{tried}");
     assert!(!hunt.artifacts.exists(), "nothing is left behind");
