@@ -363,9 +363,9 @@ fn log_end(machine: &Machine, outcome: &Outcome, paragraph: &str) {
         info!("{paragraph}");
     }
     if (outcome.is_crash() || matches!(outcome, Outcome::TimedOut))
-        && let Ok(registers) = machine.registers()
+        && let Ok(registers) = machine.cpu(machine.current_cpu()).registers()
     {
-        let pending = machine.vcpu().pending_events().ok().flatten();
+        let pending = machine.cpu(machine.current_cpu()).vcpu().pending_events().ok().flatten();
         error!("{}", dump::dump(&registers, pending.as_deref()));
     }
 }

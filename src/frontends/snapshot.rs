@@ -32,7 +32,7 @@ fn words(file: &Path, parts: &Parts, in_use: u64) -> String {
         parts.memory >> 20,
         in_use >> 10,
         parts.features.vendor(),
-        parts.machine.vcpu.rip(),
+        parts.machine.boot_cpu().vcpu.rip(),
     )
 }
 

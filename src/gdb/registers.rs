@@ -14,7 +14,7 @@ use crate::arch::Registers;
 use crate::arch::flags::{CR0_PG, EFER_LMA, EFER_LME};
 use crate::arch::paging::is_canonical;
 use crate::kvm::{ExtendedRegisters, HostError};
-use crate::machine::Machine;
+use crate::machine::{CpuId, Machine};
 
 /// Tags of an x87 register (two bits each).
 const VALID: u16 = 0;
@@ -182,13 +182,13 @@ impl Cache {
             store_system(machine, &system)?;
         }
         if let Some(general) = cache.general.filter(|_| written.general) {
-            machine.set_general_registers(&general).map_err(host)?;
+            machine.cpu_mut(CpuId::BOOT).set_general_registers(&general).map_err(host)?;
         }
         if let Some(extended) = cache.extended.filter(|_| written.extended) {
-            machine.vcpu().set_extended_registers(&extended).map_err(host)?;
+            machine.cpu(CpuId::BOOT).vcpu().set_extended_registers(&extended).map_err(host)?;
         }
         if let Some(base) = cache.kernel_gs_base.filter(|_| written.kernel_gs_base)
-            && !machine.vcpu().set_msr(KERNEL_GS_BASE, base).map_err(host)?
+            && !machine.cpu(CpuId::BOOT).vcpu().set_msr(KERNEL_GS_BASE, base).map_err(host)?
         {
             return Err(format!("this host does not take {base:#x} for the base that swapgs gives GS"));
         }
@@ -197,21 +197,21 @@ impl Cache {
 
     fn general(&mut self, machine: &Machine) -> Result<&mut GeneralRegisters, HostError> {
         if self.general.is_none() {
-            self.general = Some(machine.vcpu().general_registers()?);
+            self.general = Some(machine.cpu(CpuId::BOOT).vcpu().general_registers()?);
         }
         Ok(self.general.get_or_insert_default())
     }
 
     fn system(&mut self, machine: &Machine) -> Result<&mut SystemRegisters, HostError> {
         if self.system.is_none() {
-            self.system = Some(machine.vcpu().system_registers()?);
+            self.system = Some(machine.cpu(CpuId::BOOT).vcpu().system_registers()?);
         }
         Ok(self.system.get_or_insert_default())
     }
 
     fn extended(&mut self, machine: &Machine) -> Result<&mut ExtendedRegisters, HostError> {
         if self.extended.is_none() {
-            self.extended = Some(Box::new(machine.vcpu().extended_registers()?));
+            self.extended = Some(Box::new(machine.cpu(CpuId::BOOT).vcpu().extended_registers()?));
         }
         Ok(self.extended.get_or_insert_with(|| Box::new([0; _])))
     }
@@ -220,7 +220,7 @@ impl Cache {
         match self.kernel_gs_base {
             Some(base) => Ok(base),
             None => {
-                let base = machine.vcpu().msr(KERNEL_GS_BASE)?.unwrap_or(0);
+                let base = machine.cpu(CpuId::BOOT).vcpu().msr(KERNEL_GS_BASE)?.unwrap_or(0);
                 Ok(*self.kernel_gs_base.insert(base))
             }
         }
@@ -230,11 +230,11 @@ impl Cache {
 /// Some hosts take a state and then are in another one: that is a refusal, too.
 fn store_system(machine: &mut Machine, wanted: &SystemRegisters) -> Result<(), String> {
     let host = |error: HostError| error.to_string();
-    let before = machine.vcpu().system_registers().map_err(host)?;
-    machine.set_system_registers(wanted).map_err(|error| {
+    let before = machine.cpu(CpuId::BOOT).vcpu().system_registers().map_err(host)?;
+    machine.cpu_mut(CpuId::BOOT).set_system_registers(wanted).map_err(|error| {
         format!("{error}; CR0, CR3, CR4, EFER and CS must together be a state the processor can be in")
     })?;
-    let after = machine.vcpu().system_registers().map_err(host)?;
+    let after = machine.cpu(CpuId::BOOT).vcpu().system_registers().map_err(host)?;
     for (name, wanted, found) in [
         ("CR0", wanted.cr0, after.cr0),
         ("CR4", wanted.cr4, after.cr4),
@@ -243,7 +243,7 @@ fn store_system(machine: &mut Machine, wanted: &SystemRegisters) -> Result<(), S
     ] {
         // CR0.ET is always set.
         if (wanted ^ found) & !(1 << 4) != 0 {
-            machine.set_system_registers(&before).map_err(host)?;
+            machine.cpu_mut(CpuId::BOOT).set_system_registers(&before).map_err(host)?;
             return Err(format!(
                 "this host takes {wanted:#x} for {name} and makes {found:#x} of it; the registers are as before"
             ));

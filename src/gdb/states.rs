@@ -21,7 +21,7 @@ impl Debuggee<'_> {
             Some(Outcome::Halted { .. }) => "halted for good",
             Some(Outcome::TripleFault) => "shut down by a triple fault",
             Some(_) => "cannot go on",
-            None if self.machine.is_halted() => "waiting in hlt",
+            None if self.machine.cpu(self.machine.current_cpu()).is_halted() => "waiting in hlt",
             None => "running",
         };
         let registers = self.view.registers.of(vcpu).both(self.machine)?;

@@ -6,7 +6,7 @@ use super::description::target_xml;
 use super::registers::Cache;
 use super::threads::VcpuNumber;
 use crate::kvm::HostError;
-use crate::machine::Machine;
+use crate::machine::{CpuId, Machine};
 use crate::settings::GdbArch;
 
 /// The view of one client after the other. A new client finds it as it was at the start, but for
@@ -30,7 +30,7 @@ pub(crate) struct View {
 impl View {
     /// The view of `machine` as a processor of kind `arch`.
     pub(crate) fn new(machine: &Machine, arch: GdbArch) -> View {
-        let layout = Layout::new(arch, machine.vcpu().has_avx());
+        let layout = Layout::new(arch, machine.cpu(CpuId::BOOT).vcpu().has_avx());
         let name = machine.image().name();
         let path = std::path::absolute(name).map(|path| path.into_os_string().into_encoded_bytes());
         View {

@@ -64,7 +64,7 @@ pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
 }
 
 fn triple_fault(machine: &Machine) -> String {
-    let Ok(registers) = machine.registers() else {
+    let Ok(registers) = machine.cpu(machine.current_cpu()).registers() else {
         return "triple fault; the host gives no registers.".to_owned();
     };
     let system = &registers.system;
@@ -103,7 +103,7 @@ fn has_idt(machine: &Machine, registers: &Registers) -> bool {
 }
 
 fn refusal(machine: &Machine, refusal: &Refusal, obstacle: Option<Obstacle>) -> String {
-    let Ok(registers) = machine.registers() else {
+    let Ok(registers) = machine.cpu(machine.current_cpu()).registers() else {
         return "the host refused to go on and gives no registers.".to_owned();
     };
     let code = code_at(machine, &registers);
@@ -117,7 +117,11 @@ fn refusal(machine: &Machine, refusal: &Refusal, obstacle: Option<Obstacle>) -> 
 
 /// Where the guest is, as the tail of a sentence; nothing if the host does not say.
 fn place(machine: &Machine) -> String {
-    machine.registers().map(|registers| place_of(machine, &registers)).unwrap_or_default()
+    machine
+        .cpu(machine.current_cpu())
+        .registers()
+        .map(|registers| place_of(machine, &registers))
+        .unwrap_or_default()
 }
 
 fn place_of(machine: &Machine, registers: &Registers) -> String {

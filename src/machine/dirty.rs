@@ -69,11 +69,11 @@ impl Machine {
     /// [`HostError::Refused`] if the host cannot note it; nothing is noted for `follower` then.
     pub fn follow_writes(&mut self, follower: Follower) -> Result<(), HostError> {
         if self.followers.any() {
-            let fresh = self.processor.take_dirty()?;
+            let fresh = self.ram.take_dirty()?;
             self.followers.add(&fresh);
         } else {
             self.memory.track_host_writes(true);
-            if let Err(error) = self.processor.log_writes(true) {
+            if let Err(error) = self.ram.log_writes(true) {
                 // Some pieces may be logged already.
                 self.stop_noting()?;
                 return Err(error);
@@ -104,7 +104,7 @@ impl Machine {
     ///
     /// [`HostError::Refused`] with the host's reason; what has changed is told by the next call then.
     pub fn take_dirty(&mut self, follower: Follower) -> Result<PageSet, HostError> {
-        let fresh = if self.followers.any() { self.processor.take_dirty()? } else { PageSet::default() };
+        let fresh = if self.followers.any() { self.ram.take_dirty()? } else { PageSet::default() };
         Ok(self.followers.take(follower, fresh))
     }
 
@@ -118,12 +118,12 @@ impl Machine {
     /// A reset has made a new virtual machine: follows what was followed. What was in memory before
     /// counts as changed.
     pub(super) fn follow_again(&mut self) -> Result<(), HostError> {
-        if self.followers.any() { self.processor.log_writes(true) } else { Ok(()) }
+        if self.followers.any() { self.ram.log_writes(true) } else { Ok(()) }
     }
 
     fn stop_noting(&mut self) -> Result<(), HostError> {
         self.memory.track_host_writes(false);
-        self.processor.log_writes(false)
+        self.ram.log_writes(false)
     }
 }
 

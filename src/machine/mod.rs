@@ -5,46 +5,48 @@
 
 pub mod board;
 pub mod coalescing;
-mod debugged;
+pub mod cpu;
+mod creation;
 pub mod dirty;
 pub mod input_buffer;
 pub mod inputs;
+mod mapped_memory;
 pub mod outcome;
 pub mod output;
-mod power;
 mod run;
 mod saved;
 pub mod screen;
 pub mod snapshots;
+mod stepping;
 #[cfg(test)]
 pub(crate) mod testing;
+mod triple_fault;
 pub mod unclaimed;
-mod unwatched;
 mod watched;
 
 use std::sync::Arc;
 
 use tracing::info;
 
-pub use debugged::Event;
+pub use cpu::{Cpu, CpuId, CpuState, RunState};
 pub use outcome::Outcome;
 pub use saved::{Due, MachineState, Revival};
+pub use stepping::Event;
 pub use watched::{PhysicalWatch, Touch, Unseen};
 
-use crate::arch::Registers;
 use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::devices::StateError;
-use crate::emulate::Tally;
-use crate::kvm::{GuestDebug, HostError, Kvm, Vcpu};
+use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::{Keys, LayoutName};
 use board::Board;
 use coalescing::Coalescing;
+use creation::power_on;
 use dirty::Followers;
 use input_buffer::InputBuffer;
 use inputs::Inputs;
+use mapped_memory::MappedMemory;
 use output::OutputQueues;
-use power::Processor;
 use screen::Screen;
 use watched::Watched;
 
@@ -106,7 +108,10 @@ pub struct Machine {
     layout: LayoutName,
     no_reboot: bool,
     kvm: Kvm,
-    processor: Processor,
+    ram: MappedMemory,
+    cpus: Vec<Cpu>,
+    /// The CPU that runs: all run on one thread, by turns.
+    current: CpuId,
     memory: Arc<GuestMemory>,
     board: Board,
     input_buffer: InputBuffer,
@@ -116,12 +121,6 @@ pub struct Machine {
     screen: Screen,
     watched: Watched,
     followers: Followers,
-    /// Instructions emulated since the start or the last reset.
-    tally: Tally,
-    /// The debug facilities that are on.
-    debug: GuestDebug,
-    /// `hlt` was executed and no interrupt has come since.
-    halted: bool,
     resets: u64,
     /// What happens before the guest goes on.
     due: Option<Due>,
@@ -137,8 +136,8 @@ impl Machine {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
         let boot = load(spec.image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
-        let processor = Processor::new(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
-        Ok(Machine::assemble(spec, boot.bias, kvm, processor, memory, inputs, outputs))
+        let hardware = power_on(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
+        Ok(Machine::assemble(spec, boot.bias, kvm, hardware, memory, inputs, outputs))
     }
 
     /// Puts together what has been made.
@@ -146,7 +145,7 @@ impl Machine {
         spec: MachineSpec,
         bias: u64,
         kvm: Kvm,
-        processor: Processor,
+        (ram, cpus): (MappedMemory, Vec<Cpu>),
         memory: Arc<GuestMemory>,
         inputs: Inputs,
         outputs: OutputQueues,
@@ -155,23 +154,22 @@ impl Machine {
         Machine {
             screen: Screen::new(memory.clone(), board.vga.view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
-            coalescing: Coalescing::new(processor.vcpu.can_coalesce_writes()),
+            coalescing: Coalescing::new(cpus[CpuId::BOOT].vcpu.can_coalesce_writes()),
             image: spec.image,
             bias,
             options: spec.boot,
             layout: spec.layout,
             no_reboot: spec.no_reboot,
             kvm,
-            processor,
+            ram,
+            cpus,
+            current: CpuId::BOOT,
             memory,
             board,
             inputs,
             outputs,
             watched: Watched::default(),
             followers: Followers::default(),
-            tally: Tally::default(),
-            debug: GuestDebug::default(),
-            halted: false,
             resets: 0,
             due: None,
         }
@@ -217,18 +215,26 @@ impl Machine {
         &self.inputs
     }
 
-    /// The vCPU's registers.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn registers(&self) -> Result<Registers, HostError> {
-        self.processor.vcpu.registers()
+    /// All CPUs, the bootstrap processor first.
+    pub fn cpu_ids(&self) -> impl Iterator<Item = CpuId> + use<> {
+        (0..self.cpus.len()).map(|number| CpuId::new(number as u8))
     }
 
-    /// The vCPU.
-    pub fn vcpu(&self) -> &Vcpu {
-        &self.processor.vcpu
+    /// The CPU that ran last: what the last [`Event`] is about.
+    pub fn current_cpu(&self) -> CpuId {
+        self.current
+    }
+
+    /// A CPU; `id` is one of [`Self::cpu_ids`].
+    #[inline]
+    pub fn cpu(&self, id: CpuId) -> &Cpu {
+        &self.cpus[id]
+    }
+
+    /// A CPU, to change it; `id` is one of [`Self::cpu_ids`].
+    #[inline]
+    pub fn cpu_mut(&mut self, id: CpuId) -> &mut Cpu {
+        &mut self.cpus[id]
     }
 
     /// How the guest was booted.
@@ -258,14 +264,13 @@ impl Machine {
         self.log_totals();
         self.memory.discard()?;
         let boot = load(self.image.as_ref(), &self.memory, &self.options)?;
-        self.processor = Processor::new(&self.kvm, self.memory.clone(), self.inputs.kicker(), &boot.state)?;
+        let kicker = self.cpus[CpuId::BOOT].kicker().clone();
+        (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &boot.state)?;
+        self.current = CpuId::BOOT;
         self.board = Board::default();
-        self.coalescing = Coalescing::new(self.processor.vcpu.can_coalesce_writes());
+        self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
         self.input_buffer.reset();
-        self.halted = false;
         self.due = None;
-        self.tally = Tally::default();
-        self.debug = GuestDebug::default();
         self.screen.publish(self.board.vga.view());
         self.follow_again()?;
         self.watch_again()?;

@@ -3,6 +3,7 @@
 use tracing::{debug, info};
 
 use super::board::{Board, Effect};
+use super::cpu::{CpuId, RunState};
 use super::inputs::Input;
 use super::output::OutputQueue;
 use super::watched::Watched;
@@ -10,12 +11,12 @@ use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
 use crate::emulate::{Devices, Rescued, emulate};
-use crate::kvm::{HostError, Refusal, VmEntry, VmExit};
+use crate::kvm::{HostError, Refusal, VmExit};
 
 /// What carries on after an exit or an input.
 pub(super) enum Next {
     /// Enter the guest again.
-    Run(VmEntry),
+    Run,
     /// Something that is more than an exit.
     Stop(Event),
 }
@@ -42,20 +43,18 @@ impl Machine {
     }
 
     fn run_on(&mut self) -> Outcome {
-        let mut entry = VmEntry::Resume;
         loop {
-            let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
-            match next {
-                Ok(Next::Run(next)) => entry = next,
+            match self.advance() {
+                // Without a debugger there is nothing to attend to.
+                Ok(
+                    Next::Run
+                    | Next::Stop(Event::Attention | Event::Reset | Event::Debug(_) | Event::Touched(_)),
+                ) => {}
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
-                // Nobody debugs this run; the entry has not been used yet.
-                Ok(Next::Stop(Event::Attention)) => {}
-                Ok(Next::Stop(Event::ResetAsked)) => match self.carry_out_reset() {
-                    Event::End(outcome) => break outcome,
-                    _ => entry = VmEntry::Resume,
-                },
-                Ok(Next::Stop(Event::Reset | Event::Debug(_) | Event::Touched(_))) => {
-                    entry = VmEntry::Resume;
+                Ok(Next::Stop(Event::ResetAsked)) => {
+                    if let Event::End(outcome) = self.carry_out_reset() {
+                        break outcome;
+                    }
                 }
                 Err(error) => break Outcome::HostFailed(error),
             }
@@ -66,27 +65,34 @@ impl Machine {
     /// not do for it.
     pub fn log_totals(&self) {
         self.board.unclaimed.log_totals();
-        let rescues = self.tally.total();
+        let rescues: u64 = self.cpus.iter().map(|cpu| cpu.emulated.total()).sum();
         if rescues > 0 {
             info!("{rescues} instructions carried out in place of KVM");
         }
     }
 
-    /// Takes what has come in, runs the guest to its next exit and deals with that.
+    /// Runs the current CPU to its next exit, or lets time pass while it is halted.
     #[inline]
-    pub(super) fn step(&mut self, entry: VmEntry) -> Result<Next, HostError> {
+    pub(super) fn advance(&mut self) -> Result<Next, HostError> {
+        let cpu = self.current;
+        if self.cpus[cpu].is_halted() { self.sleep().map(Next::Stop) } else { self.step(cpu) }
+    }
+
+    /// Takes what has come in, runs a CPU to its next exit and deals with that.
+    #[inline]
+    fn step(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         if self.inputs.has_pending()
             && let Some(event) = self.take_inputs()?
         {
             return Ok(Next::Stop(event));
         }
-        let exit = self.processor.vcpu.run(entry)?;
-        self.deal_with(exit)
+        let exit = self.cpus[cpu].run()?;
+        self.deal_with(cpu, exit)
     }
 
-    /// Does what an exit asks for.
+    /// Does what an exit of a CPU asks for.
     #[inline]
-    pub(super) fn deal_with(&mut self, exit: VmExit) -> Result<Next, HostError> {
+    pub(super) fn deal_with(&mut self, cpu: CpuId, exit: VmExit) -> Result<Next, HostError> {
         match exit {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
@@ -100,42 +106,47 @@ impl Machine {
                 if asks {
                     self.input_buffer.deliver(&mut self.board, &self.inputs);
                 }
-                Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Value(u64::from(value)))))
+                if let Some(next) = self.carry_out(effect)? {
+                    return Ok(next);
+                }
+                self.cpus[cpu].complete_read(u64::from(value));
+                Ok(Next::Run)
             }
             // RAM that KVM does not know of yet looks like a device, too, and so do the rest of an
             // instruction by whose first part KVM got to know it and RAM that is watched.
             VmExit::MmioWrite { address, size, value } => {
-                self.processor.reach(address)?;
+                self.ram.map_at(address)?;
                 self.watched.write(address, size);
                 if self.memory.write_word(address, value, size).is_err() {
                     self.board.memory_write(address, size, value);
                 }
-                Ok(Next::Run(VmEntry::Resume))
+                Ok(Next::Run)
             }
             VmExit::MmioRead { address, size } => {
-                self.processor.reach(address)?;
+                self.ram.map_at(address)?;
                 let value = match self.memory.read_word(address, size) {
                     Ok(value) => value,
                     Err(_) => self.board.memory_read(address, size),
                 };
                 self.watched.read(address, size);
-                Ok(Next::Run(VmEntry::Value(value)))
+                self.cpus[cpu].complete_read(value);
+                Ok(Next::Run)
             }
-            VmExit::Halt { interruptible } => self.halt(interruptible).map(Next::Stop),
-            VmExit::Interrupted => Ok(Next::Run(VmEntry::Resume)),
+            VmExit::Halt { interruptible } => self.halt(cpu, interruptible).map(Next::Stop),
+            VmExit::Interrupted => Ok(Next::Run),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
-            VmExit::Shutdown => self.shut_down(),
+            VmExit::Shutdown => self.shut_down(cpu),
             // The cause may be RAM that KVM does not know of yet: an instruction there, or an
             // operand of an instruction that KVM cannot carry out on a device.
-            VmExit::Refused(refusal) if self.processor.reach_all()? => {
+            VmExit::Refused(refusal) if self.ram.map_all()? => {
                 debug!("all memory attached because of {refusal:?}");
-                Ok(Next::Run(VmEntry::Resume))
+                Ok(Next::Run)
             }
             VmExit::Refused(refusal) => {
-                if self.uncover_code()? {
-                    return Ok(Next::Run(VmEntry::Resume));
+                if self.uncover_code(cpu)? {
+                    return Ok(Next::Run);
                 }
-                self.rescue(refusal)
+                self.rescue(cpu, refusal)
             }
             VmExit::EntryFailed(reason) => Ok(Next::end(Outcome::EntryFailed(reason))),
             VmExit::Unexpected(reason) => Ok(Next::end(Outcome::Unexpected(reason))),
@@ -144,13 +155,14 @@ impl Machine {
 
     /// Carries out the instruction that KVM does not, if that can be done.
     #[cold]
-    pub(super) fn rescue(&mut self, refusal: Refusal) -> Result<Next, HostError> {
+    pub(super) fn rescue(&mut self, cpu: CpuId, refusal: Refusal) -> Result<Next, HostError> {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
         let mut surroundings = Surroundings { board: &mut self.board, watched: &mut self.watched };
-        Ok(match emulate(&mut self.processor.vcpu, &mut surroundings, &mut self.tally)? {
-            Rescued::Done => Next::Run(VmEntry::Resume),
+        let cpu = &mut self.cpus[cpu];
+        Ok(match emulate(&mut cpu.vcpu, &mut surroundings, &mut cpu.emulated)? {
+            Rescued::Done => Next::Run,
             Rescued::TripleFault => Next::end(Outcome::TripleFault),
             Rescued::Beyond(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
@@ -163,11 +175,11 @@ impl Machine {
             Chip::Serial(number) => {
                 let serial = &self.board.serial[usize::from(number)];
                 if effect.output.is_some() {
-                    if self.coalescing.sent(number, serial, &self.processor.vm)? {
+                    if self.coalescing.sent(number, serial, self.ram.vm())? {
                         self.outputs.want_ticks(true);
                     }
                 } else {
-                    self.coalescing.configured(number, serial, &self.processor.vm)?;
+                    self.coalescing.configured(number, serial, self.ram.vm())?;
                 }
             }
             Chip::Vga => self.screen.publish(self.board.vga.view()),
@@ -176,7 +188,7 @@ impl Machine {
             }
             _ => {}
         }
-        Ok(self.carry_out(effect)?.unwrap_or(Next::Run(VmEntry::Resume)))
+        Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
     }
 
     /// Carries out what a chip wants done; `None` if the guest just goes on.
@@ -221,13 +233,13 @@ impl Machine {
     }
 
     /// `hlt`: with interrupts off nothing can ever wake the processor, so the guest is done.
-    pub(super) fn halt(&mut self, interruptible: bool) -> Result<Event, HostError> {
+    pub(super) fn halt(&mut self, cpu: CpuId, interruptible: bool) -> Result<Event, HostError> {
         if !interruptible {
-            let result = self.processor.vcpu.registers()?.general.rax;
+            let result = self.cpus[cpu].general_registers()?.rax;
             return Ok(Event::End(Outcome::Halted { result }));
         }
         debug!("the guest waits for an interrupt");
-        self.halted = true;
+        self.cpus[cpu].run_state = RunState::Halted;
         self.sleep()
     }
 
@@ -257,7 +269,7 @@ impl Machine {
                 Input::KeyEvents(events) => self.input_buffer.push_key_events(events, &self.inputs),
                 Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
                 Input::Tick => {
-                    self.coalescing.tick(&self.processor.vm)?;
+                    self.coalescing.tick(self.ram.vm())?;
                     if !self.coalescing.active() {
                         self.outputs.want_ticks(false);
                     }

@@ -8,14 +8,15 @@ use tracing::info;
 
 use super::board::Board;
 use super::coalescing::{Coalescing, CoalescingState};
+use super::cpu::{CpuId, CpuState};
+use super::creation::for_saved_state;
 use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
 use super::output::OutputQueues;
-use super::power::Processor;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, Image};
 use crate::devices::{Payload, Snapshot, StateError};
-use crate::kvm::{CpuFeatures, GuestDebug, HostError, Kvm, VcpuState, VmEntry};
+use crate::kvm::{CpuFeatures, HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 
 /// What happens before a guest goes on: it has carried out an instruction whose consequence has not come
@@ -49,8 +50,8 @@ impl Due {
 /// A machine without the contents of its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineState {
-    /// The vCPU.
-    pub vcpu: VcpuState,
+    /// All CPUs, the bootstrap processor first.
+    pub cpus: Vec<CpuState>,
     /// KVM's clock, in nanoseconds.
     pub clock: u64,
     /// The chips, each with its number among those of its kind.
@@ -59,12 +60,17 @@ pub struct MachineState {
     pub input_buffer: InputBufferState,
     /// Which serial ports have their output collected.
     pub coalescing: CoalescingState,
-    /// The processor waits in `hlt` for an interrupt.
-    pub halted: bool,
     /// How often the machine was reset.
     pub resets: u64,
     /// What happens before the guest goes on.
     pub due: Option<Due>,
+}
+
+impl MachineState {
+    /// The bootstrap processor, which every machine has.
+    pub fn boot_cpu(&self) -> &CpuState {
+        &self.cpus[CpuId::BOOT.index()]
+    }
 }
 
 /// What a machine goes on from, besides its state and memory.
@@ -89,12 +95,11 @@ impl Machine {
     pub fn state(&mut self) -> Result<MachineState, HostError> {
         self.come_to_rest()?;
         Ok(MachineState {
-            vcpu: self.processor.vcpu.state(&self.kvm)?,
-            clock: self.processor.vm.clock()?,
+            cpus: self.cpus.iter().map(|cpu| cpu.state(&self.kvm)).collect::<Result<_, _>>()?,
+            clock: self.ram.vm().clock()?,
             devices: self.board.save(),
             input_buffer: self.input_buffer.state(),
             coalescing: self.coalescing.state(),
-            halted: self.halted,
             resets: self.resets,
             due: self.due,
         })
@@ -107,8 +112,11 @@ impl Machine {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn come_to_rest(&mut self) -> Result<(), HostError> {
-        if !self.processor.vcpu.is_settled() {
-            match self.settle(VmEntry::Resume)? {
+        for cpu in self.cpu_ids() {
+            if self.cpus[cpu].vcpu().is_settled() {
+                continue;
+            }
+            match self.settle(cpu)? {
                 Some(Event::ResetAsked) => self.due = Some(Due::Reset),
                 Some(Event::End(outcome)) => self.due = Due::after(&outcome),
                 _ => {}
@@ -135,9 +143,9 @@ impl Machine {
     ) -> Result<Machine, MachineError> {
         let board = Board::restored(&state.devices)?;
         let kvm = Kvm::open()?;
-        let mut processor = Processor::blank(&kvm, memory.clone(), inputs.kicker(), features)?;
-        processor.attach_written()?;
-        let mut machine = Machine::assemble(spec, bias, kvm, processor, memory, inputs, outputs);
+        let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), inputs.kicker(), features)?;
+        ram.map_written()?;
+        let mut machine = Machine::assemble(spec, bias, kvm, (ram, cpus), memory, inputs, outputs);
         machine.take_over(board, state)?;
         Ok(machine)
     }
@@ -156,20 +164,20 @@ impl Machine {
         fill: &mut dyn FnMut(&GuestMemory) -> Result<(), MemoryError>,
     ) -> Result<(), MachineError> {
         let board = Board::restored(&state.devices)?;
-        let kicker = self.inputs.kicker().clone();
-        let blank = Processor::blank(&self.kvm, self.memory.clone(), &kicker, &revival.features)?;
+        let kicker = self.cpus[CpuId::BOOT].kicker().clone();
+        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &revival.features)?;
         self.log_totals();
-        self.processor = blank;
+        (self.ram, self.cpus) = hardware;
+        self.current = CpuId::BOOT;
         self.outputs.want_ticks(false);
         self.memory.discard()?;
         fill(&self.memory)?;
-        self.processor.attach_written()?;
+        self.ram.map_written()?;
         (self.image, self.bias, self.options) = (revival.image, revival.bias, revival.options);
-        self.debug = GuestDebug::default();
         self.take_over(board, state)?;
         self.watch_again()?;
         self.follow_again()?;
-        info!("the guest goes on at {:#x}, from a saved state", state.vcpu.rip());
+        info!("the guest goes on at {:#x}, from a saved state", state.boot_cpu().vcpu.rip());
         Ok(())
     }
 
@@ -184,7 +192,7 @@ impl Machine {
             Due::Reset => Event::ResetAsked,
             Due::Exit(value) => Event::End(Outcome::DebugExit { value }),
             Due::TripleFault => Event::End(Outcome::TripleFault),
-            Due::Halted => match self.processor.vcpu.general_registers() {
+            Due::Halted => match self.cpus[self.current].general_registers() {
                 Ok(registers) => Event::End(Outcome::Halted { result: registers.rax }),
                 Err(error) => Event::End(Outcome::HostFailed(error)),
             },
@@ -194,8 +202,8 @@ impl Machine {
     /// Puts `state` into a processor that nothing has run on.
     fn take_over(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.put_state(board, state)?;
-        self.coalescing = Coalescing::new(self.processor.vcpu.can_coalesce_writes());
-        if self.coalescing.set_state(&state.coalescing, &self.processor.vm)? {
+        self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
+        if self.coalescing.set_state(&state.coalescing, self.ram.vm())? {
             self.outputs.want_ticks(true);
         }
         Ok(())
@@ -204,12 +212,14 @@ impl Machine {
     /// Puts `state`, whose chips are `board`, into the processor and in the place of the chips; which serial
     /// ports have their output collected stays as it is.
     pub(super) fn put_state(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
-        self.processor.vm.set_clock(state.clock)?;
-        self.processor.vcpu.set_state(&state.vcpu)?;
+        self.ram.vm().set_clock(state.clock)?;
+        for (cpu, state) in self.cpus.iter_mut().zip(&state.cpus) {
+            cpu.set_state(state)?;
+        }
         self.board = board;
         self.screen.publish(self.board.vga.view());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
-        (self.halted, self.resets, self.due) = (state.halted, state.resets, state.due);
+        (self.resets, self.due) = (state.resets, state.due);
         Ok(())
     }
 }

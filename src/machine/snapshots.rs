@@ -152,7 +152,7 @@ impl Snapshots {
         self.last = Some(Moment { memory: memory.clone(), changed: PageSet::default() });
         self.taken += 1;
         let new = budget.kept() - before;
-        let rip = state.vcpu.rip();
+        let rip = state.boot_cpu().vcpu.rip();
         let snapshot = Snapshot { number: self.taken, new, memory, state };
         self.kept.insert(name.to_owned(), snapshot);
         Ok(Kept { name: name.to_owned(), rip, new, pages })
@@ -185,7 +185,7 @@ impl Snapshots {
         }
         last.memory = snapshot.memory.clone();
         machine.go_back(&snapshot.state).map_err(KeepError::Mixture)?;
-        let (rip, new) = (snapshot.state.vcpu.rip(), snapshot.new);
+        let (rip, new) = (snapshot.state.boot_cpu().vcpu.rip(), snapshot.new);
         Ok(Kept { name: name.to_owned(), rip, new, pages: pages.len() })
     }
 
@@ -218,7 +218,7 @@ impl Snapshots {
         all.sort_by_key(|(_, snapshot)| snapshot.number);
         let told = |(name, snapshot): (&String, &Snapshot)| Kept {
             name: name.clone(),
-            rip: snapshot.state.vcpu.rip(),
+            rip: snapshot.state.boot_cpu().vcpu.rip(),
             new: snapshot.new,
             pages: snapshot.memory.pages(),
         };
@@ -271,7 +271,7 @@ impl Machine {
         self.put_state(Board::restored(&state.devices)?, state)?;
         // Which ports are collected is nothing the guest can tell, unless it has set one up otherwise.
         for (number, port) in (0..).zip(&self.board.serial) {
-            self.coalescing.configured(number, port, &self.processor.vm)?;
+            self.coalescing.configured(number, port, self.ram.vm())?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::super::inputs::Input;
 use super::super::testing::{machine, run_to_halt};
-use super::super::{Event, PhysicalWatch};
+use super::super::{CpuId, Event, PhysicalWatch};
 use super::*;
 use crate::memory::PAGE;
 
@@ -22,7 +22,7 @@ const COUNTER: u64 = 0x30_0000;
 fn seen(machine: &Machine) -> (Vec<u8>, u64, u64, Vec<u8>) {
     let mut bytes = vec![0; 64 * PAGE as usize];
     machine.memory().read(COUNTER, &mut bytes).unwrap();
-    let general = machine.registers().unwrap().general;
+    let general = machine.cpu(CpuId::BOOT).registers().unwrap().general;
     let chips = machine.board().save().into_iter().flat_map(|(_, payload)| payload.bytes).collect();
     (bytes, general.rbx, general.rip, chips)
 }

@@ -13,6 +13,7 @@ use std::ops::Range;
 use tracing::info;
 
 use super::Machine;
+use super::cpu::{Cpu, CpuId};
 use crate::arch::Registers;
 use crate::arch::paging::Paging;
 use crate::kvm::HostError;
@@ -153,8 +154,9 @@ impl Watched {
         ranges
     }
 
-    /// Finds out which of the pages whose reads are watched the processor itself has to read.
-    fn find_readable(&mut self, memory: &GuestMemory, registers: &Registers) {
+    /// Finds out which of the pages whose reads are watched a processor itself has to read; `cpus` are the
+    /// registers of all CPUs.
+    fn find_readable(&mut self, memory: &GuestMemory, cpus: &[Registers]) {
         self.readable = self.code.iter().map(|page| (*page, "code that runs")).collect();
         let reads = self.watches.iter().filter(|watch| watch.reads);
         let pages: Vec<u64> =
@@ -162,21 +164,23 @@ impl Watched {
         if pages.is_empty() {
             return;
         }
-        let paging = Paging::new(registers, Paging::WIDEST);
-        let tables = paging.table_pages(memory);
-        let special = descriptor_pages(memory, &paging, registers);
-        let next = code_pages(memory, &paging, registers);
-        for page in pages {
-            let why = if tables.as_ref().is_none_or(|tables| tables.contains(&page)) {
-                "page tables"
-            } else if special.contains(&page) {
-                "descriptor tables"
-            } else if next.contains(&page) {
-                "code that runs"
-            } else {
-                continue;
-            };
-            self.readable.insert(page, why);
+        for registers in cpus {
+            let paging = Paging::new(registers, Paging::WIDEST);
+            let tables = paging.table_pages(memory);
+            let special = descriptor_pages(memory, &paging, registers);
+            let next = code_pages(memory, &paging, registers);
+            for page in &pages {
+                let why = if tables.as_ref().is_none_or(|tables| tables.contains(page)) {
+                    "page tables"
+                } else if special.contains(page) {
+                    "descriptor tables"
+                } else if next.contains(page) {
+                    "code that runs"
+                } else {
+                    continue;
+                };
+                self.readable.insert(*page, why);
+            }
         }
     }
 }
@@ -217,11 +221,11 @@ impl Machine {
     /// The guest may have been refused because its next instruction lies in a page that KVM does not know:
     /// gives that back, for good, except for writes. False if that is not it.
     #[cold]
-    pub(super) fn uncover_code(&mut self) -> Result<bool, HostError> {
+    pub(super) fn uncover_code(&mut self, cpu: CpuId) -> Result<bool, HostError> {
         if !self.watched.watches.iter().any(|watch| watch.reads) {
             return Ok(false);
         }
-        let registers = self.processor.vcpu.registers()?;
+        let registers = self.cpus[cpu].registers()?;
         let paging = Paging::new(&registers, Paging::WIDEST);
         let mut pages = code_pages(&self.memory, &paging, &registers);
         pages.retain(|page| self.watched.is_removed(*page));
@@ -236,9 +240,9 @@ impl Machine {
 
     /// Protects the pages of what is watched.
     pub(super) fn protect(&mut self) -> Result<(), HostError> {
-        let registers = self.processor.vcpu.registers()?;
+        let registers: Vec<Registers> = self.cpus.iter().map(Cpu::registers).collect::<Result<_, _>>()?;
         self.watched.find_readable(&self.memory, &registers);
-        self.processor.protect(self.watched.protected(&self.memory))
+        self.ram.protect(self.watched.protected(&self.memory))
     }
 }
 
@@ -340,7 +344,7 @@ mod tests {
         (registers.system.gdt.base, registers.system.gdt.limit) = (0x8FF8, 0x17);
         registers.general.rip = 0xAFFC;
         let mut watched = watched(&[(0x7000, 0x5000, true, true)]);
-        watched.find_readable(&memory, &registers);
+        watched.find_readable(&memory, &[registers]);
         let found: Vec<_> = watched.readable.iter().map(|(page, why)| (*page, *why)).collect();
         assert_eq!(
             found,

@@ -23,8 +23,8 @@ use super::source::{Answer, Left, Plan, Traveller, ask, leave};
 use super::wire::{TRUST, Wire, WireError};
 use crate::control::Doing;
 use crate::control::moving::Mover;
-use crate::machine::Outcome;
 use crate::machine::dirty::Follower;
+use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::Parts;
 use crate::supervisor::requests::{Caller, HeldGuest};
@@ -244,7 +244,8 @@ impl Travel {
         SystemRandom::new().fill(&mut token).map_err(|_| "the host gives no random numbers".to_owned())?;
         let asked = self.caller.ask(|guest| -> Result<_, String> {
             let machine = guest.machine();
-            let facts = postcard::to_stdvec(&machine.vcpu().features()).map_err(|e| e.to_string())?;
+            let facts = postcard::to_stdvec(&machine.cpu(CpuId::BOOT).vcpu().features())
+                .map_err(|e| e.to_string())?;
             Ok((machine.shared_memory(), machine.image().name().to_owned(), facts))
         });
         let (memory, guest, facts) = asked.map_err(|over| over.to_string())??;

@@ -4,6 +4,7 @@
 use super::*;
 use crate::arch::Registers;
 use crate::devices::Payload;
+use crate::machine::CpuId;
 use crate::machine::snapshots::Snapshots;
 
 /// A guest, what is typed before it starts, and how many steps it takes.
@@ -63,19 +64,26 @@ const CASES: &[Case] = &[
 type Seen = (Registers, u64, Vec<(u16, Payload)>);
 
 fn seen(machine: &Machine) -> Seen {
-    (machine.registers().unwrap(), machine.memory().read_u64(0x30_0000).unwrap(), machine.board().save())
+    (
+        machine.cpu(CpuId::BOOT).registers().unwrap(),
+        machine.memory().read_u64(0x30_0000).unwrap(),
+        machine.board().save(),
+    )
 }
 
 /// What is seen after each of the next `count` instructions.
 fn trace(machine: &mut Machine, count: usize) -> Vec<Seen> {
-    machine.set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() }).unwrap();
+    machine
+        .cpu_mut(CpuId::BOOT)
+        .set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() })
+        .unwrap();
     let step = |_| {
-        let rip = machine.general_registers().unwrap().rip;
-        assert!(machine.step_instruction(rip).is_none());
+        let rip = machine.cpu(CpuId::BOOT).general_registers().unwrap().rip;
+        assert!(machine.step_instruction(CpuId::BOOT, rip).is_none());
         seen(machine)
     };
     let traced = (0..count).map(step).collect();
-    machine.set_guest_debug(GuestDebug::default()).unwrap();
+    machine.cpu_mut(CpuId::BOOT).set_guest_debug(GuestDebug::default()).unwrap();
     traced
 }
 
@@ -149,9 +157,9 @@ fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_by
         if !matches!(stopped, Event::Attention) {
             continue;
         }
-        let left_before = machine.general_registers().unwrap().rcx;
+        let left_before = machine.cpu(CpuId::BOOT).general_registers().unwrap().rcx;
         save(&mut machine, None, &file).unwrap();
-        let registers = machine.registers().unwrap().general;
+        let registers = machine.cpu(CpuId::BOOT).registers().unwrap().general;
         // Saving completes the access that had begun, and no other.
         assert!(left_before - registers.rcx <= 1, "{left_before} {}", registers.rcx);
         called_inside += usize::from((1..20000).contains(&registers.rcx));

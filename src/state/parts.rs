@@ -13,11 +13,11 @@ use super::container::{self, Entry, Section};
 use super::guest_file::{self, Kept};
 use crate::boot::{BootOptions, BytesImage, Image};
 use crate::devices::Payload;
-use crate::kvm::CpuFeatures;
+use crate::kvm::{CpuFeatures, VcpuState};
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueues;
-use crate::machine::{Due, Machine, MachineSpec, MachineState, Revival};
+use crate::machine::{CpuId, CpuState, Due, Machine, MachineSpec, MachineState, Revival, RunState};
 use crate::memory::GuestMemory;
 use crate::settings::{Keys, LayoutName};
 
@@ -107,7 +107,7 @@ impl Parts {
         Ok(Parts {
             writer: format!("kvm {}", env!("CARGO_PKG_VERSION")),
             memory: machine.memory().size(),
-            features: machine.vcpu().features(),
+            features: machine.cpu(CpuId::BOOT).vcpu().features(),
             guest: Guest {
                 path: absolute(Path::new(machine.image().name())),
                 length: machine.image().len(),
@@ -125,15 +125,17 @@ impl Parts {
         let state = &self.machine;
         let facts =
             Facts { writer: self.writer.clone(), memory: self.memory, features: self.features.clone() };
-        let whole = Whole { clock: state.clock, halted: state.halted, resets: state.resets, due: state.due };
-        let mut sections = vec![
-            section(FACTS, &facts),
-            section(GUEST, &self.guest),
-            section(VCPU, &state.vcpu),
+        let halted = state.boot_cpu().run_state == RunState::Halted;
+        let whole = Whole { clock: state.clock, halted, resets: state.resets, due: state.due };
+        let mut sections = vec![section(FACTS, &facts), section(GUEST, &self.guest)];
+        sections.extend(
+            (0..).zip(&state.cpus).map(|(number, cpu)| Section { number, ..section(VCPU, &cpu.vcpu) }),
+        );
+        sections.extend([
             section(MACHINE, &whole),
             section(INPUT_BUFFER, &state.input_buffer),
             section(COALESCING, &state.coalescing),
-        ];
+        ]);
         sections.extend(state.devices.iter().map(|(number, payload)| Section {
             name: payload.kind.clone(),
             number: *number,
@@ -148,7 +150,7 @@ impl Parts {
         let from = Source { image, entries };
         let facts: Facts = from.section(FACTS)?;
         let guest = from.section(GUEST)?;
-        let vcpu = from.section(VCPU)?;
+        let vcpu: VcpuState = from.section(VCPU)?;
         let whole: Whole = from.section(MACHINE)?;
         let input_buffer = from.section(INPUT_BUFFER)?;
         let coalescing = from.section(COALESCING)?;
@@ -166,17 +168,17 @@ impl Parts {
         if !facts.features.is_valid() {
             return Err(damaged("its processor has no features".into()));
         }
+        vcpu.check().map_err(|what| damaged(format!("its vCPU has {what}")))?;
+        let run_state = if whole.halted { RunState::Halted } else { RunState::Running };
         let machine = MachineState {
-            vcpu,
+            cpus: vec![CpuState { vcpu, run_state }],
             clock: whole.clock,
             devices,
             input_buffer,
             coalescing,
-            halted: whole.halted,
             resets: whole.resets,
             due: whole.due,
         };
-        machine.vcpu.check().map_err(|what| damaged(format!("its vCPU has {what}")))?;
         Ok(Parts { writer: facts.writer, memory: facts.memory, features: facts.features, guest, machine })
     }
 
@@ -332,7 +334,7 @@ pub(super) fn check_version(image: &dyn Image, entry: &Entry, known: u16) -> Res
     Ok(())
 }
 
-/// True for a section that is read elsewhere. There is one vCPU.
+/// True for a section that is read elsewhere: a machine has one CPU, and one of each of the others.
 fn is_known(entry: &Entry) -> bool {
     let names = [FACTS, GUEST, VCPU, MACHINE, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
     let elsewhere = super::pages::NAMES.into_iter().chain([guest_file::NAME]);

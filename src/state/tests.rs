@@ -12,7 +12,7 @@ use crate::kvm::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::machine::output::{Doorbell, OutputQueue, OutputQueues, OutputReaders, output_queues};
 use crate::machine::testing::{ENTRY, machine};
-use crate::machine::{Due, Event, Machine, Outcome};
+use crate::machine::{CpuId, Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
 use crate::settings::{Keys, LayoutName};
 
@@ -67,12 +67,15 @@ fn ends() -> (OutputQueues, OutputReaders) {
 }
 
 fn step(machine: &mut Machine, count: usize) {
-    machine.set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() }).unwrap();
+    machine
+        .cpu_mut(CpuId::BOOT)
+        .set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() })
+        .unwrap();
     for _ in 0..count {
-        let rip = machine.general_registers().unwrap().rip;
-        assert!(machine.step_instruction(rip).is_none());
+        let rip = machine.cpu(CpuId::BOOT).general_registers().unwrap().rip;
+        assert!(machine.step_instruction(CpuId::BOOT, rip).is_none());
     }
-    machine.set_guest_debug(GuestDebug::default()).unwrap();
+    machine.cpu_mut(CpuId::BOOT).set_guest_debug(GuestDebug::default()).unwrap();
 }
 
 /// Runs a guest to its end: RAX, and what is in the pages it has written.
@@ -121,7 +124,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     let folder = Folder::new("typed");
     let file = folder.file("a.kvmstate");
     let Some(mut first) = machine(4 << 20, &GUEST) else { return };
-    let mut vectors = first.vcpu().extended_registers().unwrap();
+    let mut vectors = first.cpu(CpuId::BOOT).vcpu().extended_registers().unwrap();
     vectors[160..416].fill(0x5A);
     vectors[512] |= 2;
     // The upper halves of YMM registers, if the guest can have them.
@@ -130,7 +133,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
         vectors[576..832].fill(0x3C);
         vectors[512] |= 4;
     }
-    first.vcpu().set_extended_registers(&vectors).unwrap();
+    first.cpu(CpuId::BOOT).vcpu().set_extended_registers(&vectors).unwrap();
     first.inputs().push(Input::Keystroke(Keystroke { bytes: b"q".to_vec(), keys: Vec::new() }));
     first.inputs().push(Input::Serial(2, b"xyz".to_vec()));
     first.inputs().push(Input::Attention);
@@ -138,7 +141,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     save(&mut first, None, &file).unwrap();
     let inputs = Inputs::new();
     let mut second = Opened::open(&file).unwrap().revive(PEOPLE, inputs.clone(), ends().0).unwrap();
-    let arrived = second.vcpu().extended_registers().unwrap();
+    let arrived = second.cpu(CpuId::BOOT).vcpu().extended_registers().unwrap();
     assert_eq!(arrived[160..416], vectors[160..416]);
     assert!(!has_ymm || arrived[576..832] == vectors[576..832], "YMM");
     // One has reached the port's receiver already.
@@ -181,7 +184,7 @@ fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
     let mut third = third;
     assert!(matches!(third.run_to_event(), Event::Reset));
     assert_eq!(third.memory().read_u64(0x406 * 4096).unwrap(), 0);
-    assert_eq!(third.general_registers().unwrap().rip, ENTRY);
+    assert_eq!(third.cpu(CpuId::BOOT).general_registers().unwrap().rip, ENTRY);
     assert_eq!(finish(&mut third).0, 0x30_6000);
 }
 

@@ -145,7 +145,8 @@ impl<'m> Debuggee<'m> {
 
     /// Runs the guest with no debugger at all until something comes in; an outcome if the run ends.
     pub(crate) fn run_freely(&mut self) -> Option<Outcome> {
-        let switched = self.machine.set_guest_debug(GuestDebug::default());
+        let switched =
+            self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(GuestDebug::default());
         if let Err(error) = switched.and_then(|()| self.machine.watch(Vec::new())) {
             return Some(Outcome::HostFailed(error));
         }
@@ -246,7 +247,7 @@ impl<'m> Debuggee<'m> {
 
     /// Registers, and the linear address of the next instruction.
     pub(crate) fn position(&self) -> Result<(Registers, u64), HostError> {
-        let registers = self.machine.registers()?;
+        let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
         let pc = registers.next_instruction();
         Ok((registers, pc))
     }
@@ -270,7 +271,7 @@ impl<'m> Debuggee<'m> {
         let stands = self.stopped_at == Some(pc) && self.would_stop_again(&registers, pc);
         self.stopped_at = None;
         let debug = self.guest_debug();
-        self.machine.set_guest_debug(debug)?;
+        self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
         let addresses = self.breakpoints.software().chain(self.session.points.addresses());
         let planted = addresses.filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)));
         self.planting.plant(self.machine.memory(), &registers, self.technique().planted, planted);

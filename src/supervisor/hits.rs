@@ -27,7 +27,7 @@ impl Debuggee<'_> {
                 if let Some(advance) = self.pass(&registers, pc, &debug)? {
                     return Ok(advance);
                 }
-                self.machine.set_guest_debug(debug)?;
+                self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
             }
             let event = self.machine.run_to_event();
             self.forget_code();
@@ -39,7 +39,7 @@ impl Debuggee<'_> {
             }
             if let Some(bits @ 1..) = own {
                 debug!("a debug exception of the guest's own: {stop:x?}");
-                self.machine.inject_debug_exception(bits)?;
+                self.machine.cpu_mut(self.machine.current_cpu()).inject_debug_exception(bits)?;
             }
             if self.is_watched(stop) {
                 return self.judge(event);
@@ -62,7 +62,7 @@ impl Debuggee<'_> {
                 }
                 // An `int1` is carried out below; what else there may be is handed on.
                 None if own.is_some() && !self.is_interrupt(&registers, pc) => {
-                    self.machine.inject_debug_exception(0)?;
+                    self.machine.cpu_mut(self.machine.current_cpu()).inject_debug_exception(0)?;
                     continue;
                 }
                 // A debug register that was ours a moment ago.
@@ -79,7 +79,7 @@ impl Debuggee<'_> {
     /// already: some processors with VT-x have it again, at the next entry, after a step over an instruction
     /// that has left the guest.
     fn is_end_of_step(&self, stepped_to: Option<u64>) -> Result<bool, HostError> {
-        let registers = self.machine.general_registers()?;
+        let registers = self.machine.cpu(self.machine.current_cpu()).general_registers()?;
         Ok(stepped_to == Some(registers.rip) && registers.rflags & RFLAGS_TF == 0)
     }
 
@@ -129,7 +129,7 @@ impl Debuggee<'_> {
         if !self.session.points.is_at(pc) {
             return Ok(None);
         }
-        let registers = self.machine.registers()?;
+        let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
         let decision = self.decide(&registers, pc)?;
         Ok(decision.filter(|decision| decision.stop).map(|_| Stop::Point))
     }

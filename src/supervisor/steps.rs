@@ -71,7 +71,9 @@ impl Debuggee<'_> {
         let kind = self.ahead.kind(self.machine.memory(), registers, pc);
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
-            Kind::Halt if registers.ring() == 0 => return Ok(Some(self.machine.step_halt())),
+            Kind::Halt if registers.ring() == 0 => {
+                return Ok(Some(self.machine.step_halt(self.machine.current_cpu())));
+            }
             _ => {}
         }
         let carried_out = match kind {
@@ -80,7 +82,7 @@ impl Debuggee<'_> {
             _ => false,
         };
         if carried_out {
-            match self.machine.carry_out_instruction() {
+            match self.machine.carry_out_instruction(self.machine.current_cpu()) {
                 // Beyond what is carried out here, but the host may be able to.
                 Some(Event::End(Outcome::Refused(..))) => {}
                 done => return Ok(done),
@@ -90,17 +92,19 @@ impl Debuggee<'_> {
         let mut patience = PATIENCE;
         loop {
             if !self.technique().emulated || registers.ring() != 0 {
-                self.machine.renew_guest_debug();
+                self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
             }
-            self.machine.set_guest_debug(debug)?;
-            if let Some(event) = self.machine.step_instruction(registers.general.rip) {
+            self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
+            if let Some(event) =
+                self.machine.step_instruction(self.machine.current_cpu(), registers.general.rip)
+            {
                 // In a handler that ran unseen, perhaps.
                 if matches!(event, Event::Debug(_) | Event::Touched(_)) {
                     self.hide_trap_flag(kind, registers)?;
                 }
                 return Ok(Some(event));
             }
-            let after = self.machine.general_registers()?;
+            let after = self.machine.cpu(self.machine.current_cpu()).general_registers()?;
             if after.rip != registers.general.rip {
                 self.stepped_to = Some(after.rip);
                 break;
@@ -146,16 +150,16 @@ impl Debuggee<'_> {
     /// Takes out of memory what a step of the instruction at `before` has left there of the trap flag.
     fn hide_trap_flag(&mut self, kind: Kind, before: &Registers) -> Result<(), HostError> {
         // Neither a jump to a handler nor a plain instruction in front of one moves it.
-        if self.machine.general_registers()?.rsp == before.general.rsp {
+        if self.machine.cpu(self.machine.current_cpu()).general_registers()?.rsp == before.general.rsp {
             return Ok(());
         }
-        let after = self.machine.registers()?;
+        let after = self.machine.cpu(self.machine.current_cpu()).registers()?;
         let memory = self.machine.memory();
         if handlers::hide_trap_flag(memory, before, &after) {
-            self.machine.renew_guest_debug();
+            self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
         } else if kind == Kind::PushFlags && !(self.technique().emulated && before.ring() == 0) {
             // The instruction emulator pushes those of the guest.
-            self.machine.renew_guest_debug();
+            self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
             handlers::clear_pushed_trap_flag(memory, &after);
         }
         Ok(())
@@ -177,7 +181,10 @@ impl Debuggee<'_> {
     fn depart(&mut self) -> Result<Option<(Stop, u64)>, HostError> {
         let (_, pc) = self.position()?;
         // In `hlt` it has not come there yet.
-        if self.reset_asked || self.machine.is_halted() || self.stopped_at == Some(pc) {
+        if self.reset_asked
+            || self.machine.cpu(self.machine.current_cpu()).is_halted()
+            || self.stopped_at == Some(pc)
+        {
             return Ok(None);
         }
         let stop = self.arrive(pc)?;

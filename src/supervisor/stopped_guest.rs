@@ -52,7 +52,7 @@ fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
 
 impl StoppedGuest for Debuggee<'_> {
     fn registers(&self) -> Result<Registers, HostError> {
-        self.machine.registers()
+        self.machine.cpu(self.machine.current_cpu()).registers()
     }
 
     fn memory(&self) -> &GuestMemory {

@@ -9,7 +9,7 @@ use crate::gdb;
 use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queues};
-use crate::machine::{Machine, MachineSpec, Outcome};
+use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
 use crate::settings::{GdbArch, Keys, LayoutName};
 use crate::supervisor::requests::{Caller, Door, RunOver};
 
@@ -82,7 +82,7 @@ fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
 fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
     let seen = while_running(SLEEPS, false, |caller| {
         let begin = Instant::now();
-        while !caller.ask(|guest| guest.machine().is_halted()).unwrap() {
+        while !caller.ask(|guest| guest.machine().cpu(CpuId::BOOT).is_halted()).unwrap() {
             assert!(begin.elapsed() < Duration::from_secs(10), "it does not sleep");
         }
         assert_eq!(rip(&caller), Ok(0x20_0002));

@@ -339,7 +339,7 @@ impl Debuggee<'_> {
             (watchpoints.registers, watchpoints.pages) = ([None; 4], Vec::new());
             return self.machine.watch(Vec::new()).map(drop);
         }
-        let registers = self.machine.registers()?;
+        let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
         let work = registers_work(self.machine.kvm());
         let free = [0, 1, 2, 3].map(|number| work && !self.breakpoints.uses_register(number));
         let pages = watchpoints.assign(self.machine.memory(), &registers, free);
@@ -385,7 +385,7 @@ impl Debuggee<'_> {
             Event::Touched(touches) => self.watchpoints.touched(touches),
             Event::Debug(stop) if self.is_watched(stop) => {
                 let bits = stop.dr6 & self.watching();
-                let registers = self.machine.registers()?;
+                let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
                 self.watchpoints.reported(self.machine.memory(), &registers, bits);
             }
             _ => return Ok(Seen::Nothing),

@@ -3,13 +3,12 @@
 //! When one of these functions returns, the vCPU stands between two instructions: an access it
 //! stopped at has been completed, and all output that the host had collected has been sent.
 
-use crate::arch::{GeneralRegisters, SystemRegisters};
-
+use super::cpu::{CpuId, RunState};
 use super::run::Next;
 use super::watched::Touch;
 use super::{Machine, Outcome};
 use crate::arch::flags::RFLAGS_IF;
-use crate::kvm::{DebugStop, GuestDebug, HostError, Refusal, VmEntry, VmExit};
+use crate::kvm::{DebugStop, HostError, Refusal, VmExit};
 
 /// What stops a machine that is run for a debugger.
 #[derive(Debug)]
@@ -37,22 +36,23 @@ impl Machine {
         if let Some(event) = self.take_due() {
             return event;
         }
-        let mut entry = VmEntry::Resume;
         // Those of an instruction that has led to another event.
         self.watched.take_touches();
         loop {
             if self.watched.is_touched() {
-                let event = self.settle(entry);
+                let event = self.settle(self.current);
                 return self.touched(event).unwrap_or(Event::Attention);
             }
-            let next = if self.halted { self.sleep().map(Next::Stop) } else { self.step(entry) };
-            match next {
-                Ok(Next::Run(next)) => entry = next,
+            match self.advance() {
+                Ok(Next::Run) => {}
                 Ok(Next::Stop(Event::ResetAsked)) => {
-                    let event = self.settle_reset();
+                    let event = self.settle_reset(self.current);
                     return self.touched(event).unwrap_or(Event::ResetAsked);
                 }
-                Ok(Next::Stop(Event::Attention)) => return self.settled_or(entry, Event::Attention),
+                Ok(Next::Stop(Event::Attention)) => {
+                    let event = self.settle(self.current);
+                    return self.touched(event).unwrap_or(Event::Attention);
+                }
                 Ok(Next::Stop(event)) => return event,
                 Err(error) => return failed(error),
             }
@@ -63,22 +63,24 @@ impl Machine {
     /// carried out without an event.
     ///
     /// Single-stepping must have been switched on.
-    pub fn step_instruction(&mut self, rip: u64) -> Option<Event> {
-        if self.halted {
+    pub fn step_instruction(&mut self, cpu: CpuId, rip: u64) -> Option<Event> {
+        self.current = cpu;
+        if self.cpus[cpu].is_halted() {
             return Some(self.wait());
         }
-        let event = self.step_one(rip);
+        let event = self.step_one(cpu, rip);
         self.touched(event)
     }
 
     /// Carries out the instruction at RIP without entering the guest, exactly as the processor would
     /// ([`crate::kvm::Vcpu::rescue`]); `None` if there was no event in that.
-    pub fn carry_out_instruction(&mut self) -> Option<Event> {
-        if self.halted {
+    pub fn carry_out_instruction(&mut self, cpu: CpuId) -> Option<Event> {
+        self.current = cpu;
+        if self.cpus[cpu].is_halted() {
             return Some(self.wait());
         }
-        match self.rescue(Refusal::new(Refusal::EMULATION, &[])) {
-            Ok(Next::Run(_)) => self.touched(Ok(None)),
+        match self.rescue(cpu, Refusal::new(Refusal::EMULATION, &[])) {
+            Ok(Next::Run) => self.touched(Ok(None)),
             Ok(Next::Stop(event)) => self.touched(Ok(Some(event))),
             Err(error) => Some(failed(error)),
         }
@@ -86,52 +88,12 @@ impl Machine {
 
     /// Carries out the one-byte `hlt` at RIP, which hosts do not agree how to step over, and lets
     /// time pass until an event.
-    pub fn step_halt(&mut self) -> Event {
-        if self.halted {
+    pub fn step_halt(&mut self, cpu: CpuId) -> Event {
+        self.current = cpu;
+        if self.cpus[cpu].is_halted() {
             return self.wait();
         }
-        self.carry_out_halt().unwrap_or_else(failed)
-    }
-
-    /// Switches debug facilities on and off, from the next entry.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
-    pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
-        self.processor.vcpu.set_guest_debug(debug)?;
-        self.debug = debug;
-        Ok(())
-    }
-
-    /// Hands the guest a debug exception of its own that has stopped it
-    /// ([`crate::kvm::Vcpu::inject_debug_exception`]).
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`], for example if another exception waits for the guest.
-    pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
-        self.processor.vcpu.inject_debug_exception(bits)
-    }
-
-    /// True if the processor waits in `hlt` for an interrupt.
-    pub fn is_halted(&self) -> bool {
-        self.halted
-    }
-
-    /// Has the next [`Self::set_guest_debug`] tell the host again what it knows
-    /// ([`crate::kvm::Vcpu::renew_guest_debug`]).
-    pub fn renew_guest_debug(&self) {
-        self.processor.vcpu.renew_guest_debug();
-    }
-
-    /// The general registers, RIP and RFLAGS.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn general_registers(&self) -> Result<GeneralRegisters, HostError> {
-        self.processor.vcpu.general_registers()
+        self.carry_out_halt(cpu).unwrap_or_else(failed)
     }
 
     /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
@@ -140,62 +102,41 @@ impl Machine {
         self.sleep().unwrap_or_else(failed)
     }
 
-    /// Writes the general registers, RIP and RFLAGS. A halted processor that is sent elsewhere wakes.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] with the host's reason.
-    pub fn set_general_registers(&mut self, registers: &GeneralRegisters) -> Result<(), HostError> {
-        if self.halted && self.registers()?.general.rip != registers.rip {
-            self.halted = false;
-        }
-        self.processor.vcpu.set_general_registers(registers)
-    }
-
-    /// Writes segments, descriptor tables, control registers and EFER.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if they are a state the processor cannot be in.
-    pub fn set_system_registers(&mut self, registers: &SystemRegisters) -> Result<(), HostError> {
-        self.processor.vcpu.set_system_registers(registers)
-    }
-
-    fn step_one(&mut self, before: u64) -> Result<Option<Event>, HostError> {
-        let rescues = self.tally.total();
+    fn step_one(&mut self, cpu: CpuId, before: u64) -> Result<Option<Event>, HostError> {
+        let emulated = self.cpus[cpu].emulated.total();
         loop {
             if self.inputs.has_pending()
                 && let Some(event) = self.take_inputs()?
             {
                 return Ok(Some(event));
             }
-            let exit = self.processor.vcpu.run(VmEntry::Resume)?;
+            let exit = self.cpus[cpu].run()?;
             let next = match exit {
                 // Told before the instruction was begun; `waiting` says why.
                 VmExit::Interrupted => continue,
                 VmExit::Halt { interruptible: true } => {
-                    self.halted = true;
+                    self.cpus[cpu].run_state = RunState::Halted;
                     return Ok(None);
                 }
-                exit => self.deal_with(exit)?,
+                exit => self.deal_with(cpu, exit)?,
             };
             let event = match next {
-                Next::Run(entry) => self.settle(entry)?,
-                Next::Stop(Event::ResetAsked) => self.settle_reset()?,
+                Next::Run => self.settle(cpu)?,
+                Next::Stop(Event::ResetAsked) => self.settle_reset(cpu)?,
                 Next::Stop(event) => Some(event),
             };
             match event {
                 Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => {
-                    let watchpoints = self.debug.watchpoints.iter().enumerate();
+                    let watchpoints = self.cpus[cpu].guest_debug().watchpoints.iter().enumerate();
                     let mut used = watchpoints.filter(|(_, watchpoint)| watchpoint.is_some());
                     let watch = used.any(|(register, _)| stop.dr6 >> register & 1 == 1);
                     return Ok(watch.then_some(Event::Debug(stop)));
                 }
                 Some(event) => return Ok(Some(event)),
                 // Completed, though the host reports no step.
-                None if self.processor.vcpu.general_registers()?.rip != before => return Ok(None),
+                None if self.cpus[cpu].general_registers()?.rip != before => return Ok(None),
                 // The host knows nothing of what was done in its place, and that may lead to itself.
-                None if self.tally.total() != rescues => return Ok(None),
+                None if self.cpus[cpu].emulated.total() != emulated => return Ok(None),
                 // A round of a repeated instruction.
                 None if self.watched.is_touched() => return Ok(None),
                 // The middle of a repeated instruction, or memory that had to be attached first.
@@ -204,16 +145,11 @@ impl Machine {
         }
     }
 
-    fn carry_out_halt(&mut self) -> Result<Event, HostError> {
-        let mut registers = self.processor.vcpu.general_registers()?;
+    fn carry_out_halt(&mut self, cpu: CpuId) -> Result<Event, HostError> {
+        let mut registers = self.cpus[cpu].general_registers()?;
         registers.rip = registers.rip.wrapping_add(1);
-        self.processor.vcpu.set_general_registers(&registers)?;
-        self.halt(registers.rflags & RFLAGS_IF != 0)
-    }
-
-    fn settled_or(&mut self, entry: VmEntry, event: Event) -> Event {
-        let other = self.settle(entry);
-        self.touched(other).unwrap_or(event)
+        self.cpus[cpu].set_general_registers(&registers)?;
+        self.halt(cpu, registers.rflags & RFLAGS_IF != 0)
     }
 
     /// What an instruction that is done has come to: accesses to watched memory, unless it was the end.
@@ -228,24 +164,20 @@ impl Machine {
 
     /// Completes the access the vCPU stopped at, and takes what the host still holds; an event if
     /// there is one in that.
-    pub(super) fn settle(&mut self, entry: VmEntry) -> Result<Option<Event>, HostError> {
-        let mut entry = entry;
+    pub(super) fn settle(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
         let mut reset = None;
         loop {
-            match self.processor.vcpu.complete(entry)? {
+            match self.cpus[cpu].complete()? {
                 VmExit::Interrupted => return Ok(reset),
                 // Not slept through here: whoever called has something to do first.
                 VmExit::Halt { interruptible: true } => {
-                    self.halted = true;
+                    self.cpus[cpu].run_state = RunState::Halted;
                     return Ok(reset);
                 }
-                exit => match self.deal_with(exit)? {
-                    Next::Run(next) => entry = next,
+                exit => match self.deal_with(cpu, exit)? {
+                    Next::Run => {}
                     // One round of a repeated instruction, which has others to complete.
-                    Next::Stop(Event::ResetAsked) => {
-                        reset = Some(Event::ResetAsked);
-                        entry = VmEntry::Resume;
-                    }
+                    Next::Stop(Event::ResetAsked) => reset = Some(Event::ResetAsked),
                     Next::Stop(Event::Debug(_)) if reset.is_some() => return Ok(reset),
                     Next::Stop(event) => return Ok(Some(event)),
                 },
@@ -255,8 +187,8 @@ impl Machine {
 
     /// Completes the access by which the guest has asked for a reset. That a step ends with it is no
     /// news beside that.
-    fn settle_reset(&mut self) -> Result<Option<Event>, HostError> {
-        Ok(match self.settle(VmEntry::Resume)? {
+    fn settle_reset(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
+        Ok(match self.settle(cpu)? {
             Some(Event::End(outcome)) => Some(Event::End(outcome)),
             _ => Some(Event::ResetAsked),
         })

@@ -7,11 +7,12 @@
 //!
 //! Manual: Intel SDM volume 3A, "Interrupt 8—Double Fault Exception".
 
+use super::cpu::CpuId;
 use super::run::Next;
 use super::watched::Touch;
 use super::{Event, Machine, Outcome};
 use crate::arch::flags::CR0_PE;
-use crate::kvm::{GuestDebug, HostError, VmEntry, VmExit};
+use crate::kvm::{GuestDebug, HostError, VmExit};
 
 /// RIP after a reset of the processor (Intel SDM volume 3A, "First Instruction Executed").
 const RESET_RIP: u64 = 0xFFF0;
@@ -22,23 +23,24 @@ const PIECE: u64 = 8;
 impl Machine {
     /// The guest has come to a triple fault: does it also without protected pages?
     #[cold]
-    pub(super) fn shut_down(&mut self) -> Result<Next, HostError> {
+    pub(super) fn shut_down(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         let end = Next::Stop(Event::End(Outcome::TripleFault));
         if !self.watched.any() {
             return Ok(end);
         }
-        let registers = self.processor.vcpu.registers()?;
+        let registers = self.cpus[cpu].registers()?;
         // AMD-V has reset the processor: there is no instruction to go back to.
         if registers.general.rip == RESET_RIP && registers.system.cr0 & CR0_PE == 0 {
             return Ok(end);
         }
         let before = self.written_bytes();
-        self.processor.protect(Vec::new())?;
-        self.processor.vcpu.clear_exceptions()?;
+        self.ram.protect(Vec::new())?;
+        let debug = *self.cpus[cpu].guest_debug();
+        self.cpus[cpu].vcpu().clear_exceptions()?;
         let step = GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() };
-        self.processor.vcpu.set_guest_debug(step)?;
-        let exit = self.processor.vcpu.run(VmEntry::Resume)?;
-        self.processor.vcpu.set_guest_debug(self.debug)?;
+        self.cpus[cpu].vcpu.set_guest_debug(step)?;
+        let exit = self.cpus[cpu].run()?;
+        self.cpus[cpu].vcpu.set_guest_debug(debug)?;
         self.protect()?;
         for (old, (physical, new)) in before.into_iter().zip(self.written_bytes()) {
             if old.1 != new {
@@ -47,9 +49,9 @@ impl Machine {
         }
         match exit {
             VmExit::Shutdown => Ok(end),
-            VmExit::Debug(stop) if self.debug.single_step => Ok(Next::Stop(Event::Debug(stop))),
-            VmExit::Debug(_) => Ok(Next::Run(VmEntry::Resume)),
-            exit => self.deal_with(exit),
+            VmExit::Debug(stop) if debug.single_step => Ok(Next::Stop(Event::Debug(stop))),
+            VmExit::Debug(_) => Ok(Next::Run),
+            exit => self.deal_with(cpu, exit),
         }
     }
 

@@ -1,0 +1,246 @@
+//! A CPU of the machine: its vCPU in KVM, and what the machine knows of it besides.
+//!
+//! [`Machine`](super::Machine) owns all CPUs and numbers them by [`CpuId`]. A reset, and a return to a saved
+//! state of another machine, replace them as a whole; the [`Kicker`] of each lives on.
+
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+use crate::arch::{GeneralRegisters, Registers, SystemRegisters};
+use crate::emulate::Tally;
+use crate::kvm::{GuestDebug, HostError, Kicker, Kvm, Vcpu, VcpuState, VmEntry, VmExit};
+
+/// One of a machine's CPUs, counted from 0. The number is also that of its vCPU in KVM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuId(u8);
+
+impl CpuId {
+    /// The bootstrap processor: the one that starts the guest, and that every machine has.
+    pub const BOOT: CpuId = CpuId(0);
+
+    /// The CPU with this number.
+    pub const fn new(number: u8) -> CpuId {
+        CpuId(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Its place among the CPUs of its machine.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for CpuId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "CPU {}", self.0)
+    }
+}
+
+impl Index<CpuId> for Vec<Cpu> {
+    type Output = Cpu;
+
+    #[inline]
+    fn index(&self, id: CpuId) -> &Cpu {
+        &self[id.index()]
+    }
+}
+
+impl IndexMut<CpuId> for Vec<Cpu> {
+    #[inline]
+    fn index_mut(&mut self, id: CpuId) -> &mut Cpu {
+        &mut self[id.index()]
+    }
+}
+
+/// What a CPU does while the machine runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunState {
+    /// It executes instructions.
+    #[default]
+    Running,
+    /// It has executed `hlt` with interrupts on, and waits for one.
+    Halted,
+    /// It waits for a start-up IPI (Intel SDM volume 3A, "MP Initialization Protocol").
+    WaitForSipi,
+}
+
+/// A CPU without what lies in memory, between two of its instructions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuState {
+    /// Registers and pending events.
+    pub vcpu: VcpuState,
+    /// What it does while the machine runs.
+    pub run_state: RunState,
+}
+
+/// A CPU of a machine.
+#[derive(Debug)]
+pub struct Cpu {
+    pub(super) vcpu: Vcpu,
+    pub(super) run_state: RunState,
+    /// The debug facilities that are on.
+    debug: GuestDebug,
+    /// What the next entry completes the last exit with: the value of a read, if it was one.
+    completion: VmEntry,
+    /// Instructions emulated since the CPU was created.
+    pub(super) emulated: Tally,
+    kicker: Kicker,
+}
+
+impl Cpu {
+    /// A CPU whose vCPU, which `kicker` is aimed at, has not run yet.
+    pub(super) fn new(vcpu: Vcpu, kicker: Kicker) -> Cpu {
+        Cpu {
+            vcpu,
+            run_state: RunState::default(),
+            debug: GuestDebug::default(),
+            completion: VmEntry::Resume,
+            emulated: Tally::default(),
+            kicker,
+        }
+    }
+
+    /// Its vCPU.
+    pub fn vcpu(&self) -> &Vcpu {
+        &self.vcpu
+    }
+
+    /// What it does while the machine runs.
+    pub fn run_state(&self) -> RunState {
+        self.run_state
+    }
+
+    /// True if it waits in `hlt` for an interrupt.
+    #[inline]
+    pub fn is_halted(&self) -> bool {
+        self.run_state == RunState::Halted
+    }
+
+    /// Gets it out of the guest, whichever thread runs it.
+    pub(super) fn kicker(&self) -> &Kicker {
+        &self.kicker
+    }
+
+    /// All registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn registers(&self) -> Result<Registers, HostError> {
+        self.vcpu.registers()
+    }
+
+    /// The general registers, RIP and RFLAGS.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn general_registers(&self) -> Result<GeneralRegisters, HostError> {
+        self.vcpu.general_registers()
+    }
+
+    /// Writes the general registers, RIP and RFLAGS. A halted CPU whose RIP changes runs again.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn set_general_registers(&mut self, registers: &GeneralRegisters) -> Result<(), HostError> {
+        if self.is_halted() && self.registers()?.general.rip != registers.rip {
+            self.run_state = RunState::Running;
+        }
+        self.vcpu.set_general_registers(registers)
+    }
+
+    /// Writes segments, descriptor tables, control registers and EFER.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if they are a state the processor cannot be in.
+    pub fn set_system_registers(&mut self, registers: &SystemRegisters) -> Result<(), HostError> {
+        self.vcpu.set_system_registers(registers)
+    }
+
+    /// The debug facilities that are on.
+    pub fn guest_debug(&self) -> &GuestDebug {
+        &self.debug
+    }
+
+    /// Switches debug facilities on and off, from the next entry.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example for a breakpoint at an address that is not canonical.
+    pub fn set_guest_debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
+        self.vcpu.set_guest_debug(debug)?;
+        self.debug = debug;
+        Ok(())
+    }
+
+    /// Has the next [`Self::set_guest_debug`] pass on to KVM what has not changed, too
+    /// ([`Vcpu::renew_guest_debug`]).
+    pub fn renew_guest_debug(&self) {
+        self.vcpu.renew_guest_debug();
+    }
+
+    /// Hands the guest a debug exception of its own that has stopped it
+    /// ([`Vcpu::inject_debug_exception`]).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`], for example if another exception is pending.
+    pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
+        self.vcpu.inject_debug_exception(bits)
+    }
+
+    /// The next entry completes the read that the vCPU exited for with `value`.
+    #[inline]
+    pub(super) fn complete_read(&mut self, value: u64) {
+        self.completion = VmEntry::Value(value);
+    }
+
+    /// Runs the guest to the next exit.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    #[inline]
+    pub(super) fn run(&mut self) -> Result<VmExit, HostError> {
+        let completion = std::mem::replace(&mut self.completion, VmEntry::Resume);
+        self.vcpu.run(completion)
+    }
+
+    /// Completes the last exit, without running any further instruction ([`Vcpu::complete`]).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub(super) fn complete(&mut self) -> Result<VmExit, HostError> {
+        let completion = std::mem::replace(&mut self.completion, VmEntry::Resume);
+        self.vcpu.complete(completion)
+    }
+
+    /// Everything the CPU holds. Its last exit must have been completed.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub(super) fn state(&self, kvm: &Kvm) -> Result<CpuState, HostError> {
+        Ok(CpuState { vcpu: self.vcpu.state(kvm)?, run_state: self.run_state })
+    }
+
+    /// Puts the CPU into `state`. The debug facilities stay on.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub(super) fn set_state(&mut self, state: &CpuState) -> Result<(), HostError> {
+        self.vcpu.set_state(&state.vcpu)?;
+        self.run_state = state.run_state;
+        Ok(())
+    }
+}
