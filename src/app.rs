@@ -29,7 +29,7 @@ use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::mover::Moves;
 use crate::migration::reception::DOUBTED;
 use crate::migration::security::Credentials;
-use crate::settings::{self, DebugClient, Invocation, SerialEnd, Settings};
+use crate::settings::{self, DebugClientSpec, Invocation, SerialBackend, Settings};
 use crate::state::{self, Opened, People, SnapshotError};
 use crate::supervisor::requests::Door;
 
@@ -50,8 +50,8 @@ impl Failure {
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
         Ok(Invocation::Run(settings)) => settings,
-        Ok(Invocation::Console { place }) => {
-            return if console_client::run(&place) { status::HALTED } else { status::HOST };
+        Ok(Invocation::Console { address }) => {
+            return if console_client::run(&address) { status::HALTED } else { status::HOST };
         }
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
@@ -103,7 +103,7 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
 }
 
 /// `kvm debug-client`.
-fn ask_debug_server(wanted: &DebugClient) -> u8 {
+fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
     match client::run(wanted, &mut std::io::stdout().lock()) {
         // A reader that has seen enough may close the pipe.
         Ok(()) | Err(ClientError::Unread) => status::HALTED,
@@ -196,10 +196,10 @@ impl Run {
         let debugger = match &settings.gdb {
             Some(spec) => {
                 let server =
-                    Server::bind(&spec.place, inputs.clone()).map_err(|error| host_failure(&error))?;
+                    Server::bind(&spec.address, inputs.clone()).map_err(|error| host_failure(&error))?;
                 match spec.wait {
-                    true => tell(&format!("waiting for gdb on {}", spec.place)),
-                    false => tell(&format!("gdb can connect to {} at any time", spec.place)),
+                    true => tell(&format!("waiting for gdb on {}", spec.address)),
+                    false => tell(&format!("gdb can connect to {} at any time", spec.address)),
                 }
                 Some(server)
             }
@@ -321,7 +321,7 @@ fn people(settings: &Settings) -> People {
     People {
         keys: settings.keys,
         layout: settings.layout,
-        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialEnd::Stdio),
+        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),
         no_reboot: settings.no_reboot,
     }
 }

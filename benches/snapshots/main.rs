@@ -16,7 +16,7 @@ use kvm::machine::inputs::{Input, Inputs};
 use kvm::machine::output::{Doorbell, output_queues};
 use kvm::machine::snapshots::Snapshots;
 use kvm::machine::{Event, Machine, MachineSpec, Outcome};
-use kvm::settings::{Keys, LayoutName};
+use kvm::settings::{KeyTarget, LayoutName};
 use shared::guests::Guests;
 use shared::rounds::{self, compare, side_by_side};
 use shared::table::{Table, Target, Unit};
@@ -77,7 +77,7 @@ impl Lab {
             image: Box::new(FileImage::open(guests.elf("touch"))?),
             memory: RAM,
             boot: BootOptions::default(),
-            keys: Keys::Auto,
+            keys: KeyTarget::Auto,
             layout: LayoutName::Us,
             terminal: None,
             no_reboot: false,

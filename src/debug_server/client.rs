@@ -11,7 +11,7 @@ use super::register_bytes::{self, GENERAL_BYTES, SYSTEM_BYTES};
 use crate::inspect::dump::dump_registers;
 use crate::inspect::hexdump::{LINE, add_line};
 use crate::os::connection::Stream;
-use crate::settings::DebugClient;
+use crate::settings::DebugClientSpec;
 
 /// How long a server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,9 +104,9 @@ impl ClientError {
 /// # Errors
 ///
 /// [`ClientError`]. What could be had has been printed.
-pub fn run(wanted: &DebugClient, out: &mut impl Write) -> Result<(), ClientError> {
-    let connect = |reason| ClientError::Connect { place: wanted.place.to_string(), reason };
-    let mut stream = Stream::connect(&wanted.place).map_err(connect)?;
+pub fn run(wanted: &DebugClientSpec, out: &mut impl Write) -> Result<(), ClientError> {
+    let connect = |reason| ClientError::Connect { place: wanted.address.to_string(), reason };
+    let mut stream = Stream::connect(&wanted.address).map_err(connect)?;
     stream.set_timeouts(PATIENCE, PATIENCE).map_err(connect)?;
     print(&mut stream, wanted.start, wanted.end, out)
 }

@@ -13,7 +13,7 @@ use super::conversation::{End, Guest, converse, error, seconds};
 use super::protocol::{SERVER_QUIT, add_frame, simple};
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
-use crate::settings::Place;
+use crate::settings::ListenAddress;
 
 /// Most clients at a time.
 pub const MOST_CLIENTS: usize = 16;
@@ -34,7 +34,7 @@ pub enum ServerError {
     )]
     Listen {
         /// The place asked for.
-        place: Place,
+        place: ListenAddress,
         /// Why not.
         reason: SocketError,
     },
@@ -73,7 +73,7 @@ impl DebugServer {
     /// # Errors
     ///
     /// [`ServerError`], for example when the port or the socket is taken.
-    pub fn start(place: &Place, guest: Guest) -> Result<DebugServer, ServerError> {
+    pub fn start(place: &ListenAddress, guest: Guest) -> Result<DebugServer, ServerError> {
         let (listener, file) =
             Listener::bind(place).map_err(|reason| ServerError::Listen { place: place.clone(), reason })?;
         let shared =

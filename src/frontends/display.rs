@@ -9,7 +9,7 @@ use super::painter::{Frame, Painter, colour_text};
 use super::terminal::{Newlines, Screen as TerminalScreen, TerminalGuard};
 use crate::inspect::screen::plain_text;
 use crate::machine::screen::Screen;
-use crate::settings::Display as Wanted;
+use crate::settings::DisplayMode;
 
 /// Time between two looks at the guest's screen while it is shown.
 const PAINT_INTERVAL: Duration = Duration::from_millis(20);
@@ -35,7 +35,7 @@ enum View {
 
 /// The user's view of the guest.
 pub struct Display {
-    wanted: Wanted,
+    wanted: DisplayMode,
     /// The terminal, if standard output is one.
     terminal: Option<TerminalGuard>,
     screen: Screen,
@@ -55,7 +55,7 @@ pub struct Display {
 
 impl Display {
     /// The view a run starts with.
-    pub fn new(wanted: Wanted, terminal: Option<TerminalGuard>, screen: Screen) -> Display {
+    pub fn new(wanted: DisplayMode, terminal: Option<TerminalGuard>, screen: Screen) -> Display {
         // Without a terminal nothing is painted, and the painter needs no room for a picture.
         let size = terminal.as_ref().map_or((0, 0), TerminalGuard::size);
         let now = Instant::now();
@@ -74,7 +74,7 @@ impl Display {
             in_line: false,
             output: Output::new(),
         };
-        if wanted == Wanted::Vga {
+        if wanted == DisplayMode::Vga {
             display.show_screen();
         }
         display
@@ -98,7 +98,7 @@ impl Display {
 
     /// When [`Self::look`] is due next; `None` if there is nothing to look at.
     pub fn due(&self) -> Option<Instant> {
-        let watched = self.view != View::Text || (self.wanted == Wanted::Auto && !self.chosen);
+        let watched = self.view != View::Text || (self.wanted == DisplayMode::Auto && !self.chosen);
         (self.terminal.is_some() && watched).then_some(self.next_look)
     }
 
@@ -171,7 +171,7 @@ impl Display {
             // What is said about the end of the run gets a line of its own.
             self.print(b"\n");
         }
-        if on_terminal && matches!(self.wanted, Wanted::Auto | Wanted::Vga) {
+        if on_terminal && matches!(self.wanted, DisplayMode::Auto | DisplayMode::Vga) {
             self.output.push(colour_text(&self.screen.cells(), self.screen.view().blink).as_bytes());
         } else if dump {
             self.output.push(plain_text(&self.screen.cells()).as_bytes());

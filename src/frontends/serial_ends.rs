@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::words::escaped;
 use crate::machine::output::OutputQueue;
-use crate::settings::SerialEnd;
+use crate::settings::SerialBackend;
 pub use pty::PtyEnd;
 pub use unix::UnixEnd;
 
@@ -97,19 +97,19 @@ impl End {
     /// # Errors
     ///
     /// [`EndError`] names the port, the path and the host's reason.
-    pub fn new(queue: OutputQueue, wanted: &SerialEnd) -> Result<End, EndError> {
+    pub fn new(queue: OutputQueue, wanted: &SerialBackend) -> Result<End, EndError> {
         let port = queue.name();
         Ok(match wanted {
-            SerialEnd::Stdio => End::Stdio,
-            SerialEnd::Log => End::Log(LineLog { port, line: Vec::new() }),
-            SerialEnd::Null => End::Null,
-            SerialEnd::File(path) => End::File(File::create(path).map_err(|reason| EndError::File {
+            SerialBackend::Stdio => End::Stdio,
+            SerialBackend::Log => End::Log(LineLog { port, line: Vec::new() }),
+            SerialBackend::Null => End::Null,
+            SerialBackend::File(path) => End::File(File::create(path).map_err(|reason| EndError::File {
                 port,
                 path: path.clone(),
                 reason,
             })?),
-            SerialEnd::Unix(path) => End::Unix(UnixEnd::listen(port, path)?),
-            SerialEnd::Pty => {
+            SerialBackend::Unix(path) => End::Unix(UnixEnd::listen(port, path)?),
+            SerialBackend::Pty => {
                 let pty = PtyEnd::open().map_err(|reason| EndError::Pty { port, reason })?;
                 info!("{port} is {}", pty.name);
                 End::Pty(pty)

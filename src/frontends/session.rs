@@ -20,7 +20,7 @@ use crate::machine::inputs::{Input, Inputs};
 use crate::machine::output::{Doorbell, OutputQueue, OutputReaders};
 use crate::machine::screen::Screen;
 use crate::os::release_startup_pages;
-use crate::settings::{Display as Wanted, LayoutName, SerialEnd, Settings};
+use crate::settings::{DisplayMode, LayoutName, SerialBackend, Settings};
 
 /// Time between two ticks, and longest time collected output waits.
 const TICK: Duration = Duration::from_millis(10);
@@ -143,23 +143,23 @@ impl Session {
 }
 
 /// The far end the user wants for `queue`; with no display, standard output stays empty.
-fn far_end(settings: &Settings, queue: OutputQueue) -> &SerialEnd {
+fn far_end(settings: &Settings, queue: OutputQueue) -> &SerialBackend {
     let wanted = match queue {
         OutputQueue::Serial(port) => &settings.serial[usize::from(port)],
         OutputQueue::DebugConsole => &settings.debug_console,
     };
     match wanted {
-        SerialEnd::Stdio if settings.display == Wanted::None => &SerialEnd::Log,
+        SerialBackend::Stdio if settings.display == DisplayMode::None => &SerialBackend::Log,
         wanted => wanted,
     }
 }
 
 /// Takes the terminal over if there is one to show things on, and this process is in its foreground.
-fn take_terminal(wanted: Wanted) -> Result<Option<TerminalGuard>, TerminalError> {
+fn take_terminal(wanted: DisplayMode) -> Result<Option<TerminalGuard>, TerminalError> {
     let stdout = io::stdout();
     let foreground =
         rustix::termios::tcgetpgrp(&stdout).is_ok_and(|group| group == rustix::process::getpgrp());
-    if wanted == Wanted::None || !stdout.is_terminal() || !foreground {
+    if wanted == DisplayMode::None || !stdout.is_terminal() || !foreground {
         return Ok(None);
     }
     TerminalGuard::enter(io::stdin(), stdout, TerminalScreen::Main).map(Some)

@@ -20,7 +20,7 @@ use super::target::PACKET;
 use crate::machine::inputs::{Input, Inputs};
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
-use crate::settings::Place;
+use crate::settings::ListenAddress;
 
 /// Most that is read from a client at once, in bytes.
 const PIECE: usize = 16 << 10;
@@ -58,7 +58,7 @@ pub enum ServerError {
     )]
     Listen {
         /// The place asked for.
-        place: Place,
+        place: ListenAddress,
         /// Why not.
         reason: SocketError,
     },
@@ -81,7 +81,7 @@ impl Server {
     /// # Errors
     ///
     /// [`ServerError`], for example when the port or the socket is taken.
-    pub fn bind(place: &Place, inputs: Inputs) -> Result<Server, ServerError> {
+    pub fn bind(place: &ListenAddress, inputs: Inputs) -> Result<Server, ServerError> {
         let (listener, file) =
             Listener::bind(place).map_err(|reason| ServerError::Listen { place: place.clone(), reason })?;
         let (sender, clients) = sync_channel(1);

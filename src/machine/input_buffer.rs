@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::board::Board;
 use super::inputs::{Inputs, Keystroke};
 use crate::devices::keyboard::KeyEvent;
-use crate::settings::Keys;
+use crate::settings::KeyTarget;
 
 /// Most keystrokes that wait for a guest that reads none; later ones are dropped.
 const MAX_KEYSTROKES: usize = 16 << 10;
@@ -34,7 +34,7 @@ pub struct InputBufferState {
 /// Keystrokes and received bytes that the guest has not read yet.
 #[derive(Debug)]
 pub struct InputBuffer {
-    keys: Keys,
+    keys: KeyTarget,
     /// The serial port whose backend is the terminal, if there is one.
     terminal: Option<u8>,
     keystrokes: VecDeque<Keystroke>,
@@ -47,7 +47,7 @@ pub struct InputBuffer {
 
 impl InputBuffer {
     /// An empty buffer. `terminal` is the serial port (0 is COM1) that shares the terminal.
-    pub fn new(keys: Keys, terminal: Option<u8>) -> InputBuffer {
+    pub fn new(keys: KeyTarget, terminal: Option<u8>) -> InputBuffer {
         InputBuffer {
             keys,
             terminal,
@@ -169,10 +169,10 @@ impl InputBuffer {
         let keyboard = board.i8042.asked();
         let serial = self.terminal.is_some_and(|port| board.serial[usize::from(port)].asked());
         match self.keys {
-            Keys::Keyboard => keyboard.then_some(Target::Keyboard),
-            Keys::Serial => serial.then_some(Target::Serial),
-            Keys::Auto if keyboard => Some(Target::Keyboard),
-            Keys::Auto => serial.then_some(Target::Serial),
+            KeyTarget::Keyboard => keyboard.then_some(Target::Keyboard),
+            KeyTarget::Serial => serial.then_some(Target::Serial),
+            KeyTarget::Auto if keyboard => Some(Target::Keyboard),
+            KeyTarget::Auto => serial.then_some(Target::Serial),
         }
     }
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn keystrokes_wait_until_the_guest_reads_its_keyboard_and_arrive_one_by_one() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
-        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        let mut buffer = InputBuffer::new(KeyTarget::Auto, Some(0));
         for keystroke in [keystroke(b'a', Key::A), keystroke(b'b', Key::B)] {
             buffer.push_keystroke(keystroke, &inputs);
         }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn key_events_reach_the_keyboard_before_the_guest_reads_it_and_are_bounded() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
-        let mut buffer = InputBuffer::new(Keys::Serial, Some(0));
+        let mut buffer = InputBuffer::new(KeyTarget::Serial, Some(0));
         let press = |buffer: &mut InputBuffer, keys: &[Key]| {
             inputs.push(Input::KeyEvents(KeyEvent::chord(keys)));
             buffer.push_key_events(KeyEvent::chord(keys), &inputs);
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn key_events_arrive_after_earlier_keystrokes() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
-        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        let mut buffer = InputBuffer::new(KeyTarget::Auto, Some(0));
         inputs.push(Input::Keystroke(keystroke(b'a', Key::A)));
         inputs.push(Input::KeyEvents(Vec::new()));
         buffer.push_keystroke(keystroke(b'a', Key::A), &inputs);
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_guest_that_polls_its_serial_port_receives_keystrokes_there() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
-        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        let mut buffer = InputBuffer::new(KeyTarget::Auto, Some(0));
         buffer.push_keystroke(keystroke(b'a', Key::A), &inputs);
         buffer.push_keystroke(keystroke(b'b', Key::B), &inputs);
         let mut got = Vec::new();
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn waiting_input_and_backlog_counts_survive_save_and_restore() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
-        let mut buffer = InputBuffer::new(Keys::Auto, Some(0));
+        let mut buffer = InputBuffer::new(KeyTarget::Auto, Some(0));
         for key in [keystroke(b'a', Key::A), keystroke(b'b', Key::B)] {
             inputs.push(super::super::inputs::Input::Keystroke(key.clone()));
             buffer.push_keystroke(key, &inputs);
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(inputs.keystroke_backlog(), 0);
 
         let (mut other_board, others) = (Board::default(), Inputs::new());
-        let mut other = InputBuffer::new(Keys::Auto, Some(0));
+        let mut other = InputBuffer::new(KeyTarget::Auto, Some(0));
         others.push(super::super::inputs::Input::Keystroke(keystroke(b'z', Key::Z)));
         other.push_keystroke(keystroke(b'z', Key::Z), &others);
         let bytes = postcard::to_stdvec(&state).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn bytes_from_a_socket_fill_the_receiver_as_it_empties() {
         let (mut board, inputs) = (Board::default(), Inputs::new());
-        let mut buffer = InputBuffer::new(Keys::Auto, None);
+        let mut buffer = InputBuffer::new(KeyTarget::Auto, None);
         buffer.push_serial(2, b"xyz".to_vec());
         inputs.serial_bytes_queued(2, 3);
         for expected in *b"xyz" {

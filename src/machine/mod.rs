@@ -38,7 +38,7 @@ use crate::boot::{self, Boot, BootError, BootOptions, Image};
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::{Keys, LayoutName};
+use crate::settings::{KeyTarget, LayoutName};
 use board::Board;
 use coalescing::Coalescing;
 use creation::power_on;
@@ -90,7 +90,7 @@ pub struct MachineSpec {
     /// How the guest is booted.
     pub boot: BootOptions,
     /// Who gets what is typed.
-    pub keys: Keys,
+    pub keys: KeyTarget,
     /// The keyboard layout the guest expects.
     pub layout: LayoutName,
     /// The serial port (0 is COM1) that shares the terminal with what is typed.

@@ -6,7 +6,7 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::kvm::Kvm;
-use crate::settings::{Keys, LayoutName};
+use crate::settings::{KeyTarget, LayoutName};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -19,7 +19,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         image: Box::new(BytesImage::new("guest.elf", file.leak())),
         memory,
         boot: BootOptions::default(),
-        keys: Keys::Auto,
+        keys: KeyTarget::Auto,
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,

@@ -35,7 +35,7 @@ use rustls::{
 
 use super::transport::Encrypted;
 use super::wire::Transport;
-use crate::settings::Security;
+use crate::settings::MigrationSecurity;
 
 /// Shortest shared key, in bytes: nobody tries all of that length.
 const SHORTEST_KEY: usize = 32;
@@ -116,11 +116,13 @@ impl Credentials {
     /// # Errors
     ///
     /// [`SecurityError`], each with its remedy.
-    pub fn load(security: &Security) -> Result<Credentials, SecurityError> {
+    pub fn load(security: &MigrationSecurity) -> Result<Credentials, SecurityError> {
         match security {
-            Security::Plain => Ok(Credentials(None)),
-            Security::Tls { cert, key, ca } => certificates(cert, key, ca).map(Some).map(Credentials),
-            Security::Key(file) => shared_key(file).map(Some).map(Credentials),
+            MigrationSecurity::Plain => Ok(Credentials(None)),
+            MigrationSecurity::Tls { cert, key, ca } => {
+                certificates(cert, key, ca).map(Some).map(Credentials)
+            }
+            MigrationSecurity::Key(file) => shared_key(file).map(Some).map(Credentials),
         }
     }
 

@@ -23,7 +23,7 @@ impl KeyFile {
     }
 
     fn load(&self) -> Result<Credentials, SecurityError> {
-        Credentials::load(&Security::Key(self.0.clone()))
+        Credentials::load(&MigrationSecurity::Key(self.0.clone()))
     }
 }
 
@@ -70,7 +70,7 @@ fn two_sides_with_the_same_key_talk() {
 #[test]
 fn a_side_with_another_key_or_none_is_not_listened_to() {
     let (key, other) = (KeyFile::new("one", &[7; 32], 0o600), KeyFile::new("other", &[8; 32], 0o600));
-    let plain = || Credentials::load(&Security::Plain).unwrap();
+    let plain = || Credentials::load(&MigrationSecurity::Plain).unwrap();
     for (source, destination) in [
         (key.load().unwrap(), other.load().unwrap()),
         (plain(), key.load().unwrap()),
@@ -100,13 +100,14 @@ fn keys_that_are_no_secret_are_refused() {
     assert!(text.ends_with("others can read it (mode 644), so it is no secret; chmod 600 it"), "{text}");
     let text = told(&KeyFile::new("short", &[7; 31], 0o600));
     assert!(text.contains("a shared key of 31 bytes could be guessed, and 32 are needed"), "{text}");
-    let missing = Credentials::load(&Security::Key("/nowhere/key".into())).err().unwrap().to_string();
+    let missing =
+        Credentials::load(&MigrationSecurity::Key("/nowhere/key".into())).err().unwrap().to_string();
     assert!(missing.contains("--migr-key names a key that both sides have"), "{missing}");
 }
 
 #[test]
 fn without_encryption_only_this_host_is_trusted() {
-    let plain = Credentials::load(&Security::Plain).unwrap();
+    let plain = Credentials::load(&MigrationSecurity::Plain).unwrap();
     for (address, allowed) in [
         ("127.0.0.1", true),
         ("::1", true),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 
 use super::socket::{SocketAccess, SocketError, SocketFile, listen};
-use crate::settings::Place;
+use crate::settings::ListenAddress;
 
 /// How long is paused before something is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,10 +31,10 @@ impl Listener {
     /// # Errors
     ///
     /// [`SocketError`], for example when the port or the socket is taken.
-    pub fn bind(place: &Place) -> Result<(Listener, Option<SocketFile>), SocketError> {
+    pub fn bind(place: &ListenAddress) -> Result<(Listener, Option<SocketFile>), SocketError> {
         match place {
-            Place::Tcp(address) => Ok((Listener::Tcp(TcpListener::bind(address)?), None)),
-            Place::Unix(path) => {
+            ListenAddress::Tcp(address) => Ok((Listener::Tcp(TcpListener::bind(address)?), None)),
+            ListenAddress::Unix(path) => {
                 // Whoever can connect controls the guest.
                 let (listener, file) = listen(path, SocketAccess::Owner)?;
                 Ok((Listener::Unix(listener), Some(file)))
@@ -73,10 +73,10 @@ impl Stream {
     /// # Errors
     ///
     /// The host's, for example when nobody listens there.
-    pub fn connect(place: &Place) -> io::Result<Stream> {
+    pub fn connect(place: &ListenAddress) -> io::Result<Stream> {
         match place {
-            Place::Tcp(address) => TcpStream::connect(address).map(Stream::Tcp),
-            Place::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            ListenAddress::Tcp(address) => TcpStream::connect(address).map(Stream::Tcp),
+            ListenAddress::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
         }
     }
 

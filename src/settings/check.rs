@@ -4,14 +4,14 @@ use std::ffi::OsString;
 
 use lexopt::{Arg, Parser};
 
-use super::command::{Request, with_two_dashes};
+use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
 
 /// The first argument that asks what the host can do.
 pub(super) const COMMAND: &str = "check";
 
 /// How the command is written with its options.
-pub(super) const USE: &str = "Use: kvm check [--json]";
+pub(super) const USAGE: &str = "Use: kvm check [--json]";
 
 /// The answer to `kvm check --help`.
 const HELP: &str = "\
@@ -36,7 +36,7 @@ A guest file that is called check is run as `kvm ./check`.
 /// # Errors
 ///
 /// [`SettingsError::CheckArgument`] for the first argument that cannot stand there.
-pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut json = false;
     let mut command = true;
@@ -44,13 +44,13 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
         match arg {
             Arg::Value(_) if command => command = false,
             Arg::Long("json") => json = true,
-            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(format!("--{name}"))),
             Arg::Short(letter) => return Err(wrong(format!("-{letter}"))),
             Arg::Value(value) => return Err(wrong(value.to_string_lossy().into_owned())),
         }
     }
-    Ok(Request::Check { json })
+    Ok(ParsedCommand::Check { json })
 }
 
 fn wrong(argument: String) -> SettingsError {

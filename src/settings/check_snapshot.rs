@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::command::{Request, with_two_dashes};
+use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
 
 /// The first argument that asks whether a snapshot is whole.
 pub(super) const COMMAND: &str = "check-snapshot";
 
 /// How the command is written.
-pub(super) const USE: &str = "Use: kvm check-snapshot FILE";
+pub(super) const USAGE: &str = "Use: kvm check-snapshot FILE";
 
 /// The answer to `kvm check-snapshot --help`.
 const HELP: &str = "\
@@ -37,14 +37,14 @@ A guest file that is called check-snapshot is run as `kvm ./check-snapshot`.
 ///
 /// [`SettingsError::CheckSnapshotArgument`] for the first argument that cannot stand there, and if the file
 /// is missing.
-pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let (mut command, mut file) = (true, None);
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         match arg {
             Arg::Value(_) if command => command = false,
             Arg::Value(name) if file.is_none() && !name.is_empty() => file = Some(PathBuf::from(name)),
-            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(format!("`--{name}` cannot stand there"))),
             Arg::Short(letter) => return Err(wrong(format!("`-{letter}` cannot stand there"))),
             Arg::Value(value) => {
@@ -53,7 +53,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
         }
     }
     let file = file.ok_or_else(|| wrong("The name of the snapshot is missing".to_owned()))?;
-    Ok(Request::CheckSnapshot { file })
+    Ok(ParsedCommand::CheckSnapshot { file })
 }
 
 fn wrong(problem: String) -> SettingsError {

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
-use super::Place;
+use super::ListenAddress;
 use super::check;
 use super::check_snapshot;
 use super::closest::closest;
 use super::console;
 use super::debug_client;
 use super::draft::Draft;
-use super::error::{Origin, SettingsError};
+use super::error::{SettingsError, ValueOrigin};
 use super::help;
-use super::table::{Opt, Takes, options};
-use super::{DebugClient, vscode};
+use super::table::{OptionArgument, OptionSpec, options};
+use super::{DebugClientSpec, vscode};
 
 /// What the command line asks for.
-pub(super) enum Request {
+pub(super) enum ParsedCommand {
     /// Run a guest as it says.
     Run(CommandLine),
     /// Tell what the host can do.
@@ -27,11 +27,11 @@ pub(super) enum Request {
         json: bool,
     },
     /// Ask a debug server.
-    DebugClient(DebugClient),
+    DebugClient(DebugClientSpec),
     /// Connect somebody to a console.
     Console {
         /// Where it listens.
-        place: Place,
+        address: ListenAddress,
     },
     /// Tell whether a snapshot file is whole.
     CheckSnapshot {
@@ -56,7 +56,7 @@ pub(super) enum Request {
 pub(super) struct CommandLine {
     guest: Option<OsString>,
     /// In the order in which they are given.
-    values: Vec<(&'static Opt, OsString)>,
+    values: Vec<(&'static OptionSpec, OsString)>,
 }
 
 /// Reads the form of a command line, whose first item is the program's name.
@@ -64,7 +64,7 @@ pub(super) struct CommandLine {
 /// # Errors
 ///
 /// [`SettingsError`] for the first argument that cannot stand where it stands.
-pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|first| first == check::COMMAND) {
         return check::read(args.into_iter());
@@ -94,21 +94,23 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
             Arg::Short(letter) => short(letter)?,
         };
         match option.takes {
-            Takes::Value(_) => {
+            OptionArgument::Value(_) => {
                 let value = value(&mut parser, option)?;
                 command_line.add(option, value)?;
             }
-            Takes::Maybe(_) => {
+            OptionArgument::Maybe(_) => {
                 let value = parser.optional_value().unwrap_or_else(|| "yes".into());
                 command_line.add(option, value)?;
             }
-            Takes::Help => return no_value(&mut parser, option).map(|()| Request::Help(help::text())),
-            Takes::Version => {
-                return no_value(&mut parser, option).map(|()| Request::Version(help::version()));
+            OptionArgument::Help => {
+                return no_value(&mut parser, option).map(|()| ParsedCommand::Help(help::text()));
+            }
+            OptionArgument::Version => {
+                return no_value(&mut parser, option).map(|()| ParsedCommand::Version(help::version()));
             }
         }
     }
-    Ok(Request::Run(command_line))
+    Ok(ParsedCommand::Run(command_line))
 }
 
 impl CommandLine {
@@ -139,7 +141,7 @@ impl CommandLine {
                 None => Err("is not UTF-8 text".to_owned()),
             };
             result.map_err(|reason| SettingsError::Value {
-                origin: Box::new(Origin::Option { long: option.long }),
+                origin: Box::new(ValueOrigin::Option { long: option.long }),
                 value: value.to_string_lossy().into_owned(),
                 reason,
                 allowed: option.allowed,
@@ -157,7 +159,7 @@ impl CommandLine {
         Ok(())
     }
 
-    fn add(&mut self, option: &'static Opt, value: OsString) -> Result<(), SettingsError> {
+    fn add(&mut self, option: &'static OptionSpec, value: OsString) -> Result<(), SettingsError> {
         if !option.repeatable && self.values.iter().any(|(given, _)| given.long == option.long) {
             return Err(SettingsError::OptionTwice { option: format!("--{}", option.long) });
         }
@@ -167,7 +169,7 @@ impl CommandLine {
 }
 
 /// The option that is called `name`, which stands without dashes.
-fn long(name: &str) -> Result<&'static Opt, SettingsError> {
+fn long(name: &str) -> Result<&'static OptionSpec, SettingsError> {
     options().find(|option| option.long == name).ok_or_else(|| SettingsError::UnknownOption {
         option: format!("--{name}"),
         meant: closest(name, options().map(|option| option.long)),
@@ -175,14 +177,14 @@ fn long(name: &str) -> Result<&'static Opt, SettingsError> {
 }
 
 /// The option that `letter` is short for.
-fn short(letter: char) -> Result<&'static Opt, SettingsError> {
+fn short(letter: char) -> Result<&'static OptionSpec, SettingsError> {
     options()
         .find(|option| option.takes.short() == Some(letter))
         .ok_or_else(|| SettingsError::UnknownOption { option: format!("-{letter}"), meant: None })
 }
 
 /// The value of `option`, which `parser` has just met: attached with `=`, or the next argument.
-fn value(parser: &mut Parser, option: &'static Opt) -> Result<OsString, SettingsError> {
+fn value(parser: &mut Parser, option: &'static OptionSpec) -> Result<OsString, SettingsError> {
     let value = parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(|next| !has_dash(next)));
     if let Some(value) = value {
         return Ok(value);
@@ -201,7 +203,7 @@ fn value(parser: &mut Parser, option: &'static Opt) -> Result<OsString, Settings
 }
 
 /// Refuses a value of `option`, which takes none.
-fn no_value(parser: &mut Parser, option: &'static Opt) -> Result<(), SettingsError> {
+fn no_value(parser: &mut Parser, option: &'static OptionSpec) -> Result<(), SettingsError> {
     match parser.optional_value() {
         None => Ok(()),
         Some(value) => Err(SettingsError::UnexpectedValue {

@@ -11,8 +11,8 @@ use ini::{Ini, ParseOption};
 
 use super::closest::closest;
 use super::draft::Draft;
-use super::error::{Origin, SettingsError};
-use super::table::{self, Key, Opt};
+use super::error::{SettingsError, ValueOrigin};
+use super::table::{self, Key, OptionSpec};
 
 /// Size in bytes from which a file is taken for something else than a config file.
 const TOO_LARGE: u64 = 1 << 20;
@@ -86,7 +86,7 @@ impl ConfigFile {
                     }
                     let meaning = option.meaning(key);
                     (meaning.set)(draft, &value).map_err(|reason| SettingsError::Value {
-                        origin: Box::new(Origin::Key {
+                        origin: Box::new(ValueOrigin::Key {
                             file: self.file.clone(),
                             line: number,
                             section: key.section,
@@ -160,7 +160,7 @@ impl ConfigFile {
         section: Option<&'static str>,
         name: &str,
         line: usize,
-    ) -> Result<(&'static Opt, &'static Key), SettingsError> {
+    ) -> Result<(&'static OptionSpec, &'static Key), SettingsError> {
         let in_section = || table::keys().filter(|(_, key)| section.is_none_or(|it| it == key.section));
         if section.is_some()
             && let Some(found) = in_section().find(|(_, key)| key.name.eq_ignore_ascii_case(name))

@@ -5,16 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use lexopt::{Arg, Parser};
 
-use super::command::{Request, with_two_dashes};
-use super::error::{Origin, SettingsError};
-use super::values::{self, Read};
-use super::{CONSOLE_PORT, Place};
+use super::command::{ParsedCommand, with_two_dashes};
+use super::error::{SettingsError, ValueOrigin};
+use super::values::{self, ParseResult};
+use super::{CONSOLE_PORT, ListenAddress};
 
 /// The first argument that asks for the console of a guest that runs.
 pub(super) const COMMAND: &str = "console";
 
 /// How the command is written with its options.
-pub(super) const USE: &str = "Use: kvm console [ADDRESS:PORT|unix:PATH]";
+pub(super) const USAGE: &str = "Use: kvm console [ADDRESS:PORT|unix:PATH]";
 
 /// What the place can be.
 const ALLOWED: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes)";
@@ -43,38 +43,38 @@ A guest file that is called console is run as `kvm ./console`.
 ///
 /// [`SettingsError::ConsoleArgument`] for the first argument that cannot stand there, and
 /// [`SettingsError::Value`] for a place that cannot be meant.
-pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
-    let (mut command, mut place) = (true, None);
+    let (mut command, mut address) = (true, None);
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         match arg {
             Arg::Value(_) if command => command = false,
-            Arg::Value(text) if place.is_none() => {
+            Arg::Value(text) if address.is_none() => {
                 let text = text.to_string_lossy();
-                place = Some(place_of(&text).map_err(|reason| SettingsError::Value {
-                    origin: Box::new(Origin::Argument { command: COMMAND }),
+                address = Some(parse_address(&text).map_err(|reason| SettingsError::Value {
+                    origin: Box::new(ValueOrigin::Argument { command: COMMAND }),
                     value: text.into_owned(),
                     reason,
                     allowed: ALLOWED,
                 })?);
             }
-            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(format!("--{name}"))),
             Arg::Short(letter) => return Err(wrong(format!("-{letter}"))),
             Arg::Value(value) => return Err(wrong(value.to_string_lossy().into_owned())),
         }
     }
-    let default = || Place::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT)));
-    Ok(Request::Console { place: place.unwrap_or_else(default) })
+    let default = || ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT)));
+    Ok(ParsedCommand::Console { address: address.unwrap_or_else(default) })
 }
 
-fn place_of(text: &str) -> Read<Place> {
+fn parse_address(text: &str) -> ParseResult<ListenAddress> {
     if let Some(path) = values::socket(text)? {
-        return Ok(Place::Unix(path));
+        return Ok(ListenAddress::Unix(path));
     }
     let (address, port) = values::address_and_port(text)?;
     let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    Ok(Place::Tcp(SocketAddr::new(address, port.unwrap_or(CONSOLE_PORT))))
+    Ok(ListenAddress::Tcp(SocketAddr::new(address, port.unwrap_or(CONSOLE_PORT))))
 }
 
 fn wrong(argument: String) -> SettingsError {

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 
 use lexopt::{Arg, Parser};
 
-use super::command::{Request, with_two_dashes};
+use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
-use super::values::{self, Read};
-use super::{DebugClient, Place};
+use super::values::{self, ParseResult};
+use super::{DebugClientSpec, ListenAddress};
 
 /// The first argument that asks a debug server.
 pub(super) const COMMAND: &str = "debug-client";
 
 /// How the command is written with its arguments.
-pub(super) const USE: &str = "Use: kvm debug-client ADDRESS PORT [START END]";
+pub(super) const USAGE: &str = "Use: kvm debug-client ADDRESS PORT [START END]";
 
 /// The memory that is asked for when nobody says which.
 const START: u64 = 0xBF000;
@@ -46,19 +46,19 @@ A guest file that is called debug-client is run as `kvm ./debug-client`. docs/de
 ///
 /// [`SettingsError::DebugClientArgument`] for the first argument that cannot stand there, and
 /// [`SettingsError::DebugClientMissing`] for one that is not there.
-pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut words = Vec::new();
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         match arg {
             Arg::Value(value) => words.push(value.to_string_lossy().into_owned()),
-            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(&format!("--{name}"), "is no option of it")),
             Arg::Short(letter) => return Err(wrong(&format!("-{letter}"), "is no option of it")),
         }
     }
     let mut words = words.iter().map(String::as_str).skip(1);
-    let place = place(&mut words)?;
+    let address = parse_address(&mut words)?;
     let (start, end) = match words.next() {
         None => (START, START + LENGTH),
         Some(start) => {
@@ -68,18 +68,18 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
     };
     match words.next() {
         Some(word) => Err(wrong(word, "is one argument too many")),
-        None => Ok(Request::DebugClient(DebugClient { place, start, end })),
+        None => Ok(ParsedCommand::DebugClient(DebugClientSpec { address, start, end })),
     }
 }
 
-fn place<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Place, SettingsError> {
+fn parse_address<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<ListenAddress, SettingsError> {
     let first = words.next().ok_or(SettingsError::DebugClientMissing { what: "ADDRESS" })?;
     if let Some(path) = read_word(first, values::socket)? {
-        return Ok(Place::Unix(path));
+        return Ok(ListenAddress::Unix(path));
     }
     let address = read_word(first, values::address)?;
     let port = words.next().ok_or(SettingsError::DebugClientMissing { what: "PORT" })?;
-    Ok(Place::Tcp(SocketAddr::new(address, read_word(port, values::port)?)))
+    Ok(ListenAddress::Tcp(SocketAddr::new(address, read_word(port, values::port)?)))
 }
 
 fn range(start: &str, end: &str) -> Result<(u64, u64), SettingsError> {
@@ -91,7 +91,7 @@ fn range(start: &str, end: &str) -> Result<(u64, u64), SettingsError> {
     }
 }
 
-fn read_word<T>(word: &str, read: impl FnOnce(&str) -> Read<T>) -> Result<T, SettingsError> {
+fn read_word<T>(word: &str, read: impl FnOnce(&str) -> ParseResult<T>) -> Result<T, SettingsError> {
     read(word).map_err(|reason| wrong(word, &reason))
 }
 

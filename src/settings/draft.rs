@@ -4,17 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::place::{self, PlaceDraft};
+use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
-use super::values::{self, Read};
+use super::values::{self, ParseResult};
 use super::{
-    CONSOLE_PORT, ConsoleSpec, Display, GdbArch, GdbSpec, Keys, LayoutName, LogSpec, Origin, Security,
-    SerialEnd, Settings, SettingsError,
+    CONSOLE_PORT, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogSpec,
+    MigrationSecurity, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// Where the value that is being set comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ValueSource {
     /// The table.
     Default,
     /// The config file.
@@ -27,29 +27,29 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Draft {
     /// Where the values that are set now come from.
-    pub(super) source: Source,
+    pub(super) source: ValueSource,
     /// Everything that one value settles.
     pub(super) settings: Settings,
     /// Whether gdb is served.
     pub(super) gdb: bool,
     /// Whether the command line says that, or the opposite, in so many words.
-    gdb_said: bool,
+    gdb_explicit: bool,
     /// Whether `--gdb-nowait` asks for it.
     gdb_implied: bool,
     /// Whether the guest runs without waiting for it.
     pub(super) gdb_nowait: bool,
     /// Where, if it is.
-    pub(super) gdb_place: PlaceDraft,
+    pub(super) gdb_address: ListenAddressDraft,
     /// Whether there is a debug server.
     pub(super) debug_server: bool,
     /// Where, if there is.
-    pub(super) debug_place: PlaceDraft,
+    pub(super) debug_server_address: ListenAddressDraft,
     /// Whether there is a console, if that was said in so many words.
-    pub(super) console_said: Option<bool>,
+    pub(super) console_explicit: Option<bool>,
     /// Whether one is wanted because it was said where.
     console_implied: bool,
     /// Where it is.
-    console_place: PlaceDraft,
+    console_address: ListenAddressDraft,
     /// Whether the user has named that place.
     console_chosen: bool,
     /// Whether the guest arrives from elsewhere.
@@ -63,7 +63,7 @@ pub(super) struct Draft {
     pub(super) tls: [Option<PathBuf>; 3],
     /// File with a key that both sides of a migration have.
     pub(super) shared_key: Option<PathBuf>,
-    modules_from: Source,
+    modules_from: ValueSource,
     /// The options that stand on the command line.
     pub(super) given: Vec<&'static str>,
 }
@@ -79,7 +79,7 @@ impl Draft {
         for option in options() {
             for (default, set) in option.defaults() {
                 set(&mut draft, default).map_err(|reason| SettingsError::Value {
-                    origin: Box::new(Origin::Option { long: option.long }),
+                    origin: Box::new(ValueOrigin::Option { long: option.long }),
                     value: default.to_owned(),
                     reason,
                     allowed: option.allowed,
@@ -91,20 +91,20 @@ impl Draft {
 
     /// What the defaults of the table are written over; none of it is meant.
     fn blank() -> Draft {
-        let null = || SerialEnd::Null;
+        let null = || SerialBackend::Null;
         Draft {
-            source: Source::Default,
+            source: ValueSource::Default,
             settings: Settings {
                 guest: PathBuf::new(),
                 memory: 0,
                 strict: false,
                 append: String::new(),
                 modules: Vec::new(),
-                display: Display::None,
+                display: DisplayMode::None,
                 dump_screen: false,
                 serial: [null(), null(), null(), null()],
                 debug_console: null(),
-                keys: Keys::Auto,
+                keys: KeyTarget::Auto,
                 layout: LayoutName::Us,
                 log: LogSpec {
                     file: PathBuf::new(),
@@ -122,18 +122,18 @@ impl Draft {
                 snapshot_at_exit: None,
                 migration: None,
                 downtime: Duration::ZERO,
-                security: Security::Plain,
+                security: MigrationSecurity::Plain,
             },
             gdb: false,
-            gdb_said: false,
+            gdb_explicit: false,
             gdb_implied: false,
             gdb_nowait: false,
-            gdb_place: PlaceDraft::anywhere(),
+            gdb_address: ListenAddressDraft::anywhere(),
             debug_server: false,
-            debug_place: PlaceDraft::here(),
-            console_said: None,
+            debug_server_address: ListenAddressDraft::here(),
+            console_explicit: None,
             console_implied: false,
-            console_place: PlaceDraft::here(),
+            console_address: ListenAddressDraft::here(),
             console_chosen: false,
             receive: false,
             receive_address: Ipv4Addr::LOCALHOST.into(),
@@ -141,13 +141,13 @@ impl Draft {
             receive_port_chosen: false,
             tls: [None, None, None],
             shared_key: None,
-            modules_from: Source::Default,
+            modules_from: ValueSource::Default,
             given: Vec::new(),
         }
     }
 
     /// Adds a module. The first one from a source replaces those from weaker sources.
-    pub(super) fn add_module(&mut self, text: &str) -> Read<()> {
+    pub(super) fn add_module(&mut self, text: &str) -> ParseResult<()> {
         let module = values::module(text)?;
         if self.modules_from != self.source {
             self.modules_from = self.source;
@@ -158,7 +158,7 @@ impl Draft {
     }
 
     /// Sets the far end of one serial port.
-    pub(super) fn set_serial(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_serial(&mut self, text: &str) -> ParseResult<()> {
         let (port, end) = values::serial(text)?;
         self.settings.serial[port] = end;
         Ok(())
@@ -166,81 +166,81 @@ impl Draft {
 
     /// Sets the log file. A config file that merely repeats the default chooses nothing, so that the
     /// documented `config.ini` can lie anywhere, also where no file can be written.
-    pub(super) fn set_log_file(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_log_file(&mut self, text: &str) -> ParseResult<()> {
         self.settings.log.file = values::file(text)?;
-        self.settings.log.file_chosen = self.source == Source::CommandLine || text != DEFAULT_LOG_FILE;
+        self.settings.log.file_chosen = self.source == ValueSource::CommandLine || text != DEFAULT_LOG_FILE;
         Ok(())
     }
 
     /// Switches gdb on or off, or on at a place.
-    pub(super) fn set_gdb(&mut self, text: &str) -> Read<()> {
-        self.gdb_said = true;
-        self.gdb = self.gdb_place.switch_or_set(text)?;
+    pub(super) fn set_gdb(&mut self, text: &str) -> ParseResult<()> {
+        self.gdb_explicit = true;
+        self.gdb = self.gdb_address.switch_or_set(text)?;
         Ok(())
     }
 
     /// Switches waiting for gdb off or on. Who does not want to wait for gdb wants gdb.
-    pub(super) fn set_gdb_nowait(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_gdb_nowait(&mut self, text: &str) -> ParseResult<()> {
         self.gdb_nowait = values::boolean(text)?;
         self.gdb_implied = self.gdb_nowait;
         Ok(())
     }
 
     /// Switches the debug server on or off, or on at a place.
-    pub(super) fn set_debug_server(&mut self, text: &str) -> Read<()> {
-        self.debug_server = self.debug_place.switch_or_set(text)?;
+    pub(super) fn set_debug_server(&mut self, text: &str) -> ParseResult<()> {
+        self.debug_server = self.debug_server_address.switch_or_set(text)?;
         Ok(())
     }
 
     /// Switches the console on or off, or on at a place.
-    pub(super) fn set_console(&mut self, text: &str) -> Read<()> {
-        let switched = place::switch(text);
+    pub(super) fn set_console(&mut self, text: &str) -> ParseResult<()> {
+        let switched = listen_address::switch(text);
         if switched.is_none() {
-            self.console_place.set(text)?;
+            self.console_address.set(text)?;
             self.console_chosen = true;
         }
-        self.console_said = Some(switched.unwrap_or(true));
+        self.console_explicit = Some(switched.unwrap_or(true));
         Ok(())
     }
 
     /// Sets the address of the console, or its socket. Who says where wants one.
-    pub(super) fn set_console_address(&mut self, text: &str) -> Read<()> {
-        self.console_place.set_address(text)?;
-        self.console_wanted(true);
+    pub(super) fn set_console_address(&mut self, text: &str) -> ParseResult<()> {
+        self.console_address.set_address(text)?;
+        self.imply_console(true);
         Ok(())
     }
 
     /// Sets the port of the console; `none` for no console. Who says where wants one.
-    pub(super) fn set_console_port(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_console_port(&mut self, text: &str) -> ParseResult<()> {
         let wanted = text != "none";
         if wanted {
-            self.console_place.set_port(text)?;
-            if self.source == Source::CommandLine {
-                self.console_place.forget_socket();
+            self.console_address.set_port(text)?;
+            if self.source == ValueSource::CommandLine {
+                self.console_address.forget_socket();
             }
         }
-        self.console_wanted(wanted);
+        self.imply_console(wanted);
         Ok(())
     }
 
     /// A place has been named, or that there is none. A config file that has `enable` says more by that.
-    fn console_wanted(&mut self, wanted: bool) {
+    fn imply_console(&mut self, wanted: bool) {
         match self.source {
-            Source::Default => return,
-            Source::File => self.console_implied = wanted,
-            Source::CommandLine => self.console_said = Some(wanted),
+            ValueSource::Default => return,
+            ValueSource::File => self.console_implied = wanted,
+            ValueSource::CommandLine => self.console_explicit = Some(wanted),
         }
-        let default = self.console_place.is_usual(CONSOLE_PORT);
+        let default = self.console_address.is_usual(CONSOLE_PORT);
         // A config file that merely repeats the default chooses nothing.
-        self.console_chosen = wanted && (self.source == Source::CommandLine || !default);
+        self.console_chosen = wanted && (self.source == ValueSource::CommandLine || !default);
     }
 
     /// Sets the port a guest is received on, and the address if there is one.
-    pub(super) fn set_receive_port(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_receive_port(&mut self, text: &str) -> ParseResult<()> {
         let (address, port) = values::address_and_port(text)?;
         self.receive_address = address.unwrap_or(self.receive_address);
         self.receive_port = port.unwrap_or(self.receive_port);
-        self.receive_port_chosen = self.source != Source::Default;
+        self.receive_port_chosen = self.source != ValueSource::Default;
         Ok(())
     }
 
@@ -280,17 +280,20 @@ impl Draft {
         check_serial(&self.settings)?;
         let security = security(self.tls, self.shared_key)?;
         let receive_from = SocketAddr::new(self.receive_address, self.receive_port);
-        if self.receive && security == Security::Plain && !receive_from.ip().to_canonical().is_loopback() {
+        if self.receive
+            && security == MigrationSecurity::Plain
+            && !receive_from.ip().to_canonical().is_loopback()
+        {
             return Err(SettingsError::MigrationUnprotected { address: receive_from.ip() });
         }
-        let console = self.console_said.unwrap_or(self.console_implied);
-        let gdb = self.gdb || self.gdb_implied && !self.gdb_said;
+        let console = self.console_explicit.unwrap_or(self.console_implied);
+        let gdb = self.gdb || self.gdb_implied && !self.gdb_explicit;
         Ok(Settings {
             guest,
-            gdb: gdb.then(|| GdbSpec { place: self.gdb_place.finish(), wait: !self.gdb_nowait }),
-            debug_server: self.debug_server.then(|| self.debug_place.finish()),
+            gdb: gdb.then(|| GdbSpec { address: self.gdb_address.finish(), wait: !self.gdb_nowait }),
+            debug_server: self.debug_server.then(|| self.debug_server_address.finish()),
             console: console
-                .then(|| ConsoleSpec { place: self.console_place.finish(), chosen: self.console_chosen }),
+                .then(|| ConsoleSpec { address: self.console_address.finish(), chosen: self.console_chosen }),
             migration: self.receive.then_some(receive_from),
             security,
             ..self.settings
@@ -302,11 +305,11 @@ impl Draft {
 const IN_SNAPSHOT: [&str; 5] = ["memory", "append", "module", "strict", "migr"];
 
 /// How both sides of a migration prove who they are.
-fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<Security, SettingsError> {
+fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<MigrationSecurity, SettingsError> {
     match (tls, key) {
-        ([None, None, None], None) => Ok(Security::Plain),
-        ([None, None, None], Some(key)) => Ok(Security::Key(key)),
-        ([Some(cert), Some(key), Some(ca)], None) => Ok(Security::Tls { cert, key, ca }),
+        ([None, None, None], None) => Ok(MigrationSecurity::Plain),
+        ([None, None, None], Some(key)) => Ok(MigrationSecurity::Key(key)),
+        ([Some(cert), Some(key), Some(ca)], None) => Ok(MigrationSecurity::Tls { cert, key, ca }),
         (_, Some(_)) => Err(SettingsError::TlsAndKey),
         _ => Err(SettingsError::TlsIncomplete),
     }
@@ -318,30 +321,35 @@ fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
         if let Some(name) = exclusive(end)
             && let Some(first) = settings.serial[..second].iter().position(|other| other == end)
         {
-            return Err(SettingsError::SerialEndTwice { first: first + 1, second: second + 1, end: name });
+            return Err(SettingsError::SerialBackendTwice {
+                first: first + 1,
+                second: second + 1,
+                end: name,
+            });
         }
     }
     // The debug console may share standard output, but nothing else.
     let console = &settings.debug_console;
-    if *console != SerialEnd::Stdio
+    if *console != SerialBackend::Stdio
         && let Some(name) = exclusive(console)
         && settings.serial.contains(console)
     {
-        return Err(SettingsError::DebugConsoleEndTwice { end: name });
+        return Err(SettingsError::DebugConsoleBackendTwice { end: name });
     }
-    let into_log = |end: &&SerialEnd| matches!(end, SerialEnd::File(path) if *path == settings.log.file);
+    let into_log =
+        |end: &&SerialBackend| matches!(end, SerialBackend::File(path) if *path == settings.log.file);
     match settings.serial.iter().chain([console]).find(into_log) {
-        Some(_) => Err(SettingsError::SerialEndIsLog { file: settings.log.file.clone() }),
+        Some(_) => Err(SettingsError::SerialBackendIsLog { file: settings.log.file.clone() }),
         None => Ok(()),
     }
 }
 
 /// The name of a far end that only one port can have.
-fn exclusive(end: &SerialEnd) -> Option<String> {
+fn exclusive(end: &SerialBackend) -> Option<String> {
     match end {
-        SerialEnd::Stdio => Some("stdio".to_owned()),
-        SerialEnd::File(path) => Some(format!("file:{}", path.display())),
-        SerialEnd::Unix(path) => Some(format!("unix:{}", path.display())),
-        SerialEnd::Log | SerialEnd::Pty | SerialEnd::Null => None,
+        SerialBackend::Stdio => Some("stdio".to_owned()),
+        SerialBackend::File(path) => Some(format!("file:{}", path.display())),
+        SerialBackend::Unix(path) => Some(format!("unix:{}", path.display())),
+        SerialBackend::Log | SerialBackend::Pty | SerialBackend::Null => None,
     }
 }

@@ -4,20 +4,20 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::table::USE;
+use super::table::USAGE;
 
 /// Why there are no [`Settings`](super::Settings). The text is the whole message for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The command line names no guest file.
     #[error(
-        "Unspecified elf file. {USE}\nName the guest file to run, for example: kvm hello.elf. \
+        "Unspecified elf file. {USAGE}\nName the guest file to run, for example: kvm hello.elf. \
          `kvm --help` lists the options."
     )]
     NoGuest,
     /// A guest file is named although the guest is to arrive from elsewhere.
     #[error(
-        "Elf file cannot be specified together with -migr. {USE}\n-migr receives a running guest from \
+        "Elf file cannot be specified together with -migr. {USAGE}\n-migr receives a running guest from \
          another kvm: leave out either -migr or `{}`.",
         guest.display()
     )]
@@ -27,7 +27,7 @@ pub enum SettingsError {
     },
     /// A port to receive a guest on, but nothing says that one is to be received.
     #[error(
-        "-migrport used without -migr. {USE}\n-migrport is the port on which -migr waits for a guest: \
+        "-migrport used without -migr. {USAGE}\n-migrport is the port on which -migr waits for a guest: \
          add -migr or leave out -migrport."
     )]
     MigrationPortAlone,
@@ -49,7 +49,7 @@ pub enum SettingsError {
     TlsAndKey,
     /// A second guest file.
     #[error(
-        "Incorrect Format. {USE}\n`{argument}` is a second guest file: only one can be run. A file for \
+        "Incorrect Format. {USAGE}\n`{argument}` is a second guest file: only one can be run. A file for \
          the guest is given with --module, text for it with --append; the value of --gdb and its like is \
          attached with `=`."
     )]
@@ -61,7 +61,7 @@ pub enum SettingsError {
     #[error(
         "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called check is run as \
          `kvm ./check`.",
-        super::check::USE
+        super::check::USAGE
     )]
     CheckArgument {
         /// The argument.
@@ -71,7 +71,7 @@ pub enum SettingsError {
     #[error(
         "Incorrect Format. {}\n`{argument}` {reason}. A guest file that is called debug-client is run as `kvm \
          ./debug-client`.",
-        super::debug_client::USE
+        super::debug_client::USAGE
     )]
     DebugClientArgument {
         /// The argument.
@@ -82,7 +82,7 @@ pub enum SettingsError {
     /// Something that is missing after `kvm debug-client`.
     #[error(
         "Incorrect Format. {}\n{what} is missing. For example: kvm debug-client 127.0.0.1 5553 0x1000 0x2000",
-        super::debug_client::USE
+        super::debug_client::USAGE
     )]
     DebugClientMissing {
         /// What is missing.
@@ -92,7 +92,7 @@ pub enum SettingsError {
     #[error(
         "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called console is run \
          as `kvm ./console`.",
-        super::console::USE
+        super::console::USAGE
     )]
     ConsoleArgument {
         /// The argument.
@@ -102,7 +102,7 @@ pub enum SettingsError {
     #[error(
         "Incorrect Format. {}\n{problem}. A guest file that is called check-snapshot is run as `kvm \
          ./check-snapshot`.",
-        super::check_snapshot::USE
+        super::check_snapshot::USAGE
     )]
     CheckSnapshotArgument {
         /// What is wrong.
@@ -110,7 +110,7 @@ pub enum SettingsError {
     },
     /// A guest file is named although a snapshot is to be continued.
     #[error(
-        "`{}` cannot be run together with --restore. {USE}\n--restore continues the guest in a snapshot: \
+        "`{}` cannot be run together with --restore. {USAGE}\n--restore continues the guest in a snapshot: \
          leave out one of the two.",
         guest.display()
     )]
@@ -120,7 +120,7 @@ pub enum SettingsError {
     },
     /// An option about the start of a guest, or its machine, although one is to be continued.
     #[error(
-        "--{option} cannot be given together with --restore. {USE}\nThe snapshot decides that: leave \
+        "--{option} cannot be given together with --restore. {USAGE}\nThe snapshot decides that: leave \
          --{option} out."
     )]
     OptionWithRestore {
@@ -128,7 +128,7 @@ pub enum SettingsError {
         option: &'static str,
     },
     /// An option that there is not.
-    #[error("Incorrect Format. {USE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
+    #[error("Incorrect Format. {USAGE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
          starts with a dash is attached with `=`.",
         meant.map(|meant| format!(", did you mean `--{meant}`?")).unwrap_or_else(|| ".".to_owned()))]
     UnknownOption {
@@ -138,14 +138,14 @@ pub enum SettingsError {
         meant: Option<&'static str>,
     },
     /// An option that can be given once was given again.
-    #[error("Incorrect Format. {USE}\n{option} is given twice: leave out one of the two.")]
+    #[error("Incorrect Format. {USAGE}\n{option} is given twice: leave out one of the two.")]
     OptionTwice {
         /// The option.
         option: String,
     },
     /// An option stands without the value it needs.
     #[error(
-        "Incorrect Format. {USE}\n{option} needs a value: {allowed}. A value that starts with a dash is \
+        "Incorrect Format. {USAGE}\n{option} needs a value: {allowed}. A value that starts with a dash is \
          attached with `=`, as in {option}=-x."
     )]
     MissingValue {
@@ -155,7 +155,7 @@ pub enum SettingsError {
         allowed: &'static str,
     },
     /// An option that takes no value stands with one.
-    #[error("Incorrect Format. {USE}\n{option} takes no value: leave out `={value}`.")]
+    #[error("Incorrect Format. {USAGE}\n{option} takes no value: leave out `={value}`.")]
     UnexpectedValue {
         /// The option.
         option: String,
@@ -166,14 +166,14 @@ pub enum SettingsError {
     #[error(
         "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called vscode is run \
          as `kvm ./vscode`.",
-        super::vscode::USE
+        super::vscode::USAGE
     )]
     VscodeArgument {
         /// The argument.
         argument: String,
     },
     /// A command line that is wrong in another way.
-    #[error("Incorrect Format. {USE}\n{reason}. `kvm --help` lists the options.")]
+    #[error("Incorrect Format. {USAGE}\n{reason}. `kvm --help` lists the options.")]
     CommandLine {
         /// What is wrong, in the words of the command-line reader.
         reason: String,
@@ -182,7 +182,7 @@ pub enum SettingsError {
     #[error("{origin}: `{value}` {reason}; allowed: {allowed}")]
     Value {
         /// Where the value was given, and for what.
-        origin: Box<Origin>,
+        origin: Box<ValueOrigin>,
         /// The value.
         value: String,
         /// What is wrong with it: a predicate, such as "is no number".
@@ -195,7 +195,7 @@ pub enum SettingsError {
         "serial ports {first} and {second} cannot both be {end}: add --serial {first}=log or --serial \
          {second}=log, or set com{first} or com{second} in [serial] of the config file to log"
     )]
-    SerialEndTwice {
+    SerialBackendTwice {
         /// The lower of the two ports, from 1.
         first: usize,
         /// The higher of the two ports.
@@ -208,7 +208,7 @@ pub enum SettingsError {
         "the debug console and a serial port cannot both be {end}: choose another place with --debugcon, or \
          `log` to have both in the log"
     )]
-    DebugConsoleEndTwice {
+    DebugConsoleBackendTwice {
         /// What both were given.
         end: String,
     },
@@ -218,7 +218,7 @@ pub enum SettingsError {
          another file (--logfile names the log)",
         file.display()
     )]
-    SerialEndIsLog {
+    SerialBackendIsLog {
         /// The file.
         file: PathBuf,
     },
@@ -308,7 +308,7 @@ pub enum SettingsError {
 
 /// Where a value was given, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// For an option on the command line.
     Option {
         /// The long option, without dashes.
@@ -332,12 +332,12 @@ pub enum Origin {
     },
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Option { long } => write!(f, "--{long}"),
-            Origin::Argument { command } => write!(f, "kvm {command}"),
-            Origin::Key { file, line, section, key } => {
+            ValueOrigin::Option { long } => write!(f, "--{long}"),
+            ValueOrigin::Argument { command } => write!(f, "kvm {command}"),
+            ValueOrigin::Key { file, line, section, key } => {
                 write!(f, "{}:{line}: [{section}] {key}", file.display())
             }
         }

@@ -1,6 +1,6 @@
 //! The answers to `--help` and `--version`.
 
-use super::table::{GROUPS, GUEST, Opt, Takes};
+use super::table::{GROUPS, GUEST, OptionArgument, OptionSpec};
 
 /// Stands at the end of `--help`.
 const EXAMPLES: &str = "
@@ -45,14 +45,14 @@ pub(super) fn text() -> String {
 }
 
 /// How an option is written, for example `    --memory <SIZE>`.
-fn usage(option: &Opt) -> String {
+fn usage(option: &OptionSpec) -> String {
     let short = match option.takes.short() {
         Some(letter) => format!("-{letter},"),
         None => "   ".to_owned(),
     };
     match option.takes {
-        Takes::Value(name) => format!("{short} --{} <{name}>", option.long),
-        Takes::Maybe(name) => format!("{short} --{}[=<{name}>]", option.long),
-        Takes::Help | Takes::Version => format!("{short} --{}", option.long),
+        OptionArgument::Value(name) => format!("{short} --{} <{name}>", option.long),
+        OptionArgument::Maybe(name) => format!("{short} --{}[=<{name}>]", option.long),
+        OptionArgument::Help | OptionArgument::Version => format!("{short} --{}", option.long),
     }
 }

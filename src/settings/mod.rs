@@ -13,7 +13,7 @@ mod debug_client;
 mod draft;
 mod error;
 mod help;
-mod place;
+mod listen_address;
 mod reference;
 mod table;
 mod values;
@@ -28,12 +28,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::{Origin, SettingsError};
+pub use error::{SettingsError, ValueOrigin};
 pub use reference::reference;
 
-use command::Request;
+use command::ParsedCommand;
 use config_file::ConfigFile;
-use draft::{Draft, Source};
+use draft::{Draft, ValueSource};
 
 /// The config file that is read when `--config` names no other; it need not exist.
 pub const DEFAULT_CONFIG: &str = "config.ini";
@@ -60,7 +60,7 @@ pub enum Invocation {
     /// Connect somebody to the console of a guest that runs.
     Console {
         /// Where the console listens.
-        place: Place,
+        address: ListenAddress,
     },
     /// Read a snapshot file and tell whether it is whole.
     CheckSnapshot {
@@ -68,7 +68,7 @@ pub enum Invocation {
         file: PathBuf,
     },
     /// Ask another kvm's debug server.
-    DebugClient(DebugClient),
+    DebugClient(DebugClientSpec),
     /// Print this text, the answer to `--help`, and end.
     Help(String),
     /// Print this text, the answer to `--version`, and end.
@@ -101,14 +101,14 @@ fn from_args_and_config(
     default_config: &Path,
 ) -> Result<Invocation, SettingsError> {
     let command_line = match command::read(args)? {
-        Request::Run(command_line) => command_line,
-        Request::Check { json } => return Ok(Invocation::Check { json }),
-        Request::Console { place } => return Ok(Invocation::Console { place }),
-        Request::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
-        Request::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
-        Request::Help(text) => return Ok(Invocation::Help(text)),
-        Request::Version(text) => return Ok(Invocation::Version(text)),
-        Request::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
+        ParsedCommand::Run(command_line) => command_line,
+        ParsedCommand::Check { json } => return Ok(Invocation::Check { json }),
+        ParsedCommand::Console { address } => return Ok(Invocation::Console { address }),
+        ParsedCommand::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
+        ParsedCommand::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
+        ParsedCommand::Help(text) => return Ok(Invocation::Help(text)),
+        ParsedCommand::Version(text) => return Ok(Invocation::Version(text)),
+        ParsedCommand::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
     };
     let config = match command_line.config() {
         Some(file) => Some(ConfigFile::read(file)?),
@@ -116,10 +116,10 @@ fn from_args_and_config(
     };
     let mut draft = Draft::from_defaults()?;
     if let Some(config) = config {
-        draft.source = Source::File;
+        draft.source = ValueSource::File;
         config.apply(&mut draft)?;
     }
-    draft.source = Source::CommandLine;
+    draft.source = ValueSource::CommandLine;
     command_line.apply(&mut draft)?;
     draft.finish(command_line.guest()).map(|settings| Invocation::Run(Box::new(settings)))
 }
@@ -139,15 +139,15 @@ pub struct Settings {
     /// Files handed to the guest as modules, in this order.
     pub modules: Vec<ModuleSpec>,
     /// Where the guest's text goes.
-    pub display: Display,
+    pub display: DisplayMode,
     /// Print the final VGA text screen on standard output when the run is over.
     pub dump_screen: bool,
     /// The far ends of COM1 to COM4.
-    pub serial: [SerialEnd; 4],
+    pub serial: [SerialBackend; 4],
     /// The far end of the debug console at port 0xE9.
-    pub debug_console: SerialEnd,
+    pub debug_console: SerialBackend,
     /// Who gets what is typed.
-    pub keys: Keys,
+    pub keys: KeyTarget,
     /// Keyboard layout used to turn characters into key presses.
     pub layout: LayoutName,
     /// The log file.
@@ -161,7 +161,7 @@ pub struct Settings {
     /// What gdb is told that the guest's processor is.
     pub gdb_arch: GdbArch,
     /// The place where memory and registers can be asked for while the guest runs.
-    pub debug_server: Option<Place>,
+    pub debug_server: Option<ListenAddress>,
     /// Serve a console in this way.
     pub console: Option<ConsoleSpec>,
     /// Continue the machine in this snapshot file instead of starting a guest.
@@ -173,12 +173,12 @@ pub struct Settings {
     /// The guest is stopped for about this long at most when it moves to another host.
     pub downtime: Duration,
     /// How both sides of a migration prove who they are.
-    pub security: Security,
+    pub security: MigrationSecurity,
 }
 
 /// How both sides of a migration prove who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Security {
+pub enum MigrationSecurity {
     /// They do not: both are on this host.
     Plain,
     /// With certificates.
@@ -198,7 +198,7 @@ pub enum Security {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleSpec {
     /// The place that is listened on: on this host's loopback, or a unix socket.
-    pub place: Place,
+    pub address: ListenAddress,
     /// True if the user named the place: then it has to be that one. Otherwise the next port that is free
     /// will do.
     pub chosen: bool,
@@ -208,14 +208,14 @@ pub struct ConsoleSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GdbSpec {
     /// The place that is listened on.
-    pub place: Place,
+    pub address: ListenAddress,
     /// The guest's first instruction waits for gdb; otherwise the guest runs at once.
     pub wait: bool,
 }
 
 /// A place that other programs connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ListenAddress {
     /// An address and a TCP port, never 0.
     Tcp(SocketAddr),
     /// The path of a unix stream socket.
@@ -224,9 +224,9 @@ pub enum Place {
 
 /// What a debug server is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DebugClient {
+pub struct DebugClientSpec {
     /// Where it listens.
-    pub place: Place,
+    pub address: ListenAddress,
     /// First guest-physical address of the memory.
     pub start: u64,
     /// The address after the last one, at most `u32::MAX` bytes from `start`.
@@ -244,12 +244,12 @@ pub enum GdbArch {
     I8086,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddress {
     /// `address:port` or the path, as gdb's `target remote` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Tcp(address) => address.fmt(f),
-            Place::Unix(path) => path.display().fmt(f),
+            ListenAddress::Tcp(address) => address.fmt(f),
+            ListenAddress::Unix(path) => path.display().fmt(f),
         }
     }
 }
@@ -265,7 +265,7 @@ pub struct ModuleSpec {
 
 /// Where the guest's text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Display {
+pub enum DisplayMode {
     /// Serial text as it comes; the VGA screen takes over when the guest starts using it and
     /// standard output is a terminal.
     Auto,
@@ -279,7 +279,7 @@ pub enum Display {
 
 /// The far end of a serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SerialEnd {
+pub enum SerialBackend {
     /// Standard output, and standard input when it is not typed on the keyboard.
     Stdio,
     /// Lines in the log file.
@@ -296,7 +296,7 @@ pub enum SerialEnd {
 
 /// Who gets what is typed on standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyTarget {
     /// Whoever asks first: the keyboard controller or the serial port on `stdio`.
     Auto,
     /// Always the PS/2 keyboard.

@@ -1,6 +1,6 @@
 //! The reference of all options, for people: `docs/options.md`.
 
-use super::table::{self, GROUPS, Opt, Takes, USE};
+use super::table::{self, GROUPS, OptionArgument, OptionSpec, USAGE};
 
 const HEAD: &str = "\
 # Options of `kvm`
@@ -27,7 +27,7 @@ on this host, see [hosts.md](hosts.md). A guest file of that name is run as `kvm
 
 /// The text of `docs/options.md`: every option with its keys, values and default, in Markdown.
 pub fn reference() -> String {
-    let mut text = format!("{HEAD}`{}`\n{RULES}", USE.trim_start_matches("Use: "));
+    let mut text = format!("{HEAD}`{}`\n{RULES}", USAGE.trim_start_matches("Use: "));
     text += "## On the command line\n";
     for group in GROUPS {
         text += &format!("\n### {}\n\n", group.name);
@@ -66,11 +66,11 @@ pub fn reference() -> String {
     text
 }
 
-fn usage(option: &Opt) -> String {
+fn usage(option: &OptionSpec) -> String {
     let long = match option.takes {
-        Takes::Value(name) => format!("--{} {name}", option.long),
-        Takes::Maybe(name) => format!("--{}[={name}]", option.long),
-        Takes::Help | Takes::Version => format!("--{}", option.long),
+        OptionArgument::Value(name) => format!("--{} {name}", option.long),
+        OptionArgument::Maybe(name) => format!("--{}[={name}]", option.long),
+        OptionArgument::Help | OptionArgument::Version => format!("--{}", option.long),
     };
     match option.takes.short() {
         Some(letter) => format!("{long}`, `-{letter}"),
@@ -78,7 +78,7 @@ fn usage(option: &Opt) -> String {
     }
 }
 
-fn default(option: &Opt) -> String {
+fn default(option: &OptionSpec) -> String {
     let of_keys: Vec<String> = option
         .keys
         .iter()
@@ -96,7 +96,7 @@ fn shown(default: Option<&str>) -> String {
     }
 }
 
-fn keys_of(option: &Opt) -> String {
+fn keys_of(option: &OptionSpec) -> String {
     let keys = option.keys.iter().map(|key| format!("`[{}] {}`", key.section, key.name));
     keys.collect::<Vec<String>>().join(", ")
 }

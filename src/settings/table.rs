@@ -4,16 +4,16 @@
 //! The command line, the reader of the config file, `--help`, `docs/options.md` and the check of the
 //! documented `config.ini` are all made from [`GROUPS`].
 
-mod moving;
-mod people;
+mod migration;
 mod remote;
 mod run;
+mod user_interface;
 
 use super::draft::Draft;
-use super::values::Read;
+use super::values::ParseResult;
 
 /// How the program is called; stands in every message about the command line's form.
-pub(super) const USE: &str = "Use: kvm <elf file> [OPTIONS]";
+pub(super) const USAGE: &str = "Use: kvm <elf file> [OPTIONS]";
 
 /// Name of the guest file in help texts.
 pub(super) const GUEST: &str = "GUEST";
@@ -22,14 +22,14 @@ pub(super) const GUEST: &str = "GUEST";
 pub(super) const DEFAULT_LOG_FILE: &str = "console.log";
 
 /// Writes a value into the draft, or says what is wrong with it.
-pub(super) type Set = fn(&mut Draft, &str) -> Read<()>;
+pub(super) type Set = fn(&mut Draft, &str) -> ParseResult<()>;
 
 /// One option.
-pub(super) struct Opt {
+pub(super) struct OptionSpec {
     /// Its name on the command line, without dashes.
     pub(super) long: &'static str,
     /// What follows the name on the command line.
-    pub(super) takes: Takes,
+    pub(super) takes: OptionArgument,
     /// True if it can be given several times, each time adding to the ones before.
     pub(super) repeatable: bool,
     /// The value when nobody gives one; none if its keys say it, or if nothing stands for it.
@@ -46,7 +46,7 @@ pub(super) struct Opt {
 
 /// What follows an option's name on the command line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Takes {
+pub(super) enum OptionArgument {
     /// A value with this name.
     Value(&'static str),
     /// A value with this name may be attached with `=`; without one it is `yes`.
@@ -57,13 +57,13 @@ pub(super) enum Takes {
     Version,
 }
 
-impl Takes {
+impl OptionArgument {
     /// The letter that, after one dash, does the same as the option's name.
     pub(super) fn short(self) -> Option<char> {
         match self {
-            Takes::Help => Some('h'),
-            Takes::Version => Some('V'),
-            Takes::Value(_) | Takes::Maybe(_) => None,
+            OptionArgument::Help => Some('h'),
+            OptionArgument::Version => Some('V'),
+            OptionArgument::Value(_) | OptionArgument::Maybe(_) => None,
         }
     }
 }
@@ -75,12 +75,12 @@ pub(super) struct Key {
     /// Its name.
     pub(super) name: &'static str,
     /// What distinguishes it from its option; none if it says the same.
-    own: Option<Meaning>,
+    own: Option<ValueSpec>,
 }
 
 /// What a key says.
 #[derive(Clone, Copy)]
-pub(super) struct Meaning {
+pub(super) struct ValueSpec {
     /// The value when nobody gives one.
     pub(super) default: Option<&'static str>,
     /// What the value can be.
@@ -104,14 +104,14 @@ impl Key {
         help: &'static str,
         set: Set,
     ) -> Key {
-        Key { section, name, own: Some(Meaning { default: Some(default), allowed, help, set }) }
+        Key { section, name, own: Some(ValueSpec { default: Some(default), allowed, help, set }) }
     }
 }
 
-impl Opt {
+impl OptionSpec {
     /// What `key`, one of this option's, says.
-    pub(super) fn meaning(&self, key: &Key) -> Meaning {
-        key.own.unwrap_or(Meaning {
+    pub(super) fn meaning(&self, key: &Key) -> ValueSpec {
+        key.own.unwrap_or(ValueSpec {
             default: self.default,
             allowed: self.allowed,
             help: self.help,
@@ -134,7 +134,7 @@ impl Opt {
 }
 
 /// All keys, each with its option, in the order of the table.
-pub(super) fn keys() -> impl Iterator<Item = (&'static Opt, &'static Key)> {
+pub(super) fn keys() -> impl Iterator<Item = (&'static OptionSpec, &'static Key)> {
     options().flat_map(|option| option.keys.iter().map(move |key| (option, key)))
 }
 
@@ -152,25 +152,25 @@ pub(super) fn sections() -> Vec<&'static str> {
 const YES_NO: &str = "yes, no (or true, false, on, off, 1, 0)";
 
 /// Options that are explained together.
-pub(super) struct Group {
+pub(super) struct OptionGroup {
     /// The heading.
     pub(super) name: &'static str,
     /// In the order in which they are explained.
-    pub(super) options: &'static [Opt],
+    pub(super) options: &'static [OptionSpec],
 }
 
 /// Every option.
-pub(super) static GROUPS: &[Group] = &[
-    Group { name: "Machine", options: run::MACHINE },
-    Group { name: "Guest", options: run::GUEST },
-    Group { name: "Screen, keyboard and serial ports", options: people::PEOPLE },
-    Group { name: "Log", options: run::LOG },
-    Group { name: "Debugging and remote control", options: remote::REMOTE },
-    Group { name: "Snapshots and migration", options: moving::MOVING },
-    Group { name: "Other", options: run::OTHER },
+pub(super) static GROUPS: &[OptionGroup] = &[
+    OptionGroup { name: "Machine", options: run::MACHINE },
+    OptionGroup { name: "Guest", options: run::GUEST },
+    OptionGroup { name: "Screen, keyboard and serial ports", options: user_interface::USER_INTERFACE },
+    OptionGroup { name: "Log", options: run::LOG },
+    OptionGroup { name: "Debugging and remote control", options: remote::REMOTE },
+    OptionGroup { name: "Snapshots and migration", options: migration::SNAPSHOTS_AND_MIGRATION },
+    OptionGroup { name: "Other", options: run::OTHER },
 ];
 
 /// Every option, in the order of the groups.
-pub(super) fn options() -> impl Iterator<Item = &'static Opt> {
+pub(super) fn options() -> impl Iterator<Item = &'static OptionSpec> {
     GROUPS.iter().flat_map(|group| group.options)
 }

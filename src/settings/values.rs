@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use super::{Display, GdbArch, Keys, LayoutName, MAX_RAM, ModuleSpec, RAM_GRANULE, SerialEnd};
+use super::{DisplayMode, GdbArch, KeyTarget, LayoutName, MAX_RAM, ModuleSpec, RAM_GRANULE, SerialBackend};
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -17,14 +17,14 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// What the reader of a value returns.
-pub(super) type Read<T> = Result<T, String>;
+pub(super) type ParseResult<T> = Result<T, String>;
 
-fn refuse<T>(reason: &str) -> Read<T> {
+fn refuse<T>(reason: &str) -> ParseResult<T> {
     Err(reason.to_owned())
 }
 
 /// Yes or no; capitals do not matter.
-pub(super) fn boolean(text: &str) -> Read<bool> {
+pub(super) fn boolean(text: &str) -> ParseResult<bool> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Ok(true),
         "no" | "false" | "off" | "0" => Ok(false),
@@ -33,7 +33,7 @@ pub(super) fn boolean(text: &str) -> Read<bool> {
 }
 
 /// A size in MiB, or in KiB, MiB or GiB with a suffix; the result is in bytes.
-pub(super) fn memory(text: &str) -> Read<u64> {
+pub(super) fn memory(text: &str) -> ParseResult<u64> {
     let (digits, unit) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
         Some(b'K') => (&text[..text.len() - 1], 1 << 10),
         Some(b'M') => (&text[..text.len() - 1], 1 << 20),
@@ -54,7 +54,7 @@ pub(super) fn memory(text: &str) -> Read<u64> {
 
 /// A length of time in seconds, possibly with a fraction, or with the unit `ms`, `s`, `m` or `h`; or
 /// `none`.
-pub(super) fn timeout(text: &str) -> Read<Option<Duration>> {
+pub(super) fn timeout(text: &str) -> ParseResult<Option<Duration>> {
     if text == "none" {
         return Ok(None);
     }
@@ -76,7 +76,7 @@ pub(super) fn timeout(text: &str) -> Read<Option<Duration>> {
 }
 
 /// Milliseconds.
-pub(super) fn downtime(text: &str) -> Read<Duration> {
+pub(super) fn downtime(text: &str) -> ParseResult<Duration> {
     match text.parse() {
         Ok(ms @ 1..=60_000) => Ok(Duration::from_millis(ms)),
         Ok(_) => refuse("is out of range"),
@@ -85,44 +85,44 @@ pub(super) fn downtime(text: &str) -> Read<Duration> {
 }
 
 /// `PATH[=ARGUMENTS]`.
-pub(super) fn module(text: &str) -> Read<ModuleSpec> {
+pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
     let (path, arguments) = text.split_once('=').unwrap_or((text, ""));
     Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
 }
 
 /// The name of a file.
-pub(super) fn file(text: &str) -> Read<PathBuf> {
+pub(super) fn file(text: &str) -> ParseResult<PathBuf> {
     if text.is_empty() { refuse("names no file") } else { Ok(PathBuf::from(text)) }
 }
 
 /// The name of a file, or `none`.
-pub(super) fn file_or_none(text: &str) -> Read<Option<PathBuf>> {
+pub(super) fn file_or_none(text: &str) -> ParseResult<Option<PathBuf>> {
     if text == "none" { Ok(None) } else { file(text).map(Some) }
 }
 
 /// Where the guest's text goes.
-pub(super) fn display(text: &str) -> Read<Display> {
+pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
     match text {
-        "auto" => Ok(Display::Auto),
-        "vga" => Ok(Display::Vga),
-        "serial" => Ok(Display::Serial),
-        "none" => Ok(Display::None),
+        "auto" => Ok(DisplayMode::Auto),
+        "vga" => Ok(DisplayMode::Vga),
+        "serial" => Ok(DisplayMode::Serial),
+        "none" => Ok(DisplayMode::None),
         _ => refuse("is no display"),
     }
 }
 
 /// Who gets what is typed.
-pub(super) fn keys(text: &str) -> Read<Keys> {
+pub(super) fn keys(text: &str) -> ParseResult<KeyTarget> {
     match text {
-        "auto" => Ok(Keys::Auto),
-        "keyboard" => Ok(Keys::Keyboard),
-        "serial" => Ok(Keys::Serial),
+        "auto" => Ok(KeyTarget::Auto),
+        "keyboard" => Ok(KeyTarget::Keyboard),
+        "serial" => Ok(KeyTarget::Serial),
         _ => refuse("is nobody who takes keys"),
     }
 }
 
 /// A keyboard layout.
-pub(super) fn layout(text: &str) -> Read<LayoutName> {
+pub(super) fn layout(text: &str) -> ParseResult<LayoutName> {
     match text {
         "us" => Ok(LayoutName::Us),
         "it" => Ok(LayoutName::It),
@@ -131,33 +131,33 @@ pub(super) fn layout(text: &str) -> Read<LayoutName> {
 }
 
 /// `N=END`; the result is an index from 0, and the far end.
-pub(super) fn serial(text: &str) -> Read<(usize, SerialEnd)> {
+pub(super) fn serial(text: &str) -> ParseResult<(usize, SerialBackend)> {
     let Some((port, end)) = text.split_once('=') else { return refuse("has no `=`") };
     match port {
-        "1" | "2" | "3" | "4" => Ok((usize::from(port.as_bytes()[0] - b'1'), serial_end(end)?)),
+        "1" | "2" | "3" | "4" => Ok((usize::from(port.as_bytes()[0] - b'1'), serial_backend(end)?)),
         _ => refuse("names no serial port from 1 to 4"),
     }
 }
 
 /// The far end of a serial port.
-pub(super) fn serial_end(text: &str) -> Read<SerialEnd> {
+pub(super) fn serial_backend(text: &str) -> ParseResult<SerialBackend> {
     if let Some(path) = text.strip_prefix("file:") {
-        return file(path).map(SerialEnd::File);
+        return file(path).map(SerialBackend::File);
     }
     if let Some(path) = socket(text)? {
-        return Ok(SerialEnd::Unix(path));
+        return Ok(SerialBackend::Unix(path));
     }
     match text {
-        "stdio" => Ok(SerialEnd::Stdio),
-        "log" => Ok(SerialEnd::Log),
-        "pty" => Ok(SerialEnd::Pty),
-        "null" => Ok(SerialEnd::Null),
+        "stdio" => Ok(SerialBackend::Stdio),
+        "log" => Ok(SerialBackend::Log),
+        "pty" => Ok(SerialBackend::Pty),
+        "null" => Ok(SerialBackend::Null),
         _ => refuse("is no far end of a serial port"),
     }
 }
 
 /// `unix:PATH`; none if the text begins otherwise.
-pub(super) fn socket(text: &str) -> Read<Option<PathBuf>> {
+pub(super) fn socket(text: &str) -> ParseResult<Option<PathBuf>> {
     let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
     if path.len() > LONGEST_SOCKET_PATH {
         return Err(format!(
@@ -169,7 +169,7 @@ pub(super) fn socket(text: &str) -> Read<Option<PathBuf>> {
 }
 
 /// A number, decimal or hexadecimal after `0x`.
-pub(super) fn number(text: &str) -> Read<u64> {
+pub(super) fn number(text: &str) -> ParseResult<u64> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
         None => (text, 10),
@@ -181,7 +181,7 @@ pub(super) fn number(text: &str) -> Read<u64> {
 }
 
 /// A level of severity; capitals do not matter.
-pub(super) fn log_level(text: &str) -> Read<Level> {
+pub(super) fn log_level(text: &str) -> ParseResult<Level> {
     // `Level` itself would also read the numbers 1 to 5, which say nothing to a reader.
     match text.to_ascii_lowercase().as_str() {
         "error" => Ok(Level::ERROR),
@@ -194,7 +194,7 @@ pub(super) fn log_level(text: &str) -> Read<Level> {
 }
 
 /// A list of targets with their levels, checked and given back as it is.
-pub(super) fn log_filter(text: &str) -> Read<String> {
+pub(super) fn log_filter(text: &str) -> ParseResult<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
@@ -206,7 +206,7 @@ pub(super) fn log_filter(text: &str) -> Read<String> {
 }
 
 /// A TCP port.
-pub(super) fn port(text: &str) -> Read<u16> {
+pub(super) fn port(text: &str) -> ParseResult<u16> {
     match text.parse() {
         Ok(0) | Err(_) => refuse("is no TCP port"),
         Ok(port) => Ok(port),
@@ -214,7 +214,7 @@ pub(super) fn port(text: &str) -> Read<u16> {
 }
 
 /// An IP address, or `localhost`.
-pub(super) fn address(text: &str) -> Read<IpAddr> {
+pub(super) fn address(text: &str) -> ParseResult<IpAddr> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
@@ -222,7 +222,7 @@ pub(super) fn address(text: &str) -> Read<IpAddr> {
 }
 
 /// An address that other hosts cannot reach.
-pub(super) fn own_address(address: IpAddr) -> Read<IpAddr> {
+pub(super) fn own_address(address: IpAddr) -> ParseResult<IpAddr> {
     if address.to_canonical().is_loopback() {
         return Ok(address);
     }
@@ -233,7 +233,7 @@ pub(super) fn own_address(address: IpAddr) -> Read<IpAddr> {
 }
 
 /// What gdb takes the guest's processor for.
-pub(super) fn gdb_arch(text: &str) -> Read<GdbArch> {
+pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
     match text {
         "x86-64" => Ok(GdbArch::X86_64),
         "i386" => Ok(GdbArch::I386),
@@ -243,7 +243,7 @@ pub(super) fn gdb_arch(text: &str) -> Read<GdbArch> {
 }
 
 /// `ADDRESS:PORT`, `ADDRESS` or `PORT`; an IPv6 address before a port stands in brackets.
-pub(super) fn address_and_port(text: &str) -> Read<(Option<IpAddr>, Option<u16>)> {
+pub(super) fn address_and_port(text: &str) -> ParseResult<(Option<IpAddr>, Option<u16>)> {
     if let Ok(both) = text.parse::<SocketAddr>()
         && both.port() != 0
     {

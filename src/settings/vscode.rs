@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::command::{Request, with_two_dashes};
+use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
 
 /// The first argument that asks for the files of editors.
 pub(super) const COMMAND: &str = "vscode";
 
 /// How the command is written with its options.
-pub(super) const USE: &str = "Use: kvm vscode [DIR] [--force]";
+pub(super) const USAGE: &str = "Use: kvm vscode [DIR] [--force]";
 
 /// The answer to `kvm vscode --help`.
 const HELP: &str = "\
@@ -37,7 +37,7 @@ A guest file that is called vscode is run as `kvm ./vscode`.
 /// # Errors
 ///
 /// [`SettingsError::VscodeArgument`] for the first argument that cannot stand there.
-pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, SettingsError> {
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let (mut command, mut folder, mut force) = (true, None, false);
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
@@ -45,13 +45,13 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Request, Sett
             Arg::Value(_) if command => command = false,
             Arg::Value(name) if folder.is_none() && !name.is_empty() => folder = Some(PathBuf::from(name)),
             Arg::Long("force") => force = true,
-            Arg::Long("help") | Arg::Short('h') => return Ok(Request::Help(HELP.to_owned())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(format!("--{name}"))),
             Arg::Short(letter) => return Err(wrong(format!("-{letter}"))),
             Arg::Value(value) => return Err(wrong(value.to_string_lossy().into_owned())),
         }
     }
-    Ok(Request::Vscode { folder: folder.unwrap_or_else(|| PathBuf::from(".")), force })
+    Ok(ParsedCommand::Vscode { folder: folder.unwrap_or_else(|| PathBuf::from(".")), force })
 }
 
 fn wrong(argument: String) -> SettingsError {

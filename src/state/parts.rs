@@ -19,7 +19,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueues;
 use crate::machine::{CpuId, CpuState, Due, Machine, MachineSpec, MachineState, Revival, RunState};
 use crate::memory::GuestMemory;
-use crate::settings::{Keys, LayoutName};
+use crate::settings::{KeyTarget, LayoutName};
 
 /// Names of the sections that are none of a chip, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
@@ -84,7 +84,7 @@ struct Whole {
 #[derive(Clone, Copy, Debug)]
 pub struct People {
     /// Who gets what is typed.
-    pub keys: Keys,
+    pub keys: KeyTarget,
     /// The keyboard layout the guest expects.
     pub layout: LayoutName,
     /// The serial port (0 is COM1) that shares the terminal with what is typed.

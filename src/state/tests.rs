@@ -14,7 +14,7 @@ use crate::machine::output::{Doorbell, OutputQueue, OutputQueues, OutputReaders,
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{CpuId, Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
-use crate::settings::{Keys, LayoutName};
+use crate::settings::{KeyTarget, LayoutName};
 
 #[path = "mid_instruction_test.rs"]
 mod mid_instruction;
@@ -60,7 +60,7 @@ impl Drop for Folder {
 }
 
 const PEOPLE: People =
-    People { keys: Keys::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
+    People { keys: KeyTarget::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
 
 fn ends() -> (OutputQueues, OutputReaders) {
     output_queues(Doorbell::new().unwrap())

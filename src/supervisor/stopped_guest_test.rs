@@ -10,7 +10,7 @@ use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
-use crate::settings::{GdbArch, Keys, LayoutName};
+use crate::settings::{GdbArch, KeyTarget, LayoutName};
 use crate::supervisor::requests::{Caller, Door, RunOver};
 
 /// Runs a guest whose code is `code`; it waits for a debugger that never comes if `wait` says so. What
@@ -28,7 +28,7 @@ fn while_running<T: Send + 'static>(
         image: Box::new(BytesImage::new("guest", file)),
         memory: 16 << 20,
         boot: BootOptions::default(),
-        keys: Keys::Auto,
+        keys: KeyTarget::Auto,
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,

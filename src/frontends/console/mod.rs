@@ -17,7 +17,7 @@ use tracing::info;
 
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
-use crate::settings::{ConsoleSpec, Place};
+use crate::settings::{ConsoleSpec, ListenAddress};
 use crate::supervisor::requests::Caller;
 use conversation::Ended;
 
@@ -51,7 +51,7 @@ pub enum ConsoleError {
     )]
     Listen {
         /// The place asked for.
-        place: Place,
+        place: ListenAddress,
         /// Why not.
         reason: SocketError,
     },
@@ -63,7 +63,7 @@ pub enum ConsoleError {
 /// The console of a machine.
 #[derive(Debug)]
 pub struct Console {
-    place: Place,
+    place: ListenAddress,
     clients: Arc<Clients>,
     /// Goes with the console.
     _file: Option<SocketFile>,
@@ -133,7 +133,7 @@ impl Console {
     }
 
     /// Where clients connect.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &ListenAddress {
         &self.place
     }
 
@@ -157,19 +157,19 @@ impl Console {
     }
 }
 
-fn listen(spec: &ConsoleSpec) -> Result<(Place, Listener, Option<SocketFile>), ConsoleError> {
-    let mut place = spec.place.clone();
+fn listen(spec: &ConsoleSpec) -> Result<(ListenAddress, Listener, Option<SocketFile>), ConsoleError> {
+    let mut place = spec.address.clone();
     let mut left = if spec.chosen { 0 } else { OTHER_PORTS };
     loop {
         match (Listener::bind(&place), &mut place) {
             (Ok((listener, file)), _) => return Ok((place, listener, file)),
-            (Err(SocketError::Host(error)), Place::Tcp(address))
+            (Err(SocketError::Host(error)), ListenAddress::Tcp(address))
                 if error.kind() == ErrorKind::AddrInUse && left > 0 && address.port() < u16::MAX =>
             {
                 left -= 1;
                 *address = SocketAddr::new(address.ip(), address.port() + 1);
             }
-            (Err(reason), _) => return Err(ConsoleError::Listen { place: spec.place.clone(), reason }),
+            (Err(reason), _) => return Err(ConsoleError::Listen { place: spec.address.clone(), reason }),
         }
     }
 }

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::console::PROMPT;
 use crate::os::connection::Stream;
-use crate::settings::Place;
+use crate::settings::ListenAddress;
 
 /// How long the first prompt is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ impl Connection {
     /// # Errors
     ///
     /// The host's; and that what answers there is no console.
-    pub(super) fn open(place: &Place) -> io::Result<Connection> {
+    pub(super) fn open(place: &ListenAddress) -> io::Result<Connection> {
         let stream = Stream::connect(place)?;
         stream.set_nodelay()?;
         stream.set_timeouts(PATIENCE, WRITE_PATIENCE)?;

@@ -14,13 +14,13 @@ use rustyline::{Config, Editor};
 
 use super::console::PROMPT;
 use super::words::tell;
-use crate::settings::Place;
+use crate::settings::ListenAddress;
 use connection::{Connection, Heard};
 use helper::Commands;
 
 /// Takes commands from standard input to the console at `place` and its answers to standard output, until
 /// either ends; false, and the user is told why, if nobody answers there or the connection breaks.
-pub fn run(place: &Place) -> bool {
+pub fn run(place: &ListenAddress) -> bool {
     let told = Connection::open(place).and_then(|connection| {
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
             converse(connection)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::frontends::serial_ends::End;
 use crate::machine::output::OutputQueue;
-use crate::settings::SerialEnd;
+use crate::settings::SerialBackend;
 
 /// A path of its own for each test.
 fn path(name: &str) -> PathBuf {
@@ -125,7 +125,7 @@ fn a_socket_nobody_listens_on_any_more_is_replaced() {
 fn a_file_that_is_no_socket_is_not_removed() {
     let path = path("file");
     std::fs::write(&path, "mine").unwrap();
-    let error = End::new(OutputQueue::Serial(0), &SerialEnd::Unix(path.clone())).unwrap_err();
+    let error = End::new(OutputQueue::Serial(0), &SerialBackend::Unix(path.clone())).unwrap_err();
     assert!(error.to_string().contains("is no socket"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     std::fs::remove_file(path).unwrap();

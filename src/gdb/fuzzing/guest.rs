@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{Machine, MachineError, MachineSpec};
-use crate::settings::{Keys, LayoutName};
+use crate::settings::{KeyTarget, LayoutName};
 
 /// What is in RAX when it halts: the sum of the numbers up to 20.
 pub(crate) const RESULT: u64 = 210;
@@ -59,7 +59,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         image: Box::new(BytesImage::new(NAME, file())),
         memory: 4 << 20,
         boot: BootOptions::default(),
-        keys: Keys::Auto,
+        keys: KeyTarget::Auto,
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,

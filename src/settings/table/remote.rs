@@ -1,8 +1,8 @@
 //! How others reach a guest while it runs.
 
-use super::super::draft::{Draft, Source};
+use super::super::draft::{Draft, ValueSource};
 use super::super::values;
-use super::{Key, Opt, Takes, YES_NO};
+use super::{Key, OptionArgument, OptionSpec, YES_NO};
 
 const PORT: &str = "a TCP port from 1 to 65535";
 const LISTENS_HERE: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to \
@@ -10,10 +10,10 @@ const LISTENS_HERE: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 
 const PORT_OR_NONE: &str = "a TCP port from 1 to 65535, none";
 
 /// Debugger, console, debug server.
-pub(super) static REMOTE: &[Opt] = &[
-    Opt {
+pub(super) static REMOTE: &[OptionSpec] = &[
+    OptionSpec {
         long: "gdb",
-        takes: Takes::Maybe("ADDRESS:PORT"),
+        takes: OptionArgument::Maybe("ADDRESS:PORT"),
         repeatable: false,
         default: None,
         allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
@@ -35,16 +35,16 @@ pub(super) static REMOTE: &[Opt] = &[
                 "127.0.0.1",
                 "an IP address, localhost, unix:PATH (at most 107 bytes)",
                 "Address gdb connects to, or a unix socket, which has no port",
-                |draft, text| draft.gdb_place.set_address(text),
+                |draft, text| draft.gdb_address.set_address(text),
             ),
             Key::own("gdb-server", "port", "1234", PORT, "TCP port gdb connects to", |draft, text| {
-                draft.gdb_place.set_port(text)
+                draft.gdb_address.set_port(text)
             }),
         ],
     },
-    Opt {
+    OptionSpec {
         long: "gdb-nowait",
-        takes: Takes::Maybe("yes|no"),
+        takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
         default: None,
         allowed: YES_NO,
@@ -59,9 +59,9 @@ pub(super) static REMOTE: &[Opt] = &[
             |draft, text| values::boolean(text).map(|on| draft.gdb_nowait = on),
         )],
     },
-    Opt {
+    OptionSpec {
         long: "gdb-arch",
-        takes: Takes::Value("ARCH"),
+        takes: OptionArgument::Value("ARCH"),
         repeatable: false,
         default: Some("x86-64"),
         allowed: "x86-64, i386, i8086",
@@ -69,9 +69,9 @@ pub(super) static REMOTE: &[Opt] = &[
         set: |draft, text| values::gdb_arch(text).map(|arch| draft.settings.gdb_arch = arch),
         keys: &[Key::same("gdb-server", "arch")],
     },
-    Opt {
+    OptionSpec {
         long: "debug-server",
-        takes: Takes::Maybe("PLACE"),
+        takes: OptionArgument::Maybe("PLACE"),
         repeatable: false,
         default: None,
         allowed: LISTENS_HERE,
@@ -92,16 +92,16 @@ pub(super) static REMOTE: &[Opt] = &[
                 "127.0.0.1",
                 "a loopback address, localhost, unix:PATH (at most 107 bytes)",
                 "Address they ask at, or a unix socket, which has no port",
-                |draft, text| draft.debug_place.set_address(text),
+                |draft, text| draft.debug_server_address.set_address(text),
             ),
             Key::own("debug-server", "port", "5553", PORT, "TCP port they ask on", |draft, text| {
-                draft.debug_place.set_port(text)
+                draft.debug_server_address.set_port(text)
             }),
         ],
     },
-    Opt {
+    OptionSpec {
         long: "console",
-        takes: Takes::Maybe("ADDRESS:PORT"),
+        takes: OptionArgument::Maybe("ADDRESS:PORT"),
         repeatable: false,
         default: None,
         allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
@@ -117,8 +117,8 @@ pub(super) static REMOTE: &[Opt] = &[
                 "Take commands about the machine while the guest runs",
                 |draft, text| {
                     let on = values::boolean(text)?;
-                    if draft.source != Source::Default {
-                        draft.console_said = Some(on);
+                    if draft.source != ValueSource::Default {
+                        draft.console_explicit = Some(on);
                     }
                     Ok(())
                 },
@@ -133,9 +133,9 @@ pub(super) static REMOTE: &[Opt] = &[
             ),
         ],
     },
-    Opt {
+    OptionSpec {
         long: "consoleport",
-        takes: Takes::Value("PORT"),
+        takes: OptionArgument::Value("PORT"),
         repeatable: false,
         default: None,
         allowed: PORT_OR_NONE,

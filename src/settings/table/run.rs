@@ -2,13 +2,13 @@
 
 use super::super::draft::Draft;
 use super::super::values;
-use super::{DEFAULT_LOG_FILE, Key, Opt, Takes, YES_NO};
+use super::{DEFAULT_LOG_FILE, Key, OptionArgument, OptionSpec, YES_NO};
 
 /// The machine.
-pub(super) static MACHINE: &[Opt] = &[
-    Opt {
+pub(super) static MACHINE: &[OptionSpec] = &[
+    OptionSpec {
         long: "memory",
-        takes: Takes::Value("SIZE"),
+        takes: OptionArgument::Value("SIZE"),
         repeatable: false,
         default: Some("64"),
         allowed: "a number of MiB, or one with K, M or G: a multiple of 1M from 1M to 32768G",
@@ -16,9 +16,9 @@ pub(super) static MACHINE: &[Opt] = &[
         set: |draft, text| values::memory(text).map(|size| draft.settings.memory = size),
         keys: &[Key::same("vm-spec", "memsize")],
     },
-    Opt {
+    OptionSpec {
         long: "timeout",
-        takes: Takes::Value("TIME"),
+        takes: OptionArgument::Value("TIME"),
         repeatable: false,
         default: Some("none"),
         allowed: "seconds such as 10 or 0.5, or with a unit: 500ms, 10s, 2m, 1h; at most a year; none",
@@ -26,9 +26,9 @@ pub(super) static MACHINE: &[Opt] = &[
         set: |draft, text| values::timeout(text).map(|time| draft.settings.timeout = time),
         keys: &[Key::same("vm-spec", "timeout")],
     },
-    Opt {
+    OptionSpec {
         long: "no-reboot",
-        takes: Takes::Maybe("yes|no"),
+        takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
@@ -39,10 +39,10 @@ pub(super) static MACHINE: &[Opt] = &[
 ];
 
 /// The guest's files.
-pub(super) static GUEST: &[Opt] = &[
-    Opt {
+pub(super) static GUEST: &[OptionSpec] = &[
+    OptionSpec {
         long: "append",
-        takes: Takes::Value("TEXT"),
+        takes: OptionArgument::Value("TEXT"),
         repeatable: false,
         default: Some(""),
         allowed: "any text",
@@ -53,9 +53,9 @@ pub(super) static GUEST: &[Opt] = &[
         },
         keys: &[Key::same("guest", "append")],
     },
-    Opt {
+    OptionSpec {
         long: "module",
-        takes: Takes::Value("PATH[=ARGUMENTS]"),
+        takes: OptionArgument::Value("PATH[=ARGUMENTS]"),
         repeatable: true,
         default: None,
         allowed: "the path of a file without `=` in it, and after an `=` its arguments if it has some",
@@ -63,9 +63,9 @@ pub(super) static GUEST: &[Opt] = &[
         set: Draft::add_module,
         keys: &[Key::same("guest", "module")],
     },
-    Opt {
+    OptionSpec {
         long: "strict",
-        takes: Takes::Maybe("yes|no"),
+        takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
@@ -76,10 +76,10 @@ pub(super) static GUEST: &[Opt] = &[
 ];
 
 /// The log.
-pub(super) static LOG: &[Opt] = &[
-    Opt {
+pub(super) static LOG: &[OptionSpec] = &[
+    OptionSpec {
         long: "logfile",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: Some(DEFAULT_LOG_FILE),
         allowed: "the path of a file or of a FIFO",
@@ -87,9 +87,9 @@ pub(super) static LOG: &[Opt] = &[
         set: Draft::set_log_file,
         keys: &[Key::same("log", "file")],
     },
-    Opt {
+    OptionSpec {
         long: "log-level",
-        takes: Takes::Value("LEVEL"),
+        takes: OptionArgument::Value("LEVEL"),
         repeatable: false,
         default: Some("info"),
         allowed: "error, warn, info, debug, trace",
@@ -97,9 +97,9 @@ pub(super) static LOG: &[Opt] = &[
         set: |draft, text| values::log_level(text).map(|level| draft.settings.log.level = level),
         keys: &[Key::same("log", "level")],
     },
-    Opt {
+    OptionSpec {
         long: "log-filter",
-        takes: Takes::Value("TARGETS"),
+        takes: OptionArgument::Value("TARGETS"),
         repeatable: false,
         default: Some(""),
         allowed: "a list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
@@ -110,10 +110,10 @@ pub(super) static LOG: &[Opt] = &[
 ];
 
 /// What is asked of `kvm` itself.
-pub(super) static OTHER: &[Opt] = &[
-    Opt {
+pub(super) static OTHER: &[OptionSpec] = &[
+    OptionSpec {
         long: "config",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: None,
         allowed: "the path of a file",
@@ -122,9 +122,9 @@ pub(super) static OTHER: &[Opt] = &[
         set: |_, _| Ok(()),
         keys: &[],
     },
-    Opt {
+    OptionSpec {
         long: "help",
-        takes: Takes::Help,
+        takes: OptionArgument::Help,
         repeatable: false,
         default: None,
         allowed: "",
@@ -132,9 +132,9 @@ pub(super) static OTHER: &[Opt] = &[
         set: |_, _| Ok(()),
         keys: &[],
     },
-    Opt {
+    OptionSpec {
         long: "version",
-        takes: Takes::Version,
+        takes: OptionArgument::Version,
         repeatable: false,
         default: None,
         allowed: "",

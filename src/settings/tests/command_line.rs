@@ -14,11 +14,11 @@ fn a_guest_alone_runs_with_the_defaults() {
         strict: false,
         append: String::new(),
         modules: vec![],
-        display: Display::Auto,
+        display: DisplayMode::Auto,
         dump_screen: false,
-        serial: [SerialEnd::Stdio, SerialEnd::Log, SerialEnd::Log, SerialEnd::Log],
-        debug_console: SerialEnd::Stdio,
-        keys: Keys::Auto,
+        serial: [SerialBackend::Stdio, SerialBackend::Log, SerialBackend::Log, SerialBackend::Log],
+        debug_console: SerialBackend::Stdio,
+        keys: KeyTarget::Auto,
         layout: LayoutName::Us,
         log: LogSpec {
             file: "console.log".into(),
@@ -36,7 +36,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         snapshot_at_exit: None,
         migration: None,
         downtime: Duration::from_millis(30),
-        security: Security::Plain,
+        security: MigrationSecurity::Plain,
     };
     assert_eq!(settings(&["hello.elf"]), expected);
 }
@@ -129,12 +129,17 @@ fn text_that_starts_with_a_dash_is_attached() {
 
 #[test]
 fn screen_and_keyboard() {
-    for (text, display) in
-        [("auto", Display::Auto), ("vga", Display::Vga), ("serial", Display::Serial), ("none", Display::None)]
-    {
+    for (text, display) in [
+        ("auto", DisplayMode::Auto),
+        ("vga", DisplayMode::Vga),
+        ("serial", DisplayMode::Serial),
+        ("none", DisplayMode::None),
+    ] {
         assert_eq!(settings(&["a.elf", "--display", text]).display, display);
     }
-    for (text, keys) in [("auto", Keys::Auto), ("keyboard", Keys::Keyboard), ("serial", Keys::Serial)] {
+    for (text, keys) in
+        [("auto", KeyTarget::Auto), ("keyboard", KeyTarget::Keyboard), ("serial", KeyTarget::Serial)]
+    {
         assert_eq!(settings(&["a.elf", "--keys", text]).keys, keys);
     }
     for (text, layout) in [("us", LayoutName::Us), ("it", LayoutName::It)] {
@@ -168,14 +173,14 @@ fn serial_ports_end_where_the_user_says() {
     assert_eq!(
         ends.serial,
         [
-            SerialEnd::File("out=1.txt".into()),
-            SerialEnd::Unix("/tmp/s".into()),
-            SerialEnd::Pty,
-            SerialEnd::Null
+            SerialBackend::File("out=1.txt".into()),
+            SerialBackend::Unix("/tmp/s".into()),
+            SerialBackend::Pty,
+            SerialBackend::Null
         ]
     );
     let moved = settings(&["a.elf", "--serial", "1=log", "--serial", "2=stdio"]);
-    assert_eq!(moved.serial[..2], [SerialEnd::Log, SerialEnd::Stdio]);
+    assert_eq!(moved.serial[..2], [SerialBackend::Log, SerialBackend::Stdio]);
     let long = format!("1=unix:{}", "s".repeat(108));
     for (text, why) in [
         ("stdio", "has no `=`"),

@@ -54,8 +54,8 @@ fn a_console_section_asks_for_a_console_unless_it_says_otherwise() {
         ("[console]\naddress=unix:sock\n", &["a.elf", "-consoleport=9"], Some(("127.0.0.1:9", true))),
     ] {
         let console = Config::new("console", text).settings(args).console;
-        let found = console.map(|spec| (spec.place.to_string(), spec.chosen));
-        assert_eq!(found, expected.map(|(place, chosen)| (place.to_owned(), chosen)), "{text}{args:?}");
+        let found = console.map(|spec| (spec.address.to_string(), spec.chosen));
+        assert_eq!(found, expected.map(|(address, chosen)| (address.to_owned(), chosen)), "{text}{args:?}");
     }
 }
 
@@ -82,7 +82,7 @@ fn blanks_capitals_comments_quotes_and_line_ends_of_all_kinds_are_understood() {
     assert_eq!(settings.append, "a ; b");
     assert_eq!(settings.layout, LayoutName::It);
     assert_eq!(settings.log.filter, "");
-    assert_eq!(settings.serial[1], SerialEnd::File("C:\\dir".into()));
+    assert_eq!(settings.serial[1], SerialBackend::File("C:\\dir".into()));
     assert_eq!(settings.timeout, Some(Duration::from_secs(1)));
 }
 
@@ -116,16 +116,16 @@ fn the_command_line_is_stronger_than_the_file() {
     assert_eq!(both.modules, [ModuleSpec { path: "c".into(), arguments: String::new() }]);
     assert_eq!(
         both.serial,
-        [SerialEnd::Log, SerialEnd::Stdio, SerialEnd::Null, SerialEnd::Log],
+        [SerialBackend::Log, SerialBackend::Stdio, SerialBackend::Null, SerialBackend::Log],
         "only the port that is named changes"
     );
-    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| gdb.place.to_string());
+    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| gdb.address.to_string());
     assert_eq!(gdb("--gdb").as_deref(), Some("0.0.0.0:99"));
     assert_eq!(gdb("--gdb=127.0.0.1").as_deref(), Some("127.0.0.1:99"));
     assert_eq!(gdb("--gdb=unix:/x").as_deref(), Some("/x"));
     assert_eq!(gdb("--gdb=no"), None);
     let config = Config::new("socket", "[gdb-server]\naddress=unix:/y\nport=99\nnowait=yes\n");
-    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| (gdb.place.to_string(), gdb.wait));
+    let gdb = |option| config.settings(&["a.elf", option]).gdb.map(|gdb| (gdb.address.to_string(), gdb.wait));
     assert_eq!(gdb("--strict"), None, "how gdb is served does not say that it is");
     assert_eq!(gdb("--gdb"), Some(("/y".to_owned(), false)));
     assert_eq!(gdb("--gdb-nowait=no"), None);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_debug_server_is_here_and_nowhere_else() {
-    let place = |option: &str| settings(&["a.elf", option]).debug_server.map(|place| place.to_string());
+    let address = |option: &str| settings(&["a.elf", option]).debug_server.map(|address| address.to_string());
     for (option, expected) in [
         ("--debug-server", Some("127.0.0.1:5553")),
         ("--debug-server=yes", Some("127.0.0.1:5553")),
@@ -15,7 +15,7 @@ fn the_debug_server_is_here_and_nowhere_else() {
         ("--debug-server=unix:here", Some("here")),
         ("--debug-server=no", None),
     ] {
-        assert_eq!(place(option).as_deref(), expected, "{option}");
+        assert_eq!(address(option).as_deref(), expected, "{option}");
     }
     for (text, why) in [
         ("x", "is neither an IP address nor a TCP port"),
@@ -33,12 +33,12 @@ fn the_debug_server_is_here_and_nowhere_else() {
 fn the_debug_server_of_the_config_file_is_overruled_by_the_command_line() {
     let text = "[debug-server]\nenable = yes\naddress = ::1\nport = 99\n";
     let config = Config::new("debug-server", text);
-    let place = |args: &[&str]| {
-        config.settings(&[&["a.elf"], args].concat()).debug_server.map(|place| place.to_string())
+    let address = |args: &[&str]| {
+        config.settings(&[&["a.elf"], args].concat()).debug_server.map(|address| address.to_string())
     };
-    assert_eq!(place(&[]).as_deref(), Some("[::1]:99"));
-    assert_eq!(place(&["--debug-server=127.0.0.1"]).as_deref(), Some("127.0.0.1:99"));
-    assert_eq!(place(&["--debug-server=no"]), None);
+    assert_eq!(address(&[]).as_deref(), Some("[::1]:99"));
+    assert_eq!(address(&["--debug-server=127.0.0.1"]).as_deref(), Some("127.0.0.1:99"));
+    assert_eq!(address(&["--debug-server=no"]), None);
     let open = Config::new("debug-server-open", "[debug-server]\naddress = 0.0.0.0\n");
     let message = open.message();
     assert!(message.contains("`0.0.0.0` can be reached from other hosts"), "{message}");
@@ -47,7 +47,7 @@ fn the_debug_server_of_the_config_file_is_overruled_by_the_command_line() {
 #[test]
 fn whoever_asks_names_a_place_and_possibly_memory() {
     let wanted = |args: &[&str]| match invoke(&[&["debug-client"], args].concat()) {
-        Ok(Invocation::DebugClient(wanted)) => (wanted.place.to_string(), wanted.start, wanted.end),
+        Ok(Invocation::DebugClient(wanted)) => (wanted.address.to_string(), wanted.start, wanted.end),
         other => panic!("{args:?}: {other:?}"),
     };
     assert_eq!(wanted(&["127.0.0.1", "5553"]), ("127.0.0.1:5553".into(), 0xBF000, 0xBF000 + 2000));

@@ -6,8 +6,8 @@ use super::*;
 
 #[test]
 fn gdb_listens_where_the_user_says() {
-    let at = |place| Some(GdbSpec { place, wait: true });
-    let gdb = |address: IpAddr, port| at(Place::Tcp(SocketAddr::new(address, port)));
+    let at = |address| Some(GdbSpec { address, wait: true });
+    let gdb = |address: IpAddr, port| at(ListenAddress::Tcp(SocketAddr::new(address, port)));
     let local = Ipv4Addr::LOCALHOST.into();
     let six = Ipv6Addr::LOCALHOST.into();
     for (option, expected) in [
@@ -20,8 +20,8 @@ fn gdb_listens_where_the_user_says() {
         ("--gdb=0.0.0.0", gdb(Ipv4Addr::UNSPECIFIED.into(), 1234)),
         ("--gdb=::1", gdb(six, 1234)),
         ("--gdb=[::1]:99", gdb(six, 99)),
-        ("--gdb=unix:/run/gdb", at(Place::Unix("/run/gdb".into()))),
-        ("--gdb=unix:1234", at(Place::Unix("1234".into()))),
+        ("--gdb=unix:/run/gdb", at(ListenAddress::Unix("/run/gdb".into()))),
+        ("--gdb=unix:1234", at(ListenAddress::Unix("1234".into()))),
     ] {
         assert_eq!(settings(&["a.elf", option]).gdb, expected, "{option}");
     }
@@ -55,8 +55,8 @@ fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
     ] {
         assert_eq!(waits(args), expected, "{args:?}");
     }
-    let place = settings(&["a.elf", "--gdb-nowait"]).gdb.map(|gdb| gdb.place.to_string());
-    assert_eq!(place.as_deref(), Some("127.0.0.1:1234"));
+    let address = settings(&["a.elf", "--gdb-nowait"]).gdb.map(|gdb| gdb.address.to_string());
+    assert_eq!(address.as_deref(), Some("127.0.0.1:1234"));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_console_port_is_a_port() {
 #[test]
 fn a_console_listens_where_it_is_said_and_only_on_this_host() {
     let console = |args: &[&str]| settings(&[&["a.elf"], args].concat()).console;
-    let at = |place: &str, chosen| Some((place.to_owned(), chosen));
+    let at = |address: &str, chosen| Some((address.to_owned(), chosen));
     for (args, expected) in [
         (&[][..], None),
         (&["--console"], at("127.0.0.1:9000", false)),
@@ -79,7 +79,7 @@ fn a_console_listens_where_it_is_said_and_only_on_this_host() {
         (&["-consoleport", "none"], None),
         (&["--console=127.0.0.2", "-consoleport", "9002"], at("127.0.0.2:9002", true)),
     ] {
-        let found = console(args).map(|spec| (spec.place.to_string(), spec.chosen));
+        let found = console(args).map(|spec| (spec.address.to_string(), spec.chosen));
         assert_eq!(found, expected, "{args:?}");
     }
     let text = message(&["a.elf", "--console=0.0.0.0:9000"]);
@@ -88,14 +88,14 @@ fn a_console_listens_where_it_is_said_and_only_on_this_host() {
 
 #[test]
 fn a_console_is_asked_for_with_its_place() {
-    let place = |args: &[&str]| match invoke(args) {
-        Ok(Invocation::Console { place }) => place.to_string(),
+    let address = |args: &[&str]| match invoke(args) {
+        Ok(Invocation::Console { address }) => address.to_string(),
         other => panic!("{args:?}: {other:?}"),
     };
-    assert_eq!(place(&["console"]), "127.0.0.1:9000");
-    assert_eq!(place(&["console", "9001"]), "127.0.0.1:9001");
-    assert_eq!(place(&["console", "10.0.0.1:99"]), "10.0.0.1:99");
-    assert_eq!(place(&["console", "unix:here"]), "here");
+    assert_eq!(address(&["console"]), "127.0.0.1:9000");
+    assert_eq!(address(&["console", "9001"]), "127.0.0.1:9001");
+    assert_eq!(address(&["console", "10.0.0.1:99"]), "10.0.0.1:99");
+    assert_eq!(address(&["console", "unix:here"]), "here");
     let text = message(&["console", "nowhere at all"]);
     assert!(
         text.starts_with("kvm console: `nowhere at all` is neither an IP address nor a TCP port"),
@@ -112,11 +112,11 @@ fn a_console_is_asked_for_with_its_place() {
 
 #[test]
 fn a_guest_can_arrive_from_elsewhere() {
-    let place = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+    let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
     let received = settings(&["-migr"]);
-    assert_eq!((received.guest.to_str(), received.migration), (Some(""), place("127.0.0.1:8000")));
-    assert_eq!(settings(&["--migrport", "8001", "--migr"]).migration, place("127.0.0.1:8001"));
-    assert_eq!(settings(&["--migrport", "[::1]:8001", "--migr"]).migration, place("[::1]:8001"));
+    assert_eq!((received.guest.to_str(), received.migration), (Some(""), address("127.0.0.1:8000")));
+    assert_eq!(settings(&["--migrport", "8001", "--migr"]).migration, address("127.0.0.1:8001"));
+    assert_eq!(settings(&["--migrport", "[::1]:8001", "--migr"]).migration, address("[::1]:8001"));
     assert!(
         message(&["-migr", "-migrport", "x"]).starts_with("--migrport: `x` is neither an IP address nor")
     );
@@ -133,10 +133,10 @@ fn a_guest_arrives_over_a_network_only_from_somebody_who_is_known() {
     let text = message(&["-migr", "-migrport", "0.0.0.0:8000"]);
     assert!(text.starts_with("-migrport 0.0.0.0: other hosts can reach this address"), "{text}");
     let known = settings(&["-migr", "-migrport", "0.0.0.0:8000", "--migr-key", "k"]);
-    assert_eq!(known.security, Security::Key("k".into()));
+    assert_eq!(known.security, MigrationSecurity::Key("k".into()));
     let tls = ["-migr", "-migrport", "192.0.2.1", "--tls-cert=a", "--tls-key=b", "--tls-ca=c"];
     let (cert, key, ca) = ("a".into(), "b".into(), "c".into());
-    assert_eq!(settings(&tls).security, Security::Tls { cert, key, ca });
+    assert_eq!(settings(&tls).security, MigrationSecurity::Tls { cert, key, ca });
     assert!(message(&tls[..5]).starts_with("--tls-cert, --tls-key and --tls-ca belong together"));
     let both = [&tls[..], &["--migr-key", "k"]].concat();
     assert!(message(&both).starts_with("--migr-key takes the place of --tls-cert"));

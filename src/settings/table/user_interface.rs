@@ -2,15 +2,15 @@
 
 use super::super::draft::Draft;
 use super::super::values;
-use super::{Key, Opt, Takes, YES_NO};
+use super::{Key, OptionArgument, OptionSpec, YES_NO};
 
-const SERIAL_END: &str = "stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty, null";
+const SERIAL_BACKEND: &str = "stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty, null";
 
 /// Screen, keyboard and serial ports.
-pub(super) static PEOPLE: &[Opt] = &[
-    Opt {
+pub(super) static USER_INTERFACE: &[OptionSpec] = &[
+    OptionSpec {
         long: "display",
-        takes: Takes::Value("auto|vga|serial|none"),
+        takes: OptionArgument::Value("auto|vga|serial|none"),
         repeatable: false,
         default: Some("auto"),
         allowed: "auto, vga, serial, none",
@@ -18,9 +18,9 @@ pub(super) static PEOPLE: &[Opt] = &[
         set: |draft, text| values::display(text).map(|display| draft.settings.display = display),
         keys: &[Key::same("screen", "display")],
     },
-    Opt {
+    OptionSpec {
         long: "dump-screen",
-        takes: Takes::Maybe("yes|no"),
+        takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
@@ -28,9 +28,9 @@ pub(super) static PEOPLE: &[Opt] = &[
         set: |draft, text| values::boolean(text).map(|on| draft.settings.dump_screen = on),
         keys: &[],
     },
-    Opt {
+    OptionSpec {
         long: "keys",
-        takes: Takes::Value("auto|keyboard|serial"),
+        takes: OptionArgument::Value("auto|keyboard|serial"),
         repeatable: false,
         default: Some("auto"),
         allowed: "auto, keyboard, serial",
@@ -38,9 +38,9 @@ pub(super) static PEOPLE: &[Opt] = &[
         set: |draft, text| values::keys(text).map(|keys| draft.settings.keys = keys),
         keys: &[Key::same("keyboard", "keys")],
     },
-    Opt {
+    OptionSpec {
         long: "layout",
-        takes: Takes::Value("us|it"),
+        takes: OptionArgument::Value("us|it"),
         repeatable: false,
         default: Some("us"),
         allowed: "us, it",
@@ -48,37 +48,37 @@ pub(super) static PEOPLE: &[Opt] = &[
         set: |draft, text| values::layout(text).map(|layout| draft.settings.layout = layout),
         keys: &[Key::same("keyboard", "layout")],
     },
-    Opt {
+    OptionSpec {
         long: "serial",
-        takes: Takes::Value("N=END"),
+        takes: OptionArgument::Value("N=END"),
         repeatable: true,
         default: None,
         allowed: "N from 1 to 4, `=`, and stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty or null",
         help: "Far end of COMN: stdio, log, file:PATH, unix:PATH, pty, null",
         set: Draft::set_serial,
         keys: &[
-            Key::own("serial", "com1", "stdio", SERIAL_END, "Far end of COM1", |draft, text| {
-                values::serial_end(text).map(|end| draft.settings.serial[0] = end)
+            Key::own("serial", "com1", "stdio", SERIAL_BACKEND, "Far end of COM1", |draft, text| {
+                values::serial_backend(text).map(|end| draft.settings.serial[0] = end)
             }),
-            Key::own("serial", "com2", "log", SERIAL_END, "Far end of COM2", |draft, text| {
-                values::serial_end(text).map(|end| draft.settings.serial[1] = end)
+            Key::own("serial", "com2", "log", SERIAL_BACKEND, "Far end of COM2", |draft, text| {
+                values::serial_backend(text).map(|end| draft.settings.serial[1] = end)
             }),
-            Key::own("serial", "com3", "log", SERIAL_END, "Far end of COM3", |draft, text| {
-                values::serial_end(text).map(|end| draft.settings.serial[2] = end)
+            Key::own("serial", "com3", "log", SERIAL_BACKEND, "Far end of COM3", |draft, text| {
+                values::serial_backend(text).map(|end| draft.settings.serial[2] = end)
             }),
-            Key::own("serial", "com4", "log", SERIAL_END, "Far end of COM4", |draft, text| {
-                values::serial_end(text).map(|end| draft.settings.serial[3] = end)
+            Key::own("serial", "com4", "log", SERIAL_BACKEND, "Far end of COM4", |draft, text| {
+                values::serial_backend(text).map(|end| draft.settings.serial[3] = end)
             }),
         ],
     },
-    Opt {
+    OptionSpec {
         long: "debugcon",
-        takes: Takes::Value("END"),
+        takes: OptionArgument::Value("END"),
         repeatable: false,
         default: Some("stdio"),
-        allowed: SERIAL_END,
+        allowed: SERIAL_BACKEND,
         help: "Far end of the debug console at port 0xE9",
-        set: |draft, text| values::serial_end(text).map(|end| draft.settings.debug_console = end),
+        set: |draft, text| values::serial_backend(text).map(|end| draft.settings.debug_console = end),
         keys: &[Key::same("serial", "debugcon")],
     },
 ];

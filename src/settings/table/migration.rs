@@ -2,13 +2,13 @@
 
 use super::super::draft::Draft;
 use super::super::values;
-use super::{Key, Opt, Takes, YES_NO};
+use super::{Key, OptionArgument, OptionSpec, YES_NO};
 
 /// Snapshots and migration.
-pub(super) static MOVING: &[Opt] = &[
-    Opt {
+pub(super) static SNAPSHOTS_AND_MIGRATION: &[OptionSpec] = &[
+    OptionSpec {
         long: "restore",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: None,
         allowed: "the path of a snapshot",
@@ -16,9 +16,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::file(text).map(|file| draft.settings.restore = Some(file)),
         keys: &[],
     },
-    Opt {
+    OptionSpec {
         long: "snapshot-at-exit",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: Some("none"),
         allowed: "the path of a file, none",
@@ -26,9 +26,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::file_or_none(text).map(|file| draft.settings.snapshot_at_exit = file),
         keys: &[Key::same("snapshot", "at-exit")],
     },
-    Opt {
+    OptionSpec {
         long: "migr",
-        takes: Takes::Maybe("yes|no"),
+        takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
@@ -36,9 +36,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::boolean(text).map(|on| draft.receive = on),
         keys: &[],
     },
-    Opt {
+    OptionSpec {
         long: "migrport",
-        takes: Takes::Value("PORT"),
+        takes: OptionArgument::Value("PORT"),
         repeatable: false,
         default: Some("8000"),
         allowed: "ADDRESS:PORT, ADDRESS, PORT; PORT from 1 to 65535, ADDRESS an IP address",
@@ -46,9 +46,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: Draft::set_receive_port,
         keys: &[],
     },
-    Opt {
+    OptionSpec {
         long: "downtime",
-        takes: Takes::Value("MS"),
+        takes: OptionArgument::Value("MS"),
         repeatable: false,
         default: Some("30"),
         allowed: "milliseconds from 1 to 60000",
@@ -56,9 +56,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::downtime(text).map(|time| draft.settings.downtime = time),
         keys: &[Key::same("migration", "downtime_ms")],
     },
-    Opt {
+    OptionSpec {
         long: "tls-cert",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: None,
         allowed: "the path of a file in PEM",
@@ -66,9 +66,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::file(text).map(|file| draft.tls[0] = Some(file)),
         keys: &[Key::same("migration", "tls-cert")],
     },
-    Opt {
+    OptionSpec {
         long: "tls-key",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: None,
         allowed: "the path of a file in PEM that only its owner can read",
@@ -76,9 +76,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::file(text).map(|file| draft.tls[1] = Some(file)),
         keys: &[Key::same("migration", "tls-key")],
     },
-    Opt {
+    OptionSpec {
         long: "tls-ca",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: None,
         allowed: "the path of a file in PEM",
@@ -86,9 +86,9 @@ pub(super) static MOVING: &[Opt] = &[
         set: |draft, text| values::file(text).map(|file| draft.tls[2] = Some(file)),
         keys: &[Key::same("migration", "tls-ca")],
     },
-    Opt {
+    OptionSpec {
         long: "migr-key",
-        takes: Takes::Value("FILE"),
+        takes: OptionArgument::Value("FILE"),
         repeatable: false,
         default: None,
         allowed: "the path of a file of at least 32 bytes that only its owner can read",

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::Place;
-use super::values::{self, Read};
+use super::ListenAddress;
+use super::values::{self, ParseResult};
 
 /// A place in the making.
 #[derive(Debug)]
-pub(super) struct PlaceDraft {
+pub(super) struct ListenAddressDraft {
     /// Other hosts are not to reach it.
     here: bool,
     address: IpAddr,
@@ -17,20 +17,20 @@ pub(super) struct PlaceDraft {
     socket: Option<PathBuf>,
 }
 
-impl PlaceDraft {
+impl ListenAddressDraft {
     /// A place of a server that may be reached from other hosts; what the defaults of the table are written
     /// over.
-    pub(super) fn anywhere() -> PlaceDraft {
-        PlaceDraft { here: false, address: Ipv4Addr::LOCALHOST.into(), port: 0, socket: None }
+    pub(super) fn anywhere() -> ListenAddressDraft {
+        ListenAddressDraft { here: false, address: Ipv4Addr::LOCALHOST.into(), port: 0, socket: None }
     }
 
     /// The same for a server that only this host may reach.
-    pub(super) fn here() -> PlaceDraft {
-        PlaceDraft { here: true, ..PlaceDraft::anywhere() }
+    pub(super) fn here() -> ListenAddressDraft {
+        ListenAddressDraft { here: true, ..ListenAddressDraft::anywhere() }
     }
 
-    /// Takes what the value of a server's option says: that it is on or off, or on at a place. Whether it is on.
-    pub(super) fn switch_or_set(&mut self, text: &str) -> Read<bool> {
+    /// OptionArgument what the value of a server's option says: that it is on or off, or on at a place. Whether it is on.
+    pub(super) fn switch_or_set(&mut self, text: &str) -> ParseResult<bool> {
         match switch(text) {
             Some(on) => Ok(on),
             None => self.set(text).map(|()| true),
@@ -38,7 +38,7 @@ impl PlaceDraft {
     }
 
     /// Sets what the value of the option says: an address, a port, both, or a socket.
-    pub(super) fn set(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set(&mut self, text: &str) -> ParseResult<()> {
         let socket = values::socket(text)?;
         if socket.is_none() {
             let (address, port) = values::address_and_port(text)?;
@@ -50,7 +50,7 @@ impl PlaceDraft {
     }
 
     /// Sets the address, or the socket.
-    pub(super) fn set_address(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_address(&mut self, text: &str) -> ParseResult<()> {
         let socket = values::socket(text)?;
         if socket.is_none() {
             self.address = self.checked(values::address(text)?)?;
@@ -59,12 +59,12 @@ impl PlaceDraft {
         Ok(())
     }
 
-    fn checked(&self, address: IpAddr) -> Read<IpAddr> {
+    fn checked(&self, address: IpAddr) -> ParseResult<IpAddr> {
         if self.here { values::own_address(address) } else { Ok(address) }
     }
 
     /// Sets the port.
-    pub(super) fn set_port(&mut self, text: &str) -> Read<()> {
+    pub(super) fn set_port(&mut self, text: &str) -> ParseResult<()> {
         self.port = values::port(text)?;
         Ok(())
     }
@@ -80,10 +80,10 @@ impl PlaceDraft {
     }
 
     /// The place.
-    pub(super) fn finish(self) -> Place {
+    pub(super) fn finish(self) -> ListenAddress {
         match self.socket {
-            Some(path) => Place::Unix(path),
-            None => Place::Tcp(SocketAddr::new(self.address, self.port)),
+            Some(path) => ListenAddress::Unix(path),
+            None => ListenAddress::Tcp(SocketAddr::new(self.address, self.port)),
         }
     }
 }
