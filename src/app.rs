@@ -30,7 +30,7 @@ use crate::migration::mover::Moves;
 use crate::migration::reception::DOUBTED;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClientSpec, Invocation, SerialBackend, Settings};
-use crate::state::{self, Opened, People, SnapshotError};
+use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
 use crate::supervisor::requests::Door;
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
@@ -127,8 +127,8 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 #[inline(never)]
 fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     let (reception, arrived) = receive::wait(place, credentials(settings)?)?;
-    let revive = |inputs, outputs| receive::revive(arrived, settings, inputs, outputs);
-    let run = match Run::prepare(settings, revive) {
+    let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
+    let run = match Run::prepare(settings, into_machine) {
         Ok(run) => run,
         Err(failure) => {
             reception.refuse(&failure.message);
@@ -181,7 +181,7 @@ impl Run {
         let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
         if let Some(file) = &settings.snapshot_at_exit {
             // Better told now than after hours.
-            state::check_place(file).map_err(|error| host_failure(&error))?;
+            state::check_writable(file).map_err(|error| host_failure(&error))?;
         }
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
         let (machine_outputs, output_readers) = output_queues(doorbell.clone());
@@ -271,15 +271,15 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueues) -> Re
         }
         error => Failure::new(boot_status(&error), error),
     })?;
-    let people = people(settings);
+    let user_interface = user_interface(settings);
     let spec = MachineSpec {
         image: Box::new(image),
         memory: settings.memory,
         boot: boot_options(settings),
-        keys: people.keys,
-        layout: people.layout,
-        terminal: people.terminal,
-        no_reboot: people.no_reboot,
+        keys: user_interface.keys,
+        layout: user_interface.layout,
+        terminal: user_interface.terminal,
+        no_reboot: user_interface.no_reboot,
     };
     Machine::new(spec, inputs, outputs).map_err(|error| Failure::new(machine_status(&error), error))
 }
@@ -291,7 +291,8 @@ fn restored_machine(
     inputs: Inputs,
     outputs: OutputQueues,
 ) -> Result<Machine, Failure> {
-    let machine = Opened::open(file).and_then(|opened| opened.revive(people(settings), inputs, outputs));
+    let machine = SnapshotFile::open(file)
+        .and_then(|opened| opened.into_machine(user_interface(settings), inputs, outputs));
     machine.map_err(|error| {
         let status = match &error {
             SnapshotError::Machine { error, .. } => machine_status(error),
@@ -317,8 +318,8 @@ fn boot_status(error: &BootError) -> u8 {
     }
 }
 
-fn people(settings: &Settings) -> People {
-    People {
+fn user_interface(settings: &Settings) -> UserInterface {
+    UserInterface {
         keys: settings.keys,
         layout: settings.layout,
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{Failure, people};
+use super::{Failure, user_interface};
 use crate::frontends::words::{escaped, tell};
 use crate::kvm::{HostError, Kvm};
 use crate::machine::Machine;
@@ -18,7 +18,7 @@ use crate::migration::progress::size;
 use crate::migration::reception::{Arrived, Host, News, Reception};
 use crate::migration::security::Credentials;
 use crate::settings::Settings;
-use crate::state::Received;
+use crate::state::ReceivedMachine;
 
 /// Letters of the bar.
 const BAR: u64 = 30;
@@ -48,14 +48,14 @@ pub(super) fn wait(place: SocketAddr, credentials: Credentials) -> Result<(Recep
 }
 
 /// The machine of a guest that has arrived.
-pub(super) fn revive(
+pub(super) fn into_machine(
     arrived: Arrived,
     settings: &Settings,
     inputs: Inputs,
     outputs: OutputQueues,
 ) -> Result<Machine, Failure> {
-    Received::read("the guest that has arrived", &arrived.state)
-        .and_then(|received| received.revive(arrived.memory, people(settings), inputs, outputs))
+    ReceivedMachine::read("the guest that has arrived", &arrived.state)
+        .and_then(|received| received.into_machine(arrived.memory, user_interface(settings), inputs, outputs))
         .map_err(|error| Failure::new(status::HOST, error))
 }
 

@@ -30,7 +30,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::snapshots::{KeepError, Kept};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
-use crate::state::{Saved, SnapshotError};
+use crate::state::{SaveReport, SnapshotError};
 use crate::supervisor::points::Points;
 use moving::Mover;
 
@@ -151,7 +151,7 @@ pub trait StoppedGuest {
     /// # Errors
     ///
     /// [`SnapshotError`]; a file that was there is there still.
-    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError>;
+    fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError>;
 
     /// Has the machine go on from a file; breakpoints stay.
     ///

@@ -71,8 +71,8 @@ impl StoppedGuest for Still {
         (self.snapshots.clone(), 0x20_0000)
     }
 
-    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
-        Ok(Saved {
+    fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError> {
+        Ok(SaveReport {
             path: file.to_owned(),
             length: 4097,
             memory: 64 << 10,
@@ -84,7 +84,7 @@ impl StoppedGuest for Still {
 
     fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
         let hint = ", but a picture";
-        Err(SnapshotError::Foreign { name: file.display().to_string(), hint })
+        Err(SnapshotError::NotASnapshot { name: file.display().to_string(), hint })
     }
 
     fn quit(&mut self) {

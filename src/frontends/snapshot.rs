@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::words::escaped;
-use crate::state::{Opened, Parts, SnapshotError};
+use crate::state::{SavedMachine, SnapshotError, SnapshotFile};
 
 /// Reads all of the snapshot in `file` and says what is in it.
 ///
@@ -12,13 +12,13 @@ use crate::state::{Opened, Parts, SnapshotError};
 /// [`SnapshotError`] if it is none, or not whole.
 #[cold]
 pub fn describe(file: &Path) -> Result<String, SnapshotError> {
-    let opened = Opened::open(file)?;
+    let opened = SnapshotFile::open(file)?;
     opened.verify()?;
-    Ok(words(file, opened.parts(), opened.memory_in_use()))
+    Ok(words(file, opened.saved(), opened.memory_in_use()))
 }
 
 /// What is in `file`, which holds `in_use` bytes of memory. Whoever made it chose some of these words.
-fn words(file: &Path, parts: &Parts, in_use: u64) -> String {
+fn words(file: &Path, saved: &SavedMachine, in_use: u64) -> String {
     format!(
         "{}: whole\n\
          written by   {}\n\
@@ -27,12 +27,12 @@ fn words(file: &Path, parts: &Parts, in_use: u64) -> String {
          processor    {}\n\
          next         {:#x}\n",
         file.display(),
-        escaped(&parts.writer, &[]),
-        escaped(&parts.guest.path().display().to_string(), &[]),
-        parts.memory >> 20,
+        escaped(&saved.writer, &[]),
+        escaped(&saved.guest.path().display().to_string(), &[]),
+        saved.memory >> 20,
         in_use >> 10,
-        parts.features.vendor(),
-        parts.machine.boot_cpu().vcpu.rip(),
+        saved.features.vendor(),
+        saved.machine.boot_cpu().vcpu.rip(),
     )
 }
 
@@ -43,10 +43,10 @@ mod tests {
     #[test]
     fn a_snapshot_does_not_steer_the_terminal() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/snapshot/whole");
-        let mut parts = Opened::open(&file).unwrap().parts().clone();
-        parts.writer = "kvm\x1b[2J".to_owned();
-        parts.guest.path = b"/a\x07b".to_vec();
-        let text = words(&file, &parts, 4096);
+        let mut saved = SnapshotFile::open(&file).unwrap().saved().clone();
+        saved.writer = "kvm\x1b[2J".to_owned();
+        saved.guest.path = b"/a\x07b".to_vec();
+        let text = words(&file, &saved, 4096);
         assert!(text.contains("written by   kvm\\u{1b}[2J\n"), "{text}");
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text}");
     }

@@ -26,7 +26,7 @@ use crate::control::moving::Mover;
 use crate::machine::dirty::Follower;
 use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
-use crate::state::Parts;
+use crate::state::SavedMachine;
 use crate::supervisor::requests::{Caller, HeldGuest};
 
 /// How long a destination may take to accept a connection.
@@ -333,8 +333,8 @@ fn go_on(guest: &mut dyn HeldGuest) -> Result<(), String> {
 fn take(guest: &mut dyn HeldGuest) -> Result<(PageSet, Vec<u8>), String> {
     // Taking the state may write to memory, so this comes first.
     let due = guest.due();
-    let parts = Parts::take(guest.machine(), due).map_err(|e| e.to_string())?;
-    let state = parts.to_bytes(guest.machine().image()).map_err(|e| e.to_string())?;
+    let saved = SavedMachine::capture(guest.machine(), due).map_err(|e| e.to_string())?;
+    let state = saved.to_bytes(guest.machine().image()).map_err(|e| e.to_string())?;
     let pages = guest.machine().take_dirty(Follower::Migration).map_err(|e| e.to_string())?;
     Ok((pages, state))
 }

@@ -98,7 +98,7 @@ pub enum News {
 pub struct Arrived {
     /// Its memory, with what is in it.
     pub memory: Arc<GuestMemory>,
-    /// Everything else, as [`crate::state::Parts::to_bytes`] made it.
+    /// Everything else, as [`crate::state::SavedMachine::to_bytes`] made it.
     pub state: Vec<u8>,
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Section {
 
 /// Where a section is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct SectionEntry {
     pub(super) name: String,
     pub(super) number: u16,
     pub(super) version: u16,
@@ -50,7 +50,7 @@ pub(super) struct Entry {
     pub(super) length: u64,
 }
 
-impl Entry {
+impl SectionEntry {
     /// `name`, and the number where there may be several.
     pub(super) fn title(&self) -> String {
         if self.number == 0 { self.name.clone() } else { format!("{} {}", self.name, self.number) }
@@ -66,10 +66,10 @@ pub(super) fn head_length(sections: usize) -> u64 {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::TooMuch`] for more sections than there can be.
-pub(super) fn head(entries: &[Entry], length: u64) -> Result<Vec<u8>, SnapshotError> {
+/// [`SnapshotError::TooLarge`] for more sections than there can be.
+pub(super) fn head(entries: &[SectionEntry], length: u64) -> Result<Vec<u8>, SnapshotError> {
     if entries.len() > MOST_SECTIONS {
-        return Err(SnapshotError::TooMuch { what: format!("{} parts", entries.len()) });
+        return Err(SnapshotError::TooLarge { what: format!("{} parts", entries.len()) });
     }
     let mut table = Vec::with_capacity(ENTRY * entries.len());
     for entry in entries {
@@ -108,8 +108,8 @@ pub(super) fn to_bytes(sections: &[Section]) -> Result<Vec<u8>, SnapshotError> {
 }
 
 /// The table's entry for a section that is written at `offset`.
-pub(super) fn entry(section: &Section, offset: u64) -> Entry {
-    Entry {
+pub(super) fn entry(section: &Section, offset: u64) -> SectionEntry {
+    SectionEntry {
         name: section.name.clone(),
         number: section.number,
         version: section.version,
@@ -124,21 +124,21 @@ pub(super) fn entry(section: &Section, offset: u64) -> Entry {
 /// # Errors
 ///
 /// [`SnapshotError`] for what is none of this format, newer, or damaged.
-pub(super) fn read_table(image: &dyn Image) -> Result<Vec<Entry>, SnapshotError> {
+pub(super) fn read_table(image: &dyn Image) -> Result<Vec<SectionEntry>, SnapshotError> {
     let name = || image.name().to_owned();
     let damaged = |what: String| SnapshotError::Damaged { name: name(), what };
     let mut header = [0; HEADER];
     let there = (image.len().min(HEADER as u64)) as usize;
     read(image, 0, &mut header[..there])?;
     if header[..8] != MAGIC {
-        return Err(SnapshotError::Foreign { name: name(), hint: hint(&header[..there]) });
+        return Err(SnapshotError::NotASnapshot { name: name(), hint: hint(&header[..there]) });
     }
     if there < HEADER {
         return Err(damaged(format!("it ends after {there} bytes")));
     }
     let version = u16::from_le_bytes([header[8], header[9]]);
     if version > VERSION {
-        return Err(SnapshotError::Newer {
+        return Err(SnapshotError::NewerVersion {
             name: name(),
             part: "its format".into(),
             found: version,
@@ -161,7 +161,7 @@ pub(super) fn read_table(image: &dyn Image) -> Result<Vec<Entry>, SnapshotError>
     if word(24) != crc32fast::hash(&table) {
         return Err(damaged("the checksum of its table of sections is wrong".into()));
     }
-    let mut entries: Vec<Entry> = Vec::with_capacity(count);
+    let mut entries: Vec<SectionEntry> = Vec::with_capacity(count);
     for bytes in table.as_chunks::<ENTRY>().0 {
         let entry = read_entry(bytes).ok_or_else(|| damaged("a section has no name".into()))?;
         let end = entry.offset.checked_add(entry.length);
@@ -191,7 +191,7 @@ pub(super) fn read_table(image: &dyn Image) -> Result<Vec<Entry>, SnapshotError>
 /// # Errors
 ///
 /// [`SnapshotError::Damaged`].
-pub(super) fn read_section(image: &dyn Image, entry: &Entry) -> Result<Section, SnapshotError> {
+pub(super) fn read_section(image: &dyn Image, entry: &SectionEntry) -> Result<Section, SnapshotError> {
     let damaged = |what| SnapshotError::Damaged { name: image.name().to_owned(), what };
     if entry.length > LONGEST {
         return Err(damaged(format!("section `{}` has {} bytes", entry.title(), entry.length)));
@@ -209,7 +209,7 @@ pub(super) fn read(image: &dyn Image, offset: u64, bytes: &mut [u8]) -> Result<(
     image.read_at(offset, bytes).map_err(|e| SnapshotError::file("read", image.name(), e))
 }
 
-fn read_entry(bytes: &[u8; ENTRY]) -> Option<Entry> {
+fn read_entry(bytes: &[u8; ENTRY]) -> Option<SectionEntry> {
     let (name, rest) = bytes.split_at(NAME);
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME);
     let name = std::str::from_utf8(&name[..end]).ok().filter(|name| !name.is_empty())?;
@@ -219,7 +219,7 @@ fn read_entry(bytes: &[u8; ENTRY]) -> Option<Entry> {
     let half = |at: usize| u16::from_le_bytes([rest[at], rest[at + 1]]);
     let word = |at: usize| u32::from(half(at)) | u32::from(half(at + 2)) << 16;
     let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-    Some(Entry {
+    Some(SectionEntry {
         name: name.to_owned(),
         number: half(0),
         version: half(2),

@@ -24,7 +24,7 @@ pub enum SnapshotError {
     #[error(
         "{name} is no snapshot of kvm{hint}; the command `snapshot FILE.kvmstate` of gdb's monitor or of the console makes one"
     )]
-    Foreign {
+    NotASnapshot {
         /// The file.
         name: String,
         /// What it is instead, in words that follow a comma.
@@ -36,7 +36,7 @@ pub enum SnapshotError {
          the kvm that wrote it, or a later one",
         env!("CARGO_PKG_VERSION")
     )]
-    Newer {
+    NewerVersion {
         /// The file.
         name: String,
         /// The whole of it, or a section.
@@ -82,7 +82,7 @@ pub enum SnapshotError {
     },
     /// There is more of something than a snapshot can hold.
     #[error("the machine has {what}, which is more than a snapshot can hold")]
-    TooMuch {
+    TooLarge {
         /// Of what, and how much.
         what: String,
     },

@@ -2,18 +2,18 @@
 
 use super::check_bytes;
 use super::container::{self, Section};
-use super::parts::Received;
+use super::saved_machine::ReceivedMachine;
 use crate::boot::BytesImage;
 
 /// Reads `input` as a snapshot, and also with all checksums made right: most random input would not get
 /// beyond them. Nothing may panic, hang or use much memory.
 pub fn read_anything(input: &[u8]) {
     let _ = check_bytes(&BytesImage::new("fuzz", input));
-    let _ = Received::read("fuzz", input);
+    let _ = ReceivedMachine::read("fuzz", input);
     let sections: Vec<Section> = sections(input);
     if let Ok(bytes) = container::to_bytes(&sections) {
         let _ = check_bytes(&BytesImage::new("fuzz", &bytes));
-        let _ = Received::read("fuzz", &bytes);
+        let _ = ReceivedMachine::read("fuzz", &bytes);
     }
 }
 

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use super::SnapshotError;
-use super::container::{self, Entry, Section};
-use super::parts::{Guest, check_version};
+use super::container::{self, Section, SectionEntry};
+use super::saved_machine::{GuestFileInfo, check_version};
 use crate::boot::{FileImage, Image};
 
 /// The name of the section.
@@ -22,11 +22,11 @@ const PIECE: usize = 64 << 10;
 
 /// The guest's file, wherever it is kept.
 #[derive(Clone, Debug)]
-pub(super) enum Kept {
+pub(super) enum GuestFileCopy {
     /// In memory.
     Bytes(Vec<u8>),
     /// In a section of a snapshot file.
-    Section { snapshot: Arc<FileImage>, entry: Entry },
+    Section { snapshot: Arc<FileImage>, entry: SectionEntry },
     /// Not at all.
     Missing,
 }
@@ -70,19 +70,30 @@ pub(super) fn to_section(image: &dyn Image) -> Option<Section> {
 }
 
 /// The file that is kept in the sections of `image`, read into memory.
-pub(super) fn from_bytes(image: &dyn Image, entries: &[Entry]) -> Result<Kept, SnapshotError> {
-    let Some(entry) = find(image, entries)? else { return Ok(Kept::Missing) };
-    Ok(Kept::Bytes(container::read_section(image, entry)?.bytes))
+pub(super) fn from_bytes(
+    image: &dyn Image,
+    entries: &[SectionEntry],
+) -> Result<GuestFileCopy, SnapshotError> {
+    let Some(entry) = find(image, entries)? else { return Ok(GuestFileCopy::Missing) };
+    Ok(GuestFileCopy::Bytes(container::read_section(image, entry)?.bytes))
 }
 
 /// The file that is kept in a snapshot file; it is read when it is needed.
-pub(super) fn in_file(snapshot: &Arc<FileImage>, entries: &[Entry]) -> Result<Kept, SnapshotError> {
+pub(super) fn in_file(
+    snapshot: &Arc<FileImage>,
+    entries: &[SectionEntry],
+) -> Result<GuestFileCopy, SnapshotError> {
     let entry = find(snapshot.as_ref(), entries)?;
-    Ok(entry
-        .map_or(Kept::Missing, |entry| Kept::Section { snapshot: snapshot.clone(), entry: entry.clone() }))
+    Ok(entry.map_or(GuestFileCopy::Missing, |entry| GuestFileCopy::Section {
+        snapshot: snapshot.clone(),
+        entry: entry.clone(),
+    }))
 }
 
-fn find<'a>(image: &dyn Image, entries: &'a [Entry]) -> Result<Option<&'a Entry>, SnapshotError> {
+fn find<'a>(
+    image: &dyn Image,
+    entries: &'a [SectionEntry],
+) -> Result<Option<&'a SectionEntry>, SnapshotError> {
     let entry = entries.iter().find(|entry| entry.name == NAME);
     if let Some(entry) = entry {
         check_version(image, entry, VERSION)?;
@@ -90,37 +101,37 @@ fn find<'a>(image: &dyn Image, entries: &'a [Entry]) -> Result<Option<&'a Entry>
     Ok(entry)
 }
 
-impl Kept {
+impl GuestFileCopy {
     /// Reads all of it and compares its checksum.
     pub(super) fn verify(&self) -> Result<(), SnapshotError> {
         match self {
-            Kept::Section { snapshot, entry } => check(snapshot, entry).map_err(|_| {
+            GuestFileCopy::Section { snapshot, entry } => check(snapshot, entry).map_err(|_| {
                 let what = format!("the checksum of section `{NAME}` is wrong");
                 SnapshotError::Damaged { name: snapshot.name().to_owned(), what }
             }),
-            Kept::Bytes(_) | Kept::Missing => Ok(()),
+            GuestFileCopy::Bytes(_) | GuestFileCopy::Missing => Ok(()),
         }
     }
 
     /// The file as an image. Where it was not kept, the file of the same name stands in for it if it has
     /// the same length.
-    pub(super) fn into_image(self, guest: &Guest) -> Box<dyn Image> {
+    pub(super) fn into_image(self, guest: &GuestFileInfo) -> Box<dyn Image> {
         let name = guest.path().display().to_string();
         match self {
-            Kept::Bytes(bytes) => Box::new(InMemory { name, bytes }),
-            Kept::Section { snapshot, entry } => {
-                Box::new(InSnapshot { name, snapshot, entry, is_good: OnceLock::new() })
+            GuestFileCopy::Bytes(bytes) => Box::new(CopyInMemory { name, bytes }),
+            GuestFileCopy::Section { snapshot, entry } => {
+                Box::new(CopyInSnapshot { name, snapshot, entry, is_good: OnceLock::new() })
             }
-            Kept::Missing => match FileImage::open(guest.path()) {
+            GuestFileCopy::Missing => match FileImage::open(guest.path()) {
                 Ok(file) if file.len() == guest.length => Box::new(file),
-                _ => Box::new(Absent { name }),
+                _ => Box::new(MissingCopy { name }),
             },
         }
     }
 }
 
 /// Compares the checksum of a section.
-fn check(snapshot: &FileImage, entry: &Entry) -> io::Result<()> {
+fn check(snapshot: &FileImage, entry: &SectionEntry) -> io::Result<()> {
     let mut checksum = crc32fast::Hasher::new();
     let mut piece = vec![0; PIECE];
     let mut done = 0;
@@ -133,12 +144,12 @@ fn check(snapshot: &FileImage, entry: &Entry) -> io::Result<()> {
     if checksum.finalize() == entry.checksum { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-struct InMemory {
+struct CopyInMemory {
     name: String,
     bytes: Vec<u8>,
 }
 
-impl Image for InMemory {
+impl Image for CopyInMemory {
     fn name(&self) -> &str {
         &self.name
     }
@@ -153,14 +164,14 @@ impl Image for InMemory {
 }
 
 /// A section of a snapshot file, whose checksum is compared when it is first looked at.
-struct InSnapshot {
+struct CopyInSnapshot {
     name: String,
     snapshot: Arc<FileImage>,
-    entry: Entry,
+    entry: SectionEntry,
     is_good: OnceLock<bool>,
 }
 
-impl Image for InSnapshot {
+impl Image for CopyInSnapshot {
     fn name(&self) -> &str {
         &self.name
     }
@@ -183,11 +194,11 @@ impl Image for InSnapshot {
 }
 
 /// A file that is nowhere.
-struct Absent {
+struct MissingCopy {
     name: String,
 }
 
-impl Image for Absent {
+impl Image for MissingCopy {
     fn name(&self) -> &str {
         &self.name
     }
@@ -197,6 +208,9 @@ impl Image for Absent {
     }
 
     fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::NotFound, "it was too long to be kept, and is not where it was"))
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it was too long to be guest_file, and is not where it was",
+        ))
     }
 }

@@ -117,8 +117,8 @@ fn the_next_instructions_are_the_same_wherever_a_guest_is_saved() {
             assert_eq!(seen(&first), here, "{}, {before} steps, in memory", case.about);
             let again = trace(&mut first, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, in memory", case.about);
-            let opened = Opened::open(&file).unwrap();
-            let mut second = opened.revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+            let opened = SnapshotFile::open(&file).unwrap();
+            let mut second = opened.into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
             assert_eq!(seen(&second), here, "{}, {before} steps, from a file", case.about);
             let again = trace(&mut second, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, from a file", case.about);
@@ -164,7 +164,8 @@ fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_by
         assert!(left_before - registers.rcx <= 1, "{left_before} {}", registers.rcx);
         called_inside += usize::from((1..20000).contains(&registers.rcx));
         let (outputs, mut other_ends) = ends();
-        let mut second = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), outputs).unwrap();
+        let mut second =
+            SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), outputs).unwrap();
         let Event::End(Outcome::Halted { result }) = second.run_to_event() else { panic!("no end") };
         assert_eq!(result, 0x20_0000 + 20000);
         let mut bytes = Vec::new();

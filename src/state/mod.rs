@@ -13,18 +13,19 @@
 
 mod container;
 mod error;
-mod file;
+mod file_name;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guest_file;
-mod names;
-mod pages;
-mod parts;
+mod memory_contents;
+mod saved_machine;
+mod snapshot_file;
 #[cfg(test)]
+#[path = "state_test.rs"]
 mod tests;
 
 pub use container::VERSION;
 pub use error::SnapshotError;
-pub use file::{Opened, Saved, check_bytes, check_place, restore, save};
-pub use names::file_of;
-pub use parts::{Parts, People, Received};
+pub use file_name::snapshot_path;
+pub use saved_machine::{ReceivedMachine, SavedMachine, UserInterface};
+pub use snapshot_file::{SaveReport, SnapshotFile, check_bytes, check_writable, restore, save};

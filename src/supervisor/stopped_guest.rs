@@ -18,7 +18,7 @@ use crate::machine::snapshots::{KeepError, Kept};
 use crate::machine::{Due, Event, Machine, Outcome};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
-use crate::state::{self, Saved, SnapshotError};
+use crate::state::{self, SaveReport, SnapshotError};
 use crate::supervisor::requests::{Door, HeldGuest};
 
 impl Debuggee<'_> {
@@ -115,7 +115,7 @@ impl StoppedGuest for Debuggee<'_> {
         (self.snapshots.list(), self.snapshots.kept())
     }
 
-    fn snapshot(&mut self, file: &Path) -> Result<Saved, SnapshotError> {
+    fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError> {
         let due = self.due();
         state::save(self.machine, due, file)
     }

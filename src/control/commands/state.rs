@@ -9,7 +9,7 @@ pub(in crate::control) fn snapshot(
     guest: &mut dyn StoppedGuest,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let Some(file) = state::file_of(arguments) else { return snapshots::take(guest, arguments) };
+    let Some(file) = state::snapshot_path(arguments) else { return snapshots::take(guest, arguments) };
     let saved = guest.snapshot(&file)?;
     let (path, memory) = (saved.path.display(), saved.memory >> 10);
     let mut text = format!(
@@ -29,7 +29,7 @@ pub(in crate::control) fn restore(
     guest: &mut dyn StoppedGuest,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let Some(file) = state::file_of(arguments) else { return snapshots::go_back(guest, arguments) };
+    let Some(file) = state::snapshot_path(arguments) else { return snapshots::go_back(guest, arguments) };
     guest.restore(&file)?;
     let rip = guest.registers()?.general.rip;
     let (place, hint) = (place(guest, rip), snapshots::hint(guest));

@@ -4,7 +4,7 @@ use super::guest::RESULT;
 use crate::gdb::packets::{Piece, Question, Scanner, from_hex, question};
 use crate::gdb::target::PACKET;
 use crate::machine::Outcome;
-use crate::state::file_of;
+use crate::state::snapshot_path;
 
 /// What the packets of a session can do, if the guest is there to take them.
 pub(crate) struct Reach {
@@ -43,7 +43,7 @@ impl Reach {
             || command.trim_ascii_start().starts_with(b"quit");
         let command = String::from_utf8_lossy(&command);
         let command = command.trim();
-        let file = command.split_once(char::is_whitespace).and_then(|(_, name)| file_of(name.trim()));
+        let file = command.split_once(char::is_whitespace).and_then(|(_, name)| snapshot_path(name.trim()));
         let snapshots = ["snapshot", "restore"].iter().any(|name| command.starts_with(name));
         self.outside |= command.starts_with("screendump") || snapshots && file.is_some();
     }

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
-use super::container::{self, Entry, Section};
-use super::guest_file::{self, Kept};
+use super::container::{self, Section, SectionEntry};
+use super::guest_file::{self, GuestFileCopy};
 use crate::boot::{BootOptions, BytesImage, Image};
 use crate::devices::Payload;
 use crate::kvm::{CpuFeatures, VcpuState};
@@ -35,7 +35,7 @@ const CHIPS: [&str; 8] =
 
 /// A machine without its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct SavedMachine {
     /// Who wrote this.
     pub writer: String,
     /// Size of RAM in bytes.
@@ -43,14 +43,14 @@ pub struct Parts {
     /// The processor features the guest was given.
     pub features: CpuFeatures,
     /// The guest.
-    pub guest: Guest,
+    pub guest: GuestFileInfo,
     /// Everything else.
     pub machine: MachineState,
 }
 
 /// What is known of the guest's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guest {
+pub struct GuestFileInfo {
     /// Its absolute path, or what it was called.
     pub path: Vec<u8>,
     /// Its length in bytes.
@@ -65,7 +65,7 @@ pub struct Guest {
 
 /// What must fit where the machine goes on.
 #[derive(Serialize, Deserialize)]
-struct Facts {
+struct Compatibility {
     writer: String,
     memory: u64,
     features: CpuFeatures,
@@ -73,7 +73,7 @@ struct Facts {
 
 /// The machine as a whole.
 #[derive(Serialize, Deserialize)]
-struct Whole {
+struct MachineGlobals {
     clock: u64,
     halted: bool,
     resets: u64,
@@ -82,7 +82,7 @@ struct Whole {
 
 /// What of a machine is its user's and not its guest's.
 #[derive(Clone, Copy, Debug)]
-pub struct People {
+pub struct UserInterface {
     /// Who gets what is typed.
     pub keys: KeyTarget,
     /// The keyboard layout the guest expects.
@@ -93,22 +93,22 @@ pub struct People {
     pub no_reboot: bool,
 }
 
-impl Parts {
+impl SavedMachine {
     /// Takes the parts of a machine. An access that the guest is in the middle of is completed first; `due`
     /// is what happens before it goes on, if somebody else has put that off.
     ///
     /// # Errors
     ///
     /// [`SnapshotError::Host`].
-    pub fn take(machine: &mut Machine, due: Option<Due>) -> Result<Parts, SnapshotError> {
+    pub fn capture(machine: &mut Machine, due: Option<Due>) -> Result<SavedMachine, SnapshotError> {
         let mut state = machine.state()?;
         state.due = due.or(state.due);
         let options = machine.boot_options();
-        Ok(Parts {
+        Ok(SavedMachine {
             writer: format!("kvm {}", env!("CARGO_PKG_VERSION")),
             memory: machine.memory().size(),
             features: machine.cpu(CpuId::BOOT).vcpu().features(),
-            guest: Guest {
+            guest: GuestFileInfo {
                 path: absolute(Path::new(machine.image().name())),
                 length: machine.image().len(),
                 bias: machine.bias(),
@@ -123,10 +123,13 @@ impl Parts {
     /// As sections.
     pub(super) fn to_sections(&self) -> Vec<Section> {
         let state = &self.machine;
-        let facts =
-            Facts { writer: self.writer.clone(), memory: self.memory, features: self.features.clone() };
+        let facts = Compatibility {
+            writer: self.writer.clone(),
+            memory: self.memory,
+            features: self.features.clone(),
+        };
         let halted = state.boot_cpu().run_state == RunState::Halted;
-        let whole = Whole { clock: state.clock, halted, resets: state.resets, due: state.due };
+        let whole = MachineGlobals { clock: state.clock, halted, resets: state.resets, due: state.due };
         let mut sections = vec![section(FACTS, &facts), section(GUEST, &self.guest)];
         sections.extend(
             (0..).zip(&state.cpus).map(|(number, cpu)| Section { number, ..section(VCPU, &cpu.vcpu) }),
@@ -146,12 +149,12 @@ impl Parts {
     }
 
     /// From the sections of `image` that are none of memory and the guest's file.
-    pub(super) fn read(image: &dyn Image, entries: &[Entry]) -> Result<Parts, SnapshotError> {
-        let from = Source { image, entries };
-        let facts: Facts = from.section(FACTS)?;
+    pub(super) fn read(image: &dyn Image, entries: &[SectionEntry]) -> Result<SavedMachine, SnapshotError> {
+        let from = SectionReader { image, entries };
+        let facts: Compatibility = from.section(FACTS)?;
         let guest = from.section(GUEST)?;
         let vcpu: VcpuState = from.section(VCPU)?;
-        let whole: Whole = from.section(MACHINE)?;
+        let whole: MachineGlobals = from.section(MACHINE)?;
         let input_buffer = from.section(INPUT_BUFFER)?;
         let coalescing = from.section(COALESCING)?;
         let mut devices = Vec::new();
@@ -179,7 +182,13 @@ impl Parts {
             resets: whole.resets,
             due: whole.due,
         };
-        Ok(Parts { writer: facts.writer, memory: facts.memory, features: facts.features, guest, machine })
+        Ok(SavedMachine {
+            writer: facts.writer,
+            memory: facts.memory,
+            features: facts.features,
+            guest,
+            machine,
+        })
     }
 
     /// Makes sure that every chip can be in its state.
@@ -187,12 +196,12 @@ impl Parts {
         Board::restored(&self.machine.devices).map(drop).map_err(|error| SnapshotError::machine(name, error))
     }
 
-    /// The parts, with the guest's file, as one piece of memory ([`Received::read`]): what is to be sent
+    /// The parts, with the guest's file, as one piece of memory ([`ReceivedMachine::read`]): what is to be sent
     /// besides the contents of memory for the machine to go on elsewhere.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::TooMuch`].
+    /// [`SnapshotError::TooLarge`].
     pub fn to_bytes(&self, image: &dyn Image) -> Result<Vec<u8>, SnapshotError> {
         let mut sections = self.to_sections();
         sections.extend(guest_file::to_section(image));
@@ -201,32 +210,32 @@ impl Parts {
 
     /// A machine that goes on from here, in memory that holds already what it held there. `kept` is the
     /// guest's file.
-    pub(super) fn revive(
+    pub(super) fn build_machine(
         &self,
         name: &str,
-        kept: Kept,
+        guest_file: GuestFileCopy,
         memory: Arc<GuestMemory>,
-        people: People,
+        user_interface: UserInterface,
         inputs: Inputs,
         outputs: OutputQueues,
     ) -> Result<Machine, SnapshotError> {
         let spec = MachineSpec {
-            image: kept.into_image(&self.guest),
+            image: guest_file.into_image(&self.guest),
             memory: self.memory,
             boot: self.guest.options(),
-            keys: people.keys,
-            layout: people.layout,
-            terminal: people.terminal,
-            no_reboot: people.no_reboot,
+            keys: user_interface.keys,
+            layout: user_interface.layout,
+            terminal: user_interface.terminal,
+            no_reboot: user_interface.no_reboot,
         };
         Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outputs)
             .map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// What the machine goes on from besides its state and memory.
-    pub(super) fn revival(&self, kept: Kept) -> Revival {
+    pub(super) fn revival(&self, guest_file: GuestFileCopy) -> Revival {
         Revival {
-            image: kept.into_image(&self.guest),
+            image: guest_file.into_image(&self.guest),
             bias: self.guest.bias,
             options: self.guest.options(),
             features: self.features.clone(),
@@ -234,7 +243,7 @@ impl Parts {
     }
 }
 
-impl Guest {
+impl GuestFileInfo {
     /// Its path.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.path.clone()))
@@ -254,24 +263,24 @@ impl Guest {
 
 /// Parts that have arrived from elsewhere.
 #[derive(Debug)]
-pub struct Received {
+pub struct ReceivedMachine {
     /// The parts.
-    pub parts: Parts,
-    kept: Kept,
+    pub saved: SavedMachine,
+    guest_file: GuestFileCopy,
 }
 
-impl Received {
-    /// Reads what [`Parts::to_bytes`] has made; `name` is what messages call it.
+impl ReceivedMachine {
+    /// Reads what [`SavedMachine::to_bytes`] has made; `name` is what messages call it.
     ///
     /// # Errors
     ///
     /// [`SnapshotError`] for what is none of that, newer, or damaged.
-    pub fn read(name: &str, bytes: &[u8]) -> Result<Received, SnapshotError> {
+    pub fn read(name: &str, bytes: &[u8]) -> Result<ReceivedMachine, SnapshotError> {
         let image = BytesImage::new(name, bytes);
         let entries = container::read_table(&image)?;
-        let parts = Parts::read(&image, &entries)?;
-        let kept = guest_file::from_bytes(&image, &entries)?;
-        Ok(Received { parts, kept })
+        let saved = SavedMachine::read(&image, &entries)?;
+        let guest_file = guest_file::from_bytes(&image, &entries)?;
+        Ok(ReceivedMachine { saved, guest_file })
     }
 
     /// A machine that goes on from here in `memory`, which holds already what it held there.
@@ -280,29 +289,29 @@ impl Received {
     ///
     /// [`SnapshotError::MemorySize`] for memory of another size, [`SnapshotError::Machine`] if the machine
     /// cannot go on here.
-    pub fn revive(
+    pub fn into_machine(
         self,
         memory: Arc<GuestMemory>,
-        people: People,
+        user_interface: UserInterface,
         inputs: Inputs,
         outputs: OutputQueues,
     ) -> Result<Machine, SnapshotError> {
         let name = "the guest";
-        if memory.size() != self.parts.memory {
-            let (there, here) = (self.parts.memory, memory.size());
+        if memory.size() != self.saved.memory {
+            let (there, here) = (self.saved.memory, memory.size());
             return Err(SnapshotError::MemorySize { name: name.to_owned(), there, here });
         }
-        self.parts.revive(name, self.kept, memory, people, inputs, outputs)
+        self.saved.build_machine(name, self.guest_file, memory, user_interface, inputs, outputs)
     }
 }
 
 /// What sections are read from.
-struct Source<'a> {
+struct SectionReader<'a> {
     image: &'a dyn Image,
-    entries: &'a [Entry],
+    entries: &'a [SectionEntry],
 }
 
-impl Source<'_> {
+impl SectionReader<'_> {
     /// Reads the one section of this name and of at most this version.
     fn section<T: DeserializeOwned>(&self, (name, known): (&str, u16)) -> Result<T, SnapshotError> {
         let image = || self.image.name().to_owned();
@@ -321,11 +330,15 @@ impl Source<'_> {
 }
 
 /// Refuses a section of a later version than `known`, or of none.
-pub(super) fn check_version(image: &dyn Image, entry: &Entry, known: u16) -> Result<(), SnapshotError> {
+pub(super) fn check_version(
+    image: &dyn Image,
+    entry: &SectionEntry,
+    known: u16,
+) -> Result<(), SnapshotError> {
     let name = image.name().to_owned();
     if entry.version > known {
         let part = format!("section `{}`", entry.title());
-        return Err(SnapshotError::Newer { name, part, found: entry.version, known });
+        return Err(SnapshotError::NewerVersion { name, part, found: entry.version, known });
     }
     if entry.version == 0 {
         let what = format!("section `{}` has version 0", entry.title());
@@ -335,9 +348,9 @@ pub(super) fn check_version(image: &dyn Image, entry: &Entry, known: u16) -> Res
 }
 
 /// True for a section that is read elsewhere: a machine has one CPU, and one of each of the others.
-fn is_known(entry: &Entry) -> bool {
+fn is_known(entry: &SectionEntry) -> bool {
     let names = [FACTS, GUEST, VCPU, MACHINE, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
-    let elsewhere = super::pages::NAMES.into_iter().chain([guest_file::NAME]);
+    let elsewhere = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
     entry.number == 0 && names.into_iter().chain(elsewhere).any(|name| name == entry.name)
 }
 

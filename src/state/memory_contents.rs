@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
-use super::container::{self, Entry, Section};
-use super::parts::check_version;
+use super::container::{self, Section, SectionEntry};
+use super::saved_machine::check_version;
 use crate::boot::{FileImage, Image};
 use crate::memory::{CHUNK, GuestMemory, MemoryError, PAGE};
 
@@ -31,7 +31,7 @@ const MOST_MAPPED: usize = 4096;
 
 /// Which chunks there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Map {
+pub(super) struct ChunkMap {
     /// Size of a chunk in bytes.
     chunk: u64,
     /// The chunks that are there, ascending, as runs: the number of the first one, counted from
@@ -48,9 +48,9 @@ pub(super) struct Map {
 pub(super) fn write<E>(
     memory: &GuestMemory,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<(Map, u64), E> {
+) -> Result<(ChunkMap, u64), E> {
     let compress = memory.committed().len() * PAGE <= COMPRESSED;
-    let mut map = Map { chunk: CHUNK, runs: Vec::new(), checksums: Vec::new(), lengths: Vec::new() };
+    let mut map = ChunkMap { chunk: CHUNK, runs: Vec::new(), checksums: Vec::new(), lengths: Vec::new() };
     let mut compressed = vec![0; lz4_flex::block::get_maximum_output_size(CHUNK as usize)];
     let mut total = 0;
     memory.for_each_chunk(|address, bytes| {
@@ -70,7 +70,7 @@ pub(super) fn write<E>(
     Ok((map, total))
 }
 
-impl Map {
+impl ChunkMap {
     fn add(&mut self, number: u64) {
         match self.runs.last_mut() {
             Some((first, count)) if *first + *count == number => *count += 1,
@@ -79,7 +79,7 @@ impl Map {
     }
 
     pub(super) fn to_section(&self) -> Section {
-        super::parts::section((MAP, VERSION), self)
+        super::saved_machine::section((MAP, VERSION), self)
     }
 
     /// How many bytes of memory are there.
@@ -95,18 +95,18 @@ impl Map {
 
 /// The contents of memory in a snapshot.
 #[derive(Clone, Debug)]
-pub(super) struct Pages {
-    pub(super) map: Map,
+pub(super) struct MemoryContents {
+    pub(super) map: ChunkMap,
     offset: u64,
 }
 
-impl Pages {
+impl MemoryContents {
     /// Finds them in the sections of `image`, for a machine with `memory` bytes of RAM.
     pub(super) fn find(
         image: &dyn Image,
-        entries: &[Entry],
+        entries: &[SectionEntry],
         memory: &[std::ops::Range<u64>],
-    ) -> Result<Pages, SnapshotError> {
+    ) -> Result<MemoryContents, SnapshotError> {
         let damaged = |what: String| SnapshotError::Damaged { name: image.name().to_owned(), what };
         let find = |name: &str| {
             let entry = entries.iter().find(|entry| entry.name == name);
@@ -115,10 +115,10 @@ impl Pages {
         };
         let (bulk, map) = (find(MEMORY)?, find(MAP)?);
         let section = container::read_section(image, map)?;
-        let map: Map = postcard::from_bytes(&section.bytes)
+        let map: ChunkMap = postcard::from_bytes(&section.bytes)
             .map_err(|e| damaged(format!("section `{MAP}` cannot be read: {e}")))?;
         map.check(bulk, memory).map_err(|what| damaged(format!("section `{MAP}` {what}")))?;
-        Ok(Pages { map, offset: bulk.offset })
+        Ok(MemoryContents { map, offset: bulk.offset })
     }
 
     /// Puts them into memory, which is zero.
@@ -185,9 +185,9 @@ impl Pages {
     }
 }
 
-impl Map {
+impl ChunkMap {
     /// Says what is wrong with a map of chunks in `bulk` that are to lie in `ram`.
-    fn check(&self, bulk: &Entry, ram: &[std::ops::Range<u64>]) -> Result<(), String> {
+    fn check(&self, bulk: &SectionEntry, ram: &[std::ops::Range<u64>]) -> Result<(), String> {
         if self.chunk != CHUNK {
             return Err(format!("has chunks of {} bytes", self.chunk));
         }
@@ -240,8 +240,8 @@ mod tests {
     use super::*;
     use crate::boot::BytesImage;
 
-    fn entry(offset: u64, length: u64) -> Entry {
-        Entry { name: MEMORY.into(), number: 0, version: 1, checksum: 0, offset, length }
+    fn entry(offset: u64, length: u64) -> SectionEntry {
+        SectionEntry { name: MEMORY.into(), number: 0, version: 1, checksum: 0, offset, length }
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(total, bytes.len() as u64);
         assert!(total < 2000, "{total}");
         map.check(&entry(0, total), memory.ram()).unwrap();
-        let pages = Pages { map, offset: 0 };
+        let pages = MemoryContents { map, offset: 0 };
         let copy = GuestMemory::new(64 << 20).unwrap();
         pages.each(&BytesImage::new("x", &bytes), |at, chunk| write_pages(&copy, at, chunk)).unwrap();
         assert_eq!(copy.committed().len(), 3);
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn maps_that_lie_are_refused() {
         let ram = [0..1 << 20, 1 << 32..(1 << 32) + (1 << 20)];
-        let map = |runs: &[(u64, u64)], chunks: usize| Map {
+        let map = |runs: &[(u64, u64)], chunks: usize| ChunkMap {
             chunk: CHUNK,
             runs: runs.to_vec(),
             checksums: vec![0; chunks],
@@ -294,9 +294,9 @@ mod tests {
             (map(&[(0, 2)], 1), at(2)),
             (map(&[(0, 2)], 2), at(1)),
             (map(&[(0, 2)], 2), entry(4095, 2 * CHUNK)),
-            (Map { chunk: 4096, ..map(&[(0, 2)], 2) }, at(2)),
-            (Map { lengths: vec![1], ..map(&[(0, 2)], 2) }, entry(0, 1)),
-            (Map { lengths: vec![u32::MAX; 2], ..map(&[(0, 2)], 2) }, entry(0, 2 * u64::from(u32::MAX))),
+            (ChunkMap { chunk: 4096, ..map(&[(0, 2)], 2) }, at(2)),
+            (ChunkMap { lengths: vec![1], ..map(&[(0, 2)], 2) }, entry(0, 1)),
+            (ChunkMap { lengths: vec![u32::MAX; 2], ..map(&[(0, 2)], 2) }, entry(0, 2 * u64::from(u32::MAX))),
         ] {
             assert!(wrong.check(&bulk, &ram).is_err(), "{wrong:?} {bulk:?}");
         }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tracing::info;
 
-use super::container::{self, Entry};
-use super::guest_file::{self, Kept};
-use super::pages::{self, Pages};
-use super::parts::{Parts, People};
+use super::container::{self, SectionEntry};
+use super::guest_file::{self, GuestFileCopy};
+use super::memory_contents::{self, MemoryContents};
+use super::saved_machine::{SavedMachine, UserInterface};
 use super::{SnapshotError, error};
 use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
@@ -26,7 +26,7 @@ const BUFFER: usize = CHUNK as usize;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
+pub struct SaveReport {
     /// The file.
     pub path: PathBuf,
     /// Its length in bytes.
@@ -50,19 +50,19 @@ pub struct Saved {
 /// # Errors
 ///
 /// [`SnapshotError`]; nothing has changed then.
-pub fn save(machine: &mut Machine, due: Option<Due>, path: &Path) -> Result<Saved, SnapshotError> {
+pub fn save(machine: &mut Machine, due: Option<Due>, path: &Path) -> Result<SaveReport, SnapshotError> {
     let start = Instant::now();
-    let parts = Parts::take(machine, due)?;
+    let saved = SavedMachine::capture(machine, due)?;
     let fail = |e: io::Error| SnapshotError::file("write", path, e);
     let target = target(path)?;
     let mut replacement = Replacement::new(target).map_err(fail)?;
-    let saved = write(&parts, machine, &replacement.file).map_err(|e| match e {
-        Failed::Host(e) => fail(e),
-        Failed::Other(e) => e,
+    let saved = write(&saved, machine, &replacement.file).map_err(|e| match e {
+        WriteError::Host(e) => fail(e),
+        WriteError::Other(e) => e,
     })?;
     replacement.file.sync_all().map_err(fail)?;
     replacement.put_in_place().map_err(fail)?;
-    let saved = Saved { path: path.to_owned(), took: start.elapsed(), ..saved };
+    let saved = SaveReport { path: path.to_owned(), took: start.elapsed(), ..saved };
     info!("saved the machine in {}: {saved:?}", path.display());
     Ok(saved)
 }
@@ -73,7 +73,7 @@ pub fn save(machine: &mut Machine, due: Option<Due>, path: &Path) -> Result<Save
 /// # Errors
 ///
 /// [`SnapshotError::File`] with the reason why not.
-pub fn check_place(path: &Path) -> Result<(), SnapshotError> {
+pub fn check_writable(path: &Path) -> Result<(), SnapshotError> {
     let replacement = Replacement::new(target(path)?);
     replacement.map(drop).map_err(|e| SnapshotError::file("write", path, e))
 }
@@ -95,23 +95,23 @@ fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
 }
 
 /// Why writing ended.
-enum Failed {
+enum WriteError {
     Host(io::Error),
     Other(SnapshotError),
 }
 
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Failed {
-        Failed::Host(error)
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> WriteError {
+        WriteError::Host(error)
     }
 }
 
 /// Writes everything: header and table are the last to be written and the first in the file.
-fn write(parts: &Parts, machine: &Machine, file: &File) -> Result<Saved, Failed> {
-    let sections = parts.to_sections();
+fn write(saved: &SavedMachine, machine: &Machine, file: &File) -> Result<SaveReport, WriteError> {
+    let sections = saved.to_sections();
     // The guest's file, `memory` and `memory-map`.
     let head = container::head_length(sections.len() + 3);
-    let mut out = Out { file: io::BufWriter::with_capacity(BUFFER, file), at: 0 };
+    let mut out = OffsetWriter { file: io::BufWriter::with_capacity(BUFFER, file), at: 0 };
     out.skip_to(head)?;
     let mut entries = Vec::new();
     for section in &sections {
@@ -122,22 +122,29 @@ fn write(parts: &Parts, machine: &Machine, file: &File) -> Result<Saved, Failed>
     let copied = guest_file::copy(machine.image(), |piece| out.write(piece))?;
     if let Some((length, checksum)) = copied {
         let (name, version) = (guest_file::NAME.to_owned(), guest_file::VERSION);
-        entries.push(Entry { name, number: 0, version, checksum, offset, length });
+        entries.push(SectionEntry { name, number: 0, version, checksum, offset, length });
     }
     out.skip_to(out.at.next_multiple_of(PAGE))?;
     let offset = out.at;
-    let (map, length) = pages::write(machine.memory(), |bytes| out.write(bytes))?;
-    let name = pages::MEMORY.to_owned();
+    let (map, length) = memory_contents::write(machine.memory(), |bytes| out.write(bytes))?;
+    let name = memory_contents::MEMORY.to_owned();
     // Each chunk has its own checksum.
-    entries.push(Entry { name, number: 0, version: pages::VERSION, checksum: 0, offset, length });
+    entries.push(SectionEntry {
+        name,
+        number: 0,
+        version: memory_contents::VERSION,
+        checksum: 0,
+        offset,
+        length,
+    });
     let section = map.to_section();
     entries.push(container::entry(&section, out.at));
     out.write(&section.bytes)?;
     let length = out.at;
     out.file.flush()?;
-    let head = container::head(&entries, length).map_err(Failed::Other)?;
+    let head = container::head(&entries, length).map_err(WriteError::Other)?;
     file.write_all_at(&head, 0)?;
-    Ok(Saved {
+    Ok(SaveReport {
         path: PathBuf::new(),
         length,
         memory: map.in_use(),
@@ -148,12 +155,12 @@ fn write(parts: &Parts, machine: &Machine, file: &File) -> Result<Saved, Failed>
 }
 
 /// A file that is written from its beginning to its end.
-struct Out<'f> {
+struct OffsetWriter<'f> {
     file: io::BufWriter<&'f File>,
     at: u64,
 }
 
-impl Out<'_> {
+impl OffsetWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.at += bytes.len() as u64;
         self.file.write_all(bytes)
@@ -237,20 +244,20 @@ fn temporary(target: &Path) -> PathBuf {
 
 /// A snapshot file that has been opened and found to be one. Memory has not been read.
 #[derive(Debug)]
-pub struct Opened {
+pub struct SnapshotFile {
     file: Arc<FileImage>,
-    parts: Parts,
-    pages: Pages,
-    kept: Kept,
+    saved: SavedMachine,
+    pages: MemoryContents,
+    guest_file: GuestFileCopy,
 }
 
-impl Opened {
+impl SnapshotFile {
     /// Opens the file at `path`.
     ///
     /// # Errors
     ///
     /// [`SnapshotError`] for what is no snapshot, newer, or damaged.
-    pub fn open(path: &Path) -> Result<Opened, SnapshotError> {
+    pub fn open(path: &Path) -> Result<SnapshotFile, SnapshotError> {
         let file = FileImage::open(path).map_err(|e| SnapshotError::File {
             doing: "open",
             path: path.to_owned(),
@@ -258,15 +265,15 @@ impl Opened {
         })?;
         let file = Arc::new(file);
         let entries = container::read_table(file.as_ref())?;
-        let parts = Parts::read(file.as_ref(), &entries)?;
-        let pages = find_pages(file.as_ref(), &entries, &parts)?;
-        let kept = guest_file::in_file(&file, &entries)?;
-        Ok(Opened { file, parts, pages, kept })
+        let saved = SavedMachine::read(file.as_ref(), &entries)?;
+        let pages = find_pages(file.as_ref(), &entries, &saved)?;
+        let guest_file = guest_file::in_file(&file, &entries)?;
+        Ok(SnapshotFile { file, saved, pages, guest_file })
     }
 
     /// The machine in it.
-    pub fn parts(&self) -> &Parts {
-        &self.parts
+    pub fn saved(&self) -> &SavedMachine {
+        &self.saved
     }
 
     /// How many bytes of memory are in it.
@@ -280,8 +287,8 @@ impl Opened {
     ///
     /// [`SnapshotError::Damaged`] with what is wrong.
     pub fn verify(&self) -> Result<(), SnapshotError> {
-        self.parts.verify(self.file.name())?;
-        self.kept.verify()?;
+        self.saved.verify(self.file.name())?;
+        self.guest_file.verify()?;
         self.pages.verify(self.file.as_ref())
     }
 
@@ -290,37 +297,41 @@ impl Opened {
     /// # Errors
     ///
     /// [`SnapshotError::Machine`] if this host cannot run it.
-    pub fn revive(
+    pub fn into_machine(
         self,
-        people: People,
+        user_interface: UserInterface,
         inputs: Inputs,
         outputs: OutputQueues,
     ) -> Result<Machine, SnapshotError> {
         let name = self.file.name();
-        let memory = GuestMemory::new(self.parts.memory).map_err(|e| SnapshotError::machine(name, e))?;
+        let memory = GuestMemory::new(self.saved.memory).map_err(|e| SnapshotError::machine(name, e))?;
         self.pages.fill(&self.file, &memory).map_err(|e| SnapshotError::machine(name, e))?;
-        self.parts.revive(name, self.kept, Arc::new(memory), people, inputs, outputs)
+        self.saved.build_machine(name, self.guest_file, Arc::new(memory), user_interface, inputs, outputs)
     }
 }
 
-fn find_pages(image: &dyn Image, entries: &[Entry], parts: &Parts) -> Result<Pages, SnapshotError> {
+fn find_pages(
+    image: &dyn Image,
+    entries: &[SectionEntry],
+    saved: &SavedMachine,
+) -> Result<MemoryContents, SnapshotError> {
     let damaged = |what| SnapshotError::Damaged { name: image.name().to_owned(), what };
-    let ram = GuestMemory::ram_of(parts.memory)
-        .ok_or_else(|| damaged(format!("its machine has {} bytes of memory", parts.memory)))?;
-    Pages::find(image, entries, &ram)
+    let ram = GuestMemory::ram_of(saved.memory)
+        .ok_or_else(|| damaged(format!("its machine has {} bytes of memory", saved.memory)))?;
+    MemoryContents::find(image, entries, &ram)
 }
 
-/// Reads `image` as [`Opened::open`] and [`Opened::verify`] read a file: for whoever makes such files up.
+/// Reads `image` as [`SnapshotFile::open`] and [`SnapshotFile::verify`] read a file: for whoever makes such files up.
 ///
 /// # Errors
 ///
 /// [`SnapshotError`].
 pub fn check_bytes(image: &dyn Image) -> Result<(), SnapshotError> {
     let entries = container::read_table(image)?;
-    let parts = Parts::read(image, &entries)?;
-    let pages = find_pages(image, &entries, &parts)?;
+    let saved = SavedMachine::read(image, &entries)?;
+    let pages = find_pages(image, &entries, &saved)?;
     guest_file::from_bytes(image, &entries)?;
-    parts.verify(image.name())?;
+    saved.verify(image.name())?;
     pages.verify(image)
 }
 
@@ -332,14 +343,14 @@ pub fn check_bytes(image: &dyn Image) -> Result<(), SnapshotError> {
 /// [`SnapshotError`]. The machine goes on as if nothing had been asked, unless
 /// [`SnapshotError::is_fatal`].
 pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> {
-    let Opened { file, parts, pages, kept } = Opened::open(path)?;
+    let SnapshotFile { file, saved, pages, guest_file } = SnapshotFile::open(path)?;
     let name = file.name().to_owned();
-    let (there, here) = (parts.memory, machine.memory().size());
+    let (there, here) = (saved.memory, machine.memory().size());
     if there != here {
         return Err(SnapshotError::MemorySize { name, there, here });
     }
     machine
-        .revert(parts.revival(kept), &parts.machine, &mut |memory| pages.fill(&file, memory))
+        .revert(saved.revival(guest_file), &saved.machine, &mut |memory| pages.fill(&file, memory))
         .map_err(|error| SnapshotError::machine(&name, error))
 }
 

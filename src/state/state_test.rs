@@ -59,8 +59,8 @@ impl Drop for Folder {
     }
 }
 
-const PEOPLE: People =
-    People { keys: KeyTarget::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
+const USER_INTERFACE: UserInterface =
+    UserInterface { keys: KeyTarget::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
 
 fn ends() -> (OutputQueues, OutputReaders) {
     output_queues(Doorbell::new().unwrap())
@@ -103,10 +103,10 @@ fn a_guest_has_the_same_future_in_another_machine_wherever_it_was_saved() {
         step(&mut first, steps);
         let saved = save(&mut first, None, &file).unwrap();
         assert!(saved.compressed && saved.guest_file && saved.length < 64 << 10, "{saved:?}");
-        let opened = Opened::open(&file).unwrap();
+        let opened = SnapshotFile::open(&file).unwrap();
         opened.verify().unwrap();
         let (outputs, mut other_ends) = ends();
-        let mut second = opened.revive(PEOPLE, Inputs::new(), outputs).unwrap();
+        let mut second = opened.into_machine(USER_INTERFACE, Inputs::new(), outputs).unwrap();
         assert_eq!(finish(&mut second), expected, "after {steps} steps");
         let rounds = if steps < 8 { 6 } else { 0 };
         let all = sent(&mut other_ends);
@@ -140,7 +140,8 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     assert!(matches!(first.wait(), Event::Attention));
     save(&mut first, None, &file).unwrap();
     let inputs = Inputs::new();
-    let mut second = Opened::open(&file).unwrap().revive(PEOPLE, inputs.clone(), ends().0).unwrap();
+    let mut second =
+        SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, inputs.clone(), ends().0).unwrap();
     let arrived = second.cpu(CpuId::BOOT).vcpu().extended_registers().unwrap();
     assert_eq!(arrived[160..416], vectors[160..416]);
     assert!(!has_ymm || arrived[576..832] == vectors[576..832], "YMM");
@@ -165,16 +166,17 @@ fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
     let saved = save(&mut first, None, &file).unwrap();
     assert!(!saved.compressed, "{saved:?}");
     let before = std::fs::read(&file).unwrap();
-    let mut second = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+    let mut second =
+        SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
     assert_eq!(second.memory().read_u64(0x406 * 4096).unwrap(), 0x406);
     assert_eq!(second.memory().read_u64(0x407 * 4096).unwrap(), 0);
     assert_eq!(finish(&mut second).0, 0x30_6000);
     // Saving over the file that the memory is mapped from does not change that memory.
     save(&mut second, None, &file).unwrap();
     assert_eq!(second.memory().read_u64(0x2FFE * 4096).unwrap(), 0x2FFE);
-    let third = Opened::open(&file).unwrap();
+    let third = SnapshotFile::open(&file).unwrap();
     third.verify().unwrap();
-    let third = third.revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+    let third = third.into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
     for page in (0x400..0x3000).step_by(3) {
         assert_eq!(third.memory().read_u64(page * 4096).unwrap(), page);
     }
@@ -196,12 +198,14 @@ fn an_end_comes_again_and_a_reset_that_was_asked_for_is_carried_out() {
     let end = finish(&mut first);
     for (due, expected) in [(Due::Halted, end.0), (Due::Reset, end.0)] {
         save(&mut first, Some(due), &file).unwrap();
-        let mut again = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+        let mut again =
+            SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
         let Outcome::Halted { result } = again.run() else { panic!("{due:?}") };
         assert_eq!(result, expected);
     }
     save(&mut first, Some(Due::Exit(7)), &file).unwrap();
-    let mut again = Opened::open(&file).unwrap().revive(PEOPLE, Inputs::new(), ends().0).unwrap();
+    let mut again =
+        SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
     assert!(matches!(again.run(), Outcome::DebugExit { value: 7 }));
 }
 
@@ -209,17 +213,22 @@ fn an_end_comes_again_and_a_reset_that_was_asked_for_is_carried_out() {
 fn parts_are_sent_without_memory() {
     let Some(mut first) = machine(4 << 20, &GUEST) else { return };
     step(&mut first, 20);
-    let bytes = Parts::take(&mut first, None).unwrap().to_bytes(first.image()).unwrap();
+    let bytes = SavedMachine::capture(&mut first, None).unwrap().to_bytes(first.image()).unwrap();
     let memory = Arc::new(GuestMemory::new(4 << 20).unwrap());
     let copied: Result<(), ()> =
         first.memory().for_each_chunk(|at, bytes| memory.write(at, bytes).map_err(drop));
     copied.unwrap();
-    let received = Received::read("the guest", &bytes).unwrap();
-    assert_eq!(received.parts.memory, 4 << 20);
+    let received = ReceivedMachine::read("the guest", &bytes).unwrap();
+    assert_eq!(received.saved.memory, 4 << 20);
     let small = Arc::new(GuestMemory::new(1 << 20).unwrap());
-    let refused = Received::read("the guest", &bytes).unwrap().revive(small, PEOPLE, Inputs::new(), ends().0);
+    let refused = ReceivedMachine::read("the guest", &bytes).unwrap().into_machine(
+        small,
+        USER_INTERFACE,
+        Inputs::new(),
+        ends().0,
+    );
     assert!(matches!(refused, Err(SnapshotError::MemorySize { .. })));
-    let mut second = received.revive(memory, PEOPLE, Inputs::new(), ends().0).unwrap();
+    let mut second = received.into_machine(memory, USER_INTERFACE, Inputs::new(), ends().0).unwrap();
     assert_eq!(finish(&mut second), finish(&mut first));
     assert_eq!(second.image().len(), first.image().len());
 }
@@ -333,11 +342,11 @@ fn a_machine_that_does_not_fit_is_named_and_goes_on() {
     assert_eq!(finish(&mut small).0, 0x30_6000);
 
     // A guest of a processor with everything.
-    let mut parts = Parts::take(&mut large, None).unwrap();
-    let text = for_every_feature(&mut parts);
-    let error = Received::read("x", &text).unwrap().revive(
+    let mut saved = SavedMachine::capture(&mut large, None).unwrap();
+    let text = for_every_feature(&mut saved);
+    let error = ReceivedMachine::read("x", &text).unwrap().into_machine(
         Arc::new(GuestMemory::new(8 << 20).unwrap()),
-        PEOPLE,
+        USER_INTERFACE,
         Inputs::new(),
         ends().0,
     );
@@ -347,13 +356,13 @@ fn a_machine_that_does_not_fit_is_named_and_goes_on() {
 }
 
 /// The bytes of `parts` for a processor that offers every feature in leaf 7.
-fn for_every_feature(parts: &mut Parts) -> Vec<u8> {
+fn for_every_feature(saved: &mut SavedMachine) -> Vec<u8> {
     let mut leaves: Vec<[u32; 7]> =
-        postcard::from_bytes(&postcard::to_stdvec(&parts.features).unwrap()).unwrap();
+        postcard::from_bytes(&postcard::to_stdvec(&saved.features).unwrap()).unwrap();
     leaves.retain(|leaf| leaf[0] != 7);
     leaves.push([7, 0, 1, 0, u32::MAX, u32::MAX, u32::MAX]);
-    parts.features = postcard::from_bytes(&postcard::to_stdvec(&leaves).unwrap()).unwrap();
-    parts.to_bytes(&BytesImage::new("none", b"x")).unwrap()
+    saved.features = postcard::from_bytes(&postcard::to_stdvec(&leaves).unwrap()).unwrap();
+    saved.to_bytes(&BytesImage::new("none", b"x")).unwrap()
 }
 
 #[test]
@@ -369,7 +378,7 @@ fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
         let text = save(&mut machine, None, &path).unwrap_err().to_string();
         assert!(text.starts_with("cannot write the snapshot ") && text.contains(why), "{text}");
     }
-    let missing = Opened::open(&folder.file("none")).unwrap_err().to_string();
+    let missing = SnapshotFile::open(&folder.file("none")).unwrap_err().to_string();
     assert!(
         missing.starts_with("cannot open the snapshot ") && missing.ends_with("there is no such file"),
         "{missing}"
@@ -380,7 +389,7 @@ fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
     std::os::unix::fs::symlink(&file, &link).unwrap();
     save(&mut machine, None, &link).unwrap();
     assert!(link.is_symlink());
-    Opened::open(&file).unwrap().verify().unwrap();
+    SnapshotFile::open(&file).unwrap().verify().unwrap();
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 2);
 }
 
@@ -405,7 +414,7 @@ fn seeds_of_snapshots_are_read_or_refused() {
 
 #[test]
 fn sections_beyond_the_end_or_there_twice_are_refused() {
-    let entry = |number, offset, length| container::Entry {
+    let entry = |number, offset, length| container::SectionEntry {
         name: "serial".into(),
         number,
         version: 1,
@@ -414,7 +423,7 @@ fn sections_beyond_the_end_or_there_twice_are_refused() {
         length,
     };
     let start = container::head_length(2);
-    let table = |second: container::Entry| {
+    let table = |second: container::SectionEntry| {
         let mut bytes = container::head(&[entry(0, start, 16), second], start + 32).unwrap();
         bytes.resize(start as usize + 32, 0);
         container::read_table(&BytesImage::new("x", &bytes)).map_err(|error| error.to_string())
@@ -432,7 +441,7 @@ fn sections_beyond_the_end_or_there_twice_are_refused() {
 fn sections_that_share_their_bytes_are_refused_before_they_are_read() {
     const LENGTH: u64 = 1 << 20;
     let offset = container::head_length(500);
-    let entry = |number| container::Entry {
+    let entry = |number| container::SectionEntry {
         name: "serial".into(),
         number,
         version: 1,
@@ -446,7 +455,8 @@ fn sections_that_share_their_bytes_are_refused_before_they_are_read() {
     let found = container::read_table(&BytesImage::new("x", &bytes)).unwrap_err().to_string();
     assert!(found.contains("two of its sections lie at"), "{found}");
     // Beside each other they may lie, and in the head they may not.
-    let one = |offset| container::head(&[container::Entry { offset, ..entry(0) }], 2 * LENGTH).unwrap();
+    let one =
+        |offset| container::head(&[container::SectionEntry { offset, ..entry(0) }], 2 * LENGTH).unwrap();
     for (offset, good) in [(80, true), (79, false), (0, false)] {
         let mut bytes = one(offset);
         bytes.resize(2 * LENGTH as usize, 0);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub(super) const ENDING: &str = ".kvmstate";
 
 /// The file that `name` stands for: a name with a `/` in it, or one that ends in `.kvmstate`.
-pub fn file_of(name: &str) -> Option<PathBuf> {
+pub fn snapshot_path(name: &str) -> Option<PathBuf> {
     (name.contains('/') || name.ends_with(ENDING)).then(|| PathBuf::from(name))
 }
 
@@ -16,8 +16,8 @@ mod tests {
 
     #[test]
     fn a_word_alone_is_no_file() {
-        assert_eq!(file_of("before"), None);
-        assert_eq!(file_of("a.kvmstate"), Some("a.kvmstate".into()));
-        assert_eq!(file_of("./before"), Some("./before".into()));
+        assert_eq!(snapshot_path("before"), None);
+        assert_eq!(snapshot_path("a.kvmstate"), Some("a.kvmstate".into()));
+        assert_eq!(snapshot_path("./before"), Some("./before".into()));
     }
 }
