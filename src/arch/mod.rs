@@ -1,11 +1,15 @@
 //! x86 as its manuals define it: registers, descriptors, paging formats and flags.
 //!
-//! Plain data and arithmetic. Nothing here talks to KVM, and nothing needs `unsafe`; guest memory is read
-//! through [`crate::memory`] where a structure lies there.
+//! Plain data and arithmetic, without KVM and without `unsafe`. Structures that lie in the guest's memory
+//! are read through [`PhysicalMemory`], which `memory` implements.
 
 pub mod descriptor;
 pub mod flags;
 pub mod paging;
+mod physical_memory;
 mod registers;
+#[cfg(test)]
+mod test_ram;
 
+pub use physical_memory::{PAGE_SIZE, PhysicalMemory};
 pub use registers::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister};

@@ -4,11 +4,10 @@
 
 mod tables;
 
-use super::Registers;
+use super::{PhysicalMemory, Registers};
 use crate::arch::flags::{
     CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, RFLAGS_AC,
 };
-use crate::memory::GuestMemory;
 
 /// Entry: present.
 const PRESENT: u64 = 1;
@@ -184,7 +183,7 @@ impl Paging {
     ///
     /// [`PageFault`] without the bits that say who asked: nothing is mapped there, or a reserved bit
     /// is set. Tables outside of RAM map nothing.
-    pub fn find(&self, memory: &GuestMemory, linear: u64) -> Result<Mapping, PageFault> {
+    pub fn find(&self, memory: &dyn PhysicalMemory, linear: u64) -> Result<Mapping, PageFault> {
         self.walk(memory, linear, &mut |_| {})
     }
 
@@ -195,7 +194,7 @@ impl Paging {
     /// As [`Paging::find`]; the entry shown last is the one to blame, if there was any.
     pub fn walk(
         &self,
-        memory: &GuestMemory,
+        memory: &dyn PhysicalMemory,
         linear: u64,
         seen: &mut dyn FnMut(Entry),
     ) -> Result<Mapping, PageFault> {
@@ -222,7 +221,7 @@ impl Paging {
             let shift = 12 + bits * level;
             let index = linear >> shift & ((1 << bits) - 1);
             let address = table + index * u64::from(mapping.entry_size);
-            let found = memory.read_word(address, mapping.entry_size).ok();
+            let found = memory.read_value(address, mapping.entry_size);
             seen(Entry { level: level + 1, address, value: found });
             let entry = found.ok_or(PageFault { code: 0 })?;
             if entry & PRESENT == 0 {
@@ -257,7 +256,12 @@ impl Paging {
     /// # Errors
     ///
     /// [`PageFault`] with its complete error code.
-    pub fn translate(&self, memory: &GuestMemory, linear: u64, access: Access) -> Result<u64, PageFault> {
+    pub fn translate(
+        &self,
+        memory: &dyn PhysicalMemory,
+        linear: u64,
+        access: Access,
+    ) -> Result<u64, PageFault> {
         let who = self.who(access);
         let mapping = self.find(memory, linear).map_err(|fault| PageFault { code: fault.code | who })?;
         if mapping.depth > 0 && !self.allows(mapping.rights, access) {
@@ -343,7 +347,7 @@ impl Paging {
 
 impl Mapping {
     /// Sets the accessed bits, and for a write the dirty bit, where they are not set yet.
-    fn mark_used(&self, memory: &GuestMemory, write: bool) {
+    fn mark_used(&self, memory: &dyn PhysicalMemory, write: bool) {
         for (level, (address, entry)) in self.entries[..self.depth].iter().enumerate() {
             if self.plain_first && level == 0 {
                 continue;
@@ -352,7 +356,7 @@ impl Mapping {
             let used = entry | ACCESSED | if last && write { DIRTY } else { 0 };
             if used != *entry {
                 // The entry was just read from there.
-                let _ = memory.write_word(*address, used, self.entry_size);
+                memory.write_bytes(*address, &used.to_le_bytes()[..usize::from(self.entry_size)]);
             }
         }
     }

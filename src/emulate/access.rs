@@ -11,9 +11,9 @@ use iced_x86::{Instruction, OpKind, Register};
 
 use super::Obstacle;
 use super::cpu::{Cpu, Mode};
-use super::exception::{Exception, Trouble};
+use super::exception::{EmulationError, Exception};
+use crate::arch::PAGE_SIZE;
 use crate::arch::paging::{Access, Paging};
-use crate::memory::PAGE;
 
 /// Segment type: code.
 const CODE: u8 = 1 << 3;
@@ -40,7 +40,7 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// The exception that the fetch of the first byte raises, and [`Obstacle::NoCode`].
-    pub fn fetch(&mut self, bytes: &mut [u8]) -> Result<usize, Trouble> {
+    pub fn fetch(&mut self, bytes: &mut [u8]) -> Result<usize, EmulationError> {
         let linear = self.registers.next_instruction();
         let access = Access { fetch: true, user: self.ring() == 3, ..Access::default() };
         let paging = self.paging();
@@ -52,8 +52,8 @@ impl Cpu<'_> {
                 Err(fault) if done == 0 => return Err(Exception::page_fault(at, fault).into()),
                 Err(_) => break,
             };
-            let count = ((PAGE - at % PAGE) as usize).min(bytes.len() - done);
-            if self.memory.read(physical, &mut bytes[done..done + count]).is_err() {
+            let count = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(bytes.len() - done);
+            if !self.memory.read_bytes(physical, &mut bytes[done..done + count]) {
                 break;
             }
             done += count;
@@ -71,7 +71,7 @@ impl Cpu<'_> {
         instruction: &Instruction,
         length: usize,
         write: bool,
-    ) -> Result<Span, Trouble> {
+    ) -> Result<Span, EmulationError> {
         let (segment, offset) = self.effective_address(instruction)?;
         self.locate(segment, offset, length, write)
     }
@@ -81,7 +81,7 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// [`Obstacle::NotAllowed`] if it has none that is written out.
-    pub fn effective_address(&self, instruction: &Instruction) -> Result<(Register, u64), Trouble> {
+    pub fn effective_address(&self, instruction: &Instruction) -> Result<(Register, u64), EmulationError> {
         let operand = (0..instruction.op_count()).find(|&n| instruction.op_kind(n) == OpKind::Memory);
         let offset = operand.and_then(|operand| {
             instruction.try_virtual_address(operand, 0, |register, _, _| {
@@ -99,7 +99,7 @@ impl Cpu<'_> {
         offset: u64,
         length: usize,
         write: bool,
-    ) -> Result<Span, Trouble> {
+    ) -> Result<Span, EmulationError> {
         let linear = self.linear(segment, offset, length, write)?;
         let access = Access { write, user: self.ring() == 3, ..Access::default() };
         self.span(linear, length, access)
@@ -110,7 +110,13 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// What the segment raises.
-    pub fn linear(&self, segment: Register, offset: u64, length: usize, write: bool) -> Result<u64, Trouble> {
+    pub fn linear(
+        &self,
+        segment: Register,
+        offset: u64,
+        length: usize,
+        write: bool,
+    ) -> Result<u64, EmulationError> {
         let fault = |code| match segment {
             Register::SS => Exception::stack(code),
             _ => Exception::protection(code),
@@ -163,13 +169,13 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// The page fault an access of this kind raises.
-    pub fn span(&mut self, linear: u64, length: usize, access: Access) -> Result<Span, Trouble> {
+    pub fn span(&mut self, linear: u64, length: usize, access: Access) -> Result<Span, EmulationError> {
         if length > LONGEST {
             return Err(Obstacle::NotAllowed.into());
         }
         let paging = self.paging();
         let first = self.page(&paging, linear, access)?;
-        let first_length = ((PAGE - linear % PAGE) as usize).min(length);
+        let first_length = ((PAGE_SIZE - linear % PAGE_SIZE) as usize).min(length);
         let second = if first_length < length {
             let next = linear.wrapping_add(first_length as u64);
             let next = if access.implicit { self.wrap_system(next) } else { self.wrap(next) };
@@ -201,27 +207,27 @@ impl Cpu<'_> {
     }
 
     fn read_physical(&mut self, address: u64, bytes: &mut [u8]) {
-        if self.memory.read(address, bytes).is_ok() {
-            self.devices.ram_accessed(address, bytes.len(), false);
+        if self.memory.read_bytes(address, bytes) {
+            self.bus.ram_accessed(address, bytes.len(), false);
             return;
         }
         for (at, chunk) in device_accesses(address, bytes.len()) {
-            let value = self.devices.read(address + at as u64, chunk as u8);
+            let value = self.bus.read(address + at as u64, chunk as u8);
             bytes[at..at + chunk].copy_from_slice(&value.to_le_bytes()[..chunk]);
         }
     }
 
     fn write_physical(&mut self, address: u64, bytes: &[u8]) {
         if self.memory.is_ram(address, bytes.len() as u64) {
-            self.devices.ram_accessed(address, bytes.len(), true);
+            self.bus.ram_accessed(address, bytes.len(), true);
         }
-        if self.memory.write(address, bytes).is_ok() {
+        if self.memory.write_bytes(address, bytes) {
             return;
         }
         for (at, chunk) in device_accesses(address, bytes.len()) {
             let mut value = [0; 8];
             value[..chunk].copy_from_slice(&bytes[at..at + chunk]);
-            self.devices.write(address + at as u64, chunk as u8, u64::from_le_bytes(value));
+            self.bus.write(address + at as u64, chunk as u8, u64::from_le_bytes(value));
         }
     }
 

@@ -1,46 +1,19 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
-use crate::arch::GeneralRegisters;
+use crate::arch::PhysicalMemory;
 use iced_x86::Instruction;
 
-use super::{Devices, LONGEST_INSTRUCTION};
+use super::{Bus, LONGEST_INSTRUCTION, ProcessorState};
 use crate::arch::Registers;
 use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
 use crate::arch::paging::Paging;
 pub(super) use crate::kvm::ExtendedRegisters as Extended;
 use crate::kvm::HostError;
-use crate::memory::GuestMemory;
 
 /// CPUID: address widths; EAX bits 7-0 are those of physical addresses.
 const ADDRESS_WIDTHS: u32 = 0x8000_0008;
 /// Physical address bits of a processor that does not say.
 const DEFAULT_WIDTH: u32 = 36;
-
-/// What of a vCPU is not among [`Registers`].
-pub(super) trait Rest {
-    /// General, control and segment registers.
-    fn registers(&self) -> Result<Registers, HostError>;
-    /// Writes them.
-    fn set_registers(&self, registers: &Registers) -> Result<(), HostError>;
-    /// Writes the general registers, RIP and RFLAGS.
-    fn set_general_registers(&self, registers: &GeneralRegisters) -> Result<(), HostError>;
-    /// x87, vector and other extended registers.
-    fn xsave(&self) -> Result<Extended, HostError>;
-    /// Writes them.
-    fn set_xsave(&self, state: &Extended) -> Result<(), HostError>;
-    /// XCR0.
-    fn xcr0(&self) -> Result<u64, HostError>;
-    /// Writes XCR0; false if the host does not take the value.
-    fn set_xcr0(&self, value: u64) -> Result<bool, HostError>;
-    /// A model-specific register; `None` if there is no such register.
-    fn msr(&self, index: u32) -> Result<Option<u64>, HostError>;
-    /// EAX, EBX, ECX and EDX of a CPUID leaf as the guest sees it; zeros if it has no such leaf.
-    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4];
-    /// DR6.
-    fn dr6(&self) -> Result<u64, HostError>;
-    /// Writes DR6.
-    fn set_dr6(&self, value: u64) -> Result<(), HostError>;
-}
 
 /// A vCPU in the middle of an instruction.
 pub(super) struct Cpu<'a> {
@@ -52,12 +25,12 @@ pub(super) struct Cpu<'a> {
     pub instruction: Instruction,
     /// Its bytes, and what follows them.
     pub code: [u8; LONGEST_INSTRUCTION],
-    /// What else there is of the vCPU.
-    pub rest: &'a dyn Rest,
+    /// The rest of the vCPU's state.
+    pub state: &'a dyn ProcessorState,
     /// RAM.
-    pub memory: &'a GuestMemory,
-    /// What is not RAM.
-    pub devices: &'a mut dyn Devices,
+    pub memory: &'a dyn PhysicalMemory,
+    /// Addresses that are not RAM.
+    pub bus: &'a mut dyn Bus,
     /// A single-step trap follows the instruction.
     pub single_step: bool,
     extended: Option<Box<Extended>>,
@@ -83,19 +56,19 @@ pub(super) enum Mode {
 
 impl<'a> Cpu<'a> {
     pub fn new(
-        rest: &'a dyn Rest,
-        memory: &'a GuestMemory,
-        devices: &'a mut dyn Devices,
+        state: &'a dyn ProcessorState,
+        memory: &'a dyn PhysicalMemory,
+        bus: &'a mut dyn Bus,
     ) -> Result<Cpu<'a>, HostError> {
-        let registers = rest.registers()?;
+        let registers = state.registers()?;
         Ok(Cpu {
             registers,
             before: registers,
             instruction: Instruction::default(),
             code: [0; LONGEST_INSTRUCTION],
-            rest,
+            state,
             memory,
-            devices,
+            bus,
             single_step: registers.general.rflags & RFLAGS_TF != 0,
             extended: None,
             extended_changed: false,
@@ -129,7 +102,7 @@ impl<'a> Cpu<'a> {
 
     /// How addresses are translated now.
     pub fn paging(&self) -> Paging {
-        let width = self.rest.cpuid(ADDRESS_WIDTHS, 0)[0] & 0xFF;
+        let width = self.state.cpuid(ADDRESS_WIDTHS, 0)[0] & 0xFF;
         Paging::new(&self.registers, if width == 0 { DEFAULT_WIDTH } else { width })
     }
 
@@ -153,14 +126,14 @@ impl<'a> Cpu<'a> {
     fn load_extended(&mut self) -> Result<&mut Extended, HostError> {
         let state = match self.extended.take() {
             Some(state) => state,
-            None => Box::new(self.rest.xsave()?),
+            None => Box::new(self.state.xsave()?),
         };
         Ok(self.extended.insert(state))
     }
 
     /// Makes everything as it was before the instruction: what follows is an exception of it. What
     /// it has written to memory stays.
-    pub fn begin_again(&mut self) {
+    pub fn restart(&mut self) {
         self.registers = self.before;
         if !self.extended_kept {
             (self.extended, self.extended_changed) = (None, false);
@@ -183,12 +156,12 @@ impl<'a> Cpu<'a> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {
-            self.rest.set_xsave(extended)?;
+            self.state.set_xsave(extended)?;
         }
         // Most instructions leave the system registers alone, and writing them takes KVM a while.
         if self.registers.system == self.before.system {
-            return self.rest.set_general_registers(&self.registers.general);
+            return self.state.set_general_registers(&self.registers.general);
         }
-        self.rest.set_registers(&self.registers)
+        self.state.set_registers(&self.registers)
     }
 }

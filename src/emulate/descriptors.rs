@@ -4,7 +4,7 @@
 //! "Descriptor Tables".
 
 use super::cpu::Cpu;
-use super::exception::{Exception, Trouble};
+use super::exception::{EmulationError, Exception};
 use crate::arch::descriptor::{ACCESSED, SIZE, Table};
 pub(super) use crate::arch::descriptor::{Descriptor, is_null, rpl};
 use crate::arch::paging::Access;
@@ -15,7 +15,7 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// The page fault that reading the table raises.
-    pub fn descriptor(&mut self, selector: u16) -> Result<Option<Descriptor>, Trouble> {
+    pub fn descriptor(&mut self, selector: u16) -> Result<Option<Descriptor>, EmulationError> {
         let table = Table::of(&self.registers.system, selector);
         let Some(address) = table.and_then(|table| table.address_of(selector)) else { return Ok(None) };
         if is_null(selector) {
@@ -31,7 +31,7 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// The page fault that writing to the table raises.
-    pub fn mark_accessed(&mut self, descriptor: &Descriptor) -> Result<(), Trouble> {
+    pub fn mark_accessed(&mut self, descriptor: &Descriptor) -> Result<(), EmulationError> {
         if descriptor.kind() & ACCESSED != 0 {
             return Ok(());
         }
@@ -49,7 +49,7 @@ impl Cpu<'_> {
     /// # Errors
     ///
     /// The page fault that this raises; #GP where the address is not canonical.
-    pub fn read_system(&mut self, linear: u64, bytes: &mut [u8]) -> Result<(), Trouble> {
+    pub fn read_system(&mut self, linear: u64, bytes: &mut [u8]) -> Result<(), EmulationError> {
         let linear = self.wrap_system(linear);
         let access = Access { implicit: true, ..Access::default() };
         if !self.paging().is_canonical(linear) {
@@ -63,10 +63,10 @@ impl Cpu<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::emulate::testing::Fake;
+    use crate::emulate::testing::FakeCpu;
 
     /// Writes a GDT with a code segment of 4 GiB at selector 0x10.
-    fn with_code_segment(fake: &mut Fake) -> u64 {
+    fn with_code_segment(fake: &mut FakeCpu) -> u64 {
         const GDT: u64 = 0x4000;
         fake.memory.write_u64(GDT + 0x10, 0x12CF_9A34_5678_FFFF).unwrap();
         let system = &mut fake.registers.get_mut().system;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_descriptor_is_taken_apart_as_the_manual_draws_it() {
-        let mut fake = Fake::long_mode(&[]);
+        let mut fake = FakeCpu::long_mode(&[]);
         with_code_segment(&mut fake);
         fake.with_cpu(|cpu| {
             let code = cpu.descriptor(0x13).unwrap().unwrap();
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn selectors_that_name_nothing_give_nothing() {
-        let mut fake = Fake::long_mode(&[]);
+        let mut fake = FakeCpu::long_mode(&[]);
         with_code_segment(&mut fake);
         fake.with_cpu(|cpu| {
             // Null, beyond the limit, and in an LDT that is not there.
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn loading_a_segment_marks_it_in_the_table() {
-        let mut fake = Fake::long_mode(&[]);
+        let mut fake = FakeCpu::long_mode(&[]);
         let gdt = with_code_segment(&mut fake);
         fake.with_cpu(|cpu| {
             let code = cpu.descriptor(0x10).unwrap().unwrap();

@@ -74,29 +74,29 @@ impl Exception {
 
 /// Why an instruction was not carried out.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum EmulationError {
     /// The guest has to deal with it.
     Exception(Exception),
     /// It is not known here how.
-    Beyond(Obstacle),
+    Unsupported(Obstacle),
     /// The host failed.
     Host(HostError),
 }
 
-impl From<Exception> for Trouble {
-    fn from(exception: Exception) -> Trouble {
-        Trouble::Exception(exception)
+impl From<Exception> for EmulationError {
+    fn from(exception: Exception) -> EmulationError {
+        EmulationError::Exception(exception)
     }
 }
 
-impl From<Obstacle> for Trouble {
-    fn from(obstacle: Obstacle) -> Trouble {
-        Trouble::Beyond(obstacle)
+impl From<Obstacle> for EmulationError {
+    fn from(obstacle: Obstacle) -> EmulationError {
+        EmulationError::Unsupported(obstacle)
     }
 }
 
-impl From<HostError> for Trouble {
-    fn from(error: HostError) -> Trouble {
-        Trouble::Host(error)
+impl From<HostError> for EmulationError {
+    fn from(error: HostError) -> EmulationError {
+        EmulationError::Host(error)
     }
 }

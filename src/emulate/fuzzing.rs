@@ -1,10 +1,10 @@
-//! Any bytes as code, registers and descriptor tables: the rescue must answer for all of them, without a
+//! Any bytes as code, registers and descriptor tables: emulation must handle all of them, without a
 //! panic or a hang, and without touching anything but the guest.
 
 use crate::arch::SegmentRegister;
 
-use super::testing::{CODE, Fake};
-use super::{LONGEST_INSTRUCTION, Rescued};
+use super::testing::{CODE, FakeCpu};
+use super::{Emulated, LONGEST_INSTRUCTION};
 
 /// Where the descriptor tables are put, as far as there is input for them.
 const TABLES: u64 = 0x4000;
@@ -12,15 +12,15 @@ const TABLES: u64 = 0x4000;
 const FLAGS: u64 = 0x25_7FD5;
 
 /// The processor that `input` describes carries out the instruction that `input` holds.
-pub fn carry_out_anything(input: &[u8]) {
+pub fn emulate_anything(input: &[u8]) {
     let mut input = Input(input);
     let choice = input.word();
     let mut code = [0x90; LONGEST_INSTRUCTION];
     input.fill(&mut code);
-    let mut fake = Fake::long_mode(&code);
+    let mut fake = FakeCpu::long_mode(&code);
     prepare(&mut fake, choice, &mut input);
     let before = fake.now();
-    if let Rescued::Beyond(_) = fake.rescue() {
+    if let Emulated::Unsupported(_) = fake.emulate() {
         assert!(fake.now() == before, "what was not carried out has changed registers");
         assert!(fake.device.writes.is_empty(), "what was not carried out has written to a device");
     }
@@ -28,7 +28,7 @@ pub fn carry_out_anything(input: &[u8]) {
 }
 
 /// Chooses mode, ring and features, and fills registers and tables.
-fn prepare(fake: &mut Fake, choice: u64, input: &mut Input) {
+fn prepare(fake: &mut FakeCpu, choice: u64, input: &mut Input) {
     let bit = |number: u32| choice >> number & 1;
     fake.xcr0.set(if bit(0) == 1 { 7 } else { 1 });
     for leaf in [1, 7, 0x8000_0001, 0x8000_0008] {
@@ -114,6 +114,6 @@ mod tests {
 
     #[test]
     fn random_instructions_on_random_processors_end_well() {
-        FuzzDriver::new("rescue").dictionary(&OPCODES).run(carry_out_anything);
+        FuzzDriver::new("emulate").dictionary(&OPCODES).run(emulate_anything);
     }
 }

@@ -1,17 +1,17 @@
-//! Why an instruction stays refused.
+//! Why an instruction cannot be emulated.
 
-/// Why an instruction that KVM refused cannot be carried out here either.
+/// Why an instruction that KVM refused cannot be emulated either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// No code could be fetched: RIP leads to where there is no RAM.
+    /// No code could be fetched: RIP points outside of RAM.
     NoCode,
-    /// The bytes are no instruction that is known here.
+    /// The bytes are not a valid instruction.
     Unknown,
-    /// The instruction is known, but it is none of those that are carried out here.
+    /// The instruction is valid, but the emulator does not implement it.
     NotAllowed,
-    /// The processor of this host does not have the instruction.
+    /// The host's processor does not have the instruction.
     NotOnThisProcessor,
-    /// An event through a task gate, or the return from one: switching tasks is not done here.
+    /// An event through a task gate, or the return from a nested task: task switches are not emulated.
     TaskGate,
     /// An interrupt or its return in virtual-8086 mode with the extensions of CR4.VME, which redirect
     /// some of them.

@@ -5,18 +5,18 @@ use std::collections::HashMap;
 
 use crate::arch::{GeneralRegisters, SegmentRegister};
 
-use super::cpu::{Cpu, Extended, Rest};
-use super::exception::{Exception, Trouble};
-use super::{Devices, Rescued, carry_out, rescue};
+use super::cpu::{Cpu, Extended};
+use super::exception::{EmulationError, Exception};
+use super::{Bus, Emulated, ProcessorState, emulate_on, execute};
 use crate::arch::Registers;
 use crate::kvm::HostError;
 use crate::memory::GuestMemory;
 
-/// Where [`Fake::long_mode`] puts code.
+/// Where [`FakeCpu::long_mode`] puts code.
 pub(super) const CODE: u64 = 0x1_0000;
 
 /// What of a vCPU is not among the registers, as plain values.
-pub(super) struct Fake {
+pub(super) struct FakeCpu {
     pub registers: RefCell<Registers>,
     pub xsave: RefCell<Extended>,
     pub xcr0: Cell<u64>,
@@ -33,7 +33,7 @@ pub(super) struct Device {
     pub writes: Vec<(u64, u8, u64)>,
 }
 
-impl Devices for Device {
+impl Bus for Device {
     fn read(&mut self, address: u64, size: u8) -> u64 {
         if size == 8 { address } else { address & ((1 << (8 * size)) - 1) }
     }
@@ -43,7 +43,7 @@ impl Devices for Device {
     }
 }
 
-impl Rest for Fake {
+impl ProcessorState for FakeCpu {
     fn registers(&self) -> Result<Registers, HostError> {
         Ok(*self.registers.borrow())
     }
@@ -94,10 +94,10 @@ impl Rest for Fake {
     }
 }
 
-impl Fake {
+impl FakeCpu {
     /// A processor in ring 0 of 64-bit mode with the first GiB mapped to itself by 2 MiB pages
     /// (tables from 0x1000), SSE switched on, a stack below 0x8000, no IDT, and `code` at [`CODE`].
-    pub fn long_mode(code: &[u8]) -> Fake {
+    pub fn long_mode(code: &[u8]) -> FakeCpu {
         let memory = GuestMemory::new(4 << 20).unwrap();
         memory.write_u64(0x1000, 0x2007).unwrap();
         memory.write_u64(0x2000, 0x3007).unwrap();
@@ -120,7 +120,7 @@ impl Fake {
         xsave[..2].copy_from_slice(&0x37F_u16.to_le_bytes());
         xsave[24..28].copy_from_slice(&0x1F80_u32.to_le_bytes());
         xsave[512] = 3;
-        Fake {
+        FakeCpu {
             registers: RefCell::new(registers),
             xsave: RefCell::new(xsave),
             xcr0: Cell::new(1),
@@ -133,24 +133,24 @@ impl Fake {
     }
 
     /// Carries out the instruction at RIP.
-    pub fn rescue(&mut self) -> Rescued {
+    pub fn emulate(&mut self) -> Emulated {
         let mut device = std::mem::take(&mut self.device);
         let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
-        let rescued = rescue(&mut cpu).unwrap();
+        let emulated = emulate_on(&mut cpu).unwrap();
         self.device = device;
-        rescued
+        emulated
     }
 
     /// Carries out the instruction at RIP; what it raises, which is not delivered.
     pub fn raises(&mut self) -> Option<Exception> {
         let mut device = std::mem::take(&mut self.device);
         let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
-        let raised = match carry_out(&mut cpu) {
+        let raised = match execute(&mut cpu) {
             Ok(()) => {
                 cpu.commit().unwrap();
                 None
             }
-            Err(Trouble::Exception(exception)) => Some(exception),
+            Err(EmulationError::Exception(exception)) => Some(exception),
             Err(other) => panic!("neither done nor an exception: {other:?}"),
         };
         self.device = device;

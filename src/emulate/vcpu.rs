@@ -1,12 +1,12 @@
-//! What of a KVM vCPU the rescue of an instruction needs.
+//! A KVM vCPU as the emulator accesses it.
 
 use crate::arch::GeneralRegisters;
 
-use super::cpu::Rest;
+use super::ProcessorState;
 use crate::arch::Registers;
 use crate::kvm::{ExtendedRegisters, HostError, Vcpu};
 
-impl Rest for Vcpu {
+impl ProcessorState for Vcpu {
     fn registers(&self) -> Result<Registers, HostError> {
         Vcpu::registers(self)
     }

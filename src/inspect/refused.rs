@@ -24,7 +24,7 @@ pub(super) fn explanation(obstacle: Option<Obstacle>, code: &[u8], bitness: u32)
             hex(code)
         ),
         Some(Obstacle::NotAllowed) => format!(
-            "It is none of those that are carried out in place of KVM (docs/refused-instructions.md): {} or \
+            "It is not one of those emulated in place of KVM (docs/refused-instructions.md): {} or \
              {ELSEWHERE}.",
             without(&instruction)
         ),
@@ -32,12 +32,12 @@ pub(super) fn explanation(obstacle: Option<Obstacle>, code: &[u8], bitness: u32)
             format!("This host's processor does not have it: {}.", without(&instruction))
         }
         Some(Obstacle::TaskGate) => format!(
-            "It leads through a task gate, and tasks are not switched in place of KVM: put an interrupt or \
-             trap gate into the descriptor table, or {ELSEWHERE}."
+            "It goes through a task gate, and task switches are not emulated: put an interrupt or trap gate \
+             into the descriptor table, or {ELSEWHERE}."
         ),
         Some(Obstacle::Virtual8086Extensions) => format!(
-            "It is made in virtual-8086 mode with the interrupt redirection of CR4.VME, which is not done in \
-             place of KVM: switch CR4.VME off, or {ELSEWHERE}."
+            "It is executed in virtual-8086 mode with the interrupt redirection of CR4.VME, which is not \
+             emulated: clear CR4.VME, or {ELSEWHERE}."
         ),
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::{Index, IndexMut};
 
 use crate::arch::{GeneralRegisters, Registers, SystemRegisters};
-use crate::emulate::Tally;
+use crate::emulate::EmulationCounter;
 use crate::kvm::{GuestDebug, HostError, Kicker, Kvm, Vcpu, VcpuState, VmEntry, VmExit};
 
 /// One of a machine's CPUs, counted from 0. The number is also that of its vCPU in KVM.
@@ -88,7 +88,7 @@ pub struct Cpu {
     /// What the next entry completes the last exit with: the value of a read, if it was one.
     completion: VmEntry,
     /// Instructions emulated since the CPU was created.
-    pub(super) emulated: Tally,
+    pub(super) emulated: EmulationCounter,
     kicker: Kicker,
 }
 
@@ -100,7 +100,7 @@ impl Cpu {
             run_state: RunState::default(),
             debug: GuestDebug::default(),
             completion: VmEntry::Resume,
-            emulated: Tally::default(),
+            emulated: EmulationCounter::default(),
             kicker,
         }
     }

@@ -10,7 +10,7 @@ use super::watched::Watched;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::bus::{self, Chip};
-use crate::emulate::{Devices, Rescued, emulate};
+use crate::emulate::{Bus, Emulated, emulate};
 use crate::kvm::{HostError, Refusal, VmExit};
 
 /// What carries on after an exit or an input.
@@ -65,9 +65,9 @@ impl Machine {
     /// not do for it.
     pub fn log_totals(&self) {
         self.board.unclaimed.log_totals();
-        let rescues: u64 = self.cpus.iter().map(|cpu| cpu.emulated.total()).sum();
-        if rescues > 0 {
-            info!("{rescues} instructions carried out in place of KVM");
+        let emulated: u64 = self.cpus.iter().map(|cpu| cpu.emulated.total()).sum();
+        if emulated > 0 {
+            info!("{emulated} instructions emulated in place of KVM");
         }
     }
 
@@ -146,7 +146,7 @@ impl Machine {
                 if self.uncover_code(cpu)? {
                     return Ok(Next::Run);
                 }
-                self.rescue(cpu, refusal)
+                self.emulate_refused(cpu, refusal)
             }
             VmExit::EntryFailed(reason) => Ok(Next::end(Outcome::EntryFailed(reason))),
             VmExit::Unexpected(reason) => Ok(Next::end(Outcome::Unexpected(reason))),
@@ -155,16 +155,16 @@ impl Machine {
 
     /// Carries out the instruction that KVM does not, if that can be done.
     #[cold]
-    pub(super) fn rescue(&mut self, cpu: CpuId, refusal: Refusal) -> Result<Next, HostError> {
+    pub(super) fn emulate_refused(&mut self, cpu: CpuId, refusal: Refusal) -> Result<Next, HostError> {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
         let mut surroundings = Surroundings { board: &mut self.board, watched: &mut self.watched };
         let cpu = &mut self.cpus[cpu];
-        Ok(match emulate(&mut cpu.vcpu, &mut surroundings, &mut cpu.emulated)? {
-            Rescued::Done => Next::Run,
-            Rescued::TripleFault => Next::end(Outcome::TripleFault),
-            Rescued::Beyond(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
+        Ok(match emulate(&cpu.vcpu, &*self.memory, &mut surroundings, &mut cpu.emulated)? {
+            Emulated::Done => Next::Run,
+            Emulated::TripleFault => Next::end(Outcome::TripleFault),
+            Emulated::Unsupported(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
     }
 
@@ -297,7 +297,7 @@ struct Surroundings<'a> {
     watched: &'a mut Watched,
 }
 
-impl Devices for Surroundings<'_> {
+impl Bus for Surroundings<'_> {
     fn read(&mut self, address: u64, size: u8) -> u64 {
         self.board.memory_read(address, size)
     }

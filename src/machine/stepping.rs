@@ -73,13 +73,13 @@ impl Machine {
     }
 
     /// Carries out the instruction at RIP without entering the guest, exactly as the processor would
-    /// ([`crate::kvm::Vcpu::rescue`]); `None` if there was no event in that.
+    /// ([`crate::emulate`]); `None` if there was no event in that.
     pub fn carry_out_instruction(&mut self, cpu: CpuId) -> Option<Event> {
         self.current = cpu;
         if self.cpus[cpu].is_halted() {
             return Some(self.wait());
         }
-        match self.rescue(cpu, Refusal::new(Refusal::EMULATION, &[])) {
+        match self.emulate_refused(cpu, Refusal::new(Refusal::EMULATION, &[])) {
             Ok(Next::Run) => self.touched(Ok(None)),
             Ok(Next::Stop(event)) => self.touched(Ok(Some(event))),
             Err(error) => Some(failed(error)),

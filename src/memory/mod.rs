@@ -10,6 +10,7 @@ mod contents;
 mod host_writes;
 mod image;
 mod page_set;
+mod physical;
 mod slot_holes;
 mod slots;
 mod zero;

@@ -9,10 +9,12 @@
 
 use std::ops::Range;
 
+use crate::arch::PAGE_SIZE;
+
 use super::{AttachedSlots, GuestMemory, MemoryError, MemorySlot};
 
 /// Size of the smallest page in bytes: what can be protected by itself.
-pub const PAGE: u64 = 4096;
+pub const PAGE: u64 = PAGE_SIZE;
 
 /// Most ranges of pages that are protected at once. Each may cost two slots more, and Linux before 5.12
 /// has 509 of them.

@@ -282,8 +282,8 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("a_refused_instruction_is_named_with_the_reason_and_the_remedy", || {
             let ran = Kvm::with_guest("refused-instruction").run();
             let refused = "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200005 \
-                           (_start+0x5), instruction `femms`. It is none of those that are carried out in \
-                           place of KVM (docs/refused-instructions.md): build the guest without such \
+                           (_start+0x5), instruction `femms`. It is not one of those emulated in place of \
+                           KVM (docs/refused-instructions.md): build the guest without such \
                            instructions (gcc -mno-3dnow) or run it on a host with VT-x or AMD-V \
                            (`scripts/lab run` emulates one). The log has all registers.";
             let undefined = "triple fault at 0x200005 (_start+0x5), instruction `femms`. No usable IDT is \

@@ -255,7 +255,7 @@ const WAYS_OUT: &[Case] = &[
     ("the_guest_halts", "hello-vga", &[], (WayOut::Itself, 0)),
     ("ctrl_a_x", "/vga", &[], (WayOut::Keys("\x01x"), 14)),
     ("ctrl_a_x_at_the_serial_port", "/serial", &[], (WayOut::Keys("\x01x"), 14)),
-    ("ctrl_c_to_a_guest_of_rescued_instructions", "endless-rescue", &[], (WayOut::Keys("\x03"), 14)),
+    ("ctrl_c_to_a_guest_of_emulated_instructions", "endless-emulation", &[], (WayOut::Keys("\x03"), 14)),
     ("ctrl_c_to_a_guest_that_does_not_read", "endless", &["--display", "vga"], (WayOut::Keys("\x03"), 14)),
     ("sigterm", "/vga", &[], (WayOut::Signal("TERM"), 16)),
     ("sighup", "/vga", &[], (WayOut::Signal("HUP"), 16)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{ADDRESS, LARGE, Mode, PRESENT, Paging};
-use crate::memory::{GuestMemory, PAGE};
+use crate::arch::{PAGE_SIZE, PhysicalMemory};
 
 /// Most tables that are looked at; those of a large guest that runs programs may be more.
 const MOST_TABLES: usize = 4096;
@@ -11,7 +11,7 @@ const MOST_TABLES: usize = 4096;
 impl Paging {
     /// Guest-physical addresses of the pages that hold the tables in use, whoever of them maps what;
     /// `None` if there are more than 4096.
-    pub fn table_pages(&self, memory: &GuestMemory) -> Option<BTreeSet<u64>> {
+    pub fn table_pages(&self, memory: &dyn PhysicalMemory) -> Option<BTreeSet<u64>> {
         let mut pages = BTreeSet::new();
         let (levels, entry_size) = match self.mode {
             Mode::None => return Some(pages),
@@ -28,8 +28,8 @@ impl Paging {
             if pages.len() > MOST_TABLES {
                 return None;
             }
-            let mut bytes = [0; PAGE as usize];
-            if memory.read(table, &mut bytes).is_err() {
+            let mut bytes = [0; PAGE_SIZE as usize];
+            if !memory.read_bytes(table, &mut bytes) {
                 continue;
             }
             let plain = self.mode == Mode::Pae && level == 2;
@@ -52,6 +52,7 @@ impl Paging {
 mod tests {
     use super::*;
     use crate::arch::Registers;
+    use crate::arch::test_ram::TestRam;
 
     fn long_mode() -> Registers {
         let mut registers = Registers::default();
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn tables_are_found_and_what_they_map_is_not_taken_for_one() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
+        let memory = TestRam::new(1 << 20);
         for (at, entry) in [
             (0x1000, 0x2003),
             // A table of tables that is its own.
@@ -73,7 +74,7 @@ mod tests {
             (0x3010, 0x8002),
             (0x4000, 0x9003),
         ] {
-            memory.write_u64(at, entry).unwrap();
+            memory.write_u64(at, entry);
         }
         let paging = Paging::new(&long_mode(), Paging::WIDEST);
         let pages = paging.table_pages(&memory).unwrap();
@@ -82,13 +83,13 @@ mod tests {
 
     #[test]
     fn a_maze_of_tables_is_not_walked_to_its_end() {
-        let memory = GuestMemory::new(64 << 20).unwrap();
-        memory.write_u64(0x1000, 0x2003).unwrap();
+        let memory = TestRam::new(64 << 20);
+        memory.write_u64(0x1000, 0x2003);
         for table in 0..512 {
-            memory.write_u64(0x2000 + table * 8, 0x10_0003 + table * PAGE).unwrap();
+            memory.write_u64(0x2000 + table * 8, 0x10_0003 + table * PAGE_SIZE);
             for last in 0..512 {
-                let entry = 0x100_0003 + (table * 512 + last) % 8192 * PAGE;
-                memory.write_u64(0x10_0000 + table * PAGE + last * 8, entry).unwrap();
+                let entry = 0x100_0003 + (table * 512 + last) % 8192 * PAGE_SIZE;
+                memory.write_u64(0x10_0000 + table * PAGE_SIZE + last * 8, entry);
             }
         }
         assert_eq!(Paging::new(&long_mode(), Paging::WIDEST).table_pages(&memory), None);

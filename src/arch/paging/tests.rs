@@ -1,4 +1,5 @@
 use super::*;
+use crate::arch::test_ram::TestRam;
 
 const LOAD: Access = Access { write: false, fetch: false, user: false, implicit: false };
 const STORE: Access = Access { write: true, ..LOAD };
@@ -8,10 +9,10 @@ fn by_user(access: Access) -> Access {
     Access { user: true, ..access }
 }
 
-fn memory(entries: &[(u64, u64)]) -> GuestMemory {
-    let memory = GuestMemory::new(1 << 20).unwrap();
+fn memory(entries: &[(u64, u64)]) -> TestRam {
+    let memory = TestRam::new(1 << 20);
     for (address, entry) in entries {
-        memory.write_u64(*address, *entry).unwrap();
+        memory.write_u64(*address, *entry);
     }
     memory
 }
@@ -24,7 +25,7 @@ fn registers(cr4: u64, efer: u64) -> Registers {
 }
 
 /// One page of 4 KiB at 0 of long mode with the rights `last`, at 0x9000.
-fn one_page(last: u64) -> GuestMemory {
+fn one_page(last: u64) -> TestRam {
     memory(&[(0x1000, 0x2007), (0x2000, 0x3007), (0x3000, 0x4007), (0x4000, 0x9000 | last)])
 }
 
@@ -32,7 +33,7 @@ fn long(cr4: u64, efer: u64) -> Registers {
     registers(CR4_PAE | cr4, EFER_LMA | efer)
 }
 
-fn try_access(memory: &GuestMemory, registers: &Registers, access: Access) -> Result<u64, u32> {
+fn try_access(memory: &TestRam, registers: &Registers, access: Access) -> Result<u64, u32> {
     Paging::new(registers, 40).translate(memory, 0x123, access).map_err(|fault| fault.code)
 }
 
@@ -40,17 +41,17 @@ fn try_access(memory: &GuestMemory, registers: &Registers, access: Access) -> Re
 fn an_access_leaves_its_traces_in_the_tables() {
     let memory = one_page(PRESENT | WRITABLE);
     assert_eq!(try_access(&memory, &long(0, 0), LOAD), Ok(0x9123));
-    assert_eq!(memory.read_u64(0x1000).unwrap(), 0x2007 | ACCESSED);
-    assert_eq!(memory.read_u64(0x4000).unwrap(), 0x9003 | ACCESSED);
+    assert_eq!(memory.read_u64(0x1000), 0x2007 | ACCESSED);
+    assert_eq!(memory.read_u64(0x4000), 0x9003 | ACCESSED);
     assert_eq!(try_access(&memory, &long(0, 0), STORE), Ok(0x9123));
-    assert_eq!(memory.read_u64(0x4000).unwrap(), 0x9003 | ACCESSED | DIRTY);
+    assert_eq!(memory.read_u64(0x4000), 0x9003 | ACCESSED | DIRTY);
 }
 
 #[test]
 fn a_refused_access_leaves_no_trace() {
     let memory = one_page(PRESENT);
     assert_eq!(try_access(&memory, &long(0, 0), by_user(STORE)), Err(0b111));
-    assert_eq!(memory.read_u64(0x1000).unwrap(), 0x2007);
+    assert_eq!(memory.read_u64(0x1000), 0x2007);
 }
 
 #[test]
@@ -121,9 +122,9 @@ fn pae_entries_of_the_first_level_are_plain() {
     let paging = Paging::new(&registers(CR4_PAE, 0), 40);
     assert_eq!(paging.translate(&memory, 0x4000_0123, STORE), Ok(0x20_0123));
     assert_eq!(paging.translate(&memory, 0x4020_1123, STORE), Ok(0x9123));
-    assert_eq!(memory.read_u64(0x1008).unwrap(), 0x2001, "no accessed bit there");
+    assert_eq!(memory.read_u64(0x1008), 0x2001, "no accessed bit there");
     // The writable bit is reserved there.
-    memory.write_u64(0x1008, 0x2003).unwrap();
+    memory.write_u64(0x1008, 0x2003);
     assert_eq!(paging.translate(&memory, 0x4000_0000, LOAD), Err(PageFault { code: 0b1001 }));
 }
 
@@ -133,7 +134,7 @@ fn the_oldest_tables_have_entries_of_four_bytes() {
     let memory = memory(&[(0x1000, 0x2003 << 32), (0x1008, 0x0040_2083), (0x2000, 0x9003)]);
     let paging = Paging::new(&registers(CR4_PSE, 0), 40);
     assert_eq!(paging.translate(&memory, 0x40_0123, STORE), Ok(0x9123));
-    assert_eq!(memory.read_u64(0x2000).unwrap(), 0x9063, "the neighbour is left alone");
+    assert_eq!(memory.read_u64(0x2000), 0x9063, "the neighbour is left alone");
     assert_eq!(paging.translate(&memory, 0x80_0123, LOAD), Ok(0x1_0040_0123));
     // Without PSE the same entry leads to a table, which has nothing at this place.
     let plain = Paging::new(&registers(0, 0), 40);

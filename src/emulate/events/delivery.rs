@@ -5,14 +5,14 @@
 
 use super::super::cpu::{Cpu, Mode};
 use super::super::descriptors::{Descriptor, is_null};
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 use super::gate::Gate;
 use super::{Event, NESTED_TASK, loading, stack, task_state};
 use crate::arch::Registers;
 use crate::arch::flags::{RFLAGS_IF, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
 
 /// Enters the handler of an event. Registers have changed after an error, too.
-pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
+pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError> {
     let gate = Gate::of(cpu, &event)?;
     let old = cpu.registers;
     let from_8086 = cpu.mode() == Mode::Virtual8086;
@@ -50,7 +50,7 @@ pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
 }
 
 /// The handler's code segment, which may be entered.
-fn handler_segment(cpu: &mut Cpu, event: &Event, selector: u16) -> Result<Descriptor, Trouble> {
+fn handler_segment(cpu: &mut Cpu, event: &Event, selector: u16) -> Result<Descriptor, EmulationError> {
     if is_null(selector) {
         return Err(Exception::protection(event.external()).into());
     }
@@ -73,7 +73,13 @@ fn handler_segment(cpu: &mut Cpu, event: &Event, selector: u16) -> Result<Descri
 }
 
 /// Points SS and RSP to the stack of the handler, and tells the error code for a stack without room.
-fn switch_stack(cpu: &mut Cpu, event: &Event, gate: &Gate, ring: u8, inner: bool) -> Result<u32, Trouble> {
+fn switch_stack(
+    cpu: &mut Cpu,
+    event: &Event,
+    gate: &Gate,
+    ring: u8,
+    inner: bool,
+) -> Result<u32, EmulationError> {
     if cpu.long_mode_active() {
         if inner || gate.stack != 0 {
             cpu.registers.general.rsp = task_state::stack_64(cpu, event, ring, gate.stack)?;

@@ -4,7 +4,7 @@
 
 use super::super::Obstacle;
 use super::super::cpu::Cpu;
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 use super::Event;
 
 /// In an error code: the rest is an index of the interrupt descriptor table.
@@ -43,7 +43,7 @@ impl Gate {
     ///
     /// #GP and #NP as the manual has them, the page fault of reading the table, and
     /// [`Obstacle::TaskGate`].
-    pub fn of(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
+    pub fn of(cpu: &mut Cpu, event: &Event) -> Result<Gate, EmulationError> {
         let long = cpu.long_mode_active();
         let code = u32::from(event.vector) << 3 | IN_IDT | event.external();
         let refused = Exception::protection(code);

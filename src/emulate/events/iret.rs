@@ -7,7 +7,7 @@ use iced_x86::{Instruction, Mnemonic};
 use super::super::Obstacle;
 use super::super::cpu::{Cpu, Mode};
 use super::super::descriptors::{Descriptor, is_null, rpl};
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 use super::stack::{self, Pops};
 use super::{CR4_VME, IOPL, NESTED_TASK, SELECTOR_IN_CODE, loading};
 use crate::arch::flags::{RFLAGS_AC, RFLAGS_IF, RFLAGS_RF, RFLAGS_VM};
@@ -31,7 +31,10 @@ struct Return {
 }
 
 /// Carries out `iret`, `iretd` or `iretq`.
-pub(in super::super) fn interrupt_return(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(in super::super) fn interrupt_return(
+    cpu: &mut Cpu,
+    instruction: &Instruction,
+) -> Result<(), EmulationError> {
     let width = match instruction.mnemonic() {
         Mnemonic::Iret => 2,
         Mnemonic::Iretd => 4,
@@ -63,7 +66,7 @@ pub(in super::super) fn interrupt_return(cpu: &mut Cpu, instruction: &Instructio
 }
 
 /// From real mode to real mode, or from virtual-8086 mode to virtual-8086 mode.
-fn within_8086(cpu: &mut Cpu, popped: &Return, pops: Pops) -> Result<(), Trouble> {
+fn within_8086(cpu: &mut Cpu, popped: &Return, pops: Pops) -> Result<(), EmulationError> {
     if popped.rip > u64::from(cpu.registers.system.cs.limit) {
         return Err(Exception::protection(0).into());
     }
@@ -82,7 +85,7 @@ fn within_8086(cpu: &mut Cpu, popped: &Return, pops: Pops) -> Result<(), Trouble
 }
 
 /// From ring 0 of protected mode to virtual-8086 mode.
-fn to_virtual_8086(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), Trouble> {
+fn to_virtual_8086(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), EmulationError> {
     let esp = pops.next(cpu)?;
     let mut selectors = [0; 5];
     for selector in &mut selectors {
@@ -102,7 +105,7 @@ fn to_virtual_8086(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(),
 }
 
 /// To a code segment of protected or long mode.
-fn protected(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), Trouble> {
+fn protected(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), EmulationError> {
     let (from, to) = (cpu.ring(), rpl(popped.cs));
     let changes = changeable(cpu, popped.width);
     let code = code_segment(cpu, popped.cs)?;
@@ -142,7 +145,7 @@ fn protected(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), Troub
 }
 
 /// The code segment that is returned to.
-fn code_segment(cpu: &mut Cpu, selector: u16) -> Result<Descriptor, Trouble> {
+fn code_segment(cpu: &mut Cpu, selector: u16) -> Result<Descriptor, EmulationError> {
     if is_null(selector) {
         return Err(Exception::protection(0).into());
     }
@@ -167,7 +170,7 @@ fn code_segment(cpu: &mut Cpu, selector: u16) -> Result<Descriptor, Trouble> {
 }
 
 /// Checks that there can be code where the return leads to.
-fn check_target(cpu: &Cpu, popped: &Return, code: &Descriptor, long: bool) -> Result<(), Trouble> {
+fn check_target(cpu: &Cpu, popped: &Return, code: &Descriptor, long: bool) -> Result<(), EmulationError> {
     let reachable =
         if long { cpu.paging().is_canonical(popped.rip) } else { popped.rip <= u64::from(code.limit()) };
     if reachable { Ok(()) } else { Err(Exception::protection(0).into()) }

@@ -4,7 +4,7 @@ use crate::arch::SegmentRegister;
 
 use super::super::cpu::Cpu;
 use super::super::descriptors::{Descriptor, is_null, rpl};
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 
 /// Type of a data segment: writable, has been loaded.
 const WRITABLE_ACCESSED: u8 = 3;
@@ -23,7 +23,7 @@ pub(super) fn stack_segment(
     ring: u8,
     wrong: fn(u32) -> Exception,
     external: u32,
-) -> Result<Descriptor, Trouble> {
+) -> Result<Descriptor, EmulationError> {
     let code = u32::from(selector & SELECTOR) | external;
     let descriptor = match cpu.descriptor(selector)? {
         Some(descriptor) if rpl(selector) == ring && descriptor.dpl() == ring && descriptor.is_writable() => {
@@ -42,7 +42,12 @@ pub(super) fn stack_segment(
 /// # Errors
 ///
 /// The page fault of marking the descriptor as loaded.
-pub(super) fn load_code(cpu: &mut Cpu, code: &Descriptor, selector: u16, ring: u8) -> Result<(), Trouble> {
+pub(super) fn load_code(
+    cpu: &mut Cpu,
+    code: &Descriptor,
+    selector: u16,
+    ring: u8,
+) -> Result<(), EmulationError> {
     cpu.mark_accessed(code)?;
     cpu.registers.system.cs = code.loaded(selector & SELECTOR | u16::from(ring));
     Ok(())
@@ -53,7 +58,7 @@ pub(super) fn load_code(cpu: &mut Cpu, code: &Descriptor, selector: u16, ring: u
 /// # Errors
 ///
 /// The page fault of marking the descriptor as loaded.
-pub(super) fn load_stack(cpu: &mut Cpu, stack: &Descriptor, selector: u16) -> Result<(), Trouble> {
+pub(super) fn load_stack(cpu: &mut Cpu, stack: &Descriptor, selector: u16) -> Result<(), EmulationError> {
     cpu.mark_accessed(stack)?;
     cpu.registers.system.ss = stack.loaded(selector);
     Ok(())

@@ -27,7 +27,7 @@ use iced_x86::{Code, Instruction, Mnemonic};
 
 use super::Obstacle;
 use super::cpu::{Cpu, Mode};
-use super::exception::{Exception, Trouble};
+use super::exception::{EmulationError, Exception};
 use crate::arch::flags::{CR4_VME, RFLAGS_RF};
 
 pub(super) use iret::interrupt_return;
@@ -66,7 +66,7 @@ impl Event {
 }
 
 /// Carries out `int n`, `int3`, `int1` or `into`.
-pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let next = instruction.next_ip();
     let flags = cpu.registers.general.rflags;
     let vector = match instruction.mnemonic() {
@@ -97,21 +97,21 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Re
 }
 
 /// Delivers an exception that the instruction at RIP has raised: the guest goes on in its handler, or
-/// in that of the double fault. [`Trouble::Exception`] stands for a triple fault.
-pub(super) fn raise(cpu: &mut Cpu, exception: Exception) -> Result<(), Trouble> {
+/// in that of the double fault. [`EmulationError::Exception`] stands for a triple fault.
+pub(super) fn raise(cpu: &mut Cpu, exception: Exception) -> Result<(), EmulationError> {
     // The instruction is begun again after the handler: a breakpoint on it has had its turn.
     cpu.registers.general.rflags |= RFLAGS_RF;
     raise_here(cpu, exception)
 }
 
 /// Delivers the debug exception that follows an instruction at whose beginning TF was set. RIP is
-/// behind the instruction. [`Trouble::Exception`] stands for a triple fault.
-pub(super) fn single_step(cpu: &mut Cpu) -> Result<(), Trouble> {
+/// behind the instruction. [`EmulationError::Exception`] stands for a triple fault.
+pub(super) fn single_step(cpu: &mut Cpu) -> Result<(), EmulationError> {
     raise_here(cpu, Exception::DEBUG)
 }
 
 /// Delivers an exception, or what becomes of it if that raises further ones.
-fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), Trouble> {
+fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), EmulationError> {
     let mut start = cpu.registers;
     loop {
         if let Some(address) = exception.address {
@@ -120,7 +120,7 @@ fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), Trouble> {
         cpu.registers = start;
         let event = Event { vector: exception.vector, code: exception.code, software: false };
         match deliver(cpu, event) {
-            Err(Trouble::Exception(second)) => {
+            Err(EmulationError::Exception(second)) => {
                 if exception == Exception::DOUBLE_FAULT {
                     cpu.registers = start;
                     return Err(second.into());
@@ -164,7 +164,7 @@ impl Class {
 }
 
 /// Enters the handler of an event. The registers are undefined after an error.
-fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
+fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError> {
     match cpu.mode() {
         Mode::Real => real::deliver(cpu, event),
         _ => delivery::deliver(cpu, event),

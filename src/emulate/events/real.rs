@@ -3,7 +3,7 @@
 //! Manual: Intel SDM volume 3B, "Interrupt and Exception Handling" under "8086 Emulation".
 
 use super::super::cpu::Cpu;
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 use super::{Event, stack};
 use crate::arch::flags::{RFLAGS_AC, RFLAGS_IF, RFLAGS_RF, RFLAGS_TF};
 
@@ -11,7 +11,7 @@ use crate::arch::flags::{RFLAGS_AC, RFLAGS_IF, RFLAGS_RF, RFLAGS_TF};
 const ENTRY: u64 = 4;
 
 /// Enters the handler that the interrupt vector table names. There are no error codes in real mode.
-pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), Trouble> {
+pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError> {
     let table = cpu.registers.system.idt;
     let offset = u64::from(event.vector) * ENTRY;
     if offset + ENTRY - 1 > u64::from(table.limit) {

@@ -4,7 +4,7 @@ use iced_x86::Register;
 
 use super::super::access::Span;
 use super::super::cpu::{Cpu, Mode};
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 use crate::arch::paging::Access;
 
 /// Most values that are pushed at once: a whole virtual-8086 frame with its error code.
@@ -16,7 +16,7 @@ pub(super) const MOST: usize = 10;
 /// # Errors
 ///
 /// #SS with `code` where the stack has no room, and the page faults of the accesses.
-pub(super) fn push(cpu: &mut Cpu, width: u8, values: &[u64], code: u32) -> Result<(), Trouble> {
+pub(super) fn push(cpu: &mut Cpu, width: u8, values: &[u64], code: u32) -> Result<(), EmulationError> {
     let mut at = pointer(cpu);
     let mut addresses = [0; MOST];
     for address in &mut addresses[..values.len().min(MOST)] {
@@ -52,7 +52,7 @@ impl Pops {
     /// # Errors
     ///
     /// #SS(0) beyond the end of the stack, and the page fault of the access.
-    pub fn next(&mut self, cpu: &mut Cpu) -> Result<u64, Trouble> {
+    pub fn next(&mut self, cpu: &mut Cpu) -> Result<u64, EmulationError> {
         let address = linear(cpu, self.at, self.width, false, 0)?;
         let access = Access { user: cpu.ring() == 3, ..Access::default() };
         let width = usize::from(self.width);
@@ -93,7 +93,7 @@ pub(super) fn set_pointer(cpu: &mut Cpu, value: u64) {
 }
 
 /// The linear address of a value at offset `at` of the stack.
-fn linear(cpu: &Cpu, at: u64, width: u8, write: bool, code: u32) -> Result<u64, Trouble> {
+fn linear(cpu: &Cpu, at: u64, width: u8, write: bool, code: u32) -> Result<u64, EmulationError> {
     let last = at.wrapping_add(u64::from(width) - 1);
     if cpu.mode() == Mode::Long {
         let paging = cpu.paging();

@@ -3,7 +3,7 @@
 //! Manual: Intel SDM volume 3A, "Task-State Segment (TSS)" and "Task Management in 64-bit Mode".
 
 use super::super::cpu::Cpu;
-use super::super::exception::{Exception, Trouble};
+use super::super::exception::{EmulationError, Exception};
 use super::Event;
 
 /// Offset of RSP0 in a 64-bit task state segment.
@@ -19,7 +19,7 @@ const WIDE: u8 = 1 << 3;
 /// # Errors
 ///
 /// #TS if it is beyond the segment's limit, and the page fault of reading it.
-pub(super) fn stack_64(cpu: &mut Cpu, event: &Event, ring: u8, ist: u8) -> Result<u64, Trouble> {
+pub(super) fn stack_64(cpu: &mut Cpu, event: &Event, ring: u8, ist: u8) -> Result<u64, EmulationError> {
     let offset = match ist {
         0 => RSP0 + 8 * u64::from(ring),
         _ => IST1 + 8 * u64::from(ist - 1),
@@ -34,7 +34,7 @@ pub(super) fn stack_64(cpu: &mut Cpu, event: &Event, ring: u8, ist: u8) -> Resul
 /// # Errors
 ///
 /// #TS if it is beyond the segment's limit, and the page fault of reading it.
-pub(super) fn stack(cpu: &mut Cpu, event: &Event, ring: u8) -> Result<(u16, u64), Trouble> {
+pub(super) fn stack(cpu: &mut Cpu, event: &Event, ring: u8) -> Result<(u16, u64), EmulationError> {
     let ring = u64::from(ring);
     let mut bytes = [0; 6];
     if cpu.registers.system.tr.type_ & WIDE == 0 {
@@ -47,7 +47,7 @@ pub(super) fn stack(cpu: &mut Cpu, event: &Event, ring: u8) -> Result<(u16, u64)
     Ok((u16::from_le_bytes([s0, s1]), u64::from(u32::from_le_bytes([p0, p1, p2, p3]))))
 }
 
-fn read(cpu: &mut Cpu, event: &Event, offset: u64, bytes: &mut [u8]) -> Result<(), Trouble> {
+fn read(cpu: &mut Cpu, event: &Event, offset: u64, bytes: &mut [u8]) -> Result<(), EmulationError> {
     let task = cpu.registers.system.tr;
     if task.unusable == 1 || task.present == 0 || offset + bytes.len() as u64 - 1 > u64::from(task.limit) {
         return Err(Exception::invalid_tss(event.code(task.selector)).into());

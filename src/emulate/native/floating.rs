@@ -14,7 +14,7 @@ use super::stub::{Locked, Placed};
 use crate::arch::flags::CR4_OSXMMEXCPT;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Extended, Mode};
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// MXCSR: what was raised.
 const FLAGS: u32 = 0x3F;
@@ -39,7 +39,7 @@ const X87_PRECISION: u16 = 0x20;
 ///
 /// #XM, or #UD where that is switched off, with MXCSR telling why; [`Obstacle::NotAllowed`] for an
 /// overflow or underflow that is not masked: whether the result was inexact, too, cannot be told.
-pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<(), Trouble> {
+pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<(), EmulationError> {
     let before = image::mxcsr(stub.extended());
     let unmasked = !(before >> TO_MASKS) & FLAGS;
     let mut masked = before & !FLAGS | FLAGS << TO_MASKS;
@@ -93,7 +93,7 @@ pub fn run_x87(
     instruction: &Instruction,
     stub: &mut Locked,
     placed: Placed,
-) -> Result<bool, Trouble> {
+) -> Result<bool, EmulationError> {
     let mnemonic = instruction.mnemonic();
     let whole =
         matches!(mnemonic, Mnemonic::Fnstenv | Mnemonic::Fldenv | Mnemonic::Fnsave | Mnemonic::Frstor);

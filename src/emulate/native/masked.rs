@@ -8,7 +8,7 @@ use super::image;
 use crate::emulate::Obstacle;
 use crate::emulate::access::Span;
 use crate::emulate::cpu::{Cpu, Extended};
-use crate::emulate::exception::Trouble;
+use crate::emulate::exception::EmulationError;
 
 /// Bytes of the longest vector here.
 const LONGEST: usize = 32;
@@ -33,7 +33,7 @@ fn element(mnemonic: Mnemonic) -> Option<usize> {
 /// # Errors
 ///
 /// The exception that the access to a chosen element raises.
-pub fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let size = element(instruction.mnemonic()).ok_or(Obstacle::NotAllowed)?;
     let (first, second) = (instruction.op1_register(), instruction.op2_register());
     let extended = cpu.extended()?;

@@ -36,13 +36,13 @@ use iced_x86::{Instruction, Mnemonic};
 
 use super::Obstacle;
 use super::cpu::Cpu;
-use super::exception::{Exception, Trouble};
+use super::exception::{EmulationError, Exception};
 use allowed::Unit;
 use operand::Operand;
 use stub::Stub;
 
 /// Carries out `instruction`, or answers with [`Obstacle::NotAllowed`] if it is none of these.
-pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let unit = allowed::unit(instruction)?;
     if instruction.mnemonic() != Mnemonic::Wait && !processor::has(instruction, unit) {
         return Err(Obstacle::NotOnThisProcessor.into());
@@ -52,7 +52,7 @@ pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), 
         Mnemonic::Wait => {}
         Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr => load_mxcsr(cpu, instruction)?,
         Mnemonic::Stmxcsr | Mnemonic::Vstmxcsr => store_mxcsr(cpu, instruction)?,
-        _ if masked::is_masked(instruction) => masked::carry_out(cpu, instruction)?,
+        _ if masked::is_masked(instruction) => masked::execute(cpu, instruction)?,
         _ => run(cpu, instruction, unit)?,
     }
     cpu.pass(instruction.next_ip());
@@ -60,7 +60,7 @@ pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), 
 }
 
 /// Has the processor carry out `instruction`.
-fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), Trouble> {
+fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), EmulationError> {
     let operand = Operand::locate(cpu, instruction)?;
     let mut stub = Stub::lock()?;
     let program = stub.program(cpu, instruction)?;
@@ -96,7 +96,7 @@ fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), Troub
 }
 
 /// `ldmxcsr`: bits the processor does not have raise #GP(0).
-fn load_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+fn load_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let span = cpu.operand(instruction, 4, false)?;
     let mut bytes = [0; 4];
     cpu.read(span, &mut bytes);
@@ -110,7 +110,7 @@ fn load_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn store_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+fn store_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let span = cpu.operand(instruction, 4, true)?;
     let value = image::mxcsr(cpu.extended()?);
     cpu.write(span, &value.to_le_bytes());

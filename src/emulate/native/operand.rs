@@ -11,7 +11,7 @@ use crate::arch::paging::Access;
 use crate::emulate::Obstacle;
 use crate::emulate::access::Span;
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// MXCSR of AMD's processors: SSE operands need not be aligned.
 const MISALIGNED_MASK: u32 = 1 << 17;
@@ -31,7 +31,7 @@ impl Operand {
     ///
     /// The exception that its access raises, and [`Obstacle::NotAllowed`] if it is not known how it
     /// is accessed.
-    pub fn locate(cpu: &mut Cpu, instruction: &Instruction) -> Result<Option<Operand>, Trouble> {
+    pub fn locate(cpu: &mut Cpu, instruction: &Instruction) -> Result<Option<Operand>, EmulationError> {
         let (reads, writes) = accesses(instruction)?;
         if !has_memory(instruction) {
             return Ok(None);
@@ -75,7 +75,11 @@ fn accesses(instruction: &Instruction) -> Result<(bool, bool), Obstacle> {
 
 /// What the address has to be a multiple of, on pain of #GP(0) (Intel SDM volume 2A, "Exception
 /// Conditions", classes 1, 2 and 4).
-fn required_alignment(cpu: &mut Cpu, instruction: &Instruction, length: usize) -> Result<u64, Trouble> {
+fn required_alignment(
+    cpu: &mut Cpu,
+    instruction: &Instruction,
+    length: usize,
+) -> Result<u64, EmulationError> {
     let mnemonic = instruction.mnemonic();
     if mnemonic == Mnemonic::Cmpxchg16b {
         return Ok(16);

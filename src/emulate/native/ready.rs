@@ -11,7 +11,7 @@ use super::image;
 use crate::arch::flags::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE};
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Mode};
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// FSW: an unmasked exception waits.
 pub const ERROR_SUMMARY: u16 = 1 << 7;
@@ -21,7 +21,7 @@ pub const ERROR_SUMMARY: u16 = 1 << 7;
 /// # Errors
 ///
 /// #UD, #NM and #MF; [`Obstacle::NotAllowed`] if the x87 error goes to an interrupt line.
-pub fn check(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), Trouble> {
+pub fn check(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), EmulationError> {
     let system = &cpu.registers.system;
     let (cr0, cr4) = (system.cr0, system.cr4);
     let legacy = instruction.encoding() == EncodingKind::Legacy;
@@ -45,7 +45,7 @@ pub fn check(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(),
                 cr0 & CR0_EM == 0 && (unit == Unit::Mmx || cr4 & CR4_OSFXSR != 0)
             } else {
                 let needed = components(instruction, unit);
-                cr4 & CR4_OSXSAVE != 0 && cpu.rest.xcr0()? & needed == needed
+                cr4 & CR4_OSXSAVE != 0 && cpu.state.xcr0()? & needed == needed
             };
             if !enabled {
                 return Err(Exception::UNDEFINED.into());

@@ -16,7 +16,7 @@ use super::encoding::Program;
 use super::{image, processor};
 use crate::emulate::LONGEST_INSTRUCTION;
 use crate::emulate::cpu::{Cpu, Extended};
-use crate::emulate::exception::Trouble;
+use crate::emulate::exception::EmulationError;
 use crate::kvm::HostError;
 
 /// Longest memory operand, in bytes.
@@ -80,87 +80,87 @@ const _: () = {
 // Called with the slot's address in RDI, as a function of the C calling convention, whose caller
 // expects no vector register to survive. What has to: the control words of x87 and SSE.
 global_asm!(
-    ".pushsection .rodata.rescue_stub, \"a\", @progbits",
+    ".pushsection .rodata.native_stub, \"a\", @progbits",
     ".balign 16",
-    ".globl rescue_stub_start, rescue_stub_leave, rescue_stub_end",
-    "rescue_stub_start:",
+    ".globl native_stub_start, native_stub_leave, native_stub_end",
+    "native_stub_start:",
     "push rbx",
     "push rbp",
     "push r12",
     "push r13",
     "push r14",
     "push r15",
-    "mov [rip + rescue_stub_start + 4096 + 136], rsp",
-    "mov [rip + rescue_stub_start + 4096 + 176], rdi",
-    "mov rcx, [rip + rescue_stub_start + 4096 + 152]",
+    "mov [rip + native_stub_start + 4096 + 136], rsp",
+    "mov [rip + native_stub_start + 4096 + 176], rdi",
+    "mov rcx, [rip + native_stub_start + 4096 + 152]",
     "jrcxz 3f",
-    "stmxcsr [rip + rescue_stub_start + 4096 + 184]",
-    "fnstcw [rip + rescue_stub_start + 4096 + 188]",
-    "mov eax, [rip + rescue_stub_start + 4096 + 168]",
-    "mov edx, [rip + rescue_stub_start + 4096 + 172]",
+    "stmxcsr [rip + native_stub_start + 4096 + 184]",
+    "fnstcw [rip + native_stub_start + 4096 + 188]",
+    "mov eax, [rip + native_stub_start + 4096 + 168]",
+    "mov edx, [rip + native_stub_start + 4096 + 172]",
     "cmp rcx, 1",
     "je 2f",
-    "xrstor64 [rip + rescue_stub_start + 4096 + 448]",
+    "xrstor64 [rip + native_stub_start + 4096 + 448]",
     "jmp 3f",
-    "2: fxrstor64 [rip + rescue_stub_start + 4096 + 448]",
+    "2: fxrstor64 [rip + native_stub_start + 4096 + 448]",
     "3: mov rax, rsp",
-    "cmp qword ptr [rip + rescue_stub_start + 4096 + 160], 0",
-    "cmovne rax, [rip + rescue_stub_start + 4096 + 32]",
-    "mov [rip + rescue_stub_start + 4096 + 144], rax",
-    "push qword ptr [rip + rescue_stub_start + 4096 + 128]",
+    "cmp qword ptr [rip + native_stub_start + 4096 + 160], 0",
+    "cmovne rax, [rip + native_stub_start + 4096 + 32]",
+    "mov [rip + native_stub_start + 4096 + 144], rax",
+    "push qword ptr [rip + native_stub_start + 4096 + 128]",
     "popfq",
-    "mov rax, [rip + rescue_stub_start + 4096 + 0]",
-    "mov rcx, [rip + rescue_stub_start + 4096 + 8]",
-    "mov rdx, [rip + rescue_stub_start + 4096 + 16]",
-    "mov rbx, [rip + rescue_stub_start + 4096 + 24]",
-    "mov rbp, [rip + rescue_stub_start + 4096 + 40]",
-    "mov rsi, [rip + rescue_stub_start + 4096 + 48]",
-    "mov rdi, [rip + rescue_stub_start + 4096 + 56]",
-    "mov r8, [rip + rescue_stub_start + 4096 + 64]",
-    "mov r9, [rip + rescue_stub_start + 4096 + 72]",
-    "mov r10, [rip + rescue_stub_start + 4096 + 80]",
-    "mov r11, [rip + rescue_stub_start + 4096 + 88]",
-    "mov r12, [rip + rescue_stub_start + 4096 + 96]",
-    "mov r13, [rip + rescue_stub_start + 4096 + 104]",
-    "mov r14, [rip + rescue_stub_start + 4096 + 112]",
-    "mov r15, [rip + rescue_stub_start + 4096 + 120]",
-    "mov rsp, [rip + rescue_stub_start + 4096 + 144]",
-    "jmp qword ptr [rip + rescue_stub_start + 4096 + 176]",
-    "rescue_stub_leave:",
-    "mov [rip + rescue_stub_start + 4096 + 0], rax",
-    "mov [rip + rescue_stub_start + 4096 + 8], rcx",
-    "mov [rip + rescue_stub_start + 4096 + 16], rdx",
-    "mov [rip + rescue_stub_start + 4096 + 24], rbx",
-    "mov [rip + rescue_stub_start + 4096 + 144], rsp",
-    "mov [rip + rescue_stub_start + 4096 + 40], rbp",
-    "mov [rip + rescue_stub_start + 4096 + 48], rsi",
-    "mov [rip + rescue_stub_start + 4096 + 56], rdi",
-    "mov [rip + rescue_stub_start + 4096 + 64], r8",
-    "mov [rip + rescue_stub_start + 4096 + 72], r9",
-    "mov [rip + rescue_stub_start + 4096 + 80], r10",
-    "mov [rip + rescue_stub_start + 4096 + 88], r11",
-    "mov [rip + rescue_stub_start + 4096 + 96], r12",
-    "mov [rip + rescue_stub_start + 4096 + 104], r13",
-    "mov [rip + rescue_stub_start + 4096 + 112], r14",
-    "mov [rip + rescue_stub_start + 4096 + 120], r15",
-    "mov rsp, [rip + rescue_stub_start + 4096 + 136]",
+    "mov rax, [rip + native_stub_start + 4096 + 0]",
+    "mov rcx, [rip + native_stub_start + 4096 + 8]",
+    "mov rdx, [rip + native_stub_start + 4096 + 16]",
+    "mov rbx, [rip + native_stub_start + 4096 + 24]",
+    "mov rbp, [rip + native_stub_start + 4096 + 40]",
+    "mov rsi, [rip + native_stub_start + 4096 + 48]",
+    "mov rdi, [rip + native_stub_start + 4096 + 56]",
+    "mov r8, [rip + native_stub_start + 4096 + 64]",
+    "mov r9, [rip + native_stub_start + 4096 + 72]",
+    "mov r10, [rip + native_stub_start + 4096 + 80]",
+    "mov r11, [rip + native_stub_start + 4096 + 88]",
+    "mov r12, [rip + native_stub_start + 4096 + 96]",
+    "mov r13, [rip + native_stub_start + 4096 + 104]",
+    "mov r14, [rip + native_stub_start + 4096 + 112]",
+    "mov r15, [rip + native_stub_start + 4096 + 120]",
+    "mov rsp, [rip + native_stub_start + 4096 + 144]",
+    "jmp qword ptr [rip + native_stub_start + 4096 + 176]",
+    "native_stub_leave:",
+    "mov [rip + native_stub_start + 4096 + 0], rax",
+    "mov [rip + native_stub_start + 4096 + 8], rcx",
+    "mov [rip + native_stub_start + 4096 + 16], rdx",
+    "mov [rip + native_stub_start + 4096 + 24], rbx",
+    "mov [rip + native_stub_start + 4096 + 144], rsp",
+    "mov [rip + native_stub_start + 4096 + 40], rbp",
+    "mov [rip + native_stub_start + 4096 + 48], rsi",
+    "mov [rip + native_stub_start + 4096 + 56], rdi",
+    "mov [rip + native_stub_start + 4096 + 64], r8",
+    "mov [rip + native_stub_start + 4096 + 72], r9",
+    "mov [rip + native_stub_start + 4096 + 80], r10",
+    "mov [rip + native_stub_start + 4096 + 88], r11",
+    "mov [rip + native_stub_start + 4096 + 96], r12",
+    "mov [rip + native_stub_start + 4096 + 104], r13",
+    "mov [rip + native_stub_start + 4096 + 112], r14",
+    "mov [rip + native_stub_start + 4096 + 120], r15",
+    "mov rsp, [rip + native_stub_start + 4096 + 136]",
     "pushfq",
-    "pop qword ptr [rip + rescue_stub_start + 4096 + 128]",
-    "mov rcx, [rip + rescue_stub_start + 4096 + 152]",
+    "pop qword ptr [rip + native_stub_start + 4096 + 128]",
+    "mov rcx, [rip + native_stub_start + 4096 + 152]",
     "jrcxz 6f",
-    "mov eax, [rip + rescue_stub_start + 4096 + 168]",
-    "mov edx, [rip + rescue_stub_start + 4096 + 172]",
+    "mov eax, [rip + native_stub_start + 4096 + 168]",
+    "mov edx, [rip + native_stub_start + 4096 + 172]",
     "cmp rcx, 1",
     "je 4f",
-    "xsave64 [rip + rescue_stub_start + 4096 + 448]",
+    "xsave64 [rip + native_stub_start + 4096 + 448]",
     "test eax, 4",
     "jz 5f",
     "vzeroupper",
     "jmp 5f",
-    "4: fxsave64 [rip + rescue_stub_start + 4096 + 448]",
+    "4: fxsave64 [rip + native_stub_start + 4096 + 448]",
     "5: fninit",
-    "fldcw [rip + rescue_stub_start + 4096 + 188]",
-    "ldmxcsr [rip + rescue_stub_start + 4096 + 184]",
+    "fldcw [rip + native_stub_start + 4096 + 188]",
+    "ldmxcsr [rip + native_stub_start + 4096 + 184]",
     "6: pop r15",
     "pop r14",
     "pop r13",
@@ -168,14 +168,14 @@ global_asm!(
     "pop rbp",
     "pop rbx",
     "ret",
-    "rescue_stub_end:",
+    "native_stub_end:",
     ".popsection",
 );
 
 unsafe extern "C" {
-    static rescue_stub_start: [u8; 0];
-    static rescue_stub_leave: [u8; 0];
-    static rescue_stub_end: [u8; 0];
+    static native_stub_start: [u8; 0];
+    static native_stub_leave: [u8; 0];
+    static native_stub_end: [u8; 0];
 }
 
 /// The pages, and what is in the slots.
@@ -224,13 +224,13 @@ impl Stub {
         let Some(pages) = NonNull::new(pages.cast::<u8>()).filter(|_| pages != libc::MAP_FAILED) else {
             return Err(refused());
         };
-        let start = (&raw const rescue_stub_start).addr();
-        let length = (&raw const rescue_stub_end).addr() - start;
+        let start = (&raw const native_stub_start).addr();
+        let length = (&raw const native_stub_end).addr() - start;
         // SAFETY: the code between the two symbols is shorter than a page, and the page is new.
-        unsafe { pages.copy_from_nonoverlapping(NonNull::from(&rescue_stub_start).cast(), length) };
+        unsafe { pages.copy_from_nonoverlapping(NonNull::from(&native_stub_start).cast(), length) };
         let first_slot = length.next_multiple_of(SLOT);
         let slots = vec![Program::default(); (PAGE - first_slot) / SLOT].into_boxed_slice();
-        let leave = (&raw const rescue_stub_leave).addr() - start;
+        let leave = (&raw const native_stub_leave).addr() - start;
         let mut stub = Stub { pages, slots, first_slot, leave };
         stub.protect(libc::PROT_READ | libc::PROT_EXEC)?;
         stub.data().components = processor::components();
@@ -264,7 +264,7 @@ impl Locked {
     ///
     /// [`super::super::Obstacle::NotAllowed`] if it cannot run here, [`HostError::Refused`] if the host does not let
     /// the page be written.
-    pub fn program(&mut self, cpu: &Cpu, instruction: &Instruction) -> Result<Placed, Trouble> {
+    pub fn program(&mut self, cpu: &Cpu, instruction: &Instruction) -> Result<Placed, EmulationError> {
         let program = Program::new(instruction, &cpu.code, cpu.registers.bitness())?;
         let names_rsp = (0..instruction.op_count())
             .any(|operand| instruction.op_register(operand).full_register() == Register::RSP);

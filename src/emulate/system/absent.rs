@@ -12,7 +12,7 @@ use super::feature::{
 use crate::arch::flags::CR4_CET;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Mode};
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// MSR: the code segment `sysenter` leads to.
 const IA32_SYSENTER_CS: u32 = 0x174;
@@ -20,7 +20,7 @@ const IA32_SYSENTER_CS: u32 = 0x174;
 const AMD: u32 = 0x6974_6E65;
 
 /// Raises what `instruction` raises on the guest's processor, or answers with an [`Obstacle`].
-pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let mnemonic = instruction.mnemonic();
     match mnemonic {
         Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => return Err(Exception::UNDEFINED.into()),
@@ -39,11 +39,11 @@ pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), 
 }
 
 /// What `sysenter` and `sysexit` raise where they cannot be used.
-fn fast_call(cpu: &Cpu) -> Result<Trouble, Trouble> {
-    if cpu.long_mode_active() && cpu.rest.cpuid(0, 0)[3] == AMD {
+fn fast_call(cpu: &Cpu) -> Result<EmulationError, EmulationError> {
+    if cpu.long_mode_active() && cpu.state.cpuid(0, 0)[3] == AMD {
         return Ok(Exception::UNDEFINED.into());
     }
-    let target = cpu.rest.msr(IA32_SYSENTER_CS)?.unwrap_or(0);
+    let target = cpu.state.msr(IA32_SYSENTER_CS)?.unwrap_or(0);
     if cpu.mode() == Mode::Real || target & 0xFFFC == 0 {
         return Ok(Exception::protection(0).into());
     }
@@ -112,8 +112,8 @@ fn needed(mnemonic: Mnemonic) -> Option<Feature> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulate::Rescued;
-    use crate::emulate::testing::{CODE, Fake};
+    use crate::emulate::Emulated;
+    use crate::emulate::testing::{CODE, FakeCpu};
 
     #[test]
     fn what_cpuid_does_not_list_is_undefined() {
@@ -129,30 +129,30 @@ mod tests {
             (&[0x0F, 0x0B], "ud2"),
             (&[0x0F, 0x01, 0xD5], "xend"),
         ] {
-            assert_eq!(Fake::long_mode(code).raises(), Some(Exception::UNDEFINED), "{name}");
+            assert_eq!(FakeCpu::long_mode(code).raises(), Some(Exception::UNDEFINED), "{name}");
         }
     }
 
     #[test]
     fn what_cpuid_lists_is_not_guessed_at() {
-        let mut fake = Fake::long_mode(&[0x66, 0x0F, 0x38, 0x82, 0x00]);
+        let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0x38, 0x82, 0x00]);
         fake.cpuid.insert((7, 0), [0, 1 << 10, 0, 0]);
         let before = fake.now();
-        assert_eq!(fake.rescue(), Rescued::Beyond(Obstacle::NotAllowed));
+        assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::NotAllowed));
         assert_eq!(fake.now(), before);
     }
 
     #[test]
     fn reading_the_shadow_stack_pointer_does_nothing_where_there_is_none() {
-        let mut fake = Fake::long_mode(&[0xF3, 0x48, 0x0F, 0x1E, 0xC8]);
+        let mut fake = FakeCpu::long_mode(&[0xF3, 0x48, 0x0F, 0x1E, 0xC8]);
         fake.registers.get_mut().general.rax = 5;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!((fake.now().general.rax, fake.now().general.rip), (5, CODE + 5));
     }
 
     #[test]
     fn sysenter_leads_nowhere_unless_it_was_told_where() {
-        let mut fake = Fake::long_mode(&[0x0F, 0x34]);
+        let mut fake = FakeCpu::long_mode(&[0x0F, 0x34]);
         assert_eq!(fake.raises(), Some(Exception::protection(0)));
         fake.cpuid.insert((0, 0), [1, 0x6874_7541, 0x444D_4163, AMD]);
         assert_eq!(fake.raises(), Some(Exception::UNDEFINED));

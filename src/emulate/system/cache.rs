@@ -6,19 +6,19 @@ use iced_x86::{Code, Instruction, Register};
 
 use super::feature::{CLWB, CLZERO};
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::Trouble;
+use crate::emulate::exception::EmulationError;
 
 /// Size of a cache line in bytes.
 const LINE: u64 = 64;
 
 /// Carries out `clwb`: the address has to be one that can be read, and that is all.
-pub(super) fn clwb(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn clwb(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     cpu.needs(CLWB)?;
     cpu.operand(instruction, 1, false).map(drop)
 }
 
 /// Carries out `clzero`: clears the cache line that holds the address in rAX.
-pub(super) fn clzero(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn clzero(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     cpu.needs(CLZERO)?;
     let address = match instruction.code() {
         Code::Clzerow => cpu.registers.general.rax & 0xFFFF,
@@ -36,17 +36,17 @@ pub(super) fn clzero(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Tro
 
 #[cfg(test)]
 mod tests {
-    use crate::emulate::Rescued;
+    use crate::emulate::Emulated;
     use crate::emulate::exception::Exception;
-    use crate::emulate::testing::Fake;
+    use crate::emulate::testing::FakeCpu;
 
     #[test]
     fn clzero_clears_one_line() {
-        let mut fake = Fake::long_mode(&[0x0F, 0x01, 0xFC]);
+        let mut fake = FakeCpu::long_mode(&[0x0F, 0x01, 0xFC]);
         fake.cpuid.insert((0x8000_0008, 0), [48, 1, 0, 0]);
         fake.memory.write(0x2_0000, &[0xAA; 192]).unwrap();
         fake.registers.get_mut().general.rax = 0x2_0055;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let mut bytes = [0; 192];
         fake.memory.read(0x2_0000, &mut bytes).unwrap();
         assert_eq!(bytes[..64], [0xAA; 64]);
@@ -56,11 +56,11 @@ mod tests {
 
     #[test]
     fn clwb_wants_an_address_that_can_be_read() {
-        let mut fake = Fake::long_mode(&[0x66, 0x0F, 0xAE, 0x30]);
+        let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0xAE, 0x30]);
         assert_eq!(fake.raises(), Some(Exception::UNDEFINED));
         fake.cpuid.insert((7, 0), [0, 1 << 24, 0, 0]);
-        assert_eq!(fake.rescue(), Rescued::Done);
-        let mut fake = Fake::long_mode(&[0x66, 0x0F, 0xAE, 0x30]);
+        assert_eq!(fake.emulate(), Emulated::Done);
+        let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0xAE, 0x30]);
         fake.cpuid.insert((7, 0), [0, 1 << 24, 0, 0]);
         fake.registers.get_mut().general.rax = 1 << 40;
         assert_eq!(fake.raises().unwrap().address, Some(1 << 40));

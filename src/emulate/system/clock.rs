@@ -9,7 +9,7 @@ use super::set_edx_eax;
 use crate::arch::flags::CR4_TSD;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// MSR: time-stamp counter.
 const IA32_TSC: u32 = 0x10;
@@ -17,37 +17,37 @@ const IA32_TSC: u32 = 0x10;
 const IA32_TSC_AUX: u32 = 0xC000_0103;
 
 /// Carries out `rdtscp`.
-pub(super) fn rdtscp(cpu: &mut Cpu) -> Result<(), Trouble> {
+pub(super) fn rdtscp(cpu: &mut Cpu) -> Result<(), EmulationError> {
     cpu.needs(RDTSCP)?;
     if cpu.ring() != 0 && cpu.registers.system.cr4 & CR4_TSD != 0 {
         return Err(Exception::protection(0).into());
     }
-    let time = cpu.rest.msr(IA32_TSC)?.ok_or(Obstacle::NotOnThisProcessor)?;
+    let time = cpu.state.msr(IA32_TSC)?.ok_or(Obstacle::NotOnThisProcessor)?;
     set_edx_eax(cpu, time);
     cpu.registers.general.rcx = processor(cpu)?;
     Ok(())
 }
 
 /// Carries out `rdpid`.
-pub(super) fn rdpid(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn rdpid(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     cpu.needs(RDPID)?;
     let number = processor(cpu)?;
     cpu.set_general(instruction.op0_register(), number);
     Ok(())
 }
 
-fn processor(cpu: &Cpu) -> Result<u64, Trouble> {
-    Ok(cpu.rest.msr(IA32_TSC_AUX)?.unwrap_or(0) & 0xFFFF_FFFF)
+fn processor(cpu: &Cpu) -> Result<u64, EmulationError> {
+    Ok(cpu.state.msr(IA32_TSC_AUX)?.unwrap_or(0) & 0xFFFF_FFFF)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulate::Rescued;
-    use crate::emulate::testing::{CODE, Fake};
+    use crate::emulate::Emulated;
+    use crate::emulate::testing::{CODE, FakeCpu};
 
-    fn with_clock(code: &[u8]) -> Fake {
-        let mut fake = Fake::long_mode(code);
+    fn with_clock(code: &[u8]) -> FakeCpu {
+        let mut fake = FakeCpu::long_mode(code);
         fake.cpuid.insert((0x8000_0001, 0), [0, 0, 0, 1 << 27]);
         fake.cpuid.insert((7, 0), [0, 0, 1 << 22, 0]);
         fake.msrs.insert(IA32_TSC, 0x1234_5678_9ABC_DEF0);
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn rdtscp_gives_the_time_and_the_processor() {
         let mut fake = with_clock(&[0x0F, 0x01, 0xF9]);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now().general;
         assert_eq!((now.rdx, now.rax, now.rcx), (0x1234_5678, 0x9ABC_DEF0, 0x42));
         assert_eq!(now.rip, CODE + 3);
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn rdpid_gives_the_processor() {
         let mut fake = with_clock(&[0xF3, 0x0F, 0xC7, 0xF9]);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(fake.now().general.rcx, 0x42);
     }
 
@@ -86,7 +86,7 @@ mod tests {
     fn cr4_tsd_keeps_the_time_from_ring_3() {
         let mut fake = with_clock(&[0x0F, 0x01, 0xF9]);
         fake.registers.get_mut().system.cr4 |= CR4_TSD;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         fake.registers.get_mut().general.rip = CODE;
         fake.registers.get_mut().system.ss.dpl = 3;
         assert_eq!(fake.raises(), Some(Exception::protection(0)));

@@ -3,7 +3,7 @@
 //! Manual: Intel SDM volume 2A, CPUID; AMD APM volume 3, "CPUID Feature Flags".
 
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// A bit of a CPUID leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +60,13 @@ pub(super) const NESTED_PAGING_PROTECTION: Feature = feature(0x8000_001F, 0, EAX
 impl Cpu<'_> {
     /// True if CPUID lists the feature.
     pub(super) fn has(&self, feature: Feature) -> bool {
-        self.rest.cpuid(feature.leaf, feature.subleaf)[feature.register] >> feature.bit & 1 != 0
+        self.state.cpuid(feature.leaf, feature.subleaf)[feature.register] >> feature.bit & 1 != 0
     }
 
     /// # Errors
     ///
     /// #UD unless CPUID lists the feature.
-    pub(super) fn needs(&self, feature: Feature) -> Result<(), Trouble> {
+    pub(super) fn needs(&self, feature: Feature) -> Result<(), EmulationError> {
         if self.has(feature) { Ok(()) } else { Err(Exception::UNDEFINED.into()) }
     }
 }

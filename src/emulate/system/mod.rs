@@ -26,10 +26,10 @@ mod xsave;
 use iced_x86::{Instruction, Mnemonic};
 
 use super::cpu::Cpu;
-use super::exception::{Exception, Trouble};
+use super::exception::{EmulationError, Exception};
 
 /// Carries out `instruction`, or answers with [`Obstacle::NotAllowed`] if it is none of these.
-pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     match instruction.mnemonic() {
         Mnemonic::Xgetbv => xcr::get(cpu)?,
         Mnemonic::Xsetbv => xcr::set(cpu)?,
@@ -56,14 +56,14 @@ pub(super) fn carry_out(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), 
         Mnemonic::Serialize => cpu.needs(feature::SERIALIZE)?,
         // A hint, and on processors that do not know it a `nop`.
         Mnemonic::Cldemote => {}
-        _ => return absent::carry_out(cpu, instruction),
+        _ => return absent::execute(cpu, instruction),
     }
     cpu.pass(instruction.next_ip());
     Ok(())
 }
 
 /// Lets only ring 0 through.
-fn supervisor(cpu: &Cpu) -> Result<(), Trouble> {
+fn supervisor(cpu: &Cpu) -> Result<(), EmulationError> {
     if cpu.ring() == 0 { Ok(()) } else { Err(Exception::protection(0).into()) }
 }
 

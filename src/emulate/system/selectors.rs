@@ -9,7 +9,7 @@ use crate::arch::flags::RFLAGS_ZF;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Mode};
 use crate::emulate::descriptors::{Descriptor, rpl};
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// What `lar` gives of a descriptor's upper half.
 const RIGHTS: u32 = 0x00FF_FF00;
@@ -30,7 +30,7 @@ mod types {
 }
 
 /// Carries out `verr` or `verw`.
-pub(super) fn verify(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn verify(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let selector = selector(cpu, instruction, 0)?;
     let write = instruction.mnemonic() == Mnemonic::Verw;
     let good = cpu.descriptor(selector)?.is_some_and(|descriptor| {
@@ -42,7 +42,7 @@ pub(super) fn verify(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Tro
 }
 
 /// Carries out `lar` or `lsl`.
-pub(super) fn load(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(super) fn load(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let selector = selector(cpu, instruction, 1)?;
     let rights = instruction.mnemonic() == Mnemonic::Lar;
     let types = match (rights, cpu.long_mode_active()) {
@@ -64,7 +64,7 @@ pub(super) fn load(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Troub
 }
 
 /// The selector in operand `operand`, which is a register or two bytes of memory.
-fn selector(cpu: &mut Cpu, instruction: &Instruction, operand: u32) -> Result<u16, Trouble> {
+fn selector(cpu: &mut Cpu, instruction: &Instruction, operand: u32) -> Result<u16, EmulationError> {
     if matches!(cpu.mode(), Mode::Real | Mode::Virtual8086) {
         return Err(Exception::UNDEFINED.into());
     }
@@ -93,8 +93,8 @@ mod tests {
     use std::arch::asm;
 
     use super::*;
-    use crate::emulate::Rescued;
-    use crate::emulate::testing::{CODE, Fake};
+    use crate::emulate::Emulated;
+    use crate::emulate::testing::{CODE, FakeCpu};
 
     const GDT: u64 = 0x4000;
     /// With ECX for the selector and EAX for the result.
@@ -107,7 +107,7 @@ mod tests {
 
     /// RAX and the zero flag after `code` for `selector`, which names `descriptor` in the GDT.
     fn answer(code: &[u8], selector: u16, descriptor: u64, ring: u8, long: bool) -> (u64, bool) {
-        let mut fake = Fake::long_mode(code);
+        let mut fake = FakeCpu::long_mode(code);
         fake.memory.write_u64(GDT + u64::from(selector & !7), descriptor).unwrap();
         let registers = fake.registers.get_mut();
         (registers.system.gdt.base, registers.system.gdt.limit) = (GDT, 0xFF);
@@ -117,7 +117,7 @@ mod tests {
             (system.efer, system.cs.l, system.cs.db, system.cr0) = (0, 0, 1, 0x33);
         }
         (registers.general.rax, registers.general.rcx) = (UNTOUCHED, u64::from(selector));
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now().general;
         assert_eq!(now.rip, CODE + 3);
         (now.rax, now.rflags & RFLAGS_ZF != 0)
@@ -180,12 +180,12 @@ mod tests {
         assert_eq!(answer(LAR, 8, code, 0, true), (0x00CF_9A00, true));
         assert_eq!(answer(LSL, 8, code, 0, true), (0xFFFF_FFFF, true));
         assert_eq!(answer(LSL, 8, 0x0040_9212_3456_FFFF, 0, true), (0xFFFF, true));
-        let mut fake = Fake::long_mode(&[0x66, 0x0F, 0x02, 0xC1]);
+        let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0x02, 0xC1]);
         fake.memory.write_u64(GDT + 8, code).unwrap();
         let registers = fake.registers.get_mut();
         (registers.system.gdt.base, registers.system.gdt.limit) = (GDT, 15);
         (registers.general.rax, registers.general.rcx) = (UNTOUCHED, 8);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(fake.now().general.rax, 0xDEAD_BEEF_DEAD_9A00);
     }
 
@@ -229,13 +229,13 @@ mod tests {
     }
 
     fn answer_beyond(selector: u16) -> (u64, bool) {
-        let mut fake = Fake::long_mode(LAR);
+        let mut fake = FakeCpu::long_mode(LAR);
         let registers = fake.registers.get_mut();
         (registers.system.gdt.base, registers.system.gdt.limit) = (GDT, 0xFF);
         registers.system.ldt.unusable = 1;
         registers.general.rflags |= RFLAGS_ZF;
         (registers.general.rax, registers.general.rcx) = (UNTOUCHED, u64::from(selector));
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now().general;
         (now.rax, now.rflags & RFLAGS_ZF != 0)
     }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn they_are_undefined_in_real_mode() {
         for code in [LAR, LSL, VERR, VERW] {
-            let mut fake = Fake::long_mode(code);
+            let mut fake = FakeCpu::long_mode(code);
             let system = &mut fake.registers.get_mut().system;
             (system.cr0, system.efer, system.cs.l) = (0x30, 0, 0);
             assert_eq!(fake.raises(), Some(Exception::UNDEFINED));
@@ -252,13 +252,13 @@ mod tests {
 
     #[test]
     fn the_selector_may_lie_in_memory() {
-        let mut fake = Fake::long_mode(&[0x0F, 0x00, 0x20]);
+        let mut fake = FakeCpu::long_mode(&[0x0F, 0x00, 0x20]);
         fake.memory.write_u64(GDT + 8, 0x00CF_9A00_0000_FFFF).unwrap();
         fake.memory.write(0x2_0FFF, &8_u16.to_le_bytes()).unwrap();
         let registers = fake.registers.get_mut();
         (registers.system.gdt.base, registers.system.gdt.limit) = (GDT, 15);
         registers.general.rax = 0x2_0FFF;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_ne!(fake.now().general.rflags & RFLAGS_ZF, 0);
     }
 }

@@ -9,7 +9,7 @@ use super::{edx_eax, set_edx_eax, supervisor};
 use crate::arch::flags::CR4_OSXSAVE;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// XCR0: x87 state, which cannot be switched off.
 const X87: u64 = 1;
@@ -27,17 +27,17 @@ const AMX: u64 = 3 << 17;
 /// # Errors
 ///
 /// #UD unless the guest has switched the XSAVE feature set on.
-pub(super) fn switched_on(cpu: &Cpu) -> Result<(), Trouble> {
+pub(super) fn switched_on(cpu: &Cpu) -> Result<(), EmulationError> {
     cpu.needs(XSAVE)?;
     if cpu.registers.system.cr4 & CR4_OSXSAVE == 0 { Err(Exception::UNDEFINED.into()) } else { Ok(()) }
 }
 
 /// Carries out `xgetbv`.
-pub(super) fn get(cpu: &mut Cpu) -> Result<(), Trouble> {
+pub(super) fn get(cpu: &mut Cpu) -> Result<(), EmulationError> {
     switched_on(cpu)?;
     let value = match cpu.registers.general.rcx as u32 {
-        0 => cpu.rest.xcr0()?,
-        1 if cpu.has(XGETBV_1) => in_use(cpu.extended()?) & cpu.rest.xcr0()?,
+        0 => cpu.state.xcr0()?,
+        1 if cpu.has(XGETBV_1) => in_use(cpu.extended()?) & cpu.state.xcr0()?,
         _ => return Err(Exception::protection(0).into()),
     };
     set_edx_eax(cpu, value);
@@ -45,16 +45,16 @@ pub(super) fn get(cpu: &mut Cpu) -> Result<(), Trouble> {
 }
 
 /// Carries out `xsetbv`.
-pub(super) fn set(cpu: &mut Cpu) -> Result<(), Trouble> {
+pub(super) fn set(cpu: &mut Cpu) -> Result<(), EmulationError> {
     switched_on(cpu)?;
     supervisor(cpu)?;
     let value = edx_eax(cpu);
-    let [low, _, _, high] = cpu.rest.cpuid(0xD, 0);
+    let [low, _, _, high] = cpu.state.cpuid(0xD, 0);
     let supported = u64::from(high) << 32 | u64::from(low);
     if cpu.registers.general.rcx as u32 != 0 || value & !supported != 0 || !is_consistent(value) {
         return Err(Exception::protection(0).into());
     }
-    if cpu.rest.set_xcr0(value)? { Ok(()) } else { Err(Obstacle::NotOnThisProcessor.into()) }
+    if cpu.state.set_xcr0(value)? { Ok(()) } else { Err(Obstacle::NotOnThisProcessor.into()) }
 }
 
 /// True if XCR0 names no state without what that needs.
@@ -71,15 +71,15 @@ fn is_consistent(xcr0: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulate::Rescued;
-    use crate::emulate::testing::{CODE, Fake};
+    use crate::emulate::Emulated;
+    use crate::emulate::testing::{CODE, FakeCpu};
 
     const XGETBV: &[u8] = &[0x0F, 0x01, 0xD0];
     const XSETBV: &[u8] = &[0x0F, 0x01, 0xD1];
 
     /// A processor with AVX whose guest has switched XSAVE on.
-    fn with_avx(code: &[u8]) -> Fake {
-        let mut fake = Fake::long_mode(code);
+    fn with_avx(code: &[u8]) -> FakeCpu {
+        let mut fake = FakeCpu::long_mode(code);
         fake.cpuid.insert((1, 0), [0, 0, 1 << 26, 0]);
         fake.cpuid.insert((0xD, 0), [7, 0, 0, 0]);
         fake.cpuid.insert((0xD, 1), [0b100, 0, 0, 0]);
@@ -101,7 +101,7 @@ mod tests {
         fake.xcr0.set(7);
         let general = &mut fake.registers.get_mut().general;
         (general.rax, general.rdx) = (u64::MAX, u64::MAX);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now().general;
         assert_eq!((now.rax, now.rdx, now.rip), (7, 0, CODE + 3));
     }
@@ -111,7 +111,7 @@ mod tests {
         let mut fake = with_avx(XGETBV);
         fake.xcr0.set(7);
         fake.registers.get_mut().general.rcx = 1;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(fake.now().general.rax, 3);
         fake.registers.get_mut().general.rip = CODE;
         fake.registers.get_mut().general.rcx = 2;

@@ -104,8 +104,8 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
         Lane::Intel,
         SPINS,
         &[
-            "a_guest_that_only_runs_rescued_instructions_can_be_stopped",
-            "the_terminal_comes_back_after_ctrl_c_to_a_guest_of_rescued_instructions",
+            "a_guest_that_only_runs_emulated_instructions_can_be_stopped",
+            "the_terminal_comes_back_after_ctrl_c_to_a_guest_of_emulated_instructions",
             "ctrl_c_ends_a_long_row_of_steps",
             "ctrl_c_stops_an_endless_guest",
             "after_detach_the_guest_runs_on_and_can_be_attached_to_again",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::emulate::{Obstacle, Rescued};
+use crate::emulate::{Emulated, Obstacle};
 
 const IRETQ: &[u8] = &[0x48, 0xCF];
 const IRETD: &[u8] = &[0xCF];
@@ -13,7 +13,7 @@ fn iretq_in_ring_0_takes_rsp_and_ss_from_the_stack() {
     for ss in [0, DATA] {
         let mut fake = long(IRETQ);
         put(&mut fake, 8, &[TARGET, CODE_64.into(), 0x246, 0x1234, ss.into()]);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now();
         assert_eq!((now.general.rip, now.general.rflags, now.general.rsp), (TARGET, 0x246, 0x1234));
         let null = u8::from(ss == 0);
@@ -27,7 +27,7 @@ fn narrow_returns_of_64_bit_code_take_rsp_and_ss_too() {
     for (code, width) in [(IRETD, 4), (IRETW, 2)] {
         let mut fake = long(code);
         put(&mut fake, width, &[0x4321, CODE_64.into(), 0x246, 0x1234, DATA.into()]);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now();
         assert_eq!((now.general.rip, now.general.rsp, now.system.ss.selector), (0x4321, 0x1234, DATA));
     }
@@ -46,7 +46,7 @@ fn a_return_to_ring_3_takes_away_what_belongs_to_ring_0() {
             system.gs = SegmentRegister { selector: CONFORMING, type_: 15, base: 0x5555, ..system.gs };
         }
         put(&mut fake, 8, &[TARGET, cs.into(), 0x246, 0x1234, USER_DATA.into()]);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let system = fake.now().system;
         assert_eq!((system.cs.selector, system.cs.dpl, system.cs.l), (cs, 3, wide.into()));
         assert_eq!((system.ss.selector, system.ss.dpl), (USER_DATA, 3));
@@ -80,7 +80,7 @@ fn a_return_that_is_not_allowed_is_a_fault_of_the_instruction() {
         let mut fake = long(IRETQ);
         put(&mut fake, 8, &frame);
         let rsp = fake.now().general.rsp;
-        assert_eq!(fake.rescue(), Rescued::Done, "{what}");
+        assert_eq!(fake.emulate(), Emulated::Done, "{what}");
         assert_eq!(entered(&fake), Some(vector), "{what}");
         let pushed = [code.into(), CODE, CODE_64.into(), 0x1_0002, rsp, DATA.into()];
         assert_eq!(stacked(&fake, 8, 6), pushed, "{what}");
@@ -91,7 +91,7 @@ fn a_return_that_is_not_allowed_is_a_fault_of_the_instruction() {
 fn an_inner_ring_cannot_be_returned_to() {
     let mut fake = user(IRETQ, true);
     put(&mut fake, 8, &[TARGET, CODE_64.into(), 2, STACK, 0]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 1)), (Some(13), vec![CODE_64.into()]));
 }
 
@@ -99,19 +99,19 @@ fn an_inner_ring_cannot_be_returned_to() {
 fn conforming_code_may_be_returned_to_in_any_ring() {
     let mut fake = long(IRETQ);
     put(&mut fake, 8, &[TARGET, (CONFORMING | 3).into(), 2, 0x1234, USER_DATA.into()]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((fake.now().general.rip, fake.now().system.cs.selector), (TARGET, CONFORMING | 3));
 }
 
 #[test]
 fn the_flags_that_change_depend_on_the_ring_and_the_width() {
     const ALL: u64 = u64::MAX;
-    let iretq = |mut fake: Fake, before: u64, after: u64, width: usize| {
+    let iretq = |mut fake: FakeCpu, before: u64, after: u64, width: usize| {
         let now = fake.now();
         fake.registers.get_mut().general.rflags = before;
         let (cs, ss) = (now.system.cs.selector, now.system.ss.selector);
         put(&mut fake, width, &[0x4000, cs.into(), after, STACK, ss.into()]);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         fake.now().general.rflags
     };
     assert_eq!(iretq(long(IRETQ), 2, ALL, 8), 0x3D_7FD7, "all but VM");
@@ -127,11 +127,11 @@ fn the_flags_that_change_depend_on_the_ring_and_the_width() {
 fn nested_tasks_end_in_protected_mode_only() {
     let mut fake = long(IRETQ);
     fake.registers.get_mut().general.rflags = 0x4002;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 2)), (Some(13), vec![0, CODE]));
     let mut fake = protected(IRETD);
     fake.registers.get_mut().general.rflags = 0x4002;
-    assert_eq!(fake.rescue(), Rescued::Beyond(Obstacle::TaskGate));
+    assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::TaskGate));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_return_within_a_ring_of_protected_mode_takes_three_values() {
         let mut fake = protected(code);
         put(&mut fake, width, &[0x4321, CODE_32.into(), 0x246, 0x1234, DATA.into()]);
         let rsp = fake.now().general.rsp;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let now = fake.now();
         assert_eq!((now.general.rip, now.general.rflags), (0x4321, 0x246));
         assert_eq!(now.general.rsp, rsp + 3 * width as u64);
@@ -152,7 +152,7 @@ fn a_return_to_ring_3_of_protected_mode_takes_five_values() {
     let mut fake = protected(IRETD);
     let cs = u64::from(USER_CODE_32) | 0xABCD_0000;
     put(&mut fake, 4, &[TARGET, cs, 0x3202, 0x1234, USER_DATA.into()]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let now = fake.now();
     assert_eq!((now.general.rip, now.general.rsp, now.general.rflags), (TARGET, 0x1234, 0x3202));
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_return_to_ring_3_of_protected_mode_takes_five_values() {
 fn compatibility_code_returns_to_its_ring_without_a_stack() {
     let mut fake = user(IRETD, false);
     put(&mut fake, 4, &[TARGET, USER_CODE_32.into(), 2]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((fake.now().general.rip, fake.now().general.rsp), (TARGET, STACK));
 }
 
@@ -173,7 +173,7 @@ fn compatibility_code_returns_to_its_ring_without_a_stack() {
 fn ring_0_of_protected_mode_can_return_to_virtual_8086_mode() {
     let mut fake = protected(IRETD);
     put(&mut fake, 4, &[0x4321, 0x1000, 0x2_3202, 0xFFE, 0x700, 0x222, 0x111, 0x333, 0x444]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let now = fake.now();
     assert_eq!((now.general.rip, now.general.rsp, now.general.rflags), (0x4321, 0xFFE, 0x2_3202));
     let system = now.system;
@@ -193,7 +193,7 @@ fn virtual_8086_code_returns_to_itself_if_it_may() {
         for (index, value) in (0..).zip([0x4321_u16, 0x2000, 0xFFFF]) {
             fake.memory.write(0x8000 + 2 * index, &value.to_le_bytes()).unwrap();
         }
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(entered(&fake), vector);
         if vector.is_none() {
             let now = fake.now();
@@ -208,7 +208,7 @@ fn a_stack_that_is_not_mapped_is_a_page_fault_of_the_return() {
     let mut fake = long(IRETQ);
     gate_64(&fake, 14, CODE_64, INTERRUPT, 2);
     fake.registers.get_mut().general.rsp = 0x4000_0000;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), fake.now().system.cr2), (Some(14), 0x4000_0000));
     assert_eq!(stacked(&fake, 8, 2), [0, CODE]);
 }
@@ -218,12 +218,12 @@ fn a_step_over_a_return_stops_where_it_leads() {
     let mut fake = long(IRETQ);
     fake.registers.get_mut().general.rflags = 0x102;
     put(&mut fake, 8, &[TARGET, CODE_64.into(), 2, STACK, DATA.into()]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 3)), (Some(1), vec![TARGET, CODE_64.into(), 2]));
     assert_eq!(fake.dr6.get() >> 14 & 1, 1);
     // One that sets TF is not stepped itself.
     let mut fake = long(IRETQ);
     put(&mut fake, 8, &[TARGET, CODE_64.into(), 0x102, STACK, DATA.into()]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((fake.now().general.rip, fake.now().general.rflags), (TARGET, 0x102));
 }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::arch::paging::PageFault;
-use crate::emulate::Rescued;
+use crate::emulate::Emulated;
 use crate::emulate::events::{raise, together};
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// `int 0x80`.
 const INT_80: &[u8] = &[0xCD, 0x80];
@@ -11,7 +11,7 @@ const INT_80: &[u8] = &[0xCD, 0x80];
 fn a_software_interrupt_pushes_all_of_the_frame_and_returns_behind_itself() {
     let mut fake = long(INT_80);
     fake.registers.get_mut().general.rflags = 0x4_4AD7;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(entered(&fake), Some(0x80));
     let frame = [CODE + 2, u64::from(CODE_64), 0x4_4AD7, STACK, u64::from(DATA)];
     assert_eq!(stacked(&fake, 8, 5), frame);
@@ -27,7 +27,7 @@ fn a_trap_gate_leaves_interrupts_on() {
     let mut fake = long(INT_80);
     gate_64(&fake, 0x80, CODE_64, TRAP, 0);
     fake.registers.get_mut().general.rflags = 0x202;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(fake.now().general.rflags, 0x202);
 }
 
@@ -36,7 +36,7 @@ fn the_stack_is_aligned_before_the_frame_is_pushed() {
     for low in 0..16 {
         let mut fake = long(INT_80);
         fake.registers.get_mut().general.rsp = STACK + low;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(fake.now().general.rsp, STACK - 40);
         assert_eq!(stacked(&fake, 8, 4)[3], STACK + low);
     }
@@ -46,7 +46,7 @@ fn the_stack_is_aligned_before_the_frame_is_pushed() {
 fn the_interrupt_stack_table_gives_a_handler_a_stack_of_its_own() {
     let mut fake = long(INT_80);
     gate_64(&fake, 0x80, CODE_64, INTERRUPT, 2);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(fake.now().general.rsp, (IST2 & !0xF) - 40);
     assert_eq!(stacked(&fake, 8, 5)[3..], [STACK, u64::from(DATA)]);
 }
@@ -55,7 +55,7 @@ fn the_interrupt_stack_table_gives_a_handler_a_stack_of_its_own() {
 fn an_interrupt_from_ring_3_switches_to_the_stack_of_ring_0() {
     for wide in [true, false] {
         let mut fake = user(INT_80, wide);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         let cs = if wide { USER_CODE_64 } else { USER_CODE_32 };
         assert_eq!(stacked(&fake, 8, 5), [CODE + 2, cs.into(), 2, STACK, USER_DATA.into()]);
         let now = fake.now();
@@ -70,7 +70,7 @@ fn an_interrupt_from_ring_3_switches_to_the_stack_of_ring_0() {
 fn conforming_code_keeps_the_ring_of_the_program() {
     let mut fake = user(INT_80, true);
     gate_64(&fake, 0x80, CONFORMING, USER_INTERRUPT, 0);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(fake.now().system.cs.selector, CONFORMING | 3);
     assert_eq!(fake.now().system.ss.selector, USER_DATA);
     assert_eq!(fake.now().general.rsp, STACK - 40);
@@ -79,7 +79,7 @@ fn conforming_code_keeps_the_ring_of_the_program() {
 #[test]
 fn ring_3_may_only_use_gates_that_are_open_to_it() {
     let mut fake = user(&[0xCD, 0x20], true);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(entered(&fake), Some(13));
     let frame = [0x20 * 8 + 2, CODE, USER_CODE_64.into(), 0x1_0002, STACK, USER_DATA.into()];
     assert_eq!(stacked(&fake, 8, 6), frame, "a fault of the instruction, with RF set");
@@ -88,7 +88,7 @@ fn ring_3_may_only_use_gates_that_are_open_to_it() {
 #[test]
 fn int1_needs_no_open_gate() {
     let mut fake = user(&[0xF1], true);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 1)[0]), (Some(1), CODE + 1));
     assert_eq!(fake.dr6.get(), 0xFFFF_0FF0, "no single step");
 }
@@ -115,7 +115,7 @@ fn what_is_wrong_with_a_gate_is_in_the_error_code() {
         let mut fake = long(INT_80);
         fake.registers.get_mut().system.tr.limit = 90;
         gate_64(&fake, 0x80, selector, kind, stack);
-        assert_eq!(fake.rescue(), Rescued::Done, "{what}");
+        assert_eq!(fake.emulate(), Emulated::Done, "{what}");
         assert_eq!(entered(&fake), Some(vector), "{what}");
         assert_eq!(stacked(&fake, 8, 2), [u64::from(code), CODE], "{what}");
     }
@@ -124,11 +124,11 @@ fn what_is_wrong_with_a_gate_is_in_the_error_code() {
 #[test]
 fn a_vector_beyond_the_table_is_a_protection_fault() {
     let mut fake = long(&[0xCD, 0x81]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 1)[0]), (Some(13), 0x81 * 8 + 2));
     let mut fake = long(INT_80);
     fake.registers.get_mut().system.idt.limit -= 1;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 1)[0]), (Some(13), 0x80 * 8 + 2));
 }
 
@@ -136,7 +136,7 @@ fn a_vector_beyond_the_table_is_a_protection_fault() {
 fn faults_on_the_way_to_int1_are_called_external() {
     let mut fake = long(&[0xF1]);
     gate_64(&fake, 1, CODE_64, ABSENT, 0);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 2)), (Some(11), vec![8 + 2 + 1, CODE]));
 }
 
@@ -144,7 +144,7 @@ fn faults_on_the_way_to_int1_are_called_external() {
 fn a_handler_that_is_not_canonical_cannot_be_entered() {
     let mut fake = long(INT_80);
     fake.memory.write_u64(IDT + 16 * 0x80 + 8, 0x8000).unwrap();
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 2)), (Some(13), vec![0, CODE]));
 }
 
@@ -153,7 +153,7 @@ fn a_stack_that_is_not_canonical_is_a_stack_fault() {
     let mut fake = long(INT_80);
     fake.memory.write_u64(TSS + 44, 0x8000_0000_0000_0000).unwrap();
     gate_64(&fake, 0x80, CODE_64, INTERRUPT, 2);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 8, 2)), (Some(12), vec![0, CODE]));
 }
 
@@ -162,7 +162,7 @@ fn a_stack_that_is_not_mapped_is_a_page_fault_of_the_interrupt() {
     let mut fake = long(INT_80);
     gate_64(&fake, 14, CODE_64, INTERRUPT, 2);
     fake.registers.get_mut().general.rsp = 0x4000_0010;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(entered(&fake), Some(14));
     assert_eq!(stacked(&fake, 8, 5), [2, CODE, CODE_64.into(), 0x1_0002, 0x4000_0010]);
     assert_eq!(fake.now().system.cr2, 0x4000_0008);
@@ -171,7 +171,7 @@ fn a_stack_that_is_not_mapped_is_a_page_fault_of_the_interrupt() {
 #[test]
 fn descriptors_are_marked_when_they_are_loaded() {
     let mut fake = long(INT_80);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let marked = fake.memory.read_u64(GDT + u64::from(CODE_64)).unwrap();
     assert_eq!(marked, 0x00AF_9B00_0000_FFFF);
 }
@@ -249,11 +249,11 @@ fn what_becomes_of_faults_on_the_way_to_a_handler() {
 fn a_double_fault_without_a_handler_ends_the_machine_where_it_happened() {
     let mut fake = long(&[0xCD, 0x81]);
     fake.registers.get_mut().system.idt.limit = 0;
-    assert_eq!(fake.rescue(), Rescued::TripleFault);
+    assert_eq!(fake.emulate(), Emulated::TripleFault);
     let now = fake.now();
     assert_eq!((now.general.rip, now.general.rsp), (CODE, STACK));
     assert_eq!(now.system.cs.selector, 8);
     fake.with_cpu(|cpu| {
-        assert!(matches!(raise(cpu, Exception::DOUBLE_FAULT), Err(Trouble::Exception(_))));
+        assert!(matches!(raise(cpu, Exception::DOUBLE_FAULT), Err(EmulationError::Exception(_))));
     });
 }

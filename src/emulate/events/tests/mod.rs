@@ -7,7 +7,7 @@ mod real;
 
 use crate::arch::SegmentRegister;
 
-use crate::emulate::testing::{CODE, Fake};
+use crate::emulate::testing::{CODE, FakeCpu};
 
 const GDT: u64 = 0x4000;
 const IDT: u64 = 0x5000;
@@ -45,7 +45,7 @@ fn handler(vector: u8) -> u64 {
 }
 
 /// Writes the descriptor table; none of its segments has been accessed.
-fn write_gdt(fake: &mut Fake) {
+fn write_gdt(fake: &mut FakeCpu) {
     let descriptors: [u64; 14] = [
         0,
         0x00AF_9A00_0000_FFFF,
@@ -70,7 +70,7 @@ fn write_gdt(fake: &mut Fake) {
 }
 
 /// Makes the gate of `vector` in the table of 64-bit mode.
-fn gate_64(fake: &Fake, vector: u8, selector: u16, kind: u8, stack: u8) {
+fn gate_64(fake: &FakeCpu, vector: u8, selector: u16, kind: u8, stack: u8) {
     let offset = handler(vector);
     let gate = offset & 0xFFFF
         | u64::from(selector) << 16
@@ -81,7 +81,7 @@ fn gate_64(fake: &Fake, vector: u8, selector: u16, kind: u8, stack: u8) {
 }
 
 /// Makes the gate of `vector` in the table of protected mode.
-fn gate_32(fake: &Fake, vector: u8, selector: u16, kind: u8) {
+fn gate_32(fake: &FakeCpu, vector: u8, selector: u16, kind: u8) {
     let offset = handler(vector);
     let gate =
         offset & 0xFFFF | u64::from(selector) << 16 | u64::from(kind) << 40 | (offset >> 16 & 0xFFFF) << 48;
@@ -89,8 +89,8 @@ fn gate_32(fake: &Fake, vector: u8, selector: u16, kind: u8) {
 }
 
 /// Ring 0 of 64-bit mode, with gates for all vectors below 0x40 and for 0x80, which ring 3 may use.
-fn long(code: &[u8]) -> Fake {
-    let mut fake = Fake::long_mode(code);
+fn long(code: &[u8]) -> FakeCpu {
+    let mut fake = FakeCpu::long_mode(code);
     write_gdt(&mut fake);
     for vector in 0..0x40 {
         gate_64(&fake, vector, CODE_64, INTERRUPT, 0);
@@ -107,7 +107,7 @@ fn long(code: &[u8]) -> Fake {
 }
 
 /// Ring 3 of long mode, in 64-bit code if `wide` and in 32-bit code if not.
-fn user(code: &[u8], wide: bool) -> Fake {
+fn user(code: &[u8], wide: bool) -> FakeCpu {
     let mut fake = long(code);
     let system = &mut fake.registers.get_mut().system;
     let cs = if wide { USER_CODE_64 } else { USER_CODE_32 };
@@ -117,7 +117,7 @@ fn user(code: &[u8], wide: bool) -> Fake {
 }
 
 /// Ring 0 of 32-bit protected mode without paging, with gates as [`long`] has them.
-fn protected(code: &[u8]) -> Fake {
+fn protected(code: &[u8]) -> FakeCpu {
     let mut fake = long(code);
     for at in (IDT..IDT + 0x1000).step_by(8) {
         fake.memory.write_u64(at, 0).unwrap();
@@ -134,7 +134,7 @@ fn protected(code: &[u8]) -> Fake {
 }
 
 /// Ring 3 of 32-bit protected mode.
-fn protected_user(code: &[u8]) -> Fake {
+fn protected_user(code: &[u8]) -> FakeCpu {
     let mut fake = protected(code);
     let system = &mut fake.registers.get_mut().system;
     system.cs = SegmentRegister { selector: USER_CODE_32, dpl: 3, ..system.cs };
@@ -143,7 +143,7 @@ fn protected_user(code: &[u8]) -> Fake {
 }
 
 /// Virtual-8086 mode with I/O privilege level 3; the code is at 0x1000:0, the stack at 0x700:0x1000.
-fn virtual_8086(code: &[u8]) -> Fake {
+fn virtual_8086(code: &[u8]) -> FakeCpu {
     let mut fake = protected(code);
     let registers = fake.registers.get_mut();
     let segment = |selector: u16| super::loading::virtual_8086(selector);
@@ -157,7 +157,7 @@ fn virtual_8086(code: &[u8]) -> Fake {
 }
 
 /// `count` values of `width` bytes from `address` on.
-fn values(fake: &Fake, address: u64, width: usize, count: usize) -> Vec<u64> {
+fn values(fake: &FakeCpu, address: u64, width: usize, count: usize) -> Vec<u64> {
     let value = |index: usize| {
         let mut bytes = [0; 8];
         fake.memory.read(address + (index * width) as u64, &mut bytes[..width]).unwrap();
@@ -167,12 +167,12 @@ fn values(fake: &Fake, address: u64, width: usize, count: usize) -> Vec<u64> {
 }
 
 /// `count` values of `width` bytes from the top of the stack on, where the base of SS is 0.
-fn stacked(fake: &Fake, width: usize, count: usize) -> Vec<u64> {
+fn stacked(fake: &FakeCpu, width: usize, count: usize) -> Vec<u64> {
     values(fake, fake.now().general.rsp, width, count)
 }
 
 /// Puts `values` of `width` bytes each on the stack, the last of them deepest.
-fn put(fake: &mut Fake, width: usize, values: &[u64]) {
+fn put(fake: &mut FakeCpu, width: usize, values: &[u64]) {
     let rsp = STACK - (values.len() * width) as u64;
     for (index, value) in values.iter().enumerate() {
         fake.memory.write(rsp + (index * width) as u64, &value.to_le_bytes()[..width]).unwrap();
@@ -181,6 +181,6 @@ fn put(fake: &mut Fake, width: usize, values: &[u64]) {
 }
 
 /// The vector whose handler has been entered, with RIP at its first instruction.
-fn entered(fake: &Fake) -> Option<u8> {
+fn entered(fake: &FakeCpu) -> Option<u8> {
     (0..=255).find(|vector| handler(*vector) == fake.now().general.rip)
 }

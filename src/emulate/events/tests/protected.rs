@@ -1,7 +1,7 @@
 use super::*;
 use crate::emulate::events::raise;
 use crate::emulate::exception::Exception;
-use crate::emulate::{Obstacle, Rescued};
+use crate::emulate::{Emulated, Obstacle};
 
 /// `int 0x80`.
 const INT_80: &[u8] = &[0xCD, 0x80];
@@ -10,7 +10,7 @@ const INT_80: &[u8] = &[0xCD, 0x80];
 fn an_interrupt_in_ring_0_pushes_three_values() {
     let mut fake = protected(INT_80);
     fake.registers.get_mut().general.rflags = 0x246;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), fake.now().general.rsp), (Some(0x80), STACK - 12));
     assert_eq!(stacked(&fake, 4, 3), [CODE + 2, CODE_32.into(), 0x246]);
     assert_eq!(fake.now().general.rflags, 0x46);
@@ -19,7 +19,7 @@ fn an_interrupt_in_ring_0_pushes_three_values() {
 #[test]
 fn an_interrupt_from_ring_3_takes_the_stack_of_the_task() {
     let mut fake = protected_user(INT_80);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let now = fake.now();
     assert_eq!((entered(&fake), now.general.rsp), (Some(0x80), RING_0_STACK - 20));
     assert_eq!(stacked(&fake, 4, 5), [CODE + 2, USER_CODE_32.into(), 2, STACK, USER_DATA.into()]);
@@ -34,7 +34,7 @@ fn a_task_state_segment_of_16_bits_has_narrow_stacks() {
     let mut fake = protected_user(INT_80);
     fake.memory.write_u64(TSS + 2, RING_0_STACK | u64::from(DATA_16) << 16).unwrap();
     fake.registers.get_mut().system.tr.type_ = 3;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let now = fake.now();
     assert_eq!((now.system.ss.selector, now.general.rsp), (DATA_16, RING_0_STACK - 20));
 }
@@ -55,7 +55,7 @@ fn what_is_wrong_with_the_stack_of_the_task_is_in_the_error_code() {
         // Conforming code takes the fault on the stack that is there.
         fake.memory.write_u64(GDT + u64::from(CONFORMING), 0x00CF_9E00_0000_FFFF).unwrap();
         gate_32(&fake, vector, CONFORMING, INTERRUPT);
-        assert_eq!(fake.rescue(), Rescued::Done, "{what}");
+        assert_eq!(fake.emulate(), Emulated::Done, "{what}");
         assert_eq!(entered(&fake), Some(vector), "{what}");
         assert_eq!(stacked(&fake, 4, 2), [u64::from(code), CODE], "{what}");
         assert_eq!(fake.now().system.ss.selector, USER_DATA, "{what}");
@@ -67,10 +67,10 @@ fn a_task_state_segment_that_ends_too_early_is_an_invalid_one() {
     let mut fake = protected_user(INT_80);
     fake.registers.get_mut().system.tr.limit = 8;
     // Nor can the handler of that be entered, nor that of the double fault.
-    assert_eq!(fake.rescue(), Rescued::TripleFault);
+    assert_eq!(fake.emulate(), Emulated::TripleFault);
     let mut fake = protected_user(INT_80);
     fake.registers.get_mut().system.tr.limit = 9;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(entered(&fake), Some(0x80));
 }
 
@@ -82,7 +82,7 @@ fn a_stack_of_the_task_without_room_is_a_stack_fault_with_its_selector() {
     fake.memory.write_u64(GDT + u64::from(DATA), 0x0040_9200_0000_FFFF).unwrap();
     fake.memory.write_u64(GDT + u64::from(CONFORMING), 0x00CF_9E00_0000_FFFF).unwrap();
     gate_32(&fake, 12, CONFORMING, INTERRUPT);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 4, 2)), (Some(12), vec![DATA.into(), CODE]));
 }
 
@@ -90,7 +90,7 @@ fn a_stack_of_the_task_without_room_is_a_stack_fault_with_its_selector() {
 fn a_handler_beyond_its_segment_cannot_be_entered() {
     let mut fake = protected(INT_80);
     gate_32(&fake, 0x80, SMALL_CODE, INTERRUPT);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 4, 2)), (Some(13), vec![0, CODE]));
 }
 
@@ -99,7 +99,7 @@ fn a_narrow_gate_pushes_words() {
     let mut fake = protected(INT_80);
     fake.memory.write_u64(IDT + 8 * 0x80, 0x0000_8600_0018_4321).unwrap();
     fake.registers.get_mut().general.rflags = 0x4_0202;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((fake.now().general.rip, fake.now().general.rsp), (0x4321, STACK - 6));
     assert_eq!(stacked(&fake, 2, 3), [2, CODE_32.into(), 0x202]);
     assert_eq!(fake.now().general.rflags, 0x4_0002);
@@ -110,18 +110,18 @@ fn a_task_gate_is_beyond_what_is_done_here() {
     let mut fake = protected(INT_80);
     gate_32(&fake, 0x80, 0x78, 0x85);
     let before = fake.now();
-    assert_eq!(fake.rescue(), Rescued::Beyond(Obstacle::TaskGate));
+    assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::TaskGate));
     assert_eq!(fake.now(), before);
 }
 
 #[test]
 fn into_interrupts_only_after_an_overflow() {
     let mut fake = protected(&[0xCE]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((fake.now().general.rip, fake.now().general.rsp), (CODE + 1, STACK));
     let mut fake = protected(&[0xCE]);
     fake.registers.get_mut().general.rflags = 0x802;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), stacked(&fake, 4, 1)), (Some(4), vec![CODE + 1]));
 }
 
@@ -130,7 +130,7 @@ fn a_single_step_is_trapped_behind_the_instruction() {
     let mut fake = protected(&[0xCE]);
     fake.registers.get_mut().general.rflags = 0x102;
     fake.dr6.set(0xFFFF_0FF3);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(entered(&fake), Some(1));
     assert_eq!(stacked(&fake, 4, 3), [CODE + 1, CODE_32.into(), 0x102]);
     assert_eq!(fake.now().general.rflags, 2, "the handler is not stepped");
@@ -142,7 +142,7 @@ fn a_handler_is_not_stepped_into() {
     for code in [INT_80, &[0xCC], &[0xF1]] {
         let mut fake = protected(code);
         fake.registers.get_mut().general.rflags = 0x102;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(stacked(&fake, 4, 3)[2], 0x102);
         assert_eq!(fake.now().general.rsp, STACK - 12, "{code:x?}");
         assert_eq!(fake.dr6.get(), 0xFFFF_0FF0);
@@ -153,14 +153,14 @@ fn a_handler_is_not_stepped_into() {
 fn a_fault_is_not_stepped_over() {
     let mut fake = protected(&[0xCD, 0x81]);
     fake.registers.get_mut().general.rflags = 0x102;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!((entered(&fake), fake.dr6.get()), (Some(13), 0xFFFF_0FF0));
 }
 
 #[test]
 fn virtual_8086_code_is_interrupted_with_all_its_segments() {
     let mut fake = virtual_8086(INT_80);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let now = fake.now();
     assert_eq!((entered(&fake), now.general.rsp), (Some(0x80), RING_0_STACK - 36));
     let frame = [2, 0x1000, 0x2_3202, 0x1000, 0x700, 0x222, 0x111, 0x333, 0x444];
@@ -178,7 +178,7 @@ fn virtual_8086_code_needs_the_privilege_for_interrupts_but_not_for_breakpoints(
         let mut fake = virtual_8086(code);
         gate_32(&fake, 3, CODE_32, USER_INTERRUPT);
         fake.registers.get_mut().general.rflags = 0x2_2202;
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!(entered(&fake), Some(vector));
     }
 }
@@ -188,7 +188,7 @@ fn virtual_8086_code_is_interrupted_by_ring_0_only() {
     for selector in [USER_CODE_32, CONFORMING] {
         let mut fake = virtual_8086(INT_80);
         gate_32(&fake, 0x80, selector, USER_INTERRUPT);
-        assert_eq!(fake.rescue(), Rescued::Done);
+        assert_eq!(fake.emulate(), Emulated::Done);
         assert_eq!((entered(&fake), stacked(&fake, 4, 1)), (Some(13), vec![u64::from(selector & !3)]));
     }
 }
@@ -199,7 +199,7 @@ fn the_extensions_of_virtual_8086_mode_are_beyond_what_is_done_here() {
         let mut fake = virtual_8086(code);
         fake.registers.get_mut().system.cr4 |= 1;
         fake.registers.get_mut().general.rflags = 0x2_0202;
-        assert_eq!(fake.rescue(), Rescued::Beyond(Obstacle::Virtual8086Extensions));
+        assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::Virtual8086Extensions));
     }
 }
 

@@ -3,10 +3,10 @@
 use super::{guest, image_of};
 use crate::arch::flags::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE};
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 use crate::emulate::native::image;
-use crate::emulate::testing::{CODE, Device, Fake};
-use crate::emulate::{Obstacle, carry_out};
+use crate::emulate::testing::{CODE, Device, FakeCpu};
+use crate::emulate::{Obstacle, execute};
 
 const ADDPS: &[u8] = &[0x0F, 0x58, 0xC1]; // addps xmm0, xmm1
 const ADDPS_MEMORY: &[u8] = &[0x0F, 0x58, 0x07]; // addps xmm0, [rdi]
@@ -33,21 +33,21 @@ const MASKMOVDQU: &[u8] = &[0x66, 0x0F, 0xF7, 0xC1]; // maskmovdqu xmm0, xmm1 (t
 
 /// The exception that the instruction at RIP raises. Nothing else has happened then: no register and
 /// no byte of memory has changed, and no device was written to.
-fn raises(fake: &mut Fake) -> Exception {
+fn raises(fake: &mut FakeCpu) -> Exception {
     match attempt(fake) {
-        Err(Trouble::Exception(exception)) => exception,
+        Err(EmulationError::Exception(exception)) => exception,
         other => panic!("no exception but {other:?}"),
     }
 }
 
-fn attempt(fake: &mut Fake) -> Result<(), Trouble> {
+fn attempt(fake: &mut FakeCpu) -> Result<(), EmulationError> {
     let mut device = Device::default();
     let mut before = vec![0; 4 << 20];
     fake.memory.read(0x1_0000, &mut before[0x1_0000..]).unwrap();
     let mut cpu = Cpu::new(fake, &fake.memory, &mut device).unwrap();
-    let done = carry_out(&mut cpu);
+    let done = execute(&mut cpu);
     if done.is_err() {
-        cpu.begin_again();
+        cpu.restart();
     }
     cpu.commit().unwrap();
     if done.is_err() {
@@ -60,7 +60,7 @@ fn attempt(fake: &mut Fake) -> Result<(), Trouble> {
     done
 }
 
-fn with_control(code: &[u8], change: impl Fn(&mut u64, &mut u64)) -> Fake {
+fn with_control(code: &[u8], change: impl Fn(&mut u64, &mut u64)) -> FakeCpu {
     let fake = guest(code);
     let mut registers = fake.now();
     change(&mut registers.system.cr0, &mut registers.system.cr4);
@@ -69,7 +69,7 @@ fn with_control(code: &[u8], change: impl Fn(&mut u64, &mut u64)) -> Fake {
 }
 
 /// A guest with `xmm0` and `xmm1`, four single-precision numbers each, and MXCSR.
-fn with_numbers(code: &[u8], first: [f32; 4], second: [f32; 4], mxcsr: u32) -> Fake {
+fn with_numbers(code: &[u8], first: [f32; 4], second: [f32; 4], mxcsr: u32) -> FakeCpu {
     let fake = guest(code);
     {
         let mut state = fake.xsave.borrow_mut();
@@ -81,7 +81,7 @@ fn with_numbers(code: &[u8], first: [f32; 4], second: [f32; 4], mxcsr: u32) -> F
     fake
 }
 
-fn mxcsr(fake: &Fake) -> u32 {
+fn mxcsr(fake: &FakeCpu) -> u32 {
     image::mxcsr(&fake.xsave.borrow())
 }
 
@@ -114,8 +114,8 @@ fn avx_needs_xsave_and_its_registers_switched_on_and_protected_mode() {
     let mut without_masks = guest(&kmov);
     without_masks.xcr0.set(7);
     match attempt(&mut without_masks) {
-        Err(Trouble::Beyond(Obstacle::NotOnThisProcessor)) => {}
-        other => assert!(matches!(other, Err(Trouble::Exception(Exception::UNDEFINED))), "{other:?}"),
+        Err(EmulationError::Unsupported(Obstacle::NotOnThisProcessor)) => {}
+        other => assert!(matches!(other, Err(EmulationError::Exception(Exception::UNDEFINED))), "{other:?}"),
     }
 }
 
@@ -184,7 +184,7 @@ fn only_chosen_bytes_are_stored_and_only_they_fault() {
     // RAM ends far below: the one byte goes to the device, the next page is not touched.
     let mut device = Device::default();
     let mut cpu = Cpu::new(&fake, &fake.memory, &mut device).unwrap();
-    carry_out(&mut cpu).unwrap();
+    execute(&mut cpu).unwrap();
     assert_eq!(device.writes, [(0x3FFF_FFFF, 1, 0x3F)]);
     fake.xsave.borrow_mut()[image::XMM + 16 + 4] = 0x80;
     assert_eq!(raises(&mut fake).address, Some(0x4000_0000));
@@ -194,7 +194,7 @@ fn only_chosen_bytes_are_stored_and_only_they_fault() {
 fn a_device_is_reached_in_pieces_of_eight_bytes() {
     let mut fake = with_numbers(MOVUPS_STORE, [1.0, 2.0, 3.0, 4.0], [0.0; 4], 0x1F80);
     fake.registers.borrow_mut().general.rdi = 0x2000_0000;
-    fake.rescue();
+    fake.emulate();
     let pair = |low: f32, high: f32| u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32;
     assert_eq!(fake.device.writes, [(0x2000_0000, 8, pair(1.0, 2.0)), (0x2000_0008, 8, pair(3.0, 4.0))]);
 }
@@ -236,7 +236,7 @@ fn an_unmasked_overflow_or_underflow_is_not_guessed_at() {
     for (flag, first, second) in cases {
         let mut fake = with_numbers(MULPS, first, second, unmask(flag));
         let done = attempt(&mut fake);
-        assert!(matches!(done, Err(Trouble::Beyond(Obstacle::NotAllowed))), "{done:?}");
+        assert!(matches!(done, Err(EmulationError::Unsupported(Obstacle::NotAllowed))), "{done:?}");
         assert_eq!(mxcsr(&fake), unmask(flag));
     }
     // Results in range are no reason to stop, whatever is unmasked.
@@ -258,7 +258,7 @@ fn mxcsr_takes_no_bits_that_do_not_exist() {
 }
 
 /// A guest with 1 and 0 on the x87 stack, and FCW.
-fn with_x87(code: &[u8], control: u32) -> Fake {
+fn with_x87(code: &[u8], control: u32) -> FakeCpu {
     let fake = guest(code);
     {
         let mut state = fake.xsave.borrow_mut();
@@ -282,7 +282,7 @@ fn an_x87_exception_is_raised_by_the_next_instruction_that_waits() {
     attempt(&mut fake).unwrap();
     assert_eq!(image_of(&fake)[image::STACK..image::STACK + 10], before[image::STACK..image::STACK + 10]);
     assert_eq!(image::status(&image_of(&fake)) & 0x80FF, 0x8084);
-    let code = |fake: &Fake, code: &[u8]| {
+    let code = |fake: &FakeCpu, code: &[u8]| {
         fake.memory.write(CODE, code).unwrap();
         fake.registers.borrow_mut().general.rip = CODE;
     };
@@ -299,7 +299,7 @@ fn an_x87_exception_is_raised_by_the_next_instruction_that_waits() {
     // With CR0.NE clear it is an interrupt from outside.
     code(&fake, FWAIT);
     fake.registers.borrow_mut().system.cr0 &= !CR0_NE;
-    assert!(matches!(attempt(&mut fake), Err(Trouble::Beyond(Obstacle::NotAllowed))));
+    assert!(matches!(attempt(&mut fake), Err(EmulationError::Unsupported(Obstacle::NotAllowed))));
     fake.registers.borrow_mut().system.cr0 |= CR0_NE;
     // Cleared, it is over.
     code(&fake, FNCLEX);
@@ -315,7 +315,7 @@ fn an_x87_store_that_raises_an_exception_stores_nothing() {
         let mut fake = with_x87(FSTP, control);
         fake.xsave.borrow_mut()[image::STACK + 8..image::STACK + 10].copy_from_slice(&[0xFF, 0x7E]);
         fake.registers.borrow_mut().general.rdi = 0x2000_0000;
-        fake.rescue();
+        fake.emulate();
         (fake.device.writes.clone(), image_of(&fake)[image::TAGS])
     };
     assert_eq!(store(0x37F & !8), (vec![], 3));
@@ -365,6 +365,9 @@ fn what_is_not_on_the_list_is_left_alone() {
     for code in refused {
         let mut fake = guest(code);
         let done = attempt(&mut fake);
-        assert!(matches!(done, Err(Trouble::Beyond(Obstacle::NotAllowed))), "{code:x?}: {done:?}");
+        assert!(
+            matches!(done, Err(EmulationError::Unsupported(Obstacle::NotAllowed))),
+            "{code:x?}: {done:?}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use super::oracle::{State, form, forms};
 use super::{Random, decode, guest};
 use crate::emulate::cpu::Extended;
 use crate::emulate::native::{allowed, image, processor};
-use crate::emulate::{Obstacle, Rescued};
+use crate::emulate::{Emulated, Obstacle};
 
 /// Rounds with other numbers, for each instruction.
 const ROUNDS: usize = 6;
@@ -336,7 +336,7 @@ fn every_instruction_does_what_it_does_natively() {
         assert_eq!(instruction.len(), form.code().len(), "{} is one instruction", form.name());
         allowed::unit(&instruction).unwrap_or_else(|_| panic!("{} is not allowed", form.name()));
         let mut fake = guest(form.code());
-        if fake.rescue() == Rescued::Beyond(Obstacle::NotOnThisProcessor) {
+        if fake.emulate() == Emulated::Unsupported(Obstacle::NotOnThisProcessor) {
             absent.push(form.name());
             continue;
         }
@@ -392,7 +392,7 @@ fn compare(form: &super::oracle::Form, random: &Random) {
     }
     state.general[7] = area.0.as_ptr().addr() as u64;
 
-    assert_eq!(fake.rescue(), Rescued::Done, "{}", form.name());
+    assert_eq!(fake.emulate(), Emulated::Done, "{}", form.name());
     form.run(&mut state);
 
     let g = fake.now().general;

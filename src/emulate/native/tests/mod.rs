@@ -10,7 +10,7 @@ use std::cell::Cell;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use crate::emulate::cpu::Extended;
-use crate::emulate::testing::Fake;
+use crate::emulate::testing::FakeCpu;
 
 /// Random numbers that are the same in every run (xorshift64).
 pub struct Random(Cell<u64>);
@@ -35,8 +35,8 @@ impl Random {
 }
 
 /// A processor with `code` at RIP on which AVX and AVX-512 are switched on as far as the host has them.
-pub fn guest(code: &[u8]) -> Fake {
-    let fake = Fake::long_mode(code);
+pub fn guest(code: &[u8]) -> FakeCpu {
+    let fake = FakeCpu::long_mode(code);
     fake.registers.borrow_mut().system.cr4 |= 1 << 18;
     fake.xcr0.set(super::processor::components() | 1);
     fake
@@ -48,6 +48,6 @@ pub fn decode(code: &[u8]) -> Instruction {
 }
 
 /// The extended registers of `fake` as they are now.
-pub fn image_of(fake: &Fake) -> Extended {
+pub fn image_of(fake: &FakeCpu) -> Extended {
     *fake.xsave.borrow()
 }

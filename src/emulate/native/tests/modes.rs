@@ -1,12 +1,12 @@
 //! Code of 16 and 32 bits: other prefixes, other addresses, the same instructions.
 
 use super::{guest, image_of};
-use crate::emulate::Rescued;
+use crate::emulate::Emulated;
 use crate::emulate::native::image;
-use crate::emulate::testing::{CODE, Fake};
+use crate::emulate::testing::{CODE, FakeCpu};
 
 /// A processor in protected mode without paging, with code of 32 bits, or of 16.
-fn protected(code: &[u8], wide: bool) -> Fake {
+fn protected(code: &[u8], wide: bool) -> FakeCpu {
     let fake = guest(code);
     {
         let mut registers = fake.registers.borrow_mut();
@@ -20,7 +20,7 @@ fn protected(code: &[u8], wide: bool) -> Fake {
 }
 
 /// A processor in real mode, its code at the same place.
-fn real(code: &[u8]) -> Fake {
+fn real(code: &[u8]) -> FakeCpu {
     let fake = protected(code, false);
     {
         let mut registers = fake.registers.borrow_mut();
@@ -31,8 +31,8 @@ fn real(code: &[u8]) -> Fake {
     fake
 }
 
-fn done(mut fake: Fake) -> Fake {
-    assert_eq!(fake.rescue(), Rescued::Done);
+fn done(mut fake: FakeCpu) -> FakeCpu {
+    assert_eq!(fake.emulate(), Emulated::Done);
     fake
 }
 
@@ -77,8 +77,8 @@ fn code_of_32_bits_has_avx() {
     {
         let mut fake = protected(code, true);
         fake.xsave.borrow_mut()[image::XMM] = 7;
-        match fake.rescue() {
-            Rescued::Done => assert_eq!(image_of(&fake)[image::XMM + 16], 7),
+        match fake.emulate() {
+            Emulated::Done => assert_eq!(image_of(&fake)[image::XMM + 16], 7),
             other => assert_eq!(image::AVX & super::super::processor::components(), 0, "{other:?}"),
         }
     }

@@ -34,10 +34,10 @@ macro_rules! form {
     ($($piece:literal)+) => {
         std::arch::global_asm!(concat!(
             "77: ", $($piece,)+ "\n ret\n 78:\n",
-            ".pushsection .rodata.rescue_form_names, \"a\", @progbits\n",
+            ".pushsection .rodata.native_form_names, \"a\", @progbits\n",
             "79: .asciz \"", $($piece,)+ "\"\n",
             ".popsection\n",
-            ".pushsection rescue_forms, \"awR\", @progbits\n",
+            ".pushsection native_forms, \"awR\", @progbits\n",
             ".quad 77b, 78b - 77b - 1, 79b\n",
             ".popsection\n",
         ));
@@ -46,7 +46,7 @@ macro_rules! form {
 pub(super) use form;
 
 global_asm!(
-    "rescue_oracle:",
+    "native_oracle:",
     "push rbx",
     "push rbp",
     "push r12",
@@ -115,10 +115,10 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn rescue_oracle(state: *mut State);
-    #[link_name = "__start_rescue_forms"]
+    fn native_oracle(state: *mut State);
+    #[link_name = "__start_native_forms"]
     static FIRST: [Form; 0];
-    #[link_name = "__stop_rescue_forms"]
+    #[link_name = "__stop_native_forms"]
     static LAST: [Form; 0];
 }
 
@@ -146,7 +146,7 @@ impl Form {
         state.components = processor::components();
         // SAFETY: the forms change registers and the memory at RDI, which the test owns; all
         // registers are given back.
-        unsafe { rescue_oracle(state) }
+        unsafe { native_oracle(state) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::emulate::Obstacle;
 use crate::emulate::access::LONGEST;
 use crate::emulate::cpu::{Cpu, Extended, Mode};
-use crate::emulate::exception::Trouble;
+use crate::emulate::exception::EmulationError;
 
 /// State component 0: x87.
 pub const X87: u64 = 1;
@@ -73,14 +73,14 @@ impl Part {
 /// # Errors
 ///
 /// [`Obstacle::NotAllowed`] if there are parts that the image has no room for.
-pub fn parts(cpu: &Cpu, bits: u64, compacted: bool) -> Result<Vec<Part>, Trouble> {
+pub fn parts(cpu: &Cpu, bits: u64, compacted: bool) -> Result<Vec<Part>, EmulationError> {
     let mut parts = Vec::new();
     let mut next = HEADER_END;
     for number in 2..63 {
         if bits >> number & 1 == 0 {
             continue;
         }
-        let [size, home, flags, _] = cpu.rest.cpuid(0xD, number);
+        let [size, home, flags, _] = cpu.state.cpuid(0xD, number);
         let (size, home) = (size as usize, home as usize);
         let fits = |at: usize| at.checked_add(size).is_some_and(|end| end <= LONGEST);
         if flags & 2 != 0 {

@@ -28,7 +28,7 @@ use super::{edx_eax, supervisor, xcr};
 use crate::arch::flags::CR0_TS;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// MSR: state that `xsaves` and `xrstors` manage besides that of XCR0.
 const IA32_XSS: u32 = 0xDA0;
@@ -48,13 +48,13 @@ struct Request {
 }
 
 /// Checks all that is checked before memory is looked at.
-fn request(cpu: &mut Cpu, instruction: &Instruction) -> Result<Request, Trouble> {
+fn request(cpu: &mut Cpu, instruction: &Instruction) -> Result<Request, EmulationError> {
     let mnemonic = instruction.mnemonic();
     xcr::switched_on(cpu)?;
     if matches!(mnemonic, Mnemonic::Xsaves | Mnemonic::Xsaves64 | Mnemonic::Xrstors | Mnemonic::Xrstors64) {
         cpu.needs(XSAVES)?;
         supervisor(cpu)?;
-        if cpu.rest.msr(IA32_XSS)?.unwrap_or(0) & edx_eax(cpu) != 0 {
+        if cpu.state.msr(IA32_XSS)?.unwrap_or(0) & edx_eax(cpu) != 0 {
             return Err(Obstacle::NotAllowed.into());
         }
     }
@@ -75,6 +75,6 @@ fn request(cpu: &mut Cpu, instruction: &Instruction) -> Result<Request, Trouble>
             | Mnemonic::Xrstor64
             | Mnemonic::Xrstors64
     );
-    let enabled = cpu.rest.xcr0()?;
+    let enabled = cpu.state.xcr0()?;
     Ok(Request { parts: edx_eax(cpu) & enabled, enabled, address, wide_pointers })
 }

@@ -11,7 +11,7 @@ use super::{Request, request};
 use crate::arch::paging::Access;
 use crate::emulate::access::LONGEST;
 use crate::emulate::cpu::{Cpu, Mode};
-use crate::emulate::exception::{Exception, Trouble};
+use crate::emulate::exception::{EmulationError, Exception};
 
 /// MXCSR bits of a processor that does not name them (Intel SDM volume 1, "Guidelines for Writing to
 /// the MXCSR Register").
@@ -21,7 +21,10 @@ const MXCSR_BITS: u64 = 0xFFBF;
 const VECTORS: u64 = SSE | AVX | 3 << 6;
 
 /// Carries out one of them.
-pub(in crate::emulate::system) fn restore(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(in crate::emulate::system) fn restore(
+    cpu: &mut Cpu,
+    instruction: &Instruction,
+) -> Result<(), EmulationError> {
     let request = request(cpu, instruction)?;
     let access = Access { user: cpu.ring() == 3, ..Access::default() };
     let mut area = [0; LONGEST];
@@ -82,7 +85,7 @@ pub(in crate::emulate::system) fn restore(cpu: &mut Cpu, instruction: &Instructi
     for part in &concerned {
         if used & part.bit == 0 {
             // The registers that do not exist in this mode keep their initial state.
-            let [size, ..] = cpu.rest.cpuid(0xD, part.bit.trailing_zeros());
+            let [size, ..] = cpu.state.cpuid(0xD, part.bit.trailing_zeros());
             image[part.home..part.home + size as usize].fill(0);
         }
         image[part.in_image()].fill(0);

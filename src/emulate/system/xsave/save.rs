@@ -11,10 +11,13 @@ use super::request;
 use crate::arch::paging::Access;
 use crate::emulate::access::LONGEST;
 use crate::emulate::cpu::Cpu;
-use crate::emulate::exception::Trouble;
+use crate::emulate::exception::EmulationError;
 
 /// Carries out one of them.
-pub(in crate::emulate::system) fn save(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Trouble> {
+pub(in crate::emulate::system) fn save(
+    cpu: &mut Cpu,
+    instruction: &Instruction,
+) -> Result<(), EmulationError> {
     let (compacted, thrifty) = match instruction.mnemonic() {
         Mnemonic::Xsave | Mnemonic::Xsave64 => (false, false),
         Mnemonic::Xsaveopt | Mnemonic::Xsaveopt64 => {

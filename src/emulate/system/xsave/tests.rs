@@ -5,10 +5,10 @@ use std::arch::{asm, is_x86_feature_detected};
 
 use super::area::{AVX, HEADER_END, SSE, X87};
 use crate::arch::flags::CR4_OSXSAVE;
-use crate::emulate::Rescued;
+use crate::emulate::Emulated;
 use crate::emulate::cpu::Extended;
 use crate::emulate::exception::Exception;
-use crate::emulate::testing::{CODE, Fake};
+use crate::emulate::testing::{CODE, FakeCpu};
 
 /// Where the tests put the area in the guest's memory.
 const AREA: u64 = 0x2_0000;
@@ -126,8 +126,8 @@ fn native_restore(state: &Area, area: &Area, parts: u64) -> Area {
 }
 
 /// A processor with the features of this host's and `state` in its registers.
-fn fake(code: &[u8], state: &Area, enabled: u64) -> Fake {
-    let mut fake = Fake::long_mode(code);
+fn fake(code: &[u8], state: &Area, enabled: u64) -> FakeCpu {
+    let mut fake = FakeCpu::long_mode(code);
     fake.cpuid.insert((1, 0), [0, 0, 1 << 26, 0]);
     for subleaf in 0..16 {
         let leaf = __cpuid_count(0xD, subleaf);
@@ -153,7 +153,7 @@ fn saved(form: Form, image: &Area, enabled: u64, parts: u64, before: &Area) -> A
     let mut fake = fake(form.code(), image, enabled);
     fake.memory.write(AREA, &before.0).unwrap();
     fake.registers.get_mut().general.rax = parts;
-    assert_eq!(fake.rescue(), Rescued::Done, "{form:?}");
+    assert_eq!(fake.emulate(), Emulated::Done, "{form:?}");
     assert_eq!(fake.now().general.rip, CODE + form.code().len() as u64);
     let mut area = Area::filled(0);
     fake.memory.read(AREA, &mut area.0).unwrap();
@@ -217,7 +217,7 @@ fn restored_otherwise(all: u64, in_use: u64, area: &Area, parts: u64) -> Option<
     let mut fake = fake(&[0x48, 0x0F, 0xAE, 0x2B], &loaded(in_use), all);
     fake.memory.write(AREA, &area.0).unwrap();
     fake.registers.get_mut().general.rax = parts;
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let ours = Area(*fake.xsave.get_mut());
     let ours = saved(Form::Xsave, &ours, all, all, &Area::filled(0));
     // KVM needs SSE to be in use for MXCSR, the processor does not.
@@ -254,14 +254,14 @@ fn headers_that_mean_nothing_are_refused() {
 }
 
 fn loaded_plain() -> Area {
-    Area(*Fake::long_mode(&[]).xsave.get_mut())
+    Area(*FakeCpu::long_mode(&[]).xsave.get_mut())
 }
 
 #[test]
 fn the_area_is_aligned_mapped_and_the_unit_is_there() {
     let all = X87 | SSE;
     for code in [Form::Xsave.code(), &[0x48, 0x0F, 0xAE, 0x2B]] {
-        let prepared = |change: &dyn Fn(&mut Fake)| {
+        let prepared = |change: &dyn Fn(&mut FakeCpu)| {
             let mut fake = fake(code, &loaded_plain(), all);
             change(&mut fake);
             fake.raises()
@@ -291,7 +291,7 @@ fn supervisor_forms_are_for_ring_0_and_for_compacted_areas() {
     const XSAVES: &[u8] = &[0x48, 0x0F, 0xC7, 0x2B];
     const XRSTORS: &[u8] = &[0x48, 0x0F, 0xC7, 0x1B];
     let mut fake = with_xsaves(XSAVES);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     assert_eq!(fake.memory.read_word(AREA + 520, 8).unwrap(), 1 << 63 | all);
     let mut fake = with_xsaves(XRSTORS);
     assert_eq!(fake.raises(), Some(Exception::protection(0)));
@@ -320,7 +320,7 @@ fn outside_of_64_bit_mode_eight_registers_come_and_go() {
         fake
     };
     let mut fake = in_32_bits(&[0x0F, 0xAE, 0x23]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let mut saved = Area::filled(0);
     fake.memory.read(AREA, &mut saved.0).unwrap();
     assert_eq!(saved.0[160..288], image.0[160..288]);
@@ -329,7 +329,7 @@ fn outside_of_64_bit_mode_eight_registers_come_and_go() {
     assert_eq!(saved.0[704..832], [0; 128]);
     // An empty area makes everything initial but the registers that cannot be seen.
     let mut fake = in_32_bits(&[0x0F, 0xAE, 0x2B]);
-    assert_eq!(fake.rescue(), Rescued::Done);
+    assert_eq!(fake.emulate(), Emulated::Done);
     let now = fake.xsave.get_mut();
     assert_eq!(now[160..288], [0; 128]);
     assert_eq!(now[288..416], image.0[288..416]);

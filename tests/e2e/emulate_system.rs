@@ -23,11 +23,11 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("the_log_names_each_kind_of_rescued_instruction_once", || {
+        guest_test("the_log_names_each_kind_of_emulated_instruction_once", || {
             let ran = Kvm::with_guest("system-instructions").arg("--log-level=debug").run();
             let log = ran.folder.read("console.log");
-            let times = log.matches("`lar` is carried out in place of KVM, the first time at 0x20").count();
-            let counted = log.contains(" instructions carried out in place of KVM");
+            let times = log.matches("`lar` is emulated in place of KVM, first at 0x20").count();
+            let counted = log.contains(" instructions emulated in place of KVM");
             let expected = match lane() {
                 Lane::Emulated => 1,
                 // A processor that runs guests itself does it.
@@ -37,8 +37,8 @@ pub fn trials() -> Vec<Trial> {
             ran.check(times == expected, &format!("{expected} lines for `lar`"))?;
             Ok(())
         }),
-        guest_test("a_guest_that_only_runs_rescued_instructions_can_be_stopped", || {
-            let ran = Kvm::with_guest("endless-rescue").args(["--timeout", "0.5"]).run();
+        guest_test("a_guest_that_only_runs_emulated_instructions_can_be_stopped", || {
+            let ran = Kvm::with_guest("endless-emulation").args(["--timeout", "0.5"]).run();
             ran.expect_status(12)?.expect_err("kvm: the run took longer than --timeout allows at 0x2000")?;
             Ok(())
         }),

@@ -5,11 +5,11 @@
 //! From the top directory:
 //!
 //! ```sh
-//! cargo +nightly fuzz run rescue --target x86_64-unknown-linux-gnu
+//! cargo +nightly fuzz run emulate --target x86_64-unknown-linux-gnu
 //! ```
 #![no_main]
 
-use kvm::emulate::carry_out_anything;
+use kvm::emulate::emulate_anything;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| carry_out_anything(input));
+fuzz_target!(|input: &[u8]| emulate_anything(input));

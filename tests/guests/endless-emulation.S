@@ -1,4 +1,4 @@
-# endless-rescue: verr for ever, which some hosts' KVM does not carry out.
+# endless-emulation: verr for ever, which some hosts' KVM does not carry out.
 
     .text
     .globl _start
