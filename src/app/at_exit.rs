@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tracing::{error, info};
 
-use crate::frontends::words::tell;
+use crate::frontends::messages::tell;
 use crate::machine::outcome::status;
 use crate::machine::{Due, Machine, Outcome};
 use crate::state;

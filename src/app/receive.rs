@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::{Failure, user_interface};
-use crate::frontends::words::{escaped, tell};
+use crate::frontends::messages::{escaped, tell};
 use crate::kvm::{HostError, Kvm};
 use crate::machine::Machine;
 use crate::machine::inputs::Inputs;

@@ -1,4 +1,4 @@
-//! What the user sees: serial text as it comes, or the guest's screen, and when which.
+//! What the terminal shows: serial text or the guest's VGA screen, and when it switches.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::inspect::screen::plain_text;
 use crate::machine::screen::Screen;
 use crate::settings::DisplayMode;
 
-/// Time between two looks at the guest's screen while it is shown.
+/// Refresh interval while the guest's screen is shown.
 const PAINT_INTERVAL: Duration = Duration::from_millis(20);
-/// Time between two looks at the guest's screen while it is not shown.
+/// Polling interval while the guest's screen is not shown.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// Time a blinking character is visible, and then invisible.
 const BLINK_PHASE: Duration = Duration::from_millis(300);
-/// Serial text kept while the screen is shown; older text is dropped.
+/// Bytes of serial text buffered while the screen is shown; older text is dropped.
 const MOST_HELD: usize = 64 << 10;
 /// Clears the terminal and goes to its top left corner.
 const CLEAR: &[u8] = b"\x1b[0m\x1b[2J\x1b[H";
@@ -40,7 +40,7 @@ pub struct Display {
     terminal: Option<TerminalGuard>,
     screen: Screen,
     view: View,
-    /// The user chose the view; it does not change by itself any more.
+    /// The user chose the view; it does not switch automatically any more.
     chosen: bool,
     painter: Painter,
     size: (u16, u16),
@@ -48,7 +48,7 @@ pub struct Display {
     started: Instant,
     newlines: Newlines,
     held: VecDeque<u8>,
-    /// The last text that was printed did not end its line.
+    /// The last printed text did not end with a newline.
     in_line: bool,
     output: Output,
 }
@@ -96,14 +96,14 @@ impl Display {
         }
     }
 
-    /// When [`Self::look`] is due next; `None` if there is nothing to look at.
+    /// The next deadline of [`Self::refresh`]; `None` if there is no screen.
     pub fn due(&self) -> Option<Instant> {
         let watched = self.view != View::Text || (self.wanted == DisplayMode::Auto && !self.chosen);
         (self.terminal.is_some() && watched).then_some(self.next_look)
     }
 
-    /// Looks at the guest's screen if it is time to, and paints what has changed.
-    pub fn look(&mut self, now: Instant) {
+    /// Paints what has changed on the guest's screen, if the refresh interval has passed.
+    pub fn refresh(&mut self, now: Instant) {
         if self.due().is_none_or(|due| now < due) {
             return;
         }
@@ -116,7 +116,7 @@ impl Display {
         self.next_look = now + if self.view == View::Text { WATCH_INTERVAL } else { PAINT_INTERVAL };
     }
 
-    /// The user wants the other view.
+    /// Switches to the other view, at the user's request.
     pub fn toggle(&mut self) {
         self.chosen = true;
         match self.view {
@@ -125,7 +125,7 @@ impl Display {
         }
     }
 
-    /// The user wants to know the Ctrl-A commands.
+    /// Shows the Ctrl-A commands.
     pub fn help(&mut self) {
         if self.view == View::Text {
             let help = format!("\n{}", menu::HELP);
@@ -137,7 +137,7 @@ impl Display {
         }
     }
 
-    /// A key was pressed; true if it only ends the help.
+    /// Handles a key press; true if it only closes the help.
     pub fn key_ends_help(&mut self) -> bool {
         let help = self.view == View::Help;
         if help {
@@ -148,15 +148,15 @@ impl Display {
         help
     }
 
-    /// The user pressed something that means nothing.
+    /// Rings the bell for a key that is no command.
     pub fn bell(&mut self) {
         if self.terminal.is_some() {
             self.output.push(b"\x07");
         }
     }
 
-    /// The run is over: gives the terminal back and leaves on it what there was to see. With
-    /// `dump`, the last screen is left as plain text where there is no terminal, too.
+    /// Restores the terminal at the end of the run and leaves the last contents on it. With `dump`, the last
+    /// screen is also printed as plain text where there is no terminal.
     pub fn finish(&mut self, dump: bool) {
         if self.view != View::Text {
             // The rest of a picture on the screen that is left now.
@@ -168,7 +168,7 @@ impl Display {
         let held: Vec<u8> = self.held.drain(..).collect();
         self.print(&held);
         if on_terminal && self.in_line {
-            // What is said about the end of the run gets a line of its own.
+            // The message about the end of the run starts on a line of its own.
             self.print(b"\n");
         }
         if on_terminal && matches!(self.wanted, DisplayMode::Auto | DisplayMode::Vga) {
@@ -197,7 +197,7 @@ impl Display {
     }
 
     fn paint(&mut self, now: Instant) {
-        // A terminal that is behind gets the latest picture when it has caught up.
+        // A slow terminal skips to the latest frame.
         if self.output.pending() > 0 {
             return;
         }
@@ -218,7 +218,7 @@ impl Display {
         self.output.push(&bytes);
     }
 
-    /// Puts text on standard output, in the form the terminal's mode needs.
+    /// Writes text to standard output, with the line ends that the terminal's mode needs.
     fn print(&mut self, bytes: &[u8]) {
         self.in_line = bytes.last().map_or(self.in_line, |last| *last != b'\n');
         if self.terminal.as_ref().is_some_and(TerminalGuard::has_keyboard) {

@@ -1,8 +1,8 @@
-//! What is typed on a terminal, or comes through a pipe, becomes key strokes.
+//! Decodes the bytes of a terminal or a pipe into keystrokes.
 //!
-//! A terminal sends characters where a keyboard sends keys. [`Decoder`] finds the keys that would
-//! have typed the characters in the layout of the guest. Some keys are lost on the way because
-//! terminals send the same byte for both: Ctrl+H is Backspace, Ctrl+I Tab, Ctrl+J and Ctrl+M Enter.
+//! A terminal sends characters where a keyboard sends keys. [`Decoder`] finds the keys that type the
+//! characters in the guest's keyboard layout. Some keys cannot be told apart because terminals send the same
+//! byte for both: Ctrl+H is Backspace, Ctrl+I Tab, Ctrl+J and Ctrl+M Enter.
 
 mod sequences;
 
@@ -15,24 +15,24 @@ use sequences::SpecialKey;
 const ESCAPE: u8 = 0x1B;
 const DELETE: u8 = 0x7F;
 
-/// Longest escape sequence that is waited for, in bytes; keys have far shorter ones.
+/// Longest escape sequence, in bytes; those of keys are far shorter.
 const LONGEST_SEQUENCE: usize = 32;
 
-/// One thing typed, in the two forms in which a guest can receive it.
+/// One keystroke, in the two forms in which a guest can receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stroke {
+pub struct DecodedKey {
     /// As it was typed, for a serial port.
     pub bytes: Box<[u8]>,
     /// For the keyboard: modifiers go down, the key goes down and comes up, modifiers come up.
     ///
     /// Empty if no key types it: an escape sequence that belongs to no key, the second half of a
-    /// CR LF, or [`missing`](Stroke::missing).
+    /// CR LF, or [`missing`](DecodedKey::missing).
     pub events: Vec<KeyEvent>,
     /// The character that the layout cannot type; U+FFFD stands for bytes that are not UTF-8.
     pub missing: Option<char>,
 }
 
-/// Cuts a stream of bytes into strokes.
+/// Splits a stream of bytes into keystrokes.
 ///
 /// It understands UTF-8, control characters, and the escape sequences of xterm, VT220 and the Linux
 /// console for keys without a character. `ESC` before a character is that character with Alt.
@@ -60,28 +60,28 @@ enum Meaning {
 }
 
 impl Decoder {
-    /// A decoder for a guest that believes its keyboard to have this layout.
+    /// A decoder for a guest that expects this keyboard layout.
     pub fn new(layout: LayoutName) -> Decoder {
         Decoder { layout, pending: Vec::new(), after_return: false }
     }
 
-    /// Takes the next bytes and gives the strokes that are complete.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Stroke> {
+    /// Takes the next bytes and returns the complete keystrokes.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<DecodedKey> {
         self.pending.extend_from_slice(bytes);
         self.decode(false)
     }
 
-    /// Gives the strokes of what is left, because nothing follows for now: a single `ESC` is then
-    /// the Escape key.
+    /// Returns the keystrokes of incomplete input, because nothing follows for now: a single `ESC` is then the
+    /// Escape key.
     ///
-    /// To be called after each read that leaves no more bytes to be had, and at the end.
-    pub fn flush(&mut self) -> Vec<Stroke> {
+    /// Call it when no more bytes arrive within the timeout, and at the end of the input.
+    pub fn flush(&mut self) -> Vec<DecodedKey> {
         self.decode(true)
     }
 
-    fn decode(&mut self, complete: bool) -> Vec<Stroke> {
+    fn decode(&mut self, complete: bool) -> Vec<DecodedKey> {
         let input = std::mem::take(&mut self.pending);
-        let mut strokes = Vec::new();
+        let mut keystrokes = Vec::new();
         let mut rest = input.as_slice();
         while let Some(typed) = first_typed(rest, complete) {
             let (bytes, behind) = rest.split_at(typed.length);
@@ -91,34 +91,34 @@ impl Decoder {
                 _ => typed.meaning,
             };
             self.after_return = bytes.ends_with(b"\r");
-            strokes.push(self.stroke(bytes, meaning));
+            keystrokes.push(self.keystroke(bytes, meaning));
         }
         self.pending = rest.to_vec();
-        strokes
+        keystrokes
     }
 
-    fn stroke(&self, bytes: &[u8], meaning: Meaning) -> Stroke {
-        let mut stroke = Stroke { bytes: bytes.into(), events: Vec::new(), missing: None };
+    fn keystroke(&self, bytes: &[u8], meaning: Meaning) -> DecodedKey {
+        let mut keystroke = DecodedKey { bytes: bytes.into(), events: Vec::new(), missing: None };
         match meaning {
             Meaning::Key(SpecialKey { mut modifiers, key }) => {
                 modifiers.push(key);
-                stroke.events = KeyEvent::chord(&modifiers);
+                keystroke.events = KeyEvent::chord(&modifiers);
             }
             Meaning::Character { mut modifiers, character } => match strokes_for(self.layout, character) {
                 Some(combination) => {
                     modifiers.extend(combination.keys());
-                    stroke.events = KeyEvent::chord(&modifiers);
+                    keystroke.events = KeyEvent::chord(&modifiers);
                 }
-                None => stroke.missing = Some(character),
+                None => keystroke.missing = Some(character),
             },
             Meaning::Nothing => {}
         }
-        stroke
+        keystroke
     }
 }
 
-/// The first thing typed, or `None` if there is nothing, or more bytes have to come (which they
-/// never do if the input is `complete`).
+/// The first keystroke, or `None` if there is none or more bytes are needed (never if the input is
+/// `complete`).
 fn first_typed(input: &[u8], complete: bool) -> Option<Typed> {
     match input {
         [] => None,

@@ -3,20 +3,20 @@
 use super::*;
 
 /// What one read of these bytes, with nothing behind, gives.
-fn typed(layout: LayoutName, bytes: &[u8]) -> Vec<Stroke> {
+fn typed(layout: LayoutName, bytes: &[u8]) -> Vec<DecodedKey> {
     let mut decoder = Decoder::new(layout);
-    let mut strokes = decoder.feed(bytes);
-    strokes.extend(decoder.flush());
-    let joined: Vec<u8> = strokes.iter().flat_map(|stroke| stroke.bytes.iter().copied()).collect();
+    let mut keystrokes = decoder.feed(bytes);
+    keystrokes.extend(decoder.flush());
+    let joined: Vec<u8> = keystrokes.iter().flat_map(|keystroke| keystroke.bytes.iter().copied()).collect();
     assert_eq!(joined, bytes, "a serial port gets every byte once");
-    strokes
+    keystrokes
 }
 
-/// The events of the only stroke these bytes are.
+/// The events of the only keystroke these bytes are.
 fn one(layout: LayoutName, bytes: &[u8]) -> Vec<KeyEvent> {
-    let strokes = typed(layout, bytes);
-    assert_eq!(strokes.len(), 1, "{bytes:02x?} gave {strokes:?}");
-    strokes[0].events.clone()
+    let keystrokes = typed(layout, bytes);
+    assert_eq!(keystrokes.len(), 1, "{bytes:02x?} gave {keystrokes:?}");
+    keystrokes[0].events.clone()
 }
 
 fn us(bytes: &[u8]) -> Vec<KeyEvent> {
@@ -49,29 +49,32 @@ fn characters_are_typed_with_their_shifts() {
 
 #[test]
 fn what_the_layout_cannot_type_is_told() {
-    let strokes = typed(LayoutName::Us, "x€".as_bytes());
-    assert_eq!(strokes[0].missing, None);
-    assert_eq!(strokes[1], Stroke { bytes: "€".as_bytes().into(), events: vec![], missing: Some('€') });
+    let keystrokes = typed(LayoutName::Us, "x€".as_bytes());
+    assert_eq!(keystrokes[0].missing, None);
+    assert_eq!(
+        keystrokes[1],
+        DecodedKey { bytes: "€".as_bytes().into(), events: vec![], missing: Some('€') }
+    );
 }
 
 #[test]
 fn bytes_that_are_not_utf_8_are_told_and_passed_on() {
     for bytes in [&b"\xFF"[..], b"\xC3", b"\xE2\x82"] {
-        let strokes = typed(LayoutName::It, bytes);
-        assert_eq!(strokes.len(), 1);
-        assert_eq!(strokes[0].missing, Some('\u{FFFD}'));
+        let keystrokes = typed(LayoutName::It, bytes);
+        assert_eq!(keystrokes.len(), 1);
+        assert_eq!(keystrokes[0].missing, Some('\u{FFFD}'));
     }
-    let strokes = typed(LayoutName::It, b"\xE2a");
-    assert_eq!(strokes[1].events, chord(&[], Key::A));
+    let keystrokes = typed(LayoutName::It, b"\xE2a");
+    assert_eq!(keystrokes[1].events, chord(&[], Key::A));
 }
 
 #[test]
 fn a_character_may_arrive_in_pieces() {
     let mut decoder = Decoder::new(LayoutName::It);
     assert_eq!(decoder.feed(b"\xC3"), []);
-    let strokes = decoder.feed(b"\xA8");
-    assert_eq!(strokes[0].events, chord(&[], Key::LeftBracket));
-    assert_eq!(*strokes[0].bytes, *"è".as_bytes());
+    let keystrokes = decoder.feed(b"\xA8");
+    assert_eq!(keystrokes[0].events, chord(&[], Key::LeftBracket));
+    assert_eq!(*keystrokes[0].bytes, *"è".as_bytes());
 }
 
 #[test]
@@ -79,8 +82,8 @@ fn enter_is_one_key_however_the_line_ends() {
     assert_eq!(us(b"\r"), chord(&[], Key::Enter));
     assert_eq!(us(b"\n"), chord(&[], Key::Enter));
     let enters = |bytes: &[u8]| {
-        let strokes = typed(LayoutName::Us, bytes);
-        strokes.iter().flat_map(|stroke| &stroke.events).filter(|event| event.down).count()
+        let keystrokes = typed(LayoutName::Us, bytes);
+        keystrokes.iter().flat_map(|keystroke| &keystroke.events).filter(|event| event.down).count()
     };
     assert_eq!(enters(b"\r\n"), 1);
     assert_eq!(enters(b"\r\n\r\n"), 2);
@@ -119,7 +122,7 @@ fn escape_is_a_key_only_when_nothing_follows() {
     assert_eq!(decoder.flush(), []);
 
     let twice = typed(LayoutName::Us, b"\x1B\x1B");
-    assert_eq!(twice.iter().filter(|stroke| stroke.events == chord(&[], Key::Escape)).count(), 2);
+    assert_eq!(twice.iter().filter(|keystroke| keystroke.events == chord(&[], Key::Escape)).count(), 2);
 }
 
 #[test]
@@ -190,8 +193,8 @@ fn other_escape_sequences_type_nothing() {
 
 #[test]
 fn a_broken_sequence_does_not_swallow_what_follows() {
-    let strokes = typed(LayoutName::Us, b"\x1B[1;\ra\x1B[\x01");
-    let events: Vec<_> = strokes.iter().map(|stroke| stroke.events.clone()).collect();
+    let keystrokes = typed(LayoutName::Us, b"\x1B[1;\ra\x1B[\x01");
+    let events: Vec<_> = keystrokes.iter().map(|keystroke| keystroke.events.clone()).collect();
     assert_eq!(
         events,
         [
@@ -222,7 +225,7 @@ fn a_stream_decodes_alike_however_it_is_cut() {
     let whole = typed(LayoutName::It, stream);
     for size in 1..stream.len() {
         let mut decoder = Decoder::new(LayoutName::It);
-        let mut pieces: Vec<Stroke> = stream.chunks(size).flat_map(|piece| decoder.feed(piece)).collect();
+        let mut pieces: Vec<DecodedKey> = stream.chunks(size).flat_map(|piece| decoder.feed(piece)).collect();
         pieces.extend(decoder.flush());
         assert_eq!(pieces, whole, "in pieces of {size}");
     }
@@ -235,8 +238,8 @@ fn a_typed_line_reaches_a_guest_as_set_1() {
 
     let mut chip = I8042::default();
     let mut codes = Vec::new();
-    for stroke in typed(LayoutName::Us, b"aQ1\r") {
-        for event in stroke.events {
+    for keystroke in typed(LayoutName::Us, b"aQ1\r") {
+        for event in keystroke.events {
             let _ = chip.key(event);
             while chip.read(4).0 & 1 != 0 {
                 codes.push(chip.read(0).0);

@@ -27,7 +27,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-use super::words::tell;
+use super::messages::tell;
 use crate::settings::LogSpec;
 
 /// Lines that can wait for the writing thread; whoever logs another one waits for room.

@@ -1,4 +1,4 @@
-//! The Ctrl-A prefix: how a user who types into the guest talks to the supervisor instead.
+//! The Ctrl-A menu: commands for the supervisor among the keys for the guest.
 //!
 //! On a raw terminal every key belongs to the guest, Ctrl-C and Ctrl-Z included. Ctrl-A is the one
 //! exception, as it is in other emulators: the key after it is a command. For use on a terminal
@@ -16,7 +16,7 @@ Ctrl-A c    switch between the screen and the serial port
 Ctrl-A a    send Ctrl-A to the guest (also Ctrl-A Ctrl-A)
 ";
 
-/// What the user's keys amount to.
+/// What the user's keys mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MenuEvent {
     /// These are for the guest.
@@ -33,7 +33,7 @@ pub enum MenuEvent {
     Unknown(u8),
 }
 
-/// Tells commands from what is for the guest.
+/// Separates commands from input for the guest.
 #[derive(Clone, Debug, Default)]
 pub struct Menu {
     /// The last byte was the prefix.

@@ -1,4 +1,7 @@
-//! The people side: the terminal, the far ends of the serial ports, the log.
+//! The user interface: terminal, serial backends, log, console, `kvm check`, and files for editors.
+//!
+//! [`session`] owns the thread that serves the terminal and the serial backends while a guest runs. Everything
+//! reaches the machine through its input queue, and leaves it through its output queues.
 
 pub mod check;
 pub mod console;
@@ -7,13 +10,13 @@ pub mod display;
 pub mod keys;
 pub mod log;
 pub mod menu;
+pub mod messages;
 pub mod output;
 pub mod painter;
-pub mod serial_ends;
+pub mod serial_backend;
 pub mod session;
 pub mod signals;
 pub mod snapshot;
 pub mod terminal;
-pub mod typist;
+pub mod terminal_input;
 pub mod vscode;
-pub mod words;

@@ -1,4 +1,4 @@
-//! Standard output, written without ever holding up the thread that deals with people.
+//! Standard output, written without ever blocking the user-interface thread.
 
 use std::collections::VecDeque;
 use std::io::Stdout;
@@ -13,15 +13,15 @@ use tracing::warn;
 /// Most bytes written at a time: what a pipe takes without blocking once it reports room (PIPE_BUF).
 const CHUNK: usize = 4096;
 
-/// Standard output with the bytes that still have to go there.
+/// Standard output and the bytes that wait to be written there.
 #[derive(Debug)]
 pub struct Output {
     stdout: Stdout,
-    /// The terminal on standard output, opened once more: a terminal that reports room may still
-    /// hold up a writer, and not to wait is a property that standard output shares with others.
+    /// The terminal on standard output, opened again: a terminal that reports room may still block a
+    /// writer, and O_NONBLOCK on standard output itself would be shared with other processes.
     terminal: Option<OwnedFd>,
     pending: VecDeque<u8>,
-    /// Nobody reads any more.
+    /// The reader has closed it.
     closed: bool,
 }
 
@@ -33,34 +33,34 @@ impl Output {
         Output { stdout, terminal, pending: VecDeque::new(), closed: false }
     }
 
-    /// Bytes that still have to be written.
+    /// Number of pending bytes.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Puts `bytes` behind what is pending.
+    /// Appends `bytes`.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.closed {
             self.pending.extend(bytes);
         }
     }
 
-    /// Forgets what is pending.
+    /// Drops what is pending.
     pub fn forget(&mut self) {
         self.pending.clear();
     }
 
-    /// Forgets what is pending, and what a terminal has been given and does not show. It takes a
-    /// last word then, even if its user has stopped it.
+    /// Drops what is pending, and what the terminal has buffered but not shown, so that a last message gets
+    /// through even if the user has stopped the terminal's output.
     pub fn give_up(&mut self) {
         self.forget();
         if let Some(terminal) = &self.terminal {
-            // One that cannot forget has nothing left to show.
+            // A terminal that cannot drop its output has none pending.
             let _ = tcflush(terminal, QueueSelector::OFlush);
         }
     }
 
-    /// Writes as much as can be written now.
+    /// Writes as much as possible without blocking.
     pub fn flush(&mut self) {
         while !self.pending.is_empty() && self.has_room() {
             let (first, _) = self.pending.as_slices();
@@ -82,7 +82,7 @@ impl Output {
     }
 }
 
-/// The terminal on `stdout`, if it is one, for writing without waiting.
+/// The terminal on `stdout`, if it is one, opened for non-blocking writes.
 fn reopened(stdout: &Stdout) -> Option<OwnedFd> {
     let name = ttyname(stdout, Vec::new()).ok()?;
     let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;

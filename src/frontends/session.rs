@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::display::Display;
-use super::serial_ends::{End, EndError};
+use super::messages::tell;
+use super::serial_backend::{Backend, BackendError};
 use super::signals::Signals;
 use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
-use super::typist::Typist;
-use super::words::tell;
+use super::terminal_input::TerminalInput;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::output::{Doorbell, OutputQueue, OutputReaders};
 use crate::machine::screen::Screen;
@@ -46,7 +46,7 @@ const STACK: usize = 256 << 10;
 pub enum SessionError {
     /// A far end of a serial port.
     #[error(transparent)]
-    End(#[from] EndError),
+    End(#[from] BackendError),
     /// The terminal.
     #[error(transparent)]
     Terminal(#[from] TerminalError),
@@ -91,7 +91,7 @@ impl Session {
     pub fn start(settings: &Settings, connections: Connections) -> Result<Session, SessionError> {
         let mut ends = Vec::with_capacity(OutputQueue::ALL.len());
         for queue in OutputQueue::ALL {
-            ends.push(End::new(queue, far_end(settings, queue))?);
+            ends.push(Backend::new(queue, far_end(settings, queue))?);
         }
         for (queue, end) in OutputQueue::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
@@ -102,13 +102,13 @@ impl Session {
         let signals = Signals::new()?;
         let terminal = take_terminal(settings.display)?;
         let interactive = terminal.as_ref().is_some_and(TerminalGuard::has_keyboard);
-        let typist = typist(settings.layout, interactive);
+        let terminal_input = terminal_input(settings.layout, interactive);
         let ending = Arc::new(Ending::default());
         let doorbell = connections.doorbell.clone();
         let worker = Worker {
             ends,
             signals,
-            typist,
+            terminal_input,
             display: Display::new(settings.display, terminal, connections.screen),
             dump: settings.dump_screen,
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -165,18 +165,18 @@ fn take_terminal(wanted: DisplayMode) -> Result<Option<TerminalGuard>, TerminalE
     TerminalGuard::enter(io::stdin(), stdout, TerminalScreen::Main).map(Some)
 }
 
-fn typist(layout: LayoutName, interactive: bool) -> Typist {
+fn terminal_input(layout: LayoutName, interactive: bool) -> TerminalInput {
     let stdin = io::stdin();
     // Reading from the terminal in the background would stop this process.
     let background = stdin.is_terminal()
         && !rustix::termios::tcgetpgrp(&stdin).is_ok_and(|group| group == rustix::process::getpgrp());
-    Typist::new(layout, interactive, !background)
+    TerminalInput::new(layout, interactive, !background)
 }
 
 struct Worker {
-    ends: Vec<End>,
+    ends: Vec<Backend>,
     signals: Signals,
-    typist: Typist,
+    terminal_input: TerminalInput,
     display: Display,
     dump: bool,
     deadline: Option<Instant>,
@@ -218,12 +218,12 @@ impl Worker {
             self.busy = self.pump();
             let now = Instant::now();
             self.time_passes(now);
-            self.typist.time_passes(now, &self.inputs);
-            self.display.look(now);
+            self.terminal_input.time_passes(now, &self.inputs);
+            self.display.refresh(now);
             self.display.output().flush();
             let ready = self.sleep(now);
             if ready.stdin {
-                self.typist.read(&self.inputs, &mut self.display);
+                self.terminal_input.read(&self.inputs, &mut self.display);
             }
             if ready.signals
                 && let Some(signal) = self.signals.take()
@@ -248,7 +248,7 @@ impl Worker {
         for (queue, end) in OutputQueue::ALL.into_iter().zip(&mut self.ends) {
             // Standard output may be slow, and so may a peer; then the guest waits, and nothing is
             // lost.
-            let full = if matches!(end, End::Stdio) {
+            let full = if matches!(end, Backend::Stdio) {
                 self.display.output().pending() >= MOST_PENDING
             } else {
                 end.is_full()
@@ -260,7 +260,7 @@ impl Worker {
             }
             if self.outputs.receive(queue, &mut self.bytes, TAKE) {
                 any = true;
-                if matches!(end, End::Stdio) {
+                if matches!(end, Backend::Stdio) {
                     self.display.text(&self.bytes);
                 } else {
                     end.send(&self.bytes);
@@ -300,7 +300,7 @@ impl Worker {
         // machine nothing.
         let nap = self.busy.then(|| now + NAP);
         let tick = self.doorbell.wants_ticks().then_some(self.next_tick);
-        let times = [self.deadline, self.settled, tick, self.display.due(), self.typist.due(), nap];
+        let times = [self.deadline, self.settled, tick, self.display.due(), self.terminal_input.due(), nap];
         let until = times.into_iter().flatten().min();
         let ready = self.wait(until.map(|until| until.saturating_duration_since(now)));
         self.doorbell.awake();
@@ -316,7 +316,7 @@ impl Worker {
             fds.push(PollFd::new(&*output, PollFlags::OUT));
         }
         // What is not watched because the guest is behind is looked at again soon.
-        let mut behind = self.typist.is_held_back(&self.inputs);
+        let mut behind = self.terminal_input.is_held_back(&self.inputs);
         let mut watched = Vec::with_capacity(OutputQueue::ALL.len());
         for (number, end) in self.ends.iter().enumerate() {
             let wanted = match OutputQueue::ALL[number] {
@@ -324,12 +324,12 @@ impl Worker {
                 OutputQueue::DebugConsole => true,
             };
             behind |= !wanted;
-            if let Some((file, events)) = end.watched(wanted) {
+            if let Some((file, events)) = end.poll_target(wanted) {
                 watched.push((number, fds.len(), wanted));
                 fds.push(PollFd::from_borrowed_fd(file, events));
             }
         }
-        let stdin = self.typist.watched(&self.inputs).map(|file| {
+        let stdin = self.terminal_input.watched(&self.inputs).map(|file| {
             fds.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
             fds.len() - 1
         });
@@ -357,7 +357,7 @@ impl Worker {
         let mut peers = PeersLeft::new();
         self.write_out(give_up, |worker| {
             let more = worker.pump();
-            let owed = worker.ends.iter().map(End::owed).sum();
+            let owed = worker.ends.iter().map(Backend::unread).sum();
             peers.are_done(owed) && !more
         });
         for end in &mut self.ends {

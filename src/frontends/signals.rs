@@ -1,4 +1,4 @@
-//! Signals that end the run, made into something a thread can wait for.
+//! Signals that end the run, as a descriptor to poll.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};

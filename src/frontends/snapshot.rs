@@ -1,8 +1,8 @@
-//! `kvm check-snapshot`: what is in a snapshot, for people.
+//! `kvm check-snapshot`: describes a snapshot file.
 
 use std::path::Path;
 
-use super::words::escaped;
+use super::messages::escaped;
 use crate::state::{SavedMachine, SnapshotError, SnapshotFile};
 
 /// Reads all of the snapshot in `file` and says what is in it.

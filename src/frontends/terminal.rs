@@ -1,7 +1,7 @@
-//! The user's terminal, taken over for the run and given back as it was.
+//! The user's terminal: configured for the run and restored afterwards.
 //!
 //! Raw mode belongs to standard input, the screen to standard output; either may be a terminal
-//! without the other, and what is no terminal is left alone.
+//! without the other; anything else is left alone.
 //!
 //! In raw mode every key reaches the guest as a byte, Ctrl-C and Ctrl-Z too: they are the guest's
 //! to interpret. The way out is the Ctrl-A prefix of [`menu`](super::menu).
@@ -16,10 +16,10 @@ use rustix::termios::{
     OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
-/// Columns and rows that are assumed where the terminal does not say.
+/// Columns and rows that are assumed where the terminal does not report its size.
 pub const FALLBACK_SIZE: (u16, u16) = (80, 25);
 
-/// How long a terminal that takes no more output is waited for before the rest is dropped.
+/// Timeout for a terminal that accepts no output; the rest is dropped.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Which of the terminal's two screens is used.
@@ -31,7 +31,7 @@ pub enum Screen {
     Alternate,
 }
 
-/// Why the terminal could not be taken over.
+/// Why the terminal could not be configured.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot {action} of the terminal on standard {stream} ({reason}); \
@@ -46,8 +46,8 @@ pub struct TerminalError {
     reason: Errno,
 }
 
-/// A terminal that has been taken over. It is given back when this is dropped, when any thread
-/// panics (before the panic's message is printed), or by [`TerminalGuard::restore_now`].
+/// A terminal in the mode of a run. It is restored when this is dropped, when any thread panics (before the
+/// panic's message is printed), or by [`TerminalGuard::restore_now`].
 #[derive(Debug)]
 pub struct TerminalGuard {
     terminal: Arc<Terminal>,
@@ -59,7 +59,7 @@ struct Terminal {
     input: Option<(OwnedFd, Termios)>,
     /// Standard output, if it is a terminal.
     output: Option<OwnedFd>,
-    /// The screen in use; `None` once the terminal has been given back.
+    /// The screen in use; `None` once the terminal has been restored.
     screen: Mutex<Option<Screen>>,
 }
 
@@ -142,7 +142,7 @@ impl TerminalGuard {
     }
 
     /// Changes to `screen`, with the cursor and the colours as the terminal has them by default. No
-    /// effect without a terminal on standard output, or after it has been given back.
+    /// effect without a terminal on standard output, or after it has been restored.
     pub fn switch_to(&self, screen: Screen) {
         self.terminal.send(&self.switching_to(screen));
     }
@@ -162,8 +162,8 @@ impl TerminalGuard {
         [PLAIN, change].concat()
     }
 
-    /// Gives the terminal back now, for a thread that is about to end the process. Whoever else
-    /// writes to the terminal should have stopped. Once is enough: later calls do nothing.
+    /// Restores the terminal now, for a thread that is about to end the process. Other writers to the terminal
+    /// must have stopped. Later calls do nothing.
     pub fn restore_now(&self) {
         self.terminal.restore();
     }
@@ -186,7 +186,7 @@ impl Terminal {
     }
 
     fn restore(&self) {
-        // Held to the end, so that a thread that finds the terminal given back may end the process.
+        // Locked to the end, so that a thread that finds the terminal restored may end the process.
         let mut current = self.screen();
         let Some(screen) = current.take() else { return };
         self.send(PLAIN);
@@ -199,7 +199,7 @@ impl Terminal {
         }
     }
 
-    /// Writes to the terminal on standard output. There is nobody to tell of a failure.
+    /// Writes to the terminal on standard output. A failure cannot be reported anywhere.
     fn send(&self, mut bytes: &[u8]) {
         let Some(output) = &self.output else { return };
         while !bytes.is_empty() {

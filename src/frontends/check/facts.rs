@@ -1,8 +1,8 @@
 //! All facts, asked for and put into rows.
 
+use super::descriptions::{self, Told};
 use super::report::Mark::{Bad, Good, Plain};
 use super::report::{Group, Report, Row, Value};
-use super::words::{self, Told};
 use crate::kvm::probe::{
     AFTER_TRIPLE_FAULT, COALESCED_WRITES, DATA_WATCHPOINTS, DIRTY_LOG, FOREIGN_HYPERCALL,
     HARDWARE_BREAKPOINTS, INSTRUCTIONS, INT_N_IN_RING_3, INTERRUPT_FREE_STEPPING, KvmCapabilities, MODES,
@@ -38,7 +38,7 @@ pub(super) fn without_kvm(error: &HostError) -> Report {
     let why = error.to_string();
     let conclusion = format!("Guests cannot run here: {why}.");
     let rows = vec![
-        row("device", "/dev/kvm", Ok(words::device(error))),
+        row("device", "/dev/kvm", Ok(descriptions::device(error))),
         Row::new("remedy", "what to do", Value::Text(why), Plain, "see below".into()),
     ];
     Report { usable: false, groups: vec![Group { key: "host", title: "Host", rows }], conclusion }
@@ -85,27 +85,27 @@ fn modes(kvm: &Kvm) -> Group {
             ProbeMode::LongHuge => ("huge_pages", "64-bit, pages of 1 GiB"),
             ProbeMode::LongRing3 => ("long_ring3", "64-bit, ring 3"),
         };
-        row(key, what, known.fact.get(kvm).map(words::started))
+        row(key, what, known.fact.get(kvm).map(descriptions::started))
     });
     Group { key: "modes", title: "Modes a guest can run in", rows: rows.collect() }
 }
 
 fn instructions(kvm: &Kvm) -> Group {
     let instructions = INSTRUCTIONS.iter();
-    let rows = instructions.map(|it| row(it.name, it.text, it.behaviour(kvm).map(words::behaviour)));
+    let rows = instructions.map(|it| row(it.name, it.text, it.behaviour(kvm).map(descriptions::behaviour)));
     Group { key: "instructions", title: "Instructions in ring 0", rows: rows.collect() }
 }
 
 fn kernel_entries(kvm: &Kvm) -> Group {
     let rows = vec![
-        row("int_n", "int n in ring 3", INT_N_IN_RING_3.behaviour(kvm).map(words::behaviour)),
-        row("syscall", "syscall in ring 3", SYSTEM_CALLS.get(kvm).map(words::system_calls)),
-        row("vmcall", "vmcall in ring 0", VMCALL.get(kvm).map(words::hypercall)),
-        row("vmmcall", "vmmcall in ring 0", VMMCALL.get(kvm).map(words::hypercall)),
+        row("int_n", "int n in ring 3", INT_N_IN_RING_3.behaviour(kvm).map(descriptions::behaviour)),
+        row("syscall", "syscall in ring 3", SYSTEM_CALLS.get(kvm).map(descriptions::system_calls)),
+        row("vmcall", "vmcall in ring 0", VMCALL.get(kvm).map(descriptions::hypercall)),
+        row("vmmcall", "vmmcall in ring 0", VMMCALL.get(kvm).map(descriptions::hypercall)),
         row(
             "foreign_hypercall",
             "... the other vendor's, KVM alone",
-            FOREIGN_HYPERCALL.get(kvm).map(words::foreign_hypercall),
+            FOREIGN_HYPERCALL.get(kvm).map(descriptions::foreign_hypercall),
         ),
     ];
     Group { key: "calls", title: "System calls and hypercalls", rows }
@@ -117,55 +117,63 @@ fn debugging(kvm: &Kvm) -> Group {
         row(
             "software_breakpoints_ring0",
             "software breakpoints, ring 0",
-            software.ring0.get(kvm).map(words::software_breakpoints),
+            software.ring0.get(kvm).map(descriptions::software_breakpoints),
         ),
         row(
             "software_breakpoints_ring3",
             "software breakpoints, ring 3",
-            software.ring3.get(kvm).map(words::software_breakpoints),
+            software.ring3.get(kvm).map(descriptions::software_breakpoints),
         ),
         row(
             "hardware_breakpoints_ring0",
             "hardware breakpoints, ring 0",
-            hardware.ring0.get(kvm).map(words::hardware_breakpoints),
+            hardware.ring0.get(kvm).map(descriptions::hardware_breakpoints),
         ),
         row(
             "hardware_breakpoints_ring3",
             "hardware breakpoints, ring 3",
-            hardware.ring3.get(kvm).map(words::hardware_breakpoints),
+            hardware.ring3.get(kvm).map(descriptions::hardware_breakpoints),
         ),
-        row("resume_flag", "RFLAGS.RF at one of them", RESUME_FLAG.get(kvm).map(words::resume_flag)),
+        row("resume_flag", "RFLAGS.RF at one of them", RESUME_FLAG.get(kvm).map(descriptions::resume_flag)),
         row(
             "write_watchpoints_ring0",
             "watched writes, ring 0",
-            watch.ring0.get(kvm).map(|it| it.write).map(words::hardware_breakpoints),
+            watch.ring0.get(kvm).map(|it| it.write).map(descriptions::hardware_breakpoints),
         ),
         row(
             "write_watchpoints_ring3",
             "watched writes, ring 3",
-            watch.ring3.get(kvm).map(|it| it.write).map(words::hardware_breakpoints),
+            watch.ring3.get(kvm).map(|it| it.write).map(descriptions::hardware_breakpoints),
         ),
         row(
             "read_watchpoints_ring0",
             "watched reads, ring 0",
-            watch.ring0.get(kvm).map(|it| it.read).map(words::hardware_breakpoints),
+            watch.ring0.get(kvm).map(|it| it.read).map(descriptions::hardware_breakpoints),
         ),
         row(
             "read_watchpoints_ring3",
             "watched reads, ring 3",
-            watch.ring3.get(kvm).map(|it| it.read).map(words::hardware_breakpoints),
+            watch.ring3.get(kvm).map(|it| it.read).map(descriptions::hardware_breakpoints),
         ),
-        row("single_step_ring0", "single steps, ring 0", SINGLE_STEP.ring0.get(kvm).map(words::single_step)),
-        row("single_step_ring3", "single steps, ring 3", SINGLE_STEP.ring3.get(kvm).map(words::single_step)),
+        row(
+            "single_step_ring0",
+            "single steps, ring 0",
+            SINGLE_STEP.ring0.get(kvm).map(descriptions::single_step),
+        ),
+        row(
+            "single_step_ring3",
+            "single steps, ring 3",
+            SINGLE_STEP.ring3.get(kvm).map(descriptions::single_step),
+        ),
         row(
             "interrupt_free_stepping",
             "steps without interrupts",
-            INTERRUPT_FREE_STEPPING.get(kvm).map(words::interrupt_free_stepping),
+            INTERRUPT_FREE_STEPPING.get(kvm).map(descriptions::interrupt_free_stepping),
         ),
         row(
             "after_triple_fault",
             "after a triple fault",
-            AFTER_TRIPLE_FAULT.get(kvm).map(words::after_triple_fault),
+            AFTER_TRIPLE_FAULT.get(kvm).map(descriptions::after_triple_fault),
         ),
     ];
     Group { key: "debugging", title: "Debugging", rows }
@@ -173,12 +181,12 @@ fn debugging(kvm: &Kvm) -> Group {
 
 fn memory(kvm: &Kvm) -> Group {
     let rows = vec![
-        row("dirty_log", "log of written pages", DIRTY_LOG.get(kvm).map(words::dirty_log)),
-        row("read_only", "read-only memory", READ_ONLY_MEMORY.get(kvm).map(words::read_only_memory)),
+        row("dirty_log", "log of written pages", DIRTY_LOG.get(kvm).map(descriptions::dirty_log)),
+        row("read_only", "read-only memory", READ_ONLY_MEMORY.get(kvm).map(descriptions::read_only_memory)),
         row(
             "collected_writes",
             "writes to a busy port",
-            COALESCED_WRITES.get(kvm).map(words::collected_writes),
+            COALESCED_WRITES.get(kvm).map(descriptions::collected_writes),
         ),
     ];
     Group { key: "writes", title: "Memory and ports", rows }
@@ -193,7 +201,7 @@ fn speed(kvm: &Kvm) -> Group {
     for (key, key_ns, what, what_ns, fact) in rings {
         let speed = fact.get(kvm);
         let time = speed.as_ref().ok().copied().flatten().map(|speed| speed.picoseconds);
-        rows.push(row(key, what, speed.map(words::speed)));
+        rows.push(row(key, what, speed.map(descriptions::speed)));
         rows.push(measured(key_ns, what_ns, time));
     }
     rows.push(measured("port_exit_ns", "a port write, and back", PORT_EXIT.get(kvm).ok().flatten()));

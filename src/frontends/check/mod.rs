@@ -1,10 +1,10 @@
 //! `kvm check`: what KVM really does on this host, for people and for programs.
 
+mod descriptions;
 mod facts;
 mod json;
 mod report;
 mod table;
-mod words;
 
 use std::io::{IsTerminal, Write};
 

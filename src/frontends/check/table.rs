@@ -1,7 +1,7 @@
 //! The report as a table for people.
 
 use super::report::{Mark, Report};
-use crate::frontends::words::escaped;
+use crate::frontends::messages::escaped;
 
 /// How good and bad are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
 
 use super::console::PROMPT;
-use super::words::tell;
+use super::messages::tell;
 use crate::settings::ListenAddress;
 use connection::{Connection, Heard};
 use helper::Commands;

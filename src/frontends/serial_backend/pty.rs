@@ -11,27 +11,27 @@ use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::{READ_SIZE, keep};
+use super::{READ_SIZE, buffer};
 
-/// How long it may take until what was written can be seen to wait for a reader.
+/// How long it may take until written bytes are reported as waiting for a reader.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
 /// A pseudo-terminal in raw mode.
 ///
-/// Whether anybody has opened it cannot be seen from here. So the guest never waits for a reader:
-/// what does not fit is kept, and dropped from its beginning when it gets too much.
+/// The master side does not show whether a program has opened the terminal. So the guest never waits for a
+/// reader: what does not fit is buffered, and the oldest bytes are dropped beyond the limit.
 #[derive(Debug)]
-pub struct PtyEnd {
+pub struct PtyBackend {
     pub(super) name: String,
     master: OwnedFd,
-    /// Held open, so that the terminal outlives the programs that use it.
+    /// Kept open, so that the terminal outlives the programs that use it.
     slave: OwnedFd,
     pending: VecDeque<u8>,
     written: Option<Instant>,
 }
 
-impl PtyEnd {
-    pub(super) fn open() -> io::Result<PtyEnd> {
+impl PtyBackend {
+    pub(super) fn open() -> io::Result<PtyBackend> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -42,7 +42,7 @@ impl PtyEnd {
         settings.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &settings)?;
         ioctl_fionbio(&master, true)?;
-        Ok(PtyEnd {
+        Ok(PtyBackend {
             name: name.to_string_lossy().into_owned(),
             master,
             slave,
@@ -52,11 +52,11 @@ impl PtyEnd {
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        keep(&mut self.pending, bytes);
+        buffer(&mut self.pending, bytes);
     }
 
-    /// Bytes nobody has read yet, as far as can be known: what was written a moment ago counts as one.
-    pub(super) fn owed(&self) -> usize {
+    /// Bytes that no program has read yet, as far as the host reports: a recent write counts as one.
+    pub(super) fn unread(&self) -> usize {
         let unread = ioctl_fionread(&self.slave).unwrap_or(0);
         let on_its_way = self.written.is_some_and(|written| written.elapsed() < ON_ITS_WAY);
         usize::try_from(unread)
@@ -65,7 +65,7 @@ impl PtyEnd {
             .max(on_its_way.into())
     }
 
-    pub(super) fn watched(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    pub(super) fn poll_target(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let mut events = PollFlags::empty();
         events.set(PollFlags::IN, wanted);
         events.set(PollFlags::OUT, !self.pending.is_empty());
@@ -104,39 +104,39 @@ mod tests {
 
     #[test]
     fn a_pseudo_terminal_carries_bytes_unchanged_both_ways() {
-        let mut end = PtyEnd::open().unwrap();
-        let mut slave = File::options().read(true).write(true).open(&end.name).unwrap();
-        end.send(b"a\nb\r");
-        end.flush();
-        assert!(end.owed() > 0);
+        let mut backend = PtyBackend::open().unwrap();
+        let mut slave = File::options().read(true).write(true).open(&backend.name).unwrap();
+        backend.send(b"a\nb\r");
+        backend.flush();
+        assert!(backend.unread() > 0);
         let mut bytes = [0; 4];
         slave.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"a\nb\r");
         std::thread::sleep(ON_ITS_WAY);
-        assert_eq!(end.owed(), 0);
+        assert_eq!(backend.unread(), 0);
         slave.write_all(b"\x03\n").unwrap();
-        assert_eq!(end.receive(), b"\x03\n");
+        assert_eq!(backend.receive(), b"\x03\n");
     }
 
     #[test]
     fn a_reader_that_comes_late_is_waited_for_without_being_asked_again_and_again() {
-        let mut end = PtyEnd::open().unwrap();
-        let watch = |end: &PtyEnd| {
-            let (file, events) = end.watched(false).unwrap();
+        let mut backend = PtyBackend::open().unwrap();
+        let watch = |backend: &PtyBackend| {
+            let (file, events) = backend.poll_target(false).unwrap();
             let mut fds = [PollFd::from_borrowed_fd(file, events)];
             poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).unwrap()
         };
-        end.send(&[b'x'; 60_000]);
-        while watch(&end) > 0 {
-            end.flush();
-            if end.pending.is_empty() {
-                end.send(&[b'x'; 60_000]);
+        backend.send(&[b'x'; 60_000]);
+        while watch(&backend) > 0 {
+            backend.flush();
+            if backend.pending.is_empty() {
+                backend.send(&[b'x'; 60_000]);
             }
         }
         let slave =
-            rustix::fs::open(end.name.as_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+            rustix::fs::open(backend.name.as_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
         let mut bytes = [0; 4096];
-        while rustix::io::read(&slave, &mut bytes).unwrap() == bytes.len() && watch(&end) == 0 {}
-        assert_eq!(watch(&end), 1, "there is room again");
+        while rustix::io::read(&slave, &mut bytes).unwrap() == bytes.len() && watch(&backend) == 0 {}
+        assert_eq!(watch(&backend), 1, "there is room again");
     }
 }

@@ -1,9 +1,9 @@
-//! Words for the user: sentences on standard error, and text that must not drive a terminal.
+//! Messages for the user on standard error, and text that must not control a terminal.
 
 use std::io::Write;
 
-/// `text` with its control characters as escapes, but for those in `kept`: names of files, symbols of
-/// guests and serial output may hold any, and must not drive the terminal that shows them.
+/// `text` with its control characters escaped, except those in `kept`: file names, guest symbols and serial
+/// output may contain any, and must not control the terminal that shows them.
 pub fn escaped(text: &str, kept: &[char]) -> String {
     let mut words = String::with_capacity(text.len());
     for c in text.chars() {
@@ -16,10 +16,10 @@ pub fn escaped(text: &str, kept: &[char]) -> String {
     words
 }
 
-/// Tells the user `message` on standard error, in one write, so that other output cannot cut it.
+/// Prints `message` on standard error in one write, so that other output cannot split it.
 pub fn tell(message: &str) {
     let text = format!("kvm: {}\n", escaped(message, &['\n']));
-    // Who runs without standard error does not want to be told.
+    // Without standard error there is no place to report to.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 

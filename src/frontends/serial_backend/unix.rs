@@ -9,15 +9,15 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::info;
 
-use super::{EndError, MOST_KEPT, READ_SIZE, keep};
+use super::{BUFFER_LIMIT, BackendError, READ_SIZE, buffer};
 use crate::os::socket::{self, SocketAccess, SocketError, SocketFile};
 
-/// A unix socket with at most one client; others wait until it has left.
+/// A unix socket with at most one client; further clients wait until it has disconnected.
 #[derive(Debug)]
-pub struct UnixEnd {
+pub struct UnixBackend {
     port: &'static str,
     listener: UnixListener,
-    /// Goes with the end.
+    /// Goes with the backend.
     _file: SocketFile,
     client: Option<Client>,
     pending: VecDeque<u8>,
@@ -28,14 +28,14 @@ pub struct UnixEnd {
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
-    /// More may come from it.
+    /// The client may still send.
     sends: bool,
-    /// It takes what is sent to it.
+    /// The client may still read.
     listens: bool,
 }
 
 impl Client {
-    /// Nothing can go either way any more.
+    /// Both directions are closed.
     fn hung_up(&self) -> bool {
         let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
         let _ = poll(&mut fds, Some(&Timespec::default()));
@@ -43,40 +43,40 @@ impl Client {
     }
 }
 
-impl UnixEnd {
-    pub(super) fn listen(port: &'static str, path: &Path) -> Result<UnixEnd, EndError> {
-        let failed = |reason| EndError::Socket { port, path: path.to_owned(), reason };
+impl UnixBackend {
+    pub(super) fn listen(port: &'static str, path: &Path) -> Result<UnixBackend, BackendError> {
+        let failed = |reason| BackendError::Socket { port, path: path.to_owned(), reason };
         let (listener, file) = socket::listen(path, SocketAccess::Umask).map_err(|error| match error {
-            SocketError::NotSocket => EndError::NotSocket { port, path: path.to_owned() },
-            SocketError::InUse => EndError::InUse { port, path: path.to_owned() },
+            SocketError::NotSocket => BackendError::NotSocket { port, path: path.to_owned() },
+            SocketError::InUse => BackendError::InUse { port, path: path.to_owned() },
             SocketError::Host(reason) => failed(reason),
         })?;
         listener.set_nonblocking(true).map_err(failed)?;
         info!("{port} listens on {}", path.display());
-        Ok(UnixEnd { port, listener, _file: file, client: None, pending: VecDeque::new() })
+        Ok(UnixBackend { port, listener, _file: file, client: None, pending: VecDeque::new() })
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        keep(&mut self.pending, bytes);
+        buffer(&mut self.pending, bytes);
     }
 
-    /// Bytes a client has still to take.
-    pub(super) fn owed(&self) -> usize {
+    /// Buffered bytes that a client has not read yet.
+    pub(super) fn unread(&self) -> usize {
         if self.client.as_ref().is_some_and(|client| client.listens) { self.pending.len() } else { 0 }
     }
 
-    /// A client is so far behind that what is sent now would push out what it has not got yet.
+    /// A client is so slow that sending more would drop what it has not read yet.
     pub(super) fn is_full(&self) -> bool {
-        self.owed() >= MOST_KEPT / 2
+        self.unread() >= BUFFER_LIMIT / 2
     }
 
-    pub(super) fn watched(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    pub(super) fn poll_target(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let Some(client) = &self.client else { return Some((self.listener.as_fd(), PollFlags::IN)) };
         let mut events = PollFlags::empty();
         events.set(PollFlags::IN, client.sends && wanted);
-        events.set(PollFlags::OUT, self.owed() > 0);
-        // A closed connection is always reported. Who has not taken everything from it yet would be
-        // woken again and again.
+        events.set(PollFlags::OUT, self.unread() > 0);
+        // poll always reports a closed connection, which would wake this thread again and again until
+        // everything has been read from it.
         let held_back = client.sends && !wanted && events.is_empty();
         (!held_back).then(|| (client.stream.as_fd(), events))
     }
@@ -89,7 +89,7 @@ impl UnixEnd {
                 Ok(count) => _ = self.pending.drain(..count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // What it has sent before it closed the connection still counts.
+                // Input sent before the client closed the connection still counts.
                 Err(_) => {
                     client.listens = false;
                     if !client.sends {

@@ -1,4 +1,4 @@
-//! Standard input on its way to the guest.
+//! Standard input as keystrokes for the guest.
 
 use std::io::Stdin;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,38 +8,37 @@ use rustix::io::Errno;
 use tracing::debug;
 
 use super::display::Display;
-use super::keys::{Decoder, Stroke};
+use super::keys::{DecodedKey, Decoder};
 use super::menu::{Menu, MenuEvent};
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::settings::LayoutName;
 
 /// What Ctrl-C sends.
 const CTRL_C: &[u8] = b"\x03";
-/// Strokes from a pipe that may wait for the guest before more is read.
-const MOST_AHEAD: usize = 256;
+/// Keystrokes from a pipe that may be pending before reading stops.
+const MOST_PENDING: usize = 256;
 /// Most bytes read at a time.
 const READ_SIZE: usize = 4096;
-/// How long the rest of an escape sequence or of a character is waited for; then a lone `ESC` is the
-/// Escape key.
-const REST_WAIT: Duration = Duration::from_millis(20);
+/// Timeout for the rest of an escape sequence or of a character; after it a lone `ESC` is the Escape key.
+const SEQUENCE_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Reads standard input and types it.
+/// Reads standard input, handles the Ctrl-A menu, and sends the rest to the guest as keystrokes.
 #[derive(Debug)]
-pub struct Typist {
+pub struct TerminalInput {
     stdin: Stdin,
     /// Keys come one by one from a terminal in raw mode: Ctrl-A is the menu.
     interactive: bool,
     ended: bool,
     menu: Menu,
     decoder: Decoder,
-    /// When what has come so far is taken for complete.
+    /// When an incomplete sequence times out.
     complete_at: Option<Instant>,
 }
 
-impl Typist {
-    /// A typist for a guest that believes its keyboard to have `layout`.
-    pub fn new(layout: LayoutName, interactive: bool, readable: bool) -> Typist {
-        Typist {
+impl TerminalInput {
+    /// Input for a guest that expects a keyboard with `layout`.
+    pub fn new(layout: LayoutName, interactive: bool, readable: bool) -> TerminalInput {
+        TerminalInput {
             stdin: std::io::stdin(),
             interactive,
             ended: !readable,
@@ -49,23 +48,23 @@ impl Typist {
         }
     }
 
-    /// True if there may be more to read, but not before the guest has taken what came. A pipe is
-    /// read only as fast as that; a terminal always, because of the menu.
+    /// True if reading has to wait for the guest. A pipe is read only as fast as the guest takes its
+    /// input; a terminal always, because of the menu.
     pub fn is_held_back(&self, inputs: &Inputs) -> bool {
-        !self.ended && !self.interactive && inputs.keystroke_backlog() >= MOST_AHEAD
+        !self.ended && !self.interactive && inputs.keystroke_backlog() >= MOST_PENDING
     }
 
-    /// Standard input, if it is to be read now.
+    /// Standard input, if it should be polled.
     pub fn watched(&self, inputs: &Inputs) -> Option<BorrowedFd<'_>> {
         (!self.ended && !self.is_held_back(inputs)).then(|| self.stdin.as_fd())
     }
 
-    /// When [`Self::time_passes`] is due next.
+    /// The next deadline of [`Self::time_passes`].
     pub fn due(&self) -> Option<Instant> {
         self.complete_at
     }
 
-    /// Types what has waited long enough for a rest that did not come.
+    /// Sends incomplete sequences whose rest did not arrive in time.
     pub fn time_passes(&mut self, now: Instant, inputs: &Inputs) {
         if self.complete_at.is_some_and(|at| now >= at) {
             self.complete_at = None;
@@ -74,10 +73,10 @@ impl Typist {
         }
     }
 
-    /// Standard input is ready: reads it once and types what it says.
+    /// Reads standard input once, when it is ready, and sends what was read.
     pub fn read(&mut self, inputs: &Inputs, display: &mut Display) {
         let mut bytes = [0; READ_SIZE];
-        // Not through the standard library, whose buffer would keep bytes that no poll tells of.
+        // Not through the standard library, whose buffer would hide bytes from poll.
         match rustix::io::read(&self.stdin, &mut bytes) {
             Ok(0) => {
                 self.ended = true;
@@ -86,14 +85,14 @@ impl Typist {
                 self.push(inputs, rest);
             }
             Ok(count) => {
-                self.complete_at = Some(Instant::now() + REST_WAIT);
+                self.complete_at = Some(Instant::now() + SEQUENCE_TIMEOUT);
                 if self.interactive {
                     for event in self.menu.feed(&bytes[..count]) {
                         self.act(event, inputs, display);
                     }
                 } else {
-                    let strokes = self.decoder.feed(&bytes[..count]);
-                    self.push(inputs, strokes);
+                    let keys = self.decoder.feed(&bytes[..count]);
+                    self.push(inputs, keys);
                 }
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
@@ -112,8 +111,8 @@ impl Typist {
         }
         match event {
             MenuEvent::Bytes(bytes) => {
-                let strokes = self.decoder.feed(&bytes);
-                self.push(inputs, strokes);
+                let keys = self.decoder.feed(&bytes);
+                self.push(inputs, keys);
             }
             MenuEvent::Quit => inputs.push(Input::Quit),
             MenuEvent::Reset => inputs.push(Input::Reset),
@@ -123,13 +122,13 @@ impl Typist {
         }
     }
 
-    fn push(&self, inputs: &Inputs, strokes: Vec<Stroke>) {
-        for stroke in strokes {
+    fn push(&self, inputs: &Inputs, keys: Vec<DecodedKey>) {
+        for stroke in keys {
             if let Some(character) = stroke.missing {
                 debug!("the layout has no key for {character:?}");
             }
             let typed = Keystroke { bytes: stroke.bytes.into_vec(), keys: stroke.events };
-            // In a pipe nobody pressed Ctrl-C to get away.
+            // A Ctrl-C byte in a pipe is data, not a user's wish to quit.
             let interrupt = self.interactive && typed.bytes == CTRL_C;
             inputs.push(if interrupt { Input::InterruptKey(typed) } else { Input::Keystroke(typed) });
         }

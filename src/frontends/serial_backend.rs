@@ -1,4 +1,4 @@
-//! The far ends of the serial ports: files, sockets, pseudo-terminals, the log.
+//! Serial backends: files, sockets, pseudo-terminals and the log, to which serial ports are connected.
 
 mod pty;
 mod unix;
@@ -12,22 +12,22 @@ use std::path::PathBuf;
 use rustix::event::PollFlags;
 use tracing::{info, warn};
 
-use super::words::escaped;
+use super::messages::escaped;
 use crate::machine::output::OutputQueue;
 use crate::settings::SerialBackend;
-pub use pty::PtyEnd;
-pub use unix::UnixEnd;
+pub use pty::PtyBackend;
+pub use unix::UnixBackend;
 
-/// Bytes kept for a peer that is not there or does not read; older ones are dropped.
-const MOST_KEPT: usize = 64 << 10;
-/// Longest line in the log; a longer one is broken.
+/// Bytes buffered for a peer that is not connected or does not read; older ones are dropped.
+const BUFFER_LIMIT: usize = 64 << 10;
+/// Longest line in the log, in bytes; a longer one is split.
 const LONGEST_LINE: usize = 1024;
 /// Most bytes read from a peer at a time.
 const READ_SIZE: usize = 4096;
 
-/// Why the far end of a serial port could not be made.
+/// Why a serial backend could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum EndError {
+pub enum BackendError {
     /// The file cannot be created.
     #[error("{port}: cannot create {} ({reason}); choose another place with --serial", path.display())]
     File {
@@ -64,7 +64,7 @@ pub enum EndError {
         /// The host's words.
         reason: io::Error,
     },
-    /// No pseudo-terminal can be had.
+    /// The host provides no pseudo-terminal.
     #[error("{port}: cannot get a pseudo-terminal ({reason}); use unix:PATH instead")]
     Pty {
         /// Which port.
@@ -74,45 +74,47 @@ pub enum EndError {
     },
 }
 
-/// The far end of one queue.
+/// The backend of one output queue.
 #[derive(Debug)]
-pub enum End {
-    /// Standard output; what is written there is not this room's business.
+pub enum Backend {
+    /// Standard output, which the display writes.
     Stdio,
     /// Lines in the log.
     Log(LineLog),
     /// A file.
     File(File),
     /// A unix socket.
-    Unix(UnixEnd),
+    Unix(UnixBackend),
     /// A pseudo-terminal.
-    Pty(PtyEnd),
-    /// Nobody.
+    Pty(PtyBackend),
+    /// Discards everything.
     Null,
 }
 
-impl End {
-    /// Makes the far end `wanted` of `queue`.
+impl Backend {
+    /// Opens the backend `wanted` for `queue`.
     ///
     /// # Errors
     ///
-    /// [`EndError`] names the port, the path and the host's reason.
-    pub fn new(queue: OutputQueue, wanted: &SerialBackend) -> Result<End, EndError> {
+    /// [`BackendError`] names the port, the path and the host's reason.
+    pub fn new(queue: OutputQueue, wanted: &SerialBackend) -> Result<Backend, BackendError> {
         let port = queue.name();
         Ok(match wanted {
-            SerialBackend::Stdio => End::Stdio,
-            SerialBackend::Log => End::Log(LineLog { port, line: Vec::new() }),
-            SerialBackend::Null => End::Null,
-            SerialBackend::File(path) => End::File(File::create(path).map_err(|reason| EndError::File {
-                port,
-                path: path.clone(),
-                reason,
-            })?),
-            SerialBackend::Unix(path) => End::Unix(UnixEnd::listen(port, path)?),
+            SerialBackend::Stdio => Backend::Stdio,
+            SerialBackend::Log => Backend::Log(LineLog { port, line: Vec::new() }),
+            SerialBackend::Null => Backend::Null,
+            SerialBackend::File(path) => {
+                Backend::File(File::create(path).map_err(|reason| BackendError::File {
+                    port,
+                    path: path.clone(),
+                    reason,
+                })?)
+            }
+            SerialBackend::Unix(path) => Backend::Unix(UnixBackend::listen(port, path)?),
             SerialBackend::Pty => {
-                let pty = PtyEnd::open().map_err(|reason| EndError::Pty { port, reason })?;
+                let pty = PtyBackend::open().map_err(|reason| BackendError::Pty { port, reason })?;
                 info!("{port} is {}", pty.name);
-                End::Pty(pty)
+                Backend::Pty(pty)
             }
         })
     }
@@ -120,33 +122,32 @@ impl End {
     /// Name of the pseudo-terminal, if this is one.
     pub fn pty_name(&self) -> Option<&str> {
         match self {
-            End::Pty(pty) => Some(&pty.name),
+            Backend::Pty(pty) => Some(&pty.name),
             _ => None,
         }
     }
 
-    /// The guest sent `bytes`. They are kept until [`Self::flush`] where the peer may have to be
-    /// waited for.
+    /// Sends `bytes` of the guest. They are buffered until [`Self::flush`] where the peer may be slow.
     pub fn send(&mut self, bytes: &[u8]) {
         match self {
-            End::Stdio | End::Null => {}
-            End::Log(log) => log.send(bytes),
-            End::File(file) => {
+            Backend::Stdio | Backend::Null => {}
+            Backend::Log(log) => log.send(bytes),
+            Backend::File(file) => {
                 if let Err(error) = file.write_all(bytes) {
                     warn!("a serial port's file takes no more ({error}); its output is dropped from now on");
-                    *self = End::Null;
+                    *self = Backend::Null;
                 }
             }
-            End::Unix(unix) => unix.send(bytes),
-            End::Pty(pty) => pty.send(bytes),
+            Backend::Unix(unix) => unix.send(bytes),
+            Backend::Pty(pty) => pty.send(bytes),
         }
     }
 
-    /// Writes what is kept, as far as the peer takes it now.
+    /// Writes as much of the buffer as the peer takes without blocking.
     pub fn flush(&mut self) {
         match self {
-            End::Unix(unix) => unix.flush(),
-            End::Pty(pty) => pty.flush(),
+            Backend::Unix(unix) => unix.flush(),
+            Backend::Pty(pty) => pty.flush(),
             _ => {}
         }
     }
@@ -154,39 +155,39 @@ impl End {
     /// Ends an unfinished line in the log.
     pub fn finish(&mut self) {
         self.flush();
-        if let End::Log(log) = self {
+        if let Backend::Log(log) = self {
             log.end_line();
         }
     }
 
-    /// Bytes that a peer who seems to be there has not taken yet.
-    pub fn owed(&self) -> usize {
+    /// Buffered bytes that a connected peer has not read yet.
+    pub fn unread(&self) -> usize {
         match self {
-            End::Unix(unix) => unix.owed(),
-            End::Pty(pty) => pty.owed(),
+            Backend::Unix(unix) => unix.unread(),
+            Backend::Pty(pty) => pty.unread(),
             _ => 0,
         }
     }
 
-    /// True if the guest has to wait until the peer has taken what was sent to it.
+    /// True if the guest has to wait until the peer reads.
     pub fn is_full(&self) -> bool {
-        matches!(self, End::Unix(unix) if unix.is_full())
+        matches!(self, Backend::Unix(unix) if unix.is_full())
     }
 
-    /// What to wait for: a file and its events. `wanted`: the guest has room for what the peer sends.
-    pub fn watched(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    /// The descriptor and events to poll for. `wanted`: the guest has room for input.
+    pub fn poll_target(&self, wanted: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match self {
-            End::Unix(unix) => unix.watched(wanted),
-            End::Pty(pty) => pty.watched(wanted),
+            Backend::Unix(unix) => unix.poll_target(wanted),
+            Backend::Pty(pty) => pty.poll_target(wanted),
             _ => None,
         }
     }
 
-    /// The watched file is ready: takes what the peer sent, possibly nothing.
+    /// Reads what the peer sent, possibly nothing, once the polled descriptor is ready.
     pub fn receive(&mut self) -> Vec<u8> {
         match self {
-            End::Unix(unix) => unix.receive(),
-            End::Pty(pty) => pty.receive(),
+            Backend::Unix(unix) => unix.receive(),
+            Backend::Pty(pty) => pty.receive(),
             _ => Vec::new(),
         }
     }
@@ -224,10 +225,10 @@ impl LineLog {
     }
 }
 
-/// Keeps `bytes`, dropping the oldest beyond [`MOST_KEPT`].
-fn keep(pending: &mut VecDeque<u8>, bytes: &[u8]) {
+/// Buffers `bytes`, dropping the oldest beyond [`BUFFER_LIMIT`].
+fn buffer(pending: &mut VecDeque<u8>, bytes: &[u8]) {
     pending.extend(bytes);
-    let excess = pending.len().saturating_sub(MOST_KEPT);
+    let excess = pending.len().saturating_sub(BUFFER_LIMIT);
     pending.drain(..excess);
 }
 
@@ -239,10 +240,10 @@ mod tests {
     fn a_peer_that_never_comes_costs_a_bounded_amount_of_memory() {
         let mut pending = VecDeque::new();
         for _ in 0..3 {
-            keep(&mut pending, &[1; MOST_KEPT]);
+            buffer(&mut pending, &[1; BUFFER_LIMIT]);
         }
-        keep(&mut pending, b"end");
-        assert_eq!(pending.len(), MOST_KEPT);
+        buffer(&mut pending, b"end");
+        assert_eq!(pending.len(), BUFFER_LIMIT);
         assert_eq!(pending.iter().rev().take(3).rev().copied().collect::<Vec<_>>(), b"end");
     }
 }
