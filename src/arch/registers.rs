@@ -2,10 +2,12 @@
 //!
 //! Manual: Intel SDM volume 3A, "System Architecture Overview".
 
+use serde::{Deserialize, Serialize};
+
 use super::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
 
 /// General-purpose registers, RIP and RFLAGS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct GeneralRegisters {
     pub rax: u64,
@@ -29,7 +31,7 @@ pub struct GeneralRegisters {
 }
 
 /// A segment register with its hidden part (Intel SDM volume 3A, "Segment Registers"). Flags are 0 or 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRegister {
     /// Linear address of the segment's first byte.
     pub base: u64,
@@ -58,7 +60,7 @@ pub struct SegmentRegister {
 }
 
 /// GDTR or IDTR.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRegister {
     /// Linear address of the table.
     pub base: u64,
@@ -67,7 +69,7 @@ pub struct TableRegister {
 }
 
 /// Segments, descriptor tables, control registers and EFER.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct SystemRegisters {
     pub cs: SegmentRegister,
@@ -93,7 +95,7 @@ pub struct SystemRegisters {
 }
 
 /// General, control and segment registers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {
     /// General-purpose registers, RIP and RFLAGS.
     pub general: GeneralRegisters,

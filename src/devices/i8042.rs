@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keyboard::{KeyEvent, Keyboard};
 use super::scancodes::Translator;
-use super::{Action, PortDevice, Request, Snapshot, StateError};
+use super::{Action, Device, Request, Snapshot, StateError};
 
 /// Offset of the data register, port 60h.
 const DATA: u16 = 0;
@@ -159,9 +159,9 @@ impl I8042 {
     /// Level of the interrupt line to IRQ 1: high while a byte of the keyboard can be read and its
     /// interrupt is enabled.
     ///
-    /// Reading a byte lowers the line, and [`Action::line`] says so, even if the next byte has
-    /// already raised it again. Whoever carries the action out has to look here afterwards, or an
-    /// edge-triggered interrupt controller would miss that next byte.
+    /// Reading a byte lowers the line, and [`Action::line`] reports that, even if the next byte has already
+    /// raised it again. So the machine reads the level here after each such action, or an edge-triggered
+    /// interrupt controller would miss the next byte.
     pub fn line(&self) -> bool {
         let keyboard_byte = match self.reply {
             Some(reply) => !reply.auxiliary,
@@ -334,7 +334,11 @@ impl I8042 {
     }
 }
 
-impl PortDevice for I8042 {
+impl Device for I8042 {
+    fn line(&self) -> bool {
+        self.line()
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         match offset {
             DATA => self.read_data(),

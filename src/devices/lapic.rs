@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Snapshot, StateError};
+use super::{Action, Device, Snapshot, StateError};
 
 /// Guest-physical address of the register page.
 pub const BASE: u64 = 0xFEE0_0000;
@@ -70,12 +70,12 @@ impl Default for LocalApic {
 
 impl LocalApic {
     /// Reads the 32-bit register at `offset` from [`BASE`]; what is no register reads as 0.
-    pub fn read(&self, offset: u64) -> u32 {
+    pub fn register(&self, offset: u64) -> u32 {
         self.index(offset).map_or(0, |register| self.registers[register])
     }
 
     /// Writes the 32-bit register at `offset` from [`BASE`].
-    pub fn write(&mut self, offset: u64, value: u32) {
+    pub fn set_register(&mut self, offset: u64, value: u32) {
         if let Some(register) = self.index(offset)
             && register != EOI
         {
@@ -86,6 +86,20 @@ impl LocalApic {
 
     fn index(&self, offset: u64) -> Option<usize> {
         (offset.is_multiple_of(16) && offset < REGISTERS as u64 * 16).then_some((offset / 16) as usize)
+    }
+}
+
+/// Only aligned 32-bit accesses are defined (Intel SDM volume 3A, "The Local APIC Block Diagram").
+impl Device for LocalApic {
+    fn mmio_read(&mut self, offset: u64, size: u8) -> Option<(u64, Action)> {
+        (size == 4).then(|| (u64::from(self.register(offset)), Action::NONE))
+    }
+
+    fn mmio_write(&mut self, offset: u64, size: u8, value: u64) -> Option<Action> {
+        (size == 4).then(|| {
+            self.set_register(offset, value as u32);
+            Action::NONE
+        })
     }
 }
 
@@ -116,24 +130,27 @@ mod tests {
 
     #[test]
     fn it_is_software_enabled_from_the_start() {
-        assert_eq!(LocalApic::default().read(0xF0) & 0x100, 0x100);
+        assert_eq!(LocalApic::default().register(0xF0) & 0x100, 0x100);
     }
 
     #[test]
     fn registers_keep_their_writable_bits_only() {
         let mut apic = LocalApic::default();
-        apic.write(0x320, 0xFFFF_FFFF);
-        apic.write(0x030, 7);
-        apic.write(0x0B0, 1);
-        apic.write(0x0F4, 1);
-        assert_eq!((apic.read(0x320), apic.read(0x030), apic.read(0x0B0)), (0x0007_A7FF, VERSION_VALUE, 0));
-        assert_eq!(apic.read(0x1_0000), 0);
+        apic.set_register(0x320, 0xFFFF_FFFF);
+        apic.set_register(0x030, 7);
+        apic.set_register(0x0B0, 1);
+        apic.set_register(0x0F4, 1);
+        assert_eq!(
+            (apic.register(0x320), apic.register(0x030), apic.register(0x0B0)),
+            (0x0007_A7FF, VERSION_VALUE, 0)
+        );
+        assert_eq!(apic.register(0x1_0000), 0);
     }
 
     #[test]
     fn it_survives_save_and_restore() {
         let mut apic = LocalApic::default();
-        apic.write(0x080, 0x20);
+        apic.set_register(0x080, 0x20);
         let mut copy = LocalApic::default();
         copy.restore(&apic.save()).unwrap();
         assert_eq!(copy, apic);

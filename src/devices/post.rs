@@ -1,8 +1,9 @@
 //! Port 0x80: the byte a PC's firmware shows on a diagnostics card (power-on self test).
 
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
-use super::{Action, PortDevice, Snapshot, StateError};
+use super::{Action, Device, Snapshot, StateError};
 
 /// The port.
 pub const PORT: u16 = 0x80;
@@ -20,12 +21,13 @@ impl PostPort {
     }
 }
 
-impl PortDevice for PostPort {
+impl Device for PostPort {
     fn read(&mut self, _offset: u16) -> (u8, Action) {
         (self.last.unwrap_or(0), Action::NONE)
     }
 
     fn write(&mut self, _offset: u16, value: u8) -> Action {
+        debug!("POST code {value:#04x}");
         self.last = Some(value);
         Action::NONE
     }

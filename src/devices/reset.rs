@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, PortDevice, Request, Snapshot, StateError};
+use super::{Action, Device, Request, Snapshot, StateError};
 
 /// Port of the reset control register.
 pub const RESET_CONTROL: u16 = 0xCF9;
@@ -26,7 +26,7 @@ pub struct ResetControl {
     value: u8,
 }
 
-impl PortDevice for ResetControl {
+impl Device for ResetControl {
     fn read(&mut self, _offset: u16) -> (u8, Action) {
         (self.value, Action::NONE)
     }
@@ -50,7 +50,7 @@ impl Default for SystemControlA {
     }
 }
 
-impl PortDevice for SystemControlA {
+impl Device for SystemControlA {
     fn read(&mut self, _offset: u16) -> (u8, Action) {
         (self.value, Action::NONE)
     }

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use vm_superio::serial::{NoEvents, SerialState};
 use vm_superio::{Serial, Trigger};
 
-use super::{Action, PortDevice, Snapshot, StateError};
+use super::{Action, Device, Snapshot, StateError};
+
+/// First port of COM1 to COM4.
+pub const BASE_PORTS: [u16; 4] = [0x3F8, 0x2F8, 0x3E8, 0x2E8];
 
 /// Receiver buffer, transmitter holding register, divisor latch low byte.
 const DATA: u16 = 0;
@@ -169,7 +172,7 @@ impl SerialPort {
     }
 }
 
-impl PortDevice for SerialPort {
+impl Device for SerialPort {
     fn read(&mut self, offset: u16) -> (u8, Action) {
         let mut value = self.uart.read(offset as u8);
         match offset {
@@ -187,6 +190,10 @@ impl PortDevice for SerialPort {
             _ => {}
         }
         (value, Action::line(self.line()))
+    }
+
+    fn line(&self) -> bool {
+        self.line()
     }
 
     fn write(&mut self, offset: u16, value: u8) -> Action {

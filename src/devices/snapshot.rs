@@ -68,6 +68,8 @@ pub trait Snapshot {
     const VERSION: u16;
     /// Everything the guest could tell from the chip, as plain data.
     type State: Serialize + DeserializeOwned;
+    /// False for a device without state (`State = ()`): it has no payload.
+    const HAS_STATE: bool = size_of::<Self::State>() > 0;
 
     /// The state as it is now.
     fn state(&self) -> Self::State;
@@ -107,5 +109,23 @@ pub trait Snapshot {
         let state = postcard::from_bytes(&payload.bytes)
             .map_err(|e| StateError::Damaged { kind: Self::KIND, reason: e.to_string() })?;
         self.set_state(state)
+    }
+}
+
+/// A device without state. It implements [`Snapshot`] by this.
+pub trait Stateless {
+    /// Name of this kind of device.
+    const NAME: &'static str;
+}
+
+impl<D: Stateless> Snapshot for D {
+    const KIND: &'static str = D::NAME;
+    const VERSION: u16 = 1;
+    type State = ();
+
+    fn state(&self) {}
+
+    fn set_state(&mut self, (): ()) -> Result<(), StateError> {
+        Ok(())
     }
 }

@@ -17,19 +17,16 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, PortDevice, Snapshot, StateError};
+use super::{Action, Device, OPEN_BUS, Snapshot, StateError};
 
 use dac::Dac;
 pub use text_view::{BUFFER_CELLS, COLUMNS, ROWS, TEXT_BUFFER, TextView};
 
-/// First port of the range the chip answers to, 0x3B0 to 0x3DF: offset 0 of its [`PortDevice`].
+/// First port of the range the chip answers to, 0x3B0 to 0x3DF: offset 0 of its [`Device`].
 pub const FIRST_PORT: u16 = 0x3B0;
 
 /// Number of ports the chip answers to.
 pub const PORTS: u16 = 0x30;
-
-/// What a port without a register reads as: nothing drives the bus.
-const OPEN_BUS: u8 = 0xFF;
 
 /// What input status register 1 reads as, one after the other: the beam on the picture, in a
 /// horizontal retrace (bit 0), in the vertical retrace (bits 0 and 3).
@@ -247,7 +244,7 @@ impl Default for Vga {
     }
 }
 
-impl PortDevice for Vga {
+impl Device for Vga {
     fn read(&mut self, offset: u16) -> (u8, Action) {
         let Some(port) = self.colour_port(offset) else { return (OPEN_BUS, Action::NONE) };
         let state = &mut self.state;

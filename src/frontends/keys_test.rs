@@ -233,7 +233,7 @@ fn a_stream_decodes_alike_however_it_is_cut() {
 
 #[test]
 fn a_typed_line_reaches_a_guest_as_set_1() {
-    use crate::devices::PortDevice;
+    use crate::devices::Device;
     use crate::devices::i8042::I8042;
 
     let mut chip = I8042::default();

@@ -114,6 +114,7 @@ impl Session {
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             settled: Some(Instant::now() + SETTLING),
             next_tick: Instant::now(),
+            last_tick: Instant::now(),
             busy: false,
             inputs: connections.inputs,
             outputs: connections.outputs,
@@ -183,6 +184,7 @@ struct Worker {
     /// When what only the start has needed is given back, if that has not been done.
     settled: Option<Instant>,
     next_tick: Instant,
+    last_tick: Instant,
     /// Something has come out of the machine since the thread last slept.
     busy: bool,
     inputs: Inputs,
@@ -274,7 +276,9 @@ impl Worker {
     fn time_passes(&mut self, now: Instant) {
         if self.doorbell.wants_ticks() && now >= self.next_tick {
             self.next_tick = now + TICK;
-            self.inputs.push(Input::Tick);
+            let elapsed = now.saturating_duration_since(self.last_tick);
+            self.last_tick = now;
+            self.inputs.push(Input::Tick { elapsed });
         }
         if self.settled.is_some_and(|settled| now >= settled) {
             self.settled = None;

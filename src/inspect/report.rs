@@ -56,7 +56,7 @@ pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
         Outcome::Reload(error) => format!("the guest cannot be loaded again after its reset: {error}"),
     };
     if outcome.is_crash()
-        && let Some(code) = machine.board().post.last()
+        && let Some(code) = machine.board().post_code()
     {
         text.push_str(&format!(" Last POST code: {code:#04x}."));
     }

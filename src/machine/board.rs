@@ -1,214 +1,374 @@
-//! The board: all chips, and how an access reaches the right one.
+//! The board: all devices, and how an access reaches the right one.
+//!
+//! Built from [`crate::devices::table`]. The run loop passes accesses in and carries out the [`Effect`] that
+//! comes back; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
+//! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
-use tracing::debug;
+use std::any::Any;
 
+use super::interrupts::InterruptLines;
 use super::output::OutputQueue;
-use super::unclaimed::Unclaimed;
-use crate::devices::bus::{self, Chip};
+use crate::devices::decode::Decoder;
 use crate::devices::i8042::I8042;
-use crate::devices::lapic::{self, LocalApic};
+use crate::devices::keyboard::KeyEvent;
 use crate::devices::post::PostPort;
-use crate::devices::reset::{ResetControl, SystemControlA};
 use crate::devices::serial::SerialPort;
+use crate::devices::table::{Registration, Role, TABLE};
+use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
-use crate::devices::{Action, PortDevice, Request, debug_exit};
-
-/// What a read of the debug console's port gives, by which guests detect it.
-const DEBUG_CONSOLE_PRESENT: u8 = 0xE9;
+use crate::devices::{Action, BoardDevice, MachineTime, Payload, Request, StateError};
 
 /// What an access leaves to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effect {
-    /// A byte that leaves the machine, and where.
+    /// A byte that leaves the machine, and through which queue.
     pub output: Option<(OutputQueue, u8)>,
-    /// Something the whole machine has to do.
+    /// A request to the whole machine.
     pub request: Option<Request>,
+    /// The next deadline of a device may have changed.
+    pub deadline: bool,
 }
 
-/// All chips of the machine.
-#[derive(Debug, Default)]
+impl Effect {
+    /// Both effects, `self` before `other`. A byte is lost if both have one.
+    pub fn and(self, other: Effect) -> Effect {
+        Effect {
+            output: self.output.or(other.output),
+            request: self.request.or(other.request),
+            deadline: self.deadline | other.deadline,
+        }
+    }
+}
+
+/// A device of the board, as [`Board::decode`] finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceIndex(u8);
+
+/// A device and its attachment.
+#[derive(Debug)]
+struct Slot {
+    device: Box<dyn BoardDevice>,
+    base: u16,
+    role: Role,
+    interrupt: Option<u8>,
+}
+
+/// All devices of the machine.
+#[derive(Debug)]
 pub struct Board {
-    /// COM1 to COM4.
-    pub serial: [SerialPort; 4],
-    /// Keyboard controller, with the keyboard.
-    pub i8042: I8042,
-    /// VGA registers.
-    pub vga: Vga,
-    /// Diagnostics port.
-    pub post: PostPort,
-    /// Port 0xCF9.
-    pub reset_control: ResetControl,
-    /// Port 0x92.
-    pub system_control_a: SystemControlA,
-    /// Local APIC.
-    pub lapic: LocalApic,
-    /// What nobody answered.
-    pub unclaimed: Unclaimed,
+    table: &'static [Registration],
+    slots: Vec<Slot>,
+    decoder: Decoder,
+    /// Where the devices are that the machine uses by name.
+    serial: [u8; 4],
+    i8042: u8,
+    vga: u8,
+    unassigned: u8,
+    /// Levels of the interrupt lines.
+    interrupts: InterruptLines,
+    /// Accesses of the guest to devices.
+    accesses: u64,
+}
+
+impl Default for Board {
+    fn default() -> Board {
+        Board::new(TABLE)
+    }
 }
 
 impl Board {
-    /// The guest writes `size` (1, 2 or 4) bytes to `port`; wide accesses reach byte-wide chips
-    /// byte by byte, lowest first.
-    #[inline]
-    pub fn port_out(&mut self, port: u16, size: u8, value: u32) -> Effect {
-        let (chip, offset) = bus::route(port);
-        if size == 1 {
-            return self.write_byte(chip, offset, port, value as u8);
-        }
-        match chip {
-            Chip::DebugExit => return effect(chip, debug_exit::write(value)),
-            // The PCI address register is one 32-bit register; the reset control register shares
-            // its second byte's port and must not be hit by it.
-            Chip::PciConfiguration => return Effect::default(),
-            _ => {}
-        }
-        let mut all = Effect::default();
-        for (port, byte) in (port..=u16::MAX).zip(&value.to_le_bytes()[..usize::from(size.min(4))]) {
-            let (chip, offset) = bus::route(port);
-            let one = self.write_byte(chip, offset, port, *byte);
-            all = Effect { output: all.output.or(one.output), request: all.request.or(one.request) };
-        }
-        all
+    /// The devices of `table` in their state after power-on.
+    ///
+    /// # Panics
+    ///
+    /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
+    /// the VGA, and the device for unassigned accesses.
+    pub fn new(table: &'static [Registration]) -> Board {
+        let slots: Vec<Slot> = table
+            .iter()
+            .map(|entry| Slot {
+                device: (entry.create)(),
+                base: entry.base,
+                role: entry.role,
+                interrupt: entry.interrupt,
+            })
+            .collect();
+        let find = |matches: &dyn Fn(&Slot) -> bool| {
+            slots.iter().position(matches).map(|index| index as u8).expect("the table has the device")
+        };
+        let serial = [0, 1, 2, 3].map(|number| find(&|slot| slot.role == Role::Serial(number)));
+        let i8042 = find(&|slot| slot.role == Role::Keyboard);
+        let vga = find(&|slot| slot.role == Role::Display);
+        let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
+        let decoder = Decoder::new(table, unassigned);
+        let interrupts = InterruptLines::default();
+        Board { table, slots, decoder, serial, i8042, vga, unassigned, interrupts, accesses: 0 }
     }
 
-    /// The guest reads `size` (1, 2 or 4) bytes from `port`.
+    /// Returns all devices to their state after power-on. The count of accesses goes on.
+    pub fn reset(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.device.reset());
+        self.read_lines();
+    }
+
+    /// The device at `port`.
     #[inline]
-    pub fn port_in(&mut self, port: u16, size: u8) -> (u32, Effect) {
+    pub fn decode(&self, port: u16) -> DeviceIndex {
+        DeviceIndex(self.decoder.port(port))
+    }
+
+    /// What the machine does for a device besides passing accesses on.
+    #[inline]
+    pub fn role(&self, device: DeviceIndex) -> Role {
+        self.slots[usize::from(device.0)].role
+    }
+
+    /// The guest writes `size` (1, 2 or 4) bytes to `port`, which is `device`'s. A wide access reaches byte-wide
+    /// devices byte by byte, lowest first.
+    #[inline]
+    pub fn write_port(&mut self, device: DeviceIndex, port: u16, size: u8, value: u32) -> Effect {
+        self.accesses += 1;
+        if size == 1 {
+            return self.write_byte(device, port, value as u8);
+        }
+        self.write_wide(device, port, size, value)
+    }
+
+    fn write_wide(&mut self, device: DeviceIndex, port: u16, size: u8, value: u32) -> Effect {
+        let slot = &mut self.slots[usize::from(device.0)];
+        if let Some(action) = slot.device.write_wide(port - slot.base, size, value) {
+            return self.effect(device, action);
+        }
+        let bytes = &value.to_le_bytes()[..usize::from(size.min(4))];
+        (port..=u16::MAX).zip(bytes).fold(Effect::default(), |all, (port, byte)| {
+            all.and(self.write_byte(self.decode(port), port, *byte))
+        })
+    }
+
+    /// The guest reads `size` (1, 2 or 4) bytes from `port`, which is `device`'s; what lies beyond the last port
+    /// reads as all ones.
+    #[inline]
+    pub fn read_port(&mut self, device: DeviceIndex, port: u16, size: u8) -> (u32, Effect) {
+        self.accesses += 1;
         let mut value = [0xFF; 4];
-        let mut all = Effect::default();
-        for (port, byte) in (port..=u16::MAX).zip(&mut value[..usize::from(size.min(4))]) {
-            let (chip, offset) = bus::route(port);
-            let (read, one) = self.read_byte(chip, offset, port);
+        let (first, mut all) = self.read_byte(device, port);
+        value[0] = first;
+        for (port, byte) in (port..=u16::MAX).zip(&mut value[..usize::from(size.min(4))]).skip(1) {
+            let (read, one) = self.read_byte(self.decode(port), port);
             *byte = read;
-            all = Effect { output: all.output.or(one.output), request: all.request.or(one.request) };
+            all = all.and(one);
         }
         (u32::from_le_bytes(value), all)
     }
 
-    /// The guest writes to an address that is not RAM.
-    pub fn memory_write(&mut self, address: u64, size: u8, value: u64) {
-        if is_lapic(address, size) {
-            self.lapic.write(address - lapic::BASE, value as u32);
-        } else {
-            self.unclaimed.memory_write(address);
-        }
+    /// [`Self::write_port`] with the device decoded.
+    pub fn port_out(&mut self, port: u16, size: u8, value: u32) -> Effect {
+        self.write_port(self.decode(port), port, size, value)
     }
 
-    /// The guest reads from an address that is not RAM.
-    pub fn memory_read(&mut self, address: u64, size: u8) -> u64 {
-        if is_lapic(address, size) {
-            u64::from(self.lapic.read(address - lapic::BASE))
-        } else {
-            self.unclaimed.memory_read(address);
-            bus::UNCLAIMED_MEMORY
-        }
+    /// [`Self::read_port`] with the device decoded.
+    pub fn port_in(&mut self, port: u16, size: u8) -> (u32, Effect) {
+        self.read_port(self.decode(port), port, size)
     }
 
-    #[inline]
-    fn write_byte(&mut self, chip: Chip, offset: u16, port: u16, value: u8) -> Effect {
-        let action = match chip {
-            Chip::Serial(number) => self.serial[usize::from(number)].write(offset, value),
-            Chip::I8042 => self.i8042.write(offset, value),
-            Chip::Vga => self.vga.write(offset, value),
-            Chip::DebugExit => debug_exit::write(u32::from(value)),
-            Chip::DebugConsole => Action::output(value),
-            Chip::Post => {
-                debug!("POST code {value:#04x}");
-                self.post.write(offset, value)
-            }
-            Chip::ResetControl => self.reset_control.write(offset, value),
-            Chip::SystemControlA => self.system_control_a.write(offset, value),
-            Chip::PciConfiguration | Chip::Dma => Action::NONE,
-            Chip::Nobody => {
-                self.unclaimed.port_write(port);
-                Action::NONE
-            }
-        };
-        effect(chip, action)
+    /// The guest writes `size` (1 to 8) bytes to an address that is not RAM.
+    pub fn memory_write(&mut self, address: u64, size: u8, value: u64) -> Effect {
+        self.accesses += 1;
+        let decoded = self.decoder.address(address).and_then(|(device, offset)| {
+            Some((device, self.slots[usize::from(device)].device.mmio_write(offset, size, value)?))
+        });
+        let (device, action) = decoded.unwrap_or_else(|| {
+            let unassigned = &mut self.slots[usize::from(self.unassigned)].device;
+            (self.unassigned, unassigned.mmio_write(address, size, value).unwrap_or_default())
+        });
+        self.effect(DeviceIndex(device), action)
+    }
+
+    /// The guest reads `size` (1 to 8) bytes from an address that is not RAM.
+    pub fn memory_read(&mut self, address: u64, size: u8) -> (u64, Effect) {
+        self.accesses += 1;
+        let decoded = self.decoder.address(address).and_then(|(device, offset)| {
+            Some((device, self.slots[usize::from(device)].device.mmio_read(offset, size)?))
+        });
+        let (device, (value, action)) = decoded.unwrap_or_else(|| {
+            let unassigned = &mut self.slots[usize::from(self.unassigned)].device;
+            (self.unassigned, unassigned.mmio_read(address, size).unwrap_or_default())
+        });
+        (value, self.effect(DeviceIndex(device), action))
     }
 
     #[inline]
-    fn read_byte(&mut self, chip: Chip, offset: u16, port: u16) -> (u8, Effect) {
-        let (value, action) = match chip {
-            Chip::Serial(number) => self.serial[usize::from(number)].read(offset),
-            Chip::I8042 => self.i8042.read(offset),
-            Chip::Vga => self.vga.read(offset),
-            Chip::DebugExit => (0, Action::NONE),
-            Chip::DebugConsole => (DEBUG_CONSOLE_PRESENT, Action::NONE),
-            Chip::Post => self.post.read(offset),
-            Chip::ResetControl => self.reset_control.read(offset),
-            Chip::SystemControlA => self.system_control_a.read(offset),
-            // No device answers a configuration cycle: all ones.
-            Chip::PciConfiguration => (0xFF, Action::NONE),
-            Chip::Dma => (0, Action::NONE),
-            Chip::Nobody => {
-                self.unclaimed.port_read(port);
-                (bus::UNCLAIMED_PORT, Action::NONE)
+    fn write_byte(&mut self, device: DeviceIndex, port: u16, value: u8) -> Effect {
+        let slot = &mut self.slots[usize::from(device.0)];
+        let action = slot.device.write(port - slot.base, value);
+        self.effect(device, action)
+    }
+
+    #[inline]
+    fn read_byte(&mut self, device: DeviceIndex, port: u16) -> (u8, Effect) {
+        let slot = &mut self.slots[usize::from(device.0)];
+        let (value, action) = slot.device.read(port - slot.base);
+        (value, self.effect(device, action))
+    }
+
+    /// Carries out of `action` what concerns interrupt lines, and returns the rest.
+    #[inline]
+    fn effect(&mut self, device: DeviceIndex, action: Action) -> Effect {
+        let slot = &self.slots[usize::from(device.0)];
+        if let (Some(level), Some(line)) = (action.line, slot.interrupt) {
+            self.interrupts.set(line, device.0, level);
+            // A line that falls and rises again within one access makes an edge.
+            let now = slot.device.line();
+            if now != level {
+                self.interrupts.set(line, device.0, now);
             }
-        };
-        (value, effect(chip, action))
+        }
+        let output = action.output.and_then(|byte| match slot.role {
+            Role::Serial(number) => Some((OutputQueue::Serial(number), byte)),
+            Role::DebugConsole => Some((OutputQueue::DebugConsole, byte)),
+            _ => None,
+        });
+        Effect { output, request: action.request, deadline: action.deadline }
+    }
+
+    /// Reads the levels of all interrupt lines from the devices.
+    fn read_lines(&mut self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            if let Some(line) = slot.interrupt {
+                self.interrupts.set(line, index as u8, slot.device.line());
+            }
+        }
+    }
+
+    /// The earliest time at which a device has something to do by itself.
+    pub fn next_deadline(&self) -> Option<MachineTime> {
+        self.slots.iter().filter_map(|slot| slot.device.next_deadline()).min()
+    }
+
+    /// Tells all devices that the clock is at `now`, and passes what comes of it to `carry_out`.
+    pub fn advance(&mut self, now: MachineTime, mut carry_out: impl FnMut(Effect)) {
+        for index in 0..self.slots.len() {
+            let action = self.slots[index].device.advance(now);
+            carry_out(self.effect(DeviceIndex(index as u8), action));
+        }
+    }
+
+    /// A key of the keyboard is pressed or released.
+    pub fn key(&mut self, event: KeyEvent) {
+        let action = downcast_mut::<I8042>(&mut self.slots[usize::from(self.i8042)]).key(event);
+        // A key does nothing but change the line.
+        let _ = self.effect(DeviceIndex(self.i8042), action);
+    }
+
+    /// A byte arrives at serial port `number` (0 is COM1). It is lost if there is no room.
+    pub fn receive(&mut self, number: u8, byte: u8) {
+        let index = self.serial[usize::from(number)];
+        let action = downcast_mut::<SerialPort>(&mut self.slots[usize::from(index)]).receive(byte);
+        // A received byte does nothing but change the line.
+        let _ = self.effect(DeviceIndex(index), action);
+    }
+
+    /// Serial port `number` (0 is COM1).
+    #[inline]
+    pub fn serial(&self, number: u8) -> &SerialPort {
+        downcast(&self.slots[usize::from(self.serial[usize::from(number)])])
+    }
+
+    /// The keyboard controller, with the keyboard.
+    #[inline]
+    pub fn i8042(&self) -> &I8042 {
+        downcast(&self.slots[usize::from(self.i8042)])
+    }
+
+    /// The VGA.
+    #[inline]
+    pub fn vga(&self) -> &Vga {
+        downcast(&self.slots[usize::from(self.vga)])
+    }
+
+    /// The counts of unassigned accesses.
+    pub fn unassigned(&self) -> &UnassignedAccesses {
+        downcast(&self.slots[usize::from(self.unassigned)])
+    }
+
+    /// The last POST code, if the guest has written one.
+    pub fn post_code(&self) -> Option<u8> {
+        let mut devices = self.slots.iter().map(|slot| slot.device.as_ref() as &dyn Any);
+        devices.find_map(<dyn Any>::downcast_ref::<PostPort>)?.last()
+    }
+
+    /// The interrupt lines.
+    pub fn interrupts(&self) -> &InterruptLines {
+        &self.interrupts
+    }
+
+    /// Accesses of the guest to devices, since power-on.
+    pub fn accesses(&self) -> u64 {
+        self.accesses
+    }
+
+    /// Sets the count of accesses to that of a restored machine.
+    pub(super) fn set_accesses(&mut self, accesses: u64) {
+        self.accesses = accesses;
+    }
+
+    /// All devices that have state as payloads, each with its number among those of its kind.
+    pub fn save(&self) -> Vec<(u16, Payload)> {
+        let saved = self.table.iter().zip(&self.slots);
+        saved.filter_map(|(entry, slot)| Some((entry.number, slot.device.save_state()?))).collect()
+    }
+
+    /// The devices that [`Self::save`] has saved.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`], also for a device that is missing, is there twice, or is none of this machine's.
+    pub fn restored(payloads: &[(u16, Payload)]) -> Result<Board, StateError> {
+        let mut board = Board::default();
+        board.restore(payloads)?;
+        Ok(board)
+    }
+
+    /// Gives all devices the state that [`Self::save`] has saved. After an error some of them have it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::restored`].
+    fn restore(&mut self, payloads: &[(u16, Payload)]) -> Result<(), StateError> {
+        let mut rest: Vec<&(u16, Payload)> = payloads.iter().collect();
+        let stateful = self.table.iter().zip(&mut self.slots).filter(|(entry, _)| entry.has_state);
+        for (&Registration { kind, number, .. }, slot) in stateful {
+            let found = rest.iter().position(|(n, payload)| *n == number && payload.kind == kind);
+            let (_, payload) = rest.swap_remove(found.ok_or(StateError::Missing { kind, number })?);
+            slot.device.restore_state(payload)?;
+        }
+        if let Some((number, payload)) = rest.first() {
+            return Err(StateError::Unknown { kind: payload.kind.clone(), number: *number });
+        }
+        self.read_lines();
+        Ok(())
     }
 }
 
-/// Only aligned 32-bit accesses to the local APIC are defined.
-fn is_lapic(address: u64, size: u8) -> bool {
-    size == 4 && (lapic::BASE..lapic::BASE + lapic::LENGTH).contains(&address)
+fn is<D: 'static>(device: &dyn BoardDevice) -> bool {
+    (device as &dyn Any).is::<D>()
 }
 
+/// The device in a slot that [`Board::new`] has found for this type.
 #[inline]
-fn effect(chip: Chip, action: Action) -> Effect {
-    // Interrupt lines lead nowhere: the machine has no interrupt controller yet.
-    let queue = match chip {
-        Chip::Serial(number) => OutputQueue::Serial(number),
-        _ => OutputQueue::DebugConsole,
-    };
-    Effect { output: action.output.map(|byte| (queue, byte)), request: action.request }
+fn downcast<D: 'static>(slot: &Slot) -> &D {
+    (slot.device.as_ref() as &dyn Any).downcast_ref().expect("a role belongs to one type of device")
+}
+
+fn downcast_mut<D: 'static>(slot: &mut Slot) -> &mut D {
+    (slot.device.as_mut() as &mut dyn Any).downcast_mut().expect("a role belongs to one type of device")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "board_test.rs"]
+mod tests;
 
-    #[test]
-    fn bytes_leave_through_the_outlet_of_their_chip() {
-        let mut board = Board::default();
-        assert_eq!(board.port_out(0x2F8, 1, 0x41).output, Some((OutputQueue::Serial(1), b'A')));
-        assert_eq!(board.port_out(0xE9, 1, 0x42).output, Some((OutputQueue::DebugConsole, b'B')));
-    }
-
-    #[test]
-    fn the_debug_exit_port_takes_all_widths() {
-        let mut board = Board::default();
-        for (size, value) in [(1, 0x10), (2, 0x1010), (4, 0x1010_1010)] {
-            assert_eq!(board.port_out(0xF4, size, value).request, Some(Request::Exit(value)));
-        }
-    }
-
-    #[test]
-    fn what_nobody_claims_reads_as_documented_every_time() {
-        let mut board = Board::default();
-        for _ in 0..2 {
-            assert_eq!(board.port_in(0x1234, 1).0, 0xFFFF_FFFF);
-            assert_eq!(board.port_in(0x1234, 4).0, 0xFFFF_FFFF);
-            assert_eq!(board.port_in(0x08, 1).0 & 0xFF, 0);
-            assert_eq!(board.port_in(0xCFC, 4).0, 0xFFFF_FFFF);
-            assert_eq!(board.memory_read(0xFEC0_0010, 4), 0);
-        }
-        assert_eq!(board.port_in(0xFFFF, 4).0, 0xFFFF_FFFF);
-    }
-
-    #[test]
-    fn a_dword_to_the_pci_address_port_is_no_reset() {
-        let mut board = Board::default();
-        assert_eq!(board.port_out(0xCF8, 4, 0x8000_0004).request, None);
-        assert_eq!(board.port_out(0xCF9, 1, 0x06).request, Some(Request::Reset));
-    }
-
-    #[test]
-    fn the_local_apic_answers_in_its_page() {
-        let mut board = Board::default();
-        board.memory_write(0xFEE0_0080, 4, 0x20);
-        assert_eq!(board.memory_read(0xFEE0_0080, 4), 0x20);
-    }
-}
+#[cfg(test)]
+#[path = "mid_operation_test.rs"]
+mod mid_operation;

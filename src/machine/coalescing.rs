@@ -8,8 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::devices::bus::SERIAL_PORTS;
-use crate::devices::serial::SerialPort;
+use crate::devices::serial::{BASE_PORTS, SerialPort};
 use crate::kvm::{HostError, Vm};
 
 /// Bytes sent one by one before coalescing starts.
@@ -58,7 +57,7 @@ impl Coalescing {
             return Ok(false);
         }
         *state = Port { on: true, bytes: 1, quiet_ticks: 0 };
-        vm.coalesce_port_writes(SERIAL_PORTS[usize::from(number)], true)?;
+        vm.coalesce_port_writes(BASE_PORTS[usize::from(number)], true)?;
         Ok(true)
     }
 
@@ -100,7 +99,7 @@ impl Coalescing {
         for (number, (on, bytes, quiet_ticks)) in state.ports.into_iter().enumerate() {
             let on = on && self.available;
             if on {
-                vm.coalesce_port_writes(SERIAL_PORTS[number], true)?;
+                vm.coalesce_port_writes(BASE_PORTS[number], true)?;
             }
             self.ports[number] = Port { on, bytes, quiet_ticks };
         }
@@ -109,6 +108,6 @@ impl Coalescing {
 
     fn stop(&mut self, number: u8, vm: &Vm) -> Result<(), HostError> {
         self.ports[usize::from(number)] = Port::default();
-        vm.coalesce_port_writes(SERIAL_PORTS[usize::from(number)], false)
+        vm.coalesce_port_writes(BASE_PORTS[usize::from(number)], false)
     }
 }

@@ -142,19 +142,18 @@ impl InputBuffer {
     }
 
     fn deliver_keys(&mut self, board: &mut Board) {
-        while board.i8042.idle() {
+        while board.i8042().idle() {
             let Some(event) = self.events.pop_front() else { return };
-            // The interrupt line leads nowhere yet.
-            let _ = board.i8042.key(event);
+            board.key(event);
         }
     }
 
     fn deliver_serial(&mut self, board: &mut Board, inputs: &Inputs) {
-        for (number, (port, bytes)) in board.serial.iter_mut().zip(&mut self.received).enumerate() {
-            while port.room() > 0 {
+        for (number, bytes) in (0..).zip(&mut self.received) {
+            while !bytes.is_empty() && board.serial(number).room() > 0 {
                 let Some(byte) = bytes.pop_front() else { break };
-                let _ = port.receive(byte);
-                inputs.serial_byte_delivered(number as u8);
+                board.receive(number, byte);
+                inputs.serial_byte_delivered(number);
             }
         }
     }
@@ -166,8 +165,8 @@ impl InputBuffer {
 
     /// The device that receives the next keystroke, once that is known.
     fn target(&self, board: &Board) -> Option<Target> {
-        let keyboard = board.i8042.asked();
-        let serial = self.terminal.is_some_and(|port| board.serial[usize::from(port)].asked());
+        let keyboard = board.i8042().asked();
+        let serial = self.terminal.is_some_and(|port| board.serial(port).asked());
         match self.keys {
             KeyTarget::Keyboard => keyboard.then_some(Target::Keyboard),
             KeyTarget::Serial => serial.then_some(Target::Serial),
@@ -204,7 +203,6 @@ impl InputBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devices::PortDevice;
     use crate::devices::keyboard::Key;
     use crate::machine::inputs::Input;
 
@@ -217,8 +215,8 @@ mod tests {
     fn read_scan_code(buffer: &mut InputBuffer, board: &mut Board, inputs: &Inputs) -> Option<u8> {
         for _ in 0..4 {
             buffer.deliver(board, inputs);
-            if board.i8042.read(4).0 & 1 == 1 {
-                return Some(board.i8042.read(0).0);
+            if board.port_in(0x64, 1).0 & 1 == 1 {
+                return Some(board.port_in(0x60, 1).0 as u8);
             }
         }
         None
@@ -278,8 +276,8 @@ mod tests {
         let mut got = Vec::new();
         for _ in 0..8 {
             buffer.deliver(&mut board, &inputs);
-            if board.serial[0].read(5).0 & 1 == 1 {
-                got.push(board.serial[0].read(0).0);
+            if board.port_in(0x3FD, 1).0 & 1 == 1 {
+                got.push(board.port_in(0x3F8, 1).0 as u8);
             }
         }
         assert_eq!(got, b"ab");
@@ -325,7 +323,7 @@ mod tests {
         inputs.serial_bytes_queued(2, 3);
         for expected in *b"xyz" {
             buffer.deliver(&mut board, &inputs);
-            assert_eq!(board.serial[2].read(0).0, expected);
+            assert_eq!(board.port_in(0x3E8, 1).0 as u8, expected);
         }
         assert!(!buffer.has_pending());
         assert_eq!(inputs.serial_backlog(2), 0);

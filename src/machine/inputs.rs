@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,10 @@ pub enum Input {
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
     /// A timer tick: coalesced output is due, and time has passed.
-    Tick,
+    Tick {
+        /// Time since the last tick, or since the machine was started.
+        elapsed: Duration,
+    },
     /// The user presses the reset button.
     Reset,
     /// The user ends the run.

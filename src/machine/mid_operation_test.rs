@@ -4,8 +4,7 @@
 use Do::*;
 
 use super::*;
-use crate::devices::keyboard::{Key, KeyEvent};
-use crate::machine::board::Effect;
+use crate::devices::keyboard::Key;
 
 /// What happens to a board.
 #[derive(Clone, Copy, Debug)]
@@ -110,14 +109,14 @@ fn carry_out(board: &mut Board, steps: &[Do]) -> Vec<Shown> {
                 let (read, other) = board.port_in(port, 1);
                 (value, effect) = (u64::from(read), other);
             }
-            Store(address, word) => board.memory_write(address, 4, u64::from(word)),
-            Load(address) => value = board.memory_read(address, 4),
-            Down(key) => drop(board.i8042.key(KeyEvent { key, down: true })),
-            Up(key) => drop(board.i8042.key(KeyEvent { key, down: false })),
-            Arrives(byte) => drop(board.serial[0].receive(byte)),
+            Store(address, word) => effect = board.memory_write(address, 4, u64::from(word)),
+            Load(address) => (value, effect) = board.memory_read(address, 4),
+            Down(key) => board.key(KeyEvent { key, down: true }),
+            Up(key) => board.key(KeyEvent { key, down: false }),
+            Arrives(byte) => board.receive(0, byte),
         }
-        let picture = format!("{:?} {:?}", board.vga.view(), board.vga.colours());
-        (value, effect, board.i8042.line(), board.serial[0].line(), picture)
+        let picture = format!("{:?} {:?}", board.vga().view(), board.vga().colours());
+        (value, effect, board.i8042().line(), board.serial(0).line(), picture)
     };
     steps.iter().map(step).collect()
 }

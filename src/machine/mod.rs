@@ -4,12 +4,15 @@
 //! leaves the machine leaves through [`output`] or is looked at through [`screen`].
 
 pub mod board;
+pub mod clock;
 pub mod coalescing;
 pub mod cpu;
 mod creation;
 pub mod dirty;
 pub mod input_buffer;
 pub mod inputs;
+pub mod interrupts;
+pub mod journal;
 mod mapped_memory;
 pub mod outcome;
 pub mod output;
@@ -21,7 +24,6 @@ mod stepping;
 #[cfg(test)]
 pub(crate) mod testing;
 mod triple_fault;
-pub mod unclaimed;
 mod watched;
 
 use std::sync::Arc;
@@ -40,11 +42,13 @@ use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::{KeyTarget, LayoutName};
 use board::Board;
+use clock::Clock;
 use coalescing::Coalescing;
 use creation::power_on;
 use dirty::Followers;
 use input_buffer::InputBuffer;
 use inputs::Inputs;
+use journal::{Journal, JournalEvent, Position, Recording};
 use mapped_memory::MappedMemory;
 use output::OutputQueues;
 use screen::Screen;
@@ -114,6 +118,8 @@ pub struct Machine {
     current: CpuId,
     memory: Arc<GuestMemory>,
     board: Board,
+    clock: Clock,
+    journal: Journal,
     input_buffer: InputBuffer,
     coalescing: Coalescing,
     inputs: Inputs,
@@ -152,7 +158,7 @@ impl Machine {
     ) -> Machine {
         let board = Board::default();
         Machine {
-            screen: Screen::new(memory.clone(), board.vga.view()),
+            screen: Screen::new(memory.clone(), board.vga().view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
             coalescing: Coalescing::new(cpus[CpuId::BOOT].vcpu.can_coalesce_writes()),
             image: spec.image,
@@ -166,6 +172,8 @@ impl Machine {
             current: CpuId::BOOT,
             memory,
             board,
+            clock: Clock::default(),
+            journal: Journal::default(),
             inputs,
             outputs,
             watched: Watched::default(),
@@ -257,6 +265,32 @@ impl Machine {
         &self.board
     }
 
+    /// The machine's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The machine's place in its history: all events and accesses so far.
+    pub fn position(&self) -> Position {
+        self.journal.position(self.board.accesses())
+    }
+
+    /// Counts an event that the guest does not decide and that takes effect now, and records it while a
+    /// recording is on. Everything that changes registers, memory or devices from outside calls this.
+    pub fn note(&mut self, event: impl FnOnce() -> JournalEvent) {
+        self.journal.note(self.board.accesses(), event);
+    }
+
+    /// Starts to record events, at most `limit` of them.
+    pub fn start_journal(&mut self, limit: usize) {
+        self.journal.start(limit);
+    }
+
+    /// Ends the recording; `None` if none is on.
+    pub fn stop_journal(&mut self) -> Option<Recording> {
+        self.journal.stop()
+    }
+
     /// Does what the reset line does: fresh chips, empty memory, the guest loaded again.
     fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
@@ -267,11 +301,11 @@ impl Machine {
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
         (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &boot.state)?;
         self.current = CpuId::BOOT;
-        self.board = Board::default();
+        self.board.reset();
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
         self.input_buffer.reset();
         self.due = None;
-        self.screen.publish(self.board.vga.view());
+        self.screen.publish(self.board.vga().view());
         self.follow_again()?;
         self.watch_again()?;
         Ok(())

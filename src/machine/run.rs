@@ -1,15 +1,18 @@
 //! Running: the loop between the vCPU and everything around it.
 
+use std::time::Duration;
+
 use tracing::{debug, info};
 
 use super::board::{Board, Effect};
 use super::cpu::{CpuId, RunState};
 use super::inputs::Input;
+use super::journal::JournalEvent;
 use super::output::OutputQueue;
 use super::watched::Watched;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
-use crate::devices::bus::{self, Chip};
+use crate::devices::table::Role;
 use crate::emulate::{Bus, Emulated, emulate};
 use crate::kvm::{HostError, Refusal, VmExit};
 
@@ -64,7 +67,7 @@ impl Machine {
     /// Tells the log, once a run is over, what its guest accessed that is not there, and what KVM did
     /// not do for it.
     pub fn log_totals(&self) {
-        self.board.unclaimed.log_totals();
+        self.board.unassigned().log_totals();
         let emulated: u64 = self.cpus.iter().map(|cpu| cpu.emulated.total()).sum();
         if emulated > 0 {
             info!("{emulated} instructions emulated in place of KVM");
@@ -96,41 +99,41 @@ impl Machine {
         match exit {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
-                // What was typed may be what this very access asks for.
+                let device = self.board.decode(port);
+                // Waiting input may be what this very access reads.
                 let asks = self.input_buffer.has_pending()
-                    && matches!(bus::route(port).0, Chip::I8042 | Chip::Serial(_));
+                    && matches!(self.board.role(device), Role::Keyboard | Role::Serial(_));
                 if asks {
                     self.input_buffer.deliver(&mut self.board, &self.inputs);
                 }
-                let (value, effect) = self.board.port_in(port, size);
+                let (value, effect) = self.board.read_port(device, port, size);
                 if asks {
                     self.input_buffer.deliver(&mut self.board, &self.inputs);
-                }
-                if let Some(next) = self.carry_out(effect)? {
-                    return Ok(next);
                 }
                 self.cpus[cpu].complete_read(u64::from(value));
-                Ok(Next::Run)
+                Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
             }
             // RAM that KVM does not know of yet looks like a device, too, and so do the rest of an
             // instruction by whose first part KVM got to know it and RAM that is watched.
             VmExit::MmioWrite { address, size, value } => {
                 self.ram.map_at(address)?;
                 self.watched.write(address, size);
-                if self.memory.write_word(address, value, size).is_err() {
-                    self.board.memory_write(address, size, value);
+                if self.memory.write_word(address, value, size).is_ok() {
+                    return Ok(Next::Run);
                 }
-                Ok(Next::Run)
+                let effect = self.board.memory_write(address, size, value);
+                Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
             }
             VmExit::MmioRead { address, size } => {
                 self.ram.map_at(address)?;
-                let value = match self.memory.read_word(address, size) {
-                    Ok(value) => value,
+                let read = self.memory.read_word(address, size);
+                self.watched.read(address, size);
+                let (value, effect) = match read {
+                    Ok(value) => (value, Effect::default()),
                     Err(_) => self.board.memory_read(address, size),
                 };
-                self.watched.read(address, size);
                 self.cpus[cpu].complete_read(value);
-                Ok(Next::Run)
+                Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
             }
             VmExit::Halt { interruptible } => self.halt(cpu, interruptible).map(Next::Stop),
             VmExit::Interrupted => Ok(Next::Run),
@@ -159,10 +162,14 @@ impl Machine {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
-        let mut surroundings = Surroundings { board: &mut self.board, watched: &mut self.watched };
+        let mut surroundings =
+            Surroundings { board: &mut self.board, watched: &mut self.watched, effect: Effect::default() };
         let cpu = &mut self.cpus[cpu];
-        Ok(match emulate(&cpu.vcpu, &*self.memory, &mut surroundings, &mut cpu.emulated)? {
-            Emulated::Done => Next::Run,
+        let emulated = emulate(&cpu.vcpu, &*self.memory, &mut surroundings, &mut cpu.emulated)?;
+        let effect = surroundings.effect;
+        let next = self.carry_out(effect)?.unwrap_or(Next::Run);
+        Ok(match emulated {
+            Emulated::Done => next,
             Emulated::TripleFault => Next::end(Outcome::TripleFault),
             Emulated::Unsupported(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
@@ -170,10 +177,11 @@ impl Machine {
 
     #[inline]
     fn port_out(&mut self, port: u16, size: u8, value: u32) -> Result<Next, HostError> {
-        let effect = self.board.port_out(port, size, value);
-        match bus::route(port).0 {
-            Chip::Serial(number) => {
-                let serial = &self.board.serial[usize::from(number)];
+        let device = self.board.decode(port);
+        let effect = self.board.write_port(device, port, size, value);
+        match self.board.role(device) {
+            Role::Serial(number) => {
+                let serial = self.board.serial(number);
                 if effect.output.is_some() {
                     if self.coalescing.sent(number, serial, self.ram.vm())? {
                         self.outputs.want_ticks(true);
@@ -182,8 +190,8 @@ impl Machine {
                     self.coalescing.configured(number, serial, self.ram.vm())?;
                 }
             }
-            Chip::Vga => self.screen.publish(self.board.vga.view()),
-            Chip::I8042 if self.input_buffer.has_pending() => {
+            Role::Display => self.screen.publish(self.board.vga().view()),
+            Role::Keyboard if self.input_buffer.has_pending() => {
                 self.input_buffer.deliver(&mut self.board, &self.inputs)
             }
             _ => {}
@@ -197,11 +205,20 @@ impl Machine {
         if let Some((queue, byte)) = effect.output {
             self.send(queue, byte);
         }
+        if effect.deadline {
+            self.want_ticks();
+        }
         match effect.request {
             None => Ok(None),
             Some(Request::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
             Some(Request::Reset) => Ok(Some(Next::Stop(Event::ResetAsked))),
         }
+    }
+
+    /// Starts or stops ticks, which coalesced output and the deadlines of devices need.
+    #[cold]
+    pub(super) fn want_ticks(&mut self) {
+        self.outputs.want_ticks(self.coalescing.active() || self.board.next_deadline().is_some());
     }
 
     #[inline]
@@ -226,7 +243,10 @@ impl Machine {
         }
         self.outputs.want_ticks(false);
         match self.reset() {
-            Ok(()) => Ok(Event::Reset),
+            Ok(()) => {
+                self.note(|| JournalEvent::Reset);
+                Ok(Event::Reset)
+            }
             Err(MachineError::Host(error)) => Err(error),
             Err(error) => Ok(Event::End(Outcome::Reload(Box::new(error)))),
         }
@@ -253,11 +273,30 @@ impl Machine {
         }
     }
 
+    /// Advances the machine's clock and tells the devices; an event if that is more than the devices' business.
+    fn advance_clock(&mut self, elapsed: Duration) -> Result<Option<Event>, HostError> {
+        let now = self.clock.advance(elapsed);
+        let mut effects = Vec::new();
+        self.board.advance(now, |effect| effects.push(effect));
+        let mut event = None;
+        for effect in effects {
+            if let Some(Next::Stop(stop)) = self.carry_out(effect)? {
+                event = event.or(Some(stop));
+            }
+        }
+        self.want_ticks();
+        Ok(event)
+    }
+
     /// Takes what has come in from outside; an event if that is more than the devices' business.
     #[cold]
     pub(super) fn take_inputs(&mut self) -> Result<Option<Event>, HostError> {
         let mut event = None;
         for input in self.inputs.take() {
+            // Attention is for the client that runs the machine; it changes nothing in it.
+            if input != Input::Attention {
+                self.note(|| JournalEvent::Input(input.clone()));
+            }
             match input {
                 Input::Keystroke(stroke) => self.input_buffer.push_keystroke(stroke, &self.inputs),
                 Input::InterruptKey(stroke) => {
@@ -268,10 +307,11 @@ impl Machine {
                 }
                 Input::KeyEvents(events) => self.input_buffer.push_key_events(events, &self.inputs),
                 Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
-                Input::Tick => {
+                Input::Tick { elapsed } => {
                     self.coalescing.tick(self.ram.vm())?;
-                    if !self.coalescing.active() {
-                        self.outputs.want_ticks(false);
+                    match self.advance_clock(elapsed)? {
+                        Some(Event::End(outcome)) => return Ok(Some(Event::End(outcome))),
+                        other => event = other.or(event),
                     }
                 }
                 Input::Reset => match self.reset_requested("the user")? {
@@ -295,15 +335,19 @@ impl Machine {
 struct Surroundings<'a> {
     board: &'a mut Board,
     watched: &'a mut Watched,
+    /// What the accesses have left to be done.
+    effect: Effect,
 }
 
 impl Bus for Surroundings<'_> {
     fn read(&mut self, address: u64, size: u8) -> u64 {
-        self.board.memory_read(address, size)
+        let (value, effect) = self.board.memory_read(address, size);
+        self.effect = self.effect.and(effect);
+        value
     }
 
     fn write(&mut self, address: u64, size: u8, value: u64) {
-        self.board.memory_write(address, size, value);
+        self.effect = self.effect.and(self.board.memory_write(address, size, value));
     }
 
     fn ram_accessed(&mut self, address: u64, length: usize, write: bool) {

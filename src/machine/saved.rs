@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::board::Board;
+use super::clock::Clock;
 use super::coalescing::{Coalescing, CoalescingState};
 use super::cpu::{CpuId, CpuState};
 use super::creation::for_saved_state;
 use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
+use super::journal::{JournalEvent, Position};
 use super::output::OutputQueues;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, Image};
-use crate::devices::{Payload, Snapshot, StateError};
+use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 
@@ -56,6 +58,10 @@ pub struct MachineState {
     pub clock: u64,
     /// The chips, each with its number among those of its kind.
     pub devices: Vec<(u16, Payload)>,
+    /// The time on the machine's clock.
+    pub now: MachineTime,
+    /// The machine's place in its history.
+    pub position: Position,
     /// What waits for the guest.
     pub input_buffer: InputBufferState,
     /// Which serial ports have their output collected.
@@ -98,6 +104,8 @@ impl Machine {
             cpus: self.cpus.iter().map(|cpu| cpu.state(&self.kvm)).collect::<Result<_, _>>()?,
             clock: self.ram.vm().clock()?,
             devices: self.board.save(),
+            now: self.clock.now(),
+            position: self.position(),
             input_buffer: self.input_buffer.state(),
             coalescing: self.coalescing.state(),
             resets: self.resets,
@@ -206,6 +214,9 @@ impl Machine {
         if self.coalescing.set_state(&state.coalescing, self.ram.vm())? {
             self.outputs.want_ticks(true);
         }
+        if self.board.next_deadline().is_some() {
+            self.outputs.want_ticks(true);
+        }
         Ok(())
     }
 
@@ -216,113 +227,21 @@ impl Machine {
         for (cpu, state) in self.cpus.iter_mut().zip(&state.cpus) {
             cpu.set_state(state)?;
         }
+        self.note(|| JournalEvent::Restored { position: state.position });
         self.board = board;
-        self.screen.publish(self.board.vga.view());
+        self.board.set_accesses(state.position.accesses);
+        self.journal.continue_from(state.position);
+        self.clock = Clock::at(state.now);
+        self.screen.publish(self.board.vga().view());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.due) = (state.resets, state.due);
         Ok(())
     }
 }
 
-impl Board {
-    /// All chips as payloads, each with its number among those of its kind.
-    pub fn save(&self) -> Vec<(u16, Payload)> {
-        let serial = (0..).zip(&self.serial).map(|(number, port)| (number, port.save()));
-        let others = [
-            self.i8042.save(),
-            self.vga.save(),
-            self.post.save(),
-            self.reset_control.save(),
-            self.system_control_a.save(),
-            self.lapic.save(),
-            self.unclaimed.save(),
-        ];
-        serial.chain(others.map(|payload| (0, payload))).collect()
-    }
-
-    /// The chips that [`Self::save`] has saved.
-    ///
-    /// # Errors
-    ///
-    /// [`StateError`], also for a chip that is missing, is there twice, or is none of this machine's.
-    pub fn restored(payloads: &[(u16, Payload)]) -> Result<Board, StateError> {
-        let mut board = Board::default();
-        let mut left: Vec<&(u16, Payload)> = payloads.iter().collect();
-        for (number, port) in (0..).zip(&mut board.serial) {
-            restore(port, number, &mut left)?;
-        }
-        restore(&mut board.i8042, 0, &mut left)?;
-        restore(&mut board.vga, 0, &mut left)?;
-        restore(&mut board.post, 0, &mut left)?;
-        restore(&mut board.reset_control, 0, &mut left)?;
-        restore(&mut board.system_control_a, 0, &mut left)?;
-        restore(&mut board.lapic, 0, &mut left)?;
-        restore(&mut board.unclaimed, 0, &mut left)?;
-        match left.first() {
-            None => Ok(board),
-            Some((number, payload)) => {
-                Err(StateError::Unknown { kind: payload.kind.clone(), number: *number })
-            }
-        }
-    }
-}
-
-/// Takes the payload of one chip out of `left` and gives it to the chip.
-fn restore<S: Snapshot>(
-    chip: &mut S,
-    number: u16,
-    left: &mut Vec<&(u16, Payload)>,
-) -> Result<(), StateError> {
-    let found = left.iter().position(|(n, payload)| *n == number && payload.kind == S::KIND);
-    let (_, payload) = left.swap_remove(found.ok_or(StateError::Missing { kind: S::KIND, number })?);
-    chip.restore(payload)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devices::PortDevice;
-
-    fn busy() -> Board {
-        let mut board = Board::default();
-        let _ = board.serial[2].write(7, 0x5A);
-        let _ = board.serial[1].receive(b'x');
-        let _ = board.i8042.write(4, 0x60);
-        let _ = board.vga.write(0x20, 0x0E);
-        let _ = board.post.write(0, 0x42);
-        let _ = board.reset_control.write(0, 2);
-        let _ = board.system_control_a.write(0, 0);
-        board.lapic.write(0x80, 0x20);
-        board.unclaimed.port_read(0x61);
-        board
-    }
-
-    #[test]
-    fn every_chip_comes_back_whatever_the_order() {
-        let mut saved = busy().save();
-        let restored = Board::restored(&saved).unwrap();
-        assert_eq!(restored.save(), saved);
-        assert_ne!(Board::default().save(), saved);
-        saved.reverse();
-        assert_eq!(Board::restored(&saved).unwrap().save(), busy().save());
-    }
-
-    #[test]
-    fn chips_that_are_missing_or_too_many_are_named() {
-        let saved = busy().save();
-        for left_out in 0..saved.len() {
-            let mut less = saved.clone();
-            let (number, payload) = less.remove(left_out);
-            let text = Board::restored(&less).unwrap_err().to_string();
-            assert!(text.contains(&payload.kind) && text.contains(&number.to_string()), "{text}");
-        }
-        let mut more = saved.clone();
-        more.push((0, Payload { kind: "ide".into(), version: 1, bytes: Vec::new() }));
-        assert!(Board::restored(&more).unwrap_err().to_string().contains("`ide`"));
-        let mut twice = saved;
-        twice.push(twice[0].clone());
-        assert!(Board::restored(&twice).unwrap_err().to_string().contains("`serial`"));
-    }
 
     #[test]
     fn an_end_that_is_the_guests_doing_comes_again() {
@@ -331,7 +250,3 @@ mod tests {
         assert_eq!(Due::after(&Outcome::TimedOut), None);
     }
 }
-
-#[cfg(test)]
-#[path = "mid_operation_test.rs"]
-mod mid_operation;

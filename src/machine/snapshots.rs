@@ -270,8 +270,8 @@ impl Machine {
     fn go_back(&mut self, state: &MachineState) -> Result<(), MachineError> {
         self.put_state(Board::restored(&state.devices)?, state)?;
         // Which ports are collected is nothing the guest can tell, unless it has set one up otherwise.
-        for (number, port) in (0..).zip(&self.board.serial) {
-            self.coalescing.configured(number, port, self.ram.vm())?;
+        for number in 0..4 {
+            self.coalescing.configured(number, self.board.serial(number), self.ram.vm())?;
         }
         Ok(())
     }

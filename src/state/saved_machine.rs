@@ -12,10 +12,12 @@ use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
 use crate::boot::{BootOptions, BytesImage, Image};
-use crate::devices::Payload;
+use crate::devices::table::is_device_section;
+use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, VcpuState};
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
+use crate::machine::journal::Position;
 use crate::machine::output::OutputQueues;
 use crate::machine::{CpuId, CpuState, Due, Machine, MachineSpec, MachineState, Revival, RunState};
 use crate::memory::GuestMemory;
@@ -27,11 +29,8 @@ const GUEST: (&str, u16) = ("guest", 1);
 const VCPU: (&str, u16) = ("vcpu", 1);
 const MACHINE: (&str, u16) = ("machine", 1);
 const INPUT_BUFFER: (&str, u16) = ("typing", 1);
+const TIME: (&str, u16) = ("time", 1);
 const COALESCING: (&str, u16) = ("batching", 1);
-
-/// Kinds of chips there are; a section of any other name is unknown. Each chip checks its own version.
-const CHIPS: [&str; 8] =
-    ["serial", "i8042", "vga", "post", "reset-control", "system-control-a", "lapic", "unclaimed"];
 
 /// A machine without its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +77,14 @@ struct MachineGlobals {
     halted: bool,
     resets: u64,
     due: Option<Due>,
+}
+
+/// The machine's clock and its place in its history. Files that were written before there was one
+/// have none: both start at zero.
+#[derive(Default, Serialize, Deserialize)]
+struct Time {
+    now: MachineTime,
+    position: Position,
 }
 
 /// What of a machine is its user's and not its guest's.
@@ -136,6 +143,7 @@ impl SavedMachine {
         );
         sections.extend([
             section(MACHINE, &whole),
+            section(TIME, &Time { now: state.now, position: state.position }),
             section(INPUT_BUFFER, &state.input_buffer),
             section(COALESCING, &state.coalescing),
         ]);
@@ -155,11 +163,12 @@ impl SavedMachine {
         let guest = from.section(GUEST)?;
         let vcpu: VcpuState = from.section(VCPU)?;
         let whole: MachineGlobals = from.section(MACHINE)?;
+        let time: Time = from.optional(TIME)?.unwrap_or_default();
         let input_buffer = from.section(INPUT_BUFFER)?;
         let coalescing = from.section(COALESCING)?;
         let mut devices = Vec::new();
         for entry in entries {
-            if CHIPS.contains(&entry.name.as_str()) {
+            if is_device_section(&entry.name) {
                 let Section { name, number, version, bytes } = container::read_section(image, entry)?;
                 devices.push((number, Payload { kind: name, version, bytes }));
             } else if !is_known(entry) {
@@ -177,6 +186,8 @@ impl SavedMachine {
             cpus: vec![CpuState { vcpu, run_state }],
             clock: whole.clock,
             devices,
+            now: time.now,
+            position: time.position,
             input_buffer,
             coalescing,
             resets: whole.resets,
@@ -312,6 +323,12 @@ struct SectionReader<'a> {
 }
 
 impl SectionReader<'_> {
+    /// As [`Self::section`], or `None` if there is no section of this name.
+    fn optional<T: DeserializeOwned>(&self, name: (&str, u16)) -> Result<Option<T>, SnapshotError> {
+        let found = self.entries.iter().any(|entry| entry.name == name.0);
+        if found { self.section(name).map(Some) } else { Ok(None) }
+    }
+
     /// Reads the one section of this name and of at most this version.
     fn section<T: DeserializeOwned>(&self, (name, known): (&str, u16)) -> Result<T, SnapshotError> {
         let image = || self.image.name().to_owned();
@@ -349,7 +366,7 @@ pub(super) fn check_version(
 
 /// True for a section that is read elsewhere: a machine has one CPU, and one of each of the others.
 fn is_known(entry: &SectionEntry) -> bool {
-    let names = [FACTS, GUEST, VCPU, MACHINE, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
+    let names = [FACTS, GUEST, VCPU, MACHINE, TIME, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
     let elsewhere = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
     entry.number == 0 && names.into_iter().chain(elsewhere).any(|name| name == entry.name)
 }

@@ -142,7 +142,7 @@ impl StoppedGuest for Debuggee<'_> {
 
     fn screen(&self) -> Shot {
         let screen = self.machine.screen();
-        let colours = self.machine.board().vga.colours();
+        let colours = self.machine.board().vga().colours();
         Shot { cells: screen.cells(), view: screen.view(), colours }
     }
 

@@ -123,7 +123,7 @@ fn loud_guests() -> Vec<Trial> {
             let ran = Kvm::with_guest("post-and-e9").args(["--log-level", "debug"]).run();
             ran.expect_whole(&whole(0, "E9 works\n", halted(3)))?;
             for code in ["0x01", "0x02", "0x03"] {
-                ran.expect_log(&format!("DEBUG kvm::machine::board: POST code {code}"))?;
+                ran.expect_log(&format!("DEBUG kvm::devices::post: POST code {code}"))?;
             }
             Ok(())
         }),

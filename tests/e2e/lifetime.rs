@@ -114,17 +114,17 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_log("standard output takes no more (No space left on device (os error 28))")?;
             Ok(())
         }),
-        guest_test("unclaimed_places_are_told_once_and_counted_at_the_end", || {
+        guest_test("unassigned_accesses_are_logged_once_per_place_and_counted_at_the_end", || {
             let ran = Kvm::with_guest("unclaimed-ports").run();
             let log = ran.folder.read("console.log");
             let told: Vec<&str> = log
                 .lines()
-                .filter_map(|line| line.split_once(" WARN kvm::machine::unclaimed: nobody claims "))
+                .filter_map(|line| line.split_once(" WARN kvm::devices::unassigned: unassigned "))
                 .map(|(_, told)| told)
                 .collect();
             let expected = [
-                "port 0x02e0: first read (told once; counted from here on)",
-                "address 0xfe00000: first write (told once; counted from here on)",
+                "port 0x02e0: first read (logged once; further accesses are counted)",
+                "address 0xfe00000: first write (logged once; further accesses are counted)",
                 "port 0x02e0: read 2, written 0 times in all",
                 "address 0xfe00000: read 1, written 1 times in all",
             ];

@@ -233,11 +233,11 @@ fn log() -> Vec<Trial> {
             ran.check(ran.logged_lines("COM2").is_empty(), "no serial lines")?;
             ran.expect_log("Program result")?;
             let ran = Kvm::with_guest("unclaimed-ports")
-                .args(["--log-level", "error", "--log-filter", "kvm::machine::unclaimed=warn"])
+                .args(["--log-level", "error", "--log-filter", "kvm::devices::unassigned=warn"])
                 .run();
             let log = ran.folder.read("console.log");
             ran.check(
-                log.lines().all(|line| line.contains(" WARN kvm::machine::unclaimed: ")),
+                log.lines().all(|line| line.contains(" WARN kvm::devices::unassigned: ")),
                 "only those",
             )?;
             ran.check(log.lines().count() == 4, "four of them")?;

@@ -1,0 +1,66 @@
+//! Address decoding: which device answers at a port or at an address in memory.
+//!
+//! Built once from the table of devices; a look-up of a port is two loads and allocates nothing.
+
+use std::ops::Range;
+
+use super::table::Registration;
+
+/// Ports that share a page of the table.
+const PAGE: usize = 256;
+
+/// Maps ports and addresses to positions in the table of devices.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// For each high byte of a port number the page that holds its ports. Page 0 has no device.
+    pages: [u8; 256],
+    devices: Vec<[u8; PAGE]>,
+    windows: Vec<(Range<u64>, u8)>,
+    unassigned: u8,
+}
+
+impl Decoder {
+    /// Decodes for the devices of `table`; what none of them has goes to the one at `unassigned`.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than 255 devices.
+    pub fn new(table: &[Registration], unassigned: u8) -> Decoder {
+        let mut decoder =
+            Decoder { pages: [0; 256], devices: vec![[unassigned; PAGE]], windows: Vec::new(), unassigned };
+        for (device, entry) in table.iter().enumerate() {
+            let device = u8::try_from(device).expect("at most 255 devices");
+            for port in entry.ports.iter().cloned().flatten() {
+                decoder.assign(port, device);
+            }
+            if let Some(window) = &entry.mmio {
+                decoder.windows.push((window.clone(), device));
+            }
+        }
+        decoder
+    }
+
+    fn assign(&mut self, port: u16, device: u8) {
+        let [high, low] = port.to_be_bytes().map(usize::from);
+        if self.pages[high] == 0 {
+            // At most 256 pages besides page 0, and one high byte of a few hundred ports is never all of them.
+            self.pages[high] = u8::try_from(self.devices.len()).expect("at most 255 pages of ports");
+            self.devices.push([self.unassigned; PAGE]);
+        }
+        self.devices[usize::from(self.pages[high])][low] = device;
+    }
+
+    /// The device at `port`.
+    #[inline]
+    pub fn port(&self, port: u16) -> u8 {
+        let [high, low] = port.to_be_bytes().map(usize::from);
+        self.devices[usize::from(self.pages[high])][low]
+    }
+
+    /// The device whose window in memory holds `address`, and the offset within the window.
+    #[inline]
+    pub fn address(&self, address: u64) -> Option<(u8, u64)> {
+        let found = self.windows.iter().find(|(window, _)| window.contains(&address))?;
+        Some((found.1, address - found.0.start))
+    }
+}

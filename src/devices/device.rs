@@ -1,0 +1,138 @@
+//! What a device is to the machine: byte-wide ports, register windows in memory, an interrupt line, deadlines.
+//!
+//! A device implements [`Device`] and [`Snapshot`](super::Snapshot); [`super::table`] attaches it to the board.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use super::{MachineTime, Payload, Snapshot, StateError};
+
+/// What a port reads as that no device drives: all ones, as on an ISA bus.
+pub const OPEN_BUS: u8 = 0xFF;
+
+/// What a device asks of the machine after an access or an input.
+///
+/// The default asks for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "the machine has to carry the action out"]
+pub struct Action {
+    /// New level of the device's interrupt line, if the access may have changed it.
+    pub line: Option<bool>,
+    /// A byte that leaves the machine (serial transmitter, debug console).
+    pub output: Option<u8>,
+    /// A request to the whole machine.
+    pub request: Option<Request>,
+    /// [`Device::next_deadline`] may have changed.
+    pub deadline: bool,
+}
+
+/// A request of a device to the whole machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Restart the machine as its reset line would.
+    Reset,
+    /// End the run; the guest wrote this value to the debug exit port.
+    Exit(u32),
+}
+
+impl Action {
+    /// Nothing to do.
+    pub const NONE: Action = Action { line: None, output: None, request: None, deadline: false };
+
+    /// The device's interrupt line is now at `level`.
+    pub fn line(level: bool) -> Action {
+        Action { line: Some(level), ..Action::NONE }
+    }
+
+    /// The device sends `byte` to the outside.
+    pub fn output(byte: u8) -> Action {
+        Action { output: Some(byte), ..Action::NONE }
+    }
+
+    /// The device asks `request` of the machine.
+    pub fn request(request: Request) -> Action {
+        Action { request: Some(request), ..Action::NONE }
+    }
+}
+
+/// A device: a register machine that is driven by accesses, inputs and machine time alone.
+///
+/// The vCPU thread calls all methods, between two exits. `offset` counts from the base that the device's
+/// entry in [`super::table`] gives for ports, or from the start of its window in memory. Every method has a
+/// default, so that a device implements only what it has.
+pub trait Device {
+    /// The guest reads one byte from a port. Wider accesses are split into bytes, lowest first, as an ISA bus
+    /// does.
+    fn read(&mut self, _offset: u16) -> (u8, Action) {
+        (OPEN_BUS, Action::NONE)
+    }
+
+    /// The guest writes one byte to a port.
+    fn write(&mut self, _offset: u16, _value: u8) -> Action {
+        Action::NONE
+    }
+
+    /// The guest writes `size` (2 or 4) bytes to ports from `offset` on, in one access. `None` has the write
+    /// split into bytes.
+    fn write_wide(&mut self, _offset: u16, _size: u8, _value: u32) -> Option<Action> {
+        None
+    }
+
+    /// The guest reads `size` (1 to 8) bytes from the window in memory. `None` if no register is read so; the
+    /// access then counts as unassigned.
+    fn mmio_read(&mut self, _offset: u64, _size: u8) -> Option<(u64, Action)> {
+        None
+    }
+
+    /// The guest writes `size` (1 to 8) bytes to the window in memory. `None` if no register is written so;
+    /// the access then counts as unassigned.
+    fn mmio_write(&mut self, _offset: u64, _size: u8, _value: u64) -> Option<Action> {
+        None
+    }
+
+    /// Level of the interrupt line. Read after each [`Action::line`] and after the state was restored.
+    fn line(&self) -> bool {
+        false
+    }
+
+    /// The machine time at which the device has something to do by itself, if any. Read after
+    /// [`Action::deadline`], after [`Self::advance`] and after the state was restored.
+    fn next_deadline(&self) -> Option<MachineTime> {
+        None
+    }
+
+    /// The machine's clock is at `now`, which never goes back. A device learns the time from here alone.
+    fn advance(&mut self, _now: MachineTime) -> Action {
+        Action::NONE
+    }
+}
+
+/// A device as the board holds it. Implemented for every [`Device`] that can be saved.
+pub trait BoardDevice: Device + Any + Debug + Send {
+    /// The state as a payload; `None` if the device has none.
+    fn save_state(&self) -> Option<Payload>;
+
+    /// Takes over a saved payload, leaving the device as it was on an error.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`], see [`Snapshot::restore`].
+    fn restore_state(&mut self, payload: &Payload) -> Result<(), StateError>;
+
+    /// Returns to the state after power-on.
+    fn reset(&mut self);
+}
+
+impl<D: Device + Snapshot + Default + Debug + Send + 'static> BoardDevice for D {
+    fn save_state(&self) -> Option<Payload> {
+        D::HAS_STATE.then(|| self.save())
+    }
+
+    fn restore_state(&mut self, payload: &Payload) -> Result<(), StateError> {
+        self.restore(payload)
+    }
+
+    fn reset(&mut self) {
+        *self = D::default();
+    }
+}

@@ -1,0 +1,151 @@
+//! The one table of devices: ports, windows in memory, interrupt line and saved state of each.
+//!
+//! The board builds its devices from [`TABLE`]; decoding, saving, restoring, reset and the section names of
+//! snapshot files follow from it. A new device is a file that implements [`Device`](super::Device) and
+//! [`Snapshot`], and an entry here.
+
+use std::fmt::Debug;
+use std::ops::{Range, RangeInclusive};
+
+use super::debug_console::{self, DebugConsole};
+use super::debug_exit::{self, DebugExit};
+use super::dma::Dma;
+use super::i8042::I8042;
+use super::lapic::{self, LocalApic};
+use super::pci::PciConfiguration;
+use super::post::{self, PostPort};
+use super::reset::{self, ResetControl, SystemControlA};
+use super::serial::{self, SerialPort};
+use super::unassigned::UnassignedAccesses;
+use super::vga::{self, Vga};
+use super::{BoardDevice, Device, Snapshot};
+
+/// What the machine does for a device besides passing accesses on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// A serial port, counted from 0: it has an output queue and receives input.
+    Serial(u8),
+    /// The debug console: it has an output queue.
+    DebugConsole,
+    /// The keyboard controller: it receives key events.
+    Keyboard,
+    /// The display: its view is published after each write.
+    Display,
+}
+
+/// One device of the machine.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Kind of the device, and name of its sections in snapshot files.
+    pub kind: &'static str,
+    /// Number among the devices of its kind.
+    pub number: u16,
+    /// The port from which offsets count.
+    pub base: u16,
+    /// The ports.
+    pub ports: &'static [RangeInclusive<u16>],
+    /// Window in guest-physical memory.
+    pub mmio: Option<Range<u64>>,
+    /// ISA interrupt line, 0 to 15.
+    pub interrupt: Option<u8>,
+    /// What the machine does for it.
+    pub role: Role,
+    /// True if it has a section in snapshot files.
+    pub has_state: bool,
+    /// Creates the device in its state after power-on.
+    pub create: fn() -> Box<dyn BoardDevice>,
+}
+
+impl Registration {
+    /// The device `D`, number 0, attached to nothing.
+    pub const fn of<D: Device + Snapshot + Default + Debug + Send + 'static>() -> Registration {
+        Registration {
+            kind: D::KIND,
+            number: 0,
+            base: 0,
+            ports: &[],
+            mmio: None,
+            interrupt: None,
+            role: Role::Plain,
+            has_state: D::HAS_STATE,
+            create: || Box::new(D::default()),
+        }
+    }
+}
+
+/// A serial port.
+const fn serial(number: u8, ports: &'static [RangeInclusive<u16>], interrupt: u8) -> Registration {
+    Registration {
+        number: number as u16,
+        base: serial::BASE_PORTS[number as usize],
+        ports,
+        interrupt: Some(interrupt),
+        role: Role::Serial(number),
+        ..Registration::of::<SerialPort>()
+    }
+}
+
+/// All devices of the machine. The order is that of the sections in snapshot files.
+pub const TABLE: &[Registration] = &[
+    serial(0, &[0x3F8..=0x3FF], 4),
+    serial(1, &[0x2F8..=0x2FF], 3),
+    serial(2, &[0x3E8..=0x3EF], 4),
+    serial(3, &[0x2E8..=0x2EF], 3),
+    Registration {
+        base: 0x60,
+        ports: &[0x60..=0x60, 0x64..=0x64],
+        interrupt: Some(1),
+        role: Role::Keyboard,
+        ..Registration::of::<I8042>()
+    },
+    Registration {
+        base: vga::FIRST_PORT,
+        ports: &[0x3B4..=0x3B5, 0x3BA..=0x3BA, 0x3C0..=0x3CF, 0x3D4..=0x3D5, 0x3DA..=0x3DA],
+        role: Role::Display,
+        ..Registration::of::<Vga>()
+    },
+    Registration { base: post::PORT, ports: &[post::PORT..=post::PORT], ..Registration::of::<PostPort>() },
+    Registration {
+        base: reset::RESET_CONTROL,
+        ports: &[reset::RESET_CONTROL..=reset::RESET_CONTROL],
+        ..Registration::of::<ResetControl>()
+    },
+    Registration {
+        base: reset::SYSTEM_CONTROL_A,
+        ports: &[reset::SYSTEM_CONTROL_A..=reset::SYSTEM_CONTROL_A],
+        ..Registration::of::<SystemControlA>()
+    },
+    Registration { mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH), ..Registration::of::<LocalApic>() },
+    Registration {
+        base: debug_exit::PORT,
+        ports: &[debug_exit::PORT..=debug_exit::LAST_PORT],
+        ..Registration::of::<DebugExit>()
+    },
+    Registration {
+        base: debug_console::PORT,
+        ports: &[debug_console::PORT..=debug_console::PORT],
+        role: Role::DebugConsole,
+        ..Registration::of::<DebugConsole>()
+    },
+    // Port 0xCF9 in their middle is the reset control register.
+    Registration {
+        base: 0xCF8,
+        ports: &[0xCF8..=0xCF8, 0xCFA..=0xCFF],
+        ..Registration::of::<PciConfiguration>()
+    },
+    Registration { ports: &[0x00..=0x0F], ..Registration::of::<Dma>() },
+    // Answers wherever no other device does; offsets are port numbers and addresses.
+    Registration::of::<UnassignedAccesses>(),
+];
+
+/// True if snapshot files have sections of this name for devices.
+pub fn is_device_section(name: &str) -> bool {
+    TABLE.iter().any(|entry| entry.has_state && entry.kind == name)
+}
+
+#[cfg(test)]
+#[path = "table_test.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+use super::*;
+use crate::devices::keyboard::Key;
+
+#[test]
+fn bytes_leave_through_the_queue_of_their_device() {
+    let mut board = Board::default();
+    assert_eq!(board.port_out(0x2F8, 1, 0x41).output, Some((OutputQueue::Serial(1), b'A')));
+    assert_eq!(board.port_out(0xE9, 1, 0x42).output, Some((OutputQueue::DebugConsole, b'B')));
+}
+
+#[test]
+fn the_debug_exit_port_takes_all_widths() {
+    let mut board = Board::default();
+    for (size, value) in [(1, 0x10), (2, 0x1010), (4, 0x1010_1010)] {
+        assert_eq!(board.port_out(0xF4, size, value).request, Some(Request::Exit(value)));
+    }
+}
+
+#[test]
+fn unassigned_ports_and_addresses_read_as_documented_every_time() {
+    let mut board = Board::default();
+    for _ in 0..2 {
+        assert_eq!(board.port_in(0x1234, 1).0, 0xFFFF_FFFF);
+        assert_eq!(board.port_in(0x1234, 4).0, 0xFFFF_FFFF);
+        assert_eq!(board.port_in(0x08, 1).0 & 0xFF, 0);
+        assert_eq!(board.port_in(0xCFC, 4).0, 0xFFFF_FFFF);
+        assert_eq!(board.memory_read(0xFEC0_0010, 4).0, 0);
+    }
+    assert_eq!(board.port_in(0xFFFF, 4).0, 0xFFFF_FFFF);
+}
+
+#[test]
+fn a_dword_write_to_the_pci_address_port_does_not_reset() {
+    let mut board = Board::default();
+    assert_eq!(board.port_out(0xCF8, 4, 0x8000_0004).request, None);
+    assert_eq!(board.port_out(0xCF9, 1, 0x06).request, Some(Request::Reset));
+}
+
+#[test]
+fn the_local_apic_answers_in_its_page() {
+    let mut board = Board::default();
+    let _ = board.memory_write(0xFEE0_0080, 4, 0x20);
+    assert_eq!(board.memory_read(0xFEE0_0080, 4).0, 0x20);
+}
+
+fn busy() -> Board {
+    let mut board = Board::default();
+    let _ = board.port_out(0x3EF, 1, 0x5A);
+    board.receive(1, b'x');
+    let _ = board.port_out(0x64, 1, 0x60);
+    let _ = board.port_out(0x3D4, 1, 0x0E);
+    let _ = board.port_out(0x80, 1, 0x42);
+    let _ = board.port_out(0xCF9, 1, 2);
+    let _ = board.port_out(0x92, 1, 0);
+    let _ = board.memory_write(0xFEE0_0080, 4, 0x20);
+    let _ = board.port_in(0x61, 1);
+    board
+}
+
+#[test]
+fn every_device_is_restored_from_payloads_in_any_order() {
+    let mut saved = busy().save();
+    let restored = Board::restored(&saved).unwrap();
+    assert_eq!(restored.save(), saved);
+    assert_ne!(Board::default().save(), saved);
+    saved.reverse();
+    assert_eq!(Board::restored(&saved).unwrap().save(), busy().save());
+}
+
+#[test]
+fn missing_and_surplus_devices_are_named() {
+    let saved = busy().save();
+    for left_out in 0..saved.len() {
+        let mut less = saved.clone();
+        let (number, payload) = less.remove(left_out);
+        let text = Board::restored(&less).unwrap_err().to_string();
+        assert!(text.contains(&payload.kind) && text.contains(&number.to_string()), "{text}");
+    }
+    let mut more = saved.clone();
+    more.push((0, Payload { kind: "ide".into(), version: 1, bytes: Vec::new() }));
+    assert!(Board::restored(&more).unwrap_err().to_string().contains("`ide`"));
+    let mut twice = saved;
+    twice.push(twice[0].clone());
+    assert!(Board::restored(&twice).unwrap_err().to_string().contains("`serial`"));
+}
+
+#[test]
+fn accesses_are_counted_once_whatever_their_width_and_across_a_reset() {
+    let mut board = Board::default();
+    let _ = board.port_out(0x80, 1, 1);
+    let _ = board.port_out(0x1F0, 4, 1);
+    let _ = board.port_in(0x3F8, 2);
+    let _ = board.memory_read(0xFEE0_0080, 4);
+    let _ = board.memory_write(0xFEC0_0000, 8, 0);
+    assert_eq!(board.accesses(), 5);
+    board.reset();
+    assert_eq!((board.accesses(), board.post_code()), (5, None));
+    assert_eq!(board.save(), Board::default().save());
+}
+
+#[test]
+fn interrupt_levels_reach_the_line_of_the_table_and_are_restored() {
+    let mut board = Board::default();
+    for (port, value) in [(0x3FC, 0x08), (0x3F9, 0x01), (0x64, 0x60), (0x60, 0x45)] {
+        let _ = board.port_out(port, 1, value);
+    }
+    let levels = |board: &Board| [1, 3, 4].map(|line| board.interrupts().sink().level(line));
+    assert_eq!(levels(&board), [false, false, false]);
+    board.receive(0, b'x');
+    board.key(KeyEvent::press(Key::A));
+    assert_eq!(levels(&board), [true, false, true]);
+    assert_eq!(levels(&Board::restored(&board.save()).unwrap()), [true, false, true]);
+    let _ = board.port_in(0x3F8, 1);
+    assert_eq!(levels(&board), [true, false, false]);
+    board.reset();
+    assert_eq!(levels(&board), [false, false, false]);
+}

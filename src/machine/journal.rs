@@ -1,0 +1,142 @@
+//! The journal: everything that changes the machine and that the guest itself does not decide, with its place.
+//!
+//! [`Machine::note`](super::Machine::note) is called where such an event takes effect: where the run loop takes
+//! inputs, where a debugger writes registers or memory, where the machine is reset and where a saved state is
+//! restored. Events are always counted; they are kept only while a recording is on. Two runs that start from
+//! the same state and get the same entries at the same positions do the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::inputs::Input;
+use crate::arch::{GeneralRegisters, SystemRegisters};
+
+/// A place in the history of a machine: between two of the guest's accesses to devices.
+///
+/// It depends on nothing but the guest and its inputs: neither on time nor on counts of instructions, which
+/// hosts do not agree on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// Events before this place, since power-on.
+    pub event: u64,
+    /// Accesses of the guest to devices before this place, since power-on: port and MMIO accesses, each counted
+    /// once whatever its width.
+    pub accesses: u64,
+}
+
+/// Something that changes the machine and that the guest itself does not decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JournalEvent {
+    /// An input was taken from the queue.
+    Input(Input),
+    /// A debugger wrote the general registers of a vCPU.
+    GeneralRegisters {
+        /// Index of the vCPU.
+        cpu: u32,
+        /// All of them, as they are now.
+        registers: GeneralRegisters,
+    },
+    /// A debugger wrote the system registers of a vCPU.
+    SystemRegisters {
+        /// Index of the vCPU.
+        cpu: u32,
+        /// All of them, as they are now.
+        registers: Box<SystemRegisters>,
+    },
+    /// A debug exception of the guest's own was handed to it.
+    DebugException {
+        /// Index of the vCPU.
+        cpu: u32,
+        /// Bits of DR6 that the guest finds set.
+        bits: u64,
+    },
+    /// A debugger wrote guest memory.
+    Memory {
+        /// Guest-physical address of the first byte.
+        address: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The machine was reset and the guest file was loaded again.
+    Reset,
+    /// A saved state was restored. The following positions continue from the state's.
+    Restored {
+        /// Where the state was taken.
+        position: Position,
+    },
+}
+
+/// An event and where it took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The place, before the event is counted.
+    pub position: Position,
+    /// The event.
+    pub event: JournalEvent,
+}
+
+/// The entries of a recording, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    entries: Vec<JournalEntry>,
+    limit: usize,
+    dropped: u64,
+}
+
+impl Recording {
+    /// The entries.
+    pub fn entries(&self) -> &[JournalEntry] {
+        &self.entries
+    }
+
+    /// Number of later entries that found no room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// Counts events and, on request, records them.
+#[derive(Clone, Debug, Default)]
+pub struct Journal {
+    events: u64,
+    recording: Option<Recording>,
+}
+
+impl Journal {
+    /// Counts an event that takes effect after `accesses` accesses, and records it while a recording is on.
+    #[inline]
+    pub fn note(&mut self, accesses: u64, event: impl FnOnce() -> JournalEvent) {
+        let position = self.position(accesses);
+        self.events += 1;
+        if let Some(recording) = &mut self.recording {
+            if recording.entries.len() < recording.limit {
+                recording.entries.push(JournalEntry { position, event: event() });
+            } else {
+                recording.dropped += 1;
+            }
+        }
+    }
+
+    /// The place after `accesses` accesses and all events so far.
+    pub fn position(&self, accesses: u64) -> Position {
+        Position { event: self.events, accesses }
+    }
+
+    /// Continues from the count of events of a restored state.
+    pub fn continue_from(&mut self, position: Position) {
+        self.events = position.event;
+    }
+
+    /// Starts a recording of at most `limit` entries, in place of one that is on.
+    pub fn start(&mut self, limit: usize) {
+        self.recording = Some(Recording { limit, ..Recording::default() });
+    }
+
+    /// Ends the recording; `None` if none is on.
+    pub fn stop(&mut self) -> Option<Recording> {
+        self.recording.take()
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_test.rs"]
+mod tests;
