@@ -1,13 +1,16 @@
-//! The target description: what gdb is told about the registers of a [`Layout`].
+//! The target description, by which gdb knows the registers of a [`Layout`] and prints `$cr0` as
+//! `[ PE MP ET NE WP PG ]`.
 //!
-//! Standard features have the names gdb expects; what it has no feature for (control registers, EFER,
-//! the base behind `swapgs`) is a feature of its own, whose registers gdb takes as they come.
+//! Standard features have the names gdb expects. gdb has no feature for control registers, EFER and
+//! the base that `swapgs` gives GS: they are a feature of kvm's, which gdb shows as it is described.
 //!
 //! Manual: "Appendix G: Target Descriptions" in *Debugging with gdb*; bits: Intel SDM volume 3A,
 //! "Control Registers", AMD APM volume 2, "Extended Feature Enable Register (EFER)", Intel SDM volume 1,
 //! "EFLAGS Register" and "MXCSR Control and Status Register".
 
-use super::arch::{Control, Layout, Register};
+use gdbstub_arch::x86::reg::id::{X86_64CoreRegId as Core64, X86CoreRegId as Core32};
+
+use super::layout::{Layout, Register, SystemRegister, name};
 use crate::settings::GdbArch;
 
 /// Bits with their names: the lowest, the highest, the name.
@@ -110,7 +113,7 @@ const VECTORS: [(&str, &str, u8); 6] = [
 ];
 
 /// The document gdb asks for as `target.xml`.
-pub(crate) fn target_xml(layout: &Layout) -> String {
+pub(crate) fn target_xml(layout: Layout) -> String {
     let arch = match layout.arch() {
         GdbArch::X86_64 => "i386:x86-64",
         GdbArch::I386 => "i386",
@@ -134,27 +137,28 @@ const SEGMENTS: &str = "org.gnu.gdb.i386.segments";
 const SYSTEM: &str = "org.kvm.i386.system";
 
 /// The feature a register belongs to.
-fn feature_of(layout: &Layout, register: Register) -> &'static str {
+fn feature_of(layout: Layout, register: Register) -> &'static str {
     match register {
-        Register::Xmm(_) | Register::Mxcsr => SSE,
+        Register::Core64(Core64::Xmm(_) | Core64::Mxcsr)
+        | Register::Core32(Core32::Xmm(_) | Core32::Mxcsr) => SSE,
+        Register::Core64(_) | Register::Core32(_) => CORE,
         Register::YmmHigh(_) => AVX,
         // gdb knows this feature in 64-bit mode only.
-        Register::FsBase | Register::GsBase if layout.arch() == GdbArch::X86_64 => SEGMENTS,
-        Register::FsBase | Register::GsBase | Register::KernelGsBase | Register::Control(_) => SYSTEM,
-        _ => CORE,
+        Register::System(SystemRegister::FsBase | SystemRegister::GsBase) if layout.is_64_bit() => SEGMENTS,
+        Register::System(_) => SYSTEM,
     }
 }
 
-fn add_feature(xml: &mut String, layout: &Layout, feature: &str) {
+fn add_feature(xml: &mut String, layout: Layout, feature: &str) {
     let members = || {
-        let numbered = layout.registers().iter().enumerate();
-        numbered.filter(|(_, register)| feature_of(layout, **register) == feature)
+        let numbered = layout.registers().enumerate();
+        numbered.filter(|(_, (register, _))| feature_of(layout, *register) == feature)
     };
     if members().next().is_none() {
         return;
     }
     xml.push_str(&format!("<feature name=\"{feature}\">\n"));
-    let word = layout.size(Register::Ip);
+    let word = layout.word();
     match feature {
         CORE => add_flags(xml, "eflags_bits", 4, EFLAGS),
         SSE => {
@@ -169,10 +173,9 @@ fn add_feature(xml: &mut String, layout: &Layout, feature: &str) {
         }
         _ => {}
     }
-    for (number, register) in members() {
-        let (kind, group) = kind_of(layout, *register);
-        let bits = 8 * layout.size(*register);
-        let name = layout.name(*register);
+    for (number, (register, size)) in members() {
+        let (kind, group) = kind_of(layout, register);
+        let (bits, name) = (8 * size, name(register));
         xml.push_str(&format!("<reg name=\"{name}\" bitsize=\"{bits}\" type=\"{kind}\" regnum=\"{number}\""));
         if let Some(group) = group {
             xml.push_str(&format!(" group=\"{group}\""));
@@ -182,31 +185,28 @@ fn add_feature(xml: &mut String, layout: &Layout, feature: &str) {
     xml.push_str("</feature>\n");
 }
 
-/// The type of a register, and its group if the type does not say it.
-fn kind_of(layout: &Layout, register: Register) -> (&'static str, Option<&'static str>) {
-    let word = if layout.arch() == GdbArch::X86_64 { "int64" } else { "int32" };
+/// The type of a register, and its group if the type does not imply it.
+fn kind_of(layout: Layout, register: Register) -> (&'static str, Option<&'static str>) {
+    let word = if layout.is_64_bit() { "int64" } else { "int32" };
     match register {
         // The stack and frame pointers point to data.
-        Register::General(4 | 5) => ("data_ptr", None),
-        Register::General(_) => (word, None),
-        Register::Ip => ("code_ptr", None),
-        Register::Flags => ("eflags_bits", None),
-        Register::Segment(_) => ("int32", None),
-        Register::FsBase | Register::GsBase | Register::KernelGsBase => (word, None),
-        Register::Control(control) => {
-            let kind = match control {
-                Control::Cr0 => "cr0_bits",
-                Control::Cr3 => "cr3_bits",
-                Control::Cr4 => "cr4_bits",
-                Control::Efer => "efer_bits",
-                Control::Cr2 | Control::Cr8 => word,
-            };
-            (kind, None)
+        Register::Core64(Core64::Gpr(6 | 7)) | Register::Core32(Core32::Esp | Core32::Ebp) => {
+            ("data_ptr", None)
         }
-        Register::Stack(_) => ("i387_ext", None),
-        Register::Float(_) => ("int", Some("float")),
-        Register::Xmm(_) => ("vec128", None),
-        Register::Mxcsr => ("mxcsr_bits", Some("vector")),
+        Register::Core64(Core64::Rip) | Register::Core32(Core32::Eip) => ("code_ptr", None),
+        Register::Core64(Core64::Eflags) | Register::Core32(Core32::Eflags) => ("eflags_bits", None),
+        Register::Core64(Core64::Segment(_)) | Register::Core32(Core32::Segment(_)) => ("int32", None),
+        Register::Core64(Core64::St(_)) | Register::Core32(Core32::St(_)) => ("i387_ext", None),
+        Register::Core64(Core64::Fpu(_)) | Register::Core32(Core32::Fpu(_)) => ("int", Some("float")),
+        Register::Core64(Core64::Xmm(_)) | Register::Core32(Core32::Xmm(_)) => ("vec128", None),
+        Register::Core64(Core64::Mxcsr) | Register::Core32(Core32::Mxcsr) => ("mxcsr_bits", Some("vector")),
+        // General registers.
+        Register::Core64(_) | Register::Core32(_) => (word, None),
+        Register::System(SystemRegister::Cr0) => ("cr0_bits", None),
+        Register::System(SystemRegister::Cr3) => ("cr3_bits", None),
+        Register::System(SystemRegister::Cr4) => ("cr4_bits", None),
+        Register::System(SystemRegister::Efer) => ("efer_bits", None),
+        Register::System(_) => (word, None),
         Register::YmmHigh(_) => ("uint128", None),
     }
 }

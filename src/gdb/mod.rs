@@ -5,30 +5,32 @@
 //! wait at sockets: a [`Server`]'s threads hand over what they read and call for attention at the
 //! machine's one door.
 //!
-//! | file | what it knows |
+//! | file | what it has |
 //! |---|---|
-//! | `server` | clients and threads |
-//! | `session` | one client, from its connection to its leaving |
-//! | `target` | the protocol library's questions, answered |
-//! | `packets`, `answers` | questions that are answered without the library |
-//! | `arch`, `description` | which registers gdb is told of, and how |
-//! | `threads` | the vCPUs as gdb's threads: which of them gdb means, and what each is to do |
-//! | `states` | what a vCPU is doing, in words |
-//! | `view`, `registers`, `segments`, `memory` | the guest's state as gdb wants it |
-//! | `files` | the guest file, for a gdb that was not given it |
-//! | `monitor` | commands of the user's, handed on |
-//! | `fuzzing` | any bytes as a client's, for tests and for the fuzzer |
+//! | `server` | the listening socket, clients and threads |
+//! | `session` | one client, from its connection to its end |
+//! | `packet` | packets in a stream of bytes |
+//! | `extensions` | what the protocol library cannot do, with the reason for each packet |
+//! | `target` | registers, memory and threads for the protocol library |
+//! | `breakpoints`, `files`, `monitor` | for the protocol library, too: what the user types |
+//! | `layout`, `description` | the numbers of registers, and how gdb shows them |
+//! | `register_set`, `registers`, `segments` | values of registers, all together and each by itself |
+//! | `threads`, `states` | vCPUs as threads, and what each is doing |
+//! | `view` | what one client has set |
+//! | `fuzzing` | any bytes as a client's, for tests and the fuzzer |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
-pub(crate) mod answers;
-pub(crate) mod arch;
+mod breakpoints;
 pub(crate) mod description;
+pub(crate) mod extensions;
 pub(crate) mod files;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
+pub(crate) mod layout;
 pub(crate) mod monitor;
-pub(crate) mod packets;
+pub(crate) mod packet;
+pub(crate) mod register_set;
 pub(crate) mod registers;
 pub(crate) mod segments;
 pub(crate) mod server;

@@ -1,18 +1,21 @@
-//! The vCPU's registers one by one, as gdb has them, and back.
+//! Values of registers: `print $rip`, `set $cr4 = $cr4 | 4`, `info registers`.
 //!
-//! What gdb asks for is fetched from the host in groups, once for each stop of the guest: gdb reads the
-//! same registers several times.
+//! [`RegisterCache`] fetches what gdb asks for from KVM in groups, once for each stop of the guest, as gdb
+//! reads the same registers several times, and writes back the groups that were changed.
 //!
 //! Manual: Intel SDM volume 1, "x87 FPU Tag Word" and "XSAVE Area"; volume 2A, "FXSAVE".
 
-use crate::arch::{GeneralRegisters, SegmentRegister, SystemRegisters};
+use gdbstub_arch::x86::reg::id::{X86_64CoreRegId as Core64, X86CoreRegId as Core32};
+use gdbstub_arch::x86::reg::id::{X86SegmentRegId, X87FpuInternalRegId as X87};
+use gdbstub_arch::x86::reg::{F80, X86_64CoreRegs, X86CoreRegs, X86SegmentRegs, X87FpuInternalRegs};
 
-use super::arch::{Control, Register};
+use super::layout::{Layout, Register, SYSTEM, SystemRegister};
+use super::register_set::{CoreRegisters, GdbRegisters};
 use super::segments;
 use super::threads::VcpuNumber;
-use crate::arch::Registers;
 use crate::arch::flags::{CR0_PG, EFER_LMA, EFER_LME};
 use crate::arch::paging::is_canonical;
+use crate::arch::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters};
 use crate::kvm::{ExtendedRegisters, HostError};
 use crate::machine::{CpuId, Machine};
 
@@ -36,18 +39,18 @@ const COMPONENTS: usize = 512;
 const YMM_HIGH: usize = 576;
 
 /// Components of the XSAVE area that are not in their initial state.
-const X87: u8 = 1;
+const X87_STATE: u8 = 1;
 const SSE: u8 = 2;
 const AVX: u8 = 4;
 
 /// The base that `swapgs` gives GS (Intel SDM volume 4, "IA32_KERNEL_GS_BASE").
 const KERNEL_GS_BASE: u32 = 0xC000_0102;
 
-/// Registers of a stopped vCPU that gdb has asked for, and what it has written to them. gdb asks for those
-/// of one vCPU after the other, so that those of one are enough.
+/// Registers of a stopped vCPU that gdb has read, and what it has written to them. gdb asks for those of one
+/// vCPU after the other, so that the registers of one are enough.
 #[derive(Debug, Default)]
-pub(crate) struct Cache {
-    /// Whose they are.
+pub(crate) struct RegisterCache {
+    /// Whose registers they are.
     vcpu: VcpuNumber,
     general: Option<GeneralRegisters>,
     system: Option<SystemRegisters>,
@@ -65,25 +68,82 @@ struct Written {
     kernel_gs_base: bool,
 }
 
-impl Cache {
-    /// The cache for the registers of `vcpu`; of no other one is anything kept.
-    pub(crate) fn of(&mut self, vcpu: VcpuNumber) -> &mut Cache {
+/// Where KVM has the value of a register.
+enum Source {
+    /// A general register, by its number in instructions (Intel SDM volume 2A, "ModR/M").
+    General(u8),
+    Ip,
+    Flags,
+    Segment(X86SegmentRegId),
+    System(SystemRegister),
+    /// In the XSAVE area.
+    Extended(Field),
+}
+
+/// A field of the XSAVE area.
+#[derive(Clone, Copy, Debug)]
+enum Field {
+    /// An x87 register, counted from the top of the stack.
+    Stack(u8),
+    X87(X87),
+    Xmm(u8),
+    Mxcsr,
+    YmmHigh(u8),
+}
+
+/// gdb lists the first general registers of x86-64 in another order than instructions number them.
+const GENERAL_64: [u8; 16] = [0, 3, 1, 2, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Where the value of `register` is; `None` for one that gdbstub_arch may have one day.
+fn source(register: Register) -> Option<Source> {
+    Some(match register {
+        Register::Core64(Core64::Gpr(n)) => Source::General(*GENERAL_64.get(usize::from(n))?),
+        Register::Core32(Core32::Eax) => Source::General(0),
+        Register::Core32(Core32::Ecx) => Source::General(1),
+        Register::Core32(Core32::Edx) => Source::General(2),
+        Register::Core32(Core32::Ebx) => Source::General(3),
+        Register::Core32(Core32::Esp) => Source::General(4),
+        Register::Core32(Core32::Ebp) => Source::General(5),
+        Register::Core32(Core32::Esi) => Source::General(6),
+        Register::Core32(Core32::Edi) => Source::General(7),
+        Register::Core64(Core64::Rip) | Register::Core32(Core32::Eip) => Source::Ip,
+        Register::Core64(Core64::Eflags) | Register::Core32(Core32::Eflags) => Source::Flags,
+        Register::Core64(Core64::Segment(id)) | Register::Core32(Core32::Segment(id)) => Source::Segment(id),
+        Register::System(register) => Source::System(register),
+        Register::Core64(Core64::St(n)) | Register::Core32(Core32::St(n)) => {
+            Source::Extended(Field::Stack(n))
+        }
+        Register::Core64(Core64::Fpu(id)) | Register::Core32(Core32::Fpu(id)) => {
+            Source::Extended(Field::X87(id))
+        }
+        Register::Core64(Core64::Xmm(n)) | Register::Core32(Core32::Xmm(n)) => {
+            Source::Extended(Field::Xmm(n))
+        }
+        Register::Core64(Core64::Mxcsr) | Register::Core32(Core32::Mxcsr) => Source::Extended(Field::Mxcsr),
+        Register::YmmHigh(n) => Source::Extended(Field::YmmHigh(n)),
+        Register::Core64(_) | Register::Core32(_) => return None,
+    })
+}
+
+impl RegisterCache {
+    /// The cache for the registers of `vcpu`. Registers of any other vCPU are dropped.
+    pub(crate) fn of(&mut self, vcpu: VcpuNumber) -> &mut RegisterCache {
         if self.vcpu != vcpu {
-            *self = Cache { vcpu, ..Cache::default() };
+            *self = RegisterCache { vcpu, ..RegisterCache::default() };
         }
         self
     }
 
-    /// Drops everything: the guest is about to run, or somebody else changes registers.
+    /// Drops everything: the guest is about to run, or something else changes registers.
     pub(crate) fn forget(&mut self) {
-        *self = Cache::default();
+        *self = RegisterCache::default();
     }
 
     /// General and system registers.
     ///
     /// # Errors
     ///
-    /// [`HostError`] if the host does not tell.
+    /// [`HostError`] if KVM does not return them.
     pub(crate) fn both(&mut self, machine: &Machine) -> Result<Registers, HostError> {
         Ok(Registers { general: *self.general(machine)?, system: *self.system(machine)? })
     }
@@ -92,103 +152,181 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`HostError`] if the host does not tell.
+    /// [`HostError`] if KVM does not return it.
     pub(crate) fn get(&mut self, machine: &Machine, register: Register) -> Result<u128, HostError> {
-        let value = match register {
-            Register::General(n) => *general_register(self.general(machine)?, n),
-            Register::Ip => self.general(machine)?.rip,
-            Register::Flags => self.general(machine)?.rflags,
-            Register::Segment(n) => segment(self.system(machine)?, n).selector.into(),
-            Register::FsBase => self.system(machine)?.fs.base,
-            Register::GsBase => self.system(machine)?.gs.base,
-            Register::KernelGsBase => self.kernel_gs_base(machine)?,
-            Register::Control(control) => *control_register(self.system(machine)?, control),
-            Register::Stack(_)
-            | Register::Float(_)
-            | Register::Xmm(_)
-            | Register::Mxcsr
-            | Register::YmmHigh(_) => return Ok(extended_value(self.extended(machine)?, register)),
+        let value = match source(register) {
+            Some(Source::General(n)) => *general_register(self.general(machine)?, n),
+            Some(Source::Ip) => self.general(machine)?.rip,
+            Some(Source::Flags) => self.general(machine)?.rflags,
+            Some(Source::Segment(id)) => segment(self.system(machine)?, id).selector.into(),
+            Some(Source::System(SystemRegister::KernelGsBase)) => self.kernel_gs_base(machine)?,
+            Some(Source::System(register)) => {
+                system_register(self.system(machine)?, register).copied().unwrap_or(0)
+            }
+            Some(Source::Extended(field)) => return Ok(extended_value(self.extended(machine)?, field)),
+            None => 0,
         };
         Ok(value.into())
     }
 
-    /// Notes what a register is to be; [`Self::store`] writes it.
+    /// All registers of `layout`.
     ///
     /// # Errors
     ///
-    /// Why the register cannot have this value, in words.
+    /// [`HostError`] if KVM does not return them.
+    pub(crate) fn all(&mut self, machine: &Machine, layout: Layout) -> Result<GdbRegisters, HostError> {
+        let mut general = *self.general(machine)?;
+        let kernel_gs_base = self.kernel_gs_base(machine)?;
+        let mut system = *self.system(machine)?;
+        let area: &ExtendedRegisters = self.extended(machine)?;
+        let segments = X86SegmentRegs {
+            cs: system.cs.selector.into(),
+            ss: system.ss.selector.into(),
+            ds: system.ds.selector.into(),
+            es: system.es.selector.into(),
+            fs: system.fs.selector.into(),
+            gs: system.gs.selector.into(),
+        };
+        let st = std::array::from_fn(|n| stack_register(area, n));
+        let (fpu, mxcsr) = (x87_registers(area), extended_value(area, Field::Mxcsr) as u32);
+        // Registers of i386 are the low halves of those of x86-64.
+        let core = if layout.is_64_bit() {
+            CoreRegisters::Core64(X86_64CoreRegs {
+                regs: GENERAL_64.map(|n| *general_register(&mut general, n)),
+                rip: general.rip,
+                eflags: general.rflags as u32,
+                segments,
+                st,
+                fpu,
+                xmm: std::array::from_fn(|n| extended_value(area, Field::Xmm(n as u8))),
+                mxcsr,
+            })
+        } else {
+            CoreRegisters::Core32(X86CoreRegs {
+                eax: general.rax as u32,
+                ecx: general.rcx as u32,
+                edx: general.rdx as u32,
+                ebx: general.rbx as u32,
+                esp: general.rsp as u32,
+                ebp: general.rbp as u32,
+                esi: general.rsi as u32,
+                edi: general.rdi as u32,
+                eip: general.rip as u32,
+                eflags: general.rflags as u32,
+                segments,
+                st,
+                fpu,
+                xmm: std::array::from_fn(|n| extended_value(area, Field::Xmm(n as u8))),
+                mxcsr,
+            })
+        };
+        Ok(GdbRegisters {
+            core,
+            system: SYSTEM.map(|register| match system_register(&mut system, register) {
+                Some(value) => *value,
+                None => kernel_gs_base,
+            }),
+            ymm_high: std::array::from_fn(|n| extended_value(area, Field::YmmHigh(n as u8))),
+            ymm_halves: layout.ymm_halves(),
+        })
+    }
+
+    /// Notes a new value of a register; [`Self::store`] writes it.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the register cannot have this value.
     pub(crate) fn set(&mut self, machine: &Machine, register: Register, value: u128) -> Result<(), String> {
         let host = |error: HostError| error.to_string();
         let low = value as u64;
-        if matches!(register, Register::Ip | Register::FsBase | Register::GsBase | Register::KernelGsBase) {
-            // The processor holds no other address there; some hosts fail to run a guest that has one.
-            if !is_canonical(self.system(machine).map_err(host)?.cr4, low) {
-                return Err(format!("{low:#x} is no address: its upper bits are not all the same"));
-            }
+        let source = source(register).ok_or("this register cannot be written")?;
+        let is_address = matches!(
+            source,
+            Source::Ip
+                | Source::System(
+                    SystemRegister::FsBase | SystemRegister::GsBase | SystemRegister::KernelGsBase
+                )
+        );
+        // The processor holds no other address there; some hosts fail to run a guest that has one.
+        if is_address && !is_canonical(self.system(machine).map_err(host)?.cr4, low) {
+            return Err(format!("{low:#x} is no address: its upper bits are not all the same"));
         }
-        match register {
-            Register::General(n) => *general_register(self.general(machine).map_err(host)?, n) = low,
-            Register::Ip => self.general(machine).map_err(host)?.rip = low,
-            Register::Flags => {
+        match source {
+            Source::General(n) => {
+                *general_register(self.general(machine).map_err(host)?, n) = low;
+                self.written.general = true;
+            }
+            Source::Ip => {
+                self.general(machine).map_err(host)?.rip = low;
+                self.written.general = true;
+            }
+            Source::Flags => {
                 let general = self.general(machine).map_err(host)?;
                 general.rflags = general.rflags & !u64::from(u32::MAX) | low & u64::from(u32::MAX);
+                self.written.general = true;
             }
-            Register::Segment(n) => {
+            Source::Segment(id) => {
                 let now = self.both(machine).map_err(host)?;
                 let system = self.system(machine).map_err(host)?;
-                let loaded = segments::load(machine.memory(), &now, n, low)?;
-                *segment(system, n) = loaded;
-            }
-            Register::FsBase => self.system(machine).map_err(host)?.fs.base = low,
-            Register::GsBase => self.system(machine).map_err(host)?.gs.base = low,
-            Register::KernelGsBase => self.kernel_gs_base = Some(low),
-            Register::Control(control) => {
-                let system = self.system(machine).map_err(host)?;
-                *control_register(system, control) = low;
-                // The processor sets and clears LMA by itself.
-                let active = system.efer & EFER_LME != 0 && system.cr0 & CR0_PG != 0;
-                system.efer = system.efer & !EFER_LMA | if active { EFER_LMA } else { 0 };
-            }
-            Register::Stack(_)
-            | Register::Float(_)
-            | Register::Xmm(_)
-            | Register::Mxcsr
-            | Register::YmmHigh(_) => {
-                set_extended_value(self.extended(machine).map_err(host)?, register, value);
-            }
-        }
-        match register {
-            Register::General(_) | Register::Ip | Register::Flags => self.written.general = true,
-            Register::Segment(_) | Register::FsBase | Register::GsBase | Register::Control(_) => {
+                let loaded = segments::load(machine.memory(), &now, id, low)?;
+                *segment(system, id) = loaded;
                 self.written.system = true;
             }
-            Register::KernelGsBase => self.written.kernel_gs_base = true,
-            _ => self.written.extended = true,
+            Source::System(register) => self.set_system(machine, register, low).map_err(host)?,
+            Source::Extended(field) => {
+                set_extended_value(self.extended(machine).map_err(host)?, field, value);
+                self.written.extended = true;
+            }
         }
         Ok(())
     }
 
-    /// Gives the vCPU what was [`Self::set`]. What the host then has is asked for again, for it may
-    /// have corrected reserved bits.
+    fn set_system(
+        &mut self,
+        machine: &Machine,
+        register: SystemRegister,
+        value: u64,
+    ) -> Result<(), HostError> {
+        let system = self.system(machine)?;
+        match system_register(system, register) {
+            Some(place) => {
+                *place = value;
+                // The processor sets and clears LMA by itself.
+                let active = system.efer & EFER_LME != 0 && system.cr0 & CR0_PG != 0;
+                if !matches!(register, SystemRegister::FsBase | SystemRegister::GsBase) {
+                    system.efer = system.efer & !EFER_LMA | if active { EFER_LMA } else { 0 };
+                }
+                self.written.system = true;
+            }
+            None => {
+                self.kernel_gs_base = Some(value);
+                self.written.kernel_gs_base = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes to the vCPU what was [`Self::set`], and empties the cache: KVM may have corrected reserved bits.
     ///
     /// # Errors
     ///
-    /// Why the host does not take it, in words; nothing of the refused group has changed then.
+    /// The reason for which KVM refuses a group of registers; nothing of that group has changed then.
     pub(crate) fn store(&mut self, machine: &mut Machine) -> Result<(), String> {
         let cache = std::mem::take(self);
+        let cpu = cache.vcpu.cpu();
         let written = cache.written;
         let host = |error: HostError| error.to_string();
         if let Some(system) = cache.system.filter(|_| written.system) {
-            store_system(machine, &system)?;
+            store_system(machine, cpu, &system)?;
         }
         if let Some(general) = cache.general.filter(|_| written.general) {
-            machine.cpu_mut(CpuId::BOOT).set_general_registers(&general).map_err(host)?;
+            machine.cpu_mut(cpu).set_general_registers(&general).map_err(host)?;
         }
         if let Some(extended) = cache.extended.filter(|_| written.extended) {
-            machine.cpu(CpuId::BOOT).vcpu().set_extended_registers(&extended).map_err(host)?;
+            machine.cpu(cpu).vcpu().set_extended_registers(&extended).map_err(host)?;
         }
         if let Some(base) = cache.kernel_gs_base.filter(|_| written.kernel_gs_base)
-            && !machine.cpu(CpuId::BOOT).vcpu().set_msr(KERNEL_GS_BASE, base).map_err(host)?
+            && !machine.cpu(cpu).vcpu().set_msr(KERNEL_GS_BASE, base).map_err(host)?
         {
             return Err(format!("this host does not take {base:#x} for the base that swapgs gives GS"));
         }
@@ -197,21 +335,21 @@ impl Cache {
 
     fn general(&mut self, machine: &Machine) -> Result<&mut GeneralRegisters, HostError> {
         if self.general.is_none() {
-            self.general = Some(machine.cpu(CpuId::BOOT).vcpu().general_registers()?);
+            self.general = Some(machine.cpu(self.vcpu.cpu()).vcpu().general_registers()?);
         }
         Ok(self.general.get_or_insert_default())
     }
 
     fn system(&mut self, machine: &Machine) -> Result<&mut SystemRegisters, HostError> {
         if self.system.is_none() {
-            self.system = Some(machine.cpu(CpuId::BOOT).vcpu().system_registers()?);
+            self.system = Some(machine.cpu(self.vcpu.cpu()).vcpu().system_registers()?);
         }
         Ok(self.system.get_or_insert_default())
     }
 
     fn extended(&mut self, machine: &Machine) -> Result<&mut ExtendedRegisters, HostError> {
         if self.extended.is_none() {
-            self.extended = Some(Box::new(machine.cpu(CpuId::BOOT).vcpu().extended_registers()?));
+            self.extended = Some(Box::new(machine.cpu(self.vcpu.cpu()).vcpu().extended_registers()?));
         }
         Ok(self.extended.get_or_insert_with(|| Box::new([0; _])))
     }
@@ -220,21 +358,21 @@ impl Cache {
         match self.kernel_gs_base {
             Some(base) => Ok(base),
             None => {
-                let base = machine.cpu(CpuId::BOOT).vcpu().msr(KERNEL_GS_BASE)?.unwrap_or(0);
+                let base = machine.cpu(self.vcpu.cpu()).vcpu().msr(KERNEL_GS_BASE)?.unwrap_or(0);
                 Ok(*self.kernel_gs_base.insert(base))
             }
         }
     }
 }
 
-/// Some hosts take a state and then are in another one: that is a refusal, too.
-fn store_system(machine: &mut Machine, wanted: &SystemRegisters) -> Result<(), String> {
+/// Some hosts accept a state and then are in another one, which is a refusal, too.
+fn store_system(machine: &mut Machine, cpu: CpuId, wanted: &SystemRegisters) -> Result<(), String> {
     let host = |error: HostError| error.to_string();
-    let before = machine.cpu(CpuId::BOOT).vcpu().system_registers().map_err(host)?;
-    machine.cpu_mut(CpuId::BOOT).set_system_registers(wanted).map_err(|error| {
+    let before = machine.cpu(cpu).vcpu().system_registers().map_err(host)?;
+    machine.cpu_mut(cpu).set_system_registers(wanted).map_err(|error| {
         format!("{error}; CR0, CR3, CR4, EFER and CS must together be a state the processor can be in")
     })?;
-    let after = machine.cpu(CpuId::BOOT).vcpu().system_registers().map_err(host)?;
+    let after = machine.cpu(cpu).vcpu().system_registers().map_err(host)?;
     for (name, wanted, found) in [
         ("CR0", wanted.cr0, after.cr0),
         ("CR4", wanted.cr4, after.cr4),
@@ -243,7 +381,7 @@ fn store_system(machine: &mut Machine, wanted: &SystemRegisters) -> Result<(), S
     ] {
         // CR0.ET is always set.
         if (wanted ^ found) & !(1 << 4) != 0 {
-            machine.cpu_mut(CpuId::BOOT).set_system_registers(&before).map_err(host)?;
+            machine.cpu_mut(cpu).set_system_registers(&before).map_err(host)?;
             return Err(format!(
                 "this host takes {wanted:#x} for {name} and makes {found:#x} of it; the registers are as before"
             ));
@@ -273,27 +411,30 @@ fn general_register(general: &mut GeneralRegisters, number: u8) -> &mut u64 {
     }
 }
 
-/// A segment register by its place in gdb's order.
-fn segment(system: &mut SystemRegisters, number: u8) -> &mut SegmentRegister {
-    match number {
-        0 => &mut system.cs,
-        1 => &mut system.ss,
-        2 => &mut system.ds,
-        3 => &mut system.es,
-        4 => &mut system.fs,
-        _ => &mut system.gs,
+fn segment(system: &mut SystemRegisters, id: X86SegmentRegId) -> &mut SegmentRegister {
+    match id {
+        X86SegmentRegId::CS => &mut system.cs,
+        X86SegmentRegId::SS => &mut system.ss,
+        X86SegmentRegId::DS => &mut system.ds,
+        X86SegmentRegId::ES => &mut system.es,
+        X86SegmentRegId::FS => &mut system.fs,
+        X86SegmentRegId::GS => &mut system.gs,
     }
 }
 
-fn control_register(system: &mut SystemRegisters, control: Control) -> &mut u64 {
-    match control {
-        Control::Cr0 => &mut system.cr0,
-        Control::Cr2 => &mut system.cr2,
-        Control::Cr3 => &mut system.cr3,
-        Control::Cr4 => &mut system.cr4,
-        Control::Cr8 => &mut system.cr8,
-        Control::Efer => &mut system.efer,
-    }
+/// Where a system register is; `None` for the base that `swapgs` gives GS, which KVM has among the MSRs.
+fn system_register(system: &mut SystemRegisters, register: SystemRegister) -> Option<&mut u64> {
+    Some(match register {
+        SystemRegister::FsBase => &mut system.fs.base,
+        SystemRegister::GsBase => &mut system.gs.base,
+        SystemRegister::KernelGsBase => return None,
+        SystemRegister::Cr0 => &mut system.cr0,
+        SystemRegister::Cr2 => &mut system.cr2,
+        SystemRegister::Cr3 => &mut system.cr3,
+        SystemRegister::Cr4 => &mut system.cr4,
+        SystemRegister::Cr8 => &mut system.cr8,
+        SystemRegister::Efer => &mut system.efer,
+    })
 }
 
 /// `count` bytes (at most 16) at `offset` of the XSAVE area, the lowest first.
@@ -307,44 +448,64 @@ fn set_bytes_at(area: &mut ExtendedRegisters, offset: usize, count: usize, value
     bytes.iter_mut().zip(value.to_le_bytes()).for_each(|(byte, new)| *byte = new);
 }
 
-/// Where a vector or x87 register lies, and its size.
-fn place(register: Register) -> (usize, usize) {
-    match register {
-        Register::Stack(n) => (STACK + 16 * usize::from(n), 10),
-        Register::Xmm(n) => (XMM + 16 * usize::from(n), 16),
-        Register::YmmHigh(n) => (YMM_HIGH + 16 * usize::from(n), 16),
-        Register::Float(0) => (FCW, 2),
-        Register::Float(1) => (FSW, 2),
-        Register::Float(2) => (TAGS, 1),
+/// Offset and size of a field, in bytes.
+fn place(field: Field) -> (usize, usize) {
+    match field {
+        Field::Stack(n) => (STACK + 16 * usize::from(n), 10),
+        Field::Xmm(n) => (XMM + 16 * usize::from(n), 16),
+        Field::YmmHigh(n) => (YMM_HIGH + 16 * usize::from(n), 16),
+        Field::Mxcsr => (MXCSR, 4),
+        Field::X87(X87::Fctrl) => (FCW, 2),
+        Field::X87(X87::Fstat) => (FSW, 2),
+        Field::X87(X87::Ftag) => (TAGS, 1),
         // Pointers to the last instruction and operand: the segment above the offset.
-        Register::Float(3) => (LAST_IP + 4, 2),
-        Register::Float(4) => (LAST_IP, 4),
-        Register::Float(5) => (LAST_DP + 4, 2),
-        Register::Float(6) => (LAST_DP, 4),
-        Register::Float(_) => (OPCODE, 2),
-        _ => (MXCSR, 4),
+        Field::X87(X87::Fiseg) => (LAST_IP + 4, 2),
+        Field::X87(X87::Fioff) => (LAST_IP, 4),
+        Field::X87(X87::Foseg) => (LAST_DP + 4, 2),
+        Field::X87(X87::Fooff) => (LAST_DP, 4),
+        Field::X87(X87::Fop) => (OPCODE, 2),
     }
 }
 
-fn extended_value(area: &ExtendedRegisters, register: Register) -> u128 {
-    if register == Register::Float(2) {
+fn extended_value(area: &ExtendedRegisters, field: Field) -> u128 {
+    if let Field::X87(X87::Ftag) = field {
         return full_tags(area).into();
     }
-    let (offset, size) = place(register);
+    let (offset, size) = place(field);
     bytes_at(area, offset, size)
 }
 
-fn set_extended_value(area: &mut ExtendedRegisters, register: Register, value: u128) {
-    let (offset, size) = place(register);
-    let component = match register {
-        Register::Xmm(_) | Register::Mxcsr => SSE,
-        Register::YmmHigh(_) => AVX,
-        _ => X87,
+fn set_extended_value(area: &mut ExtendedRegisters, field: Field, value: u128) {
+    let (offset, size) = place(field);
+    let component = match field {
+        Field::Xmm(_) | Field::Mxcsr => SSE,
+        Field::YmmHigh(_) => AVX,
+        Field::Stack(_) | Field::X87(_) => X87_STATE,
     };
-    let value = if register == Register::Float(2) { short_tags(value) } else { value };
+    let value = if let Field::X87(X87::Ftag) = field { short_tags(value) } else { value };
     set_bytes_at(area, offset, size, value);
     let in_use = bytes_at(area, COMPONENTS, 1) | u128::from(component);
     set_bytes_at(area, COMPONENTS, 1, in_use);
+}
+
+/// An x87 register, counted from the top of the stack.
+fn stack_register(area: &ExtendedRegisters, number: usize) -> F80 {
+    let start = STACK + 16 * number;
+    std::array::from_fn(|byte| area.get(start + byte).copied().unwrap_or(0))
+}
+
+fn x87_registers(area: &ExtendedRegisters) -> X87FpuInternalRegs {
+    let value = |id| extended_value(area, Field::X87(id)) as u32;
+    X87FpuInternalRegs {
+        fctrl: value(X87::Fctrl),
+        fstat: value(X87::Fstat),
+        ftag: value(X87::Ftag),
+        fiseg: value(X87::Fiseg),
+        fioff: value(X87::Fioff),
+        foseg: value(X87::Foseg),
+        fooff: value(X87::Fooff),
+        fop: value(X87::Fop),
+    }
 }
 
 /// The tag word in its short form: which registers are not empty.
@@ -361,7 +522,7 @@ fn full_tags(area: &ExtendedRegisters) -> u16 {
             EMPTY
         } else {
             // Registers are stored from the top of the stack on, tags by their fixed numbers.
-            tag_of(extended_value(area, Register::Stack(((physical + 8 - top) % 8) as u8)))
+            tag_of(extended_value(area, Field::Stack(((physical + 8 - top) % 8) as u8)))
         };
         tags | tag << (2 * physical)
     })

@@ -2,6 +2,9 @@
 
 use super::*;
 
+const X87_FIELDS: [X87; 8] =
+    [X87::Fctrl, X87::Fstat, X87::Ftag, X87::Fiseg, X87::Fioff, X87::Foseg, X87::Fooff, X87::Fop];
+
 /// Two values were pushed: the top is register 6, which holds 1.0; register 7 holds 0.0.
 fn two_pushed() -> ExtendedRegisters {
     let mut area = [0; size_of::<ExtendedRegisters>()];
@@ -13,19 +16,19 @@ fn two_pushed() -> ExtendedRegisters {
 
 #[test]
 fn tags_say_what_each_x87_register_holds() {
-    assert_eq!(extended_value(&two_pushed(), Register::Float(2)), 0b0100_1111_1111_1111);
+    assert_eq!(extended_value(&two_pushed(), Field::X87(X87::Ftag)), 0b0100_1111_1111_1111);
 }
 
 #[test]
 fn writing_back_what_was_read_changes_only_what_is_in_use() {
     let (before, mut after) = (two_pushed(), two_pushed());
-    let registers = (0..8).flat_map(|n| [Register::Stack(n), Register::Float(n)]);
-    let vectors = (0..16).flat_map(|n| [Register::Xmm(n), Register::YmmHigh(n)]);
-    for register in registers.chain(vectors).chain([Register::Mxcsr]) {
+    let registers = (0..8).map(Field::Stack).chain(X87_FIELDS.map(Field::X87));
+    let vectors = (0..16).flat_map(|n| [Field::Xmm(n), Field::YmmHigh(n)]);
+    for register in registers.chain(vectors).chain([Field::Mxcsr]) {
         let value = extended_value(&before, register);
         set_extended_value(&mut after, register, value);
     }
-    assert_eq!(bytes_at(&after, COMPONENTS, 1), u128::from(X87 | SSE | AVX));
+    assert_eq!(bytes_at(&after, COMPONENTS, 1), u128::from(X87_STATE | SSE | AVX));
     set_bytes_at(&mut after, COMPONENTS, 1, 0);
     assert_eq!(after, before);
 }
@@ -33,8 +36,8 @@ fn writing_back_what_was_read_changes_only_what_is_in_use() {
 #[test]
 fn every_register_has_a_place_of_its_own() {
     let mut area = [0; size_of::<ExtendedRegisters>()];
-    let registers = (0..8).map(Register::Stack).chain((0..16).map(Register::Xmm));
-    let all: Vec<Register> = registers.chain((0..16).map(Register::YmmHigh)).collect();
+    let registers = (0..8).map(Field::Stack).chain((0..16).map(Field::Xmm));
+    let all: Vec<Field> = registers.chain((0..16).map(Field::YmmHigh)).collect();
     for (number, register) in all.iter().enumerate() {
         set_extended_value(&mut area, *register, 1000 + number as u128);
     }
@@ -46,10 +49,10 @@ fn every_register_has_a_place_of_its_own() {
 #[test]
 fn a_value_keeps_its_neighbours_as_they_are() {
     let mut area = [0; size_of::<ExtendedRegisters>()];
-    set_extended_value(&mut area, Register::Xmm(1), u128::MAX);
-    set_extended_value(&mut area, Register::Float(1), u128::MAX);
-    assert_eq!(extended_value(&area, Register::Xmm(0)), 0);
-    assert_eq!(extended_value(&area, Register::Xmm(2)), 0);
-    assert_eq!(extended_value(&area, Register::Float(0)), 0);
-    assert_eq!(extended_value(&area, Register::Float(1)), 0xFFFF);
+    set_extended_value(&mut area, Field::Xmm(1), u128::MAX);
+    set_extended_value(&mut area, Field::X87(X87::Fstat), u128::MAX);
+    assert_eq!(extended_value(&area, Field::Xmm(0)), 0);
+    assert_eq!(extended_value(&area, Field::Xmm(2)), 0);
+    assert_eq!(extended_value(&area, Field::X87(X87::Fctrl)), 0);
+    assert_eq!(extended_value(&area, Field::X87(X87::Fstat)), 0xFFFF);
 }

@@ -4,21 +4,15 @@
 //! Manual: Intel SDM volume 3A, "Segment Selectors", "Segment Descriptors" and "Segmentation in IA-32e
 //! Mode"; volume 3B, "Real-Address Mode".
 
-use crate::arch::SegmentRegister;
+use gdbstub_arch::x86::reg::id::X86SegmentRegId::{self, CS, DS, ES, FS, GS, SS};
 
-use crate::arch::Registers;
 use crate::arch::descriptor::{self, Descriptor, IN_LDT, Table, is_null};
 use crate::arch::flags::{CR0_PE, RFLAGS_VM};
+use crate::arch::{Registers, SegmentRegister};
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
 
-/// Segment registers by gdb's numbers.
-const CS: u8 = 0;
-const SS: u8 = 1;
-const DS: u8 = 2;
-const GS: u8 = 5;
-
-/// The contents of segment register `number` (in gdb's order) once `selector` is in it.
+/// The contents of a segment register once `selector` is in it.
 ///
 /// # Errors
 ///
@@ -26,12 +20,18 @@ const GS: u8 = 5;
 pub(crate) fn load(
     memory: &GuestMemory,
     registers: &Registers,
-    number: u8,
+    register: X86SegmentRegId,
     selector: u64,
 ) -> Result<SegmentRegister, String> {
     let system = &registers.system;
-    let [cs, ss, ds, es, fs, gs] = [system.cs, system.ss, system.ds, system.es, system.fs, system.gs];
-    let now = [cs, ss, ds, es, fs, gs].get(usize::from(number)).copied().unwrap_or_default();
+    let now = match register {
+        CS => system.cs,
+        SS => system.ss,
+        DS => system.ds,
+        ES => system.es,
+        FS => system.fs,
+        GS => system.gs,
+    };
     let Ok(short) = u16::try_from(selector) else {
         return Err(format!("{selector:#x} is no selector: it has more than 16 bits"));
     };
@@ -43,21 +43,23 @@ pub(crate) fn load(
     }
     if is_null(short) {
         // Long mode takes a null SS below ring 3; nothing takes a null CS.
-        return match number {
+        return match register {
             CS => Err(format!("{selector:#x} is the null selector, which CS cannot hold")),
-            SS if cs.l == 0 => Err(format!("{selector:#x} is the null selector, which SS cannot hold")),
+            SS if system.cs.l == 0 => {
+                Err(format!("{selector:#x} is the null selector, which SS cannot hold"))
+            }
             SS => Ok(SegmentRegister { selector: short, ..now }),
             _ => Ok(SegmentRegister { selector: short, base: 0, present: 0, unusable: 1, ..now }),
         };
     }
     let segment = descriptor(memory, registers, short)?;
     let refuse = |what: &str| Err(format!("the segment {selector:#x} {what}"));
-    match number {
+    match register {
         _ if segment.is_system() => refuse("is no code or data segment"),
         _ if !segment.is_present() => refuse("is not present"),
         CS if !segment.is_code() => refuse("is no code segment, and CS takes nothing else"),
         SS if !segment.is_writable() => refuse("is no writable data segment, and SS takes nothing else"),
-        DS..=GS if !segment.is_readable() => refuse("is code that cannot be read"),
+        DS | ES | FS | GS if !segment.is_readable() => refuse("is code that cannot be read"),
         _ => Ok(segment.loaded(short)),
     }
 }
@@ -108,19 +110,19 @@ mod tests {
         let (memory, mut registers) = protected();
         registers.system.cr0 = 0;
         registers.system.ds.limit = 0xFFFF;
-        let loaded = load(&memory, &registers, 2, 0xB800).unwrap();
+        let loaded = load(&memory, &registers, DS, 0xB800).unwrap();
         assert_eq!((loaded.selector, loaded.base, loaded.limit), (0xB800, 0xB_8000, 0xFFFF));
-        assert!(load(&memory, &registers, 2, 0x1_0000).is_err());
+        assert!(load(&memory, &registers, DS, 0x1_0000).is_err());
     }
 
     #[test]
     fn in_protected_mode_the_descriptor_is_loaded() {
         let (memory, registers) = protected();
-        let data = load(&memory, &registers, 2, 0x10).unwrap();
+        let data = load(&memory, &registers, DS, 0x10).unwrap();
         assert_eq!((data.base, data.limit, data.type_, data.db), (0x1234_5678, u32::MAX, 3, 1));
-        assert_eq!(load(&memory, &registers, 0, 8).unwrap().type_, 11);
-        assert_eq!(load(&memory, &registers, 2, 0x18).unwrap().limit, 0xFF);
-        assert_eq!(load(&memory, &registers, 4, 3).unwrap().unusable, 1, "a null selector in FS");
+        assert_eq!(load(&memory, &registers, CS, 8).unwrap().type_, 11);
+        assert_eq!(load(&memory, &registers, DS, 0x18).unwrap().limit, 0xFF);
+        assert_eq!(load(&memory, &registers, FS, 3).unwrap().unusable, 1, "a null selector in FS");
     }
 
     #[test]
@@ -128,18 +130,18 @@ mod tests {
         let (memory, mut registers) = protected();
         registers.system.cs.selector = 8;
         registers.system.ss.selector = 0x10;
-        for (number, selector, why) in [
+        for (register, selector, why) in [
             (CS, 0x10, "is no code segment"),
             (CS, 0, "null selector"),
             (SS, 0, "null selector"),
             (SS, 8, "is no writable data segment"),
             (SS, 0x18, "is no writable data segment"),
-            (2, 0x20, "is not present"),
-            (2, 0x28, "beyond the end of the GDT"),
-            (2, 0x14, "there is none"),
+            (DS, 0x20, "is not present"),
+            (DS, 0x28, "beyond the end of the GDT"),
+            (DS, 0x14, "there is none"),
         ] {
-            let error = load(&memory, &registers, number, selector).unwrap_err();
-            assert!(error.contains(why), "{selector:#x} in {number}: {error}");
+            let error = load(&memory, &registers, register, selector).unwrap_err();
+            assert!(error.contains(why), "{selector:#x} in {register:?}: {error}");
         }
     }
 }

@@ -15,8 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::packets::{tell_more, write_packet};
-use super::target::PACKET;
+use super::packet::write_packet;
 use crate::machine::inputs::{Input, Inputs};
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
@@ -189,8 +188,8 @@ impl Client {
     }
 
     /// The direction towards it.
-    pub(crate) fn wire(&self) -> io::Result<Wire> {
-        Ok(Wire { stream: self.stream.try_clone()?, waiting: Vec::new(), more: None })
+    pub(crate) fn output(&self) -> io::Result<ClientOutput> {
+        Ok(ClientOutput { stream: self.stream.try_clone()?, waiting: Vec::new(), held: false })
     }
 }
 
@@ -205,17 +204,23 @@ impl Drop for Client {
 
 /// What is sent to a client: collected, and sent a packet at a time.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct ClientOutput {
     stream: Stream,
     waiting: Vec<u8>,
-    /// The next packet is the library's list of what it can do; this can be done, too.
-    more: Option<&'static str>,
+    /// Nothing is sent yet: the last packet is to be changed.
+    held: bool,
 }
 
-impl Wire {
-    /// The library's next packet is its list of what it can do: adds `more`.
-    pub(crate) fn add_to_features(&mut self, more: &'static str) {
-        self.more = Some(more);
+impl ClientOutput {
+    /// Sends nothing until [`Self::release`], so that what the library writes can be changed.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Sends what was held.
+    pub(crate) fn release(&mut self) -> io::Result<()> {
+        self.held = false;
+        gdbstub::conn::Connection::flush(self)
     }
 
     /// What waits to be sent, to add a packet to.
@@ -224,7 +229,7 @@ impl Wire {
     }
 }
 
-impl gdbstub::conn::Connection for Wire {
+impl gdbstub::conn::Connection for ClientOutput {
     type Error = io::Error;
 
     fn write(&mut self, byte: u8) -> io::Result<()> {
@@ -232,9 +237,14 @@ impl gdbstub::conn::Connection for Wire {
         Ok(())
     }
 
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.waiting.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
-        if let Some(more) = self.more.take() {
-            tell_more(&mut self.waiting, PACKET, more);
+        if self.held {
+            return Ok(());
         }
         let sent = Write::write_all(&mut self.stream, &self.waiting);
         self.waiting.clear();

@@ -13,10 +13,10 @@ use gdbstub::stub::state_machine::GdbStubStateMachine;
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
 use tracing::{debug, warn};
 
-use super::answers::answer;
-use super::arch::{Number, Register};
-use super::packets::{Piece, Question, Scanner, add_hex, has_feature, question, resumption, write_packet};
-use super::server::{Client, Incoming, Wire};
+use super::extensions::{self, Route};
+use super::packet::{PacketScanner, Scanned, add_hex, write_packet};
+use super::register_set::RegisterNumber;
+use super::server::{Client, ClientOutput, Incoming};
 use super::target::{LIBRARY_PACKET, PACKET};
 use crate::control::Doing;
 use crate::inspect::report;
@@ -24,7 +24,7 @@ use crate::machine::Outcome;
 use crate::supervisor::debuggee::{Advance, Debuggee, Stop};
 use crate::supervisor::requests::Door;
 
-type Stub<'m> = GdbStubStateMachine<'static, Debuggee<'m>, Wire>;
+type Stub<'m> = GdbStubStateMachine<'static, Debuggee<'m>, ClientOutput>;
 type StubError = GdbStubError<Infallible, io::Error>;
 
 /// Bytes of text in one packet.
@@ -63,9 +63,9 @@ fn talk(
     client: &mut Client,
     door: &Door,
 ) -> Result<Left, Box<dyn std::error::Error>> {
-    let stub = GdbStub::builder(client.wire()?).packet_buffer_size(LIBRARY_PACKET).build()?;
+    let stub = GdbStub::builder(client.output()?).packet_buffer_size(LIBRARY_PACKET).build()?;
     let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
-    let mut reader = Reader { scanner: Scanner::new(PACKET), acknowledges: true };
+    let mut reader = Reader { scanner: PacketScanner::new(PACKET), acknowledges: true };
     let mut running = false;
     loop {
         debuggee.answer_requests(door);
@@ -165,12 +165,9 @@ fn talk(
     }
 }
 
-/// What the library does not say it can do, to be added to the features it lists.
-const MORE_FEATURES: &str = "binary-upload+;qXfer:threads:read+";
-
 /// What comes from the client, on its way to whoever answers it.
 struct Reader {
-    scanner: Scanner,
+    scanner: PacketScanner,
     /// Packets are still acknowledged with a `+`.
     acknowledges: bool,
 }
@@ -179,7 +176,7 @@ impl Reader {
     /// Takes what comes next. A whole packet is answered here or by the library.
     fn take<'m>(
         &mut self,
-        stub: Stub<'m>,
+        mut stub: Stub<'m>,
         debuggee: &mut Debuggee<'m>,
         client: &mut Client,
     ) -> Result<Stub<'m>, Box<dyn std::error::Error>> {
@@ -187,48 +184,62 @@ impl Reader {
         let loose = client.received().first().copied();
         client.taken(count);
         match piece {
-            Piece::Inside => return Ok(stub),
-            Piece::Loose => return Ok(feed(stub, debuggee, loose.as_slice())?),
-            Piece::TooMuch => return Err(format!("it sent a packet of more than {PACKET} bytes").into()),
-            Piece::Last => {}
+            Scanned::Inside => return Ok(stub),
+            Scanned::Loose => return Ok(feed(stub, debuggee, loose.as_slice())?),
+            Scanned::TooLong => return Err(format!("it sent a packet of more than {PACKET} bytes").into()),
+            Scanned::Last => {}
         }
-        let mut stub = stub;
-        let wire = match &mut stub {
-            Stub::Idle(idle) => Some(idle.borrow_conn()),
-            Stub::Running(going) => Some(going.borrow_conn()),
-            Stub::CtrlCInterrupt(_) | Stub::Disconnected(_) => None,
-        };
-        if let (Some(wire), Some(body)) = (wire, self.scanner.body()) {
-            let asked = resumption(body);
-            if let Some(packet) = asked.as_ref().and_then(|asked| debuggee.threads.packet(asked)) {
-                return Ok(feed(stub, debuggee, &packet)?);
+        let Some(body) = self.scanner.body() else { return Ok(feed(stub, debuggee, self.scanner.packet())?) };
+        let Some(output) = output(&mut stub) else { return Ok(stub) };
+        let replaced;
+        let packet = match extensions::route(debuggee, body) {
+            Route::Library => self.scanner.packet(),
+            Route::Replaced(packet) => {
+                replaced = packet;
+                &replaced
             }
-            let question = if asked.is_some() { Some(Question::Impossible) } else { question(body) };
-            let too_long = question.is_none() && self.scanner.packet().len() > LIBRARY_PACKET;
-            let question = if too_long { Some(Question::Impossible) } else { question };
-            if let Some(question) = question {
-                if self.acknowledges {
-                    wire.waiting().push(b'+');
-                }
-                write_packet(wire.waiting(), |out| answer(debuggee, &question, out));
-                wire.flush()?;
+            Route::Extension(request) => {
+                self.answer(output, |out| extensions::answer(debuggee, &request, out))?;
                 return Ok(stub);
             }
-            if body.starts_with(b"qSupported") {
-                wire.add_to_features(MORE_FEATURES);
-                if has_feature(body, b"multiprocess+") {
-                    debuggee.threads.name_process();
-                }
-                // The library wants at least one feature of the client's.
-                if body == b"qSupported" {
-                    let mut packet = Vec::new();
-                    write_packet(&mut packet, |out| out.extend_from_slice(b"qSupported:multiprocess-"));
-                    return Ok(feed(stub, debuggee, &packet)?);
-                }
+            Route::Refused(errno) => {
+                self.answer(output, |out| extensions::write_error(out, errno))?;
+                return Ok(stub);
             }
-            self.acknowledges &= body != b"QStartNoAckMode";
+            Route::Unsupported => {
+                self.answer(output, |_| ())?;
+                return Ok(stub);
+            }
+        };
+        if extensions::is_amended(body) {
+            output.hold();
+            stub = feed(stub, debuggee, packet)?;
+            if let Some(output) = self::output(&mut stub) {
+                extensions::amend(debuggee, body, output.waiting());
+                output.release()?;
+            }
+            return Ok(stub);
         }
-        Ok(feed(stub, debuggee, self.scanner.packet())?)
+        self.acknowledges &= body != b"QStartNoAckMode";
+        Ok(feed(stub, debuggee, packet)?)
+    }
+
+    /// Sends an answer that does not come from the library.
+    fn answer(&self, output: &mut ClientOutput, body: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        if self.acknowledges {
+            output.waiting().push(b'+');
+        }
+        write_packet(output.waiting(), body);
+        output.flush()
+    }
+}
+
+/// The direction towards the client, unless the library is between two states.
+fn output<'a>(stub: &'a mut Stub<'_>) -> Option<&'a mut ClientOutput> {
+    match stub {
+        Stub::Idle(idle) => Some(idle.borrow_conn()),
+        Stub::Running(running) => Some(running.borrow_conn()),
+        Stub::CtrlCInterrupt(_) | Stub::Disconnected(_) => None,
     }
 }
 
@@ -244,20 +255,17 @@ fn feed<'m>(mut stub: Stub<'m>, debuggee: &mut Debuggee<'m>, bytes: &[u8]) -> Re
     Ok(stub)
 }
 
-/// The registers gdb looks at after every stop: their numbers, values and sizes.
-fn expedited(debuggee: &mut Debuggee<'_>) -> Vec<(Number, [u8; 16], usize)> {
-    let Debuggee { view, machine, threads, .. } = debuggee;
-    let vcpu = threads.looked_at();
-    let value = |register| {
-        let number = view.layout.number(register)?;
-        let (bytes, size) = view.register(machine, vcpu, register).ok()?;
-        Some((Number(number), bytes, size))
+/// The registers that gdb reads after every stop: their numbers, values and sizes.
+fn expedited(debuggee: &mut Debuggee<'_>) -> Vec<(RegisterNumber, [u8; 16], usize)> {
+    let (view, machine, vcpu) = (&mut debuggee.view, &*debuggee.machine, debuggee.threads.looked_at());
+    let layout = view.layout;
+    let value = |number| {
+        let (register, size) = layout.register(number)?;
+        let value = view.registers.of(vcpu).get(machine, register).ok()?;
+        Some((RegisterNumber(number), value.to_le_bytes(), size))
     };
-    EXPEDITED.into_iter().filter_map(value).collect()
+    layout.expedited().into_iter().filter_map(value).collect()
 }
-
-/// The next instruction, the top of the stack and the frame on it.
-const EXPEDITED: [Register; 3] = [Register::Ip, Register::General(4), Register::General(5)];
 
 /// The run is over, whether the client can still be told or not.
 fn report_over(told: Result<Stub<'_>, StubError>) {
@@ -300,7 +308,7 @@ fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
 }
 
 /// Has gdb print why the guest cannot go on, in the words the run ends with.
-fn tell_end(debuggee: &Debuggee<'_>, wire: &mut Wire) -> io::Result<()> {
+fn tell_end(debuggee: &Debuggee<'_>, wire: &mut ClientOutput) -> io::Result<()> {
     let Some(outcome) = debuggee.ended() else { return Ok(()) };
     print(&format!("kvm: {}\n", report::paragraph(debuggee.machine, outcome)), wire)
 }
@@ -311,7 +319,7 @@ pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Has gdb print `text`, while it waits for the guest to stop.
-fn print(text: &str, wire: &mut Wire) -> io::Result<()> {
+fn print(text: &str, wire: &mut ClientOutput) -> io::Result<()> {
     for piece in pieces(text) {
         write_packet(wire.waiting(), |out| {
             out.push(b'O');

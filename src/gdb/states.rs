@@ -16,15 +16,15 @@ impl Debuggee<'_> {
     /// # Errors
     ///
     /// [`HostError`] if the host does not tell.
-    pub(crate) fn state(&mut self, vcpu: VcpuNumber) -> Result<String, HostError> {
+    pub(crate) fn state(&self, vcpu: VcpuNumber) -> Result<String, HostError> {
         let doing = match self.ended() {
             Some(Outcome::Halted { .. }) => "halted for good",
             Some(Outcome::TripleFault) => "shut down by a triple fault",
             Some(_) => "cannot go on",
-            None if self.machine.cpu(self.machine.current_cpu()).is_halted() => "waiting in hlt",
+            None if self.machine.cpu(vcpu.cpu()).is_halted() => "waiting in hlt",
             None => "running",
         };
-        let registers = self.view.registers.of(vcpu).both(self.machine)?;
+        let registers = self.machine.cpu(vcpu.cpu()).registers()?;
         Ok(format!("{doing}, {}", mode(&registers)))
     }
 
@@ -33,7 +33,7 @@ impl Debuggee<'_> {
     /// # Errors
     ///
     /// [`HostError`] if the host does not tell.
-    pub(crate) fn list(&mut self) -> Result<String, HostError> {
+    pub(crate) fn list(&self) -> Result<String, HostError> {
         let mut document = "<?xml version=\"1.0\"?>\n<threads>\n".to_owned();
         for vcpu in self.threads.all() {
             let (id, state) = (self.threads.id(vcpu), self.state(vcpu)?);

@@ -1,4 +1,7 @@
-//! The protocol library's questions, answered for a [`Debuggee`].
+//! A guest as the protocol library debugs it: what can be done to it, and registers, memory and threads.
+//!
+//! gdbstub decodes the packets of gdb and calls the traits that are implemented here and in the modules named after
+//! what the user types: `breakpoints`, `files`, `monitor`. What it cannot do is in `extensions`.
 
 use gdbstub::common::{Signal, Tid};
 use gdbstub::target::ext::base::BaseOps;
@@ -7,10 +10,8 @@ use gdbstub::target::ext::base::multithread::{
     MultiThreadResumeOps, MultiThreadSchedulerLocking, MultiThreadSchedulerLockingOps, MultiThreadSingleStep,
     MultiThreadSingleStepOps,
 };
-use gdbstub::target::ext::breakpoints::{
-    Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps, SwBreakpoint,
-    SwBreakpointOps, WatchKind,
-};
+use gdbstub::target::ext::base::single_register_access::{SingleRegisterAccess, SingleRegisterAccessOps};
+use gdbstub::target::ext::breakpoints::BreakpointsOps;
 use gdbstub::target::ext::exec_file::ExecFileOps;
 use gdbstub::target::ext::host_info::HostInfoOps;
 use gdbstub::target::ext::host_io::HostIoOps;
@@ -20,31 +21,30 @@ use gdbstub::target::ext::section_offsets::SectionOffsetsOps;
 use gdbstub::target::ext::target_description_xml_override::{
     TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
 };
+use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{Target, TargetError, TargetResult};
 use std::convert::Infallible;
 
-use tracing::warn;
-
-use super::arch::{NoRegisters, Register, X86};
-use super::threads::Action;
+use super::layout::Register;
+use super::register_set::{GdbRegisters, KvmX86, RegisterNumber};
+use super::threads::{Action, VcpuNumber};
 use crate::arch::Registers;
-use crate::arch::paging::is_canonical;
 use crate::kvm::HostError;
 use crate::supervisor::debuggee::Debuggee;
 use crate::supervisor::memory;
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
 pub(crate) const PACKET: usize = 128 << 10;
-/// Size of the largest packet of those the library handles, in bytes. For each, however short, it may look
-/// through so much.
+/// Size of the largest packet that the library handles, in bytes. For each packet, however short, it looks through
+/// up to that much.
 pub(crate) const LIBRARY_PACKET: usize = 8 << 10;
 
-/// `errno` values gdb shows: bad address, invalid argument, no space left.
+/// `errno` values that gdb shows: bad address, invalid argument, no space left.
 pub(crate) const BAD_ADDRESS: u8 = 14;
 pub(crate) const INVALID: u8 = 22;
-const FULL: u8 = 28;
+pub(crate) const FULL: u8 = 28;
 
-fn host_failure(_: HostError) -> TargetError<Infallible> {
+pub(crate) fn host_failure(_: HostError) -> TargetError<Infallible> {
     TargetError::NonFatal
 }
 
@@ -79,39 +79,53 @@ impl Debuggee<'_> {
     }
 
     /// The registers of the vCPU that the client looks at.
-    fn looked_at(&mut self) -> Result<Registers, HostError> {
+    pub(crate) fn looked_at(&mut self) -> Result<Registers, HostError> {
         self.view.registers.of(self.threads.looked_at()).both(self.machine)
     }
 
-    /// Gives registers new values.
-    ///
-    /// # Errors
-    ///
-    /// Why that cannot be, in words.
-    pub(crate) fn write_register_values(&mut self, values: &[(Register, u128)]) -> Result<(), String> {
-        let registers = self.view.registers.of(self.threads.looked_at());
+    /// The vCPU that is this thread.
+    fn vcpu(&self, thread: Tid) -> TargetResult<VcpuNumber, Self> {
+        self.threads.vcpu(thread).ok_or(TargetError::Errno(INVALID))
+    }
+
+    /// Writes new values to registers of a vCPU. If one is refused, the reason is in [`View::refusal`](super::view::View),
+    /// for the client to show.
+    fn write_values(&mut self, vcpu: VcpuNumber, values: &[(Register, u128)]) -> TargetResult<(), Self> {
+        let registers = self.view.registers.of(vcpu);
         let mut noted = Ok(());
         for (register, value) in values {
             noted = noted.and_then(|()| registers.set(self.machine, *register, *value));
         }
         if noted.is_err() {
             registers.forget();
-            return noted;
         }
-        registers.store(self.machine)?;
-        if values.iter().any(|(register, _)| *register == Register::Ip) {
+        if let Err(reason) = noted.and_then(|()| registers.store(self.machine)) {
+            self.view.refusal = Some(reason);
+            return Err(TargetError::Errno(INVALID));
+        }
+        if values.iter().any(|(register, _)| register.is_instruction_pointer()) {
             self.moved();
         }
         Ok(())
     }
 }
 
+/// A register's value from its bytes, the lowest first.
+fn value(bytes: &[u8]) -> u128 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u128::from(*byte))
+}
+
 impl Target for Debuggee<'_> {
-    type Arch = X86;
+    type Arch = KvmX86;
     type Error = Infallible;
 
     fn base_ops(&mut self) -> BaseOps<'_, Self::Arch, Self::Error> {
         BaseOps::MultiThread(self)
+    }
+
+    /// The sockets are local: an encoded zero costs more than it saves, and scripts need no decoder.
+    fn use_rle(&self) -> bool {
+        false
     }
 
     fn support_breakpoints(&mut self) -> Option<BreakpointsOps<'_, Self>> {
@@ -164,27 +178,61 @@ impl TargetDescriptionXmlOverride for Debuggee<'_> {
     }
 }
 
-/// The library is never asked for registers or memory: see [`super::answers`].
 impl MultiThreadBase for Debuggee<'_> {
-    fn read_registers(&mut self, _: &mut NoRegisters, _: Tid) -> TargetResult<(), Self> {
-        Err(TargetError::NonFatal)
+    fn read_registers(&mut self, registers: &mut GdbRegisters, thread: Tid) -> TargetResult<(), Self> {
+        let (vcpu, layout) = (self.vcpu(thread)?, self.view.layout);
+        *registers = self.view.registers.of(vcpu).all(self.machine, layout).map_err(host_failure)?;
+        Ok(())
     }
 
-    fn write_registers(&mut self, _: &NoRegisters, _: Tid) -> TargetResult<(), Self> {
-        Err(TargetError::NonFatal)
+    /// Writes only what differs: gdb sends all registers back to change one.
+    fn write_registers(&mut self, registers: &GdbRegisters, thread: Tid) -> TargetResult<(), Self> {
+        let (vcpu, layout) = (self.vcpu(thread)?, self.view.layout);
+        let now = self.view.registers.of(vcpu).all(self.machine, layout).map_err(host_failure)?.to_bytes();
+        let new = registers.to_bytes();
+        if new.len() != now.len() {
+            return Err(TargetError::Errno(INVALID));
+        }
+        let (mut start, mut changed) = (0, Vec::new());
+        for (register, size) in layout.registers() {
+            let range = start..start + size;
+            if new[range.clone()] != now[range.clone()] {
+                changed.push((register, value(&new[range])));
+            }
+            start += size;
+        }
+        self.write_values(vcpu, &changed)
     }
 
-    fn read_addrs(&mut self, _: u64, _: &mut [u8], _: Tid) -> TargetResult<usize, Self> {
-        Err(TargetError::NonFatal)
+    fn support_single_register_access(&mut self) -> Option<SingleRegisterAccessOps<'_, Tid, Self>> {
+        Some(self)
     }
 
-    fn write_addrs(&mut self, _: u64, _: &[u8], _: Tid) -> TargetResult<(), Self> {
-        Err(TargetError::NonFatal)
+    fn read_addrs(&mut self, address: u64, bytes: &mut [u8], _: Tid) -> TargetResult<usize, Self> {
+        match self.read_memory(address, bytes).map_err(host_failure)? {
+            0 if !bytes.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
+            count => Ok(count),
+        }
+    }
+
+    fn write_addrs(&mut self, address: u64, bytes: &[u8], _: Tid) -> TargetResult<(), Self> {
+        match self.write_memory(address, bytes).map_err(host_failure)? {
+            true => Ok(()),
+            false => Err(TargetError::Errno(BAD_ADDRESS)),
+        }
     }
 
     fn list_active_threads(&mut self, thread_is_active: &mut dyn FnMut(Tid)) -> Result<(), Infallible> {
-        self.threads.all().for_each(|vcpu| thread_is_active(vcpu.thread()));
+        self.threads.looked_at_first().for_each(|vcpu| thread_is_active(vcpu.thread()));
         Ok(())
+    }
+
+    fn is_thread_alive(&mut self, thread: Tid) -> Result<bool, Infallible> {
+        Ok(self.threads.vcpu(thread).is_some())
+    }
+
+    fn support_thread_extra_info(&mut self) -> Option<ThreadExtraInfoOps<'_, Self>> {
+        Some(self)
     }
 
     fn support_resume(&mut self) -> Option<MultiThreadResumeOps<'_, Self>> {
@@ -192,7 +240,46 @@ impl MultiThreadBase for Debuggee<'_> {
     }
 }
 
-/// A signal to go on with means nothing to a bare machine.
+impl SingleRegisterAccess<Tid> for Debuggee<'_> {
+    fn read_register(
+        &mut self,
+        thread: Tid,
+        number: RegisterNumber,
+        bytes: &mut [u8],
+    ) -> TargetResult<usize, Self> {
+        let vcpu = self.vcpu(thread)?;
+        let (register, size) = self.view.layout.register(number.0).ok_or(TargetError::Errno(INVALID))?;
+        let value = self.view.registers.of(vcpu).get(self.machine, register).map_err(host_failure)?;
+        let bytes = bytes.get_mut(..size).ok_or(TargetError::Errno(INVALID))?;
+        bytes.copy_from_slice(&value.to_le_bytes()[..size]);
+        Ok(size)
+    }
+
+    fn write_register(
+        &mut self,
+        thread: Tid,
+        number: RegisterNumber,
+        bytes: &[u8],
+    ) -> TargetResult<(), Self> {
+        let vcpu = self.vcpu(thread)?;
+        let (register, _) = self.view.layout.register(number.0).ok_or(TargetError::Errno(INVALID))?;
+        self.write_values(vcpu, &[(register, value(bytes))])
+    }
+}
+
+/// `info threads`, for a gdb that reads no list of threads.
+impl ThreadExtraInfo for Debuggee<'_> {
+    fn thread_extra_info(&self, thread: Tid, bytes: &mut [u8]) -> Result<usize, Infallible> {
+        let Some(vcpu) = self.threads.vcpu(thread) else { return Ok(0) };
+        let text = match self.state(vcpu) {
+            Ok(state) => format!("{vcpu}: {state}"),
+            Err(error) => format!("{vcpu}: {error}"),
+        };
+        Ok(copy_part(text.as_bytes(), 0, bytes.len(), bytes))
+    }
+}
+
+/// A signal to continue with has no meaning for a bare machine.
 impl MultiThreadResume for Debuggee<'_> {
     fn resume(&mut self) -> Result<(), Infallible> {
         Ok(())
@@ -239,79 +326,5 @@ impl MultiThreadSchedulerLocking for Debuggee<'_> {
     fn set_resume_action_scheduler_lock(&mut self) -> Result<(), Infallible> {
         self.threads.lock();
         Ok(())
-    }
-}
-
-impl Breakpoints for Debuggee<'_> {
-    fn support_sw_breakpoint(&mut self) -> Option<SwBreakpointOps<'_, Self>> {
-        Some(self)
-    }
-
-    fn support_hw_breakpoint(&mut self) -> Option<HwBreakpointOps<'_, Self>> {
-        Some(self)
-    }
-
-    fn support_hw_watchpoint(&mut self) -> Option<HwWatchpointOps<'_, Self>> {
-        Some(self)
-    }
-}
-
-impl Debuggee<'_> {
-    /// A breakpoint can be at any linear address, whether something is mapped there or not.
-    fn check_breakpoint(&mut self, address: u64) -> TargetResult<(), Self> {
-        let system = self.looked_at().map_err(host_failure)?.system;
-        match is_canonical(system.cr4, address) {
-            true => Ok(()),
-            false => Err(TargetError::Errno(INVALID)),
-        }
-    }
-}
-
-impl SwBreakpoint for Debuggee<'_> {
-    fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        self.check_breakpoint(address)?;
-        match self.breakpoints.add_software(address) {
-            true => Ok(true),
-            false => Err(TargetError::Errno(FULL)),
-        }
-    }
-
-    fn remove_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self.breakpoints.remove_software(address))
-    }
-}
-
-impl HwBreakpoint for Debuggee<'_> {
-    fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        self.check_breakpoint(address)?;
-        match self.breakpoints.add_hardware(address) {
-            true => Ok(true),
-            false => Err(TargetError::Errno(FULL)),
-        }
-    }
-
-    fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self.breakpoints.remove_hardware(address))
-    }
-}
-
-impl HwWatchpoint for Debuggee<'_> {
-    fn add_hw_watchpoint(&mut self, address: u64, length: u64, kind: WatchKind) -> TargetResult<bool, Self> {
-        match self.add_watchpoint(address, length, kind) {
-            Ok(()) => Ok(true),
-            Err(reason) => {
-                warn!("gdb's watchpoint is not set: {reason}");
-                Err(TargetError::Errno(FULL))
-            }
-        }
-    }
-
-    fn remove_hw_watchpoint(
-        &mut self,
-        address: u64,
-        length: u64,
-        kind: WatchKind,
-    ) -> TargetResult<bool, Self> {
-        Ok(self.watchpoints.remove(address, length, kind))
     }
 }

@@ -7,13 +7,13 @@
 //! Protocol" of *Debugging with gdb*.
 
 use std::fmt;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use gdbstub::common::Tid;
 
-use super::packets::{Asked, Meant, write_packet};
+use super::extensions::request::ThreadSelector;
+use crate::machine::CpuId;
 
 /// The one process there is: the guest.
 pub(crate) const PROCESS: u64 = 1;
@@ -25,6 +25,11 @@ pub(crate) struct VcpuNumber(usize);
 impl VcpuNumber {
     /// The vCPU that begins, and every machine has.
     pub(crate) const FIRST: VcpuNumber = VcpuNumber(0);
+
+    /// Its CPU in the machine.
+    pub(crate) fn cpu(self) -> CpuId {
+        CpuId::new(self.0.try_into().unwrap_or(u8::MAX))
+    }
 
     /// Its thread.
     pub(crate) fn thread(self) -> Tid {
@@ -60,8 +65,8 @@ pub(crate) struct Threads {
     others: Action,
     /// Whose registers and memory are asked for: the vCPU that stopped, or that of the last `Hg`.
     looked_at: VcpuNumber,
-    /// Which one `c` and `s` are for (`Hc`); `None` for all.
-    chosen: Option<VcpuNumber>,
+    /// The vCPU that `c` and `s` are for (`Hc`); `None` for all.
+    selected_to_resume: Option<VcpuNumber>,
     /// The client wants to hear of the process, too.
     multiprocess: bool,
 }
@@ -73,7 +78,7 @@ impl Threads {
             actions: vec![None; vcpus.get()],
             others: Action::Continue,
             looked_at: VcpuNumber::FIRST,
-            chosen: None,
+            selected_to_resume: None,
             multiprocess: false,
         }
     }
@@ -81,13 +86,19 @@ impl Threads {
     /// A new client has come, and has not said anything yet.
     pub(crate) fn begin(&mut self) {
         self.clear();
-        (self.looked_at, self.chosen, self.multiprocess) = (VcpuNumber::FIRST, None, false);
+        (self.looked_at, self.selected_to_resume, self.multiprocess) = (VcpuNumber::FIRST, None, false);
     }
 
     /// The vCPU that is this thread, if there is one.
     pub(crate) fn vcpu(&self, thread: Tid) -> Option<VcpuNumber> {
         let number = thread.get() - 1;
         (number < self.actions.len()).then_some(VcpuNumber(number))
+    }
+
+    /// All vCPUs, the one that is looked at first: the library takes the first for any (`Hg0`, `?`).
+    pub(crate) fn looked_at_first(&self) -> impl Iterator<Item = VcpuNumber> + use<> {
+        let looked_at = self.looked_at;
+        std::iter::once(looked_at).chain(self.all().filter(move |vcpu| *vcpu != looked_at))
     }
 
     /// All vCPUs.
@@ -105,35 +116,39 @@ impl Threads {
         self.looked_at = vcpu;
     }
 
-    /// The vCPU that a question means which is about one vCPU; `None` if it is none of the machine's, or
-    /// the question means all.
-    pub(crate) fn one(&self, meant: Meant) -> Option<VcpuNumber> {
-        match meant {
-            Meant::One(thread) => self.vcpu(thread),
-            Meant::Any => Some(self.looked_at),
-            Meant::All | Meant::Chosen | Meant::Nobody => None,
+    /// The one vCPU that is selected; `None` if there is no such vCPU, or if all are selected.
+    pub(crate) fn one(&self, selector: ThreadSelector) -> Option<VcpuNumber> {
+        match selector {
+            ThreadSelector::One(thread) => self.vcpu(thread),
+            ThreadSelector::Any => Some(self.looked_at),
+            ThreadSelector::All | ThreadSelector::Selected | ThreadSelector::Invalid => None,
         }
     }
 
-    /// Registers and memory are asked for of this vCPU from now on; false, and nothing has changed, if
-    /// there is none.
-    pub(crate) fn look_at(&mut self, meant: Meant) -> bool {
-        let found = self.one(meant);
+    /// Registers and memory are those of this vCPU from now on. Returns false, and changes nothing, if there is no
+    /// such vCPU.
+    pub(crate) fn select(&mut self, selector: ThreadSelector) -> bool {
+        let found = self.one(selector);
         self.looked_at = found.unwrap_or(self.looked_at);
         found.is_some()
     }
 
-    /// `c` and `s` are for this vCPU from now on, or for all; false, and nothing has changed, if there is
-    /// none.
-    pub(crate) fn choose(&mut self, meant: Meant) -> bool {
-        self.chosen = match meant {
-            Meant::All | Meant::Any => None,
-            _ => match self.one(meant) {
+    /// `c` and `s` are for this vCPU from now on, or for all. Returns false, and changes nothing, if there is no such
+    /// vCPU.
+    pub(crate) fn select_resumed(&mut self, selector: ThreadSelector) -> bool {
+        self.selected_to_resume = match selector {
+            ThreadSelector::All | ThreadSelector::Any => None,
+            _ => match self.one(selector) {
                 None => return false,
                 found => found,
             },
         };
         true
+    }
+
+    /// The vCPU that `c` and `s` are for; `None` for all.
+    pub(crate) fn selected_to_resume(&self) -> Option<VcpuNumber> {
+        self.selected_to_resume
     }
 
     /// The client wants to hear of the process, too.
@@ -158,7 +173,7 @@ impl Threads {
         self.others = Action::Continue;
     }
 
-    /// A thread is to do this. [`Self::packet`] has seen to it that there is one.
+    /// A thread is to do this. [`super::extensions`] has checked that it exists.
     pub(crate) fn set(&mut self, thread: Tid, action: Action) {
         if let Some(vcpu) = self.vcpu(thread)
             && let Some(slot) = self.actions.get_mut(vcpu.0)
@@ -170,57 +185,6 @@ impl Threads {
     /// All those of which nothing is said stand still.
     pub(crate) fn lock(&mut self) {
         self.others = Action::Stay;
-    }
-
-    /// The packet by which the library is told what the client has `asked` for; `None` if that cannot be,
-    /// for example because there is no such thread.
-    ///
-    /// The library ends the connection for a thread that there is not and for a step of all threads, and
-    /// has `c` continue one thread only. So it gets each step with its thread, and each thread once.
-    pub(crate) fn packet(&self, asked: &[Asked<'_>]) -> Option<Vec<u8>> {
-        let known = |meant| match meant {
-            Meant::One(thread) => self.vcpu(thread).is_some(),
-            Meant::Nobody => false,
-            Meant::All | Meant::Any | Meant::Chosen => true,
-        };
-        if !asked.iter().all(|asked| known(asked.meant)) {
-            return None;
-        }
-        let (mut packet, mut others) = (Vec::new(), false);
-        write_packet(&mut packet, |out| {
-            out.extend_from_slice(b"vCont");
-            for vcpu in self.all() {
-                let Some((action, named)) = asked.iter().find_map(|asked| self.asked_of(vcpu, asked)) else {
-                    continue;
-                };
-                if action == b"c" && !named {
-                    others = true;
-                    continue;
-                }
-                out.push(b';');
-                out.extend_from_slice(action);
-                // Memory takes all that is written.
-                let _ = write!(out, ":{:x}", vcpu.thread());
-            }
-            if others {
-                out.extend_from_slice(b";c");
-            }
-        });
-        Some(packet)
-    }
-
-    /// What is asked of a vCPU, and whether of it alone.
-    fn asked_of<'a>(&self, vcpu: VcpuNumber, asked: &Asked<'a>) -> Option<(&'a [u8], bool)> {
-        match asked.meant {
-            Meant::One(thread) => (thread == vcpu.thread()).then_some((asked.action, true)),
-            Meant::All | Meant::Any => Some((asked.action, false)),
-            Meant::Chosen => match self.chosen {
-                Some(chosen) => (chosen == vcpu).then_some((asked.action, true)),
-                None if vcpu == self.looked_at => Some((asked.action, false)),
-                None => Some((b"c", false)),
-            },
-            Meant::Nobody => None,
-        }
     }
 }
 

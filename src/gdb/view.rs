@@ -1,11 +1,9 @@
 //! How a client sees the guest: which registers it knows, which addresses it means, and the file the
 //! guest came from.
 
-use super::arch::{Layout, Register};
 use super::description::target_xml;
-use super::registers::Cache;
-use super::threads::VcpuNumber;
-use crate::kvm::HostError;
+use super::layout::Layout;
+use super::registers::RegisterCache;
 use crate::machine::{CpuId, Machine};
 use crate::settings::GdbArch;
 
@@ -18,11 +16,13 @@ pub(crate) struct View {
     /// The document that tells it of them.
     pub(crate) description: String,
     /// What it has asked for since the guest stopped.
-    pub(crate) registers: Cache,
+    pub(crate) registers: RegisterCache,
     /// Whether a client has asked for steps that keep the passing of time away from timers.
     pub(crate) no_timer: bool,
-    /// What is read in binary is sent as LLDB wants it: with no letter before it.
-    pub(crate) bare: bool,
+    /// Binary memory is sent as LLDB expects it: without a letter in front of it.
+    pub(crate) lldb_binary_reads: bool,
+    /// The reason for which the last register write was refused, until the client has been given it.
+    pub(crate) refusal: Option<String>,
     /// Absolute path of the guest file.
     pub(crate) file: Vec<u8>,
 }
@@ -34,10 +34,11 @@ impl View {
         let name = machine.image().name();
         let path = std::path::absolute(name).map(|path| path.into_os_string().into_encoded_bytes());
         View {
-            description: target_xml(&layout),
+            description: target_xml(layout),
             layout,
-            registers: Cache::default(),
-            bare: false,
+            registers: RegisterCache::default(),
+            lldb_binary_reads: false,
+            refusal: None,
             no_timer: true,
             file: path.unwrap_or_else(|_| name.as_bytes().to_vec()),
         }
@@ -46,21 +47,6 @@ impl View {
     /// A new client has come, or the guest may have run since the last one left.
     pub(crate) fn begin(&mut self) {
         self.registers.forget();
-        self.bare = false;
-    }
-
-    /// The value of a register of `vcpu`, its lowest byte first, and how many bytes that is.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError`] if the host does not tell.
-    pub(crate) fn register(
-        &mut self,
-        machine: &Machine,
-        vcpu: VcpuNumber,
-        register: Register,
-    ) -> Result<([u8; 16], usize), HostError> {
-        let value = self.registers.of(vcpu).get(machine, register)?;
-        Ok((value.to_le_bytes(), self.layout.size(register)))
+        (self.lldb_binary_reads, self.refusal) = (false, None);
     }
 }

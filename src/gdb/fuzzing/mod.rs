@@ -22,7 +22,7 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::packets::{Piece, Scanner, checksum};
+use super::packet::{PacketScanner, Scanned, checksum};
 use super::serve_clients;
 use super::server::Server;
 use crate::machine::inputs::Inputs;
@@ -82,13 +82,13 @@ fn ignore_broken_connections() {
 
 /// `session` with the right checksum in each packet that has one other than `00`.
 fn with_checksums(session: &[u8]) -> Vec<u8> {
-    let mut scanner = Scanner::new(session.len());
+    let mut scanner = PacketScanner::new(session.len());
     let (mut mended, mut rest) = (Vec::with_capacity(session.len()), session);
     while !rest.is_empty() {
         let (piece, count) = scanner.take(rest);
         mended.extend_from_slice(&rest[..count]);
         rest = &rest[count..];
-        if piece == Piece::Last
+        if piece == Scanned::Last
             && let [b'$', body @ .., b'#', high, low] = scanner.packet()
             && [*high, *low] != *b"00"
             && high.is_ascii_hexdigit()

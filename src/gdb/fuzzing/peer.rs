@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::fuzzing::Random;
-use crate::gdb::packets::{Piece, Scanner};
+use crate::gdb::packet::{PacketScanner, Scanned};
 use crate::gdb::target::PACKET;
 use crate::machine::inputs::{Input, Inputs};
 
@@ -55,7 +55,7 @@ struct Talk<'a> {
     stream: UnixStream,
     random: Random,
     session: &'a [u8],
-    answers: Scanner,
+    answers: PacketScanner,
     answer: Vec<u8>,
     patience: Duration,
 }
@@ -63,19 +63,19 @@ struct Talk<'a> {
 impl<'a> Talk<'a> {
     fn new(stream: UnixStream, session: &'a [u8]) -> Talk<'a> {
         stream.set_write_timeout(Some(HUNG)).expect("sockets have time-outs");
-        let (random, answers) = (Random::of(session), Scanner::new(2 * PACKET));
+        let (random, answers) = (Random::of(session), PacketScanner::new(2 * PACKET));
         Talk { stream, random, session, answers, answer: vec![0; 4 * PACKET], patience: SESSION }
     }
 
     fn hold(mut self) -> Result<(), HungUp> {
         let mut rest = self.session;
-        let mut scanner = Scanner::new(rest.len());
+        let mut scanner = PacketScanner::new(rest.len());
         let mut turn = 0;
         while turn < rest.len() {
             let (piece, count) = scanner.take(&rest[turn..]);
-            let interrupt = piece == Piece::Loose && rest[turn] == 3;
+            let interrupt = piece == Scanned::Loose && rest[turn] == 3;
             turn += count;
-            if piece == Piece::Last || interrupt || turn == rest.len() {
+            if piece == Scanned::Last || interrupt || turn == rest.len() {
                 let (now, later) = rest.split_at(turn);
                 self.send(now)?;
                 (rest, turn) = (later, 0);
@@ -125,10 +125,10 @@ impl<'a> Talk<'a> {
         while !rest.is_empty() {
             let (piece, count) = self.answers.take(rest);
             match piece {
-                Piece::Inside => {}
-                Piece::Loose => assert!(matches!(rest[0], b'+' | b'-'), "{:#x} is sent", rest[0]),
-                Piece::TooMuch => panic!("a packet without an end is sent"),
-                Piece::Last => {
+                Scanned::Inside => {}
+                Scanned::Loose => assert!(matches!(rest[0], b'+' | b'-'), "{:#x} is sent", rest[0]),
+                Scanned::TooLong => panic!("a packet without an end is sent"),
+                Scanned::Last => {
                     let body = self.answers.body().expect("a packet with a wrong checksum is sent");
                     answered |= body == b"OK" || !body.starts_with(b"O");
                 }

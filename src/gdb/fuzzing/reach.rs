@@ -1,7 +1,8 @@
 //! What a client may have done to the guest.
 
 use super::guest::RESULT;
-use crate::gdb::packets::{Piece, Question, Scanner, from_hex, question};
+use crate::gdb::extensions::request::{Request, request};
+use crate::gdb::packet::{PacketScanner, Scanned, from_hex};
 use crate::gdb::target::PACKET;
 use crate::machine::Outcome;
 use crate::state::snapshot_path;
@@ -20,14 +21,14 @@ impl Reach {
     /// What `session` can do.
     pub(crate) fn of(session: &[u8]) -> Reach {
         let mut reach = Reach { changes: false, ends: false, outside: false };
-        let (mut scanner, mut rest) = (Scanner::new(PACKET), session);
+        let (mut scanner, mut rest) = (PacketScanner::new(PACKET), session);
         while !rest.is_empty() {
             let (piece, count) = scanner.take(rest);
             rest = &rest[count..];
             match (piece, scanner.body()) {
                 // It is hung up on.
-                (Piece::TooMuch, _) => break,
-                (Piece::Last, Some(body)) => reach.extend(body),
+                (Scanned::TooLong, _) => break,
+                (Scanned::Last, Some(body)) => reach.extend(body),
                 _ => {}
             }
         }
@@ -35,8 +36,9 @@ impl Reach {
     }
 
     fn extend(&mut self, body: &[u8]) {
-        use Question::{Write, WriteRegister, WriteRegisters};
-        self.changes |= matches!(question(body), Some(Write { .. } | WriteRegister(..) | WriteRegisters(_)));
+        use Request::{WriteMemory, WriteRegister, WriteRegisters};
+        self.changes |=
+            matches!(request(body), Some(WriteMemory { .. } | WriteRegister(..) | WriteRegisters(_)));
         let command = body.strip_prefix(b"qRcmd,").and_then(from_hex).unwrap_or_default();
         self.ends |= body.starts_with(b"k")
             || body.starts_with(b"vKill")

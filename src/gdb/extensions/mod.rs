@@ -1,0 +1,177 @@
+//! What gdb, LLDB and scripts send that gdbstub cannot do, or not well enough.
+//!
+//! The protocol library handles every packet that is not in this table. Nothing here does what the library
+//! does for the guest: [`route`] sees each packet first and says who handles it.
+//!
+//! | packet | here | why not the library alone |
+//! |---|---|---|
+//! | `m` `M` `x` `X` | all of it | The library moves memory a byte at a time through its packet buffer of 8 KiB; packets here hold 128 KiB, which makes `dump memory` and `load` about ten times as fast. It does not know `x`. It ends the connection if an address or a length is malformed, and does not compare the length with the data. |
+//! | `G` `P` | checked first; `E.REASON` afterwards | The library ends the connection if the data is malformed or of another size than the registers. It can refuse a value with a number only; gdb shows the reason to its user. |
+//! | `g` `p` | checked first | The library ends the connection if something follows `g` or the number is malformed. |
+//! | `Hg` `Hc` `T` `qThreadExtraInfo` | checked first | The library ends the connection for all threads (`Hg-1`, `T0`) and for a malformed number, and takes threads that do not exist. |
+//! | `vCont;` `c` `s` | checked first, and rewritten in part | The library ends the connection for a thread that is no number, for process 0, and for steps of all threads. It takes the last action for a thread, gdb's manual the first. After a stop it continues only the thread that stopped for `c`. It ignores the address in `c200000`. |
+//! | `qC` | all of it | The library answers it in extended mode only. |
+//! | `qXfer:threads:read` | all of it | The library does not know it. Without it gdb asks for each thread by itself, and threads have no names. |
+//! | `qSupported` | features added afterwards | The library lists its own packet size, and not what is handled here. It ends the connection if the client lists nothing. |
+//! | `qqemu.*` `Qqemu.*` | all of it | The library does not know them. Scripts written for QEMU use them. |
+//! | longer than 8 KiB | refused | The library looks through its whole packet buffer for each packet, however short. A buffer of 128 KiB would make every step slower. |
+//!
+//! Manual: "Packets" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
+
+mod memory;
+mod qemu;
+pub(crate) mod request;
+pub(crate) mod resume;
+mod thread_list;
+
+use super::packet::{add_hex, change_last_packet, from_hex, write_packet};
+use super::target::{INVALID, LIBRARY_PACKET, PACKET};
+use crate::supervisor::debuggee::Debuggee;
+use request::{MAX_REGISTER, Request, ThreadSelector, has_feature, request};
+
+/// Who handles a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// The library.
+    Library,
+    /// The library, which gets this packet in place of the client's.
+    Replaced(Vec<u8>),
+    /// [`answer`].
+    Extension(Request<'a>),
+    /// The client gets this `errno` value.
+    Refused(u8),
+    /// The client gets the empty answer, which stands for packets that are not known.
+    Unsupported,
+}
+
+/// Says who handles the packet with this body, and takes note of the threads it selects.
+pub(crate) fn route<'a>(debuggee: &mut Debuggee<'_>, body: &'a [u8]) -> Route<'a> {
+    if let Some(actions) = resume::actions(body) {
+        return resume::route(&debuggee.threads, &actions);
+    }
+    let pass = |pass| if pass { Route::Library } else { Route::Refused(INVALID) };
+    let threads = &mut debuggee.threads;
+    match request(body) {
+        None if body == b"qSupported" => Route::Replaced(packet(b"qSupported:multiprocess-")),
+        None => {
+            if body.starts_with(b"qSupported") && has_feature(body, b"multiprocess+") {
+                threads.name_process();
+            }
+            pass(body.len() <= LIBRARY_PACKET - FRAME)
+        }
+        Some(Request::Malformed) => Route::Unsupported,
+        Some(Request::ReadRegisters | Request::ReadRegister(_)) => Route::Library,
+        Some(Request::WriteRegisters(digits)) => {
+            let size = debuggee.view.layout.size();
+            pass(from_hex(digits).is_some_and(|bytes| bytes.len() == size))
+        }
+        Some(Request::WriteRegister(_, digits)) => {
+            pass(from_hex(digits).is_some_and(|bytes| bytes.len() <= MAX_REGISTER))
+        }
+        Some(Request::SelectThread(selector)) => pass(threads.select(selector)),
+        Some(Request::SelectResumed(selector)) => pass(threads.select_resumed(selector)),
+        Some(Request::IsThreadAlive(selector)) => {
+            pass(matches!(selector, ThreadSelector::One(_)) && threads.one(selector).is_some())
+        }
+        Some(Request::ThreadInfo(selector)) => match threads.one(selector) {
+            // The library wants the thread by its number, and no process that may be any.
+            Some(vcpu) => Route::Replaced(packet(format!("qThreadExtraInfo,{:x}", vcpu.thread()).as_bytes())),
+            None => Route::Refused(INVALID),
+        },
+        Some(request) => Route::Extension(request),
+    }
+}
+
+/// Bytes of a packet that are not its body: `$`, `#` and the checksum.
+const FRAME: usize = 4;
+
+/// The packet with this body.
+fn packet(body: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(body.len() + FRAME);
+    write_packet(&mut packet, |out| out.extend_from_slice(body));
+    packet
+}
+
+/// Adds the answer to `request` to the body of a packet in `out`.
+pub(crate) fn answer(debuggee: &mut Debuggee<'_>, request: &Request<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    let answered = match *request {
+        Request::ReadMemory { address, length, binary } => {
+            memory::read(debuggee, address, length, binary, out)
+        }
+        Request::WriteMemory { address, length, data, binary } => {
+            memory::write(debuggee, address, length, data, binary, out)
+        }
+        Request::CurrentThread => thread_list::current(debuggee, out),
+        Request::ThreadList { offset, length } => thread_list::read(debuggee, offset, length, out),
+        Request::Qemu(request) => qemu::answer(debuggee, request, out),
+        // Routed elsewhere.
+        _ => Ok(()),
+    };
+    if let Err(errno) = answered {
+        out.truncate(start);
+        write_error(out, errno);
+    }
+}
+
+/// Adds an error to the body of a packet in `out`.
+pub(crate) fn write_error(out: &mut Vec<u8>, errno: u8) {
+    out.push(b'E');
+    add_hex(out, &[errno]);
+}
+
+/// An answer, or an `errno` value.
+type Answered = Result<(), u8>;
+
+fn text(out: &mut Vec<u8>, text: &str) -> Answered {
+    out.extend(text.as_bytes());
+    Ok(())
+}
+
+/// What this layer can do, in addition to the features that the library lists.
+const FEATURES: &str = "binary-upload+;qXfer:threads:read+";
+
+/// True if the library's answer to this packet is passed through [`amend`].
+pub(crate) fn is_amended(body: &[u8]) -> bool {
+    matches!(body, [b'G' | b'P', ..]) || body.starts_with(b"qSupported")
+}
+
+/// Completes the library's answer at the end of `out`: a list of features gets those of this layer, and the refusal of
+/// a register's value its reason.
+pub(crate) fn amend(debuggee: &mut Debuggee<'_>, body: &[u8], out: &mut Vec<u8>) {
+    if body.starts_with(b"qSupported") {
+        change_last_packet(out, features);
+    } else if let Some(reason) = debuggee.view.refusal.take() {
+        // gdb shows what follows the dot to its user.
+        change_last_packet(out, |_| format!("E.{}", reason.replace(['#', '$', '}', '*'], "?")));
+    }
+}
+
+/// The features of the library's `list` and of this layer.
+fn features(list: &str) -> String {
+    let others = list.split(';').filter(|feature| !feature.starts_with("PacketSize="));
+    others.chain([FEATURES]).fold(format!("PacketSize={PACKET:x}"), |list, feature| list + ";" + feature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_features_of_both_are_listed_with_the_larger_packet_size() {
+        let mut out = b"+$PacketSize=2000;vContSupported+;swbreak+#00".to_vec();
+        change_last_packet(&mut out, features);
+        let expected = b"PacketSize=20000;vContSupported+;swbreak+;binary-upload+;qXfer:threads:read+";
+        assert_eq!(out, [&b"+"[..], &packet(expected)].concat());
+    }
+
+    #[test]
+    fn answers_that_are_amended_are_those_about_features_and_written_registers() {
+        for body in [&b"qSupported:multiprocess+"[..], b"P10=00", b"G00"] {
+            assert!(is_amended(body));
+        }
+        for body in [&b"g"[..], b"p10", b"vCont;c", b"?", b""] {
+            assert!(!is_amended(body));
+        }
+    }
+}
