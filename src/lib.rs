@@ -11,7 +11,6 @@ pub mod boot;
 pub mod control;
 pub mod debug_server;
 pub mod devices;
-#[allow(unsafe_code)]
 pub mod emulate;
 pub mod frontends;
 #[cfg(any(test, fuzzing))]

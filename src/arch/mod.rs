@@ -5,11 +5,14 @@
 
 pub mod descriptor;
 pub mod flags;
+pub mod gate;
+mod mode;
 pub mod paging;
 mod physical_memory;
 mod registers;
 #[cfg(test)]
 mod test_ram;
 
+pub use mode::Mode;
 pub use physical_memory::{PAGE_SIZE, PhysicalMemory};
 pub use registers::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister};

@@ -62,7 +62,7 @@ mod code {
 /// How the processor translates linear addresses now.
 #[derive(Clone, Copy, Debug)]
 pub struct Paging {
-    mode: Mode,
+    mode: PagingMode,
     root: u64,
     cr0: u64,
     cr4: u64,
@@ -73,7 +73,7 @@ pub struct Paging {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+enum PagingMode {
     /// Linear addresses are physical ones.
     None,
     /// Two levels of four-byte entries.
@@ -139,13 +139,13 @@ impl Paging {
     pub fn new(registers: &Registers, width: u32) -> Paging {
         let system = &registers.system;
         let mode = if system.cr0 & CR0_PG == 0 {
-            Mode::None
+            PagingMode::None
         } else if system.efer & EFER_LMA != 0 {
-            Mode::Long(if system.cr4 & CR4_LA57 != 0 { 5 } else { 4 })
+            PagingMode::Long(if system.cr4 & CR4_LA57 != 0 { 5 } else { 4 })
         } else if system.cr4 & CR4_PAE != 0 {
-            Mode::Pae
+            PagingMode::Pae
         } else {
-            Mode::ThirtyTwoBit
+            PagingMode::ThirtyTwoBit
         };
         Paging {
             mode,
@@ -162,7 +162,7 @@ impl Paging {
     /// repeat the highest one that is translated.
     pub fn is_canonical(&self, linear: u64) -> bool {
         match self.mode {
-            Mode::Long(_) => is_canonical(self.cr4, linear),
+            PagingMode::Long(_) => is_canonical(self.cr4, linear),
             _ => linear <= u64::from(u32::MAX),
         }
     }
@@ -170,10 +170,10 @@ impl Paging {
     /// How many tables are walked; 0 without paging.
     pub fn levels(&self) -> u32 {
         match self.mode {
-            Mode::None => 0,
-            Mode::ThirtyTwoBit => 2,
-            Mode::Pae => 3,
-            Mode::Long(levels) => levels,
+            PagingMode::None => 0,
+            PagingMode::ThirtyTwoBit => 2,
+            PagingMode::Pae => 3,
+            PagingMode::Long(levels) => levels,
         }
     }
 
@@ -205,13 +205,13 @@ impl Paging {
             entries: [(0, 0); DEEPEST],
             depth: 0,
             entry_size: 8,
-            plain_first: self.mode == Mode::Pae,
+            plain_first: self.mode == PagingMode::Pae,
         };
         let (levels, bits, mut table) = match self.mode {
-            Mode::None => return Ok(mapping),
-            Mode::ThirtyTwoBit => (2, 10, self.root & 0xFFFF_F000),
-            Mode::Pae => (3, 9, self.root & 0xFFFF_FFE0),
-            Mode::Long(levels) => (levels, 9, self.root & ADDRESS),
+            PagingMode::None => return Ok(mapping),
+            PagingMode::ThirtyTwoBit => (2, 10, self.root & 0xFFFF_F000),
+            PagingMode::Pae => (3, 9, self.root & 0xFFFF_FFE0),
+            PagingMode::Long(levels) => (levels, 9, self.root & ADDRESS),
         };
         if !self.is_canonical(linear) {
             return Err(PageFault { code: 0 });
@@ -274,7 +274,7 @@ impl Paging {
     fn who(&self, access: Access) -> u32 {
         // Without NX and SMEP a fetch is not told apart from a read.
         let tells_fetches =
-            self.efer & EFER_NXE != 0 && self.mode != Mode::ThirtyTwoBit || self.cr4 & CR4_SMEP != 0;
+            self.efer & EFER_NXE != 0 && self.mode != PagingMode::ThirtyTwoBit || self.cr4 & CR4_SMEP != 0;
         let mut bits = 0;
         for (set, bit) in [
             (access.write, code::WRITE),
@@ -307,15 +307,15 @@ impl Paging {
     /// True if an entry of `level` (0 is the last) with the large bit maps a page.
     fn may_be_large(&self, level: u32) -> bool {
         match self.mode {
-            Mode::ThirtyTwoBit => self.cr4 & CR4_PSE != 0,
-            Mode::Pae => level == 1,
+            PagingMode::ThirtyTwoBit => self.cr4 & CR4_PSE != 0,
+            PagingMode::Pae => level == 1,
             _ => level == 1 || level == 2,
         }
     }
 
     /// Bits that must be clear in an entry.
     fn reserved(&self, level: u32, last: bool, plain: bool) -> u64 {
-        if self.mode == Mode::ThirtyTwoBit {
+        if self.mode == PagingMode::ThirtyTwoBit {
             // Bits 20-13 of a 4 MiB page are its upper address bits.
             return if last && level == 1 { 1 << 21 } else { 0 };
         }
@@ -339,7 +339,7 @@ impl Paging {
     fn base(&self, entry: u64, level: u32) -> u64 {
         match (self.mode, level) {
             // PSE-36: bits 39-32 of the address of a 4 MiB page.
-            (Mode::ThirtyTwoBit, 1) => entry & 0xFFC0_0000 | (entry >> 13 & 0xFF) << 32,
+            (PagingMode::ThirtyTwoBit, 1) => entry & 0xFFC0_0000 | (entry >> 13 & 0xFF) << 32,
             _ => entry & ADDRESS,
         }
     }

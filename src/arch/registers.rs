@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
+use super::Mode;
+use super::flags::CR0_PE;
 
 /// General-purpose registers, RIP and RFLAGS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,16 +124,14 @@ impl Registers {
         }
     }
 
-    /// The ring the vCPU is in, 0 to 3: what CS selects does not tell in real mode and in virtual-8086
-    /// mode (Intel SDM volume 3A, "Privilege Levels").
+    /// The ring (current privilege level) the vCPU is in, 0 to 3. It cannot be taken from the CS selector,
+    /// which is no ring in real mode and in virtual-8086 mode (Intel SDM volume 3A, "Privilege Levels").
     pub fn ring(&self) -> u8 {
-        if self.system.cr0 & CR0_PE == 0 {
-            0
-        } else if self.system.efer & EFER_LMA == 0 && self.general.rflags & RFLAGS_VM != 0 {
-            3
-        } else {
+        match self.mode() {
+            Mode::Real => 0,
+            Mode::Virtual8086 => 3,
             // KVM keeps the current ring there, also where SS is null.
-            self.system.ss.dpl & 3
+            _ => self.system.ss.dpl & 3,
         }
     }
 
@@ -181,10 +180,11 @@ impl Registers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::flags::{EFER_LMA, RFLAGS_VM};
     use super::*;
 
     #[test]
-    fn a_selector_of_real_mode_says_nothing_about_the_ring() {
+    fn the_ring_does_not_follow_from_the_cs_selector() {
         let mut registers = Registers::default();
         registers.system.cs.selector = 0x0FFF;
         registers.system.ss.dpl = 3;

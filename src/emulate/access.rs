@@ -122,7 +122,7 @@ impl Cpu<'_> {
             _ => Exception::protection(code),
         };
         let descriptor = self.segment(segment);
-        if self.mode() == Mode::Long {
+        if self.mode() == Mode::SixtyFourBit {
             let base = match segment {
                 Register::FS | Register::GS => descriptor.base,
                 _ => 0,
@@ -233,7 +233,7 @@ impl Cpu<'_> {
 
     /// Linear addresses have 32 bits outside of 64-bit mode.
     pub fn wrap(&self, linear: u64) -> u64 {
-        if self.mode() == Mode::Long { linear } else { linear & u64::from(u32::MAX) }
+        if self.mode() == Mode::SixtyFourBit { linear } else { linear & u64::from(u32::MAX) }
     }
 
     /// Addresses of descriptor tables and task state segments have 64 bits in both halves of long

@@ -1,11 +1,12 @@
 //! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
 
+pub(super) use crate::arch::Mode;
 use crate::arch::PhysicalMemory;
 use iced_x86::Instruction;
 
 use super::{Bus, LONGEST_INSTRUCTION, ProcessorState};
 use crate::arch::Registers;
-use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
+use crate::arch::flags::{RFLAGS_RF, RFLAGS_TF};
 use crate::arch::paging::Paging;
 pub(super) use crate::kvm::ExtendedRegisters as Extended;
 use crate::kvm::HostError;
@@ -39,21 +40,6 @@ pub(super) struct Cpu<'a> {
     extended_kept: bool,
 }
 
-/// How wide addresses are and what segments mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Real mode: segments are shifted by four.
-    Real,
-    /// Virtual-8086 mode.
-    Virtual8086,
-    /// Protected mode, 16 or 32 bits.
-    Protected,
-    /// Long mode with a code segment of 16 or 32 bits.
-    Compatibility,
-    /// Long mode with 64-bit code.
-    Long,
-}
-
 impl<'a> Cpu<'a> {
     pub fn new(
         state: &'a dyn ProcessorState,
@@ -78,21 +64,12 @@ impl<'a> Cpu<'a> {
 
     /// The mode the processor is in.
     pub fn mode(&self) -> Mode {
-        let system = &self.registers.system;
-        if system.cr0 & CR0_PE == 0 {
-            Mode::Real
-        } else if system.efer & EFER_LMA != 0 {
-            if system.cs.l == 1 { Mode::Long } else { Mode::Compatibility }
-        } else if self.registers.general.rflags & RFLAGS_VM != 0 {
-            Mode::Virtual8086
-        } else {
-            Mode::Protected
-        }
+        self.registers.mode()
     }
 
     /// True in both halves of long mode.
     pub fn long_mode_active(&self) -> bool {
-        matches!(self.mode(), Mode::Long | Mode::Compatibility)
+        self.mode().is_long()
     }
 
     /// The ring the processor is in, 0 to 3.

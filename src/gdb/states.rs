@@ -4,8 +4,7 @@
 //! Intel SDM volume 3A, "Modes of Operation".
 
 use super::threads::VcpuNumber;
-use crate::arch::Registers;
-use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
+use crate::arch::{Mode, Registers};
 use crate::kvm::HostError;
 use crate::machine::Outcome;
 use crate::supervisor::debuggee::Debuggee;
@@ -46,24 +45,22 @@ impl Debuggee<'_> {
 
 /// The processor's mode, and its ring in those that have rings.
 fn mode(registers: &Registers) -> String {
-    let system = &registers.system;
-    if system.cr0 & CR0_PE == 0 {
-        return "real mode".to_owned();
-    }
-    let ring = system.cs.selector & 3;
-    let name = match (registers.bitness(), system.efer & EFER_LMA != 0) {
-        _ if registers.general.rflags & RFLAGS_VM != 0 => return "virtual-8086 mode".to_owned(),
-        (64, _) => "64-bit mode",
-        (_, true) => "compatibility mode",
-        (32, false) => "32-bit protected mode",
-        _ => "16-bit protected mode",
+    let name = match (registers.mode(), registers.bitness()) {
+        (Mode::Real, _) => return "real mode".to_owned(),
+        (Mode::Virtual8086, _) => return "virtual-8086 mode".to_owned(),
+        (Mode::SixtyFourBit, _) => "64-bit mode",
+        (Mode::Compatibility, _) => "compatibility mode",
+        (Mode::Protected, 32) => "32-bit protected mode",
+        (Mode::Protected, _) => "16-bit protected mode",
     };
+    let ring = registers.ring();
     format!("{name}, ring {ring}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
 
     #[test]
     fn modes_are_told_apart_as_the_processor_does() {
@@ -76,7 +73,7 @@ mod tests {
         registers.system.cs.db = 1;
         assert_eq!(mode(&registers), "32-bit protected mode, ring 0");
         registers.system.efer = EFER_LMA;
-        registers.system.cs.selector = 0x1B;
+        (registers.system.cs.selector, registers.system.ss.dpl) = (0x1B, 3);
         assert_eq!(mode(&registers), "compatibility mode, ring 3");
         (registers.system.cs.db, registers.system.cs.l) = (0, 1);
         assert_eq!(mode(&registers), "64-bit mode, ring 3");

@@ -1,6 +1,7 @@
 //! The end of a run as one short paragraph.
 
 use crate::arch::Registers;
+use crate::arch::gate::{GateEntry, MAX_GATE_SIZE};
 use crate::devices::debug_exit;
 use crate::emulate::Obstacle;
 use crate::kvm::Refusal;
@@ -18,14 +19,7 @@ const RESET_VECTOR: u64 = 0xFFF0;
 /// Addresses below this are what following a null pointer gives.
 const FIRST_PAGE: u64 = 4096;
 /// Exception vectors.
-const EXCEPTIONS: u64 = 32;
-/// Size of a gate in the IDT of long mode, in bytes (Intel SDM volume 3A, "64-Bit Mode IDT").
-const GATE_SIZE: u64 = 16;
-/// Offset of the byte with the type and the present bit in a gate.
-const GATE_FLAGS: u64 = 5;
-/// The gate is valid.
-const GATE_PRESENT: u8 = 0x80;
-
+const EXCEPTIONS: u8 = 32;
 /// What happened, where, and what the user can do about it.
 pub fn paragraph(machine: &Machine, outcome: &Outcome) -> String {
     let mut text = match outcome {
@@ -91,14 +85,11 @@ fn triple_fault(machine: &Machine) -> String {
 
 /// True if the IDT has a gate that is present for any of the exceptions.
 fn has_idt(machine: &Machine, registers: &Registers) -> bool {
-    let idt = registers.system.idt;
     (0..EXCEPTIONS).any(|vector| {
-        let gate = vector * GATE_SIZE;
-        let mut flags = [0];
-        let at = idt.base.wrapping_add(gate + GATE_FLAGS);
-        gate + GATE_SIZE - 1 <= u64::from(idt.limit)
-            && read_virtual(machine.memory(), registers, at, &mut flags) == 1
-            && flags[0] & GATE_PRESENT != 0
+        let Some(entry) = GateEntry::of(registers, vector) else { return false };
+        let mut bytes = [0; MAX_GATE_SIZE];
+        read_virtual(machine.memory(), registers, entry.address, &mut bytes[..entry.size()]) == entry.size()
+            && entry.decode(bytes).is_some_and(|gate| gate.is_present)
     })
 }
 

@@ -4,9 +4,9 @@
 //! the table of real mode.
 
 use super::memory;
-use crate::arch::Registers;
-use crate::arch::flags::{CR0_PE, EFER_LMA};
+use crate::arch::gate::{GateEntry, GateKind, MAX_GATE_SIZE};
 use crate::arch::paging::is_canonical;
+use crate::arch::{Mode, Registers};
 use crate::memory::GuestMemory;
 
 /// The exceptions that ordinary instructions raise most, as many as there are debug registers: page
@@ -42,39 +42,21 @@ impl Handlers {
 fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
     // The guest may have written anything there, and the host takes no breakpoint where no address can be.
     let possible = |address: &u64| is_canonical(registers.system.cr4, *address);
-    VECTORS.map(|vector| entry(guest, registers, u64::from(vector)).filter(possible))
+    VECTORS.map(|vector| entry(guest, registers, vector).filter(possible))
 }
 
-fn entry(guest: &GuestMemory, registers: &Registers, vector: u64) -> Option<u64> {
-    let system = &registers.system;
-    let protected = system.cr0 & CR0_PE != 0;
-    let long = system.efer & EFER_LMA != 0;
-    let size = match (protected, long) {
-        (false, _) => 4,
-        (true, false) => 8,
-        (true, true) => 16,
-    };
-    let mut gate = [0; 16];
-    if vector * size + size - 1 > u64::from(system.idt.limit) {
+fn entry(guest: &GuestMemory, registers: &Registers, vector: u8) -> Option<u64> {
+    let entry = GateEntry::of(registers, vector)?;
+    let mut bytes = [0; MAX_GATE_SIZE];
+    let place = &mut bytes[..entry.size()];
+    if memory::read(guest, Some(registers), entry.address, place) < place.len() {
         return None;
     }
-    let at = system.idt.base.wrapping_add(vector * size);
-    let bytes = &mut gate[..size as usize];
-    if memory::read(guest, Some(registers), at, bytes) < bytes.len() {
-        return None;
-    }
-    let word = |place: usize| u64::from(u16::from_le_bytes([gate[place], gate[place + 1]]));
-    if !protected {
-        return Some((word(2) << 4) + word(0));
-    }
-    // Present, and an interrupt or trap gate.
-    let (present, kind) = (gate[5] & 0x80 != 0, gate[5] & 0x1F);
-    match kind {
-        _ if !present => None,
-        0x06 | 0x07 => Some(word(0)),
-        0x0E | 0x0F if long => Some(word(0) | word(6) << 16 | word(8) << 32 | word(10) << 48),
-        0x0E | 0x0F => Some(word(0) | word(6) << 16),
-        _ => None,
+    let gate = entry.decode(bytes).filter(|gate| gate.is_present)?;
+    match (registers.mode(), gate.kind) {
+        (_, GateKind::Task) => None,
+        (Mode::Real, _) => Some((u64::from(gate.selector) << 4) + gate.offset),
+        _ => Some(gate.offset),
     }
 }
 

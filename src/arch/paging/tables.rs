@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ADDRESS, LARGE, Mode, PRESENT, Paging};
+use super::{ADDRESS, LARGE, PRESENT, Paging, PagingMode};
 use crate::arch::{PAGE_SIZE, PhysicalMemory};
 
 /// Most tables that are looked at; those of a large guest that runs programs may be more.
@@ -14,10 +14,10 @@ impl Paging {
     pub fn table_pages(&self, memory: &dyn PhysicalMemory) -> Option<BTreeSet<u64>> {
         let mut pages = BTreeSet::new();
         let (levels, entry_size) = match self.mode {
-            Mode::None => return Some(pages),
-            Mode::ThirtyTwoBit => (2, 4),
-            Mode::Pae => (3, 8),
-            Mode::Long(levels) => (levels, 8),
+            PagingMode::None => return Some(pages),
+            PagingMode::ThirtyTwoBit => (2, 4),
+            PagingMode::Pae => (3, 8),
+            PagingMode::Long(levels) => (levels, 8),
         };
         // Of each table its address and its level; 0 is the last.
         let mut waiting = vec![(self.root & ADDRESS, levels - 1)];
@@ -32,7 +32,7 @@ impl Paging {
             if !memory.read_bytes(table, &mut bytes) {
                 continue;
             }
-            let plain = self.mode == Mode::Pae && level == 2;
+            let plain = self.mode == PagingMode::Pae && level == 2;
             // The first table of PAE paging is a part of its page: four entries.
             let start = (self.root & 0xFE0) as usize;
             let entries = if plain { &bytes[start..start + 32] } else { &bytes[..] };

@@ -6,14 +6,15 @@
 use super::super::cpu::{Cpu, Mode};
 use super::super::descriptors::{Descriptor, is_null};
 use super::super::exception::{EmulationError, Exception};
-use super::gate::Gate;
+use super::gate::gate_of;
 use super::{Event, NESTED_TASK, loading, stack, task_state};
 use crate::arch::Registers;
 use crate::arch::flags::{RFLAGS_IF, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
+use crate::arch::gate::{Gate, GateKind};
 
 /// Enters the handler of an event. Registers have changed after an error, too.
 pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError> {
-    let gate = Gate::of(cpu, &event)?;
+    let gate = gate_of(cpu, &event)?;
     let old = cpu.registers;
     let from_8086 = cpu.mode() == Mode::Virtual8086;
     let code = handler_segment(cpu, &event, gate.selector)?;
@@ -28,7 +29,7 @@ pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError>
     let registers = &mut cpu.registers;
     registers.general.rip = gate.offset;
     registers.general.rflags &= !(RFLAGS_TF | NESTED_TASK | RFLAGS_VM | RFLAGS_RF);
-    if gate.clears_if {
+    if gate.kind == GateKind::Interrupt {
         registers.general.rflags &= !RFLAGS_IF;
     }
     if from_8086 {
@@ -38,7 +39,7 @@ pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError>
         }
     }
     let reachable = match cpu.mode() {
-        Mode::Long => cpu.paging().is_canonical(gate.offset),
+        Mode::SixtyFourBit => cpu.paging().is_canonical(gate.offset),
         _ => gate.offset <= u64::from(code.limit()),
     };
     if !reachable {
@@ -81,8 +82,8 @@ fn switch_stack(
     inner: bool,
 ) -> Result<u32, EmulationError> {
     if cpu.long_mode_active() {
-        if inner || gate.stack != 0 {
-            cpu.registers.general.rsp = task_state::stack_64(cpu, event, ring, gate.stack)?;
+        if inner || gate.ist != 0 {
+            cpu.registers.general.rsp = task_state::stack_64(cpu, event, ring, gate.ist)?;
         }
         cpu.registers.general.rsp &= !0xF;
         if inner {

@@ -110,7 +110,7 @@ fn protected(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), Emula
     let changes = changeable(cpu, popped.width);
     let code = code_segment(cpu, popped.cs)?;
     let long = cpu.long_mode_active() && code.is_long();
-    if to > from || cpu.mode() == Mode::Long {
+    if to > from || cpu.mode() == Mode::SixtyFourBit {
         let rsp = pops.next(cpu)?;
         let ss = pops.next(cpu)? as u16;
         if is_null(ss) {

@@ -72,7 +72,7 @@ impl Pops {
 /// The bits of RSP that are in use: all in 64-bit mode, else as many as the stack segment says.
 fn mask(cpu: &Cpu) -> u64 {
     match (cpu.mode(), cpu.registers.system.ss.db) {
-        (Mode::Long, _) => u64::MAX,
+        (Mode::SixtyFourBit, _) => u64::MAX,
         (_, 1) => u64::from(u32::MAX),
         _ => 0xFFFF,
     }
@@ -95,7 +95,7 @@ pub(super) fn set_pointer(cpu: &mut Cpu, value: u64) {
 /// The linear address of a value at offset `at` of the stack.
 fn linear(cpu: &Cpu, at: u64, width: u8, write: bool, code: u32) -> Result<u64, EmulationError> {
     let last = at.wrapping_add(u64::from(width) - 1);
-    if cpu.mode() == Mode::Long {
+    if cpu.mode() == Mode::SixtyFourBit {
         let paging = cpu.paging();
         let canonical = paging.is_canonical(at) && paging.is_canonical(last);
         return if canonical { Ok(at) } else { Err(Exception::stack(code).into()) };

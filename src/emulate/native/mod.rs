@@ -28,8 +28,11 @@ mod masked;
 mod operand;
 mod processor;
 mod ready;
+// The only file of the emulator with unsafe code.
+#[allow(unsafe_code)]
 mod stub;
 #[cfg(test)]
+#[allow(unsafe_code)]
 mod tests;
 
 use iced_x86::{Instruction, Mnemonic};

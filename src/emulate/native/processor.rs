@@ -2,13 +2,13 @@
 //!
 //! Manual: Intel SDM volume 2A, "CPUID"; AMD APM volume 3, "Obtaining Processor Information".
 
-use std::arch::x86_64::{__cpuid, __cpuid_count, _fxsave, _xgetbv};
+use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::OnceLock;
 
 use iced_x86::{CpuidFeature, Instruction};
 
 use super::allowed::Unit;
-use super::image;
+use super::{image, stub};
 
 /// Where CPUID tells of a feature.
 #[derive(Clone, Copy)]
@@ -77,13 +77,8 @@ const FEATURES: &[(CpuidFeature, Place)] = &[
     (CpuidFeature::SSE4A, Place::Extended(6)),
 ];
 
-/// CPUID leaf 1, ECX: the operating system has switched `xsave` on.
-const OSXSAVE: u32 = 1 << 27;
 /// MXCSR bits of a processor that does not say.
 const DEFAULT_MXCSR_MASK: u32 = 0xFFBF;
-/// Offset of MXCSR_MASK in what `fxsave` stores.
-const MXCSR_MASK: usize = 28;
-
 /// What was asked of the processor, once.
 struct Processor {
     leaf1: u32,
@@ -100,46 +95,16 @@ fn processor() -> &'static Processor {
         let leaf1 = __cpuid(1).ecx;
         let leaf7 = if __cpuid(0).eax >= 7 { Some(__cpuid_count(7, 0)) } else { None };
         let leaf71 = leaf7.filter(|leaf| leaf.eax >= 1).map_or(0, |_| __cpuid_count(7, 1).eax);
-        let components = if leaf1 & OSXSAVE == 0 { 0 } else { enabled_components() };
+        let components = stub::host_xcr0().unwrap_or(0);
         Processor {
             leaf1,
             leaf7: leaf7.map_or([0; 3], |leaf| [leaf.ebx, leaf.ecx, leaf.edx]),
             leaf71,
             extended: __cpuid(0x8000_0001).ecx,
             components: components & (image::X87 | image::SSE | image::AVX | image::AVX512),
-            mxcsr_mask: read_mxcsr_mask(),
+            mxcsr_mask: stub::host_mxcsr_mask().unwrap_or(DEFAULT_MXCSR_MASK),
         }
     })
-}
-
-/// XCR0 of the host.
-fn enabled_components() -> u64 {
-    #[target_feature(enable = "xsave")]
-    fn xcr0() -> u64 {
-        // SAFETY: XCR0 is there wherever `xsave` is switched on.
-        unsafe { _xgetbv(0) }
-    }
-    // SAFETY: CPUID has said that `xsave` is switched on.
-    unsafe { xcr0() }
-}
-
-fn read_mxcsr_mask() -> u32 {
-    #[repr(align(16))]
-    struct Area([u8; 512]);
-    #[target_feature(enable = "fxsr")]
-    fn store(area: &mut Area) {
-        // SAFETY: the area is as large and as aligned as the instruction wants it.
-        unsafe { _fxsave(area.0.as_mut_ptr()) }
-    }
-    let mut area = Area([0; 512]);
-    // SAFETY: every processor of 64 bits has `fxsave`.
-    unsafe { store(&mut area) };
-    let mut mask = [0; 4];
-    mask.copy_from_slice(&area.0[MXCSR_MASK..MXCSR_MASK + 4]);
-    match u32::from_le_bytes(mask) {
-        0 => DEFAULT_MXCSR_MASK,
-        mask => mask,
-    }
 }
 
 /// True if instructions of `feature` may run here, on processors that have it.

@@ -6,10 +6,11 @@
 //! is never writable and executable at the same time.
 
 use std::arch::global_asm;
+use std::arch::x86_64::{__cpuid, _fxsave, _xgetbv};
 use std::ptr::{NonNull, null_mut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::arch::GeneralRegisters;
+use crate::arch::{GeneralRegisters, PAGE_SIZE};
 use iced_x86::{Instruction, Register};
 
 use super::encoding::Program;
@@ -22,12 +23,16 @@ use crate::kvm::HostError;
 /// Longest memory operand, in bytes.
 pub const BUFFER: usize = 128;
 
-const PAGE: usize = 4096;
+const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 3;
 /// Bytes of a slot: the instruction, and a jump back of five bytes.
 const SLOT: usize = 32;
 /// Opcode of a jump with 32 bits of displacement.
 const JUMP: u8 = 0xE9;
+/// CPUID leaf 1, ECX: the operating system has switched `xsave` on.
+const OSXSAVE: u32 = 1 << 27;
+/// Offset of MXCSR_MASK in what `fxsave` stores.
+const MXCSR_MASK: usize = 28;
 /// RFLAGS that instructions compute with: CF, PF, AF, ZF, SF and OF.
 const STATUS_FLAGS: u64 = 0x8D5;
 /// RFLAGS of a program: the bit that is always set, and interrupts on.
@@ -401,44 +406,37 @@ fn restore_signals(before: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, null_mut()) };
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::emulate::native::tests::{decode, guest};
-    use crate::emulate::testing::Device;
-
-    #[test]
-    fn processors_without_xsave_are_served_by_fxsave() {
-        let addps = [0x0F, 0x58, 0xC1]; // addps xmm0, xmm1
-        let fake = guest(&addps);
-        let mut extended = *fake.xsave.borrow();
-        for register in [0, 1] {
-            let at = image::XMM + 16 * register;
-            extended[at..at + 4].copy_from_slice(&1.25_f32.to_le_bytes());
-        }
-        let mut device = Device::default();
-        let mut cpu = Cpu::new(&fake, &fake.memory, &mut device).unwrap();
-        cpu.code[..3].copy_from_slice(&addps);
-
-        let mut stub = Stub::lock().unwrap();
-        stub.stub().data().components = 0;
-        let placed = stub.program(&cpu, &decode(&addps)).unwrap();
-        stub.set_general(&cpu.registers.general);
-        stub.set_extended(&extended);
-        stub.run(placed);
-        stub.stub().data().components = processor::components();
-
-        stub.extended_to(&mut extended);
-        assert_eq!(extended[image::XMM..image::XMM + 4], 2.5_f32.to_le_bytes());
-        assert_eq!(image::quad(&extended, image::IN_USE), image::X87 | image::SSE);
+/// XCR0 of the host; `None` unless `xsave` is enabled.
+pub fn host_xcr0() -> Option<u64> {
+    #[target_feature(enable = "xsave")]
+    fn xcr0() -> u64 {
+        // SAFETY: the caller has checked that `xsave` is enabled, and XCR0 exists then.
+        unsafe { _xgetbv(0) }
     }
-
-    #[test]
-    fn the_page_is_never_writable_and_executable() {
-        let stub = Stub::lock().unwrap();
-        let page = stub.0.as_ref().unwrap().pages.addr().get();
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let mine = maps.lines().find(|line| line.starts_with(&format!("{page:x}-"))).unwrap();
-        assert!(mine.contains(" r-xp "), "{mine}");
+    if __cpuid(1).ecx & OSXSAVE == 0 {
+        return None;
     }
+    // SAFETY: CPUID has reported that `xsave` is enabled.
+    Some(unsafe { xcr0() })
 }
+
+/// The bits of MXCSR that the host has; `None` if it does not report them.
+pub fn host_mxcsr_mask() -> Option<u32> {
+    #[repr(align(16))]
+    struct Area([u8; 512]);
+    #[target_feature(enable = "fxsr")]
+    fn store(area: &mut Area) {
+        // SAFETY: the area has the size and the alignment that the instruction needs.
+        unsafe { _fxsave(area.0.as_mut_ptr()) }
+    }
+    let mut area = Area([0; 512]);
+    // SAFETY: every 64-bit processor has `fxsave`.
+    unsafe { store(&mut area) };
+    let mut mask = [0; 4];
+    mask.copy_from_slice(&area.0[MXCSR_MASK..MXCSR_MASK + 4]);
+    Some(u32::from_le_bytes(mask)).filter(|mask| *mask != 0)
+}
+
+#[cfg(test)]
+#[path = "stub_test.rs"]
+mod tests;

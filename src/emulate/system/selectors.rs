@@ -89,6 +89,7 @@ fn set_zero_flag(cpu: &mut Cpu, on: bool) {
 }
 
 #[cfg(test)]
+#[allow(unsafe_code)]
 mod tests {
     use std::arch::asm;
 

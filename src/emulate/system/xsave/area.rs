@@ -98,7 +98,7 @@ pub fn parts(cpu: &Cpu, bits: u64, compacted: bool) -> Result<Vec<Part>, Emulati
 
 /// How much of a part there is: outside of 64-bit mode there are eight vector registers.
 fn length(cpu: &Cpu, number: u32, size: usize) -> usize {
-    if cpu.mode() == Mode::Long {
+    if cpu.mode() == Mode::SixtyFourBit {
         return size;
     }
     match number {
@@ -112,7 +112,7 @@ fn length(cpu: &Cpu, number: u32, size: usize) -> usize {
 
 /// The XMM registers there are, in the area and in the image alike.
 pub fn xmm(cpu: &Cpu) -> Range<usize> {
-    if cpu.mode() == Mode::Long { XMM } else { FIRST_XMM }
+    if cpu.mode() == Mode::SixtyFourBit { XMM } else { FIRST_XMM }
 }
 
 /// Which parts of the vCPU's state are in use (XINUSE). MXCSR does not count.

@@ -15,6 +15,7 @@ mod area;
 mod restore;
 mod save;
 #[cfg(test)]
+#[allow(unsafe_code)]
 mod tests;
 
 use iced_x86::{Instruction, Mnemonic};

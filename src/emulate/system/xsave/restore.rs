@@ -94,7 +94,7 @@ pub(in crate::emulate::system) fn restore(
         image[part.in_image()].copy_from_slice(&area[part.in_area()]);
     }
     // Outside of 64-bit mode the upper registers stay, and may be in use.
-    let initialised = if cpu.mode() == Mode::Long { request.parts } else { request.parts & !VECTORS };
+    let initialised = if cpu.mode() == Mode::SixtyFourBit { request.parts } else { request.parts & !VECTORS };
     let kept = used & !initialised;
     let mut used = kept | loaded;
     if word(&*image, MXCSR) != u64::from(MXCSR_DEFAULT) {
