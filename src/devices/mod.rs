@@ -17,6 +17,9 @@ pub mod pci;
 pub mod post;
 pub mod reset;
 pub mod scancodes;
+#[cfg(test)]
+#[path = "scratch_test.rs"]
+pub(crate) mod scratch;
 pub mod serial;
 pub mod snapshot;
 pub mod table;

@@ -320,13 +320,13 @@ impl RegisterCache {
             store_system(machine, cpu, &system)?;
         }
         if let Some(general) = cache.general.filter(|_| written.general) {
-            machine.cpu_mut(cpu).set_general_registers(&general).map_err(host)?;
+            machine.set_general_registers(cpu, &general).map_err(host)?;
         }
         if let Some(extended) = cache.extended.filter(|_| written.extended) {
-            machine.cpu(cpu).vcpu().set_extended_registers(&extended).map_err(host)?;
+            machine.set_extended_registers(cpu, &extended).map_err(host)?;
         }
         if let Some(base) = cache.kernel_gs_base.filter(|_| written.kernel_gs_base)
-            && !machine.cpu(cpu).vcpu().set_msr(KERNEL_GS_BASE, base).map_err(host)?
+            && !machine.set_msr(cpu, KERNEL_GS_BASE, base).map_err(host)?
         {
             return Err(format!("this host does not take {base:#x} for the base that swapgs gives GS"));
         }
@@ -369,7 +369,7 @@ impl RegisterCache {
 fn store_system(machine: &mut Machine, cpu: CpuId, wanted: &SystemRegisters) -> Result<(), String> {
     let host = |error: HostError| error.to_string();
     let before = machine.cpu(cpu).vcpu().system_registers().map_err(host)?;
-    machine.cpu_mut(cpu).set_system_registers(wanted).map_err(|error| {
+    machine.set_system_registers(cpu, wanted).map_err(|error| {
         format!("{error}; CR0, CR3, CR4, EFER and CS must together be a state the processor can be in")
     })?;
     let after = machine.cpu(cpu).vcpu().system_registers().map_err(host)?;
@@ -381,7 +381,7 @@ fn store_system(machine: &mut Machine, cpu: CpuId, wanted: &SystemRegisters) -> 
     ] {
         // CR0.ET is always set.
         if (wanted ^ found) & !(1 << 4) != 0 {
-            machine.cpu_mut(cpu).set_system_registers(&before).map_err(host)?;
+            machine.set_system_registers(cpu, &before).map_err(host)?;
             return Err(format!(
                 "this host takes {wanted:#x} for {name} and makes {found:#x} of it; the registers are as before"
             ));

@@ -67,7 +67,7 @@ impl Debuggee<'_> {
     /// mapped RAM.
     pub(crate) fn write_memory(&mut self, address: u64, bytes: &[u8]) -> Result<bool, HostError> {
         let registers = self.addressing()?;
-        Ok(memory::write(self.machine.memory(), registers.as_ref(), address, bytes))
+        Ok(memory::write_for_client(&mut self.machine, registers.as_ref(), address, bytes))
     }
 
     /// What translates the client's addresses; none if they are physical.

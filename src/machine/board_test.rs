@@ -1,5 +1,6 @@
 use super::*;
 use crate::devices::keyboard::Key;
+use crate::devices::scratch;
 
 #[test]
 fn bytes_leave_through_the_queue_of_their_device() {
@@ -114,4 +115,38 @@ fn interrupt_levels_reach_the_line_of_the_table_and_are_restored() {
     assert_eq!(levels(&board), [true, false, false]);
     board.reset();
     assert_eq!(levels(&board), [false, false, false]);
+}
+
+/// The machine's devices and one more.
+fn board_with_scratch() -> Board {
+    let table: Vec<Registration> = TABLE.iter().cloned().chain([scratch::ENTRY]).collect();
+    Board::new(table.leak())
+}
+
+#[test]
+fn an_entry_in_the_table_gives_a_device_its_ports_line_deadline_state_and_reset() {
+    let mut board = board_with_scratch();
+    assert_eq!(board.port_in(scratch::PORT, 1).0 as u8, 0);
+    let _ = board.port_out(scratch::PORT, 1, 0x5A);
+    let effect = board.port_out(scratch::PORT + 1, 1, 20);
+    assert!(effect.deadline);
+    assert_eq!(board.next_deadline(), Some(MachineTime::from_nanos(20_000)));
+    let line = |board: &Board| board.interrupts().sink().level(scratch::LINE);
+    board.advance(MachineTime::from_nanos(19_999), |effect| assert_eq!(effect, Effect::default()));
+    assert!(!line(&board));
+
+    let saved = board.save();
+    assert!(saved.iter().any(|(number, payload)| *number == 0 && payload.kind == "scratch"));
+    let mut copy = board_with_scratch();
+    copy.restore(&saved).unwrap();
+    assert_eq!(copy.save(), saved);
+    assert_eq!(copy.next_deadline(), board.next_deadline());
+    copy.advance(MachineTime::from_nanos(20_000), |_| {});
+    assert!(line(&copy) && copy.next_deadline().is_none());
+    assert_eq!(copy.port_in(scratch::PORT, 1).0 as u8, 0x5A);
+
+    copy.reset();
+    assert!(!line(&copy));
+    assert_eq!(copy.save(), board_with_scratch().save());
+    assert!(Board::restored(&saved).unwrap_err().to_string().contains("`scratch`"));
 }

@@ -149,7 +149,7 @@ impl Cpu {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn set_general_registers(&mut self, registers: &GeneralRegisters) -> Result<(), HostError> {
+    pub(super) fn set_general_registers(&mut self, registers: &GeneralRegisters) -> Result<(), HostError> {
         if self.is_halted() && self.registers()?.general.rip != registers.rip {
             self.run_state = RunState::Running;
         }
@@ -161,7 +161,7 @@ impl Cpu {
     /// # Errors
     ///
     /// [`HostError::Refused`] if they are a state the processor cannot be in.
-    pub fn set_system_registers(&mut self, registers: &SystemRegisters) -> Result<(), HostError> {
+    pub(super) fn set_system_registers(&mut self, registers: &SystemRegisters) -> Result<(), HostError> {
         self.vcpu.set_system_registers(registers)
     }
 
@@ -193,7 +193,7 @@ impl Cpu {
     /// # Errors
     ///
     /// [`HostError::Refused`], for example if another exception is pending.
-    pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
+    pub(super) fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
         self.vcpu.inject_debug_exception(bits)
     }
 

@@ -23,7 +23,7 @@ pub struct Position {
     pub accesses: u64,
 }
 
-/// Something that changes the machine and that the guest itself does not decide.
+/// A change of the machine that the guest itself does not decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JournalEvent {
     /// An input was taken from the queue.
@@ -31,21 +31,37 @@ pub enum JournalEvent {
     /// A debugger wrote the general registers of a vCPU.
     GeneralRegisters {
         /// Index of the vCPU.
-        cpu: u32,
+        cpu: u8,
         /// All of them, as they are now.
         registers: GeneralRegisters,
     },
     /// A debugger wrote the system registers of a vCPU.
     SystemRegisters {
         /// Index of the vCPU.
-        cpu: u32,
+        cpu: u8,
         /// All of them, as they are now.
         registers: Box<SystemRegisters>,
     },
-    /// A debug exception of the guest's own was handed to it.
+    /// A debugger wrote the x87, SSE and AVX registers of a vCPU.
+    ExtendedRegisters {
+        /// Index of the vCPU.
+        cpu: u8,
+        /// Its XSAVE area, as it is now.
+        area: Vec<u8>,
+    },
+    /// A debugger wrote a model-specific register of a vCPU.
+    Msr {
+        /// Index of the vCPU.
+        cpu: u8,
+        /// Number of the register.
+        index: u32,
+        /// The value.
+        value: u64,
+    },
+    /// A debug exception that belongs to the guest was injected.
     DebugException {
         /// Index of the vCPU.
-        cpu: u32,
+        cpu: u8,
         /// Bits of DR6 that the guest finds set.
         bits: u64,
     },

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::super::inputs::Keystroke;
+use super::super::snapshots::Snapshots;
 use super::super::testing::machine;
-use super::super::{Event, Outcome};
+use super::super::{CpuId, Event, Machine, Outcome};
 use super::*;
 use crate::devices::keyboard::{Key, KeyEvent};
 
@@ -24,6 +25,8 @@ fn every_event_survives_serialisation() {
             cpu: 0,
             registers: Box::new(SystemRegisters { cr3: 0x1000, ..Default::default() }),
         },
+        JournalEvent::ExtendedRegisters { cpu: 0, area: vec![7; 4096] },
+        JournalEvent::Msr { cpu: 0, index: 0xC000_0102, value: u64::MAX },
         JournalEvent::DebugException { cpu: 0, bits: 1 << 14 },
         JournalEvent::Memory { address: 0x20_0000, bytes: vec![0xF4; 3] },
         JournalEvent::Reset,
@@ -54,7 +57,7 @@ fn events_are_counted_without_a_recording_and_a_recording_is_bounded() {
 /// `out 0x80, al` twice, `in al, 0x64`, `cli; hlt`, and the same again from there.
 const ACCESSES: &[u8] = b"\xE6\x80\xE6\x80\xE4\x64\xF4\xEB\xF7";
 
-fn run_to_halt(machine: &mut super::super::Machine) {
+fn run_to_halt(machine: &mut Machine) {
     assert!(matches!(machine.run_to_event(), Event::End(Outcome::Halted { .. })));
 }
 
@@ -73,6 +76,10 @@ fn inputs_and_debugger_writes_are_recorded_at_the_guests_count_of_accesses() {
     machine.inputs().push(Input::Attention);
     run_to_attention(&mut machine);
     assert_eq!(machine.clock().now().as_nanos(), 7);
+    let registers = machine.cpu(CpuId::BOOT).general_registers().unwrap();
+    machine.set_general_registers(CpuId::BOOT, &registers).unwrap();
+    machine.write_memory(0x30_0000, b"abc").unwrap();
+    assert!(machine.write_memory(1 << 40, b"abc").is_err(), "a refused write is no event");
     let recording = machine.stop_journal().unwrap();
     let at = |event, accesses| Position { event, accesses };
     let expected = [
@@ -81,10 +88,35 @@ fn inputs_and_debugger_writes_are_recorded_at_the_guests_count_of_accesses() {
             position: at(1, 6),
             event: JournalEvent::Input(Input::Tick { elapsed: Duration::from_nanos(7) }),
         },
+        JournalEntry { position: at(2, 6), event: JournalEvent::GeneralRegisters { cpu: 0, registers } },
+        JournalEntry {
+            position: at(3, 6),
+            event: JournalEvent::Memory { address: 0x30_0000, bytes: b"abc".to_vec() },
+        },
     ];
     assert_eq!(recording.entries(), expected);
 }
 
-fn run_to_attention(machine: &mut super::super::Machine) {
+fn run_to_attention(machine: &mut Machine) {
     assert!(matches!(machine.run_to_event(), Event::Attention));
+}
+
+#[test]
+fn a_restored_machine_continues_at_the_position_and_time_of_its_state() {
+    let Some(mut machine) = machine(4 << 20, ACCESSES) else { return };
+    run_to_halt(&mut machine);
+    machine.inputs().push(Input::Tick { elapsed: Duration::from_nanos(7) });
+    machine.inputs().push(Input::Attention);
+    run_to_attention(&mut machine);
+    let mut snapshots = Snapshots::default();
+    snapshots.take(&mut machine, "here", None).unwrap();
+    let (position, now) = (machine.position(), machine.clock().now());
+    run_to_halt(&mut machine);
+    machine.start_journal(1);
+    snapshots.go_back(&mut machine, "here").unwrap();
+    assert_eq!((machine.position(), machine.clock().now()), (position, now));
+    let recording = machine.stop_journal().unwrap();
+    assert_eq!(recording.entries()[0].event, JournalEvent::Restored { position });
+    run_to_halt(&mut machine);
+    assert_eq!(machine.position().accesses, position.accesses + 3);
 }

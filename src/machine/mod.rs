@@ -8,6 +8,7 @@ pub mod clock;
 pub mod coalescing;
 pub mod cpu;
 mod creation;
+mod debug_writes;
 pub mod dirty;
 pub mod input_buffer;
 pub mod inputs;

@@ -39,7 +39,7 @@ impl Debuggee<'_> {
             }
             if let Some(bits @ 1..) = own {
                 debug!("a debug exception of the guest's own: {stop:x?}");
-                self.machine.cpu_mut(self.machine.current_cpu()).inject_debug_exception(bits)?;
+                self.machine.inject_debug_exception(self.machine.current_cpu(), bits)?;
             }
             if self.is_watched(stop) {
                 return self.judge(event);
@@ -62,7 +62,7 @@ impl Debuggee<'_> {
                 }
                 // An `int1` is carried out below; what else there may be is handed on.
                 None if own.is_some() && !self.is_interrupt(&registers, pc) => {
-                    self.machine.cpu_mut(self.machine.current_cpu()).inject_debug_exception(0)?;
+                    self.machine.inject_debug_exception(self.machine.current_cpu(), 0)?;
                     continue;
                 }
                 // A debug register that was ours a moment ago.

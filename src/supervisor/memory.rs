@@ -1,8 +1,11 @@
 //! Guest memory as gdb asks for it: at virtual addresses, as the guest's own page tables map them, or
 //! at guest-physical ones.
 
+use std::ops::Range;
+
 use crate::arch::Registers;
 use crate::inspect::translate::{piece, read_virtual};
+use crate::machine::Machine;
 use crate::memory::GuestMemory;
 
 /// Fills `bytes` from `address`, which is virtual if there are `registers` and else guest-physical; the
@@ -24,20 +27,44 @@ pub(crate) fn read(
 /// Copies `bytes` to `address`, which is virtual if there are `registers` and else guest-physical,
 /// whatever the page's protection; false, and nothing is written, if not all of it is mapped RAM.
 pub(crate) fn write(memory: &GuestMemory, registers: Option<&Registers>, address: u64, bytes: &[u8]) -> bool {
-    let Some(registers) = registers else { return memory.write(address, bytes).is_ok() };
+    pieces(memory, registers, address, bytes.len())
+        .is_some_and(|pieces| pieces.into_iter().all(|(at, range)| memory.write(at, &bytes[range]).is_ok()))
+}
+
+/// As [`write`], for a debugger: the write is an event of the machine's journal.
+pub(crate) fn write_for_client(
+    machine: &mut Machine,
+    registers: Option<&Registers>,
+    address: u64,
+    bytes: &[u8],
+) -> bool {
+    pieces(machine.memory(), registers, address, bytes.len()).is_some_and(|pieces| {
+        pieces.into_iter().all(|(at, range)| machine.write_memory(at, &bytes[range]).is_ok())
+    })
+}
+
+/// The guest-physical addresses of `length` bytes, and the part of the bytes at each; `None` if not all of them
+/// are mapped RAM.
+fn pieces(
+    memory: &GuestMemory,
+    registers: Option<&Registers>,
+    address: u64,
+    length: usize,
+) -> Option<Vec<(u64, Range<usize>)>> {
+    let Some(registers) = registers else {
+        return memory.is_ram(address, length as u64).then(|| vec![(address, 0..length)]);
+    };
     let mut pieces = Vec::new();
     let mut done = 0;
-    while done < bytes.len() {
-        let next = address.checked_add(done as u64);
-        let found = next.and_then(|next| piece(memory, registers, next, bytes.len() - done));
-        let Some((physical, count)) = found else { return false };
+    while done < length {
+        let (physical, count) = piece(memory, registers, address.checked_add(done as u64)?, length - done)?;
         if !memory.is_ram(physical, count as u64) {
-            return false;
+            return None;
         }
         pieces.push((physical, done..done + count));
         done += count;
     }
-    pieces.into_iter().all(|(physical, range)| memory.write(physical, &bytes[range]).is_ok())
+    Some(pieces)
 }
 
 #[cfg(test)]
