@@ -14,7 +14,7 @@ use tracing::{error, info};
 use crate::boot::{BootError, BootOptions, FileImage};
 use crate::control::moving::Mover;
 use crate::debug_server::client::{self, ClientError};
-use crate::debug_server::{DebugServer, Guest};
+use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
 use crate::frontends::messages::tell;
 use crate::frontends::session::{Connections, Session, SessionError};
@@ -26,8 +26,8 @@ use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::{Doorbell, OutputQueues, output_queues};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
-use crate::migration::mover::Moves;
-use crate::migration::reception::DOUBTED;
+use crate::migration::incoming::IN_DOUBT_TIMEOUT;
+use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClientSpec, Invocation, SerialBackend, Settings};
 use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
@@ -106,7 +106,7 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
 fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
     match client::run(wanted, &mut std::io::stdout().lock()) {
         // A reader that has seen enough may close the pipe.
-        Ok(()) | Err(ClientError::Unread) => status::HALTED,
+        Ok(()) | Err(ClientError::OutputClosed) => status::HALTED,
         Err(error @ ClientError::NotRam { .. }) => fail(Failure::new(status::USAGE, error)),
         Err(error) => fail(Failure::new(status::HOST, error)),
     }
@@ -126,16 +126,16 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// Takes in a guest at `place`, and runs it. On its own: what it keeps on the stack is no part of other runs.
 #[inline(never)]
 fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
-    let (reception, arrived) = receive::wait(place, credentials(settings)?)?;
+    let (incoming, arrived) = receive::wait(place, credentials(settings)?)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
     let run = match Run::prepare(settings, into_machine) {
         Ok(run) => run,
         Err(failure) => {
-            reception.refuse(&failure.message);
+            incoming.refuse(&failure.message);
             return Err(failure);
         }
     };
-    let (taken, answering) = reception.take_over();
+    let (taken, answering) = incoming.commit();
     let result = match taken {
         Ok(()) => {
             info!("the guest has arrived and runs here");
@@ -146,7 +146,7 @@ fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
             if !answering.is_over() {
                 tell(&format!(
                     "the connection has ended; the guest's source may ask who has it, and is waited for for {} s",
-                    DOUBTED.as_secs()
+                    IN_DOUBT_TIMEOUT.as_secs()
                 ));
             }
             Err(Failure::new(status::HOST, error))
@@ -190,7 +190,11 @@ impl Run {
         let (door, caller) = Door::new(inputs.clone());
         // Somebody has to ask for it.
         let mover: Option<Arc<dyn Mover>> = match settings.console.is_some() || settings.gdb.is_some() {
-            true => Some(Arc::new(Moves::new(caller.clone(), credentials(settings)?, settings.downtime))),
+            true => Some(Arc::new(MigrationService::new(
+                caller.clone(),
+                credentials(settings)?,
+                settings.downtime,
+            ))),
             false => None,
         };
         let debugger = match &settings.gdb {
@@ -207,7 +211,7 @@ impl Run {
         };
         let debug_server = match &settings.debug_server {
             Some(place) => {
-                let guest = Guest::at_door(machine.shared_memory(), caller.clone());
+                let guest = DebugTarget::new(machine.shared_memory(), caller.clone());
                 let server = DebugServer::start(place, guest).map_err(|error| host_failure(&error))?;
                 tell(&format!("the debug server listens on {place}"));
                 Some(server)

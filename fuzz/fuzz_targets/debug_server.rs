@@ -4,7 +4,7 @@
 //! `scripts/fuzz debug_server` starts from the conversations in `fuzz/seeds/debug_server`.
 #![no_main]
 
-use kvm::debug_server::fuzzing::converse_with_anything;
+use kvm::debug_server::fuzzing::run_session;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| converse_with_anything(input));
+fuzz_target!(|input: &[u8]| run_session(input));

@@ -4,9 +4,9 @@
 //! `scripts/fuzz migration` starts from those in `fuzz/seeds/migration`.
 #![no_main]
 
-use kvm::migration::fuzzing::arrive_from_anybody;
+use kvm::migration::fuzzing::receive_from_source;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    arrive_from_anybody(input);
+    receive_from_source(input);
 });

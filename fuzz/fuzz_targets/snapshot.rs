@@ -4,7 +4,7 @@
 //! `scripts/fuzz snapshot` starts from those in `fuzz/seeds/snapshot`.
 #![no_main]
 
-use kvm::state::fuzzing::read_anything;
+use kvm::state::fuzzing::read_snapshot;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| read_anything(input));
+fuzz_target!(|input: &[u8]| read_snapshot(input));

@@ -14,8 +14,8 @@ use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::OutputQueues;
 use crate::memory::PAGE;
+use crate::migration::incoming::{HostFeatures, IncomingEvent, IncomingMigration, ReceivedGuest};
 use crate::migration::progress::size;
-use crate::migration::reception::{Arrived, Host, News, Reception};
 use crate::migration::security::Credentials;
 use crate::settings::Settings;
 use crate::state::ReceivedMachine;
@@ -26,30 +26,34 @@ const BAR: u64 = 30;
 const FRAME: Duration = Duration::from_millis(50);
 
 /// Waits on `place` until a guest has arrived. It may run here once it has been taken over.
-pub(super) fn wait(place: SocketAddr, credentials: Credentials) -> Result<(Reception, Arrived), Failure> {
+pub(super) fn wait(
+    place: SocketAddr,
+    credentials: Credentials,
+) -> Result<(IncomingMigration, ReceivedGuest), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     // A host that cannot run guests is told of before one is waited for.
     let features = Kvm::open().and_then(|kvm| kvm.features()).map_err(|e: HostError| failed(&e))?;
-    let reception = Reception::open(place, credentials, Host { features }).map_err(|e| failed(&e))?;
-    info!("waiting for a guest on {}", reception.place());
+    let incoming =
+        IncomingMigration::open(place, credentials, HostFeatures { features }).map_err(|e| failed(&e))?;
+    info!("waiting for a guest on {}", incoming.address());
     say("Waiting for network migration connections...");
     let mut bar = Bar::new();
-    let arrived = reception.wait(&mut |news| match news {
-        News::Begun { from, guest, memory } => {
+    let arrived = incoming.wait(&mut |news| match news {
+        IncomingEvent::Started { from, guest, memory } => {
             say("Migration started");
             tell(&format!("{} with {} MiB of memory comes from {from}", escaped(guest, &[]), memory >> 20));
         }
-        News::Round { number, pages } => bar.begin(*number, *pages),
-        News::Pages(pages) => bar.add(*pages),
-        News::Complete(_) | News::Failed(_) => {}
+        IncomingEvent::Round { number, pages } => bar.begin(*number, *pages),
+        IncomingEvent::Pages(pages) => bar.add(*pages),
+        IncomingEvent::Complete(_) | IncomingEvent::Failed(_) => {}
     });
     bar.end();
-    Ok((reception, arrived.map_err(|e| failed(&e))?))
+    Ok((incoming, arrived.map_err(|e| failed(&e))?))
 }
 
 /// The machine of a guest that has arrived.
 pub(super) fn into_machine(
-    arrived: Arrived,
+    arrived: ReceivedGuest,
     settings: &Settings,
     inputs: Inputs,
     outputs: OutputQueues,

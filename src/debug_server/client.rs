@@ -3,20 +3,20 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
-use super::conversation::seconds;
 use super::protocol::{
-    GENERIC_ERR, INFO, MOST_MESSAGE, Request, SERVER_QUIT, kind, memory_size, read_length,
+    DebugRequest, GENERIC_ERR, INFO, MAX_MESSAGE, SERVER_QUIT, kind, memory_size, read_length,
 };
 use super::register_bytes::{self, GENERAL_BYTES, SYSTEM_BYTES};
+use super::session::seconds;
 use crate::inspect::dump::dump_registers;
 use crate::inspect::hexdump::{LINE, add_line};
 use crate::os::connection::Stream;
 use crate::settings::DebugClientSpec;
 
 /// How long a server may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of memory that are read and printed at once: whole lines.
-const PIECE: usize = 64 << 10;
+const CHUNK: usize = 64 << 10;
 
 /// Why not everything could be printed.
 #[derive(Debug, thiserror::Error)]
@@ -54,16 +54,16 @@ pub enum ClientError {
         "the debug server hung up; the guest's run may be over, or the server may have as many clients as it \
          takes"
     )]
-    HungUp,
+    Disconnected,
     /// The server takes too long.
-    #[error("the debug server has not answered for {} seconds", PATIENCE.as_secs())]
-    Silent,
+    #[error("the debug server has not answered for {} seconds", TIMEOUT.as_secs())]
+    TimedOut,
     /// What the server says is none of what it can say.
     #[error(
         "what answers there is no debug server: {found} bytes instead of {wanted}; look up the place that kvm \
          told"
     )]
-    Nonsense {
+    NotADebugServer {
         /// Bytes of the answer.
         found: u32,
         /// Bytes of what was asked for.
@@ -74,7 +74,7 @@ pub enum ClientError {
     Connection(io::Error),
     /// Whoever reads the output has seen enough.
     #[error("nobody reads the output")]
-    Unread,
+    OutputClosed,
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
@@ -84,16 +84,16 @@ impl ClientError {
     fn receiving(error: io::Error) -> ClientError {
         match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                ClientError::HungUp
+                ClientError::Disconnected
             }
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::Silent,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::TimedOut,
             _ => ClientError::Connection(error),
         }
     }
 
     fn printing(error: io::Error) -> ClientError {
         match error.kind() {
-            ErrorKind::BrokenPipe => ClientError::Unread,
+            ErrorKind::BrokenPipe => ClientError::OutputClosed,
             _ => ClientError::Output(error),
         }
     }
@@ -104,11 +104,11 @@ impl ClientError {
 /// # Errors
 ///
 /// [`ClientError`]. What could be had has been printed.
-pub fn run(wanted: &DebugClientSpec, out: &mut impl Write) -> Result<(), ClientError> {
-    let connect = |reason| ClientError::Connect { place: wanted.address.to_string(), reason };
-    let mut stream = Stream::connect(&wanted.address).map_err(connect)?;
-    stream.set_timeouts(PATIENCE, PATIENCE).map_err(connect)?;
-    print(&mut stream, wanted.start, wanted.end, out)
+pub fn run(spec: &DebugClientSpec, out: &mut impl Write) -> Result<(), ClientError> {
+    let connect = |reason| ClientError::Connect { place: spec.address.to_string(), reason };
+    let mut stream = Stream::connect(&spec.address).map_err(connect)?;
+    stream.set_timeouts(TIMEOUT, TIMEOUT).map_err(connect)?;
+    print(&mut stream, spec.start, spec.end, out)
 }
 
 /// Asks for the memory from `start` up to but without `end`, then for the registers, and prints both.
@@ -139,16 +139,16 @@ fn print_memory<S: Read + Write>(
     out: &mut impl Write,
 ) -> Result<(), ClientError> {
     let wanted = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
-    match ask(stream, Request::Dump { start, end }, wanted)? {
-        Answer::Wanted => {}
-        Answer::Refused => return Err(ClientError::NotRam { start, end }),
+    match ask(stream, DebugRequest::Dump { start, end }, wanted)? {
+        Reply::Expected => {}
+        Reply::Refused => return Err(ClientError::NotRam { start, end }),
     }
     writeln!(out, "Memory {start:#x}..{end:#x}:").map_err(ClientError::printing)?;
-    let mut bytes = vec![0; PIECE.min(wanted)];
+    let mut bytes = vec![0; CHUNK.min(wanted)];
     let mut text = String::new();
     let mut at = start;
     while at < end {
-        let count = PIECE.min((end - at) as usize);
+        let count = CHUNK.min((end - at) as usize);
         let piece = &mut bytes[..count];
         stream.read_exact(piece).map_err(ClientError::receiving)?;
         text.clear();
@@ -162,45 +162,45 @@ fn print_memory<S: Read + Write>(
 }
 
 fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(), ClientError> {
-    match ask(stream, Request::Info, INFO)? {
-        Answer::Wanted => {}
-        Answer::Refused => return Err(ClientError::NoRegisters),
+    match ask(stream, DebugRequest::Info, INFO)? {
+        Reply::Expected => {}
+        Reply::Refused => return Err(ClientError::NoRegisters),
     }
     let info: [u8; INFO] = receive(stream)?;
-    let size = memory_size(&info).ok_or(ClientError::Nonsense { found: INFO as u32, wanted: INFO })?;
+    let size = memory_size(&info).ok_or(ClientError::NotADebugServer { found: INFO as u32, wanted: INFO })?;
     let general: [u8; GENERAL_BYTES] = receive_frame(stream)?;
     let system: [u8; SYSTEM_BYTES] = receive_frame(stream)?;
     let registers = dump_registers(&register_bytes::from_bytes(&general, &system));
     write!(out, "RAM: {size} bytes\n{registers}").map_err(ClientError::printing)
 }
 
-enum Answer {
+enum Reply {
     /// A frame of as many bytes as are wanted, which are yet to be read.
-    Wanted,
+    Expected,
     /// No.
     Refused,
 }
 
-fn ask<S: Read + Write>(stream: &mut S, request: Request, wanted: usize) -> Result<Answer, ClientError> {
+fn ask<S: Read + Write>(stream: &mut S, request: DebugRequest, wanted: usize) -> Result<Reply, ClientError> {
     stream.write_all(&request.frame(seconds())).map_err(ClientError::receiving)?;
-    let found = read_length(stream).map_err(ClientError::receiving)?.ok_or(ClientError::HungUp)?;
+    let found = read_length(stream).map_err(ClientError::receiving)?.ok_or(ClientError::Disconnected)?;
     if found as usize == wanted {
-        return Ok(Answer::Wanted);
+        return Ok(Reply::Expected);
     }
-    let mut message = [0; MOST_MESSAGE];
-    let message = message.get_mut(..found as usize).ok_or(ClientError::Nonsense { found, wanted })?;
+    let mut message = [0; MAX_MESSAGE];
+    let message = message.get_mut(..found as usize).ok_or(ClientError::NotADebugServer { found, wanted })?;
     stream.read_exact(message).map_err(ClientError::receiving)?;
     match kind(message) {
-        Some(GENERIC_ERR) => Ok(Answer::Refused),
+        Some(GENERIC_ERR) => Ok(Reply::Refused),
         Some(SERVER_QUIT) => Err(ClientError::Quit),
-        _ => Err(ClientError::Nonsense { found, wanted }),
+        _ => Err(ClientError::NotADebugServer { found, wanted }),
     }
 }
 
 fn receive_frame<const N: usize>(stream: &mut impl Read) -> Result<[u8; N], ClientError> {
-    let found = read_length(stream).map_err(ClientError::receiving)?.ok_or(ClientError::HungUp)?;
+    let found = read_length(stream).map_err(ClientError::receiving)?.ok_or(ClientError::Disconnected)?;
     if found as usize != N {
-        return Err(ClientError::Nonsense { found, wanted: N });
+        return Err(ClientError::NotADebugServer { found, wanted: N });
     }
     receive(stream)
 }

@@ -1,7 +1,7 @@
 use std::io::Cursor;
 
-use super::super::conversation::error;
 use super::super::protocol::{add_frame, add_length, info, simple};
+use super::super::session::error;
 use super::*;
 use crate::arch::Registers;
 
@@ -63,7 +63,7 @@ fn memory_and_registers_are_printed() {
 
 #[test]
 fn memory_of_any_size_is_printed_piece_by_piece() {
-    for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+    for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
         let mut says = Vec::new();
         add_length(&mut says, length as u32);
         says.extend(vec![b'x'; length]);
@@ -96,7 +96,7 @@ fn a_server_that_ends_or_hangs_up_is_told() {
     whole.extend(last_frames());
     for cut in 0..whole.len() {
         let (_, result) = printed(&whole[..cut], 6);
-        assert!(matches!(result, Err(ClientError::HungUp)), "{cut}: {result:?}");
+        assert!(matches!(result, Err(ClientError::Disconnected)), "{cut}: {result:?}");
     }
     let full = [error(0), error(0)].concat();
     assert!(matches!(printed(&full, 5).1, Err(ClientError::NoRegisters)));
@@ -104,9 +104,9 @@ fn a_server_that_ends_or_hangs_up_is_told() {
 
 #[test]
 fn what_is_no_debug_server_is_told() {
-    for says in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &[0; 4], &[0xFF; 100], &[0, 0, 0, 1, 7]] {
+    for says in [&b"HTTP/1.1 400 Bad DebugRequest\r\n\r\n"[..], &[0; 4], &[0xFF; 100], &[0, 0, 0, 1, 7]] {
         let (text, result) = printed(says, 2000);
-        assert!(matches!(result, Err(ClientError::Nonsense { wanted: 2000, .. })), "{result:?}");
+        assert!(matches!(result, Err(ClientError::NotADebugServer { wanted: 2000, .. })), "{result:?}");
         assert_eq!(text, "");
     }
     let mut short = Vec::new();
@@ -114,5 +114,5 @@ fn what_is_no_debug_server_is_told() {
     add_frame(&mut short, &info(1 << 20, 1));
     add_frame(&mut short, &[0; GENERAL_BYTES - 1]);
     let (_, result) = printed(&short, 6);
-    assert!(matches!(result, Err(ClientError::Nonsense { wanted: GENERAL_BYTES, .. })), "{result:?}");
+    assert!(matches!(result, Err(ClientError::NotADebugServer { wanted: GENERAL_BYTES, .. })), "{result:?}");
 }

@@ -4,27 +4,27 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use super::client;
-use super::conversation::{Guest, converse};
 use super::register_bytes;
+use super::session::{DebugTarget, serve_client};
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
-/// Guest memory, in bytes.
+/// DebugTarget memory, in bytes.
 const MEMORY: u64 = 1 << 20;
 
 /// The other side of a connection: it has said everything already.
-struct Anything<'a> {
+struct ScriptedPeer<'a> {
     says: &'a [u8],
     hears: Frames,
 }
 
-impl Read for Anything<'_> {
+impl Read for ScriptedPeer<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.says.read(bytes)
     }
 }
 
-impl Write for Anything<'_> {
+impl Write for ScriptedPeer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hears.take(bytes);
         Ok(bytes.len())
@@ -82,38 +82,38 @@ impl Write for Counted {
 ///
 /// If the server has answered with anything but whole frames of memory or messages, or the client has
 /// printed more than it was told.
-pub fn converse_with_anything(input: &[u8]) {
+pub fn run_session(input: &[u8]) {
     static MEMORY_OF_ALL: OnceLock<Arc<GuestMemory>> = OnceLock::new();
     let memory = MEMORY_OF_ALL
         .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).unwrap_or_else(|error| panic!("{error}"))));
-    let guest = Guest { memory: memory.clone(), registers: Box::new(|| Some(Registers::default())) };
-    let mut peer = Anything { says: input, hears: Frames::default() };
+    let guest = DebugTarget { memory: memory.clone(), registers: Box::new(|| Some(Registers::default())) };
+    let mut peer = ScriptedPeer { says: input, hears: Frames::default() };
     // How it ends is the client's affair.
-    let _ = converse(&mut peer, &guest);
+    let _ = serve_client(&mut peer, &guest);
     assert!(peer.hears.left == 0 && peer.hears.length.is_empty(), "a frame is not whole");
 
     // The range that is asked for comes first, so that answers can fit to it.
     let (length, says) = input.split_first_chunk().unwrap_or((&[0; 4], &[]));
     let wanted = u64::from(u32::from_le_bytes(*length));
     let mut out = Counted(0);
-    let mut peer = Anything { says, hears: Frames::default() };
+    let mut peer = ScriptedPeer { says, hears: Frames::default() };
     let _ = client::print(&mut peer, 0x1000, 0x1000 + wanted, &mut out);
     assert!(out.0 <= 8 * says.len() as u64 + 4096, "{} bytes are printed", out.0);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::{Request, SERVER_QUIT, add_frame, info, simple};
+    use super::super::protocol::{DebugRequest, SERVER_QUIT, add_frame, info, simple};
     use super::*;
     use crate::fuzzing::{FuzzDriver, Seeds};
 
     /// Conversations from which the fuzzer starts, with their names.
     fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-        let mut asks = Request::Welcome.frame(1);
-        asks.extend(Request::Dump { start: 0xBF000, end: 0xBF000 + 2000 }.frame(1));
-        asks.extend(Request::Info.frame(1));
-        let mut errs = Request::Dump { start: MEMORY, end: MEMORY + 12 }.frame(1);
-        errs.extend(Request::Dump { start: 9, end: 1 }.frame(1));
+        let mut asks = DebugRequest::Welcome.frame(1);
+        asks.extend(DebugRequest::Dump { start: 0xBF000, end: 0xBF000 + 2000 }.frame(1));
+        asks.extend(DebugRequest::Info.frame(1));
+        let mut errs = DebugRequest::Dump { start: MEMORY, end: MEMORY + 12 }.frame(1);
+        errs.extend(DebugRequest::Dump { start: 9, end: 1 }.frame(1));
         add_frame(&mut errs, &simple(77, 1));
         let mut answers = 20_u32.to_le_bytes().to_vec();
         add_frame(&mut answers, b"twenty bytes of memory".split_at(20).0);
@@ -130,12 +130,12 @@ mod tests {
     fn the_seeds_of_the_fuzzer_are_conversations() {
         for (name, bytes) in seeds() {
             Seeds::of("debug_server").must_hold(name, &bytes);
-            converse_with_anything(&bytes);
+            run_session(&bytes);
         }
     }
 
     #[test]
     fn whatever_is_said_the_conversation_ends_well() {
-        FuzzDriver::new("debug_server").run(converse_with_anything);
+        FuzzDriver::new("debug_server").run(run_session);
     }
 }

@@ -13,12 +13,12 @@
 //! | `fuzzing` | clients and servers that say anything at all |
 
 pub mod client;
-mod conversation;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod protocol;
 mod register_bytes;
 mod server;
+mod session;
 
-pub use conversation::Guest;
-pub use server::{DebugServer, MOST_CLIENTS, ServerError};
+pub use server::{DebugServer, DebugServerError, MAX_CLIENTS};
+pub use session::DebugTarget;

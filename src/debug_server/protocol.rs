@@ -26,11 +26,11 @@ pub const INFO: usize = SIMPLE + 8;
 pub const DUMP: usize = SIMPLE + 16;
 
 /// Most bytes of a frame that is a message. A longer one can only be memory.
-pub const MOST_MESSAGE: usize = 64;
+pub const MAX_MESSAGE: usize = 64;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum DebugRequest {
     /// Nothing.
     Welcome,
     /// The size of memory, and the registers.
@@ -46,9 +46,9 @@ pub enum Request {
 
 /// Why a frame is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
+pub enum DebugRequestError {
     /// It is longer than any message.
-    #[error("a message of {length} bytes; none has more than {MOST_MESSAGE}")]
+    #[error("a message of {length} bytes; none has more than {MAX_MESSAGE}")]
     TooLong {
         /// Its length in bytes.
         length: u32,
@@ -67,23 +67,23 @@ pub enum BadRequest {
     },
 }
 
-impl Request {
+impl DebugRequest {
     /// Reads the bytes of a frame.
     ///
     /// # Errors
     ///
-    /// [`BadRequest`].
-    pub fn parse(message: &[u8]) -> Result<Request, BadRequest> {
-        let length = BadRequest::Length { length: message.len() };
+    /// [`DebugRequestError`].
+    pub fn parse(message: &[u8]) -> Result<DebugRequest, DebugRequestError> {
+        let length = DebugRequestError::Length { length: message.len() };
         match (kind(message).ok_or(length)?, message.len()) {
-            (WELCOME, SIMPLE) => Ok(Request::Welcome),
-            (REQ_INFO, SIMPLE) => Ok(Request::Info),
+            (WELCOME, SIMPLE) => Ok(DebugRequest::Welcome),
+            (REQ_INFO, SIMPLE) => Ok(DebugRequest::Info),
             (REQ_DUMP_MEM, DUMP) => match (number(message, SIMPLE), number(message, SIMPLE + 8)) {
-                (Some(start), Some(end)) => Ok(Request::Dump { start, end }),
+                (Some(start), Some(end)) => Ok(DebugRequest::Dump { start, end }),
                 _ => Err(length),
             },
             (WELCOME | REQ_INFO | REQ_DUMP_MEM, _) => Err(length),
-            (kind, _) => Err(BadRequest::Unknown { kind }),
+            (kind, _) => Err(DebugRequestError::Unknown { kind }),
         }
     }
 
@@ -91,9 +91,9 @@ impl Request {
     pub fn frame(self, seconds: u32) -> Vec<u8> {
         let mut frame = Vec::with_capacity(4 + DUMP);
         match self {
-            Request::Welcome => add_frame(&mut frame, &simple(WELCOME, seconds)),
-            Request::Info => add_frame(&mut frame, &simple(REQ_INFO, seconds)),
-            Request::Dump { start, end } => {
+            DebugRequest::Welcome => add_frame(&mut frame, &simple(WELCOME, seconds)),
+            DebugRequest::Info => add_frame(&mut frame, &simple(REQ_INFO, seconds)),
+            DebugRequest::Dump { start, end } => {
                 add_length(&mut frame, DUMP as u32);
                 frame.extend(simple(REQ_DUMP_MEM, seconds));
                 frame.extend(start.to_be_bytes());
@@ -173,21 +173,21 @@ mod tests {
     #[test]
     fn requests_are_read_as_they_are_written() {
         for request in [
-            Request::Welcome,
-            Request::Info,
-            Request::Dump { start: 0xBF000, end: 0xBF000 + 2000 },
-            Request::Dump { start: u64::MAX, end: 0 },
+            DebugRequest::Welcome,
+            DebugRequest::Info,
+            DebugRequest::Dump { start: 0xBF000, end: 0xBF000 + 2000 },
+            DebugRequest::Dump { start: u64::MAX, end: 0 },
         ] {
             let frame = request.frame(7);
             assert_eq!(read_length(&mut frame.as_slice()).unwrap(), Some(frame.len() as u32 - 4));
-            assert_eq!(Request::parse(&frame[4..]), Ok(request));
+            assert_eq!(DebugRequest::parse(&frame[4..]), Ok(request));
         }
     }
 
     #[test]
     fn messages_have_the_bytes_that_clients_in_c_expect() {
         assert_eq!(
-            Request::Dump { start: 0xBF000, end: 0xBF7D0 }.frame(0x5A00_0001),
+            DebugRequest::Dump { start: 0xBF000, end: 0xBF7D0 }.frame(0x5A00_0001),
             [
                 0, 0, 0, 28, 0, 0, 0, 4, 0x5A, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0B, 0xF0, 0, 0, 0, 0, 0,
                 0, 0x0B, 0xF7, 0xD0
@@ -200,13 +200,13 @@ mod tests {
 
     #[test]
     fn a_message_of_another_length_or_type_is_no_request() {
-        let whole = Request::Dump { start: 1, end: 2 }.frame(0);
+        let whole = DebugRequest::Dump { start: 1, end: 2 }.frame(0);
         for length in 0..DUMP {
-            assert_eq!(Request::parse(&whole[4..4 + length]), Err(BadRequest::Length { length }));
+            assert_eq!(DebugRequest::parse(&whole[4..4 + length]), Err(DebugRequestError::Length { length }));
         }
-        assert_eq!(Request::parse(&[0; 13]), Err(BadRequest::Length { length: 13 }));
+        assert_eq!(DebugRequest::parse(&[0; 13]), Err(DebugRequestError::Length { length: 13 }));
         for kind in [GENERIC_ERR, SEND_INFO, SERVER_QUIT, 6, u32::MAX] {
-            assert_eq!(Request::parse(&simple(kind, 0)), Err(BadRequest::Unknown { kind }));
+            assert_eq!(DebugRequest::parse(&simple(kind, 0)), Err(DebugRequestError::Unknown { kind }));
         }
     }
 

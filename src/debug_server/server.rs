@@ -9,24 +9,24 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
-use super::conversation::{End, Guest, converse, error, seconds};
 use super::protocol::{SERVER_QUIT, add_frame, simple};
+use super::session::{DebugTarget, SessionEnd, error, seconds, serve_client};
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::ListenAddress;
 
 /// Most clients at a time.
-pub const MOST_CLIENTS: usize = 16;
+pub const MAX_CLIENTS: usize = 16;
 /// How long a client that is hung up on may take to hear why.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the end of the run waits for answers that are on their way.
-const FAREWELL: Duration = Duration::from_millis(200);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 /// Stack of a thread, in bytes.
 const STACK: usize = 128 << 10;
 
 /// Why there is no debug server.
 #[derive(Debug, thiserror::Error)]
-pub enum ServerError {
+pub enum DebugServerError {
     /// Nobody can listen there.
     #[error(
         "the debug server cannot listen on {place}: {reason}; choose another place with \
@@ -51,7 +51,7 @@ pub struct DebugServer {
 }
 
 struct Shared {
-    guest: Guest,
+    guest: DebugTarget,
     clients: Mutex<Clients>,
     /// A client has gone.
     left: Condvar,
@@ -72,10 +72,10 @@ impl DebugServer {
     ///
     /// # Errors
     ///
-    /// [`ServerError`], for example when the port or the socket is taken.
-    pub fn start(place: &ListenAddress, guest: Guest) -> Result<DebugServer, ServerError> {
-        let (listener, file) =
-            Listener::bind(place).map_err(|reason| ServerError::Listen { place: place.clone(), reason })?;
+    /// [`DebugServerError`], for example when the port or the socket is taken.
+    pub fn start(place: &ListenAddress, guest: DebugTarget) -> Result<DebugServer, DebugServerError> {
+        let (listener, file) = Listener::bind(place)
+            .map_err(|reason| DebugServerError::Listen { place: place.clone(), reason })?;
         let shared =
             Arc::new(Shared { guest, clients: Mutex::new(Clients::default()), left: Condvar::new() });
         let server = DebugServer { shared: shared.clone(), _file: file };
@@ -84,7 +84,7 @@ impl DebugServer {
                 shared.accept(listener.accept());
             }
         })
-        .map_err(ServerError::Thread)?;
+        .map_err(DebugServerError::Thread)?;
         Ok(server)
     }
 }
@@ -97,7 +97,7 @@ impl Drop for DebugServer {
             // Its thread sees an end, and that the run is over. One that has gone needs not be told.
             let _ = stream.shutdown(Shutdown::Read);
         }
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         while !clients.streams.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
             clients = self.shared.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -112,9 +112,9 @@ impl Shared {
 
     fn accept(self: &Arc<Shared>, stream: Stream) {
         let Some(number) = self.enter(&stream) else {
-            info!("the debug server has {MOST_CLIENTS} clients and turns away {}", stream.peer());
+            info!("the debug server has {MAX_CLIENTS} clients and turns away {}", stream.peer());
             // It has left before it heard why, if this fails.
-            let _ = stream.reject(&error(0), PATIENCE);
+            let _ = stream.reject(&error(0), TIMEOUT);
             return;
         };
         let shared = self.clone();
@@ -137,7 +137,7 @@ impl Shared {
     fn enter(&self, stream: &Stream) -> Option<u64> {
         let handle = stream.try_clone().ok()?;
         let mut clients = self.clients();
-        if clients.streams.len() >= MOST_CLIENTS || clients.over {
+        if clients.streams.len() >= MAX_CLIENTS || clients.over {
             return None;
         }
         let number = clients.next;
@@ -153,22 +153,22 @@ impl Shared {
 
     fn serve(&self, mut stream: Stream) -> io::Result<()> {
         stream.set_nodelay()?;
-        let end = converse(&mut stream, &self.guest)?;
+        let end = serve_client(&mut stream, &self.guest)?;
         if self.clients().over {
             let mut farewell = Vec::new();
             add_frame(&mut farewell, &simple(SERVER_QUIT, seconds()));
             return stream.write_all(&farewell);
         }
-        if end == End::Left {
+        if end == SessionEnd::Disconnected {
             return Ok(());
         }
         debug!("a client of the debug server is hung up on: {end:?}");
         // What it has sent meanwhile is read, or the host would drop the answer it has not read yet.
         stream.shutdown(Shutdown::Write)?;
-        stream.set_timeouts(PATIENCE, PATIENCE)?;
+        stream.set_timeouts(TIMEOUT, TIMEOUT)?;
         let start = Instant::now();
         let mut rest = [0; 4 << 10];
-        while start.elapsed() < PATIENCE && stream.read(&mut rest)? > 0 {}
+        while start.elapsed() < TIMEOUT && stream.read(&mut rest)? > 0 {}
         Ok(())
     }
 }

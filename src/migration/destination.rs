@@ -1,22 +1,22 @@
 //! The side a guest arrives at: pages are put into memory, the machine is built, and when the source has
 //! let go it runs.
 //!
-//! What is done with what arrives is an [`Arrival`]'s business, so that this can be tried without a
+//! What is done with what arrives is an [`DestinationGuest`]'s business, so that this can be tried without a
 //! processor.
 
 use std::sync::Arc;
 
-use super::decision::Decision;
-use super::frame::{FrameError, Hello, Message, Token};
+use super::commit::CommitDecision;
+use super::frame::{FrameError, Hello, Message, MigrationToken};
 use super::pages::{PagesError, write_pages};
 use super::wire::{Wire, WireError};
 use crate::memory::GuestMemory;
 
 /// Longest state of a machine without its memory, in bytes: twice the longest guest's file that is in it.
-pub const MOST_STATE: u64 = 128 << 20;
+pub const MAX_STATE: u64 = 128 << 20;
 
 /// What is done with a guest that arrives.
-pub trait Arrival {
+pub trait DestinationGuest {
     /// A guest has been announced: memory for it, all zeros.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ pub trait Arrival {
 
 /// Why a guest has not arrived.
 #[derive(Debug, thiserror::Error)]
-pub enum ArriveError {
+pub enum DestinationError {
     /// The connection, or the other side.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -54,50 +54,50 @@ pub enum ArriveError {
     #[error(transparent)]
     Pages(#[from] PagesError),
     /// More state than any machine has.
-    #[error("{length} bytes of machine state; at most {MOST_STATE} are taken")]
+    #[error("{length} bytes of machine state; at most {MAX_STATE} are taken")]
     State {
         /// How many are announced, or have come.
         length: u64,
     },
     /// This host, or the machine.
     #[error("{0}")]
-    Here(String),
+    Host(String),
     /// The other side has asked over another connection, before it let go on this one.
     #[error("the source has asked who has the guest, and was told that it is not here")]
-    Asked,
+    Queried,
 }
 
-impl ArriveError {
+impl DestinationError {
     /// True if the other side may not know that the guest stays with it: its Commit may be under way.
-    pub fn leaves_doubt(&self) -> bool {
-        matches!(self, ArriveError::Wire(WireError::Ended | WireError::Silent(_) | WireError::Host(_)))
+    pub fn leaves_source_in_doubt(&self) -> bool {
+        matches!(self, DestinationError::Wire(WireError::Closed | WireError::TimedOut(_) | WireError::Io(_)))
     }
 }
 
-impl From<FrameError> for ArriveError {
-    fn from(error: FrameError) -> ArriveError {
-        ArriveError::Wire(error.into())
+impl From<FrameError> for DestinationError {
+    fn from(error: FrameError) -> DestinationError {
+        DestinationError::Wire(error.into())
     }
 }
 
 /// What a source wants that has connected.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum PeerRequest {
     /// To bring a guest.
-    Brings(Hello),
+    Migrate(Hello),
     /// To know whether the guest of this migration is here.
-    Asks(Token),
+    Query(MigrationToken),
 }
 
 /// Who has connected, by its first frame.
 ///
 /// # Errors
 ///
-/// [`ArriveError`]; the other side has been told then.
-pub fn greet(mut wire: Wire) -> Result<(Wire, Caller), ArriveError> {
+/// [`DestinationError`]; the other side has been told then.
+pub fn accept_peer(mut wire: Wire) -> Result<(Wire, PeerRequest), DestinationError> {
     let caller = match wire.receive() {
-        Ok(Message::Hello(hello)) => Ok(Caller::Brings(hello)),
-        Ok(Message::Ask(token)) => Ok(Caller::Asks(token)),
+        Ok(Message::Hello(hello)) => Ok(PeerRequest::Migrate(hello)),
+        Ok(Message::Query(token)) => Ok(PeerRequest::Query(token)),
         Ok(other) => Err(FrameError::Unexpected { found: other.kind(), expected: "a Hello frame" }.into()),
         Err(error) => Err(error.into()),
     };
@@ -111,8 +111,12 @@ pub fn greet(mut wire: Wire) -> Result<(Wire, Caller), ArriveError> {
 ///
 /// # Errors
 ///
-/// [`ArriveError`]; the other side has been told then, and keeps the guest.
-pub fn take_in(mut wire: Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<Wire, ArriveError> {
+/// [`DestinationError`]; the other side has been told then, and keeps the guest.
+pub fn receive_guest(
+    mut wire: Wire,
+    hello: &Hello,
+    arrival: &mut dyn DestinationGuest,
+) -> Result<Wire, DestinationError> {
     match receive(&mut wire, hello, arrival) {
         Ok(()) => Ok(wire),
         Err(error) => Err(refuse(wire, error)),
@@ -120,16 +124,20 @@ pub fn take_in(mut wire: Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Resu
 }
 
 /// Tells the other side, unless it knows.
-fn refuse(wire: Wire, error: ArriveError) -> ArriveError {
+fn refuse(wire: Wire, error: DestinationError) -> DestinationError {
     match error {
-        ArriveError::Wire(WireError::Peer(_) | WireError::Ended) => {}
-        _ => wire.give_up(&error.to_string()),
+        DestinationError::Wire(WireError::Peer(_) | WireError::Closed) => {}
+        _ => wire.abort(&error.to_string()),
     }
     error
 }
 
-fn receive(wire: &mut Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<(), ArriveError> {
-    let memory = arrival.announced(hello).map_err(ArriveError::Here)?;
+fn receive(
+    wire: &mut Wire,
+    hello: &Hello,
+    arrival: &mut dyn DestinationGuest,
+) -> Result<(), DestinationError> {
+    let memory = arrival.announced(hello).map_err(DestinationError::Host)?;
     wire.send(&Message::Welcome(arrival.site()))?;
     let length = loop {
         match wire.receive()? {
@@ -147,19 +155,19 @@ fn receive(wire: &mut Wire, hello: &Hello, arrival: &mut dyn Arrival) -> Result<
         // If this fails, so does what is sent next.
         let _ = wire.send(&Message::KeepAlive);
     };
-    arrival.build(state, busy).map_err(ArriveError::Here)
+    arrival.build(state, busy).map_err(DestinationError::Host)
 }
 
-fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, ArriveError> {
-    if length > MOST_STATE {
-        return Err(ArriveError::State { length });
+fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, DestinationError> {
+    if length > MAX_STATE {
+        return Err(DestinationError::State { length });
     }
     // Only what has arrived takes room.
     let mut state = Vec::new();
     while (state.len() as u64) < length {
         match wire.receive()? {
             Message::State([]) => {
-                return Err(ArriveError::Here("a frame of machine state without any".to_owned()));
+                return Err(DestinationError::Host("a frame of machine state without any".to_owned()));
             }
             Message::State(piece) => state.extend_from_slice(piece),
             other => {
@@ -168,7 +176,7 @@ fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, ArriveError> {
         }
     }
     if state.len() as u64 > length {
-        return Err(ArriveError::State { length: state.len() as u64 });
+        return Err(DestinationError::State { length: state.len() as u64 });
     }
     Ok(state)
 }
@@ -178,8 +186,12 @@ fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, ArriveError> {
 ///
 /// # Errors
 ///
-/// [`ArriveError`]: it never will run here.
-pub fn take_over(mut wire: Wire, token: Token, decision: &Decision) -> Result<Wire, ArriveError> {
+/// [`DestinationError`]: it never will run here.
+pub fn commit(
+    mut wire: Wire,
+    token: MigrationToken,
+    decision: &CommitDecision,
+) -> Result<Wire, DestinationError> {
     let committed = wire.send(&Message::Ready).and_then(|()| match wire.receive()? {
         Message::Commit(found) if found == token => Ok(()),
         other => {
@@ -188,10 +200,10 @@ pub fn take_over(mut wire: Wire, token: Token, decision: &Decision) -> Result<Wi
         }
     });
     match committed {
-        Ok(()) if decision.take() => Ok(wire),
-        Ok(()) => Err(refuse(wire, ArriveError::Asked)),
+        Ok(()) if decision.commit() => Ok(wire),
+        Ok(()) => Err(refuse(wire, DestinationError::Queried)),
         Err(error) => {
-            decision.give_up();
+            decision.abort();
             Err(refuse(wire, error.into()))
         }
     }
@@ -205,27 +217,32 @@ pub fn confirm(mut wire: Wire) -> bool {
 
 /// What a source that has asked knows now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum QueryOutcome {
     /// The guest runs here.
-    Here,
+    Confirmed,
     /// It does not and never will, unless the answer was lost.
-    NotHere,
+    Refused,
     /// Nothing.
-    Nothing,
+    Unresolved,
 }
 
 /// Answers a source that asks who has the guest of the migration `ours`.
-pub fn answer(mut wire: Wire, asked: Token, ours: Token, decision: &Decision) -> Told {
+pub fn answer_query(
+    mut wire: Wire,
+    asked: MigrationToken,
+    ours: MigrationToken,
+    decision: &CommitDecision,
+) -> QueryOutcome {
     if asked != ours {
-        wire.give_up("another migration than the one you ask about has come here");
-        return Told::Nothing;
+        wire.abort("another migration than the one you ask about has come here");
+        return QueryOutcome::Unresolved;
     }
-    if decision.give_up() {
-        if wire.send(&Message::NotHere).is_err() {
-            return Told::Nothing;
+    if decision.abort() {
+        if wire.send(&Message::NotRunning).is_err() {
+            return QueryOutcome::Unresolved;
         }
-        wire.hang_up();
-        return Told::NotHere;
+        wire.close();
+        return QueryOutcome::Refused;
     }
-    if confirm(wire) { Told::Here } else { Told::Nothing }
+    if confirm(wire) { QueryOutcome::Confirmed } else { QueryOutcome::Unresolved }
 }

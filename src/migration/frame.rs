@@ -2,7 +2,7 @@
 //!
 //! A frame is a header of eight bytes and a payload. The header is the kind of the frame (one byte), three
 //! bytes of zero, and the length of the payload (32 bits, little-endian). No payload is longer than
-//! [`MOST_PAYLOAD`], so that a receiver knows what it may have to hold before it reads any of it.
+//! [`MAX_PAYLOAD`], so that a receiver knows what it may have to hold before it reads any of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 pub const HEADER: usize = 8;
 
 /// Longest payload, in bytes: 256 pages in one run each, and what tells of them.
-pub const MOST_PAYLOAD: usize = (1 << 20) + (16 << 10);
+pub const MAX_PAYLOAD: usize = (1 << 20) + (16 << 10);
 
 /// Longest text of an error, in bytes.
-pub const MOST_TEXT: usize = 4 << 10;
+pub const MAX_TEXT: usize = 4 << 10;
 
 /// The version of what is said in frames, and in which order.
 pub const VERSION: u16 = 1;
 
-/// First bytes of a [`Kind::Hello`]: nothing else that talks to this port begins so.
+/// First bytes of a [`FrameKind::Hello`]: nothing else that talks to this port begins so.
 const MAGIC: &[u8; 8] = b"kvm-migr";
 
 /// What a frame is for. The source sends, the destination answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// The first frame of a source: what it is, and what it brings.
     Hello = 1,
     /// The answer: go on; and where the destination is ([`crate::os::host_identity`]).
@@ -50,37 +50,37 @@ pub enum Kind {
     /// The last frame of a source.
     Bye = 11,
     /// The first frame of a source that has lost its connection: who has the guest?
-    Ask = 12,
+    Query = 12,
     /// The answer: not here, and it never will.
-    NotHere = 13,
+    NotRunning = 13,
     /// Why the sender gives up; the last frame in either direction.
     Error = 14,
     /// Nothing, from one who is busy.
     KeepAlive = 15,
 }
 
-impl Kind {
-    const ALL: [Kind; 16] = [
-        Kind::Hello,
-        Kind::Welcome,
-        Kind::Pages,
-        Kind::RoundBegin,
-        Kind::RoundEnd,
-        Kind::RoundDone,
-        Kind::StateBegin,
-        Kind::State,
-        Kind::Ready,
-        Kind::Commit,
-        Kind::Confirm,
-        Kind::Bye,
-        Kind::Ask,
-        Kind::NotHere,
-        Kind::Error,
-        Kind::KeepAlive,
+impl FrameKind {
+    const ALL: [FrameKind; 16] = [
+        FrameKind::Hello,
+        FrameKind::Welcome,
+        FrameKind::Pages,
+        FrameKind::RoundBegin,
+        FrameKind::RoundEnd,
+        FrameKind::RoundDone,
+        FrameKind::StateBegin,
+        FrameKind::State,
+        FrameKind::Ready,
+        FrameKind::Commit,
+        FrameKind::Confirm,
+        FrameKind::Bye,
+        FrameKind::Query,
+        FrameKind::NotRunning,
+        FrameKind::Error,
+        FrameKind::KeepAlive,
     ];
 
-    fn of(byte: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    fn of(byte: u8) -> Option<FrameKind> {
+        FrameKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -94,7 +94,7 @@ pub enum FrameError {
     )]
     Header([u8; HEADER]),
     /// The payload is longer than any may be.
-    #[error("a frame of {length} bytes; at most {MOST_PAYLOAD} are allowed")]
+    #[error("a frame of {length} bytes; at most {MAX_PAYLOAD} are allowed")]
     TooLong {
         /// Its length.
         length: u32,
@@ -112,7 +112,7 @@ pub enum FrameError {
     #[error("a {kind:?} frame that is damaged: {reason}")]
     Damaged {
         /// The kind.
-        kind: Kind,
+        kind: FrameKind,
         /// What is wrong with it.
         reason: String,
     },
@@ -120,20 +120,20 @@ pub enum FrameError {
     #[error("a {found:?} frame where {expected} was expected")]
     Unexpected {
         /// Its kind.
-        found: Kind,
+        found: FrameKind,
         /// What was expected.
         expected: &'static str,
     },
 }
 
 /// A number that nobody can guess and that no other migration has: who knows it is the source of this one.
-pub type Token = [u8; 16];
+pub type MigrationToken = [u8; 16];
 
 /// What a source tells first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// This migration.
-    pub token: Token,
+    pub token: MigrationToken,
     /// Size of the guest's RAM in bytes.
     pub memory: u64,
     /// The guest file's name, for people.
@@ -154,60 +154,60 @@ pub struct Round {
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// [`Kind::Hello`].
+    /// [`FrameKind::Hello`].
     Hello(Hello),
-    /// [`Kind::Welcome`], with what the destination tells of where it is; nothing if it cannot.
+    /// [`FrameKind::Welcome`], with what the destination tells of where it is; nothing if it cannot.
     Welcome(&'a [u8]),
-    /// [`Kind::Pages`], to be read with `pages`.
+    /// [`FrameKind::Pages`], to be read with `pages`.
     Pages(&'a [u8]),
-    /// [`Kind::RoundBegin`].
+    /// [`FrameKind::RoundBegin`].
     RoundBegin(Round),
-    /// [`Kind::RoundEnd`], with the number of the round.
+    /// [`FrameKind::RoundEnd`], with the number of the round.
     RoundEnd(u32),
-    /// [`Kind::RoundDone`], with the number of the round.
+    /// [`FrameKind::RoundDone`], with the number of the round.
     RoundDone(u32),
-    /// [`Kind::StateBegin`], with a number of bytes.
+    /// [`FrameKind::StateBegin`], with a number of bytes.
     StateBegin(u64),
-    /// [`Kind::State`].
+    /// [`FrameKind::State`].
     State(&'a [u8]),
-    /// [`Kind::Ready`].
+    /// [`FrameKind::Ready`].
     Ready,
-    /// [`Kind::Commit`].
-    Commit(Token),
-    /// [`Kind::Confirm`].
+    /// [`FrameKind::Commit`].
+    Commit(MigrationToken),
+    /// [`FrameKind::Confirm`].
     Confirm,
-    /// [`Kind::Bye`].
+    /// [`FrameKind::Bye`].
     Bye,
-    /// [`Kind::Ask`].
-    Ask(Token),
-    /// [`Kind::NotHere`].
-    NotHere,
-    /// [`Kind::Error`], shortened to [`MOST_TEXT`] bytes, without control characters.
+    /// [`FrameKind::Query`].
+    Query(MigrationToken),
+    /// [`FrameKind::NotRunning`].
+    NotRunning,
+    /// [`FrameKind::Error`], shortened to [`MAX_TEXT`] bytes, without control characters.
     Error(String),
-    /// [`Kind::KeepAlive`].
+    /// [`FrameKind::KeepAlive`].
     KeepAlive,
 }
 
 impl<'a> Message<'a> {
     /// Its kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> FrameKind {
         match self {
-            Message::Hello(_) => Kind::Hello,
-            Message::Welcome(_) => Kind::Welcome,
-            Message::Pages(_) => Kind::Pages,
-            Message::RoundBegin(_) => Kind::RoundBegin,
-            Message::RoundEnd(_) => Kind::RoundEnd,
-            Message::RoundDone(_) => Kind::RoundDone,
-            Message::StateBegin(_) => Kind::StateBegin,
-            Message::State(_) => Kind::State,
-            Message::Ready => Kind::Ready,
-            Message::Commit(_) => Kind::Commit,
-            Message::Confirm => Kind::Confirm,
-            Message::Bye => Kind::Bye,
-            Message::Ask(_) => Kind::Ask,
-            Message::NotHere => Kind::NotHere,
-            Message::Error(_) => Kind::Error,
-            Message::KeepAlive => Kind::KeepAlive,
+            Message::Hello(_) => FrameKind::Hello,
+            Message::Welcome(_) => FrameKind::Welcome,
+            Message::Pages(_) => FrameKind::Pages,
+            Message::RoundBegin(_) => FrameKind::RoundBegin,
+            Message::RoundEnd(_) => FrameKind::RoundEnd,
+            Message::RoundDone(_) => FrameKind::RoundDone,
+            Message::StateBegin(_) => FrameKind::StateBegin,
+            Message::State(_) => FrameKind::State,
+            Message::Ready => FrameKind::Ready,
+            Message::Commit(_) => FrameKind::Commit,
+            Message::Confirm => FrameKind::Confirm,
+            Message::Bye => FrameKind::Bye,
+            Message::Query(_) => FrameKind::Query,
+            Message::NotRunning => FrameKind::NotRunning,
+            Message::Error(_) => FrameKind::Error,
+            Message::KeepAlive => FrameKind::KeepAlive,
         }
     }
 
@@ -226,9 +226,9 @@ impl<'a> Message<'a> {
             Message::RoundBegin(round) => add(&mut frame, round),
             Message::RoundEnd(number) | Message::RoundDone(number) => add(&mut frame, number),
             Message::StateBegin(length) => add(&mut frame, length),
-            Message::Commit(token) | Message::Ask(token) => frame.extend(token),
+            Message::Commit(token) | Message::Query(token) => frame.extend(token),
             Message::Error(text) => frame.extend_from_slice(shortened(text).as_bytes()),
-            Message::Ready | Message::Confirm | Message::Bye | Message::NotHere | Message::KeepAlive => {}
+            Message::Ready | Message::Confirm | Message::Bye | Message::NotRunning | Message::KeepAlive => {}
         }
         finish(&mut frame, self.kind());
         frame
@@ -239,35 +239,35 @@ impl<'a> Message<'a> {
     /// # Errors
     ///
     /// [`FrameError::Damaged`], [`FrameError::Version`].
-    pub fn read(kind: Kind, payload: &'a [u8]) -> Result<Message<'a>, FrameError> {
+    pub fn read(kind: FrameKind, payload: &'a [u8]) -> Result<Message<'a>, FrameError> {
         let nothing = |message| match payload {
             [] => Ok(message),
             _ => Err(FrameError::Damaged { kind, reason: "it has a payload".to_owned() }),
         };
         match kind {
-            Kind::Hello => hello(payload).map(Message::Hello),
-            Kind::Welcome => Ok(Message::Welcome(payload)),
-            Kind::Pages => Ok(Message::Pages(payload)),
-            Kind::RoundBegin => decode(kind, payload).map(Message::RoundBegin),
-            Kind::RoundEnd => decode(kind, payload).map(Message::RoundEnd),
-            Kind::RoundDone => decode(kind, payload).map(Message::RoundDone),
-            Kind::StateBegin => decode(kind, payload).map(Message::StateBegin),
-            Kind::State => Ok(Message::State(payload)),
-            Kind::Ready => nothing(Message::Ready),
-            Kind::Commit => token(kind, payload).map(Message::Commit),
-            Kind::Confirm => nothing(Message::Confirm),
-            Kind::Bye => nothing(Message::Bye),
-            Kind::Ask => token(kind, payload).map(Message::Ask),
-            Kind::NotHere => nothing(Message::NotHere),
-            Kind::Error => Ok(Message::Error(printable(payload))),
-            Kind::KeepAlive => nothing(Message::KeepAlive),
+            FrameKind::Hello => hello(payload).map(Message::Hello),
+            FrameKind::Welcome => Ok(Message::Welcome(payload)),
+            FrameKind::Pages => Ok(Message::Pages(payload)),
+            FrameKind::RoundBegin => decode(kind, payload).map(Message::RoundBegin),
+            FrameKind::RoundEnd => decode(kind, payload).map(Message::RoundEnd),
+            FrameKind::RoundDone => decode(kind, payload).map(Message::RoundDone),
+            FrameKind::StateBegin => decode(kind, payload).map(Message::StateBegin),
+            FrameKind::State => Ok(Message::State(payload)),
+            FrameKind::Ready => nothing(Message::Ready),
+            FrameKind::Commit => token(kind, payload).map(Message::Commit),
+            FrameKind::Confirm => nothing(Message::Confirm),
+            FrameKind::Bye => nothing(Message::Bye),
+            FrameKind::Query => token(kind, payload).map(Message::Query),
+            FrameKind::NotRunning => nothing(Message::NotRunning),
+            FrameKind::Error => Ok(Message::Error(printable(payload))),
+            FrameKind::KeepAlive => nothing(Message::KeepAlive),
         }
     }
 }
 
 /// Writes the header of a frame of `kind` into the first [`HEADER`] bytes of `frame`, whose payload, at
-/// most [`MOST_PAYLOAD`] bytes, is behind them already.
-pub fn finish(frame: &mut [u8], kind: Kind) {
+/// most [`MAX_PAYLOAD`] bytes, is behind them already.
+pub fn finish(frame: &mut [u8], kind: FrameKind) {
     let length = (frame.len() - HEADER) as u32;
     frame[..HEADER].fill(0);
     frame[0] = kind as u8;
@@ -279,11 +279,11 @@ pub fn finish(frame: &mut [u8], kind: Kind) {
 /// # Errors
 ///
 /// [`FrameError::Header`], [`FrameError::TooLong`].
-pub fn header(bytes: [u8; HEADER]) -> Result<(Kind, usize), FrameError> {
+pub fn header(bytes: [u8; HEADER]) -> Result<(FrameKind, usize), FrameError> {
     let [kind, 0, 0, 0, length @ ..] = bytes else { return Err(FrameError::Header(bytes)) };
-    let kind = Kind::of(kind).ok_or(FrameError::Header(bytes))?;
+    let kind = FrameKind::of(kind).ok_or(FrameError::Header(bytes))?;
     let length = u32::from_le_bytes(length);
-    if length as usize > MOST_PAYLOAD {
+    if length as usize > MAX_PAYLOAD {
         return Err(FrameError::TooLong { length });
     }
     Ok((kind, length as usize))
@@ -293,7 +293,7 @@ fn add(frame: &mut Vec<u8>, value: &impl Serialize) {
     frame.extend(postcard::to_stdvec(value).expect("encoding into memory cannot fail"));
 }
 
-fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, FrameError> {
+fn decode<'a, T: Deserialize<'a>>(kind: FrameKind, payload: &'a [u8]) -> Result<T, FrameError> {
     match postcard::take_from_bytes(payload) {
         Ok((value, [])) => Ok(value),
         Ok(_) => Err(FrameError::Damaged { kind, reason: "it is too long".to_owned() }),
@@ -302,24 +302,24 @@ fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, Fr
 }
 
 fn hello(payload: &[u8]) -> Result<Hello, FrameError> {
-    let damaged = || FrameError::Damaged { kind: Kind::Hello, reason: "it begins wrong".to_owned() };
+    let damaged = || FrameError::Damaged { kind: FrameKind::Hello, reason: "it begins wrong".to_owned() };
     let rest = payload.strip_prefix(MAGIC).ok_or_else(damaged)?;
     let (version, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
     // Nothing behind the version has a meaning if it is another one.
     match u16::from_le_bytes(*version) {
-        VERSION => decode(Kind::Hello, rest),
+        VERSION => decode(FrameKind::Hello, rest),
         found => Err(FrameError::Version { found }),
     }
 }
 
-fn token(kind: Kind, payload: &[u8]) -> Result<Token, FrameError> {
+fn token(kind: FrameKind, payload: &[u8]) -> Result<MigrationToken, FrameError> {
     payload
         .try_into()
         .map_err(|_| FrameError::Damaged { kind, reason: format!("a token of {} bytes", payload.len()) })
 }
 
 fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(MOST_TEXT);
+    let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -328,7 +328,7 @@ fn shortened(text: &str) -> &str {
 
 /// What the other side wrote goes to somebody's terminal: it must not steer it.
 fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_TEXT)]);
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)]);
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
@@ -358,8 +358,8 @@ mod tests {
             Message::Commit([1; 16]),
             Message::Confirm,
             Message::Bye,
-            Message::Ask([2; 16]),
-            Message::NotHere,
+            Message::Query([2; 16]),
+            Message::NotRunning,
             Message::Error("no room".into()),
             Message::KeepAlive,
         ] {
@@ -374,22 +374,22 @@ mod tests {
         let mut frame = Message::Hello(hello).frame();
         frame[HEADER + MAGIC.len()] = 9;
         frame.truncate(HEADER + MAGIC.len() + 2);
-        finish(&mut frame, Kind::Hello);
+        finish(&mut frame, FrameKind::Hello);
         assert_eq!(read(&frame), Err(FrameError::Version { found: 9 }));
     }
 
     #[test]
     fn no_frame_says_that_it_is_longer_than_any_may_be() {
-        let mut bytes = [Kind::Pages as u8, 0, 0, 0, 0, 0, 0, 0];
-        bytes[4..].copy_from_slice(&(MOST_PAYLOAD as u32 + 1).to_le_bytes());
-        assert_eq!(header(bytes), Err(FrameError::TooLong { length: MOST_PAYLOAD as u32 + 1 }));
+        let mut bytes = [FrameKind::Pages as u8, 0, 0, 0, 0, 0, 0, 0];
+        bytes[4..].copy_from_slice(&(MAX_PAYLOAD as u32 + 1).to_le_bytes());
+        assert_eq!(header(bytes), Err(FrameError::TooLong { length: MAX_PAYLOAD as u32 + 1 }));
     }
 
     #[test]
     fn an_error_cannot_steer_a_terminal() {
-        let text = Message::read(Kind::Error, b"no\x1b[2J room\n");
+        let text = Message::read(FrameKind::Error, b"no\x1b[2J room\n");
         assert_eq!(text, Ok(Message::Error("no [2J room ".into())));
-        let long = Message::Error("è".repeat(MOST_TEXT)).frame();
-        assert_eq!(long.len(), HEADER + MOST_TEXT);
+        let long = Message::Error("è".repeat(MAX_TEXT)).frame();
+        assert_eq!(long.len(), HEADER + MAX_TEXT);
     }
 }

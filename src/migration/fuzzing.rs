@@ -4,9 +4,9 @@ use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::decision::Decision;
-use super::destination::{Arrival, Caller, greet, take_in, take_over};
-use super::frame::{Hello, Token};
+use super::commit::CommitDecision;
+use super::destination::{DestinationGuest, PeerRequest, accept_peer, commit, receive_guest};
+use super::frame::{Hello, MigrationToken};
 use super::wire::{Transport, Wire};
 use crate::memory::GuestMemory;
 
@@ -33,7 +33,7 @@ impl Write for Said {
 }
 
 impl Transport for Said {
-    fn set_patience(&self, _: Duration) -> io::Result<()> {
+    fn set_timeout(&self, _: Duration) -> io::Result<()> {
         Ok(())
     }
 
@@ -46,7 +46,7 @@ struct Small {
     built: bool,
 }
 
-impl Arrival for Small {
+impl DestinationGuest for Small {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
         static RAM: OnceLock<Arc<GuestMemory>> = OnceLock::new();
         if hello.memory != MEMORY {
@@ -72,12 +72,12 @@ impl Arrival for Small {
 /// # Panics
 ///
 /// If a guest is taken over that was not handed over.
-pub fn arrive_from_anybody(input: &[u8]) -> bool {
+pub fn receive_from_source(input: &[u8]) -> bool {
     let Ok(wire) = Wire::new(Box::new(Said(Cursor::new(input.to_vec())))) else { return false };
-    let Ok((wire, Caller::Brings(hello))) = greet(wire) else { return false };
+    let Ok((wire, PeerRequest::Migrate(hello))) = accept_peer(wire) else { return false };
     let mut arrival = Small { built: false };
-    let Ok(wire) = take_in(wire, &hello, &mut arrival) else { return false };
-    let arrived = take_over(wire, hello.token, &Decision::default()).is_ok();
+    let Ok(wire) = receive_guest(wire, &hello, &mut arrival) else { return false };
+    let arrived = commit(wire, hello.token, &CommitDecision::default()).is_ok();
     if arrived {
         assert!(arrival.built, "there is no machine");
         assert!(says_twice(input, hello.token), "the source has not let go of it");
@@ -86,14 +86,14 @@ pub fn arrive_from_anybody(input: &[u8]) -> bool {
 }
 
 /// The token is in the first frame, and in the one that hands the guest over.
-fn says_twice(input: &[u8], token: Token) -> bool {
+fn says_twice(input: &[u8], token: MigrationToken) -> bool {
     input.windows(token.len()).filter(|window| *window == token).count() >= 2
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::frame::{Message, Round};
-    use super::super::pages::{PAGE, Packer};
+    use super::super::pages::{PAGE, PageEncoder};
     use super::*;
     use crate::fuzzing::{FuzzDriver, Seeds};
 
@@ -109,7 +109,7 @@ mod tests {
         &TOKEN,
     ];
 
-    const TOKEN: Token = *b"a guest's ticket";
+    const TOKEN: MigrationToken = *b"a guest's ticket";
 
     /// What sources say from which the fuzzer starts, with a name, and whether the guest arrives.
     fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
@@ -120,14 +120,14 @@ mod tests {
         let mut page = [0; PAGE];
         page[7] = 7;
         let pages = |compress| {
-            let mut packer = Packer::new(compress);
-            packer.add(1, |_| Ok::<(), ()>(())).unwrap();
+            let mut encoder = PageEncoder::new(compress);
+            encoder.add(1, |_| Ok::<(), ()>(())).unwrap();
             let filled = |bytes: &mut [u8]| {
                 bytes.copy_from_slice(&page);
                 Ok::<(), ()>(())
             };
-            packer.add(2, filled).unwrap();
-            packer.take().unwrap().to_vec()
+            encoder.add(2, filled).unwrap();
+            encoder.take().unwrap().to_vec()
         };
         let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
         whole.extend(pages(true));
@@ -145,7 +145,7 @@ mod tests {
         bare.extend(said(&[Message::StateBegin(0), Message::Commit(TOKEN)]));
         let keeps = said(&[hello, Message::StateBegin(0), Message::Error("no".into())]);
         vec![
-            ("asks", said(&[Message::Ask(TOKEN)]), false),
+            ("asks", said(&[Message::Query(TOKEN)]), false),
             ("bare", bare, true),
             ("keeps", keeps, false),
             ("whole", whole, true),
@@ -156,13 +156,13 @@ mod tests {
     fn the_seeds_of_the_fuzzer_are_migrations() {
         for (name, bytes, arrives) in seeds() {
             Seeds::of("migration").must_hold(name, &bytes);
-            assert_eq!(arrive_from_anybody(&bytes), arrives, "{name}");
+            assert_eq!(receive_from_source(&bytes), arrives, "{name}");
         }
     }
 
     #[test]
     fn whatever_a_source_says_is_taken_or_refused_without_harm() {
-        FuzzDriver::new("migration").dictionary(&WORDS).run(|input| _ = arrive_from_anybody(input));
+        FuzzDriver::new("migration").dictionary(&WORDS).run(|input| _ = receive_from_source(input));
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             // Raw pages say the same everywhere.
             for at in (0..bytes.len()).filter(|at| *at < 150 || *at + 70 > bytes.len()) {
                 // The last frame is a farewell.
-                let handed_over = arrive_from_anybody(&bytes[..at]) && at < bytes.len() - 8;
+                let handed_over = receive_from_source(&bytes[..at]) && at < bytes.len() - 8;
                 assert!(!handed_over, "{name}, cut after {at} bytes");
             }
         }

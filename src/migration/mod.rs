@@ -11,19 +11,19 @@
 //!
 //! docs/migration.md tells of the protocol, and why the guest always runs on exactly one side.
 
-pub mod decision;
+pub mod commit;
 pub mod destination;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-pub mod mover;
+pub mod incoming;
+pub mod outgoing;
 pub mod pages;
 pub mod progress;
-pub mod reception;
 pub mod security;
 pub mod source;
 pub mod transport;
 pub mod wire;
 
 #[cfg(test)]
-mod cut_test;
+mod interrupted_test;

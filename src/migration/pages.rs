@@ -1,4 +1,4 @@
-//! Pages of memory in a [`super::frame::Kind::Pages`] frame.
+//! Pages of memory in a [`super::frame::FrameKind::Pages`] frame.
 //!
 //! The payload is a sequence of runs of pages. A run begins with 16 bytes: how its pages are written (8
 //! bits), the length of what follows (24 bits), the number of pages (32 bits) and the number of the first
@@ -15,19 +15,19 @@ use std::ops::Range;
 
 use crate::memory::{self, GuestMemory, MemoryError};
 
-use super::frame::{HEADER, Kind, finish};
+use super::frame::{FrameKind, HEADER, finish};
 
 /// Bytes of a page.
 pub const PAGE: usize = memory::PAGE as usize;
 
 /// Most pages of a run that is not of zeros.
-const MOST_RUN: u32 = 64;
+const MAX_RUN: u32 = 64;
 
 /// Most pages in one frame: however little it takes to say that pages are zero, one frame is soon done with.
-const MOST_PAGES: u64 = 1 << 16;
+const MAX_PAGES: u64 = 1 << 16;
 
 /// Bytes of a frame that is worth sending: while it is filled and sent it stays in a processor's cache.
-const FRAME: usize = HEADER + 4 * RUN_HEADER + MOST_RUN as usize * PAGE;
+const FRAME: usize = HEADER + 4 * RUN_HEADER + MAX_RUN as usize * PAGE;
 
 /// Bytes a run begins with.
 const RUN_HEADER: usize = 16;
@@ -55,7 +55,7 @@ pub enum PagesError {
         first: u64,
     },
     /// More pages in one frame than there may be.
-    #[error("more than {MOST_PAGES} pages in one frame")]
+    #[error("more than {MAX_PAGES} pages in one frame")]
     TooMany,
     /// A block that does not unpack to as many pages as it should.
     #[error("damaged lz4 for {count} pages from page {first:#x}")]
@@ -89,15 +89,15 @@ pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesErr
         let bytes = u64::from(count) * PAGE as u64;
         let start = first.checked_mul(PAGE as u64).ok_or_else(wrong)?;
         pages += u64::from(count);
-        if pages > MOST_PAGES {
+        if pages > MAX_PAGES {
             return Err(PagesError::TooMany);
         }
         match how {
             ZERO if length == 0 && count > 0 => memory.zero(start, bytes)?,
-            RAW if u64::from(length) == bytes && (1..=MOST_RUN).contains(&count) => {
+            RAW if u64::from(length) == bytes && (1..=MAX_RUN).contains(&count) => {
                 memory.write(start, data)?
             }
-            LZ4 if (1..=MOST_RUN).contains(&count) => {
+            LZ4 if (1..=MAX_RUN).contains(&count) => {
                 unpacked.resize(bytes as usize, 0);
                 match lz4_flex::block::decompress_into(data, &mut unpacked) {
                     Ok(length) if length == unpacked.len() => memory.write(start, &unpacked)?,
@@ -113,7 +113,7 @@ pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesErr
 
 /// Collects pages into frames.
 #[derive(Debug)]
-pub struct Packer {
+pub struct PageEncoder {
     /// The frame, of which there is as much as `end` says; pages are read to where they are sent from.
     frame: Vec<u8>,
     end: usize,
@@ -128,12 +128,12 @@ pub struct Packer {
     compress: bool,
 }
 
-impl Packer {
+impl PageEncoder {
     /// No pages yet; `compress` if what is sent is to be made smaller.
-    pub fn new(compress: bool) -> Packer {
+    pub fn new(compress: bool) -> PageEncoder {
         let packed =
-            if compress { lz4_flex::block::get_maximum_output_size(MOST_RUN as usize * PAGE) } else { 0 };
-        Packer {
+            if compress { lz4_flex::block::get_maximum_output_size(MAX_RUN as usize * PAGE) } else { 0 };
+        PageEncoder {
             frame: vec![0; FRAME],
             end: HEADER,
             pages: 0,
@@ -152,7 +152,7 @@ impl Packer {
     ///
     /// Those of `read`; nothing is added then.
     pub fn add<E>(&mut self, number: u64, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
-        if self.raw.end != number || self.raw.end - self.raw.start == u64::from(MOST_RUN) {
+        if self.raw.end != number || self.raw.end - self.raw.start == u64::from(MAX_RUN) {
             self.end_run();
         }
         let at = if self.raw.is_empty() { self.end + RUN_HEADER } else { self.end };
@@ -181,7 +181,7 @@ impl Packer {
     /// True if what there is makes a good frame.
     pub fn is_full(&self) -> bool {
         // A page with the header of a run, and two more headers.
-        self.end + 3 * RUN_HEADER + PAGE > self.frame.len() || self.pages == MOST_PAGES
+        self.end + 3 * RUN_HEADER + PAGE > self.frame.len() || self.pages == MAX_PAGES
     }
 
     /// Everything added since the last call as a whole frame; `None` if that is nothing.
@@ -193,7 +193,7 @@ impl Packer {
         if frame.len() == HEADER {
             return None;
         }
-        finish(frame, Kind::Pages);
+        finish(frame, FrameKind::Pages);
         Some(frame)
     }
 
@@ -259,12 +259,12 @@ mod tests {
         std::array::from_fn(|_| random.next() as u8)
     }
 
-    fn add(packer: &mut Packer, number: u64, page: &[u8; PAGE]) {
+    fn add(encoder: &mut PageEncoder, number: u64, page: &[u8; PAGE]) {
         let read = |bytes: &mut [u8]| -> Result<(), ()> {
             bytes.copy_from_slice(page);
             Ok(())
         };
-        packer.add(number, read).unwrap();
+        encoder.add(number, read).unwrap();
     }
 
     fn byte_at(memory: &GuestMemory, number: u64) -> u8 {
@@ -278,7 +278,7 @@ mod tests {
         for compress in [false, true] {
             let memory = GuestMemory::new(2 << 20).unwrap();
             memory.write(9 * PAGE as u64, &page(9)).unwrap();
-            let mut packer = Packer::new(compress);
+            let mut encoder = PageEncoder::new(compress);
             for (number, page) in [
                 (1, page(1)),
                 (2, noise(2)),
@@ -288,15 +288,15 @@ mod tests {
                 (10, page(0)),
                 (511, page(5)),
             ] {
-                add(&mut packer, number, &page);
+                add(&mut encoder, number, &page);
             }
-            let frame = packer.take().unwrap().to_vec();
+            let frame = encoder.take().unwrap().to_vec();
             assert_eq!(write_pages(&memory, &frame[HEADER..]).unwrap(), 7);
             assert_eq!([1, 8, 9, 511].map(|number| byte_at(&memory, number)), [1, 8, 0, 5], "{compress}");
             let mut found = [0; PAGE];
             memory.read(2 * PAGE as u64, &mut found).unwrap();
             assert_eq!(found, noise(2));
-            assert_eq!(packer.take(), None);
+            assert_eq!(encoder.take(), None);
         }
     }
 
@@ -304,15 +304,15 @@ mod tests {
     fn full_frames_are_no_longer_than_frames_may_be() {
         for compress in [false, true] {
             let memory = GuestMemory::new(8 << 20).unwrap();
-            let mut packer = Packer::new(compress);
+            let mut encoder = PageEncoder::new(compress);
             let mut frames = Vec::new();
             for number in 0..2048 {
-                add(&mut packer, number, &noise(number));
-                if packer.is_full() {
-                    frames.extend(packer.take().map(<[u8]>::to_vec));
+                add(&mut encoder, number, &noise(number));
+                if encoder.is_full() {
+                    frames.extend(encoder.take().map(<[u8]>::to_vec));
                 }
             }
-            frames.extend(packer.take().map(<[u8]>::to_vec));
+            frames.extend(encoder.take().map(<[u8]>::to_vec));
             for frame in &frames {
                 assert!(frame.len() <= FRAME, "{}", frame.len());
                 write_pages(&memory, &frame[HEADER..]).unwrap();

@@ -10,7 +10,7 @@ use super::pages::PAGE;
 
 /// A migration in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct MigrationStatistics {
     /// From the connection to the destination's being ready.
     pub total: Duration,
     /// For how long the guest stood still.
@@ -23,7 +23,7 @@ pub struct Figures {
     pub bytes: u64,
 }
 
-impl std::fmt::Display for Figures {
+impl std::fmt::Display for MigrationStatistics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -39,7 +39,7 @@ impl std::fmt::Display for Figures {
 
 /// What is being done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum MigrationPhase {
     /// The other side is called.
     Connecting,
     /// Pages are sent while the guest runs.
@@ -54,7 +54,7 @@ pub enum Phase {
 
 #[derive(Debug)]
 struct State {
-    phase: Phase,
+    phase: MigrationPhase,
     round: u32,
     pages: u64,
     bytes: u64,
@@ -67,17 +67,17 @@ struct State {
 
 /// How far a migration has come. Every thread may look.
 #[derive(Debug)]
-pub struct Progress {
+pub struct MigrationProgress {
     /// Where to.
     pub to: String,
     state: Mutex<State>,
 }
 
-impl Progress {
+impl MigrationProgress {
     /// A migration that begins; every line of its story also goes to `listener`.
-    pub fn new(to: String, listener: Option<Sender<String>>) -> Progress {
+    pub fn new(to: String, listener: Option<Sender<String>>) -> MigrationProgress {
         let state = State {
-            phase: Phase::Connecting,
+            phase: MigrationPhase::Connecting,
             round: 0,
             pages: 0,
             bytes: 0,
@@ -86,13 +86,13 @@ impl Progress {
             started: Instant::now(),
             listener,
         };
-        Progress { to, state: Mutex::new(state) }
+        MigrationProgress { to, state: Mutex::new(state) }
     }
 
     /// Another part begins.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: MigrationPhase) {
         let mut state = self.state();
-        if matches!(phase, Phase::Over(_)) {
+        if matches!(phase, MigrationPhase::Over(_)) {
             // Whoever listens hears no more.
             state.listener = None;
         }
@@ -103,8 +103,8 @@ impl Progress {
     pub fn round(&self, number: u32, pages: u64) {
         let mut state = self.state();
         (state.round, state.pages, state.bytes_before) = (number, pages, state.bytes);
-        if state.phase == Phase::Connecting {
-            state.phase = Phase::Running;
+        if state.phase == MigrationPhase::Connecting {
+            state.phase = MigrationPhase::Running;
         }
     }
 
@@ -125,7 +125,7 @@ impl Progress {
     /// The user has changed his mind; false if it is too late for that.
     pub fn cancel(&self) -> bool {
         let mut state = self.state();
-        let in_time = matches!(state.phase, Phase::Connecting | Phase::Running);
+        let in_time = matches!(state.phase, MigrationPhase::Connecting | MigrationPhase::Running);
         state.cancelled |= in_time;
         in_time
     }
@@ -137,7 +137,7 @@ impl Progress {
 
     /// True if nothing more will happen.
     pub fn is_over(&self) -> bool {
-        matches!(self.state().phase, Phase::Over(_))
+        matches!(self.state().phase, MigrationPhase::Over(_))
     }
 
     /// How far it has come, in one line.
@@ -146,10 +146,13 @@ impl Progress {
         let seconds = state.started.elapsed().as_secs_f64();
         let to = &self.to;
         match &state.phase {
-            Phase::Connecting => format!("to {to}: connecting, for {seconds:.1} s"),
-            Phase::Running | Phase::Stopped => {
-                let how =
-                    if state.phase == Phase::Running { "the guest runs" } else { "the guest stands still" };
+            MigrationPhase::Connecting => format!("to {to}: connecting, for {seconds:.1} s"),
+            MigrationPhase::Running | MigrationPhase::Stopped => {
+                let how = if state.phase == MigrationPhase::Running {
+                    "the guest runs"
+                } else {
+                    "the guest stands still"
+                };
                 let in_round = state.bytes - state.bytes_before;
                 format!(
                     "to {to}: round {}, {} of at most {}; {} sent in {seconds:.1} s; {how}",
@@ -159,11 +162,11 @@ impl Progress {
                     size(state.bytes)
                 )
             }
-            Phase::InDoubt => format!(
+            MigrationPhase::InDoubt => format!(
                 "to {to}: the guest was let go and no answer has come, so it runs nowhere; {to} is asked. If \
                  you know that it does not run there, `resume` has it go on here; if it does, `quit`"
             ),
-            Phase::Over(end) => end.clone(),
+            MigrationPhase::Over(end) => end.clone(),
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_told_is_where_it_stands() {
         let (sender, lines) = channel();
-        let progress = Progress::new("127.0.0.1:8000".into(), Some(sender));
+        let progress = MigrationProgress::new("127.0.0.1:8000".into(), Some(sender));
         assert!(progress.text().starts_with("to 127.0.0.1:8000: connecting"));
         progress.note("-----> starting migration");
         progress.round(1, 512);
@@ -202,9 +205,9 @@ mod tests {
         );
         assert!(text.ends_with("the guest runs"), "{text}");
         assert!(progress.cancel() && progress.is_cancelled());
-        progress.enter(Phase::Stopped);
+        progress.enter(MigrationPhase::Stopped);
         assert!(!progress.cancel(), "too late");
-        progress.enter(Phase::Over("done".into()));
+        progress.enter(MigrationPhase::Over("done".into()));
         assert_eq!((progress.text(), progress.is_over()), ("done".into(), true));
         assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration"]);
     }

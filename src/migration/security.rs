@@ -33,7 +33,7 @@ use rustls::{
     RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 
-use super::transport::Encrypted;
+use super::transport::TlsTransport;
 use super::wire::Transport;
 use crate::settings::MigrationSecurity;
 
@@ -52,7 +52,7 @@ const PKCS8_ED25519: &[u8] =
 
 /// Why nobody can be trusted here.
 #[derive(Debug, thiserror::Error)]
-pub enum SecurityError {
+pub enum CredentialsError {
     /// A file cannot be read.
     #[error("{}: {reason}; {option} names {what}", file.display())]
     File {
@@ -102,10 +102,10 @@ pub enum SecurityError {
 
 /// Proofs of who this side is, and who the other may be.
 #[derive(Clone, Debug)]
-pub struct Credentials(Option<Both>);
+pub struct Credentials(Option<TlsConfigs>);
 
 #[derive(Clone, Debug)]
-struct Both {
+struct TlsConfigs {
     source: Arc<ClientConfig>,
     destination: Arc<ServerConfig>,
 }
@@ -115,8 +115,8 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// [`SecurityError`], each with its remedy.
-    pub fn load(security: &MigrationSecurity) -> Result<Credentials, SecurityError> {
+    /// [`CredentialsError`], each with its remedy.
+    pub fn load(security: &MigrationSecurity) -> Result<Credentials, CredentialsError> {
         match security {
             MigrationSecurity::Plain => Ok(Credentials(None)),
             MigrationSecurity::Tls { cert, key, ca } => {
@@ -130,10 +130,10 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// [`SecurityError::Unprotected`].
-    pub fn allow(&self, address: IpAddr) -> Result<(), SecurityError> {
+    /// [`CredentialsError::Unprotected`].
+    pub fn allow(&self, address: IpAddr) -> Result<(), CredentialsError> {
         match self.0 {
-            None if !address.to_canonical().is_loopback() => Err(SecurityError::Unprotected { address }),
+            None if !address.to_canonical().is_loopback() => Err(CredentialsError::Unprotected { address }),
             _ => Ok(()),
         }
     }
@@ -147,7 +147,7 @@ impl Credentials {
         let Some(both) = &self.0 else { return Ok(Box::new(socket)) };
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
         let tls = ClientConnection::new(both.source.clone(), name).map_err(std::io::Error::other)?;
-        Ok(Box::new(Encrypted::new(tls.into(), socket)?))
+        Ok(Box::new(TlsTransport::new(tls.into(), socket)?))
     }
 
     /// Makes sure who has connected.
@@ -158,7 +158,7 @@ impl Credentials {
     pub fn accepted(&self, socket: TcpStream) -> std::io::Result<Box<dyn Transport>> {
         let Some(both) = &self.0 else { return Ok(Box::new(socket)) };
         let tls = ServerConnection::new(both.destination.clone()).map_err(std::io::Error::other)?;
-        Ok(Box::new(Encrypted::new(tls.into(), socket)?))
+        Ok(Box::new(TlsTransport::new(tls.into(), socket)?))
     }
 }
 
@@ -167,12 +167,12 @@ fn read(
     option: &'static str,
     what: &'static str,
     secret: bool,
-) -> Result<Vec<u8>, SecurityError> {
-    let wrong = |reason: String| SecurityError::File { file: file.to_owned(), option, what, reason };
+) -> Result<Vec<u8>, CredentialsError> {
+    let wrong = |reason: String| CredentialsError::File { file: file.to_owned(), option, what, reason };
     let opened = File::open(file).map_err(|e| wrong(e.to_string()))?;
     let mode = opened.metadata().map_err(|e| wrong(e.to_string()))?.mode() & 0o777;
     if secret && mode & 0o077 != 0 {
-        return Err(SecurityError::Readable { file: file.to_owned(), mode });
+        return Err(CredentialsError::Readable { file: file.to_owned(), mode });
     }
     let mut bytes = Vec::new();
     opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| wrong(e.to_string()))?;
@@ -186,8 +186,8 @@ fn chain(
     file: &Path,
     option: &'static str,
     what: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
-    let wrong = |reason: String| SecurityError::File { file: file.to_owned(), option, what, reason };
+) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+    let wrong = |reason: String| CredentialsError::File { file: file.to_owned(), option, what, reason };
     let bytes = read(file, option, what, false)?;
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
@@ -197,17 +197,17 @@ fn chain(
     }
 }
 
-fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<Both, SecurityError> {
+fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<TlsConfigs, CredentialsError> {
     let own = chain(cert, "--tls-cert", "this side's certificate")?;
     const KEY: &str = "the private key of this side's certificate";
     let bytes = read(key, "--tls-key", KEY, true)?;
-    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| SecurityError::File {
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| CredentialsError::File {
         file: key.to_owned(),
         option: "--tls-key",
         what: KEY,
         reason: format!("there is no private key in it ({error})"),
     })?;
-    let unusable = |error: &dyn std::fmt::Display| SecurityError::Tls(error.to_string());
+    let unusable = |error: &dyn std::fmt::Display| CredentialsError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in chain(ca, "--tls-ca", "the authority that signs certificates")? {
         roots.add(certificate).map_err(|e| unusable(&e))?;
@@ -236,10 +236,10 @@ fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<Both, SecurityErro
 }
 
 /// Every connection proves anew who is there.
-fn both(mut source: ClientConfig, mut destination: ServerConfig) -> Both {
+fn both(mut source: ClientConfig, mut destination: ServerConfig) -> TlsConfigs {
     source.resumption = Resumption::disabled();
     destination.send_tls13_tickets = 0;
-    Both { source: Arc::new(source), destination: Arc::new(destination) }
+    TlsConfigs { source: Arc::new(source), destination: Arc::new(destination) }
 }
 
 /// What a side proves to be when it has the shared key.
@@ -249,36 +249,36 @@ enum Role {
     Destination,
 }
 
-fn shared_key(file: &Path) -> Result<Both, SecurityError> {
+fn shared_key(file: &Path) -> Result<TlsConfigs, CredentialsError> {
     let secret = read(file, "--migr-key", "a key that both sides have", true)?;
     if secret.len() < SHORTEST_KEY {
-        return Err(SecurityError::Short { file: file.to_owned(), length: secret.len() });
+        return Err(CredentialsError::Short { file: file.to_owned(), length: secret.len() });
     }
     let provider = Arc::new(provider::default_provider());
     let source = key_of(&secret, Role::Source)?;
     let destination = key_of(&secret, Role::Destination)?;
-    let unusable = |error: rustls::Error| SecurityError::Tls(error.to_string());
+    let unusable = |error: rustls::Error| CredentialsError::Tls(error.to_string());
     let client = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Holder::of(&destination, &provider)))
+        .with_custom_certificate_verifier(Arc::new(PinnedKeyVerifier::of(&destination, &provider)))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(source.clone())));
     let server = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
-        .with_client_cert_verifier(Arc::new(Holder::of(&source, &provider)))
+        .with_client_cert_verifier(Arc::new(PinnedKeyVerifier::of(&source, &provider)))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(destination)));
     Ok(both(client, server))
 }
 
 /// The key pair of a role.
-fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, SecurityError> {
+fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, CredentialsError> {
     let label: &[u8] = match role {
         Role::Source => b"source",
         Role::Destination => b"destination",
     };
-    let unusable = |reason: &str| SecurityError::Tls(reason.to_owned());
+    let unusable = |reason: &str| CredentialsError::Tls(reason.to_owned());
     let mut pkcs8 = PKCS8_ED25519.to_vec();
     let mut seed = [0; 32];
     hkdf::Salt::new(hkdf::HKDF_SHA256, SALT)
@@ -288,7 +288,7 @@ fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, SecurityError>
         .map_err(|_| unusable("no key can be derived"))?;
     pkcs8.extend(seed);
     let key = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))
-        .map_err(|error| SecurityError::Tls(error.to_string()))?;
+        .map_err(|error| CredentialsError::Tls(error.to_string()))?;
     let public = key.public_key().ok_or_else(|| unusable("a key without a public half"))?;
     let public = CertificateDer::from(public.to_vec());
     Ok(Arc::new(CertifiedKey::new(vec![public], key)))
@@ -296,14 +296,14 @@ fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, SecurityError>
 
 /// Takes the one who holds a certain key, and nobody else.
 #[derive(Debug)]
-struct Holder {
+struct PinnedKeyVerifier {
     public: CertificateDer<'static>,
     provider: Arc<CryptoProvider>,
 }
 
-impl Holder {
-    fn of(key: &CertifiedKey, provider: &Arc<CryptoProvider>) -> Holder {
-        Holder { public: key.cert[0].clone(), provider: provider.clone() }
+impl PinnedKeyVerifier {
+    fn of(key: &CertifiedKey, provider: &Arc<CryptoProvider>) -> PinnedKeyVerifier {
+        PinnedKeyVerifier { public: key.cert[0].clone(), provider: provider.clone() }
     }
 
     fn check(&self, shown: &CertificateDer<'_>) -> Result<(), rustls::Error> {
@@ -332,7 +332,7 @@ fn too_old() -> rustls::Error {
     rustls::Error::General("TLS 1.2".to_owned())
 }
 
-impl ServerCertVerifier for Holder {
+impl ServerCertVerifier for PinnedKeyVerifier {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
@@ -371,7 +371,7 @@ impl ServerCertVerifier for Holder {
     }
 }
 
-impl ClientCertVerifier for Holder {
+impl ClientCertVerifier for PinnedKeyVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

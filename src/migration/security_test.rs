@@ -22,7 +22,7 @@ impl KeyFile {
         KeyFile(path)
     }
 
-    fn load(&self) -> Result<Credentials, SecurityError> {
+    fn load(&self) -> Result<Credentials, CredentialsError> {
         Credentials::load(&MigrationSecurity::Key(self.0.clone()))
     }
 }
@@ -42,7 +42,7 @@ fn meet(source: Credentials, destination: Credentials) -> (std::io::Result<bool>
         let (socket, _) = listener.accept().unwrap();
         let mut wire = Wire::new(destination.accepted(socket)?).unwrap();
         let said = wire.receive().is_ok_and(|message| message == Message::Ready);
-        wire.give_up("enough");
+        wire.abort("enough");
         Ok(said)
     });
     let here = || {
@@ -88,7 +88,7 @@ fn a_side_cannot_be_made_to_talk_to_itself() {
     let shown = |role| key_of(&[7; 32], role).unwrap().cert[0].clone();
     assert_ne!(shown(Role::Source), shown(Role::Destination));
     let provider = Arc::new(provider::default_provider());
-    let holder = Holder::of(&key_of(&[7; 32], Role::Source).unwrap(), &provider);
+    let holder = PinnedKeyVerifier::of(&key_of(&[7; 32], Role::Source).unwrap(), &provider);
     assert!(holder.check(&shown(Role::Source)).is_ok());
     assert!(holder.check(&shown(Role::Destination)).is_err());
 }

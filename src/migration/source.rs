@@ -1,19 +1,19 @@
 //! The side a guest leaves: its pages go over while it runs, then it is stopped and the rest follows.
 //!
-//! The guest as this needs it is a [`Traveller`], so that what happens when things go wrong can be tried
+//! The guest as this needs it is a [`SourceGuest`], so that what happens when things go wrong can be tried
 //! without a processor.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::frame::{FrameError, HEADER, Hello, MOST_PAYLOAD, Message, Round, Token};
-use super::pages::{PAGE, Packer};
-use super::progress::{Figures, Phase, Progress};
+use super::frame::{FrameError, HEADER, Hello, MAX_PAYLOAD, Message, MigrationToken, Round};
+use super::pages::{PAGE, PageEncoder};
+use super::progress::{MigrationPhase, MigrationProgress, MigrationStatistics};
 use super::wire::{Wire, WireError};
 use crate::memory::{GuestMemory, PageSet};
 
 /// Most rounds while the guest runs; a guest that still writes too fast is stopped then all the same.
-const MOST_ROUNDS: u32 = 64;
+const MAX_ROUNDS: u32 = 64;
 
 /// A round that has more than this many percent of the pages of the one before does not shrink.
 const SHRINKING: u64 = 80;
@@ -22,21 +22,21 @@ const SHRINKING: u64 = 80;
 const ENOUGH: f64 = 0.001;
 
 /// By how many percent a guest that writes too fast is slowed down more each time.
-const BRAKE: u32 = 25;
+const THROTTLE_STEP: u32 = 25;
 
 /// How much a guest is slowed down at most, in percent.
-const MOST_BRAKING: u32 = 99;
+const MAX_THROTTLE: u32 = 99;
 
 /// Time that a slowed guest has in one go is the rest of this.
-const BRAKE_PERIOD: Duration = Duration::from_millis(20);
+const THROTTLE_PERIOD: Duration = Duration::from_millis(20);
 
 /// A guest that moves.
-pub trait Traveller {
+pub trait SourceGuest {
     /// Its memory, which it goes on writing to.
     fn memory(&self) -> &Arc<GuestMemory>;
 
     /// The other side says where it is.
-    fn arrives_at(&mut self, _site: &[u8]) {}
+    fn set_destination_site(&mut self, _site: &[u8]) {}
 
     /// Begins to note what it writes; all pages that may hold something else than zeros.
     ///
@@ -53,7 +53,7 @@ pub trait Traveller {
     fn written(&mut self) -> Result<PageSet, String>;
 
     /// Lets it stand still for so long, some time soon, if it does not do so already.
-    fn brake(&mut self, rest: Duration);
+    fn throttle(&mut self, rest: Duration);
 
     /// Stops it: the pages that were written since they were last asked for, and everything but memory.
     ///
@@ -65,7 +65,7 @@ pub trait Traveller {
 
 /// How a guest is to move.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct MigrationPlan {
     /// It is stopped for about so long at most.
     pub downtime: Duration,
     /// What is sent is made smaller.
@@ -74,7 +74,7 @@ pub struct Plan {
 
 /// Why a guest has not moved, or may not have.
 #[derive(Debug, thiserror::Error)]
-pub enum LeaveError {
+pub enum SourceError {
     /// The connection, or the other side.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -86,42 +86,42 @@ pub enum LeaveError {
     Cancelled,
 }
 
-impl From<FrameError> for LeaveError {
-    fn from(error: FrameError) -> LeaveError {
-        LeaveError::Wire(error.into())
+impl From<FrameError> for SourceError {
+    fn from(error: FrameError) -> SourceError {
+        SourceError::Wire(error.into())
     }
 }
 
 /// What came of a guest's leaving.
 #[derive(Debug)]
-pub enum Left {
+pub enum SourceOutcome {
     /// It runs on the other side.
-    There(Figures),
+    Migrated(MigrationStatistics),
     /// It is to go on here; the other side never runs it.
-    Here(LeaveError),
+    Failed(SourceError),
     /// It was let go, and no answer came: the other side has to be asked. Until then it must run nowhere.
-    InDoubt(LeaveError),
+    InDoubt(SourceError),
 }
 
 /// Sends a guest over.
-pub fn leave(
+pub fn migrate(
     mut wire: Wire,
     hello: Hello,
-    guest: &mut dyn Traveller,
-    plan: Plan,
-    progress: &Progress,
-) -> Left {
+    guest: &mut dyn SourceGuest,
+    plan: MigrationPlan,
+    progress: &MigrationProgress,
+) -> SourceOutcome {
     let token = hello.token;
-    let mut departure = Departure::new(&mut wire, guest, plan, progress);
-    let prepared = departure.prepare(hello);
-    let (stopped, mut figures) = (departure.stopped, departure.figures);
+    let mut migration = OutgoingMigration::new(&mut wire, guest, plan, progress);
+    let prepared = migration.prepare(hello);
+    let (stopped, mut figures) = (migration.stopped, migration.figures);
     if let Err(error) = prepared {
         // The other side has not been told to run it, and is not going to be.
         match &error {
-            LeaveError::Wire(WireError::Peer(_) | WireError::Ended) => {}
-            error => wire.give_up(&error.to_string()),
+            SourceError::Wire(WireError::Peer(_) | WireError::Closed) => {}
+            error => wire.abort(&error.to_string()),
         }
-        return Left::Here(error);
+        return SourceOutcome::Failed(error);
     }
     let confirmed = wire.send(&Message::Commit(token)).and_then(|()| {
         // Nothing else can be the answer but what ends the connection.
@@ -133,8 +133,8 @@ pub fn leave(
     if let Err(error) = confirmed {
         return match error {
             // It decides, and it has decided.
-            WireError::Peer(_) => Left::Here(error.into()),
-            error => Left::InDoubt(error.into()),
+            WireError::Peer(_) => SourceOutcome::Failed(error.into()),
+            error => SourceOutcome::InDoubt(error.into()),
         };
     }
     if let Some(stopped) = stopped {
@@ -143,8 +143,8 @@ pub fn leave(
     progress.note("-----> migration complete.");
     // The other side would only go on answering questions that nobody has.
     let _ = wire.send(&Message::Bye);
-    wire.hang_up();
-    Left::There(figures)
+    wire.close();
+    SourceOutcome::Migrated(figures)
 }
 
 fn unexpected(found: &Message<'_>, expected: &'static str) -> FrameError {
@@ -152,62 +152,62 @@ fn unexpected(found: &Message<'_>, expected: &'static str) -> FrameError {
 }
 
 /// A guest on its way.
-struct Departure<'a> {
+struct OutgoingMigration<'a> {
     wire: &'a mut Wire,
-    guest: &'a mut dyn Traveller,
-    plan: Plan,
-    progress: &'a Progress,
-    packer: Packer,
+    guest: &'a mut dyn SourceGuest,
+    plan: MigrationPlan,
+    progress: &'a MigrationProgress,
+    encoder: PageEncoder,
     memory: Arc<GuestMemory>,
-    figures: Figures,
+    figures: MigrationStatistics,
     /// How long it takes to ask the other side something.
     latency: Duration,
     /// How much it is slowed down, in percent.
-    braking: u32,
-    braked: Instant,
+    throttle_percent: u32,
+    throttled_at: Instant,
     /// When it was stopped.
     stopped: Option<Instant>,
 }
 
-impl<'a> Departure<'a> {
+impl<'a> OutgoingMigration<'a> {
     fn new(
         wire: &'a mut Wire,
-        guest: &'a mut dyn Traveller,
-        plan: Plan,
-        progress: &'a Progress,
-    ) -> Departure<'a> {
-        Departure {
+        guest: &'a mut dyn SourceGuest,
+        plan: MigrationPlan,
+        progress: &'a MigrationProgress,
+    ) -> OutgoingMigration<'a> {
+        OutgoingMigration {
             memory: guest.memory().clone(),
-            packer: Packer::new(plan.compress),
+            encoder: PageEncoder::new(plan.compress),
             wire,
             guest,
             plan,
             progress,
-            figures: Figures::default(),
+            figures: MigrationStatistics::default(),
             latency: Duration::ZERO,
-            braking: 0,
-            braked: Instant::now(),
+            throttle_percent: 0,
+            throttled_at: Instant::now(),
             stopped: None,
         }
     }
 
     /// Everything up to the moment when the other side could run the guest.
-    fn prepare(&mut self, hello: Hello) -> Result<(), LeaveError> {
+    fn prepare(&mut self, hello: Hello) -> Result<(), SourceError> {
         self.progress.note("-----> starting migration");
         let start = Instant::now();
         self.wire.send(&Message::Hello(hello))?;
         match self.wire.receive()? {
-            Message::Welcome(site) => self.guest.arrives_at(site),
+            Message::Welcome(site) => self.guest.set_destination_site(site),
             other => return Err(unexpected(&other, "a Welcome frame").into()),
         }
         self.latency = start.elapsed();
-        let pages = self.guest.begin().map_err(LeaveError::Guest)?;
+        let pages = self.guest.begin().map_err(SourceError::Guest)?;
         let rest = self.rounds(pages)?;
         self.cancellable()?;
-        self.progress.enter(Phase::Stopped);
+        self.progress.enter(MigrationPhase::Stopped);
         // From here on the guest stands still.
         self.stopped = Some(Instant::now());
-        let (mut last, state) = self.guest.stop().map_err(LeaveError::Guest)?;
+        let (mut last, state) = self.guest.stop().map_err(SourceError::Guest)?;
         last.extend(&rest);
         self.round(&last)?;
         self.progress.note("-----> diff dirty page transfer completed");
@@ -223,27 +223,27 @@ impl<'a> Departure<'a> {
         &mut self,
         expected: &'static str,
         is_it: fn(&Message<'_>) -> bool,
-    ) -> Result<(), LeaveError> {
+    ) -> Result<(), SourceError> {
         match self.wire.receive()? {
             message if is_it(&message) => Ok(()),
             other => Err(unexpected(&other, expected).into()),
         }
     }
 
-    fn cancellable(&self) -> Result<(), LeaveError> {
-        if self.progress.is_cancelled() { Err(LeaveError::Cancelled) } else { Ok(()) }
+    fn cancellable(&self) -> Result<(), SourceError> {
+        if self.progress.is_cancelled() { Err(SourceError::Cancelled) } else { Ok(()) }
     }
 
     /// Sends `pages`, then those written meanwhile, until what is left can be sent while the guest stands
     /// still; that is what comes back.
-    fn rounds(&mut self, mut pages: PageSet) -> Result<PageSet, LeaveError> {
+    fn rounds(&mut self, mut pages: PageSet) -> Result<PageSet, SourceError> {
         loop {
             let count = pages.len();
             let took = self.round(&pages)?;
             if self.figures.rounds == 1 {
                 self.progress.note("-----> first memory transfer completed");
             }
-            pages = self.guest.written().map_err(LeaveError::Guest)?;
+            pages = self.guest.written().map_err(SourceError::Guest)?;
             let left = pages.len();
             // Pages that are sent again are as likely to be zeros, or to shrink, as those before. How long the
             // way is does not depend on how many there are.
@@ -260,7 +260,9 @@ impl<'a> Departure<'a> {
             if left == 0 || fits && (needed <= ENOUGH || left > count / 2) {
                 return Ok(pages);
             }
-            if self.figures.rounds >= MOST_ROUNDS || self.braking == MOST_BRAKING && !shrinks(left, count) {
+            if self.figures.rounds >= MAX_ROUNDS
+                || self.throttle_percent == MAX_THROTTLE && !shrinks(left, count)
+            {
                 self.progress.note(&format!(
                     "       the guest writes faster than can be sent, even slowed down: it stands still \
                      for about {milliseconds} ms"
@@ -268,17 +270,17 @@ impl<'a> Departure<'a> {
                 return Ok(pages);
             }
             if !shrinks(left, count) {
-                self.braking = (self.braking + BRAKE).min(MOST_BRAKING);
+                self.throttle_percent = (self.throttle_percent + THROTTLE_STEP).min(MAX_THROTTLE);
                 self.progress.note(&format!(
                     "       the guest writes as fast as can be sent: slowed down by {} percent",
-                    self.braking
+                    self.throttle_percent
                 ));
             }
         }
     }
 
     /// Sends every page of `pages` once; how long it took until all were in the other side's memory.
-    fn round(&mut self, pages: &PageSet) -> Result<Duration, LeaveError> {
+    fn round(&mut self, pages: &PageSet) -> Result<Duration, SourceError> {
         self.figures.rounds += 1;
         let number = self.figures.rounds;
         let start = Instant::now();
@@ -286,10 +288,10 @@ impl<'a> Departure<'a> {
         self.wire.send(&Message::RoundBegin(Round { number, pages: pages.len() }))?;
         for address in pages.iter() {
             let memory = &self.memory;
-            self.packer
+            self.encoder
                 .add(address / PAGE as u64, |page| memory.read(address, page))
-                .map_err(|e| LeaveError::Guest(e.to_string()))?;
-            if self.packer.is_full() {
+                .map_err(|e| SourceError::Guest(e.to_string()))?;
+            if self.encoder.is_full() {
                 self.send_pages()?;
             }
         }
@@ -303,10 +305,10 @@ impl<'a> Departure<'a> {
         Ok(start.elapsed())
     }
 
-    fn send_pages(&mut self) -> Result<(), LeaveError> {
+    fn send_pages(&mut self) -> Result<(), SourceError> {
         self.cancellable()?;
-        self.brake();
-        let Some(frame) = self.packer.take() else { return Ok(()) };
+        self.throttle();
+        let Some(frame) = self.encoder.take() else { return Ok(()) };
         self.wire.send_frame(frame)?;
         self.figures.bytes += frame.len() as u64;
         self.progress.sent(frame.len() as u64);
@@ -314,16 +316,19 @@ impl<'a> Departure<'a> {
     }
 
     /// Slows the guest down, if it runs and is to be.
-    fn brake(&mut self) {
-        if self.braking > 0 && self.stopped.is_none() && self.braked.elapsed() >= BRAKE_PERIOD {
-            self.braked = Instant::now();
-            self.guest.brake(BRAKE_PERIOD * self.braking / 100);
+    fn throttle(&mut self) {
+        if self.throttle_percent > 0
+            && self.stopped.is_none()
+            && self.throttled_at.elapsed() >= THROTTLE_PERIOD
+        {
+            self.throttled_at = Instant::now();
+            self.guest.throttle(THROTTLE_PERIOD * self.throttle_percent / 100);
         }
     }
 
-    fn state(&mut self, state: &[u8]) -> Result<(), LeaveError> {
+    fn state(&mut self, state: &[u8]) -> Result<(), SourceError> {
         self.wire.send(&Message::StateBegin(state.len() as u64))?;
-        for piece in state.chunks(MOST_PAYLOAD) {
+        for piece in state.chunks(MAX_PAYLOAD) {
             self.wire.send(&Message::State(piece))?;
         }
         self.figures.bytes += (state.len() + HEADER) as u64;
@@ -337,11 +342,11 @@ fn shrinks(left: u64, before: u64) -> bool {
 
 /// What the other side says about a guest that was let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum QueryAnswer {
     /// It runs there.
-    There,
+    Running,
     /// It does not, and never will.
-    NotThere,
+    NotRunning,
 }
 
 /// Asks the other side who has the guest.
@@ -349,17 +354,17 @@ pub enum Answer {
 /// # Errors
 ///
 /// [`WireError`]: it has to be asked again.
-pub fn ask(mut wire: Wire, token: Token) -> Result<Answer, WireError> {
-    wire.send(&Message::Ask(token))?;
+pub fn query(mut wire: Wire, token: MigrationToken) -> Result<QueryAnswer, WireError> {
+    wire.send(&Message::Query(token))?;
     let answer = match wire.receive()? {
-        Message::Confirm => Answer::There,
-        Message::NotHere => Answer::NotThere,
+        Message::Confirm => QueryAnswer::Running,
+        Message::NotRunning => QueryAnswer::NotRunning,
         other => return Err(unexpected(&other, "an answer").into()),
     };
-    if answer == Answer::There {
+    if answer == QueryAnswer::Running {
         wire.send(&Message::Bye)?;
     }
-    wire.hang_up();
+    wire.close();
     Ok(answer)
 }
 

@@ -9,12 +9,12 @@ use rustls::Connection;
 use super::wire::Transport;
 
 /// How long both sides may take to prove who they are.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Transport for TcpStream {
-    fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(patience))?;
-        self.set_write_timeout(Some(patience))
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(timeout))?;
+        self.set_write_timeout(Some(timeout))
     }
 
     fn end(&mut self) {
@@ -24,27 +24,27 @@ impl Transport for TcpStream {
 }
 
 /// A connection inside TLS, both of whose sides have proven who they are.
-pub struct Encrypted {
+pub struct TlsTransport {
     tls: Connection,
     socket: TcpStream,
 }
 
-impl Encrypted {
+impl TlsTransport {
     /// Has both sides of `socket` prove who they are.
     ///
     /// # Errors
     ///
     /// What the host says, or in [`ErrorKind::InvalidData`] what is wrong with the other side.
-    pub fn new(tls: Connection, socket: TcpStream) -> io::Result<Encrypted> {
-        socket.set_patience(HANDSHAKE_PATIENCE)?;
-        let mut encrypted = Encrypted { tls, socket };
+    pub fn new(tls: Connection, socket: TcpStream) -> io::Result<TlsTransport> {
+        socket.set_timeout(HANDSHAKE_TIMEOUT)?;
+        let mut encrypted = TlsTransport { tls, socket };
         let start = Instant::now();
         while encrypted.tls.is_handshaking() {
             encrypted.flush()?;
             if encrypted.tls.is_handshaking() {
                 encrypted.receive()?;
             }
-            if start.elapsed() > HANDSHAKE_PATIENCE {
+            if start.elapsed() > HANDSHAKE_TIMEOUT {
                 return Err(ErrorKind::TimedOut.into());
             }
         }
@@ -66,7 +66,7 @@ impl Encrypted {
     }
 }
 
-impl Read for Encrypted {
+impl Read for TlsTransport {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.tls.reader().read(bytes) {
@@ -79,7 +79,7 @@ impl Read for Encrypted {
     }
 }
 
-impl Write for Encrypted {
+impl Write for TlsTransport {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.tls.writer().write(bytes)?;
         self.flush()?;
@@ -94,9 +94,9 @@ impl Write for Encrypted {
     }
 }
 
-impl Transport for Encrypted {
-    fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.socket.set_patience(patience)
+impl Transport for TlsTransport {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.socket.set_timeout(timeout)
     }
 
     fn end(&mut self) {

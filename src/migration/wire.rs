@@ -3,20 +3,20 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::frame::{FrameError, HEADER, Kind, MOST_PAYLOAD, Message, header};
+use super::frame::{FrameError, FrameKind, HEADER, MAX_PAYLOAD, Message, header};
 
 /// How long a side that says nothing is waited for: one that is busy says so much sooner
 /// ([`KEEP_ALIVE`]).
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a side that is busy says so.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// How long one frame may take to arrive, or to be taken, once it has begun, however slowly.
-const FRAME_PATIENCE: Duration = Duration::from_secs(30);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a side that only says that it is busy is waited for.
-const BUSY_PATIENCE: Duration = Duration::from_secs(60);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the other side has to hang up after the last frame.
 const LINGER: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ pub trait Transport: Read + Write + Send {
     /// # Errors
     ///
     /// Those of the host.
-    fn set_patience(&self, patience: Duration) -> io::Result<()>;
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
 
     /// Nothing more will be written; what has been written arrives. What can be done of this is done.
     fn end(&mut self);
@@ -42,10 +42,10 @@ pub trait Transport: Read + Write + Send {
 pub enum WireError {
     /// The other side has hung up, or the network has.
     #[error("the connection has ended")]
-    Ended,
+    Closed,
     /// The other side says nothing.
     #[error("the other side has said nothing for {} seconds", .0.as_secs())]
-    Silent(Duration),
+    TimedOut(Duration),
     /// It sent something that cannot be meant.
     #[error("{0}")]
     Frame(#[from] FrameError),
@@ -54,10 +54,10 @@ pub enum WireError {
     Peer(String),
     /// It does not take this side for one that it trusts, or is none itself.
     #[error("{0}; {TRUST}")]
-    Stranger(io::Error),
+    Untrusted(io::Error),
     /// The host's words.
     #[error("the connection fails: {0}")]
-    Host(io::Error),
+    Io(io::Error),
 }
 
 impl From<io::Error> for WireError {
@@ -66,11 +66,11 @@ impl From<io::Error> for WireError {
             ErrorKind::UnexpectedEof
             | ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe => WireError::Ended,
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::Silent(PATIENCE),
-            // Only a connection inside TLS fails so ([`super::transport::Encrypted`]).
-            ErrorKind::InvalidData => WireError::Stranger(error),
-            _ => WireError::Host(error),
+            | ErrorKind::BrokenPipe => WireError::Closed,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::TimedOut(TIMEOUT),
+            // Only a connection inside TLS fails so ([`super::transport::TlsTransport`]).
+            ErrorKind::InvalidData => WireError::Untrusted(error),
+            _ => WireError::Io(error),
         }
     }
 }
@@ -86,9 +86,9 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// [`WireError::Host`].
+    /// [`WireError::Io`].
     pub fn new(stream: Box<dyn Transport>) -> Result<Wire, WireError> {
-        stream.set_patience(PATIENCE)?;
+        stream.set_timeout(TIMEOUT)?;
         Ok(Wire { stream, payload: Vec::new() })
     }
 
@@ -107,20 +107,20 @@ impl Wire {
     ///
     /// Those of [`Self::send`].
     pub fn send_frame(&mut self, frame: &[u8]) -> Result<(), WireError> {
-        let sent = write_within(&mut *self.stream, frame, FRAME_PATIENCE);
+        let sent = write_within(&mut *self.stream, frame, FRAME_TIMEOUT);
         let Err(error) = sent else { return Ok(()) };
         let error = WireError::from(error);
         // Whoever hangs up says why, and that may be here already.
-        if matches!(error, WireError::Ended)
-            && let Err(told @ WireError::Peer(_)) = self.last_words()
+        if matches!(error, WireError::Closed)
+            && let Err(told @ WireError::Peer(_)) = self.pending_error()
         {
             return Err(told);
         }
         Err(error)
     }
 
-    fn last_words(&mut self) -> Result<(), WireError> {
-        self.stream.set_patience(LINGER)?;
+    fn pending_error(&mut self) -> Result<(), WireError> {
+        self.stream.set_timeout(LINGER)?;
         for _ in 0..4 {
             self.receive()?;
         }
@@ -136,11 +136,11 @@ impl Wire {
         let start = Instant::now();
         let kind = loop {
             let kind = self.receive_frame()?;
-            if kind != Kind::KeepAlive {
+            if kind != FrameKind::KeepAlive {
                 break kind;
             }
-            if start.elapsed() > BUSY_PATIENCE {
-                return Err(WireError::Silent(BUSY_PATIENCE));
+            if start.elapsed() > BUSY_TIMEOUT {
+                return Err(WireError::TimedOut(BUSY_TIMEOUT));
             }
         };
         match Message::read(kind, &self.payload)? {
@@ -149,44 +149,44 @@ impl Wire {
         }
     }
 
-    fn receive_frame(&mut self) -> Result<Kind, WireError> {
+    fn receive_frame(&mut self) -> Result<FrameKind, WireError> {
         let mut bytes = [0; HEADER];
         // The first byte may take as long as anything may.
         self.stream.read_exact(&mut bytes[..1])?;
         let start = Instant::now();
         read_within(&mut *self.stream, &mut bytes[1..], start)?;
         let (kind, length) = header(bytes)?;
-        debug_assert!(length <= MOST_PAYLOAD);
+        debug_assert!(length <= MAX_PAYLOAD);
         self.payload.resize(length, 0);
         read_within(&mut *self.stream, &mut self.payload, start)?;
         Ok(kind)
     }
 
     /// Tells the other side why this one gives up, and hangs up.
-    pub fn give_up(mut self, why: &str) {
+    pub fn abort(mut self, why: &str) {
         // It may be gone already.
         if self.send(&Message::Error(why.to_owned())).is_ok() {
-            self.hang_up();
+            self.close();
         }
     }
 
     /// Hangs up in such a way that the last frame arrives: what the other side still sends is read.
-    pub fn hang_up(mut self) {
+    pub fn close(mut self) {
         self.stream.end();
-        if self.stream.set_patience(LINGER).is_err() {
+        if self.stream.set_timeout(LINGER).is_err() {
             return;
         }
         let start = Instant::now();
-        self.payload.resize(MOST_PAYLOAD, 0);
+        self.payload.resize(MAX_PAYLOAD, 0);
         while start.elapsed() < LINGER && matches!(self.stream.read(&mut self.payload), Ok(1..)) {}
     }
 }
 
 /// A side that takes a byte now and then is not waited for: the guest may stand still meanwhile.
-fn write_within(stream: &mut dyn Transport, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
+fn write_within(stream: &mut dyn Transport, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
     let start = Instant::now();
     while !bytes.is_empty() {
-        if start.elapsed() > patience {
+        if start.elapsed() > timeout {
             return Err(ErrorKind::TimedOut.into());
         }
         match stream.write(bytes) {
@@ -202,13 +202,13 @@ fn write_within(stream: &mut dyn Transport, mut bytes: &[u8], patience: Duration
 fn read_within(stream: &mut dyn Transport, mut bytes: &mut [u8], start: Instant) -> Result<(), WireError> {
     while !bytes.is_empty() {
         match stream.read(bytes) {
-            Ok(0) => return Err(WireError::Ended),
+            Ok(0) => return Err(WireError::Closed),
             Ok(count) => bytes = &mut bytes[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
-        if start.elapsed() > FRAME_PATIENCE {
-            return Err(WireError::Silent(FRAME_PATIENCE));
+        if start.elapsed() > FRAME_TIMEOUT {
+            return Err(WireError::TimedOut(FRAME_TIMEOUT));
         }
     }
     Ok(())
@@ -239,7 +239,7 @@ mod tests {
     }
 
     impl Transport for Slow {
-        fn set_patience(&self, _: Duration) -> io::Result<()> {
+        fn set_timeout(&self, _: Duration) -> io::Result<()> {
             Ok(())
         }
 
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_side_that_takes_a_frame_byte_by_byte_is_not_waited_for() {
-        write_within(&mut Slow, &[0; 2], PATIENCE).unwrap();
+        write_within(&mut Slow, &[0; 2], TIMEOUT).unwrap();
         let error = write_within(&mut Slow, &[0; 1000], Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }

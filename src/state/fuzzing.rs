@@ -7,7 +7,7 @@ use crate::boot::BytesImage;
 
 /// Reads `input` as a snapshot, and also with all checksums made right: most random input would not get
 /// beyond them. Nothing may panic, hang or use much memory.
-pub fn read_anything(input: &[u8]) {
+pub fn read_snapshot(input: &[u8]) {
     let _ = check_bytes(&BytesImage::new("fuzz", input));
     let _ = ReceivedMachine::read("fuzz", input);
     let sections: Vec<Section> = sections(input);
@@ -42,6 +42,6 @@ mod tests {
     fn whatever_is_in_a_snapshot_it_is_read_or_refused() {
         FuzzDriver::new("snapshot")
             .dictionary(&[b"serial\0", b"memory-map\0", b"lapic\0"])
-            .run(read_anything);
+            .run(read_snapshot);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A thread of its own, which can open nothing, reads what comes from the network. It puts pages into
 //! memory, and hands everything else to the thread that is going to run the guest. That thread builds the
-//! machine and says that it could run ([`Reception::take_over`]); only then is the source asked to let go.
+//! machine and says that it could run ([`IncomingMigration::commit`]); only then is the source asked to let go.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, info, warn};
 
-use super::decision::Decision;
-use super::destination::{Arrival, ArriveError, Caller, Told, answer, confirm, greet, take_in, take_over};
-use super::frame::{Hello, Token};
+use super::commit::CommitDecision;
+use super::destination::{
+    DestinationError, DestinationGuest, PeerRequest, QueryOutcome, accept_peer, answer_query, commit,
+    confirm, receive_guest,
+};
+use super::frame::{Hello, MigrationToken};
 use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
 use crate::kvm::CpuFeatures;
@@ -26,17 +29,17 @@ use crate::os::sandbox::confine_thread;
 
 /// How long questions about a guest that has arrived are answered, if its source has not heard that it
 /// has: longer than any source asks.
-const ANSWERING: Duration = Duration::from_secs(600);
+const QUERY_SERVICE_TIME: Duration = Duration::from_secs(600);
 
 /// How long a process whose guest has already ended waits for a source to ask: as long as one does.
-const ASKED: Duration = Duration::from_secs(75);
+const QUERY_WAIT: Duration = Duration::from_secs(75);
 
 /// How long a destination that never had the guest waits for its source to ask: longer than one that loses the
 /// connection needs to notice.
-pub const DOUBTED: Duration = Duration::from_secs(20);
+pub const IN_DOUBT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a source that was told that its guest is not here has to ask again, if the answer was lost.
-const LOST: Duration = Duration::from_millis(500);
+const RETRY_WINDOW: Duration = Duration::from_millis(500);
 
 /// How often a thread that waits for connections looks whether it still should.
 const ROUND: Duration = Duration::from_millis(100);
@@ -49,12 +52,12 @@ const STACK: usize = 512 << 10;
 
 /// Why no guest has come.
 #[derive(Debug, thiserror::Error)]
-pub enum ReceptionError {
+pub enum IncomingError {
     /// Nobody can listen there.
-    #[error("cannot wait for a guest on {place}: {reason}; choose another place with -migrport")]
+    #[error("cannot wait for a guest on {address}: {reason}; choose another place with -migrport")]
     Listen {
         /// The place.
-        place: SocketAddr,
+        address: SocketAddr,
         /// The host's words.
         reason: io::Error,
     },
@@ -68,9 +71,9 @@ pub enum ReceptionError {
 
 /// How a guest comes.
 #[derive(Debug)]
-pub enum News {
+pub enum IncomingEvent {
     /// It has been announced.
-    Begun {
+    Started {
         /// From where.
         from: SocketAddr,
         /// What it is called there.
@@ -88,14 +91,14 @@ pub enum News {
     /// More pages have arrived.
     Pages(u64),
     /// All of it is here.
-    Complete(Arrived),
+    Complete(ReceivedGuest),
     /// It will not come.
     Failed(String),
 }
 
 /// A guest that has arrived and is no machine yet.
 #[derive(Debug)]
-pub struct Arrived {
+pub struct ReceivedGuest {
     /// Its memory, with what is in it.
     pub memory: Arc<GuestMemory>,
     /// Everything else, as [`crate::state::SavedMachine::to_bytes`] made it.
@@ -103,7 +106,7 @@ pub struct Arrived {
 }
 
 /// What is to become of a guest that has arrived.
-enum Word {
+enum BuildResult {
     /// It could run.
     Ready,
     /// It cannot run here, for this reason.
@@ -111,21 +114,21 @@ enum Word {
 }
 
 /// Waits for a guest. Dropping it refuses a guest that has not been taken over.
-pub struct Reception {
-    news: Receiver<News>,
-    word: Option<Sender<Word>>,
+pub struct IncomingMigration {
+    news: Receiver<IncomingEvent>,
+    word: Option<Sender<BuildResult>>,
     decided: Receiver<Result<(), String>>,
     done: Receiver<()>,
-    place: SocketAddr,
+    address: SocketAddr,
 }
 
 /// Answers a source that does not know who has the guest.
-pub struct Answering {
+pub struct QueryResponder {
     /// Nothing is ever sent: it ends with the thread that answers.
     done: Receiver<()>,
 }
 
-impl Answering {
+impl QueryResponder {
     /// True if the source knows.
     pub fn is_over(&self) -> bool {
         self.done.try_recv() == Err(TryRecvError::Disconnected)
@@ -134,18 +137,18 @@ impl Answering {
     /// Waits until the source knows, or has stopped asking: one that finds nobody to ask cannot go on with the
     /// guest. To be called before this process ends.
     pub fn finish(self) {
-        let _ = self.done.recv_timeout(ASKED);
+        let _ = self.done.recv_timeout(QUERY_WAIT);
     }
 }
 
 /// What this host can run.
 #[derive(Debug)]
-pub struct Host {
+pub struct HostFeatures {
     /// The processor features that a guest finds here.
     pub features: CpuFeatures,
 }
 
-impl Host {
+impl HostFeatures {
     /// Refuses a guest that could not run here, before any of it is sent.
     fn check(&self, hello: &Hello) -> Result<(), String> {
         let features: CpuFeatures = postcard::from_bytes(&hello.facts)
@@ -162,51 +165,51 @@ impl Host {
     }
 }
 
-impl Reception {
+impl IncomingMigration {
     /// Listens on `place`, for a guest that `host` can run.
     ///
     /// # Errors
     ///
-    /// [`ReceptionError::Listen`], for example when the port is taken; [`ReceptionError::Thread`].
+    /// [`IncomingError::Listen`], for example when the port is taken; [`IncomingError::Thread`].
     pub fn open(
-        place: SocketAddr,
+        address: SocketAddr,
         credentials: Credentials,
-        host: Host,
-    ) -> Result<Reception, ReceptionError> {
-        let listen = |reason| ReceptionError::Listen { place, reason };
-        let listener = TcpListener::bind(place).map_err(listen)?;
-        let place = listener.local_addr().map_err(listen)?;
-        let ((news, told), (word, said), (decide, decided)) = (channel(), channel(), channel());
+        host: HostFeatures,
+    ) -> Result<IncomingMigration, IncomingError> {
+        let listen = |reason| IncomingError::Listen { address, reason };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let ((news, events), (word, said), (decide, decided)) = (channel(), channel(), channel());
         let (_done, done) = channel();
-        let entrance = Entrance { listener, credentials };
-        let site = site_of(place.port()).unwrap_or_default();
-        let desk = Desk { entrance, host, site, news, said, decide, _done };
+        let acceptor = Acceptor { listener, credentials };
+        let site = site_of(address.port()).unwrap_or_default();
+        let receiver = ReceivingThread { acceptor, host, site, news, said, decide, _done };
         thread::Builder::new()
             .name("migration".into())
             .stack_size(STACK)
-            .spawn(move || desk.run())
-            .map_err(ReceptionError::Thread)?;
-        Ok(Reception { news: told, word: Some(word), decided, done, place })
+            .spawn(move || receiver.run())
+            .map_err(IncomingError::Thread)?;
+        Ok(IncomingMigration { news: events, word: Some(word), decided, done, address })
     }
 
     /// Where it listens.
-    pub fn place(&self) -> SocketAddr {
-        self.place
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Waits until a guest has arrived; `tell` hears how it comes.
     ///
     /// # Errors
     ///
-    /// [`ReceptionError::Failed`].
-    pub fn wait(&self, tell: &mut dyn FnMut(&News)) -> Result<Arrived, ReceptionError> {
+    /// [`IncomingError::Failed`].
+    pub fn wait(&self, tell: &mut dyn FnMut(&IncomingEvent)) -> Result<ReceivedGuest, IncomingError> {
         loop {
             match self.news.recv() {
-                Ok(News::Complete(arrived)) => return Ok(arrived),
-                Ok(News::Failed(why)) => return Err(ReceptionError::Failed(why)),
+                Ok(IncomingEvent::Complete(arrived)) => return Ok(arrived),
+                Ok(IncomingEvent::Failed(why)) => return Err(IncomingError::Failed(why)),
                 Ok(news) => tell(&news),
                 Err(_) => {
-                    return Err(ReceptionError::Failed("the thread that waits for it has ended".into()));
+                    return Err(IncomingError::Failed("the thread that waits for it has ended".into()));
                 }
             }
         }
@@ -217,21 +220,21 @@ impl Reception {
     ///
     /// # Errors
     ///
-    /// [`ReceptionError::Failed`]: the guest must not run here.
-    pub fn take_over(mut self) -> (Result<(), ReceptionError>, Answering) {
+    /// [`IncomingError::Failed`]: the guest must not run here.
+    pub fn commit(mut self) -> (Result<(), IncomingError>, QueryResponder) {
         if let Some(word) = self.word.take() {
             // If it has ended, so has the other channel.
-            let _ = word.send(Word::Ready);
+            let _ = word.send(BuildResult::Ready);
         }
         let gone = || Err("the thread that waits for it has ended".to_owned());
-        let decided = self.decided.recv().unwrap_or_else(|_| gone()).map_err(ReceptionError::Failed);
-        (decided, Answering { done: self.done })
+        let decided = self.decided.recv().unwrap_or_else(|_| gone()).map_err(IncomingError::Failed);
+        (decided, QueryResponder { done: self.done })
     }
 
     /// The guest cannot run here: its source is told why, and has been when this returns.
     pub fn refuse(mut self, why: &str) {
         if let Some(word) = self.word.take() {
-            let _ = word.send(Word::Refused(why.to_owned()));
+            let _ = word.send(BuildResult::Refused(why.to_owned()));
             // The connection ends with the process.
             let _ = self.decided.recv();
         }
@@ -245,55 +248,56 @@ pub(super) fn site_of(port: u16) -> Option<String> {
 }
 
 /// The thread that speaks with sources.
-struct Desk {
-    entrance: Entrance,
-    host: Host,
+struct ReceivingThread {
+    acceptor: Acceptor,
+    host: HostFeatures,
     /// Where this is.
     site: String,
-    news: Sender<News>,
-    said: Receiver<Word>,
+    news: Sender<IncomingEvent>,
+    said: Receiver<BuildResult>,
     decide: Sender<Result<(), String>>,
     _done: Sender<()>,
 }
 
-impl Desk {
+impl ReceivingThread {
     fn run(self) {
         confine_thread();
-        let (wire, hello, from) = self.entrance.first_source();
-        let begun = News::Begun { from, guest: hello.guest.clone(), memory: hello.memory };
+        let (wire, hello, from) = self.acceptor.first_source();
+        let begun = IncomingEvent::Started { from, guest: hello.guest.clone(), memory: hello.memory };
         // Whoever waits for news waits for all of them.
         let _ = self.news.send(begun);
-        let Desk { host, site, news, said, .. } = &self;
-        let mut guest = Coming { host, site, news, said, memory: None };
-        match take_in(wire, &hello, &mut guest) {
+        let ReceivingThread { host, site, news, said, .. } = &self;
+        let mut guest = IncomingGuest { host, site, news, said, memory: None };
+        match receive_guest(wire, &hello, &mut guest) {
             Ok(wire) => self.hand_over(wire, hello.token, from),
             Err(error) => self.failed(&error),
         }
     }
 
-    fn hand_over(&self, wire: Wire, token: Token, from: SocketAddr) {
-        let (decision, over) = (Decision::default(), Over::default());
+    fn hand_over(&self, wire: Wire, token: MigrationToken, from: SocketAddr) {
+        let (decision, over) = (CommitDecision::default(), ServiceDeadline::default());
         thread::scope(|scope| {
             // A source asks over a new connection.
             let answers = thread::Builder::new().name("migration-ask".into()).stack_size(STACK);
-            let (entrance, decision, over) = (&self.entrance, &decision, &over);
-            if let Err(error) = answers.spawn_scoped(scope, move || entrance.answer(token, decision, over)) {
+            let (acceptor, decision, over) = (&self.acceptor, &decision, &over);
+            if let Err(error) = answers.spawn_scoped(scope, move || acceptor.answer(token, decision, over)) {
                 let why = format!("the host gives no thread: {error}");
-                wire.give_up(&why);
-                return self.failed(&ArriveError::Here(why));
+                wire.abort(&why);
+                return self.failed(&DestinationError::Host(why));
             }
-            match take_over(wire, token, decision) {
+            match commit(wire, token, decision) {
                 Ok(wire) => {
                     let _ = self.decide.send(Ok(()));
                     if confirm(wire) {
                         over.now();
                     } else {
                         warn!("{from} may not know that the guest is here; it is told if it asks");
-                        over.at(Instant::now() + ANSWERING);
+                        over.at(Instant::now() + QUERY_SERVICE_TIME);
                     }
                 }
                 Err(error) => {
-                    over.at(Instant::now() + if error.leaves_doubt() { DOUBTED } else { Duration::ZERO });
+                    over.at(Instant::now()
+                        + if error.leaves_source_in_doubt() { IN_DOUBT_TIMEOUT } else { Duration::ZERO });
                     self.failed(&error);
                 }
             }
@@ -301,27 +305,27 @@ impl Desk {
     }
 
     /// Tells both channels: one of them is listened to.
-    fn failed(&self, error: &ArriveError) {
-        let _ = self.news.send(News::Failed(error.to_string()));
+    fn failed(&self, error: &DestinationError) {
+        let _ = self.news.send(IncomingEvent::Failed(error.to_string()));
         let _ = self.decide.send(Err(error.to_string()));
     }
 }
 
 /// Where sources connect.
-struct Entrance {
+struct Acceptor {
     listener: TcpListener,
     credentials: Credentials,
 }
 
-impl Entrance {
+impl Acceptor {
     /// Waits for somebody who brings a guest. Whoever only tries whether somebody listens, or does not
     /// prove who he is, is hung up on.
     fn first_source(&self) -> (Wire, Hello, SocketAddr) {
         loop {
             match self.listener.accept() {
                 Ok((socket, from)) => match self.meet(socket) {
-                    Ok((wire, Caller::Brings(hello))) => return (wire, hello, from),
-                    Ok((wire, Caller::Asks(_))) => wire.give_up("no guest has come here"),
+                    Ok((wire, PeerRequest::Migrate(hello))) => return (wire, hello, from),
+                    Ok((wire, PeerRequest::Query(_))) => wire.abort("no guest has come here"),
                     Err(why) => warn!("{from} wants to bring a guest, and is turned away: {why}"),
                 },
                 Err(error) => {
@@ -333,16 +337,16 @@ impl Entrance {
         }
     }
 
-    fn meet(&self, socket: TcpStream) -> Result<(Wire, Caller), String> {
+    fn meet(&self, socket: TcpStream) -> Result<(Wire, PeerRequest), String> {
         // Small frames that wait for an answer are not to wait for more.
         let _ = socket.set_nodelay(true);
         let transport = self.credentials.accepted(socket).map_err(|e| e.to_string())?;
         let wire = Wire::new(transport).map_err(|e| e.to_string())?;
-        greet(wire).map_err(|e| e.to_string())
+        accept_peer(wire).map_err(|e| e.to_string())
     }
 
     /// Answers a source that has lost its connection, until nobody needs that any more.
-    fn answer(&self, ours: Token, decision: &Decision, over: &Over) {
+    fn answer(&self, ours: MigrationToken, decision: &CommitDecision, over: &ServiceDeadline) {
         let round = Timespec::try_from(ROUND).ok();
         while !over.is_reached() {
             let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], round.as_ref());
@@ -351,16 +355,16 @@ impl Entrance {
             }
             let Ok((socket, from)) = self.listener.accept() else { continue };
             match self.meet(socket) {
-                Ok((wire, Caller::Asks(asked))) => {
+                Ok((wire, PeerRequest::Query(asked))) => {
                     info!("{from} asks who has the guest");
-                    match answer(wire, asked, ours, decision) {
-                        Told::Here => over.now(),
-                        Told::NotHere => over.at(Instant::now() + LOST),
-                        Told::Nothing => {}
+                    match answer_query(wire, asked, ours, decision) {
+                        QueryOutcome::Confirmed => over.now(),
+                        QueryOutcome::Refused => over.at(Instant::now() + RETRY_WINDOW),
+                        QueryOutcome::Unresolved => {}
                     }
                 }
-                Ok((wire, Caller::Brings(_))) => {
-                    wire.give_up("another guest has come here already; start another kvm -migr for this one");
+                Ok((wire, PeerRequest::Migrate(_))) => {
+                    wire.abort("another guest has come here already; start another kvm -migr for this one");
                 }
                 Err(why) => debug!("{from} is turned away: {why}"),
             }
@@ -370,9 +374,9 @@ impl Entrance {
 
 /// When answering ends.
 #[derive(Debug, Default)]
-struct Over(Mutex<Option<Instant>>);
+struct ServiceDeadline(Mutex<Option<Instant>>);
 
-impl Over {
+impl ServiceDeadline {
     /// At `time`, unless it is sooner already.
     fn at(&self, time: Instant) {
         let mut end = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -390,15 +394,15 @@ impl Over {
 }
 
 /// A guest that comes.
-struct Coming<'a> {
-    host: &'a Host,
+struct IncomingGuest<'a> {
+    host: &'a HostFeatures,
     site: &'a str,
-    news: &'a Sender<News>,
-    said: &'a Receiver<Word>,
+    news: &'a Sender<IncomingEvent>,
+    said: &'a Receiver<BuildResult>,
     memory: Option<Arc<GuestMemory>>,
 }
 
-impl Arrival for Coming<'_> {
+impl DestinationGuest for IncomingGuest<'_> {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
         self.host.check(hello)?;
         let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
@@ -416,21 +420,21 @@ impl Arrival for Coming<'_> {
         if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE / 2) {
             memory.advise_huge_pages();
         }
-        let _ = self.news.send(News::Round { number, pages });
+        let _ = self.news.send(IncomingEvent::Round { number, pages });
     }
 
     fn pages_arrived(&mut self, pages: u64) {
-        let _ = self.news.send(News::Pages(pages));
+        let _ = self.news.send(IncomingEvent::Pages(pages));
     }
 
     fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String> {
         let memory = self.memory.take().ok_or("no memory for it")?;
         memory.track_host_writes(false);
-        let _ = self.news.send(News::Complete(Arrived { memory, state }));
+        let _ = self.news.send(IncomingEvent::Complete(ReceivedGuest { memory, state }));
         loop {
             match self.said.recv_timeout(KEEP_ALIVE) {
-                Ok(Word::Ready) => return Ok(()),
-                Ok(Word::Refused(why)) => return Err(why),
+                Ok(BuildResult::Ready) => return Ok(()),
+                Ok(BuildResult::Refused(why)) => return Err(why),
                 Err(RecvTimeoutError::Timeout) => busy(),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err("the machine cannot be built there".to_owned());

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::debug;
 
 use super::protocol::{
-    BadRequest, GENERIC_ERR, MOST_MESSAGE, Request, SIMPLE, add_frame, add_length, info, read_length, simple,
+    DebugRequest, DebugRequestError, GENERIC_ERR, MAX_MESSAGE, SIMPLE, add_frame, add_length, info,
+    read_length, simple,
 };
 use super::register_bytes;
 use crate::arch::Registers;
@@ -16,35 +17,35 @@ use crate::memory::GuestMemory;
 use crate::supervisor::requests::Caller;
 
 /// Memory is copied and sent in pieces of so many bytes.
-const PIECE: u64 = 64 << 10;
+const CHUNK: u64 = 64 << 10;
 
 /// Shortest time between two looks of a client at the registers, for which the guest is held: one that
 /// asks without end must not keep it from running.
-const PACE: Duration = Duration::from_millis(1);
+const MIN_QUERY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What clients are told about.
-pub struct Guest {
+pub struct DebugTarget {
     /// Its memory, which is read while it runs.
     pub memory: Arc<GuestMemory>,
     /// Asks for the vCPU's registers, between two instructions; none once the run is over.
     pub registers: Box<dyn Fn() -> Option<Registers> + Send + Sync>,
 }
 
-impl Guest {
+impl DebugTarget {
     /// A guest with this memory, whose registers are asked for at its door.
-    pub fn at_door(memory: Arc<GuestMemory>, caller: Caller) -> Guest {
+    pub fn new(memory: Arc<GuestMemory>, caller: Caller) -> DebugTarget {
         let registers = move || caller.ask(|guest| guest.registers().ok()).ok().flatten();
-        Guest { memory, registers: Box::new(registers) }
+        DebugTarget { memory, registers: Box::new(registers) }
     }
 }
 
 /// How a conversation ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum End {
+pub enum SessionEnd {
     /// The client has hung up.
-    Left,
+    Disconnected,
     /// What the client says is not understood any more, and it was told so.
-    Refused(BadRequest),
+    Refused(DebugRequestError),
     /// The registers cannot be had, and the client was told so.
     NoRegisters,
 }
@@ -54,24 +55,27 @@ pub enum End {
 /// # Errors
 ///
 /// Those of `stream`, among them that the client has hung up in the middle of something.
-pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<End> {
+pub fn serve_client<S: Read + Write>(stream: &mut S, guest: &DebugTarget) -> io::Result<SessionEnd> {
     let mut out = Vec::new();
     let mut looked: Option<Instant> = None;
     while let Some(length) = read_length(stream)? {
-        let mut message = [0; MOST_MESSAGE];
+        let mut message = [0; MAX_MESSAGE];
         let Some(message) = message.get_mut(..length as usize) else {
             stream.write_all(&error(0))?;
-            return Ok(End::Refused(BadRequest::TooLong { length }));
+            return Ok(SessionEnd::Refused(DebugRequestError::TooLong { length }));
         };
         stream.read_exact(message)?;
-        match Request::parse(message) {
-            Ok(Request::Welcome) => {}
-            Ok(Request::Info) => {
-                thread::sleep(looked.map_or(Duration::ZERO, |looked| PACE.saturating_sub(looked.elapsed())));
+        match DebugRequest::parse(message) {
+            Ok(DebugRequest::Welcome) => {}
+            Ok(DebugRequest::Info) => {
+                thread::sleep(
+                    looked
+                        .map_or(Duration::ZERO, |looked| MIN_QUERY_INTERVAL.saturating_sub(looked.elapsed())),
+                );
                 looked = Some(Instant::now());
                 let Some(registers) = (guest.registers)() else {
                     stream.write_all(&error(0))?;
-                    return Ok(End::NoRegisters);
+                    return Ok(SessionEnd::NoRegisters);
                 };
                 let (general, system) = register_bytes::to_bytes(&registers);
                 out.clear();
@@ -80,10 +84,10 @@ pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<En
                 add_frame(&mut out, &system);
                 stream.write_all(&out)?;
             }
-            Ok(Request::Dump { start, end }) => dump(stream, &guest.memory, start, end, &mut out)?,
-            Err(reason @ BadRequest::Unknown { .. }) => {
+            Ok(DebugRequest::Dump { start, end }) => dump(stream, &guest.memory, start, end, &mut out)?,
+            Err(reason @ DebugRequestError::Unknown { .. }) => {
                 stream.write_all(&error(0))?;
-                return Ok(End::Refused(reason));
+                return Ok(SessionEnd::Refused(reason));
             }
             Err(reason) => {
                 debug!("a client sent {reason}");
@@ -91,7 +95,7 @@ pub fn converse<S: Read + Write>(stream: &mut S, guest: &Guest) -> io::Result<En
             }
         }
     }
-    Ok(End::Left)
+    Ok(SessionEnd::Disconnected)
 }
 
 /// Sends the memory from `start` to `end` as one frame.
@@ -115,7 +119,7 @@ fn dump(
     let mut at = start;
     while at < end {
         let header = out.len();
-        let count = PIECE.min(end - at);
+        let count = CHUNK.min(end - at);
         out.resize(header + count as usize, 0);
         memory.read_original(at, &mut out[header..]).map_err(io::Error::other)?;
         stream.write_all(out)?;
@@ -152,5 +156,5 @@ pub fn seconds() -> u32 {
 }
 
 #[cfg(test)]
-#[path = "conversation_test.rs"]
+#[path = "session_test.rs"]
 mod tests;

@@ -34,18 +34,18 @@ impl Write for Client<'_> {
     }
 }
 
-fn guest(registers: Option<Registers>) -> Guest {
+fn guest(registers: Option<Registers>) -> DebugTarget {
     let memory = Arc::new(GuestMemory::new(MEMORY).unwrap());
     memory.write(0x1000, b"hello").unwrap();
-    Guest { memory, registers: Box::new(move || registers) }
+    DebugTarget { memory, registers: Box::new(move || registers) }
 }
 
 /// What a client is answered, frame by frame, and how it ended.
-fn answers(guest: &Guest, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<End>) {
+fn answers(guest: &DebugTarget, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<SessionEnd>) {
     let mut whole = None;
     for at_once in [usize::MAX, 1] {
         let mut client = Client { says, hears: Vec::new(), at_once };
-        let end = converse(&mut client, guest);
+        let end = serve_client(&mut client, guest);
         let mut rest = client.hears.as_slice();
         let mut frames = Vec::new();
         while let Some(length) = read_length(&mut rest).unwrap() {
@@ -63,14 +63,14 @@ fn answers(guest: &Guest, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<End>) {
 }
 
 fn dump_of(start: u64, end: u64) -> Vec<u8> {
-    Request::Dump { start, end }.frame(1)
+    DebugRequest::Dump { start, end }.frame(1)
 }
 
 /// The answer to one request, after which the conversation goes on.
-fn answer(guest: &Guest, request: &[u8]) -> Vec<u8> {
+fn answer(guest: &DebugTarget, request: &[u8]) -> Vec<u8> {
     let says = [request, &dump_of(0x1000, 0x1005)].concat();
     let (frames, end) = answers(guest, &says);
-    assert_eq!(end.unwrap(), End::Left);
+    assert_eq!(end.unwrap(), SessionEnd::Disconnected);
     assert_eq!(frames[1..], [b"hello".to_vec()], "the conversation goes on");
     frames[0].clone()
 }
@@ -142,9 +142,10 @@ fn registers_follow_the_size_of_memory() {
     let mut registers = Registers::default();
     registers.general.rip = 0x20_0000;
     registers.system.cr3 = 0x3000;
-    let says = [Request::Welcome.frame(1), Request::Info.frame(1), dump_of(0x1000, 0x1001)].concat();
+    let says =
+        [DebugRequest::Welcome.frame(1), DebugRequest::Info.frame(1), dump_of(0x1000, 0x1001)].concat();
     let (frames, end) = answers(&guest(Some(registers)), &says);
-    assert_eq!(end.unwrap(), End::Left);
+    assert_eq!(end.unwrap(), SessionEnd::Disconnected);
     let [info, general, system, memory] = frames.as_slice() else { panic!("{} frames", frames.len()) };
     assert_eq!((kind(info), memory_size(info)), (Some(SEND_INFO), Some(MEMORY)));
     let told = register_bytes::from_bytes(
@@ -159,16 +160,19 @@ fn registers_follow_the_size_of_memory() {
 #[test]
 fn a_client_that_asks_for_registers_without_end_leaves_the_guest_time_to_run() {
     let start = Instant::now();
-    let says = Request::Info.frame(1).repeat(21);
+    let says = DebugRequest::Info.frame(1).repeat(21);
     let mut client = Client { says: &says, hears: Vec::new(), at_once: usize::MAX };
-    assert_eq!(converse(&mut client, &guest(Some(Registers::default()))).unwrap(), End::Left);
-    assert!(start.elapsed() >= 20 * PACE, "{:?}", start.elapsed());
+    assert_eq!(
+        serve_client(&mut client, &guest(Some(Registers::default()))).unwrap(),
+        SessionEnd::Disconnected
+    );
+    assert!(start.elapsed() >= 20 * MIN_QUERY_INTERVAL, "{:?}", start.elapsed());
 }
 
 #[test]
 fn a_client_that_asks_for_registers_of_a_run_that_is_over_is_told_so() {
-    let (frames, end) = answers(&guest(None), &Request::Info.frame(1));
-    assert_eq!(end.unwrap(), End::NoRegisters);
+    let (frames, end) = answers(&guest(None), &DebugRequest::Info.frame(1));
+    assert_eq!(end.unwrap(), SessionEnd::NoRegisters);
     assert!(frames.len() == 1 && is_error(&frames[0]));
 }
 
@@ -180,17 +184,17 @@ fn what_is_no_request_is_an_error() {
         add_frame(&mut frame, message);
         frame
     };
-    for message in [&[][..], &[0; 3], &[0; 4], &[0; 13], &simple(REQ_DUMP_MEM, 1), &[0; MOST_MESSAGE]] {
+    for message in [&[][..], &[0; 3], &[0; 4], &[0; 13], &simple(REQ_DUMP_MEM, 1), &[0; MAX_MESSAGE]] {
         assert!(is_error(&answer(&guest, &framed(message))), "{message:?}");
     }
     for message in [simple(SERVER_QUIT, 1).to_vec(), simple(77, 1).to_vec(), vec![0xFF; DUMP]] {
         let (frames, end) = answers(&guest, &[framed(&message), dump_of(0, 1)].concat());
-        assert!(matches!(end.unwrap(), End::Refused(BadRequest::Unknown { .. })));
+        assert!(matches!(end.unwrap(), SessionEnd::Refused(DebugRequestError::Unknown { .. })));
         assert!(frames.len() == 1 && is_error(&frames[0]));
     }
-    for length in [MOST_MESSAGE as u32 + 1, u32::MAX] {
+    for length in [MAX_MESSAGE as u32 + 1, u32::MAX] {
         let (frames, end) = answers(&guest, &length.to_be_bytes());
-        assert_eq!(end.unwrap(), End::Refused(BadRequest::TooLong { length }));
+        assert_eq!(end.unwrap(), SessionEnd::Refused(DebugRequestError::TooLong { length }));
         assert!(frames.len() == 1 && is_error(&frames[0]));
     }
 }
@@ -200,7 +204,7 @@ fn clients_may_leave_at_any_time() {
     let guest = guest(None);
     let (frames, end) = answers(&guest, &[]);
     assert!(frames.is_empty());
-    assert_eq!(end.unwrap(), End::Left);
+    assert_eq!(end.unwrap(), SessionEnd::Disconnected);
     for kind in [WELCOME, REQ_INFO] {
         let mut whole = Vec::new();
         add_frame(&mut whole, &simple(kind, 1));

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::{info, warn};
 
-use super::frame::{Hello, Token};
-use super::progress::{Phase, Progress};
-use super::reception::site_of;
+use super::frame::{Hello, MigrationToken};
+use super::incoming::site_of;
+use super::progress::{MigrationPhase, MigrationProgress};
 use super::security::Credentials;
-use super::source::{Answer, Left, Plan, Traveller, ask, leave};
+use super::source::{MigrationPlan, QueryAnswer, SourceGuest, SourceOutcome, migrate, query};
 use super::wire::{TRUST, Wire, WireError};
 use crate::control::Doing;
 use crate::control::moving::Mover;
@@ -30,39 +30,39 @@ use crate::state::SavedMachine;
 use crate::supervisor::requests::{Caller, HeldGuest};
 
 /// How long a destination may take to accept a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a destination that does not answer is asked who has the guest.
-const ASK_PATIENCE: Duration = Duration::from_secs(60);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Between two such questions.
-const ASK_PAUSE: Duration = Duration::from_millis(250);
+const QUERY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Stack of the thread, in bytes.
 const STACK: usize = 512 << 10;
 
 /// What moves the guest of this process.
 #[derive(Debug)]
-pub struct Moves {
+pub struct MigrationService {
     caller: Caller,
     credentials: Credentials,
     downtime: Duration,
     /// The last one.
-    progress: Mutex<Option<Arc<Progress>>>,
+    progress: Mutex<Option<Arc<MigrationProgress>>>,
 }
 
-impl Moves {
-    /// Moves the guest behind `caller`, which is to stand still for about `downtime`.
-    pub fn new(caller: Caller, credentials: Credentials, downtime: Duration) -> Moves {
-        Moves { caller, credentials, downtime, progress: Mutex::default() }
+impl MigrationService {
+    /// MigrationService the guest behind `caller`, which is to stand still for about `downtime`.
+    pub fn new(caller: Caller, credentials: Credentials, downtime: Duration) -> MigrationService {
+        MigrationService { caller, credentials, downtime, progress: Mutex::default() }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Option<Arc<Progress>>> {
+    fn progress(&self) -> MutexGuard<'_, Option<Arc<MigrationProgress>>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Mover for Moves {
+impl Mover for MigrationService {
     fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String> {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
@@ -71,12 +71,12 @@ impl Mover for Moves {
                 progress.text()
             ));
         }
-        let (sender, story) = channel();
+        let (sender, lines) = channel();
         let to = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let progress = Arc::new(Progress::new(to, Some(sender)));
-        let travel = Travel {
+        let progress = Arc::new(MigrationProgress::new(to, Some(sender)));
+        let travel = MigrationTask {
             caller: self.caller.clone(),
-            place: Place { host: host.to_owned(), port, credentials: self.credentials.clone() },
+            destination: Destination { host: host.to_owned(), port, credentials: self.credentials.clone() },
             downtime: self.downtime,
             progress: progress.clone(),
         };
@@ -86,7 +86,7 @@ impl Mover for Moves {
             .spawn(move || travel.run())
             .map_err(|e| format!("the host gives this process no thread to move the guest: {e}"))?;
         *last = Some(progress);
-        Ok(story)
+        Ok(lines)
     }
 
     fn cancel(&self) -> Result<(), String> {
@@ -106,7 +106,7 @@ impl Mover for Moves {
 }
 
 /// A destination, as the user names it.
-struct Place {
+struct Destination {
     host: String,
     port: u16,
     credentials: Credentials,
@@ -114,48 +114,48 @@ struct Place {
 
 /// Why nobody is reached.
 #[derive(Debug, thiserror::Error)]
-enum ReachError {
+enum ConnectError {
     /// It is not allowed, or there is no such host.
     #[error("{0}")]
-    Place(String),
+    Address(String),
     /// Nobody listens.
     #[error("{address}: {error}; `kvm -migr -migrport {}` has a kvm wait there", address.port())]
     Connect { address: SocketAddr, error: io::Error },
     /// Somebody listens, and does not prove to be who he should be.
     #[error("{address}: {error}; {TRUST}")]
-    Stranger { address: SocketAddr, error: io::Error },
+    Untrusted { address: SocketAddr, error: io::Error },
     /// The connection.
     #[error(transparent)]
     Wire(#[from] WireError),
 }
 
-impl ReachError {
+impl ConnectError {
     /// The host that is asked says that nobody listens.
-    fn is_nobody(&self) -> bool {
-        matches!(self, ReachError::Connect { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused)
+    fn is_refused(&self) -> bool {
+        matches!(self, ConnectError::Connect { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 }
 
-impl Place {
-    fn reach(&self) -> Result<(Wire, SocketAddr), ReachError> {
+impl Destination {
+    fn connect(&self) -> Result<(Wire, SocketAddr), ConnectError> {
         let unknown = |error: io::Error| {
-            ReachError::Place(format!("Invalid ip address or port: {}: {error}", self.host))
+            ConnectError::Address(format!("Invalid ip address or port: {}: {error}", self.host))
         };
         let addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(unknown)?;
-        let mut failed = ReachError::Place(format!("{}: a host without an address", self.host));
+        let mut failed = ConnectError::Address(format!("{}: a host without an address", self.host));
         for address in addresses {
-            self.credentials.allow(address.ip()).map_err(|e| ReachError::Place(e.to_string()))?;
-            match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
+            self.credentials.allow(address.ip()).map_err(|e| ConnectError::Address(e.to_string()))?;
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(socket) => {
                     // Small frames that wait for an answer are not to wait for more.
                     let _ = socket.set_nodelay(true);
                     let transport = self
                         .credentials
                         .connected(socket, &self.host)
-                        .map_err(|error| ReachError::Stranger { address, error })?;
+                        .map_err(|error| ConnectError::Untrusted { address, error })?;
                     return Ok((Wire::new(transport)?, address));
                 }
-                Err(error) => failed = ReachError::Connect { address, error },
+                Err(error) => failed = ConnectError::Connect { address, error },
             }
         }
         Err(failed)
@@ -163,25 +163,25 @@ impl Place {
 }
 
 /// One guest on its way.
-struct Travel {
+struct MigrationTask {
     caller: Caller,
-    place: Place,
+    destination: Destination,
     downtime: Duration,
-    progress: Arc<Progress>,
+    progress: Arc<MigrationProgress>,
 }
 
-impl Travel {
+impl MigrationTask {
     fn run(self) {
         let end = self.go();
         self.progress.note(&end);
-        self.progress.enter(Phase::Over(end));
+        self.progress.enter(MigrationPhase::Over(end));
     }
 
     /// How it ended, in a line.
     fn go(&self) -> String {
         let to = &self.progress.to;
         let stays = |why: &dyn std::fmt::Display| format!("migration failed, the guest runs on here: {why}");
-        let (wire, address) = match self.place.reach() {
+        let (wire, address) = match self.destination.connect() {
             Ok(reached) => reached,
             Err(error) => return stays(&error),
         };
@@ -192,29 +192,29 @@ impl Travel {
         let token = hello.token;
         let on_this_host = address.ip().to_canonical().is_loopback();
         let site = site_of(address.port()).filter(|_| on_this_host);
-        let mut guest = Held::new(self.caller.clone(), memory, self.progress.to.clone(), site);
-        let plan = Plan { downtime: self.downtime, compress: !on_this_host };
-        match leave(wire, hello, &mut guest, plan, &self.progress) {
-            Left::There(figures) => {
-                guest.conclude(Verdict::Gone);
+        let mut guest = QueuedGuest::new(self.caller.clone(), memory, self.progress.to.clone(), site);
+        let plan = MigrationPlan { downtime: self.downtime, compress: !on_this_host };
+        match migrate(wire, hello, &mut guest, plan, &self.progress) {
+            SourceOutcome::Migrated(figures) => {
+                guest.conclude(AfterStop::Migrated);
                 format!("the guest has moved to {to}: {figures}")
             }
-            Left::Here(error) => {
-                guest.conclude(Verdict::GoOn);
+            SourceOutcome::Failed(error) => {
+                guest.conclude(AfterStop::Resume);
                 stays(&error)
             }
-            Left::InDoubt(error) => {
+            SourceOutcome::InDoubt(error) => {
                 warn!("{error}, after the guest was let go; {to} is asked who has it");
-                self.progress.enter(Phase::InDoubt);
+                self.progress.enter(MigrationPhase::InDoubt);
                 self.progress.note(&format!("{error}; the guest stands still, and {to} is asked who has it"));
-                let is_near = guest.is_near;
-                guest.conclude(Verdict::Wait);
-                match self.resolve(token, is_near) {
-                    Some(Answer::There) => {
+                let is_local = guest.is_local;
+                guest.conclude(AfterStop::StayPaused);
+                match self.resolve(token, is_local) {
+                    Some(QueryAnswer::Running) => {
                         self.settle(Some(Outcome::Moved { to: to.clone() }));
                         format!("the guest has moved to {to}")
                     }
-                    Some(Answer::NotThere) => {
+                    Some(QueryAnswer::NotRunning) => {
                         self.settle(None);
                         stays(&error)
                     }
@@ -240,7 +240,7 @@ impl Travel {
     }
 
     fn hello(&self) -> Result<(Hello, Arc<GuestMemory>), String> {
-        let mut token: Token = [0; 16];
+        let mut token: MigrationToken = [0; 16];
         SystemRandom::new().fill(&mut token).map_err(|_| "the host gives no random numbers".to_owned())?;
         let asked = self.caller.ask(|guest| -> Result<_, String> {
             let machine = guest.machine();
@@ -254,23 +254,23 @@ impl Travel {
 
     /// Asks until there is an answer; `None` if there is none for too long. If the other side is near, that
     /// nobody listens there is one, too.
-    fn resolve(&self, token: Token, is_near: bool) -> Option<Answer> {
+    fn resolve(&self, token: MigrationToken, is_local: bool) -> Option<QueryAnswer> {
         let start = Instant::now();
-        while start.elapsed() < ASK_PATIENCE {
+        while start.elapsed() < QUERY_TIMEOUT {
             if self.caller.ask(|guest| guest.doing()) != Ok(Doing::Paused) {
                 // The user knows more.
                 return None;
             }
-            let why = match self.place.reach() {
-                Ok((wire, _)) => match ask(wire, token) {
+            let why = match self.destination.connect() {
+                Ok((wire, _)) => match query(wire, token) {
                     Ok(answer) => return Some(answer),
                     Err(error) => error.to_string(),
                 },
-                Err(error) if is_near && error.is_nobody() => return Some(Answer::NotThere),
+                Err(error) if is_local && error.is_refused() => return Some(QueryAnswer::NotRunning),
                 Err(error) => error.to_string(),
             };
             info!("{} does not tell who has the guest: {why}", self.progress.to);
-            thread::sleep(ASK_PAUSE);
+            thread::sleep(QUERY_INTERVAL);
         }
         None
     }
@@ -278,33 +278,33 @@ impl Travel {
 
 /// What becomes of a guest that was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum AfterStop {
     /// It goes on here.
-    GoOn,
+    Resume,
     /// It is gone.
-    Gone,
+    Migrated,
     /// Nobody knows: it stands still until that is found out, or its user decides.
-    Wait,
+    StayPaused,
 }
 
 /// The guest behind the door.
-struct Held {
+struct QueuedGuest {
     caller: Caller,
     memory: Arc<GuestMemory>,
     to: String,
     /// Where the other side is if it is on this host, with nothing between.
     site: Option<String>,
     /// It is there.
-    is_near: bool,
+    is_local: bool,
     /// It has been told to rest, and has not done so yet.
     resting: Arc<AtomicBool>,
     /// It stands still until it is told here.
-    stopped: Option<Sender<Verdict>>,
+    stopped: Option<Sender<AfterStop>>,
 }
 
-impl Held {
-    fn new(caller: Caller, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> Held {
-        Held { caller, memory, to, site, is_near: false, resting: Arc::default(), stopped: None }
+impl QueuedGuest {
+    fn new(caller: Caller, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> QueuedGuest {
+        QueuedGuest { caller, memory, to, site, is_local: false, resting: Arc::default(), stopped: None }
     }
 
     fn ask<T: Send + 'static>(
@@ -315,7 +315,7 @@ impl Held {
     }
 
     /// The migration is over.
-    fn conclude(mut self, verdict: Verdict) {
+    fn conclude(mut self, verdict: AfterStop) {
         match self.stopped.take() {
             // It hears of it as soon as it looks.
             Some(stopped) => _ = stopped.send(verdict),
@@ -339,13 +339,13 @@ fn take(guest: &mut dyn HeldGuest) -> Result<(PageSet, Vec<u8>), String> {
     Ok((pages, state))
 }
 
-impl Traveller for Held {
+impl SourceGuest for QueuedGuest {
     fn memory(&self) -> &Arc<GuestMemory> {
         &self.memory
     }
 
-    fn arrives_at(&mut self, site: &[u8]) {
-        self.is_near = self.site.as_ref().is_some_and(|here| here.as_bytes() == site);
+    fn set_destination_site(&mut self, site: &[u8]) {
+        self.is_local = self.site.as_ref().is_some_and(|here| here.as_bytes() == site);
     }
 
     fn begin(&mut self) -> Result<PageSet, String> {
@@ -358,7 +358,7 @@ impl Traveller for Held {
         self.ask(|guest| guest.machine().take_dirty(Follower::Migration).map_err(|e| e.to_string()))
     }
 
-    fn brake(&mut self, rest: Duration) {
+    fn throttle(&mut self, rest: Duration) {
         if self.resting.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -382,14 +382,14 @@ impl Traveller for Held {
                     return;
                 }
                 // A thread that has ended without a word knows as little as one that got no answer.
-                match decided.recv().unwrap_or(Verdict::Wait) {
-                    Verdict::GoOn => {
+                match decided.recv().unwrap_or(AfterStop::StayPaused) {
+                    AfterStop::Resume => {
                         if let Err(error) = go_on(guest) {
                             warn!("what the guest writes is still noted: {error}");
                         }
                     }
-                    Verdict::Gone => guest.end(Outcome::Moved { to }),
-                    Verdict::Wait => guest.set_paused(true),
+                    AfterStop::Migrated => guest.end(Outcome::Moved { to }),
+                    AfterStop::StayPaused => guest.set_paused(true),
                 }
             }))
             .map_err(|over| over.to_string())?;

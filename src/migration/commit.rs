@@ -1,6 +1,6 @@
 //! Who has the guest: decided once, at the destination.
 //!
-//! The source stops the guest, sends everything, and lets go with [`Kind::Commit`]. From then on it cannot
+//! The source stops the guest, sends everything, and lets go with [`FrameKind::Commit`]. From then on it cannot
 //! know by itself what has become of it: the answer may be lost. So the destination alone decides, once,
 //! and whoever asks is told the same for ever. Three things decide, whichever comes first:
 //!
@@ -11,7 +11,7 @@
 //! Nothing asks before the source has sent its commit, and before that it may go on by itself; see
 //! docs/migration.md for what follows from this.
 //!
-//! [`Kind::Commit`]: super::frame::Kind::Commit
+//! [`FrameKind::Commit`]: super::frame::FrameKind::Commit
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -21,16 +21,16 @@ const GIVEN_UP: u8 = 2;
 
 /// A decision that is still to be made, or has been.
 #[derive(Debug, Default)]
-pub struct Decision(AtomicU8);
+pub struct CommitDecision(AtomicU8);
 
-impl Decision {
+impl CommitDecision {
     /// The guest runs here, unless it has been decided otherwise. True if it does.
-    pub fn take(&self) -> bool {
+    pub fn commit(&self) -> bool {
         self.settle(TAKEN) == TAKEN
     }
 
     /// The guest will never run here, unless it has been decided otherwise. True if it will not.
-    pub fn give_up(&self) -> bool {
+    pub fn abort(&self) -> bool {
         self.settle(GIVEN_UP) == GIVEN_UP
     }
 
@@ -52,22 +52,22 @@ mod tests {
 
     #[test]
     fn the_first_decision_stands() {
-        let decision = Decision::default();
-        assert!(decision.take());
-        assert!(!decision.give_up());
-        assert!(decision.take());
-        let decision = Decision::default();
-        assert!(decision.give_up());
-        assert!(!decision.take());
+        let decision = CommitDecision::default();
+        assert!(decision.commit());
+        assert!(!decision.abort());
+        assert!(decision.commit());
+        let decision = CommitDecision::default();
+        assert!(decision.abort());
+        assert!(!decision.commit());
     }
 
     #[test]
     fn two_who_decide_at_once_agree() {
         for _ in 0..200 {
-            let decision = Arc::new(Decision::default());
+            let decision = Arc::new(CommitDecision::default());
             let other = decision.clone();
-            let thread = thread::spawn(move || other.give_up());
-            let taken = decision.take();
+            let thread = thread::spawn(move || other.abort());
+            let taken = decision.commit();
             assert_ne!(taken, thread.join().unwrap());
         }
     }

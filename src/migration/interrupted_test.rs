@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::decision::Decision;
-use super::destination::{Arrival, Caller, Told, answer, confirm, greet, take_in, take_over};
-use super::frame::{HEADER, Hello, Kind, header};
+use super::commit::CommitDecision;
+use super::destination::{
+    DestinationGuest, PeerRequest, QueryOutcome, accept_peer, answer_query, commit, confirm, receive_guest,
+};
+use super::frame::{FrameKind, HEADER, Hello, header};
 use super::pages::PAGE;
-use super::progress::Progress;
-use super::source::{Answer, Left, Plan, Traveller, ask, leave};
+use super::progress::MigrationProgress;
+use super::source::{MigrationPlan, QueryAnswer, SourceGuest, SourceOutcome, migrate, query};
 use super::wire::{Transport, Wire};
 use crate::memory::{GuestMemory, PageSet};
 
@@ -80,9 +82,9 @@ impl Write for Cut {
 }
 
 impl Transport for Cut {
-    fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(patience))?;
-        self.stream.set_write_timeout(Some(patience))
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))?;
+        self.stream.set_write_timeout(Some(timeout))
     }
 
     fn end(&mut self) {
@@ -121,7 +123,7 @@ impl Guest {
     }
 }
 
-impl Traveller for Guest {
+impl SourceGuest for Guest {
     fn memory(&self) -> &Arc<GuestMemory> {
         &self.memory
     }
@@ -135,7 +137,7 @@ impl Traveller for Guest {
         Ok(self.write())
     }
 
-    fn brake(&mut self, _: Duration) {}
+    fn throttle(&mut self, _: Duration) {}
 
     fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
         self.runs = false;
@@ -154,7 +156,7 @@ struct Machine {
     state: Vec<u8>,
 }
 
-impl Arrival for Machine {
+impl DestinationGuest for Machine {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
         let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
         self.memory = Some(memory.clone());
@@ -173,35 +175,37 @@ impl Arrival for Machine {
 
 /// The destination: takes a guest in, and answers whoever asks. True if the guest runs there.
 fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBool) -> Option<Machine> {
-    let (wire, caller) = greet(wire(Cut::never(first))).ok()?;
-    let Caller::Brings(hello) = caller else { panic!("{caller:?}") };
+    let (wire, caller) = accept_peer(wire(Cut::never(first))).ok()?;
+    let PeerRequest::Migrate(hello) = caller else { panic!("{caller:?}") };
     let mut machine = Machine::default();
-    let wire = take_in(wire, &hello, &mut machine).ok()?;
-    let decision = Decision::default();
+    let wire = receive_guest(wire, &hello, &mut machine).ok()?;
+    let decision = CommitDecision::default();
     let mut told = false;
-    if let Ok(wire) = take_over(wire, hello.token, &decision) {
+    if let Ok(wire) = commit(wire, hello.token, &decision) {
         runs.store(true, Ordering::SeqCst);
         told = confirm(wire);
     }
     while !told {
         // Nobody asks any more.
         let Ok(stream) = others.recv() else { break };
-        let Ok((wire, Caller::Asks(token))) = greet(self::wire(Cut::never(stream))) else { continue };
-        told = answer(wire, token, hello.token, &decision) == Told::Here;
+        let Ok((wire, PeerRequest::Query(token))) = accept_peer(self::wire(Cut::never(stream))) else {
+            continue;
+        };
+        told = answer_query(wire, token, hello.token, &decision) == QueryOutcome::Confirmed;
     }
     runs.load(Ordering::SeqCst).then_some(machine)
 }
 
 /// What came of a move.
 struct Moved {
-    left: Left,
+    left: SourceOutcome,
     machine: Option<Machine>,
     /// Who the source was told has the guest, if it had to ask.
-    asked: Option<Answer>,
+    asked: Option<QueryAnswer>,
     guest: Guest,
 }
 
-/// Moves a guest over a connection that is cut after so many bytes from the source, and to it.
+/// MigrationService a guest over a connection that is cut after so many bytes from the source, and to it.
 fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
     go_within(Duration::ZERO, cut, asks)
 }
@@ -215,16 +219,16 @@ fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool
     let destination = thread::spawn(move || destination(there, &others, &running));
     let mut guest = Guest::new();
     let hello = Hello { token: [9; 16], memory: MEMORY, guest: "test".into(), facts: Vec::new() };
-    let plan = Plan { downtime, compress: false };
-    let progress = Progress::new("there".into(), None);
-    let left = leave(wire(cut(here)), hello, &mut guest, plan, &progress);
+    let plan = MigrationPlan { downtime, compress: false };
+    let progress = MigrationProgress::new("there".into(), None);
+    let left = migrate(wire(cut(here)), hello, &mut guest, plan, &progress);
     let mut asked = None;
-    if asks && matches!(left, Left::InDoubt(_)) {
+    if asks && matches!(left, SourceOutcome::InDoubt(_)) {
         let (here, there) = UnixStream::pair().unwrap();
         // A destination that is gone is found out by nobody's being there.
         asked = match sender.send(there) {
-            Ok(()) => ask(wire(Cut::never(here)), [9; 16]).ok().or(Some(Answer::NotThere)),
-            Err(_) => Some(Answer::NotThere),
+            Ok(()) => query(wire(Cut::never(here)), [9; 16]).ok().or(Some(QueryAnswer::NotRunning)),
+            Err(_) => Some(QueryAnswer::NotRunning),
         };
     }
     drop(sender);
@@ -233,7 +237,7 @@ fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool
 }
 
 /// Where frames end in what was sent.
-fn boundaries(bytes: &[u8]) -> Vec<(Kind, usize)> {
+fn boundaries(bytes: &[u8]) -> Vec<(FrameKind, usize)> {
     let (mut at, mut found) = (0, Vec::new());
     while at < bytes.len() {
         let (kind, length) = header(bytes[at..at + HEADER].try_into().unwrap()).unwrap();
@@ -245,9 +249,9 @@ fn boundaries(bytes: &[u8]) -> Vec<(Kind, usize)> {
 
 fn check(moved: &Moved, what: &str) {
     let here = match (&moved.left, moved.asked) {
-        (Left::Here(_), _) | (Left::InDoubt(_), Some(Answer::NotThere)) => true,
-        (Left::There(_), _) | (Left::InDoubt(_), Some(Answer::There)) => false,
-        (Left::InDoubt(error), None) => panic!("{what}: nobody has been asked after {error}"),
+        (SourceOutcome::Failed(_), _) | (SourceOutcome::InDoubt(_), Some(QueryAnswer::NotRunning)) => true,
+        (SourceOutcome::Migrated(_), _) | (SourceOutcome::InDoubt(_), Some(QueryAnswer::Running)) => false,
+        (SourceOutcome::InDoubt(error), None) => panic!("{what}: nobody has been asked after {error}"),
     };
     assert_ne!(here, moved.machine.is_some(), "{what}: {:?}, asked {:?}", moved.left, moved.asked);
     if let Some(machine) = &moved.machine {
@@ -262,7 +266,7 @@ fn check(moved: &Moved, what: &str) {
 #[test]
 fn a_guest_arrives_as_it_left() {
     let moved = go(Cut::never, false);
-    let Left::There(figures) = &moved.left else { panic!("{:?}", moved.left) };
+    let SourceOutcome::Migrated(figures) = &moved.left else { panic!("{:?}", moved.left) };
     assert_eq!((figures.rounds, figures.pages), (4, 8 + 5 + 2 + 1));
     check(&moved, "uncut");
 }
@@ -272,7 +276,7 @@ fn a_guest_arrives_as_it_left() {
 #[test]
 fn a_guest_that_may_stand_still_for_long_leaves_nothing_behind() {
     let moved = go_within(Duration::from_secs(3600), Cut::never, false);
-    let Left::There(figures) = &moved.left else { panic!("{:?}", moved.left) };
+    let SourceOutcome::Migrated(figures) = &moved.left else { panic!("{:?}", moved.left) };
     // Five pages were left, two of them and another one are written again.
     assert_eq!((figures.rounds, figures.pages), (2, 8 + 6));
     check(&moved, "with time to stand still");
@@ -281,7 +285,7 @@ fn a_guest_that_may_stand_still_for_long_leaves_nothing_behind() {
 /// A guest is let go of by the migration that has brought it, and by no other.
 #[test]
 fn a_commit_of_another_migration_is_not_taken() {
-    let decision = Decision::default();
+    let decision = CommitDecision::default();
     let (here, there) = UnixStream::pair().unwrap();
     let other = thread::spawn(move || {
         let mut wire = wire(Cut::never(here));
@@ -289,9 +293,9 @@ fn a_commit_of_another_migration_is_not_taken() {
         wire.send(&super::frame::Message::Commit([2; 16])).unwrap();
         wire.receive().map(|message| message.kind())
     });
-    assert!(take_over(wire(Cut::never(there)), [1; 16], &decision).is_err());
+    assert!(commit(wire(Cut::never(there)), [1; 16], &decision).is_err());
     assert!(other.join().unwrap().is_err());
-    assert!(!decision.take(), "it never runs here");
+    assert!(!decision.commit(), "it never runs here");
 }
 
 #[test]
@@ -303,7 +307,7 @@ fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
     let (sent, received) = (sent.lock().unwrap().clone(), *received.lock().unwrap());
     let ends = boundaries(&sent);
     let kinds: BTreeSet<u8> = ends.iter().map(|(kind, _)| *kind as u8).collect();
-    assert!(kinds.contains(&(Kind::Commit as u8)) && kinds.contains(&(Kind::Bye as u8)));
+    assert!(kinds.contains(&(FrameKind::Commit as u8)) && kinds.contains(&(FrameKind::Bye as u8)));
     // At the end of each frame, in its header, in the middle of what follows, and before its last byte.
     let mut begin = 0;
     let mut places = BTreeSet::from([0]);
@@ -329,12 +333,14 @@ fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
 /// A source that lost its connection asks before the destination has seen the commit.
 #[test]
 fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
-    let decision = Decision::default();
+    let decision = CommitDecision::default();
     let (here, there) = UnixStream::pair().unwrap();
-    let asking = thread::spawn(move || ask(wire(Cut::never(here)), [1; 16]));
-    let (asked, Caller::Asks(token)) = greet(wire(Cut::never(there))).unwrap() else { panic!("no question") };
-    assert_eq!(answer(asked, token, [1; 16], &decision), Told::NotHere);
-    assert_eq!(asking.join().unwrap().unwrap(), Answer::NotThere);
+    let asking = thread::spawn(move || query(wire(Cut::never(here)), [1; 16]));
+    let (asked, PeerRequest::Query(token)) = accept_peer(wire(Cut::never(there))).unwrap() else {
+        panic!("no question")
+    };
+    assert_eq!(answer_query(asked, token, [1; 16], &decision), QueryOutcome::Refused);
+    assert_eq!(asking.join().unwrap().unwrap(), QueryAnswer::NotRunning);
     let (here, there) = UnixStream::pair().unwrap();
     let late = thread::spawn(move || {
         let mut wire = wire(Cut::never(here));
@@ -342,18 +348,20 @@ fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
         wire.send(&super::frame::Message::Commit([1; 16])).unwrap();
         wire.receive().map(|message| message.kind())
     });
-    assert!(take_over(wire(Cut::never(there)), [1; 16], &decision).is_err());
+    assert!(commit(wire(Cut::never(there)), [1; 16], &decision).is_err());
     assert!(late.join().unwrap().is_err());
 }
 
 /// Who guesses a token learns nothing and decides nothing.
 #[test]
 fn a_question_about_another_migration_decides_nothing() {
-    let decision = Decision::default();
+    let decision = CommitDecision::default();
     let (here, there) = UnixStream::pair().unwrap();
-    let asking = thread::spawn(move || ask(wire(Cut::never(here)), [2; 16]));
-    let (asked, Caller::Asks(token)) = greet(wire(Cut::never(there))).unwrap() else { panic!("no question") };
-    assert_eq!(answer(asked, token, [1; 16], &decision), Told::Nothing);
+    let asking = thread::spawn(move || query(wire(Cut::never(here)), [2; 16]));
+    let (asked, PeerRequest::Query(token)) = accept_peer(wire(Cut::never(there))).unwrap() else {
+        panic!("no question")
+    };
+    assert_eq!(answer_query(asked, token, [1; 16], &decision), QueryOutcome::Unresolved);
     asking.join().unwrap().unwrap_err();
-    assert!(decision.take());
+    assert!(decision.commit());
 }
