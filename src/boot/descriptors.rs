@@ -1,7 +1,8 @@
 //! The descriptor tables the guest starts with (Intel SDM volume 3, 3.5 and 9.7; AMD APM volume 2,
 //! 4.8 and 12.2).
 
-use super::{CODE_SELECTOR, DATA_SELECTOR, TASK_SELECTOR, Table};
+use super::long_mode::{CODE_SELECTOR, DATA_SELECTOR, TASK_SELECTOR};
+use crate::arch::TableRegister;
 use crate::memory::{GuestMemory, MemoryError};
 
 /// Size of the area that has the GDT and the task state segment.
@@ -27,11 +28,16 @@ const BUSY_TASK: u64 = 0x8B << 40;
 
 const GDT_ENTRIES: usize = TASK_SELECTOR as usize / 8 + 2;
 
-/// Writes the GDT and the task state segment to the area at `base`, and tells where they are.
+/// Writes the GDT and the task state segment to the area at `base`, and returns where they are: GDTR, and base and
+/// limit of the task state segment.
 ///
 /// `stack_top` is the stack an interrupt from ring 3 switches to.
-pub(super) fn write(memory: &GuestMemory, base: u64, stack_top: u64) -> Result<(Table, Table), MemoryError> {
-    let tss = Table { base: base + TSS_OFFSET, limit: TSS_SIZE - 1 };
+pub(super) fn write(
+    memory: &GuestMemory,
+    base: u64,
+    stack_top: u64,
+) -> Result<(TableRegister, TableRegister), MemoryError> {
+    let tss = TableRegister { base: base + TSS_OFFSET, limit: TSS_SIZE - 1 };
     let mut gdt = [0; GDT_ENTRIES];
     gdt[usize::from(CODE_SELECTOR) / 8] = CODE;
     gdt[usize::from(DATA_SELECTOR) / 8] = DATA;
@@ -48,7 +54,7 @@ pub(super) fn write(memory: &GuestMemory, base: u64, stack_top: u64) -> Result<(
     task_state[102..].copy_from_slice(&TSS_SIZE.to_le_bytes());
     memory.write(tss.base, &task_state)?;
 
-    Ok((Table { base, limit: bytes.len() as u16 - 1 }, tss))
+    Ok((TableRegister { base, limit: bytes.len() as u16 - 1 }, tss))
 }
 
 #[cfg(test)]

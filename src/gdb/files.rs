@@ -137,7 +137,7 @@ impl HostIoFstat for Debuggee<'_> {
 impl SectionOffsets for Debuggee<'_> {
     /// Where the loader has put a file that can lie anywhere. Its first segment begins at 0 in the file.
     fn get_section_offsets(&mut self) -> Result<Offsets<u64>, Self::Error> {
-        Ok(Offsets::Segments { text_seg: self.machine.bias(), data_seg: None })
+        Ok(Offsets::Segments { text_seg: self.machine.symbols().bias(), data_seg: None })
     }
 }
 

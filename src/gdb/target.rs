@@ -151,7 +151,7 @@ impl Target for Debuggee<'_> {
     }
 
     fn support_section_offsets(&mut self) -> Option<SectionOffsetsOps<'_, Self>> {
-        if self.machine.bias() == 0 { None } else { Some(self) }
+        if self.machine.symbols().bias() == 0 { None } else { Some(self) }
     }
 
     fn support_host_info(&mut self) -> Option<HostInfoOps<'_, Self>> {

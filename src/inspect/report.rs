@@ -118,7 +118,7 @@ fn place(machine: &Machine) -> String {
 fn place_of(machine: &Machine, registers: &Registers) -> String {
     let address = registers.next_instruction();
     let mut text = format!(" at {address:#x}");
-    if let Some(symbol) = symbol_at(machine.image(), machine.address_in_file(address)) {
+    if let Some(symbol) = symbol_at(machine.image(), machine.symbols().address_in_file(address)) {
         text.push_str(&format!(" ({symbol})"));
     }
     let code = code_at(machine, registers);

@@ -37,7 +37,7 @@ pub use saved::{Due, MachineState, Revival};
 pub use stepping::Event;
 pub use watched::{PhysicalWatch, Touch, Unseen};
 
-use crate::boot::{self, Boot, BootError, BootOptions, Image};
+use crate::boot::{self, BootError, BootOptions, Image, LoadedGuest, ResetAction, SymbolSource};
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
@@ -107,8 +107,8 @@ pub struct MachineSpec {
 /// A machine, ready to run.
 pub struct Machine {
     image: Box<dyn Image>,
-    /// What was added to every address in the guest file.
-    bias: u64,
+    symbols: SymbolSource,
+    reset_action: ResetAction,
     options: BootOptions,
     layout: LayoutName,
     no_reboot: bool,
@@ -141,16 +141,16 @@ impl Machine {
     /// [`MachineError`]; the guest file is looked at before the host is.
     pub fn new(spec: MachineSpec, inputs: Inputs, outputs: OutputQueues) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
-        let boot = load(spec.image.as_ref(), &memory, &spec.boot)?;
+        let loaded = load(spec.image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
-        let hardware = power_on(&kvm, memory.clone(), inputs.kicker(), &boot.state)?;
-        Ok(Machine::assemble(spec, boot.bias, kvm, hardware, memory, inputs, outputs))
+        let hardware = power_on(&kvm, memory.clone(), inputs.kicker(), &loaded.registers)?;
+        Ok(Machine::assemble(spec, (loaded.symbols, loaded.reset), kvm, hardware, memory, inputs, outputs))
     }
 
     /// Puts together what has been made.
     fn assemble(
         spec: MachineSpec,
-        bias: u64,
+        (symbols, reset_action): (SymbolSource, ResetAction),
         kvm: Kvm,
         (ram, cpus): (MappedMemory, Vec<Cpu>),
         memory: Arc<GuestMemory>,
@@ -163,7 +163,8 @@ impl Machine {
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
             coalescing: Coalescing::new(cpus[CpuId::BOOT].vcpu.can_coalesce_writes()),
             image: spec.image,
-            bias,
+            symbols,
+            reset_action,
             options: spec.boot,
             layout: spec.layout,
             no_reboot: spec.no_reboot,
@@ -204,14 +205,9 @@ impl Machine {
         self.image.as_ref()
     }
 
-    /// What was added to every address in the guest file.
-    pub fn bias(&self) -> u64 {
-        self.bias
-    }
-
-    /// The address in the guest file that became `address` in memory.
-    pub fn address_in_file(&self, address: u64) -> u64 {
-        address.wrapping_sub(self.bias)
+    /// Where the guest's symbols come from.
+    pub fn symbols(&self) -> SymbolSource {
+        self.symbols
     }
 
     /// The host.
@@ -297,10 +293,14 @@ impl Machine {
         self.resets += 1;
         info!("machine reset number {}", self.resets);
         self.log_totals();
-        self.memory.discard()?;
-        let boot = load(self.image.as_ref(), &self.memory, &self.options)?;
+        let registers = match self.reset_action {
+            ResetAction::Reload => {
+                self.memory.discard()?;
+                load(self.image.as_ref(), &self.memory, &self.options)?.registers
+            }
+        };
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
-        (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &boot.state)?;
+        (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &registers)?;
         self.current = CpuId::BOOT;
         self.board.reset();
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
@@ -313,17 +313,15 @@ impl Machine {
     }
 }
 
-fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Result<Boot, MachineError> {
-    let boot = boot::load(image, memory, options)?;
-    for region in &boot.layout {
+fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Result<LoadedGuest, MachineError> {
+    let loaded = boot::load(image, memory, options)?;
+    for region in &loaded.layout {
         info!("{region}");
     }
-    for warning in &boot.warnings {
+    for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    info!(
-        "entry {:#x}, stack {:#x}, start info {:#x}",
-        boot.state.entry, boot.state.stack_top, boot.state.info
-    );
-    Ok(boot)
+    let general = &loaded.registers.general;
+    info!("entry {:#x}, stack {:#x}, start info {:#x}", general.rip, general.rsp, general.rdi);
+    Ok(loaded)
 }

@@ -16,7 +16,7 @@ use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
 use super::output::OutputQueues;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
-use crate::boot::{BootOptions, Image};
+use crate::boot::{BootOptions, Image, Protocol, SymbolSource};
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
@@ -83,8 +83,8 @@ impl MachineState {
 pub struct Revival {
     /// The guest file.
     pub image: Box<dyn Image>,
-    /// What was added to every address in it.
-    pub bias: u64,
+    /// Where its symbols come from.
+    pub symbols: SymbolSource,
     /// How the guest was booted.
     pub options: BootOptions,
     /// The features it was given.
@@ -142,7 +142,7 @@ impl Machine {
     /// one a chip cannot be in.
     pub fn revived(
         spec: MachineSpec,
-        bias: u64,
+        symbols: SymbolSource,
         features: &CpuFeatures,
         memory: Arc<GuestMemory>,
         state: &MachineState,
@@ -153,7 +153,9 @@ impl Machine {
         let kvm = Kvm::open()?;
         let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), inputs.kicker(), features)?;
         ram.map_written()?;
-        let mut machine = Machine::assemble(spec, bias, kvm, (ram, cpus), memory, inputs, outputs);
+        let reset = Protocol::of(spec.image.as_ref()).reset();
+        let mut machine =
+            Machine::assemble(spec, (symbols, reset), kvm, (ram, cpus), memory, inputs, outputs);
         machine.take_over(board, state)?;
         Ok(machine)
     }
@@ -181,7 +183,8 @@ impl Machine {
         self.memory.discard()?;
         fill(&self.memory)?;
         self.ram.map_written()?;
-        (self.image, self.bias, self.options) = (revival.image, revival.bias, revival.options);
+        self.reset_action = Protocol::of(revival.image.as_ref()).reset();
+        (self.image, self.symbols, self.options) = (revival.image, revival.symbols, revival.options);
         self.take_over(board, state)?;
         self.watch_again()?;
         self.follow_again()?;

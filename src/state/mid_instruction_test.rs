@@ -170,7 +170,9 @@ fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_by
         assert_eq!(result, 0x20_0000 + 20000);
         let mut bytes = Vec::new();
         other_ends.receive(OutputQueue::DebugConsole, &mut bytes, 30000);
-        assert_eq!(bytes.len() as u64, registers.rcx, "those that had not been sent");
+        // Before its second instruction the guest has not set RCX yet.
+        let left = if registers.rip < ENTRY + 12 { 20000 } else { registers.rcx };
+        assert_eq!(bytes.len() as u64, left, "those that had not been sent");
     }
     assert!(called_inside > 0, "every call came before the first byte or after the last");
 }

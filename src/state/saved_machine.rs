@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
-use crate::boot::{BootOptions, BytesImage, Image};
+use crate::boot::{BootOptions, BytesImage, Image, SymbolSource};
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, VcpuState};
@@ -118,7 +118,7 @@ impl SavedMachine {
             guest: GuestFileInfo {
                 path: absolute(Path::new(machine.image().name())),
                 length: machine.image().len(),
-                bias: machine.bias(),
+                bias: machine.symbols().bias(),
                 strict: options.strict,
                 command_line: options.command_line.clone(),
                 modules: options.modules.iter().map(|(path, line)| (absolute(path), line.clone())).collect(),
@@ -239,7 +239,7 @@ impl SavedMachine {
             terminal: user_interface.terminal,
             no_reboot: user_interface.no_reboot,
         };
-        Machine::revived(spec, self.guest.bias, &self.features, memory, &self.machine, inputs, outputs)
+        Machine::revived(spec, self.guest.symbols(), &self.features, memory, &self.machine, inputs, outputs)
             .map_err(|error| SnapshotError::machine(name, error))
     }
 
@@ -247,7 +247,7 @@ impl SavedMachine {
     pub(super) fn revival(&self, guest_file: GuestFileCopy) -> Revival {
         Revival {
             image: guest_file.into_image(&self.guest),
-            bias: self.guest.bias,
+            symbols: self.guest.symbols(),
             options: self.guest.options(),
             features: self.features.clone(),
         }
@@ -258,6 +258,10 @@ impl GuestFileInfo {
     /// Its path.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.path.clone()))
+    }
+
+    fn symbols(&self) -> SymbolSource {
+        SymbolSource::GuestFile { bias: self.bias }
     }
 
     fn options(&self) -> BootOptions {

@@ -64,7 +64,7 @@ impl StoppedGuest for Debuggee<'_> {
     }
 
     fn bias(&self) -> u64 {
-        self.machine.bias()
+        self.machine.symbols().bias()
     }
 
     fn session(&mut self) -> &mut Session {

@@ -1,7 +1,9 @@
 //! A guest's file goes in; what the processor would find is looked at.
 
-use super::test_guest::{CODE, CONSTANTS, DATA, EVERYTHING, TestGuest, words};
-use super::*;
+use super::super::test_guest::{CODE, CONSTANTS, DATA, EVERYTHING, TestGuest, words};
+use super::super::{BytesImage, load};
+use super::{BootError, BootOptions, LoadedGuest, STACK_SIZE};
+use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
 const MIB: u64 = 1 << 20;
@@ -9,7 +11,7 @@ const MIB: u64 = 1 << 20;
 /// A machine with a guest in it.
 struct Loaded {
     memory: GuestMemory,
-    boot: Boot,
+    boot: LoadedGuest,
 }
 
 /// How an address is translated.
@@ -25,7 +27,7 @@ struct Translation {
 impl Loaded {
     /// Walks the page tables as the processor does.
     fn translate(&self, address: u64) -> Option<Translation> {
-        let mut table = self.boot.state.page_tables;
+        let mut table = self.boot.registers.system.cr3;
         let (mut write, mut user, mut execute) = (true, true, true);
         for shift in [39, 30, 21, 12] {
             let entry = self.memory.read_u64(table + (address >> shift) % 512 * 8).unwrap();
@@ -87,13 +89,13 @@ fn refusal(guest: &TestGuest, mib: u64) -> String {
 #[test]
 fn a_guest_starts_at_its_entry_with_a_stack_and_tables() {
     let guest = boot(&TestGuest::simple(), 8);
-    let state = guest.boot.state;
-    assert_eq!(state.entry, 0x20_0000);
-    assert_eq!(guest.byte(state.entry), 0xF4);
-    assert_eq!(state.stack_top % 16, 0);
-    assert_eq!(guest.region("the boot stack").end, state.stack_top);
-    assert_eq!((state.gdt.limit, state.idt.limit, state.tss.limit), (39, 4095, 103));
-    let magic = guest.memory.read_u64(state.info).unwrap();
+    let Registers { general, system } = guest.boot.registers;
+    assert_eq!(general.rip, 0x20_0000);
+    assert_eq!(guest.byte(general.rip), 0xF4);
+    assert_eq!(general.rsp % 16, 0);
+    assert_eq!(guest.region("the boot stack").end, general.rsp);
+    assert_eq!((system.gdt.limit, system.idt.limit, system.tr.limit), (39, 4095, 103));
+    let magic = guest.memory.read_u64(general.rdi).unwrap();
     assert_eq!(magic, 1 << 32 | 0x336E_C578);
     assert!(guest.boot.warnings.is_empty());
 }
@@ -171,7 +173,7 @@ fn a_higher_half_kernel_is_mapped_where_it_is_linked() {
         .load(DATA, BASE + 0x10_3010, b"data")
         .at_physical(0x10_3010);
     let guest = boot(&guest, 8);
-    assert_eq!(guest.boot.state.entry, BASE + 0x10_0000);
+    assert_eq!(guest.boot.registers.general.rip, BASE + 0x10_0000);
     assert_eq!(guest.byte(BASE + 0x10_0001), 0xF4);
     assert_eq!(guest.byte(0x10_0001), 0xF4, "and where it lies");
     assert_eq!(guest.byte(BASE + 0x10_3010), b'd');
@@ -184,7 +186,7 @@ fn a_higher_half_kernel_is_mapped_where_it_is_linked() {
 fn a_higher_half_kernel_may_start_at_its_physical_address() {
     let guest =
         TestGuest::new(0x20_0001).load(CODE, 0xFFFF_8000_0020_0000, b"\x90\xF4").at_physical(0x20_0000);
-    assert_eq!(boot(&guest, 8).boot.state.entry, 0x20_0001);
+    assert_eq!(boot(&guest, 8).boot.registers.general.rip, 0x20_0001);
 }
 
 #[test]
@@ -332,7 +334,7 @@ fn a_static_pie_guest_is_moved_and_its_pointers_follow() {
         .load(DATA, 0x4000, &[0; 16])
         .header(2, DATA, 0x3000, &dynamic);
     let guest = boot(&guest, 8);
-    assert_eq!(guest.boot.state.entry, 0x20_1000);
+    assert_eq!(guest.boot.registers.general.rip, 0x20_1000);
     assert_eq!(guest.memory.read_u64(0x20_4000).unwrap(), 0x20_1000);
     assert_eq!(guest.memory.read_u64(0x20_4008).unwrap(), 0x20_4000);
 }
@@ -355,13 +357,13 @@ fn compact_relocations_move_pointers_too() {
 #[test]
 fn a_pie_guest_linked_above_1_mib_stays_there() {
     let guest = TestGuest::relocatable(0x30_0000).load(CODE, 0x30_0000, b"\xF4");
-    assert_eq!(boot(&guest, 8).boot.state.entry, 0x30_0000);
+    assert_eq!(boot(&guest, 8).boot.registers.general.rip, 0x30_0000);
 }
 
 #[test]
 fn a_pie_guest_is_moved_as_far_as_its_alignment_demands() {
     let guest = TestGuest::relocatable(0).load(CODE, 0, b"\xF4").aligned_to(0x80_0000);
-    assert_eq!(boot(&guest, 16).boot.state.entry, 0x80_0000);
+    assert_eq!(boot(&guest, 16).boot.registers.general.rip, 0x80_0000);
 }
 
 #[test]
@@ -377,7 +379,7 @@ fn modules_lie_page_aligned_at_the_top_and_the_guest_is_told() {
         ..BootOptions::default()
     };
     let guest = load_bytes(&TestGuest::simple().build(), 8, &options).unwrap();
-    let list = guest.memory.read_u64(guest.boot.state.info + 16).unwrap();
+    let list = guest.memory.read_u64(guest.boot.registers.general.rdi + 16).unwrap();
     assert_eq!(guest.memory.read_u64(list).unwrap(), 0x7F_E000);
     assert_eq!(guest.memory.read_u64(list + 8).unwrap(), 5000);
     assert_eq!(guest.memory.read_u64(list + 40).unwrap(), 0, "size of the empty one");
@@ -385,7 +387,7 @@ fn modules_lie_page_aligned_at_the_top_and_the_guest_is_told() {
         (guest.byte(0x7F_E000), guest.byte(0x7F_E000 + 4999), guest.byte(0x7F_E000 + 5000)),
         (0xAB, 0xAB, 0)
     );
-    let text = guest.memory.read_u64(guest.boot.state.info + 24).unwrap();
+    let text = guest.memory.read_u64(guest.boot.registers.general.rdi + 24).unwrap();
     assert_eq!([guest.byte(text), guest.byte(text + 4), guest.byte(text + 5)], [b'h', b'o', 0]);
 
     std::fs::write(&first, vec![0; 7 << 20]).unwrap();

@@ -1,4 +1,4 @@
-//! Finds room for what the guest's file does not bring along: boot structures and modules.
+//! Free pages of RAM, for boot structures and modules.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ const LOW: Range<u64> = 0x1000..0x9_F000;
 /// Everything else is at or above this address.
 const HIGH_START: u64 = 1 << 20;
 
-/// The pages of RAM below 3 GiB that nobody has taken.
+/// The pages of RAM below 3 GiB that are free.
 #[derive(Debug)]
 pub(super) struct FreePages {
     low: Vec<Range<u64>>,
@@ -53,7 +53,7 @@ impl FreePages {
         Some(range.end)
     }
 
-    /// Number of pages that are left.
+    /// Number of pages that are free.
     pub fn left(&self) -> u64 {
         self.low.iter().chain(&self.high).map(|range| (range.end - range.start) / PAGE).sum()
     }

@@ -13,7 +13,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-guests")
 }
 
-fn load_into(memory: &GuestMemory, file: &[u8], strict: bool) -> Result<Boot, BootError> {
+fn load_into(memory: &GuestMemory, file: &[u8], strict: bool) -> Result<LoadedGuest, BootError> {
     let options = BootOptions { strict, ..BootOptions::default() };
     load(&BytesImage::new("guest.elf", file), memory, &options)
 }

@@ -1,0 +1,121 @@
+//! The boot protocol of 64-bit ELF executables: the segments go to their addresses, and the guest starts in
+//! long mode, with paging, descriptor tables, a stack and the PVH start info.
+
+use super::address_space::{self, Strict};
+use super::allocator::Allocator;
+use super::error::{BootError, GuestProblem};
+use super::image::{FileImage, Image};
+use super::long_mode::{self, EntryPoint};
+use super::page_tables::PAGE;
+use super::start_info::Module;
+use super::{BootOptions, LoadedGuest, Protocol, SymbolSource};
+use super::{descriptors, elf64, image, relocate, segments, start_info};
+use crate::arch::TableRegister;
+use crate::memory::GuestMemory;
+
+/// Size of the boot stack in bytes.
+const STACK_SIZE: u64 = 64 << 10;
+
+/// Loads a guest; [`super::load`] is the contract.
+pub(super) fn load(
+    image: &dyn Image,
+    memory: &GuestMemory,
+    options: &BootOptions,
+) -> Result<LoadedGuest, BootError> {
+    check_command_lines(options)?;
+    let wrap = |problem| BootError::Guest { file: image.name().to_owned(), problem };
+    let executable = elf64::read(image).map_err(wrap)?;
+    let placement = segments::place(&executable, memory).map_err(wrap)?;
+    let modules = open_modules(options)?;
+    let mut allocator = Allocator::new(memory, &placement, &modules);
+    let mut warnings = executable.warnings.clone();
+
+    for segment in &placement.segments {
+        image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
+    }
+    if let Some(dynamic) = &executable.dynamic {
+        relocate::relocate(image.name(), dynamic, &placement, memory)?;
+    }
+    let modules = load_modules(memory, modules, &mut allocator)?;
+
+    // Small things first, in the order of docs/boot-state.md: so they lie at the same addresses
+    // whatever the size of memory.
+    let descriptors_at = allocator.allocate("the descriptor tables", descriptors::SIZE)?;
+    let idt_at = allocator.allocate("the interrupt descriptor table", descriptors::IDT_SIZE)?;
+    let info_at = write_start_info(memory, options, &modules, &mut allocator)?;
+    let guard_size = if options.strict { PAGE } else { 0 };
+    let stack_at = allocator.allocate("the boot stack", STACK_SIZE + guard_size)?;
+    let stack_top = stack_at + guard_size + STACK_SIZE;
+    let strict = options.strict.then_some(Strict { guard: stack_at });
+    let (gdt, tss) = descriptors::write(memory, descriptors_at, stack_top)?;
+
+    let tables =
+        address_space::build(memory, &placement.segments, strict, allocator.free_pages(), &mut warnings)
+            .map_err(|_| {
+                let most = address_space::most_tables(memory, &placement.segments);
+                allocator.no_room("the page tables", most * PAGE)
+            })?;
+    let page_tables = allocator.allocate("the page tables", tables.size())?;
+    tables.write(memory, page_tables)?;
+
+    let registers = long_mode::registers(&EntryPoint {
+        entry: placement.entry,
+        stack_top,
+        page_tables,
+        gdt,
+        idt: TableRegister { base: idt_at, limit: descriptors::IDT_SIZE as u16 - 1 },
+        tss,
+        start_info: info_at,
+    });
+    Ok(LoadedGuest {
+        registers,
+        reset: Protocol::LongModeElf.reset(),
+        symbols: SymbolSource::GuestFile { bias: placement.bias },
+        layout: allocator.into_layout(&placement.segments),
+        warnings,
+    })
+}
+
+fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
+    let check = |text: &str, what: String| {
+        if text.contains('\0') { Err(BootError::CommandLine { what }) } else { Ok(()) }
+    };
+    check(&options.command_line, "the guest".to_owned())?;
+    options.modules.iter().try_for_each(|(path, text)| check(text, format!("module {}", path.display())))
+}
+
+/// The modules' files, each with its command line.
+fn open_modules(options: &BootOptions) -> Result<Vec<(FileImage, &str)>, BootError> {
+    options.modules.iter().map(|(path, text)| Ok((FileImage::open(path)?, text.as_str()))).collect()
+}
+
+fn load_modules<'a>(
+    memory: &GuestMemory,
+    files: Vec<(FileImage, &'a str)>,
+    allocator: &mut Allocator,
+) -> Result<Vec<Module<'a>>, BootError> {
+    let mut modules = Vec::with_capacity(files.len());
+    for (file, command_line) in files {
+        let start = allocator.allocate_module(file.name(), file.len())?;
+        let wrap = |problem: GuestProblem| BootError::Module { file: file.name().to_owned(), problem };
+        image::copy(&file, 0, file.len(), memory, start, wrap)?;
+        modules.push(Module { range: start..start + file.len(), command_line });
+    }
+    Ok(modules)
+}
+
+fn write_start_info(
+    memory: &GuestMemory,
+    options: &BootOptions,
+    modules: &[Module<'_>],
+    allocator: &mut Allocator,
+) -> Result<u64, BootError> {
+    let build = |base| start_info::build(base, &options.command_line, modules, memory.ram());
+    let at = allocator.allocate("the boot information", build(0).len() as u64)?;
+    memory.write(at, &build(at))?;
+    Ok(at)
+}
+
+#[cfg(test)]
+#[path = "long_mode_elf_test.rs"]
+mod tests;
