@@ -1,4 +1,5 @@
-//! The guest's own page tables, walked as the processor walks them, in every paging mode.
+//! Walks the guest's page tables as the processor does, in every paging mode. Reports, debuggers and the
+//! emulator all translate addresses here.
 //!
 //! Manual: Intel SDM volume 3A, "Paging"; AMD APM volume 2, "Page Translation and Protection".
 
@@ -8,27 +9,36 @@ use super::{PhysicalMemory, Registers};
 use crate::arch::flags::{
     CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, RFLAGS_AC,
 };
+use entry_bits::{ACCESSED, ADDRESS, DIRTY, LARGE, NO_EXECUTE, PRESENT, USER, WRITABLE};
 
-/// Entry: present.
-const PRESENT: u64 = 1;
-/// Entry: writable.
-const WRITABLE: u64 = 1 << 1;
-/// Entry: open to user mode.
-const USER: u64 = 1 << 2;
-/// Entry: has been used.
-const ACCESSED: u64 = 1 << 5;
-/// Entry that maps a page: has been written through.
-const DIRTY: u64 = 1 << 6;
-/// Entry above the last level: maps a large page.
-const LARGE: u64 = 1 << 7;
-/// Entry: no execution.
-const NO_EXECUTE: u64 = 1 << 63;
-/// Entry of eight bytes: the address it holds.
-const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+/// Bits of an entry of a paging structure (Intel SDM volume 3A, "Paging-Structure Entries").
+pub mod entry_bits {
+    /// P: the entry is valid.
+    pub const PRESENT: u64 = 1 << 0;
+    /// R/W: writes are allowed.
+    pub const WRITABLE: u64 = 1 << 1;
+    /// U/S: accesses from ring 3 are allowed.
+    pub const USER: u64 = 1 << 2;
+    /// PWT: page-level write-through.
+    pub const WRITE_THROUGH: u64 = 1 << 3;
+    /// PCD: page-level cache disable.
+    pub const NO_CACHE: u64 = 1 << 4;
+    /// A: used for a translation.
+    pub const ACCESSED: u64 = 1 << 5;
+    /// D, in an entry that maps a page: used for a write.
+    pub const DIRTY: u64 = 1 << 6;
+    /// PS, above the last level: the entry maps a large page.
+    pub const LARGE: u64 = 1 << 7;
+    /// XD: instruction fetches are not allowed (needs EFER.NXE).
+    pub const NO_EXECUTE: u64 = 1 << 63;
+    /// The physical address in an entry of eight bytes.
+    pub const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+}
+
 /// Levels of the deepest paging mode.
 const DEEPEST: usize = 5;
 
-/// What an access to memory wants to do.
+/// The kind of a memory access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// It writes.
@@ -42,7 +52,7 @@ pub struct Access {
     pub implicit: bool,
 }
 
-/// Why an access did not get through: the error code a page fault pushes.
+/// A page fault, by the error code it pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageFault {
     /// Error code (Intel SDM volume 3A, "Page-Fault Exceptions").
@@ -177,21 +187,21 @@ impl Paging {
         }
     }
 
-    /// Where `linear` lies, whoever asks.
+    /// Where `linear` lies, without a check of rights.
     ///
     /// # Errors
     ///
-    /// [`PageFault`] without the bits that say who asked: nothing is mapped there, or a reserved bit
+    /// [`PageFault`] without the bits that describe the access: nothing is mapped there, or a reserved bit
     /// is set. Tables outside of RAM map nothing.
     pub fn find(&self, memory: &dyn PhysicalMemory, linear: u64) -> Result<Mapping, PageFault> {
         self.walk(memory, linear, &mut |_| {})
     }
 
-    /// As [`Paging::find`], showing every entry on the way to `seen`, from the first table on.
+    /// As [`Paging::find`], passing every entry on the way to `seen`, from the first table on.
     ///
     /// # Errors
     ///
-    /// As [`Paging::find`]; the entry shown last is the one to blame, if there was any.
+    /// As [`Paging::find`]; the entry passed last caused the fault, if there was any.
     pub fn walk(
         &self,
         memory: &dyn PhysicalMemory,
@@ -251,7 +261,7 @@ impl Paging {
         Err(PageFault { code: 0 })
     }
 
-    /// Where `linear` lies for `access`, with the accessed and dirty bits set that say so.
+    /// Where `linear` lies for `access`; sets the accessed and dirty bits as the processor does.
     ///
     /// # Errors
     ///
@@ -262,24 +272,25 @@ impl Paging {
         linear: u64,
         access: Access,
     ) -> Result<u64, PageFault> {
-        let who = self.who(access);
-        let mapping = self.find(memory, linear).map_err(|fault| PageFault { code: fault.code | who })?;
+        let by = self.access_bits(access);
+        let mapping = self.find(memory, linear).map_err(|fault| PageFault { code: fault.code | by })?;
         if mapping.depth > 0 && !self.allows(mapping.rights, access) {
-            return Err(PageFault { code: code::PROTECTION | who });
+            return Err(PageFault { code: code::PROTECTION | by });
         }
         mapping.mark_used(memory, access.write);
         Ok(mapping.physical)
     }
 
-    fn who(&self, access: Access) -> u32 {
-        // Without NX and SMEP a fetch is not told apart from a read.
-        let tells_fetches =
+    /// The bits of an error code that describe the access.
+    fn access_bits(&self, access: Access) -> u32 {
+        // Without NX and SMEP a fetch is reported as a read.
+        let reports_fetches =
             self.efer & EFER_NXE != 0 && self.mode != PagingMode::ThirtyTwoBit || self.cr4 & CR4_SMEP != 0;
         let mut bits = 0;
         for (set, bit) in [
             (access.write, code::WRITE),
             (access.user, code::USER),
-            (access.fetch && tells_fetches, code::FETCH),
+            (access.fetch && reports_fetches, code::FETCH),
         ] {
             if set {
                 bits |= bit;
@@ -363,4 +374,5 @@ impl Mapping {
 }
 
 #[cfg(test)]
+#[path = "paging_test.rs"]
 mod tests;

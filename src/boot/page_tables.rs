@@ -6,37 +6,21 @@
 use std::ops::Range;
 
 use super::elf64::Access;
+use crate::arch::PAGE_SIZE;
+use crate::arch::paging::entry_bits as bits;
 use crate::memory::{GuestMemory, MemoryError};
 
 /// Size of a small page, and of a table.
-pub(super) const PAGE: u64 = 4 << 10;
+pub(super) const PAGE: u64 = PAGE_SIZE;
 
 /// Size of a large page.
 pub(super) const LARGE_PAGE: u64 = 2 << 20;
-
-/// Bits of a page table entry.
-pub(super) mod bits {
-    /// The entry is valid.
-    pub const PRESENT: u64 = 1 << 0;
-    /// Writes are allowed.
-    pub const WRITE: u64 = 1 << 1;
-    /// Accesses at privilege level 3 are allowed.
-    pub const USER: u64 = 1 << 2;
-    /// Page-level write-through.
-    pub const WRITE_THROUGH: u64 = 1 << 3;
-    /// Page-level cache disable.
-    pub const NO_CACHE: u64 = 1 << 4;
-    /// In a page directory: this is a 2 MiB page and no table.
-    pub const LARGE: u64 = 1 << 7;
-    /// Instruction fetches are not allowed (needs EFER.NXE).
-    pub const NO_EXECUTE: u64 = 1 << 63;
-}
 
 /// Entries in a table.
 const ENTRIES: usize = 512;
 
 /// Flags of entries that lead to another table: they forbid nothing.
-const TABLE: u64 = bits::PRESENT | bits::WRITE | bits::USER;
+const TABLE: u64 = bits::PRESENT | bits::WRITABLE | bits::USER;
 
 /// What a page is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +38,7 @@ impl Page {
         match self {
             Page::Absent => 0,
             Page::Ram(access) => {
-                let write = if access.write { bits::WRITE } else { 0 };
+                let write = if access.write { bits::WRITABLE } else { 0 };
                 let no_execute = if access.execute { 0 } else { bits::NO_EXECUTE };
                 bits::PRESENT | bits::USER | write | no_execute
             }

@@ -1,15 +1,16 @@
-//! Which pages the tables in use lie in.
+//! The pages that hold the page tables in use.
 
 use std::collections::BTreeSet;
 
-use super::{ADDRESS, LARGE, PRESENT, Paging, PagingMode};
+use super::entry_bits::{ADDRESS, LARGE, PRESENT};
+use super::{Paging, PagingMode};
 use crate::arch::{PAGE_SIZE, PhysicalMemory};
 
-/// Most tables that are looked at; those of a large guest that runs programs may be more.
+/// Most tables that are visited; a large guest with many address spaces may have more.
 const MOST_TABLES: usize = 4096;
 
 impl Paging {
-    /// Guest-physical addresses of the pages that hold the tables in use, whoever of them maps what;
+    /// Guest-physical addresses of the pages that hold the tables in use;
     /// `None` if there are more than 4096.
     pub fn table_pages(&self, memory: &dyn PhysicalMemory) -> Option<BTreeSet<u64>> {
         let mut pages = BTreeSet::new();
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_found_and_what_they_map_is_not_taken_for_one() {
+    fn tables_are_found_and_mapped_pages_are_not_among_them() {
         let memory = TestRam::new(1 << 20);
         for (at, entry) in [
             (0x1000, 0x2003),
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_maze_of_tables_is_not_walked_to_its_end() {
+    fn walking_stops_at_the_limit_of_tables() {
         let memory = TestRam::new(64 << 20);
         memory.write_u64(0x1000, 0x2003);
         for table in 0..512 {

@@ -3,7 +3,7 @@
 use super::super::table::wrong;
 use super::super::{CommandError, StoppedGuest};
 use super::{count, number, place, symbol};
-use crate::arch::paging::{Entry, Paging};
+use crate::arch::paging::{Entry, Paging, entry_bits};
 use crate::devices::lapic;
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
@@ -126,14 +126,14 @@ const ENTRY_NAMES: [&str; 5] = ["PTE", "PDE", "PDPTE", "PML4E", "PML5E"];
 
 /// Bits of entries with the letters they are shown by.
 const FLAGS: [(u64, &str); 8] = [
-    (1, "present"),
-    (1 << 1, "writable"),
-    (1 << 2, "user"),
-    (1 << 3, "write-through"),
-    (1 << 4, "uncached"),
-    (1 << 5, "accessed"),
-    (1 << 6, "dirty"),
-    (1 << 63, "no-execute"),
+    (entry_bits::PRESENT, "present"),
+    (entry_bits::WRITABLE, "writable"),
+    (entry_bits::USER, "user"),
+    (entry_bits::WRITE_THROUGH, "write-through"),
+    (entry_bits::NO_CACHE, "uncached"),
+    (entry_bits::ACCESSED, "accessed"),
+    (entry_bits::DIRTY, "dirty"),
+    (entry_bits::NO_EXECUTE, "no-execute"),
 ];
 
 /// How a virtual address is translated.
@@ -185,7 +185,7 @@ pub(in crate::control) fn walk(
         (Err(_), Some(Entry { value: None, .. })) => {
             format!("{address:#x} is not mapped: that table does not lie in RAM\n")
         }
-        (Err(_), Some(Entry { value: Some(value), .. })) if value & 1 == 0 => {
+        (Err(_), Some(Entry { value: Some(value), .. })) if value & entry_bits::PRESENT == 0 => {
             format!("{address:#x} is not mapped: that entry is not present\n")
         }
         (Err(_), Some(_)) => format!("{address:#x} is not mapped: a reserved bit of that entry is set\n"),
@@ -199,7 +199,7 @@ fn entry_line(entry: &Entry) -> String {
     let Some(value) = entry.value else { return format!("  {name:<5} at {:#x}: not RAM\n", entry.address) };
     let mut words: Vec<&str> =
         FLAGS.iter().filter(|(bit, _)| value & bit != 0).map(|(_, word)| *word).collect();
-    if entry.level > 1 && value & 1 << 7 != 0 {
+    if entry.level > 1 && value & entry_bits::LARGE != 0 {
         words.push("large page");
     }
     if words.is_empty() {

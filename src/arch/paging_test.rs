@@ -93,10 +93,10 @@ fn reserved_bits_are_faults() {
     let memory = one_page(PRESENT | 1 << 40);
     assert_eq!(try_access(&memory, &long(0, 0), STORE), Err(0b1011));
     // A page of 512 GiB does not exist.
-    let huge = super::tests::memory(&[(0x1000, PRESENT | LARGE)]);
+    let huge = self::memory(&[(0x1000, PRESENT | LARGE)]);
     assert_eq!(try_access(&huge, &long(0, 0), LOAD), Err(0b1001));
     // A page of 2 MiB starts at a multiple of its size.
-    let crooked = super::tests::memory(&[(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x10_2083)]);
+    let crooked = self::memory(&[(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x10_2083)]);
     assert_eq!(try_access(&crooked, &long(0, 0), LOAD), Err(0b1001));
 }
 

@@ -1,0 +1,46 @@
+use super::*;
+use crate::emulate::Emulated;
+use crate::emulate::testing::{CODE, FakeCpu};
+
+#[test]
+fn what_cpuid_does_not_list_is_undefined() {
+    for (code, name) in [
+        (&[0x0F, 0x01, 0xC8][..], "monitor"),
+        (&[0x0F, 0x01, 0xC9], "mwait"),
+        (&[0x0F, 0x37], "getsec"),
+        (&[0x0F, 0x01, 0xC2], "vmlaunch"),
+        (&[0x0F, 0x01, 0xD8], "vmrun"),
+        (&[0x66, 0x0F, 0x38, 0x82, 0x00], "invpcid"),
+        (&[0x66, 0x0F, 0x38, 0xF8, 0x00], "movdir64b"),
+        (&[0x0F, 0x01, 0xEE], "rdpkru"),
+        (&[0x0F, 0x0B], "ud2"),
+        (&[0x0F, 0x01, 0xD5], "xend"),
+    ] {
+        assert_eq!(FakeCpu::long_mode(code).raises(), Some(Exception::UNDEFINED), "{name}");
+    }
+}
+
+#[test]
+fn what_cpuid_lists_is_not_guessed_at() {
+    let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0x38, 0x82, 0x00]);
+    fake.cpuid.insert((7, 0), [0, 1 << 10, 0, 0]);
+    let before = fake.now();
+    assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::NotAllowed));
+    assert_eq!(fake.now(), before);
+}
+
+#[test]
+fn reading_the_shadow_stack_pointer_does_nothing_where_there_is_none() {
+    let mut fake = FakeCpu::long_mode(&[0xF3, 0x48, 0x0F, 0x1E, 0xC8]);
+    fake.registers.get_mut().general.rax = 5;
+    assert_eq!(fake.emulate(), Emulated::Done);
+    assert_eq!((fake.now().general.rax, fake.now().general.rip), (5, CODE + 5));
+}
+
+#[test]
+fn sysenter_leads_nowhere_unless_it_was_told_where() {
+    let mut fake = FakeCpu::long_mode(&[0x0F, 0x34]);
+    assert_eq!(fake.raises(), Some(Exception::protection(0)));
+    fake.cpuid.insert((0, 0), [1, 0x6874_7541, 0x444D_4163, AMD]);
+    assert_eq!(fake.raises(), Some(Exception::UNDEFINED));
+}
