@@ -7,7 +7,8 @@
 //!
 //! | file | what it has |
 //! |---|---|
-//! | `server` | the listening socket, clients and threads |
+//! | `server` | the socket that debuggers connect to |
+//! | `client`, `input_watch` | the socket of one debugger, and what it sends while the guest runs |
 //! | `session` | one client, from its connection to its end |
 //! | `packet` | packets in a stream of bytes |
 //! | `extensions` | what the protocol library cannot do, with the reason for each packet |
@@ -22,11 +23,13 @@
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
 mod breakpoints;
+pub(crate) mod client;
 pub(crate) mod description;
 pub(crate) mod extensions;
 pub(crate) mod files;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
+mod input_watch;
 pub(crate) mod layout;
 pub(crate) mod monitor;
 pub(crate) mod packet;
@@ -50,7 +53,7 @@ use crate::machine::{Machine, Outcome};
 use crate::settings::GdbArch;
 use crate::supervisor::debuggee::Debuggee;
 use crate::supervisor::requests::Door;
-use server::Client;
+use client::Client;
 use session::Left;
 
 #[cfg(fuzzing)]

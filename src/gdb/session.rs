@@ -13,10 +13,10 @@ use gdbstub::stub::state_machine::GdbStubStateMachine;
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
 use tracing::{debug, warn};
 
+use super::client::{Client, ClientOutput, Incoming};
 use super::extensions::{self, Route};
 use super::packet::{PacketScanner, Scanned, add_hex, write_packet};
 use super::register_set::RegisterNumber;
-use super::server::{Client, ClientOutput, Incoming};
 use super::target::{LIBRARY_PACKET, PACKET};
 use crate::control::Doing;
 use crate::inspect::report;
