@@ -15,7 +15,7 @@
 //! | `target` | registers, memory and threads for the protocol library |
 //! | `breakpoints`, `files`, `monitor` | for the protocol library, too: what the user types |
 //! | `layout`, `description` | the numbers of registers, and how gdb shows them |
-//! | `register_set`, `registers`, `segments` | values of registers, all together and each by itself |
+//! | `register_set`, `registers`, `segments`, `xsave` | values of registers, all together and each by itself |
 //! | `threads`, `states` | vCPUs as threads, and what each is doing |
 //! | `view` | what one client has set |
 //! | `fuzzing` | any bytes as a client's, for tests and the fuzzer |
@@ -42,6 +42,7 @@ pub(crate) mod states;
 pub(crate) mod target;
 pub(crate) mod threads;
 pub(crate) mod view;
+mod xsave;
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ fn reading() -> Vec<Trial> {
             expect(&said, "$1 = 0x700000000000\n")?;
             expect(&said, "IOPL=0")
         }),
-        gdb_test("registers_of_one_stop_are_not_those_of_the_last_one", || {
+        gdb_test("registers_are_read_again_after_each_stop", || {
             let commands = [
                 "break fibonacci",
                 "continue",
@@ -72,7 +72,7 @@ fn writing() -> Vec<Trial> {
             expect(&said, "$3 = [ DAZ IM DM ZM OM UM PM ]\n")?;
             ran.expect_status(0).map(drop)
         }),
-        gdb_test("a_state_the_processor_cannot_be_in_is_refused_with_the_reason", || {
+        gdb_test("an_impossible_processor_state_is_refused_with_the_reason", || {
             let commands = [
                 "set $cr0 = $cr0 & ~0x80000000",
                 "set $gs_base = 0x8000000000000000",
@@ -86,7 +86,7 @@ fn writing() -> Vec<Trial> {
             expect(&said, "$1 = [ PE MP ET NE WP PG ]\n$2 = 0\n")?;
             ran.expect_status(0).map(drop)
         }),
-        gdb_test("a_selector_loads_the_segment_it_names", || {
+        gdb_test("writing_a_selector_loads_its_segment", || {
             // The boot GDT: 0x8 is code, 0x10 data, 0x18 a task state segment that ends the table.
             let commands = [
                 "set $ds = 0x18",
@@ -111,7 +111,7 @@ fn writing() -> Vec<Trial> {
 
 fn layouts() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_can_be_told_of_an_i386", || {
+        gdb_test("gdb_arch_i386_shows_a_32_bit_processor", || {
             let arguments = ["--gdb-arch", "i386"];
             let waiting = Waiting::start("recursion", &arguments, b"")?;
             let commands =
@@ -122,7 +122,7 @@ fn layouts() -> Vec<Trial> {
             expect(&said, "$3 = 7\n")?;
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        gdb_test("gdb_can_be_told_of_an_8086", || {
+        gdb_test("gdb_arch_i8086_shows_a_16_bit_processor", || {
             let waiting = Waiting::start("recursion", &["--gdb-arch=i8086"], b"")?;
             let said = waiting.gdb_with_file(None, &["show architecture", "print/x $eip", "x/i $eip"])?;
             expect(&said, "(currently \"i8086\")")?;
@@ -136,7 +136,7 @@ fn layouts() -> Vec<Trial> {
 
 fn packets() -> Vec<Trial> {
     vec![
-        guest_test("scripts_find_what_they_know_from_qemu", || {
+        guest_test("qemu_register_numbers_and_packets_work", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             for (packet, answer) in [
@@ -161,7 +161,7 @@ fn packets() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("what_a_client_writes_it_reads_back", || {
+        guest_test("written_memory_is_read_back", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             // Acknowledged, and then not.
@@ -194,7 +194,7 @@ fn packets() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("all_registers_are_set_at_once", || {
+        guest_test("a_g_packet_sets_all_registers_or_none", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             let before = ask(&mut client, "g")?;
@@ -215,7 +215,7 @@ fn packets() -> Vec<Trial> {
             drop(client);
             waiting.finish().map(drop)
         }),
-        guest_test("physical_memory_is_reached_past_the_page_tables", || {
+        guest_test("physical_mode_bypasses_the_page_tables", || {
             let waiting = Waiting::start("higher-half", &[], b"")?;
             let mut client = waiting.connect()?;
             // Linked to the upper half, where no physical address is; RAM ends at 64 MiB.
@@ -242,7 +242,7 @@ fn packets() -> Vec<Trial> {
             drop(client);
             waiting.finish().map(drop)
         }),
-        guest_test("a_stop_brings_the_registers_gdb_looks_at", || {
+        guest_test("a_stop_reply_has_the_expedited_registers", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             ask(&mut client, "?")?;

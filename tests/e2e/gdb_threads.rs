@@ -1,4 +1,4 @@
-//! vCPUs as gdb's threads. There is one today; what is asked of it is asked by its number.
+//! vCPUs as gdb's threads. A machine has one today, and packets name it by its number.
 
 use libtest_mimic::{Failed, Trial};
 
@@ -15,7 +15,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn with_gdb() -> Vec<Trial> {
     vec![
-        gdb_test("threads_tell_what_the_processor_is_doing_in_which_mode", || {
+        gdb_test("info_threads_shows_the_state_and_mode_of_each_vcpu", || {
             let commands = [
                 "stepi 30",
                 "info threads",
@@ -35,7 +35,7 @@ fn with_gdb() -> Vec<Trial> {
             expect(&said, "\"vCPU 0\" (shut down by a triple fault, ")?;
             ran.expect_status(8).map(drop)
         }),
-        gdb_test("a_thread_can_be_named_found_and_gone_to_and_no_other_can", || {
+        gdb_test("a_thread_can_be_named_found_and_selected", || {
             let commands = [
                 "thread find vCPU",
                 "thread name boot",
@@ -56,7 +56,7 @@ fn with_gdb() -> Vec<Trial> {
             expect(&said, "$1 = 8\n")?;
             expect(&said, "Unknown thread 2.")
         }),
-        gdb_test("a_gdb_that_reads_no_lists_hears_of_threads_one_by_one", || {
+        gdb_test("a_gdb_without_thread_lists_reads_threads_one_by_one", || {
             // `debug` connects first: gdb asks again when it is told so.
             let commands =
                 ["set remote threads-packet off", "info threads", "thread 1", "stepi", "print $pc"];
@@ -64,7 +64,7 @@ fn with_gdb() -> Vec<Trial> {
             expect(&said, "Thread 1.1 (vCPU 0: running, 64-bit mode, ring 0)")?;
             expect(&said, "$1 = (void (*)()) 0x200002 <_start+2>\n")
         }),
-        gdb_test("scheduler_locking_has_only_the_chosen_processor_go_on", || {
+        gdb_test("scheduler_locking_continues_only_the_selected_vcpu", || {
             let commands = [
                 "set debug remote 1",
                 "set scheduler-locking on",
@@ -144,7 +144,7 @@ fn by_hand() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
-        guest_test("every_way_of_saying_which_thread_steps_is_one_step", || {
+        guest_test("every_way_to_name_the_stepped_thread_is_one_step", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             ask(&mut client, "?")?;
@@ -176,7 +176,7 @@ fn by_hand() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("a_client_that_knows_processes_hears_of_the_one_there_is", || {
+        guest_test("a_multiprocess_client_sees_one_process", || {
             let waiting = Waiting::start("idle", &[], b"")?;
             let mut client = waiting.connect()?;
             expect(&ask(&mut client, "qSupported:multiprocess+")?, "qXfer:threads:read+")?;

@@ -1,5 +1,4 @@
-//! What people who debug kernels under KVM complain of, each complaint with a session in which it
-//! does not come true.
+//! Sessions of kernel developers under KVM: each one is a complaint about other debuggers that does not come true here.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -51,7 +50,7 @@ fn modes() -> Vec<Trial> {
 
 fn breakpoints() -> Vec<Trial> {
     vec![
-        gdb_test("going_on_from_a_breakpoint_makes_progress", || {
+        gdb_test("continuing_from_a_breakpoint_makes_progress", || {
             // Ten functions enter and leave; a guest that stands still would show the same one twice.
             let mut commands = vec!["break fibonacci", "continue"];
             commands.extend(["continue"; 5]);
@@ -65,7 +64,7 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "breakpoint already hit 107 times")?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
-        gdb_test("more_than_four_breakpoints_need_no_thought", || {
+        gdb_test("more_than_four_breakpoints_work_without_settings", || {
             // On every instruction from the entry of the function to its first branch.
             let (said, ran) = debug(
                 "recursion",
@@ -146,7 +145,7 @@ fn breakpoints() -> Vec<Trial> {
 
 fn crashes() -> Vec<Trial> {
     vec![
-        gdb_test("a_triple_fault_leaves_everything_to_look_at", || {
+        gdb_test("a_triple_fault_leaves_the_machine_to_examine", || {
             let commands = [
                 "continue",
                 "backtrace",

@@ -1,5 +1,5 @@
-//! Clients that send what no debugger sends, in every way there is, to one server. After each of them a
-//! client that knows the protocol is served, the guest has run on, and in the end a real gdb is at home.
+//! Clients that send malformed packets, floods and nothing at all to one server. After each of them the server answers
+//! a client that keeps to the protocol, the guest has run on, and in the end a real gdb debugs it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,27 +12,27 @@ use crate::gdb::gdb_test;
 use crate::support::debugger::{Waiting, answer, ask, expect, send};
 use crate::support::wait_until;
 
-/// How long a server may deal with what a client has sent that is gone.
+/// How long a server may be busy with what a disconnected client has sent.
 const SOON: Duration = Duration::from_secs(10);
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_is_at_home_where_clients_have_talked_rubbish", || {
+        gdb_test("gdb_debugs_after_clients_sent_malformed_packets", || {
             let mut guest = Guest::start()?;
-            for rubbish in rubbish() {
+            for malformed in malformed_streams() {
                 for end in [End::Close, End::Reset, End::HalfClose] {
                     let mut client = guest.waiting.connect()?;
                     // The server may have hung up before it has all of it.
-                    let _ = client.write_all(&rubbish);
+                    let _ = client.write_all(&malformed);
                     end.of(client)?;
-                    let start = rubbish[..rubbish.len().min(20)].escape_ascii();
+                    let start = malformed[..malformed.len().min(20)].escape_ascii();
                     guest.check().map_err(|error| format!("after {start}, {end:?}: {error:?}"))?;
                 }
             }
             guest.debug()
         }),
-        gdb_test("gdb_is_at_home_after_floods_while_the_guest_ran", || {
+        gdb_test("gdb_debugs_after_floods_while_the_guest_ran", || {
             let mut guest = Guest::start()?;
             let floods: [&[u8]; 6] =
                 [b"+", b"\x03", b"$g#67", b"$vCont;c#a8\x03", b"$qRcmd,68656c70#fc", b"$?#3f"];
@@ -48,7 +48,7 @@ pub fn trials() -> Vec<Trial> {
             }
             guest.debug()
         }),
-        gdb_test("a_client_that_reads_nothing_is_hung_up_on_and_the_guest_runs_on", || {
+        gdb_test("a_client_that_reads_nothing_is_disconnected_and_the_guest_runs_on", || {
             let mut guest = Guest::start()?;
             guest.check()?;
             let mut silent = guest.waiting.connect()?;
@@ -60,7 +60,7 @@ pub fn trials() -> Vec<Trial> {
             guest.check()?;
             guest.debug()
         }),
-        gdb_test("gdb_is_at_home_after_a_flood_of_interrupts", || {
+        gdb_test("gdb_debugs_after_a_flood_of_interrupts", || {
             let mut guest = Guest::start()?;
             let mut client = guest.waiting.connect()?;
             ask(&mut client, "?")?;
@@ -73,7 +73,7 @@ pub fn trials() -> Vec<Trial> {
             guest.check()?;
             guest.debug()
         }),
-        gdb_test("gdb_is_at_home_after_a_hundred_connections", || {
+        gdb_test("gdb_debugs_after_a_hundred_connections", || {
             let mut guest = Guest::start()?;
             guest.check()?;
             let before = guest.resources()?;
@@ -184,7 +184,7 @@ impl Guest {
     }
 }
 
-fn rubbish() -> Vec<Vec<u8>> {
+fn malformed_streams() -> Vec<Vec<u8>> {
     // A multiplicative generator: the same bytes every time.
     let mut state = 1u64;
     let garbage = (0..100_000).map(|_| {

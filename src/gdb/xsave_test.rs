@@ -15,12 +15,12 @@ fn two_pushed() -> ExtendedRegisters {
 }
 
 #[test]
-fn tags_say_what_each_x87_register_holds() {
+fn x87_tags_give_the_class_of_each_register() {
     assert_eq!(extended_value(&two_pushed(), Field::X87(X87::Ftag)), 0b0100_1111_1111_1111);
 }
 
 #[test]
-fn writing_back_what_was_read_changes_only_what_is_in_use() {
+fn writing_back_read_values_changes_only_the_components_in_use() {
     let (before, mut after) = (two_pushed(), two_pushed());
     let registers = (0..8).map(Field::Stack).chain(X87_FIELDS.map(Field::X87));
     let vectors = (0..16).flat_map(|n| [Field::Xmm(n), Field::YmmHigh(n)]);
@@ -34,7 +34,7 @@ fn writing_back_what_was_read_changes_only_what_is_in_use() {
 }
 
 #[test]
-fn every_register_has_a_place_of_its_own() {
+fn no_two_fields_overlap() {
     let mut area = [0; size_of::<ExtendedRegisters>()];
     let registers = (0..8).map(Field::Stack).chain((0..16).map(Field::Xmm));
     let all: Vec<Field> = registers.chain((0..16).map(Field::YmmHigh)).collect();
@@ -47,7 +47,7 @@ fn every_register_has_a_place_of_its_own() {
 }
 
 #[test]
-fn a_value_keeps_its_neighbours_as_they_are() {
+fn writing_a_field_leaves_its_neighbours() {
     let mut area = [0; size_of::<ExtendedRegisters>()];
     set_extended_value(&mut area, Field::Xmm(1), u128::MAX);
     set_extended_value(&mut area, Field::X87(X87::Fstat), u128::MAX);
