@@ -128,7 +128,7 @@ impl Snapshots {
         state.due = due.or(state.due);
         let budget = self.budget.clone();
         budget.allow(spare());
-        let before = budget.kept();
+        let before = budget.held();
         let (memory, pages) = match self.look(machine)? {
             Some(last) => {
                 let memory = last.memory.retake(machine.memory(), &last.changed, &budget)?;
@@ -151,7 +151,7 @@ impl Snapshots {
         let memory = Arc::new(memory);
         self.last = Some(Moment { memory: memory.clone(), changed: PageSet::default() });
         self.taken += 1;
-        let new = budget.kept() - before;
+        let new = budget.held() - before;
         let rip = state.boot_cpu().vcpu.rip();
         let snapshot = Snapshot { number: self.taken, new, memory, state };
         self.kept.insert(name.to_owned(), snapshot);
@@ -227,7 +227,7 @@ impl Snapshots {
 
     /// Bytes of guest memory that are kept for all together.
     pub fn kept(&self) -> u64 {
-        self.budget.kept()
+        self.budget.held()
     }
 
     /// The last moment, with all pages that may have changed since.

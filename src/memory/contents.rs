@@ -1,6 +1,6 @@
-//! What is in RAM, chunk by chunk, and RAM whose contents are those of a file.
+//! The contents of RAM in chunks, and RAM that maps a file.
 //!
-//! RAM that nobody has touched is not looked at ([`GuestMemory::committed`]).
+//! RAM that is not committed is never read ([`GuestMemory::committed`]).
 
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -9,13 +9,13 @@ use std::sync::PoisonError;
 
 use super::{GuestMemory, MemoryError, PAGE, PageSet};
 
-/// RAM is looked at, kept and mapped in chunks of this many bytes: few enough for a table of them, small
-/// enough that those around a page in use cost little.
+/// RAM is saved and mapped in chunks of this many bytes: large enough for a short table of them, small enough to
+/// waste little around a single page.
 pub const CHUNK: u64 = 64 << 10;
 
 impl GuestMemory {
-    /// Shows every chunk of RAM that holds something else than zeros to `visit`, ascending, with its
-    /// guest-physical address. No vCPU may be running.
+    /// Calls `visit` for every chunk of RAM that is not all zeros, ascending, with its guest-physical address and
+    /// contents. No vCPU may be running.
     ///
     /// # Errors
     ///
@@ -24,13 +24,13 @@ impl GuestMemory {
         let mut bytes = vec![0; CHUNK as usize];
         let mut done = 0;
         for page in self.committed().iter() {
-            // One of a chunk that has been looked at.
+            // Its chunk has been visited.
             if page < done {
                 continue;
             }
             let at = page / CHUNK * CHUNK;
             done = at + CHUNK;
-            // All of it is RAM, whose size is a multiple of a chunk's.
+            // The chunk lies in RAM: the size of RAM is a multiple of the size of a chunk.
             if self.read(at, &mut bytes).is_ok() && !is_zero(&bytes) {
                 visit(at, &bytes)?;
             }
@@ -38,11 +38,10 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Has the RAM of `range` hold what `file` holds from `offset` on. Nothing is read before it is
-    /// looked at, and nothing is ever written to the file. All three are multiples of 4096.
+    /// Maps `file`, from `offset` on, to the RAM of `range`. Its pages are read on first access, and writes to the
+    /// RAM are not written to the file. `offset` and both ends of `range` are multiples of 4096.
     ///
-    /// The file must keep its length as long as the memory is there: where it is cut, this process is
-    /// killed when it looks at the page.
+    /// The file must keep its length while it is mapped: an access behind its end kills this process (SIGBUS).
     ///
     /// No vCPU may be running.
     ///
@@ -63,9 +62,9 @@ impl GuestMemory {
             return Err(refused(io::Error::new(ErrorKind::UnexpectedEof, "the file is too short")));
         }
         let mut from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the range lies in one private mapping that `self.map` owns, all access to which goes
-        // through volatile copies that hold no references into it; what replaces a part of it is a
-        // private mapping with the same access, which is unmapped together with the rest.
+        // SAFETY: the range lies in one private mapping that `self.map` owns. All access to it goes through volatile
+        // copies that hold no references into it. The new mapping is private, allows the same access, and is
+        // unmapped together with the rest.
         let result = unsafe {
             libc::mmap(
                 host as *mut libc::c_void,
@@ -81,18 +80,18 @@ impl GuestMemory {
         }
         from_file.push(range.clone());
         drop(from_file);
-        self.note_written(range.start, length);
-        self.host_writes.note(range.start, length);
+        self.mark_blocks_written(range.start, length);
+        self.host_writes.add(range.start, length);
         Ok(())
     }
 
-    /// Gives the RAM that [`Self::map_file`] took its place again, full of zeros.
+    /// Replaces all RAM that maps a file by anonymous memory, which is all zeros.
     pub(super) fn unmap_files(&self) -> Result<(), MemoryError> {
         let mut from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(range) = from_file.pop() {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = range.end - range.start;
-            // SAFETY: as in `map_file`: a part of the mapping is replaced by one like the first.
+            // SAFETY: as in `map_file`; the new mapping is like the one that `self.map` has made.
             let result = unsafe {
                 libc::mmap(
                     host as *mut libc::c_void,
@@ -111,7 +110,7 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Adds the RAM that is what a file holds to `pages`.
+    /// Adds the RAM that maps a file to `pages`.
     pub(super) fn add_from_file(&self, pages: &mut PageSet) {
         let from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
         from_file.iter().for_each(|range| pages.insert_range(range.clone()));
@@ -124,78 +123,5 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::FileExt;
-
-    use super::*;
-
-    fn chunks(memory: &GuestMemory) -> Vec<(u64, u8)> {
-        let mut found = Vec::new();
-        let told: Result<(), ()> = memory.for_each_chunk(|at, bytes| {
-            found.push((at, bytes.iter().copied().max().unwrap_or(0)));
-            Ok(())
-        });
-        told.unwrap();
-        found
-    }
-
-    fn file(bytes: &[u8]) -> File {
-        let path = std::env::temp_dir().join(format!("kvm-contents-{}-{}", std::process::id(), bytes.len()));
-        std::fs::write(&path, bytes).unwrap();
-        let file = File::open(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
-        file
-    }
-
-    #[test]
-    fn only_chunks_with_something_in_them_are_shown() {
-        let memory = GuestMemory::new(64 << 30).unwrap();
-        memory.write(0x1_2345, &[7]).unwrap();
-        memory.write(0x9_0000, &[0]).unwrap();
-        memory.write(super::super::HIGH_RAM_BASE + (50 << 30) + 0xFFFF, &[9]).unwrap();
-        assert_eq!(chunks(&memory), [(0x1_0000, 7), (super::super::HIGH_RAM_BASE + (50 << 30), 9)]);
-        // All of a megabyte, up to its end.
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        memory.write((1 << 20) - 1, &[5]).unwrap();
-        assert_eq!(chunks(&memory), [((1 << 20) - CHUNK, 5)]);
-    }
-
-    #[test]
-    fn memory_from_a_file_is_that_of_the_file_until_it_is_written_or_discarded() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        let mut bytes = vec![3; 2 * CHUNK as usize];
-        bytes[CHUNK as usize..].fill(4);
-        let file = file(&bytes);
-        memory.map_file(0x2_0000..0x4_0000, file.as_fd(), 0).unwrap();
-        memory.map_file(0x8_0000..0x8_1000, file.as_fd(), CHUNK).unwrap();
-        // Nobody has touched a page yet.
-        assert_eq!(chunks(&memory), [(0x2_0000, 3), (0x3_0000, 4), (0x8_0000, 4)]);
-        memory.write(0x2_0000, &[9]).unwrap();
-        assert_eq!(memory.read_word(0x2_0000, 2).unwrap(), 0x0309);
-        let mut kept = [0];
-        file.read_exact_at(&mut kept, 0).unwrap();
-        assert_eq!(kept, [3], "the file stays as it is");
-        memory.discard().unwrap();
-        assert_eq!(chunks(&memory), []);
-        assert_eq!(memory.read_word(0x3_0000, 8).unwrap(), 0);
-    }
-
-    #[test]
-    fn a_file_that_is_too_short_is_not_mapped() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        let file = file(&[1; 4097]);
-        for (range, offset) in [
-            (0..0x2000, 0),
-            (0..0x1000, 0x1000),
-            (0..0x1000, u64::MAX - 0xFFF),
-            (0..0x800, 0),
-            (0..0, 0),
-            (0xF_F000..0x10_1000, 0),
-        ] {
-            assert!(memory.map_file(range.clone(), file.as_fd(), offset).is_err(), "{range:x?} {offset:#x}");
-        }
-        memory.map_file(0..0x1000, file.as_fd(), 0).unwrap();
-    }
-}
+#[path = "contents_test.rs"]
+mod tests;

@@ -1,8 +1,7 @@
-//! Which pages of RAM are written from this side: by chips, by instructions carried out in place of
-//! KVM, by the loader and by a debugger.
+//! Which pages of RAM the host writes: devices, emulated instructions, the loader and a debugger do. Also which
+//! pages are committed.
 //!
-//! What the guest writes by itself KVM knows ([`crate::kvm::Vm::take_dirty_pages`]). Together they are
-//! all pages that have changed; [`crate::machine::Machine::take_dirty`] puts them together.
+//! The pages that the guest writes are in KVM's dirty log. The machine adds up both to all pages that have changed.
 
 use std::fs::File;
 use std::ops::Range;
@@ -12,25 +11,25 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::{GuestMemory, PAGE, PageSet};
 
-/// Pages whose state is read from the kernel at once.
-const AT_ONCE: u64 = 8192;
+/// How many entries of the page map are read at a time.
+const ENTRIES: u64 = 8192;
 
-/// In the kernel's description of a page: it is in memory, or swapped out (bits 63 and 62; "pagemap" in
+/// In an entry of the page map: the page is present or swapped out (bits 63 and 62; "pagemap" in
 /// Documentation/admin-guide/mm/pagemap.rst).
 const IN_USE: u64 = 3 << 62;
 
-/// The pages that were written from this side, while that is wanted.
+/// The pages that the host has written while they were tracked.
 #[derive(Debug, Default)]
 pub(super) struct HostWrites {
-    wanted: AtomicBool,
+    tracked: AtomicBool,
     pages: Mutex<PageSet>,
 }
 
 impl HostWrites {
-    /// `length` bytes from `start` were written. Costs one load if nobody wants to know.
+    /// Adds the pages of `length` bytes from `start`. Costs one load if writes are not tracked.
     #[inline]
-    pub(super) fn note(&self, start: u64, length: u64) {
-        if self.wanted.load(Ordering::Relaxed) {
+    pub(super) fn add(&self, start: u64, length: u64) {
+        if self.tracked.load(Ordering::Relaxed) {
             self.pages().insert_range(start..start + length);
         }
     }
@@ -41,20 +40,21 @@ impl HostWrites {
 }
 
 impl GuestMemory {
-    /// From now on notes the pages that are written from this side, or forgets them.
-    pub fn track_host_writes(&self, wanted: bool) {
-        self.host_writes.wanted.store(wanted, Ordering::Relaxed);
+    /// Starts or stops to track the pages that the host writes. Forgets those that were tracked before.
+    pub fn track_host_writes(&self, tracked: bool) {
+        self.host_writes.tracked.store(tracked, Ordering::Relaxed);
         *self.host_writes.pages() = PageSet::default();
     }
 
-    /// The pages that were written from this side since the last call, or since [`Self::track_host_writes`].
+    /// The pages that the host has written since the last call, or since [`Self::track_host_writes`].
     pub fn take_host_writes(&self) -> PageSet {
         std::mem::take(&mut *self.host_writes.pages())
     }
 
-    /// The pages with a byte of `range` that were written from this side and not taken yet, if that is noted.
-    pub(super) fn noted_writes(&self, range: Range<u64>) -> Option<Vec<u64>> {
-        if !self.host_writes.wanted.load(Ordering::Relaxed) {
+    /// The pages with a byte of `range` that the host has written and that were not taken yet; `None` if writes are
+    /// not tracked.
+    pub(super) fn tracked_writes(&self, range: Range<u64>) -> Option<Vec<u64>> {
+        if !self.host_writes.tracked.load(Ordering::Relaxed) {
             return None;
         }
         let pages = self.host_writes.pages();
@@ -62,33 +62,33 @@ impl GuestMemory {
         Some((first..range.end).step_by(PAGE as usize).filter(|page| pages.contains(*page)).collect())
     }
 
-    /// Counts `pages` as written from this side, if that is noted: what was found out about them would
-    /// be lost otherwise.
+    /// Adds `pages` to those that the host has written, if writes are tracked: for pages whose dirty bits were taken
+    /// and that have to be reported again.
     pub fn mark_written(&self, pages: &PageSet) {
-        if self.host_writes.wanted.load(Ordering::Relaxed) {
+        if self.host_writes.tracked.load(Ordering::Relaxed) {
             self.host_writes.pages().extend(pages);
         }
     }
 
-    /// All of RAM is about to become zero.
-    pub(super) fn note_discarded(&self) {
-        if self.host_writes.wanted.load(Ordering::Relaxed) {
+    /// Adds all committed pages, if writes are tracked: they are about to become zero.
+    pub(super) fn mark_committed_written(&self) {
+        if self.host_writes.tracked.load(Ordering::Relaxed) {
             let pages = self.committed();
             self.host_writes.pages().extend(&pages);
         }
     }
 
-    /// All pages that the host has committed: those that are missing hold zeros, and have never been
-    /// written since the machine was built or reset. RAM that a file is mapped to counts as committed. Where
-    /// the host does not tell, all of RAM.
+    /// All pages that the host has committed. All others hold zeros: they were never written since the machine was
+    /// built or reset. RAM that maps a file counts as committed. Without /proc/self/pagemap, all of RAM does.
     ///
-    /// Looking at a page that was never written makes the host set up tables for it, so whoever wants
-    /// all contents of RAM looks at these only.
+    /// Reading a page that is not committed makes the host allocate page tables for it, so readers of all of RAM
+    /// read these pages only.
     pub fn committed(&self) -> PageSet {
         let mut found = PageSet::default();
-        let told = File::open("/proc/self/pagemap")
-            .and_then(|map| self.ram().iter().try_for_each(|range| self.ask(&map, range, &mut found)));
-        if told.is_err() {
+        let result = File::open("/proc/self/pagemap").and_then(|map| {
+            self.ram().iter().try_for_each(|range| self.add_committed(&map, range, &mut found))
+        });
+        if result.is_err() {
             found = PageSet::default();
             self.ram().iter().for_each(|range| found.insert_range(range.clone()));
         }
@@ -96,11 +96,11 @@ impl GuestMemory {
         found
     }
 
-    fn ask(&self, map: &File, range: &Range<u64>, found: &mut PageSet) -> std::io::Result<()> {
-        let mut entries = vec![0; AT_ONCE as usize * 8];
+    fn add_committed(&self, map: &File, range: &Range<u64>, found: &mut PageSet) -> std::io::Result<()> {
+        let mut entries = vec![0; ENTRIES as usize * 8];
         let mut start = range.start;
         while start < range.end {
-            let count = AT_ONCE.min((range.end - start) / PAGE);
+            let count = ENTRIES.min((range.end - start) / PAGE);
             let host = self.host_address(start).unwrap_or(0);
             let bytes = &mut entries[..count as usize * 8];
             map.read_exact_at(bytes, host / PAGE * 8)?;
@@ -116,65 +116,5 @@ impl GuestMemory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{HIGH_RAM_BASE, LOW_RAM_LIMIT};
-    use super::*;
-
-    fn addresses(pages: &PageSet) -> Vec<u64> {
-        pages.iter().collect()
-    }
-
-    #[test]
-    fn every_way_to_write_from_this_side_is_noted_while_it_is_wanted() {
-        let memory = GuestMemory::new(2 << 20).unwrap();
-        memory.write(0x9000, &[1]).unwrap();
-        memory.track_host_writes(true);
-        assert!(memory.take_host_writes().is_empty(), "written before");
-        memory.write(0x1FFF, &[1, 2]).unwrap();
-        memory.write_u64(0x5000, 1).unwrap();
-        memory.write_word(0x7FFE, 1, 4).unwrap();
-        memory.write(0xA000, &[]).unwrap();
-        assert!(memory.write((2 << 20) - 1, &[1, 2]).is_err());
-        assert_eq!(addresses(&memory.take_host_writes()), [0x1000, 0x2000, 0x5000, 0x7000, 0x8000]);
-        assert!(memory.take_host_writes().is_empty());
-        memory.write(0x3000, &[1]).unwrap();
-        memory.track_host_writes(false);
-        memory.write(0x4000, &[1]).unwrap();
-        assert!(memory.take_host_writes().is_empty());
-    }
-
-    #[test]
-    fn what_a_reset_throws_away_counts_as_written() {
-        let memory = GuestMemory::new(LOW_RAM_LIMIT + (1 << 20)).unwrap();
-        memory.write(0x9000, &[1]).unwrap();
-        memory.write(HIGH_RAM_BASE + 0x1000, &[1]).unwrap();
-        memory.track_host_writes(true);
-        memory.discard().unwrap();
-        let changed = memory.take_host_writes();
-        assert!(changed.contains(0x9000) && changed.contains(HIGH_RAM_BASE + 0x1000));
-    }
-
-    #[test]
-    fn memory_that_was_never_touched_is_not_committed() {
-        let memory = GuestMemory::new(8 << 30).unwrap();
-        memory.write(0x9000, &[1]).unwrap();
-        memory.write(HIGH_RAM_BASE + (3 << 30), &[1]).unwrap();
-        let committed = memory.committed();
-        assert!(committed.contains(0x9000) && committed.contains(HIGH_RAM_BASE + (3 << 30)));
-        // The host may give a huge page for each.
-        assert!(committed.len() <= 2 * 512, "{} pages", committed.len());
-        memory.discard().unwrap();
-        assert!(memory.committed().is_empty());
-    }
-
-    #[test]
-    fn pages_whose_contents_are_in_question_are_counted_only_if_somebody_wants_to_know() {
-        let memory = GuestMemory::new(1 << 20).unwrap();
-        let pages: PageSet = [0x3000].into_iter().collect();
-        memory.mark_written(&pages);
-        memory.track_host_writes(true);
-        assert!(memory.take_host_writes().is_empty());
-        memory.mark_written(&pages);
-        assert_eq!(memory.take_host_writes(), pages);
-    }
-}
+#[path = "host_writes_test.rs"]
+mod tests;

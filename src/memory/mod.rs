@@ -1,9 +1,22 @@
-//! Guest-physical memory: where RAM is, and bounds-checked access to it.
+//! Guest-physical memory: where RAM is, bounds-checked access to it, and the memory slots that KVM is to map.
 //!
-//! RAM starts at address 0 without a hole below 1 MiB. What does not fit below [`LOW_RAM_LIMIT`]
-//! continues at [`HIGH_RAM_BASE`], as on a PC: the gap is where device windows live. RAM is
-//! reserved, not committed: the host gives a page when it is first written, so that a large guest
-//! starts as fast as a small one.
+//! RAM starts at address 0 and has no hole below 1 MiB. What does not fit below [`LOW_RAM_LIMIT`]
+//! continues at [`HIGH_RAM_BASE`], as on a PC; device windows lie in the gap. RAM is reserved, not committed: the
+//! host allocates a page when it is first written, so a large guest starts as fast as a small one.
+//!
+//! Every access of the host goes through [`GuestMemory`], which checks it and tracks the pages that are written.
+//! Any thread may read; the vCPUs' thread writes.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `slots` | the division of RAM into slots that are mapped on first access |
+//! | `slot_holes` | slots with protected pages |
+//! | `host_writes` | the pages that the host has written, and those that are committed |
+//! | `page_set` | a set of pages |
+//! | `contents` | chunks of RAM that are not zero; RAM that maps a file |
+//! | `image` | copies of RAM that share equal pages |
+//! | `breakpoint_bytes` | bytes that a debugger has inserted, and the bytes that they replace |
+//! | `zero` | filling with zeros without committing pages |
 
 mod breakpoint_bytes;
 mod contents;
@@ -39,35 +52,35 @@ pub const LOW_RAM_LIMIT: u64 = 0xC000_0000;
 /// Guest-physical address at which RAM continues above the device windows.
 pub const HIGH_RAM_BASE: u64 = 0x1_0000_0000;
 
-/// Why guest memory could not be had or accessed.
+/// Why guest memory could not be created or accessed.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    /// The size is zero, not a multiple of 1 MiB, or beyond [`MAX_RAM`].
+    /// The size is 0, not a multiple of 1 MiB, or beyond [`MAX_RAM`].
     #[error(
         "{size} bytes of guest memory: the size must be a multiple of 1 MiB, from 1 MiB to {} GiB",
         MAX_RAM >> 30
     )]
     Size {
-        /// The size asked for, in bytes.
+        /// The requested size, in bytes.
         size: u64,
     },
-    /// The host has no address space left for it.
+    /// The host does not reserve the address space.
     #[error(
         "the host cannot reserve {} MiB of guest memory ({source}); use a smaller --memory",
         size >> 20
     )]
     Reserve {
-        /// The size asked for, in bytes.
+        /// The requested size, in bytes.
         size: u64,
         /// The host's reason.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// An access that does not lie in RAM from end to end.
+    /// The range is not entirely RAM.
     #[error("guest-physical {start:#x}..{:#x} is not all RAM", start.saturating_add(*length))]
     NotRam {
-        /// First address of the access.
+        /// First guest-physical address.
         start: u64,
-        /// Its length in bytes.
+        /// Length in bytes.
         length: u64,
     },
     /// The host does not map a file as guest memory.
@@ -93,12 +106,12 @@ pub enum MemoryError {
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// More ranges of pages are to be protected than [`MAX_PROTECTED_RANGES`].
+    /// More than [`MAX_PROTECTED_RANGES`] ranges of pages should be protected.
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MAX_PROTECTED_RANGES}; delete a watchpoint"
     )]
     TooManyRanges {
-        /// How many.
+        /// How many ranges.
         ranges: usize,
     },
 }
@@ -108,14 +121,14 @@ pub enum MemoryError {
 pub struct GuestMemory {
     map: GuestMemoryMmap,
     ram: Vec<Range<u64>>,
-    /// Size of the pieces in which RAM is made known to KVM.
-    piece: u64,
-    /// One bit per piece of RAM that the host side has written to.
+    /// Size of the blocks of RAM that are mapped as a slot each.
+    block_size: u64,
+    /// One bit for each block: the host has written to it.
     written: Vec<AtomicU64>,
-    /// RAM that is what a file holds, as far as nobody has written to it.
+    /// RAM that maps a file.
     from_file: Mutex<Vec<Range<u64>>>,
     host_writes: host_writes::HostWrites,
-    planted: BreakpointBytes,
+    inserted: BreakpointBytes,
 }
 
 impl GuestMemory {
@@ -131,16 +144,16 @@ impl GuestMemory {
         let map = GuestMemoryMmap::from_ranges(&ranges)
             .map_err(|e| MemoryError::Reserve { size, source: e.into() })?;
         let end = ram.last().map_or(0, |range| range.end);
-        let piece = slots::piece_size(end);
-        let written = (0..end.div_ceil(piece).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let block_size = slots::block_size(end);
+        let written = (0..end.div_ceil(block_size).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Ok(GuestMemory {
             map,
             ram,
-            piece,
+            block_size,
             written,
             host_writes: host_writes::HostWrites::default(),
             from_file: Mutex::default(),
-            planted: BreakpointBytes::default(),
+            inserted: BreakpointBytes::default(),
         })
     }
 
@@ -172,11 +185,11 @@ impl GuestMemory {
     /// [`MemoryError::NotRam`]; nothing is written then.
     pub fn write(&self, start: u64, bytes: &[u8]) -> Result<(), MemoryError> {
         self.check(start, bytes.len() as u64)?;
-        self.note_written(start, bytes.len() as u64);
+        self.mark_blocks_written(start, bytes.len() as u64);
         self.map
             .write_slice(bytes, GuestAddress(start))
             .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })?;
-        self.host_writes.note(start, bytes.len() as u64);
+        self.host_writes.add(start, bytes.len() as u64);
         Ok(())
     }
 
@@ -216,24 +229,24 @@ impl GuestMemory {
         if self.is_ram(start, length) { Ok(()) } else { Err(MemoryError::NotRam { start, length }) }
     }
 
-    fn note_written(&self, start: u64, length: u64) {
+    fn mark_blocks_written(&self, start: u64, length: u64) {
         if length == 0 {
             return;
         }
-        for piece in start / self.piece..=(start + length - 1) / self.piece {
-            let (word, bit) = ((piece / 64) as usize, 1 << (piece % 64));
+        for block in start / self.block_size..=(start + length - 1) / self.block_size {
+            let (word, bit) = ((block / 64) as usize, 1 << (block % 64));
             if self.written[word].load(Ordering::Relaxed) & bit == 0 {
                 self.written[word].fetch_or(bit, Ordering::Relaxed);
             }
         }
     }
 
-    /// True if the host side has written to the piece of RAM that holds `address`.
-    fn piece_written(&self, address: u64) -> bool {
-        let piece = address / self.piece;
+    /// True if the host has written to the block of RAM that holds `address`.
+    fn is_block_written(&self, address: u64) -> bool {
+        let block = address / self.block_size;
         self.written
-            .get((piece / 64) as usize)
-            .is_some_and(|word| word.load(Ordering::Relaxed) >> (piece % 64) & 1 == 1)
+            .get((block / 64) as usize)
+            .is_some_and(|word| word.load(Ordering::Relaxed) >> (block % 64) & 1 == 1)
     }
 
     /// Address of the host mapping of the RAM at `address`.
@@ -241,24 +254,22 @@ impl GuestMemory {
         self.map.get_host_address(GuestAddress(address)).ok().map(|pointer| pointer as u64)
     }
 
-    /// Most of RAM is about to be written: the host is to give it in large pages, if it can, which takes a
-    /// fraction of the time.
+    /// Asks the host for transparent huge pages. Writing most of RAM then takes a fraction of the time.
     pub fn advise_huge_pages(&self) {
         if let Err(error) = self.advise(libc::MADV_HUGEPAGE) {
-            // A kernel without large pages.
-            tracing::debug!("no large pages: {error}");
+            // A kernel without transparent huge pages.
+            tracing::debug!("no transparent huge pages: {error}");
         }
     }
 
-    /// madvise(2) for all of RAM, by which it may become zero and nothing else.
+    /// madvise(2) for all of RAM, with advice that changes its contents to zeros or not at all.
     fn advise(&self, advice: i32) -> io::Result<()> {
         for range in &self.ram {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
             // SAFETY: `host` and `length` are exactly one private anonymous mapping owned by
-            // `self.map`; neither the size of its pages nor dropping them, which only makes it read as
-            // zeros, takes anything away that is referred to: all access to it goes through volatile
-            // copies that hold no references into it.
+            // `self.map`. Its pages may change their size or become zero, but stay mapped, and no references
+            // point into them: all access goes through volatile copies.
             if unsafe { libc::madvise(host as *mut libc::c_void, length, advice) } != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -266,8 +277,8 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Makes all of RAM zero again and gives its pages back to the host. All that were not zero count as
-    /// written from this side.
+    /// Makes all of RAM zero and returns its pages to the host. Pages that were committed count as written by the
+    /// host. Inserted breakpoint bytes are forgotten.
     ///
     /// No vCPU may be running.
     ///
@@ -275,15 +286,15 @@ impl GuestMemory {
     ///
     /// [`MemoryError::Reserve`] if the host refuses.
     pub fn discard(&self) -> Result<(), MemoryError> {
-        self.note_discarded();
-        // What is given back of a file's pages would be read from the file again.
+        self.mark_committed_written();
+        // Dropped pages of a file would be read from the file again.
         self.unmap_files()?;
         self.advise(libc::MADV_DONTNEED)
             .map_err(|error| MemoryError::Reserve { size: self.size(), source: error.into() })?;
         for word in &self.written {
             word.store(0, Ordering::Relaxed);
         }
-        self.planted.forget();
+        self.inserted.clear();
         Ok(())
     }
 }
@@ -325,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_are_no_machine_are_refused() {
+    fn sizes_that_ram_cannot_have_are_refused() {
         for size in [0, 1, (1 << 20) + 1, MAX_RAM + (1 << 20), u64::MAX] {
             assert!(matches!(GuestMemory::new(size), Err(MemoryError::Size { .. })), "{size}");
         }

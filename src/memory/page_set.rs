@@ -10,21 +10,20 @@ const WORD: u64 = 64;
 
 /// Pages of guest-physical memory, ascending.
 ///
-/// What it needs grows with the pages in it: nothing for an empty one, about 3 MiB for 64 GiB of
-/// neighbouring pages.
+/// Its size grows with the pages in it: nothing for an empty one, about 3 MiB for 64 GiB of neighbouring pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageSet {
-    /// A bit for each page, by the number of the first page of a word divided by [`WORD`]; never 0.
+    /// A bit for each page, by the number of the first page of the word divided by [`WORD`]. No word is 0.
     words: BTreeMap<u64, u64>,
 }
 
 impl PageSet {
-    /// True if there is no page in it.
+    /// True if it has no page.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
 
-    /// How many pages there are in it.
+    /// The number of pages.
     pub fn len(&self) -> u64 {
         self.words.values().map(|bits| u64::from(bits.count_ones())).sum()
     }
@@ -72,7 +71,7 @@ impl PageSet {
         }
     }
 
-    /// Takes the page that holds `address` out; false if it was not in it.
+    /// Removes the page that holds `address`; false if it was not in the set.
     pub fn remove(&mut self, address: u64) -> bool {
         let (word, bit) = (address / PAGE / WORD, 1 << (address / PAGE % WORD));
         let Some(bits) = self.words.get_mut(&word).filter(|bits| **bits & bit != 0) else { return false };
@@ -124,52 +123,5 @@ impl Iterator for Bits {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pages(set: &PageSet) -> Vec<u64> {
-        set.iter().map(|address| address / PAGE).collect()
-    }
-
-    #[test]
-    fn a_page_is_in_it_once_whatever_byte_of_it_is_named() {
-        let mut set: PageSet = [0x1_0000_0FFF, 0x1000, 0x1FFF, 0x4_0000].into_iter().collect();
-        assert_eq!(set.iter().collect::<Vec<_>>(), [0x1000, 0x4_0000, 0x1_0000_0000]);
-        assert_eq!(set.len(), 3);
-        assert!(set.contains(0x1234) && !set.contains(0x2000) && !set.contains(u64::MAX));
-        assert!(set.remove(0x1800) && !set.remove(0x1800));
-        assert_eq!(set.len(), 2);
-        assert!(set.remove(0x4_0000) && set.remove(0x1_0000_0000) && set.is_empty());
-        assert_eq!(set, PageSet::default());
-    }
-
-    #[test]
-    fn a_range_adds_every_page_it_touches_and_no_other() {
-        for (start, end) in [(0, 0), (0, 1), (63, 65), (0, 64), (5, 200), (64, 128), (127, 129)] {
-            let mut set = PageSet::default();
-            set.insert_range(start * PAGE..end * PAGE);
-            assert_eq!(pages(&set), (start..end).collect::<Vec<_>>(), "{start}..{end}");
-        }
-        let mut set = PageSet::default();
-        set.insert_range(0x1FFF..0x2001);
-        assert_eq!(pages(&set), [1, 2]);
-        set.insert_range(0x5000..0x5000);
-        assert_eq!(set.len(), 2);
-    }
-
-    #[test]
-    fn bits_count_from_the_first_page_of_their_slot_wherever_that_lies() {
-        for first in [0, 1, 63, 64, 100] {
-            let mut set = PageSet::default();
-            set.insert_bits(first * PAGE, &[1 | 1 << 63, 0, 1 << 5]);
-            assert_eq!(pages(&set), [first, first + 63, first + 128 + 5], "from page {first}");
-        }
-    }
-
-    #[test]
-    fn sets_are_added_up() {
-        let mut set: PageSet = [0x1000, 0x2000].into_iter().collect();
-        set.extend(&[0x2000, 0x9_0000].into_iter().collect());
-        assert_eq!(pages(&set), [1, 2, 0x90]);
-    }
-}
+#[path = "page_set_test.rs"]
+mod tests;

@@ -1,9 +1,9 @@
-//! Pages of RAM that KVM is not to write, or not to know at all, so that accesses to them come out.
+//! Protected pages of RAM: holes in memory slots, so that accesses to them are exits.
 //!
-//! KVM protects a slot as a whole. A piece of RAM with protected pages in it is therefore attached in
-//! parts: plain ones, read-only ones, and none where a page is to be unknown. KVM neither cuts slots
-//! nor changes how one is protected, so parts that are to be different ones are detached first and
-//! attached anew; when the last protected page goes the piece is whole again.
+//! KVM protects a slot as a whole. A block of RAM with protected pages is therefore split into several slots: writable
+//! ones, read-only ones, and a hole where accesses of any kind should exit. KVM neither splits a slot nor changes
+//! its protection, so slots that change are detached and attached anew. A block without protected pages is one slot
+//! again.
 //!
 //! Manual: KVM_SET_USER_MEMORY_REGION in api.rst.
 
@@ -13,23 +13,23 @@ use crate::arch::PAGE_SIZE;
 
 use super::{AttachedSlots, GuestMemory, MemoryError, MemorySlot};
 
-/// Size of the smallest page in bytes: what can be protected by itself.
+/// Size of the smallest page in bytes: the unit of protection.
 pub const PAGE: u64 = PAGE_SIZE;
 
-/// Most ranges of pages that are protected at once. Each may cost two slots more, and Linux before 5.12
-/// has 509 of them.
+/// Largest number of ranges of pages that are protected at a time. Each may take two more slots, and Linux before
+/// 5.12 has 509 of them.
 pub const MAX_PROTECTED_RANGES: usize = 128;
 
 /// How pages are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protection {
-    /// Writes come out as accesses to a device; reads and fetches are those of RAM.
+    /// Writes are MMIO exits; reads and fetches access RAM.
     ReadOnly,
-    /// Reads and writes come out as accesses to a device; no instruction can be fetched there.
+    /// Reads and writes are MMIO exits; instructions cannot be fetched.
     Removed,
 }
 
-/// Pages that are protected.
+/// A range of protected pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedPages {
     /// Guest-physical addresses, multiples of [`PAGE`].
@@ -38,32 +38,32 @@ pub struct ProtectedPages {
     pub how: Protection,
 }
 
-/// A slot as KVM is to know it: a piece of RAM, or a part of one.
+/// How KVM maps a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotMapping {
-    /// Where it is.
+    /// The slot.
     pub slot: MemorySlot,
-    /// Whether writes to it come out.
+    /// Writes to it are exits.
     pub read_only: bool,
 }
 
-/// What is to be told to KVM.
+/// A step by which KVM gets from one set of mappings to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotChange {
-    /// It is to forget this part.
+    /// Unmap this slot.
     Detach(SlotMapping),
-    /// It is to know this part.
+    /// Map this slot.
     Attach(SlotMapping),
 }
 
 impl AttachedSlots {
-    /// Protects exactly the pages `wanted`, ascending and at most [`MAX_PROTECTED_RANGES`] ranges: what is to be
-    /// told to KVM for that, in this order. Pieces that are attached later are protected, too.
+    /// Protects exactly the pages `wanted`, ascending and at most [`MAX_PROTECTED_RANGES`] ranges. Returns the
+    /// changes that the caller has to make, in this order. Blocks that are attached later are protected, too.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotRam`] for pages that are not, or not whole or not ascending;
-    /// [`MemoryError::TooManyRanges`] for too many. Nothing is changed then.
+    /// [`MemoryError::NotRam`] for ranges that are not RAM, not whole pages or not ascending;
+    /// [`MemoryError::TooManyRanges`] for too many of them. Nothing has changed then.
     pub fn protect(
         &mut self,
         memory: &GuestMemory,
@@ -74,75 +74,77 @@ impl AttachedSlots {
             return Ok(Vec::new());
         }
         let before = std::mem::replace(&mut self.protected, wanted);
-        let mut pieces: Vec<MemorySlot> = Vec::new();
+        let mut blocks: Vec<MemorySlot> = Vec::new();
         for ProtectedPages { pages, .. } in before.iter().chain(&self.protected) {
             let mut address = pages.start;
             while address < pages.end
-                && let Some(piece) = memory.slot_at(address)
+                && let Some(block) = memory.slot_at(address)
             {
-                address = piece.guest + piece.size;
-                if self.numbers.contains(&piece.number) && !pieces.contains(&piece) {
-                    pieces.push(piece);
+                address = block.guest + block.size;
+                if self.numbers.contains(&block.number) && !blocks.contains(&block) {
+                    blocks.push(block);
                 }
             }
         }
         let mut changes = Vec::new();
         let mut wanted = Vec::new();
-        for piece in pieces {
-            let parts = self.parts(&piece);
-            let known: Vec<SlotMapping> = if before.iter().any(|range| overlaps(range, &piece)) {
-                self.carved.iter().filter(|part| lies_in(part, &piece)).copied().collect()
+        for block in blocks {
+            let mappings = self.split(&block);
+            let known: Vec<SlotMapping> = if before.iter().any(|range| overlaps(range, &block)) {
+                self.split.iter().filter(|mapping| lies_in(mapping, &block)).copied().collect()
             } else {
-                vec![SlotMapping { slot: piece, read_only: false }]
+                vec![SlotMapping { slot: block, read_only: false }]
             };
             let same = |one: &SlotMapping, other: &SlotMapping| {
                 (one.slot.guest, one.slot.size, one.read_only)
                     == (other.slot.guest, other.slot.size, other.read_only)
             };
-            for part in &known {
-                if !parts.iter().any(|other| same(part, other)) {
-                    changes.push(SlotChange::Detach(*part));
-                    self.carved.retain(|other| other != part);
+            for mapping in &known {
+                if !mappings.iter().any(|other| same(mapping, other)) {
+                    changes.push(SlotChange::Detach(*mapping));
+                    self.split.retain(|other| other != mapping);
                 }
             }
-            wanted.extend(parts.into_iter().filter(|part| !known.iter().any(|other| same(part, other))));
+            wanted.extend(
+                mappings.into_iter().filter(|mapping| !known.iter().any(|other| same(mapping, other))),
+            );
         }
-        for part in wanted {
-            changes.push(SlotChange::Attach(self.number(memory, part)));
+        for mapping in wanted {
+            changes.push(SlotChange::Attach(self.numbered(memory, mapping)));
         }
         Ok(changes)
     }
 
-    /// What KVM is to know of a piece that it has not known so far.
-    pub(super) fn attach(&mut self, memory: &GuestMemory, piece: MemorySlot) -> Vec<SlotMapping> {
-        self.parts(&piece).into_iter().map(|part| self.number(memory, part)).collect()
+    /// The mappings for a block that becomes attached.
+    pub(super) fn attach(&mut self, memory: &GuestMemory, block: MemorySlot) -> Vec<SlotMapping> {
+        self.split(&block).into_iter().map(|mapping| self.numbered(memory, mapping)).collect()
     }
 
-    /// All that KVM knows, as it was told.
+    /// All mappings that there are, as they were returned.
     pub fn attached(&self, memory: &GuestMemory) -> Vec<SlotMapping> {
-        let pieces = self.numbers.iter().filter_map(|number| memory.piece(*number));
-        let told = |part: SlotMapping| {
-            let carved = self.carved.iter().find(|carved| carved.slot.guest == part.slot.guest);
-            carved.copied().unwrap_or(part)
+        let blocks = self.numbers.iter().filter_map(|number| memory.block(*number));
+        let returned = |mapping: SlotMapping| {
+            let known = self.split.iter().find(|known| known.slot.guest == mapping.slot.guest);
+            known.copied().unwrap_or(mapping)
         };
-        pieces.flat_map(|piece| self.parts(&piece)).map(told).collect()
+        blocks.flat_map(|block| self.split(&block)).map(returned).collect()
     }
 
-    /// `piece` as its protected pages cut it.
-    fn parts(&self, piece: &MemorySlot) -> Vec<SlotMapping> {
-        let mut parts = Vec::new();
+    /// Splits a block at its protected pages. All mappings have the number of the block.
+    fn split(&self, block: &MemorySlot) -> Vec<SlotMapping> {
+        let mut mappings = Vec::new();
         let mut add = |from: u64, to: u64, read_only| {
             if from < to {
                 let slot = MemorySlot {
                     guest: from,
                     size: to - from,
-                    host: piece.host + (from - piece.guest),
-                    number: piece.number,
+                    host: block.host + (from - block.guest),
+                    number: block.number,
                 };
-                parts.push(SlotMapping { slot, read_only });
+                mappings.push(SlotMapping { slot, read_only });
             }
         };
-        let (mut done, end) = (piece.guest, piece.guest + piece.size);
+        let (mut done, end) = (block.guest, block.guest + block.size);
         for ProtectedPages { pages, how } in &self.protected {
             let (from, to) = (pages.start.max(done), pages.end.min(end));
             if from < to {
@@ -154,30 +156,30 @@ impl AttachedSlots {
             }
         }
         add(done, end, false);
-        parts
+        mappings
     }
 
-    /// Gives a part a number: a whole piece has its own, others get one that no piece has.
-    fn number(&mut self, memory: &GuestMemory, part: SlotMapping) -> SlotMapping {
-        if memory.slot_at(part.slot.guest) == Some(part.slot) && !part.read_only {
-            return part;
+    /// Gives a mapping its slot number: that of the block if it is a whole one, else a number that no other slot has.
+    fn numbered(&mut self, memory: &GuestMemory, mapping: SlotMapping) -> SlotMapping {
+        if memory.slot_at(mapping.slot.guest) == Some(mapping.slot) && !mapping.read_only {
+            return mapping;
         }
         let mut number = memory.first_free_slot();
-        while self.carved.iter().any(|other| other.slot.number == number) {
+        while self.split.iter().any(|other| other.slot.number == number) {
             number += 1;
         }
-        let part = SlotMapping { slot: MemorySlot { number, ..part.slot }, ..part };
-        self.carved.push(part);
-        part
+        let mapping = SlotMapping { slot: MemorySlot { number, ..mapping.slot }, ..mapping };
+        self.split.push(mapping);
+        mapping
     }
 }
 
-fn overlaps(range: &ProtectedPages, piece: &MemorySlot) -> bool {
-    range.pages.start < piece.guest + piece.size && piece.guest < range.pages.end
+fn overlaps(range: &ProtectedPages, block: &MemorySlot) -> bool {
+    range.pages.start < block.guest + block.size && block.guest < range.pages.end
 }
 
-fn lies_in(part: &SlotMapping, piece: &MemorySlot) -> bool {
-    (piece.guest..piece.guest + piece.size).contains(&part.slot.guest)
+fn lies_in(mapping: &SlotMapping, block: &MemorySlot) -> bool {
+    (block.guest..block.guest + block.size).contains(&mapping.slot.guest)
 }
 
 fn check(memory: &GuestMemory, wanted: &[ProtectedPages]) -> Result<(), MemoryError> {

@@ -1,37 +1,42 @@
-//! Parts of a piece are counted like KVM does: by what is told to it.
+//! The changes that are returned, applied like KVM does.
 
 use super::*;
 
-/// What a KVM that is told everything knows: address, size and read-only, ascending.
+/// The slots of a KVM that every change is applied to.
 #[derive(Default)]
-struct Known(Vec<SlotMapping>);
+struct FakeKvm(Vec<SlotMapping>);
 
-impl Known {
-    fn tell(&mut self, changes: &[SlotChange]) {
+impl FakeKvm {
+    fn apply(&mut self, changes: &[SlotChange]) {
         for change in changes {
             match change {
-                SlotChange::Detach(part) => {
-                    let at = self.0.iter().position(|known| known == part).expect("only a known slot goes");
+                SlotChange::Detach(mapping) => {
+                    let at = self
+                        .0
+                        .iter()
+                        .position(|known| known == mapping)
+                        .expect("only a mapped slot is detached");
                     self.0.remove(at);
                 }
-                SlotChange::Attach(part) => {
-                    let end = part.slot.guest + part.slot.size;
+                SlotChange::Attach(mapping) => {
+                    let end = mapping.slot.guest + mapping.slot.size;
                     for known in &self.0 {
-                        assert_ne!(known.slot.number, part.slot.number, "the number is taken");
+                        assert_ne!(known.slot.number, mapping.slot.number, "the number is taken");
                         assert!(
-                            known.slot.guest >= end || known.slot.guest + known.slot.size <= part.slot.guest,
-                            "{part:?} overlaps {known:?}"
+                            known.slot.guest >= end
+                                || known.slot.guest + known.slot.size <= mapping.slot.guest,
+                            "{mapping:?} overlaps {known:?}"
                         );
                     }
-                    self.0.push(*part);
+                    self.0.push(*mapping);
                 }
             }
         }
-        self.0.sort_by_key(|part| part.slot.guest);
+        self.0.sort_by_key(|mapping| mapping.slot.guest);
     }
 
     fn map(&self) -> Vec<(u64, u64, bool)> {
-        self.0.iter().map(|part| (part.slot.guest, part.slot.size, part.read_only)).collect()
+        self.0.iter().map(|mapping| (mapping.slot.guest, mapping.slot.size, mapping.read_only)).collect()
     }
 }
 
@@ -43,37 +48,35 @@ fn removed(start: u64, end: u64) -> ProtectedPages {
     ProtectedPages { pages: start..end, how: Protection::Removed }
 }
 
-fn started(memory: &GuestMemory) -> (AttachedSlots, Known) {
-    let (mut slots, mut known) = (AttachedSlots::default(), Known::default());
-    let parts: Vec<SlotChange> = slots.attach_written(memory).into_iter().map(SlotChange::Attach).collect();
-    known.tell(&parts);
-    (slots, known)
+fn attached(memory: &GuestMemory) -> (AttachedSlots, FakeKvm) {
+    let (mut slots, mut kvm) = (AttachedSlots::default(), FakeKvm::default());
+    let mappings: Vec<SlotChange> =
+        slots.attach_written(memory).into_iter().map(SlotChange::Attach).collect();
+    kvm.apply(&mappings);
+    (slots, kvm)
 }
 
 #[test]
-fn a_piece_is_cut_around_protected_pages_and_is_whole_again_without_them() {
+fn a_block_is_split_around_protected_pages_and_is_one_slot_again_without_them() {
     let memory = GuestMemory::new(16 << 20).unwrap();
-    let (mut slots, mut known) = started(&memory);
-    let whole = known.map();
+    let (mut slots, mut kvm) = attached(&memory);
+    let whole = kvm.map();
     let wanted = vec![read_only(0x5000, 0x6000), removed(0x6000, 0x8000)];
-    known.tell(&slots.protect(&memory, wanted).unwrap());
-    assert_eq!(
-        known.map(),
-        [(0, 0x5000, false), (0x5000, 0x1000, true), (0x8000, (16 << 20) - 0x8000, false)]
-    );
-    for part in &known.0 {
-        assert!(memory.has_slot(&part.slot), "{part:?}");
-        assert_eq!(part.slot.host - known.0[0].slot.host, part.slot.guest);
+    kvm.apply(&slots.protect(&memory, wanted).unwrap());
+    assert_eq!(kvm.map(), [(0, 0x5000, false), (0x5000, 0x1000, true), (0x8000, (16 << 20) - 0x8000, false)]);
+    for mapping in &kvm.0 {
+        assert!(memory.has_slot(&mapping.slot), "{mapping:?}");
+        assert_eq!(mapping.slot.host - kvm.0[0].slot.host, mapping.slot.guest);
     }
-    known.tell(&slots.protect(&memory, Vec::new()).unwrap());
-    assert_eq!(known.map(), whole);
-    assert_eq!(known.0[0].slot.number, 0);
+    kvm.apply(&slots.protect(&memory, Vec::new()).unwrap());
+    assert_eq!(kvm.map(), whole);
+    assert_eq!(kvm.0[0].slot.number, 0);
 }
 
 #[test]
-fn what_kvm_knows_can_be_listed_however_pieces_were_cut() {
+fn attached_slots_are_listed_however_blocks_were_split() {
     let memory = GuestMemory::new(256 << 20).unwrap();
-    let (mut slots, mut known) = started(&memory);
+    let (mut slots, mut kvm) = attached(&memory);
     let border = 128 << 20;
     let steps = [
         vec![],
@@ -83,64 +86,64 @@ fn what_kvm_knows_can_be_listed_however_pieces_were_cut() {
         vec![],
     ];
     for (number, wanted) in steps.into_iter().enumerate() {
-        known.tell(&slots.protect(&memory, wanted).unwrap());
-        assert_eq!(slots.attached(&memory), known.0, "step {number}");
+        kvm.apply(&slots.protect(&memory, wanted).unwrap());
+        assert_eq!(slots.attached(&memory), kvm.0, "step {number}");
         if number == 2 {
-            let parts = slots.attach_at(&memory, border);
-            known.tell(&parts.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
+            let mappings = slots.attach_at(&memory, border);
+            kvm.apply(&mappings.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
         }
     }
-    assert_eq!(known.map(), [(0, border, false), (border, border, false)]);
+    assert_eq!(kvm.map(), [(0, border, false), (border, border, false)]);
 }
 
 #[test]
-fn what_stays_as_it_is_is_not_told_again() {
+fn slots_that_stay_as_they_are_do_not_change() {
     let memory = GuestMemory::new(16 << 20).unwrap();
-    let (mut slots, mut known) = started(&memory);
+    let (mut slots, mut kvm) = attached(&memory);
     let first = read_only(0x5000, 0x6000);
-    known.tell(&slots.protect(&memory, vec![first.clone()]).unwrap());
+    kvm.apply(&slots.protect(&memory, vec![first.clone()]).unwrap());
     assert_eq!(slots.protect(&memory, vec![first.clone()]).unwrap(), []);
     let changes = slots.protect(&memory, vec![first, removed(0x100000, 0x101000)]).unwrap();
-    // The part behind the first page goes, and two take its place.
+    // Two slots replace the one behind the first page.
     assert_eq!(changes.len(), 3);
-    known.tell(&changes);
+    kvm.apply(&changes);
 }
 
 #[test]
-fn every_page_up_to_both_ends_of_a_piece_can_be_protected() {
+fn every_page_up_to_both_ends_of_a_block_can_be_protected() {
     let memory = GuestMemory::new(1 << 20).unwrap();
-    let (mut slots, mut known) = started(&memory);
+    let (mut slots, mut kvm) = attached(&memory);
     let end = 1 << 20;
-    known.tell(&slots.protect(&memory, vec![removed(0, 0x1000), read_only(end - 0x1000, end)]).unwrap());
-    assert_eq!(known.map(), [(0x1000, end - 0x2000, false), (end - 0x1000, 0x1000, true)]);
-    known.tell(&slots.protect(&memory, vec![removed(0, end)]).unwrap());
-    assert_eq!(known.map(), []);
-    known.tell(&slots.protect(&memory, vec![read_only(0, end)]).unwrap());
-    assert_eq!(known.map(), [(0, end, true)]);
-    known.tell(&slots.protect(&memory, Vec::new()).unwrap());
-    assert_eq!(known.map(), [(0, end, false)]);
+    kvm.apply(&slots.protect(&memory, vec![removed(0, 0x1000), read_only(end - 0x1000, end)]).unwrap());
+    assert_eq!(kvm.map(), [(0x1000, end - 0x2000, false), (end - 0x1000, 0x1000, true)]);
+    kvm.apply(&slots.protect(&memory, vec![removed(0, end)]).unwrap());
+    assert_eq!(kvm.map(), []);
+    kvm.apply(&slots.protect(&memory, vec![read_only(0, end)]).unwrap());
+    assert_eq!(kvm.map(), [(0, end, true)]);
+    kvm.apply(&slots.protect(&memory, Vec::new()).unwrap());
+    assert_eq!(kvm.map(), [(0, end, false)]);
 }
 
 #[test]
-fn pages_across_two_pieces_are_protected_in_the_one_that_is_attached_later_too() {
+fn protected_pages_stay_protected_in_a_block_that_is_attached_later() {
     let memory = GuestMemory::new(256 << 20).unwrap();
-    let (mut slots, mut known) = started(&memory);
+    let (mut slots, mut kvm) = attached(&memory);
     let border = 128 << 20;
     let wanted = vec![read_only(border - 0x1000, border + 0x1000)];
-    known.tell(&slots.protect(&memory, wanted).unwrap());
-    assert_eq!(known.map(), [(0, border - 0x1000, false), (border - 0x1000, 0x1000, true)]);
-    let parts = slots.attach_at(&memory, border + 5);
-    known.tell(&parts.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
-    assert_eq!(known.map()[2..], [(border, 0x1000, true), (border + 0x1000, border - 0x1000, false)]);
+    kvm.apply(&slots.protect(&memory, wanted).unwrap());
+    assert_eq!(kvm.map(), [(0, border - 0x1000, false), (border - 0x1000, 0x1000, true)]);
+    let mappings = slots.attach_at(&memory, border + 5);
+    kvm.apply(&mappings.into_iter().map(SlotChange::Attach).collect::<Vec<_>>());
+    assert_eq!(kvm.map()[2..], [(border, 0x1000, true), (border + 0x1000, border - 0x1000, false)]);
     assert_eq!(slots.attach_at(&memory, border + 5), []);
-    known.tell(&slots.protect(&memory, Vec::new()).unwrap());
-    assert_eq!(known.map(), [(0, border, false), (border, border, false)]);
+    kvm.apply(&slots.protect(&memory, Vec::new()).unwrap());
+    assert_eq!(kvm.map(), [(0, border, false), (border, border, false)]);
 }
 
 #[test]
-fn what_cannot_be_protected_changes_nothing() {
+fn ranges_that_cannot_be_protected_change_nothing() {
     let memory = GuestMemory::new(1 << 20).unwrap();
-    let (mut slots, _) = started(&memory);
+    let (mut slots, _) = attached(&memory);
     for wrong in [
         vec![read_only(0x10, 0x1010)],
         vec![read_only(0x1000, 0x1000)],

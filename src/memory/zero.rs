@@ -1,13 +1,13 @@
-//! Making memory zero without having the host give pages for it.
+//! Filling memory with zeros without committing pages for them.
 
 use super::{GuestMemory, MemoryError, PAGE};
 
 impl GuestMemory {
-    /// Makes `length` bytes from `start` zero. Pages that are zero already are only read.
+    /// Makes `length` bytes from `start` zero. Pages that hold zeros are read and not written.
     ///
-    /// In memory that was all zeros when [`Self::track_host_writes`] began, and in which no guest has run since, pages
-    /// that were not written are not even read: the host would set up tables for them, and many pages are soon
-    /// said to be zero.
+    /// While writes are tracked ([`Self::track_host_writes`]), pages that were not written since are not even read:
+    /// the host would allocate page tables for them, and an incoming migration announces many pages of zeros. For
+    /// that, memory must have been all zeros when tracking began, and no guest may have run since.
     ///
     /// # Errors
     ///
@@ -16,8 +16,8 @@ impl GuestMemory {
         if !self.is_ram(start, length) {
             return Err(MemoryError::NotRam { start, length });
         }
-        if let Some(written) = self.noted_writes(start..start + length) {
-            // The first and the last may be there in part.
+        if let Some(written) = self.tracked_writes(start..start + length) {
+            // The first and the last may lie in the range only in part.
             return written.into_iter().try_for_each(|page| {
                 let from = page.max(start);
                 self.make_zero(from, (page + PAGE).min(start + length) - from)
@@ -28,16 +28,16 @@ impl GuestMemory {
 
     fn make_zero(&self, start: u64, length: u64) -> Result<(), MemoryError> {
         let mut found = [0; PAGE as usize];
-        let mut at = start;
-        while at < start + length {
-            let piece = (PAGE - at % PAGE).min(start + length - at);
-            let found = &mut found[..piece as usize];
+        let (mut at, end) = (start, start + length);
+        while at < end {
+            let length = (PAGE - at % PAGE).min(end - at);
+            let found = &mut found[..length as usize];
             self.read(at, found)?;
             if found.iter().any(|byte| *byte != 0) {
                 found.fill(0);
                 self.write(at, found)?;
             }
-            at += piece;
+            at += length;
         }
         Ok(())
     }
@@ -48,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_that_were_never_written_are_not_looked_at_where_that_is_known() {
-        // Looking at all of this would take 16 MiB of tables.
+    fn pages_that_were_never_written_are_not_read_while_writes_are_tracked() {
+        // Reading all of this would take 16 MiB of page tables.
         let memory = GuestMemory::new(16 << 30).unwrap();
-        let before = tables();
+        let before = page_tables_kib();
         memory.track_host_writes(true);
         memory.write(1 << 33, &[7; 16]).unwrap();
         memory.write(0x1_2340_0FF8, &[7; 16]).unwrap();
@@ -63,18 +63,18 @@ mod tests {
         memory.zero((1 << 33) + 8, 16).unwrap();
         let found = [0, 8, 16, 24].map(|at| memory.read_u64((1 << 33) + at).unwrap());
         assert_eq!(found.map(|word| word == 0), [false, true, true, false]);
-        assert!(tables() < before + (8 << 10), "{} KiB", tables());
+        assert!(page_tables_kib() < before + (8 << 10), "{} KiB", page_tables_kib());
     }
 
-    /// Page tables of this process, in KiB.
-    fn tables() -> u64 {
+    /// Size of the page tables of this process in KiB.
+    fn page_tables_kib() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmPTE:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     #[test]
-    fn exactly_the_bytes_asked_for_become_zero() {
+    fn exactly_the_bytes_of_the_range_become_zero() {
         let memory = GuestMemory::new(1 << 20).unwrap();
         memory.write(0, &[7; 3 * PAGE as usize]).unwrap();
         memory.zero(PAGE - 1, PAGE + 2).unwrap();

@@ -1,0 +1,52 @@
+//! What readers find where a debugger has inserted bytes.
+
+use super::*;
+
+fn original(memory: &GuestMemory, start: u64) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    memory.read_original(start, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn readers_get_the_guests_bytes_while_others_are_inserted() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    memory.write(0x1000, &[0x90, 0x91, 0x92, 0x93]).unwrap();
+    for address in [0x1000, 0x1003, 0x1003, 0xF_FFFF] {
+        assert!(memory.insert_breakpoint(address, 0xCC));
+    }
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0xCC92_91CC);
+    assert_eq!(original(&memory, 0x1000), [0x90, 0x91, 0x92, 0x93]);
+    assert_eq!(original(&memory, 0x1001), [0x91, 0x92, 0x93, 0]);
+    assert_eq!(original(&memory, 0xF_FFFC), [0; 4]);
+    memory.write(0x1000, &[0x55]).unwrap();
+    assert_eq!(original(&memory, 0x1000), [0x55, 0x91, 0x92, 0x93], "written by the guest");
+    memory.lift_breakpoint(0x1003);
+    memory.write(0x1003, &[0x66]).unwrap();
+    assert_eq!(original(&memory, 0x1000), [0x55, 0x91, 0x92, 0x66]);
+    memory.reinsert_breakpoint(0x1003);
+    assert_eq!(original(&memory, 0x1000), [0x55, 0x91, 0x92, 0x66]);
+    memory.remove_breakpoints();
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0x6692_9155);
+    assert!(!memory.has_breakpoint(0x1000));
+}
+
+#[test]
+fn addresses_outside_ram_are_refused() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    assert!(!memory.insert_breakpoint(1 << 20, 0xCC));
+    assert!(!memory.insert_breakpoint(u64::MAX, 0xCC));
+    assert!(memory.read_original(u64::MAX, &mut [0; 2]).is_err());
+    assert!(memory.read_original((1 << 20) - 1, &mut [0; 2]).is_err());
+}
+
+#[test]
+fn a_reset_forgets_inserted_bytes() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    memory.write(0x1000, &[0x90]).unwrap();
+    memory.insert_breakpoint(0x1000, 0xCC);
+    memory.discard().unwrap();
+    memory.write(0x1000, &[0xCC]).unwrap();
+    memory.remove_breakpoints();
+    assert_eq!(original(&memory, 0x1000), [0xCC, 0, 0, 0], "an instruction of the guest");
+}
