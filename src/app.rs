@@ -248,7 +248,7 @@ impl Run {
         drop(self.debug_server);
         let paragraph = report::paragraph(&self.machine, &outcome);
         if settings.snapshot_at_exit.is_some()
-            && let Err(error) = self.machine.come_to_rest()
+            && let Err(error) = self.machine.complete_exits()
         {
             // Saving meets it again, and tells the user.
             info!("{error}");

@@ -6,7 +6,7 @@ use tracing::{error, info};
 
 use crate::frontends::messages::tell;
 use crate::machine::outcome::status;
-use crate::machine::{Due, Machine, Outcome};
+use crate::machine::{Machine, Outcome, PendingAction};
 use crate::state;
 
 /// Saves `machine`, whose run has ended with `outcome`, in `file`, and tells the user; the exit status.
@@ -18,9 +18,9 @@ pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 
         tell(&text);
         return outcome.status();
     }
-    match state::save(machine, Due::after(outcome), file) {
+    match state::save(machine, PendingAction::after(outcome), file) {
         Ok(saved) => {
-            let ended = outcome.is_crash() || Due::after(outcome).is_some();
+            let ended = outcome.is_crash() || PendingAction::after(outcome).is_some();
             let remedy = if ended { " --gdb` lets you look at it" } else { "` continues it" };
             let (file, size) = (file.display(), saved.length.div_ceil(1024));
             tell(&format!("the machine is saved in {file}, {size} KiB; `kvm --restore {file}{remedy}."));

@@ -81,7 +81,7 @@ pub fn run(
     let outcome = serve_clients(&mut debuggee, server, door);
     // A debugger that ends the run does not carry out what it has put off.
     if let Some(due) = debuggee.due() {
-        machine.put_off(due);
+        machine.set_pending_action(due);
     }
     machine.log_totals();
     outcome

@@ -25,7 +25,7 @@ mod stepping;
 #[cfg(test)]
 pub(crate) mod testing;
 mod triple_fault;
-mod watched;
+mod watchpoint_pages;
 
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ use tracing::info;
 
 pub use cpu::{Cpu, CpuId, CpuState, RunState};
 pub use outcome::Outcome;
-pub use saved::{Due, MachineState, Revival};
+pub use saved::{MachineState, PendingAction, Revival};
 pub use stepping::Event;
-pub use watched::{PhysicalWatch, Touch, Unseen};
+pub use watchpoint_pages::{PhysicalWatch, Touch, Unseen};
 
 use crate::boot::{self, BootError, BootOptions, Image, LoadedGuest, ResetAction, SymbolSource};
 use crate::devices::StateError;
@@ -53,7 +53,7 @@ use journal::{Journal, JournalEvent, Position, Recording};
 use mapped_memory::MappedMemory;
 use output::OutputQueues;
 use screen::Screen;
-use watched::Watched;
+use watchpoint_pages::WatchpointPages;
 
 /// Why a machine could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -126,11 +126,11 @@ pub struct Machine {
     inputs: Inputs,
     outputs: OutputQueues,
     screen: Screen,
-    watched: Watched,
+    watchpoint_pages: WatchpointPages,
     followers: Followers,
     resets: u64,
     /// What happens before the guest goes on.
-    due: Option<Due>,
+    pending_action: Option<PendingAction>,
 }
 
 impl Machine {
@@ -178,10 +178,10 @@ impl Machine {
             journal: Journal::default(),
             inputs,
             outputs,
-            watched: Watched::default(),
+            watchpoint_pages: WatchpointPages::default(),
             followers: Followers::default(),
             resets: 0,
-            due: None,
+            pending_action: None,
         }
     }
 
@@ -305,7 +305,7 @@ impl Machine {
         self.board.reset();
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
         self.input_buffer.reset();
-        self.due = None;
+        self.pending_action = None;
         self.screen.publish(self.board.vga().view());
         self.follow_again()?;
         self.watch_again()?;

@@ -9,7 +9,7 @@ use super::cpu::{CpuId, RunState};
 use super::inputs::Input;
 use super::journal::JournalEvent;
 use super::output::OutputQueue;
-use super::watched::Watched;
+use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::Request;
 use crate::devices::table::Role;
@@ -33,7 +33,7 @@ impl Next {
 impl Machine {
     /// Runs the guest until the run ends.
     pub fn run(&mut self) -> Outcome {
-        let outcome = match self.take_due() {
+        let outcome = match self.take_pending_action() {
             Some(Event::End(outcome)) => outcome,
             Some(_) => match self.carry_out_reset() {
                 Event::End(outcome) => outcome,
@@ -117,7 +117,7 @@ impl Machine {
             // instruction by whose first part KVM got to know it and RAM that is watched.
             VmExit::MmioWrite { address, size, value } => {
                 self.ram.map_at(address)?;
-                self.watched.write(address, size);
+                self.watchpoint_pages.write(address, size);
                 if self.memory.write_word(address, value, size).is_ok() {
                     return Ok(Next::Run);
                 }
@@ -127,7 +127,7 @@ impl Machine {
             VmExit::MmioRead { address, size } => {
                 self.ram.map_at(address)?;
                 let read = self.memory.read_word(address, size);
-                self.watched.read(address, size);
+                self.watchpoint_pages.read(address, size);
                 let (value, effect) = match read {
                     Ok(value) => (value, Effect::default()),
                     Err(_) => self.board.memory_read(address, size),
@@ -162,8 +162,11 @@ impl Machine {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
-        let mut surroundings =
-            Surroundings { board: &mut self.board, watched: &mut self.watched, effect: Effect::default() };
+        let mut surroundings = Surroundings {
+            board: &mut self.board,
+            watchpoint_pages: &mut self.watchpoint_pages,
+            effect: Effect::default(),
+        };
         let cpu = &mut self.cpus[cpu];
         let emulated = emulate(&cpu.vcpu, &*self.memory, &mut surroundings, &mut cpu.emulated)?;
         let effect = surroundings.effect;
@@ -334,7 +337,7 @@ impl Machine {
 /// What an instruction that is carried out here can reach. All of RAM is in memory, so the rest are chips.
 struct Surroundings<'a> {
     board: &'a mut Board,
-    watched: &'a mut Watched,
+    watchpoint_pages: &'a mut WatchpointPages,
     /// What the accesses have left to be done.
     effect: Effect,
 }
@@ -351,6 +354,6 @@ impl Bus for Surroundings<'_> {
     }
 
     fn ram_accessed(&mut self, address: u64, length: usize, write: bool) {
-        self.watched.accessed(address, length as u64, write);
+        self.watchpoint_pages.accessed(address, length as u64, write);
     }
 }

@@ -24,7 +24,7 @@ use crate::memory::{GuestMemory, MemoryError};
 /// What happens before a guest goes on: it has carried out an instruction whose consequence has not come
 /// yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Due {
+pub enum PendingAction {
     /// It has asked for a reset.
     Reset,
     /// It has halted with interrupts off.
@@ -35,15 +35,15 @@ pub enum Due {
     TripleFault,
 }
 
-impl Due {
+impl PendingAction {
     /// What a run that has ended like this comes to again when it is continued; `None` if the guest comes
     /// to it by itself, or if the end was not its doing.
-    pub fn after(outcome: &Outcome) -> Option<Due> {
+    pub fn after(outcome: &Outcome) -> Option<PendingAction> {
         match outcome {
-            Outcome::Halted { .. } => Some(Due::Halted),
-            Outcome::DebugExit { value } => Some(Due::Exit(*value)),
-            Outcome::TripleFault => Some(Due::TripleFault),
-            Outcome::Reset => Some(Due::Reset),
+            Outcome::Halted { .. } => Some(PendingAction::Halted),
+            Outcome::DebugExit { value } => Some(PendingAction::Exit(*value)),
+            Outcome::TripleFault => Some(PendingAction::TripleFault),
+            Outcome::Reset => Some(PendingAction::Reset),
             _ => None,
         }
     }
@@ -69,7 +69,7 @@ pub struct MachineState {
     /// How often the machine was reset.
     pub resets: u64,
     /// What happens before the guest goes on.
-    pub due: Option<Due>,
+    pub pending_action: Option<PendingAction>,
 }
 
 impl MachineState {
@@ -99,7 +99,7 @@ impl Machine {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn state(&mut self) -> Result<MachineState, HostError> {
-        self.come_to_rest()?;
+        self.complete_exits()?;
         Ok(MachineState {
             cpus: self.cpus.iter().map(|cpu| cpu.state(&self.kvm)).collect::<Result<_, _>>()?,
             clock: self.ram.vm().clock()?,
@@ -109,7 +109,7 @@ impl Machine {
             input_buffer: self.input_buffer.state(),
             coalescing: self.coalescing.state(),
             resets: self.resets,
-            due: self.due,
+            pending_action: self.pending_action,
         })
     }
 
@@ -119,14 +119,14 @@ impl Machine {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn come_to_rest(&mut self) -> Result<(), HostError> {
+    pub fn complete_exits(&mut self) -> Result<(), HostError> {
         for cpu in self.cpu_ids() {
             if self.cpus[cpu].vcpu().is_settled() {
                 continue;
             }
             match self.settle(cpu)? {
-                Some(Event::ResetAsked) => self.due = Some(Due::Reset),
-                Some(Event::End(outcome)) => self.due = Due::after(&outcome),
+                Some(Event::ResetAsked) => self.pending_action = Some(PendingAction::Reset),
+                Some(Event::End(outcome)) => self.pending_action = PendingAction::after(&outcome),
                 _ => {}
             }
         }
@@ -161,7 +161,7 @@ impl Machine {
     }
 
     /// Goes back, or over, to `state`: `fill` puts into memory, which is zero, what it held when the state
-    /// was taken. Watched memory stays watched; debug facilities are off.
+    /// was taken. WatchpointPages memory stays watched; debug facilities are off.
     ///
     /// # Errors
     ///
@@ -192,18 +192,18 @@ impl Machine {
         Ok(())
     }
 
-    /// `due` happens before the guest goes on.
-    pub fn put_off(&mut self, due: Due) {
-        self.due = Some(due);
+    /// `action` happens before the guest goes on.
+    pub fn set_pending_action(&mut self, action: PendingAction) {
+        self.pending_action = Some(action);
     }
 
-    /// What is due before the guest goes on, as an event; nothing is due after that.
-    pub fn take_due(&mut self) -> Option<Event> {
-        Some(match self.due.take()? {
-            Due::Reset => Event::ResetAsked,
-            Due::Exit(value) => Event::End(Outcome::DebugExit { value }),
-            Due::TripleFault => Event::End(Outcome::TripleFault),
-            Due::Halted => match self.cpus[self.current].general_registers() {
+    /// Takes the pending action, as an event.
+    pub fn take_pending_action(&mut self) -> Option<Event> {
+        Some(match self.pending_action.take()? {
+            PendingAction::Reset => Event::ResetAsked,
+            PendingAction::Exit(value) => Event::End(Outcome::DebugExit { value }),
+            PendingAction::TripleFault => Event::End(Outcome::TripleFault),
+            PendingAction::Halted => match self.cpus[self.current].general_registers() {
                 Ok(registers) => Event::End(Outcome::Halted { result: registers.rax }),
                 Err(error) => Event::End(Outcome::HostFailed(error)),
             },
@@ -237,7 +237,7 @@ impl Machine {
         self.clock = Clock::at(state.now);
         self.screen.publish(self.board.vga().view());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
-        (self.resets, self.due) = (state.resets, state.due);
+        (self.resets, self.pending_action) = (state.resets, state.pending_action);
         Ok(())
     }
 }
@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn an_end_that_is_the_guests_doing_comes_again() {
-        assert_eq!(Due::after(&Outcome::Halted { result: 7 }), Some(Due::Halted));
-        assert_eq!(Due::after(&Outcome::DebugExit { value: 3 }), Some(Due::Exit(3)));
-        assert_eq!(Due::after(&Outcome::TimedOut), None);
+        assert_eq!(PendingAction::after(&Outcome::Halted { result: 7 }), Some(PendingAction::Halted));
+        assert_eq!(PendingAction::after(&Outcome::DebugExit { value: 3 }), Some(PendingAction::Exit(3)));
+        assert_eq!(PendingAction::after(&Outcome::TimedOut), None);
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::board::Board;
 use super::dirty::Follower;
-use super::{Due, Machine, MachineError, MachineState};
+use super::{Machine, MachineError, MachineState, PendingAction};
 use crate::kvm::HostError;
 use crate::memory::{ImageBudget, ImageError, MemoryImage, PageSet};
 use crate::settings::closest::closest;
@@ -113,19 +113,24 @@ pub struct Snapshots {
 
 impl Snapshots {
     /// Takes a snapshot of `machine`; one of the same name is forgotten. An access of the guest's that
-    /// has begun is completed first. `due` is what happens before the guest goes on, if whoever runs the
-    /// machine knows of something.
+    /// has begun is completed first. `pending` is what happens before the guest goes on, if the caller knows of
+    /// something.
     ///
     /// # Errors
     ///
     /// [`KeepError`]; all snapshots are what they were then.
-    pub fn take(&mut self, machine: &mut Machine, name: &str, due: Option<Due>) -> Result<Kept, KeepError> {
+    pub fn take(
+        &mut self,
+        machine: &mut Machine,
+        name: &str,
+        pending: Option<PendingAction>,
+    ) -> Result<Kept, KeepError> {
         check_name(name)?;
         if self.kept.len() >= MOST && !self.kept.contains_key(name) {
             return Err(KeepError::TooMany);
         }
         let mut state = machine.state()?;
-        state.due = due.or(state.due);
+        state.pending_action = pending.or(state.pending_action);
         let budget = self.budget.clone();
         budget.allow(spare());
         let before = budget.held();
@@ -168,7 +173,7 @@ impl Snapshots {
         if !self.kept.contains_key(name) {
             return Err(self.none(name));
         }
-        machine.come_to_rest()?;
+        machine.complete_exits()?;
         self.look(machine)?;
         let (Some(snapshot), Some(last)) = (self.kept.get(name), &mut self.last) else {
             return Err(self.none(name));

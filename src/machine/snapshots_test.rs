@@ -131,10 +131,10 @@ fn names_and_numbers_are_bounded_and_mistakes_are_explained() {
 fn what_is_due_comes_again() {
     let Some(mut machine) = machine(4 << 20, b"\xF4") else { return };
     let mut snapshots = Snapshots::default();
-    snapshots.take(&mut machine, "asked", Some(Due::Reset)).unwrap();
+    snapshots.take(&mut machine, "asked", Some(PendingAction::Reset)).unwrap();
     for _ in 0..2 {
-        assert!(machine.take_due().is_none());
+        assert!(machine.take_pending_action().is_none());
         snapshots.go_back(&mut machine, "asked").unwrap();
-        assert!(matches!(machine.take_due(), Some(Event::ResetAsked)));
+        assert!(matches!(machine.take_pending_action(), Some(Event::ResetAsked)));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::cpu::{CpuId, RunState};
 use super::run::Next;
-use super::watched::Touch;
+use super::watchpoint_pages::Touch;
 use super::{Machine, Outcome};
 use crate::arch::flags::RFLAGS_IF;
 use crate::kvm::{DebugStop, HostError, Refusal, VmExit};
@@ -33,13 +33,13 @@ pub enum Event {
 impl Machine {
     /// Runs the guest until an event.
     pub fn run_to_event(&mut self) -> Event {
-        if let Some(event) = self.take_due() {
+        if let Some(event) = self.take_pending_action() {
             return event;
         }
         // Those of an instruction that has led to another event.
-        self.watched.take_touches();
+        self.watchpoint_pages.take_touches();
         loop {
-            if self.watched.is_touched() {
+            if self.watchpoint_pages.is_touched() {
                 let event = self.settle(self.current);
                 return self.touched(event).unwrap_or(Event::Attention);
             }
@@ -138,7 +138,7 @@ impl Machine {
                 // The host knows nothing of what was done in its place, and that may lead to itself.
                 None if self.cpus[cpu].emulated.total() != emulated => return Ok(None),
                 // A round of a repeated instruction.
-                None if self.watched.is_touched() => return Ok(None),
+                None if self.watchpoint_pages.is_touched() => return Ok(None),
                 // The middle of a repeated instruction, or memory that had to be attached first.
                 None => {}
             }
@@ -154,7 +154,7 @@ impl Machine {
 
     /// What an instruction that is done has come to: accesses to watched memory, unless it was the end.
     fn touched(&mut self, event: Result<Option<Event>, HostError>) -> Option<Event> {
-        let touches = self.watched.take_touches();
+        let touches = self.watchpoint_pages.take_touches();
         match event {
             Ok(None | Some(Event::Debug(_))) if !touches.is_empty() => Some(Event::Touched(touches)),
             Ok(event) => event,

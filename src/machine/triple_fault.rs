@@ -9,7 +9,7 @@
 
 use super::cpu::CpuId;
 use super::run::Next;
-use super::watched::Touch;
+use super::watchpoint_pages::Touch;
 use super::{Event, Machine, Outcome};
 use crate::arch::flags::CR0_PE;
 use crate::kvm::{GuestDebug, HostError, VmExit};
@@ -25,7 +25,7 @@ impl Machine {
     #[cold]
     pub(super) fn shut_down(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         let end = Next::Stop(Event::End(Outcome::TripleFault));
-        if !self.watched.any() {
+        if !self.watchpoint_pages.any() {
             return Ok(end);
         }
         let registers = self.cpus[cpu].registers()?;
@@ -44,7 +44,7 @@ impl Machine {
         self.protect()?;
         for (old, (physical, new)) in before.into_iter().zip(self.written_bytes()) {
             if old.1 != new {
-                self.watched.note(Touch { physical, size: PIECE, write: true });
+                self.watchpoint_pages.note(Touch { physical, size: PIECE, write: true });
             }
         }
         match exit {
@@ -58,7 +58,7 @@ impl Machine {
     /// The memory whose writes are watched, eight bytes at a time, with its addresses.
     fn written_bytes(&self) -> Vec<(u64, u64)> {
         let mut bytes = Vec::new();
-        for watch in self.watched.watches().iter().filter(|watch| watch.writes) {
+        for watch in self.watchpoint_pages.watches().iter().filter(|watch| watch.writes) {
             let mut done = 0;
             while done < watch.length {
                 let (at, size) = (watch.start + done, (watch.length - done).min(PIECE));

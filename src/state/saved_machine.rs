@@ -19,7 +19,7 @@ use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::journal::Position;
 use crate::machine::output::OutputQueues;
-use crate::machine::{CpuId, CpuState, Due, Machine, MachineSpec, MachineState, Revival, RunState};
+use crate::machine::{CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Revival, RunState};
 use crate::memory::GuestMemory;
 use crate::settings::{KeyTarget, LayoutName};
 
@@ -76,7 +76,7 @@ struct MachineGlobals {
     clock: u64,
     halted: bool,
     resets: u64,
-    due: Option<Due>,
+    pending_action: Option<PendingAction>,
 }
 
 /// The machine's clock and its place in its history. Files that were written before there was one
@@ -101,15 +101,18 @@ pub struct UserInterface {
 }
 
 impl SavedMachine {
-    /// Takes the parts of a machine. An access that the guest is in the middle of is completed first; `due`
+    /// Takes the parts of a machine. An access that the guest is in the middle of is completed first; `pending`
     /// is what happens before it goes on, if somebody else has put that off.
     ///
     /// # Errors
     ///
     /// [`SnapshotError::Host`].
-    pub fn capture(machine: &mut Machine, due: Option<Due>) -> Result<SavedMachine, SnapshotError> {
+    pub fn capture(
+        machine: &mut Machine,
+        pending: Option<PendingAction>,
+    ) -> Result<SavedMachine, SnapshotError> {
         let mut state = machine.state()?;
-        state.due = due.or(state.due);
+        state.pending_action = pending.or(state.pending_action);
         let options = machine.boot_options();
         Ok(SavedMachine {
             writer: format!("kvm {}", env!("CARGO_PKG_VERSION")),
@@ -136,7 +139,12 @@ impl SavedMachine {
             features: self.features.clone(),
         };
         let halted = state.boot_cpu().run_state == RunState::Halted;
-        let whole = MachineGlobals { clock: state.clock, halted, resets: state.resets, due: state.due };
+        let whole = MachineGlobals {
+            clock: state.clock,
+            halted,
+            resets: state.resets,
+            pending_action: state.pending_action,
+        };
         let mut sections = vec![section(FACTS, &facts), section(GUEST, &self.guest)];
         sections.extend(
             (0..).zip(&state.cpus).map(|(number, cpu)| Section { number, ..section(VCPU, &cpu.vcpu) }),
@@ -191,7 +199,7 @@ impl SavedMachine {
             input_buffer,
             coalescing,
             resets: whole.resets,
-            due: whole.due,
+            pending_action: whole.pending_action,
         };
         Ok(SavedMachine {
             writer: facts.writer,

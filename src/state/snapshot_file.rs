@@ -18,7 +18,7 @@ use super::{SnapshotError, error};
 use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueues;
-use crate::machine::{Due, Machine};
+use crate::machine::{Machine, PendingAction};
 use crate::memory::{CHUNK, GuestMemory, PAGE};
 
 /// Bytes that are collected before they are written: a chunk that is not compressed is written as it is.
@@ -42,7 +42,7 @@ pub struct SaveReport {
 }
 
 /// Writes a machine to the file at `path`. An access that the guest is in the middle of is completed
-/// first; `due` is what happens before it goes on, if somebody else has put that off.
+/// first; `pending` is what happens before it goes on, if the caller knows of something.
 ///
 /// A file that is there is replaced when the new one is complete and on the disk, and stays as it is if
 /// anything goes wrong before that.
@@ -50,9 +50,13 @@ pub struct SaveReport {
 /// # Errors
 ///
 /// [`SnapshotError`]; nothing has changed then.
-pub fn save(machine: &mut Machine, due: Option<Due>, path: &Path) -> Result<SaveReport, SnapshotError> {
+pub fn save(
+    machine: &mut Machine,
+    pending: Option<PendingAction>,
+    path: &Path,
+) -> Result<SaveReport, SnapshotError> {
     let start = Instant::now();
-    let saved = SavedMachine::capture(machine, due)?;
+    let saved = SavedMachine::capture(machine, pending)?;
     let fail = |e: io::Error| SnapshotError::file("write", path, e);
     let target = target(path)?;
     let mut replacement = Replacement::new(target).map_err(fail)?;

@@ -12,7 +12,7 @@ use crate::kvm::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::machine::output::{Doorbell, OutputQueue, OutputQueues, OutputReaders, output_queues};
 use crate::machine::testing::{ENTRY, machine};
-use crate::machine::{CpuId, Due, Event, Machine, Outcome};
+use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
 use crate::settings::{KeyTarget, LayoutName};
 
@@ -196,14 +196,14 @@ fn an_end_comes_again_and_a_reset_that_was_asked_for_is_carried_out() {
     let file = folder.file("a.kvmstate");
     let Some(mut first) = machine(4 << 20, &GUEST) else { return };
     let end = finish(&mut first);
-    for (due, expected) in [(Due::Halted, end.0), (Due::Reset, end.0)] {
+    for (due, expected) in [(PendingAction::Halted, end.0), (PendingAction::Reset, end.0)] {
         save(&mut first, Some(due), &file).unwrap();
         let mut again =
             SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
         let Outcome::Halted { result } = again.run() else { panic!("{due:?}") };
         assert_eq!(result, expected);
     }
-    save(&mut first, Some(Due::Exit(7)), &file).unwrap();
+    save(&mut first, Some(PendingAction::Exit(7)), &file).unwrap();
     let mut again =
         SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
     assert!(matches!(again.run(), Outcome::DebugExit { value: 7 }));

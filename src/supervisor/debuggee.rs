@@ -401,7 +401,7 @@ impl<'m> Debuggee<'m> {
 
     /// What was due when the machine was saved happens when the client lets the guest go on.
     fn take_due(&mut self) {
-        match self.machine.take_due() {
+        match self.machine.take_pending_action() {
             Some(Event::ResetAsked) => self.reset_asked = true,
             Some(Event::End(outcome)) => {
                 // The client did not see it happen.

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
 use crate::control::StoppedGuest;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::{Due, Machine, Outcome};
+use crate::machine::{Machine, Outcome, PendingAction};
 
 /// Requests that may wait; more callers wait until there is room.
 const MOST_WAITING: usize = 16;
@@ -24,7 +24,7 @@ pub trait HeldGuest: StoppedGuest {
     fn machine(&mut self) -> &mut Machine;
 
     /// What the guest comes to as soon as it goes on, if that has been put off.
-    fn due(&self) -> Option<Due>;
+    fn due(&self) -> Option<PendingAction>;
 
     /// The run ends with `outcome`; the guest does not carry out another instruction.
     fn end(&mut self, outcome: Outcome);

@@ -15,7 +15,7 @@ use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::snapshots::{KeepError, Kept};
-use crate::machine::{Due, Event, Machine, Outcome};
+use crate::machine::{Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{self, SaveReport, SnapshotError};
@@ -23,9 +23,9 @@ use crate::supervisor::requests::{Door, HeldGuest};
 
 impl Debuggee<'_> {
     /// What happens before the guest goes on, as far as it has not been carried out.
-    pub(crate) fn due(&self) -> Option<Due> {
-        let asked = self.reset_asked.then_some(Due::Reset);
-        self.ended.as_ref().and_then(Due::after).or(asked)
+    pub(crate) fn due(&self) -> Option<PendingAction> {
+        let asked = self.reset_asked.then_some(PendingAction::Reset);
+        self.ended.as_ref().and_then(PendingAction::after).or(asked)
     }
 
     /// The guest is where a snapshot was taken. What is due there, and a breakpoint, had been told by then.
@@ -172,7 +172,7 @@ impl HeldGuest for Debuggee<'_> {
         self.machine
     }
 
-    fn due(&self) -> Option<Due> {
+    fn due(&self) -> Option<PendingAction> {
         Debuggee::due(self)
     }
 

@@ -64,7 +64,7 @@ pub struct Unseen {
 
 /// What is watched, and what has been seen.
 #[derive(Debug, Default)]
-pub(super) struct Watched {
+pub(super) struct WatchpointPages {
     watches: Vec<PhysicalWatch>,
     touches: Vec<Touch>,
     /// Pages that are read-only although their reads are to be watched, and what they hold.
@@ -73,7 +73,7 @@ pub(super) struct Watched {
     code: Vec<u64>,
 }
 
-impl Watched {
+impl WatchpointPages {
     /// The guest is about to write to memory outside of KVM's own.
     #[inline]
     pub(super) fn write(&mut self, address: u64, size: u8) {
@@ -195,45 +195,45 @@ impl Machine {
     /// [`crate::memory::MAX_PROTECTED_RANGES`], or the host cannot protect them; what was watched before is
     /// watched then.
     pub fn watch(&mut self, watches: Vec<PhysicalWatch>) -> Result<Vec<Unseen>, HostError> {
-        if watches.is_empty() && self.watched.watches.is_empty() {
+        if watches.is_empty() && self.watchpoint_pages.watches.is_empty() {
             return Ok(Vec::new());
         }
-        let same = watches == self.watched.watches;
-        let before = std::mem::replace(&mut self.watched.watches, watches);
+        let same = watches == self.watchpoint_pages.watches;
+        let before = std::mem::replace(&mut self.watchpoint_pages.watches, watches);
         // Where only writes are watched nothing depends on the state of the guest.
         if same && !before.iter().any(|watch| watch.reads) {
             return Ok(Vec::new());
         }
-        self.watched.code.retain(|page| before.iter().any(|watch| watch.overlaps(*page, PAGE)));
+        self.watchpoint_pages.code.retain(|page| before.iter().any(|watch| watch.overlaps(*page, PAGE)));
         if let Err(error) = self.protect() {
-            self.watched.watches = before;
+            self.watchpoint_pages.watches = before;
             return Err(error);
         }
-        Ok(self.watched.readable.iter().map(|(page, why)| Unseen { page: *page, why }).collect())
+        Ok(self.watchpoint_pages.readable.iter().map(|(page, why)| Unseen { page: *page, why }).collect())
     }
 
     /// A reset has made a new virtual machine: watches what was watched.
     pub(super) fn watch_again(&mut self) -> Result<(), HostError> {
-        self.watched.code.clear();
-        if self.watched.watches.is_empty() { Ok(()) } else { self.protect() }
+        self.watchpoint_pages.code.clear();
+        if self.watchpoint_pages.watches.is_empty() { Ok(()) } else { self.protect() }
     }
 
     /// The guest may have been refused because its next instruction lies in a page that KVM does not know:
     /// gives that back, for good, except for writes. False if that is not it.
     #[cold]
     pub(super) fn uncover_code(&mut self, cpu: CpuId) -> Result<bool, HostError> {
-        if !self.watched.watches.iter().any(|watch| watch.reads) {
+        if !self.watchpoint_pages.watches.iter().any(|watch| watch.reads) {
             return Ok(false);
         }
         let registers = self.cpus[cpu].registers()?;
         let paging = Paging::new(&registers, Paging::WIDEST);
         let mut pages = code_pages(&self.memory, &paging, &registers);
-        pages.retain(|page| self.watched.is_removed(*page));
+        pages.retain(|page| self.watchpoint_pages.is_removed(*page));
         if pages.is_empty() {
             return Ok(false);
         }
         info!("reads of the page at {:#x} are not watched any more: the guest runs code there", pages[0]);
-        self.watched.code.append(&mut pages);
+        self.watchpoint_pages.code.append(&mut pages);
         self.protect()?;
         Ok(true)
     }
@@ -241,8 +241,8 @@ impl Machine {
     /// Protects the pages of what is watched.
     pub(super) fn protect(&mut self) -> Result<(), HostError> {
         let registers: Vec<Registers> = self.cpus.iter().map(Cpu::registers).collect::<Result<_, _>>()?;
-        self.watched.find_readable(&self.memory, &registers);
-        self.ram.protect(self.watched.protected(&self.memory))
+        self.watchpoint_pages.find_readable(&self.memory, &registers);
+        self.ram.protect(self.watchpoint_pages.protected(&self.memory))
     }
 }
 
@@ -283,9 +283,9 @@ fn linear_pages(memory: &GuestMemory, paging: &Paging, range: Range<u64>) -> imp
 mod tests {
     use super::*;
 
-    fn watched(watches: &[(u64, u64, bool, bool)]) -> Watched {
+    fn watched(watches: &[(u64, u64, bool, bool)]) -> WatchpointPages {
         let watch = |&(start, length, reads, writes)| PhysicalWatch { start, length, reads, writes };
-        Watched { watches: watches.iter().map(watch).collect(), ..Watched::default() }
+        WatchpointPages { watches: watches.iter().map(watch).collect(), ..WatchpointPages::default() }
     }
 
     #[test]
