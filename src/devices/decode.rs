@@ -24,7 +24,7 @@ impl Decoder {
     ///
     /// # Panics
     ///
-    /// If there are more than 255 devices.
+    /// If there are more than 255 devices, or if they have ports with all 256 high bytes.
     pub fn new(table: &[Registration], unassigned: u8) -> Decoder {
         let mut decoder =
             Decoder { pages: [0; 256], devices: vec![[unassigned; PAGE]], windows: Vec::new(), unassigned };
@@ -43,8 +43,8 @@ impl Decoder {
     fn assign(&mut self, port: u16, device: u8) {
         let [high, low] = port.to_be_bytes().map(usize::from);
         if self.pages[high] == 0 {
-            // At most 256 pages besides page 0, and one high byte of a few hundred ports is never all of them.
-            self.pages[high] = u8::try_from(self.devices.len()).expect("at most 255 pages of ports");
+            self.pages[high] =
+                u8::try_from(self.devices.len()).expect("devices on ports of at most 255 high bytes");
             self.devices.push([self.unassigned; PAGE]);
         }
         self.devices[usize::from(self.pages[high])][low] = device;

@@ -112,7 +112,7 @@ pub trait BoardDevice: Device + Any + Debug + Send {
     /// The state as a payload; `None` if the device has none.
     fn save_state(&self) -> Option<Payload>;
 
-    /// Takes over a saved payload, leaving the device as it was on an error.
+    /// Restores a saved payload, leaving the device as it was on an error.
     ///
     /// # Errors
     ///

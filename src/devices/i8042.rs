@@ -55,7 +55,7 @@ const INPUT_PORT: u8 = 0xB0;
 
 const SELF_TEST_PASSED: u8 = 0x55;
 const INTERFACE_GOOD: u8 = 0x00;
-/// What takes the place of an answer from a device that is not there.
+/// Stands for the answer of a device that is not plugged in.
 const NO_ANSWER: u8 = 0xFE;
 
 /// Looks at the status in a row, with nothing written between, that mean waiting for input.
@@ -131,7 +131,7 @@ impl I8042 {
     /// A key goes down or comes up.
     ///
     /// While the guest does not read, its bytes wait in the keyboard's buffer
-    /// ([`Keyboard::key`]); [`I8042::idle`] tells when there is room for certain.
+    /// ([`Keyboard::key`]); [`I8042::idle`] is true when there is certainly room.
     pub fn key(&mut self, event: KeyEvent) -> Action {
         let before = self.line();
         self.keyboard.key(event);
@@ -141,7 +141,7 @@ impl I8042 {
     /// True when the next key would reach the guest at once: it has taken every byte, and neither
     /// the keyboard nor its interface is disabled.
     ///
-    /// Typing only then is typing at the speed the guest reads.
+    /// Keystrokes are delivered only then, so at the speed at which the guest reads.
     pub fn idle(&self) -> bool {
         self.reply.is_none() && self.code.is_none() && self.interface_enabled() && self.keyboard.idle()
     }
@@ -311,7 +311,7 @@ impl I8042 {
         0b10 | u8::from(self.interface_enabled())
     }
 
-    /// Takes the next byte from the keyboard if there is room, and tells how the line has changed.
+    /// Takes the next byte from the keyboard if there is room, and reports how the line has changed.
     fn settle(&mut self, line_before: bool) -> Action {
         if self.code.is_none() && self.interface_enabled() {
             self.code = self.receive_from_keyboard();

@@ -9,24 +9,24 @@ const STATUS_INPUT_FULL: u8 = 0x02;
 /// A guest with its keyboard controller.
 #[derive(Default)]
 struct Guest {
-    chip: I8042,
+    device: I8042,
 }
 
 impl Guest {
     fn command(&mut self, command: u8) -> Action {
-        self.chip.write(COMMAND, command)
+        self.device.write(COMMAND, command)
     }
 
     fn data(&mut self, value: u8) -> Action {
-        self.chip.write(DATA, value)
+        self.device.write(DATA, value)
     }
 
     fn status(&mut self) -> u8 {
-        self.chip.read(COMMAND).0
+        self.device.read(COMMAND).0
     }
 
     fn read(&mut self) -> u8 {
-        self.chip.read(DATA).0
+        self.device.read(DATA).0
     }
 
     fn configure(&mut self, value: u8) {
@@ -68,8 +68,8 @@ fn release(key: Key) -> KeyEvent {
     KeyEvent::release(key)
 }
 
-/// `a`, `Q`, `1` and Enter, as they are typed.
-fn typed_line() -> Vec<KeyEvent> {
+/// `a`, `Q`, `1` and Enter, as key events.
+fn line_of_key_events() -> Vec<KeyEvent> {
     vec![
         press(Key::A),
         release(Key::A),
@@ -92,10 +92,10 @@ fn a_guest_that_only_polls_reads_set_1() {
         let mut guest = Guest::default();
         guest.configure(config);
         let mut codes = Vec::new();
-        for event in typed_line() {
-            assert!(guest.chip.idle());
-            let _ = guest.chip.key(event);
-            assert!(!guest.chip.idle());
+        for event in line_of_key_events() {
+            assert!(guest.device.idle());
+            let _ = guest.device.key(event);
+            assert!(!guest.device.idle());
             codes.extend(guest.drain());
         }
         assert_eq!(codes, TYPED_LINE_IN_SET_1, "with configuration {config:#04x}");
@@ -106,20 +106,20 @@ fn a_guest_that_only_polls_reads_set_1() {
 fn without_translation_the_codes_are_those_of_set_2_or_of_a_keyboard_set_to_1() {
     let mut guest = Guest::default();
     guest.configure(0x04);
-    let _ = guest.chip.key(press(Key::Delete));
-    let _ = guest.chip.key(release(Key::Delete));
+    let _ = guest.device.key(press(Key::Delete));
+    let _ = guest.device.key(release(Key::Delete));
     assert_eq!(guest.drain(), [0xE0, 0x71, 0xE0, 0xF0, 0x71]);
 
     assert_eq!(guest.tell_keyboard(&[0xF0, 0x01]), [0xFA, 0xFA]);
-    let _ = guest.chip.key(press(Key::Delete));
-    let _ = guest.chip.key(release(Key::Delete));
+    let _ = guest.device.key(press(Key::Delete));
+    let _ = guest.device.key(release(Key::Delete));
     assert_eq!(guest.drain(), [0xE0, 0x53, 0xE0, 0xD3]);
 }
 
 #[test]
 fn reading_with_nothing_there_gives_the_last_byte_again() {
     let mut guest = Guest::default();
-    let _ = guest.chip.key(press(Key::A));
+    let _ = guest.device.key(press(Key::A));
     assert_eq!([guest.read(), guest.read(), guest.read()], [0x1E; 3]);
     assert_eq!(guest.status() & STATUS_FULL, 0);
 }
@@ -129,26 +129,26 @@ fn the_state_a_bios_leaves_behind() {
     let mut guest = Guest::default();
     assert_eq!(guest.status(), 0x14, "system flag, not locked, nothing to read");
     assert_eq!(guest.ask(0x20), 0x64);
-    assert!(guest.chip.idle() && !guest.chip.line() && !Guest::default().chip.asked());
+    assert!(guest.device.idle() && !guest.device.line() && !Guest::default().device.asked());
 }
 
 #[test]
 fn the_interrupt_line_falls_and_rises_for_each_byte() {
     let mut guest = Guest::default();
     guest.configure(0x65);
-    assert_eq!(guest.chip.key(press(Key::Left)), Action::line(true));
-    assert!(guest.chip.line());
-    assert_eq!(guest.chip.read(DATA), (0xE0, Action::line(false)));
-    assert!(guest.chip.line(), "the second byte has raised it again");
-    assert_eq!(guest.chip.read(DATA), (0x4B, Action::line(false)));
-    assert!(!guest.chip.line());
-    assert_eq!(guest.chip.read(DATA), (0x4B, Action::NONE));
+    assert_eq!(guest.device.key(press(Key::Left)), Action::line(true));
+    assert!(guest.device.line());
+    assert_eq!(guest.device.read(DATA), (0xE0, Action::line(false)));
+    assert!(guest.device.line(), "the second byte has raised it again");
+    assert_eq!(guest.device.read(DATA), (0x4B, Action::line(false)));
+    assert!(!guest.device.line());
+    assert_eq!(guest.device.read(DATA), (0x4B, Action::NONE));
 }
 
 #[test]
 fn enabling_the_interrupt_with_a_key_waiting_raises_it_and_disabling_lowers_it() {
     let mut guest = Guest::default();
-    assert_eq!(guest.chip.key(press(Key::A)), Action::NONE);
+    assert_eq!(guest.device.key(press(Key::A)), Action::NONE);
     let _ = guest.command(0x60);
     assert_eq!(guest.data(0x65), Action::line(true));
     let _ = guest.command(0x60);
@@ -160,16 +160,16 @@ fn enabling_the_interrupt_with_a_key_waiting_raises_it_and_disabling_lowers_it()
 fn a_disabled_interface_holds_keys_back_until_it_is_enabled() {
     let mut guest = Guest::default();
     let _ = guest.command(0xAD);
-    assert!(!guest.chip.idle());
+    assert!(!guest.device.idle());
     assert_eq!(guest.ask(0x20), 0x74);
     assert_eq!(guest.ask(0xE0), 0x02, "the clock is held low");
-    let _ = guest.chip.key(press(Key::A));
+    let _ = guest.device.key(press(Key::A));
     assert_eq!(guest.drain(), []);
     let _ = guest.command(0xAE);
     assert_eq!(guest.drain(), [0x1E]);
     assert_eq!(guest.ask(0x20), 0x64);
     assert_eq!(guest.ask(0xE0), 0x03);
-    assert!(guest.chip.idle());
+    assert!(guest.device.idle());
 }
 
 #[test]
@@ -184,11 +184,11 @@ fn talking_to_the_keyboard_enables_the_interface() {
 fn a_keyboard_that_does_not_scan_is_not_idle() {
     let mut guest = Guest::default();
     assert_eq!(guest.tell_keyboard(&[0xF5]), [0xFA]);
-    assert!(!guest.chip.idle());
-    let _ = guest.chip.key(press(Key::A));
+    assert!(!guest.device.idle());
+    let _ = guest.device.key(press(Key::A));
     assert_eq!(guest.drain(), []);
     assert_eq!(guest.tell_keyboard(&[0xF4]), [0xFA, 0x1E]);
-    assert!(guest.chip.idle());
+    assert!(guest.device.idle());
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn the_self_test_passes_and_leaves_both_interfaces_disabled() {
     let mut guest = Guest::default();
     guest.configure(0x03);
     assert_eq!(guest.status() & 0x04, 0);
-    let _ = guest.chip.key(press(Key::A));
+    let _ = guest.device.key(press(Key::A));
     assert_eq!(guest.ask(0xAA), 0x55);
     assert_eq!(guest.drain(), [], "what had arrived before is gone");
     assert_eq!(guest.ask(0x20), 0x74);
@@ -217,7 +217,7 @@ fn a_driver_that_resets_everything_gets_the_answers_it_waits_for() {
     assert_eq!(guest.tell_keyboard(&[0xF2]), [0xFA, 0xAB, 0x41]);
     assert_eq!(guest.tell_keyboard(&[0xED, 0x02, 0xF3, 0x20, 0xF4]), [0xFA; 5]);
     guest.configure(0x45);
-    assert_eq!(guest.chip.key(press(Key::Escape)), Action::line(true));
+    assert_eq!(guest.device.key(press(Key::Escape)), Action::line(true));
     assert_eq!(guest.read(), 0x01);
 }
 
@@ -267,7 +267,7 @@ fn ports_can_be_read() {
     let mut guest = Guest::default();
     assert_eq!(guest.ask(0xC0), 0xB0);
     assert_eq!(guest.ask(0xD0), 0xCF);
-    let _ = guest.chip.key(press(Key::A));
+    let _ = guest.device.key(press(Key::A));
     assert_eq!(guest.ask(0xD0), 0xDF, "a key waits");
     assert_eq!(guest.read(), 0x1E);
 }
@@ -306,9 +306,9 @@ fn the_controller_is_always_ready_and_says_which_port_was_written() {
 }
 
 #[test]
-fn an_answer_comes_before_a_key_that_was_typed_earlier() {
+fn an_answer_is_read_before_an_earlier_key() {
     let mut guest = Guest::default();
-    let _ = guest.chip.key(press(Key::A));
+    let _ = guest.device.key(press(Key::A));
     assert_eq!(guest.ask(0x20), 0x64);
     assert_eq!(guest.drain(), [0x1E]);
 }
@@ -317,38 +317,38 @@ fn an_answer_comes_before_a_key_that_was_typed_earlier() {
 fn keys_beyond_the_buffer_end_in_the_overrun_code() {
     let mut guest = Guest::default();
     for _ in 0..40 {
-        let _ = guest.chip.key(press(Key::A));
+        let _ = guest.device.key(press(Key::A));
     }
     let mut expected = vec![0x1E; 1 + BUFFER_SIZE];
     expected.push(0xFF);
     assert_eq!(guest.drain(), expected);
-    let _ = guest.chip.key(release(Key::A));
+    let _ = guest.device.key(release(Key::A));
     assert_eq!(guest.drain(), [0x9E]);
 }
 
 #[test]
-fn whoever_waits_for_a_key_has_asked() {
+fn waiting_for_a_key_counts_as_reading_input() {
     let mut guest = Guest::default();
     guest.status();
-    assert!(!guest.chip.asked());
+    assert!(!guest.device.asked());
     guest.status();
-    assert!(guest.chip.asked(), "polling the status");
+    assert!(guest.device.asked(), "polling the status");
 
     let mut guest = Guest::default();
     guest.read();
-    assert!(guest.chip.asked(), "reading data");
+    assert!(guest.device.asked(), "reading data");
 
     let mut guest = Guest::default();
     guest.configure(0x64);
-    assert!(!guest.chip.asked());
+    assert!(!guest.device.asked());
     guest.configure(0x65);
-    assert!(guest.chip.asked(), "enabling the interrupt");
+    assert!(guest.device.asked(), "enabling the interrupt");
     guest.configure(0x64);
-    assert!(guest.chip.asked(), "once and for all");
+    assert!(guest.device.asked(), "once and for all");
 }
 
 #[test]
-fn whoever_switches_a20_or_resets_has_not_asked() {
+fn switching_a20_or_resetting_does_not_count_as_reading_input() {
     let mut guest = Guest::default();
     guest.status();
     let _ = guest.command(0xAD);
@@ -364,7 +364,7 @@ fn whoever_switches_a20_or_resets_has_not_asked() {
     let _ = guest.command(0xAE);
     guest.status();
     let _ = guest.command(0xFE);
-    assert!(!guest.chip.asked());
+    assert!(!guest.device.asked());
 }
 
 #[test]
@@ -374,15 +374,15 @@ fn a_restored_controller_goes_on_where_the_saved_one_was() {
     // The keyboard waits for its LEDs, an answer and keys wait for the guest, and the controller
     // waits for a configuration byte.
     let _ = guest.data(0xED);
-    for event in typed_line() {
-        let _ = guest.chip.key(event);
+    for event in line_of_key_events() {
+        let _ = guest.device.key(event);
     }
     let _ = guest.command(0xD0);
     let _ = guest.command(0x60);
 
     let mut restored = Guest::default();
-    restored.chip.restore(&guest.chip.save()).unwrap();
-    assert_eq!(restored.chip, guest.chip);
+    restored.device.restore(&guest.device.save()).unwrap();
+    assert_eq!(restored.device, guest.device);
     let _ = restored.data(0x64);
     assert_eq!(restored.read(), 0xDF, "the output port");
     let mut expected = vec![0xFA];
@@ -395,19 +395,19 @@ fn a_restored_controller_goes_on_where_the_saved_one_was() {
 fn impossible_states_are_refused_and_leave_the_chip_alone() {
     let mut guest = Guest::default();
     let refused = |guest: &mut Guest, state: I8042, word: &str| {
-        let before = guest.chip.clone();
-        let error = guest.chip.set_state(state).unwrap_err().to_string();
+        let before = guest.device.clone();
+        let error = guest.device.set_state(state).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
-        assert_eq!(guest.chip, before);
+        assert_eq!(guest.device, before);
     };
     refused(&mut guest, I8042 { parameter: Parameter::Ram(32), ..I8042::default() }, "RAM byte 32");
     refused(&mut guest, I8042 { looks: 3, ..I8042::default() }, "looks");
 
-    let mut payload = guest.chip.save();
+    let mut payload = guest.device.save();
     payload.bytes[0] = 18;
     payload.bytes.splice(1..1, [0x1C; 18]);
-    let error = guest.chip.restore(&payload).unwrap_err().to_string();
+    let error = guest.device.restore(&payload).unwrap_err().to_string();
     assert!(error.contains("18 scan code bytes"), "{error}");
     payload.bytes.truncate(5);
-    assert!(guest.chip.restore(&payload).is_err());
+    assert!(guest.device.restore(&payload).is_err());
 }

@@ -1,9 +1,9 @@
-//! The PS/2 keyboard: the chip inside it, which scans the keys and answers commands.
+//! The PS/2 keyboard: its controller, which scans the keys and answers commands.
 //!
 //! It follows the IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-Key)".
 //! It has scan code sets 1 and 2; set 3 and its per-key repeat types are answered but not kept. It
 //! takes no time: a reset and its self-test are over at once. It does not repeat a key that is held
-//! down: whoever reports the keys reports the repetitions as further presses. Nor does it put shifts
+//! down: the source of key events sends repetitions as further presses. Nor does it put shifts
 //! around the cursor keys while Shift or Num Lock is on.
 
 mod key;
@@ -100,7 +100,7 @@ pub struct Keyboard {
 }
 
 impl Default for Keyboard {
-    /// As after power-on and a passed self-test that somebody has read: set 2, scanning.
+    /// As after power-on and a passed self-test whose result was read: set 2, scanning.
     fn default() -> Keyboard {
         Keyboard {
             codes: VecDeque::new(),
@@ -121,7 +121,7 @@ impl Keyboard {
     ///
     /// Its bytes enter the buffer together or not at all; in the latter case the overrun code
     /// follows what is already there. Keys are kept also while scanning is disabled (up to the size
-    /// of the buffer) and sent once it is enabled, so that a key typed early is not lost.
+    /// of the buffer) and sent once it is enabled, so that an early key is not lost.
     pub fn key(&mut self, event: KeyEvent) {
         let bit = modifier_bit(event.key);
         if event.down {
@@ -206,7 +206,7 @@ impl Keyboard {
             0xFB..=0xFD => self.expect(Awaiting::RepeatType),
             0xFE => self.reply(&[self.last_sent]),
             0xFF => {
-                // The keys stay down, whatever the keyboard is told.
+                // A command does not release the keys.
                 *self = Keyboard { held: self.held, ..Keyboard::default() };
                 self.reply(&[ACK, SELF_TEST_PASSED]);
             }

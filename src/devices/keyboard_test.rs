@@ -6,12 +6,12 @@ fn sent(keyboard: &mut Keyboard) -> Vec<u8> {
     std::iter::from_fn(|| keyboard.send()).collect()
 }
 
-fn told(keyboard: &mut Keyboard, bytes: &[u8]) -> Vec<u8> {
+fn send(keyboard: &mut Keyboard, bytes: &[u8]) -> Vec<u8> {
     bytes.iter().for_each(|&byte| keyboard.receive(byte));
     sent(keyboard)
 }
 
-fn typed(keyboard: &mut Keyboard, key: Key) {
+fn tap(keyboard: &mut Keyboard, key: Key) {
     keyboard.key(KeyEvent::press(key));
     keyboard.key(KeyEvent::release(key));
 }
@@ -19,8 +19,8 @@ fn typed(keyboard: &mut Keyboard, key: Key) {
 #[test]
 fn a_key_is_sent_in_set_2() {
     let mut keyboard = Keyboard::default();
-    typed(&mut keyboard, Key::A);
-    typed(&mut keyboard, Key::Left);
+    tap(&mut keyboard, Key::A);
+    tap(&mut keyboard, Key::Left);
     assert_eq!(sent(&mut keyboard), [0x1C, 0xF0, 0x1C, 0xE0, 0x6B, 0xE0, 0xF0, 0x6B]);
 }
 
@@ -43,7 +43,7 @@ fn each_command_is_answered() {
         (&[0x60], &[0xFE]),
     ];
     for (bytes, answer) in answers {
-        assert_eq!(told(&mut Keyboard::default(), bytes), answer, "to {bytes:02x?}");
+        assert_eq!(send(&mut Keyboard::default(), bytes), answer, "to {bytes:02x?}");
     }
 }
 
@@ -51,7 +51,7 @@ fn each_command_is_answered() {
 fn wrong_parameters_are_refused_and_change_nothing() {
     for bytes in [[0xED, 0x08], [0xF3, 0x80], [0xF0, 0x03], [0xF0, 0x04]] {
         let mut keyboard = Keyboard::default();
-        assert_eq!(told(&mut keyboard, &bytes), [0xFA, 0xFE], "to {bytes:02x?}");
+        assert_eq!(send(&mut keyboard, &bytes), [0xFA, 0xFE], "to {bytes:02x?}");
         assert_eq!(keyboard, Keyboard { last_sent: 0xFA, ..Keyboard::default() });
     }
 }
@@ -59,7 +59,7 @@ fn wrong_parameters_are_refused_and_change_nothing() {
 #[test]
 fn a_command_in_place_of_a_parameter_is_obeyed() {
     let mut keyboard = Keyboard::default();
-    assert_eq!(told(&mut keyboard, &[0xED, 0xF5]), [0xFA, 0xFA]);
+    assert_eq!(send(&mut keyboard, &[0xED, 0xF5]), [0xFA, 0xFA]);
     assert!(!keyboard.scanning, "F5 was taken as a command, not as LEDs");
     assert_eq!(keyboard.leds, 0);
 }
@@ -67,22 +67,22 @@ fn a_command_in_place_of_a_parameter_is_obeyed() {
 #[test]
 fn set_1_can_be_chosen_and_reset_brings_set_2_back() {
     let mut keyboard = Keyboard::default();
-    assert_eq!(told(&mut keyboard, &[0xF0, 0x01, 0xF0, 0x00]), [0xFA, 0xFA, 0xFA, 0xFA, 0x01]);
-    typed(&mut keyboard, Key::Q);
+    assert_eq!(send(&mut keyboard, &[0xF0, 0x01, 0xF0, 0x00]), [0xFA, 0xFA, 0xFA, 0xFA, 0x01]);
+    tap(&mut keyboard, Key::Q);
     assert_eq!(sent(&mut keyboard), [0x10, 0x90]);
-    assert_eq!(told(&mut keyboard, &[0xFF]), [0xFA, 0xAA]);
-    typed(&mut keyboard, Key::Q);
+    assert_eq!(send(&mut keyboard, &[0xFF]), [0xFA, 0xAA]);
+    tap(&mut keyboard, Key::Q);
     assert_eq!(sent(&mut keyboard), [0x15, 0xF0, 0x15]);
 }
 
 #[test]
-fn keys_typed_while_scanning_is_disabled_come_when_it_is_enabled() {
+fn keys_pressed_while_scanning_is_disabled_are_sent_when_it_is_enabled() {
     let mut keyboard = Keyboard::default();
-    assert_eq!(told(&mut keyboard, &[0xF5]), [0xFA]);
-    typed(&mut keyboard, Key::A);
+    assert_eq!(send(&mut keyboard, &[0xF5]), [0xFA]);
+    tap(&mut keyboard, Key::A);
     assert_eq!(sent(&mut keyboard), []);
     assert!(!keyboard.idle());
-    assert_eq!(told(&mut keyboard, &[0xF4]), [0xFA, 0x1C, 0xF0, 0x1C]);
+    assert_eq!(send(&mut keyboard, &[0xF4]), [0xFA, 0x1C, 0xF0, 0x1C]);
     assert!(keyboard.idle());
 }
 
@@ -97,7 +97,7 @@ fn defaults_and_another_scan_code_set_empty_the_buffer_but_enabling_does_not() {
     for (bytes, answer) in cases {
         let mut keyboard = Keyboard::default();
         keyboard.key(KeyEvent::press(Key::A));
-        assert_eq!(told(&mut keyboard, bytes), answer, "to {bytes:02x?}");
+        assert_eq!(send(&mut keyboard, bytes), answer, "to {bytes:02x?}");
     }
 }
 
@@ -106,9 +106,9 @@ fn what_was_sent_last_is_sent_again_on_request() {
     let mut keyboard = Keyboard::default();
     keyboard.key(KeyEvent::press(Key::A));
     assert_eq!(sent(&mut keyboard), [0x1C]);
-    assert_eq!(told(&mut keyboard, &[0xFE]), [0x1C]);
-    assert_eq!(told(&mut keyboard, &[0x00]), [0xFE], "not a command");
-    assert_eq!(told(&mut keyboard, &[0xFE]), [0x1C], "the refusal itself is never repeated");
+    assert_eq!(send(&mut keyboard, &[0xFE]), [0x1C]);
+    assert_eq!(send(&mut keyboard, &[0x00]), [0xFE], "not a command");
+    assert_eq!(send(&mut keyboard, &[0xFE]), [0x1C], "the refusal itself is never repeated");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_key_of_several_bytes_is_never_cut_in_two() {
 #[test]
 fn in_set_1_the_overrun_code_is_ff() {
     let mut keyboard = Keyboard::default();
-    assert_eq!(told(&mut keyboard, &[0xF0, 0x01]), [0xFA, 0xFA]);
+    assert_eq!(send(&mut keyboard, &[0xF0, 0x01]), [0xFA, 0xFA]);
     for _ in 0..17 {
         keyboard.key(KeyEvent::press(Key::A));
     }
@@ -149,8 +149,8 @@ fn in_set_1_the_overrun_code_is_ff() {
 fn answers_overtake_keys_and_are_bounded() {
     let mut keyboard = Keyboard::default();
     keyboard.key(KeyEvent::press(Key::A));
-    assert_eq!(told(&mut keyboard, &[0xEE]), [0xEE, 0x1C]);
-    assert_eq!(told(&mut keyboard, &[0xEE; 1000]), [0xEE; REPLY_LIMIT]);
+    assert_eq!(send(&mut keyboard, &[0xEE]), [0xEE, 0x1C]);
+    assert_eq!(send(&mut keyboard, &[0xEE; 1000]), [0xEE; REPLY_LIMIT]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The local APIC's register page at 0xFEE00000, as far as guests without interrupts need it.
+//! The local APIC's register page at 0xFEE00000, as far as guests without interrupts use it.
 //!
 //! Registers keep what is written to them, within their writable bits, so that a guest that sets
 //! its APIC up finds it set up. Nothing is delivered: the machine has no interrupt sources yet.

@@ -17,7 +17,7 @@ const RESET_CPU: u8 = 0x04;
 const RESET_CONTROL_MASK: u8 = 0x0E;
 /// PORT92: reset the processor, on a rising edge.
 const FAST_RESET: u8 = 0x01;
-/// PORT92: address line 20 is let through. It always is here; the bit only reads back.
+/// PORT92: address line 20 is enabled. It always is on this machine; the bit only reads back.
 const A20: u8 = 0x02;
 
 /// The reset control register.

@@ -1,11 +1,11 @@
-//! How a chip saves and restores itself: a versioned payload of its own.
+//! Saved state of devices: each saves and restores itself as a versioned payload.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The saved state of one chip.
+/// The saved state of one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Payload {
-    /// Which kind of chip this is, for example `"i8042"`.
+    /// Which kind of device this is, for example `"i8042"`.
     pub kind: String,
     /// Version of the layout of `bytes`; each kind counts its own.
     pub version: u16,
@@ -16,57 +16,57 @@ pub struct Payload {
 /// Why a saved state was not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// The payload belongs to another chip.
+    /// The payload belongs to another device.
     #[error("saved state of a `{found}` cannot be given to a `{expected}`")]
     Kind {
         /// The kind the payload names.
         found: String,
-        /// The kind of the chip it was given to.
+        /// The kind of the device it was given to.
         expected: &'static str,
     },
     /// The payload was written by a version this program does not read.
     #[error("saved state of `{kind}` has version {found}; this program reads version {expected}")]
     Version {
-        /// The kind of chip.
+        /// The kind of device.
         kind: &'static str,
         /// The version the payload names.
         found: u16,
         /// The version that can be read.
         expected: u16,
     },
-    /// A chip of the machine has no saved state.
+    /// A device of the machine has no saved state.
     #[error("there is no saved state of `{kind}` number {number}")]
     Missing {
-        /// The kind of chip.
+        /// The kind of device.
         kind: &'static str,
         /// Its number among those of its kind.
         number: u16,
     },
-    /// The machine has no such chip.
+    /// The machine has no such device.
     #[error("there is saved state of `{kind}` number {number}, which this machine does not have")]
     Unknown {
-        /// The kind of chip.
+        /// The kind of device.
         kind: String,
         /// Its number among those of its kind.
         number: u16,
     },
-    /// The bytes do not decode, or decode to a state the chip can never be in.
+    /// The bytes do not decode, or decode to a state the device can never be in.
     #[error("saved state of `{kind}` is damaged: {reason}")]
     Damaged {
-        /// The kind of chip.
+        /// The kind of device.
         kind: &'static str,
         /// What is wrong with it.
         reason: String,
     },
 }
 
-/// A chip that can be saved and restored.
+/// A device that can be saved and restored.
 pub trait Snapshot {
-    /// Name of this kind of chip in a [`Payload`].
+    /// Name of this kind of device in a [`Payload`].
     const KIND: &'static str;
     /// Version of [`Snapshot::State`]; raised whenever its layout changes.
     const VERSION: u16;
-    /// Everything the guest could tell from the chip, as plain data.
+    /// Everything the guest can observe of the device, as plain data.
     type State: Serialize + DeserializeOwned;
     /// False for a device without state (`State = ()`): it has no payload.
     const HAS_STATE: bool = size_of::<Self::State>() > 0;
@@ -74,7 +74,7 @@ pub trait Snapshot {
     /// The state as it is now.
     fn state(&self) -> Self::State;
 
-    /// Takes over `state`, leaving the chip as it was if the state is one it can never be in.
+    /// Replaces the state by `state`, leaving the device as it was if the state is one it can never be in.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ pub trait Snapshot {
         }
     }
 
-    /// Takes over a saved payload, leaving the chip as it was on an error.
+    /// Restores a saved payload, leaving the device as it was on an error.
     ///
     /// # Errors
     ///

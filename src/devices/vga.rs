@@ -1,9 +1,9 @@
 //! The registers of a VGA in text mode.
 //!
-//! The text itself is plain guest RAM at [`TEXT_BUFFER`]; this chip only says how that RAM is to be
+//! The text itself is plain guest RAM at [`TEXT_BUFFER`]; this device only says how that RAM is
 //! shown: from which cell on, where the cursor stands, what attribute bit 7 means. Every standard
 //! register can be written and read back, so that a guest which sets a mode by hand finds what it
-//! wrote, but only those that text needs have an effect: nothing here draws graphics.
+//! wrote, but only those that text needs have an effect: graphics modes are not drawn.
 //!
 //! The registers are those of the *IBM Personal System/2 Hardware Interface Technical Reference*,
 //! Video Subsystem, chapter "VGA Function"; section names below refer to it.
@@ -13,6 +13,7 @@ mod dac;
 mod text_view;
 
 #[cfg(test)]
+#[path = "vga_test.rs"]
 mod tests;
 
 use serde::{Deserialize, Serialize};
@@ -22,16 +23,16 @@ use super::{Action, Device, OPEN_BUS, Snapshot, StateError};
 use dac::Dac;
 pub use text_view::{BUFFER_CELLS, COLUMNS, ROWS, TEXT_BUFFER, TextView};
 
-/// First port of the range the chip answers to, 0x3B0 to 0x3DF: offset 0 of its [`Device`].
+/// First port of the range the device answers to, 0x3B0 to 0x3DF: offset 0 of its [`Device`].
 pub const FIRST_PORT: u16 = 0x3B0;
 
-/// Number of ports the chip answers to.
+/// Number of ports in that range.
 pub const PORTS: u16 = 0x30;
 
 /// What input status register 1 reads as, one after the other: the beam on the picture, in a
 /// horizontal retrace (bit 0), in the vertical retrace (bits 0 and 3).
 ///
-/// The chip has no clock; advancing on each read lets every loop that waits for a bit to change
+/// The device has no clock; advancing on each read lets every loop that waits for a bit to change
 /// end after a few rounds. Three values, so that a loop that reads twice per round sees them all.
 const BEAM: [u8; 3] = [0x00, 0x01, 0x09];
 
@@ -83,7 +84,7 @@ pub struct Vga {
     state: VgaState,
 }
 
-/// Everything the guest could tell from a [`Vga`].
+/// Everything the guest can observe of a [`Vga`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VgaState {
     misc: u8,
@@ -112,7 +113,7 @@ impl<const N: usize> Indexed<N>
 where
     [u8; N]: Serialize + serde::de::DeserializeOwned,
 {
-    /// The selected register; 0 where the chip has none.
+    /// The selected register; 0 where there is none.
     fn read(&self) -> u8 {
         self.registers.get(usize::from(self.index)).copied().unwrap_or(0)
     }

@@ -57,7 +57,7 @@ struct Shared {
     arrived: Condvar,
     waiting: AtomicBool,
     /// Keystrokes that were pushed and not delivered to the guest yet.
-    typed: AtomicUsize,
+    keystrokes: AtomicUsize,
     /// Bytes that were pushed for each serial port and not delivered to the guest yet.
     serial: [AtomicUsize; 4],
     kicker: Kicker,
@@ -79,7 +79,7 @@ impl Inputs {
     pub fn push(&self, input: Input) {
         match &input {
             Input::Keystroke(_) | Input::InterruptKey(_) | Input::KeyEvents(_) => {
-                _ = self.shared.typed.fetch_add(1, Ordering::Relaxed)
+                _ = self.shared.keystrokes.fetch_add(1, Ordering::Relaxed)
             }
             Input::Serial(port, bytes) => {
                 _ = self.shared.serial[usize::from(*port)].fetch_add(bytes.len(), Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Inputs {
 
     /// Keystrokes not yet delivered to the guest.
     pub fn keystroke_backlog(&self) -> usize {
-        self.shared.typed.load(Ordering::Relaxed)
+        self.shared.keystrokes.load(Ordering::Relaxed)
     }
 
     /// Bytes not yet delivered to the guest at a serial port (0 is COM1).
@@ -141,7 +141,7 @@ impl Inputs {
 
     /// A keystroke was delivered to the guest, or dropped.
     pub(super) fn keystroke_delivered(&self) {
-        self.shared.typed.fetch_sub(1, Ordering::Relaxed);
+        self.shared.keystrokes.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The bytes of a keystroke are queued for a serial port.
@@ -161,7 +161,7 @@ impl Inputs {
             count.fetch_add(now, Ordering::Relaxed);
             count.fetch_sub(before, Ordering::Relaxed);
         };
-        change(&self.shared.typed, before.0, now.0);
+        change(&self.shared.keystrokes, before.0, now.0);
         for (port, count) in self.shared.serial.iter().enumerate() {
             change(count, before.1[port], now.1[port]);
         }

@@ -202,7 +202,7 @@ impl Machine {
         Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
     }
 
-    /// Carries out what a chip wants done; `None` if the guest just goes on.
+    /// Carries out what an access leaves to be done; `None` if the guest just continues.
     #[inline]
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
         if let Some((queue, byte)) = effect.output {
@@ -276,7 +276,7 @@ impl Machine {
         }
     }
 
-    /// Advances the machine's clock and tells the devices; an event if that is more than the devices' business.
+    /// Advances the machine's clock and all devices; an event if a device asks for a reset or the end.
     fn advance_clock(&mut self, elapsed: Duration) -> Result<Option<Event>, HostError> {
         let now = self.clock.advance(elapsed);
         let mut effects = Vec::new();
@@ -301,12 +301,12 @@ impl Machine {
                 self.note(|| JournalEvent::Input(input.clone()));
             }
             match input {
-                Input::Keystroke(stroke) => self.input_buffer.push_keystroke(stroke, &self.inputs),
-                Input::InterruptKey(stroke) => {
+                Input::Keystroke(key) => self.input_buffer.push_keystroke(key, &self.inputs),
+                Input::InterruptKey(key) => {
                     if !self.input_buffer.guest_reads_input(&self.board) {
                         return Ok(Some(Event::End(Outcome::Quit)));
                     }
-                    self.input_buffer.push_keystroke(stroke, &self.inputs);
+                    self.input_buffer.push_keystroke(key, &self.inputs);
                 }
                 Input::KeyEvents(events) => self.input_buffer.push_key_events(events, &self.inputs),
                 Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
@@ -324,8 +324,7 @@ impl Machine {
                 Input::Quit => return Ok(Some(Event::End(Outcome::Quit))),
                 Input::TimedOut => return Ok(Some(Event::End(Outcome::TimedOut))),
                 Input::Terminated(signal) => return Ok(Some(Event::End(Outcome::Terminated(signal)))),
-                // Of a reset and a call for attention the reset is told: whoever is told of an
-                // event also looks for what called.
+                // A reset takes precedence: a client that receives any event also checks for requests.
                 Input::Attention => event = event.or(Some(Event::Attention)),
             }
         }
@@ -334,7 +333,7 @@ impl Machine {
     }
 }
 
-/// What an instruction that is carried out here can reach. All of RAM is in memory, so the rest are chips.
+/// The bus of the instruction emulator: what is not RAM is a device.
 struct Surroundings<'a> {
     board: &'a mut Board,
     watchpoint_pages: &'a mut WatchpointPages,

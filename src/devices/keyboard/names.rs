@@ -1,4 +1,4 @@
-//! Names of the keys, for people who write them.
+//! Names of the keys, as users write them.
 
 use super::Key;
 

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn impossible_states_are_told_from_possible_ones() {
+    fn impossible_states_are_refused() {
         assert_eq!(Dac::new().check(), Ok(()));
         let mut short = Dac::new();
         short.table.pop();

@@ -72,7 +72,7 @@ fn a_guest_hides_the_cursor_in_each_of_the_usual_ways() {
 }
 
 #[test]
-fn a_block_cursor_is_told_from_an_underline() {
+fn a_block_cursor_differs_from_an_underline() {
     let mut guest = Guest::new();
     guest.set(0x3D4, 0x0A, 0);
     assert!(guest.0.view().cursor_is_block());
