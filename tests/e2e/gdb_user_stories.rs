@@ -1,4 +1,4 @@
-//! Sessions of kernel developers under KVM: each one is a complaint about other debuggers that does not come true here.
+//! Complaints of kernel developers about debugging under KVM, each with a session in which it does not come true.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

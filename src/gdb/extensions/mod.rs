@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | `m` `M` `x` `X` | all of it | The library moves memory a byte at a time through its packet buffer of 8 KiB; packets here hold 128 KiB, which makes `dump memory` and `load` about ten times as fast. It does not know `x`. It ends the connection if an address or a length is malformed, and does not compare the length with the data. |
 //! | `G` `P` | checked first; `E.REASON` afterwards | The library ends the connection if the data is malformed or of another size than the registers. It can refuse a value with a number only; gdb shows the reason to its user. |
-//! | `g` `p` | checked first | The library ends the connection if something follows `g` or the number is malformed. |
+//! | `g` | all of it, with the library's trait | The library writes the 1728 digits one by one: a round trip takes 29 us instead of 22 us. |
+//! | `p` | checked first | The library ends the connection if the number is malformed. |
 //! | `Hg` `Hc` `T` `qThreadExtraInfo` | checked first | The library ends the connection for all threads (`Hg-1`, `T0`) and for a malformed number, and takes threads that do not exist. |
 //! | `vCont;` `c` `s` | checked first, and rewritten in part | The library ends the connection for a thread that is no number, for process 0, and for steps of all threads. It takes the last action for a thread, gdb's manual the first. After a stop it continues only the thread that stopped for `c`. It ignores the address in `c200000`. |
 //! | `qC` | all of it | The library answers it in extended mode only. |
@@ -24,7 +25,10 @@ pub(crate) mod request;
 pub(crate) mod resume;
 mod thread_list;
 
+use gdbstub::target::ext::base::multithread::MultiThreadBase;
+
 use super::packet::{add_hex, change_last_packet, from_hex, write_packet};
+use super::register_set::GdbRegisters;
 use super::target::{INVALID, LIBRARY_PACKET, PACKET};
 use crate::supervisor::debuggee::Debuggee;
 use request::{MAX_REGISTER, Request, ThreadSelector, has_feature, request};
@@ -60,7 +64,7 @@ pub(crate) fn route<'a>(debuggee: &mut Debuggee<'_>, body: &'a [u8]) -> Route<'a
             pass(body.len() <= LIBRARY_PACKET - FRAME)
         }
         Some(Request::Malformed) => Route::Unsupported,
-        Some(Request::ReadRegisters | Request::ReadRegister(_)) => Route::Library,
+        Some(Request::ReadRegister(_)) => Route::Library,
         Some(Request::WriteRegisters(digits)) => {
             let size = debuggee.view.layout.size();
             pass(from_hex(digits).is_some_and(|bytes| bytes.len() == size))
@@ -102,6 +106,7 @@ pub(crate) fn answer(debuggee: &mut Debuggee<'_>, request: &Request<'_>, out: &m
         Request::WriteMemory { address, length, data, binary } => {
             memory::write(debuggee, address, length, data, binary, out)
         }
+        Request::ReadRegisters => read_registers(debuggee, out),
         Request::CurrentThread => thread_list::current(debuggee, out),
         Request::ThreadList { offset, length } => thread_list::read(debuggee, offset, length, out),
         Request::Qemu(request) => qemu::answer(debuggee, request, out),
@@ -112,6 +117,15 @@ pub(crate) fn answer(debuggee: &mut Debuggee<'_>, request: &Request<'_>, out: &m
         out.truncate(start);
         write_error(out, errno);
     }
+}
+
+/// All registers, which gdb reads after a stop.
+fn read_registers(debuggee: &mut Debuggee<'_>, out: &mut Vec<u8>) -> Answered {
+    let thread = debuggee.threads.looked_at().thread();
+    let mut registers = GdbRegisters::default();
+    debuggee.read_registers(&mut registers, thread).map_err(|_| INVALID)?;
+    add_hex(out, &registers.to_bytes());
+    Ok(())
 }
 
 /// Adds an error to the body of a packet in `out`.
