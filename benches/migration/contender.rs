@@ -146,7 +146,7 @@ impl Contender {
             let end = end.ok_or_else(|| format!("the guest has not moved: {story}"))?;
             return Ok(Told {
                 total: milliseconds(end, " sent in ")?,
-                downtime: milliseconds(end, "stood still for ")?,
+                downtime: milliseconds(end, "downtime ")?,
             });
         }
         let status = completed(console)?;

@@ -65,7 +65,7 @@ pub enum IncomingError {
     #[error("the host gives this process no thread to wait for a guest: {0}")]
     Thread(io::Error),
     /// The migration has failed; the source keeps the guest.
-    #[error("the guest has not come, and stays where it is: {0}")]
+    #[error("migration failed, the guest keeps running on the source: {0}")]
     Failed(String),
 }
 

@@ -67,7 +67,7 @@ impl Mover for MigrationService {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
             return Err(format!(
-                "the guest is on its way already, {}; `migrate cancel` calls that off",
+                "a migration is already in progress, {}; cancel it with `migrate cancel`",
                 progress.text()
             ));
         }
@@ -93,14 +93,14 @@ impl Mover for MigrationService {
         match self.progress().as_ref() {
             Some(progress) if progress.cancel() => Ok(()),
             Some(progress) if !progress.is_over() => {
-                Err("it is too late: the guest stands still already, and is handed over".to_owned())
+                Err("too late to cancel: the guest is paused and being handed over".to_owned())
             }
-            _ => Err("the guest is not on its way to another host".to_owned()),
+            _ => Err("no migration is in progress".to_owned()),
         }
     }
 
     fn status(&self) -> String {
-        let none = || "the guest has not been moved; `migrate HOST PORT` does that".to_owned();
+        let none = || "no migration has been started; `migrate HOST PORT` starts one".to_owned();
         self.progress().as_ref().map_or_else(none, |progress| progress.text())
     }
 }
@@ -180,7 +180,9 @@ impl MigrationTask {
     /// How it ended, in a line.
     fn go(&self) -> String {
         let to = &self.progress.to;
-        let stays = |why: &dyn std::fmt::Display| format!("migration failed, the guest runs on here: {why}");
+        let stays = |why: &dyn std::fmt::Display| {
+            format!("migration failed, the guest keeps running on this host: {why}")
+        };
         let (wire, address) = match self.destination.connect() {
             Ok(reached) => reached,
             Err(error) => return stays(&error),

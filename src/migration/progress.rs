@@ -27,7 +27,7 @@ impl std::fmt::Display for MigrationStatistics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} pages in {} rounds, {} sent in {} ms; the guest stood still for {:.1} ms",
+            "{} pages in {} rounds, {} sent in {} ms; downtime {:.1} ms",
             self.pages,
             self.rounds,
             size(self.bytes),

@@ -264,7 +264,7 @@ impl<'a> OutgoingMigration<'a> {
                 || self.throttle_percent == MAX_THROTTLE && !shrinks(left, count)
             {
                 self.progress.note(&format!(
-                    "       the guest writes faster than can be sent, even slowed down: it stands still \
+                    "       the guest writes faster than can be sent, even slowed down: it is paused \
                      for about {milliseconds} ms"
                 ));
                 return Ok(pages);

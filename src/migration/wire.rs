@@ -50,7 +50,7 @@ pub enum WireError {
     #[error("{0}")]
     Frame(#[from] FrameError),
     /// It gives up, and says why.
-    #[error("the other side gives up: {0}")]
+    #[error("the other host aborted the migration: {0}")]
     Peer(String),
     /// It does not take this side for one that it trusts, or is none itself.
     #[error("{0}; {TRUST}")]

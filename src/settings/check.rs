@@ -15,27 +15,27 @@ pub(super) const USAGE: &str = "Use: kvm check [--json]";
 
 /// The answer to `kvm check --help`.
 const HELP: &str = "\
-Tell what KVM really does on this host
+Report what KVM supports on this host
 
 Usage: kvm check [--json]
 
-Runs guests of a few instructions and prints what became of them: which modes, instructions and debug
-facilities work here, and how fast it all is. docs/hosts.md explains each row.
+Runs guests of a few instructions and reports the results: which modes, instructions and debug facilities
+work, and how fast. docs/hosts.md explains each row.
 
 Options:
-      --json  Print one JSON object, for programs
-  -h, --help  Print this and end
+      --json  Print one JSON object
+  -h, --help  Print this help and exit
 
 Exit status: 0 if guests can run here, 6 if not.
 
-A guest file that is called check is run as `kvm ./check`.
+A guest file named check is run as `kvm ./check`.
 ";
 
 /// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::CheckArgument`] for the first argument that cannot stand there.
+/// [`SettingsError::CheckArgument`] for the first argument that is not expected there.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut json = false;

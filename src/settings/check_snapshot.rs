@@ -16,26 +16,26 @@ pub(super) const USAGE: &str = "Use: kvm check-snapshot FILE";
 
 /// The answer to `kvm check-snapshot --help`.
 const HELP: &str = "\
-Tell what is in a snapshot, and whether it is whole
+Describe and verify a snapshot file
 
 Usage: kvm check-snapshot FILE
 
-Reads all of FILE and compares its checksums; `kvm --restore FILE` reads memory only when the guest looks at
-it. docs/snapshots.md tells more.
+Reads all of FILE and verifies its checksums; `kvm --restore FILE` reads memory only when the guest accesses
+it. docs/snapshots.md describes the format.
 
 Options:
-  -h, --help  Print this and end
+  -h, --help  Print this help and exit
 
-Exit status: 0 if the snapshot is whole, 4 if not.
+Exit status: 0 if the snapshot is intact, 4 if not.
 
-A guest file that is called check-snapshot is run as `kvm ./check-snapshot`.
+A guest file named check-snapshot is run as `kvm ./check-snapshot`.
 ";
 
 /// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::CheckSnapshotArgument`] for the first argument that cannot stand there, and if the file
+/// [`SettingsError::CheckSnapshotArgument`] for the first argument that is not expected there, and if the file
 /// is missing.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
@@ -45,10 +45,10 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
             Arg::Value(_) if command => command = false,
             Arg::Value(name) if file.is_none() && !name.is_empty() => file = Some(PathBuf::from(name)),
             Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
-            Arg::Long(name) => return Err(wrong(format!("`--{name}` cannot stand there"))),
-            Arg::Short(letter) => return Err(wrong(format!("`-{letter}` cannot stand there"))),
+            Arg::Long(name) => return Err(wrong(format!("`--{name}` is not expected there"))),
+            Arg::Short(letter) => return Err(wrong(format!("`-{letter}` is not expected there"))),
             Arg::Value(value) => {
-                return Err(wrong(format!("`{}` cannot stand there", value.to_string_lossy())));
+                return Err(wrong(format!("`{}` is not expected there", value.to_string_lossy())));
             }
         }
     }

@@ -191,7 +191,7 @@ fn read_text(file: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(file)?.take(TOO_LARGE).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == TOO_LARGE {
-        return Err(io::Error::other("it is larger than 1 MiB, so it is no config file"));
+        return Err(io::Error::other("it is larger than 1 MiB, so it is not a config file"));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
         let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();

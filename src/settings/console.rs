@@ -21,27 +21,27 @@ const ALLOWED: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes
 
 /// The answer to `kvm console --help`.
 const HELP: &str = "\
-Give commands to a guest that runs
+Send commands to a running guest
 
 Usage: kvm console [ADDRESS:PORT|unix:PATH]
 
-Connects to the console of a guest that was started with --console: 127.0.0.1:9000 unless another place
-is named. `help` there lists the commands. On a terminal lines can be edited and come back with the arrow
-keys; from a pipe, each line is a command. docs/console.md tells more.
+Connects to the console of a guest that was started with --console: 127.0.0.1:9000 by
+default. `help` there lists the commands. On a terminal lines can be edited and come back with the arrow
+keys; from a pipe, each line is a command. See docs/console.md.
 
 Options:
-  -h, --help  Print this and end
+  -h, --help  Print this help and exit
 
-Exit status: 0, or 6 if nobody listens there or the connection breaks.
+Exit status: 0, or 6 if the connection is refused or lost.
 
-A guest file that is called console is run as `kvm ./console`.
+A guest file named console is run as `kvm ./console`.
 ";
 
 /// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::ConsoleArgument`] for the first argument that cannot stand there, and
+/// [`SettingsError::ConsoleArgument`] for the first argument that is not expected there, and
 /// [`SettingsError::Value`] for a place that cannot be meant.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));

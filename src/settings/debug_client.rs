@@ -22,29 +22,29 @@ const LENGTH: u64 = 2000;
 
 /// The answer to `kvm debug-client --help`.
 const HELP: &str = "\
-Print memory and registers of a guest that runs
+Print memory and registers of a running guest
 
 Usage: kvm debug-client ADDRESS PORT [START END]
        kvm debug-client unix:PATH [START END]
 
 Asks the debug server of another kvm (--debug-server) for the guest-physical memory from START up to but
-without END, 0xbf000 to 0xbf7d0 unless told otherwise, for the size of memory, and for the registers, and
+without END, 0xbf000 to 0xbf7d0 by default, for the size of memory, and for the registers, and
 prints them. The guest runs on. Numbers are decimal, or hexadecimal after 0x.
 
 Options:
-  -h, --help  Print this and end
+  -h, --help  Print this help and exit
 
-Exit status: 0, or 2 if that is no memory of the guest's, or 6 if the server cannot be reached or does not
+Exit status: 0, or 2 if the range is not guest RAM, or 6 if the server cannot be reached or does not
 answer.
 
-A guest file that is called debug-client is run as `kvm ./debug-client`. docs/debug-server.md has more.
+A guest file named debug-client is run as `kvm ./debug-client`. docs/debug-server.md has more.
 ";
 
 /// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::DebugClientArgument`] for the first argument that cannot stand there, and
+/// [`SettingsError::DebugClientArgument`] for the first argument that is not expected there, and
 /// [`SettingsError::DebugClientMissing`] for one that is not there.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
@@ -53,8 +53,10 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
         match arg {
             Arg::Value(value) => words.push(value.to_string_lossy().into_owned()),
             Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
-            Arg::Long(name) => return Err(wrong(&format!("--{name}"), "is no option of it")),
-            Arg::Short(letter) => return Err(wrong(&format!("-{letter}"), "is no option of it")),
+            Arg::Long(name) => return Err(wrong(&format!("--{name}"), "is not an option of this command")),
+            Arg::Short(letter) => {
+                return Err(wrong(&format!("-{letter}"), "is not an option of this command"));
+            }
         }
     }
     let mut words = words.iter().map(String::as_str).skip(1);
@@ -67,7 +69,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
         }
     };
     match words.next() {
-        Some(word) => Err(wrong(word, "is one argument too many")),
+        Some(word) => Err(wrong(word, "is an unexpected argument")),
         None => Ok(ParsedCommand::DebugClient(DebugClientSpec { address, start, end })),
     }
 }
@@ -87,7 +89,9 @@ fn range(start: &str, end: &str) -> Result<(u64, u64), SettingsError> {
     match last.checked_sub(first).map(u32::try_from) {
         Some(Ok(_)) => Ok((first, last)),
         None => Err(wrong(end, "is an END below START")),
-        Some(Err(_)) => Err(wrong(end, "is too far from START: at most 4294967295 bytes are told at once")),
+        Some(Err(_)) => {
+            Err(wrong(end, "is too far from START: at most 4294967295 bytes can be read at once"))
+        }
     }
 }
 

@@ -57,9 +57,9 @@ pub enum SettingsError {
         /// The second file.
         argument: String,
     },
-    /// Something after `kvm check` that cannot stand there.
+    /// Something after `kvm check` that is not expected there.
     #[error(
-        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called check is run as \
+        "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named check is run as \
          `kvm ./check`.",
         super::check::USAGE
     )]
@@ -67,9 +67,9 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
-    /// Something after `kvm debug-client` that cannot stand there.
+    /// Something after `kvm debug-client` that is not expected there.
     #[error(
-        "Incorrect Format. {}\n`{argument}` {reason}. A guest file that is called debug-client is run as `kvm \
+        "Incorrect Format. {}\n`{argument}` {reason}. A guest file named debug-client is run as `kvm \
          ./debug-client`.",
         super::debug_client::USAGE
     )]
@@ -88,9 +88,9 @@ pub enum SettingsError {
         /// What is missing.
         what: &'static str,
     },
-    /// Something after `kvm console` that cannot stand there.
+    /// Something after `kvm console` that is not expected there.
     #[error(
-        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called console is run \
+        "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named console is run \
          as `kvm ./console`.",
         super::console::USAGE
     )]
@@ -98,9 +98,9 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
-    /// Something after `kvm check-snapshot` that cannot stand there, or nothing.
+    /// Something after `kvm check-snapshot` that is not expected there, or nothing.
     #[error(
-        "Incorrect Format. {}\n{problem}. A guest file that is called check-snapshot is run as `kvm \
+        "Incorrect Format. {}\n{problem}. A guest file named check-snapshot is run as `kvm \
          ./check-snapshot`.",
         super::check_snapshot::USAGE
     )]
@@ -162,9 +162,9 @@ pub enum SettingsError {
         /// The value.
         value: String,
     },
-    /// Something after `kvm vscode` that cannot stand there.
+    /// Something after `kvm vscode` that is not expected there.
     #[error(
-        "Incorrect Format. {}\n`{argument}` cannot stand there. A guest file that is called vscode is run \
+        "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named vscode is run \
          as `kvm ./vscode`.",
         super::vscode::USAGE
     )]
@@ -185,7 +185,7 @@ pub enum SettingsError {
         origin: Box<ValueOrigin>,
         /// The value.
         value: String,
-        /// What is wrong with it: a predicate, such as "is no number".
+        /// What is wrong with it: a predicate, such as "is not a number".
         reason: String,
         /// What the value can be.
         allowed: &'static str,
@@ -214,7 +214,7 @@ pub enum SettingsError {
     },
     /// A serial port's file is the log file.
     #[error(
-        "`{}` is the log file, and a serial port would write over it: use `log` as the port's far end, or \
+        "`{}` is the log file, and a serial port would write over it: use `log` as the port's backend, or \
          another file (--logfile names the log)",
         file.display()
     )]

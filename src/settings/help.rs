@@ -12,8 +12,8 @@ Examples:
   kvm kernel.elf --gdb                     then, in gdb: target remote localhost:1234
   kvm kernel.elf --console                 then, in another terminal: kvm console
   kvm kernel.elf --debug-server            then: kvm debug-client 127.0.0.1 5553 0x1000 0x2000
-  kvm vscode                               write what VS Code and gdb need for that
-  kvm check                                what KVM really does on this host
+  kvm vscode                               write the configuration of VS Code and gdb
+  kvm check                                what KVM supports on this host
 
 Every option but the one-shot ones has a key in config.ini; the command line wins.
 ";
@@ -27,7 +27,7 @@ pub(super) fn version() -> String {
 pub(super) fn text() -> String {
     let mut text = "Run a bare-metal x86-64 guest on Linux KVM\n\n".to_owned();
     text += &format!(
-        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm check-snapshot FILE\n       kvm console [PLACE]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
+        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm check-snapshot FILE\n       kvm console [ADDRESS]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
     );
     text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
     for group in GROUPS {

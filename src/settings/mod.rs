@@ -73,7 +73,7 @@ pub enum Invocation {
     Help(String),
     /// Print this text, the answer to `--version`, and end.
     Version(String),
-    /// Write what editors and gdb need to debug a guest.
+    /// Write the configuration that editors and gdb need to debug a guest.
     Vscode {
         /// Into this folder.
         folder: PathBuf,
@@ -134,7 +134,7 @@ pub struct Settings {
     pub memory: u64,
     /// Unmap page 0, enforce segment permissions, guard the boot stack.
     pub strict: bool,
-    /// Command line handed to the guest.
+    /// Command line passed to the guest.
     pub append: String,
     /// Files handed to the guest as modules, in this order.
     pub modules: Vec<ModuleSpec>,
@@ -144,7 +144,7 @@ pub struct Settings {
     pub dump_screen: bool,
     /// The far ends of COM1 to COM4.
     pub serial: [SerialBackend; 4],
-    /// The far end of the debug console at port 0xE9.
+    /// The backend of the debug console at port 0xE9.
     pub debug_console: SerialBackend,
     /// Who gets what is typed.
     pub keys: KeyTarget,

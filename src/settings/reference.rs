@@ -21,7 +21,7 @@ the working directory if there is one. [`config.ini`](../config.ini) shows all i
 
 With `check` as its first argument `kvm` runs no guest file: `kvm check [--json]` tells what KVM really does
 on this host, see [hosts.md](hosts.md). A guest file of that name is run as `kvm ./check`. In the same way
-`kvm console [ADDRESS:PORT|unix:PATH]` gives commands to a guest that runs, see [console.md](console.md).
+`kvm console [ADDRESS:PORT|unix:PATH]` sends commands to a running guest, see [console.md](console.md).
 
 ";
 

@@ -1,5 +1,5 @@
 //! From the text of one value to what it means. Each reader's error says what is wrong with the value
-//! as a predicate, such as "is no number"; what would be allowed stands in the table.
+//! as a predicate, such as "is not a number"; what would be allowed stands in the table.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -41,13 +41,13 @@ pub(super) fn memory(text: &str) -> ParseResult<u64> {
         _ => (text, 1 << 20),
     };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return refuse("is no size");
+        return refuse("is not a size");
     }
     let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     match size {
         Some(0) => refuse("is too small"),
         Some(size) if size <= MAX_RAM && size.is_multiple_of(RAM_GRANULE) => Ok(size),
-        Some(size) if size <= MAX_RAM => refuse("is no multiple of 1 MiB"),
+        Some(size) if size <= MAX_RAM => refuse("is not a multiple of 1 MiB"),
         _ => refuse("is too large"),
     }
 }
@@ -65,11 +65,11 @@ pub(super) fn timeout(text: &str) -> ParseResult<Option<Duration>> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return refuse("is no length of time"),
+        _ => return refuse("is not a duration"),
     };
-    let Ok(number) = number.parse::<f64>() else { return refuse("is no length of time") };
+    let Ok(number) = number.parse::<f64>() else { return refuse("is not a duration") };
     match Duration::try_from_secs_f64(number * scale) {
-        Ok(Duration::ZERO) => refuse("is no time at all"),
+        Ok(Duration::ZERO) => refuse("is zero"),
         Ok(time) if time <= LONGEST_TIMEOUT => Ok(Some(time)),
         _ => refuse("is too long"),
     }
@@ -80,7 +80,7 @@ pub(super) fn downtime(text: &str) -> ParseResult<Duration> {
     match text.parse() {
         Ok(ms @ 1..=60_000) => Ok(Duration::from_millis(ms)),
         Ok(_) => refuse("is out of range"),
-        Err(_) => refuse("is no number of milliseconds"),
+        Err(_) => refuse("is not a number of milliseconds"),
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
 
 /// The name of a file.
 pub(super) fn file(text: &str) -> ParseResult<PathBuf> {
-    if text.is_empty() { refuse("names no file") } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() { refuse("does not name a file") } else { Ok(PathBuf::from(text)) }
 }
 
 /// The name of a file, or `none`.
@@ -107,7 +107,7 @@ pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
         "vga" => Ok(DisplayMode::Vga),
         "serial" => Ok(DisplayMode::Serial),
         "none" => Ok(DisplayMode::None),
-        _ => refuse("is no display"),
+        _ => refuse("is not a display"),
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn keys(text: &str) -> ParseResult<KeyTarget> {
         "auto" => Ok(KeyTarget::Auto),
         "keyboard" => Ok(KeyTarget::Keyboard),
         "serial" => Ok(KeyTarget::Serial),
-        _ => refuse("is nobody who takes keys"),
+        _ => refuse("is not a target of key input"),
     }
 }
 
@@ -126,16 +126,16 @@ pub(super) fn layout(text: &str) -> ParseResult<LayoutName> {
     match text {
         "us" => Ok(LayoutName::Us),
         "it" => Ok(LayoutName::It),
-        _ => refuse("is no keyboard layout"),
+        _ => refuse("is not a keyboard layout"),
     }
 }
 
-/// `N=END`; the result is an index from 0, and the far end.
+/// `N=BACKEND`; the result is an index from 0, and the far end.
 pub(super) fn serial(text: &str) -> ParseResult<(usize, SerialBackend)> {
     let Some((port, end)) = text.split_once('=') else { return refuse("has no `=`") };
     match port {
         "1" | "2" | "3" | "4" => Ok((usize::from(port.as_bytes()[0] - b'1'), serial_backend(end)?)),
-        _ => refuse("names no serial port from 1 to 4"),
+        _ => refuse("does not name a serial port from 1 to 4"),
     }
 }
 
@@ -152,7 +152,7 @@ pub(super) fn serial_backend(text: &str) -> ParseResult<SerialBackend> {
         "log" => Ok(SerialBackend::Log),
         "pty" => Ok(SerialBackend::Pty),
         "null" => Ok(SerialBackend::Null),
-        _ => refuse("is no far end of a serial port"),
+        _ => refuse("is not a serial backend"),
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) fn number(text: &str) -> ParseResult<u64> {
         None => (text, 10),
     };
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return refuse("is no number");
+        return refuse("is not a number");
     }
     u64::from_str_radix(digits, radix).map_err(|_| "has more than 64 bits".to_owned())
 }
@@ -189,7 +189,7 @@ pub(super) fn log_level(text: &str) -> ParseResult<Level> {
         "info" => Ok(Level::INFO),
         "debug" => Ok(Level::DEBUG),
         "trace" => Ok(Level::TRACE),
-        _ => refuse("is no log level"),
+        _ => refuse("is not a log level"),
     }
 }
 
@@ -198,7 +198,7 @@ pub(super) fn log_filter(text: &str) -> ParseResult<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    let targets: Targets = text.parse().map_err(|e| format!("is no filter ({e})"))?;
+    let targets: Targets = text.parse().map_err(|e| format!("is not a filter ({e})"))?;
     if !text.is_empty() && targets.default_level().is_some() {
         return refuse("sets a level for everything, which is what --log-level does");
     }
@@ -208,7 +208,7 @@ pub(super) fn log_filter(text: &str) -> ParseResult<String> {
 /// A TCP port.
 pub(super) fn port(text: &str) -> ParseResult<u16> {
     match text.parse() {
-        Ok(0) | Err(_) => refuse("is no TCP port"),
+        Ok(0) | Err(_) => refuse("is not a TCP port"),
         Ok(port) => Ok(port),
     }
 }
@@ -218,7 +218,7 @@ pub(super) fn address(text: &str) -> ParseResult<IpAddr> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
-    text.parse().map_err(|_| "is no IP address".to_owned())
+    text.parse().map_err(|_| "is not an IP address".to_owned())
 }
 
 /// An address that other hosts cannot reach.
@@ -227,7 +227,7 @@ pub(super) fn own_address(address: IpAddr) -> ParseResult<IpAddr> {
         return Ok(address);
     }
     refuse(
-        "can be reached from other hosts, and nobody is asked there who he is; `ssh -L` leads to a loopback \
+        "can be reached from other hosts, and clients are not authenticated; `ssh -L` forwards a loopback \
             address",
     )
 }
@@ -238,7 +238,7 @@ pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
         "x86-64" => Ok(GdbArch::X86_64),
         "i386" => Ok(GdbArch::I386),
         "i8086" => Ok(GdbArch::I8086),
-        _ => refuse("is no architecture"),
+        _ => refuse("is not an architecture"),
     }
 }
 

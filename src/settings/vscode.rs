@@ -16,27 +16,27 @@ pub(super) const USAGE: &str = "Use: kvm vscode [DIR] [--force]";
 
 /// The answer to `kvm vscode --help`.
 const HELP: &str = "\
-Write what editors and gdb need to debug a guest
+Write the configuration that editors and gdb need to debug a guest
 
 Usage: kvm vscode [DIR] [--force]
 
 Writes .vscode/launch.json and .gdbinit into DIR, the working directory unless another is named.
-docs/editors.md tells what to do with them.
+docs/editors.md describes their use.
 
 Options:
-      --force  Replace files that are there and say something else
-  -h, --help   Print this and end
+      --force  Replace existing files that differ
+  -h, --help   Print this help and exit
 
-Exit status: 0, or 2 if a file is there already, or 6 if one cannot be written.
+Exit status: 0, or 2 if a file exists already, or 6 if one cannot be written.
 
-A guest file that is called vscode is run as `kvm ./vscode`.
+A guest file named vscode is run as `kvm ./vscode`.
 ";
 
 /// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::VscodeArgument`] for the first argument that cannot stand there.
+/// [`SettingsError::VscodeArgument`] for the first argument that is not expected there.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let (mut command, mut folder, mut force) = (true, None, false);

@@ -18,7 +18,7 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-const FAILED: &str = "migration failed, the guest runs on here";
+const FAILED: &str = "migration failed, the guest keeps running on this host";
 
 /// Every kind of frame, of both sides, in the order in which the first of it comes.
 const FRAMES: [u8; 12] = [
@@ -55,7 +55,7 @@ fn breaks(kind: u8, place: Where) -> Result<bool, Failed> {
             there.expect_err("the guest's source may ask who has it")?;
         } else if kind != kind::HELLO || place == Where::Behind {
             let end = there.finish()?;
-            contains(&end.err, "the guest has not come, and stays where it is")?;
+            contains(&end.err, "migration failed, the guest keeps running on the source")?;
         }
         runs_here(&mut here)?;
     }
@@ -75,8 +75,8 @@ fn before() -> Vec<Trial> {
         guest_test("a_guest_is_not_sent_to_another_host_without_encryption", || {
             let mut here = Side::source("serial-echo", &[])?;
             let said = here.ask(&["migrate status", "migrate cancel", "migrate 192.0.2.1 8000"])?;
-            contains(&said, "the guest has not been moved; `migrate HOST PORT` does that")?;
-            contains(&said, "the guest is not on its way to another host")?;
+            contains(&said, "no migration has been started; `migrate HOST PORT` starts one")?;
+            contains(&said, "no migration is in progress")?;
             contains(&said, "migration without encryption is for this host only")?;
             contains(&here.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
             runs_here(&mut here)
@@ -105,9 +105,9 @@ fn before() -> Vec<Trial> {
             let there = Side::receiver_like(small, port, &[])?;
             let said = here.ask(&[&migrate(port)])?;
             contains(&said, FAILED)?;
-            contains(&said, "the other side gives up: ")?;
+            contains(&said, "the other host aborted the migration: ")?;
             contains(&said, "4096 MiB")?;
-            contains(&there.finish()?.err, "the guest has not come, and stays where it is")?;
+            contains(&there.finish()?.err, "migration failed, the guest keeps running on the source")?;
             runs_here(&mut here)
         }),
         guest_test("a_receiver_that_dies_leaves_the_guest_at_its_source", || {
@@ -192,12 +192,12 @@ fn on_the_way() -> Vec<Trial> {
             here.ask_until("migrate status", "round 1, ")?;
             contains(&here.ask(&["migrate status"])?, "the guest runs")?;
             let said = here.ask(&[&migrate(ports[1])])?;
-            contains(&said, "the guest is on its way already, to 127.0.0.1:")?;
+            contains(&said, "a migration is already in progress, to 127.0.0.1:")?;
             contains(&said, "`migrate cancel` calls that off")?;
             contains(&here.ask(&["migrate cancel"])?, "the guest stays here")?;
             free.store(true, Ordering::SeqCst);
             contains(&story.join().map_err(|_| "the console")??, &format!("{FAILED}: cancelled"))?;
-            contains(&there.finish()?.err, "the other side gives up: cancelled")?;
+            contains(&there.finish()?.err, "the other host aborted the migration: cancelled")?;
             contains(&here.ask(&["migrate status"])?, &format!("{FAILED}: cancelled"))?;
             here.type_in("later\r")?;
             here.expect_out("LATER")?;
@@ -216,7 +216,7 @@ fn on_the_way() -> Vec<Trial> {
             for line in [
                 "the guest writes as fast as can be sent: slowed down by 25 percent",
                 "slowed down by 99 percent",
-                "the guest writes faster than can be sent, even slowed down: it stands still for about ",
+                "the guest writes faster than can be sent, even throttled: it is paused for about ",
                 "-----> migration complete.",
             ] {
                 contains(&said, line)?;

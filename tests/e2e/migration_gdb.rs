@@ -52,7 +52,7 @@ pub fn trials() -> Vec<Trial> {
             gdb.until("Continuing.")?;
             let there = Side::receiver(port, &[])?;
             let between = Between::breaks(port, kind::STATE, Where::Middle)?;
-            contains(&here.ask(&[&migrate(between.port)])?, "the guest runs on here")?;
+            contains(&here.ask(&[&migrate(between.port)])?, "the guest keeps running on this host")?;
             there.finish()?;
             here.type_in("x")?;
             gdb.until("Breakpoint 1, ")?;

@@ -51,7 +51,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const FAILED: &str = "migration failed, the guest runs on here";
+const FAILED: &str = "migration failed, the guest keeps running on this host";
 
 const REMEDY: &str = "both sides need the same --migr-key, or certificates that the other trusts";
 

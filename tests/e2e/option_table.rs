@@ -167,7 +167,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--memory",
         "--memory 1500K",
-        "--memory: `1500K` is no multiple of 1 MiB; allowed: a number of MiB, or one \
+        "--memory: `1500K` is not a multiple of 1 MiB; allowed: a number of MiB, or one \
         with K, M or G: a multiple of 1M from 1M to 32768G",
     ),
     (
@@ -179,7 +179,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--timeout",
         "--timeout 0",
-        "--timeout: `0` is no time at all; allowed: seconds such as 10 or 0.5, or with a \
+        "--timeout: `0` is zero; allowed: seconds such as 10 or 0.5, or with a \
         unit: 500ms, 10s, 2m, 1h; at most a year; none",
     ),
     (
@@ -197,7 +197,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--module",
         "--module =a",
-        "--module: `=a` names no file; allowed: the path of a file without `=` in it, and \
+        "--module: `=a` does not name a file; allowed: the path of a file without `=` in it, and \
         after an `=` its arguments if it has some",
     ),
     (
@@ -206,19 +206,23 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--strict: `2` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
         1, 0)",
     ),
-    ("--display", "--display sdl", "--display: `sdl` is no display; allowed: auto, vga, serial, none"),
+    ("--display", "--display sdl", "--display: `sdl` is not a display; allowed: auto, vga, serial, none"),
     (
         "--dump-screen",
         "--dump-screen=x",
         "--dump-screen: `x` is neither yes nor no; allowed: yes, no (or true, \
         false, on, off, 1, 0)",
     ),
-    ("--keys", "--keys mouse", "--keys: `mouse` is nobody who takes keys; allowed: auto, keyboard, serial"),
-    ("--layout", "--layout de", "--layout: `de` is no keyboard layout; allowed: us, it"),
+    (
+        "--keys",
+        "--keys mouse",
+        "--keys: `mouse` is not a target of key input; allowed: auto, keyboard, serial",
+    ),
+    ("--layout", "--layout de", "--layout: `de` is not a keyboard layout; allowed: us, it"),
     (
         "--serial",
         "--serial 5=log",
-        "--serial: `5=log` names no serial port from 1 to 4; allowed: N from 1 to 4, \
+        "--serial: `5=log` does not name a serial port from 1 to 4; allowed: N from 1 to 4, \
         `=`, and stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty or null",
     ),
     (
@@ -230,14 +234,18 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--debugcon",
         "--debugcon tty",
-        "--debugcon: `tty` is no far end of a serial port; allowed: stdio, log, \
+        "--debugcon: `tty` is not a serial backend; allowed: stdio, log, \
         file:PATH, unix:PATH (at most 107 bytes), pty, null",
     ),
-    ("--logfile", "--logfile=", "--logfile: `` names no file; allowed: the path of a file or of a FIFO"),
+    (
+        "--logfile",
+        "--logfile=",
+        "--logfile: `` does not name a file; allowed: the path of a file or of a FIFO",
+    ),
     (
         "--log-level",
         "--log-level 3",
-        "--log-level: `3` is no log level; allowed: error, warn, info, debug, trace",
+        "--log-level: `3` is not a log level; allowed: error, warn, info, debug, trace",
     ),
     (
         "--log-filter",
@@ -248,7 +256,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--gdb",
         "--gdb=nowhere:1234",
-        "--gdb: `nowhere:1234` is no IP address; allowed: ADDRESS:PORT, ADDRESS, PORT, \
+        "--gdb: `nowhere:1234` is not an IP address; allowed: ADDRESS:PORT, ADDRESS, PORT, \
         unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS an IP address",
     ),
     (
@@ -257,7 +265,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--gdb-nowait: `1234` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
          1, 0)",
     ),
-    ("--gdb-arch", "--gdb-arch 8086", "--gdb-arch: `8086` is no architecture; allowed: x86-64, i386, i8086"),
+    (
+        "--gdb-arch",
+        "--gdb-arch 8086",
+        "--gdb-arch: `8086` is not an architecture; allowed: x86-64, i386, i8086",
+    ),
     (
         "--debug-server",
         "--debug-server=65536",
@@ -274,7 +286,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--consoleport",
         "--consoleport 0",
-        "--consoleport: `0` is no TCP port; allowed: a TCP port from 1 to 65535, \
+        "--consoleport: `0` is not a TCP port; allowed: a TCP port from 1 to 65535, \
         none",
     ),
     (
@@ -299,7 +311,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--snapshot-at-exit",
         "--snapshot-at-exit=",
-        "--snapshot-at-exit: `` names no file; allowed: the path of a file, none",
+        "--snapshot-at-exit: `` does not name a file; allowed: the path of a file, none",
     ),
     (
         "--downtime",

@@ -1,4 +1,4 @@
-//! The far ends of the serial ports, and what real programs can do there.
+//! Serial backends, used by real programs.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -48,7 +48,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         repeatable: false,
         default: None,
         allowed: YES_NO,
-        help: "Run the guest at once; gdb can connect at any time (implies --gdb)",
+        help: "Run the guest at once; gdb can connect later (implies --gdb)",
         set: Draft::set_gdb_nowait,
         keys: &[Key::own(
             "gdb-server",
@@ -65,17 +65,17 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         repeatable: false,
         default: Some("x86-64"),
         allowed: "x86-64, i386, i8086",
-        help: "What gdb takes the processor for: x86-64, i386 or i8086",
+        help: "Architecture reported to gdb: x86-64, i386 or i8086",
         set: |draft, text| values::gdb_arch(text).map(|arch| draft.settings.gdb_arch = arch),
         keys: &[Key::same("gdb-server", "arch")],
     },
     OptionSpec {
         long: "debug-server",
-        takes: OptionArgument::Maybe("PLACE"),
+        takes: OptionArgument::Maybe("ADDRESS:PORT"),
         repeatable: false,
         default: None,
         allowed: LISTENS_HERE,
-        help: "Tell memory and registers to programs that ask",
+        help: "Serve memory and registers over TCP while the guest runs",
         set: Draft::set_debug_server,
         keys: &[
             Key::own(
@@ -83,7 +83,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
                 "enable",
                 "no",
                 YES_NO,
-                "Tell memory and registers to programs that ask",
+                "Serve memory and registers over TCP while the guest runs",
                 |draft, text| values::boolean(text).map(|on| draft.debug_server = on),
             ),
             Key::own(
@@ -91,10 +91,10 @@ pub(super) static REMOTE: &[OptionSpec] = &[
                 "address",
                 "127.0.0.1",
                 "a loopback address, localhost, unix:PATH (at most 107 bytes)",
-                "Address they ask at, or a unix socket, which has no port",
+                "Listening address, or a unix socket, which has no port",
                 |draft, text| draft.debug_server_address.set_address(text),
             ),
-            Key::own("debug-server", "port", "5553", PORT, "TCP port they ask on", |draft, text| {
+            Key::own("debug-server", "port", "5553", PORT, "Listening TCP port", |draft, text| {
                 draft.debug_server_address.set_port(text)
             }),
         ],
@@ -106,7 +106,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         default: None,
         allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
                   ADDRESS an IP address of the loopback",
-        help: "Take commands about the machine while the guest runs",
+        help: "Accept commands about the machine while the guest runs",
         set: Draft::set_console,
         keys: &[
             Key::own(
@@ -114,7 +114,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
                 "enable",
                 "no",
                 YES_NO,
-                "Take commands about the machine while the guest runs",
+                "Accept commands about the machine while the guest runs",
                 |draft, text| {
                     let on = values::boolean(text)?;
                     if draft.source != ValueSource::Default {

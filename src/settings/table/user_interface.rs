@@ -14,7 +14,7 @@ pub(super) static USER_INTERFACE: &[OptionSpec] = &[
         repeatable: false,
         default: Some("auto"),
         allowed: "auto, vga, serial, none",
-        help: "What is shown; auto: serial, then VGA once it is used",
+        help: "What to display; auto: serial, then VGA once used",
         set: |draft, text| values::display(text).map(|display| draft.settings.display = display),
         keys: &[Key::same("screen", "display")],
     },
@@ -34,7 +34,7 @@ pub(super) static USER_INTERFACE: &[OptionSpec] = &[
         repeatable: false,
         default: Some("auto"),
         allowed: "auto, keyboard, serial",
-        help: "Who gets what is typed; auto: whoever asks first",
+        help: "Target of key input; auto: the first device read",
         set: |draft, text| values::keys(text).map(|keys| draft.settings.keys = keys),
         keys: &[Key::same("keyboard", "keys")],
     },
@@ -50,34 +50,34 @@ pub(super) static USER_INTERFACE: &[OptionSpec] = &[
     },
     OptionSpec {
         long: "serial",
-        takes: OptionArgument::Value("N=END"),
+        takes: OptionArgument::Value("N=BACKEND"),
         repeatable: true,
         default: None,
         allowed: "N from 1 to 4, `=`, and stdio, log, file:PATH, unix:PATH (at most 107 bytes), pty or null",
-        help: "Far end of COMN: stdio, log, file:PATH, unix:PATH, pty, null",
+        help: "Backend of COMN: stdio, log, file:PATH, unix:PATH, pty, null",
         set: Draft::set_serial,
         keys: &[
-            Key::own("serial", "com1", "stdio", SERIAL_BACKEND, "Far end of COM1", |draft, text| {
+            Key::own("serial", "com1", "stdio", SERIAL_BACKEND, "Backend of COM1", |draft, text| {
                 values::serial_backend(text).map(|end| draft.settings.serial[0] = end)
             }),
-            Key::own("serial", "com2", "log", SERIAL_BACKEND, "Far end of COM2", |draft, text| {
+            Key::own("serial", "com2", "log", SERIAL_BACKEND, "Backend of COM2", |draft, text| {
                 values::serial_backend(text).map(|end| draft.settings.serial[1] = end)
             }),
-            Key::own("serial", "com3", "log", SERIAL_BACKEND, "Far end of COM3", |draft, text| {
+            Key::own("serial", "com3", "log", SERIAL_BACKEND, "Backend of COM3", |draft, text| {
                 values::serial_backend(text).map(|end| draft.settings.serial[2] = end)
             }),
-            Key::own("serial", "com4", "log", SERIAL_BACKEND, "Far end of COM4", |draft, text| {
+            Key::own("serial", "com4", "log", SERIAL_BACKEND, "Backend of COM4", |draft, text| {
                 values::serial_backend(text).map(|end| draft.settings.serial[3] = end)
             }),
         ],
     },
     OptionSpec {
         long: "debugcon",
-        takes: OptionArgument::Value("END"),
+        takes: OptionArgument::Value("BACKEND"),
         repeatable: false,
         default: Some("stdio"),
         allowed: SERIAL_BACKEND,
-        help: "Far end of the debug console at port 0xE9",
+        help: "Backend of the debug console at port 0xE9",
         set: |draft, text| values::serial_backend(text).map(|end| draft.settings.debug_console = end),
         keys: &[Key::same("serial", "debugcon")],
     },

@@ -55,16 +55,16 @@ fn memory_is_in_mib_or_has_a_unit() {
     }
     for (text, why) in [
         ("0", "is too small"),
-        ("1023K", "is no multiple of 1 MiB"),
+        ("1023K", "is not a multiple of 1 MiB"),
         ("32769G", "is too large"),
         ("99999999999999999999", "is too large"),
         ("20000000000000G", "is too large"),
-        ("-1", "is no size"),
-        ("", "is no size"),
-        ("G", "is no size"),
-        ("1.5G", "is no size"),
-        ("ten", "is no size"),
-        ("1€", "is no size"),
+        ("-1", "is not a size"),
+        ("", "is not a size"),
+        ("G", "is not a size"),
+        ("1.5G", "is not a size"),
+        ("ten", "is not a size"),
+        ("1€", "is not a size"),
     ] {
         let message = message(&["a.elf", &format!("--memory={text}")]);
         assert!(message.starts_with(&format!("--memory: `{text}` {why}; allowed: a number")), "{message}");
@@ -79,15 +79,15 @@ fn a_run_can_be_given_a_time() {
     }
     assert_eq!(settings(&["a.elf", "--timeout", "none"]).timeout, None);
     for (text, why) in [
-        ("0", "is no time at all"),
-        ("0.0000000000001", "is no time at all"),
-        ("-1", "is no length of time"),
-        ("inf", "is no length of time"),
-        ("nan", "is no length of time"),
-        ("1e9", "is no length of time"),
-        ("5 minutes", "is no length of time"),
-        ("1.2.3", "is no length of time"),
-        ("", "is no length of time"),
+        ("0", "is zero"),
+        ("0.0000000000001", "is zero"),
+        ("-1", "is not a duration"),
+        ("inf", "is not a duration"),
+        ("nan", "is not a duration"),
+        ("1e9", "is not a duration"),
+        ("5 minutes", "is not a duration"),
+        ("1.2.3", "is not a duration"),
+        ("", "is not a duration"),
         ("9000h", "is too long"),
         (&"9".repeat(400), "is too long"),
     ] {
@@ -111,7 +111,9 @@ fn what_the_guest_is_handed() {
     let module = |path: &str, arguments: &str| ModuleSpec { path: path.into(), arguments: arguments.into() };
     assert_eq!(settings.modules, [module("initrd.img", ""), module("data.bin", "name=x y")]);
     assert!(settings.strict);
-    assert!(message(&["a.elf", "--module", "=x"]).starts_with("--module: `=x` names no file; allowed: "));
+    assert!(
+        message(&["a.elf", "--module", "=x"]).starts_with("--module: `=x` does not name a file; allowed: ")
+    );
 }
 
 #[test]
@@ -148,15 +150,15 @@ fn screen_and_keyboard() {
     assert!(settings(&["a.elf", "--dump-screen"]).dump_screen);
     assert_eq!(
         message(&["a.elf", "--display", "gtk"]),
-        "--display: `gtk` is no display; allowed: auto, vga, serial, none"
+        "--display: `gtk` is not a display; allowed: auto, vga, serial, none"
     );
     assert_eq!(
         message(&["a.elf", "--keys", "mouse"]),
-        "--keys: `mouse` is nobody who takes keys; allowed: auto, keyboard, serial"
+        "--keys: `mouse` is not a target of key input; allowed: auto, keyboard, serial"
     );
     assert_eq!(
         message(&["a.elf", "--layout", "de"]),
-        "--layout: `de` is no keyboard layout; allowed: us, it"
+        "--layout: `de` is not a keyboard layout; allowed: us, it"
     );
 }
 
@@ -184,12 +186,12 @@ fn serial_ports_end_where_the_user_says() {
     let long = format!("1=unix:{}", "s".repeat(108));
     for (text, why) in [
         ("stdio", "has no `=`"),
-        ("0=log", "names no serial port from 1 to 4"),
-        ("5=log", "names no serial port from 1 to 4"),
-        ("com1=log", "names no serial port from 1 to 4"),
-        ("1=tcp:9", "is no far end of a serial port"),
-        ("1=file:", "names no file"),
-        ("1=unix:", "names no file"),
+        ("0=log", "does not name a serial port from 1 to 4"),
+        ("5=log", "does not name a serial port from 1 to 4"),
+        ("com1=log", "does not name a serial port from 1 to 4"),
+        ("1=tcp:9", "is not a serial backend"),
+        ("1=file:", "does not name a file"),
+        ("1=unix:", "does not name a file"),
         (&long, "names a socket with 108 bytes, and Linux takes 107"),
     ] {
         let message = message(&["a.elf", "--serial", text]);
@@ -229,13 +231,13 @@ fn the_log_is_where_and_as_detailed_as_the_user_says() {
     }
     assert_eq!(
         message(&["a.elf", "--log-level", "3"]),
-        "--log-level: `3` is no log level; allowed: error, warn, info, debug, trace"
+        "--log-level: `3` is not a log level; allowed: error, warn, info, debug, trace"
     );
     let text = message(&["a.elf", "--log-filter", "kvm::boot=loud"]);
-    assert!(text.starts_with("--log-filter: `kvm::boot=loud` is no filter ("), "{text}");
+    assert!(text.starts_with("--log-filter: `kvm::boot=loud` is not a filter ("), "{text}");
     let text = message(&["a.elf", "--log-filter", "debug"]);
     assert!(text.contains("sets a level for everything, which is what --log-level does"), "{text}");
-    assert!(message(&["a.elf", "--logfile="]).starts_with("--logfile: `` names no file"));
+    assert!(message(&["a.elf", "--logfile="]).starts_with("--logfile: `` does not name a file"));
 }
 
 #[test]
@@ -339,7 +341,7 @@ fn check_is_a_command_only_where_it_stands_first() {
     assert_eq!(settings(&["./check"]).guest, PathBuf::from("./check"));
     assert_eq!(settings(&["--strict", "--", "check"]).guest, PathBuf::from("check"));
     let Ok(Invocation::Help(help)) = invoke(&["check", "--help"]) else { panic!("no help") };
-    assert!(help.starts_with("Tell what KVM really does"), "{help}");
+    assert!(help.starts_with("Report what KVM supports"), "{help}");
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn what_cannot_be_meant_is_told_with_its_line() {
         ("[vm-spec]\nmemsize=0\n", "config.ini:2: [vm-spec] memsize: `0` is too small; allowed: a number"),
         (
             "[screen]\ndisplay=gtk\n",
-            "config.ini:2: [screen] display: `gtk` is no display; allowed: auto, vga, serial, none",
+            "config.ini:2: [screen] display: `gtk` is not a display; allowed: auto, vga, serial, none",
         ),
         (
             "[gdb-server]\nenable=maybe\n",
@@ -206,19 +206,19 @@ fn what_cannot_be_meant_is_told_with_its_line() {
         ),
         (
             "[gdb-server]\nport=-1\n",
-            "config.ini:2: [gdb-server] port: `-1` is no TCP port; allowed: a TCP port from 1 to 65535",
+            "config.ini:2: [gdb-server] port: `-1` is not a TCP port; allowed: a TCP port from 1 to 65535",
         ),
         (
             "[gdb-server]\naddress=here\n",
-            "config.ini:2: [gdb-server] address: `here` is no IP address; allowed: an IP address, localhost",
+            "config.ini:2: [gdb-server] address: `here` is not an IP address; allowed: an IP address, localhost",
         ),
         (
             "[serial]\ncom3=tcp\n",
-            "config.ini:2: [serial] com3: `tcp` is no far end of a serial port; allowed: stdio, log, file:",
+            "config.ini:2: [serial] com3: `tcp` is not a serial backend; allowed: stdio, log, file:",
         ),
         (
             "[guest]\nmodule=a\nmodule=\n",
-            "config.ini:3: [guest] module: `` names no file; allowed: the path of a file",
+            "config.ini:3: [guest] module: `` does not name a file; allowed: the path of a file",
         ),
         (
             "[vm-spec]\nmemsize\ntimeout=1\n",

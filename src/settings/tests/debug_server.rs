@@ -62,15 +62,15 @@ fn whoever_asks_names_a_place_and_possibly_memory() {
         (&["127.0.0.1"], "PORT is missing"),
         (&["127.0.0.1", "5553", "0x10"], "END is missing"),
         (&["unix:a", "0x10"], "END is missing"),
-        (&["nowhere", "5553"], "`nowhere` is no IP address"),
-        (&["127.0.0.1", "0"], "`0` is no TCP port"),
-        (&["127.0.0.1", "5553", "0x", "1"], "`0x` is no number"),
-        (&["127.0.0.1", "5553", "1", "+2"], "`+2` is no number"),
+        (&["nowhere", "5553"], "`nowhere` is not an IP address"),
+        (&["127.0.0.1", "0"], "`0` is not a TCP port"),
+        (&["127.0.0.1", "5553", "0x", "1"], "`0x` is not a number"),
+        (&["127.0.0.1", "5553", "1", "+2"], "`+2` is not a number"),
         (&["127.0.0.1", "5553", "1", "0x10000000000000000"], "`0x10000000000000000` has more than 64 bits"),
         (&["127.0.0.1", "5553", "2", "1"], "`1` is an END below START"),
         (&["127.0.0.1", "5553", "1", "0x100000001"], "`0x100000001` is too far from START"),
-        (&["127.0.0.1", "5553", "1", "2", "3"], "`3` is one argument too many"),
-        (&["127.0.0.1", "5553", "--json"], "`--json` is no option of it"),
+        (&["127.0.0.1", "5553", "1", "2", "3"], "`3` is an unexpected argument"),
+        (&["127.0.0.1", "5553", "--json"], "`--json` is not an option of this command"),
     ] {
         let text = message(&[&["debug-client"], args].concat());
         assert!(text.starts_with("Incorrect Format. Use: kvm debug-client ADDRESS PORT"), "{args:?}: {text}");

@@ -30,10 +30,10 @@ fn gdb_listens_where_the_user_says() {
     for (text, why) in [
         ("0", "is neither an IP address nor a TCP port"),
         ("65536", "is neither an IP address nor a TCP port"),
-        ("127.0.0.1:0", "is no TCP port"),
-        ("somewhere:1234", "is no IP address"),
+        ("127.0.0.1:0", "is not a TCP port"),
+        ("somewhere:1234", "is not an IP address"),
         ("", "is neither an IP address nor a TCP port"),
-        ("unix:", "names no file"),
+        ("unix:", "does not name a file"),
         (&format!("unix:/{}", "x".repeat(107)), "names a socket with 108 bytes, and Linux takes 107"),
     ] {
         let message = message(&["a.elf", &format!("--gdb={text}")]);
@@ -61,7 +61,7 @@ fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
 
 #[test]
 fn the_console_port_is_a_port() {
-    assert!(message(&["a.elf", "--consoleport", "0"]).starts_with("--consoleport: `0` is no TCP port"));
+    assert!(message(&["a.elf", "--consoleport", "0"]).starts_with("--consoleport: `0` is not a TCP port"));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_console_is_asked_for_with_its_place() {
     for wrong in [["console", "--fast"], ["console", "-x"]] {
         assert!(message(&wrong).contains("Use: kvm console [ADDRESS:PORT|unix:PATH]"));
     }
-    assert!(message(&["console", "1", "2"]).contains("`2` cannot stand there"));
+    assert!(message(&["console", "1", "2"]).contains("`2` is not expected there"));
     assert!(
         matches!(invoke(&["console", "--help"]), Ok(Invocation::Help(text)) if text.contains("kvm console"))
     );
@@ -164,14 +164,14 @@ fn a_machine_is_saved_at_the_end_if_the_user_says_where() {
     assert_eq!(settings(&["a.elf", "--snapshot-at-exit", "x"]).snapshot_at_exit, Some("x".into()));
     assert_eq!(settings(&["--restore=x", "--snapshot-at-exit=x"]).snapshot_at_exit, Some("x".into()));
     assert_eq!(settings(&["a.elf", "--snapshot-at-exit=none"]).snapshot_at_exit, None);
-    assert!(message(&["a.elf", "--snapshot-at-exit="]).contains("names no file"));
+    assert!(message(&["a.elf", "--snapshot-at-exit="]).contains("does not name a file"));
 }
 
 #[test]
 fn a_snapshot_can_be_checked() {
     assert_eq!(invoke(&["check-snapshot", "x"]), Ok(Invocation::CheckSnapshot { file: "x".into() }));
     let Ok(Invocation::Help(help)) = invoke(&["check-snapshot", "--help"]) else { panic!("no help") };
-    assert!(help.starts_with("Tell what is in a snapshot"), "{help}");
+    assert!(help.starts_with("Describe and verify a snapshot"), "{help}");
     for args in [&["check-snapshot"][..], &["check-snapshot", "a", "b"], &["check-snapshot", "a", "--json"]] {
         let text = message(args);
         assert!(text.starts_with("Incorrect Format. Use: kvm check-snapshot FILE\n"), "{text}");
