@@ -53,7 +53,7 @@ pub enum VmExit {
     },
     /// A triple fault, or the guest asked the processor to shut down.
     Shutdown,
-    /// Nothing in the guest: somebody kicked the vCPU.
+    /// The vCPU was kicked; nothing happened in the guest.
     Interrupted,
     /// A debug stop.
     Debug(DebugStop),

@@ -1,9 +1,9 @@
-//! TODO
+//! How debug facilities are passed to KVM, and whose a debug exception is.
 
 use super::*;
 
 #[test]
-fn nothing_wanted_is_nothing_switched_on() {
+fn no_facility_is_on_by_default() {
     assert_eq!(GuestDebug::default().to_kvm(), kvm_guest_debug::default());
 }
 
@@ -41,7 +41,7 @@ fn watchpoints_share_the_debug_registers_with_breakpoints() {
 }
 
 #[test]
-fn a_debug_exception_is_the_guests_own_if_no_register_of_ours_has_matched() {
+fn a_debug_exception_belongs_to_the_guest_if_no_debug_register_of_the_host_matches() {
     let write = Watchpoint { address: 0x5000, length: WatchLength::Eight, reads: false };
     let debug = GuestDebug {
         hardware_breakpoints: [Some(0x10_0000), None, None, None],

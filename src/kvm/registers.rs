@@ -133,7 +133,7 @@ impl Vcpu {
         unsafe { self.fd.set_xsave(&state) }.map_err(|e| HostError::refused(WHAT, e))
     }
 
-    /// A model-specific register (Intel SDM volume 4); `None` if the host does not tell of it.
+    /// A model-specific register (Intel SDM volume 4); `None` if the host does not report it.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Which model-specific registers are part of a guest's state: those that KVM lets this program read
 //! and write back.
 //!
-//! KVM lists more than it takes. A vCPU that nobody runs finds out, once in a process, and only if
-//! somebody saves a guest.
+//! KVM lists more than it takes. A vCPU that is never run finds out, once in a process, when the first guest is
+//! saved.
 //!
 //! Manual: KVM_GET_MSR_INDEX_LIST in api.rst; Intel SDM volume 4.
 
@@ -20,7 +20,7 @@ const MTRRS: [std::ops::RangeInclusive<u32>; 5] =
 ///
 /// # Errors
 ///
-/// [`HostError::Refused`] if the host does not tell.
+/// [`HostError::Refused`] if the host does not report them.
 pub(super) fn of(kvm: &Kvm) -> Result<&'static [u32], HostError> {
     static SAVED: OnceLock<Vec<u32>> = OnceLock::new();
     if let Some(saved) = SAVED.get() {

@@ -32,7 +32,7 @@ struct PortAccess {
     left: u32,
 }
 
-/// What KVM can do for a vCPU on this host, as it says itself.
+/// What KVM offers for a vCPU on this host (KVM_CHECK_EXTENSION).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capabilities {
     /// Collect port writes.
@@ -43,10 +43,10 @@ pub(super) struct Capabilities {
     pub(super) blocking: bool,
 }
 
-/// What KVM changes in a vCPU only when it is told to.
+/// State of a vCPU that only this program changes, cached when it is first read or written.
 #[derive(Debug, Default)]
-pub(super) struct Fixed {
-    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+pub(super) struct CachedState {
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
     pub(super) tsc_khz: Cell<Option<u32>>,
     /// KVM_MP_STATE_*: without interrupt controllers of KVM's own a `hlt` is an exit, and nothing wakes or
     /// starts a vCPU.
@@ -63,14 +63,13 @@ pub struct Vcpu {
     memory: Arc<GuestMemory>,
     /// The features the guest was given.
     pub(super) cpuid: CpuId,
-    /// What KVM was told last to debug.
+    /// The debug facilities that KVM was given last.
     pub(super) debugging: Cell<GuestDebug>,
-    /// It has to be told again.
+    /// They have to be given again.
     pub(super) debugging_is_stale: Cell<bool>,
     kicker: Kicker,
     pub(super) capabilities: Capabilities,
-    /// What nothing but this program changes in a vCPU, as far as it was asked or told.
-    pub(super) fixed: Fixed,
+    pub(super) cached: CachedState,
     /// The registers in `kvm_run` are those of now.
     pub(super) shared: Cell<bool>,
     port: Option<PortAccess>,
@@ -106,7 +105,7 @@ impl Vcpu {
             debugging_is_stale: Cell::new(false),
             kicker,
             capabilities,
-            fixed: Fixed::default(),
+            cached: CachedState::default(),
             shared: Cell::new(false),
             port: None,
             reading: false,

@@ -50,7 +50,7 @@ pub struct VcpuState {
     events: Events,
     /// KVM_MP_STATE_*.
     running: u32,
-    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
     tsc_khz: u32,
 }
 
@@ -271,30 +271,30 @@ impl Vcpu {
             return;
         }
         match self.fd.set_tsc_khz(wanted) {
-            Ok(()) => self.fixed.tsc_khz.set(Some(wanted)),
+            Ok(()) => self.cached.tsc_khz.set(Some(wanted)),
             Err(_) => info!(
                 "the guest's time stamp counter ran at {wanted} kHz and runs at {here} kHz from here on"
             ),
         }
     }
 
-    /// Frequency of the time stamp counter in kHz; 0 if the host does not tell.
+    /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
     fn tsc_frequency(&self) -> u32 {
-        if let Some(known) = self.fixed.tsc_khz.get() {
+        if let Some(known) = self.cached.tsc_khz.get() {
             return known;
         }
         let found = self.fd.get_tsc_khz().unwrap_or(0);
-        self.fixed.tsc_khz.set(Some(found));
+        self.cached.tsc_khz.set(Some(found));
         found
     }
 
     /// KVM_MP_STATE_*.
     fn running(&self) -> Result<u32, HostError> {
-        if let Some(known) = self.fixed.running.get() {
+        if let Some(known) = self.cached.running.get() {
             return Ok(known);
         }
         let found = self.fd.get_mp_state().map_err(|e| HostError::refused("read the vCPU's mode", e))?;
-        self.fixed.running.set(Some(found.mp_state));
+        self.cached.running.set(Some(found.mp_state));
         Ok(found.mp_state)
     }
 
@@ -303,7 +303,7 @@ impl Vcpu {
             self.fd
                 .set_mp_state(kvm_mp_state { mp_state: wanted })
                 .map_err(|e| HostError::refused("write the vCPU's mode", e))?;
-            self.fixed.running.set(Some(wanted));
+            self.cached.running.set(Some(wanted));
         }
         Ok(())
     }

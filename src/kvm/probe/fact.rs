@@ -1,4 +1,4 @@
-//! A fact about the host: measured once, when somebody asks.
+//! A fact about the host: measured once, on demand.
 
 use std::sync::OnceLock;
 
@@ -15,18 +15,18 @@ pub struct Fact<T> {
 }
 
 impl<T: Copy> Fact<T> {
-    /// A fact that nobody has asked for.
+    /// A fact that is not measured yet.
     pub(super) const fn new(measure: fn(&Kvm) -> Result<T, HostError>) -> Fact<T> {
         Fact { measured: OnceLock::new(), measure }
     }
 
-    /// The fact, measured now if nobody has asked before: that takes about a millisecond, most of it
+    /// The fact, measured now if it was not before: that takes about a millisecond, most of it
     /// for a virtual machine.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the host cannot make a virtual machine for it; the next to ask makes
-    /// another attempt.
+    /// [`HostError::Refused`] if the host cannot make a virtual machine for it; the next call
+    /// tries again.
     pub fn get(&self, kvm: &Kvm) -> Result<T, HostError> {
         if let Some(known) = self.measured.get() {
             return Ok(*known);
@@ -35,7 +35,7 @@ impl<T: Copy> Fact<T> {
         Ok(*self.measured.get_or_init(|| measured))
     }
 
-    /// The fact, if somebody has asked for it.
+    /// The fact, if it was measured.
     pub fn known(&self) -> Option<T> {
         self.measured.get().copied()
     }
