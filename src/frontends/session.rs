@@ -35,9 +35,9 @@ const MOST_PENDING: usize = 64 << 10;
 /// Bytes from a serial peer that may wait for the guest before more is read.
 const MOST_RECEIVED: usize = 4096;
 /// How long standard output that takes nothing is waited for after a run that did not end by itself.
-const PATIENCE: Duration = Duration::from_secs(1);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a serial peer that takes nothing is waited for after a run.
-const PEER_PATIENCE: Duration = Duration::from_millis(200);
+const PEER_TIMEOUT: Duration = Duration::from_millis(200);
 /// Stack of the thread, in bytes.
 const STACK: usize = 256 << 10;
 
@@ -202,6 +202,17 @@ struct Ready {
     ends: [bool; 5],
 }
 
+/// What one round of [`Worker::pump`] found.
+#[derive(Default)]
+struct Pumped {
+    /// Bytes were moved.
+    any: bool,
+    /// Standard output had no room, so its queue was left as it is.
+    output_full: bool,
+    /// A serial peer had no room, so its queue was left as it is.
+    peer_full: bool,
+}
+
 /// Ends the run when the thread that deals with people panics: nobody could end it any more.
 struct EndWithThread(Inputs);
 
@@ -217,7 +228,7 @@ impl Worker {
     fn run(mut self) {
         let _end_with_thread = EndWithThread(self.inputs.clone());
         while !self.ending.begun.load(Ordering::Acquire) {
-            self.busy = self.pump();
+            self.busy = self.pump().any;
             let now = Instant::now();
             self.time_passes(now);
             self.terminal_input.time_passes(now, &self.inputs);
@@ -244,9 +255,9 @@ impl Worker {
         self.finish();
     }
 
-    /// Takes what has left the machine to where it goes; true if there was anything.
-    fn pump(&mut self) -> bool {
-        let mut any = false;
+    /// Moves bytes from the machine's output queues to their backends.
+    fn pump(&mut self) -> Pumped {
+        let mut pumped = Pumped::default();
         for (queue, end) in OutputQueue::ALL.into_iter().zip(&mut self.ends) {
             // Standard output may be slow, and so may a peer; then the guest waits, and nothing is
             // lost.
@@ -257,11 +268,15 @@ impl Worker {
             };
             self.bytes.clear();
             if full {
+                match end {
+                    Backend::Stdio => pumped.output_full = true,
+                    _ => pumped.peer_full = true,
+                }
                 end.flush();
                 continue;
             }
             if self.outputs.receive(queue, &mut self.bytes, TAKE) {
-                any = true;
+                pumped.any = true;
                 if matches!(end, Backend::Stdio) {
                     self.display.text(&self.bytes);
                 } else {
@@ -270,7 +285,7 @@ impl Worker {
             }
             end.flush();
         }
-        any
+        pumped
     }
 
     fn time_passes(&mut self, now: Instant) {
@@ -295,7 +310,7 @@ impl Worker {
         if !self.busy {
             self.doorbell.going_to_sleep();
             // What came before that rang no bell.
-            self.busy = self.pump();
+            self.busy = self.pump().any;
             if self.ending.begun.load(Ordering::Acquire) {
                 return Ready::default();
             }
@@ -357,27 +372,40 @@ impl Worker {
 
     /// Takes out what is left in the machine and gives everything back.
     fn finish(mut self) {
-        let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + PATIENCE);
-        let mut peers = PeersLeft::new();
-        self.write_out(give_up, |worker| {
-            let more = worker.pump();
-            let owed = worker.ends.iter().map(Backend::unread).sum();
-            peers.are_done(owed) && !more
-        });
+        let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + OUTPUT_TIMEOUT);
+        self.drain_queues(give_up);
         for end in &mut self.ends {
             end.finish();
         }
         self.display.finish(self.dump);
-        self.write_out(give_up, |_| true);
+        self.drain_output(give_up);
     }
 
-    /// Writes until nothing is pending for standard output and `done` agrees, or it is not worth
-    /// waiting any longer; `done` is asked each time round.
-    fn write_out(&mut self, give_up: Option<Instant>, mut done: impl FnMut(&mut Worker) -> bool) {
+    /// Empties the machine's output queues. The machine produces nothing any more, so this ends as soon as the
+    /// readers have taken everything: it waits only for a reader that is slow.
+    fn drain_queues(&mut self, give_up: Option<Instant>) {
+        let mut peers = SlowPeers::new();
         loop {
-            let done = done(self);
+            let pumped = self.pump();
             self.display.output().flush();
-            if done && self.display.output().pending() == 0 {
+            let pending = self.display.output().pending() > 0;
+            let unsent = self.ends.iter().map(Backend::unread).sum();
+            // A queue behind a full backend still holds bytes when the backend has room again.
+            let more = pumped.any || pumped.output_full || (pumped.peer_full && unsent == 0);
+            if !more && !pending && peers.are_done(unsent) {
+                return;
+            }
+            if (pending || unsent > 0) && !self.wait_for_room(give_up) {
+                return self.display.output().give_up();
+            }
+        }
+    }
+
+    /// Writes what is pending for standard output, or gives it up.
+    fn drain_output(&mut self, give_up: Option<Instant>) {
+        loop {
+            self.display.output().flush();
+            if self.display.output().pending() == 0 {
                 return;
             }
             if !self.wait_for_room(give_up) {
@@ -386,7 +414,7 @@ impl Worker {
         }
     }
 
-    /// Waits a moment for somebody to take output; false if it is not worth going on.
+    /// Waits at most [`NAP`] for a reader to take output; false after a signal or when `give_up` has passed.
     fn wait_for_room(&mut self, give_up: Option<Instant>) -> bool {
         if self.signals.take().is_some() || give_up.is_some_and(|limit| Instant::now() >= limit) {
             return false;
@@ -404,22 +432,22 @@ impl Worker {
     }
 }
 
-/// Watches serial peers take the last bytes.
-struct PeersLeft {
-    owed: usize,
+/// Measures how long serial peers have taken nothing.
+struct SlowPeers {
+    unsent: usize,
     since: Instant,
 }
 
-impl PeersLeft {
-    fn new() -> PeersLeft {
-        PeersLeft { owed: usize::MAX, since: Instant::now() }
+impl SlowPeers {
+    fn new() -> SlowPeers {
+        SlowPeers { unsent: usize::MAX, since: Instant::now() }
     }
 
-    /// True if they have taken everything, or nothing for too long; `owed` is what they have to take.
-    fn are_done(&mut self, owed: usize) -> bool {
-        if owed != self.owed {
-            *self = PeersLeft { owed, since: Instant::now() };
+    /// True if all bytes have been sent, or none for [`PEER_TIMEOUT`]; `unsent` bytes remain.
+    fn are_done(&mut self, unsent: usize) -> bool {
+        if unsent != self.unsent {
+            *self = SlowPeers { unsent, since: Instant::now() };
         }
-        owed == 0 || self.since.elapsed() >= PEER_PATIENCE
+        unsent == 0 || self.since.elapsed() >= PEER_TIMEOUT
     }
 }

@@ -1,0 +1,94 @@
+use std::time::Instant;
+
+use super::*;
+
+/// A sink that keeps what was written, batch by batch.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<String>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !bytes.is_empty() {
+            lock(&self.0).push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn text(&self) -> String {
+        lock(&self.0).concat()
+    }
+
+    /// Waits until `text` has been written.
+    fn wait_for(&self, text: &str) {
+        let start = Instant::now();
+        while !self.text().ends_with(text) {
+            assert!(start.elapsed() < Duration::from_secs(10), "{:?} instead of {text:?}", self.text());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_line_is_written_soon_also_after_the_thread_has_gone_to_sleep() {
+    let kept = Kept::default();
+    let batch = Batch::start(kept.clone());
+    let mut writer = batch.writer();
+    for line in ["first\n", "second\n", "third\n"] {
+        writer.write_all(line.as_bytes()).unwrap();
+        kept.wait_for(line);
+        std::thread::sleep(4 * DELAY);
+    }
+    assert_eq!(kept.text(), "first\nsecond\nthird\n");
+}
+
+#[test]
+fn closing_writes_what_waits_and_nothing_afterwards() {
+    let kept = Kept::default();
+    let batch = Batch::start(kept.clone());
+    let mut writer = batch.writer();
+    writer.write_all(b"before\n").unwrap();
+    batch.close();
+    writer.write_all(b"after\n").unwrap();
+    batch.close();
+    assert_eq!(kept.text(), "before\n");
+}
+
+#[test]
+fn lines_of_several_threads_stay_whole_and_in_order_of_each_thread() {
+    let kept = Kept::default();
+    let batch = Batch::start(kept.clone());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let mut writer = batch.writer();
+            scope.spawn(move || {
+                for number in 0..5000 {
+                    writer.write_all(format!("{thread} {number:040}\n").as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    batch.close();
+    let mut next = [0; 4];
+    for line in kept.text().lines() {
+        let (thread, number) = line.split_once(' ').unwrap();
+        let next = &mut next[thread.parse::<usize>().unwrap()];
+        assert_eq!(number.parse::<u32>().unwrap(), *next, "{line}");
+        *next += 1;
+    }
+    assert_eq!(next, [5000; 4]);
+}
+
+#[test]
+fn a_full_buffer_is_written_by_the_thread_that_fills_it() {
+    let kept = Kept::default();
+    let batch = Batch::start(kept.clone());
+    let line = [b'x'; MOST_WAITING - 1].map(char::from).iter().collect::<String>() + "\n";
+    batch.writer().write_all(line.as_bytes()).unwrap();
+    assert_eq!(kept.text().len(), MOST_WAITING);
+}
