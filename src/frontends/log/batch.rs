@@ -32,7 +32,8 @@ pub(super) struct BatchWriter(Arc<Shared>);
 
 struct Shared {
     lines: Mutex<Lines>,
-    sink: Mutex<Box<dyn Write + Send>>,
+    /// `None` once the log is closed.
+    sink: Mutex<Option<Box<dyn Write + Send>>>,
 }
 
 struct Lines {
@@ -49,7 +50,7 @@ impl Batch {
     /// Starts the log thread, which writes to `sink`.
     pub(super) fn start(sink: impl Write + Send + 'static) -> Batch {
         let lines = Lines { text: Vec::new(), awake: true, closed: false, thread: None };
-        let shared = Arc::new(Shared { lines: Mutex::new(lines), sink: Mutex::new(Box::new(sink)) });
+        let shared = Arc::new(Shared { lines: Mutex::new(lines), sink: Mutex::new(Some(Box::new(sink))) });
         let (mut thread, guard) = NonBlockingBuilder::default()
             .lossy(false)
             .buffered_lines_limit(QUEUE)
@@ -68,12 +69,14 @@ impl Batch {
         BatchWriter(self.0.clone())
     }
 
-    /// Writes all lines that wait; later ones are lost.
+    /// Writes all lines that wait and closes the sink; later lines are lost.
     pub(super) fn close(&self) {
         lock(&self.0.lines).closed = true;
         // The log ends here, and cannot report its own failure.
         let _ = self.0.write_out();
-        let _ = lock(&self.0.sink).flush();
+        if let Some(mut sink) = lock(&self.0.sink).take() {
+            let _ = sink.flush();
+        }
     }
 }
 
@@ -88,7 +91,9 @@ impl Shared {
     fn write_out(&self) -> io::Result<bool> {
         let mut sink = lock(&self.sink);
         let text = std::mem::take(&mut lock(&self.lines).text);
-        sink.write_all(&text)?;
+        if let Some(sink) = sink.as_mut() {
+            sink.write_all(&text)?;
+        }
         Ok(!text.is_empty())
     }
 }
