@@ -21,6 +21,7 @@ use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::{check, console_client, log, snapshot};
 use crate::gdb::{self, Server};
+use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -246,7 +247,8 @@ impl Run {
         // In this order: a client that waits at the door is answered before it is hung up on.
         drop(self.door);
         drop(self.debug_server);
-        let paragraph = report::paragraph(&self.machine, &outcome);
+        let crash = CrashReport::capture(&self.machine, &outcome);
+        let message = report::message(&outcome, crash.as_ref());
         if settings.snapshot_at_exit.is_some()
             && let Err(error) = self.machine.complete_exits()
         {
@@ -256,10 +258,10 @@ impl Run {
         // First what the guest still had to say, so that the end of the run is the end of the log.
         self.session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
         if let Some(console) = self.console {
-            console.finish(&format!("kvm: {paragraph}"));
+            console.finish(&format!("kvm: {message}"));
         }
-        log_end(&self.machine, &outcome, &paragraph);
-        tell(&paragraph);
+        log_end(&outcome, crash.as_ref(), &message);
+        tell(&message);
         match &settings.snapshot_at_exit {
             Some(file) => at_exit::save(&mut self.machine, &outcome, file),
             None => outcome.status(),
@@ -354,23 +356,22 @@ fn boot_options(settings: &Settings) -> BootOptions {
     }
 }
 
-/// The end in the log: the words old tools look for, the paragraph, and after a crash everything
-/// the vCPU's registers say.
-fn log_end(machine: &Machine, outcome: &Outcome, paragraph: &str) {
+/// The end in the log: the phrases that other programs look for, the message, and after a crash or a time-out the
+/// whole report.
+fn log_end(outcome: &Outcome, crash: Option<&CrashReport>, message: &str) {
     match outcome {
         Outcome::Halted { result } => info!("Program result (keycode): {result}"),
         Outcome::TripleFault => error!("kvm: TRIPLE FAULT. Shutting down"),
         _ => {}
     }
     if outcome.is_crash() {
-        error!("{paragraph}");
+        error!("{message}");
     } else {
-        info!("{paragraph}");
+        info!("{message}");
     }
     if (outcome.is_crash() || matches!(outcome, Outcome::TimedOut))
-        && let Ok(registers) = machine.cpu(machine.current_cpu()).registers()
+        && let Some(text) = crash.and_then(dump::dump_crash)
     {
-        let pending = machine.cpu(machine.current_cpu()).vcpu().pending_events().ok().flatten();
-        error!("{}", dump::dump(&registers, pending.as_deref()));
+        error!("{text}");
     }
 }

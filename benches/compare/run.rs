@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::shared::Failure;
 
 /// Longest time a run may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a run did.
 pub struct Ran {
@@ -68,7 +68,7 @@ fn spawn(command: &mut Command) -> Result<(Child, ChildStdout), Failure> {
     Ok((child, output))
 }
 
-/// Ends a process that takes longer than [`PATIENCE`].
+/// Ends a process that takes longer than [`TIMEOUT`].
 struct Watchdog {
     over: Sender<()>,
 }
@@ -77,7 +77,7 @@ impl Watchdog {
     fn start(process: u32) -> Watchdog {
         let (over, wait) = channel();
         std::thread::spawn(move || {
-            if wait.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            if wait.recv_timeout(TIMEOUT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
                 && let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw)
             {
                 // Fails only when it ended just now.

@@ -10,7 +10,7 @@ use crate::shared::programs::{self, MICROVM, spawn};
 use crate::shared::{Failure, kvm_binary, ports, rounds};
 
 /// Longest time for a program to listen for a debugger.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Something that runs a guest step by step, or lets a debugger do so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Stub {
             if let Some(status) = stub.child.try_wait()? {
                 return Err(format!("{program} ended: {status}").into());
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return Err(format!("{program} does not listen").into());
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::shared::Failure;
 
 /// Longest time for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes read at a time, at most.
 const BUFFER: usize = 64 << 10;
 
@@ -37,7 +37,7 @@ impl Wire {
     pub fn connect(port: u16) -> Result<Wire, Failure> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(Wire {
             stream,
             buffer: vec![0; BUFFER],
@@ -114,7 +114,7 @@ impl Wire {
     fn byte(&mut self) -> Result<u8, Failure> {
         if self.next == self.filled {
             self.filled = self.stream.read(&mut self.buffer).map_err(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => format!("no answer within {PATIENCE:?}").into(),
+                std::io::ErrorKind::WouldBlock => format!("no answer within {TIMEOUT:?}").into(),
                 _ => Failure::from(error),
             })?;
             self.next = 0;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::monitor::Monitor;
-use crate::program::{PATIENCE, Program};
+use crate::monitor::{Monitor, TIMEOUT};
+use crate::program::Program;
 use crate::shared::guests::Guests;
 use crate::shared::programs::{self, MICROVM};
 use crate::shared::{Failure, kvm_binary, ports, rounds};
@@ -85,7 +85,7 @@ impl Contender {
         let program = Program::start(command, &monitor)?;
         let start = Instant::now();
         while !ports::listens(port)? {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return Err("it does not wait for a guest".into());
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -104,7 +104,7 @@ impl Contender {
         if self != Kvm {
             let mut console = program.monitor(self.prompt())?;
             // Once all is there it stands still again.
-            while program.said().first.is_none() && program.started().elapsed() < PATIENCE {
+            while program.said().first.is_none() && program.started().elapsed() < TIMEOUT {
                 console.ask("cont")?;
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -133,7 +133,7 @@ impl Contender {
     /// Has the guest move to whoever waits on `port`; it has begun when this returns.
     pub fn move_to(self, console: &mut Monitor, port: u16) -> Result<(), Failure> {
         match self {
-            Kvm => console.tell(&format!("migrate 127.0.0.1 {port}")),
+            Kvm => console.send(&format!("migrate 127.0.0.1 {port}")),
             Qemu | QemuShort => console.ask(&format!("migrate -d tcp:127.0.0.1:{port}")).map(drop),
         }
     }
@@ -141,9 +141,9 @@ impl Contender {
     /// What it tells of the move, once that is over.
     pub fn told(self, console: &mut Monitor) -> Result<Told, Failure> {
         if self == Kvm {
-            let story = console.wait_for("ms\n")?;
-            let end = story.lines().find(|line| line.contains("the guest has moved to"));
-            let end = end.ok_or_else(|| format!("the guest has not moved: {story}"))?;
+            let progress = console.wait_for("ms\n")?;
+            let end = progress.lines().find(|line| line.contains("the guest has moved to"));
+            let end = end.ok_or_else(|| format!("the guest has not moved: {progress}"))?;
             return Ok(Told {
                 total: milliseconds(end, " sent in ")?,
                 downtime: milliseconds(end, "downtime ")?,
@@ -183,7 +183,7 @@ impl Contender {
 /// Waits until QEMU has moved or saved the guest; what it tells of that.
 fn completed(console: &mut Monitor) -> Result<String, Failure> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < TIMEOUT {
         let status = console.ask("info migrate")?;
         if status.contains("Migration status: completed") {
             return Ok(status);

@@ -1,14 +1,16 @@
-//! Speaking with a program's console.
+//! A client of a program's console.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::program::PATIENCE;
 use crate::shared::Failure;
 
-/// A connection to a console that shows a prompt when it has done what it was told.
+/// Longest time to wait for anything.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection to a console that shows a prompt after each command.
 pub struct Monitor {
     stream: UnixStream,
     prompt: &'static str,
@@ -18,20 +20,20 @@ impl Monitor {
     /// Connects to the one at the socket `path`.
     pub fn connect(path: &Path, prompt: &'static str) -> Result<Monitor, Failure> {
         let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let mut monitor = Monitor { stream, prompt };
         monitor.wait_for(prompt)?;
         Ok(monitor)
     }
 
-    /// Has `command` carried out; the answer.
+    /// Sends `command` and waits for the prompt; the answer.
     pub fn ask(&mut self, command: &str) -> Result<String, Failure> {
-        self.tell(command)?;
+        self.send(command)?;
         self.wait_for(self.prompt)
     }
 
-    /// Tells it `command`.
-    pub fn tell(&mut self, command: &str) -> Result<(), Failure> {
+    /// Sends `command` without waiting for an answer.
+    pub fn send(&mut self, command: &str) -> Result<(), Failure> {
         Ok(self.stream.write_all(format!("{command}\n").as_bytes())?)
     }
 
@@ -39,7 +41,7 @@ impl Monitor {
     pub fn wait_for(&mut self, end: &str) -> Result<String, Failure> {
         let (mut text, start) = (Vec::new(), Instant::now());
         let mut piece = [0; 4096];
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < TIMEOUT {
             let count = self.stream.read(&mut piece)?;
             text.extend_from_slice(&piece[..count]);
             let said = String::from_utf8_lossy(&text);
@@ -50,6 +52,6 @@ impl Monitor {
                 return Err(format!("the console hung up after {said:?}, and no {end:?} came").into());
             }
         }
-        Err(format!("the console never said {end:?}").into())
+        Err(format!("the console did not send {end:?} within {TIMEOUT:?}").into())
     }
 }

@@ -6,12 +6,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, TIMEOUT};
 use crate::shared::Failure;
 use crate::shared::programs::spawn;
-
-/// Longest time for anything that is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the guest says once in each tick (benches/guests/dirty.S).
 const TICK: u8 = b'#';
@@ -79,7 +76,7 @@ impl Program {
         let (said, changed) = &*self.said;
         let said = said.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = said.count + more;
-        let waited = changed.wait_timeout_while(said, PATIENCE, |said| said.count < wanted && !said.over);
+        let waited = changed.wait_timeout_while(said, TIMEOUT, |said| said.count < wanted && !said.over);
         let (said, _) = waited.unwrap_or_else(PoisonError::into_inner);
         match said.first {
             Some(first) if said.count >= wanted => Ok(first),
@@ -89,7 +86,7 @@ impl Program {
 
     /// Its monitor, as soon as it can be reached.
     pub fn monitor(&mut self, prompt: &'static str) -> Result<Monitor, Failure> {
-        while self.started.elapsed() < PATIENCE {
+        while self.started.elapsed() < TIMEOUT {
             if let Ok(monitor) = Monitor::connect(&self.monitor, prompt) {
                 return Ok(monitor);
             }

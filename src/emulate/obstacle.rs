@@ -1,7 +1,7 @@
 //! Why an instruction cannot be emulated.
 
 /// Why an instruction that KVM refused cannot be emulated either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Obstacle {
     /// No code could be fetched: RIP points outside of RAM.
     NoCode,

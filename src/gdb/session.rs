@@ -73,7 +73,7 @@ fn talk(
             if let Stub::Running(mut going) = stub {
                 // gdb itself says only that it has exited.
                 print(
-                    &format!("kvm: {}\n", report::paragraph(debuggee.machine, &outcome)),
+                    &format!("kvm: {}\n", report::end_message(debuggee.machine, &outcome)),
                     going.borrow_conn(),
                 )?;
                 report_over(going.report_stop(debuggee, last_words(&outcome)));
@@ -310,7 +310,7 @@ fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
 /// Has gdb print why the guest cannot go on, in the words the run ends with.
 fn tell_end(debuggee: &Debuggee<'_>, wire: &mut ClientOutput) -> io::Result<()> {
     let Some(outcome) = debuggee.ended() else { return Ok(()) };
-    print(&format!("kvm: {}\n", report::paragraph(debuggee.machine, outcome)), wire)
+    print(&format!("kvm: {}\n", report::end_message(debuggee.machine, outcome)), wire)
 }
 
 /// `text` as packets carry it.

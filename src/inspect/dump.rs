@@ -2,13 +2,33 @@
 
 use std::fmt::Write;
 
+use super::crash::CrashReport;
 use crate::arch::Registers;
 
-/// The whole state of a stopped vCPU; `pending` names the events that wait for the guest.
-pub fn dump(registers: &Registers, pending: Option<&str>) -> String {
-    let mut text = dump_registers(registers);
-    let _ = write!(text, "  pending: {}", pending.unwrap_or("nothing"));
-    text
+/// Everything in `crash`, for the log; `None` without registers.
+pub fn dump_crash(crash: &CrashReport) -> Option<String> {
+    let mut text = dump_registers(&crash.registers?);
+    if let Some(walk) = &crash.walk {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "  page walk of {:#x}:", walk.address);
+        for entry in &walk.entries {
+            let _ = write!(text, " level {} entry at {:#x} ", entry.level, entry.address);
+            let _ = match entry.value {
+                Some(value) => write!(text, "is {value:#x},"),
+                None => write!(text, "outside of RAM,"),
+            };
+        }
+        let _ = match walk.physical {
+            Some(physical) => writeln!(text, " maps to {physical:#x}"),
+            None => writeln!(text, " not mapped"),
+        };
+    }
+    for frame in &crash.frames {
+        let symbol = frame.symbol.as_ref().map(|symbol| format!(" {symbol}")).unwrap_or_default();
+        let _ = writeln!(text, "  called from {:#018x}{symbol}", frame.address);
+    }
+    let _ = write!(text, "  pending: {}", crash.pending.as_deref().unwrap_or("nothing"));
+    Some(text)
 }
 
 /// Registers, descriptor tables and segments.
@@ -45,9 +65,8 @@ mod tests {
     fn every_register_is_in_the_dump() {
         let mut registers = Registers::default();
         registers.general.r15 = 0x1234;
-        let text = dump(&registers, Some("exception 14"));
-        for word in ["RAX", "R15", "0x0000000000001234", "CR2", "EFER", "GDT", "SS", "pending: exception 14"]
-        {
+        let text = dump_registers(&registers);
+        for word in ["RAX", "R15", "0x0000000000001234", "CR2", "EFER", "GDT", "SS"] {
             assert!(text.contains(word), "{word} is missing in\n{text}");
         }
     }

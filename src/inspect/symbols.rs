@@ -3,7 +3,7 @@
 //! The table is read when somebody asks, which is when a run has gone wrong.
 
 use goblin::container::{Container, Ctx, Endian};
-use goblin::elf::header::header64::SIZEOF_EHDR;
+use goblin::elf::header::header64::{Header, SIZEOF_EHDR};
 use goblin::elf::section_header::section_header64::SIZEOF_SHDR;
 use goblin::elf::section_header::{SHT_SYMTAB, SectionHeader};
 use goblin::elf::sym::sym64::SIZEOF_SYM;
@@ -20,7 +20,7 @@ const BATCH: u64 = 1024;
 const CONTEXT: Ctx = Ctx { container: Container::Big, le: Endian::Little };
 
 /// A name and the distance from where it begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Symbol {
     /// The name, as the file has it.
     pub name: String,
@@ -80,9 +80,9 @@ impl SymbolTable<'_> {
     fn open(image: &dyn Image) -> Option<SymbolTable<'_>> {
         let mut header = [0; SIZEOF_EHDR];
         image.read_at(0, &mut header).ok()?;
-        let table_offset = u64::from_le_bytes(header[0x28..0x30].try_into().ok()?);
-        let count = u16::from_le_bytes([header[0x3C], header[0x3D]]);
-        let sections: Vec<SectionHeader> = (0..u64::from(count))
+        let header = Header::from_bytes(&header);
+        let table_offset = header.e_shoff;
+        let sections: Vec<SectionHeader> = (0..u64::from(header.e_shnum))
             .map_while(|index| {
                 let mut bytes = [0; SIZEOF_SHDR];
                 let at = table_offset.checked_add(index * SIZEOF_SHDR as u64)?;

@@ -405,7 +405,7 @@ impl<'m> Debuggee<'m> {
             Some(Event::ResetAsked) => self.reset_asked = true,
             Some(Event::End(outcome)) => {
                 // The client did not see it happen.
-                self.said.push_str(&format!("kvm: {}\n", report::paragraph(self.machine, &outcome)));
+                self.said.push_str(&format!("kvm: {}\n", report::end_message(self.machine, &outcome)));
                 self.ended = Some(outcome);
             }
             _ => {}

@@ -1,0 +1,179 @@
+use super::*;
+use crate::arch::flags::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA};
+use crate::inspect::dump;
+
+/// 64-bit code with the first 2 MiB identity-mapped.
+fn long_mode(memory: &GuestMemory) -> Registers {
+    memory.write_u64(0x1000, 0x2003).unwrap();
+    memory.write_u64(0x2000, 0x3003).unwrap();
+    memory.write_u64(0x3000, 0x83).unwrap();
+    let mut registers = Registers::default();
+    registers.system.cs.l = 1;
+    registers.system.cr0 = CR0_PG | CR0_PE;
+    registers.system.cr3 = 0x1000;
+    registers.system.cr4 = CR4_PAE;
+    registers.system.efer = EFER_LMA;
+    registers
+}
+
+fn symbol(name: &str, offset: u64) -> Option<Symbol> {
+    Some(Symbol { name: name.to_owned(), offset })
+}
+
+/// A report as [`CrashReport::capture`] makes one.
+fn report(cause: Cause) -> CrashReport {
+    let mut registers = Registers::default();
+    registers.system.cr0 = CR0_PE;
+    CrashReport {
+        cause,
+        cpu: 0,
+        registers: Some(registers),
+        place: Some(Place {
+            address: 0x10_0004,
+            symbol: symbol("main", 4),
+            bitness: 64,
+            code: vec![0x0F, 0x01, 0xC8],
+            instruction: Some("monitor".to_owned()),
+            operands: Vec::new(),
+        }),
+        walk: None,
+        has_idt: true,
+        frames: Vec::new(),
+        pending: None,
+        post_code: None,
+    }
+}
+
+#[test]
+fn a_triple_fault_is_reported_with_its_place_and_cr2() {
+    let mut crash = report(Cause::TripleFault);
+    assert_eq!(
+        crash.message(),
+        "triple fault at 0x100004 (main+0x4), instruction `monitor`. The log has all registers."
+    );
+    crash.registers.as_mut().unwrap().system.cr2 = 8;
+    crash.has_idt = false;
+    crash.post_code = Some(7);
+    assert_eq!(
+        crash.message(),
+        "triple fault at 0x100004 (main+0x4), instruction `monitor`. CR2 is 0x8, where nothing is mapped: a null \
+         pointer, by the looks of it. No usable IDT is loaded, so the first exception ends the machine. The log \
+         has all registers. Last POST code: 0x07."
+    );
+    crash.walk = Some(PageWalk { address: 8, entries: Vec::new(), physical: Some(8) });
+    assert!(crash.message().contains("CR2 is 0x8, whose page forbids the access"), "{}", crash.message());
+}
+
+#[test]
+fn registers_that_say_nothing_are_not_reported_as_a_place() {
+    let lost = CrashReport { registers: None, place: None, ..report(Cause::TripleFault) };
+    assert_eq!(lost.message(), "triple fault; the host gives no registers.");
+    let mut reset = CrashReport { place: None, ..report(Cause::TripleFault) };
+    reset.registers = Some(Registers::default());
+    reset.registers.as_mut().unwrap().general.rip = 0xFFF0;
+    assert!(reset.message().contains("already reset the registers"), "{}", reset.message());
+    let refused = Cause::Refused { suberror: 1, obstacle: None };
+    let lost = CrashReport { registers: None, place: None, ..report(refused) };
+    assert_eq!(lost.message(), "the host refused to go on and gives no registers.");
+}
+
+#[test]
+fn each_cause_has_its_message() {
+    let place = " at 0x100004 (main+0x4), instruction `monitor`.";
+    for (cause, start) in [
+        (
+            Cause::EntryFailed { reason: 0x21 },
+            "the processor did not accept the state the guest put it in (hardware reason 0x21)",
+        ),
+        (
+            Cause::Unexpected { reason: 99 },
+            "KVM stopped the guest for a reason this program does not know (99)",
+        ),
+        (Cause::TimedOut, "the run took longer than --timeout allows"),
+        (Cause::Reset, "the guest reset the machine (--no-reboot)"),
+        (
+            Cause::Refused { suberror: 1, obstacle: Some(Obstacle::NotAllowed) },
+            "this host's KVM cannot execute what the guest wants (internal error 1)",
+        ),
+    ] {
+        let text = report(cause).message();
+        assert!(text.starts_with(&format!("{start}{place}")), "{text}");
+    }
+}
+
+#[test]
+fn a_place_without_code_is_named_so() {
+    let mut crash = report(Cause::TimedOut);
+    let place = crash.place.as_mut().unwrap();
+    (place.symbol, place.instruction) = (None, None);
+    assert_eq!(crash.message(), "the run took longer than --timeout allows at 0x100004.");
+    crash.place.as_mut().unwrap().code.clear();
+    assert!(crash.message().ends_with("at 0x100004, where no code is mapped."), "{}", crash.message());
+}
+
+#[test]
+fn the_dump_has_the_frames_and_the_page_walk() {
+    let mut crash = report(Cause::TripleFault);
+    crash.frames = vec![Frame { address: 0x10_0100, symbol: symbol("caller", 0x10) }];
+    let entry = WalkedEntry { level: 4, address: 0x1000, value: None };
+    crash.walk = Some(PageWalk { address: 8, entries: vec![entry], physical: None });
+    let text = dump::dump_crash(&crash).unwrap();
+    assert!(text.contains("called from 0x0000000000100100 caller+0x10"), "{text}");
+    assert!(text.contains("page walk of 0x8: level 4 entry at 0x1000 outside of RAM, not mapped"), "{text}");
+    assert!(text.ends_with("pending: nothing"), "{text}");
+}
+
+#[test]
+fn frame_pointers_are_followed_until_they_lead_nowhere() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    let mut registers = long_mode(&memory);
+    for (frame, caller, address) in
+        [(0x8000, 0x8020, 0x5000), (0x8020, 0x8040, 0x5100), (0x8040, 0x8000, 0x5200)]
+    {
+        memory.write_u64(frame, caller).unwrap();
+        memory.write_u64(frame + 8, address).unwrap();
+    }
+    registers.general.rbp = 0x8000;
+    assert_eq!(return_addresses(&memory, &registers), [0x5000, 0x5100, 0x5200], "a loop ends");
+    memory.write_u64(0x8048, 1 << 40).unwrap();
+    assert_eq!(return_addresses(&memory, &registers), [0x5000, 0x5100], "code is mapped");
+    for rbp in [0, 0x9000, u64::MAX, u64::MAX - 7, 1 << 47] {
+        registers.general.rbp = rbp;
+        assert!(return_addresses(&memory, &registers).is_empty(), "{rbp:#x}");
+    }
+}
+
+#[test]
+fn operands_have_values_and_addresses() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    let mut registers = long_mode(&memory);
+    registers.general.rbx = 0x1000;
+    registers.general.rax = 0x1234_5678_9ABC_DEF0;
+    registers.system.fs.base = 0x10_0000;
+    // mov fs:[rbx + 8], ah
+    assert_eq!(
+        operands(&[0x64, 0x88, 0x63, 0x08], &registers),
+        [
+            Operand::Memory { address: Some(0x10_1008), size: 1 },
+            Operand::Register { name: "ah".to_owned(), value: Some(0xDE) }
+        ]
+    );
+    // add eax, 5
+    assert_eq!(
+        operands(&[0x83, 0xC0, 0x05], &registers),
+        [Operand::Register { name: "eax".to_owned(), value: Some(0x9ABC_DEF0) }, Operand::Immediate(5)]
+    );
+    assert_eq!(operands(&[0xEB, 0xFE], &registers), [Operand::Target(0)]);
+    assert_eq!(operands(&[0x0F, 0xFF], &registers), []);
+}
+
+#[test]
+fn a_page_walk_names_the_entry_that_is_missing() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    let registers = long_mode(&memory);
+    let found = walk(&memory, &registers, 0x1234);
+    assert_eq!((found.physical, found.entries.len()), (Some(0x1234), 3));
+    let missing = walk(&memory, &registers, 1 << 30);
+    assert_eq!(missing.physical, None);
+    assert_eq!(missing.entries.last(), Some(&WalkedEntry { level: 3, address: 0x2008, value: Some(0) }));
+}
