@@ -19,7 +19,7 @@ An option's key in the config file does the same. The command line is stronger t
 which is stronger than the defaults. The config file is the one `--config` names, else `config.ini` in
 the working directory if there is one. [`config.ini`](../config.ini) shows all its keys.
 
-With `check` as its first argument `kvm` runs no guest file: `kvm check [--json]` tells what KVM really does
+With `check` as its first argument `kvm` runs no guest file: `kvm check [--json]` reports what KVM supports
 on this host, see [hosts.md](hosts.md). A guest file of that name is run as `kvm ./check`. In the same way
 `kvm console [ADDRESS:PORT|unix:PATH]` sends commands to a running guest, see [console.md](console.md).
 
