@@ -279,8 +279,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--debug-server",
         "--debug-server=0.0.0.0",
-        "--debug-server: `0.0.0.0` can be reached from other hosts, and nobody is asked there who he is; `ssh -L` \
-         leads to a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
+        "--debug-server: `0.0.0.0` can be reached from other hosts, and clients are not authenticated; `ssh -L` forwards a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
          most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS a loopback address",
     ),
     (
@@ -292,8 +291,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--console",
         "--console=0.0.0.0",
-        "--console: `0.0.0.0` can be reached from other hosts, and nobody is asked there who he is; `ssh -L` \
-         leads to a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
+        "--console: `0.0.0.0` can be reached from other hosts, and clients are not authenticated; `ssh -L` forwards a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
         ADDRESS an IP address of the loopback",
     ),
     (
