@@ -264,7 +264,7 @@ impl<'a> OutgoingMigration<'a> {
                 || self.throttle_percent == MAX_THROTTLE && !shrinks(left, count)
             {
                 self.progress.note(&format!(
-                    "       the guest writes faster than can be sent, even slowed down: it is paused \
+                    "       the guest writes faster than can be sent, even throttled: it is paused \
                      for about {milliseconds} ms"
                 ));
                 return Ok(pages);
@@ -272,7 +272,7 @@ impl<'a> OutgoingMigration<'a> {
             if !shrinks(left, count) {
                 self.throttle_percent = (self.throttle_percent + THROTTLE_STEP).min(MAX_THROTTLE);
                 self.progress.note(&format!(
-                    "       the guest writes as fast as can be sent: slowed down by {} percent",
+                    "       the guest writes as fast as can be sent: throttled by {} percent",
                     self.throttle_percent
                 ));
             }

@@ -193,7 +193,7 @@ fn on_the_way() -> Vec<Trial> {
             contains(&here.ask(&["migrate status"])?, "the guest runs")?;
             let said = here.ask(&[&migrate(ports[1])])?;
             contains(&said, "a migration is already in progress, to 127.0.0.1:")?;
-            contains(&said, "`migrate cancel` calls that off")?;
+            contains(&said, "cancel it with `migrate cancel`")?;
             contains(&here.ask(&["migrate cancel"])?, "the guest stays here")?;
             free.store(true, Ordering::SeqCst);
             contains(&story.join().map_err(|_| "the console")??, &format!("{FAILED}: cancelled"))?;
@@ -214,8 +214,8 @@ fn on_the_way() -> Vec<Trial> {
             // Its 64 pages take about 64 ms, and may take 30.
             let said = here.ask(&[&migrate(Between::slow(port, 4096)?.port)])?;
             for line in [
-                "the guest writes as fast as can be sent: slowed down by 25 percent",
-                "slowed down by 99 percent",
+                "the guest writes as fast as can be sent: throttled by 25 percent",
+                "throttled by 99 percent",
                 "the guest writes faster than can be sent, even throttled: it is paused for about ",
                 "-----> migration complete.",
             ] {
