@@ -12,7 +12,6 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
-use crate::control::moving::Mover;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
@@ -20,7 +19,7 @@ use crate::frontends::messages::tell;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::{check, console_client, log, snapshot};
-use crate::gdb::{self, Server};
+use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
@@ -32,7 +31,10 @@ use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClientSpec, Invocation, SerialBackend, Settings};
 use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
-use crate::supervisor::requests::Door;
+use crate::supervisor;
+use crate::supervisor::front_end::DebuggerFrontEnd;
+use crate::supervisor::migrator::Migrator;
+use crate::supervisor::request_queue::RequestQueue;
 
 /// A failure before the guest's first instruction: what to tell the user, and the exit status.
 struct Failure {
@@ -165,11 +167,11 @@ fn credentials(settings: &Settings) -> Result<Credentials, Failure> {
 /// A machine with everything around it, ready to run.
 struct Run {
     machine: Machine,
-    door: Door,
+    requests: RequestQueue,
     console: Option<Console>,
     debugger: Option<Server>,
     debug_server: Option<DebugServer>,
-    mover: Option<Arc<dyn Mover>>,
+    mover: Option<Arc<dyn Migrator>>,
     session: Session,
 }
 
@@ -188,9 +190,9 @@ impl Run {
         let (machine_outputs, output_readers) = output_queues(doorbell.clone());
         let inputs = Inputs::new();
         let machine = make(inputs.clone(), machine_outputs)?;
-        let (door, caller) = Door::new(inputs.clone());
+        let (requests, caller) = RequestQueue::new(inputs.clone());
         // Somebody has to ask for it.
-        let mover: Option<Arc<dyn Mover>> = match settings.console.is_some() || settings.gdb.is_some() {
+        let mover: Option<Arc<dyn Migrator>> = match settings.console.is_some() || settings.gdb.is_some() {
             true => Some(Arc::new(MigrationService::new(
                 caller.clone(),
                 credentials(settings)?,
@@ -230,7 +232,7 @@ impl Run {
         let connections =
             Connections { inputs, outputs: output_readers, doorbell, screen: machine.screen().clone() };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
-        Ok(Run { machine, door, console, debugger, debug_server, mover, session })
+        Ok(Run { machine, requests, console, debugger, debug_server, mover, session })
     }
 
     /// Runs the guest to its end; the exit status.
@@ -239,13 +241,15 @@ impl Run {
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {
                 let server = self.debugger.as_ref();
-                gdb::run(&mut self.machine, server, wait, settings.gdb_arch, &self.door, self.mover)
+                let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, settings.gdb_arch));
+                let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
+                supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, self.mover)
             }
             // Nobody can ask for anything.
             false => self.machine.run(),
         };
-        // In this order: a client that waits at the door is answered before it is hung up on.
-        drop(self.door);
+        // In this order: a client that waits for an answer gets it before it is hung up on.
+        drop(self.requests);
         drop(self.debug_server);
         let crash = CrashReport::capture(&self.machine, &outcome);
         let message = report::message(&outcome, crash.as_ref());

@@ -1,8 +1,9 @@
 //! All commands, and how one is found.
 
 use super::commands::{machine, memory, moving, people, points, running, snapshots, state};
-use super::{CommandError, Front, StoppedGuest};
+use super::{CommandError, Front};
 use crate::settings::closest::closest;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// A command.
 pub(super) struct Command {
@@ -18,7 +19,7 @@ pub(super) struct Command {
     run: Run,
 }
 
-type Run = fn(&mut dyn StoppedGuest, &str) -> Result<String, CommandError>;
+type Run = fn(&mut dyn StoppedMachine, &str) -> Result<String, CommandError>;
 
 /// For whom a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +143,7 @@ impl Command {
 /// # Errors
 ///
 /// [`CommandError`], which names what is wrong and what to do.
-pub fn answer(guest: &mut dyn StoppedGuest, front: Front, line: &str) -> Result<String, CommandError> {
+pub fn answer(guest: &mut dyn StoppedMachine, front: Front, line: &str) -> Result<String, CommandError> {
     let line = line.trim();
     if line.is_empty() {
         return help(front, "");
@@ -172,7 +173,7 @@ pub fn names(front: Front) -> impl Iterator<Item = &'static str> {
 }
 
 /// What is left to do for a command that is known before it comes here.
-fn no_more(_: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+fn no_more(_: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     Ok(String::new())
 }
 

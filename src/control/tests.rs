@@ -1,27 +1,40 @@
 mod console;
 
+use std::path::Path;
+
 use super::*;
+use crate::arch::Registers;
 use crate::boot::BytesImage;
+use crate::boot::Image;
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
-use crate::machine::inputs::{Input, Keystroke};
+use crate::inspect::screen::Shot;
+use crate::kvm::HostError;
+use crate::machine::inputs::{Input, Inputs, Keystroke};
+use crate::machine::snapshots::{KeepError, Kept};
+use crate::memory::GuestMemory;
+use crate::settings::LayoutName;
+use crate::state::{SaveReport, SnapshotError};
+use crate::supervisor::facilities::Facility;
+use crate::supervisor::session::{CommandSession, Switches};
+use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
 /// A guest that nobody runs.
 struct Still {
     registers: Registers,
     memory: GuestMemory,
     image: BytesImage<'static>,
-    session: Session,
+    session: CommandSession,
     snapshots: Vec<Kept>,
     resets: usize,
     ended: bool,
-    doing: Doing,
+    status: RunStatus,
     debugged: bool,
     inputs: Inputs,
     cells: Vec<u16>,
 }
 
-impl StoppedGuest for Still {
+impl StoppedMachine for Still {
     fn registers(&self) -> Result<Registers, HostError> {
         Ok(self.registers)
     }
@@ -38,7 +51,7 @@ impl StoppedGuest for Still {
         0
     }
 
-    fn session(&mut self) -> &mut Session {
+    fn session(&mut self) -> &mut CommandSession {
         &mut self.session
     }
 
@@ -104,8 +117,8 @@ impl StoppedGuest for Still {
         LayoutName::Us
     }
 
-    fn doing(&self) -> Doing {
-        self.doing
+    fn status(&self) -> RunStatus {
+        self.status
     }
 
     fn is_debugged(&self) -> bool {
@@ -113,7 +126,7 @@ impl StoppedGuest for Still {
     }
 
     fn set_paused(&mut self, paused: bool) {
-        self.doing = if paused { Doing::Paused } else { Doing::Runs };
+        self.status = if paused { RunStatus::Paused } else { RunStatus::Running };
     }
 }
 
@@ -165,11 +178,11 @@ fn real_mode() -> Still {
         registers: Registers::default(),
         memory: GuestMemory::new(4 << 20).unwrap(),
         image: BytesImage::new("none", b""),
-        session: Session::default(),
+        session: CommandSession::default(),
         snapshots: Vec::new(),
         resets: 0,
         ended: false,
-        doing: Doing::Stopped,
+        status: RunStatus::Stopped,
         debugged: true,
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],

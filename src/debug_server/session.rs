@@ -14,7 +14,7 @@ use super::protocol::{
 use super::register_bytes;
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
-use crate::supervisor::requests::Caller;
+use crate::supervisor::request_queue::RequestSender;
 
 /// Memory is copied and sent in pieces of so many bytes.
 const CHUNK: u64 = 64 << 10;
@@ -33,7 +33,7 @@ pub struct DebugTarget {
 
 impl DebugTarget {
     /// A guest with this memory, whose registers are asked for at its door.
-    pub fn new(memory: Arc<GuestMemory>, caller: Caller) -> DebugTarget {
+    pub fn new(memory: Arc<GuestMemory>, caller: RequestSender) -> DebugTarget {
         let registers = move || caller.ask(|guest| guest.registers().ok()).ok().flatten();
         DebugTarget { memory, registers: Box::new(registers) }
     }

@@ -12,11 +12,12 @@ use gdbstub::target::ext::breakpoints::{
 use gdbstub::target::{TargetError, TargetResult};
 use tracing::warn;
 
+use super::target::GdbTarget;
 use super::target::{FULL, INVALID, host_failure};
 use crate::arch::paging::is_canonical;
-use crate::supervisor::debuggee::Debuggee;
+use crate::supervisor::watchpoints;
 
-impl Breakpoints for Debuggee<'_> {
+impl Breakpoints for GdbTarget<'_, '_> {
     fn support_sw_breakpoint(&mut self) -> Option<SwBreakpointOps<'_, Self>> {
         Some(self)
     }
@@ -30,7 +31,7 @@ impl Breakpoints for Debuggee<'_> {
     }
 }
 
-impl Debuggee<'_> {
+impl GdbTarget<'_, '_> {
     /// A breakpoint can be at any linear address, whether something is mapped there or not.
     fn check_breakpoint(&mut self, address: u64) -> TargetResult<(), Self> {
         let system = self.looked_at().map_err(host_failure)?.system;
@@ -41,37 +42,49 @@ impl Debuggee<'_> {
     }
 }
 
-impl SwBreakpoint for Debuggee<'_> {
+impl SwBreakpoint for GdbTarget<'_, '_> {
     fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         self.check_breakpoint(address)?;
-        match self.breakpoints.add_software(address) {
+        match self.supervisor.breakpoints.add_software(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),
         }
     }
 
     fn remove_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self.breakpoints.remove_software(address))
+        Ok(self.supervisor.breakpoints.remove_software(address))
     }
 }
 
-impl HwBreakpoint for Debuggee<'_> {
+impl HwBreakpoint for GdbTarget<'_, '_> {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         self.check_breakpoint(address)?;
-        match self.breakpoints.add_hardware(address) {
+        match self.supervisor.breakpoints.add_hardware(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),
         }
     }
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self.breakpoints.remove_hardware(address))
+        Ok(self.supervisor.breakpoints.remove_hardware(address))
     }
 }
 
-impl HwWatchpoint for Debuggee<'_> {
+/// A kind of watchpoint, as the supervisor has it.
+fn own_kind(kind: WatchKind) -> watchpoints::WatchKind {
+    match kind {
+        WatchKind::Write => watchpoints::WatchKind::Write,
+        WatchKind::Read => watchpoints::WatchKind::Read,
+        WatchKind::ReadWrite => watchpoints::WatchKind::ReadWrite,
+    }
+}
+
+impl HwWatchpoint for GdbTarget<'_, '_> {
     fn add_hw_watchpoint(&mut self, address: u64, length: u64, kind: WatchKind) -> TargetResult<bool, Self> {
-        match self.add_watchpoint(address, length, kind) {
+        let set = self.looked_at().map_err(|error| error.to_string()).and_then(|registers| {
+            self.supervisor.add_watchpoint(address, length, own_kind(kind), registers.system.cr4)
+        });
+        match set {
             Ok(()) => Ok(true),
             Err(reason) => {
                 warn!("gdb's watchpoint is not set: {reason}");
@@ -86,6 +99,6 @@ impl HwWatchpoint for Debuggee<'_> {
         length: u64,
         kind: WatchKind,
     ) -> TargetResult<bool, Self> {
-        Ok(self.watchpoints.remove(address, length, kind))
+        Ok(self.supervisor.watchpoints.remove(address, length, own_kind(kind)))
     }
 }

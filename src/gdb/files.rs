@@ -15,9 +15,8 @@ use gdbstub::target::ext::host_io::{
 use gdbstub::target::ext::process_info::{ProcessInfo, ProcessInfoResponse};
 use gdbstub::target::ext::section_offsets::{Offsets, SectionOffsets};
 
-use super::target::{PACKET, copy_part};
+use super::target::{GdbTarget, PACKET, copy_part};
 use crate::settings::GdbArch;
-use crate::supervisor::debuggee::Debuggee;
 
 /// The one file descriptor there is. Opening the file twice gives it twice.
 const DESCRIPTOR: u32 = 3;
@@ -26,13 +25,13 @@ const DESCRIPTOR: u32 = 3;
 const TRIPLE_64: &str = "x86_64-unknown-none-elf";
 const TRIPLE_32: &str = "i386-unknown-none-elf";
 
-impl Debuggee<'_> {
+impl GdbTarget<'_, '_> {
     fn triple(&self) -> (&'static str, usize) {
         if self.view.layout.arch() == GdbArch::X86_64 { (TRIPLE_64, 8) } else { (TRIPLE_32, 4) }
     }
 }
 
-impl ExecFile for Debuggee<'_> {
+impl ExecFile for GdbTarget<'_, '_> {
     fn get_exec_file(
         &self,
         _pid: Option<Pid>,
@@ -44,7 +43,7 @@ impl ExecFile for Debuggee<'_> {
     }
 }
 
-impl HostIo for Debuggee<'_> {
+impl HostIo for GdbTarget<'_, '_> {
     fn support_open(&mut self) -> Option<HostIoOpenOps<'_, Self>> {
         Some(self)
     }
@@ -62,7 +61,7 @@ impl HostIo for Debuggee<'_> {
     }
 }
 
-impl HostIoOpen for Debuggee<'_> {
+impl HostIoOpen for GdbTarget<'_, '_> {
     fn open(
         &mut self,
         filename: &[u8],
@@ -84,17 +83,17 @@ impl HostIoOpen for Debuggee<'_> {
 }
 
 /// An error for every descriptor but [`DESCRIPTOR`].
-fn check(descriptor: u32) -> HostIoResult<(), Debuggee<'static>> {
+fn check(descriptor: u32) -> HostIoResult<(), GdbTarget<'static, 'static>> {
     if descriptor == DESCRIPTOR { Ok(()) } else { Err(HostIoError::Errno(HostIoErrno::EBADF)) }
 }
 
-impl HostIoClose for Debuggee<'_> {
+impl HostIoClose for GdbTarget<'_, '_> {
     fn close(&mut self, descriptor: u32) -> HostIoResult<(), Self> {
         check(descriptor)
     }
 }
 
-impl HostIoPread for Debuggee<'_> {
+impl HostIoPread for GdbTarget<'_, '_> {
     fn pread(
         &mut self,
         descriptor: u32,
@@ -103,7 +102,7 @@ impl HostIoPread for Debuggee<'_> {
         buf: &mut [u8],
     ) -> HostIoResult<usize, Self> {
         check(descriptor)?;
-        let image = self.machine.image();
+        let image = self.supervisor.machine.image();
         let left = usize::try_from(image.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         // Each byte may take two in the answer.
         let count = count.min(left).min(buf.len()).min(PACKET / 2);
@@ -112,10 +111,10 @@ impl HostIoPread for Debuggee<'_> {
     }
 }
 
-impl HostIoFstat for Debuggee<'_> {
+impl HostIoFstat for GdbTarget<'_, '_> {
     fn fstat(&mut self, descriptor: u32) -> HostIoResult<HostIoStat, Self> {
         check(descriptor)?;
-        let size = self.machine.image().len();
+        let size = self.supervisor.machine.image().len();
         Ok(HostIoStat {
             st_dev: 0,
             st_ino: 1,
@@ -134,14 +133,14 @@ impl HostIoFstat for Debuggee<'_> {
     }
 }
 
-impl SectionOffsets for Debuggee<'_> {
+impl SectionOffsets for GdbTarget<'_, '_> {
     /// Where the loader has put a file that can lie anywhere. Its first segment begins at 0 in the file.
     fn get_section_offsets(&mut self) -> Result<Offsets<u64>, Self::Error> {
-        Ok(Offsets::Segments { text_seg: self.machine.symbols().bias(), data_seg: None })
+        Ok(Offsets::Segments { text_seg: self.supervisor.machine.symbols().bias(), data_seg: None })
     }
 }
 
-impl HostInfo for Debuggee<'_> {
+impl HostInfo for GdbTarget<'_, '_> {
     fn host_info(&self, write: &mut dyn FnMut(&HostInfoResponse<'_>)) -> Result<(), Self::Error> {
         let (triple, size) = self.triple();
         write(&HostInfoResponse::Triple(triple));
@@ -151,7 +150,7 @@ impl HostInfo for Debuggee<'_> {
     }
 }
 
-impl ProcessInfo for Debuggee<'_> {
+impl ProcessInfo for GdbTarget<'_, '_> {
     fn process_info(&self, write: &mut dyn FnMut(&ProcessInfoResponse<'_>)) -> Result<(), Self::Error> {
         let (triple, size) = self.triple();
         write(&ProcessInfoResponse::Pid(Pid::MIN));

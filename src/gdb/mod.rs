@@ -1,9 +1,9 @@
-//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb. Whoever else asks about
-//! a guest while it runs is answered here, too, as gdb may be asking at the same time.
+//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb. The supervisor's loop
+//! serves it as a [`DebuggerFrontEnd`].
 //!
 //! All of it happens on the vCPU's thread, between two entries into the guest. Other threads only
 //! wait at sockets: a [`Server`]'s threads hand over what they read and call for attention at the
-//! machine's one door.
+//! machine's input queue.
 //!
 //! | file | what it has |
 //! |---|---|
@@ -44,83 +44,49 @@ pub(crate) mod threads;
 pub(crate) mod view;
 mod xsave;
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 
 use tracing::info;
 
-use crate::control::Doing;
-use crate::control::moving::Mover;
-use crate::machine::{Machine, Outcome};
+use crate::machine::Machine;
 use crate::settings::GdbArch;
-use crate::supervisor::debuggee::Debuggee;
-use crate::supervisor::requests::Door;
-use client::Client;
-use session::Left;
+use crate::supervisor::front_end::{DebuggerFrontEnd, SessionEnd};
+use crate::supervisor::request_queue::RequestQueue;
+use crate::supervisor::run_control::Supervisor;
+use target::GdbTarget;
+use threads::Threads;
+use view::View;
 
 #[cfg(fuzzing)]
 pub use fuzzing::serve_anything;
 pub use server::{Server, ServerError};
 
-/// Runs a guest under the debuggers that connect to `server`, until the run ends, and carries out what is
-/// asked for at `door`.
-///
-/// With `wait` the guest's first instruction waits for the first debugger. Whenever none is
-/// connected after that, the guest runs freely. gdb takes the guest's processor for `arch`. What moves the
-/// guest to another host is `mover`, if anything does.
-pub fn run(
-    machine: &mut Machine,
-    server: Option<&Server>,
-    wait: bool,
-    arch: GdbArch,
-    door: &Door,
-    mover: Option<Arc<dyn Mover>>,
-) -> Outcome {
-    let mut debuggee = Debuggee::new(machine, arch);
-    debuggee.session.mover = mover;
-    debuggee.doing = if wait { Doing::Waits } else { Doing::Runs };
-    let outcome = serve_clients(&mut debuggee, server, door);
-    // A debugger that ends the run does not carry out what it has put off.
-    if let Some(due) = debuggee.due() {
-        machine.set_pending_action(due);
-    }
-    machine.log_totals();
-    outcome
+/// How many vCPUs a machine has.
+const VCPUS: NonZeroUsize = NonZeroUsize::MIN;
+
+/// The gdb protocol as a front end of the supervisor.
+pub(crate) struct GdbFrontEnd<'s> {
+    server: &'s Server,
+    threads: Threads,
+    view: View,
 }
 
-fn serve_clients(debuggee: &mut Debuggee<'_>, server: Option<&Server>, door: &Door) -> Outcome {
-    loop {
-        let mut client = match next_client(debuggee, server, door) {
-            Ok(client) => client,
-            Err(outcome) => return outcome,
-        };
+impl<'s> GdbFrontEnd<'s> {
+    /// Serves the clients of `server`, for which the guest's processor is of kind `arch`.
+    pub(crate) fn new(server: &'s Server, machine: &Machine, arch: GdbArch) -> GdbFrontEnd<'s> {
+        GdbFrontEnd { server, threads: Threads::new(VCPUS), view: View::new(machine, arch) }
+    }
+}
+
+impl DebuggerFrontEnd for GdbFrontEnd<'_> {
+    fn serve(&mut self, supervisor: &mut Supervisor<'_>, requests: &RequestQueue) -> Option<SessionEnd> {
+        let mut client = self.server.client()?;
         info!("gdb is connected from {}", client.name());
-        let waited = debuggee.doing == Doing::Waits;
-        debuggee.debugged = true;
-        match session::serve(debuggee, &mut client, door) {
-            Left::Over(outcome) => return outcome,
-            // Whoever only tries whether somebody listens here is no debugger.
-            Left::Detached if waited && !client.has_spoken() => debuggee.doing = Doing::Waits,
-            Left::Detached => debuggee.doing = Doing::Runs,
+        let mut target = GdbTarget { supervisor, threads: &mut self.threads, view: &mut self.view };
+        let end = session::serve(&mut target, &mut client, requests);
+        if let SessionEnd::Detached { active } = end {
+            info!("gdb has disconnected{}", if active { "" } else { " without a word" });
         }
-        debuggee.debugged = false;
-        let waits = debuggee.doing == Doing::Waits;
-        info!("gdb is gone; the guest {}", if waits { "waits for another" } else { "runs on" });
-    }
-}
-
-/// Runs the guest, unless it is to stand still, until a debugger connects or the run is over.
-fn next_client(debuggee: &mut Debuggee<'_>, server: Option<&Server>, door: &Door) -> Result<Client, Outcome> {
-    loop {
-        debuggee.answer_requests(door);
-        if let Some(outcome) = debuggee.over.take().or_else(|| debuggee.ended.take()) {
-            return Err(outcome);
-        }
-        if let Some(client) = server.and_then(Server::client) {
-            return Ok(client);
-        }
-        let ended = if debuggee.doing == Doing::Runs { debuggee.run_freely() } else { debuggee.wait() };
-        if let Some(outcome) = ended {
-            return Err(outcome);
-        }
+        Some(end)
     }
 }

@@ -5,17 +5,18 @@ use std::convert::Infallible;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::session::pieces;
+use super::target::GdbTarget;
 use crate::control::{self, Front};
-use crate::supervisor::debuggee::Debuggee;
 
-impl MonitorCmd for Debuggee<'_> {
+impl MonitorCmd for GdbTarget<'_, '_> {
     fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
-        let answer = match control::answer(self, Front::Debugger, &String::from_utf8_lossy(command)) {
-            Ok(answer) => answer,
-            Err(error) => format!("{error}\n"),
-        };
+        let answer =
+            match control::answer(self.supervisor, Front::Debugger, &String::from_utf8_lossy(command)) {
+                Ok(answer) => answer,
+                Err(error) => format!("{error}\n"),
+            };
         // gdb shows only what is answered at once; `migrate status` and the log tell the rest.
-        self.session.story = None;
+        self.supervisor.session.progress = None;
         // It may have changed some.
         self.view.registers.forget();
         for piece in pieces(&answer) {

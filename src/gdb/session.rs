@@ -11,20 +11,24 @@ use gdbstub::common::Signal;
 use gdbstub::conn::Connection;
 use gdbstub::stub::state_machine::GdbStubStateMachine;
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
+use gdbstub::target::ext::breakpoints::WatchKind as LibraryWatchKind;
 use tracing::{debug, warn};
 
 use super::client::{Client, ClientOutput, Incoming};
 use super::extensions::{self, Route};
 use super::packet::{PacketScanner, Scanned, add_hex, write_packet};
 use super::register_set::RegisterNumber;
-use super::target::{LIBRARY_PACKET, PACKET};
-use crate::control::Doing;
+use super::target::{GdbTarget, LIBRARY_PACKET, PACKET};
+use super::threads::VcpuNumber;
 use crate::inspect::report;
 use crate::machine::Outcome;
-use crate::supervisor::debuggee::{Advance, Debuggee, Stop};
-use crate::supervisor::requests::Door;
+use crate::supervisor::front_end::SessionEnd;
+use crate::supervisor::request_queue::RequestQueue;
+use crate::supervisor::run_control::{Advance, Stop};
+use crate::supervisor::stopped_machine::RunStatus;
+use crate::supervisor::watchpoints::WatchKind;
 
-type Stub<'m> = GdbStubStateMachine<'static, Debuggee<'m>, ClientOutput>;
+type Stub<'t, 'm> = GdbStubStateMachine<'static, GdbTarget<'t, 'm>, ClientOutput>;
 type StubError = GdbStubError<Infallible, io::Error>;
 
 /// Bytes of text in one packet.
@@ -33,109 +37,109 @@ const PRINTED: usize = 2048;
 /// How long a guest runs that is to be visited now and then.
 const VISIT: Duration = Duration::from_millis(10);
 
-/// What the client left behind.
-pub(crate) enum Left {
-    /// A guest that runs on.
-    Detached,
-    /// A run that is over.
-    Over(Outcome),
-}
-
-/// Serves a client until it leaves or the run ends.
-pub(crate) fn serve(debuggee: &mut Debuggee<'_>, client: &mut Client, door: &Door) -> Left {
-    debuggee.interrupted();
-    debuggee.welcome();
-    match talk(debuggee, client, door) {
-        Ok(left) => left,
+/// Serves a client until it disconnects or the run is over.
+pub(crate) fn serve(
+    target: &mut GdbTarget<'_, '_>,
+    client: &mut Client,
+    requests: &RequestQueue,
+) -> SessionEnd {
+    target.attach();
+    match talk(target, client, requests) {
+        Ok(end) => end,
         Err(error) => {
             warn!("gdb is hung up on: {error}");
-            gone(debuggee)
+            detach(target, client)
         }
     }
 }
 
-fn gone(debuggee: &mut Debuggee<'_>) -> Left {
-    debuggee.release().map_or(Left::Detached, Left::Over)
+fn detach(target: &mut GdbTarget<'_, '_>, client: &Client) -> SessionEnd {
+    let active = client.has_spoken();
+    target.supervisor.detach().map_or(SessionEnd::Detached { active }, SessionEnd::Over)
 }
 
 fn talk(
-    debuggee: &mut Debuggee<'_>,
+    target: &mut GdbTarget<'_, '_>,
     client: &mut Client,
-    door: &Door,
-) -> Result<Left, Box<dyn std::error::Error>> {
+    requests: &RequestQueue,
+) -> Result<SessionEnd, Box<dyn std::error::Error>> {
     let stub = GdbStub::builder(client.output()?).packet_buffer_size(LIBRARY_PACKET).build()?;
-    let mut stub: Stub<'_> = stub.run_state_machine(debuggee)?;
+    let mut stub: Stub<'_, '_> = stub.run_state_machine(target)?;
     let mut reader = Reader { scanner: PacketScanner::new(PACKET), acknowledges: true };
     let mut running = false;
     loop {
-        debuggee.answer_requests(door);
-        if let Some(outcome) = debuggee.over.take() {
+        target.supervisor.carry_out(requests);
+        if target.supervisor.take_registers_changed() {
+            target.view.registers.forget();
+        }
+        if let Some(outcome) = target.supervisor.over.take() {
             if let Stub::Running(mut going) = stub {
                 // gdb itself says only that it has exited.
                 print(
-                    &format!("kvm: {}\n", report::end_message(debuggee.machine, &outcome)),
+                    &format!("kvm: {}\n", report::end_message(target.supervisor.machine, &outcome)),
                     going.borrow_conn(),
                 )?;
-                report_over(going.report_stop(debuggee, last_words(&outcome)));
+                report_over(going.report_stop(target, last_words(&outcome)));
             }
-            return Ok(Left::Over(outcome));
+            return Ok(SessionEnd::Over(outcome));
         }
         if !matches!(stub, Stub::CtrlCInterrupt(_)) {
             running = matches!(stub, Stub::Running(_));
         }
         stub = match stub {
             Stub::Idle(_) => match client.next_soon() {
-                Incoming::Bytes => reader.take(stub, debuggee, client)?,
-                Incoming::Gone => return Ok(gone(debuggee)),
+                Incoming::Bytes => reader.take(stub, target, client)?,
+                Incoming::Gone => return Ok(detach(target, client)),
                 Incoming::Nothing => {
                     client.watch(false, None);
-                    let over = debuggee.wait();
+                    let over = target.supervisor.wait();
                     client.unwatch();
                     match over {
-                        Some(outcome) => return Ok(Left::Over(outcome)),
+                        Some(outcome) => return Ok(SessionEnd::Over(outcome)),
                         None => stub,
                     }
                 }
             },
             Stub::Running(mut going) => {
                 match client.next() {
-                    Incoming::Bytes => reader.take(going.into(), debuggee, client)?,
-                    Incoming::Gone => return Ok(gone(debuggee)),
-                    Incoming::Nothing if debuggee.doing == Doing::Paused => {
+                    Incoming::Bytes => reader.take(going.into(), target, client)?,
+                    Incoming::Gone => return Ok(detach(target, client)),
+                    Incoming::Nothing if target.supervisor.status == RunStatus::Paused => {
                         going.borrow_conn().flush()?;
                         client.watch(false, None);
-                        let over = debuggee.wait();
+                        let over = target.supervisor.wait();
                         client.unwatch();
                         match over {
                             Some(outcome) => {
-                                report_over(going.report_stop(debuggee, last_words(&outcome)));
-                                return Ok(Left::Over(outcome));
+                                report_over(going.report_stop(target, last_words(&outcome)));
+                                return Ok(SessionEnd::Over(outcome));
                             }
                             None => going.into(),
                         }
                     }
                     Incoming::Nothing => {
-                        debuggee.doing = Doing::Runs;
+                        target.supervisor.status = RunStatus::Running;
                         // What acknowledges the packet that set the guest going.
                         going.borrow_conn().flush()?;
-                        client.watch(true, debuggee.wants_visits().then_some(VISIT));
-                        debuggee.view.registers.forget();
-                        let advance = debuggee.advance();
+                        client.watch(true, target.supervisor.wants_visits().then_some(VISIT));
+                        target.view.registers.forget();
+                        let advance = target.supervisor.advance();
                         client.unwatch();
-                        print(&std::mem::take(&mut debuggee.said), going.borrow_conn())?;
+                        print(&std::mem::take(&mut target.supervisor.said), going.borrow_conn())?;
                         match advance {
                             Advance::Going => going.into(),
                             Advance::Stopped(stop) => {
-                                debuggee.doing = Doing::Stopped;
-                                tell_end(debuggee, going.borrow_conn())?;
-                                let values = expedited(debuggee);
+                                target.threads.stopped(VcpuNumber::FIRST);
+                                target.supervisor.status = RunStatus::Stopped;
+                                tell_end(target, going.borrow_conn())?;
+                                let values = expedited(target);
                                 let mut values =
                                     values.iter().map(|(number, bytes, size)| (*number, &bytes[..*size]));
-                                going.report_stop_with_regs(debuggee, reason(stop, debuggee), &mut values)?
+                                going.report_stop_with_regs(target, reason(stop, target), &mut values)?
                             }
                             Advance::Over(outcome) => {
-                                report_over(going.report_stop(debuggee, last_words(&outcome)));
-                                return Ok(Left::Over(outcome));
+                                report_over(going.report_stop(target, last_words(&outcome)));
+                                return Ok(SessionEnd::Over(outcome));
                             }
                         }
                     }
@@ -146,20 +150,20 @@ fn talk(
                 // in the middle of a thousand steps. Only a guest that was running has come to another
                 // place; to ask the host where it is costs so much that a flood of them would take minutes.
                 if running {
-                    debuggee.interrupted();
+                    target.supervisor.interrupt();
                 }
-                let tid = debuggee.threads.looked_at().thread();
+                let tid = target.threads.looked_at().thread();
                 let stop = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
-                interrupt.interrupt_handled(debuggee, Some(stop))?
+                interrupt.interrupt_handled(target, Some(stop))?
             }
             Stub::Disconnected(mut gone_stub) => match gone_stub.get_reason() {
                 DisconnectReason::Kill => {
                     // `vKill` waits for this; `k` does not mind.
                     let wire = gone_stub.borrow_conn();
                     let _ = wire.write_all(b"$OK#9a").and_then(|()| wire.flush());
-                    return Ok(Left::Over(Outcome::Quit));
+                    return Ok(SessionEnd::Over(Outcome::Quit));
                 }
-                _ => return Ok(gone(debuggee)),
+                _ => return Ok(detach(target, client)),
             },
         };
     }
@@ -174,32 +178,32 @@ struct Reader {
 
 impl Reader {
     /// Takes what comes next. A whole packet is answered here or by the library.
-    fn take<'m>(
+    fn take<'t, 'm>(
         &mut self,
-        mut stub: Stub<'m>,
-        debuggee: &mut Debuggee<'m>,
+        mut stub: Stub<'t, 'm>,
+        target: &mut GdbTarget<'t, 'm>,
         client: &mut Client,
-    ) -> Result<Stub<'m>, Box<dyn std::error::Error>> {
+    ) -> Result<Stub<'t, 'm>, Box<dyn std::error::Error>> {
         let (piece, count) = self.scanner.take(client.received());
         let loose = client.received().first().copied();
         client.taken(count);
         match piece {
             Scanned::Inside => return Ok(stub),
-            Scanned::Loose => return Ok(feed(stub, debuggee, loose.as_slice())?),
+            Scanned::Loose => return Ok(feed(stub, target, loose.as_slice())?),
             Scanned::TooLong => return Err(format!("it sent a packet of more than {PACKET} bytes").into()),
             Scanned::Last => {}
         }
-        let Some(body) = self.scanner.body() else { return Ok(feed(stub, debuggee, self.scanner.packet())?) };
+        let Some(body) = self.scanner.body() else { return Ok(feed(stub, target, self.scanner.packet())?) };
         let Some(output) = output(&mut stub) else { return Ok(stub) };
         let replaced;
-        let packet = match extensions::route(debuggee, body) {
+        let packet = match extensions::route(target, body) {
             Route::Library => self.scanner.packet(),
             Route::Replaced(packet) => {
                 replaced = packet;
                 &replaced
             }
             Route::Extension(request) => {
-                self.answer(output, |out| extensions::answer(debuggee, &request, out))?;
+                self.answer(output, |out| extensions::answer(target, &request, out))?;
                 return Ok(stub);
             }
             Route::Refused(errno) => {
@@ -213,15 +217,15 @@ impl Reader {
         };
         if extensions::is_amended(body) {
             output.hold();
-            stub = feed(stub, debuggee, packet)?;
+            stub = feed(stub, target, packet)?;
             if let Some(output) = self::output(&mut stub) {
-                extensions::amend(debuggee, body, output.waiting());
+                extensions::amend(target, body, output.waiting());
                 output.release()?;
             }
             return Ok(stub);
         }
         self.acknowledges &= body != b"QStartNoAckMode";
-        Ok(feed(stub, debuggee, packet)?)
+        Ok(feed(stub, target, packet)?)
     }
 
     /// Sends an answer that does not come from the library.
@@ -235,7 +239,7 @@ impl Reader {
 }
 
 /// The direction towards the client, unless the library is between two states.
-fn output<'a>(stub: &'a mut Stub<'_>) -> Option<&'a mut ClientOutput> {
+fn output<'a>(stub: &'a mut Stub<'_, '_>) -> Option<&'a mut ClientOutput> {
     match stub {
         Stub::Idle(idle) => Some(idle.borrow_conn()),
         Stub::Running(running) => Some(running.borrow_conn()),
@@ -244,11 +248,15 @@ fn output<'a>(stub: &'a mut Stub<'_>) -> Option<&'a mut ClientOutput> {
 }
 
 /// Gives bytes to the library.
-fn feed<'m>(mut stub: Stub<'m>, debuggee: &mut Debuggee<'m>, bytes: &[u8]) -> Result<Stub<'m>, StubError> {
+fn feed<'t, 'm>(
+    mut stub: Stub<'t, 'm>,
+    target: &mut GdbTarget<'t, 'm>,
+    bytes: &[u8],
+) -> Result<Stub<'t, 'm>, StubError> {
     for byte in bytes {
         stub = match stub {
-            Stub::Idle(idle) => idle.incoming_data(debuggee, *byte)?,
-            Stub::Running(going) => going.incoming_data(debuggee, *byte)?,
+            Stub::Idle(idle) => idle.incoming_data(target, *byte)?,
+            Stub::Running(going) => going.incoming_data(target, *byte)?,
             other => other,
         };
     }
@@ -256,8 +264,8 @@ fn feed<'m>(mut stub: Stub<'m>, debuggee: &mut Debuggee<'m>, bytes: &[u8]) -> Re
 }
 
 /// The registers that gdb reads after every stop: their numbers, values and sizes.
-fn expedited(debuggee: &mut Debuggee<'_>) -> Vec<(RegisterNumber, [u8; 16], usize)> {
-    let (view, machine, vcpu) = (&mut debuggee.view, &*debuggee.machine, debuggee.threads.looked_at());
+fn expedited(target: &mut GdbTarget<'_, '_>) -> Vec<(RegisterNumber, [u8; 16], usize)> {
+    let (view, machine, vcpu) = (&mut target.view, &*target.supervisor.machine, target.threads.looked_at());
     let layout = view.layout;
     let value = |number| {
         let (register, size) = layout.register(number)?;
@@ -268,33 +276,44 @@ fn expedited(debuggee: &mut Debuggee<'_>) -> Vec<(RegisterNumber, [u8; 16], usiz
 }
 
 /// The run is over, whether the client can still be told or not.
-fn report_over(told: Result<Stub<'_>, StubError>) {
+fn report_over(told: Result<Stub<'_, '_>, StubError>) {
     if let Err(error) = told {
         debug!("gdb could not be told of the end: {error}");
     }
 }
 
-fn reason(stop: Stop, debuggee: &Debuggee<'_>) -> MultiThreadStopReason<u64> {
+fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> {
     // Only a reason with a thread can bring registers with it.
-    let tid = debuggee.threads.looked_at().thread();
+    let tid = target.threads.looked_at().thread();
     let signal = |signal| MultiThreadStopReason::SignalWithThread { tid, signal };
     // Where CS has a base, gdb would look for its breakpoint at RIP, find none, and go on.
-    let elsewhere = debuggee.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
+    let elsewhere = target.supervisor.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
     match stop {
         Stop::Software | Stop::Hardware if elsewhere => signal(Signal::SIGTRAP),
         Stop::Stepped => signal(Signal::SIGTRAP),
         Stop::Software => MultiThreadStopReason::SwBreak(tid),
         Stop::Hardware => MultiThreadStopReason::HwBreak(tid),
-        Stop::Watch(hit) => MultiThreadStopReason::Watch { tid, kind: hit.kind, addr: hit.address },
+        Stop::Watch(hit) => {
+            MultiThreadStopReason::Watch { tid, kind: library_kind(hit.kind), addr: hit.address }
+        }
         // gdb goes on by itself after a breakpoint that it has not set.
         Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
         // In the middle of a source line gdb takes SIGTRAP for one more step.
         Stop::Reset => signal(Signal::SIGINT),
-        Stop::Ended => signal(match debuggee.ended() {
+        Stop::Ended => signal(match target.supervisor.ended() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
             Some(Outcome::TripleFault) => Signal::SIGSEGV,
             _ => Signal::SIGILL,
         }),
+    }
+}
+
+/// A kind of watchpoint, as the library has it.
+fn library_kind(kind: WatchKind) -> LibraryWatchKind {
+    match kind {
+        WatchKind::Write => LibraryWatchKind::Write,
+        WatchKind::Read => LibraryWatchKind::Read,
+        WatchKind::ReadWrite => LibraryWatchKind::ReadWrite,
     }
 }
 
@@ -308,9 +327,9 @@ fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
 }
 
 /// Has gdb print why the guest cannot go on, in the words the run ends with.
-fn tell_end(debuggee: &Debuggee<'_>, wire: &mut ClientOutput) -> io::Result<()> {
-    let Some(outcome) = debuggee.ended() else { return Ok(()) };
-    print(&format!("kvm: {}\n", report::end_message(debuggee.machine, outcome)), wire)
+fn tell_end(target: &GdbTarget<'_, '_>, wire: &mut ClientOutput) -> io::Result<()> {
+    let Some(outcome) = target.supervisor.ended() else { return Ok(()) };
+    print(&format!("kvm: {}\n", report::end_message(target.supervisor.machine, outcome)), wire)
 }
 
 /// `text` as packets carry it.

@@ -3,27 +3,27 @@
 //! Manual: "Thread List Format" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*; modes:
 //! Intel SDM volume 3A, "Modes of Operation".
 
+use super::target::GdbTarget;
 use super::threads::VcpuNumber;
 use crate::arch::{Mode, Registers};
 use crate::kvm::HostError;
 use crate::machine::Outcome;
-use crate::supervisor::debuggee::Debuggee;
 
-impl Debuggee<'_> {
+impl GdbTarget<'_, '_> {
     /// Whether a vCPU can go on, and in which mode it is.
     ///
     /// # Errors
     ///
     /// [`HostError`] if the host does not tell.
     pub(crate) fn state(&self, vcpu: VcpuNumber) -> Result<String, HostError> {
-        let doing = match self.ended() {
+        let doing = match self.supervisor.ended() {
             Some(Outcome::Halted { .. }) => "halted for good",
             Some(Outcome::TripleFault) => "shut down by a triple fault",
             Some(_) => "cannot go on",
-            None if self.machine.cpu(vcpu.cpu()).is_halted() => "waiting in hlt",
+            None if self.supervisor.machine.cpu(vcpu.cpu()).is_halted() => "waiting in hlt",
             None => "running",
         };
-        let registers = self.machine.cpu(vcpu.cpu()).registers()?;
+        let registers = self.supervisor.machine.cpu(vcpu.cpu()).registers()?;
         Ok(format!("{doing}, {}", mode(&registers)))
     }
 

@@ -27,11 +27,13 @@ use std::convert::Infallible;
 
 use super::layout::Register;
 use super::register_set::{GdbRegisters, KvmX86, RegisterNumber};
-use super::threads::{Action, VcpuNumber};
+use super::threads::{Threads, VcpuNumber};
+use super::view::View;
 use crate::arch::Registers;
 use crate::kvm::HostError;
-use crate::supervisor::debuggee::Debuggee;
 use crate::supervisor::memory;
+use crate::supervisor::resume_actions::ResumeAction;
+use crate::supervisor::run_control::Supervisor;
 
 /// Size of the largest packet, in bytes. Large ones make reading much memory quick.
 pub(crate) const PACKET: usize = 128 << 10;
@@ -56,23 +58,47 @@ pub(crate) fn copy_part(all: &[u8], offset: u64, length: usize, part: &mut [u8])
     count
 }
 
-impl Debuggee<'_> {
+/// A guest as gdb debugs it.
+pub(crate) struct GdbTarget<'t, 'm> {
+    /// The guest, and what its CPUs do next.
+    pub(crate) supervisor: &'t mut Supervisor<'m>,
+    /// The CPUs as gdb's threads.
+    pub(crate) threads: &'t mut Threads,
+    /// How the client sees registers and memory.
+    pub(crate) view: &'t mut View,
+}
+
+impl GdbTarget<'_, '_> {
+    /// A client has connected: registers, threads and addresses are for it what they are for every client.
+    pub(crate) fn attach(&mut self) {
+        self.supervisor.attach();
+        self.view.begin();
+        self.threads.begin();
+    }
+
+    /// Sets what a thread's CPU does next; without effect if there is no such thread.
+    fn set_action(&mut self, thread: Tid, action: ResumeAction) {
+        if let Some(vcpu) = self.threads.vcpu(thread) {
+            self.supervisor.actions.set(vcpu.cpu(), action);
+        }
+    }
+
     /// Fills `bytes` from an address of the client's; how many there were.
     pub(crate) fn read_memory(&mut self, address: u64, bytes: &mut [u8]) -> Result<usize, HostError> {
         let registers = self.addressing()?;
-        Ok(memory::read(self.machine.memory(), registers.as_ref(), address, bytes))
+        Ok(memory::read(self.supervisor.machine.memory(), registers.as_ref(), address, bytes))
     }
 
     /// Copies `bytes` to an address of the client's; false, and nothing is written, if not all of it is
     /// mapped RAM.
     pub(crate) fn write_memory(&mut self, address: u64, bytes: &[u8]) -> Result<bool, HostError> {
         let registers = self.addressing()?;
-        Ok(memory::write_for_client(&mut self.machine, registers.as_ref(), address, bytes))
+        Ok(memory::write_for_client(self.supervisor.machine, registers.as_ref(), address, bytes))
     }
 
     /// What translates the client's addresses; none if they are physical.
     fn addressing(&mut self) -> Result<Option<Registers>, HostError> {
-        if self.session.switches.physical {
+        if self.supervisor.session.switches.physical {
             return Ok(None);
         }
         self.looked_at().map(Some)
@@ -80,7 +106,7 @@ impl Debuggee<'_> {
 
     /// The registers of the vCPU that the client looks at.
     pub(crate) fn looked_at(&mut self) -> Result<Registers, HostError> {
-        self.view.registers.of(self.threads.looked_at()).both(self.machine)
+        self.view.registers.of(self.threads.looked_at()).both(self.supervisor.machine)
     }
 
     /// The vCPU that is this thread.
@@ -94,17 +120,17 @@ impl Debuggee<'_> {
         let registers = self.view.registers.of(vcpu);
         let mut noted = Ok(());
         for (register, value) in values {
-            noted = noted.and_then(|()| registers.set(self.machine, *register, *value));
+            noted = noted.and_then(|()| registers.set(self.supervisor.machine, *register, *value));
         }
         if noted.is_err() {
             registers.forget();
         }
-        if let Err(reason) = noted.and_then(|()| registers.store(self.machine)) {
+        if let Err(reason) = noted.and_then(|()| registers.store(self.supervisor.machine)) {
             self.view.refusal = Some(reason);
             return Err(TargetError::Errno(INVALID));
         }
         if values.iter().any(|(register, _)| register.is_instruction_pointer()) {
-            self.moved();
+            self.supervisor.moved();
         }
         Ok(())
     }
@@ -115,7 +141,7 @@ fn value(bytes: &[u8]) -> u128 {
     bytes.iter().rev().fold(0, |value, byte| value << 8 | u128::from(*byte))
 }
 
-impl Target for Debuggee<'_> {
+impl Target for GdbTarget<'_, '_> {
     type Arch = KvmX86;
     type Error = Infallible;
 
@@ -151,7 +177,7 @@ impl Target for Debuggee<'_> {
     }
 
     fn support_section_offsets(&mut self) -> Option<SectionOffsetsOps<'_, Self>> {
-        if self.machine.symbols().bias() == 0 { None } else { Some(self) }
+        if self.supervisor.machine.symbols().bias() == 0 { None } else { Some(self) }
     }
 
     fn support_host_info(&mut self) -> Option<HostInfoOps<'_, Self>> {
@@ -163,7 +189,7 @@ impl Target for Debuggee<'_> {
     }
 }
 
-impl TargetDescriptionXmlOverride for Debuggee<'_> {
+impl TargetDescriptionXmlOverride for GdbTarget<'_, '_> {
     fn target_description_xml(
         &self,
         annex: &[u8],
@@ -178,17 +204,24 @@ impl TargetDescriptionXmlOverride for Debuggee<'_> {
     }
 }
 
-impl MultiThreadBase for Debuggee<'_> {
+impl MultiThreadBase for GdbTarget<'_, '_> {
     fn read_registers(&mut self, registers: &mut GdbRegisters, thread: Tid) -> TargetResult<(), Self> {
         let (vcpu, layout) = (self.vcpu(thread)?, self.view.layout);
-        *registers = self.view.registers.of(vcpu).all(self.machine, layout).map_err(host_failure)?;
+        *registers =
+            self.view.registers.of(vcpu).all(self.supervisor.machine, layout).map_err(host_failure)?;
         Ok(())
     }
 
     /// Writes only what differs: gdb sends all registers back to change one.
     fn write_registers(&mut self, registers: &GdbRegisters, thread: Tid) -> TargetResult<(), Self> {
         let (vcpu, layout) = (self.vcpu(thread)?, self.view.layout);
-        let now = self.view.registers.of(vcpu).all(self.machine, layout).map_err(host_failure)?.to_bytes();
+        let now = self
+            .view
+            .registers
+            .of(vcpu)
+            .all(self.supervisor.machine, layout)
+            .map_err(host_failure)?
+            .to_bytes();
         let new = registers.to_bytes();
         if new.len() != now.len() {
             return Err(TargetError::Errno(INVALID));
@@ -240,7 +273,7 @@ impl MultiThreadBase for Debuggee<'_> {
     }
 }
 
-impl SingleRegisterAccess<Tid> for Debuggee<'_> {
+impl SingleRegisterAccess<Tid> for GdbTarget<'_, '_> {
     fn read_register(
         &mut self,
         thread: Tid,
@@ -249,7 +282,8 @@ impl SingleRegisterAccess<Tid> for Debuggee<'_> {
     ) -> TargetResult<usize, Self> {
         let vcpu = self.vcpu(thread)?;
         let (register, size) = self.view.layout.register(number.0).ok_or(TargetError::Errno(INVALID))?;
-        let value = self.view.registers.of(vcpu).get(self.machine, register).map_err(host_failure)?;
+        let value =
+            self.view.registers.of(vcpu).get(self.supervisor.machine, register).map_err(host_failure)?;
         let bytes = bytes.get_mut(..size).ok_or(TargetError::Errno(INVALID))?;
         bytes.copy_from_slice(&value.to_le_bytes()[..size]);
         Ok(size)
@@ -268,7 +302,7 @@ impl SingleRegisterAccess<Tid> for Debuggee<'_> {
 }
 
 /// `info threads`, for a gdb that reads no list of threads.
-impl ThreadExtraInfo for Debuggee<'_> {
+impl ThreadExtraInfo for GdbTarget<'_, '_> {
     fn thread_extra_info(&self, thread: Tid, bytes: &mut [u8]) -> Result<usize, Infallible> {
         let Some(vcpu) = self.threads.vcpu(thread) else { return Ok(0) };
         let text = match self.state(vcpu) {
@@ -280,18 +314,18 @@ impl ThreadExtraInfo for Debuggee<'_> {
 }
 
 /// A signal to continue with has no meaning for a bare machine.
-impl MultiThreadResume for Debuggee<'_> {
+impl MultiThreadResume for GdbTarget<'_, '_> {
     fn resume(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
 
     fn clear_resume_actions(&mut self) -> Result<(), Infallible> {
-        self.threads.clear();
+        self.supervisor.actions.clear();
         Ok(())
     }
 
     fn set_resume_action_continue(&mut self, thread: Tid, _: Option<Signal>) -> Result<(), Infallible> {
-        self.threads.set(thread, Action::Continue);
+        self.set_action(thread, ResumeAction::Continue);
         Ok(())
     }
 
@@ -308,23 +342,23 @@ impl MultiThreadResume for Debuggee<'_> {
     }
 }
 
-impl MultiThreadSingleStep for Debuggee<'_> {
+impl MultiThreadSingleStep for GdbTarget<'_, '_> {
     fn set_resume_action_step(&mut self, thread: Tid, _: Option<Signal>) -> Result<(), Infallible> {
-        self.threads.set(thread, Action::Step);
+        self.set_action(thread, ResumeAction::Step);
         Ok(())
     }
 }
 
-impl MultiThreadRangeStepping for Debuggee<'_> {
+impl MultiThreadRangeStepping for GdbTarget<'_, '_> {
     fn set_resume_action_range_step(&mut self, thread: Tid, start: u64, end: u64) -> Result<(), Infallible> {
-        self.threads.set(thread, Action::StepOutOf(start..end));
+        self.set_action(thread, ResumeAction::StepRange(start..end));
         Ok(())
     }
 }
 
-impl MultiThreadSchedulerLocking for Debuggee<'_> {
+impl MultiThreadSchedulerLocking for GdbTarget<'_, '_> {
     fn set_resume_action_scheduler_lock(&mut self) -> Result<(), Infallible> {
-        self.threads.lock();
+        self.supervisor.actions.stay_by_default();
         Ok(())
     }
 }

@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 
 use gdbstub::common::Tid;
 
@@ -43,26 +42,11 @@ impl fmt::Display for VcpuNumber {
     }
 }
 
-/// What the client wants a vCPU to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Run.
-    Continue,
-    /// Carry out one instruction.
-    Step,
-    /// Carry out instructions until the next one is not in this range of addresses.
-    StepOutOf(Range<u64>),
-    /// Stand still while others run.
-    Stay,
-}
-
 /// All vCPUs, as one client after the other sees them.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    /// What each vCPU is to do, if the client has said that of it; one for each vCPU of the machine.
-    actions: Vec<Option<Action>>,
-    /// What those are to do of which it has said nothing.
-    others: Action,
+    /// How many vCPUs the machine has.
+    vcpus: usize,
     /// Whose registers and memory are asked for: the vCPU that stopped, or that of the last `Hg`.
     looked_at: VcpuNumber,
     /// The vCPU that `c` and `s` are for (`Hc`); `None` for all.
@@ -75,8 +59,7 @@ impl Threads {
     /// The threads of a machine with so many vCPUs, which is at least one.
     pub(crate) fn new(vcpus: NonZeroUsize) -> Threads {
         Threads {
-            actions: vec![None; vcpus.get()],
-            others: Action::Continue,
+            vcpus: vcpus.get(),
             looked_at: VcpuNumber::FIRST,
             selected_to_resume: None,
             multiprocess: false,
@@ -85,14 +68,13 @@ impl Threads {
 
     /// A new client has come, and has not said anything yet.
     pub(crate) fn begin(&mut self) {
-        self.clear();
         (self.looked_at, self.selected_to_resume, self.multiprocess) = (VcpuNumber::FIRST, None, false);
     }
 
     /// The vCPU that is this thread, if there is one.
     pub(crate) fn vcpu(&self, thread: Tid) -> Option<VcpuNumber> {
         let number = thread.get() - 1;
-        (number < self.actions.len()).then_some(VcpuNumber(number))
+        (number < self.vcpus).then_some(VcpuNumber(number))
     }
 
     /// All vCPUs, the one that is looked at first: the library takes the first for any (`Hg0`, `?`).
@@ -103,7 +85,7 @@ impl Threads {
 
     /// All vCPUs.
     pub(crate) fn all(&self) -> impl Iterator<Item = VcpuNumber> + use<> {
-        (0..self.actions.len()).map(VcpuNumber)
+        (0..self.vcpus).map(VcpuNumber)
     }
 
     /// The vCPU whose registers and memory are asked for.
@@ -160,31 +142,6 @@ impl Threads {
     pub(crate) fn id(&self, vcpu: VcpuNumber) -> String {
         let thread = vcpu.thread();
         if self.multiprocess { format!("p{PROCESS:x}.{thread:x}") } else { format!("{thread:x}") }
-    }
-
-    /// What a vCPU is to do now.
-    pub(crate) fn action(&self, vcpu: VcpuNumber) -> &Action {
-        self.actions.get(vcpu.0).and_then(Option::as_ref).unwrap_or(&self.others)
-    }
-
-    /// All are to run, unless something else is said.
-    pub(crate) fn clear(&mut self) {
-        self.actions.fill(None);
-        self.others = Action::Continue;
-    }
-
-    /// A thread is to do this. [`super::extensions`] has checked that it exists.
-    pub(crate) fn set(&mut self, thread: Tid, action: Action) {
-        if let Some(vcpu) = self.vcpu(thread)
-            && let Some(slot) = self.actions.get_mut(vcpu.0)
-        {
-            *slot = Some(action);
-        }
-    }
-
-    /// All those of which nothing is said stand still.
-    pub(crate) fn lock(&mut self) {
-        self.others = Action::Stay;
     }
 }
 

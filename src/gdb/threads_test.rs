@@ -41,20 +41,3 @@ fn a_wrong_thread_does_not_change_the_selected_one() {
     threads.stopped(VcpuNumber::FIRST);
     assert_eq!(threads.looked_at(), VcpuNumber::FIRST, "gdb selects the thread that stopped");
 }
-
-#[test]
-fn unnamed_vcpus_run_unless_the_scheduler_is_locked() {
-    let mut threads = three();
-    let does = |threads: &Threads| threads.all().map(|vcpu| threads.action(vcpu).clone()).collect::<Vec<_>>();
-    threads.set(thread(2), Action::Step);
-    assert_eq!(does(&threads), [Action::Continue, Action::Step, Action::Continue]);
-    threads.lock();
-    threads.set(thread(3), Action::StepOutOf(1..2));
-    assert_eq!(does(&threads), [Action::Stay, Action::Step, Action::StepOutOf(1..2)]);
-    threads.set(thread(4), Action::Step);
-    threads.clear();
-    assert_eq!(does(&threads), [Action::Continue, Action::Continue, Action::Continue]);
-    threads.lock();
-    threads.begin();
-    assert_eq!(does(&threads), [Action::Continue, Action::Continue, Action::Continue], "for a new client");
-}

@@ -21,13 +21,13 @@ use super::progress::{MigrationPhase, MigrationProgress};
 use super::security::Credentials;
 use super::source::{MigrationPlan, QueryAnswer, SourceGuest, SourceOutcome, migrate, query};
 use super::wire::{TRUST, Wire, WireError};
-use crate::control::Doing;
-use crate::control::moving::Mover;
 use crate::machine::dirty::Follower;
 use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
-use crate::supervisor::requests::{Caller, HeldGuest};
+use crate::supervisor::migrator::Migrator;
+use crate::supervisor::request_queue::RequestSender;
+use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
 /// How long a destination may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ const STACK: usize = 512 << 10;
 /// What moves the guest of this process.
 #[derive(Debug)]
 pub struct MigrationService {
-    caller: Caller,
+    caller: RequestSender,
     credentials: Credentials,
     downtime: Duration,
     /// The last one.
@@ -53,7 +53,7 @@ pub struct MigrationService {
 
 impl MigrationService {
     /// MigrationService the guest behind `caller`, which is to stand still for about `downtime`.
-    pub fn new(caller: Caller, credentials: Credentials, downtime: Duration) -> MigrationService {
+    pub fn new(caller: RequestSender, credentials: Credentials, downtime: Duration) -> MigrationService {
         MigrationService { caller, credentials, downtime, progress: Mutex::default() }
     }
 
@@ -62,7 +62,7 @@ impl MigrationService {
     }
 }
 
-impl Mover for MigrationService {
+impl Migrator for MigrationService {
     fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String> {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
@@ -164,7 +164,7 @@ impl Destination {
 
 /// One guest on its way.
 struct MigrationTask {
-    caller: Caller,
+    caller: RequestSender,
     destination: Destination,
     downtime: Duration,
     progress: Arc<MigrationProgress>,
@@ -230,7 +230,7 @@ impl MigrationTask {
     fn settle(&self, outcome: Option<Outcome>) {
         // If this fails its run is over.
         let _ = self.caller.ask(|guest| {
-            if guest.doing() != Doing::Paused {
+            if guest.status() != RunStatus::Paused {
                 return Ok(());
             }
             match outcome {
@@ -259,7 +259,7 @@ impl MigrationTask {
     fn resolve(&self, token: MigrationToken, is_local: bool) -> Option<QueryAnswer> {
         let start = Instant::now();
         while start.elapsed() < QUERY_TIMEOUT {
-            if self.caller.ask(|guest| guest.doing()) != Ok(Doing::Paused) {
+            if self.caller.ask(|guest| guest.status()) != Ok(RunStatus::Paused) {
                 // The user knows more.
                 return None;
             }
@@ -291,7 +291,7 @@ enum AfterStop {
 
 /// The guest behind the door.
 struct QueuedGuest {
-    caller: Caller,
+    caller: RequestSender,
     memory: Arc<GuestMemory>,
     to: String,
     /// Where the other side is if it is on this host, with nothing between.
@@ -305,13 +305,13 @@ struct QueuedGuest {
 }
 
 impl QueuedGuest {
-    fn new(caller: Caller, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> QueuedGuest {
+    fn new(caller: RequestSender, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> QueuedGuest {
         QueuedGuest { caller, memory, to, site, is_local: false, resting: Arc::default(), stopped: None }
     }
 
     fn ask<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&mut dyn HeldGuest) -> Result<T, String> + Send + 'static,
+        request: impl FnOnce(&mut dyn PausedMachine) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         self.caller.ask(request).map_err(|over| over.to_string())?
     }
@@ -327,12 +327,12 @@ impl QueuedGuest {
     }
 }
 
-fn go_on(guest: &mut dyn HeldGuest) -> Result<(), String> {
+fn go_on(guest: &mut dyn PausedMachine) -> Result<(), String> {
     guest.machine().unfollow_writes(Follower::Migration).map_err(|e| e.to_string())
 }
 
 /// What has changed, and everything but memory.
-fn take(guest: &mut dyn HeldGuest) -> Result<(PageSet, Vec<u8>), String> {
+fn take(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), String> {
     // Taking the state may write to memory, so this comes first.
     let due = guest.due();
     let saved = SavedMachine::capture(guest.machine(), due).map_err(|e| e.to_string())?;

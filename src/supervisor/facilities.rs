@@ -1,19 +1,29 @@
 //! How breakpoints, steps and the like work on this host: what `info debug` tells.
 
 use super::breakpoint_bytes::Opcode;
-use super::debuggee::Debuggee;
+use super::run_control::Supervisor;
 use super::technique::Technique;
-use crate::control::Facility;
 use crate::kvm::probe::{
     DATA_WATCHPOINTS, Fact, HARDWARE_BREAKPOINTS, HardwareBreakpoints, INTERRUPT_FREE_STEPPING,
     InterruptFreeStepping, PerRing, SINGLE_STEP, SOFTWARE_BREAKPOINTS, SingleStep, SoftwareBreakpoints,
 };
 use crate::kvm::{HostError, Kvm};
 
+/// How one debugging facility works on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facility {
+    /// What it is for.
+    pub name: &'static str,
+    /// How it is done.
+    pub technique: String,
+    /// Why in this way.
+    pub reason: String,
+}
+
 /// All of them. What is not known of this host is measured now, on virtual machines of their own.
-pub(crate) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
-    let kvm = debuggee.machine.kvm();
-    let switches = &debuggee.session.switches;
+pub(crate) fn of(supervisor: &Supervisor<'_>) -> Vec<Facility> {
+    let kvm = supervisor.machine.kvm();
+    let switches = &supervisor.session.switches;
     let interrupts = match switches.step_interrupts {
         true => "let in, as `step-irq on` was given",
         false => "held back, as a step would end in an interrupt handler; `step-irq on` lets them in",
@@ -29,17 +39,17 @@ pub(crate) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
     [
         (
             "software breakpoints",
-            software_technique(debuggee.technique()).to_owned(),
+            software_technique(supervisor.technique()).to_owned(),
             per_ring(kvm, &SOFTWARE_BREAKPOINTS, software),
         ),
         (
             "hardware breakpoints",
-            format!("debug registers, {} of 4 in use", debuggee.breakpoints.hardware_in_use()),
+            format!("debug registers, {} of 4 in use", supervisor.breakpoints.hardware_in_use()),
             per_ring(kvm, &HARDWARE_BREAKPOINTS, HardwareBreakpoints::describe),
         ),
         (
             "conditions and log points",
-            format!("decided in kvm, {} set", debuggee.session.points.addresses().count()),
+            format!("decided in kvm, {} set", supervisor.session.points.addresses().count()),
             "gdb is not asked, so a hit costs no round trip".to_owned(),
         ),
         ("the guest's own int3", int3.0.to_owned(), int3.1.to_owned()),
@@ -51,7 +61,7 @@ pub(crate) fn of(debuggee: &Debuggee<'_>) -> Vec<Facility> {
         ("interrupts while stepping", interrupts.to_owned(), free_of_interrupts(kvm)),
         (
             "watchpoints",
-            debuggee.watchpoints.in_words(),
+            supervisor.watchpoints.in_words(),
             format!("debug registers {}", per_ring(kvm, &DATA_WATCHPOINTS, |found| found.write.describe())),
         ),
         ("addresses", addresses.0.to_owned(), addresses.1.to_owned()),

@@ -1,11 +1,18 @@
 //! Runs, pauses and stops a machine, and knows no protocol.
 //!
-//! | file | what it knows |
+//! | file | what it owns |
 //! |---|---|
-//! | `debuggee` | how a guest is run, stepped and found to have stopped |
-//! | `requests` | how other threads reach a guest while its run goes on |
-//! | `points` | breakpoints and log points that commands set, decided where the guest stops |
-//! | `hits` | what happens where such a point is reached |
+//! | `run` | the loop that runs a machine for its whole life |
+//! | `run_control` | how a guest is run, stepped and found to have stopped |
+//! | `front_end` | what is needed of a debugger front end |
+//! | `resume_actions` | what each vCPU does when the guest goes on |
+//! | `request_queue` | how other threads reach a guest while its run goes on |
+//! | `stopped_machine` | what commands and requests reach of a stopped machine |
+//! | `machine_access` | the same, carried out |
+//! | `session` | what commands have set |
+//! | `migrator` | how a migration is started |
+//! | `points` | breakpoints and log points that commands set |
+//! | `stop_classification` | what happens where such a point is reached |
 //! | `watchpoints` | data whose accesses stop the guest: by debug registers or by protected pages |
 //! | `technique` | what breakpoints are made of on this host |
 //! | `breakpoints` | where they are, and which of them get a debug register |
@@ -14,20 +21,25 @@
 //! | `lookahead` | what kind of instruction comes next |
 //! | `handlers` | where the guest's exception handlers begin |
 //! | `memory` | guest memory as a debugger addresses it |
-//! | `stopped_guest` | what commands and requests reach of the guest |
 //! | `facilities` | how breakpoints and steps work on this host |
 
 pub(crate) mod breakpoint_bytes;
 pub(crate) mod breakpoints;
-pub(crate) mod debuggee;
-pub(crate) mod facilities;
+pub mod facilities;
+pub(crate) mod front_end;
 pub(crate) mod handlers;
-pub(crate) mod hits;
 pub(crate) mod lookahead;
+mod machine_access;
 pub(crate) mod memory;
+pub mod migrator;
 pub mod points;
-pub mod requests;
+pub mod request_queue;
+pub(crate) mod resume_actions;
+pub(crate) mod run;
+pub(crate) mod run_control;
+pub mod session;
 pub(crate) mod steps;
-pub(crate) mod stopped_guest;
+pub(crate) mod stop_classification;
+pub mod stopped_machine;
 pub(crate) mod technique;
 pub(crate) mod watchpoints;

@@ -17,9 +17,9 @@ use std::ops::Range;
 
 use crate::arch::GeneralRegisters;
 
-use super::debuggee::{Advance, Debuggee, Stop};
 use super::handlers::{self, Handlers};
 use super::lookahead::Kind;
+use super::run_control::{Advance, Stop, Supervisor};
 use super::watchpoints::Seen;
 use crate::arch::Registers;
 use crate::arch::flags::RFLAGS_RF;
@@ -59,7 +59,7 @@ fn stops(
     stops
 }
 
-impl Debuggee<'_> {
+impl Supervisor<'_> {
     /// Carries out the instruction the guest is at, with `breakpoints` in the debug registers but for one
     /// that is there; `None` if there was no event in that.
     pub(crate) fn step_instruction(

@@ -14,11 +14,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use gdbstub::target::ext::breakpoints::WatchKind;
-
 use super::breakpoints::Breakpoints;
-use super::debuggee::Debuggee;
 use super::memory;
+use super::run_control::Supervisor;
 use crate::arch::Registers;
 use crate::arch::paging::is_canonical;
 use crate::inspect::translate::piece;
@@ -32,6 +30,17 @@ const MOST: usize = 64;
 
 /// Pages they may lie in, together.
 const MOST_PAGES: u64 = 1024;
+
+/// Which accesses a watchpoint stops the guest for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchKind {
+    /// Writes.
+    Write,
+    /// Reads.
+    Read,
+    /// Reads and writes.
+    ReadWrite,
+}
 
 /// A watchpoint of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,8 +319,8 @@ impl InRegister {
     }
 }
 
-impl Debuggee<'_> {
-    /// Sets a watchpoint.
+impl Supervisor<'_> {
+    /// Sets a watchpoint; `cr4` is that of the vCPU whose addresses these are.
     ///
     /// # Errors
     ///
@@ -321,9 +330,9 @@ impl Debuggee<'_> {
         address: u64,
         length: u64,
         kind: WatchKind,
+        cr4: u64,
     ) -> Result<(), String> {
         let physical = self.session.switches.physical;
-        let cr4 = self.view.registers.both(self.machine).map_err(|error| error.to_string())?.system.cr4;
         let last = address.saturating_add(length.saturating_sub(1));
         let possible = physical || [address, last].iter().all(|end| is_canonical(cr4, *end));
         if !possible {

@@ -1,10 +1,12 @@
 //! Commands for the machine as a whole, and for how it is debugged.
 
+use super::super::CommandError;
 use super::super::table::wrong;
-use super::super::{CommandError, StoppedGuest, Switches};
+use crate::supervisor::session::Switches;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Old tools read this text: it stays as it is.
-pub(in crate::control) fn regs(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn regs(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let mut text = "Privileged Registers (Custom command):\n".to_owned();
     for (name, value) in guest.registers()?.control() {
         text.push_str(&format!("{name} {value:#018x}\n"));
@@ -12,7 +14,10 @@ pub(in crate::control) fn regs(guest: &mut dyn StoppedGuest, _: &str) -> Result<
     Ok(text)
 }
 
-pub(in crate::control) fn facilities(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn facilities(
+    guest: &mut dyn StoppedMachine,
+    _: &str,
+) -> Result<String, CommandError> {
     let facilities = guest.facilities();
     let lines = facilities
         .iter()
@@ -21,7 +26,7 @@ pub(in crate::control) fn facilities(guest: &mut dyn StoppedGuest, _: &str) -> R
 }
 
 pub(in crate::control) fn catch_int3(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let on = switch(guest, "catch int3", arguments, |switches| &mut switches.catch_int3)?;
@@ -33,7 +38,7 @@ pub(in crate::control) fn catch_int3(
 }
 
 pub(in crate::control) fn step_irq(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let on = switch(guest, "step-irq", arguments, |switches| &mut switches.step_interrupts)?;
@@ -45,7 +50,7 @@ pub(in crate::control) fn step_irq(
 }
 
 pub(in crate::control) fn phys(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let on = switch(guest, "phys", arguments, |switches| &mut switches.physical)?;
@@ -58,7 +63,7 @@ pub(in crate::control) fn phys(
 
 /// Sets a switch to what `arguments` say, or leaves it if they say nothing; how it stands then.
 fn switch(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     name: &str,
     arguments: &str,
     which: fn(&mut Switches) -> &mut bool,

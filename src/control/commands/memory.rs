@@ -1,7 +1,7 @@
 //! Commands that show memory: by physical address, as code, and how it is mapped.
 
+use super::super::CommandError;
 use super::super::table::wrong;
-use super::super::{CommandError, StoppedGuest};
 use super::{count, number, place, symbol};
 use crate::arch::paging::{Entry, Paging, entry_bits};
 use crate::devices::lapic;
@@ -9,6 +9,7 @@ use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
 use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Bytes a dump shows at most, and unless told otherwise.
 const MOST_BYTES: u64 = 4096;
@@ -18,7 +19,7 @@ const MOST_INSTRUCTIONS: u64 = 200;
 const USUAL_INSTRUCTIONS: u64 = 10;
 
 /// What is where in guest-physical memory.
-pub(in crate::control) fn map(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn map(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let text_end = TEXT_BUFFER + 2 * BUFFER_CELLS as u64;
     let mut rows: Vec<(u64, u64, String)> = Vec::new();
     for range in guest.memory().ram() {
@@ -34,7 +35,7 @@ pub(in crate::control) fn map(guest: &mut dyn StoppedGuest, _: &str) -> Result<S
 
 /// Guest-physical memory in hexadecimal and ASCII.
 pub(in crate::control) fn dump(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {
@@ -60,7 +61,7 @@ pub(in crate::control) fn dump(
 
 /// Code, decoded in the mode the guest is in.
 pub(in crate::control) fn disassemble(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let registers = guest.registers()?;
@@ -107,7 +108,7 @@ pub(in crate::control) fn disassemble(
 
 /// The symbol at an address, or the address of a symbol.
 pub(in crate::control) fn symbol_command(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {
@@ -138,7 +139,7 @@ const FLAGS: [(u64, &str); 8] = [
 
 /// How a virtual address is translated.
 pub(in crate::control) fn walk(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {

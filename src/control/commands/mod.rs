@@ -9,18 +9,19 @@ pub(super) mod running;
 pub(super) mod snapshots;
 pub(super) mod state;
 
-use super::{CommandError, StoppedGuest};
+use super::CommandError;
 use crate::inspect::expression::{Expression, Values};
 use crate::inspect::symbols::{self, Symbol};
 use crate::inspect::values::Known;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// The symbol an address lies in.
-fn symbol(guest: &dyn StoppedGuest, address: u64) -> Option<Symbol> {
+fn symbol(guest: &dyn StoppedMachine, address: u64) -> Option<Symbol> {
     symbols::symbol_at(guest.image(), address.wrapping_sub(guest.bias()))
 }
 
 /// Where something is: its address and the symbol it lies in.
-fn place(guest: &dyn StoppedGuest, address: u64) -> String {
+fn place(guest: &dyn StoppedMachine, address: u64) -> String {
     match symbol(guest, address) {
         Some(symbol) => format!("{address:#x} ({symbol})"),
         None => format!("{address:#x}"),
@@ -28,17 +29,17 @@ fn place(guest: &dyn StoppedGuest, address: u64) -> String {
 }
 
 /// The address of a symbol.
-fn address_of(guest: &dyn StoppedGuest, name: &str) -> Option<u64> {
+fn address_of(guest: &dyn StoppedMachine, name: &str) -> Option<u64> {
     symbols::address_of(guest.image(), name).map(|address| address.wrapping_add(guest.bias()))
 }
 
 /// The expression that `text` begins with, and what follows it.
-fn expression<'t>(guest: &dyn StoppedGuest, text: &'t str) -> Result<(Expression, &'t str), CommandError> {
+fn expression<'t>(guest: &dyn StoppedMachine, text: &'t str) -> Result<(Expression, &'t str), CommandError> {
     Ok(Expression::parse_start(text, &|name| address_of(guest, name))?)
 }
 
 /// The value of the expression that `text` begins with, and what follows it.
-fn number<'t>(guest: &dyn StoppedGuest, text: &'t str) -> Result<(u64, &'t str), CommandError> {
+fn number<'t>(guest: &dyn StoppedMachine, text: &'t str) -> Result<(u64, &'t str), CommandError> {
     let (expression, rest) = expression(guest, text)?;
     let registers = guest.registers()?;
     let mut known = Known { registers: &registers, memory: guest.memory() };
@@ -53,7 +54,7 @@ fn value(expression: &Expression, text: &str, values: &mut dyn Values) -> Result
 }
 
 /// The value of all of `text`, from 1 to `most`.
-fn count(guest: &dyn StoppedGuest, name: &str, text: &str, most: u64) -> Result<u64, CommandError> {
+fn count(guest: &dyn StoppedMachine, name: &str, text: &str, most: u64) -> Result<u64, CommandError> {
     let (count, rest) = number(guest, text)?;
     if !rest.is_empty() {
         return Err(super::table::wrong(name, format!("`{rest}` is too much")));

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::super::moving::Mover;
+use super::super::CommandError;
 use super::super::table::wrong;
-use super::super::{CommandError, StoppedGuest};
+use crate::supervisor::migrator::Migrator;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
-fn mover(guest: &mut dyn StoppedGuest) -> Result<Arc<dyn Mover>, CommandError> {
+fn mover(guest: &mut dyn StoppedMachine) -> Result<Arc<dyn Migrator>, CommandError> {
     let none = || CommandError::Move("this guest cannot be moved: nothing here moves guests".to_owned());
-    guest.session().mover.clone().ok_or_else(none)
+    guest.session().migrator.clone().ok_or_else(none)
 }
 
 pub(in crate::control) fn migrate(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let mut words = arguments.split_whitespace();
@@ -24,15 +25,15 @@ pub(in crate::control) fn migrate(
         _ => return Err(wrong("migrate", format!("Invalid ip address or port: `{port}` is no TCP port"))),
     };
     let story = mover(guest)?.start(host, port).map_err(CommandError::Move)?;
-    guest.session().story = Some(story);
+    guest.session().progress = Some(story);
     Ok(format!("the guest is on its way to {host}:{port}; `migrate status` tells how far it is\n"))
 }
 
-pub(in crate::control) fn cancel(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn cancel(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     mover(guest)?.cancel().map_err(CommandError::Move)?;
     Ok("the guest stays here\n".to_owned())
 }
 
-pub(in crate::control) fn status(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn status(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     Ok(mover(guest)?.status() + "\n")
 }

@@ -4,14 +4,15 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::super::CommandError;
 use super::super::table::wrong;
-use super::super::{CommandError, StoppedGuest};
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::names::{key_named, names};
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::inspect::screen::plain_text;
 use crate::machine::inputs::{Input, Keystroke};
 use crate::settings::closest::closest;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Keys that can be held at the same time.
 const MOST_KEYS: usize = 16;
@@ -19,7 +20,7 @@ const MOST_KEYS: usize = 16;
 const MOST_WAITING: usize = 4096;
 
 pub(in crate::control) fn screendump(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let shot = guest.screen();
@@ -51,7 +52,7 @@ fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 pub(in crate::control) fn sendkey(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.split('-').any(str::is_empty) {
@@ -74,7 +75,7 @@ fn key(name: &str) -> Result<Key, CommandError> {
 }
 
 pub(in crate::control) fn type_text(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let (layout, inputs) = (guest.layout(), guest.inputs());

@@ -1,16 +1,17 @@
 //! Commands for breakpoints and log points.
 
+use super::super::CommandError;
 use super::super::table::wrong;
-use super::super::{CommandError, StoppedGuest};
 use super::{address_of, expression, number, place};
 use crate::arch::paging::is_canonical;
 use crate::inspect::expression::Expression;
 use crate::inspect::format::Format;
 use crate::inspect::translate::translate;
 use crate::supervisor::points::{Kind, NewPoint};
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 pub(in crate::control) fn set_break(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let (address, behind) = address("break", guest, arguments)?;
@@ -22,7 +23,7 @@ pub(in crate::control) fn set_break(
 }
 
 pub(in crate::control) fn set_trace(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let (address, behind) = address("trace", guest, arguments)?;
@@ -34,7 +35,11 @@ pub(in crate::control) fn set_trace(
 }
 
 /// The address `text` begins with, and what follows it.
-fn address<'t>(name: &str, guest: &dyn StoppedGuest, text: &'t str) -> Result<(u64, &'t str), CommandError> {
+fn address<'t>(
+    name: &str,
+    guest: &dyn StoppedMachine,
+    text: &'t str,
+) -> Result<(u64, &'t str), CommandError> {
     if text.is_empty() {
         return Err(wrong(name, "an address is missing"));
     }
@@ -44,7 +49,7 @@ fn address<'t>(name: &str, guest: &dyn StoppedGuest, text: &'t str) -> Result<(u
 
 /// The condition `text` begins with, if it begins with one, and what follows it.
 fn condition<'t>(
-    guest: &dyn StoppedGuest,
+    guest: &dyn StoppedMachine,
     text: &'t str,
 ) -> Result<(Option<Expression>, &'t str), CommandError> {
     match text.strip_prefix("if").filter(|rest| !rest.starts_with(char::is_alphanumeric)) {
@@ -57,7 +62,7 @@ fn condition<'t>(
 }
 
 fn add(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     address: u64,
     words: &str,
     condition: Option<Expression>,
@@ -78,13 +83,13 @@ fn add(
     Ok(format!("{what} {number} at {place}{note}\n"))
 }
 
-pub(in crate::control) fn list(guest: &mut dyn StoppedGuest, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn list(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let list = guest.session().points.list();
     Ok(if list.is_empty() { "there are none; `break` and `trace` set them\n".to_owned() } else { list })
 }
 
 pub(in crate::control) fn ignore(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let Some((first, second)) = arguments.split_once(char::is_whitespace) else {
@@ -103,7 +108,7 @@ pub(in crate::control) fn ignore(
 }
 
 pub(in crate::control) fn delete(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {
@@ -117,7 +122,7 @@ pub(in crate::control) fn delete(
     }
 }
 
-fn number_of(guest: &dyn StoppedGuest, name: &str, text: &str) -> Result<u64, CommandError> {
+fn number_of(guest: &dyn StoppedMachine, name: &str, text: &str) -> Result<u64, CommandError> {
     let (number, rest) = number(guest, text)?;
     if rest.is_empty() { Ok(number) } else { Err(wrong(name, format!("`{rest}` is too much"))) }
 }

@@ -2,20 +2,21 @@
 
 use std::fmt::Write;
 
+use super::super::CommandError;
 use super::super::table::wrong;
-use super::super::{CommandError, StoppedGuest};
 use super::place;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// What a user of gdb is told who has gone back.
 const GDB: &str = "gdb still shows what it knew: `maintenance flush register-cache` makes it look again \
                    (the `goback` of docs/snapshots.md does so by itself)\n";
 
 /// What is to be told behind the place where the guest is now.
-pub(super) fn hint(guest: &dyn StoppedGuest) -> &'static str {
+pub(super) fn hint(guest: &dyn StoppedMachine) -> &'static str {
     if guest.is_debugged() { GDB } else { "" }
 }
 
-pub(in crate::control) fn take(guest: &mut dyn StoppedGuest, name: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn take(guest: &mut dyn StoppedMachine, name: &str) -> Result<String, CommandError> {
     if name.is_empty() {
         return Err(wrong("snapshot", "it needs a name"));
     }
@@ -24,7 +25,10 @@ pub(in crate::control) fn take(guest: &mut dyn StoppedGuest, name: &str) -> Resu
     Ok(format!("snapshot `{name}` at {place}: {} looked at, {} kept\n", pages(kept.pages), size(kept.new)))
 }
 
-pub(in crate::control) fn go_back(guest: &mut dyn StoppedGuest, name: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn go_back(
+    guest: &mut dyn StoppedMachine,
+    name: &str,
+) -> Result<String, CommandError> {
     if name.is_empty() {
         return Err(wrong("restore", "it needs the name of a snapshot; `snapshots` lists all"));
     }
@@ -35,7 +39,7 @@ pub(in crate::control) fn go_back(guest: &mut dyn StoppedGuest, name: &str) -> R
 }
 
 pub(in crate::control) fn list(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if let Some(rest) = arguments.strip_prefix("delete") {

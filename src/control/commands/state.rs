@@ -1,12 +1,13 @@
 //! Commands that save the machine and bring it back.
 
-use super::super::{CommandError, StoppedGuest};
+use super::super::CommandError;
 use super::{place, snapshots};
 use crate::state;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Saves the machine in a file, or keeps it in memory.
 pub(in crate::control) fn snapshot(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let Some(file) = state::snapshot_path(arguments) else { return snapshots::take(guest, arguments) };
@@ -26,7 +27,7 @@ pub(in crate::control) fn snapshot(
 
 /// Has the machine go on from a file, or from what was kept in memory.
 pub(in crate::control) fn restore(
-    guest: &mut dyn StoppedGuest,
+    guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     let Some(file) = state::snapshot_path(arguments) else { return snapshots::go_back(guest, arguments) };

@@ -50,26 +50,26 @@ fn each_front_has_its_own_commands_and_is_told_of_the_others() {
 
 #[test]
 fn a_guest_is_paused_and_let_go_on() {
-    let mut guest = Still { doing: Doing::Runs, debugged: false, ..real_mode() };
+    let mut guest = Still { status: RunStatus::Running, debugged: false, ..real_mode() };
     for (line, answer, doing) in [
-        ("status", "the guest runs\n", Doing::Runs),
-        ("pause", "the guest is paused; `resume` lets it go on\n", Doing::Paused),
-        ("pause", "the guest is paused; `resume` lets it go on\n", Doing::Paused),
-        ("status", "the guest is paused; `resume` lets it go on\n", Doing::Paused),
-        ("resume", "the guest runs\n", Doing::Runs),
-        ("resume", "the guest runs\n", Doing::Runs),
-        ("reset", "the machine was reset\n", Doing::Runs),
+        ("status", "the guest runs\n", RunStatus::Running),
+        ("pause", "the guest is paused; `resume` lets it go on\n", RunStatus::Paused),
+        ("pause", "the guest is paused; `resume` lets it go on\n", RunStatus::Paused),
+        ("status", "the guest is paused; `resume` lets it go on\n", RunStatus::Paused),
+        ("resume", "the guest runs\n", RunStatus::Running),
+        ("resume", "the guest runs\n", RunStatus::Running),
+        ("reset", "the machine was reset\n", RunStatus::Running),
     ] {
         assert_eq!(told_there(&mut guest, line), answer);
-        assert_eq!(guest.doing, doing);
+        assert_eq!(guest.status, doing);
     }
-    guest.doing = Doing::Waits;
+    guest.status = RunStatus::WaitingForDebugger;
     assert_eq!(
         told_there(&mut guest, "pause"),
         "error: the guest stands still already: it waits for gdb at its first instruction"
     );
     assert_eq!(told_there(&mut guest, "resume"), "the guest runs\n");
-    assert_eq!(guest.doing, Doing::Runs);
+    assert_eq!(guest.status, RunStatus::Running);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::PROMPT;
 use super::lines::{LONGEST, Line, Lines};
 use crate::control::{CommandError, Front, answer};
-use crate::supervisor::requests::{Caller, RunOver};
+use crate::supervisor::request_queue::{RequestSender, RunOver};
 
 /// Most bytes read at a time.
 const READ_SIZE: usize = 4096;
@@ -38,14 +38,14 @@ enum Reply {
 }
 
 /// Answers a client until it leaves or the run is over.
-pub(super) fn hold(stream: &mut (impl Read + Write), caller: &Caller) -> Ended {
+pub(super) fn hold(stream: &mut (impl Read + Write), caller: &RequestSender) -> Ended {
     talk(stream, caller).unwrap_or_else(|error| {
         debug!("console: {error}");
         Ended::Left
     })
 }
 
-fn talk(stream: &mut (impl Read + Write), caller: &Caller) -> io::Result<Ended> {
+fn talk(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<Ended> {
     stream.write_all(PROMPT.as_bytes())?;
     let (mut lines, mut bytes) = (Lines::default(), [0; READ_SIZE]);
     let mut asked = Instant::now();
@@ -75,7 +75,7 @@ fn talk(stream: &mut (impl Read + Write), caller: &Caller) -> io::Result<Ended> 
     }
 }
 
-fn reply(line: &Line, caller: &Caller) -> Reply {
+fn reply(line: &Line, caller: &RequestSender) -> Reply {
     let line = match line {
         Line::Text(line) => line.trim(),
         Line::TooLong => return Reply::Text(format!("a line can have {LONGEST} bytes\n")),
@@ -92,7 +92,7 @@ fn reply(line: &Line, caller: &Caller) -> Reply {
             let line = line.to_owned();
             let asked = caller.ask(move |guest| {
                 let answer = answer(guest, Front::Console, &line);
-                answer.map(|text| (text, guest.session().story.take()))
+                answer.map(|text| (text, guest.session().progress.take()))
             });
             match asked {
                 Ok(Ok((text, None))) => Reply::Text(text),

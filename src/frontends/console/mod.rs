@@ -1,7 +1,7 @@
 //! The console: commands about the machine, from whoever connects, while the guest runs.
 //!
 //! A thread waits for clients, and each client has a thread that reads its lines and waits for the
-//! answers ([`Caller::ask`]). A client that reads nothing keeps only its own thread waiting, and not for
+//! answers ([`RequestSender::ask`]). A client that reads nothing keeps only its own thread waiting, and not for
 //! ever.
 
 mod conversation;
@@ -18,7 +18,7 @@ use tracing::info;
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::{ConsoleSpec, ListenAddress};
-use crate::supervisor::requests::Caller;
+use crate::supervisor::request_queue::RequestSender;
 use conversation::Ended;
 
 /// What stands before every line that a client types.
@@ -124,7 +124,7 @@ impl Console {
     /// # Errors
     ///
     /// [`ConsoleError`].
-    pub fn start(spec: &ConsoleSpec, caller: Caller) -> Result<Console, ConsoleError> {
+    pub fn start(spec: &ConsoleSpec, caller: RequestSender) -> Result<Console, ConsoleError> {
         let (place, listener, file) = listen(spec)?;
         let clients = Arc::new(Clients::default());
         let connected = clients.clone();
@@ -178,7 +178,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     thread::Builder::new().name(name.into()).stack_size(STACK).spawn(body)
 }
 
-fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &Caller) {
+fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
     loop {
         let stream = listener.accept();
         // Somebody who has left may not have been missed yet.
@@ -206,7 +206,7 @@ fn turn_away(mut stream: Stream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
-fn greet(stream: Stream, clients: &Arc<Clients>, caller: &Caller) -> io::Result<Client> {
+fn greet(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) -> io::Result<Client> {
     stream.set_nodelay()?;
     stream.set_write_timeout(WRITE_PATIENCE)?;
     let (other, clients, caller) = (stream.try_clone()?, clients.clone(), caller.clone());

@@ -7,14 +7,14 @@
 
 use super::{Answered, text};
 use crate::gdb::packet::{add_binary, add_hex, from_binary, from_hex};
+use crate::gdb::target::GdbTarget;
 use crate::gdb::target::{BAD_ADDRESS, INVALID, PACKET};
-use crate::supervisor::debuggee::Debuggee;
 
 /// Room for the frame and the first letter of an answer.
 const MARGIN: usize = 8;
 
 pub(super) fn read(
-    debuggee: &mut Debuggee<'_>,
+    target: &mut GdbTarget<'_, '_>,
     address: u64,
     length: u64,
     binary: bool,
@@ -22,19 +22,19 @@ pub(super) fn read(
 ) -> Answered {
     // LLDB asks this way whether it can read memory in binary, and wants no letter before it.
     if binary && length == 0 {
-        debuggee.view.lldb_binary_reads = true;
+        target.view.lldb_binary_reads = true;
         return text(out, "OK");
     }
     let most = if binary { PACKET } else { PACKET / 2 };
     // No answer to more fits in a packet.
     let length = usize::try_from(length).ok().filter(|length| *length <= most).ok_or(INVALID)?;
     let mut bytes = vec![0; length];
-    let count = debuggee.read_memory(address, &mut bytes).map_err(|_| INVALID)?;
+    let count = target.read_memory(address, &mut bytes).map_err(|_| INVALID)?;
     if count == 0 && length > 0 {
         return Err(BAD_ADDRESS);
     }
     if binary {
-        if !debuggee.view.lldb_binary_reads {
+        if !target.view.lldb_binary_reads {
             out.push(b'b');
         }
         let max_size = out.len() + PACKET - MARGIN;
@@ -46,7 +46,7 @@ pub(super) fn read(
 }
 
 pub(super) fn write(
-    debuggee: &mut Debuggee<'_>,
+    target: &mut GdbTarget<'_, '_>,
     address: u64,
     length: u64,
     data: &[u8],
@@ -55,7 +55,7 @@ pub(super) fn write(
 ) -> Answered {
     let bytes = if binary { from_binary(data) } else { from_hex(data) };
     let bytes = bytes.filter(|bytes| bytes.len() as u64 == length).ok_or(INVALID)?;
-    if !debuggee.write_memory(address, &bytes).map_err(|_| INVALID)? {
+    if !target.write_memory(address, &bytes).map_err(|_| INVALID)? {
         return Err(BAD_ADDRESS);
     }
     text(out, "OK")

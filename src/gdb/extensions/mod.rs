@@ -30,7 +30,7 @@ use gdbstub::target::ext::base::multithread::MultiThreadBase;
 use super::packet::{add_hex, change_last_packet, from_hex, write_packet};
 use super::register_set::GdbRegisters;
 use super::target::{INVALID, LIBRARY_PACKET, PACKET};
-use crate::supervisor::debuggee::Debuggee;
+use crate::gdb::target::GdbTarget;
 use request::{MAX_REGISTER, Request, ThreadSelector, has_feature, request};
 
 /// Who handles a packet.
@@ -49,12 +49,12 @@ pub(crate) enum Route<'a> {
 }
 
 /// Says who handles the packet with this body, and takes note of the threads it selects.
-pub(crate) fn route<'a>(debuggee: &mut Debuggee<'_>, body: &'a [u8]) -> Route<'a> {
+pub(crate) fn route<'a>(target: &mut GdbTarget<'_, '_>, body: &'a [u8]) -> Route<'a> {
     if let Some(actions) = resume::actions(body) {
-        return resume::route(&debuggee.threads, &actions);
+        return resume::route(target.threads, &actions);
     }
     let pass = |pass| if pass { Route::Library } else { Route::Refused(INVALID) };
-    let threads = &mut debuggee.threads;
+    let threads = &mut target.threads;
     match request(body) {
         None if body == b"qSupported" => Route::Replaced(packet(b"qSupported:multiprocess-")),
         None => {
@@ -66,7 +66,7 @@ pub(crate) fn route<'a>(debuggee: &mut Debuggee<'_>, body: &'a [u8]) -> Route<'a
         Some(Request::Malformed) => Route::Unsupported,
         Some(Request::ReadRegister(_)) => Route::Library,
         Some(Request::WriteRegisters(digits)) => {
-            let size = debuggee.view.layout.size();
+            let size = target.view.layout.size();
             pass(from_hex(digits).is_some_and(|bytes| bytes.len() == size))
         }
         Some(Request::WriteRegister(_, digits)) => {
@@ -97,19 +97,17 @@ fn packet(body: &[u8]) -> Vec<u8> {
 }
 
 /// Adds the answer to `request` to the body of a packet in `out`.
-pub(crate) fn answer(debuggee: &mut Debuggee<'_>, request: &Request<'_>, out: &mut Vec<u8>) {
+pub(crate) fn answer(target: &mut GdbTarget<'_, '_>, request: &Request<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     let answered = match *request {
-        Request::ReadMemory { address, length, binary } => {
-            memory::read(debuggee, address, length, binary, out)
-        }
+        Request::ReadMemory { address, length, binary } => memory::read(target, address, length, binary, out),
         Request::WriteMemory { address, length, data, binary } => {
-            memory::write(debuggee, address, length, data, binary, out)
+            memory::write(target, address, length, data, binary, out)
         }
-        Request::ReadRegisters => read_registers(debuggee, out),
-        Request::CurrentThread => thread_list::current(debuggee, out),
-        Request::ThreadList { offset, length } => thread_list::read(debuggee, offset, length, out),
-        Request::Qemu(request) => qemu::answer(debuggee, request, out),
+        Request::ReadRegisters => read_registers(target, out),
+        Request::CurrentThread => thread_list::current(target, out),
+        Request::ThreadList { offset, length } => thread_list::read(target, offset, length, out),
+        Request::Qemu(request) => qemu::answer(target, request, out),
         // Routed elsewhere.
         _ => Ok(()),
     };
@@ -120,10 +118,10 @@ pub(crate) fn answer(debuggee: &mut Debuggee<'_>, request: &Request<'_>, out: &m
 }
 
 /// All registers, which gdb reads after a stop.
-fn read_registers(debuggee: &mut Debuggee<'_>, out: &mut Vec<u8>) -> Answered {
-    let thread = debuggee.threads.looked_at().thread();
+fn read_registers(target: &mut GdbTarget<'_, '_>, out: &mut Vec<u8>) -> Answered {
+    let thread = target.threads.looked_at().thread();
     let mut registers = GdbRegisters::default();
-    debuggee.read_registers(&mut registers, thread).map_err(|_| INVALID)?;
+    target.read_registers(&mut registers, thread).map_err(|_| INVALID)?;
     add_hex(out, &registers.to_bytes());
     Ok(())
 }
@@ -152,10 +150,10 @@ pub(crate) fn is_amended(body: &[u8]) -> bool {
 
 /// Completes the library's answer at the end of `out`: a list of features gets those of this layer, and the refusal of
 /// a register's value its reason.
-pub(crate) fn amend(debuggee: &mut Debuggee<'_>, body: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn amend(target: &mut GdbTarget<'_, '_>, body: &[u8], out: &mut Vec<u8>) {
     if body.starts_with(b"qSupported") {
         change_last_packet(out, features);
-    } else if let Some(reason) = debuggee.view.refusal.take() {
+    } else if let Some(reason) = target.view.refusal.take() {
         // gdb shows what follows the dot to its user.
         change_last_packet(out, |_| format!("E.{}", reason.replace(['#', '$', '}', '*'], "?")));
     }

@@ -5,8 +5,8 @@
 
 use super::{Answered, text};
 use crate::gdb::packet::number;
+use crate::gdb::target::GdbTarget;
 use crate::gdb::target::INVALID;
-use crate::supervisor::debuggee::Debuggee;
 
 /// Flags of a step: it is one instruction, interrupts are off, timers are off.
 const STEP: u64 = 1;
@@ -46,8 +46,8 @@ pub(super) fn request(body: &[u8]) -> Option<QemuRequest> {
     }
 }
 
-pub(super) fn answer(debuggee: &mut Debuggee<'_>, request: QemuRequest, out: &mut Vec<u8>) -> Answered {
-    let (view, switches) = (&mut debuggee.view, &mut debuggee.session.switches);
+pub(super) fn answer(target: &mut GdbTarget<'_, '_>, request: QemuRequest, out: &mut Vec<u8>) -> Answered {
+    let (view, switches) = (&mut target.view, &mut target.supervisor.session.switches);
     match request {
         QemuRequest::Supported => text(out, "sstepbits;sstep;PhyMemMode"),
         QemuRequest::PhysicalMode => text(out, if switches.physical { "1" } else { "0" }),

@@ -4,17 +4,17 @@
 
 use super::{Answered, text};
 use crate::gdb::packet::add_binary;
+use crate::gdb::target::GdbTarget;
 use crate::gdb::target::{INVALID, PACKET};
-use crate::supervisor::debuggee::Debuggee;
 
-pub(super) fn current(debuggee: &Debuggee<'_>, out: &mut Vec<u8>) -> Answered {
-    let threads = &debuggee.threads;
+pub(super) fn current(target: &GdbTarget<'_, '_>, out: &mut Vec<u8>) -> Answered {
+    let threads = &target.threads;
     text(out, &format!("QC{}", threads.id(threads.looked_at())))
 }
 
 /// A document is sent in parts, the last of which begins with an `l`.
-pub(super) fn read(debuggee: &mut Debuggee<'_>, offset: u64, length: u64, out: &mut Vec<u8>) -> Answered {
-    let document = debuggee.list().map_err(|_| INVALID)?;
+pub(super) fn read(target: &mut GdbTarget<'_, '_>, offset: u64, length: u64, out: &mut Vec<u8>) -> Answered {
+    let document = target.list().map_err(|_| INVALID)?;
     let start = usize::try_from(offset).ok().filter(|start| *start <= document.len()).ok_or(INVALID)?;
     // Each byte may take two in the answer.
     let count = usize::try_from(length).unwrap_or(usize::MAX).min(PACKET / 2).min(document.len() - start);

@@ -22,13 +22,14 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use super::GdbFrontEnd;
 use super::packet::{PacketScanner, Scanned, checksum};
-use super::serve_clients;
 use super::server::Server;
 use crate::machine::inputs::Inputs;
 use crate::settings::GdbArch;
-use crate::supervisor::debuggee::Debuggee;
-use crate::supervisor::requests::Door;
+use crate::supervisor::request_queue::RequestQueue;
+use crate::supervisor::run::supervise;
+use crate::supervisor::run_control::Supervisor;
 use nowhere::Nowhere;
 use peer::Peer;
 use reach::Reach;
@@ -57,12 +58,13 @@ pub fn serve_anything(session: &[u8]) {
         .expect("sockets can be had");
     let server = Server::with_client(UnixStream::from(ours), &inputs).expect("a thread can be had");
     let (over, ended) = channel();
-    let (door, _) = Door::new(inputs.clone());
+    let (requests, _) = RequestQueue::new(inputs.clone());
     let peer = Peer { stream: UnixStream::from(theirs), inputs, changes: reach.changes };
     let peer = thread::spawn(move || peer.play(&session, &ended));
-    let mut debuggee = Debuggee::new(&mut machine, GdbArch::X86_64);
-    debuggee.session.mover = Some(Arc::new(Nowhere::default()));
-    let outcome = serve_clients(&mut debuggee, Some(&server), &door);
+    let mut front_end = GdbFrontEnd::new(&server, &machine, GdbArch::X86_64);
+    let mut supervisor = Supervisor::new(&mut machine);
+    supervisor.session.migrator = Some(Arc::new(Nowhere::default()));
+    let outcome = supervise(&mut supervisor, Some(&mut front_end), &requests);
     // Its receiver is gone if the client has panicked, which is told of next.
     let _ = over.send(());
     if let Err(panic) = peer.join() {

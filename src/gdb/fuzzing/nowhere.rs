@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::control::moving::Mover;
+use crate::supervisor::migrator::Migrator;
 
 /// A mover without a network.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Nowhere {
     to: Mutex<Option<String>>,
 }
 
-impl Mover for Nowhere {
+impl Migrator for Nowhere {
     fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String> {
         let mut to = self.to.lock().expect("nobody panics with it");
         if let Some(to) = to.as_ref() {

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::debuggee::Debuggee;
-use super::facilities;
+use super::facilities::{self, Facility};
+use super::request_queue::RequestQueue;
+use super::run_control::Supervisor;
+use super::session::CommandSession;
+use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::Registers;
 use crate::boot::Image;
-use crate::control::{Doing, Facility, Session, StoppedGuest};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
@@ -19,9 +21,8 @@ use crate::machine::{Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{self, SaveReport, SnapshotError};
-use crate::supervisor::requests::{Door, HeldGuest};
 
-impl Debuggee<'_> {
+impl Supervisor<'_> {
     /// What happens before the guest goes on, as far as it has not been carried out.
     pub(crate) fn due(&self) -> Option<PendingAction> {
         let asked = self.reset_asked.then_some(PendingAction::Reset);
@@ -35,11 +36,10 @@ impl Debuggee<'_> {
     }
 
     /// Carries out what others have asked for.
-    pub(crate) fn answer_requests(&mut self, door: &Door) {
-        while let Some(request) = door.next() {
+    pub(crate) fn carry_out(&mut self, requests: &RequestQueue) {
+        while let Some(request) = requests.next() {
             request(self);
-            // It may have changed some.
-            self.view.registers.forget();
+            self.note_registers_changed();
         }
     }
 }
@@ -50,7 +50,7 @@ fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
     Outcome::HostFailed(HostError::because("restore a snapshot", reason))
 }
 
-impl StoppedGuest for Debuggee<'_> {
+impl StoppedMachine for Supervisor<'_> {
     fn registers(&self) -> Result<Registers, HostError> {
         self.machine.cpu(self.machine.current_cpu()).registers()
     }
@@ -67,7 +67,7 @@ impl StoppedGuest for Debuggee<'_> {
         self.machine.symbols().bias()
     }
 
-    fn session(&mut self) -> &mut Session {
+    fn session(&mut self) -> &mut CommandSession {
         &mut self.session
     }
 
@@ -154,8 +154,8 @@ impl StoppedGuest for Debuggee<'_> {
         self.machine.layout()
     }
 
-    fn doing(&self) -> Doing {
-        self.doing
+    fn status(&self) -> RunStatus {
+        self.status
     }
 
     fn is_debugged(&self) -> bool {
@@ -163,17 +163,17 @@ impl StoppedGuest for Debuggee<'_> {
     }
 
     fn set_paused(&mut self, paused: bool) {
-        self.doing = if paused { Doing::Paused } else { Doing::Runs };
+        self.status = if paused { RunStatus::Paused } else { RunStatus::Running };
     }
 }
 
-impl HeldGuest for Debuggee<'_> {
+impl PausedMachine for Supervisor<'_> {
     fn machine(&mut self) -> &mut Machine {
         self.machine
     }
 
     fn due(&self) -> Option<PendingAction> {
-        Debuggee::due(self)
+        Supervisor::due(self)
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -182,5 +182,5 @@ impl HeldGuest for Debuggee<'_> {
 }
 
 #[cfg(test)]
-#[path = "stopped_guest_test.rs"]
+#[path = "machine_access_test.rs"]
 mod tests;

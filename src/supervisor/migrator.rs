@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::mpsc::Receiver;
 
 /// Moves guests to other hosts.
-pub trait Mover: Debug + Send + Sync {
+pub trait Migrator: Debug + Send + Sync {
     /// Begins to move the guest to a `kvm -migr` that waits on `port` of `host`. It goes on meanwhile; what
     /// comes of it is told line by line, until the other end of the channel is dropped.
     ///

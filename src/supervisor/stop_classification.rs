@@ -5,8 +5,8 @@
 
 use tracing::{debug, info};
 
-use super::debuggee::{Advance, Debuggee, Stop};
 use super::lookahead::Kind;
+use super::run_control::{Advance, Stop, Supervisor};
 use crate::arch::Registers;
 use crate::arch::flags::{DR6_BS, RFLAGS_TF};
 use crate::inspect::values::Known;
@@ -14,7 +14,7 @@ use crate::kvm::{DebugStop, GuestDebug, HostError};
 use crate::machine::Event;
 use crate::supervisor::points::Decision;
 
-impl Debuggee<'_> {
+impl Supervisor<'_> {
     /// Runs the guest with all breakpoints in place, until there is something to tell; `leave` is where
     /// it stands if it would stop there at once.
     pub(crate) fn run_planted(

@@ -4,21 +4,22 @@ use std::time::{Duration, Instant};
 
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
-use crate::control::{Doing, Front, answer};
-use crate::gdb;
+use crate::control::{Front, answer};
 use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
-use crate::settings::{GdbArch, KeyTarget, LayoutName};
-use crate::supervisor::requests::{Caller, Door, RunOver};
+use crate::settings::{KeyTarget, LayoutName};
+use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
+use crate::supervisor::run::run;
+use crate::supervisor::stopped_machine::RunStatus;
 
 /// Runs a guest whose code is `code`; it waits for a debugger that never comes if `wait` says so. What
 /// `user` does meanwhile, in another thread, and how the run ended.
 fn while_running<T: Send + 'static>(
     code: &[u8],
     wait: bool,
-    user: impl FnOnce(Caller) -> T + Send + 'static,
+    user: impl FnOnce(RequestSender) -> T + Send + 'static,
 ) -> Option<(T, Outcome)> {
     Kvm::open().ok()?;
     let file: &'static [u8] = TestGuest::new(0x20_0000).load(CODE, 0x20_0000, code).build().leak();
@@ -34,18 +35,18 @@ fn while_running<T: Send + 'static>(
         no_reboot: false,
     };
     let mut machine = Machine::new(spec, inputs.clone(), ours).unwrap();
-    let (door, caller) = Door::new(inputs);
+    let (door, caller) = RequestQueue::new(inputs);
     let user = std::thread::spawn(move || user(caller));
-    let outcome = gdb::run(&mut machine, None, wait, GdbArch::X86_64, &door, None);
+    let outcome = run(&mut machine, None, wait, &door, None);
     drop(door);
     Some((user.join().unwrap(), outcome))
 }
 
-fn rip(caller: &Caller) -> Result<u64, RunOver> {
+fn rip(caller: &RequestSender) -> Result<u64, RunOver> {
     caller.ask(|guest| guest.registers().unwrap().general.rip)
 }
 
-fn rcx(caller: &Caller) -> u64 {
+fn rcx(caller: &RequestSender) -> u64 {
     caller.ask(|guest| guest.registers().unwrap().general.rcx).unwrap()
 }
 
@@ -65,7 +66,7 @@ fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
         let held = rcx(&caller);
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(rcx(&caller), held, "it is paused");
-        assert_eq!(caller.ask(|guest| guest.doing()), Ok(Doing::Paused));
+        assert_eq!(caller.ask(|guest| guest.status()), Ok(RunStatus::Paused));
         caller.ask(|guest| guest.set_paused(false)).unwrap();
         while rcx(&caller) == held {
             assert!(begin.elapsed() < Duration::from_secs(20), "it does not go on");
@@ -98,7 +99,7 @@ fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
 fn a_guest_that_waits_for_a_debugger_is_asked_and_sent_off_without_one() {
     let seen = while_running(b"\xF4", true, |caller| {
         assert_eq!(rip(&caller), Ok(0x20_0000));
-        assert_eq!(caller.ask(|guest| guest.doing()), Ok(Doing::Waits));
+        assert_eq!(caller.ask(|guest| guest.status()), Ok(RunStatus::WaitingForDebugger));
         caller.ask(|guest| guest.set_paused(false)).unwrap();
     });
     let Some(((), outcome)) = seen else { return };

@@ -1,7 +1,7 @@
 //! The door by which others reach a guest while its run goes on: a console, a memory debug server, whoever
 //! moves the guest to another host.
 //!
-//! A [`Caller`] lives in any thread. What it asks for is a function, which the vCPU's thread calls between
+//! A [`RequestSender`] lives in any thread. What it asks for is a function, which the vCPU's thread calls between
 //! two instructions of the guest and whose result goes back to the caller. It makes no difference whether
 //! the guest computes, waits for an interrupt, is paused, is stopped by a debugger or waits for one. The
 //! caller pushes an [`Input::Attention`]: a guest that nobody asks about pays nothing for the door.
@@ -9,29 +9,14 @@
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
-use crate::control::StoppedGuest;
+use super::stopped_machine::PausedMachine;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::{Machine, Outcome, PendingAction};
 
 /// Requests that may wait; more callers wait until there is room.
 const MOST_WAITING: usize = 16;
 
-/// A guest that is held between two instructions, with the machine it runs on.
-///
-/// Accesses of the guest's that had begun are completed, and no breakpoint is in its memory.
-pub trait HeldGuest: StoppedGuest {
-    /// The machine.
-    fn machine(&mut self) -> &mut Machine;
-
-    /// What the guest comes to as soon as it goes on, if that has been put off.
-    fn due(&self) -> Option<PendingAction>;
-
-    /// The run ends with `outcome`; the guest does not carry out another instruction.
-    fn end(&mut self, outcome: Outcome);
-}
-
 /// What is asked of a guest.
-pub type Request = Box<dyn FnOnce(&mut dyn HeldGuest) + Send>;
+pub type Request = Box<dyn FnOnce(&mut dyn PausedMachine) + Send>;
 
 /// The run is over: nothing can be asked any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,22 +24,22 @@ pub type Request = Box<dyn FnOnce(&mut dyn HeldGuest) + Send>;
 pub struct RunOver;
 
 /// The inside of the door, which whoever runs the machine looks at. Dropping it closes the door.
-pub struct Door {
+pub struct RequestQueue {
     requests: Receiver<Request>,
 }
 
 /// The outside of the door; cloning gives another handle to the same one.
 #[derive(Clone)]
-pub struct Caller {
+pub struct RequestSender {
     requests: SyncSender<Request>,
     inputs: Inputs,
 }
 
-impl Door {
+impl RequestQueue {
     /// A door to the machine that `inputs` lead to, and its outside.
-    pub fn new(inputs: Inputs) -> (Door, Caller) {
+    pub fn new(inputs: Inputs) -> (RequestQueue, RequestSender) {
         let (sender, requests) = sync_channel(MOST_WAITING);
-        (Door { requests }, Caller { requests: sender, inputs })
+        (RequestQueue { requests }, RequestSender { requests: sender, inputs })
     }
 
     /// The oldest request that has not been carried out, if there is one.
@@ -63,7 +48,7 @@ impl Door {
     }
 }
 
-impl Caller {
+impl RequestSender {
     /// Has `request` carried out on the vCPU's thread and waits for what it returns.
     ///
     /// The guest stands still meanwhile, so a request is to be short, or to have a reason. From within
@@ -74,7 +59,7 @@ impl Caller {
     /// [`RunOver`], also if the run ends before the request has been carried out.
     pub fn ask<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&mut dyn HeldGuest) -> T + Send + 'static,
+        request: impl FnOnce(&mut dyn PausedMachine) -> T + Send + 'static,
     ) -> Result<T, RunOver> {
         let (sender, answer) = channel();
         self.send(Box::new(move |guest| {
@@ -101,15 +86,15 @@ impl Caller {
     }
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for RequestQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").finish_non_exhaustive()
+        f.debug_struct("RequestQueue").finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Caller {
+impl fmt::Debug for RequestSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").finish_non_exhaustive()
+        f.debug_struct("RequestSender").finish_non_exhaustive()
     }
 }
 
@@ -119,7 +104,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_at_the_door_of_a_run_that_is_over() {
-        let (door, caller) = Door::new(Inputs::new());
+        let (door, caller) = RequestQueue::new(Inputs::new());
         let waiting = caller.clone();
         let thread = std::thread::spawn(move || waiting.ask(|_| 1));
         while caller.inputs().is_idle() {

@@ -16,17 +16,16 @@ use super::breakpoint_bytes::{Opcode, Planting};
 use super::breakpoints::Breakpoints;
 use super::handlers::Handlers;
 use super::lookahead::{Ahead, Kind};
+use super::resume_actions::{ResumeAction, ResumeActions};
+use super::session::CommandSession;
+use super::stopped_machine::RunStatus;
 use super::technique::Technique;
 use super::watchpoints::{Hit, Seen, Watchpoints};
 use crate::arch::Registers;
-use crate::control::{Doing, Session};
-use crate::gdb::threads::{Action, Threads, VcpuNumber};
-use crate::gdb::view::View;
 use crate::inspect::report;
 use crate::kvm::{GuestDebug, HostError};
 use crate::machine::snapshots::Snapshots;
-use crate::machine::{Event, Machine, Outcome};
-use crate::settings::GdbArch;
+use crate::machine::{CpuId, Event, Machine, Outcome};
 
 /// What the user is told when the guest asks for a reset.
 const RESET: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
@@ -34,11 +33,11 @@ const RESET: &str = "kvm: the guest asked for a reset; going on carries it out.\
 /// The same with `--no-reboot`.
 const ENDING_RESET: &str = "kvm: the guest asked for a reset; going on ends the run (--no-reboot).\n";
 
-/// How many vCPUs a machine has: what is asked of it is asked of [`VcpuNumber::FIRST`].
+/// How many vCPUs a machine has: what is asked of it is asked of [`CpuId::BOOT`].
 const VCPUS: NonZeroUsize = NonZeroUsize::MIN;
 
 /// A machine with breakpoints.
-pub(crate) struct Debuggee<'m> {
+pub(crate) struct Supervisor<'m> {
     pub(crate) machine: &'m mut Machine,
     pub(crate) breakpoints: Breakpoints,
     pub(crate) watchpoints: Watchpoints,
@@ -52,13 +51,13 @@ pub(crate) struct Debuggee<'m> {
     /// Snapshots in memory.
     pub(crate) snapshots: Snapshots,
     /// What commands have set.
-    pub(crate) session: Session,
+    pub(crate) session: CommandSession,
     /// What is to be printed for the user.
     pub(crate) said: String,
-    /// The vCPUs, and what the client wants them to do next.
-    pub(crate) threads: Threads,
-    /// How the client sees registers and memory.
-    pub(crate) view: View,
+    /// What each vCPU does when the guest goes on.
+    pub(crate) actions: ResumeActions,
+    /// Registers may be others than when a front end last read them, and not by its own doing.
+    registers_changed: bool,
     /// Where the guest was when it last stopped: the breakpoint there has been reported.
     pub(crate) stopped_at: Option<u64>,
     /// RIP after the last step, if the guest has not run since.
@@ -69,8 +68,8 @@ pub(crate) struct Debuggee<'m> {
     pub(crate) reset_asked: bool,
     /// The run is over for good: somebody has ended it at the door.
     pub(crate) over: Option<Outcome>,
-    /// What the guest does while nobody asks.
-    pub(crate) doing: Doing,
+    /// What the guest does while no request is carried out.
+    pub(crate) status: RunStatus,
     /// A client is connected.
     pub(crate) debugged: bool,
 }
@@ -92,7 +91,7 @@ pub(crate) enum Stop {
     Trap,
     /// After the instruction by which it asked for a reset.
     Reset,
-    /// It cannot go on; [`Debuggee::ended`] says why.
+    /// It cannot go on; [`Supervisor::ended`] says why.
     Ended,
 }
 
@@ -106,11 +105,10 @@ pub(crate) enum Advance {
     Over(Outcome),
 }
 
-impl<'m> Debuggee<'m> {
+impl<'m> Supervisor<'m> {
     /// A machine that has not run yet.
-    pub(crate) fn new(machine: &'m mut Machine, arch: GdbArch) -> Debuggee<'m> {
-        Debuggee {
-            view: View::new(machine, arch),
+    pub(crate) fn new(machine: &'m mut Machine) -> Supervisor<'m> {
+        Supervisor {
             machine,
             breakpoints: Breakpoints::default(),
             watchpoints: Watchpoints::default(),
@@ -119,15 +117,16 @@ impl<'m> Debuggee<'m> {
             handlers: None,
             technique: OnceCell::new(),
             snapshots: Snapshots::default(),
-            session: Session::default(),
+            session: CommandSession::default(),
             said: String::new(),
-            threads: Threads::new(VCPUS),
+            actions: ResumeActions::new(VCPUS),
+            registers_changed: false,
             stopped_at: None,
             stepped_to: None,
             ended: None,
             reset_asked: false,
             over: None,
-            doing: Doing::Runs,
+            status: RunStatus::Running,
             debugged: false,
         }
     }
@@ -166,12 +165,38 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// The client has stopped the guest where it happens to be, and decides from now on when it goes on.
-    pub(crate) fn interrupted(&mut self) {
-        self.doing = Doing::Stopped;
+    /// A debugger has connected: the guest stops where it is, and the debugger decides from now on when it
+    /// goes on.
+    pub(crate) fn attach(&mut self) {
+        self.debugged = true;
+        self.interrupt();
+        self.actions.clear();
+        self.take_due();
+        self.session.switches.physical = false;
+    }
+
+    /// The debugger has interrupted the guest, which stops where it is.
+    pub(crate) fn interrupt(&mut self) {
+        self.status = RunStatus::Stopped;
         if let Ok((_, pc)) = self.position() {
             self.stands_at(pc);
         }
+    }
+
+    /// The session of a debugger is over: the guest runs on, or waits for another debugger.
+    pub(crate) fn after_session(&mut self, wait: bool) {
+        self.debugged = false;
+        self.status = if wait { RunStatus::WaitingForDebugger } else { RunStatus::Running };
+    }
+
+    /// True, once, if registers may have changed since the last call other than by running the guest.
+    pub(crate) fn take_registers_changed(&mut self) -> bool {
+        std::mem::take(&mut self.registers_changed)
+    }
+
+    /// Registers may have been changed by a request.
+    pub(crate) fn note_registers_changed(&mut self) {
+        self.registers_changed = true;
     }
 
     /// The guest has been stopped at `pc`, but not for that place: a point there that has not had its say
@@ -182,33 +207,17 @@ impl<'m> Debuggee<'m> {
         }
     }
 
-    /// A new client has come: registers and addresses are for it what they are for every client.
-    pub(crate) fn welcome(&mut self) {
-        self.view.begin();
-        self.threads.begin();
-        self.take_due();
-        self.session.switches.physical = false;
-    }
-
     /// The client has gone: the guest is to run without breakpoints, after the reset it may have asked
     /// for. An outcome if it cannot run.
-    pub(crate) fn release(&mut self) -> Option<Outcome> {
+    pub(crate) fn detach(&mut self) -> Option<Outcome> {
         self.breakpoints.clear();
         self.watchpoints.clear();
         self.stopped_at = None;
         self.ended.take().or_else(|| if self.reset_asked { self.carry_out_reset() } else { None })
     }
 
-    /// Lets the guest go on as [`Self::threads`] says.
+    /// Lets the guest go on as [`Self::actions`] says.
     pub(crate) fn advance(&mut self) -> Advance {
-        let advance = self.advance_first();
-        if let Advance::Stopped(_) = advance {
-            self.threads.stopped(VcpuNumber::FIRST);
-        }
-        advance
-    }
-
-    fn advance_first(&mut self) -> Advance {
         if let Some(outcome) = self.ended.take() {
             return Advance::Over(outcome);
         }
@@ -220,13 +229,12 @@ impl<'m> Debuggee<'m> {
             return Advance::Stopped(Stop::Watch(hit));
         }
         self.forget_code();
-        let advanced =
-            self.arm_watchpoints().and_then(|()| match self.threads.action(VcpuNumber::FIRST).clone() {
-                Action::Step => self.step_once(),
-                Action::StepOutOf(range) => self.step_out_of(&range),
-                Action::Continue => self.go(),
-                Action::Stay => Ok(self.wait().map_or(Advance::Going, Advance::Over)),
-            });
+        let advanced = self.arm_watchpoints().and_then(|()| match self.actions.of(CpuId::BOOT).clone() {
+            ResumeAction::Step => self.step_once(),
+            ResumeAction::StepRange(range) => self.step_out_of(&range),
+            ResumeAction::Continue => self.go(),
+            ResumeAction::Stay => Ok(self.wait().map_or(Advance::Going, Advance::Over)),
+        });
         advanced.unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)))
     }
 
@@ -258,7 +266,7 @@ impl<'m> Debuggee<'m> {
         if let Some(outcome) = self.carry_out_reset() {
             return Ok(Advance::Over(outcome));
         }
-        if *self.threads.action(VcpuNumber::FIRST) == Action::Continue {
+        if *self.actions.of(CpuId::BOOT) == ResumeAction::Continue {
             return Ok(Advance::Going);
         }
         let (_, pc) = self.position()?;
@@ -295,7 +303,7 @@ impl<'m> Debuggee<'m> {
     /// debug register, which could not be planted yet or may be written over, by a loader for example.
     pub(crate) fn wants_visits(&self) -> bool {
         let registers = self.registers_in_use();
-        *self.threads.action(VcpuNumber::FIRST) == Action::Continue
+        *self.actions.of(CpuId::BOOT) == ResumeAction::Continue
             && self
                 .breakpoints
                 .software()
@@ -391,7 +399,7 @@ impl<'m> Debuggee<'m> {
     }
 
     pub(crate) fn was_reset(&mut self) {
-        self.view.registers.forget();
+        self.registers_changed = true;
         self.watchpoints.forget_hits();
         (self.stopped_at, self.ended, self.reset_asked) = (None, None, false);
         if self.debugged {

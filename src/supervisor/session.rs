@@ -1,0 +1,31 @@
+//! What commands have set: breakpoints and log points, switches, and a migration in progress.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use super::migrator::Migrator;
+use super::points::Points;
+
+/// The state that lasts from one command to the next.
+#[derive(Debug, Default)]
+pub struct CommandSession {
+    /// Breakpoints and log points.
+    pub points: Points,
+    /// What is switched on and off.
+    pub switches: Switches,
+    /// Starts migrations, if this run can migrate its guest.
+    pub migrator: Option<Arc<dyn Migrator>>,
+    /// The progress of what the last command has started, line by line, until it is done.
+    pub progress: Option<Receiver<String>>,
+}
+
+/// Switches that commands turn on and off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// The debugger's addresses are guest-physical ones.
+    pub physical: bool,
+    /// Interrupts are delivered while the guest is single-stepped.
+    pub step_interrupts: bool,
+    /// The guest's own `int3` stops it, instead of going to its handler.
+    pub catch_int3: bool,
+}

@@ -1,0 +1,132 @@
+//! What commands, requests and migrations reach of a machine that is stopped between two instructions.
+
+use std::path::Path;
+
+use super::facilities::Facility;
+use super::session::CommandSession;
+use crate::arch::Registers;
+use crate::boot::Image;
+use crate::inspect::screen::Shot;
+use crate::kvm::HostError;
+use crate::machine::inputs::Inputs;
+use crate::machine::snapshots::{KeepError, Kept};
+use crate::machine::{Machine, Outcome, PendingAction};
+use crate::memory::GuestMemory;
+use crate::settings::LayoutName;
+use crate::state::{SaveReport, SnapshotError};
+
+/// What a guest that can be asked about does while nobody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunStatus {
+    /// It runs, under a debugger or without one.
+    Running,
+    /// It stands still because somebody has paused it.
+    Paused,
+    /// It has not begun: it waits for a debugger to connect.
+    WaitingForDebugger,
+    /// A debugger has stopped it.
+    Stopped,
+}
+
+/// A guest that is stopped, as commands reach it.
+pub trait StoppedMachine {
+    /// General, control and segment registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn registers(&self) -> Result<Registers, HostError>;
+
+    /// Guest memory.
+    fn memory(&self) -> &GuestMemory;
+
+    /// The guest file.
+    fn image(&self) -> &dyn Image;
+
+    /// What was added to every address in the guest file.
+    fn bias(&self) -> u64;
+
+    /// What lasts from one command to the next.
+    fn session(&mut self) -> &mut CommandSession;
+
+    /// How the debugger's facilities work on this host, which is measured now if it is not known yet.
+    fn facilities(&self) -> Vec<Facility>;
+
+    /// Resets the machine: the guest is at its first instruction again. False if its run is over
+    /// instead.
+    fn reset(&mut self) -> bool;
+
+    /// Keeps the machine in memory as it is now, under `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`].
+    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError>;
+
+    /// Has the machine be what it was when the snapshot `name` was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`].
+    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError>;
+
+    /// Forgets a snapshot, or all.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`].
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError>;
+
+    /// All snapshots, oldest first, and how many bytes of guest memory are kept for them.
+    fn snapshots(&self) -> (Vec<Kept>, u64);
+
+    /// Saves the machine in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; a file that was there is there still.
+    fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError>;
+
+    /// Has the machine go on from a file; breakpoints stay.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
+    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError>;
+
+    /// Ends the run, as soon as the answer has been given.
+    fn quit(&mut self);
+
+    /// What the screen shows.
+    fn screen(&self) -> Shot;
+
+    /// The door through which keys enter the machine.
+    fn inputs(&self) -> &Inputs;
+
+    /// The keyboard layout the guest expects.
+    fn layout(&self) -> LayoutName;
+
+    /// What the guest does while nobody asks.
+    fn status(&self) -> RunStatus;
+
+    /// True if a debugger is connected.
+    fn is_debugged(&self) -> bool;
+
+    /// Has the guest stand still while nobody asks, or go on. One that waits for a debugger goes on
+    /// without it.
+    fn set_paused(&mut self, paused: bool);
+}
+
+/// A guest that is held between two instructions, with the machine it runs on.
+///
+/// Accesses of the guest's that had begun are completed, and no breakpoint is in its memory.
+pub trait PausedMachine: StoppedMachine {
+    /// The machine.
+    fn machine(&mut self) -> &mut Machine;
+
+    /// What the guest comes to as soon as it goes on, if that has been put off.
+    fn due(&self) -> Option<PendingAction>;
+
+    /// The run ends with `outcome`; the guest does not carry out another instruction.
+    fn end(&mut self, outcome: Outcome);
+}
