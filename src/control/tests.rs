@@ -1,4 +1,5 @@
 mod console;
+mod running;
 
 use std::path::Path;
 

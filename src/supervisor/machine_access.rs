@@ -180,7 +180,3 @@ impl PausedMachine for Supervisor<'_> {
         self.over = Some(outcome);
     }
 }
-
-#[cfg(test)]
-#[path = "machine_access_test.rs"]
-mod tests;

@@ -16,7 +16,7 @@ use crate::machine::inputs::{Input, Inputs};
 const MOST_WAITING: usize = 16;
 
 /// What is asked of a guest.
-pub type Request = Box<dyn FnOnce(&mut dyn PausedMachine) + Send>;
+pub type GuestRequest = Box<dyn FnOnce(&mut dyn PausedMachine) + Send>;
 
 /// The run is over: nothing can be asked any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,13 +25,13 @@ pub struct RunOver;
 
 /// The inside of the door, which whoever runs the machine looks at. Dropping it closes the door.
 pub struct RequestQueue {
-    requests: Receiver<Request>,
+    requests: Receiver<GuestRequest>,
 }
 
 /// The outside of the door; cloning gives another handle to the same one.
 #[derive(Clone)]
 pub struct RequestSender {
-    requests: SyncSender<Request>,
+    requests: SyncSender<GuestRequest>,
     inputs: Inputs,
 }
 
@@ -43,7 +43,7 @@ impl RequestQueue {
     }
 
     /// The oldest request that has not been carried out, if there is one.
-    pub fn next(&self) -> Option<Request> {
+    pub fn next(&self) -> Option<GuestRequest> {
         self.requests.try_recv().ok()
     }
 }
@@ -74,7 +74,7 @@ impl RequestSender {
     /// # Errors
     ///
     /// [`RunOver`]. A run that ends before the request has been carried out drops it.
-    pub fn send(&self, request: Request) -> Result<(), RunOver> {
+    pub fn send(&self, request: GuestRequest) -> Result<(), RunOver> {
         self.requests.send(request).map_err(|_| RunOver)?;
         self.inputs.push(Input::Attention);
         Ok(())
