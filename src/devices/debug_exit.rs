@@ -4,7 +4,7 @@
 //! status `(value << 1) | 1`, so the status is always odd.
 
 use super::snapshot::Stateless;
-use super::{Action, Device, Request};
+use super::{Action, Device, MachineRequest};
 
 /// First of the four ports of the device.
 pub const PORT: u16 = 0xF4;
@@ -21,11 +21,11 @@ impl Device for DebugExit {
     }
 
     fn write(&mut self, _offset: u16, value: u8) -> Action {
-        Action::request(Request::Exit(u32::from(value)))
+        Action::request(MachineRequest::Exit(u32::from(value)))
     }
 
     fn write_wide(&mut self, _offset: u16, _size: u8, value: u32) -> Option<Action> {
-        Some(Action::request(Request::Exit(value)))
+        Some(Action::request(MachineRequest::Exit(value)))
     }
 }
 
@@ -45,6 +45,6 @@ mod tests {
     #[test]
     fn every_status_is_odd() {
         assert_eq!((status(0), status(0x10), status(0x7F), status(0x80)), (1, 33, 255, 1));
-        assert_eq!(DebugExit.write(0, 3).request, Some(Request::Exit(3)));
+        assert_eq!(DebugExit.write(0, 3).request, Some(MachineRequest::Exit(3)));
     }
 }

@@ -11,7 +11,7 @@ const PAGE: usize = 256;
 
 /// Maps ports and addresses to positions in the table of devices.
 #[derive(Clone, Debug)]
-pub struct Decoder {
+pub struct PortDecoder {
     /// For each high byte of a port number the page that holds its ports. Page 0 has no device.
     pages: [u8; 256],
     devices: Vec<[u8; PAGE]>,
@@ -19,15 +19,19 @@ pub struct Decoder {
     unassigned: u8,
 }
 
-impl Decoder {
+impl PortDecoder {
     /// Decodes for the devices of `table`; what none of them has goes to the one at `unassigned`.
     ///
     /// # Panics
     ///
     /// If there are more than 255 devices, or if they have ports with all 256 high bytes.
-    pub fn new(table: &[Registration], unassigned: u8) -> Decoder {
-        let mut decoder =
-            Decoder { pages: [0; 256], devices: vec![[unassigned; PAGE]], windows: Vec::new(), unassigned };
+    pub fn new(table: &[Registration], unassigned: u8) -> PortDecoder {
+        let mut decoder = PortDecoder {
+            pages: [0; 256],
+            devices: vec![[unassigned; PAGE]],
+            windows: Vec::new(),
+            unassigned,
+        };
         for (device, entry) in table.iter().enumerate() {
             let device = u8::try_from(device).expect("at most 255 devices");
             for port in entry.ports.iter().cloned().flatten() {

@@ -21,14 +21,14 @@ pub struct Action {
     /// A byte that leaves the machine (serial transmitter, debug console).
     pub output: Option<u8>,
     /// A request to the whole machine.
-    pub request: Option<Request>,
+    pub request: Option<MachineRequest>,
     /// [`Device::next_deadline`] may have changed.
     pub deadline: bool,
 }
 
 /// A request of a device to the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum MachineRequest {
     /// Restart the machine as its reset line would.
     Reset,
     /// End the run; the guest wrote this value to the debug exit port.
@@ -50,7 +50,7 @@ impl Action {
     }
 
     /// The device asks `request` of the machine.
-    pub fn request(request: Request) -> Action {
+    pub fn request(request: MachineRequest) -> Action {
         Action { request: Some(request), ..Action::NONE }
     }
 }

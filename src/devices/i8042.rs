@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keyboard::{KeyEvent, Keyboard};
 use super::scancodes::Translator;
-use super::{Action, Device, Request, Snapshot, StateError};
+use super::{Action, Device, MachineRequest, Snapshot, StateError};
 
 /// Offset of the data register, port 60h.
 const DATA: u16 = 0;
@@ -250,7 +250,7 @@ impl I8042 {
             0xE0 => self.answer(self.test_inputs()),
             // A pulse on the output port lines whose bit is 0; line 0 is the machine's reset.
             0xF0..=0xFF if command & output_port::NOT_RESET == 0 => {
-                return Action::request(Request::Reset);
+                return Action::request(MachineRequest::Reset);
             }
             _ => {}
         }
@@ -270,7 +270,7 @@ impl I8042 {
             Parameter::OutputPort => {
                 self.output_port = value | output_port::NOT_RESET;
                 if value & output_port::NOT_RESET == 0 {
-                    return Action::request(Request::Reset);
+                    return Action::request(MachineRequest::Reset);
                 }
             }
             Parameter::KeyboardOutput => self.answer(value),

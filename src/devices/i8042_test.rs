@@ -284,7 +284,7 @@ fn a20_is_kept_but_never_resets() {
 
 #[test]
 fn the_reset_line_can_be_pulled_in_both_ways() {
-    let reset = Action::request(Request::Reset);
+    let reset = Action::request(MachineRequest::Reset);
     assert_eq!(Guest::default().command(0xFE), reset);
     assert_eq!(Guest::default().command(0xF0), reset);
     assert_eq!(Guest::default().command(0xFF), Action::NONE);

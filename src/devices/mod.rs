@@ -27,6 +27,6 @@ mod time;
 pub mod unassigned;
 pub mod vga;
 
-pub use device::{Action, BoardDevice, Device, OPEN_BUS, Request};
+pub use device::{Action, BoardDevice, Device, MachineRequest, OPEN_BUS};
 pub use snapshot::{Payload, Snapshot, StateError};
 pub use time::MachineTime;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Device, Request, Snapshot, StateError};
+use super::{Action, Device, MachineRequest, Snapshot, StateError};
 
 /// Port of the reset control register.
 pub const RESET_CONTROL: u16 = 0xCF9;
@@ -34,7 +34,7 @@ impl Device for ResetControl {
     fn write(&mut self, _offset: u16, value: u8) -> Action {
         let rising = value & !self.value & RESET_CPU != 0;
         self.value = value & RESET_CONTROL_MASK;
-        if rising { Action::request(Request::Reset) } else { Action::NONE }
+        if rising { Action::request(MachineRequest::Reset) } else { Action::NONE }
     }
 }
 
@@ -58,7 +58,7 @@ impl Device for SystemControlA {
     fn write(&mut self, _offset: u16, value: u8) -> Action {
         let rising = value & !self.value & FAST_RESET != 0;
         self.value = value & (A20 | FAST_RESET);
-        if rising { Action::request(Request::Reset) } else { Action::NONE }
+        if rising { Action::request(MachineRequest::Reset) } else { Action::NONE }
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     fn only_the_rising_edge_resets() {
         let mut port = ResetControl::default();
         assert_eq!(port.write(0, 0x02), Action::NONE);
-        assert_eq!(port.write(0, 0x06).request, Some(Request::Reset));
+        assert_eq!(port.write(0, 0x06).request, Some(MachineRequest::Reset));
         assert_eq!(port.write(0, 0x06), Action::NONE);
         assert_eq!(port.read(0).0, 0x06);
     }
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(port.read(0).0, A20);
         assert_eq!(port.write(0, 0), Action::NONE);
         assert_eq!(port.read(0).0, 0);
-        assert_eq!(port.write(0, 1).request, Some(Request::Reset));
+        assert_eq!(port.write(0, 1).request, Some(MachineRequest::Reset));
     }
 
     #[test]

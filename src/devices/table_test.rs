@@ -1,9 +1,9 @@
 use super::*;
-use crate::devices::decode::Decoder;
+use crate::devices::decode::PortDecoder;
 
 fn kind_and_number(port: u16) -> (&'static str, u16) {
     let unassigned = TABLE.len() as u8 - 1;
-    let entry = &TABLE[usize::from(Decoder::new(TABLE, unassigned).port(port))];
+    let entry = &TABLE[usize::from(PortDecoder::new(TABLE, unassigned).port(port))];
     (entry.kind, entry.number)
 }
 
@@ -38,7 +38,7 @@ fn well_known_ports_decode_to_their_devices() {
 
 #[test]
 fn memory_windows_decode_to_device_and_offset() {
-    let decoder = Decoder::new(TABLE, 0);
+    let decoder = PortDecoder::new(TABLE, 0);
     let (device, offset) = decoder.address(0xFEE0_0080).unwrap();
     assert_eq!((TABLE[usize::from(device)].kind, offset), ("lapic", 0x80));
     assert_eq!(decoder.address(0xFEE0_1000), None);

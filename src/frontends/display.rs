@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::menu;
 use super::output::Output;
-use super::painter::{Frame, Painter, colour_text};
-use super::terminal::{Newlines, Screen as TerminalScreen, TerminalGuard};
+use super::painter::{Painter, ScreenFrame, colour_text};
+use super::terminal::{Newlines, TerminalGuard, TerminalScreen};
 use crate::inspect::screen::plain_text;
 use crate::machine::screen::Screen;
 use crate::settings::DisplayMode;
@@ -208,7 +208,7 @@ impl Display {
             self.painter.resize(size.0, size.1);
         }
         let phase = (now - self.started).as_millis() / BLINK_PHASE.as_millis();
-        let frame = Frame {
+        let frame = ScreenFrame {
             cells: &self.screen.cells(),
             view: self.screen.view(),
             blink_phase: phase.is_multiple_of(2),

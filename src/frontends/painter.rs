@@ -8,7 +8,7 @@ use crate::inspect::screen::without_empty_end;
 
 /// One picture of the guest's screen.
 #[derive(Clone, Copy, Debug)]
-pub struct Frame<'a> {
+pub struct ScreenFrame<'a> {
     /// The cells on the screen row by row, `character | attribute << 8`: see [`TextView::cells`].
     /// Cells missing from the 80x25 are shown black.
     pub cells: &'a [u16],
@@ -72,7 +72,7 @@ impl Look {
         Look { glyph, foreground, background: attribute >> 4 & 0x07 }
     }
 
-    fn in_frame(frame: &Frame, index: usize) -> Look {
+    fn in_frame(frame: &ScreenFrame, index: usize) -> Look {
         match frame.cells.get(index) {
             Some(&cell) if !frame.view.blank => Look::of(cell, frame.view.blink, frame.blink_phase),
             _ => Look::BLACK,
@@ -129,7 +129,7 @@ impl Painter {
 
     /// Appends to `out` what turns the terminal from the last frame to this one: nothing at all
     /// where they are the same.
-    pub fn paint(&mut self, frame: &Frame, out: &mut Vec<u8>) {
+    pub fn paint(&mut self, frame: &ScreenFrame, out: &mut Vec<u8>) {
         let (width, height) = self.window();
         if width == 0 || height == 0 {
             return;

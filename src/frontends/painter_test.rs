@@ -25,7 +25,7 @@ impl Terminal {
     }
 
     /// Paints and returns what went to the terminal.
-    fn show(&mut self, frame: &Frame) -> Vec<u8> {
+    fn show(&mut self, frame: &ScreenFrame) -> Vec<u8> {
         let mut out = Vec::new();
         self.painter.paint(frame, &mut out);
         self.emulator.process(&out);
@@ -64,8 +64,8 @@ fn screen_of(lines: &[&str]) -> Vec<u16> {
     cells
 }
 
-fn frame(cells: &[u16]) -> Frame<'_> {
-    Frame { cells, view: TextView::default(), blink_phase: true }
+fn frame(cells: &[u16]) -> ScreenFrame<'_> {
+    ScreenFrame { cells, view: TextView::default(), blink_phase: true }
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn any_series_of_frames_ends_in_the_picture_of_the_last() {
                 blank: random.below(10) == 0,
                 ..TextView::default()
             };
-            let next = Frame { cells: &cells, view, blink_phase: random.below(2) == 0 };
+            let next = ScreenFrame { cells: &cells, view, blink_phase: random.below(2) == 0 };
             terminal.show(&next);
             let mut fresh = Terminal::new(columns, rows);
             fresh.show(&next);
@@ -143,7 +143,7 @@ fn the_sixteen_colours_are_the_terminal_s() {
     }
     let view = TextView { blink: false, ..TextView::default() };
     let mut terminal = Terminal::new(80, 25);
-    terminal.show(&Frame { view, ..frame(&cells) });
+    terminal.show(&ScreenFrame { view, ..frame(&cells) });
     for (column, index) in expected.into_iter().enumerate() {
         let colour = vt100::Color::Idx(index);
         assert_eq!(terminal.colours(0, column as u16), (colour, colour), "colour {column}");
@@ -156,7 +156,7 @@ fn blinking_text_comes_and_goes_and_leaves_its_background() {
     cells[COLUMNS] = 0x9F21;
     let mut terminal = Terminal::new(80, 25);
     let lit = frame(&cells);
-    let dark = Frame { blink_phase: false, ..lit };
+    let dark = ScreenFrame { blink_phase: false, ..lit };
     terminal.show(&lit);
     assert_eq!(terminal.line(1), "!");
     terminal.show(&dark);
@@ -166,9 +166,9 @@ fn blinking_text_comes_and_goes_and_leaves_its_background() {
     assert_eq!(terminal.line(1), "!");
 
     let view = TextView { blink: false, ..lit.view };
-    terminal.show(&Frame { view, ..lit });
+    terminal.show(&ScreenFrame { view, ..lit });
     assert_eq!(terminal.colours(1, 0).1, vt100::Color::Idx(12), "bright blue when nothing blinks");
-    assert_eq!(terminal.show(&Frame { view, ..dark }), b"", "and then no phase changes anything");
+    assert_eq!(terminal.show(&ScreenFrame { view, ..dark }), b"", "and then no phase changes anything");
 }
 
 #[test]
@@ -176,18 +176,18 @@ fn the_cursor_is_where_and_as_the_guest_put_it() {
     let cells = screen_of(&["$ "]);
     let mut terminal = Terminal::new(80, 25);
     let at = |cursor| TextView { cursor, ..TextView::default() };
-    let sent = terminal.show(&Frame { view: at(2), ..frame(&cells) });
+    let sent = terminal.show(&ScreenFrame { view: at(2), ..frame(&cells) });
     assert_eq!(terminal.picture().1, Some((0, 2)));
     assert!(sent.ends_with(b"\x1b[3 q\x1b[?25h"), "an underline");
 
     let block = TextView { cursor_top: 0, ..at(81) };
-    assert_eq!(terminal.show(&Frame { view: block, ..frame(&cells) }), b"\x1b[2;2H\x1b[1 q\x1b[?25h");
+    assert_eq!(terminal.show(&ScreenFrame { view: block, ..frame(&cells) }), b"\x1b[2;2H\x1b[1 q\x1b[?25h");
     assert_eq!(terminal.picture().1, Some((1, 1)));
 
     let off = TextView { cursor_visible: false, ..at(81) };
     for (view, why) in [(off, "switched off"), (at(2000), "off the screen")] {
         terminal.show(&frame(&cells));
-        terminal.show(&Frame { view, ..frame(&cells) });
+        terminal.show(&ScreenFrame { view, ..frame(&cells) });
         assert_eq!(terminal.picture().1, None, "{why}");
     }
 }
@@ -198,7 +198,7 @@ fn a_screen_switched_off_is_black() {
     let mut terminal = Terminal::new(80, 25);
     let view = TextView { blank: true, ..TextView::default() };
     terminal.show(&frame(&cells));
-    terminal.show(&Frame { view, ..frame(&cells) });
+    terminal.show(&ScreenFrame { view, ..frame(&cells) });
     assert_eq!(terminal.line(0), "");
     assert_eq!(terminal.picture().1, None);
 }
@@ -210,12 +210,12 @@ fn a_small_terminal_follows_the_cursor_s_row() {
     let mut terminal = Terminal::new(40, 10);
     let at_row = |row: u16| TextView { cursor: row * 80 + 7, ..TextView::default() };
     for (row, top, line) in [(0, 0, 0), (9, 0, 9), (20, 11, 9), (24, 15, 9), (3, 0, 3)] {
-        terminal.show(&Frame { view: at_row(row), ..frame(&cells) });
+        terminal.show(&ScreenFrame { view: at_row(row), ..frame(&cells) });
         assert_eq!(terminal.line(0), format!("line {top}"));
         assert_eq!(terminal.picture().1, Some((line, 7)));
     }
     let beyond = TextView { cursor: 60, ..TextView::default() };
-    terminal.show(&Frame { view: beyond, ..frame(&cells) });
+    terminal.show(&ScreenFrame { view: beyond, ..frame(&cells) });
     assert_eq!(terminal.picture().1, None, "a cursor in a column that is cut off is not shown");
 }
 

@@ -14,7 +14,7 @@ use super::display::Display;
 use super::messages::tell;
 use super::serial_backend::{Backend, BackendError};
 use super::signals::Signals;
-use super::terminal::{Screen as TerminalScreen, TerminalError, TerminalGuard};
+use super::terminal::{TerminalError, TerminalGuard, TerminalScreen};
 use super::terminal_input::TerminalInput;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::output::{Doorbell, OutputQueue, OutputReaders};

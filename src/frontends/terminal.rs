@@ -24,7 +24,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Which of the terminal's two screens is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Screen {
+pub enum TerminalScreen {
     /// The one the shell is on, with its scrollback.
     Main,
     /// The other one, which leaves the shell's as it was.
@@ -60,7 +60,7 @@ struct Terminal {
     /// Standard output, if it is a terminal.
     output: Option<OwnedFd>,
     /// The screen in use; `None` once the terminal has been restored.
-    screen: Mutex<Option<Screen>>,
+    screen: Mutex<Option<TerminalScreen>>,
 }
 
 impl TerminalGuard {
@@ -72,7 +72,7 @@ impl TerminalGuard {
     pub fn enter(
         input: impl AsFd,
         output: impl AsFd,
-        screen: Screen,
+        screen: TerminalScreen,
     ) -> Result<TerminalGuard, TerminalError> {
         let guard = TerminalGuard::take_over(input.as_fd(), output.as_fd(), screen)?;
         let terminal = Arc::downgrade(&guard.terminal);
@@ -90,7 +90,7 @@ impl TerminalGuard {
     fn take_over(
         input: BorrowedFd,
         output: BorrowedFd,
-        screen: Screen,
+        screen: TerminalScreen,
     ) -> Result<TerminalGuard, TerminalError> {
         let own = |fd: BorrowedFd, stream| {
             rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|reason| TerminalError {
@@ -109,7 +109,7 @@ impl TerminalGuard {
         let output = if isatty(output) { Some(own(output, "output")?) } else { None };
         // From here on an error drops the guard, which undoes what has been done.
         let guard = TerminalGuard {
-            terminal: Arc::new(Terminal { input, output, screen: Mutex::new(Some(Screen::Main)) }),
+            terminal: Arc::new(Terminal { input, output, screen: Mutex::new(Some(TerminalScreen::Main)) }),
         };
         if let Some((input, found)) = &guard.terminal.input {
             let mut raw = found.clone();
@@ -143,21 +143,21 @@ impl TerminalGuard {
 
     /// Changes to `screen`, with the cursor and the colours as the terminal has them by default. No
     /// effect without a terminal on standard output, or after it has been restored.
-    pub fn switch_to(&self, screen: Screen) {
+    pub fn switch_to(&self, screen: TerminalScreen) {
         self.terminal.send(&self.switching_to(screen));
     }
 
     /// What [`TerminalGuard::switch_to`] sends, for a caller who sends it in its place among other
     /// output. From now on `screen` counts as the one in use.
-    pub fn switching_to(&self, screen: Screen) -> Vec<u8> {
+    pub fn switching_to(&self, screen: TerminalScreen) -> Vec<u8> {
         let mut current = self.terminal.screen();
         if current.is_none_or(|current| current == screen) {
             return Vec::new();
         }
         *current = Some(screen);
         let change = match screen {
-            Screen::Main => LEAVE_ALTERNATE,
-            Screen::Alternate => ENTER_ALTERNATE,
+            TerminalScreen::Main => LEAVE_ALTERNATE,
+            TerminalScreen::Alternate => ENTER_ALTERNATE,
         };
         [PLAIN, change].concat()
     }
@@ -181,7 +181,7 @@ const ENTER_ALTERNATE: &[u8] = b"\x1b[?1049h";
 const LEAVE_ALTERNATE: &[u8] = b"\x1b[?1049l";
 
 impl Terminal {
-    fn screen(&self) -> MutexGuard<'_, Option<Screen>> {
+    fn screen(&self) -> MutexGuard<'_, Option<TerminalScreen>> {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,7 +190,7 @@ impl Terminal {
         let mut current = self.screen();
         let Some(screen) = current.take() else { return };
         self.send(PLAIN);
-        if screen == Screen::Alternate {
+        if screen == TerminalScreen::Alternate {
             self.send(LEAVE_ALTERNATE);
         }
         if let Some((input, found)) = &self.input {

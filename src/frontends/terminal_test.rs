@@ -42,7 +42,7 @@ impl Pty {
         String::from_utf8(printed).unwrap()
     }
 
-    fn take_over(&self, screen: Screen) -> TerminalGuard {
+    fn take_over(&self, screen: TerminalScreen) -> TerminalGuard {
         TerminalGuard::take_over(self.inside.as_fd(), self.inside.as_fd(), screen).unwrap()
     }
 }
@@ -54,7 +54,7 @@ fn no_terminal() -> std::fs::File {
 #[test]
 fn every_key_reaches_the_program_while_the_terminal_is_taken_over() {
     let pty = Pty::new();
-    let _guard = pty.take_over(Screen::Main);
+    let _guard = pty.take_over(TerminalScreen::Main);
     let settings = pty.settings();
     let typed = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
     assert!(!settings.local_modes.intersects(typed));
@@ -77,7 +77,7 @@ fn the_terminal_comes_back_exactly_as_it_was() {
     tcsetattr(&pty.inside, OptionalActions::Now, &odd).unwrap();
     let before = pty.description();
 
-    let guard = pty.take_over(Screen::Alternate);
+    let guard = pty.take_over(TerminalScreen::Alternate);
     assert_ne!(pty.description(), before);
     assert!(pty.printed().ends_with("\x1b[?1049h"));
     drop(guard);
@@ -89,12 +89,12 @@ fn the_terminal_comes_back_exactly_as_it_was() {
 fn giving_back_twice_does_nothing_the_second_time() {
     let pty = Pty::new();
     let before = pty.description();
-    let guard = pty.take_over(Screen::Alternate);
+    let guard = pty.take_over(TerminalScreen::Alternate);
     guard.restore_now();
     assert_eq!(pty.description(), before);
     pty.printed();
     guard.restore_now();
-    guard.switch_to(Screen::Alternate);
+    guard.switch_to(TerminalScreen::Alternate);
     drop(guard);
     assert_eq!(pty.printed(), "");
 }
@@ -103,7 +103,7 @@ fn giving_back_twice_does_nothing_the_second_time() {
 fn a_panic_in_any_thread_gives_the_terminal_back() {
     let pty = Pty::new();
     let before = pty.description();
-    let guard = TerminalGuard::enter(&pty.inside, &pty.inside, Screen::Alternate).unwrap();
+    let guard = TerminalGuard::enter(&pty.inside, &pty.inside, TerminalScreen::Alternate).unwrap();
     std::thread::spawn(|| panic!("on purpose")).join().unwrap_err();
     assert_eq!(pty.description(), before);
     assert!(pty.printed().ends_with("\x1b[?1049l"));
@@ -114,7 +114,8 @@ fn a_panic_in_any_thread_gives_the_terminal_back() {
 fn with_a_pipe_for_output_only_the_keyboard_is_taken() {
     let pty = Pty::new();
     let guard =
-        TerminalGuard::take_over(pty.inside.as_fd(), no_terminal().as_fd(), Screen::Alternate).unwrap();
+        TerminalGuard::take_over(pty.inside.as_fd(), no_terminal().as_fd(), TerminalScreen::Alternate)
+            .unwrap();
     assert!(guard.has_keyboard() && !guard.has_screen());
     assert!(!pty.settings().local_modes.contains(LocalModes::ECHO));
     assert_eq!(guard.size(), FALLBACK_SIZE);
@@ -128,7 +129,8 @@ fn with_a_pipe_for_input_only_the_screen_is_taken() {
     let pty = Pty::new();
     let before = pty.description();
     let guard =
-        TerminalGuard::take_over(no_terminal().as_fd(), pty.inside.as_fd(), Screen::Alternate).unwrap();
+        TerminalGuard::take_over(no_terminal().as_fd(), pty.inside.as_fd(), TerminalScreen::Alternate)
+            .unwrap();
     assert!(!guard.has_keyboard() && guard.has_screen());
     assert_eq!(pty.description(), before);
     drop(guard);
@@ -138,14 +140,15 @@ fn with_a_pipe_for_input_only_the_screen_is_taken() {
 #[test]
 fn without_any_terminal_nothing_is_done() {
     let guard =
-        TerminalGuard::take_over(no_terminal().as_fd(), no_terminal().as_fd(), Screen::Alternate).unwrap();
+        TerminalGuard::take_over(no_terminal().as_fd(), no_terminal().as_fd(), TerminalScreen::Alternate)
+            .unwrap();
     assert!(!guard.has_keyboard() && !guard.has_screen());
 }
 
 #[test]
 fn the_size_is_the_terminal_s_if_it_has_one() {
     let pty = Pty::new();
-    let guard = pty.take_over(Screen::Main);
+    let guard = pty.take_over(TerminalScreen::Main);
     assert_eq!(guard.size(), FALLBACK_SIZE, "a terminal that does not know says 0x0");
     let size = Winsize { ws_col: 132, ws_row: 50, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&pty.inside, size).unwrap();
@@ -155,11 +158,11 @@ fn the_size_is_the_terminal_s_if_it_has_one() {
 #[test]
 fn the_screens_can_be_switched_and_the_main_one_is_left_alone() {
     let pty = Pty::new();
-    let guard = pty.take_over(Screen::Main);
+    let guard = pty.take_over(TerminalScreen::Main);
     assert_eq!(pty.printed(), "");
-    guard.switch_to(Screen::Alternate);
+    guard.switch_to(TerminalScreen::Alternate);
     assert!(pty.printed().ends_with(str::from_utf8(ENTER_ALTERNATE).unwrap()));
-    guard.switch_to(Screen::Main);
+    guard.switch_to(TerminalScreen::Main);
     assert!(pty.printed().ends_with(str::from_utf8(LEAVE_ALTERNATE).unwrap()));
     drop(guard);
     assert!(!pty.printed().contains("1049"), "it was on the main screen already");
@@ -168,7 +171,7 @@ fn the_screens_can_be_switched_and_the_main_one_is_left_alone() {
 #[test]
 fn a_terminal_that_has_gone_away_is_no_trouble() {
     let Pty { outside, inside } = Pty::new();
-    let guard = TerminalGuard::take_over(inside.as_fd(), inside.as_fd(), Screen::Alternate).unwrap();
+    let guard = TerminalGuard::take_over(inside.as_fd(), inside.as_fd(), TerminalScreen::Alternate).unwrap();
     drop(outside);
     drop(guard);
 }

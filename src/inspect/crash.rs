@@ -92,12 +92,12 @@ pub struct Place {
     /// In Intel syntax; `None` if the bytes are no instruction.
     pub instruction: Option<String>,
     /// Its explicit operands.
-    pub operands: Vec<Operand>,
+    pub operands: Vec<OperandValue>,
 }
 
 /// An operand of an instruction before it is executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Operand {
+pub enum OperandValue {
     /// A general or segment register.
     Register {
         /// Its name in lower case.
@@ -279,7 +279,7 @@ fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
 }
 
 /// The explicit operands of the instruction that `code` begins with.
-fn operands(code: &[u8], registers: &Registers) -> Vec<Operand> {
+fn operands(code: &[u8], registers: &Registers) -> Vec<OperandValue> {
     let address = registers.next_instruction();
     let instruction = Decoder::with_ip(registers.bitness(), code, address, DecoderOptions::NONE).decode();
     if instruction.is_invalid() {
@@ -288,22 +288,22 @@ fn operands(code: &[u8], registers: &Registers) -> Vec<Operand> {
     (0..instruction.op_count()).map(|operand| describe(&instruction, operand, registers)).collect()
 }
 
-fn describe(instruction: &Instruction, operand: u32, registers: &Registers) -> Operand {
+fn describe(instruction: &Instruction, operand: u32, registers: &Registers) -> OperandValue {
     match instruction.op_kind(operand) {
         OpKind::Register => {
             let register = instruction.op_register(operand);
             let name = format!("{register:?}").to_lowercase();
-            Operand::Register { name, value: register_value(register, registers) }
+            OperandValue::Register { name, value: register_value(register, registers) }
         }
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
-            Operand::Target(instruction.near_branch_target())
+            OperandValue::Target(instruction.near_branch_target())
         }
         kind => match instruction.try_immediate(operand) {
-            Ok(value) => Operand::Immediate(value),
+            Ok(value) => OperandValue::Immediate(value),
             Err(_) if matches!(kind, OpKind::FarBranch16 | OpKind::FarBranch32) => {
-                Operand::Target(u64::from(instruction.far_branch32()))
+                OperandValue::Target(u64::from(instruction.far_branch32()))
             }
-            Err(_) => Operand::Memory {
+            Err(_) => OperandValue::Memory {
                 address: instruction.virtual_address(operand, 0, |register, _, _| {
                     if register.is_segment_register() {
                         segment_base(register, registers)

@@ -154,16 +154,19 @@ fn operands_have_values_and_addresses() {
     assert_eq!(
         operands(&[0x64, 0x88, 0x63, 0x08], &registers),
         [
-            Operand::Memory { address: Some(0x10_1008), size: 1 },
-            Operand::Register { name: "ah".to_owned(), value: Some(0xDE) }
+            OperandValue::Memory { address: Some(0x10_1008), size: 1 },
+            OperandValue::Register { name: "ah".to_owned(), value: Some(0xDE) }
         ]
     );
     // add eax, 5
     assert_eq!(
         operands(&[0x83, 0xC0, 0x05], &registers),
-        [Operand::Register { name: "eax".to_owned(), value: Some(0x9ABC_DEF0) }, Operand::Immediate(5)]
+        [
+            OperandValue::Register { name: "eax".to_owned(), value: Some(0x9ABC_DEF0) },
+            OperandValue::Immediate(5)
+        ]
     );
-    assert_eq!(operands(&[0xEB, 0xFE], &registers), [Operand::Target(0)]);
+    assert_eq!(operands(&[0xEB, 0xFE], &registers), [OperandValue::Target(0)]);
     assert_eq!(operands(&[0x0F, 0xFF], &registers), []);
 }
 

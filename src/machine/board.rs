@@ -8,7 +8,7 @@ use std::any::Any;
 
 use super::interrupts::InterruptLines;
 use super::output::OutputQueue;
-use crate::devices::decode::Decoder;
+use crate::devices::decode::PortDecoder;
 use crate::devices::i8042::I8042;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::post::PostPort;
@@ -16,7 +16,7 @@ use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
-use crate::devices::{Action, BoardDevice, MachineTime, Payload, Request, StateError};
+use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, StateError};
 
 /// What an access leaves to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Effect {
     /// A byte that leaves the machine, and through which queue.
     pub output: Option<(OutputQueue, u8)>,
     /// A request to the whole machine.
-    pub request: Option<Request>,
+    pub request: Option<MachineRequest>,
     /// The next deadline of a device may have changed.
     pub deadline: bool,
 }
@@ -59,7 +59,7 @@ struct Slot {
 pub struct Board {
     table: &'static [Registration],
     slots: Vec<Slot>,
-    decoder: Decoder,
+    decoder: PortDecoder,
     /// Where the devices are that the machine uses by name.
     serial: [u8; 4],
     i8042: u8,
@@ -101,7 +101,7 @@ impl Board {
         let i8042 = find(&|slot| slot.role == Role::Keyboard);
         let vga = find(&|slot| slot.role == Role::Display);
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
-        let decoder = Decoder::new(table, unassigned);
+        let decoder = PortDecoder::new(table, unassigned);
         let interrupts = InterruptLines::default();
         Board { table, slots, decoder, serial, i8042, vga, unassigned, interrupts, accesses: 0 }
     }

@@ -13,7 +13,7 @@ fn bytes_leave_through_the_queue_of_their_device() {
 fn the_debug_exit_port_takes_all_widths() {
     let mut board = Board::default();
     for (size, value) in [(1, 0x10), (2, 0x1010), (4, 0x1010_1010)] {
-        assert_eq!(board.port_out(0xF4, size, value).request, Some(Request::Exit(value)));
+        assert_eq!(board.port_out(0xF4, size, value).request, Some(MachineRequest::Exit(value)));
     }
 }
 
@@ -34,7 +34,7 @@ fn unassigned_ports_and_addresses_read_as_documented_every_time() {
 fn a_dword_write_to_the_pci_address_port_does_not_reset() {
     let mut board = Board::default();
     assert_eq!(board.port_out(0xCF8, 4, 0x8000_0004).request, None);
-    assert_eq!(board.port_out(0xCF9, 1, 0x06).request, Some(Request::Reset));
+    assert_eq!(board.port_out(0xCF9, 1, 0x06).request, Some(MachineRequest::Reset));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::journal::JournalEvent;
 use super::output::OutputQueue;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
-use crate::devices::Request;
+use crate::devices::MachineRequest;
 use crate::devices::table::Role;
 use crate::emulate::{Bus, Emulated, emulate};
 use crate::kvm::{HostError, Refusal, VmExit};
@@ -213,8 +213,8 @@ impl Machine {
         }
         match effect.request {
             None => Ok(None),
-            Some(Request::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
-            Some(Request::Reset) => Ok(Some(Next::Stop(Event::ResetAsked))),
+            Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
+            Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetAsked))),
         }
     }
 
