@@ -32,9 +32,9 @@ pub struct DebugTarget {
 }
 
 impl DebugTarget {
-    /// A guest with this memory, whose registers are asked for at its door.
+    /// A guest with this memory, whose registers are read through its request queue.
     pub fn new(memory: Arc<GuestMemory>, caller: RequestSender) -> DebugTarget {
-        let registers = move || caller.ask(|guest| guest.registers().ok()).ok().flatten();
+        let registers = move || caller.registers().ok().flatten();
         DebugTarget { memory, registers: Box::new(registers) }
     }
 }

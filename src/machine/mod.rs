@@ -215,7 +215,7 @@ impl Machine {
         &self.kvm
     }
 
-    /// The door through which everything from outside enters.
+    /// The input queue, through which everything from outside enters.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }

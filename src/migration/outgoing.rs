@@ -1,6 +1,6 @@
 //! Moving the guest of this process to another one.
 //!
-//! A thread of its own speaks with the other side. What it wants of the guest it asks at the door; the
+//! A thread of its own talks to the destination. It reaches the guest through the request queue; the
 //! guest stands still only while it is asked, and from the last round of pages until it is known who has
 //! it.
 
@@ -26,7 +26,7 @@ use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
 use crate::supervisor::migrator::Migrator;
-use crate::supervisor::request_queue::RequestSender;
+use crate::supervisor::request_queue::{GuestRequest, RequestSender};
 use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
 /// How long a destination may take to accept a connection.
@@ -229,7 +229,7 @@ impl MigrationTask {
     /// The guest, which waits, has gone or goes on, unless its user has already decided.
     fn settle(&self, outcome: Option<Outcome>) {
         // If this fails its run is over.
-        let _ = self.caller.ask(|guest| {
+        let _ = self.caller.with_paused_machine(|guest| {
             if guest.status() != RunStatus::Paused {
                 return Ok(());
             }
@@ -244,7 +244,7 @@ impl MigrationTask {
     fn hello(&self) -> Result<(Hello, Arc<GuestMemory>), String> {
         let mut token: MigrationToken = [0; 16];
         SystemRandom::new().fill(&mut token).map_err(|_| "the host gives no random numbers".to_owned())?;
-        let asked = self.caller.ask(|guest| -> Result<_, String> {
+        let asked = self.caller.with_paused_machine(|guest| -> Result<_, String> {
             let machine = guest.machine();
             let facts = postcard::to_stdvec(&machine.cpu(CpuId::BOOT).vcpu().features())
                 .map_err(|e| e.to_string())?;
@@ -259,7 +259,7 @@ impl MigrationTask {
     fn resolve(&self, token: MigrationToken, is_local: bool) -> Option<QueryAnswer> {
         let start = Instant::now();
         while start.elapsed() < QUERY_TIMEOUT {
-            if self.caller.ask(|guest| guest.status()) != Ok(RunStatus::Paused) {
+            if self.caller.status() != Ok(RunStatus::Paused) {
                 // The user knows more.
                 return None;
             }
@@ -289,7 +289,7 @@ enum AfterStop {
     StayPaused,
 }
 
-/// The guest behind the door.
+/// The guest behind its request queue.
 struct QueuedGuest {
     caller: RequestSender,
     memory: Arc<GuestMemory>,
@@ -313,7 +313,7 @@ impl QueuedGuest {
         &self,
         request: impl FnOnce(&mut dyn PausedMachine) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
-        self.caller.ask(request).map_err(|over| over.to_string())?
+        self.caller.with_paused_machine(request).map_err(|over| over.to_string())?
     }
 
     /// The migration is over.
@@ -366,10 +366,10 @@ impl SourceGuest for QueuedGuest {
         }
         let resting = self.resting.clone();
         // If this fails its run is over, which is found out soon.
-        let _ = self.caller.send(Box::new(move |_| {
+        let _ = self.caller.send(GuestRequest::Migration(Box::new(move |_| {
             thread::sleep(rest);
             resting.store(false, Ordering::SeqCst);
-        }));
+        })));
     }
 
     fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
@@ -377,7 +377,7 @@ impl SourceGuest for QueuedGuest {
         let (verdict, decided) = channel();
         let to = self.to.clone();
         self.caller
-            .send(Box::new(move |guest| {
+            .send(GuestRequest::Migration(Box::new(move |guest| {
                 let result = take(guest);
                 let stands = result.is_ok();
                 if sender.send(result).is_err() || !stands {
@@ -393,7 +393,7 @@ impl SourceGuest for QueuedGuest {
                     AfterStop::Migrated => guest.end(Outcome::Moved { to }),
                     AfterStop::StayPaused => guest.set_paused(true),
                 }
-            }))
+            })))
             .map_err(|over| over.to_string())?;
         let taken = taken.recv().map_err(|_| "the run is over".to_owned())??;
         self.stopped = Some(verdict);

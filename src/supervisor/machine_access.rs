@@ -1,5 +1,4 @@
-//! The guest as others reach it between two instructions: commands, and requests that come through the
-//! door.
+//! What commands and requests reach of the supervised machine, between two instructions.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -35,16 +34,16 @@ impl Supervisor<'_> {
         self.stopped_at = self.position().ok().map(|(_, pc)| pc);
     }
 
-    /// Carries out what others have asked for.
+    /// Serves the pending requests.
     pub(crate) fn carry_out(&mut self, requests: &RequestQueue) {
         while let Some(request) = requests.next() {
-            request(self);
+            request.serve(self);
             self.note_registers_changed();
         }
     }
 }
 
-/// How a run ends whose machine is neither here nor there.
+/// The outcome of a run whose machine is left half restored.
 fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
     let reason = result.as_ref().err().map_or_else(String::new, E::to_string);
     Outcome::HostFailed(HostError::because("restore a snapshot", reason))

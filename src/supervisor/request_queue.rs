@@ -1,34 +1,62 @@
-//! The door by which others reach a guest while its run goes on: a console, a memory debug server, whoever
-//! moves the guest to another host.
+//! Requests of other threads to a machine that runs: those of the console, the debug server and a migration.
 //!
-//! A [`RequestSender`] lives in any thread. What it asks for is a function, which the vCPU's thread calls between
-//! two instructions of the guest and whose result goes back to the caller. It makes no difference whether
-//! the guest computes, waits for an interrupt, is paused, is stopped by a debugger or waits for one. The
-//! caller pushes an [`Input::Attention`]: a guest that nobody asks about pays nothing for the door.
+//! A [`RequestSender`] may live in any thread. The vCPU thread serves its requests between two instructions of
+//! the guest, whether the guest computes, is halted, is paused, is stopped by a debugger or waits for one.
+//! Sending pushes an [`Input::Attention`], so a run without requests pays nothing for the queue.
+//!
+//! What changes the guest's course is plain data ([`GuestRequest::Pause`] and the like), so that a recording can
+//! contain it. The two kinds of functions are for views and commands, which note what they change in the
+//! machine's journal, and for a migration, which reads.
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
-use super::stopped_machine::PausedMachine;
+use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
+use crate::arch::Registers;
 use crate::machine::inputs::{Input, Inputs};
 
-/// Requests that may wait; more callers wait until there is room.
-const MOST_WAITING: usize = 16;
+/// Requests that may be pending; further senders block until there is room.
+const MOST_PENDING: usize = 16;
 
-/// What is asked of a guest.
-pub type GuestRequest = Box<dyn FnOnce(&mut dyn PausedMachine) + Send>;
+/// One request, served with the machine stopped between two instructions.
+pub enum GuestRequest {
+    /// Keep the guest paused until it is resumed.
+    Pause,
+    /// Resume a paused guest, or start one that waits for a debugger.
+    Resume,
+    /// End the run as the user's quit does.
+    Quit,
+    /// Look at the machine, or carry out a command of the table.
+    View(Box<dyn FnOnce(&mut dyn StoppedMachine) + Send>),
+    /// A step of a migration: dirty pages, state, and who owns the guest afterwards.
+    Migration(Box<dyn FnOnce(&mut dyn PausedMachine) + Send>),
+}
 
-/// The run is over: nothing can be asked any more.
+impl GuestRequest {
+    /// Serves the request on `machine`.
+    pub(crate) fn serve(self, machine: &mut dyn PausedMachine) {
+        match self {
+            GuestRequest::Pause => machine.set_paused(true),
+            GuestRequest::Resume => machine.set_paused(false),
+            GuestRequest::Quit => machine.quit(),
+            GuestRequest::View(view) => view(machine),
+            GuestRequest::Migration(step) => step(machine),
+        }
+    }
+}
+
+/// The run is over: no request is served any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the run is over")]
 pub struct RunOver;
 
-/// The inside of the door, which whoever runs the machine looks at. Dropping it closes the door.
+/// The receiving end, which the supervisor's loop reads. Dropping it fails all pending and later requests with
+/// [`RunOver`].
 pub struct RequestQueue {
     requests: Receiver<GuestRequest>,
 }
 
-/// The outside of the door; cloning gives another handle to the same one.
+/// The sending end; clones send to the same queue.
 #[derive(Clone)]
 pub struct RequestSender {
     requests: SyncSender<GuestRequest>,
@@ -36,51 +64,112 @@ pub struct RequestSender {
 }
 
 impl RequestQueue {
-    /// A door to the machine that `inputs` lead to, and its outside.
+    /// A queue to the machine that takes its input from `inputs`, and its sending end.
     pub fn new(inputs: Inputs) -> (RequestQueue, RequestSender) {
-        let (sender, requests) = sync_channel(MOST_WAITING);
+        let (sender, requests) = sync_channel(MOST_PENDING);
         (RequestQueue { requests }, RequestSender { requests: sender, inputs })
     }
 
-    /// The oldest request that has not been carried out, if there is one.
+    /// The oldest pending request.
     pub fn next(&self) -> Option<GuestRequest> {
         self.requests.try_recv().ok()
     }
 }
 
 impl RequestSender {
-    /// Has `request` carried out on the vCPU's thread and waits for what it returns.
-    ///
-    /// The guest stands still meanwhile, so a request is to be short, or to have a reason. From within
-    /// a request nothing may be asked: it would wait for itself.
+    /// Pauses the guest until [`Self::resume`]. Returns before the guest has stopped.
     ///
     /// # Errors
     ///
-    /// [`RunOver`], also if the run ends before the request has been carried out.
-    pub fn ask<T: Send + 'static>(
+    /// [`RunOver`].
+    pub fn pause(&self) -> Result<(), RunOver> {
+        self.send(GuestRequest::Pause)
+    }
+
+    /// Resumes a paused guest. One that waits for a debugger starts without it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`].
+    pub fn resume(&self) -> Result<(), RunOver> {
+        self.send(GuestRequest::Resume)
+    }
+
+    /// Ends the run as the user's quit does.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`].
+    pub fn quit(&self) -> Result<(), RunOver> {
+        self.send(GuestRequest::Quit)
+    }
+
+    /// What the guest is doing.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`].
+    pub fn status(&self) -> Result<RunStatus, RunOver> {
+        self.with_stopped_machine(|machine| machine.status())
+    }
+
+    /// The registers of the current CPU between two instructions; `None` if the host does not return them.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`].
+    pub fn registers(&self) -> Result<Option<Registers>, RunOver> {
+        self.with_stopped_machine(|machine| machine.registers().ok())
+    }
+
+    /// Calls `view` on the vCPU thread with the machine stopped, and returns its result.
+    ///
+    /// The guest does not run meanwhile, so `view` should be short. It must not send requests itself and wait
+    /// for them: that would deadlock.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`], also if the run ends before the request has been served.
+    pub fn with_stopped_machine<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&mut dyn PausedMachine) -> T + Send + 'static,
+        view: impl FnOnce(&mut dyn StoppedMachine) -> T + Send + 'static,
     ) -> Result<T, RunOver> {
         let (sender, answer) = channel();
-        self.send(Box::new(move |guest| {
-            // Who has stopped waiting does not want to know.
-            let _ = sender.send(request(guest));
-        }))?;
+        self.send(GuestRequest::View(Box::new(move |machine| {
+            // A sender that has stopped waiting needs no answer.
+            let _ = sender.send(view(machine));
+        })))?;
         answer.recv().map_err(|_| RunOver)
     }
 
-    /// Has `request` carried out on the vCPU's thread, some time soon.
+    /// The same for a step of a migration, which reaches the whole machine.
     ///
     /// # Errors
     ///
-    /// [`RunOver`]. A run that ends before the request has been carried out drops it.
+    /// [`RunOver`], also if the run ends before the request has been served.
+    pub fn with_paused_machine<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut dyn PausedMachine) -> T + Send + 'static,
+    ) -> Result<T, RunOver> {
+        let (sender, answer) = channel();
+        self.send(GuestRequest::Migration(Box::new(move |machine| {
+            let _ = sender.send(step(machine));
+        })))?;
+        answer.recv().map_err(|_| RunOver)
+    }
+
+    /// Queues `request` without waiting for it to be served.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`]. A run that ends before the request has been served drops it.
     pub fn send(&self, request: GuestRequest) -> Result<(), RunOver> {
         self.requests.send(request).map_err(|_| RunOver)?;
         self.inputs.push(Input::Attention);
         Ok(())
     }
 
-    /// The door through which everything from outside enters the machine.
+    /// The machine's input queue.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
@@ -103,15 +192,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_at_the_door_of_a_run_that_is_over() {
-        let (door, caller) = RequestQueue::new(Inputs::new());
-        let waiting = caller.clone();
-        let thread = std::thread::spawn(move || waiting.ask(|_| 1));
-        while caller.inputs().is_idle() {
+    fn requests_fail_once_the_run_is_over() {
+        let (queue, requests) = RequestQueue::new(Inputs::new());
+        let pending = requests.clone();
+        let thread = std::thread::spawn(move || pending.with_stopped_machine(|_| 1));
+        while requests.inputs().is_idle() {
             std::thread::yield_now();
         }
-        drop(door);
+        drop(queue);
         assert_eq!(thread.join().unwrap(), Err(RunOver));
-        assert_eq!(caller.ask(|_| 2), Err(RunOver));
+        assert_eq!(requests.with_paused_machine(|_| 2), Err(RunOver));
+        assert_eq!(requests.pause(), Err(RunOver));
     }
 }

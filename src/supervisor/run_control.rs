@@ -66,7 +66,7 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) ended: Option<Outcome>,
     /// The guest has asked for a reset, which is carried out when it is to go on.
     pub(crate) reset_asked: bool,
-    /// The run is over for good: somebody has ended it at the door.
+    /// The run is over for good: a request has ended it.
     pub(crate) over: Option<Outcome>,
     /// What the guest does while no request is carried out.
     pub(crate) status: RunStatus,

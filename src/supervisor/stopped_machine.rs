@@ -100,7 +100,7 @@ pub trait StoppedMachine {
     /// What the screen shows.
     fn screen(&self) -> Shot;
 
-    /// The door through which keys enter the machine.
+    /// The input queue of the machine.
     fn inputs(&self) -> &Inputs;
 
     /// The keyboard layout the guest expects.

@@ -35,19 +35,19 @@ fn while_running<T: Send + 'static>(
         no_reboot: false,
     };
     let mut machine = Machine::new(spec, inputs.clone(), ours).unwrap();
-    let (door, caller) = RequestQueue::new(inputs);
+    let (queue, caller) = RequestQueue::new(inputs);
     let user = std::thread::spawn(move || user(caller));
-    let outcome = run(&mut machine, None, wait, &door, None);
-    drop(door);
+    let outcome = run(&mut machine, None, wait, &queue, None);
+    drop(queue);
     Some((user.join().unwrap(), outcome))
 }
 
 fn rip(caller: &RequestSender) -> Result<u64, RunOver> {
-    caller.ask(|guest| guest.registers().unwrap().general.rip)
+    Ok(caller.registers()?.unwrap().general.rip)
 }
 
 fn rcx(caller: &RequestSender) -> u64 {
-    caller.ask(|guest| guest.registers().unwrap().general.rcx).unwrap()
+    caller.registers().unwrap().unwrap().general.rcx
 }
 
 /// `inc %rcx; jmp` to it.
@@ -62,16 +62,16 @@ fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
         while rcx(&caller) == 0 {
             assert!(begin.elapsed() < Duration::from_secs(10), "it never got to run");
         }
-        caller.ask(|guest| guest.set_paused(true)).unwrap();
+        caller.pause().unwrap();
         let held = rcx(&caller);
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(rcx(&caller), held, "it is paused");
-        assert_eq!(caller.ask(|guest| guest.status()), Ok(RunStatus::Paused));
-        caller.ask(|guest| guest.set_paused(false)).unwrap();
+        assert_eq!(caller.status(), Ok(RunStatus::Paused));
+        caller.resume().unwrap();
         while rcx(&caller) == held {
             assert!(begin.elapsed() < Duration::from_secs(20), "it does not go on");
         }
-        caller.ask(|guest| guest.quit()).unwrap();
+        caller.quit().unwrap();
         // Nobody answers any more, sooner or later.
         while rip(&caller).is_ok() {}
     });
@@ -83,13 +83,15 @@ fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
 fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
     let seen = while_running(SLEEPS, false, |caller| {
         let begin = Instant::now();
-        while !caller.ask(|guest| guest.machine().cpu(CpuId::BOOT).is_halted()).unwrap() {
+        while !caller.with_paused_machine(|guest| guest.machine().cpu(CpuId::BOOT).is_halted()).unwrap() {
             assert!(begin.elapsed() < Duration::from_secs(10), "it does not sleep");
         }
         assert_eq!(rip(&caller), Ok(0x20_0002));
-        let told = caller.ask(|guest| answer(guest, Front::Console, "dis $rip 1").unwrap()).unwrap();
+        let told = caller
+            .with_stopped_machine(|guest| answer(guest, Front::Console, "dis $rip 1").unwrap())
+            .unwrap();
         assert_eq!(told, "=> 0x200002: jmp short 0x200000\n");
-        caller.ask(|guest| guest.end(Outcome::TimedOut)).unwrap();
+        caller.with_paused_machine(|guest| guest.end(Outcome::TimedOut)).unwrap();
     });
     let Some(((), outcome)) = seen else { return };
     assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
@@ -99,8 +101,8 @@ fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
 fn a_guest_that_waits_for_a_debugger_is_asked_and_sent_off_without_one() {
     let seen = while_running(b"\xF4", true, |caller| {
         assert_eq!(rip(&caller), Ok(0x20_0000));
-        assert_eq!(caller.ask(|guest| guest.status()), Ok(RunStatus::WaitingForDebugger));
-        caller.ask(|guest| guest.set_paused(false)).unwrap();
+        assert_eq!(caller.status(), Ok(RunStatus::WaitingForDebugger));
+        caller.resume().unwrap();
     });
     let Some(((), outcome)) = seen else { return };
     assert!(matches!(outcome, Outcome::Halted { .. }), "{outcome:?}");

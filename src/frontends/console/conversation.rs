@@ -90,7 +90,7 @@ fn reply(line: &Line, caller: &RequestSender) -> Reply {
         }
         line => {
             let line = line.to_owned();
-            let asked = caller.ask(move |guest| {
+            let asked = caller.with_stopped_machine(move |guest| {
                 let answer = answer(guest, Front::Console, &line);
                 answer.map(|text| (text, guest.session().progress.take()))
             });
