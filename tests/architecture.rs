@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -208,4 +210,25 @@ fn files_that_documents_name_exist() {
         }
     }
     assert_none(&missing);
+}
+
+/// The example of a device in CONTRIBUTING.md is a diff against the sources as they are.
+#[test]
+fn the_device_that_is_shown_to_contributors_applies() {
+    let text = fs::read_to_string(Path::new(ROOT).join("CONTRIBUTING.md")).unwrap();
+    let (_, diff) = text.split_once("```diff\n").expect("a diff");
+    let (diff, _) = diff.split_once("```").expect("its end");
+    let mut child = match Command::new("git")
+        .args(["apply", "--check", "-"])
+        .current_dir(ROOT)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    {
+        Ok(child) => child,
+        Err(error) => return println!("skipped: git cannot be run ({error})"),
+    };
+    child.stdin.take().unwrap().write_all(diff.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
