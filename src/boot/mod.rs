@@ -19,6 +19,7 @@
 //! | `relocate` | moves a position-independent guest |
 //! | `address_space`, `page_tables` | what is mapped where, and the tables for it |
 //! | `descriptors` | GDT, IDT, task state segment |
+//! | `symbols` | finds names for addresses, and addresses for names |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
 //! Another protocol is one file like `long_mode_elf`, with a CPU state of its own if the guest starts in
@@ -40,6 +41,7 @@ mod protocol;
 mod relocate;
 mod segments;
 mod start_info;
+mod symbols;
 
 use std::fmt;
 use std::ops::Range;
@@ -50,6 +52,7 @@ use crate::arch::Registers;
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use protocol::{Protocol, load};
+pub use symbols::{Symbol, SymbolIndex};
 
 /// What the user can choose about booting.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::arch::Registers;
-use crate::boot::BytesImage;
-use crate::boot::Image;
+use crate::boot::Symbol;
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
 use crate::inspect::screen::Shot;
@@ -24,7 +23,6 @@ use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 struct Still {
     registers: Registers,
     memory: GuestMemory,
-    image: BytesImage<'static>,
     session: CommandSession,
     snapshots: Vec<Kept>,
     resets: usize,
@@ -44,12 +42,12 @@ impl StoppedMachine for Still {
         &self.memory
     }
 
-    fn image(&self) -> &dyn Image {
-        &self.image
+    fn symbol_at(&self, _: u64) -> Option<Symbol> {
+        None
     }
 
-    fn bias(&self) -> u64 {
-        0
+    fn address_of(&self, _: &str) -> Option<u64> {
+        None
     }
 
     fn session(&mut self) -> &mut CommandSession {
@@ -178,7 +176,6 @@ fn real_mode() -> Still {
     Still {
         registers: Registers::default(),
         memory: GuestMemory::new(4 << 20).unwrap(),
-        image: BytesImage::new("none", b""),
         session: CommandSession::default(),
         snapshots: Vec::new(),
         resets: 0,

@@ -8,12 +8,12 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
 use serde::Serialize;
 
 use super::disassembly::{self, LONGEST_INSTRUCTION};
-use super::symbols::{Symbol, symbol_at};
 use super::translate::read_virtual;
 use super::values::load;
 use crate::arch::Registers;
 use crate::arch::gate::{GateEntry, MAX_GATE_SIZE};
 use crate::arch::paging::Paging;
+use crate::boot::Symbol;
 use crate::emulate::Obstacle;
 use crate::machine::{Machine, Outcome};
 use crate::memory::GuestMemory;
@@ -202,7 +202,7 @@ impl CrashReport {
     /// Adds what lies in memory.
     fn look(&mut self, machine: &Machine, registers: &Registers) {
         let memory = machine.memory();
-        let symbol = |address| symbol_at(machine.image(), machine.symbols().address_in_file(address));
+        let symbol = |address| machine.symbol_at(address);
         let address = registers.next_instruction();
         let mut code = vec![0; LONGEST_INSTRUCTION];
         let count = read_virtual(memory, registers, address, &mut code);

@@ -10,6 +10,5 @@ pub mod picture;
 mod refused;
 pub mod report;
 pub mod screen;
-pub mod symbols;
 pub mod translate;
 pub mod values;

@@ -27,7 +27,7 @@ pub(crate) mod testing;
 mod triple_fault;
 mod watchpoint_pages;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::info;
 
@@ -37,7 +37,9 @@ pub use saved::{MachineState, PendingAction, Revival};
 pub use stepping::Event;
 pub use watchpoint_pages::{PhysicalWatch, Touch, Unseen};
 
-use crate::boot::{self, BootError, BootOptions, Image, LoadedGuest, ResetAction, SymbolSource};
+use crate::boot::{
+    self, BootError, BootOptions, Image, LoadedGuest, ResetAction, Symbol, SymbolIndex, SymbolSource,
+};
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
@@ -108,6 +110,8 @@ pub struct MachineSpec {
 pub struct Machine {
     image: Box<dyn Image>,
     symbols: SymbolSource,
+    /// Of `image`, once a symbol has been looked up.
+    symbol_index: OnceLock<SymbolIndex>,
     reset_action: ResetAction,
     options: BootOptions,
     layout: LayoutName,
@@ -164,6 +168,7 @@ impl Machine {
             coalescing: Coalescing::new(cpus[CpuId::BOOT].vcpu.can_coalesce_writes()),
             image: spec.image,
             symbols,
+            symbol_index: OnceLock::new(),
             reset_action,
             options: spec.boot,
             layout: spec.layout,
@@ -208,6 +213,21 @@ impl Machine {
     /// Where the guest's symbols come from.
     pub fn symbols(&self) -> SymbolSource {
         self.symbols
+    }
+
+    /// The symbol of the guest file that a guest-virtual address lies in.
+    pub fn symbol_at(&self, address: u64) -> Option<Symbol> {
+        self.symbol_index().symbol_at(self.image(), self.symbols.address_in_file(address))
+    }
+
+    /// The guest-virtual address of the first symbol of the guest file called `name`.
+    pub fn address_of(&self, name: &str) -> Option<u64> {
+        let address = self.symbol_index().address_of(self.image(), name)?;
+        Some(address.wrapping_add(self.symbols.bias()))
+    }
+
+    fn symbol_index(&self) -> &SymbolIndex {
+        self.symbol_index.get_or_init(|| SymbolIndex::read(self.image()))
     }
 
     /// The host.
@@ -296,6 +316,8 @@ impl Machine {
         let registers = match self.reset_action {
             ResetAction::Reload => {
                 self.memory.discard()?;
+                // The file may have been overwritten since.
+                self.symbol_index = OnceLock::new();
                 load(self.image.as_ref(), &self.memory, &self.options)?.registers
             }
         };

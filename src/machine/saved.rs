@@ -1,7 +1,7 @@
 //! The machine as a value: everything but the contents of memory, taken between two instructions and
 //! given to another machine, or to the same one later.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -185,6 +185,7 @@ impl Machine {
         self.ram.map_written()?;
         self.reset_action = Protocol::of(revival.image.as_ref()).reset();
         (self.image, self.symbols, self.options) = (revival.image, revival.symbols, revival.options);
+        self.symbol_index = OnceLock::new();
         self.take_over(board, state)?;
         self.watch_again()?;
         self.follow_again()?;

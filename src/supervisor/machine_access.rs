@@ -11,7 +11,7 @@ use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::Registers;
-use crate::boot::Image;
+use crate::boot::Symbol;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
@@ -58,12 +58,12 @@ impl StoppedMachine for Supervisor<'_> {
         self.machine.memory()
     }
 
-    fn image(&self) -> &dyn Image {
-        self.machine.image()
+    fn symbol_at(&self, address: u64) -> Option<Symbol> {
+        self.machine.symbol_at(address)
     }
 
-    fn bias(&self) -> u64 {
-        self.machine.symbols().bias()
+    fn address_of(&self, name: &str) -> Option<u64> {
+        self.machine.address_of(name)
     }
 
     fn session(&mut self) -> &mut CommandSession {

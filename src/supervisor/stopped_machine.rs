@@ -5,7 +5,7 @@ use std::path::Path;
 use super::facilities::Facility;
 use super::session::CommandSession;
 use crate::arch::Registers;
-use crate::boot::Image;
+use crate::boot::Symbol;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
@@ -40,11 +40,11 @@ pub trait StoppedMachine {
     /// Guest memory.
     fn memory(&self) -> &GuestMemory;
 
-    /// The guest file.
-    fn image(&self) -> &dyn Image;
+    /// The symbol of the guest file that a guest-virtual address lies in.
+    fn symbol_at(&self, address: u64) -> Option<Symbol>;
 
-    /// What was added to every address in the guest file.
-    fn bias(&self) -> u64;
+    /// The guest-virtual address of the first symbol of the guest file called `name`.
+    fn address_of(&self, name: &str) -> Option<u64>;
 
     /// What lasts from one command to the next.
     fn session(&mut self) -> &mut CommandSession;

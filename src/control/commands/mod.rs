@@ -10,14 +10,14 @@ pub(super) mod snapshots;
 pub(super) mod state;
 
 use super::CommandError;
+use crate::boot::Symbol;
 use crate::inspect::expression::{Expression, Values};
-use crate::inspect::symbols::{self, Symbol};
 use crate::inspect::values::Known;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// The symbol an address lies in.
 fn symbol(guest: &dyn StoppedMachine, address: u64) -> Option<Symbol> {
-    symbols::symbol_at(guest.image(), address.wrapping_sub(guest.bias()))
+    guest.symbol_at(address)
 }
 
 /// Where something is: its address and the symbol it lies in.
@@ -30,7 +30,7 @@ fn place(guest: &dyn StoppedMachine, address: u64) -> String {
 
 /// The address of a symbol.
 fn address_of(guest: &dyn StoppedMachine, name: &str) -> Option<u64> {
-    symbols::address_of(guest.image(), name).map(|address| address.wrapping_add(guest.bias()))
+    guest.address_of(name)
 }
 
 /// The expression that `text` begins with, and what follows it.

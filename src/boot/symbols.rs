@@ -1,0 +1,215 @@
+//! Symbols of a guest file: names for addresses, and addresses for names.
+//!
+//! [`SymbolIndex::read`] reads the symbol table of the file once; the machine keeps the index as long as
+//! it has the file. Afterwards only names are read, from the string table. Addresses here are those in
+//! the file (see [`SymbolSource`](super::SymbolSource)).
+
+use goblin::container::{Container, Ctx, Endian};
+use goblin::elf::header::header64::{Header, SIZEOF_EHDR};
+use goblin::elf::section_header::section_header64::SIZEOF_SHDR;
+use goblin::elf::section_header::{SHT_SYMTAB, SectionHeader};
+use goblin::elf::sym::sym64::SIZEOF_SYM;
+use goblin::elf::sym::{STT_FUNC, STT_NOTYPE, STT_OBJECT, Sym};
+use scroll::Pread;
+
+use super::image::Image;
+
+/// Entries of the symbol table that are read; an index has at most as many.
+const MAX_SYMBOLS: u64 = 2_000_000;
+/// Longest name that is read, in bytes.
+const LONGEST_NAME: usize = 256;
+/// Symbols read at a time.
+const BATCH: u64 = 1024;
+/// Bytes of the string table that are read at a time.
+const WINDOW: u64 = 64 << 10;
+/// How the file's structures are laid out.
+const CONTEXT: Ctx = Ctx { container: Container::Big, le: Endian::Little };
+
+/// A name and the distance from where it begins.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Symbol {
+    /// The name, as the file has it.
+    pub name: String,
+    /// Bytes from the symbol's address to the address that was looked up.
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Symbol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.offset == 0 {
+            write!(f, "{}", self.name)
+        } else {
+            write!(f, "{}+{:#x}", self.name, self.offset)
+        }
+    }
+}
+
+/// The functions, objects and labels that a guest file defines; empty if it has no symbol table, or none
+/// that can be read.
+#[derive(Debug, Default)]
+pub struct SymbolIndex {
+    /// By address; of those with one address the last in the file comes last.
+    by_address: Vec<Extent>,
+    /// By the offset of the name; of those with one offset the first in the file comes first.
+    by_name: Vec<Definition>,
+    /// Where the string table begins in the file.
+    names: u64,
+}
+
+/// The addresses that a symbol stands for.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    address: u64,
+    /// In bytes; 0 if it stands for none.
+    size: u64,
+    /// Offset of its name in the string table.
+    name: u32,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+struct Definition {
+    /// Offset of the name in the string table.
+    name: u32,
+    /// Number of the symbol in the file.
+    position: u32,
+    address: u64,
+}
+
+impl SymbolIndex {
+    /// Reads the symbol table of `image`.
+    pub fn read(image: &dyn Image) -> SymbolIndex {
+        SymbolIndex::try_read(image).unwrap_or_default()
+    }
+
+    fn try_read(image: &dyn Image) -> Option<SymbolIndex> {
+        let sections = sections(image)?;
+        let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB)?;
+        let names = sections.get(table.sh_link as usize)?.sh_offset;
+        let start = table.sh_offset;
+        let end = start.checked_add(table.sh_size)?.min(image.len());
+        let count = (end.checked_sub(start)? / SIZEOF_SYM as u64).min(MAX_SYMBOLS);
+        let mut index = SymbolIndex { names, ..SymbolIndex::default() };
+        let mut bytes = vec![0; BATCH.min(count) as usize * SIZEOF_SYM];
+        for first in (0..count).step_by(BATCH as usize) {
+            let length = BATCH.min(count - first) as usize * SIZEOF_SYM;
+            image.read_at(start + first * SIZEOF_SYM as u64, &mut bytes[..length]).ok()?;
+            for (entry, position) in bytes[..length].chunks_exact(SIZEOF_SYM).zip(first as u32..) {
+                let symbol: Sym = entry.pread_with(0, CONTEXT).ok()?;
+                let kind = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT | STT_NOTYPE);
+                if kind && symbol.st_shndx != 0 && symbol.st_name != 0 {
+                    let (address, name) = (symbol.st_value, symbol.st_name as u32);
+                    index.by_address.push(Extent { address, size: size(&symbol, &sections), name });
+                    index.by_name.push(Definition { name, position, address });
+                }
+            }
+        }
+        index.by_address.shrink_to_fit();
+        index.by_address.sort_by_key(|extent| extent.address);
+        index.by_name.shrink_to_fit();
+        index.by_name.sort_unstable_by_key(|definition| (definition.name, definition.position));
+        Some(index)
+    }
+
+    /// The symbol that `address` lies in; or the nearest one below it that has no size, in the same
+    /// section. `None` if there is none. `image` is the file that was read.
+    pub fn symbol_at(&self, image: &dyn Image, address: u64) -> Option<Symbol> {
+        let above = self.by_address.partition_point(|extent| extent.address <= address);
+        let nearest = self.by_address[..above].last()?;
+        let offset = address - nearest.address;
+        if offset >= nearest.size {
+            return None;
+        }
+        let name = name_at(image, self.names.checked_add(u64::from(nearest.name))?)?;
+        Some(Symbol { name, offset })
+    }
+
+    /// The address of the first symbol called `name`; `None` if there is none. `image` is the file that
+    /// was read.
+    pub fn address_of(&self, image: &dyn Image, name: &str) -> Option<u64> {
+        if name.len() > LONGEST_NAME {
+            return None;
+        }
+        let mut wanted = name.as_bytes().to_vec();
+        wanted.push(0);
+        let mut window = Window { image, start: 0, bytes: Vec::new() };
+        self.by_name
+            .iter()
+            .filter(|definition| {
+                let offset = self.names.checked_add(u64::from(definition.name));
+                offset.and_then(|offset| window.get(offset, wanted.len())) == Some(&wanted)
+            })
+            .min_by_key(|definition| definition.position)
+            .map(|definition| definition.address)
+    }
+}
+
+/// The section headers of an ELF file, as many as it has.
+fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
+    let mut header = [0; SIZEOF_EHDR];
+    image.read_at(0, &mut header).ok()?;
+    let header = Header::from_bytes(&header);
+    let table_offset = header.e_shoff;
+    let sections = (0..u64::from(header.e_shnum)).map_while(|index| {
+        let mut bytes = [0; SIZEOF_SHDR];
+        let at = table_offset.checked_add(index * SIZEOF_SHDR as u64)?;
+        image.read_at(at, &mut bytes).ok()?;
+        bytes.pread_with(0, CONTEXT).ok()
+    });
+    Some(sections.collect())
+}
+
+/// How many bytes `symbol` stands for. One without a size, a label in assembly, stands for what follows
+/// it in its section.
+fn size(symbol: &Sym, sections: &[SectionHeader]) -> u64 {
+    if symbol.st_size != 0 {
+        return symbol.st_size;
+    }
+    let rest = sections.get(symbol.st_shndx).and_then(|section| {
+        let before = symbol.st_value.checked_sub(section.sh_addr)?;
+        section.sh_size.checked_sub(before)
+    });
+    rest.unwrap_or(0)
+}
+
+fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
+    let length = image.len().checked_sub(offset)?.min(LONGEST_NAME as u64);
+    let mut bytes = vec![0; length as usize];
+    image.read_at(offset, &mut bytes).ok()?;
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    // A name goes to a terminal: nothing in it may drive one.
+    let name: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// A piece of a file that moves forwards.
+struct Window<'i> {
+    image: &'i dyn Image,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// The `length` bytes at `offset` of the file, if it has them. `length` is at most [`WINDOW`].
+    fn get(&mut self, offset: u64, length: usize) -> Option<&[u8]> {
+        let left = self.image.len().checked_sub(offset)?.min(WINDOW) as usize;
+        if length > left {
+            return None;
+        }
+        let present = offset >= self.start && offset - self.start + length as u64 <= self.bytes.len() as u64;
+        if !present {
+            self.start = offset;
+            self.bytes.resize(left, 0);
+            if self.image.read_at(offset, &mut self.bytes).is_err() {
+                self.bytes.clear();
+                return None;
+            }
+        }
+        self.bytes.get((offset - self.start) as usize..)?.get(..length)
+    }
+}
+
+#[cfg(test)]
+#[path = "symbols_test.rs"]
+mod tests;
