@@ -24,6 +24,6 @@ pub use table::{answer, names, reference};
 pub enum Front {
     /// A debugger, by its `monitor`.
     Debugger,
-    /// Somebody at a console.
+    /// A user at a console.
     Console,
 }

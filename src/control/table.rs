@@ -117,7 +117,7 @@ const fn command(name: &'static str, arguments: &'static str, help: &'static str
 }
 
 impl Command {
-    /// The same for one front only; `why` tells the others what to do instead.
+    /// The same for one front end only; `why` says to users of the others what to do instead.
     const fn only(self, front: Front, why: &'static str) -> Command {
         Command { of: Of::Only(front, why), ..self }
     }
@@ -213,7 +213,7 @@ fn unknown(front: Front, line: &str) -> CommandError {
     CommandError::Unknown { line, meant }
 }
 
-/// Where the list of commands tells what they do.
+/// Column at which the list of commands describes them.
 const HELP_COLUMN: usize = 26;
 
 fn help(front: Front, arguments: &str) -> Result<String, CommandError> {

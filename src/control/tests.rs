@@ -19,7 +19,7 @@ use crate::supervisor::facilities::Facility;
 use crate::supervisor::session::{CommandSession, Switches};
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
-/// A guest that nobody runs.
+/// A guest that does not run.
 struct Still {
     registers: Registers,
     memory: GuestMemory,

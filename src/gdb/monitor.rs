@@ -15,7 +15,7 @@ impl MonitorCmd for GdbTarget<'_, '_> {
                 Ok(answer) => answer,
                 Err(error) => format!("{error}\n"),
             };
-        // gdb shows only what is answered at once; `migrate status` and the log tell the rest.
+        // gdb shows only what is answered at once; `migrate status` and the log show the rest.
         self.supervisor.session.progress = None;
         // It may have changed some.
         self.view.registers.forget();

@@ -68,7 +68,7 @@ impl Default for CoreRegisters {
     }
 }
 
-/// Layouts that a register set can have, told apart by their sizes.
+/// Layouts that a register set can have, distinguished by their sizes.
 fn layouts() -> impl Iterator<Item = Layout> {
     let archs = [GdbArch::X86_64, GdbArch::I386].into_iter();
     archs.flat_map(|arch| [false, true].map(|avx| Layout::new(arch, avx)))

@@ -169,7 +169,7 @@ fn talk(
     }
 }
 
-/// What comes from the client, on its way to whoever answers it.
+/// What comes from the client, before it is passed to the layer that answers it.
 struct Reader {
     scanner: PacketScanner,
     /// Packets are still acknowledged with a `+`.
@@ -275,7 +275,7 @@ fn expedited(target: &mut GdbTarget<'_, '_>) -> Vec<(RegisterNumber, [u8; 16], u
     layout.expedited().into_iter().filter_map(value).collect()
 }
 
-/// The run is over, whether the client can still be told or not.
+/// The run is over, whether the client can still be notified or not.
 fn report_over(told: Result<Stub<'_, '_>, StubError>) {
     if let Err(error) = told {
         debug!("gdb could not be told of the end: {error}");
@@ -317,7 +317,7 @@ fn library_kind(kind: WatchKind) -> LibraryWatchKind {
     }
 }
 
-/// What gdb is told when the run ends while it waits for the guest to stop.
+/// The stop reply for a run that ends while gdb waits for the guest to stop.
 fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
     match outcome {
         // Small numbers are the same signals for gdb as for the host.

@@ -14,7 +14,7 @@ impl GdbTarget<'_, '_> {
     ///
     /// # Errors
     ///
-    /// [`HostError`] if the host does not tell.
+    /// [`HostError`] if the host does not report it.
     pub(crate) fn state(&self, vcpu: VcpuNumber) -> Result<String, HostError> {
         let doing = match self.supervisor.ended() {
             Some(Outcome::Halted { .. }) => "halted for good",
@@ -31,7 +31,7 @@ impl GdbTarget<'_, '_> {
     ///
     /// # Errors
     ///
-    /// [`HostError`] if the host does not tell.
+    /// [`HostError`] if the host does not report it.
     pub(crate) fn list(&self) -> Result<String, HostError> {
         let mut document = "<?xml version=\"1.0\"?>\n<threads>\n".to_owned();
         for vcpu in self.threads.all() {

@@ -51,7 +51,7 @@ pub(crate) struct Threads {
     looked_at: VcpuNumber,
     /// The vCPU that `c` and `s` are for (`Hc`); `None` for all.
     selected_to_resume: Option<VcpuNumber>,
-    /// The client wants to hear of the process, too.
+    /// The client wants the process in thread ids, too.
     multiprocess: bool,
 }
 
@@ -133,7 +133,7 @@ impl Threads {
         self.selected_to_resume
     }
 
-    /// The client wants to hear of the process, too.
+    /// The client wants the process in thread ids, too.
     pub(crate) fn name_process(&mut self) {
         self.multiprocess = true;
     }

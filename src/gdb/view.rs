@@ -13,7 +13,7 @@ use crate::settings::GdbArch;
 pub(crate) struct View {
     /// The registers it knows.
     pub(crate) layout: Layout,
-    /// The document that tells it of them.
+    /// The target description that lists them.
     pub(crate) description: String,
     /// What it has asked for since the guest stopped.
     pub(crate) registers: RegisterCache,

@@ -246,7 +246,7 @@ impl Board {
         self.slots.iter().filter_map(|slot| slot.device.next_deadline()).min()
     }
 
-    /// Tells all devices that the clock is at `now`, and passes what comes of it to `carry_out`.
+    /// Advances all devices to `now`, and passes the resulting actions to `carry_out`.
     pub fn advance(&mut self, now: MachineTime, mut carry_out: impl FnMut(Effect)) {
         for index in 0..self.slots.len() {
             let action = self.slots[index].device.advance(now);

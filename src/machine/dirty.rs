@@ -1,7 +1,7 @@
 //! Which pages of RAM have changed, for everybody who wants to know.
 //!
-//! Several can want to know at once, and each is told everything since it last asked: what one of them
-//! takes out of KVM's log is put aside for the others. While nobody wants to know nothing is noted.
+//! There can be several followers, and each gets everything since its last query: what one of them
+//! takes out of KVM's log is put aside for the others. Without followers nothing is recorded.
 //!
 //! What the guest writes is noted by KVM, by its log of dirty pages (KVM_MEM_LOG_DIRTY_PAGES): a bit for
 //! each page, which KVM_GET_DIRTY_LOG takes and clears in one system call for each attached piece of RAM.
@@ -27,7 +27,7 @@ pub enum Follower {
     Migration,
 }
 
-/// What each follower has not been told yet; `None` for those that do not want to know.
+/// Pages not yet reported to each follower; `None` for inactive ones.
 #[derive(Debug, Default)]
 pub(super) struct Followers([Option<PageSet>; 2]);
 
@@ -40,7 +40,7 @@ impl Followers {
         self.0.iter_mut().flatten().for_each(|waiting| waiting.extend(pages));
     }
 
-    /// What `follower` has not been told, with `fresh`, of which the others are not told yet either.
+    /// Pages not yet reported to `follower`, with `fresh`, which is queued for the others, too.
     fn take(&mut self, follower: Follower, fresh: PageSet) -> PageSet {
         match self.0[follower as usize].take() {
             Some(mut pages) => {
@@ -83,7 +83,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Ends what [`Self::follow_writes`] began. It costs nothing any more once nobody follows.
+    /// Ends what [`Self::follow_writes`] began. Without followers it costs nothing.
     ///
     /// # Errors
     ///
@@ -102,13 +102,13 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] with the host's reason; what has changed is told by the next call then.
+    /// [`HostError::Refused`] with the host's reason; the next call reports what has changed.
     pub fn take_dirty(&mut self, follower: Follower) -> Result<PageSet, HostError> {
         let fresh = if self.followers.any() { self.ram.take_dirty()? } else { PageSet::default() };
         Ok(self.followers.take(follower, fresh))
     }
 
-    /// What this side has written just now was written for `follower`, which need not be told.
+    /// The last host writes were made for `follower`, to which they need not be reported.
     pub(super) fn written_by(&mut self, follower: Follower) {
         let written = self.memory.take_host_writes();
         let others = self.followers.0.iter_mut().enumerate().filter(|(other, _)| *other != follower as usize);

@@ -1,4 +1,4 @@
-//! What is told to be dirty, by itself and by a whole machine on the host's KVM.
+//! What is reported as dirty, by the type itself and by a whole machine on the host's KVM.
 
 use super::super::inputs::Input;
 use super::super::testing::{ENTRY, machine, run_to_halt};
@@ -98,7 +98,7 @@ fn nothing_is_lost_when_watchpoints_cut_the_memory_up() {
     assert_eq!(data(&dirty), [0x30_0000, 0x30_4000, 0x30_8000]);
 }
 
-/// A host that does not carry out an instruction with vector registers leaves it to this side.
+/// On a host that refuses instructions with vector registers they are emulated.
 #[test]
 fn pages_written_by_vector_instructions_are_told_whoever_carries_them_out() {
     // movhps %xmm0, 0x305ffc, which KVM never emulates; hlt

@@ -58,7 +58,7 @@ pub enum Outcome {
     TimedOut,
     /// The user ended the run.
     Quit,
-    /// The process was told to end by this signal.
+    /// The process was terminated by this signal.
     Terminated(i32),
     /// The guest reset the machine and was not to be restarted.
     Reset,
@@ -90,7 +90,7 @@ impl Outcome {
         }
     }
 
-    /// True if the guest itself went wrong and its registers tell why.
+    /// True if the guest itself failed and its registers show why.
     pub fn is_crash(&self) -> bool {
         matches!(
             self,

@@ -64,7 +64,7 @@ impl Machine {
         }
     }
 
-    /// Tells the log, once a run is over, what its guest accessed that is not there, and what KVM did
+    /// Logs, once a run is over, which unassigned addresses its guest accessed, and what KVM did
     /// not do for it.
     pub fn log_totals(&self) {
         self.board.unassigned().log_totals();

@@ -71,7 +71,7 @@ impl From<HostError> for KeepError {
     }
 }
 
-/// What is told of a snapshot.
+/// Description of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Its name.
@@ -266,7 +266,7 @@ fn spare() -> u64 {
     kib.map_or(UNTOLD, |kib| kib * 1024 / 2)
 }
 
-/// Bytes that may be kept besides what is where the host does not tell what it has to spare.
+/// Bytes that may be kept where the host does not report its available memory.
 const UNTOLD: u64 = 256 << 20;
 
 impl Machine {
@@ -274,7 +274,7 @@ impl Machine {
     /// then.
     fn go_back(&mut self, state: &MachineState) -> Result<(), MachineError> {
         self.put_state(Board::restored(&state.devices)?, state)?;
-        // Which ports are collected is nothing the guest can tell, unless it has set one up otherwise.
+        // The guest cannot notice which ports are coalesced, unless it has configured one otherwise.
         for number in 0..4 {
             self.coalescing.configured(number, self.board.serial(number), self.ram.vm())?;
         }

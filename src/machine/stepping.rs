@@ -112,7 +112,7 @@ impl Machine {
             }
             let exit = self.cpus[cpu].run()?;
             let next = match exit {
-                // Told before the instruction was begun; `waiting` says why.
+                // Reported before the instruction began; `waiting` says why.
                 VmExit::Interrupted => continue,
                 VmExit::Halt { interruptible: true } => {
                     self.cpus[cpu].run_state = RunState::Halted;
@@ -169,7 +169,7 @@ impl Machine {
         loop {
             match self.cpus[cpu].complete()? {
                 VmExit::Interrupted => return Ok(reset),
-                // Not slept through here: whoever called has something to do first.
+                // No sleep here: the caller has something to do first.
                 VmExit::Halt { interruptible: true } => {
                     self.cpus[cpu].run_state = RunState::Halted;
                     return Ok(reset);

@@ -3,7 +3,7 @@
 //! Where KVM's instruction emulator runs the guest, KVM itself writes the frame of an exception, and it
 //! takes a page that it may not write for no memory at all: one fault follows the other, up to the triple
 //! fault. So before a triple fault counts while pages are protected, the instruction that led to it is
-//! tried once with none protected; a look at the watched bytes tells what has been written.
+//! tried once with none protected; comparing the watched bytes shows what has been written.
 //!
 //! Manual: Intel SDM volume 3A, "Interrupt 8—Double Fault Exception".
 

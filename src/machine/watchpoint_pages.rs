@@ -1,5 +1,5 @@
 //! Memory that is watched: pages of RAM are protected, so that accesses to them come out of the guest.
-//! They are carried out here, and those that touch what is watched are told.
+//! They are completed here, and those that touch watched bytes are reported.
 //!
 //! A page whose reads are watched is taken away from KVM. That cannot be done where the processor itself
 //! has to read: code that runs, page tables, descriptor tables. Such a page is made read-only instead, and
@@ -19,7 +19,7 @@ use crate::arch::paging::Paging;
 use crate::kvm::HostError;
 use crate::memory::{GuestMemory, PAGE, ProtectedPages, Protection};
 
-/// Most accesses of one instruction that are told.
+/// Most accesses of one instruction that are reported.
 const MOST_TOUCHES: usize = 16;
 
 /// Guest-physical memory that is watched.
@@ -29,9 +29,9 @@ pub struct PhysicalWatch {
     pub start: u64,
     /// Length in bytes.
     pub length: u64,
-    /// Reads are told.
+    /// Reads are reported.
     pub reads: bool,
-    /// Writes are told.
+    /// Writes are reported.
     pub writes: bool,
 }
 
@@ -187,7 +187,7 @@ impl WatchpointPages {
 
 impl Machine {
     /// Watches exactly the memory `watches`, also after a reset; the guest stops with
-    /// [`super::Event::Touched`] after an access. Pages of it whose reads will not be seen are told.
+    /// [`super::Event::Touched`] after an access. Pages of it whose reads cannot be detected are reported.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Bytes that stand in for the guest's code while it runs: breakpoints without a debug register.
 //!
-//! They are there only while the guest runs: nobody who looks at stopped memory sees them.
+//! They are in memory only while the guest runs: readers of stopped memory never see them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Breakpoints: where they are, and which of them get a debug register. `technique` tells the rules.
+//! Breakpoints: where they are, and which of them get a debug register. `technique` has the rules.
 
 use std::collections::BTreeSet;
 

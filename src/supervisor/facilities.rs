@@ -1,4 +1,4 @@
-//! How breakpoints, steps and the like work on this host: what `info debug` tells.
+//! How breakpoints, steps and the like work on this host: what `info debug` prints.
 
 use super::breakpoint_bytes::Opcode;
 use super::run_control::Supervisor;

@@ -28,7 +28,7 @@ impl Supervisor<'_> {
         self.ended.as_ref().and_then(PendingAction::after).or(asked)
     }
 
-    /// The guest is where a snapshot was taken. What is due there, and a breakpoint, had been told by then.
+    /// The guest is where a snapshot was taken. A pending action and a breakpoint there were reported before.
     fn was_restored(&mut self) {
         self.was_reset();
         self.stopped_at = self.position().ok().map(|(_, pc)| pc);

@@ -27,7 +27,7 @@ use crate::kvm::{GuestDebug, HostError};
 use crate::machine::snapshots::Snapshots;
 use crate::machine::{CpuId, Event, Machine, Outcome};
 
-/// What the user is told when the guest asks for a reset.
+/// Printed for the user when the guest requests a reset.
 const RESET: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
 
 /// The same with `--no-reboot`.
@@ -207,7 +207,7 @@ impl<'m> Supervisor<'m> {
         }
     }
 
-    /// The client has gone: the guest is to run without breakpoints, after the reset it may have asked
+    /// The client has disconnected: the guest runs without breakpoints, after the reset it may have requested
     /// for. An outcome if it cannot run.
     pub(crate) fn detach(&mut self) -> Option<Outcome> {
         self.breakpoints.clear();
@@ -224,7 +224,7 @@ impl<'m> Supervisor<'m> {
         if self.reset_asked {
             return self.go_on_by_reset().unwrap_or_else(|error| Advance::Over(Outcome::HostFailed(error)));
         }
-        // An instruction may touch more than one of them, and a client is told of one at a time.
+        // One instruction may hit several watchpoints; a stop reports one.
         if let Some(hit) = self.watchpoints.next_hit() {
             return Advance::Stopped(Stop::Watch(hit));
         }

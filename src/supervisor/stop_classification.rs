@@ -75,7 +75,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// True if a debug exception for a step is that of our own step to `stepped_to`, which has been told
+    /// True if a debug exception for a step is that of our own step to `stepped_to`, which has been reported
     /// already: some processors with VT-x have it again, at the next entry, after a step over an instruction
     /// that has left the guest.
     fn is_end_of_step(&self, stepped_to: Option<u64>) -> Result<bool, HostError> {

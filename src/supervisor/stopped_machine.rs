@@ -15,12 +15,12 @@ use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{SaveReport, SnapshotError};
 
-/// What a guest that can be asked about does while nobody asks.
+/// What a supervised guest does while no request is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunStatus {
     /// It runs, under a debugger or without one.
     Running,
-    /// It stands still because somebody has paused it.
+    /// It is paused by a command or a migration.
     Paused,
     /// It has not begun: it waits for a debugger to connect.
     WaitingForDebugger,
@@ -106,13 +106,13 @@ pub trait StoppedMachine {
     /// The keyboard layout the guest expects.
     fn layout(&self) -> LayoutName;
 
-    /// What the guest does while nobody asks.
+    /// What the guest does while no request is served.
     fn status(&self) -> RunStatus;
 
     /// True if a debugger is connected.
     fn is_debugged(&self) -> bool;
 
-    /// Has the guest stand still while nobody asks, or go on. One that waits for a debugger goes on
+    /// Pauses the guest, or resumes it. One that waits for a debugger starts
     /// without it.
     fn set_paused(&mut self, paused: bool);
 }

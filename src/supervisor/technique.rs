@@ -7,7 +7,7 @@
 //! |---|---|
 //! | a hardware breakpoint of the client's | a debug register, always |
 //! | any other, while debug registers are left and stop the guest here | a debug register: no byte of the guest's changes, and it makes no difference what is mapped there, or whether a loader writes there later |
-//! | any other | a byte planted in the guest's code while it runs: `int3` where the host tells of it, else `hlt`, which every host tells of |
+//! | any other | a byte inserted into the guest's code while it runs: `int3` where the host exits for it, else `hlt`, for which every host exits |
 //!
 //! A hardware breakpoint that comes later drives out one of the others. A byte that cannot be planted
 //! yet, because nothing is mapped there, and one that the guest has written over, is planted when the
@@ -34,7 +34,7 @@ pub(crate) struct Technique {
 }
 
 impl Technique {
-    /// The host tells of `hlt` where it is planted.
+    /// The host exits for an inserted `hlt`.
     pub(crate) fn stops_at_halts(self) -> bool {
         self.planted == Opcode::Halt
     }

@@ -1,6 +1,6 @@
 //! Watchpoints: data whose accesses stop the guest.
 //!
-//! Where debug registers really stop a guest (a probe tells) the first ones that fit are given those that
+//! Where debug registers really stop a guest (as the probe measures) the first ones that fit are given those that
 //! no breakpoint uses. All others are watched by protected pages of guest memory ([`Machine::watch`]),
 //! which works on every host, for any length, and through whatever mapping the memory is accessed. What a
 //! watchpoint's addresses are mapped to is looked up whenever the guest goes on.
@@ -52,7 +52,7 @@ struct Watch {
     physical: bool,
 }
 
-/// What the client is told.
+/// What the client is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hit {
     /// Which kind of watchpoint was hit.
@@ -95,11 +95,11 @@ pub(crate) struct Watchpoints {
     set: Vec<Watch>,
     registers: [Option<InRegister>; 4],
     pages: Vec<InPage>,
-    /// What the client has not been told yet.
+    /// Hits that have not been reported to the client yet.
     hits: VecDeque<Hit>,
-    /// Pages of which the client has been told that reads are not seen there.
+    /// Pages for which the client was warned that reads are not detected.
     told: BTreeSet<u64>,
-    /// Why they could not be put in force, as the client was told.
+    /// Why they could not be enabled, as reported to the client.
     trouble: String,
 }
 
@@ -144,7 +144,7 @@ impl Watchpoints {
         self.hits.clear();
     }
 
-    /// The next one the client is to be told of, if it still is there.
+    /// The next hit to report, if its watchpoint still exists.
     pub(crate) fn next_hit(&mut self) -> Option<Hit> {
         while let Some(hit) = self.hits.pop_front() {
             if self.set.iter().any(|watch| watch.kind == hit.kind && watch.holds(hit.address)) {
@@ -244,7 +244,7 @@ impl Watchpoints {
         }
     }
 
-    /// How they are watched, for people: gdb takes them away whenever the guest stops.
+    /// How they are implemented, for `info debug`: gdb removes them whenever the guest stops.
     pub(crate) fn in_words(&self) -> String {
         let registers = self.registers.iter().flatten().count();
         let others: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE).collect();
@@ -364,7 +364,7 @@ impl Supervisor<'_> {
                     }
                 }
             }
-            // The guest can run all the same, and the client must hear of it.
+            // The guest can run all the same, and the client must be notified.
             Err(error) => {
                 let trouble = format!("kvm: no new watchpoint in a protected page is in force: {error}\n");
                 if watchpoints.trouble != trouble {

@@ -11,10 +11,10 @@ use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// Bytes a dump shows at most, and unless told otherwise.
+/// Bytes a dump shows at most, and by default.
 const MOST_BYTES: u64 = 4096;
 const USUAL_BYTES: u64 = 64;
-/// Instructions shown at most, and unless told otherwise.
+/// Instructions shown at most, and by default.
 const MOST_INSTRUCTIONS: u64 = 200;
 const USUAL_INSTRUCTIONS: u64 = 10;
 

@@ -1,4 +1,4 @@
-//! Commands for what people otherwise do at the machine: look at its screen and type.
+//! Commands for screen and keyboard.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};

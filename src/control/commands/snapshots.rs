@@ -7,11 +7,11 @@ use super::super::table::wrong;
 use super::place;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// What a user of gdb is told who has gone back.
+/// Note for gdb users after a restore.
 const GDB: &str = "gdb still shows what it knew: `maintenance flush register-cache` makes it look again \
                    (the `goback` of docs/snapshots.md does so by itself)\n";
 
-/// What is to be told behind the place where the guest is now.
+/// What follows the place where the guest is now.
 pub(super) fn hint(guest: &dyn StoppedMachine) -> &'static str {
     if guest.is_debugged() { GDB } else { "" }
 }

@@ -1,4 +1,4 @@
-//! Commands as they are at the console, and those for what people do at the machine.
+//! Commands as the console offers them, and those for screen and keyboard.
 
 use super::*;
 

@@ -72,7 +72,7 @@ fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
             assert!(begin.elapsed() < Duration::from_secs(20), "it does not go on");
         }
         caller.quit().unwrap();
-        // Nobody answers any more, sooner or later.
+        // Requests fail eventually.
         while rip(&caller).is_ok() {}
     });
     let Some(((), outcome)) = seen else { return };

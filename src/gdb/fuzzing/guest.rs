@@ -52,7 +52,7 @@ pub(crate) fn file() -> &'static [u8] {
     })
 }
 
-/// A machine with the guest, which has not run yet. Nobody hears what it sends.
+/// A machine with the guest, which has not run yet. Its output is discarded.
 pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
     let (machine_outputs, _) = output_queues(Doorbell::new().expect("a file descriptor can be had"));
     let spec = MachineSpec {

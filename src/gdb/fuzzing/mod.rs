@@ -65,7 +65,7 @@ pub fn serve_anything(session: &[u8]) {
     let mut supervisor = Supervisor::new(&mut machine);
     supervisor.session.migrator = Some(Arc::new(Nowhere::default()));
     let outcome = supervise(&mut supervisor, Some(&mut front_end), &requests);
-    // Its receiver is gone if the client has panicked, which is told of next.
+    // Its receiver is dropped if the client has panicked, which is reported next.
     let _ = over.send(());
     if let Err(panic) = peer.join() {
         std::panic::resume_unwind(panic);
@@ -73,7 +73,7 @@ pub fn serve_anything(session: &[u8]) {
     assert!(reach.allows(&outcome), "the guest ended with {outcome:?}");
 }
 
-/// Under a fuzzer nobody has done yet what the standard library does before a program's `main`.
+/// Does what the standard library does before `main`, which a fuzzer skips.
 fn ignore_broken_connections() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

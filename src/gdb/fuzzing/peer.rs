@@ -33,7 +33,7 @@ pub(crate) struct Peer {
 struct HungUp;
 
 impl Peer {
-    /// Sends `session` and hangs up; then waits until `ended` tells that the guest has, too.
+    /// Sends `session` and disconnects; then waits until `ended` reports that the guest has ended, too.
     pub(crate) fn play(self, session: &[u8], ended: &Receiver<()>) {
         let Peer { stream, inputs, changes } = self;
         // That it has hung up before the end is its right.
@@ -43,7 +43,7 @@ impl Peer {
         } else if changes {
             return;
         }
-        // The other side is gone if the server has panicked.
+        // The peer has disconnected if the server has panicked.
         if ended.recv_timeout(HUNG) == Err(RecvTimeoutError::Timeout) {
             eprintln!("the server or its guest hangs after {}", session.escape_ascii());
             std::process::abort();
