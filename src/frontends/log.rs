@@ -45,12 +45,12 @@ const FIFO_LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file the user named cannot be written.
-    #[error("cannot write the log file `{}`: {reason}; name another one with --logfile", file.display())]
+    #[error("cannot write the log file `{}`: {source}; name another one with --logfile", file.display())]
     Open {
         /// The file.
         file: PathBuf,
-        /// The host's words.
-        reason: String,
+        /// The host's reason.
+        source: io::Error,
     },
     /// The filter is none.
     #[error("`{filter}` is no log filter ({reason}); use a list such as kvm::devices=debug,kvm::boot=trace")]
@@ -102,8 +102,8 @@ pub fn start(spec: &LogSpec) -> Result<LogGuard, LogError> {
     let targets = targets(spec)?;
     let (writer, guard) = match open(&spec.file) {
         Ok(opened) => opened,
-        Err(e) if spec.file_chosen => {
-            return Err(LogError::Open { file: spec.file.clone(), reason: e.to_string() });
+        Err(source) if spec.file_chosen => {
+            return Err(LogError::Open { file: spec.file.clone(), source });
         }
         Err(e) => {
             tell(&format!(

@@ -54,7 +54,7 @@ const PKCS8_ED25519: &[u8] =
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file cannot be read.
-    #[error("{}: {reason}; {option} names {what}", file.display())]
+    #[error("{}: {source}; {option} names {what}", file.display())]
     File {
         /// The file.
         file: PathBuf,
@@ -62,8 +62,8 @@ pub enum CredentialsError {
         option: &'static str,
         /// What should be in it.
         what: &'static str,
-        /// Why not.
-        reason: String,
+        /// The host's reason, or what is wrong with the contents.
+        source: std::io::Error,
     },
     /// A key that others can read is no secret.
     #[error("{}: others can read it (mode {mode:03o}), so it is no secret; chmod 600 it", file.display())]
@@ -168,18 +168,23 @@ fn read(
     what: &'static str,
     secret: bool,
 ) -> Result<Vec<u8>, CredentialsError> {
-    let wrong = |reason: String| CredentialsError::File { file: file.to_owned(), option, what, reason };
-    let opened = File::open(file).map_err(|e| wrong(e.to_string()))?;
-    let mode = opened.metadata().map_err(|e| wrong(e.to_string()))?.mode() & 0o777;
+    let wrong = |source| CredentialsError::File { file: file.to_owned(), option, what, source };
+    let opened = File::open(file).map_err(wrong)?;
+    let mode = opened.metadata().map_err(wrong)?.mode() & 0o777;
     if secret && mode & 0o077 != 0 {
         return Err(CredentialsError::Readable { file: file.to_owned(), mode });
     }
     let mut bytes = Vec::new();
-    opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| wrong(e.to_string()))?;
+    opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > LONGEST_FILE {
-        return Err(wrong(format!("it has more than {} KiB", LONGEST_FILE >> 10)));
+        return Err(wrong(malformed(format!("it has more than {} KiB", LONGEST_FILE >> 10))));
     }
     Ok(bytes)
+}
+
+/// What is wrong with the contents of a file.
+fn malformed(reason: String) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, reason)
 }
 
 fn chain(
@@ -187,7 +192,12 @@ fn chain(
     option: &'static str,
     what: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
-    let wrong = |reason: String| CredentialsError::File { file: file.to_owned(), option, what, reason };
+    let wrong = |reason: String| CredentialsError::File {
+        file: file.to_owned(),
+        option,
+        what,
+        source: malformed(reason),
+    };
     let bytes = read(file, option, what, false)?;
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
@@ -205,7 +215,7 @@ fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<TlsConfigs, Creden
         file: key.to_owned(),
         option: "--tls-key",
         what: KEY,
-        reason: format!("there is no private key in it ({error})"),
+        source: malformed(format!("there is no private key in it ({error})")),
     })?;
     let unusable = |error: &dyn std::fmt::Display| CredentialsError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();

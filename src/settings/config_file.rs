@@ -42,7 +42,7 @@ impl ConfigFile {
     pub(super) fn read(file: &Path) -> Result<ConfigFile, SettingsError> {
         match read_text(file) {
             Ok(text) => Ok(ConfigFile { file: file.to_owned(), text }),
-            Err(e) => Err(SettingsError::ConfigUnreadable { file: file.to_owned(), reason: e.to_string() }),
+            Err(source) => Err(SettingsError::ConfigUnreadable { file: file.to_owned(), source }),
         }
     }
 

@@ -1,13 +1,14 @@
 //! What the user is told when the command line or the config file cannot be meant.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::table::USAGE;
 
 /// Why there are no [`Settings`](super::Settings). The text is the whole message for the user.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The command line names no guest file.
     #[error(
@@ -223,12 +224,12 @@ pub enum SettingsError {
         file: PathBuf,
     },
     /// The config file cannot be read.
-    #[error("cannot read the config file `{}`: {reason}", file.display())]
+    #[error("cannot read the config file `{}`: {source}", file.display())]
     ConfigUnreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
-        reason: String,
+        /// The host's reason.
+        source: io::Error,
     },
     /// A line of the config file that is none of what lines can be.
     #[error(

@@ -11,14 +11,14 @@ use crate::machine::MachineError;
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file cannot be opened, read or written.
-    #[error("cannot {doing} the snapshot {}: {reason}", path.display())]
+    #[error("cannot {doing} the snapshot {}: {source}", path.display())]
     File {
         /// What was to be done with it.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// The host's words.
-        reason: String,
+        /// The host's reason, or why it was not asked.
+        source: io::Error,
     },
     /// It is no snapshot at all.
     #[error(
@@ -120,7 +120,7 @@ impl SnapshotError {
         path: impl Into<PathBuf>,
         error: impl Into<io::Error>,
     ) -> SnapshotError {
-        SnapshotError::File { doing, path: path.into(), reason: error.into().to_string() }
+        SnapshotError::File { doing, path: path.into(), source: error.into() }
     }
 
     /// True if a machine that was to be restored has become useless by the attempt.

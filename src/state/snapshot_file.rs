@@ -87,7 +87,7 @@ fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
     let refuse = |reason: &str| SnapshotError::File {
         doing: "write",
         path: path.to_owned(),
-        reason: reason.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidInput, reason),
     };
     match path.metadata() {
         Ok(there) if there.is_dir() => Err(refuse("this is a directory; name a file in it")),
@@ -265,7 +265,7 @@ impl SnapshotFile {
         let file = FileImage::open(path).map_err(|e| SnapshotError::File {
             doing: "open",
             path: path.to_owned(),
-            reason: error::in_words(&e),
+            source: io::Error::other(error::in_words(&e)),
         })?;
         let file = Arc::new(file);
         let entries = container::read_table(file.as_ref())?;

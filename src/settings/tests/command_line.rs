@@ -312,10 +312,10 @@ fn help_names_every_option_and_ends_with_examples() {
 
 #[test]
 fn vscode_takes_a_folder_and_a_flag() {
-    let vscode = |folder: &str, force| Ok(Invocation::Vscode { folder: folder.into(), force });
-    assert_eq!(invoke(&["vscode"]), vscode(".", false));
-    assert_eq!(invoke(&["vscode", "--force"]), vscode(".", true));
-    assert_eq!(invoke(&["vscode", "-force", "over there"]), vscode("over there", true));
+    let vscode = |folder: &str, force| Invocation::Vscode { folder: folder.into(), force };
+    assert_eq!(invoke(&["vscode"]).unwrap(), vscode(".", false));
+    assert_eq!(invoke(&["vscode", "--force"]).unwrap(), vscode(".", true));
+    assert_eq!(invoke(&["vscode", "-force", "over there"]).unwrap(), vscode("over there", true));
     let Ok(Invocation::Help(text)) = invoke(&["vscode", "--help"]) else { panic!("that is help") };
     assert!(text.contains(".vscode/launch.json"), "{text}");
     for args in [&["vscode", "a", "b"][..], &["vscode", "--memory=1"], &["vscode", "-x"], &["vscode", ""]] {
@@ -329,15 +329,15 @@ fn vscode_takes_a_folder_and_a_flag() {
 fn version_names_the_program_and_its_version() {
     for flag in ["--version", "-version", "-V"] {
         let expected = format!("kvm {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(invoke(&[flag]), Ok(Invocation::Version(expected)));
+        assert_eq!(invoke(&[flag]).unwrap(), Invocation::Version(expected));
     }
 }
 
 #[test]
 fn check_is_a_command_only_where_it_stands_first() {
-    assert_eq!(invoke(&["check"]), Ok(Invocation::Check { json: false }));
-    assert_eq!(invoke(&["check", "--json"]), Ok(Invocation::Check { json: true }));
-    assert_eq!(invoke(&["check", "-json"]), Ok(Invocation::Check { json: true }));
+    assert_eq!(invoke(&["check"]).unwrap(), Invocation::Check { json: false });
+    assert_eq!(invoke(&["check", "--json"]).unwrap(), Invocation::Check { json: true });
+    assert_eq!(invoke(&["check", "-json"]).unwrap(), Invocation::Check { json: true });
     assert_eq!(settings(&["./check"]).guest, PathBuf::from("./check"));
     assert_eq!(settings(&["--strict", "--", "check"]).guest, PathBuf::from("check"));
     let Ok(Invocation::Help(help)) = invoke(&["check", "--help"]) else { panic!("no help") };

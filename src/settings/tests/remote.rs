@@ -169,7 +169,7 @@ fn a_machine_is_saved_at_the_end_if_the_user_says_where() {
 
 #[test]
 fn a_snapshot_can_be_checked() {
-    assert_eq!(invoke(&["check-snapshot", "x"]), Ok(Invocation::CheckSnapshot { file: "x".into() }));
+    assert_eq!(invoke(&["check-snapshot", "x"]).unwrap(), Invocation::CheckSnapshot { file: "x".into() });
     let Ok(Invocation::Help(help)) = invoke(&["check-snapshot", "--help"]) else { panic!("no help") };
     assert!(help.starts_with("Describe and verify a snapshot"), "{help}");
     for args in [&["check-snapshot"][..], &["check-snapshot", "a", "b"], &["check-snapshot", "a", "--json"]] {
