@@ -4,9 +4,9 @@ use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 
 use crate::support::debugger::{Talk, Waiting, expect, output};
-use crate::support::json::Json;
 use crate::support::{Folder, Kvm, guest, guest_test, no_kvm, test};
 
 const LAUNCH: &str = ".vscode/launch.json";
@@ -33,7 +33,7 @@ fn files() -> Vec<Trial> {
             )?;
             ran.check(ran.out.contains("kvm guest.elf --gdb"), "the next step")?;
             let launch = launch(&ran.folder)?;
-            let types: Vec<_> = launch.list("configurations").iter().map(|one| one.text("type")).collect();
+            let types: Vec<_> = list(&launch, "configurations").iter().map(|one| text(one, "type")).collect();
             ran.check(types == [Some("cppdbg"), Some("gdb")], &format!("two configurations, not {types:?}"))?;
             ran.check(ran.folder.read(GDBINIT).contains("target remote"), "a .gdbinit that connects")?;
             ran.check(!ran.folder.file("console.log").exists(), "no log").map(drop)
@@ -108,21 +108,21 @@ fn debuggers() -> Vec<Trial> {
             // What the C/C++ extension sends, in its order.
             let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
             let launch = launch(&folder)?;
-            let cppdbg = &launch.list("configurations")[0];
-            if cppdbg.text("miDebuggerServerAddress") != Some(PLACE) {
+            let cppdbg = &list(&launch, "configurations")[0];
+            if text(cppdbg, "miDebuggerServerAddress") != Some(PLACE) {
                 return Err("cppdbg connects to another place".into());
             }
-            let mut gdb = Command::new(cppdbg.text("miDebuggerPath").ok_or("no debugger")?);
+            let mut gdb = Command::new(text(cppdbg, "miDebuggerPath").ok_or("no debugger")?);
             gdb.args(["-nx", "--interpreter=mi"]);
             let mut script = String::new();
-            for (number, command) in cppdbg.list("setupCommands").iter().enumerate() {
-                let text = command.text("text").ok_or("a setup command without text")?;
-                script += &match text.strip_prefix('-') {
-                    Some(_) => format!("100{number}{text}\n"),
-                    None => format!("100{number}-interpreter-exec console \"{text}\"\n"),
+            for (number, command) in list(cppdbg, "setupCommands").iter().enumerate() {
+                let setup = text(command, "text").ok_or("a setup command without text")?;
+                script += &match setup.strip_prefix('-') {
+                    Some(_) => format!("100{number}{setup}\n"),
+                    None => format!("100{number}-interpreter-exec console \"{setup}\"\n"),
                 };
             }
-            let setups = cppdbg.list("setupCommands").len();
+            let setups = list(cppdbg, "setupCommands").len();
             script += &format!("1-file-exec-and-symbols {}\n", guest("recursion").display());
             script += &format!("2-target-select remote {}\n", waiting.place);
             script += "3-break-insert fibonacci\n4-exec-continue\n";
@@ -144,8 +144,8 @@ fn debuggers() -> Vec<Trial> {
         gdb_test("vscode_dap_debugs_a_guest", "dap", || {
             let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
             let launch = launch(&folder)?;
-            let dap = &launch.list("configurations")[1];
-            if (dap.text("target"), dap.text("request")) != (Some(PLACE), Some("attach")) {
+            let dap = &list(&launch, "configurations")[1];
+            if (text(dap, "target"), text(dap, "request")) != (Some(PLACE), Some("attach")) {
                 return Err("gdb is to connect to another place".into());
             }
             let program = guest("recursion").display().to_string();
@@ -165,8 +165,8 @@ fn debuggers() -> Vec<Trial> {
             })?;
             gdb.request("continue", r#"{"threadId":1}"#)?;
             gdb.until("a stop at the breakpoint", |message| {
-                let reason = message.get("body").and_then(|body| body.text("reason"));
-                message.text("event") == Some("stopped") && reason.is_some_and(|r| r.contains("breakpoint"))
+                let reason = message.get("body").and_then(|body| text(body, "reason"));
+                text(message, "event") == Some("stopped") && reason.is_some_and(|r| r.contains("breakpoint"))
             })?;
             gdb.request("disconnect", r#"{"terminateDebuggee":true}"#)?;
             gdb.until("disconnect", |message| is_response(message, "disconnect"))?;
@@ -183,8 +183,18 @@ fn written() -> Result<Folder, Failed> {
     Ok(ran.folder)
 }
 
-fn launch(folder: &Folder) -> Result<Json, Failed> {
-    Json::read(&folder.read(LAUNCH)).map_err(|error| format!("{LAUNCH} is no JSON: {error}").into())
+fn launch(folder: &Folder) -> Result<Value, Failed> {
+    serde_json::from_str(&folder.read(LAUNCH)).map_err(|error| format!("{LAUNCH} is no JSON: {error}").into())
+}
+
+/// The member `name` of an object, if it is a text.
+fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
+    object.get(name)?.as_str()
+}
+
+/// The items of the list `name` of an object; none if it is no list.
+fn list<'v>(object: &'v Value, name: &str) -> &'v [Value] {
+    object.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// A test that needs a gdb with this interpreter, too.
@@ -232,10 +242,10 @@ impl Dap {
     }
 
     /// Reads messages up to one that is `wanted`; a refused request is a failure.
-    fn until(&mut self, what: &str, mut wanted: impl FnMut(&Json) -> bool) -> Result<(), Failed> {
+    fn until(&mut self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Result<(), Failed> {
         loop {
             let message = self.message().map_err(|error| format!("{what} expected: {error}"))?;
-            if message.get("success") == Some(&Json::Bool(false)) {
+            if message.get("success") == Some(&Value::Bool(false)) {
                 return Err(format!("{what} expected; gdb refuses: {message:?}").into());
             }
             if wanted(&message) {
@@ -244,7 +254,7 @@ impl Dap {
         }
     }
 
-    fn message(&mut self) -> Result<Json, String> {
+    fn message(&mut self) -> Result<Value, String> {
         let mut length = 0;
         loop {
             let mut line = String::new();
@@ -260,10 +270,10 @@ impl Dap {
         }
         let mut body = vec![0; length];
         self.talk.output.read_exact(&mut body).map_err(|error| error.to_string())?;
-        Json::read(&String::from_utf8_lossy(&body))
+        serde_json::from_str(&String::from_utf8_lossy(&body)).map_err(|error| error.to_string())
     }
 }
 
-fn is_response(message: &Json, command: &str) -> bool {
-    message.text("type") == Some("response") && message.text("command") == Some(command)
+fn is_response(message: &Value, command: &str) -> bool {
+    text(message, "type") == Some("response") && text(message, "command") == Some(command)
 }

@@ -3,7 +3,6 @@
 pub mod console;
 pub mod debug_server;
 pub mod debugger;
-pub mod json;
 pub mod migration;
 pub mod pty;
 
