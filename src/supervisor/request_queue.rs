@@ -18,6 +18,12 @@ use crate::machine::inputs::{Input, Inputs};
 /// Requests that may be pending; further senders block until there is room.
 const MOST_PENDING: usize = 16;
 
+/// What [`GuestRequest::View`] calls.
+pub type ViewFunction = Box<dyn FnOnce(&mut dyn StoppedMachine) + Send>;
+
+/// What [`GuestRequest::Migration`] calls.
+pub type MigrationStep = Box<dyn FnOnce(&mut dyn PausedMachine) + Send>;
+
 /// One request, served with the machine stopped between two instructions.
 pub enum GuestRequest {
     /// Keep the guest paused until it is resumed.
@@ -27,9 +33,9 @@ pub enum GuestRequest {
     /// End the run as the user's quit does.
     Quit,
     /// Look at the machine, or carry out a command of the table.
-    View(Box<dyn FnOnce(&mut dyn StoppedMachine) + Send>),
+    View(ViewFunction),
     /// A step of a migration: dirty pages, state, and who owns the guest afterwards.
-    Migration(Box<dyn FnOnce(&mut dyn PausedMachine) + Send>),
+    Migration(MigrationStep),
 }
 
 impl GuestRequest {
