@@ -1,4 +1,4 @@
-//! `kvm debug-client`: asks a debug server for memory and registers, and prints them.
+//! `kvm debug-client`: requests memory and registers from a debug server and prints them.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::inspect::hexdump::{LINE, add_line};
 use crate::os::connection::Stream;
 use crate::settings::DebugClientSpec;
 
-/// How long a server may take for an answer.
+/// Timeout for an answer of the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of memory that are read and printed at once: whole lines.
+/// Bytes of memory that are read and printed at once; a multiple of a printed line.
 const CHUNK: usize = 64 << 10;
 
-/// Why not everything could be printed.
+/// Why the requested data could not be printed completely.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answers there.
+    /// The connection failed.
     #[error(
         "cannot connect to the debug server at {place}: {reason}; start the guest with --debug-server, or \
          name the place it told"
     )]
     Connect {
-        /// Where.
+        /// The server's address.
         place: String,
-        /// Why not.
+        /// The reason.
         reason: io::Error,
     },
-    /// The server does not give this memory.
+    /// The server refuses to send this memory.
     #[error(
         "the debug server has no memory {start:#x}..{end:#x}: not all of that is RAM of the guest; the \
          line `RAM` has its size"
@@ -43,36 +43,36 @@ pub enum ClientError {
         /// The address after the last one.
         end: u64,
     },
-    /// The server has no registers.
+    /// The server refuses to send registers.
     #[error("the debug server cannot tell the registers; try again, the guest may just have ended")]
     NoRegisters,
     /// The run is over.
     #[error("the guest's run is over")]
     Quit,
-    /// The server hung up.
+    /// The server disconnected.
     #[error(
         "the debug server hung up; the guest's run may be over, or the server may have as many clients as it \
          takes"
     )]
     Disconnected,
-    /// The server takes too long.
+    /// The server did not answer in time.
     #[error("the debug server has not answered for {} seconds", TIMEOUT.as_secs())]
     TimedOut,
-    /// What the server says is none of what it can say.
+    /// The server sent an invalid answer.
     #[error(
         "what answers there is no debug server: {found} bytes instead of {wanted}; look up the place that kvm \
          told"
     )]
     NotADebugServer {
-        /// Bytes of the answer.
+        /// Length of the answer, in bytes.
         found: u32,
-        /// Bytes of what was asked for.
+        /// Expected length, in bytes.
         wanted: usize,
     },
     /// The connection failed in another way.
     #[error("the connection to the debug server failed: {0}")]
     Connection(io::Error),
-    /// Whoever reads the output has seen enough.
+    /// The reader of the output has closed it.
     #[error("nobody reads the output")]
     OutputClosed,
     /// The output cannot be written.
@@ -99,11 +99,11 @@ impl ClientError {
     }
 }
 
-/// Connects and prints what `wanted` asks for.
+/// Connects and prints the data that `wanted` requests.
 ///
 /// # Errors
 ///
-/// [`ClientError`]. What could be had has been printed.
+/// [`ClientError`]. Data received before the error has been printed.
 pub fn run(spec: &DebugClientSpec, out: &mut impl Write) -> Result<(), ClientError> {
     let connect = |reason| ClientError::Connect { place: spec.address.to_string(), reason };
     let mut stream = Stream::connect(&spec.address).map_err(connect)?;
@@ -111,11 +111,11 @@ pub fn run(spec: &DebugClientSpec, out: &mut impl Write) -> Result<(), ClientErr
     print(&mut stream, spec.start, spec.end, out)
 }
 
-/// Asks for the memory from `start` up to but without `end`, then for the registers, and prints both.
+/// Requests the memory from `start` to `end` (exclusive) and then the registers, and prints both.
 ///
 /// # Errors
 ///
-/// [`ClientError`]. What could be had has been printed.
+/// [`ClientError`]. Data received before the error has been printed.
 pub fn print<S: Read + Write>(
     stream: &mut S,
     start: u64,
@@ -124,7 +124,7 @@ pub fn print<S: Read + Write>(
 ) -> Result<(), ClientError> {
     let memory = print_memory(stream, start, end, out);
     match memory {
-        // The rest of the answers is still there to be had.
+        // The remaining answers are still available.
         Ok(()) | Err(ClientError::NotRam { .. }) => print_info(stream, out)?,
         Err(_) => {}
     }
@@ -175,9 +175,9 @@ fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(
 }
 
 enum Reply {
-    /// A frame of as many bytes as are wanted, which are yet to be read.
+    /// A frame of the requested length; its content is still to be read.
     Expected,
-    /// No.
+    /// The server refuses the request.
     Refused,
 }
 

@@ -5,7 +5,7 @@ use super::super::session::error;
 use super::*;
 use crate::arch::Registers;
 
-/// A server that has said everything already.
+/// A server that has already sent all its answers.
 struct Server<'a>(Cursor<&'a [u8]>);
 
 impl Read for Server<'_> {
@@ -24,7 +24,7 @@ impl Write for Server<'_> {
     }
 }
 
-/// What is printed when a server answers so, to a client that asks for `length` bytes from 0x1000.
+/// The output for a server with these answers and a client that requests `length` bytes from 0x1000.
 fn printed(says: &[u8], length: u64) -> (String, Result<(), ClientError>) {
     let mut out = Vec::new();
     let result = print(&mut Server(Cursor::new(says)), 0x1000, 0x1000 + length, &mut out);

@@ -1,4 +1,4 @@
-//! Clients and servers that say anything at all, for the fuzzer and for a test.
+//! Clients and servers that send arbitrary input, for the fuzzer and for a test.
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, OnceLock};
@@ -9,10 +9,10 @@ use super::session::{DebugTarget, serve_client};
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
-/// DebugTarget memory, in bytes.
+/// Memory of the debug target, in bytes.
 const MEMORY: u64 = 1 << 20;
 
-/// The other side of a connection: it has said everything already.
+/// A peer that has already sent all its data.
 struct ScriptedPeer<'a> {
     says: &'a [u8],
     hears: Frames,
@@ -35,11 +35,11 @@ impl Write for ScriptedPeer<'_> {
     }
 }
 
-/// Where in a row of frames what has been sent ends.
+/// Tracks where frames end in the sent bytes.
 #[derive(Default)]
 struct Frames {
     length: Vec<u8>,
-    /// Bytes of the last frame that are still to come.
+    /// Bytes of the last frame that are still missing.
     left: u64,
 }
 
@@ -62,7 +62,7 @@ impl Frames {
     }
 }
 
-/// What is printed, which nobody reads.
+/// Output that is discarded.
 struct Counted(u64);
 
 impl Write for Counted {
@@ -76,23 +76,23 @@ impl Write for Counted {
     }
 }
 
-/// Has the server hear `input` from a client, and `kvm debug-client` from a server.
+/// Passes `input` from a client to the server, and from a server to `kvm debug-client`.
 ///
 /// # Panics
 ///
 /// If the server has answered with anything but whole frames of memory or messages, or the client has
-/// printed more than it was told.
+/// printed more than it has received.
 pub fn run_session(input: &[u8]) {
     static MEMORY_OF_ALL: OnceLock<Arc<GuestMemory>> = OnceLock::new();
     let memory = MEMORY_OF_ALL
         .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).unwrap_or_else(|error| panic!("{error}"))));
     let guest = DebugTarget { memory: memory.clone(), registers: Box::new(|| Some(Registers::default())) };
     let mut peer = ScriptedPeer { says: input, hears: Frames::default() };
-    // How it ends is the client's affair.
+    // The result depends on the client's input.
     let _ = serve_client(&mut peer, &guest);
     assert!(peer.hears.left == 0 && peer.hears.length.is_empty(), "a frame is not whole");
 
-    // The range that is asked for comes first, so that answers can fit to it.
+    // The requested range comes first, so that answers can match it.
     let (length, says) = input.split_first_chunk().unwrap_or((&[0; 4], &[]));
     let wanted = u64::from(u32::from_le_bytes(*length));
     let mut out = Counted(0);
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::fuzzing::{FuzzDriver, Seeds};
 
-    /// Conversations from which the fuzzer starts, with their names.
+    /// Seed conversations of the fuzzer, with their names.
     fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         let mut asks = DebugRequest::Welcome.frame(1);
         asks.extend(DebugRequest::Dump { start: 0xBF000, end: 0xBF000 + 2000 }.frame(1));

@@ -1,16 +1,16 @@
-//! The memory debug server: tells programs that ask what is in the guest's memory, while it runs, and in
-//! its registers; and `kvm debug-client`, a program that asks.
+//! The memory debug server, which sends the guest's memory and registers to clients while the guest runs,
+//! and its client, `kvm debug-client`.
 //!
 //! The protocol is that of kvm-endlessfault, whose clients work with this server.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `protocol` | the messages, as bytes |
-//! | `register_bytes` | registers as the messages carry them |
-//! | `conversation` | one client's questions and their answers |
-//! | `server` | clients and threads |
-//! | `client` | asking, and telling the user |
-//! | `fuzzing` | clients and servers that say anything at all |
+//! | `protocol` | the byte format of messages |
+//! | `register_bytes` | the byte format of registers |
+//! | `session` | the requests and answers of one client |
+//! | `server` | connections and threads |
+//! | `client` | requests and their output |
+//! | `fuzzing` | clients and servers that send arbitrary input |
 
 pub mod client;
 #[cfg(any(test, fuzzing))]

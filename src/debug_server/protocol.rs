@@ -1,41 +1,41 @@
-//! What a client and the debug server say to each other: frames of a 32-bit length and that many bytes.
+//! The protocol of the debug server: frames of a 32-bit length and that many bytes.
 //!
 //! Numbers are big-endian, registers are KVM's own structures, and nothing is padded. docs/debug-server.md
-//! has it all as a table.
+//! has the complete table.
 
 use std::io::{self, ErrorKind, Read};
 
 /// Hello; needs no answer.
 pub const WELCOME: u32 = 0;
-/// What was asked for cannot be had.
+/// The requested data is not available.
 pub const GENERIC_ERR: u32 = 1;
-/// Asks for the size of memory and the registers.
+/// Requests the size of memory and the registers.
 pub const REQ_INFO: u32 = 2;
-/// Tells the size of memory; the registers follow in two frames.
+/// Answers with the size of memory; the registers follow in two frames.
 pub const SEND_INFO: u32 = 3;
-/// Asks for memory.
+/// Requests memory.
 pub const REQ_DUMP_MEM: u32 = 4;
 /// The run is over.
 pub const SERVER_QUIT: u32 = 5;
 
-/// Bytes of a message that says nothing but its type: the type, and the time.
+/// Length of a message that carries only its type and the time, in bytes.
 pub const SIMPLE: usize = 12;
-/// Bytes of [`SEND_INFO`].
+/// Length of [`SEND_INFO`], in bytes.
 pub const INFO: usize = SIMPLE + 8;
-/// Bytes of [`REQ_DUMP_MEM`].
+/// Length of [`REQ_DUMP_MEM`], in bytes.
 pub const DUMP: usize = SIMPLE + 16;
 
-/// Most bytes of a frame that is a message. A longer one can only be memory.
+/// Maximum length of a message, in bytes. A longer frame can only be memory.
 pub const MAX_MESSAGE: usize = 64;
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebugRequest {
     /// Nothing.
     Welcome,
     /// The size of memory, and the registers.
     Info,
-    /// The guest-physical memory from `start` up to but without `end`.
+    /// The guest-physical memory from `start` to `end` (exclusive).
     Dump {
         /// First address.
         start: u64,
@@ -44,7 +44,7 @@ pub enum DebugRequest {
     },
 }
 
-/// Why a frame is no request.
+/// Why a frame is not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DebugRequestError {
     /// It is longer than any message.
@@ -53,7 +53,7 @@ pub enum DebugRequestError {
         /// Its length in bytes.
         length: u32,
     },
-    /// It has another length than its type says.
+    /// Its length does not match its type.
     #[error("a message of {length} bytes that has another length")]
     Length {
         /// Its length in bytes.
@@ -68,7 +68,7 @@ pub enum DebugRequestError {
 }
 
 impl DebugRequest {
-    /// Reads the bytes of a frame.
+    /// Decodes a frame.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl DebugRequest {
         }
     }
 
-    /// The whole frame; `seconds` is the time since 1970.
+    /// Encodes the whole frame; `seconds` is the Unix time.
     pub fn frame(self, seconds: u32) -> Vec<u8> {
         let mut frame = Vec::with_capacity(4 + DUMP);
         match self {
@@ -104,12 +104,12 @@ impl DebugRequest {
     }
 }
 
-/// The type of a message; none if it is too short to have one.
+/// The type of a message; `None` if it is too short to have one.
 pub fn kind(message: &[u8]) -> Option<u32> {
     message.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// The size of memory that a [`SEND_INFO`] tells, in bytes; none if it is no such message.
+/// The size of memory in a [`SEND_INFO`], in bytes; `None` for another message.
 pub fn memory_size(message: &[u8]) -> Option<u64> {
     let is_info = kind(message) == Some(SEND_INFO) && message.len() == INFO;
     if is_info { number(message, SIMPLE) } else { None }
@@ -119,7 +119,8 @@ fn number(message: &[u8], at: usize) -> Option<u64> {
     message.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-/// A message that says nothing but its type. Clients take the time from the first four of its eight bytes.
+/// Encodes a message that carries only its type. Clients read the time from the first four of its eight
+/// bytes.
 pub fn simple(kind: u32, seconds: u32) -> [u8; SIMPLE] {
     let mut message = [0; SIMPLE];
     message[..4].copy_from_slice(&kind.to_be_bytes());
@@ -127,7 +128,7 @@ pub fn simple(kind: u32, seconds: u32) -> [u8; SIMPLE] {
     message
 }
 
-/// Tells the size of memory, in bytes.
+/// Encodes the size of memory, in bytes.
 pub fn info(memory_size: u64, seconds: u32) -> [u8; INFO] {
     let mut message = [0; INFO];
     message[..SIMPLE].copy_from_slice(&simple(SEND_INFO, seconds));
@@ -135,22 +136,22 @@ pub fn info(memory_size: u64, seconds: u32) -> [u8; INFO] {
     message
 }
 
-/// Adds a frame with these bytes.
+/// Appends a frame with these bytes.
 pub fn add_frame(out: &mut Vec<u8>, message: &[u8]) {
     add_length(out, message.len() as u32);
     out.extend(message);
 }
 
-/// Adds the beginning of a frame of `length` bytes.
+/// Appends the header of a frame of `length` bytes.
 pub fn add_length(out: &mut Vec<u8>, length: u32) {
     out.extend(length.to_be_bytes());
 }
 
-/// Reads the beginning of a frame: its length, or none where the other side has hung up after a frame.
+/// Reads a frame header. Returns the length, or `None` if the peer disconnected after a complete frame.
 ///
 /// # Errors
 ///
-/// The reader's, and [`ErrorKind::UnexpectedEof`] in the middle.
+/// Those of the reader, and [`ErrorKind::UnexpectedEof`] inside a header.
 pub fn read_length(from: &mut impl Read) -> io::Result<Option<u32>> {
     let mut bytes = [0; 4];
     let mut count = 0;

@@ -1,16 +1,17 @@
-//! Registers as the bytes of `struct kvm_regs` and `struct kvm_sregs`, which is how the protocol carries them.
+//! The byte format of registers in the protocol: `struct kvm_regs` and `struct kvm_sregs`.
 //!
 //! Manual: KVM_GET_REGS and KVM_GET_SREGS in api.rst; all numbers are little-endian.
 
 use crate::arch::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister};
 
-/// Size of `struct kvm_regs` in bytes.
+/// Size of `struct kvm_regs`, in bytes.
 pub const GENERAL_BYTES: usize = 18 * 8;
 
-/// Size of `struct kvm_sregs` in bytes: eight segments of 24, two tables of 16, seven words and a bitmap of 32.
+/// Size of `struct kvm_sregs`, in bytes: eight segments of 24, two tables of 16, seven words and a bitmap of
+/// 32.
 pub const SYSTEM_BYTES: usize = 8 * 24 + 2 * 16 + 7 * 8 + 32;
 
-/// `registers` as the bytes of both structures.
+/// Encodes `registers` as both structures.
 pub fn to_bytes(registers: &Registers) -> ([u8; GENERAL_BYTES], [u8; SYSTEM_BYTES]) {
     let mut general = Writer { bytes: [0; GENERAL_BYTES], next: 0 };
     let mut copy = registers.general;
@@ -39,7 +40,7 @@ pub fn to_bytes(registers: &Registers) -> ([u8; GENERAL_BYTES], [u8; SYSTEM_BYTE
     (general.bytes, system.bytes)
 }
 
-/// The opposite of [`to_bytes`]; any bytes are registers.
+/// The inverse of [`to_bytes`]; all byte values are valid.
 pub fn from_bytes(general: &[u8; GENERAL_BYTES], system: &[u8; SYSTEM_BYTES]) -> Registers {
     let mut registers = Registers::default();
     let mut reader = Reader { bytes: general, next: 0 };
@@ -114,7 +115,7 @@ fn flag_fields(s: &mut SegmentRegister) -> [&mut u8; 9] {
     ]
 }
 
-/// In the order of `struct kvm_sregs`, behind the tables.
+/// In the order of `struct kvm_sregs`, after the tables.
 fn word_fields(s: &mut SystemRegisters) -> [&mut u64; 11] {
     let [b0, b1, b2, b3] = &mut s.interrupt_bitmap;
     [

@@ -1,4 +1,4 @@
-//! Waiting for clients, each of which is answered by a thread of its own.
+//! Accepts clients and answers each of them on a thread of its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -15,60 +15,60 @@ use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::ListenAddress;
 
-/// Most clients at a time.
+/// Maximum number of concurrent clients.
 pub const MAX_CLIENTS: usize = 16;
-/// How long a client that is hung up on may take to hear why.
+/// How long a rejected client may take to receive the reason.
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// How long the end of the run waits for answers that are on their way.
+/// How long the end of the run waits for answers in flight.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
-/// Stack of a thread, in bytes.
+/// Stack size of a thread, in bytes.
 const STACK: usize = 128 << 10;
 
-/// Why there is no debug server.
+/// Why the debug server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum DebugServerError {
-    /// Nobody can listen there.
+    /// The address cannot be listened on.
     #[error(
         "the debug server cannot listen on {place}: {reason}; choose another place with \
          --debug-server=ADDRESS:PORT or --debug-server=unix:PATH, or [debug-server] in config.ini"
     )]
     Listen {
-        /// The place asked for.
+        /// The requested address.
         place: ListenAddress,
-        /// Why not.
+        /// The reason.
         reason: SocketError,
     },
-    /// No thread can be had.
+    /// The thread cannot be created.
     #[error("the host gives this process no thread for the debug server: {0}")]
     Thread(io::Error),
 }
 
-/// Where clients connect. Dropping it tells them that the run is over.
+/// Accepts clients. Dropping it notifies them that the run is over.
 pub struct DebugServer {
     shared: Arc<Shared>,
-    /// Goes with the server.
+    /// The socket file, removed when the server is dropped.
     _file: Option<SocketFile>,
 }
 
 struct Shared {
     guest: DebugTarget,
     clients: Mutex<Clients>,
-    /// A client has gone.
+    /// Signalled when a client has disconnected.
     left: Condvar,
 }
 
 #[derive(Default)]
 struct Clients {
-    /// Handles to hang up with.
+    /// Handles for disconnecting clients.
     streams: BTreeMap<u64, Stream>,
-    /// What the next one is called.
+    /// Number of the next client.
     next: u64,
     /// The run is over.
     over: bool,
 }
 
 impl DebugServer {
-    /// Listens at `place` and tells whoever asks about `guest`.
+    /// Listens at `place` and serves memory and registers of `guest`.
     ///
     /// # Errors
     ///
@@ -94,7 +94,8 @@ impl Drop for DebugServer {
         let mut clients = self.shared.clients();
         clients.over = true;
         for stream in clients.streams.values() {
-            // Its thread sees an end, and that the run is over. One that has gone needs not be told.
+            // Its thread reads end-of-file and then sees `over`. An error means that it has already
+            // disconnected.
             let _ = stream.shutdown(Shutdown::Read);
         }
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
@@ -113,7 +114,7 @@ impl Shared {
     fn accept(self: &Arc<Shared>, stream: Stream) {
         let Some(number) = self.enter(&stream) else {
             info!("the debug server has {MAX_CLIENTS} clients and turns away {}", stream.peer());
-            // It has left before it heard why, if this fails.
+            // An error means that the client has already disconnected.
             let _ = stream.reject(&error(0), TIMEOUT);
             return;
         };
@@ -133,7 +134,7 @@ impl Shared {
         }
     }
 
-    /// Notes a client; none if there are too many already, or the run is over.
+    /// Registers a client; `None` if there are too many, or if the run is over.
     fn enter(&self, stream: &Stream) -> Option<u64> {
         let handle = stream.try_clone().ok()?;
         let mut clients = self.clients();
@@ -163,7 +164,7 @@ impl Shared {
             return Ok(());
         }
         debug!("a client of the debug server is hung up on: {end:?}");
-        // What it has sent meanwhile is read, or the host would drop the answer it has not read yet.
+        // Read what it has sent meanwhile, or the host would drop the answer that it has not read yet.
         stream.shutdown(Shutdown::Write)?;
         stream.set_timeouts(TIMEOUT, TIMEOUT)?;
         let start = Instant::now();

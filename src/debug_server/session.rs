@@ -1,4 +1,4 @@
-//! One client's questions and their answers.
+//! The session of one client: its requests and their answers.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -16,45 +16,45 @@ use crate::arch::Registers;
 use crate::memory::GuestMemory;
 use crate::supervisor::request_queue::RequestSender;
 
-/// Memory is copied and sent in pieces of so many bytes.
+/// Memory is copied and sent in pieces of this size, in bytes.
 const CHUNK: u64 = 64 << 10;
 
-/// Shortest time between two looks of a client at the registers, for which the guest is held: one that
-/// asks without end must not keep it from running.
+/// Minimum interval between two register reads of one client. Each read pauses the guest, and a client that
+/// sends requests without pause must not stall it.
 const MIN_QUERY_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What clients are told about.
+/// What the server exposes to clients.
 pub struct DebugTarget {
-    /// Its memory, which is read while it runs.
+    /// The guest's memory, which is read while it runs.
     pub memory: Arc<GuestMemory>,
-    /// Asks for the vCPU's registers, between two instructions; none once the run is over.
+    /// Requests the vCPU's registers, read between two instructions; `None` once the run is over.
     pub registers: Box<dyn Fn() -> Option<Registers> + Send + Sync>,
 }
 
 impl DebugTarget {
-    /// A guest with this memory, whose registers are read through its request queue.
+    /// Creates a target with this memory, whose registers are read through the guest's request queue.
     pub fn new(memory: Arc<GuestMemory>, caller: RequestSender) -> DebugTarget {
         let registers = move || caller.registers().ok().flatten();
         DebugTarget { memory, registers: Box::new(registers) }
     }
 }
 
-/// How a conversation ended.
+/// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SessionEnd {
-    /// The client has hung up.
+    /// The client has disconnected.
     Disconnected,
-    /// What the client says is not understood any more, and it was told so.
+    /// The client sent an invalid request, and an error was sent to it.
     Refused(DebugRequestError),
-    /// The registers cannot be had, and the client was told so.
+    /// The registers are not available, and an error was sent to the client.
     NoRegisters,
 }
 
-/// Answers a client until it has hung up.
+/// Serves a client until it disconnects.
 ///
 /// # Errors
 ///
-/// Those of `stream`, among them that the client has hung up in the middle of something.
+/// Those of `stream`, including a disconnect inside a frame.
 pub fn serve_client<S: Read + Write>(stream: &mut S, guest: &DebugTarget) -> io::Result<SessionEnd> {
     let mut out = Vec::new();
     let mut looked: Option<Instant> = None;
@@ -110,7 +110,7 @@ fn dump(
         debug!("a client asked for {start:#x}..{end:#x}, which is not all RAM or too much for a frame");
         return stream.write_all(&error(end.wrapping_sub(start)));
     };
-    // The length and what fits go out in one write: clients of old take what one call gives them.
+    // Send the length and the first data in one write: old clients take what a single read returns.
     out.clear();
     add_length(out, length);
     if length == 0 {
@@ -129,17 +129,17 @@ fn dump(
     Ok(())
 }
 
-/// The length of a frame with this memory; none if there is no such frame.
+/// The length of a frame with this memory; `None` if there is no such frame.
 fn frame_length(memory: &GuestMemory, start: u64, end: u64) -> Option<u32> {
     let length = end.checked_sub(start)?;
-    // Nothing can be had from the end of RAM, too.
+    // An empty range at the end of RAM is valid, too.
     let all_ram =
         memory.is_ram(start, length) || length == 0 && memory.ram().iter().any(|ram| ram.end == end);
     if all_ram { u32::try_from(length).ok() } else { None }
 }
 
-/// A frame that tells a client that asked for `asked` bytes of memory that it does not get them. It never
-/// has as many bytes, by which a client can tell it from memory.
+/// An error frame for a client that requested `asked` bytes of memory. Its length always differs from
+/// `asked`, so that the client can distinguish it from memory.
 pub fn error(asked: u64) -> Vec<u8> {
     let mut message = simple(GENERIC_ERR, seconds()).to_vec();
     if asked == SIMPLE as u64 {
@@ -150,7 +150,7 @@ pub fn error(asked: u64) -> Vec<u8> {
     frame
 }
 
-/// Seconds since 1970, as far as 32 bits count them.
+/// Unix time in seconds, limited to 32 bits.
 pub fn seconds() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32)
 }

@@ -7,11 +7,11 @@ use super::*;
 
 const MEMORY: u64 = 1 << 20;
 
-/// A client that has said everything already and hears all of it at the end.
+/// A client that has already sent everything and reads all answers at the end.
 struct Client<'a> {
     says: &'a [u8],
     hears: Vec<u8>,
-    /// Bytes that one call gives or takes.
+    /// Maximum number of bytes per read or write.
     at_once: usize,
 }
 
@@ -40,7 +40,7 @@ fn guest(registers: Option<Registers>) -> DebugTarget {
     DebugTarget { memory, registers: Box::new(move || registers) }
 }
 
-/// What a client is answered, frame by frame, and how it ended.
+/// Returns the answers to a client, frame by frame, and how the session ended.
 fn answers(guest: &DebugTarget, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<SessionEnd>) {
     let mut whole = None;
     for at_once in [usize::MAX, 1] {
@@ -66,7 +66,7 @@ fn dump_of(start: u64, end: u64) -> Vec<u8> {
     DebugRequest::Dump { start, end }.frame(1)
 }
 
-/// The answer to one request, after which the conversation goes on.
+/// Returns the answer to one request, after which the session continues.
 fn answer(guest: &DebugTarget, request: &[u8]) -> Vec<u8> {
     let says = [request, &dump_of(0x1000, 0x1005)].concat();
     let (frames, end) = answers(guest, &says);
@@ -156,7 +156,7 @@ fn registers_follow_the_size_of_memory() {
     assert_eq!(memory, b"h");
 }
 
-/// The guest is held for each look at them.
+/// The guest is paused for each register read.
 #[test]
 fn a_client_that_asks_for_registers_without_end_leaves_the_guest_time_to_run() {
     let start = Instant::now();

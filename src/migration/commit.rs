@@ -1,15 +1,15 @@
-//! Who has the guest: decided once, at the destination.
+//! The commit decision: which host runs the guest. Made once, at the destination.
 //!
-//! The source stops the guest, sends everything, and lets go with [`FrameKind::Commit`]. From then on it cannot
-//! know by itself what has become of it: the answer may be lost. So the destination alone decides, once,
-//! and whoever asks is told the same for ever. Three things decide, whichever comes first:
+//! The source stops the guest, sends everything, and hands the guest over with [`FrameKind::Commit`]. After
+//! that the source alone cannot determine the outcome, because the answer may be lost. The destination
+//! therefore decides once, and every query gets the same answer. The first of three events decides:
 //!
-//! - the commit has arrived: the guest runs here;
-//! - the connection has ended without one: it never will;
-//! - the source asks over another connection: it never will.
+//! - The commit arrives: the guest runs on the destination.
+//! - The connection ends without a commit: the guest never runs on the destination.
+//! - The source queries over another connection: the guest never runs on the destination.
 //!
-//! Nothing asks before the source has sent its commit, and before that it may go on by itself; see
-//! docs/migration.md for what follows from this.
+//! A source queries only after it has sent its commit. Before that it may resume the guest without asking;
+//! docs/migration.md explains the consequences.
 //!
 //! [`FrameKind::Commit`]: super::frame::FrameKind::Commit
 
@@ -19,22 +19,24 @@ const OPEN: u8 = 0;
 const TAKEN: u8 = 1;
 const GIVEN_UP: u8 = 2;
 
-/// A decision that is still to be made, or has been.
+/// The commit decision of one migration, pending or made.
 #[derive(Debug, Default)]
 pub struct CommitDecision(AtomicU8);
 
 impl CommitDecision {
-    /// The guest runs here, unless it has been decided otherwise. True if it does.
+    /// Decides that the guest runs here, unless the opposite is already decided. Returns true if it runs
+    /// here.
     pub fn commit(&self) -> bool {
         self.settle(TAKEN) == TAKEN
     }
 
-    /// The guest will never run here, unless it has been decided otherwise. True if it will not.
+    /// Decides that the guest never runs here, unless the opposite is already decided. Returns true if it
+    /// never does.
     pub fn abort(&self) -> bool {
         self.settle(GIVEN_UP) == GIVEN_UP
     }
 
-    /// The decision, which is `wanted` if there was none.
+    /// Returns the decision; makes it `wanted` if it is still pending.
     fn settle(&self, wanted: u8) -> u8 {
         match self.0.compare_exchange(OPEN, wanted, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => wanted,

@@ -1,8 +1,7 @@
-//! The side a guest arrives at: pages are put into memory, the machine is built, and when the source has
-//! let go it runs.
+//! The migration destination: writes received pages to memory, has the machine built, and takes the guest
+//! over on the source's commit.
 //!
-//! What is done with what arrives is an [`DestinationGuest`]'s business, so that this can be tried without a
-//! processor.
+//! A [`DestinationGuest`] handles the received data, so that tests need no processor.
 
 use std::sync::Arc;
 
@@ -12,63 +11,63 @@ use super::pages::{PagesError, write_pages};
 use super::wire::{Wire, WireError};
 use crate::memory::GuestMemory;
 
-/// Longest state of a machine without its memory, in bytes: twice the longest guest's file that is in it.
+/// Maximum size of the machine state without memory, in bytes: twice the largest guest file it can include.
 pub const MAX_STATE: u64 = 128 << 20;
 
-/// What is done with a guest that arrives.
+/// Handles the data of an incoming guest.
 pub trait DestinationGuest {
-    /// A guest has been announced: memory for it, all zeros.
+    /// Called when a guest is announced. Returns zeroed memory for it.
     ///
     /// # Errors
     ///
-    /// Why it cannot be had here, in words.
+    /// A message that says why the memory is not available.
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String>;
 
-    /// Where this is, by which a source knows whether it is on the same host.
+    /// The site of this destination, by which a source detects that both are on the same host.
     fn site(&self) -> &[u8] {
         &[]
     }
 
-    /// A round of so many pages begins.
+    /// A round of `pages` pages begins.
     fn round_begins(&mut self, number: u32, pages: u64);
 
-    /// So many pages more have arrived.
+    /// Reports that `pages` more pages have been received.
     fn pages_arrived(&mut self, pages: u64);
 
-    /// Everything has arrived: builds the machine, which must not run yet. `busy` is to be called about
-    /// every second.
+    /// Builds the machine once everything is received. The machine must not run yet. The implementation
+    /// calls `busy` about once per second.
     ///
     /// # Errors
     ///
-    /// Why it cannot run here, in words.
+    /// A message that says why the guest cannot run on this host.
     fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String>;
 }
 
-/// Why a guest has not arrived.
+/// Why an incoming migration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
-    /// The connection, or the other side.
+    /// The connection or the peer failed.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Pages that cannot be.
+    /// The page data is invalid.
     #[error(transparent)]
     Pages(#[from] PagesError),
-    /// More state than any machine has.
+    /// The machine state is larger than [`MAX_STATE`].
     #[error("{length} bytes of machine state; at most {MAX_STATE} are taken")]
     State {
-        /// How many are announced, or have come.
+        /// Bytes announced or received.
         length: u64,
     },
-    /// This host, or the machine.
+    /// The host or the machine failed.
     #[error("{0}")]
     Host(String),
-    /// The other side has asked over another connection, before it let go on this one.
+    /// The source queried over another connection before its commit arrived on this one.
     #[error("the source has asked who has the guest, and was told that it is not here")]
     Queried,
 }
 
 impl DestinationError {
-    /// True if the other side may not know that the guest stays with it: its Commit may be under way.
+    /// True if the source may not know that it keeps the guest, because its Commit may be in flight.
     pub fn leaves_source_in_doubt(&self) -> bool {
         matches!(self, DestinationError::Wire(WireError::Closed | WireError::TimedOut(_) | WireError::Io(_)))
     }
@@ -80,20 +79,20 @@ impl From<FrameError> for DestinationError {
     }
 }
 
-/// What a source wants that has connected.
+/// What a connected source requests.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PeerRequest {
-    /// To bring a guest.
+    /// Start a migration.
     Migrate(Hello),
-    /// To know whether the guest of this migration is here.
+    /// Query whether the guest of this migration runs here.
     Query(MigrationToken),
 }
 
-/// Who has connected, by its first frame.
+/// Reads the first frame of a new connection and returns the request in it.
 ///
 /// # Errors
 ///
-/// [`DestinationError`]; the other side has been told then.
+/// [`DestinationError`]. The peer is notified before this returns.
 pub fn accept_peer(mut wire: Wire) -> Result<(Wire, PeerRequest), DestinationError> {
     let caller = match wire.receive() {
         Ok(Message::Hello(hello)) => Ok(PeerRequest::Migrate(hello)),
@@ -107,11 +106,11 @@ pub fn accept_peer(mut wire: Wire) -> Result<(Wire, PeerRequest), DestinationErr
     }
 }
 
-/// Takes in a guest that `hello` has announced, up to the point where it could run here.
+/// Receives the guest that `hello` announces, up to the point where it could run here.
 ///
 /// # Errors
 ///
-/// [`DestinationError`]; the other side has been told then, and keeps the guest.
+/// [`DestinationError`]. The source is notified before this returns, and keeps the guest.
 pub fn receive_guest(
     mut wire: Wire,
     hello: &Hello,
@@ -123,7 +122,7 @@ pub fn receive_guest(
     }
 }
 
-/// Tells the other side, unless it knows.
+/// Notifies the peer of `error`, unless it already knows.
 fn refuse(wire: Wire, error: DestinationError) -> DestinationError {
     match error {
         DestinationError::Wire(WireError::Peer(_) | WireError::Closed) => {}
@@ -152,7 +151,7 @@ fn receive(
     };
     let state = receive_state(wire, length)?;
     let busy = &mut || {
-        // If this fails, so does what is sent next.
+        // If this fails, so does the next send.
         let _ = wire.send(&Message::KeepAlive);
     };
     arrival.build(state, busy).map_err(DestinationError::Host)
@@ -162,7 +161,7 @@ fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, DestinationErr
     if length > MAX_STATE {
         return Err(DestinationError::State { length });
     }
-    // Only what has arrived takes room.
+    // Allocate only for bytes that have been received.
     let mut state = Vec::new();
     while (state.len() as u64) < length {
         match wire.receive()? {
@@ -181,12 +180,12 @@ fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, DestinationErr
     Ok(state)
 }
 
-/// Says that the guest could run here, and waits for the source to let go of it. True if the guest is
-/// this side's now: whatever happens to the connection, it runs here.
+/// Reports that the guest can run here, and waits for the source's commit. Returns true if the guest was
+/// handed over: it then runs here, whatever happens to the connection.
 ///
 /// # Errors
 ///
-/// [`DestinationError`]: it never will run here.
+/// [`DestinationError`]: the guest never runs here.
 pub fn commit(
     mut wire: Wire,
     token: MigrationToken,
@@ -209,24 +208,24 @@ pub fn commit(
     }
 }
 
-/// Tells the source that the guest runs here; true if it knows.
+/// Confirms to the source that the guest runs here. Returns true if the source has received it.
 pub fn confirm(mut wire: Wire) -> bool {
     let told = wire.send(&Message::Confirm).and_then(|()| Ok(wire.receive()? == Message::Bye));
     matches!(told, Ok(true))
 }
 
-/// What a source that has asked knows now.
+/// What the source knows after a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryOutcome {
     /// The guest runs here.
     Confirmed,
-    /// It does not and never will, unless the answer was lost.
+    /// The guest never runs here. The source knows this unless the answer was lost.
     Refused,
-    /// Nothing.
+    /// Nothing is known.
     Unresolved,
 }
 
-/// Answers a source that asks who has the guest of the migration `ours`.
+/// Answers a query of a source about the migration `ours`.
 pub fn answer_query(
     mut wire: Wire,
     asked: MigrationToken,

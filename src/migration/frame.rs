@@ -1,61 +1,61 @@
-//! Frames: what goes over the connection, as bytes.
+//! Frames: the byte format of the migration protocol.
 //!
-//! A frame is a header of eight bytes and a payload. The header is the kind of the frame (one byte), three
-//! bytes of zero, and the length of the payload (32 bits, little-endian). No payload is longer than
-//! [`MAX_PAYLOAD`], so that a receiver knows what it may have to hold before it reads any of it.
+//! A frame is a header of eight bytes and a payload. The header holds the kind of the frame (one byte),
+//! three zero bytes, and the length of the payload (32 bits, little-endian). A payload has at most
+//! [`MAX_PAYLOAD`] bytes, so a receiver knows the largest buffer it needs before it reads.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a frame's header.
+/// Size of a frame's header, in bytes.
 pub const HEADER: usize = 8;
 
-/// Longest payload, in bytes: 256 pages in one run each, and what tells of them.
+/// Maximum payload size, in bytes: 256 pages, each in a run of its own, with their run headers.
 pub const MAX_PAYLOAD: usize = (1 << 20) + (16 << 10);
 
 /// Longest text of an error, in bytes.
 pub const MAX_TEXT: usize = 4 << 10;
 
-/// The version of what is said in frames, and in which order.
+/// Version of the protocol: the content and the order of frames.
 pub const VERSION: u16 = 1;
 
-/// First bytes of a [`FrameKind::Hello`]: nothing else that talks to this port begins so.
+/// First bytes of a [`FrameKind::Hello`]; they distinguish this protocol from others on the same port.
 const MAGIC: &[u8; 8] = b"kvm-migr";
 
-/// What a frame is for. The source sends, the destination answers.
+/// The kind of a frame. The source sends requests, the destination answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// The first frame of a source: what it is, and what it brings.
+    /// First frame of a source: protocol version and description of the guest.
     Hello = 1,
-    /// The answer: go on; and where the destination is ([`crate::os::host_identity`]).
+    /// Answer to Hello: continue. Carries the site of the destination ([`crate::os::host_identity`]).
     Welcome = 2,
-    /// Pages of memory; `pages` knows the payload.
+    /// Pages of memory; `pages` defines the payload.
     Pages = 3,
-    /// How many pages a round is going to have.
+    /// Number of pages in the next round.
     RoundBegin = 16,
     /// All pages of a round have been sent.
     RoundEnd = 4,
-    /// The answer: all pages of that round are in memory.
+    /// Answer to RoundEnd: all pages of that round are in memory.
     RoundDone = 5,
-    /// How many bytes the machine's state without its memory has.
+    /// Size of the machine state without memory, in bytes.
     StateBegin = 6,
-    /// Some of those bytes.
+    /// Part of the machine state.
     State = 7,
-    /// The answer to the last of them: the machine is built and could run.
+    /// Answer to the last State: the machine is built and can run.
     Ready = 8,
-    /// The source has let go: the guest is the destination's.
+    /// The source hands the guest over to the destination.
     Commit = 9,
-    /// The answer: it runs here.
+    /// Answer to Commit: the guest runs on the destination.
     Confirm = 10,
-    /// The last frame of a source.
+    /// Last frame of a source.
     Bye = 11,
-    /// The first frame of a source that has lost its connection: who has the guest?
+    /// First frame of a source that lost its connection: asks whether the guest runs on the destination.
     Query = 12,
-    /// The answer: not here, and it never will.
+    /// Answer to Query: the guest does not run on the destination, and never will.
     NotRunning = 13,
-    /// Why the sender gives up; the last frame in either direction.
+    /// Reason why the sender aborts; the last frame in either direction.
     Error = 14,
-    /// Nothing, from one who is busy.
+    /// No content; the sender is still busy.
     KeepAlive = 15,
 }
 
@@ -84,31 +84,31 @@ impl FrameKind {
     }
 }
 
-/// Why bytes are no frame, or not the one that was expected.
+/// Why bytes are not a valid or not the expected frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The header cannot be that of a frame.
+    /// The header is invalid.
     #[error(
         "{0:02x?} begins no frame: the other side does not speak the migration protocol, or only \
          encrypted (--migr-key, or --tls-cert, --tls-key and --tls-ca, on both sides)"
     )]
     Header([u8; HEADER]),
-    /// The payload is longer than any may be.
+    /// The payload is longer than [`MAX_PAYLOAD`].
     #[error("a frame of {length} bytes; at most {MAX_PAYLOAD} are allowed")]
     TooLong {
         /// Its length.
         length: u32,
     },
-    /// The other side's protocol has another version.
+    /// The peer uses another protocol version.
     #[error(
         "the source speaks version {found} of the migration protocol, and this program version \
          {VERSION}: use the same kvm on both sides"
     )]
     Version {
-        /// The version it speaks.
+        /// The peer's version.
         found: u16,
     },
-    /// The payload is not what this kind of frame has.
+    /// The payload is invalid for this kind of frame.
     #[error("a {kind:?} frame that is damaged: {reason}")]
     Damaged {
         /// The kind.
@@ -116,7 +116,7 @@ pub enum FrameError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A frame that has no business here.
+    /// A frame that is not allowed at this point.
     #[error("a {found:?} frame where {expected} was expected")]
     Unexpected {
         /// Its kind.
@@ -126,23 +126,24 @@ pub enum FrameError {
     },
 }
 
-/// A number that nobody can guess and that no other migration has: who knows it is the source of this one.
+/// A random number that identifies one migration. It cannot be guessed, so a peer that knows it is the
+/// source.
 pub type MigrationToken = [u8; 16];
 
-/// What a source tells first.
+/// The source's description of the migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// This migration.
+    /// Identifies this migration.
     pub token: MigrationToken,
     /// Size of the guest's RAM in bytes.
     pub memory: u64,
-    /// The guest file's name, for people.
+    /// Name of the guest file, for messages.
     pub guest: String,
-    /// What both hosts must have in common, as the machine's state knows it.
+    /// Host properties that both hosts must share, encoded as in the machine state.
     pub facts: Vec<u8>,
 }
 
-/// A round: every page in it is sent once.
+/// A round: each of its pages is sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
     /// Its number, from 1.
@@ -151,12 +152,12 @@ pub struct Round {
     pub pages: u64,
 }
 
-/// What a frame says.
+/// The content of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// [`FrameKind::Hello`].
     Hello(Hello),
-    /// [`FrameKind::Welcome`], with what the destination tells of where it is; nothing if it cannot.
+    /// [`FrameKind::Welcome`], with the site of the destination; empty if it is unknown.
     Welcome(&'a [u8]),
     /// [`FrameKind::Pages`], to be read with `pages`.
     Pages(&'a [u8]),
@@ -234,7 +235,7 @@ impl<'a> Message<'a> {
         frame
     }
 
-    /// What the payload of a frame says.
+    /// Decodes the payload of a frame.
     ///
     /// # Errors
     ///
@@ -265,8 +266,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Writes the header of a frame of `kind` into the first [`HEADER`] bytes of `frame`, whose payload, at
-/// most [`MAX_PAYLOAD`] bytes, is behind them already.
+/// Writes the header of a frame of `kind` into the first [`HEADER`] bytes of `frame`. The payload, of at
+/// most [`MAX_PAYLOAD`] bytes, already follows it.
 pub fn finish(frame: &mut [u8], kind: FrameKind) {
     let length = (frame.len() - HEADER) as u32;
     frame[..HEADER].fill(0);
@@ -274,7 +275,7 @@ pub fn finish(frame: &mut [u8], kind: FrameKind) {
     frame[4..HEADER].copy_from_slice(&length.to_le_bytes());
 }
 
-/// The kind of a frame and the length of its payload in bytes.
+/// Decodes a header: the kind of the frame and the length of its payload in bytes.
 ///
 /// # Errors
 ///
@@ -305,7 +306,7 @@ fn hello(payload: &[u8]) -> Result<Hello, FrameError> {
     let damaged = || FrameError::Damaged { kind: FrameKind::Hello, reason: "it begins wrong".to_owned() };
     let rest = payload.strip_prefix(MAGIC).ok_or_else(damaged)?;
     let (version, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
-    // Nothing behind the version has a meaning if it is another one.
+    // The bytes after the version are undefined in another version.
     match u16::from_le_bytes(*version) {
         VERSION => decode(FrameKind::Hello, rest),
         found => Err(FrameError::Version { found }),
@@ -326,7 +327,7 @@ fn shortened(text: &str) -> &str {
     &text[..end]
 }
 
-/// What the other side wrote goes to somebody's terminal: it must not steer it.
+/// Removes control characters, because the peer's text is printed on a terminal and must not control it.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT)]);
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()

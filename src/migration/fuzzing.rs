@@ -1,4 +1,4 @@
-//! Sources that say anything at all.
+//! Sources that send arbitrary input.
 
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, OnceLock};
@@ -10,10 +10,10 @@ use super::frame::{Hello, MigrationToken};
 use super::wire::{Transport, Wire};
 use crate::memory::GuestMemory;
 
-/// RAM of the guest that can be taken in, in bytes.
+/// RAM of a guest that can be received, in bytes.
 const MEMORY: u64 = 1 << 20;
 
-/// A source that has said everything already and listens to nothing.
+/// A source that has sent all its input and ignores answers.
 struct Said(Cursor<Vec<u8>>);
 
 impl Read for Said {
@@ -40,7 +40,7 @@ impl Transport for Said {
     fn end(&mut self) {}
 }
 
-/// A host with little memory, which is the same for every guest.
+/// A host with little memory, which is shared by all guests.
 struct Small {
     /// A machine has been built.
     built: bool,
@@ -67,11 +67,11 @@ impl DestinationGuest for Small {
     }
 }
 
-/// Takes in a guest from a source that says `input`; true if the guest would run here.
+/// Receives a guest from a source that sends `input`. Returns true if the guest would run here.
 ///
 /// # Panics
 ///
-/// If a guest is taken over that was not handed over.
+/// If a guest is taken over without a commit.
 pub fn receive_from_source(input: &[u8]) -> bool {
     let Ok(wire) = Wire::new(Box::new(Said(Cursor::new(input.to_vec())))) else { return false };
     let Ok((wire, PeerRequest::Migrate(hello))) = accept_peer(wire) else { return false };
@@ -85,7 +85,7 @@ pub fn receive_from_source(input: &[u8]) -> bool {
     arrived
 }
 
-/// The token is in the first frame, and in the one that hands the guest over.
+/// The token occurs in the first frame and in the commit.
 fn says_twice(input: &[u8], token: MigrationToken) -> bool {
     input.windows(token.len()).filter(|window| *window == token).count() >= 2
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::fuzzing::{FuzzDriver, Seeds};
 
-    /// Frames, and what runs of pages begin with.
+    /// Frames, and headers of page runs.
     const WORDS: [&[u8]; 8] = [
         b"\x10\0\0\0\x02\0\0\0\x01\x02",
         b"\x03\0\0\0\x10\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0",
@@ -111,7 +111,7 @@ mod tests {
 
     const TOKEN: MigrationToken = *b"a guest's ticket";
 
-    /// What sources say from which the fuzzer starts, with a name, and whether the guest arrives.
+    /// Seed inputs of the fuzzer, each with a name and whether the guest is received.
     fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         let said =
             |messages: &[Message<'_>]| -> Vec<u8> { messages.iter().flat_map(Message::frame).collect() };
@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn a_source_that_is_cut_off_has_not_handed_over_anything() {
         for (name, bytes, _) in seeds() {
-            // Raw pages say the same everywhere.
+            // Raw pages have the same encoding everywhere.
             for at in (0..bytes.len()).filter(|at| *at < 150 || *at + 70 > bytes.len()) {
-                // The last frame is a farewell.
+                // The last frame is Bye.
                 let handed_over = receive_from_source(&bytes[..at]) && at < bytes.len() - 8;
                 assert!(!handed_over, "{name}, cut after {at} bytes");
             }

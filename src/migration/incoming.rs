@@ -1,8 +1,8 @@
-//! Waiting for a guest, and taking it in.
+//! The incoming migration: waits for a source and receives its guest.
 //!
-//! A thread of its own, which can open nothing, reads what comes from the network. It puts pages into
-//! memory, and hands everything else to the thread that is going to run the guest. That thread builds the
-//! machine and says that it could run ([`IncomingMigration::commit`]); only then is the source asked to let go.
+//! A separate thread, which cannot open files, reads from the network. It writes pages to memory and passes
+//! everything else to the thread that will run the guest. That thread builds the machine and reports that it
+//! can run ([`IncomingMigration::commit`]). Only then is the source asked to hand the guest over.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,41 +27,41 @@ use crate::memory::{GuestMemory, PAGE};
 use crate::os::host_identity;
 use crate::os::sandbox::confine_thread;
 
-/// How long questions about a guest that has arrived are answered, if its source has not heard that it
-/// has: longer than any source asks.
+/// How long queries about a received guest are answered if the source has not received the confirmation:
+/// longer than any source queries.
 const QUERY_SERVICE_TIME: Duration = Duration::from_secs(600);
 
-/// How long a process whose guest has already ended waits for a source to ask: as long as one does.
+/// How long a process whose guest has already ended waits for a query: as long as a source queries.
 const QUERY_WAIT: Duration = Duration::from_secs(75);
 
-/// How long a destination that never had the guest waits for its source to ask: longer than one that loses the
-/// connection needs to notice.
+/// How long a destination that never took the guest over waits for a query: longer than a source needs to
+/// detect a lost connection.
 pub const IN_DOUBT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a source that was told that its guest is not here has to ask again, if the answer was lost.
+/// How long a source may repeat its query after a negative answer, in case the answer was lost.
 const RETRY_WINDOW: Duration = Duration::from_millis(500);
 
-/// How often a thread that waits for connections looks whether it still should.
+/// Interval at which a waiting thread checks whether it should still accept connections.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// How long is paused when no connection can be accepted.
+/// Pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Stack of the thread, in bytes.
+/// Stack size of the thread, in bytes.
 const STACK: usize = 512 << 10;
 
-/// Why no guest has come.
+/// Why no guest was received.
 #[derive(Debug, thiserror::Error)]
 pub enum IncomingError {
-    /// Nobody can listen there.
+    /// The address cannot be listened on.
     #[error("cannot wait for a guest on {address}: {reason}; choose another place with -migrport")]
     Listen {
-        /// The place.
+        /// The address.
         address: SocketAddr,
-        /// The host's words.
+        /// The error of the host.
         reason: io::Error,
     },
-    /// No thread can be had.
+    /// The thread cannot be created.
     #[error("the host gives this process no thread to wait for a guest: {0}")]
     Thread(io::Error),
     /// The migration has failed; the source keeps the guest.
@@ -69,14 +69,14 @@ pub enum IncomingError {
     Failed(String),
 }
 
-/// How a guest comes.
+/// Progress of an incoming migration.
 #[derive(Debug)]
 pub enum IncomingEvent {
-    /// It has been announced.
+    /// A guest has been announced.
     Started {
-        /// From where.
+        /// Address of the source.
         from: SocketAddr,
-        /// What it is called there.
+        /// Name of the guest file on the source.
         guest: String,
         /// Size of its memory in bytes.
         memory: u64,
@@ -90,30 +90,30 @@ pub enum IncomingEvent {
     },
     /// More pages have arrived.
     Pages(u64),
-    /// All of it is here.
+    /// The guest has been received completely.
     Complete(ReceivedGuest),
-    /// It will not come.
+    /// The migration has failed, for this reason.
     Failed(String),
 }
 
-/// A guest that has arrived and is no machine yet.
+/// A received guest before its machine is built.
 #[derive(Debug)]
 pub struct ReceivedGuest {
-    /// Its memory, with what is in it.
+    /// Its memory, with the received contents.
     pub memory: Arc<GuestMemory>,
-    /// Everything else, as [`crate::state::SavedMachine::to_bytes`] made it.
+    /// The machine state as [`crate::state::SavedMachine::to_bytes`] encodes it.
     pub state: Vec<u8>,
 }
 
-/// What is to become of a guest that has arrived.
+/// Result of building the machine.
 enum BuildResult {
-    /// It could run.
+    /// The machine can run.
     Ready,
-    /// It cannot run here, for this reason.
+    /// The machine cannot run here, for this reason.
     Refused(String),
 }
 
-/// Waits for a guest. Dropping it refuses a guest that has not been taken over.
+/// Waits for a guest. Dropping it refuses a guest that has not been committed.
 pub struct IncomingMigration {
     news: Receiver<IncomingEvent>,
     word: Option<Sender<BuildResult>>,
@@ -122,34 +122,34 @@ pub struct IncomingMigration {
     address: SocketAddr,
 }
 
-/// Answers a source that does not know who has the guest.
+/// Answers queries of a source that does not know which host runs the guest.
 pub struct QueryResponder {
-    /// Nothing is ever sent: it ends with the thread that answers.
+    /// Never carries a message; it disconnects when the answering thread ends.
     done: Receiver<()>,
 }
 
 impl QueryResponder {
-    /// True if the source knows.
+    /// True if the source knows which host runs the guest.
     pub fn is_over(&self) -> bool {
         self.done.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Waits until the source knows, or has stopped asking: one that finds nobody to ask cannot go on with the
-    /// guest. To be called before this process ends.
+    /// Waits until the source knows which host runs the guest, or has stopped querying. Call this before the
+    /// process exits: a source that gets no answer cannot resume the guest.
     pub fn finish(self) {
         let _ = self.done.recv_timeout(QUERY_WAIT);
     }
 }
 
-/// What this host can run.
+/// What this host supports.
 #[derive(Debug)]
 pub struct HostFeatures {
-    /// The processor features that a guest finds here.
+    /// Processor features available to the guest here.
     pub features: CpuFeatures,
 }
 
 impl HostFeatures {
-    /// Refuses a guest that could not run here, before any of it is sent.
+    /// Refuses a guest that cannot run here, before its memory is sent.
     fn check(&self, hello: &Hello) -> Result<(), String> {
         let features: CpuFeatures = postcard::from_bytes(&hello.facts)
             .map_err(|e| format!("the source does not tell the guest's processor features: {e}"))?;
@@ -192,12 +192,12 @@ impl IncomingMigration {
         Ok(IncomingMigration { news: events, word: Some(word), decided, done, address })
     }
 
-    /// Where it listens.
+    /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until a guest has arrived; `tell` hears how it comes.
+    /// Waits until a guest has been received; calls `tell` with each event.
     ///
     /// # Errors
     ///
@@ -215,15 +215,15 @@ impl IncomingMigration {
         }
     }
 
-    /// The machine is built and everything it needs is there: has the source let go. When this returns
-    /// well the guest is this side's, and must run.
+    /// Reports that the machine is built and can run, and has the source hand the guest over. On success the
+    /// guest belongs to this host and must run.
     ///
     /// # Errors
     ///
     /// [`IncomingError::Failed`]: the guest must not run here.
     pub fn commit(mut self) -> (Result<(), IncomingError>, QueryResponder) {
         if let Some(word) = self.word.take() {
-            // If it has ended, so has the other channel.
+            // If the receiver has disconnected, so has `decided`.
             let _ = word.send(BuildResult::Ready);
         }
         let gone = || Err("the thread that waits for it has ended".to_owned());
@@ -231,7 +231,7 @@ impl IncomingMigration {
         (decided, QueryResponder { done: self.done })
     }
 
-    /// The guest cannot run here: its source is told why, and has been when this returns.
+    /// Reports to the source why the guest cannot run here. The report has been sent when this returns.
     pub fn refuse(mut self, why: &str) {
         if let Some(word) = self.word.take() {
             let _ = word.send(BuildResult::Refused(why.to_owned()));
@@ -241,17 +241,17 @@ impl IncomingMigration {
     }
 }
 
-/// What a destination that listens on `port` tells of where it is. A source that has connected to this port, and
-/// is at this site, has nothing between them that could end and leave the destination there.
+/// The site of a destination that listens on `port`. If a source that has connected to `port` has the same
+/// site, no forwarder lies between them that could fail while the destination survives.
 pub(super) fn site_of(port: u16) -> Option<String> {
     host_identity::current().map(|here| format!("{here} {port}"))
 }
 
-/// The thread that speaks with sources.
+/// The thread that communicates with sources.
 struct ReceivingThread {
     acceptor: Acceptor,
     host: HostFeatures,
-    /// Where this is.
+    /// The site of this destination.
     site: String,
     news: Sender<IncomingEvent>,
     said: Receiver<BuildResult>,
@@ -264,7 +264,7 @@ impl ReceivingThread {
         confine_thread();
         let (wire, hello, from) = self.acceptor.first_source();
         let begun = IncomingEvent::Started { from, guest: hello.guest.clone(), memory: hello.memory };
-        // Whoever waits for news waits for all of them.
+        // The receiver of events stays connected until it has received all of them.
         let _ = self.news.send(begun);
         let ReceivingThread { host, site, news, said, .. } = &self;
         let mut guest = IncomingGuest { host, site, news, said, memory: None };
@@ -277,7 +277,7 @@ impl ReceivingThread {
     fn hand_over(&self, wire: Wire, token: MigrationToken, from: SocketAddr) {
         let (decision, over) = (CommitDecision::default(), ServiceDeadline::default());
         thread::scope(|scope| {
-            // A source asks over a new connection.
+            // A source queries over a new connection.
             let answers = thread::Builder::new().name("migration-ask".into()).stack_size(STACK);
             let (acceptor, decision, over) = (&self.acceptor, &decision, &over);
             if let Err(error) = answers.spawn_scoped(scope, move || acceptor.answer(token, decision, over)) {
@@ -304,22 +304,22 @@ impl ReceivingThread {
         });
     }
 
-    /// Tells both channels: one of them is listened to.
+    /// Reports the failure on both channels, because only one of them has a receiver waiting.
     fn failed(&self, error: &DestinationError) {
         let _ = self.news.send(IncomingEvent::Failed(error.to_string()));
         let _ = self.decide.send(Err(error.to_string()));
     }
 }
 
-/// Where sources connect.
+/// Accepts connections of sources.
 struct Acceptor {
     listener: TcpListener,
     credentials: Credentials,
 }
 
 impl Acceptor {
-    /// Waits for somebody who brings a guest. Whoever only tries whether somebody listens, or does not
-    /// prove who he is, is hung up on.
+    /// Waits for a source that starts a migration. Port probes and peers that fail authentication are
+    /// disconnected.
     fn first_source(&self) -> (Wire, Hello, SocketAddr) {
         loop {
             match self.listener.accept() {
@@ -329,7 +329,7 @@ impl Acceptor {
                     Err(why) => warn!("{from} wants to bring a guest, and is turned away: {why}"),
                 },
                 Err(error) => {
-                    // Out of file descriptors, or somebody who has left already.
+                    // Out of file descriptors, or the peer has already disconnected.
                     debug!("no connection: {error}");
                     thread::sleep(PAUSE);
                 }
@@ -338,14 +338,14 @@ impl Acceptor {
     }
 
     fn meet(&self, socket: TcpStream) -> Result<(Wire, PeerRequest), String> {
-        // Small frames that wait for an answer are not to wait for more.
+        // Send small frames at once, because each waits for an answer.
         let _ = socket.set_nodelay(true);
         let transport = self.credentials.accepted(socket).map_err(|e| e.to_string())?;
         let wire = Wire::new(transport).map_err(|e| e.to_string())?;
         accept_peer(wire).map_err(|e| e.to_string())
     }
 
-    /// Answers a source that has lost its connection, until nobody needs that any more.
+    /// Answers queries of a source that lost its connection, until the deadline in `over`.
     fn answer(&self, ours: MigrationToken, decision: &CommitDecision, over: &ServiceDeadline) {
         let round = Timespec::try_from(ROUND).ok();
         while !over.is_reached() {
@@ -372,12 +372,12 @@ impl Acceptor {
     }
 }
 
-/// When answering ends.
+/// The time at which queries are no longer answered.
 #[derive(Debug, Default)]
 struct ServiceDeadline(Mutex<Option<Instant>>);
 
 impl ServiceDeadline {
-    /// At `time`, unless it is sooner already.
+    /// Sets the deadline to `time`, unless it is already earlier.
     fn at(&self, time: Instant) {
         let mut end = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *end = Some(end.map_or(time, |end| end.min(time)));
@@ -393,7 +393,7 @@ impl ServiceDeadline {
     }
 }
 
-/// A guest that comes.
+/// A guest while it is received.
 struct IncomingGuest<'a> {
     host: &'a HostFeatures,
     site: &'a str,
@@ -406,7 +406,7 @@ impl DestinationGuest for IncomingGuest<'_> {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
         self.host.check(hello)?;
         let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
-        // Pages of zeros that nothing was written to need not be looked at.
+        // Track writes, so that pages never written to need no check for zeros.
         memory.track_host_writes(true);
         self.memory = Some(memory.clone());
         Ok(memory)

@@ -1,5 +1,4 @@
-//! A guest moves between two sides whose connection is cut at every place there is, and always runs on
-//! exactly one of them.
+//! Migrations whose connection is cut at every possible position. The guest always runs on exactly one host.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -27,14 +26,14 @@ const MEMORY: u64 = 1 << 20;
 const LAST_WORDS: u64 = 7 * PAGE as u64;
 const STATE: &[u8] = b"registers and chips";
 
-/// One end of a connection that is cut after so many bytes in each direction.
+/// One end of a connection that is cut after a number of bytes in each direction.
 struct Cut {
     stream: UnixStream,
     out: usize,
     in_: usize,
-    /// Everything that was sent, if somebody wants to know.
+    /// Records everything that was sent, if set.
     sent: Option<Arc<Mutex<Vec<u8>>>>,
-    /// How much was received.
+    /// Number of bytes received.
     received: Arc<Mutex<usize>>,
 }
 
@@ -96,7 +95,7 @@ fn wire(cut: Cut) -> Wire {
     Wire::new(Box::new(cut)).unwrap()
 }
 
-/// A guest that writes to a page less in each round.
+/// A guest that writes to one page less in each round.
 struct Guest {
     memory: Arc<GuestMemory>,
     rounds: u8,
@@ -142,14 +141,14 @@ impl SourceGuest for Guest {
     fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
         self.runs = false;
         let mut pages = self.write();
-        // What it does last of all.
+        // The last write before the stop.
         self.memory.write(LAST_WORDS, b"bye").unwrap();
         pages.insert(LAST_WORDS);
         Ok((pages, STATE.to_vec()))
     }
 }
 
-/// What has arrived.
+/// The received guest.
 #[derive(Default)]
 struct Machine {
     memory: Option<Arc<GuestMemory>>,
@@ -173,7 +172,7 @@ impl DestinationGuest for Machine {
     }
 }
 
-/// The destination: takes a guest in, and answers whoever asks. True if the guest runs there.
+/// The destination: receives a guest and answers queries. Returns true if the guest runs there.
 fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBool) -> Option<Machine> {
     let (wire, caller) = accept_peer(wire(Cut::never(first))).ok()?;
     let PeerRequest::Migrate(hello) = caller else { panic!("{caller:?}") };
@@ -186,7 +185,7 @@ fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBo
         told = confirm(wire);
     }
     while !told {
-        // Nobody asks any more.
+        // No more queries follow.
         let Ok(stream) = others.recv() else { break };
         let Ok((wire, PeerRequest::Query(token))) = accept_peer(self::wire(Cut::never(stream))) else {
             continue;
@@ -196,21 +195,21 @@ fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBo
     runs.load(Ordering::SeqCst).then_some(machine)
 }
 
-/// What came of a move.
+/// Outcome of a migration.
 struct Moved {
     left: SourceOutcome,
     machine: Option<Machine>,
-    /// Who the source was told has the guest, if it had to ask.
+    /// Answer to the source's query, if it had to query.
     asked: Option<QueryAnswer>,
     guest: Guest,
 }
 
-/// MigrationService a guest over a connection that is cut after so many bytes from the source, and to it.
+/// Migrates a guest over a connection that is cut after a number of bytes in each direction.
 fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
     go_within(Duration::ZERO, cut, asks)
 }
 
-/// The same with a guest that may stand still for so long.
+/// As above, with this target downtime.
 fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
     let (here, there) = UnixStream::pair().unwrap();
     let (sender, others): (Sender<UnixStream>, _) = channel();
@@ -225,7 +224,7 @@ fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool
     let mut asked = None;
     if asks && matches!(left, SourceOutcome::InDoubt(_)) {
         let (here, there) = UnixStream::pair().unwrap();
-        // A destination that is gone is found out by nobody's being there.
+        // A refused connection reports that the destination has exited.
         asked = match sender.send(there) {
             Ok(()) => query(wire(Cut::never(here)), [9; 16]).ok().or(Some(QueryAnswer::NotRunning)),
             Err(_) => Some(QueryAnswer::NotRunning),
@@ -236,7 +235,7 @@ fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool
     Moved { left, machine, asked, guest }
 }
 
-/// Where frames end in what was sent.
+/// Positions in the sent bytes at which frames end.
 fn boundaries(bytes: &[u8]) -> Vec<(FrameKind, usize)> {
     let (mut at, mut found) = (0, Vec::new());
     while at < bytes.len() {
@@ -271,18 +270,18 @@ fn a_guest_arrives_as_it_left() {
     check(&moved, "uncut");
 }
 
-/// Pages that were told as written and left for later are as much part of the last round as those that are
-/// told when the guest stops.
+/// Pages reported as written and deferred belong to the last round, as do those reported when the guest
+/// stops.
 #[test]
 fn a_guest_that_may_stand_still_for_long_leaves_nothing_behind() {
     let moved = go_within(Duration::from_secs(3600), Cut::never, false);
     let SourceOutcome::Migrated(figures) = &moved.left else { panic!("{:?}", moved.left) };
-    // Five pages were left, two of them and another one are written again.
+    // Five pages were left; two of them and one more are written again.
     assert_eq!((figures.rounds, figures.pages), (2, 8 + 6));
     check(&moved, "with time to stand still");
 }
 
-/// A guest is let go of by the migration that has brought it, and by no other.
+/// Only a commit of the same migration hands the guest over.
 #[test]
 fn a_commit_of_another_migration_is_not_taken() {
     let decision = CommitDecision::default();
@@ -308,7 +307,7 @@ fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
     let ends = boundaries(&sent);
     let kinds: BTreeSet<u8> = ends.iter().map(|(kind, _)| *kind as u8).collect();
     assert!(kinds.contains(&(FrameKind::Commit as u8)) && kinds.contains(&(FrameKind::Bye as u8)));
-    // At the end of each frame, in its header, in the middle of what follows, and before its last byte.
+    // At the end of each frame, in its header, inside its payload, and before its last byte.
     let mut begin = 0;
     let mut places = BTreeSet::from([0]);
     for (_, end) in &ends {
@@ -321,7 +320,7 @@ fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
         check(&moved, &format!("cut after {out} of {} bytes to there", sent.len()));
         *if moved.machine.is_some() { &mut left } else { &mut stayed } += 1;
     }
-    // The other direction is short enough for every place.
+    // The other direction is short enough to test every position.
     for in_ in 0..received {
         let moved = go(|stream| Cut { in_, ..Cut::never(stream) }, true);
         check(&moved, &format!("cut after {in_} of {received} bytes to here"));
@@ -330,7 +329,7 @@ fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
     assert!(stayed > 20 && left > 5, "{stayed} stayed, {left} left");
 }
 
-/// A source that lost its connection asks before the destination has seen the commit.
+/// A source that lost its connection queries before the destination has received the commit.
 #[test]
 fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
     let decision = CommitDecision::default();
@@ -352,7 +351,7 @@ fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
     assert!(late.join().unwrap().is_err());
 }
 
-/// Who guesses a token learns nothing and decides nothing.
+/// A query with a wrong token reveals nothing and decides nothing.
 #[test]
 fn a_question_about_another_migration_decides_nothing() {
     let decision = CommitDecision::default();

@@ -1,15 +1,18 @@
-//! Moving a running guest to another host.
+//! Live migration of a running guest to another host.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `frame`, `pages` | what is sent, as bytes |
-//! | `wire` | a connection that carries frames, and how it fails |
-//! | `transport` | TCP, bare or inside TLS |
-//! | `security` | who may connect |
-//! | `decision` | who has the guest |
-//! | `fuzzing` | sources that say anything at all |
+//! | `frame`, `pages` | the byte format of frames and of page data |
+//! | `wire` | a connection that carries frames, and its errors |
+//! | `transport` | TCP, plain or inside TLS |
+//! | `security` | authentication and encryption of the peers |
+//! | `source`, `outgoing` | the migration source |
+//! | `destination`, `incoming` | the migration destination |
+//! | `commit` | the decision which host runs the guest |
+//! | `progress` | progress and statistics |
+//! | `fuzzing` | sources that send arbitrary input |
 //!
-//! docs/migration.md tells of the protocol, and why the guest always runs on exactly one side.
+//! docs/migration.md describes the protocol, and why the guest always runs on exactly one host.
 
 pub mod commit;
 pub mod destination;

@@ -1,8 +1,7 @@
-//! Moving the guest of this process to another one.
+//! The outgoing migration: moves the guest of this process to another host.
 //!
-//! A thread of its own talks to the destination. It reaches the guest through the request queue; the
-//! guest stands still only while it is asked, and from the last round of pages until it is known who has
-//! it.
+//! A separate thread communicates with the destination. It accesses the guest through the request queue. The
+//! guest is stopped only during each request, and from the last round of pages until the outcome is known.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -29,30 +28,30 @@ use crate::supervisor::migrator::Migrator;
 use crate::supervisor::request_queue::{GuestRequest, RequestSender};
 use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
-/// How long a destination may take to accept a connection.
+/// Timeout for connecting to a destination.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a destination that does not answer is asked who has the guest.
+/// How long a destination that does not answer is queried about the guest.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Between two such questions.
+/// Interval between two queries.
 const QUERY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Stack of the thread, in bytes.
+/// Stack size of the thread, in bytes.
 const STACK: usize = 512 << 10;
 
-/// What moves the guest of this process.
+/// Migrates the guest of this process.
 #[derive(Debug)]
 pub struct MigrationService {
     caller: RequestSender,
     credentials: Credentials,
     downtime: Duration,
-    /// The last one.
+    /// Progress of the last migration.
     progress: Mutex<Option<Arc<MigrationProgress>>>,
 }
 
 impl MigrationService {
-    /// MigrationService the guest behind `caller`, which is to stand still for about `downtime`.
+    /// Creates the service for the guest behind `caller`, with a target downtime of `downtime`.
     pub fn new(caller: RequestSender, credentials: Credentials, downtime: Duration) -> MigrationService {
         MigrationService { caller, credentials, downtime, progress: Mutex::default() }
     }
@@ -105,32 +104,32 @@ impl Migrator for MigrationService {
     }
 }
 
-/// A destination, as the user names it.
+/// A destination as the user names it.
 struct Destination {
     host: String,
     port: u16,
     credentials: Credentials,
 }
 
-/// Why nobody is reached.
+/// Why a destination cannot be connected to.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    /// It is not allowed, or there is no such host.
+    /// The address is not allowed, or the host name cannot be resolved.
     #[error("{0}")]
     Address(String),
-    /// Nobody listens.
+    /// The TCP connection failed.
     #[error("{address}: {error}; `kvm -migr -migrport {}` has a kvm wait there", address.port())]
     Connect { address: SocketAddr, error: io::Error },
-    /// Somebody listens, and does not prove to be who he should be.
+    /// The peer could not be authenticated.
     #[error("{address}: {error}; {TRUST}")]
     Untrusted { address: SocketAddr, error: io::Error },
-    /// The connection.
+    /// The connection failed afterwards.
     #[error(transparent)]
     Wire(#[from] WireError),
 }
 
 impl ConnectError {
-    /// The host that is asked says that nobody listens.
+    /// True if the destination's host refused the connection: no process listens on the port.
     fn is_refused(&self) -> bool {
         matches!(self, ConnectError::Connect { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused)
     }
@@ -147,7 +146,7 @@ impl Destination {
             self.credentials.allow(address.ip()).map_err(|e| ConnectError::Address(e.to_string()))?;
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(socket) => {
-                    // Small frames that wait for an answer are not to wait for more.
+                    // Send small frames at once, because each waits for an answer.
                     let _ = socket.set_nodelay(true);
                     let transport = self
                         .credentials
@@ -162,7 +161,7 @@ impl Destination {
     }
 }
 
-/// One guest on its way.
+/// One outgoing migration.
 struct MigrationTask {
     caller: RequestSender,
     destination: Destination,
@@ -177,7 +176,7 @@ impl MigrationTask {
         self.progress.enter(MigrationPhase::Over(end));
     }
 
-    /// How it ended, in a line.
+    /// Runs the migration. Returns the result in one line.
     fn go(&self) -> String {
         let to = &self.progress.to;
         let stays = |why: &dyn std::fmt::Display| {
@@ -226,9 +225,9 @@ impl MigrationTask {
         }
     }
 
-    /// The guest, which waits, has gone or goes on, unless its user has already decided.
+    /// Ends or resumes the paused guest, unless the user has already resumed or ended it.
     fn settle(&self, outcome: Option<Outcome>) {
-        // If this fails its run is over.
+        // An error means that the run is over.
         let _ = self.caller.with_paused_machine(|guest| {
             if guest.status() != RunStatus::Paused {
                 return Ok(());
@@ -254,13 +253,13 @@ impl MigrationTask {
         Ok((Hello { token, memory: memory.size(), guest, facts }, memory))
     }
 
-    /// Asks until there is an answer; `None` if there is none for too long. If the other side is near, that
-    /// nobody listens there is one, too.
+    /// Queries the destination until it answers; `None` after [`QUERY_TIMEOUT`]. If the destination is
+    /// local, a refused connection also means that the guest does not run there.
     fn resolve(&self, token: MigrationToken, is_local: bool) -> Option<QueryAnswer> {
         let start = Instant::now();
         while start.elapsed() < QUERY_TIMEOUT {
             if self.caller.status() != Ok(RunStatus::Paused) {
-                // The user knows more.
+                // The user has already decided.
                 return None;
             }
             let why = match self.destination.connect() {
@@ -278,29 +277,30 @@ impl MigrationTask {
     }
 }
 
-/// What becomes of a guest that was stopped.
+/// What happens to the guest after it was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterStop {
-    /// It goes on here.
+    /// It resumes on this host.
     Resume,
-    /// It is gone.
+    /// It has moved to the destination.
     Migrated,
-    /// Nobody knows: it stands still until that is found out, or its user decides.
+    /// The outcome is unknown: it stays paused until a query answers or the user decides.
     StayPaused,
 }
 
-/// The guest behind its request queue.
+/// The guest behind the request queue of its run.
 struct QueuedGuest {
     caller: RequestSender,
     memory: Arc<GuestMemory>,
     to: String,
-    /// Where the other side is if it is on this host, with nothing between.
+    /// The site of a destination on this host with no forwarder in between; `None` if the connection is not
+    /// local.
     site: Option<String>,
-    /// It is there.
+    /// True if the destination has reported that site.
     is_local: bool,
-    /// It has been told to rest, and has not done so yet.
+    /// A throttling pause is queued or in progress.
     resting: Arc<AtomicBool>,
-    /// It stands still until it is told here.
+    /// Ends the stop of the guest; `None` unless it is stopped.
     stopped: Option<Sender<AfterStop>>,
 }
 
@@ -316,12 +316,12 @@ impl QueuedGuest {
         self.caller.with_paused_machine(request).map_err(|over| over.to_string())?
     }
 
-    /// The migration is over.
+    /// Ends the migration with `verdict`.
     fn conclude(mut self, verdict: AfterStop) {
         match self.stopped.take() {
-            // It hears of it as soon as it looks.
+            // The stopped guest waits on this channel.
             Some(stopped) => _ = stopped.send(verdict),
-            // If this fails its run is over.
+            // An error means that the run is over.
             None => _ = self.ask(|guest| go_on(guest)),
         }
     }
@@ -331,9 +331,9 @@ fn go_on(guest: &mut dyn PausedMachine) -> Result<(), String> {
     guest.machine().unfollow_writes(Follower::Migration).map_err(|e| e.to_string())
 }
 
-/// What has changed, and everything but memory.
+/// Captures the pages written since the last call, and the machine state without memory.
 fn take(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), String> {
-    // Taking the state may write to memory, so this comes first.
+    // Capturing the state may write to memory, so it precedes the list of written pages.
     let due = guest.due();
     let saved = SavedMachine::capture(guest.machine(), due).map_err(|e| e.to_string())?;
     let state = saved.to_bytes(guest.machine().image()).map_err(|e| e.to_string())?;
@@ -352,7 +352,7 @@ impl SourceGuest for QueuedGuest {
 
     fn begin(&mut self) -> Result<PageSet, String> {
         self.ask(|guest| guest.machine().follow_writes(Follower::Migration).map_err(|e| e.to_string()))?;
-        // What is written to for the first time from now on is noted.
+        // Pages written for the first time from now on are tracked as dirty.
         Ok(self.memory.committed())
     }
 
@@ -365,7 +365,7 @@ impl SourceGuest for QueuedGuest {
             return;
         }
         let resting = self.resting.clone();
-        // If this fails its run is over, which is found out soon.
+        // An error means that the run is over, which the next request reports.
         let _ = self.caller.send(GuestRequest::Migration(Box::new(move |_| {
             thread::sleep(rest);
             resting.store(false, Ordering::SeqCst);
@@ -383,7 +383,8 @@ impl SourceGuest for QueuedGuest {
                 if sender.send(result).is_err() || !stands {
                     return;
                 }
-                // A thread that has ended without a word knows as little as one that got no answer.
+                // If the migration thread ended without a result, the outcome is unknown, as without an
+                // answer.
                 match decided.recv().unwrap_or(AfterStop::StayPaused) {
                     AfterStop::Resume => {
                         if let Err(error) = go_on(guest) {

@@ -1,15 +1,15 @@
 //! Pages of memory in a [`super::frame::FrameKind::Pages`] frame.
 //!
-//! The payload is a sequence of runs of pages. A run begins with 16 bytes: how its pages are written (8
-//! bits), the length of what follows (24 bits), the number of pages (32 bits) and the number of the first
-//! page (64 bits), all little-endian. A page has 4 KiB; the number of a page is its guest-physical address
-//! divided by that.
+//! The payload is a sequence of runs of pages. A run begins with 16 bytes: the encoding of its pages (8
+//! bits), the length of the data that follows (24 bits), the number of pages (32 bits) and the number of the
+//! first page (64 bits), all little-endian. A page has 4 KiB; its number is its guest-physical address
+//! divided by 4096.
 //!
-//! | how | what follows |
+//! | encoding | data |
 //! |---|---|
 //! | 0 | nothing: the pages hold zeros |
 //! | 1 | the pages |
-//! | 2 | the pages as one block of lz4 |
+//! | 2 | the pages as one lz4 block |
 
 use std::ops::Range;
 
@@ -17,64 +17,64 @@ use crate::memory::{self, GuestMemory, MemoryError};
 
 use super::frame::{FrameKind, HEADER, finish};
 
-/// Bytes of a page.
+/// Size of a page, in bytes.
 pub const PAGE: usize = memory::PAGE as usize;
 
-/// Most pages of a run that is not of zeros.
+/// Maximum number of pages in a run that is not of zeros.
 const MAX_RUN: u32 = 64;
 
-/// Most pages in one frame: however little it takes to say that pages are zero, one frame is soon done with.
+/// Maximum number of pages in a frame. It bounds the work per frame, because runs of zeros take few bytes.
 const MAX_PAGES: u64 = 1 << 16;
 
-/// Bytes of a frame that is worth sending: while it is filled and sent it stays in a processor's cache.
+/// Size of a frame, in bytes, at which it is sent. A frame of this size stays in the processor's cache.
 const FRAME: usize = HEADER + 4 * RUN_HEADER + MAX_RUN as usize * PAGE;
 
-/// Bytes a run begins with.
+/// Size of a run's header, in bytes.
 const RUN_HEADER: usize = 16;
 
 const ZERO: u8 = 0;
 const RAW: u8 = 1;
 const LZ4: u8 = 2;
 
-/// Why pages were not taken.
+/// Why page data was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PagesError {
-    /// The payload ends in the middle of a run.
+    /// The payload ends inside a run.
     #[error("pages that end in the middle")]
     CutOff,
-    /// A run that cannot be.
+    /// The header of a run is invalid.
     #[error("a run of {count} pages from page {first:#x} with {length} bytes, written in way {how}")]
     Run {
-        /// How it is written.
+        /// Its encoding.
         how: u8,
-        /// Bytes that follow.
+        /// Length of its data, in bytes.
         length: u32,
-        /// Its pages.
+        /// Number of pages.
         count: u32,
-        /// The first of them.
+        /// Number of the first page.
         first: u64,
     },
-    /// More pages in one frame than there may be.
+    /// The frame has more than the maximum number of pages.
     #[error("more than {MAX_PAGES} pages in one frame")]
     TooMany,
-    /// A block that does not unpack to as many pages as it should.
+    /// An lz4 block that does not decompress to its number of pages.
     #[error("damaged lz4 for {count} pages from page {first:#x}")]
     Lz4 {
-        /// The pages.
+        /// Number of pages.
         count: u32,
-        /// The first of them.
+        /// Number of the first page.
         first: u64,
     },
-    /// Pages that are not memory.
+    /// The pages are outside guest memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
 }
 
-/// Puts the pages of a payload where they belong, and says how many there were.
+/// Writes the pages of a payload to memory. Returns how many there were.
 ///
 /// # Errors
 ///
-/// [`PagesError`]; pages in front of the wrong run have been written then.
+/// [`PagesError`]. Pages of the runs before the invalid one have already been written.
 pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesError> {
     let mut rest = payload;
     let mut pages = 0;
@@ -111,17 +111,17 @@ pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesErr
     Ok(pages)
 }
 
-/// Collects pages into frames.
+/// Encodes pages into frames.
 #[derive(Debug)]
 pub struct PageEncoder {
-    /// The frame, of which there is as much as `end` says; pages are read to where they are sent from.
+    /// The frame, of which the first `end` bytes are in use. Pages are read directly into it.
     frame: Vec<u8>,
     end: usize,
     /// Pages in it.
     pages: u64,
-    /// Pages of zeros that have not been written yet.
+    /// Zero pages whose run is not encoded yet.
     zeros: Range<u64>,
-    /// Pages that are not zeros: the run at the end of the frame, whose header at `begin` is not written yet.
+    /// Non-zero pages: the run at the end of the frame. Its header at `begin` is not written yet.
     raw: Range<u64>,
     begin: usize,
     packed: Vec<u8>,
@@ -129,7 +129,7 @@ pub struct PageEncoder {
 }
 
 impl PageEncoder {
-    /// No pages yet; `compress` if what is sent is to be made smaller.
+    /// Creates an empty encoder; `compress` selects lz4.
     pub fn new(compress: bool) -> PageEncoder {
         let packed =
             if compress { lz4_flex::block::get_maximum_output_size(MAX_RUN as usize * PAGE) } else { 0 };
@@ -145,12 +145,12 @@ impl PageEncoder {
         }
     }
 
-    /// Adds a page that has not been added since the last [`Self::take`], unless [`Self::is_full`]; `read`
-    /// fills in what it holds, which is [`PAGE`] bytes.
+    /// Adds a page. It must not have been added since the last [`Self::take`], and [`Self::is_full`] must be
+    /// false. `read` fills in its [`PAGE`] bytes.
     ///
     /// # Errors
     ///
-    /// Those of `read`; nothing is added then.
+    /// Those of `read`; no page is added then.
     pub fn add<E>(&mut self, number: u64, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
         if self.raw.end != number || self.raw.end - self.raw.start == u64::from(MAX_RUN) {
             self.end_run();
@@ -178,13 +178,13 @@ impl PageEncoder {
         Ok(())
     }
 
-    /// True if what there is makes a good frame.
+    /// True if the frame should be sent before another page is added.
     pub fn is_full(&self) -> bool {
-        // A page with the header of a run, and two more headers.
+        // One page with its run header, and two more headers.
         self.end + 3 * RUN_HEADER + PAGE > self.frame.len() || self.pages == MAX_PAGES
     }
 
-    /// Everything added since the last call as a whole frame; `None` if that is nothing.
+    /// Returns the pages added since the last call as a complete frame; `None` if there are none.
     pub fn take(&mut self) -> Option<&[u8]> {
         self.end_zeros();
         self.end_run();
@@ -238,7 +238,7 @@ impl PageEncoder {
 
 /// True if a page holds nothing but zeros.
 fn is_zero(page: &[u8]) -> bool {
-    // Most pages that are not zero begin with something else.
+    // Most non-zero pages differ in their first bytes.
     page.as_chunks::<64>().0.iter().all(|line| *line == [0; 64])
 }
 
@@ -253,7 +253,7 @@ mod tests {
         page
     }
 
-    /// Bytes that lz4 makes nothing of.
+    /// Bytes that lz4 cannot compress.
     fn noise(seed: u64) -> [u8; PAGE] {
         let mut random = Random::new(seed);
         std::array::from_fn(|_| random.next() as u8)

@@ -1,4 +1,4 @@
-//! How far a migration has come, for whoever wants to know, and in what figures it ended.
+//! Progress of a migration, and its statistics at the end.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard};
@@ -8,16 +8,16 @@ use tracing::info;
 
 use super::pages::PAGE;
 
-/// A migration in figures.
+/// Statistics of a migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MigrationStatistics {
-    /// From the connection to the destination's being ready.
+    /// Time from the connection until the destination is ready.
     pub total: Duration,
-    /// For how long the guest stood still.
+    /// Downtime: how long the guest was stopped.
     pub downtime: Duration,
     /// Rounds in which pages were sent.
     pub rounds: u32,
-    /// Pages sent, each as often as it was.
+    /// Pages sent; a page sent twice counts twice.
     pub pages: u64,
     /// Bytes sent.
     pub bytes: u64,
@@ -37,18 +37,18 @@ impl std::fmt::Display for MigrationStatistics {
     }
 }
 
-/// What is being done.
+/// Phase of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MigrationPhase {
-    /// The other side is called.
+    /// Connecting to the destination.
     Connecting,
     /// Pages are sent while the guest runs.
     Running,
-    /// The guest stands still, and the rest is sent.
+    /// The guest is stopped; the remaining pages and the machine state are sent.
     Stopped,
-    /// The guest was let go, and no answer has come.
+    /// The commit was sent, and no answer has been received.
     InDoubt,
-    /// It is over, with this end.
+    /// The migration is over, with this result.
     Over(String),
 }
 
@@ -58,23 +58,23 @@ struct State {
     round: u32,
     pages: u64,
     bytes: u64,
-    /// Bytes when the round began.
+    /// Bytes sent when the round began.
     bytes_before: u64,
     cancelled: bool,
     started: Instant,
     listener: Option<Sender<String>>,
 }
 
-/// How far a migration has come. Every thread may look.
+/// Progress of a migration; can be read from any thread.
 #[derive(Debug)]
 pub struct MigrationProgress {
-    /// Where to.
+    /// Address of the destination.
     pub to: String,
     state: Mutex<State>,
 }
 
 impl MigrationProgress {
-    /// A migration that begins; every line of its story also goes to `listener`.
+    /// Starts the progress of a migration; `listener` also receives each progress line.
     pub fn new(to: String, listener: Option<Sender<String>>) -> MigrationProgress {
         let state = State {
             phase: MigrationPhase::Connecting,
@@ -89,17 +89,17 @@ impl MigrationProgress {
         MigrationProgress { to, state: Mutex::new(state) }
     }
 
-    /// Another part begins.
+    /// Enters another phase.
     pub fn enter(&self, phase: MigrationPhase) {
         let mut state = self.state();
         if matches!(phase, MigrationPhase::Over(_)) {
-            // Whoever listens hears no more.
+            // If this fails, the listener has disconnected.
             state.listener = None;
         }
         state.phase = phase;
     }
 
-    /// A round begins.
+    /// Begins a round.
     pub fn round(&self, number: u32, pages: u64) {
         let mut state = self.state();
         (state.round, state.pages, state.bytes_before) = (number, pages, state.bytes);
@@ -108,21 +108,21 @@ impl MigrationProgress {
         }
     }
 
-    /// So many bytes more have been sent.
+    /// Adds to the number of bytes sent.
     pub fn sent(&self, bytes: u64) {
         self.state().bytes += bytes;
     }
 
-    /// A line of the story.
+    /// Reports a progress line.
     pub fn note(&self, line: &str) {
         info!("{}", line.trim());
         if let Some(listener) = &self.state().listener {
-            // Whoever asked for it may have left.
+            // The client that started the migration may have disconnected.
             let _ = listener.send(line.to_owned());
         }
     }
 
-    /// The user has changed his mind; false if it is too late for that.
+    /// Cancels the migration; false if it is too late.
     pub fn cancel(&self) -> bool {
         let mut state = self.state();
         let in_time = matches!(state.phase, MigrationPhase::Connecting | MigrationPhase::Running);
@@ -130,17 +130,17 @@ impl MigrationProgress {
         in_time
     }
 
-    /// True if the user has changed his mind.
+    /// True if the user has cancelled the migration.
     pub fn is_cancelled(&self) -> bool {
         self.state().cancelled
     }
 
-    /// True if nothing more will happen.
+    /// True if the migration is over.
     pub fn is_over(&self) -> bool {
         matches!(self.state().phase, MigrationPhase::Over(_))
     }
 
-    /// How far it has come, in one line.
+    /// The progress in one line.
     pub fn text(&self) -> String {
         let state = self.state();
         let seconds = state.started.elapsed().as_secs_f64();
@@ -175,7 +175,7 @@ impl MigrationProgress {
     }
 }
 
-/// A number of bytes, for people.
+/// Formats a number of bytes with a unit.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} bytes"),

@@ -1,14 +1,14 @@
-//! Who may move guests to and from here, and what others on the network can read of it.
+//! Authentication and encryption of migrations.
 //!
-//! Everything but plain TCP is TLS 1.3 in which both sides prove who they are.
+//! Every transport except plain TCP is TLS 1.3 with mutual authentication.
 //!
-//! - With certificates (`--tls-cert`, `--tls-key`, `--tls-ca`) each has one from an authority that the
-//!   other trusts, and the destination's is for the name or address that the source connects to.
-//! - With a shared key (`--migr-key`) two Ed25519 key pairs are derived from the file by HKDF-SHA-256, one
-//!   for each role. They are used as raw public keys (RFC 7250), and each side takes that of the other's
-//!   role and no other. Who has not got the file can neither prove to have it nor read along, also
-//!   when the file becomes known later; and a side cannot be made to talk to itself. No second
-//!   encryption library is needed for that.
+//! - With certificates (`--tls-cert`, `--tls-key`, `--tls-ca`) each peer has one from an authority that the
+//!   other trusts. The destination's certificate must match the name or address that the source connects to.
+//! - With a shared key (`--migr-key`) HKDF-SHA-256 derives two Ed25519 key pairs from the file, one per
+//!   role. They are used as raw public keys (RFC 7250), and each peer accepts only the key of the opposite
+//!   role. Without the file a peer can neither authenticate nor decrypt traffic. Recorded traffic stays
+//!   secret even if the file is disclosed later, and a peer cannot be made to connect to itself. This needs
+//!   no second encryption library.
 
 use std::fs::File;
 use std::io::Read;
@@ -37,20 +37,20 @@ use super::transport::TlsTransport;
 use super::wire::Transport;
 use crate::settings::MigrationSecurity;
 
-/// Shortest shared key, in bytes: nobody tries all of that length.
+/// Minimum length of a shared key, in bytes, against exhaustive search.
 const SHORTEST_KEY: usize = 32;
 
-/// Longest file with a key or certificates, in bytes.
+/// Maximum size of a file with a key or certificates, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
 
-/// What makes the derived keys those of this program.
+/// Domain separation of the derived keys.
 const SALT: &[u8] = b"kvm migration, shared key, version 1";
 
-/// What an Ed25519 private key begins with in PKCS #8 (RFC 8410, "Private Key Format").
+/// PKCS #8 prefix of an Ed25519 private key (RFC 8410, "Private Key Format").
 const PKCS8_ED25519: &[u8] =
     &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Why nobody can be trusted here.
+/// Why the credentials are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file cannot be read.
@@ -60,12 +60,12 @@ pub enum CredentialsError {
         file: PathBuf,
         /// The option that names it.
         option: &'static str,
-        /// What should be in it.
+        /// The expected content.
         what: &'static str,
-        /// The host's reason, or what is wrong with the contents.
+        /// The error of the host, or what is wrong with the contents.
         source: std::io::Error,
     },
-    /// A key that others can read is no secret.
+    /// A key file that other users can read is not secret.
     #[error("{}: others can read it (mode {mode:03o}), so it is no secret; chmod 600 it", file.display())]
     Readable {
         /// The file.
@@ -73,7 +73,7 @@ pub enum CredentialsError {
         /// Its permissions.
         mode: u32,
     },
-    /// A shared key that can be guessed.
+    /// A shared key that is too short.
     #[error(
         "{}: a shared key of {length} bytes could be guessed, and {SHORTEST_KEY} are needed; make one \
          with: head -c 32 /dev/urandom >{}",
@@ -83,13 +83,13 @@ pub enum CredentialsError {
     Short {
         /// The file.
         file: PathBuf,
-        /// Its length in bytes.
+        /// Its length, in bytes.
         length: usize,
     },
-    /// The files do not fit together.
+    /// The files do not match each other.
     #[error("the certificates of --tls-cert, --tls-key and --tls-ca cannot be used: {0}")]
     Tls(String),
-    /// Anybody could read along, and send a guest of theirs.
+    /// The address is reachable from the network without authentication or encryption.
     #[error(
         "{address} can be reached from other hosts, and migration without encryption is for this host \
          only: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides"
@@ -100,7 +100,7 @@ pub enum CredentialsError {
     },
 }
 
-/// Proofs of who this side is, and who the other may be.
+/// Credentials of this host, and the peers it accepts.
 #[derive(Clone, Debug)]
 pub struct Credentials(Option<TlsConfigs>);
 
@@ -126,7 +126,7 @@ impl Credentials {
         }
     }
 
-    /// Refuses an address that others could read along at.
+    /// Refuses an address that needs encryption when there is none.
     ///
     /// # Errors
     ///
@@ -138,11 +138,11 @@ impl Credentials {
         }
     }
 
-    /// Makes sure who is at the other end of a connection to `host`.
+    /// Authenticates the peer of a connection to `host`.
     ///
     /// # Errors
     ///
-    /// What the host says, or what is wrong with the other side.
+    /// The error of the host, or the reason why authentication failed.
     pub fn connected(&self, socket: TcpStream, host: &str) -> std::io::Result<Box<dyn Transport>> {
         let Some(both) = &self.0 else { return Ok(Box::new(socket)) };
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
@@ -150,11 +150,11 @@ impl Credentials {
         Ok(Box::new(TlsTransport::new(tls.into(), socket)?))
     }
 
-    /// Makes sure who has connected.
+    /// Authenticates a peer that has connected.
     ///
     /// # Errors
     ///
-    /// What the host says, or what is wrong with the other side.
+    /// The error of the host, or the reason why authentication failed.
     pub fn accepted(&self, socket: TcpStream) -> std::io::Result<Box<dyn Transport>> {
         let Some(both) = &self.0 else { return Ok(Box::new(socket)) };
         let tls = ServerConnection::new(both.destination.clone()).map_err(std::io::Error::other)?;
@@ -245,14 +245,14 @@ fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<TlsConfigs, Creden
     Ok(both(source, destination))
 }
 
-/// Every connection proves anew who is there.
+/// Disables session resumption, so that each connection authenticates anew.
 fn both(mut source: ClientConfig, mut destination: ServerConfig) -> TlsConfigs {
     source.resumption = Resumption::disabled();
     destination.send_tls13_tickets = 0;
     TlsConfigs { source: Arc::new(source), destination: Arc::new(destination) }
 }
 
-/// What a side proves to be when it has the shared key.
+/// The role that a peer authenticates for with the shared key.
 #[derive(Clone, Copy)]
 enum Role {
     Source,
@@ -304,7 +304,7 @@ fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, CredentialsErr
     Ok(Arc::new(CertifiedKey::new(vec![public], key)))
 }
 
-/// Takes the one who holds a certain key, and nobody else.
+/// Accepts a peer that holds a specific key, and no other.
 #[derive(Debug)]
 struct PinnedKeyVerifier {
     public: CertificateDer<'static>,
@@ -317,7 +317,7 @@ impl PinnedKeyVerifier {
     }
 
     fn check(&self, shown: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        // Both are public: it does not matter how long comparing them takes.
+        // Both keys are public, so the comparison need not take constant time.
         if *shown == self.public {
             return Ok(());
         }
@@ -337,7 +337,7 @@ impl PinnedKeyVerifier {
     }
 }
 
-/// TLS 1.2 is not spoken.
+/// TLS 1.2 is not supported.
 fn too_old() -> rustls::Error {
     rustls::Error::General("TLS 1.2".to_owned())
 }

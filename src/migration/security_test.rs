@@ -1,4 +1,4 @@
-//! Two sides on this host, as they meet over a network.
+//! A source and a destination on this host, connected as over a network.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -33,8 +33,8 @@ impl Drop for KeyFile {
     }
 }
 
-/// What comes of a source with one of these and a destination with the other: the message that the
-/// destination receives, and the source's error if it has one.
+/// Connects a source and a destination with these credentials. Returns the message that the destination
+/// receives, and the source's error if it has one.
 fn meet(source: Credentials, destination: Credentials) -> (std::io::Result<bool>, Result<(), WireError>) {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = listener.local_addr().unwrap();
@@ -82,7 +82,7 @@ fn a_side_with_another_key_or_none_is_not_listened_to() {
     }
 }
 
-/// Whoever sends back what it is sent has not the key.
+/// A peer that only echoes data does not have the key.
 #[test]
 fn a_side_cannot_be_made_to_talk_to_itself() {
     let shown = |role| key_of(&[7; 32], role).unwrap().cert[0].clone();

@@ -1,7 +1,6 @@
-//! The side a guest leaves: its pages go over while it runs, then it is stopped and the rest follows.
+//! The migration source: sends pages while the guest runs, then stops it and sends the rest.
 //!
-//! The guest as this needs it is a [`SourceGuest`], so that what happens when things go wrong can be tried
-//! without a processor.
+//! A [`SourceGuest`] provides the guest, so that error handling can be tested without a processor.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,76 +11,76 @@ use super::progress::{MigrationPhase, MigrationProgress, MigrationStatistics};
 use super::wire::{Wire, WireError};
 use crate::memory::{GuestMemory, PageSet};
 
-/// Most rounds while the guest runs; a guest that still writes too fast is stopped then all the same.
+/// Maximum number of rounds while the guest runs. After that it is stopped even if it still writes too fast.
 const MAX_ROUNDS: u32 = 64;
 
-/// A round that has more than this many percent of the pages of the one before does not shrink.
+/// A round shrinks if it has at most this percentage of the pages of the previous one.
 const SHRINKING: u64 = 80;
 
-/// Seconds for which a guest may stand still without another round being worth it.
+/// Downtime in seconds below which another round is not worthwhile.
 const ENOUGH: f64 = 0.001;
 
-/// By how many percent a guest that writes too fast is slowed down more each time.
+/// Step by which the throttling of a guest that writes too fast increases, in percent.
 const THROTTLE_STEP: u32 = 25;
 
-/// How much a guest is slowed down at most, in percent.
+/// Maximum throttling of a guest, in percent.
 const MAX_THROTTLE: u32 = 99;
 
-/// Time that a slowed guest has in one go is the rest of this.
+/// Period of throttling: a throttled guest runs for part of it and pauses for the rest.
 const THROTTLE_PERIOD: Duration = Duration::from_millis(20);
 
-/// A guest that moves.
+/// A guest that is migrated.
 pub trait SourceGuest {
-    /// Its memory, which it goes on writing to.
+    /// Its memory, which the running guest continues to modify.
     fn memory(&self) -> &Arc<GuestMemory>;
 
-    /// The other side says where it is.
+    /// Reports the site of the destination.
     fn set_destination_site(&mut self, _site: &[u8]) {}
 
-    /// Begins to note what it writes; all pages that may hold something else than zeros.
+    /// Starts dirty tracking. Returns all pages that may be non-zero.
     ///
     /// # Errors
     ///
-    /// Why it cannot move, in words.
+    /// A message that says why the guest cannot be migrated.
     fn begin(&mut self) -> Result<PageSet, String>;
 
-    /// The pages that were written since the last call, or since [`Self::begin`].
+    /// Returns the pages written since the last call, or since [`Self::begin`].
     ///
     /// # Errors
     ///
-    /// Why it cannot move, in words.
+    /// A message that says why the guest cannot be migrated.
     fn written(&mut self) -> Result<PageSet, String>;
 
-    /// Lets it stand still for so long, some time soon, if it does not do so already.
+    /// Pauses the guest for the given time soon, unless a pause is already pending.
     fn throttle(&mut self, rest: Duration);
 
-    /// Stops it: the pages that were written since they were last asked for, and everything but memory.
+    /// Stops the guest. Returns the pages written since the last call, and the machine state without memory.
     ///
     /// # Errors
     ///
-    /// Why it cannot move, in words; it has not stopped then.
+    /// A message that says why the guest cannot be migrated; it is not stopped then.
     fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String>;
 }
 
-/// How a guest is to move.
+/// Parameters of a migration.
 #[derive(Clone, Copy, Debug)]
 pub struct MigrationPlan {
-    /// It is stopped for about so long at most.
+    /// Target for the maximum downtime.
     pub downtime: Duration,
-    /// What is sent is made smaller.
+    /// Compress pages.
     pub compress: bool,
 }
 
-/// Why a guest has not moved, or may not have.
+/// Why a migration failed or may have failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The connection, or the other side.
+    /// The connection or the destination failed.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The guest.
+    /// The guest failed.
     #[error("{0}")]
     Guest(String),
-    /// The user has changed his mind.
+    /// The user has cancelled the migration.
     #[error("cancelled")]
     Cancelled,
 }
@@ -92,18 +91,19 @@ impl From<FrameError> for SourceError {
     }
 }
 
-/// What came of a guest's leaving.
+/// Outcome of a migration at the source.
 #[derive(Debug)]
 pub enum SourceOutcome {
-    /// It runs on the other side.
+    /// The guest runs on the destination.
     Migrated(MigrationStatistics),
-    /// It is to go on here; the other side never runs it.
+    /// The guest resumes on this host; the destination never runs it.
     Failed(SourceError),
-    /// It was let go, and no answer came: the other side has to be asked. Until then it must run nowhere.
+    /// The commit was sent without an answer. The destination must be queried; until then the guest must not
+    /// run.
     InDoubt(SourceError),
 }
 
-/// Sends a guest over.
+/// Migrates a guest.
 pub fn migrate(
     mut wire: Wire,
     hello: Hello,
@@ -116,7 +116,7 @@ pub fn migrate(
     let prepared = migration.prepare(hello);
     let (stopped, mut figures) = (migration.stopped, migration.figures);
     if let Err(error) = prepared {
-        // The other side has not been told to run it, and is not going to be.
+        // No commit has been sent, and none will be, so the destination never runs the guest.
         match &error {
             SourceError::Wire(WireError::Peer(_) | WireError::Closed) => {}
             error => wire.abort(&error.to_string()),
@@ -124,7 +124,7 @@ pub fn migrate(
         return SourceOutcome::Failed(error);
     }
     let confirmed = wire.send(&Message::Commit(token)).and_then(|()| {
-        // Nothing else can be the answer but what ends the connection.
+        // The only valid answer is Confirm.
         match wire.receive()? {
             Message::Confirm => Ok(()),
             other => Err(unexpected(&other, "a Confirm frame").into()),
@@ -132,7 +132,7 @@ pub fn migrate(
     });
     if let Err(error) = confirmed {
         return match error {
-            // It decides, and it has decided.
+            // The destination decides, and has refused.
             WireError::Peer(_) => SourceOutcome::Failed(error.into()),
             error => SourceOutcome::InDoubt(error.into()),
         };
@@ -141,7 +141,7 @@ pub fn migrate(
         figures.downtime = stopped.elapsed();
     }
     progress.note("-----> migration complete.");
-    // The other side would only go on answering questions that nobody has.
+    // After Bye the destination need not wait for queries.
     let _ = wire.send(&Message::Bye);
     wire.close();
     SourceOutcome::Migrated(figures)
@@ -151,7 +151,7 @@ fn unexpected(found: &Message<'_>, expected: &'static str) -> FrameError {
     FrameError::Unexpected { found: found.kind(), expected }
 }
 
-/// A guest on its way.
+/// A guest while it is migrated.
 struct OutgoingMigration<'a> {
     wire: &'a mut Wire,
     guest: &'a mut dyn SourceGuest,
@@ -160,12 +160,12 @@ struct OutgoingMigration<'a> {
     encoder: PageEncoder,
     memory: Arc<GuestMemory>,
     figures: MigrationStatistics,
-    /// How long it takes to ask the other side something.
+    /// Round-trip time to the destination.
     latency: Duration,
-    /// How much it is slowed down, in percent.
+    /// Throttling of the guest, in percent.
     throttle_percent: u32,
     throttled_at: Instant,
-    /// When it was stopped.
+    /// When the guest was stopped.
     stopped: Option<Instant>,
 }
 
@@ -191,7 +191,7 @@ impl<'a> OutgoingMigration<'a> {
         }
     }
 
-    /// Everything up to the moment when the other side could run the guest.
+    /// Sends everything that the destination needs before it can run the guest.
     fn prepare(&mut self, hello: Hello) -> Result<(), SourceError> {
         self.progress.note("-----> starting migration");
         let start = Instant::now();
@@ -205,7 +205,7 @@ impl<'a> OutgoingMigration<'a> {
         let rest = self.rounds(pages)?;
         self.cancellable()?;
         self.progress.enter(MigrationPhase::Stopped);
-        // From here on the guest stands still.
+        // The guest is stopped from here on.
         self.stopped = Some(Instant::now());
         let (mut last, state) = self.guest.stop().map_err(SourceError::Guest)?;
         last.extend(&rest);
@@ -234,8 +234,8 @@ impl<'a> OutgoingMigration<'a> {
         if self.progress.is_cancelled() { Err(SourceError::Cancelled) } else { Ok(()) }
     }
 
-    /// Sends `pages`, then those written meanwhile, until what is left can be sent while the guest stands
-    /// still; that is what comes back.
+    /// Sends `pages`, then those written meanwhile, until the rest fits into the downtime. Returns that
+    /// rest.
     fn rounds(&mut self, mut pages: PageSet) -> Result<PageSet, SourceError> {
         loop {
             let count = pages.len();
@@ -245,8 +245,8 @@ impl<'a> OutgoingMigration<'a> {
             }
             pages = self.guest.written().map_err(SourceError::Guest)?;
             let left = pages.len();
-            // Pages that are sent again are as likely to be zeros, or to shrink, as those before. How long the
-            // way is does not depend on how many there are.
+            // Resent pages are assumed to compress like those before. The latency does not depend on their
+            // number.
             let needed = took.saturating_sub(self.latency).as_secs_f64() / count.max(1) as f64 * left as f64;
             let fits = needed < self.plan.downtime.as_secs_f64();
             let milliseconds = (needed * 1000.0).ceil() as u64;
@@ -255,8 +255,8 @@ impl<'a> OutgoingMigration<'a> {
                 self.figures.rounds,
                 took.as_millis()
             ));
-            // As long as each round leaves much less than the one before, one more costs little, and saves
-            // the guest that much time to stand still.
+            // While each round leaves far fewer pages than the one before, another round costs little and
+            // shortens the downtime.
             if left == 0 || fits && (needed <= ENOUGH || left > count / 2) {
                 return Ok(pages);
             }
@@ -279,7 +279,7 @@ impl<'a> OutgoingMigration<'a> {
         }
     }
 
-    /// Sends every page of `pages` once; how long it took until all were in the other side's memory.
+    /// Sends each page of `pages` once. Returns the time until all were in the destination's memory.
     fn round(&mut self, pages: &PageSet) -> Result<Duration, SourceError> {
         self.figures.rounds += 1;
         let number = self.figures.rounds;
@@ -315,7 +315,7 @@ impl<'a> OutgoingMigration<'a> {
         Ok(())
     }
 
-    /// Slows the guest down, if it runs and is to be.
+    /// Pauses the guest if it runs and is throttled.
     fn throttle(&mut self) {
         if self.throttle_percent > 0
             && self.stopped.is_none()
@@ -340,20 +340,20 @@ fn shrinks(left: u64, before: u64) -> bool {
     left <= before * SHRINKING / 100
 }
 
-/// What the other side says about a guest that was let go.
+/// Answer of the destination to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryAnswer {
-    /// It runs there.
+    /// The guest runs there.
     Running,
-    /// It does not, and never will.
+    /// The guest does not run there, and never will.
     NotRunning,
 }
 
-/// Asks the other side who has the guest.
+/// Queries the destination whether it runs the guest.
 ///
 /// # Errors
 ///
-/// [`WireError`]: it has to be asked again.
+/// [`WireError`]: the query has to be repeated.
 pub fn query(mut wire: Wire, token: MigrationToken) -> Result<QueryAnswer, WireError> {
     wire.send(&Message::Query(token))?;
     let answer = match wire.receive()? {

@@ -1,4 +1,4 @@
-//! What carries frames: TCP, bare or inside TLS 1.3.
+//! Transports for frames: TCP, plain or inside TLS 1.3.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,7 +8,7 @@ use rustls::Connection;
 
 use super::wire::Transport;
 
-/// How long both sides may take to prove who they are.
+/// Timeout for mutual authentication.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Transport for TcpStream {
@@ -18,23 +18,23 @@ impl Transport for TcpStream {
     }
 
     fn end(&mut self) {
-        // The other side may have hung up.
+        // The peer may have disconnected.
         let _ = self.shutdown(Shutdown::Write);
     }
 }
 
-/// A connection inside TLS, both of whose sides have proven who they are.
+/// A TLS connection with both peers authenticated.
 pub struct TlsTransport {
     tls: Connection,
     socket: TcpStream,
 }
 
 impl TlsTransport {
-    /// Has both sides of `socket` prove who they are.
+    /// Performs the TLS handshake with mutual authentication on `socket`.
     ///
     /// # Errors
     ///
-    /// What the host says, or in [`ErrorKind::InvalidData`] what is wrong with the other side.
+    /// The error of the host, or [`ErrorKind::InvalidData`] if the peer cannot be authenticated.
     pub fn new(tls: Connection, socket: TcpStream) -> io::Result<TlsTransport> {
         socket.set_timeout(HANDSHAKE_TIMEOUT)?;
         let mut encrypted = TlsTransport { tls, socket };
@@ -52,13 +52,13 @@ impl TlsTransport {
         Ok(encrypted)
     }
 
-    /// Takes what has arrived.
+    /// Reads received data.
     fn receive(&mut self) -> io::Result<()> {
         if self.tls.read_tls(&mut self.socket)? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         if let Err(error) = self.tls.process_new_packets() {
-            // The other side is told why, if it still listens.
+            // Send the TLS alert, if the peer still reads.
             let _ = self.flush();
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
@@ -101,7 +101,7 @@ impl Transport for TlsTransport {
 
     fn end(&mut self) {
         self.tls.send_close_notify();
-        // The other side may have hung up.
+        // The peer may have disconnected.
         let _ = self.flush();
         self.socket.end();
     }

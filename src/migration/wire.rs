@@ -1,61 +1,60 @@
-//! A connection that carries frames, and how it fails.
+//! A connection that carries frames, and its errors.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::frame::{FrameError, FrameKind, HEADER, MAX_PAYLOAD, Message, header};
 
-/// How long a side that says nothing is waited for: one that is busy says so much sooner
-/// ([`KEEP_ALIVE`]).
+/// Timeout for a peer that sends nothing. A busy peer sends keep-alives much more often ([`KEEP_ALIVE`]).
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a side that is busy says so.
+/// Interval between the keep-alives of a busy peer.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// How long one frame may take to arrive, or to be taken, once it has begun, however slowly.
+/// Timeout for one frame from its first byte, when sent or received.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a side that only says that it is busy is waited for.
+/// Timeout for a peer that sends only keep-alives.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the other side has to hang up after the last frame.
+/// How long the peer may take to disconnect after the last frame.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// What sides need that are to trust each other.
+/// Requirement for peers to trust each other.
 pub const TRUST: &str = "both sides need the same --migr-key, or certificates that the other trusts";
 
-/// What carries bytes to the other side and back, in order.
+/// A reliable, ordered byte stream to the peer.
 pub trait Transport: Read + Write + Send {
-    /// Has reading and writing fail after so long without a byte.
+    /// Sets the timeout after which reads and writes without progress fail.
     ///
     /// # Errors
     ///
     /// Those of the host.
     fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
 
-    /// Nothing more will be written; what has been written arrives. What can be done of this is done.
+    /// Ends the outgoing direction; data already written still arrives. Errors are ignored.
     fn end(&mut self);
 }
 
-/// Why a connection is of no more use.
+/// Why a connection is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// The other side has hung up, or the network has.
+    /// The peer or the network has closed the connection.
     #[error("the connection has ended")]
     Closed,
-    /// The other side says nothing.
+    /// The peer sends nothing.
     #[error("the other side has said nothing for {} seconds", .0.as_secs())]
     TimedOut(Duration),
-    /// It sent something that cannot be meant.
+    /// The peer sent an invalid frame.
     #[error("{0}")]
     Frame(#[from] FrameError),
-    /// It gives up, and says why.
+    /// The peer aborts, with this reason.
     #[error("the other host aborted the migration: {0}")]
     Peer(String),
-    /// It does not take this side for one that it trusts, or is none itself.
+    /// One of the peers does not trust the other.
     #[error("{0}; {TRUST}")]
     Untrusted(io::Error),
-    /// The host's words.
+    /// The error of the host.
     #[error("the connection fails: {0}")]
     Io(io::Error),
 }
@@ -68,7 +67,7 @@ impl From<io::Error> for WireError {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe => WireError::Closed,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => WireError::TimedOut(TIMEOUT),
-            // Only a connection inside TLS fails so ([`super::transport::TlsTransport`]).
+            // Only a connection inside TLS fails this way ([`super::transport::TlsTransport`]).
             ErrorKind::InvalidData => WireError::Untrusted(error),
             _ => WireError::Io(error),
         }
@@ -82,7 +81,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Frames over `stream`.
+    /// Creates a connection that sends frames over `stream`.
     ///
     /// # Errors
     ///
@@ -96,12 +95,12 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// [`WireError`]; what the other side said before it hung up, if it did.
+    /// [`WireError`]. If the peer sent its reason before it disconnected, the error holds that reason.
     pub fn send(&mut self, message: &Message<'_>) -> Result<(), WireError> {
         self.send_frame(&message.frame())
     }
 
-    /// Sends a frame that [`super::frame::finish`] has finished.
+    /// Sends a frame completed by [`super::frame::finish`].
     ///
     /// # Errors
     ///
@@ -110,7 +109,7 @@ impl Wire {
         let sent = write_within(&mut *self.stream, frame, FRAME_TIMEOUT);
         let Err(error) = sent else { return Ok(()) };
         let error = WireError::from(error);
-        // Whoever hangs up says why, and that may be here already.
+        // The peer sends a reason before it disconnects, and that may already have arrived.
         if matches!(error, WireError::Closed)
             && let Err(told @ WireError::Peer(_)) = self.pending_error()
         {
@@ -127,7 +126,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The next message that says anything.
+    /// Receives the next message other than a keep-alive.
     ///
     /// # Errors
     ///
@@ -151,7 +150,7 @@ impl Wire {
 
     fn receive_frame(&mut self) -> Result<FrameKind, WireError> {
         let mut bytes = [0; HEADER];
-        // The first byte may take as long as anything may.
+        // The first byte may take the full timeout.
         self.stream.read_exact(&mut bytes[..1])?;
         let start = Instant::now();
         read_within(&mut *self.stream, &mut bytes[1..], start)?;
@@ -162,15 +161,15 @@ impl Wire {
         Ok(kind)
     }
 
-    /// Tells the other side why this one gives up, and hangs up.
+    /// Sends the reason for the abort to the peer and disconnects.
     pub fn abort(mut self, why: &str) {
-        // It may be gone already.
+        // The peer may already have disconnected.
         if self.send(&Message::Error(why.to_owned())).is_ok() {
             self.close();
         }
     }
 
-    /// Hangs up in such a way that the last frame arrives: what the other side still sends is read.
+    /// Disconnects so that the last frame arrives: data that the peer still sends is read and discarded.
     pub fn close(mut self) {
         self.stream.end();
         if self.stream.set_timeout(LINGER).is_err() {
@@ -182,7 +181,7 @@ impl Wire {
     }
 }
 
-/// A side that takes a byte now and then is not waited for: the guest may stand still meanwhile.
+/// Enforces a total timeout, since a peer that accepts single bytes would otherwise keep the guest stopped.
 fn write_within(stream: &mut dyn Transport, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
     let start = Instant::now();
     while !bytes.is_empty() {
@@ -218,7 +217,7 @@ fn read_within(stream: &mut dyn Transport, mut bytes: &mut [u8], start: Instant)
 mod tests {
     use super::*;
 
-    /// A side that takes one byte now and then.
+    /// A peer that accepts one byte at a time.
     struct Slow;
 
     impl Read for Slow {

@@ -7,10 +7,10 @@ use lexopt::{Arg, Parser};
 use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
 
-/// The first argument that asks what the host can do.
+/// The first argument that selects this command.
 pub(super) const COMMAND: &str = "check";
 
-/// How the command is written with its options.
+/// Usage line of the command.
 pub(super) const USAGE: &str = "Use: kvm check [--json]";
 
 /// The answer to `kvm check --help`.
@@ -31,11 +31,11 @@ Exit status: 0 if guests can run here, 6 if not.
 A guest file named check is run as `kvm ./check`.
 ";
 
-/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+/// Parses the arguments after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::CheckArgument`] for the first argument that is not expected there.
+/// [`SettingsError::CheckArgument`] for the first unexpected argument.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut json = false;

@@ -8,10 +8,10 @@ use lexopt::{Arg, Parser};
 use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
 
-/// The first argument that asks whether a snapshot is whole.
+/// The first argument that selects this command.
 pub(super) const COMMAND: &str = "check-snapshot";
 
-/// How the command is written.
+/// Usage line of the command.
 pub(super) const USAGE: &str = "Use: kvm check-snapshot FILE";
 
 /// The answer to `kvm check-snapshot --help`.
@@ -31,12 +31,11 @@ Exit status: 0 if the snapshot is intact, 4 if not.
 A guest file named check-snapshot is run as `kvm ./check-snapshot`.
 ";
 
-/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+/// Parses the arguments after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::CheckSnapshotArgument`] for the first argument that is not expected there, and if the file
-/// is missing.
+/// [`SettingsError::CheckSnapshotArgument`] for the first unexpected argument, or if the file is missing.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let (mut command, mut file) = (true, None);

@@ -1,12 +1,12 @@
-//! Finds the name that was probably meant.
+//! Suggests the intended name for a misspelt one.
 
 use strsim::levenshtein;
 
-/// Longest name that is compared; a longer one is no slip of the keyboard.
+/// Maximum length of a name that is compared; a longer one is not a misspelling.
 const LONGEST: usize = 32;
 
-/// The one of `candidates` that `name` is a likely misspelling of: at most one typing slip per three
-/// letters away. Capitals do not count.
+/// The name in `candidates` of which `name` is a likely misspelling: at most one typing error per three
+/// letters. Case is ignored.
 pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LONGEST {
         return None;

@@ -17,23 +17,23 @@ use super::help;
 use super::table::{OptionArgument, OptionSpec, options};
 use super::{DebugClientSpec, vscode};
 
-/// What the command line asks for.
+/// The request of a command line.
 pub(super) enum ParsedCommand {
-    /// Run a guest as it says.
+    /// Run a guest with these arguments.
     Run(CommandLine),
-    /// Tell what the host can do.
+    /// Report what KVM supports on this host.
     Check {
-        /// For programs instead of people.
+        /// Print JSON instead of a table.
         json: bool,
     },
-    /// Ask a debug server.
+    /// Request data from a debug server.
     DebugClient(DebugClientSpec),
-    /// Connect somebody to a console.
+    /// Connect the terminal to a console.
     Console {
-        /// Where it listens.
+        /// The address of the console.
         address: ListenAddress,
     },
-    /// Tell whether a snapshot file is whole.
+    /// Check that a snapshot file is complete and undamaged.
     CheckSnapshot {
         /// The file.
         file: PathBuf,
@@ -42,28 +42,28 @@ pub(super) enum ParsedCommand {
     Help(String),
     /// The answer to `--version`.
     Version(String),
-    /// Write what editors need.
+    /// Write configuration files for editors.
     Vscode {
-        /// Into this folder.
+        /// The target folder.
         folder: PathBuf,
-        /// Replace files that are there.
+        /// Replace existing files.
         force: bool,
     },
 }
 
-/// A command line whose form is right; its values are not checked yet.
+/// A parsed command line whose values are not checked yet.
 #[derive(Default)]
 pub(super) struct CommandLine {
     guest: Option<OsString>,
-    /// In the order in which they are given.
+    /// In the order given.
     values: Vec<(&'static OptionSpec, OsString)>,
 }
 
-/// Reads the form of a command line, whose first item is the program's name.
+/// Parses a command line, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError`] for the first argument that cannot stand where it stands.
+/// [`SettingsError`] for the first invalid argument.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|first| first == check::COMMAND) {
@@ -119,24 +119,24 @@ impl CommandLine {
         self.guest.as_deref().map(Path::new)
     }
 
-    /// The config file that is named.
+    /// The config file given on the command line.
     pub(super) fn config(&self) -> Option<&Path> {
         let (_, file) = self.values.iter().find(|(option, _)| option.long == "config")?;
         Some(Path::new(file))
     }
 
-    /// Sets everything that is given.
+    /// Applies all values to the draft.
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Value`] for the first value that is not allowed.
+    /// [`SettingsError::Value`] for the first invalid value.
     pub(super) fn apply(&self, draft: &mut Draft) -> Result<(), SettingsError> {
         for (option, value) in &self.values {
             draft.given.push(option.long);
             let result = match value.to_str() {
                 Some(text) => (option.set)(draft, text),
-                // The guest file and the config file may have any name; everything else may come
-                // from the config file too, which is UTF-8.
+                // The guest file and the config file may have any name. All other values must be UTF-8, as
+                // in the config file.
                 None if option.long == "config" => Ok(()),
                 None => Err("is not UTF-8 text".to_owned()),
             };
@@ -168,7 +168,7 @@ impl CommandLine {
     }
 }
 
-/// The option that is called `name`, which stands without dashes.
+/// The option with this name, given without dashes.
 fn long(name: &str) -> Result<&'static OptionSpec, SettingsError> {
     options().find(|option| option.long == name).ok_or_else(|| SettingsError::UnknownOption {
         option: format!("--{name}"),
@@ -176,20 +176,20 @@ fn long(name: &str) -> Result<&'static OptionSpec, SettingsError> {
     })
 }
 
-/// The option that `letter` is short for.
+/// The option with the short form `letter`.
 fn short(letter: char) -> Result<&'static OptionSpec, SettingsError> {
     options()
         .find(|option| option.takes.short() == Some(letter))
         .ok_or_else(|| SettingsError::UnknownOption { option: format!("-{letter}"), meant: None })
 }
 
-/// The value of `option`, which `parser` has just met: attached with `=`, or the next argument.
+/// The value of `option`, which `parser` has just read: attached with `=`, or the next argument.
 fn value(parser: &mut Parser, option: &'static OptionSpec) -> Result<OsString, SettingsError> {
     let value = parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(|next| !has_dash(next)));
     if let Some(value) = value {
         return Ok(value);
     }
-    // The message about an unknown option also tells those who meant it as the value what to do.
+    // The hint for an unknown option also helps if the argument was meant as the value.
     match parser.next() {
         Ok(Some(Arg::Long(name))) => {
             long(name)?;
@@ -202,7 +202,7 @@ fn value(parser: &mut Parser, option: &'static OptionSpec) -> Result<OsString, S
     Err(SettingsError::MissingValue { option: format!("--{}", option.long), allowed: option.allowed })
 }
 
-/// Refuses a value of `option`, which takes none.
+/// Refuses an attached value of `option`, which takes none.
 fn no_value(parser: &mut Parser, option: &'static OptionSpec) -> Result<(), SettingsError> {
     match parser.optional_value() {
         None => Ok(()),
@@ -213,7 +213,7 @@ fn no_value(parser: &mut Parser, option: &'static OptionSpec) -> Result<(), Sett
     }
 }
 
-/// Gives long options that are written with one dash, as in `-logfile`, their second dash.
+/// Adds the second dash to long options written with one, as in `-logfile`.
 pub(super) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut options_ended = false;
     args.enumerate().map(move |(at, arg)| {
@@ -233,7 +233,7 @@ fn is_long_with_one_dash(arg: &OsStr) -> bool {
         if first.is_ascii_alphabetic() && *second != b'=')
 }
 
-/// True for an option, and for what looks like one; a dash alone is a name.
+/// True for an argument that begins like an option; a single dash is a name.
 fn has_dash(arg: &OsStr) -> bool {
     matches!(arg.as_encoded_bytes(), [b'-', _, ..])
 }

@@ -1,7 +1,7 @@
-//! The config file: an INI file whose sections and keys are those of the table.
+//! The config file: an INI file with the sections and keys of the table.
 //!
-//! Each line is given to the INI reader on its own. A line that is none therefore cannot swallow the
-//! next one, and every message can say which line it is about.
+//! Each line is parsed separately by the INI reader. So an invalid line cannot affect the next one, and
+//! every message can name its line.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -14,19 +14,19 @@ use super::draft::Draft;
 use super::error::{SettingsError, ValueOrigin};
 use super::table::{self, Key, OptionSpec};
 
-/// Size in bytes from which a file is taken for something else than a config file.
+/// Size in bytes from which a file is not accepted as a config file.
 const TOO_LARGE: u64 = 1 << 20;
 
-/// How many characters of a line that is none are shown.
+/// Maximum number of characters shown of an invalid line.
 const SHOWN: usize = 60;
 
-/// A config file that has been read, but not understood yet.
+/// A config file that has been read but not parsed.
 pub(super) struct ConfigFile {
     file: PathBuf,
     text: String,
 }
 
-/// What one line says.
+/// The content of one line.
 enum Line {
     Nothing,
     Section(String),
@@ -58,11 +58,11 @@ impl ConfigFile {
         }
     }
 
-    /// Sets everything that the file gives.
+    /// Applies all values of the file to the draft.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] for the first line that cannot be meant.
+    /// [`SettingsError`] for the first invalid line.
     pub(super) fn apply(&self, draft: &mut Draft) -> Result<(), SettingsError> {
         let mut section = None;
         let mut seen: Vec<(&'static Key, usize)> = Vec::new();
@@ -119,7 +119,7 @@ impl ConfigFile {
         if !text.starts_with('[') && !text.contains(['=', ':']) {
             return Err(no_line("`=` is missing"));
         }
-        // A backslash means itself: values are paths and command lines, not strings of a language.
+        // Backslashes are literal: values are paths and command lines, without escape sequences.
         let options = ParseOption { enabled_escape: false, ..ParseOption::default() };
         let ini = Ini::load_from_str_opt(text, options).map_err(|_| {
             no_line(match text.as_bytes()[0] {
@@ -133,7 +133,7 @@ impl ConfigFile {
         match (section, values.as_slice()) {
             (Some(name), []) => Ok(Line::Section(name.to_owned())),
             (None, [(key, value)]) => {
-                // Right after the `=` the INI reader takes a comment for the value.
+                // The INI reader takes a comment right after the `=` for the value.
                 let commented = text[key.len()..].trim_start_matches([' ', '\t', '=', ':']);
                 let value = if commented.starts_with([';', '#']) { "" } else { value.trim() };
                 Ok(Line::Value { key: (*key).to_owned(), value: value.to_owned() })
@@ -197,6 +197,6 @@ fn read_text(file: &Path) -> io::Result<String> {
         let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
         io::Error::other(format!("line {line} is not UTF-8 text"))
     })?;
-    // Editors on other systems put a byte order mark in front.
+    // Some editors write a byte order mark.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

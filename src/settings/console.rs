@@ -10,13 +10,13 @@ use super::error::{SettingsError, ValueOrigin};
 use super::values::{self, ParseResult};
 use super::{CONSOLE_PORT, ListenAddress};
 
-/// The first argument that asks for the console of a guest that runs.
+/// The first argument that selects this command.
 pub(super) const COMMAND: &str = "console";
 
-/// How the command is written with its options.
+/// Usage line of the command.
 pub(super) const USAGE: &str = "Use: kvm console [ADDRESS:PORT|unix:PATH]";
 
-/// What the place can be.
+/// The allowed addresses.
 const ALLOWED: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes)";
 
 /// The answer to `kvm console --help`.
@@ -37,12 +37,12 @@ Exit status: 0, or 6 if the connection is refused or lost.
 A guest file named console is run as `kvm ./console`.
 ";
 
-/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+/// Parses the arguments after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::ConsoleArgument`] for the first argument that is not expected there, and
-/// [`SettingsError::Value`] for a place that cannot be meant.
+/// [`SettingsError::ConsoleArgument`] for the first unexpected argument, and [`SettingsError::Value`] for an
+/// invalid address.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let (mut command, mut address) = (true, None);

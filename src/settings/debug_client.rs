@@ -10,13 +10,13 @@ use super::error::SettingsError;
 use super::values::{self, ParseResult};
 use super::{DebugClientSpec, ListenAddress};
 
-/// The first argument that asks a debug server.
+/// The first argument that selects this command.
 pub(super) const COMMAND: &str = "debug-client";
 
-/// How the command is written with its arguments.
+/// Usage line of the command.
 pub(super) const USAGE: &str = "Use: kvm debug-client ADDRESS PORT [START END]";
 
-/// The memory that is asked for when nobody says which.
+/// The default memory range.
 const START: u64 = 0xBF000;
 const LENGTH: u64 = 2000;
 
@@ -40,12 +40,12 @@ answer.
 A guest file named debug-client is run as `kvm ./debug-client`. docs/debug-server.md has more.
 ";
 
-/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+/// Parses the arguments after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::DebugClientArgument`] for the first argument that is not expected there, and
-/// [`SettingsError::DebugClientMissing`] for one that is not there.
+/// [`SettingsError::DebugClientArgument`] for the first unexpected argument, and
+/// [`SettingsError::DebugClientMissing`] for a missing one.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let mut words = Vec::new();

@@ -1,4 +1,4 @@
-//! Settings in the making: what each option's value does to them, and the checks across options.
+//! Settings under construction: the effect of each option's value, and the checks across options.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use super::{
     MigrationSecurity, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
-/// Where the value that is being set comes from.
+/// The source of the value being set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueSource {
-    /// The table.
+    /// The table of defaults.
     Default,
     /// The config file.
     File,
@@ -23,53 +23,53 @@ pub(super) enum ValueSource {
     CommandLine,
 }
 
-/// Settings in the making. Values are set from the weakest source to the strongest.
+/// Settings under construction. Values are set in order of precedence, lowest first.
 #[derive(Debug)]
 pub(super) struct Draft {
-    /// Where the values that are set now come from.
+    /// Source of the values being set.
     pub(super) source: ValueSource,
-    /// Everything that one value settles.
+    /// Settings that a single value determines.
     pub(super) settings: Settings,
-    /// Whether gdb is served.
+    /// Whether the gdb server is enabled.
     pub(super) gdb: bool,
-    /// Whether the command line says that, or the opposite, in so many words.
+    /// Whether the command line enables or disables the gdb server explicitly.
     gdb_explicit: bool,
-    /// Whether `--gdb-nowait` asks for it.
+    /// Whether `--gdb-nowait` implies the gdb server.
     gdb_implied: bool,
-    /// Whether the guest runs without waiting for it.
+    /// Whether the guest starts without waiting for gdb.
     pub(super) gdb_nowait: bool,
-    /// Where, if it is.
+    /// Listen address of the gdb server.
     pub(super) gdb_address: ListenAddressDraft,
-    /// Whether there is a debug server.
+    /// Whether the debug server is enabled.
     pub(super) debug_server: bool,
-    /// Where, if there is.
+    /// Listen address of the debug server.
     pub(super) debug_server_address: ListenAddressDraft,
-    /// Whether there is a console, if that was said in so many words.
+    /// Whether the console is enabled or disabled explicitly.
     pub(super) console_explicit: Option<bool>,
-    /// Whether one is wanted because it was said where.
+    /// Whether a console address or port implies the console.
     console_implied: bool,
-    /// Where it is.
+    /// Listen address of the console.
     console_address: ListenAddressDraft,
-    /// Whether the user has named that place.
+    /// Whether the user has set that address.
     console_chosen: bool,
-    /// Whether the guest arrives from elsewhere.
+    /// Whether the guest is received from another host.
     pub(super) receive: bool,
-    /// From which address of this host.
+    /// Local address to receive it on.
     receive_address: IpAddr,
-    /// On which port.
+    /// Port to receive it on.
     receive_port: u16,
     receive_port_chosen: bool,
-    /// Files with this side's certificate, its key, and the other side's authority.
+    /// Files with the local certificate, its key, and the certificate authorities for the peer.
     pub(super) tls: [Option<PathBuf>; 3],
-    /// File with a key that both sides of a migration have.
+    /// File with the key shared by both migration peers.
     pub(super) shared_key: Option<PathBuf>,
     modules_from: ValueSource,
-    /// The options that stand on the command line.
+    /// The options given on the command line.
     pub(super) given: Vec<&'static str>,
 }
 
 impl Draft {
-    /// The settings of a user who asks for nothing.
+    /// The default settings.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// What the defaults of the table are written over; none of it is meant.
+    /// Placeholder values, all overwritten by the defaults of the table.
     fn blank() -> Draft {
         let null = || SerialBackend::Null;
         Draft {
@@ -146,7 +146,7 @@ impl Draft {
         }
     }
 
-    /// Adds a module. The first one from a source replaces those from weaker sources.
+    /// Adds a module. The first one from a source replaces those from sources of lower precedence.
     pub(super) fn add_module(&mut self, text: &str) -> ParseResult<()> {
         let module = values::module(text)?;
         if self.modules_from != self.source {
@@ -157,42 +157,42 @@ impl Draft {
         Ok(())
     }
 
-    /// Sets the far end of one serial port.
+    /// Sets the backend of one serial port.
     pub(super) fn set_serial(&mut self, text: &str) -> ParseResult<()> {
         let (port, end) = values::serial(text)?;
         self.settings.serial[port] = end;
         Ok(())
     }
 
-    /// Sets the log file. A config file that merely repeats the default chooses nothing, so that the
-    /// documented `config.ini` can lie anywhere, also where no file can be written.
+    /// Sets the log file. A config file that repeats the default does not count as the user's choice, so the
+    /// documented `config.ini` also works in a read-only directory.
     pub(super) fn set_log_file(&mut self, text: &str) -> ParseResult<()> {
         self.settings.log.file = values::file(text)?;
         self.settings.log.file_chosen = self.source == ValueSource::CommandLine || text != DEFAULT_LOG_FILE;
         Ok(())
     }
 
-    /// Switches gdb on or off, or on at a place.
+    /// Enables or disables gdb, or enables it at an address.
     pub(super) fn set_gdb(&mut self, text: &str) -> ParseResult<()> {
         self.gdb_explicit = true;
         self.gdb = self.gdb_address.switch_or_set(text)?;
         Ok(())
     }
 
-    /// Switches waiting for gdb off or on. Who does not want to wait for gdb wants gdb.
+    /// Sets whether the guest waits for gdb. Disabling the wait implies the gdb server.
     pub(super) fn set_gdb_nowait(&mut self, text: &str) -> ParseResult<()> {
         self.gdb_nowait = values::boolean(text)?;
         self.gdb_implied = self.gdb_nowait;
         Ok(())
     }
 
-    /// Switches the debug server on or off, or on at a place.
+    /// Enables or disables the debug server, or enables it at an address.
     pub(super) fn set_debug_server(&mut self, text: &str) -> ParseResult<()> {
         self.debug_server = self.debug_server_address.switch_or_set(text)?;
         Ok(())
     }
 
-    /// Switches the console on or off, or on at a place.
+    /// Enables or disables the console, or enables it at an address.
     pub(super) fn set_console(&mut self, text: &str) -> ParseResult<()> {
         let switched = listen_address::switch(text);
         if switched.is_none() {
@@ -203,14 +203,14 @@ impl Draft {
         Ok(())
     }
 
-    /// Sets the address of the console, or its socket. Who says where wants one.
+    /// Sets the address of the console, or its socket. This implies the console.
     pub(super) fn set_console_address(&mut self, text: &str) -> ParseResult<()> {
         self.console_address.set_address(text)?;
         self.imply_console(true);
         Ok(())
     }
 
-    /// Sets the port of the console; `none` for no console. Who says where wants one.
+    /// Sets the port of the console; `none` disables it. A port implies the console.
     pub(super) fn set_console_port(&mut self, text: &str) -> ParseResult<()> {
         let wanted = text != "none";
         if wanted {
@@ -223,7 +223,8 @@ impl Draft {
         Ok(())
     }
 
-    /// A place has been named, or that there is none. A config file that has `enable` says more by that.
+    /// Records that an address implies the console, or that `none` disables it. In a config file `enable`
+    /// takes precedence.
     fn imply_console(&mut self, wanted: bool) {
         match self.source {
             ValueSource::Default => return,
@@ -231,11 +232,11 @@ impl Draft {
             ValueSource::CommandLine => self.console_explicit = Some(wanted),
         }
         let default = self.console_address.is_usual(CONSOLE_PORT);
-        // A config file that merely repeats the default chooses nothing.
+        // A config file that repeats the default does not count as a choice.
         self.console_chosen = wanted && (self.source == ValueSource::CommandLine || !default);
     }
 
-    /// Sets the port a guest is received on, and the address if there is one.
+    /// Sets the port a guest is received on, and the address if given.
     pub(super) fn set_receive_port(&mut self, text: &str) -> ParseResult<()> {
         let (address, port) = values::address_and_port(text)?;
         self.receive_address = address.unwrap_or(self.receive_address);
@@ -244,8 +245,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Refuses what a snapshot that is to be continued decides by itself. In a config file it stands for
-    /// other runs.
+    /// Refuses an option whose value a restored snapshot determines. In a config file it is allowed, because
+    /// it applies to other runs.
     fn check_restore(&self, guest: Option<&Path>) -> Result<(), SettingsError> {
         if let Some(guest) = guest {
             return Err(SettingsError::GuestWithRestore { guest: guest.to_owned() });
@@ -256,11 +257,11 @@ impl Draft {
         }
     }
 
-    /// The settings, for the guest file the command line names.
+    /// The finished settings for the guest file on the command line.
     ///
     /// # Errors
     ///
-    /// Those of [`SettingsError`] that are about several options.
+    /// [`SettingsError`] for conflicts between options.
     pub(super) fn finish(self, guest: Option<&Path>) -> Result<Settings, SettingsError> {
         if self.receive_port_chosen && !self.receive {
             return Err(SettingsError::MigrationPortAlone);
@@ -301,10 +302,10 @@ impl Draft {
     }
 }
 
-/// What a snapshot decides.
+/// The options that a snapshot determines.
 const IN_SNAPSHOT: [&str; 5] = ["memory", "append", "module", "strict", "migr"];
 
-/// How both sides of a migration prove who they are.
+/// Determines how the migration peers authenticate.
 fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<MigrationSecurity, SettingsError> {
     match (tls, key) {
         ([None, None, None], None) => Ok(MigrationSecurity::Plain),
@@ -315,7 +316,7 @@ fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<Migration
     }
 }
 
-/// Refuses far ends that would write into, or read from, the same thing as another or as the log.
+/// Refuses backends that would use the same file or socket as another backend or the log.
 fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
     for (second, end) in settings.serial.iter().enumerate() {
         if let Some(name) = exclusive(end)
@@ -328,7 +329,7 @@ fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
             });
         }
     }
-    // The debug console may share standard output, but nothing else.
+    // The debug console may share standard output, but no other backend.
     let console = &settings.debug_console;
     if *console != SerialBackend::Stdio
         && let Some(name) = exclusive(console)
@@ -344,7 +345,7 @@ fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
     }
 }
 
-/// The name of a far end that only one port can have.
+/// The name of a backend that only one port can have.
 fn exclusive(end: &SerialBackend) -> Option<String> {
     match end {
         SerialBackend::Stdio => Some("stdio".to_owned()),

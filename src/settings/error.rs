@@ -1,4 +1,4 @@
-//! What the user is told when the command line or the config file cannot be meant.
+//! Error messages for an invalid command line or config file.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::table::USAGE;
 
-/// Why there are no [`Settings`](super::Settings). The text is the whole message for the user.
+/// Why [`Settings`](super::Settings) are invalid. The text is the complete message for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The command line names no guest file.
@@ -16,7 +16,7 @@ pub enum SettingsError {
          `kvm --help` lists the options."
     )]
     NoGuest,
-    /// A guest file is named although the guest is to arrive from elsewhere.
+    /// A guest file is named although the guest is received from another host.
     #[error(
         "Elf file cannot be specified together with -migr. {USAGE}\n-migr receives a running guest from \
          another kvm: leave out either -migr or `{}`.",
@@ -26,13 +26,13 @@ pub enum SettingsError {
         /// The guest file.
         guest: PathBuf,
     },
-    /// A port to receive a guest on, but nothing says that one is to be received.
+    /// A port to receive a guest on without the option to receive one.
     #[error(
         "-migrport used without -migr. {USAGE}\n-migrport is the port on which -migr waits for a guest: \
          add -migr or leave out -migrport."
     )]
     MigrationPortAlone,
-    /// A guest would be taken from anybody on the network.
+    /// A guest would be accepted from any host on the network without authentication.
     #[error(
         "-migrport {address}: other hosts can reach this address, and whoever does could read the guest \
          or send another one: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides, or \
@@ -42,10 +42,10 @@ pub enum SettingsError {
         /// The address.
         address: IpAddr,
     },
-    /// Not all of a side's TLS files.
+    /// The set of TLS files is incomplete.
     #[error("--tls-cert, --tls-key and --tls-ca belong together: give all three, or none.")]
     TlsIncomplete,
-    /// Two ways to prove who one is.
+    /// Two authentication methods.
     #[error("--migr-key takes the place of --tls-cert, --tls-key and --tls-ca: leave out either it or them.")]
     TlsAndKey,
     /// A second guest file.
@@ -58,7 +58,7 @@ pub enum SettingsError {
         /// The second file.
         argument: String,
     },
-    /// Something after `kvm check` that is not expected there.
+    /// An unexpected argument after `kvm check`.
     #[error(
         "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named check is run as \
          `kvm ./check`.",
@@ -68,7 +68,7 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
-    /// Something after `kvm debug-client` that is not expected there.
+    /// An unexpected argument after `kvm debug-client`.
     #[error(
         "Incorrect Format. {}\n`{argument}` {reason}. A guest file named debug-client is run as `kvm \
          ./debug-client`.",
@@ -80,7 +80,7 @@ pub enum SettingsError {
         /// What is wrong with it: a predicate.
         reason: String,
     },
-    /// Something that is missing after `kvm debug-client`.
+    /// A missing argument after `kvm debug-client`.
     #[error(
         "Incorrect Format. {}\n{what} is missing. For example: kvm debug-client 127.0.0.1 5553 0x1000 0x2000",
         super::debug_client::USAGE
@@ -89,7 +89,7 @@ pub enum SettingsError {
         /// What is missing.
         what: &'static str,
     },
-    /// Something after `kvm console` that is not expected there.
+    /// An unexpected argument after `kvm console`.
     #[error(
         "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named console is run \
          as `kvm ./console`.",
@@ -99,7 +99,7 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
-    /// Something after `kvm check-snapshot` that is not expected there, or nothing.
+    /// An unexpected or missing argument after `kvm check-snapshot`.
     #[error(
         "Incorrect Format. {}\n{problem}. A guest file named check-snapshot is run as `kvm \
          ./check-snapshot`.",
@@ -109,7 +109,7 @@ pub enum SettingsError {
         /// What is wrong.
         problem: String,
     },
-    /// A guest file is named although a snapshot is to be continued.
+    /// A guest file is named although a snapshot is to be restored.
     #[error(
         "`{}` cannot be run together with --restore. {USAGE}\n--restore continues the guest in a snapshot: \
          leave out one of the two.",
@@ -119,7 +119,7 @@ pub enum SettingsError {
         /// The guest file.
         guest: PathBuf,
     },
-    /// An option about the start of a guest, or its machine, although one is to be continued.
+    /// An option for the start of a guest or for its machine, although a snapshot is to be restored.
     #[error(
         "--{option} cannot be given together with --restore. {USAGE}\nThe snapshot decides that: leave \
          --{option} out."
@@ -128,23 +128,23 @@ pub enum SettingsError {
         /// The option, without dashes.
         option: &'static str,
     },
-    /// An option that there is not.
+    /// An unknown option.
     #[error("Incorrect Format. {USAGE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
          starts with a dash is attached with `=`.",
         meant.map(|meant| format!(", did you mean `--{meant}`?")).unwrap_or_else(|| ".".to_owned()))]
     UnknownOption {
         /// The option as it was written, with two dashes.
         option: String,
-        /// The long option that was probably meant, without dashes.
+        /// The long option that was probably intended, without dashes.
         meant: Option<&'static str>,
     },
-    /// An option that can be given once was given again.
+    /// A non-repeatable option was given twice.
     #[error("Incorrect Format. {USAGE}\n{option} is given twice: leave out one of the two.")]
     OptionTwice {
         /// The option.
         option: String,
     },
-    /// An option stands without the value it needs.
+    /// An option lacks its value.
     #[error(
         "Incorrect Format. {USAGE}\n{option} needs a value: {allowed}. A value that starts with a dash is \
          attached with `=`, as in {option}=-x."
@@ -152,10 +152,10 @@ pub enum SettingsError {
     MissingValue {
         /// The option.
         option: String,
-        /// What the value can be.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// An option that takes no value stands with one.
+    /// An option that takes no value was given one.
     #[error("Incorrect Format. {USAGE}\n{option} takes no value: leave out `={value}`.")]
     UnexpectedValue {
         /// The option.
@@ -163,7 +163,7 @@ pub enum SettingsError {
         /// The value.
         value: String,
     },
-    /// Something after `kvm vscode` that is not expected there.
+    /// An unexpected argument after `kvm vscode`.
     #[error(
         "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named vscode is run \
          as `kvm ./vscode`.",
@@ -173,13 +173,13 @@ pub enum SettingsError {
         /// The argument.
         argument: String,
     },
-    /// A command line that is wrong in another way.
+    /// Another error in the command line.
     #[error("Incorrect Format. {USAGE}\n{reason}. `kvm --help` lists the options.")]
     CommandLine {
-        /// What is wrong, in the words of the command-line reader.
+        /// The error text of the command-line parser.
         reason: String,
     },
-    /// A value that is not allowed.
+    /// An invalid value.
     #[error("{origin}: `{value}` {reason}; allowed: {allowed}")]
     Value {
         /// Where the value was given, and for what.
@@ -188,10 +188,10 @@ pub enum SettingsError {
         value: String,
         /// What is wrong with it: a predicate, such as "is not a number".
         reason: String,
-        /// What the value can be.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// Two serial ports with the same far end.
+    /// Two serial ports with the same backend.
     #[error(
         "serial ports {first} and {second} cannot both be {end}: add --serial {first}=log or --serial \
          {second}=log, or set com{first} or com{second} in [serial] of the config file to log"
@@ -201,7 +201,7 @@ pub enum SettingsError {
         first: usize,
         /// The higher of the two ports.
         second: usize,
-        /// What both were given.
+        /// The shared value.
         end: String,
     },
     /// The debug console and a serial port were given the same file or socket.
@@ -210,7 +210,7 @@ pub enum SettingsError {
          `log` to have both in the log"
     )]
     DebugConsoleBackendTwice {
-        /// What both were given.
+        /// The shared value.
         end: String,
     },
     /// A serial port's file is the log file.
@@ -231,7 +231,7 @@ pub enum SettingsError {
         /// The host's reason.
         source: io::Error,
     },
-    /// A line of the config file that is none of what lines can be.
+    /// An invalid line in the config file.
     #[error(
         "{}:{line}: `{text}` is neither `[section]` nor `key = value` nor a comment (`; ...`): {reason}",
         file.display()
@@ -246,7 +246,7 @@ pub enum SettingsError {
         /// Why not.
         reason: &'static str,
     },
-    /// A section that there is not.
+    /// An unknown section.
     #[error(
         "{}:{line}: there is no section [{section}]{}; sections: {}",
         file.display(),
@@ -260,12 +260,12 @@ pub enum SettingsError {
         line: usize,
         /// The section's name.
         section: String,
-        /// The section that was probably meant.
+        /// The section that was probably intended.
         meant: Option<&'static str>,
         /// All sections.
         sections: Vec<&'static str>,
     },
-    /// A key that its section has not.
+    /// A key that is unknown in its section.
     #[error(
         "{}:{line}: {} has no key `{key}`{}; keys: {}",
         file.display(),
@@ -282,12 +282,12 @@ pub enum SettingsError {
         section: Option<&'static str>,
         /// The key's name.
         key: String,
-        /// What was probably meant, in backquotes, with its section if that is another one.
+        /// The name that was probably intended, in backquotes, with its section if that is another one.
         meant: Option<String>,
         /// All keys of the section, or all keys with their sections where there is no section.
         keys: Vec<String>,
     },
-    /// A key that can be given once was given again.
+    /// A non-repeatable key was given twice.
     #[error(
         "{}:{line}: [{section}] {key} is given for the second time, after line {first}: leave out one of \
          the two",
@@ -307,7 +307,7 @@ pub enum SettingsError {
     },
 }
 
-/// Where a value was given, and for what.
+/// Where a value was given, and for which option or key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOrigin {
     /// For an option on the command line.

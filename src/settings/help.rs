@@ -2,7 +2,7 @@
 
 use super::table::{GROUPS, GUEST, OptionArgument, OptionSpec};
 
-/// Stands at the end of `--help`.
+/// Footer of `--help`.
 const EXAMPLES: &str = "
 Examples:
   kvm hello.elf                            run a guest with 64 MiB of RAM
@@ -44,7 +44,7 @@ pub(super) fn text() -> String {
     text + EXAMPLES
 }
 
-/// How an option is written, for example `    --memory <SIZE>`.
+/// The usage form of an option, for example `    --memory <SIZE>`.
 fn usage(option: &OptionSpec) -> String {
     let short = match option.takes.short() {
         Some(letter) => format!("-{letter},"),

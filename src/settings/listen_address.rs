@@ -1,4 +1,4 @@
-//! Where a server listens, in the making: from its option and from the keys of its section.
+//! The listen address of a server under construction, from its option and the keys of its section.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,30 +6,30 @@ use std::path::PathBuf;
 use super::ListenAddress;
 use super::values::{self, ParseResult};
 
-/// A place in the making.
+/// A listen address under construction.
 #[derive(Debug)]
 pub(super) struct ListenAddressDraft {
-    /// Other hosts are not to reach it.
+    /// Only addresses that other hosts cannot reach are allowed.
     here: bool,
     address: IpAddr,
     port: u16,
-    /// Instead of both.
+    /// A unix socket that replaces address and port.
     socket: Option<PathBuf>,
 }
 
 impl ListenAddressDraft {
-    /// A place of a server that may be reached from other hosts; what the defaults of the table are written
-    /// over.
+    /// A placeholder for a server that other hosts may reach; the defaults of the table overwrite it.
     pub(super) fn anywhere() -> ListenAddressDraft {
         ListenAddressDraft { here: false, address: Ipv4Addr::LOCALHOST.into(), port: 0, socket: None }
     }
 
-    /// The same for a server that only this host may reach.
+    /// A placeholder for a server that only this host may reach.
     pub(super) fn here() -> ListenAddressDraft {
         ListenAddressDraft { here: true, ..ListenAddressDraft::anywhere() }
     }
 
-    /// OptionArgument what the value of a server's option says: that it is on or off, or on at a place. Whether it is on.
+    /// Applies the value of a server's option: on, off, or an address that implies on. Returns whether it is
+    /// on.
     pub(super) fn switch_or_set(&mut self, text: &str) -> ParseResult<bool> {
         match switch(text) {
             Some(on) => Ok(on),
@@ -37,7 +37,7 @@ impl ListenAddressDraft {
         }
     }
 
-    /// Sets what the value of the option says: an address, a port, both, or a socket.
+    /// Sets an address, a port, both, or a socket from the option's value.
     pub(super) fn set(&mut self, text: &str) -> ParseResult<()> {
         let socket = values::socket(text)?;
         if socket.is_none() {
@@ -69,17 +69,17 @@ impl ListenAddressDraft {
         Ok(())
     }
 
-    /// It is the address and the port after all.
+    /// Discards the socket in favour of address and port.
     pub(super) fn forget_socket(&mut self) {
         self.socket = None;
     }
 
-    /// True for the usual address and the port `usual`.
+    /// True for the default address and the port `usual`.
     pub(super) fn is_usual(&self, usual: u16) -> bool {
         self.socket.is_none() && self.port == usual && self.address == IpAddr::from(Ipv4Addr::LOCALHOST)
     }
 
-    /// The place.
+    /// Returns the listen address.
     pub(super) fn finish(self) -> ListenAddress {
         match self.socket {
             Some(path) => ListenAddress::Unix(path),
@@ -88,8 +88,8 @@ impl ListenAddressDraft {
     }
 }
 
-/// Whether the value of a server's option only switches it on or off; `1` and `0` are left to be a port,
-/// and no port.
+/// Parses a value that only switches a server on or off. `1` and `0` are not accepted here, because they are
+/// ports or their absence.
 pub(super) fn switch(text: &str) -> Option<bool> {
     if text.parse::<u16>().is_ok() { None } else { values::boolean(text).ok() }
 }

@@ -1,7 +1,7 @@
-//! What the user asked for: command line and `config.ini`, checked and put into one [`Settings`].
+//! User settings: command line and `config.ini`, checked and combined into one [`Settings`].
 //!
-//! `table` says which options there are; everything else here is derived from it. The command line
-//! is stronger than the config file, which is stronger than the defaults.
+//! `table` defines the options; everything else here is derived from it. The command line takes precedence
+//! over the config file, which takes precedence over the defaults.
 
 mod check;
 mod check_snapshot;
@@ -38,64 +38,63 @@ use draft::{Draft, ValueSource};
 /// The config file that is read when `--config` names no other; it need not exist.
 pub const DEFAULT_CONFIG: &str = "config.ini";
 
-/// The TCP port of a console when nobody names another.
+/// The default TCP port of a console.
 pub const CONSOLE_PORT: u16 = 9000;
 
 /// The size of a guest's memory is a multiple of this, in bytes.
 pub const RAM_GRANULE: u64 = 1 << 20;
 
-/// Largest size of a guest's memory in bytes: what 46 physical address bits leave.
+/// Maximum size of a guest's memory, in bytes, with 46 physical address bits.
 pub const MAX_RAM: u64 = 1 << 45;
 
-/// What the command line asks the program to do.
+/// The program mode that the command line selects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Invocation {
     /// Run a guest.
     Run(Box<Settings>),
-    /// Tell what KVM does on this host.
+    /// Report what KVM supports on this host.
     Check {
         /// As one JSON object instead of a table.
         json: bool,
     },
-    /// Connect somebody to the console of a guest that runs.
+    /// Connect the terminal to the console of a running guest.
     Console {
-        /// Where the console listens.
+        /// The address of the console.
         address: ListenAddress,
     },
-    /// Read a snapshot file and tell whether it is whole.
+    /// Read a snapshot file and check that it is complete and undamaged.
     CheckSnapshot {
         /// The file.
         file: PathBuf,
     },
-    /// Ask another kvm's debug server.
+    /// Request data from the debug server of another `kvm`.
     DebugClient(DebugClientSpec),
-    /// Print this text, the answer to `--help`, and end.
+    /// Print this text, the answer to `--help`, and exit.
     Help(String),
-    /// Print this text, the answer to `--version`, and end.
+    /// Print this text, the answer to `--version`, and exit.
     Version(String),
     /// Write the configuration that editors and gdb need to debug a guest.
     Vscode {
-        /// Into this folder.
+        /// The target folder.
         folder: PathBuf,
-        /// Replace files that are there.
+        /// Replace existing files.
         force: bool,
     },
 }
 
-/// Reads the command line `args`, whose first item is the program's name, and the config file.
+/// Parses the command line `args`, whose first item is the program's name, and the config file.
 ///
 /// The config file is the one `--config` names, else [`DEFAULT_CONFIG`] in the working directory if
 /// there is one. A long option may be written with one dash or with two.
 ///
 /// # Errors
 ///
-/// [`SettingsError`] for the first thing in either that cannot be meant; its text is complete,
-/// with the remedy.
+/// [`SettingsError`] for the first error in either. Its text is complete, with the remedy.
 pub fn from_args(args: impl Iterator<Item = OsString>) -> Result<Invocation, SettingsError> {
     from_args_and_config(args, Path::new(DEFAULT_CONFIG))
 }
 
-/// [`from_args`] with `default_config` in the place of [`DEFAULT_CONFIG`].
+/// As [`from_args`], with `default_config` in the place of [`DEFAULT_CONFIG`].
 fn from_args_and_config(
     args: impl Iterator<Item = OsString>,
     default_config: &Path,
@@ -124,11 +123,10 @@ fn from_args_and_config(
     draft.finish(command_line.guest()).map(|settings| Invocation::Run(Box::new(settings)))
 }
 
-/// Everything a run depends on that the user can choose.
+/// All user settings of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The guest file; empty when [`Settings::migration`] or [`Settings::restore`] says that the guest
-    /// comes from elsewhere.
+    /// The guest file; empty if [`Settings::migration`] or [`Settings::restore`] provides the guest.
     pub guest: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
@@ -142,11 +140,11 @@ pub struct Settings {
     pub display: DisplayMode,
     /// Print the final VGA text screen on standard output when the run is over.
     pub dump_screen: bool,
-    /// The far ends of COM1 to COM4.
+    /// The backends of COM1 to COM4.
     pub serial: [SerialBackend; 4],
     /// The backend of the debug console at port 0xE9.
     pub debug_console: SerialBackend,
-    /// Who gets what is typed.
+    /// Where keyboard input goes.
     pub keys: KeyTarget,
     /// Keyboard layout used to turn characters into key presses.
     pub layout: LayoutName,
@@ -156,64 +154,64 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// End the run when the guest resets the machine, instead of restarting it.
     pub no_reboot: bool,
-    /// Serve gdb in this way.
+    /// How to serve gdb.
     pub gdb: Option<GdbSpec>,
-    /// What gdb is told that the guest's processor is.
+    /// The architecture reported to gdb.
     pub gdb_arch: GdbArch,
-    /// The place where memory and registers can be asked for while the guest runs.
+    /// The debug server, which sends memory and registers while the guest runs.
     pub debug_server: Option<ListenAddress>,
-    /// Serve a console in this way.
+    /// How to serve a console.
     pub console: Option<ConsoleSpec>,
     /// Continue the machine in this snapshot file instead of starting a guest.
     pub restore: Option<PathBuf>,
-    /// When the run is over, save the machine in this file.
+    /// Save the machine in this file when the run is over.
     pub snapshot_at_exit: Option<PathBuf>,
     /// Receive a running guest here instead of loading one from a file.
     pub migration: Option<SocketAddr>,
-    /// The guest is stopped for about this long at most when it moves to another host.
+    /// Target for the maximum downtime of a migration.
     pub downtime: Duration,
-    /// How both sides of a migration prove who they are.
+    /// How the migration peers authenticate.
     pub security: MigrationSecurity,
 }
 
-/// How both sides of a migration prove who they are.
+/// How the migration peers authenticate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MigrationSecurity {
-    /// They do not: both are on this host.
+    /// No authentication: both are on this host.
     Plain,
-    /// With certificates.
+    /// TLS certificates.
     Tls {
-        /// The file with this side's certificate, and those between it and the authority.
+        /// The file with the local certificate, and any intermediate certificates.
         cert: PathBuf,
         /// The file with its private key.
         key: PathBuf,
-        /// The file with the authorities that the other side's certificate may be from.
+        /// The file with the authorities that may have issued the peer's certificate.
         ca: PathBuf,
     },
-    /// With a secret that both have in this file.
+    /// A secret shared by both peers, in this file.
     Key(PathBuf),
 }
 
-/// Where commands about the machine are taken while the guest runs.
+/// How to serve the console, which takes commands while the guest runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleSpec {
-    /// The place that is listened on: on this host's loopback, or a unix socket.
+    /// The listen address: on this host's loopback, or a unix socket.
     pub address: ListenAddress,
-    /// True if the user named the place: then it has to be that one. Otherwise the next port that is free
-    /// will do.
+    /// True if the user set the address: then no other is used. Otherwise the next free port is used if it
+    /// is taken.
     pub chosen: bool,
 }
 
 /// How gdb is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GdbSpec {
-    /// The place that is listened on.
+    /// The listen address.
     pub address: ListenAddress,
     /// The guest's first instruction waits for gdb; otherwise the guest runs at once.
     pub wait: bool,
 }
 
-/// A place that other programs connect to.
+/// A listen address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An address and a TCP port, never 0.
@@ -222,18 +220,18 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// What a debug server is asked for.
+/// Settings of a debug server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebugClientSpec {
-    /// Where it listens.
+    /// The listen address.
     pub address: ListenAddress,
     /// First guest-physical address of the memory.
     pub start: u64,
-    /// The address after the last one, at most `u32::MAX` bytes from `start`.
+    /// End of the memory (exclusive), at most `u32::MAX` bytes from `start`.
     pub end: u64,
 }
 
-/// What gdb takes the guest's processor for, from its connection on.
+/// The guest's architecture as reported to gdb when it connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GdbArch {
     /// 64-bit registers, whatever mode the guest is in.
@@ -263,7 +261,7 @@ pub struct ModuleSpec {
     pub arguments: String,
 }
 
-/// Where the guest's text goes.
+/// Where the guest's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisplayMode {
     /// Serial text as it comes; the VGA screen takes over when the guest starts using it and
@@ -277,10 +275,10 @@ pub enum DisplayMode {
     None,
 }
 
-/// The far end of a serial port.
+/// The backend of a serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SerialBackend {
-    /// Standard output, and standard input when it is not typed on the keyboard.
+    /// Standard output, and standard input unless it is keyboard input.
     Stdio,
     /// Lines in the log file.
     Log,
@@ -288,16 +286,16 @@ pub enum SerialBackend {
     File(PathBuf),
     /// A unix stream socket that is listened on.
     Unix(PathBuf),
-    /// A new pseudo-terminal; its name is told.
+    /// A new pseudo-terminal; its name is printed.
     Pty,
-    /// Nobody.
+    /// No backend.
     Null,
 }
 
-/// Who gets what is typed on standard input.
+/// Where standard input goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyTarget {
-    /// Whoever asks first: the keyboard controller or the serial port on `stdio`.
+    /// The first to request input: the keyboard controller or the serial port on `stdio`.
     Auto,
     /// Always the PS/2 keyboard.
     Keyboard,
@@ -319,9 +317,9 @@ pub enum LayoutName {
 pub struct LogSpec {
     /// The file; truncated at the start of the run.
     pub file: PathBuf,
-    /// True if the user named the file: then failing to open it is an error, else only a warning.
+    /// True if the user set the file: then failing to open it is an error, otherwise only a warning.
     pub file_chosen: bool,
-    /// Least severe level that is written.
+    /// Minimum severity that is written.
     pub level: tracing::Level,
     /// Levels for single rooms, in the syntax of `tracing_subscriber::filter::Targets`, for
     /// example `kvm::devices=debug,kvm::boot=trace`; possibly empty.

@@ -1,4 +1,4 @@
-//! The reference of all options, for people: `docs/options.md`.
+//! The reference of all options in Markdown: `docs/options.md`.
 
 use super::table::{self, GROUPS, OptionArgument, OptionSpec, USAGE};
 

@@ -1,8 +1,7 @@
-//! Every option there is: the only place that says what an option is called, what it can be, what it
-//! is when nobody says, and what it is good for.
+//! The table of all options, the only definition of their names, allowed values, defaults and help texts.
 //!
 //! The command line, the reader of the config file, `--help`, `docs/options.md` and the check of the
-//! documented `config.ini` are all made from [`GROUPS`].
+//! documented `config.ini` are all derived from [`GROUPS`].
 
 mod migration;
 mod remote;
@@ -12,53 +11,53 @@ mod user_interface;
 use super::draft::Draft;
 use super::values::ParseResult;
 
-/// How the program is called; stands in every message about the command line's form.
+/// Usage line of the program, shown in messages about the command line.
 pub(super) const USAGE: &str = "Use: kvm <elf file> [OPTIONS]";
 
-/// Name of the guest file in help texts.
+/// Placeholder of the guest file in help texts.
 pub(super) const GUEST: &str = "GUEST";
 
-/// The log file when nobody names one.
+/// The default log file.
 pub(super) const DEFAULT_LOG_FILE: &str = "console.log";
 
-/// Writes a value into the draft, or says what is wrong with it.
+/// Applies a value to the draft, or returns what is wrong with it.
 pub(super) type Set = fn(&mut Draft, &str) -> ParseResult<()>;
 
 /// One option.
 pub(super) struct OptionSpec {
     /// Its name on the command line, without dashes.
     pub(super) long: &'static str,
-    /// What follows the name on the command line.
+    /// The argument of the option.
     pub(super) takes: OptionArgument,
-    /// True if it can be given several times, each time adding to the ones before.
+    /// True if it can be repeated; each time adds to the previous ones.
     pub(super) repeatable: bool,
-    /// The value when nobody gives one; none if its keys say it, or if nothing stands for it.
+    /// The default value; `None` if its keys define it, or if there is none.
     pub(super) default: Option<&'static str>,
-    /// What the value can be.
+    /// The allowed values.
     pub(super) allowed: &'static str,
-    /// What it is good for, in one line.
+    /// The help text, in one line.
     pub(super) help: &'static str,
-    /// What a value does.
+    /// Applies a value.
     pub(super) set: Set,
-    /// The keys in the config file that do the same.
+    /// The equivalent keys in the config file.
     pub(super) keys: &'static [Key],
 }
 
-/// What follows an option's name on the command line.
+/// The argument of an option.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OptionArgument {
     /// A value with this name.
     Value(&'static str),
     /// A value with this name may be attached with `=`; without one it is `yes`.
     Maybe(&'static str),
-    /// Nothing: the help text is the answer.
+    /// No argument: prints the help text.
     Help,
-    /// Nothing: the version is the answer.
+    /// No argument: prints the version.
     Version,
 }
 
 impl OptionArgument {
-    /// The letter that, after one dash, does the same as the option's name.
+    /// The single-letter form of the option.
     pub(super) fn short(self) -> Option<char> {
         match self {
             OptionArgument::Help => Some('h'),
@@ -70,24 +69,24 @@ impl OptionArgument {
 
 /// A key in the config file.
 pub(super) struct Key {
-    /// The section it stands in.
+    /// Its section.
     pub(super) section: &'static str,
     /// Its name.
     pub(super) name: &'static str,
-    /// What distinguishes it from its option; none if it says the same.
+    /// Where it differs from its option; `None` if it is equivalent.
     own: Option<ValueSpec>,
 }
 
-/// What a key says.
+/// The meaning of a key.
 #[derive(Clone, Copy)]
 pub(super) struct ValueSpec {
-    /// The value when nobody gives one.
+    /// The default value.
     pub(super) default: Option<&'static str>,
-    /// What the value can be.
+    /// The allowed values.
     pub(super) allowed: &'static str,
-    /// What it is good for, in one line.
+    /// The help text, in one line.
     pub(super) help: &'static str,
-    /// What a value does.
+    /// Applies a value.
     pub(super) set: Set,
 }
 
@@ -109,7 +108,7 @@ impl Key {
 }
 
 impl OptionSpec {
-    /// What `key`, one of this option's, says.
+    /// The meaning of `key`, one of this option's keys.
     pub(super) fn meaning(&self, key: &Key) -> ValueSpec {
         key.own.unwrap_or(ValueSpec {
             default: self.default,
@@ -119,12 +118,12 @@ impl OptionSpec {
         })
     }
 
-    /// True if `key`, one of this option's, can stand on several lines.
+    /// True if `key`, one of this option's keys, can be repeated.
     pub(super) fn repeats(&self, key: &Key) -> bool {
         self.repeatable && key.own.is_none()
     }
 
-    /// The default values and what sets them.
+    /// The default values and the functions that apply them.
     pub(super) fn defaults(&self) -> impl Iterator<Item = (&'static str, Set)> {
         let of_keys = self.keys.iter().filter_map(|key| key.own).map(|own| (own.default, own.set));
         std::iter::once((self.default, self.set))
@@ -151,11 +150,11 @@ pub(super) fn sections() -> Vec<&'static str> {
 
 const YES_NO: &str = "yes, no (or true, false, on, off, 1, 0)";
 
-/// Options that are explained together.
+/// Options under a common heading.
 pub(super) struct OptionGroup {
     /// The heading.
     pub(super) name: &'static str,
-    /// In the order in which they are explained.
+    /// In the order of the help text.
     pub(super) options: &'static [OptionSpec],
 }
 

@@ -1,4 +1,4 @@
-//! The user's side of the settings: what is typed or written into a file, and what comes of it.
+//! Tests of the settings: command lines and config files, and the resulting settings and messages.
 
 mod command_line;
 mod config_file;
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// A config file that is not there.
+/// A config file that does not exist.
 const NO_CONFIG: &str = "/nowhere/config.ini";
 
-/// What `kvm` with these arguments, without a config file, is asked for.
+/// The invocation for these arguments, without a config file.
 fn invoke(args: &[&str]) -> Result<Invocation, SettingsError> {
     let args = std::iter::once("kvm").chain(args.iter().copied()).map(OsString::from);
     from_args_and_config(args, Path::new(NO_CONFIG))
@@ -39,7 +39,7 @@ fn run(result: Result<Invocation, SettingsError>) -> Settings {
     }
 }
 
-/// A config file in a place of its own, removed at the end of the test.
+/// A config file in a directory of its own, removed at the end of the test.
 struct Config(PathBuf);
 
 impl Config {

@@ -1,5 +1,5 @@
-//! From the text of one value to what it means. Each reader's error says what is wrong with the value
-//! as a predicate, such as "is not a number"; what would be allowed stands in the table.
+//! Parsers for single values. Each error says what is wrong with the value as a predicate, such as "is not a
+//! number"; the table lists the allowed values.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Longest path of a unix socket in bytes, see unix(7).
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// What the reader of a value returns.
+/// The result of a parser.
 pub(super) type ParseResult<T> = Result<T, String>;
 
 fn refuse<T>(reason: &str) -> ParseResult<T> {
     Err(reason.to_owned())
 }
 
-/// Yes or no; capitals do not matter.
+/// Yes or no; case is ignored.
 pub(super) fn boolean(text: &str) -> ParseResult<bool> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Ok(true),
@@ -52,8 +52,7 @@ pub(super) fn memory(text: &str) -> ParseResult<u64> {
     }
 }
 
-/// A length of time in seconds, possibly with a fraction, or with the unit `ms`, `s`, `m` or `h`; or
-/// `none`.
+/// A duration in seconds, possibly with a fraction, or with the unit `ms`, `s`, `m` or `h`; or `none`.
 pub(super) fn timeout(text: &str) -> ParseResult<Option<Duration>> {
     if text == "none" {
         return Ok(None);
@@ -75,7 +74,7 @@ pub(super) fn timeout(text: &str) -> ParseResult<Option<Duration>> {
     }
 }
 
-/// Milliseconds.
+/// A duration in milliseconds.
 pub(super) fn downtime(text: &str) -> ParseResult<Duration> {
     match text.parse() {
         Ok(ms @ 1..=60_000) => Ok(Duration::from_millis(ms)),
@@ -100,7 +99,7 @@ pub(super) fn file_or_none(text: &str) -> ParseResult<Option<PathBuf>> {
     if text == "none" { Ok(None) } else { file(text).map(Some) }
 }
 
-/// Where the guest's text goes.
+/// Where the guest's output goes.
 pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
     match text {
         "auto" => Ok(DisplayMode::Auto),
@@ -111,7 +110,7 @@ pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
     }
 }
 
-/// Who gets what is typed.
+/// Where keyboard input goes.
 pub(super) fn keys(text: &str) -> ParseResult<KeyTarget> {
     match text {
         "auto" => Ok(KeyTarget::Auto),
@@ -130,7 +129,7 @@ pub(super) fn layout(text: &str) -> ParseResult<LayoutName> {
     }
 }
 
-/// `N=BACKEND`; the result is an index from 0, and the far end.
+/// `N=BACKEND`; the result is an index from 0, and the backend.
 pub(super) fn serial(text: &str) -> ParseResult<(usize, SerialBackend)> {
     let Some((port, end)) = text.split_once('=') else { return refuse("has no `=`") };
     match port {
@@ -139,7 +138,7 @@ pub(super) fn serial(text: &str) -> ParseResult<(usize, SerialBackend)> {
     }
 }
 
-/// The far end of a serial port.
+/// The backend of a serial port.
 pub(super) fn serial_backend(text: &str) -> ParseResult<SerialBackend> {
     if let Some(path) = text.strip_prefix("file:") {
         return file(path).map(SerialBackend::File);
@@ -156,7 +155,7 @@ pub(super) fn serial_backend(text: &str) -> ParseResult<SerialBackend> {
     }
 }
 
-/// `unix:PATH`; none if the text begins otherwise.
+/// `unix:PATH`; `None` if the text begins differently.
 pub(super) fn socket(text: &str) -> ParseResult<Option<PathBuf>> {
     let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
     if path.len() > LONGEST_SOCKET_PATH {
@@ -180,9 +179,9 @@ pub(super) fn number(text: &str) -> ParseResult<u64> {
     u64::from_str_radix(digits, radix).map_err(|_| "has more than 64 bits".to_owned())
 }
 
-/// A level of severity; capitals do not matter.
+/// A level of severity; case is ignored.
 pub(super) fn log_level(text: &str) -> ParseResult<Level> {
-    // `Level` itself would also read the numbers 1 to 5, which say nothing to a reader.
+    // `Level` itself would also accept the numbers 1 to 5, which are unclear to readers.
     match text.to_ascii_lowercase().as_str() {
         "error" => Ok(Level::ERROR),
         "warn" => Ok(Level::WARN),
@@ -193,7 +192,7 @@ pub(super) fn log_level(text: &str) -> ParseResult<Level> {
     }
 }
 
-/// A list of targets with their levels, checked and given back as it is.
+/// A list of targets with their levels, checked and returned unchanged.
 pub(super) fn log_filter(text: &str) -> ParseResult<String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -232,7 +231,7 @@ pub(super) fn own_address(address: IpAddr) -> ParseResult<IpAddr> {
     )
 }
 
-/// What gdb takes the guest's processor for.
+/// The guest's architecture as reported to gdb.
 pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
     match text {
         "x86-64" => Ok(GdbArch::X86_64),
@@ -242,7 +241,7 @@ pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
     }
 }
 
-/// `ADDRESS:PORT`, `ADDRESS` or `PORT`; an IPv6 address before a port stands in brackets.
+/// `ADDRESS:PORT`, `ADDRESS` or `PORT`; an IPv6 address before a port is in brackets.
 pub(super) fn address_and_port(text: &str) -> ParseResult<(Option<IpAddr>, Option<u16>)> {
     if let Ok(both) = text.parse::<SocketAddr>()
         && both.port() != 0

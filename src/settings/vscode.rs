@@ -8,10 +8,10 @@ use lexopt::{Arg, Parser};
 use super::command::{ParsedCommand, with_two_dashes};
 use super::error::SettingsError;
 
-/// The first argument that asks for the files of editors.
+/// The first argument that selects this command.
 pub(super) const COMMAND: &str = "vscode";
 
-/// How the command is written with its options.
+/// Usage line of the command.
 pub(super) const USAGE: &str = "Use: kvm vscode [DIR] [--force]";
 
 /// The answer to `kvm vscode --help`.
@@ -32,11 +32,11 @@ Exit status: 0, or 2 if a file exists already, or 6 if one cannot be written.
 A guest file named vscode is run as `kvm ./vscode`.
 ";
 
-/// Reads what stands after [`COMMAND`] in `args`, whose first item is the program's name.
+/// Parses the arguments after [`COMMAND`] in `args`, whose first item is the program's name.
 ///
 /// # Errors
 ///
-/// [`SettingsError::VscodeArgument`] for the first argument that is not expected there.
+/// [`SettingsError::VscodeArgument`] for the first unexpected argument.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
     let (mut command, mut folder, mut force) = (true, None, false);

@@ -1,44 +1,44 @@
-//! Sections behind one header. All numbers are little-endian; docs/snapshots.md has the tables.
+//! The container format: sections behind one header. All numbers are little-endian; docs/snapshots.md has
+//! the tables.
 //!
-//! The header and the table of sections are checked by checksums of their own, so that no offset or
-//! length that was damaged is ever used. Every one of them is checked against the length of the whole,
-//! too, and none lies over another: a file that somebody has made up can lie, but not make this program read or
-//! allocate beyond.
+//! The header and the table of sections have checksums of their own, so that a damaged offset or length is
+//! never used. Every offset and length is also checked against the size of the whole, and sections must not
+//! overlap. A forged file can hold false contents, but cannot cause reads or allocations beyond its size.
 
 use super::SnapshotError;
 use crate::boot::Image;
 
-/// What everything in this format begins with. A transfer that takes it for text damages it.
+/// Magic at the beginning of this format. A transfer in text mode damages it.
 pub(super) const MAGIC: [u8; 8] = *b"\x8AKVM\r\n\x1A\n";
 
-/// The version of the format of header and table.
+/// Format version of header and table.
 pub const VERSION: u16 = 1;
 
-/// Length of the header in bytes.
+/// Length of the header, in bytes.
 const HEADER: usize = 32;
-/// Length of an entry of the table in bytes.
+/// Length of a table entry, in bytes.
 const ENTRY: usize = 48;
-/// Longest name of a section in bytes.
+/// Maximum length of a section name, in bytes.
 const NAME: usize = 24;
-/// Most sections there can be.
+/// Maximum number of sections.
 const MOST_SECTIONS: usize = 1024;
-/// Longest section that is read as a whole, in bytes.
+/// Maximum length of a section that is read as a whole, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// A section that is in memory.
+/// A section in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Section {
     /// Its name.
     pub(super) name: String,
-    /// Its number among those of this name.
+    /// Index among the sections of this name.
     pub(super) number: u16,
     /// The version of its layout.
     pub(super) version: u16,
-    /// What it holds.
+    /// Its content.
     pub(super) bytes: Vec<u8>,
 }
 
-/// Where a section is.
+/// Location of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SectionEntry {
     pub(super) name: String,
@@ -51,22 +51,22 @@ pub(super) struct SectionEntry {
 }
 
 impl SectionEntry {
-    /// `name`, and the number where there may be several.
+    /// `name`, followed by the index if there may be several.
     pub(super) fn title(&self) -> String {
         if self.number == 0 { self.name.clone() } else { format!("{} {}", self.name, self.number) }
     }
 }
 
-/// Length of the header and of a table with `sections` entries.
+/// Length of the header and a table of `sections` entries, in bytes.
 pub(super) fn head_length(sections: usize) -> u64 {
     (HEADER + ENTRY * sections) as u64
 }
 
-/// The header and the table of a file that is `length` bytes long.
+/// The header and table of a file of `length` bytes.
 ///
 /// # Errors
 ///
-/// [`SnapshotError::TooLarge`] for more sections than there can be.
+/// [`SnapshotError::TooLarge`] for more than the maximum number of sections.
 pub(super) fn head(entries: &[SectionEntry], length: u64) -> Result<Vec<u8>, SnapshotError> {
     if entries.len() > MOST_SECTIONS {
         return Err(SnapshotError::TooLarge { what: format!("{} parts", entries.len()) });
@@ -94,7 +94,7 @@ pub(super) fn head(entries: &[SectionEntry], length: u64) -> Result<Vec<u8>, Sna
     Ok(head)
 }
 
-/// `sections` as one piece of memory.
+/// Encodes `sections` in memory.
 pub(super) fn to_bytes(sections: &[Section]) -> Result<Vec<u8>, SnapshotError> {
     let mut offset = head_length(sections.len());
     let mut entries = Vec::with_capacity(sections.len());
@@ -107,7 +107,7 @@ pub(super) fn to_bytes(sections: &[Section]) -> Result<Vec<u8>, SnapshotError> {
     Ok(bytes)
 }
 
-/// The table's entry for a section that is written at `offset`.
+/// The table entry of a section that is written at `offset`.
 pub(super) fn entry(section: &Section, offset: u64) -> SectionEntry {
     SectionEntry {
         name: section.name.clone(),
@@ -119,11 +119,11 @@ pub(super) fn entry(section: &Section, offset: u64) -> SectionEntry {
     }
 }
 
-/// Where the sections of `image` are. None of them has been read yet.
+/// Reads the locations of the sections of `image`, but not the sections.
 ///
 /// # Errors
 ///
-/// [`SnapshotError`] for what is none of this format, newer, or damaged.
+/// [`SnapshotError`] if it is not of this format, newer, or damaged.
 pub(super) fn read_table(image: &dyn Image) -> Result<Vec<SectionEntry>, SnapshotError> {
     let name = || image.name().to_owned();
     let damaged = |what: String| SnapshotError::Damaged { name: name(), what };
@@ -173,7 +173,7 @@ pub(super) fn read_table(image: &dyn Image) -> Result<Vec<SectionEntry>, Snapsho
         }
         entries.push(entry);
     }
-    // Who reads all sections reads no more than there is.
+    // Without overlaps, reading all sections reads no more than the file holds.
     let mut places: Vec<_> = entries.iter().map(|entry| (entry.offset, entry.length)).collect();
     places.sort_unstable();
     let mut end = head_length(count);
@@ -186,7 +186,7 @@ pub(super) fn read_table(image: &dyn Image) -> Result<Vec<SectionEntry>, Snapsho
     Ok(entries)
 }
 
-/// Reads a section whole and compares its checksum.
+/// Reads a whole section and verifies its checksum.
 ///
 /// # Errors
 ///
@@ -229,7 +229,7 @@ fn read_entry(bytes: &[u8; ENTRY]) -> Option<SectionEntry> {
     })
 }
 
-/// What a file is that is no snapshot.
+/// Describes a file that is not a snapshot.
 fn hint(start: &[u8]) -> &'static str {
     match start {
         [] => ", but empty",

@@ -13,21 +13,21 @@ pub enum SnapshotError {
     /// The file cannot be opened, read or written.
     #[error("cannot {doing} the snapshot {}: {source}", path.display())]
     File {
-        /// What was to be done with it.
+        /// The failed operation.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// The host's reason, or why it was not asked.
+        /// The error of the host, or the reason why the operation was not attempted.
         source: io::Error,
     },
-    /// It is no snapshot at all.
+    /// The file is not a snapshot.
     #[error(
         "{name} is no snapshot of kvm{hint}; the command `snapshot FILE.kvmstate` of gdb's monitor or of the console makes one"
     )]
     NotASnapshot {
         /// The file.
         name: String,
-        /// What it is instead, in words that follow a comma.
+        /// What the file is instead, in words that follow a comma.
         hint: &'static str,
     },
     /// It was written by a later version of this program.
@@ -39,14 +39,14 @@ pub enum SnapshotError {
     NewerVersion {
         /// The file.
         name: String,
-        /// The whole of it, or a section.
+        /// What has this version: the whole file, or a section.
         part: String,
         /// Its version.
         found: u16,
-        /// The latest version that is known.
+        /// The latest supported version.
         known: u16,
     },
-    /// It has a section that this program does not know.
+    /// It has an unknown section.
     #[error(
         "{name} has a section `{section}`, which this kvm ({}) does not know; restore it with the kvm that \
          wrote it, or a later one",
@@ -58,7 +58,7 @@ pub enum SnapshotError {
         /// The section's name.
         section: String,
     },
-    /// It is not as it was written.
+    /// The file is damaged.
     #[error("{name} is damaged: {what}; take another copy of it, or an older snapshot")]
     Damaged {
         /// The file.
@@ -66,7 +66,7 @@ pub enum SnapshotError {
         /// What is wrong with it.
         what: String,
     },
-    /// It is of a machine with another size of memory than the one that runs.
+    /// The snapshot's memory size differs from that of the running machine.
     #[error(
         "{name} is of a machine with {} MiB of memory, and this one has {} MiB; start another one with `kvm \
          --restore {name}`, or this one with --memory {}",
@@ -77,29 +77,29 @@ pub enum SnapshotError {
         name: String,
         /// Size of memory in it, in bytes.
         there: u64,
-        /// Size of memory here.
+        /// Size of the running machine's memory, in bytes.
         here: u64,
     },
-    /// There is more of something than a snapshot can hold.
+    /// A part of the machine exceeds the limits of the format.
     #[error("the machine has {what}, which is more than a snapshot can hold")]
     TooLarge {
-        /// Of what, and how much.
+        /// Which part, and its size.
         what: String,
     },
-    /// The machine cannot go on from it.
+    /// The machine cannot be restored from this file.
     #[error("{name}: {error}")]
     Machine {
         /// The file.
         name: String,
-        /// Why not.
+        /// The reason.
         error: Box<MachineError>,
     },
-    /// The host did not tell the machine's state.
+    /// The host did not return the machine's state.
     #[error(transparent)]
     Host(#[from] HostError),
 }
 
-/// The reason in an error about opening a file, without the file's name.
+/// The reason why a file could not be opened, without its name.
 pub(super) fn in_words(error: &BootError) -> String {
     match error {
         BootError::Missing { .. } => "there is no such file".to_owned(),
@@ -109,12 +109,12 @@ pub(super) fn in_words(error: &BootError) -> String {
 }
 
 impl SnapshotError {
-    /// The machine cannot go on from the file `name`.
+    /// The machine cannot be restored from the file `name`.
     pub(super) fn machine(name: &str, error: impl Into<MachineError>) -> SnapshotError {
         SnapshotError::Machine { name: name.to_owned(), error: Box::new(error.into()) }
     }
 
-    /// The error for a file that the host did not let us treat as we wanted.
+    /// The error for a failed operation on a file.
     pub(super) fn file(
         doing: &'static str,
         path: impl Into<PathBuf>,
@@ -123,7 +123,7 @@ impl SnapshotError {
         SnapshotError::File { doing, path: path.into(), source: error.into() }
     }
 
-    /// True if a machine that was to be restored has become useless by the attempt.
+    /// True if the failed restore has left the machine unusable.
     pub fn is_fatal(&self) -> bool {
         match self {
             SnapshotError::Machine { error, .. } => {

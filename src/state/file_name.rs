@@ -1,11 +1,11 @@
-//! Which names of snapshots are those of files; all others are those of snapshots in memory.
+//! Distinguishes names of snapshot files from names of snapshots in memory.
 
 use std::path::PathBuf;
 
-/// What the name of a snapshot file ends with, unless there is a `/` in it.
+/// Suffix of a snapshot file's name; not needed in a name with a `/`.
 pub(super) const ENDING: &str = ".kvmstate";
 
-/// The file that `name` stands for: a name with a `/` in it, or one that ends in `.kvmstate`.
+/// The file that `name` refers to: a name with a `/` in it, or one that ends in `.kvmstate`.
 pub fn snapshot_path(name: &str) -> Option<PathBuf> {
     (name.contains('/') || name.ends_with(ENDING)).then(|| PathBuf::from(name))
 }

@@ -5,8 +5,8 @@ use super::container::{self, Section};
 use super::saved_machine::ReceivedMachine;
 use crate::boot::BytesImage;
 
-/// Reads `input` as a snapshot, and also with all checksums made right: most random input would not get
-/// beyond them. Nothing may panic, hang or use much memory.
+/// Reads `input` as a snapshot, once as it is and once with corrected checksums, since most random input
+/// fails at the checksums. It must not panic, hang or allocate much memory.
 pub fn read_snapshot(input: &[u8]) {
     let _ = check_bytes(&BytesImage::new("fuzz", input));
     let _ = ReceivedMachine::read("fuzz", input);
@@ -17,7 +17,7 @@ pub fn read_snapshot(input: &[u8]) {
     }
 }
 
-/// Cuts `input` into sections: by its own table if it has one, whatever the checksums say.
+/// Splits `input` into sections: by its own table if it has one, ignoring checksums.
 fn sections(input: &[u8]) -> Vec<Section> {
     let table = input.get(32..).unwrap_or_default();
     let mut sections = Vec::new();

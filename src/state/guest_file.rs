@@ -1,5 +1,5 @@
-//! The guest's file, kept in a snapshot: a reset loads it again, and symbols are looked up in it, also
-//! where the file is not.
+//! The guest's file, stored in a snapshot. Resets and symbol lookups use it, also on hosts without the
+//! original file.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -11,28 +11,28 @@ use crate::boot::{FileImage, Image};
 
 /// The name of the section.
 pub(super) const NAME: &str = "guest-file";
-/// The version of the section: the bytes of the file.
+/// Version of the section, which holds the bytes of the file.
 pub(super) const VERSION: u16 = 1;
 
-/// Longest file that is kept, in bytes. A longer one is looked for where it was.
+/// Maximum size of a stored file, in bytes. A larger file is read from its original path.
 pub(super) const LONGEST: u64 = 64 << 20;
 
-/// Bytes that are read at once.
+/// Bytes read at once.
 const PIECE: usize = 64 << 10;
 
-/// The guest's file, wherever it is kept.
+/// Where the guest's file is stored.
 #[derive(Clone, Debug)]
 pub(super) enum GuestFileCopy {
     /// In memory.
     Bytes(Vec<u8>),
     /// In a section of a snapshot file.
     Section { snapshot: Arc<FileImage>, entry: SectionEntry },
-    /// Not at all.
+    /// It is not stored.
     Missing,
 }
 
-/// Shows a guest's file piece by piece to `write`, and gives its length and checksum; `None`, and maybe
-/// a part of it shown, if it is too long or cannot be read any more.
+/// Passes the guest's file to `write` in pieces. Returns its length and checksum, or `None` if it is too
+/// long or can no longer be read; a part may have been passed then.
 pub(super) fn copy<E>(
     image: &dyn Image,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
@@ -45,7 +45,7 @@ pub(super) fn copy<E>(
     let mut done = 0;
     while done < image.len() {
         let piece = &mut piece[..(image.len() - done).min(PIECE as u64) as usize];
-        // Somebody may have built it anew meanwhile.
+        // The file may have been rebuilt meanwhile.
         if image.read_at(done, piece).is_err() {
             return Ok(None);
         }
@@ -56,7 +56,7 @@ pub(super) fn copy<E>(
     Ok(Some((done, checksum.finalize())))
 }
 
-/// The file as a section, if it can be kept.
+/// The file as a section, if it can be stored.
 pub(super) fn to_section(image: &dyn Image) -> Option<Section> {
     let mut bytes = Vec::new();
     let copied: Result<_, std::convert::Infallible> = copy(image, |piece| {
@@ -69,7 +69,7 @@ pub(super) fn to_section(image: &dyn Image) -> Option<Section> {
     }
 }
 
-/// The file that is kept in the sections of `image`, read into memory.
+/// The file stored in the sections of `image`, read into memory.
 pub(super) fn from_bytes(
     image: &dyn Image,
     entries: &[SectionEntry],
@@ -78,7 +78,7 @@ pub(super) fn from_bytes(
     Ok(GuestFileCopy::Bytes(container::read_section(image, entry)?.bytes))
 }
 
-/// The file that is kept in a snapshot file; it is read when it is needed.
+/// The file stored in a snapshot file; it is read on first use.
 pub(super) fn in_file(
     snapshot: &Arc<FileImage>,
     entries: &[SectionEntry],
@@ -102,7 +102,7 @@ fn find<'a>(
 }
 
 impl GuestFileCopy {
-    /// Reads all of it and compares its checksum.
+    /// Reads all of it and verifies its checksum.
     pub(super) fn verify(&self) -> Result<(), SnapshotError> {
         match self {
             GuestFileCopy::Section { snapshot, entry } => check(snapshot, entry).map_err(|_| {
@@ -113,8 +113,8 @@ impl GuestFileCopy {
         }
     }
 
-    /// The file as an image. Where it was not kept, the file of the same name stands in for it if it has
-    /// the same length.
+    /// The file as an image. If it was not stored, the file at the original path is used, provided that it
+    /// has the same length.
     pub(super) fn into_image(self, guest: &GuestFileInfo) -> Box<dyn Image> {
         let name = guest.path().display().to_string();
         match self {
@@ -130,7 +130,7 @@ impl GuestFileCopy {
     }
 }
 
-/// Compares the checksum of a section.
+/// Verifies the checksum of a section.
 fn check(snapshot: &FileImage, entry: &SectionEntry) -> io::Result<()> {
     let mut checksum = crc32fast::Hasher::new();
     let mut piece = vec![0; PIECE];
@@ -163,7 +163,7 @@ impl Image for CopyInMemory {
     }
 }
 
-/// A section of a snapshot file, whose checksum is compared when it is first looked at.
+/// A section of a snapshot file, whose checksum is verified on first use.
 struct CopyInSnapshot {
     name: String,
     snapshot: Arc<FileImage>,
@@ -193,7 +193,7 @@ impl Image for CopyInSnapshot {
     }
 }
 
-/// A file that is nowhere.
+/// A file that does not exist.
 struct MissingCopy {
     name: String,
 }

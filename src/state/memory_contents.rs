@@ -1,9 +1,9 @@
-//! The contents of memory, as two sections: `memory` holds the chunks that are not zero, one after the
-//! other, and `memory-map` says which they are, with a checksum for each.
+//! Memory contents, as two sections: `memory` holds the non-zero chunks, one after the other, and
+//! `memory-map` lists them, with a checksum for each.
 //!
-//! Where little memory is in use the chunks are compressed and read when the machine starts, which checks
-//! them, too. Where much is they lie in the file as they were in memory, and the file is mapped: nothing is
-//! read, and nothing checked, before the guest looks at it. `kvm check-snapshot` checks all.
+//! If little memory is in use, the chunks are compressed; they are read and verified when the machine
+//! starts. If much is in use, they are stored uncompressed and the file is mapped. A mapped file is neither
+//! read nor verified before the guest accesses it. `kvm check-snapshot` verifies everything.
 
 use std::os::fd::AsFd;
 
@@ -19,31 +19,31 @@ use crate::memory::{CHUNK, GuestMemory, MemoryError, PAGE};
 pub(super) const NAMES: [&str; 2] = [MEMORY, MAP];
 pub(super) const MEMORY: &str = "memory";
 const MAP: &str = "memory-map";
-/// The version of both.
+/// Version of both sections.
 pub(super) const VERSION: u16 = 1;
 
-/// Most memory in use, in bytes, that is compressed. docs/snapshots.md tells what was measured.
+/// Maximum memory in use, in bytes, that is compressed. docs/snapshots.md has the measurements.
 const COMPRESSED: u64 = 8 << 20;
 
-/// Most pieces of a file that are mapped, the longest ones; others are read. Each costs the host a mapping,
-/// of which a process has 65530.
+/// Maximum number of file ranges that are mapped, the longest ones first; others are read. Each takes one of
+/// the 65530 mappings of a process.
 const MOST_MAPPED: usize = 4096;
 
-/// Which chunks there are.
+/// The list of stored chunks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ChunkMap {
     /// Size of a chunk in bytes.
     chunk: u64,
-    /// The chunks that are there, ascending, as runs: the number of the first one, counted from
-    /// guest-physical address 0, and how many there are.
+    /// The stored chunks in ascending order, as runs: the number of the first chunk, counted from
+    /// guest-physical address 0, and the number of chunks.
     runs: Vec<(u64, u64)>,
-    /// CRC-32 of each chunk as it is in the file.
+    /// CRC-32 of each chunk as stored.
     checksums: Vec<u32>,
-    /// Compressed length of each chunk; empty if they are not compressed.
+    /// Compressed length of each chunk; empty if they are stored uncompressed.
     lengths: Vec<u32>,
 }
 
-/// Writes the chunks of `memory` by `write`, one after the other; the map of them, and how many bytes were
+/// Passes the chunks of `memory` to `write`, one after the other. Returns their map and the number of bytes
 /// written.
 pub(super) fn write<E>(
     memory: &GuestMemory,
@@ -60,7 +60,7 @@ pub(super) fn write<E>(
                 map.lengths.push(length as u32);
                 &compressed[..length]
             }
-            // There is room for all it can come to.
+            // Compression cannot fail: the buffer has the maximum compressed size.
             Some(Err(_)) | None => bytes,
         };
         map.checksums.push(crc32fast::hash(bytes));
@@ -82,12 +82,12 @@ impl ChunkMap {
         super::saved_machine::section((MAP, VERSION), self)
     }
 
-    /// How many bytes of memory are there.
+    /// Number of bytes of memory that are stored.
     pub(super) fn in_use(&self) -> u64 {
         self.checksums.len() as u64 * CHUNK
     }
 
-    /// True if the chunks lie in the file as they were in memory.
+    /// True if the chunks are stored uncompressed.
     pub(super) fn is_mapped(&self) -> bool {
         self.lengths.is_empty()
     }
@@ -101,7 +101,7 @@ pub(super) struct MemoryContents {
 }
 
 impl MemoryContents {
-    /// Finds them in the sections of `image`, for a machine with `memory` bytes of RAM.
+    /// Locates them in the sections of `image`, for a machine with `memory` bytes of RAM.
     pub(super) fn find(
         image: &dyn Image,
         entries: &[SectionEntry],
@@ -121,7 +121,7 @@ impl MemoryContents {
         Ok(MemoryContents { map, offset: bulk.offset })
     }
 
-    /// Puts them into memory, which is zero.
+    /// Writes them to memory, which must be zero.
     pub(super) fn fill(&self, file: &FileImage, memory: &GuestMemory) -> Result<(), MemoryError> {
         if !self.map.is_mapped() {
             return self.each(file, |address, bytes| write_pages(memory, address, bytes));
@@ -147,14 +147,13 @@ impl MemoryContents {
         Ok(())
     }
 
-    /// Reads all of them and compares their checksums.
+    /// Reads all of them and verifies their checksums.
     pub(super) fn verify(&self, image: &dyn Image) -> Result<(), SnapshotError> {
         self.each(image, |_, _| Ok(()))
             .map_err(|e| SnapshotError::Damaged { name: image.name().to_owned(), what: e.to_string() })
     }
 
-    /// Shows every chunk to `take`, with its guest-physical address, once its checksum has been found
-    /// right.
+    /// Passes every chunk with its guest-physical address to `take`, after its checksum has been verified.
     fn each(
         &self,
         image: &dyn Image,
@@ -186,7 +185,7 @@ impl MemoryContents {
 }
 
 impl ChunkMap {
-    /// Says what is wrong with a map of chunks in `bulk` that are to lie in `ram`.
+    /// Returns what is wrong with a map of chunks that are stored in `bulk` and belong in `ram`.
     fn check(&self, bulk: &SectionEntry, ram: &[std::ops::Range<u64>]) -> Result<(), String> {
         if self.chunk != CHUNK {
             return Err(format!("has chunks of {} bytes", self.chunk));
@@ -219,7 +218,7 @@ impl ChunkMap {
     }
 }
 
-/// Writes the pages of `bytes` that are not zero.
+/// Writes the non-zero pages of `bytes`.
 fn write_pages(memory: &GuestMemory, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
     const ZERO: [u8; PAGE as usize] = [0; PAGE as usize];
     let pages = (address..).step_by(PAGE as usize).zip(bytes.as_chunks::<{ PAGE as usize }>().0);

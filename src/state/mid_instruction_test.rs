@@ -1,5 +1,5 @@
-//! Guests that are saved between any two instructions, in the middle of one that repeats itself, and at
-//! whatever moment somebody calls: what they do next is the same, instruction by instruction.
+//! Guests saved between any two instructions, inside a repeated instruction, and at arbitrary request times.
+//! They continue identically, instruction by instruction.
 
 use super::*;
 use crate::arch::Registers;
@@ -7,7 +7,7 @@ use crate::devices::Payload;
 use crate::machine::CpuId;
 use crate::machine::snapshots::Snapshots;
 
-/// A guest, what is typed before it starts, and how many steps it takes.
+/// A guest, its keyboard input before the start, and the number of steps it takes.
 struct Case {
     about: &'static str,
     code: &'static [u8],
@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// What can be told from a machine between two instructions: registers, memory and chips.
+/// The visible state of a machine between two instructions: registers, memory and devices.
 type Seen = (Registers, u64, Vec<(u16, Payload)>);
 
 fn seen(machine: &Machine) -> Seen {
@@ -71,7 +71,7 @@ fn seen(machine: &Machine) -> Seen {
     )
 }
 
-/// What is seen after each of the next `count` instructions.
+/// The visible state after each of the next `count` instructions.
 fn trace(machine: &mut Machine, count: usize) -> Vec<Seen> {
     machine
         .cpu_mut(CpuId::BOOT)
@@ -126,7 +126,7 @@ fn the_next_instructions_are_the_same_wherever_a_guest_is_saved() {
     }
 }
 
-/// Sends 20000 times what is in a page of its own, which begins with a count, and halts with a checksum.
+/// Sends the contents of its own page 20000 times; the page begins with a count. Halts with a checksum.
 const SENDS: &[u8] = b"\
     \xBA\xE9\0\0\0\
     \x48\xC7\xC1\x20\x4E\0\0\
@@ -140,7 +140,7 @@ fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_by
     let folder = Folder::new("called");
     let file = folder.file("a.kvmstate");
     let mut called_inside = 0;
-    // How soon the guest has begun, and is done, is the host's business.
+    // When the guest starts and finishes depends on the host's scheduling.
     for call in 0..400 {
         if called_inside == 4 {
             break;
@@ -160,7 +160,7 @@ fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_by
         let left_before = machine.cpu(CpuId::BOOT).general_registers().unwrap().rcx;
         save(&mut machine, None, &file).unwrap();
         let registers = machine.cpu(CpuId::BOOT).registers().unwrap().general;
-        // Saving completes the access that had begun, and no other.
+        // Saving completes the access in progress, and no other.
         assert!(left_before - registers.rcx <= 1, "{left_before} {}", registers.rcx);
         called_inside += usize::from((1..20000).contains(&registers.rcx));
         let (outputs, mut other_ends) = ends();

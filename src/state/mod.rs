@@ -1,15 +1,16 @@
-//! The whole machine as versioned bytes: snapshot files, and what a migration sends besides memory.
+//! The whole machine as versioned bytes: snapshot files, and the machine state that a migration sends
+//! besides memory.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
 //! | `container` | sections, each with a name, a version and a checksum, behind one header |
-//! | `parts` | a machine without its memory, as sections |
-//! | `pages` | the contents of memory, as two sections |
-//! | `guest_file` | the guest's file, kept for resets and symbols |
-//! | `file` | snapshot files: written whole or not at all, opened without reading memory |
-//! | `names` | which names are those of files |
+//! | `saved_machine` | a machine without its memory, as sections |
+//! | `memory_contents` | the contents of memory, as two sections |
+//! | `guest_file` | the guest's file, stored for resets and symbols |
+//! | `snapshot_file` | snapshot files: written completely or not at all, opened without reading memory |
+//! | `file_name` | which snapshot names refer to files |
 //!
-//! docs/snapshots.md has the format in tables, and the reasons for it.
+//! docs/snapshots.md has the format in tables, and its rationale.
 
 mod container;
 mod error;

@@ -23,7 +23,7 @@ use crate::machine::{CpuId, CpuState, Machine, MachineSpec, MachineState, Pendin
 use crate::memory::GuestMemory;
 use crate::settings::{KeyTarget, LayoutName};
 
-/// Names of the sections that are none of a chip, and the latest version of each.
+/// Names of the sections other than devices, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
 const GUEST: (&str, u16) = ("guest", 1);
 const VCPU: (&str, u16) = ("vcpu", 1);
@@ -35,11 +35,11 @@ const COALESCING: (&str, u16) = ("batching", 1);
 /// A machine without its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedMachine {
-    /// Who wrote this.
+    /// The program that wrote this.
     pub writer: String,
     /// Size of RAM in bytes.
     pub memory: u64,
-    /// The processor features the guest was given.
+    /// The processor features of the guest.
     pub features: CpuFeatures,
     /// The guest.
     pub guest: GuestFileInfo,
@@ -47,22 +47,22 @@ pub struct SavedMachine {
     pub machine: MachineState,
 }
 
-/// What is known of the guest's file.
+/// Description of the guest's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestFileInfo {
-    /// Its absolute path, or what it was called.
+    /// Its absolute path, or the name it was given.
     pub path: Vec<u8>,
     /// Its length in bytes.
     pub length: u64,
-    /// What was added to every address in it.
+    /// The offset added to every address in it.
     pub bias: u64,
     strict: bool,
     command_line: String,
-    /// Paths and command lines of the files handed to the guest.
+    /// Paths and command lines of the modules of the guest.
     modules: Vec<(Vec<u8>, String)>,
 }
 
-/// What must fit where the machine goes on.
+/// Host properties that must match where the machine is restored.
 #[derive(Serialize, Deserialize)]
 struct Compatibility {
     writer: String,
@@ -79,30 +79,29 @@ struct MachineGlobals {
     pending_action: Option<PendingAction>,
 }
 
-/// The machine's clock and its place in its history. Files that were written before there was one
-/// have none: both start at zero.
+/// The machine's clock and its position in its history. Older files lack this section: both start at zero.
 #[derive(Default, Serialize, Deserialize)]
 struct Time {
     now: MachineTime,
     position: Position,
 }
 
-/// What of a machine is its user's and not its guest's.
+/// Settings of the user that are not part of the guest.
 #[derive(Clone, Copy, Debug)]
 pub struct UserInterface {
-    /// Who gets what is typed.
+    /// Where keyboard input goes.
     pub keys: KeyTarget,
     /// The keyboard layout the guest expects.
     pub layout: LayoutName,
-    /// The serial port (0 is COM1) that shares the terminal with what is typed.
+    /// The serial port (0 is COM1) that shares the terminal with keyboard input.
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
 }
 
 impl SavedMachine {
-    /// Takes the parts of a machine. An access that the guest is in the middle of is completed first; `pending`
-    /// is what happens before it goes on, if somebody else has put that off.
+    /// Captures the state of a machine. An access in progress is completed first. `pending` is the action
+    /// that the caller has deferred until the guest resumes, if any.
     ///
     /// # Errors
     ///
@@ -130,7 +129,7 @@ impl SavedMachine {
         })
     }
 
-    /// As sections.
+    /// Encodes it as sections.
     pub(super) fn to_sections(&self) -> Vec<Section> {
         let state = &self.machine;
         let facts = Compatibility {
@@ -164,7 +163,7 @@ impl SavedMachine {
         sections
     }
 
-    /// From the sections of `image` that are none of memory and the guest's file.
+    /// Decodes it from the sections of `image`, except memory and the guest's file.
     pub(super) fn read(image: &dyn Image, entries: &[SectionEntry]) -> Result<SavedMachine, SnapshotError> {
         let from = SectionReader { image, entries };
         let facts: Compatibility = from.section(FACTS)?;
@@ -210,13 +209,13 @@ impl SavedMachine {
         })
     }
 
-    /// Makes sure that every chip can be in its state.
+    /// Checks that every device accepts its state.
     pub(super) fn verify(&self, name: &str) -> Result<(), SnapshotError> {
         Board::restored(&self.machine.devices).map(drop).map_err(|error| SnapshotError::machine(name, error))
     }
 
-    /// The parts, with the guest's file, as one piece of memory ([`ReceivedMachine::read`]): what is to be sent
-    /// besides the contents of memory for the machine to go on elsewhere.
+    /// Encodes the sections, including the guest's file ([`ReceivedMachine::read`]): everything besides the
+    /// memory contents that another host needs to continue the machine.
     ///
     /// # Errors
     ///
@@ -227,8 +226,7 @@ impl SavedMachine {
         container::to_bytes(&sections)
     }
 
-    /// A machine that goes on from here, in memory that holds already what it held there. `kept` is the
-    /// guest's file.
+    /// Restores the machine with memory that already holds its contents. `kept` is the guest's file.
     pub(super) fn build_machine(
         &self,
         name: &str,
@@ -251,7 +249,7 @@ impl SavedMachine {
             .map_err(|error| SnapshotError::machine(name, error))
     }
 
-    /// What the machine goes on from besides its state and memory.
+    /// What the restored machine needs besides its state and memory.
     pub(super) fn revival(&self, guest_file: GuestFileCopy) -> Revival {
         Revival {
             image: guest_file.into_image(&self.guest),
@@ -284,20 +282,20 @@ impl GuestFileInfo {
     }
 }
 
-/// Parts that have arrived from elsewhere.
+/// Received machine state.
 #[derive(Debug)]
 pub struct ReceivedMachine {
-    /// The parts.
+    /// The decoded state.
     pub saved: SavedMachine,
     guest_file: GuestFileCopy,
 }
 
 impl ReceivedMachine {
-    /// Reads what [`SavedMachine::to_bytes`] has made; `name` is what messages call it.
+    /// Decodes what [`SavedMachine::to_bytes`] has encoded; `name` stands for it in messages.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`] for what is none of that, newer, or damaged.
+    /// [`SnapshotError`] if it is not in this format, newer, or damaged.
     pub fn read(name: &str, bytes: &[u8]) -> Result<ReceivedMachine, SnapshotError> {
         let image = BytesImage::new(name, bytes);
         let entries = container::read_table(&image)?;
@@ -306,12 +304,12 @@ impl ReceivedMachine {
         Ok(ReceivedMachine { saved, guest_file })
     }
 
-    /// A machine that goes on from here in `memory`, which holds already what it held there.
+    /// Restores the machine with `memory`, which already holds its contents.
     ///
     /// # Errors
     ///
     /// [`SnapshotError::MemorySize`] for memory of another size, [`SnapshotError::Machine`] if the machine
-    /// cannot go on here.
+    /// cannot be restored here.
     pub fn into_machine(
         self,
         memory: Arc<GuestMemory>,
@@ -328,7 +326,7 @@ impl ReceivedMachine {
     }
 }
 
-/// What sections are read from.
+/// A source of sections.
 struct SectionReader<'a> {
     image: &'a dyn Image,
     entries: &'a [SectionEntry],
@@ -341,7 +339,7 @@ impl SectionReader<'_> {
         if found { self.section(name).map(Some) } else { Ok(None) }
     }
 
-    /// Reads the one section of this name and of at most this version.
+    /// Reads the only section of this name, which must have at most this version.
     fn section<T: DeserializeOwned>(&self, (name, known): (&str, u16)) -> Result<T, SnapshotError> {
         let image = || self.image.name().to_owned();
         let found = self.entries.iter().find(|entry| entry.name == name && entry.number == 0);
@@ -358,7 +356,7 @@ impl SectionReader<'_> {
     }
 }
 
-/// Refuses a section of a later version than `known`, or of none.
+/// Refuses a section whose version is later than `known`, or 0.
 pub(super) fn check_version(
     image: &dyn Image,
     entry: &SectionEntry,
@@ -376,21 +374,21 @@ pub(super) fn check_version(
     Ok(())
 }
 
-/// True for a section that is read elsewhere: a machine has one CPU, and one of each of the others.
+/// True for a section that is read elsewhere. Each of them occurs once; a machine has one CPU.
 fn is_known(entry: &SectionEntry) -> bool {
     let names = [FACTS, GUEST, VCPU, MACHINE, TIME, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
     let elsewhere = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
     entry.number == 0 && names.into_iter().chain(elsewhere).any(|name| name == entry.name)
 }
 
-/// `value` as the section of this name and version.
+/// Encodes `value` as the section of this name and version.
 pub(super) fn section<T: Serialize>((name, version): (&str, u16), value: &T) -> Section {
     let bytes = postcard::to_stdvec(value).expect("encoding into memory cannot fail");
     Section { name: name.to_owned(), number: 0, version, bytes }
 }
 
-/// The path from the root, so that it leads to the same file from everywhere; what is no file keeps its
-/// name.
+/// The absolute path, so that it refers to the same file from every directory. A path that is not a file is
+/// returned unchanged.
 fn absolute(path: &Path) -> Vec<u8> {
     let file = if path.exists() { std::path::absolute(path).ok() } else { None };
     file.as_deref().unwrap_or(path).as_os_str().as_bytes().to_vec()

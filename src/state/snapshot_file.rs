@@ -1,4 +1,4 @@
-//! Snapshot files: written whole or not at all, and opened without reading memory.
+//! Snapshot files: written completely or not at all, and opened without reading memory.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,35 +21,35 @@ use crate::machine::output::OutputQueues;
 use crate::machine::{Machine, PendingAction};
 use crate::memory::{CHUNK, GuestMemory, PAGE};
 
-/// Bytes that are collected before they are written: a chunk that is not compressed is written as it is.
+/// Size of the write buffer, in bytes. An uncompressed chunk bypasses it.
 const BUFFER: usize = CHUNK as usize;
 
-/// What was written.
+/// Summary of a written file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaveReport {
     /// The file.
     pub path: PathBuf,
     /// Its length in bytes.
     pub length: u64,
-    /// How many bytes of memory are in it.
+    /// Bytes of memory stored in it.
     pub memory: u64,
-    /// Memory is compressed.
+    /// True if memory is compressed.
     pub compressed: bool,
-    /// The guest's file is in it.
+    /// True if the guest's file is stored in it.
     pub guest_file: bool,
-    /// How long it took.
+    /// Time taken.
     pub took: Duration,
 }
 
-/// Writes a machine to the file at `path`. An access that the guest is in the middle of is completed
-/// first; `pending` is what happens before it goes on, if the caller knows of something.
+/// Writes a machine to the file at `path`. An access in progress is completed first. `pending` is the action
+/// that the caller has deferred until the guest resumes, if any.
 ///
-/// A file that is there is replaced when the new one is complete and on the disk, and stays as it is if
-/// anything goes wrong before that.
+/// An existing file is replaced once the new one is complete and synced to disk. It stays unchanged on any
+/// earlier error.
 ///
 /// # Errors
 ///
-/// [`SnapshotError`]; nothing has changed then.
+/// [`SnapshotError`]; no file has been changed then.
 pub fn save(
     machine: &mut Machine,
     pending: Option<PendingAction>,
@@ -71,18 +71,17 @@ pub fn save(
     Ok(saved)
 }
 
-/// Makes sure that a machine could be written to the file at `path` now, and leaves everything there as it
-/// is.
+/// Checks that a machine could be written to the file at `path` now. Changes nothing there.
 ///
 /// # Errors
 ///
-/// [`SnapshotError::File`] with the reason why not.
+/// [`SnapshotError::File`] with the reason.
 pub fn check_writable(path: &Path) -> Result<(), SnapshotError> {
     let replacement = Replacement::new(target(path)?);
     replacement.map(drop).map_err(|e| SnapshotError::file("write", path, e))
 }
 
-/// The regular file that `path` leads to, or is to become.
+/// The regular file that `path` resolves to, or will be created as.
 fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
     let refuse = |reason: &str| SnapshotError::File {
         doing: "write",
@@ -98,7 +97,7 @@ fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
     }
 }
 
-/// Why writing ended.
+/// Why writing failed.
 enum WriteError {
     Host(io::Error),
     Other(SnapshotError),
@@ -110,7 +109,7 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// Writes everything: header and table are the last to be written and the first in the file.
+/// Writes everything. Header and table come first in the file, but are written last.
 fn write(saved: &SavedMachine, machine: &Machine, file: &File) -> Result<SaveReport, WriteError> {
     let sections = saved.to_sections();
     // The guest's file, `memory` and `memory-map`.
@@ -158,7 +157,7 @@ fn write(saved: &SavedMachine, machine: &Machine, file: &File) -> Result<SaveRep
     })
 }
 
-/// A file that is written from its beginning to its end.
+/// A file that is written sequentially.
 struct OffsetWriter<'f> {
     file: io::BufWriter<&'f File>,
     at: u64,
@@ -177,11 +176,11 @@ impl OffsetWriter<'_> {
     }
 }
 
-/// A file that takes the place of another one when it is complete.
+/// A file that replaces another one when it is complete.
 struct Replacement {
     file: File,
     target: PathBuf,
-    /// Its own name, once it has one.
+    /// Its temporary name, if it has one.
     name: Option<PathBuf>,
 }
 
@@ -189,31 +188,32 @@ impl Replacement {
     fn new(target: PathBuf) -> io::Result<Replacement> {
         let folder = folder(&target);
         let mode = Mode::RUSR | Mode::WUSR;
-        // A file without a name is gone with this process, however it ends.
+        // The kernel removes an unnamed file when this process ends, in any way.
         if let Ok(file) = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
             return Ok(Replacement { file: file.into(), target, name: None });
         }
         Replacement::with_name(target, mode)
     }
 
-    /// Where files cannot be without a name.
+    /// For file systems without unnamed files.
     fn with_name(target: PathBuf, mode: Mode) -> io::Result<Replacement> {
         let name = temporary(&target);
-        // One of a process with this number that was killed. What somebody else puts there is not written to:
-        // its owner could read the guest's memory in it.
+        // A file of this name may remain from a killed process with the same PID. A file created by another
+        // user is not written to, because its owner could read the guest's memory in it.
         let _ = std::fs::remove_file(&name);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(&name, flags, mode)?;
         Ok(Replacement { file: file.into(), target, name: Some(name) })
     }
 
-    /// Renames it, so that there is a whole file at any time, also after a crash of the host.
+    /// Renames it over the destination, so that a complete file exists at any time, also after a crash of
+    /// the host.
     fn put_in_place(&mut self) -> io::Result<()> {
         if self.name.is_none() {
             use std::os::fd::AsRawFd;
             let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             let name = temporary(&self.target);
-            // One of a process with this number that was killed at this very point.
+            // Remains of a killed process with the same PID.
             let _ = std::fs::remove_file(&name);
             rustix::fs::linkat(CWD, own, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
             self.name = Some(name);
@@ -222,7 +222,7 @@ impl Replacement {
             std::fs::rename(name, &self.target)?;
         }
         self.name = None;
-        // The folder holds the name; hosts that cannot write it down by itself do so some time.
+        // Sync the directory, which holds the name. File systems that cannot sync it alone write it later.
         let _ = File::open(folder(&self.target)).and_then(|folder| folder.sync_all());
         Ok(())
     }
@@ -240,13 +240,13 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The name a file has until it is complete.
+/// The temporary name of an incomplete file.
 fn temporary(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
-/// A snapshot file that has been opened and found to be one. Memory has not been read.
+/// An opened and recognized snapshot file. Memory has not been read.
 #[derive(Debug)]
 pub struct SnapshotFile {
     file: Arc<FileImage>,
@@ -260,7 +260,7 @@ impl SnapshotFile {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`] for what is no snapshot, newer, or damaged.
+    /// [`SnapshotError`] if it is not a snapshot, newer, or damaged.
     pub fn open(path: &Path) -> Result<SnapshotFile, SnapshotError> {
         let file = FileImage::open(path).map_err(|e| SnapshotError::File {
             doing: "open",
@@ -280,23 +280,23 @@ impl SnapshotFile {
         &self.saved
     }
 
-    /// How many bytes of memory are in it.
+    /// Bytes of memory stored in it.
     pub fn memory_in_use(&self) -> u64 {
         self.pages.map.in_use()
     }
 
-    /// Reads all of it and compares all checksums.
+    /// Reads all of it and verifies all checksums.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Damaged`] with what is wrong.
+    /// [`SnapshotError::Damaged`] with the reason.
     pub fn verify(&self) -> Result<(), SnapshotError> {
         self.saved.verify(self.file.name())?;
         self.guest_file.verify()?;
         self.pages.verify(self.file.as_ref())
     }
 
-    /// A machine that goes on from here.
+    /// Restores the machine.
     ///
     /// # Errors
     ///
@@ -325,7 +325,7 @@ fn find_pages(
     MemoryContents::find(image, entries, &ram)
 }
 
-/// Reads `image` as [`SnapshotFile::open`] and [`SnapshotFile::verify`] read a file: for whoever makes such files up.
+/// Reads `image` as [`SnapshotFile::open`] and [`SnapshotFile::verify`] read a file; used by the fuzzer.
 ///
 /// # Errors
 ///
@@ -339,13 +339,12 @@ pub fn check_bytes(image: &dyn Image) -> Result<(), SnapshotError> {
     pages.verify(image)
 }
 
-/// Has a machine go on from the file at `path`; its memory must have the same size. Watched memory stays
-/// watched, debug facilities are off.
+/// Restores a machine in place from the file at `path`; its memory must have the same size. Watchpoint pages
+/// stay protected, debug facilities are off.
 ///
 /// # Errors
 ///
-/// [`SnapshotError`]. The machine goes on as if nothing had been asked, unless
-/// [`SnapshotError::is_fatal`].
+/// [`SnapshotError`]. The machine is unchanged, unless [`SnapshotError::is_fatal`].
 pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> {
     let SnapshotFile { file, saved, pages, guest_file } = SnapshotFile::open(path)?;
     let name = file.name().to_owned();

@@ -1,4 +1,4 @@
-//! Machines that are saved in the middle of things and have the same future elsewhere.
+//! Machines that are saved at arbitrary points and continue identically elsewhere.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::settings::{KeyTarget, LayoutName};
 #[path = "mid_instruction_test.rs"]
 mod mid_instruction;
 
-/// Writes its counter, which counts down from 6, into a page of its own, sends four letters by `rep outsb`,
-/// and halts in the end.
+/// Writes its counter, which counts down from 6, to a page of its own, sends four letters by `rep outsb`,
+/// and finally halts.
 const GUEST: [u8; 58] = [
     0x48, 0xC7, 0xC7, 0x06, 0, 0, 0, // mov $6, %rdi
     0x48, 0xC7, 0xC3, 0, 0, 0x30, 0, // mov $0x300000, %rbx
@@ -78,7 +78,7 @@ fn step(machine: &mut Machine, count: usize) {
     machine.cpu_mut(CpuId::BOOT).set_guest_debug(GuestDebug::default()).unwrap();
 }
 
-/// Runs a guest to its end: RAX, and what is in the pages it has written.
+/// Runs a guest to its end. Returns RAX and the contents of the pages it has written.
 fn finish(machine: &mut Machine) -> (u64, Vec<u64>) {
     let Event::End(Outcome::Halted { result }) = machine.run_to_event() else { panic!("no end") };
     let pages = (0..8).map(|page| machine.memory().read_u64(0x30_0000 + page * 0x1000).unwrap());
@@ -111,9 +111,9 @@ fn a_guest_has_the_same_future_in_another_machine_wherever_it_was_saved() {
         let rounds = if steps < 8 { 6 } else { 0 };
         let all = sent(&mut other_ends);
         assert!(all.ends_with("abcd") && all.len() >= 4 * rounds, "{all}");
-        // The first one goes on as if nothing had been.
+        // The first machine continues unaffected.
         assert_eq!(finish(&mut first), expected);
-        // And back in time, in the same machine.
+        // And restore an earlier state in the same machine.
         restore(&mut first, &file).unwrap();
         assert_eq!(finish(&mut first), expected);
     }
@@ -127,7 +127,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     let mut vectors = first.cpu(CpuId::BOOT).vcpu().extended_registers().unwrap();
     vectors[160..416].fill(0x5A);
     vectors[512] |= 2;
-    // The upper halves of YMM registers, if the guest can have them.
+    // The upper halves of YMM registers, if the guest supports them.
     let has_ymm = vectors[520..528] == [0; 8] && std::is_x86_feature_detected!("avx");
     if has_ymm {
         vectors[576..832].fill(0x3C);
@@ -145,7 +145,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
     let arrived = second.cpu(CpuId::BOOT).vcpu().extended_registers().unwrap();
     assert_eq!(arrived[160..416], vectors[160..416]);
     assert!(!has_ymm || arrived[576..832] == vectors[576..832], "YMM");
-    // One has reached the port's receiver already.
+    // One byte has already reached the port's receiver.
     assert_eq!((inputs.keystroke_backlog(), inputs.serial_backlog(2)), (1, 2));
     let (one, two) = (first.state().unwrap(), second.state().unwrap());
     assert_eq!(
@@ -181,7 +181,7 @@ fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
         assert_eq!(third.memory().read_u64(page * 4096).unwrap(), page);
     }
     assert_ne!(std::fs::read(&file).unwrap(), before);
-    // A reset starts from the file that was kept, in empty memory.
+    // A reset starts from the stored file, in empty memory.
     third.inputs().push(Input::Reset);
     let mut third = third;
     assert!(matches!(third.run_to_event(), Event::Reset));
@@ -341,7 +341,7 @@ fn a_machine_that_does_not_fit_is_named_and_goes_on() {
     assert!(!error.is_fatal());
     assert_eq!(finish(&mut small).0, 0x30_6000);
 
-    // A guest of a processor with everything.
+    // A guest of a processor with all features.
     let mut saved = SavedMachine::capture(&mut large, None).unwrap();
     let text = for_every_feature(&mut saved);
     let error = ReceivedMachine::read("x", &text).unwrap().into_machine(
@@ -383,7 +383,7 @@ fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
         missing.starts_with("cannot open the snapshot ") && missing.ends_with("there is no such file"),
         "{missing}"
     );
-    // A link goes on to lead to the file.
+    // A symbolic link keeps pointing to the file.
     let (file, link) = (folder.file("a.kvmstate"), folder.file("link.kvmstate"));
     std::fs::write(&file, b"old").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
@@ -393,8 +393,8 @@ fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 2);
 }
 
-/// What fuzzing starts from: a whole snapshot of a guest of a few bytes, and its damaged relatives. They are
-/// made by `KVM_BLESS=1 cargo test --lib seeds_of_snapshots`.
+/// Seeds of the fuzzer: a complete snapshot of a guest of a few bytes, and damaged variants. They are
+/// created by `KVM_BLESS=1 cargo test --lib seeds_of_snapshots`.
 #[test]
 fn seeds_of_snapshots_are_read_or_refused() {
     let seeds = Seeds::of("snapshot");
@@ -454,7 +454,7 @@ fn sections_that_share_their_bytes_are_refused_before_they_are_read() {
     bytes.resize((offset + LENGTH) as usize, 0);
     let found = container::read_table(&BytesImage::new("x", &bytes)).unwrap_err().to_string();
     assert!(found.contains("two of its sections lie at"), "{found}");
-    // Beside each other they may lie, and in the head they may not.
+    // Adjacent sections are valid; overlap with the header is not.
     let one =
         |offset| container::head(&[container::SectionEntry { offset, ..entry(0) }], 2 * LENGTH).unwrap();
     for (offset, good) in [(80, true), (79, false), (0, false)] {

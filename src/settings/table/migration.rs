@@ -1,4 +1,4 @@
-//! Machines that are saved, continued, and moved to another host.
+//! Options to save, restore and migrate machines.
 
 use super::super::draft::Draft;
 use super::super::values;

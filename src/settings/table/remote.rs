@@ -1,4 +1,4 @@
-//! How others reach a guest while it runs.
+//! Options for remote access to a running guest.
 
 use super::super::draft::{Draft, ValueSource};
 use super::super::values;

@@ -1,4 +1,4 @@
-//! What is run, what is logged, and what else `kvm` can be asked.
+//! Options for the guest, the log and `kvm` itself.
 
 use super::super::draft::Draft;
 use super::super::values;
@@ -109,7 +109,7 @@ pub(super) static LOG: &[OptionSpec] = &[
     },
 ];
 
-/// What is asked of `kvm` itself.
+/// Options about `kvm` itself.
 pub(super) static OTHER: &[OptionSpec] = &[
     OptionSpec {
         long: "config",
@@ -118,7 +118,7 @@ pub(super) static OTHER: &[OptionSpec] = &[
         default: None,
         allowed: "the path of a file",
         help: "Config file; without it, config.ini in the working directory if there is one",
-        // Read before any value is set, since it is the weaker source.
+        // Read before any value is set, because it has lower precedence.
         set: |_, _| Ok(()),
         keys: &[],
     },

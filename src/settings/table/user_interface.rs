@@ -1,4 +1,4 @@
-//! What people see, hear and type.
+//! Options for the user interface: screen, keyboard and serial ports.
 
 use super::super::draft::Draft;
 use super::super::values;

@@ -1,4 +1,4 @@
-//! The debug server, and who asks it.
+//! The debug server and its client.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The documents that lie beside the program say what the table says.
+//! The documents shipped with the program match the table.
 
 use super::super::table::{self, options};
 use super::*;

@@ -1,4 +1,4 @@
-//! How others reach a guest, and guests that come from elsewhere.
+//! Remote access to a guest, and guests received from other hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
