@@ -1,7 +1,7 @@
 //! Memory as an instruction sees it: through segments and paging, RAM or device.
 //!
-//! An operand is first located as a [`Span`], which raises every exception there can be; reading and
-//! writing a span cannot fail, so that an instruction does all of its work or none.
+//! An operand is first located as a [`Span`], which raises every possible exception. Reading and writing a
+//! span cannot fail, so that an instruction takes effect completely or not at all.
 //!
 //! Manual: Intel SDM volume 3A, "Protected-Mode Memory Management" and "Segment and Page-Level
 //! Protection".
@@ -25,7 +25,7 @@ const WRITABLE_OR_READABLE: u8 = 1 << 1;
 /// Longest span in bytes: no operand is longer than the largest `xsave` area.
 pub(super) const LONGEST: usize = 4096;
 
-/// A piece of memory that may be accessed, in at most two pages.
+/// A range of memory that has been checked for access, in at most two pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     first: u64,
@@ -65,7 +65,7 @@ impl Cpu<'_> {
     ///
     /// # Errors
     ///
-    /// The exception an access raises that reads (and, with `write`, also writes) it.
+    /// The exception that a read access raises; with `write`, also those of a write access.
     pub fn operand(
         &mut self,
         instruction: &Instruction,
@@ -80,7 +80,7 @@ impl Cpu<'_> {
     ///
     /// # Errors
     ///
-    /// [`Obstacle::NotAllowed`] if it has none that is written out.
+    /// [`Obstacle::NotAllowed`] if it has no explicit memory operand.
     pub fn effective_address(&self, instruction: &Instruction) -> Result<(Register, u64), EmulationError> {
         let operand = (0..instruction.op_count()).find(|&n| instruction.op_kind(n) == OpKind::Memory);
         let offset = operand.and_then(|operand| {
@@ -109,7 +109,7 @@ impl Cpu<'_> {
     ///
     /// # Errors
     ///
-    /// What the segment raises.
+    /// The exception that the segment raises.
     pub fn linear(
         &self,
         segment: Register,
@@ -142,7 +142,7 @@ impl Cpu<'_> {
         Ok(self.wrap(descriptor.base.wrapping_add(offset)))
     }
 
-    /// True if a segment outside of 64-bit mode lets an access through.
+    /// True if a segment permits an access outside of 64-bit mode.
     pub fn permits(&self, segment: &SegmentRegister, first: u64, last: u64, write: bool) -> bool {
         if !matches!(self.mode(), Mode::Real | Mode::Virtual8086) {
             let usable = segment.unusable == 0 && segment.present == 1;
@@ -168,7 +168,7 @@ impl Cpu<'_> {
     ///
     /// # Errors
     ///
-    /// The page fault an access of this kind raises.
+    /// The page fault that an access of this kind raises.
     pub fn span(&mut self, linear: u64, length: usize, access: Access) -> Result<Span, EmulationError> {
         if length > LONGEST {
             return Err(Obstacle::NotAllowed.into());
@@ -242,7 +242,7 @@ impl Cpu<'_> {
         if self.long_mode_active() { linear } else { linear & u64::from(u32::MAX) }
     }
 
-    /// What is loaded in a segment register.
+    /// The contents of a segment register.
     pub fn segment(&self, register: Register) -> SegmentRegister {
         let system = &self.registers.system;
         match register {
@@ -256,7 +256,7 @@ impl Cpu<'_> {
     }
 }
 
-/// Offsets and sizes of the accesses of up to eight bytes that an access to a device is made of.
+/// Offsets and sizes of the accesses of up to eight bytes into which a device access is split.
 fn device_accesses(address: u64, length: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The registers an instruction works on. Nothing reaches the vCPU before all of it is done.
+//! The registers that an instruction works on. They are written to the vCPU only when it is complete.
 
 pub(super) use crate::arch::Mode;
 use crate::arch::PhysicalMemory;
@@ -13,18 +13,18 @@ use crate::kvm::HostError;
 
 /// CPUID: address widths; EAX bits 7-0 are those of physical addresses.
 const ADDRESS_WIDTHS: u32 = 0x8000_0008;
-/// Physical address bits of a processor that does not say.
+/// Physical address bits of a processor that does not report them.
 const DEFAULT_WIDTH: u32 = 36;
 
 /// A vCPU in the middle of an instruction.
 pub(super) struct Cpu<'a> {
-    /// The registers as the instruction leaves them.
+    /// The registers after the instruction.
     pub registers: Registers,
-    /// The registers as the instruction found them.
+    /// The registers before the instruction.
     before: Registers,
     /// The instruction, once it has been decoded.
     pub instruction: Instruction,
-    /// Its bytes, and what follows them.
+    /// Its bytes, and those that follow.
     pub code: [u8; LONGEST_INSTRUCTION],
     /// The rest of the vCPU's state.
     pub state: &'a dyn ProcessorState,
@@ -36,7 +36,7 @@ pub(super) struct Cpu<'a> {
     pub single_step: bool,
     extended: Option<Box<Extended>>,
     extended_changed: bool,
-    /// They have changed for good, whatever the instruction raises.
+    /// Their changes are kept even if the instruction raises an exception.
     extended_kept: bool,
 }
 
@@ -83,18 +83,18 @@ impl<'a> Cpu<'a> {
         Paging::new(&self.registers, if width == 0 { DEFAULT_WIDTH } else { width })
     }
 
-    /// Moves RIP behind the instruction, as the end of one that is not a jump.
+    /// Moves RIP behind an instruction that is not a jump.
     pub fn pass(&mut self, next: u64) {
         self.registers.general.rip = next;
         self.registers.general.rflags &= !RFLAGS_RF;
     }
 
-    /// x87, vector and other extended registers, to look at.
+    /// x87, vector and other extended registers, for reading.
     pub fn extended(&mut self) -> Result<&Extended, HostError> {
         self.load_extended().map(|state| &*state)
     }
 
-    /// x87, vector and other extended registers, to be changed.
+    /// x87, vector and other extended registers, for writing.
     pub fn extended_mut(&mut self) -> Result<&mut Extended, HostError> {
         self.extended_changed = true;
         self.load_extended()
@@ -108,8 +108,8 @@ impl<'a> Cpu<'a> {
         Ok(self.extended.insert(state))
     }
 
-    /// Makes everything as it was before the instruction: what follows is an exception of it. What
-    /// it has written to memory stays.
+    /// Restores the registers from before the instruction, because it raises an exception. Its writes to
+    /// memory remain.
     pub fn restart(&mut self) {
         self.registers = self.before;
         if !self.extended_kept {
@@ -117,25 +117,25 @@ impl<'a> Cpu<'a> {
         }
     }
 
-    /// Has the extended registers stay as they are now even if the instruction raises an exception,
-    /// as the flags in MXCSR do that tell why.
+    /// Keeps the extended registers as they are now even if the instruction raises an exception, such as the
+    /// flags in MXCSR that report its cause.
     pub fn keep_extended(&mut self) {
         self.extended_kept = true;
     }
 
-    /// The registers as the instruction found them.
+    /// The registers before the instruction.
     pub fn before(&self) -> &Registers {
         &self.before
     }
 
-    /// Hands everything that has changed to the vCPU.
+    /// Writes all changes to the vCPU.
     pub fn commit(&self) -> Result<(), HostError> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {
             self.state.set_xsave(extended)?;
         }
-        // Most instructions leave the system registers alone, and writing them takes KVM a while.
+        // Most instructions do not change the system registers, and writing them is slow.
         if self.registers.system == self.before.system {
             return self.state.set_general_registers(&self.registers.general);
         }

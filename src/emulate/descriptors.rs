@@ -26,7 +26,7 @@ impl Cpu<'_> {
         Ok(Some(Descriptor { value: u64::from_le_bytes(value), address }))
     }
 
-    /// Notes in the table that a code or data segment has been loaded.
+    /// Sets the accessed bit in the table for a code or data segment that has been loaded.
     ///
     /// # Errors
     ///
@@ -43,12 +43,12 @@ impl Cpu<'_> {
         Ok(())
     }
 
-    /// Fills `bytes` from a descriptor table or a task state segment at a linear address, as the
-    /// processor itself reads there in whatever ring it is.
+    /// Fills `bytes` from a descriptor table or a task state segment at a linear address, as the processor
+    /// itself does in every ring.
     ///
     /// # Errors
     ///
-    /// The page fault that this raises; #GP where the address is not canonical.
+    /// The page fault that this raises; #GP if the address is not canonical.
     pub fn read_system(&mut self, linear: u64, bytes: &mut [u8]) -> Result<(), EmulationError> {
         let linear = self.wrap_system(linear);
         let access = Access { implicit: true, ..Access::default() };
@@ -95,7 +95,7 @@ mod tests {
         let mut fake = FakeCpu::long_mode(&[]);
         with_code_segment(&mut fake);
         fake.with_cpu(|cpu| {
-            // Null, beyond the limit, and in an LDT that is not there.
+            // Null, beyond the limit, and in an absent LDT.
             for selector in [0, 3, 0x18, 0x14] {
                 assert_eq!(cpu.descriptor(selector).unwrap(), None, "{selector:#x}");
             }

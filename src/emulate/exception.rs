@@ -1,4 +1,4 @@
-//! What an instruction can raise.
+//! The exceptions that an instruction can raise.
 //!
 //! Manual: Intel SDM volume 3A, "Interrupt and Exception Handling".
 
@@ -72,12 +72,12 @@ impl Exception {
     }
 }
 
-/// Why an instruction was not carried out.
+/// Why an instruction was not executed.
 #[derive(Debug)]
 pub enum EmulationError {
-    /// The guest has to deal with it.
+    /// An exception for the guest.
     Exception(Exception),
-    /// It is not known here how.
+    /// The emulator does not support it.
     Unsupported(Obstacle),
     /// The host failed.
     Host(HostError),

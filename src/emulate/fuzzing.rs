@@ -1,5 +1,5 @@
-//! Any bytes as code, registers and descriptor tables: emulation must handle all of them, without a
-//! panic or a hang, and without touching anything but the guest.
+//! Arbitrary bytes as code, registers and descriptor tables: emulation must handle all of them without a
+//! panic or a hang, and must access nothing but the guest.
 
 use crate::arch::SegmentRegister;
 
@@ -11,7 +11,7 @@ const TABLES: u64 = 0x4000;
 /// Bits of RFLAGS that do not choose a mode.
 const FLAGS: u64 = 0x25_7FD5;
 
-/// The processor that `input` describes carries out the instruction that `input` holds.
+/// Emulates the instruction in `input` on the processor that `input` describes.
 pub fn emulate_anything(input: &[u8]) {
     let mut input = Input(input);
     let choice = input.word();
@@ -86,7 +86,7 @@ fn prepare(fake: &mut FakeCpu, choice: u64, input: &mut Input) {
     fake.memory.write(CODE + 0x1000, &tables).unwrap();
 }
 
-/// The input, which is followed by zeros.
+/// The input, followed by zeros.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::fuzzing::FuzzDriver;
 
-    /// What instructions begin with that are carried out here.
+    /// First bytes of emulated instructions.
     const OPCODES: [&[u8]; 6] = [&[0x0F], &[0xCD], &[0xCF], &[0x66, 0x0F], &[0xF3, 0x0F], &[0x0F, 0xAE]];
 
     #[test]

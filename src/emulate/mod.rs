@@ -72,8 +72,8 @@ pub enum Emulated {
 
 /// Emulates the instruction at RIP, delivers the exception it raises, and counts it in `counter`.
 ///
-/// `state` belongs to a vCPU that stands between two instructions. All of RAM is in `memory`; `bus` takes the
-/// accesses to other addresses.
+/// `state` belongs to a vCPU between two instructions. All of RAM is in `memory`; `bus` receives the accesses
+/// to other addresses.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ fn execute(cpu: &mut Cpu) -> Result<(), EmulationError> {
     let mut decoder = Decoder::with_ip(cpu.registers.bitness(), &bytes[..count], rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
-        // In ring 3 that is for the guest's kernel to handle.
+        // In ring 3, the guest's kernel handles it.
         return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
     (cpu.instruction, cpu.code) = (instruction, bytes);

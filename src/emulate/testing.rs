@@ -132,7 +132,7 @@ impl FakeCpu {
         }
     }
 
-    /// Carries out the instruction at RIP.
+    /// Emulates the instruction at RIP.
     pub fn emulate(&mut self) -> Emulated {
         let mut device = std::mem::take(&mut self.device);
         let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
@@ -141,7 +141,7 @@ impl FakeCpu {
         emulated
     }
 
-    /// Carries out the instruction at RIP; what it raises, which is not delivered.
+    /// Emulates the instruction at RIP; returns the exception that it raises, which is not delivered.
     pub fn raises(&mut self) -> Option<Exception> {
         let mut device = std::mem::take(&mut self.device);
         let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();

@@ -3,7 +3,7 @@
 use crate::arch::{GeneralRegisters, Registers};
 use crate::kvm::{ExtendedRegisters, HostError};
 
-/// The state of one vCPU that stands between two instructions. [`crate::kvm::Vcpu`] implements it.
+/// The state of one vCPU between two instructions. [`crate::kvm::Vcpu`] implements it.
 ///
 /// # Errors
 ///

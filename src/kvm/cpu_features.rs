@@ -1,4 +1,4 @@
-//! Whether a guest that was given the features of one host can go on with those of another.
+//! Checks whether a guest created with the CPU features of one host can run on another host.
 //!
 //! Manual: Intel SDM volume 2A, "CPUID"; AMD APM volume 3, "CPUID".
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::HostError;
 
-/// Most leaves that are taken over; KVM itself takes 256.
+/// Maximum number of CPUID leaves accepted; KVM itself accepts 256.
 const MOST_LEAVES: usize = 256;
 
-/// The CPUID leaves a guest sees: leaf, subleaf, flags of KVM's, EAX, EBX, ECX, EDX.
+/// The CPUID leaves that a guest sees: leaf, subleaf, KVM flags, EAX, EBX, ECX, EDX.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuFeatures(Vec<[u32; 7]>);
 
@@ -44,7 +44,7 @@ const FEATURE_WORDS: [(u32, u32, usize); 26] = [
     (0x8000_0021, 0, 2),
 ];
 
-/// Bits of those that follow the state of the vCPU: OSXSAVE, OSPKE and APIC.
+/// Bits among those that reflect vCPU state: OSXSAVE, OSPKE and APIC.
 const FOLLOW: [(u32, usize, u32); 3] = [(0x1, 2, 1 << 27), (0x7, 2, 1 << 4), (0x1, 3, 1 << 9)];
 
 /// Features with a well-known name.
@@ -104,20 +104,19 @@ impl CpuFeatures {
             .map_err(|_| HostError::too_long("take the processor features of a saved guest"))
     }
 
-    /// There are not more leaves than there can be.
+    /// True if the number of leaves is within the maximum.
     pub fn is_valid(&self) -> bool {
         !self.0.is_empty() && self.0.len() <= MOST_LEAVES
     }
 
-    /// The maker's name, as CPUID leaf 0 spells it.
+    /// The vendor string of CPUID leaf 0.
     pub fn vendor(&self) -> String {
         let [ebx, ecx, edx] = [4, 5, 6].map(|at| self.leaf(0, 0).map_or(0, |leaf| leaf[at]));
         let bytes: Vec<u8> = [ebx, edx, ecx].into_iter().flat_map(u32::to_le_bytes).collect();
         bytes.iter().map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' }).collect()
     }
 
-    /// What a guest with these features would miss where there are only those `here`; the names of the
-    /// features, or their places in CPUID.
+    /// The features of this set that `here` lacks: their names, or their positions in CPUID.
     pub fn missing_in(&self, here: &CpuFeatures) -> Vec<String> {
         let mut missing = Vec::new();
         for (leaf, subleaf, register) in FEATURE_WORDS {

@@ -1,5 +1,5 @@
-//! The CPUID leaves a guest sees: the host's, less what this machine does not have and what this host
-//! gets wrong.
+//! The CPUID leaves that a guest sees: the host's, without features that this machine does not have and
+//! features that this host implements incorrectly.
 //!
 //! Manual: Intel SDM volume 2A, "CPUID"; AMD APM volume 3, "CPUID"; KVM_GET_SUPPORTED_CPUID in api.rst.
 
@@ -14,7 +14,7 @@ const TSC_DEADLINE: u32 = 1 << 24;
 /// CPUID.01H:EBX: shift of the initial APIC ID, 8 bits.
 const INITIAL_APIC_ID: u32 = 24;
 
-/// A register CPUID answers in.
+/// A CPUID output register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Ebx,
@@ -22,7 +22,7 @@ enum Answer {
     Edx,
 }
 
-/// A bit of CPUID that says that the processor has something.
+/// A CPUID feature bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CpuidBit {
     leaf: u32,
@@ -44,7 +44,7 @@ impl CpuidBit {
         })
     }
 
-    /// True if `cpuid` offers it.
+    /// True if the bit is set in `cpuid`.
     pub(super) fn is_in(self, cpuid: &CpuId) -> bool {
         cpuid.as_slice().iter().any(|entry| {
             let mut entry = *entry;
@@ -52,7 +52,7 @@ impl CpuidBit {
         })
     }
 
-    /// Takes it out of `cpuid`.
+    /// Clears the bit in `cpuid`.
     fn remove_from(self, cpuid: &mut CpuId) {
         for entry in cpuid.as_mut_slice() {
             if let Some(register) = self.register(entry) {
@@ -97,7 +97,7 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
             entry.ecx &= !(X2APIC | TSC_DEADLINE);
         }
     }
-    // KVM passes on the APIC ID of the host's processor that it was called on.
+    // KVM reports the APIC ID of the host processor that executed the call.
     Ok(with_apic_id(&cpuid, 0))
 }
 
@@ -118,27 +118,27 @@ pub(super) fn with_apic_id(cpuid: &CpuId, id: u8) -> CpuId {
     cpuid
 }
 
-/// True if `cpuid` offers instructions that an instruction emulator may take for older ones.
+/// True if `cpuid` offers LZCNT or TZCNT, which an instruction emulator may execute as older instructions.
 pub(super) fn offers_bit_counts(cpuid: &CpuId) -> bool {
     LZCNT.is_in(cpuid) || BMI1.is_in(cpuid)
 }
 
-/// Takes LZCNT and TZCNT out of what `cpuid` offers.
+/// Clears LZCNT and TZCNT in `cpuid`.
 pub(super) fn without_bit_counts(cpuid: &mut CpuId) {
     LZCNT.remove_from(cpuid);
     BMI1.remove_from(cpuid);
 }
 
-/// `cpuid` without the leaf that BMI1 is in: the guest finds zeros there.
+/// `cpuid` without the leaf that contains BMI1: the guest reads zeros there.
 pub(super) fn without_leaf_7(cpuid: &CpuId) -> Result<CpuId, HostError> {
     let rest: Vec<_> = cpuid.as_slice().iter().filter(|entry| entry.function != 7).copied().collect();
     CpuId::from_entries(&rest).map_err(|_| HostError::too_long("take a list of processor features"))
 }
 
-/// What [`vendor`] says of a processor by Intel.
+/// The [`vendor`] string of an Intel processor.
 pub(super) const INTEL: &str = "GenuineIntel";
 
-/// The processor's maker: 12 letters of leaf 0.
+/// The vendor string: 12 letters of leaf 0.
 pub(super) fn vendor(cpuid: &CpuId) -> String {
     let leaf = cpuid.as_slice().iter().find(|entry| entry.function == 0);
     let letters = leaf.map(|leaf| [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat());

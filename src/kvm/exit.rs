@@ -1,25 +1,24 @@
-//! What goes into a vCPU and what comes out of it, as plain values.
+//! VM entries and VM exits as plain values.
 
 /// How a vCPU is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmEntry {
-    /// Run on. After [`VmExit::PortIn`] or [`VmExit::MmioRead`] the guest reads all ones.
+    /// Continue. After [`VmExit::PortIn`] or [`VmExit::MmioRead`] the guest reads all ones.
     Resume,
-    /// Run on; the access the vCPU stopped at reads this value (its low bytes).
+    /// Continue; the access that stopped the vCPU reads the low bytes of this value.
     Value(u64),
 }
 
 /// Why a vCPU stopped running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VmExit {
-    /// `out`: `value` holds `size` (1, 2 or 4) bytes. String instructions come one element at a
-    /// time.
+    /// `out`: `value` holds `size` (1, 2 or 4) bytes. String instructions are reported one element at a time.
     PortOut {
         /// Port number.
         port: u16,
         /// Width in bytes.
         size: u8,
-        /// What is written, zero-extended.
+        /// Value written, zero-extended.
         value: u32,
     },
     /// `in`: answered by [`VmEntry::Value`] on the next entry.
@@ -29,17 +28,16 @@ pub enum VmExit {
         /// Width in bytes.
         size: u8,
     },
-    /// A write to an address that is not attached RAM.
+    /// A write to an address outside of mapped RAM.
     MmioWrite {
         /// Guest-physical address.
         address: u64,
         /// Width in bytes, 1 to 8.
         size: u8,
-        /// What is written, zero-extended.
+        /// Value written, zero-extended.
         value: u64,
     },
-    /// A read from an address that is not attached RAM: answered by [`VmEntry::Value`] on the next
-    /// entry.
+    /// A read from an address outside of mapped RAM: answered by [`VmEntry::Value`] on the next entry.
     MmioRead {
         /// Guest-physical address.
         address: u64,
@@ -57,11 +55,11 @@ pub enum VmExit {
     Interrupted,
     /// A debug stop.
     Debug(DebugStop),
-    /// KVM cannot go on: usually an instruction its emulator does not know.
+    /// KVM cannot continue: usually its instruction emulator does not support the instruction.
     Refused(Refusal),
-    /// The processor did not accept the guest's state; the number is hardware's.
+    /// The processor rejected the guest's state; the number is the hardware's.
     EntryFailed(u64),
-    /// An exit this program never asks for; the number is KVM's.
+    /// An exit reason that this program does not enable; the number is KVM's.
     Unexpected(u32),
 }
 
@@ -74,7 +72,7 @@ pub struct DebugStop {
     pub pc: u64,
     /// DR6 as the stop left it.
     pub dr6: u64,
-    /// DR7 at the stop; not to be trusted on every host.
+    /// DR7 at the stop; not reliable on every host.
     pub dr7: u64,
 }
 
@@ -85,7 +83,7 @@ impl DebugStop {
     pub const BREAKPOINT: u32 = 3;
 }
 
-/// What KVM says about an instruction it cannot run.
+/// KVM's report of an instruction that it cannot run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// KVM's sub-reason, such as [`Refusal::EMULATION`].
@@ -95,10 +93,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// [`Refusal::suberror`]: KVM's emulator does not carry out the instruction.
+    /// [`Refusal::suberror`]: KVM's emulator does not support the instruction.
     pub const EMULATION: u32 = 1;
 
-    /// A refusal with the instruction's bytes, as far as KVM gave them (at most 15).
+    /// A refusal with the bytes of the instruction that KVM supplied (at most 15).
     pub fn new(suberror: u32, bytes: &[u8]) -> Refusal {
         let length = bytes.len().min(15);
         let mut copy = [0; 15];
@@ -106,7 +104,7 @@ impl Refusal {
         Refusal { suberror, bytes: copy, length: length as u8 }
     }
 
-    /// The bytes at the instruction pointer as KVM saw them, empty if it did not fetch any.
+    /// The bytes at the instruction pointer as KVM saw them; empty if it fetched none.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }

@@ -1,4 +1,4 @@
-//! What a debugger asks of a vCPU: which debug facilities are on.
+//! Debug facilities of a vCPU: single steps, breakpoints and watchpoints.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers".
 
@@ -12,7 +12,7 @@ use crate::arch::flags::DR6_MATCHES;
 
 /// DR7: exact breakpoints, and the bit that is always set.
 const DR7_BASE: u64 = 0x600;
-/// DR6: an access to a debug register that the guest guards (BD), a step (BS), a task switch (BT).
+/// DR6: debug-register access detected (BD), single step (BS), task switch (BT).
 const DR6_OTHERS: u64 = 0b111 << 13;
 
 /// Which debug facilities the host uses on a vCPU; none by default.
@@ -22,15 +22,15 @@ pub struct GuestDebug {
     pub single_step: bool,
     /// Stop at every `int3` instead of letting the guest handle it.
     pub software_breakpoints: bool,
-    /// Stop at every `hlt` that the host reports, with RIP at the `hlt` again; told as
+    /// Stop at every `hlt` that the host reports, with RIP set back to the `hlt`; reported as
     /// [`super::DebugStop::BREAKPOINT`].
     pub halts: bool,
     /// Stop before the instruction at each of these linear addresses (DR0 to DR3).
     pub hardware_breakpoints: [Option<u64>; 4],
-    /// Stop after the instruction that accesses one of these; each takes the debug register of its
-    /// place, which must not hold a breakpoint.
+    /// Stop after an instruction that accesses one of these. Each uses the debug register with its index,
+    /// which must not hold a breakpoint.
     pub watchpoints: [Option<Watchpoint>; 4],
-    /// Let no interrupt in. Needs another facility to be on; left out on hosts that cannot (Linux before
+    /// Block interrupts. Requires another facility to be on; ignored on hosts without support (Linux before
     /// 5.15).
     pub block_interrupts: bool,
 }
@@ -40,13 +40,13 @@ pub struct GuestDebug {
 pub struct Watchpoint {
     /// Linear address, a multiple of the length.
     pub address: u64,
-    /// How many bytes are watched.
+    /// Number of bytes watched.
     pub length: WatchLength,
-    /// Reads stop the guest, too, not only writes.
+    /// Stop on reads as well as on writes.
     pub reads: bool,
 }
 
-/// How many bytes a debug register watches; the values are the LEN field of DR7.
+/// Number of bytes that a debug register watches; the values are the LEN field of DR7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchLength {
     /// 1 byte.
@@ -60,7 +60,7 @@ pub enum WatchLength {
 }
 
 impl WatchLength {
-    /// The number.
+    /// The number of bytes.
     pub fn bytes(self) -> usize {
         match self {
             WatchLength::One => 1,
@@ -72,9 +72,10 @@ impl WatchLength {
 }
 
 impl GuestDebug {
-    /// What of a debug exception is none of the host's but the guest's own, as bits of DR6: by its trap flag,
-    /// for example. KVM tells the host of every debug exception while this uses a debug register. `None`
-    /// if nothing is; 0 for an exception that has no bit, such as that of `int1`.
+    /// The part of a debug exception that belongs to the guest and not to the host, as bits of DR6; for
+    /// example a step by the guest's own trap flag. While the host uses a debug register, KVM reports every
+    /// debug exception to it. `None` if no part belongs to the guest; 0 for an exception without a bit, such
+    /// as that of `int1`.
     ///
     /// Manual: Intel SDM volume 3B, "Debug Status Register (DR6)".
     pub fn guest_exception_bits(&self, stop: &DebugStop) -> Option<u64> {
@@ -123,8 +124,7 @@ impl GuestDebug {
 }
 
 impl Vcpu {
-    /// Switches debug facilities on and off, from the next entry. Costs nothing where they are set like
-    /// that already.
+    /// Switches debug facilities on and off, from the next entry on. Costs nothing if they are unchanged.
     ///
     /// # Errors
     ///
@@ -142,17 +142,17 @@ impl Vcpu {
         Ok(())
     }
 
-    /// Hands the guest a debug exception (#DB) at its next entry, with these bits (BD, BS, BT) in DR6.
+    /// Injects a debug exception (#DB) at the next entry, with these bits (BD, BS, BT) in DR6.
     ///
     /// Manual: KVM_SET_GUEST_DEBUG and KVM_SET_DEBUGREGS in api.rst; Intel SDM volume 3B, "Debug Exceptions".
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`], for example if another exception waits for the guest.
+    /// [`HostError::Refused`], for example if another exception is pending.
     pub fn inject_debug_exception(&mut self, bits: u64) -> Result<(), HostError> {
         const WHAT: &str = "hand the guest its debug exception";
         let mut registers = self.fd.get_debug_regs().map_err(|e| HostError::refused(WHAT, e))?;
-        // As the processor does it: matches are those of this exception, the others stay.
+        // As on the processor: match bits describe this exception only, the other bits stay set.
         registers.dr6 = registers.dr6 & !DR6_MATCHES | bits & DR6_OTHERS;
         self.fd.set_debug_regs(&registers).map_err(|e| HostError::refused(WHAT, e))?;
         let mut debug = self.possible(self.debugging.get()).to_kvm();
@@ -160,14 +160,13 @@ impl Vcpu {
         self.fd.set_guest_debug(&debug).map_err(|e| HostError::refused(WHAT, e))
     }
 
-    /// `debug` without what this host cannot do.
+    /// `debug` without the facilities that this host does not support.
     fn possible(&self, debug: GuestDebug) -> GuestDebug {
         GuestDebug { block_interrupts: debug.block_interrupts && self.capabilities.blocking, ..debug }
     }
 
-    /// Has the next [`Self::set_guest_debug`] tell KVM again what it knows. A processor that runs the
-    /// guest steps by RFLAGS.TF, which KVM sets in that call only, and which instructions and handlers
-    /// clear.
+    /// Makes the next [`Self::set_guest_debug`] call KVM even if nothing changed. A processor that runs the
+    /// guest steps by RFLAGS.TF, which KVM sets in that call only, and which instructions and handlers clear.
     pub fn renew_guest_debug(&self) {
         self.debugging_is_stale.set(true);
     }

@@ -1,4 +1,4 @@
-//! How debug facilities are passed to KVM, and whose a debug exception is.
+//! How debug facilities are passed to KVM, and which debug exceptions belong to the guest.
 
 use super::*;
 

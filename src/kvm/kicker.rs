@@ -1,14 +1,14 @@
-//! Getting a vCPU out of the guest from another thread.
+//! Makes a vCPU leave the guest, from another thread.
 //!
-//! KVM_RUN returns early when the thread that sits in it takes a signal, or when it finds
-//! `kvm_run.immediate_exit` set on entry. A kick sets the flag first and sends the signal then, so
-//! that it is not lost however the two threads race.
+//! KVM_RUN returns early when its thread receives a signal, or when it finds `kvm_run.immediate_exit` set on
+//! entry. A kick sets the flag first and then sends the signal, so that no race between the two threads loses
+//! it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
-/// Kicks one vCPU, from any thread. It is made before its vCPU and survives it: after a reset it kicks
-/// the vCPU that takes its place.
+/// Kicks one vCPU, from any thread. It is created before its vCPU and outlives it: after a reset it kicks the
+/// new vCPU.
 ///
 /// Without a vCPU, a kick does nothing.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +22,8 @@ struct Target {
     immediate_exit: *const AtomicU8,
 }
 
-// SAFETY: the pointer is used only under the mutex of the `Kicker`, which the vCPU locks to take the
-// target away before it unmaps `kvm_run`; an atomic byte may be written from any thread.
+// SAFETY: the pointer is used only under the mutex of the `Kicker`, which the vCPU locks to remove the target
+// before it unmaps `kvm_run`; an atomic byte may be written from any thread.
 unsafe impl Send for Target {}
 
 impl Kicker {
@@ -31,14 +31,14 @@ impl Kicker {
     pub fn kick(&self) {
         let target = self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(target) = target.as_ref() {
-            // SAFETY: see `Send for Target`: as long as the target is here, `kvm_run` is mapped.
+            // SAFETY: see `Send for Target`: `kvm_run` is mapped as long as the target is set.
             unsafe { &*target.immediate_exit }.store(1, Ordering::SeqCst);
-            // SAFETY: the thread that owns the vCPU takes the target away before it ends.
+            // SAFETY: the thread that owns the vCPU removes the target before it exits.
             unsafe { libc::pthread_kill(target.thread, kick_signal()) };
         }
     }
 
-    /// Aims at a vCPU that the calling thread is about to run.
+    /// Sets the target to a vCPU that the calling thread is about to run.
     pub(super) fn aim(&self, immediate_exit: *const AtomicU8) {
         install_handler();
         // SAFETY: always succeeds, no preconditions.
@@ -47,8 +47,8 @@ impl Kicker {
             Some(Target { thread, immediate_exit });
     }
 
-    /// Aims at nothing, if it still aims at this vCPU: after a reset the next one is aimed at before
-    /// the old one goes.
+    /// Clears the target if it is still this vCPU: after a reset the new vCPU becomes the target before the
+    /// old one is dropped.
     pub(super) fn clear(&self, immediate_exit: *const AtomicU8) {
         let mut target = self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if target.as_ref().is_some_and(|target| target.immediate_exit == immediate_exit) {
@@ -57,18 +57,18 @@ impl Kicker {
     }
 }
 
-/// The signal that kicks: the first real-time signal the C library leaves free.
+/// The kick signal: the first real-time signal that the C library leaves free.
 fn kick_signal() -> libc::c_int {
     libc::SIGRTMIN()
 }
 
-/// Gives the kick signal a handler that does nothing, so that it interrupts KVM_RUN and no more.
+/// Installs a handler for the kick signal that does nothing, so that the signal only interrupts KVM_RUN.
 fn install_handler() {
     static ONCE: Once = Once::new();
     extern "C" fn nothing(_: libc::c_int) {}
     ONCE.call_once(|| {
-        // SAFETY: a zeroed `sigaction` is a valid one; the handler does nothing and so is safe at
-        // any time. Without SA_RESTART the interrupted call returns, which is what it is for.
+        // SAFETY: a zeroed `sigaction` is valid; the handler does nothing and so is safe at any time. Without
+        // SA_RESTART the interrupted call returns, which is the purpose.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;

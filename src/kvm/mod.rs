@@ -1,7 +1,7 @@
-//! The only room that talks to `/dev/kvm`.
+//! The only module that uses `/dev/kvm`.
 //!
-//! Everything KVM reports is turned into plain values here: a [`Vcpu`] is run with a [`VmEntry`] and
-//! answers with a [`VmExit`]; nobody else sees `kvm_run`.
+//! KVM's structures are converted to plain values here: a [`Vcpu`] is run with a [`VmEntry`] and returns a
+//! [`VmExit`]; no other module accesses `kvm_run`.
 //!
 //! Manual: Documentation/virt/kvm/api.rst of the Linux kernel.
 
@@ -29,7 +29,7 @@ pub use vcpu::Vcpu;
 pub use vcpu_state::VcpuState;
 pub use vm::{Kvm, SlotUse, Vm};
 
-/// Why the host could not do what a machine needs.
+/// Why the host could not provide what a machine needs.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// There is no `/dev/kvm`.
@@ -54,7 +54,7 @@ pub enum HostError {
         /// The host's reason.
         source: io::Error,
     },
-    /// Something else has the name `/dev/kvm`.
+    /// `/dev/kvm` is not the KVM device.
     #[error(
         "/dev/kvm is not the device of KVM ({source}); `ls -l /dev/kvm` should show a character device with \
          the numbers 10, 232"
@@ -63,7 +63,7 @@ pub enum HostError {
         /// The host's reason.
         source: io::Error,
     },
-    /// What `/dev/kvm` speaks is not the one stable version of the interface.
+    /// `/dev/kvm` does not implement the one stable version of the interface.
     #[error("/dev/kvm speaks version {found} of its interface; version 12 is needed (Linux 2.6.22 or later)")]
     Version {
         /// The version the host reports.
@@ -72,7 +72,7 @@ pub enum HostError {
     /// An operation that KVM refused.
     #[error("KVM refused to {what}: {source}")]
     Refused {
-        /// What was asked of it, as a verb.
+        /// The refused operation, as a verb.
         what: &'static str,
         /// The host's reason: an [`io::Error`] if a system call failed.
         source: Box<dyn Error + Send + Sync>,

@@ -1,7 +1,7 @@
-//! The registers of a vCPU that does not run.
+//! The registers of a stopped vCPU.
 //!
-//! Whoever debugs a guest reads them at every stop: then KVM leaves most of them in `kvm_run`. Every
-//! function here that writes one forgets what KVM has left.
+//! A debugger reads the registers at every stop; KVM then leaves most of them in `kvm_run`. Every function
+//! here that writes a register invalidates that copy.
 
 use kvm_bindings::{
     Msrs, kvm_debugregs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs, kvm_xcrs, kvm_xsave,
@@ -98,7 +98,7 @@ impl Vcpu {
     pub(super) fn set_raw_system_registers(&mut self, registers: &kvm_sregs) -> Result<(), HostError> {
         self.forget_registers();
         self.fd.set_sregs(registers).map_err(|e| HostError::refused("write the system registers", e))?;
-        // The local APIC is not KVM's: it takes CR8 from here at every entry.
+        // The local APIC is not KVM's: KVM reads CR8 from here at every entry.
         self.fd.get_kvm_run().cr8 = registers.cr8;
         Ok(())
     }
@@ -128,8 +128,8 @@ impl Vcpu {
         for (word, bytes) in state.region.iter_mut().zip(registers.as_chunks().0) {
             *word = u32::from_le_bytes(*bytes);
         }
-        // SAFETY: the structure is as large as this call reads it: no feature that needs more was
-        // switched on for this process.
+        // SAFETY: the structure is as large as this call reads: no feature that needs more has been enabled
+        // for this process.
         unsafe { self.fd.set_xsave(&state) }.map_err(|e| HostError::refused(WHAT, e))
     }
 
@@ -147,7 +147,7 @@ impl Vcpu {
         Ok(if read == 1 { msrs.as_slice().first().map(|entry| entry.data) } else { None })
     }
 
-    /// Writes a model-specific register; false if the host does not take this value for it.
+    /// Writes a model-specific register; false if the host rejects the value.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl Vcpu {
         Ok(xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).find(|xcr| xcr.xcr == 0).map_or(1, |xcr| xcr.value))
     }
 
-    /// Writes XCR0; false if the host does not take the value.
+    /// Writes XCR0; false if the host rejects the value.
     pub fn set_xcr0(&self, value: u64) -> bool {
         let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
         xcrs.xcrs[0].value = value;
@@ -208,13 +208,13 @@ impl Vcpu {
         entry.map_or([0; 4], |entry| [entry.eax, entry.ebx, entry.ecx, entry.edx])
     }
 
-    /// True if the guest was given AVX (CPUID.01H:ECX bit 28).
+    /// True if the guest's CPUID offers AVX (CPUID.01H:ECX bit 28).
     pub fn has_avx(&self) -> bool {
         self.cpuid.as_slice().iter().any(|entry| entry.function == 1 && entry.ecx & 1 << 28 != 0)
     }
 
-    /// Has KVM leave the registers where reading them is no system call, or not, from the next stop
-    /// on: whoever debugs a guest reads them at every stop, everybody else hardly ever does.
+    /// Enables or disables KVM's copy of the registers in `kvm_run`, from the next stop on. Reading the copy
+    /// takes no system call; only a debugger reads registers at every stop.
     ///
     /// Manual: KVM_CAP_SYNC_REGS in api.rst.
     pub(super) fn share_registers(&mut self, wanted: bool) {
@@ -227,8 +227,8 @@ impl Vcpu {
         }
     }
 
-    /// The registers are about to be written: what KVM has left of them is out of date, and it has
-    /// to be told again of a step that starts elsewhere.
+    /// Called before the registers are written: invalidates KVM's copy, and the debug facilities, because a
+    /// step may start elsewhere.
     pub(super) fn forget_registers(&self) {
         self.shared.set(false);
         self.debugging_is_stale.set(true);

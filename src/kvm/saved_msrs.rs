@@ -1,8 +1,8 @@
-//! Which model-specific registers are part of a guest's state: those that KVM lets this program read
-//! and write back.
+//! Which model-specific registers are part of a guest's state: those that KVM lets this program read and
+//! write.
 //!
-//! KVM lists more than it takes. A vCPU that is never run finds out, once in a process, when the first guest is
-//! saved.
+//! KVM lists more registers than it accepts. A vCPU that is never run tests them, once per process, when the
+//! first guest is saved.
 //!
 //! Manual: KVM_GET_MSR_INDEX_LIST in api.rst; Intel SDM volume 4.
 
@@ -11,12 +11,12 @@ use std::sync::{Arc, OnceLock};
 use super::{HostError, Kicker, Kvm};
 use crate::memory::{GuestMemory, RAM_GRANULE};
 
-/// Memory type range registers, which older kernels keep but do not list (Intel SDM volume 3A, "Memory
+/// Memory type range registers, which older kernels support but do not list (Intel SDM volume 3A, "Memory
 /// Type Range Registers (MTRRs)").
 const MTRRS: [std::ops::RangeInclusive<u32>; 5] =
     [0x200..=0x20F, 0x250..=0x250, 0x258..=0x259, 0x268..=0x26F, 0x2FF..=0x2FF];
 
-/// The registers that are saved on this host, ascending.
+/// The registers saved on this host, ascending.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! A vCPU: entered with a [`VmEntry`], left with a [`VmExit`].
+//! A vCPU: entered with a [`VmEntry`], exited with a [`VmExit`].
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -16,30 +16,30 @@ use super::cpuid::CpuidBit;
 use super::{CpuFeatures, DebugStop, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
-/// Set in the data of an emulation failure when it carries the instruction's bytes.
+/// Set in the data of an emulation failure that includes the instruction's bytes.
 const HAS_INSTRUCTION_BYTES: u64 = 1;
 /// The opcode of `int3`.
 const INT3: u8 = 0xCC;
 
-/// A port access of one or more elements that is being handed out.
+/// A port access whose elements are reported one by one.
 #[derive(Clone, Copy, Debug)]
 struct PortAccess {
     port: u16,
     size: u8,
     input: bool,
-    /// Offset of the element that is handed out next, from the start of `kvm_run`.
+    /// Offset of the next element to report, from the start of `kvm_run`.
     next: usize,
     left: u32,
 }
 
-/// What KVM offers for a vCPU on this host (KVM_CHECK_EXTENSION).
+/// What KVM supports for a vCPU on this host (KVM_CHECK_EXTENSION).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capabilities {
-    /// Collect port writes.
+    /// Coalesce port writes.
     pub(super) batching: bool,
-    /// Leave the registers in `kvm_run` whenever the vCPU stops.
+    /// Leave the registers in `kvm_run` at every exit.
     pub(super) sharing: bool,
-    /// Hold back interrupts while the guest is debugged.
+    /// Block interrupts while the guest is debugged.
     pub(super) blocking: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Capabilities {
 pub(super) struct CachedState {
     /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
     pub(super) tsc_khz: Cell<Option<u32>>,
-    /// KVM_MP_STATE_*: without interrupt controllers of KVM's own a `hlt` is an exit, and nothing wakes or
+    /// KVM_MP_STATE_*: without KVM's own interrupt controllers, `hlt` is an exit, and no event wakes or
     /// starts a vCPU.
     pub(super) running: Cell<Option<u32>>,
 }
@@ -57,29 +57,29 @@ pub(super) struct CachedState {
 #[derive(Debug)]
 pub struct Vcpu {
     pub(super) fd: VcpuFd,
-    /// Its number in the virtual machine, and its APIC ID.
+    /// Index in the virtual machine, and APIC ID.
     index: u8,
-    /// What the guest runs in; held so that it stays mapped.
+    /// The guest's memory; held so that it stays mapped.
     memory: Arc<GuestMemory>,
-    /// The features the guest was given.
+    /// The CPU features of the guest.
     pub(super) cpuid: CpuId,
-    /// The debug facilities that KVM was given last.
+    /// The debug facilities last passed to KVM.
     pub(super) debugging: Cell<GuestDebug>,
-    /// They have to be given again.
+    /// They must be passed again.
     pub(super) debugging_is_stale: Cell<bool>,
     kicker: Kicker,
     pub(super) capabilities: Capabilities,
     pub(super) cached: CachedState,
-    /// The registers in `kvm_run` are those of now.
+    /// The registers in `kvm_run` are current.
     pub(super) shared: Cell<bool>,
     port: Option<PortAccess>,
-    /// An MMIO read that waits for its value.
+    /// An MMIO read is waiting for its value.
     reading: bool,
-    /// The exit that comes after the collected writes.
+    /// The exit that follows the coalesced writes.
     after_batch: Option<u32>,
-    /// The last exit has left nothing to be completed.
+    /// The last exit left nothing to complete.
     settled: bool,
-    /// A vCPU stays on the thread that has created it: kicks are sent there.
+    /// A vCPU stays on the thread that created it: kicks are sent there.
     not_send: PhantomData<*const ()>,
 }
 
@@ -118,28 +118,28 @@ impl Vcpu {
         Ok(vcpu)
     }
 
-    /// True if nothing is left of the access the vCPU stopped at last, and of the writes that KVM had
-    /// collected: what [`Self::complete`] comes to.
+    /// True if nothing is left to complete of the access that stopped the vCPU last and of the coalesced
+    /// writes, as after [`Self::complete`].
     pub fn is_settled(&self) -> bool {
         self.settled && self.after_batch.is_none()
     }
 
-    /// Its number in the virtual machine, which is its APIC ID.
+    /// Index in the virtual machine, which is the APIC ID.
     pub fn index(&self) -> u8 {
         self.index
     }
 
-    /// What the guest runs in.
+    /// The guest's memory.
     pub fn memory(&self) -> &Arc<GuestMemory> {
         &self.memory
     }
 
-    /// The features the guest was given.
+    /// The CPU features of the guest.
     pub fn features(&self) -> CpuFeatures {
         CpuFeatures::of(&self.cpuid)
     }
 
-    /// True if the host can collect port writes (see [`super::Vm::coalesce_port_writes`]).
+    /// True if the host can coalesce port writes (see [`super::Vm::coalesce_port_writes`]).
     pub fn can_coalesce_writes(&self) -> bool {
         self.capabilities.batching
     }
@@ -149,7 +149,7 @@ impl Vcpu {
         feature.is_in(&self.cpuid)
     }
 
-    /// Runs the vCPU until something happens.
+    /// Runs the vCPU until it exits.
     ///
     /// # Errors
     ///
@@ -188,11 +188,11 @@ impl Vcpu {
         self.decode(reason)
     }
 
-    /// Completes the access the vCPU stopped at, without running any further instruction.
+    /// Completes the access that stopped the vCPU, without executing another instruction.
     ///
-    /// KVM carries out the rest of an instruction that stopped for an access only when it is entered
-    /// again; before that, RIP and the registers may still be those before the instruction.
-    /// [`VmExit::Interrupted`] says that nothing is left to complete.
+    /// KVM completes an instruction that stopped for an access only at the next entry; before that, RIP and
+    /// the registers may still be those before the instruction. [`VmExit::Interrupted`] means that nothing is
+    /// left to complete.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl Vcpu {
         exit
     }
 
-    /// Exceptions, interrupts and NMIs that wait for the guest, in words; `None` if there are none.
+    /// A description of pending exceptions, interrupts and NMIs; `None` if there are none.
     ///
     /// # Errors
     ///
@@ -225,8 +225,7 @@ impl Vcpu {
         Ok(if words.is_empty() { None } else { Some(words.join(", ")) })
     }
 
-    /// Takes away the exceptions that wait for the guest: its next instruction is begun anew
-    /// (KVM_SET_VCPU_EVENTS in api.rst).
+    /// Discards pending exceptions: the next instruction starts anew (KVM_SET_VCPU_EVENTS in api.rst).
     ///
     /// # Errors
     ///
@@ -238,7 +237,7 @@ impl Vcpu {
         self.fd.set_vcpu_events(&events).map_err(|e| HostError::refused("write the pending events", e))
     }
 
-    /// The next collected port write.
+    /// The next coalesced port write.
     #[inline]
     fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {
         if !self.capabilities.batching {
@@ -255,7 +254,7 @@ impl Vcpu {
         }))
     }
 
-    /// Gives the guest the value of the read it stopped at.
+    /// Sets the value of the read that stopped the guest.
     #[inline]
     fn answer(&mut self, entry: VmEntry) {
         let value = match entry {
@@ -270,14 +269,14 @@ impl Vcpu {
         } else if let Some(access) = self.port
             && access.input
         {
-            // The element handed out last lies just before `next`.
+            // The element reported last lies just before `next`.
             let at = access.next - usize::from(access.size);
             let bytes = value.to_le_bytes();
             self.io_bytes(at, access.size).copy_from_slice(&bytes[..usize::from(access.size)]);
         }
     }
 
-    /// Hands out the next element of a port access.
+    /// Reports the next element of a port access.
     #[inline]
     fn next_element(&mut self) -> Option<VmExit> {
         let mut access = self.port?;
@@ -301,9 +300,9 @@ impl Vcpu {
     #[inline]
     fn io_bytes(&mut self, at: usize, size: u8) -> &mut [u8] {
         let run = std::ptr::from_mut(self.fd.get_kvm_run()).cast::<u8>();
-        // SAFETY: `at` starts at the offset KVM gave for the data of this exit and stays below
-        // offset + size * count, all of which lies in the mapping of `kvm_run` that `self.fd` owns;
-        // the vCPU is not running, so nobody else writes there.
+        // SAFETY: `at` starts at the offset KVM gave for the data of this exit and stays below offset + size
+        // * count, all of which lies in the mapping of `kvm_run` that `self.fd` owns; the vCPU is not
+        // running, so there is no other writer.
         unsafe { std::slice::from_raw_parts_mut(run.add(at), usize::from(size)) }
     }
 
@@ -367,7 +366,7 @@ impl Vcpu {
         })
     }
 
-    /// The debug stop that a refusal stands for, on hosts whose emulator does not know `int3`.
+    /// The debug stop that a refusal means, on hosts whose emulator does not support `int3`.
     #[cold]
     fn breakpoint(&self, refusal: &Refusal) -> Result<Option<DebugStop>, HostError> {
         let stops = self.debugging.get().software_breakpoints
@@ -380,7 +379,7 @@ impl Vcpu {
         Ok(Some(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 }))
     }
 
-    /// Goes back to the `hlt` the vCPU has stopped behind.
+    /// Sets RIP back to the `hlt` that stopped the vCPU.
     fn before_halt(&self) -> Result<DebugStop, HostError> {
         let mut registers = self.registers()?;
         registers.general.rip = registers.general.rip.wrapping_sub(1);

@@ -1,8 +1,8 @@
-//! Everything a vCPU holds, as plain data: what a guest needs to go on in another vCPU, of another
-//! process or on another host.
+//! The complete state of a vCPU as plain data, from which a guest continues in another vCPU, another process
+//! or on another host.
 //!
-//! The vCPU must stand between two instructions (see [`Vcpu::is_settled`]): KVM carries out the rest of
-//! an instruction that stopped for an access only when it is entered again.
+//! The vCPU must be between two instructions (see [`Vcpu::is_settled`]): KVM completes an instruction that
+//! stopped for an access only at the next entry.
 //!
 //! Manual: KVM_GET_REGS, KVM_GET_SREGS2, KVM_GET_XSAVE, KVM_GET_XCRS, KVM_GET_MSRS, KVM_GET_DEBUGREGS,
 //! KVM_GET_VCPU_EVENTS and KVM_GET_MP_STATE in api.rst.
@@ -27,17 +27,17 @@ const PDPTRS_VALID: u64 = kvm_bindings::KVM_SREGS2_FLAGS_PDPTRS_VALID as u64;
 /// IA32_TIME_STAMP_COUNTER (Intel SDM volume 4).
 const TSC: u32 = 0x10;
 
-/// Most extended control registers there can be.
+/// Maximum number of extended control registers.
 const MOST_XCRS: usize = 16;
-/// Most model-specific registers that are taken over: several times of what KVM lists.
+/// Maximum number of model-specific registers accepted: several times the number that KVM lists.
 const MOST_MSRS: usize = 1024;
 
-/// Everything a vCPU holds.
+/// The complete state of a vCPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VcpuState {
     general: [u64; 18],
     system: System,
-    /// Page-directory pointers, which the processor keeps apart from memory under PAE paging.
+    /// Page-directory pointers, which the processor caches apart from memory under PAE paging.
     pdptrs: Option<[u64; 4]>,
     /// As [`ExtendedRegisters`].
     extended: Vec<u8>,
@@ -45,7 +45,7 @@ pub struct VcpuState {
     xcrs: Vec<(u32, u64)>,
     /// Model-specific registers: number and value.
     msrs: Vec<(u32, u64)>,
-    /// The guest's own DR0 to DR3, DR6 and DR7, whatever a debugger uses the processor's for.
+    /// The guest's own DR0 to DR3, DR6 and DR7, independent of the host's debug facilities.
     debug: [u64; 6],
     events: Events,
     /// KVM_MP_STATE_*.
@@ -77,7 +77,7 @@ struct System {
     interrupts: [u64; 4],
 }
 
-/// What waits to be delivered to the guest.
+/// Events pending for the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Events {
     /// Injected, vector, has an error code, pending.
@@ -101,11 +101,11 @@ impl VcpuState {
         self.general[16]
     }
 
-    /// The lengths that are variable are possible ones.
+    /// Checks the lengths of the variable parts.
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
+    /// A description of the problem.
     pub fn check(&self) -> Result<(), String> {
         if self.extended.len() != size_of::<ExtendedRegisters>() {
             return Err(format!("{} bytes of vector registers", self.extended.len()));
@@ -119,7 +119,7 @@ impl VcpuState {
 }
 
 impl Vcpu {
-    /// Everything the vCPU holds.
+    /// The complete state of the vCPU.
     ///
     /// # Errors
     ///
@@ -149,11 +149,11 @@ impl Vcpu {
         })
     }
 
-    /// Takes everything over that another vCPU held. Memory must hold already what it held there.
+    /// Loads the state of another vCPU. Guest memory must already hold that machine's contents.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the processor cannot be in that state, which is a mixture then.
+    /// [`HostError::Refused`] if the processor cannot be in that state; the vCPU then holds a mixture.
     pub fn set_state(&mut self, state: &VcpuState) -> Result<(), HostError> {
         state.check().map_err(|reason| HostError::because("take the state of a vCPU", reason))?;
         let mut xcrs = kvm_xcrs { nr_xcrs: state.xcrs.len() as u32, ..Default::default() };
@@ -181,7 +181,7 @@ impl Vcpu {
             .map_err(|e| HostError::refused("write the pending events", e))
     }
 
-    /// The page-directory pointers, if KVM tells of them and they are in use.
+    /// The page-directory pointers, if KVM reports them and they are in use.
     fn pdptrs(&self) -> Option<[u64; 4]> {
         let mut registers = kvm_sregs2::default();
         // SAFETY: the descriptor is that of a vCPU, the request reads, and the structure is the one it
@@ -223,7 +223,7 @@ impl Vcpu {
         Err(HostError::because("write the page-directory pointers", std::io::Error::last_os_error()))
     }
 
-    /// The model-specific registers `wanted`, all of which KVM has told before.
+    /// The model-specific registers `wanted`, all of which KVM has reported before.
     fn msrs(&self, wanted: &[u32]) -> Result<Vec<(u32, u64)>, HostError> {
         const WHAT: &str = "read the model-specific registers";
         let entries: Vec<kvm_msr_entry> =
@@ -236,11 +236,11 @@ impl Vcpu {
         }
     }
 
-    /// Writes model-specific registers. One that the host does not take is left out if it has that value
-    /// already.
+    /// Writes model-specific registers. A register that the host rejects is skipped if it already has the
+    /// value.
     fn set_msrs(&self, values: &[(u32, u64)]) -> Result<(), HostError> {
         const WHAT: &str = "write the model-specific registers";
-        // The time stamp counter goes on from where it was, so it is written last.
+        // The time stamp counter continues from the written value, so it is written last.
         let (tsc, others): (Vec<_>, Vec<_>) = values.iter().partition(|(index, _)| *index == TSC);
         let entries: Vec<kvm_msr_entry> = others
             .into_iter()
@@ -264,7 +264,7 @@ impl Vcpu {
         Ok(())
     }
 
-    /// Has the time stamp counter run as fast as it did, where the host can.
+    /// Sets the frequency of the time stamp counter, if the host supports it.
     fn set_tsc_frequency(&self, wanted: u32) {
         let here = self.tsc_frequency();
         if wanted == 0 || here == 0 || wanted == here {

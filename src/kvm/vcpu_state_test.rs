@@ -1,4 +1,4 @@
-//! What a vCPU holds comes back in another one.
+//! The state of a vCPU can be restored in another vCPU.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn every_register_comes_back_in_another_vcpu() {
     let (_other_vm, mut other) = machine(&kvm, &[0xF4]);
     other.set_state(&postcard::from_bytes(&bytes).unwrap()).unwrap();
     assert_eq!(other.registers().unwrap(), vcpu.registers().unwrap());
-    // What both sides have left out would be the same on both.
+    // A register that is omitted in both states would compare equal.
     for (index, value) in MSRS {
         assert_eq!(other.msr(index).unwrap(), Some(value), "{index:#x}");
     }
@@ -90,7 +90,7 @@ fn every_register_comes_back_in_another_vcpu() {
     assert_eq!(again, state);
 }
 
-/// Some hosts show the processor's own counter whatever is written to it.
+/// Some hosts show the processor's own counter regardless of the written value.
 fn tsc_can_be_set(kvm: &Kvm) -> bool {
     let (_vm, vcpu) = machine(kvm, &[0xF4]);
     vcpu.set_msr(TSC, 1 << 60).unwrap() && vcpu.msr(TSC).unwrap().is_some_and(|now| now >= 1 << 60)
@@ -124,7 +124,7 @@ fn a_guest_goes_on_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
         let exit = vcpu.run(VmEntry::Resume).unwrap();
         take(exit, &mut sent);
     }
-    // KVM may have taken all four at once: then the rest of them is completed, too.
+    // KVM may have completed all four at once: then the rest of them is completed, too.
     loop {
         match vcpu.complete(VmEntry::Resume).unwrap() {
             VmExit::Interrupted => break,

@@ -1,4 +1,4 @@
-//! `/dev/kvm` and a virtual machine: everything that is not a vCPU.
+//! `/dev/kvm` and virtual machines, without their vCPUs.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::vcpu::Capabilities;
 use super::{HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, MemorySlot, RAM_GRANULE, SlotMapping};
 
-/// The one version of KVM's interface that ever was stable.
+/// The only stable version of KVM's interface.
 const API_VERSION: i32 = 12;
 
 /// The parts of KVM_CAP_SYNC_REGS that are used: general and system registers.
@@ -31,7 +31,7 @@ pub struct Kvm {
 }
 
 impl Kvm {
-    /// Opens `/dev/kvm` and checks that it speaks the interface this program knows.
+    /// Opens `/dev/kvm` and checks the version of its interface.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Kvm {
         Ok(kvm)
     }
 
-    /// Takes LZCNT and TZCNT out of the guest's CPUID where they are taken for older instructions.
+    /// Removes LZCNT and TZCNT from the guest's CPUID if they are executed as older instructions.
     fn offer_bit_counts_where_they_count(&mut self) -> Result<(), HostError> {
         if !cpuid::offers_bit_counts(&self.cpuid) {
             return Ok(());
@@ -77,7 +77,7 @@ impl Kvm {
         Ok(())
     }
 
-    /// A new virtual machine that will run in `memory`, none of which is attached yet.
+    /// Creates a virtual machine that runs in `memory`, none of which is mapped yet.
     ///
     /// # Errors
     ///
@@ -89,19 +89,18 @@ impl Kvm {
         Ok(vm)
     }
 
-    /// A new virtual machine with all of KVM's habits.
+    /// Creates a virtual machine with KVM's default quirks.
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
         Ok(Vm { vm, memory })
     }
 
-    /// What KVM answers when it is asked for an extension: 0 if it has none, else what
-    /// KVM_CHECK_EXTENSION in api.rst says.
+    /// The result of KVM_CHECK_EXTENSION (see api.rst); 0 if KVM does not have the extension.
     pub(super) fn extension(&self, extension: u32) -> i32 {
         self.kvm.check_extension_raw(extension.into())
     }
 
-    /// How many vCPUs a virtual machine can have (KVM_CAP_MAX_VCPUS); at least 1.
+    /// Maximum number of vCPUs per virtual machine (KVM_CAP_MAX_VCPUS); at least 1.
     pub fn max_vcpus(&self) -> usize {
         self.kvm.get_max_vcpus()
     }
@@ -111,27 +110,27 @@ impl Kvm {
         self.kvm.get_api_version()
     }
 
-    /// The CPUID that a guest finds: what KVM makes of what it is asked for.
+    /// The CPUID that a guest sees, which can differ from what was requested of KVM.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if no vCPU can be made to look at.
+    /// [`HostError::Refused`] if no vCPU can be created for the query.
     pub(super) fn guests_cpuid(&self) -> Result<CpuId, HostError> {
         let memory = GuestMemory::new(RAM_GRANULE)
             .map_err(|e| HostError::because("be asked for a guest's CPUID", e))?;
         Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, 0, &Kicker::default())?.cpuid.clone())
     }
 
-    /// The processor features that a guest finds on this host.
+    /// The processor features that a guest sees on this host.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if no vCPU can be made to look at.
+    /// [`HostError::Refused`] if no vCPU can be created for the query.
     pub fn features(&self) -> Result<CpuFeatures, HostError> {
         Ok(CpuFeatures::of(&self.guests_cpuid()?))
     }
 
-    /// True if KVM knows [`super::GuestDebug::block_interrupts`].
+    /// True if KVM supports [`super::GuestDebug::block_interrupts`].
     pub(super) fn can_block_interrupts(&self) -> bool {
         let flags = self.extension(KVM_CAP_SET_GUEST_DEBUG2);
         flags > 0 && flags as u32 & KVM_GUESTDBG_BLOCKIRQ != 0
@@ -156,21 +155,21 @@ pub struct Vm {
     memory: Arc<GuestMemory>,
 }
 
-/// How KVM treats what the guest writes to a piece of RAM (KVM_SET_USER_MEMORY_REGION in api.rst).
+/// How KVM handles guest writes to a memory slot (KVM_SET_USER_MEMORY_REGION in api.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotUse {
-    /// It is written.
+    /// Memory is written.
     ReadWrite,
-    /// It comes out as [`super::VmExit::MmioWrite`].
+    /// The write exits as [`super::VmExit::MmioWrite`].
     ReadOnly,
-    /// It is written, and the page is noted for [`Vm::take_dirty_pages`].
+    /// Memory is written, and the page is logged for [`Vm::take_dirty_pages`].
     Logged,
 }
 
 impl Vm {
-    /// Makes a part of the machine's RAM known to KVM; with `logged`, the guest's writes to it are noted
-    /// for [`Vm::take_dirty_pages`]. A part that is known already can be told again to start that or to
-    /// end it. Nothing is noted of a read-only part: what is written there comes out.
+    /// Maps a part of the machine's RAM; with `logged`, guest writes to it are logged for
+    /// [`Vm::take_dirty_pages`]. Mapping a part again starts or stops logging. Writes to a read-only part
+    /// exit and are not logged.
     ///
     /// # Errors
     ///
@@ -184,23 +183,23 @@ impl Vm {
         self.attach_as(part.slot, slot_use)
     }
 
-    /// Has KVM forget a slot: from now on accesses there are those to a device.
+    /// Removes a slot: accesses to its addresses become device accesses.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`], for example if it does not know the slot.
+    /// [`HostError::Refused`], for example if KVM does not know the slot.
     pub fn detach(&self, slot: MemorySlot) -> Result<(), HostError> {
         let region = kvm_userspace_memory_region {
             slot: slot.number,
             guest_phys_addr: slot.guest,
             ..Default::default()
         };
-        // SAFETY: a slot without a size is taken away; no memory is handed to anybody.
+        // SAFETY: a slot of size zero is removed; no memory is passed to KVM.
         unsafe { self.vm.set_user_memory_region(region) }
             .map_err(|e| HostError::refused("forget a piece of guest memory", e))
     }
 
-    /// Makes a piece of RAM, or a part of one, known to KVM for a use of one's own.
+    /// Maps a piece of RAM, or a part of one, for the given use.
     ///
     /// # Errors
     ///
@@ -222,13 +221,13 @@ impl Vm {
             memory_size: slot.size,
             userspace_addr: slot.host,
         };
-        // SAFETY: the slot is a piece of `self.memory`, which this virtual machine and its vCPUs keep
-        // mapped, and into which nobody holds references; slots of one memory never overlap.
+        // SAFETY: the slot is a piece of `self.memory`, which this virtual machine and its vCPUs keep mapped,
+        // and to which no references exist; slots of one memory never overlap.
         unsafe { self.vm.set_user_memory_region(region) }.map_err(|e| HostError::refused(WHAT, e))
     }
 
-    /// The pages of a [`SlotUse::Logged`] piece that the guest has written to since the last call: a
-    /// bit for each page of 4 KiB, the first in the lowest bit of the first word (KVM_GET_DIRTY_LOG).
+    /// The pages of a [`SlotUse::Logged`] piece that the guest has written to since the last call: one bit
+    /// per page of 4 KiB, the first in the lowest bit of the first word (KVM_GET_DIRTY_LOG).
     ///
     /// # Errors
     ///
@@ -239,18 +238,19 @@ impl Vm {
             .map_err(|e| HostError::refused("tell which pages were written", e))
     }
 
-    /// Gives the virtual machine KVM's own interrupt controllers; no vCPU may be there yet.
+    /// Creates KVM's own interrupt controllers; no vCPU may exist yet.
     pub(super) fn create_interrupt_controllers(&self) -> Result<(), HostError> {
         self.vm.create_irq_chip().map_err(|e| HostError::refused("create its interrupt controllers", e))
     }
 
-    /// Sets an input line of those.
+    /// Sets an input line of these controllers.
     pub(super) fn set_interrupt_line(&self, line: u32, high: bool) -> Result<(), HostError> {
         self.vm.set_irq_line(line, high).map_err(|e| HostError::refused("raise an interrupt", e))
     }
 
-    /// Has KVM hand over the instructions it does not carry out in every ring. Otherwise it raises #UD
-    /// outside of ring 0, be the instruction valid or not. Linux before 5.15 does not know this.
+    /// Makes KVM report instructions that its emulator does not support in every ring. Otherwise it raises
+    /// #UD outside of ring 0, whether the instruction is valid or not. Linux before 5.15 does not support
+    /// this.
     fn hand_over_in_all_rings(&self) {
         let mut all_rings = kvm_enable_cap { cap: KVM_CAP_EXIT_ON_EMULATION_FAILURE, ..Default::default() };
         all_rings.args[0] = 1;
@@ -259,10 +259,10 @@ impl Vm {
         }
     }
 
-    /// Keeps KVM from replacing the guest's hypercall instructions by those of the processor's own
-    /// vendor: it writes to the guest's code, and where the instruction emulator runs ring 0 it tries
-    /// so for ever. With this a hypercall of the other vendor is #UD, as on the bare processor
-    /// (KVM_CAP_DISABLE_QUIRKS2 in api.rst).
+    /// Keeps KVM from replacing the guest's hypercall instructions by those of the processor's own vendor:
+    /// KVM would write to the guest's code and, where the instruction emulator runs ring 0, retry forever. A
+    /// hypercall of the other vendor then raises #UD, as on a physical processor (KVM_CAP_DISABLE_QUIRKS2 in
+    /// api.rst).
     fn leave_hypercalls_alone(&self) -> Result<(), HostError> {
         let quirks = self.vm.check_extension_raw(KVM_CAP_DISABLE_QUIRKS2.into());
         let quirk = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
@@ -286,20 +286,19 @@ impl Vm {
     /// ID; each may be created once, below [`Kvm::max_vcpus`]. The bootstrap processor is 0; KVM does not
     /// hold back the others, because the local APICs, which start them, are not KVM's.
     ///
-    /// `kicker` gets this vCPU, and no other one, out of the guest from now on. The vCPU runs on the calling
-    /// thread.
+    /// `kicker` is set to this vCPU only. The vCPU runs on the calling thread.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] with the host's reason, for example if there is a vCPU with this index.
+    /// [`HostError::Refused`] with the host's reason, for example if a vCPU with this index exists.
     pub fn create_vcpu(&self, kvm: &Kvm, index: u8, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let vcpu = self.create_vcpu_fd(index)?;
         let cpuid = give_features(&vcpu, &cpuid::with_apic_id(kvm.cpuid(), index))?;
         self.vcpu(vcpu, index, cpuid, kvm, kicker)
     }
 
-    /// The same for a guest that was given `features`, maybe by another host, and that finds all of
-    /// them here ([`CpuFeatures::missing_in`]). Those of any vCPU of a machine will do.
+    /// As [`Self::create_vcpu`], for a guest that was given `features`, possibly by another host. All of them
+    /// must exist here ([`CpuFeatures::missing_in`]). The features of any vCPU of a machine are valid.
     ///
     /// # Errors
     ///
@@ -357,7 +356,7 @@ impl Vm {
         self.vm.get_clock().map(|clock| clock.clock).map_err(|e| HostError::refused("tell its clock", e))
     }
 
-    /// Has that clock go on from `clock` (KVM_SET_CLOCK).
+    /// Sets that clock to `clock` (KVM_SET_CLOCK).
     ///
     /// # Errors
     ///
@@ -367,10 +366,9 @@ impl Vm {
         self.vm.set_clock(&clock).map_err(|e| HostError::refused("set its clock", e))
     }
 
-    /// Lets KVM collect byte writes to `port` instead of stopping the vCPU at each, or ends that.
-    /// Collected writes come out of [`Vcpu::run`] in their order, before the exit that follows them. All
-    /// vCPUs of the virtual machine share one ring of them: while writes are collected, vCPUs take turns
-    /// on one thread.
+    /// Lets KVM coalesce byte writes to `port` instead of exiting on each, or stops that. [`Vcpu::run`]
+    /// returns coalesced writes in order, before the exit that follows them. All vCPUs of the virtual machine
+    /// share one ring of them: while writes are coalesced, vCPUs take turns on one thread.
     ///
     /// # Errors
     ///
@@ -386,8 +384,8 @@ impl Vm {
     }
 }
 
-/// Gives a vCPU the features `wanted`. What it has then may be more, and only KVM knows: where that
-/// adds instructions that were left out for being carried out wrong, the leaf they are in is left out.
+/// Sets the features of a vCPU to `wanted`. The effective CPUID may contain more, and only KVM knows it. If
+/// that adds instructions that were removed because they execute incorrectly, their leaf is removed.
 fn give_features(vcpu: &VcpuFd, wanted: &CpuId) -> Result<CpuId, HostError> {
     let given = try_features(vcpu, wanted)?;
     if !cpuid::offers_bit_counts(&given) || cpuid::offers_bit_counts(wanted) {

@@ -1,4 +1,4 @@
-//! Connections of other programs, by TCP or on this host.
+//! Connections with other programs, by TCP or by unix socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,21 +12,21 @@ use rustix::net::sockopt::socket_peercred;
 use super::socket::{SocketAccess, SocketError, SocketFile, listen};
 use crate::settings::ListenAddress;
 
-/// How long is paused before something is tried again.
+/// Delay before a failed operation is retried.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Where connections come in.
+/// A listener for connections.
 #[derive(Debug)]
 pub enum Listener {
     /// On a TCP port.
     Tcp(TcpListener),
-    /// At a file.
+    /// On a unix socket.
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// Listens at `place`; with a unix socket, which only this process's user can connect to, comes the
-    /// file that is to be removed at the end.
+    /// Listens at `place`. A unix socket accepts only connections of this process's user; its file, which is
+    /// removed when dropped, is returned as well.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Listener {
         match place {
             ListenAddress::Tcp(address) => Ok((Listener::Tcp(TcpListener::bind(address)?), None)),
             ListenAddress::Unix(path) => {
-                // Whoever can connect controls the guest.
+                // A client that can connect controls the guest.
                 let (listener, file) = listen(path, SocketAccess::Owner)?;
                 Ok((Listener::Unix(listener), Some(file)))
             }
@@ -51,7 +51,7 @@ impl Listener {
             };
             match accepted {
                 Ok(stream) => return stream,
-                // Out of file descriptors, or a client that has left already.
+                // Out of file descriptors, or the client has already disconnected.
                 Err(_) => thread::sleep(PAUSE),
             }
         }
@@ -63,16 +63,16 @@ impl Listener {
 pub enum Stream {
     /// By TCP.
     Tcp(TcpStream),
-    /// On this host.
+    /// By unix socket.
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// Connects to whoever listens at `place`.
+    /// Connects to the listener at `place`.
     ///
     /// # Errors
     ///
-    /// The host's, for example when nobody listens there.
+    /// The host's error, for example when no process listens there.
     pub fn connect(place: &ListenAddress) -> io::Result<Stream> {
         match place {
             ListenAddress::Tcp(address) => TcpStream::connect(address).map(Stream::Tcp),
@@ -80,15 +80,15 @@ impl Stream {
         }
     }
 
-    /// Answers whatever is asked first with `answer` and hangs up; `patience` is how long each of that
-    /// may take.
+    /// Answers the first request with `answer` and closes the connection; `patience` is the timeout of each
+    /// step.
     ///
     /// # Errors
     ///
-    /// The host's. The other side has left before it heard the answer then.
+    /// The host's error: the peer has disconnected before it received the answer.
     pub fn reject(mut self, answer: &[u8], patience: Duration) -> io::Result<()> {
         self.set_timeouts(patience, patience)?;
-        // Hanging up on what has not been read would lose the answer.
+        // Closing the connection with unread data would discard the answer.
         let mut question = [0; 1 << 10];
         self.read(&mut question).map(drop)?;
         self.write_all(answer)?;
@@ -96,11 +96,11 @@ impl Stream {
         self.read(&mut question).map(drop)
     }
 
-    /// Sends every packet at once: each is small and waits for an answer.
+    /// Sends every packet immediately: each is small and waits for an answer.
     ///
     /// # Errors
     ///
-    /// The host's.
+    /// The host's error.
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_nodelay(true),
@@ -108,11 +108,11 @@ impl Stream {
         }
     }
 
-    /// Has reading and writing end after these times.
+    /// Sets the timeouts of reading and writing.
     ///
     /// # Errors
     ///
-    /// The host's.
+    /// The host's error.
     pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => {
@@ -126,11 +126,11 @@ impl Stream {
         }
     }
 
-    /// Has writing end after this time; reading waits for as long as it takes.
+    /// Sets the timeout of writing; reading does not time out.
     ///
     /// # Errors
     ///
-    /// The host's.
+    /// The host's error.
     pub fn set_write_timeout(&self, write: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(write)),
@@ -142,7 +142,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// The host's.
+    /// The host's error.
     pub fn try_clone(&self) -> io::Result<Stream> {
         match self {
             Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
@@ -150,11 +150,11 @@ impl Stream {
         }
     }
 
-    /// Ends one direction, or both.
+    /// Shuts down one direction, or both.
     ///
     /// # Errors
     ///
-    /// The host's.
+    /// The host's error.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(how),
@@ -162,7 +162,7 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end.
+    /// A description of the peer.
     pub fn peer(&self) -> String {
         let peer = match self {
             Stream::Tcp(stream) => stream.peer_addr().ok().map(|address| address.to_string()),

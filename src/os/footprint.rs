@@ -1,18 +1,18 @@
-//! Memory this process does not need any more.
+//! Releases memory that this process no longer needs.
 
 use std::ffi::c_void;
 
-/// Gives back the pages of the program file that only its start has needed. Those that the run needs
-/// come back as they are used, from the host's page cache.
+/// Releases the pages of the program file that only startup needed. Pages that the run needs are mapped again
+/// as they are used, from the host's page cache.
 ///
-/// Only what is never written is given back: code and constants. Hosts that refuse keep the pages.
+/// Only memory that is never written is released: code and constants. Hosts that refuse keep the pages.
 pub fn release_startup_pages() {
     // SAFETY: the callback has the type that is asked for, and uses what it is given only while it
     // runs.
     unsafe { libc::dl_iterate_phdr(Some(forget_file), std::ptr::null_mut()) };
 }
 
-/// Gives back the read-only pages of a loaded file, as `dl_iterate_phdr` shows it.
+/// Releases the read-only pages of a loaded file, as `dl_iterate_phdr` describes it.
 unsafe extern "C" fn forget_file(file: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> i32 {
     // SAFETY: `dl_iterate_phdr` hands over a valid description, with as many headers as it says.
     let (base, headers) = unsafe {
@@ -21,8 +21,8 @@ unsafe extern "C" fn forget_file(file: *mut libc::dl_phdr_info, _: usize, _: *mu
     for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
         let start = (base + header.p_vaddr) & !(PAGE - 1);
         let end = (base + header.p_vaddr + header.p_memsz).next_multiple_of(PAGE);
-        // SAFETY: the pages are a private mapping of a file that nothing has ever written to, so what
-        // comes back is what was there.
+        // SAFETY: the pages are a private mapping of a file that was never written to, so that the same
+        // contents are read again.
         unsafe { libc::madvise(start as *mut c_void, (end - start) as usize, libc::MADV_DONTNEED) };
     }
     0

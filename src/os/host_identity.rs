@@ -1,10 +1,10 @@
-//! Which host this is, so that another process can be told from one on another host.
+//! Identifies this host, to distinguish processes on the same host from processes on another one.
 //!
 //! Manual: proc(5), "/proc/sys/kernel/random"; network_namespaces(7).
 
-/// Words that are the same for two processes only if one kernel, which has been running all the time, connects
-/// them: when one of them is told there that nobody listens on a port, nobody does. `None` if the kernel does not
-/// tell.
+/// Boot ID and network namespace. They are equal for two processes only if the same kernel, without a restart in between, connects
+/// them: if it reports to one of them that a port has no listener, there is none. `None` if the kernel does
+/// not provide it.
 pub fn current() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let network = std::fs::read_link("/proc/self/ns/net").ok()?;

@@ -1,4 +1,4 @@
-//! What the operating system gives: sockets, connections, confinement, the memory footprint.
+//! Services of the operating system: sockets, connections, confinement, the memory footprint.
 
 #[cfg(test)]
 pub mod allocations;

@@ -1,4 +1,4 @@
-//! Unix sockets that other programs of this host connect to, each a file while it is listened on.
+//! Unix sockets for other programs of this host, each a file while it is listened on.
 //!
 //! Manual: unix(7), "Pathname socket ownership and permissions".
 
@@ -13,25 +13,25 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 16;
 
-/// Who may connect.
+/// Which users may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketAccess {
-    /// Whom the process's umask allows it.
+    /// Those that the process's umask permits.
     Umask,
-    /// Nobody but this process's user (mode 0600).
+    /// Only this process's user (mode 0600).
     Owner,
 }
 
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Something that is no socket is in the way.
+    /// A file that is not a socket is in the way.
     #[error("it exists and is no socket")]
     NotSocket,
     /// Another program listens there.
     #[error("it is in use by another program")]
     InUse,
-    /// The host's words.
+    /// The host's error.
     #[error(transparent)]
     Host(#[from] io::Error),
 }
@@ -42,12 +42,12 @@ pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
+        // The file may have been removed already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Listens on a stream socket at `path`. A socket that nobody listens on any more is replaced.
+/// Listens on a stream socket at `path`. A socket without a listener is replaced.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub fn listen(path: &Path, access: SocketAccess) -> Result<(UnixListener, Socket
     rustix::net::bind(&socket, &address).map_err(io::Error::from)?;
     let file = SocketFile(path.to_owned());
     if access == SocketAccess::Owner {
-        // Nobody can connect before the socket is listened on.
+        // No client can connect before the socket is listened on.
         rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
     }
     rustix::net::listen(&socket, BACKLOG).map_err(io::Error::from)?;

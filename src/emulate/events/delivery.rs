@@ -12,7 +12,7 @@ use crate::arch::Registers;
 use crate::arch::flags::{RFLAGS_IF, RFLAGS_RF, RFLAGS_TF, RFLAGS_VM};
 use crate::arch::gate::{Gate, GateKind};
 
-/// Enters the handler of an event. Registers have changed after an error, too.
+/// Enters the handler of an event. After an error, registers may have changed.
 pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError> {
     let gate = gate_of(cpu, &event)?;
     let old = cpu.registers;
@@ -50,7 +50,7 @@ pub(super) fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), EmulationError>
     stack::push(cpu, gate.width, &frame[..count], stack_code)
 }
 
-/// The handler's code segment, which may be entered.
+/// The handler's code segment, checked for entry.
 fn handler_segment(cpu: &mut Cpu, event: &Event, selector: u16) -> Result<Descriptor, EmulationError> {
     if is_null(selector) {
         return Err(Exception::protection(event.external()).into());
@@ -73,7 +73,7 @@ fn handler_segment(cpu: &mut Cpu, event: &Event, selector: u16) -> Result<Descri
     Ok(descriptor)
 }
 
-/// Points SS and RSP to the stack of the handler, and tells the error code for a stack without room.
+/// Points SS and RSP to the handler's stack, and returns the error code for a stack without room.
 fn switch_stack(
     cpu: &mut Cpu,
     event: &Event,
@@ -104,7 +104,7 @@ fn switch_stack(
     Ok(event.code(selector))
 }
 
-/// What is pushed, and how many values that are.
+/// The values to push, and their number.
 fn frame(old: &Registers, event: &Event, from_8086: bool, with_stack: bool) -> ([u64; stack::MOST], usize) {
     let mut values = [0; stack::MOST];
     let mut count = 0;

@@ -11,7 +11,7 @@ use crate::arch::gate::{Gate, GateEntry, GateKind, MAX_GATE_SIZE};
 /// In an error code: the index is one of the interrupt descriptor table.
 const IN_IDT: u32 = 1 << 1;
 
-/// The gate of an event, which may pass through it. It is no task gate.
+/// The gate of an event, checked for this event. It is not a task gate.
 ///
 /// # Errors
 ///

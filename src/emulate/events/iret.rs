@@ -14,23 +14,23 @@ use crate::arch::flags::{RFLAGS_AC, RFLAGS_IF, RFLAGS_RF, RFLAGS_VM};
 
 /// RFLAGS that every program may change: CF, PF, AF, ZF, SF, TF, DF, OF and NT.
 const FREE: u64 = 0xDD5 | NESTED_TASK;
-/// RFLAGS: CPUID can be used if this can be changed.
+/// RFLAGS.ID: software that can change it can use CPUID.
 const ID: u64 = 1 << 21;
 /// RFLAGS: virtual interrupt flag, virtual interrupt pending.
 const VIRTUAL_INTERRUPTS: u64 = 3 << 19;
 /// RFLAGS: always set.
 const FIXED: u64 = 2;
 
-/// What `iret` takes off the stack first.
+/// The values that `iret` pops first.
 struct Return {
     rip: u64,
     cs: u16,
     flags: u64,
-    /// Bytes of each value on the stack.
+    /// Bytes per value on the stack.
     width: u8,
 }
 
-/// Carries out `iret`, `iretd` or `iretq`.
+/// Executes `iret`, `iretd` or `iretq`.
 pub(in super::super) fn interrupt_return(
     cpu: &mut Cpu,
     instruction: &Instruction,
@@ -144,7 +144,7 @@ fn protected(cpu: &mut Cpu, popped: &Return, mut pops: Pops) -> Result<(), Emula
     Ok(())
 }
 
-/// The code segment that is returned to.
+/// The code segment of the return target.
 fn code_segment(cpu: &mut Cpu, selector: u16) -> Result<Descriptor, EmulationError> {
     if is_null(selector) {
         return Err(Exception::protection(0).into());
@@ -169,14 +169,14 @@ fn code_segment(cpu: &mut Cpu, selector: u16) -> Result<Descriptor, EmulationErr
     Ok(descriptor)
 }
 
-/// Checks that there can be code where the return leads to.
+/// Checks that the return target is a valid address for code.
 fn check_target(cpu: &Cpu, popped: &Return, code: &Descriptor, long: bool) -> Result<(), EmulationError> {
     let reachable =
         if long { cpu.paging().is_canonical(popped.rip) } else { popped.rip <= u64::from(code.limit()) };
     if reachable { Ok(()) } else { Err(Exception::protection(0).into()) }
 }
 
-/// The flags that a return of protected or long mode changes.
+/// The flags that a return in protected or long mode changes.
 fn changeable(cpu: &Cpu, width: u8) -> u64 {
     let mut changes = FREE;
     if width > 2 {
@@ -194,8 +194,8 @@ fn changeable(cpu: &Cpu, width: u8) -> u64 {
     changes
 }
 
-/// Continues at the popped address with the popped flags. RF comes from the stack or is clear, as
-/// after every instruction.
+/// Continues at the popped address with the popped flags. RF is taken from the stack or cleared, as after
+/// every instruction.
 fn go_on(cpu: &mut Cpu, popped: &Return, changes: u64) {
     let general = &mut cpu.registers.general;
     general.rip = popped.rip;

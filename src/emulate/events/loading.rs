@@ -1,4 +1,4 @@
-//! What CS and SS may be loaded with on the way to a handler and back.
+//! Loading CS and SS on entry to a handler and on return from it.
 
 use crate::arch::SegmentRegister;
 
@@ -8,14 +8,14 @@ use super::super::exception::{EmulationError, Exception};
 
 /// Type of a data segment: writable, has been loaded.
 const WRITABLE_ACCESSED: u8 = 3;
-/// Where the part of a selector is that is in an error code.
+/// The part of a selector that an error code contains.
 const SELECTOR: u16 = !3;
 
-/// The descriptor of a stack for `ring`; the ring in `selector` must be that, too.
+/// The descriptor of a stack for `ring`; the RPL of `selector` must equal `ring`.
 ///
 /// # Errors
 ///
-/// The exception that `wrong` makes of an error code if the segment is no stack for that ring, and #SS
+/// The exception that `wrong` makes from an error code if the segment is not a stack for that ring, and #SS
 /// if it is not present. `external` is the lowest bit of their error codes.
 pub(super) fn stack_segment(
     cpu: &mut Cpu,
@@ -41,7 +41,7 @@ pub(super) fn stack_segment(
 ///
 /// # Errors
 ///
-/// The page fault of marking the descriptor as loaded.
+/// The page fault of setting the accessed bit.
 pub(super) fn load_code(
     cpu: &mut Cpu,
     code: &Descriptor,
@@ -57,7 +57,7 @@ pub(super) fn load_code(
 ///
 /// # Errors
 ///
-/// The page fault of marking the descriptor as loaded.
+/// The page fault of setting the accessed bit.
 pub(super) fn load_stack(cpu: &mut Cpu, stack: &Descriptor, selector: u16) -> Result<(), EmulationError> {
     cpu.mark_accessed(stack)?;
     cpu.registers.system.ss = stack.loaded(selector);
@@ -69,7 +69,7 @@ pub(super) fn null_stack(ring: u8) -> SegmentRegister {
     SegmentRegister { selector: u16::from(ring), dpl: ring, unusable: 1, ..Default::default() }
 }
 
-/// A data segment register that nothing can be accessed through.
+/// An unusable data segment register.
 pub(super) fn unusable(segment: SegmentRegister) -> SegmentRegister {
     SegmentRegister { selector: 0, unusable: 1, present: 0, ..segment }
 }
@@ -88,8 +88,7 @@ pub(super) fn virtual_8086(selector: u16) -> SegmentRegister {
     }
 }
 
-/// True if ring `ring` must not keep what a data segment register holds when it is entered from an
-/// inner one.
+/// True if a data segment register must be cleared when ring `ring` is entered from an inner ring.
 pub(super) fn is_too_privileged(segment: &SegmentRegister, ring: u8) -> bool {
     const CODE_AND_CONFORMING: u8 = 12;
     segment.unusable == 0

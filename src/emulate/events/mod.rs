@@ -1,4 +1,4 @@
-//! Software interrupts, exceptions on their way to a handler, and the way back.
+//! Delivery of software interrupts and exceptions, and return from their handlers.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | `delivery.rs` | entering a handler in protected and long mode |
 //! | `real.rs` | entering a handler in real mode |
 //! | `iret.rs` | leaving a handler |
-//! | `loading.rs` | what CS and SS may be loaded with on these ways |
-//! | `task_state.rs` | the stacks that the task state segment has for inner rings |
+//! | `loading.rs` | loading CS and SS on entry and return |
+//! | `task_state.rs` | the stacks for inner rings in the task state segment |
 //! | `stack.rs` | pushing and popping |
 //!
 //! Manual: Intel SDM volume 2, "INT n/INTO/INT3/INT1" and "IRET/IRETD/IRETQ", and volume 3A,
@@ -36,36 +36,36 @@ pub(super) use iret::interrupt_return;
 const OVERFLOW_FLAG: u64 = 1 << 11;
 /// RFLAGS: I/O privilege level.
 const IOPL: u64 = 3 << 12;
-/// RFLAGS: the task was called by another one.
+/// RFLAGS: nested task.
 const NESTED_TASK: u64 = 1 << 14;
-/// Error code: it was raised on the way to a handler that the program did not ask for.
+/// Error code: raised during delivery of an event that the program did not request.
 const EXTERNAL: u32 = 1;
-/// The part of a selector that is in an error code.
+/// The part of a selector that an error code contains.
 const SELECTOR_IN_CODE: u16 = !3;
 
-/// What is on its way to a handler. It returns to where RIP is.
+/// An event that is being delivered. Its handler returns to RIP.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     vector: u8,
     /// The error code that is pushed.
     code: Option<u32>,
-    /// The program asked for it by `int n`, `int3` or `into`.
+    /// The program requested it by `int n`, `int3` or `into`.
     software: bool,
 }
 
 impl Event {
-    /// The lowest bit in the error code of an exception that is raised on the way.
+    /// The lowest bit in the error code of an exception raised during delivery.
     fn external(&self) -> u32 {
         if self.software { 0 } else { EXTERNAL }
     }
 
-    /// The error code of an exception that is raised on the way because of `selector`.
+    /// The error code of an exception raised during delivery because of `selector`.
     fn code(&self, selector: u16) -> u32 {
         u32::from(selector & SELECTOR_IN_CODE) | self.external()
     }
 }
 
-/// Carries out `int n`, `int3`, `int1` or `into`.
+/// Executes `int n`, `int3`, `int1` or `into`.
 pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let next = instruction.next_ip();
     let flags = cpu.registers.general.rflags;
@@ -88,7 +88,7 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Re
         }
     }
     cpu.registers.general.rip = next;
-    // `int1` is delivered as if the processor itself had made it.
+    // `int1` is delivered as if the processor itself had raised it.
     let software = instruction.mnemonic() != Mnemonic::Int1;
     deliver(cpu, Event { vector, code: None, software })?;
     // The handler was entered with TF clear, before there could be a step.
@@ -96,21 +96,21 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Re
     Ok(())
 }
 
-/// Delivers an exception that the instruction at RIP has raised: the guest goes on in its handler, or
-/// in that of the double fault. [`EmulationError::Exception`] stands for a triple fault.
+/// Delivers an exception that the instruction at RIP raised: the guest continues in its handler, or in that
+/// of the double fault. [`EmulationError::Exception`] stands for a triple fault.
 pub(super) fn raise(cpu: &mut Cpu, exception: Exception) -> Result<(), EmulationError> {
-    // The instruction is begun again after the handler: a breakpoint on it has had its turn.
+    // The instruction restarts after the handler: its breakpoint has already been reported.
     cpu.registers.general.rflags |= RFLAGS_RF;
     raise_here(cpu, exception)
 }
 
-/// Delivers the debug exception that follows an instruction at whose beginning TF was set. RIP is
-/// behind the instruction. [`EmulationError::Exception`] stands for a triple fault.
+/// Delivers the debug exception after an instruction that began with TF set. RIP is behind the instruction.
+/// [`EmulationError::Exception`] stands for a triple fault.
 pub(super) fn single_step(cpu: &mut Cpu) -> Result<(), EmulationError> {
     raise_here(cpu, Exception::DEBUG)
 }
 
-/// Delivers an exception, or what becomes of it if that raises further ones.
+/// Delivers an exception, or the one that results if delivery raises further exceptions.
 fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), EmulationError> {
     let mut start = cpu.registers;
     loop {
@@ -135,7 +135,7 @@ fn raise_here(cpu: &mut Cpu, mut exception: Exception) -> Result<(), EmulationEr
     }
 }
 
-/// What is delivered if `second` is raised on the way to the handler of `first` (Intel SDM volume 3A,
+/// The exception to deliver if `second` is raised during delivery of `first` (Intel SDM volume 3A,
 /// "Conditions for Generating a Double Fault").
 fn together(first: Exception, second: Exception) -> Exception {
     let double = matches!(
@@ -145,7 +145,7 @@ fn together(first: Exception, second: Exception) -> Exception {
     if double { Exception::DOUBLE_FAULT } else { second }
 }
 
-/// How exceptions add up.
+/// How exceptions combine.
 #[derive(PartialEq, Eq)]
 enum Class {
     Benign,

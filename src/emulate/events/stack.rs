@@ -7,11 +7,10 @@ use super::super::cpu::{Cpu, Mode};
 use super::super::exception::{EmulationError, Exception};
 use crate::arch::paging::Access;
 
-/// Most values that are pushed at once: a whole virtual-8086 frame with its error code.
+/// Maximum number of values pushed at once: a whole virtual-8086 frame with its error code.
 pub(super) const MOST: usize = 10;
 
-/// Pushes `values` of `width` bytes each, the first of them first, to where SS and RSP point. An error
-/// leaves memory and RSP alone.
+/// Pushes `values` of `width` bytes each, in order, at SS:RSP. An error leaves memory and RSP unchanged.
 ///
 /// # Errors
 ///
@@ -35,7 +34,7 @@ pub(super) fn push(cpu: &mut Cpu, width: u8, values: &[u64], code: u32) -> Resul
     Ok(())
 }
 
-/// Pops values one after the other. RSP moves only with [`Pops::done`].
+/// Pops values one after the other. RSP changes only with [`Pops::done`].
 pub(super) struct Pops {
     at: u64,
     width: u8,
@@ -63,13 +62,13 @@ impl Pops {
         Ok(u64::from_le_bytes(value))
     }
 
-    /// Leaves what was popped off the stack.
+    /// Removes the popped values from the stack.
     pub fn done(self, cpu: &mut Cpu) {
         set_pointer(cpu, self.at);
     }
 }
 
-/// The bits of RSP that are in use: all in 64-bit mode, else as many as the stack segment says.
+/// The used bits of RSP: all in 64-bit mode, else as the stack segment specifies.
 fn mask(cpu: &Cpu) -> u64 {
     match (cpu.mode(), cpu.registers.system.ss.db) {
         (Mode::SixtyFourBit, _) => u64::MAX,

@@ -1,4 +1,4 @@
-//! The stacks that the task state segment has for inner rings.
+//! The stacks for inner rings in the task state segment.
 //!
 //! Manual: Intel SDM volume 3A, "Task-State Segment (TSS)" and "Task Management in 64-bit Mode".
 

@@ -6,7 +6,7 @@ use iced_x86::{CpuidFeature, FlowControl, Instruction, Mnemonic, OpKind, Registe
 use super::processor;
 use crate::emulate::Obstacle;
 
-/// What part of the processor an instruction works in.
+/// The unit of the processor that executes an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// General registers and flags.
@@ -23,7 +23,7 @@ pub enum Unit {
 ///
 /// # Errors
 ///
-/// [`Obstacle::NotAllowed`] if it is none of those that may run.
+/// [`Obstacle::NotAllowed`] if it is not one that may run.
 pub fn unit(instruction: &Instruction) -> Result<Unit, Obstacle> {
     let mnemonic = instruction.mnemonic();
     if mnemonic == Mnemonic::Wait {
@@ -37,7 +37,7 @@ pub fn unit(instruction: &Instruction) -> Result<Unit, Obstacle> {
     if !known || !plain || is_for_kvm(mnemonic) {
         return Err(Obstacle::NotAllowed);
     }
-    // A masked operand in memory is a matter of single elements, see `masked.rs`.
+    // A masked memory operand is accessed element by element, see `masked.rs`.
     if instruction.has_op_mask() && has_memory(instruction) {
         return Err(Obstacle::NotAllowed);
     }
@@ -115,7 +115,8 @@ fn is_ordinary(register: Register) -> bool {
         || register.is_k()
 }
 
-/// What belongs to the extensions but orders or prefetches memory: it has no result, and KVM does it.
+/// True for instructions of these extensions that order or prefetch memory: they have no result, and KVM
+/// executes them.
 fn is_for_kvm(mnemonic: Mnemonic) -> bool {
     matches!(
         mnemonic,

@@ -1,5 +1,5 @@
-//! The bytes of an instruction, with the same meaning in 64-bit mode and with its memory operand
-//! somewhere else.
+//! Encodes an instruction with the same meaning in 64-bit mode and with its memory operand at another
+//! address.
 //!
 //! Manual: Intel SDM volume 2A, "Instruction Format".
 
@@ -18,16 +18,16 @@ const IP_RELATIVE: u8 = 0b00_000_101;
 pub struct Program {
     bytes: [u8; LONGEST_INSTRUCTION],
     length: u8,
-    /// Where the displacement is that leads to the operand; 0 if there is none.
+    /// Offset of the operand's displacement; 0 if there is no operand in memory.
     displacement: u8,
 }
 
 impl Program {
-    /// `instruction`, whose bytes in code of `bitness` bits `original` begins with.
+    /// Encodes `instruction`, whose bytes, in code of `bitness` bits, are at the start of `original`.
     ///
     /// # Errors
     ///
-    /// [`Obstacle::NotAllowed`] if it cannot be written in another way.
+    /// [`Obstacle::NotAllowed`] if it cannot be re-encoded.
     pub fn new(instruction: &Instruction, original: &[u8], bitness: u32) -> Result<Program, Obstacle> {
         let original = original.get(..instruction.len()).ok_or(Obstacle::NotAllowed)?;
         let mut program = Program::default();
@@ -35,8 +35,8 @@ impl Program {
         Ok(program)
     }
 
-    /// Its bytes at `address`, with the memory operand at `operand`; checked to be the same
-    /// instruction as `instruction`, and to reach for no memory but the operand.
+    /// Its bytes at `address`, with the memory operand at `operand`; checked to be the same instruction as
+    /// `instruction`, and to access no memory but the operand.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Program {
         }
     }
 
-    /// A number that tells programs apart, mostly.
+    /// A hash value, to find programs by.
     pub fn hash(&self) -> usize {
         self.bytes.iter().fold(0, |hash: usize, &byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)))
     }
@@ -98,7 +98,7 @@ impl Program {
         original.get(rest..)?.iter().try_for_each(|&byte| self.push(byte))
     }
 
-    /// Copies the opcode; answers where what follows it begins.
+    /// Copies the opcode; returns the offset of what follows.
     fn push_opcode(
         &mut self,
         instruction: &Instruction,
@@ -120,8 +120,7 @@ impl Program {
             self.push(byte)?;
         }
         if bitness != 64 && instruction.encoding() == EncodingKind::VEX && length == 4 {
-            // Eight registers are all there are: the bits for more are ignored there, but not in
-            // 64-bit mode.
+            // Only eight registers exist: the bits for more are ignored there, but not in 64-bit mode.
             self.bytes[start + 1] |= 0b0010_0000;
             self.bytes[start + 2] |= 0b0100_0000;
         }

@@ -1,7 +1,7 @@
 //! Floating-point exceptions and pointers.
 //!
-//! An SSE or AVX instruction runs with its exceptions masked; what it raised is looked at afterwards.
-//! An x87 exception is for the next instruction to raise, so those run as they are.
+//! An SSE or AVX instruction runs with its exceptions masked; the raised flags are examined afterwards. An
+//! x87 exception is raised by the next instruction, so x87 instructions run unchanged.
 //!
 //! Manual: Intel SDM volume 1, "SSE and SSE2 Exceptions", "x87 FPU Exceptions in Detail".
 
@@ -16,9 +16,9 @@ use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Extended, Mode};
 use crate::emulate::exception::{EmulationError, Exception};
 
-/// MXCSR: what was raised.
+/// MXCSR: the exception flags.
 const FLAGS: u32 = 0x3F;
-/// MXCSR: what is found before anything is computed: invalid, denormal, divide by zero.
+/// MXCSR: exceptions detected before computation: invalid, denormal, divide by zero.
 const BEFORE_COMPUTING: u32 = 0x07;
 /// MXCSR: overflow and underflow.
 const OUT_OF_RANGE: u32 = 0x18;
@@ -37,15 +37,15 @@ const X87_PRECISION: u16 = 0x20;
 ///
 /// # Errors
 ///
-/// #XM, or #UD where that is switched off, with MXCSR telling why; [`Obstacle::NotAllowed`] for an
-/// overflow or underflow that is not masked: whether the result was inexact, too, cannot be told.
+/// #XM, or #UD where that is disabled, with the cause in MXCSR; [`Obstacle::NotAllowed`] for an unmasked
+/// overflow or underflow: whether the result was inexact, too, cannot be determined.
 pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<(), EmulationError> {
     let before = image::mxcsr(stub.extended());
     let unmasked = !(before >> TO_MASKS) & FLAGS;
     let mut masked = before & !FLAGS | FLAGS << TO_MASKS;
     if unmasked & UNDERFLOW != 0 {
-        // A masked underflow is told of only if the result is inexact as well, an unmasked one
-        // always. Where results are flushed to zero it is told of always, so that is tried first.
+        // A masked underflow is reported only if the result is inexact as well, an unmasked one always. With
+        // flush-to-zero it is always reported, so that is tried first.
         image::set_mxcsr(stub.extended(), masked | FLUSH_TO_ZERO);
         stub.run(placed);
         let raised = image::mxcsr(stub.extended());
@@ -54,7 +54,7 @@ pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<()
         }
         stub.set_general(&cpu.registers.general);
         stub.set_extended(cpu.extended()?);
-        // Flushing works on masked underflows only.
+        // Flush-to-zero applies to masked underflows only.
         masked &= !FLUSH_TO_ZERO;
     }
     image::set_mxcsr(stub.extended(), masked);
@@ -80,10 +80,10 @@ pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<()
     Err(if told { Exception::SIMD } else { Exception::UNDEFINED }.into())
 }
 
-/// Runs an x87 or MMX instruction; false if an exception of its own keeps its result from memory.
+/// Runs an x87 or MMX instruction; false if an exception of its own suppresses its write to memory.
 ///
-/// The pointers to the last instruction and its operand become those of the guest where the
-/// processor has changed them. Their selectors are 0, as on all recent processors.
+/// The pointers to the last instruction and its operand are set to those of the guest if the processor has
+/// changed them. Their selectors are 0, as on all recent processors.
 ///
 /// # Errors
 ///
@@ -180,7 +180,7 @@ fn opcode(code: &[u8]) -> u16 {
     u16::from(code[escape] & 7) << 8 | u16::from(modrm)
 }
 
-/// x87 control instructions, which leave the pointers alone.
+/// x87 control instructions, which do not change the pointers.
 fn is_control(mnemonic: Mnemonic) -> bool {
     matches!(
         mnemonic,

@@ -73,8 +73,7 @@ pub fn control(image: &Extended) -> u16 {
     if quad(image, IN_USE) & X87 == 0 { RESET_FCW } else { word(image, FCW) }
 }
 
-/// Has the x87 and SSE fields count: those of a component that is not in use are written with the values
-/// they stand for.
+/// Marks the x87 and SSE components as in use: one that was not in use gets its initial values.
 pub fn bring_into_use(image: &mut Extended) {
     let in_use = quad(image, IN_USE);
     if in_use & X87 == 0 {
@@ -88,8 +87,8 @@ pub fn bring_into_use(image: &mut Extended) {
     set_quad(image, IN_USE, in_use | X87 | SSE);
 }
 
-/// What every MMX instruction but `emms` does to the x87 unit: the stack begins at its first register
-/// and all registers are in use.
+/// The effect of every MMX instruction but `emms` on the x87 unit: the stack begins at its first register and
+/// all registers are in use.
 pub fn enter_mmx(image: &mut Extended) {
     bring_into_use(image);
     let status = word(image, FSW);

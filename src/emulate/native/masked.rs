@@ -1,4 +1,4 @@
-//! Stores and loads of chosen elements: only those that the mask names are accessed.
+//! Masked stores and loads: only the elements that the mask selects are accessed.
 //!
 //! Manual: Intel SDM volume 2, "MASKMOVQ", "MASKMOVDQU", "VMASKMOV", "VPMASKMOV".
 
@@ -13,7 +13,7 @@ use crate::emulate::exception::EmulationError;
 /// Bytes of the longest vector here.
 const LONGEST: usize = 32;
 
-/// True if `instruction` is one of these.
+/// True if `instruction` is a masked store or load.
 pub fn is_masked(instruction: &Instruction) -> bool {
     element(instruction.mnemonic()).is_some()
 }
@@ -28,11 +28,11 @@ fn element(mnemonic: Mnemonic) -> Option<usize> {
     }
 }
 
-/// Carries out a masked store or load.
+/// Executes a masked store or load.
 ///
 /// # Errors
 ///
-/// The exception that the access to a chosen element raises.
+/// The exception that the access to a selected element raises.
 pub fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let size = element(instruction.mnemonic()).ok_or(Obstacle::NotAllowed)?;
     let (first, second) = (instruction.op1_register(), instruction.op2_register());

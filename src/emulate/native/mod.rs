@@ -1,10 +1,8 @@
-//! Instructions that only compute: the host's processor carries them out on a copy of the guest's
-//! registers.
+//! Instructions that only compute: the host's processor executes them on a copy of the guest's registers.
 //!
-//! Nothing of what the guest asks for is imitated: the very instruction runs, with its memory operand
-//! replaced by a buffer. That keeps every result, flag and rounding that of a real processor. What
-//! surrounds it is done here: whether the guest may use the instruction now, its memory with the
-//! faults that come of it, and its floating-point exceptions.
+//! The instruction itself runs, with its memory operand replaced by a buffer, so every result, flag and
+//! rounding is that of a real processor. This module handles the rest: whether the guest may use the
+//! instruction now, its memory accesses with their faults, and its floating-point exceptions.
 //!
 //! | file | what |
 //! |---|---|
@@ -44,7 +42,7 @@ use allowed::Unit;
 use operand::Operand;
 use stub::Stub;
 
-/// Carries out `instruction`, or answers with [`Obstacle::NotAllowed`] if it is none of these.
+/// Executes `instruction`, or returns [`Obstacle::NotAllowed`] if it is not one of these.
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let unit = allowed::unit(instruction)?;
     if instruction.mnemonic() != Mnemonic::Wait && !processor::has(instruction, unit) {
@@ -62,7 +60,7 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Em
     Ok(())
 }
 
-/// Has the processor carry out `instruction`.
+/// Executes `instruction` on the host's processor.
 fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), EmulationError> {
     let operand = Operand::locate(cpu, instruction)?;
     let mut stub = Stub::lock()?;
@@ -98,7 +96,7 @@ fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), Emula
     Ok(())
 }
 
-/// `ldmxcsr`: bits the processor does not have raise #GP(0).
+/// `ldmxcsr`: bits that the processor does not support raise #GP(0).
 fn load_mxcsr(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let span = cpu.operand(instruction, 4, false)?;
     let mut bytes = [0; 4];

@@ -16,7 +16,7 @@ use crate::emulate::exception::{EmulationError, Exception};
 /// MXCSR of AMD's processors: SSE operands need not be aligned.
 const MISALIGNED_MASK: u32 = 1 << 17;
 
-/// Where a memory operand is and what is done with it.
+/// Location and access of a memory operand.
 pub struct Operand {
     pub span: Span,
     pub length: usize,
@@ -73,7 +73,7 @@ fn accesses(instruction: &Instruction) -> Result<(bool, bool), Obstacle> {
     }
 }
 
-/// What the address has to be a multiple of, on pain of #GP(0) (Intel SDM volume 2A, "Exception
+/// Required alignment of the address; a misaligned one raises #GP(0) (Intel SDM volume 2A, "Exception
 /// Conditions", classes 1, 2 and 4).
 fn required_alignment(
     cpu: &mut Cpu,
@@ -122,8 +122,8 @@ fn may_be_unaligned(mnemonic: Mnemonic) -> bool {
     )
 }
 
-/// What alignment checking asks for (Intel SDM volume 3A, "Alignment Check Exception"). Moves of
-/// whole vector registers are left alone.
+/// Alignment that alignment checking requires (Intel SDM volume 3A, "Alignment Check Exception"). Moves of
+/// whole vector registers are exempt.
 fn natural_alignment(length: usize) -> u64 {
     match length {
         2 | 4 | 8 => length as u64,

@@ -1,4 +1,4 @@
-//! What the processor of this host has, of what is carried out here.
+//! Features of the host's processor that native execution uses.
 //!
 //! Manual: Intel SDM volume 2A, "CPUID"; AMD APM volume 3, "Obtaining Processor Information".
 
@@ -10,7 +10,7 @@ use iced_x86::{CpuidFeature, Instruction};
 use super::allowed::Unit;
 use super::{image, stub};
 
-/// Where CPUID tells of a feature.
+/// Where CPUID reports a feature.
 #[derive(Clone, Copy)]
 enum Place {
     /// Every processor of 64 bits has it.
@@ -77,9 +77,9 @@ const FEATURES: &[(CpuidFeature, Place)] = &[
     (CpuidFeature::SSE4A, Place::Extended(6)),
 ];
 
-/// MXCSR bits of a processor that does not say.
+/// MXCSR bits of a processor that does not report them.
 const DEFAULT_MXCSR_MASK: u32 = 0xFFBF;
-/// What was asked of the processor, once.
+/// Properties of the processor, queried once.
 struct Processor {
     leaf1: u32,
     leaf7: [u32; 3],
@@ -112,7 +112,7 @@ pub fn is_known(feature: CpuidFeature) -> bool {
     FEATURES.iter().any(|&(known, _)| known == feature)
 }
 
-/// True if the processor has all that `instruction` needs, switched on.
+/// True if the processor has all features that `instruction` needs, enabled.
 pub fn has(instruction: &Instruction, unit: Unit) -> bool {
     let state = super::ready::components(instruction, unit);
     components() & state == state && instruction.cpuid_features().iter().all(|&feature| has_feature(feature))
@@ -133,8 +133,8 @@ fn has_feature(feature: CpuidFeature) -> bool {
     }
 }
 
-/// Components of the extended registers that the host has switched on and that are carried along;
-/// zero if it has no `xsave`.
+/// Components of the extended registers that the host has enabled and that are saved and restored; zero
+/// without `xsave`.
 pub fn components() -> u64 {
     processor().components
 }

@@ -13,10 +13,10 @@ use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Mode};
 use crate::emulate::exception::{EmulationError, Exception};
 
-/// FSW: an unmasked exception waits.
+/// FSW: an unmasked exception is pending.
 pub const ERROR_SUMMARY: u16 = 1 << 7;
 
-/// Raises what keeps `instruction` from beginning.
+/// Checks whether `instruction` can begin.
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ pub fn components(instruction: &Instruction, unit: Unit) -> u64 {
     }
 }
 
-/// x87 control instructions that do not look for a waiting exception.
+/// x87 control instructions that do not check for a pending exception.
 fn waits_for_nothing(mnemonic: Mnemonic) -> bool {
     matches!(
         mnemonic,

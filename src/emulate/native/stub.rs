@@ -1,9 +1,9 @@
-//! The page an instruction of the guest runs in.
+//! The page in which guest instructions run.
 //!
-//! Three pages: one with code, two with data behind it. The code loads the guest's registers from the
-//! data, jumps to the instruction, which lies in one of the slots of the same page, and stores the
-//! registers. An instruction stays in its slot, so that a loop of the guest finds it there. The page
-//! is never writable and executable at the same time.
+//! Three pages: one with code, followed by two with data. The code loads the guest's registers from the data,
+//! jumps to the instruction in one of the slots of the same page, and stores the registers. An instruction
+//! stays in its slot, so that a loop of the guest reuses it. The page is never writable and executable at the
+//! same time.
 
 use std::arch::global_asm;
 use std::arch::x86_64::{__cpuid, _fxsave, _xgetbv};
@@ -81,9 +81,9 @@ const _: () = {
     assert!(size_of::<Data>() <= (PAGES - 1) * PAGE);
 };
 
-// Position-independent: it is copied to the start of the first page, with `Data` in the second.
-// Called with the slot's address in RDI, as a function of the C calling convention, whose caller
-// expects no vector register to survive. What has to: the control words of x87 and SSE.
+// Position-independent: it is copied to the start of the first page, with `Data` in the second. Called with
+// the slot's address in RDI, by the C calling convention, which preserves no vector register. The control
+// words of x87 and SSE are preserved.
 global_asm!(
     ".pushsection .rodata.native_stub, \"a\", @progbits",
     ".balign 16",
@@ -183,7 +183,7 @@ unsafe extern "C" {
     static native_stub_end: [u8; 0];
 }
 
-/// The pages, and what is in the slots.
+/// The pages, and the contents of the slots.
 pub struct Stub {
     pages: NonNull<u8>,
     slots: Box<[Program]>,
@@ -191,7 +191,7 @@ pub struct Stub {
     leave: usize,
 }
 
-// SAFETY: the pages belong to nobody else.
+// SAFETY: nothing else owns the pages.
 unsafe impl Send for Stub {}
 
 /// An instruction that lies in a slot.
@@ -201,18 +201,18 @@ pub struct Placed {
     names_rsp: bool,
 }
 
-/// The one there is, once it was needed.
+/// The only stub, once it has been created.
 static STUB: Mutex<Option<Stub>> = Mutex::new(None);
 
-/// The stub, while somebody uses it.
+/// Exclusive access to the stub.
 pub struct Locked(MutexGuard<'static, Option<Stub>>);
 
 impl Stub {
-    /// The stub, made if there is none yet.
+    /// Locks the stub; creates it if necessary.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the host gives no executable memory.
+    /// [`HostError::Refused`] if the host provides no executable memory.
     pub fn lock() -> Result<Locked, HostError> {
         let mut stub = STUB.lock().unwrap_or_else(PoisonError::into_inner);
         if stub.is_none() {
@@ -291,7 +291,7 @@ impl Locked {
         &mut self.stub().data().buffer
     }
 
-    /// General registers and flags as the instruction finds them.
+    /// Sets general registers and flags for the instruction.
     pub fn set_general(&mut self, from: &GeneralRegisters) {
         let data = self.stub().data();
         data.general = [
@@ -302,7 +302,7 @@ impl Locked {
         data.vectors = USE_NONE;
     }
 
-    /// General registers and flags as the instruction has left them.
+    /// General registers and flags after the instruction.
     pub fn general_to(&mut self, to: &mut GeneralRegisters) {
         let data = self.stub().data();
         [
@@ -312,7 +312,7 @@ impl Locked {
         to.rflags = to.rflags & !STATUS_FLAGS | data.flags & STATUS_FLAGS;
     }
 
-    /// Extended registers as the instruction finds them. Those the host cannot load are left out.
+    /// Sets extended registers for the instruction. Components that the host cannot load are omitted.
     pub fn set_extended(&mut self, from: &Extended) {
         let data = self.stub().data();
         data.extended.copy_from_slice(from);
@@ -332,7 +332,7 @@ impl Locked {
         &mut self.stub().data().extended
     }
 
-    /// Extended registers as the instruction has left them.
+    /// Extended registers after the instruction.
     pub fn extended_to(&mut self, to: &mut Extended) {
         let data = self.stub().data();
         let components = data.components | image::X87 | image::SSE;
@@ -351,7 +351,7 @@ impl Locked {
     pub fn run(&mut self, placed: Placed) {
         let stub = self.stub();
         stub.data().guest_rsp = u64::from(placed.names_rsp);
-        // With RSP the guest's there is no stack that a signal could be delivered on.
+        // While RSP is the guest's, there is no stack for signal delivery.
         let signals = if placed.names_rsp { Some(block_signals()) } else { None };
         // SAFETY: the first page begins with a function of this type. It runs one instruction that
         // `Program::place` has checked to change registers and the buffer only, and gives all

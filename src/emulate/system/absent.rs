@@ -19,7 +19,7 @@ const IA32_SYSENTER_CS: u32 = 0x174;
 /// The second word of the vendor's name in CPUID leaf 0, EDX: "enti" of "AuthenticAMD".
 const AMD: u32 = 0x6974_6E65;
 
-/// Raises what `instruction` raises on the guest's processor, or answers with an [`Obstacle`].
+/// Raises what `instruction` raises on the guest's processor, or returns an [`Obstacle`].
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let mnemonic = instruction.mnemonic();
     match mnemonic {
@@ -50,7 +50,7 @@ fn fast_call(cpu: &Cpu) -> Result<EmulationError, EmulationError> {
     Ok(Obstacle::NotAllowed.into())
 }
 
-/// The feature a processor needs for an instruction that is not carried out here.
+/// The feature that a processor needs for an instruction that is not emulated.
 fn needed(mnemonic: Mnemonic) -> Option<Feature> {
     Some(match mnemonic {
         Mnemonic::Monitor | Mnemonic::Mwait => MONITOR,

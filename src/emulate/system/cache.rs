@@ -1,4 +1,4 @@
-//! Instructions about the cache, which nobody here can see.
+//! Cache instructions. The cache itself is not visible to the guest.
 //!
 //! Manual: Intel SDM volume 2, CLWB; AMD APM volume 3, CLZERO.
 
@@ -11,13 +11,13 @@ use crate::emulate::exception::EmulationError;
 /// Size of a cache line in bytes.
 const LINE: u64 = 64;
 
-/// Carries out `clwb`: the address has to be one that can be read, and that is all.
+/// Executes `clwb`: only checks that the address can be read.
 pub(super) fn clwb(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     cpu.needs(CLWB)?;
     cpu.operand(instruction, 1, false).map(drop)
 }
 
-/// Carries out `clzero`: clears the cache line that holds the address in rAX.
+/// Executes `clzero`: clears the cache line that holds the address in rAX.
 pub(super) fn clzero(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     cpu.needs(CLZERO)?;
     let address = match instruction.code() {

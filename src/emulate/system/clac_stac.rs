@@ -1,4 +1,4 @@
-//! `clac` and `stac`: RFLAGS.AC, by which ring 0 says whether it means to reach into user pages.
+//! `clac` and `stac`: RFLAGS.AC, with which ring 0 permits its own accesses to user pages.
 //!
 //! Manual: Intel SDM volume 2, CLAC and STAC.
 

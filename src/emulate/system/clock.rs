@@ -13,10 +13,10 @@ use crate::emulate::exception::{EmulationError, Exception};
 
 /// MSR: time-stamp counter.
 const IA32_TSC: u32 = 0x10;
-/// MSR: what `rdtscp` and `rdpid` give as the number of the processor.
+/// MSR: the processor number that `rdtscp` and `rdpid` return.
 const IA32_TSC_AUX: u32 = 0xC000_0103;
 
-/// Carries out `rdtscp`.
+/// Executes `rdtscp`.
 pub(super) fn rdtscp(cpu: &mut Cpu) -> Result<(), EmulationError> {
     cpu.needs(RDTSCP)?;
     if cpu.ring() != 0 && cpu.registers.system.cr4 & CR4_TSD != 0 {
@@ -28,7 +28,7 @@ pub(super) fn rdtscp(cpu: &mut Cpu) -> Result<(), EmulationError> {
     Ok(())
 }
 
-/// Carries out `rdpid`.
+/// Executes `rdpid`.
 pub(super) fn rdpid(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     cpu.needs(RDPID)?;
     let number = processor(cpu)?;

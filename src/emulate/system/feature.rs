@@ -1,4 +1,4 @@
-//! What the guest's CPUID says that its processor has.
+//! Processor features that the guest's CPUID reports.
 //!
 //! Manual: Intel SDM volume 2A, CPUID; AMD APM volume 3, "CPUID Feature Flags".
 

@@ -10,7 +10,7 @@
 //! | `cache.rs` | `clwb`, `clzero`, `cldemote`, `wbnoinvd`, `serialize` |
 //! | `absent.rs` | those that a processor does not have unless CPUID says so |
 //!
-//! Whether the processor has an instruction is what the guest's own CPUID says.
+//! The guest's own CPUID determines whether the processor has an instruction.
 //!
 //! Manual: Intel SDM volume 2; AMD APM volume 3.
 
@@ -28,7 +28,7 @@ use iced_x86::{Instruction, Mnemonic};
 use super::cpu::Cpu;
 use super::exception::{EmulationError, Exception};
 
-/// Carries out `instruction`, or answers with [`Obstacle::NotAllowed`] if it is none of these.
+/// Executes `instruction`, or returns [`Obstacle::NotAllowed`] if it is not one of these.
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     match instruction.mnemonic() {
         Mnemonic::Xgetbv => xcr::get(cpu)?,
@@ -62,7 +62,7 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Em
     Ok(())
 }
 
-/// Lets only ring 0 through.
+/// Permits only ring 0.
 fn supervisor(cpu: &Cpu) -> Result<(), EmulationError> {
     if cpu.ring() == 0 { Ok(()) } else { Err(Exception::protection(0).into()) }
 }

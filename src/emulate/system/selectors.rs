@@ -1,5 +1,4 @@
-//! `verr`, `verw`, `lar` and `lsl`: asking what a selector is good for, without an exception for bad
-//! ones.
+//! `verr`, `verw`, `lar` and `lsl`: query a selector without an exception for an invalid one.
 //!
 //! Manual: Intel SDM volume 2, VERR/VERW, LAR and LSL; AMD APM volume 3, the same.
 
@@ -11,7 +10,7 @@ use crate::emulate::cpu::{Cpu, Mode};
 use crate::emulate::descriptors::{Descriptor, rpl};
 use crate::emulate::exception::{EmulationError, Exception};
 
-/// What `lar` gives of a descriptor's upper half.
+/// The part of a descriptor's upper half that `lar` returns.
 const RIGHTS: u32 = 0x00FF_FF00;
 
 /// System descriptor types as bits, and those that only legacy modes know. Intel SDM volume 2,
@@ -29,7 +28,7 @@ mod types {
     pub const LIMIT_LEGACY: u16 = LIMIT_LONG | TASK_STATE_16;
 }
 
-/// Carries out `verr` or `verw`.
+/// Executes `verr` or `verw`.
 pub(super) fn verify(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let selector = selector(cpu, instruction, 0)?;
     let write = instruction.mnemonic() == Mnemonic::Verw;
@@ -41,7 +40,7 @@ pub(super) fn verify(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Emu
     Ok(())
 }
 
-/// Carries out `lar` or `lsl`.
+/// Executes `lar` or `lsl`.
 pub(super) fn load(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
     let selector = selector(cpu, instruction, 1)?;
     let rights = instruction.mnemonic() == Mnemonic::Lar;
@@ -78,7 +77,7 @@ fn selector(cpu: &mut Cpu, instruction: &Instruction, operand: u32) -> Result<u1
     Ok(value as u16)
 }
 
-/// True if neither the ring nor the one asked for is too far out. Conforming code is for all rings.
+/// True if CPL and RPL permit the access. Conforming code is accessible from all rings.
 fn is_within_reach(cpu: &Cpu, selector: u16, descriptor: &Descriptor) -> bool {
     descriptor.is_conforming() || descriptor.dpl() >= cpu.ring().max(rpl(selector))
 }

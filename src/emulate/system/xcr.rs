@@ -11,7 +11,7 @@ use crate::emulate::Obstacle;
 use crate::emulate::cpu::Cpu;
 use crate::emulate::exception::{EmulationError, Exception};
 
-/// XCR0: x87 state, which cannot be switched off.
+/// XCR0: x87 state, which cannot be disabled.
 const X87: u64 = 1;
 /// XCR0: SSE state.
 const SSE: u64 = 1 << 1;
@@ -26,13 +26,13 @@ const AMX: u64 = 3 << 17;
 
 /// # Errors
 ///
-/// #UD unless the guest has switched the XSAVE feature set on.
+/// #UD unless the guest has enabled the XSAVE feature set.
 pub(super) fn switched_on(cpu: &Cpu) -> Result<(), EmulationError> {
     cpu.needs(XSAVE)?;
     if cpu.registers.system.cr4 & CR4_OSXSAVE == 0 { Err(Exception::UNDEFINED.into()) } else { Ok(()) }
 }
 
-/// Carries out `xgetbv`.
+/// Executes `xgetbv`.
 pub(super) fn get(cpu: &mut Cpu) -> Result<(), EmulationError> {
     switched_on(cpu)?;
     let value = match cpu.registers.general.rcx as u32 {
@@ -44,7 +44,7 @@ pub(super) fn get(cpu: &mut Cpu) -> Result<(), EmulationError> {
     Ok(())
 }
 
-/// Carries out `xsetbv`.
+/// Executes `xsetbv`.
 pub(super) fn set(cpu: &mut Cpu) -> Result<(), EmulationError> {
     switched_on(cpu)?;
     supervisor(cpu)?;
@@ -57,7 +57,7 @@ pub(super) fn set(cpu: &mut Cpu) -> Result<(), EmulationError> {
     if cpu.state.set_xcr0(value)? { Ok(()) } else { Err(Obstacle::NotOnThisProcessor.into()) }
 }
 
-/// True if XCR0 names no state without what that needs.
+/// True if XCR0 enables no state without its prerequisites.
 fn is_consistent(xcr0: u64) -> bool {
     let whole = |bits| xcr0 & bits == 0 || xcr0 & bits == bits;
     xcr0 & X87 != 0

@@ -1,4 +1,4 @@
-//! Breakpoints and watchpoints: do they stop the guest, and by which exit?
+//! Whether breakpoints and watchpoints stop the guest, and with which exit.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Debug Registers" and "Debug
 //! Exceptions".
@@ -9,7 +9,7 @@ use super::guest::{DATA, GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::{CODE, ProbeMode};
 use crate::kvm::{DebugStop, GuestDebug, HostError, Kvm, VmExit, WatchLength, Watchpoint};
 
-/// How a guest stops at an `int3` that a debugger has planted.
+/// How a guest stops at an `int3` that a debugger has inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SoftwareBreakpoints {
     /// By a debug exit, as documented.
@@ -18,14 +18,14 @@ pub enum SoftwareBreakpoints {
     Refused,
     /// The guest's own handler gets it.
     Guest,
-    /// The guest runs on.
+    /// The guest continues.
     Missed,
     /// In a way that no known host shows.
     Unclear,
 }
 
 impl SoftwareBreakpoints {
-    /// What they do, in words.
+    /// A description of the result.
     pub fn describe(self) -> &'static str {
         match self {
             SoftwareBreakpoints::DebugExit => "stop the guest by a debug exit",
@@ -42,7 +42,7 @@ impl SoftwareBreakpoints {
 pub enum HardwareBreakpoints {
     /// By a debug exit, before the instruction.
     Stop,
-    /// The guest runs on.
+    /// The guest continues.
     Missed,
     /// The guest's own handler gets it.
     Guest,
@@ -51,7 +51,7 @@ pub enum HardwareBreakpoints {
 }
 
 impl HardwareBreakpoints {
-    /// What they do, in words.
+    /// A description of the result.
     pub fn describe(self) -> &'static str {
         match self {
             HardwareBreakpoints::Stop => "stop the guest",
@@ -71,7 +71,7 @@ pub struct DataWatchpoints {
     pub read: HardwareBreakpoints,
 }
 
-/// Whether RFLAGS.RF lets the guest go on from a breakpoint in a debug register.
+/// Whether RFLAGS.RF lets the guest continue from a breakpoint in a debug register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResumeFlag {
     /// It does.
@@ -102,7 +102,7 @@ pub static RESUME_FLAG: Fact<ResumeFlag> = Fact::new(resume_flag);
 /// RFLAGS.RF (Intel SDM volume 1, "EFLAGS Register").
 const RF: u64 = 1 << 16;
 
-/// Where the breakpoint of the guests here is: after one `nop`.
+/// Address of the breakpoint in these guests: after one `nop`.
 const BREAKPOINT: u64 = CODE + 1;
 
 /// A guest with three instructions of one byte each before it is done.
@@ -143,7 +143,7 @@ fn at_breakpoint(kvm: &Kvm, mode: ProbeMode) -> Result<(ProbeGuest, HardwareBrea
     Ok((guest, stop))
 }
 
-/// What it means that a debug register did not lead to a debug exit.
+/// The result for a debug register that did not cause a debug exit.
 fn no_stop(stop: ProbeExit) -> HardwareBreakpoints {
     match stop {
         ProbeExit::Done(42) => HardwareBreakpoints::Missed,

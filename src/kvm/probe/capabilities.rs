@@ -1,4 +1,4 @@
-//! What the host says about itself: free to ask, and to be taken with care.
+//! What the host reports about itself: cheap to query, but not always accurate.
 
 use std::path::Path;
 
@@ -8,38 +8,38 @@ use kvm_bindings::{
 
 use crate::kvm::{Kvm, cpuid};
 
-/// What KVM and the kernel say about this host.
+/// What KVM and the kernel report about this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KvmCapabilities {
     /// Version of KVM's interface; always 12.
     pub api_version: i32,
-    /// Release of the kernel, empty if it does not tell.
+    /// Release of the kernel; empty if it is not reported.
     pub kernel: String,
-    /// The modules that give KVM its processor: of `kvm_intel`, `kvm_amd` and `kvm_pvm` those that are
-    /// there.
+    /// The modules that give KVM its processor: those of `kvm_intel`, `kvm_amd` and `kvm_pvm` that are
+    /// present.
     pub modules: Vec<&'static str>,
-    /// Maker of the processor that a guest finds.
+    /// Vendor of the processor that a guest sees.
     pub vendor: String,
     /// The guest's CPUID offers pages of 1 GiB.
     pub huge_pages: bool,
     /// The guest's CPUID offers `lzcnt` and `tzcnt`.
     pub bit_counts: bool,
-    /// vCPUs in one machine that KVM recommends at most.
+    /// Maximum number of vCPUs per machine that KVM recommends.
     pub recommended_vcpus: i32,
-    /// vCPUs in one machine that KVM accepts at most.
+    /// Maximum number of vCPUs per machine that KVM accepts.
     pub most_vcpus: i32,
-    /// Pieces of memory in one machine.
+    /// Maximum number of memory slots per machine.
     pub memory_slots: i32,
-    /// Registers can be shared, without a call for each exit.
+    /// Registers can be shared, without a system call for each exit.
     pub shared_registers: bool,
-    /// Entries of the ring of written pages; 0 if there is none.
+    /// Entries of the dirty ring; 0 if it is not supported.
     pub dirty_ring: i32,
 }
 
 impl KvmCapabilities {
-    /// Asks.
+    /// Queries the host.
     pub fn of(kvm: &Kvm) -> KvmCapabilities {
-        // Where no vCPU can be made there is no guest either; other rows tell why.
+        // Without a vCPU there is no guest either; other rows report the reason.
         let cpuid = kvm.guests_cpuid().unwrap_or_else(|_| kvm.cpuid().clone());
         let extension = |extension| kvm.extension(extension).max(0);
         KvmCapabilities {
@@ -58,20 +58,20 @@ impl KvmCapabilities {
     }
 }
 
-/// Release of the kernel, empty if it does not tell.
+/// Release of the kernel; empty if it is not reported.
 fn kernel() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
     release.unwrap_or_default().trim_end().to_owned()
 }
 
-/// True if the guest's ring 0 is surely run by a processor with VT-x or AMD-V: then nothing needs to be
-/// measured that only an instruction emulator gets wrong, and no virtual machine made for it.
+/// True if a processor with VT-x or AMD-V is known to run the guest's ring 0. Properties that only an
+/// instruction emulator gets wrong then need no measurement, and no virtual machine is created for them.
 pub fn processor_runs_ring_0() -> bool {
     let modules = modules();
     !modules.is_empty() && modules.iter().all(|module| matches!(*module, "kvm_intel" | "kvm_amd"))
 }
 
-/// Those of the modules that can give KVM its processor which are there.
+/// The present modules among those that can give KVM its processor.
 fn modules() -> Vec<&'static str> {
     let known = ["kvm_intel", "kvm_amd", "kvm_pvm"];
     known.into_iter().filter(|name| Path::new("/sys/module").join(name).exists()).collect()

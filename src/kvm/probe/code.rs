@@ -1,15 +1,14 @@
-//! Tiny guests, written in assembly beside the probe that runs them.
+//! Small guests, written in assembly beside the probe that runs them.
 
 /// The machine code of a guest, from lines of assembly (AT&T syntax) for 16, 32 or 64 bits.
 ///
-/// The code is position independent. It can name the places where a guest reports (see
-/// [`super::guest`]): `DONE` and `DONE_PORT`, and the words at `DATA`. Labels of one expansion may
-/// not be called 22 and 23.
+/// The code is position independent. It can use the addresses where a guest reports (see [`super::guest`]):
+/// `DONE` and `DONE_PORT`, and the words at `DATA`. Labels of one expansion must not be named 22 or 23.
 macro_rules! guest_code {
     ($bits:literal: $($line:literal),+ $(,)?) => {{
         let (start, length): (*const u8, usize);
-        // SAFETY: the instructions that run here load an address and a number; the lines of the guest
-        // only become bytes in a read-only section, where `start` and `length` say.
+        // SAFETY: the instructions executed here load an address and a number; the guest's lines only become
+        // bytes in a read-only section, delimited by `start` and `length`.
         unsafe {
             core::arch::asm!(
                 ".pushsection .rodata.kvm_probe, \"a\", @progbits",
@@ -17,7 +16,7 @@ macro_rules! guest_code {
                 ".set DONE_PORT, {done_port}",
                 ".set DATA, {data}",
                 concat!(".code", $bits),
-                // Alignment in the guest's code is alignment from its start.
+                // Alignment in the guest's code is relative to its start.
                 ".balign 16",
                 "22:",
                 $($line,)+

@@ -1,13 +1,13 @@
-//! A fact about the host: measured once, on demand.
+//! A property of the host, measured once, on demand.
 
 use std::sync::OnceLock;
 
 use crate::kvm::{HostError, Kvm};
 
-/// What no known host does, in words.
+/// Description of a behaviour that no known host shows.
 pub const UNCLEAR: &str = "ended in a way that no known host shows";
 
-/// Something that is true of this host.
+/// A property of this host.
 #[derive(Debug)]
 pub struct Fact<T> {
     measured: OnceLock<T>,
@@ -15,18 +15,17 @@ pub struct Fact<T> {
 }
 
 impl<T: Copy> Fact<T> {
-    /// A fact that is not measured yet.
+    /// A property that is not measured yet.
     pub(super) const fn new(measure: fn(&Kvm) -> Result<T, HostError>) -> Fact<T> {
         Fact { measured: OnceLock::new(), measure }
     }
 
-    /// The fact, measured now if it was not before: that takes about a millisecond, most of it
-    /// for a virtual machine.
+    /// The property, measured now if it was not before. Measuring takes about a millisecond, most of it for
+    /// creating a virtual machine.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the host cannot make a virtual machine for it; the next call
-    /// tries again.
+    /// [`HostError::Refused`] if the host cannot create a virtual machine; the next call tries again.
     pub fn get(&self, kvm: &Kvm) -> Result<T, HostError> {
         if let Some(known) = self.measured.get() {
             return Ok(*known);
@@ -35,13 +34,13 @@ impl<T: Copy> Fact<T> {
         Ok(*self.measured.get_or_init(|| measured))
     }
 
-    /// The fact, if it was measured.
+    /// The property, if it has been measured.
     pub fn known(&self) -> Option<T> {
         self.measured.get().copied()
     }
 }
 
-/// A fact that is another one for kernels than for their programs.
+/// A property that can differ between ring 0 and ring 3.
 #[derive(Debug)]
 pub struct PerRing<T> {
     /// In ring 0.

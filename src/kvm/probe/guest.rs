@@ -1,5 +1,5 @@
-//! A probe guest: a small virtual machine whose guest reports by writing to
-//! addresses where nothing is, and which is called back if it does not.
+//! A probe guest: a small virtual machine whose guest reports by writing to unassigned addresses, and which
+//! is interrupted if it does not report.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,19 +13,19 @@ use crate::memory::{GuestMemory, MemoryError, MemorySlot};
 
 /// RAM of a probe guest.
 const RAM: u64 = 2 << 20;
-/// Guest-physical address where a guest writes its result, 32 bits: it is done.
+/// Guest-physical address where a finished guest writes its result, 32 bits.
 pub(super) const DONE: u64 = 0x30_0000;
-/// Handlers of exceptions and interrupts write here plus the vector's number.
+/// Handlers of exceptions and interrupts write to this address plus the vector.
 pub(super) const EXCEPTION: u64 = 0x30_1000;
-/// Port to which real mode, from where [`DONE`] cannot be reached, writes its result.
+/// Port to which real mode, which cannot address [`DONE`], writes its result.
 pub(super) const DONE_PORT: u16 = 0xE0;
-/// RAM a guest can use as it likes; zero at the start.
+/// RAM for the guest's own use; initially zero.
 pub(super) const DATA: u64 = 0x1_0000;
 
-/// Most accesses that are completed after an exit: a 16-byte access to a device is two.
+/// Maximum number of accesses completed after an exit: a 16-byte access to a device is two.
 const MOST_PARTS: usize = 8;
 
-/// What a virtual machine on the guest has that is not usual.
+/// Special configuration of a guest's virtual machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GuestSetup {
     /// Nothing.
@@ -41,11 +41,11 @@ pub(super) enum GuestSetup {
 /// Why a guest stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeExit {
-    /// It is done, with this result.
+    /// It finished with this result.
     Done(u32),
     /// One of its handlers was entered, for this vector.
     Exception(u8),
-    /// It goes on for ever.
+    /// It never stops.
     Hangs,
     /// Anything else.
     Exit(VmExit),
@@ -60,7 +60,7 @@ pub(super) struct ProbeGuest {
 }
 
 impl ProbeGuest {
-    /// A guest with `code` in its memory, about to run in `mode`.
+    /// Creates a guest with `code` in its memory, ready to run in `mode`.
     #[cold]
     #[inline(never)]
     pub(super) fn new(
@@ -124,13 +124,13 @@ impl ProbeGuest {
     /// Uses these debug facilities from now on.
     pub(super) fn debug(&mut self, debug: GuestDebug) -> Result<(), HostError> {
         self.vcpu.set_guest_debug(debug)?;
-        // What KVM itself does is to be seen, not what a vCPU makes of it.
+        // The probe measures KVM itself: ignore what the vCPU has cached.
         self.vcpu.debugging.set(GuestDebug::default());
         self.vcpu.renew_guest_debug();
         Ok(())
     }
 
-    /// The registers, after all of the instruction that stopped.
+    /// The registers, after the instruction that stopped is complete.
     pub(super) fn registers(&mut self) -> Result<Registers, HostError> {
         for _ in 0..MOST_PARTS {
             if self.vcpu.complete(VmEntry::Resume)? == VmExit::Interrupted {

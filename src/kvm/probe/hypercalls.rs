@@ -1,8 +1,8 @@
-//! Hypercalls: what `vmcall` (Intel) and `vmmcall` (AMD) lead to.
+//! Hypercalls: the effect of `vmcall` (Intel) and `vmmcall` (AMD).
 //!
-//! A guest that calls with the other vendor's instruction takes #UD on a bare processor. KVM, left to
-//! itself, replaces the instruction in the guest's memory (KVM_X86_QUIRK_FIX_HYPERCALL_INSN in
-//! api.rst); [`Kvm::create_vm`] asks it not to.
+//! On a physical processor, the other vendor's hypercall instruction raises #UD. By default, KVM replaces the
+//! instruction in the guest's memory (KVM_X86_QUIRK_FIX_HYPERCALL_INSN in api.rst); [`Kvm::create_vm`]
+//! disables that.
 
 use super::code::guest_code;
 use super::fact::Fact;
@@ -10,18 +10,18 @@ use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::ProbeMode;
 use crate::kvm::{HostError, Kvm, VmExit, cpuid};
 
-/// What a hypercall that KVM does not know leads to.
+/// The effect of a hypercall that KVM does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hypercall {
-    /// An error number in RAX: KVM has seen it.
+    /// An error number in RAX: KVM has handled it.
     Answered,
-    /// Exception 6, #UD: this processor has another instruction, or none.
+    /// Exception 6, #UD: this processor does not have the instruction.
     Undefined,
     /// Another exception.
     Raises(u8),
     /// KVM's instruction emulator refuses it.
     Refused,
-    /// The vCPU never comes back.
+    /// The vCPU never returns.
     Hangs,
     /// In a way that no known host shows.
     Unclear,
@@ -33,7 +33,7 @@ pub static VMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, GuestSetup::
 /// AMD's, in ring 0.
 pub static VMMCALL: Fact<Hypercall> = Fact::new(|kvm| hypercall(kvm, GuestSetup::Plain, vmmcall()));
 
-/// The other vendor's, in ring 0, when KVM is left to itself.
+/// The other vendor's, in ring 0, with KVM's default behaviour.
 pub static FOREIGN_HYPERCALL: Fact<Hypercall> = Fact::new(|kvm| {
     let foreign = if cpuid::vendor(kvm.cpuid()) == cpuid::INTEL { vmmcall() } else { vmcall() };
     hypercall(kvm, GuestSetup::PatchedHypercalls, foreign)

@@ -1,4 +1,4 @@
-//! Which instructions a guest may use, one by one.
+//! Which instructions a guest can use, one by one.
 
 use std::sync::OnceLock;
 
@@ -9,26 +9,26 @@ use super::layout::ProbeMode;
 use crate::kvm::cpuid::{self, CpuidBit};
 use crate::kvm::{HostError, Kvm, VmExit};
 
-/// What becomes of a guest that executes an instruction.
+/// The result of executing an instruction in a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// It does what the manual says.
     Runs,
-    /// It does something else, without a word.
+    /// It does something else, without an error.
     Wrong,
-    /// KVM's instruction emulator does not know it: the run is over.
+    /// KVM's instruction emulator does not support it: the run ends.
     Refused,
     /// It raises an exception, as it should: the guest's CPUID does not offer it.
     NotOffered,
     /// It raises this exception, although it should not.
     Raises(u8),
-    /// It never ends.
+    /// It never completes.
     Hangs,
     /// It ends the run in a way that no known host shows.
     Unclear,
 }
 
-/// How one knows that an instruction did what the manual says.
+/// How correct execution of an instruction is detected.
 #[derive(Debug)]
 enum Right {
     /// The guest goes on; its result does not matter.
@@ -39,14 +39,14 @@ enum Right {
     Handler(u8),
 }
 
-/// An instruction that is tried.
+/// A probed instruction.
 #[derive(Debug)]
 pub struct Instruction {
     /// Its name: lower-case letters, digits and `_`.
     pub name: &'static str,
-    /// The same for people.
+    /// The same for display.
     pub text: &'static str,
-    /// In which mode it is tried.
+    /// The mode in which it is probed.
     pub mode: ProbeMode,
     code: fn() -> &'static [u8],
     right: Right,
@@ -85,11 +85,11 @@ impl Instruction {
         self
     }
 
-    /// What becomes of a guest that executes it; measured once.
+    /// The result of executing it in a guest; measured once.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the host cannot make a virtual machine for it.
+    /// [`HostError::Refused`] if the host cannot create a virtual machine for it.
     pub fn behaviour(&self, kvm: &Kvm) -> Result<Behaviour, HostError> {
         if let Some(known) = self.measured.get() {
             return Ok(*known);
@@ -115,8 +115,8 @@ impl Instruction {
     }
 }
 
-/// True if `lzcnt` and `tzcnt` count: an instruction emulator that does not know their prefix takes
-/// them for `bsr` and `bsf`.
+/// True if `lzcnt` and `tzcnt` count zeros: an instruction emulator that does not know their prefix executes
+/// them as `bsr` and `bsf`.
 pub static BIT_COUNTS: Fact<bool> = Fact::new(|kvm| {
     let code = guest_code!(64:
         "movl $0x10, %ecx",
@@ -132,7 +132,7 @@ pub static BIT_COUNTS: Fact<bool> = Fact::new(|kvm| {
         == ProbeExit::Done(27 << 8 | 32))
 });
 
-/// The instructions that are tried.
+/// The probed instructions.
 pub static INSTRUCTIONS: [Instruction; 26] = [
     Instruction::new("int_n", "int n", Right::Handler(0x80), || guest_code!(64: "int $0x80", "movl %eax, DONE")),
     Instruction::new("int3", "int3", Right::Handler(3), || guest_code!(64: "int3", "movl %eax, DONE")),

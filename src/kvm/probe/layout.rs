@@ -1,8 +1,8 @@
-//! What lies in the memory of a probe guest, and the registers it starts with in each mode.
+//! Memory contents of a probe guest, and its initial registers in each mode.
 //!
-//! All structures are written once, before the first run, and with their accessed and dirty bits
-//! set: the processor has no reason to write to them, so that they can lie in read-only or logged
-//! memory, and hosts that shadow page tables never see them change.
+//! All structures are written once, before the first run, with their accessed and dirty bits set. The
+//! processor has no reason to write to them, so they can be in read-only or logged memory, and hosts that
+//! shadow page tables see no changes.
 //!
 //! Manual: Intel SDM volume 3A, "Protected-Mode Memory Management", "Paging" and "Interrupt and
 //! Exception Handling".
@@ -31,7 +31,7 @@ const PD_32: u64 = 0x9000;
 const PDPT_PAE: u64 = 0xA000;
 /// Where the guest's code lies; below 64 KiB, so that real mode reaches it.
 pub(super) const CODE: u64 = 0xC000;
-/// Most bytes of code.
+/// Maximum code size in bytes.
 const CODE_SIZE: usize = 0x1000;
 const STACK_REAL: u64 = 0xF000;
 const STACK_RING_0: u64 = 0x3_0000;
@@ -91,7 +91,7 @@ pub(super) fn memory_image(code: &[u8]) -> Vec<u8> {
         image.put(GDT + 8 * number, descriptor);
     }
     image.put_bytes(TSS + 4, &STACK_RING_0.to_le_bytes());
-    // No permissions for ports: the map would begin behind the end.
+    // No permissions for ports: the I/O permission bitmap would begin beyond the limit.
     image.put_bytes(TSS + 102, &0x68_u16.to_le_bytes());
     let handler = handler_code();
     for vector in 0..256 {
@@ -105,9 +105,9 @@ pub(super) fn memory_image(code: &[u8]) -> Vec<u8> {
     image.put(PDPT, PD | TABLE);
     image.put(HUGE_PML4, HUGE_PDPT | TABLE);
     image.put(HUGE_PDPT, PAGE);
-    // The PAE form has reserved bits where others have rights; its directory can be shared.
+    // The PAE form reserves bits that the others use for permissions; its directory can be shared.
     image.put(PDPT_PAE, PD | 1);
-    // RAM, and the window of the reports.
+    // RAM, and the report addresses.
     for page in 0..2 {
         image.put(PD + 8 * page, page << 21 | PAGE);
     }
@@ -129,10 +129,10 @@ impl Image {
     }
 }
 
-/// Where [`handler_code`] says which vector it is for: the address it writes to.
+/// Offset in [`handler_code`] of the address that it writes to, which identifies the vector.
 const OPERAND: u64 = 3;
 
-/// Tells the host that an exception came, and goes back to where it came from.
+/// Reports an exception to the host, and returns from it.
 fn handler_code() -> &'static [u8] {
     guest_code!(64:
         "movb $0, 0x7fffffff",

@@ -1,10 +1,9 @@
-//! What this host's KVM really does, measured with guests of a few instructions.
+//! The actual behaviour of this host's KVM, measured with guests of a few instructions.
 //!
-//! KVM_CHECK_EXTENSION tells what a call accepts, and answers alike on hosts that behave differently:
-//! with VT-x or AMD-V the processor runs the guest, elsewhere KVM's instruction emulator runs parts of
-//! it. So each [`Fact`] here is measured, when somebody asks for it, on a virtual machine of its own,
-//! and kept for the life of the process. No probe can hang: a guest that does not report is called
-//! back.
+//! KVM_CHECK_EXTENSION reports what a call accepts, with the same answers on hosts that behave differently:
+//! with VT-x or AMD-V the processor runs the guest; elsewhere KVM's instruction emulator runs parts of it.
+//! Each [`Fact`] is therefore measured on demand, on a virtual machine of its own, and cached for the life of
+//! the process. No probe can hang: a guest that does not report is interrupted.
 
 mod breakpoints;
 mod capabilities;

@@ -6,27 +6,27 @@ use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::{self, ProbeMode};
 use crate::kvm::{HostError, Kvm, VmExit};
 
-/// What becomes of a guest that starts in a mode.
+/// The result of starting a guest in a mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeSupport {
     /// It runs.
     Runs,
-    /// KVM takes the registers, and then paging is off.
+    /// KVM accepts the registers, but paging is off afterwards.
     PagingDropped,
-    /// Its first instruction is a triple fault.
+    /// Its first instruction causes a triple fault.
     TripleFault,
-    /// KVM does not take its registers, or refuses to run it.
+    /// KVM rejects its registers, or refuses to run it.
     Refused,
     /// It ended in a way that no known host shows.
     Unclear,
 }
 
-/// What is known of one mode.
+/// One mode and its support.
 #[derive(Debug)]
 pub struct ModeFact {
     /// The mode.
     pub mode: ProbeMode,
-    /// What becomes of a guest that starts in it.
+    /// The result of starting a guest in it.
     pub fact: Fact<ModeSupport>,
 }
 

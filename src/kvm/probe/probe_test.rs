@@ -1,4 +1,4 @@
-//! Probes on whatever host the tests run on; they pass at once where there is no `/dev/kvm`.
+//! Probes on the host that runs the tests; they pass immediately without `/dev/kvm`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The ways from ring 3 to ring 0 that a kernel wants: do they work?
+//! Whether the transitions from ring 3 to ring 0 that a kernel uses work.
 //!
 //! Manual: Intel SDM volume 2B, "SYSCALL"; AMD APM volume 3, "SYSCALL".
 
@@ -8,7 +8,7 @@ use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::{CODE, ProbeMode};
 use crate::kvm::{HostError, Kvm};
 
-/// Where `syscall` leads.
+/// The result of `syscall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemCalls {
     /// To the kernel's entry point in ring 0.
@@ -31,7 +31,7 @@ const LSTAR: u32 = 0xC000_0082;
 
 /// CS 0x08 and SS 0x10 for the kernel, SS 0x18 and CS 0x20 for its programs.
 const SELECTORS: u64 = 0x0010_0008 << 32;
-/// Where the kernel of the guest here begins.
+/// Offset of the kernel in this guest's code.
 const KERNEL: u64 = 16;
 
 fn system_calls(kvm: &Kvm) -> Result<SystemCalls, HostError> {

@@ -1,4 +1,4 @@
-//! How fast guests run here, roughly.
+//! Approximate execution speed of guests.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,20 @@ use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::ProbeMode;
 use crate::kvm::{HostError, Kvm, VmExit};
 
-/// The speed of straight code.
+/// The speed of straight-line code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speed {
-    /// Picoseconds that an instruction of a loop takes in the guest.
+    /// Picoseconds per instruction of a loop in the guest.
     pub picoseconds: u64,
-    /// The same for a program of the host.
+    /// The same in a host program.
     pub of_host: u64,
 }
 
 impl Speed {
-    /// So many times slower than the host code is read by a program instead of being executed.
+    /// Slowdown against the host from which code counts as interpreted.
     const INTERPRETED: u64 = 300;
 
-    /// True if the instructions are executed one by one by KVM's instruction emulator.
+    /// True if KVM's instruction emulator executes the instructions one by one.
     pub fn is_interpreted(self) -> bool {
         self.picoseconds > self.of_host * Speed::INTERPRETED
     }
@@ -36,27 +36,27 @@ pub static SPEED: PerRing<Option<Speed>> =
 /// Picoseconds from a port write in ring 0 to the instruction after it; `None` if the guest fails.
 pub static PORT_EXIT: Fact<Option<u64>> = Fact::new(port_exit);
 
-/// Instructions in a round of the loop here.
+/// Instructions per round of the loop.
 const IN_LOOP: u64 = 4;
 
-/// Rounds of the first attempt; a millisecond or two where they are interpreted.
+/// Rounds of the first attempt; one or two milliseconds where they are interpreted.
 const FIRST_ROUNDS: u64 = 500;
-/// Most rounds: a few milliseconds on a processor.
+/// Maximum number of rounds: a few milliseconds on a processor.
 const MOST_ROUNDS: u64 = 2_000_000;
 
-/// Rounds for the host: less than a millisecond on a processor.
+/// Rounds on the host: less than a millisecond on a processor.
 const ROUNDS_OF_HOST: u64 = 100_000;
 
-/// A run that takes so much longer than an exit is long enough to be measured.
+/// A run is long enough to be measured if it takes this many times longer than an exit.
 const LONG_ENOUGH: u32 = 8;
 
-/// Each time is the shortest of so many: the host has other things to do, too.
+/// Number of attempts; the shortest time counts, because other programs use the host, too.
 const ATTEMPTS: usize = 3;
 
-/// How often a port is written to.
+/// Number of port writes.
 const EXITS: u64 = 100;
 
-/// The loop runs in rounds of growing number, so that neither a fast nor a slow host takes long.
+/// Runs the loop with a growing number of rounds, so that neither a fast nor a slow host takes long.
 fn speed(kvm: &Kvm, mode: ProbeMode) -> Result<Option<Speed>, HostError> {
     let code = guest_code!(64:
         "5: addq $1, %rax",
@@ -77,7 +77,7 @@ fn speed(kvm: &Kvm, mode: ProbeMode) -> Result<Option<Speed>, HostError> {
                 return Ok(None);
             }
             shortest = shortest.min(begin.elapsed());
-            // The write of the report is complete before the registers change.
+            // Completes the write of the report before the registers change.
             guest.registers()?;
         }
         Ok::<_, HostError>(Some(shortest))
@@ -94,7 +94,7 @@ fn speed(kvm: &Kvm, mode: ProbeMode) -> Result<Option<Speed>, HostError> {
     }
 }
 
-/// Picoseconds that an instruction of the same loop takes here.
+/// Picoseconds per instruction of the same loop on the host.
 fn speed_of_host() -> u64 {
     let mut shortest = Duration::MAX;
     for _ in 0..ATTEMPTS {
@@ -124,7 +124,7 @@ fn port_exit(kvm: &Kvm) -> Result<Option<u64>, HostError> {
     let write = |guest: &mut ProbeGuest| {
         Ok::<bool, HostError>(matches!(guest.run()?, ProbeExit::Exit(VmExit::PortOut { port: 0xE1, .. })))
     };
-    // The first is slower: the host meets the code for the first time.
+    // The first is slower: the host executes the code for the first time.
     if !write(&mut guest)? {
         return Ok(None);
     }
@@ -137,7 +137,7 @@ fn port_exit(kvm: &Kvm) -> Result<Option<u64>, HostError> {
     Ok(Some(one_of(EXITS, begin.elapsed())))
 }
 
-/// Picoseconds for each of `count` that took `time` together.
+/// Picoseconds per item, where `count` items took `time` in total.
 fn one_of(count: u64, time: Duration) -> u64 {
     (time.as_nanos() as u64).saturating_mul(1000) / count
 }

@@ -1,4 +1,4 @@
-//! Single steps: does the guest stop after each instruction, and can interrupts be kept out?
+//! Whether a single-stepped guest stops after each instruction, and whether interrupts can be blocked.
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst; Intel SDM volume 3B, "Single-Step Exception Condition";
 //! Intel 8259A data sheet, "Initialization Command Words".
@@ -9,21 +9,21 @@ use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::{CODE, ProbeMode};
 use crate::kvm::{DebugStop, GuestDebug, HostError, Kvm, VmExit};
 
-/// What becomes of a guest that is single-stepped.
+/// The result of single-stepping a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SingleStep {
     /// It stops after each instruction.
     Stops,
     /// Its own handler gets the debug exception.
     Guest,
-    /// It runs on.
+    /// It does not stop.
     Missed,
     /// It stops, but not after each instruction, or it ends in a way that no known host shows.
     Unclear,
 }
 
 impl SingleStep {
-    /// What becomes of it, in words.
+    /// A description of the result.
     pub fn describe(self) -> &'static str {
         match self {
             SingleStep::Stops => "stops after each instruction",
@@ -34,23 +34,23 @@ impl SingleStep {
     }
 }
 
-/// What becomes of an interrupt that waits while a guest is single-stepped without interrupts.
+/// The fate of a pending interrupt while a guest is single-stepped with interrupts blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterruptFreeStepping {
-    /// It waits until stepping ends, and comes then.
+    /// It stays pending until stepping ends, and is delivered then.
     HeldBack,
-    /// It comes between two steps, although it should not.
+    /// It is delivered between two steps, although it should not be.
     NotHeldBack,
-    /// It never comes, not even after stepping.
+    /// It is never delivered, not even after stepping.
     Lost,
-    /// This kernel does not know KVM_GUESTDBG_BLOCKIRQ.
+    /// This kernel does not support KVM_GUESTDBG_BLOCKIRQ.
     NotOffered,
     /// Single steps do not stop the guest in the first place.
     NoSteps,
 }
 
 impl InterruptFreeStepping {
-    /// What becomes of it, in words.
+    /// A description of the result.
     pub fn describe(self) -> &'static str {
         match self {
             InterruptFreeStepping::HeldBack => "interrupts wait until stepping ends",
@@ -66,24 +66,24 @@ impl InterruptFreeStepping {
 pub static SINGLE_STEP: PerRing<SingleStep> =
     PerRing::new(|kvm| single_step(kvm, ProbeMode::Long), |kvm| single_step(kvm, ProbeMode::LongRing3));
 
-/// Interrupt-free single steps, in ring 0, with KVM's own interrupt controllers.
+/// Single steps with interrupts blocked, in ring 0, with KVM's own interrupt controllers.
 pub static INTERRUPT_FREE_STEPPING: Fact<InterruptFreeStepping> = Fact::new(interrupt_free);
 
-/// How many `nop`s the guests here have.
+/// Number of `nop`s in these guests.
 const NOPS: u64 = 4;
 
-/// Most stops at one address: some processors stop a second time before they go on.
+/// Maximum number of stops at one address: some processors stop a second time before they continue.
 const PATIENCE: usize = 8;
 
 /// RFLAGS.IF (Intel SDM volume 1, "EFLAGS Register").
 const INTERRUPTS_ON: u64 = 1 << 9;
 
-/// An input of the interrupt controller that nothing in KVM drives by itself.
+/// An input of the interrupt controller that no device in KVM drives.
 const LINE: u32 = 5;
 /// The vector the guest gives it.
 const VECTOR: u8 = 0x25;
 
-/// Steps over the `nop`s at `address`; the first stop that is not after one of them in turn.
+/// Steps over the `nop`s at `address`; returns the first stop that is not after the next of them.
 fn step_over_nops(guest: &mut ProbeGuest, address: u64) -> Result<Option<ProbeExit>, HostError> {
     for nop in 0..NOPS {
         let (before, after) = (address + nop, address + nop + 1);

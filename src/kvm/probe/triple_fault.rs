@@ -1,4 +1,4 @@
-//! What a triple fault leaves of the guest's registers.
+//! The guest's registers after a triple fault.
 
 use super::code::guest_code;
 use super::fact::Fact;
@@ -6,12 +6,12 @@ use super::guest::{GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::{CODE, ProbeMode};
 use crate::kvm::{HostError, Kvm, VmExit};
 
-/// The registers at the exit that tells of a triple fault.
+/// The registers at the exit that reports a triple fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterTripleFault {
-    /// They say where it happened.
+    /// They show where it happened.
     Kept,
-    /// They are those of a processor after reset: where it happened cannot be told.
+    /// They are those of a processor after reset: where it happened is unknown.
     Reset,
     /// In a way that no known host shows.
     Unclear,

@@ -1,28 +1,28 @@
-//! Nothing a probe runs may run for ever.
+//! Interrupts probes that would run forever.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::kvm::Kicker;
 
-/// After this time a vCPU is called back, and again after each such time: much longer than a guest of
-/// a few microseconds runs, so that it is hardly ever disturbed.
+/// Minimum period after which a vCPU is interrupted, repeatedly: much longer than a guest of a few
+/// microseconds runs, so that it is rarely disturbed.
 const LEAST_PERIOD: Duration = Duration::from_millis(25);
 
-/// The same as a multiple of what it took to make the virtual machine: that tells how slow a host is
-/// whose own processor is emulated.
+/// The period as a multiple of the time it took to create the virtual machine, which indicates how slow a
+/// host is whose own processor is emulated.
 const TIMES_THE_MACHINE: u32 = 50;
 
-/// A guest that waits for something is given up after this time: long enough for a busy host.
+/// Timeout of a guest that waits for something: long enough for a busy host.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// Calls a vCPU back again and again, for as long as it lives.
+/// Interrupts a vCPU periodically until it is dropped.
 pub(super) struct Watchdog {
     period: Duration,
     end: Arc<End>,
 }
 
-/// The end of a watchdog: whether it has come, and who waits for it.
+/// The end of a watchdog: whether it has been requested, and the thread that waits for it.
 #[derive(Default)]
 struct End {
     come: Mutex<bool>,
@@ -30,8 +30,7 @@ struct End {
 }
 
 impl Watchdog {
-    /// Starts to call back whatever vCPU `kicker` aims at, of a virtual machine that took `machine` to
-    /// make.
+    /// Starts to interrupt the target of `kicker`, a vCPU of a virtual machine that took `machine` to create.
     pub(super) fn new(kicker: Kicker, machine: Duration) -> std::io::Result<Watchdog> {
         let period = LEAST_PERIOD.max(machine * TIMES_THE_MACHINE);
         let end = Arc::new(End::default());
@@ -50,7 +49,7 @@ impl Watchdog {
         Ok(Watchdog { period, end })
     }
 
-    /// The calling thread begins to work on a guest.
+    /// Starts the time limit for the calling thread's work on a guest.
     pub(super) fn patience(&self) -> Patience {
         Patience { begin: Instant::now(), processor: processor_time(), period: self.period }
     }
@@ -63,7 +62,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// How long the calling thread works on a guest before it gives up.
+/// Time limit for the calling thread's work on a guest.
 pub(super) struct Patience {
     begin: Instant,
     processor: Duration,
@@ -71,8 +70,8 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// True if the guest had all the time it can need: most of a period on the processor, however busy
-    /// that is with others.
+    /// True if the guest has had all the time it can need: most of a period on the processor, however busy
+    /// that is with other work.
     pub(super) fn is_over(&self) -> bool {
         processor_time().saturating_sub(self.processor) > self.period / 2
             || self.begin.elapsed() > LONGEST_WAIT.max(self.period)

@@ -1,4 +1,4 @@
-//! What a host can tell of the guest's writes: dirty pages, read-only memory, collected port writes.
+//! How a host reports the guest's writes: dirty pages, read-only memory, coalesced port writes.
 //!
 //! Manual: KVM_GET_DIRTY_LOG, KVM_SET_USER_MEMORY_REGION and KVM_REGISTER_COALESCED_MMIO in api.rst.
 
@@ -8,24 +8,24 @@ use super::guest::{DATA, GuestSetup, ProbeExit, ProbeGuest};
 use super::layout::{CODE, PD, PDPT, PML4, ProbeMode};
 use crate::kvm::{HostError, Kvm, SlotUse, VmExit};
 
-/// How the log of written pages comes out.
+/// Accuracy of the dirty log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirtyLog {
     /// Exactly the pages that the guest wrote to.
     Exact,
-    /// Those, and the guest's page tables: a processor with two levels of paging takes its own looks at
-    /// them for writes.
+    /// Those, and the guest's page tables: a processor with two levels of paging counts its page walks as
+    /// writes.
     WithPageTables,
     /// Those and others.
     Rough,
-    /// Pages are missing: it cannot be used.
+    /// Pages are missing: the log is unusable.
     Incomplete,
 }
 
 /// What a write to read-only memory does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOnlyMemory {
-    /// It comes out with its address and value.
+    /// It exits with its address and value.
     Exits,
     /// It changes the memory.
     Written,
@@ -33,26 +33,26 @@ pub enum ReadOnlyMemory {
     Unclear,
 }
 
-/// Whether KVM collects writes to a port instead of stopping the guest at each.
+/// Whether KVM coalesces writes to a port instead of exiting on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoalescedWrites {
     /// It does.
     Coalesced,
-    /// It accepts the port, but stops at each write.
+    /// It accepts the port, but exits on each write.
     OneByOne,
-    /// This kernel cannot (Linux 5.0 can).
+    /// This kernel does not support it (Linux 5.0 does).
     NotOffered,
-    /// Writes are missing: it cannot be used.
+    /// Writes are missing: the feature is unusable.
     Lost,
 }
 
-/// The log of written pages.
+/// The dirty log.
 pub static DIRTY_LOG: Fact<DirtyLog> = Fact::new(dirty_log);
 
 /// Read-only memory.
 pub static READ_ONLY_MEMORY: Fact<ReadOnlyMemory> = Fact::new(read_only_memory);
 
-/// Collected port writes.
+/// Coalesced port writes.
 pub static COALESCED_WRITES: Fact<CoalescedWrites> = Fact::new(collected_writes);
 
 fn dirty_log(kvm: &Kvm) -> Result<DirtyLog, HostError> {
@@ -63,7 +63,7 @@ fn dirty_log(kvm: &Kvm) -> Result<DirtyLog, HostError> {
         "jmp 5b",
     );
     let mut guest = ProbeGuest::new(kvm, GuestSetup::Ram(SlotUse::Logged), ProbeMode::Long, code)?;
-    // A page that the guest meets for the first time may be noted because it was made writable.
+    // A page that the guest accesses for the first time may be logged because it was made writable.
     guest.run()?;
     guest.vm.take_dirty_pages(guest.slot)?;
     guest.run()?;
@@ -90,7 +90,7 @@ fn dirty_log(kvm: &Kvm) -> Result<DirtyLog, HostError> {
 }
 
 fn read_only_memory(kvm: &Kvm) -> Result<ReadOnlyMemory, HostError> {
-    // Without paging: there are processors that cannot have page tables in read-only memory.
+    // Without paging: some processors cannot have page tables in read-only memory.
     let code = guest_code!(32: "movl $0x12345678, DATA", "movl DATA, %eax", "movl %eax, DONE");
     let mut guest = ProbeGuest::new(kvm, GuestSetup::Ram(SlotUse::ReadOnly), ProbeMode::Protected, code)?;
     Ok(match guest.run()? {
@@ -105,10 +105,10 @@ fn read_only_memory(kvm: &Kvm) -> Result<ReadOnlyMemory, HostError> {
     })
 }
 
-/// A port that is collected.
+/// The coalesced port.
 const PORT: u16 = 0xE1;
 
-/// Attempts to see writes collected: the watchdog may call the guest back between two of them.
+/// Number of attempts to observe coalescing: the watchdog may interrupt the guest between two writes.
 const ATTEMPTS: usize = 4;
 
 fn collected_writes(kvm: &Kvm) -> Result<CoalescedWrites, HostError> {
@@ -137,7 +137,7 @@ fn three_writes(kvm: &Kvm) -> Result<CoalescedWrites, HostError> {
     guest.vm.coalesce_port_writes(PORT, true)?;
     let write = ProbeExit::Exit(VmExit::PortOut { port: PORT, size: 1, value: 7 });
     let first = guest.run()?;
-    // The guest is past all of them already, if they were collected.
+    // If the writes were coalesced, the guest is already past all of them.
     let past = guest.vcpu.registers()?.general.rip >= CODE + code.len() as u64 - 2;
     let rest = [guest.run()?, guest.run()?, guest.run()?];
     Ok(if first != write || rest != [write, write, ProbeExit::Done(7)] {

@@ -12,7 +12,7 @@ const RESTRICT_SELF: libc::c_long = 446;
 /// LANDLOCK_CREATE_RULESET_VERSION: landlock_create_ruleset(2) returns the version of Landlock and does no more.
 const VERSION_ONLY: u32 = 1;
 
-/// How many kinds of access to files each version knows; each is a bit, from the lowest on.
+/// Number of file access rights of each version; each is a bit, from the lowest on.
 const FILE_ACCESSES: [u32; 5] = [13, 14, 15, 15, 16];
 
 /// The first version that knows of TCP, and its two kinds of access: listening and connecting.
@@ -26,7 +26,7 @@ struct Ruleset {
     network: u64,
 }
 
-/// The version that this kernel has.
+/// The version of this kernel.
 pub(super) fn version() -> io::Result<usize> {
     // SAFETY: without a structure, the system call only returns the version.
     let version = unsafe { libc::syscall(CREATE_RULESET, std::ptr::null::<Ruleset>(), 0usize, VERSION_ONLY) };
@@ -48,7 +48,7 @@ pub(super) fn confine_thread() -> io::Result<usize> {
     if rules < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the system call has just opened it, for nobody else.
+    // SAFETY: the system call has just opened it, and nothing else owns it.
     let rules = unsafe { OwnedFd::from_raw_fd(rules) };
     // SAFETY: takes a descriptor, which is open, and changes what this thread may do.
     let result = unsafe { libc::syscall(RESTRICT_SELF, rules.as_raw_fd(), 0u32) };

@@ -23,7 +23,7 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// What this kernel has. Nothing changes.
+    /// What this kernel supports. Changes nothing.
     pub fn available() -> Confinement {
         Confinement { landlock: landlock::version().ok(), seccomp: seccomp::is_available() }
     }

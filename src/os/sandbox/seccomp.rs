@@ -1,4 +1,4 @@
-//! Which system calls a confined thread may make: those that a thread needs which reads, writes and accepts
+//! Which system calls a confined thread may make: those of a thread that reads, writes and accepts
 //! connections, waits, allocates memory and starts threads.
 //!
 //! The kernel runs a BPF program before each system call of the thread. It looks at the number of the call and,
@@ -109,7 +109,7 @@ pub(super) fn is_available() -> bool {
 /// Restricts this thread, and threads it starts, to the system calls above.
 pub(super) fn confine_thread() -> io::Result<()> {
     super::set_no_new_privileges()?;
-    // The second one does not allow to install another.
+    // The second filter does not permit installing another.
     install(&clone3_filter().map_err(io::Error::other)?)?;
     install(&allow_filter().map_err(io::Error::other)?)
 }
@@ -133,16 +133,16 @@ fn install(program: &BpfProgram) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets `clone3` fail as on a kernel that does not have it: its flags are in memory, where a filter cannot look at
-/// them. The C library then uses `clone`. A filter has one way to refuse, so this one stands by itself; the kernel
-/// takes the strictest answer of all.
+/// Makes `clone3` fail as on a kernel without it: its flags are in memory, which a filter cannot read. The C
+/// library then uses `clone`. A filter has only one way to refuse, so this is a filter of its own; the kernel
+/// applies the strictest result of all.
 fn clone3_filter() -> Result<BpfProgram, BackendError> {
     let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let missing = SeccompAction::Errno(libc::ENOSYS as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, missing, TargetArch::x86_64)?.try_into()
 }
 
-/// Allows what is listed above; a call of another architecture, whose numbers are others, ends the process.
+/// Allows what is listed above; a call of another architecture, whose numbers differ, ends the process.
 fn allow_filter() -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     rules.insert(libc::SYS_clone3, Vec::new());

@@ -223,7 +223,7 @@ fn exceptions_add_up_as_the_table_of_the_manual_says() {
 
 #[test]
 fn what_becomes_of_faults_on_the_way_to_a_handler() {
-    // The gates that are missing, what is raised, and whose handler is entered.
+    // The missing gates, the exception raised, and the handler that is entered.
     let page = Exception::page_fault(0x1234, PageFault { code: 0 });
     for (absent, raised, entered, pushed) in [
         (&[6][..], Exception::UNDEFINED, 11, 6 * 8 + 3),

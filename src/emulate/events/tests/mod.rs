@@ -1,4 +1,4 @@
-//! Events on their way, on a processor with small descriptor tables in each mode.
+//! Event delivery on a processor with small descriptor tables in each mode.
 
 mod iret;
 mod long;

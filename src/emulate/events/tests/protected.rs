@@ -52,7 +52,7 @@ fn what_is_wrong_with_the_stack_of_the_task_is_in_the_error_code() {
     ] {
         let mut fake = protected_user(INT_80);
         fake.memory.write_u64(TSS + 4, RING_0_STACK | u64::from(selector) << 32).unwrap();
-        // Conforming code takes the fault on the stack that is there.
+        // Conforming code handles the fault on the current stack.
         fake.memory.write_u64(GDT + u64::from(CONFORMING), 0x00CF_9E00_0000_FFFF).unwrap();
         gate_32(&fake, vector, CONFORMING, INTERRUPT);
         assert_eq!(fake.emulate(), Emulated::Done, "{what}");
@@ -66,7 +66,7 @@ fn what_is_wrong_with_the_stack_of_the_task_is_in_the_error_code() {
 fn a_task_state_segment_that_ends_too_early_is_an_invalid_one() {
     let mut fake = protected_user(INT_80);
     fake.registers.get_mut().system.tr.limit = 8;
-    // Nor can the handler of that be entered, nor that of the double fault.
+    // Neither its handler nor that of the double fault can be entered.
     assert_eq!(fake.emulate(), Emulated::TripleFault);
     let mut fake = protected_user(INT_80);
     fake.registers.get_mut().system.tr.limit = 9;

@@ -1,4 +1,4 @@
-//! What keeps an instruction from being carried out leaves everything as it was.
+//! An instruction that cannot be executed leaves the state unchanged.
 
 use super::{guest, image_of};
 use crate::arch::flags::{CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE};
@@ -31,8 +31,8 @@ const FNCLEX: &[u8] = &[0xDB, 0xE2];
 const FWAIT: &[u8] = &[0x9B];
 const MASKMOVDQU: &[u8] = &[0x66, 0x0F, 0xF7, 0xC1]; // maskmovdqu xmm0, xmm1 (to [rdi])
 
-/// The exception that the instruction at RIP raises. Nothing else has happened then: no register and
-/// no byte of memory has changed, and no device was written to.
+/// The exception that the instruction at RIP raises. No register and no byte of memory has changed then, and
+/// no device was written to.
 fn raises(fake: &mut FakeCpu) -> Exception {
     match attempt(fake) {
         Err(EmulationError::Exception(exception)) => exception,
@@ -218,7 +218,7 @@ fn an_unmasked_simd_exception_is_raised_and_told_of_in_mxcsr() {
         // Without #XM it is an undefined instruction.
         fake.registers.borrow_mut().system.cr4 &= !CR4_OSXMMEXCPT;
         assert_eq!(raises(&mut fake), Exception::UNDEFINED);
-        // Masked, it gives a result, and the flags stay until somebody clears them.
+        // Masked, it gives a result, and the flags stay set.
         let mut fake = with_numbers(code, first, second, 0x1F80 | 0x08);
         attempt(&mut fake).unwrap();
         assert_eq!(mxcsr(&fake) & (told | 0x08), told | 0x08);
@@ -230,7 +230,7 @@ fn an_unmasked_overflow_or_underflow_is_not_guessed_at() {
     let cases = [
         (0x08, [1e30; 4], [1e30; 4]),
         (0x10, [1e-30; 4], [1e-30; 4]),
-        // Tiny but exact: told of only where it is not masked.
+        // Tiny but exact: reported only where it is not masked.
         (0x10, [2.0_f32.powi(-100); 4], [2.0_f32.powi(-30); 4]),
     ];
     for (flag, first, second) in cases {
@@ -286,7 +286,7 @@ fn an_x87_exception_is_raised_by_the_next_instruction_that_waits() {
         fake.memory.write(CODE, code).unwrap();
         fake.registers.borrow_mut().general.rip = CODE;
     };
-    // What does not wait tells of it; what waits raises it; MMX waits, SSE does not.
+    // Non-waiting instructions report it; waiting ones raise it; MMX waits, SSE does not.
     code(&fake, FNSTSW);
     attempt(&mut fake).unwrap();
     assert_eq!(fake.now().general.rax & 0xFF, 0x84);

@@ -140,7 +140,7 @@ impl Form {
         unsafe { CStr::from_ptr(self.name) }.to_str().unwrap()
     }
 
-    /// Has the processor run it, on `state`.
+    /// Executes it on the processor, with `state`.
     pub fn run(&self, state: &mut State) {
         state.form = self.code;
         state.components = processor::components();

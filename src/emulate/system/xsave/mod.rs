@@ -36,9 +36,9 @@ const IA32_XSS: u32 = 0xDA0;
 /// What the address of an area must be a multiple of.
 const ALIGNMENT: u64 = 64;
 
-/// What an instruction of this family is asked to do.
+/// The parameters of an instruction of this family.
 struct Request {
-    /// The parts of the state that are meant: the requested-feature bitmap.
+    /// The requested-feature bitmap.
     parts: u64,
     /// XCR0.
     enabled: u64,
@@ -48,7 +48,7 @@ struct Request {
     wide_pointers: bool,
 }
 
-/// Checks all that is checked before memory is looked at.
+/// Performs all checks that precede memory accesses.
 fn request(cpu: &mut Cpu, instruction: &Instruction) -> Result<Request, EmulationError> {
     let mnemonic = instruction.mnemonic();
     xcr::switched_on(cpu)?;

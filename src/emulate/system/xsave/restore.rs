@@ -20,7 +20,7 @@ const MXCSR_BITS: u64 = 0xFFBF;
 /// The parts of the state with registers that exist in 64-bit mode only: XMM, YMM and ZMM.
 const VECTORS: u64 = SSE | AVX | 3 << 6;
 
-/// Carries out one of them.
+/// Executes `xrstor` or `xrstors`.
 pub(in crate::emulate::system) fn restore(
     cpu: &mut Cpu,
     instruction: &Instruction,

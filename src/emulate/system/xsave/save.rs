@@ -13,7 +13,7 @@ use crate::emulate::access::LONGEST;
 use crate::emulate::cpu::Cpu;
 use crate::emulate::exception::EmulationError;
 
-/// Carries out one of them.
+/// Executes `xsave`, `xsaveopt`, `xsavec` or `xsaves`.
 pub(in crate::emulate::system) fn save(
     cpu: &mut Cpu,
     instruction: &Instruction,

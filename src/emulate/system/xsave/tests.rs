@@ -1,4 +1,4 @@
-//! The host's own processor is asked to do the same in ring 3, and the bytes are compared.
+//! Compares the emulator with the host's own processor, which executes the same in ring 3.
 
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
 use std::arch::{asm, is_x86_feature_detected};
