@@ -164,7 +164,7 @@ impl Shared {
             return Ok(());
         }
         debug!("a client of the debug server is hung up on: {end:?}");
-        // Read what it has sent meanwhile, or the host would drop the answer that it has not read yet.
+        // Discard what the client still sends: closing with unread data would drop the unread answer.
         stream.shutdown(Shutdown::Write)?;
         stream.set_timeouts(TIMEOUT, TIMEOUT)?;
         let start = Instant::now();

@@ -166,7 +166,7 @@ impl HostFeatures {
 }
 
 impl IncomingMigration {
-    /// Listens on `place`, for a guest that `host` can run.
+    /// Listens on `place` for a guest that `host` can run.
     ///
     /// # Errors
     ///

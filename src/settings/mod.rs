@@ -94,7 +94,7 @@ pub fn from_args(args: impl Iterator<Item = OsString>) -> Result<Invocation, Set
     from_args_and_config(args, Path::new(DEFAULT_CONFIG))
 }
 
-/// As [`from_args`], with `default_config` in the place of [`DEFAULT_CONFIG`].
+/// As [`from_args`], with `default_config` instead of [`DEFAULT_CONFIG`].
 fn from_args_and_config(
     args: impl Iterator<Item = OsString>,
     default_config: &Path,
@@ -207,7 +207,7 @@ pub struct ConsoleSpec {
 pub struct GdbSpec {
     /// The listen address.
     pub address: ListenAddress,
-    /// The guest's first instruction waits for gdb; otherwise the guest runs at once.
+    /// The guest waits for gdb before its first instruction; otherwise it starts at once.
     pub wait: bool,
 }
 
@@ -220,10 +220,10 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// Settings of a debug server.
+/// A request of `kvm debug-client` to a debug server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebugClientSpec {
-    /// The listen address.
+    /// The address of the debug server.
     pub address: ListenAddress,
     /// First guest-physical address of the memory.
     pub start: u64,

@@ -26,7 +26,7 @@ pub(super) const VERSION: u16 = 1;
 const COMPRESSED: u64 = 8 << 20;
 
 /// Maximum number of file ranges that are mapped, the longest ones first; others are read. Each takes one of
-/// the 65530 mappings of a process.
+/// the 65530 mappings that a process may have.
 const MOST_MAPPED: usize = 4096;
 
 /// The list of stored chunks.

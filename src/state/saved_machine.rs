@@ -62,7 +62,7 @@ pub struct GuestFileInfo {
     modules: Vec<(Vec<u8>, String)>,
 }
 
-/// Host properties that must match where the machine is restored.
+/// Requirements on the program and the host that restore the machine.
 #[derive(Serialize, Deserialize)]
 struct Compatibility {
     writer: String,

@@ -13,7 +13,7 @@ fn the_documented_config_changes_nothing() {
 
 #[test]
 fn kvm_started_beside_the_documented_config_runs_with_the_defaults() {
-    // Tests run in the directory of the manifest, where config.ini lies.
+    // Tests run in the directory of the manifest, which holds config.ini.
     assert!(Path::new(DEFAULT_CONFIG).exists());
     let result = from_args(["kvm", "a.elf"].map(OsString::from).into_iter());
     assert_eq!(run(result), settings(&["a.elf"]));
@@ -29,7 +29,7 @@ fn the_documented_config_has_every_key_once_with_its_default_and_a_comment() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']');
         }
-        // A key without a default stands in a comment, without a blank after the semicolon.
+        // A key without a default is a comment, without a space after the semicolon.
         let line = line.strip_prefix(';').unwrap_or(line);
         if let Some((name, value)) = line.split_once('=')
             && !line.starts_with([' ', ';', '#'])
