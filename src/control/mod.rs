@@ -1,7 +1,7 @@
-//! Commands for a stopped guest: one table for everybody who can give them.
+//! Commands for a stopped guest: one table for gdb, the console and scripts.
 //!
 //! gdb's `monitor` hands a line to [`answer`], and so does a console ([`Front`]). What a command looks at
-//! and changes it reaches through a [`StoppedMachine`], and its answer is text.
+//! and changes it reaches through a [`StoppedMachine`](crate::supervisor::stopped_machine::StoppedMachine), and its answer is text.
 //!
 //! | file | what it knows |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! The one table of devices: ports, windows in memory, interrupt line and saved state of each.
 //!
 //! The board builds its devices from [`TABLE`]; decoding, saving, restoring, reset and the section names of
-//! snapshot files follow from it. A new device is a file that implements [`Device`](super::Device) and
+//! snapshot files follow from it. A new device is a file that implements [`Device`] and
 //! [`Snapshot`], and an entry here.
 
 use std::fmt::Debug;

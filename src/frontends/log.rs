@@ -6,8 +6,8 @@
 //!    0.001234  INFO kvm::boot: hello.elf: entry 0x100000
 //! ```
 //!
-//! Lines are collected in memory ([`batch`]). A thread of its own writes them to the file within
-//! [`batch::DELAY`]; the thread that drops the [`LogGuard`] writes those that remain, so neither logging nor
+//! Lines are collected in memory in batches. A thread of its own writes them to the file within
+//! 10 ms; the thread that drops the [`LogGuard`] writes those that remain, so neither logging nor
 //! the end of a run waits for the log thread.
 //!
 //! The log may be a FIFO, for a terminal that shows it in another window. Opening one does not wait

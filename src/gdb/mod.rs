@@ -1,8 +1,8 @@
-//! The gdb server: a guest is stopped, looked at and stepped with an ordinary gdb. The supervisor's loop
-//! serves it as a [`DebuggerFrontEnd`].
+//! The gdb server: a guest is stopped, inspected and stepped with an ordinary gdb. The supervisor's loop
+//! serves it as a `DebuggerFrontEnd`.
 //!
 //! All of it happens on the vCPU's thread, between two entries into the guest. Other threads only
-//! wait at sockets: a [`Server`]'s threads hand over what they read and call for attention at the
+//! wait at sockets: a [`Server`]'s threads pass on what they read and push an attention input into the
 //! machine's input queue.
 //!
 //! | file | what it has |

@@ -1,7 +1,7 @@
-//! The console: commands about the machine, from whoever connects, while the guest runs.
+//! The console: commands about the machine from TCP and unix-socket clients while the guest runs.
 //!
 //! A thread waits for clients, and each client has a thread that reads its lines and waits for the
-//! answers ([`RequestSender::ask`]). A client that reads nothing keeps only its own thread waiting, and not for
+//! answers ([`RequestSender::with_stopped_machine`]). A client that reads nothing keeps only its own thread waiting, and not for
 //! ever.
 
 mod conversation;
