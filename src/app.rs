@@ -36,7 +36,7 @@ use crate::supervisor::front_end::DebuggerFrontEnd;
 use crate::supervisor::migrator::Migrator;
 use crate::supervisor::request_queue::RequestQueue;
 
-/// A failure before the guest's first instruction: what to tell the user, and the exit status.
+/// A failure before the guest's first instruction: the message for the user, and the exit status.
 struct Failure {
     status: u8,
     message: String,
@@ -48,7 +48,7 @@ impl Failure {
     }
 }
 
-/// Does what `args` (whose first item is the program's name) ask for and gives the process exit
+/// Executes the command in `args` (whose first item is the program's name) and returns the process exit
 /// status, one of [`status`] or, odd, what the guest wrote to the debug exit port.
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let settings = match settings::from_args(args) {
@@ -61,7 +61,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         }
         Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text)) => {
-            // A reader that has seen enough may close the pipe.
+            // The reader may close the pipe early.
             let _ = std::io::stdout().write_all(text.as_bytes());
             return status::HALTED;
         }
@@ -69,7 +69,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(Invocation::DebugClient(wanted)) => return ask_debug_server(&wanted),
         Err(error) => return fail(Failure::new(status::USAGE, error)),
     };
-    // Kept to the end: dropping it is what writes the last lines.
+    // Held until the end: dropping it writes the last lines.
     let _log = match log::start(&settings.log) {
         Ok(log) => log,
         Err(error) => return fail(Failure::new(status::HOST, error)),
@@ -108,7 +108,7 @@ fn write_for_editors(folder: &Path, force: bool) -> u8 {
 /// `kvm debug-client`.
 fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
     match client::run(wanted, &mut std::io::stdout().lock()) {
-        // A reader that has seen enough may close the pipe.
+        // The reader may close the pipe early.
         Ok(()) | Err(ClientError::OutputClosed) => status::HALTED,
         Err(error @ ClientError::NotRam { .. }) => fail(Failure::new(status::USAGE, error)),
         Err(error) => fail(Failure::new(status::HOST, error)),
@@ -126,7 +126,8 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     Ok(run.go(settings))
 }
 
-/// Takes in a guest at `place`, and runs it. On its own: what it keeps on the stack is no part of other runs.
+/// Receives a guest at `place`, and runs it. A function of its own, so that other runs do not need its stack
+/// space.
 #[inline(never)]
 fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?)?;
@@ -159,7 +160,7 @@ fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     result
 }
 
-/// What proves who this side of a migration is.
+/// The credentials of this process for a migration.
 fn credentials(settings: &Settings) -> Result<Credentials, Failure> {
     Credentials::load(&settings.security).map_err(|error| Failure::new(status::USAGE, error))
 }
@@ -183,7 +184,7 @@ impl Run {
     ) -> Result<Run, Failure> {
         let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
         if let Some(file) = &settings.snapshot_at_exit {
-            // Better told now than after hours.
+            // A failure is reported before the run, not after hours.
             state::check_writable(file).map_err(|error| host_failure(&error))?;
         }
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
@@ -191,7 +192,7 @@ impl Run {
         let inputs = Inputs::new();
         let machine = make(inputs.clone(), machine_outputs)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());
-        // Somebody has to ask for it.
+        // Migration is requested through one of these interfaces.
         let mover: Option<Arc<dyn Migrator>> = match settings.console.is_some() || settings.gdb.is_some() {
             true => Some(Arc::new(MigrationService::new(
                 caller.clone(),
@@ -235,7 +236,7 @@ impl Run {
         Ok(Run { machine, requests, console, debugger, debug_server, mover, session })
     }
 
-    /// Runs the guest to its end; the exit status.
+    /// Runs the guest to its end; returns the exit status.
     fn go(mut self, settings: &Settings) -> u8 {
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
@@ -245,10 +246,10 @@ impl Run {
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
                 supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, self.mover)
             }
-            // Nobody can ask for anything.
+            // No requests can arrive.
             false => self.machine.run(),
         };
-        // In this order: a client that waits for an answer gets it before it is hung up on.
+        // In this order: a client that waits for an answer gets it before its connection is closed.
         drop(self.requests);
         drop(self.debug_server);
         let crash = CrashReport::capture(&self.machine, &outcome);
@@ -256,10 +257,10 @@ impl Run {
         if settings.snapshot_at_exit.is_some()
             && let Err(error) = self.machine.complete_exits()
         {
-            // Saving meets it again, and tells the user.
+            // Saving fails with the same error, and reports it to the user.
             info!("{error}");
         }
-        // First what the guest still had to say, so that the end of the run is the end of the log.
+        // The guest's last output comes first, so that the end of the run is the end of the log.
         self.session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));
         if let Some(console) = self.console {
             console.finish(&format!("kvm: {message}"));
@@ -273,7 +274,7 @@ impl Run {
     }
 }
 
-/// A machine with the guest that is to be started.
+/// A machine with a guest to be started.
 fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueues) -> Result<Machine, Failure> {
     let image = FileImage::open(&settings.guest).map_err(|error| match error {
         BootError::Missing { .. } => {

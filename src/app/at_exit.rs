@@ -1,4 +1,4 @@
-//! `--snapshot-at-exit`: keeping the machine as it is when its run is over.
+//! `--snapshot-at-exit`: saving the machine when its run is over.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use crate::machine::outcome::status;
 use crate::machine::{Machine, Outcome, PendingAction};
 use crate::state;
 
-/// Saves `machine`, whose run has ended with `outcome`, in `file`, and tells the user; the exit status.
+/// Saves `machine`, whose run has ended with `outcome`, in `file`, and notifies the user; returns the exit
+/// status.
 #[cold]
 pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 {
     if let Some(why) = gone(outcome) {
@@ -34,7 +35,7 @@ pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 
     }
 }
 
-/// Why there is no machine after a run that ended so.
+/// Why no machine can be saved after a run that ended with `outcome`.
 fn gone(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Moved { .. } => Some("its guest runs on elsewhere"),

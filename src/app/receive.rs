@@ -1,4 +1,4 @@
-//! Waiting for a guest from another kvm, in front of the user.
+//! Receiving a guest from another kvm, with progress for the user.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::net::SocketAddr;
@@ -20,18 +20,18 @@ use crate::migration::security::Credentials;
 use crate::settings::Settings;
 use crate::state::ReceivedMachine;
 
-/// Letters of the bar.
+/// Width of the bar in characters.
 const BAR: u64 = 30;
-/// How often the bar is drawn.
+/// Refresh interval of the bar.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// Waits on `place` until a guest has arrived. It may run here once it has been taken over.
+/// Waits at `place` until a guest has been received. It may run here once it has been taken over.
 pub(super) fn wait(
     place: SocketAddr,
     credentials: Credentials,
 ) -> Result<(IncomingMigration, ReceivedGuest), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
-    // A host that cannot run guests is told of before one is waited for.
+    // A host that cannot run guests is reported before the wait.
     let features = Kvm::open().and_then(|kvm| kvm.features()).map_err(|e: HostError| failed(&e))?;
     let incoming =
         IncomingMigration::open(place, credentials, HostFeatures { features }).map_err(|e| failed(&e))?;
@@ -51,7 +51,7 @@ pub(super) fn wait(
     Ok((incoming, arrived.map_err(|e| failed(&e))?))
 }
 
-/// The machine of a guest that has arrived.
+/// The machine of a received guest.
 pub(super) fn into_machine(
     arrived: ReceivedGuest,
     settings: &Settings,
@@ -63,13 +63,13 @@ pub(super) fn into_machine(
         .map_err(|error| Failure::new(status::HOST, error))
 }
 
-/// Says what old tools wait for.
+/// Prints the lines that existing tools wait for.
 fn say(line: &str) {
-    // Who runs without standard output does not want to be told.
+    // Without standard output there is no reader.
     let _ = stdout().write_all(format!("{line}\n").as_bytes());
 }
 
-/// How far a guest has come, on a terminal; elsewhere only the log tells of rounds.
+/// Progress of the transfer, on a terminal; elsewhere only the log reports rounds.
 struct Bar {
     shown: bool,
     round: u32,

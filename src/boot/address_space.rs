@@ -1,4 +1,4 @@
-//! Decides what the guest finds at which virtual address: the table in `docs/boot-state.md`.
+//! Maps guest-virtual addresses: the table in `docs/boot-state.md`.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ const DEVICES: [(&str, u64); 3] =
 /// Memory that belongs to no segment, in strict mode.
 const DATA: Access = Access { read: true, write: true, execute: false };
 
-/// What `--strict` makes of the address space.
+/// The effect of `--strict` on the address space.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strict {
     /// The page below the boot stack, which is not mapped.
@@ -31,7 +31,7 @@ pub(super) struct Strict {
 }
 
 /// Page tables for a guest with these segments (ascending by virtual address, checked by
-/// [`segments::place`](super::segments::place)). What the user should know is added to `warnings`.
+/// [`segments::place`](super::segments::place)). Adds notes for the user to `warnings`.
 pub(super) fn build(
     memory: &GuestMemory,
     segments: &[Placed],
@@ -63,7 +63,7 @@ pub(super) fn build(
     Ok(tables)
 }
 
-/// A number of tables that is enough for [`build`], however the segments lie.
+/// A number of tables that is sufficient for [`build`], wherever the segments are.
 pub(super) fn most_tables(memory: &GuestMemory, segments: &[Placed]) -> u64 {
     // At each end of a segment there can be one more table of each kind than its length demands,
     // and two page tables where its physical addresses split large pages.
@@ -79,7 +79,7 @@ fn tables_of_ram(memory: &GuestMemory) -> u64 {
     ALWAYS + memory.size() / (1 << 30)
 }
 
-/// Takes away, from RAM mapped at its own addresses, what strict mode does not allow.
+/// Removes, from RAM mapped at its own addresses, what strict mode does not permit.
 fn restrict(
     tables: &mut PageTables,
     segments: &[Placed],

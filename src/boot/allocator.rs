@@ -9,7 +9,7 @@ use super::segments::{Placed, Placement};
 use super::{BootError, LoadedRegion};
 use crate::memory::{GuestMemory, LOW_RAM_LIMIT, RAM_GRANULE};
 
-/// Free guest memory, and what was put where.
+/// Free guest memory, and the regions that have been allocated.
 pub(super) struct Allocator {
     free: FreePages,
     memory_size: u64,
@@ -63,8 +63,8 @@ impl Allocator {
         Ok(start)
     }
 
-    /// The error for `what`, which does not fit. It names a RAM size that is enough: above all segments
-    /// for the modules, for `what`, and for the other boot structures, which are small.
+    /// The error for `what`, which does not fit. It names a sufficient RAM size: above all segments for the
+    /// modules, for `what`, and for the other boot structures, which are small.
     pub(super) fn no_room(&self, what: &str, size: u64) -> BootError {
         const SMALL_THINGS: u64 = 2 << 20;
         let needed = [self.modules_size, size, SMALL_THINGS]
@@ -80,7 +80,7 @@ impl Allocator {
         self.free.left()
     }
 
-    /// Everything that was put into memory, ascending.
+    /// All allocated regions and segments, ascending.
     pub(super) fn into_layout(mut self, segments: &[Placed]) -> Vec<LoadedRegion> {
         self.layout.extend(
             segments

@@ -50,7 +50,7 @@ pub(super) fn write(
 
     let mut task_state = [0; TSS_SIZE as usize];
     task_state[4..12].copy_from_slice(&stack_top.to_le_bytes());
-    // The bitmap would start past the limit: there is none, and ring 3 may use no port.
+    // The I/O permission bitmap would start beyond the limit: it is absent, and ring 3 may use no port.
     task_state[102..].copy_from_slice(&TSS_SIZE.to_le_bytes());
     memory.write(tss.base, &task_state)?;
 

@@ -1,5 +1,5 @@
-//! Reads the dynamic section of an executable (gABI chapter 5, "Dynamic Section"): which relocations
-//! it wants, and whether it is complete without shared libraries.
+//! Reads the dynamic section of an executable (gABI chapter 5, "Dynamic Section"): its relocations, and
+//! whether it needs shared libraries.
 
 use goblin::elf::dynamic::{
     DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELAENT, DT_RELASZ, DT_RELSZ,
@@ -37,7 +37,7 @@ pub(super) struct Dynamic {
     pub relr: (u64, u64),
 }
 
-/// Reads the dynamic section at `offset`, and refuses what only a dynamic linker could run.
+/// Reads the dynamic section at `offset`, and rejects an executable that needs a dynamic linker.
 pub(super) fn read(
     file: &dyn Image,
     segments: &[Segment],

@@ -17,19 +17,19 @@ use super::error::GuestProblem;
 use super::identify;
 use super::image::{self, Image};
 
-/// Longest name that is taken over from a file into a message, in bytes.
+/// Maximum length of a name copied from a file into a message, in bytes.
 pub(super) const LONGEST_NAME: u64 = 255;
 
-/// How many PT_NOTE headers are looked at.
+/// Maximum number of PT_NOTE headers examined.
 const MOST_NOTES: usize = 16;
 
-/// How much of the notes of each is looked at, in bytes.
+/// Maximum size of the notes examined per header, in bytes.
 const LONGEST_NOTES: u64 = 4096;
 
 /// `e_phnum` when the real number does not fit (gABI, "Program Header").
 const PN_XNUM: u16 = 0xFFFF;
 
-/// What the program headers of an executable say.
+/// The contents of an executable's program headers.
 #[derive(Debug)]
 pub(super) struct Executable {
     /// True for ET_DYN: it can be placed where there is room.
@@ -40,7 +40,7 @@ pub(super) struct Executable {
     pub segments: Vec<Segment>,
     /// What PT_DYNAMIC says.
     pub dynamic: Option<Dynamic>,
-    /// What the user should know and that is no error.
+    /// Notes for the user that are not errors.
     pub warnings: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Segment {
     pub access: Access,
 }
 
-/// What may be done with memory.
+/// Permitted accesses to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Access {
     /// PF_R.
@@ -77,10 +77,10 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Everything may be done.
+    /// All accesses are permitted.
     pub const ALL: Access = Access { read: true, write: true, execute: true };
 
-    /// What may be done with either.
+    /// The accesses that either permits.
     pub fn or(self, other: Access) -> Access {
         Access {
             read: self.read || other.read,
@@ -143,7 +143,7 @@ fn read_header(file: &dyn Image) -> Result<header64::Header, GuestProblem> {
     if !head.starts_with(ELFMAG) {
         return Err(identify::without_elf_magic(file));
     }
-    // What the file is can be told before the header is complete.
+    // The kind of file is known before the header is complete.
     if let Some(start) = head.first_chunk::<20>() {
         identify::check_elf(start, file)?;
     }
@@ -228,7 +228,7 @@ fn check_note(file: &dyn Image, header: &ProgramHeader) -> Result<(), GuestProbl
     Ok(())
 }
 
-/// The text up to the first zero byte, quoted, with nothing in it that a terminal would obey.
+/// The text up to the first zero byte, quoted, without control characters for a terminal.
 pub(super) fn printable(name: &[u8]) -> String {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     format!("{:?}", String::from_utf8_lossy(&name[..end]))

@@ -1,4 +1,4 @@
-//! Why a guest could not be loaded, in words that name the thing, the value and the remedy.
+//! Errors of loading a guest. Their messages name the problem, the value and the remedy.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::memory::MemoryError;
 
-/// Why [`load`](super::load) gave up.
+/// Why [`load`](super::load) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// There is no such file.
@@ -15,12 +15,12 @@ pub enum BootError {
         /// The file.
         path: PathBuf,
     },
-    /// The host lets this process, or everybody together, open no more files.
+    /// The process or the host has reached its limit of open files.
     #[error("cannot open {}: {reason}; `ulimit -n` tells and sets how many a process may have", path.display())]
     NoMoreFiles {
         /// The file.
         path: PathBuf,
-        /// The host's words.
+        /// The host's error.
         reason: String,
     },
     /// A file could not be opened, or is not a regular file.
@@ -28,7 +28,7 @@ pub enum BootError {
     Open {
         /// The file.
         path: PathBuf,
-        /// The host's words.
+        /// The host's error.
         reason: String,
     },
     /// The guest file is not one this program can start.
@@ -50,16 +50,16 @@ pub enum BootError {
     /// Something does not fit into what the guest's segments leave free of RAM below 3 GiB.
     #[error("no room in {} MiB of guest memory for {what} ({size} bytes); {}", memory >> 20, room_remedy(*needed))]
     NoRoom {
-        /// What was to be placed.
+        /// What was to be allocated.
         what: String,
         /// Its size in bytes.
         size: u64,
         /// Size of RAM in bytes.
         memory: u64,
-        /// A RAM size, in bytes, in which everything has room; `None` if there is none.
+        /// A sufficient RAM size, in bytes; `None` if there is none.
         needed: Option<u64>,
     },
-    /// A command line cannot be handed over because it contains a zero byte.
+    /// A command line cannot be passed to the guest because it contains a zero byte.
     #[error("the command line of {what} contains a zero byte, which would end it; remove it")]
     CommandLine {
         /// Whose command line it is.
@@ -99,7 +99,7 @@ pub enum GuestProblem {
         offset: u64,
         /// Number of bytes wanted.
         length: u64,
-        /// The host's words.
+        /// The host's error.
         reason: String,
     },
     /// A field of the file has a value that no valid file has.

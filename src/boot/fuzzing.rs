@@ -1,4 +1,4 @@
-//! Any bytes as a guest's file.
+//! Arbitrary bytes as a guest file.
 
 use super::{BootOptions, BytesImage, load};
 use crate::memory::GuestMemory;
@@ -6,11 +6,11 @@ use crate::memory::GuestMemory;
 /// Guest memory, in bytes.
 const MEMORY: u64 = 4 << 20;
 
-/// Loads `file` as a guest, strictly and not.
+/// Loads `file` as a guest, with and without strict mode.
 ///
 /// # Panics
 ///
-/// If what was loaded lies outside RAM, or over itself.
+/// If the loaded guest lies outside of RAM, or overlaps itself.
 pub fn load_anything(file: &[u8]) {
     let memory = GuestMemory::new(MEMORY).expect("a few MiB can be had");
     for strict in [false, true] {

@@ -1,7 +1,6 @@
-//! What a file is that is not an ELF program for this machine.
+//! Identifies files that are not ELF programs for this machine.
 //!
-//! Nobody is helped by "bad magic": people give what they have, and the message tells them what
-//! that is and how to get from there to a guest.
+//! The error names what the file is and how to get a guest from it, instead of reporting a bad signature.
 
 use goblin::elf::header;
 use goblin::elf::header::{
@@ -12,7 +11,7 @@ use goblin::elf::header::{
 use super::error::GuestProblem;
 use super::image::{self, Image};
 
-/// Enough to see every signature below; the farthest is that of a CD image.
+/// Bytes that cover every signature below; the farthest is that of a CD image.
 const LOOK_AT: u64 = 0x8006;
 
 const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that";
@@ -25,7 +24,7 @@ fn not_a_guest(what: impl Into<String>, remedy: &'static str) -> GuestProblem {
     GuestProblem::NotAGuest { what: what.into(), remedy }
 }
 
-/// Says what a file without the ELF signature is.
+/// The error for a file without the ELF signature.
 pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
     if file.is_empty() {
         return not_a_guest(
@@ -112,7 +111,7 @@ pub(super) fn multiboot(head: &[u8]) -> Option<&'static str> {
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // A character cut in two by the end of what was read is no reason to call it binary.
+        // Text whose last character is cut off by the end of the buffer is still text.
         Err(e) if e.error_len().is_none() => std::str::from_utf8(&head[..e.valid_up_to()]).unwrap_or(""),
         Err(_) => return false,
     };
@@ -122,7 +121,7 @@ fn is_text(head: &[u8]) -> bool {
 /// Makes sure that an ELF file is a program for a 64-bit x86 machine, by the start of its header:
 /// `e_ident`, `e_type` and `e_machine`, which lie at the same place in every ELF file.
 ///
-/// `whole` is called for the start of the file if more has to be known of a 32-bit kernel.
+/// `whole` is called for the start of the file if a 32-bit kernel needs closer examination.
 pub(super) fn check_elf(header: &[u8; 20], file: &dyn Image) -> Result<(), GuestProblem> {
     let (class, data) = (header[EI_CLASS], header[EI_DATA]);
     let half = |offset: usize| {

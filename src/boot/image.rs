@@ -1,4 +1,4 @@
-//! Where the bytes of a guest or a module come from.
+//! Sources of a guest's or a module's bytes.
 
 use std::fs::File;
 use std::io;
@@ -11,15 +11,15 @@ use rustix::io::Errno;
 use super::error::{BootError, GuestProblem};
 use crate::memory::GuestMemory;
 
-/// Bytes that are read piece by piece, so that a large file is never in the host's memory whole.
+/// Bytes that are read piece by piece, so that a large file is never loaded into host memory as a whole.
 pub trait Image {
-    /// What messages call it: usually the path the user gave.
+    /// Its name in messages: usually the path that the user gave.
     fn name(&self) -> &str;
 
     /// Its length in bytes.
     fn len(&self) -> u64;
 
-    /// True if there is nothing in it.
+    /// True if it is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -28,7 +28,7 @@ pub trait Image {
     ///
     /// # Errors
     ///
-    /// Whatever the host reports; [`io::ErrorKind::UnexpectedEof`] past the end.
+    /// The host's error; [`io::ErrorKind::UnexpectedEof`] past the end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 
@@ -51,7 +51,7 @@ impl FileImage {
     pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
         let path = path.as_ref();
         let fail = |reason: String| BootError::Open { path: path.to_owned(), reason };
-        // Looked at before it is opened: opening a named pipe would wait for a writer.
+        // Checked before it is opened: opening a named pipe would wait for a writer.
         let metadata = path.metadata().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => BootError::Missing { path: path.to_owned() },
             _ => fail(e.to_string()),
@@ -125,8 +125,8 @@ impl Image for BytesImage<'_> {
     }
 }
 
-/// Reads `length` bytes of `part` at `offset`, having made sure that the image has them: a wrong
-/// length in a file costs no memory.
+/// Reads `length` bytes of `part` at `offset`. Checks first that the image has them, so that a wrong length
+/// in a file costs no memory.
 pub(super) fn read(image: &dyn Image, offset: u64, length: u64, part: &str) -> Result<Vec<u8>, GuestProblem> {
     check_present(image, offset, length, part)?;
     let mut bytes = vec![0; length as usize];
@@ -134,7 +134,7 @@ pub(super) fn read(image: &dyn Image, offset: u64, length: u64, part: &str) -> R
     Ok(bytes)
 }
 
-/// Makes sure that the image has `length` bytes of `part` at `offset`.
+/// Checks that the image has `length` bytes of `part` at `offset`.
 pub(super) fn check_present(
     image: &dyn Image,
     offset: u64,

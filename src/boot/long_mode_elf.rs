@@ -38,8 +38,8 @@ pub(super) fn load(
     }
     let modules = load_modules(memory, modules, &mut allocator)?;
 
-    // Small things first, in the order of docs/boot-state.md: so they lie at the same addresses
-    // whatever the size of memory.
+    // Small structures first, in the order of docs/boot-state.md: they then have the same addresses for every
+    // memory size.
     let descriptors_at = allocator.allocate("the descriptor tables", descriptors::SIZE)?;
     let idt_at = allocator.allocate("the interrupt descriptor table", descriptors::IDT_SIZE)?;
     let info_at = write_start_info(memory, options, &modules, &mut allocator)?;

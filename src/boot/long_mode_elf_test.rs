@@ -1,4 +1,4 @@
-//! A guest's file goes in; what the processor would find is looked at.
+//! Loads guest files and examines what the processor would find.
 
 use super::super::test_guest::{CODE, CONSTANTS, DATA, EVERYTHING, TestGuest, words};
 use super::super::{BytesImage, load};
@@ -138,7 +138,7 @@ fn ram_takes_the_place_of_the_old_window_page_by_page() {
 fn a_large_machine_has_ram_on_both_sides_of_the_hole() {
     let started = std::time::Instant::now();
     let guest = boot(&TestGuest::simple(), 64 << 10);
-    // Some hundred tables. Generous: a debug build on a busy host.
+    // Some hundred tables. The limit is generous: a debug build on a busy host.
     assert!(started.elapsed().as_millis() < 500, "{:?}", started.elapsed());
     let end = 0x1_0000_0000 + (61 << 30);
     for address in [0xBFFF_FFFF, 0x1_0000_0000, end - 1] {

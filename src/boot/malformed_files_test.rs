@@ -1,5 +1,5 @@
-//! Files that are wrong, on purpose or by accident: each is refused with the right words, and none
-//! can make the loader panic, hang or take the host's memory.
+//! Malformed files: each is rejected with the right message, and none can make the loader panic, hang or
+//! exhaust the host's memory.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ fn awkward(random: &mut Random) -> u64 {
     base.wrapping_add(random.next() % 9).wrapping_sub(4)
 }
 
-/// A guest that uses everything the loader looks at.
+/// A guest that uses everything the loader examines.
 fn rich_guest() -> Vec<u8> {
     const BASE: u64 = 0xFFFF_FFFF_8000_0000;
     let relocations = words(&[0x4000, 8, 0x1000, 0x4008, 8, 0x4000]);

@@ -1,4 +1,4 @@
-//! A guest file becomes memory contents and a complete CPU state.
+//! Turns a guest file into memory contents and a complete CPU state.
 //!
 //! [`load`] chooses the boot protocol for the file ([`Protocol`]), which fills guest memory and returns a
 //! [`LoadedGuest`]: the registers of the bootstrap processor, what a reset of the machine does, and where
@@ -54,14 +54,14 @@ pub use image::{BytesImage, FileImage, Image};
 pub use protocol::{Protocol, load};
 pub use symbols::{Symbol, SymbolIndex};
 
-/// What the user can choose about booting.
+/// The user's boot options.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BootOptions {
     /// Unmap page 0, enforce segment permissions, guard the boot stack.
     pub strict: bool,
-    /// Command line handed to the guest.
+    /// Command line passed to the guest.
     pub command_line: String,
-    /// Files handed to the guest, each with its command line.
+    /// Files passed to the guest, each with its command line.
     pub modules: Vec<(PathBuf, String)>,
 }
 
@@ -77,13 +77,13 @@ pub enum ResetAction {
 pub enum SymbolSource {
     /// The symbol table of the guest file.
     GuestFile {
-        /// What was added to every address in the file; not 0 only for a relocated guest.
+        /// The offset added to every address in the file; not 0 only for a relocated guest.
         bias: u64,
     },
 }
 
 impl SymbolSource {
-    /// What was added to every address in the file.
+    /// The offset added to every address in the file.
     pub fn bias(self) -> u64 {
         let SymbolSource::GuestFile { bias } = self;
         bias
@@ -105,9 +105,9 @@ pub struct LoadedGuest {
     pub reset: ResetAction,
     /// Where symbols come from.
     pub symbols: SymbolSource,
-    /// What was put where, ascending, for the log.
+    /// The regions of memory in use, ascending, for the log.
     pub layout: Vec<LoadedRegion>,
-    /// What the user should know although the guest can be started.
+    /// Notes for the user about a guest that can be started.
     pub warnings: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ const ENTRIES: usize = 512;
 /// Flags of entries that lead to another table: they forbid nothing.
 const TABLE: u64 = bits::PRESENT | bits::WRITABLE | bits::USER;
 
-/// What a page is like.
+/// The kind of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     /// An access faults.
@@ -47,11 +47,11 @@ impl Page {
     }
 }
 
-/// The tables would need more memory than there is.
+/// The tables would need more memory than is available.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooManyTables;
 
-/// Page tables under construction, at no address yet.
+/// Page tables under construction, without an address yet.
 #[derive(Debug)]
 pub(super) struct PageTables {
     /// The PML4 first, the others in the order in which they were needed.
@@ -78,8 +78,8 @@ enum Level {
 }
 
 impl PageTables {
-    /// Tables that map nothing, and that will not become more than `limit`. Up to `expected` of them
-    /// are built without moving the earlier ones.
+    /// Tables that map nothing yet; `limit` is the maximum number of tables. Up to `expected` of them are
+    /// built without moving the earlier ones.
     pub fn new(limit: u64, expected: u64) -> PageTables {
         let mut tables = Vec::with_capacity(expected.min(limit) as usize);
         tables.push(Table { level: Level::Upper, entries: [0; ENTRIES] });
@@ -91,8 +91,8 @@ impl PageTables {
         self.tables.len() as u64 * PAGE
     }
 
-    /// Maps the virtual range to physical memory from `physical`, in place of what it was mapped
-    /// to before. All three addresses are multiples of [`PAGE`].
+    /// Maps the virtual range to physical memory from `physical`, replacing earlier mappings. All three
+    /// addresses are multiples of [`PAGE`].
     pub fn map(&mut self, range: Range<u64>, physical: u64, page: Page) -> Result<(), TooManyTables> {
         let flags = page.flags();
         let to_physical = physical.wrapping_sub(range.start);
@@ -149,8 +149,8 @@ impl PageTables {
         self.below(pointers, index(address, 30), Level::Directory)
     }
 
-    /// Index of the page table in a slot of a page directory. A large page that was there is split
-    /// into small ones.
+    /// Index of the page table in a slot of a page directory. A large page in the slot is split into small
+    /// ones.
     fn page_table(&mut self, directory: usize, slot: usize) -> Result<usize, TooManyTables> {
         let old = self.tables[directory].entries[slot];
         if old & bits::LARGE == 0 {
@@ -165,7 +165,7 @@ impl PageTables {
         Ok(table)
     }
 
-    /// Index of the table that an entry leads to; made if there is none.
+    /// Index of the table that an entry leads to; created if it is absent.
     fn below(&mut self, table: usize, slot: usize, level: Level) -> Result<usize, TooManyTables> {
         let entry = self.tables[table].entries[slot];
         if entry != 0 {

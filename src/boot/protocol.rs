@@ -11,13 +11,13 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The protocol for a file. A file that is for none gets [`Protocol::LongModeElf`], whose error says what
-    /// the file is.
+    /// The protocol for a file. A file without a protocol gets [`Protocol::LongModeElf`], whose error names
+    /// what the file is.
     pub fn of(_image: &dyn Image) -> Protocol {
         Protocol::LongModeElf
     }
 
-    /// What a reset of the machine does with a guest of this protocol.
+    /// The effect of a machine reset on a guest of this protocol.
     pub fn reset(self) -> ResetAction {
         match self {
             Protocol::LongModeElf => ResetAction::Reload,

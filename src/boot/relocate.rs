@@ -32,7 +32,7 @@ pub(super) fn relocate(
     Ok(())
 }
 
-/// The guest after its segments were copied.
+/// The guest with its segments copied.
 struct Guest<'a> {
     file: &'a str,
     placement: &'a Placement,
@@ -49,15 +49,15 @@ impl Guest<'_> {
         address.wrapping_add(self.placement.bias)
     }
 
-    /// Where the eight bytes that a relocation changes lie.
+    /// Guest-physical address of the eight bytes that a relocation changes.
     fn place(&self, address: u64) -> Result<u64, BootError> {
         let found = self.placement.find(self.moved(address), 8);
         let what = "a relocation applies to address";
         found.map(|(_, physical)| physical).ok_or_else(|| self.error(GuestProblem::Address { what, address }))
     }
 
-    /// Where the entries of a table lie. It has to be in the part of a segment that comes from the
-    /// file, so that a wrong size costs no more time than reading the file.
+    /// Address of a table's entries. The table has to be in the part of a segment that comes from the file,
+    /// so that a wrong size costs no more time than reading the file.
     fn table(
         &self,
         address: u64,
@@ -92,7 +92,7 @@ impl Guest<'_> {
                 R_X86_64_NONE => {}
                 R_X86_64_RELATIVE => self.memory.write_u64(self.place(offset)?, self.moved(addend))?,
                 other => {
-                    // The names come without their first two letters.
+                    // The crate's names lack their first two letters.
                     let kind = match r_to_str(other, EM_X86_64) {
                         name if name.starts_with("X86_64_") => format!("R_{name}"),
                         _ => other.to_string(),

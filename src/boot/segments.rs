@@ -1,4 +1,4 @@
-//! Where each segment goes, and whether it can go there.
+//! Decides where each segment goes, and checks that it can go there.
 
 use std::ops::Range;
 
@@ -11,13 +11,13 @@ use crate::memory::{GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, RAM_GRAN
 /// by default (address 0) would cover the memory below 1 MiB that guests use by fixed addresses.
 const PIE_LOWEST: u64 = 1 << 20;
 
-/// How far such a guest is moved, unless one of its segments wants a larger alignment.
+/// Distance that such a guest is moved, unless one of its segments requires a larger alignment.
 const PIE_BIAS: u64 = 2 << 20;
 
 /// The guest's segments in memory.
 #[derive(Debug)]
 pub(super) struct Placement {
-    /// What was added to every address of the file.
+    /// The offset added to every address of the file.
     pub bias: u64,
     /// Ascending by `virtual_range`, which never overlap; neither do the `range`s.
     pub segments: Vec<Placed>,
@@ -38,7 +38,7 @@ pub(super) struct Placed {
     pub offset: u64,
     /// How many bytes are in the file; the rest is zero.
     pub file_size: u64,
-    /// What the guest wants to do with it.
+    /// The accesses that the guest needs.
     pub access: Access,
 }
 
@@ -70,7 +70,7 @@ impl Placement {
     }
 }
 
-/// Finds a place for every segment of `executable`.
+/// Assigns an address to every segment of `executable`.
 ///
 /// A segment goes to its physical address (`p_paddr`) if that is RAM from end to end, and to its
 /// virtual address (`p_vaddr`) otherwise. A file whose physical addresses are all 0 does not say
@@ -111,8 +111,8 @@ pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Pla
     Ok(Placement { bias, segments, entry })
 }
 
-/// What is added to the addresses of a position-independent guest: nothing if it was linked at
-/// 1 MiB or above, else 2 MiB, or the largest alignment that one of its segments asks for.
+/// The offset added to the addresses of a position-independent guest: 0 if it was linked at 1 MiB or above,
+/// else 2 MiB, or the largest alignment that one of its segments requires.
 fn bias(executable: &Executable) -> Result<u64, GuestProblem> {
     let segments = &executable.segments;
     let lowest = segments.iter().map(|segment| segment.virtual_address).min().unwrap_or(0);
@@ -152,8 +152,8 @@ fn virtual_range(segment: &Segment, bias: u64) -> Result<Range<u64>, GuestProble
         })
 }
 
-/// The RAM size that holds the segment at the first of its wishes that can be fulfilled at all,
-/// and that wish.
+/// The RAM size that holds the segment at the first of its wishes that RAM of any size can satisfy, and that
+/// wish.
 fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, u64, u64), GuestProblem> {
     let size_for = |range: &Range<u64>| {
         let size = if range.end <= LOW_RAM_LIMIT {
@@ -180,8 +180,8 @@ fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, 
         })
 }
 
-/// Makes sure that no byte has two owners, and that every moved segment can be mapped. Leaves
-/// `segments` ascending by virtual address.
+/// Checks that no byte belongs to two segments, and that every moved segment can be mapped. Sorts `segments`
+/// by virtual address.
 fn check_overlaps(segments: &mut [Placed]) -> Result<(), GuestProblem> {
     segments.sort_by_key(|segment| segment.range.start);
     for pair in segments.windows(2) {
@@ -219,13 +219,13 @@ fn overlap(first: SegmentName, second: SegmentName, space: &'static str) -> Gues
     GuestProblem::Overlap { first, second, space }
 }
 
-/// How far a segment is from where the guest expects it.
+/// Distance of a segment from the address that the guest expects.
 fn distance(segment: &Placed) -> u64 {
     segment.range.start.wrapping_sub(segment.virtual_range.start)
 }
 
-/// Makes sure that the first instruction is in an executable segment. Its address may be virtual,
-/// or physical as that of a kernel that switches to its own page tables first.
+/// Checks that the first instruction is in an executable segment. Its address may be virtual, or physical for
+/// a kernel that switches to its own page tables first.
 fn check_entry(segments: &[Placed], entry: u64) -> Result<(), GuestProblem> {
     let by_virtual = segments.iter().find(|segment| segment.virtual_range.contains(&entry));
     let by_physical = segments.iter().find(|segment| segment.range.contains(&entry));

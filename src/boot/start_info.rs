@@ -16,7 +16,7 @@ const INFO_SIZE: usize = 56;
 const MODULE_SIZE: usize = 32;
 const MEMORY_ENTRY_SIZE: usize = 24;
 
-/// A module as the guest is told of it.
+/// A module as described to the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Module<'a> {
     /// Where it lies in guest-physical memory.
@@ -28,9 +28,9 @@ pub(super) struct Module<'a> {
 /// The structure and what it points to, as it has to lie at `base`. Its length does not depend on
 /// any address.
 ///
-/// The memory map lists all RAM as RAM, and nothing else. What is already in use (segments,
-/// modules, boot structures) is not cut out: the guest knows its own segments, is told where its
-/// modules are, and may reuse the rest when it no longer needs it.
+/// The memory map lists all RAM as RAM, and nothing else. Memory in use (segments, modules, boot structures)
+/// is not excluded: the guest knows its own segments, gets the addresses of its modules, and may reuse the
+/// rest when it no longer needs it.
 pub(super) fn build(base: u64, command_line: &str, modules: &[Module<'_>], ram: &[Range<u64>]) -> Vec<u8> {
     let modules_at = INFO_SIZE;
     let memory_at = modules_at + modules.len() * MODULE_SIZE;

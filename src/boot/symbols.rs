@@ -56,17 +56,17 @@ pub struct SymbolIndex {
     names: u64,
 }
 
-/// The addresses that a symbol stands for.
+/// The addresses that a symbol covers.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
     address: u64,
-    /// In bytes; 0 if it stands for none.
+    /// In bytes; 0 if it covers none.
     size: u64,
     /// Offset of its name in the string table.
     name: u32,
 }
 
-/// What a name stands for.
+/// The definition of a name.
 #[derive(Clone, Copy, Debug)]
 struct Definition {
     /// Offset of the name in the string table.
@@ -159,8 +159,8 @@ fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
     Some(sections.collect())
 }
 
-/// How many bytes `symbol` stands for. One without a size, a label in assembly, stands for what follows
-/// it in its section.
+/// Number of bytes that `symbol` covers. One without a size, a label in assembly, covers what follows it in
+/// its section.
 fn size(symbol: &Sym, sections: &[SectionHeader]) -> u64 {
     if symbol.st_size != 0 {
         return symbol.st_size;
@@ -178,7 +178,7 @@ fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
     image.read_at(offset, &mut bytes).ok()?;
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     bytes.truncate(end);
-    // A name goes to a terminal: nothing in it may drive one.
+    // Names are shown on a terminal: remove its control characters.
     let name: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect();
     (!name.is_empty()).then_some(name)
 }

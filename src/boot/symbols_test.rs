@@ -15,7 +15,7 @@ const TEXT_SIZE: u64 = 0x1000;
 const FUNC: u8 = 2;
 const FILE: u8 = 4;
 
-/// A file that notes which offsets are read.
+/// A file that records which offsets are read.
 struct CountingImage {
     bytes: Vec<u8>,
     length: u64,

@@ -21,7 +21,7 @@ const LONGEST_SEQUENCE: usize = 32;
 /// One keystroke, in the two forms in which a guest can receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodedKey {
-    /// As it was typed, for a serial port.
+    /// The bytes of the input, for a serial port.
     pub bytes: Box<[u8]>,
     /// For the keyboard: modifiers go down, the key goes down and comes up, modifiers come up.
     ///

@@ -1,4 +1,4 @@
-//! What is typed on a terminal, and the keys a guest sees pressed for it.
+//! Terminal input, and the key events that a guest receives for it.
 
 use super::*;
 

@@ -141,7 +141,7 @@ fn a_fifo_that_nobody_reads_does_not_stop_the_guest() {
     for _ in 0..1024 {
         writer.write_all(line.as_bytes()).unwrap();
     }
-    // A reader comes at last: what waited is there, and it is told that there was more.
+    // A late reader gets the buffered lines, and a note about the dropped ones.
     let mut reader = guard.fifo.as_ref().unwrap().try_clone().unwrap();
     let mut seen = String::new();
     for _ in 0..100 {

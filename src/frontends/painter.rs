@@ -14,15 +14,15 @@ pub struct ScreenFrame<'a> {
     pub cells: &'a [u16],
     /// How they are shown.
     pub view: TextView,
-    /// Blinking characters are to be seen; in the other phase only their background is.
+    /// Blinking characters are visible; in the other phase only their background is.
     pub blink_phase: bool,
 }
 
 /// Brings a terminal from the last frame to the next.
 ///
-/// The guest's screen is shown at the terminal's top left. On a terminal with fewer rows the rows
-/// down to the cursor are shown, so that what is typed is always seen; columns that do not fit are
-/// cut off. The cursor is the terminal's own.
+/// The guest's screen is shown at the terminal's top left. A terminal with fewer rows shows the rows down to
+/// the cursor, so that input is always visible; columns that do not fit are cut off. The cursor is the
+/// terminal's own.
 #[derive(Clone, Debug)]
 pub struct Painter {
     columns: u16,
@@ -53,14 +53,14 @@ enum Cursor {
     Block,
 }
 
-/// The attribute text has when nobody chose one: light grey on black.
+/// Default attribute: light grey on black.
 const PLAIN: (u8, u8) = (7, 0);
 
 impl Look {
     /// A black cell.
     const BLACK: Look = Look { glyph: ' ', foreground: PLAIN.0, background: PLAIN.1 };
 
-    /// How `cell` looks. `blink`: attribute bit 7 blinks; `lit`: blinking characters are to be seen.
+    /// The look of `cell`. `blink`: attribute bit 7 means blinking; `lit`: blinking characters are visible.
     fn of(cell: u16, blink: bool, lit: bool) -> Look {
         let [character, attribute] = cell.to_le_bytes();
         let foreground = attribute & 0x0F;
@@ -83,7 +83,7 @@ impl Look {
         (self.foreground, self.background)
     }
 
-    /// Shows nothing, so that a line may as well end before it.
+    /// Shows nothing, so that a line can end before it.
     fn is_empty(&self) -> bool {
         self.glyph == ' ' && self.background == PLAIN.1
     }
@@ -110,13 +110,13 @@ impl Painter {
         painter
     }
 
-    /// The terminal has this size now. Its old contents are not relied on.
+    /// Sets the terminal's size. Its contents are assumed to be lost.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         (self.columns, self.rows) = (columns, rows);
         self.invalidate();
     }
 
-    /// Somebody else has written to the terminal: the next frame is painted from scratch.
+    /// Other output was written to the terminal: the next frame is painted completely.
     pub fn invalidate(&mut self) {
         let (width, height) = self.window();
         self.shown.clear();
@@ -127,8 +127,7 @@ impl Painter {
         self.cursor = None;
     }
 
-    /// Appends to `out` what turns the terminal from the last frame to this one: nothing at all
-    /// where they are the same.
+    /// Appends to `out` the sequences that turn the last frame into this one; nothing if they are equal.
     pub fn paint(&mut self, frame: &ScreenFrame, out: &mut Vec<u8>) {
         let (width, height) = self.window();
         if width == 0 || height == 0 {

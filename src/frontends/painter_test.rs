@@ -3,7 +3,7 @@ use crate::inspect::screen::plain_text;
 
 const SCREEN: usize = COLUMNS * ROWS;
 
-/// Numbers that look random and are the same every time.
+/// Pseudo-random numbers, the same in every run.
 struct Random(u32);
 
 impl Random {
@@ -13,7 +13,7 @@ impl Random {
     }
 }
 
-/// A terminal emulator and the painter that paints on it.
+/// A terminal emulator and the painter that writes to it.
 struct Terminal {
     emulator: vt100::Parser,
     painter: Painter,
@@ -24,7 +24,7 @@ impl Terminal {
         Terminal { emulator: vt100::Parser::new(rows, columns, 0), painter: Painter::new(columns, rows) }
     }
 
-    /// Paints and returns what went to the terminal.
+    /// Paints; returns what was sent to the terminal.
     fn show(&mut self, frame: &ScreenFrame) -> Vec<u8> {
         let mut out = Vec::new();
         self.painter.paint(frame, &mut out);
@@ -32,7 +32,7 @@ impl Terminal {
         out
     }
 
-    /// Everything that can be seen: characters, colours, the cursor.
+    /// All visible state: characters, colours, the cursor.
     fn picture(&self) -> (Vec<vt100::Cell>, Option<(u16, u16)>) {
         let screen = self.emulator.screen();
         let (rows, columns) = screen.size();

@@ -35,7 +35,7 @@ pub enum BackendError {
         port: &'static str,
         /// The file.
         path: PathBuf,
-        /// The host's words.
+        /// The host's error.
         reason: io::Error,
     },
     /// Something that is no socket is in the way.
@@ -61,7 +61,7 @@ pub enum BackendError {
         port: &'static str,
         /// The socket.
         path: PathBuf,
-        /// The host's words.
+        /// The host's error.
         reason: io::Error,
     },
     /// The host provides no pseudo-terminal.
@@ -69,7 +69,7 @@ pub enum BackendError {
     Pty {
         /// Which port.
         port: &'static str,
-        /// The host's words.
+        /// The host's error.
         reason: io::Error,
     },
 }

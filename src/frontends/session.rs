@@ -1,4 +1,4 @@
-//! The thread that deals with people: keys go in, text and pictures come out, while the guest runs.
+//! The user-interface thread: passes input to the guest, and shows its text and screen while it runs.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -24,27 +24,27 @@ use crate::settings::{DisplayMode, LayoutName, SerialBackend, Settings};
 
 /// Time between two ticks, and longest time collected output waits.
 const TICK: Duration = Duration::from_millis(10);
-/// How long the start takes until all threads are where they stay.
+/// Time after which all threads have started.
 const SETTLING: Duration = Duration::from_millis(30);
-/// How long the thread listens without the doorbell after it has been busy.
+/// Polling interval without the doorbell after the thread has been busy.
 const NAP: Duration = Duration::from_millis(2);
-/// Bytes taken from an queue at a time.
+/// Maximum number of bytes taken from a queue at a time.
 const TAKE: usize = 16 << 10;
-/// Bytes that may wait for standard output before the guest has to wait.
+/// Maximum number of bytes pending for standard output before the guest has to wait.
 const MOST_PENDING: usize = 64 << 10;
-/// Bytes from a serial peer that may wait for the guest before more is read.
+/// Maximum number of bytes from a serial peer pending for the guest before reading stops.
 const MOST_RECEIVED: usize = 4096;
-/// How long standard output that takes nothing is waited for after a run that did not end by itself.
+/// Timeout of standard output that accepts nothing after a run that was terminated.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a serial peer that takes nothing is waited for after a run.
+/// Timeout of a serial peer that accepts nothing after a run.
 const PEER_TIMEOUT: Duration = Duration::from_millis(200);
 /// Stack of the thread, in bytes.
 const STACK: usize = 256 << 10;
 
-/// Why the people's side could not be set up.
+/// Why the user interface could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// A far end of a serial port.
+    /// A serial backend.
     #[error(transparent)]
     End(#[from] BackendError),
     /// The terminal.
@@ -71,9 +71,9 @@ struct Ending {
 
 /// What the thread needs from the machine.
 pub struct Connections {
-    /// Where everything from outside goes.
+    /// Input queue of the machine.
     pub inputs: Inputs,
-    /// Where what leaves the machine arrives.
+    /// Output queues of the machine.
     pub outputs: OutputReaders,
     /// What wakes the thread.
     pub doorbell: Arc<Doorbell>,
@@ -82,12 +82,12 @@ pub struct Connections {
 }
 
 impl Session {
-    /// Takes the terminal, makes the far ends of the serial ports and starts the thread. The names
-    /// of new pseudo-terminals are told on standard error.
+    /// Configures the terminal, opens the serial backends and starts the thread. Names of new
+    /// pseudo-terminals are printed on standard error.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; the terminal is as it was then.
+    /// [`SessionError`]; the terminal is then unchanged.
     pub fn start(settings: &Settings, connections: Connections) -> Result<Session, SessionError> {
         let mut ends = Vec::with_capacity(OutputQueue::ALL.len());
         for queue in OutputQueue::ALL {
@@ -95,7 +95,7 @@ impl Session {
         }
         for (queue, end) in OutputQueue::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
-                // The log has it, too.
+                // The log contains it, too.
                 tell(&format!("{} is {name}", queue.name()));
             }
         }
@@ -127,12 +127,12 @@ impl Session {
         Ok(Session { thread, ending, doorbell })
     }
 
-    /// The run is over: shows what is left to show and gives everything back. With `hurry`, a reader
-    /// that takes nothing is not waited for long.
+    /// Ends the session after the run: writes the remaining output and restores the terminal. With `hurry`, a
+    /// reader that accepts nothing has a short timeout.
     ///
     /// # Panics
     ///
-    /// If the thread did: with its panic, so that the program's exit status tells of the defect.
+    /// If the thread panicked: with the same panic, so that the program's exit status reports the defect.
     pub fn finish(self, hurry: bool) {
         self.ending.hurried.store(hurry, Ordering::Relaxed);
         self.ending.begun.store(true, Ordering::Release);
@@ -143,7 +143,7 @@ impl Session {
     }
 }
 
-/// The far end the user wants for `queue`; with no display, standard output stays empty.
+/// The backend that the user chose for `queue`; with no display, standard output stays empty.
 fn far_end(settings: &Settings, queue: OutputQueue) -> &SerialBackend {
     let wanted = match queue {
         OutputQueue::Serial(port) => &settings.serial[usize::from(port)],
@@ -155,7 +155,7 @@ fn far_end(settings: &Settings, queue: OutputQueue) -> &SerialBackend {
     }
 }
 
-/// Takes the terminal over if there is one to show things on, and this process is in its foreground.
+/// Configures the terminal if the display uses it, and this process is in its foreground.
 fn take_terminal(wanted: DisplayMode) -> Result<Option<TerminalGuard>, TerminalError> {
     let stdout = io::stdout();
     let foreground =
@@ -181,11 +181,11 @@ struct Worker {
     display: Display,
     dump: bool,
     deadline: Option<Instant>,
-    /// When what only the start has needed is given back, if that has not been done.
+    /// When memory that only startup needed is released, if that is still pending.
     settled: Option<Instant>,
     next_tick: Instant,
     last_tick: Instant,
-    /// Something has come out of the machine since the thread last slept.
+    /// The machine has produced output since the thread last slept.
     busy: bool,
     inputs: Inputs,
     outputs: OutputReaders,
@@ -207,13 +207,13 @@ struct Ready {
 struct Pumped {
     /// Bytes were moved.
     any: bool,
-    /// Standard output had no room, so its queue was left as it is.
+    /// Standard output had no room, so its queue was left unchanged.
     output_full: bool,
-    /// A serial peer had no room, so its queue was left as it is.
+    /// A serial peer had no room, so its queue was left unchanged.
     peer_full: bool,
 }
 
-/// Ends the run when the thread that deals with people panics: nobody could end it any more.
+/// Ends the run when the user-interface thread panics: without it, the user could not end the run.
 struct EndWithThread(Inputs);
 
 impl Drop for EndWithThread {
@@ -259,8 +259,7 @@ impl Worker {
     fn pump(&mut self) -> Pumped {
         let mut pumped = Pumped::default();
         for (queue, end) in OutputQueue::ALL.into_iter().zip(&mut self.ends) {
-            // Standard output may be slow, and so may a peer; then the guest waits, and nothing is
-            // lost.
+            // Standard output may be slow, and so may a peer; then the guest waits, and no output is lost.
             let full = if matches!(end, Backend::Stdio) {
                 self.display.output().pending() >= MOST_PENDING
             } else {
@@ -305,18 +304,17 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is something to do.
+    /// Sleeps until there is work.
     fn sleep(&mut self, now: Instant) -> Ready {
         if !self.busy {
             self.doorbell.going_to_sleep();
-            // What came before that rang no bell.
+            // Earlier output has not rung the doorbell.
             self.busy = self.pump().any;
             if self.ending.begun.load(Ordering::Acquire) {
                 return Ready::default();
             }
         }
-        // While something comes out, more is likely to follow; looking again by itself costs the
-        // machine nothing.
+        // Output is usually followed by more; polling for it costs the machine nothing.
         let nap = self.busy.then(|| now + NAP);
         let tick = self.doorbell.wants_ticks().then_some(self.next_tick);
         let times = [self.deadline, self.settled, tick, self.display.due(), self.terminal_input.due(), nap];
@@ -334,7 +332,7 @@ impl Worker {
         if pending {
             fds.push(PollFd::new(&*output, PollFlags::OUT));
         }
-        // What is not watched because the guest is behind is looked at again soon.
+        // A descriptor that is not polled because the guest is behind is checked again soon.
         let mut behind = self.terminal_input.is_held_back(&self.inputs);
         let mut watched = Vec::with_capacity(OutputQueue::ALL.len());
         for (number, end) in self.ends.iter().enumerate() {
@@ -370,7 +368,7 @@ impl Worker {
         ready
     }
 
-    /// Takes out what is left in the machine and gives everything back.
+    /// Writes the machine's remaining output and restores the terminal.
     fn finish(mut self) {
         let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + OUTPUT_TIMEOUT);
         self.drain_queues(give_up);
@@ -425,14 +423,14 @@ impl Worker {
         if pending {
             fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT));
         }
-        // Peers are looked at by themselves.
+        // Peers are checked separately.
         let limit = Timespec { tv_sec: 0, tv_nsec: NAP.as_nanos() as i64 };
         let _ = poll(&mut fds, Some(&limit));
         true
     }
 }
 
-/// Measures how long serial peers have taken nothing.
+/// Measures how long serial peers have accepted nothing.
 struct SlowPeers {
     unsent: usize,
     since: Instant,

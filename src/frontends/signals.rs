@@ -33,10 +33,10 @@ impl Signals {
         Ok(Signals { woken, last })
     }
 
-    /// The signal that came last, if one has come since the last call.
+    /// The latest signal since the last call, if any.
     pub fn take(&mut self) -> Option<i32> {
         let mut bytes = [0; 16];
-        // Fails only when nothing has come.
+        // Fails only when no signal has arrived.
         let _ = self.woken.read(&mut bytes);
         match self.last.swap(0, Ordering::SeqCst) {
             0 => None,

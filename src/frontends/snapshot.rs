@@ -5,11 +5,11 @@ use std::path::Path;
 use super::messages::escaped;
 use crate::state::{SavedMachine, SnapshotError, SnapshotFile};
 
-/// Reads all of the snapshot in `file` and says what is in it.
+/// Reads all of the snapshot in `file` and describes its contents.
 ///
 /// # Errors
 ///
-/// [`SnapshotError`] if it is none, or not whole.
+/// [`SnapshotError`] if it is not a snapshot, or not complete.
 #[cold]
 pub fn describe(file: &Path) -> Result<String, SnapshotError> {
     let opened = SnapshotFile::open(file)?;
@@ -17,7 +17,8 @@ pub fn describe(file: &Path) -> Result<String, SnapshotError> {
     Ok(words(file, opened.saved(), opened.memory_in_use()))
 }
 
-/// What is in `file`, which holds `in_use` bytes of memory. Whoever made it chose some of these words.
+/// Describes `file`, which holds `in_use` bytes of memory. Some of these strings are chosen by the creator of
+/// the file.
 fn words(file: &Path, saved: &SavedMachine, in_use: u64) -> String {
     format!(
         "{}: whole\n\

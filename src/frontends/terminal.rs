@@ -42,7 +42,7 @@ pub struct TerminalError {
     stream: &'static str,
     /// What was tried.
     action: &'static str,
-    /// The host's words.
+    /// The host's error.
     reason: Errno,
 }
 
@@ -147,7 +147,7 @@ impl TerminalGuard {
         self.terminal.send(&self.switching_to(screen));
     }
 
-    /// What [`TerminalGuard::switch_to`] sends, for a caller who sends it in its place among other
+    /// The bytes that [`TerminalGuard::switch_to`] sends, for a caller that sends them in order with other
     /// output. From now on `screen` counts as the one in use.
     pub fn switching_to(&self, screen: TerminalScreen) -> Vec<u8> {
         let mut current = self.terminal.screen();
@@ -194,7 +194,7 @@ impl Terminal {
             self.send(LEAVE_ALTERNATE);
         }
         if let Some((input, found)) = &self.input {
-            // A terminal that is gone has no settings left to lose.
+            // A disconnected terminal has no settings to restore.
             let _ = tcsetattr(input, OptionalActions::Now, found);
         }
     }
@@ -218,15 +218,15 @@ impl Terminal {
     }
 }
 
-/// Makes a guest's serial text fit for a raw terminal, which goes straight down at a line feed: one
-/// that does not follow a carriage return gets one.
+/// Prepares a guest's serial text for a raw terminal, where a line feed only moves down: adds a carriage
+/// return before a line feed that lacks one.
 #[derive(Clone, Debug, Default)]
 pub struct Newlines {
     after_return: bool,
 }
 
 impl Newlines {
-    /// For text from its beginning.
+    /// For the beginning of a text.
     pub fn new() -> Newlines {
         Newlines::default()
     }

@@ -15,9 +15,9 @@ use crate::settings::LayoutName;
 
 /// What Ctrl-C sends.
 const CTRL_C: &[u8] = b"\x03";
-/// Keystrokes from a pipe that may be pending before reading stops.
+/// Maximum number of pending keystrokes from a pipe before reading stops.
 const MOST_PENDING: usize = 256;
-/// Most bytes read at a time.
+/// Maximum number of bytes read at a time.
 const READ_SIZE: usize = 4096;
 /// Timeout for the rest of an escape sequence or of a character; after it a lone `ESC` is the Escape key.
 const SEQUENCE_TIMEOUT: Duration = Duration::from_millis(20);

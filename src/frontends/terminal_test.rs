@@ -3,11 +3,11 @@ use rustix::termios::{InputModes, LocalModes, OutputModes, Winsize, tcsetwinsize
 
 use super::*;
 
-/// A terminal with somebody looking at it.
+/// A pseudo-terminal with a terminal emulator on its master side.
 struct Pty {
-    /// What the terminal emulator holds: it sees what is printed.
+    /// The terminal emulator's descriptor: it reads what is printed.
     outside: OwnedFd,
-    /// What a program has as its standard streams.
+    /// The program's standard streams.
     inside: OwnedFd,
 }
 
@@ -25,12 +25,12 @@ impl Pty {
         tcgetattr(&self.inside).unwrap()
     }
 
-    /// The settings as text, as they cannot be compared.
+    /// The settings as text, because they cannot be compared.
     fn description(&self) -> String {
         format!("{:?}", self.settings())
     }
 
-    /// What has been printed and not been looked at yet.
+    /// Output that has not been read yet.
     fn printed(&self) -> String {
         let mut printed = Vec::new();
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,4 +1,4 @@
-//! Trying inputs on a target for some time.
+//! Runs a target with many inputs for some time.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -14,22 +14,22 @@ use super::mutate::Known;
 use super::{Random, Seeds};
 use crate::os::allocations::peak_allocation;
 
-/// How long inputs are made up for one target, in seconds.
+/// Time for generated inputs per target, in seconds.
 const SECONDS: f64 = 2.0;
-/// The seed, unless a longer hunt is asked for: what fails is then the fault of what has changed.
+/// The default seed: with the same inputs each time, a failure is caused by a change.
 const SEED: u64 = 1;
-/// Longest time for one input.
+/// Time limit for one input.
 const SLOW: Duration = Duration::from_secs(1);
-/// How often an input that has taken too long is tried again: others use this host, too.
+/// Number of retries for an input that exceeded its time limit: other programs use this host, too.
 const AGAIN: u32 = 2;
-/// After this time an input is taken to hang, which ends the process.
+/// After this time an input counts as a hang, which ends the process.
 const HANGS: Duration = Duration::from_secs(60);
-/// Most memory in use for one input, in bytes.
+/// Maximum memory in use for one input, in bytes.
 const MOST_MEMORY: usize = 16 << 20;
-/// Inputs may be longer than the longest known one by this many bytes.
+/// Generated inputs may exceed the longest known one by this many bytes.
 const LONGER: usize = 4 << 10;
 
-/// A hunt for input that does harm to one target.
+/// Searches for input that makes one target fail.
 pub(crate) struct FuzzDriver {
     target: &'static str,
     /// Folders with known inputs.
@@ -40,11 +40,11 @@ pub(crate) struct FuzzDriver {
     most_memory: usize,
     time: Duration,
     seed: u64,
-    /// Where inputs that do harm are kept.
+    /// Folder for inputs that cause a failure.
     artifacts: PathBuf,
 }
 
-/// An input that does harm.
+/// An input that causes a failure.
 #[derive(Debug)]
 struct Finding {
     what: String,
@@ -54,7 +54,7 @@ struct Finding {
 }
 
 impl FuzzDriver {
-    /// A hunt that starts from the inputs in `fuzz/seeds/TARGET`.
+    /// A driver that starts from the inputs in `fuzz/seeds/TARGET`.
     pub(crate) fn new(target: &'static str) -> FuzzDriver {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         let (seconds, seed): (Option<f64>, _) = (wish("KVM_FUZZ_SECONDS"), wish("KVM_FUZZ_SEED"));
@@ -72,18 +72,18 @@ impl FuzzDriver {
         }
     }
 
-    /// Also from the files in `folder` of the source tree.
+    /// Also uses the files in `folder` of the source tree.
     pub(crate) fn with_inputs_from(mut self, folder: &str) -> FuzzDriver {
         self.folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
         self
     }
 
-    /// Puts in these pieces now and then.
+    /// Inserts these pieces into inputs.
     pub(crate) fn dictionary(self, words: &'static [&'static [u8]]) -> FuzzDriver {
         FuzzDriver { words, ..self }
     }
 
-    /// Takes inputs apart in front of these bytes rather than elsewhere.
+    /// Prefers to split inputs before these bytes.
     pub(crate) fn delimiters(self, marks: &'static [u8]) -> FuzzDriver {
         FuzzDriver { marks, ..self }
     }
@@ -93,7 +93,7 @@ impl FuzzDriver {
         FuzzDriver { slow, ..self }
     }
 
-    /// Tries the known inputs, all of them, and then made-up ones until the time is over.
+    /// Runs the target with all known inputs, and then with generated ones until the time is over.
     ///
     /// # Panics
     ///
@@ -110,13 +110,13 @@ impl FuzzDriver {
         }
     }
 
-    /// How many inputs have been tried.
+    /// Number of inputs that were run.
     fn search(&self, target: &dyn Fn(&[u8])) -> Result<u64, Finding> {
         let inputs = self.known();
         let longest = inputs.iter().map(Vec::len).max().unwrap_or(0) + LONGER;
         let known = Known { inputs: &inputs, words: self.words, marks: self.marks, longest };
         let _ = fs::create_dir_all(&self.artifacts);
-        // What is tried, in case that ends the process.
+        // Holds the current input, in case it ends the process.
         let trying = self.artifacts.join(format!("trying-{}", std::process::id()));
         let file = File::create(&trying).ok();
         let tried = AtomicU64::new(0);
@@ -137,7 +137,7 @@ impl FuzzDriver {
             let try_one = |input: &[u8]| {
                 tried.fetch_add(1, Ordering::Relaxed);
                 if let Some(file) = &file {
-                    // If this fails, the input is not known should the process end.
+                    // If this fails, the input is lost should the process end.
                     let _ = file.set_len(input.len() as u64).and_then(|()| file.write_all_at(input, 0));
                 }
                 self.check(input, target)
@@ -199,7 +199,7 @@ impl FuzzDriver {
     }
 }
 
-/// What the user wants, in the environment.
+/// A setting from the environment.
 fn wish<T: FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))

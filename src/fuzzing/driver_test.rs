@@ -1,9 +1,9 @@
-//! Targets with faults that are known: each is found, and what is in order is not blamed.
+//! Targets with known defects: each is found, and correct targets pass.
 
 use super::*;
 use crate::memory::PAGE;
 
-/// A hunt that starts from one input, in a folder of its own.
+/// A driver that starts from one input, in a folder of its own.
 fn hunt(name: &str, input: &[u8]) -> FuzzDriver {
     let folder = std::env::temp_dir().join(format!("kvm-hunt-{name}-{}", std::process::id()));
     let seeds = folder.join("seeds");
@@ -14,7 +14,7 @@ fn hunt(name: &str, input: &[u8]) -> FuzzDriver {
     FuzzDriver { folders: vec![seeds], time, slow, seed: 7, artifacts, ..FuzzDriver::new("planted") }
 }
 
-/// Looks for what is wrong with `target`, and for its words; the input is kept and does it again.
+/// Expects a failure of `target` with its message; the saved input reproduces it.
 fn finds(name: &str, input: &[u8], target: fn(&[u8]), words: &str) -> Vec<u8> {
     let hunt = hunt(name, input);
     let found = hunt.search(&target).unwrap_err();
@@ -26,7 +26,8 @@ fn finds(name: &str, input: &[u8], target: fn(&[u8]), words: &str) -> Vec<u8> {
     found.input
 }
 
-/// Records of a length (16 bits, little-endian) and so many bytes, one of which is believed too much.
+/// Records of a length (16 bits, little-endian) and as many bytes; one of the lengths is trusted without a
+/// check.
 fn believes_a_length(input: &[u8]) {
     let mut rest = input;
     while let Some((length, behind)) = rest.split_first_chunk() {

@@ -1,11 +1,11 @@
-//! Inputs made from known ones.
+//! Generates inputs from known ones.
 
 use super::Random;
 
-/// Most bytes of random input that are put in at once.
+/// Maximum number of random bytes inserted at once.
 const MOST_RANDOM: usize = 1 << 10;
 
-/// Numbers at which something ends.
+/// Boundary values.
 const EDGES: [u64; 18] = [
     0,
     1,
@@ -27,23 +27,23 @@ const EDGES: [u64; 18] = [
     u64::MAX,
 ];
 
-/// What inputs are made from.
+/// The material for generated inputs.
 pub(super) struct Known<'a> {
     /// Whole inputs, at least one.
     pub(super) inputs: &'a [Vec<u8>],
-    /// Pieces that mean something.
+    /// Meaningful pieces of input.
     pub(super) words: &'a [&'a [u8]],
-    /// Bytes in front of which something begins.
+    /// Bytes before which a part of an input begins.
     pub(super) marks: &'a [u8],
-    /// Longest input that is made.
+    /// Maximum length of a generated input.
     pub(super) longest: usize,
 }
 
 impl Known<'_> {
-    /// An input that is like a known one, but changed in some places.
+    /// A known input with some changes.
     pub(super) fn relative(&self, random: &mut Random) -> Vec<u8> {
         let mut bytes = random.pick(self.inputs).clone();
-        // Mostly few changes, as most of what is changed is not understood any more.
+        // Usually few changes: a target rejects most input with many changes early.
         let most = 1 << random.below(4);
         for _ in 0..=random.below(most) {
             self.change(&mut bytes, random);
@@ -96,7 +96,7 @@ impl Known<'_> {
         }
     }
 
-    /// Anywhere in `bytes`, or at its end; often where something begins.
+    /// An offset in `bytes`, or its end; often the start of a part.
     fn place(&self, bytes: &[u8], random: &mut Random) -> usize {
         let at = random.below(bytes.len() + 1);
         if self.marks.is_empty() || random.below(2) == 0 {
@@ -144,7 +144,7 @@ fn near(number: u64, random: &mut Random) -> u64 {
     number.wrapping_add(random.next() % 33).wrapping_sub(16)
 }
 
-/// Writes how many bytes follow, or nearly so.
+/// Writes the number of bytes that follow, or a number close to it.
 fn length_of_rest(bytes: &mut [u8], at: usize, random: &mut Random) {
     let size = [1, 2, 4][random.below(3)];
     let Some((place, rest)) = bytes.get_mut(at..).and_then(|from| from.split_at_mut_checked(size)) else {

@@ -7,7 +7,7 @@ impl Random {
     /// Choices for `seed`.
     #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Random {
-        // Seeds that differ little are to lead to choices that differ much (the finaliser of splitmix64).
+        // Similar seeds must lead to different choices (the finaliser of splitmix64).
         let mixed = (seed ^ seed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         Random((mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) | 1)
     }
@@ -28,12 +28,12 @@ impl Random {
         self.0
     }
 
-    /// A number less than `most`, which is not 0.
+    /// A number less than `most`, which must not be 0.
     pub(crate) fn below(&mut self, most: usize) -> usize {
         (self.next() >> 16) as usize % most
     }
 
-    /// One of `all`, which are not none.
+    /// One of `all`, which must not be empty.
     #[cfg(test)]
     pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]

@@ -2,9 +2,9 @@
 //!
 //! Manual: proc(5), "/proc/sys/kernel/random"; network_namespaces(7).
 
-/// Boot ID and network namespace. They are equal for two processes only if the same kernel, without a restart in between, connects
-/// them: if it reports to one of them that a port has no listener, there is none. `None` if the kernel does
-/// not provide it.
+/// Boot ID and network namespace. They are equal for two processes only if the same kernel, without a restart
+/// in between, connects them: if it reports to one of them that a port has no listener, there is none. `None`
+/// if the kernel does not provide them.
 pub fn current() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let network = std::fs::read_link("/proc/self/ns/net").ok()?;

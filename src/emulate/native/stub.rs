@@ -54,7 +54,7 @@ struct Data {
     vectors: u64,
     /// Not 0 if the instruction names RSP.
     guest_rsp: u64,
-    /// Components `xsave` is to deal with.
+    /// Components that `xsave` and `xrstor` process.
     components: u64,
     /// Where the instruction is.
     slot: u64,

@@ -1,4 +1,4 @@
-//! The words for each answer: one for programs, which stay as they are, and some for people.
+//! Descriptions of each answer: a stable word for programs, and a text for display.
 
 use super::report::Mark::{self, Bad, Good, Helped, Plain};
 use crate::kvm::probe::{
@@ -8,13 +8,13 @@ use crate::kvm::probe::{
 };
 use crate::kvm::{HostError, probe};
 
-/// An answer: for programs, whether it is good, for people.
+/// An answer: the stable word, whether it is good, the text for display.
 pub(super) type Told = (&'static str, Mark, &'static str);
 
-/// What no known host does.
+/// A behaviour that no known host shows.
 const UNCLEAR: Told = ("unclear", Bad, probe::UNCLEAR);
 
-/// What is wrong with `/dev/kvm`.
+/// The error of opening `/dev/kvm`.
 pub(super) fn device(error: &HostError) -> Told {
     match error {
         HostError::NoDevice => ("missing", Bad, "missing"),

@@ -1,4 +1,4 @@
-//! All facts, asked for and put into rows.
+//! Queries all host properties and collects them as rows.
 
 use super::descriptions::{self, Told};
 use super::report::Mark::{Bad, Good, Plain};
@@ -12,10 +12,10 @@ use crate::kvm::probe::{
 use crate::kvm::{HostError, Kvm};
 use crate::os::sandbox::Confinement;
 
-/// What could not be measured, for programs.
+/// The word for a property that could not be measured.
 const NOT_MEASURED: &str = "not_measured";
 
-/// Everything, measured.
+/// The complete report, with all properties measured.
 pub(super) fn all(kvm: &Kvm) -> Report {
     let long = MODES.iter().find(|known| known.mode == ProbeMode::Long);
     let usable = long.is_some_and(|known| matches!(known.fact.get(kvm), Ok(ModeSupport::Runs)));
@@ -33,7 +33,7 @@ pub(super) fn all(kvm: &Kvm) -> Report {
     Report { usable, groups, conclusion }
 }
 
-/// What is left to tell where `/dev/kvm` cannot be used.
+/// The report for a host where `/dev/kvm` cannot be used.
 pub(super) fn without_kvm(error: &HostError) -> Report {
     let why = error.to_string();
     let conclusion = format!("Guests cannot run here: {why}.");
@@ -208,7 +208,7 @@ fn speed(kvm: &Kvm) -> Group {
     Group { key: "speed", title: "Speed, roughly", rows }
 }
 
-/// A row for an answer with words of its own.
+/// A row for an answer with its own description.
 fn row(key: &'static str, what: &'static str, answer: Result<Told, HostError>) -> Row {
     match answer {
         Ok((word, mark, words)) => Row::new(key, what, Value::Word(word), mark, words.into()),
@@ -228,7 +228,7 @@ fn measured(key: &'static str, what: &'static str, picoseconds: Option<u64>) -> 
     Row::new(key, what, Value::Time(picoseconds), Plain, words.into())
 }
 
-/// What it comes to on a host where guests can run.
+/// The conclusion for a host where guests can run.
 fn summary(kvm: &Kvm) -> String {
     let interpreted =
         |speed: &Result<Option<Speed>, HostError>| matches!(speed, Ok(Some(speed)) if speed.is_interpreted());

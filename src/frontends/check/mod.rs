@@ -1,4 +1,4 @@
-//! `kvm check`: what KVM really does on this host, for people and for programs.
+//! `kvm check`: the actual behaviour of this host's KVM, as a table or as JSON.
 
 mod descriptions;
 mod facts;
@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use crate::kvm::Kvm;
 use table::Style;
 
-/// Measures everything and prints it on standard output; true if guests can run here.
+/// Measures all properties and prints them on standard output; true if guests can run here.
 #[cold]
 pub fn run(json: bool) -> bool {
     let report = match Kvm::open() {
@@ -20,12 +20,12 @@ pub fn run(json: bool) -> bool {
     };
     let mut stdout = std::io::stdout();
     let text = if json { json::object(&report) } else { table::table(&report, style(&stdout)) };
-    // A reader that has seen enough may close the pipe.
+    // The reader may close the pipe early.
     let _ = stdout.write_all(text.as_bytes());
     report.usable
 }
 
-/// Marks and colours only for people: <https://no-color.org>.
+/// Marks and colours on terminals only: <https://no-color.org>.
 fn style(stdout: &std::io::Stdout) -> Style {
     let colour_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match (stdout.is_terminal(), colour_unwanted) {

@@ -1,45 +1,45 @@
-//! What `kvm check` has to tell, before it is a table or JSON.
+//! The contents of a `kvm check` report, independent of its format.
 
 use std::borrow::Cow;
 
-/// Everything that is told.
+/// The complete report.
 #[derive(Debug, PartialEq)]
 pub(super) struct Report {
     /// Guests can run here.
     pub(super) usable: bool,
     /// The rows, under their headings.
     pub(super) groups: Vec<Group>,
-    /// What it comes to, in a sentence or two.
+    /// The conclusion, in a sentence or two.
     pub(super) conclusion: String,
 }
 
-/// Rows about one thing.
+/// Rows about one subject.
 #[derive(Debug, PartialEq)]
 pub(super) struct Group {
-    /// Its name for programs.
+    /// Its key in JSON.
     pub(super) key: &'static str,
-    /// Its heading for people.
+    /// Its heading in the table.
     pub(super) title: &'static str,
     /// Its rows.
     pub(super) rows: Vec<Row>,
 }
 
-/// One thing that is told.
+/// One property.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
-    /// Its name for programs, unique in its group.
+    /// Its key in JSON, unique in its group.
     pub(super) key: &'static str,
-    /// Its name for people.
+    /// Its name in the table.
     pub(super) what: &'static str,
-    /// The answer for programs.
+    /// The value in JSON.
     pub(super) value: Value,
-    /// The answer for people.
+    /// The value in the table.
     pub(super) words: Cow<'static, str>,
     /// Whether that is good for guests.
     pub(super) mark: Mark,
 }
 
-/// An answer for programs.
+/// A value in JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     /// One of a few words.
@@ -48,7 +48,7 @@ pub(super) enum Value {
     Text(String),
     /// A count.
     Count(i64),
-    /// A measured time in picoseconds, told in nanoseconds; `None` if it could not be measured.
+    /// A measured time in picoseconds, reported in nanoseconds; `None` if it could not be measured.
     Time(Option<u64>),
     /// Yes or no.
     Flag(bool),
@@ -59,11 +59,11 @@ pub(super) enum Value {
 pub(super) enum Mark {
     /// It is as it should be.
     Good,
-    /// Guests or their debuggers miss it.
+    /// It is missing, which affects guests or their debuggers.
     Bad,
-    /// KVM does not do it, but this program does in its place.
+    /// KVM does not support it, but this program emulates it.
     Helped,
-    /// It just is so.
+    /// It is neither good nor bad.
     Plain,
 }
 

@@ -1,9 +1,9 @@
-//! The report as a table for people.
+//! The report as a table.
 
 use super::report::{Mark, Report};
 use crate::frontends::messages::escaped;
 
-/// How good and bad are told apart.
+/// How good and bad answers are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// By words: for pipes and files.
@@ -48,7 +48,7 @@ pub(super) fn table(report: &Report, style: Style) -> String {
     for group in &report.groups {
         text += &format!("{}\n", style.heading(group.title));
         for row in &group.rows {
-            // What the host says of itself must not drive the terminal.
+            // The host's own names must not control the terminal.
             let words = escaped(&row.words, &[]);
             text += &format!("  {} {:width$}  {words}\n", style.mark(row.mark), row.what);
         }

@@ -1,4 +1,4 @@
-//! One client of the console, from its first prompt to its leaving.
+//! One client of the console, from its first prompt to its disconnection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc::Receiver;
@@ -12,32 +12,32 @@ use super::lines::{LONGEST, Line, Lines};
 use crate::control::{CommandError, Front, answer};
 use crate::supervisor::request_queue::{RequestSender, RunOver};
 
-/// Most bytes read at a time.
+/// Maximum number of bytes read at a time.
 const READ_SIZE: usize = 4096;
-/// Shortest time between two commands of a client: one that sends them without end must not keep the
+/// Minimum time between two commands of a client: a client that sends commands continuously must not keep the
 /// guest from running.
 const PACE: Duration = Duration::from_millis(1);
 
-/// Why a conversation is over.
+/// Why a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The client has left, or is to leave.
+    /// The client has disconnected, or must be disconnected.
     Left,
-    /// The run is over, and with it the last command.
+    /// The run is over, including its last command.
     RunOver,
 }
 
-/// What becomes of a line.
+/// The result of a line.
 enum Reply {
-    /// This is told, and then the next line may come.
+    /// An answer; then the next line is accepted.
     Text(String),
-    /// The same, with what follows it line by line until it is done.
+    /// The same, followed by further lines of progress until the command is complete.
     Story(String, Receiver<String>),
-    /// There is no next line.
+    /// No further line is accepted.
     End(Ended),
 }
 
-/// Answers a client until it leaves or the run is over.
+/// Answers a client until it disconnects or the run is over.
 pub(super) fn hold(stream: &mut (impl Read + Write), caller: &RequestSender) -> Ended {
     talk(stream, caller).unwrap_or_else(|error| {
         debug!("console: {error}");
@@ -83,7 +83,7 @@ fn reply(line: &Line, caller: &RequestSender) -> Reply {
     match line {
         "" => Reply::Text(String::new()),
         "exit" => Reply::End(Ended::Left),
-        // A web page can have a browser send whatever it likes to this host, behind a line such as this.
+        // A web page can make a browser send arbitrary data to this host, after a line such as this.
         line if line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") => {
             warn!("console: a browser is hung up on");
             Reply::End(Ended::Left)

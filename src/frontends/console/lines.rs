@@ -1,8 +1,8 @@
-//! What a client of the console sends, cut into lines.
+//! Splits the input of a console client into lines.
 //!
-//! Lines end with a line feed; carriage returns and zero bytes do not count. What a telnet client
-//! negotiates is swallowed and not answered, which refuses every option. A backspace takes a character
-//! back, for clients that send each key as it is typed.
+//! Lines end with a line feed; carriage returns and zero bytes are ignored. Telnet negotiation is discarded
+//! without an answer, which refuses every option. A backspace deletes a character, for clients that send each
+//! key as it is typed.
 //!
 //! Manual: RFC 854, "The Telnet Protocol"; RFC 855, "Telnet Option Specifications".
 
@@ -41,7 +41,7 @@ enum Telnet {
     ParametersCommand,
 }
 
-/// Collects bytes until they are a line; whatever comes, it holds at most one line.
+/// Collects bytes into a line; holds at most one line, whatever the input.
 #[derive(Debug, Default)]
 pub struct Lines {
     line: Vec<u8>,
@@ -50,7 +50,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes the next byte; a line if it was the last one of it.
+    /// Takes the next byte; returns the line that it completes.
     pub fn take(&mut self, byte: u8) -> Option<Line> {
         match (self.telnet, byte) {
             (Telnet::Text, IAC) => self.telnet = Telnet::Command,
@@ -78,7 +78,7 @@ impl Lines {
             }
             b'\r' | 0 => {}
             0x08 | 0x7F => {
-                // The last byte of a character in UTF-8 is the last one taken back.
+                // The last byte of a UTF-8 character is the last one deleted.
                 while self.line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
             }
             _ if self.line.len() < LONGEST => self.line.push(byte),
@@ -91,7 +91,7 @@ impl Lines {
     }
 }
 
-/// Any bytes at all become lines as they have to be.
+/// Arbitrary bytes become valid lines.
 #[cfg(any(test, fuzzing))]
 pub fn check(bytes: &[u8]) {
     let mut lines = Lines::default();
@@ -109,7 +109,7 @@ pub fn check(bytes: &[u8]) {
             assert!(lines.line.is_empty() && !lines.too_long);
         }
     }
-    // Whatever there was before, a plain line is understood once the negotiation is over.
+    // Whatever the input before, a plain line is accepted once the negotiation is over.
     let end = b"\xFF\xF0\xFF\xF0\nregs\r\n";
     let last = end.iter().filter_map(|&byte| lines.take(byte)).last();
     assert_eq!(last, Some(Line::Text("regs".to_owned())));

@@ -1,8 +1,8 @@
-//! The console: commands about the machine from TCP and unix-socket clients while the guest runs.
+//! The console: executes commands of TCP and unix-socket clients while the guest runs.
 //!
-//! A thread waits for clients, and each client has a thread that reads its lines and waits for the
-//! answers ([`RequestSender::with_stopped_machine`]). A client that reads nothing keeps only its own thread waiting, and not for
-//! ever.
+//! A thread waits for clients, and each client has a thread that reads its lines and waits for the answers
+//! ([`RequestSender::with_stopped_machine`]). A client that does not read blocks only its own thread, until a
+//! timeout.
 
 mod conversation;
 pub mod lines;
@@ -21,41 +21,41 @@ use crate::settings::{ConsoleSpec, ListenAddress};
 use crate::supervisor::request_queue::RequestSender;
 use conversation::Ended;
 
-/// What stands before every line that a client types.
+/// The prompt before every line of a client.
 pub const PROMPT: &str = "vmm console> ";
 
-/// Clients at the same time.
+/// Maximum number of clients at the same time.
 const MOST_CLIENTS: usize = 8;
-/// What the next one is told.
+/// The message for a client beyond the maximum.
 const TURNED_AWAY: &[u8] = b"8 consoles are connected to this guest, which is as many as there can be\n";
-/// Ports that are tried after the usual one.
+/// Number of ports that are tried after the default one.
 const OTHER_PORTS: u16 = 15;
-/// How long one client too many waits for another one to be gone for good.
+/// Timeout of a client beyond the maximum for another one to disconnect.
 const HANDOVER: Duration = Duration::from_millis(500);
-/// How long is paused before something is tried again.
+/// Delay before a failed operation is retried.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long a client that reads nothing is waited for before it is hung up on.
+/// Timeout of a client that does not read; after it the connection is closed.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same once the run is over.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
 /// Stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
-/// Why there can be no console.
+/// Why the console could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    /// Nobody can listen there.
+    /// The address cannot be listened on.
     #[error(
         "cannot take commands on {place}: {reason}; choose another place with --console=PORT or \
          --console=unix:PATH, or [console] in config.ini"
     )]
     Listen {
-        /// The place asked for.
+        /// The requested address.
         place: ListenAddress,
         /// Why not.
         reason: SocketError,
     },
-    /// No thread can be had.
+    /// The host provides no thread.
     #[error("the host gives this process no thread to wait for consoles: {0}")]
     Thread(io::Error),
 }
@@ -65,7 +65,7 @@ pub enum ConsoleError {
 pub struct Console {
     place: ListenAddress,
     clients: Arc<Clients>,
-    /// Goes with the console.
+    /// Removed with the console.
     _file: Option<SocketFile>,
 }
 
@@ -79,7 +79,7 @@ struct Clients {
 #[derive(Debug, Default)]
 struct Connected {
     clients: Vec<Client>,
-    /// What they are told at the end, once the run is over.
+    /// The message for all clients once the run is over.
     last_words: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Clients {
         self.connected.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// True while there is no room for another one.
+    /// True if the maximum number of clients is connected.
     fn are_many(&self) -> bool {
         let connected = self.lock();
         let present = connected.clients.iter().filter(|client| !client.thread.is_finished());
@@ -107,7 +107,7 @@ impl Clients {
         self.lock().last_words.is_some()
     }
 
-    /// What is told at the end, as soon as that is known.
+    /// The message at the end of the run; waits until it is known.
     fn last_words(&self) -> String {
         let unknown = |connected: &mut Connected| connected.last_words.is_none();
         let waited = self.over.wait_timeout_while(self.lock(), WRITE_PATIENCE, unknown);
@@ -117,9 +117,9 @@ impl Clients {
 }
 
 impl Console {
-    /// Listens where `spec` says and starts to answer. If the user has not named the place and its port is
-    /// taken, one of the next ports will do: somebody who wants a console and does not care where is not
-    /// to lose the run because another machine has one.
+    /// Listens where `spec` says and starts to answer clients. If the user did not choose the address and its
+    /// port is in use, one of the next ports is used, so that the console of another machine does not fail
+    /// the run.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Console {
         &self.place
     }
 
-    /// The run is over: tells `last_words` to everybody who is connected, and hangs up.
+    /// Ends the console after the run: sends `last_words` to all clients, and closes their connections.
     pub fn finish(self, last_words: &str) {
         let clients = {
             let mut connected = self.clients.lock();
@@ -146,7 +146,7 @@ impl Console {
             std::mem::take(&mut connected.clients)
         };
         for client in &clients {
-            // Who reads nothing is not waited for long. A connection that fails has ended.
+            // Short timeout for clients that do not read. A connection that fails is closed already.
             let _ = client.stream.set_write_timeout(LAST_PATIENCE);
             let _ = client.stream.shutdown(Shutdown::Read);
         }
@@ -181,7 +181,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
     loop {
         let stream = listener.accept();
-        // Somebody who has left may not have been missed yet.
+        // The disconnection of another client may not have been noticed yet.
         let start = Instant::now();
         while clients.are_many() && start.elapsed() < HANDOVER {
             thread::sleep(PAUSE);
@@ -191,7 +191,7 @@ fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
             return;
         }
         connected.clients.retain(|client| !client.thread.is_finished());
-        // One that fails has left already.
+        // A connection that fails is closed already.
         let _ = match connected.clients.len() {
             MOST_CLIENTS.. => turn_away(stream),
             _ => greet(stream, clients, caller).map(|client| connected.clients.push(client)),
@@ -199,7 +199,7 @@ fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
     }
 }
 
-/// Tells one client too many why it is hung up on. What it sends is not waited for.
+/// Sends a client beyond the maximum the reason for its rejection. Its input is not read.
 fn turn_away(mut stream: Stream) -> io::Result<()> {
     stream.set_timeouts(LAST_PATIENCE, LAST_PATIENCE)?;
     stream.write_all(TURNED_AWAY)?;
@@ -215,11 +215,11 @@ fn greet(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) -> io::
         info!("console: {name} is connected");
         let mut stream = stream;
         let ended = conversation::hold(&mut stream, &caller);
-        // At the end of the run it was made to look as if the client had left.
+        // At the end of the run, the connection is shut down as if the client had disconnected.
         let over = ended == Ended::RunOver || clients.is_over();
         if over {
             let start = if ended == Ended::RunOver { "" } else { "\n" };
-            // Who has left does not want to know.
+            // The client may have disconnected.
             let _ = writeln!(stream, "{start}{}", clients.last_words());
         }
         let _ = stream.shutdown(Shutdown::Both);

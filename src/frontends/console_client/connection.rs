@@ -1,5 +1,4 @@
-//! The connection to a console: a line goes there, and what comes back up to the next prompt is its
-//! answer.
+//! The connection to a console: sends a line, and receives its answer, which ends with the next prompt.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
@@ -10,11 +9,11 @@ use super::super::console::PROMPT;
 use crate::os::connection::Stream;
 use crate::settings::ListenAddress;
 
-/// How long the first prompt is waited for.
+/// Timeout of the first prompt.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a line may take to be sent.
+/// Timeout of sending a line.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
-/// Most bytes read at a time.
+/// Maximum number of bytes read at a time.
 const READ_SIZE: usize = 4096;
 
 /// How an answer ended.
@@ -26,7 +25,7 @@ pub(super) enum Heard {
     End,
 }
 
-/// A connection whose first prompt has come.
+/// A connection that has received its first prompt.
 pub(super) struct Connection {
     stream: Stream,
     ending: Ending,
@@ -37,7 +36,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The host's; and that what answers there is no console.
+    /// The host's error, or that the peer is not a console.
     pub(super) fn open(place: &ListenAddress) -> io::Result<Connection> {
         let stream = Stream::connect(place)?;
         stream.set_nodelay()?;
@@ -68,7 +67,7 @@ impl Connection {
         self.stream.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Copies an answer to `out` as it comes, without the prompt at its end.
+    /// Copies an answer to `out` as it arrives, without the prompt at its end.
     pub(super) fn hear(&mut self, out: &mut impl Write) -> io::Result<Heard> {
         let mut bytes = [0; READ_SIZE];
         loop {
@@ -91,23 +90,23 @@ impl Connection {
         }
     }
 
-    /// Copies everything to `out` that still comes.
+    /// Copies all remaining output to `out`.
     pub(super) fn hear_all(&mut self, out: &mut impl Write) -> io::Result<()> {
         while self.hear(out)? == Heard::Prompt {}
         Ok(())
     }
 
-    /// Waits until there is something to hear; false if that can never be.
+    /// Waits until there is something to read; false if the connection has failed.
     pub(super) fn wait(&self) -> bool {
         self.poll(None)
     }
 
-    /// True if something has been heard beyond the last prompt.
+    /// True if bytes beyond the last prompt have been received.
     pub(super) fn holds_something(&self) -> bool {
         !self.ending.held.is_empty()
     }
 
-    /// True if there is something to hear.
+    /// True if there is something to read.
     pub(super) fn has_something(&self) -> bool {
         self.poll(Some(&Timespec::default()))
     }
@@ -123,12 +122,12 @@ impl Connection {
     }
 }
 
-/// Finds the prompt in what comes: where it begins a line, it ends an answer.
+/// Finds the prompt in received bytes: at the start of a line, it ends an answer.
 #[derive(Debug)]
 struct Ending {
-    /// What has come and was not passed on.
+    /// Received bytes that have not been passed on.
     held: Vec<u8>,
-    /// What is held begins a line.
+    /// The held bytes begin a line.
     at_start: bool,
 }
 
@@ -139,12 +138,12 @@ impl Default for Ending {
 }
 
 impl Ending {
-    /// More has come.
+    /// Appends received bytes.
     fn add(&mut self, bytes: &[u8]) {
         self.held.extend(bytes);
     }
 
-    /// What can be passed on, and whether the answer is complete by that.
+    /// The bytes that can be passed on, and whether they complete the answer.
     fn next(&mut self) -> (Vec<u8>, bool) {
         let prompt = PROMPT.as_bytes();
         let mut line = 0;
@@ -170,13 +169,13 @@ impl Ending {
                 }
             }
         }
-        // It may become the prompt.
+        // It may become the prompt when more bytes arrive.
         let held = self.held.split_off(line);
         self.at_start = true;
         (std::mem::replace(&mut self.held, held), false)
     }
 
-    /// Everything that was held back.
+    /// All held bytes.
     fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
@@ -186,7 +185,7 @@ impl Ending {
 mod tests {
     use super::*;
 
-    /// The answers in what comes in these pieces, and what is left then.
+    /// The answers in these pieces of output, and the remaining bytes.
     fn heard(pieces: &[&str]) -> (Vec<String>, String) {
         let (mut ending, mut answers, mut text) = (Ending::default(), Vec::new(), String::new());
         for piece in pieces {

@@ -1,4 +1,4 @@
-//! Completes what is typed at the console.
+//! Completes input at the console prompt.
 
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
@@ -12,7 +12,7 @@ use crate::devices::keyboard::names;
 /// Knows the names of commands and keys.
 pub(super) struct Commands;
 
-/// What `line` can go on with, and where what it replaces begins.
+/// Completions of `line`, and the offset of the text that they replace.
 fn candidates(line: &str) -> (usize, Vec<String>) {
     if let Some(keys) = line.strip_prefix("sendkey ") {
         let start = line.len() - keys.rsplit([' ', '-']).next().map_or(0, str::len);

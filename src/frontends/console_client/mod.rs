@@ -1,4 +1,4 @@
-//! `kvm console`: somebody, or a script, at the console of a guest that runs in another process.
+//! `kvm console`: a user, or a script, at the console of a guest that runs in another process.
 
 mod connection;
 mod helper;
@@ -18,8 +18,9 @@ use crate::settings::ListenAddress;
 use connection::{Connection, Heard};
 use helper::Commands;
 
-/// Takes commands from standard input to the console at `place` and its answers to standard output, until
-/// either ends; false, and the user is told why, if nobody answers there or the connection breaks.
+/// Copies commands from standard input to the console at `place` and its answers to standard output, until
+/// either ends. If the connection cannot be established or breaks, reports the reason to the user and returns
+/// false.
 pub fn run(place: &ListenAddress) -> bool {
     let told = Connection::open(place).and_then(|connection| {
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
@@ -30,7 +31,7 @@ pub fn run(place: &ListenAddress) -> bool {
     });
     match told {
         Ok(()) => true,
-        // A reader that has seen enough may close the pipe.
+        // The reader may close the pipe early.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => true,
         Err(error) => {
             tell(&match error.kind() {
@@ -45,7 +46,7 @@ pub fn run(place: &ListenAddress) -> bool {
     }
 }
 
-/// From a pipe or into one: every line is a command, and nothing but answers comes out.
+/// For pipes: every line is a command, and only answers are written.
 fn carry(mut connection: Connection) -> io::Result<()> {
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -60,7 +61,7 @@ fn carry(mut connection: Connection) -> io::Result<()> {
     Ok(())
 }
 
-/// On a terminal: lines are edited, completed and kept.
+/// For terminals: lines are edited, completed and stored in the history.
 fn converse(connection: Connection) -> io::Result<()> {
     let before = tcgetattr(io::stdin())?;
     let watched = connection.try_clone()?;
@@ -84,7 +85,7 @@ fn converse(connection: Connection) -> io::Result<()> {
         }
         let mut connection = lock(&connection);
         connection.say(&line)?;
-        // What follows the prompt already is the end.
+        // Output directly after the prompt is the end of the session.
         let mut heard = connection.hear(&mut io::stdout())?;
         while heard == Heard::Prompt && connection.holds_something() {
             heard = connection.hear(&mut io::stdout())?;
@@ -95,7 +96,7 @@ fn converse(connection: Connection) -> io::Result<()> {
     }
 }
 
-/// Ends this process when the console hangs up while its user thinks about the next line.
+/// Exits this process when the console disconnects while its user edits a line.
 fn watch(watched: &Connection, shared: &Mutex<Connection>, before: &Termios) {
     loop {
         if !watched.wait() {
@@ -106,7 +107,7 @@ fn watch(watched: &Connection, shared: &Mutex<Connection>, before: &Termios) {
             // It was the answer to a command.
             continue;
         }
-        // The line editor has the terminal in a mode of its own.
+        // The line editor has changed the terminal's mode.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
         let mut out = io::stdout();
         let _ = out.write_all(b"\n").and_then(|()| connection.hear_all(&mut out));

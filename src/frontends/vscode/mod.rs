@@ -1,14 +1,14 @@
 //! `kvm vscode`: what editors and gdb need to debug a guest, as files.
 //!
-//! What is in them is explained in docs/editors.md. The format of launch.json: "Debug C++ in Visual
-//! Studio Code" for `cppdbg`, and "Debugger Adapter Protocol" of *Debugging with gdb* for `gdb`.
+//! docs/editors.md explains the contents. The format of launch.json: "Debug C++ in Visual Studio Code" for
+//! `cppdbg`, and "Debugger Adapter Protocol" of *Debugging with gdb* for `gdb`.
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The files, with their places in the folder.
+/// The files, with their paths in the folder.
 const FILES: [(&str, &str); 2] =
     [(".vscode/launch.json", include_str!("launch.json")), (".gdbinit", include_str!("gdbinit"))];
 
@@ -20,10 +20,10 @@ Next:
 docs/editors.md has more, also for other editors.
 ";
 
-/// Why the files are not there.
+/// Why the files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum VscodeError {
-    /// Files of the user's would be lost.
+    /// The user's files would be overwritten.
     #[error(
         "{} there already and say{} something else; nothing was written. --force replaces {}, or name \
          another folder: kvm vscode DIR",
@@ -35,18 +35,18 @@ pub enum VscodeError {
         /// The files.
         files: Vec<PathBuf>,
     },
-    /// The folder does not exist, or is none.
+    /// The folder does not exist, or is not a folder.
     #[error("{} is no folder: make it first, or name another: kvm vscode DIR", folder.display())]
     NoFolder {
         /// The folder.
         folder: PathBuf,
     },
-    /// The host refuses.
+    /// The host denies access.
     #[error("cannot write {}: {reason}; name a folder that you may write to: kvm vscode DIR", file.display())]
     Write {
         /// The file or folder.
         file: PathBuf,
-        /// The host's words.
+        /// The host's error.
         reason: io::Error,
     },
 }
@@ -56,7 +56,7 @@ fn names(files: &[PathBuf]) -> String {
     format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }
 
-/// What was done about a file.
+/// What was done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Done {
     Written,
@@ -74,8 +74,8 @@ impl fmt::Display for Done {
     }
 }
 
-/// Writes the files into `folder`, and gives the text that says so. Unless `force` is set, no file
-/// that says something else is replaced, and then none is written.
+/// Writes the files into `folder`, and returns a report for the user. Unless `force` is set, no file with
+/// other contents is replaced; if there is one, none is written.
 ///
 /// # Errors
 ///
@@ -103,12 +103,12 @@ pub fn write(folder: &Path, force: bool) -> Result<String, VscodeError> {
     Ok(told + NEXT)
 }
 
-/// What is to be done about `file`, which is to hold `text`.
+/// The action for `file`, which must contain `text`.
 fn judge(file: &Path, text: &str) -> Result<Done, VscodeError> {
     match fs::read(file) {
         Ok(found) if found == text.as_bytes() => Ok(Done::Unchanged),
         Ok(_) => Ok(Done::Replaced),
-        // Whatever else stands in the way shows when it is written.
+        // Other obstacles are reported when the file is written.
         Err(_) if fs::symlink_metadata(file).is_err() => Ok(Done::Written),
         Err(reason) => Err(VscodeError::Write { file: file.to_owned(), reason }),
     }
@@ -121,7 +121,7 @@ fn put(file: &Path, text: &str, done: Done) -> io::Result<()> {
     match done {
         Done::Unchanged => Ok(()),
         Done::Replaced => fs::write(file, text),
-        // Not a file that has come meanwhile.
+        // Does not replace a file created meanwhile.
         Done::Written => fs::File::create_new(file)?.write_all(text.as_bytes()),
     }
 }
