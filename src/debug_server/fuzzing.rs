@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use super::client;
-use super::register_bytes;
 use super::session::{DebugTarget, serve_client};
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
@@ -104,6 +103,7 @@ pub fn run_session(input: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::super::protocol::{DebugRequest, SERVER_QUIT, add_frame, info, simple};
+    use super::super::register_bytes;
     use super::*;
     use crate::fuzzing::{FuzzDriver, Seeds};
 
