@@ -14,6 +14,7 @@ mod error;
 pub mod fuzzing;
 mod table;
 #[cfg(test)]
+#[path = "control_test.rs"]
 mod tests;
 
 pub use error::CommandError;

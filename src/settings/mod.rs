@@ -20,6 +20,7 @@ mod values;
 mod vscode;
 
 #[cfg(test)]
+#[path = "settings_test.rs"]
 mod tests;
 
 use std::ffi::OsString;

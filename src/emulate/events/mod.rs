@@ -21,6 +21,7 @@ mod real;
 mod stack;
 mod task_state;
 #[cfg(test)]
+#[path = "events_test.rs"]
 mod tests;
 
 use iced_x86::{Code, Instruction, Mnemonic};

@@ -31,6 +31,7 @@ mod ready;
 mod stub;
 #[cfg(test)]
 #[allow(unsafe_code)]
+#[path = "native_test.rs"]
 mod tests;
 
 use iced_x86::{Instruction, Mnemonic};

@@ -13,6 +13,7 @@ mod nowhere;
 mod peer;
 mod reach;
 #[cfg(test)]
+#[path = "fuzzing_test.rs"]
 mod tests;
 
 use std::os::unix::net::UnixStream;

@@ -16,6 +16,7 @@ mod restore;
 mod save;
 #[cfg(test)]
 #[allow(unsafe_code)]
+#[path = "xsave_test.rs"]
 mod tests;
 
 use iced_x86::{Instruction, Mnemonic};

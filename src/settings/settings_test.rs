@@ -1,9 +1,14 @@
 //! Tests of the settings: command lines and config files, and the resulting settings and messages.
 
+#[path = "command_line_test.rs"]
 mod command_line;
+#[path = "config_file_test.rs"]
 mod config_file;
+#[path = "debug_server_test.rs"]
 mod debug_server;
+#[path = "documents_test.rs"]
 mod documents;
+#[path = "remote_test.rs"]
 mod remote;
 
 use std::path::PathBuf;

@@ -1,8 +1,12 @@
 //! Tests of what runs on the host's processor.
 
+#[path = "exceptions_test.rs"]
 mod exceptions;
+#[path = "forms_test.rs"]
 mod forms;
+#[path = "modes_test.rs"]
 mod modes;
+#[path = "oracle_test.rs"]
 mod oracle;
 
 use std::cell::Cell;

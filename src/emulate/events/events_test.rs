@@ -1,8 +1,12 @@
 //! Event delivery on a processor with small descriptor tables in each mode.
 
+#[path = "iret_test.rs"]
 mod iret;
+#[path = "long_test.rs"]
 mod long;
+#[path = "protected_test.rs"]
 mod protected;
+#[path = "real_test.rs"]
 mod real;
 
 use crate::arch::SegmentRegister;

@@ -1,4 +1,6 @@
+#[path = "console_test.rs"]
 mod console;
+#[path = "running_test.rs"]
 mod running;
 
 use std::path::Path;

@@ -1,0 +1,83 @@
+use super::super::frame::{Message, Round};
+use super::super::pages::{PAGE, PageEncoder};
+use super::*;
+use crate::fuzzing::{FuzzDriver, Seeds};
+
+/// Frames, and headers of page runs.
+const WORDS: [&[u8]; 8] = [
+    b"\x10\0\0\0\x02\0\0\0\x01\x02",
+    b"\x03\0\0\0\x10\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0",
+    b"\x04\0\0\0\x01\0\0\0\x01",
+    b"\x06\0\0\0\x01\0\0\0\x03",
+    b"\x07\0\0\0\x03\0\0\0abc",
+    b"\x0f\0\0\0\0\0\0\0",
+    b"\x02\0\x10\0\x40\0\0\0",
+    &TOKEN,
+];
+
+const TOKEN: MigrationToken = *b"a guest's ticket";
+
+/// Seed inputs of the fuzzer, each with a name and whether the guest is received.
+fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
+    let said = |messages: &[Message<'_>]| -> Vec<u8> { messages.iter().flat_map(Message::frame).collect() };
+    let facts = b"facts".to_vec();
+    let hello = Message::Hello(Hello { token: TOKEN, memory: MEMORY, guest: "test".into(), facts });
+    let mut page = [0; PAGE];
+    page[7] = 7;
+    let pages = |compress| {
+        let mut encoder = PageEncoder::new(compress);
+        encoder.add(1, |_| Ok::<(), ()>(())).unwrap();
+        let filled = |bytes: &mut [u8]| {
+            bytes.copy_from_slice(&page);
+            Ok::<(), ()>(())
+        };
+        encoder.add(2, filled).unwrap();
+        encoder.take().unwrap().to_vec()
+    };
+    let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
+    whole.extend(pages(true));
+    whole.extend(said(&[
+        Message::KeepAlive,
+        Message::RoundEnd(1),
+        Message::StateBegin(9),
+        Message::State(b"regis"),
+        Message::State(b"ters"),
+        Message::Commit(TOKEN),
+        Message::Bye,
+    ]));
+    let mut bare = said(std::slice::from_ref(&hello));
+    bare.extend(pages(false));
+    bare.extend(said(&[Message::StateBegin(0), Message::Commit(TOKEN)]));
+    let keeps = said(&[hello, Message::StateBegin(0), Message::Error("no".into())]);
+    vec![
+        ("asks", said(&[Message::Query(TOKEN)]), false),
+        ("bare", bare, true),
+        ("keeps", keeps, false),
+        ("whole", whole, true),
+    ]
+}
+
+#[test]
+fn the_seeds_of_the_fuzzer_are_migrations() {
+    for (name, bytes, arrives) in seeds() {
+        Seeds::of("migration").must_hold(name, &bytes);
+        assert_eq!(receive_from_source(&bytes), arrives, "{name}");
+    }
+}
+
+#[test]
+fn whatever_a_source_says_is_taken_or_refused_without_harm() {
+    FuzzDriver::new("migration").dictionary(&WORDS).run(|input| _ = receive_from_source(input));
+}
+
+#[test]
+fn a_source_that_is_cut_off_has_not_handed_over_anything() {
+    for (name, bytes, _) in seeds() {
+        // Raw pages have the same encoding everywhere.
+        for at in (0..bytes.len()).filter(|at| *at < 150 || *at + 70 > bytes.len()) {
+            // The last frame is Bye.
+            let handed_over = receive_from_source(&bytes[..at]) && at < bytes.len() - 8;
+            assert!(!handed_over, "{name}, cut after {at} bytes");
+        }
+    }
+}
