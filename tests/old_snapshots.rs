@@ -24,7 +24,7 @@ fn kvm(arguments: &[&str], input: &str) -> Output {
 }
 
 #[test]
-fn an_old_snapshot_is_whole() {
+fn an_old_snapshot_passes_its_checks() {
     let output = kvm(&["check-snapshot", SNAPSHOT], "");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
@@ -32,7 +32,7 @@ fn an_old_snapshot_is_whole() {
 }
 
 #[test]
-fn a_guest_of_an_old_snapshot_runs_on_where_its_processor_is_available() {
+fn an_old_snapshot_runs_where_its_processor_is_available() {
     let output = kvm(&["--restore", SNAPSHOT, "--keys", "serial", "--timeout", "5"], "still here\n\u{4}");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // Hosts without KVM, or with another processor, refuse with a sentence.

@@ -34,7 +34,7 @@ pub fn trials() -> Vec<Trial> {
             let ran = Kvm::new().file("notes", "").arg("notes/guest.elf").run();
             refused_with(&ran, "notes/guest.elf: Not a directory (os error 20)")
         }),
-        test("a_guest_that_is_a_fifo_is_not_waited_for", || {
+        test("a_guest_that_is_a_fifo_is_refused_without_blocking", || {
             let kvm = Kvm::new().arg("fifo");
             Command::new("mkfifo").arg(kvm.folder.file("fifo")).status()?;
             refused_with(&kvm.run(), "fifo: this is a device or a pipe; name a regular file")
@@ -54,12 +54,12 @@ pub fn trials() -> Vec<Trial> {
             let ran = Kvm::with_guest("hello-serial").args(["--module", "missing.img=a"]).run();
             refused_with(&ran, "there is no file `missing.img`; check its name and the directory")
         }),
-        test("a_module_that_is_a_fifo_is_not_waited_for", || {
+        test("a_module_that_is_a_fifo_is_refused_without_blocking", || {
             let kvm = Kvm::with_guest("hello-serial").args(["--module", "fifo"]);
             Command::new("mkfifo").arg(kvm.folder.file("fifo")).status()?;
             refused_with(&kvm.run(), "fifo: this is a device or a pipe; name a regular file")
         }),
-        guest_test("a_module_that_does_not_fit_is_told_how_much_memory_would_do", || {
+        guest_test("a_module_that_does_not_fit_is_refused_with_the_memory_size_it_needs", || {
             let run = |memory: &str| {
                 let kvm = Kvm::with_guest("hello-serial").args(["--module", "large", "--memory", memory]);
                 std::fs::File::create(kvm.folder.file("large"))?.set_len(8 << 20)?;
@@ -72,7 +72,7 @@ pub fn trials() -> Vec<Trial> {
             run(enough.ok_or("a size that is enough")?)?.expect_status(0)?;
             Ok(())
         }),
-        test("a_module_that_fits_into_no_machine", || {
+        test("a_module_larger_than_the_largest_machine_is_refused", || {
             let kvm = Kvm::with_guest("hello-serial").args(["--module", "large"]);
             std::fs::File::create(kvm.folder.file("large"))?.set_len(1 << 40)?;
             let said = "no room in 64 MiB of guest memory for module large (1099511627776 bytes); there \

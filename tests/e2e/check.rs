@@ -110,7 +110,7 @@ const NUMBERS: [(&str, &str, [Range; 3]); 8] = [
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("check_tells_what_is_known_of_this_kind_of_host", || {
+        guest_test("check_reports_what_is_known_of_this_kind_of_host", || {
             let ran = Kvm::new().args(["check", "--json"]).run();
             ran.expect_status(0)?.check(ran.err.is_empty(), "nothing on standard error")?;
             let found = object(&ran)?;
@@ -129,7 +129,7 @@ pub fn trials() -> Vec<Trial> {
             ran.check(found.len() == known, &format!("{known} rows, not {}", found.len()))?;
             Ok(())
         }),
-        test("the_documentation_of_hosts_has_every_row_as_it_is_expected", || {
+        test("the_documentation_of_hosts_lists_every_expected_row", || {
             let text = include_str!("../../docs/hosts.md");
             for (group, key, words) in &WORDS {
                 // The documentation tells what is usual.
@@ -186,7 +186,7 @@ pub fn trials() -> Vec<Trial> {
             kvm.arg("./check").run().expect_whole(&whole(0, "", halted(610)))?;
             Ok(())
         }),
-        guest_test("hypercalls_end_and_leave_the_guests_code_alone", || {
+        guest_test("hypercalls_return_and_leave_the_guests_code_unchanged", || {
             let ran = Kvm::with_guest("hypercalls").args(["--log-level", "debug"]).run();
             let allowed: &[u64] = match lane() {
                 Lane::Emulated => &[3],
@@ -198,7 +198,7 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_one_of(&allowed)?.expect_log("hypercall instructions")?;
             Ok(())
         }),
-        guest_test("what_cpuid_offers_of_lzcnt_and_tzcnt_counts", || {
+        guest_test("lzcnt_and_tzcnt_count_as_cpuid_reports", || {
             Kvm::with_guest("bit-counts").run().expect_whole(&whole(0, "", halted(0)))?;
             Ok(())
         }),
@@ -293,7 +293,7 @@ fn string(text: &str) -> Option<(&str, &str)> {
 
 /// Without `/dev/kvm` there is a short table, with the remedy.
 fn without_kvm() -> Trial {
-    let name = "check_without_dev_kvm_tells_what_to_do";
+    let name = "check_without_dev_kvm_names_the_remedy";
     let way = match way_elsewhere() {
         Ok(way) => way,
         Err(reason) => {

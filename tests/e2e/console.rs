@@ -41,7 +41,7 @@ fn with_program(program: &str, arguments: &[&str], input: &[u8]) -> Result<Strin
 
 fn clients() -> Vec<Trial> {
     vec![
-        guest_test("the_console_answers_lines_with_any_end_and_prompts_for_the_next", || {
+        guest_test("the_console_accepts_any_line_ending_and_prompts_again", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut client = consoled.connect()?;
             let regs = client.ask("regs")?;
@@ -56,7 +56,7 @@ fn clients() -> Vec<Trial> {
             client.send(b"exit\n")?;
             same(&client.rest()?, "")
         }),
-        guest_test("a_telnet_client_may_negotiate_what_it_likes", || {
+        guest_test("telnet_negotiation_is_ignored", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut client = consoled.connect()?;
             client.send(b"\xFF\xFD\x03\xFF\xFB\x18\xFF\xFA\x18\x00xterm\xFF\xF0sta\xFF\xF1tus\r\0\r\n")?;
@@ -64,7 +64,7 @@ fn clients() -> Vec<Trial> {
             client.send(b"stax\x7Ftus\r\n")?;
             same(&client.hear()?, "the guest runs\n")
         }),
-        guest_test("lines_from_a_pipe_are_all_answered_before_the_console_hangs_up", || {
+        guest_test("all_lines_of_a_pipe_are_answered_before_the_console_disconnects", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut client = consoled.connect()?;
             client.send(&b"status\n".repeat(200))?;
@@ -72,7 +72,7 @@ fn clients() -> Vec<Trial> {
             let rest = client.rest()?;
             same(&rest, &"the guest runs\nvmm console> ".repeat(200))
         }),
-        guest_test("a_line_without_end_is_refused_and_the_next_one_taken", || {
+        guest_test("an_overlong_line_is_refused_and_the_next_one_is_answered", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut client = consoled.connect()?;
             client.send(&[b'x'; 100_000])?;
@@ -80,7 +80,7 @@ fn clients() -> Vec<Trial> {
             same(&client.ask("status")?, "the guest runs\n")?;
             expect(&client.ask("\x1b[31m\u{e9}")?, "unrecognized command: `\\u{1b}[31m\u{e9}` is no command")
         }),
-        guest_test("clients_that_read_nothing_or_vanish_harm_nobody", || {
+        guest_test("clients_that_read_nothing_or_disconnect_do_not_disturb_the_run", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut patient = consoled.connect()?;
             let mut rude = Vec::new();
@@ -109,7 +109,7 @@ fn clients() -> Vec<Trial> {
             }
             same(&patient.ask("status")?, "the guest runs\n")
         }),
-        guest_test("a_client_that_asks_without_end_leaves_the_guest_time_to_run", || {
+        guest_test("a_client_that_sends_commands_continuously_leaves_the_guest_time_to_run", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut client = consoled.connect()?;
             let begin = Instant::now();
@@ -125,7 +125,7 @@ fn clients() -> Vec<Trial> {
                 _ => Ok(()),
             }
         }),
-        guest_test("eight_clients_are_served_and_the_ninth_is_told_why_it_is_not", || {
+        guest_test("eight_console_clients_are_served_and_the_ninth_is_rejected_with_the_reason", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut clients = Vec::new();
             for _ in 0..8 {
@@ -144,7 +144,7 @@ fn clients() -> Vec<Trial> {
             })?;
             same(&last?.ask("status")?, "the guest runs\n")
         }),
-        guest_test("a_browser_is_hung_up_on_before_it_can_ask_for_anything", || {
+        guest_test("a_browser_is_disconnected_before_it_can_send_a_command", || {
             let consoled = Consoled::start("endless", &[])?;
             let mut client = consoled.connect()?;
             client.send(b"POST / HTTP/1.1\r\nHost: localhost:9000\r\n\r\nquit\r\n")?;
@@ -152,7 +152,7 @@ fn clients() -> Vec<Trial> {
             let _ = client.stream.read_to_end(&mut Vec::new());
             same(&consoled.connect()?.ask("status")?, "the guest runs\n")
         }),
-        guest_test("socat_and_nc_are_clients_as_good_as_any", || {
+        guest_test("socat_and_nc_work_as_console_clients", || {
             let consoled = Consoled::start("endless", &[])?;
             let place = format!("UNIX-CONNECT:{}", consoled.path.display());
             let said = with_program("socat", &["-t5", "-", &place], b"status\nexit\n")?;
@@ -168,7 +168,7 @@ fn clients() -> Vec<Trial> {
 
 fn guests() -> Vec<Trial> {
     vec![
-        guest_test("a_guest_is_paused_and_resumed_whatever_it_is_doing", || {
+        guest_test("a_guest_is_paused_and_resumed_in_any_state", || {
             for name in ["endless", "idle"] {
                 let consoled = Consoled::start(name, &[])?;
                 let mut client = consoled.connect()?;
@@ -220,7 +220,7 @@ fn guests() -> Vec<Trial> {
             expect(&client.rest()?, "the run is over\n")?;
             consoled.finish()?.expect_status(18).map(drop)
         }),
-        guest_test("a_run_that_ends_by_itself_is_told_at_the_console", || {
+        guest_test("the_end_of_the_run_is_reported_at_the_console", || {
             let consoled = Consoled::start("endless", &["--timeout", "0.5"])?;
             let (one, other) = (consoled.connect()?, consoled.connect()?);
             expect(&one.rest()?, "longer than --timeout allows")?;
@@ -265,7 +265,7 @@ fn people() -> Vec<Trial> {
             let ran = consoled.finish()?;
             ran.check(ran.out.contains("hI\n"), "hI and a new line").map(drop)
         }),
-        guest_test("text_is_typed_to_a_guest_at_its_serial_port", || {
+        guest_test("the_type_command_sends_text_to_the_serial_port", || {
             let consoled = Consoled::start("serial-echo", &[])?;
             let mut client = consoled.connect()?;
             same(&client.ask("type Hello, \\\\ there\\n")?, "")?;
@@ -289,7 +289,7 @@ fn at_console(line: &str, guest: &Waiting) -> String {
 
 fn beside_gdb() -> Vec<Trial> {
     vec![
-        guest_test("a_guest_that_waits_for_gdb_is_looked_at_and_started_without_it", || {
+        guest_test("a_guest_that_waits_for_gdb_is_inspected_and_started_from_the_console", || {
             let consoled = Consoled::start("recursion", &["--gdb=unix:gdb"])?;
             let mut client = consoled.connect()?;
             expect(&client.ask("status")?, "the guest waits for gdb at its first instruction")?;
@@ -299,7 +299,7 @@ fn beside_gdb() -> Vec<Trial> {
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) 610")?;
             consoled.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("gdb_and_the_console_look_at_the_same_guest", || {
+        guest_test("gdb_and_the_console_see_the_same_guest", || {
             let waiting = Waiting::start("recursion", &["--console=unix:console"], b"")?;
             let console = |line: &str| at_console(line, &waiting);
             let commands = [
@@ -325,7 +325,7 @@ fn beside_gdb() -> Vec<Trial> {
             expect(&said, "`pause` is not for gdb: Ctrl-C in gdb stops the guest\n")?;
             expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")
         }),
-        guest_test("a_guest_that_has_crashed_in_gdb_is_looked_at_from_the_console", || {
+        guest_test("a_guest_that_has_crashed_in_gdb_is_inspected_from_the_console", || {
             let waiting = Waiting::start("wild-pointer", &["--console=unix:console"], b"")?;
             let look = at_console("regs", &waiting);
             let said = waiting.gdb("wild-pointer", &["continue", &look, "kill"])?;
@@ -357,7 +357,7 @@ fn beside_gdb() -> Vec<Trial> {
 
 fn places() -> Vec<Trial> {
     vec![
-        guest_test("a_port_that_is_taken_ends_the_run_only_if_it_was_asked_for", || {
+        guest_test("a_console_port_in_use_ends_the_run_only_if_it_was_requested", || {
             // All of them may be taken already.
             let taken = TcpListener::bind("127.0.0.1:9000");
             let ran = Kvm::with_guest("hello-serial").arg("--console").run();
@@ -370,7 +370,7 @@ fn places() -> Vec<Trial> {
             drop(taken);
             Ok(())
         }),
-        guest_test("a_console_on_a_port_is_reached_by_tcp", || {
+        guest_test("a_console_on_a_port_is_reachable_by_tcp", || {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
             let place = format!("127.0.0.1:{port}");
             let consoled = Consoled::run(Kvm::with_guest("endless").args(["-consoleport", &port]), &place)?;
@@ -385,7 +385,7 @@ fn places() -> Vec<Trial> {
             )?;
             consoled.finish()?.expect_status(14).map(drop)
         }),
-        guest_test("a_unix_socket_for_the_console_is_its_users_own_and_gone_after_the_run", || {
+        guest_test("the_unix_socket_of_the_console_is_private_and_removed_after_the_run", || {
             let consoled = Consoled::start("endless", &[])?;
             let mode = std::fs::metadata(&consoled.path)?.permissions().mode() & 0o777;
             if mode != 0o600 {
@@ -396,7 +396,7 @@ fn places() -> Vec<Trial> {
             let ran = consoled.finish()?;
             ran.check(!path.exists(), "no socket after the run").map(drop)
         }),
-        guest_test("a_run_without_a_console_has_no_door_and_no_port", || {
+        guest_test("a_run_without_a_console_opens_no_socket", || {
             let ran = Kvm::with_guest("hello-serial").run();
             ran.expect_status(0)?;
             ran.check(!ran.err.contains("console"), "no word of a console").map(drop)

@@ -12,7 +12,7 @@ use crate::support::{Folder, Kvm, guest_test, kvm_binary, test};
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        test("who_finds_no_console_is_told_how_to_have_one", || {
+        test("a_missing_console_is_reported_with_the_option_that_enables_it", || {
             let folder = Folder::new();
             let place = format!("unix:{}", folder.file("none").display());
             let ran = Kvm::new().args(["console", &place]).run();
@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
             let ran = Kvm::new().args(["console", "--loud"]).run();
             ran.expect_status(2)?.expect_err("Use: kvm console [ADDRESS:PORT|unix:PATH]").map(drop)
         }),
-        guest_test("lines_from_a_pipe_are_commands_and_only_answers_come_out", || {
+        guest_test("lines_from_a_pipe_are_commands_and_only_answers_are_printed", || {
             let consoled = Consoled::start("endless", &[])?;
             let place = format!("unix:{}", consoled.path.display());
             let ask = |input: &str| -> Result<String, Failed> {
@@ -40,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
             same(&ask("quit\n")?, "the run ends\n")?;
             consoled.finish()?.expect_status(14).map(drop)
         }),
-        guest_test("a_reader_that_has_seen_enough_ends_it_quietly", || {
+        guest_test("a_reader_that_closes_the_pipe_ends_the_client_without_a_message", || {
             let consoled = Consoled::start("endless", &[])?;
             let place = format!("unix:{}", consoled.path.display());
             let script = "\"$0\" console \"$1\" | head -n 1; exit ${PIPESTATUS[0]}";
@@ -56,7 +56,7 @@ pub fn trials() -> Vec<Trial> {
             same(&String::from_utf8_lossy(&output.stderr), "")?;
             if output.status.code() == Some(0) { Ok(()) } else { Err(format!("{:?}", output.status).into()) }
         }),
-        guest_test("somebody_on_a_terminal_edits_completes_and_repeats_lines", || {
+        guest_test("lines_are_edited_completed_and_repeated_on_a_terminal", || {
             let consoled = Consoled::start("endless", &[])?;
             let place = format!("unix:{}", consoled.path.display());
             let terminal = Terminal::kvm(Kvm::new().args(["console", &place]), 100, 40);
@@ -83,7 +83,7 @@ pub fn trials() -> Vec<Trial> {
             terminal.end()?.expect_status(0)?.expect_given_back()?;
             same(&consoled.connect()?.ask("status")?, "the guest runs\n")
         }),
-        guest_test("the_end_of_the_run_ends_it_and_gives_the_terminal_back", || {
+        guest_test("the_end_of_the_run_ends_the_client_and_restores_the_terminal", || {
             let consoled = Consoled::start("endless", &[])?;
             let place = format!("unix:{}", consoled.path.display());
             let terminal = Terminal::kvm(Kvm::new().args(["console", &place]), 100, 40);

@@ -30,7 +30,7 @@ const CODE: u64 = 0x20_0000;
 
 fn answers() -> Vec<Trial> {
     vec![
-        guest_test("memory_and_registers_are_told_while_the_guest_computes", || {
+        guest_test("memory_and_registers_are_served_while_the_guest_computes", || {
             let asked = Asked::start("endless", &[])?;
             let mut client = asked.connect()?;
             client.write_all(&simple(0))?;
@@ -48,7 +48,7 @@ fn answers() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("memory_and_registers_are_told_while_the_guest_sleeps", || {
+        guest_test("memory_and_registers_are_served_while_the_guest_sleeps", || {
             let asked = Asked::start("idle", &[])?;
             let mut client = asked.connect()?;
             let mut info = Info::of(&mut client)?;
@@ -62,7 +62,7 @@ fn answers() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("memory_is_told_on_both_sides_of_the_gap_below_4_gib_and_not_across_it", || {
+        guest_test("memory_is_served_on_both_sides_of_the_gap_below_4_gib_but_not_across_it", || {
             let asked = Asked::start("idle", &["--memory", "5G"])?;
             let mut client = asked.connect()?;
             assert_eq!(Info::of(&mut client)?.memory, 5 << 30, "without the gap below 4 GiB");
@@ -77,7 +77,7 @@ fn answers() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("what_cannot_be_told_is_an_error_and_the_conversation_goes_on", || {
+        guest_test("an_invalid_request_is_answered_with_an_error_and_the_connection_stays", || {
             let asked = Asked::start("idle", &[])?;
             let mut client = asked.connect()?;
             let end = 64 << 20;
@@ -104,7 +104,7 @@ fn answers() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("a_request_may_come_in_pieces_and_several_at_once", || {
+        guest_test("requests_may_arrive_in_pieces_or_several_at_once", || {
             let asked = Asked::start("idle", &[])?;
             let mut client = asked.connect()?;
             client.set_nodelay(true)?;
@@ -120,7 +120,7 @@ fn answers() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("all_of_memory_is_told_in_one_frame_without_being_kept", || {
+        guest_test("all_of_memory_is_sent_in_one_frame_without_buffering", || {
             let asked = Asked::start("idle", &["--memory", "512"])?;
             let mut client = asked.connect()?;
             client.write_all(&dump_request(0, 512 << 20))?;
@@ -146,7 +146,7 @@ fn answers() -> Vec<Trial> {
 }
 
 fn beside_gdb() -> Vec<Trial> {
-    vec![guest_test("breakpoints_never_show_in_memory_that_is_told", || {
+    vec![guest_test("breakpoints_never_show_in_memory_that_is_served", || {
         let gdb = free_place()?;
         let asked = Asked::start("endless", &[&format!("--gdb={gdb}")])?;
         let mut client = asked.connect()?;
@@ -182,7 +182,7 @@ fn beside_gdb() -> Vec<Trial> {
 
 fn clients() -> Vec<Trial> {
     vec![
-        guest_test("clients_that_leave_in_the_middle_harm_nobody", || {
+        guest_test("clients_that_disconnect_early_do_not_disturb_the_server", || {
             let asked = Asked::start("idle", &[])?;
             let whole = dump_request(0, 64 << 20);
             for cut in [0, 1, 4, 5, 31, 32] {
@@ -197,7 +197,7 @@ fn clients() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("a_client_that_speaks_another_language_is_told_and_hung_up_on", || {
+        guest_test("a_client_of_another_protocol_gets_an_error_and_is_disconnected", || {
             let asked = Asked::start("idle", &[])?;
             for nonsense in
                 [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xFF; 1000], &simple(1), &simple(77), &simple(5)]
@@ -210,7 +210,7 @@ fn clients() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("sixteen_clients_are_served_and_the_next_is_told_that_there_is_no_place", || {
+        guest_test("sixteen_clients_are_served_and_the_next_is_rejected_with_the_reason", || {
             let asked = Asked::start("idle", &[])?;
             let mut clients = Vec::new();
             for _ in 0..16 {
@@ -231,7 +231,7 @@ fn clients() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("clients_are_told_that_the_run_is_over", || {
+        guest_test("clients_are_notified_of_the_end_of_the_run", || {
             let asked = Asked::start("serial-echo", &[])?;
             let mut quiet = asked.connect()?;
             let mut busy = asked.connect()?;
@@ -278,7 +278,7 @@ fn clients() -> Vec<Trial> {
             asked.signal("TERM")?;
             asked.finish()?.expect_status(16).map(drop)
         }),
-        guest_test("debug_client_says_who_does_not_answer", || {
+        guest_test("debug_client_names_the_address_that_does_not_answer", || {
             let nobody = free_place()?;
             let client = |place: &str| {
                 let (address, port) = place.rsplit_once(':').unwrap_or_default();
@@ -311,7 +311,7 @@ fn clients() -> Vec<Trial> {
 
 fn places() -> Vec<Trial> {
     vec![
-        guest_test("a_debug_server_on_a_unix_socket_is_for_its_user_only", || {
+        guest_test("the_unix_socket_of_the_debug_server_is_private", || {
             let folder = Folder::new();
             let path = folder.file("debug");
             let asked = Asked::start_at(&format!("unix:{}", path.display()), "idle", &[])?;
@@ -334,14 +334,14 @@ fn places() -> Vec<Trial> {
             assert_eq!(Info::of(&mut asked.connect()?)?.memory, 10 << 20);
             Ok(())
         }),
-        guest_test("a_port_that_is_taken_is_told_before_the_guest_runs", || {
+        guest_test("a_debug_server_port_in_use_is_reported_before_the_guest_runs", || {
             let taken = TcpListener::bind("127.0.0.1:0")?;
             let place = taken.local_addr()?;
             let ran = Kvm::with_guest("hello-serial").arg(format!("--debug-server={place}")).run();
             let told = format!("kvm: the debug server cannot listen on {place}: Address already in use");
             ran.expect_status(6)?.expect_out("")?.expect_err(&told).map(drop)
         }),
-        guest_test("without_a_debug_server_nobody_listens", || {
+        guest_test("without_a_debug_server_no_port_is_open", || {
             let ran = Kvm::new().arg(guest("hello-serial")).arg("--debug-server=no").run();
             ran.expect_status(0)?.check(!ran.err.contains("debug server"), "nothing said of it").map(drop)
         }),

@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
             Kvm::with_guest("apic-operands").run().expect_whole(&whole(0, "", halted(0x331)))?;
             Ok(())
         }),
-        guest_test("every_instruction_gives_in_a_guest_what_it_gives_on_the_host", same_as_on_the_host),
+        guest_test("every_instruction_has_the_same_result_in_a_guest_and_on_the_host", same_as_on_the_host),
     ]
 }
 

@@ -43,7 +43,7 @@ fn stopping() -> Vec<Trial> {
             let (said, _) = debug("recursion", &[], &commands)?;
             expect(&said, "Value returned is $1 = 2\n")
         }),
-        gdb_test("gdb_stops_at_every_call_until_it_is_told_not_to", || {
+        gdb_test("gdb_stops_at_every_call_until_the_breakpoint_is_deleted", || {
             let commands = ["break fibonacci", "ignore 1 1972", "continue", "info breakpoints", "continue"];
             let (said, ran) = debug("recursion", &[], &commands)?;
             // fibonacci(15) makes 1973 calls.
@@ -116,7 +116,7 @@ fn stopping() -> Vec<Trial> {
             expect(&said, "\nregs                        control registers and EFER\n")?;
             expect(&said, "`fly` is no command; `help` lists all\n")
         }),
-        gdb_test("after_a_triple_fault_gdb_can_still_look_around", || {
+        gdb_test("gdb_can_examine_the_guest_after_a_triple_fault", || {
             let (said, ran) = debug("triple-fault", &[], &["continue", "x/i $pc", "continue"])?;
             expect(&said, "kvm: triple fault at 0x200007")?;
             expect(&said, "Program received signal SIGSEGV")?;
@@ -160,13 +160,13 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "call   0x200010 <fibonacci>")?;
             expect(&said, "$1 = 377\n$2 = (void (*)()) 0x200029")
         }),
-        gdb_test("ctrl_c_ends_a_long_row_of_steps", || {
+        gdb_test("ctrl_c_ends_a_long_series_of_steps", || {
             let commands = ["break spin", "continue", "delete", CTRL_C, "stepi 1000000", "print $rax > 10"];
             let (said, _) = debug("endless", &["--timeout", "4"], &commands)?;
             expect(&said, "Program received signal SIGINT")?;
             expect(&said, "$1 = 1\n")
         }),
-        gdb_test("until_and_advance_run_to_a_place", || {
+        gdb_test("until_and_advance_run_to_a_location", || {
             let commands = [
                 "break fibonacci if n == 3",
                 "continue",
@@ -181,7 +181,7 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "fibonacci (n=n@entry=2) at target-examples/recursion.c:11\n")?;
             expect(&said, "$1 = 2\n")
         }),
-        gdb_test("load_brings_the_guest_back_to_its_beginning", || {
+        gdb_test("load_restarts_the_guest_from_its_entry_point", || {
             let commands = [
                 "tbreak fibonacci",
                 "continue",
@@ -232,7 +232,7 @@ fn stepping() -> Vec<Trial> {
             expect(&said, "Old value = 0\nNew value = 15\n")?;
             expect(&said, "$1 = (void (*)()) 0x200017 <fibonacci+7>")
         }),
-        gdb_test("a_step_is_one_instruction_also_where_it_leads_to_itself", || {
+        gdb_test("a_step_over_a_jump_to_itself_is_one_instruction", || {
             let commands = [
                 "tbreak *again",
                 "continue",
@@ -269,7 +269,7 @@ fn stepping() -> Vec<Trial> {
 
 fn endings() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_is_told_the_guests_own_exit_status", || {
+        gdb_test("gdb_is_notified_of_the_guests_exit_status", || {
             let (said, ran) = debug("debug-exit", &[], &["continue"])?;
             expect(&said, "exited with code 041]")?;
             ran.expect_status(33).map(drop)
@@ -279,15 +279,15 @@ fn endings() -> Vec<Trial> {
             expect(&said, "killed]")?;
             ran.expect_status(14)?.expect_err("ended by the user").map(drop)
         }),
-        gdb_test("a_time_limit_ends_a_run_that_gdb_holds", || {
+        gdb_test("the_timeout_ends_a_run_that_gdb_has_stopped", || {
             let (_, ran) = debug("endless", &["--timeout", "1"], &["stepi", "shell sleep 2", "stepi"])?;
             ran.expect_status(12).map(drop)
         }),
-        guest_test("a_time_limit_ends_a_run_that_waits_for_gdb", || {
+        guest_test("the_timeout_ends_a_run_that_waits_for_gdb", || {
             let waiting = Waiting::start("endless", &["--timeout", "1"], b"")?;
             waiting.finish()?.expect_status(12).map(drop)
         }),
-        gdb_test("a_signal_ends_a_run_that_gdb_holds", || {
+        gdb_test("a_signal_ends_a_run_that_gdb_has_stopped", || {
             let waiting = Waiting::start("endless", &[], b"")?;
             let end = format!("shell kill -TERM {}", waiting.id());
             waiting.gdb("endless", &["stepi", &end, "shell sleep 0.5"])?;
@@ -330,7 +330,7 @@ fn coming_and_going() -> Vec<Trial> {
             expect(&second, "0x48\t0xff")?;
             waiting.finish()?.expect_status(14).map(drop)
         }),
-        gdb_test("what_is_typed_reaches_a_guest_under_gdb", || {
+        gdb_test("serial_input_reaches_a_guest_under_gdb", || {
             let waiting = Waiting::start("serial-echo", &["--keys", "serial"], b"typed\n\x04")?;
             waiting.gdb("serial-echo", &["break guest_main", "continue", "stepi 40", "continue"])?;
             let ran = waiting.finish()?;
@@ -341,7 +341,7 @@ fn coming_and_going() -> Vec<Trial> {
 
 fn strangers() -> Vec<Trial> {
     vec![
-        guest_test("a_client_that_talks_rubbish_is_hung_up_on_and_the_guest_runs_on", || {
+        guest_test("a_client_that_sends_malformed_packets_is_disconnected_and_the_guest_runs_on", || {
             for rubbish in
                 [&b"GET / HTTP/1.1\r\n\r\n"[..], b"$m0,1#00", b"$vCont;x#ff", b"-", &[b'$'; 40_000]]
             {
@@ -351,7 +351,7 @@ fn strangers() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("a_client_that_asks_for_the_impossible_gets_an_error", || {
+        guest_test("an_impossible_request_is_answered_with_an_error", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             expect(&ask(&mut client, "qSupported")?, "PacketSize=20000;")?;
@@ -371,7 +371,7 @@ fn strangers() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("a_client_that_vanishes_leaves_a_guest_that_runs_on", || {
+        guest_test("the_guest_runs_on_when_the_client_disconnects", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             // A breakpoint that would be hit, and the guest set going.
@@ -379,12 +379,12 @@ fn strangers() -> Vec<Trial> {
             drop(client);
             waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
-        guest_test("a_port_scan_does_not_set_the_guest_going", || {
+        guest_test("a_port_scan_does_not_start_the_guest", || {
             let waiting = Waiting::start("recursion", &["--timeout", "1"], b"")?;
             drop(waiting.connect()?);
             waiting.finish()?.expect_status(12).map(drop)
         }),
-        guest_test("a_second_client_is_told_why_it_is_hung_up_on", || {
+        guest_test("a_second_client_is_rejected_with_the_reason", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut first = waiting.connect()?;
             ask(&mut first, "?")?;
@@ -399,7 +399,7 @@ fn strangers() -> Vec<Trial> {
             drop(first);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        gdb_test("a_second_gdb_shows_why_it_is_hung_up_on", || {
+        gdb_test("a_second_gdb_shows_why_it_is_rejected", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut first = waiting.connect()?;
             ask(&mut first, "?")?;
@@ -408,7 +408,7 @@ fn strangers() -> Vec<Trial> {
             drop(first);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("a_port_that_is_taken_is_named", || {
+        guest_test("a_gdb_port_in_use_is_named", || {
             let taken = TcpListener::bind("127.0.0.1:0")?;
             let place = taken.local_addr()?.to_string();
             let ran = Kvm::with_guest("recursion").arg(format!("--gdb={place}")).run();

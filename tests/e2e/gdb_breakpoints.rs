@@ -15,7 +15,7 @@ pub const UNUSED: [&str; 4] = ["break *0x1000", "break *0x1001", "break *0x1002"
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        gdb_test("thirty_breakpoints_all_hit", || {
+        gdb_test("thirty_breakpoints_are_all_hit", || {
             let set: Vec<String> = (0..30).map(|place| format!("break *((long)&sled + {place})")).collect();
             let mut commands: Vec<&str> = set.iter().map(String::as_str).collect();
             let shown = ["continue", "print (long)$pc - (long)&sled"];
@@ -29,20 +29,20 @@ pub fn trials() -> Vec<Trial> {
             }
             expect(&said, "kvm: the guest halted")
         }),
-        gdb_test("breakpoint_set_before_the_loader_has_run_still_hits", || {
+        gdb_test("a_breakpoint_set_before_the_loader_has_run_is_hit", || {
             let commands = ["break *0x280000", "continue", "print $pc", "print $rbx", "continue", "continue"];
             let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
             expect(&said, "$1 = (void (*)()) 0x280000")?;
             expect(&said, "$2 = 0\n")
         }),
-        gdb_test("breakpoints_where_nothing_is_mapped_yet_still_hit", || {
+        gdb_test("breakpoints_at_addresses_that_are_mapped_later_are_hit", || {
             let commands = ["break *0x40080000", "continue", "print $pc", "print $rbx", "delete", "continue"];
             let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
             expect(&said, "$1 = (void (*)()) 0x40080000")?;
             expect(&said, "$2 = 1\n")?;
             expect(&said, "result (RAX) 2 (0x2)")
         }),
-        gdb_test("a_planted_breakpoint_stops_at_its_own_address_and_not_at_another_of_the_same_code", || {
+        gdb_test("a_software_breakpoint_stops_at_its_own_address_but_not_at_an_alias_of_it", || {
             let mut commands = UNUSED.to_vec();
             commands.extend([
                 "break *0x40080000",
@@ -57,7 +57,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "$2 = 1\n")?;
             expect(&said, "result (RAX) 2 (0x2)")
         }),
-        gdb_test("more_breakpoints_than_debug_registers_outlive_the_loader", || {
+        gdb_test("more_breakpoints_than_debug_registers_survive_the_loader", || {
             let set: Vec<String> = INSIDE.map(|offset| format!("break *{}", 0x28_0000 + offset)).collect();
             let mut commands = UNUSED.to_vec();
             commands.extend(set.iter().map(String::as_str));
@@ -70,7 +70,7 @@ pub fn trials() -> Vec<Trial> {
             }
             expect(&said, "result (RAX) 2 (0x2)")
         }),
-        gdb_test("hardware_breakpoints_drive_software_ones_out_of_the_debug_registers", || {
+        gdb_test("hardware_breakpoints_displace_software_ones_from_the_debug_registers", || {
             let commands = [
                 "break *((long)&sled + 1)",
                 "break *((long)&sled + 3)",
@@ -91,7 +91,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "$1 = 3\n")?;
             expect(&said, "$2 = 11\n")
         }),
-        guest_test("a_breakpoint_at_an_address_that_cannot_be_is_refused", || {
+        guest_test("a_breakpoint_at_an_impossible_address_is_refused", || {
             let waiting = Waiting::start("recursion", &[], b"")?;
             let mut client = waiting.connect()?;
             for (packet, answer) in

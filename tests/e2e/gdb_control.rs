@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn breakpoints() -> Vec<Trial> {
     vec![
-        gdb_test("monitor_break_stops_where_its_condition_holds_and_counts", || {
+        gdb_test("monitor_break_stops_when_its_condition_holds_and_counts_hits", || {
             let commands = [
                 "monitor break fibonacci if $rdi == 3",
                 "continue",
@@ -64,7 +64,7 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "$1 = 10\n")?;
             expect(&said, "reached 1973 times, hit 0 times\n")
         }),
-        gdb_test("a_point_that_is_stepped_onto_is_reached_once", || {
+        gdb_test("a_point_reached_by_a_step_is_hit_once", || {
             let commands = [
                 "break *fibonacci+4",
                 "continue",
@@ -86,7 +86,7 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "$2 = 14\n")?;
             expect(&said, "     reached 2 times, hit once\n")
         }),
-        gdb_test("a_condition_that_cannot_be_decided_stops_the_guest_and_says_why", || {
+        gdb_test("a_condition_that_cannot_be_evaluated_stops_the_guest_with_the_reason", || {
             let commands = ["monitor break fibonacci if u32($rdi << 40) == 1", "continue", "print $rdi"];
             let (said, _) = debug("recursion", &[], &commands)?;
             expect(
@@ -126,7 +126,7 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "$1 = 6\n")?;
             expect(&said, "result (RAX) 6 (0x6)")
         }),
-        gdb_test("a_point_at_an_address_that_cannot_be_is_refused", || {
+        gdb_test("a_point_at_an_impossible_address_is_refused", || {
             let commands = ["monitor break 0x8000000000000000", "monitor breaks", "kill"];
             let (said, _) = debug("recursion", &[], &commands)?;
             expect(&said, "0x8000000000000000 is no address: its upper bits are not all the same")?;
@@ -147,7 +147,7 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, " <handler>:\tinc    %ebx\n")?;
             expect(&said, "$1 = 3\n")
         }),
-        gdb_test("the_guests_own_int3_stops_it_when_that_is_switched_on", || {
+        gdb_test("the_guests_own_int3_stops_it_when_int3_stops_are_on", || {
             let commands =
                 ["monitor catch int3 on", "continue", "x/i $pc", "continue", "continue", "continue"];
             let (said, ran) = debug("own-int3", &[], &commands)?;
@@ -160,7 +160,7 @@ fn breakpoints() -> Vec<Trial> {
             expect(&said, "Program received signal SIGSEGV")?;
             ran.expect_status(8).map(drop)
         }),
-        gdb_test("info_debug_tells_what_was_measured_on_this_host", || {
+        gdb_test("info_debug_reports_what_was_measured_on_this_host", || {
             let (said, _) = debug("recursion", &[], &["monitor info debug", "monitor info debug"])?;
             let technique = match lane() {
                 Lane::Amd => "a hlt in guest memory while the guest runs, as int3 does not stop it",
@@ -205,7 +205,7 @@ fn breakpoints() -> Vec<Trial> {
 /// The guest `stepped` raises an exception three times at `beyond`, and its handler is `stray`.
 fn points_and_exceptions() -> Vec<Trial> {
     vec![
-        gdb_test("a_breakpoint_in_a_handler_is_met_when_going_on_from_another", || {
+        gdb_test("a_breakpoint_in_a_handler_is_hit_when_continuing_from_another", || {
             let commands = [
                 "monitor break beyond",
                 "continue",
@@ -247,7 +247,7 @@ fn points_and_exceptions() -> Vec<Trial> {
 
 fn points_and_other_stops() -> Vec<Trial> {
     vec![
-        gdb_test("a_point_where_a_watchpoint_has_stopped_the_guest_is_reached_by_the_next_step", || {
+        gdb_test("a_point_where_a_watchpoint_has_stopped_the_guest_is_hit_by_the_next_step", || {
             let commands = [
                 "monitor break flags_pushed if 0",
                 "awatch *(long *)0x2ffff8",
@@ -261,7 +261,7 @@ fn points_and_other_stops() -> Vec<Trial> {
             expect(&said, "$1 = 1\n")?;
             expect(&said, "reached once, hit 0 times\n")
         }),
-        gdb_test("a_point_where_ctrl_c_has_stopped_the_guest_is_reached_when_it_goes_on", || {
+        gdb_test("a_point_where_ctrl_c_has_stopped_the_guest_is_hit_when_it_continues", || {
             let commands = [
                 "monitor break _start+2",
                 CTRL_C,
@@ -286,7 +286,7 @@ fn points_and_other_stops() -> Vec<Trial> {
 
 fn log_points() -> Vec<Trial> {
     vec![
-        gdb_test("monitor_trace_prints_and_the_guest_goes_on", || {
+        gdb_test("monitor_trace_prints_and_the_guest_continues", || {
             let commands = [
                 "monitor trace fibonacci if $rdi == 12 \"n=%d from %p, call %u\", $rdi, *$rsp, $hits",
                 "continue",
@@ -357,7 +357,7 @@ fn views() -> Vec<Trial> {
             expect(&said, "0x200010 (fibonacci)\n0x200015 (fibonacci+0x5)\n0x1: no symbol\n")?;
             expect(&said, "0x000000000000..0x000004000000 RAM, 64 MiB\n")
         }),
-        gdb_test("monitor_and_packets_of_qemu_throw_the_same_switches", || {
+        gdb_test("monitor_commands_and_qemu_packets_set_the_same_switches", || {
             let commands = [
                 "monitor phys on",
                 "monitor step-irq on",
@@ -374,7 +374,7 @@ fn views() -> Vec<Trial> {
             expect(&said, "addresses are the guest's virtual ones\n")?;
             expect(&said, "interrupts wait while the guest is stepped\n")
         }),
-        gdb_test("monitor_finds_symbols_of_a_guest_that_was_moved", || {
+        gdb_test("monitor_finds_symbols_of_a_relocated_guest", || {
             let commands =
                 ["monitor sym guest_main", "monitor break guest_main", "continue", "monitor dis $rip 1"];
             let (said, _) = debug("static-pie", &[], &commands)?;
@@ -402,7 +402,7 @@ fn views() -> Vec<Trial> {
 
 fn machine() -> Vec<Trial> {
     vec![
-        gdb_test("monitor_tells_a_wrong_command_what_was_meant", || {
+        gdb_test("monitor_answers_a_misspelt_command_with_the_closest_one", || {
             let (said, _) = debug("recursion", &[], &["monitor brek 1", "monitor help walk"])?;
             expect(&said, "`brek 1` is no command (there is `break`); `help` lists all\n")?;
             expect(&said, "walk ADDRESS\n    how a virtual address is translated, table by table\n")

@@ -18,7 +18,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, " in fibonacci (n=n@entry=4)")?;
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        gdb_test("a_guest_that_was_moved_is_known_by_its_symbols", || {
+        gdb_test("a_relocated_guest_is_debugged_by_its_symbols", || {
             for file in [None, Some(guest("static-pie"))] {
                 let waiting = Waiting::start("static-pie", &[], b"")?;
                 let commands = ["break guest_main", "continue", "print $pc"];

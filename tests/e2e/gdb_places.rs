@@ -22,7 +22,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn sockets() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_connects_to_a_unix_socket_that_is_gone_after_the_run", || {
+        gdb_test("gdb_connects_to_a_unix_socket_that_is_removed_after_the_run", || {
             let folder = Folder::new();
             let path = folder.file("gdb");
             let waiting = at(&path, "recursion", &[])?;
@@ -35,7 +35,7 @@ fn sockets() -> Vec<Trial> {
             waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610")?;
             if path.exists() { Err("the socket is still there".into()) } else { Ok(()) }
         }),
-        gdb_test("a_second_gdb_at_a_unix_socket_shows_why_it_is_hung_up_on", || {
+        gdb_test("a_second_gdb_at_a_unix_socket_shows_why_it_is_rejected", || {
             let folder = Folder::new();
             let waiting = at(&folder.file("gdb"), "recursion", &[])?;
             let mut first = UnixStream::connect(&waiting.place)?;
@@ -46,7 +46,7 @@ fn sockets() -> Vec<Trial> {
             drop(first);
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        guest_test("a_unix_socket_for_gdb_replaces_nothing_but_one_that_was_left_behind", || {
+        guest_test("a_unix_socket_for_gdb_replaces_only_a_stale_socket", || {
             let folder = Folder::new();
             let refused = |path: &Path, why: &str| {
                 let ran = Kvm::with_guest("recursion").arg(format!("--gdb=unix:{}", path.display())).run();
@@ -95,7 +95,7 @@ fn ports() -> Vec<Trial> {
 
 fn guests_that_do_not_wait() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_connects_to_a_guest_that_runs_leaves_and_comes_back", || {
+        gdb_test("gdb_connects_to_a_running_guest_detaches_and_connects_again", || {
             let folder = Folder::new();
             let waiting = at(&folder.file("gdb"), "endless", &["--gdb-nowait"])?;
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -105,7 +105,7 @@ fn guests_that_do_not_wait() -> Vec<Trial> {
             expect(&said, "Breakpoint 1, spin ()")?;
             waiting.finish()?.expect_status(14).map(drop)
         }),
-        guest_test("a_guest_that_nobody_connects_to_runs_to_its_end", || {
+        guest_test("a_guest_without_a_gdb_client_runs_to_its_end", || {
             let waiting = Waiting::start("recursion", &["--gdb-nowait"], b"")?;
             waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610")?;
             let waiting = Waiting::start("triple-fault", &["--gdb-nowait"], b"")?;

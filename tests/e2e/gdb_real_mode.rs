@@ -60,7 +60,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "cs             0x1000              4096\neip            0x8a ")?;
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        gdb_test("next_over_int_0x10_does_not_wander_off", || {
+        gdb_test("next_over_int_0x10_stops_behind_it", || {
             let commands = [
                 "tbreak call_service",
                 "continue",

@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
         })
         .collect();
     trials.extend(going_on());
-    trials.push(guest_test("the_reset_key_resets_a_guest_that_a_debugger_holds", || {
+    trials.push(guest_test("the_reset_key_resets_a_guest_that_gdb_has_stopped", || {
         let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let terminal = Terminal::kvm(Kvm::with_guest("endless").arg(format!("--gdb={place}")), 80, 25);
         let mut client = None;
@@ -98,7 +98,7 @@ fn going_on() -> Vec<Trial> {
             expect(&said, "$1 = 0x6\n")?;
             ran.expect_out("Reset by port 0xcf9 ...\n").map(drop)
         }),
-        gdb_test("a_guest_that_is_sent_elsewhere_is_not_reset", || {
+        gdb_test("a_guest_whose_rip_gdb_sets_is_not_reset", || {
             let commands = ["continue", "set $pc = stop", "continue", "continue"];
             let (said, ran) = debug("reset", &["--timeout", "20"], &commands)?;
             expect_times(&said, ASKED, 1)?;
@@ -114,12 +114,12 @@ fn going_on() -> Vec<Trial> {
                 .expect_err("kvm: the guest reset the machine (--no-reboot) at 0x2")
                 .map(drop)
         }),
-        gdb_test("a_step_ends_the_run_after_a_reset_that_does", || {
+        gdb_test("a_step_ends_the_run_after_a_reset_with_no_reboot", || {
             let (said, ran) = debug("reset", &["--no-reboot"], &["continue", "stepi"])?;
             expect(&said, "exited with code 022]")?;
             ran.expect_status(18).map(drop)
         }),
-        gdb_test("a_gdb_that_leaves_lets_the_reset_be_carried_out", || {
+        gdb_test("detaching_performs_the_pending_reset", || {
             let waiting = Waiting::start("reset", &["--timeout", "4"], b"")?;
             let said = waiting.gdb("reset", &["continue", "detach"])?;
             expect(&said, ASKED)?;
@@ -128,12 +128,12 @@ fn going_on() -> Vec<Trial> {
             ran.check(!ran.out.contains("Still here"), "a reset")?;
             ran.expect_status(12).map(drop)
         }),
-        gdb_test("a_gdb_that_leaves_lets_the_reset_end_the_run", || {
+        gdb_test("detaching_lets_the_pending_reset_end_the_run", || {
             let (said, ran) = debug("reset", &["--no-reboot"], &["continue", "detach"])?;
             expect(&said, ASKED_FOR_THE_END)?;
             ran.expect_status(18).map(drop)
         }),
-        gdb_test("a_read_after_a_reset_is_seen_whatever_was_there_before_it", || {
+        gdb_test("a_watched_read_after_a_reset_stops_whatever_the_memory_held_before", || {
             let commands = [
                 "break guest_main",
                 "continue",
@@ -149,7 +149,7 @@ fn going_on() -> Vec<Trial> {
             expect(&said, ASKED)?;
             expect(&said, "\nHardware read watchpoint 2: -location *$where\n\nValue = 99 'c'\n")
         }),
-        gdb_test("the_users_own_reset_takes_the_place_of_the_guests", || {
+        gdb_test("the_users_reset_replaces_the_guests_pending_one", || {
             let commands = ["break guest_main", "continue", "continue", "monitor reset", "continue", "kill"];
             let (said, ran) = debug("reset", &[], &commands)?;
             expect(&said, ASKED)?;

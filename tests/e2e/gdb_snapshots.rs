@@ -74,7 +74,7 @@ fn same_futures(name: &str, places: usize) -> Result<(), Failed> {
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        gdb_test("snapshots_bring_frames_registers_and_memory_back_and_keep_breakpoints", || {
+        gdb_test("snapshots_restore_frames_registers_and_memory_and_keep_breakpoints", || {
             let commands = [
                 "break fibonacci if n == 12",
                 "continue",
@@ -103,7 +103,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "kvm: the guest halted; result (RAX) 610")?;
             ran.expect_status(0).map(drop)
         }),
-        gdb_test("snapshots_begin_a_run_again_that_was_over", || {
+        gdb_test("snapshots_continue_a_run_that_has_ended", || {
             let commands = [
                 "monitor snapshot start",
                 "continue",
@@ -122,7 +122,7 @@ pub fn trials() -> Vec<Trial> {
                 .expect_out("Hello from the bare metal!\nHello from the bare metal!\n")
                 .map(drop)
         }),
-        gdb_test("snapshots_are_listed_replaced_and_forgotten_by_name", || {
+        gdb_test("snapshots_are_listed_replaced_and_deleted_by_name", || {
             let commands = [
                 "monitor snapshots",
                 "monitor snapshot one",
@@ -149,10 +149,10 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)
         }),
-        gdb_test("snapshots_have_one_future_in_every_mode_and_in_handlers_of_interrupts", || {
+        gdb_test("restored_snapshots_run_identically_in_every_mode_and_in_interrupt_handlers", || {
             PLACES.iter().try_for_each(|(name, places)| same_futures(name, *places))
         }),
-        gdb_test("snapshots_in_memory_end_when_another_guest_comes_from_a_file", || {
+        gdb_test("in_memory_snapshots_are_discarded_when_another_guest_is_restored_from_a_file", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate").display().to_string();
             let (save, restore) = (format!("monitor snapshot {file}"), format!("monitor restore {file}"));
@@ -163,7 +163,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "there is no snapshot `one`")?;
             expect(&said, "a.kvmstate, at 0x200000 (_start)\ngdb still shows what it knew")
         }),
-        gdb_test("snapshots_outlive_a_reset_and_watchpoints", || {
+        gdb_test("snapshots_survive_a_reset_and_watchpoints", || {
             let commands = [
                 "break fibonacci if n == 13",
                 "continue",

@@ -13,7 +13,7 @@ pub fn trials() -> Vec<Trial> {
             let said = steps(&["tbreak flags", "continue", "stepi", "print *(long *)$rsp & 0x100"])?;
             expect(&said, "$1 = 0\n")
         }),
-        gdb_test("stepping_over_popf_does_not_let_the_guest_go", || {
+        gdb_test("stepping_over_popf_does_not_resume_the_guest", || {
             let said = steps(&["tbreak back", "continue", "stepi", "print $pc == (long)&copying"])?;
             expect(&said, "$1 = 1\n")
         }),
@@ -41,14 +41,14 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        gdb_test("a_guest_goes_on_after_a_step_over_a_port_access", || {
+        gdb_test("a_guest_continues_after_a_step_over_a_port_access", || {
             // The breakpoint is at an `in`, and the guest has no handler for a debug exception.
             let commands = ["break keyboard_code", "continue", "stepi", "continue", "kill"];
             let (said, _) = debug("keyboard-echo", &["--keys", "keyboard"], &commands)?;
             let hits = said.matches("\nBreakpoint 1").count() - 1;
             if hits == 2 { Ok(()) } else { Err(format!("{hits} hits:\n{said}").into()) }
         }),
-        gdb_test("a_step_over_an_interrupt_ends_in_its_handler_and_comes_back", || {
+        gdb_test("a_step_over_an_interrupt_ends_in_its_handler_and_returns", || {
             let commands = [
                 "tbreak ask",
                 "continue",
@@ -109,13 +109,13 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "$1 = 1\n")?;
             expect(&said, "$2 = 0x1100\n")
         }),
-        gdb_test("the_processor_is_a_thread_that_tells_whether_it_is_halted", || {
+        gdb_test("the_processor_is_a_thread_that_reports_whether_it_is_halted", || {
             let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
             let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
             expect(&said, "\"vCPU 0\" (running, ")?;
             expect(&said, "\"vCPU 0\" (waiting in hlt, ")
         }),
-        gdb_test("scheduler_locking_does_no_harm", || {
+        gdb_test("scheduler_locking_does_not_change_a_step", || {
             let commands = [
                 "set scheduler-locking on",
                 "tbreak identify",
@@ -126,7 +126,7 @@ pub fn trials() -> Vec<Trial> {
             let said = steps(&commands)?;
             expect(&said, "$1 = 1\n")
         }),
-        gdb_test("a_step_that_faults_comes_back_behind_it_at_the_latest", || {
+        gdb_test("a_step_that_faults_stops_behind_the_instruction_at_the_latest", || {
             let commands = ["tbreak touch", "continue", "stepi", "tbreak done", "continue", "print $r10"];
             let said = steps(&commands)?;
             expect(&said, "$1 = 1\n")

@@ -265,7 +265,7 @@ fn memory_and_symbols() -> Vec<Trial> {
 
 fn connections() -> Vec<Trial> {
     vec![
-        gdb_test("a_debugger_attaches_late_leaves_and_comes_back", || {
+        gdb_test("a_debugger_attaches_late_detaches_and_attaches_again", || {
             let waiting = Waiting::start("endless", &[], b"")?;
             waiting.gdb("endless", &["detach"])?;
             let mut before = 0;
@@ -284,7 +284,7 @@ fn connections() -> Vec<Trial> {
             waiting.gdb("endless", &["kill"])?;
             waiting.finish()?.expect_status(14).map(drop)
         }),
-        guest_test("a_debugger_attaches_to_a_guest_that_has_not_waited_for_it", || {
+        guest_test("a_debugger_attaches_to_a_running_guest", || {
             let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
             let kvm = Kvm::with_guest("endless").arg(format!("--gdb={place}")).args([
                 "--gdb-nowait",
@@ -352,12 +352,12 @@ fn connections() -> Vec<Trial> {
             expect(&said, "received: \"QCp1.1\"")?;
             ran.expect_status(0).map(drop)
         }),
-        gdb_test("a_vcpu_that_waits_for_an_interrupt_is_a_thread_that_says_so", || {
+        gdb_test("a_vcpu_that_waits_for_an_interrupt_is_shown_as_halted", || {
             let (said, _) = debug("idle", &[], &[CTRL_C, "continue", "info threads", "kill"])?;
             expect(&said, "Program received signal SIGINT")?;
             expect(&said, "\"vCPU 0\" (waiting in hlt, 64-bit mode, ring 0)")
         }),
-        guest_test("continue_and_interrupt_can_be_repeated_without_end", || {
+        guest_test("continue_and_interrupt_can_be_repeated_indefinitely", || {
             let waiting = Waiting::start("endless", &[], b"")?;
             let mut client = waiting.connect()?;
             ask(&mut client, "?")?;

@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn what_is_seen() -> Vec<Trial> {
     vec![
-        gdb_test("five_watchpoints_of_all_lengths_stop_after_the_write_each", || {
+        gdb_test("five_watchpoints_of_all_lengths_each_stop_after_the_write", || {
             let commands = [
                 "watch data.one",
                 "watch data.two",
@@ -65,7 +65,7 @@ fn what_is_seen() -> Vec<Trial> {
             expect(&said, "\n\nValue = 9\n")?;
             expect(&said, "kvm: the guest halted; result (RAX) 1000")
         }),
-        gdb_test("a_thousand_writes_beside_what_is_watched_do_not_stop_the_guest", || {
+        gdb_test("a_thousand_writes_beside_the_watched_bytes_do_not_stop_the_guest", || {
             let commands = ["watch data.eight", "continue", "continue", "continue"];
             let (said, _) = debug("watched", &[], &commands)?;
             expect(&said, "Old value = 8\nNew value = 9\n")?;
@@ -79,7 +79,7 @@ fn what_is_seen() -> Vec<Trial> {
             expect(&said, "Old value = 5\nNew value = 6\n")?;
             expect(&said, "kvm: the guest halted; result (RAX) 1000")
         }),
-        gdb_test("a_watched_store_that_some_hosts_refuse_is_seen", || {
+        gdb_test("a_watchpoint_stops_at_a_store_that_some_hosts_refuse", || {
             let (said, _) = debug("watched", &[], &["watch data.vector", "continue", "continue"])?;
             expect(&said, "Old value = {0, 0}\nNew value = {0, 77}\n")?;
             expect(&said, "kvm: the guest halted; result (RAX) 1000")
@@ -89,14 +89,14 @@ fn what_is_seen() -> Vec<Trial> {
 
 fn where_it_is_seen() -> Vec<Trial> {
     vec![
-        gdb_test("a_watched_write_through_another_mapping_is_seen", || {
+        gdb_test("a_watchpoint_stops_at_a_write_through_another_mapping", || {
             // Guest-physical memory is watched, whatever maps it.
             let commands = ["monitor phys on", "watch data.aliased", "continue", "continue"];
             let (said, _) = debug("watched", &[], &commands)?;
             expect(&said, "Old value = 0\nNew value = 11\n")?;
             expect(&said, "kvm: the guest halted; result (RAX) 1000")
         }),
-        gdb_test("what_is_mapped_later_is_watched_from_then_on", || {
+        gdb_test("a_watched_address_that_is_mapped_later_is_watched_from_then_on", || {
             let commands = [
                 "watch data.mapped",
                 "watch *(long *)(0x80000000 + (long)&data.later)",
@@ -117,7 +117,7 @@ fn where_it_is_seen() -> Vec<Trial> {
             }
             expect(&said, "kvm: the guest halted; result (RAX) 1000")
         }),
-        gdb_test("it_is_said_where_reads_are_not_watched", || {
+        gdb_test("a_page_whose_reads_cannot_be_watched_is_reported", || {
             let commands = ["rwatch *(long *)&near_code", "continue", "kill"];
             let (said, _) = debug("watched", &[], &commands)?;
             let told = "kvm: reads of the page at guest-physical 0x200000 are not seen, as it holds code";
@@ -156,7 +156,7 @@ fn where_it_is_seen() -> Vec<Trial> {
 
 fn together_with_others() -> Vec<Trial> {
     vec![
-        gdb_test("a_watchpoint_also_stops_a_row_of_steps", || {
+        gdb_test("a_watchpoint_stops_a_series_of_steps", || {
             let commands = ["watch data.one", "watch data.four", "continue", "stepi 100000", "kill"];
             let (said, _) = debug("watched", &[], &commands)?;
             expect(&said, "Hardware watchpoint 2: data.four\n\nOld value = 0\nNew value = 4\n")
@@ -211,7 +211,7 @@ fn together_with_others() -> Vec<Trial> {
             expect(&said, "0 in debug registers and 0 pages protected")?;
             expect(&said, "kvm: the guest halted; result (RAX) 1000")
         }),
-        gdb_test("what_cannot_be_watched_is_refused", || {
+        gdb_test("an_impossible_watchpoint_is_refused", || {
             let commands = ["watch *(char (*)[0x1000000])0x1000000", "continue", "kill"];
             let (said, ran) = debug("watched", &[], &commands)?;
             expect(&said, "Could not insert hardware watchpoint 1.")?;

@@ -81,7 +81,7 @@ fn loud_guests() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("multi_com_writes_to_four_ends", || {
+        guest_test("multi_com_writes_to_four_backends", || {
             let ran = Kvm::with_guest("multi-com")
                 .args(["--serial", "1=stdio", "--serial", "2=file:com2.txt"])
                 .args(["--serial", "3=log", "--serial", "4=null"])
@@ -103,7 +103,7 @@ fn loud_guests() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("serial_echo_answers_in_capitals", || {
+        guest_test("serial_echo_answers_in_upper_case", || {
             let ran = Kvm::with_guest("serial-echo")
                 .args(["--keys", "serial"])
                 .input(b"first line\nsecond\n\x04")
@@ -111,7 +111,7 @@ fn loud_guests() -> Vec<Trial> {
             ran.expect_whole(&whole(0, "FIRST LINE\nSECOND\n", halted(2)))?;
             Ok(())
         }),
-        guest_test("keyboard_echo_answers_with_what_is_typed", || {
+        guest_test("keyboard_echo_echoes_the_typed_characters", || {
             let ran = Kvm::with_guest("keyboard-echo")
                 .args(["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"])
                 .input(b"Hi, \"You\" & 2 more!\x1b")
@@ -119,7 +119,7 @@ fn loud_guests() -> Vec<Trial> {
             ran.expect_whole(&whole(0, "Type; Escape ends.\nHi, \"You\" & 2 more!\n", halted(19)))?;
             Ok(())
         }),
-        guest_test("post_and_e9_leave_their_traces", || {
+        guest_test("post_codes_and_port_e9_output_are_logged", || {
             let ran = Kvm::with_guest("post-and-e9").args(["--log-level", "debug"]).run();
             ran.expect_whole(&whole(0, "E9 works\n", halted(3)))?;
             for code in ["0x01", "0x02", "0x03"] {
@@ -133,7 +133,7 @@ fn loud_guests() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("start_info_of_a_guest_that_is_given_nothing", || {
+        guest_test("start_info_without_command_line_and_modules_is_empty", || {
             let ran = Kvm::with_guest("start-info").run();
             let out = "start info version 1\nmemory map:\n  0x000000000000 + 0x000004000000 RAM\n\
                        command line: \nmodules: 0\n";
@@ -214,7 +214,7 @@ fn triple_fault(here: &str) -> Vec<Whole> {
 
 fn crashing_guests() -> Vec<Trial> {
     vec![
-        guest_test("a_crash_in_a_relocated_guest_is_named_by_its_function", || {
+        guest_test("a_crash_in_a_relocated_guest_names_the_function", || {
             let ran = Kvm::with_guest("crash-in-pie").run();
             let told = ran.err.starts_with("kvm: triple fault at 0x20")
                 && ran.err.contains(" (fall_down), instruction `ud2`.");
@@ -222,24 +222,24 @@ fn crashing_guests() -> Vec<Trial> {
             ran.check(told || hidden, "the function's name, or that the host hides it")?;
             Ok(())
         }),
-        guest_test("a_crash_outside_of_the_guests_code_is_given_no_name", || {
+        guest_test("a_crash_outside_the_guests_code_names_no_function", || {
             let ran = Kvm::with_guest("crash-in-pie").arg("--append=x").run();
             let told = ran.err.starts_with("kvm: triple fault at 0x900000, instruction `ud2`.");
             let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
             ran.check(told || hidden, "no name, or that the host hides the place")?;
             Ok(())
         }),
-        guest_test("a_first_write_to_far_memory_arrives_whole", || {
+        guest_test("a_first_write_to_unmapped_ram_is_complete", || {
             let ran = Kvm::with_guest("far-memory").arg("--memory=1024").run();
             ran.expect_whole(&whole(0, "", halted(1)))?;
             Ok(())
         }),
-        guest_test("guests_of_older_supervisors_find_what_they_take_for_granted", || {
+        guest_test("guests_of_older_supervisors_find_the_state_they_rely_on", || {
             let ran = Kvm::with_guest("old-habits").arg("--memory=10").run();
             ran.expect_whole(&whole(0, "", HALTED_0))?;
             Ok(())
         }),
-        guest_test("triple_fault_is_reported_with_its_place", || {
+        guest_test("a_triple_fault_is_reported_with_its_location", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("triple-fault").arg(strict).run();
                 let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. No usable IDT is \
@@ -249,7 +249,7 @@ fn crashing_guests() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("the_name_of_a_symbol_cannot_drive_the_terminal", || {
+        guest_test("escape_sequences_in_a_symbol_name_do_not_reach_the_terminal", || {
             let kvm = Kvm::new().arg("red.elf");
             let mut file = std::fs::read(guest("triple-fault"))?;
             let at = file.windows(8).position(|name| name == b"\0_start\0").ok_or("no symbol _start")?;
@@ -262,7 +262,7 @@ fn crashing_guests() -> Vec<Trial> {
             ran.check(!ran.folder.read("console.log").contains('\x1b'), "no escape sequence in the log")?;
             Ok(())
         }),
-        guest_test("triple_fault_by_a_breakpoint_instruction", || {
+        guest_test("a_triple_fault_by_a_breakpoint_instruction_is_reported", || {
             let ran = Kvm::with_guest("triple-fault-int3").run();
             let fault = |place| {
                 format!(
@@ -384,7 +384,7 @@ const SIZES: [(&str, &str); 8] = [
 
 fn memory_sizes() -> Vec<Trial> {
     vec![
-        guest_test("memory_of_every_size_is_told_to_the_guest", || {
+        guest_test("the_guest_finds_its_memory_size_for_every_size", || {
             for (size, ranges) in SIZES {
                 for strict in ["--strict=no", "--strict=yes"] {
                     let ran = Kvm::with_guest("start-info").args(["--memory", size, strict]).run();
@@ -400,13 +400,13 @@ fn memory_sizes() -> Vec<Trial> {
             ran.expect_whole(&whole(0, "", halted(1)))?;
             Ok(())
         }),
-        guest_test("a_guest_that_does_not_fit_is_told_what_would_do", || {
+        guest_test("a_guest_that_does_not_fit_is_refused_with_the_memory_size_it_needs", || {
             let ran = Kvm::with_guest("start-info").args(["--memory", "1"]).run();
             ran.expect_status(4)?.expect_out("")?;
             ran.expect_err(" is outside the 1 MiB of guest memory; `--memory 3M` is enough\n")?;
             Ok(())
         }),
-        guest_test("much_memory_starts_as_fast_as_little", || {
+        guest_test("a_large_guest_starts_as_fast_as_a_small_one", || {
             let mut times = [Vec::new(), Vec::new()];
             for _ in 0..5 {
                 for (times, size) in times.iter_mut().zip(["64", "65536"]) {

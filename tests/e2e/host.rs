@@ -24,8 +24,8 @@ const NOBODY: &str = "--userspec=65534:65534";
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        elsewhere("without_dev_kvm_the_user_is_told_what_to_do", |_| Ok((6, NO_DEVICE))),
-        elsewhere("a_dev_kvm_that_is_something_else_is_told_from_the_real_one", |elsewhere| {
+        elsewhere("a_missing_dev_kvm_is_reported_with_the_remedy", |_| Ok((6, NO_DEVICE))),
+        elsewhere("a_dev_kvm_that_is_no_kvm_device_is_reported", |elsewhere| {
             std::fs::create_dir(elsewhere.root.file("dev"))?;
             std::fs::write(elsewhere.root.file("dev/kvm"), "")?;
             Ok((
@@ -34,7 +34,7 @@ pub fn trials() -> Vec<Trial> {
                     `ls -l /dev/kvm` should show a character device with the numbers 10, 232",
             ))
         }),
-        elsewhere("a_wrong_guest_is_told_before_a_missing_dev_kvm", |elsewhere| {
+        elsewhere("a_malformed_guest_is_reported_before_a_missing_dev_kvm", |elsewhere| {
             std::fs::write(elsewhere.root.file("hello-serial.elf"), "#!/bin/sh\n")?;
             Ok((
                 4,
@@ -42,13 +42,13 @@ pub fn trials() -> Vec<Trial> {
                  give the ELF file that it builds, or run the script itself",
             ))
         }),
-        as_nobody("a_user_who_may_not_open_dev_kvm_is_told_what_to_do", |elsewhere| {
+        as_nobody("a_dev_kvm_without_permission_is_reported_with_the_remedy", |elsewhere| {
             std::fs::create_dir(elsewhere.root.file("dev"))?;
             std::fs::write(elsewhere.root.file("dev/kvm"), "")?;
             set_mode(&elsewhere.root.file("dev/kvm"), 0o600)?;
             Ok((6, NOT_ALLOWED))
         }),
-        guest_test("a_host_that_gives_no_more_files_is_told", || {
+        guest_test("running_out_of_file_descriptors_is_reported", || {
             let mut refusals = 0;
             for files in 5..24 {
                 let script = format!("ulimit -n {files}; exec \"$@\"");
@@ -64,7 +64,7 @@ pub fn trials() -> Vec<Trial> {
             assert!(refusals > 3, "only {refusals} runs had too few files");
             Ok(())
         }),
-        test("a_host_that_gives_no_more_memory_is_told", || {
+        test("running_out_of_memory_is_reported", || {
             let script = "ulimit -v 1000000; exec \"$@\"";
             let ran = Kvm::with_guest("recursion").args(["--memory", "4G"]).in_shell(script).run();
             ran.expect_status(6)?.expect_out("")?;

@@ -14,16 +14,16 @@ pub fn trials() -> Vec<Trial> {
     vec![
         guest_test("every_kind_of_key_reaches_the_keyboard", every_kind_of_key),
         guest_test("an_escape_sequence_may_arrive_in_pieces", sequence_in_pieces),
-        guest_test("an_italian_keyboard_types_its_characters", italian_keyboard),
-        guest_test("keyboard_echo_says_what_is_typed", keyboard_echo),
-        guest_test("serial_echo_says_what_is_typed_in_capitals", serial_echo),
+        guest_test("an_italian_layout_produces_its_characters", italian_keyboard),
+        guest_test("keyboard_echo_shows_typed_characters_on_a_terminal", keyboard_echo),
+        guest_test("serial_echo_shows_typed_lines_in_upper_case_on_a_terminal", serial_echo),
         guest_test("a_command_line_on_the_serial_port_can_be_used", serial_command_line),
-        guest_test("ctrl_c_is_for_a_guest_that_reads", ctrl_c_for_the_guest),
-        guest_test("keys_typed_before_the_guest_reads_are_kept", typed_early),
+        guest_test("ctrl_c_reaches_a_guest_that_reads", ctrl_c_for_the_guest),
+        guest_test("keys_typed_before_the_guest_reads_are_queued", typed_early),
         guest_test("every_key_of_a_pipe_arrives", every_key_of_a_pipe),
-        guest_test("a_pipe_that_stays_open_gives_all_it_has", pipe_that_stays_open),
+        guest_test("all_input_of_a_pipe_that_stays_open_arrives", pipe_that_stays_open),
         guest_test("a_pipe_carries_control_characters_to_the_guest", control_characters_in_a_pipe),
-        guest_test("the_end_of_a_pipe_is_no_error", end_of_a_pipe),
+        guest_test("the_end_of_a_pipe_on_standard_input_is_no_error", end_of_a_pipe),
     ]
 }
 

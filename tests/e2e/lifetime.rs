@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
             ran.check(logged == lines, &format!("2000 lines in the log, in order, not {}", logged.len()))?;
             Ok(())
         }),
-        guest_test("the_end_of_the_run_is_the_end_of_the_log", || {
+        guest_test("the_log_ends_with_the_end_of_the_run", || {
             // The lines of the ports are logged by another thread than the end.
             for _ in 0..5 {
                 let ran = Kvm::with_guest("two-thousand-lines").run();
@@ -58,7 +58,7 @@ pub fn trials() -> Vec<Trial> {
             child.signal("TERM");
             child.expect_end(16, "ended by signal 15.").map(|_| ())
         }),
-        guest_test("a_reader_that_goes_away_does_not_end_or_hang_the_run", || {
+        guest_test("a_reader_that_closes_the_pipe_neither_ends_nor_blocks_the_run", || {
             let run = Kvm::with_guest("serial-million");
             let mut child = Running::start(&run);
             let mut byte = [0];
@@ -67,7 +67,7 @@ pub fn trials() -> Vec<Trial> {
             drop(stdout);
             child.expect_end(0, HALTED_0).map(|_| ())
         }),
-        guest_test("a_reader_that_never_reads_does_not_outlast_the_timeout", || {
+        guest_test("a_reader_that_never_reads_does_not_delay_the_timeout", || {
             let run = Kvm::with_guest("serial-million").args(["--timeout", "0.5"]);
             let mut child = Running::start(&run);
             let unread = child.stdout();
@@ -101,20 +101,20 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_status(12)?.expect_out("Type; Escape ends.\nab")?;
             Ok(())
         }),
-        guest_test("standard_streams_that_are_closed_do_not_matter", || {
+        guest_test("closed_standard_streams_do_not_disturb_the_run", || {
             for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
                 let ran = Kvm::with_guest("recursion").in_shell(&format!("exec \"$@\" {closed}")).run();
                 ran.expect_status(0)?.expect_log("Program result (keycode): 610")?;
             }
             Ok(())
         }),
-        guest_test("standard_output_on_a_full_disk_is_told_in_the_log", || {
+        guest_test("a_full_disk_under_standard_output_is_logged", || {
             let ran = Kvm::with_guest("hello-serial").in_shell("exec \"$@\" >/dev/full").run();
             ran.expect_whole(&whole(0, "", HALTED_0))?;
             ran.expect_log("standard output takes no more (No space left on device (os error 28))")?;
             Ok(())
         }),
-        guest_test("unassigned_accesses_are_logged_once_per_place_and_counted_at_the_end", || {
+        guest_test("unassigned_accesses_are_logged_once_and_counted_at_the_end", || {
             let ran = Kvm::with_guest("unclaimed-ports").run();
             let log = ran.folder.read("console.log");
             let told: Vec<&str> = log
@@ -142,7 +142,7 @@ pub fn trials() -> Vec<Trial> {
     ];
     for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1), ("QUIT", 3)] {
         trials.push(guest_test(
-            &format!("sig{signal}_ends_the_run_with_a_sentence").to_lowercase(),
+            &format!("sig{signal}_ends_the_run_with_a_message").to_lowercase(),
             move || {
                 let run = Kvm::with_guest("answer-and-compute").args(["--keys", "serial"]);
                 let mut child = Running::start(&run);
@@ -156,7 +156,7 @@ pub fn trials() -> Vec<Trial> {
             },
         ));
     }
-    trials.push(guest_test("a_signal_ends_a_run_whose_output_nobody_reads", || {
+    trials.push(guest_test("a_signal_ends_a_run_whose_output_is_not_read", || {
         let run = Kvm::with_guest("serial-million");
         let mut child = Running::start(&run);
         let mut unread = child.stdout();

@@ -26,7 +26,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "Process 1 resuming\nProcess 1 stopped\n")?;
             expect(&said, "0x00200010: 55 48 89 e5")
         }),
-        lldb_test("lldb_asks_for_the_control_registers", missing.clone(), || {
+        lldb_test("lldb_reads_the_control_registers", missing.clone(), || {
             let said = lldb(&["process plugin packet monitor regs"])?;
             expect(&said, "\nCR0 0x0000000080010033\n")
         }),
@@ -52,7 +52,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&said, "r12 = 0x0000000000001234")?;
             expect(&said, "Return value: (uint64_t) $1 = 2")
         }),
-        lldb_test("lldb_is_told_why_the_guest_cannot_go_on", missing, || {
+        lldb_test("lldb_shows_why_the_guest_cannot_continue", missing, || {
             let said = lldb(&["continue"])?;
             expect(&said, "kvm: the guest halted; result (RAX) 610 (0x262).")?;
             expect(&said, "stop reason = signal SIGTERM")

@@ -15,8 +15,8 @@ pub fn trials() -> Vec<Trial> {
 
 fn computing() -> Vec<Trial> {
     vec![
-        guest_test("a_guest_moves_to_another_kvm_and_goes_on_there", || moves_with(&[], &[])),
-        guest_test("a_guest_that_computes_arrives_at_the_same_result", || {
+        guest_test("a_guest_migrates_to_another_kvm_and_runs_on_there", || moves_with(&[], &[])),
+        guest_test("a_migrated_guest_computes_the_same_result", || {
             let port = free_port();
             let whole = Kvm::with_guest("two-thousand-lines").run();
             let mut here = Side::source("two-thousand-lines", &[])?;
@@ -31,7 +31,7 @@ fn computing() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("a_guest_that_computes_in_vector_registers_moves_with_all_of_them", || {
+        guest_test("vector_registers_are_migrated_completely", || {
             let port = free_port();
             // The AMD-V that QEMU emulates forgets which of them XCR0 has switched on.
             let append = if lane() == Lane::Amd { "--append=narrow" } else { "--append=wide" };
@@ -50,7 +50,7 @@ fn computing() -> Vec<Trial> {
             let end = there.finish()?;
             if end.status == Some(0) { Ok(()) } else { Err(format!("{:?}: {}", end.status, end.err).into()) }
         }),
-        guest_test("a_guest_that_writes_all_the_time_arrives_with_what_it_wrote_last", || {
+        guest_test("the_last_writes_of_a_busy_guest_are_migrated", || {
             let port = free_port();
             let mut here = Side::source("restless", &["--keys", "serial", "--append=many"])?;
             here.expect_out("writing")?;
@@ -70,13 +70,13 @@ fn computing() -> Vec<Trial> {
 /// Those to which no processor makes a difference.
 pub fn others() -> Vec<Trial> {
     vec![
-        guest_test("a_guest_moves_with_a_shared_key", || {
+        guest_test("a_guest_migrates_with_a_shared_key", || {
             let folder = Folder::new();
             let file = key(&folder, "key", 7)?;
             let key = ["--migr-key", file.to_str().ok_or("a path")?];
             moves_with(&key, &key)
         }),
-        guest_test("a_guest_can_move_on_and_back", || {
+        guest_test("a_guest_migrates_away_and_back", || {
             let ports = [free_port(), free_port()];
             let here = Side::source("serial-echo", &[])?;
             let there = Side::receiver(ports[0], &[])?;
@@ -88,7 +88,7 @@ pub fn others() -> Vec<Trial> {
             back.type_in("again\r")?;
             back.expect_out("AGAIN")
         }),
-        guest_test("a_bar_on_the_terminal_shows_how_far_a_guest_has_come", || {
+        guest_test("a_progress_bar_shows_an_incoming_migration", || {
             let port = free_port();
             let receiver = Kvm::new().args(["-migr", "-migrport", &port.to_string(), "--display", "serial"]);
             let terminal = Terminal::kvm(receiver, 80, 25);
@@ -140,7 +140,7 @@ pub fn moves_with(source: &[&str], receiver: &[&str]) -> Result<(), Failed> {
 
 fn typing() -> Vec<Trial> {
     vec![
-        guest_test("a_line_begun_here_is_ended_there", || {
+        guest_test("a_line_begun_at_the_source_is_completed_at_the_destination", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &["--keys", "serial"])?;
             here.type_in("first\r")?;
@@ -154,7 +154,7 @@ fn typing() -> Vec<Trial> {
             there.type_in("ond\r")?;
             there.expect_bytes("SECOND\n")
         }),
-        guest_test("what_a_guest_that_is_paused_has_not_read_yet_comes_with_it", || {
+        guest_test("unread_input_of_a_paused_guest_is_migrated", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &["--keys", "serial"])?;
             here.ask(&["pause"])?;
@@ -169,7 +169,7 @@ fn typing() -> Vec<Trial> {
             there.type_in("\r")?;
             there.expect_bytes(&format!("{}\n", line.repeat(2).to_uppercase()))
         }),
-        guest_test("keys_that_wait_and_a_shift_that_is_held_come_with_the_guest", || {
+        guest_test("queued_keys_and_a_pressed_shift_are_migrated", || {
             let port = free_port();
             let ends = ["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"];
             let mut here = Side::source("keyboard-echo", &ends)?;

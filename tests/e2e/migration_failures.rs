@@ -64,7 +64,7 @@ fn breaks(kind: u8, place: Where) -> Result<bool, Failed> {
 
 fn before() -> Vec<Trial> {
     vec![
-        guest_test("a_guest_stays_where_nobody_waits_for_it", || {
+        guest_test("a_guest_stays_at_the_source_when_no_destination_listens", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &[])?;
             let said = here.ask(&[&migrate(port), "migrate status"])?;
@@ -72,7 +72,7 @@ fn before() -> Vec<Trial> {
             contains(&said, &format!("`kvm -migr -migrport {port}` has a kvm wait there"))?;
             runs_here(&mut here)
         }),
-        guest_test("a_guest_is_not_sent_to_another_host_without_encryption", || {
+        guest_test("migration_to_another_host_requires_encryption", || {
             let mut here = Side::source("serial-echo", &[])?;
             let said = here.ask(&["migrate status", "migrate cancel", "migrate 192.0.2.1 8000"])?;
             contains(&said, "no migration has been started; `migrate HOST PORT` starts one")?;
@@ -81,7 +81,7 @@ fn before() -> Vec<Trial> {
             contains(&here.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
             runs_here(&mut here)
         }),
-        guest_test("whoever_only_looks_or_talks_nonsense_does_not_use_the_receiver_up", || {
+        guest_test("port_scans_and_other_protocols_leave_the_destination_waiting", || {
             let port = free_port();
             let here = Side::source("serial-echo", &[])?;
             let mut there = Side::receiver(port, &[])?;
@@ -98,7 +98,7 @@ fn before() -> Vec<Trial> {
             here.has_moved()?;
             runs_here(&mut there)
         }),
-        guest_test("a_guest_that_finds_too_little_memory_there_stays_and_its_user_is_told", || {
+        guest_test("too_little_memory_at_the_destination_is_reported_and_the_guest_stays", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &["--memory", "4G"])?;
             let small = Kvm::new().in_shell("ulimit -v 3000000; exec \"$@\"");
@@ -110,7 +110,7 @@ fn before() -> Vec<Trial> {
             contains(&there.finish()?.err, "migration failed, the guest keeps running on the source")?;
             runs_here(&mut here)
         }),
-        guest_test("a_receiver_that_dies_leaves_the_guest_at_its_source", || {
+        guest_test("a_destination_that_dies_leaves_the_guest_at_the_source", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &[])?;
             let mut there = Side::receiver(port, &[])?;
@@ -124,7 +124,7 @@ fn before() -> Vec<Trial> {
 
 fn on_the_way() -> Vec<Trial> {
     vec![
-        guest_test("wherever_the_connection_breaks_the_guest_runs_on_one_side", || {
+        guest_test("the_guest_runs_on_exactly_one_host_wherever_the_connection_breaks", || {
             for kind in FRAMES {
                 let moved = breaks(kind, Where::Before)?;
                 // The destination decides, and it does so when the Commit arrives.
@@ -153,7 +153,7 @@ fn on_the_way() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("a_tunnel_that_ends_at_the_wrong_moment_does_not_make_two_guests_of_one", || {
+        guest_test("a_tunnel_that_ends_during_the_commit_does_not_duplicate_the_guest", || {
             let port = free_port();
             let mut here = Side::source("serial-echo", &[])?;
             let mut there = Side::receiver(port, &[])?;
@@ -170,20 +170,17 @@ fn on_the_way() -> Vec<Trial> {
             there.kill()?;
             here.kill()
         }),
-        guest_test(
-            "the_user_decides_about_a_guest_whose_receiver_died_in_the_last_moment_behind_a_tunnel",
-            || {
-                let port = free_port();
-                let mut here = Side::source("serial-echo", &[])?;
-                let there = Side::receiver(port, &[])?;
-                let between = Between::kills(port, there.id())?;
-                let _asking = here.ask_meanwhile(&migrate(between.port));
-                here.ask_until("migrate status", "it runs nowhere")?;
-                contains(&here.ask(&["resume"])?, "the guest runs")?;
-                runs_here(&mut here)
-            },
-        ),
-        guest_test("a_move_that_is_called_off_leaves_the_guest_and_it_can_move_later", || {
+        guest_test("the_user_resumes_a_guest_whose_destination_died_during_the_commit", || {
+            let port = free_port();
+            let mut here = Side::source("serial-echo", &[])?;
+            let there = Side::receiver(port, &[])?;
+            let between = Between::kills(port, there.id())?;
+            let _asking = here.ask_meanwhile(&migrate(between.port));
+            here.ask_until("migrate status", "it runs nowhere")?;
+            contains(&here.ask(&["resume"])?, "the guest runs")?;
+            runs_here(&mut here)
+        }),
+        guest_test("a_cancelled_migration_leaves_the_guest_running_and_can_be_repeated", || {
             let (ports, free) = ([free_port(), free_port()], Arc::new(AtomicBool::new(false)));
             let mut here = Side::source("serial-echo", &[])?;
             let there = Side::receiver(ports[0], &[])?;
@@ -206,7 +203,7 @@ fn on_the_way() -> Vec<Trial> {
             here.has_moved()?;
             runs_here(&mut there)
         }),
-        guest_test("a_guest_that_writes_faster_than_can_be_sent_is_slowed_down_and_moves", || {
+        guest_test("a_guest_that_writes_faster_than_the_network_is_throttled_and_migrates", || {
             let port = free_port();
             let mut here = Side::source("restless", &["--keys", "serial"])?;
             here.expect_out("writing")?;

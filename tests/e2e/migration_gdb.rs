@@ -13,7 +13,7 @@ use crate::support::{guest, source};
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_is_told_that_the_guest_has_moved_and_its_breakpoints_stay_behind", || {
+        gdb_test("gdb_is_notified_of_a_migration_and_its_breakpoints_are_not_migrated", || {
             let (here, mut gdb, port) = debugged("serial-echo", &echoing_lines()?)?;
             say(&mut gdb, "continue")?;
             gdb.until("Continuing.")?;
@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
             there.type_in("over there\r")?;
             there.expect_bytes("OVER THERE\n")
         }),
-        gdb_test("a_guest_that_gdb_has_stopped_moves_and_runs_on_and_gdb_hears_of_it", || {
+        gdb_test("a_guest_that_gdb_has_stopped_migrates_runs_on_and_gdb_is_notified", || {
             let (mut here, mut gdb, port) = debugged("serial-echo", &echoing_lines()?)?;
             say(&mut gdb, "continue")?;
             // Before this, the guest may read it without stopping.
@@ -46,7 +46,7 @@ pub fn trials() -> Vec<Trial> {
             there.type_in("yz\r")?;
             there.expect_bytes("XYZ\n")
         }),
-        gdb_test("breakpoints_stop_a_guest_that_could_not_move", || {
+        gdb_test("breakpoints_stop_a_guest_after_a_failed_migration", || {
             let (mut here, mut gdb, port) = debugged("serial-echo", &echoing_lines()?)?;
             say(&mut gdb, "continue")?;
             gdb.until("Continuing.")?;
@@ -66,7 +66,7 @@ pub fn trials() -> Vec<Trial> {
             here.ask(&["quit"])?;
             gdb.finish().map(drop)
         }),
-        gdb_test("a_guest_with_a_watchpoint_moves_with_all_that_it_writes_beside_it", || {
+        gdb_test("writes_to_pages_of_a_watchpoint_are_migrated", || {
             let (mut here, mut gdb, port) = debugged("restless", &["watch pages[7][9]".to_owned()])?;
             say(&mut gdb, "continue")?;
             here.expect_out("writing")?;
@@ -77,7 +77,7 @@ pub fn trials() -> Vec<Trial> {
             there.type_in("?")?;
             there.expect_out("wrong pages: 0")
         }),
-        gdb_test("gdb_waits_for_a_guest_where_it_is_going_to_be", || {
+        gdb_test("gdb_can_connect_to_a_destination_before_the_guest_arrives", || {
             let (port, place) = (free_port(), free_port());
             let mut here = Side::source("serial-echo", &["--keys", "serial"])?;
             here.type_in("on")?;

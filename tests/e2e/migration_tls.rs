@@ -9,24 +9,24 @@ use crate::support::{Folder, guest_test, source};
 /// The tests of this file. No processor makes a difference to them.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("a_guest_moves_between_sides_with_certificates", || {
+        guest_test("a_guest_migrates_between_hosts_with_certificates", || {
             let folder = Folder::new();
             let (here, there) = (certified(&folder, "here", "ca")?, certified(&folder, "there", "ca")?);
             moves_with(&words(&here), &words(&there))
         }),
-        guest_test("a_destination_whose_certificate_nobody_vouches_for_gets_no_guest", || {
+        guest_test("a_destination_with_an_untrusted_certificate_is_refused", || {
             let told = stays("here", "stranger")?;
             contains(&told, "UnknownIssuer")
         }),
-        guest_test("a_destination_whose_certificate_is_for_another_address_gets_no_guest", || {
+        guest_test("a_destination_with_a_certificate_for_another_address_is_refused", || {
             let told = stays("here", "elsewhere")?;
             contains(&told, "not valid for name")
         }),
-        guest_test("a_source_whose_certificate_nobody_vouches_for_is_turned_away", || {
+        guest_test("a_source_with_an_untrusted_certificate_is_refused", || {
             let told = stays("stranger", "there")?;
             contains(&told, "UnknownCA")
         }),
-        guest_test("a_source_without_a_certificate_is_turned_away_and_the_next_one_is_not", || {
+        guest_test("a_source_without_a_certificate_is_refused_and_the_next_one_is_accepted", || {
             let (folder, port) = (Folder::new(), free_port());
             let (own, other) = (certified(&folder, "here", "ca")?, certified(&folder, "there", "ca")?);
             let mut there = Side::receiver(port, &words(&other))?;
@@ -38,7 +38,7 @@ pub fn trials() -> Vec<Trial> {
             here.has_moved()?;
             runs_here(&mut there)
         }),
-        guest_test("a_side_with_another_key_gets_no_guest", || {
+        guest_test("a_destination_with_another_key_is_refused", || {
             let (folder, port) = (Folder::new(), free_port());
             let (one, other) = (key(&folder, "one", 1)?, key(&folder, "other", 2)?);
             let mut here = Side::source("serial-echo", &["--migr-key", one.to_str().ok_or("a path")?])?;

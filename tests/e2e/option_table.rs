@@ -353,24 +353,26 @@ const ALL_THREE: &str = "--tls-cert, --tls-key and --tls-ca belong together: giv
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let mut trials = vec![test("every_option_of_the_help_is_tried_both_ways", || {
-        let help = Kvm::new().arg("--help").run();
-        let listed: Vec<&str> = help
-            .out
-            .lines()
-            .take_while(|line| !line.starts_with("Examples"))
-            .filter_map(|line| line.trim_start().trim_start_matches(|c| c != '-').split_once("--"))
-            .filter_map(|(_, rest)| rest.split([' ', '=', '[']).next())
-            .collect();
-        help.check(listed.len() > 20, "more than 20 options")?;
-        let tried = |name: &str, all: &[&str]| all.iter().any(|about| about.trim_start_matches('-') == name);
-        let taken: Vec<&str> =
-            TAKEN.iter().map(|case| case.about).chain(TAKEN_ELSEWHERE.iter().copied()).collect();
-        let refused: Vec<&str> = REFUSED.iter().map(|case| case.0).collect();
-        let untried = listed.iter().find(|name| !tried(name, &taken) || !tried(name, &refused));
-        help.check(untried.is_none(), &format!("a case that takes and one that refuses {untried:?}"))
-            .map(|_| ())
-    })];
+    let mut trials =
+        vec![test("every_option_of_the_help_is_tested_with_a_valid_and_an_invalid_value", || {
+            let help = Kvm::new().arg("--help").run();
+            let listed: Vec<&str> = help
+                .out
+                .lines()
+                .take_while(|line| !line.starts_with("Examples"))
+                .filter_map(|line| line.trim_start().trim_start_matches(|c| c != '-').split_once("--"))
+                .filter_map(|(_, rest)| rest.split([' ', '=', '[']).next())
+                .collect();
+            help.check(listed.len() > 20, "more than 20 options")?;
+            let tried =
+                |name: &str, all: &[&str]| all.iter().any(|about| about.trim_start_matches('-') == name);
+            let taken: Vec<&str> =
+                TAKEN.iter().map(|case| case.about).chain(TAKEN_ELSEWHERE.iter().copied()).collect();
+            let refused: Vec<&str> = REFUSED.iter().map(|case| case.0).collect();
+            let untried = listed.iter().find(|name| !tried(name, &taken) || !tried(name, &refused));
+            help.check(untried.is_none(), &format!("a case that takes and one that refuses {untried:?}"))
+                .map(|_| ())
+        })];
     trials.extend(TAKEN.iter().map(|case| {
         let name = format!("option_is_taken: {}", case.with);
         if case.guest.is_some() { guest_test(&name, || taken(case)) } else { test(&name, || taken(case)) }

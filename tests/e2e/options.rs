@@ -18,7 +18,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn command_line() -> Vec<Trial> {
     vec![
-        test("without_a_guest_the_old_sentence_is_said", || {
+        test("without_a_guest_the_legacy_message_is_printed", || {
             let said = "Unspecified elf file. Use: kvm <elf file> [OPTIONS]\nName the guest file to run, \
                         for example: kvm hello.elf. `kvm --help` lists the options.";
             Kvm::new().run().expect_whole(&whole(2, "", said))?;
@@ -73,7 +73,7 @@ fn command_line() -> Vec<Trial> {
             }
             Ok(())
         }),
-        test("help_tells_every_option_and_needs_no_guest", || {
+        test("help_lists_every_option_and_needs_no_guest", || {
             let (long, short) = (Kvm::new().arg("--help").run(), Kvm::new().args(["-h"]).run());
             long.expect_status(0)?.check(long.err.is_empty(), "nothing on standard error")?;
             long.check(
@@ -122,7 +122,7 @@ fn config_file() -> Vec<Trial> {
             ran.expect_whole(&whole(0, &info(8 << 20, "from the file"), HALTED_0))?;
             Ok(())
         }),
-        guest_test("the_command_line_is_stronger_than_config_ini", || {
+        guest_test("the_command_line_overrides_config_ini", || {
             let ran = Kvm::with_guest("start-info").file("config.ini", SMALL).args(["--memory", "16"]).run();
             ran.expect_whole(&whole(0, &info(16 << 20, "from the file"), HALTED_0))?;
             Ok(())
@@ -154,7 +154,7 @@ fn config_file() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("a_shipped_config_file_may_lie_where_no_log_can_be_written", || {
+        guest_test("the_shipped_config_file_works_where_the_log_cannot_be_written", || {
             let shipped = std::fs::read_to_string(source("config.ini"))?;
             let kvm = Kvm::with_guest("hello-serial").file("config.ini", &shipped);
             std::fs::create_dir(kvm.folder.file("console.log"))?;
@@ -179,7 +179,7 @@ fn config_file() -> Vec<Trial> {
             let said = "config.ini:3: [vm-spec] memsize is given for the second time, after line 2";
             expect_config_error("[vm-spec]\nmemsize = 8\nmemsize = 9\n", said)
         }),
-        test("a_line_that_says_nothing_is_refused", || {
+        test("a_line_without_a_key_is_refused", || {
             expect_config_error("[vm-spec\n", "config.ini:1: `[vm-spec` is neither `[section]` nor")
         }),
         test("a_config_file_that_is_a_directory_is_refused", || {
@@ -228,7 +228,7 @@ fn log() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("the_log_filter_decides_about_single_parts", || {
+        guest_test("the_log_filter_selects_single_modules", || {
             let ran = Kvm::with_guest("multi-com").args(["--log-filter", "kvm::serial=off"]).run();
             ran.check(ran.logged_lines("COM2").is_empty(), "no serial lines")?;
             ran.expect_log("Program result")?;
@@ -243,7 +243,7 @@ fn log() -> Vec<Trial> {
             ran.check(log.lines().count() == 4, "four of them")?;
             Ok(())
         }),
-        guest_test("a_log_that_is_a_fifo_reaches_its_reader_whole", || {
+        guest_test("a_log_that_is_a_fifo_reaches_its_reader_completely", || {
             let ran = Kvm::with_guest("two-thousand-lines")
                 .args(["--logfile", "fifo"])
                 .in_shell("mkfifo fifo; cat fifo >read & \"$@\"; status=$?; wait; exit $status")
@@ -255,7 +255,7 @@ fn log() -> Vec<Trial> {
             ran.check(read.ends_with(&format!("{HALTED_0}\n")), "the end at the end")?;
             Ok(())
         }),
-        guest_test("a_log_that_is_a_fifo_nobody_reads_does_not_hold_the_run_up", || {
+        guest_test("a_log_that_is_a_fifo_without_a_reader_does_not_block_the_run", || {
             let started = Instant::now();
             let ran = Kvm::with_guest("two-thousand-lines")
                 .args(["--logfile", "fifo"])
@@ -268,7 +268,7 @@ fn log() -> Vec<Trial> {
             ran.check(took < at_once, &format!("an end at once, not after {took:?}"))?;
             Ok(())
         }),
-        guest_test("a_run_empties_the_log_of_the_run_before", || {
+        guest_test("a_run_truncates_the_log_of_the_previous_run", || {
             let kvm = Kvm::with_guest("hello-serial").file("console.log", "old\n");
             let ran = kvm.run();
             ran.check(!ran.folder.read("console.log").contains("old"), "nothing old in the log")?;
@@ -280,7 +280,7 @@ fn log() -> Vec<Trial> {
             ran.check(ran.logged_lines("COM1") == ["Hello from the bare metal!"], "the line in the log")?;
             Ok(())
         }),
-        guest_test("the_debug_console_goes_where_it_is_told", || {
+        guest_test("the_debug_console_writes_to_its_backend", || {
             let run = |end| Kvm::with_guest("post-and-e9").args(["--debugcon", end]).run();
             run("stdio").expect_out("E9 works\n")?;
             let log = run("log");

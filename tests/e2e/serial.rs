@@ -17,20 +17,23 @@ use crate::support::{
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("each_serial_port_goes_where_it_is_sent", each_port_goes_its_way),
-        guest_test("a_pseudo_terminal_is_named_and_carries_both_ways", pseudo_terminal),
-        guest_test("a_unix_socket_without_a_client_holds_nobody_up", socket_without_client),
-        guest_test("a_late_client_gets_what_was_said_before", late_client),
-        guest_test("clients_come_and_go_one_at_a_time", clients_in_turn),
-        guest_test("a_slow_client_gets_everything_to_the_end", slow_client),
-        guest_test("a_slow_reader_of_a_pipe_gets_everything", slow_pipe),
+        guest_test("each_serial_port_writes_to_its_backend", each_port_goes_its_way),
+        guest_test("a_pseudo_terminal_is_named_and_transfers_both_ways", pseudo_terminal),
+        guest_test("a_unix_socket_without_a_client_does_not_block_the_guest", socket_without_client),
+        guest_test("a_late_client_gets_earlier_output", late_client),
+        guest_test("clients_connect_one_after_the_other", clients_in_turn),
+        guest_test("a_slow_client_gets_all_output", slow_client),
+        guest_test("a_slow_reader_of_a_pipe_gets_all_output", slow_pipe),
         guest_test("a_pipe_that_is_closed_does_not_end_the_run", closed_pipe),
-        guest_test("a_client_that_leaves_unheard_costs_no_processor_time", client_leaves_unheard),
-        guest_test("a_long_message_arrives_though_standard_input_has_ended", long_message),
-        guest_test("a_path_that_is_taken_is_refused", taken_paths),
-        tool_test("socat_asks_and_gets_the_answer", "socat", socat),
-        tool_test("nc_asks_and_gets_the_answer", "nc", nc),
-        tool_test("minicom_is_a_terminal_for_the_guest", "minicom", minicom),
+        guest_test(
+            "a_client_that_disconnects_without_reading_costs_no_processor_time",
+            client_leaves_unheard,
+        ),
+        guest_test("a_long_message_arrives_after_standard_input_has_ended", long_message),
+        guest_test("a_socket_path_in_use_is_refused", taken_paths),
+        tool_test("socat_sends_a_line_and_gets_the_answer", "socat", socat),
+        tool_test("nc_sends_a_line_and_gets_the_answer", "nc", nc),
+        tool_test("minicom_works_as_a_terminal_of_the_guest", "minicom", minicom),
     ]
 }
 

@@ -38,7 +38,7 @@ fn restored(file: &Path, arguments: &[&str]) -> Ran {
 
 fn continued() -> Vec<Trial> {
     vec![
-        gdb_test("a_guest_that_was_saved_has_the_same_future_as_often_as_it_is_restored", || {
+        gdb_test("a_restored_guest_runs_identically_each_time", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             // A breakpoint is planted in the guest's code while it runs, and is none of the snapshot's.
@@ -51,7 +51,7 @@ fn continued() -> Vec<Trial> {
             }
             Ok(())
         }),
-        gdb_test("output_goes_on_where_it_was", || {
+        gdb_test("output_continues_where_the_snapshot_was_taken", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let whole = Kvm::with_guest("sse").run();
@@ -64,7 +64,7 @@ fn continued() -> Vec<Trial> {
             let together = format!("{}{}", first.out, second.out);
             second.check(together == whole.out && !first.out.is_empty(), &whole.out).map(drop)
         }),
-        gdb_test("keys_that_were_typed_and_not_taken_are_typed_after_the_restore", || {
+        gdb_test("queued_keys_are_delivered_after_the_restore", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let arguments = ["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"];
@@ -81,7 +81,7 @@ fn continued() -> Vec<Trial> {
                 !again.out.is_empty() && again.out.ends_with("there\n") && whole.out.ends_with(&again.out);
             again.check(held, &format!("the rest of {:?}", whole.out)).map(drop)
         }),
-        gdb_test("an_end_that_was_saved_is_the_end_again", || {
+        gdb_test("a_saved_end_is_reported_again_after_the_restore", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let save = format!("monitor snapshot {}", file.display());
@@ -96,7 +96,7 @@ fn continued() -> Vec<Trial> {
             expect(&said, "$1 = 610")?;
             waiting.finish()?.expect_status(0).map(drop)
         }),
-        gdb_test("a_reset_after_a_restore_needs_no_file_of_the_guests", || {
+        gdb_test("a_reset_after_a_restore_does_not_need_the_guest_file", || {
             let folder = Folder::new();
             let (copy, file) = (folder.file("copy.elf"), folder.file("a.kvmstate"));
             std::fs::copy(guest("reset"), &copy)?;
@@ -117,7 +117,7 @@ fn continued() -> Vec<Trial> {
 
 fn in_gdb() -> Vec<Trial> {
     vec![
-        gdb_test("gdb_goes_back_to_a_snapshot_and_its_breakpoints_hold", || {
+        gdb_test("gdb_restores_a_snapshot_and_its_breakpoints_stay_set", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let (save, restore) = (
@@ -161,7 +161,7 @@ fn in_gdb() -> Vec<Trial> {
             expect(&said, "#0  fibonacci (n=n@entry=13)")?;
             expect(&said, "$1 = 12\n")
         }),
-        gdb_test("what_cannot_be_saved_or_restored_is_told_and_the_guest_stays_as_it_is", || {
+        gdb_test("a_failed_save_or_restore_is_reported_and_the_guest_is_unchanged", || {
             let elf = guest("recursion").display().to_string();
             let commands = [
                 "break fibonacci",
@@ -189,10 +189,7 @@ fn in_gdb() -> Vec<Trial> {
             expect(&said, "a machine with 16 MiB of memory, and this one has 64 MiB")?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
-        gdb_test(
-            "a_run_that_is_killed_while_it_saves_leaves_the_snapshot_that_was_there",
-            killed_while_saving,
-        ),
+        gdb_test("killing_a_run_during_a_save_leaves_the_previous_snapshot_intact", killed_while_saving),
     ]
 }
 
@@ -251,7 +248,7 @@ fn killed_while_saving() -> Result<(), Failed> {
 
 fn refused() -> Vec<Trial> {
     vec![
-        test("files_that_are_no_snapshots_are_refused_in_words", || {
+        test("files_that_are_no_snapshots_are_refused_with_the_reason", || {
             let elf = guest("recursion");
             for (file, text) in [
                 (
@@ -266,11 +263,11 @@ fn refused() -> Vec<Trial> {
             }
             Ok(())
         }),
-        test("a_guest_and_a_snapshot_are_not_run_together", || {
+        test("a_guest_and_a_snapshot_together_are_refused", || {
             let ran = Kvm::with_guest("recursion").args(["--restore", "x"]).run();
             ran.expect_status(2)?.expect_err("cannot be run together with --restore").map(drop)
         }),
-        gdb_test("a_damaged_snapshot_is_found_by_check_snapshot_and_not_run_if_it_matters", || {
+        gdb_test("a_damaged_snapshot_is_found_by_check_snapshot_and_refused_if_the_damage_matters", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             saved_at("recursion", &[], "break fibonacci", &file)?;
@@ -292,7 +289,7 @@ fn refused() -> Vec<Trial> {
 
 fn at_exit() -> Vec<Trial> {
     vec![
-        guest_test("a_run_that_takes_too_long_is_continued_from_its_snapshot_and_no_byte_is_lost", || {
+        guest_test("a_run_ended_by_its_timeout_continues_from_its_snapshot_without_losing_output", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let saving = |kvm: Kvm| kvm.arg("--snapshot-at-exit").arg(&file);
@@ -310,7 +307,7 @@ fn at_exit() -> Vec<Trial> {
             let line = format!("{}\n", ".".repeat(63));
             ran.check(begun > 0 && out == line.repeat(flood_size() / 64), "all lines, each once").map(drop)
         }),
-        gdb_test("a_crash_that_was_saved_when_the_run_was_over_is_looked_at_in_gdb", || {
+        gdb_test("a_crash_saved_at_the_end_of_the_run_can_be_examined_in_gdb", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let crashed = Kvm::with_guest("wild-pointer").arg("--snapshot-at-exit").arg(&file).run();
@@ -323,7 +320,7 @@ fn at_exit() -> Vec<Trial> {
             expect(&said, "triple fault")?;
             waiting.finish()?.expect_status(8).map(drop)
         }),
-        gdb_test("a_guest_that_has_halted_in_gdb_has_halted_in_the_snapshot_of_the_killed_run", || {
+        gdb_test("a_guest_that_halted_in_gdb_is_halted_in_the_snapshot_of_the_killed_run", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let path = file.display().to_string();
@@ -331,7 +328,7 @@ fn at_exit() -> Vec<Trial> {
             ran.expect_status(14)?.expect_err("the machine is saved in ")?;
             restored(&file, &[]).expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
-        guest_test("a_place_where_nothing_can_be_saved_is_told_before_the_guest_runs", || {
+        guest_test("an_unwritable_snapshot_path_is_reported_before_the_guest_runs", || {
             for (place, why) in
                 [("/no/such/folder/x", "No such file"), ("/", "directory"), ("/dev/null", "device")]
             {

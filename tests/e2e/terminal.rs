@@ -9,25 +9,25 @@ use crate::support::{Kvm, Lane, example, flood, guest_test, lane, processor_tick
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
-        guest_test("serial_text_on_a_terminal_is_plain_lines", serial_text_is_plain_lines),
-        guest_test("a_vga_guest_gets_the_terminals_other_screen", a_vga_guest_gets_the_other_screen),
+        guest_test("serial_output_on_a_terminal_is_plain_lines", serial_text_is_plain_lines),
+        guest_test("a_vga_guest_is_shown_on_the_alternate_screen", a_vga_guest_gets_the_other_screen),
         guest_test("the_screen_has_the_vgas_characters_colours_and_cursor", the_screen_is_the_vgas),
         guest_test("the_screen_follows_the_terminals_size", the_screen_follows_the_size),
         guest_test("display_chooses_what_a_terminal_shows", display_chooses),
         guest_test("display_chooses_what_a_pipe_gets", display_chooses_for_a_pipe),
-        guest_test("no_escape_sequence_leaves_without_a_terminal", no_escapes_without_terminal),
+        guest_test("without_a_terminal_no_escape_sequence_is_written", no_escapes_without_terminal),
         guest_test("ctrl_a_switches_between_screen_and_text", ctrl_a_switches),
-        guest_test("ctrl_a_h_helps_on_both_screens", ctrl_a_helps),
+        guest_test("ctrl_a_h_shows_help_on_both_screens", ctrl_a_helps),
         guest_test("ctrl_a_r_resets_the_machine", ctrl_a_resets),
-        guest_test("a_terminal_that_takes_nothing_does_not_hold_the_run", stuck_terminal),
-        guest_test("showing_a_quiet_screen_costs_next_to_nothing", quiet_screen_is_cheap),
-        guest_test("a_waiting_guest_without_terminal_costs_nothing", waiting_is_free),
+        guest_test("a_terminal_that_does_not_read_does_not_block_the_run", stuck_terminal),
+        guest_test("showing_an_unchanged_screen_costs_almost_no_processor_time", quiet_screen_is_cheap),
+        guest_test("a_waiting_guest_without_a_terminal_costs_no_processor_time", waiting_is_free),
         guest_test("a_background_job_is_not_stopped", background_job),
         guest_test("a_terminal_that_is_closed_ends_the_run", closed_terminal),
     ];
     for (name, guest, options, way_out) in WAYS_OUT {
         let test = move || terminal_comes_back(guest, options, *way_out);
-        trials.push(guest_test(&format!("the_terminal_comes_back_after_{name}"), test));
+        trials.push(guest_test(&format!("the_terminal_is_restored_after_{name}"), test));
     }
     trials
 }

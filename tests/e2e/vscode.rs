@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn files() -> Vec<Trial> {
     vec![
-        test("vscode_writes_two_files_and_tells_what_to_do_next", || {
+        test("vscode_writes_two_files_and_prints_the_next_steps", || {
             let ran = Kvm::new().arg("vscode").run();
             ran.expect_status(0)?;
             ran.check(
@@ -46,7 +46,7 @@ fn files() -> Vec<Trial> {
             ran.check(ran.folder.file("over there/.gdbinit").is_file(), "a .gdbinit over there")?;
             ran.check(!ran.folder.file(GDBINIT).exists(), "no .gdbinit here").map(drop)
         }),
-        test("vscode_replaces_nobodys_file_unless_it_is_told_to", || {
+        test("vscode_replaces_an_existing_file_only_with_force", || {
             let ran = Kvm::new().file(GDBINIT, "mine\n").arg("vscode").run();
             ran.expect_status(2)?.expect_err("kvm: ./.gdbinit is there already and says something else")?;
             ran.expect_err("--force replaces it")?.expect_file(GDBINIT, "mine\n")?;
@@ -56,13 +56,13 @@ fn files() -> Vec<Trial> {
             ran.check(ran.out.contains("./.gdbinit: replaced\n"), "that a file was replaced")?;
             ran.check(ran.folder.read(GDBINIT).contains("target remote"), "another .gdbinit").map(drop)
         }),
-        test("vscode_twice_is_no_mistake", || {
+        test("vscode_can_be_run_twice", || {
             let ran = Kvm::new().in_shell("\"$@\" >first && exec \"$@\"").arg("vscode").run();
             ran.expect_status(0)?;
             let both = "./.vscode/launch.json: was there, the same\n./.gdbinit: was there, the same\n";
             ran.check(ran.out.starts_with(both), "nothing to do").map(drop)
         }),
-        test("vscode_names_what_it_cannot_write", || {
+        test("vscode_names_the_file_that_it_cannot_write", || {
             Kvm::new()
                 .args(["vscode", "nowhere"])
                 .run()
@@ -72,7 +72,7 @@ fn files() -> Vec<Trial> {
             ran.expect_status(6)?.expect_err("kvm: cannot write ./.vscode/launch.json: ")?;
             ran.check(!ran.folder.file(GDBINIT).exists(), "no .gdbinit either").map(drop)
         }),
-        guest_test("vscode_names_the_place_where_kvm_waits_for_gdb", || {
+        guest_test("vscode_files_have_the_address_of_the_gdb_server", || {
             let ran = Kvm::with_guest("recursion").args(["--gdb", "--timeout", "0.1"]).run();
             // Whether the port is free or not.
             ran.expect_err(&format!("gdb on {PLACE}"))?;
