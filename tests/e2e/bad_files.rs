@@ -1,10 +1,10 @@
-//! Files that are no guests: each is refused with a sentence, before anything runs.
+//! Files that are no guests: each is refused with a message before anything runs.
 
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Kvm, Ran, guest, guest_test, source, test, whole};
+use crate::support::{FinishedRun, Kvm, exact_output, guest, guest_test, source, test};
 
 /// The tests of this file: one for each bad guest, and some for what is no file at all.
 pub fn trials() -> Vec<Trial> {
@@ -22,9 +22,9 @@ pub fn trials() -> Vec<Trial> {
     trials.extend([
         test("a_guest_that_is_missing", || {
             let ran = Kvm::new().arg("missing.elf").run();
-            let said = "The selected executable does not exist: there is no file `missing.elf`; check its \
+            let message = "The selected executable does not exist: there is no file `missing.elf`; check its \
                         name and the directory";
-            refused_with(&ran, said)
+            refused_with(&ran, message)
         }),
         test("a_guest_that_is_a_directory", || {
             let ran = Kvm::new().arg("/").run();
@@ -46,9 +46,9 @@ pub fn trials() -> Vec<Trial> {
         test("a_guest_name_that_is_no_text", || {
             use std::os::unix::ffi::OsStrExt;
             let ran = Kvm::new().arg(std::ffi::OsStr::from_bytes(b"\xFF\x1b[31m")).run();
-            let said = "The selected executable does not exist: there is no file `\u{FFFD}\\u{1b}[31m`; \
+            let message = "The selected executable does not exist: there is no file `\u{FFFD}\\u{1b}[31m`; \
                         check its name and the directory";
-            refused_with(&ran, said)
+            refused_with(&ran, message)
         }),
         test("a_module_that_is_missing", || {
             let ran = Kvm::with_guest("hello-serial").args(["--module", "missing.img=a"]).run();
@@ -63,22 +63,23 @@ pub fn trials() -> Vec<Trial> {
             let run = |memory: &str| {
                 let kvm = Kvm::with_guest("hello-serial").args(["--module", "large", "--memory", memory]);
                 std::fs::File::create(kvm.folder.file("large"))?.set_len(8 << 20)?;
-                Ok::<Ran, Failed>(kvm.run())
+                Ok::<FinishedRun, Failed>(kvm.run())
             };
             let ran = run("4")?;
-            let said = "kvm: no room in 4 MiB of guest memory for module large (8388608 bytes); `--memory ";
-            ran.expect_status(4)?.expect_out("")?.expect_err(said)?;
-            let enough = ran.err.strip_prefix(said).and_then(|rest| rest.strip_suffix("` is enough\n"));
+            let message =
+                "kvm: no room in 4 MiB of guest memory for module large (8388608 bytes); `--memory ";
+            ran.expect_status(4)?.expect_out("")?.expect_err(message)?;
+            let enough = ran.err.strip_prefix(message).and_then(|rest| rest.strip_suffix("` is enough\n"));
             run(enough.ok_or("a size that is enough")?)?.expect_status(0)?;
             Ok(())
         }),
         test("a_module_larger_than_the_largest_machine_is_refused", || {
             let kvm = Kvm::with_guest("hello-serial").args(["--module", "large"]);
             std::fs::File::create(kvm.folder.file("large"))?.set_len(1 << 40)?;
-            let said = "no room in 64 MiB of guest memory for module large (1099511627776 bytes); there \
+            let message = "no room in 64 MiB of guest memory for module large (1099511627776 bytes); there \
                         is no room below 3 GiB in any machine: use smaller modules, or segments that are \
                         nearer to each other";
-            refused_with(&kvm.run(), said)
+            refused_with(&kvm.run(), message)
         }),
         unreadable(),
     ]);
@@ -101,16 +102,16 @@ fn refused(name: &str, fragment: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn refused_with(ran: &Ran, sentence: &str) -> Result<(), Failed> {
-    ran.expect_whole(&whole(4, "", sentence)).map(|_| ())
+fn refused_with(ran: &FinishedRun, sentence: &str) -> Result<(), Failed> {
+    ran.expect_exactly(&exact_output(4, "", sentence)).map(|_| ())
 }
 
 /// A guest that may not be read; the superuser may read everything.
 fn unreadable() -> Trial {
     let name = "a_guest_that_may_not_be_read";
     if crate::support::is_root() {
-        return crate::host::as_nobody(name, |elsewhere| {
-            let file = elsewhere.root.file("hello-serial.elf");
+        return crate::host::as_unprivileged_user(name, |chroot| {
+            let file = chroot.root.file("hello-serial.elf");
             std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
             Ok((4, "hello-serial.elf: Permission denied (os error 13)"))
         });

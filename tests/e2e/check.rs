@@ -1,13 +1,15 @@
-//! `kvm check`: what it says about this host, compared with what is known of hosts of its kind.
+//! `kvm check`: its report on this host, compared with what is known of this kind of host.
 
 use std::collections::BTreeMap;
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
-use crate::support::{Elsewhere, Kvm, Lane, Ran, guest_test, halted, lane, test, way_elsewhere, whole};
+use crate::support::{
+    ChrootFolder, FinishedRun, Kvm, Lane, chroot_command, exact_output, guest_test, halted, lane, test,
+};
 
-/// Which column of the expectations is for this host; none for a host that is not known.
+/// The column of expectations for this host; `None` for an unknown kind.
 fn column() -> Option<usize> {
     match lane() {
         Lane::Emulated => Some(0),
@@ -132,7 +134,7 @@ pub fn trials() -> Vec<Trial> {
         test("the_documentation_of_hosts_lists_every_expected_row", || {
             let text = include_str!("../../docs/hosts.md");
             for (group, key, words) in &WORDS {
-                // The documentation tells what is usual.
+                // The documentation lists the usual value.
                 let words = words.map(|words| words.split('|').next().unwrap_or_default());
                 let line = format!("| `{group}.{key}` | {} |", words.join(" | "));
                 assert!(text.contains(&line), "docs/hosts.md has no {line:?}");
@@ -183,7 +185,7 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_guest_called_check_is_run_by_its_path", || {
             let kvm = Kvm::new();
             std::fs::copy(crate::support::guest("recursion"), kvm.folder.file("check"))?;
-            kvm.arg("./check").run().expect_whole(&whole(0, "", halted(610)))?;
+            kvm.arg("./check").run().expect_exactly(&exact_output(0, "", halted(610)))?;
             Ok(())
         }),
         guest_test("hypercalls_return_and_leave_the_guests_code_unchanged", || {
@@ -194,27 +196,27 @@ pub fn trials() -> Vec<Trial> {
                 Lane::Intel => &[2],
                 Lane::Other => &[1, 2, 3],
             };
-            let allowed: Vec<_> = allowed.iter().map(|result| whole(0, "", halted(*result))).collect();
+            let allowed: Vec<_> = allowed.iter().map(|result| exact_output(0, "", halted(*result))).collect();
             ran.expect_one_of(&allowed)?.expect_log("hypercall instructions")?;
             Ok(())
         }),
         guest_test("lzcnt_and_tzcnt_count_as_cpuid_reports", || {
-            Kvm::with_guest("bit-counts").run().expect_whole(&whole(0, "", halted(0)))?;
+            Kvm::with_guest("bit-counts").run().expect_exactly(&exact_output(0, "", halted(0)))?;
             Ok(())
         }),
         without_kvm(),
     ]
 }
 
-/// Rows whose words say which host it is, and nothing about its kind.
+/// Rows that identify the host, and do not depend on its kind.
 const ALSO: [(&str, &str); 2] = [("host", "kernel"), ("host", "confinement")];
 
-/// What a row must hold.
+/// The expected value of a row.
 #[derive(Debug)]
 enum Value {
     Word(&'static str),
     Flag(bool),
-    Between(f64, f64),
+    Range(f64, f64),
 }
 
 impl Value {
@@ -222,7 +224,7 @@ impl Value {
         match self {
             Value::Word(words) => words.split('|').any(|word| found == format!("\"{word}\"")),
             Value::Flag(flag) => found == flag.to_string(),
-            Value::Between(least, most) => {
+            Value::Range(least, most) => {
                 found.parse::<f64>().is_ok_and(|found| (*least..=*most).contains(&found))
             }
         }
@@ -236,7 +238,7 @@ fn expected_values() -> Vec<(&'static str, &'static str, Option<Value>)> {
         WORDS.iter().map(|(group, key, words)| (*group, *key, column.map(|at| Value::Word(words[at]))));
     let flags = FLAGS.iter().map(|(key, flags)| ("host", *key, column.map(|at| Value::Flag(flags[at]))));
     let numbers = NUMBERS.iter().map(|(group, key, ranges)| {
-        (*group, *key, column.map(|at| Value::Between(ranges[at].0, ranges[at].1)))
+        (*group, *key, column.map(|at| Value::Range(ranges[at].0, ranges[at].1)))
     });
     let also = ALSO.iter().map(|(group, key)| (*group, *key, None));
     words.chain(flags).chain(numbers).chain(also).collect()
@@ -246,7 +248,7 @@ fn expected_values() -> Vec<(&'static str, &'static str, Option<Value>)> {
 type Rows = BTreeMap<(String, String), String>;
 
 /// Reads the JSON object that `kvm check --json` prints: objects of strings, numbers, true and false.
-fn object(ran: &Ran) -> Result<Rows, Failed> {
+fn object(ran: &FinishedRun) -> Result<Rows, Failed> {
     let mut rows = Rows::new();
     let mut rest = ran.out.trim();
     let mut group = String::new();
@@ -294,20 +296,20 @@ fn string(text: &str) -> Option<(&str, &str)> {
 /// Without `/dev/kvm` there is a short table, with the remedy.
 fn without_kvm() -> Trial {
     let name = "check_without_dev_kvm_names_the_remedy";
-    let way = match way_elsewhere() {
+    let way = match chroot_command() {
         Ok(way) => way,
         Err(reason) => {
             return Trial::test(format!("{name} (skipped: {reason})"), || Ok(())).with_ignored_flag(true);
         }
     };
     test(name, move || {
-        let table = Elsewhere::new().run(way, &[], &["check"]);
+        let table = ChrootFolder::new().run(way, &[], &["check"]);
         table.expect_status(6)?;
         table.check(table.out.starts_with("Host\n  no  /dev/kvm "), "a table")?;
         table
             .check(table.out.contains("Guests cannot run here: this host has no /dev/kvm: "), "the remedy")?;
         table.check(table.err.is_empty(), "nothing on standard error")?;
-        let json = Elsewhere::new().run(way, &[], &["check", "--json"]);
+        let json = ChrootFolder::new().run(way, &[], &["check", "--json"]);
         json.expect_status(6)?;
         json.check(json.out.starts_with("{\n  \"usable\": false,\n  \"host\": {"), "an object")?;
         json.check(json.out.contains("\"device\": \"missing\",\n"), "the device")?;

@@ -1,4 +1,4 @@
-//! The console: commands about the machine while the guest runs, from whatever sends lines.
+//! The console: commands while the guest runs, from any client that sends lines.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::console::{Consoled, same};
-use crate::support::debugger::{Waiting, expect};
-use crate::support::{Deadline, Kvm, PATIENCE, example, guest_test, kvm_binary, processor_ticks, wait_until};
+use crate::support::console::{KvmWithConsole, expect_equal};
+use crate::support::debugger::{KvmWithGdb, expect};
+use crate::support::{Deadline, Kvm, TIMEOUT, example, guest_test, kvm_binary, processor_ticks, wait_until};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     let mut trials = clients();
     trials.extend(guests());
-    trials.extend(people());
+    trials.extend(user_interface());
     trials.extend(beside_gdb());
-    trials.extend(places());
+    trials.extend(addresses());
     trials
 }
 
-/// What `program` prints that is given `input`.
+/// The standard output of `program` for `input`.
 fn with_program(program: &str, arguments: &[&str], input: &[u8]) -> Result<String, Failed> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,7 +34,7 @@ fn with_program(program: &str, arguments: &[&str], input: &[u8]) -> Result<Strin
     let killer = Deadline::new(child.id());
     let output = child.wait_with_output()?;
     match killer.stop() {
-        true => Err(format!("{program} did not end within {PATIENCE:?}").into()),
+        true => Err(format!("{program} did not end within {TIMEOUT:?}").into()),
         false => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
     }
 }
@@ -42,83 +42,86 @@ fn with_program(program: &str, arguments: &[&str], input: &[u8]) -> Result<Strin
 fn clients() -> Vec<Trial> {
     vec![
         guest_test("the_console_accepts_any_line_ending_and_prompts_again", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             let regs = client.ask("regs")?;
             expect(&regs, "Privileged Registers (Custom command):\nCR4 0x")?;
             client.send(b"\r\n")?;
-            same(&client.hear()?, "")?;
-            same(&client.ask("fly\r")?, "unrecognized command: `fly` is no command; `help` lists all\n")?;
+            expect_equal(&client.answer()?, "")?;
+            expect_equal(
+                &client.ask("fly\r")?,
+                "unrecognized command: `fly` is no command; `help` lists all\n",
+            )?;
             expect(&client.ask("?")?, "\nexit ")?;
             if regs.contains('\0') {
                 return Err("a zero byte was sent".into());
             }
             client.send(b"exit\n")?;
-            same(&client.rest()?, "")
+            expect_equal(&client.rest()?, "")
         }),
         guest_test("telnet_negotiation_is_ignored", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             client.send(b"\xFF\xFD\x03\xFF\xFB\x18\xFF\xFA\x18\x00xterm\xFF\xF0sta\xFF\xF1tus\r\0\r\n")?;
-            same(&client.hear()?, "the guest runs\n")?;
+            expect_equal(&client.answer()?, "the guest runs\n")?;
             client.send(b"stax\x7Ftus\r\n")?;
-            same(&client.hear()?, "the guest runs\n")
+            expect_equal(&client.answer()?, "the guest runs\n")
         }),
         guest_test("all_lines_of_a_pipe_are_answered_before_the_console_disconnects", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             client.send(&b"status\n".repeat(200))?;
             client.stream.shutdown(Shutdown::Write)?;
             let rest = client.rest()?;
-            same(&rest, &"the guest runs\nvmm console> ".repeat(200))
+            expect_equal(&rest, &"the guest runs\nvmm console> ".repeat(200))
         }),
         guest_test("an_overlong_line_is_refused_and_the_next_one_is_answered", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             client.send(&[b'x'; 100_000])?;
-            same(&client.ask("")?, "a line can have 1000 bytes\n")?;
-            same(&client.ask("status")?, "the guest runs\n")?;
+            expect_equal(&client.ask("")?, "a line can have 1000 bytes\n")?;
+            expect_equal(&client.ask("status")?, "the guest runs\n")?;
             expect(&client.ask("\x1b[31m\u{e9}")?, "unrecognized command: `\\u{1b}[31m\u{e9}` is no command")
         }),
         guest_test("clients_that_read_nothing_or_disconnect_do_not_disturb_the_run", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut patient = consoled.connect()?;
-            let mut rude = Vec::new();
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut served = kvm.connect()?;
+            let mut idle = Vec::new();
             for _ in 0..3 {
-                let mut client = consoled.connect()?;
+                let mut client = kvm.connect()?;
                 client.stream.set_nonblocking(true)?;
-                // As much as there is room for.
+                // Until the socket buffers are full.
                 while client.stream.write(&b"help\n".repeat(1000)).is_ok() {}
-                rude.push(client);
+                idle.push(client);
             }
             let begin = Instant::now();
             for _ in 0..50 {
-                same(&patient.ask("status")?, "the guest runs\n")?;
+                expect_equal(&served.ask("status")?, "the guest runs\n")?;
             }
             if begin.elapsed() > Duration::from_secs(30) {
                 return Err(format!("50 answers took {:?}", begin.elapsed()).into());
             }
-            let hung_up_on = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
-            wait_until("whoever reads nothing is hung up on", || {
-                rude.iter_mut().all(|client| client.stream.write(b"\n").is_err_and(hung_up_on))
+            let disconnected = |error: std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+            wait_until("clients that read nothing are disconnected", || {
+                idle.iter_mut().all(|client| client.stream.write(b"\n").is_err_and(disconnected))
             })?;
-            drop(rude);
+            drop(idle);
             for _ in 0..20 {
-                // As soon as the others are missed there is room.
-                let _ = consoled.connect();
+                // A slot is free as soon as the server notices that the others are gone.
+                let _ = kvm.connect();
             }
-            same(&patient.ask("status")?, "the guest runs\n")
+            expect_equal(&served.ask("status")?, "the guest runs\n")
         }),
         guest_test("a_client_that_sends_commands_continuously_leaves_the_guest_time_to_run", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             let begin = Instant::now();
             client.send(&b"status\n".repeat(200))?;
             for _ in 0..200 {
-                same(&client.hear()?, "the guest runs\n")?;
+                expect_equal(&client.answer()?, "the guest runs\n")?;
             }
             match begin.elapsed() {
-                // The guest is held for each answer, and runs for a millisecond between two.
+                // The guest is stopped for each answer, and runs for a millisecond between two answers.
                 taken if taken < Duration::from_millis(199) => {
                     Err(format!("200 answers took only {taken:?}").into())
                 }
@@ -126,42 +129,42 @@ fn clients() -> Vec<Trial> {
             }
         }),
         guest_test("eight_console_clients_are_served_and_the_ninth_is_rejected_with_the_reason", || {
-            let consoled = Consoled::start("endless", &[])?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
             let mut clients = Vec::new();
             for _ in 0..8 {
-                clients.push(consoled.connect()?);
+                clients.push(kvm.connect()?);
             }
-            let refused = consoled.connect().err().and_then(|failed| failed.message().map(str::to_owned));
+            let refused = kvm.connect().err().and_then(|failed| failed.message().map(str::to_owned));
             expect(&refused.unwrap_or_default(), "8 consoles are connected to this guest")?;
             for client in &mut clients {
-                same(&client.ask("status")?, "the guest runs\n")?;
+                expect_equal(&client.ask("status")?, "the guest runs\n")?;
             }
             clients.pop();
-            let mut last = Err("nobody has connected".into());
-            wait_until("room for another client", || {
-                last = consoled.connect();
+            let mut last = Err("no connection yet".into());
+            wait_until("a free slot", || {
+                last = kvm.connect();
                 last.is_ok()
             })?;
-            same(&last?.ask("status")?, "the guest runs\n")
+            expect_equal(&last?.ask("status")?, "the guest runs\n")
         }),
         guest_test("a_browser_is_disconnected_before_it_can_send_a_command", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             client.send(b"POST / HTTP/1.1\r\nHost: localhost:9000\r\n\r\nquit\r\n")?;
-            // What it sent after that was not read, which may look like a broken connection.
+            // The rest of its input is not read, so the connection may be reset.
             let _ = client.stream.read_to_end(&mut Vec::new());
-            same(&consoled.connect()?.ask("status")?, "the guest runs\n")
+            expect_equal(&kvm.connect()?.ask("status")?, "the guest runs\n")
         }),
         guest_test("socat_and_nc_work_as_console_clients", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let place = format!("UNIX-CONNECT:{}", consoled.path.display());
-            let said = with_program("socat", &["-t5", "-", &place], b"status\nexit\n")?;
-            same(&said, "vmm console> the guest runs\nvmm console> ")?;
-            let path = consoled.path.display().to_string();
-            let said = with_program("nc", &["-U", &path], b"status\nquit\n")?;
-            expect(&said, "vmm console> the guest runs\nvmm console> the run ends\n")?;
-            expect(&said, "\nkvm: ended by the user.\n")?;
-            consoled.finish()?.expect_status(14).map(drop)
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("UNIX-CONNECT:{}", kvm.path.display());
+            let output = with_program("socat", &["-t5", "-", &address], b"status\nexit\n")?;
+            expect_equal(&output, "vmm console> the guest runs\nvmm console> ")?;
+            let path = kvm.path.display().to_string();
+            let output = with_program("nc", &["-U", &path], b"status\nquit\n")?;
+            expect(&output, "vmm console> the guest runs\nvmm console> the run ends\n")?;
+            expect(&output, "\nkvm: ended by the user.\n")?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
     ]
 }
@@ -170,80 +173,85 @@ fn guests() -> Vec<Trial> {
     vec![
         guest_test("a_guest_is_paused_and_resumed_in_any_state", || {
             for name in ["endless", "idle"] {
-                let consoled = Consoled::start(name, &[])?;
-                let mut client = consoled.connect()?;
-                same(&client.ask("pause")?, "the guest is paused; `resume` lets it go on\n")?;
-                same(&client.ask("status")?, "the guest is paused; `resume` lets it go on\n")?;
-                same(&client.ask("dis $rip 1")?, &client.ask("dis $rip 1")?)?;
-                let before = processor_ticks(consoled.id());
+                let kvm = KvmWithConsole::start(name, &[])?;
+                let mut client = kvm.connect()?;
+                expect_equal(&client.ask("pause")?, "the guest is paused; `resume` lets it go on\n")?;
+                expect_equal(&client.ask("status")?, "the guest is paused; `resume` lets it go on\n")?;
+                expect_equal(&client.ask("dis $rip 1")?, &client.ask("dis $rip 1")?)?;
+                let before = processor_ticks(kvm.id());
                 std::thread::sleep(Duration::from_millis(300));
-                let taken = processor_ticks(consoled.id()) - before;
+                let taken = processor_ticks(kvm.id()) - before;
                 if taken > 10 {
                     return Err(format!("{name}: it took {taken} ticks while it was paused").into());
                 }
-                same(&client.ask("resume")?, "the guest runs\n")?;
+                expect_equal(&client.ask("resume")?, "the guest runs\n")?;
                 expect(&client.ask("dis $rip 1")?, "=> 0x")?;
-                same(&client.ask("quit")?, "the run ends\n")?;
-                same(&client.rest()?, "\nkvm: ended by the user.\n")?;
-                consoled.finish()?.expect_status(14)?;
+                expect_equal(&client.ask("quit")?, "the run ends\n")?;
+                expect_equal(&client.rest()?, "\nkvm: ended by the user.\n")?;
+                kvm.finish()?.expect_status(14)?;
             }
             Ok(())
         }),
         guest_test("a_paused_guest_does_not_run_and_then_runs_to_its_end", || {
-            let consoled = Consoled::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
+            let mut client = kvm.connect()?;
             client.ask_until("dis $rip 1", "=> 0x")?;
             client.ask("pause")?;
             client.ask("type abc")?;
             client.ask("sendkey esc")?;
             std::thread::sleep(Duration::from_millis(200));
-            same(&client.ask("status")?, "the guest is paused; `resume` lets it go on\n")?;
+            expect_equal(&client.ask("status")?, "the guest is paused; `resume` lets it go on\n")?;
             client.send(b"resume\n")?;
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) 3 (0x3).\n")?;
-            let ran = consoled.finish()?;
+            let ran = kvm.finish()?;
             ran.expect_status(0)?;
             ran.check(ran.out.contains("abc"), "what was typed").map(drop)
         }),
         guest_test("a_machine_that_is_reset_starts_again_and_with_no_reboot_ends", || {
-            let consoled = Consoled::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
+            let mut client = kvm.connect()?;
             client.ask("type a")?;
             client.ask_until("screendump screen.txt", "the screen is in")?;
-            same(&client.ask("reset")?, "the machine was reset\n")?;
+            expect_equal(&client.ask("reset")?, "the machine was reset\n")?;
             client.ask("type b\\e")?;
             expect(&client.rest()?, "kvm: the guest halted")?;
-            consoled.finish()?.expect_status(0)?;
+            kvm.finish()?.expect_status(0)?;
 
-            let consoled = Consoled::start("endless", &["--no-reboot"])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("endless", &["--no-reboot"])?;
+            let mut client = kvm.connect()?;
             client.send(b"reset\n")?;
             expect(&client.rest()?, "the run is over\n")?;
-            consoled.finish()?.expect_status(18).map(drop)
+            kvm.finish()?.expect_status(18).map(drop)
         }),
         guest_test("the_end_of_the_run_is_reported_at_the_console", || {
-            let consoled = Consoled::start("endless", &["--timeout", "0.5"])?;
-            let (one, other) = (consoled.connect()?, consoled.connect()?);
+            let kvm = KvmWithConsole::start("endless", &["--timeout", "0.5"])?;
+            let (one, other) = (kvm.connect()?, kvm.connect()?);
             expect(&one.rest()?, "longer than --timeout allows")?;
             expect(&other.rest()?, "longer than --timeout allows")?;
-            consoled.finish()?.expect_status(12).map(drop)
+            kvm.finish()?.expect_status(12).map(drop)
         }),
     ]
 }
 
-fn people() -> Vec<Trial> {
+fn user_interface() -> Vec<Trial> {
     vec![
         guest_test("the_screen_is_dumped_as_text_and_as_a_picture", || {
-            let consoled =
-                Consoled::run(Kvm::new().args(["--console=unix:console"]).arg(example("vga")), "console")?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::run(
+                Kvm::new().args(["--console=unix:console"]).arg(example("vga")),
+                "console",
+            )?;
+            let mut client = kvm.connect()?;
             wait_until("the text on the screen", || {
-                let told = client.ask("screendump screen.txt");
-                let shown = std::fs::read_to_string(consoled.file("screen.txt")).unwrap_or_default();
-                told.is_err()
+                let answer = client.ask("screendump screen.txt");
+                let shown = std::fs::read_to_string(kvm.file("screen.txt")).unwrap_or_default();
+                answer.is_err()
                     || shown.contains("Escape ends\n") && shown.matches("text on a background").count() > 5
             })?;
-            same(&client.ask("screendump a picture.png")?, "the screen is in a picture.png, 128533 bytes\n")?;
-            let picture = std::fs::read(consoled.file("a picture.png"))?;
+            expect_equal(
+                &client.ask("screendump a picture.png")?,
+                "the screen is in a picture.png, 128533 bytes\n",
+            )?;
+            let picture = std::fs::read(kvm.file("a picture.png"))?;
             if !picture.starts_with(b"\x89PNG\r\n\x1A\n") || picture.len() != 128_533 {
                 return Err("that is no picture".into());
             }
@@ -254,32 +262,32 @@ fn people() -> Vec<Trial> {
             expect(&client.ask("screendump console.log")?, "ends in .png or .txt is wanted")
         }),
         guest_test("keys_by_name_reach_a_guest_that_reads_its_keyboard", || {
-            let consoled = Consoled::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
+            let mut client = kvm.connect()?;
             for keys in ["h", "shift-i", "ret", "kp_1", "ctrl-alt-delete"] {
-                same(&client.ask(&format!("sendkey {keys}"))?, "")?;
+                expect_equal(&client.ask(&format!("sendkey {keys}"))?, "")?;
             }
             expect(&client.ask("sendkey hyper-a")?, "`hyper` is no key")?;
             client.send(b"sendkey esc\n")?;
             expect(&client.rest()?, "kvm: the guest halted")?;
-            let ran = consoled.finish()?;
+            let ran = kvm.finish()?;
             ran.check(ran.out.contains("hI\n"), "hI and a new line").map(drop)
         }),
         guest_test("the_type_command_sends_text_to_the_serial_port", || {
-            let consoled = Consoled::start("serial-echo", &[])?;
-            let mut client = consoled.connect()?;
-            same(&client.ask("type Hello, \\\\ there\\n")?, "")?;
+            let kvm = KvmWithConsole::start("serial-echo", &[])?;
+            let mut client = kvm.connect()?;
+            expect_equal(&client.ask("type Hello, \\\\ there\\n")?, "")?;
             // Ctrl-D ends the guest, when it has sent back the line.
             client.send(b"type \x04\n")?;
             let _ = client.rest();
-            let ran = consoled.finish()?;
+            let ran = kvm.finish()?;
             ran.expect_status(0)?.check(ran.out.contains("HELLO, \\ THERE"), "what was typed").map(drop)
         }),
     ]
 }
 
-/// A command of gdb's that gives `line` at the console of a guest.
-fn at_console(line: &str, guest: &Waiting) -> String {
+/// A gdb command that sends `line` to the console of a guest.
+fn at_console(line: &str, guest: &KvmWithGdb) -> String {
     format!(
         "shell echo '{line}' | {} console unix:{}",
         kvm_binary().display(),
@@ -290,18 +298,18 @@ fn at_console(line: &str, guest: &Waiting) -> String {
 fn beside_gdb() -> Vec<Trial> {
     vec![
         guest_test("a_guest_that_waits_for_gdb_is_inspected_and_started_from_the_console", || {
-            let consoled = Consoled::start("recursion", &["--gdb=unix:gdb"])?;
-            let mut client = consoled.connect()?;
+            let kvm = KvmWithConsole::start("recursion", &["--gdb=unix:gdb"])?;
+            let mut client = kvm.connect()?;
             expect(&client.ask("status")?, "the guest waits for gdb at its first instruction")?;
             expect(&client.ask("dis $rip 1")?, "=> 0x")?;
             expect(&client.ask("pause")?, "the guest stands still already")?;
             client.send(b"resume\n")?;
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) 610")?;
-            consoled.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         guest_test("gdb_and_the_console_see_the_same_guest", || {
-            let waiting = Waiting::start("recursion", &["--console=unix:console"], b"")?;
-            let console = |line: &str| at_console(line, &waiting);
+            let kvm = KvmWithGdb::start("recursion", &["--console=unix:console"], b"")?;
+            let console = |line: &str| at_console(line, &kvm);
             let commands = [
                 "break fibonacci if n == 3",
                 "continue",
@@ -315,47 +323,47 @@ fn beside_gdb() -> Vec<Trial> {
                 "continue",
                 "kill",
             ];
-            let said = waiting.gdb("recursion", &commands)?;
-            expect(&said, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
-            expect(&said, "\ngdb has stopped the guest, and decides when it goes on\n")?;
-            expect(&said, "\ngdb has stopped the guest; `continue` there lets it go on\n")?;
-            expect(&said, "\nthe guest stands still already: gdb has stopped it\n")?;
-            expect(&said, "\nbreakpoint 1 at 0x200010 (fibonacci)\n")?;
-            expect(&said, "1    break 0x200010 (fibonacci) if $rdi == 2\n")?;
-            expect(&said, "`pause` is not for gdb: Ctrl-C in gdb stops the guest\n")?;
-            expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")
+            let output = kvm.gdb("recursion", &commands)?;
+            expect(&output, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
+            expect(&output, "\ngdb has stopped the guest, and decides when it goes on\n")?;
+            expect(&output, "\ngdb has stopped the guest; `continue` there lets it go on\n")?;
+            expect(&output, "\nthe guest stands still already: gdb has stopped it\n")?;
+            expect(&output, "\nbreakpoint 1 at 0x200010 (fibonacci)\n")?;
+            expect(&output, "1    break 0x200010 (fibonacci) if $rdi == 2\n")?;
+            expect(&output, "`pause` is not for gdb: Ctrl-C in gdb stops the guest\n")?;
+            expect(&output, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")
         }),
         guest_test("a_guest_that_has_crashed_in_gdb_is_inspected_from_the_console", || {
-            let waiting = Waiting::start("wild-pointer", &["--console=unix:console"], b"")?;
-            let look = at_console("regs", &waiting);
-            let said = waiting.gdb("wild-pointer", &["continue", &look, "kill"])?;
-            expect(&said, "kvm: triple fault")?;
-            expect(&said, "\nPrivileged Registers (Custom command):\n")
+            let kvm = KvmWithGdb::start("wild-pointer", &["--console=unix:console"], b"")?;
+            let regs = at_console("regs", &kvm);
+            let output = kvm.gdb("wild-pointer", &["continue", &regs, "kill"])?;
+            expect(&output, "kvm: triple fault")?;
+            expect(&output, "\nPrivileged Registers (Custom command):\n")
         }),
         guest_test("a_guest_under_gdb_is_paused_at_the_console_and_gdb_can_still_interrupt_it", || {
-            let waiting = Waiting::start("endless", &["--console=unix:console"], b"")?;
-            let console = waiting.file("console");
-            let mut gdb = waiting.connect()?;
+            let kvm = KvmWithGdb::start("endless", &["--console=unix:console"], b"")?;
+            let console = kvm.file("console");
+            let mut gdb = kvm.connect()?;
             gdb.write_all(b"+$c#63")?;
             std::thread::sleep(Duration::from_millis(100));
             let path = console.display().to_string();
-            let said = with_program("nc", &["-U", &path], b"status\npause\nstatus\nexit\n")?;
-            expect(&said, "the guest runs under a debugger\n")?;
-            expect(&said, "the guest is paused; `resume` lets it go on\n")?;
+            let output = with_program("nc", &["-U", &path], b"status\npause\nstatus\nexit\n")?;
+            expect(&output, "the guest runs under a debugger\n")?;
+            expect(&output, "the guest is paused; `resume` lets it go on\n")?;
             gdb.write_all(b"\x03")?;
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             let mut byte = [0];
-            while !heard.ends_with(b"02") && gdb.read(&mut byte)? > 0 {
-                heard.push(byte[0]);
+            while !received.ends_with(b"02") && gdb.read(&mut byte)? > 0 {
+                received.push(byte[0]);
             }
-            let said = with_program("nc", &["-U", &path], b"status\nquit\n")?;
-            expect(&said, "gdb has stopped the guest")?;
-            waiting.finish()?.expect_status(14).map(drop)
+            let output = with_program("nc", &["-U", &path], b"status\nquit\n")?;
+            expect(&output, "gdb has stopped the guest")?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
     ]
 }
 
-fn places() -> Vec<Trial> {
+fn addresses() -> Vec<Trial> {
     vec![
         guest_test("a_console_port_in_use_ends_the_run_only_if_it_was_requested", || {
             // All of them may be taken already.
@@ -372,28 +380,29 @@ fn places() -> Vec<Trial> {
         }),
         guest_test("a_console_on_a_port_is_reachable_by_tcp", || {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-            let place = format!("127.0.0.1:{port}");
-            let consoled = Consoled::run(Kvm::with_guest("endless").args(["-consoleport", &port]), &place)?;
-            let mut stream = TcpStream::connect(&place)?;
+            let address = format!("127.0.0.1:{port}");
+            let kvm =
+                KvmWithConsole::run(Kvm::with_guest("endless").args(["-consoleport", &port]), &address)?;
+            let mut stream = TcpStream::connect(&address)?;
             stream.write_all(b"status\nquit\n")?;
-            let mut said = String::new();
-            stream.read_to_string(&mut said)?;
-            same(
-                &said,
+            let mut output = String::new();
+            stream.read_to_string(&mut output)?;
+            expect_equal(
+                &output,
                 "vmm console> the guest runs\nvmm console> the run ends\nvmm console> \nkvm: ended by the \
                  user.\n",
             )?;
-            consoled.finish()?.expect_status(14).map(drop)
+            kvm.finish()?.expect_status(14).map(drop)
         }),
         guest_test("the_unix_socket_of_the_console_is_private_and_removed_after_the_run", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let mode = std::fs::metadata(&consoled.path)?.permissions().mode() & 0o777;
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mode = std::fs::metadata(&kvm.path)?.permissions().mode() & 0o777;
             if mode != 0o600 {
                 return Err(format!("the mode of the socket is {mode:o}").into());
             }
-            consoled.connect()?.ask("quit")?;
-            let path = consoled.path.clone();
-            let ran = consoled.finish()?;
+            kvm.connect()?.ask("quit")?;
+            let path = kvm.path.clone();
+            let ran = kvm.finish()?;
             ran.check(!path.exists(), "no socket after the run").map(drop)
         }),
         guest_test("a_run_without_a_console_opens_no_socket", || {

@@ -1,11 +1,11 @@
-//! `kvm console`: somebody on a terminal, and scripts.
+//! `kvm console`: interactive use on a terminal, and scripts.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::console::{Consoled, same};
+use crate::support::console::{KvmWithConsole, expect_equal};
 use crate::support::pty::Terminal;
 use crate::support::{Folder, Kvm, guest_test, kvm_binary, test};
 
@@ -14,52 +14,52 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("a_missing_console_is_reported_with_the_option_that_enables_it", || {
             let folder = Folder::new();
-            let place = format!("unix:{}", folder.file("none").display());
-            let ran = Kvm::new().args(["console", &place]).run();
+            let address = format!("unix:{}", folder.file("none").display());
+            let ran = Kvm::new().args(["console", &address]).run();
             ran.expect_status(6)?.expect_out("")?;
             ran.expect_err("nobody listens on ")?.expect_err("start the guest with --console")?;
             let ran = Kvm::new().args(["console", "--loud"]).run();
             ran.expect_status(2)?.expect_err("Use: kvm console [ADDRESS:PORT|unix:PATH]").map(drop)
         }),
         guest_test("lines_from_a_pipe_are_commands_and_only_answers_are_printed", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let place = format!("unix:{}", consoled.path.display());
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
             let ask = |input: &str| -> Result<String, Failed> {
-                let ran = Kvm::new().args(["console", &place]).input(input.as_bytes()).run();
+                let ran = Kvm::new().args(["console", &address]).input(input.as_bytes()).run();
                 ran.expect_status(0)?;
-                same(&ran.err, "")?;
+                expect_equal(&ran.err, "")?;
                 Ok(ran.out)
             };
-            same(&ask("status\n\npause\nstatus")?, &format!("the guest runs\n{0}{0}", PAUSED))?;
-            same(&ask("exit\nstatus\n")?, "")?;
-            same(&ask("fly\n")?, "unrecognized command: `fly` is no command; `help` lists all\n")?;
+            expect_equal(&ask("status\n\npause\nstatus")?, &format!("the guest runs\n{0}{0}", PAUSED))?;
+            expect_equal(&ask("exit\nstatus\n")?, "")?;
+            expect_equal(&ask("fly\n")?, "unrecognized command: `fly` is no command; `help` lists all\n")?;
             let many = ask(&"xp 0 4096\n".repeat(50))?;
             if many.lines().count() != 50 * 256 || many.contains('\x1b') {
                 return Err(format!("{} lines, or colours in them", many.lines().count()).into());
             }
-            same(&ask("quit\n")?, "the run ends\n")?;
-            consoled.finish()?.expect_status(14).map(drop)
+            expect_equal(&ask("quit\n")?, "the run ends\n")?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
         guest_test("a_reader_that_closes_the_pipe_ends_the_client_without_a_message", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let place = format!("unix:{}", consoled.path.display());
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
             let script = "\"$0\" console \"$1\" | head -n 1; exit ${PIPESTATUS[0]}";
             let mut shell = Command::new("bash");
-            shell.args(["-c", script]).arg(kvm_binary()).arg(&place);
+            shell.args(["-c", script]).arg(kvm_binary()).arg(&address);
             let mut child =
                 shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
             let mut input = child.stdin.take().expect("stdin is a pipe");
             let writer = std::thread::spawn(move || input.write_all(&b"help\n".repeat(2000)));
             let output = child.wait_with_output()?;
-            // It is told by a closed pipe, too.
+            // The closed pipe also ends this write.
             let _ = writer.join();
-            same(&String::from_utf8_lossy(&output.stderr), "")?;
+            expect_equal(&String::from_utf8_lossy(&output.stderr), "")?;
             if output.status.code() == Some(0) { Ok(()) } else { Err(format!("{:?}", output.status).into()) }
         }),
         guest_test("lines_are_edited_completed_and_repeated_on_a_terminal", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let place = format!("unix:{}", consoled.path.display());
-            let terminal = Terminal::kvm(Kvm::new().args(["console", &place]), 100, 40);
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
+            let terminal = Terminal::kvm(Kvm::new().args(["console", &address]), 100, 40);
             terminal.wait_for_text("`help` lists the commands")?.wait_for_text("vmm console> ")?;
             // Left, left, and the letter that was forgotten.
             terminal.type_keys("stats\x1b[Du\r");
@@ -70,9 +70,9 @@ pub fn trials() -> Vec<Trial> {
             terminal.wait_for("two answers", |shown| {
                 shown.screen().contents().matches("the guest is paused").count() == 2
             })?;
-            terminal.type_keys("nonsense\x03");
+            terminal.type_keys("unfinished\x03");
             terminal.wait_for("a new prompt", |shown| {
-                shown.screen().contents().trim_end().ends_with("nonsense\nvmm console>")
+                shown.screen().contents().trim_end().ends_with("unfinished\nvmm console>")
             })?;
             // Two lines at once, as from a clipboard.
             terminal.type_keys("resume\rstatus\r");
@@ -80,20 +80,20 @@ pub fn trials() -> Vec<Trial> {
                 shown.screen().contents().matches("the guest runs").count() == 3
             })?;
             terminal.type_keys("\x04");
-            terminal.end()?.expect_status(0)?.expect_given_back()?;
-            same(&consoled.connect()?.ask("status")?, "the guest runs\n")
+            terminal.end()?.expect_status(0)?.expect_restored()?;
+            expect_equal(&kvm.connect()?.ask("status")?, "the guest runs\n")
         }),
         guest_test("the_end_of_the_run_ends_the_client_and_restores_the_terminal", || {
-            let consoled = Consoled::start("endless", &[])?;
-            let place = format!("unix:{}", consoled.path.display());
-            let terminal = Terminal::kvm(Kvm::new().args(["console", &place]), 100, 40);
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
+            let terminal = Terminal::kvm(Kvm::new().args(["console", &address]), 100, 40);
             terminal.wait_for_text("vmm console> ")?;
             terminal.type_keys("stat");
             terminal.wait_for_text("vmm console> stat")?;
-            consoled.connect()?.ask("quit")?;
+            kvm.connect()?.ask("quit")?;
             let ended = terminal.end()?;
-            ended.expect_status(0)?.expect_text("kvm: ended by the user.")?.expect_given_back()?;
-            consoled.finish()?.expect_status(14).map(drop)
+            ended.expect_status(0)?.expect_text("kvm: ended by the user.")?.expect_restored()?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
     ]
 }

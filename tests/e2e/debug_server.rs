@@ -1,4 +1,4 @@
-//! The memory debug server, asked by a client that knows nothing of `kvm` but the protocol.
+//! The memory debug server, with a client that implements only the documented protocol.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 
 use crate::support::debug_server::{
-    Asked, Info, check, dump, dump_request, expect_error, frame, framed, next, simple,
+    Info, KvmWithDebugServer, check, dump, dump_request, expect_error, frame, framed, next, simple,
 };
 use crate::support::debugger::{ask, send};
-use crate::support::{Folder, Kvm, PATIENCE, free_place, guest, guest_test, wait_until};
+use crate::support::{Folder, Kvm, TIMEOUT, free_address, guest, guest_test, wait_until};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -31,8 +31,8 @@ const CODE: u64 = 0x20_0000;
 fn answers() -> Vec<Trial> {
     vec![
         guest_test("memory_and_registers_are_served_while_the_guest_computes", || {
-            let asked = Asked::start("endless", &[])?;
-            let mut client = asked.connect()?;
+            let kvm = KvmWithDebugServer::start("endless", &[])?;
+            let mut client = kvm.connect()?;
             client.write_all(&simple(0))?;
             let code = dump(&mut client, CODE, CODE + 7)?;
             check(code == ENDLESS, "code", &code)?;
@@ -45,12 +45,12 @@ fn answers() -> Vec<Trial> {
                 let later = Info::of(&mut client).expect("registers");
                 later.general(0) > first.general(0)
             })?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("memory_and_registers_are_served_while_the_guest_sleeps", || {
-            let asked = Asked::start("idle", &[])?;
-            let mut client = asked.connect()?;
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
+            let mut client = kvm.connect()?;
             let mut info = Info::of(&mut client)?;
             wait_until("the guest sleeps", || {
                 info = Info::of(&mut client).expect("registers");
@@ -59,12 +59,12 @@ fn answers() -> Vec<Trial> {
             assert_eq!(info.general(17) & 1 << 9, 1 << 9, "interrupts are on");
             let code = dump(&mut client, CODE, CODE + 2)?;
             check(code == b"\xfb\xf4", "code", &code)?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("memory_is_served_on_both_sides_of_the_gap_below_4_gib_but_not_across_it", || {
-            let asked = Asked::start("idle", &["--memory", "5G"])?;
-            let mut client = asked.connect()?;
+            let kvm = KvmWithDebugServer::start("idle", &["--memory", "5G"])?;
+            let mut client = kvm.connect()?;
             assert_eq!(Info::of(&mut client)?.memory, 5 << 30, "without the gap below 4 GiB");
             // The last byte below the gap, the first above it, and the last.
             for start in [(3 << 30) - 1, 4 << 30, (6_u64 << 30) - 1] {
@@ -74,12 +74,12 @@ fn answers() -> Vec<Trial> {
             expect_error(&dump(&mut client, (3 << 30) - 1, (4 << 30) + 1)?, 0)?;
             expect_error(&dump(&mut client, (6 << 30) - 1, (6 << 30) + 1)?, 0)?;
             expect_error(&dump(&mut client, 4 << 30, 8 << 30)?, 0)?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("an_invalid_request_is_answered_with_an_error_and_the_connection_stays", || {
-            let asked = Asked::start("idle", &[])?;
-            let mut client = asked.connect()?;
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
+            let mut client = kvm.connect()?;
             let end = 64 << 20;
             for (start, end) in [
                 (CODE + 1, CODE),
@@ -101,12 +101,12 @@ fn answers() -> Vec<Trial> {
             check(dump(&mut client, end - 4, end)? == [0; 4], "the end of memory", &[])?;
             check(dump(&mut client, end, end)?.is_empty(), "nothing", &[])?;
             check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("requests_may_arrive_in_pieces_or_several_at_once", || {
-            let asked = Asked::start("idle", &[])?;
-            let mut client = asked.connect()?;
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
+            let mut client = kvm.connect()?;
             client.set_nodelay(true)?;
             for byte in dump_request(CODE, CODE + 2) {
                 client.write_all(&[byte])?;
@@ -121,8 +121,8 @@ fn answers() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("all_of_memory_is_sent_in_one_frame_without_buffering", || {
-            let asked = Asked::start("idle", &["--memory", "512"])?;
-            let mut client = asked.connect()?;
+            let kvm = KvmWithDebugServer::start("idle", &["--memory", "512"])?;
+            let mut client = kvm.connect()?;
             client.write_all(&dump_request(0, 512 << 20))?;
             let mut length = [0; 4];
             client.read_exact(&mut length)?;
@@ -134,7 +134,7 @@ fn answers() -> Vec<Trial> {
                     check(piece.starts_with(IDLE), "code", &piece)?;
                 }
             }
-            let status = std::fs::read_to_string(format!("/proc/{}/status", asked.id()))?;
+            let status = std::fs::read_to_string(format!("/proc/{}/status", kvm.id()))?;
             let kept = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
             let kept: u64 = kept.trim().trim_end_matches(" kB").parse()?;
             if kept > 64 << 10 {
@@ -147,21 +147,21 @@ fn answers() -> Vec<Trial> {
 
 fn beside_gdb() -> Vec<Trial> {
     vec![guest_test("breakpoints_never_show_in_memory_that_is_served", || {
-        let gdb = free_place()?;
-        let asked = Asked::start("endless", &[&format!("--gdb={gdb}")])?;
-        let mut client = asked.connect()?;
+        let gdb = free_address()?;
+        let kvm = KvmWithDebugServer::start("endless", &[&format!("--gdb={gdb}")])?;
+        let mut client = kvm.connect()?;
         let before = dump(&mut client, CODE, CODE + 0x100)?;
         check(before.starts_with(ENDLESS), "code before the first instruction", &before)?;
         assert_eq!(Info::of(&mut client)?.general(16), CODE, "it waits for gdb");
         let mut debugger = TcpStream::connect(&gdb)?;
-        debugger.set_read_timeout(Some(PATIENCE))?;
+        debugger.set_read_timeout(Some(TIMEOUT))?;
         // More than there are debug registers, at instructions that are never reached.
         for address in 0x20..0x40 {
             assert_eq!(ask(&mut debugger, &format!("Z0,{:x},1", CODE + address))?, "OK");
         }
         send(&mut debugger, "c")?;
         wait_until("the guest runs", || Info::of(&mut client).is_ok_and(|info| info.general(0) > 0))?;
-        // The guest stops now and then, for its breakpoints to be planted anew.
+        // The guest stops from time to time to insert its breakpoints again.
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(500) {
             let now = dump(&mut client, CODE, CODE + 0x100)?;
@@ -175,55 +175,55 @@ fn beside_gdb() -> Vec<Trial> {
             first.is_some() && first == read(&mut client)
         })?;
         check(dump(&mut client, CODE, CODE + 0x100)? == before, "memory", &[])?;
-        asked.signal("TERM")?;
-        asked.finish()?.expect_status(16).map(drop)
+        kvm.signal("TERM")?;
+        kvm.finish()?.expect_status(16).map(drop)
     })]
 }
 
 fn clients() -> Vec<Trial> {
     vec![
         guest_test("clients_that_disconnect_early_do_not_disturb_the_server", || {
-            let asked = Asked::start("idle", &[])?;
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
             let whole = dump_request(0, 64 << 20);
             for cut in [0, 1, 4, 5, 31, 32] {
-                let mut client = asked.connect()?;
+                let mut client = kvm.connect()?;
                 client.write_all(&whole[..cut])?;
                 if cut == 31 {
                     client.shutdown(Shutdown::Both)?;
                 }
             }
-            let mut client = asked.connect()?;
+            let mut client = kvm.connect()?;
             check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("a_client_of_another_protocol_gets_an_error_and_is_disconnected", || {
-            let asked = Asked::start("idle", &[])?;
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
             for nonsense in
                 [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xFF; 1000], &simple(1), &simple(77), &simple(5)]
             {
-                let mut client = asked.connect()?;
+                let mut client = kvm.connect()?;
                 client.write_all(nonsense)?;
                 expect_error(&next(&mut client)?, 0)?;
                 check(frame(&mut client)?.is_none(), "an end", &[])?;
             }
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("sixteen_clients_are_served_and_the_next_is_rejected_with_the_reason", || {
-            let asked = Asked::start("idle", &[])?;
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
             let mut clients = Vec::new();
             for _ in 0..16 {
-                let mut client = asked.connect()?;
+                let mut client = kvm.connect()?;
                 check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
                 clients.push(client);
             }
-            let mut late = asked.connect()?;
+            let mut late = kvm.connect()?;
             expect_error(&dump(&mut late, CODE, CODE + 2)?, 0)?;
             check(frame(&mut late)?.is_none(), "an end", &[])?;
             clients.pop();
-            wait_until("a place is free again", || {
-                let mut next = asked.connect().expect("kvm listens");
+            wait_until("a slot is free again", || {
+                let mut next = kvm.connect().expect("kvm listens");
                 dump(&mut next, CODE, CODE + 2).is_ok_and(|code| code == b"\xfb\xf4")
             })?;
             for client in &mut clients {
@@ -232,16 +232,16 @@ fn clients() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("clients_are_notified_of_the_end_of_the_run", || {
-            let asked = Asked::start("serial-echo", &[])?;
-            let mut quiet = asked.connect()?;
-            let mut busy = asked.connect()?;
-            // It asks for much and reads nothing, which holds nobody up.
+            let kvm = KvmWithDebugServer::start("serial-echo", &[])?;
+            let mut quiet = kvm.connect()?;
+            let mut busy = kvm.connect()?;
+            // It requests much and reads nothing, which must not delay the other clients.
             busy.write_all(&dump_request(0, 64 << 20))?;
-            let mut asking = asked.connect()?;
+            let mut asking = kvm.connect()?;
             check(!dump(&mut asking, CODE, CODE + 1)?.is_empty(), "memory", &[])?;
-            asked.signal("TERM")?;
+            kvm.signal("TERM")?;
             let start = Instant::now();
-            asked.finish()?.expect_status(16)?;
+            kvm.finish()?.expect_status(16)?;
             assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
             for client in [&mut quiet, &mut asking] {
                 let farewell = next(client)?;
@@ -251,8 +251,8 @@ fn clients() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("debug_client_prints_memory_its_size_and_registers", || {
-            let asked = Asked::start("idle", &[])?;
-            let ran = asked.client(&["0x200000", "2097172"]).run();
+            let kvm = KvmWithDebugServer::start("idle", &[])?;
+            let ran = kvm.client(&["0x200000", "2097172"]).run();
             ran.expect_status(0)?;
             let dump = "Memory 0x200000..0x200014:\n\
                  0000200000  fb f4 eb fc 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n\
@@ -263,46 +263,46 @@ fn clients() -> Vec<Trial> {
             for register in ["RAX ", "R15 ", "RIP    0x000000000020000", "CR3 ", "EFER ", "GDT ", "SS "] {
                 ran.check(ran.out.contains(register), register)?;
             }
-            let ran = asked.client(&[]).run();
+            let ran = kvm.client(&[]).run();
             ran.expect_status(0)?;
             let lines = ran.out.lines().filter(|line| line.ends_with('|')).count();
             ran.check(lines == 125 && ran.out.contains("\n00000bf7c0  "), "2000 bytes from 0xBF000")?;
-            let ran = asked.client(&["0", "0x4000001"]).run();
+            let ran = kvm.client(&["0", "0x4000001"]).run();
             ran.expect_status(2)?.expect_err("no memory 0x0..0x4000001: not all of that is RAM")?;
             ran.check(ran.out.starts_with("RAM: 67108864 bytes\n"), "Info")?;
             let piped =
-                asked.client(&["0", "0x4000000"]).in_shell(r#""$@" | head -2; echo ${PIPESTATUS[0]}"#).run();
+                kvm.client(&["0", "0x4000000"]).in_shell(r#""$@" | head -2; echo ${PIPESTATUS[0]}"#).run();
             piped.expect_status(0)?;
             piped
                 .check(piped.err.is_empty() && piped.out.ends_with("|\n0\n"), "two lines and no complaint")?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16).map(drop)
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("debug_client_names_the_address_that_does_not_answer", || {
-            let nobody = free_place()?;
-            let client = |place: &str| {
-                let (address, port) = place.rsplit_once(':').unwrap_or_default();
-                Kvm::new().args(["debug-client", address, port])
+            let unused = free_address()?;
+            let client = |address: &str| {
+                let (host, port) = address.rsplit_once(':').unwrap_or_default();
+                Kvm::new().args(["debug-client", host, port])
             };
-            let ran = client(&nobody).run();
+            let ran = client(&unused).run();
             ran.expect_status(6)?
-                .expect_err(&format!("cannot connect to the debug server at {nobody}: Conn"))?;
-            for (says, told) in [
+                .expect_err(&format!("cannot connect to the debug server at {unused}: Conn"))?;
+            for (answer, message) in [
                 (&b"220 mail.example.com ESMTP\r\n"[..], "what answers there is no debug server"),
                 (&b""[..], "the debug server hung up"),
                 (&[0, 0, 7, 0xD0, 1, 2, 3], "the debug server hung up"),
                 (&[0, 0, 0, 12, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0], "the guest's run is over"),
             ] {
                 let listener = TcpListener::bind("127.0.0.1:0")?;
-                let place = listener.local_addr()?.to_string();
+                let address = listener.local_addr()?.to_string();
                 let other = std::thread::spawn(move || -> std::io::Result<()> {
                     let (mut stream, _) = listener.accept()?;
                     stream.read_exact(&mut [0; 32])?;
                     stream.write_all(says)
                 });
-                let ran = client(&place).run();
+                let ran = client(&address).run();
                 let _ = other.join();
-                ran.expect_status(6)?.expect_err(told)?;
+                ran.expect_status(6)?.expect_err(message)?;
             }
             Ok(())
         }),
@@ -314,36 +314,36 @@ fn places() -> Vec<Trial> {
         guest_test("the_unix_socket_of_the_debug_server_is_private", || {
             let folder = Folder::new();
             let path = folder.file("debug");
-            let asked = Asked::start_at(&format!("unix:{}", path.display()), "idle", &[])?;
+            let kvm = KvmWithDebugServer::start_at(&format!("unix:{}", path.display()), "idle", &[])?;
             assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
             let mut client = UnixStream::connect(&path)?;
             check(dump(&mut client, CODE, CODE + 2)? == b"\xfb\xf4", "code", &[])?;
-            let place = format!("unix:{}", path.display());
-            let ran = Kvm::new().args(["debug-client", &place, "0x200000", "0x200002"]).run();
+            let address = format!("unix:{}", path.display());
+            let ran = Kvm::new().args(["debug-client", &address, "0x200000", "0x200002"]).run();
             ran.expect_status(0)?.check(ran.out.contains("0000200000  fb f4 "), "code")?;
-            asked.signal("TERM")?;
-            asked.finish()?.expect_status(16)?;
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16)?;
             if path.exists() { Err("the socket is still there".into()) } else { Ok(()) }
         }),
         guest_test("the_old_config_file_switches_the_debug_server_on", || {
-            let place = free_place()?;
-            let port = place.rsplit_once(':').unwrap_or_default().1;
+            let address = free_address()?;
+            let port = address.rsplit_once(':').unwrap_or_default().1;
             let config = format!("[vm-spec]\nmemsize=10\n\n[debug-server]\nenable=yes\nport={port}\n");
-            let asked = Asked::run(Kvm::with_guest("idle").file("config.ini", &config))?;
-            assert_eq!(asked.place, place);
-            assert_eq!(Info::of(&mut asked.connect()?)?.memory, 10 << 20);
+            let kvm = KvmWithDebugServer::run(Kvm::with_guest("idle").file("config.ini", &config))?;
+            assert_eq!(kvm.address, address);
+            assert_eq!(Info::of(&mut kvm.connect()?)?.memory, 10 << 20);
             Ok(())
         }),
         guest_test("a_debug_server_port_in_use_is_reported_before_the_guest_runs", || {
             let taken = TcpListener::bind("127.0.0.1:0")?;
-            let place = taken.local_addr()?;
-            let ran = Kvm::with_guest("hello-serial").arg(format!("--debug-server={place}")).run();
-            let told = format!("kvm: the debug server cannot listen on {place}: Address already in use");
-            ran.expect_status(6)?.expect_out("")?.expect_err(&told).map(drop)
+            let address = taken.local_addr()?;
+            let ran = Kvm::with_guest("hello-serial").arg(format!("--debug-server={address}")).run();
+            let message = format!("kvm: the debug server cannot listen on {address}: Address already in use");
+            ran.expect_status(6)?.expect_out("")?.expect_err(&message).map(drop)
         }),
         guest_test("without_a_debug_server_no_port_is_open", || {
             let ran = Kvm::new().arg(guest("hello-serial")).arg("--debug-server=no").run();
-            ran.expect_status(0)?.check(!ran.err.contains("debug server"), "nothing said of it").map(drop)
+            ran.expect_status(0)?.check(!ran.err.contains("debug server"), "no message about it").map(drop)
         }),
     ]
 }

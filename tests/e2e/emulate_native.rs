@@ -5,7 +5,7 @@ use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{HALTED_0, Kvm, guest, guest_test, halted, whole};
+use crate::support::{HALTED_0, Kvm, exact_output, guest, guest_test, halted};
 
 /// What the example guest prints.
 const SWING: &str = "height 0.122418\nheight 0.082289\nheight 0.055185\nheight 0.036951\nheight 0.024716\n\
@@ -18,11 +18,11 @@ const BASIC: usize = 300;
 pub fn trials() -> Vec<Trial> {
     vec![
         guest_test("a_guest_compiled_without_special_options_computes_with_doubles", || {
-            Kvm::with_guest("sse").run().expect_whole(&whole(0, SWING, HALTED_0))?;
+            Kvm::with_guest("sse").run().expect_exactly(&exact_output(0, SWING, HALTED_0))?;
             Ok(())
         }),
         guest_test("operands_may_be_in_the_memory_of_a_device", || {
-            Kvm::with_guest("apic-operands").run().expect_whole(&whole(0, "", halted(0x331)))?;
+            Kvm::with_guest("apic-operands").run().expect_exactly(&exact_output(0, "", halted(0x331)))?;
             Ok(())
         }),
         guest_test("every_instruction_has_the_same_result_in_a_guest_and_on_the_host", same_as_on_the_host),

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use crate::support::{Kvm, Lane, guest_test, halted, lane, whole};
+use crate::support::{Kvm, Lane, exact_output, guest_test, halted, lane};
 
 /// What `system-instructions` prints on every host; found out where the processor runs guests itself.
 const SYSTEM_INSTRUCTIONS: &str = include_str!("../guests/system-instructions.txt");
@@ -12,14 +12,14 @@ pub fn trials() -> Vec<Trial> {
     vec![
         guest_test("system_instructions_do_the_same_on_every_host", || {
             let ran = Kvm::with_guest("system-instructions").arg("--log-level=debug").run();
-            let right = whole(0, SYSTEM_INSTRUCTIONS, halted(5));
+            let right = exact_output(0, SYSTEM_INSTRUCTIONS, halted(5));
             if lane() == Lane::Amd {
-                // Between two entries into a guest, QEMU's AMD-V now and then forgets that XSAVE is on.
+                // Proxy two entries into a guest, QEMU's AMD-V now and then forgets that XSAVE is on.
                 let forgotten = SYSTEM_INSTRUCTIONS
                     .replace("XSAVE is used if it is there: right", "XSAVE is used if it is there: wrong");
-                ran.expect_one_of(&[right, whole(0, &forgotten, halted(5))])?;
+                ran.expect_one_of(&[right, exact_output(0, &forgotten, halted(5))])?;
             } else {
-                ran.expect_whole(&right)?;
+                ran.expect_exactly(&right)?;
             }
             Ok(())
         }),

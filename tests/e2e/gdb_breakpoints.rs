@@ -1,9 +1,9 @@
-//! Breakpoints that hold whatever the guest does to its code, and however many there are.
+//! Breakpoints work whatever the guest does to its code, and in any number.
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::debugger::{Waiting, ask, expect};
+use crate::support::debugger::{KvmWithGdb, ask, expect};
 use crate::support::guest_test;
 
 /// Offsets in the routine of the guest `later`, behind its first instruction.
@@ -23,24 +23,24 @@ pub fn trials() -> Vec<Trial> {
                 commands.extend(shown);
             }
             commands.push("continue");
-            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            let (output, _) = debug("stepped", &["--timeout", "20"], &commands)?;
             for place in 0..30 {
-                expect(&said, &format!("${} = {place}\n", place + 1))?;
+                expect(&output, &format!("${} = {place}\n", place + 1))?;
             }
-            expect(&said, "kvm: the guest halted")
+            expect(&output, "kvm: the guest halted")
         }),
         gdb_test("a_breakpoint_set_before_the_loader_has_run_is_hit", || {
             let commands = ["break *0x280000", "continue", "print $pc", "print $rbx", "continue", "continue"];
-            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = (void (*)()) 0x280000")?;
-            expect(&said, "$2 = 0\n")
+            let (output, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = (void (*)()) 0x280000")?;
+            expect(&output, "$2 = 0\n")
         }),
         gdb_test("breakpoints_at_addresses_that_are_mapped_later_are_hit", || {
             let commands = ["break *0x40080000", "continue", "print $pc", "print $rbx", "delete", "continue"];
-            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = (void (*)()) 0x40080000")?;
-            expect(&said, "$2 = 1\n")?;
-            expect(&said, "result (RAX) 2 (0x2)")
+            let (output, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = (void (*)()) 0x40080000")?;
+            expect(&output, "$2 = 1\n")?;
+            expect(&output, "result (RAX) 2 (0x2)")
         }),
         gdb_test("a_software_breakpoint_stops_at_its_own_address_but_not_at_an_alias_of_it", || {
             let mut commands = UNUSED.to_vec();
@@ -52,10 +52,10 @@ pub fn trials() -> Vec<Trial> {
                 "delete",
                 "continue",
             ]);
-            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = (void (*)()) 0x40080000")?;
-            expect(&said, "$2 = 1\n")?;
-            expect(&said, "result (RAX) 2 (0x2)")
+            let (output, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = (void (*)()) 0x40080000")?;
+            expect(&output, "$2 = 1\n")?;
+            expect(&output, "result (RAX) 2 (0x2)")
         }),
         gdb_test("more_breakpoints_than_debug_registers_survive_the_loader", || {
             let set: Vec<String> = INSIDE.map(|offset| format!("break *{}", 0x28_0000 + offset)).collect();
@@ -63,12 +63,12 @@ pub fn trials() -> Vec<Trial> {
             commands.extend(set.iter().map(String::as_str));
             commands.extend(["continue"; 6]);
             commands.extend(["print $pc", "info breakpoints", "delete", "continue"]);
-            let (said, _) = debug("later", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = (void (*)()) 0x280007")?;
-            if said.matches("breakpoint already hit 1 time").count() != 6 {
-                return Err(format!("one hit each wanted, gdb said\n{said}").into());
+            let (output, _) = debug("later", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = (void (*)()) 0x280007")?;
+            if output.matches("breakpoint already hit 1 time").count() != 6 {
+                return Err(format!("one hit each expected, gdb printed\n{output}").into());
             }
-            expect(&said, "result (RAX) 2 (0x2)")
+            expect(&output, "result (RAX) 2 (0x2)")
         }),
         gdb_test("hardware_breakpoints_displace_software_ones_from_the_debug_registers", || {
             let commands = [
@@ -87,13 +87,13 @@ pub fn trials() -> Vec<Trial> {
                 "continue",
                 "print (long)$pc - (long)&sled",
             ];
-            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = 3\n")?;
-            expect(&said, "$2 = 11\n")
+            let (output, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = 3\n")?;
+            expect(&output, "$2 = 11\n")
         }),
         guest_test("a_breakpoint_at_an_impossible_address_is_refused", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             for (packet, answer) in
                 [("Z0,8000000000000000,1", "E16"), ("Z1,8000000000000000,1", "E16"), ("Z0,40000000,1", "OK")]
             {
@@ -103,7 +103,7 @@ pub fn trials() -> Vec<Trial> {
                 }
             }
             drop(client);
-            waiting.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
     ]
 }

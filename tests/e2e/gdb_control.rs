@@ -34,16 +34,16 @@ fn breakpoints() -> Vec<Trial> {
                 "monitor breaks",
                 "continue",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")?;
-            expect(&said, "#12 0x")?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")?;
+            expect(&output, "#12 0x")?;
             // 13 calls lead from 15 to 3; of all 1973 calls of fibonacci(15), 233 are fibonacci(3).
-            expect(&said, "reached 13 times, hit once\n")?;
-            expect(&said, "the next 231 hits of 1 are ignored\n")?;
-            expect(&said, "breakpoint 1 at 0x200010 (fibonacci), hit 233\n")?;
-            expect_times(&said, "Program received signal SIGTRAP", 2)?;
-            expect(&said, "kvm: the guest halted; result (RAX) 610")?;
-            expect(&said, "reached 1973 times, hit 233 times\n")?;
+            expect(&output, "reached 13 times, hit once\n")?;
+            expect(&output, "the next 231 hits of 1 are ignored\n")?;
+            expect(&output, "breakpoint 1 at 0x200010 (fibonacci), hit 233\n")?;
+            expect_times(&output, "Program received signal SIGTRAP", 2)?;
+            expect(&output, "kvm: the guest halted; result (RAX) 610")?;
+            expect(&output, "reached 1973 times, hit 233 times\n")?;
             ran.expect_status(0).map(drop)
         }),
         gdb_test("monitor_break_and_gdbs_own_breakpoint_share_an_address", || {
@@ -59,10 +59,10 @@ fn breakpoints() -> Vec<Trial> {
                 "continue",
                 "monitor breaks",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "Breakpoint 2, fibonacci (n=n@entry=10)")?;
-            expect(&said, "$1 = 10\n")?;
-            expect(&said, "reached 1973 times, hit 0 times\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "Breakpoint 2, fibonacci (n=n@entry=10)")?;
+            expect(&output, "$1 = 10\n")?;
+            expect(&output, "reached 1973 times, hit 0 times\n")
         }),
         gdb_test("a_point_reached_by_a_step_is_hit_once", || {
             let commands = [
@@ -79,102 +79,102 @@ fn breakpoints() -> Vec<Trial> {
                 "print $rdi",
                 "monitor breaks",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "$1 = (void (*)()) 0x200016 <fibonacci+6>")?;
-            expect(&said, "1    break 0x200016 (fibonacci+0x6)\n     reached once, hit once\n")?;
-            expect(&said, "breakpoint 2 at 0x200017 (fibonacci+0x7), hit 1\n")?;
-            expect(&said, "$2 = 14\n")?;
-            expect(&said, "     reached 2 times, hit once\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "$1 = (void (*)()) 0x200016 <fibonacci+6>")?;
+            expect(&output, "1    break 0x200016 (fibonacci+0x6)\n     reached once, hit once\n")?;
+            expect(&output, "breakpoint 2 at 0x200017 (fibonacci+0x7), hit 1\n")?;
+            expect(&output, "$2 = 14\n")?;
+            expect(&output, "     reached 2 times, hit once\n")
         }),
         gdb_test("a_condition_that_cannot_be_evaluated_stops_the_guest_with_the_reason", || {
             let commands = ["monitor break fibonacci if u32($rdi << 40) == 1", "continue", "print $rdi"];
-            let (said, _) = debug("recursion", &[], &commands)?;
+            let (output, _) = debug("recursion", &[], &commands)?;
             expect(
-                &said,
+                &output,
                 "cannot decide `if u32($rdi << 40) == 1`: 4 bytes at 0xf0000000000 cannot be read",
             )?;
-            expect(&said, "$1 = 15\n")
+            expect(&output, "$1 = 15\n")
         }),
         gdb_test("ctrl_c_stops_a_guest_whose_condition_never_holds", || {
             let commands = ["monitor break spin if $rax == -1", CTRL_C, "continue", "monitor breaks", "kill"];
-            let (said, _) = debug("endless", &[], &commands)?;
-            expect(&said, "Program received signal SIGINT")?;
-            expect(&said, ", hit 0 times")
+            let (output, _) = debug("endless", &[], &commands)?;
+            expect(&output, "Program received signal SIGINT")?;
+            expect(&output, ", hit 0 times")
         }),
         gdb_test("the_guests_own_int3_goes_to_its_handler_also_between_breakpoints", || {
             let commands = ["break *last+1", "continue", "print $rbx", "continue"];
-            let (said, ran) = debug("own-int3", &[], &commands)?;
-            expect_times(&said, "SIGTRAP", 0)?;
-            expect(&said, "$1 = 3\n")?;
-            expect(&said, "result (RAX) 3 (0x3)")?;
+            let (output, ran) = debug("own-int3", &[], &commands)?;
+            expect_times(&output, "SIGTRAP", 0)?;
+            expect(&output, "$1 = 3\n")?;
+            expect(&output, "result (RAX) 3 (0x3)")?;
             ran.expect_status(0).map(drop)
         }),
         gdb_test("a_guest_that_steps_itself_gets_its_debug_exceptions_also_between_breakpoints", || {
             let commands = ["break last", "continue", "print $rbx", "print/x $r8 & 0xf00f", "continue"];
-            let (said, ran) = debug("own-trap-flag", &[], &commands)?;
-            expect_times(&said, "SIGTRAP", 0)?;
-            expect(&said, "Breakpoint 1, last () at")?;
-            expect(&said, "$1 = 6\n")?;
-            expect(&said, "$2 = 0x4000\n")?;
-            expect(&said, "result (RAX) 6 (0x6)")?;
+            let (output, ran) = debug("own-trap-flag", &[], &commands)?;
+            expect_times(&output, "SIGTRAP", 0)?;
+            expect(&output, "Breakpoint 1, last () at")?;
+            expect(&output, "$1 = 6\n")?;
+            expect(&output, "$2 = 0x4000\n")?;
+            expect(&output, "result (RAX) 6 (0x6)")?;
             ran.expect_status(0).map(drop)
         }),
         gdb_test("a_guest_that_steps_itself_gets_its_debug_exceptions_between_points", || {
             let commands = ["monitor break last", "continue", "print $rbx", "continue"];
-            let (said, _) = debug("own-trap-flag", &[], &commands)?;
-            expect(&said, "(last), hit 1\n")?;
-            expect(&said, "$1 = 6\n")?;
-            expect(&said, "result (RAX) 6 (0x6)")
+            let (output, _) = debug("own-trap-flag", &[], &commands)?;
+            expect(&output, "(last), hit 1\n")?;
+            expect(&output, "$1 = 6\n")?;
+            expect(&output, "result (RAX) 6 (0x6)")
         }),
         gdb_test("a_point_at_an_impossible_address_is_refused", || {
             let commands = ["monitor break 0x8000000000000000", "monitor breaks", "kill"];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "0x8000000000000000 is no address: its upper bits are not all the same")?;
-            expect(&said, "there are none;")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "0x8000000000000000 is no address: its upper bits are not all the same")?;
+            expect(&output, "there are none;")
         }),
         gdb_test("a_breakpoint_on_the_guests_own_int3_stops_before_it_is_delivered", || {
             let commands =
                 ["monitor break last", "continue", "print $rbx", "tbreak handler", "continue", "continue"];
-            let (said, _) = debug("own-int3", &[], &commands)?;
-            expect(&said, " (last), hit 1\n")?;
-            expect(&said, "$1 = 2\n")?;
-            expect(&said, "Temporary breakpoint 1, handler () at")?;
-            expect(&said, "result (RAX) 3 (0x3)")
+            let (output, _) = debug("own-int3", &[], &commands)?;
+            expect(&output, " (last), hit 1\n")?;
+            expect(&output, "$1 = 2\n")?;
+            expect(&output, "Temporary breakpoint 1, handler () at")?;
+            expect(&output, "result (RAX) 3 (0x3)")
         }),
         gdb_test("a_step_over_the_guests_own_int3_is_at_its_handler", || {
             let commands = ["monitor break last", "continue", "stepi", "x/i $pc", "stepi", "print $rbx"];
-            let (said, _) = debug("own-int3", &[], &commands)?;
-            expect(&said, " <handler>:\tinc    %ebx\n")?;
-            expect(&said, "$1 = 3\n")
+            let (output, _) = debug("own-int3", &[], &commands)?;
+            expect(&output, " <handler>:\tinc    %ebx\n")?;
+            expect(&output, "$1 = 3\n")
         }),
         gdb_test("the_guests_own_int3_stops_it_when_int3_stops_are_on", || {
             let commands =
                 ["monitor catch int3 on", "continue", "x/i $pc", "continue", "continue", "continue"];
-            let (said, ran) = debug("own-int3", &[], &commands)?;
-            expect_times(&said, "Program received signal SIGTRAP", 3)?;
-            expect(&said, ":\tint3")?;
-            expect(&said, "result (RAX) 3 (0x3)")?;
+            let (output, ran) = debug("own-int3", &[], &commands)?;
+            expect_times(&output, "Program received signal SIGTRAP", 3)?;
+            expect(&output, ":\tint3")?;
+            expect(&output, "result (RAX) 3 (0x3)")?;
             ran.expect_status(0)?;
-            let (said, ran) = debug("triple-fault-int3", &[], &["continue", "continue"])?;
-            expect_times(&said, "SIGTRAP", 0)?;
-            expect(&said, "Program received signal SIGSEGV")?;
+            let (output, ran) = debug("triple-fault-int3", &[], &["continue", "continue"])?;
+            expect_times(&output, "SIGTRAP", 0)?;
+            expect(&output, "Program received signal SIGSEGV")?;
             ran.expect_status(8).map(drop)
         }),
         gdb_test("info_debug_reports_what_was_measured_on_this_host", || {
-            let (said, _) = debug("recursion", &[], &["monitor info debug", "monitor info debug"])?;
+            let (output, _) = debug("recursion", &[], &["monitor info debug", "monitor info debug"])?;
             let technique = match lane() {
                 Lane::Amd => "a hlt in guest memory while the guest runs, as int3 does not stop it",
                 _ => {
                     "debug registers while there are some, then an int3 in guest memory while the guest runs"
                 }
             };
-            expect_times(&said, &format!("\nsoftware breakpoints: {technique}\n"), 2)?;
-            let facts: Vec<&str> = said.lines().filter(|line| line.contains("on this host")).collect();
+            expect_times(&output, &format!("\nsoftware breakpoints: {technique}\n"), 2)?;
+            let facts: Vec<&str> = output.lines().filter(|line| line.contains("on this host")).collect();
             let (first, again) = facts.split_at(facts.len() / 2);
-            if first.len() == 5 && first == again && !said.contains("not known") {
+            if first.len() == 5 && first == again && !output.contains("not known") {
                 return Ok(());
             }
-            Err(format!("gdb said\n{said}").into())
+            Err(format!("gdb printed\n{output}").into())
         }),
         gdb_test("points_survive_a_reset_and_the_guest_never_sees_them_in_memory", || {
             const BYTE: &str = "print *(unsigned char *)guest_main == $byte";
@@ -191,13 +191,13 @@ fn breakpoints() -> Vec<Trial> {
                 "monitor breaks",
                 "kill",
             ]);
-            let (said, _) = debug("reset", &[], &commands)?;
-            expect(&said, "(guest_main), hit 1\n")?;
-            expect(&said, "(guest_main), hit 2\n")?;
+            let (output, _) = debug("reset", &[], &commands)?;
+            expect(&output, "(guest_main), hit 1\n")?;
+            expect(&output, "(guest_main), hit 2\n")?;
             for number in 1..=3 {
-                expect(&said, &format!("${number} = 1\n"))?;
+                expect(&output, &format!("${number} = 1\n"))?;
             }
-            expect(&said, "reached 2 times, hit 2 times")
+            expect(&output, "reached 2 times, hit 2 times")
         }),
     ]
 }
@@ -218,9 +218,9 @@ fn points_and_exceptions() -> Vec<Trial> {
                 "print $pc == (long)&done",
                 "print $r14",
             ];
-            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 1\n$3 = 3\n")
+            let (output, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 1\n$3 = 3\n")
         }),
         gdb_test("conditions_hold_in_a_handler_that_a_breakpoint_leads_to", || {
             for unused in [&[][..], &UNUSED] {
@@ -233,12 +233,12 @@ fn points_and_exceptions() -> Vec<Trial> {
                     "print $r14",
                 ];
                 let commands = [unused, &points].concat();
-                let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
-                expect(&said, "handled 0\nhandled 1\nhandled 2\n")?;
-                expect_times(&said, "SIGTRAP", 1)?;
-                expect(&said, "(beyond) if 0\n     reached 3 times, hit 0 times\n")?;
-                expect(&said, "reached 3 times, hit 3 times\n")?;
-                expect(&said, "$1 = 3\n")?;
+                let (output, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+                expect(&output, "handled 0\nhandled 1\nhandled 2\n")?;
+                expect_times(&output, "SIGTRAP", 1)?;
+                expect(&output, "(beyond) if 0\n     reached 3 times, hit 0 times\n")?;
+                expect(&output, "reached 3 times, hit 3 times\n")?;
+                expect(&output, "$1 = 3\n")?;
             }
             Ok(())
         }),
@@ -257,9 +257,9 @@ fn points_and_other_stops() -> Vec<Trial> {
                 "stepi",
                 "monitor breaks",
             ];
-            let (said, _) = debug("stepped", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "reached once, hit 0 times\n")
+            let (output, _) = debug("stepped", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "reached once, hit 0 times\n")
         }),
         gdb_test("a_point_where_ctrl_c_has_stopped_the_guest_is_hit_when_it_continues", || {
             let commands = [
@@ -275,11 +275,11 @@ fn points_and_other_stops() -> Vec<Trial> {
                 "monitor breaks",
                 "kill",
             ];
-            let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = (void (*)()) 0x200002 <_start+2>\n")?;
-            expect(&said, "reached 0 times")?;
-            expect(&said, "breakpoint 1 at 0x200002 (_start+0x2), hit 1\n")?;
-            expect(&said, "reached once, hit once\n")
+            let (output, _) = debug("idle", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = (void (*)()) 0x200002 <_start+2>\n")?;
+            expect(&output, "reached 0 times")?;
+            expect(&output, "breakpoint 1 at 0x200002 (_start+0x2), hit 1\n")?;
+            expect(&output, "reached once, hit once\n")
         }),
     ]
 }
@@ -291,19 +291,19 @@ fn log_points() -> Vec<Trial> {
                 "monitor trace fibonacci if $rdi == 12 \"n=%d from %p, call %u\", $rdi, *$rsp, $hits",
                 "continue",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "log point 1 at 0x200010 (fibonacci)\n")?;
-            expect(&said, "n=12 from 0x200029, call 4\nn=12 from 0x200035, call 756\n")?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "log point 1 at 0x200010 (fibonacci)\n")?;
+            expect(&output, "n=12 from 0x200029, call 4\nn=12 from 0x200035, call 756\n")?;
             // 12 is reached from 15 by 13 and 14 in three ways.
-            expect_times(&said, "n=12 from ", 3)?;
-            expect_times(&said, "SIGTRAP", 0)?;
+            expect_times(&output, "n=12 from ", 3)?;
+            expect_times(&output, "SIGTRAP", 0)?;
             ran.expect_status(0)?.expect_log("n=12 from 0x200029, call 4").map(drop)
         }),
         gdb_test("monitor_trace_prints_strings_of_the_guest", || {
             // RBX points to the PVH start info, which has the command line's address at 24.
             let commands = ["monitor trace guest_main \"started with '%s'\", u64($rbx + 24)", "continue"];
-            let (said, ran) = debug("start-info", &["--append", "verbose=1 root=none"], &commands)?;
-            expect(&said, "started with 'verbose=1 root=none'\n")?;
+            let (output, ran) = debug("start-info", &["--append", "verbose=1 root=none"], &commands)?;
+            expect(&output, "started with 'verbose=1 root=none'\n")?;
             ran.expect_status(0).map(drop)
         }),
         gdb_test("a_log_point_prints_while_gdb_steps_over_lines", || {
@@ -315,9 +315,9 @@ fn log_points() -> Vec<Trial> {
                 "next",
                 "monitor breaks",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect_times(&said, "\nreached\n", 1)?;
-            expect(&said, "reached 1973 times, hit once\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect_times(&output, "\nreached\n", 1)?;
+            expect(&output, "reached 1973 times, hit once\n")
         }),
     ]
 }
@@ -326,14 +326,17 @@ fn views() -> Vec<Trial> {
     vec![
         gdb_test("monitor_walk_shows_the_tables_behind_an_address", || {
             let commands = ["monitor walk fibonacci", "monitor walk 0x700000000000", "monitor walk 1 << 47"];
-            let (said, _) = debug("recursion", &[], &commands)?;
+            let (output, _) = debug("recursion", &[], &commands)?;
             expect(
-                &said,
+                &output,
                 "4 levels, CR3 0x14000\n  PML4E at 0x14000: 0x0000000000015007 present, writable, user\n",
             )?;
-            expect(&said, "\n0x200010 is guest-physical 0x200010 (RAM): writable, for user and supervisor")?;
-            expect(&said, " not present\n0x700000000000 is not mapped: that entry is not present\n")?;
-            expect(&said, "0x800000000000 is no address: ")
+            expect(
+                &output,
+                "\n0x200010 is guest-physical 0x200010 (RAM): writable, for user and supervisor",
+            )?;
+            expect(&output, " not present\n0x700000000000 is not mapped: that entry is not present\n")?;
+            expect(&output, "0x800000000000 is no address: ")
         }),
         gdb_test("monitor_shows_physical_memory_code_and_symbols", || {
             let commands = [
@@ -345,17 +348,20 @@ fn views() -> Vec<Trial> {
                 "monitor sym 1",
                 "monitor info mem",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
+            let (output, _) = debug("recursion", &[], &commands)?;
             expect(
-                &said,
+                &output,
                 "0000200010  55 48 89 e5 41 54 53 48  89 fb 48 83 ff 01 76 19  |UH..ATSH..H...v.|\n",
             )?;
-            expect(&said, "0000200020  48 8d 7f ff ")?;
-            expect(&said, "0x40000000 is not RAM; `info mem` tells what is where\n")?;
-            expect(&said, "   0x200010 <fibonacci>: push rbp\n   0x200011 <fibonacci+0x1>: mov rbp, rsp\n")?;
-            expect(&said, ": call 0x200010 <fibonacci>\n")?;
-            expect(&said, "0x200010 (fibonacci)\n0x200015 (fibonacci+0x5)\n0x1: no symbol\n")?;
-            expect(&said, "0x000000000000..0x000004000000 RAM, 64 MiB\n")
+            expect(&output, "0000200020  48 8d 7f ff ")?;
+            expect(&output, "0x40000000 is not RAM; `info mem` tells what is where\n")?;
+            expect(
+                &output,
+                "   0x200010 <fibonacci>: push rbp\n   0x200011 <fibonacci+0x1>: mov rbp, rsp\n",
+            )?;
+            expect(&output, ": call 0x200010 <fibonacci>\n")?;
+            expect(&output, "0x200010 (fibonacci)\n0x200015 (fibonacci+0x5)\n0x1: no symbol\n")?;
+            expect(&output, "0x000000000000..0x000004000000 RAM, 64 MiB\n")
         }),
         gdb_test("monitor_commands_and_qemu_packets_set_the_same_switches", || {
             let commands = [
@@ -368,18 +374,18 @@ fn views() -> Vec<Trial> {
                 "monitor phys",
                 "monitor step-irq",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "received: \"1\"\n")?;
-            expect(&said, "received: \"0x5\"\n")?;
-            expect(&said, "addresses are the guest's virtual ones\n")?;
-            expect(&said, "interrupts wait while the guest is stepped\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "received: \"1\"\n")?;
+            expect(&output, "received: \"0x5\"\n")?;
+            expect(&output, "addresses are the guest's virtual ones\n")?;
+            expect(&output, "interrupts wait while the guest is stepped\n")
         }),
         gdb_test("monitor_finds_symbols_of_a_relocated_guest", || {
             let commands =
                 ["monitor sym guest_main", "monitor break guest_main", "continue", "monitor dis $rip 1"];
-            let (said, _) = debug("static-pie", &[], &commands)?;
-            expect(&said, " (guest_main), hit 1\n")?;
-            expect(&said, " <guest_main>: ")
+            let (output, _) = debug("static-pie", &[], &commands)?;
+            expect(&output, " (guest_main), hit 1\n")?;
+            expect(&output, " <guest_main>: ")
         }),
         gdb_test("gdb_reads_and_writes_physical_memory_on_demand", || {
             let commands = [
@@ -392,10 +398,10 @@ fn views() -> Vec<Trial> {
                 "monitor phys off",
                 "monitor info debug",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "0x3fffffc:\t0x00000005\n")?;
-            expect(&said, "Cannot access memory at address 0x4000000\n")?;
-            expect(&said, "\naddresses: virtual, through the guest's own page tables\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "0x3fffffc:\t0x00000005\n")?;
+            expect(&output, "Cannot access memory at address 0x4000000\n")?;
+            expect(&output, "\naddresses: virtual, through the guest's own page tables\n")
         }),
     ]
 }
@@ -403,9 +409,9 @@ fn views() -> Vec<Trial> {
 fn machine() -> Vec<Trial> {
     vec![
         gdb_test("monitor_answers_a_misspelt_command_with_the_closest_one", || {
-            let (said, _) = debug("recursion", &[], &["monitor brek 1", "monitor help walk"])?;
-            expect(&said, "`brek 1` is no command (there is `break`); `help` lists all\n")?;
-            expect(&said, "walk ADDRESS\n    how a virtual address is translated, table by table\n")
+            let (output, _) = debug("recursion", &[], &["monitor brek 1", "monitor help walk"])?;
+            expect(&output, "`brek 1` is no command (there is `break`); `help` lists all\n")?;
+            expect(&output, "walk ADDRESS\n    how a virtual address is translated, table by table\n")
         }),
         gdb_test("monitor_resets_the_machine_and_ends_the_run", || {
             let commands = [
@@ -417,15 +423,15 @@ fn machine() -> Vec<Trial> {
                 "continue",
                 "monitor quit",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "the machine was reset; ")?;
-            expect(&said, "$1 = (void (*)()) 0x200000 <_start>")?;
-            expect_times(&said, "\nBreakpoint 1, fibonacci (n=n@entry=15)", 2)?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "the machine was reset; ")?;
+            expect(&output, "$1 = (void (*)()) 0x200000 <_start>")?;
+            expect_times(&output, "\nBreakpoint 1, fibonacci (n=n@entry=15)", 2)?;
             ran.expect_status(14).map(drop)
         }),
         gdb_test("monitor_reset_ends_a_run_that_must_not_reboot", || {
-            let (said, ran) = debug("endless", &["--no-reboot"], &["monitor reset", "continue"])?;
-            expect(&said, "the run is over, as soon as the guest is to go on\n")?;
+            let (output, ran) = debug("endless", &["--no-reboot"], &["monitor reset", "continue"])?;
+            expect(&output, "the run is over, as soon as the guest is to go on\n")?;
             ran.expect_status(18).map(drop)
         }),
     ]

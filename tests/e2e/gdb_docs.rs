@@ -1,4 +1,4 @@
-//! The sessions in docs/debugging.md: gdb prints what is printed there.
+//! The sessions in docs/debugging.md are what gdb prints.
 
 use std::io::Write;
 use std::process::Command;
@@ -6,12 +6,12 @@ use std::process::Command;
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::gdb_test;
-use crate::support::debugger::{Talk, Waiting};
+use crate::support::debugger::{InteractiveProgram, KvmWithGdb};
 use crate::support::{guest, source};
 
-/// Behind it stands what the reader types.
+/// The prompt, before each command.
 const PROMPT: &str = "(gdb) ";
-/// What a session that begins begins with; the others go on from the first one.
+/// The command that connects in the first session; later sessions continue from it.
 const CONNECT: &str = "target remote :1234";
 
 /// The tests of this file.
@@ -28,33 +28,33 @@ pub fn trials() -> Vec<Trial> {
     })]
 }
 
-/// Types what is typed in `session`, and compares what gdb prints.
+/// Executes the commands of `session`, and compares what gdb prints.
 fn same_session(session: &str) -> Result<(), Failed> {
     let name = session.split_once("$ gdb -q target/guests/").and_then(|(_, rest)| rest.split_once(".elf"));
     let name = name.map_or("recursion", |(name, _)| name);
-    let waiting = Waiting::start(name, &[], b"")?;
-    let connect = format!("target remote {}", waiting.place);
+    let kvm = KvmWithGdb::start(name, &[], b"")?;
+    let connect = format!("target remote {}", kvm.address);
     // Both streams in one, as on a terminal.
     let mut gdb = Command::new("sh");
     gdb.args(["-c", "exec gdb -q -nx -ex 'set pagination off' -ex 'set width 80' \"$@\" 2>&1", "sh"]);
     if !session.contains(CONNECT) {
         gdb.args(["-ex", &connect]);
     }
-    let mut talk = Talk::start(gdb.arg(guest(name)).current_dir(source("")))?;
+    let mut gdb = InteractiveProgram::start(gdb.arg(guest(name)).current_dir(source("")))?;
     for command in session.lines().filter_map(|line| line.strip_prefix(PROMPT)) {
-        writeln!(talk.input, "{}", command.replace(CONNECT, &connect))?;
+        writeln!(gdb.input, "{}", command.replace(CONNECT, &connect))?;
     }
-    let said = talk.finish()?;
-    let said = said.replace(&waiting.place, ":1234").replace("[answered Y; input not from terminal]", "y");
-    // What is typed does not come from gdb, nor the ends of those lines.
+    let output = gdb.finish()?;
+    let output = output.replace(&kvm.address, ":1234").replace("[answered Y; input not from terminal]", "y");
+    // gdb echoes neither the commands nor the ends of their lines.
     let wanted: String = session
         .lines()
         .map(|line| if line.starts_with(PROMPT) { PROMPT.to_owned() } else { format!("{line}\n") })
         .collect();
-    let (said, wanted) = (prompted(&said), prompted(&wanted));
-    // After that, gdb has heard all and takes its leave.
-    let same = said.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(PROMPT));
-    if same { Ok(()) } else { Err(format!("docs/debugging.md:\n{wanted}\ngdb:\n{said}").into()) }
+    let (output, wanted) = (prompted(&output), prompted(&wanted));
+    // After the last command gdb exits.
+    let same = output.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(PROMPT));
+    if same { Ok(()) } else { Err(format!("docs/debugging.md:\n{wanted}\ngdb:\n{output}").into()) }
 }
 
 /// `text` from the first prompt on.

@@ -1,37 +1,37 @@
-//! A gdb that was given no file finds the guest's, and no other.
+//! A gdb without a file reads the guest's file, and no other.
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::gdb_test;
-use crate::support::debugger::{Waiting, ask, expect};
+use crate::support::debugger::{KvmWithGdb, ask, expect};
 use crate::support::{guest, guest_test};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
         gdb_test("a_gdb_without_a_file_finds_the_guests_symbols", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
             let commands = ["break fibonacci if n == 3", "continue", "backtrace 2"];
-            let said = waiting.gdb_with_file(None, &commands)?;
-            expect(&said, "Reading symbols from target:/")?;
-            expect(&said, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
-            expect(&said, " in fibonacci (n=n@entry=4)")?;
-            waiting.finish()?.expect_status(0).map(drop)
+            let output = kvm.gdb_with_file(None, &commands)?;
+            expect(&output, "Reading symbols from target:/")?;
+            expect(&output, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
+            expect(&output, " in fibonacci (n=n@entry=4)")?;
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         gdb_test("a_relocated_guest_is_debugged_by_its_symbols", || {
             for file in [None, Some(guest("static-pie"))] {
-                let waiting = Waiting::start("static-pie", &[], b"")?;
+                let kvm = KvmWithGdb::start("static-pie", &[], b"")?;
                 let commands = ["break guest_main", "continue", "print $pc"];
-                let said = waiting.gdb_with_file(file.as_deref(), &commands)?;
-                expect(&said, "Breakpoint 1, guest_main ()")?;
-                expect(&said, "<guest_main>\n")?;
-                waiting.finish()?.expect_status(0)?;
+                let output = kvm.gdb_with_file(file.as_deref(), &commands)?;
+                expect(&output, "Breakpoint 1, guest_main ()")?;
+                expect(&output, "<guest_main>\n")?;
+                kvm.finish()?.expect_status(0)?;
             }
             Ok(())
         }),
         guest_test("only_the_guests_file_can_be_read_and_none_written", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             let path = guest("recursion").canonicalize()?;
             let hex = |path: &str| path.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
             let own = hex(path.to_str().unwrap_or_default());
@@ -55,7 +55,7 @@ pub fn trials() -> Vec<Trial> {
                 expect_is(&packet, &ask(&mut client, &packet)?, answer)?;
             }
             drop(client);
-            waiting.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
     ]
 }

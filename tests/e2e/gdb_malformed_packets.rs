@@ -1,5 +1,5 @@
-//! Clients that send malformed packets, floods and nothing at all to one server. After each of them the server answers
-//! a client that keeps to the protocol, the guest has run on, and in the end a real gdb debugs it.
+//! Clients that send malformed packets, floods or nothing to one server. After each of them the server answers a
+//! correct client and the guest has run on; in the end a real gdb debugs it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,11 +9,11 @@ use libtest_mimic::{Failed, Trial};
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::gdb::gdb_test;
-use crate::support::debugger::{Waiting, answer, ask, expect, send};
+use crate::support::debugger::{KvmWithGdb, answer, ask, expect, send};
 use crate::support::wait_until;
 
-/// How long a server may be busy with what a disconnected client has sent.
-const SOON: Duration = Duration::from_secs(10);
+/// How long a server may be busy with the input of a disconnected client.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -22,8 +22,8 @@ pub fn trials() -> Vec<Trial> {
             let mut guest = Guest::start()?;
             for malformed in malformed_streams() {
                 for end in [End::Close, End::Reset, End::HalfClose] {
-                    let mut client = guest.waiting.connect()?;
-                    // The server may have hung up before it has all of it.
+                    let mut client = guest.kvm.connect()?;
+                    // The server may disconnect before it has received all of it.
                     let _ = client.write_all(&malformed);
                     end.of(client)?;
                     let start = malformed[..malformed.len().min(20)].escape_ascii();
@@ -37,11 +37,11 @@ pub fn trials() -> Vec<Trial> {
             let floods: [&[u8]; 6] =
                 [b"+", b"\x03", b"$g#67", b"$vCont;c#a8\x03", b"$qRcmd,68656c70#fc", b"$?#3f"];
             for flood in floods {
-                let mut client = guest.waiting.connect()?;
+                let mut client = guest.kvm.connect()?;
                 ask(&mut client, "?")?;
                 send(&mut client, "vCont;c")?;
                 client.set_write_timeout(Some(Duration::from_secs(5)))?;
-                // Nothing of what is answered is read: at some point the server hangs up, or all is sent.
+                // No answer is read: either the server disconnects at some point, or all is sent.
                 let _ = client.write_all(&flood.repeat((1 << 20) / flood.len()));
                 drop(client);
                 guest.check().map_err(|error| format!("after {}: {error:?}", flood.escape_ascii()))?;
@@ -51,7 +51,7 @@ pub fn trials() -> Vec<Trial> {
         gdb_test("a_client_that_reads_nothing_is_disconnected_and_the_guest_runs_on", || {
             let mut guest = Guest::start()?;
             guest.check()?;
-            let mut silent = guest.waiting.connect()?;
+            let mut silent = guest.kvm.connect()?;
             ask(&mut silent, "?")?;
             // More than sockets hold.
             for _ in 0..400 {
@@ -62,12 +62,12 @@ pub fn trials() -> Vec<Trial> {
         }),
         gdb_test("gdb_debugs_after_a_flood_of_interrupts", || {
             let mut guest = Guest::start()?;
-            let mut client = guest.waiting.connect()?;
+            let mut client = guest.kvm.connect()?;
             ask(&mut client, "?")?;
             send(&mut client, "vCont;c")?;
             client.write_all(&[3; 1 << 20])?;
-            // The first one stops the guest. All answers are read: a connection that is closed with some
-            // left would be reset, and nobody would have to deal with the rest of the flood.
+            // The first one stops the guest. All answers are read: a connection that is closed with unread answers is
+            // reset, and the server would not receive the rest of the flood.
             answer(&mut client)?;
             drop(client);
             guest.check()?;
@@ -78,10 +78,10 @@ pub fn trials() -> Vec<Trial> {
             guest.check()?;
             let before = guest.resources()?;
             for round in 0..100 {
-                let mut client = guest.waiting.connect()?;
+                let mut client = guest.kvm.connect()?;
                 // Nothing, half a packet, a question and half of the next, and a running guest.
-                let said: [&[u8]; 4] = [b"", b"$m200000,", b"+$?#3f+$g#", b"+$?#3f+$vCont;c#a8+$m"];
-                client.write_all(said[round % 4])?;
+                let input: [&[u8]; 4] = [b"", b"$m200000,", b"+$?#3f+$g#", b"+$?#3f+$vCont;c#a8+$m"];
+                client.write_all(input[round % 4])?;
                 if round % 3 == 0 { End::Reset } else { End::Close }.of(client)?;
             }
             guest.check()?;
@@ -100,7 +100,7 @@ enum End {
     Close,
     /// Killed, with a reset of the connection.
     Reset,
-    /// It sends no more, and listens to the end.
+    /// It sends no more, and reads to the end.
     HalfClose,
 }
 
@@ -110,7 +110,7 @@ impl End {
             End::Close => {}
             End::Reset => set_socket_linger(&client, Some(Duration::ZERO))?,
             End::HalfClose => {
-                // The server may have hung up already, which ends this at once.
+                // Ends at once if the server has disconnected already.
                 let _ = client.shutdown(Shutdown::Write);
                 let _ = client.read_to_end(&mut Vec::new());
             }
@@ -120,22 +120,22 @@ impl End {
     }
 }
 
-/// A guest that counts for ever, and how far it had come when it was last looked at.
+/// A guest that counts endlessly, and its count at the last check.
 struct Guest {
-    waiting: Waiting,
+    kvm: KvmWithGdb,
     count: u64,
 }
 
 impl Guest {
     fn start() -> Result<Guest, Failed> {
-        Ok(Guest { waiting: Waiting::start("endless", &["--gdb-nowait"], b"")?, count: 0 })
+        Ok(Guest { kvm: KvmWithGdb::start("endless", &["--gdb-nowait"], b"")?, count: 0 })
     }
 
-    /// The server answers, and the guest has gone on.
+    /// Checks that the server answers and the guest has run on.
     fn check(&mut self) -> Result<(), Failed> {
         let start = Instant::now();
         loop {
-            // It is to run without a debugger for a moment; on a busy host, that takes some.
+            // The guest runs without a debugger for a moment; on a busy host, that takes several attempts.
             std::thread::sleep(Duration::from_millis(5));
             let mut client = self.served()?;
             let count = u64::from_str_radix(&ask(&mut client, "p0")?, 16)?.swap_bytes();
@@ -144,22 +144,22 @@ impl Guest {
                 self.count = count;
                 return Ok(());
             }
-            if start.elapsed() > SOON {
+            if start.elapsed() > TIMEOUT {
                 return Err(format!("the guest is at {count}, it was at {} before", self.count).into());
             }
         }
     }
 
-    /// A client that is served, as soon as what the one before it has sent is dealt with.
+    /// Connects as soon as the server has handled the input of the previous client.
     fn served(&self) -> Result<TcpStream, Failed> {
         let start = Instant::now();
         loop {
-            let mut client = self.waiting.connect()?;
+            let mut client = self.kvm.connect()?;
             let answer = ask(&mut client, "?")?;
             if !answer.starts_with("E.another debugger") {
                 return Ok(client);
             }
-            if start.elapsed() > SOON {
+            if start.elapsed() > TIMEOUT {
                 return Err(format!("the server is still busy with another client: {answer}").into());
             }
         }
@@ -167,20 +167,20 @@ impl Guest {
 
     /// Threads and file descriptors of the server's process.
     fn resources(&self) -> Result<(usize, usize), Failed> {
-        let process = format!("/proc/{}", self.waiting.id());
+        let process = format!("/proc/{}", self.kvm.id());
         let count = |what: &str| Ok::<_, Failed>(std::fs::read_dir(format!("{process}/{what}"))?.count());
         Ok((count("task")?, count("fd")?))
     }
 
-    /// A real gdb does its work.
+    /// Debugs the guest with a real gdb.
     fn debug(self) -> Result<(), Failed> {
         let counted = format!("print $rax > {}", self.count);
-        let said =
-            self.waiting.gdb("endless", &[&counted, "break spin", "continue", "stepi", "x/i $pc", "kill"])?;
-        expect(&said, "$1 = 1\n")?;
-        expect(&said, "Breakpoint 1, spin ()")?;
-        expect(&said, ":\tjmp ")?;
-        self.waiting.finish()?.expect_status(14).map(drop)
+        let output =
+            self.kvm.gdb("endless", &[&counted, "break spin", "continue", "stepi", "x/i $pc", "kill"])?;
+        expect(&output, "$1 = 1\n")?;
+        expect(&output, "Breakpoint 1, spin ()")?;
+        expect(&output, ":\tjmp ")?;
+        self.kvm.finish()?.expect_status(14).map(drop)
     }
 }
 

@@ -1,9 +1,9 @@
-//! gdb and code of real mode, where an address is more than what RIP says.
+//! gdb and real-mode code, where an address is not RIP alone.
 
 use libtest_mimic::Trial;
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::debugger::{Waiting, expect};
+use crate::support::debugger::{KvmWithGdb, expect};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -25,16 +25,16 @@ pub fn trials() -> Vec<Trial> {
                 "print $rip == (long)in_long",
                 "continue",
             ];
-            let (said, ran) = debug("three-modes", &[], &commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 1\n$3 = 1\n")?;
-            expect(&said, "$4 = 1\n")?;
-            expect(&said, "$5 = 1\n")?;
+            let (output, ran) = debug("three-modes", &[], &commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 1\n$3 = 1\n")?;
+            expect(&output, "$4 = 1\n")?;
+            expect(&output, "$5 = 1\n")?;
             ran.expect_status(0)?.expect_err("result (RAX) 291 (0x123)").map(drop)
         }),
         gdb_test("real_mode_code_is_debugged_with_its_own_disassembly", || {
-            // gdb gets the file from us: it refuses one that is given to it, which says x86-64.
-            let waiting = Waiting::start("three-modes", &["--gdb-arch", "i8086"], b"")?;
+            // gdb reads the file from the server: it would refuse a given one, whose architecture is x86-64.
+            let kvm = KvmWithGdb::start("three-modes", &["--gdb-arch", "i8086"], b"")?;
             let commands = [
                 "break in_real",
                 "continue",
@@ -48,17 +48,17 @@ pub fn trials() -> Vec<Trial> {
                 "delete",
                 "continue",
             ];
-            let said = waiting.gdb_with_file(None, &commands)?;
-            expect(&said, "(currently \"i8086\")")?;
-            expect(&said, "<in_real>:\tmov    $0x1234,%bx\n")?;
-            expect(&said, "<call_service>:\tint    $0x10\n")?;
+            let output = kvm.gdb_with_file(None, &commands)?;
+            expect(&output, "(currently \"i8086\")")?;
+            expect(&output, "<in_real>:\tmov    $0x1234,%bx\n")?;
+            expect(&output, "<call_service>:\tint    $0x10\n")?;
             expect(
-                &said,
+                &output,
                 "16-bit code, CS 0x1000 with base 0x10000\n=> 0x10084 <in_real>: mov bx, 0x1234\n",
             )?;
-            expect(&said, "$1 = 4660\n")?;
-            expect(&said, "cs             0x1000              4096\neip            0x8a ")?;
-            waiting.finish()?.expect_status(0).map(drop)
+            expect(&output, "$1 = 4660\n")?;
+            expect(&output, "cs             0x1000              4096\neip            0x8a ")?;
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         gdb_test("next_over_int_0x10_stops_behind_it", || {
             let commands = [
@@ -73,9 +73,9 @@ pub fn trials() -> Vec<Trial> {
                 "print $al",
                 "continue",
             ];
-            let (said, ran) = debug("three-modes", &[], &commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 1\n$3 = 1\n")?;
+            let (output, ran) = debug("three-modes", &[], &commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 1\n$3 = 1\n")?;
             ran.expect_status(0)?;
             let commands = [
                 "tbreak call_service",
@@ -86,8 +86,8 @@ pub fn trials() -> Vec<Trial> {
                 "print $al",
                 "continue",
             ];
-            let (said, ran) = debug("three-modes", &[], &commands)?;
-            expect(&said, "$1 = 1\n$2 = 1\n")?;
+            let (output, ran) = debug("three-modes", &[], &commands)?;
+            expect(&output, "$1 = 1\n$2 = 1\n")?;
             ran.expect_status(0)?.expect_err("result (RAX) 291 (0x123)").map(drop)
         }),
         gdb_test("a_halt_is_stepped_whatever_the_selector_of_real_mode", || {
@@ -100,10 +100,10 @@ pub fn trials() -> Vec<Trial> {
                 "print $rip + $cs * 16 == (long)in_real",
                 "stepi",
             ];
-            let (said, _) = debug("three-modes", &["--timeout", "20"], &commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "kvm: the guest halted;")?;
-            expect(&said, "Program received signal SIGTERM")
+            let (output, _) = debug("three-modes", &["--timeout", "20"], &commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "kvm: the guest halted;")?;
+            expect(&output, "Program received signal SIGTERM")
         }),
     ]
 }

@@ -1,9 +1,9 @@
-//! What gdb sees of the processor and of memory, and what it can change there.
+//! Registers and memory as gdb reads and writes them.
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::debugger::{Waiting, ask, expect};
+use crate::support::debugger::{KvmWithGdb, ask, expect};
 use crate::support::guest_test;
 
 /// The tests of this file.
@@ -19,18 +19,18 @@ fn reading() -> Vec<Trial> {
     vec![
         gdb_test("gdb_shows_control_registers_with_the_names_of_their_bits", || {
             let commands = ["print $cr0", "print $cr4", "print $efer", "print/x $cr3", "info registers cr3"];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "$1 = [ PE MP ET NE WP PG ]\n")?;
-            expect(&said, "$2 = [ PAE OSFXSR OSXMMEXCPT ]\n")?;
-            expect(&said, "$3 = [ LME LMA NXE ]\n")?;
-            expect(&said, "$4 = 0x14000\n")?;
-            expect(&said, "cr3            0x14000             [ PCID=0 PDBR=20 ]\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "$1 = [ PE MP ET NE WP PG ]\n")?;
+            expect(&output, "$2 = [ PAE OSFXSR OSXMMEXCPT ]\n")?;
+            expect(&output, "$3 = [ LME LMA NXE ]\n")?;
+            expect(&output, "$4 = 0x14000\n")?;
+            expect(&output, "cr3            0x14000             [ PCID=0 PDBR=20 ]\n")
         }),
         gdb_test("gdb_sees_the_address_of_a_page_fault_and_the_flags_by_name", || {
-            let (said, _) =
+            let (output, _) =
                 debug("wild-pointer", &[], &["continue", "print/x $cr2", "print $eflags", "print $rip"])?;
-            expect(&said, "$1 = 0x700000000000\n")?;
-            expect(&said, "IOPL=0")
+            expect(&output, "$1 = 0x700000000000\n")?;
+            expect(&output, "IOPL=0")
         }),
         gdb_test("registers_are_read_again_after_each_stop", || {
             let commands = [
@@ -41,9 +41,9 @@ fn reading() -> Vec<Trial> {
                 "print $rdi",
                 "print $rsp - $rbp < 0",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "$1 = 15\n")?;
-            expect(&said, "$2 = 14\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "$1 = 15\n")?;
+            expect(&output, "$2 = 14\n")
         }),
     ]
 }
@@ -66,10 +66,10 @@ fn writing() -> Vec<Trial> {
                 "print $st0",
                 "print $mxcsr",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "\n7fff0000 fffffffffffff000 1234000 77 5\n")?;
-            expect(&said, "$1 = [ TSD PAE OSFXSR OSXMMEXCPT ]\n$2 = 3.5\n")?;
-            expect(&said, "$3 = [ DAZ IM DM ZM OM UM PM ]\n")?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "\n7fff0000 fffffffffffff000 1234000 77 5\n")?;
+            expect(&output, "$1 = [ TSD PAE OSFXSR OSXMMEXCPT ]\n$2 = 3.5\n")?;
+            expect(&output, "$3 = [ DAZ IM DM ZM OM UM PM ]\n")?;
             ran.expect_status(0).map(drop)
         }),
         gdb_test("an_impossible_processor_state_is_refused_with_the_reason", || {
@@ -80,10 +80,10 @@ fn writing() -> Vec<Trial> {
                 "print $cr0",
                 "print $gs_base",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "must together be a state the processor can be in")?;
-            expect(&said, "0x8000000000000000 is no address: its upper bits are not all the same")?;
-            expect(&said, "$1 = [ PE MP ET NE WP PG ]\n$2 = 0\n")?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "must together be a state the processor can be in")?;
+            expect(&output, "0x8000000000000000 is no address: its upper bits are not all the same")?;
+            expect(&output, "$1 = [ PE MP ET NE WP PG ]\n$2 = 0\n")?;
             ran.expect_status(0).map(drop)
         }),
         gdb_test("writing_a_selector_loads_its_segment", || {
@@ -98,12 +98,12 @@ fn writing() -> Vec<Trial> {
                 "stepi",
                 "print $ds",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "the segment 0x18 is no code or data segment")?;
-            expect(&said, "0x28 lies beyond the end of the GDT")?;
-            expect(&said, "$1 = 16\n")?;
-            expect(&said, "0x0 is the null selector, which CS cannot hold")?;
-            expect(&said, "$2 = 16\n")?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "the segment 0x18 is no code or data segment")?;
+            expect(&output, "0x28 lies beyond the end of the GDT")?;
+            expect(&output, "$1 = 16\n")?;
+            expect(&output, "0x0 is the null selector, which CS cannot hold")?;
+            expect(&output, "$2 = 16\n")?;
             ran.expect_status(0).map(drop)
         }),
     ]
@@ -113,23 +113,23 @@ fn layouts() -> Vec<Trial> {
     vec![
         gdb_test("gdb_arch_i386_shows_a_32_bit_processor", || {
             let arguments = ["--gdb-arch", "i386"];
-            let waiting = Waiting::start("recursion", &arguments, b"")?;
+            let kvm = KvmWithGdb::start("recursion", &arguments, b"")?;
             let commands =
                 ["show architecture", "print/x $esp", "print $cr0", "set $ebx = 7", "stepi", "print $ebx"];
-            let said = waiting.gdb_with_file(None, &commands)?;
-            expect(&said, "(currently \"i386\")")?;
-            expect(&said, "$1 = 0x14000\n$2 = [ PE MP ET NE WP PG ]\n")?;
-            expect(&said, "$3 = 7\n")?;
-            waiting.finish()?.expect_status(0).map(drop)
+            let output = kvm.gdb_with_file(None, &commands)?;
+            expect(&output, "(currently \"i386\")")?;
+            expect(&output, "$1 = 0x14000\n$2 = [ PE MP ET NE WP PG ]\n")?;
+            expect(&output, "$3 = 7\n")?;
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         gdb_test("gdb_arch_i8086_shows_a_16_bit_processor", || {
-            let waiting = Waiting::start("recursion", &["--gdb-arch=i8086"], b"")?;
-            let said = waiting.gdb_with_file(None, &["show architecture", "print/x $eip", "x/i $eip"])?;
-            expect(&said, "(currently \"i8086\")")?;
-            expect(&said, "$1 = 0x200000\n")?;
+            let kvm = KvmWithGdb::start("recursion", &["--gdb-arch=i8086"], b"")?;
+            let output = kvm.gdb_with_file(None, &["show architecture", "print/x $eip", "x/i $eip"])?;
+            expect(&output, "(currently \"i8086\")")?;
+            expect(&output, "$1 = 0x200000\n")?;
             // 16-bit code: the same bytes are `xor ebp, ebp` in a program of 64 bits.
-            expect(&said, "xor    %bp,%bp\n")?;
-            waiting.finish()?.expect_status(0).map(drop)
+            expect(&output, "xor    %bp,%bp\n")?;
+            kvm.finish()?.expect_status(0).map(drop)
         }),
     ]
 }
@@ -137,8 +137,8 @@ fn layouts() -> Vec<Trial> {
 fn packets() -> Vec<Trial> {
     vec![
         guest_test("qemu_register_numbers_and_packets_work", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             for (packet, answer) in [
                 ("p10", "0000200000000000"),
                 ("p20", "000d000000000000"),
@@ -159,11 +159,11 @@ fn packets() -> Vec<Trial> {
                 wanted(packet, &ask(&mut client, packet)?, answer)?;
             }
             drop(client);
-            waiting.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         guest_test("written_memory_is_read_back", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             // Acknowledged, and then not.
             for round in 0..2 {
                 for (packet, answer) in [
@@ -172,7 +172,7 @@ fn packets() -> Vec<Trial> {
                     ("X1000001,3:}\u{3}}]\u{3}", "OK"),
                     ("m1000000,4", "00237d03"),
                     ("X1000000,0:", "OK"),
-                    // More or less than it says, and what is no data.
+                    // More or fewer bytes than the length, and a character that is no hexadecimal digit.
                     ("M1000000,2:010203", "E16"),
                     ("M1000000,3:0102", "E16"),
                     ("M1000000,1:0g", "E16"),
@@ -192,11 +192,11 @@ fn packets() -> Vec<Trial> {
                 }
             }
             drop(client);
-            waiting.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         guest_test("a_g_packet_sets_all_registers_or_none", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             let before = ask(&mut client, "g")?;
             // RAX, the first, and nothing else.
             let changed = format!("Gefbeadde00000000{}", &before[16..]);
@@ -213,11 +213,11 @@ fn packets() -> Vec<Trial> {
             }
             wanted("g", &ask(&mut client, "g")?, &changed[1..])?;
             drop(client);
-            waiting.finish().map(drop)
+            kvm.finish().map(drop)
         }),
         guest_test("physical_mode_bypasses_the_page_tables", || {
-            let waiting = Waiting::start("higher-half", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("higher-half", &[], b"")?;
+            let mut client = kvm.connect()?;
             // Linked to the upper half, where no physical address is; RAM ends at 64 MiB.
             let virtual_bytes = ask(&mut client, "mffffffff80100000,4")?;
             if virtual_bytes.len() != 8 {
@@ -240,11 +240,11 @@ fn packets() -> Vec<Trial> {
             }
             wanted("back", &ask(&mut client, "mffffffff80100000,4")?, &virtual_bytes)?;
             drop(client);
-            waiting.finish().map(drop)
+            kvm.finish().map(drop)
         }),
         guest_test("a_stop_reply_has_the_expedited_registers", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             ask(&mut client, "?")?;
             let stop = ask(&mut client, "vCont;s:1")?;
             for part in ["T05thread:", "10:", "07:", "06:"] {
@@ -253,7 +253,7 @@ fn packets() -> Vec<Trial> {
                 }
             }
             drop(client);
-            waiting.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
     ]
 }

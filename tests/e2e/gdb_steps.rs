@@ -10,19 +10,19 @@ use crate::support::debugger::expect;
 pub fn trials() -> Vec<Trial> {
     vec![
         gdb_test("stepping_over_pushf_shows_no_trap_flag_to_the_guest", || {
-            let said = steps(&["tbreak flags", "continue", "stepi", "print *(long *)$rsp & 0x100"])?;
-            expect(&said, "$1 = 0\n")
+            let output = steps(&["tbreak flags", "continue", "stepi", "print *(long *)$rsp & 0x100"])?;
+            expect(&output, "$1 = 0\n")
         }),
         gdb_test("stepping_over_popf_does_not_resume_the_guest", || {
-            let said = steps(&["tbreak back", "continue", "stepi", "print $pc == (long)&copying"])?;
-            expect(&said, "$1 = 1\n")
+            let output = steps(&["tbreak back", "continue", "stepi", "print $pc == (long)&copying"])?;
+            expect(&output, "$1 = 1\n")
         }),
         gdb_test("rep_movsb_is_one_step", || {
             let commands =
                 ["tbreak repeat", "continue", "stepi", "print $pc == (long)&repeated", "print $rcx"];
-            let said = steps(&commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 0\n")
+            let output = steps(&commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 0\n")
         }),
         gdb_test("cpuid_and_port_accesses_are_one_step_each", || {
             let commands = [
@@ -35,18 +35,18 @@ pub fn trials() -> Vec<Trial> {
                 "stepi",
                 "print $pc == (long)&ask",
             ];
-            let said = steps(&commands)?;
+            let output = steps(&commands)?;
             for number in 1..=3 {
-                expect(&said, &format!("${number} = 1\n"))?;
+                expect(&output, &format!("${number} = 1\n"))?;
             }
             Ok(())
         }),
         gdb_test("a_guest_continues_after_a_step_over_a_port_access", || {
             // The breakpoint is at an `in`, and the guest has no handler for a debug exception.
             let commands = ["break keyboard_code", "continue", "stepi", "continue", "kill"];
-            let (said, _) = debug("keyboard-echo", &["--keys", "keyboard"], &commands)?;
-            let hits = said.matches("\nBreakpoint 1").count() - 1;
-            if hits == 2 { Ok(()) } else { Err(format!("{hits} hits:\n{said}").into()) }
+            let (output, _) = debug("keyboard-echo", &["--keys", "keyboard"], &commands)?;
+            let hits = output.matches("\nBreakpoint 1").count() - 1;
+            if hits == 2 { Ok(()) } else { Err(format!("{hits} hits:\n{output}").into()) }
         }),
         gdb_test("a_step_over_an_interrupt_ends_in_its_handler_and_returns", || {
             let commands = [
@@ -58,9 +58,9 @@ pub fn trials() -> Vec<Trial> {
                 "stepi",
                 "print $pc == (long)&answered",
             ];
-            let said = steps(&commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 1\n")
+            let output = steps(&commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 1\n")
         }),
         gdb_test("a_step_that_faults_ends_at_the_first_instruction_of_the_handler", || {
             let commands = [
@@ -74,9 +74,9 @@ pub fn trials() -> Vec<Trial> {
                 "print $pc == (long)&touched",
                 "continue",
             ];
-            let said = steps(&commands)?;
+            let output = steps(&commands)?;
             for wanted in ["$1 = 1\n", "$2 = 0\n", "$3 = 1\n", "result (RAX)"] {
-                expect(&said, wanted)?;
+                expect(&output, wanted)?;
             }
             Ok(())
         }),
@@ -89,9 +89,9 @@ pub fn trials() -> Vec<Trial> {
                 "stepi 3",
                 "print $pc == (long)&valid",
             ];
-            let said = steps(&commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 1\n")
+            let output = steps(&commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 1\n")
         }),
         gdb_test("a_jump_into_a_handler_leaves_the_stack_as_it_is", || {
             let commands = [
@@ -105,15 +105,15 @@ pub fn trials() -> Vec<Trial> {
                 "print/x *(long *)($rsp + 16)",
                 "kill",
             ];
-            let said = steps(&commands)?;
-            expect(&said, "$1 = 1\n")?;
-            expect(&said, "$2 = 0x1100\n")
+            let output = steps(&commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 0x1100\n")
         }),
         gdb_test("the_processor_is_a_thread_that_reports_whether_it_is_halted", || {
             let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
-            let (said, _) = debug("idle", &["--timeout", "20"], &commands)?;
-            expect(&said, "\"vCPU 0\" (running, ")?;
-            expect(&said, "\"vCPU 0\" (waiting in hlt, ")
+            let (output, _) = debug("idle", &["--timeout", "20"], &commands)?;
+            expect(&output, "\"vCPU 0\" (running, ")?;
+            expect(&output, "\"vCPU 0\" (waiting in hlt, ")
         }),
         gdb_test("scheduler_locking_does_not_change_a_step", || {
             let commands = [
@@ -123,18 +123,18 @@ pub fn trials() -> Vec<Trial> {
                 "stepi",
                 "print $pc == (long)&identified",
             ];
-            let said = steps(&commands)?;
-            expect(&said, "$1 = 1\n")
+            let output = steps(&commands)?;
+            expect(&output, "$1 = 1\n")
         }),
         gdb_test("a_step_that_faults_stops_behind_the_instruction_at_the_latest", || {
             let commands = ["tbreak touch", "continue", "stepi", "tbreak done", "continue", "print $r10"];
-            let said = steps(&commands)?;
-            expect(&said, "$1 = 1\n")
+            let output = steps(&commands)?;
+            expect(&output, "$1 = 1\n")
         }),
     ]
 }
 
 fn steps(commands: &[&str]) -> Result<String, Failed> {
-    let (said, _) = debug("stepped", &["--timeout", "20"], commands)?;
-    Ok(said)
+    let (output, _) = debug("stepped", &["--timeout", "20"], commands)?;
+    Ok(output)
 }

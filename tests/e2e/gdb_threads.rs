@@ -3,7 +3,7 @@
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::debugger::{Waiting, answer, ask, expect, expect_times, send};
+use crate::support::debugger::{KvmWithGdb, answer, ask, expect, expect_times, send};
 use crate::support::guest_test;
 
 /// The tests of this file.
@@ -26,13 +26,13 @@ fn with_gdb() -> Vec<Trial> {
                 "continue",
                 "info threads",
             ];
-            let (said, ran) = debug("three-modes", &["--timeout", "20"], &commands)?;
-            expect(&said, "\"vCPU 0\" (running, real mode)")?;
-            expect(&said, "\"vCPU 0\" (running, 32-bit protected mode, ring 0)")?;
-            expect(&said, "\"vCPU 0\" (halted for good, 64-bit mode, ring 0)")?;
+            let (output, ran) = debug("three-modes", &["--timeout", "20"], &commands)?;
+            expect(&output, "\"vCPU 0\" (running, real mode)")?;
+            expect(&output, "\"vCPU 0\" (running, 32-bit protected mode, ring 0)")?;
+            expect(&output, "\"vCPU 0\" (halted for good, 64-bit mode, ring 0)")?;
             ran.expect_status(0)?;
-            let (said, ran) = debug("wild-pointer", &[], &["continue", "info threads"])?;
-            expect(&said, "\"vCPU 0\" (shut down by a triple fault, ")?;
+            let (output, ran) = debug("wild-pointer", &[], &["continue", "info threads"])?;
+            expect(&output, "\"vCPU 0\" (shut down by a triple fault, ")?;
             ran.expect_status(8).map(drop)
         }),
         gdb_test("a_thread_can_be_named_found_and_selected", || {
@@ -46,23 +46,23 @@ fn with_gdb() -> Vec<Trial> {
                 "thread apply all -q print $cs",
                 "thread 2",
             ];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "Thread 1 has target name 'vCPU 0'\n")?;
-            expect(&said, "Thread 1 has name 'boot'\n")?;
-            expect(&said, "* 1    Thread 1.1 \"boot\" (running, ")?;
-            expect(&said, "[Switching to thread 1 (Thread 1.1)]")?;
-            expect(&said, "\nrip            0x200000            0x200000 <_start>\n")?;
-            expect(&said, "\nrsp            0x")?;
-            expect(&said, "$1 = 8\n")?;
-            expect(&said, "Unknown thread 2.")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "Thread 1 has target name 'vCPU 0'\n")?;
+            expect(&output, "Thread 1 has name 'boot'\n")?;
+            expect(&output, "* 1    Thread 1.1 \"boot\" (running, ")?;
+            expect(&output, "[Switching to thread 1 (Thread 1.1)]")?;
+            expect(&output, "\nrip            0x200000            0x200000 <_start>\n")?;
+            expect(&output, "\nrsp            0x")?;
+            expect(&output, "$1 = 8\n")?;
+            expect(&output, "Unknown thread 2.")
         }),
         gdb_test("a_gdb_without_thread_lists_reads_threads_one_by_one", || {
-            // `debug` connects first: gdb asks again when it is told so.
+            // gdb reads the threads while `debug` connects, and again on this command.
             let commands =
                 ["set remote threads-packet off", "info threads", "thread 1", "stepi", "print $pc"];
-            let (said, _) = debug("recursion", &[], &commands)?;
-            expect(&said, "Thread 1.1 (vCPU 0: running, 64-bit mode, ring 0)")?;
-            expect(&said, "$1 = (void (*)()) 0x200002 <_start+2>\n")
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "Thread 1.1 (vCPU 0: running, 64-bit mode, ring 0)")?;
+            expect(&output, "$1 = (void (*)()) 0x200002 <_start+2>\n")
         }),
         gdb_test("scheduler_locking_continues_only_the_selected_vcpu", || {
             let commands = [
@@ -79,15 +79,15 @@ fn with_gdb() -> Vec<Trial> {
                 "set debug remote 0",
                 "print $pc == (long)&fibonacci && $rdi == 9",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
             let sent = |packet: &str| format!("Sending packet: $vCont;{packet}#");
             // The process and thread alone, and then with all others.
-            expect(&said, &sent("s:p1.1"))?;
-            expect(&said, &sent("c:p1.1"))?;
-            expect(&said, &sent("c:p1.-1"))?;
-            expect(&said, "Temporary breakpoint 1, ")?;
-            expect(&said, "Temporary breakpoint 2, ")?;
-            expect(&said, "$1 = 1\n")?;
+            expect(&output, &sent("s:p1.1"))?;
+            expect(&output, &sent("c:p1.1"))?;
+            expect(&output, &sent("c:p1.-1"))?;
+            expect(&output, "Temporary breakpoint 1, ")?;
+            expect(&output, "Temporary breakpoint 2, ")?;
+            expect(&output, "$1 = 1\n")?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
     ]
@@ -96,8 +96,8 @@ fn with_gdb() -> Vec<Trial> {
 fn by_hand() -> Vec<Trial> {
     vec![
         guest_test("wrong_threads_are_refused_and_change_nothing", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             ask(&mut client, "?")?;
             let pc = ask(&mut client, "p10")?;
             for packet in [
@@ -142,11 +142,11 @@ fn by_hand() -> Vec<Trial> {
                 wanted(packet, &ask(&mut client, packet)?, answer)?;
             }
             drop(client);
-            waiting.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
+            kvm.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
         guest_test("every_way_to_name_the_stepped_thread_is_one_step", || {
-            let waiting = Waiting::start("recursion", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut client = kvm.connect()?;
             ask(&mut client, "?")?;
             // The code of _start, up to the call.
             let ways = ["vCont;s:1;c", "vCont;s:p1.1", "vCont;s", "s"];
@@ -174,11 +174,11 @@ fn by_hand() -> Vec<Trial> {
                 return Err(format!("{stop} at the end").into());
             }
             drop(client);
-            waiting.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         guest_test("a_multiprocess_client_sees_one_process", || {
-            let waiting = Waiting::start("idle", &[], b"")?;
-            let mut client = waiting.connect()?;
+            let kvm = KvmWithGdb::start("idle", &[], b"")?;
+            let mut client = kvm.connect()?;
             expect(&ask(&mut client, "qSupported:multiprocess+")?, "qXfer:threads:read+")?;
             wanted("qC", &ask(&mut client, "qC")?, "QCp1.1")?;
             let whole = ask(&mut client, "qXfer:threads:read::0,1000")?;
@@ -197,13 +197,13 @@ fn by_hand() -> Vec<Trial> {
             }
             wanted("pieces", &pieces, whole.strip_prefix('l').unwrap_or_default())?;
             drop(client);
-            // The next client has said nothing of processes.
-            let mut client = waiting.connect()?;
+            // The next client has not negotiated `multiprocess`.
+            let mut client = kvm.connect()?;
             ask(&mut client, "?")?;
             wanted("qC", &ask(&mut client, "qC")?, "QC1")?;
             ask(&mut client, "vKill;1")?;
             drop(client);
-            waiting.finish()?.expect_status(14).map(drop)
+            kvm.finish()?.expect_status(14).map(drop)
         }),
     ]
 }

@@ -36,53 +36,53 @@ fn what_is_seen() -> Vec<Trial> {
                 "continue",
                 "continue",
             ];
-            let (said, ran) = debug("watched", &[], &commands)?;
-            expect(&said, "Hardware watchpoint 5: data.many\n")?;
-            expect(&said, "Old value = 0 '\\000'\nNew value = 1 '\\001'\nguest_main (")?;
+            let (output, ran) = debug("watched", &[], &commands)?;
+            expect(&output, "Hardware watchpoint 5: data.many\n")?;
+            expect(&output, "Old value = 0 '\\000'\nNew value = 1 '\\001'\nguest_main (")?;
             for value in [2, 4, 8] {
-                expect(&said, &format!("Old value = 0\nNew value = {value}\nguest_main ("))?;
+                expect(&output, &format!("Old value = 0\nNew value = {value}\nguest_main ("))?;
             }
-            expect(&said, "New value = '\\000' <repeats 33 times>, \"!\", '\\000' <repeats 29 times>\n")?;
+            expect(&output, "New value = '\\000' <repeats 33 times>, \"!\", '\\000' <repeats 29 times>\n")?;
             ran.expect_status(0)?.expect_err("result (RAX) 1000")?;
             Ok(())
         }),
         gdb_test("rwatch_stops_after_reads_and_not_after_writes", || {
             let commands = ["rwatch data.eight", "continue", "continue", "continue", "kill"];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Hardware read watchpoint 1: data.eight\n\nValue = 8\n")?;
-            expect(&said, "Hardware read watchpoint 1: data.eight\n\nValue = 9\n")?;
-            expect_times(&said, "\nValue = ", 2)?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Hardware read watchpoint 1: data.eight\n\nValue = 8\n")?;
+            expect(&output, "Hardware read watchpoint 1: data.eight\n\nValue = 9\n")?;
+            expect_times(&output, "\nValue = ", 2)?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("awatch_stops_after_reads_and_writes", || {
             let mut commands = vec!["awatch data.eight"];
             commands.extend(["continue"; 5]);
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect_times(&said, "\nguest_main (info", 4)?;
-            expect(&said, "Old value = 0\nNew value = 8\n")?;
-            expect(&said, "\n\nValue = 8\n")?;
-            expect(&said, "Old value = 8\nNew value = 9\n")?;
-            expect(&said, "\n\nValue = 9\n")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect_times(&output, "\nguest_main (info", 4)?;
+            expect(&output, "Old value = 0\nNew value = 8\n")?;
+            expect(&output, "\n\nValue = 8\n")?;
+            expect(&output, "Old value = 8\nNew value = 9\n")?;
+            expect(&output, "\n\nValue = 9\n")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_thousand_writes_beside_the_watched_bytes_do_not_stop_the_guest", || {
             let commands = ["watch data.eight", "continue", "continue", "continue"];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Old value = 8\nNew value = 9\n")?;
-            expect_times(&said, "\nOld value = ", 2)?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Old value = 8\nNew value = 9\n")?;
+            expect_times(&output, "\nOld value = ", 2)?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_variable_on_the_stack_is_watched", || {
             let commands =
                 ["watch data.one", "continue", "delete", "watch -l local", "continue", "delete", "continue"];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Old value = 5\nNew value = 6\n")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Old value = 5\nNew value = 6\n")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_watchpoint_stops_at_a_store_that_some_hosts_refuse", || {
-            let (said, _) = debug("watched", &[], &["watch data.vector", "continue", "continue"])?;
-            expect(&said, "Old value = {0, 0}\nNew value = {0, 77}\n")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &["watch data.vector", "continue", "continue"])?;
+            expect(&output, "Old value = {0, 0}\nNew value = {0, 77}\n")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
     ]
 }
@@ -92,9 +92,9 @@ fn where_it_is_seen() -> Vec<Trial> {
         gdb_test("a_watchpoint_stops_at_a_write_through_another_mapping", || {
             // Guest-physical memory is watched, whatever maps it.
             let commands = ["monitor phys on", "watch data.aliased", "continue", "continue"];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Old value = 0\nNew value = 11\n")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Old value = 0\nNew value = 11\n")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_watched_address_that_is_mapped_later_is_watched_from_then_on", || {
             let commands = [
@@ -104,30 +104,30 @@ fn where_it_is_seen() -> Vec<Trial> {
                 "continue",
                 "continue",
             ];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Old value = <unreadable>\nNew value = 12\n")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Old value = <unreadable>\nNew value = 12\n")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_variable_beside_code_that_runs_is_watched", || {
             let mut commands = vec!["watch *(long *)&near_code"];
             commands.extend(["continue"; 9]);
-            let (said, _) = debug("watched", &[], &commands)?;
+            let (output, _) = debug("watched", &[], &commands)?;
             for value in 0..8 {
-                expect(&said, &format!("Old value = {value}\nNew value = {}\n", value + 1))?;
+                expect(&output, &format!("Old value = {value}\nNew value = {}\n", value + 1))?;
             }
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_page_whose_reads_cannot_be_watched_is_reported", || {
             let commands = ["rwatch *(long *)&near_code", "continue", "kill"];
-            let (said, _) = debug("watched", &[], &commands)?;
-            let told = "kvm: reads of the page at guest-physical 0x200000 are not seen, as it holds code";
+            let (output, _) = debug("watched", &[], &commands)?;
+            let message = "kvm: reads of the page at guest-physical 0x200000 are not seen, as it holds code";
             match lane() {
                 // Debug registers watch there; that the value changes shows that it is a write, too.
-                Lane::Intel => expect_times(&said, told, 0)?,
+                Lane::Intel => expect_times(&output, message, 0)?,
                 Lane::Other => {}
-                _ => expect_times(&said, told, 1)?,
+                _ => expect_times(&output, message, 1)?,
             }
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("a_guest_whose_stack_is_watched_gets_its_exceptions", || {
             let commands = ["watch *(char (*)[16])0x13008", "continue", "continue"];
@@ -146,9 +146,9 @@ fn where_it_is_seen() -> Vec<Trial> {
                 "print data.one",
                 "kill",
             ];
-            let (said, ran) = debug("watched", &["--append", "again"], &commands)?;
-            expect_times(&said, "\nHardware access (read/write) watchpoint 1: data.one\n\n", 3)?;
-            expect(&said, "$1 = 1 '\\001'\n")?;
+            let (output, ran) = debug("watched", &["--append", "again"], &commands)?;
+            expect_times(&output, "\nHardware access (read/write) watchpoint 1: data.one\n\n", 3)?;
+            expect(&output, "$1 = 1 '\\001'\n")?;
             ran.expect_status(14).map(drop)
         }),
     ]
@@ -158,8 +158,8 @@ fn together_with_others() -> Vec<Trial> {
     vec![
         gdb_test("a_watchpoint_stops_a_series_of_steps", || {
             let commands = ["watch data.one", "watch data.four", "continue", "stepi 100000", "kill"];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Hardware watchpoint 2: data.four\n\nOld value = 0\nNew value = 4\n")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Hardware watchpoint 2: data.four\n\nOld value = 0\nNew value = 4\n")
         }),
         gdb_test("breakpoints_and_watchpoints_share_a_page", || {
             let mut commands = vec!["watch *(long *)&near_code"];
@@ -174,13 +174,13 @@ fn together_with_others() -> Vec<Trial> {
                 "delete",
                 "continue",
             ]);
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "\n0000200048  b9 ")?;
-            expect(&said, "0x200048 <count_up>: mov ecx")?;
-            expect(&said, "Breakpoint 6, 0x0000000000200048 in count_up ()")?;
-            expect(&said, "<count_up>:\t0xb9\n")?;
-            expect(&said, "Old value = 0\nNew value = 1\n")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "\n0000200048  b9 ")?;
+            expect(&output, "0x200048 <count_up>: mov ecx")?;
+            expect(&output, "Breakpoint 6, 0x0000000000200048 in count_up ()")?;
+            expect(&output, "<count_up>:\t0xb9\n")?;
+            expect(&output, "Old value = 0\nNew value = 1\n")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("four_hardware_breakpoints_leave_room_for_watchpoints", || {
             let commands = [
@@ -193,8 +193,8 @@ fn together_with_others() -> Vec<Trial> {
                 "continue",
                 "kill",
             ];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "Hardware watchpoint 5: data.two\n\nOld value = 0\nNew value = 2\n")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "Hardware watchpoint 5: data.two\n\nOld value = 0\nNew value = 2\n")
         }),
         gdb_test("a_deleted_watchpoint_leaves_nothing_behind", || {
             let commands = [
@@ -206,15 +206,15 @@ fn together_with_others() -> Vec<Trial> {
                 "monitor info debug",
                 "continue",
             ];
-            let (said, _) = debug("watched", &[], &commands)?;
-            expect(&said, "0 in debug registers and 1 pages protected")?;
-            expect(&said, "0 in debug registers and 0 pages protected")?;
-            expect(&said, "kvm: the guest halted; result (RAX) 1000")
+            let (output, _) = debug("watched", &[], &commands)?;
+            expect(&output, "0 in debug registers and 1 pages protected")?;
+            expect(&output, "0 in debug registers and 0 pages protected")?;
+            expect(&output, "kvm: the guest halted; result (RAX) 1000")
         }),
         gdb_test("an_impossible_watchpoint_is_refused", || {
             let commands = ["watch *(char (*)[0x1000000])0x1000000", "continue", "kill"];
-            let (said, ran) = debug("watched", &[], &commands)?;
-            expect(&said, "Could not insert hardware watchpoint 1.")?;
+            let (output, ran) = debug("watched", &[], &commands)?;
+            expect(&output, "Could not insert hardware watchpoint 1.")?;
             let log = ran.folder.read("console.log");
             ran.check(
                 log.contains("0x1000000 there would be 4096 pages to watch; 1024 are possible"),

@@ -1,16 +1,18 @@
-//! Every example guest does what its table says.
+//! Every example guest behaves as its documentation says.
 
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{HALTED_0, Kvm, Lane, Ran, Whole, guest, guest_test, halted, lane, source, whole};
+use crate::support::{
+    ExactOutput, FinishedRun, HALTED_0, Kvm, Lane, exact_output, guest, guest_test, halted, lane, source,
+};
 
-/// What is said on hosts whose registers are reset by the triple fault.
+/// The message on hosts whose registers are reset by the triple fault.
 const TRIPLE_FAULT_SOMEWHERE: &str =
     "triple fault; this host has already reset the registers, so where it happened is not known.";
 
-/// The screen `hello-vga` leaves.
+/// The final screen of `hello-vga`.
 const HELLO_VGA: &str = "
   Hello from the VGA text screen!
 
@@ -38,7 +40,7 @@ const HELLO_VGA: &str = "
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let mut trials = loud_guests();
+    let mut trials = printing_guests();
     trials.extend(crashing_guests());
     trials.extend(waiting_guests());
     trials.extend(memory_sizes());
@@ -54,13 +56,13 @@ fn prints(guest: &'static str, out: &'static str, paragraph: String) -> [Trial; 
         guest_test(&name, move || {
             let kvm = Kvm::with_guest(guest);
             let ran = if strict { kvm.arg("--strict").run() } else { kvm.run() };
-            ran.expect_whole(&whole(0, out, paragraph))?;
+            ran.expect_exactly(&exact_output(0, out, paragraph))?;
             Ok(())
         })
     })
 }
 
-fn loud_guests() -> Vec<Trial> {
+fn printing_guests() -> Vec<Trial> {
     let squares = "Hello from Rust!\n1 4 9 16 25\n";
     let nobody = "port 0x0008 reads 0x00\nport 0x02e0 reads 0xff\naddress 0x0fe00000 reads 0x00000000\n";
     let mut trials = Vec::new();
@@ -77,7 +79,7 @@ fn loud_guests() -> Vec<Trial> {
         guest_test("hello_vga_leaves_its_screen", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("hello-vga").args(["--dump-screen", strict]).run();
-                ran.expect_whole(&whole(0, HELLO_VGA, HALTED_0))?;
+                ran.expect_exactly(&exact_output(0, HELLO_VGA, HALTED_0))?;
             }
             Ok(())
         }),
@@ -86,7 +88,7 @@ fn loud_guests() -> Vec<Trial> {
                 .args(["--serial", "1=stdio", "--serial", "2=file:com2.txt"])
                 .args(["--serial", "3=log", "--serial", "4=null"])
                 .run();
-            ran.expect_whole(&whole(0, "This is COM1.\n", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "This is COM1.\n", HALTED_0))?;
             ran.expect_file("com2.txt", "This is COM2.\n")?;
             ran.check(ran.logged_lines("COM3") == ["This is COM3."], "COM3's line in the log")?;
             ran.check(ran.logged_lines("COM4").is_empty(), "nothing of COM4 in the log")?;
@@ -97,7 +99,7 @@ fn loud_guests() -> Vec<Trial> {
                 kvm.arg("--serial").arg(format!("{port}=file:com{port}.txt"))
             });
             let ran = kvm.run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             for port in 1..=4 {
                 ran.expect_file(&format!("com{port}.txt"), &format!("This is COM{port}.\n"))?;
             }
@@ -108,7 +110,7 @@ fn loud_guests() -> Vec<Trial> {
                 .args(["--keys", "serial"])
                 .input(b"first line\nsecond\n\x04")
                 .run();
-            ran.expect_whole(&whole(0, "FIRST LINE\nSECOND\n", halted(2)))?;
+            ran.expect_exactly(&exact_output(0, "FIRST LINE\nSECOND\n", halted(2)))?;
             Ok(())
         }),
         guest_test("keyboard_echo_echoes_the_typed_characters", || {
@@ -116,12 +118,12 @@ fn loud_guests() -> Vec<Trial> {
                 .args(["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"])
                 .input(b"Hi, \"You\" & 2 more!\x1b")
                 .run();
-            ran.expect_whole(&whole(0, "Type; Escape ends.\nHi, \"You\" & 2 more!\n", halted(19)))?;
+            ran.expect_exactly(&exact_output(0, "Type; Escape ends.\nHi, \"You\" & 2 more!\n", halted(19)))?;
             Ok(())
         }),
         guest_test("post_codes_and_port_e9_output_are_logged", || {
             let ran = Kvm::with_guest("post-and-e9").args(["--log-level", "debug"]).run();
-            ran.expect_whole(&whole(0, "E9 works\n", halted(3)))?;
+            ran.expect_exactly(&exact_output(0, "E9 works\n", halted(3)))?;
             for code in ["0x01", "0x02", "0x03"] {
                 ran.expect_log(&format!("DEBUG kvm::devices::post: POST code {code}"))?;
             }
@@ -137,7 +139,7 @@ fn loud_guests() -> Vec<Trial> {
             let ran = Kvm::with_guest("start-info").run();
             let out = "start info version 1\nmemory map:\n  0x000000000000 + 0x000004000000 RAM\n\
                        command line: \nmodules: 0\n";
-            ran.expect_whole(&whole(0, out, HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, out, HALTED_0))?;
             Ok(())
         }),
         guest_test("higher_half_runs_at_its_virtual_addresses", || {
@@ -167,8 +169,8 @@ fn loud_guests() -> Vec<Trial> {
         guest_test("debug_exit_chooses_the_exit_status", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("debug-exit").arg(strict).run();
-                let said = "the guest ended the run with 0x10 at the debug exit port; exit status 33.";
-                ran.expect_whole(&whole(33, "", said))?;
+                let message = "the guest ended the run with 0x10 at the debug exit port; exit status 33.";
+                ran.expect_exactly(&exact_output(33, "", message))?;
             }
             Ok(())
         }),
@@ -188,23 +190,23 @@ fn start_info(strict: &str) -> Result<(), Failed> {
                0x0000006ff000 + 0x000000000017\n    command line: text for a=1\n    \
                first line:   first line of a\n  \
                0x0000006fe000 + 0x000000000009\n    command line: \n    first line:   only.line\n";
-    ran.expect_whole(&whole(0, out, HALTED_0))?;
+    ran.expect_exactly(&exact_output(0, out, HALTED_0))?;
     Ok(())
 }
 
 /// Standard output must have these lines, in which a dot stands for any character.
-fn expect_lines(ran: &Ran, pattern: &[&str]) -> Result<(), Failed> {
+fn expect_lines(ran: &FinishedRun, pattern: &[&str]) -> Result<(), Failed> {
     let fits = |line: &str, pattern: &str| {
         line.len() == pattern.len() && line.bytes().zip(pattern.bytes()).all(|(c, p)| p == b'.' || p == c)
     };
     let lines: Vec<&str> = ran.out.lines().collect();
-    let held = lines.len() == pattern.len() && lines.iter().zip(pattern).all(|(line, p)| fits(line, p));
-    ran.check(held, &format!("lines {pattern:?}")).map(|_| ())
+    let matches = lines.len() == pattern.len() && lines.iter().zip(pattern).all(|(line, p)| fits(line, p));
+    ran.check(matches, &format!("lines {pattern:?}")).map(|_| ())
 }
 
-/// What may be said of a triple fault: `here`, or on AMD-V that the place is not known.
-fn triple_fault(here: &str) -> Vec<Whole> {
-    let (known, unknown) = (whole(8, "", here), whole(8, "", TRIPLE_FAULT_SOMEWHERE));
+/// The messages allowed for a triple fault: `here`, or on AMD-V that the location is not known.
+fn triple_fault(here: &str) -> Vec<ExactOutput> {
+    let (known, unknown) = (exact_output(8, "", here), exact_output(8, "", TRIPLE_FAULT_SOMEWHERE));
     match lane() {
         Lane::Amd => vec![unknown],
         Lane::Emulated | Lane::Intel => vec![known],
@@ -216,27 +218,27 @@ fn crashing_guests() -> Vec<Trial> {
     vec![
         guest_test("a_crash_in_a_relocated_guest_names_the_function", || {
             let ran = Kvm::with_guest("crash-in-pie").run();
-            let told = ran.err.starts_with("kvm: triple fault at 0x20")
+            let reported = ran.err.starts_with("kvm: triple fault at 0x20")
                 && ran.err.contains(" (fall_down), instruction `ud2`.");
             let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
-            ran.check(told || hidden, "the function's name, or that the host hides it")?;
+            ran.check(reported || hidden, "the function's name, or that the host hides it")?;
             Ok(())
         }),
         guest_test("a_crash_outside_the_guests_code_names_no_function", || {
             let ran = Kvm::with_guest("crash-in-pie").arg("--append=x").run();
-            let told = ran.err.starts_with("kvm: triple fault at 0x900000, instruction `ud2`.");
+            let reported = ran.err.starts_with("kvm: triple fault at 0x900000, instruction `ud2`.");
             let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
-            ran.check(told || hidden, "no name, or that the host hides the place")?;
+            ran.check(reported || hidden, "no name, or that the host hides the location")?;
             Ok(())
         }),
         guest_test("a_first_write_to_unmapped_ram_is_complete", || {
             let ran = Kvm::with_guest("far-memory").arg("--memory=1024").run();
-            ran.expect_whole(&whole(0, "", halted(1)))?;
+            ran.expect_exactly(&exact_output(0, "", halted(1)))?;
             Ok(())
         }),
         guest_test("guests_of_older_supervisors_find_the_state_they_rely_on", || {
             let ran = Kvm::with_guest("old-habits").arg("--memory=10").run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             Ok(())
         }),
         guest_test("a_triple_fault_is_reported_with_its_location", || {
@@ -271,10 +273,10 @@ fn crashing_guests() -> Vec<Trial> {
                 )
             };
             ran.expect_one_of(&[
-                whole(8, "", TRIPLE_FAULT_SOMEWHERE),
+                exact_output(8, "", TRIPLE_FAULT_SOMEWHERE),
                 // Processors differ in whether the breakpoint instruction counts as done.
-                whole(8, "", fault("0x200007 (_start+0x7), instruction `int3`")),
-                whole(8, "", fault("0x200008 (_start+0x8), instruction `hlt`")),
+                exact_output(8, "", fault("0x200007 (_start+0x7), instruction `int3`")),
+                exact_output(8, "", fault("0x200008 (_start+0x8), instruction `hlt`")),
             ])?;
             ran.expect_log("Target program dump:")?;
             Ok(())
@@ -288,14 +290,16 @@ fn crashing_guests() -> Vec<Trial> {
                            (`scripts/lab run` emulates one). The log has all registers.";
             let undefined = "triple fault at 0x200005 (_start+0x5), instruction `femms`. No usable IDT is \
                              loaded, so the first exception ends the machine. The log has all registers.";
-            let here = whole(10, "", refused);
+            let here = exact_output(10, "", refused);
             match lane() {
-                Lane::Emulated => ran.expect_whole(&here)?,
-                Lane::Amd => ran.expect_whole(&whole(8, "", TRIPLE_FAULT_SOMEWHERE))?,
-                Lane::Intel => ran.expect_whole(&whole(8, "", undefined))?,
-                Lane::Other => {
-                    ran.expect_one_of(&[here, whole(8, "", undefined), whole(8, "", TRIPLE_FAULT_SOMEWHERE)])?
-                }
+                Lane::Emulated => ran.expect_exactly(&here)?,
+                Lane::Amd => ran.expect_exactly(&exact_output(8, "", TRIPLE_FAULT_SOMEWHERE))?,
+                Lane::Intel => ran.expect_exactly(&exact_output(8, "", undefined))?,
+                Lane::Other => ran.expect_one_of(&[
+                    here,
+                    exact_output(8, "", undefined),
+                    exact_output(8, "", TRIPLE_FAULT_SOMEWHERE),
+                ])?,
             };
             Ok(())
         }),
@@ -303,21 +307,21 @@ fn crashing_guests() -> Vec<Trial> {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("wild-pointer").arg(strict).run();
                 ran.expect_status(8)?.expect_out("Reading at 0x700000000000 ...\n")?;
-                let told = ran.err.starts_with("kvm: triple fault at 0x2000")
+                let reported = ran.err.starts_with("kvm: triple fault at 0x2000")
                     && ran.err.contains(" (guest_main+")
                     && ran.err.ends_with(
                         " CR2 is 0x700000000000, where nothing is mapped. No usable IDT is loaded, so \
                          the first exception ends the machine. The log has all registers.\n",
                     );
                 let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
-                ran.check(told || hidden, "the place and CR2, or that the host hides them")?;
+                ran.check(reported || hidden, "the location and CR2, or that the host hides them")?;
             }
             Ok(())
         }),
         guest_test("strict_catches_every_stray_pointer", || {
             for way in ["null-read", "null-write", "code-write", "data-call", "stack-overflow"] {
                 let lenient = Kvm::with_guest("stray").args(["--append", way]).run();
-                lenient.expect_whole(&whole(0, "", halted(7)))?;
+                lenient.expect_exactly(&exact_output(0, "", halted(7)))?;
                 let strict = Kvm::with_guest("stray").args(["--append", way, "--strict"]).run();
                 strict.expect_status(8)?.expect_err("kvm: triple fault")?.expect_out("")?;
             }
@@ -332,8 +336,9 @@ fn waiting_guests() -> Vec<Trial> {
             let started = Instant::now();
             let ran = Kvm::with_guest(guest).args(["--timeout", "0.3"]).run();
             let took = started.elapsed();
-            let said = |place| format!("the run took longer than --timeout allows at {place}.");
-            let allowed: Vec<_> = instruction.iter().map(|place| whole(12, "", said(place))).collect();
+            let message = |place| format!("the run took longer than --timeout allows at {place}.");
+            let allowed: Vec<_> =
+                instruction.iter().map(|place| exact_output(12, "", message(place))).collect();
             ran.expect_one_of(&allowed)?.expect_log("Target program dump:")?;
             let (least, most) = (Duration::from_millis(300), Duration::from_secs(2));
             ran.check(least <= took && took < most, &format!("an end after 0.3 s, not after {took:?}"))?;
@@ -370,7 +375,7 @@ fn seconds(time: &str) -> Option<f64> {
     Some(60.0 * minutes.parse::<f64>().ok()? + seconds.parse::<f64>().ok()?)
 }
 
-/// `--memory` and the memory map the guest is told of.
+/// `--memory` and the memory map of the start info.
 const SIZES: [(&str, &str); 8] = [
     ("3", "  0x000000000000 + 0x000000300000 RAM\n"),
     ("63", "  0x000000000000 + 0x000003f00000 RAM\n"),
@@ -390,14 +395,14 @@ fn memory_sizes() -> Vec<Trial> {
                     let ran = Kvm::with_guest("start-info").args(["--memory", size, strict]).run();
                     let out =
                         format!("start info version 1\nmemory map:\n{ranges}command line: \nmodules: 0\n");
-                    ran.expect_whole(&whole(0, &out, HALTED_0))?;
+                    ran.expect_exactly(&exact_output(0, &out, HALTED_0))?;
                 }
             }
             Ok(())
         }),
         guest_test("a_guest_for_one_megabyte_runs_in_one", || {
             let ran = Kvm::with_guest("low").args(["--memory", "1"]).run();
-            ran.expect_whole(&whole(0, "", halted(1)))?;
+            ran.expect_exactly(&exact_output(0, "", halted(1)))?;
             Ok(())
         }),
         guest_test("a_guest_that_does_not_fit_is_refused_with_the_memory_size_it_needs", || {
@@ -425,7 +430,7 @@ fn memory_sizes() -> Vec<Trial> {
     ]
 }
 
-/// A program of `esempi-io`, whose ELF files are kept.
+/// A program of `esempi-io`, whose ELF files are in the repository.
 fn example(name: &str) -> Kvm {
     Kvm::new().arg(source(&format!("esempi-io/{name}.elf")))
 }
@@ -437,7 +442,7 @@ fn esempi_io() -> Vec<Trial> {
                 let ran = example("keyboard").args(["--dump-screen", "--keys", keys]).input(b"aB\x1b").run();
                 let out = "Scan codes, set 1\nPress keys; Escape ends.\npressed  released  prefix\n\n\
                            1E 9E 2A 30 B0 AA 01\n";
-                ran.expect_whole(&whole(0, out, halted(7)))?;
+                ran.expect_exactly(&exact_output(0, out, halted(7)))?;
             }
             Ok(())
         }),
@@ -457,7 +462,7 @@ fn esempi_io() -> Vec<Trial> {
                 number => format!(" {number:02}  text on a background\n"),
             };
             let screen: String = (1..=25).map(row).collect();
-            ran.expect_whole(&whole(0, &screen, HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, &screen, HALTED_0))?;
             Ok(())
         }),
         guest_test("esempi_io_serial_is_a_command_line", || {
@@ -470,7 +475,7 @@ fn esempi_io() -> Vec<Trial> {
                        status     the line status register\r\nquit       the end (or Ctrl-D)\r\n\
                        > echo hello, you\r\nhello, you\r\n> nope\r\nunknown command; try help\r\n\
                        > \r\n> quit\r\nbye\r\n";
-            ran.expect_whole(&whole(0, out, halted(4)))?;
+            ran.expect_exactly(&exact_output(0, out, halted(4)))?;
             Ok(())
         }),
     ]

@@ -1,11 +1,13 @@
-//! Hosts that cannot run guests, and places that cannot be written: what the user is told.
+//! Hosts that cannot run guests, and files that cannot be written: the messages to the user.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Elsewhere, HALTED_0, Kvm, guest_test, halted, is_root, test, way_elsewhere, whole};
+use crate::support::{
+    ChrootFolder, HALTED_0, Kvm, chroot_command, exact_output, guest_test, halted, is_root, test,
+};
 
 const NO_DEVICE: &str = "this host has no /dev/kvm: either virtualisation is switched off in the firmware \
                          (look for VT-x, AMD-V or SVM there), or the kernel module is not loaded (`sudo \
@@ -18,34 +20,34 @@ const NOT_ALLOWED: &str = "this user may not open /dev/kvm: join the group that 
                            -aG kvm $USER`, then log in again), or run as a user that may; `scripts/lab run` \
                            of the sources does without, on an emulated processor";
 
-/// The user and the group that own nothing.
-const NOBODY: &str = "--userspec=65534:65534";
+/// The user and group `nobody`, as an option of `chroot`.
+const UNPRIVILEGED: &str = "--userspec=65534:65534";
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        elsewhere("a_missing_dev_kvm_is_reported_with_the_remedy", |_| Ok((6, NO_DEVICE))),
-        elsewhere("a_dev_kvm_that_is_no_kvm_device_is_reported", |elsewhere| {
-            std::fs::create_dir(elsewhere.root.file("dev"))?;
-            std::fs::write(elsewhere.root.file("dev/kvm"), "")?;
+        in_chroot("a_missing_dev_kvm_is_reported_with_the_remedy", |_| Ok((6, NO_DEVICE))),
+        in_chroot("a_dev_kvm_that_is_no_kvm_device_is_reported", |chroot| {
+            std::fs::create_dir(chroot.root.file("dev"))?;
+            std::fs::write(chroot.root.file("dev/kvm"), "")?;
             Ok((
                 6,
                 "/dev/kvm is not the device of KVM (Inappropriate ioctl for device (os error 25)); \
                     `ls -l /dev/kvm` should show a character device with the numbers 10, 232",
             ))
         }),
-        elsewhere("a_malformed_guest_is_reported_before_a_missing_dev_kvm", |elsewhere| {
-            std::fs::write(elsewhere.root.file("hello-serial.elf"), "#!/bin/sh\n")?;
+        in_chroot("a_malformed_guest_is_reported_before_a_missing_dev_kvm", |chroot| {
+            std::fs::write(chroot.root.file("hello-serial.elf"), "#!/bin/sh\n")?;
             Ok((
                 4,
                 "hello-serial.elf: this is a script (it starts with `#!`), not a bare-metal x86-64 guest; \
                  give the ELF file that it builds, or run the script itself",
             ))
         }),
-        as_nobody("a_dev_kvm_without_permission_is_reported_with_the_remedy", |elsewhere| {
-            std::fs::create_dir(elsewhere.root.file("dev"))?;
-            std::fs::write(elsewhere.root.file("dev/kvm"), "")?;
-            set_mode(&elsewhere.root.file("dev/kvm"), 0o600)?;
+        as_unprivileged_user("a_dev_kvm_without_permission_is_reported_with_the_remedy", |chroot| {
+            std::fs::create_dir(chroot.root.file("dev"))?;
+            std::fs::write(chroot.root.file("dev/kvm"), "")?;
+            set_mode(&chroot.root.file("dev/kvm"), 0o600)?;
             Ok((6, NOT_ALLOWED))
         }),
         guest_test("running_out_of_file_descriptors_is_reported", || {
@@ -58,8 +60,9 @@ pub fn trials() -> Vec<Trial> {
                 }
                 refusals += 1;
                 ran.expect_status(6)?.expect_err("Too many open files (os error 24)")?;
-                let words = ran.err.strip_prefix("kvm: ").is_some_and(|rest| !rest.starts_with("Too many"));
-                ran.check(words && ran.err.lines().count() == 1, "a sentence that says what failed")?;
+                let explained =
+                    ran.err.strip_prefix("kvm: ").is_some_and(|rest| !rest.starts_with("Too many"));
+                ran.check(explained && ran.err.lines().count() == 1, "a sentence that says what failed")?;
             }
             assert!(refusals > 3, "only {refusals} runs had too few files");
             Ok(())
@@ -75,24 +78,24 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_default_log_that_cannot_be_written_is_only_a_warning", || {
             let kvm = Kvm::with_guest("recursion");
             std::fs::create_dir(kvm.folder.file("console.log"))?;
-            let said = format!(
+            let message = format!(
                 "cannot write the log file `console.log` (Is a directory (os error 21)); running without \
                  a log, --logfile names another\nkvm: {}",
                 halted(610)
             );
-            kvm.run().expect_whole(&whole(0, "", said))?;
+            kvm.run().expect_exactly(&exact_output(0, "", message))?;
             Ok(())
         }),
         test("a_chosen_log_that_cannot_be_written_is_an_error", || {
             let missing = Kvm::with_guest("recursion").args(["--logfile", "missing/k.log"]).run();
-            missing.expect_whole(&whole(
+            missing.expect_exactly(&exact_output(
                 6,
                 "",
                 "cannot write the log file `missing/k.log`: No such file or directory (os error 2); name \
                  another one with --logfile",
             ))?;
             let from_file = Kvm::with_guest("recursion").file("config.ini", "[log]\nfile = /\n").run();
-            from_file.expect_whole(&whole(
+            from_file.expect_exactly(&exact_output(
                 6,
                 "",
                 "cannot write the log file `/`: Is a directory (os error 21); name another one with \
@@ -102,7 +105,7 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("a_serial_file_that_cannot_be_written_is_an_error", || {
             let ran = Kvm::with_guest("multi-com").args(["--serial", "2=file:missing/com2"]).run();
-            ran.expect_whole(&whole(
+            ran.expect_exactly(&exact_output(
                 6,
                 "",
                 "COM2: cannot create missing/com2 (No such file or directory (os error 2)); choose \
@@ -112,12 +115,12 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("a_log_on_a_full_disk_does_not_stop_the_guest", || {
             let ran = Kvm::with_guest("multi-com").args(["--logfile", "/dev/full"]).run();
-            ran.expect_whole(&whole(0, "This is COM1.\n", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "This is COM1.\n", HALTED_0))?;
             Ok(())
         }),
         guest_test("a_serial_file_on_a_full_disk_does_not_stop_the_guest", || {
             let ran = Kvm::with_guest("multi-com").args(["--serial", "2=file:/dev/full"]).run();
-            ran.expect_whole(&whole(0, "This is COM1.\n", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "This is COM1.\n", HALTED_0))?;
             ran.expect_log("takes no more (No space left on device (os error 28))")?;
             Ok(())
         }),
@@ -127,18 +130,21 @@ pub fn trials() -> Vec<Trial> {
 /// What a test expects: an exit status, and the sentence on standard error.
 type Expected = Result<(i32, &'static str), Failed>;
 
-/// A test in a root directory that has no `/dev`, after `prepare` has put things there.
-fn elsewhere(name: &str, prepare: impl FnOnce(&Elsewhere) -> Expected + Send + 'static) -> Trial {
-    match way_elsewhere() {
-        Ok(way) => test(name, move || run(way, &[], prepare)),
+/// A test in a root directory without `/dev`, after `prepare` has put files there.
+fn in_chroot(name: &str, prepare: impl FnOnce(&ChrootFolder) -> Expected + Send + 'static) -> Trial {
+    match chroot_command() {
+        Ok(command) => test(name, move || run(command, &[], prepare)),
         Err(reason) => skipped(name, reason),
     }
 }
 
-/// The same as a user who may do nothing special.
-pub fn as_nobody(name: &str, prepare: impl FnOnce(&Elsewhere) -> Expected + Send + 'static) -> Trial {
-    match way_elsewhere() {
-        Ok(way) if is_root() => test(name, move || run(way, &[NOBODY], prepare)),
+/// The same as an unprivileged user.
+pub fn as_unprivileged_user(
+    name: &str,
+    prepare: impl FnOnce(&ChrootFolder) -> Expected + Send + 'static,
+) -> Trial {
+    match chroot_command() {
+        Ok(command) if is_root() => test(name, move || run(command, &[UNPRIVILEGED], prepare)),
         Ok(_) => skipped(name, "needs root, to become another user"),
         Err(reason) => skipped(name, reason),
     }
@@ -149,17 +155,17 @@ fn skipped(name: &str, reason: &str) -> Trial {
 }
 
 fn run(
-    way: &[&str],
+    command: &[&str],
     chroot_options: &[&str],
-    prepare: impl FnOnce(&Elsewhere) -> Expected,
+    prepare: impl FnOnce(&ChrootFolder) -> Expected,
 ) -> Result<(), Failed> {
-    let elsewhere = Elsewhere::new();
-    std::fs::create_dir(elsewhere.root.file("log"))?;
-    set_mode(&elsewhere.root.file("log"), 0o777)?;
-    set_mode(elsewhere.root.path(), 0o755)?;
-    let (status, sentence) = prepare(&elsewhere)?;
-    let ran = elsewhere.run(way, chroot_options, &["hello-serial.elf", "--logfile", "log/kvm.log"]);
-    ran.expect_whole(&whole(status, "", sentence))?;
+    let chroot = ChrootFolder::new();
+    std::fs::create_dir(chroot.root.file("log"))?;
+    set_mode(&chroot.root.file("log"), 0o777)?;
+    set_mode(chroot.root.path(), 0o755)?;
+    let (status, sentence) = prepare(&chroot)?;
+    let ran = chroot.run(command, chroot_options, &["hello-serial.elf", "--logfile", "log/kvm.log"]);
+    ran.expect_exactly(&exact_output(status, "", sentence))?;
     let log = ran.folder.read("log/kvm.log");
     ran.check(log.contains(sentence), "the sentence in the log, too")?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Every key of `config.ini`: one value that is taken and one that is refused.
+//! Every key of `config.ini`: one value that is accepted and one that is refused.
 
 use libtest_mimic::{Failed, Trial};
 

@@ -1,4 +1,4 @@
-//! What is typed, on a terminal or through a pipe, and what the guest gets of it.
+//! Input from a terminal or a pipe, and how it reaches the guest.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -34,12 +34,12 @@ fn scan_codes(options: &[&str]) -> Result<Terminal, Failed> {
     Ok(terminal)
 }
 
-/// `keyboard-echo` as its documentation says it is run.
+/// `keyboard-echo`, run as its documentation describes.
 fn keyboard_echo_kvm() -> Kvm {
     Kvm::with_guest("keyboard-echo").args(["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"])
 }
 
-/// `serial-echo` as its documentation says it is run.
+/// `serial-echo`, run as its documentation describes.
 fn serial_echo_kvm() -> Kvm {
     Kvm::with_guest("serial-echo").args(["--keys", "serial"])
 }
@@ -101,7 +101,7 @@ fn keyboard_echo() -> Result<(), Failed> {
     terminal.type_keys("Hello, World! {[(~)]}\r2nd \"line\"\x1b[A\x1bOP");
     terminal.wait_for_text("Hello, World! {[(~)]}\n2nd \"line\"")?;
     terminal.type_keys("\x1b");
-    terminal.end()?.expect_status(0)?.expect_given_back()?;
+    terminal.end()?.expect_status(0)?.expect_restored()?;
     Ok(())
 }
 

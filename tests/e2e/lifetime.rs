@@ -1,4 +1,4 @@
-//! How runs end when the world around them is unkind, and that nothing is lost when it is kind.
+//! How runs end: complete output and input, closed streams, full disks, slow readers, signals and timeouts.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus};
@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Deadline, HALTED_0, Kvm, PATIENCE, flood_size, guest_test, halted, wait_until, whole};
+use crate::support::{
+    Deadline, HALTED_0, Kvm, TIMEOUT, exact_output, flood_size, guest_test, halted, wait_until,
+};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -14,18 +16,18 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_million_bytes_arrive_complete_and_in_order", || {
             let line = format!("{}\n", ".".repeat(63));
             let ran = Kvm::with_guest("serial-million").run();
-            ran.expect_whole(&whole(0, &line.repeat(flood_size() / 64), HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, &line.repeat(flood_size() / 64), HALTED_0))?;
             Ok(())
         }),
         guest_test("a_million_bytes_arrive_complete_in_a_file", || {
             let ran = Kvm::with_guest("serial-million").args(["--serial", "1=file:com1"]).run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             ran.expect_file("com1", &format!("{}\n", ".".repeat(63)).repeat(flood_size() / 64))?;
             Ok(())
         }),
         guest_test("two_thousand_lines_are_all_in_the_log", || {
             let ran = Kvm::with_guest("two-thousand-lines").run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             let lines: Vec<String> = (1..=2000).map(|number| format!("line {number}")).collect();
             let logged = ran.logged_lines("COM2");
             ran.check(logged == lines, &format!("2000 lines in the log, in order, not {}", logged.len()))?;
@@ -53,7 +55,7 @@ pub fn trials() -> Vec<Trial> {
                 std::fs::read_to_string(run.folder.file("console.log"))
                     .is_ok_and(|log| log.contains(" entry 0x200000,"))
             })?;
-            // Before this the signals may not have been taken over yet.
+            // Before this, the signal handlers may not be installed yet.
             std::thread::sleep(Duration::from_millis(200));
             child.signal("TERM");
             child.expect_end(16, "ended by signal 15.").map(|_| ())
@@ -77,11 +79,15 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("more_input_than_the_guest_takes_is_no_error", || {
             let much = vec![b'x'; 1 << 20];
-            Kvm::with_guest("recursion").input(&much).run().expect_whole(&whole(0, "", halted(610)))?;
+            Kvm::with_guest("recursion").input(&much).run().expect_exactly(&exact_output(
+                0,
+                "",
+                halted(610),
+            ))?;
             let mut input = b"first\n\x04".to_vec();
             input.extend(&much);
             let ran = Kvm::with_guest("serial-echo").args(["--keys", "serial"]).input(&input).run();
-            ran.expect_whole(&whole(0, "FIRST\n", halted(1)))?;
+            ran.expect_exactly(&exact_output(0, "FIRST\n", halted(1)))?;
             Ok(())
         }),
         guest_test("a_hundred_kilobytes_of_input_reach_the_guest_complete", || {
@@ -90,7 +96,7 @@ pub fn trials() -> Vec<Trial> {
                 .args(["--keys", "serial"])
                 .input(format!("{lines}\x04").as_bytes())
                 .run();
-            ran.expect_whole(&whole(0, &lines.to_uppercase(), halted(10_000)))?;
+            ran.expect_exactly(&exact_output(0, &lines.to_uppercase(), halted(10_000)))?;
             Ok(())
         }),
         guest_test("the_end_of_the_input_is_no_error", || {
@@ -110,17 +116,17 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("a_full_disk_under_standard_output_is_logged", || {
             let ran = Kvm::with_guest("hello-serial").in_shell("exec \"$@\" >/dev/full").run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             ran.expect_log("standard output takes no more (No space left on device (os error 28))")?;
             Ok(())
         }),
         guest_test("unassigned_accesses_are_logged_once_and_counted_at_the_end", || {
             let ran = Kvm::with_guest("unclaimed-ports").run();
             let log = ran.folder.read("console.log");
-            let told: Vec<&str> = log
+            let logged: Vec<&str> = log
                 .lines()
                 .filter_map(|line| line.split_once(" WARN kvm::devices::unassigned: unassigned "))
-                .map(|(_, told)| told)
+                .map(|(_, text)| text)
                 .collect();
             let expected = [
                 "port 0x02e0: first read (logged once; further accesses are counted)",
@@ -128,7 +134,7 @@ pub fn trials() -> Vec<Trial> {
                 "port 0x02e0: read 2, written 0 times in all",
                 "address 0xfe00000: read 1, written 1 times in all",
             ];
-            ran.check(told == expected, &format!("{expected:#?}, not {told:#?}"))?;
+            ran.check(logged == expected, &format!("{expected:#?}, not {logged:#?}"))?;
             Ok(())
         }),
         guest_test("a_short_answer_comes_out_while_the_guest_computes", || {
@@ -198,17 +204,17 @@ impl Running {
     /// gives the time it took.
     fn expect_end(mut self, status: i32, paragraph: &str) -> Result<Duration, Failed> {
         let mut stderr = self.child.stderr.take().expect("stderr is a pipe");
-        let mut said = String::new();
-        stderr.read_to_string(&mut said)?;
+        let mut text = String::new();
+        stderr.read_to_string(&mut text)?;
         let ended: ExitStatus = self.child.wait()?;
         let took = self.started.elapsed();
         if self.deadline.stop() {
-            return Err(format!("kvm did not end within {PATIENCE:?}").into());
+            return Err(format!("kvm did not end within {TIMEOUT:?}").into());
         }
-        if ended.code() == Some(status) && said.starts_with(&format!("kvm: {paragraph}")) {
+        if ended.code() == Some(status) && text.starts_with(&format!("kvm: {paragraph}")) {
             return Ok(took);
         }
-        Err(format!("expected {paragraph:?} and exit status {status}; got {ended} and\n{said}").into())
+        Err(format!("expected {paragraph:?} and exit status {status}; got {ended} and\n{text}").into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::debugger::{Waiting, expect, output};
+use crate::support::debugger::{KvmWithGdb, expect, output};
 use crate::support::{guest, guest_test, no_kvm};
 
 /// The tests of this file.
@@ -12,7 +12,7 @@ pub fn trials() -> Vec<Trial> {
     let missing = no_lldb();
     vec![
         lldb_test("lldb_stops_at_a_breakpoint_and_reads_and_writes_memory", missing.clone(), || {
-            let said = lldb(&[
+            let output = lldb(&[
                 "memory read -c 16 0x200000",
                 "memory write 0x300000 0x4d",
                 "memory read -c 1 0x300000",
@@ -20,18 +20,18 @@ pub fn trials() -> Vec<Trial> {
                 "continue",
                 "memory read -c 4 0x200010",
             ])?;
-            expect(&said, "0x00200000: 31 ed e8 ")?;
-            expect(&said, "0x00300000: 4d ")?;
-            expect(&said, "Breakpoint 1: where = recursion.elf`fibonacci")?;
-            expect(&said, "Process 1 resuming\nProcess 1 stopped\n")?;
-            expect(&said, "0x00200010: 55 48 89 e5")
+            expect(&output, "0x00200000: 31 ed e8 ")?;
+            expect(&output, "0x00300000: 4d ")?;
+            expect(&output, "Breakpoint 1: where = recursion.elf`fibonacci")?;
+            expect(&output, "Process 1 resuming\nProcess 1 stopped\n")?;
+            expect(&output, "0x00200010: 55 48 89 e5")
         }),
         lldb_test("lldb_reads_the_control_registers", missing.clone(), || {
-            let said = lldb(&["process plugin packet monitor regs"])?;
-            expect(&said, "\nCR0 0x0000000080010033\n")
+            let output = lldb(&["process plugin packet monitor regs"])?;
+            expect(&output, "\nCR0 0x0000000080010033\n")
         }),
         lldb_test("lldb_debugs_a_guest_by_its_symbols", missing.clone(), || {
-            let said = lldb(&[
+            let output = lldb(&[
                 "breakpoint set -n fibonacci -c 'n == 3'",
                 "continue",
                 "bt",
@@ -43,19 +43,19 @@ pub fn trials() -> Vec<Trial> {
                 "register read r12",
                 "finish",
             ])?;
-            expect(&said, "stop reason = breakpoint 1.1")?;
-            expect(&said, "`fibonacci(n=3) at recursion.c:")?;
-            expect(&said, "`guest_main at recursion.c:18")?;
-            expect(&said, "$0 = 3\n")?;
-            expect(&said, "rip = 0x0000000000200011")?;
-            expect(&said, "rdi = 0x0000000000000003")?;
-            expect(&said, "r12 = 0x0000000000001234")?;
-            expect(&said, "Return value: (uint64_t) $1 = 2")
+            expect(&output, "stop reason = breakpoint 1.1")?;
+            expect(&output, "`fibonacci(n=3) at recursion.c:")?;
+            expect(&output, "`guest_main at recursion.c:18")?;
+            expect(&output, "$0 = 3\n")?;
+            expect(&output, "rip = 0x0000000000200011")?;
+            expect(&output, "rdi = 0x0000000000000003")?;
+            expect(&output, "r12 = 0x0000000000001234")?;
+            expect(&output, "Return value: (uint64_t) $1 = 2")
         }),
         lldb_test("lldb_shows_why_the_guest_cannot_continue", missing, || {
-            let said = lldb(&["continue"])?;
-            expect(&said, "kvm: the guest halted; result (RAX) 610 (0x262).")?;
-            expect(&said, "stop reason = signal SIGTERM")
+            let output = lldb(&["continue"])?;
+            expect(&output, "kvm: the guest halted; result (RAX) 610 (0x262).")?;
+            expect(&output, "stop reason = signal SIGTERM")
         }),
     ]
 }
@@ -82,15 +82,15 @@ fn no_lldb() -> Option<String> {
 
 /// Lets LLDB debug the guest `recursion` with `commands` and then kill it; everything it printed.
 fn lldb(commands: &[&str]) -> Result<String, Failed> {
-    let waiting = Waiting::start("recursion", &[], b"")?;
+    let kvm = KvmWithGdb::start("recursion", &[], b"")?;
     let mut lldb = Command::new("lldb");
     lldb.args(["--no-lldbinit", "--no-use-colors", "-o"]);
     lldb.arg(format!("target create {}", guest("recursion").display()));
-    lldb.args(["-o", &format!("gdb-remote {}", waiting.place)]);
+    lldb.args(["-o", &format!("gdb-remote {}", kvm.address)]);
     for command in commands {
         lldb.args(["-o", command]);
     }
-    let said = output(lldb.args(["-o", "process kill", "-o", "quit"]))?;
-    waiting.finish()?.expect_status(14)?;
-    Ok(said)
+    let output = output(lldb.args(["-o", "process kill", "-o", "quit"]))?;
+    kvm.finish()?.expect_status(14)?;
+    Ok(output)
 }

@@ -1,4 +1,4 @@
-//! What happens to a guest that moves when something goes wrong on the way, or its user changes his mind.
+//! Migrations that fail or are cancelled: the guest runs on exactly one host.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -8,19 +8,21 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::migration::{Between, Side, Where, contains, free_port, kind, migrate, runs_here};
+use crate::support::migration::{
+    BreakPoint, Instance, Proxy, contains, expect_running, free_port, kind, migrate,
+};
 use crate::support::{Kvm, guest_test};
 
-/// The tests of this file. No processor makes a difference to them.
+/// The tests of this file. They do not depend on the processor.
 pub fn trials() -> Vec<Trial> {
-    let mut trials = before();
-    trials.extend(on_the_way());
+    let mut trials = before_the_transfer();
+    trials.extend(during_the_transfer());
     trials
 }
 
 const FAILED: &str = "migration failed, the guest keeps running on this host";
 
-/// Every kind of frame, of both sides, in the order in which the first of it comes.
+/// Every kind of frame, of both directions, in the order of their first occurrence.
 const FRAMES: [u8; 12] = [
     kind::HELLO,
     kind::WELCOME,
@@ -36,191 +38,191 @@ const FRAMES: [u8; 12] = [
     kind::BYE,
 ];
 
-/// Moves a guest over a connection that breaks, which must leave it on exactly one side. True if that is
+/// Migrates a guest over a connection that breaks, which must leave it on exactly one host. True if that is
 /// the destination.
-fn breaks(kind: u8, place: Where) -> Result<bool, Failed> {
+fn breaks(kind: u8, at: BreakPoint) -> Result<bool, Failed> {
     let port = free_port();
-    let mut here = Side::source("serial-echo", &[])?;
-    let mut there = Side::receiver(port, &[])?;
-    let said = here.ask(&[&migrate(Between::breaks(port, kind, place)?.port)])?;
-    // Who is told at the console loses the connection when the run is over.
-    let moved = said.contains("the guest has moved") || said.contains("migration complete");
+    let mut source = Instance::source("serial-echo", &[])?;
+    let mut destination = Instance::destination(port, &[])?;
+    let answer = source.ask(&[&migrate(Proxy::breaking(port, kind, at)?.port)])?;
+    // The connection to the console ends with the run.
+    let moved = answer.contains("the guest has moved") || answer.contains("migration complete");
     if moved {
-        here.has_moved()?;
-        runs_here(&mut there)?;
+        source.expect_migrated()?;
+        expect_running(&mut destination)?;
     } else {
-        contains(&said, FAILED)?;
+        contains(&answer, FAILED)?;
         if kind == kind::READY {
-            // It cannot know that this is not the loss of a Commit.
-            there.expect_err("the guest's source may ask who has it")?;
-        } else if kind != kind::HELLO || place == Where::Behind {
-            let end = there.finish()?;
+            // For the destination, this looks like the loss of a Commit.
+            destination.expect_err("the guest's source may ask who has it")?;
+        } else if kind != kind::HELLO || at == BreakPoint::After {
+            let end = destination.finish()?;
             contains(&end.err, "migration failed, the guest keeps running on the source")?;
         }
-        runs_here(&mut here)?;
+        expect_running(&mut source)?;
     }
     Ok(moved)
 }
 
-fn before() -> Vec<Trial> {
+fn before_the_transfer() -> Vec<Trial> {
     vec![
         guest_test("a_guest_stays_at_the_source_when_no_destination_listens", || {
             let port = free_port();
-            let mut here = Side::source("serial-echo", &[])?;
-            let said = here.ask(&[&migrate(port), "migrate status"])?;
-            contains(&said, FAILED)?;
-            contains(&said, &format!("`kvm -migr -migrport {port}` has a kvm wait there"))?;
-            runs_here(&mut here)
+            let mut source = Instance::source("serial-echo", &[])?;
+            let answer = source.ask(&[&migrate(port), "migrate status"])?;
+            contains(&answer, FAILED)?;
+            contains(&answer, &format!("`kvm -migr -migrport {port}` has a kvm wait there"))?;
+            expect_running(&mut source)
         }),
         guest_test("migration_to_another_host_requires_encryption", || {
-            let mut here = Side::source("serial-echo", &[])?;
-            let said = here.ask(&["migrate status", "migrate cancel", "migrate 192.0.2.1 8000"])?;
-            contains(&said, "no migration has been started; `migrate HOST PORT` starts one")?;
-            contains(&said, "no migration is in progress")?;
-            contains(&said, "migration without encryption is for this host only")?;
-            contains(&here.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
-            runs_here(&mut here)
+            let mut source = Instance::source("serial-echo", &[])?;
+            let answer = source.ask(&["migrate status", "migrate cancel", "migrate 192.0.2.1 8000"])?;
+            contains(&answer, "no migration has been started; `migrate HOST PORT` starts one")?;
+            contains(&answer, "no migration is in progress")?;
+            contains(&answer, "migration without encryption is for this host only")?;
+            contains(&source.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
+            expect_running(&mut source)
         }),
         guest_test("port_scans_and_other_protocols_leave_the_destination_waiting", || {
             let port = free_port();
-            let here = Side::source("serial-echo", &[])?;
-            let mut there = Side::receiver(port, &[])?;
+            let source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?);
             let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
             browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-            let mut told = Vec::new();
+            let mut answer = Vec::new();
             browser.set_read_timeout(Some(Duration::from_secs(20)))?;
             let start = Instant::now();
-            let _ = BufReader::new(browser).read_until(0xFF, &mut told);
-            contains(&String::from_utf8_lossy(&told), "does not speak the migration protocol")?;
+            let _ = BufReader::new(browser).read_until(0xFF, &mut answer);
+            contains(&String::from_utf8_lossy(&answer), "does not speak the migration protocol")?;
             assert!(start.elapsed() < Duration::from_secs(15));
-            contains(&here.ask(&[&migrate(port)])?, "-----> migration complete.")?;
-            here.has_moved()?;
-            runs_here(&mut there)
+            contains(&source.ask(&[&migrate(port)])?, "-----> migration complete.")?;
+            source.expect_migrated()?;
+            expect_running(&mut destination)
         }),
         guest_test("too_little_memory_at_the_destination_is_reported_and_the_guest_stays", || {
             let port = free_port();
-            let mut here = Side::source("serial-echo", &["--memory", "4G"])?;
+            let mut source = Instance::source("serial-echo", &["--memory", "4G"])?;
             let small = Kvm::new().in_shell("ulimit -v 3000000; exec \"$@\"");
-            let there = Side::receiver_like(small, port, &[])?;
-            let said = here.ask(&[&migrate(port)])?;
-            contains(&said, FAILED)?;
-            contains(&said, "the other host aborted the migration: ")?;
-            contains(&said, "4096 MiB")?;
-            contains(&there.finish()?.err, "migration failed, the guest keeps running on the source")?;
-            runs_here(&mut here)
+            let destination = Instance::destination_with(small, port, &[])?;
+            let answer = source.ask(&[&migrate(port)])?;
+            contains(&answer, FAILED)?;
+            contains(&answer, "the other host aborted the migration: ")?;
+            contains(&answer, "4096 MiB")?;
+            contains(&destination.finish()?.err, "migration failed, the guest keeps running on the source")?;
+            expect_running(&mut source)
         }),
         guest_test("a_destination_that_dies_leaves_the_guest_at_the_source", || {
             let port = free_port();
-            let mut here = Side::source("serial-echo", &[])?;
-            let mut there = Side::receiver(port, &[])?;
-            there.kill()?;
-            there.finish()?;
-            contains(&here.ask(&[&migrate(port)])?, FAILED)?;
-            runs_here(&mut here)
+            let mut source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
+            destination.kill()?;
+            destination.finish()?;
+            contains(&source.ask(&[&migrate(port)])?, FAILED)?;
+            expect_running(&mut source)
         }),
     ]
 }
 
-fn on_the_way() -> Vec<Trial> {
+fn during_the_transfer() -> Vec<Trial> {
     vec![
         guest_test("the_guest_runs_on_exactly_one_host_wherever_the_connection_breaks", || {
             for kind in FRAMES {
-                let moved = breaks(kind, Where::Before)?;
+                let moved = breaks(kind, BreakPoint::Before)?;
                 // The destination decides, and it does so when the Commit arrives.
                 if moved != matches!(kind, kind::CONFIRM | kind::BYE) {
                     return Err(format!("before frame {kind}: moved is {moved}").into());
                 }
             }
-            for (kind, place) in [
-                (kind::HELLO, Where::Header),
-                (kind::HELLO, Where::Middle),
-                (kind::HELLO, Where::Behind),
-                (kind::PAGES, Where::Header),
-                (kind::PAGES, Where::Middle),
-                (kind::PAGES, Where::Behind),
-                (kind::STATE, Where::Middle),
-                (kind::COMMIT, Where::Header),
-                (kind::COMMIT, Where::Middle),
-                (kind::COMMIT, Where::Behind),
-                (kind::CONFIRM, Where::Header),
+            for (kind, at) in [
+                (kind::HELLO, BreakPoint::Header),
+                (kind::HELLO, BreakPoint::Middle),
+                (kind::HELLO, BreakPoint::After),
+                (kind::PAGES, BreakPoint::Header),
+                (kind::PAGES, BreakPoint::Middle),
+                (kind::PAGES, BreakPoint::After),
+                (kind::STATE, BreakPoint::Middle),
+                (kind::COMMIT, BreakPoint::Header),
+                (kind::COMMIT, BreakPoint::Middle),
+                (kind::COMMIT, BreakPoint::After),
+                (kind::CONFIRM, BreakPoint::Header),
             ] {
-                let moved = breaks(kind, place)?;
-                let decided = kind == kind::CONFIRM || kind == kind::COMMIT && place == Where::Behind;
+                let moved = breaks(kind, at)?;
+                let decided = kind == kind::CONFIRM || kind == kind::COMMIT && at == BreakPoint::After;
                 if moved != decided {
-                    return Err(format!("{place:?} of frame {kind}: moved is {moved}").into());
+                    return Err(format!("{at:?} of frame {kind}: moved is {moved}").into());
                 }
             }
             Ok(())
         }),
         guest_test("a_tunnel_that_ends_during_the_commit_does_not_duplicate_the_guest", || {
             let port = free_port();
-            let mut here = Side::source("serial-echo", &[])?;
-            let mut there = Side::receiver(port, &[])?;
-            let tunnel = Between::tunnel(port, kind::CONFIRM)?;
-            let _asking = here.ask_meanwhile(&migrate(tunnel.port));
-            here.ask_until("migrate status", "no answer has come")?;
-            // As long as it asks, it does not change its mind.
+            let mut source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
+            let tunnel = Proxy::tunnel(port, kind::CONFIRM)?;
+            let _request = source.ask_in_background(&migrate(tunnel.port));
+            source.ask_until("migrate status", "no answer has come")?;
+            // While the source asks the destination, its state does not change.
             std::thread::sleep(Duration::from_millis(600));
-            contains(&here.ask(&["migrate status"])?, "it runs nowhere")?;
-            there.expect_out("Migration started")?;
-            there.type_in("here\r")?;
-            there.expect_out("HERE")?;
-            // It would wait for a question, which cannot come.
-            there.kill()?;
-            here.kill()
+            contains(&source.ask(&["migrate status"])?, "it runs nowhere")?;
+            destination.expect_out("Migration started")?;
+            destination.send_input("here\r")?;
+            destination.expect_out("HERE")?;
+            // The destination would wait for a question of the source, which cannot arrive.
+            destination.kill()?;
+            source.kill()
         }),
         guest_test("the_user_resumes_a_guest_whose_destination_died_during_the_commit", || {
             let port = free_port();
-            let mut here = Side::source("serial-echo", &[])?;
-            let there = Side::receiver(port, &[])?;
-            let between = Between::kills(port, there.id())?;
-            let _asking = here.ask_meanwhile(&migrate(between.port));
-            here.ask_until("migrate status", "it runs nowhere")?;
-            contains(&here.ask(&["resume"])?, "the guest runs")?;
-            runs_here(&mut here)
+            let mut source = Instance::source("serial-echo", &[])?;
+            let destination = Instance::destination(port, &[])?;
+            let proxy = Proxy::killing(port, destination.id())?;
+            let _request = source.ask_in_background(&migrate(proxy.port));
+            source.ask_until("migrate status", "it runs nowhere")?;
+            contains(&source.ask(&["resume"])?, "the guest runs")?;
+            expect_running(&mut source)
         }),
         guest_test("a_cancelled_migration_leaves_the_guest_running_and_can_be_repeated", || {
             let (ports, free) = ([free_port(), free_port()], Arc::new(AtomicBool::new(false)));
-            let mut here = Side::source("serial-echo", &[])?;
-            let there = Side::receiver(ports[0], &[])?;
-            let between = Between::holds(ports[0], free.clone())?;
-            let story = here.ask_meanwhile(&migrate(between.port));
-            here.ask_until("migrate status", "round 1, ")?;
-            contains(&here.ask(&["migrate status"])?, "the guest runs")?;
-            let said = here.ask(&[&migrate(ports[1])])?;
-            contains(&said, "a migration is already in progress, to 127.0.0.1:")?;
-            contains(&said, "cancel it with `migrate cancel`")?;
-            contains(&here.ask(&["migrate cancel"])?, "the guest stays here")?;
+            let mut source = Instance::source("serial-echo", &[])?;
+            let destination = Instance::destination(ports[0], &[])?;
+            let proxy = Proxy::holding(ports[0], free.clone())?;
+            let progress = source.ask_in_background(&migrate(proxy.port));
+            source.ask_until("migrate status", "round 1, ")?;
+            contains(&source.ask(&["migrate status"])?, "the guest runs")?;
+            let answer = source.ask(&[&migrate(ports[1])])?;
+            contains(&answer, "a migration is already in progress, to 127.0.0.1:")?;
+            contains(&answer, "cancel it with `migrate cancel`")?;
+            contains(&source.ask(&["migrate cancel"])?, "the guest stays here")?;
             free.store(true, Ordering::SeqCst);
-            contains(&story.join().map_err(|_| "the console")??, &format!("{FAILED}: cancelled"))?;
-            contains(&there.finish()?.err, "the other host aborted the migration: cancelled")?;
-            contains(&here.ask(&["migrate status"])?, &format!("{FAILED}: cancelled"))?;
-            here.type_in("later\r")?;
-            here.expect_out("LATER")?;
-            let mut there = Side::receiver(ports[1], &[])?;
-            contains(&here.ask(&[&migrate(ports[1])])?, "migration complete")?;
-            here.has_moved()?;
-            runs_here(&mut there)
+            contains(&progress.join().map_err(|_| "the console")??, &format!("{FAILED}: cancelled"))?;
+            contains(&destination.finish()?.err, "the other host aborted the migration: cancelled")?;
+            contains(&source.ask(&["migrate status"])?, &format!("{FAILED}: cancelled"))?;
+            source.send_input("later\r")?;
+            source.expect_out("LATER")?;
+            let mut destination = Instance::destination(ports[1], &[])?;
+            contains(&source.ask(&[&migrate(ports[1])])?, "migration complete")?;
+            source.expect_migrated()?;
+            expect_running(&mut destination)
         }),
         guest_test("a_guest_that_writes_faster_than_the_network_is_throttled_and_migrates", || {
             let port = free_port();
-            let mut here = Side::source("restless", &["--keys", "serial"])?;
-            here.expect_out("writing")?;
-            let mut there = Side::receiver(port, &["--keys", "serial"])?;
+            let mut source = Instance::source("restless", &["--keys", "serial"])?;
+            source.expect_out("writing")?;
+            let mut destination = Instance::destination(port, &["--keys", "serial"])?;
             // Its 64 pages take about 64 ms, and may take 30.
-            let said = here.ask(&[&migrate(Between::slow(port, 4096)?.port)])?;
+            let answer = source.ask(&[&migrate(Proxy::slow(port, 4096)?.port)])?;
             for line in [
                 "the guest writes as fast as can be sent: throttled by 25 percent",
                 "throttled by 99 percent",
                 "the guest writes faster than can be sent, even throttled: it is paused for about ",
                 "-----> migration complete.",
             ] {
-                contains(&said, line)?;
+                contains(&answer, line)?;
             }
-            here.has_moved()?;
-            there.type_in("?")?;
-            there.expect_out("wrong pages: 0")
+            source.expect_migrated()?;
+            destination.send_input("?")?;
+            destination.expect_out("wrong pages: 0")
         }),
     ]
 }

@@ -1,8 +1,8 @@
-//! Every option: one value that is taken and one that is refused.
+//! Every option: one value that is accepted and one that is refused.
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Kvm, guest, guest_test, test, whole};
+use crate::support::{Kvm, exact_output, guest, guest_test, test};
 
 /// What a test runs, and what must come of it.
 pub struct Case {
@@ -15,7 +15,7 @@ pub struct Case {
     /// Exit status.
     status: i32,
     /// A part of standard output, and a part of standard error.
-    told: (&'static str, &'static str),
+    expected: (&'static str, &'static str),
 }
 
 /// A case with a guest.
@@ -27,7 +27,7 @@ pub const fn case(
     out: &'static str,
     err: &'static str,
 ) -> Case {
-    Case { about, guest: Some(guest), with, status, told: (out, err) }
+    Case { about, guest: Some(guest), with, status, expected: (out, err) }
 }
 
 /// Options that are taken, with an effect that shows.
@@ -121,7 +121,7 @@ const TAKEN: &[Case] = &[
         guest: None,
         with: "--migr --migrport 192.0.2.1",
         status: 2,
-        told: ("", "kvm: -migrport 192.0.2.1: other hosts can reach this address"),
+        expected: ("", "kvm: -migrport 192.0.2.1: other hosts can reach this address"),
     },
     case(
         "--snapshot-at-exit",
@@ -149,14 +149,14 @@ const TAKEN: &[Case] = &[
         "kvm: no.crt: No such file",
     ),
     case("--config", "hello-serial", "--config /dev/null", 0, "Hello from", ""),
-    Case { about: "--help", guest: None, with: "--help", status: 0, told: ("Usage: kvm <GUEST>", "") },
-    Case { about: "--version", guest: None, with: "--version", status: 0, told: ("kvm ", "") },
+    Case { about: "--help", guest: None, with: "--help", status: 0, expected: ("Usage: kvm <GUEST>", "") },
+    Case { about: "--version", guest: None, with: "--version", status: 0, expected: ("kvm ", "") },
 ];
 
 /// Options that are taken only with files which other tests make (snapshots.rs, migration*.rs).
 const TAKEN_ELSEWHERE: &[&str] = &["--restore", "--tls-key", "--tls-ca"];
 
-/// Options that are refused, with all that is said.
+/// Options that are refused, with the whole message.
 const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--memory",
@@ -348,7 +348,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What is said about certificates of which something is missing.
+/// The message about an incomplete set of certificate files.
 const ALL_THREE: &str = "--tls-cert, --tls-key and --tls-ca belong together: give all three, or none.";
 
 /// The tests of this file.
@@ -377,10 +377,10 @@ pub fn trials() -> Vec<Trial> {
         let name = format!("option_is_taken: {}", case.with);
         if case.guest.is_some() { guest_test(&name, || taken(case)) } else { test(&name, || taken(case)) }
     }));
-    trials.extend(REFUSED.iter().map(|(_, arguments, said)| {
+    trials.extend(REFUSED.iter().map(|(_, arguments, message)| {
         test(&format!("option_is_refused: {arguments}"), move || {
             let ran = Kvm::new().arg("guest.elf").args(arguments.split(' ')).run();
-            ran.expect_whole(&whole(2, "", said)).map(|_| ())
+            ran.expect_exactly(&exact_output(2, "", message)).map(|_| ())
         })
     }));
     trials
@@ -391,10 +391,10 @@ fn taken(case: &Case) -> Result<(), Failed> {
     expect(kvm, case)
 }
 
-/// Runs `kvm`, of which must come what the case says.
+/// Runs `kvm`, and checks the result against the case.
 pub fn expect(kvm: Kvm, case: &Case) -> Result<(), Failed> {
     let ran = kvm.run();
-    let (out, err) = case.told;
+    let (out, err) = case.expected;
     ran.expect_status(case.status)?.expect_err(err)?;
     ran.check(ran.out.contains(out), &format!("{out:?} on standard output")).map(|_| ())
 }

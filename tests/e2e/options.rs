@@ -1,10 +1,10 @@
-//! What the command line and `config.ini` mean together, and the log they ask for.
+//! The command line and `config.ini` together, and the log that they configure.
 
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{HALTED_0, Kvm, Lane, Ran, guest, guest_test, lane, source, test, whole};
+use crate::support::{FinishedRun, HALTED_0, Kvm, Lane, exact_output, guest, guest_test, lane, source, test};
 
 const HELLO: &str = "Hello from the bare metal!\n";
 
@@ -19,40 +19,40 @@ pub fn trials() -> Vec<Trial> {
 fn command_line() -> Vec<Trial> {
     vec![
         test("without_a_guest_the_legacy_message_is_printed", || {
-            let said = "Unspecified elf file. Use: kvm <elf file> [OPTIONS]\nName the guest file to run, \
+            let message = "Unspecified elf file. Use: kvm <elf file> [OPTIONS]\nName the guest file to run, \
                         for example: kvm hello.elf. `kvm --help` lists the options.";
-            Kvm::new().run().expect_whole(&whole(2, "", said))?;
-            Kvm::new().arg("").run().expect_whole(&whole(2, "", said))?;
+            Kvm::new().run().expect_exactly(&exact_output(2, "", message))?;
+            Kvm::new().arg("").run().expect_exactly(&exact_output(2, "", message))?;
             Ok(())
         }),
         test("a_second_guest_is_refused", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n`two.elf` is a second guest \
+            let message = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n`two.elf` is a second guest \
                         file: only one can be run. A file for the guest is given with --module, text for \
                         it with --append; the value of --gdb and its like is attached with `=`.";
-            Kvm::new().args(["one.elf", "two.elf"]).run().expect_whole(&whole(2, "", said))?;
+            Kvm::new().args(["one.elf", "two.elf"]).run().expect_exactly(&exact_output(2, "", message))?;
             Ok(())
         }),
         test("an_unknown_option_is_refused_with_the_closest_one", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nThere is no option `--logfil`, \
+            let message = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\nThere is no option `--logfil`, \
                         did you mean `--logfile`? `kvm --help` lists the options; a value that starts \
                         with a dash is attached with `=`.";
-            Kvm::new().args(["a.elf", "-logfil", "x"]).run().expect_whole(&whole(2, "", said))?;
+            Kvm::new().args(["a.elf", "-logfil", "x"]).run().expect_exactly(&exact_output(2, "", message))?;
             Ok(())
         }),
         test("an_option_given_twice_is_refused", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile is given twice: leave \
+            let message = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile is given twice: leave \
                         out one of the two.";
             Kvm::new()
                 .args(["a.elf", "-logfile", "x", "--logfile", "y"])
                 .run()
-                .expect_whole(&whole(2, "", said))?;
+                .expect_exactly(&exact_output(2, "", message))?;
             Ok(())
         }),
         test("logfile_without_a_name_is_refused", || {
-            let said = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile needs a value: the \
+            let message = "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--logfile needs a value: the \
                         path of a file or of a FIFO. A value that starts with a dash is attached with \
                         `=`, as in --logfile=-x.";
-            Kvm::new().args(["a.elf", "-logfile"]).run().expect_whole(&whole(2, "", said))?;
+            Kvm::new().args(["a.elf", "-logfile"]).run().expect_exactly(&exact_output(2, "", message))?;
             Ok(())
         }),
         guest_test("logfile_can_stand_anywhere", || {
@@ -66,7 +66,7 @@ fn command_line() -> Vec<Trial> {
                 &["--logfile=k.log", "--", elf],
             ] {
                 let ran = Kvm::new().args(arguments).run();
-                ran.expect_whole(&whole(0, HELLO, HALTED_0))?;
+                ran.expect_exactly(&exact_output(0, HELLO, HALTED_0))?;
                 let log = ran.folder.read("k.log");
                 ran.check(log.contains("Program result (keycode): 0\n"), "the end in k.log")?;
                 ran.check(!ran.folder.file("console.log").exists(), "no console.log")?;
@@ -106,7 +106,7 @@ fn command_line() -> Vec<Trial> {
     ]
 }
 
-/// What `start-info` says with `memory` bytes and this command line.
+/// The output of `start-info` with `memory` bytes and this command line.
 fn info(memory: u64, append: &str) -> String {
     format!(
         "start info version 1\nmemory map:\n  0x000000000000 + {memory:#014x} RAM\ncommand line: \
@@ -119,12 +119,12 @@ fn config_file() -> Vec<Trial> {
     vec![
         guest_test("config_ini_is_found_in_the_working_directory", || {
             let ran = Kvm::with_guest("start-info").file("config.ini", SMALL).run();
-            ran.expect_whole(&whole(0, &info(8 << 20, "from the file"), HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, &info(8 << 20, "from the file"), HALTED_0))?;
             Ok(())
         }),
         guest_test("the_command_line_overrides_config_ini", || {
             let ran = Kvm::with_guest("start-info").file("config.ini", SMALL).args(["--memory", "16"]).run();
-            ran.expect_whole(&whole(0, &info(16 << 20, "from the file"), HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, &info(16 << 20, "from the file"), HALTED_0))?;
             Ok(())
         }),
         guest_test("config_names_another_file_and_config_ini_is_not_read", || {
@@ -133,14 +133,14 @@ fn config_file() -> Vec<Trial> {
                 .file("mine.ini", SMALL)
                 .args(["--config", "mine.ini"])
                 .run();
-            ran.expect_whole(&whole(0, &info(8 << 20, "from the file"), HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, &info(8 << 20, "from the file"), HALTED_0))?;
             Ok(())
         }),
         guest_test("a_config_file_of_the_old_form_still_works", || {
             let old = "; settings\n[vm-spec]\nmemsize=10\n\n[debug-server]\nenable=no\nport=5553 ; the \
                        port\n\n[gdb-server]\nenable=no\naddress=127.0.0.1\nport=1234\n";
             let ran = Kvm::with_guest("start-info").file("config.ini", old).run();
-            ran.expect_whole(&whole(0, &info(10 << 20, ""), HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, &info(10 << 20, ""), HALTED_0))?;
             Ok(())
         }),
         guest_test("the_shipped_config_file_changes_nothing", || {
@@ -162,8 +162,8 @@ fn config_file() -> Vec<Trial> {
             Ok(())
         }),
         test("a_misspelt_section_is_refused_with_the_closest_one", || {
-            let said = "config.ini:1: there is no section [vmspec], did you mean [vm-spec]?";
-            expect_config_error("[vmspec]\nmemsize = 8\n", said)
+            let message = "config.ini:1: there is no section [vmspec], did you mean [vm-spec]?";
+            expect_config_error("[vmspec]\nmemsize = 8\n", message)
         }),
         test("a_misspelt_key_is_refused_with_the_closest_one", || {
             expect_config_error(
@@ -172,32 +172,36 @@ fn config_file() -> Vec<Trial> {
             )
         }),
         test("a_key_in_the_wrong_section_is_refused_with_the_right_one", || {
-            let said = "config.ini:2: [log] has no key `memsize`, did you mean `memsize` in [vm-spec]?";
-            expect_config_error("[log]\nmemsize = 8\n", said)
+            let message = "config.ini:2: [log] has no key `memsize`, did you mean `memsize` in [vm-spec]?";
+            expect_config_error("[log]\nmemsize = 8\n", message)
         }),
         test("a_key_given_twice_is_refused", || {
-            let said = "config.ini:3: [vm-spec] memsize is given for the second time, after line 2";
-            expect_config_error("[vm-spec]\nmemsize = 8\nmemsize = 9\n", said)
+            let message = "config.ini:3: [vm-spec] memsize is given for the second time, after line 2";
+            expect_config_error("[vm-spec]\nmemsize = 8\nmemsize = 9\n", message)
         }),
         test("a_line_without_a_key_is_refused", || {
             expect_config_error("[vm-spec\n", "config.ini:1: `[vm-spec` is neither `[section]` nor")
         }),
         test("a_config_file_that_is_a_directory_is_refused", || {
             let ran = Kvm::new().args(["a.elf", "--config", "/"]).run();
-            ran.expect_whole(&whole(2, "", "cannot read the config file `/`: Is a directory (os error 21)"))?;
+            ran.expect_exactly(&exact_output(
+                2,
+                "",
+                "cannot read the config file `/`: Is a directory (os error 21)",
+            ))?;
             Ok(())
         }),
     ]
 }
 
-fn expect_config_error(text: &str, said: &str) -> Result<(), Failed> {
+fn expect_config_error(text: &str, message: &str) -> Result<(), Failed> {
     let ran = Kvm::new().file("config.ini", text).arg("a.elf").run();
-    ran.expect_status(2)?.expect_out("")?.expect_err(&format!("kvm: {said}"))?;
+    ran.expect_status(2)?.expect_out("")?.expect_err(&format!("kvm: {message}"))?;
     ran.check(!ran.folder.file("console.log").exists(), "no log").map(|_| ())
 }
 
 /// The lines of the log without their times, sorted: two threads write them.
-fn untimed(ran: &Ran) -> Vec<String> {
+fn untimed(ran: &FinishedRun) -> Vec<String> {
     let log = ran.folder.read("console.log");
     let mut lines: Vec<String> = log
         .lines()
@@ -261,7 +265,7 @@ fn log() -> Vec<Trial> {
                 .args(["--logfile", "fifo"])
                 .in_shell("mkfifo fifo; exec \"$@\"")
                 .run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             let took = started.elapsed();
             // On an emulated processor the guest itself takes some seconds.
             let at_once = Duration::from_secs(if matches!(lane(), Lane::Amd | Lane::Intel) { 30 } else { 5 });
@@ -276,7 +280,7 @@ fn log() -> Vec<Trial> {
         }),
         guest_test("display_none_keeps_standard_output_empty_and_logs_the_text", || {
             let ran = Kvm::with_guest("hello-serial").args(["--display", "none"]).run();
-            ran.expect_whole(&whole(0, "", HALTED_0))?;
+            ran.expect_exactly(&exact_output(0, "", HALTED_0))?;
             ran.check(ran.logged_lines("COM1") == ["Hello from the bare metal!"], "the line in the log")?;
             Ok(())
         }),

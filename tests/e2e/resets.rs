@@ -1,10 +1,10 @@
-//! A guest that resets the machine: by each way, with and without `--no-reboot`.
+//! A guest that resets the machine in each possible way, with and without `--no-reboot`.
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Kvm, guest_test};
 
-/// What the guest's command line says, and what it prints before each reset.
+/// The guest's command line, and what it prints before each reset.
 const WAYS: [(&str, &str); 3] = [
     ("cf9", "Reset by port 0xcf9 ...\n"),
     ("keyboard", "Reset by the keyboard controller ...\n"),
@@ -32,7 +32,7 @@ fn ends(way: &str, line: &str) -> Result<(), Failed> {
 
 fn starts_again(way: &str, line: &str) -> Result<(), Failed> {
     let ran = Kvm::with_guest("reset").args(["--append", way, "--timeout", "0.5"]).run();
-    // The time may be over in the middle of a line.
+    // The timeout may come in the middle of a line.
     let starts = ran.out.len().div_ceil(line.len());
     ran.check(starts >= 3, "at least three starts")?;
     ran.check(line.repeat(starts).starts_with(&ran.out), &format!("{line:?} over and over"))?;

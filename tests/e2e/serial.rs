@@ -11,13 +11,13 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
 use crate::support::{
-    Deadline, Folder, Kvm, PATIENCE, example, flood, flood_size, guest_test, processor_ticks, wait_until,
+    Deadline, Folder, Kvm, TIMEOUT, example, flood, flood_size, guest_test, processor_ticks, wait_until,
 };
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("each_serial_port_writes_to_its_backend", each_port_goes_its_way),
+        guest_test("each_serial_port_writes_to_its_backend", each_port_has_its_backend),
         guest_test("a_pseudo_terminal_is_named_and_transfers_both_ways", pseudo_terminal),
         guest_test("a_unix_socket_without_a_client_does_not_block_the_guest", socket_without_client),
         guest_test("a_late_client_gets_earlier_output", late_client),
@@ -27,7 +27,7 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_pipe_that_is_closed_does_not_end_the_run", closed_pipe),
         guest_test(
             "a_client_that_disconnects_without_reading_costs_no_processor_time",
-            client_leaves_unheard,
+            client_disconnects_without_reading,
         ),
         guest_test("a_long_message_arrives_after_standard_input_has_ended", long_message),
         guest_test("a_socket_path_in_use_is_refused", taken_paths),
@@ -69,17 +69,17 @@ impl OnSocket {
 
     fn connect(&self) -> Result<UnixStream, Failed> {
         let client = UnixStream::connect(&self.socket)?;
-        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_read_timeout(Some(TIMEOUT))?;
         Ok(client)
     }
 
-    /// The guest must end with this status, and the socket with it.
+    /// The run must end with this status, and remove the socket.
     fn end(mut self, status: i32) -> Result<Folder, Failed> {
         let ended = self.child.wait()?;
-        let mut words = String::new();
-        self.stderr.read_to_string(&mut words)?;
+        let mut stderr = String::new();
+        self.stderr.read_to_string(&mut stderr)?;
         assert!(!self.deadline.stop(), "kvm had to be killed");
-        assert_eq!(ended.code(), Some(status), "{words}");
+        assert_eq!(ended.code(), Some(status), "{stderr}");
         assert!(!self.socket.exists(), "the socket is removed");
         Ok(self.folder)
     }
@@ -98,7 +98,7 @@ fn read_until(client: &mut impl Read, text: &str) -> Result<String, Failed> {
     Ok(String::from_utf8_lossy(&got).into_owned())
 }
 
-fn each_port_goes_its_way() -> Result<(), Failed> {
+fn each_port_has_its_backend() -> Result<(), Failed> {
     let kvm = Kvm::with_guest("multi-com");
     let ran = kvm.args(["--serial", "2=file:com2.txt", "--serial", "3=log", "--serial", "4=null"]).run();
     ran.expect_status(0)?.expect_out("This is COM1.\n")?.expect_log("COM3: This is COM3.")?;
@@ -120,7 +120,7 @@ fn pseudo_terminal() -> Result<(), Failed> {
     let mut pty = File::options().read(true).write(true).open(name)?;
     pty.write_all(b"typed on a pty\n")?;
     assert_eq!(read_until(&mut pty, "\n")?, "TYPED ON A PTY\n");
-    // Another program's turn.
+    // Another program opens it.
     drop(pty);
     let mut pty = File::options().read(true).write(true).open(name)?;
     let long = "x".repeat(190) + "\n";
@@ -137,7 +137,7 @@ fn pseudo_terminal() -> Result<(), Failed> {
 }
 
 fn socket_without_client() -> Result<(), Failed> {
-    // It may be over before the socket has been seen.
+    // The run may end before the test sees the socket.
     let ran = Kvm::with_guest("hello-serial").args(["--serial", "1=unix:com1.socket"]).run();
     ran.expect_status(0)?.expect_out("")?;
     assert!(!ran.folder.file("com1.socket").exists());
@@ -152,9 +152,9 @@ fn late_client() -> Result<(), Failed> {
     client.write_all(b"echo both ways\r")?;
     assert_eq!(read_until(&mut client, "\r\n> ")?, "echo both ways\r\nboth ways\r\n> ");
     client.write_all(b"quit\r")?;
-    // What the guest says last arrives, too.
+    // The guest's last output arrives, too.
     assert_eq!(read_until(&mut client, "bye\r\n")?, "quit\r\nbye\r\n");
-    assert_eq!(client.read(&mut [0])?, 0, "then the connection ends");
+    assert_eq!(client.read(&mut [0])?, 0, "the connection ends");
     run.end(0)?;
     Ok(())
 }
@@ -171,7 +171,7 @@ fn clients_in_turn() -> Result<(), Failed> {
     first.write_all(b"still here\n")?;
     assert_eq!(read_until(&mut first, "\n")?, "STILL HERE\n");
     drop(first);
-    second.set_read_timeout(Some(PATIENCE))?;
+    second.set_read_timeout(Some(TIMEOUT))?;
     assert_eq!(read_until(&mut second, "\n")?, "SECOND\n");
     drop(second);
     run.connect()?.write_all(b"\x04")?;
@@ -183,7 +183,7 @@ fn clients_in_turn() -> Result<(), Failed> {
 fn slow_client() -> Result<(), Failed> {
     let run = OnSocket::start(Kvm::new().arg(flood()))?;
     let mut client = run.connect()?;
-    // The guest has far more to say than a socket holds.
+    // The guest sends far more than a socket buffer holds.
     std::thread::sleep(Duration::from_millis(1500));
     let mut text = Vec::new();
     client.read_to_end(&mut text)?;
@@ -214,7 +214,7 @@ fn closed_pipe() -> Result<(), Failed> {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
     assert_eq!(line, ".".repeat(63) + "\n");
-    // Nobody reads the rest; the guest's result is still worth having.
+    // The rest is not read; the guest's result is still reported.
     let output = child.wait_with_output()?;
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("kvm: the guest halted"));
@@ -222,7 +222,7 @@ fn closed_pipe() -> Result<(), Failed> {
     Ok(())
 }
 
-fn client_leaves_unheard() -> Result<(), Failed> {
+fn client_disconnects_without_reading() -> Result<(), Failed> {
     let run = OnSocket::start(Kvm::with_guest("idle"))?;
     run.connect()?.write_all(&[b'x'; 20_000])?;
     std::thread::sleep(Duration::from_millis(300));
@@ -239,7 +239,7 @@ fn client_leaves_unheard() -> Result<(), Failed> {
 fn long_message() -> Result<(), Failed> {
     let run = OnSocket::start(Kvm::with_guest("serial-echo"))?;
     let mut client = run.connect()?;
-    // No answer until all of it has been taken.
+    // The guest answers when it has read all of it.
     client.write_all("long".repeat(10_000).as_bytes())?;
     client.write_all(b"\n\x04")?;
     assert_eq!(read_until(&mut client, "\n")?, "LONG".repeat(50) + "\n");
@@ -262,15 +262,15 @@ fn taken_paths() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What a program that connects standard input to a socket makes of a conversation with `serial-echo`.
-fn conversation(program: &str, arguments: &[&str], address_prefix: &str) -> Result<(), Failed> {
+/// Runs a program that connects its standard streams to the socket of `serial-echo`.
+fn echoes_through(program: &str, arguments: &[&str], address_prefix: &str) -> Result<(), Failed> {
     let run = OnSocket::start(Kvm::with_guest("serial-echo"))?;
     let mut command = Command::new(program);
     command.args(arguments).arg(format!("{address_prefix}{}", run.socket.display()));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().ok_or("stdin is a pipe")?;
     stdin.write_all(b"first line\nsecond\n")?;
-    // All has been said, but not all has been heard.
+    // All output is written, but not all of it is read.
     drop(stdin);
     let answer = String::from_utf8(child.wait_with_output()?.stdout)?;
     assert_eq!(answer, "FIRST LINE\nSECOND\n");
@@ -280,11 +280,11 @@ fn conversation(program: &str, arguments: &[&str], address_prefix: &str) -> Resu
 }
 
 fn socat() -> Result<(), Failed> {
-    conversation("socat", &["-t", "1", "-"], "UNIX-CONNECT:")
+    echoes_through("socat", &["-t", "1", "-"], "UNIX-CONNECT:")
 }
 
 fn nc() -> Result<(), Failed> {
-    conversation("nc", &["-N", "-w", "1", "-U"], "")
+    echoes_through("nc", &["-N", "-w", "1", "-U"], "")
 }
 
 fn minicom() -> Result<(), Failed> {

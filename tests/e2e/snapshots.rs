@@ -1,4 +1,4 @@
-//! Machines that are saved from gdb, and continued by `kvm --restore`, in gdb, and after an end.
+//! Snapshot files: saved from gdb or at the end of a run, and restored by `kvm --restore` or in gdb.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
-use crate::support::debugger::{Waiting, expect};
-use crate::support::{Folder, Kvm, Ran, flood_size, guest, guest_test, kvm_binary, test};
+use crate::support::debugger::{KvmWithGdb, expect};
+use crate::support::{FinishedRun, Folder, Kvm, flood_size, guest, guest_test, kvm_binary, test};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -24,15 +24,15 @@ pub fn others() -> Vec<Trial> {
     trials
 }
 
-/// Stops a guest at `place` in gdb, saves it in `file`, and has its run end there.
-fn saved_at(name: &str, arguments: &[&str], place: &str, file: &Path) -> Result<String, Failed> {
+/// Stops a guest in gdb with the command `stop`, saves it in `file`, and ends the run.
+fn saved_at(name: &str, arguments: &[&str], stop: &str, file: &Path) -> Result<String, Failed> {
     let save = format!("monitor snapshot {}", file.display());
-    let (said, _) = debug(name, arguments, &[place, "continue", &save, "kill"])?;
-    expect(&said, &format!("saved in {}: ", file.display()))?;
-    Ok(said)
+    let (output, _) = debug(name, arguments, &[stop, "continue", &save, "kill"])?;
+    expect(&output, &format!("saved in {}: ", file.display()))?;
+    Ok(output)
 }
 
-fn restored(file: &Path, arguments: &[&str]) -> Ran {
+fn restored(file: &Path, arguments: &[&str]) -> FinishedRun {
     Kvm::new().arg("--restore").arg(file).args(arguments).run()
 }
 
@@ -41,7 +41,7 @@ fn continued() -> Vec<Trial> {
         gdb_test("a_restored_guest_runs_identically_each_time", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
-            // A breakpoint is planted in the guest's code while it runs, and is none of the snapshot's.
+            // Inserted breakpoint bytes must not be part of the snapshot.
             saved_at("recursion", &[], "break fibonacci if n == 3", &file)?;
             let expected = Kvm::with_guest("recursion").run();
             for _ in 0..2 {
@@ -56,9 +56,9 @@ fn continued() -> Vec<Trial> {
             let file = folder.file("a.kvmstate");
             let whole = Kvm::with_guest("sse").run();
             let save = format!("monitor snapshot {}", file.display());
-            let (said, first) =
+            let (output, first) =
                 debug("sse", &[], &["break print_number", "ignore 1 3", "continue", &save, "kill"])?;
-            expect(&said, "saved in ")?;
+            expect(&output, "saved in ")?;
             let second = restored(&file, &[]);
             second.expect_status(0)?;
             let together = format!("{}{}", first.out, second.out);
@@ -68,44 +68,43 @@ fn continued() -> Vec<Trial> {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let arguments = ["--keys", "keyboard", "--serial", "1=log", "--serial", "2=stdio"];
-            let waiting = Waiting::start("keyboard-echo", &arguments, b"Hi there\x1b")?;
+            let kvm = KvmWithGdb::start("keyboard-echo", &arguments, b"Hi there\x1b")?;
             let save = format!("monitor snapshot {}", file.display());
             // Six times a key: H with shift, and the i.
             let commands = ["break keyboard_code", "ignore 1 5", "continue", "delete", &save, "continue"];
-            let said = waiting.gdb("keyboard-echo", &commands)?;
-            expect(&said, "saved in ")?;
-            let whole = waiting.finish()?;
+            let output = kvm.gdb("keyboard-echo", &commands)?;
+            expect(&output, "saved in ")?;
+            let whole = kvm.finish()?;
             let again = restored(&file, &arguments);
             again.expect_status(0)?;
-            let held =
+            let matches =
                 !again.out.is_empty() && again.out.ends_with("there\n") && whole.out.ends_with(&again.out);
-            again.check(held, &format!("the rest of {:?}", whole.out)).map(drop)
+            again.check(matches, &format!("the rest of {:?}", whole.out)).map(drop)
         }),
         gdb_test("a_saved_end_is_reported_again_after_the_restore", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             let save = format!("monitor snapshot {}", file.display());
-            let (said, ran) = debug("recursion", &[], &["continue", &save, "kill"])?;
-            expect(&said, "saved in ")?;
+            let (output, ran) = debug("recursion", &[], &["continue", &save, "kill"])?;
+            expect(&output, "saved in ")?;
             let again = restored(&file, &[]);
             again.expect_status(0)?.expect_err("the guest halted; result (RAX) 610")?;
             drop(ran);
             // With gdb, the end can be looked at.
-            let waiting = Waiting::start_restored(&file)?;
-            let said = waiting.gdb("recursion", &["print $rax", "continue"])?;
-            expect(&said, "$1 = 610")?;
-            waiting.finish()?.expect_status(0).map(drop)
+            let kvm = KvmWithGdb::start_restored(&file)?;
+            let output = kvm.gdb("recursion", &["print $rax", "continue"])?;
+            expect(&output, "$1 = 610")?;
+            kvm.finish()?.expect_status(0).map(drop)
         }),
         gdb_test("a_reset_after_a_restore_does_not_need_the_guest_file", || {
             let folder = Folder::new();
             let (copy, file) = (folder.file("copy.elf"), folder.file("a.kvmstate"));
             std::fs::copy(guest("reset"), &copy)?;
             let save = format!("monitor snapshot {}", file.display());
-            let waiting = Waiting::start_file(&copy, &["--append", "fast"])?;
-            let said =
-                waiting.gdb_with_file(Some(&copy), &["break guest_main", "continue", &save, "kill"])?;
-            expect(&said, "saved in ")?;
-            drop(waiting);
+            let kvm = KvmWithGdb::start_file(&copy, &["--append", "fast"])?;
+            let output = kvm.gdb_with_file(Some(&copy), &["break guest_main", "continue", &save, "kill"])?;
+            expect(&output, "saved in ")?;
+            drop(kvm);
             std::fs::remove_file(&copy)?;
             let ran = restored(&file, &["--timeout", "3"]);
             ran.expect_status(12)?;
@@ -142,24 +141,24 @@ fn in_gdb() -> Vec<Trial> {
                 "delete",
                 "continue",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, &format!("the machine is as it was in {}, at 0x", file.display()))?;
-            expect(&said, "$2 = 1\n")?;
-            expect(&said, "$3 = 13\n")?;
-            expect(&said, "0x300000:\t0x00000000")?;
-            expect(&said, "$4 = 5\n")?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, &format!("the machine is as it was in {}, at 0x", file.display()))?;
+            expect(&output, "$2 = 1\n")?;
+            expect(&output, "$3 = 13\n")?;
+            expect(&output, "0x300000:\t0x00000000")?;
+            expect(&output, "$4 = 5\n")?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
         gdb_test("a_restored_guest_is_debugged_like_any_other", || {
             let folder = Folder::new();
             let file = folder.file("a.kvmstate");
             saved_at("recursion", &[], "break fibonacci if n == 13", &file)?;
-            let waiting = Waiting::start_restored(&file)?;
+            let kvm = KvmWithGdb::start_restored(&file)?;
             // No file is given to gdb: the guest's file comes out of the snapshot.
-            let said =
-                waiting.gdb_with_file(None, &["bt 2", "break fibonacci", "continue", "print n", "kill"])?;
-            expect(&said, "#0  fibonacci (n=n@entry=13)")?;
-            expect(&said, "$1 = 12\n")
+            let output =
+                kvm.gdb_with_file(None, &["bt 2", "break fibonacci", "continue", "print n", "kill"])?;
+            expect(&output, "#0  fibonacci (n=n@entry=13)")?;
+            expect(&output, "$1 = 12\n")
         }),
         gdb_test("a_failed_save_or_restore_is_reported_and_the_guest_is_unchanged", || {
             let elf = guest("recursion").display().to_string();
@@ -173,11 +172,11 @@ fn in_gdb() -> Vec<Trial> {
                 "delete",
                 "continue",
             ];
-            let (said, ran) = debug("recursion", &[], &commands)?;
-            expect(&said, "cannot write the snapshot /no/such/folder/x: No such file or directory")?;
-            expect(&said, "snapshot `x` at 0x200010 (fibonacci): ")?;
-            expect(&said, "cannot open the snapshot /dev/null: this is a device or a pipe")?;
-            expect(&said, &format!("{elf} is no snapshot of kvm, but an ELF file"))?;
+            let (output, ran) = debug("recursion", &[], &commands)?;
+            expect(&output, "cannot write the snapshot /no/such/folder/x: No such file or directory")?;
+            expect(&output, "snapshot `x` at 0x200010 (fibonacci): ")?;
+            expect(&output, "cannot open the snapshot /dev/null: this is a device or a pipe")?;
+            expect(&output, &format!("{elf} is no snapshot of kvm, but an ELF file"))?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
         gdb_test("a_snapshot_of_another_size_of_memory_is_refused_by_a_running_machine", || {
@@ -185,8 +184,8 @@ fn in_gdb() -> Vec<Trial> {
             let file = folder.file("a.kvmstate");
             saved_at("recursion", &["--memory", "16"], "break fibonacci", &file)?;
             let restore = format!("monitor restore {}", file.display());
-            let (said, ran) = debug("recursion", &[], &[&restore, "continue"])?;
-            expect(&said, "a machine with 16 MiB of memory, and this one has 64 MiB")?;
+            let (output, ran) = debug("recursion", &[], &[&restore, "continue"])?;
+            expect(&output, "a machine with 16 MiB of memory, and this one has 64 MiB")?;
             ran.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
         gdb_test("killing_a_run_during_a_save_leaves_the_previous_snapshot_intact", killed_while_saving),
@@ -201,10 +200,10 @@ fn killed_while_saving() -> Result<(), Failed> {
     let old = std::fs::read(&file)?;
     let mut cut_short = 0;
     for delay in [0, 5, 20, 60, 150] {
-        let waiting = Waiting::start("recursion", &["--memory", "256"], b"")?;
-        let pid = waiting.id().to_string();
+        let kvm = KvmWithGdb::start("recursion", &["--memory", "256"], b"")?;
+        let pid = kvm.id().to_string();
         let gdb = Command::new("gdb")
-            .args(["-nx", "-batch", "-ex", &format!("target remote {}", waiting.place)])
+            .args(["-nx", "-batch", "-ex", &format!("target remote {}", kvm.address)])
             // Much to write.
             .args(["-ex", &format!("restore {} binary 0x1000000", kvm_binary().display())])
             .args(["-ex", &format!("monitor snapshot {}", file.display())])
@@ -226,7 +225,7 @@ fn killed_while_saving() -> Result<(), Failed> {
             log_only += 1;
         }
         std::thread::sleep(Duration::from_millis(delay));
-        drop(waiting);
+        drop(kvm);
         gdb.wait()?;
         let now = std::fs::read(&file)?;
         cut_short += usize::from(now == old);
@@ -314,11 +313,11 @@ fn at_exit() -> Vec<Trial> {
             crashed.expect_status(8)?;
             let again = restored(&file, &[]);
             again.expect_status(8)?.expect_err("triple fault")?;
-            let waiting = Waiting::start_restored(&file)?;
-            let said = waiting.gdb("wild-pointer", &["print $rip != 0", "continue"])?;
-            expect(&said, "$1 = 1")?;
-            expect(&said, "triple fault")?;
-            waiting.finish()?.expect_status(8).map(drop)
+            let kvm = KvmWithGdb::start_restored(&file)?;
+            let output = kvm.gdb("wild-pointer", &["print $rip != 0", "continue"])?;
+            expect(&output, "$1 = 1")?;
+            expect(&output, "triple fault")?;
+            kvm.finish()?.expect_status(8).map(drop)
         }),
         gdb_test("a_guest_that_halted_in_gdb_is_halted_in_the_snapshot_of_the_killed_run", || {
             let folder = Folder::new();
@@ -329,12 +328,12 @@ fn at_exit() -> Vec<Trial> {
             restored(&file, &[]).expect_status(0)?.expect_err("result (RAX) 610").map(drop)
         }),
         guest_test("an_unwritable_snapshot_path_is_reported_before_the_guest_runs", || {
-            for (place, why) in
+            for (path, why) in
                 [("/no/such/folder/x", "No such file"), ("/", "directory"), ("/dev/null", "device")]
             {
-                let ran = Kvm::with_guest("hello-serial").args(["--snapshot-at-exit", place]).run();
+                let ran = Kvm::with_guest("hello-serial").args(["--snapshot-at-exit", path]).run();
                 ran.expect_status(6)?.expect_out("")?;
-                ran.expect_err(&format!("cannot write the snapshot {place}: "))?.expect_err(why)?;
+                ran.expect_err(&format!("cannot write the snapshot {path}: "))?.expect_err(why)?;
             }
             Ok(())
         }),

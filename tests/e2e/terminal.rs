@@ -1,4 +1,4 @@
-//! What the user of a terminal sees, and that the terminal comes back as it was.
+//! What a terminal shows, and that its state is restored at the end.
 
 use libtest_mimic::{Failed, Trial};
 use vt100::Color;
@@ -25,8 +25,8 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_background_job_is_not_stopped", background_job),
         guest_test("a_terminal_that_is_closed_ends_the_run", closed_terminal),
     ];
-    for (name, guest, options, way_out) in WAYS_OUT {
-        let test = move || terminal_comes_back(guest, options, *way_out);
+    for (name, guest, options, end) in ENDS {
+        let test = move || terminal_is_restored(guest, options, *end);
         trials.push(guest_test(&format!("the_terminal_is_restored_after_{name}"), test));
     }
     trials
@@ -52,7 +52,7 @@ fn text_at(shown: &Shown, row: u16, column: u16, length: u16) -> String {
 
 fn serial_text_is_plain_lines() -> Result<(), Failed> {
     let ended = Terminal::kvm(Kvm::with_guest("hello-serial"), 80, 25).end()?;
-    ended.expect_status(0)?.expect_given_back()?;
+    ended.expect_status(0)?.expect_restored()?;
     ended.expect_text("Hello from the bare metal!\nkvm: the guest halted")?;
     ended.check(!ended.wrote(b"\x1b[?1049h"), "no other screen")?;
     ended.check(!ended.bytes.windows(2).any(|bytes| bytes[1] == b'\n' && bytes[0] != b'\r'), "only CR LF")?;
@@ -66,7 +66,7 @@ fn a_vga_guest_gets_the_other_screen() -> Result<(), Failed> {
     terminal.wait_for_text("1E 9E 2A 10 90 AA")?;
     terminal.type_keys("\x1b");
     let ended = terminal.end()?;
-    ended.expect_status(0)?.expect_given_back()?;
+    ended.expect_status(0)?.expect_restored()?;
     ended.expect_text("Scan codes, set 1\nPress keys; Escape ends.")?.expect_text("90 AA 01")?;
     ended.expect_text("kvm: the guest halted; result (RAX) 7")?;
     Ok(())
@@ -99,7 +99,7 @@ fn the_screen_is_the_vgas() -> Result<(), Failed> {
     terminal.type_keys("d");
     terminal.wait_for("row 1 on top", |shown| text_at(shown, 0, 1, 2) == "01")?;
     terminal.type_keys("\x1b");
-    terminal.end()?.expect_status(0)?.expect_given_back()?;
+    terminal.end()?.expect_status(0)?.expect_restored()?;
     Ok(())
 }
 
@@ -124,7 +124,7 @@ fn the_screen_follows_the_size() -> Result<(), Failed> {
     terminal.type_keys(UP);
     terminal.wait_for("the face a row above", |shown| text_at(shown, 11, 40, 1) == "☺")?;
     terminal.type_keys("\x1b");
-    terminal.end()?.expect_status(0)?.expect_given_back()?;
+    terminal.end()?.expect_status(0)?.expect_restored()?;
     Ok(())
 }
 
@@ -134,16 +134,16 @@ fn display_chooses() -> Result<(), Failed> {
     };
     let text = "Hello from the bare metal!";
     let picture = "Hello from the VGA text screen!";
-    shown("vga", "hello-vga")?.expect_given_back()?.expect_text(picture)?;
-    shown("auto", "hello-vga")?.expect_given_back()?.expect_text(picture)?;
+    shown("vga", "hello-vga")?.expect_restored()?.expect_text(picture)?;
+    shown("auto", "hello-vga")?.expect_restored()?.expect_text(picture)?;
     for (display, guest) in [("serial", "hello-vga"), ("none", "hello-vga"), ("none", "hello-serial")] {
         let ended = shown(display, guest)?;
         let nothing =
             !ended.text.contains(text) && !ended.text.contains(picture) && !ended.wrote(b"\x1b[?1049h");
-        ended.expect_given_back()?.check(nothing, &format!("--display {display}: nothing of {guest}"))?;
+        ended.expect_restored()?.check(nothing, &format!("--display {display}: nothing of {guest}"))?;
     }
     let ended = shown("serial", "hello-serial")?;
-    ended.expect_given_back()?.expect_text(text)?;
+    ended.expect_restored()?.expect_text(text)?;
     Ok(())
 }
 
@@ -191,7 +191,7 @@ fn ctrl_a_switches() -> Result<(), Failed> {
     terminal.wait_for_text("1E 9E 1D 1E 9E 9D 1D 1E 9E 9D")?;
     terminal.type_keys("\x01X");
     let ended = terminal.end()?;
-    ended.expect_status(14)?.expect_given_back()?.expect_text("kvm: ended by the user.")?;
+    ended.expect_status(14)?.expect_restored()?.expect_text("kvm: ended by the user.")?;
     Ok(())
 }
 
@@ -218,9 +218,9 @@ fn ctrl_a_helps() -> Result<(), Failed> {
     assert!(!terminal.contents().contains("25 A5"), "the key that ended the help is not the guest's");
     terminal.type_keys("\x01h");
     terminal.wait_for_text(help)?;
-    // What the help says can be done right there.
+    // The keys of the help work while it is shown.
     terminal.type_keys("\x01x");
-    terminal.end()?.expect_status(14)?.expect_given_back()?;
+    terminal.end()?.expect_status(14)?.expect_restored()?;
     Ok(())
 }
 
@@ -233,13 +233,13 @@ fn ctrl_a_resets() -> Result<(), Failed> {
     terminal.wait_for_text("> A command line on COM1; try help.\n> ")?;
     terminal.type_keys("quit\r");
     let ended = terminal.end()?;
-    ended.expect_status(0)?.expect_given_back()?.expect_text("result (RAX) 1 ")?;
+    ended.expect_status(0)?.expect_restored()?.expect_text("result (RAX) 1 ")?;
     Ok(())
 }
 
-/// How the user or somebody else ends a run.
+/// How a run is ended.
 #[derive(Clone, Copy)]
-enum WayOut {
+enum End {
     /// By itself.
     Itself,
     /// These keys.
@@ -248,45 +248,45 @@ enum WayOut {
     Signal(&'static str),
 }
 
-type Case = (&'static str, &'static str, &'static [&'static str], (WayOut, i32));
+type Case = (&'static str, &'static str, &'static [&'static str], (End, i32));
 
 /// Name, guest (an example's if it begins with `/`), options, what ends it and its exit status.
-const WAYS_OUT: &[Case] = &[
-    ("the_guest_halts", "hello-vga", &[], (WayOut::Itself, 0)),
-    ("ctrl_a_x", "/vga", &[], (WayOut::Keys("\x01x"), 14)),
-    ("ctrl_a_x_at_the_serial_port", "/serial", &[], (WayOut::Keys("\x01x"), 14)),
-    ("ctrl_c_to_a_guest_of_emulated_instructions", "endless-emulation", &[], (WayOut::Keys("\x03"), 14)),
-    ("ctrl_c_to_a_guest_that_does_not_read", "endless", &["--display", "vga"], (WayOut::Keys("\x03"), 14)),
-    ("sigterm", "/vga", &[], (WayOut::Signal("TERM"), 16)),
-    ("sighup", "/vga", &[], (WayOut::Signal("HUP"), 16)),
-    ("sigquit", "/vga", &[], (WayOut::Signal("QUIT"), 16)),
-    ("sigint", "/vga", &[], (WayOut::Signal("INT"), 16)),
-    ("sigterm_at_the_serial_port", "/serial", &[], (WayOut::Signal("TERM"), 16)),
-    ("the_timeout", "idle", &["--display", "vga", "--timeout", "0.3"], (WayOut::Itself, 12)),
-    ("a_triple_fault", "triple-fault", &["--display", "vga"], (WayOut::Itself, 8)),
-    ("the_debug_exit_port", "debug-exit", &["--display", "vga"], (WayOut::Itself, 33)),
+const ENDS: &[Case] = &[
+    ("the_guest_halts", "hello-vga", &[], (End::Itself, 0)),
+    ("ctrl_a_x", "/vga", &[], (End::Keys("\x01x"), 14)),
+    ("ctrl_a_x_at_the_serial_port", "/serial", &[], (End::Keys("\x01x"), 14)),
+    ("ctrl_c_to_a_guest_of_emulated_instructions", "endless-emulation", &[], (End::Keys("\x03"), 14)),
+    ("ctrl_c_to_a_guest_that_does_not_read", "endless", &["--display", "vga"], (End::Keys("\x03"), 14)),
+    ("sigterm", "/vga", &[], (End::Signal("TERM"), 16)),
+    ("sighup", "/vga", &[], (End::Signal("HUP"), 16)),
+    ("sigquit", "/vga", &[], (End::Signal("QUIT"), 16)),
+    ("sigint", "/vga", &[], (End::Signal("INT"), 16)),
+    ("sigterm_at_the_serial_port", "/serial", &[], (End::Signal("TERM"), 16)),
+    ("the_timeout", "idle", &["--display", "vga", "--timeout", "0.3"], (End::Itself, 12)),
+    ("a_triple_fault", "triple-fault", &["--display", "vga"], (End::Itself, 8)),
+    ("the_debug_exit_port", "debug-exit", &["--display", "vga"], (End::Itself, 33)),
 ];
 
-fn terminal_comes_back(guest: &str, options: &[&str], end: (WayOut, i32)) -> Result<(), Failed> {
+fn terminal_is_restored(guest: &str, options: &[&str], end: (End, i32)) -> Result<(), Failed> {
     let kvm = match guest.strip_prefix('/') {
         Some(name) => Kvm::new().arg(example(name)),
         None => Kvm::with_guest(guest),
     };
     let terminal = Terminal::kvm(kvm.args(options), 80, 25);
     match end.0 {
-        WayOut::Itself => {}
-        WayOut::Keys(keys) => {
+        End::Itself => {}
+        End::Keys(keys) => {
             taken(&terminal)?;
             terminal.type_keys(keys);
         }
-        WayOut::Signal(name) => {
+        End::Signal(name) => {
             taken(&terminal)?;
             terminal.signal(name);
         }
     }
     let ended = terminal.end()?;
-    ended.expect_status(end.1)?.expect_given_back()?;
-    // The last words begin a line of their own.
+    ended.expect_status(end.1)?.expect_restored()?;
+    // The last message begins a new line.
     ended
         .expect_text("\nkvm: ")
         .or_else(|failed| if ended.text.starts_with("kvm: ") { Ok(&ended) } else { Err(failed) })?;
@@ -302,7 +302,7 @@ fn stuck_terminal() -> Result<(), Failed> {
     let terminal = Terminal::kvm(Kvm::new().args(["--timeout", "1"]).arg(flood()), 80, 25);
     terminal.pause(true);
     let ended = terminal.end()?;
-    ended.expect_status(12)?.expect_given_back()?;
+    ended.expect_status(12)?.expect_restored()?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `kvm vscode`: the files are there, are right, and do what they are for.
+//! `kvm vscode`: the files that it writes, and that debuggers work with them.
 
 use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::debugger::{Talk, Waiting, expect, output};
+use crate::support::debugger::{InteractiveProgram, KvmWithGdb, expect, output};
 use crate::support::{Folder, Kvm, guest, guest_test, no_kvm, test};
 
 const LAUNCH: &str = ".vscode/launch.json";
 const GDBINIT: &str = ".gdbinit";
 
-/// Where the files say that `kvm` waits.
-const PLACE: &str = "127.0.0.1:1234";
+/// The address of the gdb server in the files.
+const ADDRESS: &str = "127.0.0.1:1234";
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -75,10 +75,10 @@ fn files() -> Vec<Trial> {
         guest_test("vscode_files_have_the_address_of_the_gdb_server", || {
             let ran = Kvm::with_guest("recursion").args(["--gdb", "--timeout", "0.1"]).run();
             // Whether the port is free or not.
-            ran.expect_err(&format!("gdb on {PLACE}"))?;
+            ran.expect_err(&format!("gdb on {ADDRESS}"))?;
             let folder = written()?;
             for file in [LAUNCH, GDBINIT] {
-                ran.check(folder.read(file).contains(PLACE), &format!("{PLACE} in {file}"))?;
+                ran.check(folder.read(file).contains(ADDRESS), &format!("{ADDRESS} in {file}"))?;
             }
             Ok(())
         }),
@@ -88,10 +88,10 @@ fn files() -> Vec<Trial> {
 fn debuggers() -> Vec<Trial> {
     vec![
         gdb_test("vscode_gdbinit_connects", "mi", || {
-            let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
-            let gdbinit = folder.read(GDBINIT).replace(PLACE, &waiting.place);
+            let (folder, kvm) = (written()?, KvmWithGdb::start("recursion", &[], b"")?);
+            let gdbinit = folder.read(GDBINIT).replace(ADDRESS, &kvm.address);
             std::fs::write(folder.file(GDBINIT), gdbinit)?;
-            let said = output(
+            let output = output(
                 Command::new("gdb")
                     .args(["-nx", "-batch", "-x"])
                     .arg(folder.file(GDBINIT))
@@ -99,18 +99,18 @@ fn debuggers() -> Vec<Trial> {
                     .args(["-ex", "help kvm-source", "-ex", "help kvm-instructions", "-ex", "kvm"])
                     .args(["-ex", "break fibonacci", "-ex", "continue", "-ex", "kill"]),
             )?;
-            expect(&said, "Show the source beside the prompt")?;
-            expect(&said, "Show registers and instructions")?;
-            expect(&said, "\nBreakpoint 1, fibonacci (n=n@entry=15)")?;
-            waiting.finish()?.expect_status(14).map(drop)
+            expect(&output, "Show the source beside the prompt")?;
+            expect(&output, "Show registers and instructions")?;
+            expect(&output, "\nBreakpoint 1, fibonacci (n=n@entry=15)")?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
         gdb_test("vscode_extension_debugs_a_guest", "mi", || {
             // What the C/C++ extension sends, in its order.
-            let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
+            let (folder, kvm) = (written()?, KvmWithGdb::start("recursion", &[], b"")?);
             let launch = launch(&folder)?;
             let cppdbg = &list(&launch, "configurations")[0];
-            if text(cppdbg, "miDebuggerServerAddress") != Some(PLACE) {
-                return Err("cppdbg connects to another place".into());
+            if text(cppdbg, "miDebuggerServerAddress") != Some(ADDRESS) {
+                return Err("cppdbg connects to another address".into());
             }
             let mut gdb = Command::new(text(cppdbg, "miDebuggerPath").ok_or("no debugger")?);
             gdb.args(["-nx", "--interpreter=mi"]);
@@ -124,9 +124,9 @@ fn debuggers() -> Vec<Trial> {
             }
             let setups = list(cppdbg, "setupCommands").len();
             script += &format!("1-file-exec-and-symbols {}\n", guest("recursion").display());
-            script += &format!("2-target-select remote {}\n", waiting.place);
+            script += &format!("2-target-select remote {}\n", kvm.address);
             script += "3-break-insert fibonacci\n4-exec-continue\n";
-            let mut mi = Talk::start(&mut gdb)?;
+            let mut mi = InteractiveProgram::start(&mut gdb)?;
             mi.input.write_all(script.as_bytes())?;
             mi.until("reason=\"breakpoint-hit\"")?;
             mi.input.write_all(b"5-stack-list-frames\n")?;
@@ -134,22 +134,22 @@ fn debuggers() -> Vec<Trial> {
             mi.input.write_all(b"6-exec-next\n")?;
             mi.until("reason=\"end-stepping-range\"")?;
             mi.input.write_all(b"7-interpreter-exec console kill\n8-gdb-exit\n")?;
-            let said = mi.finish()?;
+            let output = mi.finish()?;
             for setup in 0..setups {
-                expect(&said, &format!("100{setup}^done"))?;
+                expect(&output, &format!("100{setup}^done"))?;
             }
-            expect(&said, "func=\"guest_main\"")?;
-            waiting.finish()?.expect_status(14).map(drop)
+            expect(&output, "func=\"guest_main\"")?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
         gdb_test("vscode_dap_debugs_a_guest", "dap", || {
-            let (folder, waiting) = (written()?, Waiting::start("recursion", &[], b"")?);
+            let (folder, kvm) = (written()?, KvmWithGdb::start("recursion", &[], b"")?);
             let launch = launch(&folder)?;
             let dap = &list(&launch, "configurations")[1];
-            if (text(dap, "target"), text(dap, "request")) != (Some(PLACE), Some("attach")) {
-                return Err("gdb is to connect to another place".into());
+            if (text(dap, "target"), text(dap, "request")) != (Some(ADDRESS), Some("attach")) {
+                return Err("gdb connects to another address".into());
             }
             let program = guest("recursion").display().to_string();
-            let attach = format!(r#"{{"program":"{program}","target":"{}"}}"#, waiting.place);
+            let attach = format!(r#"{{"program":"{program}","target":"{}"}}"#, kvm.address);
             let mut gdb = Dap::start()?;
             gdb.request("initialize", r#"{"adapterID":"gdb"}"#)?;
             gdb.until("initialize", |message| is_response(message, "initialize"))?;
@@ -171,7 +171,7 @@ fn debuggers() -> Vec<Trial> {
             gdb.request("disconnect", r#"{"terminateDebuggee":true}"#)?;
             gdb.until("disconnect", |message| is_response(message, "disconnect"))?;
             drop(gdb);
-            waiting.finish()?.expect_status(14).map(drop)
+            kvm.finish()?.expect_status(14).map(drop)
         }),
     ]
 }
@@ -222,14 +222,15 @@ fn gdb_test(
 
 /// A gdb that is spoken to as editors do (Debug Adapter Protocol, "Base Protocol").
 struct Dap {
-    talk: Talk,
+    program: InteractiveProgram,
     requests: u32,
 }
 
 impl Dap {
     fn start() -> Result<Dap, Failed> {
-        let talk = Talk::start(Command::new("gdb").args(["-nx", "-q", "--interpreter=dap"]))?;
-        Ok(Dap { talk, requests: 0 })
+        let program =
+            InteractiveProgram::start(Command::new("gdb").args(["-nx", "-q", "--interpreter=dap"]))?;
+        Ok(Dap { program, requests: 0 })
     }
 
     fn request(&mut self, command: &str, arguments: &str) -> Result<(), Failed> {
@@ -237,8 +238,8 @@ impl Dap {
         let number = self.requests;
         let body =
             format!(r#"{{"seq":{number},"type":"request","command":"{command}","arguments":{arguments}}}"#);
-        write!(self.talk.input, "Content-Length: {}\r\n\r\n{body}", body.len())?;
-        Ok(self.talk.input.flush()?)
+        write!(self.program.input, "Content-Length: {}\r\n\r\n{body}", body.len())?;
+        Ok(self.program.input.flush()?)
     }
 
     /// Reads messages up to one that is `wanted`; a refused request is a failure.
@@ -258,7 +259,7 @@ impl Dap {
         let mut length = 0;
         loop {
             let mut line = String::new();
-            if self.talk.output.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
+            if self.program.output.read_line(&mut line).map_err(|error| error.to_string())? == 0 {
                 return Err("gdb has ended".to_owned());
             }
             if let Some(number) = line.strip_prefix("Content-Length:") {
@@ -269,7 +270,7 @@ impl Dap {
             }
         }
         let mut body = vec![0; length];
-        self.talk.output.read_exact(&mut body).map_err(|error| error.to_string())?;
+        self.program.output.read_exact(&mut body).map_err(|error| error.to_string())?;
         serde_json::from_str(&String::from_utf8_lossy(&body)).map_err(|error| error.to_string())
     }
 }

@@ -6,70 +6,70 @@ use std::path::PathBuf;
 
 use libtest_mimic::Failed;
 
-use super::{Kvm, PATIENCE, Ran, Running, wait_until};
+use super::{FinishedRun, Kvm, Running, TIMEOUT, wait_until};
 
-/// What stands before every line that is typed.
+/// The prompt of the console.
 pub const PROMPT: &str = "vmm console> ";
 
-/// A `kvm` with a console. Dropping it ends it.
-pub struct Consoled {
+/// A running `kvm` with a console. Dropping it kills the process.
+pub struct KvmWithConsole {
     kvm: Running,
     /// The socket.
     pub path: PathBuf,
 }
 
-impl Consoled {
-    /// Starts a guest up to where its console listens; `arguments` are more arguments.
-    pub fn start(name: &str, arguments: &[&str]) -> Result<Consoled, Failed> {
+impl KvmWithConsole {
+    /// Starts a guest and waits until its console listens.
+    pub fn start(name: &str, arguments: &[&str]) -> Result<KvmWithConsole, Failed> {
         let kvm = Kvm::with_guest(name).args(["--console=unix:console"]).args(arguments);
-        Consoled::run(kvm, "console")
+        KvmWithConsole::run(kvm, "console")
     }
 
-    /// Starts `kvm` up to where its console listens, which must be at `place`.
-    pub fn run(kvm: Kvm, place: &str) -> Result<Consoled, Failed> {
+    /// Starts `kvm` and waits until its console listens at `address`.
+    pub fn run(kvm: Kvm, address: &str) -> Result<KvmWithConsole, Failed> {
         let mut kvm = Running::start(kvm);
         kvm.end_input();
-        kvm.until(&format!("kvm: the console is on {place}\n"))?;
-        Ok(Consoled { path: kvm.file("console"), kvm })
+        kvm.until(&format!("kvm: the console is on {address}\n"))?;
+        Ok(KvmWithConsole { path: kvm.file("console"), kvm })
     }
 
     /// Connects, and waits for the first prompt.
     pub fn connect(&self) -> Result<Client, Failed> {
         let mut client = Client { stream: UnixStream::connect(&self.path)? };
-        client.stream.set_read_timeout(Some(PATIENCE))?;
-        match client.hear()?.as_str() {
+        client.stream.set_read_timeout(Some(TIMEOUT))?;
+        match client.answer()?.as_str() {
             "" => Ok(client),
-            other => Err(format!("the console greets with {other:?}").into()),
+            other => Err(format!("the console printed {other:?} before its prompt").into()),
         }
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.kvm.id()
     }
 
-    /// A file where it runs.
+    /// A file in its working directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.kvm.file(name)
     }
 
     /// Waits for the end of the run.
-    pub fn finish(self) -> Result<Ran, Failed> {
+    pub fn finish(self) -> Result<FinishedRun, Failed> {
         self.kvm.finish()
     }
 }
 
-/// Somebody at the console.
+/// A client of the console.
 pub struct Client {
     /// The connection.
     pub stream: UnixStream,
 }
 
 impl Client {
-    /// Sends a line; the answer, up to the next prompt.
+    /// Sends a line and returns the answer, up to the next prompt.
     pub fn ask(&mut self, line: &str) -> Result<String, Failed> {
         self.send(format!("{line}\n").as_bytes())?;
-        self.hear()
+        self.answer()
     }
 
     /// Sends bytes.
@@ -77,28 +77,32 @@ impl Client {
         Ok(self.stream.write_all(bytes)?)
     }
 
-    /// What comes up to the next prompt, which must come.
-    pub fn hear(&mut self) -> Result<String, Failed> {
-        let mut heard = Vec::new();
+    /// Reads up to the next prompt.
+    pub fn answer(&mut self) -> Result<String, Failed> {
+        let mut received = Vec::new();
         let mut byte = [0];
-        while !heard.ends_with(PROMPT.as_bytes()) {
+        while !received.ends_with(PROMPT.as_bytes()) {
             if self.stream.read(&mut byte)? == 0 {
-                return Err(format!("hung up after {:?}", String::from_utf8_lossy(&heard)).into());
+                return Err(format!(
+                    "the console disconnected after {:?}",
+                    String::from_utf8_lossy(&received)
+                )
+                .into());
             }
-            heard.push(byte[0]);
+            received.push(byte[0]);
         }
-        heard.truncate(heard.len() - PROMPT.len());
-        Ok(String::from_utf8_lossy(&heard).into_owned())
+        received.truncate(received.len() - PROMPT.len());
+        Ok(String::from_utf8_lossy(&received).into_owned())
     }
 
-    /// What comes up to the end of the connection.
+    /// Reads to the end of the connection.
     pub fn rest(mut self) -> Result<String, Failed> {
-        let mut heard = Vec::new();
-        self.stream.read_to_end(&mut heard)?;
-        Ok(String::from_utf8_lossy(&heard).into_owned())
+        let mut received = Vec::new();
+        self.stream.read_to_end(&mut received)?;
+        Ok(String::from_utf8_lossy(&received).into_owned())
     }
 
-    /// Asks `line` until the answer holds `text`.
+    /// Sends `line` repeatedly until the answer contains `text`.
     pub fn ask_until(&mut self, line: &str, text: &str) -> Result<(), Failed> {
         let mut last = Ok(String::new());
         wait_until(&format!("{text:?} as the answer to `{line}`"), || {
@@ -110,7 +114,7 @@ impl Client {
     }
 }
 
-/// Fails unless `said` is `wanted`.
-pub fn same(said: &str, wanted: &str) -> Result<(), Failed> {
-    if said == wanted { Ok(()) } else { Err(format!("{said:?} was said, and not {wanted:?}").into()) }
+/// Fails unless `found` is `expected`.
+pub fn expect_equal(found: &str, expected: &str) -> Result<(), Failed> {
+    if found == expected { Ok(()) } else { Err(format!("expected {expected:?}, found {found:?}").into()) }
 }

@@ -1,52 +1,54 @@
-//! A guest with a memory debug server, and what is said to that.
+//! A guest with a memory debug server, and the protocol of that server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use libtest_mimic::Failed;
 
-use super::{Kvm, PATIENCE, Ran, Running, free_place};
+use super::{FinishedRun, Kvm, Running, TIMEOUT, free_address};
 
-/// A `kvm` with a debug server. Dropping it ends it.
-pub struct Asked {
+/// A running `kvm` with a debug server. Dropping it kills the process.
+pub struct KvmWithDebugServer {
     kvm: Running,
     /// Where its debug server listens.
-    pub place: String,
+    pub address: String,
 }
 
-impl Asked {
+impl KvmWithDebugServer {
     /// Starts a guest.
-    pub fn start(name: &str, arguments: &[&str]) -> Result<Asked, Failed> {
-        Asked::start_at(&free_place()?, name, arguments)
+    pub fn start(name: &str, arguments: &[&str]) -> Result<KvmWithDebugServer, Failed> {
+        KvmWithDebugServer::start_at(&free_address()?, name, arguments)
     }
 
-    /// The same, with the debug server at a place of the test's choice.
-    pub fn start_at(place: &str, name: &str, arguments: &[&str]) -> Result<Asked, Failed> {
-        Asked::run(Kvm::with_guest(name).arg(format!("--debug-server={place}")).args(arguments))
+    /// The same, with the debug server at a given address.
+    pub fn start_at(address: &str, name: &str, arguments: &[&str]) -> Result<KvmWithDebugServer, Failed> {
+        KvmWithDebugServer::run(
+            Kvm::with_guest(name).arg(format!("--debug-server={address}")).args(arguments),
+        )
     }
 
-    /// Starts `kvm` up to where its debug server listens.
-    pub fn run(kvm: Kvm) -> Result<Asked, Failed> {
+    /// Starts `kvm` and waits until its debug server listens.
+    pub fn run(kvm: Kvm) -> Result<KvmWithDebugServer, Failed> {
         let mut kvm = Running::start(kvm);
         let listens = "kvm: the debug server listens on ";
-        let place = kvm.until(listens)?.trim_end().replacen(listens, "", 1);
-        Ok(Asked { kvm, place })
+        let address = kvm.until(listens)?.trim_end().replacen(listens, "", 1);
+        Ok(KvmWithDebugServer { kvm, address })
     }
 
     /// Connects.
     pub fn connect(&self) -> Result<TcpStream, Failed> {
-        let stream = TcpStream::connect(&self.place)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(stream)
     }
 
     /// `kvm debug-client` for it.
     pub fn client(&self, arguments: &[&str]) -> Kvm {
-        let (address, port) = self.place.rsplit_once(':').unwrap_or_default();
+        let (address, port) = self.address.rsplit_once(':').unwrap_or_default();
         Kvm::new().args(["debug-client", address, port]).args(arguments)
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.kvm.id()
     }
@@ -57,7 +59,7 @@ impl Asked {
     }
 
     /// Waits for the end of the run.
-    pub fn finish(self) -> Result<Ran, Failed> {
+    pub fn finish(self) -> Result<FinishedRun, Failed> {
         self.kvm.finish()
     }
 }
@@ -70,7 +72,7 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u32).to_be_bytes(), message].concat()
 }
 
-/// A message that is nothing but its type.
+/// A message without a payload.
 pub fn simple(kind: u32) -> Vec<u8> {
     // The time as C programs on little-endian hosts send it: htonl() of its low half.
     framed(&[&kind.to_be_bytes()[..], &1_500_000_000_u32.to_be_bytes(), &[0; 4]].concat())
@@ -85,7 +87,7 @@ pub fn dump_request(start: u64, end: u64) -> Vec<u8> {
     framed(&message)
 }
 
-/// The next frame; none if the server has hung up.
+/// The next frame; `None` if the server has closed the connection.
 pub fn frame(stream: &mut impl Read) -> Result<Option<Vec<u8>>, Failed> {
     let mut length = [0; 4];
     match stream.read(&mut length)? {
@@ -99,16 +101,16 @@ pub fn frame(stream: &mut impl Read) -> Result<Option<Vec<u8>>, Failed> {
 
 /// The next frame, which must come.
 pub fn next(stream: &mut impl Read) -> Result<Vec<u8>, Failed> {
-    frame(stream)?.ok_or_else(|| "the server has hung up".into())
+    frame(stream)?.ok_or_else(|| "the server has closed the connection".into())
 }
 
-/// Memory from `start` to `end`, or why not.
+/// Memory from `start` to `end`, or the error message.
 pub fn dump<S: Read + Write>(stream: &mut S, start: u64, end: u64) -> Result<Vec<u8>, Failed> {
     stream.write_all(&dump_request(start, end))?;
     next(stream)
 }
 
-/// What REQ_INFO is answered.
+/// The answer to REQ_INFO.
 pub struct Info {
     /// Bytes of RAM.
     pub memory: u64,
@@ -118,7 +120,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Asks for it.
+    /// Requests it.
     pub fn of<S: Read + Write>(stream: &mut S) -> Result<Info, Failed> {
         stream.write_all(&simple(2))?;
         let info = next(stream)?;
@@ -136,15 +138,15 @@ impl Info {
     }
 }
 
-/// Fails unless `held`, with what was `got`.
-pub fn check(held: bool, what: &str, got: &[u8]) -> Result<(), Failed> {
+/// Fails with the bytes received unless `condition` is true.
+pub fn check(condition: bool, what: &str, got: &[u8]) -> Result<(), Failed> {
     let shown = &got[..got.len().min(64)];
-    if held { Ok(()) } else { Err(format!("{what}: got {} bytes: {shown:02x?}", got.len()).into()) }
+    if condition { Ok(()) } else { Err(format!("{what}: got {} bytes: {shown:02x?}", got.len()).into()) }
 }
 
 /// An error is 12 bytes, except for a client that might take these for memory.
-pub fn expect_error(message: &[u8], asked: u64) -> Result<(), Failed> {
-    let length = if asked == 12 { 13 } else { 12 };
+pub fn expect_error(message: &[u8], requested: u64) -> Result<(), Failed> {
+    let length = if requested == 12 { 13 } else { 12 };
     check(message.len() == length && message[..4] == [0, 0, 0, 1], "GENERIC_ERR", message)?;
     let time = u32::from_be_bytes(message[4..8].try_into()?);
     check(time > 1_700_000_000, "the time of it", message)

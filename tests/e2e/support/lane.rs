@@ -1,4 +1,4 @@
-//! What kind of host the tests run on; hosts differ in what their processor and their KVM can do.
+//! The kind of host the tests run on: hosts differ in what their processor and their KVM can do.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub enum Lane {
     Other,
 }
 
-/// The kind of host this is: what `KVM_LANE` says (`amd`, `intel`), or what the loaded modules tell.
+/// The kind of this host: from `KVM_LANE` (`amd`, `intel`), else from the loaded modules.
 pub fn lane() -> Lane {
     match std::env::var("KVM_LANE").as_deref() {
         Ok("amd") => Lane::Amd,
@@ -27,38 +27,36 @@ pub fn lane() -> Lane {
     }
 }
 
-/// How many bytes the guest `serial-million` sends: a million, unless `KVM_FLOOD` says that it was
-/// built for another number.
+/// Number of bytes that the guest `serial-million` sends: a million, unless `KVM_FLOOD` gives the number that
+/// it was built for.
 pub fn flood_size() -> usize {
     let size = std::env::var("KVM_FLOOD").ok().and_then(|size| size.parse().ok());
     size.unwrap_or(1_000_000)
 }
 
-/// A step that raises an exception needs them, too, to end in the handler.
+/// A step that raises an exception also needs them to stop in the handler.
 const NO_HARDWARE_BREAKPOINTS: &str =
     "the AMD-V that QEMU emulates has no hardware breakpoints for debuggers";
-/// AMD-V gives no registers at a shutdown.
+/// AMD-V leaves no registers to read at a shutdown.
 const NO_REGISTERS: &str = "AMD-V has reset the registers when a triple fault is reported";
-/// What `KVM_SET_FPU` has set is not what is read after the next step.
+/// A register set by `KVM_SET_FPU` has another value after the next step.
 const NO_XMM: &str = "the AMD-V that QEMU emulates loses a vector register that the debugger has set";
-/// KVM asks for it, and QEMU's processor does not do it.
-const NO_CATCH: &str = "the AMD-V that QEMU emulates hands a guest's int3 to nobody but the guest";
-/// Debug registers, which would not be in the way, do not stop a guest there.
-const NO_FRAME: &str =
-    "AMD-V tries for ever to push the frame of an exception to a protected page, and tells nobody";
-/// What counts is time.
-const NO_TIME: &str =
-    "an emulated processor is not fast enough, nor at all times equally fast, for times to be judged";
-/// It has no instruction emulator for ring 0.
+/// KVM intercepts #BP, which QEMU's processor ignores.
+const NO_CATCH: &str = "the AMD-V that QEMU emulates delivers a guest's int3 only to the guest";
+/// Debug registers, which would avoid the page protection, do not stop a guest there.
+const NO_FRAME: &str = "AMD-V retries pushing an exception frame to a protected page without an exit";
+/// The test measures time.
+const NO_TIME: &str = "an emulated processor is too slow and too uneven for time limits";
+/// Hardware virtualization runs every instruction.
 const NOT_REFUSED: &str = "no instruction is refused on this processor";
-/// A step over an exit stops a second time at the same place.
-const SAME_PLACE: &str = "in Bochs, a step can stay where it was";
+/// A step over an exit stops a second time at the same address.
+const SAME_PLACE: &str = "in Bochs, a step can stop at the same address again";
 /// The trap flag is cleared on the way into a handler.
-const UNSEEN: &str = "with VT-x a step over `int n` ends only when its handler has returned";
-/// No exit, no interrupt: nothing else runs any more.
-const SPINS: &str = "in Bochs, a guest that computes with interrupts off keeps the processor for ever";
+const STEPS_HANDLER: &str = "with VT-x a step over `int n` ends only when its handler has returned";
+/// Without an exit or an interrupt, nothing else runs.
+const SPINS: &str = "in Bochs, a guest that computes with interrupts off never gives the processor up";
 
-/// The tests that a kind of host cannot pass, and why.
+/// The tests that a kind of host cannot pass, with the reason.
 const EXCEPT: &[(Lane, &str, &[&str])] = &[
     (
         Lane::Amd,
@@ -89,7 +87,7 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "reading_memory_in_large_pieces_is_much_faster_than_in_small_ones",
         ],
     ),
-    (Lane::Intel, UNSEEN, &["a_step_over_a_jump_to_itself_is_one_instruction"]),
+    (Lane::Intel, STEPS_HANDLER, &["a_step_over_a_jump_to_itself_is_one_instruction"]),
     (Lane::Intel, SAME_PLACE, &["stepping_a_wait_waits_until_ctrl_c"]),
     (
         Lane::Amd,
@@ -145,23 +143,22 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     ),
 ];
 
-/// Tests to which no processor makes a difference: on emulated ones, which take their time, they are ignored
-/// unless `KVM_LANE_ALL` is set.
-pub fn worth_their_time(trials: Vec<Trial>) -> Vec<Trial> {
+/// Ignores tests that do not depend on the processor on emulated processors, which are slow, unless
+/// `KVM_LANE_ALL` is set.
+pub fn skip_unless_all(trials: Vec<Trial>) -> Vec<Trial> {
     if !matches!(lane(), Lane::Amd | Lane::Intel) || std::env::var_os("KVM_LANE_ALL").is_some() {
         return trials;
     }
-    trials.into_iter().map(|trial| without(&trial, "the same on every processor; --all runs it")).collect()
+    trials.into_iter().map(|trial| ignored(&trial, "the same on every processor; --all runs it")).collect()
 }
 
-/// The tests as this kind of host can be expected to pass them: the others are ignored, with the
-/// reason in their names.
+/// Ignores the tests that this kind of host cannot pass, with the reason in their names.
 ///
 /// # Panics
 ///
-/// If [`EXCEPT`] names a test that does not exist, on whatever kind of host.
-pub fn expected_here(trials: Vec<Trial>) -> Vec<Trial> {
-    let here = lane();
+/// If [`EXCEPT`] names a test that does not exist, on any kind of host.
+pub fn skip_unsupported(trials: Vec<Trial>) -> Vec<Trial> {
+    let current = lane();
     let exists = |name: &str| {
         trials.iter().any(|trial| {
             trial
@@ -176,20 +173,20 @@ pub fn expected_here(trials: Vec<Trial>) -> Vec<Trial> {
     let reason = |name: &str| {
         EXCEPT
             .iter()
-            .find(|(lane, _, names)| *lane == here && names.contains(&name))
+            .find(|(lane, _, names)| *lane == current && names.contains(&name))
             .map(|(_, reason, _)| reason)
     };
     trials
         .into_iter()
         .map(|trial| match reason(trial.name()) {
             None => trial,
-            Some(reason) => without(&trial, reason),
+            Some(reason) => ignored(&trial, reason),
         })
         .collect()
 }
 
-/// An ignored test in place of `trial`, which tells the reason.
-fn without(trial: &Trial, reason: &str) -> Trial {
+/// An ignored test in place of `trial`, with the reason in its name.
+fn ignored(trial: &Trial, reason: &str) -> Trial {
     let name = format!("{} (skipped: {reason})", trial.name());
     Trial::test(name, || Ok(())).with_kind(trial.kind()).with_ignored_flag(true)
 }

@@ -1,4 +1,4 @@
-//! A guest that moves, the two processes between which it does, and somebody on the way who can interfere.
+//! Live migration: the source and destination processes, and a proxy that disturbs their connection.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 
-use super::{Folder, Kvm, PATIENCE, Ran, Running, wait_until};
+use super::{FinishedRun, Folder, Kvm, Running, TIMEOUT, wait_until};
 
-/// A port that nobody has at the moment.
+/// A port that is free at the moment.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-/// The command that moves a guest to `port` of this host.
+/// The command that migrates a guest to `port` of this host.
 pub fn migrate(port: u16) -> String {
     format!("migrate 127.0.0.1 {port}")
 }
@@ -29,12 +29,12 @@ pub fn contains(text: &str, part: &str) -> Result<(), Failed> {
     if text.contains(part) { Ok(()) } else { Err(format!("no {part:?} in:\n{text}").into()) }
 }
 
-/// A file with a shared key.
+/// Writes a file with a shared key.
 pub fn key(folder: &Folder, name: &str, byte: u8) -> Result<PathBuf, Failed> {
     secret(folder, name, &[byte; 32])
 }
 
-/// A file that only its owner can read.
+/// Writes a file that only its owner can read.
 pub fn secret(folder: &Folder, name: &str, bytes: &[u8]) -> Result<PathBuf, Failed> {
     let file = folder.file(name);
     std::fs::write(&file, bytes)?;
@@ -42,127 +42,129 @@ pub fn secret(folder: &Folder, name: &str, bytes: &[u8]) -> Result<PathBuf, Fail
     Ok(file)
 }
 
-/// The guest, which echoes lines, must run on this side.
-pub fn runs_here(side: &mut Side) -> Result<(), Failed> {
-    side.type_in("here\r")?;
-    side.expect_out("HERE")?;
-    contains(&side.ask(&["status"])?, "the guest runs")
+/// The guest, which echoes lines, must run in this instance.
+pub fn expect_running(instance: &mut Instance) -> Result<(), Failed> {
+    instance.send_input("here\r")?;
+    instance.expect_out("HERE")?;
+    contains(&instance.ask(&["status"])?, "the guest runs")
 }
 
-/// A kvm with a console at a socket. Dropping it ends it.
-pub struct Side {
+/// A running `kvm` with a console at a unix socket. Dropping it kills the process.
+pub struct Instance {
     kvm: Running,
     console: PathBuf,
 }
 
-impl Side {
+impl Instance {
     /// Runs a guest, with a console.
-    pub fn source(guest: &str, arguments: &[&str]) -> Result<Side, Failed> {
-        let mut side = Side::start(Kvm::with_guest(guest).args(arguments))?;
-        side.expect_err("the console is on")?;
-        Ok(side)
+    pub fn source(guest: &str, arguments: &[&str]) -> Result<Instance, Failed> {
+        let mut instance = Instance::start(Kvm::with_guest(guest).args(arguments))?;
+        instance.expect_err("the console is on")?;
+        Ok(instance)
     }
 
-    /// Waits for a guest on `port`.
-    pub fn receiver(port: u16, arguments: &[&str]) -> Result<Side, Failed> {
-        Side::receiver_like(Kvm::new(), port, arguments)
+    /// Waits for an incoming migration on `port`.
+    pub fn destination(port: u16, arguments: &[&str]) -> Result<Instance, Failed> {
+        Instance::destination_with(Kvm::new(), port, arguments)
     }
 
-    /// The same, started in a way of the test's own.
-    pub fn receiver_like(kvm: Kvm, port: u16, arguments: &[&str]) -> Result<Side, Failed> {
-        let mut side = Side::start(kvm.args(["-migr", "-migrport", &port.to_string()]).args(arguments))?;
-        side.expect_out("Waiting for network migration connections...")?;
-        Ok(side)
+    /// The same, for a given `kvm`.
+    pub fn destination_with(kvm: Kvm, port: u16, arguments: &[&str]) -> Result<Instance, Failed> {
+        let mut instance =
+            Instance::start(kvm.args(["-migr", "-migrport", &port.to_string()]).args(arguments))?;
+        instance.expect_out("Waiting for network migration connections...")?;
+        Ok(instance)
     }
 
     /// Starts it with a console.
-    pub fn start(kvm: Kvm) -> Result<Side, Failed> {
+    pub fn start(kvm: Kvm) -> Result<Instance, Failed> {
         let console = kvm.folder.file("console");
         let kvm = kvm.arg(format!("--console=unix:{}", console.display()));
-        Ok(Side { kvm: Running::start(kvm), console })
+        Ok(Instance { kvm: Running::start(kvm), console })
     }
 
-    /// Reads standard output until a line that has `text` in it.
+    /// Reads standard output up to a line that contains `text`.
     pub fn expect_out(&mut self, text: &str) -> Result<(), Failed> {
-        let heard = self.kvm.hear(|out| expect_line(out, text));
-        let Err(failed) = heard else { return Ok(()) };
-        // Whoever does not say what is expected may have said why.
+        let result = self.kvm.with_stdout(|out| expect_line(out, text));
+        let Err(failed) = result else { return Ok(()) };
+        // The reason may be on standard error.
         let _ = self.kvm.kill();
-        let words = self.kvm.words();
-        Err(format!("{}; standard error: {words}", failed.message().unwrap_or("")).into())
+        let stderr = self.kvm.stderr();
+        Err(format!("{}; standard error: {stderr}", failed.message().unwrap_or("")).into())
     }
 
-    /// Waits for a line of standard error that has `text` in it.
+    /// Waits for a line of standard error that contains `text`.
     pub fn expect_err(&mut self, text: &str) -> Result<(), Failed> {
         self.kvm.until(text).map(drop)
     }
 
-    /// Waits until standard output says exactly `text` next.
+    /// The next bytes of standard output must be exactly `text`.
     pub fn expect_bytes(&mut self, text: &str) -> Result<(), Failed> {
         let mut bytes = vec![0; text.len()];
-        self.kvm
-            .hear(|out| out.read_exact(&mut bytes).map_err(|e| format!("{e} in place of {text:?}").into()))?;
+        self.kvm.with_stdout(|out| {
+            out.read_exact(&mut bytes).map_err(|e| format!("{e} in place of {text:?}").into())
+        })?;
         let found = String::from_utf8_lossy(&bytes);
         if found == text { Ok(()) } else { Err(format!("{found:?} in place of {text:?}").into()) }
     }
 
-    /// Everything that comes on standard output to its end.
+    /// Reads standard output to its end.
     pub fn rest(&mut self) -> Result<String, Failed> {
         let mut rest = String::new();
-        self.kvm.hear(|out| Ok(out.read_to_string(&mut rest)?))?;
+        self.kvm.with_stdout(|out| Ok(out.read_to_string(&mut rest)?))?;
         Ok(rest)
     }
 
-    /// Types `text`.
-    pub fn type_in(&mut self, text: &str) -> Result<(), Failed> {
-        self.kvm.type_in(text.as_bytes())
+    /// Writes `text` to its standard input.
+    pub fn send_input(&mut self, text: &str) -> Result<(), Failed> {
+        self.kvm.send_input(text.as_bytes())
     }
 
-    /// Gives commands at the console, and leaves it; what it answered.
+    /// Sends commands to the console in one connection, and returns the answers.
     pub fn ask(&self, commands: &[&str]) -> Result<String, Failed> {
         ask_at(&self.console, commands)
     }
 
-    /// Gives a command whose answer takes long, while others are given.
-    pub fn ask_meanwhile(&self, command: &str) -> thread::JoinHandle<Result<String, String>> {
+    /// Sends a command whose answer takes long from another thread.
+    pub fn ask_in_background(&self, command: &str) -> thread::JoinHandle<Result<String, String>> {
         let (console, command) = (self.console.clone(), command.to_owned());
         thread::spawn(move || {
             ask_at(&console, &[&command]).map_err(|failed| failed.message().unwrap_or("").to_owned())
         })
     }
 
-    /// Asks until the answer has `text` in it.
+    /// Sends a command repeatedly until the answer contains `text`.
     pub fn ask_until(&self, command: &str, text: &str) -> Result<(), Failed> {
         let mut last = Ok(String::new());
         wait_until(&format!("{text:?} as the answer to `{command}`"), || {
             last = self.ask(&[command]);
-            last.as_ref().map_or(true, |said| said.contains(text))
+            last.as_ref().map_or(true, |answer| answer.contains(text))
         })
         .map_err(|failed| format!("{}; the last answer was {last:?}", failed.message().unwrap_or("")))?;
         last.map(drop)
     }
 
-    /// Waits for the end; the log is behind what was said on standard error.
-    pub fn finish(self) -> Result<Ran, Failed> {
+    /// Waits for the end of the run; the log is appended to standard error.
+    pub fn finish(self) -> Result<FinishedRun, Failed> {
         let mut ran = self.kvm.finish()?;
         let log = std::fs::read_to_string(ran.folder.file("console.log")).unwrap_or_default();
         ran.err += &format!("\n--- log\n{log}");
         Ok(ran)
     }
 
-    /// It must have moved its guest away, and end.
-    pub fn has_moved(self) -> Result<Ran, Failed> {
+    /// The run must end because its guest has migrated.
+    pub fn expect_migrated(self) -> Result<FinishedRun, Failed> {
         let ran = self.finish()?;
         ran.expect_status(0)?.expect_err("the guest has moved to ")?;
         Ok(ran)
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub fn kill(&mut self) -> Result<(), Failed> {
         self.kvm.kill()
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.kvm.id()
     }
@@ -170,19 +172,19 @@ impl Side {
 
 fn ask_at(console: &PathBuf, commands: &[&str]) -> Result<String, Failed> {
     let mut stream = UnixStream::connect(console)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     for command in commands {
         stream.write_all(format!("{command}\n").as_bytes())?;
     }
     stream.write_all(b"exit\n")?;
-    let mut said = String::new();
-    // A run that is over hangs up at once.
-    let _ = stream.read_to_string(&mut said);
-    Ok(said)
+    let mut answer = String::new();
+    // A run that has ended closes the connection at once.
+    let _ = stream.read_to_string(&mut answer);
+    Ok(answer)
 }
 
 fn expect_line(stream: &mut impl Read, text: &str) -> Result<(), Failed> {
-    // A byte at a time: what follows the line is somebody else's.
+    // A byte at a time: bytes behind the line must stay in the stream.
     let mut line = Vec::new();
     let mut all = String::new();
     let mut byte = [0];
@@ -217,102 +219,102 @@ pub mod kind {
     pub const ROUND_BEGIN: u8 = 16;
 }
 
-/// Where a connection breaks.
+/// BreakPoint a connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Where {
+pub enum BreakPoint {
     /// Before the first frame of the kind.
     Before,
     /// In its header.
     Header,
     /// In the middle of what follows that.
     Middle,
-    /// Behind it: it arrives, and nothing after it, in either direction.
-    Behind,
+    /// Behind it: it arrives, but nothing after it, in either direction.
+    After,
 }
 
-/// What somebody on the way does.
-enum Deed {
-    /// Breaks the first connection at a frame of this kind; later ones get through.
-    Break(u8, Where),
-    /// As a tunnel that ends before it has passed a frame of this kind: nobody is at this end of it any more.
+/// What the proxy does with the first connection.
+enum Behavior {
+    /// Breaks it at a frame of this kind; later connections are passed.
+    Break(u8, BreakPoint),
+    /// Breaks it before a frame of this kind, and stops listening, like a tunnel that is closed.
     Tunnel(u8),
-    /// Ends this process when the source lets go, and is not there any more either.
+    /// Kills this process when the source sends its Commit, and stops listening.
     Kill(u32),
-    /// Passes one piece of so many bytes in a millisecond, at most.
+    /// Passes at most this number of bytes in a millisecond.
     Slow(usize),
-    /// Passes frames until there are pages, and then nothing until it may.
+    /// Passes frames up to the first pages, and the rest once the flag is set.
     Hold(Arc<AtomicBool>),
 }
 
-/// Somebody between two sides.
-pub struct Between {
-    /// Where the source connects to.
+/// A proxy between the source and the destination.
+pub struct Proxy {
+    /// BreakPoint the source connects to.
     pub port: u16,
 }
 
-impl Between {
-    /// Breaks the first connection to `to` at a frame of this kind, from either side.
-    pub fn breaks(to: u16, kind: u8, place: Where) -> Result<Between, Failed> {
-        Between::start(to, Deed::Break(kind, place))
+impl Proxy {
+    /// Breaks the first connection to port `to` at a frame of this kind, from either side.
+    pub fn breaking(to: u16, kind: u8, at: BreakPoint) -> Result<Proxy, Failed> {
+        Proxy::start(to, Behavior::Break(kind, at))
     }
 
-    /// Ends for good, the destination staying where it is, before a frame of this kind gets through.
-    pub fn tunnel(to: u16, kind: u8) -> Result<Between, Failed> {
-        Between::start(to, Deed::Tunnel(kind))
+    /// Closes for good before a frame of this kind; the destination keeps running.
+    pub fn tunnel(to: u16, kind: u8) -> Result<Proxy, Failed> {
+        Proxy::start(to, Behavior::Tunnel(kind))
     }
 
-    /// Ends process `pid`, which listens on `to`, in the moment when the guest is let go.
-    pub fn kills(to: u16, pid: u32) -> Result<Between, Failed> {
-        Between::start(to, Deed::Kill(pid))
+    /// Kills process `pid`, which listens on `to`, when the source sends its Commit.
+    pub fn killing(to: u16, pid: u32) -> Result<Proxy, Failed> {
+        Proxy::start(to, Behavior::Kill(pid))
     }
 
-    /// Passes at most so many bytes in a millisecond.
-    pub fn slow(to: u16, bytes: usize) -> Result<Between, Failed> {
-        Between::start(to, Deed::Slow(bytes))
+    /// Passes at most `bytes` bytes in a millisecond.
+    pub fn slow(to: u16, bytes: usize) -> Result<Proxy, Failed> {
+        Proxy::start(to, Behavior::Slow(bytes))
     }
 
-    /// Passes the first pages when it is allowed to.
-    pub fn holds(to: u16, free: Arc<AtomicBool>) -> Result<Between, Failed> {
-        Between::start(to, Deed::Hold(free))
+    /// Passes the first pages once `free` is set.
+    pub fn holding(to: u16, free: Arc<AtomicBool>) -> Result<Proxy, Failed> {
+        Proxy::start(to, Behavior::Hold(free))
     }
 
-    fn start(to: u16, deed: Deed) -> Result<Between, Failed> {
+    fn start(to: u16, behavior: Behavior) -> Result<Proxy, Failed> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, to));
         thread::spawn(move || {
-            let mut deed = Some(deed);
+            let mut behavior = Some(behavior);
             while let Ok((source, _)) = listener.accept() {
                 let Ok(target) = TcpStream::connect(to) else { return };
-                // Like the two sides: small frames do not wait for more.
+                // Like source and destination: small frames are sent at once.
                 let _ = (source.set_nodelay(true), target.set_nodelay(true));
-                let gone = matches!(deed, Some(Deed::Kill(_) | Deed::Tunnel(_)));
-                // Nobody interferes with the questions that come later.
-                if connect(source, target, deed.take()).is_none() || gone {
+                let closes = matches!(behavior, Some(Behavior::Kill(_) | Behavior::Tunnel(_)));
+                // Later connections are passed unchanged.
+                if connect(source, target, behavior.take()).is_none() || closes {
                     return;
                 }
             }
         });
-        Ok(Between { port })
+        Ok(Proxy { port })
     }
 }
 
-fn connect(source: TcpStream, target: TcpStream, deed: Option<Deed>) -> Option<()> {
+fn connect(source: TcpStream, target: TcpStream, behavior: Option<Behavior>) -> Option<()> {
     let (mut back_from, mut back_to) = (target.try_clone().ok()?, source.try_clone().ok()?);
-    let broken = match deed {
-        Some(Deed::Break(kind, place)) => Some((kind, place)),
-        Some(Deed::Tunnel(kind)) => Some((kind, Where::Before)),
+    let broken = match behavior {
+        Some(Behavior::Break(kind, at)) => Some((kind, at)),
+        Some(Behavior::Tunnel(kind)) => Some((kind, BreakPoint::Before)),
         _ => None,
     };
     let back = move || {
         match broken {
-            Some((kind, place)) => _ = pass_frames(&mut back_from, &mut back_to, kind, place),
+            Some((kind, at)) => _ = pass_frames(&mut back_from, &mut back_to, kind, at),
             None => _ = std::io::copy(&mut back_from, &mut back_to),
         }
         let _ = back_to.shutdown(Shutdown::Write);
     };
     let (mut from, mut to) = (source, target);
-    match deed {
+    match behavior {
         None => {
             thread::spawn(back);
             thread::spawn(move || {
@@ -321,20 +323,20 @@ fn connect(source: TcpStream, target: TcpStream, deed: Option<Deed>) -> Option<(
             });
             return Some(());
         }
-        Some(Deed::Tunnel(kind)) => {
+        Some(Behavior::Tunnel(kind)) => {
             thread::spawn(back);
-            pass_frames(&mut from, &mut to, kind, Where::Before);
+            pass_frames(&mut from, &mut to, kind, BreakPoint::Before);
         }
-        Some(Deed::Break(kind, place)) => {
+        Some(Behavior::Break(kind, at)) => {
             thread::spawn(back);
-            pass_frames(&mut from, &mut to, kind, place);
+            pass_frames(&mut from, &mut to, kind, at);
         }
-        Some(Deed::Kill(pid)) => {
+        Some(Behavior::Kill(pid)) => {
             thread::spawn(back);
-            pass_frames(&mut from, &mut to, kind::COMMIT, Where::Before);
+            pass_frames(&mut from, &mut to, kind::COMMIT, BreakPoint::Before);
             let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
         }
-        Some(Deed::Slow(most)) => {
+        Some(Behavior::Slow(most)) => {
             thread::spawn(back);
             let mut bytes = vec![0; most];
             while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -342,7 +344,7 @@ fn connect(source: TcpStream, target: TcpStream, deed: Option<Deed>) -> Option<(
                 to.write_all(bytes.get(..count)?).ok()?;
             }
         }
-        Some(Deed::Hold(free)) => {
+        Some(Behavior::Hold(free)) => {
             thread::spawn(back);
             let header = pass_frames_until(&mut from, &mut to, kind::PAGES)?;
             while !free.load(Ordering::SeqCst) {
@@ -356,29 +358,29 @@ fn connect(source: TcpStream, target: TcpStream, deed: Option<Deed>) -> Option<(
     Some(())
 }
 
-/// Passes frames, and hangs up on both sides at the first one of `kind`. `None` if the connection has ended
+/// Passes frames, and closes both connections at the first one of `kind`. `None` if the connection has ended
 /// before.
-fn pass_frames(from: &mut TcpStream, to: &mut TcpStream, kind: u8, place: Where) -> Option<()> {
+fn pass_frames(from: &mut TcpStream, to: &mut TcpStream, kind: u8, at: BreakPoint) -> Option<()> {
     let header = pass_frames_until(from, to, kind)?;
     let mut payload = vec![0; length(&header)];
     from.read_exact(&mut payload).ok()?;
-    if place == Where::Behind {
+    if at == BreakPoint::After {
         // Before the frame arrives: no answer gets through.
         let _ = from.shutdown(Shutdown::Both);
     }
     let whole = [&header[..], &payload].concat();
-    let most = match place {
-        Where::Before => 0,
-        Where::Header => 3,
-        Where::Middle => 8 + payload.len() / 2,
-        Where::Behind => whole.len(),
+    let most = match at {
+        BreakPoint::Before => 0,
+        BreakPoint::Header => 3,
+        BreakPoint::Middle => 8 + payload.len() / 2,
+        BreakPoint::After => whole.len(),
     };
     let _ = to.write_all(&whole[..most]);
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     Some(())
 }
 
-/// Passes frames up to the first one of `kind`, whose header was read and is given back.
+/// Passes frames up to the first one of `kind`, and returns the header of that one.
 fn pass_frames_until(from: &mut TcpStream, to: &mut TcpStream, kind: u8) -> Option<[u8; 8]> {
     loop {
         let mut header = [0; 8];

@@ -1,4 +1,4 @@
-//! What all end-to-end tests share: finding things, running `kvm`, judging what it did.
+//! Shared by all end-to-end tests: paths, running `kvm`, and checking its output.
 
 pub mod console;
 pub mod debug_server;
@@ -17,19 +17,19 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-mod elsewhere;
+mod chroot;
+mod exact_output;
 mod lane;
 mod running;
-mod whole;
 
-pub use elsewhere::{Elsewhere, is_root, way_elsewhere};
-pub use lane::{Lane, expected_here, flood_size, lane, worth_their_time};
+pub use chroot::{ChrootFolder, chroot_command, is_root};
+pub use exact_output::{ExactOutput, HALTED_0, exact_output, halted};
+pub use lane::{Lane, flood_size, lane, skip_unless_all, skip_unsupported};
 pub use running::Running;
-pub use whole::{HALTED_0, Whole, halted, whole};
 
-/// Longest time a run of a test may take before it counts as hanging: on an emulated processor of a busy
-/// machine, some take a minute or two.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Longest duration of a run before it counts as hanging: on an emulated processor of a busy machine, some
+/// runs take a minute or two.
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The `kvm` under test.
 pub fn kvm_binary() -> PathBuf {
@@ -63,7 +63,7 @@ pub fn source(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// Builds the guests, unless `KVM_GUESTS` says where they are.
+/// Builds the guests, unless `KVM_GUESTS` names their folder.
 pub fn prepare() {
     if std::env::var_os("KVM_GUESTS").is_some() {
         return;
@@ -77,7 +77,7 @@ pub fn prepare() {
     }
 }
 
-/// Why guests cannot be run here, or `None` if they can.
+/// Why guests cannot run on this host, or `None` if they can.
 pub fn no_kvm() -> Option<&'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();
     REASON
@@ -88,7 +88,7 @@ pub fn no_kvm() -> Option<&'static str> {
         .as_deref()
 }
 
-/// A test that needs no guest to run.
+/// A test that runs no guest.
 pub fn test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     Trial::test(name, body)
 }
@@ -101,7 +101,7 @@ pub fn guest_test(name: &str, body: impl FnOnce() -> Result<(), Failed> + Send +
     }
 }
 
-/// A folder of its own for one test, removed when dropped.
+/// A temporary folder of one test, removed when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -124,7 +124,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// What the file `name` in it holds.
+    /// The contents of the file `name` in it.
     pub fn read(&self, name: &str) -> String {
         let path = self.file(name);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -138,24 +138,24 @@ impl Drop for Folder {
     }
 }
 
-/// One run of `kvm` in a folder of its own.
+/// One run of `kvm` in a temporary folder.
 pub struct Kvm {
-    /// Where it runs: its log and other files are here.
+    /// Its working directory, with its log and other files.
     pub folder: Folder,
     arguments: Vec<std::ffi::OsString>,
     input: Vec<u8>,
     shell: Option<String>,
 }
 
-/// What a run did.
-pub struct Ran {
+/// The result of a run.
+pub struct FinishedRun {
     /// Exit status; `None` if a signal ended it.
     pub status: Option<i32>,
     /// Standard output.
     pub out: String,
     /// Standard error.
     pub err: String,
-    /// Where it ran.
+    /// Its working directory.
     pub folder: Folder,
 }
 
@@ -165,7 +165,7 @@ impl Kvm {
         Kvm { folder: Folder::new(), arguments: Vec::new(), input: Vec::new(), shell: None }
     }
 
-    /// Puts a file into the folder it runs in.
+    /// Puts a file into its working directory.
     pub fn file(self, name: &str, text: &str) -> Kvm {
         std::fs::write(self.folder.file(name), text).expect("a file can be written");
         self
@@ -187,19 +187,19 @@ impl Kvm {
         arguments.into_iter().fold(self, Kvm::arg)
     }
 
-    /// What standard input says; it ends after that.
+    /// Sets the contents of standard input.
     pub fn input(mut self, bytes: &[u8]) -> Kvm {
         self.input = bytes.to_vec();
         self
     }
 
-    /// Runs it from a shell: `script` starts it as `"$@"`.
+    /// Runs it in a shell: `script` starts it as `"$@"`.
     pub fn in_shell(mut self, script: &str) -> Kvm {
         self.shell = Some(script.to_owned());
         self
     }
 
-    /// The command, for tests that run it in their own way.
+    /// The command, for tests that spawn it themselves.
     pub fn command(&self) -> Command {
         let mut command = match &self.shell {
             None => Command::new(kvm_binary()),
@@ -224,7 +224,7 @@ impl Kvm {
     }
 
     /// Runs it to its end.
-    pub fn run(self) -> Ran {
+    pub fn run(self) -> FinishedRun {
         let mut child = self.start();
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
         let input = self.input.clone();
@@ -234,9 +234,9 @@ impl Kvm {
         });
         let killer = Deadline::new(child.id());
         let Output { status, stdout, stderr } = child.wait_with_output().expect("kvm can be waited for");
-        assert!(!killer.stop(), "kvm {:?} did not end within {PATIENCE:?}", self.arguments);
+        assert!(!killer.stop(), "kvm {:?} did not end within {TIMEOUT:?}", self.arguments);
         let _ = writer.join();
-        Ran {
+        FinishedRun {
             status: status.code(),
             out: String::from_utf8_lossy(&stdout).into_owned(),
             err: String::from_utf8_lossy(&stderr).into_owned(),
@@ -245,18 +245,18 @@ impl Kvm {
     }
 }
 
-/// Kills a process that takes longer than [`PATIENCE`].
+/// Kills a process that takes longer than [`TIMEOUT`].
 pub struct Deadline {
     done: std::sync::mpsc::Sender<()>,
     thread: std::thread::JoinHandle<bool>,
 }
 
 impl Deadline {
-    /// Starts to wait for process `pid`.
+    /// Starts the timeout of process `pid`.
     pub fn new(pid: u32) -> Deadline {
         let (done, over) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let late = over.recv_timeout(PATIENCE).is_err();
+            let late = over.recv_timeout(TIMEOUT).is_err();
             if late {
                 let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
             }
@@ -265,51 +265,51 @@ impl Deadline {
         Deadline { done, thread }
     }
 
-    /// The process has ended; true if it had to be killed.
+    /// Stops the timeout; true if the process had to be killed.
     pub fn stop(self) -> bool {
         let _ = self.done.send(());
         self.thread.join().unwrap_or(true)
     }
 }
 
-impl Ran {
+impl FinishedRun {
     /// The run must have ended with this exit status.
-    pub fn expect_status(&self, status: i32) -> Result<&Ran, Failed> {
+    pub fn expect_status(&self, status: i32) -> Result<&FinishedRun, Failed> {
         self.check(self.status == Some(status), &format!("exit status {status}"))
     }
 
     /// Standard output must be exactly this.
-    pub fn expect_out(&self, text: &str) -> Result<&Ran, Failed> {
+    pub fn expect_out(&self, text: &str) -> Result<&FinishedRun, Failed> {
         self.check(self.out == text, &format!("standard output {text:?}"))
     }
 
     /// Standard error must contain this.
-    pub fn expect_err(&self, text: &str) -> Result<&Ran, Failed> {
+    pub fn expect_err(&self, text: &str) -> Result<&FinishedRun, Failed> {
         self.check(self.err.contains(text), &format!("{text:?} on standard error"))
     }
 
     /// The log must contain this.
-    pub fn expect_log(&self, text: &str) -> Result<&Ran, Failed> {
+    pub fn expect_log(&self, text: &str) -> Result<&FinishedRun, Failed> {
         let log = self.folder.read("console.log");
         self.check(log.contains(text), &format!("{text:?} in the log\n{log}"))
     }
 
-    /// A file in the folder it ran in must be exactly this.
-    pub fn expect_file(&self, name: &str, text: &str) -> Result<&Ran, Failed> {
+    /// A file in its working directory must be exactly this.
+    pub fn expect_file(&self, name: &str, text: &str) -> Result<&FinishedRun, Failed> {
         let found = self.folder.read(name);
         self.check(found == text, &format!("{name} {text:?}, not {found:?}"))
     }
 
-    /// What the log says about the guest's lines on one serial port, in order.
+    /// The guest's lines on one serial port in the log, in order.
     pub fn logged_lines(&self, port: &str) -> Vec<String> {
         let start = format!(" INFO kvm::serial: {port}: ");
         let log = self.folder.read("console.log");
         log.lines().filter_map(|line| line.split_once(&start)).map(|(_, text)| text.to_owned()).collect()
     }
 
-    /// `held`, or else what was `expected` and everything the run did instead.
-    pub fn check(&self, held: bool, expected: &str) -> Result<&Ran, Failed> {
-        if held {
+    /// Fails with what was `expected` and the output of the run unless `condition` is true.
+    pub fn check(&self, condition: bool, expected: &str) -> Result<&FinishedRun, Failed> {
+        if condition {
             return Ok(self);
         }
         Err(format!(
@@ -320,12 +320,12 @@ impl Ran {
     }
 }
 
-/// An address with a port that was free a moment ago; nobody else is likely to take it.
-pub fn free_place() -> Result<String, Failed> {
+/// An address with a port that was free a moment ago and is unlikely to be taken since.
+pub fn free_address() -> Result<String, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
-/// Clock ticks (of 10 ms) of processor time that all threads of a process have taken.
+/// Processor time of all threads of a process, in clock ticks of 10 ms.
 pub fn processor_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
@@ -336,8 +336,8 @@ pub fn processor_ticks(pid: u32) -> u64 {
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Failed> {
     let start = Instant::now();
     while !done() {
-        if start.elapsed() > PATIENCE {
-            return Err(format!("{what}: not within {PATIENCE:?}").into());
+        if start.elapsed() > TIMEOUT {
+            return Err(format!("{what}: not within {TIMEOUT:?}").into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -1,4 +1,4 @@
-//! A terminal for programs to run on: its user's keyboard, and what its screen shows.
+//! A pseudo-terminal that programs run on: keyboard input, and the contents of the screen.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,17 +15,17 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::{Folder, Kvm, PATIENCE, wait_until};
+use super::{Folder, Kvm, TIMEOUT, wait_until};
 
-/// Lines that have left the top of the screen and are still remembered.
+/// Lines of the scrollback buffer.
 const SCROLLBACK: usize = 10_000;
-/// How long the screen waits between two looks for something to show.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// How long one wait for output lasts.
+const POLL_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// A terminal with a program on it, which leads the terminal's session and is in its foreground.
+/// A terminal with a program, which leads the terminal's session and is in its foreground.
 pub struct Terminal {
     child: Child,
-    /// Both are there until the terminal is closed.
+    /// Both are open until the terminal is closed.
     master: Option<Arc<OwnedFd>>,
     slave: Option<OwnedFd>,
     shown: Arc<Mutex<Shown>>,
@@ -33,7 +33,7 @@ pub struct Terminal {
     ended: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
     modes_before: String,
-    /// Where `kvm` runs; kept as long as it does.
+    /// The working directory of `kvm`, which exists as long as it runs.
     folder: Option<Folder>,
 }
 
@@ -41,11 +41,11 @@ pub struct Terminal {
 pub struct Shown {
     /// The screen.
     parser: vt100::Parser<Cursor>,
-    /// Every byte of it.
+    /// Every byte.
     pub bytes: Vec<u8>,
 }
 
-/// What the terminal emulator does not keep by itself.
+/// State that the terminal emulator does not keep by itself.
 #[derive(Default)]
 struct Cursor {
     shape: u16,
@@ -128,10 +128,11 @@ impl Terminal {
         let (paused, ended) = (self.paused.clone(), self.ended.clone());
         std::thread::spawn(move || {
             loop {
-                // What was written before the end is shown before this thread ends.
+                // Output written before the end is processed before this thread ends.
                 let last = ended.load(Ordering::Acquire);
                 let mut fds = [PollFd::new(&*master, PollFlags::IN)];
-                let ready = !paused.load(Ordering::Acquire) && poll(&mut fds, Some(&LOOK)).unwrap_or(0) > 0;
+                let ready =
+                    !paused.load(Ordering::Acquire) && poll(&mut fds, Some(&POLL_INTERVAL)).unwrap_or(0) > 0;
                 let mut bytes = [0; 4096];
                 match ready.then(|| rustix::io::read(&*master, &mut bytes)) {
                     Some(Ok(count)) if count > 0 => {
@@ -163,7 +164,7 @@ impl Terminal {
     pub fn type_keys(&self, keys: impl AsRef<[u8]>) {
         let mut rest = keys.as_ref();
         while !rest.is_empty() {
-            let count = rustix::io::write(self.master(), rest).expect("the terminal takes keys");
+            let count = rustix::io::write(self.master(), rest).expect("the terminal accepts input");
             rest = &rest[count..];
         }
     }
@@ -174,18 +175,18 @@ impl Terminal {
         assert!(status.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
-    /// Gives the terminal another size.
+    /// Changes the size of the terminal.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.shown().parser.screen_mut().set_size(rows, columns);
         set_size(self.slave(), columns, rows);
     }
 
-    /// From now on the terminal takes nothing (true), or goes on (false).
+    /// Stops (true) or resumes (false) reading what the program writes.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
     }
 
-    /// What is shown now.
+    /// The state of the screen now.
     pub fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().expect("no panic while it was locked")
     }
@@ -195,7 +196,7 @@ impl Terminal {
         self.shown().screen().contents()
     }
 
-    /// Waits until what is shown is as `condition` wants it.
+    /// Waits until `condition` holds for the screen.
     pub fn wait_for(&self, what: &str, condition: impl Fn(&Shown) -> bool) -> Result<&Terminal, Failed> {
         let result = wait_until_soon(|| condition(&self.shown()));
         result.map_err(|()| format!("{what}: not seen; the screen shows\n{}", self.contents()))?;
@@ -207,13 +208,13 @@ impl Terminal {
         self.wait_for(&format!("{text:?}"), |shown| shown.screen().contents().contains(text))
     }
 
-    /// True while keys come to the program one by one and nothing is echoed.
+    /// True while the terminal is in raw mode.
     pub fn is_raw(&self) -> bool {
         modes(self.slave()) != self.modes_before
     }
 
     /// Waits until the program has ended.
-    pub fn end(mut self) -> Result<Ended, Failed> {
+    pub fn end(mut self) -> Result<FinishedTerminal, Failed> {
         let mut status = None;
         wait_until("the end of the program", || {
             status = self.child.try_wait().expect("a child can be waited for");
@@ -226,21 +227,21 @@ impl Terminal {
         let modes_after = modes(self.slave());
         let shown = self.shown();
         let screen = shown.screen().clone();
-        Ok(Ended {
+        Ok(FinishedTerminal {
             status: status.code(),
             signal: status.signal(),
             same_modes: modes_after == self.modes_before,
             cursor_shape: shown.cursor_shape(),
-            text: everything(screen.clone()),
+            text: all_text(screen.clone()),
             screen,
             bytes: shown.bytes.clone(),
         })
     }
 
-    /// Closes the terminal's window, and gives the exit status the program then ends with.
+    /// Closes the terminal, and returns the exit status of the program.
     pub fn close(mut self) -> Result<Option<i32>, Failed> {
         self.stop_reading();
-        // The last file descriptors of the terminal's two sides that are not the program's.
+        // The last file descriptors of the terminal outside the program.
         drop((self.master.take(), self.slave.take()));
         let mut status = None;
         wait_until("the end of the program", || {
@@ -267,8 +268,8 @@ impl Drop for Terminal {
     }
 }
 
-/// What a program has left behind on its terminal.
-pub struct Ended {
+/// The result of a program on a terminal.
+pub struct FinishedTerminal {
     /// Exit status; `None` if a signal ended it.
     pub status: Option<i32>,
     /// The signal that ended it.
@@ -279,25 +280,25 @@ pub struct Ended {
     pub cursor_shape: u16,
     /// The screen.
     pub screen: vt100::Screen,
-    /// The screen's text and what has scrolled away above it.
+    /// The text of the scrollback buffer and of the screen.
     pub text: String,
     /// Every byte the program wrote.
     pub bytes: Vec<u8>,
 }
 
-impl Ended {
+impl FinishedTerminal {
     /// It must have ended with this exit status.
-    pub fn expect_status(&self, status: i32) -> Result<&Ended, Failed> {
+    pub fn expect_status(&self, status: i32) -> Result<&FinishedTerminal, Failed> {
         self.check(self.status == Some(status), &format!("exit status {status}"))
     }
 
-    /// This text must have been left on the terminal.
-    pub fn expect_text(&self, text: &str) -> Result<&Ended, Failed> {
+    /// The terminal must show this text.
+    pub fn expect_text(&self, text: &str) -> Result<&FinishedTerminal, Failed> {
         self.check(self.text.contains(text), &format!("{text:?} on the terminal"))
     }
 
-    /// The terminal must be as it was before.
-    pub fn expect_given_back(&self) -> Result<&Ended, Failed> {
+    /// The terminal must be in its initial state.
+    pub fn expect_restored(&self) -> Result<&FinishedTerminal, Failed> {
         self.check(self.same_modes, "the terminal's modes as before")?;
         self.check(!self.screen.alternate_screen(), "the main screen")?;
         self.check(!self.screen.hide_cursor(), "a cursor")?;
@@ -311,21 +312,21 @@ impl Ended {
         self.bytes.windows(bytes.len()).any(|window| window == bytes)
     }
 
-    /// `held` must be true.
-    pub fn check(&self, held: bool, expected: &str) -> Result<&Ended, Failed> {
-        if held {
+    /// Fails with what was `expected` and the state of the terminal unless `condition` is true.
+    pub fn check(&self, condition: bool, expected: &str) -> Result<&FinishedTerminal, Failed> {
+        if condition {
             return Ok(self);
         }
-        let Ended { status, signal, text, .. } = self;
+        let FinishedTerminal { status, signal, text, .. } = self;
         Err(format!("expected {expected}; got status {status:?}, signal {signal:?} and\n{text}").into())
     }
 }
 
-/// [`wait_until`] without words.
+/// [`wait_until`] with a shorter timeout and without a message.
 fn wait_until_soon(mut done: impl FnMut() -> bool) -> Result<(), ()> {
     let start = Instant::now();
     while !done() {
-        if start.elapsed() > PATIENCE / 4 {
+        if start.elapsed() > TIMEOUT / 4 {
             return Err(());
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -333,8 +334,8 @@ fn wait_until_soon(mut done: impl FnMut() -> bool) -> Result<(), ()> {
     Ok(())
 }
 
-/// The text of the screen and of what is above it, line by line.
-fn everything(mut screen: vt100::Screen) -> String {
+/// The text of the scrollback buffer and of the screen, line by line.
+fn all_text(mut screen: vt100::Screen) -> String {
     let (_, columns) = screen.size();
     screen.set_scrollback(usize::MAX);
     let mut lines = Vec::new();
@@ -351,7 +352,7 @@ fn set_size(slave: impl AsFd, columns: u16, rows: u16) {
     tcsetwinsize(slave, size).expect("a pty has a size");
 }
 
-/// All modes of a terminal, as `stty` tells them.
+/// All modes of a terminal, as `stty` prints them.
 fn modes(slave: &OwnedFd) -> String {
     let slave = File::from(slave.try_clone().expect("a file descriptor"));
     let output = Command::new("stty").arg("-g").stdin(slave).output().expect("stty can be started");

@@ -1,4 +1,4 @@
-//! A `kvm` in the background, while a test does something with it.
+//! A `kvm` that runs in the background of a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use std::sync::mpsc::{self, Receiver};
 
 use libtest_mimic::Failed;
 
-use super::{Deadline, Folder, Kvm, PATIENCE, Ran};
+use super::{Deadline, FinishedRun, Folder, Kvm, TIMEOUT};
 
-/// A `kvm` that runs. Dropping it ends it.
+/// A running `kvm`. Dropping it kills the process.
 pub struct Running {
     process: Process,
-    /// Lines of standard error, as they come.
+    /// Lines of standard error, as they arrive.
     lines: Receiver<String>,
-    /// Those that were waited for.
-    said: String,
+    /// The lines received so far.
+    stderr: String,
     folder: Folder,
 }
 
@@ -24,32 +24,32 @@ struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
+        // Fails only if the process has exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Running {
-    /// Starts it. Its standard input stays open, and whatever it says on standard error is taken at once.
+    /// Starts it. Its standard input stays open; a thread reads standard error continuously.
     pub fn start(kvm: Kvm) -> Running {
         let mut child = kvm.start();
         let lines = lines(child.stderr.take().expect("stderr is a pipe"));
-        Running { process: Process(child), lines, said: String::new(), folder: kvm.folder }
+        Running { process: Process(child), lines, stderr: String::new(), folder: kvm.folder }
     }
 
     /// The next line of standard error.
     pub fn line(&mut self) -> Result<String, Failed> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(TIMEOUT) {
             Ok(line) => {
-                self.said += &line;
+                self.stderr += &line;
                 Ok(line)
             }
-            Err(end) => Err(format!("{end}; kvm said {:?}", self.said).into()),
+            Err(end) => Err(format!("{end}; kvm printed {:?}", self.stderr).into()),
         }
     }
 
-    /// Waits for a line of standard error with `text` in it; the line.
+    /// Waits for a line of standard error that contains `text`, and returns it.
     pub fn until(&mut self, text: &str) -> Result<String, Failed> {
         loop {
             let line = self
@@ -61,39 +61,42 @@ impl Running {
         }
     }
 
-    /// Everything that it says on standard error, to its end.
-    pub fn words(&mut self) -> &str {
-        self.said.extend(self.lines.iter());
-        &self.said
+    /// Reads standard error to its end, and returns all of it.
+    pub fn stderr(&mut self) -> &str {
+        self.stderr.extend(self.lines.iter());
+        &self.stderr
     }
 
-    /// What `read` makes of its standard output. A run whose output takes too long is ended.
-    pub fn hear<T>(&mut self, read: impl FnOnce(&mut ChildStdout) -> Result<T, Failed>) -> Result<T, Failed> {
+    /// Passes standard output to `read`. Kills a run whose output takes longer than [`TIMEOUT`].
+    pub fn with_stdout<T>(
+        &mut self,
+        read: impl FnOnce(&mut ChildStdout) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
         let killer = Deadline::new(self.id());
-        let heard = read(self.process.0.stdout.as_mut().expect("stdout is a pipe"));
+        let result = read(self.process.0.stdout.as_mut().expect("stdout is a pipe"));
         if killer.stop() {
-            return Err(format!("what was to come on standard output did not within {PATIENCE:?}").into());
+            return Err(format!("the expected standard output did not arrive within {TIMEOUT:?}").into());
         }
-        heard
+        result
     }
 
-    /// Types `bytes`.
-    pub fn type_in(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+    /// Writes `bytes` to its standard input.
+    pub fn send_input(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         let input = self.process.0.stdin.as_mut().ok_or("standard input has ended")?;
         Ok(input.write_all(bytes)?)
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub fn end_input(&mut self) {
         self.process.0.stdin = None;
     }
 
-    /// A file in the folder it runs in.
+    /// A file in its working directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.0.id()
     }
@@ -104,33 +107,33 @@ impl Running {
         if status.success() { Ok(()) } else { Err(format!("kill -s {name}: {status}").into()) }
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub fn kill(&mut self) -> Result<(), Failed> {
         Ok(self.process.0.kill()?)
     }
 
-    /// Waits for the end of the run. Standard output holds what has not been heard before.
-    pub fn finish(mut self) -> Result<Ran, Failed> {
+    /// Waits for the end of the run. Standard output is what has not been read before.
+    pub fn finish(mut self) -> Result<FinishedRun, Failed> {
         self.end_input();
         let killer = Deadline::new(self.id());
         let mut out = Vec::new();
-        let heard = self.process.0.stdout.as_mut().expect("stdout is a pipe").read_to_end(&mut out);
+        let read = self.process.0.stdout.as_mut().expect("stdout is a pipe").read_to_end(&mut out);
         let ended = self.process.0.wait();
-        self.words();
+        self.stderr();
         if killer.stop() {
-            return Err(format!("kvm did not end within {PATIENCE:?}; it said {:?}", self.said).into());
+            return Err(format!("kvm did not end within {TIMEOUT:?}; it printed {:?}", self.stderr).into());
         }
-        heard?;
-        Ok(Ran {
+        read?;
+        Ok(FinishedRun {
             status: ended?.code(),
             out: String::from_utf8_lossy(&out).into_owned(),
-            err: self.said,
+            err: self.stderr,
             folder: self.folder,
         })
     }
 }
 
-/// Reads lines in the background, so that nobody has to wait until they are read.
+/// Reads lines in the background, so that the process never blocks on a full pipe.
 fn lines(stream: ChildStderr) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
