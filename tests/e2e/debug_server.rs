@@ -298,7 +298,7 @@ fn clients() -> Vec<Trial> {
                 let other = std::thread::spawn(move || -> std::io::Result<()> {
                     let (mut stream, _) = listener.accept()?;
                     stream.read_exact(&mut [0; 32])?;
-                    stream.write_all(says)
+                    stream.write_all(answer)
                 });
                 let ran = client(&address).run();
                 let _ = other.join();
