@@ -284,7 +284,6 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueues) -> Re
     })?;
     let user_interface = user_interface(settings);
     let spec = MachineSpec {
-        image: Box::new(image),
         memory: settings.memory,
         boot: boot_options(settings),
         keys: user_interface.keys,
@@ -292,7 +291,8 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueues) -> Re
         terminal: user_interface.terminal,
         no_reboot: user_interface.no_reboot,
     };
-    Machine::new(spec, inputs, outputs).map_err(|error| Failure::new(machine_status(&error), error))
+    Machine::new(Box::new(image), spec, inputs, outputs)
+        .map_err(|error| Failure::new(machine_status(&error), error))
 }
 
 /// The machine in a snapshot.

@@ -73,8 +73,8 @@ struct Lab {
 
 impl Lab {
     fn new(guests: &Guests) -> Result<Lab, Failure> {
+        let image = Box::new(FileImage::open(guests.elf("touch"))?);
         let spec = MachineSpec {
-            image: Box::new(FileImage::open(guests.elf("touch"))?),
             memory: RAM,
             boot: BootOptions::default(),
             keys: KeyTarget::Auto,
@@ -82,7 +82,7 @@ impl Lab {
             terminal: None,
             no_reboot: false,
         };
-        let machine = Machine::new(spec, Inputs::new(), output_queues(Doorbell::new()?).0)?;
+        let machine = Machine::new(image, spec, Inputs::new(), output_queues(Doorbell::new()?).0)?;
         let mut lab = Lab { machine, snapshots: Snapshots::default(), copy: vec![1; (RAM - PAGES) as usize] };
         lab.begin()?;
         Ok(lab)
@@ -110,7 +110,7 @@ impl Lab {
         self.run(pages)?;
         let begin = Instant::now();
         match way {
-            Way::GoBack => _ = self.snapshots.go_back(&mut self.machine, "begin")?,
+            Way::GoBack => _ = self.snapshots.restore(&mut self.machine, "begin")?,
             Way::Take => _ = self.snapshots.take(&mut self.machine, "other", None)?,
             Way::CopyAll => self.machine.memory().write(PAGES, &self.copy)?,
             Way::Reset => {
@@ -124,7 +124,7 @@ impl Lab {
         let time = begin.elapsed().as_secs_f64();
         match way {
             Way::GoBack => {}
-            Way::Take | Way::CopyAll => _ = self.snapshots.go_back(&mut self.machine, "begin")?,
+            Way::Take | Way::CopyAll => _ = self.snapshots.restore(&mut self.machine, "begin")?,
             Way::Reset => self.begin()?,
         }
         Ok(time)

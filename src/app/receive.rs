@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::{Failure, user_interface};
+use crate::arch::PAGE_SIZE;
 use crate::frontends::messages::{escaped, tell};
 use crate::kvm::{HostError, Kvm};
 use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::OutputQueues;
-use crate::memory::PAGE;
 use crate::migration::incoming::{HostFeatures, IncomingEvent, IncomingMigration, ReceivedGuest};
 use crate::migration::progress::size;
 use crate::migration::security::Credentials;
@@ -121,7 +121,7 @@ fn bar(round: u32, arrived: u64, pages: u64) -> String {
         "#".repeat(full),
         " ".repeat(BAR as usize - full),
         arrived.min(pages) * 100 / pages,
-        size(pages.saturating_mul(PAGE))
+        size(pages.saturating_mul(PAGE_SIZE))
     )
 }
 

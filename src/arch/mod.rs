@@ -15,4 +15,6 @@ mod test_ram;
 
 pub use mode::Mode;
 pub use physical_memory::{PAGE_SIZE, PhysicalMemory};
-pub use registers::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister};
+pub use registers::{
+    ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister,
+};

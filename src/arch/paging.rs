@@ -134,7 +134,7 @@ pub struct Entry {
 
 /// True if the upper bits of `address` are all the same, so that the processor can hold it as an address in
 /// long mode, whichever mode it is in now: breakpoints are set before the guest gets there.
-/// `cr4` tells how many bits count (Intel SDM volume 1, "Canonical Addressing").
+/// The number of significant bits depends on `cr4` (Intel SDM volume 1, "Canonical Addressing").
 pub fn is_canonical(cr4: u64, address: u64) -> bool {
     let unused = if cr4 & CR4_LA57 != 0 { 64 - 57 } else { 64 - 48 };
     (address << unused) as i64 >> unused == address as i64

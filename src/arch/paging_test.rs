@@ -38,7 +38,7 @@ fn try_access(memory: &TestRam, registers: &Registers, access: Access) -> Result
 }
 
 #[test]
-fn an_access_leaves_its_traces_in_the_tables() {
+fn an_access_sets_accessed_and_dirty_bits() {
     let memory = one_page(PRESENT | WRITABLE);
     assert_eq!(try_access(&memory, &long(0, 0), LOAD), Ok(0x9123));
     assert_eq!(memory.read_u64(0x1000), 0x2007 | ACCESSED);
@@ -48,14 +48,14 @@ fn an_access_leaves_its_traces_in_the_tables() {
 }
 
 #[test]
-fn a_refused_access_leaves_no_trace() {
+fn a_refused_access_sets_no_bits() {
     let memory = one_page(PRESENT);
     assert_eq!(try_access(&memory, &long(0, 0), by_user(STORE)), Err(0b111));
     assert_eq!(memory.read_u64(0x1000), 0x2007);
 }
 
 #[test]
-fn a_read_only_page_stops_the_kernel_only_if_it_wants_that() {
+fn supervisor_writes_to_read_only_pages_fault_only_with_cr0_wp() {
     let memory = one_page(PRESENT | USER);
     let mut registers = long(0, 0);
     assert_eq!(try_access(&memory, &registers, STORE), Ok(0x9123));
@@ -66,7 +66,7 @@ fn a_read_only_page_stops_the_kernel_only_if_it_wants_that() {
 }
 
 #[test]
-fn data_is_not_executed_where_the_page_says_so() {
+fn fetches_from_no_execute_pages_fault() {
     let memory = one_page(PRESENT | NO_EXECUTE);
     assert_eq!(try_access(&memory, &long(0, EFER_NXE), FETCH), Err(0b1_0001));
     assert_eq!(try_access(&memory, &long(0, EFER_NXE), LOAD), Ok(0x9123));
@@ -75,7 +75,7 @@ fn data_is_not_executed_where_the_page_says_so() {
 }
 
 #[test]
-fn the_kernel_keeps_out_of_user_pages_with_smep_and_smap() {
+fn smep_and_smap_keep_supervisor_accesses_out_of_user_pages() {
     let memory = one_page(PRESENT | WRITABLE | USER);
     assert_eq!(try_access(&memory, &long(0, 0), FETCH), Ok(0x9123));
     assert_eq!(try_access(&memory, &long(CR4_SMEP, 0), FETCH), Err(0b1_0001));
@@ -101,7 +101,7 @@ fn reserved_bits_are_faults() {
 }
 
 #[test]
-fn five_levels_are_followed() {
+fn five_level_paging_is_walked() {
     let memory = memory(&[
         (0x1000 + 8, 0x2003),
         (0x2000, 0x3003),
@@ -129,7 +129,7 @@ fn pae_entries_of_the_first_level_are_plain() {
 }
 
 #[test]
-fn the_oldest_tables_have_entries_of_four_bytes() {
+fn tables_of_32_bit_paging_have_entries_of_four_bytes() {
     // Entry 1 of the directory a table, entry 2 a page of 4 MiB above 4 GiB.
     let memory = memory(&[(0x1000, 0x2003 << 32), (0x1008, 0x0040_2083), (0x2000, 0x9003)]);
     let paging = Paging::new(&registers(CR4_PSE, 0), 40);

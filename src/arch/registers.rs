@@ -95,6 +95,10 @@ pub struct SystemRegisters {
     pub interrupt_bitmap: [u64; 4],
 }
 
+/// x87, vector and other extended registers in the standard (not compacted) format of `xsave`, as
+/// KVM_GET_XSAVE returns them (Intel SDM volume 1, "Standard Format of XSAVE Area").
+pub type ExtendedRegisters = [u8; 4096];
+
 /// General, control and segment registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::elf64::Access;
-use super::page_tables::{LARGE_PAGE, PAGE, Page, PageTables, TooManyTables};
-use super::segments::Placed;
+use super::page_tables::{LARGE_PAGE_SIZE, Page, PageTables, TooManyTables};
+use super::segments::PlacedSegment;
+use crate::arch::PAGE_SIZE;
 use crate::memory::GuestMemory;
 
 /// The I/O APIC's registers (82093AA datasheet, 3.0).
@@ -23,9 +24,9 @@ const DEVICES: [(&str, u64); 3] =
 /// Memory that belongs to no segment, in strict mode.
 const DATA: Access = Access { read: true, write: true, execute: false };
 
-/// The effect of `--strict` on the address space.
+/// How `--strict` maps the address space.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Strict {
+pub(super) struct StrictMapping {
     /// The page below the boot stack, which is not mapped.
     pub guard: u64,
 }
@@ -34,16 +35,16 @@ pub(super) struct Strict {
 /// [`segments::place`](super::segments::place)). Adds notes for the user to `warnings`.
 pub(super) fn build(
     memory: &GuestMemory,
-    segments: &[Placed],
-    strict: Option<Strict>,
+    segments: &[PlacedSegment],
+    strict: Option<StrictMapping>,
     limit: u64,
     warnings: &mut Vec<String>,
 ) -> Result<PageTables, TooManyTables> {
     let mut tables = PageTables::new(limit, tables_of_ram(memory));
     // Later mappings replace earlier ones: RAM goes over the old I/O APIC window where it reaches
-    // that far, and segments that are expected elsewhere go over whatever was there.
+    // that far, and moved segments replace whatever was mapped there.
     for (_, window) in DEVICES {
-        tables.map(window..window + LARGE_PAGE, window, Page::Device)?;
+        tables.map(window..window + LARGE_PAGE_SIZE, window, Page::Device)?;
     }
     let ram_access = if strict.is_some() { DATA } else { Access::ALL };
     for range in memory.ram() {
@@ -52,7 +53,7 @@ pub(super) fn build(
     if let Some(strict) = strict {
         restrict(&mut tables, segments, strict, warnings)?;
     }
-    let moved: Vec<&Placed> = segments.iter().filter(|segment| segment.is_moved()).collect();
+    let moved: Vec<&PlacedSegment> = segments.iter().filter(|segment| segment.is_moved()).collect();
     for segment in &moved {
         warn_of_hidden_device(segment, warnings);
     }
@@ -64,11 +65,12 @@ pub(super) fn build(
 }
 
 /// A number of tables that is sufficient for [`build`], wherever the segments are.
-pub(super) fn most_tables(memory: &GuestMemory, segments: &[Placed]) -> u64 {
+pub(super) fn most_tables(memory: &GuestMemory, segments: &[PlacedSegment]) -> u64 {
     // At each end of a segment there can be one more table of each kind than its length demands,
     // and two page tables where its physical addresses split large pages.
     const AT_ENDS: u64 = 2 + 2 + 2 + 2;
-    let of_segment = |segment: &Placed| (segment.range.end - segment.range.start) / (1 << 20) + AT_ENDS;
+    let of_segment =
+        |segment: &PlacedSegment| (segment.range.end - segment.range.start) / (1 << 20) + AT_ENDS;
     tables_of_ram(memory) + segments.iter().map(of_segment).sum::<u64>()
 }
 
@@ -82,15 +84,15 @@ fn tables_of_ram(memory: &GuestMemory) -> u64 {
 /// Removes, from RAM mapped at its own addresses, what strict mode does not permit.
 fn restrict(
     tables: &mut PageTables,
-    segments: &[Placed],
-    strict: Strict,
+    segments: &[PlacedSegment],
+    strict: StrictMapping,
     warnings: &mut Vec<String>,
 ) -> Result<(), TooManyTables> {
-    tables.map(0..PAGE, 0, Page::Absent)?;
-    tables.map(strict.guard..strict.guard + PAGE, strict.guard, Page::Absent)?;
-    let mut ascending: Vec<&Placed> = segments.iter().collect();
+    tables.map(0..PAGE_SIZE, 0, Page::Absent)?;
+    tables.map(strict.guard..strict.guard + PAGE_SIZE, strict.guard, Page::Absent)?;
+    let mut ascending: Vec<&PlacedSegment> = segments.iter().collect();
     ascending.sort_by_key(|segment| segment.range.start);
-    if let Some(first) = ascending.first().filter(|segment| segment.range.start < PAGE) {
+    if let Some(first) = ascending.first().filter(|segment| segment.range.start < PAGE_SIZE) {
         warnings.push(format!(
             "{} is in page 0, which is therefore mapped: null pointers will not fault",
             first.name()
@@ -114,17 +116,17 @@ struct Run {
 /// several of them share gets the permissions of all, with a warning if they differ and `warn` is
 /// set.
 fn runs(
-    segments: &[&Placed],
-    addresses: impl Fn(&Placed) -> &Range<u64>,
+    segments: &[&PlacedSegment],
+    addresses: impl Fn(&PlacedSegment) -> &Range<u64>,
     warnings: &mut Vec<String>,
     warn: bool,
 ) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::with_capacity(segments.len());
-    let mut previous: Option<&Placed> = None;
+    let mut previous: Option<&PlacedSegment> = None;
     for segment in segments {
         let range = addresses(segment);
-        let mut start = range.start & !(PAGE - 1);
-        let end = (range.end + PAGE - 1) & !(PAGE - 1);
+        let mut start = range.start & !(PAGE_SIZE - 1);
+        let end = (range.end + PAGE_SIZE - 1) & !(PAGE_SIZE - 1);
         let distance = segment.range.start.wrapping_sub(range.start);
         if let Some(last) = runs.last_mut().filter(|last| start < last.pages.end) {
             // Only the last page of the one before can be shared.
@@ -138,10 +140,10 @@ fn runs(
                     last.access = access;
                 } else {
                     last.pages.end = start;
-                    runs.push(Run { pages: start..start + PAGE, physical, access });
+                    runs.push(Run { pages: start..start + PAGE_SIZE, physical, access });
                 }
             }
-            start += PAGE;
+            start += PAGE_SIZE;
         }
         if start < end {
             let physical = start.wrapping_add(distance);
@@ -152,7 +154,7 @@ fn runs(
     runs
 }
 
-fn shared_page(first: &Placed, second: &Placed, page: u64, access: Access) -> String {
+fn shared_page(first: &PlacedSegment, second: &PlacedSegment, page: u64, access: Access) -> String {
     format!(
         "segments {} ({}) and {} ({}) share the page {page:#x}, which gets the permissions of both ({access}); \
          align them to 4096 in the linker script",
@@ -160,10 +162,10 @@ fn shared_page(first: &Placed, second: &Placed, page: u64, access: Access) -> St
     )
 }
 
-fn warn_of_hidden_device(segment: &Placed, warnings: &mut Vec<String>) {
+fn warn_of_hidden_device(segment: &PlacedSegment, warnings: &mut Vec<String>) {
     let range = &segment.virtual_range;
     for (name, window) in DEVICES {
-        if range.start < window + LARGE_PAGE && window < range.end {
+        if range.start < window + LARGE_PAGE_SIZE && window < range.end {
             warnings.push(format!(
                 "{} is mapped over the {name} at {window:#x}, which cannot be reached there",
                 segment.virtual_name()

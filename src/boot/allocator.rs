@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::free_pages::FreePages;
 use super::image::{FileImage, Image};
-use super::page_tables::PAGE;
-use super::segments::{Placed, Placement};
+use super::segments::{PlacedSegment, SegmentLayout};
 use super::{BootError, LoadedRegion};
+use crate::arch::PAGE_SIZE;
 use crate::memory::{GuestMemory, LOW_RAM_LIMIT, RAM_GRANULE};
 
 /// Free guest memory, and the regions that have been allocated.
@@ -24,16 +24,16 @@ impl Allocator {
     /// All RAM below 3 GiB in which no segment lies; `modules` will be allocated from it.
     pub(super) fn new(
         memory: &GuestMemory,
-        placement: &Placement,
+        segment_layout: &SegmentLayout,
         modules: &[(FileImage, &str)],
     ) -> Allocator {
-        let taken = placement.segments.iter().flat_map(|segment| {
+        let taken = segment_layout.segments.iter().flat_map(|segment| {
             // Where a segment is mapped over RAM, that RAM cannot be reached at its own address.
             [segment.range.clone(), segment.virtual_range.clone()]
         });
         let segments_end =
             taken.clone().filter(|range| range.start < LOW_RAM_LIMIT).map(|range| range.end).max();
-        let pages = |size: u64| size.max(1).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+        let pages = |size: u64| size.max(1).checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
         let modules_size =
             modules.iter().fold(0, |sum: u64, (file, _)| sum.saturating_add(pages(file.len())));
         Allocator {
@@ -81,7 +81,7 @@ impl Allocator {
     }
 
     /// All allocated regions and segments, ascending.
-    pub(super) fn into_layout(mut self, segments: &[Placed]) -> Vec<LoadedRegion> {
+    pub(super) fn into_layout(mut self, segments: &[PlacedSegment]) -> Vec<LoadedRegion> {
         self.layout.extend(
             segments
                 .iter()
@@ -92,7 +92,7 @@ impl Allocator {
     }
 }
 
-fn describe(segment: &Placed) -> String {
+fn describe(segment: &PlacedSegment) -> String {
     let name = format!("segment {} ({})", segment.index, segment.access);
     if !segment.is_moved() {
         return name;

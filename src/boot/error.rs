@@ -1,6 +1,7 @@
 //! Errors of loading a guest. Their messages name the problem, the value and the remedy.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -16,20 +17,28 @@ pub enum BootError {
         path: PathBuf,
     },
     /// The process or the host has reached its limit of open files.
-    #[error("cannot open {}: {reason}; `ulimit -n` tells and sets how many a process may have", path.display())]
+    #[error("cannot open {}: {source}; `ulimit -n` shows and sets the limit of a process", path.display())]
     NoMoreFiles {
         /// The file.
         path: PathBuf,
         /// The host's error.
-        reason: String,
+        source: io::Error,
     },
-    /// A file could not be opened, or is not a regular file.
-    #[error("{}: {reason}", path.display())]
+    /// A file could not be opened.
+    #[error("{}: {source}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// The host's error.
-        reason: String,
+        source: io::Error,
+    },
+    /// The path is not that of a regular file.
+    #[error("{}: {problem}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead, and the remedy.
+        problem: &'static str,
     },
     /// The guest file is not one this program can start.
     #[error("{file}: {problem}")]
@@ -37,6 +46,7 @@ pub enum BootError {
         /// Name of the guest file.
         file: String,
         /// What is wrong with it.
+        #[source]
         problem: GuestProblem,
     },
     /// A module could not be read.
@@ -45,12 +55,13 @@ pub enum BootError {
         /// Name of the module's file.
         file: String,
         /// What went wrong.
+        #[source]
         problem: GuestProblem,
     },
     /// Something does not fit into what the guest's segments leave free of RAM below 3 GiB.
     #[error("no room in {} MiB of guest memory for {what} ({size} bytes); {}", memory >> 20, room_remedy(*needed))]
     NoRoom {
-        /// What was to be allocated.
+        /// What needs the memory.
         what: String,
         /// Its size in bytes.
         size: u64,
@@ -71,7 +82,7 @@ pub enum BootError {
 }
 
 /// What is wrong with a guest file, or why a file could not be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum GuestProblem {
     /// A well-known kind of file that is not a 64-bit x86 bare-metal guest.
     #[error("this is {what}, not a bare-metal x86-64 guest; {remedy}")]
@@ -93,14 +104,14 @@ pub enum GuestProblem {
         missing: u64,
     },
     /// The host could not read the file.
-    #[error("cannot read {length} bytes at offset {offset}: {reason}")]
+    #[error("cannot read {length} bytes at offset {offset}: {source}")]
     Read {
         /// Offset in the file.
         offset: u64,
-        /// Number of bytes wanted.
+        /// Number of bytes.
         length: u64,
         /// The host's error.
-        reason: String,
+        source: io::Error,
     },
     /// A field of the file has a value that no valid file has.
     #[error("{field} is {value:#x} where {expected} is expected; the file is damaged: build it again")]
@@ -112,7 +123,7 @@ pub enum GuestProblem {
         /// The values that would be right.
         expected: &'static str,
     },
-    /// There is nothing to load.
+    /// The file has no loadable segment.
     #[error(
         "no loadable segment (PT_LOAD), so nothing to run; link the objects into an executable \
          with `ld`, and look at its segments with `readelf -lW`"

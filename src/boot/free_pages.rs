@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::page_tables::PAGE;
+use crate::arch::PAGE_SIZE;
 use crate::memory::LOW_RAM_LIMIT;
 
 /// Where boot structures go first: above page 0, below the area of old PC firmware data, the VGA
@@ -34,7 +34,7 @@ impl FreePages {
     /// Takes `size` bytes for a boot structure, page-aligned: the lowest place below 0x9F000, or
     /// else the highest one below 3 GiB.
     pub fn take(&mut self, size: u64) -> Option<u64> {
-        let size = size.checked_next_multiple_of(PAGE)?;
+        let size = size.checked_next_multiple_of(PAGE_SIZE)?;
         let fits = |range: &Range<u64>| range.end - range.start >= size;
         match self.low.iter_mut().find(|range| fits(range)) {
             Some(range) => {
@@ -47,7 +47,7 @@ impl FreePages {
 
     /// Takes `size` bytes, page-aligned, at the highest place below 3 GiB.
     pub fn take_high(&mut self, size: u64) -> Option<u64> {
-        let size = size.checked_next_multiple_of(PAGE)?;
+        let size = size.checked_next_multiple_of(PAGE_SIZE)?;
         let range = self.high.iter_mut().rev().find(|range| range.end - range.start >= size)?;
         range.end -= size;
         Some(range.end)
@@ -55,7 +55,7 @@ impl FreePages {
 
     /// Number of pages that are free.
     pub fn left(&self) -> u64 {
-        self.low.iter().chain(&self.high).map(|range| (range.end - range.start) / PAGE).sum()
+        self.low.iter().chain(&self.high).map(|range| (range.end - range.start) / PAGE_SIZE).sum()
     }
 }
 
@@ -64,11 +64,11 @@ fn gaps(within: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
     let mut start = within.start;
     for range in taken {
-        let first = (range.start & !(PAGE - 1)).min(within.end);
+        let first = (range.start & !(PAGE_SIZE - 1)).min(within.end);
         if first > start {
             gaps.push(start..first);
         }
-        start = start.max(range.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
+        start = start.max(range.end.checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX));
     }
     if start < within.end {
         gaps.push(start..within.end);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn no_page_that_a_segment_touches_is_given_away() {
+    fn no_page_of_a_segment_is_allocated() {
         let taken = [0x20_0000..0x20_0001, 0x1800..0x2801, 0x3F_F800..0x40_0000];
         let mut pages = free(4 << 20, &taken);
         assert_eq!(pages.take(0x1000), Some(0x3000));

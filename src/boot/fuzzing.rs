@@ -33,7 +33,7 @@ mod tests {
     use crate::fuzzing::FuzzDriver;
 
     #[test]
-    fn whatever_is_in_a_guest_it_is_loaded_or_refused() {
+    fn any_guest_file_is_loaded_or_refused() {
         FuzzDriver::new("boot_elf").with_inputs_from("tests/bad-guests").run(load_anything);
     }
 }

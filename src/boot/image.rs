@@ -46,27 +46,26 @@ impl FileImage {
     /// # Errors
     ///
     /// [`BootError::Missing`] if there is no such file, [`BootError::NoMoreFiles`] if there are too many
-    /// open ones, [`BootError::Open`] if the host refuses to open it for another reason, or if it is not a
-    /// regular file.
+    /// open ones, [`BootError::Open`] if the host refuses to open it for another reason,
+    /// [`BootError::NotAFile`] if it is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
         let path = path.as_ref();
-        let fail = |reason: String| BootError::Open { path: path.to_owned(), reason };
+        let fail = |source| BootError::Open { path: path.to_owned(), source };
+        let not_a_file = |problem| BootError::NotAFile { path: path.to_owned(), problem };
         // Checked before it is opened: opening a named pipe would wait for a writer.
         let metadata = path.metadata().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => BootError::Missing { path: path.to_owned() },
-            _ => fail(e.to_string()),
+            _ => fail(e),
         })?;
         if metadata.is_dir() {
-            return Err(fail("this is a directory; name a file in it".to_owned()));
+            return Err(not_a_file("this is a directory; name a file in it"));
         }
         if !metadata.is_file() {
-            return Err(fail("this is a device or a pipe; name a regular file".to_owned()));
+            return Err(not_a_file("this is a device or a pipe; name a regular file"));
         }
         let file = File::open(path).map_err(|e| match Errno::from_io_error(&e) {
-            Some(Errno::MFILE | Errno::NFILE) => {
-                BootError::NoMoreFiles { path: path.to_owned(), reason: e.to_string() }
-            }
-            _ => fail(e.to_string()),
+            Some(Errno::MFILE | Errno::NFILE) => BootError::NoMoreFiles { path: path.to_owned(), source: e },
+            _ => fail(e),
         })?;
         Ok(FileImage { file, name: path.display().to_string(), length: metadata.len() })
     }
@@ -167,11 +166,8 @@ pub(super) fn copy(
 }
 
 fn fill(image: &dyn Image, offset: u64, bytes: &mut [u8]) -> Result<(), GuestProblem> {
-    image.read_at(offset, bytes).map_err(|e| GuestProblem::Read {
-        offset,
-        length: bytes.len() as u64,
-        reason: e.to_string(),
-    })
+    let length = bytes.len() as u64;
+    image.read_at(offset, bytes).map_err(|source| GuestProblem::Read { offset, length, source })
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! The boot protocol of 64-bit ELF executables: the segments go to their addresses, and the guest starts in
 //! long mode, with paging, descriptor tables, a stack and the PVH start info.
 
-use super::address_space::{self, Strict};
+use super::address_space::{self, StrictMapping};
 use super::allocator::Allocator;
 use super::error::{BootError, GuestProblem};
 use super::image::{FileImage, Image};
 use super::long_mode::{self, EntryPoint};
-use super::page_tables::PAGE;
 use super::start_info::Module;
 use super::{BootOptions, LoadedGuest, Protocol, SymbolSource};
 use super::{descriptors, elf64, image, relocate, segments, start_info};
+use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
 
@@ -25,16 +25,16 @@ pub(super) fn load(
     check_command_lines(options)?;
     let wrap = |problem| BootError::Guest { file: image.name().to_owned(), problem };
     let executable = elf64::read(image).map_err(wrap)?;
-    let placement = segments::place(&executable, memory).map_err(wrap)?;
+    let segment_layout = segments::place(&executable, memory).map_err(wrap)?;
     let modules = open_modules(options)?;
-    let mut allocator = Allocator::new(memory, &placement, &modules);
+    let mut allocator = Allocator::new(memory, &segment_layout, &modules);
     let mut warnings = executable.warnings.clone();
 
-    for segment in &placement.segments {
+    for segment in &segment_layout.segments {
         image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
     }
     if let Some(dynamic) = &executable.dynamic {
-        relocate::relocate(image.name(), dynamic, &placement, memory)?;
+        relocate::relocate(image.name(), dynamic, &segment_layout, memory)?;
     }
     let modules = load_modules(memory, modules, &mut allocator)?;
 
@@ -43,23 +43,23 @@ pub(super) fn load(
     let descriptors_at = allocator.allocate("the descriptor tables", descriptors::SIZE)?;
     let idt_at = allocator.allocate("the interrupt descriptor table", descriptors::IDT_SIZE)?;
     let info_at = write_start_info(memory, options, &modules, &mut allocator)?;
-    let guard_size = if options.strict { PAGE } else { 0 };
+    let guard_size = if options.strict { PAGE_SIZE } else { 0 };
     let stack_at = allocator.allocate("the boot stack", STACK_SIZE + guard_size)?;
     let stack_top = stack_at + guard_size + STACK_SIZE;
-    let strict = options.strict.then_some(Strict { guard: stack_at });
+    let strict = options.strict.then_some(StrictMapping { guard: stack_at });
     let (gdt, tss) = descriptors::write(memory, descriptors_at, stack_top)?;
 
     let tables =
-        address_space::build(memory, &placement.segments, strict, allocator.free_pages(), &mut warnings)
+        address_space::build(memory, &segment_layout.segments, strict, allocator.free_pages(), &mut warnings)
             .map_err(|_| {
-                let most = address_space::most_tables(memory, &placement.segments);
-                allocator.no_room("the page tables", most * PAGE)
+                let most = address_space::most_tables(memory, &segment_layout.segments);
+                allocator.no_room("the page tables", most * PAGE_SIZE)
             })?;
     let page_tables = allocator.allocate("the page tables", tables.size())?;
     tables.write(memory, page_tables)?;
 
     let registers = long_mode::registers(&EntryPoint {
-        entry: placement.entry,
+        entry: segment_layout.entry,
         stack_top,
         page_tables,
         gdt,
@@ -70,8 +70,8 @@ pub(super) fn load(
     Ok(LoadedGuest {
         registers,
         reset: Protocol::LongModeElf.reset(),
-        symbols: SymbolSource::GuestFile { bias: placement.bias },
-        layout: allocator.into_layout(&placement.segments),
+        symbols: SymbolSource::GuestFile { bias: segment_layout.bias },
+        layout: allocator.into_layout(&segment_layout.segments),
         warnings,
     })
 }

@@ -101,7 +101,7 @@ fn a_guest_starts_at_its_entry_with_a_stack_and_tables() {
 }
 
 #[test]
-fn all_of_ram_can_be_used_by_anybody_and_nothing_else_is_there() {
+fn all_of_ram_is_accessible_from_every_ring_and_nothing_else_is_mapped() {
     let guest = boot(&TestGuest::simple(), 9);
     let plain =
         |physical| Some(Translation { physical, write: true, execute: true, user: true, cached: true });
@@ -114,7 +114,7 @@ fn all_of_ram_can_be_used_by_anybody_and_nothing_else_is_there() {
 }
 
 #[test]
-fn the_windows_of_chips_are_not_cached_and_hold_no_code() {
+fn device_windows_are_uncached_and_not_executable() {
     let guest = boot(&TestGuest::simple(), 8);
     for address in [0xFEC0_0000, 0xFEDF_FFFF, 0xFEE0_00B0, 0x0FE0_0000, 0x0FFF_FFFF] {
         let expected =
@@ -200,7 +200,7 @@ fn a_large_higher_half_segment_uses_large_pages() {
 }
 
 #[test]
-fn physical_addresses_that_nobody_filled_in_are_not_believed() {
+fn physical_addresses_that_are_all_zero_are_ignored() {
     let guest = TestGuest::new(0x20_0000)
         .load(CODE, 0x20_0000, b"\xF4")
         .at_physical(0)
@@ -235,7 +235,7 @@ fn boot_structures_keep_clear_of_every_segment() {
 }
 
 #[test]
-fn a_machine_too_small_is_told_how_large_it_has_to_be() {
+fn the_error_for_too_little_memory_names_a_sufficient_size() {
     // Everything up to 4 MiB belongs to the guest.
     let guest = TestGuest::new(0x1000).load(CODE, 0x1000, b"\xF4").with_memory_size(4 * MIB - 0x1000);
     let message = refusal(&guest, 4);
@@ -302,7 +302,7 @@ fn strict_mode_protects_both_views_of_a_higher_half_kernel() {
 }
 
 #[test]
-fn a_page_shared_by_code_and_data_allows_both_and_is_told_of() {
+fn a_page_shared_by_code_and_data_allows_both_with_a_warning() {
     let guest = TestGuest::new(0x20_0000)
         .load(CODE, 0x20_0000, &[0xF4; 0x1800])
         .load(DATA, 0x20_1800, &[1; 0x100])
@@ -316,7 +316,7 @@ fn a_page_shared_by_code_and_data_allows_both_and_is_told_of() {
 }
 
 #[test]
-fn a_guest_that_lives_in_page_0_keeps_it_and_is_told_of() {
+fn a_guest_in_page_0_keeps_it_with_a_warning() {
     let guest = boot_strict(&TestGuest::new(0x800).load(CODE, 0x800, b"\xF4"), 8);
     assert_eq!(guest.permissions(0x800), "r-x");
     assert!(guest.boot.warnings[0].contains("page 0"), "{:?}", guest.boot.warnings);
@@ -367,7 +367,7 @@ fn a_pie_guest_is_moved_as_far_as_its_alignment_demands() {
 }
 
 #[test]
-fn modules_lie_page_aligned_at_the_top_and_the_guest_is_told() {
+fn modules_are_page_aligned_at_the_top_and_listed_in_the_start_info() {
     let directory = std::env::temp_dir().join(format!("kvm-boot-modules-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let (first, empty) = (directory.join("first"), directory.join("empty"));
@@ -419,7 +419,7 @@ fn loading_again_after_a_reset_gives_the_same_machine() {
 }
 
 #[test]
-fn a_guest_mapped_over_a_chip_is_told_that_it_hides_it() {
+fn a_guest_mapped_over_a_device_window_gets_a_warning() {
     let guest = TestGuest::new(0xFEE0_0000).load(CODE, 0xFEE0_0000, b"\xF4").at_physical(0x20_0000);
     let guest = boot(&guest, 8);
     assert!(guest.boot.warnings[0].contains("over the local APIC"), "{:?}", guest.boot.warnings);

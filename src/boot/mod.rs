@@ -65,14 +65,14 @@ pub struct BootOptions {
     pub modules: Vec<(PathBuf, String)>,
 }
 
-/// What a reset of the machine does, besides bringing the chips to their initial state.
+/// What a reset of the machine does, besides resetting the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetAction {
     /// RAM is cleared and the guest file is loaded again, as at the start.
     Reload,
 }
 
-/// Where the symbols of a guest come from.
+/// The source of a guest's symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolSource {
     /// The symbol table of the guest file.
@@ -95,6 +95,14 @@ impl SymbolSource {
     }
 }
 
+/// A guest file that has been loaded: its bytes, and how to find its symbols.
+pub struct GuestFile {
+    /// The bytes; read again after a reset and for symbol look-ups.
+    pub image: Box<dyn Image>,
+    /// The source of the symbols.
+    pub symbols: SymbolSource,
+}
+
 /// A guest in memory, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedGuest {
@@ -103,7 +111,7 @@ pub struct LoadedGuest {
     pub registers: Registers,
     /// What a reset does.
     pub reset: ResetAction,
-    /// Where symbols come from.
+    /// The source of the symbols.
     pub symbols: SymbolSource,
     /// The regions of memory in use, ascending, for the log.
     pub layout: Vec<LoadedRegion>,

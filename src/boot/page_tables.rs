@@ -10,11 +10,8 @@ use crate::arch::PAGE_SIZE;
 use crate::arch::paging::entry_bits as bits;
 use crate::memory::{GuestMemory, MemoryError};
 
-/// Size of a small page, and of a table.
-pub(super) const PAGE: u64 = PAGE_SIZE;
-
 /// Size of a large page.
-pub(super) const LARGE_PAGE: u64 = 2 << 20;
+pub(super) const LARGE_PAGE_SIZE: u64 = 2 << 20;
 
 /// Entries in a table.
 const ENTRIES: usize = 512;
@@ -88,11 +85,11 @@ impl PageTables {
 
     /// Size of the tables in bytes.
     pub fn size(&self) -> u64 {
-        self.tables.len() as u64 * PAGE
+        self.tables.len() as u64 * PAGE_SIZE
     }
 
     /// Maps the virtual range to physical memory from `physical`, replacing earlier mappings. All three
-    /// addresses are multiples of [`PAGE`].
+    /// addresses are multiples of [`PAGE_SIZE`].
     pub fn map(&mut self, range: Range<u64>, physical: u64, page: Page) -> Result<(), TooManyTables> {
         let flags = page.flags();
         let to_physical = physical.wrapping_sub(range.start);
@@ -102,20 +99,20 @@ impl PageTables {
             // The directory covers 1 GiB; its entries are filled without walking again.
             let end = (at | ((1 << 30) - 1)).min(range.end - 1) + 1;
             while at < end {
-                let next = ((at | (LARGE_PAGE - 1)) + 1).min(end);
+                let next = ((at | (LARGE_PAGE_SIZE - 1)) + 1).min(end);
                 let target = at.wrapping_add(to_physical);
                 let slot = index(at, 21);
                 let old = self.tables[directory].entries[slot];
                 let is_table = old != 0 && old & bits::LARGE == 0;
-                if next - at == LARGE_PAGE && target.is_multiple_of(LARGE_PAGE) && !is_table {
+                if next - at == LARGE_PAGE_SIZE && target.is_multiple_of(LARGE_PAGE_SIZE) && !is_table {
                     let entry = if flags == 0 { 0 } else { target | flags | bits::LARGE };
                     self.tables[directory].entries[slot] = entry;
                 } else {
                     let table = self.page_table(directory, slot)?;
-                    let count = ((next - at) / PAGE) as usize;
+                    let count = ((next - at) / PAGE_SIZE) as usize;
                     let first = index(at, 12);
                     let entries = &mut self.tables[table].entries[first..first + count];
-                    for (address, entry) in (target..).step_by(PAGE as usize).zip(entries) {
+                    for (address, entry) in (target..).step_by(PAGE_SIZE as usize).zip(entries) {
                         *entry = if flags == 0 { 0 } else { address | flags };
                     }
                 }
@@ -127,8 +124,8 @@ impl PageTables {
 
     /// Writes the tables to guest memory from `base` on; the PML4 lies at `base`.
     pub fn write(&self, memory: &GuestMemory, base: u64) -> Result<(), MemoryError> {
-        let mut bytes = [0; PAGE as usize];
-        for (table, address) in self.tables.iter().zip((base..).step_by(PAGE as usize)) {
+        let mut bytes = [0; PAGE_SIZE as usize];
+        for (table, address) in self.tables.iter().zip((base..).step_by(PAGE_SIZE as usize)) {
             for (entry, place) in table.entries.iter().zip(bytes.chunks_exact_mut(8)) {
                 let leads_to_table = match table.level {
                     Level::Upper => true,
@@ -159,7 +156,8 @@ impl PageTables {
         self.tables[directory].entries[slot] = 0;
         let table = self.below(directory, slot, Level::Last)?;
         let first = old & !bits::LARGE;
-        for (entry, piece) in self.tables[table].entries.iter_mut().zip((first..).step_by(PAGE as usize)) {
+        for (entry, piece) in self.tables[table].entries.iter_mut().zip((first..).step_by(PAGE_SIZE as usize))
+        {
             *entry = piece;
         }
         Ok(table)
@@ -169,14 +167,14 @@ impl PageTables {
     fn below(&mut self, table: usize, slot: usize, level: Level) -> Result<usize, TooManyTables> {
         let entry = self.tables[table].entries[slot];
         if entry != 0 {
-            return Ok((entry / PAGE) as usize);
+            return Ok((entry / PAGE_SIZE) as usize);
         }
         let new = self.tables.len();
         if new as u64 >= self.limit {
             return Err(TooManyTables);
         }
         self.tables.push(Table { level, entries: [0; ENTRIES] });
-        self.tables[table].entries[slot] = (new as u64 * PAGE) | TABLE;
+        self.tables[table].entries[slot] = (new as u64 * PAGE_SIZE) | TABLE;
         Ok(new)
     }
 }

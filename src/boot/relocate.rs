@@ -10,7 +10,7 @@ use goblin::elf::reloc::{R_X86_64_NONE, R_X86_64_RELATIVE, r_to_str, reloc64};
 use super::dynamic::{Dynamic, RELA_SIZE, RELR_SIZE, long};
 use super::elf64::field;
 use super::error::{BootError, GuestProblem};
-use super::segments::Placement;
+use super::segments::SegmentLayout;
 use crate::memory::GuestMemory;
 
 /// Applies the relocations that `dynamic` names to the guest called `file`, whose segments are
@@ -18,15 +18,15 @@ use crate::memory::GuestMemory;
 pub(super) fn relocate(
     file: &str,
     dynamic: &Dynamic,
-    placement: &Placement,
+    segment_layout: &SegmentLayout,
     memory: &GuestMemory,
 ) -> Result<(), BootError> {
-    let guest = Guest { file, placement, memory };
+    let guest = Guest { file, segment_layout, memory };
     for table in dynamic.rela {
         guest.apply_rela(table)?;
     }
     // Without a bias these places already have the right value.
-    if placement.bias != 0 {
+    if segment_layout.bias != 0 {
         guest.apply_relr(dynamic.relr)?;
     }
     Ok(())
@@ -35,7 +35,7 @@ pub(super) fn relocate(
 /// The guest with its segments copied.
 struct Guest<'a> {
     file: &'a str,
-    placement: &'a Placement,
+    segment_layout: &'a SegmentLayout,
     memory: &'a GuestMemory,
 }
 
@@ -46,12 +46,12 @@ impl Guest<'_> {
 
     /// The address in the running guest of an address in the file.
     fn moved(&self, address: u64) -> u64 {
-        address.wrapping_add(self.placement.bias)
+        address.wrapping_add(self.segment_layout.bias)
     }
 
     /// Guest-physical address of the eight bytes that a relocation changes.
     fn place(&self, address: u64) -> Result<u64, BootError> {
-        let found = self.placement.find(self.moved(address), 8);
+        let found = self.segment_layout.find(self.moved(address), 8);
         let what = "a relocation applies to address";
         found.map(|(_, physical)| physical).ok_or_else(|| self.error(GuestProblem::Address { what, address }))
     }
@@ -69,7 +69,7 @@ impl Guest<'_> {
             return Err(self.error(field("size of the relocation table", size, expected)));
         }
         let found = self
-            .placement
+            .segment_layout
             .find(self.moved(address), size)
             .filter(|(segment, start)| start + size <= segment.range.start + segment.file_size);
         match found {

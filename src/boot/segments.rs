@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::elf64::{Access, Executable, Segment};
 use super::error::{GuestProblem, SegmentName};
-use super::page_tables::PAGE;
+use crate::arch::PAGE_SIZE;
 use crate::memory::{GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, RAM_GRANULE};
 
 /// A position-independent guest linked below this address is moved up: what a linker puts there
@@ -16,23 +16,23 @@ const PIE_BIAS: u64 = 2 << 20;
 
 /// The guest's segments in memory.
 #[derive(Debug)]
-pub(super) struct Placement {
+pub(super) struct SegmentLayout {
     /// The offset added to every address of the file.
     pub bias: u64,
     /// Ascending by `virtual_range`, which never overlap; neither do the `range`s.
-    pub segments: Vec<Placed>,
+    pub segments: Vec<PlacedSegment>,
     /// Virtual address of the first instruction.
     pub entry: u64,
 }
 
 /// One segment in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Placed {
+pub(super) struct PlacedSegment {
     /// Index of its program header.
     pub index: usize,
     /// Where in guest-physical memory it lies; all RAM.
     pub range: Range<u64>,
-    /// Where the guest expects it. Equal to `range` unless the guest is linked elsewhere.
+    /// Where the guest expects it. Equal to `range` unless the guest is linked at other addresses.
     pub virtual_range: Range<u64>,
     /// Where its first bytes are in the file.
     pub offset: u64,
@@ -42,7 +42,7 @@ pub(super) struct Placed {
     pub access: Access,
 }
 
-impl Placed {
+impl PlacedSegment {
     /// True if the guest expects it at another address than where it lies.
     pub fn is_moved(&self) -> bool {
         self.range != self.virtual_range
@@ -59,9 +59,9 @@ impl Placed {
     }
 }
 
-impl Placement {
+impl SegmentLayout {
     /// The segment that has the `length` bytes at virtual address `address`, and where they lie.
-    pub fn find(&self, address: u64, length: u64) -> Option<(&Placed, u64)> {
+    pub fn find(&self, address: u64, length: u64) -> Option<(&PlacedSegment, u64)> {
         let after = self.segments.partition_point(|segment| segment.virtual_range.start <= address);
         let segment = &self.segments[after.checked_sub(1)?];
         let end = address.checked_add(length)?;
@@ -75,7 +75,7 @@ impl Placement {
 /// A segment goes to its physical address (`p_paddr`) if that is RAM from end to end, and to its
 /// virtual address (`p_vaddr`) otherwise. A file whose physical addresses are all 0 does not say
 /// any (the gABI leaves the field unspecified): there the virtual address comes first.
-pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Placement, GuestProblem> {
+pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<SegmentLayout, GuestProblem> {
     let bias = bias(executable)?;
     let no_physical = executable.segments.iter().all(|segment| segment.physical_address == 0);
     let mut segments = Vec::with_capacity(executable.segments.len());
@@ -92,7 +92,7 @@ pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Pla
             needed = needed.max(Some(more_memory(segment, &wishes)?));
             continue;
         };
-        segments.push(Placed {
+        segments.push(PlacedSegment {
             index: segment.index,
             range: range.clone(),
             virtual_range,
@@ -108,7 +108,7 @@ pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Pla
     check_overlaps(&mut segments)?;
     let entry = executable.entry.wrapping_add(bias);
     check_entry(&segments, entry)?;
-    Ok(Placement { bias, segments, entry })
+    Ok(SegmentLayout { bias, segments, entry })
 }
 
 /// The offset added to the addresses of a position-independent guest: 0 if it was linked at 1 MiB or above,
@@ -182,7 +182,7 @@ fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, 
 
 /// Checks that no byte belongs to two segments, and that every moved segment can be mapped. Sorts `segments`
 /// by virtual address.
-fn check_overlaps(segments: &mut [Placed]) -> Result<(), GuestProblem> {
+fn check_overlaps(segments: &mut [PlacedSegment]) -> Result<(), GuestProblem> {
     segments.sort_by_key(|segment| segment.range.start);
     for pair in segments.windows(2) {
         if pair[1].range.start < pair[0].range.end {
@@ -194,7 +194,7 @@ fn check_overlaps(segments: &mut [Placed]) -> Result<(), GuestProblem> {
         if pair[1].virtual_range.start < pair[0].virtual_range.end {
             return Err(overlap(pair[0].virtual_name(), pair[1].virtual_name(), "virtual"));
         }
-        let page = pair[1].virtual_range.start & !(PAGE - 1);
+        let page = pair[1].virtual_range.start & !(PAGE_SIZE - 1);
         if page < pair[0].virtual_range.end && distance(&pair[0]) != distance(&pair[1]) {
             return Err(GuestProblem::SharedPage {
                 first: pair[0].virtual_name(),
@@ -204,7 +204,7 @@ fn check_overlaps(segments: &mut [Placed]) -> Result<(), GuestProblem> {
         }
     }
     for segment in segments.iter() {
-        if !distance(segment).is_multiple_of(PAGE) {
+        if !distance(segment).is_multiple_of(PAGE_SIZE) {
             return Err(GuestProblem::PageOffset {
                 index: segment.index,
                 virtual_address: segment.virtual_range.start,
@@ -220,13 +220,13 @@ fn overlap(first: SegmentName, second: SegmentName, space: &'static str) -> Gues
 }
 
 /// Distance of a segment from the address that the guest expects.
-fn distance(segment: &Placed) -> u64 {
+fn distance(segment: &PlacedSegment) -> u64 {
     segment.range.start.wrapping_sub(segment.virtual_range.start)
 }
 
 /// Checks that the first instruction is in an executable segment. Its address may be virtual, or physical for
 /// a kernel that switches to its own page tables first.
-fn check_entry(segments: &[Placed], entry: u64) -> Result<(), GuestProblem> {
+fn check_entry(segments: &[PlacedSegment], entry: u64) -> Result<(), GuestProblem> {
     let by_virtual = segments.iter().find(|segment| segment.virtual_range.contains(&entry));
     let by_physical = segments.iter().find(|segment| segment.range.contains(&entry));
     match by_virtual.or(by_physical) {

@@ -13,7 +13,7 @@ use crate::devices::vga::Vga;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
-use crate::machine::snapshots::{KeepError, Kept};
+use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{SaveReport, SnapshotError};
@@ -26,7 +26,7 @@ struct Still {
     registers: Registers,
     memory: GuestMemory,
     session: CommandSession,
-    snapshots: Vec<Kept>,
+    snapshots: Vec<SnapshotInfo>,
     resets: usize,
     ended: bool,
     status: RunStatus,
@@ -65,23 +65,24 @@ impl StoppedMachine for Still {
         true
     }
 
-    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
-        let kept = Kept { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
+    fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
+        let kept =
+            SnapshotInfo { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
         self.snapshots.push(kept.clone());
         Ok(kept)
     }
 
-    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
+    fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
         let found = self.snapshots.iter().find(|kept| kept.name == name);
-        found.cloned().ok_or_else(|| KeepError::None { name: name.to_owned(), meant: None })
+        found.cloned().ok_or_else(|| InMemorySnapshotError::None { name: name.to_owned(), meant: None })
     }
 
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
         self.snapshots.retain(|kept| name.is_some_and(|name| kept.name != name));
         Ok(())
     }
 
-    fn snapshots(&self) -> (Vec<Kept>, u64) {
+    fn snapshots(&self) -> (Vec<SnapshotInfo>, u64) {
         (self.snapshots.clone(), 0x20_0000)
     }
 

@@ -4,7 +4,7 @@ use super::Front;
 use crate::inspect::expression::{EvaluationError, ExpressionError};
 use crate::inspect::format::FormatError;
 use crate::kvm::HostError;
-use crate::machine::snapshots::KeepError;
+use crate::machine::snapshots::InMemorySnapshotError;
 use crate::state::SnapshotError;
 
 /// Why a command was not carried out.
@@ -45,7 +45,7 @@ pub enum CommandError {
     Host(#[from] HostError),
     /// A snapshot in memory cannot be taken, gone back to or forgotten.
     #[error(transparent)]
-    Keep(#[from] KeepError),
+    Keep(#[from] InMemorySnapshotError),
     /// The machine cannot be saved or restored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

@@ -25,8 +25,8 @@ fn while_running<T: Send + 'static>(
     let file: &'static [u8] = TestGuest::new(0x20_0000).load(CODE, 0x20_0000, code).build().leak();
     let inputs = Inputs::new();
     let (ours, _theirs) = output_queues(Doorbell::new().unwrap());
+    let image = Box::new(BytesImage::new("guest", file));
     let spec = MachineSpec {
-        image: Box::new(BytesImage::new("guest", file)),
         memory: 16 << 20,
         boot: BootOptions::default(),
         keys: KeyTarget::Auto,
@@ -34,7 +34,7 @@ fn while_running<T: Send + 'static>(
         terminal: None,
         no_reboot: false,
     };
-    let mut machine = Machine::new(spec, inputs.clone(), ours).unwrap();
+    let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);
     let user = std::thread::spawn(move || user(caller));
     let outcome = run(&mut machine, None, wait, &queue, None);

@@ -7,14 +7,14 @@ use std::ops::Range;
 use super::table::Registration;
 
 /// Ports that share a page of the table.
-const PAGE: usize = 256;
+const PORTS_PER_PAGE: usize = 256;
 
 /// Maps ports and addresses to positions in the table of devices.
 #[derive(Clone, Debug)]
 pub struct PortDecoder {
     /// For each high byte of a port number the page that holds its ports. Page 0 has no device.
     pages: [u8; 256],
-    devices: Vec<[u8; PAGE]>,
+    devices: Vec<[u8; PORTS_PER_PAGE]>,
     windows: Vec<(Range<u64>, u8)>,
     unassigned: u8,
 }
@@ -28,7 +28,7 @@ impl PortDecoder {
     pub fn new(table: &[Registration], unassigned: u8) -> PortDecoder {
         let mut decoder = PortDecoder {
             pages: [0; 256],
-            devices: vec![[unassigned; PAGE]],
+            devices: vec![[unassigned; PORTS_PER_PAGE]],
             windows: Vec::new(),
             unassigned,
         };
@@ -49,7 +49,7 @@ impl PortDecoder {
         if self.pages[high] == 0 {
             self.pages[high] =
                 u8::try_from(self.devices.len()).expect("devices on ports of at most 255 high bytes");
-            self.devices.push([self.unassigned; PAGE]);
+            self.devices.push([self.unassigned; PORTS_PER_PAGE]);
         }
         self.devices[usize::from(self.pages[high])][low] = device;
     }

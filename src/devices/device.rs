@@ -1,4 +1,4 @@
-//! What a device is to the machine: byte-wide ports, register windows in memory, an interrupt line, deadlines.
+//! The interface between devices and the machine: byte-wide ports, register windows in memory, an interrupt line, deadlines.
 //!
 //! A device implements [`Device`] and [`Snapshot`](super::Snapshot); [`super::table`] attaches it to the board.
 
@@ -10,15 +10,15 @@ use super::{MachineTime, Payload, Snapshot, StateError};
 /// What a port reads as that no device drives: all ones, as on an ISA bus.
 pub const OPEN_BUS: u8 = 0xFF;
 
-/// What a device asks of the machine after an access or an input.
+/// What a device requests of the machine after an access or an input.
 ///
-/// The default asks for nothing.
+/// The default requests nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "the machine has to carry the action out"]
 pub struct Action {
     /// New level of the device's interrupt line, if the access may have changed it.
     pub line: Option<bool>,
-    /// A byte that leaves the machine (serial transmitter, debug console).
+    /// A byte to output (serial transmitter, debug console).
     pub output: Option<u8>,
     /// A request to the whole machine.
     pub request: Option<MachineRequest>,
@@ -49,7 +49,7 @@ impl Action {
         Action { output: Some(byte), ..Action::NONE }
     }
 
-    /// The device asks `request` of the machine.
+    /// The device makes the request `request`.
     pub fn request(request: MachineRequest) -> Action {
         Action { request: Some(request), ..Action::NONE }
     }

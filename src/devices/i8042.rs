@@ -58,10 +58,10 @@ const INTERFACE_GOOD: u8 = 0x00;
 /// Stands for the answer of a device that is not plugged in.
 const NO_ANSWER: u8 = 0xFE;
 
-/// Looks at the status in a row, with nothing written between, that mean waiting for input.
+/// Consecutive reads of the status, without a write between, that count as waiting for input.
 ///
-/// A guest that is about to write a command looks once, whether the controller can take it.
-const LOOKS_OF_A_READER: u8 = 2;
+/// A guest that is about to write a command reads it once, to check that the controller is ready.
+const POLLS_OF_A_READER: u8 = 2;
 
 /// What the next byte written to port 60h is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,9 +101,9 @@ pub struct I8042 {
     /// The byte that has arrived from the keyboard, translated.
     code: Option<u8>,
     last_read: u8,
-    /// Looks at the status since the last write, up to [`LOOKS_OF_A_READER`].
-    looks: u8,
-    asked: bool,
+    /// Reads of the status since the last write, up to [`POLLS_OF_A_READER`].
+    polls: u8,
+    reads_input: bool,
 }
 
 impl Default for I8042 {
@@ -121,8 +121,8 @@ impl Default for I8042 {
             reply: None,
             code: None,
             last_read: 0,
-            looks: 0,
-            asked: false,
+            polls: 0,
+            reads_input: false,
         }
     }
 }
@@ -135,7 +135,7 @@ impl I8042 {
     pub fn key(&mut self, event: KeyEvent) -> Action {
         let before = self.line();
         self.keyboard.key(event);
-        self.settle(before)
+        self.send_next(before)
     }
 
     /// True when the next key would reach the guest at once: it has taken every byte, and neither
@@ -146,14 +146,14 @@ impl I8042 {
         self.reply.is_none() && self.code.is_none() && self.interface_enabled() && self.keyboard.idle()
     }
 
-    /// True once the guest has looked for keyboard input since power-on.
+    /// True once the guest has polled for keyboard input since power-on.
     ///
     /// That is: it has read the data register when no answer to a controller command was there, or
     /// read the status twice in a row without a write between, or enabled the keyboard interrupt.
-    /// One look at the status does not count: that much precedes every command, also those that
+    /// A single read of the status does not count, because one precedes every command, also those that
     /// reset the machine or switch A20.
-    pub fn asked(&self) -> bool {
-        self.asked
+    pub fn reads_input(&self) -> bool {
+        self.reads_input
     }
 
     /// Level of the interrupt line to IRQ 1: high while a byte of the keyboard can be read and its
@@ -180,7 +180,7 @@ impl I8042 {
 
     fn set_config(&mut self, value: u8) {
         self.ram[0] = value;
-        self.asked |= value & config::KEYBOARD_INTERRUPT != 0;
+        self.reads_input |= value & config::KEYBOARD_INTERRUPT != 0;
     }
 
     fn status(&self) -> u8 {
@@ -204,10 +204,10 @@ impl I8042 {
     }
 
     fn read_status(&mut self) -> u8 {
-        // An answer to a command is not input, and waiting for it not asking.
+        // The answer to a command is not input, so polling for it does not count.
         if self.reply.is_none() {
-            self.looks = LOOKS_OF_A_READER.min(self.looks + 1);
-            self.asked |= self.looks == LOOKS_OF_A_READER;
+            self.polls = POLLS_OF_A_READER.min(self.polls + 1);
+            self.reads_input |= self.polls == POLLS_OF_A_READER;
         }
         self.status()
     }
@@ -216,17 +216,17 @@ impl I8042 {
         let before = self.line();
         let byte = match self.reply.take() {
             Some(reply) => {
-                self.looks = 0;
+                self.polls = 0;
                 reply.byte
             }
             None => {
-                self.asked = true;
+                self.reads_input = true;
                 self.code.take().unwrap_or(self.last_read)
             }
         };
         self.last_read = byte;
-        let settled = self.settle(before);
-        (byte, if before { Action::line(false) } else { settled })
+        let next = self.send_next(before);
+        (byte, if before { Action::line(false) } else { next })
     }
 
     fn write_command(&mut self, command: u8) -> Action {
@@ -312,7 +312,7 @@ impl I8042 {
     }
 
     /// Takes the next byte from the keyboard if there is room, and reports how the line has changed.
-    fn settle(&mut self, line_before: bool) -> Action {
+    fn send_next(&mut self, line_before: bool) -> Action {
         if self.code.is_none() && self.interface_enabled() {
             self.code = self.receive_from_keyboard();
         }
@@ -349,13 +349,13 @@ impl Device for I8042 {
 
     fn write(&mut self, offset: u16, value: u8) -> Action {
         let before = self.line();
-        self.looks = 0;
+        self.polls = 0;
         let action = match offset {
             DATA => self.write_data(value),
             COMMAND => self.write_command(value),
             _ => Action::NONE,
         };
-        Action { request: action.request, ..self.settle(before) }
+        Action { request: action.request, ..self.send_next(before) }
     }
 }
 
@@ -379,8 +379,8 @@ impl Snapshot for I8042 {
                 state.ram.len()
             )));
         }
-        if state.looks > LOOKS_OF_A_READER {
-            return Err(damaged(format!("{} looks at the status are counted", state.looks)));
+        if state.polls > POLLS_OF_A_READER {
+            return Err(damaged(format!("{} polls of the status are counted", state.polls)));
         }
         *self = state;
         Ok(())

@@ -129,7 +129,7 @@ fn the_state_a_bios_leaves_behind() {
     let mut guest = Guest::default();
     assert_eq!(guest.status(), 0x14, "system flag, not locked, nothing to read");
     assert_eq!(guest.ask(0x20), 0x64);
-    assert!(guest.device.idle() && !guest.device.line() && !Guest::default().device.asked());
+    assert!(guest.device.idle() && !guest.device.line() && !Guest::default().device.reads_input());
 }
 
 #[test]
@@ -330,21 +330,21 @@ fn keys_beyond_the_buffer_end_in_the_overrun_code() {
 fn waiting_for_a_key_counts_as_reading_input() {
     let mut guest = Guest::default();
     guest.status();
-    assert!(!guest.device.asked());
+    assert!(!guest.device.reads_input());
     guest.status();
-    assert!(guest.device.asked(), "polling the status");
+    assert!(guest.device.reads_input(), "polling the status");
 
     let mut guest = Guest::default();
     guest.read();
-    assert!(guest.device.asked(), "reading data");
+    assert!(guest.device.reads_input(), "reading data");
 
     let mut guest = Guest::default();
     guest.configure(0x64);
-    assert!(!guest.device.asked());
+    assert!(!guest.device.reads_input());
     guest.configure(0x65);
-    assert!(guest.device.asked(), "enabling the interrupt");
+    assert!(guest.device.reads_input(), "enabling the interrupt");
     guest.configure(0x64);
-    assert!(guest.device.asked(), "once and for all");
+    assert!(guest.device.reads_input(), "once and for all");
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn switching_a20_or_resetting_does_not_count_as_reading_input() {
     let _ = guest.command(0xAE);
     guest.status();
     let _ = guest.command(0xFE);
-    assert!(!guest.device.asked());
+    assert!(!guest.device.reads_input());
 }
 
 #[test]
@@ -401,7 +401,7 @@ fn impossible_states_are_refused_and_leave_the_chip_alone() {
         assert_eq!(guest.device, before);
     };
     refused(&mut guest, I8042 { parameter: Parameter::Ram(32), ..I8042::default() }, "RAM byte 32");
-    refused(&mut guest, I8042 { looks: 3, ..I8042::default() }, "looks");
+    refused(&mut guest, I8042 { polls: 3, ..I8042::default() }, "polls");
 
     let mut payload = guest.device.save();
     payload.bytes[0] = 18;

@@ -1,7 +1,7 @@
 //! The devices of the machine, one per file, each a plain register machine.
 //!
 //! A device knows neither KVM nor threads, terminals or host clocks. It receives accesses, inputs and machine
-//! time, and returns what it asks for as an [`Action`]; the machine carries that out. Given the same accesses
+//! time, and returns its requests as an [`Action`], which the machine performs. Given the same accesses
 //! and inputs it always ends in the same state, and it can save and restore that state ([`Snapshot`]).
 //! [`table`] registers each device once.
 

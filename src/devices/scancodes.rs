@@ -18,7 +18,7 @@ pub const PAUSE: u8 = 0xE1;
 /// Prefix of a release in set 2.
 pub const BREAK: u8 = 0xF0;
 
-/// Bit that tells a release from a press in set 1.
+/// Bit that marks a release in set 1.
 const SET1_RELEASE: u8 = 0x80;
 
 /// Which scan codes a keyboard sends.

@@ -92,8 +92,8 @@ pub struct SerialPort {
     /// The transmitter's interrupt is pending: raised by an empty transmitter, ended by reading IIR.
     empty_pending: bool,
     /// The guest polled for received data and has done nothing else since.
-    looked: bool,
-    asked: bool,
+    polled: bool,
+    reads_input: bool,
 }
 
 impl Default for SerialPort {
@@ -105,8 +105,8 @@ impl Default for SerialPort {
             mcr: 0,
             fifo: false,
             empty_pending: false,
-            looked: false,
-            asked: false,
+            polled: false,
+            reads_input: false,
         }
     }
 }
@@ -129,15 +129,15 @@ impl SerialPort {
         if self.room() > 0 {
             // Cannot fail: there is room, and the trigger never fails.
             let _ = self.uart.enqueue_raw_bytes(&[byte]);
-            self.looked = false;
+            self.polled = false;
         }
         Action::line(self.line())
     }
 
-    /// True once the guest waits for input here: it enabled the receiver's interrupt, or looked for
+    /// True once the guest waits for input here: it enabled the receiver's interrupt, or polled for
     /// data twice running without sending anything in between (which is how output alone polls).
-    pub fn asked(&self) -> bool {
-        self.asked
+    pub fn reads_input(&self) -> bool {
+        self.reads_input
     }
 
     /// True if a byte write to the base port sends that byte and does nothing else the guest could
@@ -183,10 +183,10 @@ impl Device for SerialPort {
                 self.empty_pending = false;
             }
             LSR => {
-                self.asked |= self.looked && value & LSR_DATA_READY == 0;
-                self.looked = true;
+                self.reads_input |= self.polled && value & LSR_DATA_READY == 0;
+                self.polled = true;
             }
-            DATA => self.looked = false,
+            DATA => self.polled = false,
             _ => {}
         }
         (value, Action::line(self.line()))
@@ -202,13 +202,13 @@ impl Device for SerialPort {
         let divisor = self.lcr & LCR_DLAB != 0;
         match offset {
             DATA if !divisor => {
-                self.looked = false;
+                self.polled = false;
                 self.empty_pending = true;
             }
             IER if !divisor => {
                 self.ier = value & 0x0F;
                 self.empty_pending |= value & IER_EMPTY != 0;
-                self.asked |= value & IER_RECEIVED != 0;
+                self.reads_input |= value & IER_RECEIVED != 0;
             }
             IIR_FCR => {
                 let enable = value & FCR_ENABLE != 0;
@@ -240,8 +240,8 @@ pub struct SerialPortState {
     received: Vec<u8>,
     fifo: bool,
     empty_pending: bool,
-    looked: bool,
-    asked: bool,
+    polled: bool,
+    reads_input: bool,
 }
 
 impl Snapshot for SerialPort {
@@ -263,8 +263,8 @@ impl Snapshot for SerialPort {
             received: uart.in_buffer,
             fifo: self.fifo,
             empty_pending: self.empty_pending,
-            looked: self.looked,
-            asked: self.asked,
+            polled: self.polled,
+            reads_input: self.reads_input,
         }
     }
 
@@ -292,8 +292,8 @@ impl Snapshot for SerialPort {
         self.mcr = state.modem_control;
         self.fifo = state.fifo;
         self.empty_pending = state.empty_pending;
-        self.looked = state.looked;
-        self.asked = state.asked;
+        self.polled = state.polled;
+        self.reads_input = state.reads_input;
         Ok(())
     }
 }

@@ -69,10 +69,10 @@ fn polling_for_output_does_not_count_as_reading_input() {
         let _ = port.read(LSR);
         let _ = port.write(DATA, *byte);
     }
-    assert!(!port.asked());
+    assert!(!port.reads_input());
     let _ = port.read(LSR);
     let _ = port.read(LSR);
-    assert!(port.asked());
+    assert!(port.reads_input());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Machine time: what a device knows of time.
+//! Machine time, the only time that devices know.
 
 use std::time::Duration;
 

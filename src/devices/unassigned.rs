@@ -1,5 +1,5 @@
-//! Accesses to ports and addresses that no device has: answered as an idle bus would, counted, logged once per
-//! place, never fatal.
+//! Accesses to unassigned ports and addresses: answered as an idle bus would, counted, logged once per port or
+//! address, never fatal.
 //!
 //! The board routes here whatever its other devices do not decode; offsets are port numbers and addresses.
 

@@ -236,7 +236,7 @@ fn any_word_is_a_view_and_views_survive_packing() {
 }
 
 #[test]
-fn a_guest_goes_on_after_a_restore_in_the_middle_of_things() {
+fn a_vga_restored_in_mid_operation_continues_identically() {
     let mut guest = Guest::new();
     guest.set(0x3D4, 0x0F, 0x21);
     guest.set(0x3C4, 0x04, 0x06);

@@ -5,11 +5,11 @@ use crate::arch::PhysicalMemory;
 use iced_x86::Instruction;
 
 use super::{Bus, LONGEST_INSTRUCTION, ProcessorState};
+pub(super) use crate::arch::ExtendedRegisters as Extended;
 use crate::arch::Registers;
 use crate::arch::flags::{RFLAGS_RF, RFLAGS_TF};
 use crate::arch::paging::Paging;
-pub(super) use crate::kvm::ExtendedRegisters as Extended;
-use crate::kvm::HostError;
+use crate::emulate::ProcessorStateError;
 
 /// CPUID: address widths; EAX bits 7-0 are those of physical addresses.
 const ADDRESS_WIDTHS: u32 = 0x8000_0008;
@@ -45,7 +45,7 @@ impl<'a> Cpu<'a> {
         state: &'a dyn ProcessorState,
         memory: &'a dyn PhysicalMemory,
         bus: &'a mut dyn Bus,
-    ) -> Result<Cpu<'a>, HostError> {
+    ) -> Result<Cpu<'a>, ProcessorStateError> {
         let registers = state.registers()?;
         Ok(Cpu {
             registers,
@@ -90,17 +90,17 @@ impl<'a> Cpu<'a> {
     }
 
     /// x87, vector and other extended registers, for reading.
-    pub fn extended(&mut self) -> Result<&Extended, HostError> {
+    pub fn extended(&mut self) -> Result<&Extended, ProcessorStateError> {
         self.load_extended().map(|state| &*state)
     }
 
     /// x87, vector and other extended registers, for writing.
-    pub fn extended_mut(&mut self) -> Result<&mut Extended, HostError> {
+    pub fn extended_mut(&mut self) -> Result<&mut Extended, ProcessorStateError> {
         self.extended_changed = true;
         self.load_extended()
     }
 
-    fn load_extended(&mut self) -> Result<&mut Extended, HostError> {
+    fn load_extended(&mut self) -> Result<&mut Extended, ProcessorStateError> {
         let state = match self.extended.take() {
             Some(state) => state,
             None => Box::new(self.state.xsave()?),
@@ -129,7 +129,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Writes all changes to the vCPU.
-    pub fn commit(&self) -> Result<(), HostError> {
+    pub fn commit(&self) -> Result<(), ProcessorStateError> {
         if self.extended_changed
             && let Some(extended) = &self.extended
         {

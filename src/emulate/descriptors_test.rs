@@ -10,7 +10,7 @@ fn with_code_segment(fake: &mut FakeCpu) -> u64 {
 }
 
 #[test]
-fn a_descriptor_is_taken_apart_as_the_manual_draws_it() {
+fn a_descriptor_is_decoded_as_in_the_manual() {
     let mut fake = FakeCpu::long_mode(&[]);
     with_code_segment(&mut fake);
     fake.with_cpu(|cpu| {
@@ -26,7 +26,7 @@ fn a_descriptor_is_taken_apart_as_the_manual_draws_it() {
 }
 
 #[test]
-fn selectors_that_name_nothing_give_nothing() {
+fn null_and_out_of_range_selectors_have_no_descriptor() {
     let mut fake = FakeCpu::long_mode(&[]);
     with_code_segment(&mut fake);
     fake.with_cpu(|cpu| {

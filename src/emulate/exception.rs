@@ -4,7 +4,7 @@
 
 use super::Obstacle;
 use crate::arch::paging::PageFault;
-use crate::kvm::HostError;
+use crate::emulate::ProcessorStateError;
 
 /// An exception with what is pushed and loaded for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub enum EmulationError {
     /// The emulator does not support it.
     Unsupported(Obstacle),
     /// The host failed.
-    Host(HostError),
+    Host(ProcessorStateError),
 }
 
 impl From<Exception> for EmulationError {
@@ -95,8 +95,8 @@ impl From<Obstacle> for EmulationError {
     }
 }
 
-impl From<HostError> for EmulationError {
-    fn from(error: HostError) -> EmulationError {
+impl From<ProcessorStateError> for EmulationError {
+    fn from(error: ProcessorStateError) -> EmulationError {
         EmulationError::Host(error)
     }
 }

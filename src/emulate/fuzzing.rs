@@ -113,7 +113,7 @@ mod tests {
     const OPCODES: [&[u8]; 6] = [&[0x0F], &[0xCD], &[0xCF], &[0x66, 0x0F], &[0xF3, 0x0F], &[0x0F, 0xAE]];
 
     #[test]
-    fn random_instructions_on_random_processors_end_well() {
+    fn random_instructions_in_random_states_are_emulated_or_refused() {
         FuzzDriver::new("emulate").dictionary(&OPCODES).run(emulate_anything);
     }
 }

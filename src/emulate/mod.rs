@@ -48,11 +48,10 @@ pub use counter::EmulationCounter;
 #[cfg(fuzzing)]
 pub use fuzzing::emulate_anything;
 pub use obstacle::Obstacle;
-pub use traits::{Bus, ProcessorState};
+pub use traits::{Bus, ProcessorState, ProcessorStateError};
 
 use crate::arch::PhysicalMemory;
 use crate::arch::flags::{DR6_BS, DR6_MATCHES};
-use crate::kvm::HostError;
 use cpu::Cpu;
 use exception::{EmulationError, Exception};
 
@@ -77,13 +76,13 @@ pub enum Emulated {
 ///
 /// # Errors
 ///
-/// [`HostError::Refused`] if the CPU state cannot be read or written.
+/// [`ProcessorStateError`] if the CPU state cannot be read or written.
 pub fn emulate(
     state: &dyn ProcessorState,
     memory: &dyn PhysicalMemory,
     bus: &mut dyn Bus,
     counter: &mut EmulationCounter,
-) -> Result<Emulated, HostError> {
+) -> Result<Emulated, ProcessorStateError> {
     let mut cpu = Cpu::new(state, memory, bus)?;
     let emulated = emulate_on(&mut cpu)?;
     if emulated == Emulated::Done {
@@ -92,7 +91,7 @@ pub fn emulate(
     Ok(emulated)
 }
 
-fn emulate_on(cpu: &mut Cpu) -> Result<Emulated, HostError> {
+fn emulate_on(cpu: &mut Cpu) -> Result<Emulated, ProcessorStateError> {
     let (mut done, mut stepped) = (execute(cpu), false);
     if let Err(EmulationError::Exception(exception)) = done {
         cpu.restart();

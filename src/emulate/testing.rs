@@ -9,7 +9,7 @@ use super::cpu::{Cpu, Extended};
 use super::exception::{EmulationError, Exception};
 use super::{Bus, Emulated, ProcessorState, emulate_on, execute};
 use crate::arch::Registers;
-use crate::kvm::HostError;
+use crate::emulate::ProcessorStateError;
 use crate::memory::GuestMemory;
 
 /// Where [`FakeCpu::long_mode`] puts code.
@@ -44,39 +44,39 @@ impl Bus for Device {
 }
 
 impl ProcessorState for FakeCpu {
-    fn registers(&self) -> Result<Registers, HostError> {
+    fn registers(&self) -> Result<Registers, ProcessorStateError> {
         Ok(*self.registers.borrow())
     }
 
-    fn set_registers(&self, registers: &Registers) -> Result<(), HostError> {
+    fn set_registers(&self, registers: &Registers) -> Result<(), ProcessorStateError> {
         *self.registers.borrow_mut() = *registers;
         Ok(())
     }
 
-    fn set_general_registers(&self, registers: &GeneralRegisters) -> Result<(), HostError> {
+    fn set_general_registers(&self, registers: &GeneralRegisters) -> Result<(), ProcessorStateError> {
         self.registers.borrow_mut().general = *registers;
         Ok(())
     }
 
-    fn xsave(&self) -> Result<Extended, HostError> {
+    fn xsave(&self) -> Result<Extended, ProcessorStateError> {
         Ok(*self.xsave.borrow())
     }
 
-    fn set_xsave(&self, state: &Extended) -> Result<(), HostError> {
+    fn set_xsave(&self, state: &Extended) -> Result<(), ProcessorStateError> {
         *self.xsave.borrow_mut() = *state;
         Ok(())
     }
 
-    fn xcr0(&self) -> Result<u64, HostError> {
+    fn xcr0(&self) -> Result<u64, ProcessorStateError> {
         Ok(self.xcr0.get())
     }
 
-    fn set_xcr0(&self, value: u64) -> Result<bool, HostError> {
+    fn set_xcr0(&self, value: u64) -> Result<bool, ProcessorStateError> {
         self.xcr0.set(value);
         Ok(true)
     }
 
-    fn msr(&self, index: u32) -> Result<Option<u64>, HostError> {
+    fn msr(&self, index: u32) -> Result<Option<u64>, ProcessorStateError> {
         Ok(self.msrs.get(&index).copied())
     }
 
@@ -84,11 +84,11 @@ impl ProcessorState for FakeCpu {
         self.cpuid.get(&(leaf, subleaf)).copied().unwrap_or_default()
     }
 
-    fn dr6(&self) -> Result<u64, HostError> {
+    fn dr6(&self) -> Result<u64, ProcessorStateError> {
         Ok(self.dr6.get())
     }
 
-    fn set_dr6(&self, value: u64) -> Result<(), HostError> {
+    fn set_dr6(&self, value: u64) -> Result<(), ProcessorStateError> {
         self.dr6.set(value);
         Ok(())
     }

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relatives_differ_and_are_the_same_for_the_same_seed() {
+    fn mutated_inputs_vary_and_are_reproducible_by_seed() {
         let inputs = [b"first input;second part".to_vec(), Vec::new()];
         let known = Known { inputs: &inputs, words: &[b"WORD"], marks: b";", longest: 40 };
         let made = |seed| {

@@ -14,8 +14,8 @@ use super::threads::VcpuNumber;
 use super::xsave::{Field, extended_value, set_extended_value, stack_register, x87_registers};
 use crate::arch::flags::{CR0_PG, EFER_LMA, EFER_LME};
 use crate::arch::paging::is_canonical;
-use crate::arch::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters};
-use crate::kvm::{ExtendedRegisters, HostError};
+use crate::arch::{ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters};
+use crate::kvm::HostError;
 use crate::machine::{CpuId, Machine};
 
 /// The base that `swapgs` gives GS (Intel SDM volume 4, "IA32_KERNEL_GS_BASE").

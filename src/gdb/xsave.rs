@@ -5,7 +5,7 @@
 use gdbstub_arch::x86::reg::id::X87FpuInternalRegId as X87;
 use gdbstub_arch::x86::reg::{F80, X87FpuInternalRegs};
 
-use crate::kvm::ExtendedRegisters;
+use crate::arch::ExtendedRegisters;
 
 /// Tags of an x87 register (two bits each).
 const VALID: u16 = 0;

@@ -2,9 +2,10 @@
 //!
 //! Manual: Intel SDM volume 3A, "4-Level Paging and 5-Level Paging".
 
+use crate::arch::PAGE_SIZE;
 use crate::arch::Registers;
 use crate::arch::paging::Paging;
-use crate::memory::{GuestMemory, PAGE};
+use crate::memory::GuestMemory;
 
 /// The guest-physical address behind `address`, or `None` if nothing is mapped there. Without paging
 /// the two are the same.
@@ -21,7 +22,7 @@ pub fn piece(
     length: usize,
 ) -> Option<(u64, usize)> {
     let physical = translate(memory, registers, address)?;
-    let in_page = (PAGE - address % PAGE) as usize;
+    let in_page = (PAGE_SIZE - address % PAGE_SIZE) as usize;
     Some((physical, in_page.min(length)))
 }
 

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_host_has_more_is_not_missed_and_what_it_has_less_is_named() {
+    fn only_features_the_host_lacks_are_listed_as_missing() {
         let old = with(1, [0, 0, 1 << 28 | 1 << 20 | 1 << 5, 0]);
         assert_eq!(old.missing_in(&with(1, [0, 0, u32::MAX, 0])), Vec::<String>::new());
         assert_eq!(old.missing_in(&with(1, [7, 7, 1 << 28, 7])), ["CPUID.01H.0:ECX bit 5", "SSE4.2"]);
@@ -166,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn bits_that_follow_what_the_guest_does_are_no_features() {
+    fn cpuid_bits_that_depend_on_guest_state_are_no_features() {
         let busy = with(1, [0, 0, 1 << 27, 1 << 9]);
         assert_eq!(busy.missing_in(&with(1, [0; 4])), Vec::<String>::new());
     }
 
     #[test]
-    fn kvm_gets_what_it_gave() {
+    fn features_from_kvm_are_returned_to_kvm_unchanged() {
         let features = CpuFeatures(vec![[1, 0, 0, 1, 2, 3, 4], [7, 1, 1, 5, 6, 7, 8]]);
         assert_eq!(CpuFeatures::of(&features.to_kvm().unwrap()), features);
         assert_eq!(with(0, [1, 0x6874_7541, 0x444D_4163, 0x6974_6E65]).vendor(), "AuthenticAMD");

@@ -33,7 +33,7 @@ fn every_vcpu_reads_its_own_apic_id_in_each_leaf_that_has_one() {
 }
 
 #[test]
-fn the_maker_is_spelled_in_the_order_of_the_manual() {
+fn the_vendor_string_follows_the_register_order_of_the_manual() {
     let words = ["Auth", "cAMD", "enti"].map(|word| u32::from_le_bytes(word.as_bytes().try_into().unwrap()));
     let cpuid = CpuId::from_entries(&[leaf(0, words)]).unwrap();
     assert_eq!(vendor(&cpuid), "AuthenticAMD");

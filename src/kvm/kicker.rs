@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vcpu_of_a_reset_machine_is_still_aimed_at_when_the_old_one_has_gone() {
+    fn a_kicker_targets_the_new_vcpu_after_the_old_one_is_dropped() {
         let (old, new) = (AtomicU8::new(0), AtomicU8::new(0));
         let kicker = Kicker::default();
         kicker.aim(&old);

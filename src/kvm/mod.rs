@@ -24,7 +24,6 @@ pub use cpu_features::CpuFeatures;
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use guest_debug::{GuestDebug, WatchLength, Watchpoint};
 pub use kicker::Kicker;
-pub use registers::ExtendedRegisters;
 pub use vcpu::Vcpu;
 pub use vcpu_state::VcpuState;
 pub use vm::{Kvm, SlotUse, Vm};

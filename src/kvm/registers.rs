@@ -9,11 +9,9 @@ use kvm_bindings::{
 use kvm_ioctls::SyncReg;
 
 use super::{HostError, Vcpu};
-use crate::arch::{GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister};
-
-/// x87, vector and other extended registers in the standard (not compacted) format of `xsave`, as
-/// KVM_GET_XSAVE gives them (Intel SDM volume 1, "Standard Format of XSAVE Area").
-pub type ExtendedRegisters = [u8; 4096];
+use crate::arch::{
+    ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister,
+};
 
 impl Vcpu {
     /// General, control and segment registers.
@@ -31,14 +29,11 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn general_registers(&self) -> Result<GeneralRegisters, HostError> {
-        Ok(general_from_kvm(&self.raw_general_registers()?))
-    }
-
-    pub(super) fn raw_general_registers(&self) -> Result<kvm_regs, HostError> {
         if self.shared.get() {
-            return Ok(self.fd.sync_regs().regs);
+            return Ok(general_from_kvm(&self.fd.sync_regs().regs));
         }
-        self.fd.get_regs().map_err(|e| HostError::refused("read the registers", e))
+        let registers = self.fd.get_regs().map_err(|e| HostError::refused("read the registers", e))?;
+        Ok(general_from_kvm(&registers))
     }
 
     /// Segments, descriptor tables, control registers, EFER.
@@ -47,14 +42,12 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn system_registers(&self) -> Result<SystemRegisters, HostError> {
-        Ok(system_from_kvm(&self.raw_system_registers()?))
-    }
-
-    pub(super) fn raw_system_registers(&self) -> Result<kvm_sregs, HostError> {
         if self.shared.get() {
-            return Ok(self.fd.sync_regs().sregs);
+            return Ok(system_from_kvm(&self.fd.sync_regs().sregs));
         }
-        self.fd.get_sregs().map_err(|e| HostError::refused("read the system registers", e))
+        let registers =
+            self.fd.get_sregs().map_err(|e| HostError::refused("read the system registers", e))?;
+        Ok(system_from_kvm(&registers))
     }
 
     /// Writes general, control and segment registers.
@@ -78,12 +71,8 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn set_general_registers(&self, registers: &GeneralRegisters) -> Result<(), HostError> {
-        self.set_raw_general_registers(&general_to_kvm(registers))
-    }
-
-    pub(super) fn set_raw_general_registers(&self, registers: &kvm_regs) -> Result<(), HostError> {
         self.forget_registers();
-        self.fd.set_regs(registers).map_err(|e| HostError::refused("write the registers", e))
+        self.fd.set_regs(&general_to_kvm(registers)).map_err(|e| HostError::refused("write the registers", e))
     }
 
     /// Writes segments, descriptor tables, control registers and EFER.
@@ -92,12 +81,10 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] if they are a state the processor cannot be in.
     pub fn set_system_registers(&mut self, registers: &SystemRegisters) -> Result<(), HostError> {
-        self.set_raw_system_registers(&system_to_kvm(registers))
-    }
-
-    pub(super) fn set_raw_system_registers(&mut self, registers: &kvm_sregs) -> Result<(), HostError> {
         self.forget_registers();
-        self.fd.set_sregs(registers).map_err(|e| HostError::refused("write the system registers", e))?;
+        self.fd
+            .set_sregs(&system_to_kvm(registers))
+            .map_err(|e| HostError::refused("write the system registers", e))?;
         // The local APIC is not KVM's: KVM reads CR8 from here at every entry.
         self.fd.get_kvm_run().cr8 = registers.cr8;
         Ok(())
@@ -343,7 +330,7 @@ fn system_from_kvm(from: &kvm_sregs) -> SystemRegisters {
     }
 }
 
-fn system_to_kvm(from: &SystemRegisters) -> kvm_sregs {
+pub(super) fn system_to_kvm(from: &SystemRegisters) -> kvm_sregs {
     kvm_sregs {
         cs: segment_to_kvm(from.cs),
         ds: segment_to_kvm(from.ds),

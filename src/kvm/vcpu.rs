@@ -78,7 +78,7 @@ pub struct Vcpu {
     /// The exit that follows the coalesced writes.
     after_batch: Option<u32>,
     /// The last exit left nothing to complete.
-    settled: bool,
+    exit_completed: bool,
     /// A vCPU stays on the thread that created it: kicks are sent there.
     not_send: PhantomData<*const ()>,
 }
@@ -110,7 +110,7 @@ impl Vcpu {
             port: None,
             reading: false,
             after_batch: None,
-            settled: true,
+            exit_completed: true,
             not_send: PhantomData,
         };
         let immediate_exit = vcpu.immediate_exit();
@@ -120,8 +120,8 @@ impl Vcpu {
 
     /// True if nothing is left to complete of the access that stopped the vCPU last and of the coalesced
     /// writes, as after [`Self::complete`].
-    pub fn is_settled(&self) -> bool {
-        self.settled && self.after_batch.is_none()
+    pub fn is_at_instruction_boundary(&self) -> bool {
+        self.exit_completed && self.after_batch.is_none()
     }
 
     /// Index in the virtual machine, which is the APIC ID.
@@ -308,7 +308,7 @@ impl Vcpu {
 
     #[inline]
     fn decode(&mut self, reason: u32) -> Result<VmExit, HostError> {
-        self.settled = !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
+        self.exit_completed = !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
         let run = self.fd.get_kvm_run();
         Ok(match reason {
             KVM_EXIT_IO => {

@@ -1,7 +1,7 @@
 //! The complete state of a vCPU as plain data, from which a guest continues in another vCPU, another process
 //! or on another host.
 //!
-//! The vCPU must be between two instructions (see [`Vcpu::is_settled`]): KVM completes an instruction that
+//! The vCPU must be between two instructions (see [`Vcpu::is_at_instruction_boundary`]): KVM completes an instruction that
 //! stopped for an access only at the next entry.
 //!
 //! Manual: KVM_GET_REGS, KVM_GET_SREGS2, KVM_GET_XSAVE, KVM_GET_XCRS, KVM_GET_MSRS, KVM_GET_DEBUGREGS,
@@ -10,13 +10,14 @@
 use std::os::fd::AsRawFd;
 
 use kvm_bindings::{
-    Msrs, kvm_debugregs, kvm_dtable, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
-    kvm_sregs2, kvm_vcpu_events, kvm_xcr, kvm_xcrs,
+    Msrs, kvm_debugregs, kvm_mp_state, kvm_msr_entry, kvm_sregs2, kvm_vcpu_events, kvm_xcr, kvm_xcrs,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{ExtendedRegisters, HostError, Kvm, Vcpu, saved_msrs};
+use super::registers::system_to_kvm;
+use super::{HostError, Kvm, Vcpu, saved_msrs};
+use crate::arch::{ExtendedRegisters, GeneralRegisters, SegmentRegister, SystemRegisters, TableRegister};
 
 /// KVM_GET_SREGS2 and KVM_SET_SREGS2 in linux/kvm.h.
 const GET_SREGS2: libc::c_ulong = 0x8140_AECC;
@@ -35,7 +36,7 @@ const MOST_MSRS: usize = 1024;
 /// The complete state of a vCPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VcpuState {
-    general: [u64; 18],
+    general: GeneralRegisters,
     system: System,
     /// Page-directory pointers, which the processor caches apart from memory under PAE paging.
     pdptrs: Option<[u64; 4]>,
@@ -54,7 +55,7 @@ pub struct VcpuState {
     tsc_khz: u32,
 }
 
-/// A segment register.
+/// A segment register, in the format of snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Segment {
     base: u64,
@@ -65,16 +66,16 @@ struct Segment {
     attributes: u32,
 }
 
-/// Segments, descriptor tables, control registers.
+/// [`SystemRegisters`] in the format of snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct System {
     /// CS, DS, ES, FS, GS, SS, TR, LDTR.
     segments: [Segment; 8],
-    /// Base and limit of GDTR and IDTR.
-    tables: [(u64, u16); 2],
+    /// GDTR and IDTR.
+    tables: [TableRegister; 2],
     /// CR0, CR2, CR3, CR4, CR8, EFER, IA32_APIC_BASE.
     control: [u64; 7],
-    interrupts: [u64; 4],
+    interrupt_bitmap: [u64; 4],
 }
 
 /// Events pending for the guest.
@@ -98,7 +99,7 @@ struct Events {
 impl VcpuState {
     /// RIP.
     pub fn rip(&self) -> u64 {
-        self.general[16]
+        self.general.rip
     }
 
     /// Checks the lengths of the variable parts.
@@ -125,7 +126,7 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason, and if the vCPU is in the middle of an access.
     pub fn state(&self, kvm: &Kvm) -> Result<VcpuState, HostError> {
-        if !self.is_settled() {
+        if !self.is_at_instruction_boundary() {
             const REASON: &str = "it is in the middle of an instruction";
             return Err(HostError::because("read the state of the vCPU", REASON));
         }
@@ -136,8 +137,8 @@ impl Vcpu {
             self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
         let [db0, db1, db2, db3] = debug.db;
         Ok(VcpuState {
-            general: general_words(&self.raw_general_registers()?),
-            system: System::from_kvm(&self.raw_system_registers()?),
+            general: self.general_registers()?,
+            system: System::from(&self.system_registers()?),
             pdptrs: self.pdptrs(),
             extended: self.extended_registers()?.to_vec(),
             xcrs: xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).map(|xcr| (xcr.xcr, xcr.value)).collect(),
@@ -167,12 +168,12 @@ impl Vcpu {
 
         self.set_tsc_frequency(state.tsc_khz);
         // EFER and CR4 before what depends on them.
-        self.set_raw_system_registers(&state.system.to_kvm())?;
+        self.set_system_registers(&state.system.into())?;
         self.set_pdptrs(state)?;
         self.fd.set_xcrs(&xcrs).map_err(|e| HostError::refused("write XCR0", e))?;
         self.set_extended_registers(&extended)?;
         self.set_msrs(&state.msrs)?;
-        self.set_raw_general_registers(&general_registers(&state.general))?;
+        self.set_general_registers(&state.general)?;
         self.fd.set_debug_regs(&debug).map_err(|e| HostError::refused("write the debug registers", e))?;
         self.set_running(state.running)?;
         // Last: writing registers drops a pending exception.
@@ -192,7 +193,7 @@ impl Vcpu {
 
     fn set_pdptrs(&mut self, state: &VcpuState) -> Result<(), HostError> {
         let Some(pdptrs) = state.pdptrs else { return Ok(()) };
-        let system = state.system.to_kvm();
+        let system = system_to_kvm(&state.system.into());
         let registers = kvm_sregs2 {
             cs: system.cs,
             ds: system.ds,
@@ -309,21 +310,8 @@ impl Vcpu {
     }
 }
 
-fn general_words(registers: &kvm_regs) -> [u64; 18] {
-    let r = registers;
-    [
-        r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rsp, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
-        r.r14, r.r15, r.rip, r.rflags,
-    ]
-}
-
-fn general_registers(words: &[u64; 18]) -> kvm_regs {
-    let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags] = *words;
-    kvm_regs { rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags }
-}
-
-impl Segment {
-    fn from_kvm(segment: &kvm_segment) -> Segment {
+impl From<&SegmentRegister> for Segment {
+    fn from(segment: &SegmentRegister) -> Segment {
         let fields = [
             (segment.type_, 0),
             (segment.s, 4),
@@ -342,13 +330,15 @@ impl Segment {
             attributes: fields.into_iter().fold(0, |bits, (field, at)| bits | u32::from(field) << at),
         }
     }
+}
 
-    fn to_kvm(self) -> kvm_segment {
-        let field = |at: u32, mask: u32| (self.attributes >> at & mask) as u8;
-        kvm_segment {
-            base: self.base,
-            limit: self.limit,
-            selector: self.selector,
+impl From<Segment> for SegmentRegister {
+    fn from(segment: Segment) -> SegmentRegister {
+        let field = |at: u32, mask: u32| (segment.attributes >> at & mask) as u8;
+        SegmentRegister {
+            base: segment.base,
+            limit: segment.limit,
+            selector: segment.selector,
             type_: field(0, 0xF),
             s: field(4, 1),
             dpl: field(5, 3),
@@ -358,27 +348,27 @@ impl Segment {
             db: field(14, 1),
             g: field(15, 1),
             unusable: field(31, 1),
-            padding: 0,
         }
     }
 }
 
-impl System {
-    fn from_kvm(s: &kvm_sregs) -> System {
-        let segments = [s.cs, s.ds, s.es, s.fs, s.gs, s.ss, s.tr, s.ldt];
+impl From<&SystemRegisters> for System {
+    fn from(s: &SystemRegisters) -> System {
         System {
-            segments: segments.map(|segment| Segment::from_kvm(&segment)),
-            tables: [(s.gdt.base, s.gdt.limit), (s.idt.base, s.idt.limit)],
+            segments: [&s.cs, &s.ds, &s.es, &s.fs, &s.gs, &s.ss, &s.tr, &s.ldt].map(Segment::from),
+            tables: [s.gdt, s.idt],
             control: [s.cr0, s.cr2, s.cr3, s.cr4, s.cr8, s.efer, s.apic_base],
-            interrupts: s.interrupt_bitmap,
+            interrupt_bitmap: s.interrupt_bitmap,
         }
     }
+}
 
-    fn to_kvm(self) -> kvm_sregs {
-        let [cs, ds, es, fs, gs, ss, tr, ldt] = self.segments.map(Segment::to_kvm);
-        let [gdt, idt] = self.tables.map(|(base, limit)| kvm_dtable { base, limit, ..Default::default() });
-        let [cr0, cr2, cr3, cr4, cr8, efer, apic_base] = self.control;
-        kvm_sregs {
+impl From<System> for SystemRegisters {
+    fn from(system: System) -> SystemRegisters {
+        let [cs, ds, es, fs, gs, ss, tr, ldt] = system.segments.map(SegmentRegister::from);
+        let [gdt, idt] = system.tables;
+        let [cr0, cr2, cr3, cr4, cr8, efer, apic_base] = system.control;
+        SystemRegisters {
             cs,
             ds,
             es,
@@ -396,7 +386,7 @@ impl System {
             cr8,
             efer,
             apic_base,
-            interrupt_bitmap: self.interrupts,
+            interrupt_bitmap: system.interrupt_bitmap,
         }
     }
 }

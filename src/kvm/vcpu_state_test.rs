@@ -36,7 +36,7 @@ const MSRS: [(u32, u64); 8] = [
 ];
 
 #[test]
-fn every_register_comes_back_in_another_vcpu() {
+fn every_register_is_restored_in_another_vcpu() {
     let Ok(kvm) = Kvm::open() else { return };
     let (_vm, mut vcpu) = machine(&kvm, &[0xF4]);
     let mut registers = vcpu.registers().unwrap();
@@ -101,16 +101,16 @@ fn a_vcpu_in_the_middle_of_an_access_has_no_state() {
     let Ok(kvm) = Kvm::open() else { return };
     // out %al, $0x10
     let (_vm, mut vcpu) = machine(&kvm, &[0xE6, 0x10, 0xF4]);
-    assert!(vcpu.is_settled());
+    assert!(vcpu.is_at_instruction_boundary());
     assert!(matches!(vcpu.run(VmEntry::Resume).unwrap(), VmExit::PortOut { port: 0x10, .. }));
-    assert!(!vcpu.is_settled());
+    assert!(!vcpu.is_at_instruction_boundary());
     assert!(vcpu.state(&kvm).unwrap_err().to_string().contains("in the middle of an instruction"));
     assert_eq!(vcpu.complete(VmEntry::Resume).unwrap(), VmExit::Interrupted);
     assert_eq!(vcpu.state(&kvm).unwrap().rip(), 0x1002);
 }
 
 #[test]
-fn a_guest_goes_on_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
+fn a_guest_continues_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
     let Ok(kvm) = Kvm::open() else { return };
     // cld; mov $4, %cx; mov $0x1000, %si; rep outsb to the port in %dx; hlt
     let code = [0xFC, 0xB9, 4, 0, 0xBE, 0, 0x10, 0xF3, 0x6E, 0xF4];
@@ -145,7 +145,7 @@ fn a_guest_goes_on_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_refused() {
+fn invalid_lengths_are_refused() {
     let Ok(kvm) = Kvm::open() else { return };
     let (_vm, mut vcpu) = machine(&kvm, &[0xF4]);
     let state = vcpu.state(&kvm).unwrap();

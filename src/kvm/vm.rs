@@ -116,8 +116,8 @@ impl Kvm {
     ///
     /// [`HostError::Refused`] if no vCPU can be created for the query.
     pub(super) fn guests_cpuid(&self) -> Result<CpuId, HostError> {
-        let memory = GuestMemory::new(RAM_GRANULE)
-            .map_err(|e| HostError::because("be asked for a guest's CPUID", e))?;
+        let memory =
+            GuestMemory::new(RAM_GRANULE).map_err(|e| HostError::because("report a guest's CPUID", e))?;
         Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, 0, &Kicker::default())?.cpuid.clone())
     }
 
@@ -235,7 +235,7 @@ impl Vm {
     pub fn take_dirty_pages(&self, slot: MemorySlot) -> Result<Vec<u64>, HostError> {
         self.vm
             .get_dirty_log(slot.number, slot.size as usize)
-            .map_err(|e| HostError::refused("tell which pages were written", e))
+            .map_err(|e| HostError::refused("report which pages were written", e))
     }
 
     /// Creates KVM's own interrupt controllers; no vCPU may exist yet.
@@ -267,7 +267,7 @@ impl Vm {
         let quirks = self.vm.check_extension_raw(KVM_CAP_DISABLE_QUIRKS2.into());
         let quirk = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
         if quirks < 0 || quirks as u32 & quirk == 0 {
-            info!("KVM replaces hypercall instructions: this kernel cannot be told not to (Linux 5.19 can)");
+            info!("KVM replaces hypercall instructions: this kernel cannot disable that (Linux 5.19 can)");
             return Ok(());
         }
         let capability = kvm_enable_cap {
@@ -353,7 +353,7 @@ impl Vm {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn clock(&self) -> Result<u64, HostError> {
-        self.vm.get_clock().map(|clock| clock.clock).map_err(|e| HostError::refused("tell its clock", e))
+        self.vm.get_clock().map(|clock| clock.clock).map_err(|e| HostError::refused("report its clock", e))
     }
 
     /// Sets that clock to `clock` (KVM_SET_CLOCK).
@@ -406,7 +406,7 @@ fn try_features(vcpu: &VcpuFd, wanted: &CpuId) -> Result<CpuId, HostError> {
     vcpu.set_cpuid2(wanted)
         .map_err(|e| HostError::refused("give the vCPU the host's processor features", e))?;
     vcpu.get_cpuid2(KVM_MAX_CPUID_ENTRIES)
-        .map_err(|e| HostError::refused("say which processor features the guest has", e))
+        .map_err(|e| HostError::refused("set the processor features of the guest", e))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The board: all devices, and how an access reaches the right one.
 //!
-//! Built from [`crate::devices::table`]. The run loop passes accesses in and carries out the [`Effect`] that
-//! comes back; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
+//! Built from [`crate::devices::table`]. The run loop passes accesses in and applies the [`Effect`] that is
+//! returned; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
 //! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
 use std::any::Any;
@@ -18,7 +18,7 @@ use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
 use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, StateError};
 
-/// What an access leaves to be done.
+/// The effect of an access outside its device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effect {
@@ -60,7 +60,7 @@ pub struct Board {
     table: &'static [Registration],
     slots: Vec<Slot>,
     decoder: PortDecoder,
-    /// Where the devices are that the machine uses by name.
+    /// Positions of the devices that the machine accesses by role.
     serial: [u8; 4],
     i8042: u8,
     vga: u8,
@@ -212,7 +212,7 @@ impl Board {
         (value, self.effect(device, action))
     }
 
-    /// Carries out of `action` what concerns interrupt lines, and returns the rest.
+    /// Applies the interrupt line level of `action`, and returns the rest of it.
     #[inline]
     fn effect(&mut self, device: DeviceIndex, action: Action) -> Effect {
         let slot = &self.slots[usize::from(device.0)];
@@ -246,11 +246,11 @@ impl Board {
         self.slots.iter().filter_map(|slot| slot.device.next_deadline()).min()
     }
 
-    /// Advances all devices to `now`, and passes the resulting actions to `carry_out`.
-    pub fn advance(&mut self, now: MachineTime, mut carry_out: impl FnMut(Effect)) {
+    /// Advances all devices to `now`, and passes the resulting effects to `apply`.
+    pub fn advance(&mut self, now: MachineTime, mut apply: impl FnMut(Effect)) {
         for index in 0..self.slots.len() {
             let action = self.slots[index].device.advance(now);
-            carry_out(self.effect(DeviceIndex(index as u8), action));
+            apply(self.effect(DeviceIndex(index as u8), action));
         }
     }
 
@@ -323,14 +323,14 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// [`StateError`], also for a device that is missing, is there twice, or is none of this machine's.
+    /// [`StateError`], also for a device that is missing, occurs twice, or is unknown.
     pub fn restored(payloads: &[(u16, Payload)]) -> Result<Board, StateError> {
         let mut board = Board::default();
         board.restore(payloads)?;
         Ok(board)
     }
 
-    /// Gives all devices the state that [`Self::save`] has saved. After an error some of them have it.
+    /// Restores all devices from what [`Self::save`] has saved. After an error some of them are restored.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! A CPU of the machine: its vCPU in KVM, and what the machine knows of it besides.
+//! A CPU of the machine: its vCPU in KVM, its run state, debug state and pending exit completion.
 //!
-//! [`Machine`](super::Machine) owns all CPUs and numbers them by [`CpuId`]. A reset, and a return to a saved
-//! state of another machine, replace them as a whole; the [`Kicker`] of each lives on.
+//! [`Machine`](super::Machine) owns all CPUs and numbers them by [`CpuId`]. A reset, and restoring a saved
+//! state, replace all of them; their [`Kicker`]s are reused.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -28,7 +28,7 @@ impl CpuId {
         self.0
     }
 
-    /// Its place among the CPUs of its machine.
+    /// Its index among the CPUs of the machine.
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -57,7 +57,7 @@ impl IndexMut<CpuId> for Vec<Cpu> {
     }
 }
 
-/// What a CPU does while the machine runs.
+/// The run state of a CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunState {
     /// It executes instructions.
@@ -69,12 +69,12 @@ pub enum RunState {
     WaitForSipi,
 }
 
-/// A CPU without what lies in memory, between two of its instructions.
+/// The state of a CPU at an instruction boundary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuState {
     /// Registers and pending events.
     pub vcpu: VcpuState,
-    /// What it does while the machine runs.
+    /// The run state.
     pub run_state: RunState,
 }
 
@@ -83,9 +83,9 @@ pub struct CpuState {
 pub struct Cpu {
     pub(super) vcpu: Vcpu,
     pub(super) run_state: RunState,
-    /// The debug facilities that are on.
+    /// The enabled debug facilities.
     debug: GuestDebug,
-    /// What the next entry completes the last exit with: the value of a read, if it was one.
+    /// How the next entry completes the last exit: with the value of a read, if it was one.
     completion: VmEntry,
     /// Instructions emulated since the CPU was created.
     pub(super) emulated: EmulationCounter,
@@ -93,7 +93,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// A CPU whose vCPU, which `kicker` is aimed at, has not run yet.
+    /// A CPU whose vCPU has not run yet; `kicker` targets it.
     pub(super) fn new(vcpu: Vcpu, kicker: Kicker) -> Cpu {
         Cpu {
             vcpu,
@@ -110,7 +110,7 @@ impl Cpu {
         &self.vcpu
     }
 
-    /// What it does while the machine runs.
+    /// The run state.
     pub fn run_state(&self) -> RunState {
         self.run_state
     }
@@ -121,7 +121,7 @@ impl Cpu {
         self.run_state == RunState::Halted
     }
 
-    /// Gets it out of the guest, whichever thread runs it.
+    /// Kicks it out of the guest, from any thread.
     pub(super) fn kicker(&self) -> &Kicker {
         &self.kicker
     }
@@ -165,12 +165,12 @@ impl Cpu {
         self.vcpu.set_system_registers(registers)
     }
 
-    /// The debug facilities that are on.
+    /// The enabled debug facilities.
     pub fn guest_debug(&self) -> &GuestDebug {
         &self.debug
     }
 
-    /// Switches debug facilities on and off, from the next entry.
+    /// Sets the debug facilities, from the next entry on.
     ///
     /// # Errors
     ///
@@ -181,13 +181,13 @@ impl Cpu {
         Ok(())
     }
 
-    /// Has the next [`Self::set_guest_debug`] pass on to KVM what has not changed, too
+    /// Makes the next [`Self::set_guest_debug`] call KVM even if nothing has changed
     /// ([`Vcpu::renew_guest_debug`]).
     pub fn renew_guest_debug(&self) {
         self.vcpu.renew_guest_debug();
     }
 
-    /// Hands the guest a debug exception of its own that has stopped it
+    /// Injects a debug exception that belongs to the guest and has stopped it
     /// ([`Vcpu::inject_debug_exception`]).
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl Cpu {
         self.vcpu.inject_debug_exception(bits)
     }
 
-    /// The next entry completes the read that the vCPU exited for with `value`.
+    /// Completes the pending read with `value` at the next entry.
     #[inline]
     pub(super) fn complete_read(&mut self, value: u64) {
         self.completion = VmEntry::Value(value);
@@ -224,7 +224,7 @@ impl Cpu {
         self.vcpu.complete(completion)
     }
 
-    /// Everything the CPU holds. Its last exit must have been completed.
+    /// The state of the CPU. Its last exit must have been completed.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl Cpu {
         Ok(CpuState { vcpu: self.vcpu.state(kvm)?, run_state: self.run_state })
     }
 
-    /// Puts the CPU into `state`. The debug facilities stay on.
+    /// Restores the CPU to `state`. The debug facilities stay enabled.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@
 
 use super::journal::JournalEvent;
 use super::{CpuId, Machine};
-use crate::arch::{GeneralRegisters, SystemRegisters};
-use crate::kvm::{ExtendedRegisters, HostError};
+use crate::arch::{ExtendedRegisters, GeneralRegisters, SystemRegisters};
+use crate::kvm::HostError;
 use crate::memory::MemoryError;
 
 impl Machine {

@@ -1,16 +1,15 @@
-//! Which pages of RAM have changed, for everybody who wants to know.
+//! Dirty tracking: which pages of RAM have changed.
 //!
-//! There can be several followers, and each gets everything since its last query: what one of them
-//! takes out of KVM's log is put aside for the others. Without followers nothing is recorded.
+//! Several trackers can be active. Each query returns all pages since the tracker's previous one: pages that
+//! one tracker takes out of KVM's dirty log are queued for the others. Without a tracker nothing is recorded.
 //!
-//! What the guest writes is noted by KVM, by its log of dirty pages (KVM_MEM_LOG_DIRTY_PAGES): a bit for
-//! each page, which KVM_GET_DIRTY_LOG takes and clears in one system call for each attached piece of RAM.
-//! Pieces that are not attached hold nothing that the guest has written, and cost no system call. What is
-//! written from this side (chips, instructions carried out in place of KVM, a debugger, a loader) is noted
-//! by [`GuestMemory`](crate::memory::GuestMemory).
+//! KVM logs the guest's writes (KVM_MEM_LOG_DIRTY_PAGES): one bit per page, which KVM_GET_DIRTY_LOG returns
+//! and clears with one system call per mapped memory slot. The guest has written nothing to unmapped slots;
+//! they cost no system call. [`GuestMemory`](crate::memory::GuestMemory) records host writes: by devices,
+//! emulated instructions, a debugger or a loader.
 //!
-//! Pages may be told that have not changed: where the processor has two levels of paging it counts its own
-//! looks at the guest's page tables as writes.
+//! Unchanged pages may be reported too: with two-dimensional paging the processor's own accesses to the
+//! guest's page tables count as writes.
 //!
 //! Manual: KVM_SET_USER_MEMORY_REGION and KVM_GET_DIRTY_LOG in api.rst.
 
@@ -18,20 +17,20 @@ use super::Machine;
 use crate::kvm::HostError;
 use crate::memory::PageSet;
 
-/// Who wants to know which pages have changed.
+/// The consumers of dirty tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follower {
-    /// Snapshots in memory.
+pub enum DirtyTracker {
+    /// In-memory snapshots.
     Snapshots,
-    /// A migration that is under way.
+    /// An outgoing migration.
     Migration,
 }
 
-/// Pages not yet reported to each follower; `None` for inactive ones.
+/// Pages not yet reported to each tracker; `None` for inactive ones.
 #[derive(Debug, Default)]
-pub(super) struct Followers([Option<PageSet>; 2]);
+pub(super) struct DirtyTrackers([Option<PageSet>; 2]);
 
-impl Followers {
+impl DirtyTrackers {
     fn any(&self) -> bool {
         self.0.iter().any(Option::is_some)
     }
@@ -40,12 +39,12 @@ impl Followers {
         self.0.iter_mut().flatten().for_each(|waiting| waiting.extend(pages));
     }
 
-    /// Pages not yet reported to `follower`, with `fresh`, which is queued for the others, too.
-    fn take(&mut self, follower: Follower, fresh: PageSet) -> PageSet {
-        match self.0[follower as usize].take() {
+    /// Pages not yet reported to `tracker`, with `fresh`, which is queued for the others, too.
+    fn take(&mut self, tracker: DirtyTracker, fresh: PageSet) -> PageSet {
+        match self.0[tracker as usize].take() {
             Some(mut pages) => {
                 self.add(&fresh);
-                self.0[follower as usize] = Some(PageSet::default());
+                self.0[tracker as usize] = Some(PageSet::default());
                 if pages.is_empty() {
                     return fresh;
                 }
@@ -61,67 +60,67 @@ impl Followers {
 }
 
 impl Machine {
-    /// Begins to note for `follower` which pages change, from now on; also after a reset. If it is
-    /// followed already it begins anew.
+    /// Starts to record for `tracker` the pages that change from now on. Resets do not end it. An active
+    /// tracker starts anew.
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the host cannot note it; nothing is noted for `follower` then.
-    pub fn follow_writes(&mut self, follower: Follower) -> Result<(), HostError> {
-        if self.followers.any() {
+    /// [`HostError::Refused`] if the host cannot log writes; `tracker` stays inactive then.
+    pub fn start_dirty_tracking(&mut self, tracker: DirtyTracker) -> Result<(), HostError> {
+        if self.trackers.any() {
             let fresh = self.ram.take_dirty()?;
-            self.followers.add(&fresh);
+            self.trackers.add(&fresh);
         } else {
             self.memory.track_host_writes(true);
             if let Err(error) = self.ram.log_writes(true) {
-                // Some pieces may be logged already.
-                self.stop_noting()?;
+                // The log may be on for some slots already.
+                self.stop_logging()?;
                 return Err(error);
             }
         }
-        self.followers.0[follower as usize] = Some(PageSet::default());
+        self.trackers.0[tracker as usize] = Some(PageSet::default());
         Ok(())
     }
 
-    /// Ends what [`Self::follow_writes`] began. Without followers it costs nothing.
+    /// Stops the tracker. Without active trackers writes cost nothing extra.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn unfollow_writes(&mut self, follower: Follower) -> Result<(), HostError> {
-        let followed = self.followers.0[follower as usize].take().is_some();
-        if followed && !self.followers.any() { self.stop_noting() } else { Ok(()) }
+    pub fn stop_dirty_tracking(&mut self, tracker: DirtyTracker) -> Result<(), HostError> {
+        let was_active = self.trackers.0[tracker as usize].take().is_some();
+        if was_active && !self.trackers.any() { self.stop_logging() } else { Ok(()) }
     }
 
-    /// The pages that have changed since the last call for `follower`, or since
-    /// [`Self::follow_writes`]: written by the guest, from this side, or thrown away by a reset. Empty if
-    /// it does not follow.
+    /// The pages that have changed since the last call for `tracker`, or since
+    /// [`Self::start_dirty_tracking`]: written by the guest or the host, or discarded by a reset. Empty if the
+    /// tracker is inactive.
     ///
-    /// The guest may write to a page again while its contents are read, if it runs: the page is told
-    /// again next time then.
+    /// A running guest may write to a page while the caller reads its contents: the next call then reports
+    /// the page again.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason; the next call reports what has changed.
-    pub fn take_dirty(&mut self, follower: Follower) -> Result<PageSet, HostError> {
-        let fresh = if self.followers.any() { self.ram.take_dirty()? } else { PageSet::default() };
-        Ok(self.followers.take(follower, fresh))
+    pub fn take_dirty(&mut self, tracker: DirtyTracker) -> Result<PageSet, HostError> {
+        let fresh = if self.trackers.any() { self.ram.take_dirty()? } else { PageSet::default() };
+        Ok(self.trackers.take(tracker, fresh))
     }
 
-    /// The last host writes were made for `follower`, to which they need not be reported.
-    pub(super) fn written_by(&mut self, follower: Follower) {
+    /// The last host writes were made by the owner of `tracker`, to which they need not be reported.
+    pub(super) fn written_by(&mut self, tracker: DirtyTracker) {
         let written = self.memory.take_host_writes();
-        let others = self.followers.0.iter_mut().enumerate().filter(|(other, _)| *other != follower as usize);
+        let others = self.trackers.0.iter_mut().enumerate().filter(|(other, _)| *other != tracker as usize);
         others.filter_map(|(_, waiting)| waiting.as_mut()).for_each(|waiting| waiting.extend(&written));
     }
 
-    /// A reset has made a new virtual machine: follows what was followed. What was in memory before
-    /// counts as changed.
-    pub(super) fn follow_again(&mut self) -> Result<(), HostError> {
-        if self.followers.any() { self.ram.log_writes(true) } else { Ok(()) }
+    /// Resumes dirty tracking in the new virtual machine after a reset. All previous memory contents count as
+    /// changed.
+    pub(super) fn resume_dirty_tracking(&mut self) -> Result<(), HostError> {
+        if self.trackers.any() { self.ram.log_writes(true) } else { Ok(()) }
     }
 
-    fn stop_noting(&mut self) -> Result<(), HostError> {
+    fn stop_logging(&mut self) -> Result<(), HostError> {
         self.memory.track_host_writes(false);
         self.ram.log_writes(false)
     }

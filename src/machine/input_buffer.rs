@@ -165,8 +165,8 @@ impl InputBuffer {
 
     /// The device that receives the next keystroke, once that is known.
     fn target(&self, board: &Board) -> Option<Target> {
-        let keyboard = board.i8042().asked();
-        let serial = self.terminal.is_some_and(|port| board.serial(port).asked());
+        let keyboard = board.i8042().reads_input();
+        let serial = self.terminal.is_some_and(|port| board.serial(port).reads_input());
         match self.keys {
             KeyTarget::Keyboard => keyboard.then_some(Target::Keyboard),
             KeyTarget::Serial => serial.then_some(Target::Serial),

@@ -1,4 +1,4 @@
-//! The input queue: everything that the guest itself does not decide enters the machine here.
+//! The input queue, through which all nondeterministic data enters the machine.
 //!
 //! Other threads push [`Input`]s. The machine takes them between two exits, in the order in which they were
 //! pushed, and nowhere else; so a recording of a run is a log of this queue.
@@ -75,7 +75,7 @@ impl Inputs {
         Inputs::default()
     }
 
-    /// Puts `input` at the end of the queue and gets the vCPU out of the guest.
+    /// Appends `input` to the queue and kicks the vCPU out of the guest.
     pub fn push(&self, input: Input) {
         match &input {
             Input::Keystroke(_) | Input::InterruptKey(_) | Input::KeyEvents(_) => {
@@ -167,7 +167,7 @@ impl Inputs {
         }
     }
 
-    /// The handle that gets the vCPU out of the guest.
+    /// The handle that kicks the vCPU out of the guest.
     pub(super) fn kicker(&self) -> &Kicker {
         &self.shared.kicker
     }

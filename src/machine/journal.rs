@@ -1,29 +1,28 @@
-//! The journal: everything that changes the machine and that the guest itself does not decide, with its place.
+//! The journal: all nondeterministic changes of the machine, with their positions.
 //!
 //! [`Machine::note`](super::Machine::note) is called where such an event takes effect: where the run loop takes
 //! inputs, where a debugger writes registers or memory, where the machine is reset and where a saved state is
-//! restored. Events are always counted; they are kept only while a recording is on. Two runs that start from
-//! the same state and get the same entries at the same positions do the same.
+//! restored. Events are always counted; they are stored only while a recording is active. Two runs that start
+//! from the same state and get the same entries at the same positions are identical.
 
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Input;
 use crate::arch::{GeneralRegisters, SystemRegisters};
 
-/// A place in the history of a machine: between two of the guest's accesses to devices.
+/// A position in the history of a machine: between two of the guest's accesses to devices.
 ///
-/// It depends on nothing but the guest and its inputs: neither on time nor on counts of instructions, which
-/// hosts do not agree on.
+/// It depends only on the guest and its inputs, not on time or instruction counts, which differ between hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Events before this place, since power-on.
+    /// Events before this position, since power-on.
     pub event: u64,
-    /// Accesses of the guest to devices before this place, since power-on: port and MMIO accesses, each counted
+    /// Accesses of the guest to devices before this position, since power-on: port and MMIO accesses, each counted
     /// once whatever its width.
     pub accesses: u64,
 }
 
-/// A change of the machine that the guest itself does not decide.
+/// A nondeterministic change of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JournalEvent {
     /// An input was taken from the queue.
@@ -76,15 +75,15 @@ pub enum JournalEvent {
     Reset,
     /// A saved state was restored. The following positions continue from the state's.
     Restored {
-        /// Where the state was taken.
+        /// The position at which the state was saved.
         position: Position,
     },
 }
 
-/// An event and where it took effect.
+/// An event and the position at which it took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
-    /// The place, before the event is counted.
+    /// The position, not counting the event itself.
     pub position: Position,
     /// The event.
     pub event: JournalEvent,
@@ -104,7 +103,7 @@ impl Recording {
         &self.entries
     }
 
-    /// Number of later entries that found no room.
+    /// Number of later entries that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -118,7 +117,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Counts an event that takes effect after `accesses` accesses, and records it while a recording is on.
+    /// Counts an event that takes effect after `accesses` accesses, and records it while a recording is active.
     #[inline]
     pub fn note(&mut self, accesses: u64, event: impl FnOnce() -> JournalEvent) {
         let position = self.position(accesses);
@@ -132,7 +131,7 @@ impl Journal {
         }
     }
 
-    /// The place after `accesses` accesses and all events so far.
+    /// The position after `accesses` accesses and all events so far.
     pub fn position(&self, accesses: u64) -> Position {
         Position { event: self.events, accesses }
     }
@@ -142,12 +141,12 @@ impl Journal {
         self.events = position.event;
     }
 
-    /// Starts a recording of at most `limit` entries, in place of one that is on.
+    /// Starts a recording of at most `limit` entries, replacing an active one.
     pub fn start(&mut self, limit: usize) {
         self.recording = Some(Recording { limit, ..Recording::default() });
     }
 
-    /// Ends the recording; `None` if none is on.
+    /// Ends the recording; `None` if none is active.
     pub fn stop(&mut self) -> Option<Recording> {
         self.recording.take()
     }

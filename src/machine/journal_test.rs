@@ -113,7 +113,7 @@ fn a_restored_machine_continues_at_the_position_and_time_of_its_state() {
     let (position, now) = (machine.position(), machine.clock().now());
     run_to_halt(&mut machine);
     machine.start_journal(1);
-    snapshots.go_back(&mut machine, "here").unwrap();
+    snapshots.restore(&mut machine, "here").unwrap();
     assert_eq!((machine.position(), machine.clock().now()), (position, now));
     let recording = machine.stop_journal().unwrap();
     assert_eq!(recording.entries()[0].event, JournalEvent::Restored { position });

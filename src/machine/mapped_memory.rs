@@ -1,7 +1,7 @@
 //! Guest RAM as KVM's virtual machine has it: memory slots, protected pages and the log of dirty pages.
 //!
 //! A piece of RAM becomes a memory slot when the loader has written to it or when the guest first accesses
-//! it ([`AttachedSlots`]). [`Machine`](super::Machine) maps pieces when an exit asks for it, protects the
+//! it ([`AttachedSlots`]). [`Machine`](super::Machine) maps blocks when an exit requires it, protects the
 //! pages of watchpoints, and takes the dirty pages for snapshots and migration.
 
 use std::sync::Arc;

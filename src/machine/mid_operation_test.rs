@@ -56,7 +56,7 @@ const CASES: &[Case] = &[
     case("LEDs are announced", &[Out(DATA, 0xED), In(DATA)], &[Out(DATA, 7), In(DATA)]),
     case("a scan code set is announced", &[Out(DATA, 0xF0), In(DATA)], &[Out(DATA, 0), In(DATA), In(DATA)]),
     case("a typing rate is announced", &[Out(DATA, 0xF3), In(DATA)], &[Out(DATA, 0), In(DATA)]),
-    case("the keyboard has been told to be silent", &[Out(DATA, 0xF5), In(DATA)], &[Down(Key::A), In(COMMAND), In(DATA)]),
+    case("the keyboard has been disabled", &[Out(DATA, 0xF5), In(DATA)], &[Down(Key::A), In(COMMAND), In(DATA)]),
     case("half of its identity has been read", &[Out(DATA, 0xF2), In(DATA), In(DATA)], &[In(DATA), In(COMMAND)]),
     case("the keyboard has been switched to set 1", &[Out(DATA, 0xF0), In(DATA), Out(DATA, 1), In(DATA)], &[Down(Key::A), In(DATA)]),
     case("half an extended code has been read", &[Down(Key::Right), In(DATA)], &[In(DATA), In(COMMAND)]),
@@ -122,7 +122,7 @@ fn carry_out(board: &mut Board, steps: &[Do]) -> Vec<Shown> {
 }
 
 #[test]
-fn a_chip_that_is_saved_in_mid_operation_finishes_it_elsewhere() {
+fn a_device_saved_in_mid_operation_finishes_it_after_a_restore() {
     let mut idle = Vec::new();
     for Case { about, before, after } in CASES {
         let mut first = Board::default();

@@ -1,7 +1,7 @@
-//! The board: memory, a vCPU and chips, built from what the user asked for, owned and run here.
+//! The machine: owns guest memory, CPUs and devices, and runs them.
 //!
-//! Everything that is not decided by the guest itself enters through [`inputs`]; everything that
-//! leaves the machine leaves through [`output`] or is looked at through [`screen`].
+//! All nondeterministic data enters through [`inputs`]. Output leaves through [`output`]; [`screen`] shows the
+//! text screen.
 
 pub mod board;
 pub mod clock;
@@ -33,12 +33,13 @@ use tracing::info;
 
 pub use cpu::{Cpu, CpuId, CpuState, RunState};
 pub use outcome::Outcome;
-pub use saved::{MachineState, PendingAction, Revival};
+pub use saved::{MachineState, PendingAction, Restoration};
 pub use stepping::Event;
-pub use watchpoint_pages::{PhysicalWatch, Touch, Unseen};
+pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
 use crate::boot::{
-    self, BootError, BootOptions, Image, LoadedGuest, ResetAction, Symbol, SymbolIndex, SymbolSource,
+    self, BootError, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, Symbol, SymbolIndex,
+    SymbolSource,
 };
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
@@ -48,7 +49,7 @@ use board::Board;
 use clock::Clock;
 use coalescing::Coalescing;
 use creation::power_on;
-use dirty::Followers;
+use dirty::DirtyTrackers;
 use input_buffer::InputBuffer;
 use inputs::Inputs;
 use journal::{Journal, JournalEvent, Position, Recording};
@@ -57,50 +58,48 @@ use output::OutputQueues;
 use screen::Screen;
 use watchpoint_pages::WatchpointPages;
 
-/// Why a machine could not be built.
+/// Why a machine could not be created, reset or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
     /// The guest file cannot be run.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Guest memory cannot be had.
+    /// Guest memory cannot be allocated.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The host cannot run a machine.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The guest was given features, by another host, that this one does not have.
+    /// The guest was started with processor features that this host does not have.
     #[error(
         "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
-         let it go on where they are",
-        if missing.is_empty() { "its maker's own".to_owned() } else { missing.join(", ") }
+         continue it on a host that has them",
+        if missing.is_empty() { "those specific to its vendor".to_owned() } else { missing.join(", ") }
     )]
     Features {
         /// The features.
         missing: Vec<String>,
-        /// The maker of the guest's processor.
+        /// The vendor of the guest's processor.
         there: String,
-        /// The maker of this host's.
+        /// The vendor of this host's processor.
         here: String,
     },
-    /// A state that a machine is to go on from is none of a machine like this.
+    /// The saved state does not fit this kind of machine.
     #[error(transparent)]
     State(#[from] StateError),
 }
 
-/// What a machine is built from.
+/// The configuration of a machine.
 pub struct MachineSpec {
-    /// The guest file; read again after a reset.
-    pub image: Box<dyn Image>,
     /// Size of RAM in bytes.
     pub memory: u64,
     /// How the guest is booted.
     pub boot: BootOptions,
-    /// Who gets what is typed.
+    /// The device that receives keyboard input.
     pub keys: KeyTarget,
     /// The keyboard layout the guest expects.
     pub layout: LayoutName,
-    /// The serial port (0 is COM1) that shares the terminal with what is typed.
+    /// The serial port (0 is COM1) that receives the terminal's input.
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
@@ -108,9 +107,8 @@ pub struct MachineSpec {
 
 /// A machine, ready to run.
 pub struct Machine {
-    image: Box<dyn Image>,
-    symbols: SymbolSource,
-    /// Of `image`, once a symbol has been looked up.
+    guest_file: GuestFile,
+    /// Built when the first symbol is looked up.
     symbol_index: OnceLock<SymbolIndex>,
     reset_action: ResetAction,
     options: BootOptions,
@@ -119,7 +117,7 @@ pub struct Machine {
     kvm: Kvm,
     ram: MappedMemory,
     cpus: Vec<Cpu>,
-    /// The CPU that runs: all run on one thread, by turns.
+    /// The CPU that runs: all share one thread and take turns.
     current: CpuId,
     memory: Arc<GuestMemory>,
     board: Board,
@@ -131,9 +129,9 @@ pub struct Machine {
     outputs: OutputQueues,
     screen: Screen,
     watchpoint_pages: WatchpointPages,
-    followers: Followers,
+    trackers: DirtyTrackers,
     resets: u64,
-    /// What happens before the guest goes on.
+    /// Performed before the guest continues.
     pending_action: Option<PendingAction>,
 }
 
@@ -142,19 +140,24 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`MachineError`]; the guest file is looked at before the host is.
-    pub fn new(spec: MachineSpec, inputs: Inputs, outputs: OutputQueues) -> Result<Machine, MachineError> {
+    /// [`MachineError`]; errors of the guest file are reported before those of the host.
+    pub fn new(
+        image: Box<dyn Image>,
+        spec: MachineSpec,
+        inputs: Inputs,
+        outputs: OutputQueues,
+    ) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
-        let loaded = load(spec.image.as_ref(), &memory, &spec.boot)?;
+        let loaded = load(image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
         let hardware = power_on(&kvm, memory.clone(), inputs.kicker(), &loaded.registers)?;
-        Ok(Machine::assemble(spec, (loaded.symbols, loaded.reset), kvm, hardware, memory, inputs, outputs))
+        let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
+        Ok(Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs))
     }
 
-    /// Puts together what has been made.
     fn assemble(
+        (guest_file, reset_action): (GuestFile, ResetAction),
         spec: MachineSpec,
-        (symbols, reset_action): (SymbolSource, ResetAction),
         kvm: Kvm,
         (ram, cpus): (MappedMemory, Vec<Cpu>),
         memory: Arc<GuestMemory>,
@@ -166,8 +169,7 @@ impl Machine {
             screen: Screen::new(memory.clone(), board.vga().view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
             coalescing: Coalescing::new(cpus[CpuId::BOOT].vcpu.can_coalesce_writes()),
-            image: spec.image,
-            symbols,
+            guest_file,
             symbol_index: OnceLock::new(),
             reset_action,
             options: spec.boot,
@@ -184,13 +186,13 @@ impl Machine {
             inputs,
             outputs,
             watchpoint_pages: WatchpointPages::default(),
-            followers: Followers::default(),
+            trackers: DirtyTrackers::default(),
             resets: 0,
             pending_action: None,
         }
     }
 
-    /// A window on the text screen.
+    /// The text screen.
     pub fn screen(&self) -> &Screen {
         &self.screen
     }
@@ -200,42 +202,42 @@ impl Machine {
         &self.memory
     }
 
-    /// Guest memory, for threads that look at it while the guest runs.
+    /// Guest memory, for threads that access it while the guest runs.
     pub fn shared_memory(&self) -> Arc<GuestMemory> {
         self.memory.clone()
     }
 
     /// The guest file.
     pub fn image(&self) -> &dyn Image {
-        self.image.as_ref()
+        self.guest_file.image.as_ref()
     }
 
-    /// Where the guest's symbols come from.
+    /// The source of the guest's symbols.
     pub fn symbols(&self) -> SymbolSource {
-        self.symbols
+        self.guest_file.symbols
     }
 
     /// The symbol of the guest file that a guest-virtual address lies in.
     pub fn symbol_at(&self, address: u64) -> Option<Symbol> {
-        self.symbol_index().symbol_at(self.image(), self.symbols.address_in_file(address))
+        self.symbol_index().symbol_at(self.image(), self.symbols().address_in_file(address))
     }
 
     /// The guest-virtual address of the first symbol of the guest file called `name`.
     pub fn address_of(&self, name: &str) -> Option<u64> {
         let address = self.symbol_index().address_of(self.image(), name)?;
-        Some(address.wrapping_add(self.symbols.bias()))
+        Some(address.wrapping_add(self.symbols().bias()))
     }
 
     fn symbol_index(&self) -> &SymbolIndex {
         self.symbol_index.get_or_init(|| SymbolIndex::read(self.image()))
     }
 
-    /// The host.
+    /// The open `/dev/kvm`.
     pub fn kvm(&self) -> &Kvm {
         &self.kvm
     }
 
-    /// The input queue, through which everything from outside enters.
+    /// The input queue, through which all inputs enter the machine.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
@@ -245,7 +247,7 @@ impl Machine {
         (0..self.cpus.len()).map(|number| CpuId::new(number as u8))
     }
 
-    /// The CPU that ran last: what the last [`Event`] is about.
+    /// The CPU that ran last, to which the last [`Event`] belongs.
     pub fn current_cpu(&self) -> CpuId {
         self.current
     }
@@ -256,7 +258,7 @@ impl Machine {
         &self.cpus[id]
     }
 
-    /// A CPU, to change it; `id` is one of [`Self::cpu_ids`].
+    /// A CPU, mutable; `id` is one of [`Self::cpu_ids`].
     #[inline]
     pub fn cpu_mut(&mut self, id: CpuId) -> &mut Cpu {
         &mut self.cpus[id]
@@ -277,7 +279,7 @@ impl Machine {
         self.no_reboot
     }
 
-    /// The chips.
+    /// The devices.
     pub fn board(&self) -> &Board {
         &self.board
     }
@@ -292,8 +294,8 @@ impl Machine {
         self.journal.position(self.board.accesses())
     }
 
-    /// Counts an event that the guest does not decide and that takes effect now, and records it while a
-    /// recording is on. Everything that changes registers, memory or devices from outside calls this.
+    /// Counts a nondeterministic event that takes effect now, and records it while a recording is active. Must
+    /// be called for every change of registers, memory or devices from outside the guest.
     pub fn note(&mut self, event: impl FnOnce() -> JournalEvent) {
         self.journal.note(self.board.accesses(), event);
     }
@@ -303,12 +305,12 @@ impl Machine {
         self.journal.start(limit);
     }
 
-    /// Ends the recording; `None` if none is on.
+    /// Ends the recording; `None` if none is active.
     pub fn stop_journal(&mut self) -> Option<Recording> {
         self.journal.stop()
     }
 
-    /// Does what the reset line does: fresh chips, empty memory, the guest loaded again.
+    /// Resets the machine: new virtual machine and CPUs, initial devices, empty memory, the guest loaded again.
     fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
         info!("machine reset number {}", self.resets);
@@ -318,7 +320,7 @@ impl Machine {
                 self.memory.discard()?;
                 // The file may have been overwritten since.
                 self.symbol_index = OnceLock::new();
-                load(self.image.as_ref(), &self.memory, &self.options)?.registers
+                load(self.image(), &self.memory, &self.options)?.registers
             }
         };
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
@@ -329,8 +331,8 @@ impl Machine {
         self.input_buffer.reset();
         self.pending_action = None;
         self.screen.publish(self.board.vga().view());
-        self.follow_again()?;
-        self.watch_again()?;
+        self.resume_dirty_tracking()?;
+        self.protect_after_reset()?;
         Ok(())
     }
 }

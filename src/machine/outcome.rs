@@ -1,4 +1,4 @@
-//! How a run ended, and the process exit status that says so.
+//! How a run ended, and the process exit status for it.
 
 use crate::devices::debug_exit;
 use crate::emulate::Obstacle;
@@ -7,8 +7,8 @@ use crate::kvm::{HostError, Refusal};
 /// Exit statuses of the `kvm` program. All are even, so that the odd ones are free for the value a
 /// guest writes to the debug exit port.
 pub mod status {
-    /// The guest halted with interrupts off, or has moved to another kvm; also `--help`, `--version`, and `kvm check` where guests can
-    /// run.
+    /// The guest halted with interrupts off, or was migrated to another kvm; also `--help`, `--version`, and
+    /// `kvm check` where guests can run.
     pub const HALTED: u8 = 0;
     /// The command line or the configuration file is wrong.
     pub const USAGE: u8 = 2;
@@ -42,32 +42,32 @@ pub enum Outcome {
     },
     /// The guest wrote to the debug exit port.
     DebugExit {
-        /// What it wrote.
+        /// The value.
         value: u32,
     },
     /// A triple fault.
     TripleFault,
-    /// The host cannot execute what comes next; the obstacle is why it was not emulated either, if that was
-    /// tried.
+    /// The host cannot execute the next instruction; the obstacle is the reason why it was not emulated either,
+    /// if that was tried.
     Refused(Refusal, Option<Obstacle>),
     /// The processor did not accept the guest's state; the number is hardware's.
     EntryFailed(u64),
-    /// KVM stopped for a reason this program never asks for; the number is KVM's.
+    /// KVM exited for a reason that this program does not expect; the number is KVM's.
     Unexpected(u32),
-    /// The run took as long as it may.
+    /// The time limit of the run has expired.
     TimedOut,
     /// The user ended the run.
     Quit,
     /// The process was terminated by this signal.
     Terminated(i32),
-    /// The guest reset the machine and was not to be restarted.
+    /// The guest reset the machine, and `--no-reboot` was given.
     Reset,
-    /// The guest has moved, and runs on there.
+    /// The guest was migrated and continues at the destination.
     Moved {
-        /// Where to.
+        /// The destination.
         to: String,
     },
-    /// The host failed the machine.
+    /// An operation of the host failed.
     HostFailed(HostError),
     /// The guest could not be loaded again after a reset.
     Reload(Box<dyn std::error::Error + Send + Sync>),

@@ -93,8 +93,8 @@ impl Doorbell {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    /// The caller is about to sleep until [`Self::as_fd`] is readable. It has to look once more for
-    /// work after this call and before it sleeps.
+    /// The caller is about to sleep until [`Self::as_fd`] is readable. It must check for work once more after
+    /// this call and before it sleeps.
     pub fn going_to_sleep(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -210,11 +210,11 @@ mod tests {
         for _ in 0..CAPACITY {
             outputs.send(OutputQueue::DebugConsole, 0, || panic!("there is room"));
         }
-        let asked = std::cell::Cell::new(0);
+        let calls = std::cell::Cell::new(0);
         outputs.send(OutputQueue::DebugConsole, 0, || {
-            asked.set(asked.get() + 1);
-            asked.get() == 3
+            calls.set(calls.get() + 1);
+            calls.get() == 3
         });
-        assert_eq!(asked.get(), 3);
+        assert_eq!(calls.get(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! Running: the loop between the vCPU and everything around it.
+//! The run loop: takes inputs, runs the vCPU and handles its exits.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::devices::table::Role;
 use crate::emulate::{Bus, Emulated, emulate};
 use crate::kvm::{HostError, Refusal, VmExit};
 
-/// What carries on after an exit or an input.
+/// How the run loop continues after an exit or an input.
 pub(super) enum Next {
     /// Enter the guest again.
     Run,
-    /// Something that is more than an exit.
+    /// Stop with an event for the caller.
     Stop(Event),
 }
 
@@ -35,7 +35,7 @@ impl Machine {
     pub fn run(&mut self) -> Outcome {
         let outcome = match self.take_pending_action() {
             Some(Event::End(outcome)) => outcome,
-            Some(_) => match self.carry_out_reset() {
+            Some(_) => match self.perform_reset() {
                 Event::End(outcome) => outcome,
                 _ => self.run_on(),
             },
@@ -48,14 +48,14 @@ impl Machine {
     fn run_on(&mut self) -> Outcome {
         loop {
             match self.advance() {
-                // Without a debugger there is nothing to attend to.
+                // These events concern a supervisor only.
                 Ok(
                     Next::Run
-                    | Next::Stop(Event::Attention | Event::Reset | Event::Debug(_) | Event::Touched(_)),
+                    | Next::Stop(Event::Attention | Event::Reset | Event::Debug(_) | Event::WatchedAccess(_)),
                 ) => {}
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
-                Ok(Next::Stop(Event::ResetAsked)) => {
-                    if let Event::End(outcome) = self.carry_out_reset() {
+                Ok(Next::Stop(Event::ResetRequested)) => {
+                    if let Event::End(outcome) = self.perform_reset() {
                         break outcome;
                     }
                 }
@@ -64,8 +64,8 @@ impl Machine {
         }
     }
 
-    /// Logs, once a run is over, which unassigned addresses its guest accessed, and what KVM did
-    /// not do for it.
+    /// Logs the guest's accesses to unassigned addresses and the number of emulated instructions, at the end of a
+    /// run or of a virtual machine.
     pub fn log_totals(&self) {
         self.board.unassigned().log_totals();
         let emulated: u64 = self.cpus.iter().map(|cpu| cpu.emulated.total()).sum();
@@ -74,14 +74,14 @@ impl Machine {
         }
     }
 
-    /// Runs the current CPU to its next exit, or lets time pass while it is halted.
+    /// Runs the current CPU to its next exit, or sleeps while it is halted.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<Next, HostError> {
         let cpu = self.current;
         if self.cpus[cpu].is_halted() { self.sleep().map(Next::Stop) } else { self.step(cpu) }
     }
 
-    /// Takes what has come in, runs a CPU to its next exit and deals with that.
+    /// Takes pending inputs, runs a CPU to its next exit and handles the exit.
     #[inline]
     fn step(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         if self.inputs.has_pending()
@@ -90,31 +90,31 @@ impl Machine {
             return Ok(Next::Stop(event));
         }
         let exit = self.cpus[cpu].run()?;
-        self.deal_with(cpu, exit)
+        self.handle_exit(cpu, exit)
     }
 
-    /// Does what an exit of a CPU asks for.
+    /// Handles an exit of a CPU.
     #[inline]
-    pub(super) fn deal_with(&mut self, cpu: CpuId, exit: VmExit) -> Result<Next, HostError> {
+    pub(super) fn handle_exit(&mut self, cpu: CpuId, exit: VmExit) -> Result<Next, HostError> {
         match exit {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
                 let device = self.board.decode(port);
-                // Waiting input may be what this very access reads.
-                let asks = self.input_buffer.has_pending()
+                // This access may read pending input.
+                let delivers_input = self.input_buffer.has_pending()
                     && matches!(self.board.role(device), Role::Keyboard | Role::Serial(_));
-                if asks {
+                if delivers_input {
                     self.input_buffer.deliver(&mut self.board, &self.inputs);
                 }
                 let (value, effect) = self.board.read_port(device, port, size);
-                if asks {
+                if delivers_input {
                     self.input_buffer.deliver(&mut self.board, &self.inputs);
                 }
                 self.cpus[cpu].complete_read(u64::from(value));
-                Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
+                Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
-            // RAM that KVM does not know of yet looks like a device, too, and so do the rest of an
-            // instruction by whose first part KVM got to know it and RAM that is watched.
+            // Accesses to RAM also exit: to an unmapped slot, to watched pages, and in the rest of an instruction
+            // whose first part has caused the slot to be mapped.
             VmExit::MmioWrite { address, size, value } => {
                 self.ram.map_at(address)?;
                 self.watchpoint_pages.write(address, size);
@@ -122,7 +122,7 @@ impl Machine {
                     return Ok(Next::Run);
                 }
                 let effect = self.board.memory_write(address, size, value);
-                Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
+                Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
             VmExit::MmioRead { address, size } => {
                 self.ram.map_at(address)?;
@@ -133,16 +133,16 @@ impl Machine {
                     Err(_) => self.board.memory_read(address, size),
                 };
                 self.cpus[cpu].complete_read(value);
-                Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
+                Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
             VmExit::Halt { interruptible } => self.halt(cpu, interruptible).map(Next::Stop),
             VmExit::Interrupted => Ok(Next::Run),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
             VmExit::Shutdown => self.shut_down(cpu),
-            // The cause may be RAM that KVM does not know of yet: an instruction there, or an
-            // operand of an instruction that KVM cannot carry out on a device.
+            // The cause may be an unmapped slot: an instruction in it, or an operand of an instruction that KVM
+            // does not emulate on MMIO.
             VmExit::Refused(refusal) if self.ram.map_all()? => {
-                debug!("all memory attached because of {refusal:?}");
+                debug!("all memory mapped because of {refusal:?}");
                 Ok(Next::Run)
             }
             VmExit::Refused(refusal) => {
@@ -156,21 +156,21 @@ impl Machine {
         }
     }
 
-    /// Carries out the instruction that KVM does not, if that can be done.
+    /// Emulates the instruction that KVM has refused, if the emulator supports it.
     #[cold]
     pub(super) fn emulate_refused(&mut self, cpu: CpuId, refusal: Refusal) -> Result<Next, HostError> {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
-        let mut surroundings = Surroundings {
+        let mut bus = EmulationBus {
             board: &mut self.board,
             watchpoint_pages: &mut self.watchpoint_pages,
             effect: Effect::default(),
         };
         let cpu = &mut self.cpus[cpu];
-        let emulated = emulate(&cpu.vcpu, &*self.memory, &mut surroundings, &mut cpu.emulated)?;
-        let effect = surroundings.effect;
-        let next = self.carry_out(effect)?.unwrap_or(Next::Run);
+        let emulated = emulate(&cpu.vcpu, &*self.memory, &mut bus, &mut cpu.emulated)?;
+        let effect = bus.effect;
+        let next = self.apply(effect)?.unwrap_or(Next::Run);
         Ok(match emulated {
             Emulated::Done => next,
             Emulated::TripleFault => Next::end(Outcome::TripleFault),
@@ -199,12 +199,12 @@ impl Machine {
             }
             _ => {}
         }
-        Ok(self.carry_out(effect)?.unwrap_or(Next::Run))
+        Ok(self.apply(effect)?.unwrap_or(Next::Run))
     }
 
-    /// Carries out what an access leaves to be done; `None` if the guest just continues.
+    /// Applies the effect of an access; `None` if the guest continues.
     #[inline]
-    fn carry_out(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
+    fn apply(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
         if let Some((queue, byte)) = effect.output {
             self.send(queue, byte);
         }
@@ -214,11 +214,11 @@ impl Machine {
         match effect.request {
             None => Ok(None),
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
-            Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetAsked))),
+            Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
         }
     }
 
-    /// Starts or stops ticks, which coalesced output and the deadlines of devices need.
+    /// Starts or stops the ticks that coalesced output and device deadlines need.
     #[cold]
     pub(super) fn want_ticks(&mut self) {
         self.outputs.want_ticks(self.coalescing.active() || self.board.next_deadline().is_some());
@@ -230,9 +230,9 @@ impl Machine {
         self.outputs.send(queue, byte, || inputs.run_is_ending());
     }
 
-    /// Resets the machine, as the guest has asked ([`Event::ResetAsked`]): [`Event::Reset`], or
-    /// [`Event::End`] with `--no-reboot` and if the guest cannot be loaded again.
-    pub fn carry_out_reset(&mut self) -> Event {
+    /// Performs the reset that the guest has requested ([`Event::ResetRequested`]). Returns [`Event::Reset`], or
+    /// [`Event::End`] with `--no-reboot` or if the guest cannot be loaded again.
+    pub fn perform_reset(&mut self) -> Event {
         match self.reset_requested("the guest") {
             Ok(event) => event,
             Err(error) => Event::End(Outcome::HostFailed(error)),
@@ -255,7 +255,7 @@ impl Machine {
         }
     }
 
-    /// `hlt`: with interrupts off nothing can ever wake the processor, so the guest is done.
+    /// Handles `hlt`. With interrupts off nothing can wake the processor, so the run ends.
     pub(super) fn halt(&mut self, cpu: CpuId, interruptible: bool) -> Result<Event, HostError> {
         if !interruptible {
             let result = self.cpus[cpu].general_registers()?.rax;
@@ -266,7 +266,7 @@ impl Machine {
         self.sleep()
     }
 
-    /// The processor is halted: lets time pass until something more than a device event happens.
+    /// Sleeps while the processor is halted, until an input causes an event.
     pub(super) fn sleep(&mut self) -> Result<Event, HostError> {
         loop {
             self.inputs.wait();
@@ -276,14 +276,14 @@ impl Machine {
         }
     }
 
-    /// Advances the machine's clock and all devices; an event if a device asks for a reset or the end.
+    /// Advances the machine's clock and all devices; an event if a device requests a reset or the end.
     fn advance_clock(&mut self, elapsed: Duration) -> Result<Option<Event>, HostError> {
         let now = self.clock.advance(elapsed);
         let mut effects = Vec::new();
         self.board.advance(now, |effect| effects.push(effect));
         let mut event = None;
         for effect in effects {
-            if let Some(Next::Stop(stop)) = self.carry_out(effect)? {
+            if let Some(Next::Stop(stop)) = self.apply(effect)? {
                 event = event.or(Some(stop));
             }
         }
@@ -291,12 +291,12 @@ impl Machine {
         Ok(event)
     }
 
-    /// Takes what has come in from outside; an event if that is more than the devices' business.
+    /// Takes pending inputs and passes them to the devices; an event if an input concerns the whole machine.
     #[cold]
     pub(super) fn take_inputs(&mut self) -> Result<Option<Event>, HostError> {
         let mut event = None;
         for input in self.inputs.take() {
-            // Attention is for the client that runs the machine; it changes nothing in it.
+            // Attention does not change the machine.
             if input != Input::Attention {
                 self.note(|| JournalEvent::Input(input.clone()));
             }
@@ -333,15 +333,15 @@ impl Machine {
     }
 }
 
-/// The bus of the instruction emulator: what is not RAM is a device.
-struct Surroundings<'a> {
+/// The bus of the instruction emulator: addresses that are not RAM belong to devices.
+struct EmulationBus<'a> {
     board: &'a mut Board,
     watchpoint_pages: &'a mut WatchpointPages,
-    /// What the accesses have left to be done.
+    /// The combined effect of the accesses.
     effect: Effect,
 }
 
-impl Bus for Surroundings<'_> {
+impl Bus for EmulationBus<'_> {
     fn read(&mut self, address: u64, size: u8) -> u64 {
         let (value, effect) = self.board.memory_read(address, size);
         self.effect = self.effect.and(effect);

@@ -1,5 +1,5 @@
-//! The machine as a value: everything but the contents of memory, taken between two instructions and
-//! given to another machine, or to the same one later.
+//! The machine's state as a value: everything except the contents of memory, taken at an instruction boundary
+//! and restored into another machine, or later into the same one.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,28 +16,27 @@ use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
 use super::output::OutputQueues;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
-use crate::boot::{BootOptions, Image, Protocol, SymbolSource};
+use crate::boot::{BootOptions, GuestFile, Protocol};
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 
-/// What happens before a guest goes on: it has carried out an instruction whose consequence has not come
-/// yet.
+/// The consequence of the guest's last instruction that is still to be performed before the guest continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PendingAction {
-    /// It has asked for a reset.
+    /// The guest has requested a reset.
     Reset,
-    /// It has halted with interrupts off.
+    /// The guest has halted with interrupts off.
     Halted,
-    /// It has written this to the debug exit port.
+    /// The guest has written this value to the debug exit port.
     Exit(u32),
-    /// It has come to a triple fault.
+    /// The guest has caused a triple fault.
     TripleFault,
 }
 
 impl PendingAction {
-    /// What a run that has ended like this comes to again when it is continued; `None` if the guest comes
-    /// to it by itself, or if the end was not its doing.
+    /// The action that repeats `outcome` when the run is continued; `None` if the guest causes it again by
+    /// itself, or if the guest did not cause it.
     pub fn after(outcome: &Outcome) -> Option<PendingAction> {
         match outcome {
             Outcome::Halted { .. } => Some(PendingAction::Halted),
@@ -56,19 +55,19 @@ pub struct MachineState {
     pub cpus: Vec<CpuState>,
     /// KVM's clock, in nanoseconds.
     pub clock: u64,
-    /// The chips, each with its number among those of its kind.
+    /// The devices, each with its number among those of its kind.
     pub devices: Vec<(u16, Payload)>,
     /// The time on the machine's clock.
     pub now: MachineTime,
-    /// The machine's place in its history.
+    /// The machine's position in its history.
     pub position: Position,
-    /// What waits for the guest.
+    /// Input that the guest has not read yet.
     pub input_buffer: InputBufferState,
-    /// Which serial ports have their output collected.
+    /// The serial ports whose output is coalesced.
     pub coalescing: CoalescingState,
-    /// How often the machine was reset.
+    /// Number of resets.
     pub resets: u64,
-    /// What happens before the guest goes on.
+    /// Performed before the guest continues.
     pub pending_action: Option<PendingAction>,
 }
 
@@ -79,21 +78,19 @@ impl MachineState {
     }
 }
 
-/// What a machine goes on from, besides its state and memory.
-pub struct Revival {
+/// What [`Machine::revert`] needs besides the state and the memory contents.
+pub struct Restoration {
     /// The guest file.
-    pub image: Box<dyn Image>,
-    /// Where its symbols come from.
-    pub symbols: SymbolSource,
+    pub guest_file: GuestFile,
     /// How the guest was booted.
     pub options: BootOptions,
-    /// The features it was given.
+    /// The processor features that the guest was started with.
     pub features: CpuFeatures,
 }
 
 impl Machine {
-    /// The machine as it is between two instructions: an access that the vCPU stopped at is completed
-    /// first, and reads all ones if it is a read that has not been answered.
+    /// The state of the machine at an instruction boundary. A pending exit is completed first; a read without
+    /// a value returns all ones.
     ///
     /// # Errors
     ///
@@ -113,19 +110,19 @@ impl Machine {
         })
     }
 
-    /// Completes what the guest has begun: an access, which reads all ones if it has not been answered, and
-    /// output that KVM has collected. What comes of it is put off.
+    /// Completes the pending exits of all CPUs and takes coalesced output from KVM; a read without a value
+    /// returns all ones. A resulting reset or end becomes the pending action.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn complete_exits(&mut self) -> Result<(), HostError> {
         for cpu in self.cpu_ids() {
-            if self.cpus[cpu].vcpu().is_settled() {
+            if self.cpus[cpu].vcpu().is_at_instruction_boundary() {
                 continue;
             }
-            match self.settle(cpu)? {
-                Some(Event::ResetAsked) => self.pending_action = Some(PendingAction::Reset),
+            match self.complete_pending(cpu)? {
+                Some(Event::ResetRequested) => self.pending_action = Some(PendingAction::Reset),
                 Some(Event::End(outcome)) => self.pending_action = PendingAction::after(&outcome),
                 _ => {}
             }
@@ -133,16 +130,16 @@ impl Machine {
         Ok(())
     }
 
-    /// A machine that goes on where another was when `state` was taken, in `memory`, which holds already
-    /// what it held there. Of `spec`, the image and the boot options are for resets.
+    /// A machine that continues from `state`. `memory` already holds the contents that belong to it.
+    /// `guest_file` and the boot options of `spec` are used by resets.
     ///
     /// # Errors
     ///
-    /// [`MachineError::Host`] if the host cannot run such a guest, [`MachineError::State`] if the state is
-    /// one a chip cannot be in.
-    pub fn revived(
+    /// [`MachineError::Host`] if the host cannot run such a guest, [`MachineError::State`] if a device
+    /// cannot be in its state.
+    pub fn restored(
+        guest_file: GuestFile,
         spec: MachineSpec,
-        symbols: SymbolSource,
         features: &CpuFeatures,
         memory: Arc<GuestMemory>,
         state: &MachineState,
@@ -153,29 +150,29 @@ impl Machine {
         let kvm = Kvm::open()?;
         let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), inputs.kicker(), features)?;
         ram.map_written()?;
-        let reset = Protocol::of(spec.image.as_ref()).reset();
+        let reset = Protocol::of(guest_file.image.as_ref()).reset();
         let mut machine =
-            Machine::assemble(spec, (symbols, reset), kvm, (ram, cpus), memory, inputs, outputs);
-        machine.take_over(board, state)?;
+            Machine::assemble((guest_file, reset), spec, kvm, (ram, cpus), memory, inputs, outputs);
+        machine.load_state(board, state)?;
         Ok(machine)
     }
 
-    /// Goes back, or over, to `state`: `fill` puts into memory, which is zero, what it held when the state
-    /// was taken. WatchpointPages memory stays watched; debug facilities are off.
+    /// Replaces the machine's state by `state`; `fill` writes the contents that belong to it to memory, which
+    /// is zero. Watched memory stays watched; debug facilities are off.
     ///
     /// # Errors
     ///
-    /// [`MachineError`]. Where it is [`MachineError::State`] or the host does not know the features,
-    /// the machine is as it was. Any other leaves it without a guest that could go on.
+    /// [`MachineError`]. The machine is unchanged after [`MachineError::State`] and
+    /// [`MachineError::Features`], and cannot continue after any other.
     pub fn revert(
         &mut self,
-        revival: Revival,
+        restoration: Restoration,
         state: &MachineState,
         fill: &mut dyn FnMut(&GuestMemory) -> Result<(), MemoryError>,
     ) -> Result<(), MachineError> {
         let board = Board::restored(&state.devices)?;
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
-        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &revival.features)?;
+        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &restoration.features)?;
         self.log_totals();
         (self.ram, self.cpus) = hardware;
         self.current = CpuId::BOOT;
@@ -183,17 +180,17 @@ impl Machine {
         self.memory.discard()?;
         fill(&self.memory)?;
         self.ram.map_written()?;
-        self.reset_action = Protocol::of(revival.image.as_ref()).reset();
-        (self.image, self.symbols, self.options) = (revival.image, revival.symbols, revival.options);
+        self.reset_action = Protocol::of(restoration.guest_file.image.as_ref()).reset();
+        (self.guest_file, self.options) = (restoration.guest_file, restoration.options);
         self.symbol_index = OnceLock::new();
-        self.take_over(board, state)?;
-        self.watch_again()?;
-        self.follow_again()?;
-        info!("the guest goes on at {:#x}, from a saved state", state.boot_cpu().vcpu.rip());
+        self.load_state(board, state)?;
+        self.protect_after_reset()?;
+        self.resume_dirty_tracking()?;
+        info!("the guest continues at {:#x}, from a saved state", state.boot_cpu().vcpu.rip());
         Ok(())
     }
 
-    /// `action` happens before the guest goes on.
+    /// Sets the action to perform before the guest continues.
     pub fn set_pending_action(&mut self, action: PendingAction) {
         self.pending_action = Some(action);
     }
@@ -201,7 +198,7 @@ impl Machine {
     /// Takes the pending action, as an event.
     pub fn take_pending_action(&mut self) -> Option<Event> {
         Some(match self.pending_action.take()? {
-            PendingAction::Reset => Event::ResetAsked,
+            PendingAction::Reset => Event::ResetRequested,
             PendingAction::Exit(value) => Event::End(Outcome::DebugExit { value }),
             PendingAction::TripleFault => Event::End(Outcome::TripleFault),
             PendingAction::Halted => match self.cpus[self.current].general_registers() {
@@ -211,8 +208,8 @@ impl Machine {
         })
     }
 
-    /// Puts `state` into a processor that nothing has run on.
-    fn take_over(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
+    /// Restores `state` into CPUs that have not run yet.
+    fn load_state(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.put_state(board, state)?;
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
         if self.coalescing.set_state(&state.coalescing, self.ram.vm())? {
@@ -224,8 +221,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Puts `state`, whose chips are `board`, into the processor and in the place of the chips; which serial
-    /// ports have their output collected stays as it is.
+    /// Restores the CPUs from `state` and replaces the devices by `board`. The serial ports whose output is
+    /// coalesced stay the same.
     pub(super) fn put_state(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.ram.vm().set_clock(state.clock)?;
         for (cpu, state) in self.cpus.iter_mut().zip(&state.cpus) {
@@ -248,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_that_is_the_guests_doing_comes_again() {
+    fn only_an_end_caused_by_the_guest_is_repeated() {
         assert_eq!(PendingAction::after(&Outcome::Halted { result: 7 }), Some(PendingAction::Halted));
         assert_eq!(PendingAction::after(&Outcome::DebugExit { value: 3 }), Some(PendingAction::Exit(3)));
         assert_eq!(PendingAction::after(&Outcome::TimedOut), None);

@@ -1,4 +1,4 @@
-//! A window on the text screen, for other threads to look through while the guest runs.
+//! The text screen, which other threads can read while the guest runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER, TextView};
 use crate::memory::GuestMemory;
 
-/// What the text screen shows. Looking at it never disturbs the guest.
+/// The contents of the text screen. Reading it never disturbs the guest.
 #[derive(Clone, Debug)]
 pub struct Screen {
     memory: Arc<GuestMemory>,
@@ -14,12 +14,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// A window on the text buffer in `memory`, with the registers of a reset VGA.
+    /// The screen with the text buffer in `memory`, with the registers of a reset VGA.
     pub fn new(memory: Arc<GuestMemory>, view: TextView) -> Screen {
         Screen { memory, view: Arc::new(AtomicU64::new(view.to_bits())) }
     }
 
-    /// The VGA's registers are now these.
+    /// Publishes the current registers of the VGA.
     pub(super) fn publish(&self, view: TextView) {
         self.view.store(view.to_bits(), Ordering::Relaxed);
     }

@@ -1,33 +1,33 @@
-//! Snapshots in memory: a machine as it was, under a name, to go back to as often as one likes.
+//! In-memory snapshots: named machine states that can be restored any number of times.
 //!
-//! The first snapshot copies what is in RAM, without the zeros, and from then on the pages that change
-//! are followed (see [`super::dirty`]). Every other snapshot copies the pages that have changed since the
-//! last one was taken or gone back to, and shares the rest. Going back writes those that have changed
-//! since, and those in which the snapshot differs from the last one. So what both cost depends on what
-//! the guest has done, not on how much memory it has.
+//! The first snapshot copies all of RAM except zero pages and starts dirty tracking (see [`super::dirty`]).
+//! Each later snapshot copies only the pages that have changed since the baseline, the snapshot that was
+//! taken or restored last, and shares the others. Restoring a snapshot writes the pages that have changed
+//! since the baseline and those in which the snapshot differs from it. The cost of both depends on the
+//! number of pages that the guest has written, not on the size of its memory.
 //!
-//! Going back keeps the virtual machine and its vCPU: what a debugger has set stays.
+//! Restoring keeps the virtual machine and its vCPUs, and with them what a debugger has configured.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::board::Board;
-use super::dirty::Follower;
+use super::dirty::DirtyTracker;
 use super::{Machine, MachineError, MachineState, PendingAction};
 use crate::kvm::HostError;
 use crate::memory::{ImageBudget, ImageError, MemoryImage, PageSet};
 use crate::settings::closest::closest;
 
-/// Most snapshots that are kept.
+/// Maximum number of snapshots.
 pub const MOST: usize = 100;
 
-/// Most bytes of a name.
+/// Maximum length of a name in bytes.
 pub const LONGEST_NAME: usize = 60;
 
-/// Why a snapshot was not taken, or not gone back to.
+/// Why a snapshot could not be taken, restored or deleted.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// It cannot be called that.
+pub enum InMemorySnapshotError {
+    /// The name is not allowed.
     #[error(
         "`{}` is no name for a snapshot: up to {LONGEST_NAME} letters, digits and signs other than `/`, \
          without spaces",
@@ -37,7 +37,7 @@ pub enum KeepError {
         /// The name.
         name: String,
     },
-    /// There is none of this name.
+    /// No snapshot has this name.
     #[error(
         "there is no snapshot `{name}`{}",
         match meant {
@@ -48,231 +48,232 @@ pub enum KeepError {
     None {
         /// The name.
         name: String,
-        /// What was probably meant.
+        /// The most similar name of an existing snapshot.
         meant: Option<String>,
     },
-    /// There are too many.
-    #[error("there are {MOST} snapshots, as many as there can be; `snapshots delete NAME` forgets one")]
+    /// There are [`MOST`] snapshots already.
+    #[error("there are {MOST} snapshots, as many as there can be; `snapshots delete NAME` deletes one")]
     TooMany,
-    /// What they keep would be too much, or memory cannot be read.
-    #[error("{0}; `snapshots delete NAME` forgets one")]
+    /// The copies would need too much memory, or guest memory cannot be read.
+    #[error("{0}; `snapshots delete NAME` deletes one")]
     Image(#[from] ImageError),
-    /// The machine cannot be asked.
+    /// The state of the machine cannot be read or changed.
     #[error(transparent)]
     Machine(#[from] MachineError),
-    /// The host has refused in the middle what it had given before: there is no guest that could go on.
+    /// Restoring failed halfway: the machine is in a mixture of two states and cannot continue.
     #[error("{0}; the guest cannot go on")]
     Mixture(MachineError),
 }
 
-impl From<HostError> for KeepError {
-    fn from(error: HostError) -> KeepError {
-        KeepError::Machine(error.into())
+impl From<HostError> for InMemorySnapshotError {
+    fn from(error: HostError) -> InMemorySnapshotError {
+        InMemorySnapshotError::Machine(error.into())
     }
 }
 
-/// Description of a snapshot.
+/// Description of an in-memory snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its name.
+pub struct SnapshotInfo {
+    /// Name of the snapshot.
     pub name: String,
-    /// RIP of the guest in it.
+    /// RIP of the bootstrap processor.
     pub rip: u64,
-    /// Bytes of guest memory that were kept for it and that those before it do not have.
+    /// Bytes that were copied for this snapshot and are not shared with earlier ones.
     pub new: u64,
-    /// Pages that were copied, or written back.
+    /// Number of pages that were copied or written back.
     pub pages: u64,
 }
 
 #[derive(Debug)]
 struct Snapshot {
-    /// Which one it is, counted from the first.
+    /// Sequence number, which orders the list.
     number: u64,
     new: u64,
     memory: Arc<MemoryImage>,
     state: MachineState,
 }
 
-/// What was in memory at a moment.
+/// The memory contents of the snapshot that was taken or restored baseline.
 #[derive(Debug)]
-struct Moment {
+struct Baseline {
     memory: Arc<MemoryImage>,
-    /// Pages that may have changed since.
+    /// Pages that may differ from `memory`.
     changed: PageSet,
 }
 
 /// All snapshots of a machine.
 #[derive(Debug, Default)]
 pub struct Snapshots {
-    kept: BTreeMap<String, Snapshot>,
+    by_name: BTreeMap<String, Snapshot>,
     budget: Arc<ImageBudget>,
-    /// The last one that was taken or gone back to.
-    last: Option<Moment>,
+    baseline: Option<Baseline>,
     taken: u64,
 }
 
 impl Snapshots {
-    /// Takes a snapshot of `machine`; one of the same name is forgotten. An access of the guest's that
-    /// has begun is completed first. `pending` is what happens before the guest goes on, if the caller knows of
-    /// something.
+    /// Takes a snapshot of `machine`; replaces an existing one of the same name. A pending exit of the guest is
+    /// completed first. `pending` is the action before the guest continues, if the caller holds one.
     ///
     /// # Errors
     ///
-    /// [`KeepError`]; all snapshots are what they were then.
+    /// [`InMemorySnapshotError`]; the snapshots are unchanged then.
     pub fn take(
         &mut self,
         machine: &mut Machine,
         name: &str,
         pending: Option<PendingAction>,
-    ) -> Result<Kept, KeepError> {
+    ) -> Result<SnapshotInfo, InMemorySnapshotError> {
         check_name(name)?;
-        if self.kept.len() >= MOST && !self.kept.contains_key(name) {
-            return Err(KeepError::TooMany);
+        if self.by_name.len() >= MOST && !self.by_name.contains_key(name) {
+            return Err(InMemorySnapshotError::TooMany);
         }
         let mut state = machine.state()?;
         state.pending_action = pending.or(state.pending_action);
         let budget = self.budget.clone();
         budget.allow(spare());
         let before = budget.held();
-        let (memory, pages) = match self.look(machine)? {
-            Some(last) => {
-                let memory = last.memory.retake(machine.memory(), &last.changed, &budget)?;
-                (memory, last.changed.len())
+        let (memory, pages) = match self.update_baseline(machine)? {
+            Some(baseline) => {
+                let memory = baseline.memory.retake(machine.memory(), &baseline.changed, &budget)?;
+                (memory, baseline.changed.len())
             }
             None => {
-                machine.follow_writes(Follower::Snapshots)?;
+                machine.start_dirty_tracking(DirtyTracker::Snapshots)?;
                 match MemoryImage::take(machine.memory(), &budget) {
                     Ok(memory) => {
                         let pages = memory.pages();
                         (memory, pages)
                     }
                     Err(error) => {
-                        machine.unfollow_writes(Follower::Snapshots)?;
+                        machine.stop_dirty_tracking(DirtyTracker::Snapshots)?;
                         return Err(error.into());
                     }
                 }
             }
         };
         let memory = Arc::new(memory);
-        self.last = Some(Moment { memory: memory.clone(), changed: PageSet::default() });
+        self.baseline = Some(Baseline { memory: memory.clone(), changed: PageSet::default() });
         self.taken += 1;
         let new = budget.held() - before;
         let rip = state.boot_cpu().vcpu.rip();
         let snapshot = Snapshot { number: self.taken, new, memory, state };
-        self.kept.insert(name.to_owned(), snapshot);
-        Ok(Kept { name: name.to_owned(), rip, new, pages })
+        self.by_name.insert(name.to_owned(), snapshot);
+        Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages })
     }
 
-    /// Has `machine` be what it was when the snapshot was taken. What the guest has sent since stays
-    /// sent, and the time that others live in goes on.
+    /// Restores `machine` to the snapshot. Output that the guest has sent since is not taken back, and the
+    /// host's time continues.
     ///
     /// # Errors
     ///
-    /// [`KeepError`]. Unless it is [`KeepError::Mixture`] the guest is where it was.
-    pub fn go_back(&mut self, machine: &mut Machine, name: &str) -> Result<Kept, KeepError> {
-        if !self.kept.contains_key(name) {
+    /// [`InMemorySnapshotError`]. The machine is unchanged unless it is [`InMemorySnapshotError::Mixture`].
+    pub fn restore(
+        &mut self,
+        machine: &mut Machine,
+        name: &str,
+    ) -> Result<SnapshotInfo, InMemorySnapshotError> {
+        if !self.by_name.contains_key(name) {
             return Err(self.none(name));
         }
         machine.complete_exits()?;
-        self.look(machine)?;
-        let (Some(snapshot), Some(last)) = (self.kept.get(name), &mut self.last) else {
+        self.update_baseline(machine)?;
+        let (Some(snapshot), Some(baseline)) = (self.by_name.get(name), &mut self.baseline) else {
             return Err(self.none(name));
         };
-        let mut pages = std::mem::take(&mut last.changed);
-        if !Arc::ptr_eq(&snapshot.memory, &last.memory) {
-            pages.extend(&snapshot.memory.changed_pages(&last.memory));
+        let mut pages = std::mem::take(&mut baseline.changed);
+        if !Arc::ptr_eq(&snapshot.memory, &baseline.memory) {
+            pages.extend(&snapshot.memory.changed_pages(&baseline.memory));
         }
         let written = snapshot.memory.restore(machine.memory(), &pages);
-        machine.written_by(Follower::Snapshots);
+        machine.written_by(DirtyTracker::Snapshots);
         if let Err(error) = written {
-            last.changed = pages;
-            return Err(KeepError::Mixture(error.into()));
+            baseline.changed = pages;
+            return Err(InMemorySnapshotError::Mixture(error.into()));
         }
-        last.memory = snapshot.memory.clone();
-        machine.go_back(&snapshot.state).map_err(KeepError::Mixture)?;
+        baseline.memory = snapshot.memory.clone();
+        machine.restore_devices_and_cpus(&snapshot.state).map_err(InMemorySnapshotError::Mixture)?;
         let (rip, new) = (snapshot.state.boot_cpu().vcpu.rip(), snapshot.new);
-        Ok(Kept { name: name.to_owned(), rip, new, pages: pages.len() })
+        Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages: pages.len() })
     }
 
-    /// Forgets a snapshot. Nothing is followed any more once there is none.
+    /// Deletes a snapshot. Dirty tracking stops with the last one.
     ///
     /// # Errors
     ///
-    /// [`KeepError::None`], or [`KeepError::Machine`] if the host does not end following.
-    pub fn forget(&mut self, machine: &mut Machine, name: &str) -> Result<(), KeepError> {
-        if self.kept.remove(name).is_none() {
+    /// [`InMemorySnapshotError::None`], or [`InMemorySnapshotError::Machine`] if the host cannot stop dirty tracking.
+    pub fn delete(&mut self, machine: &mut Machine, name: &str) -> Result<(), InMemorySnapshotError> {
+        if self.by_name.remove(name).is_none() {
             return Err(self.none(name));
         }
-        if self.kept.is_empty() { self.forget_all(machine) } else { Ok(()) }
+        if self.by_name.is_empty() { self.delete_all(machine) } else { Ok(()) }
     }
 
-    /// Forgets all.
+    /// Deletes all snapshots and stops dirty tracking.
     ///
     /// # Errors
     ///
-    /// [`KeepError::Machine`] if the host does not end following.
-    pub fn forget_all(&mut self, machine: &mut Machine) -> Result<(), KeepError> {
-        self.kept.clear();
-        self.last = None;
-        Ok(machine.unfollow_writes(Follower::Snapshots)?)
+    /// [`InMemorySnapshotError::Machine`] if the host cannot stop dirty tracking.
+    pub fn delete_all(&mut self, machine: &mut Machine) -> Result<(), InMemorySnapshotError> {
+        self.by_name.clear();
+        self.baseline = None;
+        Ok(machine.stop_dirty_tracking(DirtyTracker::Snapshots)?)
     }
 
     /// All snapshots, oldest first.
-    pub fn list(&self) -> Vec<Kept> {
-        let mut all: Vec<(&String, &Snapshot)> = self.kept.iter().collect();
+    pub fn list(&self) -> Vec<SnapshotInfo> {
+        let mut all: Vec<(&String, &Snapshot)> = self.by_name.iter().collect();
         all.sort_by_key(|(_, snapshot)| snapshot.number);
-        let told = |(name, snapshot): (&String, &Snapshot)| Kept {
+        let info = |(name, snapshot): (&String, &Snapshot)| SnapshotInfo {
             name: name.clone(),
             rip: snapshot.state.boot_cpu().vcpu.rip(),
             new: snapshot.new,
             pages: snapshot.memory.pages(),
         };
-        all.into_iter().map(told).collect()
+        all.into_iter().map(info).collect()
     }
 
-    /// Bytes of guest memory that are kept for all together.
-    pub fn kept(&self) -> u64 {
+    /// Bytes of guest memory that all snapshots hold together.
+    pub fn bytes(&self) -> u64 {
         self.budget.held()
     }
 
-    /// The last moment, with all pages that may have changed since.
-    fn look(&mut self, machine: &mut Machine) -> Result<Option<&Moment>, HostError> {
-        let Some(last) = &mut self.last else { return Ok(None) };
-        last.changed.extend(&machine.take_dirty(Follower::Snapshots)?);
-        Ok(Some(last))
+    /// The baseline with all pages that have changed since.
+    fn update_baseline(&mut self, machine: &mut Machine) -> Result<Option<&Baseline>, HostError> {
+        let Some(baseline) = &mut self.baseline else { return Ok(None) };
+        baseline.changed.extend(&machine.take_dirty(DirtyTracker::Snapshots)?);
+        Ok(Some(baseline))
     }
 
-    fn none(&self, name: &str) -> KeepError {
-        let meant = closest(name, self.kept.keys().map(String::as_str)).map(str::to_owned);
+    fn none(&self, name: &str) -> InMemorySnapshotError {
+        let meant = closest(name, self.by_name.keys().map(String::as_str)).map(str::to_owned);
         let name = name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
-        KeepError::None { name, meant }
+        InMemorySnapshotError::None { name, meant }
     }
 }
 
-fn check_name(name: &str) -> Result<(), KeepError> {
+fn check_name(name: &str) -> Result<(), InMemorySnapshotError> {
     let possible = |letter: char| !letter.is_whitespace() && !letter.is_control() && letter != '/';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(possible) {
-        return Err(KeepError::Name { name: name.to_owned() });
+        return Err(InMemorySnapshotError::Name { name: name.to_owned() });
     }
     Ok(())
 }
 
-/// Bytes that may be kept besides what is: half of what the host has to spare, or nothing it does not
-/// tell of (`MemAvailable` in Documentation/filesystems/proc.rst).
+/// Bytes that new copies may take: half of the host's available memory (`MemAvailable` in
+/// Documentation/filesystems/proc.rst).
 fn spare() -> u64 {
-    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map_or(UNTOLD, |kib| kib * 1024 / 2)
+    kib.map_or(SPARE_IF_UNKNOWN, |kib| kib * 1024 / 2)
 }
 
-/// Bytes that may be kept where the host does not report its available memory.
-const UNTOLD: u64 = 256 << 20;
+/// Bytes that new copies may take on a host that does not report its available memory.
+const SPARE_IF_UNKNOWN: u64 = 256 << 20;
 
 impl Machine {
-    /// Puts `state` into the processor and the chips it was taken from; memory holds already what it held
-    /// then.
-    fn go_back(&mut self, state: &MachineState) -> Result<(), MachineError> {
+    /// Restores the processors and devices from `state`; memory has been restored already.
+    fn restore_devices_and_cpus(&mut self, state: &MachineState) -> Result<(), MachineError> {
         self.put_state(Board::restored(&state.devices)?, state)?;
         // The guest cannot notice which ports are coalesced, unless it has configured one otherwise.
         for number in 0..4 {

@@ -1,32 +1,32 @@
-//! Running for a debugger: from event to event, and instruction by instruction.
+//! Running under a supervisor: from event to event, and instruction by instruction.
 //!
-//! When one of these functions returns, the vCPU stands between two instructions: an access it
-//! stopped at has been completed, and all output that the host had collected has been sent.
+//! When one of these functions returns, the vCPU is at an instruction boundary: a pending I/O or MMIO exit
+//! has been completed, and all coalesced output has been sent.
 
 use super::cpu::{CpuId, RunState};
 use super::run::Next;
-use super::watchpoint_pages::Touch;
+use super::watchpoint_pages::WatchedAccess;
 use super::{Machine, Outcome};
 use crate::arch::flags::RFLAGS_IF;
 use crate::kvm::{DebugStop, HostError, Refusal, VmExit};
 
-/// What stops a machine that is run for a debugger.
+/// Why a machine that runs under a supervisor has stopped.
 #[derive(Debug)]
 pub enum Event {
-    /// [`super::inputs::Input::Attention`] came in.
+    /// [`super::inputs::Input::Attention`] has arrived.
     Attention,
-    /// The guest has asked for a reset, by the instruction it has just carried out;
-    /// [`Machine::carry_out_reset`] does that.
-    ResetAsked,
-    /// The machine was reset and is at the guest's first instruction again: other memory contents,
-    /// another vCPU.
+    /// The instruction that the guest has just executed requests a reset; [`Machine::perform_reset`]
+    /// performs it.
+    ResetRequested,
+    /// The machine was reset and is at the guest's first instruction, with new memory contents and new
+    /// vCPUs.
     Reset,
-    /// The vCPU stopped for a debug facility that was switched on.
+    /// The vCPU stopped for an enabled debug facility.
     Debug(DebugStop),
-    /// The guest has accessed memory that is watched ([`Machine::watch`]): in the instruction it has just
-    /// carried out, or the round of a repeated one.
-    Touched(Vec<Touch>),
-    /// The run is over, but memory and registers are still there to be looked at.
+    /// The guest has accessed watched memory ([`Machine::watch`]) in the instruction it has just executed, or
+    /// in one iteration of a repeated one.
+    WatchedAccess(Vec<WatchedAccess>),
+    /// The run has ended. Memory and registers can still be read.
     End(Outcome),
 }
 
@@ -36,22 +36,22 @@ impl Machine {
         if let Some(event) = self.take_pending_action() {
             return event;
         }
-        // Those of an instruction that has led to another event.
-        self.watchpoint_pages.take_touches();
+        // Accesses of an instruction that was reported with another event.
+        self.watchpoint_pages.take_accesses();
         loop {
-            if self.watchpoint_pages.is_touched() {
-                let event = self.settle(self.current);
-                return self.touched(event).unwrap_or(Event::Attention);
+            if self.watchpoint_pages.has_accesses() {
+                let event = self.complete_pending(self.current);
+                return self.with_watched_accesses(event).unwrap_or(Event::Attention);
             }
             match self.advance() {
                 Ok(Next::Run) => {}
-                Ok(Next::Stop(Event::ResetAsked)) => {
-                    let event = self.settle_reset(self.current);
-                    return self.touched(event).unwrap_or(Event::ResetAsked);
+                Ok(Next::Stop(Event::ResetRequested)) => {
+                    let event = self.complete_pending_reset(self.current);
+                    return self.with_watched_accesses(event).unwrap_or(Event::ResetRequested);
                 }
                 Ok(Next::Stop(Event::Attention)) => {
-                    let event = self.settle(self.current);
-                    return self.touched(event).unwrap_or(Event::Attention);
+                    let event = self.complete_pending(self.current);
+                    return self.with_watched_accesses(event).unwrap_or(Event::Attention);
                 }
                 Ok(Next::Stop(event)) => return event,
                 Err(error) => return failed(error),
@@ -59,45 +59,43 @@ impl Machine {
         }
     }
 
-    /// Runs the one instruction at `rip`, which RIP must be and which is not `hlt`; `None` if it was
-    /// carried out without an event.
+    /// Executes the instruction at `rip`, which must equal RIP and must not be `hlt`; `None` if it completed
+    /// without an event.
     ///
-    /// Single-stepping must have been switched on.
+    /// Single-stepping must be enabled.
     pub fn step_instruction(&mut self, cpu: CpuId, rip: u64) -> Option<Event> {
         self.current = cpu;
         if self.cpus[cpu].is_halted() {
             return Some(self.wait());
         }
         let event = self.step_one(cpu, rip);
-        self.touched(event)
+        self.with_watched_accesses(event)
     }
 
-    /// Carries out the instruction at RIP without entering the guest, exactly as the processor would
-    /// ([`crate::emulate`]); `None` if there was no event in that.
-    pub fn carry_out_instruction(&mut self, cpu: CpuId) -> Option<Event> {
+    /// Emulates the instruction at RIP without entering the guest ([`crate::emulate`]); `None` if it completed
+    /// without an event.
+    pub fn emulate_instruction(&mut self, cpu: CpuId) -> Option<Event> {
         self.current = cpu;
         if self.cpus[cpu].is_halted() {
             return Some(self.wait());
         }
         match self.emulate_refused(cpu, Refusal::new(Refusal::EMULATION, &[])) {
-            Ok(Next::Run) => self.touched(Ok(None)),
-            Ok(Next::Stop(event)) => self.touched(Ok(Some(event))),
+            Ok(Next::Run) => self.with_watched_accesses(Ok(None)),
+            Ok(Next::Stop(event)) => self.with_watched_accesses(Ok(Some(event))),
             Err(error) => Some(failed(error)),
         }
     }
 
-    /// Carries out the one-byte `hlt` at RIP, which hosts do not agree how to step over, and lets
-    /// time pass until an event.
+    /// Emulates the one-byte `hlt` at RIP, which not all hosts can single-step, and waits for an event.
     pub fn step_halt(&mut self, cpu: CpuId) -> Event {
         self.current = cpu;
         if self.cpus[cpu].is_halted() {
             return self.wait();
         }
-        self.carry_out_halt(cpu).unwrap_or_else(failed)
+        self.emulate_halt(cpu).unwrap_or_else(failed)
     }
 
-    /// Lets time pass until an event, without running the guest: keys are taken, and what ends a run
-    /// ends it.
+    /// Waits for an event without running the guest. Inputs are accepted meanwhile and can end the run.
     pub fn wait(&mut self) -> Event {
         self.sleep().unwrap_or_else(failed)
     }
@@ -118,11 +116,11 @@ impl Machine {
                     self.cpus[cpu].run_state = RunState::Halted;
                     return Ok(None);
                 }
-                exit => self.deal_with(cpu, exit)?,
+                exit => self.handle_exit(cpu, exit)?,
             };
             let event = match next {
-                Next::Run => self.settle(cpu)?,
-                Next::Stop(Event::ResetAsked) => self.settle_reset(cpu)?,
+                Next::Run => self.complete_pending(cpu)?,
+                Next::Stop(Event::ResetRequested) => self.complete_pending_reset(cpu)?,
                 Next::Stop(event) => Some(event),
             };
             match event {
@@ -133,51 +131,51 @@ impl Machine {
                     return Ok(watch.then_some(Event::Debug(stop)));
                 }
                 Some(event) => return Ok(Some(event)),
-                // Completed, though the host reports no step.
+                // Completed, although the host does not report the step.
                 None if self.cpus[cpu].general_registers()?.rip != before => return Ok(None),
-                // The host knows nothing of what was done in its place, and that may lead to itself.
+                // An emulated instruction, which the host does not report; it may be a jump to itself.
                 None if self.cpus[cpu].emulated.total() != emulated => return Ok(None),
-                // A round of a repeated instruction.
-                None if self.watchpoint_pages.is_touched() => return Ok(None),
-                // The middle of a repeated instruction, or memory that had to be attached first.
+                // An iteration of a repeated instruction.
+                None if self.watchpoint_pages.has_accesses() => return Ok(None),
+                // The middle of a repeated instruction, or a memory slot that was mapped on first access.
                 None => {}
             }
         }
     }
 
-    fn carry_out_halt(&mut self, cpu: CpuId) -> Result<Event, HostError> {
+    fn emulate_halt(&mut self, cpu: CpuId) -> Result<Event, HostError> {
         let mut registers = self.cpus[cpu].general_registers()?;
         registers.rip = registers.rip.wrapping_add(1);
         self.cpus[cpu].set_general_registers(&registers)?;
         self.halt(cpu, registers.rflags & RFLAGS_IF != 0)
     }
 
-    /// What an instruction that is done has come to: accesses to watched memory, unless it was the end.
-    fn touched(&mut self, event: Result<Option<Event>, HostError>) -> Option<Event> {
-        let touches = self.watchpoint_pages.take_touches();
+    /// The event of a completed instruction: accesses to watched memory take precedence, except over an end.
+    fn with_watched_accesses(&mut self, event: Result<Option<Event>, HostError>) -> Option<Event> {
+        let accesses = self.watchpoint_pages.take_accesses();
         match event {
-            Ok(None | Some(Event::Debug(_))) if !touches.is_empty() => Some(Event::Touched(touches)),
+            Ok(None | Some(Event::Debug(_))) if !accesses.is_empty() => Some(Event::WatchedAccess(accesses)),
             Ok(event) => event,
             Err(error) => Some(failed(error)),
         }
     }
 
-    /// Completes the access the vCPU stopped at, and takes what the host still holds; an event if
-    /// there is one in that.
-    pub(super) fn settle(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
+    /// Completes the pending exit of the vCPU and takes coalesced output from the host; returns an event that
+    /// results from it.
+    pub(super) fn complete_pending(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
         let mut reset = None;
         loop {
             match self.cpus[cpu].complete()? {
                 VmExit::Interrupted => return Ok(reset),
-                // No sleep here: the caller has something to do first.
+                // The caller decides when to sleep.
                 VmExit::Halt { interruptible: true } => {
                     self.cpus[cpu].run_state = RunState::Halted;
                     return Ok(reset);
                 }
-                exit => match self.deal_with(cpu, exit)? {
+                exit => match self.handle_exit(cpu, exit)? {
                     Next::Run => {}
-                    // One round of a repeated instruction, which has others to complete.
-                    Next::Stop(Event::ResetAsked) => reset = Some(Event::ResetAsked),
+                    // One iteration of a repeated instruction, whose others are still to be completed.
+                    Next::Stop(Event::ResetRequested) => reset = Some(Event::ResetRequested),
                     Next::Stop(Event::Debug(_)) if reset.is_some() => return Ok(reset),
                     Next::Stop(event) => return Ok(Some(event)),
                 },
@@ -185,12 +183,11 @@ impl Machine {
         }
     }
 
-    /// Completes the access by which the guest has asked for a reset. That a step ends with it is no
-    /// news beside that.
-    fn settle_reset(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
-        Ok(match self.settle(cpu)? {
+    /// Completes the access that requests a reset. The reset takes precedence over the end of a single step.
+    fn complete_pending_reset(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
+        Ok(match self.complete_pending(cpu)? {
             Some(Event::End(outcome)) => Some(Event::End(outcome)),
-            _ => Some(Event::ResetAsked),
+            _ => Some(Event::ResetRequested),
         })
     }
 }

@@ -15,8 +15,8 @@ pub(crate) const ENTRY: u64 = 0x20_0000;
 pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
     Kvm::open().ok()?;
     let file = TestGuest::new(ENTRY).load(CODE, ENTRY, code).build();
+    let image = Box::new(BytesImage::new("guest.elf", file.leak()));
     let spec = MachineSpec {
-        image: Box::new(BytesImage::new("guest.elf", file.leak())),
         memory,
         boot: BootOptions::default(),
         keys: KeyTarget::Auto,
@@ -25,7 +25,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         no_reboot: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
-    Some(Machine::new(spec, Inputs::new(), output_queues(doorbell).0).expect("a machine"))
+    Some(Machine::new(image, spec, Inputs::new(), output_queues(doorbell).0).expect("a machine"))
 }
 
 /// Runs the guest up to its next `hlt`, which leaves it behind that.

@@ -1,15 +1,15 @@
-//! An exception whose frame the processor cannot push, because the stack lies in a page that is watched.
+//! Triple faults that are caused by the protection of watched pages.
 //!
-//! Where KVM's instruction emulator runs the guest, KVM itself writes the frame of an exception, and it
-//! takes a page that it may not write for no memory at all: one fault follows the other, up to the triple
-//! fault. So before a triple fault counts while pages are protected, the instruction that led to it is
-//! tried once with none protected; comparing the watched bytes shows what has been written.
+//! Where KVM's instruction emulator runs the guest, KVM itself pushes the exception frame. It treats a
+//! read-only stack page as unmapped memory, so that the exception becomes a double fault and then a triple
+//! fault. Before a triple fault is reported while pages are protected, the instruction is therefore
+//! single-stepped once without protection; a comparison of the watched bytes shows the writes.
 //!
 //! Manual: Intel SDM volume 3A, "Interrupt 8—Double Fault Exception".
 
 use super::cpu::CpuId;
 use super::run::Next;
-use super::watchpoint_pages::Touch;
+use super::watchpoint_pages::WatchedAccess;
 use super::{Event, Machine, Outcome};
 use crate::arch::flags::CR0_PE;
 use crate::kvm::{GuestDebug, HostError, VmExit};
@@ -17,11 +17,11 @@ use crate::kvm::{GuestDebug, HostError, VmExit};
 /// RIP after a reset of the processor (Intel SDM volume 3A, "First Instruction Executed").
 const RESET_RIP: u64 = 0xFFF0;
 
-/// Bytes that are compared at once.
-const PIECE: u64 = 8;
+/// Size in bytes of one comparison.
+const UNIT: u64 = 8;
 
 impl Machine {
-    /// The guest has come to a triple fault: does it also without protected pages?
+    /// The guest has caused a triple fault: checks whether it does so without protected pages too.
     #[cold]
     pub(super) fn shut_down(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         let end = Next::Stop(Event::End(Outcome::TripleFault));
@@ -29,7 +29,7 @@ impl Machine {
             return Ok(end);
         }
         let registers = self.cpus[cpu].registers()?;
-        // AMD-V has reset the processor: there is no instruction to go back to.
+        // AMD-V has reset the processor: the instruction is unknown.
         if registers.general.rip == RESET_RIP && registers.system.cr0 & CR0_PE == 0 {
             return Ok(end);
         }
@@ -44,24 +44,24 @@ impl Machine {
         self.protect()?;
         for (old, (physical, new)) in before.into_iter().zip(self.written_bytes()) {
             if old.1 != new {
-                self.watchpoint_pages.note(Touch { physical, size: PIECE, write: true });
+                self.watchpoint_pages.record(WatchedAccess { physical, size: UNIT, write: true });
             }
         }
         match exit {
             VmExit::Shutdown => Ok(end),
             VmExit::Debug(stop) if debug.single_step => Ok(Next::Stop(Event::Debug(stop))),
             VmExit::Debug(_) => Ok(Next::Run),
-            exit => self.deal_with(cpu, exit),
+            exit => self.handle_exit(cpu, exit),
         }
     }
 
-    /// The memory whose writes are watched, eight bytes at a time, with its addresses.
+    /// The memory whose writes are watched: addresses and values, eight bytes each.
     fn written_bytes(&self) -> Vec<(u64, u64)> {
         let mut bytes = Vec::new();
         for watch in self.watchpoint_pages.watches().iter().filter(|watch| watch.writes) {
             let mut done = 0;
             while done < watch.length {
-                let (at, size) = (watch.start + done, (watch.length - done).min(PIECE));
+                let (at, size) = (watch.start + done, (watch.length - done).min(UNIT));
                 bytes.push((at, self.memory.read_word(at, size as u8).unwrap_or(0)));
                 done += size;
             }

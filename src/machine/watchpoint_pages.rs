@@ -1,9 +1,9 @@
-//! Memory that is watched: pages of RAM are protected, so that accesses to them come out of the guest.
-//! They are completed here, and those that touch watched bytes are reported.
+//! Watched memory: pages of RAM are protected, so that accesses to them cause MMIO exits. The machine
+//! completes these accesses and reports those that overlap watched bytes.
 //!
-//! A page whose reads are watched is taken away from KVM. That cannot be done where the processor itself
-//! has to read: code that runs, page tables, descriptor tables. Such a page is made read-only instead, and
-//! reads of it are not seen.
+//! A page whose reads are watched is removed from KVM's memory slots. That is impossible for pages that the
+//! processor itself must read: executing code, page tables, descriptor tables. Such a page becomes read-only
+//! instead, and reads of it are not detected.
 //!
 //! Manual: KVM_SET_USER_MEMORY_REGION in api.rst.
 
@@ -14,29 +14,30 @@ use tracing::info;
 
 use super::Machine;
 use super::cpu::{Cpu, CpuId};
+use crate::arch::PAGE_SIZE;
 use crate::arch::Registers;
 use crate::arch::paging::Paging;
 use crate::kvm::HostError;
-use crate::memory::{GuestMemory, PAGE, ProtectedPages, Protection};
+use crate::memory::{GuestMemory, ProtectedPages, Protection};
 
-/// Most accesses of one instruction that are reported.
-const MOST_TOUCHES: usize = 16;
+/// Maximum number of reported accesses of one instruction.
+const MAX_ACCESSES: usize = 16;
 
-/// Guest-physical memory that is watched.
+/// A range of guest-physical memory to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PhysicalWatch {
+pub struct WatchRange {
     /// First address.
     pub start: u64,
     /// Length in bytes.
     pub length: u64,
-    /// Reads are reported.
+    /// Whether reads are reported.
     pub reads: bool,
-    /// Writes are reported.
+    /// Whether writes are reported.
     pub writes: bool,
 }
 
-impl PhysicalWatch {
-    /// True if `length` bytes from `start` and this have a byte in common.
+impl WatchRange {
+    /// True if the range overlaps `length` bytes from `start`.
     pub fn overlaps(&self, start: u64, length: u64) -> bool {
         start < self.start.saturating_add(self.length) && self.start < start.saturating_add(length)
     }
@@ -44,90 +45,90 @@ impl PhysicalWatch {
 
 /// An access to watched memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Touch {
+pub struct WatchedAccess {
     /// Guest-physical address.
     pub physical: u64,
-    /// Width in bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Whether it was a write.
     pub write: bool,
 }
 
-/// A page whose reads are to be watched, but cannot be.
+/// A watched page whose reads cannot be detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unseen {
+pub struct UndetectableReads {
     /// Its guest-physical address.
     pub page: u64,
-    /// What the page holds that the processor has to read.
+    /// The contents of the page that the processor must read.
     pub why: &'static str,
 }
 
-/// What is watched, and what has been seen.
+/// The watched ranges and the accesses to them that have not been reported yet.
 #[derive(Debug, Default)]
 pub(super) struct WatchpointPages {
-    watches: Vec<PhysicalWatch>,
-    touches: Vec<Touch>,
-    /// Pages that are read-only although their reads are to be watched, and what they hold.
+    watches: Vec<WatchRange>,
+    accesses: Vec<WatchedAccess>,
+    /// Pages that are read-only although their reads are watched, with the reason.
     readable: BTreeMap<u64, &'static str>,
-    /// Pages from which the guest has tried to run.
+    /// Pages that the guest has tried to execute from.
     code: Vec<u64>,
 }
 
 impl WatchpointPages {
-    /// The guest is about to write to memory outside of KVM's own.
+    /// The guest is about to write to memory outside KVM's memory slots.
     #[inline]
     pub(super) fn write(&mut self, address: u64, size: u8) {
         self.accessed(address, u64::from(size), true);
     }
 
-    /// The guest has read from memory outside of KVM's own.
+    /// The guest has read from memory outside KVM's memory slots.
     #[inline]
     pub(super) fn read(&mut self, address: u64, size: u8) {
         self.accessed(address, u64::from(size), false);
     }
 
-    /// The guest accesses RAM: it writes there, or it reads.
+    /// The guest writes to RAM, or reads it.
     #[inline]
     pub(super) fn accessed(&mut self, address: u64, length: u64, write: bool) {
-        let wanted = |watch: &PhysicalWatch| if write { watch.writes } else { watch.reads };
-        if self.watches.iter().any(|watch| wanted(watch) && watch.overlaps(address, length)) {
-            self.note(Touch { physical: address, size: length, write });
+        let reported = |watch: &WatchRange| if write { watch.writes } else { watch.reads };
+        if self.watches.iter().any(|watch| reported(watch) && watch.overlaps(address, length)) {
+            self.record(WatchedAccess { physical: address, size: length, write });
         }
     }
 
-    /// Notes an access to what is watched.
+    /// Records an access to watched memory.
     #[cold]
-    pub(super) fn note(&mut self, touch: Touch) {
-        if self.touches.len() < MOST_TOUCHES {
-            self.touches.push(touch);
+    pub(super) fn record(&mut self, access: WatchedAccess) {
+        if self.accesses.len() < MAX_ACCESSES {
+            self.accesses.push(access);
         }
     }
 
-    /// True if anything is watched.
+    /// True if any memory is watched.
     pub(super) fn any(&self) -> bool {
         !self.watches.is_empty()
     }
 
-    /// What is watched.
-    pub(super) fn watches(&self) -> &[PhysicalWatch] {
+    /// The watched ranges.
+    pub(super) fn watches(&self) -> &[WatchRange] {
         &self.watches
     }
 
-    /// True if there is something to take.
+    /// True if accesses have been recorded since the last [`Self::take_accesses`].
     #[inline]
-    pub(super) fn is_touched(&self) -> bool {
-        !self.touches.is_empty()
+    pub(super) fn has_accesses(&self) -> bool {
+        !self.accesses.is_empty()
     }
 
     /// The accesses to watched memory since the last call, oldest first.
-    pub(super) fn take_touches(&mut self) -> Vec<Touch> {
-        std::mem::take(&mut self.touches)
+    pub(super) fn take_accesses(&mut self) -> Vec<WatchedAccess> {
+        std::mem::take(&mut self.accesses)
     }
 
-    /// True if a page is unknown to KVM.
+    /// True if a page is removed from KVM's memory slots.
     fn is_removed(&self, page: u64) -> bool {
         !self.readable.contains_key(&page)
-            && self.watches.iter().any(|watch| watch.reads && watch.overlaps(page, PAGE))
+            && self.watches.iter().any(|watch| watch.reads && watch.overlaps(page, PAGE_SIZE))
     }
 
     /// The pages to protect, ascending.
@@ -135,8 +136,8 @@ impl WatchpointPages {
         let mut pages: BTreeMap<u64, Protection> = BTreeMap::new();
         for watch in &self.watches {
             for page in pages_of(watch.start..watch.start.saturating_add(watch.length)) {
-                // A device's accesses come out anyway.
-                if memory.is_ram(page, PAGE) {
+                // Accesses to devices cause exits anyway.
+                if memory.is_ram(page, PAGE_SIZE) {
                     let removed = watch.reads && !self.readable.contains_key(&page);
                     let how = if removed { Protection::Removed } else { Protection::ReadOnly };
                     let known = pages.entry(page).or_insert(how);
@@ -147,15 +148,15 @@ impl WatchpointPages {
         let mut ranges: Vec<ProtectedPages> = Vec::new();
         for (page, how) in pages {
             match ranges.last_mut() {
-                Some(last) if last.pages.end == page && last.how == how => last.pages.end += PAGE,
-                _ => ranges.push(ProtectedPages { pages: page..page + PAGE, how }),
+                Some(last) if last.pages.end == page && last.how == how => last.pages.end += PAGE_SIZE,
+                _ => ranges.push(ProtectedPages { pages: page..page + PAGE_SIZE, how }),
             }
         }
         ranges
     }
 
-    /// Finds out which of the pages whose reads are watched a processor itself has to read; `cpus` are the
-    /// registers of all CPUs.
+    /// Determines the pages with watched reads that a processor itself must read; `cpus` are the registers of
+    /// all CPUs.
     fn find_readable(&mut self, memory: &GuestMemory, cpus: &[Registers]) {
         self.readable = self.code.iter().map(|page| (*page, "code that runs")).collect();
         let reads = self.watches.iter().filter(|watch| watch.reads);
@@ -186,40 +187,45 @@ impl WatchpointPages {
 }
 
 impl Machine {
-    /// Watches exactly the memory `watches`, also after a reset; the guest stops with
-    /// [`super::Event::Touched`] after an access. Pages of it whose reads cannot be detected are reported.
+    /// Replaces the watched ranges by `watches`, which stay in force after a reset. The guest stops with
+    /// [`super::Event::WatchedAccess`] after an access. Returns the pages whose reads cannot be detected.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] if more separate ranges of pages would be protected than
-    /// [`crate::memory::MAX_PROTECTED_RANGES`], or the host cannot protect them; what was watched before is
-    /// watched then.
-    pub fn watch(&mut self, watches: Vec<PhysicalWatch>) -> Result<Vec<Unseen>, HostError> {
+    /// [`crate::memory::MAX_PROTECTED_RANGES`], or the host cannot protect them; the previous ranges stay in
+    /// force then.
+    pub fn watch(&mut self, watches: Vec<WatchRange>) -> Result<Vec<UndetectableReads>, HostError> {
         if watches.is_empty() && self.watchpoint_pages.watches.is_empty() {
             return Ok(Vec::new());
         }
         let same = watches == self.watchpoint_pages.watches;
         let before = std::mem::replace(&mut self.watchpoint_pages.watches, watches);
-        // Where only writes are watched nothing depends on the state of the guest.
+        // The protection of pages with watched writes does not depend on the state of the guest.
         if same && !before.iter().any(|watch| watch.reads) {
             return Ok(Vec::new());
         }
-        self.watchpoint_pages.code.retain(|page| before.iter().any(|watch| watch.overlaps(*page, PAGE)));
+        self.watchpoint_pages.code.retain(|page| before.iter().any(|watch| watch.overlaps(*page, PAGE_SIZE)));
         if let Err(error) = self.protect() {
             self.watchpoint_pages.watches = before;
             return Err(error);
         }
-        Ok(self.watchpoint_pages.readable.iter().map(|(page, why)| Unseen { page: *page, why }).collect())
+        Ok(self
+            .watchpoint_pages
+            .readable
+            .iter()
+            .map(|(page, why)| UndetectableReads { page: *page, why })
+            .collect())
     }
 
-    /// A reset has made a new virtual machine: watches what was watched.
-    pub(super) fn watch_again(&mut self) -> Result<(), HostError> {
+    /// Protects the watched pages in the new virtual machine after a reset.
+    pub(super) fn protect_after_reset(&mut self) -> Result<(), HostError> {
         self.watchpoint_pages.code.clear();
         if self.watchpoint_pages.watches.is_empty() { Ok(()) } else { self.protect() }
     }
 
-    /// The guest may have been refused because its next instruction lies in a page that KVM does not know:
-    /// gives that back, for good, except for writes. False if that is not it.
+    /// KVM may have refused an instruction because it lies in a page that is removed from the memory slots:
+    /// makes that page read-only from now on. Returns false if that is not the cause.
     #[cold]
     pub(super) fn uncover_code(&mut self, cpu: CpuId) -> Result<bool, HostError> {
         if !self.watchpoint_pages.watches.iter().any(|watch| watch.reads) {
@@ -238,7 +244,7 @@ impl Machine {
         Ok(true)
     }
 
-    /// Protects the pages of what is watched.
+    /// Protects the pages of the watched ranges.
     pub(super) fn protect(&mut self) -> Result<(), HostError> {
         let registers: Vec<Registers> = self.cpus.iter().map(Cpu::registers).collect::<Result<_, _>>()?;
         self.watchpoint_pages.find_readable(&self.memory, &registers);
@@ -246,9 +252,9 @@ impl Machine {
     }
 }
 
-/// The pages that hold a piece of `range`.
+/// The pages that overlap `range`.
 fn pages_of(range: Range<u64>) -> impl Iterator<Item = u64> {
-    (range.start / PAGE..range.end.div_ceil(PAGE)).map(|number| number * PAGE)
+    (range.start / PAGE_SIZE..range.end.div_ceil(PAGE_SIZE)).map(|number| number * PAGE_SIZE)
 }
 
 /// The pages that hold the next instruction.
@@ -257,7 +263,7 @@ fn code_pages(memory: &GuestMemory, paging: &Paging, registers: &Registers) -> V
     linear_pages(memory, paging, linear..linear.saturating_add(15)).collect()
 }
 
-/// The pages that hold the tables the processor looks descriptors up in.
+/// The pages of the descriptor tables.
 fn descriptor_pages(memory: &GuestMemory, paging: &Paging, registers: &Registers) -> Vec<u64> {
     let system = &registers.system;
     [
@@ -267,16 +273,16 @@ fn descriptor_pages(memory: &GuestMemory, paging: &Paging, registers: &Registers
         (system.tr.base, system.tr.limit),
     ]
     .into_iter()
-    // No table has more than 64 KiB.
+    // A descriptor table has at most 64 KiB.
     .map(|(base, limit)| base..base.saturating_add(u64::from(limit.min(0xFFFF)) + 1))
     .flat_map(|table| linear_pages(memory, paging, table))
     .collect()
 }
 
-/// The guest-physical pages of a range of linear addresses, as far as it is mapped.
+/// The guest-physical pages of the mapped parts of a range of linear addresses.
 fn linear_pages(memory: &GuestMemory, paging: &Paging, range: Range<u64>) -> impl Iterator<Item = u64> {
     pages_of(range)
-        .filter_map(|page| paging.find(memory, page).ok().map(|found| found.physical & !(PAGE - 1)))
+        .filter_map(|page| paging.find(memory, page).ok().map(|found| found.physical & !(PAGE_SIZE - 1)))
 }
 
 #[cfg(test)]

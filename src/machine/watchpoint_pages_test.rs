@@ -1,12 +1,12 @@
 use super::*;
 
 fn watched(watches: &[(u64, u64, bool, bool)]) -> WatchpointPages {
-    let watch = |&(start, length, reads, writes)| PhysicalWatch { start, length, reads, writes };
+    let watch = |&(start, length, reads, writes)| WatchRange { start, length, reads, writes };
     WatchpointPages { watches: watches.iter().map(watch).collect(), ..WatchpointPages::default() }
 }
 
 #[test]
-fn pages_side_by_side_are_protected_together_and_reads_take_them_away() {
+fn adjacent_pages_are_protected_together_and_removed_if_reads_are_watched() {
     let memory = GuestMemory::new(1 << 20).unwrap();
     let watched = watched(&[
         (0x2FFF, 2, false, true),
@@ -26,33 +26,36 @@ fn pages_side_by_side_are_protected_together_and_reads_take_them_away() {
 }
 
 #[test]
-fn only_what_touches_the_watched_bytes_in_the_watched_way_is_noted() {
+fn only_accesses_of_a_watched_kind_to_watched_bytes_are_recorded() {
     let mut watched = watched(&[(0x5002, 2, false, true), (0x6000, 4, true, false)]);
     watched.write(0x5000, 2);
     watched.write(0x5004, 4);
     watched.read(0x5002, 2);
     watched.write(0x6000, 4);
-    assert!(!watched.is_touched());
+    assert!(!watched.has_accesses());
     watched.write(0x5001, 2);
     watched.read(0x6003, 1);
     assert_eq!(
-        watched.take_touches(),
-        [Touch { physical: 0x5001, size: 2, write: true }, Touch { physical: 0x6003, size: 1, write: false },]
+        watched.take_accesses(),
+        [
+            WatchedAccess { physical: 0x5001, size: 2, write: true },
+            WatchedAccess { physical: 0x6003, size: 1, write: false },
+        ]
     );
-    assert!(!watched.is_touched());
+    assert!(!watched.has_accesses());
 }
 
 #[test]
-fn an_instruction_that_touches_much_is_told_in_part() {
+fn recorded_accesses_of_one_instruction_are_bounded() {
     let mut watched = watched(&[(0, 0x1000, false, true)]);
     for at in 0..0x1000 {
         watched.accessed(at, 1, true);
     }
-    assert_eq!(watched.take_touches().len(), MOST_TOUCHES);
+    assert_eq!(watched.take_accesses().len(), MAX_ACCESSES);
 }
 
 #[test]
-fn tables_the_processor_reads_are_not_taken_away() {
+fn tables_that_the_processor_reads_stay_readable() {
     let memory = GuestMemory::new(1 << 20).unwrap();
     let mut registers = Registers::default();
     (registers.system.gdt.base, registers.system.gdt.limit) = (0x8FF8, 0x17);

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::PoisonError;
 
-use super::{GuestMemory, MemoryError, PAGE, PageSet};
+use super::{GuestMemory, MemoryError, PageSet};
+use crate::arch::PAGE_SIZE;
 
 /// RAM is saved and mapped in chunks of this many bytes: large enough for a short table of them, small enough to
 /// waste little around a single page.
@@ -51,7 +52,7 @@ impl GuestMemory {
     /// too short.
     pub fn map_file(&self, range: Range<u64>, file: BorrowedFd<'_>, offset: u64) -> Result<(), MemoryError> {
         let length = range.end.saturating_sub(range.start);
-        let whole = [range.start, length, offset].iter().all(|n| n.is_multiple_of(PAGE)) && length > 0;
+        let whole = [range.start, length, offset].iter().all(|n| n.is_multiple_of(PAGE_SIZE)) && length > 0;
         let host = self.host_address(range.start).filter(|_| whole && self.is_ram(range.start, length));
         let Some(host) = host else {
             return Err(MemoryError::NotRam { start: range.start, length });

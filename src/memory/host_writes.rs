@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use super::{GuestMemory, PAGE, PageSet};
+use super::{GuestMemory, PageSet};
+use crate::arch::PAGE_SIZE;
 
 /// How many entries of the page map are read at a time.
 const ENTRIES: u64 = 8192;
@@ -58,8 +59,8 @@ impl GuestMemory {
             return None;
         }
         let pages = self.host_writes.pages();
-        let first = range.start / PAGE * PAGE;
-        Some((first..range.end).step_by(PAGE as usize).filter(|page| pages.contains(*page)).collect())
+        let first = range.start / PAGE_SIZE * PAGE_SIZE;
+        Some((first..range.end).step_by(PAGE_SIZE as usize).filter(|page| pages.contains(*page)).collect())
     }
 
     /// Adds `pages` to those that the host has written, if writes are tracked: for pages whose dirty bits were taken
@@ -100,16 +101,16 @@ impl GuestMemory {
         let mut entries = vec![0; ENTRIES as usize * 8];
         let mut start = range.start;
         while start < range.end {
-            let count = ENTRIES.min((range.end - start) / PAGE);
+            let count = ENTRIES.min((range.end - start) / PAGE_SIZE);
             let host = self.host_address(start).unwrap_or(0);
             let bytes = &mut entries[..count as usize * 8];
-            map.read_exact_at(bytes, host / PAGE * 8)?;
+            map.read_exact_at(bytes, host / PAGE_SIZE * 8)?;
             for (page, entry) in (0..).zip(bytes.as_chunks().0) {
                 if u64::from_le_bytes(*entry) & IN_USE != 0 {
-                    found.insert(start + page * PAGE);
+                    found.insert(start + page * PAGE_SIZE);
                 }
             }
-            start += count * PAGE;
+            start += count * PAGE_SIZE;
         }
         Ok(())
     }

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{GuestMemory, MemoryError, PAGE, PageSet};
+use super::{GuestMemory, MemoryError, PageSet};
+use crate::arch::PAGE_SIZE;
 
 /// Size of a page in bytes.
-const BYTES: usize = PAGE as usize;
+const BYTES: usize = PAGE_SIZE as usize;
 
 /// How many bytes all images together may hold, and how many they do.
 #[derive(Debug, Default)]
@@ -41,17 +42,17 @@ struct ImagePage {
 impl ImagePage {
     fn copy(bytes: &[u8; BYTES], budget: &Arc<ImageBudget>) -> Result<Arc<ImagePage>, ImageError> {
         let (held, limit) = (budget.held(), budget.limit.load(Ordering::Relaxed));
-        if held + PAGE > limit {
+        if held + PAGE_SIZE > limit {
             return Err(ImageError::TooLarge { held, limit });
         }
-        budget.held.store(held + PAGE, Ordering::Relaxed);
+        budget.held.store(held + PAGE_SIZE, Ordering::Relaxed);
         Ok(Arc::new(ImagePage { bytes: *bytes, budget: budget.clone() }))
     }
 }
 
 impl Drop for ImagePage {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(PAGE, Ordering::Relaxed);
+        self.budget.held.fetch_sub(PAGE_SIZE, Ordering::Relaxed);
     }
 }
 
@@ -92,7 +93,7 @@ pub struct MemoryImage {
 
 /// The number of the group of the page at `address`, and the index of the page in it.
 fn place(address: u64) -> (u64, usize) {
-    let page = address / PAGE;
+    let page = address / PAGE_SIZE;
     (page / GROUP, (page % GROUP) as usize)
 }
 
@@ -169,7 +170,7 @@ impl MemoryImage {
                     _ => false,
                 };
                 if !same {
-                    found.insert((number * GROUP + index) * PAGE);
+                    found.insert((number * GROUP + index) * PAGE_SIZE);
                 }
             }
         }

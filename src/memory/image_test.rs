@@ -19,15 +19,15 @@ fn each_image_of_a_chain_restores_its_contents_and_shares_equal_pages() {
     memory.write(0x1000, b"one").unwrap();
     memory.write(0x3000, b"three").unwrap();
     let first = MemoryImage::take(&memory, &budget).unwrap();
-    assert_eq!((first.pages(), budget.held()), (2, 2 * PAGE));
+    assert_eq!((first.pages(), budget.held()), (2, 2 * PAGE_SIZE));
     // One page changes, one becomes zero, one is new, one is written with the same bytes.
     memory.write(0x1000, b"ONE").unwrap();
     memory.write(0x3000, &[0; 5]).unwrap();
     memory.write(0x9000, b"nine").unwrap();
     let second = first.retake(&memory, &pages(&[0x1000, 0x3000, 0x9000]), &budget).unwrap();
-    assert_eq!((second.pages(), budget.held()), (2, 4 * PAGE));
+    assert_eq!((second.pages(), budget.held()), (2, 4 * PAGE_SIZE));
     let third = second.retake(&memory, &pages(&[0x1000, 0x9000, 0xA000]), &budget).unwrap();
-    assert_eq!(budget.held(), 4 * PAGE, "nothing has changed");
+    assert_eq!(budget.held(), 4 * PAGE_SIZE, "nothing has changed");
     assert!(third.changed_pages(&second).is_empty());
 
     let changed = first.changed_pages(&third);
@@ -39,7 +39,7 @@ fn each_image_of_a_chain_restores_its_contents_and_shares_equal_pages() {
         assert_eq!(bytes, word);
     }
     drop((second, third));
-    assert_eq!(budget.held(), 2 * PAGE);
+    assert_eq!(budget.held(), 2 * PAGE_SIZE);
     drop(first);
     assert_eq!(budget.held(), 0);
 }
@@ -48,14 +48,14 @@ fn each_image_of_a_chain_restores_its_contents_and_shares_equal_pages() {
 fn an_image_above_the_budget_is_refused_and_holds_nothing() {
     let memory = GuestMemory::new(4 << 20).unwrap();
     for page in 1..=8 {
-        memory.write(page * PAGE, b"x").unwrap();
+        memory.write(page * PAGE_SIZE, b"x").unwrap();
     }
     let budget = Arc::new(ImageBudget::default());
-    budget.allow(7 * PAGE);
+    budget.allow(7 * PAGE_SIZE);
     let error = MemoryImage::take(&memory, &budget).unwrap_err();
     assert!(matches!(error, ImageError::TooLarge { .. }), "{error}");
     assert_eq!(budget.held(), 0);
-    budget.allow(8 * PAGE);
+    budget.allow(8 * PAGE_SIZE);
     assert_eq!(MemoryImage::take(&memory, &budget).unwrap().pages(), 8);
 }
 

@@ -39,7 +39,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 pub use contents::CHUNK;
 pub use image::{ImageBudget, ImageError, MemoryImage};
 pub use page_set::PageSet;
-pub use slot_holes::{MAX_PROTECTED_RANGES, PAGE, ProtectedPages, Protection, SlotChange, SlotMapping};
+pub use slot_holes::{MAX_PROTECTED_RANGES, ProtectedPages, Protection, SlotChange, SlotMapping};
 pub use slots::{AttachedSlots, MemorySlot};
 
 pub use crate::settings::{MAX_RAM, RAM_GRANULE};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::PAGE;
+use crate::arch::PAGE_SIZE;
 
 /// Pages in one word of bits.
 const WORD: u64 = 64;
@@ -30,19 +30,19 @@ impl PageSet {
 
     /// True if the page that holds `address` is in it.
     pub fn contains(&self, address: u64) -> bool {
-        let page = address / PAGE;
+        let page = address / PAGE_SIZE;
         self.words.get(&(page / WORD)).is_some_and(|bits| bits >> (page % WORD) & 1 == 1)
     }
 
     /// Adds the page that holds `address`.
     pub fn insert(&mut self, address: u64) {
-        let page = address / PAGE;
+        let page = address / PAGE_SIZE;
         self.add(page / WORD, 1 << (page % WORD));
     }
 
     /// Adds the pages that hold a byte of `range`.
     pub fn insert_range(&mut self, range: Range<u64>) {
-        let (mut page, end) = (range.start / PAGE, range.end.div_ceil(PAGE));
+        let (mut page, end) = (range.start / PAGE_SIZE, range.end.div_ceil(PAGE_SIZE));
         while page < end {
             let count = (WORD - page % WORD).min(end - page);
             self.add(page / WORD, (u64::MAX >> (WORD - count)) << (page % WORD));
@@ -53,7 +53,7 @@ impl PageSet {
     /// Adds the pages whose bits are set in `bits`, the lowest of the first word for the page at
     /// `start`: the form of KVM_GET_DIRTY_LOG.
     pub fn insert_bits(&mut self, start: u64, bits: &[u64]) {
-        let first = start / PAGE;
+        let first = start / PAGE_SIZE;
         for (index, bits) in (0..).zip(bits).filter(|(_, bits)| **bits != 0) {
             let page = first + index * WORD;
             let shift = page % WORD;
@@ -73,7 +73,7 @@ impl PageSet {
 
     /// Removes the page that holds `address`; false if it was not in the set.
     pub fn remove(&mut self, address: u64) -> bool {
-        let (word, bit) = (address / PAGE / WORD, 1 << (address / PAGE % WORD));
+        let (word, bit) = (address / PAGE_SIZE / WORD, 1 << (address / PAGE_SIZE % WORD));
         let Some(bits) = self.words.get_mut(&word).filter(|bits| **bits & bit != 0) else { return false };
         *bits &= !bit;
         if *bits == 0 {
@@ -118,7 +118,7 @@ impl Iterator for Bits {
         }
         let bit = self.bits.trailing_zeros();
         self.bits &= self.bits - 1;
-        Some((self.page + u64::from(bit)) * PAGE)
+        Some((self.page + u64::from(bit)) * PAGE_SIZE)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn pages(set: &PageSet) -> Vec<u64> {
-    set.iter().map(|address| address / PAGE).collect()
+    set.iter().map(|address| address / PAGE_SIZE).collect()
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn any_address_of_a_page_stands_for_the_page() {
 fn a_range_adds_exactly_the_pages_it_overlaps() {
     for (start, end) in [(0, 0), (0, 1), (63, 65), (0, 64), (5, 200), (64, 128), (127, 129)] {
         let mut set = PageSet::default();
-        set.insert_range(start * PAGE..end * PAGE);
+        set.insert_range(start * PAGE_SIZE..end * PAGE_SIZE);
         assert_eq!(pages(&set), (start..end).collect::<Vec<_>>(), "{start}..{end}");
     }
     let mut set = PageSet::default();
@@ -36,7 +36,7 @@ fn a_range_adds_exactly_the_pages_it_overlaps() {
 fn bits_count_from_the_first_page_of_their_slot() {
     for first in [0, 1, 63, 64, 100] {
         let mut set = PageSet::default();
-        set.insert_bits(first * PAGE, &[1 | 1 << 63, 0, 1 << 5]);
+        set.insert_bits(first * PAGE_SIZE, &[1 | 1 << 63, 0, 1 << 5]);
         assert_eq!(pages(&set), [first, first + 63, first + 128 + 5], "from page {first}");
     }
 }

@@ -13,9 +13,6 @@ use crate::arch::PAGE_SIZE;
 
 use super::{AttachedSlots, GuestMemory, MemoryError, MemorySlot};
 
-/// Size of the smallest page in bytes: the unit of protection.
-pub const PAGE: u64 = PAGE_SIZE;
-
 /// Largest number of ranges of pages that are protected at a time. Each may take two more slots, and Linux before
 /// 5.12 has 509 of them.
 pub const MAX_PROTECTED_RANGES: usize = 128;
@@ -32,7 +29,7 @@ pub enum Protection {
 /// A range of protected pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedPages {
-    /// Guest-physical addresses, multiples of [`PAGE`].
+    /// Guest-physical addresses, multiples of [`PAGE_SIZE`].
     pub pages: Range<u64>,
     /// How they are protected.
     pub how: Protection,
@@ -189,7 +186,7 @@ fn check(memory: &GuestMemory, wanted: &[ProtectedPages]) -> Result<(), MemoryEr
     let mut end = 0;
     for ProtectedPages { pages, .. } in wanted {
         let length = pages.end.saturating_sub(pages.start);
-        let whole = pages.start.is_multiple_of(PAGE) && length.is_multiple_of(PAGE) && length > 0;
+        let whole = pages.start.is_multiple_of(PAGE_SIZE) && length.is_multiple_of(PAGE_SIZE) && length > 0;
         if !whole || pages.start < end || !memory.is_ram(pages.start, length) {
             return Err(MemoryError::NotRam { start: pages.start, length });
         }

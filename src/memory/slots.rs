@@ -9,8 +9,9 @@
 
 use std::collections::BTreeSet;
 
-use super::slot_holes::{PAGE, ProtectedPages, SlotMapping};
+use super::slot_holes::{ProtectedPages, SlotMapping};
 use super::{GuestMemory, HIGH_RAM_BASE, MemoryError};
+use crate::arch::PAGE_SIZE;
 
 /// Smallest size of a block in bytes.
 const MIN_BLOCK: u64 = 128 << 20;
@@ -121,7 +122,7 @@ impl GuestMemory {
     pub fn has_slot(&self, slot: &MemorySlot) -> bool {
         let Some(block) = self.slot_at(slot.guest) else { return false };
         let offset = slot.guest - block.guest;
-        let whole = [slot.guest, slot.size].iter().all(|n| n.is_multiple_of(PAGE));
+        let whole = [slot.guest, slot.size].iter().all(|n| n.is_multiple_of(PAGE_SIZE));
         whole && slot.size > 0 && slot.size <= block.size - offset && slot.host == block.host + offset
     }
 

@@ -1,6 +1,7 @@
 //! Filling memory with zeros without committing pages for them.
 
-use super::{GuestMemory, MemoryError, PAGE};
+use super::{GuestMemory, MemoryError};
+use crate::arch::PAGE_SIZE;
 
 impl GuestMemory {
     /// Makes `length` bytes from `start` zero. Pages that hold zeros are read and not written.
@@ -20,17 +21,17 @@ impl GuestMemory {
             // The first and the last may lie in the range only in part.
             return written.into_iter().try_for_each(|page| {
                 let from = page.max(start);
-                self.make_zero(from, (page + PAGE).min(start + length) - from)
+                self.make_zero(from, (page + PAGE_SIZE).min(start + length) - from)
             });
         }
         self.make_zero(start, length)
     }
 
     fn make_zero(&self, start: u64, length: u64) -> Result<(), MemoryError> {
-        let mut found = [0; PAGE as usize];
+        let mut found = [0; PAGE_SIZE as usize];
         let (mut at, end) = (start, start + length);
         while at < end {
-            let length = (PAGE - at % PAGE).min(end - at);
+            let length = (PAGE_SIZE - at % PAGE_SIZE).min(end - at);
             let found = &mut found[..length as usize];
             self.read(at, found)?;
             if found.iter().any(|byte| *byte != 0) {
@@ -76,12 +77,12 @@ mod tests {
     #[test]
     fn exactly_the_bytes_of_the_range_become_zero() {
         let memory = GuestMemory::new(1 << 20).unwrap();
-        memory.write(0, &[7; 3 * PAGE as usize]).unwrap();
-        memory.zero(PAGE - 1, PAGE + 2).unwrap();
-        let mut found = [0; 3 * PAGE as usize];
+        memory.write(0, &[7; 3 * PAGE_SIZE as usize]).unwrap();
+        memory.zero(PAGE_SIZE - 1, PAGE_SIZE + 2).unwrap();
+        let mut found = [0; 3 * PAGE_SIZE as usize];
         memory.read(0, &mut found).unwrap();
         let zeros: Vec<usize> = (0..found.len()).filter(|at| found[*at] == 0).collect();
-        assert_eq!(zeros, (PAGE as usize - 1..2 * PAGE as usize + 1).collect::<Vec<_>>());
+        assert_eq!(zeros, (PAGE_SIZE as usize - 1..2 * PAGE_SIZE as usize + 1).collect::<Vec<_>>());
         assert!(memory.zero(1 << 20, 1).is_err());
     }
 }

@@ -22,8 +22,9 @@ use super::destination::{
 use super::frame::{Hello, MigrationToken};
 use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
+use crate::arch::PAGE_SIZE;
 use crate::kvm::CpuFeatures;
-use crate::memory::{GuestMemory, PAGE};
+use crate::memory::GuestMemory;
 use crate::os::host_identity;
 use crate::os::sandbox::confine_thread;
 
@@ -417,7 +418,7 @@ impl DestinationGuest for IncomingGuest<'_> {
     }
 
     fn round_begins(&mut self, number: u32, pages: u64) {
-        if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE / 2) {
+        if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE_SIZE / 2) {
             memory.advise_huge_pages();
         }
         let _ = self.news.send(IncomingEvent::Round { number, pages });

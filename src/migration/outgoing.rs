@@ -20,7 +20,7 @@ use super::progress::{MigrationPhase, MigrationProgress};
 use super::security::Credentials;
 use super::source::{MigrationPlan, QueryAnswer, SourceGuest, SourceOutcome, migrate, query};
 use super::wire::{TRUST, Wire, WireError};
-use crate::machine::dirty::Follower;
+use crate::machine::dirty::DirtyTracker;
 use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
@@ -328,7 +328,7 @@ impl QueuedGuest {
 }
 
 fn go_on(guest: &mut dyn PausedMachine) -> Result<(), String> {
-    guest.machine().unfollow_writes(Follower::Migration).map_err(|e| e.to_string())
+    guest.machine().stop_dirty_tracking(DirtyTracker::Migration).map_err(|e| e.to_string())
 }
 
 /// Captures the pages written since the last call, and the machine state without memory.
@@ -337,7 +337,7 @@ fn take(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), String> {
     let due = guest.due();
     let saved = SavedMachine::capture(guest.machine(), due).map_err(|e| e.to_string())?;
     let state = saved.to_bytes(guest.machine().image()).map_err(|e| e.to_string())?;
-    let pages = guest.machine().take_dirty(Follower::Migration).map_err(|e| e.to_string())?;
+    let pages = guest.machine().take_dirty(DirtyTracker::Migration).map_err(|e| e.to_string())?;
     Ok((pages, state))
 }
 
@@ -351,13 +351,15 @@ impl SourceGuest for QueuedGuest {
     }
 
     fn begin(&mut self) -> Result<PageSet, String> {
-        self.ask(|guest| guest.machine().follow_writes(Follower::Migration).map_err(|e| e.to_string()))?;
+        self.ask(|guest| {
+            guest.machine().start_dirty_tracking(DirtyTracker::Migration).map_err(|e| e.to_string())
+        })?;
         // Pages written for the first time from now on are tracked as dirty.
         Ok(self.memory.committed())
     }
 
     fn written(&mut self) -> Result<PageSet, String> {
-        self.ask(|guest| guest.machine().take_dirty(Follower::Migration).map_err(|e| e.to_string()))
+        self.ask(|guest| guest.machine().take_dirty(DirtyTracker::Migration).map_err(|e| e.to_string()))
     }
 
     fn throttle(&mut self, rest: Duration) {

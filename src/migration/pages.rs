@@ -13,12 +13,13 @@
 
 use std::ops::Range;
 
-use crate::memory::{self, GuestMemory, MemoryError};
+use crate::arch::PAGE_SIZE;
+use crate::memory::{GuestMemory, MemoryError};
 
 use super::frame::{FrameKind, HEADER, finish};
 
 /// Size of a page, in bytes.
-pub const PAGE: usize = memory::PAGE as usize;
+pub const PAGE: usize = PAGE_SIZE as usize;
 
 /// Maximum number of pages in a run that is not of zeros.
 const MAX_RUN: u32 = 64;

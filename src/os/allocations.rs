@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_there_was_at_a_time_is_told() {
+    fn the_peak_of_allocated_bytes_is_reported() {
         let (_, most) = peak_allocation(|| {
             for _ in 0..10 {
                 std::hint::black_box(vec![0u8; 1 << 20]);

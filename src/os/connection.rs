@@ -80,14 +80,13 @@ impl Stream {
         }
     }
 
-    /// Answers the first request with `answer` and closes the connection; `patience` is the timeout of each
-    /// step.
+    /// Answers the first request with `answer` and closes the connection; `timeout` limits each step.
     ///
     /// # Errors
     ///
     /// The host's error: the peer has disconnected before it received the answer.
-    pub fn reject(mut self, answer: &[u8], patience: Duration) -> io::Result<()> {
-        self.set_timeouts(patience, patience)?;
+    pub fn reject(mut self, answer: &[u8], timeout: Duration) -> io::Result<()> {
+        self.set_timeouts(timeout, timeout)?;
         // Closing the connection with unread data would discard the answer.
         let mut question = [0; 1 << 10];
         self.read(&mut question).map(drop)?;

@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 
+use crate::arch::PAGE_SIZE;
+
 /// Releases the pages of the program file that only startup needed. Pages that the run needs are mapped again
 /// as they are used, from the host's page cache.
 ///
@@ -19,8 +21,8 @@ unsafe extern "C" fn forget_file(file: *mut libc::dl_phdr_info, _: usize, _: *mu
         ((*file).dlpi_addr, std::slice::from_raw_parts((*file).dlpi_phdr, usize::from((*file).dlpi_phnum)))
     };
     for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
-        let start = (base + header.p_vaddr) & !(PAGE - 1);
-        let end = (base + header.p_vaddr + header.p_memsz).next_multiple_of(PAGE);
+        let start = (base + header.p_vaddr) & !(PAGE_SIZE - 1);
+        let end = (base + header.p_vaddr + header.p_memsz).next_multiple_of(PAGE_SIZE);
         // SAFETY: the pages are a private mapping of a file that was never written to, so that the same
         // contents are read again.
         unsafe { libc::madvise(start as *mut c_void, (end - start) as usize, libc::MADV_DONTNEED) };
@@ -28,22 +30,19 @@ unsafe extern "C" fn forget_file(file: *mut libc::dl_phdr_info, _: usize, _: *mu
     0
 }
 
-/// Size of a page of the host.
-const PAGE: u64 = 4096;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_program_is_still_there_afterwards() {
+    fn constants_are_readable_after_their_pages_were_released() {
         let before = "a constant".to_owned();
         release_startup_pages();
         assert_eq!(before, "a constant");
     }
 
     #[test]
-    fn pages_are_given_back() {
+    fn startup_pages_are_released() {
         let resident = || {
             let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
             // Resident pages of files.

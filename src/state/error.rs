@@ -92,6 +92,7 @@ pub enum SnapshotError {
         /// The file.
         name: String,
         /// The reason.
+        #[source]
         error: Box<MachineError>,
     },
     /// The host did not return the machine's state.
@@ -103,7 +104,8 @@ pub enum SnapshotError {
 pub(super) fn in_words(error: &BootError) -> String {
     match error {
         BootError::Missing { .. } => "there is no such file".to_owned(),
-        BootError::Open { reason, .. } => reason.clone(),
+        BootError::Open { source, .. } => source.to_string(),
+        BootError::NotAFile { problem, .. } => (*problem).to_owned(),
         other => other.to_string(),
     }
 }

@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_alone_is_no_file() {
+    fn a_plain_word_is_not_a_file_name() {
         assert_eq!(snapshot_path("before"), None);
         assert_eq!(snapshot_path("a.kvmstate"), Some("a.kvmstate".into()));
         assert_eq!(snapshot_path("./before"), Some("./before".into()));

@@ -39,7 +39,7 @@ mod tests {
     use crate::fuzzing::FuzzDriver;
 
     #[test]
-    fn whatever_is_in_a_snapshot_it_is_read_or_refused() {
+    fn any_snapshot_is_read_or_refused() {
         FuzzDriver::new("snapshot")
             .dictionary(&[b"serial\0", b"memory-map\0", b"lapic\0"])
             .run(read_snapshot);

@@ -210,7 +210,7 @@ impl Image for MissingCopy {
     fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::NotFound,
-            "it was too long to be guest_file, and is not where it was",
+            "the snapshot does not contain it, and it is no longer at its path or has changed",
         ))
     }
 }

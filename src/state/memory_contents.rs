@@ -5,6 +5,7 @@
 //! starts. If much is in use, they are stored uncompressed and the file is mapped. A mapped file is neither
 //! read nor verified before the guest accesses it. `kvm check-snapshot` verifies everything.
 
+use std::error::Error;
 use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::saved_machine::check_version;
+use crate::arch::PAGE_SIZE;
 use crate::boot::{FileImage, Image};
-use crate::memory::{CHUNK, GuestMemory, MemoryError, PAGE};
+use crate::memory::{CHUNK, GuestMemory, MemoryError};
 
 /// The names of the sections.
 pub(super) const NAMES: [&str; 2] = [MEMORY, MAP];
@@ -49,7 +51,7 @@ pub(super) fn write<E>(
     memory: &GuestMemory,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(ChunkMap, u64), E> {
-    let compress = memory.committed().len() * PAGE <= COMPRESSED;
+    let compress = memory.committed().len() * PAGE_SIZE <= COMPRESSED;
     let mut map = ChunkMap { chunk: CHUNK, runs: Vec::new(), checksums: Vec::new(), lengths: Vec::new() };
     let mut compressed = vec![0; lz4_flex::block::get_maximum_output_size(CHUNK as usize)];
     let mut total = 0;
@@ -138,7 +140,7 @@ impl MemoryContents {
             } else {
                 let mut bytes = vec![0; CHUNK as usize];
                 for at in (0..length).step_by(CHUNK as usize) {
-                    file.read_at(offset + at, &mut bytes).map_err(|e| unread(start + at, e.to_string()))?;
+                    file.read_at(offset + at, &mut bytes).map_err(|e| unread(start + at, e))?;
                     write_pages(memory, start + at, &bytes)?;
                 }
             }
@@ -168,14 +170,14 @@ impl MemoryContents {
             let address = number * CHUNK;
             let length = lengths.next().map_or(CHUNK, |length| u64::from(*length));
             stored.resize(length as usize, 0);
-            image.read_at(offset, &mut stored).map_err(|e| unread(address, e.to_string()))?;
+            image.read_at(offset, &mut stored).map_err(|e| unread(address, e))?;
             if crc32fast::hash(&stored) != *checksum {
-                return Err(unread(address, "the checksum is wrong".to_owned()));
+                return Err(unread(address, "the checksum is wrong"));
             }
             if self.map.is_mapped() {
                 bytes.copy_from_slice(&stored);
             } else if !lz4_flex::block::decompress_into(&stored, &mut bytes).is_ok_and(|n| n == bytes.len()) {
-                return Err(unread(address, "it cannot be decompressed".to_owned()));
+                return Err(unread(address, "it cannot be decompressed"));
             }
             take(address, &bytes)?;
             offset += length;
@@ -211,7 +213,7 @@ impl ChunkMap {
         if !counts || bytes != bulk.length {
             return Err(format!("does not fit {} bytes of memory", bulk.length));
         }
-        if self.is_mapped() && !bulk.offset.is_multiple_of(PAGE) {
+        if self.is_mapped() && !bulk.offset.is_multiple_of(PAGE_SIZE) {
             return Err(format!("is of memory at {:#x} of the file, which is no page", bulk.offset));
         }
         Ok(())
@@ -220,8 +222,8 @@ impl ChunkMap {
 
 /// Writes the non-zero pages of `bytes`.
 fn write_pages(memory: &GuestMemory, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
-    const ZERO: [u8; PAGE as usize] = [0; PAGE as usize];
-    let pages = (address..).step_by(PAGE as usize).zip(bytes.as_chunks::<{ PAGE as usize }>().0);
+    const ZERO: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
+    let pages = (address..).step_by(PAGE_SIZE as usize).zip(bytes.as_chunks::<{ PAGE_SIZE as usize }>().0);
     for (address, page) in pages {
         if *page != ZERO {
             memory.write(address, page)?;
@@ -230,7 +232,7 @@ fn write_pages(memory: &GuestMemory, address: u64, bytes: &[u8]) -> Result<(), M
     Ok(())
 }
 
-fn unread(start: u64, reason: String) -> MemoryError {
+fn unread(start: u64, reason: impl Into<Box<dyn Error + Send + Sync>>) -> MemoryError {
     MemoryError::Fill { start, length: CHUNK, source: reason.into() }
 }
 

@@ -6,7 +6,7 @@ fn entry(offset: u64, length: u64) -> SectionEntry {
 }
 
 #[test]
-fn little_memory_is_compressed_and_comes_back_without_its_zeros() {
+fn little_memory_is_compressed_and_restored_without_zero_chunks() {
     let memory = GuestMemory::new(64 << 20).unwrap();
     memory.write(0x1_0123, b"hello").unwrap();
     memory.write(0x2_F000, &[7; 4096]).unwrap();
@@ -35,7 +35,7 @@ fn little_memory_is_compressed_and_comes_back_without_its_zeros() {
 }
 
 #[test]
-fn maps_that_lie_are_refused() {
+fn invalid_chunk_maps_are_refused() {
     let ram = [0..1 << 20, 1 << 32..(1 << 32) + (1 << 20)];
     let map = |runs: &[(u64, u64)], chunks: usize| ChunkMap {
         chunk: CHUNK,

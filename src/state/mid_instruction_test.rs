@@ -113,7 +113,7 @@ fn the_next_instructions_are_the_same_wherever_a_guest_is_saved() {
             let here = seen(&first);
             let expected = trace(&mut first, case.steps - before);
             assert_ne!(expected.last(), Some(&here), "{} does something", case.about);
-            snapshots.go_back(&mut first, "here").unwrap();
+            snapshots.restore(&mut first, "here").unwrap();
             assert_eq!(seen(&first), here, "{}, {before} steps, in memory", case.about);
             let again = trace(&mut first, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, in memory", case.about);
@@ -136,7 +136,7 @@ const SENDS: &[u8] = b"\
     \xF4";
 
 #[test]
-fn a_guest_that_is_called_in_the_middle_of_a_repeated_instruction_sends_every_byte_once() {
+fn a_guest_interrupted_in_a_repeated_instruction_sends_every_byte_once() {
     let folder = Folder::new("called");
     let file = folder.file("a.kvmstate");
     let mut called_inside = 0;

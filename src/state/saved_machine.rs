@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
-use crate::boot::{BootOptions, BytesImage, Image, SymbolSource};
+use crate::boot::{BootOptions, BytesImage, GuestFile, Image, SymbolSource};
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, VcpuState};
@@ -19,7 +19,9 @@ use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::journal::Position;
 use crate::machine::output::OutputQueues;
-use crate::machine::{CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Revival, RunState};
+use crate::machine::{
+    CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Restoration, RunState,
+};
 use crate::memory::GuestMemory;
 use crate::settings::{KeyTarget, LayoutName};
 
@@ -226,7 +228,7 @@ impl SavedMachine {
         container::to_bytes(&sections)
     }
 
-    /// Restores the machine with memory that already holds its contents. `kept` is the guest's file.
+    /// Restores the machine with memory that already holds its contents. `guest_file` is the copy of the guest's file.
     pub(super) fn build_machine(
         &self,
         name: &str,
@@ -237,7 +239,6 @@ impl SavedMachine {
         outputs: OutputQueues,
     ) -> Result<Machine, SnapshotError> {
         let spec = MachineSpec {
-            image: guest_file.into_image(&self.guest),
             memory: self.memory,
             boot: self.guest.options(),
             keys: user_interface.keys,
@@ -245,15 +246,15 @@ impl SavedMachine {
             terminal: user_interface.terminal,
             no_reboot: user_interface.no_reboot,
         };
-        Machine::revived(spec, self.guest.symbols(), &self.features, memory, &self.machine, inputs, outputs)
+        let guest_file = self.guest.file(guest_file);
+        Machine::restored(guest_file, spec, &self.features, memory, &self.machine, inputs, outputs)
             .map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// What the restored machine needs besides its state and memory.
-    pub(super) fn revival(&self, guest_file: GuestFileCopy) -> Revival {
-        Revival {
-            image: guest_file.into_image(&self.guest),
-            symbols: self.guest.symbols(),
+    pub(super) fn restoration(&self, guest_file: GuestFileCopy) -> Restoration {
+        Restoration {
+            guest_file: self.guest.file(guest_file),
             options: self.guest.options(),
             features: self.features.clone(),
         }
@@ -266,8 +267,8 @@ impl GuestFileInfo {
         PathBuf::from(OsString::from_vec(self.path.clone()))
     }
 
-    fn symbols(&self) -> SymbolSource {
-        SymbolSource::GuestFile { bias: self.bias }
+    fn file(&self, copy: GuestFileCopy) -> GuestFile {
+        GuestFile { image: copy.into_image(self), symbols: SymbolSource::GuestFile { bias: self.bias } }
     }
 
     fn options(&self) -> BootOptions {
@@ -374,11 +375,11 @@ pub(super) fn check_version(
     Ok(())
 }
 
-/// True for a section that is read elsewhere. Each of them occurs once; a machine has one CPU.
+/// True for a section that another module reads. Each of them occurs once; a machine has one CPU.
 fn is_known(entry: &SectionEntry) -> bool {
     let names = [FACTS, GUEST, VCPU, MACHINE, TIME, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
-    let elsewhere = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
-    entry.number == 0 && names.into_iter().chain(elsewhere).any(|name| name == entry.name)
+    let of_other_modules = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
+    entry.number == 0 && names.into_iter().chain(of_other_modules).any(|name| name == entry.name)
 }
 
 /// Encodes `value` as the section of this name and version.

@@ -15,11 +15,12 @@ use super::guest_file::{self, GuestFileCopy};
 use super::memory_contents::{self, MemoryContents};
 use super::saved_machine::{SavedMachine, UserInterface};
 use super::{SnapshotError, error};
+use crate::arch::PAGE_SIZE;
 use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueues;
 use crate::machine::{Machine, PendingAction};
-use crate::memory::{CHUNK, GuestMemory, PAGE};
+use crate::memory::{CHUNK, GuestMemory};
 
 /// Size of the write buffer, in bytes. An uncompressed chunk bypasses it.
 const BUFFER: usize = CHUNK as usize;
@@ -127,7 +128,7 @@ fn write(saved: &SavedMachine, machine: &Machine, file: &File) -> Result<SaveRep
         let (name, version) = (guest_file::NAME.to_owned(), guest_file::VERSION);
         entries.push(SectionEntry { name, number: 0, version, checksum, offset, length });
     }
-    out.skip_to(out.at.next_multiple_of(PAGE))?;
+    out.skip_to(out.at.next_multiple_of(PAGE_SIZE))?;
     let offset = out.at;
     let (map, length) = memory_contents::write(machine.memory(), |bytes| out.write(bytes))?;
     let name = memory_contents::MEMORY.to_owned();
@@ -353,7 +354,7 @@ pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> 
         return Err(SnapshotError::MemorySize { name, there, here });
     }
     machine
-        .revert(saved.revival(guest_file), &saved.machine, &mut |memory| pages.fill(&file, memory))
+        .revert(saved.restoration(guest_file), &saved.machine, &mut |memory| pages.fill(&file, memory))
         .map_err(|error| SnapshotError::machine(&name, error))
 }
 
@@ -362,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_somebody_else_has_put_there_is_not_written_to() {
+    fn an_existing_temporary_file_is_not_written_to() {
         let folder = std::env::temp_dir().join(format!("kvm-replacement-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (target, others) = (folder.join("a.kvmstate"), folder.join("others"));

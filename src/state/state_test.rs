@@ -1,4 +1,4 @@
-//! Machines that are saved at arbitrary points and continue identically elsewhere.
+//! Machines that are saved at arbitrary points and continue identically in another machine.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ fn sent(ends: &mut OutputReaders) -> String {
 }
 
 #[test]
-fn a_guest_has_the_same_future_in_another_machine_wherever_it_was_saved() {
+fn a_guest_continues_identically_in_another_machine_from_any_save_point() {
     let folder = Folder::new("future");
     let file = folder.file("a.kvmstate");
     let Some(mut whole) = machine(4 << 20, &GUEST) else { return };
@@ -120,7 +120,7 @@ fn a_guest_has_the_same_future_in_another_machine_wherever_it_was_saved() {
 }
 
 #[test]
-fn what_was_typed_and_the_vector_registers_are_there_again() {
+fn pending_keystrokes_and_vector_registers_are_restored() {
     let folder = Folder::new("typed");
     let file = folder.file("a.kvmstate");
     let Some(mut first) = machine(4 << 20, &GUEST) else { return };
@@ -155,7 +155,7 @@ fn what_was_typed_and_the_vector_registers_are_there_again() {
 }
 
 #[test]
-fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
+fn much_memory_is_mapped_and_the_file_stays_unchanged() {
     let folder = Folder::new("mapped");
     let file = folder.file("a.kvmstate");
     let Some(mut first) = machine(64 << 20, &GUEST) else { return };
@@ -191,7 +191,7 @@ fn much_memory_is_mapped_and_the_file_stays_as_it_is() {
 }
 
 #[test]
-fn an_end_comes_again_and_a_reset_that_was_asked_for_is_carried_out() {
+fn pending_ends_and_resets_are_performed_after_a_restore() {
     let folder = Folder::new("due");
     let file = folder.file("a.kvmstate");
     let Some(mut first) = machine(4 << 20, &GUEST) else { return };
@@ -210,7 +210,7 @@ fn an_end_comes_again_and_a_reset_that_was_asked_for_is_carried_out() {
 }
 
 #[test]
-fn parts_are_sent_without_memory() {
+fn a_machine_is_encoded_without_memory() {
     let Some(mut first) = machine(4 << 20, &GUEST) else { return };
     step(&mut first, 20);
     let bytes = SavedMachine::capture(&mut first, None).unwrap().to_bytes(first.image()).unwrap();
@@ -246,7 +246,7 @@ fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
 }
 
 #[test]
-fn whatever_byte_is_damaged_or_missing_it_is_found() {
+fn every_damaged_or_missing_byte_is_detected() {
     let Some(bytes) = snapshot() else { return };
     check(&bytes).unwrap();
     let entries = container::read_table(&BytesImage::new("x", &bytes)).unwrap();
@@ -267,7 +267,7 @@ fn whatever_byte_is_damaged_or_missing_it_is_found() {
 }
 
 #[test]
-fn foreign_and_newer_files_are_refused_in_words() {
+fn foreign_and_newer_files_are_refused_with_a_reason() {
     let Some(bytes) = snapshot() else { return };
     let text = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
     assert!(text(b"").starts_with("x.kvmstate is no snapshot of kvm, but empty;"));
@@ -275,8 +275,11 @@ fn foreign_and_newer_files_are_refused_in_words() {
     assert!(text(b"\x8AKVM\n\x1A\nxx").contains("transferred as text"));
     let mut newer = bytes.clone();
     newer[8] = 2;
-    let said = text(&newer);
-    assert!(said.contains("its format has version 2") && said.contains("restore it with the kvm"), "{said}");
+    let message = text(&newer);
+    assert!(
+        message.contains("its format has version 2") && message.contains("restore it with the kvm"),
+        "{message}"
+    );
 
     let image = BytesImage::new("x.kvmstate", &bytes);
     let entries = container::read_table(&image).unwrap();
@@ -291,41 +294,41 @@ fn foreign_and_newer_files_are_refused_in_words() {
     let find = |sections: &[Section], name: &str| -> usize {
         sections.iter().position(|section| section.name == name).unwrap()
     };
-    let said = with(&|sections| {
+    let message = with(&|sections| {
         let at = find(sections, "vcpu");
         sections[at].version = 9;
     });
-    assert!(said.contains("section `vcpu` has version 9") && said.contains("up to 1"), "{said}");
-    let said = with(&|sections| {
+    assert!(message.contains("section `vcpu` has version 9") && message.contains("up to 1"), "{message}");
+    let message = with(&|sections| {
         let at = find(sections, "vcpu");
         sections[at].version = 0;
     });
-    assert!(said.contains("section `vcpu` has version 0"), "{said}");
-    let said = with(&|sections| {
+    assert!(message.contains("section `vcpu` has version 0"), "{message}");
+    let message = with(&|sections| {
         let disk = Section { name: "disk".into(), number: 0, version: 1, bytes: vec![1] };
         sections.push(disk);
     });
-    assert!(said.contains("a section `disk`, which this kvm"), "{said}");
-    let said = with(&|sections| {
+    assert!(message.contains("a section `disk`, which this kvm"), "{message}");
+    let message = with(&|sections| {
         let mut second = sections[find(sections, "vcpu")].clone();
         second.number = 1;
         sections.push(second);
     });
-    assert!(said.contains("a section `vcpu 1`, which this kvm"), "{said}");
-    let said = with(&|sections| {
+    assert!(message.contains("a section `vcpu 1`, which this kvm"), "{message}");
+    let message = with(&|sections| {
         let at = find(sections, "typing");
         sections.remove(at);
     });
-    assert!(said.contains("it has no section `typing`"), "{said}");
-    let said = with(&|sections| {
+    assert!(message.contains("it has no section `typing`"), "{message}");
+    let message = with(&|sections| {
         let at = find(sections, "machine");
         sections[at].bytes.truncate(1);
     });
-    assert!(said.contains("section `machine` cannot be read"), "{said}");
+    assert!(message.contains("section `machine` cannot be read"), "{message}");
 }
 
 #[test]
-fn a_machine_that_does_not_fit_is_named_and_goes_on() {
+fn a_mismatched_snapshot_is_refused_and_the_machine_continues() {
     let folder = Folder::new("fit");
     let file = folder.file("a.kvmstate");
     let (Some(mut large), Some(mut small)) = (machine(8 << 20, &GUEST), machine(4 << 20, &GUEST)) else {
@@ -366,7 +369,7 @@ fn for_every_feature(saved: &mut SavedMachine) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_place_for_a_file_is_refused_and_leaves_nothing_behind() {
+fn unusable_paths_are_refused_and_no_file_is_left() {
     let folder = Folder::new("places");
     let Some(mut machine) = machine(4 << 20, &GUEST) else { return };
     for (path, why) in [
@@ -413,7 +416,7 @@ fn seeds_of_snapshots_are_read_or_refused() {
 }
 
 #[test]
-fn sections_beyond_the_end_or_there_twice_are_refused() {
+fn sections_beyond_the_end_or_duplicated_are_refused() {
     let entry = |number, offset, length| container::SectionEntry {
         name: "serial".into(),
         number,
@@ -438,7 +441,7 @@ fn sections_beyond_the_end_or_there_twice_are_refused() {
 }
 
 #[test]
-fn sections_that_share_their_bytes_are_refused_before_they_are_read() {
+fn overlapping_sections_are_refused_before_they_are_read() {
     const LENGTH: u64 = 1 << 20;
     let offset = container::head_length(500);
     let entry = |number| container::SectionEntry {

@@ -1,8 +1,9 @@
 //! The instruction the guest is at, as far as a step has to know it.
 
+use crate::arch::PAGE_SIZE;
 use crate::arch::Registers;
 use crate::inspect::translate::{read_virtual, translate};
-use crate::memory::{GuestMemory, PAGE};
+use crate::memory::GuestMemory;
 
 /// Bytes that are looked at: prefixes, and two of opcode.
 const LOOK: usize = 8;
@@ -97,8 +98,8 @@ impl Ahead {
     }
 
     fn read(&mut self, memory: &GuestMemory, registers: &Registers, pc: u64, bytes: &mut [u8]) -> usize {
-        let (address, offset) = (pc & !(PAGE - 1), pc % PAGE);
-        if offset + bytes.len() as u64 > PAGE {
+        let (address, offset) = (pc & !(PAGE_SIZE - 1), pc % PAGE_SIZE);
+        if offset + bytes.len() as u64 > PAGE_SIZE {
             return read_virtual(memory, registers, pc, bytes);
         }
         let system = &registers.system;

@@ -15,7 +15,7 @@ use crate::boot::Symbol;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::snapshots::{KeepError, Kept};
+use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::machine::{Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
@@ -88,30 +88,30 @@ impl StoppedMachine for Supervisor<'_> {
         }
     }
 
-    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError> {
+    fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
         let due = self.due();
         self.snapshots.take(self.machine, name, due)
     }
 
-    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError> {
-        let kept = self.snapshots.go_back(self.machine, name);
+    fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
+        let kept = self.snapshots.restore(self.machine, name);
         match &kept {
             Ok(_) => self.was_restored(),
-            Err(KeepError::Mixture(_)) => self.over = Some(not_restored(&kept)),
+            Err(InMemorySnapshotError::Mixture(_)) => self.over = Some(not_restored(&kept)),
             Err(_) => {}
         }
         kept
     }
 
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError> {
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
         match name {
-            Some(name) => self.snapshots.forget(self.machine, name),
-            None => self.snapshots.forget_all(self.machine),
+            Some(name) => self.snapshots.delete(self.machine, name),
+            None => self.snapshots.delete_all(self.machine),
         }
     }
 
-    fn snapshots(&self) -> (Vec<Kept>, u64) {
-        (self.snapshots.list(), self.snapshots.kept())
+    fn snapshots(&self) -> (Vec<SnapshotInfo>, u64) {
+        (self.snapshots.list(), self.snapshots.bytes())
     }
 
     fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError> {
@@ -125,7 +125,7 @@ impl StoppedMachine for Supervisor<'_> {
             Ok(()) => {
                 self.was_restored();
                 // They are of another guest.
-                if let Err(error) = self.snapshots.forget_all(self.machine) {
+                if let Err(error) = self.snapshots.delete_all(self.machine) {
                     warn!("{error}");
                 }
             }

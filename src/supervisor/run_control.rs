@@ -160,8 +160,8 @@ impl<'m> Supervisor<'m> {
                 self.was_reset();
                 None
             }
-            Event::ResetAsked => self.carry_out_reset(),
-            Event::Attention | Event::Debug(_) | Event::Touched(_) => None,
+            Event::ResetRequested => self.perform_reset(),
+            Event::Attention | Event::Debug(_) | Event::WatchedAccess(_) => None,
         }
     }
 
@@ -213,7 +213,7 @@ impl<'m> Supervisor<'m> {
         self.breakpoints.clear();
         self.watchpoints.clear();
         self.stopped_at = None;
-        self.ended.take().or_else(|| if self.reset_asked { self.carry_out_reset() } else { None })
+        self.ended.take().or_else(|| if self.reset_asked { self.perform_reset() } else { None })
     }
 
     /// Lets the guest go on as [`Self::actions`] says.
@@ -263,7 +263,7 @@ impl<'m> Supervisor<'m> {
     /// Carries out the reset the guest has asked for, before anything is put in force: memory and page tables
     /// are others then. A step ends at the guest's first instruction.
     fn go_on_by_reset(&mut self) -> Result<Advance, HostError> {
-        if let Some(outcome) = self.carry_out_reset() {
+        if let Some(outcome) = self.perform_reset() {
             return Ok(Advance::Over(outcome));
         }
         if *self.actions.of(CpuId::BOOT) == ResumeAction::Continue {
@@ -342,12 +342,12 @@ impl<'m> Supervisor<'m> {
 
     pub(crate) fn judge_other(&mut self, event: Event) -> Result<Advance, HostError> {
         match event {
-            Event::Attention | Event::Touched(_) => Ok(Advance::Going),
+            Event::Attention | Event::WatchedAccess(_) => Ok(Advance::Going),
             Event::Reset => {
                 self.was_reset();
                 Ok(Advance::Going)
             }
-            Event::ResetAsked => {
+            Event::ResetRequested => {
                 self.reset_asked = true;
                 self.said.push_str(if self.machine.no_reboot() { ENDING_RESET } else { RESET });
                 self.stopped(Stop::Reset)
@@ -388,8 +388,8 @@ impl<'m> Supervisor<'m> {
     }
 
     /// Does what the guest has asked for; an outcome if the run ends by that.
-    pub(crate) fn carry_out_reset(&mut self) -> Option<Outcome> {
-        match self.machine.carry_out_reset() {
+    pub(crate) fn perform_reset(&mut self) -> Option<Outcome> {
+        match self.machine.perform_reset() {
             Event::End(outcome) => Some(outcome),
             _ => {
                 self.was_reset();
@@ -410,7 +410,7 @@ impl<'m> Supervisor<'m> {
     /// What was due when the machine was saved happens when the client lets the guest go on.
     fn take_due(&mut self) {
         match self.machine.take_pending_action() {
-            Some(Event::ResetAsked) => self.reset_asked = true,
+            Some(Event::ResetRequested) => self.reset_asked = true,
             Some(Event::End(outcome)) => {
                 // The client did not see it happen.
                 self.said.push_str(&format!("kvm: {}\n", report::end_message(self.machine, &outcome)));

@@ -82,7 +82,7 @@ impl Supervisor<'_> {
             _ => false,
         };
         if carried_out {
-            match self.machine.carry_out_instruction(self.machine.current_cpu()) {
+            match self.machine.emulate_instruction(self.machine.current_cpu()) {
                 // Beyond what is carried out here, but the host may be able to.
                 Some(Event::End(Outcome::Refused(..))) => {}
                 done => return Ok(done),
@@ -99,7 +99,7 @@ impl Supervisor<'_> {
                 self.machine.step_instruction(self.machine.current_cpu(), registers.general.rip)
             {
                 // In a handler that ran unseen, perhaps.
-                if matches!(event, Event::Debug(_) | Event::Touched(_)) {
+                if matches!(event, Event::Debug(_) | Event::WatchedAccess(_)) {
                     self.hide_trap_flag(kind, registers)?;
                 }
                 return Ok(Some(event));

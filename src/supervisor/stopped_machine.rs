@@ -9,7 +9,7 @@ use crate::boot::Symbol;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
-use crate::machine::snapshots::{KeepError, Kept};
+use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::machine::{Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
@@ -60,25 +60,25 @@ pub trait StoppedMachine {
     ///
     /// # Errors
     ///
-    /// [`KeepError`].
-    fn take_snapshot(&mut self, name: &str) -> Result<Kept, KeepError>;
+    /// [`InMemorySnapshotError`].
+    fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError>;
 
     /// Has the machine be what it was when the snapshot `name` was taken.
     ///
     /// # Errors
     ///
-    /// [`KeepError`].
-    fn go_back(&mut self, name: &str) -> Result<Kept, KeepError>;
+    /// [`InMemorySnapshotError`].
+    fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError>;
 
     /// Forgets a snapshot, or all.
     ///
     /// # Errors
     ///
-    /// [`KeepError`].
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), KeepError>;
+    /// [`InMemorySnapshotError`].
+    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError>;
 
     /// All snapshots, oldest first, and how many bytes of guest memory are kept for them.
-    fn snapshots(&self) -> (Vec<Kept>, u64);
+    fn snapshots(&self) -> (Vec<SnapshotInfo>, u64);
 
     /// Saves the machine in a file.
     ///

@@ -17,13 +17,14 @@ use std::collections::{BTreeSet, VecDeque};
 use super::breakpoints::Breakpoints;
 use super::memory;
 use super::run_control::Supervisor;
+use crate::arch::PAGE_SIZE;
 use crate::arch::Registers;
 use crate::arch::paging::is_canonical;
 use crate::inspect::translate::piece;
 use crate::kvm::probe::{DATA_WATCHPOINTS, HardwareBreakpoints};
 use crate::kvm::{DebugStop, HostError, Kvm, WatchLength, Watchpoint};
-use crate::machine::{Event, PhysicalWatch, Touch};
-use crate::memory::{GuestMemory, PAGE};
+use crate::machine::{Event, WatchRange, WatchedAccess};
+use crate::memory::GuestMemory;
 
 /// Watchpoints a client may set.
 const MOST: usize = 64;
@@ -84,7 +85,7 @@ struct InRegister {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct InPage {
     watch: Watch,
-    physical: PhysicalWatch,
+    physical: WatchRange,
     /// The client's address of its first byte.
     address: u64,
 }
@@ -117,7 +118,7 @@ impl Watchpoints {
         }
         let pages: u64 = self.set.iter().chain([&watch]).map(Watch::pages).fold(0, u64::saturating_add);
         if pages > MOST_PAGES {
-            let most = (MOST_PAGES * PAGE) >> 20;
+            let most = (MOST_PAGES * PAGE_SIZE) >> 20;
             return Err(format!(
                 "with {length} bytes from {address:#x} there would be {pages} pages to watch; {MOST_PAGES} are \
                  possible ({most} MiB): watch less"
@@ -170,7 +171,7 @@ impl Watchpoints {
     ///
     /// An instruction that accesses a protected page is carried out by KVM's emulator, which does not look at
     /// debug registers: what lies in such a page is watched by it, whether it would fit into a register or not.
-    fn assign(&mut self, memory: &GuestMemory, registers: &Registers, free: [bool; 4]) -> Vec<PhysicalWatch> {
+    fn assign(&mut self, memory: &GuestMemory, registers: &Registers, free: [bool; 4]) -> Vec<WatchRange> {
         let mut by_page = Vec::new();
         loop {
             (self.registers, self.pages) = ([None; 4], Vec::new());
@@ -191,12 +192,13 @@ impl Watchpoints {
             if self.pages.is_empty() {
                 return Vec::new();
             }
-            let protected: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE).collect();
+            let protected: BTreeSet<u64> =
+                self.pages.iter().map(|page| page.physical.start / PAGE_SIZE).collect();
             let in_registers = self.registers.iter().flatten().map(|used| used.watch);
             let shared = in_registers.filter(|watch| {
                 watch
                     .in_pages(memory, registers)
-                    .any(|page| protected.contains(&(page.physical.start / PAGE)))
+                    .any(|page| protected.contains(&(page.physical.start / PAGE_SIZE)))
             });
             let before = by_page.len();
             by_page.extend(shared);
@@ -207,7 +209,7 @@ impl Watchpoints {
     }
 
     /// The guest has accessed memory: notes the watchpoints that this means.
-    fn touched(&mut self, touches: &[Touch]) {
+    fn touched(&mut self, touches: &[WatchedAccess]) {
         let mut seen: Vec<Watch> = Vec::new();
         for touch in touches {
             for page in &self.pages {
@@ -247,7 +249,7 @@ impl Watchpoints {
     /// How they are implemented, for `info debug`: gdb removes them whenever the guest stops.
     pub(crate) fn in_words(&self) -> String {
         let registers = self.registers.iter().flatten().count();
-        let others: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE).collect();
+        let others: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE_SIZE).collect();
         format!(
             "when the guest last went on, {registers} in debug registers and {} pages protected for others",
             others.len()
@@ -257,7 +259,7 @@ impl Watchpoints {
 
 impl Watch {
     fn pages(&self) -> u64 {
-        (self.address + (self.length - 1)) / PAGE - self.address / PAGE + 1
+        (self.address + (self.length - 1)) / PAGE_SIZE - self.address / PAGE_SIZE + 1
     }
 
     /// What is to be watched of it in each page; nothing where nothing is mapped, which may be so the next
@@ -271,7 +273,7 @@ impl Watch {
         let mut done = 0;
         let parts = std::iter::from_fn(move || {
             let address = watch.address + done;
-            let length = (PAGE - address % PAGE).min(watch.length - done);
+            let length = (PAGE_SIZE - address % PAGE_SIZE).min(watch.length - done);
             done += length;
             (length > 0).then_some((address, length))
         });
@@ -281,7 +283,7 @@ impl Watch {
                 false => piece(memory, registers, address, length as usize)?.0,
             };
             let (reads, writes) = (watch.kind != WatchKind::Write, watch.kind != WatchKind::Read);
-            let physical = PhysicalWatch { start, length, reads, writes };
+            let physical = WatchRange { start, length, reads, writes };
             Some(InPage { watch, physical, address })
         })
     }
@@ -391,7 +393,7 @@ impl Supervisor<'_> {
     /// What `event` means for watchpoints.
     pub(crate) fn seen(&mut self, event: &Event) -> Result<Seen, HostError> {
         match event {
-            Event::Touched(touches) => self.watchpoints.touched(touches),
+            Event::WatchedAccess(touches) => self.watchpoints.touched(touches),
             Event::Debug(stop) if self.is_watched(stop) => {
                 let bits = stop.dr6 & self.watching();
                 let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;

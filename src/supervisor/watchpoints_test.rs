@@ -28,8 +28,8 @@ fn with(watches: &[Watch]) -> Watchpoints {
     watchpoints
 }
 
-fn write(physical: u64, size: u64) -> Touch {
-    Touch { physical, size, write: true }
+fn write(physical: u64, size: u64) -> WatchedAccess {
+    WatchedAccess { physical, size, write: true }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn no_layout_types_two_characters_alike() {
 }
 
 #[test]
-fn italians_find_their_characters_where_they_are_printed() {
+fn the_italian_layout_types_the_characters_of_an_italian_keyboard() {
     for (character, key, shift, alt_gr) in [
         ('£', Key::Digit3, true, false),
         ('@', Key::Semicolon, false, true),

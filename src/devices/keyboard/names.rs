@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_answer_to_the_names_people_know() {
+    fn keys_have_their_common_names() {
         assert_eq!(key_named("ret"), Some(Key::Enter));
         assert_eq!(key_named("ctrl"), Some(Key::LeftControl));
         assert_eq!(key_named("a"), Some(Key::A));

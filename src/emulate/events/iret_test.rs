@@ -34,7 +34,7 @@ fn narrow_returns_of_64_bit_code_take_rsp_and_ss_too() {
 }
 
 #[test]
-fn a_return_to_ring_3_takes_away_what_belongs_to_ring_0() {
+fn a_return_to_ring_3_clears_segments_of_ring_0() {
     for (cs, wide) in [(USER_CODE_64, true), (USER_CODE_32, false)] {
         let mut fake = long(IRETQ);
         {

@@ -94,7 +94,7 @@ fn int1_needs_no_open_gate() {
 }
 
 #[test]
-fn what_is_wrong_with_a_gate_is_in_the_error_code() {
+fn an_invalid_gate_is_named_in_the_error_code() {
     let own = 0x80 * 8 + 2;
     let wrong = [
         ("no gate", CODE_64, 0x80, 0, 13, own),
@@ -133,7 +133,7 @@ fn a_vector_beyond_the_table_is_a_protection_fault() {
 }
 
 #[test]
-fn faults_on_the_way_to_int1_are_called_external() {
+fn faults_while_delivering_int1_set_the_ext_bit() {
     let mut fake = long(&[0xF1]);
     gate_64(&fake, 1, CODE_64, ABSENT, 0);
     assert_eq!(fake.emulate(), Emulated::Done);
@@ -198,7 +198,7 @@ fn a_gate_of_an_exception_need_not_be_open_to_ring_3() {
 }
 
 #[test]
-fn exceptions_add_up_as_the_table_of_the_manual_says() {
+fn exceptions_combine_as_in_the_table_of_the_manual() {
     let benign = Exception::UNDEFINED;
     let contributory = Exception::protection(8);
     let page = Exception::page_fault(0x1000, PageFault { code: 0 });
@@ -222,7 +222,7 @@ fn exceptions_add_up_as_the_table_of_the_manual_says() {
 }
 
 #[test]
-fn what_becomes_of_faults_on_the_way_to_a_handler() {
+fn faults_during_delivery_become_double_faults_or_replace_the_exception() {
     // The missing gates, the exception raised, and the handler that is entered.
     let page = Exception::page_fault(0x1234, PageFault { code: 0 });
     for (absent, raised, entered, pushed) in [

@@ -40,7 +40,7 @@ fn a_task_state_segment_of_16_bits_has_narrow_stacks() {
 }
 
 #[test]
-fn what_is_wrong_with_the_stack_of_the_task_is_in_the_error_code() {
+fn an_invalid_stack_in_the_task_state_segment_is_named_in_the_error_code() {
     for (what, selector, vector, code) in [
         ("null", 0, 10, 0),
         ("beyond the table", BEYOND, 10, BEYOND),
@@ -106,7 +106,7 @@ fn a_narrow_gate_pushes_words() {
 }
 
 #[test]
-fn a_task_gate_is_beyond_what_is_done_here() {
+fn a_task_gate_is_not_supported() {
     let mut fake = protected(INT_80);
     gate_32(&fake, 0x80, 0x78, 0x85);
     let before = fake.now();
@@ -194,7 +194,7 @@ fn virtual_8086_code_is_interrupted_by_ring_0_only() {
 }
 
 #[test]
-fn the_extensions_of_virtual_8086_mode_are_beyond_what_is_done_here() {
+fn virtual_8086_mode_extensions_are_not_supported() {
     for code in [INT_80, &[0xCF]] {
         let mut fake = virtual_8086(code);
         fake.registers.get_mut().system.cr4 |= 1;

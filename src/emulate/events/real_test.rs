@@ -18,7 +18,7 @@ fn real_mode(code: &[u8]) -> FakeCpu {
 }
 
 #[test]
-fn an_interrupt_pushes_three_words_and_enters_what_the_vector_says() {
+fn an_interrupt_pushes_three_words_and_jumps_to_its_vector() {
     let mut fake = real_mode(&[0xCD, 0x21]);
     fake.registers.get_mut().general.rflags = 0x4_0202;
     assert_eq!(fake.emulate(), Emulated::Done);
@@ -47,7 +47,7 @@ fn a_vector_beyond_the_table_is_a_protection_fault_without_a_code() {
 }
 
 #[test]
-fn without_any_vectors_the_machine_ends() {
+fn without_any_vectors_the_result_is_a_triple_fault() {
     let mut fake = real_mode(&[0xCD, 0x21]);
     fake.registers.get_mut().system.idt.limit = 0;
     assert_eq!(fake.emulate(), Emulated::TripleFault);
@@ -81,7 +81,7 @@ fn a_word_across_the_end_of_the_stack_is_a_stack_fault() {
 }
 
 #[test]
-fn iret_goes_back() {
+fn iret_returns_to_the_interrupted_code() {
     for wide in [false, true] {
         let code: &[u8] = if wide { &[0x66, 0xCF] } else { &[0xCF] };
         let mut fake = real_mode(code);

@@ -54,8 +54,8 @@ impl Program {
             let at = usize::from(self.displacement);
             bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
-        let placed = Decoder::with_ip(64, &bytes[..length], address, DecoderOptions::NONE).decode();
-        if is_same(instruction, &placed, operand) && placed.len() == length {
+        let copy = Decoder::with_ip(64, &bytes[..length], address, DecoderOptions::NONE).decode();
+        if is_same(instruction, &copy, operand) && copy.len() == length {
             Ok((bytes, length))
         } else {
             Err(Obstacle::NotAllowed)
@@ -207,23 +207,23 @@ fn is_of_16_bits(code: Code) -> bool {
     )
 }
 
-/// True if `placed` does the same as `instruction`, with its memory operand at `operand`.
-fn is_same(instruction: &Instruction, placed: &Instruction, operand: u64) -> bool {
-    instruction.code() == placed.code()
-        && instruction.op_count() == placed.op_count()
-        && instruction.op_mask() == placed.op_mask()
-        && instruction.zeroing_masking() == placed.zeroing_masking()
-        && instruction.rounding_control() == placed.rounding_control()
-        && instruction.suppress_all_exceptions() == placed.suppress_all_exceptions()
-        && instruction.is_broadcast() == placed.is_broadcast()
+/// True if `copy` does the same as `instruction`, with its memory operand at `operand`.
+fn is_same(instruction: &Instruction, copy: &Instruction, operand: u64) -> bool {
+    instruction.code() == copy.code()
+        && instruction.op_count() == copy.op_count()
+        && instruction.op_mask() == copy.op_mask()
+        && instruction.zeroing_masking() == copy.zeroing_masking()
+        && instruction.rounding_control() == copy.rounding_control()
+        && instruction.suppress_all_exceptions() == copy.suppress_all_exceptions()
+        && instruction.is_broadcast() == copy.is_broadcast()
         && (0..instruction.op_count()).all(|n| {
-            instruction.op_kind(n) == placed.op_kind(n)
+            instruction.op_kind(n) == copy.op_kind(n)
                 && match instruction.op_kind(n) {
-                    OpKind::Register => instruction.op_register(n) == placed.op_register(n),
+                    OpKind::Register => instruction.op_register(n) == copy.op_register(n),
                     OpKind::Memory => {
-                        placed.is_ip_rel_memory_operand() && placed.ip_rel_memory_address() == operand
+                        copy.is_ip_rel_memory_operand() && copy.ip_rel_memory_address() == operand
                     }
-                    _ => instruction.try_immediate(n).ok() == placed.try_immediate(n).ok(),
+                    _ => instruction.try_immediate(n).ok() == copy.try_immediate(n).ok(),
                 }
         })
 }

@@ -200,7 +200,7 @@ fn a_device_is_reached_in_pieces_of_eight_bytes() {
 }
 
 #[test]
-fn an_unmasked_simd_exception_is_raised_and_told_of_in_mxcsr() {
+fn an_unmasked_simd_exception_is_raised_and_flagged_in_mxcsr() {
     // Invalid, denormal, divide by zero: what belongs to results that were not computed is left out.
     let cases = [
         (DIVPS, [0.0, 1.0, 1.0, 1.0], [0.0, 3.0, 1.0, 1.0], 0x01, 0x01),
@@ -209,11 +209,11 @@ fn an_unmasked_simd_exception_is_raised_and_told_of_in_mxcsr() {
         (DIVPS, [1.0; 4], [0.0, 3.0, 1.0, 1.0], 0x20, 0x24),
         (CVTTSD2SI, [f32::NAN, f32::NAN, 0.0, 0.0], [0.0; 4], 0x01, 0x01),
     ];
-    for (code, first, second, flag, told) in cases {
+    for (code, first, second, flag, reported) in cases {
         let mut fake = with_numbers(code, first, second, unmask(flag));
         let before = image_of(&fake);
         assert_eq!(raises(&mut fake), Exception::SIMD);
-        assert_eq!(mxcsr(&fake), unmask(flag) | told);
+        assert_eq!(mxcsr(&fake), unmask(flag) | reported);
         assert_eq!(before[image::XMM..image::XMM + 256], image_of(&fake)[image::XMM..image::XMM + 256]);
         // Without #XM it is an undefined instruction.
         fake.registers.borrow_mut().system.cr4 &= !CR4_OSXMMEXCPT;
@@ -221,12 +221,12 @@ fn an_unmasked_simd_exception_is_raised_and_told_of_in_mxcsr() {
         // Masked, it gives a result, and the flags stay set.
         let mut fake = with_numbers(code, first, second, 0x1F80 | 0x08);
         attempt(&mut fake).unwrap();
-        assert_eq!(mxcsr(&fake) & (told | 0x08), told | 0x08);
+        assert_eq!(mxcsr(&fake) & (reported | 0x08), reported | 0x08);
     }
 }
 
 #[test]
-fn an_unmasked_overflow_or_underflow_is_not_guessed_at() {
+fn an_unmasked_overflow_or_underflow_is_not_emulated() {
     let cases = [
         (0x08, [1e30; 4], [1e30; 4]),
         (0x10, [1e-30; 4], [1e-30; 4]),
@@ -351,7 +351,7 @@ fn rsp_is_an_operand_like_any_other() {
 }
 
 #[test]
-fn what_is_not_on_the_list_is_left_alone() {
+fn instructions_that_are_not_listed_are_not_emulated() {
     let refused: [&[u8]; 8] = [
         &[0x0F, 0x30],                         // wrmsr
         &[0x0F, 0x05],                         // syscall

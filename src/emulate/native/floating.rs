@@ -10,7 +10,7 @@ use iced_x86::{Instruction, Mnemonic};
 use super::allowed::{has_memory, is_x87};
 use super::image;
 use super::ready::ERROR_SUMMARY;
-use super::stub::{Locked, Placed};
+use super::stub::{Locked, StubInstruction};
 use crate::arch::flags::CR4_OSXMMEXCPT;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Extended, Mode};
@@ -39,7 +39,11 @@ const X87_PRECISION: u16 = 0x20;
 ///
 /// #XM, or #UD where that is disabled, with the cause in MXCSR; [`Obstacle::NotAllowed`] for an unmasked
 /// overflow or underflow: whether the result was inexact, too, cannot be determined.
-pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<(), EmulationError> {
+pub fn run_vector(
+    cpu: &mut Cpu,
+    stub: &mut Locked,
+    programmed: StubInstruction,
+) -> Result<(), EmulationError> {
     let before = image::mxcsr(stub.extended());
     let unmasked = !(before >> TO_MASKS) & FLAGS;
     let mut masked = before & !FLAGS | FLAGS << TO_MASKS;
@@ -47,7 +51,7 @@ pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<()
         // A masked underflow is reported only if the result is inexact as well, an unmasked one always. With
         // flush-to-zero it is always reported, so that is tried first.
         image::set_mxcsr(stub.extended(), masked | FLUSH_TO_ZERO);
-        stub.run(placed);
+        stub.run(programmed);
         let raised = image::mxcsr(stub.extended());
         if raised & UNDERFLOW != 0 && raised & unmasked & BEFORE_COMPUTING == 0 {
             return Err(Obstacle::NotAllowed.into());
@@ -58,7 +62,7 @@ pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<()
         masked &= !FLUSH_TO_ZERO;
     }
     image::set_mxcsr(stub.extended(), masked);
-    stub.run(placed);
+    stub.run(programmed);
     let raised = image::mxcsr(stub.extended()) & FLAGS;
     if raised & unmasked == 0 {
         image::set_mxcsr(stub.extended(), before | raised);
@@ -76,8 +80,8 @@ pub fn run_vector(cpu: &mut Cpu, stub: &mut Locked, placed: Placed) -> Result<()
     image::bring_into_use(extended);
     image::set_mxcsr(extended, before | flags);
     cpu.keep_extended();
-    let told = cpu.registers.system.cr4 & CR4_OSXMMEXCPT != 0;
-    Err(if told { Exception::SIMD } else { Exception::UNDEFINED }.into())
+    let reports_simd = cpu.registers.system.cr4 & CR4_OSXMMEXCPT != 0;
+    Err(if reports_simd { Exception::SIMD } else { Exception::UNDEFINED }.into())
 }
 
 /// Runs an x87 or MMX instruction; false if an exception of its own suppresses its write to memory.
@@ -92,7 +96,7 @@ pub fn run_x87(
     cpu: &Cpu,
     instruction: &Instruction,
     stub: &mut Locked,
-    placed: Placed,
+    programmed: StubInstruction,
 ) -> Result<bool, EmulationError> {
     let mnemonic = instruction.mnemonic();
     let whole =
@@ -102,14 +106,14 @@ pub fn run_x87(
     }
     let before = Pointers::of(stub.extended());
     if !is_x87(instruction) || whole || is_control(mnemonic) {
-        stub.run(placed);
+        stub.run(programmed);
         if matches!(mnemonic, Mnemonic::Fnstenv | Mnemonic::Fnsave) {
             before.store(instruction.memory_size().size(), stub.buffer());
         }
         return Ok(true);
     }
     Pointers::default().set(stub.extended());
-    stub.run(placed);
+    stub.run(programmed);
     let extended = stub.extended();
     let after = Pointers::of(extended);
     let mut pointers = before;

@@ -16,9 +16,9 @@ use iced_x86::{Instruction, Register};
 use super::encoding::Program;
 use super::{image, processor};
 use crate::emulate::LONGEST_INSTRUCTION;
+use crate::emulate::ProcessorStateError;
 use crate::emulate::cpu::{Cpu, Extended};
 use crate::emulate::exception::EmulationError;
-use crate::kvm::HostError;
 
 /// Longest memory operand, in bytes.
 pub const BUFFER: usize = 128;
@@ -194,10 +194,12 @@ pub struct Stub {
 // SAFETY: nothing else owns the pages.
 unsafe impl Send for Stub {}
 
-/// An instruction that lies in a slot.
+/// An instruction in a slot of the stub, ready to run.
 #[derive(Clone, Copy)]
-pub struct Placed {
+pub struct StubInstruction {
+    /// Offset of the slot.
     slot: usize,
+    /// RSP is one of its operands.
     names_rsp: bool,
 }
 
@@ -212,8 +214,8 @@ impl Stub {
     ///
     /// # Errors
     ///
-    /// [`HostError::Refused`] if the host provides no executable memory.
-    pub fn lock() -> Result<Locked, HostError> {
+    /// [`ProcessorStateError`] if the host provides no executable memory.
+    pub fn lock() -> Result<Locked, ProcessorStateError> {
         let mut stub = STUB.lock().unwrap_or_else(PoisonError::into_inner);
         if stub.is_none() {
             *stub = Some(Stub::new()?);
@@ -221,7 +223,7 @@ impl Stub {
         Ok(Locked(stub))
     }
 
-    fn new() -> Result<Stub, HostError> {
+    fn new() -> Result<Stub, ProcessorStateError> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: new memory, anywhere.
@@ -242,7 +244,7 @@ impl Stub {
         Ok(stub)
     }
 
-    fn protect(&mut self, protection: i32) -> Result<(), HostError> {
+    fn protect(&mut self, protection: i32) -> Result<(), ProcessorStateError> {
         // SAFETY: the page belongs to the stub, and nothing runs in it now.
         match unsafe { libc::mprotect(self.pages.as_ptr().cast(), PAGE, protection) } {
             0 => Ok(()),
@@ -267,9 +269,13 @@ impl Locked {
     ///
     /// # Errors
     ///
-    /// [`super::super::Obstacle::NotAllowed`] if it cannot run here, [`HostError::Refused`] if the host does not let
+    /// [`super::super::Obstacle::NotAllowed`] if it cannot run here, [`ProcessorStateError`] if the host does not let
     /// the page be written.
-    pub fn program(&mut self, cpu: &Cpu, instruction: &Instruction) -> Result<Placed, EmulationError> {
+    pub fn program(
+        &mut self,
+        cpu: &Cpu,
+        instruction: &Instruction,
+    ) -> Result<StubInstruction, EmulationError> {
         let program = Program::new(instruction, &cpu.code, cpu.registers.bitness())?;
         let names_rsp = (0..instruction.op_count())
             .any(|operand| instruction.op_register(operand).full_register() == Register::RSP);
@@ -283,7 +289,7 @@ impl Locked {
             stub.write(slot, &bytes[..length])?;
             stub.slots[number] = program;
         }
-        Ok(Placed { slot, names_rsp })
+        Ok(StubInstruction { slot, names_rsp })
     }
 
     /// The memory operand.
@@ -348,22 +354,22 @@ impl Locked {
     }
 
     /// Runs an instruction.
-    pub fn run(&mut self, placed: Placed) {
+    pub fn run(&mut self, instruction: StubInstruction) {
         let stub = self.stub();
-        stub.data().guest_rsp = u64::from(placed.names_rsp);
+        stub.data().guest_rsp = u64::from(instruction.names_rsp);
         // While RSP is the guest's, there is no stack for signal delivery.
-        let signals = if placed.names_rsp { Some(block_signals()) } else { None };
+        let signals = if instruction.names_rsp { Some(block_signals()) } else { None };
         // SAFETY: the first page begins with a function of this type. It runs one instruction that
         // `Program::place` has checked to change registers and the buffer only, and gives all
         // registers back as the calling convention asks for.
         unsafe {
             let enter: extern "C" fn(*const u8) = std::mem::transmute(stub.pages.as_ptr());
-            enter(stub.pages.as_ptr().add(placed.slot));
+            enter(stub.pages.as_ptr().add(instruction.slot));
         }
         if let Some(signals) = signals {
             restore_signals(&signals);
         }
-        if placed.names_rsp {
+        if instruction.names_rsp {
             let data = stub.data();
             data.general[4] = data.run_rsp;
         }
@@ -372,7 +378,7 @@ impl Locked {
 
 impl Stub {
     /// Writes an instruction and the jump back to a slot.
-    fn write(&mut self, slot: usize, instruction: &[u8]) -> Result<(), HostError> {
+    fn write(&mut self, slot: usize, instruction: &[u8]) -> Result<(), ProcessorStateError> {
         debug_assert!(instruction.len() <= LONGEST_INSTRUCTION);
         let mut bytes = [0; SLOT];
         let jump = instruction.len();
@@ -387,8 +393,8 @@ impl Stub {
     }
 }
 
-fn refused() -> HostError {
-    HostError::because(WHAT, std::io::Error::last_os_error())
+fn refused() -> ProcessorStateError {
+    ProcessorStateError { what: WHAT, source: std::io::Error::last_os_error().into() }
 }
 
 fn block_signals() -> libc::sigset_t {

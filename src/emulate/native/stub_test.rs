@@ -17,10 +17,10 @@ fn processors_without_xsave_are_served_by_fxsave() {
 
     let mut stub = Stub::lock().unwrap();
     stub.stub().data().components = 0;
-    let placed = stub.program(&cpu, &decode(&addps)).unwrap();
+    let instruction = stub.program(&cpu, &decode(&addps)).unwrap();
     stub.set_general(&cpu.registers.general);
     stub.set_extended(&extended);
-    stub.run(placed);
+    stub.run(instruction);
     stub.stub().data().components = processor::components();
 
     stub.extended_to(&mut extended);

@@ -21,7 +21,7 @@ fn what_cpuid_does_not_list_is_undefined() {
 }
 
 #[test]
-fn what_cpuid_lists_is_not_guessed_at() {
+fn instructions_that_cpuid_lists_are_not_emulated_as_absent() {
     let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0x38, 0x82, 0x00]);
     fake.cpuid.insert((7, 0), [0, 1 << 10, 0, 0]);
     let before = fake.now();
@@ -38,7 +38,7 @@ fn reading_the_shadow_stack_pointer_does_nothing_where_there_is_none() {
 }
 
 #[test]
-fn sysenter_leads_nowhere_unless_it_was_told_where() {
+fn sysenter_without_a_target_is_a_protection_fault() {
     let mut fake = FakeCpu::long_mode(&[0x0F, 0x34]);
     assert_eq!(fake.raises(), Some(Exception::protection(0)));
     fake.cpuid.insert((0, 0), [1, 0x6874_7541, 0x444D_4163, AMD]);

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn clwb_wants_an_address_that_can_be_read() {
+    fn clwb_requires_a_readable_address() {
         let mut fake = FakeCpu::long_mode(&[0x66, 0x0F, 0xAE, 0x30]);
         assert_eq!(fake.raises(), Some(Exception::UNDEFINED));
         fake.cpuid.insert((7, 0), [0, 1 << 24, 0, 0]);

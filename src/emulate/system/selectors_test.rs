@@ -55,7 +55,7 @@ fn descriptor(rights: u64, limit: u64) -> u64 {
 }
 
 #[test]
-fn the_hosts_own_segments_are_answered_for_as_the_host_does() {
+fn verr_and_lar_agree_with_the_processor_on_host_segments() {
     let mut found = 0;
     for selector in 0..0x100 {
         let native = native(selector);
@@ -94,7 +94,7 @@ fn rights_and_limit_of_a_segment_come_in_the_operands_width() {
 }
 
 #[test]
-fn rings_keep_each_other_out_except_from_conforming_code() {
+fn privilege_checks_spare_conforming_code_only() {
     const NOTHING: (u64, bool) = (UNTOUCHED, false);
     let (data, conforming) = (0x00CF_9200_0000_FFFF, 0x00CF_9E00_0000_FFFF);
     for code in [LAR, LSL, VERR, VERW] {
@@ -125,7 +125,7 @@ fn system_descriptors_count_by_their_type_and_the_mode() {
 }
 
 #[test]
-fn a_selector_that_leads_nowhere_is_no_fault() {
+fn an_invalid_selector_is_no_fault() {
     for selector in [0, 3, 0x100, 0xFFF8, 0xC] {
         let (value, good) = answer_beyond(selector);
         assert_eq!((value, good), (UNTOUCHED, false), "{selector:#x}");

@@ -35,7 +35,7 @@ fn xcr0_is_read_and_the_upper_halves_are_cleared() {
 }
 
 #[test]
-fn xgetbv_1_tells_which_state_is_in_use() {
+fn xgetbv_1_reports_the_state_components_in_use() {
     let mut fake = with_avx(XGETBV);
     fake.xcr0.set(7);
     fake.registers.get_mut().general.rcx = 1;

@@ -55,8 +55,8 @@ pub(crate) fn file() -> &'static [u8] {
 /// A machine with the guest, which has not run yet. Its output is discarded.
 pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
     let (machine_outputs, _) = output_queues(Doorbell::new().expect("a file descriptor can be had"));
+    let image = Box::new(BytesImage::new(NAME, file()));
     let spec = MachineSpec {
-        image: Box::new(BytesImage::new(NAME, file())),
         memory: 4 << 20,
         boot: BootOptions::default(),
         keys: KeyTarget::Auto,
@@ -64,5 +64,5 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         terminal: None,
         no_reboot: false,
     };
-    Machine::new(spec, inputs, machine_outputs)
+    Machine::new(image, spec, inputs, machine_outputs)
 }

@@ -174,7 +174,7 @@ fn resume_flag(kvm: &Kvm) -> Result<ResumeFlag, HostError> {
 fn watch(kvm: &Kvm, mode: ProbeMode) -> Result<DataWatchpoints, HostError> {
     let write = guest_code!(64: "movl $1, DATA", "nop", "movl $42, DONE");
     let read = guest_code!(64: "movl DATA, %eax", "nop", "movl $42, DONE");
-    let watched = |code, reads| {
+    let watched = |code, reads| -> Result<HardwareBreakpoints, HostError> {
         let mut guest = ProbeGuest::new(kvm, GuestSetup::Plain, mode, code)?;
         let watchpoint = Watchpoint { address: DATA, length: WatchLength::Four, reads };
         guest.debug(GuestDebug {

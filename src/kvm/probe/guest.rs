@@ -101,10 +101,10 @@ impl ProbeGuest {
 
     /// Runs the guest until it reports, or stops in another way.
     pub(super) fn run(&mut self) -> Result<ProbeExit, HostError> {
-        let patience = self.watchdog.patience();
+        let time_limit = self.watchdog.time_limit();
         loop {
             return Ok(match self.vcpu.run(VmEntry::Resume)? {
-                VmExit::Interrupted if patience.is_over() => ProbeExit::Hangs,
+                VmExit::Interrupted if time_limit.is_exceeded() => ProbeExit::Hangs,
                 VmExit::Interrupted => continue,
                 VmExit::MmioWrite { address: DONE, value, .. } => ProbeExit::Done(value as u32),
                 VmExit::MmioWrite { address, .. } if (EXCEPTION..EXCEPTION + 256).contains(&address) => {

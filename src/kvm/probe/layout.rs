@@ -47,7 +47,7 @@ const TASK: u16 = 0x30;
 /// Present, writable, for ring 3, accessed.
 const TABLE: u64 = 0x27;
 /// The same, dirty, and a page instead of a table.
-const PAGE: u64 = 0xE7;
+const LEAF: u64 = 0xE7;
 
 const CR0_PROTECTED: u64 = 0x33; // PE, MP, ET, NE
 const EFER_LONG: u64 = 0x501; // SCE, LME, LMA
@@ -104,14 +104,14 @@ pub(super) fn memory_image(code: &[u8]) -> Vec<u8> {
     image.put(PML4, PDPT | TABLE);
     image.put(PDPT, PD | TABLE);
     image.put(HUGE_PML4, HUGE_PDPT | TABLE);
-    image.put(HUGE_PDPT, PAGE);
+    image.put(HUGE_PDPT, LEAF);
     // The PAE form reserves bits that the others use for permissions; its directory can be shared.
     image.put(PDPT_PAE, PD | 1);
     // RAM, and the report addresses.
     for page in 0..2 {
-        image.put(PD + 8 * page, page << 21 | PAGE);
+        image.put(PD + 8 * page, page << 21 | LEAF);
     }
-    image.put_bytes(PD_32, &(PAGE as u32).to_le_bytes());
+    image.put_bytes(PD_32, &(LEAF as u32).to_le_bytes());
     image.put_bytes(CODE, code);
     image.0
 }

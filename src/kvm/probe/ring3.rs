@@ -17,7 +17,7 @@ pub enum SystemCalls {
     StayInRing3,
     /// To the handler of this exception.
     Raise(u8),
-    /// Elsewhere: no known host shows it.
+    /// At another place: no known host shows it.
     Unclear,
 }
 

@@ -73,7 +73,7 @@ pub static INTERRUPT_FREE_STEPPING: Fact<InterruptFreeStepping> = Fact::new(inte
 const NOPS: u64 = 4;
 
 /// Maximum number of stops at one address: some processors stop a second time before they continue.
-const PATIENCE: usize = 8;
+const MAX_REPEATED_STOPS: usize = 8;
 
 /// RFLAGS.IF (Intel SDM volume 1, "EFLAGS Register").
 const INTERRUPTS_ON: u64 = 1 << 9;
@@ -87,7 +87,7 @@ const VECTOR: u8 = 0x25;
 fn step_over_nops(guest: &mut ProbeGuest, address: u64) -> Result<Option<ProbeExit>, HostError> {
     for nop in 0..NOPS {
         let (before, after) = (address + nop, address + nop + 1);
-        let mut left = PATIENCE;
+        let mut left = MAX_REPEATED_STOPS;
         loop {
             match guest.run()? {
                 ProbeExit::Exit(VmExit::Debug(DebugStop { pc, .. })) if pc == after => break,

@@ -50,8 +50,8 @@ impl Watchdog {
     }
 
     /// Starts the time limit for the calling thread's work on a guest.
-    pub(super) fn patience(&self) -> Patience {
-        Patience { begin: Instant::now(), processor: processor_time(), period: self.period }
+    pub(super) fn time_limit(&self) -> TimeLimit {
+        TimeLimit { begin: Instant::now(), processor: processor_time(), period: self.period }
     }
 }
 
@@ -63,16 +63,15 @@ impl Drop for Watchdog {
 }
 
 /// Time limit for the calling thread's work on a guest.
-pub(super) struct Patience {
+pub(super) struct TimeLimit {
     begin: Instant,
     processor: Duration,
     period: Duration,
 }
 
-impl Patience {
-    /// True if the guest has had all the time it can need: most of a period on the processor, however busy
-    /// that is with other work.
-    pub(super) fn is_over(&self) -> bool {
+impl TimeLimit {
+    /// True if the guest has had sufficient time: half a period of processor time, independent of other load.
+    pub(super) fn is_exceeded(&self) -> bool {
         processor_time().saturating_sub(self.processor) > self.period / 2
             || self.begin.elapsed() > LONGEST_WAIT.max(self.period)
     }

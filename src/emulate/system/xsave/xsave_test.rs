@@ -226,7 +226,7 @@ fn restored_otherwise(all: u64, in_use: u64, area: &Area, parts: u64) -> Option<
 }
 
 #[test]
-fn headers_that_mean_nothing_are_refused() {
+fn invalid_xsave_headers_are_refused() {
     let all = X87 | SSE | AVX;
     let refused = |change: &dyn Fn(&mut Area)| {
         let mut area = Area::with(all);
@@ -308,7 +308,7 @@ fn supervisor_forms_are_for_ring_0_and_for_compacted_areas() {
 }
 
 #[test]
-fn outside_of_64_bit_mode_eight_registers_come_and_go() {
+fn outside_of_64_bit_mode_eight_registers_are_saved_and_restored() {
     let all = X87 | SSE | AVX;
     let mut image = Area::with(all);
     image.0[28..32].copy_from_slice(&0xFFFF_u32.to_le_bytes());
