@@ -1,15 +1,14 @@
-/* bare-loop: the smallest KVM program that runs this project's guests. It is the floor to measure
-   the supervisor against: what it needs for a guest is what the host charges for it, and nothing
-   is cheaper.
+/* bare-loop: the smallest KVM program that runs this project's guests, and the lower bound for
+   the supervisor: its cost for a guest is the cost of the host's KVM.
 
      gcc -O2 -o bare-loop bare-loop.c
      bare-loop [-m MIB] [-o direct|buffer|swallow] [-c] [-s STEPS [-r]] GUEST
 
    -m MIB      guest RAM, 2 to 1024 MiB, an even number (default 64)
-   -o HOW      what becomes of bytes sent to COM1: a write(2) for each one, one write(2) for each
+   -o HOW      how bytes sent to COM1 are written: a write(2) for each one, one write(2) for each
                line or 64 KiB (the default), or nothing
-   -c          coalesced port I/O: KVM collects the bytes for COM1 in a ring and the loop sees them
-               at the next exit, instead of an exit for each byte
+   -c          coalesced port I/O: KVM collects the bytes for COM1 in a ring, which the loop reads at
+               the next exit, instead of an exit for each byte
    -s STEPS    single-steps the guest this many times, and then ends
    -r          reads the general registers after each step
 
@@ -18,9 +17,9 @@
    output, every port reads as 0xFF. There are no start info, no descriptor tables beyond the code
    segment, and no devices.
 
-   The guest's end is the exit status, by the supervisor's own numbers: 0 for hlt, (v << 1) | 1 for
+   The guest's end is the exit status, with the supervisor's numbers: 0 for hlt, (v << 1) | 1 for
    v written to port 0xF4, 8 for a triple fault, 10 for an instruction the host refuses; 2 if the
-   guest could not be run. A line on standard error tells the times and counts:
+   guest could not be run. A line on standard error has the times and counts:
 
      setup 0.412 ms, first byte 0.487 ms, run 8012.310 ms, exits 1000001, bytes 1000000, 124808 exits/s, rax 0
 

@@ -1,4 +1,4 @@
-//! The programs that are measured, each started for the same guest.
+//! The measured programs, each with the command that runs a guest.
 
 use std::process::{Command, Stdio};
 
@@ -10,15 +10,15 @@ use crate::shared::rounds;
 /// A program that runs a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// The program all this is about.
+    /// This project.
     Kvm,
     /// The smallest KVM program: an exit and a `write` for each byte.
     Bare,
-    /// The same, with the bytes collected by KVM and written in pieces.
+    /// The same with coalesced port I/O, and one `write` for many bytes.
     BareCoalesced,
     /// QEMU with its smallest machine, which starts a kernel without a BIOS.
     QemuMicrovm,
-    /// QEMU with the PC it gives who asks for nothing.
+    /// QEMU with its default machine.
     QemuPc,
 }
 
@@ -39,9 +39,9 @@ impl rounds::Contender for Contender {
 }
 
 impl Contender {
-    /// The exit status after a guest that came to its end.
+    /// The exit status of a successful run.
     pub fn good_status(self) -> i32 {
-        // The debug exit device cannot give an even one.
+        // QEMU's debug exit device has odd exit statuses only.
         if rounds::Contender::is_optional(self) { 1 } else { 0 }
     }
 

@@ -1,6 +1,6 @@
-//! What `kvm` costs, side by side with the smallest KVM program there is and with QEMU.
+//! The cost of `kvm` beside the smallest possible KVM program and QEMU.
 //!
-//! `cargo bench --bench compare [-- OPTION...]`; docs/benchmarks.md says what the lines mean.
+//! `cargo bench --bench compare [-- OPTION...]`; docs/benchmarks.md explains the lines of the table.
 
 mod contender;
 mod memory;

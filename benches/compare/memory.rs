@@ -1,28 +1,27 @@
-//! How much memory a process has of its own, beside the guest's RAM.
+//! The memory of a process without the guest's RAM.
 
 use crate::shared::Failure;
 
 /// Memory of a process without the guest's RAM, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Own {
-    /// Everything that is mapped and present; of what other processes have mapped too, this process
-    /// counts its share (`Pss`).
+pub struct ProcessMemory {
+    /// All mapped and present memory; of shared pages, the share of this process (`Pss`).
     pub all: u64,
-    /// What belongs to no file (`Anonymous`): the rest is the program file's own pages, which the
-    /// host can drop and which all runs of the program share.
+    /// Memory that belongs to no file (`Anonymous`). The rest is pages of the program file, which the host can
+    /// drop and which all runs share.
     pub anonymous: u64,
 }
 
-/// Own memory of the process `process` whose guest has `ram` bytes of RAM.
-pub fn own(process: u32, ram: u64) -> Result<Own, Failure> {
+/// Memory of the process `process` whose guest has `ram` bytes of RAM.
+pub fn measure(process: u32, ram: u64) -> Result<ProcessMemory, Failure> {
     let path = format!("/proc/{process}/smaps");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
     count(&text, ram).ok_or_else(|| format!("{path}: no mapping holds {ram} bytes of guest RAM").into())
 }
 
-/// Adds up the mappings in `smaps`, but for the smallest that can be the guest's RAM; `None` if none
-/// can be.
-fn count(smaps: &str, ram: u64) -> Option<Own> {
+/// The sum of the mappings in `smaps` without the smallest one that can be the guest's RAM; `None` if there is
+/// no such mapping.
+fn count(smaps: &str, ram: u64) -> Option<ProcessMemory> {
     let mappings = mappings(smaps);
     let guest = mappings
         .iter()
@@ -30,10 +29,10 @@ fn count(smaps: &str, ram: u64) -> Option<Own> {
         .filter(|(_, mapping)| mapping.size >= ram)
         .min_by_key(|(_, mapping)| mapping.size)?
         .0;
-    let mut sum = Own::default();
+    let mut sum = ProcessMemory::default();
     for (_, mapping) in mappings.iter().enumerate().filter(|(number, _)| *number != guest) {
-        sum.all += mapping.own.all;
-        sum.anonymous += mapping.own.anonymous;
+        sum.all += mapping.memory.all;
+        sum.anonymous += mapping.memory.anonymous;
     }
     Some(sum)
 }
@@ -41,7 +40,7 @@ fn count(smaps: &str, ram: u64) -> Option<Own> {
 #[derive(Default)]
 struct Mapping {
     size: u64,
-    own: Own,
+    memory: ProcessMemory,
 }
 
 /// The mappings in `smaps` (proc(5)): `Size:` is the first line after a mapping's address range.
@@ -55,8 +54,8 @@ fn mappings(smaps: &str) -> Vec<Mapping> {
         let bytes = bytes << 10;
         match (name, mappings.last_mut()) {
             ("Size", _) => mappings.push(Mapping { size: bytes, ..Mapping::default() }),
-            ("Pss", Some(mapping)) => mapping.own.all = bytes,
-            ("Anonymous", Some(mapping)) => mapping.own.anonymous = bytes,
+            ("Pss", Some(mapping)) => mapping.memory.all = bytes,
+            ("Anonymous", Some(mapping)) => mapping.memory.anonymous = bytes,
             _ => {}
         }
     }

@@ -1,58 +1,56 @@
-//! What is measured, in which order, and what is expected of it.
+//! The measurements, their order and their targets.
 
 use crate::contender::Contender::{self, Bare, BareCoalesced, Kvm, QemuMicrovm, QemuPc};
-use crate::memory::{self, Own};
-use crate::run::{Ran, to_the_end, while_running};
+use crate::memory::{self, ProcessMemory};
+use crate::run::{FinishedRun, to_the_end, while_running};
 use crate::shared::guests::Guests;
 use crate::shared::rounds::{compare, several_side_by_side, side_by_side};
 use crate::shared::samples::Samples;
 use crate::shared::table::{Comparison, Table, Target, Unit, seconds};
 use crate::shared::{Failure, host};
 
-/// RAM of a guest, in MiB, unless something else is said.
+/// Default RAM of a guest, in MiB.
 const RAM: u32 = 64;
 /// RAM of the guest whose start is compared with that of a small one, in MiB.
 const LARGE_RAM: u32 = 65536;
-/// RAM while own memory is looked at, in MiB: a size no other mapping comes near to.
-const WATCHED_RAM: u32 = 512;
+/// RAM while the memory of the process is measured, in MiB: larger than any other mapping.
+const MEASURED_RAM: u32 = 512;
 
 /// How much is measured.
 pub struct Plan {
     /// Port writes of the long guests; a multiple of 64.
     writes: u32,
-    /// Rounds of what takes milliseconds.
+    /// Rounds of measurements that take milliseconds.
     short_rounds: usize,
-    /// Rounds of what takes seconds.
+    /// Rounds of measurements that take seconds.
     long_rounds: usize,
-    /// Most rounds with QEMU of what takes seconds.
+    /// Maximum rounds with QEMU of measurements that take seconds.
     qemu_rounds: usize,
-    /// Whether QEMU's PC is measured, too.
+    /// Whether QEMU's default machine is measured, too.
     pc: bool,
 }
 
-/// A table to show to others: a few minutes.
+/// A table for publication: a few minutes.
 pub const FULL: Plan =
     Plan { writes: 1_000_000, short_rounds: 101, long_rounds: 5, qemu_rounds: 2, pc: true };
 
-/// Just enough to see that something went badly wrong: under 15 seconds.
+/// A smoke run: under 15 seconds.
 pub const QUICK: Plan = Plan { writes: 32_000, short_rounds: 25, long_rounds: 5, qemu_rounds: 1, pc: false };
 
-/// Times of what takes milliseconds or seconds.
 const TIME: Unit = Unit { show: seconds, more_is_better: false };
-/// Memory.
 const MEMORY: Unit = Unit { show: kibibytes, more_is_better: false };
 
 fn kibibytes(bytes: f64) -> String {
     format!("{:.0} KiB", bytes / 1024.0)
 }
 
-/// Does everything in `plan`.
+/// Makes all measurements of `plan`.
 pub fn measure(plan: &Plan) -> Result<Table, Failure> {
     let guests = Guests::build(plan.writes)?;
     let mut table = Table::new(host::line());
     start(plan, &guests, &mut table)?;
     writes(plan, &guests, &mut table)?;
-    own_memory(&guests, &mut table)?;
+    process_memory(&guests, &mut table)?;
     large_memory(plan, &guests, &mut table)?;
     Ok(table)
 }
@@ -71,7 +69,7 @@ fn start(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure>
     let whole = "process start to end, guest prints a line and halts";
     let [first_byte, to_end] = several_side_by_side(first, &contenders, rounds, |contender| {
         let ran = run(contender, guests, "first-byte", RAM)?;
-        let first_byte = ran.first_byte.ok_or("the guest's byte did not come out")?;
+        let first_byte = ran.first_byte.ok_or("the guest's byte did not arrive")?;
         Ok([first_byte.as_secs_f64(), ran.whole.as_secs_f64()])
     })?;
     compare(table, first, TIME, &first_byte, |against| (against == Bare).then_some(Target::Ratio(1.25)));
@@ -94,7 +92,7 @@ fn writes(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure
     let measured = side_by_side(&what, &[Kvm, BareCoalesced, Bare, QemuMicrovm], rounds, |contender| {
         let ran = run(contender, guests, "serial-million", RAM)?;
         if ran.bytes != u64::from(plan.writes) {
-            return Err(format!("{} of {} bytes came out", ran.bytes, plan.writes).into());
+            return Err(format!("{} of {} bytes arrived", ran.bytes, plan.writes).into());
         }
         Ok(ran.whole.as_secs_f64())
     })?;
@@ -110,22 +108,23 @@ fn writes(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure
     Ok(())
 }
 
-fn own_memory(guests: &Guests, table: &mut Table) -> Result<(), Failure> {
-    let look = |part: fn(Own) -> u64| {
+fn process_memory(guests: &Guests, table: &mut Table) -> Result<(), Failure> {
+    let sample = |part: fn(ProcessMemory) -> u64| {
         move |contender: Contender| {
-            let command = contender.command(guests, "spin", WATCHED_RAM);
-            let own = while_running(command, |process| memory::own(process, u64::from(WATCHED_RAM) << 20))?;
-            Ok(part(own) as f64)
+            let command = contender.command(guests, "spin", MEASURED_RAM);
+            let used =
+                while_running(command, |process| memory::measure(process, u64::from(MEASURED_RAM) << 20))?;
+            Ok(part(used) as f64)
         }
     };
     let contenders = [Kvm, Bare, QemuMicrovm];
-    let what = "memory of its own, guest RAM not counted";
-    let measured = side_by_side(what, &contenders, |_| 3, look(|own| own.all))?;
+    let what = "memory of the process, without guest RAM";
+    let measured = side_by_side(what, &contenders, |_| 3, sample(|memory| memory.all))?;
     compare(table, what, MEMORY, &measured, |against| {
-        (against == Bare).then_some(Target::Own(2.0 * f64::from(1 << 20)))
+        (against == Bare).then_some(Target::Value(2.0 * f64::from(1 << 20)))
     });
-    let what = "of that, not pages of a file";
-    let measured = side_by_side(what, &contenders, |_| 3, look(|own| own.anonymous))?;
+    let what = "of that, anonymous memory";
+    let measured = side_by_side(what, &contenders, |_| 3, sample(|memory| memory.anonymous))?;
     compare(table, what, MEMORY, &measured, |_| None);
     Ok(())
 }
@@ -149,7 +148,7 @@ fn large_memory(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), F
     Ok(())
 }
 
-fn run(contender: Contender, guests: &Guests, guest: &str, mebibytes: u32) -> Result<Ran, Failure> {
+fn run(contender: Contender, guests: &Guests, guest: &str, mebibytes: u32) -> Result<FinishedRun, Failure> {
     to_the_end(contender.command(guests, guest, mebibytes), contender.good_status())
 }
 

@@ -1,4 +1,4 @@
-//! One run of one program, and its times.
+//! Runs a program and measures its times.
 
 use std::io::Read;
 use std::process::{Child, ChildStdout, Command};
@@ -10,22 +10,22 @@ use crate::shared::Failure;
 /// Longest time a run may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What a run did.
-pub struct Ran {
-    /// From before the process was started to the first byte it wrote; `None` if it wrote none.
+/// The result of a run.
+pub struct FinishedRun {
+    /// From before the process start to its first byte of output; `None` without output.
     pub first_byte: Option<Duration>,
-    /// From before the process was started to its end.
+    /// From before the process start to its end.
     pub whole: Duration,
-    /// Bytes it wrote.
+    /// Bytes of output.
     pub bytes: u64,
 }
 
 /// Runs `command`, whose standard output is a pipe, to its end; its exit status must be `status`.
-pub fn to_the_end(mut command: Command, status: i32) -> Result<Ran, Failure> {
+pub fn to_the_end(mut command: Command, status: i32) -> Result<FinishedRun, Failure> {
     let start = Instant::now();
     let (mut child, mut output) = spawn(&mut command)?;
     let watchdog = Watchdog::start(child.id());
-    let mut ran = Ran { first_byte: None, whole: Duration::ZERO, bytes: 0 };
+    let mut ran = FinishedRun { first_byte: None, whole: Duration::ZERO, bytes: 0 };
     let mut buffer = [0; 64 << 10];
     loop {
         let count = output.read(&mut buffer)?;
@@ -44,21 +44,21 @@ pub fn to_the_end(mut command: Command, status: i32) -> Result<Ran, Failure> {
     Ok(ran)
 }
 
-/// Runs `command` until it has written a byte, a little longer so that it comes to rest, and then
-/// ends it; `look` is called with its process ID before that.
+/// Runs `command` until it has written a byte and a little longer, calls `sample` with its process id, and kills
+/// it.
 pub fn while_running<T>(
     mut command: Command,
-    look: impl FnOnce(u32) -> Result<T, Failure>,
+    sample: impl FnOnce(u32) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (mut child, mut output) = spawn(&mut command)?;
     let watchdog = Watchdog::start(child.id());
     let running = output.read(&mut [0])? > 0;
     std::thread::sleep(Duration::from_millis(100));
-    let seen = if running { look(child.id()) } else { Err(format!("{command:?} says nothing").into()) };
+    let sampled = if running { sample(child.id()) } else { Err(format!("{command:?} has no output").into()) };
     child.kill()?;
     child.wait()?;
     watchdog.stop();
-    seen
+    sampled
 }
 
 fn spawn(command: &mut Command) -> Result<(Child, ChildStdout), Failure> {
@@ -68,7 +68,7 @@ fn spawn(command: &mut Command) -> Result<(Child, ChildStdout), Failure> {
     Ok((child, output))
 }
 
-/// Ends a process that takes longer than [`TIMEOUT`].
+/// Kills a process that takes longer than [`TIMEOUT`].
 struct Watchdog {
     over: Sender<()>,
 }
@@ -80,7 +80,7 @@ impl Watchdog {
             if wait.recv_timeout(TIMEOUT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
                 && let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw)
             {
-                // Fails only when it ended just now.
+                // Fails only if the process has just exited.
                 let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
             }
         });
@@ -88,7 +88,7 @@ impl Watchdog {
     }
 
     fn stop(self) {
-        // Fails only when the time is over already.
+        // Fails only after the timeout.
         let _ = self.over.send(());
     }
 }

@@ -1,4 +1,4 @@
-//! What a debugger asks a stub, without acknowledgements where the stub can do without.
+//! A minimal debugger: sends packets to a stub, without acknowledgements where the stub supports that.
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*, sections "Packets",
 //! "Stop Reply Packets" and "General Query Packets".
@@ -16,10 +16,10 @@ const RIP: usize = 256;
 /// RIP in packets that name one register.
 pub const RIP_NUMBER: u8 = 0x10;
 
-/// Largest answer assumed of a stub that does not say.
+/// Packet size of a stub that does not report one.
 const SMALLEST_PACKET: usize = 400;
 
-/// Bytes of the target description that are asked for.
+/// Bytes of the target description that are requested.
 const DESCRIPTION: usize = 0x180;
 
 /// A debugger that is connected to a stub.
@@ -32,7 +32,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects and says what every debugger says first.
+    /// Connects and sends the initial packets of a debugger.
     pub fn connect(port: u16) -> Result<Client, Failure> {
         let wire = Wire::connect(port)?;
         let mut client = Client { wire, supported: String::new(), packet_size: SMALLEST_PACKET };
@@ -41,17 +41,17 @@ impl Client {
         if let Some(size) = size {
             client.packet_size = usize::from_str_radix(size, 16)?.max(SMALLEST_PACKET);
         }
-        // Without it every answer is acknowledged, which costs the client a system call.
+        // Otherwise every answer is acknowledged, which costs the client a system call.
         client.wire.acknowledge = client.must("QStartNoAckMode").is_err();
         if client.has("qXfer:features:read") {
-            // Some stubs have `p` only for clients that have read this.
+            // Some stubs support `p` only after the description was read.
             client.ask(&format!("qXfer:features:read:target.xml:0,{DESCRIPTION:x}"))?;
         }
         client.ask("?")?;
         Ok(client)
     }
 
-    /// True if the stub says that it has `feature`.
+    /// True if the stub reports `feature`.
     pub fn has(&self, feature: &str) -> bool {
         self.supported.split(';').any(|found| found.strip_suffix('+') == Some(feature))
     }
@@ -67,37 +67,37 @@ impl Client {
         self.wire.receive()
     }
 
-    /// Asks for something to be done.
+    /// Sends a packet that must be answered with `OK`.
     pub fn must(&mut self, packet: &str) -> Result<(), Failure> {
         let answer = self.ask(packet)?;
         accepted(packet, answer.as_bytes())
     }
 
-    /// Lets the guest go on, until it stops as a debugger means it to.
-    pub fn go(&mut self, packet: &str) -> Result<(), Failure> {
-        self.set_going(packet)?;
+    /// Resumes the guest, which must stop with SIGTRAP.
+    pub fn resume_and_stop(&mut self, packet: &str) -> Result<(), Failure> {
+        self.resume(packet)?;
         match self.stopped()? {
             SIGTRAP => Ok(()),
             signal => Err(format!("it stops with signal {signal}").into()),
         }
     }
 
-    /// Lets the guest go on.
-    pub fn set_going(&mut self, packet: &str) -> Result<(), Failure> {
+    /// Resumes the guest.
+    pub fn resume(&mut self, packet: &str) -> Result<(), Failure> {
         self.wire.send(packet.as_bytes(), &[])
     }
 
-    /// Stops it.
+    /// Interrupts the guest.
     pub fn interrupt(&mut self) -> Result<(), Failure> {
         self.wire.send_interrupt()?;
         self.stopped().map(drop)
     }
 
-    /// Waits until it stops; the signal.
+    /// Waits until the guest stops, and returns the signal.
     fn stopped(&mut self) -> Result<u8, Failure> {
         loop {
             match self.wire.receive()? {
-                // What the guest, or the stub, has printed.
+                // Console output of the guest or the stub.
                 [b'O', ..] => {}
                 [b'T' | b'S', signal @ ..] => {
                     let signal = signal.get(..2).ok_or("a stop without a signal")?;
@@ -115,25 +115,25 @@ impl Client {
         Ok((little_endian(&answer, RBX, 4)? as u32, little_endian(&answer, RIP, 8)?))
     }
 
-    /// Lets the guest run to `address`.
+    /// Runs the guest to `address`.
     pub fn run_to(&mut self, address: u64) -> Result<(), Failure> {
         if self.registers()?.1 == address {
             return Ok(());
         }
-        let place = format!("{address:x},1");
-        let kind = if self.must(&format!("Z1,{place}")).is_ok() { 1 } else { 0 };
+        let point = format!("{address:x},1");
+        let kind = if self.must(&format!("Z1,{point}")).is_ok() { 1 } else { 0 };
         if kind == 0 {
-            self.must(&format!("Z0,{place}"))?;
+            self.must(&format!("Z0,{point}"))?;
         }
-        self.go("vCont;c")?;
-        self.must(&format!("z{kind},{place}"))?;
+        self.resume_and_stop("vCont;c")?;
+        self.must(&format!("z{kind},{point}"))?;
         match self.registers()?.1 {
-            there if there == address => Ok(()),
-            there => Err(format!("it stops at {there:#x} instead of {address:#x}").into()),
+            pc if pc == address => Ok(()),
+            pc => Err(format!("it stops at {pc:#x} instead of {address:#x}").into()),
         }
     }
 
-    /// Carries out a command of the stub's own; what it prints.
+    /// Executes a `monitor` command, and returns what it prints.
     pub fn monitor(&mut self, command: &str) -> Result<String, Failure> {
         let digits: String = command.bytes().map(|byte| format!("{byte:02x}")).collect();
         self.wire.send(format!("qRcmd,{digits}").as_bytes(), &[])?;
@@ -150,7 +150,7 @@ impl Client {
     }
 }
 
-/// Judges the answer to a packet that wants something done.
+/// Checks that `answer` is `OK`.
 pub fn accepted(packet: &str, answer: &[u8]) -> Result<(), Failure> {
     match answer {
         b"OK" => Ok(()),

@@ -1,4 +1,4 @@
-//! The programs whose stubs are measured, and what there is without a stub.
+//! The programs whose stubs are measured, and the bare loop without a stub.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::shared::{Failure, kvm_binary, ports, rounds};
 /// Longest time for a program to listen for a debugger.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Something that runs a guest step by step, or lets a debugger do so.
+/// A program that single-steps a guest, by itself or for a debugger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// The program all this is about.
+    /// This project.
     Kvm,
-    /// The same, with the client doing what the stub can do itself.
+    /// The same, with conditions evaluated by the client instead of the stub.
     KvmByClient,
     /// QEMU's smallest machine.
     Qemu,
-    /// The smallest KVM program: nobody looks at the guest between two steps.
+    /// The smallest KVM program, which reads no state between two steps.
     Bare,
     /// The same, reading the general registers after each step.
     BareRegisters,
@@ -38,13 +38,13 @@ impl rounds::Contender for Contender {
         }
     }
 
-    /// Every stub may lack something.
+    /// Every stub may lack a function.
     fn is_optional(self) -> bool {
         true
     }
 }
 
-/// A running program that waits for a debugger. Dropping it ends it.
+/// A running program that waits for a debugger. Dropping it kills the process.
 pub struct Stub {
     child: Child,
     port: u16,
@@ -52,7 +52,7 @@ pub struct Stub {
 
 impl Drop for Stub {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
+        // Fails only if the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -101,7 +101,7 @@ fn qemu(guests: &Guests, port: u16) -> Command {
     command
 }
 
-/// Instructions per second that the bare loop steps through.
+/// Instructions per second that the bare loop steps.
 pub fn bare_steps(guests: &Guests, registers: bool, steps: u32) -> Result<f64, Failure> {
     let mut command = Command::new(guests.bare_loop());
     command.arg("-s").arg(steps.to_string());
@@ -109,10 +109,10 @@ pub fn bare_steps(guests: &Guests, registers: bool, steps: u32) -> Result<f64, F
         command.arg("-r");
     }
     let output = command.arg(guests.elf(guest::NAME)).output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let rate = said.split(", ").find_map(|part| part.strip_suffix(" exits/s"));
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    let rate = report.split(", ").find_map(|part| part.strip_suffix(" exits/s"));
     match rate.filter(|_| output.status.success()) {
         Some(rate) => Ok(rate.parse()?),
-        None => Err(said.trim_end().to_owned().into()),
+        None => Err(report.trim_end().to_owned().into()),
     }
 }

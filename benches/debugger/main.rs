@@ -1,7 +1,7 @@
-//! What the gdb server costs, side by side with QEMU's and with no server at all.
+//! The cost of the gdb server beside that of QEMU and beside no server.
 //!
-//! `cargo bench --bench debugger [-- OPTION...]`; docs/benchmarks.md says what the lines mean. The
-//! client is one of our own, so that what is measured is the stub and not gdb.
+//! `cargo bench --bench debugger [-- OPTION...]`; docs/benchmarks.md explains the lines of the table.
+//! The client is part of the benchmark, so that the stub is measured and not gdb.
 
 mod client;
 mod contender;

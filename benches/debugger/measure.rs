@@ -1,4 +1,4 @@
-//! The measurements: each has a stub of its own, which has just been started.
+//! The measurements, each on a newly started stub.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use crate::shared::Failure;
 use crate::shared::guests::Guests;
 use crate::shared::samples::Samples;
 
-/// What a packet of memory has besides its data, rounded up.
+/// Bytes of a memory packet besides its data, rounded up.
 const PACKET_OVERHEAD: usize = 64;
-/// Most bytes of memory asked for in a packet.
+/// Maximum bytes of memory requested in a packet.
 const MOST_MEMORY: usize = 64 << 10;
 /// How long a guest runs before Ctrl-C.
 const HEAD_START: Duration = Duration::from_millis(3);
-/// How long a program may take to come to rest after it has begun to listen.
+/// Time for a program to become idle after it has begun to listen.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// What is measured.
+/// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Seconds to connect and to say hello.
+    /// Seconds to connect and exchange the initial packets.
     Connect,
     /// `g` packets per second.
     AllRegisters,
@@ -30,11 +30,11 @@ pub enum Metric {
     OneRegister,
     /// Bytes per second read with `m`.
     ReadHex,
-    /// The same with the best packet there is: `x`, or else `m`.
+    /// The same with the best supported packet: `x`, or else `m`.
     ReadBest,
     /// Bytes per second written with `M`.
     WriteHex,
-    /// The same with the best packet there is: `X`, or else `M`.
+    /// The same with the best supported packet: `X`, or else `M`.
     WriteBest,
     /// Steps per second, each a round trip.
     Steps,
@@ -42,8 +42,8 @@ pub enum Metric {
     Range,
     /// Hits per second of a breakpoint of this type (0: software, 1: hardware), by `c` alone.
     Hits(u8),
-    /// The same as gdb does it: the breakpoint is taken away, the instruction stepped, the breakpoint
-    /// put back.
+    /// The same as gdb does it: the breakpoint is removed, the instruction stepped, the breakpoint inserted
+    /// again.
     HitsLikeGdb(u8),
     /// Hits per second of a write watchpoint.
     WatchHits,
@@ -53,17 +53,17 @@ pub enum Metric {
     Conditions,
 }
 
-/// How much is measured at a time.
+/// The size of a measurement.
 pub struct Amount {
-    /// How long something is repeated.
+    /// How long a request is repeated.
     pub time: Duration,
-    /// How often Ctrl-C is tried.
+    /// Number of Ctrl-C tries.
     pub interrupts: u32,
-    /// How many conditions are evaluated.
+    /// Number of evaluated conditions.
     pub conditions: u32,
 }
 
-/// Measures it once.
+/// Measures `metric` once.
 pub fn measure(
     metric: Metric,
     contender: Contender,
@@ -78,7 +78,7 @@ pub fn measure(
         return Ok(start.elapsed().as_secs_f64());
     }
     let mut client = stub.connect()?;
-    client.run_to(guest::LONG_WAY.start)?;
+    client.run_to(guest::FIRST_CODE.start)?;
     let time = amount.time;
     match metric {
         Metric::Connect => unreachable!("measured above"),
@@ -94,7 +94,7 @@ pub fn measure(
             Some(rate) => Ok(rate),
             None => write_hex(&mut client, time),
         },
-        Metric::Steps => rate(time, || client.go("vCont;s").map(|()| 1)),
+        Metric::Steps => rate(time, || client.resume_and_stop("vCont;s").map(|()| 1)),
         Metric::Range => range(&mut client),
         Metric::Hits(kind) => hits(&mut client, &format!("{kind},{:x},1", guest::LOOP), time),
         Metric::HitsLikeGdb(kind) => hits_like_gdb(&mut client, kind, time, false),
@@ -107,8 +107,8 @@ pub fn measure(
     }
 }
 
-/// How much of what `again` gives there is per second, over `time`, after a first one: a stub may have to find
-/// out first what the host can do.
+/// The sum of what `again` returns, per second over `time`, after one call that is not counted: a stub may probe
+/// the host at the first request.
 fn rate(time: Duration, mut again: impl FnMut() -> Result<usize, Failure>) -> Result<f64, Failure> {
     again()?;
     let start = Instant::now();
@@ -137,23 +137,23 @@ fn read_hex(client: &mut Client, time: Duration) -> Result<f64, Failure> {
     fill(client)?;
     let size = fitting(client, 2);
     let packet = format!("m{:x},{size:x}", guest::FREE);
-    rate(time, || got(client.ask_bytes(&packet, &[])?, 2 * size).map(|()| size))
+    rate(time, || expect_length(client.ask_bytes(&packet, &[])?, 2 * size).map(|()| size))
 }
 
-/// `None` if the stub has no packet for it.
+/// `None` if the stub does not support the packet.
 fn read_binary(client: &mut Client, time: Duration) -> Result<Option<f64>, Failure> {
     if !client.has("binary-upload") {
         return Ok(None);
     }
     fill(client)?;
-    // A byte may take two, and nobody knows how many of them do.
+    // Escaped bytes take two, and their number is not known in advance.
     let size = fitting(client, 2);
     let packet = format!("x{:x},{size:x}", guest::FREE);
     // The answer begins with a `b`.
-    rate(time, || got(client.ask_bytes(&packet, &[])?, size + 1).map(|()| size)).map(Some)
+    rate(time, || expect_length(client.ask_bytes(&packet, &[])?, size + 1).map(|()| size)).map(Some)
 }
 
-fn got(answer: &[u8], length: usize) -> Result<(), Failure> {
+fn expect_length(answer: &[u8], length: usize) -> Result<(), Failure> {
     match answer.len() {
         0 => Err("not offered".into()),
         found if found == length => Ok(()),
@@ -191,9 +191,9 @@ fn write_hex(client: &mut Client, time: Duration) -> Result<f64, Failure> {
     rate(time, || client.must(&packet).map(|()| size))
 }
 
-/// `None` if the stub has no packet for it.
+/// `None` if the stub does not support the packet.
 fn write_binary(client: &mut Client, time: Duration) -> Result<Option<f64>, Failure> {
-    // How a debugger finds out.
+    // A debugger probes for the packet like this.
     if client.ask_bytes(&format!("X{:x},0:", guest::FREE), &[])? != b"OK" {
         return Ok(None);
     }
@@ -202,66 +202,75 @@ fn write_binary(client: &mut Client, time: Duration) -> Result<Option<f64>, Fail
     rate(time, || accepted(&packet, client.ask_bytes(&packet, &data)?).map(|()| size)).map(Some)
 }
 
-/// One request where the stub has one for it, else a round trip for each instruction.
+/// One request where the stub supports it, else a round trip for each instruction.
 fn range(client: &mut Client) -> Result<f64, Failure> {
     let offered = client.ask("vCont?")?.split(';').any(|action| action == "r");
     let start = Instant::now();
     if offered {
-        client.go(&format!("vCont;r{:x},{:x}", guest::LONG_WAY.start, guest::LONG_WAY.end))?;
+        client.resume_and_stop(&format!(
+            "vCont;r{:x},{:x}",
+            guest::FIRST_CODE.start,
+            guest::FIRST_CODE.end
+        ))?;
     } else {
-        for _ in 0..guest::LONG_WAY_INSTRUCTIONS {
-            client.go("vCont;s")?;
+        for _ in 0..guest::FIRST_CODE_INSTRUCTIONS {
+            client.resume_and_stop("vCont;s")?;
         }
     }
     let elapsed = start.elapsed().as_secs_f64();
     match client.registers()?.1 {
-        there if there == guest::LONG_WAY.end => Ok(f64::from(guest::LONG_WAY_INSTRUCTIONS) / elapsed),
-        there => Err(format!("it stops at {there:#x}").into()),
+        pc if pc == guest::FIRST_CODE.end => Ok(f64::from(guest::FIRST_CODE_INSTRUCTIONS) / elapsed),
+        pc => Err(format!("it stops at {pc:#x}").into()),
     }
 }
 
-/// Hits per second of a breakpoint or watchpoint that stays in place.
+/// Hits per second of a breakpoint or watchpoint that stays inserted.
 fn hits(client: &mut Client, point: &str, time: Duration) -> Result<f64, Failure> {
     client.must(&format!("Z{point}"))?;
-    client.go("vCont;c")?;
+    client.resume_and_stop("vCont;c")?;
     let (first, _) = client.registers()?;
     let mut count = 0;
     let hits = rate(time, || {
-        client.go("vCont;c")?;
+        client.resume_and_stop("vCont;c")?;
         count += 1;
         Ok(1)
     })?;
     match client.registers()?.0.wrapping_sub(first) {
         rounds if rounds == count => Ok(hits),
-        0 => Err("the guest does not get away from it".into()),
+        0 => Err("the guest makes no progress".into()),
         rounds => Err(format!("{count} stops in {rounds} rounds of the loop").into()),
     }
 }
 
-/// Hits per second of a breakpoint that is taken away to step the instruction it is at; with
-/// `looking`, the registers are read at each hit.
-fn hits_like_gdb(client: &mut Client, kind: u8, time: Duration, looking: bool) -> Result<f64, Failure> {
+/// Hits per second of a breakpoint that is removed to step the instruction at it; with `read_registers`, the
+/// registers are read at each hit.
+fn hits_like_gdb(
+    client: &mut Client,
+    kind: u8,
+    time: Duration,
+    read_registers: bool,
+) -> Result<f64, Failure> {
     let (set, clear) = (format!("Z{kind},{:x},1", guest::LOOP), format!("z{kind},{:x},1", guest::LOOP));
     client.must(&set)?;
-    client.go("vCont;c")?;
+    client.resume_and_stop("vCont;c")?;
     let (first, _) = client.registers()?;
     let mut count = 0;
     let hits = rate(time, || {
-        if looking {
+        if read_registers {
             client.registers()?;
         }
         client.must(&clear)?;
-        client.go("vCont;s")?;
+        client.resume_and_stop("vCont;s")?;
         client.must(&set)?;
-        client.go("vCont;c")?;
+        client.resume_and_stop("vCont;c")?;
         count += 1;
         Ok(1)
     })?;
     match client.registers()? {
         (rounds, guest::LOOP) if rounds.wrapping_sub(first) == count => Ok(hits),
-        (rounds, there) => {
+        (rounds, pc) => {
             let rounds = rounds.wrapping_sub(first);
-            Err(format!("{count} stops in {rounds} rounds of the loop, the last at {there:#x}").into())
+            Err(format!("{count} stops in {rounds} rounds of the loop, the last at {pc:#x}").into())
         }
     }
 }
@@ -270,7 +279,7 @@ fn hits_like_gdb(client: &mut Client, kind: u8, time: Duration, looking: bool) -
 fn interrupt(client: &mut Client, times: u32) -> Result<f64, Failure> {
     let mut samples = Samples::default();
     for _ in 0..times {
-        client.set_going("vCont;c")?;
+        client.resume("vCont;c")?;
         std::thread::sleep(HEAD_START);
         let start = Instant::now();
         client.interrupt()?;
@@ -286,10 +295,10 @@ fn conditions(client: &mut Client, count: u32) -> Result<f64, Failure> {
         return Err("not offered".into());
     }
     let start = Instant::now();
-    client.go("vCont;c")?;
+    client.resume_and_stop("vCont;c")?;
     let elapsed = start.elapsed().as_secs_f64();
     match client.registers()? {
         (found, guest::LOOP) if found == count => Ok(f64::from(count) / elapsed),
-        (found, there) => Err(format!("it stops at {there:#x} with {found} in RBX").into()),
+        (found, pc) => Err(format!("it stops at {pc:#x} with {found} in RBX").into()),
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured, in which order, and what is expected of it.
+//! The measurements, their order and their targets.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::shared::rounds::{compare, side_by_side};
 use crate::shared::table::{Table, Target, Unit, seconds};
 use crate::shared::{Failure, host};
 
-/// Port writes of guests that are not used here.
+/// Port writes of the long guests, which this benchmark does not use.
 const WRITES: u32 = 32_000;
 
 const TIME: Unit = Unit { show: seconds, more_is_better: false };
@@ -32,13 +32,13 @@ pub struct Plan {
     amount: Amount,
 }
 
-/// A table to show to others: a minute or two.
+/// A table for publication: a minute or two.
 pub const FULL: Plan = Plan {
     rounds: 7,
     amount: Amount { time: Duration::from_millis(300), interrupts: 21, conditions: 10_000 },
 };
 
-/// Just enough to see that something went badly wrong.
+/// A smoke run.
 pub const QUICK: Plan =
     Plan { rounds: 3, amount: Amount { time: Duration::from_millis(50), interrupts: 7, conditions: 2_000 } };
 
@@ -47,17 +47,17 @@ struct Row {
     what: &'static str,
     metric: Metric,
     unit: Unit,
-    /// What `kvm` is compared with, and what is expected of that.
+    /// The compared programs, with their targets.
     against: &'static [(Contender, Option<Target>)],
 }
 
-/// Rates of QEMU times this are expected.
+// Targets as multiples of the rates of QEMU.
 const STOPS: Option<Target> = Some(Target::Ratio(4.0));
 const REGISTERS: Option<Target> = Some(Target::Ratio(2.0));
 const MEMORY: Option<Target> = Some(Target::Ratio(10.0));
 
 const ROWS: &[Row] = &[
-    row("connect and say hello", Metric::Connect, TIME, &[(Qemu, None)]),
+    row("connect and initial packets", Metric::Connect, TIME, &[(Qemu, None)]),
     row("all registers, g", Metric::AllRegisters, RATE, &[(Qemu, REGISTERS)]),
     row("one register, p", Metric::OneRegister, RATE, &[(Qemu, REGISTERS)]),
     row("memory read, m", Metric::ReadHex, THROUGHPUT, &[(Qemu, MEMORY)]),
@@ -66,7 +66,7 @@ const ROWS: &[Row] = &[
     row("memory write, X or else M", Metric::WriteBest, THROUGHPUT, &[(Qemu, None)]),
     row("single steps, a round trip each", Metric::Steps, RATE, &[(Qemu, STOPS), (Bare, None)]),
     row(
-        "10 000 instructions of a line, in one request or else in steps",
+        "range step of 10 000 instructions, or else single steps",
         Metric::Range,
         RATE,
         &[(Qemu, None), (Bare, Some(Target::Ratio(0.8))), (BareRegisters, None)],
@@ -81,7 +81,7 @@ const ROWS: &[Row] = &[
         "false conditions of a breakpoint",
         Metric::Conditions,
         RATE,
-        &[(KvmByClient, Some(Target::Own(20_000.0)))],
+        &[(KvmByClient, Some(Target::Value(20_000.0)))],
     ),
 ];
 
@@ -94,10 +94,10 @@ const fn row(
     Row { what, metric, unit, against }
 }
 
-/// Does everything in `plan`.
+/// Makes all measurements of `plan`.
 pub fn measure(plan: &Plan) -> Result<Table, Failure> {
     let guests = Guests::build(WRITES)?;
-    // All stubs may lack something, but there is nothing to measure if ours does not even answer.
+    // Any stub may lack a function, but `kvm` must at least accept a connection.
     measure_once(Metric::Connect, Kvm, &guests, &plan.amount)?;
     let mut table = Table::new(host::line());
     for row in ROWS {
@@ -108,8 +108,8 @@ pub fn measure(plan: &Plan) -> Result<Table, Failure> {
             &contenders,
             |_| plan.rounds,
             |contender| match contender {
-                Bare => bare_steps(&guests, false, guest::LONG_WAY_INSTRUCTIONS),
-                BareRegisters => bare_steps(&guests, true, guest::LONG_WAY_INSTRUCTIONS),
+                Bare => bare_steps(&guests, false, guest::FIRST_CODE_INSTRUCTIONS),
+                BareRegisters => bare_steps(&guests, true, guest::FIRST_CODE_INSTRUCTIONS),
                 _ => measure_once(row.metric, contender, &guests, &plan.amount),
             },
         )?;

@@ -13,10 +13,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes read at a time, at most.
 const BUFFER: usize = 64 << 10;
 
-/// What stands before a byte that is sent as itself with this bit the other way round.
+/// Precedes a byte that is sent with the bit [`ESCAPED`] inverted.
 const ESCAPE: u8 = b'}';
 const ESCAPED: u8 = 0x20;
-/// Stands before a count, this much larger than it is, of further times the byte before comes.
+/// Precedes the number of further repetitions of the previous byte, plus [`REPEAT_OFFSET`].
 const REPEAT: u8 = b'*';
 const REPEAT_OFFSET: u8 = 29;
 
@@ -74,7 +74,7 @@ impl Wire {
 
     /// The next packet, decoded.
     pub fn receive(&mut self) -> Result<&[u8], Failure> {
-        // Acknowledgements of what was sent come before it.
+        // Acknowledgements precede it.
         while self.byte()? != b'$' {}
         self.received.clear();
         loop {
@@ -93,7 +93,7 @@ impl Wire {
                 byte => self.received.push(byte),
             }
         }
-        // TCP keeps packets whole: the checksum is not checked.
+        // TCP detects corruption: the checksum is not checked.
         self.byte()?;
         self.byte()?;
         if self.acknowledge {
@@ -102,12 +102,11 @@ impl Wire {
         Ok(&self.received)
     }
 
-    /// Takes bytes that stand for themselves, out of what has come already. Many at a time: the client
-    /// must not be what is slow.
+    /// Takes bytes that are not escaped from the buffer, many at a time, so that the client is not the bottleneck.
     fn take_plain(&mut self) {
-        let there = &self.buffer[self.next..self.filled];
-        let end = memchr::memchr3(b'#', ESCAPE, REPEAT, there).unwrap_or(there.len());
-        self.received.extend_from_slice(&there[..end]);
+        let buffered = &self.buffer[self.next..self.filled];
+        let end = memchr::memchr3(b'#', ESCAPE, REPEAT, buffered).unwrap_or(buffered.len());
+        self.received.extend_from_slice(&buffered[..end]);
         self.next += end;
     }
 
@@ -119,7 +118,7 @@ impl Wire {
             })?;
             self.next = 0;
             if self.filled == 0 {
-                return Err("it hung up".into());
+                return Err("it closed the connection".into());
             }
         }
         self.next += 1;

@@ -1,9 +1,9 @@
-/* What makes one source a guest for this project's programs and, with -DQEMU, one for QEMU. */
+/* Makes one source a guest for this project's programs or, with -DQEMU, for QEMU. */
 
 #ifdef QEMU
 
 /* QEMU starts a kernel that has this note (XEN_ELFNOTE_PHYS32_ENTRY) in 32-bit protected mode
-   without paging (Xen documentation, "x86/HVM direct boot ABI"). The instructions that are measured
+   without paging (Xen documentation, "x86/HVM direct boot ABI"). The measured instructions
    are the same in both modes. */
     .pushsection .note.Xen, "a", @note
     .balign 4
@@ -12,7 +12,7 @@
     .long _start
     .popsection
 
-/* QEMU waits for ever at a halt; its debug exit device ends it with status (0 << 1) | 1. */
+/* QEMU does not exit at a halt; its debug exit device ends it with status (0 << 1) | 1. */
 .macro END
     xorl %eax, %eax
     outb %al, $0xf4

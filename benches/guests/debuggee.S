@@ -1,6 +1,6 @@
-# debuggee: a guest to be debugged. First 10 000 instructions inside of 32 bytes, then for ever a
-# loop of three that counts in EBX and writes the count to memory. benches/debugger/guest.rs knows
-# the places: all is in the same place whichever way it is assembled.
+# debuggee: a guest to be debugged. First 10 000 instructions within 32 bytes, then an endless loop of
+# three that counts in EBX and writes the count to memory. benches/debugger/guest.rs has the addresses,
+# which are the same in both builds.
 
 #include "bench.h"
 
@@ -8,9 +8,9 @@
     .globl _start
 _start:                             # 0x200000; this, 4999 times two, and the jump: 10 000
     movl $4999, %ecx
-long_way:
+first_code:
     decl %ecx
-    jnz long_way
+    jnz first_code
     jmp past
 
     .balign 32

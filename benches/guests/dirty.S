@@ -1,6 +1,6 @@
-# dirty: fills its memory, from 4 MiB to 256 MiB, and then writes to some of it for ever at a steady
-# pace: 8 pages, far from each other, in each tick of 2^20 cycles. It tells of each tick by a `#` on
-# COM1. For migrations and snapshot files.
+# dirty: fills its memory, from 4 MiB to 256 MiB, and then writes to some of it endlessly at a steady
+# rate: 8 pages, far from each other, in each tick of 2^20 cycles. It writes a `#` to COM1 in each tick.
+# For migrations and snapshot files.
 
 #include "bench.h"
 
@@ -20,8 +20,8 @@ fill:                               # the first and the last word of each page
     cmpl $END, %edi
     jb fill
     movw $0x3f9, %dx
-    movb $2, %al                    # whoever asks for transmit interrupts has each byte sent at once,
-    outb %al, %dx                   # not collected with others; no interrupt arrives here
+    movb $2, %al                    # with transmit interrupts enabled each byte is sent at once,
+    outb %al, %dx                   # not coalesced; no interrupt is delivered
 
     movl $FIRST, %edi
     rdtsc
@@ -32,14 +32,14 @@ tick:
     subl %ebx, %eax
     cmpl $1 << 20, %eax
     jb tick
-    movl %ecx, %ebx                 # what it has missed while it stood still it does not make up for
+    movl %ecx, %ebx                 # ticks missed during a pause are not made up for
     movl $8, %ecx
 write:
     incl 4(%edi)
-    addl $7 * 4096, %edi            # not side by side
+    addl $7 * 4096, %edi            # not adjacent
     cmpl $END, %edi
     jb written
-    subl $END - FIRST - 4096, %edi  # other pages next time
+    subl $END - FIRST - 4096, %edi  # other pages in the next round
 written:
     decl %ecx
     jnz write

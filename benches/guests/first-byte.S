@@ -1,4 +1,4 @@
-# first-byte: one byte to COM1 and the end: how long the machine takes to start and to stop.
+# first-byte: writes one byte to COM1 and ends: the time to start and to end a machine.
 
 #include "bench.h"
 

@@ -1,4 +1,4 @@
-# halt: the end at once: how long the machine takes to come and go.
+# halt: ends at once: the time to start and to end a machine.
 
 #include "bench.h"
 

@@ -1,5 +1,5 @@
-# out-million: COUNT bytes (a million unless set otherwise) to port 0x80, which only takes note of
-# them: the bare price of an exit.
+# out-million: COUNT bytes (a million unless set otherwise) to port 0x80, which only stores them: the
+# cost of an exit.
 
 #include "bench.h"
 

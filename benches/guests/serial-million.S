@@ -1,6 +1,6 @@
 # serial-million: COUNT bytes (a million unless set otherwise; a multiple of 64) to COM1, as lines
 # of 64 characters, without looking at the line status: an exit and three instructions for each
-# byte. What is measured is the way of a byte from the guest to the outside.
+# byte. Measures the path of a byte from the guest to the output.
 
 #include "bench.h"
 

@@ -1,5 +1,5 @@
-# spin: one byte to COM1, to tell that it runs, and then nothing for ever. For looking at the memory
-# of the program it runs in.
+# spin: writes one byte to COM1 when it runs, and then loops endlessly. For measuring the memory of the
+# program that runs it.
 
 #include "bench.h"
 

@@ -1,5 +1,5 @@
-# touch: writes to as many pages from 0x400000 as the word at 0x300000 says, another value each time,
-# and halts; then it begins again. For snapshots.
+# touch: writes to pages from 0x400000, as many as the word at 0x300000 says, with another value each
+# time, and halts; then it starts again. For snapshots.
 
 #include "bench.h"
 

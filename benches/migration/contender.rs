@@ -1,4 +1,4 @@
-//! The programs that are measured: what they are told, and what they tell of a move.
+//! The measured programs: their commands, and their reports on a migration.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use crate::shared::{Failure, kvm_binary, ports, rounds};
 /// RAM of the guest in MiB, all but 4 of which it fills.
 const RAM: &str = "256";
 
-/// A program that runs guests, and the way in which it is told to move them.
+/// A program that runs and migrates guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// The program all this is about, as it comes.
+    /// This project, with its default settings.
     Kvm,
-    /// QEMU, with the limits that it has for how much it sends in a second taken away.
+    /// QEMU without its bandwidth limit.
     Qemu,
-    /// The same, told that the guest may stand still for as long as `kvm` lets it: 30 ms instead of 300.
+    /// The same with the target downtime of `kvm`, 30 ms instead of 300 ms.
     QemuShort,
 }
 
@@ -41,12 +41,11 @@ impl rounds::Contender for Contender {
     }
 }
 
-/// A move, as the program itself tells it: how long it took, and how long the guest stood still, in
-/// seconds.
-pub struct Told {
-    /// All of it.
+/// The times of a migration that the program reports, in seconds.
+pub struct ReportedTimes {
+    /// Total time.
     pub total: f64,
-    /// Of that, with the guest standing still.
+    /// Downtime of the guest.
     pub downtime: f64,
 }
 
@@ -55,9 +54,9 @@ impl Contender {
         if self == Kvm { "vmm console> " } else { "(qemu) " }
     }
 
-    /// The program with the guest, which has filled its memory when this returns.
+    /// Starts the program with the guest, and returns when the guest has filled its memory.
     pub fn run_guest(self, guests: &Guests) -> Result<(Program, Monitor), Failure> {
-        let (mut command, monitor) = self.command(guests, "here");
+        let (mut command, monitor) = self.command(guests, "source");
         if self == Kvm {
             command.args(["--memory", RAM]).arg(guests.elf("dirty"));
         }
@@ -69,15 +68,15 @@ impl Contender {
         if self == QemuShort {
             console.ask("migrate_set_parameter downtime-limit 30")?;
         }
-        // It writes at its pace for a moment, too.
+        // The guest also writes at its steady rate for a moment.
         program.wait_for(50)?;
         Ok((program, console))
     }
 
-    /// Another one that waits for the guest on the port that is returned, too.
-    pub fn wait_for_guest(self, guests: &Guests) -> Result<(Program, u16), Failure> {
+    /// Starts a destination for the guest, and returns its port.
+    pub fn start_destination(self, guests: &Guests) -> Result<(Program, u16), Failure> {
         let port = ports::free()?;
-        let (mut command, monitor) = self.command(guests, "there");
+        let (mut command, monitor) = self.command(guests, "destination");
         match self {
             Kvm => command.args(["-migr", "-migrport", &port.to_string()]),
             Qemu | QemuShort => command.args(["-incoming", &format!("tcp:127.0.0.1:{port}")]),
@@ -86,16 +85,16 @@ impl Contender {
         let start = Instant::now();
         while !ports::listens(port)? {
             if start.elapsed() > TIMEOUT {
-                return Err("it does not wait for a guest".into());
+                return Err("it does not listen for a migration".into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok((program, port))
     }
 
-    /// One that goes on with the guest in `file`, which stood still when it was saved.
+    /// Starts a program that restores and resumes the guest in `file`.
     pub fn restore(self, guests: &Guests, file: &Path) -> Result<Program, Failure> {
-        let (mut command, monitor) = self.command(guests, "there");
+        let (mut command, monitor) = self.command(guests, "destination");
         match self {
             Kvm => command.arg("--restore").arg(file),
             Qemu | QemuShort => command.arg("-incoming").arg(format!("exec:cat {}", file.display())),
@@ -103,8 +102,8 @@ impl Contender {
         let mut program = Program::start(command, &monitor)?;
         if self != Kvm {
             let mut console = program.monitor(self.prompt())?;
-            // Once all is there it stands still again.
-            while program.said().first.is_none() && program.started().elapsed() < TIMEOUT {
+            // QEMU pauses the guest when the restore is complete.
+            while program.ticks().first.is_none() && program.started().elapsed() < TIMEOUT {
                 console.ask("cont")?;
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -112,7 +111,7 @@ impl Contender {
         Ok(program)
     }
 
-    /// The command without what says where the guest comes from, and where its monitor is going to be.
+    /// The command without the source of the guest, and the path of its monitor socket.
     fn command(self, guests: &Guests, side: &str) -> (Command, PathBuf) {
         let monitor = guests.folder().join(format!("{side}.monitor"));
         let mut command;
@@ -130,49 +129,48 @@ impl Contender {
         (command, monitor)
     }
 
-    /// Has the guest move to whoever waits on `port`; it has begun when this returns.
-    pub fn move_to(self, console: &mut Monitor, port: u16) -> Result<(), Failure> {
+    /// Starts a migration to `port`.
+    pub fn migrate_to(self, console: &mut Monitor, port: u16) -> Result<(), Failure> {
         match self {
             Kvm => console.send(&format!("migrate 127.0.0.1 {port}")),
             Qemu | QemuShort => console.ask(&format!("migrate -d tcp:127.0.0.1:{port}")).map(drop),
         }
     }
 
-    /// What it tells of the move, once that is over.
-    pub fn told(self, console: &mut Monitor) -> Result<Told, Failure> {
+    /// Waits for the end of the migration, and returns the reported times.
+    pub fn reported_times(self, console: &mut Monitor) -> Result<ReportedTimes, Failure> {
         if self == Kvm {
             let progress = console.wait_for("ms\n")?;
             let end = progress.lines().find(|line| line.contains("the guest has moved to"));
             let end = end.ok_or_else(|| format!("the guest has not moved: {progress}"))?;
-            return Ok(Told {
+            return Ok(ReportedTimes {
                 total: milliseconds(end, " sent in ")?,
                 downtime: milliseconds(end, "downtime ")?,
             });
         }
         let status = completed(console)?;
-        Ok(Told {
+        Ok(ReportedTimes {
             total: milliseconds(&status, "total time: ")?,
             downtime: milliseconds(&status, "downtime: ")?,
         })
     }
 
-    /// Stops the guest, and saves it in `file`; how many seconds saving takes, until the file is on the
-    /// disk.
+    /// Stops the guest and saves it in `file`. Returns the seconds until the file is synchronised.
     pub fn save(self, console: &mut Monitor, file: &Path) -> Result<f64, Failure> {
         console.ask(if self == Kvm { "pause" } else { "stop" })?;
         let start = Instant::now();
-        let told = match self {
+        let command = match self {
             Kvm => format!("snapshot {}", file.display()),
-            // Without `-d` it looks once in a second whether it is done.
+            // Without `-d` QEMU polls for the end once per second.
             Qemu | QemuShort => format!("migrate -d \"exec:cat > {}\"", file.display()),
         };
-        let said = console.ask(&told)?;
+        let answer = console.ask(&command)?;
         match self {
-            Kvm if said.contains("saved in") => {}
-            Kvm => return Err(format!("the guest is not saved: {said}").into()),
+            Kvm if answer.contains("saved in") => {}
+            Kvm => return Err(format!("the guest is not saved: {answer}").into()),
             Qemu | QemuShort => {
                 completed(console)?;
-                // What `kvm` does by itself.
+                // `kvm` does this itself.
                 File::open(file)?.sync_all()?;
             }
         }
@@ -180,7 +178,7 @@ impl Contender {
     }
 }
 
-/// Waits until QEMU has moved or saved the guest; what it tells of that.
+/// Waits until QEMU has migrated or saved the guest, and returns its report.
 fn completed(console: &mut Monitor) -> Result<String, Failure> {
     let start = Instant::now();
     while start.elapsed() < TIMEOUT {
@@ -193,12 +191,12 @@ fn completed(console: &mut Monitor) -> Result<String, Failure> {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Err("the guest never moves".into())
+    Err("the migration does not complete".into())
 }
 
 /// The number of milliseconds in `text` behind `label`, in seconds.
 fn milliseconds(text: &str, label: &str) -> Result<f64, Failure> {
-    let behind = text.split(label).nth(1).and_then(|rest| rest.split(" ms").next());
-    let number = behind.and_then(|number| number.parse::<f64>().ok());
+    let number = text.split(label).nth(1).and_then(|rest| rest.split(" ms").next());
+    let number = number.and_then(|number| number.parse::<f64>().ok());
     number.map(|number| number / 1000.0).ok_or_else(|| format!("no {label:?} in {text:?}").into())
 }

@@ -1,7 +1,7 @@
-//! What it costs to move a running guest to another process, to save it in a file, and to have it go on
-//! from there, side by side with QEMU.
+//! The cost of migrating a running guest to another process, of saving it in a file and of restoring it, beside
+//! QEMU.
 //!
-//! `cargo bench --bench migration [-- OPTION...]`; docs/benchmarks.md says what the lines mean.
+//! `cargo bench --bench migration [-- OPTION...]`; docs/benchmarks.md explains the lines of the table.
 
 mod contender;
 mod monitor;

@@ -17,7 +17,7 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Connects to the one at the socket `path`.
+    /// Connects to the unix socket `path`.
     pub fn connect(path: &Path, prompt: &'static str) -> Result<Monitor, Failure> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
@@ -26,7 +26,7 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Sends `command` and waits for the prompt; the answer.
+    /// Sends `command`, and returns the answer up to the next prompt.
     pub fn ask(&mut self, command: &str) -> Result<String, Failure> {
         self.send(command)?;
         self.wait_for(self.prompt)
@@ -37,19 +37,19 @@ impl Monitor {
         Ok(self.stream.write_all(format!("{command}\n").as_bytes())?)
     }
 
-    /// Everything up to `end`, and that.
+    /// Reads up to and including `end`.
     pub fn wait_for(&mut self, end: &str) -> Result<String, Failure> {
         let (mut text, start) = (Vec::new(), Instant::now());
         let mut piece = [0; 4096];
         while start.elapsed() < TIMEOUT {
             let count = self.stream.read(&mut piece)?;
             text.extend_from_slice(&piece[..count]);
-            let said = String::from_utf8_lossy(&text);
-            if said.contains(end) {
-                return Ok(said.into_owned());
+            let received = String::from_utf8_lossy(&text);
+            if received.contains(end) {
+                return Ok(received.into_owned());
             }
             if count == 0 {
-                return Err(format!("the console hung up after {said:?}, and no {end:?} came").into());
+                return Err(format!("the console disconnected before {end:?}, after {received:?}").into());
             }
         }
         Err(format!("the console did not send {end:?} within {TIMEOUT:?}").into())

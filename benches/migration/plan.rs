@@ -1,4 +1,4 @@
-//! What is measured, in which order, and what is expected of it.
+//! The measurements, their order and their targets.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::shared::rounds::{compare, several_side_by_side, side_by_side};
 use crate::shared::table::{Table, Target, Unit, seconds};
 use crate::shared::{Failure, host};
 
-/// Port writes of guests that are not used here.
+/// Port writes of the long guests, which this benchmark does not use.
 const WRITES: u32 = 32_000;
 
 /// How much is measured.
@@ -16,37 +16,37 @@ pub struct Plan {
     rounds: usize,
 }
 
-/// A table to show to others: a minute or two.
+/// A table for publication: a minute or two.
 pub const FULL: Plan = Plan { rounds: 9 };
 
-/// Just enough to see that something went badly wrong.
+/// A smoke run.
 pub const QUICK: Plan = Plan { rounds: 3 };
 
 const TIME: Unit = Unit { show: seconds, more_is_better: false };
 
-/// Does everything in `plan`.
+/// Makes all measurements of `plan`.
 pub fn measure(plan: &Plan) -> Result<Table, Failure> {
     let guests = Guests::build(WRITES)?;
     let mut table = Table::new(host::line());
-    moves(plan, &guests, &mut table)?;
+    migrations(plan, &guests, &mut table)?;
     files(plan.rounds, &guests, Path::new("/dev/shm"), "memory", Some(Target::Ratio(0.5)), &mut table)?;
-    // How long a disk takes is up to the disk.
+    // The time on a disk depends on the disk.
     files(plan.rounds.div_ceil(5), &guests, guests.folder(), "a disk", None, &mut table)?;
     Ok(table)
 }
 
-fn moves(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure> {
+fn migrations(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure> {
     let rows = [
-        ("moving: command to first sign of life there", Some(Target::Ratio(0.5))),
-        ("moving: last sign of life here to first there", Some(Target::Ratio(0.15))),
-        ("moving: all of it, as the program tells", None),
-        ("moving: guest stands still, as the program tells", None),
+        ("migration: command to first output at the destination", Some(Target::Ratio(0.5))),
+        ("migration: last output at the source to first at the destination", Some(Target::Ratio(0.15))),
+        ("migration: total time, as reported", None),
+        ("migration: downtime, as reported", None),
     ];
     let measured = several_side_by_side(
-        "moving",
+        "migration",
         &[Kvm, Qemu, QemuShort],
         |_| plan.rounds,
-        |contender| one_move(contender, guests),
+        |contender| one_migration(contender, guests),
     )?;
     for ((what, target), measured) in rows.into_iter().zip(&measured) {
         compare(table, what, TIME, measured, |against| target.filter(|_| against == Qemu));
@@ -54,21 +54,21 @@ fn moves(plan: &Plan, guests: &Guests, table: &mut Table) -> Result<(), Failure>
     Ok(())
 }
 
-fn one_move(contender: Contender, guests: &Guests) -> Result<[f64; 4], Failure> {
-    let (here, mut console) = contender.run_guest(guests)?;
-    let (there, port) = contender.wait_for_guest(guests)?;
+fn one_migration(contender: Contender, guests: &Guests) -> Result<[f64; 4], Failure> {
+    let (source, mut console) = contender.run_guest(guests)?;
+    let (destination, port) = contender.start_destination(guests)?;
     let start = std::time::Instant::now();
-    contender.move_to(&mut console, port)?;
-    let first = there.wait_for(1)?;
-    // It is to run there, not only to arrive.
-    there.wait_for(20)?;
-    let told = contender.told(&mut console)?;
-    let last = here.said().last.ok_or("the guest was silent")?;
-    let gap = first.checked_duration_since(last).ok_or("the guest ran on both sides")?;
-    Ok([(first - start).as_secs_f64(), gap.as_secs_f64(), told.total, told.downtime])
+    contender.migrate_to(&mut console, port)?;
+    let first = destination.wait_for(1)?;
+    // The guest must run there, not only arrive.
+    destination.wait_for(20)?;
+    let reported = contender.reported_times(&mut console)?;
+    let last = source.ticks().last.ok_or("the guest was silent")?;
+    let gap = first.checked_duration_since(last).ok_or("the guest ran on both hosts")?;
+    Ok([(first - start).as_secs_f64(), gap.as_secs_f64(), reported.total, reported.downtime])
 }
 
-/// Saving the guest in a file in `folder`, which is on `what`, and having it go on from there.
+/// Saving the guest in a file in `folder`, which is on `what`, and restoring it.
 fn files(
     rounds: usize,
     guests: &Guests,
@@ -78,37 +78,37 @@ fn files(
     table: &mut Table,
 ) -> Result<(), Failure> {
     let file = |contender| -> PathBuf {
-        // Where the format can be told from the name it is.
+        // The file extension names the format.
         let name = if contender == Kvm { "bench-migration.kvmstate" } else { "bench-migration.qemu" };
         folder.join(name)
     };
-    let line = format!("saving in a file on {what}, guest stopped, file synced");
+    let line = format!("saving in a file on {what}, guest stopped, file synchronised");
     let saved = side_by_side(
         &line,
         &[Kvm, Qemu],
         |_| rounds,
         |contender| {
-            let (_here, mut console) = contender.run_guest(guests)?;
+            let (_source, mut console) = contender.run_guest(guests)?;
             contender.save(&mut console, &file(contender))
         },
     )?;
     compare(table, &line, TIME, &saved, |_| target);
 
-    let line = format!("process start with a file on {what} to first sign of life");
+    let line = format!("restoring from a file on {what}: process start to first output");
     let restored = side_by_side(
         &line,
         &[Kvm, Qemu],
         |_| rounds,
         |contender| {
-            let there = contender.restore(guests, &file(contender))?;
-            let first = there.wait_for(1)?;
-            there.wait_for(20)?;
-            Ok((first - there.started()).as_secs_f64())
+            let destination = contender.restore(guests, &file(contender))?;
+            let first = destination.wait_for(1)?;
+            destination.wait_for(20)?;
+            Ok((first - destination.started()).as_secs_f64())
         },
     )?;
-    compare(table, &line, TIME, &restored, |_| Some(Target::Own(0.05)));
+    compare(table, &line, TIME, &restored, |_| Some(Target::Value(0.05)));
     for contender in [Kvm, Qemu] {
-        // Where it could not be saved there is none.
+        // Missing if saving has failed.
         let _ = std::fs::remove_file(file(contender));
     }
     Ok(())

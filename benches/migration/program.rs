@@ -1,4 +1,4 @@
-//! A program that runs the guest, and when the guest has said what.
+//! A program that runs the guest, with the times of its output.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,34 @@ use crate::monitor::{Monitor, TIMEOUT};
 use crate::shared::Failure;
 use crate::shared::programs::spawn;
 
-/// What the guest says once in each tick (benches/guests/dirty.S).
+/// The byte that the guest writes in each tick (benches/guests/dirty.S).
 const TICK: u8 = b'#';
 
-/// When the guest said something.
+/// The times of the output of the guest.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Said {
-    /// First in this program.
+pub struct Ticks {
+    /// The first tick in this program.
     pub first: Option<Instant>,
-    /// Last in this program, so far.
+    /// The last tick in this program so far.
     pub last: Option<Instant>,
-    /// How often.
+    /// Number of ticks.
     count: u64,
     /// The program's standard output has ended.
     over: bool,
 }
 
-/// A program that runs the guest, or waits for it. Dropping it ends it.
+/// A program that runs the guest, or waits for it. Dropping it kills the process.
 pub struct Program {
     child: Child,
     name: String,
     started: Instant,
-    said: Arc<(Mutex<Said>, Condvar)>,
+    ticks: Arc<(Mutex<Ticks>, Condvar)>,
     monitor: PathBuf,
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
+        // Fails only if the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.monitor);
@@ -45,46 +45,46 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// Runs `command`, whose monitor is going to be at the socket `monitor`.
+    /// Runs `command`, which creates its monitor at the socket `monitor`.
     pub fn start(mut command: Command, monitor: &Path) -> Result<Program, Failure> {
-        // Of a run that was killed.
+        // A run that was killed leaves its socket.
         let _ = std::fs::remove_file(monitor);
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let started = Instant::now();
         let mut child = spawn(&mut command)?;
         let output = child.stdout.take().ok_or("standard output must be a pipe")?;
-        let said: Arc<(Mutex<Said>, Condvar)> = Arc::default();
-        let seen = said.clone();
-        std::thread::spawn(move || listen(output, &seen));
-        Ok(Program { child, name, started, said, monitor: monitor.to_owned() })
+        let ticks: Arc<(Mutex<Ticks>, Condvar)> = Arc::default();
+        let seen = ticks.clone();
+        std::thread::spawn(move || count_ticks(output, &seen));
+        Ok(Program { child, name, started, ticks, monitor: monitor.to_owned() })
     }
 
-    /// When it was started.
+    /// The time of its start.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// What the guest has said so far.
-    pub fn said(&self) -> Said {
-        *self.said.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The ticks of the guest so far.
+    pub fn ticks(&self) -> Ticks {
+        *self.ticks.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the guest has said something `more` times from now on; when it did so first in this
-    /// program.
+    /// Waits for `more` further ticks, and returns the time of the first tick in this program.
     pub fn wait_for(&self, more: u64) -> Result<Instant, Failure> {
-        let (said, changed) = &*self.said;
-        let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = said.count + more;
-        let waited = changed.wait_timeout_while(said, TIMEOUT, |said| said.count < wanted && !said.over);
-        let (said, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match said.first {
-            Some(first) if said.count >= wanted => Ok(first),
-            _ => Err(format!("the guest does not say anything in {}", self.name).into()),
+        let (ticks, changed) = &*self.ticks;
+        let ticks = ticks.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = ticks.count + more;
+        let waited =
+            changed.wait_timeout_while(ticks, TIMEOUT, |ticks| ticks.count < expected && !ticks.over);
+        let (ticks, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match ticks.first {
+            Some(first) if ticks.count >= expected => Ok(first),
+            _ => Err(format!("the guest has no output in {}", self.name).into()),
         }
     }
 
-    /// Its monitor, as soon as it can be reached.
+    /// Its monitor, once it accepts connections.
     pub fn monitor(&mut self, prompt: &'static str) -> Result<Monitor, Failure> {
         while self.started.elapsed() < TIMEOUT {
             if let Ok(monitor) = Monitor::connect(&self.monitor, prompt) {
@@ -99,21 +99,21 @@ impl Program {
     }
 }
 
-fn listen(mut output: ChildStdout, said: &(Mutex<Said>, Condvar)) {
+fn count_ticks(mut output: ChildStdout, ticks: &(Mutex<Ticks>, Condvar)) {
     let mut buffer = [0; 4096];
     loop {
         let count = output.read(&mut buffer).unwrap_or(0);
         let now = Instant::now();
-        let ticks = buffer[..count].iter().filter(|byte| **byte == TICK).count() as u64;
-        let mut seen = said.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ticks > 0 {
+        let received = buffer[..count].iter().filter(|byte| **byte == TICK).count() as u64;
+        let mut seen = ticks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if received > 0 {
             seen.first.get_or_insert(now);
             seen.last = Some(now);
-            seen.count += ticks;
+            seen.count += received;
         }
         seen.over = count == 0;
         drop(seen);
-        said.1.notify_all();
+        ticks.1.notify_all();
         if count == 0 {
             return;
         }

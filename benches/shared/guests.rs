@@ -1,18 +1,18 @@
-//! The guests that are measured, and the bare loop.
+//! The measured guests, and the bare loop.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Failure;
 
-/// A folder with everything `benches/guests/build` makes. The measured programs run in it, so that
-/// it is where `kvm` writes its log.
+/// The folder with the output of `benches/guests/build`. The measured programs run in it, so `kvm` writes its
+/// log there.
 pub struct Guests {
     folder: PathBuf,
 }
 
 impl Guests {
-    /// Builds what is not there yet; the long guests make `writes` port writes.
+    /// Builds the guests that are missing; the long guests make `writes` port writes.
     pub fn build(writes: u32) -> Result<Guests, Failure> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = root.join(format!("target/bench-guests-{writes}"));
@@ -29,7 +29,7 @@ impl Guests {
         Ok(Guests { folder })
     }
 
-    /// Where they are.
+    /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

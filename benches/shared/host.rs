@@ -1,4 +1,4 @@
-//! The host in one line, for whoever compares two tables.
+//! The host in one line, for the comparison of two tables.
 
 use std::fs::read_to_string;
 

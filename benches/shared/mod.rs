@@ -1,4 +1,4 @@
-//! What all benchmarks share: the guests, taking turns, the table, and the command line.
+//! Shared by all benchmarks: the guests, the rounds, the table, and the command line.
 
 pub mod guests;
 pub mod host;
@@ -11,10 +11,10 @@ pub mod table;
 
 use std::path::PathBuf;
 
-/// Why nothing could be measured: a text for the user.
+/// Why a measurement failed: a message for the user.
 pub type Failure = Box<dyn std::error::Error>;
 
-/// The `kvm` that is measured.
+/// The measured `kvm`.
 pub fn kvm_binary() -> PathBuf {
     std::env::var_os("KVM_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kvm").into(), PathBuf::from)
 }

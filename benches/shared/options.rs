@@ -11,7 +11,7 @@ const OPTIONS: &str = "\
   --check      exit status 1 if a target is missed
 KVM_BIN=FILE measures another kvm than the one cargo built.";
 
-/// What a user wants of a benchmark.
+/// The options of a benchmark.
 #[derive(Default)]
 struct Options {
     quick: bool,
@@ -19,8 +19,8 @@ struct Options {
     check: bool,
 }
 
-/// Does what the command line asks of the benchmark `name`: `measure` makes its table, and is told
-/// whether a smoke run is enough.
+/// Runs the benchmark `name` as its command line says: `measure` makes the table, of a smoke run if its argument
+/// is true.
 pub fn run(name: &str, measure: impl FnOnce(bool) -> Result<Table, Failure>) -> ExitCode {
     match try_run(name, measure) {
         Ok(status) => status,
@@ -42,7 +42,7 @@ fn try_run(name: &str, measure: impl FnOnce(bool) -> Result<Table, Failure>) -> 
     Ok(if options.check && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What the command line asks for; `None` if it was answered already.
+/// The options of the command line; `None` after `--help`.
 fn options(name: &str) -> Result<Option<Options>, Failure> {
     let usage = format!("Use: cargo bench --bench {name} [-- OPTION...]\n{OPTIONS}");
     let mut options = Options::default();
@@ -60,7 +60,7 @@ fn options(name: &str) -> Result<Option<Options>, Failure> {
             other => return Err(format!("`{other}` is no option\n{usage}").into()),
         }
     }
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that the benchmark runs.
     options.quick |= !benchmarking;
     Ok(Some(options))
 }

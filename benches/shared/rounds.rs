@@ -1,4 +1,4 @@
-//! Taking turns: what is compared is measured side by side.
+//! Rounds: compared programs are measured in turn.
 
 use super::Failure;
 use super::samples::Samples;
@@ -6,18 +6,18 @@ use super::table::{Comparison, Table, Target, Unit};
 
 /// A program that is measured.
 pub trait Contender: Copy + PartialEq {
-    /// What it is called in the table.
+    /// Its name in the table.
     fn name(self) -> &'static str;
 
-    /// True if it may be missing on this host, or unable to do what is measured.
+    /// True if it may be missing on this host, or may not support a measurement.
     fn is_optional(self) -> bool;
 }
 
-/// What was measured of each program, or why nothing was.
+/// The values of each program, or why there are none.
 pub type Measured<C> = Vec<(C, Result<Samples, String>)>;
 
-/// Measures `contenders` in turn, each for its number of rounds, in changing order: whatever disturbs
-/// the host meanwhile disturbs them all.
+/// Measures `contenders` in turn, each for its number of rounds, in changing order, so that a disturbance of the
+/// host affects all of them.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub fn side_by_side<C: Contender>(
     Ok(measured)
 }
 
-/// The same for measurements that give several values at once.
+/// The same for measurements with several values.
 ///
 /// # Errors
 ///

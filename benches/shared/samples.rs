@@ -1,4 +1,4 @@
-//! Measured values and what is said of them.
+//! Measured values and their statistics.
 
 /// Values of one program in the order in which they were measured.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +15,8 @@ impl Samples {
         (self.quantile(0.25), self.quantile(0.75))
     }
 
-    /// How these compare with `other`: the median of the ratios of what was measured one right after
-    /// the other, so that a host that gets slower or faster meanwhile does not count.
+    /// The ratios to `other` of values that were measured one right after the other, so that a host that becomes
+    /// slower or faster meanwhile does not matter.
     pub fn ratio_to(&self, other: &Samples) -> Samples {
         Samples(self.0.iter().zip(&other.0).map(|(ours, theirs)| ours / theirs).collect())
     }
@@ -24,10 +24,10 @@ impl Samples {
     fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        let place = (sorted.len().saturating_sub(1)) as f64 * part;
-        let (below, above) = (place.floor() as usize, place.ceil() as usize);
+        let position = (sorted.len().saturating_sub(1)) as f64 * part;
+        let (below, above) = (position.floor() as usize, position.ceil() as usize);
         match (sorted.get(below), sorted.get(above)) {
-            (Some(low), Some(high)) => low + (high - low) * (place - place.floor()),
+            (Some(low), Some(high)) => low + (high - low) * (position - position.floor()),
             _ => f64::NAN,
         }
     }

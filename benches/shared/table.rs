@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::samples::Samples;
 
-/// What a value is in.
+/// The unit of a value.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit {
     /// A value with its unit.
@@ -13,26 +13,26 @@ pub struct Unit {
     pub more_is_better: bool,
 }
 
-/// Seconds, or milliseconds where that reads better.
+/// Seconds, or milliseconds below one second.
 pub fn seconds(value: f64) -> String {
     if value < 1.0 { format!("{:.2} ms", value * 1e3) } else { format!("{value:.2} s") }
 }
 
-/// What is expected of a comparison: at least this where more is better, else at most this.
+/// The target of a comparison: a minimum where more is better, else a maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// Of the ratio.
     Ratio(f64),
-    /// Of our own value, in the unit of the comparison.
-    Own(f64),
+    /// Of the value of `kvm`, in the unit of the comparison.
+    Value(f64),
 }
 
-/// `kvm` against something else.
+/// `kvm` compared with another program.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// What was measured.
     pub what: String,
-    /// What else it was measured of.
+    /// The other program.
     pub against: String,
     /// The unit of the values.
     pub unit: Unit,
@@ -40,7 +40,7 @@ pub struct Comparison {
     pub ours: Result<Samples, String>,
     /// Values of the other program, or why there are none.
     pub theirs: Result<Samples, String>,
-    /// What is expected.
+    /// The target.
     pub target: Option<Target>,
 }
 
@@ -61,7 +61,7 @@ impl Table {
 
     /// The comparisons that missed their target.
     pub fn missed(&self) -> Vec<&Comparison> {
-        self.comparisons.iter().filter(|comparison| comparison.held() == Some(false)).collect()
+        self.comparisons.iter().filter(|comparison| comparison.is_met() == Some(false)).collect()
     }
 
     /// For reading in a terminal.
@@ -126,13 +126,13 @@ impl Comparison {
     }
 
     /// Whether the target was met; `None` if there is none, or nothing to measure it against.
-    fn held(&self) -> Option<bool> {
+    fn is_met(&self) -> Option<bool> {
         let target = self.target?;
-        // What `kvm` cannot do misses every target.
+        // A measurement that `kvm` does not support misses every target.
         let Ok(ours) = &self.ours else { return Some(false) };
         let (value, limit) = match target {
             Target::Ratio(limit) => (self.ratio()?, limit),
-            Target::Own(limit) => (ours.median(), limit),
+            Target::Value(limit) => (ours.median(), limit),
         };
         Some(if self.unit.more_is_better { value >= limit } else { value <= limit })
     }
@@ -141,15 +141,15 @@ impl Comparison {
         let limit = match self.target {
             None => return String::new(),
             Some(Target::Ratio(limit)) => format!("{limit:.2}"),
-            Some(Target::Own(limit)) => (self.unit.show)(limit),
+            Some(Target::Value(limit)) => (self.unit.show)(limit),
         };
         let sign = if self.unit.more_is_better { ">=" } else { "<=" };
-        let held = match self.held() {
+        let result = match self.is_met() {
             None => "not measured",
             Some(true) => "met",
             Some(false) => "MISSED",
         };
-        format!("{sign} {limit}: {held}")
+        format!("{sign} {limit}: {result}")
     }
 }
 

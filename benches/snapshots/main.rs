@@ -1,7 +1,7 @@
-//! What snapshots in memory cost, beside the ways to begin anew that there are without them.
+//! The cost of in-memory snapshots, beside the alternatives without them.
 //!
-//! `cargo bench --bench snapshots [-- OPTION...]`; docs/benchmarks.md says what the lines mean. It is
-//! measured inside of one process: what a user waits for besides is gdb.
+//! `cargo bench --bench snapshots [-- OPTION...]`; docs/benchmarks.md explains the lines of the table. It
+//! is measured within one process, without the cost of gdb.
 
 #[allow(dead_code)]
 #[path = "../shared/mod.rs"]
@@ -22,12 +22,12 @@ use shared::rounds::{self, compare, side_by_side};
 use shared::table::{Table, Target, Unit};
 use shared::{Failure, host};
 
-/// RAM of the guest: it is all in use.
+/// RAM of the guest, all of it in use.
 const RAM: u64 = 64 << 20;
-/// Where the guest finds how many pages it is to write, and the first of them.
+/// The address of the number of pages that the guest writes, and that of the first page.
 const COUNT: u64 = 0x30_0000;
 const PAGES: u64 = 0x40_0000;
-/// Port writes of guests that are not used here.
+/// Port writes of the long guests, which this benchmark does not use.
 const WRITES: u32 = 32_000;
 
 const TIME: Unit = Unit { show: microseconds, more_is_better: false };
@@ -36,26 +36,26 @@ fn microseconds(seconds: f64) -> String {
     format!("{:.1} us", seconds * 1e6)
 }
 
-/// Ways to have a guest where it was.
+/// An operation that returns a guest to a former state.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// Going back to a snapshot.
-    GoBack,
-    /// Taking another one.
+enum Operation {
+    /// Restores a snapshot.
+    Restore,
+    /// Takes another snapshot.
     Take,
-    /// What going back would be if nobody knew which pages have changed.
+    /// Copies all of RAM, as a restore without dirty tracking would.
     CopyAll,
-    /// The machine is reset and the guest loaded again: at its first instruction, not where it was.
+    /// Resets the machine and loads the guest again, to its first instruction.
     Reset,
 }
 
-impl rounds::Contender for Way {
+impl rounds::Contender for Operation {
     fn name(self) -> &'static str {
         match self {
-            Way::GoBack => "going back",
-            Way::Take => "taking a snapshot",
-            Way::CopyAll => "copying all of its 64 MiB",
-            Way::Reset => "reset and load",
+            Operation::Restore => "restoring a snapshot",
+            Operation::Take => "taking a snapshot",
+            Operation::CopyAll => "copying all 64 MiB",
+            Operation::Reset => "reset and load",
         }
     }
 
@@ -65,14 +65,14 @@ impl rounds::Contender for Way {
 }
 
 /// A guest with a snapshot of it.
-struct Lab {
+struct Experiment {
     machine: Machine,
     snapshots: Snapshots,
     copy: Vec<u8>,
 }
 
-impl Lab {
-    fn new(guests: &Guests) -> Result<Lab, Failure> {
+impl Experiment {
+    fn new(guests: &Guests) -> Result<Experiment, Failure> {
         let image = Box::new(FileImage::open(guests.elf("touch"))?);
         let spec = MachineSpec {
             memory: RAM,
@@ -83,9 +83,10 @@ impl Lab {
             no_reboot: false,
         };
         let machine = Machine::new(image, spec, Inputs::new(), output_queues(Doorbell::new()?).0)?;
-        let mut lab = Lab { machine, snapshots: Snapshots::default(), copy: vec![1; (RAM - PAGES) as usize] };
-        lab.begin()?;
-        Ok(lab)
+        let mut experiment =
+            Experiment { machine, snapshots: Snapshots::default(), copy: vec![1; (RAM - PAGES) as usize] };
+        experiment.begin()?;
+        Ok(experiment)
     }
 
     /// All of RAM in use, the guest at its loop, and a snapshot of that.
@@ -96,7 +97,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Has the guest write to `pages` pages.
+    /// Runs the guest, which writes to `pages` pages.
     fn run(&mut self, pages: u64) -> Result<(), Failure> {
         self.machine.memory().write_u64(COUNT, pages)?;
         match self.machine.run_to_event() {
@@ -105,15 +106,15 @@ impl Lab {
         }
     }
 
-    /// Seconds that `way` takes after the guest has written to `pages` pages.
-    fn measure(&mut self, way: Way, pages: u64) -> Result<f64, Failure> {
+    /// Seconds that `operation` takes after the guest has written to `pages` pages.
+    fn measure(&mut self, operation: Operation, pages: u64) -> Result<f64, Failure> {
         self.run(pages)?;
         let begin = Instant::now();
-        match way {
-            Way::GoBack => _ = self.snapshots.restore(&mut self.machine, "begin")?,
-            Way::Take => _ = self.snapshots.take(&mut self.machine, "other", None)?,
-            Way::CopyAll => self.machine.memory().write(PAGES, &self.copy)?,
-            Way::Reset => {
+        match operation {
+            Operation::Restore => _ = self.snapshots.restore(&mut self.machine, "begin")?,
+            Operation::Take => _ = self.snapshots.take(&mut self.machine, "other", None)?,
+            Operation::CopyAll => self.machine.memory().write(PAGES, &self.copy)?,
+            Operation::Reset => {
                 self.machine.inputs().push(Input::Reset);
                 let event = self.machine.wait();
                 if !matches!(event, Event::Reset) {
@@ -122,10 +123,10 @@ impl Lab {
             }
         }
         let time = begin.elapsed().as_secs_f64();
-        match way {
-            Way::GoBack => {}
-            Way::Take | Way::CopyAll => _ = self.snapshots.restore(&mut self.machine, "begin")?,
-            Way::Reset => self.begin()?,
+        match operation {
+            Operation::Restore => {}
+            Operation::Take | Operation::CopyAll => _ = self.snapshots.restore(&mut self.machine, "begin")?,
+            Operation::Reset => self.begin()?,
         }
         Ok(time)
     }
@@ -133,17 +134,17 @@ impl Lab {
 
 fn measure(rounds: usize) -> Result<Table, Failure> {
     let guests = Guests::build(WRITES)?;
-    let lab = RefCell::new(Lab::new(&guests)?);
+    let experiment = RefCell::new(Experiment::new(&guests)?);
     let mut table = Table::new(host::line());
     for (pages, most) in [(4, None), (64, Some(100e-6)), (1024, None)] {
-        let what = format!("going back, {pages} pages written");
+        let what = format!("restoring a snapshot, {pages} pages written");
         let measured = side_by_side(
             &what,
-            &[Way::GoBack, Way::Take, Way::CopyAll, Way::Reset],
-            |way| if way == Way::Reset { rounds.div_ceil(10) } else { rounds },
-            |way| lab.borrow_mut().measure(way, pages),
+            &[Operation::Restore, Operation::Take, Operation::CopyAll, Operation::Reset],
+            |operation| if operation == Operation::Reset { rounds.div_ceil(10) } else { rounds },
+            |operation| experiment.borrow_mut().measure(operation, pages),
         )?;
-        let target = |way| most.filter(|_| way == Way::CopyAll).map(Target::Own);
+        let target = |operation| most.filter(|_| operation == Operation::CopyAll).map(Target::Value);
         compare(&mut table, &what, TIME, &measured, target);
     }
     Ok(table)
