@@ -91,8 +91,8 @@ fn fail(failure: Failure) -> u8 {
 /// `kvm vscode`.
 fn write_for_editors(folder: &Path, force: bool) -> u8 {
     match vscode::write(folder, force) {
-        Ok(told) => {
-            let _ = std::io::stdout().write_all(told.as_bytes());
+        Ok(report) => {
+            let _ = std::io::stdout().write_all(report.as_bytes());
             status::HALTED
         }
         Err(error) => {
@@ -117,7 +117,7 @@ fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
 
 fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     if let Some(place) = settings.migration {
-        return run_arriving(settings, place);
+        return run_incoming(settings, place);
     }
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
         Some(file) => restored_machine(settings, file, inputs, outputs),
@@ -126,10 +126,10 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
     Ok(run.go(settings))
 }
 
-/// Receives a guest at `place`, and runs it. A function of its own, so that other runs do not need its stack
+/// Receives a guest at `place` and runs it. A function of its own, so that other runs do not need its stack
 /// space.
 #[inline(never)]
-fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
+fn run_incoming(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
     let run = match Run::prepare(settings, into_machine) {
@@ -139,24 +139,24 @@ fn run_arriving(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
-    let (taken, answering) = incoming.commit();
-    let result = match taken {
+    let (committed, queries) = incoming.commit();
+    let result = match committed {
         Ok(()) => {
-            info!("the guest has arrived and runs here");
+            info!("the guest has been received and runs here");
             Ok(run.go(settings))
         }
         Err(error) => {
             run.session.finish(true);
-            if !answering.is_over() {
+            if !queries.is_over() {
                 tell(&format!(
-                    "the connection has ended; the guest's source may ask who has it, and is waited for for {} s",
+                    "the connection has ended; waiting up to {} s for the source to query the outcome",
                     IN_DOUBT_TIMEOUT.as_secs()
                 ));
             }
             Err(Failure::new(status::HOST, error))
         }
     };
-    answering.finish();
+    queries.finish();
     result
 }
 
@@ -172,7 +172,7 @@ struct Run {
     console: Option<Console>,
     debugger: Option<Server>,
     debug_server: Option<DebugServer>,
-    mover: Option<Arc<dyn Migrator>>,
+    migrator: Option<Arc<dyn Migrator>>,
     session: Session,
 }
 
@@ -193,7 +193,7 @@ impl Run {
         let machine = make(inputs.clone(), machine_outputs)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());
         // Migration is requested through one of these interfaces.
-        let mover: Option<Arc<dyn Migrator>> = match settings.console.is_some() || settings.gdb.is_some() {
+        let migrator: Option<Arc<dyn Migrator>> = match settings.console.is_some() || settings.gdb.is_some() {
             true => Some(Arc::new(MigrationService::new(
                 caller.clone(),
                 credentials(settings)?,
@@ -233,7 +233,7 @@ impl Run {
         let connections =
             Connections { inputs, outputs: output_readers, doorbell, screen: machine.screen().clone() };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
-        Ok(Run { machine, requests, console, debugger, debug_server, mover, session })
+        Ok(Run { machine, requests, console, debugger, debug_server, migrator, session })
     }
 
     /// Runs the guest to its end; returns the exit status.
@@ -244,7 +244,7 @@ impl Run {
                 let server = self.debugger.as_ref();
                 let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, settings.gdb_arch));
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
-                supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, self.mover)
+                supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, self.migrator)
             }
             // No requests can arrive.
             false => self.machine.run(),

@@ -174,6 +174,26 @@ fn no_two_public_types_have_one_name() {
     assert_none(&twice);
 }
 
+/// Longest source file, in lines.
+const LONGEST_FILE: usize = 500;
+
+#[test]
+fn no_source_file_is_too_long() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+        sources(&Path::new(ROOT).join(folder), &mut files);
+    }
+    let mut violations = Vec::new();
+    for path in files {
+        let length = fs::read_to_string(&path).unwrap().lines().count();
+        if length > LONGEST_FILE {
+            let name = path.strip_prefix(ROOT).unwrap().display();
+            violations.push(format!("{name}: {length} lines, at most {LONGEST_FILE}: split it by concept"));
+        }
+    }
+    assert_none(&violations);
+}
+
 #[test]
 fn imports_are_found_however_they_are_written() {
     assert_eq!(names_after("use crate::{kvm, boot::load};", "crate::"), ["kvm", "boot"]);

@@ -13,7 +13,7 @@ use crate::state;
 /// status.
 #[cold]
 pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 {
-    if let Some(why) = gone(outcome) {
+    if let Some(why) = unsavable(outcome) {
         let text = format!("the machine is not saved in {}: {why}.", file.display());
         info!("{text}");
         tell(&text);
@@ -22,9 +22,11 @@ pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 
     match state::save(machine, PendingAction::after(outcome), file) {
         Ok(saved) => {
             let ended = outcome.is_crash() || PendingAction::after(outcome).is_some();
-            let remedy = if ended { " --gdb` lets you look at it" } else { "` continues it" };
+            let (verb, option) = if ended { ("inspect", " --gdb") } else { ("continue", "") };
             let (file, size) = (file.display(), saved.length.div_ceil(1024));
-            tell(&format!("the machine is saved in {file}, {size} KiB; `kvm --restore {file}{remedy}."));
+            tell(&format!(
+                "the machine is saved in {file}, {size} KiB; {verb} it with `kvm --restore {file}{option}`."
+            ));
             outcome.status()
         }
         Err(error) => {
@@ -36,11 +38,11 @@ pub(super) fn save(machine: &mut Machine, outcome: &Outcome, file: &Path) -> u8 
 }
 
 /// Why no machine can be saved after a run that ended with `outcome`.
-fn gone(outcome: &Outcome) -> Option<&'static str> {
+fn unsavable(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
-        Outcome::Moved { .. } => Some("its guest runs on elsewhere"),
-        Outcome::HostFailed(_) => Some("the host has failed it"),
-        Outcome::Reload(_) => Some("there is no guest in it"),
+        Outcome::Moved { .. } => Some("the guest has moved to another host"),
+        Outcome::HostFailed(_) => Some("the host failed"),
+        Outcome::Reload(_) => Some("it holds no guest"),
         _ => None,
     }
 }

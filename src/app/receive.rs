@@ -20,7 +20,7 @@ use crate::migration::security::Credentials;
 use crate::settings::Settings;
 use crate::state::ReceivedMachine;
 
-/// Width of the bar in characters.
+/// Width of the progress bar in characters.
 const BAR: u64 = 30;
 /// Refresh interval of the bar.
 const FRAME: Duration = Duration::from_millis(50);
@@ -38,10 +38,14 @@ pub(super) fn wait(
     info!("waiting for a guest on {}", incoming.address());
     say("Waiting for network migration connections...");
     let mut bar = Bar::new();
-    let arrived = incoming.wait(&mut |news| match news {
+    let arrived = incoming.wait(&mut |event| match event {
         IncomingEvent::Started { from, guest, memory } => {
             say("Migration started");
-            tell(&format!("{} with {} MiB of memory comes from {from}", escaped(guest, &[]), memory >> 20));
+            tell(&format!(
+                "receiving {} with {} MiB of memory from {from}",
+                escaped(guest, &[]),
+                memory >> 20
+            ));
         }
         IncomingEvent::Round { number, pages } => bar.begin(*number, *pages),
         IncomingEvent::Pages(pages) => bar.add(*pages),
@@ -58,7 +62,7 @@ pub(super) fn into_machine(
     inputs: Inputs,
     outputs: OutputQueues,
 ) -> Result<Machine, Failure> {
-    ReceivedMachine::read("the guest that has arrived", &arrived.state)
+    ReceivedMachine::read("the received guest", &arrived.state)
         .and_then(|received| received.into_machine(arrived.memory, user_interface(settings), inputs, outputs))
         .map_err(|error| Failure::new(status::HOST, error))
 }
@@ -69,7 +73,7 @@ fn say(line: &str) {
     let _ = stdout().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Progress of the transfer, on a terminal; elsewhere only the log reports rounds.
+/// Progress of the transfer, on a terminal; without one, only the log reports rounds.
 struct Bar {
     shown: bool,
     round: u32,
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_grows_and_never_bursts() {
+    fn the_bar_grows_and_is_never_too_wide() {
         assert_eq!(bar(1, 0, 256), format!("round 1 [{}]   0% of 1.0 MiB", " ".repeat(30)));
         assert_eq!(
             bar(2, 128, 256),

@@ -1,82 +1,83 @@
-//! Commands as the console offers them, and those for screen and keyboard.
+//! Commands at the console, and the commands for screen and keyboard.
 
 use super::*;
 
-/// What is answered at the console, or the error.
-fn told_there(guest: &mut Still, line: &str) -> String {
+/// The answer at the console, or the error.
+fn run_at_console(guest: &mut FakeMachine, line: &str) -> String {
     answer(guest, Front::Console, line).unwrap_or_else(|error| format!("error: {error}"))
 }
 
 #[test]
-fn each_front_has_its_own_commands_and_is_told_of_the_others() {
+fn commands_of_another_front_end_are_refused_with_an_alternative() {
     let mut guest = real_mode();
     for (line, gdb, console) in [
         (
             "pause",
-            "error: `pause` is not for gdb: Ctrl-C in gdb stops the guest",
-            "error: the guest stands still already: gdb has stopped it",
+            "error: `pause` is not available in gdb: Ctrl-C in gdb stops the guest",
+            "error: the guest is already stopped: gdb has stopped it",
         ),
         (
             "resume",
-            "error: `resume` is not for gdb: `continue` in gdb lets the guest go on",
-            "error: gdb has stopped the guest; `continue` there lets it go on",
+            "error: `resume` is not available in gdb: `continue` in gdb resumes the guest",
+            "error: the guest is stopped in gdb; `continue` in gdb resumes it",
         ),
         (
             "phys on",
-            "addresses are guest-physical now; `phys off` takes that back\n",
-            "error: `phys` is not for the console: it is about gdb's own addresses; `xp` takes guest-physical ones",
+            "addresses are guest-physical; `phys off` makes them virtual\n",
+            "error: `phys` is not available in the console: it changes gdb's addresses; `xp` takes guest-physical ones",
         ),
-        ("exit", "error: `exit` is not for gdb: `detach` and `quit` in gdb leave the guest", ""),
+        ("exit", "error: `exit` is not available in gdb: `detach` and `quit` in gdb leave the guest", ""),
         (
             "status",
-            "gdb has stopped the guest, and decides when it goes on\n",
-            "gdb has stopped the guest, and decides when it goes on\n",
+            "the guest is stopped in gdb; `continue` in gdb resumes it\n",
+            "the guest is stopped in gdb; `continue` in gdb resumes it\n",
         ),
     ] {
-        assert_eq!(told(&mut guest, line), gdb);
-        assert_eq!(told_there(&mut guest, line), console);
+        assert_eq!(run(&mut guest, line), gdb);
+        assert_eq!(run_at_console(&mut guest, line), console);
     }
     assert!(
-        !told(&mut guest, "help").contains("\npause ") && told_there(&mut guest, "help").contains("\npause ")
+        !run(&mut guest, "help").contains("\npause ")
+            && run_at_console(&mut guest, "help").contains("\npause ")
     );
-    assert_eq!(told_there(&mut guest, "?"), told_there(&mut guest, "help"));
+    assert_eq!(run_at_console(&mut guest, "?"), run_at_console(&mut guest, "help"));
     guest.debugged = false;
     for line in ["break 0x1000", "trace 0x1000 \"x\"", "catch int3 on", "step-irq on"] {
-        let text = told_there(&mut guest, line);
-        assert!(text.contains("is for a debugger, and none is connected; with --gdb-nowait"), "{text}");
+        let text = run_at_console(&mut guest, line);
+        assert!(text.contains("needs a debugger, and none is connected; with --gdb-nowait"), "{text}");
     }
     assert!(guest.session.points.is_empty());
 }
 
 #[test]
-fn a_guest_is_paused_and_let_go_on() {
-    let mut guest = Still { status: RunStatus::Running, debugged: false, ..real_mode() };
+fn a_guest_is_paused_and_resumed() {
+    let mut guest = FakeMachine { status: RunStatus::Running, debugged: false, ..real_mode() };
     for (line, answer, doing) in [
         ("status", "the guest runs\n", RunStatus::Running),
-        ("pause", "the guest is paused; `resume` lets it go on\n", RunStatus::Paused),
-        ("pause", "the guest is paused; `resume` lets it go on\n", RunStatus::Paused),
-        ("status", "the guest is paused; `resume` lets it go on\n", RunStatus::Paused),
+        ("pause", "the guest is paused; `resume` resumes it\n", RunStatus::Paused),
+        ("pause", "the guest is paused; `resume` resumes it\n", RunStatus::Paused),
+        ("status", "the guest is paused; `resume` resumes it\n", RunStatus::Paused),
         ("resume", "the guest runs\n", RunStatus::Running),
         ("resume", "the guest runs\n", RunStatus::Running),
         ("reset", "the machine was reset\n", RunStatus::Running),
     ] {
-        assert_eq!(told_there(&mut guest, line), answer);
+        assert_eq!(run_at_console(&mut guest, line), answer);
         assert_eq!(guest.status, doing);
     }
     guest.status = RunStatus::WaitingForDebugger;
     assert_eq!(
-        told_there(&mut guest, "pause"),
-        "error: the guest stands still already: it waits for gdb at its first instruction"
+        run_at_console(&mut guest, "pause"),
+        "error: the guest is already stopped: it waits for gdb at its first instruction"
     );
-    assert_eq!(told_there(&mut guest, "resume"), "the guest runs\n");
+    assert_eq!(run_at_console(&mut guest, "resume"), "the guest runs\n");
     assert_eq!(guest.status, RunStatus::Running);
 }
 
 #[test]
 fn keys_are_pressed_by_their_names_and_text_is_typed() {
     let mut guest = real_mode();
-    assert_eq!(told(&mut guest, "sendkey ctrl-Alt-delete"), "");
-    assert_eq!(told(&mut guest, "type A\\n"), "");
+    assert_eq!(run(&mut guest, "sendkey ctrl-Alt-delete"), "");
+    assert_eq!(run(&mut guest, "type A\\n"), "");
     let pressed = KeyEvent::chord(&[Key::LeftControl, Key::LeftAlt, Key::Delete]);
     let typed = |bytes: &[u8], keys: &[Key]| {
         Input::Keystroke(Keystroke { bytes: bytes.to_vec(), keys: KeyEvent::chord(keys) })
@@ -90,38 +91,36 @@ fn keys_are_pressed_by_their_names_and_text_is_typed() {
         ("sendkey ctrl-entr", "error: `entr` is no key (there is `enter`); use: sendkey KEY[-KEY]..."),
         ("sendkey a--b", "error: a key is missing; use: sendkey KEY[-KEY]..."),
         ("type", "error: the text is missing; use: type TEXT"),
-        ("type a\\", "error: after a backslash stands n, t, e or another backslash; use: type TEXT"),
+        ("type a\\", "error: a backslash must be followed by n, t, e or a backslash; use: type TEXT"),
     ] {
-        assert_eq!(told(&mut guest, line), wanted);
+        assert_eq!(run(&mut guest, line), wanted);
     }
     let many = format!("sendkey {}", vec!["a"; 17].join("-"));
-    assert!(told(&mut guest, &many).contains("these are 17 keys, and 16 can be held"));
+    assert!(run(&mut guest, &many).contains("17 keys; at most 16 can be pressed together"));
     let text = format!("type {}", "x".repeat(4000));
-    assert_eq!(told(&mut guest, &text), "");
-    assert!(told(&mut guest, &text).starts_with("error: the guest has 4003 characters to take"));
+    assert_eq!(run(&mut guest, &text), "");
+    assert!(run(&mut guest, &text).starts_with("error: the guest has not read 4003 characters"));
 }
 
 #[test]
-fn the_screen_is_kept_as_text_and_as_a_picture() {
+fn the_screen_is_saved_as_text_and_as_an_image() {
     let folder = std::env::temp_dir().join(format!("kvm-screendump-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let mut guest = real_mode();
     let file = |name: &str| folder.join(name);
     let line = |name: &str| format!("screendump {}", file(name).display());
     assert_eq!(
-        told(&mut guest, &line("a b.txt")),
-        format!("the screen is in {}, 3 bytes\n", file("a b.txt").display())
+        run(&mut guest, &line("a b.txt")),
+        format!("the screen is saved in {}, 3 bytes\n", file("a b.txt").display())
     );
     assert_eq!(std::fs::read_to_string(file("a b.txt")).unwrap(), "Hi\n");
-    assert!(told(&mut guest, &line("a.png")).starts_with("the screen is in "));
+    assert!(run(&mut guest, &line("a.png")).starts_with("the screen is saved in "));
     assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG"));
-    assert!(
-        told(&mut guest, &line("a.jpg")).contains("ends in .png or .txt is wanted; use: screendump FILE")
-    );
-    assert!(told(&mut guest, "screendump").contains("ends in .png or .txt is wanted"));
-    let text = told(&mut guest, &line("no/where.txt"));
+    assert!(run(&mut guest, &line("a.jpg")).contains("name must end in .png or .txt; use: screendump FILE"));
+    assert!(run(&mut guest, "screendump").contains("name must end in .png or .txt"));
+    let text = run(&mut guest, &line("no/where.txt"));
     assert!(text.starts_with("error: cannot write `") && text.contains("No such file"), "{text}");
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing else is left behind");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "no other file remains");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -21,8 +21,8 @@ use crate::supervisor::facilities::Facility;
 use crate::supervisor::session::{CommandSession, Switches};
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
-/// A guest that does not run.
-struct Still {
+/// A stopped guest.
+struct FakeMachine {
     registers: Registers,
     memory: GuestMemory,
     session: CommandSession,
@@ -35,7 +35,7 @@ struct Still {
     cells: Vec<u16>,
 }
 
-impl StoppedMachine for Still {
+impl StoppedMachine for FakeMachine {
     fn registers(&self) -> Result<Registers, HostError> {
         Ok(self.registers)
     }
@@ -133,14 +133,14 @@ impl StoppedMachine for Still {
 }
 
 #[test]
-fn a_machine_is_saved_in_a_file_and_kept_in_memory_under_a_word() {
+fn a_snapshot_is_taken_in_a_file_or_in_memory() {
     let mut guest = real_mode();
-    let said = answer(&mut guest, Front::Debugger, "snapshot a.kvmstate").unwrap();
+    let text = answer(&mut guest, Front::Debugger, "snapshot a.kvmstate").unwrap();
     assert!(
-        said.starts_with("saved in a.kvmstate: 5 KiB, with 64 KiB of memory, compressed, in 3 ms\n"),
-        "{said}"
+        text.starts_with("saved in a.kvmstate: 5 KiB, with 64 KiB of memory, compressed, in 3 ms\n"),
+        "{text}"
     );
-    assert!(said.contains("the guest's file is not in it"), "{said}");
+    assert!(text.contains("the guest file is not included"), "{text}");
     assert!(
         answer(&mut guest, Front::Debugger, "snapshot ./two words")
             .unwrap()
@@ -152,13 +152,13 @@ fn a_machine_is_saved_in_a_file_and_kept_in_memory_under_a_word() {
     }
     let text = answer(&mut guest, Front::Debugger, "restore before").unwrap_err().to_string();
     assert_eq!(text, "there is no snapshot `before`; `snapshots` lists all");
-    let said = answer(&mut guest, Front::Debugger, "snapshot before").unwrap();
-    assert_eq!(said, "snapshot `before` at 0x0: 3 pages looked at, 4 KiB kept\n");
+    let text = answer(&mut guest, Front::Debugger, "snapshot before").unwrap();
+    assert_eq!(text, "snapshot `before` at 0x0: 3 pages compared, 4 KiB stored\n");
     guest.debugged = false;
     assert_eq!(
         answer(&mut guest, Front::Debugger, "restore before").unwrap(),
-        "as in snapshot `before`, at 0x0: 3 pages written back\n",
-        "nobody is told of gdb who does not use it"
+        "restored snapshot `before` at 0x0: 3 pages written back\n",
+        "without a debugger the answer does not mention gdb"
     );
     guest.debugged = true;
     assert!(
@@ -166,7 +166,7 @@ fn a_machine_is_saved_in_a_file_and_kept_in_memory_under_a_word() {
             .unwrap()
             .contains("maintenance flush register-cache")
     );
-    let listed = "before  at 0x0, 3 pages, 4 KiB kept for it\n2.0 MiB kept in all\n";
+    let listed = "before  at 0x0, 3 pages, 4 KiB\n2.0 MiB in total\n";
     assert_eq!(answer(&mut guest, Front::Debugger, "snapshots").unwrap(), listed);
     assert_eq!(answer(&mut guest, Front::Debugger, "snapshots delete other").unwrap(), listed);
     assert_eq!(answer(&mut guest, Front::Debugger, "snapshots delete before").unwrap(), "no snapshots\n");
@@ -174,9 +174,9 @@ fn a_machine_is_saved_in_a_file_and_kept_in_memory_under_a_word() {
     assert!(text.starts_with("./x is no snapshot of kvm, but a picture"), "{text}");
 }
 
-/// A processor as it is switched on, with 4 MiB of memory.
-fn real_mode() -> Still {
-    Still {
+/// A processor after power-on, with 4 MiB of memory.
+fn real_mode() -> FakeMachine {
+    FakeMachine {
         registers: Registers::default(),
         memory: GuestMemory::new(4 << 20).unwrap(),
         session: CommandSession::default(),
@@ -191,7 +191,7 @@ fn real_mode() -> Still {
 }
 
 /// 64-bit code at 0x200000, in a large page that is mapped to itself; page 0 is read-only.
-fn long_mode() -> Still {
+fn long_mode() -> FakeMachine {
     let mut guest = real_mode();
     for (at, entry) in [
         (0x1000, 0x2027),
@@ -211,25 +211,25 @@ fn long_mode() -> Still {
     guest
 }
 
-/// What is answered, or the error.
-fn told(guest: &mut Still, line: &str) -> String {
+/// The answer to a debugger's command, or the error.
+fn run(guest: &mut FakeMachine, line: &str) -> String {
     answer(guest, Front::Debugger, line).unwrap_or_else(|error| format!("error: {error}"))
 }
 
 #[test]
-fn regs_prints_what_old_tools_read() {
+fn regs_prints_the_text_that_existing_tools_parse() {
     let mut guest = real_mode();
     guest.registers.system.cr3 = 0x5000;
     guest.registers.system.efer = 0x500;
     assert_eq!(
-        told(&mut guest, "regs"),
+        run(&mut guest, "regs"),
         "Privileged Registers (Custom command):\nCR4 0x0000000000000000\nCR3 0x0000000000005000\n\
          CR2 0x0000000000000000\nCR0 0x0000000000000000\nEFER 0x0000000000000500\n"
     );
 }
 
 #[test]
-fn a_wrong_command_is_told_what_was_probably_meant() {
+fn an_unknown_command_is_refused_with_a_suggestion() {
     for (line, wanted) in [
         ("res", "error: `res` is no command (there is `regs`); `help` lists all"),
         ("wak 0x1000", "error: `wak 0x1000` is no command (there is `walk`); `help` lists all"),
@@ -237,87 +237,90 @@ fn a_wrong_command_is_told_what_was_probably_meant() {
         ("fly", "error: `fly` is no command; `help` lists all"),
         ("helpme", "error: `helpme` is no command (there is `help`); `help` lists all"),
         ("res\u{1b}et", "error: `res\\u{1b}et` is no command (there is `reset`); `help` lists all"),
-        ("regs now", "error: `now` is too much; use: regs"),
+        ("regs now", "error: unexpected argument `now`; use: regs"),
     ] {
-        assert_eq!(told(&mut real_mode(), line), wanted, "{line}");
+        assert_eq!(run(&mut real_mode(), line), wanted, "{line}");
     }
-    assert!(told(&mut real_mode(), &"x".repeat(100_000)).len() < 200);
+    assert!(run(&mut real_mode(), &"x".repeat(100_000)).len() < 200);
 }
 
 #[test]
-fn help_knows_every_command() {
-    let all = told(&mut real_mode(), "help");
-    assert_eq!(all, told(&mut real_mode(), ""));
-    assert!(all.contains("\nwalk ADDRESS                how a virtual address is translated"), "{all}");
-    assert!(all.contains("[, EXPRESSION]...\n                            print there"), "{all}");
+fn help_lists_every_command() {
+    let all = run(&mut real_mode(), "help");
+    assert_eq!(all, run(&mut real_mode(), ""));
+    assert!(
+        all.contains("\nwalk ADDRESS                show the page-table walk of a virtual address"),
+        "{all}"
+    );
+    assert!(all.contains("[, EXPRESSION]...\n                            set a log point"), "{all}");
     for command in table::COMMANDS.iter().filter(|command| command.is_for(Front::Debugger)) {
         assert!(all.contains(&format!("\n{} ", command.name)) || all.starts_with(command.name));
-        let one = told(&mut real_mode(), &format!("help {}", command.name));
+        let one = run(&mut real_mode(), &format!("help {}", command.name));
         assert!(one.starts_with(&command.usage()), "{one}");
         assert!(one.contains(command.help), "{one}");
     }
-    assert!(told(&mut real_mode(), "help fly").starts_with("error: `fly` is no command"));
+    assert!(run(&mut real_mode(), "help fly").starts_with("error: `fly` is no command"));
 }
 
 #[test]
-fn physical_memory_is_shown_as_far_as_there_is_ram() {
+fn a_dump_of_physical_memory_ends_where_ram_ends() {
     let mut guest = long_mode();
     guest.memory.write((4 << 20) - 20, b"Hello, \x7F\xFFworld....!").unwrap();
     assert_eq!(
-        told(&mut guest, "xp (4 << 20) - 20"),
+        run(&mut guest, "xp (4 << 20) - 20"),
         "00003fffec  48 65 6c 6c 6f 2c 20 7f  ff 77 6f 72 6c 64 2e 2e  |Hello, ..world..|\n\
          00003ffffc  2e 2e 21 00                                       |..!.|\n\
          0000400000  RAM ends here\n"
     );
-    assert_eq!(told(&mut guest, "xp $cr3 2"), format!("0000001000  27 20 {:43} |' |\n", ""));
-    assert_eq!(told(&mut guest, "xp 0x400000"), "error: 0x400000 is not RAM; `info mem` tells what is where");
+    assert_eq!(run(&mut guest, "xp $cr3 2"), format!("0000001000  27 20 {:43} |' |\n", ""));
+    assert_eq!(run(&mut guest, "xp 0x400000"), "error: 0x400000 is not RAM; `info mem` shows the memory map");
     assert_eq!(
-        told(&mut guest, "xp 0 4097"),
-        "error: the count is 4097, and may be from 1 to 4096; use: xp ADDRESS [COUNT]"
+        run(&mut guest, "xp 0 4097"),
+        "error: the count is 4097; it must be from 1 to 4096; use: xp ADDRESS [COUNT]"
     );
-    assert_eq!(told(&mut guest, "xp 0 1 1"), "error: `1` is too much; use: xp ADDRESS [COUNT]");
+    assert_eq!(run(&mut guest, "xp 0 1 1"), "error: unexpected argument `1`; use: xp ADDRESS [COUNT]");
     assert_eq!(
-        told(&mut guest, "xp u64(0x7000000)"),
+        run(&mut guest, "xp u64(0x7000000)"),
         "error: `u64(0x7000000)` has no value now: 8 bytes at 0x7000000 cannot be read: no RAM is mapped \
          there"
     );
-    let map = told(&mut guest, "info mem");
+    let map = run(&mut guest, "info mem");
     assert!(map.starts_with("0x000000000000..0x000000400000 RAM, 4 MiB\n"), "{map}");
-    assert_eq!(map, told(&mut guest, "memory"));
+    assert_eq!(map, run(&mut guest, "memory"));
 }
 
 #[test]
-fn code_is_decoded_in_the_mode_the_guest_is_in() {
+fn code_is_disassembled_in_the_current_mode() {
     let mut guest = long_mode();
     guest.memory.write(0x20_0000, &[0x48, 0x89, 0xE5, 0xE8, 0xF8, 0xFF, 0xFF, 0xFF, 0x06]).unwrap();
-    assert_eq!(told(&mut guest, "dis"), told(&mut guest, "dis $rip 10"),);
+    assert_eq!(run(&mut guest, "dis"), run(&mut guest, "dis $rip 10"),);
     assert_eq!(
-        told(&mut guest, "dis $rip 3"),
+        run(&mut guest, "dis $rip 3"),
         "=> 0x200000: mov rbp, rsp\n   0x200003: call 0x200000\n   0x200008: (no instruction begins with 0x06)\n"
     );
     assert_eq!(
-        told(&mut guest, "dis 0x800000"),
-        "error: nothing is mapped at 0x800000; `walk 0x800000` tells where its translation ends"
+        run(&mut guest, "dis 0x800000"),
+        "error: nothing is mapped at 0x800000; `walk 0x800000` shows where the translation fails"
     );
 
     let mut guest = real_mode();
     guest.memory.write(0x1_2340, &[0xB8, 0x34, 0x12, 0xEB, 0xFB]).unwrap();
     (guest.registers.system.cs.selector, guest.registers.system.cs.base) = (0x1234, 0x1_2340);
     assert_eq!(
-        told(&mut guest, "dis 0x12340 2"),
+        run(&mut guest, "dis 0x12340 2"),
         "16-bit code, CS 0x1234 with base 0x12340\n=> 0x12340: mov ax, 0x1234\n   0x12343: jmp short 0\n"
     );
     guest.registers.system.cs.db = 1;
     guest.registers.system.cr0 = 1;
-    let text = told(&mut guest, "dis 0x12340 1");
+    let text = run(&mut guest, "dis 0x12340 1");
     assert!(text.ends_with("=> 0x12340: mov eax, 0xFBEB1234\n"), "{text}");
 }
 
 #[test]
-fn a_walk_tells_where_a_translation_ends() {
+fn a_walk_shows_where_the_translation_fails() {
     let mut guest = long_mode();
     assert_eq!(
-        told(&mut guest, "walk 0x200123"),
+        run(&mut guest, "walk 0x200123"),
         "4 levels, CR3 0x1000\n\
          \u{20} PML4E at 0x1000: 0x0000000000002027 present, writable, user, accessed\n\
          \u{20} PDPTE at 0x2000: 0x0000000000003027 present, writable, user, accessed\n\
@@ -336,24 +339,24 @@ fn a_walk_tells_where_a_translation_ends() {
         ),
         ("walk", "error: an address is missing; use: walk ADDRESS"),
     ] {
-        let text = told(&mut guest, line);
+        let text = run(&mut guest, line);
         assert!(text.ends_with(end), "{line}: {text}");
     }
     let mut guest = real_mode();
     let flat = "paging is off: addresses are guest-physical ones\n0x500 is guest-physical 0x500 (RAM)\n";
-    assert_eq!(told(&mut guest, "walk 0x500"), flat);
+    assert_eq!(run(&mut guest, "walk 0x500"), flat);
 }
 
 #[test]
 fn points_are_set_listed_ignored_and_deleted() {
     let mut guest = long_mode();
     for (line, wanted) in [
-        ("breaks", "there are none; `break` and `trace` set them\n"),
+        ("breaks", "there are none; `break` and `trace` set breakpoints and log points\n"),
         ("break 0x200000 if $rdi == 3", "breakpoint 1 at 0x200000\n"),
         ("break *0x200004", "breakpoint 2 at 0x200004\n"),
         (
             "break 0x1000",
-            "breakpoint 3 at 0x1000; no RAM is mapped there now: it works from the first stop after that\n",
+            "breakpoint 3 at 0x1000; no RAM is mapped there yet: it takes effect at the first stop after that\n",
         ),
         ("trace 0x200000 \"n=%d\", $rdi", "log point 4 at 0x200000\n"),
         ("trace 0x200000 if $rdi, \"n\"", "log point 5 at 0x200000\n"),
@@ -368,9 +371,12 @@ fn points_are_set_listed_ignored_and_deleted() {
         ),
         ("delete 3", "error: there is no breakpoint 3; `breaks` lists them"),
         ("ignore 99 1", "error: there is no breakpoint 99; `breaks` lists them"),
-        ("ignore 2", "error: a number and a count are wanted; use: ignore NUMBER COUNT"),
+        ("ignore 2", "error: a number and a count are needed; use: ignore NUMBER COUNT"),
         ("break", "error: an address is missing; use: break ADDRESS [if EXPRESSION]"),
-        ("break 0x200000 nonsense", "error: `nonsense` is too much; use: break ADDRESS [if EXPRESSION]"),
+        (
+            "break 0x200000 nonsense",
+            "error: unexpected argument `nonsense`; use: break ADDRESS [if EXPRESSION]",
+        ),
         ("break 0x200000 if", "error: at the end: a value is missing here: a number, a register or a symbol"),
         (
             "break main",
@@ -380,29 +386,29 @@ fn points_are_set_listed_ignored_and_deleted() {
         ("trace 0x200000", "error: the text stands between quotation marks, as in \"n is %d\\n\""),
         ("delete", "deleted: 4\n"),
     ] {
-        assert_eq!(told(&mut guest, line), wanted, "{line}");
+        assert_eq!(run(&mut guest, line), wanted, "{line}");
     }
 }
 
 #[test]
-fn switches_are_switched_and_told() {
+fn switches_are_set_and_shown() {
     let mut guest = real_mode();
-    let on = "addresses are guest-physical now; `phys off` takes that back\n";
-    assert_eq!(told(&mut guest, "phys on"), on);
-    assert_eq!(told(&mut guest, "phys"), on);
+    let on = "addresses are guest-physical; `phys off` makes them virtual\n";
+    assert_eq!(run(&mut guest, "phys on"), on);
+    assert_eq!(run(&mut guest, "phys"), on);
     assert!(guest.session.switches.physical);
-    told(&mut guest, "catch int3 on");
-    told(&mut guest, "step-irq on");
+    run(&mut guest, "catch int3 on");
+    run(&mut guest, "step-irq on");
     let all = Switches { physical: true, step_interrupts: true, catch_int3: true };
     assert_eq!(guest.session.switches, all);
-    assert_eq!(told(&mut guest, "phys maybe"), "error: `maybe` is neither on nor off; use: phys on|off");
+    assert_eq!(run(&mut guest, "phys maybe"), "error: `maybe` is neither on nor off; use: phys on|off");
 }
 
 #[test]
 fn the_machine_is_reset_and_its_run_ended() {
     let mut guest = real_mode();
-    told(&mut guest, "reset");
-    told(&mut guest, "quit");
+    run(&mut guest, "reset");
+    run(&mut guest, "quit");
     assert_eq!((guest.resets, guest.ended), (1, true));
-    assert_eq!(told(&mut guest, "info debug"), "steps: one by one\n    it works\n");
+    assert_eq!(run(&mut guest, "info debug"), "steps: one by one\n    it works\n");
 }

@@ -1,67 +1,67 @@
-//! Why a command was not carried out.
+//! Why a command failed.
 
-use super::Front;
+use super::front::Front;
 use crate::inspect::expression::{EvaluationError, ExpressionError};
 use crate::inspect::format::FormatError;
 use crate::kvm::HostError;
 use crate::machine::snapshots::InMemorySnapshotError;
 use crate::state::SnapshotError;
 
-/// Why a command was not carried out.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// There is no such command.
     #[error("`{line}` is no command{}; `help` lists all", suggestion(.meant))]
     Unknown {
-        /// What was typed.
+        /// The start of the line.
         line: String,
-        /// What was probably meant.
+        /// Similar commands.
         meant: Vec<&'static str>,
     },
-    /// What stands behind the command is not what it takes.
+    /// The arguments are invalid.
     #[error("{problem}; use: {usage}")]
     Arguments {
         /// What is wrong.
         problem: String,
-        /// How the command is used.
+        /// The usage of the command; empty until [`CommandError::with_usage`].
         usage: String,
     },
-    /// An expression that cannot be read.
+    /// The syntax of an expression is invalid.
     #[error(transparent)]
     Expression(#[from] ExpressionError),
-    /// An expression that has no value now.
+    /// An expression cannot be evaluated.
     #[error("`{text}` has no value now: {error}")]
     Evaluation {
-        /// The expression and what follows it.
+        /// The text of the expression.
         text: String,
         /// Why.
         error: EvaluationError,
     },
-    /// A log point's text that cannot be read.
+    /// The format string of a log point is invalid.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The host failed.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// A snapshot in memory cannot be taken, gone back to or forgotten.
+    /// A snapshot in memory cannot be taken, restored or deleted.
     #[error(transparent)]
     Keep(#[from] InMemorySnapshotError),
     /// The machine cannot be saved or restored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// Guest-physical addresses where there is no RAM.
-    #[error("{address:#x} is not RAM; `info mem` tells what is where")]
+    #[error("{address:#x} is not RAM; `info mem` shows the memory map")]
     NotRam {
-        /// The first address asked for.
+        /// The first requested address.
         address: u64,
     },
     /// Virtual addresses where nothing is mapped.
-    #[error("nothing is mapped at {address:#x}; `walk {address:#x}` tells where its translation ends")]
+    #[error("nothing is mapped at {address:#x}; `walk {address:#x}` shows where the translation fails")]
     NotMapped {
-        /// The first address asked for.
+        /// The first requested address.
         address: u64,
     },
-    /// No point has this number.
+    /// No breakpoint or log point has this number.
     #[error("there is no breakpoint {number}; `breaks` lists them")]
     NoPoint {
         /// The number.
@@ -73,9 +73,9 @@ pub enum CommandError {
         /// The number.
         address: u64,
     },
-    /// A command of another front.
-    #[error("`{name}` is not for {}: {why}", who(.front))]
-    Elsewhere {
+    /// The command is available in another front end only.
+    #[error("`{name}` is not available in {}: {why}", who(.front))]
+    NotAvailable {
         /// The command.
         name: &'static str,
         /// Who gave it.
@@ -83,42 +83,54 @@ pub enum CommandError {
         /// What to do instead.
         why: &'static str,
     },
-    /// Nothing can be stopped for a debugger that is not there.
+    /// The command needs a connected debugger.
     #[error(
-        "`{name}` is for a debugger, and none is connected; with --gdb-nowait gdb can connect at any time"
+        "`{name}` needs a debugger, and none is connected; with --gdb-nowait gdb can connect at any time"
     )]
     NoDebugger {
         /// The command.
         name: &'static str,
     },
     /// The guest cannot be paused.
-    #[error("the guest stands still already: {0}")]
-    StandsStill(&'static str),
-    /// The guest cannot be let go on.
-    #[error("gdb has stopped the guest; `continue` there lets it go on")]
+    #[error("the guest is already stopped: {0}")]
+    AlreadyStopped(&'static str),
+    /// The guest cannot be resumed.
+    #[error("the guest is stopped in gdb; `continue` in gdb resumes it")]
     StoppedByDebugger,
-    /// The guest takes nothing.
+    /// The guest does not read its input.
     #[error(
-        "the guest has {waiting} characters to take before it can be given these; `status` tells if it runs"
+        "the guest has not read {waiting} characters typed before, so no more are added; `status` shows whether it runs"
     )]
     TooMuchTyped {
-        /// Characters that wait.
+        /// Number of pending characters.
         waiting: usize,
     },
     /// A file cannot be written.
-    #[error("cannot write `{file}`: {reason}; choose another place, as seen from where kvm was started")]
+    #[error(
+        "cannot write `{file}`: {reason}; choose another path; a relative one starts at kvm's working directory"
+    )]
     File {
         /// The file.
         file: String,
         /// Why.
         reason: std::io::Error,
     },
-    /// There are too many points.
-    #[error("there are as many breakpoints as there can be; `delete N` takes one away")]
+    /// The maximum number of breakpoints and log points is set.
+    #[error("the maximum number of breakpoints is set; `delete N` deletes one")]
     TooManyPoints,
-    /// The guest does not move to another host, or goes on doing so.
+    /// A migration cannot be started or cancelled.
     #[error("{0}")]
-    Move(String),
+    Migration(String),
+}
+
+impl CommandError {
+    /// Adds the usage of the command to an error about its arguments.
+    pub(super) fn with_usage(self, usage: String) -> CommandError {
+        match self {
+            CommandError::Arguments { problem, .. } => CommandError::Arguments { problem, usage },
+            other => other,
+        }
+    }
 }
 
 fn who(front: &Front) -> &'static str {

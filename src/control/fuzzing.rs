@@ -1,10 +1,10 @@
-//! Any text as what a user asks to be evaluated.
+//! Arbitrary text as expressions, formats and breakpoint conditions.
 
 use crate::inspect::expression::{Expression, Register, Values};
 use crate::inspect::format::Format;
 use crate::supervisor::points::{Kind, NewPoint, Points};
 
-/// Registers and memory that hold a little of everything.
+/// Registers and memory with varied contents.
 struct Anything;
 
 impl Values for Anything {
@@ -20,11 +20,11 @@ impl Values for Anything {
     }
 }
 
-/// Takes `bytes` for an expression, for a format and for the words of a point, and evaluates them.
+/// Parses `bytes` as an expression, as a format and as the text of a breakpoint, and evaluates them.
 ///
 /// # Panics
 ///
-/// If one of them does not come to the same twice, or to more text than it may.
+/// If two evaluations differ, or a text is longer than allowed.
 pub fn evaluate_anything(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let symbols = |name: &str| (name.len() > 3).then_some(name.len() as u64);
@@ -51,7 +51,7 @@ mod tests {
     use crate::fuzzing::FuzzDriver;
 
     #[test]
-    fn whatever_is_asked_it_is_evaluated_or_refused() {
+    fn any_text_is_evaluated_or_refused() {
         FuzzDriver::new("expression")
             .dictionary(&[
                 b"$rax",

@@ -1,15 +1,22 @@
 //! Commands for a stopped guest: one table for gdb, the console and scripts.
 //!
-//! gdb's `monitor` hands a line to [`answer`], and so does a console ([`Front`]). What a command looks at
-//! and changes it reaches through a [`StoppedMachine`](crate::supervisor::stopped_machine::StoppedMachine), and its answer is text.
+//! gdb's `monitor` and the console ([`Front`]) pass a line to [`answer`]. A command accesses the machine through a
+//! [`StoppedMachine`](crate::supervisor::stopped_machine::StoppedMachine), and its answer is text.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `table` | all commands, and how one is found |
-//! | `commands` | what they do |
+//! | `front` | who gives a command |
+//! | `error` | why a command failed |
+//! | `command` | what a command is |
+//! | `commands` | the functions that execute the commands |
+//! | `table` | the table of all commands, and the look-up |
+//!
+//! Each file imports only those above it.
 
+mod command;
 mod commands;
 mod error;
+mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod table;
@@ -18,13 +25,5 @@ mod table;
 mod tests;
 
 pub use error::CommandError;
+pub use front::Front;
 pub use table::{answer, names, reference};
-
-/// Who gives a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Front {
-    /// A debugger, by its `monitor`.
-    Debugger,
-    /// A user at a console.
-    Console,
-}

@@ -1,4 +1,4 @@
-//! Guests that are asked about while they run; they pass at once where there is no `/dev/kvm`.
+//! Commands for running guests. The tests pass without doing anything where there is no `/dev/kvm`.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
 use crate::supervisor::run::run;
 use crate::supervisor::stopped_machine::RunStatus;
 
-/// Runs a guest whose code is `code`; it waits for a debugger that never comes if `wait` says so. What
-/// `user` does meanwhile, in another thread, and how the run ended.
+/// Runs a guest with the code `code`, and `user` in another thread; with `wait`, the guest waits for a debugger
+/// that never connects. Returns the result of `user` and how the run ended.
 fn while_running<T: Send + 'static>(
     code: &[u8],
     wait: bool,
@@ -56,19 +56,19 @@ const COUNTS: &[u8] = b"\x48\xFF\xC1\xEB\xFB";
 const SLEEPS: &[u8] = b"\xFB\xF4\xEB\xFC";
 
 #[test]
-fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
+fn a_computing_guest_is_queried_paused_and_resumed() {
     let seen = while_running(COUNTS, false, |caller| {
         let begin = Instant::now();
         while rcx(&caller) == 0 {
-            assert!(begin.elapsed() < Duration::from_secs(10), "it never got to run");
+            assert!(begin.elapsed() < Duration::from_secs(10), "it does not run");
         }
         caller.pause().unwrap();
-        let held = rcx(&caller);
+        let paused = rcx(&caller);
         std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(rcx(&caller), held, "it is paused");
+        assert_eq!(rcx(&caller), paused, "it is paused");
         assert_eq!(caller.status(), Ok(RunStatus::Paused));
         caller.resume().unwrap();
-        while rcx(&caller) == held {
+        while rcx(&caller) == paused {
             assert!(begin.elapsed() < Duration::from_secs(20), "it does not go on");
         }
         caller.quit().unwrap();
@@ -80,17 +80,17 @@ fn a_guest_that_computes_is_asked_paused_and_let_go_on() {
 }
 
 #[test]
-fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
+fn a_halted_guest_is_queried_and_stays_halted() {
     let seen = while_running(SLEEPS, false, |caller| {
         let begin = Instant::now();
         while !caller.with_paused_machine(|guest| guest.machine().cpu(CpuId::BOOT).is_halted()).unwrap() {
             assert!(begin.elapsed() < Duration::from_secs(10), "it does not sleep");
         }
         assert_eq!(rip(&caller), Ok(0x20_0002));
-        let told = caller
+        let text = caller
             .with_stopped_machine(|guest| answer(guest, Front::Console, "dis $rip 1").unwrap())
             .unwrap();
-        assert_eq!(told, "=> 0x200002: jmp short 0x200000\n");
+        assert_eq!(text, "=> 0x200002: jmp short 0x200000\n");
         caller.with_paused_machine(|guest| guest.end(Outcome::TimedOut)).unwrap();
     });
     let Some(((), outcome)) = seen else { return };
@@ -98,7 +98,7 @@ fn a_guest_that_sleeps_is_asked_and_stays_asleep() {
 }
 
 #[test]
-fn a_guest_that_waits_for_a_debugger_is_asked_and_sent_off_without_one() {
+fn a_guest_that_waits_for_a_debugger_is_queried_and_resumed_without_one() {
     let seen = while_running(b"\xF4", true, |caller| {
         assert_eq!(rip(&caller), Ok(0x20_0000));
         assert_eq!(caller.status(), Ok(RunStatus::WaitingForDebugger));

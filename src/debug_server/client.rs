@@ -24,7 +24,7 @@ pub enum ClientError {
     /// The connection failed.
     #[error(
         "cannot connect to the debug server at {place}: {reason}; start the guest with --debug-server, or \
-         name the place it told"
+         give the address that kvm printed"
     )]
     Connect {
         /// The server's address.
@@ -44,15 +44,15 @@ pub enum ClientError {
         end: u64,
     },
     /// The server refuses to send registers.
-    #[error("the debug server cannot tell the registers; try again, the guest may just have ended")]
+    #[error("the debug server cannot read the registers; the guest may just have ended. Try again")]
     NoRegisters,
     /// The run is over.
     #[error("the guest's run is over")]
     Quit,
     /// The server disconnected.
     #[error(
-        "the debug server hung up; the guest's run may be over, or the server may have as many clients as it \
-         takes"
+        "the debug server closed the connection; the guest's run may be over, or the maximum number of clients \
+         is connected"
     )]
     Disconnected,
     /// The server did not answer in time.
@@ -60,8 +60,8 @@ pub enum ClientError {
     TimedOut,
     /// The server sent an invalid answer.
     #[error(
-        "what answers there is no debug server: {found} bytes instead of {wanted}; look up the place that kvm \
-         told"
+        "the peer is no debug server: it answered {found} bytes instead of {wanted}. Check the address that \
+         kvm printed"
     )]
     NotADebugServer {
         /// Length of the answer, in bytes.
@@ -73,7 +73,7 @@ pub enum ClientError {
     #[error("the connection to the debug server failed: {0}")]
     Connection(io::Error),
     /// The reader of the output has closed it.
-    #[error("nobody reads the output")]
+    #[error("the reader of the output has closed it")]
     OutputClosed,
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]

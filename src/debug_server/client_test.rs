@@ -77,7 +77,7 @@ fn memory_of_any_size_is_printed_piece_by_piece() {
 }
 
 #[test]
-fn memory_that_is_refused_is_told_after_the_rest() {
+fn refused_memory_is_reported_after_the_rest() {
     for length in [1, 12, 2000] {
         let says = [error(length), last_frames()].concat();
         let (text, result) = printed(&says, length);
@@ -87,7 +87,7 @@ fn memory_that_is_refused_is_told_after_the_rest() {
 }
 
 #[test]
-fn a_server_that_ends_or_hangs_up_is_told() {
+fn a_server_that_exits_or_disconnects_is_reported() {
     let mut quits = Vec::new();
     add_frame(&mut quits, &simple(SERVER_QUIT, 1));
     assert!(matches!(printed(&quits, 5).1, Err(ClientError::Quit)));
@@ -103,7 +103,7 @@ fn a_server_that_ends_or_hangs_up_is_told() {
 }
 
 #[test]
-fn what_is_no_debug_server_is_told() {
+fn a_peer_that_is_no_debug_server_is_reported() {
     for says in [&b"HTTP/1.1 400 Bad DebugRequest\r\n\r\n"[..], &[0; 4], &[0xFF; 100], &[0, 0, 0, 1, 7]] {
         let (text, result) = printed(says, 2000);
         assert!(matches!(result, Err(ClientError::NotADebugServer { wanted: 2000, .. })), "{result:?}");

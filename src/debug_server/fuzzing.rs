@@ -14,7 +14,7 @@ const MEMORY: u64 = 1 << 20;
 /// A peer that has already sent all its data.
 struct ScriptedPeer<'a> {
     says: &'a [u8],
-    hears: Frames,
+    received: Frames,
 }
 
 impl Read for ScriptedPeer<'_> {
@@ -25,7 +25,7 @@ impl Read for ScriptedPeer<'_> {
 
 impl Write for ScriptedPeer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hears.take(bytes);
+        self.received.take(bytes);
         Ok(bytes.len())
     }
 
@@ -86,16 +86,16 @@ pub fn run_session(input: &[u8]) {
     let memory = MEMORY_OF_ALL
         .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).unwrap_or_else(|error| panic!("{error}"))));
     let guest = DebugTarget { memory: memory.clone(), registers: Box::new(|| Some(Registers::default())) };
-    let mut peer = ScriptedPeer { says: input, hears: Frames::default() };
+    let mut peer = ScriptedPeer { says: input, received: Frames::default() };
     // The result depends on the client's input.
     let _ = serve_client(&mut peer, &guest);
-    assert!(peer.hears.left == 0 && peer.hears.length.is_empty(), "a frame is not whole");
+    assert!(peer.received.left == 0 && peer.received.length.is_empty(), "a frame is not whole");
 
     // The requested range comes first, so that answers can match it.
     let (length, says) = input.split_first_chunk().unwrap_or((&[0; 4], &[]));
     let wanted = u64::from(u32::from_le_bytes(*length));
     let mut out = Counted(0);
-    let mut peer = ScriptedPeer { says, hears: Frames::default() };
+    let mut peer = ScriptedPeer { says, received: Frames::default() };
     let _ = client::print(&mut peer, 0x1000, 0x1000 + wanted, &mut out);
     assert!(out.0 <= 8 * says.len() as u64 + 4096, "{} bytes are printed", out.0);
 }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_said_the_conversation_ends_well() {
+    fn any_input_ends_the_session_without_failure() {
         FuzzDriver::new("debug_server").run(run_session);
     }
 }

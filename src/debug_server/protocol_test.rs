@@ -41,7 +41,7 @@ fn a_message_of_another_length_or_type_is_no_request() {
 }
 
 #[test]
-fn a_frame_ends_where_the_other_side_hangs_up() {
+fn a_frame_ends_where_the_peer_disconnects() {
     assert_eq!(read_length(&mut [].as_slice()).unwrap(), None);
     let cut = read_length(&mut [0, 0, 0].as_slice()).unwrap_err();
     assert_eq!(cut.kind(), ErrorKind::UnexpectedEof);

@@ -163,7 +163,7 @@ impl Shared {
         if end == SessionEnd::Disconnected {
             return Ok(());
         }
-        debug!("a client of the debug server is hung up on: {end:?}");
+        debug!("the debug server disconnects a client: {end:?}");
         // Discard what the client still sends: closing with unread data would drop the unread answer.
         stream.shutdown(Shutdown::Write)?;
         stream.set_timeouts(TIMEOUT, TIMEOUT)?;

@@ -10,7 +10,7 @@ const MEMORY: u64 = 1 << 20;
 /// A client that has already sent everything and reads all answers at the end.
 struct Client<'a> {
     says: &'a [u8],
-    hears: Vec<u8>,
+    received: Vec<u8>,
     /// Maximum number of bytes per read or write.
     at_once: usize,
 }
@@ -25,7 +25,7 @@ impl Read for Client<'_> {
 impl Write for Client<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = bytes.len().min(self.at_once);
-        self.hears.extend(&bytes[..count]);
+        self.received.extend(&bytes[..count]);
         Ok(count)
     }
 
@@ -44,9 +44,9 @@ fn guest(registers: Option<Registers>) -> DebugTarget {
 fn answers(guest: &DebugTarget, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<SessionEnd>) {
     let mut whole = None;
     for at_once in [usize::MAX, 1] {
-        let mut client = Client { says, hears: Vec::new(), at_once };
+        let mut client = Client { says, received: Vec::new(), at_once };
         let end = serve_client(&mut client, guest);
-        let mut rest = client.hears.as_slice();
+        let mut rest = client.received.as_slice();
         let mut frames = Vec::new();
         while let Some(length) = read_length(&mut rest).unwrap() {
             let (frame, others) = rest.split_at(length as usize);
@@ -56,7 +56,7 @@ fn answers(guest: &DebugTarget, says: &[u8]) -> (Vec<Vec<u8>>, io::Result<Sessio
         if let Some((before, _)) = whole.replace((frames, end)) {
             let (now, _) = whole.as_ref().unwrap();
             let lengths = |frames: &[Vec<u8>]| frames.iter().map(Vec::len).collect::<Vec<usize>>();
-            assert_eq!(lengths(now), lengths(&before), "answers do not depend on the pieces they come in");
+            assert_eq!(lengths(now), lengths(&before), "answers do not depend on how the requests are split");
         }
     }
     whole.unwrap()
@@ -71,7 +71,7 @@ fn answer(guest: &DebugTarget, request: &[u8]) -> Vec<u8> {
     let says = [request, &dump_of(0x1000, 0x1005)].concat();
     let (frames, end) = answers(guest, &says);
     assert_eq!(end.unwrap(), SessionEnd::Disconnected);
-    assert_eq!(frames[1..], [b"hello".to_vec()], "the conversation goes on");
+    assert_eq!(frames[1..], [b"hello".to_vec()], "the session continues");
     frames[0].clone()
 }
 
@@ -80,7 +80,7 @@ fn is_error(message: &[u8]) -> bool {
 }
 
 #[test]
-fn memory_is_told_as_it_is() {
+fn memory_is_sent_unchanged() {
     let guest = guest(None);
     assert_eq!(answer(&guest, &dump_of(0xFFF, 0x1006)), b"\0hello\0");
     assert_eq!(answer(&guest, &dump_of(MEMORY - 3, MEMORY)), [0; 3]);
@@ -92,7 +92,7 @@ fn memory_is_told_as_it_is() {
 }
 
 #[test]
-fn nothing_can_be_asked_for_and_is_told() {
+fn empty_ranges_can_be_requested() {
     let guest = guest(None);
     for at in [0, 0x1000, MEMORY] {
         assert_eq!(answer(&guest, &dump_of(at, at)), [0; 0]);
@@ -148,20 +148,20 @@ fn registers_follow_the_size_of_memory() {
     assert_eq!(end.unwrap(), SessionEnd::Disconnected);
     let [info, general, system, memory] = frames.as_slice() else { panic!("{} frames", frames.len()) };
     assert_eq!((kind(info), memory_size(info)), (Some(SEND_INFO), Some(MEMORY)));
-    let told = register_bytes::from_bytes(
+    let decoded = register_bytes::from_bytes(
         general.as_slice().try_into().unwrap(),
         system.as_slice().try_into().unwrap(),
     );
-    assert_eq!(told, registers);
+    assert_eq!(decoded, registers);
     assert_eq!(memory, b"h");
 }
 
 /// The guest is paused for each register read.
 #[test]
-fn a_client_that_asks_for_registers_without_end_leaves_the_guest_time_to_run() {
+fn a_client_that_requests_registers_continuously_leaves_the_guest_time_to_run() {
     let start = Instant::now();
     let says = DebugRequest::Info.frame(1).repeat(21);
-    let mut client = Client { says: &says, hears: Vec::new(), at_once: usize::MAX };
+    let mut client = Client { says: &says, received: Vec::new(), at_once: usize::MAX };
     assert_eq!(
         serve_client(&mut client, &guest(Some(Registers::default()))).unwrap(),
         SessionEnd::Disconnected
@@ -170,14 +170,14 @@ fn a_client_that_asks_for_registers_without_end_leaves_the_guest_time_to_run() {
 }
 
 #[test]
-fn a_client_that_asks_for_registers_of_a_run_that_is_over_is_told_so() {
+fn a_request_for_registers_after_the_run_is_answered_with_an_error() {
     let (frames, end) = answers(&guest(None), &DebugRequest::Info.frame(1));
     assert_eq!(end.unwrap(), SessionEnd::NoRegisters);
     assert!(frames.len() == 1 && is_error(&frames[0]));
 }
 
 #[test]
-fn what_is_no_request_is_an_error() {
+fn an_invalid_request_is_an_error() {
     let guest = guest(None);
     let framed = |message: &[u8]| {
         let mut frame = Vec::new();

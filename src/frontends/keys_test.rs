@@ -48,7 +48,7 @@ fn characters_are_typed_with_their_shifts() {
 }
 
 #[test]
-fn what_the_layout_cannot_type_is_told() {
+fn a_character_missing_in_the_layout_is_reported() {
     let keystrokes = typed(LayoutName::Us, "x€".as_bytes());
     assert_eq!(keystrokes[0].missing, None);
     assert_eq!(
@@ -58,7 +58,7 @@ fn what_the_layout_cannot_type_is_told() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_told_and_passed_on() {
+fn bytes_that_are_not_utf_8_are_reported_and_passed_on() {
     for bytes in [&b"\xFF"[..], b"\xC3", b"\xE2\x82"] {
         let keystrokes = typed(LayoutName::It, bytes);
         assert_eq!(keystrokes.len(), 1);

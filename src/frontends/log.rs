@@ -130,7 +130,7 @@ fn subscriber(targets: Targets, writer: BatchWriter) -> impl Subscriber + Send +
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_timer(SinceStart(Instant::now()))
-        // What is logged after the guard is gone is lost, and not worth a word on standard error.
+        // Lines logged after the guard was dropped are lost without an error.
         .log_internal_errors(false)
         .with_writer(move || writer.clone());
     Registry::default().with(lines).with(targets)

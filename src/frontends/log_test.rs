@@ -60,7 +60,7 @@ fn a_line_has_time_level_room_and_message() {
 }
 
 #[test]
-fn what_an_earlier_run_logged_is_gone() {
+fn a_run_overwrites_the_log_of_an_earlier_one() {
     let place = Place::new("truncate");
     fs::write(&place.0, "an earlier run\n".repeat(100)).unwrap();
     log_while(&place.spec(), || tracing::info!("a new run"));
@@ -134,7 +134,7 @@ fn a_reader_that_opens_the_fifo_late_misses_nothing() {
 }
 
 #[test]
-fn a_fifo_that_nobody_reads_does_not_stop_the_guest() {
+fn a_fifo_without_a_reader_does_not_stop_the_guest() {
     let place = Place::fifo("unread");
     let (mut writer, guard) = open(&place.0).unwrap();
     let line = [b'x'; 1023].map(char::from).iter().collect::<String>() + "\n";
@@ -160,11 +160,11 @@ fn a_fifo_that_nobody_reads_does_not_stop_the_guest() {
     let (before, after) = seen.split_once("... ").expect("a note about dropped lines");
     assert_eq!(before, line.repeat(before.len() / line.len()), "whole lines");
     assert!(before.len() >= 32 << 10, "{}", before.len());
-    assert!(after.contains("lines dropped: nobody read the log\n"), "{after}");
+    assert!(after.contains("lines dropped: the log was not read\n"), "{after}");
 }
 
 #[test]
-fn a_log_file_that_cannot_be_written_is_an_error_only_for_who_chose_it() {
+fn an_unwritable_log_file_is_an_error_only_if_the_user_chose_it() {
     let chosen = LogSpec {
         file: "/nowhere/at/all.log".into(),
         file_chosen: true,

@@ -241,7 +241,7 @@ fn after_a_resize_everything_is_painted_again_and_nothing_is_left_over() {
 }
 
 #[test]
-fn what_others_wrote_is_painted_over_once_the_painter_knows() {
+fn foreign_output_is_painted_over_when_reported() {
     let cells = screen_of(&["guest"]);
     let mut terminal = Terminal::new(80, 25);
     terminal.show(&frame(&cells));
@@ -253,7 +253,7 @@ fn what_others_wrote_is_painted_over_once_the_painter_knows() {
 }
 
 #[test]
-fn no_byte_of_the_guest_can_command_the_terminal() {
+fn no_byte_of_the_guest_can_control_the_terminal() {
     let cells: Vec<u16> = (0..SCREEN).map(|index| 0x0700 | (index % 256) as u16).collect();
     let sent = String::from_utf8(Terminal::new(80, 25).show(&frame(&cells))).unwrap();
     let mut rest = sent.chars();
@@ -294,7 +294,7 @@ fn the_screen_as_plain_text_has_no_blank_ends() {
 }
 
 #[test]
-fn the_last_screen_is_left_in_its_colours() {
+fn the_last_screen_keeps_its_colours() {
     let mut cells = screen_of(&["plain", "red!"]);
     for cell in &mut cells[COLUMNS..COLUMNS + 3] {
         *cell = *cell & 0xFF | 0x0C00;

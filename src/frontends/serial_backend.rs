@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_never_comes_costs_a_bounded_amount_of_memory() {
+    fn a_missing_peer_costs_a_bounded_amount_of_memory() {
         let mut pending = VecDeque::new();
         for _ in 0..3 {
             buffer(&mut pending, &[1; BUFFER_LIMIT]);

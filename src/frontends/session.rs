@@ -91,7 +91,7 @@ impl Session {
     pub fn start(settings: &Settings, connections: Connections) -> Result<Session, SessionError> {
         let mut ends = Vec::with_capacity(OutputQueue::ALL.len());
         for queue in OutputQueue::ALL {
-            ends.push(Backend::new(queue, far_end(settings, queue))?);
+            ends.push(Backend::new(queue, backend_of(settings, queue))?);
         }
         for (queue, end) in OutputQueue::ALL.into_iter().zip(&ends) {
             if let Some(name) = end.pty_name() {
@@ -122,8 +122,10 @@ impl Session {
             ending: ending.clone(),
             bytes: Vec::new(),
         };
-        let thread =
-            std::thread::Builder::new().name("people".into()).stack_size(STACK).spawn(|| worker.run())?;
+        let thread = std::thread::Builder::new()
+            .name("user-interface".into())
+            .stack_size(STACK)
+            .spawn(|| worker.run())?;
         Ok(Session { thread, ending, doorbell })
     }
 
@@ -144,7 +146,7 @@ impl Session {
 }
 
 /// The backend that the user chose for `queue`; with no display, standard output stays empty.
-fn far_end(settings: &Settings, queue: OutputQueue) -> &SerialBackend {
+fn backend_of(settings: &Settings, queue: OutputQueue) -> &SerialBackend {
     let wanted = match queue {
         OutputQueue::Serial(port) => &settings.serial[usize::from(port)],
         OutputQueue::DebugConsole => &settings.debug_console,

@@ -14,12 +14,12 @@ use crate::state::{SavedMachine, SnapshotError, SnapshotFile};
 pub fn describe(file: &Path) -> Result<String, SnapshotError> {
     let opened = SnapshotFile::open(file)?;
     opened.verify()?;
-    Ok(words(file, opened.saved(), opened.memory_in_use()))
+    Ok(description(file, opened.saved(), opened.memory_in_use()))
 }
 
 /// Describes `file`, which holds `in_use` bytes of memory. Some of these strings are chosen by the creator of
 /// the file.
-fn words(file: &Path, saved: &SavedMachine, in_use: u64) -> String {
+fn description(file: &Path, saved: &SavedMachine, in_use: u64) -> String {
     format!(
         "{}: whole\n\
          written by   {}\n\
@@ -42,12 +42,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_does_not_steer_the_terminal() {
+    fn strings_of_a_snapshot_cannot_control_the_terminal() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/snapshot/whole");
         let mut saved = SnapshotFile::open(&file).unwrap().saved().clone();
         saved.writer = "kvm\x1b[2J".to_owned();
         saved.guest.path = b"/a\x07b".to_vec();
-        let text = words(&file, &saved, 4096);
+        let text = description(&file, &saved, 4096);
         assert!(text.contains("written by   kvm\\u{1b}[2J\n"), "{text}");
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text}");
     }

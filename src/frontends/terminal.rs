@@ -20,7 +20,7 @@ use rustix::termios::{
 pub const FALLBACK_SIZE: (u16, u16) = (80, 25);
 
 /// Timeout for a terminal that accepts no output; the rest is dropped.
-const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const WRITE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Which of the terminal's two screens is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +208,7 @@ impl Terminal {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     let mut room = [PollFd::new(output, PollFlags::OUT)];
-                    if !matches!(poll(&mut room, Some(&PATIENCE)), Ok(1..) | Err(Errno::INTR)) {
+                    if !matches!(poll(&mut room, Some(&WRITE_TIMEOUT)), Ok(1..) | Err(Errno::INTR)) {
                         return;
                     }
                 }

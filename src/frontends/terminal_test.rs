@@ -68,7 +68,7 @@ fn every_key_reaches_the_program_while_the_terminal_is_taken_over() {
 }
 
 #[test]
-fn the_terminal_comes_back_exactly_as_it_was() {
+fn the_terminal_is_restored_exactly() {
     let pty = Pty::new();
     let mut odd = pty.settings();
     odd.local_modes.remove(LocalModes::ECHO);
@@ -100,7 +100,7 @@ fn giving_back_twice_does_nothing_the_second_time() {
 }
 
 #[test]
-fn a_panic_in_any_thread_gives_the_terminal_back() {
+fn a_panic_in_any_thread_restores_the_terminal() {
     let pty = Pty::new();
     let before = pty.description();
     let guard = TerminalGuard::enter(&pty.inside, &pty.inside, TerminalScreen::Alternate).unwrap();
@@ -169,7 +169,7 @@ fn the_screens_can_be_switched_and_the_main_one_is_left_alone() {
 }
 
 #[test]
-fn a_terminal_that_has_gone_away_is_no_trouble() {
+fn a_closed_terminal_is_no_error() {
     let Pty { outside, inside } = Pty::new();
     let guard = TerminalGuard::take_over(inside.as_fd(), inside.as_fd(), TerminalScreen::Alternate).unwrap();
     drop(outside);

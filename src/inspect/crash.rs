@@ -123,7 +123,7 @@ pub enum OperandValue {
 pub struct PageWalk {
     /// The linear address.
     pub address: u64,
-    /// The entries used, from the root on; the last one is to blame where nothing is mapped.
+    /// The entries used, from the root on; where nothing is mapped, the last one is the reason.
     pub entries: Vec<WalkedEntry>,
     /// The guest-physical address; `None` if nothing is mapped.
     pub physical: Option<u64>,

@@ -74,7 +74,7 @@ fn registers_that_say_nothing_are_not_reported_as_a_place() {
     assert!(reset.message().contains("already reset the registers"), "{}", reset.message());
     let refused = Cause::Refused { suberror: 1, obstacle: None };
     let lost = CrashReport { registers: None, place: None, ..report(refused) };
-    assert_eq!(lost.message(), "the host refused to go on and gives no registers.");
+    assert_eq!(lost.message(), "the host cannot continue the guest and returns no registers.");
 }
 
 #[test]

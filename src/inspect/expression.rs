@@ -2,7 +2,7 @@
 //!
 //! An expression is parsed once into a short list of operations ([`Expression`]) and can then be
 //! evaluated as often as a breakpoint is reached, without allocating and asking only for the
-//! registers and the memory it uses. What can be written is told in docs/debugging.md; numbers,
+//! registers and the memory it uses. docs/debugging.md describes the syntax; numbers,
 //! casts, pointers and the names of registers mean what they mean in gdb, but all arithmetic has 64
 //! bits and wraps around.
 
@@ -98,7 +98,7 @@ impl Expression {
         self.size
     }
 
-    /// True if the value is to be printed with a sign.
+    /// True if the value is signed.
     pub fn is_signed(&self) -> bool {
         self.signed
     }

@@ -236,7 +236,7 @@ fn string_at(values: &mut dyn Values, address: u64) -> Result<String, Evaluation
     Ok(shown(&bytes) + end)
 }
 
-/// Bytes of the guest's as text. It goes to terminals: nothing in it may drive one.
+/// Bytes of the guest as text that cannot control a terminal.
 fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     for letter in String::from_utf8_lossy(bytes).chars() {

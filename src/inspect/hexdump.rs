@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_its_columns_also_where_bytes_are_missing() {
+    fn a_short_line_keeps_its_columns() {
         let mut text = String::new();
         add_line(&mut text, 0xBF000, b"0123456789abcde\x1b");
         add_line(&mut text, 1 << 44, b"\xFFA");

@@ -1,20 +1,22 @@
-//! Why an instruction stays refused and what its user can do, as sentences.
+//! Explains why an instruction was refused and not emulated, and what the user can do.
 
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, EncodingKind, Instruction};
 
 use crate::emulate::Obstacle;
 
-/// What else helps: a real or an emulated processor that runs guests itself.
-const ELSEWHERE: &str = "run it on a host with VT-x or AMD-V (`scripts/lab run` emulates one)";
+/// Another remedy: a real or an emulated processor with hardware virtualisation.
+const ANOTHER_HOST: &str = "run it on a host with VT-x or AMD-V (`scripts/lab run` emulates one)";
 
 /// Why `obstacle` stopped the guest at the instruction that `code` begins with, and what to do about
 /// it. `code` is empty where none is mapped; its width is `bitness`.
 pub(super) fn explanation(obstacle: Option<Obstacle>, code: &[u8], bitness: u32) -> String {
     let instruction = Decoder::new(bitness, code, DecoderOptions::NONE).decode();
     match obstacle {
-        None => "KVM failed inside, and not for an instruction it does not know: `dmesg` on the host may \
-                 tell more; please report it."
-            .to_owned(),
+        None => {
+            "KVM had an internal error that is not about an unknown instruction: `dmesg` on the host may \
+                 have details; please report it."
+                .to_owned()
+        }
         Some(Obstacle::NoCode) => "There is no RAM at RIP: look for a jump through a bad pointer, or a \
                                    return on a stack that was overwritten."
             .to_owned(),
@@ -25,7 +27,7 @@ pub(super) fn explanation(obstacle: Option<Obstacle>, code: &[u8], bitness: u32)
         ),
         Some(Obstacle::NotAllowed) => format!(
             "It is not one of those emulated in place of KVM (docs/refused-instructions.md): {} or \
-             {ELSEWHERE}.",
+             {ANOTHER_HOST}.",
             without(&instruction)
         ),
         Some(Obstacle::NotOnThisProcessor) => {
@@ -33,11 +35,11 @@ pub(super) fn explanation(obstacle: Option<Obstacle>, code: &[u8], bitness: u32)
         }
         Some(Obstacle::TaskGate) => format!(
             "It goes through a task gate, and task switches are not emulated: put an interrupt or trap gate \
-             into the descriptor table, or {ELSEWHERE}."
+             into the descriptor table, or {ANOTHER_HOST}."
         ),
         Some(Obstacle::Virtual8086Extensions) => format!(
             "It is executed in virtual-8086 mode with the interrupt redirection of CR4.VME, which is not \
-             emulated: clear CR4.VME, or {ELSEWHERE}."
+             emulated: clear CR4.VME, or {ANOTHER_HOST}."
         ),
     }
 }
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instruction_no_compiler_makes_gets_no_flag() {
+    fn an_instruction_without_a_compiler_flag_gets_no_flag() {
         let monitor = advice(&[0x0F, 0x01, 0xC8]);
         assert!(monitor.contains("build the guest without it or run it on a host"), "{monitor}");
         assert!(!monitor.contains("gcc"), "{monitor}");

@@ -53,7 +53,7 @@ impl CrashReport {
                      {}{SEE_LOG}",
                     refused::explanation(*obstacle, code, *bitness)
                 ),
-                None => "the host refused to go on and gives no registers.".to_owned(),
+                None => "the host cannot continue the guest and returns no registers.".to_owned(),
             },
             Cause::EntryFailed { reason } => format!(
                 "the processor did not accept the state the guest put it in (hardware reason \

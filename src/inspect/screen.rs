@@ -1,4 +1,4 @@
-//! The text screen, to be kept: as text, or as a picture.
+//! The text screen as text, or as an image.
 
 use super::picture::Picture;
 use crate::devices::vga::{COLUMNS, ROWS, TextView, cp437};
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_any_shape_and_cells_that_are_missing_are_no_trouble() {
+    fn any_cursor_shape_and_missing_cells_are_accepted() {
         for bits in (0..64).map(|bit| 1u64 << bit).chain([u64::MAX, 0]) {
             let shot = Shot { view: TextView::from_bits(bits), ..shot(&[0xFFFF; 7]) };
             assert_eq!(shot.picture().width(), 640);

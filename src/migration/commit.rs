@@ -27,17 +27,17 @@ impl CommitDecision {
     /// Decides that the guest runs here, unless the opposite is already decided. Returns true if it runs
     /// here.
     pub fn commit(&self) -> bool {
-        self.settle(TAKEN) == TAKEN
+        self.decide(TAKEN) == TAKEN
     }
 
     /// Decides that the guest never runs here, unless the opposite is already decided. Returns true if it
     /// never does.
     pub fn abort(&self) -> bool {
-        self.settle(GIVEN_UP) == GIVEN_UP
+        self.decide(GIVEN_UP) == GIVEN_UP
     }
 
     /// Returns the decision; makes it `wanted` if it is still pending.
-    fn settle(&self, wanted: u8) -> u8 {
+    fn decide(&self, wanted: u8) -> u8 {
         match self.0.compare_exchange(OPEN, wanted, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => wanted,
             Err(decided) => decided,
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn two_who_decide_at_once_agree() {
+    fn concurrent_decisions_agree() {
         for _ in 0..200 {
             let decision = Arc::new(CommitDecision::default());
             let other = decision.clone();

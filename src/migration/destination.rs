@@ -9,7 +9,7 @@ use super::commit::CommitDecision;
 use super::frame::{FrameError, Hello, Message, MigrationToken};
 use super::pages::{PagesError, write_pages};
 use super::wire::{Wire, WireError};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, MemoryError};
 
 /// Maximum size of the machine state without memory, in bytes: twice the largest guest file it can include.
 pub const MAX_STATE: u64 = 128 << 20;
@@ -20,8 +20,8 @@ pub trait DestinationGuest {
     ///
     /// # Errors
     ///
-    /// A message that says why the memory is not available.
-    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String>;
+    /// [`DestinationGuestError`]: the guest cannot run on this host, or its memory is not available.
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, DestinationGuestError>;
 
     /// The site of this destination, by which a source detects that both are on the same host.
     fn site(&self) -> &[u8] {
@@ -39,8 +39,36 @@ pub trait DestinationGuest {
     ///
     /// # Errors
     ///
-    /// A message that says why the guest cannot run on this host.
-    fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String>;
+    /// [`DestinationGuestError`]: the guest cannot run on this host.
+    fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), DestinationGuestError>;
+}
+
+/// Why a guest cannot run on the destination.
+#[derive(Debug, thiserror::Error)]
+pub enum DestinationGuestError {
+    /// Its memory cannot be allocated.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The source's description of the processor is invalid.
+    #[error("the source sent no valid description of the guest's processor: {0}")]
+    Features(#[from] postcard::Error),
+    /// The processors of the hosts have different vendors.
+    #[error("the guest runs on a processor by {there}, and this host's is by {here}")]
+    Vendor {
+        /// Vendor of the source's processor.
+        there: String,
+        /// Vendor of the destination's processor.
+        here: String,
+    },
+    /// The destination's processor does not have all features that the guest may use.
+    #[error("this host's processor does not have {}, which the guest may use", .0.join(", "))]
+    MissingFeatures(Vec<String>),
+    /// The machine cannot be built, for this reason.
+    #[error("{0}")]
+    Refused(String),
+    /// The thread that builds the machine has exited.
+    #[error("the machine cannot be built there")]
+    NotBuilt,
 }
 
 /// Why an incoming migration failed.
@@ -53,16 +81,25 @@ pub enum DestinationError {
     #[error(transparent)]
     Pages(#[from] PagesError),
     /// The machine state is larger than [`MAX_STATE`].
-    #[error("{length} bytes of machine state; at most {MAX_STATE} are taken")]
+    #[error("{length} bytes of machine state; at most {MAX_STATE} are accepted")]
     State {
         /// Bytes announced or received.
         length: u64,
     },
-    /// The host or the machine failed.
-    #[error("{0}")]
-    Host(String),
+    /// A frame of machine state is empty.
+    #[error("a frame of machine state without any")]
+    EmptyState,
+    /// The guest cannot run here.
+    #[error(transparent)]
+    Guest(#[from] DestinationGuestError),
+    /// The connection to a source cannot be set up.
+    #[error(transparent)]
+    Setup(#[from] std::io::Error),
+    /// The host provides no thread.
+    #[error("the host provides no thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// The source queried over another connection before its commit arrived on this one.
-    #[error("the source has asked who has the guest, and was told that it is not here")]
+    #[error("the source has queried the outcome before its commit: the guest does not run here")]
     Queried,
 }
 
@@ -136,7 +173,7 @@ fn receive(
     hello: &Hello,
     arrival: &mut dyn DestinationGuest,
 ) -> Result<(), DestinationError> {
-    let memory = arrival.announced(hello).map_err(DestinationError::Host)?;
+    let memory = arrival.announced(hello)?;
     wire.send(&Message::Welcome(arrival.site()))?;
     let length = loop {
         match wire.receive()? {
@@ -154,7 +191,7 @@ fn receive(
         // If this fails, so does the next send.
         let _ = wire.send(&Message::KeepAlive);
     };
-    arrival.build(state, busy).map_err(DestinationError::Host)
+    Ok(arrival.build(state, busy)?)
 }
 
 fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, DestinationError> {
@@ -166,7 +203,7 @@ fn receive_state(wire: &mut Wire, length: u64) -> Result<Vec<u8>, DestinationErr
     while (state.len() as u64) < length {
         match wire.receive()? {
             Message::State([]) => {
-                return Err(DestinationError::Host("a frame of machine state without any".to_owned()));
+                return Err(DestinationError::EmptyState);
             }
             Message::State(piece) => state.extend_from_slice(piece),
             other => {
@@ -210,8 +247,8 @@ pub fn commit(
 
 /// Confirms to the source that the guest runs here. Returns true if the source has received it.
 pub fn confirm(mut wire: Wire) -> bool {
-    let told = wire.send(&Message::Confirm).and_then(|()| Ok(wire.receive()? == Message::Bye));
-    matches!(told, Ok(true))
+    let acknowledged = wire.send(&Message::Confirm).and_then(|()| Ok(wire.receive()? == Message::Bye));
+    matches!(acknowledged, Ok(true))
 }
 
 /// What the source knows after a query.
@@ -228,12 +265,12 @@ pub enum QueryOutcome {
 /// Answers a query of a source about the migration `ours`.
 pub fn answer_query(
     mut wire: Wire,
-    asked: MigrationToken,
+    queried: MigrationToken,
     ours: MigrationToken,
     decision: &CommitDecision,
 ) -> QueryOutcome {
-    if asked != ours {
-        wire.abort("another migration than the one you ask about has come here");
+    if queried != ours {
+        wire.abort("this host has received another migration than the one in the query");
         return QueryOutcome::Unresolved;
     }
     if decision.abort() {

@@ -89,7 +89,7 @@ impl FrameKind {
 pub enum FrameError {
     /// The header is invalid.
     #[error(
-        "{0:02x?} begins no frame: the other side does not speak the migration protocol, or only \
+        "{0:02x?} begins no frame: the peer does not speak the migration protocol, or only \
          encrypted (--migr-key, or --tls-cert, --tls-key and --tls-ca, on both sides)"
     )]
     Header([u8; HEADER]),

@@ -7,7 +7,7 @@ fn read(frame: &[u8]) -> Result<Message<'_>, FrameError> {
 }
 
 #[test]
-fn every_message_is_read_as_it_was_written() {
+fn every_message_round_trips() {
     let hello = Hello { token: [7; 16], memory: 64 << 20, guest: "a.elf".into(), facts: vec![1, 2] };
     for message in [
         Message::Hello(hello),
@@ -32,7 +32,7 @@ fn every_message_is_read_as_it_was_written() {
 }
 
 #[test]
-fn another_protocol_is_told_from_another_version_of_this_one() {
+fn another_protocol_and_another_version_have_different_errors() {
     assert_eq!(header(*b"GET / HT"), Err(FrameError::Header(*b"GET / HT")));
     let hello = Hello { token: [0; 16], memory: 0, guest: String::new(), facts: Vec::new() };
     let mut frame = Message::Hello(hello).frame();
@@ -43,14 +43,14 @@ fn another_protocol_is_told_from_another_version_of_this_one() {
 }
 
 #[test]
-fn no_frame_says_that_it_is_longer_than_any_may_be() {
+fn a_frame_longer_than_the_maximum_is_refused() {
     let mut bytes = [FrameKind::Pages as u8, 0, 0, 0, 0, 0, 0, 0];
     bytes[4..].copy_from_slice(&(MAX_PAYLOAD as u32 + 1).to_le_bytes());
     assert_eq!(header(bytes), Err(FrameError::TooLong { length: MAX_PAYLOAD as u32 + 1 }));
 }
 
 #[test]
-fn an_error_cannot_steer_a_terminal() {
+fn an_error_text_cannot_control_the_terminal() {
     let text = Message::read(FrameKind::Error, b"no\x1b[2J room\n");
     assert_eq!(text, Ok(Message::Error("no [2J room ".into())));
     let long = Message::Error("è".repeat(MAX_TEXT)).frame();

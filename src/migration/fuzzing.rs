@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::commit::CommitDecision;
-use super::destination::{DestinationGuest, PeerRequest, accept_peer, commit, receive_guest};
+use super::destination::{
+    DestinationGuest, DestinationGuestError, PeerRequest, accept_peer, commit, receive_guest,
+};
 use super::frame::{Hello, MigrationToken};
 use super::wire::{Transport, Wire};
 use crate::memory::GuestMemory;
@@ -14,15 +16,15 @@ use crate::memory::GuestMemory;
 const MEMORY: u64 = 1 << 20;
 
 /// A source that has sent all its input and ignores answers.
-struct Said(Cursor<Vec<u8>>);
+struct ScriptedSource(Cursor<Vec<u8>>);
 
-impl Read for Said {
+impl Read for ScriptedSource {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.0.read(bytes)
     }
 }
 
-impl Write for Said {
+impl Write for ScriptedSource {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }
@@ -32,7 +34,7 @@ impl Write for Said {
     }
 }
 
-impl Transport for Said {
+impl Transport for ScriptedSource {
     fn set_timeout(&self, _: Duration) -> io::Result<()> {
         Ok(())
     }
@@ -41,19 +43,19 @@ impl Transport for Said {
 }
 
 /// A host with little memory, which is shared by all guests.
-struct Small {
+struct SmallHost {
     /// A machine has been built.
     built: bool,
 }
 
-impl DestinationGuest for Small {
-    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
+impl DestinationGuest for SmallHost {
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, DestinationGuestError> {
         static RAM: OnceLock<Arc<GuestMemory>> = OnceLock::new();
         if hello.memory != MEMORY {
-            return Err("another size".to_owned());
+            return Err(DestinationGuestError::Refused("another size".to_owned()));
         }
         Ok(RAM
-            .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).expect("a little memory can be had")))
+            .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).expect("1 MiB of memory is available")))
             .clone())
     }
 
@@ -61,7 +63,7 @@ impl DestinationGuest for Small {
 
     fn pages_arrived(&mut self, _: u64) {}
 
-    fn build(&mut self, _: Vec<u8>, _: &mut dyn FnMut()) -> Result<(), String> {
+    fn build(&mut self, _: Vec<u8>, _: &mut dyn FnMut()) -> Result<(), DestinationGuestError> {
         self.built = true;
         Ok(())
     }
@@ -73,20 +75,20 @@ impl DestinationGuest for Small {
 ///
 /// If a guest is taken over without a commit.
 pub fn receive_from_source(input: &[u8]) -> bool {
-    let Ok(wire) = Wire::new(Box::new(Said(Cursor::new(input.to_vec())))) else { return false };
+    let Ok(wire) = Wire::new(Box::new(ScriptedSource(Cursor::new(input.to_vec())))) else { return false };
     let Ok((wire, PeerRequest::Migrate(hello))) = accept_peer(wire) else { return false };
-    let mut arrival = Small { built: false };
+    let mut arrival = SmallHost { built: false };
     let Ok(wire) = receive_guest(wire, &hello, &mut arrival) else { return false };
     let arrived = commit(wire, hello.token, &CommitDecision::default()).is_ok();
     if arrived {
         assert!(arrival.built, "there is no machine");
-        assert!(says_twice(input, hello.token), "the source has not let go of it");
+        assert!(holds_twice(input, hello.token), "the source has not committed");
     }
     arrived
 }
 
 /// The token occurs in the first frame and in the commit.
-fn says_twice(input: &[u8], token: MigrationToken) -> bool {
+fn holds_twice(input: &[u8], token: MigrationToken) -> bool {
     input.windows(token.len()).filter(|window| *window == token).count() >= 2
 }
 

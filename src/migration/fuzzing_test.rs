@@ -19,7 +19,7 @@ const TOKEN: MigrationToken = *b"a guest's ticket";
 
 /// Seed inputs of the fuzzer, each with a name and whether the guest is received.
 fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
-    let said = |messages: &[Message<'_>]| -> Vec<u8> { messages.iter().flat_map(Message::frame).collect() };
+    let frames = |messages: &[Message<'_>]| -> Vec<u8> { messages.iter().flat_map(Message::frame).collect() };
     let facts = b"facts".to_vec();
     let hello = Message::Hello(Hello { token: TOKEN, memory: MEMORY, guest: "test".into(), facts });
     let mut page = [0; PAGE];
@@ -34,9 +34,9 @@ fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         encoder.add(2, filled).unwrap();
         encoder.take().unwrap().to_vec()
     };
-    let mut whole = said(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
+    let mut whole = frames(&[hello.clone(), Message::RoundBegin(Round { number: 1, pages: 2 })]);
     whole.extend(pages(true));
-    whole.extend(said(&[
+    whole.extend(frames(&[
         Message::KeepAlive,
         Message::RoundEnd(1),
         Message::StateBegin(9),
@@ -45,12 +45,12 @@ fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         Message::Commit(TOKEN),
         Message::Bye,
     ]));
-    let mut bare = said(std::slice::from_ref(&hello));
+    let mut bare = frames(std::slice::from_ref(&hello));
     bare.extend(pages(false));
-    bare.extend(said(&[Message::StateBegin(0), Message::Commit(TOKEN)]));
-    let keeps = said(&[hello, Message::StateBegin(0), Message::Error("no".into())]);
+    bare.extend(frames(&[Message::StateBegin(0), Message::Commit(TOKEN)]));
+    let keeps = frames(&[hello, Message::StateBegin(0), Message::Error("no".into())]);
     vec![
-        ("asks", said(&[Message::Query(TOKEN)]), false),
+        ("asks", frames(&[Message::Query(TOKEN)]), false),
         ("bare", bare, true),
         ("keeps", keeps, false),
         ("whole", whole, true),
@@ -66,12 +66,12 @@ fn the_seeds_of_the_fuzzer_are_migrations() {
 }
 
 #[test]
-fn whatever_a_source_says_is_taken_or_refused_without_harm() {
+fn any_input_of_a_source_is_accepted_or_refused_without_failure() {
     FuzzDriver::new("migration").dictionary(&WORDS).run(|input| _ = receive_from_source(input));
 }
 
 #[test]
-fn a_source_that_is_cut_off_has_not_handed_over_anything() {
+fn a_source_that_is_cut_off_has_not_committed() {
     for (name, bytes, _) in seeds() {
         // Raw pages have the same encoding everywhere.
         for at in (0..bytes.len()).filter(|at| *at < 150 || *at + 70 > bytes.len()) {

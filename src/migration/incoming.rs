@@ -16,8 +16,8 @@ use tracing::{debug, info, warn};
 
 use super::commit::CommitDecision;
 use super::destination::{
-    DestinationError, DestinationGuest, PeerRequest, QueryOutcome, accept_peer, answer_query, commit,
-    confirm, receive_guest,
+    DestinationError, DestinationGuest, DestinationGuestError, PeerRequest, QueryOutcome, accept_peer,
+    answer_query, commit, confirm, receive_guest,
 };
 use super::frame::{Hello, MigrationToken};
 use super::security::Credentials;
@@ -55,19 +55,23 @@ const STACK: usize = 512 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum IncomingError {
     /// The address cannot be listened on.
-    #[error("cannot wait for a guest on {address}: {reason}; choose another place with -migrport")]
+    #[error("cannot listen on {address} for a guest: {reason}; choose another port with -migrport")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The error of the host.
+        #[source]
         reason: io::Error,
     },
     /// The thread cannot be created.
-    #[error("the host gives this process no thread to wait for a guest: {0}")]
-    Thread(io::Error),
+    #[error("the host provides no thread to wait for a guest: {0}")]
+    Thread(#[source] io::Error),
     /// The migration has failed; the source keeps the guest.
     #[error("migration failed, the guest keeps running on the source: {0}")]
-    Failed(String),
+    Failed(#[source] Arc<DestinationError>),
+    /// The receiving thread has exited without a result; the source keeps the guest.
+    #[error("migration failed, the guest keeps running on the source: the receiving thread has exited")]
+    ThreadExited,
 }
 
 /// Progress of an incoming migration.
@@ -94,7 +98,7 @@ pub enum IncomingEvent {
     /// The guest has been received completely.
     Complete(ReceivedGuest),
     /// The migration has failed, for this reason.
-    Failed(String),
+    Failed(Arc<DestinationError>),
 }
 
 /// A received guest before its machine is built.
@@ -116,9 +120,12 @@ enum BuildResult {
 
 /// Waits for a guest. Dropping it refuses a guest that has not been committed.
 pub struct IncomingMigration {
-    news: Receiver<IncomingEvent>,
-    word: Option<Sender<BuildResult>>,
-    decided: Receiver<Result<(), String>>,
+    events: Receiver<IncomingEvent>,
+    /// Reports the result of building the machine; `None` once it is reported.
+    build_result: Option<Sender<BuildResult>>,
+    /// The commit decision.
+    decision: Receiver<Result<(), Arc<DestinationError>>>,
+    /// Disconnects when the thread exits.
     done: Receiver<()>,
     address: SocketAddr,
 }
@@ -151,23 +158,21 @@ pub struct HostFeatures {
 
 impl HostFeatures {
     /// Refuses a guest that cannot run here, before its memory is sent.
-    fn check(&self, hello: &Hello) -> Result<(), String> {
-        let features: CpuFeatures = postcard::from_bytes(&hello.facts)
-            .map_err(|e| format!("the source does not tell the guest's processor features: {e}"))?;
+    fn check(&self, hello: &Hello) -> Result<(), DestinationGuestError> {
+        let features: CpuFeatures = postcard::from_bytes(&hello.facts)?;
         let (there, here) = (features.vendor(), self.features.vendor());
         if there != here {
-            return Err(format!("the guest runs on a processor by {there}, and this host's is by {here}"));
+            return Err(DestinationGuestError::Vendor { there, here });
         }
-        let missing = features.missing_in(&self.features);
-        if missing.is_empty() {
-            return Ok(());
+        match features.missing_in(&self.features) {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(DestinationGuestError::MissingFeatures(missing)),
         }
-        Err(format!("this host's processor does not have {}, which the guest was given", missing.join(", ")))
     }
 }
 
 impl IncomingMigration {
-    /// Listens on `place` for a guest that `host` can run.
+    /// Listens on `address` for a guest that `host` can run.
     ///
     /// # Errors
     ///
@@ -180,17 +185,27 @@ impl IncomingMigration {
         let listen = |reason| IncomingError::Listen { address, reason };
         let listener = TcpListener::bind(address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let ((news, events), (word, said), (decide, decided)) = (channel(), channel(), channel());
+        let (event_sender, events) = channel();
+        let (build_sender, build_result) = channel();
+        let (decision_sender, decision) = channel();
         let (_done, done) = channel();
         let acceptor = Acceptor { listener, credentials };
         let site = site_of(address.port()).unwrap_or_default();
-        let receiver = ReceivingThread { acceptor, host, site, news, said, decide, _done };
+        let receiver = ReceivingThread {
+            acceptor,
+            host,
+            site,
+            events: event_sender,
+            build_result,
+            decision: decision_sender,
+            _done,
+        };
         thread::Builder::new()
             .name("migration".into())
             .stack_size(STACK)
             .spawn(move || receiver.run())
             .map_err(IncomingError::Thread)?;
-        Ok(IncomingMigration { news: events, word: Some(word), decided, done, address })
+        Ok(IncomingMigration { events, build_result: Some(build_sender), decision, done, address })
     }
 
     /// The address that is listened on.
@@ -198,20 +213,18 @@ impl IncomingMigration {
         self.address
     }
 
-    /// Waits until a guest has been received; calls `tell` with each event.
+    /// Waits until a guest has been received; calls `on_event` with each event.
     ///
     /// # Errors
     ///
-    /// [`IncomingError::Failed`].
-    pub fn wait(&self, tell: &mut dyn FnMut(&IncomingEvent)) -> Result<ReceivedGuest, IncomingError> {
+    /// [`IncomingError::Failed`], [`IncomingError::ThreadExited`].
+    pub fn wait(&self, on_event: &mut dyn FnMut(&IncomingEvent)) -> Result<ReceivedGuest, IncomingError> {
         loop {
-            match self.news.recv() {
+            match self.events.recv() {
                 Ok(IncomingEvent::Complete(arrived)) => return Ok(arrived),
-                Ok(IncomingEvent::Failed(why)) => return Err(IncomingError::Failed(why)),
-                Ok(news) => tell(&news),
-                Err(_) => {
-                    return Err(IncomingError::Failed("the thread that waits for it has ended".into()));
-                }
+                Ok(IncomingEvent::Failed(error)) => return Err(IncomingError::Failed(error)),
+                Ok(event) => on_event(&event),
+                Err(_) => return Err(IncomingError::ThreadExited),
             }
         }
     }
@@ -221,23 +234,25 @@ impl IncomingMigration {
     ///
     /// # Errors
     ///
-    /// [`IncomingError::Failed`]: the guest must not run here.
+    /// [`IncomingError::Failed`], [`IncomingError::ThreadExited`]: the guest must not run here.
     pub fn commit(mut self) -> (Result<(), IncomingError>, QueryResponder) {
-        if let Some(word) = self.word.take() {
-            // If the receiver has disconnected, so has `decided`.
-            let _ = word.send(BuildResult::Ready);
+        if let Some(build_result) = self.build_result.take() {
+            // If the receiver has disconnected, so has `decision`.
+            let _ = build_result.send(BuildResult::Ready);
         }
-        let gone = || Err("the thread that waits for it has ended".to_owned());
-        let decided = self.decided.recv().unwrap_or_else(|_| gone()).map_err(IncomingError::Failed);
-        (decided, QueryResponder { done: self.done })
+        let decision = match self.decision.recv() {
+            Ok(decision) => decision.map_err(IncomingError::Failed),
+            Err(_) => Err(IncomingError::ThreadExited),
+        };
+        (decision, QueryResponder { done: self.done })
     }
 
     /// Reports to the source why the guest cannot run here. The report has been sent when this returns.
     pub fn refuse(mut self, why: &str) {
-        if let Some(word) = self.word.take() {
-            let _ = word.send(BuildResult::Refused(why.to_owned()));
+        if let Some(build_result) = self.build_result.take() {
+            let _ = build_result.send(BuildResult::Refused(why.to_owned()));
             // The connection ends with the process.
-            let _ = self.decided.recv();
+            let _ = self.decision.recv();
         }
     }
 }
@@ -254,9 +269,9 @@ struct ReceivingThread {
     host: HostFeatures,
     /// The site of this destination.
     site: String,
-    news: Sender<IncomingEvent>,
-    said: Receiver<BuildResult>,
-    decide: Sender<Result<(), String>>,
+    events: Sender<IncomingEvent>,
+    build_result: Receiver<BuildResult>,
+    decision: Sender<Result<(), Arc<DestinationError>>>,
     _done: Sender<()>,
 }
 
@@ -266,12 +281,12 @@ impl ReceivingThread {
         let (wire, hello, from) = self.acceptor.first_source();
         let begun = IncomingEvent::Started { from, guest: hello.guest.clone(), memory: hello.memory };
         // The receiver of events stays connected until it has received all of them.
-        let _ = self.news.send(begun);
-        let ReceivingThread { host, site, news, said, .. } = &self;
-        let mut guest = IncomingGuest { host, site, news, said, memory: None };
+        let _ = self.events.send(begun);
+        let ReceivingThread { host, site, events, build_result, .. } = &self;
+        let mut guest = IncomingGuest { host, site, events, build_result, memory: None };
         match receive_guest(wire, &hello, &mut guest) {
             Ok(wire) => self.hand_over(wire, hello.token, from),
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(error),
         }
     }
 
@@ -282,33 +297,34 @@ impl ReceivingThread {
             let answers = thread::Builder::new().name("migration-ask".into()).stack_size(STACK);
             let (acceptor, decision, over) = (&self.acceptor, &decision, &over);
             if let Err(error) = answers.spawn_scoped(scope, move || acceptor.answer(token, decision, over)) {
-                let why = format!("the host gives no thread: {error}");
-                wire.abort(&why);
-                return self.failed(&DestinationError::Host(why));
+                let error = DestinationError::Thread(error);
+                wire.abort(&error.to_string());
+                return self.failed(error);
             }
             match commit(wire, token, decision) {
                 Ok(wire) => {
-                    let _ = self.decide.send(Ok(()));
+                    let _ = self.decision.send(Ok(()));
                     if confirm(wire) {
                         over.now();
                     } else {
-                        warn!("{from} may not know that the guest is here; it is told if it asks");
+                        warn!("{from} may not know that the guest runs here; its queries are answered");
                         over.at(Instant::now() + QUERY_SERVICE_TIME);
                     }
                 }
                 Err(error) => {
                     over.at(Instant::now()
                         + if error.leaves_source_in_doubt() { IN_DOUBT_TIMEOUT } else { Duration::ZERO });
-                    self.failed(&error);
+                    self.failed(error);
                 }
             }
         });
     }
 
     /// Reports the failure on both channels, because only one of them has a receiver waiting.
-    fn failed(&self, error: &DestinationError) {
-        let _ = self.news.send(IncomingEvent::Failed(error.to_string()));
-        let _ = self.decide.send(Err(error.to_string()));
+    fn failed(&self, error: DestinationError) {
+        let error = Arc::new(error);
+        let _ = self.events.send(IncomingEvent::Failed(error.clone()));
+        let _ = self.decision.send(Err(error));
     }
 }
 
@@ -324,10 +340,10 @@ impl Acceptor {
     fn first_source(&self) -> (Wire, Hello, SocketAddr) {
         loop {
             match self.listener.accept() {
-                Ok((socket, from)) => match self.meet(socket) {
+                Ok((socket, from)) => match self.handshake(socket) {
                     Ok((wire, PeerRequest::Migrate(hello))) => return (wire, hello, from),
-                    Ok((wire, PeerRequest::Query(_))) => wire.abort("no guest has come here"),
-                    Err(why) => warn!("{from} wants to bring a guest, and is turned away: {why}"),
+                    Ok((wire, PeerRequest::Query(_))) => wire.abort("this host has received no guest"),
+                    Err(error) => warn!("a connection from {from} is rejected: {error}"),
                 },
                 Err(error) => {
                     // Out of file descriptors, or the peer has already disconnected.
@@ -338,12 +354,12 @@ impl Acceptor {
         }
     }
 
-    fn meet(&self, socket: TcpStream) -> Result<(Wire, PeerRequest), String> {
+    /// Sets up the connection and reads the first frame.
+    fn handshake(&self, socket: TcpStream) -> Result<(Wire, PeerRequest), DestinationError> {
         // Send small frames at once, because each waits for an answer.
         let _ = socket.set_nodelay(true);
-        let transport = self.credentials.accepted(socket).map_err(|e| e.to_string())?;
-        let wire = Wire::new(transport).map_err(|e| e.to_string())?;
-        accept_peer(wire).map_err(|e| e.to_string())
+        let transport = self.credentials.accepted(socket)?;
+        accept_peer(Wire::new(transport)?)
     }
 
     /// Answers queries of a source that lost its connection, until the deadline in `over`.
@@ -355,19 +371,21 @@ impl Acceptor {
                 continue;
             }
             let Ok((socket, from)) = self.listener.accept() else { continue };
-            match self.meet(socket) {
-                Ok((wire, PeerRequest::Query(asked))) => {
-                    info!("{from} asks who has the guest");
-                    match answer_query(wire, asked, ours, decision) {
+            match self.handshake(socket) {
+                Ok((wire, PeerRequest::Query(token))) => {
+                    info!("{from} queries whether the guest runs here");
+                    match answer_query(wire, token, ours, decision) {
                         QueryOutcome::Confirmed => over.now(),
                         QueryOutcome::Refused => over.at(Instant::now() + RETRY_WINDOW),
                         QueryOutcome::Unresolved => {}
                     }
                 }
                 Ok((wire, PeerRequest::Migrate(_))) => {
-                    wire.abort("another guest has come here already; start another kvm -migr for this one");
+                    wire.abort(
+                        "this host has already received a guest; start another kvm -migr for this one",
+                    );
                 }
-                Err(why) => debug!("{from} is turned away: {why}"),
+                Err(error) => debug!("a connection from {from} is rejected: {error}"),
             }
         }
     }
@@ -398,15 +416,15 @@ impl ServiceDeadline {
 struct IncomingGuest<'a> {
     host: &'a HostFeatures,
     site: &'a str,
-    news: &'a Sender<IncomingEvent>,
-    said: &'a Receiver<BuildResult>,
+    events: &'a Sender<IncomingEvent>,
+    build_result: &'a Receiver<BuildResult>,
     memory: Option<Arc<GuestMemory>>,
 }
 
 impl DestinationGuest for IncomingGuest<'_> {
-    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, DestinationGuestError> {
         self.host.check(hello)?;
-        let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
+        let memory = Arc::new(GuestMemory::new(hello.memory)?);
         // Track writes, so that pages never written to need no check for zeros.
         memory.track_host_writes(true);
         self.memory = Some(memory.clone());
@@ -421,25 +439,23 @@ impl DestinationGuest for IncomingGuest<'_> {
         if let Some(memory) = self.memory.as_ref().filter(|memory| pages > memory.size() / PAGE_SIZE / 2) {
             memory.advise_huge_pages();
         }
-        let _ = self.news.send(IncomingEvent::Round { number, pages });
+        let _ = self.events.send(IncomingEvent::Round { number, pages });
     }
 
     fn pages_arrived(&mut self, pages: u64) {
-        let _ = self.news.send(IncomingEvent::Pages(pages));
+        let _ = self.events.send(IncomingEvent::Pages(pages));
     }
 
-    fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), String> {
-        let memory = self.memory.take().ok_or("no memory for it")?;
+    fn build(&mut self, state: Vec<u8>, busy: &mut dyn FnMut()) -> Result<(), DestinationGuestError> {
+        let memory = self.memory.take().ok_or(DestinationGuestError::NotBuilt)?;
         memory.track_host_writes(false);
-        let _ = self.news.send(IncomingEvent::Complete(ReceivedGuest { memory, state }));
+        let _ = self.events.send(IncomingEvent::Complete(ReceivedGuest { memory, state }));
         loop {
-            match self.said.recv_timeout(KEEP_ALIVE) {
+            match self.build_result.recv_timeout(KEEP_ALIVE) {
                 Ok(BuildResult::Ready) => return Ok(()),
-                Ok(BuildResult::Refused(why)) => return Err(why),
+                Ok(BuildResult::Refused(why)) => return Err(DestinationGuestError::Refused(why)),
                 Err(RecvTimeoutError::Timeout) => busy(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err("the machine cannot be built there".to_owned());
-                }
+                Err(RecvTimeoutError::Disconnected) => return Err(DestinationGuestError::NotBuilt),
             }
         }
     }

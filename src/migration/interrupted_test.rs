@@ -12,18 +12,21 @@ use std::time::Duration;
 
 use super::commit::CommitDecision;
 use super::destination::{
-    DestinationGuest, PeerRequest, QueryOutcome, accept_peer, answer_query, commit, confirm, receive_guest,
+    DestinationGuest, DestinationGuestError, PeerRequest, QueryOutcome, accept_peer, answer_query, commit,
+    confirm, receive_guest,
 };
 use super::frame::{FrameKind, HEADER, Hello, header};
 use super::pages::PAGE;
 use super::progress::MigrationProgress;
-use super::source::{MigrationPlan, QueryAnswer, SourceGuest, SourceOutcome, migrate, query};
+use super::source::{
+    MigrationPlan, QueryAnswer, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
+};
 use super::wire::{Transport, Wire};
 use crate::memory::{GuestMemory, PageSet};
 
 const MEMORY: u64 = 1 << 20;
 /// A page that the guest writes to just before it is stopped.
-const LAST_WORDS: u64 = 7 * PAGE as u64;
+const LAST_WRITE: u64 = 7 * PAGE as u64;
 const STATE: &[u8] = b"registers and chips";
 
 /// One end of a connection that is cut after a number of bytes in each direction.
@@ -127,23 +130,23 @@ impl SourceGuest for Guest {
         &self.memory
     }
 
-    fn begin(&mut self) -> Result<PageSet, String> {
+    fn begin(&mut self) -> Result<PageSet, SourceGuestError> {
         Ok((0..8).map(|page| page * PAGE as u64).collect())
     }
 
-    fn written(&mut self) -> Result<PageSet, String> {
+    fn written(&mut self) -> Result<PageSet, SourceGuestError> {
         assert!(self.runs);
         Ok(self.write())
     }
 
     fn throttle(&mut self, _: Duration) {}
 
-    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
+    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), SourceGuestError> {
         self.runs = false;
         let mut pages = self.write();
         // The last write before the stop.
-        self.memory.write(LAST_WORDS, b"bye").unwrap();
-        pages.insert(LAST_WORDS);
+        self.memory.write(LAST_WRITE, b"bye").unwrap();
+        pages.insert(LAST_WRITE);
         Ok((pages, STATE.to_vec()))
     }
 }
@@ -156,8 +159,8 @@ struct Machine {
 }
 
 impl DestinationGuest for Machine {
-    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, String> {
-        let memory = Arc::new(GuestMemory::new(hello.memory).map_err(|e| e.to_string())?);
+    fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, DestinationGuestError> {
+        let memory = Arc::new(GuestMemory::new(hello.memory)?);
         self.memory = Some(memory.clone());
         Ok(memory)
     }
@@ -166,7 +169,7 @@ impl DestinationGuest for Machine {
 
     fn pages_arrived(&mut self, _: u64) {}
 
-    fn build(&mut self, state: Vec<u8>, _: &mut dyn FnMut()) -> Result<(), String> {
+    fn build(&mut self, state: Vec<u8>, _: &mut dyn FnMut()) -> Result<(), DestinationGuestError> {
         self.state = state;
         Ok(())
     }
@@ -179,24 +182,24 @@ fn destination(first: UnixStream, others: &Receiver<UnixStream>, runs: &AtomicBo
     let mut machine = Machine::default();
     let wire = receive_guest(wire, &hello, &mut machine).ok()?;
     let decision = CommitDecision::default();
-    let mut told = false;
+    let mut source_knows = false;
     if let Ok(wire) = commit(wire, hello.token, &decision) {
         runs.store(true, Ordering::SeqCst);
-        told = confirm(wire);
+        source_knows = confirm(wire);
     }
-    while !told {
+    while !source_knows {
         // No more queries follow.
         let Ok(stream) = others.recv() else { break };
         let Ok((wire, PeerRequest::Query(token))) = accept_peer(self::wire(Cut::never(stream))) else {
             continue;
         };
-        told = answer_query(wire, token, hello.token, &decision) == QueryOutcome::Confirmed;
+        source_knows = answer_query(wire, token, hello.token, &decision) == QueryOutcome::Confirmed;
     }
     runs.load(Ordering::SeqCst).then_some(machine)
 }
 
 /// Outcome of a migration.
-struct Moved {
+struct Migration {
     left: SourceOutcome,
     machine: Option<Machine>,
     /// Answer to the source's query, if it had to query.
@@ -205,12 +208,12 @@ struct Moved {
 }
 
 /// Migrates a guest over a connection that is cut after a number of bytes in each direction.
-fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
+fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Migration {
     go_within(Duration::ZERO, cut, asks)
 }
 
 /// As above, with this target downtime.
-fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Moved {
+fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Migration {
     let (here, there) = UnixStream::pair().unwrap();
     let (sender, others): (Sender<UnixStream>, _) = channel();
     let runs = Arc::new(AtomicBool::new(false));
@@ -232,7 +235,7 @@ fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool
     }
     drop(sender);
     let machine = destination.join().unwrap();
-    Moved { left, machine, asked, guest }
+    Migration { left, machine, asked, guest }
 }
 
 /// Positions in the sent bytes at which frames end.
@@ -246,11 +249,11 @@ fn boundaries(bytes: &[u8]) -> Vec<(FrameKind, usize)> {
     found
 }
 
-fn check(moved: &Moved, what: &str) {
+fn check(moved: &Migration, what: &str) {
     let here = match (&moved.left, moved.asked) {
         (SourceOutcome::Failed(_), _) | (SourceOutcome::InDoubt(_), Some(QueryAnswer::NotRunning)) => true,
         (SourceOutcome::Migrated(_), _) | (SourceOutcome::InDoubt(_), Some(QueryAnswer::Running)) => false,
-        (SourceOutcome::InDoubt(error), None) => panic!("{what}: nobody has been asked after {error}"),
+        (SourceOutcome::InDoubt(error), None) => panic!("{what}: no query after {error}"),
     };
     assert_ne!(here, moved.machine.is_some(), "{what}: {:?}, asked {:?}", moved.left, moved.asked);
     if let Some(machine) = &moved.machine {
@@ -258,12 +261,12 @@ fn check(moved: &Moved, what: &str) {
         let (mut a, mut b) = (vec![0; MEMORY as usize], vec![1; MEMORY as usize]);
         moved.guest.memory.read(0, &mut a).unwrap();
         there.read(0, &mut b).unwrap();
-        assert!(a == b && machine.state == STATE, "{what}: the guest is another one there");
+        assert!(a == b && machine.state == STATE, "{what}: the guest differs there");
     }
 }
 
 #[test]
-fn a_guest_arrives_as_it_left() {
+fn an_uninterrupted_migration_transfers_the_guest_unchanged() {
     let moved = go(Cut::never, false);
     let SourceOutcome::Migrated(figures) = &moved.left else { panic!("{:?}", moved.left) };
     assert_eq!((figures.rounds, figures.pages), (4, 8 + 5 + 2 + 1));
@@ -273,17 +276,17 @@ fn a_guest_arrives_as_it_left() {
 /// Pages reported as written and deferred belong to the last round, as do those reported when the guest
 /// stops.
 #[test]
-fn a_guest_that_may_stand_still_for_long_leaves_nothing_behind() {
+fn deferred_pages_are_sent_in_the_last_round() {
     let moved = go_within(Duration::from_secs(3600), Cut::never, false);
     let SourceOutcome::Migrated(figures) = &moved.left else { panic!("{:?}", moved.left) };
     // Five pages were left; two of them and one more are written again.
     assert_eq!((figures.rounds, figures.pages), (2, 8 + 6));
-    check(&moved, "with time to stand still");
+    check(&moved, "with a long downtime");
 }
 
 /// Only a commit of the same migration hands the guest over.
 #[test]
-fn a_commit_of_another_migration_is_not_taken() {
+fn a_commit_of_another_migration_is_refused() {
     let decision = CommitDecision::default();
     let (here, there) = UnixStream::pair().unwrap();
     let other = thread::spawn(move || {
@@ -298,7 +301,7 @@ fn a_commit_of_another_migration_is_not_taken() {
 }
 
 #[test]
-fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
+fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_host() {
     let (sent, received) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
     let (all, count) = (sent.clone(), received.clone());
     let whole = go(move |stream| Cut { sent: Some(all), received: count, ..Cut::never(stream) }, false);
@@ -331,12 +334,12 @@ fn wherever_the_connection_is_cut_the_guest_runs_on_exactly_one_side() {
 
 /// A source that lost its connection queries before the destination has received the commit.
 #[test]
-fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
+fn a_queried_destination_refuses_a_later_commit() {
     let decision = CommitDecision::default();
     let (here, there) = UnixStream::pair().unwrap();
     let asking = thread::spawn(move || query(wire(Cut::never(here)), [1; 16]));
     let (asked, PeerRequest::Query(token)) = accept_peer(wire(Cut::never(there))).unwrap() else {
-        panic!("no question")
+        panic!("no query")
     };
     assert_eq!(answer_query(asked, token, [1; 16], &decision), QueryOutcome::Refused);
     assert_eq!(asking.join().unwrap().unwrap(), QueryAnswer::NotRunning);
@@ -353,12 +356,12 @@ fn a_destination_that_has_been_asked_does_not_take_the_guest_any_more() {
 
 /// A query with a wrong token reveals nothing and decides nothing.
 #[test]
-fn a_question_about_another_migration_decides_nothing() {
+fn a_query_about_another_migration_decides_nothing() {
     let decision = CommitDecision::default();
     let (here, there) = UnixStream::pair().unwrap();
     let asking = thread::spawn(move || query(wire(Cut::never(here)), [2; 16]));
     let (asked, PeerRequest::Query(token)) = accept_peer(wire(Cut::never(there))).unwrap() else {
-        panic!("no question")
+        panic!("no query")
     };
     assert_eq!(answer_query(asked, token, [1; 16], &decision), QueryOutcome::Unresolved);
     asking.join().unwrap().unwrap_err();

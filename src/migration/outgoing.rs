@@ -17,15 +17,17 @@ use tracing::{info, warn};
 use super::frame::{Hello, MigrationToken};
 use super::incoming::site_of;
 use super::progress::{MigrationPhase, MigrationProgress};
-use super::security::Credentials;
-use super::source::{MigrationPlan, QueryAnswer, SourceGuest, SourceOutcome, migrate, query};
+use super::security::{Credentials, CredentialsError};
+use super::source::{
+    MigrationPlan, QueryAnswer, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
+};
 use super::wire::{TRUST, Wire, WireError};
 use crate::machine::dirty::DirtyTracker;
 use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
 use crate::supervisor::migrator::Migrator;
-use crate::supervisor::request_queue::{GuestRequest, RequestSender};
+use crate::supervisor::request_queue::{GuestRequest, RequestSender, RunOver};
 use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
 /// Timeout for connecting to a destination.
@@ -73,7 +75,7 @@ impl Migrator for MigrationService {
         let (sender, lines) = channel();
         let to = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let progress = Arc::new(MigrationProgress::new(to, Some(sender)));
-        let travel = MigrationTask {
+        let task = MigrationTask {
             caller: self.caller.clone(),
             destination: Destination { host: host.to_owned(), port, credentials: self.credentials.clone() },
             downtime: self.downtime,
@@ -82,8 +84,8 @@ impl Migrator for MigrationService {
         thread::Builder::new()
             .name("migration".into())
             .stack_size(STACK)
-            .spawn(move || travel.run())
-            .map_err(|e| format!("the host gives this process no thread to move the guest: {e}"))?;
+            .spawn(move || task.run())
+            .map_err(|e| format!("the host provides no thread for the migration: {e}"))?;
         *last = Some(progress);
         Ok(lines)
     }
@@ -114,15 +116,33 @@ struct Destination {
 /// Why a destination cannot be connected to.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    /// The address is not allowed, or the host name cannot be resolved.
-    #[error("{0}")]
-    Address(String),
+    /// The host name cannot be resolved.
+    #[error("Invalid ip address or port: {host}: {error}")]
+    Unresolved {
+        host: String,
+        #[source]
+        error: io::Error,
+    },
+    /// The host name has no address.
+    #[error("{host}: a host without an address")]
+    NoAddress { host: String },
+    /// The address needs credentials.
+    #[error(transparent)]
+    NotAllowed(#[from] CredentialsError),
     /// The TCP connection failed.
-    #[error("{address}: {error}; `kvm -migr -migrport {}` has a kvm wait there", address.port())]
-    Connect { address: SocketAddr, error: io::Error },
+    #[error("{address}: {error}; start `kvm -migr -migrport {}` there", address.port())]
+    Connect {
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
     /// The peer could not be authenticated.
     #[error("{address}: {error}; {TRUST}")]
-    Untrusted { address: SocketAddr, error: io::Error },
+    Untrusted {
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
     /// The connection failed afterwards.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -137,13 +157,13 @@ impl ConnectError {
 
 impl Destination {
     fn connect(&self) -> Result<(Wire, SocketAddr), ConnectError> {
-        let unknown = |error: io::Error| {
-            ConnectError::Address(format!("Invalid ip address or port: {}: {error}", self.host))
-        };
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(unknown)?;
-        let mut failed = ConnectError::Address(format!("{}: a host without an address", self.host));
+        let host = || self.host.clone();
+        let addresses = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| ConnectError::Unresolved { host: host(), error })?;
+        let mut failed = ConnectError::NoAddress { host: host() };
         for address in addresses {
-            self.credentials.allow(address.ip()).map_err(|e| ConnectError::Address(e.to_string()))?;
+            self.credentials.allow(address.ip())?;
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(socket) => {
                     // Send small frames at once, because each waits for an answer.
@@ -188,7 +208,7 @@ impl MigrationTask {
         };
         let (hello, memory) = match self.hello() {
             Ok(hello) => hello,
-            Err(why) => return stays(&why),
+            Err(error) => return stays(&error),
         };
         let token = hello.token;
         let on_this_host = address.ip().to_canonical().is_loopback();
@@ -205,18 +225,20 @@ impl MigrationTask {
                 stays(&error)
             }
             SourceOutcome::InDoubt(error) => {
-                warn!("{error}, after the guest was let go; {to} is asked who has it");
+                warn!("{error}, after the commit; {to} is queried whether it runs the guest");
                 self.progress.enter(MigrationPhase::InDoubt);
-                self.progress.note(&format!("{error}; the guest stands still, and {to} is asked who has it"));
+                self.progress.note(&format!(
+                    "{error}; the guest is paused, and {to} is queried whether it runs the guest"
+                ));
                 let is_local = guest.is_local;
                 guest.conclude(AfterStop::StayPaused);
                 match self.resolve(token, is_local) {
                     Some(QueryAnswer::Running) => {
-                        self.settle(Some(Outcome::Moved { to: to.clone() }));
+                        self.finish_in_doubt(Some(Outcome::Moved { to: to.clone() }));
                         format!("the guest has moved to {to}")
                     }
                     Some(QueryAnswer::NotRunning) => {
-                        self.settle(None);
+                        self.finish_in_doubt(None);
                         stays(&error)
                     }
                     None => self.progress.text(),
@@ -226,7 +248,7 @@ impl MigrationTask {
     }
 
     /// Ends or resumes the paused guest, unless the user has already resumed or ended it.
-    fn settle(&self, outcome: Option<Outcome>) {
+    fn finish_in_doubt(&self, outcome: Option<Outcome>) {
         // An error means that the run is over.
         let _ = self.caller.with_paused_machine(|guest| {
             if guest.status() != RunStatus::Paused {
@@ -236,20 +258,20 @@ impl MigrationTask {
                 Some(outcome) => guest.end(outcome),
                 None => guest.set_paused(false),
             }
-            go_on(guest)
+            stop_tracking(guest)
         });
     }
 
-    fn hello(&self) -> Result<(Hello, Arc<GuestMemory>), String> {
+    fn hello(&self) -> Result<(Hello, Arc<GuestMemory>), SourceGuestError> {
         let mut token: MigrationToken = [0; 16];
-        SystemRandom::new().fill(&mut token).map_err(|_| "the host gives no random numbers".to_owned())?;
-        let asked = self.caller.with_paused_machine(|guest| -> Result<_, String> {
+        SystemRandom::new().fill(&mut token).map_err(|_| SourceGuestError::RandomNumbers)?;
+        let described = self.caller.with_paused_machine(|guest| -> Result<_, SourceGuestError> {
             let machine = guest.machine();
             let facts = postcard::to_stdvec(&machine.cpu(CpuId::BOOT).vcpu().features())
-                .map_err(|e| e.to_string())?;
+                .map_err(SourceGuestError::Features)?;
             Ok((machine.shared_memory(), machine.image().name().to_owned(), facts))
         });
-        let (memory, guest, facts) = asked.map_err(|over| over.to_string())??;
+        let (memory, guest, facts) = described??;
         Ok((Hello { token, memory: memory.size(), guest, facts }, memory))
     }
 
@@ -270,7 +292,7 @@ impl MigrationTask {
                 Err(error) if is_local && error.is_refused() => return Some(QueryAnswer::NotRunning),
                 Err(error) => error.to_string(),
             };
-            info!("{} does not tell who has the guest: {why}", self.progress.to);
+            info!("{} has not answered the query: {why}", self.progress.to);
             thread::sleep(QUERY_INTERVAL);
         }
         None
@@ -299,21 +321,21 @@ struct QueuedGuest {
     /// True if the destination has reported that site.
     is_local: bool,
     /// A throttling pause is queued or in progress.
-    resting: Arc<AtomicBool>,
+    is_throttled: Arc<AtomicBool>,
     /// Ends the stop of the guest; `None` unless it is stopped.
     stopped: Option<Sender<AfterStop>>,
 }
 
 impl QueuedGuest {
     fn new(caller: RequestSender, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> QueuedGuest {
-        QueuedGuest { caller, memory, to, site, is_local: false, resting: Arc::default(), stopped: None }
+        QueuedGuest { caller, memory, to, site, is_local: false, is_throttled: Arc::default(), stopped: None }
     }
 
-    fn ask<T: Send + 'static>(
+    fn request<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&mut dyn PausedMachine) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
-        self.caller.with_paused_machine(request).map_err(|over| over.to_string())?
+        request: impl FnOnce(&mut dyn PausedMachine) -> Result<T, SourceGuestError> + Send + 'static,
+    ) -> Result<T, SourceGuestError> {
+        self.caller.with_paused_machine(request)?
     }
 
     /// Ends the migration with `verdict`.
@@ -322,22 +344,23 @@ impl QueuedGuest {
             // The stopped guest waits on this channel.
             Some(stopped) => _ = stopped.send(verdict),
             // An error means that the run is over.
-            None => _ = self.ask(|guest| go_on(guest)),
+            None => _ = self.request(|guest| stop_tracking(guest)),
         }
     }
 }
 
-fn go_on(guest: &mut dyn PausedMachine) -> Result<(), String> {
-    guest.machine().stop_dirty_tracking(DirtyTracker::Migration).map_err(|e| e.to_string())
+/// Stops the dirty tracking of the migration.
+fn stop_tracking(guest: &mut dyn PausedMachine) -> Result<(), SourceGuestError> {
+    Ok(guest.machine().stop_dirty_tracking(DirtyTracker::Migration)?)
 }
 
 /// Captures the pages written since the last call, and the machine state without memory.
-fn take(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), String> {
+fn capture(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), SourceGuestError> {
     // Capturing the state may write to memory, so it precedes the list of written pages.
     let due = guest.due();
-    let saved = SavedMachine::capture(guest.machine(), due).map_err(|e| e.to_string())?;
-    let state = saved.to_bytes(guest.machine().image()).map_err(|e| e.to_string())?;
-    let pages = guest.machine().take_dirty(DirtyTracker::Migration).map_err(|e| e.to_string())?;
+    let saved = SavedMachine::capture(guest.machine(), due)?;
+    let state = saved.to_bytes(guest.machine().image())?;
+    let pages = guest.machine().take_dirty(DirtyTracker::Migration)?;
     Ok((pages, state))
 }
 
@@ -350,56 +373,52 @@ impl SourceGuest for QueuedGuest {
         self.is_local = self.site.as_ref().is_some_and(|here| here.as_bytes() == site);
     }
 
-    fn begin(&mut self) -> Result<PageSet, String> {
-        self.ask(|guest| {
-            guest.machine().start_dirty_tracking(DirtyTracker::Migration).map_err(|e| e.to_string())
-        })?;
+    fn begin(&mut self) -> Result<PageSet, SourceGuestError> {
+        self.request(|guest| Ok(guest.machine().start_dirty_tracking(DirtyTracker::Migration)?))?;
         // Pages written for the first time from now on are tracked as dirty.
         Ok(self.memory.committed())
     }
 
-    fn written(&mut self) -> Result<PageSet, String> {
-        self.ask(|guest| guest.machine().take_dirty(DirtyTracker::Migration).map_err(|e| e.to_string()))
+    fn written(&mut self) -> Result<PageSet, SourceGuestError> {
+        self.request(|guest| Ok(guest.machine().take_dirty(DirtyTracker::Migration)?))
     }
 
-    fn throttle(&mut self, rest: Duration) {
-        if self.resting.swap(true, Ordering::SeqCst) {
+    fn throttle(&mut self, pause: Duration) {
+        if self.is_throttled.swap(true, Ordering::SeqCst) {
             return;
         }
-        let resting = self.resting.clone();
+        let is_throttled = self.is_throttled.clone();
         // An error means that the run is over, which the next request reports.
         let _ = self.caller.send(GuestRequest::Migration(Box::new(move |_| {
-            thread::sleep(rest);
-            resting.store(false, Ordering::SeqCst);
+            thread::sleep(pause);
+            is_throttled.store(false, Ordering::SeqCst);
         })));
     }
 
-    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String> {
-        let (sender, taken) = channel();
-        let (verdict, decided) = channel();
+    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), SourceGuestError> {
+        let (sender, captured) = channel();
+        let (verdict, decision) = channel();
         let to = self.to.clone();
-        self.caller
-            .send(GuestRequest::Migration(Box::new(move |guest| {
-                let result = take(guest);
-                let stands = result.is_ok();
-                if sender.send(result).is_err() || !stands {
-                    return;
-                }
-                // If the migration thread ended without a result, the outcome is unknown, as without an
-                // answer.
-                match decided.recv().unwrap_or(AfterStop::StayPaused) {
-                    AfterStop::Resume => {
-                        if let Err(error) = go_on(guest) {
-                            warn!("what the guest writes is still noted: {error}");
-                        }
+        self.caller.send(GuestRequest::Migration(Box::new(move |guest| {
+            let result = capture(guest);
+            let captured = result.is_ok();
+            if sender.send(result).is_err() || !captured {
+                return;
+            }
+            // If the migration thread ended without a result, the outcome is unknown, as without an
+            // answer.
+            match decision.recv().unwrap_or(AfterStop::StayPaused) {
+                AfterStop::Resume => {
+                    if let Err(error) = stop_tracking(guest) {
+                        warn!("dirty tracking cannot be stopped: {error}");
                     }
-                    AfterStop::Migrated => guest.end(Outcome::Moved { to }),
-                    AfterStop::StayPaused => guest.set_paused(true),
                 }
-            })))
-            .map_err(|over| over.to_string())?;
-        let taken = taken.recv().map_err(|_| "the run is over".to_owned())??;
+                AfterStop::Migrated => guest.end(Outcome::Moved { to }),
+                AfterStop::StayPaused => guest.set_paused(true),
+            }
+        })))?;
+        let captured = captured.recv().map_err(|_| RunOver)??;
         self.stopped = Some(verdict);
-        Ok(taken)
+        Ok(captured)
     }
 }

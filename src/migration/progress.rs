@@ -151,7 +151,7 @@ impl MigrationProgress {
                 let how = if state.phase == MigrationPhase::Running {
                     "the guest runs"
                 } else {
-                    "the guest stands still"
+                    "the guest is stopped"
                 };
                 let in_round = state.bytes - state.bytes_before;
                 format!(
@@ -163,8 +163,8 @@ impl MigrationProgress {
                 )
             }
             MigrationPhase::InDoubt => format!(
-                "to {to}: the guest was let go and no answer has come, so it runs nowhere; {to} is asked. If \
-                 you know that it does not run there, `resume` has it go on here; if it does, `quit`"
+                "to {to}: the commit was sent and no answer was received, so the guest is paused; {to} is \
+                 queried. If you know that it does not run there, `resume` it here; if it does, `quit`"
             ),
             MigrationPhase::Over(end) => end.clone(),
         }
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_where_it_stands() {
+    fn the_text_shows_the_current_phase() {
         let (sender, lines) = channel();
         let progress = MigrationProgress::new("127.0.0.1:8000".into(), Some(sender));
         assert!(progress.text().starts_with("to 127.0.0.1:8000: connecting"));

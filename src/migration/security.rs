@@ -10,6 +10,7 @@
 //!   secret even if the file is disclosed later, and a peer cannot be made to connect to itself. This needs
 //!   no second encryption library.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, TcpStream};
@@ -88,7 +89,7 @@ pub enum CredentialsError {
     },
     /// The files do not match each other.
     #[error("the certificates of --tls-cert, --tls-key and --tls-ca cannot be used: {0}")]
-    Tls(String),
+    Tls(#[source] Box<dyn Error + Send + Sync>),
     /// The address is reachable from the network without authentication or encryption.
     #[error(
         "{address} can be reached from other hosts, and migration without encryption is for this host \
@@ -208,8 +209,8 @@ fn chain(
 }
 
 fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<TlsConfigs, CredentialsError> {
-    let own = chain(cert, "--tls-cert", "this side's certificate")?;
-    const KEY: &str = "the private key of this side's certificate";
+    let own = chain(cert, "--tls-cert", "this host's certificate")?;
+    const KEY: &str = "the private key of this host's certificate";
     let bytes = read(key, "--tls-key", KEY, true)?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| CredentialsError::File {
         file: key.to_owned(),
@@ -217,32 +218,35 @@ fn certificates(cert: &Path, key: &Path, ca: &Path) -> Result<TlsConfigs, Creden
         what: KEY,
         source: malformed(format!("there is no private key in it ({error})")),
     })?;
-    let unusable = |error: &dyn std::fmt::Display| CredentialsError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in chain(ca, "--tls-ca", "the authority that signs certificates")? {
-        roots.add(certificate).map_err(|e| unusable(&e))?;
+        roots.add(certificate).map_err(unusable)?;
     }
     let (roots, provider) = (Arc::new(roots), Arc::new(provider::default_provider()));
     let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
         .build()
-        .map_err(|e| unusable(&e))?;
-    let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-        .build()
-        .map_err(|e| unusable(&e))?;
+        .map_err(unusable)?;
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().map_err(unusable)?;
     let source = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| unusable(&e))?
+        .map_err(unusable)?
         .dangerous()
         .with_custom_certificate_verifier(servers)
         .with_client_auth_cert(own.clone(), key.clone_key())
-        .map_err(|e| unusable(&e))?;
+        .map_err(unusable)?;
     let destination = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| unusable(&e))?
+        .map_err(unusable)?
         .with_client_cert_verifier(clients)
         .with_single_cert(own, key)
-        .map_err(|e| unusable(&e))?;
+        .map_err(unusable)?;
     Ok(both(source, destination))
+}
+
+/// The error for certificates or keys that TLS refuses.
+fn unusable(error: impl Into<Box<dyn Error + Send + Sync>>) -> CredentialsError {
+    CredentialsError::Tls(error.into())
 }
 
 /// Disables session resumption, so that each connection authenticates anew.
@@ -267,7 +271,6 @@ fn shared_key(file: &Path) -> Result<TlsConfigs, CredentialsError> {
     let provider = Arc::new(provider::default_provider());
     let source = key_of(&secret, Role::Source)?;
     let destination = key_of(&secret, Role::Destination)?;
-    let unusable = |error: rustls::Error| CredentialsError::Tls(error.to_string());
     let client = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
@@ -288,7 +291,6 @@ fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, CredentialsErr
         Role::Source => b"source",
         Role::Destination => b"destination",
     };
-    let unusable = |reason: &str| CredentialsError::Tls(reason.to_owned());
     let mut pkcs8 = PKCS8_ED25519.to_vec();
     let mut seed = [0; 32];
     hkdf::Salt::new(hkdf::HKDF_SHA256, SALT)
@@ -297,8 +299,7 @@ fn key_of(secret: &[u8], role: Role) -> Result<Arc<CertifiedKey>, CredentialsErr
         .and_then(|derived| derived.fill(&mut seed))
         .map_err(|_| unusable("no key can be derived"))?;
     pkcs8.extend(seed);
-    let key = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))
-        .map_err(|error| CredentialsError::Tls(error.to_string()))?;
+    let key = provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(unusable)?;
     let public = key.public_key().ok_or_else(|| unusable("a key without a public half"))?;
     let public = CertificateDer::from(public.to_vec());
     Ok(Arc::new(CertifiedKey::new(vec![public], key)))

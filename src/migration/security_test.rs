@@ -41,9 +41,9 @@ fn meet(source: Credentials, destination: Credentials) -> (std::io::Result<bool>
     let there = thread::spawn(move || {
         let (socket, _) = listener.accept().unwrap();
         let mut wire = Wire::new(destination.accepted(socket)?).unwrap();
-        let said = wire.receive().is_ok_and(|message| message == Message::Ready);
+        let ready = wire.receive().is_ok_and(|message| message == Message::Ready);
         wire.abort("enough");
-        Ok(said)
+        Ok(ready)
     });
     let here = || {
         let socket = TcpStream::connect(address).unwrap();
@@ -77,7 +77,7 @@ fn a_side_with_another_key_or_none_is_not_listened_to() {
         (key.load().unwrap(), plain()),
     ] {
         let (there, here) = meet(source, destination);
-        assert!(!there.is_ok_and(|said| said));
+        assert!(!there.is_ok_and(|ready| ready));
         here.unwrap_err();
     }
 }
@@ -95,10 +95,10 @@ fn a_side_cannot_be_made_to_talk_to_itself() {
 
 #[test]
 fn keys_that_are_no_secret_are_refused() {
-    let told = |key: &KeyFile| key.load().err().unwrap().to_string();
-    let text = told(&KeyFile::new("open", &[7; 32], 0o644));
+    let error_of = |key: &KeyFile| key.load().err().unwrap().to_string();
+    let text = error_of(&KeyFile::new("open", &[7; 32], 0o644));
     assert!(text.ends_with("others can read it (mode 644), so it is no secret; chmod 600 it"), "{text}");
-    let text = told(&KeyFile::new("short", &[7; 31], 0o600));
+    let text = error_of(&KeyFile::new("short", &[7; 31], 0o600));
     assert!(text.contains("a shared key of 31 bytes could be guessed, and 32 are needed"), "{text}");
     let missing =
         Credentials::load(&MigrationSecurity::Key("/nowhere/key".into())).err().unwrap().to_string();

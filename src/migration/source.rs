@@ -9,7 +9,10 @@ use super::frame::{FrameError, HEADER, Hello, MAX_PAYLOAD, Message, MigrationTok
 use super::pages::{PAGE, PageEncoder};
 use super::progress::{MigrationPhase, MigrationProgress, MigrationStatistics};
 use super::wire::{Wire, WireError};
-use crate::memory::{GuestMemory, PageSet};
+use crate::kvm::HostError;
+use crate::memory::{GuestMemory, MemoryError, PageSet};
+use crate::state::SnapshotError;
+use crate::supervisor::request_queue::RunOver;
 
 /// Maximum number of rounds while the guest runs. After that it is stopped even if it still writes too fast.
 const MAX_ROUNDS: u32 = 64;
@@ -41,25 +44,48 @@ pub trait SourceGuest {
     ///
     /// # Errors
     ///
-    /// A message that says why the guest cannot be migrated.
-    fn begin(&mut self) -> Result<PageSet, String>;
+    /// [`SourceGuestError`].
+    fn begin(&mut self) -> Result<PageSet, SourceGuestError>;
 
     /// Returns the pages written since the last call, or since [`Self::begin`].
     ///
     /// # Errors
     ///
-    /// A message that says why the guest cannot be migrated.
-    fn written(&mut self) -> Result<PageSet, String>;
+    /// [`SourceGuestError`].
+    fn written(&mut self) -> Result<PageSet, SourceGuestError>;
 
     /// Pauses the guest for the given time soon, unless a pause is already pending.
-    fn throttle(&mut self, rest: Duration);
+    fn throttle(&mut self, pause: Duration);
 
     /// Stops the guest. Returns the pages written since the last call, and the machine state without memory.
     ///
     /// # Errors
     ///
-    /// A message that says why the guest cannot be migrated; it is not stopped then.
-    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), String>;
+    /// [`SourceGuestError`]; the guest is not stopped then.
+    fn stop(&mut self) -> Result<(PageSet, Vec<u8>), SourceGuestError>;
+}
+
+/// Why the guest cannot be migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceGuestError {
+    /// KVM failed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The guest's memory cannot be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The machine state cannot be saved.
+    #[error(transparent)]
+    State(#[from] SnapshotError),
+    /// The processor features cannot be encoded.
+    #[error("the guest's processor features cannot be encoded: {0}")]
+    Features(#[source] postcard::Error),
+    /// The host provides no random numbers.
+    #[error("the host provides no random numbers")]
+    RandomNumbers,
+    /// The run of the guest is over.
+    #[error(transparent)]
+    RunOver(#[from] RunOver),
 }
 
 /// Parameters of a migration.
@@ -78,8 +104,8 @@ pub enum SourceError {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// The guest failed.
-    #[error("{0}")]
-    Guest(String),
+    #[error(transparent)]
+    Guest(#[from] SourceGuestError),
     /// The user has cancelled the migration.
     #[error("cancelled")]
     Cancelled,
@@ -201,13 +227,13 @@ impl<'a> OutgoingMigration<'a> {
             other => return Err(unexpected(&other, "a Welcome frame").into()),
         }
         self.latency = start.elapsed();
-        let pages = self.guest.begin().map_err(SourceError::Guest)?;
+        let pages = self.guest.begin()?;
         let rest = self.rounds(pages)?;
         self.cancellable()?;
         self.progress.enter(MigrationPhase::Stopped);
         // The guest is stopped from here on.
         self.stopped = Some(Instant::now());
-        let (mut last, state) = self.guest.stop().map_err(SourceError::Guest)?;
+        let (mut last, state) = self.guest.stop()?;
         last.extend(&rest);
         self.round(&last)?;
         self.progress.note("-----> diff dirty page transfer completed");
@@ -243,7 +269,7 @@ impl<'a> OutgoingMigration<'a> {
             if self.figures.rounds == 1 {
                 self.progress.note("-----> first memory transfer completed");
             }
-            pages = self.guest.written().map_err(SourceError::Guest)?;
+            pages = self.guest.written()?;
             let left = pages.len();
             // Resent pages are assumed to compress like those before. The latency does not depend on their
             // number.
@@ -290,7 +316,7 @@ impl<'a> OutgoingMigration<'a> {
             let memory = &self.memory;
             self.encoder
                 .add(address / PAGE as u64, |page| memory.read(address, page))
-                .map_err(|e| SourceError::Guest(e.to_string()))?;
+                .map_err(SourceGuestError::from)?;
             if self.encoder.is_full() {
                 self.send_pages()?;
             }
@@ -373,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_shrink_or_do_not() {
+    fn a_round_shrinks_if_it_has_at_most_four_fifths_of_the_pages() {
         assert!(shrinks(80, 100) && !shrinks(81, 100) && !shrinks(1, 1));
     }
 }

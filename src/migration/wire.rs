@@ -43,7 +43,7 @@ pub enum WireError {
     #[error("the connection has ended")]
     Closed,
     /// The peer sends nothing.
-    #[error("the other side has said nothing for {} seconds", .0.as_secs())]
+    #[error("the peer has sent nothing for {} seconds", .0.as_secs())]
     TimedOut(Duration),
     /// The peer sent an invalid frame.
     #[error("{0}")]
@@ -111,9 +111,9 @@ impl Wire {
         let error = WireError::from(error);
         // The peer sends a reason before it disconnects, and that may already have arrived.
         if matches!(error, WireError::Closed)
-            && let Err(told @ WireError::Peer(_)) = self.pending_error()
+            && let Err(reason @ WireError::Peer(_)) = self.pending_error()
         {
-            return Err(told);
+            return Err(reason);
         }
         Err(error)
     }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_side_that_takes_a_frame_byte_by_byte_is_not_waited_for() {
+    fn a_frame_sent_byte_by_byte_times_out() {
         write_within(&mut Slow, &[0; 2], TIMEOUT).unwrap();
         let error = write_within(&mut Slow, &[0; 1000], Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_the_name_and_a_different_word_does_not() {
+    fn a_typing_error_finds_the_name_and_a_different_word_does_not() {
         let names = ["memsize", "address", "port"];
         for (typed, meant) in [
             ("memsiz", Some("memsize")),

@@ -72,7 +72,7 @@ fn memory_is_in_mib_or_has_a_unit() {
 }
 
 #[test]
-fn a_run_can_be_given_a_time() {
+fn a_run_can_have_a_timeout() {
     for (text, millis) in [("10", 10_000), ("0.5", 500), ("500ms", 500), ("3s", 3000), ("2m", 120_000)] {
         let expected = Some(Duration::from_millis(millis));
         assert_eq!(settings(&["a.elf", "--timeout", text]).timeout, expected, "{text}");
@@ -97,7 +97,7 @@ fn a_run_can_be_given_a_time() {
 }
 
 #[test]
-fn what_the_guest_is_handed() {
+fn options_for_the_guest_are_parsed() {
     let settings = settings(&[
         "a.elf",
         "--append",
@@ -219,7 +219,7 @@ fn two_serial_ports_cannot_share_an_end() {
 }
 
 #[test]
-fn the_log_is_where_and_as_detailed_as_the_user_says() {
+fn the_log_file_and_level_are_configurable() {
     let log = settings(&["a.elf", "--logfile", "x.log", "--log-level", "trace"]).log;
     assert_eq!((log.file.to_str(), log.file_chosen, log.level), (Some("x.log"), true, Level::TRACE));
     assert!(settings(&["a.elf", "--logfile", "console.log"]).log.file_chosen, "named on purpose");

@@ -41,7 +41,7 @@ fn every_key_does_what_its_option_does() {
 }
 
 #[test]
-fn a_console_section_asks_for_a_console_unless_it_says_otherwise() {
+fn a_console_section_enables_the_console_by_default() {
     for (text, args, expected) in [
         ("[console]\nport=9001\n", &["a.elf"][..], Some(("127.0.0.1:9001", true))),
         ("[console]\nport=9000\n", &["a.elf"], Some(("127.0.0.1:9000", false))),
@@ -105,7 +105,7 @@ fn switches_understand_all_old_words() {
 }
 
 #[test]
-fn the_command_line_is_stronger_than_the_file() {
+fn the_command_line_overrides_the_file() {
     let config = Config::new(
         "weaker",
         "[vm-spec]\nmemsize=10\nno-reboot=yes\n[guest]\nmodule=a\nmodule=b\nstrict=yes\n\
@@ -133,7 +133,7 @@ fn the_command_line_is_stronger_than_the_file() {
 }
 
 #[test]
-fn the_file_that_config_names_is_read_instead() {
+fn the_config_option_replaces_the_default_file() {
     let (usual, named) = (Config::new("usual", "[vm-spec]\nmemsize=10\n"), Config::new("named", ""));
     let name = named.0.to_str().unwrap();
     assert_eq!(usual.settings(&["a.elf"]).memory, 10 << 20);
@@ -142,7 +142,7 @@ fn the_file_that_config_names_is_read_instead() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+fn an_unreadable_file_is_reported_with_the_reason() {
     let missing = message(&["a.elf", "--config", "/nowhere/x.ini"]);
     assert!(missing.starts_with("cannot read the config file `/nowhere/x.ini`: No such file"), "{missing}");
     let directory = message(&["a.elf", "--config", "/"]);
@@ -154,7 +154,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
 }
 
 #[test]
-fn a_file_of_the_usual_name_that_cannot_be_read_is_not_passed_over() {
+fn an_unreadable_default_file_is_an_error() {
     let dangling = std::env::temp_dir().join(format!("kvm-settings-{}-dangling", std::process::id()));
     let _ = std::fs::remove_file(&dangling);
     std::os::unix::fs::symlink("/nowhere/config.ini", &dangling).unwrap();
@@ -164,7 +164,7 @@ fn a_file_of_the_usual_name_that_cannot_be_read_is_not_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_told_with_its_line() {
+fn an_invalid_key_is_reported_with_its_line() {
     for (text, expected) in [
         (
             "[vm-spce]\n",
@@ -238,7 +238,7 @@ fn what_cannot_be_meant_is_told_with_its_line() {
 }
 
 #[test]
-fn a_line_that_is_none_is_told_why() {
+fn an_invalid_line_is_reported_with_the_reason() {
     for (line, why) in [
         ("[vm-spec", "`]` is missing"),
         ("[vm-spec] memsize=1", "there is more on it"),

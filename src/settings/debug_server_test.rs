@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_debug_server_is_here_and_nowhere_else() {
+fn the_debug_server_listens_on_this_host_only() {
     let address = |option: &str| settings(&["a.elf", option]).debug_server.map(|address| address.to_string());
     for (option, expected) in [
         ("--debug-server", Some("127.0.0.1:5553")),
@@ -30,7 +30,7 @@ fn the_debug_server_is_here_and_nowhere_else() {
 }
 
 #[test]
-fn the_debug_server_of_the_config_file_is_overruled_by_the_command_line() {
+fn the_command_line_overrides_the_debug_server_of_the_config_file() {
     let text = "[debug-server]\nenable = yes\naddress = ::1\nport = 99\n";
     let config = Config::new("debug-server", text);
     let address = |args: &[&str]| {
@@ -45,7 +45,7 @@ fn the_debug_server_of_the_config_file_is_overruled_by_the_command_line() {
 }
 
 #[test]
-fn whoever_asks_names_a_place_and_possibly_memory() {
+fn the_debug_client_takes_an_address_and_optional_memory() {
     let wanted = |args: &[&str]| match invoke(&[&["debug-client"], args].concat()) {
         Ok(Invocation::DebugClient(wanted)) => (wanted.address.to_string(), wanted.start, wanted.end),
         other => panic!("{args:?}: {other:?}"),

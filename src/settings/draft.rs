@@ -269,13 +269,13 @@ impl Draft {
         if self.settings.restore.is_some() {
             self.check_restore(guest)?;
         }
-        let from_elsewhere = self.receive || self.settings.restore.is_some();
+        let without_guest_file = self.receive || self.settings.restore.is_some();
         let guest = match guest {
             Some(guest) if self.receive => {
                 return Err(SettingsError::GuestWithMigration { guest: guest.to_owned() });
             }
             Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
-            None if from_elsewhere => PathBuf::new(),
+            None if without_guest_file => PathBuf::new(),
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;

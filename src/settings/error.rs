@@ -34,8 +34,8 @@ pub enum SettingsError {
     MigrationPortAlone,
     /// A guest would be accepted from any host on the network without authentication.
     #[error(
-        "-migrport {address}: other hosts can reach this address, and whoever does could read the guest \
-         or send another one: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides, or \
+        "-migrport {address}: other hosts can reach this address, and could read the guest or send another \
+         one: give --tls-cert, --tls-key and --tls-ca, or --migr-key, on both sides, or \
          wait on 127.0.0.1."
     )]
     MigrationUnprotected {
@@ -109,7 +109,7 @@ pub enum SettingsError {
         /// What is wrong.
         problem: String,
     },
-    /// A guest file is named although a snapshot is to be restored.
+    /// A guest file is given together with a snapshot.
     #[error(
         "`{}` cannot be run together with --restore. {USAGE}\n--restore continues the guest in a snapshot: \
          leave out one of the two.",
@@ -119,7 +119,7 @@ pub enum SettingsError {
         /// The guest file.
         guest: PathBuf,
     },
-    /// An option for the start of a guest or for its machine, although a snapshot is to be restored.
+    /// An option for the start of a guest or for its machine is given together with a snapshot.
     #[error(
         "--{option} cannot be given together with --restore. {USAGE}\nThe snapshot decides that: leave \
          --{option} out."

@@ -42,7 +42,7 @@ fn gdb_listens_where_the_user_says() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_for_gdb_wants_gdb() {
+fn gdb_nowait_implies_gdb() {
     let waits = |args: &[&str]| settings(&[&["a.elf"], args].concat()).gdb.map(|gdb| gdb.wait);
     for (args, expected) in [
         (&["--gdb"][..], Some(true)),
@@ -65,7 +65,7 @@ fn the_console_port_is_a_port() {
 }
 
 #[test]
-fn a_console_listens_where_it_is_said_and_only_on_this_host() {
+fn a_console_listens_on_the_given_address_of_this_host() {
     let console = |args: &[&str]| settings(&[&["a.elf"], args].concat()).console;
     let at = |address: &str, chosen| Some((address.to_owned(), chosen));
     for (args, expected) in [
@@ -87,7 +87,7 @@ fn a_console_listens_where_it_is_said_and_only_on_this_host() {
 }
 
 #[test]
-fn a_console_is_asked_for_with_its_place() {
+fn the_console_command_takes_an_address() {
     let address = |args: &[&str]| match invoke(args) {
         Ok(Invocation::Console { address }) => address.to_string(),
         other => panic!("{args:?}: {other:?}"),
@@ -111,7 +111,7 @@ fn a_console_is_asked_for_with_its_place() {
 }
 
 #[test]
-fn a_guest_can_arrive_from_elsewhere() {
+fn a_guest_can_be_received_from_another_host() {
     let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
     let received = settings(&["-migr"]);
     assert_eq!((received.guest.to_str(), received.migration), (Some(""), address("127.0.0.1:8000")));
@@ -129,7 +129,7 @@ fn a_guest_can_arrive_from_elsewhere() {
 }
 
 #[test]
-fn a_guest_arrives_over_a_network_only_from_somebody_who_is_known() {
+fn a_guest_from_the_network_needs_an_authenticated_source() {
     let text = message(&["-migr", "-migrport", "0.0.0.0:8000"]);
     assert!(text.starts_with("-migrport 0.0.0.0: other hosts can reach this address"), "{text}");
     let known = settings(&["-migr", "-migrport", "0.0.0.0:8000", "--migr-key", "k"]);
@@ -143,7 +143,7 @@ fn a_guest_arrives_over_a_network_only_from_somebody_who_is_known() {
 }
 
 #[test]
-fn a_guest_can_come_from_a_snapshot_which_decides_what_its_machine_is() {
+fn a_restored_snapshot_determines_the_machine() {
     let restored = settings(&["--restore", "a.kvmstate", "--display=none", "--gdb"]);
     assert_eq!(
         (restored.guest.to_str(), restored.restore.as_deref()),
@@ -160,7 +160,7 @@ fn a_guest_can_come_from_a_snapshot_which_decides_what_its_machine_is() {
 }
 
 #[test]
-fn a_machine_is_saved_at_the_end_if_the_user_says_where() {
+fn a_machine_is_saved_at_exit_if_a_file_is_given() {
     assert_eq!(settings(&["a.elf", "--snapshot-at-exit", "x"]).snapshot_at_exit, Some("x".into()));
     assert_eq!(settings(&["--restore=x", "--snapshot-at-exit=x"]).snapshot_at_exit, Some("x".into()));
     assert_eq!(settings(&["a.elf", "--snapshot-at-exit=none"]).snapshot_at_exit, None);

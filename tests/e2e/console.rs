@@ -79,7 +79,7 @@ fn clients() -> Vec<Trial> {
             let kvm = KvmWithConsole::start("endless", &[])?;
             let mut client = kvm.connect()?;
             client.send(&[b'x'; 100_000])?;
-            expect_equal(&client.ask("")?, "a line can have 1000 bytes\n")?;
+            expect_equal(&client.ask("")?, "the line is too long; at most 1000 bytes are allowed\n")?;
             expect_equal(&client.ask("status")?, "the guest runs\n")?;
             expect(&client.ask("\x1b[31m\u{e9}")?, "unrecognized command: `\\u{1b}[31m\u{e9}` is no command")
         }),
@@ -175,8 +175,8 @@ fn guests() -> Vec<Trial> {
             for name in ["endless", "idle"] {
                 let kvm = KvmWithConsole::start(name, &[])?;
                 let mut client = kvm.connect()?;
-                expect_equal(&client.ask("pause")?, "the guest is paused; `resume` lets it go on\n")?;
-                expect_equal(&client.ask("status")?, "the guest is paused; `resume` lets it go on\n")?;
+                expect_equal(&client.ask("pause")?, "the guest is paused; `resume` resumes it\n")?;
+                expect_equal(&client.ask("status")?, "the guest is paused; `resume` resumes it\n")?;
                 expect_equal(&client.ask("dis $rip 1")?, &client.ask("dis $rip 1")?)?;
                 let before = processor_ticks(kvm.id());
                 std::thread::sleep(Duration::from_millis(300));
@@ -200,7 +200,7 @@ fn guests() -> Vec<Trial> {
             client.ask("type abc")?;
             client.ask("sendkey esc")?;
             std::thread::sleep(Duration::from_millis(200));
-            expect_equal(&client.ask("status")?, "the guest is paused; `resume` lets it go on\n")?;
+            expect_equal(&client.ask("status")?, "the guest is paused; `resume` resumes it\n")?;
             client.send(b"resume\n")?;
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) 3 (0x3).\n")?;
             let ran = kvm.finish()?;
@@ -211,7 +211,7 @@ fn guests() -> Vec<Trial> {
             let kvm = KvmWithConsole::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
             let mut client = kvm.connect()?;
             client.ask("type a")?;
-            client.ask_until("screendump screen.txt", "the screen is in")?;
+            client.ask_until("screendump screen.txt", "the screen is saved in")?;
             expect_equal(&client.ask("reset")?, "the machine was reset\n")?;
             client.ask("type b\\e")?;
             expect(&client.rest()?, "kvm: the guest halted")?;
@@ -249,7 +249,7 @@ fn user_interface() -> Vec<Trial> {
             })?;
             expect_equal(
                 &client.ask("screendump a picture.png")?,
-                "the screen is in a picture.png, 128533 bytes\n",
+                "the screen is saved in a picture.png, 128533 bytes\n",
             )?;
             let picture = std::fs::read(kvm.file("a picture.png"))?;
             if !picture.starts_with(b"\x89PNG\r\n\x1A\n") || picture.len() != 128_533 {
@@ -259,7 +259,7 @@ fn user_interface() -> Vec<Trial> {
                 &client.ask("screendump /nowhere/at/all.txt")?,
                 "cannot write `/nowhere/at/all.txt`: No such",
             )?;
-            expect(&client.ask("screendump console.log")?, "ends in .png or .txt is wanted")
+            expect(&client.ask("screendump console.log")?, "name must end in .png or .txt")
         }),
         guest_test("keys_by_name_reach_a_guest_that_reads_its_keyboard", || {
             let kvm = KvmWithConsole::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;
@@ -302,7 +302,7 @@ fn beside_gdb() -> Vec<Trial> {
             let mut client = kvm.connect()?;
             expect(&client.ask("status")?, "the guest waits for gdb at its first instruction")?;
             expect(&client.ask("dis $rip 1")?, "=> 0x")?;
-            expect(&client.ask("pause")?, "the guest stands still already")?;
+            expect(&client.ask("pause")?, "the guest is already stopped")?;
             client.send(b"resume\n")?;
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) 610")?;
             kvm.finish()?.expect_status(0).map(drop)
@@ -325,12 +325,12 @@ fn beside_gdb() -> Vec<Trial> {
             ];
             let output = kvm.gdb("recursion", &commands)?;
             expect(&output, "Breakpoint 1, fibonacci (n=n@entry=3)")?;
-            expect(&output, "\ngdb has stopped the guest, and decides when it goes on\n")?;
-            expect(&output, "\ngdb has stopped the guest; `continue` there lets it go on\n")?;
-            expect(&output, "\nthe guest stands still already: gdb has stopped it\n")?;
+            expect(&output, "\nthe guest is stopped in gdb; `continue` in gdb resumes it\n")?;
+            expect(&output, "\nthe guest is stopped in gdb; `continue` in gdb resumes it\n")?;
+            expect(&output, "\nthe guest is already stopped: gdb has stopped it\n")?;
             expect(&output, "\nbreakpoint 1 at 0x200010 (fibonacci)\n")?;
             expect(&output, "1    break 0x200010 (fibonacci) if $rdi == 2\n")?;
-            expect(&output, "`pause` is not for gdb: Ctrl-C in gdb stops the guest\n")?;
+            expect(&output, "`pause` is not available in gdb: Ctrl-C in gdb stops the guest\n")?;
             expect(&output, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")
         }),
         guest_test("a_guest_that_has_crashed_in_gdb_is_inspected_from_the_console", || {
@@ -349,7 +349,7 @@ fn beside_gdb() -> Vec<Trial> {
             let path = console.display().to_string();
             let output = with_program("nc", &["-U", &path], b"status\npause\nstatus\nexit\n")?;
             expect(&output, "the guest runs under a debugger\n")?;
-            expect(&output, "the guest is paused; `resume` lets it go on\n")?;
+            expect(&output, "the guest is paused; `resume` resumes it\n")?;
             gdb.write_all(b"\x03")?;
             let mut received = Vec::new();
             let mut byte = [0];
@@ -357,7 +357,7 @@ fn beside_gdb() -> Vec<Trial> {
                 received.push(byte[0]);
             }
             let output = with_program("nc", &["-U", &path], b"status\nquit\n")?;
-            expect(&output, "gdb has stopped the guest")?;
+            expect(&output, "the guest is stopped in gdb")?;
             kvm.finish()?.expect_status(14).map(drop)
         }),
     ]

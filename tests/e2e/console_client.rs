@@ -17,7 +17,7 @@ pub fn trials() -> Vec<Trial> {
             let address = format!("unix:{}", folder.file("none").display());
             let ran = Kvm::new().args(["console", &address]).run();
             ran.expect_status(6)?.expect_out("")?;
-            ran.expect_err("nobody listens on ")?.expect_err("start the guest with --console")?;
+            ran.expect_err("no console listens on ")?.expect_err("start the guest with --console")?;
             let ran = Kvm::new().args(["console", "--loud"]).run();
             ran.expect_status(2)?.expect_err("Use: kvm console [ADDRESS:PORT|unix:PATH]").map(drop)
         }),
@@ -98,4 +98,4 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const PAUSED: &str = "the guest is paused; `resume` lets it go on\n";
+const PAUSED: &str = "the guest is paused; `resume` resumes it\n";

@@ -288,9 +288,9 @@ fn clients() -> Vec<Trial> {
             ran.expect_status(6)?
                 .expect_err(&format!("cannot connect to the debug server at {unused}: Conn"))?;
             for (answer, message) in [
-                (&b"220 mail.example.com ESMTP\r\n"[..], "what answers there is no debug server"),
-                (&b""[..], "the debug server hung up"),
-                (&[0, 0, 7, 0xD0, 1, 2, 3], "the debug server hung up"),
+                (&b"220 mail.example.com ESMTP\r\n"[..], "the peer is no debug server"),
+                (&b""[..], "the debug server closed the connection"),
+                (&[0, 0, 7, 0xD0, 1, 2, 3], "the debug server closed the connection"),
                 (&[0, 0, 0, 12, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0], "the guest's run is over"),
             ] {
                 let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -354,7 +354,7 @@ fn views() -> Vec<Trial> {
                 "0000200010  55 48 89 e5 41 54 53 48  89 fb 48 83 ff 01 76 19  |UH..ATSH..H...v.|\n",
             )?;
             expect(&output, "0000200020  48 8d 7f ff ")?;
-            expect(&output, "0x40000000 is not RAM; `info mem` tells what is where\n")?;
+            expect(&output, "0x40000000 is not RAM; `info mem` shows the memory map\n")?;
             expect(
                 &output,
                 "   0x200010 <fibonacci>: push rbp\n   0x200011 <fibonacci+0x1>: mov rbp, rsp\n",
@@ -377,8 +377,8 @@ fn views() -> Vec<Trial> {
             let (output, _) = debug("recursion", &[], &commands)?;
             expect(&output, "received: \"1\"\n")?;
             expect(&output, "received: \"0x5\"\n")?;
-            expect(&output, "addresses are the guest's virtual ones\n")?;
-            expect(&output, "interrupts wait while the guest is stepped\n")
+            expect(&output, "addresses are virtual\n")?;
+            expect(&output, "interrupts are held back while single-stepping\n")
         }),
         gdb_test("monitor_finds_symbols_of_a_relocated_guest", || {
             let commands =
@@ -431,7 +431,7 @@ fn machine() -> Vec<Trial> {
         }),
         gdb_test("monitor_reset_ends_a_run_that_must_not_reboot", || {
             let (output, ran) = debug("endless", &["--no-reboot"], &["monitor reset", "continue"])?;
-            expect(&output, "the run is over, as soon as the guest is to go on\n")?;
+            expect(&output, "the run ends when gdb resumes the guest\n")?;
             ran.expect_status(18).map(drop)
         }),
     ]

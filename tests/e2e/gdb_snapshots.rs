@@ -95,7 +95,7 @@ pub fn trials() -> Vec<Trial> {
             ];
             let (output, ran) = debug_with_goback("recursion", &commands)?;
             expect(&output, "snapshot `twelve` at 0x200010 (fibonacci): ")?;
-            expect_times(&output, "as in snapshot `twelve`, at 0x200010 (fibonacci): ", 2)?;
+            expect_times(&output, "restored snapshot `twelve` at 0x200010 (fibonacci): ", 2)?;
             expect(&output, "#0  fibonacci (n=n@entry=12)")?;
             expect(&output, "#3  0x0000000000200029 in fibonacci (n=n@entry=15)")?;
             expect(&output, "\tstop only if n == 3\n")?;
@@ -145,7 +145,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "second  at 0x200002 (_start+0x2), ")?;
             expect(&output, "there is no snapshot `secnd` (there is `second`); `snapshots` lists all\n")?;
             expect(&output, "it needs the name of a snapshot")?;
-            expect(&output, "it needs a name; use: snapshot NAME|FILE")?;
+            expect(&output, "a name is missing; use: snapshot NAME|FILE")?;
             expect(&output, "`a b` is no name for a snapshot")?;
             expect(&output, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)
@@ -162,7 +162,7 @@ pub fn trials() -> Vec<Trial> {
             let (output, _) = debug("recursion", &[], &commands)?;
             expect(&output, "no snapshots\n")?;
             expect(&output, "there is no snapshot `one`")?;
-            expect(&output, "a.kvmstate, at 0x200000 (_start)\ngdb still shows what it knew")
+            expect(&output, "a.kvmstate, at 0x200000 (_start)\ngdb still shows old registers")
         }),
         gdb_test("snapshots_survive_a_reset_and_watchpoints", || {
             let commands = [

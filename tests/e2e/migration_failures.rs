@@ -71,7 +71,7 @@ fn before_the_transfer() -> Vec<Trial> {
             let mut source = Instance::source("serial-echo", &[])?;
             let answer = source.ask(&[&migrate(port), "migrate status"])?;
             contains(&answer, FAILED)?;
-            contains(&answer, &format!("`kvm -migr -migrport {port}` has a kvm wait there"))?;
+            contains(&answer, &format!("start `kvm -migr -migrport {port}` there"))?;
             expect_running(&mut source)
         }),
         guest_test("migration_to_another_host_requires_encryption", || {
@@ -161,10 +161,10 @@ fn during_the_transfer() -> Vec<Trial> {
             let mut destination = Instance::destination(port, &[])?;
             let tunnel = Proxy::tunnel(port, kind::CONFIRM)?;
             let _request = source.ask_in_background(&migrate(tunnel.port));
-            source.ask_until("migrate status", "no answer has come")?;
+            source.ask_until("migrate status", "no answer was received")?;
             // While the source asks the destination, its state does not change.
             std::thread::sleep(Duration::from_millis(600));
-            contains(&source.ask(&["migrate status"])?, "it runs nowhere")?;
+            contains(&source.ask(&["migrate status"])?, "so the guest is paused")?;
             destination.expect_out("Migration started")?;
             destination.send_input("here\r")?;
             destination.expect_out("HERE")?;
@@ -178,7 +178,7 @@ fn during_the_transfer() -> Vec<Trial> {
             let destination = Instance::destination(port, &[])?;
             let proxy = Proxy::killing(port, destination.id())?;
             let _request = source.ask_in_background(&migrate(proxy.port));
-            source.ask_until("migrate status", "it runs nowhere")?;
+            source.ask_until("migrate status", "no answer was received, so the guest is paused")?;
             contains(&source.ask(&["resume"])?, "the guest runs")?;
             expect_running(&mut source)
         }),
@@ -193,7 +193,7 @@ fn during_the_transfer() -> Vec<Trial> {
             let answer = source.ask(&[&migrate(ports[1])])?;
             contains(&answer, "a migration is already in progress, to 127.0.0.1:")?;
             contains(&answer, "cancel it with `migrate cancel`")?;
-            contains(&source.ask(&["migrate cancel"])?, "the guest stays here")?;
+            contains(&source.ask(&["migrate cancel"])?, "the guest stays on this host")?;
             free.store(true, Ordering::SeqCst);
             contains(&progress.join().map_err(|_| "the console")??, &format!("{FAILED}: cancelled"))?;
             contains(&destination.finish()?.err, "the other host aborted the migration: cancelled")?;

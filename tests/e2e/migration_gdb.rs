@@ -37,7 +37,7 @@ pub fn trials() -> Vec<Trial> {
             gdb.until("Breakpoint 1, ")?;
             let mut destination = Instance::destination(port, &["--keys", "serial"])?;
             send(&mut gdb, &format!("monitor {}", migrate(port)))?;
-            gdb.until("the guest is on its way to 127.0.0.1:")?;
+            gdb.until("migration to 127.0.0.1:")?;
             source.expect_migrated()?;
             send(&mut gdb, "stepi")?;
             let output = gdb.finish()?;

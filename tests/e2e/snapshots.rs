@@ -142,7 +142,7 @@ fn in_gdb() -> Vec<Trial> {
                 "continue",
             ];
             let (output, ran) = debug("recursion", &[], &commands)?;
-            expect(&output, &format!("the machine is as it was in {}, at 0x", file.display()))?;
+            expect(&output, &format!("the machine was restored from {}, at 0x", file.display()))?;
             expect(&output, "$2 = 1\n")?;
             expect(&output, "$3 = 13\n")?;
             expect(&output, "0x300000:\t0x00000000")?;
@@ -296,11 +296,15 @@ fn at_exit() -> Vec<Trial> {
             let mut out = String::new();
             for slice in [saving(Kvm::with_guest("serial-million")), restored()] {
                 let ran = slice.args(["--timeout", "0.2"]).run();
-                ran.expect_status(12)?.expect_err("a.kvmstate` continues it.")?;
+                ran.expect_status(12)?
+                    .expect_err("continue it with `kvm --restore ")?
+                    .expect_err("a.kvmstate`.")?;
                 out.push_str(&ran.out);
             }
             let ran = restored().run();
-            ran.expect_status(0)?.expect_err("a.kvmstate --gdb` lets you look at it.")?;
+            ran.expect_status(0)?
+                .expect_err("inspect it with `kvm --restore ")?
+                .expect_err("a.kvmstate --gdb`.")?;
             let begun = out.len();
             out.push_str(&ran.out);
             let line = format!("{}\n", ".".repeat(63));

@@ -48,7 +48,7 @@ fn files() -> Vec<Trial> {
         }),
         test("vscode_replaces_an_existing_file_only_with_force", || {
             let ran = Kvm::new().file(GDBINIT, "mine\n").arg("vscode").run();
-            ran.expect_status(2)?.expect_err("kvm: ./.gdbinit is there already and says something else")?;
+            ran.expect_status(2)?.expect_err("kvm: ./.gdbinit exists with other contents")?;
             ran.expect_err("--force replaces it")?.expect_file(GDBINIT, "mine\n")?;
             ran.check(!ran.folder.file(".vscode").exists(), "nothing written")?;
             let ran = Kvm::new().file(GDBINIT, "mine\n").args(["vscode", "--force"]).run();
@@ -59,7 +59,7 @@ fn files() -> Vec<Trial> {
         test("vscode_can_be_run_twice", || {
             let ran = Kvm::new().in_shell("\"$@\" >first && exec \"$@\"").arg("vscode").run();
             ran.expect_status(0)?;
-            let both = "./.vscode/launch.json: was there, the same\n./.gdbinit: was there, the same\n";
+            let both = "./.vscode/launch.json: unchanged\n./.gdbinit: unchanged\n";
             ran.check(ran.out.starts_with(both), "nothing to do").map(drop)
         }),
         test("vscode_names_the_file_that_it_cannot_write", || {
@@ -67,7 +67,7 @@ fn files() -> Vec<Trial> {
                 .args(["vscode", "nowhere"])
                 .run()
                 .expect_status(2)?
-                .expect_err("kvm: nowhere is no folder: make it first, or name another: kvm vscode DIR")?;
+                .expect_err("kvm: nowhere is no folder; create it, or name another: kvm vscode DIR")?;
             let ran = Kvm::new().file(".vscode", "a file\n").arg("vscode").run();
             ran.expect_status(6)?.expect_err("kvm: cannot write ./.vscode/launch.json: ")?;
             ran.check(!ran.folder.file(GDBINIT).exists(), "no .gdbinit either").map(drop)

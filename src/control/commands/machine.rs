@@ -1,11 +1,11 @@
 //! Commands for the machine as a whole, and for how it is debugged.
 
-use super::super::CommandError;
-use super::super::table::wrong;
+use super::super::command::invalid;
+use super::super::error::CommandError;
 use crate::supervisor::session::Switches;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// Old tools read this text: it stays as it is.
+/// The text is an interface: existing tools parse it.
 pub(in crate::control) fn regs(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let mut text = "Privileged Registers (Custom command):\n".to_owned();
     for (name, value) in guest.registers()?.control() {
@@ -29,10 +29,10 @@ pub(in crate::control) fn catch_int3(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let on = switch(guest, "catch int3", arguments, |switches| &mut switches.catch_int3)?;
+    let on = switch(guest, arguments, |switches| &mut switches.catch_int3)?;
     Ok(match on {
-        true => "the guest's own int3 stops it; going on hands it to the guest's handler\n",
-        false => "the guest's own int3 goes to its own handler\n",
+        true => "the guest's own int3 stops it; on resume its handler is called\n",
+        false => "the guest's own int3 calls its handler\n",
     }
     .to_owned())
 }
@@ -41,10 +41,10 @@ pub(in crate::control) fn step_irq(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let on = switch(guest, "step-irq", arguments, |switches| &mut switches.step_interrupts)?;
+    let on = switch(guest, arguments, |switches| &mut switches.step_interrupts)?;
     Ok(match on {
-        true => "interrupts come in while the guest is stepped\n",
-        false => "interrupts wait while the guest is stepped\n",
+        true => "interrupts are delivered while single-stepping\n",
+        false => "interrupts are held back while single-stepping\n",
     }
     .to_owned())
 }
@@ -53,18 +53,17 @@ pub(in crate::control) fn phys(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let on = switch(guest, "phys", arguments, |switches| &mut switches.physical)?;
+    let on = switch(guest, arguments, |switches| &mut switches.physical)?;
     Ok(match on {
-        true => "addresses are guest-physical now; `phys off` takes that back\n",
-        false => "addresses are the guest's virtual ones\n",
+        true => "addresses are guest-physical; `phys off` makes them virtual\n",
+        false => "addresses are virtual\n",
     }
     .to_owned())
 }
 
-/// Sets a switch to what `arguments` say, or leaves it if they say nothing; how it stands then.
+/// Sets a switch as `arguments` say; without arguments it is unchanged. Returns its value.
 fn switch(
     guest: &mut dyn StoppedMachine,
-    name: &str,
     arguments: &str,
     which: fn(&mut Switches) -> &mut bool,
 ) -> Result<bool, CommandError> {
@@ -73,7 +72,7 @@ fn switch(
         "on" => *switch = true,
         "off" => *switch = false,
         "" => {}
-        other => return Err(wrong(name, format!("`{other}` is neither on nor off"))),
+        other => return Err(invalid(format!("`{other}` is neither on nor off"))),
     }
     Ok(*switch)
 }

@@ -1,8 +1,8 @@
-//! Commands that show memory: by physical address, as code, and how it is mapped.
+//! Commands that show memory: the memory map, dumps, disassembly and page-table walks.
 
-use super::super::CommandError;
-use super::super::table::wrong;
-use super::{count, number, place, symbol};
+use super::super::command::{invalid, no_more};
+use super::super::error::CommandError;
+use super::values::{count, number, place, symbol};
 use crate::arch::paging::{Entry, Paging, entry_bits};
 use crate::devices::lapic;
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
@@ -11,14 +11,14 @@ use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// Bytes a dump shows at most, and by default.
+/// Maximum and default number of bytes in a dump.
 const MOST_BYTES: u64 = 4096;
 const USUAL_BYTES: u64 = 64;
-/// Instructions shown at most, and by default.
+/// Maximum and default number of instructions.
 const MOST_INSTRUCTIONS: u64 = 200;
 const USUAL_INSTRUCTIONS: u64 = 10;
 
-/// What is where in guest-physical memory.
+/// The guest-physical memory map.
 pub(in crate::control) fn map(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let text_end = TEXT_BUFFER + 2 * BUFFER_CELLS as u64;
     let mut rows: Vec<(u64, u64, String)> = Vec::new();
@@ -26,11 +26,11 @@ pub(in crate::control) fn map(guest: &mut dyn StoppedMachine, _: &str) -> Result
         let size = (range.end - range.start) >> 20;
         rows.push((range.start, range.end, format!("RAM, {size} MiB")));
     }
-    rows.push((TEXT_BUFFER, text_end, "  of it the text the VGA screen shows".to_owned()));
+    rows.push((TEXT_BUFFER, text_end, "  VGA text buffer in it".to_owned()));
     rows.push((lapic::BASE, lapic::BASE + lapic::LENGTH, "local APIC registers".to_owned()));
     rows.sort();
     let lines = rows.iter().map(|(start, end, what)| format!("{start:#014x}..{end:#014x} {what}\n"));
-    Ok(lines.collect::<String>() + "everything else: nobody; it reads 0, and writes are ignored\n")
+    Ok(lines.collect::<String>() + "everything else: unassigned; reads return 0, writes are ignored\n")
 }
 
 /// Guest-physical memory in hexadecimal and ASCII.
@@ -39,12 +39,12 @@ pub(in crate::control) fn dump(
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {
-        return Err(wrong("xp", "an address is missing"));
+        return Err(invalid("an address is missing"));
     }
     let (start, rest) = number(guest, arguments)?;
-    let wanted = if rest.is_empty() { USUAL_BYTES } else { count(guest, "xp", rest, MOST_BYTES)? };
+    let wanted = if rest.is_empty() { USUAL_BYTES } else { count(guest, rest, MOST_BYTES)? };
     let memory = guest.memory();
-    // As far as RAM goes.
+    // Up to the end of RAM.
     let end = memory.ram().iter().find(|range| range.contains(&start)).map(|range| range.end);
     let length = wanted.min(end.ok_or(CommandError::NotRam { address: start })? - start);
     let mut bytes = vec![0; length as usize];
@@ -59,7 +59,7 @@ pub(in crate::control) fn dump(
     Ok(text)
 }
 
-/// Code, decoded in the mode the guest is in.
+/// Disassembles code in the guest's current mode.
 pub(in crate::control) fn disassemble(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
@@ -67,8 +67,7 @@ pub(in crate::control) fn disassemble(
     let registers = guest.registers()?;
     let here = registers.next_instruction();
     let (mut address, rest) = if arguments.is_empty() { (here, "") } else { number(guest, arguments)? };
-    let count =
-        if rest.is_empty() { USUAL_INSTRUCTIONS } else { count(guest, "dis", rest, MOST_INSTRUCTIONS)? };
+    let count = if rest.is_empty() { USUAL_INSTRUCTIONS } else { count(guest, rest, MOST_INSTRUCTIONS)? };
     let bitness = registers.bitness();
     // Jumps are relative to the instruction pointer, which counts from the base of CS.
     let base = here.wrapping_sub(registers.general.rip);
@@ -112,12 +111,10 @@ pub(in crate::control) fn symbol_command(
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {
-        return Err(wrong("sym", "an address or a name is missing"));
+        return Err(invalid("an address or a name is missing"));
     }
     let (address, rest) = number(guest, arguments)?;
-    if !rest.is_empty() {
-        return Err(wrong("sym", format!("`{rest}` is too much")));
-    }
+    no_more(rest)?;
     let none = if symbol(guest, address).is_none() { ": no symbol" } else { "" };
     Ok(format!("{}{none}\n", place(guest, address)))
 }
@@ -125,7 +122,7 @@ pub(in crate::control) fn symbol_command(
 /// Names of the entries of page tables, from the last level on (Intel SDM volume 3A, "Paging").
 const ENTRY_NAMES: [&str; 5] = ["PTE", "PDE", "PDPTE", "PML4E", "PML5E"];
 
-/// Bits of entries with the letters they are shown by.
+/// Bits of entries, and their names.
 const FLAGS: [(u64, &str); 8] = [
     (entry_bits::PRESENT, "present"),
     (entry_bits::WRITABLE, "writable"),
@@ -137,18 +134,16 @@ const FLAGS: [(u64, &str); 8] = [
     (entry_bits::NO_EXECUTE, "no-execute"),
 ];
 
-/// How a virtual address is translated.
+/// The page-table walk of a virtual address.
 pub(in crate::control) fn walk(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.is_empty() {
-        return Err(wrong("walk", "an address is missing"));
+        return Err(invalid("an address is missing"));
     }
     let (address, rest) = number(guest, arguments)?;
-    if !rest.is_empty() {
-        return Err(wrong("walk", format!("`{rest}` is too much")));
-    }
+    no_more(rest)?;
     let registers = guest.registers()?;
     let paging = Paging::new(&registers, Paging::WIDEST);
     let levels = paging.levels();

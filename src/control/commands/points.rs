@@ -1,8 +1,8 @@
 //! Commands for breakpoints and log points.
 
-use super::super::CommandError;
-use super::super::table::wrong;
-use super::{address_of, expression, number, place};
+use super::super::command::{invalid, no_more};
+use super::super::error::CommandError;
+use super::values::{address_of, expression, number, place};
 use crate::arch::paging::is_canonical;
 use crate::inspect::expression::Expression;
 use crate::inspect::format::Format;
@@ -14,11 +14,9 @@ pub(in crate::control) fn set_break(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let (address, behind) = address("break", guest, arguments)?;
+    let (address, behind) = address(guest, arguments)?;
     let (condition, rest) = condition(guest, behind)?;
-    if !rest.is_empty() {
-        return Err(wrong("break", format!("`{rest}` is too much")));
-    }
+    no_more(rest)?;
     add(guest, address, behind, condition, Kind::Break)
 }
 
@@ -26,28 +24,24 @@ pub(in crate::control) fn set_trace(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let (address, behind) = address("trace", guest, arguments)?;
+    let (address, behind) = address(guest, arguments)?;
     let (condition, rest) = condition(guest, behind)?;
-    // gdb's `dprintf` has a comma there.
+    // gdb's `dprintf` has a comma here.
     let rest = rest.strip_prefix(',').unwrap_or(rest);
     let format = Format::parse(rest, &|name| address_of(guest, name))?;
     add(guest, address, behind, condition, Kind::Trace(format))
 }
 
-/// The address `text` begins with, and what follows it.
-fn address<'t>(
-    name: &str,
-    guest: &dyn StoppedMachine,
-    text: &'t str,
-) -> Result<(u64, &'t str), CommandError> {
+/// Parses the address at the start of `text`; returns it with the remaining text.
+fn address<'t>(guest: &dyn StoppedMachine, text: &'t str) -> Result<(u64, &'t str), CommandError> {
     if text.is_empty() {
-        return Err(wrong(name, "an address is missing"));
+        return Err(invalid("an address is missing"));
     }
-    // As in gdb, a star in front says that an address follows.
+    // As in gdb, an address may begin with a star.
     number(guest, text.strip_prefix('*').unwrap_or(text))
 }
 
-/// The condition `text` begins with, if it begins with one, and what follows it.
+/// Parses the condition at the start of `text`, if there is one; returns it with the remaining text.
 fn condition<'t>(
     guest: &dyn StoppedMachine,
     text: &'t str,
@@ -78,14 +72,21 @@ fn add(
     let what = if kind == Kind::Break { "breakpoint" } else { "log point" };
     let new = NewPoint { address, place: place.clone(), words: words.to_owned(), condition, kind };
     let number = guest.session().points.add(new).ok_or(CommandError::TooManyPoints)?;
-    let note =
-        if mapped { "" } else { "; no RAM is mapped there now: it works from the first stop after that" };
+    let note = if mapped {
+        ""
+    } else {
+        "; no RAM is mapped there yet: it takes effect at the first stop after that"
+    };
     Ok(format!("{what} {number} at {place}{note}\n"))
 }
 
 pub(in crate::control) fn list(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let list = guest.session().points.list();
-    Ok(if list.is_empty() { "there are none; `break` and `trace` set them\n".to_owned() } else { list })
+    Ok(if list.is_empty() {
+        "there are none; `break` and `trace` set breakpoints and log points\n".to_owned()
+    } else {
+        list
+    })
 }
 
 pub(in crate::control) fn ignore(
@@ -93,13 +94,11 @@ pub(in crate::control) fn ignore(
     arguments: &str,
 ) -> Result<String, CommandError> {
     let Some((first, second)) = arguments.split_once(char::is_whitespace) else {
-        return Err(wrong("ignore", "a number and a count are wanted"));
+        return Err(invalid("a number and a count are needed"));
     };
-    let point = number_of(guest, "ignore", first)?;
+    let point = number_of(guest, first)?;
     let (count, rest) = number(guest, second)?;
-    if !rest.is_empty() {
-        return Err(wrong("ignore", format!("`{rest}` is too much")));
-    }
+    no_more(rest)?;
     let known = u32::try_from(point).is_ok_and(|number| guest.session().points.ignore(number, count));
     match known {
         true => Ok(format!("the next {count} hits of {point} are ignored\n")),
@@ -114,7 +113,7 @@ pub(in crate::control) fn delete(
     if arguments.is_empty() {
         return Ok(format!("deleted: {}\n", guest.session().points.clear()));
     }
-    let point = number_of(guest, "delete", arguments)?;
+    let point = number_of(guest, arguments)?;
     let known = u32::try_from(point).is_ok_and(|number| guest.session().points.remove(number));
     match known {
         true => Ok(format!("deleted: number {point}\n")),
@@ -122,7 +121,8 @@ pub(in crate::control) fn delete(
     }
 }
 
-fn number_of(guest: &dyn StoppedMachine, name: &str, text: &str) -> Result<u64, CommandError> {
+fn number_of(guest: &dyn StoppedMachine, text: &str) -> Result<u64, CommandError> {
     let (number, rest) = number(guest, text)?;
-    if rest.is_empty() { Ok(number) } else { Err(wrong(name, format!("`{rest}` is too much"))) }
+    no_more(rest)?;
+    Ok(number)
 }

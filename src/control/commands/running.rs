@@ -1,17 +1,17 @@
-//! Commands that let the guest run, hold it, start it again and end it.
+//! Commands that pause, resume, reset and end the guest.
 
-use super::super::CommandError;
+use super::super::error::CommandError;
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
 pub(in crate::control) fn status(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     Ok(match guest.status() {
         RunStatus::Running if guest.is_debugged() => "the guest runs under a debugger\n",
         RunStatus::Running => "the guest runs\n",
-        RunStatus::Paused => "the guest is paused; `resume` lets it go on\n",
+        RunStatus::Paused => "the guest is paused; `resume` resumes it\n",
         RunStatus::WaitingForDebugger => {
-            "the guest waits for gdb at its first instruction; `resume` starts it without\n"
+            "the guest waits for gdb at its first instruction; `resume` starts it without gdb\n"
         }
-        RunStatus::Stopped => "gdb has stopped the guest, and decides when it goes on\n",
+        RunStatus::Stopped => "the guest is stopped in gdb; `continue` in gdb resumes it\n",
     }
     .to_owned())
 }
@@ -21,11 +21,11 @@ pub(in crate::control) fn pause(guest: &mut dyn StoppedMachine, _: &str) -> Resu
         RunStatus::Running => guest.set_paused(true),
         RunStatus::Paused => {}
         RunStatus::WaitingForDebugger => {
-            return Err(CommandError::StandsStill("it waits for gdb at its first instruction"));
+            return Err(CommandError::AlreadyStopped("it waits for gdb at its first instruction"));
         }
-        RunStatus::Stopped => return Err(CommandError::StandsStill("gdb has stopped it")),
+        RunStatus::Stopped => return Err(CommandError::AlreadyStopped("gdb has stopped it")),
     }
-    Ok("the guest is paused; `resume` lets it go on\n".to_owned())
+    Ok("the guest is paused; `resume` resumes it\n".to_owned())
 }
 
 pub(in crate::control) fn resume(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
@@ -43,7 +43,7 @@ pub(in crate::control) fn reset(guest: &mut dyn StoppedMachine, _: &str) -> Resu
             "the machine was reset; in gdb, `maintenance flush register-cache` shows its new registers\n"
         }
         true => "the machine was reset\n",
-        false if debugged => "the run is over, as soon as the guest is to go on\n",
+        false if debugged => "the run ends when gdb resumes the guest\n",
         false => "the run is over\n",
     }
     .to_owned())

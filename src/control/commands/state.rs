@@ -1,11 +1,12 @@
-//! Commands that save the machine and bring it back.
+//! Commands that save and restore the machine: in a file, or in memory.
 
-use super::super::CommandError;
-use super::{place, snapshots};
+use super::super::error::CommandError;
+use super::snapshots;
+use super::values::place;
 use crate::state;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// Saves the machine in a file, or keeps it in memory.
+/// Saves the machine in a file, or takes a snapshot in memory.
 pub(in crate::control) fn snapshot(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
@@ -20,19 +21,19 @@ pub(in crate::control) fn snapshot(
         saved.took.as_millis()
     );
     if !saved.guest_file {
-        text.push_str("the guest's file is not in it: a reset needs it where it is now\n");
+        text.push_str("the guest file is not included: a reset needs it at its current path\n");
     }
     Ok(text)
 }
 
-/// Has the machine go on from a file, or from what was kept in memory.
+/// Restores the machine from a file, or from a snapshot in memory.
 pub(in crate::control) fn restore(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let Some(file) = state::snapshot_path(arguments) else { return snapshots::go_back(guest, arguments) };
+    let Some(file) = state::snapshot_path(arguments) else { return snapshots::restore(guest, arguments) };
     guest.restore(&file)?;
     let rip = guest.registers()?.general.rip;
     let (place, hint) = (place(guest, rip), snapshots::hint(guest));
-    Ok(format!("the machine is as it was in {}, at {place}\n{hint}", file.display()))
+    Ok(format!("the machine was restored from {}, at {place}\n{hint}", file.display()))
 }

@@ -9,13 +9,13 @@ use crate::kvm::probe::{
 use crate::kvm::{HostError, probe};
 
 /// An answer: the stable word, whether it is good, the text for display.
-pub(super) type Told = (&'static str, Mark, &'static str);
+pub(super) type Answer = (&'static str, Mark, &'static str);
 
 /// A behaviour that no known host shows.
-const UNCLEAR: Told = ("unclear", Bad, probe::UNCLEAR);
+const UNCLEAR: Answer = ("unclear", Bad, probe::UNCLEAR);
 
 /// The error of opening `/dev/kvm`.
-pub(super) fn device(error: &HostError) -> Told {
+pub(super) fn device(error: &HostError) -> Answer {
     match error {
         HostError::NoDevice => ("missing", Bad, "missing"),
         HostError::NotAllowed => ("not_allowed", Bad, "there, but this user may not open it"),
@@ -26,7 +26,7 @@ pub(super) fn device(error: &HostError) -> Told {
     }
 }
 
-pub(super) fn started(started: ModeSupport) -> Told {
+pub(super) fn started(started: ModeSupport) -> Answer {
     match started {
         ModeSupport::Runs => ("runs", Good, "runs"),
         ModeSupport::PagingDropped => ("paging_dropped", Bad, "KVM takes the registers, then paging is off"),
@@ -37,7 +37,7 @@ pub(super) fn started(started: ModeSupport) -> Told {
 }
 
 /// Names for exceptions that instructions raise (Intel SDM volume 3A, "Exceptions and Interrupts").
-fn raises(vector: u8) -> Told {
+fn raises(vector: u8) -> Answer {
     match vector {
         6 => ("raises_ud", Bad, "raises #UD, invalid opcode"),
         7 => ("raises_nm", Bad, "raises #NM, device not available"),
@@ -47,11 +47,11 @@ fn raises(vector: u8) -> Told {
     }
 }
 
-pub(super) fn behaviour(behaviour: Behaviour) -> Told {
+pub(super) fn behaviour(behaviour: Behaviour) -> Answer {
     match behaviour {
         Behaviour::Runs => ("runs", Good, "runs"),
-        Behaviour::Wrong => ("wrong", Bad, "wrong result, without a word"),
-        Behaviour::Refused => ("refused", Helped, "refused by KVM, carried out by kvm"),
+        Behaviour::Wrong => ("wrong", Bad, "wrong result, and no error"),
+        Behaviour::Refused => ("refused", Helped, "refused by KVM, emulated by kvm"),
         Behaviour::NotOffered => ("not_offered", Plain, "not offered by CPUID, raises an exception"),
         Behaviour::Raises(vector) => raises(vector),
         Behaviour::Hangs => ("hangs", Bad, "never ends"),
@@ -59,7 +59,7 @@ pub(super) fn behaviour(behaviour: Behaviour) -> Told {
     }
 }
 
-pub(super) fn system_calls(calls: SystemCalls) -> Told {
+pub(super) fn system_calls(calls: SystemCalls) -> Answer {
     match calls {
         SystemCalls::EnterRing0 => ("runs", Good, "enters ring 0"),
         SystemCalls::StayInRing3 => {
@@ -70,7 +70,7 @@ pub(super) fn system_calls(calls: SystemCalls) -> Told {
     }
 }
 
-pub(super) fn hypercall(hypercall: Hypercall) -> Told {
+pub(super) fn hypercall(hypercall: Hypercall) -> Answer {
     match hypercall {
         Hypercall::Answered => ("answered", Plain, "answered by KVM"),
         Hypercall::Undefined => ("undefined", Plain, "#UD, as on a processor that does not know it"),
@@ -81,7 +81,7 @@ pub(super) fn hypercall(hypercall: Hypercall) -> Told {
     }
 }
 
-pub(super) fn foreign_hypercall(found: Hypercall) -> Told {
+pub(super) fn foreign_hypercall(found: Hypercall) -> Answer {
     match found {
         Hypercall::Answered => ("answered", Plain, "KVM rewrites the guest's code (switched off by kvm)"),
         Hypercall::Hangs => ("hangs", Plain, "never ends (switched off by kvm)"),
@@ -89,7 +89,7 @@ pub(super) fn foreign_hypercall(found: Hypercall) -> Told {
     }
 }
 
-pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Told {
+pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Answer {
     let (key, mark) = match found {
         SoftwareBreakpoints::DebugExit => ("debug_exit", Good),
         SoftwareBreakpoints::Refused => ("refused", Helped),
@@ -100,7 +100,7 @@ pub(super) fn software_breakpoints(found: SoftwareBreakpoints) -> Told {
     (key, mark, found.describe())
 }
 
-pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Told {
+pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Answer {
     let (key, mark) = match found {
         HardwareBreakpoints::Stop => ("stop", Good),
         HardwareBreakpoints::Missed => ("missed", Bad),
@@ -110,7 +110,7 @@ pub(super) fn hardware_breakpoints(found: HardwareBreakpoints) -> Told {
     (key, mark, found.describe())
 }
 
-pub(super) fn resume_flag(found: ResumeFlag) -> Told {
+pub(super) fn resume_flag(found: ResumeFlag) -> Answer {
     match found {
         ResumeFlag::Honoured => ("honoured", Good, "leads past the breakpoint"),
         ResumeFlag::Ignored => ("ignored", Bad, "ignored: the guest stops there again"),
@@ -119,7 +119,7 @@ pub(super) fn resume_flag(found: ResumeFlag) -> Told {
     }
 }
 
-pub(super) fn single_step(found: SingleStep) -> Told {
+pub(super) fn single_step(found: SingleStep) -> Answer {
     let (key, mark) = match found {
         SingleStep::Stops => ("stops", Good),
         SingleStep::Guest => ("guest", Bad),
@@ -129,7 +129,7 @@ pub(super) fn single_step(found: SingleStep) -> Told {
     (key, mark, found.describe())
 }
 
-pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Told {
+pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Answer {
     let (key, mark) = match found {
         InterruptFreeStepping::HeldBack => ("held_back", Good),
         InterruptFreeStepping::NotHeldBack => ("not_held_back", Bad),
@@ -140,15 +140,15 @@ pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Told {
     (key, mark, found.describe())
 }
 
-pub(super) fn after_triple_fault(found: AfterTripleFault) -> Told {
+pub(super) fn after_triple_fault(found: AfterTripleFault) -> Answer {
     match found {
-        AfterTripleFault::Kept => ("kept", Good, "registers say where it happened"),
-        AfterTripleFault::Reset => ("reset", Bad, "registers are reset: nobody knows where it happened"),
+        AfterTripleFault::Kept => ("kept", Good, "registers hold the address of the fault"),
+        AfterTripleFault::Reset => ("reset", Bad, "registers are reset: the address of the fault is lost"),
         AfterTripleFault::Unclear => UNCLEAR,
     }
 }
 
-pub(super) fn dirty_log(found: DirtyLog) -> Told {
+pub(super) fn dirty_log(found: DirtyLog) -> Answer {
     match found {
         DirtyLog::Exact => ("exact", Good, "exactly the pages written"),
         DirtyLog::WithPageTables => ("with_page_tables", Good, "the pages written, and page tables in use"),
@@ -157,24 +157,24 @@ pub(super) fn dirty_log(found: DirtyLog) -> Told {
     }
 }
 
-pub(super) fn read_only_memory(found: ReadOnlyMemory) -> Told {
+pub(super) fn read_only_memory(found: ReadOnlyMemory) -> Answer {
     match found {
-        ReadOnlyMemory::Exits => ("told", Good, "a write comes out with address and value"),
+        ReadOnlyMemory::Exits => ("told", Good, "a write exits with address and value"),
         ReadOnlyMemory::Written => ("written", Bad, "is written to all the same"),
         ReadOnlyMemory::Unclear => UNCLEAR,
     }
 }
 
-pub(super) fn collected_writes(found: CoalescedWrites) -> Told {
+pub(super) fn collected_writes(found: CoalescedWrites) -> Answer {
     match found {
-        CoalescedWrites::Coalesced => ("collected", Good, "collected, and told together"),
-        CoalescedWrites::OneByOne => ("one_by_one", Bad, "accepted, but told one by one"),
+        CoalescedWrites::Coalesced => ("collected", Good, "collected, and reported together"),
+        CoalescedWrites::OneByOne => ("one_by_one", Bad, "accepted, but reported one by one"),
         CoalescedWrites::NotOffered => ("not_offered", Bad, "not in this kernel"),
         CoalescedWrites::Lost => ("lost", Bad, "some are lost"),
     }
 }
 
-pub(super) fn speed(found: Option<Speed>) -> Told {
+pub(super) fn speed(found: Option<Speed>) -> Answer {
     match found {
         Some(speed) if speed.is_interpreted() => ("interpreted", Bad, "interpreted by KVM"),
         Some(_) => ("native", Good, "run by the processor"),

@@ -1,6 +1,6 @@
 //! Queries all host properties and collects them as rows.
 
-use super::descriptions::{self, Told};
+use super::descriptions::{self, Answer};
 use super::report::Mark::{Bad, Good, Plain};
 use super::report::{Group, Report, Row, Value};
 use crate::kvm::probe::{
@@ -209,7 +209,7 @@ fn speed(kvm: &Kvm) -> Group {
 }
 
 /// A row for an answer with its own description.
-fn row(key: &'static str, what: &'static str, answer: Result<Told, HostError>) -> Row {
+fn row(key: &'static str, what: &'static str, answer: Result<Answer, HostError>) -> Row {
     match answer {
         Ok((word, mark, words)) => Row::new(key, what, Value::Word(word), mark, words.into()),
         Err(error) => {
@@ -233,8 +233,8 @@ fn summary(kvm: &Kvm) -> String {
     let interpreted =
         |speed: &Result<Option<Speed>, HostError>| matches!(speed, Ok(Some(speed)) if speed.is_interpreted());
     if interpreted(&SPEED.ring0.get(kvm)) {
-        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow. What KVM refuses is carried \
-         out by kvm, which is slower still: guests built with -mgeneral-regs-only need none of that."
+        "Guests can run here. Their ring 0 is interpreted by KVM, which is slow. What KVM refuses is emulated \
+         by kvm, which is slower still: guests built with -mgeneral-regs-only need none of that."
             .to_owned()
     } else {
         "Guests can run here.".to_owned()

@@ -22,7 +22,7 @@ const PACE: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The client has disconnected, or must be disconnected.
-    Left,
+    Disconnected,
     /// The run is over, including its last command.
     RunOver,
 }
@@ -32,26 +32,26 @@ enum Reply {
     /// An answer; then the next line is accepted.
     Text(String),
     /// The same, followed by further lines of progress until the command is complete.
-    Story(String, Receiver<String>),
+    Progress(String, Receiver<String>),
     /// No further line is accepted.
     End(Ended),
 }
 
 /// Answers a client until it disconnects or the run is over.
-pub(super) fn hold(stream: &mut (impl Read + Write), caller: &RequestSender) -> Ended {
-    talk(stream, caller).unwrap_or_else(|error| {
+pub(super) fn serve(stream: &mut (impl Read + Write), caller: &RequestSender) -> Ended {
+    answer_lines(stream, caller).unwrap_or_else(|error| {
         debug!("console: {error}");
-        Ended::Left
+        Ended::Disconnected
     })
 }
 
-fn talk(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<Ended> {
+fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<Ended> {
     stream.write_all(PROMPT.as_bytes())?;
     let (mut lines, mut bytes) = (Lines::default(), [0; READ_SIZE]);
     let mut asked = Instant::now();
     loop {
         let count = match stream.read(&mut bytes) {
-            Ok(0) => return Ok(Ended::Left),
+            Ok(0) => return Ok(Ended::Disconnected),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
@@ -61,9 +61,9 @@ fn talk(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<
             thread::sleep(PACE.saturating_sub(asked.elapsed()));
             match reply(&line, caller) {
                 Reply::Text(text) => stream.write_all(format!("{text}{PROMPT}").as_bytes())?,
-                Reply::Story(text, story) => {
+                Reply::Progress(text, progress) => {
                     stream.write_all(text.as_bytes())?;
-                    for line in story {
+                    for line in progress {
                         stream.write_all(format!("{line}\n").as_bytes())?;
                     }
                     stream.write_all(PROMPT.as_bytes())?;
@@ -78,15 +78,17 @@ fn talk(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<
 fn reply(line: &Line, caller: &RequestSender) -> Reply {
     let line = match line {
         Line::Text(line) => line.trim(),
-        Line::TooLong => return Reply::Text(format!("a line can have {LONGEST} bytes\n")),
+        Line::TooLong => {
+            return Reply::Text(format!("the line is too long; at most {LONGEST} bytes are allowed\n"));
+        }
     };
     match line {
         "" => Reply::Text(String::new()),
-        "exit" => Reply::End(Ended::Left),
+        "exit" => Reply::End(Ended::Disconnected),
         // A web page can make a browser send arbitrary data to this host, after a line such as this.
         line if line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") => {
-            warn!("console: a browser is hung up on");
-            Reply::End(Ended::Left)
+            warn!("console: the connection of a browser is closed");
+            Reply::End(Ended::Disconnected)
         }
         line => {
             let line = line.to_owned();
@@ -96,7 +98,7 @@ fn reply(line: &Line, caller: &RequestSender) -> Reply {
             });
             match asked {
                 Ok(Ok((text, None))) => Reply::Text(text),
-                Ok(Ok((text, Some(story)))) => Reply::Story(text, story),
+                Ok(Ok((text, Some(progress)))) => Reply::Progress(text, progress),
                 Ok(Err(error @ CommandError::Unknown { .. })) => {
                     Reply::Text(format!("unrecognized command: {error}\n"))
                 }

@@ -21,9 +21,9 @@ const WILL: u8 = 251;
 /// A line that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Its text, without the end; bytes that are no UTF-8 are U+FFFD.
+    /// Its text, without the line end; invalid UTF-8 becomes U+FFFD.
     Text(String),
-    /// It had more than [`LONGEST`] bytes, and they are lost.
+    /// It had more than [`LONGEST`] bytes, which are discarded.
     TooLong,
 }
 

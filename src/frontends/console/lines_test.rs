@@ -2,7 +2,7 @@ use super::*;
 use crate::fuzzing::FuzzDriver;
 
 #[test]
-fn whatever_comes_is_cut_into_lines() {
+fn any_input_is_split_into_lines() {
     FuzzDriver::new("console")
         .dictionary(&[b"\xFF\xFA", b"\xFF\xF0", b"\xFF\xFF", b"\r\0", b"\x7F"])
         .delimiters(b"\n\xFF")
@@ -19,7 +19,7 @@ fn text(text: &str) -> Line {
 }
 
 #[test]
-fn nc_and_telnet_end_their_lines_differently_and_mean_the_same() {
+fn line_ends_of_nc_and_telnet_are_equivalent() {
     assert_eq!(lines(b"regs\nhelp\n"), [text("regs"), text("help")]);
     assert_eq!(lines(b"regs\r\nhelp\r\0\nrest"), [text("regs"), text("help")]);
     assert_eq!(lines("è\x7F\x7F\x7Fregx\x08s\n".as_bytes()), [text("regs")]);
@@ -27,18 +27,18 @@ fn nc_and_telnet_end_their_lines_differently_and_mean_the_same() {
 }
 
 #[test]
-fn what_telnet_negotiates_is_swallowed() {
+fn telnet_negotiation_is_discarded() {
     let hello = b"\xFF\xFD\x03\xFF\xFB\x18\xFF\xFA\x18\x00xterm\n\xFF\xFF\xFF\xF0re\xFF\xF1gs\xFF\xFF\r\n";
     assert_eq!(lines(hello), [text("regs")]);
 }
 
 #[test]
-fn a_line_that_never_ends_is_not_kept() {
+fn a_line_without_end_is_not_stored() {
     let mut lines = Lines::default();
     for _ in 0..10 * LONGEST {
         assert_eq!(lines.take(b'x'), None);
         assert!(lines.line.capacity() <= 2 * LONGEST);
     }
     assert_eq!(lines.take(b'\n'), Some(Line::TooLong));
-    assert_eq!(lines.take(b'\n'), Some(text("")), "the next one is as good as any");
+    assert_eq!(lines.take(b'\n'), Some(text("")), "the next line is accepted");
 }

@@ -27,7 +27,7 @@ pub const PROMPT: &str = "vmm console> ";
 /// Maximum number of clients at the same time.
 const MOST_CLIENTS: usize = 8;
 /// The message for a client beyond the maximum.
-const TURNED_AWAY: &[u8] = b"8 consoles are connected to this guest, which is as many as there can be\n";
+const REJECTION: &[u8] = b"8 consoles are already connected to this guest, which is the maximum\n";
 /// Number of ports that are tried after the default one.
 const OTHER_PORTS: u16 = 15;
 /// Timeout of a client beyond the maximum for another one to disconnect.
@@ -35,9 +35,9 @@ const HANDOVER: Duration = Duration::from_millis(500);
 /// Delay before a failed operation is retried.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Timeout of a client that does not read; after it the connection is closed.
-const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same once the run is over.
-const LAST_PATIENCE: Duration = Duration::from_millis(200);
+const END_TIMEOUT: Duration = Duration::from_millis(200);
 /// Stack of a thread, in bytes.
 const STACK: usize = 256 << 10;
 
@@ -80,7 +80,7 @@ struct Clients {
 struct Connected {
     clients: Vec<Client>,
     /// The message for all clients once the run is over.
-    last_words: Option<String>,
+    final_message: Option<String>,
 }
 
 #[derive(Debug)]
@@ -96,23 +96,23 @@ impl Clients {
     }
 
     /// True if the maximum number of clients is connected.
-    fn are_many(&self) -> bool {
+    fn are_at_maximum(&self) -> bool {
         let connected = self.lock();
         let present = connected.clients.iter().filter(|client| !client.thread.is_finished());
-        connected.last_words.is_none() && present.count() >= MOST_CLIENTS
+        connected.final_message.is_none() && present.count() >= MOST_CLIENTS
     }
 
     /// True once the run is over.
     fn is_over(&self) -> bool {
-        self.lock().last_words.is_some()
+        self.lock().final_message.is_some()
     }
 
     /// The message at the end of the run; waits until it is known.
-    fn last_words(&self) -> String {
-        let unknown = |connected: &mut Connected| connected.last_words.is_none();
-        let waited = self.over.wait_timeout_while(self.lock(), WRITE_PATIENCE, unknown);
+    fn final_message(&self) -> String {
+        let unknown = |connected: &mut Connected| connected.final_message.is_none();
+        let waited = self.over.wait_timeout_while(self.lock(), WRITE_TIMEOUT, unknown);
         let (connected, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-        connected.last_words.clone().unwrap_or_else(|| "the run is over".to_owned())
+        connected.final_message.clone().unwrap_or_else(|| "the run is over".to_owned())
     }
 }
 
@@ -137,20 +137,20 @@ impl Console {
         &self.place
     }
 
-    /// Ends the console after the run: sends `last_words` to all clients, and closes their connections.
-    pub fn finish(self, last_words: &str) {
+    /// Ends the console after the run: sends `final_message` to all clients, and closes their connections.
+    pub fn finish(self, final_message: &str) {
         let clients = {
             let mut connected = self.clients.lock();
-            connected.last_words = Some(last_words.to_owned());
+            connected.final_message = Some(final_message.to_owned());
             self.clients.over.notify_all();
             std::mem::take(&mut connected.clients)
         };
         for client in &clients {
             // Short timeout for clients that do not read. A connection that fails is closed already.
-            let _ = client.stream.set_write_timeout(LAST_PATIENCE);
+            let _ = client.stream.set_write_timeout(END_TIMEOUT);
             let _ = client.stream.shutdown(Shutdown::Read);
         }
-        let end = Instant::now() + LAST_PATIENCE;
+        let end = Instant::now() + END_TIMEOUT;
         while clients.iter().any(|client| !client.thread.is_finished()) && Instant::now() < end {
             thread::sleep(Duration::from_millis(1));
         }
@@ -183,47 +183,47 @@ fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
         let stream = listener.accept();
         // The disconnection of another client may not have been noticed yet.
         let start = Instant::now();
-        while clients.are_many() && start.elapsed() < HANDOVER {
+        while clients.are_at_maximum() && start.elapsed() < HANDOVER {
             thread::sleep(PAUSE);
         }
         let mut connected = clients.lock();
-        if connected.last_words.is_some() {
+        if connected.final_message.is_some() {
             return;
         }
         connected.clients.retain(|client| !client.thread.is_finished());
         // A connection that fails is closed already.
         let _ = match connected.clients.len() {
-            MOST_CLIENTS.. => turn_away(stream),
-            _ => greet(stream, clients, caller).map(|client| connected.clients.push(client)),
+            MOST_CLIENTS.. => reject(stream),
+            _ => start_client(stream, clients, caller).map(|client| connected.clients.push(client)),
         };
     }
 }
 
 /// Sends a client beyond the maximum the reason for its rejection. Its input is not read.
-fn turn_away(mut stream: Stream) -> io::Result<()> {
-    stream.set_timeouts(LAST_PATIENCE, LAST_PATIENCE)?;
-    stream.write_all(TURNED_AWAY)?;
+fn reject(mut stream: Stream) -> io::Result<()> {
+    stream.set_timeouts(END_TIMEOUT, END_TIMEOUT)?;
+    stream.write_all(REJECTION)?;
     stream.shutdown(Shutdown::Write)
 }
 
-fn greet(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) -> io::Result<Client> {
+fn start_client(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) -> io::Result<Client> {
     stream.set_nodelay()?;
-    stream.set_write_timeout(WRITE_PATIENCE)?;
+    stream.set_write_timeout(WRITE_TIMEOUT)?;
     let (other, clients, caller) = (stream.try_clone()?, clients.clone(), caller.clone());
     let name = stream.peer();
     let thread = spawn("console-client", move || {
         info!("console: {name} is connected");
         let mut stream = stream;
-        let ended = conversation::hold(&mut stream, &caller);
+        let ended = conversation::serve(&mut stream, &caller);
         // At the end of the run, the connection is shut down as if the client had disconnected.
         let over = ended == Ended::RunOver || clients.is_over();
         if over {
             let start = if ended == Ended::RunOver { "" } else { "\n" };
             // The client may have disconnected.
-            let _ = writeln!(stream, "{start}{}", clients.last_words());
+            let _ = writeln!(stream, "{start}{}", clients.final_message());
         }
         let _ = stream.shutdown(Shutdown::Both);
-        info!("console: {name} has left");
+        info!("console: {name} has disconnected");
     })?;
     Ok(Client { stream: other, thread })
 }

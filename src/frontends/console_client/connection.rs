@@ -10,25 +10,25 @@ use crate::os::connection::Stream;
 use crate::settings::ListenAddress;
 
 /// Timeout of the first prompt.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Timeout of sending a line.
-const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of sfinder a line.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of bytes read at a time.
 const READ_SIZE: usize = 4096;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum AnswerEnd {
     /// With the next prompt.
     Prompt,
     /// With the end of the connection.
-    End,
+    Disconnected,
 }
 
 /// A connection that has received its first prompt.
 pub(super) struct Connection {
     stream: Stream,
-    ending: Ending,
+    finder: PromptFinder,
 }
 
 impl Connection {
@@ -40,50 +40,50 @@ impl Connection {
     pub(super) fn open(place: &ListenAddress) -> io::Result<Connection> {
         let stream = Stream::connect(place)?;
         stream.set_nodelay()?;
-        stream.set_timeouts(PATIENCE, WRITE_PATIENCE)?;
-        let mut connection = Connection { stream, ending: Ending::default() };
+        stream.set_timeouts(GREETING_TIMEOUT, WRITE_TIMEOUT)?;
+        let mut connection = Connection { stream, finder: PromptFinder::default() };
         let mut greeting = Vec::new();
-        let heard = connection.hear(&mut greeting).map_err(|error| match error.kind() {
+        let end = connection.receive(&mut greeting).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => {
-                io::Error::other("what listens there does not answer as a console of kvm")
+                io::Error::other("the program that listens there is not a console of kvm")
             }
             _ => error,
         })?;
-        if heard == Heard::End {
-            let said = String::from_utf8_lossy(&greeting);
-            return Err(io::Error::other(format!("it hung up, and said: {}", said.trim())));
+        if end == AnswerEnd::Disconnected {
+            let reason = String::from_utf8_lossy(&greeting);
+            return Err(io::Error::other(format!("it closed the connection with: {}", reason.trim())));
         }
-        connection.stream.set_timeouts(Duration::from_secs(u64::from(u32::MAX)), WRITE_PATIENCE)?;
+        connection.stream.set_timeouts(Duration::from_secs(u64::from(u32::MAX)), WRITE_TIMEOUT)?;
         Ok(connection)
     }
 
     /// Another handle to the same connection.
     pub(super) fn try_clone(&self) -> io::Result<Connection> {
-        Ok(Connection { stream: self.stream.try_clone()?, ending: Ending::default() })
+        Ok(Connection { stream: self.stream.try_clone()?, finder: PromptFinder::default() })
     }
 
     /// Sends a line.
-    pub(super) fn say(&mut self, line: &str) -> io::Result<()> {
+    pub(super) fn send(&mut self, line: &str) -> io::Result<()> {
         self.stream.write_all(format!("{line}\n").as_bytes())
     }
 
     /// Copies an answer to `out` as it arrives, without the prompt at its end.
-    pub(super) fn hear(&mut self, out: &mut impl Write) -> io::Result<Heard> {
+    pub(super) fn receive(&mut self, out: &mut impl Write) -> io::Result<AnswerEnd> {
         let mut bytes = [0; READ_SIZE];
         loop {
-            let (text, complete) = self.ending.next();
+            let (text, complete) = self.finder.next();
             out.write_all(&text)?;
             if complete {
                 out.flush()?;
-                return Ok(Heard::Prompt);
+                return Ok(AnswerEnd::Prompt);
             }
             match self.stream.read(&mut bytes) {
                 Ok(0) => {
-                    out.write_all(&self.ending.rest())?;
+                    out.write_all(&self.finder.rest())?;
                     out.flush()?;
-                    return Ok(Heard::End);
+                    return Ok(AnswerEnd::Disconnected);
                 }
-                Ok(count) => self.ending.add(&bytes[..count]),
+                Ok(count) => self.finder.add(&bytes[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -91,8 +91,8 @@ impl Connection {
     }
 
     /// Copies all remaining output to `out`.
-    pub(super) fn hear_all(&mut self, out: &mut impl Write) -> io::Result<()> {
-        while self.hear(out)? == Heard::Prompt {}
+    pub(super) fn receive_all(&mut self, out: &mut impl Write) -> io::Result<()> {
+        while self.receive(out)? == AnswerEnd::Prompt {}
         Ok(())
     }
 
@@ -102,12 +102,12 @@ impl Connection {
     }
 
     /// True if bytes beyond the last prompt have been received.
-    pub(super) fn holds_something(&self) -> bool {
-        !self.ending.held.is_empty()
+    pub(super) fn has_buffered_bytes(&self) -> bool {
+        !self.finder.held.is_empty()
     }
 
     /// True if there is something to read.
-    pub(super) fn has_something(&self) -> bool {
+    pub(super) fn is_readable(&self) -> bool {
         self.poll(Some(&Timespec::default()))
     }
 
@@ -124,20 +124,20 @@ impl Connection {
 
 /// Finds the prompt in received bytes: at the start of a line, it ends an answer.
 #[derive(Debug)]
-struct Ending {
+struct PromptFinder {
     /// Received bytes that have not been passed on.
     held: Vec<u8>,
     /// The held bytes begin a line.
     at_start: bool,
 }
 
-impl Default for Ending {
-    fn default() -> Ending {
-        Ending { held: Vec::new(), at_start: true }
+impl Default for PromptFinder {
+    fn default() -> PromptFinder {
+        PromptFinder { held: Vec::new(), at_start: true }
     }
 }
 
-impl Ending {
+impl PromptFinder {
     /// Appends received bytes.
     fn add(&mut self, bytes: &[u8]) {
         self.held.extend(bytes);
@@ -186,12 +186,12 @@ mod tests {
     use super::*;
 
     /// The answers in these pieces of output, and the remaining bytes.
-    fn heard(pieces: &[&str]) -> (Vec<String>, String) {
-        let (mut ending, mut answers, mut text) = (Ending::default(), Vec::new(), String::new());
+    fn split_answers(pieces: &[&str]) -> (Vec<String>, String) {
+        let (mut finder, mut answers, mut text) = (PromptFinder::default(), Vec::new(), String::new());
         for piece in pieces {
-            ending.add(piece.as_bytes());
+            finder.add(piece.as_bytes());
             loop {
-                let (passed, complete) = ending.next();
+                let (passed, complete) = finder.next();
                 text.push_str(std::str::from_utf8(&passed).unwrap());
                 if !complete {
                     break;
@@ -199,25 +199,29 @@ mod tests {
                 answers.push(std::mem::take(&mut text));
             }
         }
-        text.push_str(std::str::from_utf8(&ending.rest()).unwrap());
+        text.push_str(std::str::from_utf8(&finder.rest()).unwrap());
         (answers, text)
     }
 
     #[test]
-    fn answers_end_with_the_prompt_however_they_are_cut() {
+    fn answers_end_with_the_prompt_however_they_are_split() {
         let whole = "vmm console> CR4 1\nCR3 2\nvmm console> vmm console> \nkvm: the end\n";
         let answers = ["", "CR4 1\nCR3 2\n", ""].map(str::to_owned).to_vec();
         for cut in 0..whole.len() {
             let (one, other) = whole.split_at(cut);
-            assert_eq!(heard(&[one, other]), (answers.clone(), "\nkvm: the end\n".to_owned()), "{cut}");
+            assert_eq!(
+                split_answers(&[one, other]),
+                (answers.clone(), "\nkvm: the end\n".to_owned()),
+                "{cut}"
+            );
         }
     }
 
     #[test]
     fn the_prompt_within_a_line_is_text() {
         let text = |text: &str| (Vec::new(), text.to_owned());
-        assert_eq!(heard(&["at vmm console> "]), text("at vmm console> "));
-        assert_eq!(heard(&["at ", "vmm console> "]), text("at vmm console> "));
-        assert_eq!(heard(&["vmm consolex\nvmm con"]), text("vmm consolex\nvmm con"));
+        assert_eq!(split_answers(&["at vmm console> "]), text("at vmm console> "));
+        assert_eq!(split_answers(&["at ", "vmm console> "]), text("at vmm console> "));
+        assert_eq!(split_answers(&["vmm consolex\nvmm con"]), text("vmm consolex\nvmm con"));
     }
 }

@@ -54,6 +54,6 @@ mod tests {
         assert_eq!(candidates("sendkey f1").1, ["f1", "f10", "f11", "f12"]);
         assert_eq!(candidates("xp 0x").1, Vec::<String>::new());
         assert!(candidates("").1.contains(&"regs".to_owned()));
-        assert!(!candidates("").1.contains(&"phys".to_owned()), "it is not for the console");
+        assert!(!candidates("").1.contains(&"phys".to_owned()), "it is not available in the console");
     }
 }

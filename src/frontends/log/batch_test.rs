@@ -4,9 +4,9 @@ use super::*;
 
 /// A sink that keeps what was written, batch by batch.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<String>>>);
+struct SharedBuffer(Arc<Mutex<Vec<String>>>);
 
-impl Write for Kept {
+impl Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !bytes.is_empty() {
             lock(&self.0).push(String::from_utf8_lossy(bytes).into_owned());
@@ -19,7 +19,7 @@ impl Write for Kept {
     }
 }
 
-impl Kept {
+impl SharedBuffer {
     fn text(&self) -> String {
         lock(&self.0).concat()
     }
@@ -35,34 +35,34 @@ impl Kept {
 }
 
 #[test]
-fn a_line_is_written_soon_also_after_the_thread_has_gone_to_sleep() {
-    let kept = Kept::default();
-    let batch = Batch::start(kept.clone());
+fn a_line_is_written_soon_after_the_thread_slept() {
+    let buffer = SharedBuffer::default();
+    let batch = Batch::start(buffer.clone());
     let mut writer = batch.writer();
     for line in ["first\n", "second\n", "third\n"] {
         writer.write_all(line.as_bytes()).unwrap();
-        kept.wait_for(line);
+        buffer.wait_for(line);
         std::thread::sleep(4 * DELAY);
     }
-    assert_eq!(kept.text(), "first\nsecond\nthird\n");
+    assert_eq!(buffer.text(), "first\nsecond\nthird\n");
 }
 
 #[test]
 fn closing_writes_what_waits_and_nothing_afterwards() {
-    let kept = Kept::default();
-    let batch = Batch::start(kept.clone());
+    let buffer = SharedBuffer::default();
+    let batch = Batch::start(buffer.clone());
     let mut writer = batch.writer();
     writer.write_all(b"before\n").unwrap();
     batch.close();
     writer.write_all(b"after\n").unwrap();
     batch.close();
-    assert_eq!(kept.text(), "before\n");
+    assert_eq!(buffer.text(), "before\n");
 }
 
 #[test]
 fn lines_of_several_threads_stay_whole_and_in_order_of_each_thread() {
-    let kept = Kept::default();
-    let batch = Batch::start(kept.clone());
+    let buffer = SharedBuffer::default();
+    let batch = Batch::start(buffer.clone());
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let mut writer = batch.writer();
@@ -75,7 +75,7 @@ fn lines_of_several_threads_stay_whole_and_in_order_of_each_thread() {
     });
     batch.close();
     let mut next = [0; 4];
-    for line in kept.text().lines() {
+    for line in buffer.text().lines() {
         let (thread, number) = line.split_once(' ').unwrap();
         let next = &mut next[thread.parse::<usize>().unwrap()];
         assert_eq!(number.parse::<u32>().unwrap(), *next, "{line}");
@@ -86,9 +86,9 @@ fn lines_of_several_threads_stay_whole_and_in_order_of_each_thread() {
 
 #[test]
 fn a_full_buffer_is_written_by_the_thread_that_fills_it() {
-    let kept = Kept::default();
-    let batch = Batch::start(kept.clone());
+    let buffer = SharedBuffer::default();
+    let batch = Batch::start(buffer.clone());
     let line = [b'x'; MOST_WAITING - 1].map(char::from).iter().collect::<String>() + "\n";
     batch.writer().write_all(line.as_bytes()).unwrap();
-    assert_eq!(kept.text().len(), MOST_WAITING);
+    assert_eq!(buffer.text().len(), MOST_WAITING);
 }

@@ -70,7 +70,7 @@ impl FifoWriter {
     /// Writes one line, or drops and counts it.
     fn put_line(&mut self, line: &[u8]) -> io::Result<()> {
         if self.dropped > 0 {
-            let note = format!("... {} lines dropped: nobody read the log\n", self.dropped);
+            let note = format!("... {} lines dropped: the log was not read\n", self.dropped);
             if !self.put(note.as_bytes(), Duration::ZERO)? {
                 self.dropped += 1;
                 return Ok(());

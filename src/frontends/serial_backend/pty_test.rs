@@ -22,7 +22,7 @@ fn a_pseudo_terminal_carries_bytes_unchanged_both_ways() {
 }
 
 #[test]
-fn a_reader_that_comes_late_is_waited_for_without_being_asked_again_and_again() {
+fn a_late_reader_is_waited_for_without_busy_polling() {
     let mut backend = PtyBackend::open().unwrap();
     let watch = |backend: &PtyBackend| {
         let (file, events) = backend.poll_target(false).unwrap();

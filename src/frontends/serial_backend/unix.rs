@@ -136,7 +136,7 @@ impl UnixBackend {
     }
 
     fn leave(&mut self) {
-        info!("{}: the client left", self.port);
+        info!("{}: the client has disconnected", self.port);
         self.client = None;
     }
 }

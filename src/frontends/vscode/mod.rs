@@ -14,9 +14,9 @@ const FILES: [(&str, &str); 2] =
 
 const NEXT: &str = "
 Next:
-  kvm guest.elf --gdb               starts your guest, which waits for a debugger
+  kvm guest.elf --gdb               starts the guest, which waits for a debugger
   code .                            in VS Code: Run and Debug, \"kvm guest (C/C++ extension)\"
-  gdb -x .gdbinit guest.elf         or in gdb: then `kvm` connects
+  gdb -x .gdbinit guest.elf         or in gdb: `kvm` then connects
 docs/editors.md has more, also for other editors.
 ";
 
@@ -25,10 +25,9 @@ docs/editors.md has more, also for other editors.
 pub enum VscodeError {
     /// The user's files would be overwritten.
     #[error(
-        "{} there already and say{} something else; nothing was written. --force replaces {}, or name \
-         another folder: kvm vscode DIR",
+        "{} with other contents; nothing was written. Replace {} with --force, or name another folder: kvm vscode \
+         DIR",
         names(files),
-        if files.len() == 1 { "s" } else { "" },
         if files.len() == 1 { "it" } else { "them" }
     )]
     Exists {
@@ -36,7 +35,7 @@ pub enum VscodeError {
         files: Vec<PathBuf>,
     },
     /// The folder does not exist, or is not a folder.
-    #[error("{} is no folder: make it first, or name another: kvm vscode DIR", folder.display())]
+    #[error("{} is no folder; create it, or name another: kvm vscode DIR", folder.display())]
     NoFolder {
         /// The folder.
         folder: PathBuf,
@@ -53,7 +52,7 @@ pub enum VscodeError {
 
 fn names(files: &[PathBuf]) -> String {
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
+    format!("{} {}", names.join(" and "), if names.len() == 1 { "exists" } else { "exist" })
 }
 
 /// What was done with a file.
@@ -69,7 +68,7 @@ impl fmt::Display for Done {
         f.write_str(match self {
             Done::Written => "written",
             Done::Replaced => "replaced",
-            Done::Unchanged => "was there, the same",
+            Done::Unchanged => "unchanged",
         })
     }
 }
@@ -87,7 +86,7 @@ pub fn write(folder: &Path, force: bool) -> Result<String, VscodeError> {
     let mut plans = Vec::new();
     for (name, text) in FILES {
         let file = folder.join(name);
-        let done = judge(&file, text)?;
+        let done = plan(&file, text)?;
         plans.push((file, text, done));
     }
     let others = plans.iter().filter(|(_, _, done)| *done == Done::Replaced);
@@ -95,16 +94,16 @@ pub fn write(folder: &Path, force: bool) -> Result<String, VscodeError> {
     if !force && !files.is_empty() {
         return Err(VscodeError::Exists { files });
     }
-    let mut told = String::new();
+    let mut report = String::new();
     for (file, text, done) in plans {
         put(&file, text, done).map_err(|reason| VscodeError::Write { file: file.clone(), reason })?;
-        told += &format!("{}: {done}\n", file.display());
+        report += &format!("{}: {done}\n", file.display());
     }
-    Ok(told + NEXT)
+    Ok(report + NEXT)
 }
 
 /// The action for `file`, which must contain `text`.
-fn judge(file: &Path, text: &str) -> Result<Done, VscodeError> {
+fn plan(file: &Path, text: &str) -> Result<Done, VscodeError> {
     match fs::read(file) {
         Ok(found) if found == text.as_bytes() => Ok(Done::Unchanged),
         Ok(_) => Ok(Done::Replaced),
@@ -131,12 +130,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_the_way_is_named_in_one_sentence() {
+    fn existing_files_are_named_in_one_sentence() {
         let exists = |names: &[&str]| {
             VscodeError::Exists { files: names.iter().map(PathBuf::from).collect() }.to_string()
         };
-        assert!(exists(&["a"]).starts_with("a is there already and says something else; nothing"));
-        assert!(exists(&["a", "b"]).contains("a and b are there already and say something else"));
-        assert!(exists(&["a", "b"]).contains("--force replaces them"));
+        assert!(exists(&["a"]).starts_with("a exists with other contents; nothing"));
+        assert!(exists(&["a", "b"]).contains("a and b exist with other contents"));
+        assert!(exists(&["a", "b"]).contains("Replace them with --force"));
     }
 }

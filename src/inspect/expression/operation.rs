@@ -26,9 +26,9 @@ pub(super) enum Operation {
     Truth,
     /// An operation with two operands.
     Binary(Binary),
-    /// The left side of `&&`: if it is 0, that is the result and the operation to go on with is this.
+    /// The left side of `&&`: if it is 0, that is the result, and evaluation continues at this operation.
     AndThen(usize),
-    /// The left side of `||`: if it is not 0, 1 is the result and the operation to go on with is this.
+    /// The left side of `||`: if it is not 0, the result is 1, and evaluation continues at this operation.
     OrElse(usize),
 }
 

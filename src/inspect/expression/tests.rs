@@ -140,14 +140,14 @@ fn memory_is_read_by_pointers_and_by_names_of_types() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_says_why() {
+fn an_evaluation_error_has_a_reason() {
     assert_eq!(value("1 / ($cr3 - 0x5000)"), Err(EvaluationError::DivisionByZero));
     assert_eq!(value("5 % 0"), Err(EvaluationError::DivisionByZero));
     assert_eq!(value("u32(0x100e)"), Err(EvaluationError::Unreadable { address: 0x100E, size: 4 }));
 }
 
 #[test]
-fn what_cannot_be_read_says_what_and_where() {
+fn a_syntax_error_has_a_reason_and_a_position() {
     for (text, message) in [
         ("", "at the end: a value is missing here: a number, a register or a symbol"),
         ("1 +", "at the end: a value is missing here: a number, a register or a symbol"),

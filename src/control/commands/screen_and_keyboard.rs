@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::CommandError;
-use super::super::table::wrong;
+use super::super::command::invalid;
+use super::super::error::CommandError;
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::names::{key_named, names};
 use crate::devices::keyboard::{Key, KeyEvent};
@@ -14,9 +14,9 @@ use crate::machine::inputs::{Input, Keystroke};
 use crate::settings::closest::closest;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// Keys that can be held at the same time.
+/// Maximum number of keys in one combination.
 const MOST_KEYS: usize = 16;
-/// Characters that may wait for the guest.
+/// Maximum number of characters pending for the guest.
 const MOST_WAITING: usize = 4096;
 
 pub(in crate::control) fn screendump(
@@ -27,15 +27,15 @@ pub(in crate::control) fn screendump(
     let content = match Path::new(arguments).extension().and_then(|kind| kind.to_str()) {
         Some("png") => shot.picture().to_png(),
         Some("txt") => plain_text(&shot.cells).into_bytes(),
-        _ => return Err(wrong("screendump", "a file name that ends in .png or .txt is wanted")),
+        _ => return Err(invalid("the file name must end in .png or .txt")),
     };
     replace(Path::new(arguments), &content)
         .map_err(|reason| CommandError::File { file: arguments.to_owned(), reason })?;
-    Ok(format!("the screen is in {arguments}, {} bytes\n", content.len()))
+    Ok(format!("the screen is saved in {arguments}, {} bytes\n", content.len()))
 }
 
-/// Puts `content` into `file`, which has the old content or all of the new one at any time. A pipe or a
-/// device of that name is replaced, and so holds nobody up.
+/// Writes `content` to `file` atomically: `file` has either its old or its new contents. A pipe or a device of
+/// that name is replaced, so that writing cannot block.
 fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     let part = PathBuf::from(format!("{}.{}.part", file.display(), std::process::id()));
     let written = OpenOptions::new()
@@ -45,7 +45,7 @@ fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
         .and_then(|mut new| new.write_all(content))
         .and_then(|()| std::fs::rename(&part, file));
     if written.is_err() {
-        // It may not have come to be.
+        // Fails if the file was not created.
         let _ = std::fs::remove_file(&part);
     }
     written
@@ -56,11 +56,11 @@ pub(in crate::control) fn sendkey(
     arguments: &str,
 ) -> Result<String, CommandError> {
     if arguments.split('-').any(str::is_empty) {
-        return Err(wrong("sendkey", "a key is missing"));
+        return Err(invalid("a key is missing"));
     }
     let keys: Vec<Key> = arguments.split('-').map(key).collect::<Result<_, _>>()?;
     if keys.len() > MOST_KEYS {
-        return Err(wrong("sendkey", format!("these are {} keys, and {MOST_KEYS} can be held", keys.len())));
+        return Err(invalid(format!("{} keys; at most {MOST_KEYS} can be pressed together", keys.len())));
     }
     guest.inputs().push(Input::KeyEvents(KeyEvent::chord(&keys)));
     Ok(String::new())
@@ -70,7 +70,7 @@ fn key(name: &str) -> Result<Key, CommandError> {
     key_named(&name.to_ascii_lowercase()).ok_or_else(|| {
         let shown: String = name.chars().take(20).flat_map(char::escape_debug).collect();
         let meant = closest(name, names()).map_or_else(String::new, |name| format!(" (there is `{name}`)"));
-        wrong("sendkey", format!("`{shown}` is no key{meant}"))
+        invalid(format!("`{shown}` is no key{meant}"))
     })
 }
 
@@ -99,7 +99,7 @@ pub(in crate::control) fn type_text(
     Ok(String::new())
 }
 
-/// `text` with `\n`, `\t`, `\e` and `\\` as what they stand for.
+/// Replaces the escape sequences `\n`, `\t`, `\e` and `\\` in `text`.
 fn unescaped(text: &str) -> Result<Vec<char>, CommandError> {
     let mut characters = Vec::new();
     let mut rest = text.chars();
@@ -110,13 +110,13 @@ fn unescaped(text: &str) -> Result<Vec<char>, CommandError> {
                 Some('t') => '\t',
                 Some('e') => '\x1B',
                 Some('\\') => '\\',
-                _ => return Err(wrong("type", "after a backslash stands n, t, e or another backslash")),
+                _ => return Err(invalid("a backslash must be followed by n, t, e or a backslash")),
             },
             character => character,
         });
     }
     if characters.is_empty() {
-        return Err(wrong("type", "the text is missing"));
+        return Err(invalid("the text is missing"));
     }
     Ok(characters)
 }

@@ -1,0 +1,75 @@
+//! A command: its name, its description and the function that executes it.
+
+use super::error::CommandError;
+use super::front::Front;
+use crate::supervisor::stopped_machine::StoppedMachine;
+
+/// A command.
+pub(super) struct Command {
+    /// One word or two.
+    pub(super) name: &'static str,
+    /// Its arguments, in the notation of manuals; empty if it has none.
+    pub(super) arguments: &'static str,
+    /// What it does, in one line.
+    pub(super) help: &'static str,
+    /// Where it is available.
+    pub(super) availability: Availability,
+    /// Executes it: takes the arguments and returns whole lines.
+    pub(super) run: Run,
+}
+
+/// The function that executes a command.
+pub(super) type Run = fn(&mut dyn StoppedMachine, &str) -> Result<String, CommandError>;
+
+/// Where a command is available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Availability {
+    /// In every front end.
+    All,
+    /// In every front end while a debugger is connected.
+    Debugged,
+    /// In one front end only; with the alternative for the others.
+    Only(Front, &'static str),
+}
+
+/// A command that is available in every front end.
+pub(super) const fn command(
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    run: Run,
+) -> Command {
+    Command { name, arguments, help, availability: Availability::All, run }
+}
+
+impl Command {
+    /// Restricts the command to one front end; `alternative` is the message for users of the others.
+    pub(super) const fn only(self, front: Front, alternative: &'static str) -> Command {
+        Command { availability: Availability::Only(front, alternative), ..self }
+    }
+
+    /// Restricts the command to runs with a connected debugger.
+    pub(super) const fn debugged(self) -> Command {
+        Command { availability: Availability::Debugged, ..self }
+    }
+
+    /// True if `front` has the command.
+    pub(super) fn is_for(&self, front: Front) -> bool {
+        !matches!(self.availability, Availability::Only(only, _) if only != front)
+    }
+
+    /// The name and the arguments.
+    pub(super) fn usage(&self) -> String {
+        format!("{} {}", self.name, self.arguments).trim_end().to_owned()
+    }
+}
+
+/// The error for an invalid argument. [`CommandError::with_usage`] adds the usage of the command.
+pub(super) fn invalid(problem: impl Into<String>) -> CommandError {
+    CommandError::Arguments { problem: problem.into(), usage: String::new() }
+}
+
+/// Checks that no argument is left in `rest`.
+pub(super) fn no_more(rest: &str) -> Result<(), CommandError> {
+    if rest.is_empty() { Ok(()) } else { Err(invalid(format!("unexpected argument `{rest}`"))) }
+}

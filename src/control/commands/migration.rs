@@ -1,0 +1,39 @@
+//! Commands for live migration.
+
+use std::sync::Arc;
+
+use super::super::command::invalid;
+use super::super::error::CommandError;
+use crate::supervisor::migrator::Migrator;
+use crate::supervisor::stopped_machine::StoppedMachine;
+
+fn migrator(guest: &mut dyn StoppedMachine) -> Result<Arc<dyn Migrator>, CommandError> {
+    let none = || CommandError::Migration("migration is not available for this guest".to_owned());
+    guest.session().migrator.clone().ok_or_else(none)
+}
+
+pub(in crate::control) fn migrate(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let mut words = arguments.split_whitespace();
+    let (Some(host), Some(port), None) = (words.next(), words.next(), words.next()) else {
+        return Err(invalid("a host and a port are needed"));
+    };
+    let port = match port.parse() {
+        Ok(port @ 1..) => port,
+        _ => return Err(invalid(format!("Invalid ip address or port: `{port}` is no TCP port"))),
+    };
+    let progress = migrator(guest)?.start(host, port).map_err(CommandError::Migration)?;
+    guest.session().progress = Some(progress);
+    Ok(format!("migration to {host}:{port} started; `migrate status` shows its progress\n"))
+}
+
+pub(in crate::control) fn cancel(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    migrator(guest)?.cancel().map_err(CommandError::Migration)?;
+    Ok("migration cancelled; the guest stays on this host\n".to_owned())
+}
+
+pub(in crate::control) fn status(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    Ok(migrator(guest)?.status() + "\n")
+}
