@@ -66,19 +66,19 @@ impl StoppedMachine for FakeMachine {
     }
 
     fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
-        let kept =
+        let snapshot =
             SnapshotInfo { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
-        self.snapshots.push(kept.clone());
-        Ok(kept)
+        self.snapshots.push(snapshot.clone());
+        Ok(snapshot)
     }
 
     fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
-        let found = self.snapshots.iter().find(|kept| kept.name == name);
+        let found = self.snapshots.iter().find(|snapshot| snapshot.name == name);
         found.cloned().ok_or_else(|| InMemorySnapshotError::None { name: name.to_owned(), meant: None })
     }
 
     fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
-        self.snapshots.retain(|kept| name.is_some_and(|name| kept.name != name));
+        self.snapshots.retain(|snapshot| name.is_some_and(|name| snapshot.name != name));
         Ok(())
     }
 
