@@ -191,7 +191,7 @@ impl FuzzDriver {
     }
 
     fn keep(&self, input: &[u8], what: String) -> Finding {
-        let kept = self.artifacts.join(format!("harm-{:016x}", Random::of(input).next()));
+        let kept = self.artifacts.join(format!("failure-{:016x}", Random::of(input).next()));
         if let Err(error) = fs::write(&kept, input) {
             println!("{}: {error}; the input is {}", kept.display(), input.escape_ascii());
         }

@@ -1,7 +1,7 @@
 //! `break`, `hbreak`, `watch`, `rwatch` and `awatch`, and their removal.
 //!
-//! gdb sets its breakpoints when the guest goes on and removes them when it stops. The supervisor decides what they
-//! are made of: inserted bytes, debug registers, or pages that the guest cannot access.
+//! gdb inserts its breakpoints when the guest continues and removes them when it stops. The supervisor decides how
+//! each is implemented: by inserted bytes, debug registers, or pages that the guest cannot access.
 //!
 //! Manual: `z` and `Z` in "Packets" of *Debugging with gdb*.
 
@@ -34,7 +34,7 @@ impl Breakpoints for GdbTarget<'_, '_> {
 impl GdbTarget<'_, '_> {
     /// A breakpoint can be at any linear address, whether something is mapped there or not.
     fn check_breakpoint(&mut self, address: u64) -> TargetResult<(), Self> {
-        let system = self.looked_at().map_err(host_failure)?.system;
+        let system = self.selected_registers().map_err(host_failure)?.system;
         match is_canonical(system.cr4, address) {
             true => Ok(()),
             false => Err(TargetError::Errno(INVALID)),
@@ -81,7 +81,7 @@ fn own_kind(kind: WatchKind) -> watchpoints::WatchKind {
 
 impl HwWatchpoint for GdbTarget<'_, '_> {
     fn add_hw_watchpoint(&mut self, address: u64, length: u64, kind: WatchKind) -> TargetResult<bool, Self> {
-        let set = self.looked_at().map_err(|error| error.to_string()).and_then(|registers| {
+        let set = self.selected_registers().map_err(|error| error.to_string()).and_then(|registers| {
             self.supervisor.add_watchpoint(address, length, own_kind(kind), registers.system.cr4)
         });
         match set {

@@ -38,22 +38,22 @@ const ROUND: Duration = Duration::from_millis(100);
 pub(crate) struct Client {
     stream: Stream,
     watch: Arc<InputWatch>,
-    /// The server has a client; it rejects others meanwhile.
+    /// The server has a client, and rejects others.
     busy: Arc<AtomicBool>,
     buffer: Vec<u8>,
-    /// The part of the buffer that has not been taken.
+    /// The part of the buffer that is not consumed yet.
     unread: Range<usize>,
-    has_spoken: bool,
+    has_sent: bool,
 }
 
-/// What there is to read from a client.
+/// The result of a read from a client.
 pub(crate) enum Incoming {
     /// [`Client::received`] has bytes.
     Bytes,
     /// No bytes have arrived.
     Nothing,
     /// The client has disconnected.
-    Gone,
+    Disconnected,
 }
 
 impl Client {
@@ -79,7 +79,7 @@ impl Client {
         })?;
         busy.store(true, Ordering::Release);
         let buffer = vec![0; BUFFER];
-        Ok(Client { stream, watch, busy: busy.clone(), buffer, unread: 0..0, has_spoken: false })
+        Ok(Client { stream, watch, busy: busy.clone(), buffer, unread: 0..0, has_sent: false })
     }
 
     /// Reads what has arrived.
@@ -99,8 +99,8 @@ impl Client {
         self.receive(RecvFlags::empty())
     }
 
-    /// Calls for the machine's attention, once, when input arrives, and after `timeout` at the latest. With `delayed` the
-    /// socket is watched only after a moment: what is over before that costs no other thread's time.
+    /// Calls for the machine's attention once when input arrives, and after `timeout` at the latest. With `delayed` the
+    /// socket is polled only after a moment, so that a run that is over before costs no other thread's time.
     pub(crate) fn watch(&self, delayed: bool, timeout: Option<Duration>) {
         self.watch.start(delayed, timeout);
     }
@@ -110,13 +110,13 @@ impl Client {
         self.watch.stop();
     }
 
-    /// Bytes that have arrived and were not taken yet.
+    /// Bytes that have arrived and are not consumed yet.
     pub(crate) fn received(&self) -> &[u8] {
         &self.buffer[self.unread.clone()]
     }
 
-    /// Takes the first `count` bytes of [`Self::received`].
-    pub(crate) fn taken(&mut self, count: usize) {
+    /// Consumes the first `count` bytes of [`Self::received`].
+    pub(crate) fn consume(&mut self, count: usize) {
         self.unread.start = self.unread.end.min(self.unread.start + count);
     }
 
@@ -125,16 +125,16 @@ impl Client {
             self.unread = match recv(&self.stream, self.buffer.as_mut_slice(), flags) {
                 Ok((1.., count)) => 0..count.min(BUFFER),
                 Err(Errno::AGAIN | Errno::INTR) => return Incoming::Nothing,
-                Ok(_) | Err(_) => return Incoming::Gone,
+                Ok(_) | Err(_) => return Incoming::Disconnected,
             };
-            self.has_spoken = true;
+            self.has_sent = true;
         }
         Incoming::Bytes
     }
 
     /// True if it has ever sent a byte.
-    pub(crate) fn has_spoken(&self) -> bool {
-        self.has_spoken
+    pub(crate) fn has_sent(&self) -> bool {
+        self.has_sent
     }
 
     /// Its address.
@@ -142,7 +142,7 @@ impl Client {
         self.stream.peer()
     }
 
-    /// What is sent to it.
+    /// The direction towards the client.
     pub(crate) fn output(&self) -> io::Result<ClientOutput> {
         Ok(ClientOutput { stream: self.stream.try_clone()?, waiting: Vec::new(), held: false })
     }
@@ -171,13 +171,13 @@ impl ClientOutput {
         self.held = true;
     }
 
-    /// Sends what was held.
+    /// Sends the held bytes.
     pub(crate) fn release(&mut self) -> io::Result<()> {
         self.held = false;
         gdbstub::conn::Connection::flush(self)
     }
 
-    /// What has not been sent yet, to add a packet to.
+    /// Bytes that are not sent yet; packets are appended to them.
     pub(crate) fn waiting(&mut self) -> &mut Vec<u8> {
         &mut self.waiting
     }

@@ -1,8 +1,8 @@
 //! The target description, by which gdb knows the registers of a [`Layout`] and prints `$cr0` as
 //! `[ PE MP ET NE WP PG ]`.
 //!
-//! Standard features have the names gdb expects. gdb has no feature for control registers, EFER and
-//! the base that `swapgs` gives GS: they are a feature of kvm's, which gdb shows as it is described.
+//! Standard features have the names that gdb expects. gdb has no feature for control registers, EFER and the base
+//! that `swapgs` gives GS: they are a feature of `kvm`, which gdb shows as described.
 //!
 //! Manual: "Appendix G: Target Descriptions" in *Debugging with gdb*; bits: Intel SDM volume 3A,
 //! "Control Registers", AMD APM volume 2, "Extended Feature Enable Register (EFER)", Intel SDM volume 1,
@@ -102,7 +102,7 @@ const MXCSR: Bits = &[
     (15, 15, "FZ"),
 ];
 
-/// The views gdb offers of a 128-bit register: the name, the type of an element, how many there are.
+/// The views of a 128-bit register in gdb: the name, the type of an element, and their number.
 const VECTORS: [(&str, &str, u8); 6] = [
     ("v4_float", "ieee_single", 4),
     ("v2_double", "ieee_double", 2),
@@ -112,7 +112,7 @@ const VECTORS: [(&str, &str, u8); 6] = [
     ("v2_int64", "int64", 2),
 ];
 
-/// The document gdb asks for as `target.xml`.
+/// The document that gdb reads as `target.xml`.
 pub(crate) fn target_xml(layout: Layout) -> String {
     let arch = match layout.arch() {
         GdbArch::X86_64 => "i386:x86-64",

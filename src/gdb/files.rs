@@ -1,5 +1,5 @@
-//! The guest file, for a debugger that was not given it: its name, and its bytes to read. No other
-//! file can be had here, and nothing can be written.
+//! The guest file, for a debugger that does not have it: its name, and its bytes. No other file can be read, and
+//! nothing can be written.
 //!
 //! Manual: "File-I/O Remote Protocol Extension" and "Host I/O Packets" in "Appendix E: gdb Remote Serial
 //! Protocol" of *Debugging with gdb*.
@@ -18,10 +18,10 @@ use gdbstub::target::ext::section_offsets::{Offsets, SectionOffsets};
 use super::target::{GdbTarget, PACKET, copy_part};
 use crate::settings::GdbArch;
 
-/// The one file descriptor there is. Opening the file twice gives it twice.
+/// The only file descriptor. Opening the file twice returns it twice.
 const DESCRIPTOR: u32 = 3;
 
-/// What a bare machine and its only program are called.
+/// The target triples of a bare machine.
 const TRIPLE_64: &str = "x86_64-unknown-none-elf";
 const TRIPLE_32: &str = "i386-unknown-none-elf";
 
@@ -134,7 +134,7 @@ impl HostIoFstat for GdbTarget<'_, '_> {
 }
 
 impl SectionOffsets for GdbTarget<'_, '_> {
-    /// Where the loader has put a file that can lie anywhere. Its first segment begins at 0 in the file.
+    /// The load address of a relocatable file. Its first segment begins at 0 in the file.
     fn get_section_offsets(&mut self) -> Result<Offsets<u64>, Self::Error> {
         Ok(Offsets::Segments { text_seg: self.supervisor.machine.symbols().bias(), data_seg: None })
     }

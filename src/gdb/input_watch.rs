@@ -1,18 +1,18 @@
-//! Input that arrives while the guest runs or waits: Ctrl-C, most of all.
+//! Input that arrives while the guest runs or waits, Ctrl-C above all.
 //!
-//! The machine's thread reads the socket itself while the guest is stopped. Before it lets the guest run, or sleeps
-//! where other events can wake it, it starts an [`InputWatch`]: the client's second thread then polls the
-//! socket and calls for the machine's attention. Most steps are over before that thread has to do anything.
+//! The machine's thread reads the socket itself while the guest is stopped. Before it runs the guest, or sleeps where
+//! other events can wake it, it starts an [`InputWatch`]: the client's second thread then polls the socket and calls
+//! for the machine's attention. Most steps are over before that thread has to do anything.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long the guest runs before the socket is polled: most steps are over by then.
 const DELAY: Duration = Duration::from_millis(1);
-/// How often in a row there may be nothing to watch before the watching thread sleeps without a timeout.
+/// Consecutive rounds with nothing to watch before the watching thread sleeps without a timeout.
 const IDLE_ROUNDS: u32 = 8;
 
-/// Whether a client's socket is watched; shared by the machine's thread and the one that watches.
+/// Whether a client's socket is watched; shared by the machine's thread and the watching thread.
 #[derive(Debug, Default)]
 pub(super) struct InputWatch {
     state: Mutex<WatchState>,
@@ -102,7 +102,7 @@ impl InputWatch {
                     state.delayed = false;
                     self.changed.wait_timeout(state, DELAY).unwrap_or_else(|poisoned| poisoned.into_inner()).0
                 }
-                // A client that steps is back in a moment, and need not wake this thread then.
+                // A client that steps starts the watch again in a moment, without the cost of waking this thread.
                 (WatchPhase::Off, _) if idle < IDLE_ROUNDS => {
                     idle += 1;
                     self.changed.wait_timeout(state, DELAY).unwrap_or_else(|poisoned| poisoned.into_inner()).0

@@ -1,4 +1,4 @@
-//! Register numbers: what `print $cr0`, `info registers rip` and a script's `p10` name.
+//! Register numbers, for `print $cr0`, `info registers rip` and a script's `p10`.
 //!
 //! The core registers have the numbers of gdbstub_arch ([`X86_64CoreRegId`], [`X86CoreRegId`]) up to GS. QEMU's
 //! machines insert nine system registers there, and scripts and plug-ins know the numbers that follow
@@ -22,7 +22,7 @@ pub(crate) enum Register {
     Core64(X86_64CoreRegId),
     /// A core register of i386 and i8086.
     Core32(X86CoreRegId),
-    /// One of the nine that QEMU inserts behind GS.
+    /// One of the nine registers that QEMU inserts behind GS.
     System(SystemRegister),
     /// Bits 255 to 128 of a vector register.
     YmmHigh(u8),
@@ -74,7 +74,7 @@ pub(crate) const SYSTEM: [SystemRegister; 9] = [
 /// Size of a vector register, or of the upper half of an AVX register, in bytes.
 const VECTOR: usize = 16;
 
-/// The registers that gdb is offered, by number.
+/// The registers of the target description, by number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     arch: GdbArch,
@@ -87,7 +87,7 @@ impl Layout {
         Layout { arch, avx }
     }
 
-    /// The processor that gdb takes the guest's for.
+    /// The architecture that gdb assumes.
     pub(crate) fn arch(self) -> GdbArch {
         self.arch
     }

@@ -62,7 +62,7 @@ fn registers_have_the_numbers_of_qemu() {
 }
 
 #[test]
-fn no_number_beyond_the_last_register_is_taken() {
+fn numbers_beyond_the_last_register_are_refused() {
     for arch in [GdbArch::X86_64, GdbArch::I386] {
         for avx in [false, true] {
             let layout = Layout::new(arch, avx);

@@ -1,24 +1,24 @@
-//! The gdb server: a guest is stopped, inspected and stepped with an ordinary gdb. The supervisor's loop
-//! serves it as a `DebuggerFrontEnd`.
+//! The gdb server: stops, inspects and steps a guest for an ordinary gdb. The supervisor's loop calls it as a
+//! `DebuggerFrontEnd`.
 //!
-//! All of it happens on the vCPU's thread, between two entries into the guest. Other threads only
-//! wait at sockets: a [`Server`]'s threads pass on what they read and push an attention input into the
-//! machine's input queue.
+//! It runs on the vCPU's thread, between two entries into the guest. Other threads only wait at sockets: those of
+//! [`Server`] accept clients, and push an attention input into the machine's input queue when one has connected or
+//! sent bytes.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! |---|---|
 //! | `server` | the socket that debuggers connect to |
-//! | `client`, `input_watch` | the socket of one debugger, and what it sends while the guest runs |
-//! | `session` | one client, from its connection to its end |
+//! | `client`, `input_watch` | the socket of one debugger, and its input while the guest runs |
+//! | `session` | serves one client from connection to disconnect |
 //! | `packet` | packets in a stream of bytes |
 //! | `extensions` | what the protocol library cannot do, with the reason for each packet |
 //! | `target` | registers, memory and threads for the protocol library |
-//! | `breakpoints`, `files`, `monitor` | for the protocol library, too: what the user types |
-//! | `layout`, `description` | the numbers of registers, and how gdb shows them |
-//! | `register_set`, `registers`, `segments`, `xsave` | values of registers, all together and each by itself |
-//! | `threads`, `states` | vCPUs as threads, and what each is doing |
-//! | `view` | what one client has set |
-//! | `fuzzing` | any bytes as a client's, for tests and the fuzzer |
+//! | `breakpoints`, `files`, `monitor` | further traits of the protocol library |
+//! | `layout`, `description` | register numbers, and the target description |
+//! | `register_set`, `registers`, `segments`, `xsave` | register values, as a set and one by one |
+//! | `threads`, `states` | vCPUs as threads, and their states |
+//! | `view` | the settings of one client |
+//! | `fuzzing` | arbitrary bytes from a client, for tests and the fuzzer |
 //!
 //! Manual: "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
@@ -72,7 +72,7 @@ pub(crate) struct GdbFrontEnd<'s> {
 }
 
 impl<'s> GdbFrontEnd<'s> {
-    /// Serves the clients of `server`, for which the guest's processor is of kind `arch`.
+    /// Serves the clients of `server`, which see a processor of kind `arch`.
     pub(crate) fn new(server: &'s Server, machine: &Machine, arch: GdbArch) -> GdbFrontEnd<'s> {
         GdbFrontEnd { server, threads: Threads::new(VCPUS), view: View::new(machine, arch) }
     }
@@ -85,7 +85,7 @@ impl DebuggerFrontEnd for GdbFrontEnd<'_> {
         let mut target = GdbTarget { supervisor, threads: &mut self.threads, view: &mut self.view };
         let end = session::serve(&mut target, &mut client, requests);
         if let SessionEnd::Detached { active } = end {
-            info!("gdb has disconnected{}", if active { "" } else { " without a word" });
+            info!("gdb has disconnected{}", if active { "" } else { " without sending anything" });
         }
         Some(end)
     }

@@ -1,8 +1,8 @@
 //! Packets: found in the bytes that a client sends, and written.
 //!
 //! A packet is `$BODY#CHECKSUM`. Numbers in it are hexadecimal; data is hexadecimal, or binary with four bytes
-//! escaped. The protocol library finds packets, too, but needs each byte given to it alone, and does not
-//! say which packet it is handling; [`super::extensions`] has to know.
+//! escaped. The protocol library also finds packets, but takes one byte at a time and does not report which packet
+//! it is handling, which [`super::extensions`] has to know.
 //!
 //! Manual: "Overview" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
@@ -15,10 +15,10 @@ pub(crate) struct PacketScanner {
     max_size: usize,
 }
 
-/// What [`PacketScanner::take`] has found.
+/// The result of [`PacketScanner::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scanned {
-    /// Part of a packet whose end has not come yet.
+    /// Part of a packet whose end has not arrived yet.
     Inside,
     /// Outside of any packet: an acknowledgement, Ctrl-C, or a byte without a meaning.
     Loose,
@@ -60,7 +60,7 @@ impl PacketScanner {
         (if self.checksum_left == Some(0) { Scanned::Last } else { Scanned::Inside }, count)
     }
 
-    /// The packet whose end was taken just now, from `$` to the checksum.
+    /// The packet that has just ended, from `$` to the checksum.
     pub(crate) fn packet(&self) -> &[u8] {
         &self.packet
     }
@@ -80,8 +80,8 @@ pub(super) fn memory_range(text: &[u8]) -> Option<(u64, u64)> {
 }
 
 pub(super) fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let place = text.iter().position(|byte| *byte == at)?;
-    Some((&text[..place], &text[place + 1..]))
+    let position = text.iter().position(|byte| *byte == at)?;
+    Some((&text[..position], &text[position + 1..]))
 }
 
 /// A hexadecimal number of at most 64 bits.
@@ -95,13 +95,13 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The bytes that `digits` stand for in hexadecimal, two each.
+/// The bytes that `digits` encode in hexadecimal, two digits each.
 pub(crate) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    // The library lets a prefix be in front.
+    // The library accepts a prefix.
     const_hex::decode(digits).ok().filter(|bytes| 2 * bytes.len() == digits.len())
 }
 
-/// The bytes that `data` stands for in binary; `None` if it ends in the middle of an escaped one.
+/// The bytes that `data` encodes in binary; `None` if it ends in the middle of an escaped byte.
 pub(crate) fn from_binary(data: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(data.len());
     let mut rest = data;
@@ -114,8 +114,8 @@ pub(crate) fn from_binary(data: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The sum of all bytes, modulo 256. Answers are long: eight bytes are added at once, in lanes of 16
-/// bits, which hold the sums of so many words and no more.
+/// The sum of all bytes, modulo 256. Answers are long: eight bytes are added at once, in lanes of 16 bits, which hold
+/// the sums of up to `WORDS` words.
 pub(crate) fn checksum(body: &[u8]) -> u8 {
     const EVERY_OTHER: u64 = 0x00FF_00FF_00FF_00FF;
     const WORDS: usize = 128;
@@ -133,7 +133,7 @@ pub(crate) fn checksum(body: &[u8]) -> u8 {
     sum
 }
 
-/// Puts a packet with what `body` adds at the end of `out`.
+/// Appends a packet with the body that `body` writes to `out`.
 pub(crate) fn write_packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'$');
     let start = out.len();
@@ -143,7 +143,7 @@ pub(crate) fn write_packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     add_hex(out, &[sum]);
 }
 
-/// Replaces the body of the packet at the end of `out` by what `change` makes of it.
+/// Replaces the body of the packet at the end of `out` by the result of `change`.
 pub(crate) fn change_last_packet(out: &mut Vec<u8>, change: impl FnOnce(&str) -> String) {
     let Some(start) = out.iter().rposition(|byte| *byte == b'$') else { return };
     let packet = String::from_utf8_lossy(&out[start + 1..]).into_owned();
@@ -156,10 +156,10 @@ pub(crate) fn change_last_packet(out: &mut Vec<u8>, change: impl FnOnce(&str) ->
 pub(crate) fn add_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + 2 * bytes.len(), 0);
-    const_hex::encode_to_slice(bytes, &mut out[start..]).expect("there is room for two digits each");
+    const_hex::encode_to_slice(bytes, &mut out[start..]).expect("two digits for each byte fit");
 }
 
-/// Adds bytes in binary, with the four escaped that have a meaning in packets. Stops before `out` is longer than
+/// Adds bytes in binary, with the four special bytes of packets escaped. Stops before `out` is longer than
 /// `max_size`.
 pub(crate) fn add_binary(out: &mut Vec<u8>, bytes: &[u8], max_size: usize) {
     let mut rest = bytes;

@@ -28,14 +28,14 @@ fn scan_pieces(bytes: &[u8], at_once: usize, most: usize) -> (Vec<Option<Vec<u8>
 }
 
 #[test]
-fn packets_are_cut_out_of_the_stream() {
+fn packets_are_found_in_a_stream() {
     let (bodies, loose, _) = scan(b"+$g#67-\x03$m0,1#fa$#00x", 100);
     assert_eq!(bodies, [Some(b"g".to_vec()), Some(b"m0,1".to_vec()), Some(Vec::new())]);
     assert_eq!(loose, b"+-\x03x");
 }
 
 #[test]
-fn packets_are_the_same_however_they_come() {
+fn packets_do_not_depend_on_how_the_stream_is_divided() {
     let stream = b"+$g#67$X0,3:a}\x03\x03#a1\x03$#00$m0,1#fa+";
     let whole = scan(stream, 100);
     assert_eq!(whole.0.len(), 4);
@@ -45,14 +45,14 @@ fn packets_are_the_same_however_they_come() {
 }
 
 #[test]
-fn a_wrong_checksum_is_no_body() {
+fn a_packet_with_a_wrong_checksum_has_no_body() {
     for stream in [b"$g#68", b"$g#6x", b"$g##6"] {
         assert_eq!(scan(stream, 100).0, [None]);
     }
 }
 
 #[test]
-fn a_packet_without_an_end_is_too_much() {
+fn a_packet_without_an_end_is_too_long() {
     assert!(scan(&[b'$'; 101], 100).2);
     assert!(!scan(&[b'$'; 100], 100).2);
     // Exactly as much as fits, and again.
@@ -61,7 +61,7 @@ fn a_packet_without_an_end_is_too_much() {
 }
 
 #[test]
-fn what_is_to_be_written_is_read_in_both_forms() {
+fn data_is_decoded_from_hexadecimal_and_binary() {
     assert_eq!(from_hex(b"00aBFf").unwrap(), [0, 0xAB, 0xFF]);
     assert_eq!(from_hex(b"").unwrap(), []);
     assert_eq!(from_hex(b"001"), None);
@@ -75,7 +75,7 @@ fn what_is_to_be_written_is_read_in_both_forms() {
 }
 
 #[test]
-fn what_is_written_out_is_read_back() {
+fn encoded_data_is_decoded_again() {
     let bytes: Vec<u8> = (0..=255).collect();
     let (mut hex, mut binary) = (Vec::new(), Vec::new());
     add_hex(&mut hex, &bytes);
@@ -85,7 +85,7 @@ fn what_is_written_out_is_read_back() {
 }
 
 #[test]
-fn what_means_something_in_a_packet_is_escaped_and_the_limit_kept() {
+fn special_bytes_are_escaped_within_the_size_limit() {
     let mut out = Vec::new();
     add_binary(&mut out, b"a#$}*b", 100);
     assert_eq!(out, b"a}\x03}\x04}]}\nb");
@@ -95,7 +95,7 @@ fn what_means_something_in_a_packet_is_escaped_and_the_limit_kept() {
 }
 
 #[test]
-fn long_answers_have_the_checksum_of_their_bytes() {
+fn checksums_of_long_answers_are_correct() {
     for length in [7, 8, 9, 1023, 1024, 1025, 70_000] {
         let body: Vec<u8> = (0..length).map(|n| if n % 3 == 0 { 0xFF } else { n as u8 }).collect();
         let sum = body.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));

@@ -1,4 +1,4 @@
-//! All registers at once: what `info registers` shows, and what gdb sends back when it changes one of them.
+//! All registers at once: `info registers`, and the set that gdb writes back to change one register.
 //!
 //! A [`GdbRegisters`] holds gdbstub_arch's core registers, the system registers and the upper halves of the AVX
 //! registers. As bytes it has the system registers where [`Layout`] numbers them: behind GS, in the middle
@@ -24,8 +24,7 @@ impl Arch for KvmX86 {
     type RegId = RegisterNumber;
 }
 
-/// A register's number as the client sends it. Only the guest's [`Layout`] knows which register that is, and
-/// whether there is one.
+/// A register number of a client. Only the guest's [`Layout`] knows which register that is, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RegisterNumber(pub(crate) usize);
 
@@ -42,7 +41,7 @@ impl RegId for RegisterNumber {
 /// All registers of a [`Layout`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct GdbRegisters {
-    /// What gdbstub_arch knows.
+    /// The registers of gdbstub_arch.
     pub(crate) core: CoreRegisters,
     /// The system registers, in the order of [`SYSTEM`].
     pub(crate) system: [u64; SYSTEM.len()],
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_registers_stand_behind_gs() {
+    fn the_system_registers_follow_gs() {
         let mut set = GdbRegisters { system: [1, 2, 3, 4, 5, 6, 7, 8, 9], ..GdbRegisters::default() };
         if let CoreRegisters::Core64(core) = &mut set.core {
             (core.segments.gs, core.st[0]) = (0x6565, [0x77; 10]);
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn each_layout_is_read_back_by_its_size() {
+    fn each_layout_is_recognised_by_its_size() {
         for layout in layouts() {
             let bytes: Vec<u8> = (0..layout.size()).map(|n| (n * 7 % 251) as u8).collect();
             let mut set = GdbRegisters::default();

@@ -1,6 +1,6 @@
 //! Values of registers: `print $rip`, `set $cr4 = $cr4 | 4`, `info registers`.
 //!
-//! [`RegisterCache`] fetches what gdb asks for from KVM in groups, once for each stop of the guest, as gdb
+//! [`RegisterCache`] fetches registers from KVM in groups, once for each stop of the guest, as gdb
 //! reads the same registers several times, and writes back the groups that were changed.
 
 use gdbstub_arch::x86::reg::id::X86SegmentRegId;
@@ -21,17 +21,17 @@ use crate::machine::{CpuId, Machine};
 /// The base that `swapgs` gives GS (Intel SDM volume 4, "IA32_KERNEL_GS_BASE").
 const KERNEL_GS_BASE: u32 = 0xC000_0102;
 
-/// Registers of a stopped vCPU that gdb has read, and what it has written to them. gdb asks for those of one
-/// vCPU after the other, so that the registers of one are enough.
+/// Registers of a stopped vCPU that gdb has read or written. gdb accesses one vCPU after the other, so the registers of
+/// one are enough.
 #[derive(Debug, Default)]
 pub(crate) struct RegisterCache {
-    /// Whose registers they are.
+    /// The vCPU of these registers.
     vcpu: VcpuNumber,
     general: Option<GeneralRegisters>,
     system: Option<SystemRegisters>,
     extended: Option<Box<ExtendedRegisters>>,
     kernel_gs_base: Option<u64>,
-    /// What is in the cache and not in the vCPU yet.
+    /// Registers that are not written to the vCPU yet.
     written: Written,
 }
 
@@ -199,7 +199,7 @@ impl RegisterCache {
     ///
     /// # Errors
     ///
-    /// The reason for which the register cannot have this value.
+    /// The reason why the register cannot have this value.
     pub(crate) fn set(&mut self, machine: &Machine, register: Register, value: u128) -> Result<(), String> {
         let host = |error: HostError| error.to_string();
         let low = value as u64;
@@ -270,11 +270,11 @@ impl RegisterCache {
         Ok(())
     }
 
-    /// Writes to the vCPU what was [`Self::set`], and empties the cache: KVM may have corrected reserved bits.
+    /// Writes the registers that were [`Self::set`] to the vCPU, and empties the cache: KVM may have corrected reserved bits.
     ///
     /// # Errors
     ///
-    /// The reason for which KVM refuses a group of registers; nothing of that group has changed then.
+    /// The reason why KVM refuses a group of registers; nothing of that group has changed then.
     pub(crate) fn store(&mut self, machine: &mut Machine) -> Result<(), String> {
         let cache = std::mem::take(self);
         let cpu = cache.vcpu.cpu();
@@ -329,7 +329,7 @@ impl RegisterCache {
     }
 }
 
-/// Some hosts accept a state and then are in another one, which is a refusal, too.
+/// Some hosts accept a state and then have another one, which counts as a refusal.
 fn store_system(machine: &mut Machine, cpu: CpuId, wanted: &SystemRegisters) -> Result<(), String> {
     let host = |error: HostError| error.to_string();
     let before = machine.cpu(cpu).vcpu().system_registers().map_err(host)?;

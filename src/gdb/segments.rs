@@ -1,5 +1,5 @@
-//! What a segment register holds after gdb has written a selector to it: what the processor would have
-//! loaded, as far as that depends on the guest's tables and not on who may load it.
+//! The contents of a segment register after gdb has written a selector to it: those that the processor would load,
+//! without its privilege checks.
 //!
 //! Manual: Intel SDM volume 3A, "Segment Selectors", "Segment Descriptors" and "Segmentation in IA-32e
 //! Mode"; volume 3B, "Real-Address Mode".
@@ -16,7 +16,7 @@ use crate::memory::GuestMemory;
 ///
 /// # Errors
 ///
-/// Why the processor could not load it, in words.
+/// Why the processor could not load it.
 pub(crate) fn load(
     memory: &GuestMemory,
     registers: &Registers,

@@ -41,7 +41,7 @@ fn in_protected_mode_the_descriptor_is_loaded() {
 }
 
 #[test]
-fn what_the_processor_would_not_load_is_refused_with_the_reason() {
+fn selectors_that_the_processor_would_not_load_are_refused_with_the_reason() {
     let (memory, mut registers) = protected();
     registers.system.cs.selector = 8;
     registers.system.ss.selector = 0x10;

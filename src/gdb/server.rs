@@ -19,7 +19,7 @@ use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::ListenAddress;
 
-/// How long a new client waits until the one before it has disconnected.
+/// How long a new client waits for the previous one to disconnect.
 const HANDOVER: Duration = Duration::from_millis(500);
 /// The answer to a second debugger.
 const REJECTION: &[u8] = b"E.another debugger is connected to this guest; end or detach it first";
@@ -109,7 +109,7 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
     }
 }
 
-/// Sends a second debugger the reason and ends its connection: the first may stay for hours.
+/// Sends a second debugger the reason and closes its connection: the first may stay connected for hours.
 fn reject(stream: Stream) -> io::Result<()> {
     let mut answer = vec![b'+'];
     write_packet(&mut answer, |out| out.extend(REJECTION));

@@ -54,7 +54,7 @@ pub(crate) fn serve(
 }
 
 fn detach(target: &mut GdbTarget<'_, '_>, client: &Client) -> SessionEnd {
-    let active = client.has_spoken();
+    let active = client.has_sent();
     target.supervisor.detach().map_or(SessionEnd::Detached { active }, SessionEnd::Over)
 }
 
@@ -89,7 +89,7 @@ fn talk(
         stub = match stub {
             Stub::Idle(_) => match client.next_soon() {
                 Incoming::Bytes => reader.take(stub, target, client)?,
-                Incoming::Gone => return Ok(detach(target, client)),
+                Incoming::Disconnected => return Ok(detach(target, client)),
                 Incoming::Nothing => {
                     client.watch(false, None);
                     let over = target.supervisor.wait();
@@ -103,7 +103,7 @@ fn talk(
             Stub::Running(mut going) => {
                 match client.next() {
                     Incoming::Bytes => reader.take(going.into(), target, client)?,
-                    Incoming::Gone => return Ok(detach(target, client)),
+                    Incoming::Disconnected => return Ok(detach(target, client)),
                     Incoming::Nothing if target.supervisor.status == RunStatus::Paused => {
                         going.borrow_conn().flush()?;
                         client.watch(false, None);
@@ -152,7 +152,7 @@ fn talk(
                 if running {
                     target.supervisor.interrupt();
                 }
-                let tid = target.threads.looked_at().thread();
+                let tid = target.threads.selected().thread();
                 let stop = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
                 interrupt.interrupt_handled(target, Some(stop))?
             }
@@ -186,7 +186,7 @@ impl Reader {
     ) -> Result<Stub<'t, 'm>, Box<dyn std::error::Error>> {
         let (piece, count) = self.scanner.take(client.received());
         let loose = client.received().first().copied();
-        client.taken(count);
+        client.consume(count);
         match piece {
             Scanned::Inside => return Ok(stub),
             Scanned::Loose => return Ok(feed(stub, target, loose.as_slice())?),
@@ -265,7 +265,7 @@ fn feed<'t, 'm>(
 
 /// The registers that gdb reads after every stop: their numbers, values and sizes.
 fn expedited(target: &mut GdbTarget<'_, '_>) -> Vec<(RegisterNumber, [u8; 16], usize)> {
-    let (view, machine, vcpu) = (&mut target.view, &*target.supervisor.machine, target.threads.looked_at());
+    let (view, machine, vcpu) = (&mut target.view, &*target.supervisor.machine, target.threads.selected());
     let layout = view.layout;
     let value = |number| {
         let (register, size) = layout.register(number)?;
@@ -284,7 +284,7 @@ fn report_over(told: Result<Stub<'_, '_>, StubError>) {
 
 fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> {
     // Only a reason with a thread can bring registers with it.
-    let tid = target.threads.looked_at().thread();
+    let tid = target.threads.selected().thread();
     let signal = |signal| MultiThreadStopReason::SignalWithThread { tid, signal };
     // Where CS has a base, gdb would look for its breakpoint at RIP, find none, and go on.
     let elsewhere = target.supervisor.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);

@@ -1,4 +1,4 @@
-//! What a vCPU is doing, for gdb's `info threads`.
+//! The state of a vCPU, for gdb's `info threads`.
 //!
 //! Manual: "Thread List Format" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*; modes:
 //! Intel SDM volume 3A, "Modes of Operation".
@@ -10,13 +10,13 @@ use crate::kvm::HostError;
 use crate::machine::Outcome;
 
 impl GdbTarget<'_, '_> {
-    /// Whether a vCPU can go on, and in which mode it is.
+    /// Whether a vCPU can continue, and its mode.
     ///
     /// # Errors
     ///
     /// [`HostError`] if the host does not report it.
     pub(crate) fn state(&self, vcpu: VcpuNumber) -> Result<String, HostError> {
-        let doing = match self.supervisor.ended() {
+        let activity = match self.supervisor.ended() {
             Some(Outcome::Halted { .. }) => "halted for good",
             Some(Outcome::TripleFault) => "shut down by a triple fault",
             Some(_) => "cannot go on",
@@ -24,7 +24,7 @@ impl GdbTarget<'_, '_> {
             None => "running",
         };
         let registers = self.supervisor.machine.cpu(vcpu.cpu()).registers()?;
-        Ok(format!("{doing}, {}", mode(&registers)))
+        Ok(format!("{activity}, {}", mode(&registers)))
     }
 
     /// The document that lists all vCPUs.
@@ -63,7 +63,7 @@ mod tests {
     use crate::arch::flags::{CR0_PE, EFER_LMA, RFLAGS_VM};
 
     #[test]
-    fn modes_are_told_apart_as_the_processor_does() {
+    fn modes_are_distinguished_as_the_processor_does() {
         let mut registers = Registers::default();
         registers.system.cs.selector = 0xF003;
         assert_eq!(mode(&registers), "real mode", "no ring, whatever CS holds");

@@ -1,7 +1,7 @@
-//! A guest as the protocol library debugs it: what can be done to it, and registers, memory and threads.
+//! The target of the protocol library: registers, memory, threads and resumption.
 //!
-//! gdbstub decodes the packets of gdb and calls the traits that are implemented here and in the modules named after
-//! what the user types: `breakpoints`, `files`, `monitor`. What it cannot do is in `extensions`.
+//! gdbstub decodes the packets of gdb and calls the traits that are implemented here and in `breakpoints`, `files` and
+//! `monitor`. The packets that it does not support are handled by `extensions`.
 
 use gdbstub::common::{Signal, Tid};
 use gdbstub::target::ext::base::BaseOps;
@@ -35,10 +35,10 @@ use crate::supervisor::memory;
 use crate::supervisor::resume_actions::ResumeAction;
 use crate::supervisor::run_control::Supervisor;
 
-/// Size of the largest packet, in bytes. Large ones make reading much memory quick.
+/// Size of the largest packet, in bytes. Large packets make large memory reads fast.
 pub(crate) const PACKET: usize = 128 << 10;
-/// Size of the largest packet that the library handles, in bytes. For each packet, however short, it looks through
-/// up to that much.
+/// Size of the largest packet that the library handles, in bytes. For each packet, however short, it scans a buffer
+/// of this size.
 pub(crate) const LIBRARY_PACKET: usize = 8 << 10;
 
 /// `errno` values that gdb shows: bad address, invalid argument, no space left.
@@ -50,7 +50,7 @@ pub(crate) fn host_failure(_: HostError) -> TargetError<Infallible> {
     TargetError::NonFatal
 }
 
-/// Copies what lies from `offset` on, at most `length` bytes; how many that were.
+/// Copies at most `length` bytes from `offset` on, and returns their number.
 pub(crate) fn copy_part(all: &[u8], offset: u64, length: usize, part: &mut [u8]) -> usize {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
     let count = length.min(part.len()).min(all.len() - start);
@@ -69,44 +69,44 @@ pub(crate) struct GdbTarget<'t, 'm> {
 }
 
 impl GdbTarget<'_, '_> {
-    /// A client has connected: registers, threads and addresses are for it what they are for every client.
+    /// A client has connected: resets its view of registers, threads and addresses.
     pub(crate) fn attach(&mut self) {
         self.supervisor.attach();
         self.view.begin();
         self.threads.begin();
     }
 
-    /// Sets what a thread's CPU does next; without effect if there is no such thread.
+    /// Sets the next action of a thread's CPU; without effect if the thread does not exist.
     fn set_action(&mut self, thread: Tid, action: ResumeAction) {
         if let Some(vcpu) = self.threads.vcpu(thread) {
             self.supervisor.actions.set(vcpu.cpu(), action);
         }
     }
 
-    /// Fills `bytes` from an address of the client's; how many there were.
+    /// Fills `bytes` from an address of the client, and returns the number of bytes read.
     pub(crate) fn read_memory(&mut self, address: u64, bytes: &mut [u8]) -> Result<usize, HostError> {
         let registers = self.addressing()?;
         Ok(memory::read(self.supervisor.machine.memory(), registers.as_ref(), address, bytes))
     }
 
-    /// Copies `bytes` to an address of the client's; false, and nothing is written, if not all of it is
-    /// mapped RAM.
+    /// Copies `bytes` to an address of the client; false, and nothing is written, if not all of the range is mapped
+    /// RAM.
     pub(crate) fn write_memory(&mut self, address: u64, bytes: &[u8]) -> Result<bool, HostError> {
         let registers = self.addressing()?;
         Ok(memory::write_for_client(self.supervisor.machine, registers.as_ref(), address, bytes))
     }
 
-    /// What translates the client's addresses; none if they are physical.
+    /// The registers that translate the client's addresses; `None` if the addresses are physical.
     fn addressing(&mut self) -> Result<Option<Registers>, HostError> {
         if self.supervisor.session.switches.physical {
             return Ok(None);
         }
-        self.looked_at().map(Some)
+        self.selected_registers().map(Some)
     }
 
-    /// The registers of the vCPU that the client looks at.
-    pub(crate) fn looked_at(&mut self) -> Result<Registers, HostError> {
-        self.view.registers.of(self.threads.looked_at()).both(self.supervisor.machine)
+    /// The registers of the vCPU that the client has selected.
+    pub(crate) fn selected_registers(&mut self) -> Result<Registers, HostError> {
+        self.view.registers.of(self.threads.selected()).both(self.supervisor.machine)
     }
 
     /// The vCPU that is this thread.
@@ -114,8 +114,8 @@ impl GdbTarget<'_, '_> {
         self.threads.vcpu(thread).ok_or(TargetError::Errno(INVALID))
     }
 
-    /// Writes new values to registers of a vCPU. If one is refused, the reason is in [`View::refusal`](super::view::View),
-    /// for the client to show.
+    /// Writes new values to registers of a vCPU. If one is refused, the reason is stored in
+    /// [`View::refusal`](super::view::View) for the client.
     fn write_values(&mut self, vcpu: VcpuNumber, values: &[(Register, u128)]) -> TargetResult<(), Self> {
         let registers = self.view.registers.of(vcpu);
         let mut noted = Ok(());
@@ -256,7 +256,7 @@ impl MultiThreadBase for GdbTarget<'_, '_> {
     }
 
     fn list_active_threads(&mut self, thread_is_active: &mut dyn FnMut(Tid)) -> Result<(), Infallible> {
-        self.threads.looked_at_first().for_each(|vcpu| thread_is_active(vcpu.thread()));
+        self.threads.selected_first().for_each(|vcpu| thread_is_active(vcpu.thread()));
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl SingleRegisterAccess<Tid> for GdbTarget<'_, '_> {
     }
 }
 
-/// `info threads`, for a gdb that reads no list of threads.
+/// `info threads`, for a gdb without support of thread lists.
 impl ThreadExtraInfo for GdbTarget<'_, '_> {
     fn thread_extra_info(&self, thread: Tid, bytes: &mut [u8]) -> Result<usize, Infallible> {
         let Some(vcpu) = self.threads.vcpu(thread) else { return Ok(0) };

@@ -1,7 +1,7 @@
-//! The machine's vCPUs as gdb's threads: their numbers, which of them gdb means, and what each is to do.
+//! The machine's vCPUs as gdb's threads: their numbers, and which of them the client has selected.
 //!
-//! gdb's threads are numbered from 1, vCPUs from 0. [`Threads::vcpu`] is the one place where the first
-//! becomes the second: a [`VcpuNumber`] that anybody has is one of the machine's.
+//! gdb's threads are numbered from 1, vCPUs from 0. Only [`Threads::vcpu`] converts the first into the second, so every
+//! [`VcpuNumber`] is one of the machine's vCPUs.
 //!
 //! Manual: "Packets", `H`, and "Debugging Multiple Inferiors", `vCont`, in "Appendix E: gdb Remote Serial
 //! Protocol" of *Debugging with gdb*.
@@ -14,7 +14,7 @@ use gdbstub::common::Tid;
 use super::extensions::request::ThreadSelector;
 use crate::machine::CpuId;
 
-/// The one process there is: the guest.
+/// The only process: the guest.
 pub(crate) const PROCESS: u64 = 1;
 
 /// One of the machine's vCPUs, counted from 0.
@@ -22,7 +22,7 @@ pub(crate) const PROCESS: u64 = 1;
 pub(crate) struct VcpuNumber(usize);
 
 impl VcpuNumber {
-    /// The vCPU that begins, and every machine has.
+    /// The boot CPU, which every machine has.
     pub(crate) const FIRST: VcpuNumber = VcpuNumber(0);
 
     /// Its CPU in the machine.
@@ -42,45 +42,45 @@ impl fmt::Display for VcpuNumber {
     }
 }
 
-/// All vCPUs, as one client after the other sees them.
+/// All vCPUs, and the selection of the current client.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    /// How many vCPUs the machine has.
+    /// Number of vCPUs of the machine.
     vcpus: usize,
-    /// Whose registers and memory are asked for: the vCPU that stopped, or that of the last `Hg`.
-    looked_at: VcpuNumber,
+    /// The vCPU whose registers and memory are accessed: the one that stopped, or that of the last `Hg`.
+    selected: VcpuNumber,
     /// The vCPU that `c` and `s` are for (`Hc`); `None` for all.
     selected_to_resume: Option<VcpuNumber>,
-    /// The client wants the process in thread ids, too.
+    /// Thread ids contain the process, too.
     multiprocess: bool,
 }
 
 impl Threads {
-    /// The threads of a machine with so many vCPUs, which is at least one.
+    /// The threads of a machine with this number of vCPUs.
     pub(crate) fn new(vcpus: NonZeroUsize) -> Threads {
         Threads {
             vcpus: vcpus.get(),
-            looked_at: VcpuNumber::FIRST,
+            selected: VcpuNumber::FIRST,
             selected_to_resume: None,
             multiprocess: false,
         }
     }
 
-    /// A new client has come, and has not said anything yet.
+    /// Resets the selection for a new client.
     pub(crate) fn begin(&mut self) {
-        (self.looked_at, self.selected_to_resume, self.multiprocess) = (VcpuNumber::FIRST, None, false);
+        (self.selected, self.selected_to_resume, self.multiprocess) = (VcpuNumber::FIRST, None, false);
     }
 
-    /// The vCPU that is this thread, if there is one.
+    /// The vCPU of this thread, if it exists.
     pub(crate) fn vcpu(&self, thread: Tid) -> Option<VcpuNumber> {
         let number = thread.get() - 1;
         (number < self.vcpus).then_some(VcpuNumber(number))
     }
 
-    /// All vCPUs, the one that is looked at first: the library takes the first for any (`Hg0`, `?`).
-    pub(crate) fn looked_at_first(&self) -> impl Iterator<Item = VcpuNumber> + use<> {
-        let looked_at = self.looked_at;
-        std::iter::once(looked_at).chain(self.all().filter(move |vcpu| *vcpu != looked_at))
+    /// All vCPUs, the selected one first: the library takes the first for any (`Hg0`, `?`).
+    pub(crate) fn selected_first(&self) -> impl Iterator<Item = VcpuNumber> + use<> {
+        let selected = self.selected;
+        std::iter::once(selected).chain(self.all().filter(move |vcpu| *vcpu != selected))
     }
 
     /// All vCPUs.
@@ -88,35 +88,33 @@ impl Threads {
         (0..self.vcpus).map(VcpuNumber)
     }
 
-    /// The vCPU whose registers and memory are asked for.
-    pub(crate) fn looked_at(&self) -> VcpuNumber {
-        self.looked_at
+    /// The vCPU whose registers and memory are accessed.
+    pub(crate) fn selected(&self) -> VcpuNumber {
+        self.selected
     }
 
-    /// This vCPU has stopped the guest: it is the one that is looked at, as the client takes it.
+    /// This vCPU has stopped the guest, which selects it, as gdb assumes.
     pub(crate) fn stopped(&mut self, vcpu: VcpuNumber) {
-        self.looked_at = vcpu;
+        self.selected = vcpu;
     }
 
     /// The one vCPU that is selected; `None` if there is no such vCPU, or if all are selected.
     pub(crate) fn one(&self, selector: ThreadSelector) -> Option<VcpuNumber> {
         match selector {
             ThreadSelector::One(thread) => self.vcpu(thread),
-            ThreadSelector::Any => Some(self.looked_at),
+            ThreadSelector::Any => Some(self.selected),
             ThreadSelector::All | ThreadSelector::Selected | ThreadSelector::Invalid => None,
         }
     }
 
-    /// Registers and memory are those of this vCPU from now on. Returns false, and changes nothing, if there is no
-    /// such vCPU.
+    /// Selects the vCPU for registers and memory. Returns false, and changes nothing, if there is no such vCPU.
     pub(crate) fn select(&mut self, selector: ThreadSelector) -> bool {
         let found = self.one(selector);
-        self.looked_at = found.unwrap_or(self.looked_at);
+        self.selected = found.unwrap_or(self.selected);
         found.is_some()
     }
 
-    /// `c` and `s` are for this vCPU from now on, or for all. Returns false, and changes nothing, if there is no such
-    /// vCPU.
+    /// Selects the vCPU for `c` and `s`, or all. Returns false, and changes nothing, if there is no such vCPU.
     pub(crate) fn select_resumed(&mut self, selector: ThreadSelector) -> bool {
         self.selected_to_resume = match selector {
             ThreadSelector::All | ThreadSelector::Any => None,
@@ -133,7 +131,7 @@ impl Threads {
         self.selected_to_resume
     }
 
-    /// The client wants the process in thread ids, too.
+    /// Thread ids contain the process, too.
     pub(crate) fn name_process(&mut self) {
         self.multiprocess = true;
     }

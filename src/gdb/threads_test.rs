@@ -27,17 +27,17 @@ fn thread_numbers_are_vcpu_numbers_plus_one() {
 }
 
 #[test]
-fn a_wrong_thread_does_not_change_the_selected_one() {
+fn an_invalid_thread_does_not_change_the_selection() {
     let mut threads = three();
     assert!(threads.select(ThreadSelector::One(thread(3))));
     for wrong in [ThreadSelector::One(thread(4)), ThreadSelector::All, ThreadSelector::Invalid] {
         assert!(!threads.select(wrong), "{wrong:?}");
-        assert_eq!(threads.looked_at().thread(), thread(3));
+        assert_eq!(threads.selected().thread(), thread(3));
     }
     assert!(threads.select(ThreadSelector::Any), "any thread is the selected one");
-    assert_eq!(threads.id(threads.looked_at()), "3");
+    assert_eq!(threads.id(threads.selected()), "3");
     threads.name_process();
-    assert_eq!(threads.id(threads.looked_at()), "p1.3");
+    assert_eq!(threads.id(threads.selected()), "p1.3");
     threads.stopped(VcpuNumber::FIRST);
-    assert_eq!(threads.looked_at(), VcpuNumber::FIRST, "gdb selects the thread that stopped");
+    assert_eq!(threads.selected(), VcpuNumber::FIRST, "gdb selects the thread that stopped");
 }

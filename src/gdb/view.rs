@@ -1,5 +1,4 @@
-//! How a client sees the guest: which registers it knows, which addresses it means, and the file the
-//! guest came from.
+//! How a client sees the guest: the registers it knows, its settings, and the guest file.
 
 use super::description::target_xml;
 use super::layout::Layout;
@@ -7,21 +6,21 @@ use super::registers::RegisterCache;
 use crate::machine::{CpuId, Machine};
 use crate::settings::GdbArch;
 
-/// The view of one client after the other. A new client finds it as it was at the start, but for
-/// [`View::no_timer`], which is about the guest.
+/// The view of the current client. It is reset for each new client, except [`View::no_timer`], which is about the
+/// guest.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// The registers it knows.
+    /// The registers of the target description.
     pub(crate) layout: Layout,
     /// The target description that lists them.
     pub(crate) description: String,
-    /// What it has asked for since the guest stopped.
+    /// The registers that it has read since the guest stopped.
     pub(crate) registers: RegisterCache,
-    /// Whether a client has asked for steps that keep the passing of time away from timers.
+    /// A client has requested steps during which timers do not advance.
     pub(crate) no_timer: bool,
     /// Binary memory is sent as LLDB expects it: without a letter in front of it.
     pub(crate) lldb_binary_reads: bool,
-    /// The reason for which the last register write was refused, until the client has been given it.
+    /// The reason why the last register write was refused, until it is sent to the client.
     pub(crate) refusal: Option<String>,
     /// Absolute path of the guest file.
     pub(crate) file: Vec<u8>,
@@ -44,7 +43,7 @@ impl View {
         }
     }
 
-    /// A new client has come, or the guest may have run since the last one left.
+    /// Resets the view for a new client; the guest may have run since the previous one disconnected.
     pub(crate) fn begin(&mut self) {
         self.registers.forget();
         (self.lldb_binary_reads, self.refusal) = (false, None);

@@ -125,7 +125,7 @@ fn short_tags(full: u128) -> u128 {
     (0..8).filter(|n| full >> (2 * n) & 3 != u128::from(EMPTY)).fold(0, |tags, n| tags | 1 << n)
 }
 
-/// The tag word in its long form: the short form says only which registers are empty.
+/// The tag word in its long form: the short form marks only empty registers.
 fn full_tags(area: &ExtendedRegisters) -> u16 {
     let top = bytes_at(area, FSW, 2) >> 11 & 7;
     let used = bytes_at(area, TAGS, 1);

@@ -47,7 +47,7 @@ fn no_two_fields_overlap() {
 }
 
 #[test]
-fn writing_a_field_leaves_its_neighbours() {
+fn writing_a_field_does_not_change_its_neighbours() {
     let mut area = [0; size_of::<ExtendedRegisters>()];
     set_extended_value(&mut area, Field::Xmm(1), u128::MAX);
     set_extended_value(&mut area, Field::X87(X87::Fstat), u128::MAX);

@@ -1,7 +1,7 @@
 //! Memory: `x/8i $pc`, `set var counter = 0`, `dump memory`, `load`.
 //!
 //! Packets hold up to 128 KiB, and `x` carries binary data, which takes half the bytes of `m`. A read that
-//! reaches the end of mapped RAM returns what is in front of it; a write is carried out whole or not at all.
+//! reaches the end of mapped RAM returns the bytes in front of it; a write is performed as a whole or not at all.
 //!
 //! Manual: `m`, `M`, `x` and `X` in "Packets" of *Debugging with gdb*.
 
@@ -20,13 +20,13 @@ pub(super) fn read(
     binary: bool,
     out: &mut Vec<u8>,
 ) -> Answered {
-    // LLDB asks this way whether it can read memory in binary, and wants no letter before it.
+    // LLDB probes for binary reads like this, and expects no letter before the data.
     if binary && length == 0 {
         target.view.lldb_binary_reads = true;
         return text(out, "OK");
     }
     let most = if binary { PACKET } else { PACKET / 2 };
-    // No answer to more fits in a packet.
+    // The answer must fit in a packet.
     let length = usize::try_from(length).ok().filter(|length| *length <= most).ok_or(INVALID)?;
     let mut bytes = vec![0; length];
     let count = target.read_memory(address, &mut bytes).map_err(|_| INVALID)?;

@@ -1,7 +1,7 @@
-//! What gdb, LLDB and scripts send that gdbstub cannot do, or not well enough.
+//! Packets of gdb, LLDB and scripts that gdbstub does not support, or not well enough.
 //!
-//! The protocol library handles every packet that is not in this table. Nothing here does what the library
-//! does for the guest: [`route`] sees each packet first and says who handles it.
+//! The protocol library handles every packet that is not in this table. [`route`] sees each packet first and decides
+//! which layer handles it.
 //!
 //! | packet | here | why not the library alone |
 //! |---|---|---|
@@ -33,22 +33,22 @@ use super::target::{INVALID, LIBRARY_PACKET, PACKET};
 use crate::gdb::target::GdbTarget;
 use request::{MAX_REGISTER, Request, ThreadSelector, has_feature, request};
 
-/// Who handles a packet.
+/// The layer that handles a packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     /// The library.
     Library,
-    /// The library, which gets this packet in place of the client's.
+    /// The library, with this packet in place of the client's.
     Replaced(Vec<u8>),
     /// [`answer`].
     Extension(Request<'a>),
     /// The client gets this `errno` value.
     Refused(u8),
-    /// The client gets the empty answer, which stands for packets that are not known.
+    /// The client gets the empty answer, which means that the packet is not supported.
     Unsupported,
 }
 
-/// Says who handles the packet with this body, and takes note of the threads it selects.
+/// Decides which layer handles the packet with this body, and records the threads that it selects.
 pub(crate) fn route<'a>(target: &mut GdbTarget<'_, '_>, body: &'a [u8]) -> Route<'a> {
     if let Some(actions) = resume::actions(body) {
         return resume::route(target.threads, &actions);
@@ -78,7 +78,7 @@ pub(crate) fn route<'a>(target: &mut GdbTarget<'_, '_>, body: &'a [u8]) -> Route
             pass(matches!(selector, ThreadSelector::One(_)) && threads.one(selector).is_some())
         }
         Some(Request::ThreadInfo(selector)) => match threads.one(selector) {
-            // The library wants the thread by its number, and no process that may be any.
+            // The library requires a thread number, without a process that may be any.
             Some(vcpu) => Route::Replaced(packet(format!("qThreadExtraInfo,{:x}", vcpu.thread()).as_bytes())),
             None => Route::Refused(INVALID),
         },
@@ -108,7 +108,7 @@ pub(crate) fn answer(target: &mut GdbTarget<'_, '_>, request: &Request<'_>, out:
         Request::CurrentThread => thread_list::current(target, out),
         Request::ThreadList { offset, length } => thread_list::read(target, offset, length, out),
         Request::Qemu(request) => qemu::answer(target, request, out),
-        // Routed elsewhere.
+        // Not routed to this layer.
         _ => Ok(()),
     };
     if let Err(errno) = answered {
@@ -119,7 +119,7 @@ pub(crate) fn answer(target: &mut GdbTarget<'_, '_>, request: &Request<'_>, out:
 
 /// All registers, which gdb reads after a stop.
 fn read_registers(target: &mut GdbTarget<'_, '_>, out: &mut Vec<u8>) -> Answered {
-    let thread = target.threads.looked_at().thread();
+    let thread = target.threads.selected().thread();
     let mut registers = GdbRegisters::default();
     target.read_registers(&mut registers, thread).map_err(|_| INVALID)?;
     add_hex(out, &registers.to_bytes());
@@ -140,7 +140,7 @@ fn text(out: &mut Vec<u8>, text: &str) -> Answered {
     Ok(())
 }
 
-/// What this layer can do, in addition to the features that the library lists.
+/// The features of this layer, in addition to those that the library lists.
 const FEATURES: &str = "binary-upload+;qXfer:threads:read+";
 
 /// True if the library's answer to this packet is passed through [`amend`].
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_amended_are_those_about_features_and_written_registers() {
+    fn only_answers_about_features_and_written_registers_are_amended() {
         for body in [&b"qSupported:multiprocess+"[..], b"P10=00", b"G00"] {
             assert!(is_amended(body));
         }

@@ -1,5 +1,5 @@
 //! QEMU's extensions: `maintenance packet Qqemu.PhyMemMode:1` makes addresses physical,
-//! `maintenance packet Qqemu.sstep=1` lets interrupts and timers go on during single steps.
+//! `maintenance packet Qqemu.sstep=1` enables interrupts and timers during single steps.
 //!
 //! Manual: "GDB usage" in QEMU's *System Emulation*.
 
@@ -30,7 +30,7 @@ pub(crate) enum QemuRequest {
     SetStepFlags(u64),
 }
 
-/// The request in a packet's body; `None` if there is none.
+/// The request in a packet's body; `None` for other packets.
 pub(super) fn request(body: &[u8]) -> Option<QemuRequest> {
     match body {
         b"qqemu.Supported" => Some(QemuRequest::Supported),

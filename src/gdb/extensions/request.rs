@@ -11,7 +11,7 @@ use crate::gdb::threads::PROCESS;
 /// Size of the largest register, in bytes.
 pub(crate) const MAX_REGISTER: usize = 16;
 
-/// A request of the client's.
+/// A request of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
     /// `m`, `x`.
@@ -43,9 +43,9 @@ pub(crate) enum Request<'a> {
     ReadRegister(u64),
     /// `P`, with the register's number and its value in hexadecimal.
     WriteRegister(u64, &'a [u8]),
-    /// `Hg`: registers and memory are those of this thread from now on.
+    /// `Hg`: selects the thread for registers and memory.
     SelectThread(ThreadSelector),
-    /// `Hc`: `c` and `s` are for this thread from now on.
+    /// `Hc`: selects the thread for `c` and `s`.
     SelectResumed(ThreadSelector),
     /// `T`.
     IsThreadAlive(ThreadSelector),
@@ -62,7 +62,7 @@ pub(crate) enum Request<'a> {
     },
     /// `qqemu.*`, `Qqemu.*`.
     Qemu(QemuRequest),
-    /// It begins as one of the above and does not go on like it.
+    /// It begins like one of the above, but is malformed.
     Malformed,
 }
 
@@ -99,7 +99,7 @@ pub(super) fn thread_selector(text: &[u8]) -> ThreadSelector {
     }
 }
 
-/// The request in a packet's body; `None` if only the library knows it.
+/// The request in a packet's body; `None` for packets that only the library handles.
 pub(crate) fn request(body: &[u8]) -> Option<Request<'_>> {
     match body {
         [b'g' | b'G' | b'm' | b'M' | b'p' | b'P' | b'x' | b'X', ..] => {
@@ -113,7 +113,7 @@ pub(crate) fn request(body: &[u8]) -> Option<Request<'_>> {
     }
 }
 
-/// True if a client that sends this `qSupported` packet says that it has a feature.
+/// True if this `qSupported` packet lists a feature.
 pub(crate) fn has_feature(body: &[u8], feature: &[u8]) -> bool {
     body.split(|byte| matches!(byte, b':' | b';')).any(|part| part == feature)
 }

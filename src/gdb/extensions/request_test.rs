@@ -6,7 +6,7 @@ use crate::gdb::packet::{PacketScanner, Scanned, from_binary, from_hex};
 use crate::gdb::threads::Threads;
 
 #[test]
-fn requests_are_read() {
+fn requests_are_decoded() {
     let read = |address, length, binary| Some(Request::ReadMemory { address, length, binary });
     let malformed = Some(Request::Malformed);
     let one = |number| ThreadSelector::One(NonZeroUsize::new(number).unwrap());
@@ -61,7 +61,7 @@ fn requests_are_read() {
 }
 
 #[test]
-fn features_are_found_among_others() {
+fn a_feature_is_found_in_a_list() {
     let body = b"qSupported:multiprocess+;swbreak+";
     assert!(has_feature(body, b"multiprocess+") && has_feature(body, b"swbreak+"));
     assert!(!has_feature(b"qSupported:multiprocess-;xmultiprocess+", b"multiprocess+"));

@@ -1,8 +1,8 @@
 //! `continue`, `step`, `stepi`, `set scheduler-locking on`: which vCPUs run, step or stay stopped.
 //!
-//! gdb sends what the library can handle, and the library gets it as it is. What other clients send is rewritten, so
-//! that each thread is named once and each step with its thread, or refused as a whole if it is malformed or
-//! names a thread that does not exist.
+//! The library supports the packets of gdb, and gets them unchanged. Packets of other clients are rewritten, so that
+//! each thread is named once and each step has its thread, or refused as a whole if they are malformed or name a
+//! thread that does not exist.
 //!
 //! Manual: `vCont`, `c` and `s` in "Packets" of *Debugging with gdb*.
 
@@ -14,10 +14,10 @@ use crate::gdb::packet::{memory_range, number, split, write_packet};
 use crate::gdb::target::INVALID;
 use crate::gdb::threads::{Threads, VcpuNumber};
 
-/// What some threads are to do.
+/// The action for some threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResumeAction<'a> {
-    /// Continue, step and so on, in the words of `vCont`.
+    /// Continue, step and so on, as `vCont` encodes it.
     pub(crate) action: &'a [u8],
     /// The threads.
     pub(crate) threads: ThreadSelector,
@@ -25,8 +25,7 @@ pub(crate) struct ResumeAction<'a> {
     pub(crate) plain: bool,
 }
 
-/// The actions in a packet's body; the first that names a thread is the one for it. `None` if the packet is about
-/// something else.
+/// The actions in a packet's body; the first one that names a thread applies to it. `None` for other packets.
 pub(crate) fn actions(body: &[u8]) -> Option<Vec<ResumeAction<'_>>> {
     let legacy = |threads| Some(vec![ResumeAction { action: &body[..1], threads, plain: false }]);
     match body {
@@ -49,7 +48,7 @@ fn action(text: &[u8]) -> ResumeAction<'_> {
     ResumeAction { action, threads: selector, plain: !threads.starts_with(b"p0") && threads != b"0" }
 }
 
-/// Says whether the library can handle `actions`.
+/// Decides whether the library can handle `actions`.
 pub(super) fn route(threads: &Threads, actions: &[ResumeAction<'_>]) -> Route<'static> {
     match packet(threads, actions) {
         Some(_) if is_plain(actions) => Route::Library,
@@ -58,8 +57,8 @@ pub(super) fn route(threads: &Threads, actions: &[ResumeAction<'_>]) -> Route<'s
     }
 }
 
-/// True if the library does with `actions` what the manual says: each thread is named once, and what is for all
-/// others is to continue and comes last.
+/// True if the library handles `actions` as the manual says: each thread is named once, and the action for all others
+/// is to continue and comes last.
 fn is_plain(actions: &[ResumeAction<'_>]) -> bool {
     let last = actions.len().saturating_sub(1);
     actions.iter().enumerate().all(|(place, action)| {
@@ -74,7 +73,7 @@ fn is_plain(actions: &[ResumeAction<'_>]) -> bool {
     })
 }
 
-/// The `vCont` packet that has the library do what `actions` say; `None` if one of them is impossible.
+/// The `vCont` packet that makes the library perform `actions`; `None` if one of them is impossible.
 pub(crate) fn packet(threads: &Threads, actions: &[ResumeAction<'_>]) -> Option<Vec<u8>> {
     let exists = |selector| match selector {
         ThreadSelector::One(thread) => threads.vcpu(thread).is_some(),
@@ -98,7 +97,7 @@ pub(crate) fn packet(threads: &Threads, actions: &[ResumeAction<'_>]) -> Option<
             }
             out.push(b';');
             out.extend_from_slice(action);
-            // A vector takes all that is written.
+            // Writing to a vector cannot fail.
             let _ = write!(out, ":{:x}", vcpu.thread());
         }
         if others {
@@ -108,7 +107,7 @@ pub(crate) fn packet(threads: &Threads, actions: &[ResumeAction<'_>]) -> Option<
     Some(packet)
 }
 
-/// What `action` has a vCPU do, and whether it names that vCPU alone.
+/// The part of `action` for a vCPU, and whether it names that vCPU alone.
 fn action_for<'a>(
     threads: &Threads,
     vcpu: VcpuNumber,
@@ -119,7 +118,7 @@ fn action_for<'a>(
         ThreadSelector::All | ThreadSelector::Any => Some((action.action, false)),
         ThreadSelector::Selected => match threads.selected_to_resume() {
             Some(selected) => (selected == vcpu).then_some((action.action, true)),
-            None if vcpu == threads.looked_at() => Some((action.action, false)),
+            None if vcpu == threads.selected() => Some((action.action, false)),
             None => Some((b"c", false)),
         },
         ThreadSelector::Invalid => None,

@@ -22,7 +22,7 @@ fn for_library(threads: &Threads, body: &str) -> Option<String> {
 }
 
 #[test]
-fn each_thread_is_named_once_and_each_step_with_its_thread() {
+fn each_thread_is_named_once_and_each_step_has_its_thread() {
     let mut threads = three();
     threads.stopped(threads.vcpu(thread(2)).unwrap());
     for (body, expected) in [
@@ -79,7 +79,7 @@ fn impossible_actions_are_refused_as_a_whole() {
 }
 
 #[test]
-fn resume_actions_are_read() {
+fn resume_actions_are_decoded() {
     assert_eq!(actions(b"vCont?"), None);
     assert_eq!(actions(b"vCont"), None);
     assert_eq!(actions(b"g"), None);
@@ -104,7 +104,7 @@ fn resume_actions_are_read() {
 }
 
 #[test]
-fn what_gdb_sends_reaches_the_library_unchanged() {
+fn packets_of_gdb_reach_the_library_unchanged() {
     let threads = three();
     let route = |body: &str| route(&threads, &actions(body.as_bytes()).unwrap());
     for body in [

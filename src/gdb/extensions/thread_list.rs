@@ -9,7 +9,7 @@ use crate::gdb::target::{INVALID, PACKET};
 
 pub(super) fn current(target: &GdbTarget<'_, '_>, out: &mut Vec<u8>) -> Answered {
     let threads = &target.threads;
-    text(out, &format!("QC{}", threads.id(threads.looked_at())))
+    text(out, &format!("QC{}", threads.id(threads.selected())))
 }
 
 /// A document is sent in parts, the last of which begins with an `l`.

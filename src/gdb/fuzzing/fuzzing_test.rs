@@ -1,11 +1,11 @@
-//! The recorded sessions, as they are and changed in all kinds of ways.
+//! The recorded sessions, unchanged and mutated.
 
 use std::time::Duration;
 
 use super::*;
 use crate::fuzzing::FuzzDriver;
 
-/// Packets, and pieces of them, that changed sessions get in addition.
+/// Packets, and pieces of them, that mutations insert.
 const WORDS: [&[u8]; 29] = [
     b"\x03",
     b"-",
@@ -38,7 +38,7 @@ const WORDS: [&[u8]; 29] = [
     b"$qRcmd,6d6967726174652063616e63656c#11",         // migrate cancel
 ];
 
-/// A session may wait for answers, and for a guest that was changed.
+/// Time limit of a session, which may wait for answers and for a guest that was changed.
 const SLOW: Duration = Duration::from_secs(5);
 
 fn no_kvm() -> bool {
@@ -50,7 +50,7 @@ fn no_kvm() -> bool {
 }
 
 #[test]
-fn recorded_sessions_and_changed_ones_leave_a_guest_that_runs() {
+fn recorded_and_mutated_sessions_leave_a_running_guest() {
     if no_kvm() {
         return;
     }
@@ -58,31 +58,31 @@ fn recorded_sessions_and_changed_ones_leave_a_guest_that_runs() {
 }
 
 #[test]
-fn checksums_are_set_right() {
-    let mended = with_checksums(b"+$g#11$m0,1#00$?#zz\x03$g#");
-    assert_eq!(mended, b"+$g#67$m0,1#00$?#zz\x03$g#");
+fn checksums_are_corrected() {
+    let corrected = with_checksums(b"+$g#11$m0,1#00$?#zz\x03$g#");
+    assert_eq!(corrected, b"+$g#67$m0,1#00$?#zz\x03$g#");
 }
 
 #[test]
-fn what_a_session_can_do_is_known() {
-    let reach = |session: &[u8]| {
-        let Reach { changes, ends, .. } = Reach::of(&with_checksums(session));
+fn the_effects_of_a_session_are_known() {
+    let effects = |session: &[u8]| {
+        let Effects { changes, ends, .. } = Effects::of(&with_checksums(session));
         (changes, ends)
     };
-    assert_eq!(reach(b"$m0,1#11$vCont;c#11\x03"), (false, false));
-    assert_eq!(reach(b"$X0,1:a#11"), (true, false));
-    assert_eq!(reach(b"$X0,1:a#00"), (false, false), "the checksum is wrong");
-    assert_eq!(reach(b"$k#11"), (false, true));
-    assert_eq!(reach(b"$qRcmd,2071756974#11"), (false, true));
-    assert!(!Reach::of(&with_checksums(b"$qRcmd,2071756974#11")).outside);
-    let outside = |command: &str| {
+    assert_eq!(effects(b"$m0,1#11$vCont;c#11\x03"), (false, false));
+    assert_eq!(effects(b"$X0,1:a#11"), (true, false));
+    assert_eq!(effects(b"$X0,1:a#00"), (false, false), "the checksum is wrong");
+    assert_eq!(effects(b"$k#11"), (false, true));
+    assert_eq!(effects(b"$qRcmd,2071756974#11"), (false, true));
+    assert!(!Effects::of(&with_checksums(b"$qRcmd,2071756974#11")).accesses_files);
+    let accesses_files = |command: &str| {
         let digits: String = command.bytes().map(|byte| format!("{byte:02x}")).collect();
-        Reach::of(&with_checksums(format!("$qRcmd,{digits}#11").as_bytes())).outside
+        Effects::of(&with_checksums(format!("$qRcmd,{digits}#11").as_bytes())).accesses_files
     };
     for command in [" snapshot ./x", "restore  a.kvmstate ", "screendump x.png", "snapshot\t/x"] {
-        assert!(outside(command), "{command}");
+        assert!(accesses_files(command), "{command}");
     }
     for command in ["snapshot x", "restore", "snapshots", "migrate ::1 8000", "xp 0x1000/4"] {
-        assert!(!outside(command), "{command}");
+        assert!(!accesses_files(command), "{command}");
     }
 }

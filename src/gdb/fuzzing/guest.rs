@@ -1,5 +1,5 @@
-//! A guest with a little of everything a debugger deals with: a loop with calls, data that is written, a
-//! repeated instruction, an access to a port, and flags on the stack.
+//! A guest with the things that a debugger must handle: a loop with calls, data that is written, a repeated
+//! instruction, a port access, and flags on the stack.
 
 use std::sync::OnceLock;
 
@@ -10,10 +10,10 @@ use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{Machine, MachineError, MachineSpec};
 use crate::settings::{KeyTarget, LayoutName};
 
-/// What is in RAX when it halts: the sum of the numbers up to 20.
+/// RAX when it halts: the sum of the numbers up to 20.
 pub(crate) const RESULT: u64 = 210;
 
-/// What it is called; recorded sessions name it.
+/// Its file name, which recorded sessions contain.
 const NAME: &str = "/guest.elf";
 
 const CODE_AT: u64 = 0x20_0000;
@@ -54,7 +54,7 @@ pub(crate) fn file() -> &'static [u8] {
 
 /// A machine with the guest, which has not run yet. Its output is discarded.
 pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
-    let (machine_outputs, _) = output_queues(Doorbell::new().expect("a file descriptor can be had"));
+    let (machine_outputs, _) = output_queues(Doorbell::new().expect("a file descriptor is available"));
     let image = Box::new(BytesImage::new(NAME, file()));
     let spec = MachineSpec {
         memory: 4 << 20,

@@ -1,4 +1,4 @@
-//! What a client may have done to the guest.
+//! The effects that a client can have on the guest.
 
 use super::guest::RESULT;
 use crate::gdb::extensions::request::{Request, request};
@@ -7,32 +7,32 @@ use crate::gdb::target::PACKET;
 use crate::machine::Outcome;
 use crate::state::snapshot_path;
 
-/// What the packets of a session can do, if the guest is there to take them.
-pub(crate) struct Reach {
-    /// Other memory or registers.
+/// The effects that the packets of a session can have.
+pub(crate) struct Effects {
+    /// It writes memory or registers.
     pub(crate) changes: bool,
-    /// An end to the run.
+    /// It ends the run.
     pub(crate) ends: bool,
-    /// Files.
-    pub(crate) outside: bool,
+    /// It accesses files.
+    pub(crate) accesses_files: bool,
 }
 
-impl Reach {
-    /// What `session` can do.
-    pub(crate) fn of(session: &[u8]) -> Reach {
-        let mut reach = Reach { changes: false, ends: false, outside: false };
+impl Effects {
+    /// The effects of `session`.
+    pub(crate) fn of(session: &[u8]) -> Effects {
+        let mut effects = Effects { changes: false, ends: false, accesses_files: false };
         let (mut scanner, mut rest) = (PacketScanner::new(PACKET), session);
         while !rest.is_empty() {
             let (piece, count) = scanner.take(rest);
             rest = &rest[count..];
             match (piece, scanner.body()) {
-                // It is hung up on.
+                // The server disconnects.
                 (Scanned::TooLong, _) => break,
-                (Scanned::Last, Some(body)) => reach.extend(body),
+                (Scanned::Last, Some(body)) => effects.extend(body),
                 _ => {}
             }
         }
-        reach
+        effects
     }
 
     fn extend(&mut self, body: &[u8]) {
@@ -47,11 +47,11 @@ impl Reach {
         let command = command.trim();
         let file = command.split_once(char::is_whitespace).and_then(|(_, name)| snapshot_path(name.trim()));
         let snapshots = ["snapshot", "restore"].iter().any(|name| command.starts_with(name));
-        self.outside |= command.starts_with("screendump") || snapshots && file.is_some();
+        self.accesses_files |= command.starts_with("screendump") || snapshots && file.is_some();
     }
 
-    /// True if a run may end like this: as without a debugger, or as the client has seen to. Whatever it
-    /// has done, the host must not fail.
+    /// True if a run may end like this: as without a debugger, or because of these effects. Whatever the client has
+    /// done, the host must not fail.
     pub(crate) fn allows(&self, outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Halted { result: RESULT } => true,

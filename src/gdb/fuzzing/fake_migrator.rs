@@ -1,0 +1,35 @@
+//! A migrator without a network: it reports that a migration has started, and never completes it.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::supervisor::migrator::Migrator;
+
+/// The migrator.
+#[derive(Debug, Default)]
+pub(crate) struct FakeMigrator {
+    /// The destination of the migration in progress.
+    destination: Mutex<Option<String>>,
+}
+
+impl Migrator for FakeMigrator {
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String> {
+        let mut current = self.destination.lock().expect("no panic while it is locked");
+        if let Some(destination) = current.as_ref() {
+            return Err(format!("a migration to {destination} is in progress"));
+        }
+        *current = Some(format!("{host}:{port}"));
+        let (sender, progress) = channel();
+        sender.send("-----> starting migration".to_owned()).map_err(|e| e.to_string())?;
+        Ok(progress)
+    }
+
+    fn cancel(&self) -> Result<(), String> {
+        let cancelled = self.destination.lock().expect("no panic while it is locked").take();
+        cancelled.map(drop).ok_or_else(|| "no migration is in progress".to_owned())
+    }
+
+    fn status(&self) -> String {
+        format!("{:?}", self.destination)
+    }
+}
