@@ -10,7 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::mutate::Known;
+use super::mutate::Corpus;
 use super::{Random, Seeds};
 use crate::os::allocations::peak_allocation;
 
@@ -114,7 +114,7 @@ impl FuzzDriver {
     fn search(&self, target: &dyn Fn(&[u8])) -> Result<u64, Finding> {
         let inputs = self.known();
         let longest = inputs.iter().map(Vec::len).max().unwrap_or(0) + LONGER;
-        let known = Known { inputs: &inputs, words: self.words, marks: self.marks, longest };
+        let corpus = Corpus { inputs: &inputs, words: self.words, marks: self.marks, longest };
         let _ = fs::create_dir_all(&self.artifacts);
         // Holds the current input, in case it ends the process.
         let trying = self.artifacts.join(format!("trying-{}", std::process::id()));
@@ -146,7 +146,7 @@ impl FuzzDriver {
             let start = Instant::now();
             let mut random = Random::new(self.seed);
             while start.elapsed() < self.time {
-                try_one(&known.relative(&mut random))?;
+                try_one(&corpus.relative(&mut random))?;
             }
             Ok(())
         });

@@ -28,7 +28,7 @@ const EDGES: [u64; 18] = [
 ];
 
 /// The material for generated inputs.
-pub(super) struct Known<'a> {
+pub(super) struct Corpus<'a> {
     /// Whole inputs, at least one.
     pub(super) inputs: &'a [Vec<u8>],
     /// Meaningful pieces of input.
@@ -39,7 +39,7 @@ pub(super) struct Known<'a> {
     pub(super) longest: usize,
 }
 
-impl Known<'_> {
+impl Corpus<'_> {
     /// A known input with some changes.
     pub(super) fn relative(&self, random: &mut Random) -> Vec<u8> {
         let mut bytes = random.pick(self.inputs).clone();
@@ -167,10 +167,10 @@ mod tests {
     #[test]
     fn mutated_inputs_vary_and_are_reproducible_by_seed() {
         let inputs = [b"first input;second part".to_vec(), Vec::new()];
-        let known = Known { inputs: &inputs, words: &[b"WORD"], marks: b";", longest: 40 };
+        let corpus = Corpus { inputs: &inputs, words: &[b"WORD"], marks: b";", longest: 40 };
         let made = |seed| {
             let mut random = Random::new(seed);
-            (0..500).map(|_| known.relative(&mut random)).collect::<Vec<_>>()
+            (0..500).map(|_| corpus.relative(&mut random)).collect::<Vec<_>>()
         };
         let all = made(1);
         assert_eq!(all, made(1));

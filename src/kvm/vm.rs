@@ -199,7 +199,7 @@ impl Vm {
             .map_err(|e| HostError::refused("forget a piece of guest memory", e))
     }
 
-    /// Maps a piece of RAM, or a part of one, for the given use.
+    /// Maps a block of RAM, or a part of one, for the given use.
     ///
     /// # Errors
     ///

@@ -106,7 +106,7 @@ impl Board {
         Board { table, slots, decoder, serial, i8042, vga, unassigned, interrupts, accesses: 0 }
     }
 
-    /// Returns all devices to their state after power-on. The count of accesses goes on.
+    /// Returns all devices to their state after power-on. The count of accesses continues.
     pub fn reset(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.device.reset());
         self.read_lines();

@@ -1,6 +1,6 @@
 //! Guest RAM as KVM's virtual machine has it: memory slots, protected pages and the log of dirty pages.
 //!
-//! A piece of RAM becomes a memory slot when the loader has written to it or when the guest first accesses
+//! A block of RAM becomes a memory slot when the loader has written to it or when the guest first accesses
 //! it ([`AttachedSlots`]). [`Machine`](super::Machine) maps blocks when an exit requires it, protects the
 //! pages of watchpoints, and takes the dirty pages for snapshots and migration.
 
@@ -31,12 +31,12 @@ impl MappedMemory {
         &self.vm
     }
 
-    /// Maps the pieces of RAM that have contents.
+    /// Maps the blocks of RAM that have contents.
     pub(super) fn map_written(&mut self) -> Result<(), HostError> {
         self.slots.attach_written(&self.memory).into_iter().try_for_each(|part| self.map(part))
     }
 
-    /// Maps the piece of RAM that holds `address`, if that is RAM and not mapped yet.
+    /// Maps the block of RAM that holds `address`, if that is RAM and not mapped yet.
     pub(super) fn map_at(&mut self, address: u64) -> Result<(), HostError> {
         self.slots.attach_at(&self.memory, address).into_iter().try_for_each(|part| self.map(part))
     }

@@ -1,14 +1,14 @@
 //! Chips that are saved in the middle of an operation: the other board answers what follows as the first
 //! one does, and as one that knows nothing of what came before would not.
 
-use Do::*;
+use Step::*;
 
 use super::*;
 use crate::devices::keyboard::Key;
 
 /// What happens to a board.
 #[derive(Clone, Copy, Debug)]
-enum Do {
+enum Step {
     /// The guest writes a byte to a port.
     Out(u16, u8),
     /// The guest reads a byte from a port.
@@ -32,11 +32,11 @@ const APIC: u64 = 0xFEE0_0000;
 /// An operation that is cut in two.
 struct Case {
     about: &'static str,
-    before: &'static [Do],
-    after: &'static [Do],
+    before: &'static [Step],
+    after: &'static [Step],
 }
 
-const fn case(about: &'static str, before: &'static [Do], after: &'static [Do]) -> Case {
+const fn case(about: &'static str, before: &'static [Step], after: &'static [Step]) -> Case {
     Case { about, before, after }
 }
 
@@ -97,10 +97,10 @@ const CASES: &[Case] = &[
 ];
 
 /// What shows of a step: what the guest reads, what leaves the board, interrupt lines, the picture.
-type Shown = (u64, Effect, bool, bool, String);
+type Observation = (u64, Effect, bool, bool, String);
 
-fn carry_out(board: &mut Board, steps: &[Do]) -> Vec<Shown> {
-    let step = |step: &Do| {
+fn perform(board: &mut Board, steps: &[Step]) -> Vec<Observation> {
+    let step = |step: &Step| {
         let mut effect = Effect::default();
         let mut value = 0;
         match *step {
@@ -126,22 +126,22 @@ fn a_device_saved_in_mid_operation_finishes_it_after_a_restore() {
     let mut idle = Vec::new();
     for Case { about, before, after } in CASES {
         let mut first = Board::default();
-        carry_out(&mut first, before);
+        perform(&mut first, before);
         let saved = first.save();
         let mut second = Board::restored(&saved).unwrap();
         assert_eq!(second.save(), saved, "{about}");
-        let expected = carry_out(&mut first, after);
-        assert_eq!(carry_out(&mut second, after), expected, "{about}");
+        let expected = perform(&mut first, after);
+        assert_eq!(perform(&mut second, after), expected, "{about}");
         assert_eq!(second.save(), first.save(), "{about}");
-        if carry_out(&mut Board::default(), after) == expected {
+        if perform(&mut Board::default(), after) == expected {
             idle.push(about);
         }
         // And wherever the rest is cut again.
         for cut in 0..after.len() {
             let mut third = Board::restored(&saved).unwrap();
-            let mut shown = carry_out(&mut third, &after[..cut]);
+            let mut shown = perform(&mut third, &after[..cut]);
             let mut third = Board::restored(&third.save()).unwrap();
-            shown.extend(carry_out(&mut third, &after[cut..]));
+            shown.extend(perform(&mut third, &after[cut..]));
             assert_eq!(shown, expected, "{about}, cut before {:?}", after[cut]);
         }
     }

@@ -61,7 +61,7 @@ pub enum InMemorySnapshotError {
     #[error(transparent)]
     Machine(#[from] MachineError),
     /// Restoring failed halfway: the machine is in a mixture of two states and cannot continue.
-    #[error("{0}; the guest cannot go on")]
+    #[error("{0}; the guest cannot continue")]
     Mixture(MachineError),
 }
 

@@ -61,9 +61,9 @@ const CASES: &[Case] = &[
 ];
 
 /// The visible state of a machine between two instructions: registers, memory and devices.
-type Seen = (Registers, u64, Vec<(u16, Payload)>);
+type Observation = (Registers, u64, Vec<(u16, Payload)>);
 
-fn seen(machine: &Machine) -> Seen {
+fn observe(machine: &Machine) -> Observation {
     (
         machine.cpu(CpuId::BOOT).registers().unwrap(),
         machine.memory().read_u64(0x30_0000).unwrap(),
@@ -72,7 +72,7 @@ fn seen(machine: &Machine) -> Seen {
 }
 
 /// The visible state after each of the next `count` instructions.
-fn trace(machine: &mut Machine, count: usize) -> Vec<Seen> {
+fn trace(machine: &mut Machine, count: usize) -> Vec<Observation> {
     machine
         .cpu_mut(CpuId::BOOT)
         .set_guest_debug(GuestDebug { single_step: true, ..GuestDebug::default() })
@@ -80,7 +80,7 @@ fn trace(machine: &mut Machine, count: usize) -> Vec<Seen> {
     let step = |_| {
         let rip = machine.cpu(CpuId::BOOT).general_registers().unwrap().rip;
         assert!(machine.step_instruction(CpuId::BOOT, rip).is_none());
-        seen(machine)
+        observe(machine)
     };
     let traced = (0..count).map(step).collect();
     machine.cpu_mut(CpuId::BOOT).set_guest_debug(GuestDebug::default()).unwrap();
@@ -110,16 +110,16 @@ fn the_next_instructions_are_the_same_wherever_a_guest_is_saved() {
             let mut snapshots = Snapshots::default();
             snapshots.take(&mut first, "here", None).unwrap();
             save(&mut first, None, &file).unwrap();
-            let here = seen(&first);
+            let here = observe(&first);
             let expected = trace(&mut first, case.steps - before);
             assert_ne!(expected.last(), Some(&here), "{} does something", case.about);
             snapshots.restore(&mut first, "here").unwrap();
-            assert_eq!(seen(&first), here, "{}, {before} steps, in memory", case.about);
+            assert_eq!(observe(&first), here, "{}, {before} steps, in memory", case.about);
             let again = trace(&mut first, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, in memory", case.about);
             let opened = SnapshotFile::open(&file).unwrap();
             let mut second = opened.into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
-            assert_eq!(seen(&second), here, "{}, {before} steps, from a file", case.about);
+            assert_eq!(observe(&second), here, "{}, {before} steps, from a file", case.about);
             let again = trace(&mut second, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, from a file", case.about);
         }

@@ -142,7 +142,7 @@ pub(super) fn interrupt_free_stepping(found: InterruptFreeStepping) -> Answer {
 
 pub(super) fn after_triple_fault(found: AfterTripleFault) -> Answer {
     match found {
-        AfterTripleFault::Kept => ("kept", Good, "registers hold the address of the fault"),
+        AfterTripleFault::Preserved => ("kept", Good, "registers hold the address of the fault"),
         AfterTripleFault::Reset => ("reset", Bad, "registers are reset: the address of the fault is lost"),
         AfterTripleFault::Unclear => UNCLEAR,
     }

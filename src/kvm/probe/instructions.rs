@@ -31,9 +31,9 @@ pub enum Behaviour {
 /// How correct execution of an instruction is detected.
 #[derive(Debug)]
 enum Right {
-    /// The guest goes on; its result does not matter.
+    /// The guest continues; its result does not matter.
     GoesOn,
-    /// The guest goes on with this result.
+    /// The guest continues with this result.
     Result(u32),
     /// The guest's handler for this vector is entered.
     Handler(u8),

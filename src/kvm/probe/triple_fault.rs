@@ -10,7 +10,7 @@ use crate::kvm::{HostError, Kvm, VmExit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterTripleFault {
     /// They show where it happened.
-    Kept,
+    Preserved,
     /// They are those of a processor after reset: where it happened is unknown.
     Reset,
     /// In a way that no known host shows.
@@ -38,7 +38,7 @@ fn triple_fault(kvm: &Kvm) -> Result<AfterTripleFault, HostError> {
     }
     let fault = CODE + code.len() as u64 - 2;
     Ok(match guest.vcpu.registers()?.general.rip {
-        rip if rip == fault => AfterTripleFault::Kept,
+        rip if rip == fault => AfterTripleFault::Preserved,
         RESET_VECTOR => AfterTripleFault::Reset,
         _ => AfterTripleFault::Unclear,
     })

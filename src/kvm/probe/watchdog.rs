@@ -19,34 +19,34 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Interrupts a vCPU periodically until it is dropped.
 pub(super) struct Watchdog {
     period: Duration,
-    end: Arc<End>,
+    stop: Arc<StopRequest>,
 }
 
-/// The end of a watchdog: whether it has been requested, and the thread that waits for it.
+/// Stops the thread of a watchdog.
 #[derive(Default)]
-struct End {
-    come: Mutex<bool>,
-    waiter: Condvar,
+struct StopRequest {
+    requested: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Watchdog {
     /// Starts to interrupt the target of `kicker`, a vCPU of a virtual machine that took `machine` to create.
     pub(super) fn new(kicker: Kicker, machine: Duration) -> std::io::Result<Watchdog> {
         let period = LEAST_PERIOD.max(machine * TIMES_THE_MACHINE);
-        let end = Arc::new(End::default());
-        let theirs = end.clone();
+        let stop = Arc::new(StopRequest::default());
+        let request = stop.clone();
         std::thread::Builder::new().name("probe".to_owned()).stack_size(64 << 10).spawn(move || {
-            let mut come = theirs.come.lock().unwrap_or_else(PoisonError::into_inner);
-            while !*come {
-                let waited = theirs.waiter.wait_timeout(come, period);
+            let mut requested = request.requested.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*requested {
+                let waited = request.changed.wait_timeout(requested, period);
                 let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                come = now;
-                if timeout.timed_out() && !*come {
+                requested = now;
+                if timeout.timed_out() && !*requested {
                     kicker.kick();
                 }
             }
         })?;
-        Ok(Watchdog { period, end })
+        Ok(Watchdog { period, stop })
     }
 
     /// Starts the time limit for the calling thread's work on a guest.
@@ -57,8 +57,8 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        *self.end.come.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.end.waiter.notify_one();
+        *self.stop.requested.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.changed.notify_one();
     }
 }
 
