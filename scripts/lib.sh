@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What the scripts here share: finding the repository, preparing the machine, building.
-# All messages go to standard error; standard output belongs to what a script was asked for.
+# Shared by the scripts: finding the repository, preparing the machine, building.
+# All messages go to standard error; standard output has only the result of a script.
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 
 say() { echo "$*" >&2; }
 
-# die MESSAGE...: says it and ends the script, with the exit status $die_status (1 unless set).
+# die MESSAGE...: prints the message and ends the script, with the exit status $die_status (1 unless set).
 die() {
     say "$*"
     exit "${die_status:-1}"
@@ -14,11 +14,11 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# slowly MESSAGE COMMAND...: runs the command, and says MESSAGE if it is still busy after a second.
+# slowly MESSAGE COMMAND...: runs the command, and prints MESSAGE if it still runs after a second.
 slowly() {
     local message=$1 timer status=0
     shift
-    # A sleep that outlives the timer must not hold a pipe open that somebody waits on.
+    # A sleep that outlives the timer must not keep a pipe open whose reader waits for its end.
     (sleep 1 >/dev/null 2>&1 && say "$message") >/dev/null &
     timer=$!
     "$@" || status=$?
@@ -31,7 +31,7 @@ has_part() {
     case $1 in
     binutils) have ld && have objdump ;;
     libc.a) have gcc && [[ $(gcc -print-file-name=libc.a) == /* ]] ;;
-    # From here on what only scripts/lab needs, under the names of Debian's packages.
+    # The rest is only for scripts/lab, under the names of Debian's packages.
     qemu-system-x86) have qemu-system-x86_64 ;;
     bochs) have bochs-bin ;;
     bochs-term) compgen -G '/usr/lib/*/bochs/plugins/libbx_term_gui.so' >/dev/null ;;
@@ -39,7 +39,7 @@ has_part() {
     vgabios) [[ -e /usr/share/vgabios/vgabios.bin ]] ;;
     isolinux) [[ -e /usr/lib/ISOLINUX/isolinux.bin ]] ;;
     syslinux-common) [[ -e /usr/lib/syslinux/modules/bios/ldlinux.c32 ]] ;;
-    # It runs where no library is.
+    # It must run without libraries.
     busybox-static) have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
     *) have "$1" ;;
     esac
@@ -58,8 +58,7 @@ package() {
     esac
 }
 
-# need_parts PART...: installs what is missing where apt-get can do it; elsewhere says what to
-# install, and ends.
+# need_parts PART...: installs missing parts with apt-get; without it prints what to install, and ends.
 need_parts() {
     local part manager missing=() packages=()
     for part; do
@@ -81,7 +80,7 @@ need_parts() {
     esac
 }
 
-# apt_install PACKAGE...: what apt-get says is shown only if it fails.
+# apt_install PACKAGE...: the output of apt-get is shown only if it fails.
 apt_install() {
     local as_root=() output
     if ((EUID != 0)); then
@@ -90,7 +89,7 @@ apt_install() {
     fi
     say "installing $* with apt-get"
     output=$(mktemp)
-    # Old package lists may still do, so the update may fail.
+    # Old package lists may suffice, so the update may fail.
     "${as_root[@]}" apt-get update -qq </dev/null >"$output" 2>&1 || true
     if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$@" \
         </dev/null >>"$output" 2>&1; then
@@ -116,7 +115,7 @@ need_cargo() {
             "\`rustup update stable\`, or get Rust from https://rustup.rs"
 }
 
-# prepare [PART...]: everything that building kvm and its guests needs, and these parts.
+# prepare [PART...]: installs what building kvm and its guests needs, and these parts.
 prepare() {
     [[ $(uname -s -m) == "Linux x86_64" ]] || die "kvm runs on Linux on x86-64; this is $(uname -s -m)"
     need_parts gcc binutils libc.a "$@"

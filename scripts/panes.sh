@@ -4,13 +4,13 @@
 
 panes_file=$(readlink -f "${BASH_SOURCE[0]}")
 
-# In front of a function of this file and its arguments: a command that does that in a new shell.
+# A command that runs a function of this file, which follows with its arguments, in a new shell.
 # shellcheck disable=SC2016
 new_shell=(bash -c '. "$0"; "$@"' "$panes_file")
 
-# noted_status STATUS-FILE: the exit status that is noted there; that of a run ended by a signal if
-# the window was gone before there was one.
-noted_status() {
+# recorded_status STATUS-FILE: the exit status in the file; that of a run ended by a signal if the window
+# was closed before.
+recorded_status() {
     local status
     status=$(<"$1")
     echo "${status:-16}"
@@ -19,13 +19,13 @@ noted_status() {
 # follow LOG PID: shows the log as it grows, until process PID has ended.
 follow() { tail -n +1 -F -s 0.2 --pid="$2" -- "$1" 2>/dev/null; }
 
-# run_and_hold STATUS-FILE COMMAND...: runs the command, notes its exit status, and leaves its last
-# words on the screen until Enter is pressed. The file is there from the start, empty.
+# run_and_hold STATUS-FILE COMMAND...: runs the command, records its exit status, and keeps its last output
+# on the screen until Enter is pressed. The file is created empty at the start.
 run_and_hold() {
     local status_file=$1 status=0
     shift
     : >"$status_file"
-    # When the window is closed the command is told too; its status is still to be noted.
+    # The command also gets the signal of a closed window; its status must still be recorded.
     trap : HUP
     "$@" || status=$?
     echo "$status" >"$status_file"
@@ -33,14 +33,14 @@ run_and_hold() {
     read -rp "-- ended with exit status $status; Enter closes this window " || true
 }
 
-# log_pane LOG PID: what runs in the lower pane.
+# log_pane LOG PID: runs in the lower pane.
 log_pane() {
     follow "$@"
     read -rp "-- ended; Enter closes the log " || true
 }
 
-# open_log_pane LOG PID: splits the pane this runs in. The log stays after the end of process PID,
-# to be read, until Enter or until the next run in this window.
+# open_log_pane LOG PID: splits the current pane. The log stays after the end of process PID until Enter or
+# until the next run in this window.
 open_log_pane() {
     local arguments=("$@") pane
     pane=$(tmux show-options -wqv -t "$TMUX_PANE" @kvm-log-pane 2>/dev/null) || true
@@ -54,7 +54,7 @@ open_log_pane() {
     fi
 }
 
-# In a tmux: the guest takes this script's place, the log gets a pane below.
+# In tmux: the guest replaces this script, and the log gets a pane below.
 run_in_tmux() {
     local log=$1
     shift
@@ -75,14 +75,14 @@ run_in_xterm() {
     wait "$window" || true
     trap - INT TERM HUP
     if [[ -e $work/status ]]; then
-        status=$(noted_status "$work/status")
+        status=$(recorded_status "$work/status")
         exit "$status"
     fi
     echo "xterm cannot open a window on display $DISPLAY" >&2
     rm -rf "$work"
 }
 
-# What runs in the upper pane of a session of our own.
+# Runs in the upper pane of a new session.
 session_pane() {
     local status_file=$1 log=$2
     shift 2
@@ -91,21 +91,21 @@ session_pane() {
     tmux kill-server
 }
 
-# A tmux session of our own with two panes. Returns if it cannot be opened.
+# A new tmux session with two panes. Returns if it cannot be opened.
 run_in_session() {
     local arguments=("$@") status
     work=$(mktemp -d)
-    # A server of our own has this shell's environment, and nobody else's sessions.
+    # A new server has this shell's environment, and no other sessions.
     server=$work/tmux
     trap 'tmux -S "$server" kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
     tmux -S "$server" new-session -n kvm -c "$PWD" -- \
         "${new_shell[@]}" session_pane "$work/status" "${arguments[@]/%;/\\;}" >/dev/null || true
     if tmux -S "$server" has-session 2>/dev/null; then
-        echo "detached; the guest runs on, and you get back to it by: tmux -S $server attach" >&2
+        echo "detached: the guest runs on. Attach again with: tmux -S $server attach" >&2
         while tmux -S "$server" has-session 2>/dev/null; do sleep 0.2; done
     fi
     if [[ -e $work/status ]]; then
-        status=$(noted_status "$work/status")
+        status=$(recorded_status "$work/status")
         exit "$status"
     fi
     echo "tmux cannot open a session on this terminal" >&2

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Variables are shared with scripts/lab and the files beside this one.
 # shellcheck disable=SC2034,SC2154
-# Files for the inside, and files from there. Sourced by scripts/lab.
+# Transfers files into the emulated machine and back. Sourced by scripts/lab.
 #
-# Everything has the same path inside as outside, so that names and messages are the same.
+# Files have the same path in the machine as on the host, so that names and messages are the same.
 
-# candidates ARGUMENT...: what could be a path in arguments of kvm: all of it, or what stands before,
+# candidates ARGUMENT...: possible paths in arguments of kvm: the whole argument, or the parts before,
 # between and after `=` and `:`, as in --module=PATH=TEXT and --serial=1=file:PATH.
 candidates() {
     local argument rest
@@ -21,7 +21,7 @@ candidates() {
     done
 }
 
-# values_in FILE: what could be a path in the values of a config file.
+# values_in FILE: possible paths in the values of a config file.
 values_in() {
     local value
     sed -n 's/^[^#;=]*=[ \t]*//p' "$1" | sed 's/^"\(.*\)".*/\1/; s/[ \t]*\([ \t][;#].*\)\{0,1\}$//' |
@@ -31,8 +31,8 @@ values_in() {
 # is_text FILE: true for a file that could be a config file.
 is_text() { [[ -f $1 && -r $1 && $(stat -Lc %s -- "$1") -le 65536 ]] && grep -qI '' -- "$1"; }
 
-# carry FOLDER ARGUMENT...: copies the files that are named in these arguments, and in a config file
-# that is named there or used without being named; and makes the folders of files that are not there.
+# carry FOLDER ARGUMENT...: copies the files that are named in these arguments, and in the config file
+# that is used; and makes the folders of files that do not exist.
 carry() {
     local folder=$1 candidate real
     shift
@@ -41,7 +41,7 @@ carry() {
         candidates "$@"
         echo config.ini
     } | sort -u >"$work/candidates"
-    # One of these files may be a config file. To carry too much does no harm.
+    # One of these files may be a config file. Copying too many files is harmless.
     while IFS= read -r candidate; do
         ! is_text "$candidate" || values_in "$candidate"
     done <"$work/candidates" >"$work/values"
@@ -60,7 +60,7 @@ carry() {
     done <"$work/candidates"
 }
 
-# quoted ARGUMENT...: a command of these words for any shell.
+# quoted ARGUMENT...: these words, quoted for any shell.
 quoted() {
     local argument
     for argument; do
@@ -69,7 +69,7 @@ quoted() {
     echo
 }
 
-# bring_back FILE: puts files that the inside has written where they belong.
+# bring_back FILE: unpacks files that were written in the machine to their paths.
 bring_back() {
     [[ -s $1 ]] || return 0
     base64 -d "$1" | gzip -dc | cpio -idu --quiet --no-absolute-filenames --no-preserve-owner -D / ||

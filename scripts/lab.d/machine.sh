@@ -1,21 +1,21 @@
 # shellcheck shell=bash
 # Variables are shared with scripts/lab and the files beside this one.
 # shellcheck disable=SC2034,SC2154
-# A machine whose processor has virtualisation, in software: its image, its start, its end.
+# An emulated machine whose processor has virtualisation: its image, its start and its end.
 # Sourced by scripts/lab.
 #
-# Four serial ports are all there is between inside and outside; scripts/lab.d/init says which is for
-# what. With QEMU they are pipes in a folder of ours; Bochs knows only TCP, at 127.0.0.1.
+# Four serial ports connect it with the host; scripts/lab.d/init describes their use. With QEMU they are
+# pipes in a temporary folder, with Bochs TCP connections at 127.0.0.1.
 
-# What is known to make the start quick, and no message in the way of ours.
+# Options that make the start fast and the kernel quiet.
 kernel_options='console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cryptomgr.notests=1'
 kernel_options+=' random.trust_cpu=on nowatchdog'
 
-# The processor Bochs shows has at most this many instructions in a second of the machine's own clock.
+# The processor of Bochs executes at most this many instructions in a second of the machine's clock.
 ips=${KVM_LAB_IPS:-50000000}
 
-# pack VENDOR: makes the first file system, $work/initrd, of what is in $work/lab, which becomes
-# /lab, and in $work/files, which is put in its place later, over /dev for example.
+# pack VENDOR: makes the initial file system, $work/initrd, from $work/lab, which becomes /lab, and from
+# $work/files, which is unpacked at the root later, over /dev for example.
 pack() {
     local names
     mkdir -p "$work/lab/modules" "$work/files"
@@ -37,11 +37,11 @@ start_amd() {
     for port in 0 1 2 3; do
         mkfifo "$work/com$port.in" "$work/com$port.out"
         serial+=(-chardev "pipe,id=com$port,path=$work/com$port")
-        # An interrupt of its own for each; QEMU loses some of those that two share.
+        # Each has its own interrupt; QEMU loses some interrupts of shared lines.
         serial+=(-device "isa-serial,chardev=com$port,index=$port,irq=${irqs[port]}")
     done
-    # Opened for reading and writing, a named pipe waits for nobody. What keeps the pipes open that
-    # have to end with QEMU is closed once it has them.
+    # Opening a named pipe for reading and writing does not block. The descriptors of pipes that have to
+    # end with QEMU are closed once it has opened them.
     exec {com0_in}<>"$work/com0.in" {com0_out}<>"$work/com0.out" {com1_in}<>"$work/com1.in"
     exec {com3_in}<>"$work/com3.in"
     for port in 1 2 3; do
@@ -73,7 +73,7 @@ make_disc() {
     mkdir -p "$disc/isolinux"
     cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$disc/isolinux/"
     cp "$(vmlinuz)" "$disc/kernel"
-    # Bochs reads a disc slower than it unpacks.
+    # Bochs reads a disc slower than it decompresses.
     gzip -1 <"$work/initrd" >"$disc/initrd"
     printf '%s\n' 'DEFAULT lab' 'PROMPT 0' 'TIMEOUT 0' 'LABEL lab' 'KERNEL /kernel' 'INITRD /initrd' \
         "APPEND $kernel_options" >"$disc/isolinux/isolinux.cfg"
@@ -82,12 +82,12 @@ make_disc() {
     rm -rf "$disc"
 }
 
-# try_bochs PORT: starts Bochs with its serial ports at this TCP port and the three after it. It fails
-# if somebody has one of them.
+# try_bochs PORT: starts Bochs with its serial ports at this TCP port and the three after it. Fails if one
+# of them is in use.
 try_bochs() {
     local port com
-    # In the terminal display, without a terminal, nothing is shown; the others need a window, or
-    # open a port to the world.
+    # The terminal display without a terminal shows nothing; the others need a window, or open a port to
+    # the network.
     cat >"$work/bochsrc" <<END
 display_library: term
 cpu: model=corei7_haswell_4770, count=1, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
@@ -108,7 +108,7 @@ END
     for com in 0 1 2 3; do
         echo "com$((com + 1)): enabled=1, mode=socket-server, dev=127.0.0.1:$(($1 + com))"
     done >>"$work/bochsrc"
-    # Debian's Bochs has a debugger, which wants to be told to begin.
+    # Debian's Bochs starts in its debugger.
     printf 'c\nq\n' >"$work/bochs.commands"
     TERM=vt100 bochs-bin -q -f "$work/bochsrc" -rc "$work/bochs.commands" </dev/null >"$work/emulator" 2>&1 &
     emulator=$!
@@ -123,8 +123,8 @@ END
     done
 }
 
-# How it was in its last moments, if something has gone wrong.
-last_words() {
+# Shows the last lines of the machine and the emulator after a failure.
+show_last_lines() {
     say "--- the last lines of the machine's console"
     tail -n 20 "$work/console" >&2
     say "--- the last lines of the emulator"

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # Variables are shared with scripts/lab and the files beside this one.
 # shellcheck disable=SC2034,SC2154
-# What the labs need: emulators, a kernel with KVM, tools. Sourced by scripts/lab.
+# The requirements of the lab: emulators, a kernel with KVM, tools. Sourced by scripts/lab.
 
-# Not in target/: a `cargo clean` or another work tree is no reason to fetch a kernel again.
+# Not in target/, so that a `cargo clean` or another work tree does not fetch the kernel again.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-lab
 kernel=$cache/kernel
 
-# Everything a processor of this vendor needs, fetched if it is missing.
+# Installs what a processor of this vendor needs.
 prepare_lab() {
     local parts=(cpio busybox-static)
     case $1 in
@@ -18,22 +18,22 @@ prepare_lab() {
     [[ -d $kernel ]] || fetch_kernel
 }
 
-# unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it. The
-# folder is there in the end only if all of it is.
+# unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it. The folder
+# is created only if it is complete.
 unpack_package() {
     local package=$1 folder=$2 new
     have apt-get && have dpkg-deb || die "the lab needs the Debian package $package:" \
         "on another distribution, unpack it (\`dpkg-deb -x\`) as $folder"
     mkdir -p "$cache"
     new=$(mktemp -d "$cache/new.XXXXXX")
-    # apt-get wants to become another user who could not write here; quietly it stays who it is.
+    # By default apt-get downloads as another user, who cannot write to this folder.
     if ! (cd "$new" && slowly "fetching $package" apt-get download -qq -o APT::Sandbox::User=root "$package") \
-        >"$new/said" 2>&1 || ! dpkg-deb -x "$new"/*.deb "$new/all" 2>>"$new/said"; then
-        cat "$new/said" >&2
+        >"$new/log" 2>&1 || ! dpkg-deb -x "$new"/*.deb "$new/all" 2>>"$new/log"; then
+        cat "$new/log" >&2
         rm -rf "$new"
         die "the Debian package $package could not be fetched"
     fi
-    # Somebody else may have been faster.
+    # Another process may have created it meanwhile.
     mv -T "$new/all" "$folder" 2>/dev/null || [[ -d $folder ]] || die "$folder cannot be made"
     rm -rf "$new"
 }
@@ -56,7 +56,7 @@ fetch_kernel() {
     unpack_package "$package" "$kernel"
 }
 
-# gdb without Python, for tests inside; the gdb of this machine would have to bring all of Python.
+# gdb without Python, for tests in the machine; the gdb of this host would need all of Python.
 small_gdb() {
     [[ -d $cache/gdb ]] || unpack_package gdb-minimal "$cache/gdb"
     echo "$cache/gdb/usr/bin/gdb"
@@ -66,11 +66,11 @@ small_gdb() {
 vmlinuz() { echo "$kernel"/boot/vmlinuz-*; }
 modules() { echo "$kernel"/lib/modules/*/kernel; }
 
-# needed_modules MODULE: this kernel module after all it needs, as paths in the folder of modules.
+# needed_modules MODULE: this kernel module after its dependencies, as paths in the folder of modules.
 needed_modules() {
     local file depends module
     file=$(cd "$(modules)" && find . -name "${1//_/-}.ko*" -o -name "${1//-/_}.ko*")
-    # Otherwise it is a part of this kernel.
+    # A missing module is built into this kernel.
     [[ -n $file ]] || return 0
     depends=$(plain_module "$file" | tr '\0' '\n' | sed -n 's/^depends=//p')
     for module in ${depends//,/ }; do
@@ -99,7 +99,7 @@ module_files() {
         if [[ ! -e $cache/modules/$name.ko ]]; then
             mkdir -p "$cache/modules"
             plain_module "$file" >"$cache/modules/$name.$$"
-            # Symbols for debuggers are most of it.
+            # Most of the file is debug symbols.
             strip -g "$cache/modules/$name.$$"
             mv "$cache/modules/$name.$$" "$cache/modules/$name.ko"
         fi

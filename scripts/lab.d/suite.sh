@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # Variables are shared with scripts/lab and the files beside this one.
 # shellcheck disable=SC2034,SC2154
-# The end-to-end tests inside. Sourced by scripts/lab.
+# The end-to-end tests in the emulated machine. Sourced by scripts/lab.
 
-# How many bytes tests/guests/serial-million sends inside.
+# Number of bytes that tests/guests/serial-million sends there.
 flood=102400
-# What tests use and busybox does not have, or has with fewer options.
+# Programs of the tests that busybox lacks, or has with fewer options.
 suite_tools=(bash chroot setsid socat minicom)
 
-# carry_program PROGRAM NAME: puts a program of this machine into /tools/bin, with its libraries.
+# carry_program PROGRAM NAME: copies a program of this host to /tools/bin, with its libraries.
 carry_program() {
     local library
     mkdir -p "$work/files/tools/bin"
@@ -37,7 +37,7 @@ suite() {
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
     cp "$root"/target/guests/{*.elf,instructions-on-linux} "$work/files/guests/"
-    # An exit takes ten times as long here.
+    # An exit takes ten times as long there.
     rm "$work/files/guests/serial-million.elf"
     COUNT=$flood "$root/tests/guests/build" "$work/flood" >/dev/null
     cp "$work/flood/serial-million.elf" "$work/files/guests/"
@@ -46,7 +46,7 @@ suite() {
     for tool in "${suite_tools[@]}"; do
         ! have "$tool" || carry_program "$(command -v "$tool")" "$tool"
     done
-    # Only this one of the programs of this name can use sockets of files.
+    # Of the programs with this name, only this one supports unix sockets.
     ! have nc.openbsd || carry_program "$(command -v nc.openbsd)" nc
     if gdb=$(small_gdb); then carry_program "$gdb" gdb; fi
     [[ ! -d /lib/terminfo ]] || cp --parents /lib/terminfo/x/xterm* "$work/files"
@@ -54,8 +54,8 @@ suite() {
 rm /lab/bin/nc /lab/bin/setsid
 export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu ${all:+KVM_LANE_ALL=1} KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
 cd /tmp
-# Not in place of this shell, which leads the session: the first terminal it opened would be its own,
-# and end it.
+# Not with exec: this shell leads the session, and the first terminal that a session leader opens becomes
+# its controlling terminal, whose end would kill it.
 /e2e $(quoted "$@")
 exit \$?
 END
