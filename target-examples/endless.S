@@ -1,7 +1,7 @@
-# endless: spins for ever. For trying --timeout, and for interrupting a guest with a debugger.
+# endless: an endless loop, for trying --timeout and for interrupting a guest with a debugger.
 #
 # Run:   kvm --timeout 2 endless.elf
-# See:   nothing for two seconds, then that the time is over.
+# See:   nothing for two seconds, then the message that the timeout has expired.
 # Exit status 12.
 
     .text
@@ -9,5 +9,5 @@
 _start:
     xorl %eax, %eax
 spin:
-    incq %rax                   # so that a debugger sees it move
+    incq %rax                   # so that a debugger sees progress
     jmp spin

@@ -15,7 +15,7 @@ uint64_t guest_main(void)
     vga_clear(0, VGA_ROWS, VGA_ATTRIBUTE(LIGHT_GREY, BLACK));
     vga_print(1, 2, "Hello from the VGA text screen!", VGA_ATTRIBUTE(WHITE, BLUE));
     for (int colour = BLACK; colour <= WHITE; colour++) {
-        /* Black text would not be seen on black. */
+        /* Black text is invisible on black. */
         uint8_t background = colour == BLACK ? LIGHT_GREY : BLACK;
         vga_print(3 + colour, 2, names[colour], VGA_ATTRIBUTE(colour, background));
         if (colour <= LIGHT_GREY)

@@ -1,8 +1,8 @@
-# idle: waits for an interrupt, as a kernel does that has nothing to do. None ever comes, but one
-# could: interrupts are on, so this is waiting and not the end of the run.
+# idle: waits for an interrupt, like an idle kernel. None ever arrives, but interrupts are on, so this
+# does not end the run.
 #
 # Run:   kvm --timeout 2 idle.elf
-# See:   nothing for two seconds, with the host's CPU at rest.
+# See:   nothing for two seconds, with an idle host CPU.
 # Exit status 12.
 
     .text

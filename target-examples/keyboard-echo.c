@@ -2,7 +2,7 @@
    them to the second serial port. Escape ends it.
 
    Run:   kvm --keys keyboard --serial 1=log --serial 2=stdio keyboard-echo.elf
-   See:   what you type, capitals and all.
+   See:   the characters that you type, with upper and lower case.
    Exit status 0; the result is the number of characters sent. */
 #include "keyboard.h"
 #include "serial.h"

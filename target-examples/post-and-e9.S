@@ -1,4 +1,4 @@
-# post-and-e9: the two simplest ways to leave a trace. A byte written to port 0x80 is a progress
+# post-and-e9: the two simplest debug outputs. A byte written to port 0x80 is a progress
 # code (on a real PC a card with two digits shows it); a byte written to port 0xE9 is a character
 # for the debug console.
 #

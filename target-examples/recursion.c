@@ -1,5 +1,5 @@
-/* recursion: a function that calls itself, and a result in RAX. The guest to try a debugger on:
-   set a breakpoint on `fibonacci` and look at the list of frames.
+/* recursion: a function that calls itself, and a result in RAX. A guest for trying a debugger:
+   set a breakpoint on `fibonacci` and list the frames.
 
    Run:   kvm recursion.elf
    See:   nothing on the screen; the run ends with the result 610, the 15th Fibonacci number.

@@ -1,4 +1,4 @@
-/* reset: resets the machine, in the way the command line names:
+/* reset: resets the machine, in the way that the command line names:
      cf9       the reset control register of the chip set, port 0xCF9 (the default)
      keyboard  the keyboard controller's pulse on the reset line, command 0xFE to port 0x64
      fast      the fast reset bit of system control port A, port 0x92
@@ -33,8 +33,8 @@ uint64_t guest_main(const struct start_info *info)
         write_port(0x92, control | 1);
     } else {
         serial_print(COM1, "Reset by port 0xcf9 ...\n");
-        write_port(0xcf9, 0x02); /* what kind: the whole machine */
-        write_port(0xcf9, 0x06); /* and go */
+        write_port(0xcf9, 0x02); /* reset type: the whole machine */
+        write_port(0xcf9, 0x06); /* start the reset */
     }
     serial_print(COM1, "Still here. The reset was ignored.\n");
     return 1;

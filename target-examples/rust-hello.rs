@@ -1,4 +1,4 @@
-//! rust-hello: a guest in Rust, with nothing but the `core` library.
+//! rust-hello: a guest in Rust, with the `core` library only.
 //!
 //! Run:   kvm rust-hello.elf
 //! See:   Hello from Rust! and the squares from 1 to 5.
@@ -19,7 +19,7 @@ fn print(text: &str) {
     text.bytes().for_each(|byte| write_port(COM1, byte));
 }
 
-/// Prints in decimal. `core::fmt` would do it too, but as built for Linux it uses SSE registers.
+/// Prints in decimal. `core::fmt` built for Linux would use SSE registers.
 fn print_number(number: u64) {
     if number >= 10 {
         print_number(number / 10);

@@ -1,4 +1,4 @@
-/* serial-echo: reads lines from the first serial port and sends each back in capitals. Ctrl-D at
+/* serial-echo: reads lines from the first serial port and sends each back in upper case. Ctrl-D at
    the end of the input ends it.
 
    Run:   printf 'first line\nsecond\n\004' | kvm --keys serial serial-echo.elf

@@ -1,6 +1,6 @@
 /* sse: floating point, as plain gcc -O2 compiles it: doubles in SSE registers, four numbers squared
    at a time, structures that are copied 16 bytes at once. SSE is switched on when a guest starts;
-   where the host's KVM refuses such instructions, kvm carries them out.
+   where the host's KVM refuses such instructions, kvm emulates them.
 
    Run:   kvm sse.elf
    See:   a swing's height over time, and two sums.

@@ -1,8 +1,8 @@
-/* start-info: prints what the machine says about itself: the memory map, the command line and the
-   modules that were given to the guest.
+/* start-info: prints the boot information: the memory map, the command line and the modules that
+   were given to the guest.
 
    Run:   kvm --append "colour=blue" --module notes.txt="a text" start-info.elf
-   See:   the memory map, the command line, and for each module its place, size, command line and
+   See:   the memory map, the command line, and for each module its address, size, command line and
           first line.
    Exit status 0; the debug exit status 3 if there is no start info. */
 #include "serial.h"

@@ -1,14 +1,14 @@
-/* static-pie: a position-independent guest. It is linked at 0 and loaded where the machine likes;
+/* static-pie: a position-independent guest. It is linked at 0 and loaded at any free address;
    the table of pointers below only works if the loader has relocated it.
 
    Run:   kvm static-pie.elf
-   See:   where the guest lies, then three words found through the table.
+   See:   the load address of the guest, then three words found through the table.
    Exit status 0. */
 #include "serial.h"
 
 static const char *const table[] = { "relocated", "by the", "loader" };
 
-/* Keeps the compiler from looking into the table at build time. */
+/* Keeps the compiler from reading the table at build time. */
 static const char *entry(int index)
 {
     const char *const volatile *slot = table;

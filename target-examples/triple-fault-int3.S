@@ -1,6 +1,6 @@
-# triple-fault-int3: as triple-fault, but with the breakpoint instruction. Some hosts do not run
-# guest kernels on the CPU but step through them in software that does not know this instruction;
-# there kvm carries it out.
+# triple-fault-int3: as triple-fault, but with the breakpoint instruction. KVM without VT-x and AMD-V,
+# which emulates guest kernels, does not support this instruction;
+# there kvm emulates it.
 #
 # Run:   kvm triple-fault-int3.elf
 # See:   a report of the triple fault, as with triple-fault.

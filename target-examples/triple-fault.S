@@ -1,6 +1,6 @@
-# triple-fault: ends itself the way small kernels often do: an interrupt table of length zero, then
-# an exception. The exception has no handler, neither has the fault about that, nor the next: the
-# third fault stops the CPU.
+# triple-fault: ends itself the way small kernels often do: an empty interrupt table, then an exception.
+# The exception has no handler, nor has the fault that follows, nor the double fault: the third fault
+# shuts the CPU down.
 #
 # Run:   kvm triple-fault.elf
 # See:   a report of the triple fault, with RIP at the ud2.

@@ -1,9 +1,9 @@
 /* unclaimed-ports: reads where no device answers: two ports, and an address in a device window
-   (mapped, but neither RAM nor a device). What is read is the same every time.
+   (mapped, but neither RAM nor a device). The values are the same every time.
 
    Run:   kvm unclaimed-ports.elf
-   See:   each place and what was read there. Ports 0x00-0x0F and the window read as zero.
-   Exit status 0; the result is 1 if a second read gives another value or a write is kept. */
+   See:   each address and the value read there. Ports 0x00-0x0F and the window read as zero.
+   Exit status 0; the result is 1 if a second read gives another value or a write is stored. */
 #include "serial.h"
 
 static int read_twice(uint16_t port)

@@ -1,5 +1,4 @@
-//! Any bytes at all are given to the loader as a guest: it must refuse them or load them, without a
-//! panic, a hang or unbounded memory.
+//! Arbitrary bytes as a guest file: the loader must refuse or load it, without a panic, a hang or unbounded memory.
 //!
 //! `scripts/fuzz boot_elf` starts from the files in `fuzz/seeds/boot_elf`.
 #![no_main]

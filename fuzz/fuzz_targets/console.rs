@@ -1,7 +1,7 @@
-//! Any bytes at all come from a client of the console: they must become lines of a bounded length, without
-//! a panic, and whatever a client has negotiated, the next plain line is understood.
+//! Arbitrary bytes from a client of the console: they must become lines of bounded length, without a panic, and after
+//! any negotiation the next plain line must be understood.
 //!
-//! `scripts/fuzz console` starts from the conversations in `fuzz/seeds/console`.
+//! `scripts/fuzz console` starts from the recorded sessions in `fuzz/seeds/console`.
 #![no_main]
 
 use kvm::frontends::console::lines::check;

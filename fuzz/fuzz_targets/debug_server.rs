@@ -1,7 +1,7 @@
-//! Any bytes at all are given to the debug server as what a client says, and to `kvm debug-client` as what
-//! a server says: each must answer, print or give up, without a panic, a hang or unbounded memory.
+//! Arbitrary bytes from a client to the debug server, and from a server to `kvm debug-client`: each must answer, print
+//! or disconnect, without a panic, a hang or unbounded memory.
 //!
-//! `scripts/fuzz debug_server` starts from the conversations in `fuzz/seeds/debug_server`.
+//! `scripts/fuzz debug_server` starts from the recorded sessions in `fuzz/seeds/debug_server`.
 #![no_main]
 
 use kvm::debug_server::fuzzing::run_session;

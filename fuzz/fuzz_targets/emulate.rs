@@ -1,12 +1,8 @@
-//! Any bytes at all are code, registers and descriptor tables of a processor that refuses the
-//! instruction: it must be carried out, raise its exception or stay refused, without a panic or a hang.
-//! Instructions that only compute run on the host's processor.
+//! Arbitrary bytes as code, registers and descriptor tables of a processor that refuses the instruction: it must be
+//! emulated, raise its exception or stay refused, without a panic or a hang. Instructions that only compute run on
+//! the host's processor.
 //!
-//! From the top directory:
-//!
-//! ```sh
-//! cargo +nightly fuzz run emulate --target x86_64-unknown-linux-gnu
-//! ```
+//! `scripts/fuzz emulate` starts from the states in `fuzz/seeds/emulate`.
 #![no_main]
 
 use kvm::emulate::emulate_anything;

@@ -1,5 +1,5 @@
-//! Any text at all is given as an expression, as the words of a breakpoint and as those of a log
-//! point: each must be refused or evaluated, without a panic, a hang or unbounded memory.
+//! Arbitrary text as an expression, as the arguments of a breakpoint and as those of a log point: each must be refused
+//! or evaluated, without a panic, a hang or unbounded memory.
 //!
 //! `scripts/fuzz expression` starts from the expressions in `fuzz/seeds/expression`.
 #![no_main]

@@ -1,5 +1,5 @@
-//! Any bytes at all are what a client of the gdb server sends: it must answer, refuse or hang up,
-//! without a panic, a hang or unbounded memory, and leave a guest that still runs. Needs `/dev/kvm`.
+//! Arbitrary bytes from a client of the gdb server: it must answer, refuse or disconnect, without a panic, a hang or
+//! unbounded memory, and leave a running guest. Needs `/dev/kvm`.
 //!
 //! `scripts/fuzz gdb` starts from the sessions of gdb and LLDB in `fuzz/seeds/gdb`.
 #![no_main]

@@ -1,7 +1,7 @@
-//! A source sends any bytes at all: nothing of it may panic, hang, take memory without bound, or make a
-//! destination run a guest that was not handed over.
+//! Arbitrary bytes from a migration source: the destination must not panic, hang, use unbounded memory, or run a guest
+//! that was not committed to it.
 //!
-//! `scripts/fuzz migration` starts from those in `fuzz/seeds/migration`.
+//! `scripts/fuzz migration` starts from the streams in `fuzz/seeds/migration`.
 #![no_main]
 
 use kvm::migration::fuzzing::receive_from_source;

@@ -1,7 +1,7 @@
-//! Any bytes at all are read as a snapshot, with their checksums as they are and made right: it must be
-//! read or refused, without a panic, a hang or unbounded memory.
+//! Arbitrary bytes as a snapshot file, with unchanged and with corrected checksums: it must be read or refused, without
+//! a panic, a hang or unbounded memory.
 //!
-//! `scripts/fuzz snapshot` starts from those in `fuzz/seeds/snapshot`.
+//! `scripts/fuzz snapshot` starts from the files in `fuzz/seeds/snapshot`.
 #![no_main]
 
 use kvm::state::fuzzing::read_snapshot;

@@ -1,5 +1,5 @@
 /* The serial ports: 16550 UARTs, as on a PC (National Semiconductor PC16550D datasheet).
-   Nothing needs setting up before the first byte: an emulated line has no speed. */
+   No setup is needed before the first byte: an emulated line has no speed. */
 #ifndef SERIAL_H
 #define SERIAL_H
 
@@ -34,7 +34,7 @@ static inline void serial_print(uint16_t com, const char *text)
         serial_put(com, *text++);
 }
 
-/* Prints 0x and as many digits as asked for, 1 to 16. */
+/* Prints 0x and `digits` digits, 1 to 16. */
 static inline void serial_print_hex(uint16_t com, uint64_t value, int digits)
 {
     serial_print(com, "0x");

@@ -1,4 +1,4 @@
-/* What the machine tells a guest about itself: `hvm_start_info` version 1 of the Xen PVH boot
+/* The boot information of a guest: `hvm_start_info` version 1 of the Xen PVH boot
    protocol (Xen, public/arch-x86/hvm/start_info.h). All addresses are physical. */
 #ifndef START_INFO_H
 #define START_INFO_H
