@@ -1,7 +1,7 @@
-/* answer-and-compute: says "ready" on COM1 and answers the byte that arrives there with a line: "short"
-   for an s, 200 dots for anything else. Then it computes for a good while (500 million ticks of the
-   processor's clock) without touching a device, so that nothing but the supervisor itself can bring
-   the answer out, and begins again. Ctrl-D ends it. */
+/* answer-and-compute: prints "ready" on COM1 and answers the byte that arrives there with a line: "short"
+   for an s, 200 dots for anything else. Then it computes for a long time (500 million ticks of the
+   processor's clock) without touching a device, so that only the supervisor itself can deliver
+   the answer, and starts again. Ctrl-D ends it. */
 #include "serial.h"
 
 static uint64_t clock_ticks(void)

@@ -1,7 +1,7 @@
-# What CPUID offers of lzcnt and tzcnt has to work: RAX is 0 if it does, or was not offered.
+# bit-counts: lzcnt and tzcnt must work if CPUID reports them. RAX is 0 if they do, or are not reported.
     .globl _start
 _start:
-    xorl %ebp, %ebp             # what is wrong: bit 0 lzcnt, bit 1 tzcnt
+    xorl %ebp, %ebp             # failures: bit 0 lzcnt, bit 1 tzcnt
     movl $0x80000001, %eax
     cpuid
     testl $1 << 5, %ecx         # LZCNT

@@ -1,4 +1,4 @@
-# endless-emulation: verr for ever, which some hosts' KVM does not carry out.
+# endless-emulation: verr in an endless loop, which KVM refuses on some hosts.
 
     .text
     .globl _start

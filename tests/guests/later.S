@@ -1,5 +1,5 @@
-# later: code that is not there when the guest starts. It is copied to where it runs, and there it is
-# run again through a mapping that is made later, too.
+# later: code that does not exist when the guest starts. It is copied to its address, runs there, and runs
+# again through a mapping that is made later, too.
 
     .text
     .globl _start

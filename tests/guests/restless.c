@@ -1,6 +1,6 @@
 /* restless: writes the number of its round to each of 64 pages, round after round, as fast as it can. When
-   a byte arrives on COM1 it tells, at the end of the round, how often a page did not hold the number of the
-   round before. With a command line that begins with an m there are 2048 pages: more than are written while
+   a byte arrives on COM1 it prints, at the end of the round, how many pages did not have the number of the
+   previous round. With a command line that begins with an m there are 2048 pages: more than are written while
    a few are sent. */
 #include "serial.h"
 #include "start_info.h"

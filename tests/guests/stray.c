@@ -1,5 +1,5 @@
-/* stray: does what a pointer gone astray does, as the command line names it: null-read, null-write,
-   code-write, data-call or stack-overflow. The result is 7 if the machine let it pass. */
+/* stray: makes the access of a wild pointer that the command line names: null-read, null-write,
+   code-write, data-call or stack-overflow. The result is 7 if the machine permits it. */
 #include "serial.h"
 #include "start_info.h"
 

@@ -1,8 +1,8 @@
-/* vectors: computes in vector registers for as long as nobody asks: sixteen of them, each counted up by
-   numbers of its own in every round, with one more on the x87 stack, a rounding mode that nobody else uses,
-   and 32 bytes wide where the processor has AVX. Nothing of this is in memory before a byte arrives on
-   COM1. Then it tells whether all of them are what they should be after so many rounds, and goes on; Ctrl-D
-   ends it. A command line that begins with an n has it leave AVX alone. */
+/* vectors: computes in vector registers until a byte arrives: sixteen of them, each increased by
+   different numbers in every round, with one more on the x87 stack, an unusual rounding mode, and 32 bytes
+   wide where the processor has AVX. No value is in memory before a byte arrives on COM1. Then it prints
+   whether all of them are correct for the number of rounds, and continues; Ctrl-D ends it. A command line
+   that begins with an n disables the use of AVX. */
 #include "serial.h"
 #include "start_info.h"
 

@@ -1,5 +1,5 @@
 /* watched: accesses to memory that a debugger watches: of every width, beside a busy neighbour, beside code
-   that runs, through two more mappings, one of which comes late, and by an instruction that some hosts
+   that runs, through two more mappings, one of which is made late, and by an instruction that some hosts
    refuse. Then it halts with the number of rounds the busy neighbour was written, 1000, or, with any
    command line, resets the machine. */
 #include <stdint.h>
