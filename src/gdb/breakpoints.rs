@@ -70,7 +70,7 @@ impl HwBreakpoint for GdbTarget<'_, '_> {
     }
 }
 
-/// A kind of watchpoint, as the supervisor has it.
+/// The kind of a watchpoint for the supervisor.
 fn own_kind(kind: WatchKind) -> watchpoints::WatchKind {
     match kind {
         WatchKind::Write => watchpoints::WatchKind::Write,

@@ -1,4 +1,4 @@
-//! Commands of the user's: what gdb's `monitor` sends is handed on, and the answer printed.
+//! gdb's `monitor`: passes the user's commands to the control room, and prints the answer.
 
 use std::convert::Infallible;
 
@@ -15,9 +15,9 @@ impl MonitorCmd for GdbTarget<'_, '_> {
                 Ok(answer) => answer,
                 Err(error) => format!("{error}\n"),
             };
-        // gdb shows only what is answered at once; `migrate status` and the log show the rest.
+        // gdb prints only the immediate answer; `migrate status` and the log report the rest.
         self.supervisor.session.progress = None;
-        // It may have changed some.
+        // The command may have changed registers.
         self.view.registers.forget();
         for piece in pieces(&answer) {
             out.write_raw(piece);

@@ -1,7 +1,7 @@
-//! One client, from its connection to its leaving.
+//! Serves one gdb client from connection to disconnect.
 //!
-//! A client that sends what is no protocol, stops reading or vanishes is treated as one that
-//! detached: it never takes the guest down.
+//! A client that violates the protocol, stops reading or disconnects is treated as one that has detached: it never ends
+//! the guest.
 
 use std::convert::Infallible;
 use std::io;
@@ -31,11 +31,11 @@ use crate::supervisor::watchpoints::WatchKind;
 type Stub<'t, 'm> = GdbStubStateMachine<'static, GdbTarget<'t, 'm>, ClientOutput>;
 type StubError = GdbStubError<Infallible, io::Error>;
 
-/// Bytes of text in one packet.
-const PRINTED: usize = 2048;
+/// Bytes of console output in one packet.
+const OUTPUT_CHUNK: usize = 2048;
 
-/// How long a guest runs that is to be visited now and then.
-const VISIT: Duration = Duration::from_millis(10);
+/// How long the guest runs before the supervisor looks at it again, if it requests that.
+const VISIT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Serves a client until it disconnects or the run is over.
 pub(crate) fn serve(
@@ -44,10 +44,10 @@ pub(crate) fn serve(
     requests: &RequestQueue,
 ) -> SessionEnd {
     target.attach();
-    match talk(target, client, requests) {
+    match run_session(target, client, requests) {
         Ok(end) => end,
         Err(error) => {
-            warn!("gdb is hung up on: {error}");
+            warn!("gdb is disconnected: {error}");
             detach(target, client)
         }
     }
@@ -58,7 +58,7 @@ fn detach(target: &mut GdbTarget<'_, '_>, client: &Client) -> SessionEnd {
     target.supervisor.detach().map_or(SessionEnd::Detached { active }, SessionEnd::Over)
 }
 
-fn talk(
+fn run_session(
     target: &mut GdbTarget<'_, '_>,
     client: &mut Client,
     requests: &RequestQueue,
@@ -74,12 +74,12 @@ fn talk(
         }
         if let Some(outcome) = target.supervisor.over.take() {
             if let Stub::Running(mut going) = stub {
-                // gdb itself says only that it has exited.
+                // gdb itself prints only that the program has exited.
                 print(
                     &format!("kvm: {}\n", report::end_message(target.supervisor.machine, &outcome)),
                     going.borrow_conn(),
                 )?;
-                report_over(going.report_stop(target, last_words(&outcome)));
+                report_over(going.report_stop(target, end_stop_reply(&outcome)));
             }
             return Ok(SessionEnd::Over(outcome));
         }
@@ -111,7 +111,7 @@ fn talk(
                         client.unwatch();
                         match over {
                             Some(outcome) => {
-                                report_over(going.report_stop(target, last_words(&outcome)));
+                                report_over(going.report_stop(target, end_stop_reply(&outcome)));
                                 return Ok(SessionEnd::Over(outcome));
                             }
                             None => going.into(),
@@ -119,9 +119,9 @@ fn talk(
                     }
                     Incoming::Nothing => {
                         target.supervisor.status = RunStatus::Running;
-                        // What acknowledges the packet that set the guest going.
+                        // Sends the acknowledgement of the packet that resumed the guest.
                         going.borrow_conn().flush()?;
-                        client.watch(true, target.supervisor.wants_visits().then_some(VISIT));
+                        client.watch(true, target.supervisor.wants_visits().then_some(VISIT_INTERVAL));
                         target.view.registers.forget();
                         let advance = target.supervisor.advance();
                         client.unwatch();
@@ -131,14 +131,14 @@ fn talk(
                             Advance::Stopped(stop) => {
                                 target.threads.stopped(VcpuNumber::FIRST);
                                 target.supervisor.status = RunStatus::Stopped;
-                                tell_end(target, going.borrow_conn())?;
+                                print_end_message(target, going.borrow_conn())?;
                                 let values = expedited(target);
                                 let mut values =
                                     values.iter().map(|(number, bytes, size)| (*number, &bytes[..*size]));
                                 going.report_stop_with_regs(target, reason(stop, target), &mut values)?
                             }
                             Advance::Over(outcome) => {
-                                report_over(going.report_stop(target, last_words(&outcome)));
+                                report_over(going.report_stop(target, end_stop_reply(&outcome)));
                                 return Ok(SessionEnd::Over(outcome));
                             }
                         }
@@ -146,9 +146,9 @@ fn talk(
                 }
             }
             Stub::CtrlCInterrupt(interrupt) => {
-                // One that crossed with a stop is told as soon as the guest is to go on: gdb may be
-                // in the middle of a thousand steps. Only a guest that was running has come to another
-                // place; to ask the host where it is costs so much that a flood of them would take minutes.
+                // An interrupt that crossed with a stop is reported at the next resume: gdb may be in the middle of a
+                // thousand steps. Only a guest that was running can have moved; asking the host for its position
+                // is so expensive that a flood of interrupts would take minutes.
                 if running {
                     target.supervisor.interrupt();
                 }
@@ -156,10 +156,10 @@ fn talk(
                 let stop = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
                 interrupt.interrupt_handled(target, Some(stop))?
             }
-            Stub::Disconnected(mut gone_stub) => match gone_stub.get_reason() {
+            Stub::Disconnected(mut ended) => match ended.get_reason() {
                 DisconnectReason::Kill => {
-                    // `vKill` waits for this; `k` does not mind.
-                    let wire = gone_stub.borrow_conn();
+                    // `vKill` waits for this answer; `k` ignores it.
+                    let wire = ended.borrow_conn();
                     let _ = wire.write_all(b"$OK#9a").and_then(|()| wire.flush());
                     return Ok(SessionEnd::Over(Outcome::Quit));
                 }
@@ -169,7 +169,7 @@ fn talk(
     }
 }
 
-/// What comes from the client, before it is passed to the layer that answers it.
+/// Reads packets from the client and passes each to the layer that answers it.
 struct Reader {
     scanner: PacketScanner,
     /// Packets are still acknowledged with a `+`.
@@ -177,7 +177,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes what comes next. A whole packet is answered here or by the library.
+    /// Takes the next bytes. A complete packet is answered here or by the library.
     fn take<'t, 'm>(
         &mut self,
         mut stub: Stub<'t, 'm>,
@@ -228,7 +228,7 @@ impl Reader {
         Ok(feed(stub, target, packet)?)
     }
 
-    /// Sends an answer that does not come from the library.
+    /// Sends an answer of the extensions.
     fn answer(&self, output: &mut ClientOutput, body: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         if self.acknowledges {
             output.waiting().push(b'+');
@@ -276,29 +276,29 @@ fn expedited(target: &mut GdbTarget<'_, '_>) -> Vec<(RegisterNumber, [u8; 16], u
 }
 
 /// The run is over, whether the client can still be notified or not.
-fn report_over(told: Result<Stub<'_, '_>, StubError>) {
-    if let Err(error) = told {
-        debug!("gdb could not be told of the end: {error}");
+fn report_over(result: Result<Stub<'_, '_>, StubError>) {
+    if let Err(error) = result {
+        debug!("gdb could not be notified of the end: {error}");
     }
 }
 
 fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> {
-    // Only a reason with a thread can bring registers with it.
+    // Only a reason with a thread can carry registers.
     let tid = target.threads.selected().thread();
     let signal = |signal| MultiThreadStopReason::SignalWithThread { tid, signal };
-    // Where CS has a base, gdb would look for its breakpoint at RIP, find none, and go on.
-    let elsewhere = target.supervisor.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
+    // If CS has a base, gdb would look for its breakpoint at RIP, find none, and continue.
+    let has_code_base = target.supervisor.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
     match stop {
-        Stop::Software | Stop::Hardware if elsewhere => signal(Signal::SIGTRAP),
+        Stop::Software | Stop::Hardware if has_code_base => signal(Signal::SIGTRAP),
         Stop::Stepped => signal(Signal::SIGTRAP),
         Stop::Software => MultiThreadStopReason::SwBreak(tid),
         Stop::Hardware => MultiThreadStopReason::HwBreak(tid),
         Stop::Watch(hit) => {
             MultiThreadStopReason::Watch { tid, kind: library_kind(hit.kind), addr: hit.address }
         }
-        // gdb goes on by itself after a breakpoint that it has not set.
+        // gdb continues by itself after a breakpoint that it has not set.
         Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
-        // In the middle of a source line gdb takes SIGTRAP for one more step.
+        // Within a source line gdb treats SIGTRAP as the end of one more step.
         Stop::Reset => signal(Signal::SIGINT),
         Stop::Ended => signal(match target.supervisor.ended() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
@@ -308,7 +308,7 @@ fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> 
     }
 }
 
-/// A kind of watchpoint, as the library has it.
+/// The kind of a watchpoint for the library.
 fn library_kind(kind: WatchKind) -> LibraryWatchKind {
     match kind {
         WatchKind::Write => LibraryWatchKind::Write,
@@ -318,7 +318,7 @@ fn library_kind(kind: WatchKind) -> LibraryWatchKind {
 }
 
 /// The stop reply for a run that ends while gdb waits for the guest to stop.
-fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
+fn end_stop_reply(outcome: &Outcome) -> MultiThreadStopReason<u64> {
     match outcome {
         // Small numbers are the same signals for gdb as for the host.
         Outcome::Terminated(signal @ 1..=15) => MultiThreadStopReason::Terminated(Signal(*signal as u8)),
@@ -326,15 +326,15 @@ fn last_words(outcome: &Outcome) -> MultiThreadStopReason<u64> {
     }
 }
 
-/// Has gdb print why the guest cannot go on, in the words the run ends with.
-fn tell_end(target: &GdbTarget<'_, '_>, wire: &mut ClientOutput) -> io::Result<()> {
+/// Has gdb print why the guest cannot continue: the message at the end of the run.
+fn print_end_message(target: &GdbTarget<'_, '_>, wire: &mut ClientOutput) -> io::Result<()> {
     let Some(outcome) = target.supervisor.ended() else { return Ok(()) };
     print(&format!("kvm: {}\n", report::end_message(target.supervisor.machine, outcome)), wire)
 }
 
-/// `text` as packets carry it.
+/// `text` in pieces for console output packets.
 pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &[u8]> {
-    text.as_bytes().chunks(PRINTED)
+    text.as_bytes().chunks(OUTPUT_CHUNK)
 }
 
 /// Has gdb print `text`, while it waits for the guest to stop.
