@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use crate::boot::{BootError, BootOptions, FileImage};
+use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
@@ -35,6 +36,7 @@ use crate::supervisor;
 use crate::supervisor::front_end::DebuggerFrontEnd;
 use crate::supervisor::migrator::Migrator;
 use crate::supervisor::request_queue::RequestQueue;
+use crate::supervisor::session::Services;
 
 /// A failure before the guest's first instruction: the message for the user, and the exit status.
 struct Failure {
@@ -244,7 +246,8 @@ impl Run {
                 let server = self.debugger.as_ref();
                 let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, settings.gdb_arch));
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
-                supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, self.migrator)
+                let services = Services { commands: Arc::new(ControlCommands), migrator: self.migrator };
+                supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, services)
             }
             // No requests can arrive.
             false => self.machine.run(),

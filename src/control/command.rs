@@ -1,7 +1,7 @@
 //! A command: its name, its description and the function that executes it.
 
 use super::error::CommandError;
-use super::front::Front;
+use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// A command.
@@ -29,7 +29,7 @@ pub(super) enum Availability {
     /// In every front end while a debugger is connected.
     Debugged,
     /// In one front end only; with the alternative for the others.
-    Only(Front, &'static str),
+    Only(CommandSource, &'static str),
 }
 
 /// A command that is available in every front end.
@@ -44,7 +44,7 @@ pub(super) const fn command(
 
 impl Command {
     /// Restricts the command to one front end; `alternative` is the message for users of the others.
-    pub(super) const fn only(self, front: Front, alternative: &'static str) -> Command {
+    pub(super) const fn only(self, front: CommandSource, alternative: &'static str) -> Command {
         Command { availability: Availability::Only(front, alternative), ..self }
     }
 
@@ -54,7 +54,7 @@ impl Command {
     }
 
     /// True if `front` has the command.
-    pub(super) fn is_for(&self, front: Front) -> bool {
+    pub(super) fn is_for(&self, front: CommandSource) -> bool {
         !matches!(self.availability, Availability::Only(only, _) if only != front)
     }
 

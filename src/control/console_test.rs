@@ -4,7 +4,7 @@ use super::*;
 
 /// The answer at the console, or the error.
 fn run_at_console(guest: &mut FakeMachine, line: &str) -> String {
-    answer(guest, Front::Console, line).unwrap_or_else(|error| format!("error: {error}"))
+    answer(guest, CommandSource::Console, line).unwrap_or_else(|error| format!("error: {error}"))
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_screen_is_saved_as_text_and_as_an_image() {
 }
 
 /// Checks, or with KVM_BLESS renews, the table of commands in a document.
-fn check_document(name: &str, front: Front) {
+fn check_document(name: &str, front: CommandSource) {
     let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once("<!-- commands: ").unwrap();
@@ -143,10 +143,10 @@ fn check_document(name: &str, front: Front) {
 
 #[test]
 fn debugging_md_lists_every_command_of_gdb() {
-    check_document("debugging.md", Front::Debugger);
+    check_document("debugging.md", CommandSource::Debugger);
 }
 
 #[test]
 fn console_md_lists_every_command_of_the_console() {
-    check_document("console.md", Front::Console);
+    check_document("console.md", CommandSource::Console);
 }

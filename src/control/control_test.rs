@@ -4,6 +4,7 @@ mod console;
 mod running;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::*;
 use crate::arch::Registers;
@@ -18,6 +19,7 @@ use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{SaveReport, SnapshotError};
 use crate::supervisor::facilities::Facility;
+use crate::supervisor::migrator::Migrator;
 use crate::supervisor::session::{CommandSession, Switches};
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
@@ -31,6 +33,7 @@ struct FakeMachine {
     ended: bool,
     status: RunStatus,
     debugged: bool,
+    migrator: Option<Arc<dyn Migrator>>,
     inputs: Inputs,
     cells: Vec<u16>,
 }
@@ -54,6 +57,10 @@ impl StoppedMachine for FakeMachine {
 
     fn session(&mut self) -> &mut CommandSession {
         &mut self.session
+    }
+
+    fn migrator(&self) -> Option<Arc<dyn Migrator>> {
+        self.migrator.clone()
     }
 
     fn facilities(&self) -> Vec<Facility> {
@@ -135,42 +142,45 @@ impl StoppedMachine for FakeMachine {
 #[test]
 fn a_snapshot_is_taken_in_a_file_or_in_memory() {
     let mut guest = real_mode();
-    let text = answer(&mut guest, Front::Debugger, "snapshot a.kvmstate").unwrap();
+    let text = answer(&mut guest, CommandSource::Debugger, "snapshot a.kvmstate").unwrap();
     assert!(
         text.starts_with("saved in a.kvmstate: 5 KiB, with 64 KiB of memory, compressed, in 3 ms\n"),
         "{text}"
     );
     assert!(text.contains("the guest file is not included"), "{text}");
     assert!(
-        answer(&mut guest, Front::Debugger, "snapshot ./two words")
+        answer(&mut guest, CommandSource::Debugger, "snapshot ./two words")
             .unwrap()
             .starts_with("saved in ./two words:")
     );
     for line in ["snapshot", "restore", "snapshots delet", "snapshots deletebefore"] {
-        let text = answer(&mut guest, Front::Debugger, line).unwrap_err().to_string();
+        let text = answer(&mut guest, CommandSource::Debugger, line).unwrap_err().to_string();
         assert!(text.contains("; use: snapshot") || text.contains("; use: restore NAME|FILE"), "{text}");
     }
-    let text = answer(&mut guest, Front::Debugger, "restore before").unwrap_err().to_string();
+    let text = answer(&mut guest, CommandSource::Debugger, "restore before").unwrap_err().to_string();
     assert_eq!(text, "there is no snapshot `before`; `snapshots` lists all");
-    let text = answer(&mut guest, Front::Debugger, "snapshot before").unwrap();
+    let text = answer(&mut guest, CommandSource::Debugger, "snapshot before").unwrap();
     assert_eq!(text, "snapshot `before` at 0x0: 3 pages compared, 4 KiB stored\n");
     guest.debugged = false;
     assert_eq!(
-        answer(&mut guest, Front::Debugger, "restore before").unwrap(),
+        answer(&mut guest, CommandSource::Debugger, "restore before").unwrap(),
         "restored snapshot `before` at 0x0: 3 pages written back\n",
         "without a debugger the answer does not mention gdb"
     );
     guest.debugged = true;
     assert!(
-        answer(&mut guest, Front::Debugger, "restore before")
+        answer(&mut guest, CommandSource::Debugger, "restore before")
             .unwrap()
             .contains("maintenance flush register-cache")
     );
     let listed = "before  at 0x0, 3 pages, 4 KiB\n2.0 MiB in total\n";
-    assert_eq!(answer(&mut guest, Front::Debugger, "snapshots").unwrap(), listed);
-    assert_eq!(answer(&mut guest, Front::Debugger, "snapshots delete other").unwrap(), listed);
-    assert_eq!(answer(&mut guest, Front::Debugger, "snapshots delete before").unwrap(), "no snapshots\n");
-    let text = answer(&mut guest, Front::Debugger, "restore ./x").unwrap_err().to_string();
+    assert_eq!(answer(&mut guest, CommandSource::Debugger, "snapshots").unwrap(), listed);
+    assert_eq!(answer(&mut guest, CommandSource::Debugger, "snapshots delete other").unwrap(), listed);
+    assert_eq!(
+        answer(&mut guest, CommandSource::Debugger, "snapshots delete before").unwrap(),
+        "no snapshots\n"
+    );
+    let text = answer(&mut guest, CommandSource::Debugger, "restore ./x").unwrap_err().to_string();
     assert!(text.starts_with("./x is no snapshot of kvm, but a picture"), "{text}");
 }
 
@@ -184,6 +194,7 @@ fn real_mode() -> FakeMachine {
         resets: 0,
         ended: false,
         status: RunStatus::Stopped,
+        migrator: None,
         debugged: true,
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],
@@ -213,7 +224,7 @@ fn long_mode() -> FakeMachine {
 
 /// The answer to a debugger's command, or the error.
 fn run(guest: &mut FakeMachine, line: &str) -> String {
-    answer(guest, Front::Debugger, line).unwrap_or_else(|error| format!("error: {error}"))
+    answer(guest, CommandSource::Debugger, line).unwrap_or_else(|error| format!("error: {error}"))
 }
 
 #[test]
@@ -253,7 +264,7 @@ fn help_lists_every_command() {
         "{all}"
     );
     assert!(all.contains("[, EXPRESSION]...\n                            set a log point"), "{all}");
-    for command in table::COMMANDS.iter().filter(|command| command.is_for(Front::Debugger)) {
+    for command in table::COMMANDS.iter().filter(|command| command.is_for(CommandSource::Debugger)) {
         assert!(all.contains(&format!("\n{} ", command.name)) || all.starts_with(command.name));
         let one = run(&mut real_mode(), &format!("help {}", command.name));
         assert!(one.starts_with(&command.usage()), "{one}");
@@ -365,7 +376,7 @@ fn points_are_set_listed_ignored_and_deleted() {
         (
             "breaks",
             "1    break 0x200000 if $rdi == 3\n     reached 0 times, hit 0 times\n\
-             2    break 0x200004\n     reached 0 times, hit 0 times, the next 7 are ignored\n\
+             2    break 0x200004\n     reached 0 times, hit 0 times, the next 7 hits are ignored\n\
              4    trace 0x200000 \"n=%d\", $rdi\n     reached 0 times, hit 0 times\n\
              5    trace 0x200000 if $rdi, \"n\"\n     reached 0 times, hit 0 times\n",
         ),

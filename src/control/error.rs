@@ -1,11 +1,11 @@
 //! Why a command failed.
 
-use super::front::Front;
 use crate::inspect::expression::{EvaluationError, ExpressionError};
 use crate::inspect::format::FormatError;
 use crate::kvm::HostError;
 use crate::machine::snapshots::InMemorySnapshotError;
 use crate::state::SnapshotError;
+use crate::supervisor::command_interpreter::CommandSource;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,7 @@ pub enum CommandError {
         /// The command.
         name: &'static str,
         /// Who gave it.
-        front: Front,
+        front: CommandSource,
         /// What to do instead.
         why: &'static str,
     },
@@ -133,10 +133,10 @@ impl CommandError {
     }
 }
 
-fn who(front: &Front) -> &'static str {
+fn who(front: &CommandSource) -> &'static str {
     match front {
-        Front::Debugger => "gdb",
-        Front::Console => "the console",
+        CommandSource::Debugger => "gdb",
+        CommandSource::Console => "the console",
     }
 }
 

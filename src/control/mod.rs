@@ -1,11 +1,10 @@
 //! Commands for a stopped guest: one table for gdb, the console and scripts.
 //!
-//! gdb's `monitor` and the console ([`Front`]) pass a line to [`answer`]. A command accesses the machine through a
-//! [`StoppedMachine`](crate::supervisor::stopped_machine::StoppedMachine), and its answer is text.
+//! The supervisor passes the lines of gdb's `monitor` and of the console to [`ControlCommands`]. A command accesses
+//! the machine through a [`StoppedMachine`], and its answer is text.
 //!
 //! | file | contents |
 //! |---|---|
-//! | `front` | who gives a command |
 //! | `error` | why a command failed |
 //! | `command` | what a command is |
 //! | `commands` | the functions that execute the commands |
@@ -16,7 +15,6 @@
 mod command;
 mod commands;
 mod error;
-mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod table;
@@ -24,6 +22,25 @@ mod table;
 #[path = "control_test.rs"]
 mod tests;
 
+use crate::supervisor::command_interpreter::{CommandInterpreter, CommandReply, CommandSource};
+use crate::supervisor::stopped_machine::StoppedMachine;
+
 pub use error::CommandError;
-pub use front::Front;
 pub use table::{answer, names, reference};
+
+/// The commands of this room.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlCommands;
+
+impl CommandInterpreter for ControlCommands {
+    fn run(&self, machine: &mut dyn StoppedMachine, source: CommandSource, line: &str) -> CommandReply {
+        let (text, failed) = match answer(machine, source, line) {
+            Ok(text) => (text, false),
+            Err(error @ CommandError::Unknown { .. }) if source == CommandSource::Console => {
+                (format!("unrecognized command: {error}\n"), true)
+            }
+            Err(error) => (format!("{error}\n"), true),
+        };
+        CommandReply { text, failed, progress: machine.session().progress.take() }
+    }
+}

@@ -1,17 +1,20 @@
 //! Commands for running guests. The tests pass without doing anything where there is no `/dev/kvm`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
-use crate::control::{Front, answer};
+use crate::control::ControlCommands;
 use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queues};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
 use crate::settings::{KeyTarget, LayoutName};
+use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
 use crate::supervisor::run::run;
+use crate::supervisor::session::Services;
 use crate::supervisor::stopped_machine::RunStatus;
 
 /// Runs a guest with the code `code`, and `user` in another thread; with `wait`, the guest waits for a debugger
@@ -36,8 +39,9 @@ fn while_running<T: Send + 'static>(
     };
     let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);
+    let services = Services { commands: Arc::new(ControlCommands), migrator: None };
     let user = std::thread::spawn(move || user(caller));
-    let outcome = run(&mut machine, None, wait, &queue, None);
+    let outcome = run(&mut machine, None, wait, &queue, services);
     drop(queue);
     Some((user.join().unwrap(), outcome))
 }
@@ -87,10 +91,9 @@ fn a_halted_guest_is_queried_and_stays_halted() {
             assert!(begin.elapsed() < Duration::from_secs(10), "it does not sleep");
         }
         assert_eq!(rip(&caller), Ok(0x20_0002));
-        let text = caller
-            .with_stopped_machine(|guest| answer(guest, Front::Console, "dis $rip 1").unwrap())
-            .unwrap();
-        assert_eq!(text, "=> 0x200002: jmp short 0x200000\n");
+        let reply = caller.run_command(CommandSource::Console, "dis $rip 1").unwrap();
+        assert!(!reply.failed);
+        assert_eq!(reply.text, "=> 0x200002: jmp short 0x200000\n");
         caller.with_paused_machine(|guest| guest.end(Outcome::TimedOut)).unwrap();
     });
     let Some(((), outcome)) = seen else { return };

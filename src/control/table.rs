@@ -3,8 +3,8 @@
 use super::command::{Availability, Command, command, no_more};
 use super::commands::{machine, memory, migration, points, running, screen_and_keyboard, snapshots, state};
 use super::error::CommandError;
-use super::front::Front;
 use crate::settings::closest::closest;
+use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// All commands, in the order in which `help` lists them.
@@ -62,7 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("step-irq", "on|off", "deliver interrupts while single-stepping (off)", machine::step_irq)
         .debugged(),
     command("phys", "on|off", "treat gdb's addresses as guest-physical (off)", machine::phys)
-        .only(Front::Debugger, "it changes gdb's addresses; `xp` takes guest-physical ones"),
+        .only(CommandSource::Debugger, "it changes gdb's addresses; `xp` takes guest-physical ones"),
     command(
         "screendump",
         "FILE",
@@ -77,9 +77,9 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     command("type", "TEXT", "type TEXT; \\n is Enter, \\t Tab, \\e Escape", screen_and_keyboard::type_text),
     command("pause", "", "pause the guest", running::pause)
-        .only(Front::Console, "Ctrl-C in gdb stops the guest"),
+        .only(CommandSource::Console, "Ctrl-C in gdb stops the guest"),
     command("resume", "", "resume the guest", running::resume)
-        .only(Front::Console, "`continue` in gdb resumes the guest"),
+        .only(CommandSource::Console, "`continue` in gdb resumes the guest"),
     command(
         "snapshot",
         "NAME|FILE",
@@ -104,7 +104,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("reset", "", "reset the machine", running::reset),
     command("quit", "", "end the run", running::quit),
     command("exit", "", "close the console; the guest is not affected", no_action)
-        .only(Front::Console, "`detach` and `quit` in gdb leave the guest"),
+        .only(CommandSource::Console, "`detach` and `quit` in gdb leave the guest"),
 ];
 
 /// Executes the command in `line`, given by `front`; returns its answer in whole lines.
@@ -112,7 +112,11 @@ pub(super) const COMMANDS: &[Command] = &[
 /// # Errors
 ///
 /// [`CommandError`], with the remedy in its message.
-pub fn answer(guest: &mut dyn StoppedMachine, front: Front, line: &str) -> Result<String, CommandError> {
+pub fn answer(
+    guest: &mut dyn StoppedMachine,
+    front: CommandSource,
+    line: &str,
+) -> Result<String, CommandError> {
     let line = line.trim();
     if line.is_empty() {
         return help(front, "");
@@ -137,7 +141,7 @@ pub fn answer(guest: &mut dyn StoppedMachine, front: Front, line: &str) -> Resul
 }
 
 /// The names of the commands that `front` has.
-pub fn names(front: Front) -> impl Iterator<Item = &'static str> {
+pub fn names(front: CommandSource) -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().filter(move |command| command.is_for(front)).map(|command| command.name)
 }
 
@@ -164,7 +168,7 @@ fn find(line: &str) -> Option<(&'static Command, &str)> {
 /// Number of characters of an unknown command that are shown.
 const SHOWN: usize = 40;
 
-fn unknown(front: Front, line: &str) -> CommandError {
+fn unknown(front: CommandSource, line: &str) -> CommandError {
     let first = line.split_whitespace().next().unwrap_or(line);
     let mut meant: Vec<&str> =
         names(front).filter(|name| name.split_once(' ').is_some_and(|(word, _)| word == first)).collect();
@@ -178,7 +182,7 @@ fn unknown(front: Front, line: &str) -> CommandError {
 /// Column of the descriptions in the list of commands.
 const HELP_COLUMN: usize = 26;
 
-fn help(front: Front, arguments: &str) -> Result<String, CommandError> {
+fn help(front: CommandSource, arguments: &str) -> Result<String, CommandError> {
     if !arguments.is_empty() {
         let (command, _) = find(arguments).ok_or_else(|| unknown(front, arguments))?;
         return Ok(format!("{}\n    {}\n", command.usage(), command.help));
@@ -194,7 +198,7 @@ fn help(front: Front, arguments: &str) -> Result<String, CommandError> {
 }
 
 /// The table of the commands that `front` has in Markdown, for docs/debugging.md and docs/console.md.
-pub fn reference(front: Front) -> String {
+pub fn reference(front: CommandSource) -> String {
     let mut text = String::from("| command | what it does |\n|---|---|\n");
     for command in COMMANDS.iter().filter(|command| command.is_for(front)) {
         let usage = command.usage().replace('|', "\\|");

@@ -164,7 +164,7 @@ fn a_disabled_interface_holds_keys_back_until_it_is_enabled() {
     assert_eq!(guest.ask(0x20), 0x74);
     assert_eq!(guest.ask(0xE0), 0x02, "the clock is held low");
     let _ = guest.device.key(press(Key::A));
-    assert_eq!(guest.drain(), []);
+    assert_eq!(guest.drain(), [0_u8; 0]);
     let _ = guest.command(0xAE);
     assert_eq!(guest.drain(), [0x1E]);
     assert_eq!(guest.ask(0x20), 0x64);
@@ -186,7 +186,7 @@ fn a_keyboard_that_does_not_scan_is_not_idle() {
     assert_eq!(guest.tell_keyboard(&[0xF5]), [0xFA]);
     assert!(!guest.device.idle());
     let _ = guest.device.key(press(Key::A));
-    assert_eq!(guest.drain(), []);
+    assert_eq!(guest.drain(), [0_u8; 0]);
     assert_eq!(guest.tell_keyboard(&[0xF4]), [0xFA, 0x1E]);
     assert!(guest.device.idle());
 }
@@ -198,7 +198,7 @@ fn the_self_test_passes_and_leaves_both_interfaces_disabled() {
     assert_eq!(guest.status() & 0x04, 0);
     let _ = guest.device.key(press(Key::A));
     assert_eq!(guest.ask(0xAA), 0x55);
-    assert_eq!(guest.drain(), [], "what had arrived before is gone");
+    assert_eq!(guest.drain(), [0_u8; 0], "what had arrived before is gone");
     assert_eq!(guest.ask(0x20), 0x74);
     assert_eq!(guest.status() & 0x04, 0x04);
 }
@@ -208,7 +208,7 @@ fn a_driver_that_resets_everything_gets_the_answers_it_waits_for() {
     let mut guest = Guest::default();
     let _ = guest.command(0xAD);
     let _ = guest.command(0xA7);
-    assert_eq!(guest.drain(), []);
+    assert_eq!(guest.drain(), [0_u8; 0]);
     assert_eq!(guest.ask(0xAA), 0x55);
     assert_eq!(guest.ask(0xAB), 0x00);
     assert_eq!(guest.ask(0xA9), 0x00);

@@ -45,28 +45,28 @@ impl GdbTarget<'_, '_> {
 impl SwBreakpoint for GdbTarget<'_, '_> {
     fn add_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         self.check_breakpoint(address)?;
-        match self.supervisor.breakpoints.add_software(address) {
+        match self.supervisor.facilities.breakpoints.add_software(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),
         }
     }
 
     fn remove_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self.supervisor.breakpoints.remove_software(address))
+        Ok(self.supervisor.facilities.breakpoints.remove_software(address))
     }
 }
 
 impl HwBreakpoint for GdbTarget<'_, '_> {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         self.check_breakpoint(address)?;
-        match self.supervisor.breakpoints.add_hardware(address) {
+        match self.supervisor.facilities.breakpoints.add_hardware(address) {
             true => Ok(true),
             false => Err(TargetError::Errno(FULL)),
         }
     }
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self.supervisor.breakpoints.remove_hardware(address))
+        Ok(self.supervisor.facilities.breakpoints.remove_hardware(address))
     }
 }
 
@@ -99,6 +99,6 @@ impl HwWatchpoint for GdbTarget<'_, '_> {
         length: u64,
         kind: WatchKind,
     ) -> TargetResult<bool, Self> {
-        Ok(self.supervisor.watchpoints.remove(address, length, own_kind(kind)))
+        Ok(self.supervisor.facilities.watchpoints.remove(address, length, own_kind(kind)))
     }
 }

@@ -44,13 +44,11 @@ pub(crate) mod threads;
 pub(crate) mod view;
 mod xsave;
 
-use std::num::NonZeroUsize;
-
 use tracing::info;
 
 use crate::machine::Machine;
 use crate::settings::GdbArch;
-use crate::supervisor::front_end::{DebuggerFrontEnd, SessionEnd};
+use crate::supervisor::front_end::DebuggerFrontEnd;
 use crate::supervisor::request_queue::RequestQueue;
 use crate::supervisor::run_control::Supervisor;
 use target::GdbTarget;
@@ -60,9 +58,6 @@ use view::View;
 #[cfg(fuzzing)]
 pub use fuzzing::serve_anything;
 pub use server::{Server, ServerError};
-
-/// How many vCPUs a machine has.
-const VCPUS: NonZeroUsize = NonZeroUsize::MIN;
 
 /// The gdb protocol as a front end of the supervisor.
 pub(crate) struct GdbFrontEnd<'s> {
@@ -74,19 +69,20 @@ pub(crate) struct GdbFrontEnd<'s> {
 impl<'s> GdbFrontEnd<'s> {
     /// Serves the clients of `server`, which see a processor of kind `arch`.
     pub(crate) fn new(server: &'s Server, machine: &Machine, arch: GdbArch) -> GdbFrontEnd<'s> {
-        GdbFrontEnd { server, threads: Threads::new(VCPUS), view: View::new(machine, arch) }
+        GdbFrontEnd {
+            server,
+            threads: Threads::new(machine.cpu_ids().count()),
+            view: View::new(machine, arch),
+        }
     }
 }
 
 impl DebuggerFrontEnd for GdbFrontEnd<'_> {
-    fn serve(&mut self, supervisor: &mut Supervisor<'_>, requests: &RequestQueue) -> Option<SessionEnd> {
-        let mut client = self.server.client()?;
+    fn serve(&mut self, supervisor: &mut Supervisor<'_>, requests: &RequestQueue) -> bool {
+        let Some(mut client) = self.server.client() else { return false };
         info!("gdb is connected from {}", client.name());
         let mut target = GdbTarget { supervisor, threads: &mut self.threads, view: &mut self.view };
-        let end = session::serve(&mut target, &mut client, requests);
-        if let SessionEnd::Detached { active } = end {
-            info!("gdb has disconnected{}", if active { "" } else { " without sending anything" });
-        }
-        Some(end)
+        session::serve(&mut target, &mut client, requests);
+        true
     }
 }

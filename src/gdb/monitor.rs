@@ -1,4 +1,4 @@
-//! gdb's `monitor`: passes the user's commands to the control room, and prints the answer.
+//! gdb's `monitor`: passes command lines on, and prints the answers.
 
 use std::convert::Infallible;
 
@@ -6,20 +6,15 @@ use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
 use super::session::pieces;
 use super::target::GdbTarget;
-use crate::control::{self, Front};
+use crate::supervisor::command_interpreter::CommandSource;
 
 impl MonitorCmd for GdbTarget<'_, '_> {
     fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Infallible> {
-        let answer =
-            match control::answer(self.supervisor, Front::Debugger, &String::from_utf8_lossy(command)) {
-                Ok(answer) => answer,
-                Err(error) => format!("{error}\n"),
-            };
-        // gdb prints only the immediate answer; `migrate status` and the log report the rest.
-        self.supervisor.session.progress = None;
+        // gdb shows only what is answered at once: `migrate status` and the log show the progress.
+        let reply = self.supervisor.run_command(CommandSource::Debugger, &String::from_utf8_lossy(command));
         // The command may have changed registers.
         self.view.registers.forget();
-        for piece in pieces(&answer) {
+        for piece in pieces(&reply.text) {
             out.write_raw(piece);
             out.flush();
         }

@@ -10,7 +10,6 @@ use gdbstub_arch::x86::reg::{X86_64CoreRegs, X86CoreRegs, X86SegmentRegs};
 use super::layout::{Layout, Register, SYSTEM, SystemRegister};
 use super::register_set::{CoreRegisters, GdbRegisters};
 use super::segments;
-use super::threads::VcpuNumber;
 use super::xsave::{Field, extended_value, set_extended_value, stack_register, x87_registers};
 use crate::arch::flags::{CR0_PG, EFER_LMA, EFER_LME};
 use crate::arch::paging::is_canonical;
@@ -26,7 +25,7 @@ const KERNEL_GS_BASE: u32 = 0xC000_0102;
 #[derive(Debug, Default)]
 pub(crate) struct RegisterCache {
     /// The vCPU of these registers.
-    vcpu: VcpuNumber,
+    vcpu: CpuId,
     general: Option<GeneralRegisters>,
     system: Option<SystemRegisters>,
     extended: Option<Box<ExtendedRegisters>>,
@@ -91,7 +90,7 @@ fn source(register: Register) -> Option<Source> {
 
 impl RegisterCache {
     /// The cache for the registers of `vcpu`. Registers of any other vCPU are dropped.
-    pub(crate) fn of(&mut self, vcpu: VcpuNumber) -> &mut RegisterCache {
+    pub(crate) fn of(&mut self, vcpu: CpuId) -> &mut RegisterCache {
         if self.vcpu != vcpu {
             *self = RegisterCache { vcpu, ..RegisterCache::default() };
         }
@@ -277,7 +276,7 @@ impl RegisterCache {
     /// The reason why KVM refuses a group of registers; nothing of that group has changed then.
     pub(crate) fn store(&mut self, machine: &mut Machine) -> Result<(), String> {
         let cache = std::mem::take(self);
-        let cpu = cache.vcpu.cpu();
+        let cpu = cache.vcpu;
         let written = cache.written;
         let host = |error: HostError| error.to_string();
         if let Some(system) = cache.system.filter(|_| written.system) {
@@ -299,21 +298,21 @@ impl RegisterCache {
 
     fn general(&mut self, machine: &Machine) -> Result<&mut GeneralRegisters, HostError> {
         if self.general.is_none() {
-            self.general = Some(machine.cpu(self.vcpu.cpu()).vcpu().general_registers()?);
+            self.general = Some(machine.cpu(self.vcpu).vcpu().general_registers()?);
         }
         Ok(self.general.get_or_insert_default())
     }
 
     fn system(&mut self, machine: &Machine) -> Result<&mut SystemRegisters, HostError> {
         if self.system.is_none() {
-            self.system = Some(machine.cpu(self.vcpu.cpu()).vcpu().system_registers()?);
+            self.system = Some(machine.cpu(self.vcpu).vcpu().system_registers()?);
         }
         Ok(self.system.get_or_insert_default())
     }
 
     fn extended(&mut self, machine: &Machine) -> Result<&mut ExtendedRegisters, HostError> {
         if self.extended.is_none() {
-            self.extended = Some(Box::new(machine.cpu(self.vcpu.cpu()).vcpu().extended_registers()?));
+            self.extended = Some(Box::new(machine.cpu(self.vcpu).vcpu().extended_registers()?));
         }
         Ok(self.extended.get_or_insert_with(|| Box::new([0; _])))
     }
@@ -322,7 +321,7 @@ impl RegisterCache {
         match self.kernel_gs_base {
             Some(base) => Ok(base),
             None => {
-                let base = machine.cpu(self.vcpu.cpu()).vcpu().msr(KERNEL_GS_BASE)?.unwrap_or(0);
+                let base = machine.cpu(self.vcpu).vcpu().msr(KERNEL_GS_BASE)?.unwrap_or(0);
                 Ok(*self.kernel_gs_base.insert(base))
             }
         }

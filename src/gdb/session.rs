@@ -1,7 +1,7 @@
-//! Serves one gdb client from connection to disconnect.
+//! Serves one gdb client from its connection until it disconnects.
 //!
-//! A client that violates the protocol, stops reading or disconnects is treated as one that has detached: it never ends
-//! the guest.
+//! A client that violates the protocol, stops reading or vanishes is treated as one that detached: the guest goes
+//! on.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,79 +9,70 @@ use std::time::Duration;
 
 use gdbstub::common::Signal;
 use gdbstub::conn::Connection;
-use gdbstub::stub::state_machine::GdbStubStateMachine;
+use gdbstub::stub::state_machine::{GdbStubStateMachine, GdbStubStateMachineInner, state};
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
 use gdbstub::target::ext::breakpoints::WatchKind as LibraryWatchKind;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::client::{Client, ClientOutput, Incoming};
 use super::extensions::{self, Route};
 use super::packet::{PacketScanner, Scanned, add_hex, write_packet};
 use super::register_set::RegisterNumber;
 use super::target::{GdbTarget, LIBRARY_PACKET, PACKET};
-use super::threads::VcpuNumber;
+use super::threads::thread_of;
 use crate::inspect::report;
 use crate::machine::Outcome;
-use crate::supervisor::front_end::SessionEnd;
 use crate::supervisor::request_queue::RequestQueue;
 use crate::supervisor::run_control::{Advance, Stop};
 use crate::supervisor::stopped_machine::RunStatus;
 use crate::supervisor::watchpoints::WatchKind;
 
 type Stub<'t, 'm> = GdbStubStateMachine<'static, GdbTarget<'t, 'm>, ClientOutput>;
+type RunningStub<'t, 'm> = GdbStubStateMachineInner<'static, state::Running, GdbTarget<'t, 'm>, ClientOutput>;
 type StubError = GdbStubError<Infallible, io::Error>;
 
 /// Bytes of console output in one packet.
 const OUTPUT_CHUNK: usize = 2048;
 
-/// How long the guest runs before the supervisor looks at it again, if it requests that.
-const VISIT_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a guest runs whose breakpoints must be inserted again at intervals.
+const PERIODIC_STOP: Duration = Duration::from_millis(10);
 
 /// Serves a client until it disconnects or the run is over.
-pub(crate) fn serve(
-    target: &mut GdbTarget<'_, '_>,
-    client: &mut Client,
-    requests: &RequestQueue,
-) -> SessionEnd {
+pub(crate) fn serve(target: &mut GdbTarget<'_, '_>, client: &mut Client, requests: &RequestQueue) {
     target.attach();
-    match run_session(target, client, requests) {
-        Ok(end) => end,
-        Err(error) => {
-            warn!("gdb is disconnected: {error}");
-            detach(target, client)
-        }
+    if let Err(error) = answer_packets(target, client, requests) {
+        warn!("gdb is disconnected: {error}");
+    }
+    if target.supervisor.outcome().is_none() {
+        let active = client.has_sent();
+        info!("gdb has disconnected{}", if active { "" } else { " without sending anything" });
+        target.supervisor.detach(active);
     }
 }
 
-fn detach(target: &mut GdbTarget<'_, '_>, client: &Client) -> SessionEnd {
-    let active = client.has_sent();
-    target.supervisor.detach().map_or(SessionEnd::Detached { active }, SessionEnd::Over)
-}
-
-fn run_session(
+/// Answers packets until the client disconnects or the run is over.
+fn answer_packets(
     target: &mut GdbTarget<'_, '_>,
     client: &mut Client,
     requests: &RequestQueue,
-) -> Result<SessionEnd, Box<dyn std::error::Error>> {
+) -> Result<(), Box<dyn std::error::Error>> {
     let stub = GdbStub::builder(client.output()?).packet_buffer_size(LIBRARY_PACKET).build()?;
     let mut stub: Stub<'_, '_> = stub.run_state_machine(target)?;
     let mut reader = Reader { scanner: PacketScanner::new(PACKET), acknowledges: true };
     let mut running = false;
     loop {
-        target.supervisor.carry_out(requests);
+        target.supervisor.serve_requests(requests);
         if target.supervisor.take_registers_changed() {
             target.view.registers.forget();
         }
-        if let Some(outcome) = target.supervisor.over.take() {
+        if let Some(outcome) = target.supervisor.outcome() {
             if let Stub::Running(mut going) = stub {
-                // gdb itself prints only that the program has exited.
-                print(
-                    &format!("kvm: {}\n", report::end_message(target.supervisor.machine, &outcome)),
-                    going.borrow_conn(),
-                )?;
-                report_over(going.report_stop(target, end_stop_reply(&outcome)));
+                // gdb itself prints only that it has exited.
+                let message = report::end_message(target.supervisor.machine, outcome);
+                print(&format!("kvm: {message}\n"), going.borrow_conn())?;
+                report_over(going, target);
             }
-            return Ok(SessionEnd::Over(outcome));
+            return Ok(());
         }
         if !matches!(stub, Stub::CtrlCInterrupt(_)) {
             running = matches!(stub, Stub::Running(_));
@@ -89,57 +80,49 @@ fn run_session(
         stub = match stub {
             Stub::Idle(_) => match client.next_soon() {
                 Incoming::Bytes => reader.take(stub, target, client)?,
-                Incoming::Disconnected => return Ok(detach(target, client)),
+                Incoming::Disconnected => return Ok(()),
                 Incoming::Nothing => {
-                    client.watch(false, None);
-                    let over = target.supervisor.wait();
-                    client.unwatch();
-                    match over {
-                        Some(outcome) => return Ok(SessionEnd::Over(outcome)),
-                        None => stub,
+                    wait(target, client);
+                    if target.supervisor.outcome().is_some() {
+                        return Ok(());
                     }
+                    stub
                 }
             },
             Stub::Running(mut going) => {
                 match client.next() {
                     Incoming::Bytes => reader.take(going.into(), target, client)?,
-                    Incoming::Disconnected => return Ok(detach(target, client)),
-                    Incoming::Nothing if target.supervisor.status == RunStatus::Paused => {
+                    Incoming::Disconnected => return Ok(()),
+                    Incoming::Nothing if target.supervisor.status() == RunStatus::Paused => {
                         going.borrow_conn().flush()?;
-                        client.watch(false, None);
-                        let over = target.supervisor.wait();
-                        client.unwatch();
-                        match over {
-                            Some(outcome) => {
-                                report_over(going.report_stop(target, end_stop_reply(&outcome)));
-                                return Ok(SessionEnd::Over(outcome));
-                            }
-                            None => going.into(),
+                        wait(target, client);
+                        if target.supervisor.outcome().is_some() {
+                            report_over(going, target);
+                            return Ok(());
                         }
+                        going.into()
                     }
                     Incoming::Nothing => {
-                        target.supervisor.status = RunStatus::Running;
                         // Sends the acknowledgement of the packet that resumed the guest.
                         going.borrow_conn().flush()?;
-                        client.watch(true, target.supervisor.wants_visits().then_some(VISIT_INTERVAL));
+                        client.watch(true, target.supervisor.needs_periodic_stops().then_some(PERIODIC_STOP));
                         target.view.registers.forget();
                         let advance = target.supervisor.advance();
                         client.unwatch();
-                        print(&std::mem::take(&mut target.supervisor.said), going.borrow_conn())?;
+                        print(&std::mem::take(&mut target.supervisor.messages), going.borrow_conn())?;
                         match advance {
                             Advance::Going => going.into(),
                             Advance::Stopped(stop) => {
-                                target.threads.stopped(VcpuNumber::FIRST);
-                                target.supervisor.status = RunStatus::Stopped;
-                                print_end_message(target, going.borrow_conn())?;
+                                target.threads.stopped(target.supervisor.machine.current_cpu());
+                                print_pending_end(target, going.borrow_conn())?;
                                 let values = expedited(target);
                                 let mut values =
                                     values.iter().map(|(number, bytes, size)| (*number, &bytes[..*size]));
                                 going.report_stop_with_regs(target, reason(stop, target), &mut values)?
                             }
-                            Advance::Over(outcome) => {
-                                report_over(going.report_stop(target, end_stop_reply(&outcome)));
-                                return Ok(SessionEnd::Over(outcome));
+                            Advance::Over => {
+                                report_over(going, target);
+                                return Ok(());
                             }
                         }
                     }
@@ -152,7 +135,7 @@ fn run_session(
                 if running {
                     target.supervisor.interrupt();
                 }
-                let tid = target.threads.selected().thread();
+                let tid = thread_of(target.threads.selected());
                 let stop = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
                 interrupt.interrupt_handled(target, Some(stop))?
             }
@@ -161,9 +144,10 @@ fn run_session(
                     // `vKill` waits for this answer; `k` ignores it.
                     let wire = ended.borrow_conn();
                     let _ = wire.write_all(b"$OK#9a").and_then(|()| wire.flush());
-                    return Ok(SessionEnd::Over(Outcome::Quit));
+                    target.supervisor.end(Outcome::Quit);
+                    return Ok(());
                 }
-                _ => return Ok(detach(target, client)),
+                _ => return Ok(()),
             },
         };
     }
@@ -275,16 +259,24 @@ fn expedited(target: &mut GdbTarget<'_, '_>) -> Vec<(RegisterNumber, [u8; 16], u
     layout.expedited().into_iter().filter_map(value).collect()
 }
 
-/// The run is over, whether the client can still be notified or not.
-fn report_over(result: Result<Stub<'_, '_>, StubError>) {
-    if let Err(error) = result {
-        debug!("gdb could not be notified of the end: {error}");
+/// Lets time pass until the client sends something, another input arrives, or the run is over.
+fn wait(target: &mut GdbTarget<'_, '_>, client: &mut Client) {
+    client.watch(false, None);
+    target.supervisor.wait();
+    client.unwatch();
+}
+
+/// Reports the end of the run as the stop that the client waits for, if the client is still there.
+fn report_over<'t, 'm>(going: RunningStub<'t, 'm>, target: &mut GdbTarget<'t, 'm>) {
+    let Some(reason) = target.supervisor.outcome().map(exit_reason) else { return };
+    if let Err(error) = going.report_stop(target, reason) {
+        debug!("the end of the run could not be reported to gdb: {error}");
     }
 }
 
 fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> {
     // Only a reason with a thread can carry registers.
-    let tid = target.threads.selected().thread();
+    let tid = thread_of(target.threads.selected());
     let signal = |signal| MultiThreadStopReason::SignalWithThread { tid, signal };
     // If CS has a base, gdb would look for its breakpoint at RIP, find none, and continue.
     let has_code_base = target.supervisor.position().is_ok_and(|(registers, pc)| registers.general.rip != pc);
@@ -300,7 +292,7 @@ fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> 
         Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
         // Within a source line gdb treats SIGTRAP as the end of one more step.
         Stop::Reset => signal(Signal::SIGINT),
-        Stop::Ended => signal(match target.supervisor.ended() {
+        Stop::Ended => signal(match target.supervisor.pending_end() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
             Some(Outcome::TripleFault) => Signal::SIGSEGV,
             _ => Signal::SIGILL,
@@ -318,7 +310,7 @@ fn library_kind(kind: WatchKind) -> LibraryWatchKind {
 }
 
 /// The stop reply for a run that ends while gdb waits for the guest to stop.
-fn end_stop_reply(outcome: &Outcome) -> MultiThreadStopReason<u64> {
+fn exit_reason(outcome: &Outcome) -> MultiThreadStopReason<u64> {
     match outcome {
         // Small numbers are the same signals for gdb as for the host.
         Outcome::Terminated(signal @ 1..=15) => MultiThreadStopReason::Terminated(Signal(*signal as u8)),
@@ -326,9 +318,9 @@ fn end_stop_reply(outcome: &Outcome) -> MultiThreadStopReason<u64> {
     }
 }
 
-/// Has gdb print why the guest cannot continue: the message at the end of the run.
-fn print_end_message(target: &GdbTarget<'_, '_>, wire: &mut ClientOutput) -> io::Result<()> {
-    let Some(outcome) = target.supervisor.ended() else { return Ok(()) };
+/// Has gdb print why a stopped guest cannot go on.
+fn print_pending_end(target: &GdbTarget<'_, '_>, wire: &mut ClientOutput) -> io::Result<()> {
+    let Some(outcome) = target.supervisor.pending_end() else { return Ok(()) };
     print(&format!("kvm: {}\n", report::end_message(target.supervisor.machine, outcome)), wire)
 }
 

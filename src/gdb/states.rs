@@ -4,10 +4,10 @@
 //! Intel SDM volume 3A, "Modes of Operation".
 
 use super::target::GdbTarget;
-use super::threads::VcpuNumber;
+use super::threads::name_of;
 use crate::arch::{Mode, Registers};
 use crate::kvm::HostError;
-use crate::machine::Outcome;
+use crate::machine::{CpuId, Outcome};
 
 impl GdbTarget<'_, '_> {
     /// Whether a vCPU can continue, and its mode.
@@ -15,15 +15,15 @@ impl GdbTarget<'_, '_> {
     /// # Errors
     ///
     /// [`HostError`] if the host does not report it.
-    pub(crate) fn state(&self, vcpu: VcpuNumber) -> Result<String, HostError> {
-        let activity = match self.supervisor.ended() {
+    pub(crate) fn state(&self, vcpu: CpuId) -> Result<String, HostError> {
+        let activity = match self.supervisor.pending_end() {
             Some(Outcome::Halted { .. }) => "halted for good",
             Some(Outcome::TripleFault) => "shut down by a triple fault",
             Some(_) => "cannot go on",
-            None if self.supervisor.machine.cpu(vcpu.cpu()).is_halted() => "waiting in hlt",
+            None if self.supervisor.machine.cpu(vcpu).is_halted() => "waiting in hlt",
             None => "running",
         };
-        let registers = self.supervisor.machine.cpu(vcpu.cpu()).registers()?;
+        let registers = self.supervisor.machine.cpu(vcpu).registers()?;
         Ok(format!("{activity}, {}", mode(&registers)))
     }
 
@@ -36,7 +36,7 @@ impl GdbTarget<'_, '_> {
         let mut document = "<?xml version=\"1.0\"?>\n<threads>\n".to_owned();
         for vcpu in self.threads.all() {
             let (id, state) = (self.threads.id(vcpu), self.state(vcpu)?);
-            document += &format!("<thread id=\"{id}\" name=\"{vcpu}\">{state}</thread>\n");
+            document += &format!("<thread id=\"{id}\" name=\"{}\">{state}</thread>\n", name_of(vcpu));
         }
         document += "</threads>\n";
         Ok(document)

@@ -27,10 +27,11 @@ use std::convert::Infallible;
 
 use super::layout::Register;
 use super::register_set::{GdbRegisters, KvmX86, RegisterNumber};
-use super::threads::{Threads, VcpuNumber};
+use super::threads::{Threads, name_of, thread_of};
 use super::view::View;
 use crate::arch::Registers;
 use crate::kvm::HostError;
+use crate::machine::CpuId;
 use crate::supervisor::memory;
 use crate::supervisor::resume_actions::ResumeAction;
 use crate::supervisor::run_control::Supervisor;
@@ -79,7 +80,7 @@ impl GdbTarget<'_, '_> {
     /// Sets the next action of a thread's CPU; without effect if the thread does not exist.
     fn set_action(&mut self, thread: Tid, action: ResumeAction) {
         if let Some(vcpu) = self.threads.vcpu(thread) {
-            self.supervisor.actions.set(vcpu.cpu(), action);
+            self.supervisor.actions.set(vcpu, action);
         }
     }
 
@@ -110,13 +111,13 @@ impl GdbTarget<'_, '_> {
     }
 
     /// The vCPU that is this thread.
-    fn vcpu(&self, thread: Tid) -> TargetResult<VcpuNumber, Self> {
+    fn vcpu(&self, thread: Tid) -> TargetResult<CpuId, Self> {
         self.threads.vcpu(thread).ok_or(TargetError::Errno(INVALID))
     }
 
     /// Writes new values to registers of a vCPU. If one is refused, the reason is stored in
     /// [`View::refusal`](super::view::View) for the client.
-    fn write_values(&mut self, vcpu: VcpuNumber, values: &[(Register, u128)]) -> TargetResult<(), Self> {
+    fn write_values(&mut self, vcpu: CpuId, values: &[(Register, u128)]) -> TargetResult<(), Self> {
         let registers = self.view.registers.of(vcpu);
         let mut noted = Ok(());
         for (register, value) in values {
@@ -256,7 +257,7 @@ impl MultiThreadBase for GdbTarget<'_, '_> {
     }
 
     fn list_active_threads(&mut self, thread_is_active: &mut dyn FnMut(Tid)) -> Result<(), Infallible> {
-        self.threads.selected_first().for_each(|vcpu| thread_is_active(vcpu.thread()));
+        self.threads.selected_first().for_each(|vcpu| thread_is_active(thread_of(vcpu)));
         Ok(())
     }
 
@@ -306,8 +307,8 @@ impl ThreadExtraInfo for GdbTarget<'_, '_> {
     fn thread_extra_info(&self, thread: Tid, bytes: &mut [u8]) -> Result<usize, Infallible> {
         let Some(vcpu) = self.threads.vcpu(thread) else { return Ok(0) };
         let text = match self.state(vcpu) {
-            Ok(state) => format!("{vcpu}: {state}"),
-            Err(error) => format!("{vcpu}: {error}"),
+            Ok(state) => format!("{}: {state}", name_of(vcpu)),
+            Err(error) => format!("{}: {error}", name_of(vcpu)),
         };
         Ok(copy_part(text.as_bytes(), 0, bytes.len(), bytes))
     }

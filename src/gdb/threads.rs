@@ -1,12 +1,11 @@
 //! The machine's vCPUs as gdb's threads: their numbers, and which of them the client has selected.
 //!
-//! gdb's threads are numbered from 1, vCPUs from 0. Only [`Threads::vcpu`] converts the first into the second, so every
-//! [`VcpuNumber`] is one of the machine's vCPUs.
+//! gdb's threads are numbered from 1, CPUs from 0. Only [`Threads::vcpu`] converts the first into the second, and
+//! refuses a thread that does not exist.
 //!
 //! Manual: "Packets", `H`, and "Debugging Multiple Inferiors", `vCont`, in "Appendix E: gdb Remote Serial
 //! Protocol" of *Debugging with gdb*.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 
 use gdbstub::common::Tid;
@@ -17,89 +16,69 @@ use crate::machine::CpuId;
 /// The only process: the guest.
 pub(crate) const PROCESS: u64 = 1;
 
-/// One of the machine's vCPUs, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct VcpuNumber(usize);
-
-impl VcpuNumber {
-    /// The boot CPU, which every machine has.
-    pub(crate) const FIRST: VcpuNumber = VcpuNumber(0);
-
-    /// Its CPU in the machine.
-    pub(crate) fn cpu(self) -> CpuId {
-        CpuId::new(self.0.try_into().unwrap_or(u8::MAX))
-    }
-
-    /// Its thread.
-    pub(crate) fn thread(self) -> Tid {
-        NonZeroUsize::MIN.saturating_add(self.0)
-    }
+/// The thread of a CPU.
+pub(crate) fn thread_of(cpu: CpuId) -> Tid {
+    NonZeroUsize::MIN.saturating_add(cpu.index())
 }
 
-impl fmt::Display for VcpuNumber {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "vCPU {}", self.0)
-    }
+/// The name of a CPU's thread.
+pub(crate) fn name_of(cpu: CpuId) -> String {
+    format!("vCPU {}", cpu.number())
 }
 
 /// All vCPUs, and the selection of the current client.
 #[derive(Debug)]
 pub(crate) struct Threads {
     /// Number of vCPUs of the machine.
-    vcpus: usize,
+    cpus: usize,
     /// The vCPU whose registers and memory are accessed: the one that stopped, or that of the last `Hg`.
-    selected: VcpuNumber,
+    selected: CpuId,
     /// The vCPU that `c` and `s` are for (`Hc`); `None` for all.
-    selected_to_resume: Option<VcpuNumber>,
+    selected_to_resume: Option<CpuId>,
     /// Thread ids contain the process, too.
     multiprocess: bool,
 }
 
 impl Threads {
     /// The threads of a machine with this number of vCPUs.
-    pub(crate) fn new(vcpus: NonZeroUsize) -> Threads {
-        Threads {
-            vcpus: vcpus.get(),
-            selected: VcpuNumber::FIRST,
-            selected_to_resume: None,
-            multiprocess: false,
-        }
+    pub(crate) fn new(cpus: usize) -> Threads {
+        Threads { cpus, selected: CpuId::BOOT, selected_to_resume: None, multiprocess: false }
     }
 
     /// Resets the selection for a new client.
     pub(crate) fn begin(&mut self) {
-        (self.selected, self.selected_to_resume, self.multiprocess) = (VcpuNumber::FIRST, None, false);
+        (self.selected, self.selected_to_resume, self.multiprocess) = (CpuId::BOOT, None, false);
     }
 
     /// The vCPU of this thread, if it exists.
-    pub(crate) fn vcpu(&self, thread: Tid) -> Option<VcpuNumber> {
+    pub(crate) fn vcpu(&self, thread: Tid) -> Option<CpuId> {
         let number = thread.get() - 1;
-        (number < self.vcpus).then_some(VcpuNumber(number))
+        (number < self.cpus).then(|| CpuId::new(number.try_into().unwrap_or(u8::MAX)))
     }
 
     /// All vCPUs, the selected one first: the library takes the first for any (`Hg0`, `?`).
-    pub(crate) fn selected_first(&self) -> impl Iterator<Item = VcpuNumber> + use<> {
+    pub(crate) fn selected_first(&self) -> impl Iterator<Item = CpuId> + use<> {
         let selected = self.selected;
         std::iter::once(selected).chain(self.all().filter(move |vcpu| *vcpu != selected))
     }
 
     /// All vCPUs.
-    pub(crate) fn all(&self) -> impl Iterator<Item = VcpuNumber> + use<> {
-        (0..self.vcpus).map(VcpuNumber)
+    pub(crate) fn all(&self) -> impl Iterator<Item = CpuId> + use<> {
+        (0..self.cpus).map(|number| CpuId::new(number.try_into().unwrap_or(u8::MAX)))
     }
 
     /// The vCPU whose registers and memory are accessed.
-    pub(crate) fn selected(&self) -> VcpuNumber {
+    pub(crate) fn selected(&self) -> CpuId {
         self.selected
     }
 
     /// This vCPU has stopped the guest, which selects it, as gdb assumes.
-    pub(crate) fn stopped(&mut self, vcpu: VcpuNumber) {
+    pub(crate) fn stopped(&mut self, vcpu: CpuId) {
         self.selected = vcpu;
     }
 
     /// The one vCPU that is selected; `None` if there is no such vCPU, or if all are selected.
-    pub(crate) fn one(&self, selector: ThreadSelector) -> Option<VcpuNumber> {
+    pub(crate) fn one(&self, selector: ThreadSelector) -> Option<CpuId> {
         match selector {
             ThreadSelector::One(thread) => self.vcpu(thread),
             ThreadSelector::Any => Some(self.selected),
@@ -127,7 +106,7 @@ impl Threads {
     }
 
     /// The vCPU that `c` and `s` are for; `None` for all.
-    pub(crate) fn selected_to_resume(&self) -> Option<VcpuNumber> {
+    pub(crate) fn selected_to_resume(&self) -> Option<CpuId> {
         self.selected_to_resume
     }
 
@@ -137,8 +116,8 @@ impl Threads {
     }
 
     /// A vCPU's thread as the protocol writes it.
-    pub(crate) fn id(&self, vcpu: VcpuNumber) -> String {
-        let thread = vcpu.thread();
+    pub(crate) fn id(&self, vcpu: CpuId) -> String {
+        let thread = thread_of(vcpu);
         if self.multiprocess { format!("p{PROCESS:x}.{thread:x}") } else { format!("{thread:x}") }
     }
 }

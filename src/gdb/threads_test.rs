@@ -3,7 +3,7 @@
 use super::*;
 
 fn three() -> Threads {
-    Threads::new(NonZeroUsize::new(3).unwrap())
+    Threads::new(3)
 }
 
 fn thread(number: usize) -> Tid {
@@ -13,16 +13,16 @@ fn thread(number: usize) -> Tid {
 #[test]
 fn thread_numbers_are_vcpu_numbers_plus_one() {
     let threads = three();
-    let all: Vec<VcpuNumber> = threads.all().collect();
+    let all: Vec<CpuId> = threads.all().collect();
     assert_eq!(all.len(), 3);
     for vcpu in &all {
-        assert_eq!(threads.vcpu(vcpu.thread()), Some(*vcpu));
+        assert_eq!(threads.vcpu(thread_of(*vcpu)), Some(*vcpu));
     }
-    assert_eq!(threads.vcpu(thread(1)), Some(VcpuNumber::FIRST));
+    assert_eq!(threads.vcpu(thread(1)), Some(CpuId::BOOT));
     for number in [4, 5, usize::MAX] {
         assert_eq!(threads.vcpu(thread(number)), None);
     }
-    let names: Vec<String> = threads.all().map(|vcpu| vcpu.to_string()).collect();
+    let names: Vec<String> = threads.all().map(name_of).collect();
     assert_eq!(names, ["vCPU 0", "vCPU 1", "vCPU 2"]);
 }
 
@@ -32,12 +32,12 @@ fn an_invalid_thread_does_not_change_the_selection() {
     assert!(threads.select(ThreadSelector::One(thread(3))));
     for wrong in [ThreadSelector::One(thread(4)), ThreadSelector::All, ThreadSelector::Invalid] {
         assert!(!threads.select(wrong), "{wrong:?}");
-        assert_eq!(threads.selected().thread(), thread(3));
+        assert_eq!(thread_of(threads.selected()), thread(3));
     }
     assert!(threads.select(ThreadSelector::Any), "any thread is the selected one");
     assert_eq!(threads.id(threads.selected()), "3");
     threads.name_process();
     assert_eq!(threads.id(threads.selected()), "p1.3");
-    threads.stopped(VcpuNumber::FIRST);
-    assert_eq!(threads.selected(), VcpuNumber::FIRST, "gdb selects the thread that stopped");
+    threads.stopped(CpuId::BOOT);
+    assert_eq!(threads.selected(), CpuId::BOOT, "gdb selects the thread that stopped");
 }

@@ -357,8 +357,8 @@ fn stop_tracking(guest: &mut dyn PausedMachine) -> Result<(), SourceGuestError> 
 /// Captures the pages written since the last call, and the machine state without memory.
 fn capture(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), SourceGuestError> {
     // Capturing the state may write to memory, so it precedes the list of written pages.
-    let due = guest.due();
-    let saved = SavedMachine::capture(guest.machine(), due)?;
+    let pending = guest.pending_action();
+    let saved = SavedMachine::capture(guest.machine(), pending)?;
     let state = saved.to_bytes(guest.machine().image())?;
     let pages = guest.machine().take_dirty(DirtyTracker::Migration)?;
     Ok((pages, state))

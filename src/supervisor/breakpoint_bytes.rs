@@ -8,7 +8,7 @@ use crate::arch::Registers;
 use crate::inspect::translate::translate;
 use crate::memory::GuestMemory;
 
-/// The instruction that is planted, one byte long.
+/// The instruction that is inserted, one byte long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Opcode {
@@ -18,17 +18,17 @@ pub(crate) enum Opcode {
     Halt = 0xF4,
 }
 
-/// What is planted now; memory knows what it replaces.
+/// What is inserted now; memory knows what it replaces.
 #[derive(Debug, Default)]
-pub(crate) struct Planting {
+pub(crate) struct InsertedBreakpoints {
     /// Virtual addresses and the guest-physical ones behind them: one byte may be mapped at two
     /// addresses.
     places: BTreeMap<u64, u64>,
 }
 
-impl Planting {
-    /// The guest is about to run: plants `opcode` at each of `addresses` that is mapped.
-    pub(crate) fn plant(
+impl InsertedBreakpoints {
+    /// The guest is about to run: inserts `opcode` at each of `addresses` that is mapped.
+    pub(crate) fn insert(
         &mut self,
         memory: &GuestMemory,
         registers: &Registers,
@@ -47,12 +47,12 @@ impl Planting {
         }
     }
 
-    /// True if something is planted.
+    /// True if something is inserted.
     pub(crate) fn any(&self) -> bool {
         !self.places.is_empty()
     }
 
-    /// The guest-physical address of what is planted at `address`, which may have been planted through
+    /// The guest-physical address of what is inserted at `address`, which may have been inserted through
     /// another mapping of it.
     pub(crate) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
         let physical =
@@ -62,7 +62,7 @@ impl Planting {
 
     /// The guest has stopped: puts back what was there. What the guest has written over a
     /// breakpoint stays, and so does what a reset has loaded there.
-    pub(crate) fn unplant(&mut self, memory: &GuestMemory) {
+    pub(crate) fn remove(&mut self, memory: &GuestMemory) {
         self.places.clear();
         memory.remove_breakpoints();
     }
@@ -80,25 +80,25 @@ mod tests {
         bytes[0]
     }
 
-    fn planted(memory: &GuestMemory, registers: &Registers, addresses: &[u64]) -> Planting {
-        let mut planting = Planting::default();
-        planting.plant(memory, registers, Opcode::Int3, addresses.iter().copied());
-        planting
+    fn insert(memory: &GuestMemory, registers: &Registers, addresses: &[u64]) -> InsertedBreakpoints {
+        let mut inserted = InsertedBreakpoints::default();
+        inserted.insert(memory, registers, Opcode::Int3, addresses.iter().copied());
+        inserted
     }
 
     #[test]
-    fn the_guest_sees_what_is_planted_only_while_it_runs() {
+    fn the_guest_sees_what_is_inserted_only_while_it_runs() {
         let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
         memory.write(0x1000, &[0x90, 0x91]).unwrap();
-        let mut planting = planted(&memory, &registers, &[0x1000, 0x1001]);
+        let mut inserted = insert(&memory, &registers, &[0x1000, 0x1001]);
         assert_eq!(byte(&memory, 0x1000), INT3);
         memory.write(0x1001, &[0x55]).unwrap();
-        planting.unplant(&memory);
+        inserted.remove(&memory);
         assert_eq!(byte(&memory, 0x1000), 0x90);
         assert_eq!(byte(&memory, 0x1001), 0x55, "what the guest wrote itself stays");
-        planting.plant(&memory, &registers, Opcode::Halt, [0x1001].into_iter());
+        inserted.insert(&memory, &registers, Opcode::Halt, [0x1001].into_iter());
         assert_eq!(byte(&memory, 0x1001), 0xF4, "and is a breakpoint again when the guest goes on");
-        planting.unplant(&memory);
+        inserted.remove(&memory);
         assert_eq!(byte(&memory, 0x1001), 0x55);
     }
 
@@ -106,26 +106,26 @@ mod tests {
     fn a_step_over_a_breakpoint_runs_what_is_there_and_may_change_it() {
         let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
         memory.write(0x1000, &[0x90]).unwrap();
-        let mut planting = planted(&memory, &registers, &[0x1000, 0x1000]);
+        let mut inserted = insert(&memory, &registers, &[0x1000, 0x1000]);
         assert_eq!(byte(&memory, 0x1000), INT3);
-        assert_eq!(planting.at(&memory, &registers, 0x1000), Some(0x1000));
+        assert_eq!(inserted.at(&memory, &registers, 0x1000), Some(0x1000));
         memory.lift_breakpoint(0x1000);
         assert_eq!(byte(&memory, 0x1000), 0x90);
         memory.write(0x1000, &[0x55]).unwrap();
         memory.reinsert_breakpoint(0x1000);
         assert_eq!(byte(&memory, 0x1000), INT3);
-        planting.unplant(&memory);
+        inserted.remove(&memory);
         assert_eq!(byte(&memory, 0x1000), 0x55);
-        assert_eq!(planting.at(&memory, &registers, 0x1000), None);
+        assert_eq!(inserted.at(&memory, &registers, 0x1000), None);
     }
 
     #[test]
     fn an_address_outside_of_memory_is_left_alone() {
         let (memory, registers) = (GuestMemory::new(1 << 20).unwrap(), Registers::default());
-        let mut planting = planted(&memory, &registers, &[1 << 40]);
-        assert!(!planting.any());
-        assert_eq!(planting.at(&memory, &registers, 1 << 40), None);
-        planting.unplant(&memory);
+        let mut inserted = insert(&memory, &registers, &[1 << 40]);
+        assert!(!inserted.any());
+        assert_eq!(inserted.at(&memory, &registers, 1 << 40), None);
+        inserted.remove(&memory);
     }
 
     #[test]
@@ -141,18 +141,18 @@ mod tests {
         registers.system.cr0 = 1 << 31;
         registers.system.cr3 = 0x1000;
         registers.system.efer = 1 << 10;
-        let mut planting = planted(&memory, &registers, &[0, 0x1000]);
+        let mut inserted = insert(&memory, &registers, &[0, 0x1000]);
         memory.lift_breakpoint(0x6000);
         memory.reinsert_breakpoint(0x6000);
-        planting.unplant(&memory);
+        inserted.remove(&memory);
         assert_eq!(byte(&memory, 0x6000), 0x90);
-        let mut planting = planted(&memory, &registers, &[0]);
+        let mut inserted = insert(&memory, &registers, &[0]);
         assert_eq!(
-            planting.at(&memory, &registers, 0x1000),
+            inserted.at(&memory, &registers, 0x1000),
             Some(0x6000),
             "the other mapping leads there, too"
         );
-        planting.unplant(&memory);
+        inserted.remove(&memory);
         assert_eq!(byte(&memory, 0x6000), 0x90);
     }
 }

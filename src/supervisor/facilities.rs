@@ -25,8 +25,8 @@ pub(crate) fn of(supervisor: &Supervisor<'_>) -> Vec<Facility> {
     let kvm = supervisor.machine.kvm();
     let switches = &supervisor.session.switches;
     let interrupts = match switches.step_interrupts {
-        true => "let in, as `step-irq on` was given",
-        false => "held back, as a step would end in an interrupt handler; `step-irq on` lets them in",
+        true => "delivered, as `step-irq on` was given",
+        false => "held back, as a step would end in an interrupt handler; `step-irq on` delivers them",
     };
     let int3 = match switches.catch_int3 {
         true => ("stops it", "`catch int3 on` was given; going on hands it to the guest's handler"),
@@ -44,12 +44,12 @@ pub(crate) fn of(supervisor: &Supervisor<'_>) -> Vec<Facility> {
         ),
         (
             "hardware breakpoints",
-            format!("debug registers, {} of 4 in use", supervisor.breakpoints.hardware_in_use()),
+            format!("debug registers, {} of 4 in use", supervisor.facilities.breakpoints.hardware_in_use()),
             per_ring(kvm, &HARDWARE_BREAKPOINTS, HardwareBreakpoints::describe),
         ),
         (
             "conditions and log points",
-            format!("decided in kvm, {} set", supervisor.session.points.addresses().count()),
+            format!("evaluated in kvm, {} set", supervisor.session.points.addresses().count()),
             "gdb is not asked, so a hit costs no round trip".to_owned(),
         ),
         ("the guest's own int3", int3.0.to_owned(), int3.1.to_owned()),
@@ -61,7 +61,7 @@ pub(crate) fn of(supervisor: &Supervisor<'_>) -> Vec<Facility> {
         ("interrupts while stepping", interrupts.to_owned(), free_of_interrupts(kvm)),
         (
             "watchpoints",
-            supervisor.watchpoints.in_words(),
+            supervisor.facilities.watchpoints.describe(),
             format!("debug registers {}", per_ring(kvm, &DATA_WATCHPOINTS, |found| found.write.describe())),
         ),
         ("addresses", addresses.0.to_owned(), addresses.1.to_owned()),
@@ -72,7 +72,7 @@ pub(crate) fn of(supervisor: &Supervisor<'_>) -> Vec<Facility> {
 }
 
 fn software_technique(technique: Technique) -> &'static str {
-    match (technique.registers, technique.planted) {
+    match (technique.registers, technique.inserted) {
         (true, _) => {
             "debug registers while there are some, then an int3 in guest memory while the guest runs"
         }
@@ -90,12 +90,12 @@ fn software(found: SoftwareBreakpoints) -> &'static str {
 
 fn free_of_interrupts(kvm: &Kvm) -> String {
     let words = INTERRUPT_FREE_STEPPING.get(kvm).map(InterruptFreeStepping::describe);
-    format!("on this host: {}", told(words))
+    format!("on this host: {}", or_error(words))
 }
 
 /// What is true of this host in each ring.
 fn per_ring<T: Copy>(kvm: &Kvm, facts: &PerRing<T>, words: fn(T) -> &'static str) -> String {
-    let ring = |fact: &Fact<T>| told(fact.get(kvm).map(words));
+    let ring = |fact: &Fact<T>| or_error(fact.get(kvm).map(words));
     let (ring0, ring3) = (ring(&facts.ring0), ring(&facts.ring3));
     match ring0 == ring3 {
         true => format!("on this host: {ring0}"),
@@ -103,6 +103,6 @@ fn per_ring<T: Copy>(kvm: &Kvm, facts: &PerRing<T>, words: fn(T) -> &'static str
     }
 }
 
-fn told(words: Result<&'static str, HostError>) -> String {
+fn or_error(words: Result<&'static str, HostError>) -> String {
     words.map_or_else(|error| format!("not known ({error})"), str::to_owned)
 }

@@ -67,7 +67,7 @@ fn changes_translations(bytes: &[u8], bitness: u32) -> bool {
 
 /// The page of code the guest was in last: stepping through it, one translation serves many steps.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
+pub(crate) struct Lookahead {
     page: Option<Page>,
 }
 
@@ -79,7 +79,7 @@ struct Page {
     control: [u64; 4],
 }
 
-impl Ahead {
+impl Lookahead {
     /// The guest may have changed its page tables.
     pub(crate) fn forget(&mut self) {
         self.page = None;
@@ -172,7 +172,7 @@ mod tests {
         registers.system.cr0 = 1 << 31 | 1;
         registers.system.cr3 = 0x1000;
         registers.system.efer = 1 << 10;
-        let mut ahead = Ahead::default();
+        let mut ahead = Lookahead::default();
         assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Halt);
         memory.write_u64(0x4000, 0x7003).unwrap();
         assert_eq!(ahead.kind(&memory, &registers, 0), Kind::Halt, "as a processor may see it, too");

@@ -1,12 +1,16 @@
-//! What commands and requests reach of the supervised machine, between two instructions.
+//! The supervised machine as commands and requests access it, between two instructions.
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 
 use tracing::warn;
 
+use super::command_interpreter::{CommandReply, CommandSource};
 use super::facilities::{self, Facility};
-use super::request_queue::RequestQueue;
+use super::guest_state::{GuestState, Pending};
+use super::migrator::Migrator;
+use super::request_queue::{GuestRequest, RequestQueue};
 use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
@@ -22,23 +26,51 @@ use crate::settings::LayoutName;
 use crate::state::{self, SaveReport, SnapshotError};
 
 impl Supervisor<'_> {
-    /// What happens before the guest goes on, as far as it has not been carried out.
-    pub(crate) fn due(&self) -> Option<PendingAction> {
-        let asked = self.reset_asked.then_some(PendingAction::Reset);
-        self.ended.as_ref().and_then(PendingAction::after).or(asked)
-    }
-
     /// The guest is where a snapshot was taken. A pending action and a breakpoint there were reported before.
     fn was_restored(&mut self) {
         self.was_reset();
-        self.stopped_at = self.position().ok().map(|(_, pc)| pc);
+        self.set_reported_at(self.position().ok().map(|(_, pc)| pc));
     }
 
-    /// Serves the pending requests.
-    pub(crate) fn carry_out(&mut self, requests: &RequestQueue) {
-        while let Some(request) = requests.next() {
-            request.serve(self);
+    /// Serves the pending requests, until one ends the run.
+    pub(crate) fn serve_requests(&mut self, requests: &RequestQueue) {
+        while self.outcome().is_none()
+            && let Some(request) = requests.next()
+        {
+            self.serve(request);
             self.note_registers_changed();
+        }
+    }
+
+    fn serve(&mut self, request: GuestRequest) {
+        match request {
+            GuestRequest::Pause => self.set_paused(true),
+            GuestRequest::Resume => self.set_paused(false),
+            GuestRequest::Quit => self.quit(),
+            GuestRequest::Command { line, source, reply } => {
+                // A sender that has stopped waiting needs no answer.
+                let _ = reply.send(self.run_command(source, &line));
+            }
+            GuestRequest::View(view) => view(self),
+            GuestRequest::Migration(step) => step(self),
+        }
+    }
+
+    /// Carries out a command line.
+    pub(crate) fn run_command(&mut self, source: CommandSource, line: &str) -> CommandReply {
+        let commands = Arc::clone(&self.services.commands);
+        commands.run(self, source, line)
+    }
+
+    /// Takes the end of the run: how it ended, and what the guest would have come to next. `None` if it goes
+    /// on.
+    pub(crate) fn take_end(&mut self) -> Option<(Outcome, Option<PendingAction>)> {
+        match std::mem::replace(&mut self.state, GuestState::Paused) {
+            GuestState::Over { outcome, pending } => Some((outcome, pending)),
+            other => {
+                self.state = other;
+                None
+            }
         }
     }
 }
@@ -70,6 +102,10 @@ impl StoppedMachine for Supervisor<'_> {
         &mut self.session
     }
 
+    fn migrator(&self) -> Option<Arc<dyn Migrator>> {
+        self.services.migrator.clone()
+    }
+
     fn facilities(&self) -> Vec<Facility> {
         facilities::of(self)
     }
@@ -78,7 +114,10 @@ impl StoppedMachine for Supervisor<'_> {
         self.machine.inputs().push(Input::Reset);
         match self.machine.wait() {
             Event::End(outcome) => {
-                self.ended = Some(outcome);
+                match self.is_debugged() {
+                    true => self.set_pending(Pending::End(outcome)),
+                    false => Supervisor::end(self, outcome),
+                }
                 false
             }
             _ => {
@@ -89,15 +128,15 @@ impl StoppedMachine for Supervisor<'_> {
     }
 
     fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
-        let due = self.due();
-        self.snapshots.take(self.machine, name, due)
+        let pending = self.state.pending_action();
+        self.snapshots.take(self.machine, name, pending)
     }
 
     fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
         let kept = self.snapshots.restore(self.machine, name);
         match &kept {
             Ok(_) => self.was_restored(),
-            Err(InMemorySnapshotError::Mixture(_)) => self.over = Some(not_restored(&kept)),
+            Err(InMemorySnapshotError::Mixture(_)) => Supervisor::end(self, not_restored(&kept)),
             Err(_) => {}
         }
         kept
@@ -115,8 +154,8 @@ impl StoppedMachine for Supervisor<'_> {
     }
 
     fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError> {
-        let due = self.due();
-        state::save(self.machine, due, file)
+        let pending = self.state.pending_action();
+        state::save(self.machine, pending, file)
     }
 
     fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
@@ -129,7 +168,7 @@ impl StoppedMachine for Supervisor<'_> {
                     warn!("{error}");
                 }
             }
-            Err(error) if error.is_fatal() => self.over = Some(not_restored(&restored)),
+            Err(error) if error.is_fatal() => Supervisor::end(self, not_restored(&restored)),
             Err(_) => {}
         }
         restored
@@ -154,15 +193,15 @@ impl StoppedMachine for Supervisor<'_> {
     }
 
     fn status(&self) -> RunStatus {
-        self.status
+        self.state.status()
     }
 
     fn is_debugged(&self) -> bool {
-        self.debugged
+        self.state.session().is_some()
     }
 
     fn set_paused(&mut self, paused: bool) {
-        self.status = if paused { RunStatus::Paused } else { RunStatus::Running };
+        self.state.set_paused(paused);
     }
 }
 
@@ -171,11 +210,11 @@ impl PausedMachine for Supervisor<'_> {
         self.machine
     }
 
-    fn due(&self) -> Option<PendingAction> {
-        Supervisor::due(self)
+    fn pending_action(&self) -> Option<PendingAction> {
+        self.state.pending_action()
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.over = Some(outcome);
+        Supervisor::end(self, outcome);
     }
 }

@@ -1,25 +1,25 @@
-//! How commands have a guest moved to another host.
+//! How commands start and cancel migrations.
 
 use std::fmt::Debug;
 use std::sync::mpsc::Receiver;
 
-/// Moves guests to other hosts.
+/// Migrates the guest of a run.
 pub trait Migrator: Debug + Send + Sync {
-    /// Begins to move the guest to a `kvm -migr` that waits on `port` of `host`. It goes on meanwhile; what
-    /// comes of it is told line by line, until the other end of the channel is dropped.
+    /// Starts to migrate the guest to a `kvm -migr` that listens on `port` of `host`. The guest goes on meanwhile;
+    /// the channel carries progress, a line each, until it closes.
     ///
     /// # Errors
     ///
-    /// Why it does not, in words.
+    /// The reason, for the user.
     fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String>;
 
-    /// Calls it off.
+    /// Cancels the migration in progress.
     ///
     /// # Errors
     ///
-    /// Why that cannot be, in words.
+    /// The reason why it cannot be cancelled, for the user.
     fn cancel(&self) -> Result<(), String>;
 
-    /// How far it has come, or how it ended, in one line.
+    /// The progress of the migration or how it ended, in one line.
     fn status(&self) -> String;
 }

@@ -3,17 +3,20 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `run` | the loop that runs a machine for its whole life |
-//! | `run_control` | how a guest is run, stepped and found to have stopped |
+//! | `guest_state` | what the guest is doing, and the data of each state |
+//! | `run_control` | how a debugged guest is run, stepped and stopped |
 //! | `front_end` | what is needed of a debugger front end |
 //! | `resume_actions` | what each vCPU does when the guest goes on |
 //! | `request_queue` | how other threads reach a guest while its run goes on |
-//! | `stopped_machine` | what commands and requests reach of a stopped machine |
-//! | `machine_access` | the same, carried out |
+//! | `command_interpreter` | how command lines reach the room that knows the commands |
+//! | `stopped_machine` | a stopped machine as commands and requests see it |
+//! | `machine_access` | the implementation of that for the supervisor |
 //! | `session` | what commands have set |
 //! | `migrator` | how a migration is started |
 //! | `points` | breakpoints and log points that commands set |
-//! | `stop_classification` | what happens where such a point is reached |
+//! | `stop_classification` | how a stop at such a point is decided |
 //! | `watchpoints` | data whose accesses stop the guest: by debug registers or by protected pages |
+//! | `debug_facilities` | all that stops the guest, in one place |
 //! | `technique` | what breakpoints are made of on this host |
 //! | `breakpoints` | where they are, and which of them get a debug register |
 //! | `breakpoint_bytes` | the bytes that stand in for the guest's code while it runs |
@@ -25,8 +28,11 @@
 
 pub(crate) mod breakpoint_bytes;
 pub(crate) mod breakpoints;
+pub mod command_interpreter;
+pub(crate) mod debug_facilities;
 pub mod facilities;
 pub(crate) mod front_end;
+pub(crate) mod guest_state;
 pub(crate) mod handlers;
 pub(crate) mod lookahead;
 mod machine_access;

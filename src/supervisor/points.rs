@@ -1,8 +1,7 @@
-//! Breakpoints and log points of the program's own: where they are, and what is to be done when the
-//! guest gets to one.
+//! Breakpoints and log points that commands set: where they are, and what happens when the guest reaches one.
 //!
-//! A point is decided on where the guest stops, without asking the client: a condition that is false
-//! costs no round trip. Nothing in here runs or touches the guest.
+//! A point is evaluated where the guest stops, without asking the debugger: a condition that is false
+//! costs no round trip. This module neither runs nor changes the guest.
 
 use crate::inspect::expression::{Expression, Values};
 use crate::inspect::format::Format;
@@ -26,13 +25,13 @@ pub struct Point {
     number: u32,
     /// Virtual address of an instruction.
     address: u64,
-    /// The address as the user is shown it, with its symbol.
+    /// The address as the user sees it, with its symbol.
     place: String,
     /// What the user typed behind the address.
     words: String,
     condition: Option<Expression>,
     kind: Kind,
-    /// Hits that are still to be passed over.
+    /// Hits that are still ignored.
     ignore: u64,
     /// How often the guest got here.
     reached: u64,
@@ -45,7 +44,7 @@ pub struct Point {
 pub struct NewPoint {
     /// Virtual address of an instruction.
     pub address: u64,
-    /// The address as the user is to be shown it.
+    /// The address as the user sees it.
     pub place: String,
     /// What the user typed behind the address, for the list.
     pub words: String,
@@ -58,9 +57,9 @@ pub struct NewPoint {
 /// What is to be done at a point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// The guest is to stop; otherwise it goes on.
+    /// The guest stops; otherwise it goes on.
     pub stop: bool,
-    /// What is to be printed, in whole lines; usually nothing.
+    /// Text for the user, in whole lines; usually empty.
     pub text: String,
 }
 
@@ -141,14 +140,17 @@ impl Points {
             }
             text.push_str(&format!("\n     reached {}, hit {}", times(*reached), times(*hits)));
             if *ignore > 0 {
-                text.push_str(&format!(", the next {ignore} are ignored"));
+                text.push_str(&match ignore {
+                    1 => ", the next hit is ignored".to_owned(),
+                    _ => format!(", the next {ignore} hits are ignored"),
+                });
             }
             text.push('\n');
         }
         text
     }
 
-    /// The guest is about to carry out the instruction at `address`: what is to be done about it.
+    /// The guest is about to carry out the instruction at `address`: evaluates the points there.
     pub fn decide(&mut self, address: u64, values: &mut dyn Values) -> Decision {
         let mut decision = Decision::default();
         for point in self.points.iter_mut().filter(|point| point.address == address) {
@@ -169,7 +171,7 @@ impl Point {
                 decision.stop = true;
                 let Point { number, place, words, .. } = self;
                 decision.text +=
-                    &format!("breakpoint {number} at {place}: cannot decide `{words}`: {error}\n");
+                    &format!("breakpoint {number} at {place}: cannot evaluate `{words}`: {error}\n");
                 return;
             }
         }
@@ -242,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn hits_are_passed_over_only_while_they_are_to_be_ignored() {
+    fn ignored_hits_are_counted_and_do_not_stop() {
         let mut points = Points::default();
         points.add(point(0x10, Some("$rdi"), None));
         assert!(points.ignore(1, 2));
         assert!(!points.ignore(2, 2));
         assert!(!points.decide(0x10, &mut All(1)).stop);
         assert!(!points.decide(0x10, &mut All(0)).stop, "no hit, so nothing to ignore");
-        assert!(points.list().ends_with("reached 2 times, hit once, the next 1 are ignored\n"));
+        assert!(points.list().ends_with("reached 2 times, hit once, the next hit is ignored\n"));
         assert!(!points.decide(0x10, &mut All(1)).stop);
         assert_eq!(points.decide(0x10, &mut All(1)).text, "breakpoint 1 at main, hit 3\n");
     }
@@ -264,20 +266,20 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_cannot_be_decided_stops_and_says_why() {
+    fn a_condition_that_cannot_be_evaluated_stops_and_says_why() {
         let mut points = Points::default();
         points.add(point(0x10, Some("u8($rdi) == 1"), None));
         let decision = points.decide(0x10, &mut All(5));
         assert!(decision.stop);
         assert_eq!(
             decision.text,
-            "breakpoint 1 at main: cannot decide `if u8($rdi) == 1`: 1 bytes at 0x5 cannot be read: no RAM \
+            "breakpoint 1 at main: cannot evaluate `if u8($rdi) == 1`: 1 bytes at 0x5 cannot be read: no RAM \
              is mapped there\n"
         );
     }
 
     #[test]
-    fn all_points_at_an_address_have_their_say() {
+    fn all_points_at_an_address_are_evaluated() {
         let mut points = Points::default();
         points.add(point(0x10, None, None));
         points.add(point(0x10, None, Some("\"traced\"")));
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_how_many_points_there_are() {
+    fn the_number_of_points_is_limited() {
         let mut points = Points::default();
         assert!((0..MOST_POINTS as u64).all(|at| points.add(point(at, None, None)).is_some()));
         assert_eq!(points.add(point(0, None, None)), None);

@@ -4,13 +4,14 @@
 //! the guest, whether the guest computes, is halted, is paused, is stopped by a debugger or waits for one.
 //! Sending pushes an [`Input::Attention`], so a run without requests pays nothing for the queue.
 //!
-//! What changes the guest's course is plain data ([`GuestRequest::Pause`] and the like), so that a recording can
-//! contain it. The two kinds of functions are for views and commands, which note what they change in the
-//! machine's journal, and for a migration, which reads.
+//! What changes the guest's course is plain data ([`GuestRequest::Pause`], [`GuestRequest::Command`] and the like),
+//! so that a recording can contain it. Functions only read: one for views, and one for a migration, which
+//! reaches the whole machine.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
+use super::command_interpreter::{CommandReply, CommandSource};
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::Registers;
 use crate::machine::inputs::{Input, Inputs};
@@ -19,7 +20,7 @@ use crate::machine::inputs::{Input, Inputs};
 const MOST_PENDING: usize = 16;
 
 /// What [`GuestRequest::View`] calls.
-pub type ViewFunction = Box<dyn FnOnce(&mut dyn StoppedMachine) + Send>;
+pub type ViewFunction = Box<dyn FnOnce(&dyn StoppedMachine) + Send>;
 
 /// What [`GuestRequest::Migration`] calls.
 pub type MigrationStep = Box<dyn FnOnce(&mut dyn PausedMachine) + Send>;
@@ -32,23 +33,19 @@ pub enum GuestRequest {
     Resume,
     /// End the run as the user's quit does.
     Quit,
-    /// Look at the machine, or carry out a command of the table.
+    /// Carry out a command line.
+    Command {
+        /// The line.
+        line: String,
+        /// Who gives it.
+        source: CommandSource,
+        /// Takes the answer.
+        reply: Sender<CommandReply>,
+    },
+    /// Read the machine.
     View(ViewFunction),
     /// A step of a migration: dirty pages, state, and who owns the guest afterwards.
     Migration(MigrationStep),
-}
-
-impl GuestRequest {
-    /// Serves the request on `machine`.
-    pub(crate) fn serve(self, machine: &mut dyn PausedMachine) {
-        match self {
-            GuestRequest::Pause => machine.set_paused(true),
-            GuestRequest::Resume => machine.set_paused(false),
-            GuestRequest::Quit => machine.quit(),
-            GuestRequest::View(view) => view(machine),
-            GuestRequest::Migration(step) => step(machine),
-        }
-    }
 }
 
 /// The run is over: no request is served any more.
@@ -128,6 +125,17 @@ impl RequestSender {
         self.with_stopped_machine(|machine| machine.registers().ok())
     }
 
+    /// Carries out a command line, and returns the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RunOver`], also if the run ends before the command has been carried out.
+    pub fn run_command(&self, source: CommandSource, line: &str) -> Result<CommandReply, RunOver> {
+        let (reply, answer) = channel();
+        self.send(GuestRequest::Command { line: line.to_owned(), source, reply })?;
+        answer.recv().map_err(|_| RunOver)
+    }
+
     /// Calls `view` on the vCPU thread with the machine stopped, and returns its result.
     ///
     /// The guest does not run meanwhile, so `view` should be short. It must not send requests itself and wait
@@ -138,7 +146,7 @@ impl RequestSender {
     /// [`RunOver`], also if the run ends before the request has been served.
     pub fn with_stopped_machine<T: Send + 'static>(
         &self,
-        view: impl FnOnce(&mut dyn StoppedMachine) -> T + Send + 'static,
+        view: impl FnOnce(&dyn StoppedMachine) -> T + Send + 'static,
     ) -> Result<T, RunOver> {
         let (sender, answer) = channel();
         self.send(GuestRequest::View(Box::new(move |machine| {

@@ -1,6 +1,5 @@
 //! What each CPU does when the guest goes on, as a debugger front end has asked for it.
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use crate::machine::CpuId;
@@ -27,8 +26,8 @@ pub(crate) struct ResumeActions {
 
 impl ResumeActions {
     /// All of `cpus` CPUs continue.
-    pub(crate) fn new(cpus: NonZeroUsize) -> ResumeActions {
-        ResumeActions { actions: vec![None; cpus.get()], default: ResumeAction::Continue }
+    pub(crate) fn new(cpus: usize) -> ResumeActions {
+        ResumeActions { actions: vec![None; cpus], default: ResumeAction::Continue }
     }
 
     /// What `cpu` does.
@@ -61,7 +60,7 @@ mod tests {
 
     #[test]
     fn cpus_without_an_action_have_the_default_one() {
-        let mut actions = ResumeActions::new(NonZeroUsize::new(3).unwrap());
+        let mut actions = ResumeActions::new(3);
         let (second, third) = (CpuId::new(1), CpuId::new(2));
         actions.set(second, ResumeAction::Step);
         actions.set(CpuId::new(3), ResumeAction::Step);

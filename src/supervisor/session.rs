@@ -1,8 +1,9 @@
-//! What commands have set: breakpoints and log points, switches, and a migration in progress.
+//! What commands have set, and what other rooms do for them.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use super::command_interpreter::CommandInterpreter;
 use super::migrator::Migrator;
 use super::points::Points;
 
@@ -13,10 +14,17 @@ pub struct CommandSession {
     pub points: Points,
     /// What is switched on and off.
     pub switches: Switches,
+    /// Progress of what the last command has started, a line each, until it is done.
+    pub progress: Option<Receiver<String>>,
+}
+
+/// What rooms above this one do for commands.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Carries out command lines.
+    pub commands: Arc<dyn CommandInterpreter>,
     /// Starts migrations, if this run can migrate its guest.
     pub migrator: Option<Arc<dyn Migrator>>,
-    /// The progress of what the last command has started, line by line, until it is done.
-    pub progress: Option<Receiver<String>>,
 }
 
 /// Switches that commands turn on and off.

@@ -1,11 +1,11 @@
 //! Steps: one instruction, whatever it is, and no more.
 //!
-//! What KVM's single-step does over some instructions differs from host to host. So here
+//! What KVM's single-step does over some instructions differs from host to host. Therefore:
 //!
-//! - `hlt`, `int n`, `int3`, `int1` and `into` are not stepped but carried out: a step over them ends
+//! - `hlt`, `int n`, `int3`, `int1` and `into` are not stepped but emulated: a step over them ends
 //!   at the handler's first instruction everywhere;
 //! - so is `iret` where KVM's emulator runs ring 0, as no stop follows it there;
-//! - a repeated string instruction is stepped to its end, and a stop at which nothing has happened yet
+//! - a repeated string instruction is stepped to its end, and a stop before anything has happened
 //!   does not count;
 //! - the free debug registers stand at the guest's exception handlers, so that a step ends at the
 //!   first instruction of one where debug registers stop the guest;
@@ -17,17 +17,17 @@ use std::ops::Range;
 
 use crate::arch::GeneralRegisters;
 
-use super::handlers::{self, Handlers};
+use super::handlers;
 use super::lookahead::Kind;
 use super::run_control::{Advance, Stop, Supervisor};
-use super::watchpoints::Seen;
+use super::watchpoints::Access;
 use crate::arch::Registers;
 use crate::arch::flags::RFLAGS_RF;
 use crate::kvm::{GuestDebug, HostError};
 use crate::machine::{Event, Outcome};
 
-/// How often a step may stay where it is although it leads on, before it counts.
-const PATIENCE: u32 = 16;
+/// How often a step may end at the instruction it began at before it counts as done.
+const MAX_RETRIES: u32 = 16;
 
 /// True if no register differs, RFLAGS.RF aside.
 fn nothing_done(before: &GeneralRegisters, after: &GeneralRegisters) -> bool {
@@ -60,15 +60,15 @@ fn stops(
 }
 
 impl Supervisor<'_> {
-    /// Carries out the instruction the guest is at, with `breakpoints` in the debug registers but for one
-    /// that is there; `None` if there was no event in that.
+    /// Executes the instruction at `pc` with `breakpoints` in the debug registers, except one at `pc` itself;
+    /// `None` if that caused no event.
     pub(crate) fn step_instruction(
         &mut self,
         registers: &Registers,
         pc: u64,
         breakpoints: [Option<u64>; 4],
     ) -> Result<Option<Event>, HostError> {
-        let kind = self.ahead.kind(self.machine.memory(), registers, pc);
+        let kind = self.facilities.lookahead.kind(self.machine.memory(), registers, pc);
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
             Kind::Halt if registers.ring() == 0 => {
@@ -76,20 +76,20 @@ impl Supervisor<'_> {
             }
             _ => {}
         }
-        let carried_out = match kind {
+        let emulated = match kind {
             Kind::Interrupt => true,
             Kind::InterruptReturn => self.technique().emulated,
             _ => false,
         };
-        if carried_out {
+        if emulated {
             match self.machine.emulate_instruction(self.machine.current_cpu()) {
-                // Beyond what is carried out here, but the host may be able to.
+                // The emulator does not know it, but the host may.
                 Some(Event::End(Outcome::Refused(..))) => {}
                 done => return Ok(done),
             }
         }
         let debug = self.step_debug(registers, pc, breakpoints);
-        let mut patience = PATIENCE;
+        let mut retries = MAX_RETRIES;
         loop {
             if !self.technique().emulated || registers.ring() != 0 {
                 self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
@@ -98,7 +98,7 @@ impl Supervisor<'_> {
             if let Some(event) =
                 self.machine.step_instruction(self.machine.current_cpu(), registers.general.rip)
             {
-                // In a handler that ran unseen, perhaps.
+                // Possibly in a handler that ran without a stop.
                 if matches!(event, Event::Debug(_) | Event::WatchedAccess(_)) {
                     self.hide_trap_flag(kind, registers)?;
                 }
@@ -106,13 +106,15 @@ impl Supervisor<'_> {
             }
             let after = self.machine.cpu(self.machine.current_cpu()).general_registers()?;
             if after.rip != registers.general.rip {
-                self.stepped_to = Some(after.rip);
+                if let Some(session) = self.state.session_mut() {
+                    session.stepped_to = Some(after.rip);
+                }
                 break;
             }
             match kind {
                 Kind::Repeated => {}
                 Kind::Jump => break,
-                _ if patience > 0 && nothing_done(&registers.general, &after) => patience -= 1,
+                _ if retries > 0 && nothing_done(&registers.general, &after) => retries -= 1,
                 _ => break,
             }
         }
@@ -124,26 +126,21 @@ impl Supervisor<'_> {
     /// the entries of exception handlers where they leave room.
     fn step_debug(&mut self, registers: &Registers, pc: u64, breakpoints: [Option<u64>; 4]) -> GuestDebug {
         let technique = self.technique();
-        let watchpoints = self.watchpoints.in_registers(&self.breakpoints);
-        let handlers = if technique.registers { self.handlers_of(registers) } else { [None; 4] };
-        let planted = self.planting.any();
+        let watchpoints = self.facilities.watchpoints.in_registers(&self.facilities.breakpoints);
+        let handlers = if technique.registers {
+            self.facilities.handlers(self.machine.memory(), registers)
+        } else {
+            [None; 4]
+        };
+        let inserted = self.facilities.inserted.any();
         GuestDebug {
             single_step: true,
             block_interrupts: !self.session.switches.step_interrupts,
             hardware_breakpoints: stops(breakpoints, handlers, watchpoints.map(|watch| watch.is_some()), pc),
             watchpoints,
-            // A handler that runs unseen may get to one of the others.
-            software_breakpoints: planted,
-            halts: planted && technique.stops_at_halts(),
-        }
-    }
-
-    /// The exception handlers, read again when the guest says that they are elsewhere, and for every
-    /// command of the client's.
-    fn handlers_of(&mut self, registers: &Registers) -> [Option<u64>; 4] {
-        match &self.handlers {
-            Some(known) if known.are_of(registers) => known.entries,
-            _ => self.handlers.insert(Handlers::read(self.machine.memory(), registers)).entries,
+            // A handler that runs without a stop may reach one of the others.
+            software_breakpoints: inserted,
+            halts: inserted && technique.stops_at_halts(),
         }
     }
 
@@ -165,60 +162,56 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Steps; a point where the guest is, and one the step leads to, has its say, but the guest steps and
-    /// stops anyway.
+    /// Steps. Log points and breakpoints of commands at the instruction and behind it are evaluated, but the
+    /// guest steps and stops whatever they decide.
     pub(crate) fn step_once(&mut self) -> Result<Advance, HostError> {
-        self.depart()?;
+        self.evaluate_unreported_points()?;
         let advanced = self.step()?;
         if let Advance::Stopped(Stop::Stepped) = advanced {
             let (_, pc) = self.position()?;
-            self.arrive(pc)?;
+            self.evaluate_points(pc)?;
         }
         Ok(advanced)
     }
 
-    /// Lets a point where the guest is have its say, if it has not had it; a stop if that is what it wants.
-    fn depart(&mut self) -> Result<Option<(Stop, u64)>, HostError> {
+    /// Evaluates the points where the guest is, unless that has been done; a stop if they decide so.
+    fn evaluate_unreported_points(&mut self) -> Result<Option<(Stop, u64)>, HostError> {
         let (_, pc) = self.position()?;
-        // In `hlt` it has not come there yet.
-        if self.reset_asked
-            || self.machine.cpu(self.machine.current_cpu()).is_halted()
-            || self.stopped_at == Some(pc)
-        {
+        // A CPU that is halted has not reached the instruction yet.
+        if self.machine.cpu(self.machine.current_cpu()).is_halted() || self.reported_at() == Some(pc) {
             return Ok(None);
         }
-        let stop = self.arrive(pc)?;
-        self.stopped_at = Some(pc);
+        let stop = self.evaluate_points(pc)?;
+        self.set_reported_at(Some(pc));
         Ok(stop.map(|stop| (stop, pc)))
     }
 
-    /// Steps, and stops for the breakpoint the step leads to, if there is one.
-    fn step_onto(&mut self) -> Result<Advance, HostError> {
+    /// Steps, and stops for a breakpoint at the next instruction, if there is one.
+    fn step_to_breakpoint(&mut self) -> Result<Advance, HostError> {
         let advanced = self.step()?;
-        if let (Advance::Stopped(Stop::Stepped), Some(pc)) = (&advanced, self.stopped_at) {
-            let point = self.arrive(pc)?;
-            if let Some(stop) = self.breakpoint_at(pc).or(point) {
+        if let (Advance::Stopped(Stop::Stepped), Some(pc)) = (&advanced, self.reported_at()) {
+            let point = self.evaluate_points(pc)?;
+            if let Some(stop) = self.facilities.breakpoint_at(pc).or(point) {
                 return Ok(self.stop(stop, pc));
             }
         }
         Ok(advanced)
     }
 
-    /// Steps until something else than a step stops the guest, it is outside of `range`, or it is at a
-    /// breakpoint.
+    /// Steps until the guest stops for another reason than a step, leaves `range`, or reaches a breakpoint.
     pub(crate) fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
-        if let Some((stop, pc)) = self.depart()? {
+        if let Some((stop, pc)) = self.evaluate_unreported_points()? {
             return Ok(self.stop(stop, pc));
         }
         loop {
-            match self.step_onto()? {
+            match self.step_to_breakpoint()? {
                 Advance::Stopped(Stop::Stepped) => {}
                 other => return Ok(other),
             }
-            if self.stopped_at.is_none_or(|pc| !range.contains(&pc)) {
+            if self.reported_at().is_none_or(|pc| !range.contains(&pc)) {
                 return Ok(Advance::Stopped(Stop::Stepped));
             }
-            if !self.said.is_empty() {
+            if !self.messages.is_empty() {
                 return Ok(Advance::Going);
             }
         }
@@ -229,14 +222,14 @@ impl Supervisor<'_> {
         match self.step_instruction(&registers, pc, [None; 4])? {
             Some(Event::Reset) => {
                 self.was_reset();
-                self.stopped(Stop::Stepped)
+                self.stop_here(Stop::Stepped)
             }
-            Some(event) => match self.seen(&event)? {
-                Seen::Nothing => self.judge_other(event),
-                Seen::Passed => self.stopped(Stop::Stepped),
-                Seen::Hit(hit) => self.stop_for(hit),
+            Some(event) => match self.watched_access(&event)? {
+                Access::Unwatched => self.classify_unwatched(event),
+                Access::Ignored => self.stop_here(Stop::Stepped),
+                Access::Hit(hit) => self.stop_for(hit),
             },
-            None => self.stopped(Stop::Stepped),
+            None => self.stop_here(Stop::Stepped),
         }
     }
 }

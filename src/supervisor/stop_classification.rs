@@ -1,7 +1,7 @@
 //! What happens where a breakpoint or log point that was set by a command is reached.
 //!
-//! This is a hot path: a condition that is false lets the guest go on without anybody hearing of it.
-//! Only what is planted there is taken out, for one step.
+//! This is a hot path: when a condition is false the guest goes on without a round trip to the debugger.
+//! Only the byte inserted there is removed, for one step.
 
 use tracing::{debug, info};
 
@@ -15,24 +15,24 @@ use crate::machine::Event;
 use crate::supervisor::points::Decision;
 
 impl Supervisor<'_> {
-    /// Runs the guest with all breakpoints in place, until there is something to tell; `leave` is where
-    /// it stands if it would stop there at once.
-    pub(crate) fn run_planted(
+    /// Runs the guest with all breakpoints in place until it stops or there is something to print. `leave` is its
+    /// position if it would stop there at once.
+    pub(crate) fn run_with_breakpoints(
         &mut self,
         debug: GuestDebug,
         mut leave: Option<(Registers, u64)>,
     ) -> Result<Advance, HostError> {
         loop {
             if let Some((registers, pc)) = leave.take() {
-                if let Some(advance) = self.pass(&registers, pc, &debug)? {
+                if let Some(advance) = self.step_over(&registers, pc, &debug)? {
                     return Ok(advance);
                 }
                 self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
             }
             let event = self.machine.run_to_event();
-            self.forget_code();
-            let stepped_to = self.stepped_to.take();
-            let Event::Debug(stop) = &event else { return self.judge(event) };
+            self.facilities.forget_code();
+            let stepped_to = self.state.session_mut().and_then(|session| session.stepped_to.take());
+            let Event::Debug(stop) = &event else { return self.classify(event) };
             let own = debug.guest_exception_bits(stop);
             if own == Some(DR6_BS) && self.is_end_of_step(stepped_to)? {
                 continue;
@@ -42,32 +42,32 @@ impl Supervisor<'_> {
                 self.machine.inject_debug_exception(self.machine.current_cpu(), bits)?;
             }
             if self.is_watched(stop) {
-                return self.judge(event);
+                return self.classify(event);
             }
             if matches!(own, Some(1..)) {
-                // A breakpoint there has its turn when the guest comes back from its handler.
+                // A breakpoint there stops the guest when its handler has returned.
                 continue;
             }
             let (registers, pc) = self.position()?;
             let at_instruction = stop.exception == DebugStop::BREAKPOINT;
             let decision = self.decide(&registers, pc)?;
-            if self.breakpoint_at(pc).is_some() {
-                return self.judge(event);
+            if self.facilities.breakpoint_at(pc).is_some() {
+                return self.classify(event);
             }
             match decision {
                 Some(decision) if decision.stop => return Ok(self.stop(Stop::Point, pc)),
-                Some(_) if !self.said.is_empty() => {
-                    self.stopped_at = Some(pc);
+                Some(_) if !self.messages.is_empty() => {
+                    self.set_reported_at(Some(pc));
                     return Ok(Advance::Going);
                 }
-                // An `int1` is carried out below; what else there may be is handed on.
+                // An `int1` is emulated below; the guest gets every other exception.
                 None if own.is_some() && !self.is_interrupt(&registers, pc) => {
                     self.machine.inject_debug_exception(self.machine.current_cpu(), 0)?;
                     continue;
                 }
-                // A debug register that was ours a moment ago.
-                None if own.is_none() && !at_instruction => return self.judge(event),
-                None if self.catches(&registers, pc) => return self.judge(event),
+                // A debug register that was ours until now.
+                None if own.is_none() && !at_instruction => return self.classify(event),
+                None if self.catches(&registers, pc) => return self.classify(event),
                 // A condition that is false, or an instruction of the guest's own.
                 _ => {}
             }
@@ -86,46 +86,46 @@ impl Supervisor<'_> {
     /// True if the user wants to stop for the guest's own instruction at `pc`.
     fn catches(&mut self, registers: &Registers, pc: u64) -> bool {
         self.session.switches.catch_int3
-            && self.planting.at(self.machine.memory(), registers, pc).is_none()
+            && self.facilities.inserted.at(self.machine.memory(), registers, pc).is_none()
             && self.is_interrupt(registers, pc)
     }
 
     /// True if an instruction of the guest's own at `pc` raises an interrupt.
     fn is_interrupt(&mut self, registers: &Registers, pc: u64) -> bool {
-        self.ahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
+        self.facilities.lookahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
     }
 
-    /// Steps from the breakpoint at `pc`, or over the guest's own instruction that looks like one, or
-    /// over code that has a breakpoint at another address; something to tell if that was more than a
-    /// step. The other breakpoints stay in force: the instruction's handler may run unseen.
-    fn pass(
+    /// Steps from the breakpoint at `pc`, or over an instruction of the guest's own that looks like one, or
+    /// over code that has a breakpoint at another address; `Some` if that was more than a
+    /// step. The other breakpoints stay in place: the instruction's handler may run without a stop.
+    fn step_over(
         &mut self,
         registers: &Registers,
         pc: u64,
         debug: &GuestDebug,
     ) -> Result<Option<Advance>, HostError> {
-        let planted = self.planting.at(self.machine.memory(), registers, pc);
-        if let Some(physical) = planted {
+        let inserted = self.facilities.inserted.at(self.machine.memory(), registers, pc);
+        if let Some(physical) = inserted {
             self.machine.memory().lift_breakpoint(physical);
         }
         let event = self.step_instruction(registers, pc, debug.hardware_breakpoints)?;
-        if let Some(physical) = planted {
+        if let Some(physical) = inserted {
             self.machine.memory().reinsert_breakpoint(physical);
         }
         match event {
             None => Ok(None),
-            // A handler has got to another one, which has its say when the guest goes on.
+            // A handler has reached another one, which stops the guest when it goes on.
             Some(Event::Debug(stop)) if stop.exception == DebugStop::BREAKPOINT && stop.pc != pc => Ok(None),
             Some(event) => {
-                // If it has not been left, it has been decided on.
-                self.stopped_at = Some(pc);
-                self.judge(event).map(Some)
+                // If the guest is still there, the breakpoint has been evaluated.
+                self.set_reported_at(Some(pc));
+                self.classify(event).map(Some)
             }
         }
     }
 
-    /// The guest has stepped to `pc`: has a point there its say? A stop if that is what it wants.
-    pub(crate) fn arrive(&mut self, pc: u64) -> Result<Option<Stop>, HostError> {
+    /// The guest has reached `pc`: evaluates the points there; a stop if they decide so.
+    pub(crate) fn evaluate_points(&mut self, pc: u64) -> Result<Option<Stop>, HostError> {
         if !self.session.points.is_at(pc) {
             return Ok(None);
         }
@@ -134,7 +134,7 @@ impl Supervisor<'_> {
         Ok(decision.filter(|decision| decision.stop).map(|_| Stop::Point))
     }
 
-    /// What is to be done about the points at `pc`; `None` if there are none.
+    /// The decision of the points at `pc`; `None` if there are none.
     fn decide(&mut self, registers: &Registers, pc: u64) -> Result<Option<Decision>, HostError> {
         if !self.session.points.is_at(pc) {
             return Ok(None);
@@ -144,7 +144,7 @@ impl Supervisor<'_> {
         for line in decision.text.lines() {
             info!(target: "kvm::points", "{line}");
         }
-        self.said.push_str(&decision.text);
+        self.messages.push_str(&decision.text);
         Ok(Some(decision))
     }
 }

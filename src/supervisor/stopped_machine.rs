@@ -1,8 +1,10 @@
-//! What commands, requests and migrations reach of a machine that is stopped between two instructions.
+//! A machine stopped between two instructions, as commands, requests and migrations see it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::facilities::Facility;
+use super::migrator::Migrator;
 use super::session::CommandSession;
 use crate::arch::Registers;
 use crate::boot::Symbol;
@@ -24,11 +26,11 @@ pub enum RunStatus {
     Paused,
     /// It has not begun: it waits for a debugger to connect.
     WaitingForDebugger,
-    /// A debugger has stopped it.
+    /// A debugger has stopped it, or its run is over.
     Stopped,
 }
 
-/// A guest that is stopped, as commands reach it.
+/// A stopped guest, as commands see it.
 pub trait StoppedMachine {
     /// General, control and segment registers.
     ///
@@ -49,6 +51,9 @@ pub trait StoppedMachine {
     /// What lasts from one command to the next.
     fn session(&mut self) -> &mut CommandSession;
 
+    /// What starts migrations; `None` if this run cannot migrate its guest.
+    fn migrator(&self) -> Option<Arc<dyn Migrator>>;
+
     /// How the debugger's facilities work on this host, which is measured now if it is not known yet.
     fn facilities(&self) -> Vec<Facility>;
 
@@ -56,14 +61,14 @@ pub trait StoppedMachine {
     /// instead.
     fn reset(&mut self) -> bool;
 
-    /// Keeps the machine in memory as it is now, under `name`.
+    /// Takes a snapshot in memory called `name`.
     ///
     /// # Errors
     ///
     /// [`InMemorySnapshotError`].
     fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError>;
 
-    /// Has the machine be what it was when the snapshot `name` was taken.
+    /// Restores the machine to the snapshot `name`.
     ///
     /// # Errors
     ///
@@ -84,10 +89,10 @@ pub trait StoppedMachine {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`]; a file that was there is there still.
+    /// [`SnapshotError`]; an existing file is left as it is.
     fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError>;
 
-    /// Has the machine go on from a file; breakpoints stay.
+    /// Restores the machine from a file; breakpoints stay.
     ///
     /// # Errors
     ///
@@ -117,15 +122,15 @@ pub trait StoppedMachine {
     fn set_paused(&mut self, paused: bool);
 }
 
-/// A guest that is held between two instructions, with the machine it runs on.
+/// A guest that is paused between two instructions, with the machine it runs on.
 ///
-/// Accesses of the guest's that had begun are completed, and no breakpoint is in its memory.
+/// Device accesses that had begun are completed, and no breakpoint is in its memory.
 pub trait PausedMachine: StoppedMachine {
     /// The machine.
     fn machine(&mut self) -> &mut Machine;
 
-    /// What the guest comes to as soon as it goes on, if that has been put off.
-    fn due(&self) -> Option<PendingAction>;
+    /// What happens to the guest before it goes on, unless the machine knows of it itself.
+    fn pending_action(&self) -> Option<PendingAction>;
 
     /// The run ends with `outcome`; the guest does not carry out another instruction.
     fn end(&mut self, outcome: Outcome);

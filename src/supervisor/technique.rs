@@ -1,7 +1,7 @@
 //! What breakpoints are made of on this host.
 //!
-//! KVM says the same of every host and hosts differ, so that what is measured
-//! ([`crate::kvm::probe`]) decides:
+//! KVM says the same of every host and hosts differ, so what the probe
+//! ([`crate::kvm::probe`]) has measured decides:
 //!
 //! | breakpoint | made of |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | any other, while debug registers are left and stop the guest here | a debug register: no byte of the guest's changes, and it makes no difference what is mapped there, or whether a loader writes there later |
 //! | any other | a byte inserted into the guest's code while it runs: `int3` where the host exits for it, else `hlt`, for which every host exits |
 //!
-//! A hardware breakpoint that comes later drives out one of the others. A byte that cannot be planted
-//! yet, because nothing is mapped there, and one that the guest has written over, is planted when the
+//! A hardware breakpoint that comes later drives out one of the others. A byte that cannot be inserted
+//! yet, because nothing is mapped there, and one that the guest has written over, is inserted when the
 //! guest goes on after its next stop; there is one every 10 ms while there are breakpoints without a
 //! debug register.
 
@@ -22,13 +22,13 @@ use crate::kvm::probe::{
     HARDWARE_BREAKPOINTS, HardwareBreakpoints, SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
 };
 
-/// What this host can do, for ring 0, which is where the guests here spend their lives.
+/// What this host can do, for ring 0, in which most guests run all the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Technique {
     /// Debug registers stop the guest.
     pub(crate) registers: bool,
-    /// What is planted.
-    pub(crate) planted: Opcode,
+    /// The instruction that is inserted.
+    pub(crate) inserted: Opcode,
     /// Ring 0 is run by KVM's instruction emulator, which steps without RFLAGS.TF.
     pub(crate) emulated: bool,
 }
@@ -36,14 +36,14 @@ pub(crate) struct Technique {
 impl Technique {
     /// The host exits for an inserted `hlt`.
     pub(crate) fn stops_at_halts(self) -> bool {
-        self.planted == Opcode::Halt
+        self.inserted == Opcode::Halt
     }
 
     /// What is measured; what cannot be measured is taken to be as KVM's manual says.
     pub(crate) fn of_host(kvm: &Kvm) -> Technique {
         let int3 = SOFTWARE_BREAKPOINTS.ring0.get(kvm);
         let registers = HARDWARE_BREAKPOINTS.ring0.get(kvm);
-        let planted = match int3 {
+        let inserted = match int3 {
             Ok(SoftwareBreakpoints::Guest | SoftwareBreakpoints::Missed | SoftwareBreakpoints::Unclear) => {
                 Opcode::Halt
             }
@@ -51,7 +51,7 @@ impl Technique {
         };
         let technique = Technique {
             registers: matches!(registers, Ok(HardwareBreakpoints::Stop)),
-            planted,
+            inserted,
             emulated: matches!(int3, Ok(SoftwareBreakpoints::Refused)),
         };
         debug!("breakpoints: {technique:?}");

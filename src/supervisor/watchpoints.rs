@@ -17,9 +17,8 @@ use std::collections::{BTreeSet, VecDeque};
 use super::breakpoints::Breakpoints;
 use super::memory;
 use super::run_control::Supervisor;
-use crate::arch::PAGE_SIZE;
-use crate::arch::Registers;
 use crate::arch::paging::is_canonical;
+use crate::arch::{PAGE_SIZE, Registers};
 use crate::inspect::translate::piece;
 use crate::kvm::probe::{DATA_WATCHPOINTS, HardwareBreakpoints};
 use crate::kvm::{DebugStop, HostError, Kvm, WatchLength, Watchpoint};
@@ -63,11 +62,11 @@ pub(crate) struct Hit {
 }
 
 /// What an event means for watchpoints.
-pub(crate) enum Seen {
-    /// It is about something else.
-    Nothing,
-    /// It is not worth a stop.
-    Passed,
+pub(crate) enum Access {
+    /// It is no access to watched data.
+    Unwatched,
+    /// It is one for which the guest does not stop.
+    Ignored,
     /// The guest stops.
     Hit(Hit),
 }
@@ -99,7 +98,7 @@ pub(crate) struct Watchpoints {
     /// Hits that have not been reported to the client yet.
     hits: VecDeque<Hit>,
     /// Pages for which the client was warned that reads are not detected.
-    told: BTreeSet<u64>,
+    warned: BTreeSet<u64>,
     /// Why they could not be enabled, as reported to the client.
     trouble: String,
 }
@@ -108,7 +107,7 @@ impl Watchpoints {
     fn add(&mut self, watch: Watch) -> Result<(), String> {
         let Watch { address, length, .. } = watch;
         if length == 0 || address.checked_add(length - 1).is_none() {
-            return Err(format!("{length} bytes from {address:#x} are no range of addresses"));
+            return Err(format!("{length} bytes from {address:#x} are not a range of addresses"));
         }
         if self.set.contains(&watch) {
             return Ok(());
@@ -140,7 +139,7 @@ impl Watchpoints {
         *self = Watchpoints::default();
     }
 
-    /// The machine was reset: what was accessed before is no news any more.
+    /// The machine was reset: what was accessed before is not reported any more.
     pub(crate) fn forget_hits(&mut self) {
         self.hits.clear();
     }
@@ -167,7 +166,7 @@ impl Watchpoints {
     }
 
     /// Decides how each is watched, debug registers only with `free`, which says which of them can be used;
-    /// what is to be watched by pages.
+    /// what is to watch by pages.
     ///
     /// An instruction that accesses a protected page is carried out by KVM's emulator, which does not look at
     /// debug registers: what lies in such a page is watched by it, whether it would fit into a register or not.
@@ -209,20 +208,22 @@ impl Watchpoints {
     }
 
     /// The guest has accessed memory: notes the watchpoints that this means.
-    fn touched(&mut self, touches: &[WatchedAccess]) {
+    fn accessed(&mut self, accesses: &[WatchedAccess]) {
         let mut seen: Vec<Watch> = Vec::new();
-        for touch in touches {
+        for access in accesses {
             for page in &self.pages {
-                let meant = match touch.write {
+                let meant = match access.write {
                     true => page.physical.writes,
                     false => page.physical.reads,
                 };
-                if !meant || !page.physical.overlaps(touch.physical, touch.size) || seen.contains(&page.watch)
+                if !meant
+                    || !page.physical.overlaps(access.physical, access.size)
+                    || seen.contains(&page.watch)
                 {
                     continue;
                 }
                 seen.push(page.watch);
-                let offset = touch.physical.saturating_sub(page.physical.start);
+                let offset = access.physical.saturating_sub(page.physical.start);
                 self.hits.push_back(Hit { kind: page.watch.kind, address: page.address + offset });
             }
         }
@@ -247,7 +248,7 @@ impl Watchpoints {
     }
 
     /// How they are implemented, for `info debug`: gdb removes them whenever the guest stops.
-    pub(crate) fn in_words(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let registers = self.registers.iter().flatten().count();
         let others: BTreeSet<u64> = self.pages.iter().map(|page| page.physical.start / PAGE_SIZE).collect();
         format!(
@@ -262,7 +263,7 @@ impl Watch {
         (self.address + (self.length - 1)) / PAGE_SIZE - self.address / PAGE_SIZE + 1
     }
 
-    /// What is to be watched of it in each page; nothing where nothing is mapped, which may be so the next
+    /// What is to watch of it in each page; nothing where nothing is mapped, which may be so the next
     /// time.
     fn in_pages<'a>(
         &self,
@@ -338,29 +339,29 @@ impl Supervisor<'_> {
         let last = address.saturating_add(length.saturating_sub(1));
         let possible = physical || [address, last].iter().all(|end| is_canonical(cr4, *end));
         if !possible {
-            return Err(format!("{length} bytes from {address:#x} are not all where an address can be"));
+            return Err(format!("{length} bytes from {address:#x} are not all canonical addresses"));
         }
-        self.watchpoints.add(Watch { address, length, kind, physical })
+        self.facilities.watchpoints.add(Watch { address, length, kind, physical })
     }
 
-    /// The guest is about to go on: puts the watchpoints in force that there are, and no others.
+    /// The guest is about to go on: enables the watchpoints that exist, and no others.
     pub(crate) fn arm_watchpoints(&mut self) -> Result<(), HostError> {
-        let watchpoints = &mut self.watchpoints;
+        let watchpoints = &mut self.facilities.watchpoints;
         if watchpoints.set.is_empty() {
             (watchpoints.registers, watchpoints.pages) = ([None; 4], Vec::new());
             return self.machine.watch(Vec::new()).map(drop);
         }
         let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
         let work = registers_work(self.machine.kvm());
-        let free = [0, 1, 2, 3].map(|number| work && !self.breakpoints.uses_register(number));
+        let free = [0, 1, 2, 3].map(|number| work && !self.facilities.breakpoints.uses_register(number));
         let pages = watchpoints.assign(self.machine.memory(), &registers, free);
         match self.machine.watch(pages) {
             Ok(unseen) => {
                 watchpoints.trouble.clear();
                 for page in unseen {
-                    if watchpoints.told.insert(page.page) {
-                        self.said += &format!(
-                            "kvm: reads of the page at guest-physical {:#x} are not seen, as it holds {}\n",
+                    if watchpoints.warned.insert(page.page) {
+                        self.messages += &format!(
+                            "kvm: reads of the page at guest-physical {:#x} are not detected, as it holds {}\n",
                             page.page, page.why
                         );
                     }
@@ -368,9 +369,9 @@ impl Supervisor<'_> {
             }
             // The guest can run all the same, and the client must be notified.
             Err(error) => {
-                let trouble = format!("kvm: no new watchpoint in a protected page is in force: {error}\n");
+                let trouble = format!("kvm: cannot enable new watchpoints in protected pages: {error}\n");
                 if watchpoints.trouble != trouble {
-                    self.said += &trouble;
+                    self.messages += &trouble;
                     watchpoints.trouble = trouble;
                 }
             }
@@ -380,7 +381,7 @@ impl Supervisor<'_> {
 
     /// A bit for each debug register that watches.
     fn watching(&self) -> u64 {
-        let settings = self.watchpoints.in_registers(&self.breakpoints);
+        let settings = self.facilities.watchpoints.in_registers(&self.facilities.breakpoints);
         let used = settings.iter().enumerate().filter(|(_, setting)| setting.is_some());
         used.fold(0, |bits, (number, _)| bits | 1 << number)
     }
@@ -391,17 +392,17 @@ impl Supervisor<'_> {
     }
 
     /// What `event` means for watchpoints.
-    pub(crate) fn seen(&mut self, event: &Event) -> Result<Seen, HostError> {
+    pub(crate) fn watched_access(&mut self, event: &Event) -> Result<Access, HostError> {
         match event {
-            Event::WatchedAccess(touches) => self.watchpoints.touched(touches),
+            Event::WatchedAccess(accesses) => self.facilities.watchpoints.accessed(accesses),
             Event::Debug(stop) if self.is_watched(stop) => {
                 let bits = stop.dr6 & self.watching();
                 let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
-                self.watchpoints.reported(self.machine.memory(), &registers, bits);
+                self.facilities.watchpoints.reported(self.machine.memory(), &registers, bits);
             }
-            _ => return Ok(Seen::Nothing),
+            _ => return Ok(Access::Unwatched),
         }
-        Ok(self.watchpoints.next_hit().map_or(Seen::Passed, Seen::Hit))
+        Ok(self.facilities.watchpoints.next_hit().map_or(Access::Ignored, Access::Hit))
     }
 }
 

@@ -96,7 +96,7 @@ fn what_is_not_mapped_is_watched_once_it_is() {
         pages.iter().map(|page| (page.start, page.length)).collect::<Vec<_>>(),
         [(0x5FF8, 8), (0x9000, 8)]
     );
-    watchpoints.touched(&[write(0x9004, 4)]);
+    watchpoints.accessed(&[write(0x9004, 4)]);
     assert_eq!(watchpoints.next_hit(), Some(Hit { kind: WRITE, address: 0x1004 }));
 }
 
@@ -105,7 +105,7 @@ fn one_store_over_two_watchpoints_is_told_twice_and_over_one_once() {
     let (memory, registers) = mapped();
     let mut watchpoints = with(&[watch(0, 4, WRITE), watch(4, 4, WRITE), watch(8, 4, WatchKind::Read)]);
     watchpoints.assign(&memory, &registers, [false; 4]);
-    watchpoints.touched(&[write(0x5002, 8), write(0x5006, 1)]);
+    watchpoints.accessed(&[write(0x5002, 8), write(0x5006, 1)]);
     assert_eq!(watchpoints.next_hit(), Some(Hit { kind: WRITE, address: 2 }));
     // The client has deleted the second one meanwhile.
     assert!(watchpoints.remove(4, 4, WRITE));

@@ -91,7 +91,7 @@ fn breakpoints() -> Vec<Trial> {
             let (output, _) = debug("recursion", &[], &commands)?;
             expect(
                 &output,
-                "cannot decide `if u32($rdi << 40) == 1`: 4 bytes at 0xf0000000000 cannot be read",
+                "cannot evaluate `if u32($rdi << 40) == 1`: 4 bytes at 0xf0000000000 cannot be read",
             )?;
             expect(&output, "$1 = 15\n")
         }),

@@ -10,9 +10,9 @@ use crate::support::pty::Terminal;
 use crate::support::{Kvm, guest_test, wait_until};
 
 /// What gdb prints when the guest requests a reset.
-const RESET_REQUESTED: &str = "kvm: the guest asked for a reset; going on carries it out.\n";
+const RESET_REQUESTED: &str = "kvm: the guest requested a reset; continuing performs it.\n";
 /// The same with `--no-reboot`.
-const RESET_ENDS_RUN: &str = "kvm: the guest asked for a reset; going on ends the run (--no-reboot).\n";
+const RESET_ENDS_RUN: &str = "kvm: the guest requested a reset; continuing ends the run (--no-reboot).\n";
 /// What gdb prints when the guest has stopped.
 const STOPPED: &str = "\nProgram received signal SIGINT";
 

@@ -9,7 +9,7 @@ use crate::supervisor::stopped_machine::StoppedMachine;
 
 fn migrator(guest: &mut dyn StoppedMachine) -> Result<Arc<dyn Migrator>, CommandError> {
     let none = || CommandError::Migration("migration is not available for this guest".to_owned());
-    guest.session().migrator.clone().ok_or_else(none)
+    guest.migrator().ok_or_else(none)
 }
 
 pub(in crate::control) fn migrate(

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::PROMPT;
 use super::lines::{LONGEST, Line, Lines};
-use crate::control::{CommandError, Front, answer};
+use crate::supervisor::command_interpreter::{CommandReply, CommandSource};
 use crate::supervisor::request_queue::{RequestSender, RunOver};
 
 /// Maximum number of bytes read at a time.
@@ -90,21 +90,10 @@ fn reply(line: &Line, caller: &RequestSender) -> Reply {
             warn!("console: the connection of a browser is closed");
             Reply::End(Ended::Disconnected)
         }
-        line => {
-            let line = line.to_owned();
-            let asked = caller.with_stopped_machine(move |guest| {
-                let answer = answer(guest, Front::Console, &line);
-                answer.map(|text| (text, guest.session().progress.take()))
-            });
-            match asked {
-                Ok(Ok((text, None))) => Reply::Text(text),
-                Ok(Ok((text, Some(progress)))) => Reply::Progress(text, progress),
-                Ok(Err(error @ CommandError::Unknown { .. })) => {
-                    Reply::Text(format!("unrecognized command: {error}\n"))
-                }
-                Ok(Err(error)) => Reply::Text(format!("{error}\n")),
-                Err(RunOver) => Reply::End(Ended::RunOver),
-            }
-        }
+        line => match caller.run_command(CommandSource::Console, line) {
+            Ok(CommandReply { text, progress: None, .. }) => Reply::Text(text),
+            Ok(CommandReply { text, progress: Some(progress), .. }) => Reply::Progress(text, progress),
+            Err(RunOver) => Reply::End(Ended::RunOver),
+        },
     }
 }

@@ -6,8 +6,9 @@ use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
-use crate::control::{self, Front};
+use crate::control;
 use crate::devices::keyboard::names;
+use crate::supervisor::command_interpreter::CommandSource;
 
 /// Knows the names of commands and keys.
 pub(super) struct Commands;
@@ -19,7 +20,7 @@ fn candidates(line: &str) -> (usize, Vec<String>) {
         return (start, beginning_with(&line[start..], names::names()));
     }
     let start = if line.starts_with("help ") { 5 } else { 0 };
-    (start, beginning_with(&line[start..], control::names(Front::Console)))
+    (start, beginning_with(&line[start..], control::names(CommandSource::Console)))
 }
 
 fn beginning_with(start: &str, names: impl Iterator<Item = &'static str>) -> Vec<String> {

@@ -30,6 +30,7 @@ use gdbstub::target::ext::base::multithread::MultiThreadBase;
 use super::packet::{add_hex, change_last_packet, from_hex, write_packet};
 use super::register_set::GdbRegisters;
 use super::target::{INVALID, LIBRARY_PACKET, PACKET};
+use super::threads::thread_of;
 use crate::gdb::target::GdbTarget;
 use request::{MAX_REGISTER, Request, ThreadSelector, has_feature, request};
 
@@ -79,7 +80,9 @@ pub(crate) fn route<'a>(target: &mut GdbTarget<'_, '_>, body: &'a [u8]) -> Route
         }
         Some(Request::ThreadInfo(selector)) => match threads.one(selector) {
             // The library requires a thread number, without a process that may be any.
-            Some(vcpu) => Route::Replaced(packet(format!("qThreadExtraInfo,{:x}", vcpu.thread()).as_bytes())),
+            Some(vcpu) => {
+                Route::Replaced(packet(format!("qThreadExtraInfo,{:x}", thread_of(vcpu)).as_bytes()))
+            }
             None => Route::Refused(INVALID),
         },
         Some(request) => Route::Extension(request),
@@ -119,7 +122,7 @@ pub(crate) fn answer(target: &mut GdbTarget<'_, '_>, request: &Request<'_>, out:
 
 /// All registers, which gdb reads after a stop.
 fn read_registers(target: &mut GdbTarget<'_, '_>, out: &mut Vec<u8>) -> Answered {
-    let thread = target.threads.selected().thread();
+    let thread = thread_of(target.threads.selected());
     let mut registers = GdbRegisters::default();
     target.read_registers(&mut registers, thread).map_err(|_| INVALID)?;
     add_hex(out, &registers.to_bytes());

@@ -115,7 +115,7 @@ fn random_streams_give_packets_or_nothing() {
         (state >> 33) as usize
     };
     let mut scanner = PacketScanner::new(64);
-    let threads = Threads::new(NonZeroUsize::new(2).unwrap());
+    let threads = Threads::new(2);
     let (mut kinds, mut resumptions) = ([0; 3], 0);
     for _ in 0..200_000 {
         let mut bytes = PARTS[random() % PARTS.len()].as_bytes();

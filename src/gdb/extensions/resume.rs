@@ -12,7 +12,8 @@ use super::Route;
 use super::request::{ThreadSelector, thread_selector};
 use crate::gdb::packet::{memory_range, number, split, write_packet};
 use crate::gdb::target::INVALID;
-use crate::gdb::threads::{Threads, VcpuNumber};
+use crate::gdb::threads::{Threads, thread_of};
+use crate::machine::CpuId;
 
 /// The action for some threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ pub(crate) fn packet(threads: &Threads, actions: &[ResumeAction<'_>]) -> Option<
             out.push(b';');
             out.extend_from_slice(action);
             // Writing to a vector cannot fail.
-            let _ = write!(out, ":{:x}", vcpu.thread());
+            let _ = write!(out, ":{:x}", thread_of(vcpu));
         }
         if others {
             out.extend_from_slice(b";c");
@@ -108,13 +109,9 @@ pub(crate) fn packet(threads: &Threads, actions: &[ResumeAction<'_>]) -> Option<
 }
 
 /// The part of `action` for a vCPU, and whether it names that vCPU alone.
-fn action_for<'a>(
-    threads: &Threads,
-    vcpu: VcpuNumber,
-    action: &ResumeAction<'a>,
-) -> Option<(&'a [u8], bool)> {
+fn action_for<'a>(threads: &Threads, vcpu: CpuId, action: &ResumeAction<'a>) -> Option<(&'a [u8], bool)> {
     match action.threads {
-        ThreadSelector::One(thread) => (thread == vcpu.thread()).then_some((action.action, true)),
+        ThreadSelector::One(thread) => (thread == thread_of(vcpu)).then_some((action.action, true)),
         ThreadSelector::All | ThreadSelector::Any => Some((action.action, false)),
         ThreadSelector::Selected => match threads.selected_to_resume() {
             Some(selected) => (selected == vcpu).then_some((action.action, true)),

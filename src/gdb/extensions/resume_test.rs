@@ -7,7 +7,7 @@ use gdbstub::common::Tid;
 use super::*;
 
 fn three() -> Threads {
-    Threads::new(NonZeroUsize::new(3).unwrap())
+    Threads::new(3)
 }
 
 fn thread(number: usize) -> Tid {

@@ -26,11 +26,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::GdbFrontEnd;
 use super::packet::{PacketScanner, Scanned, checksum};
 use super::server::Server;
+use crate::control::ControlCommands;
 use crate::machine::inputs::Inputs;
 use crate::settings::GdbArch;
 use crate::supervisor::request_queue::RequestQueue;
 use crate::supervisor::run::supervise;
 use crate::supervisor::run_control::Supervisor;
+use crate::supervisor::session::Services;
 use effects::Effects;
 use fake_migrator::FakeMigrator;
 use peer::Peer;
@@ -63,9 +65,10 @@ pub fn serve_anything(session: &[u8]) {
     let peer = Peer { stream: UnixStream::from(theirs), inputs, changes: effects.changes };
     let peer = thread::spawn(move || peer.play(&session, &ended));
     let mut front_end = GdbFrontEnd::new(&server, &machine, GdbArch::X86_64);
-    let mut supervisor = Supervisor::new(&mut machine);
-    supervisor.session.migrator = Some(Arc::new(FakeMigrator::default()));
-    let outcome = supervise(&mut supervisor, Some(&mut front_end), &requests);
+    let services =
+        Services { commands: Arc::new(ControlCommands), migrator: Some(Arc::new(FakeMigrator::default())) };
+    let mut supervisor = Supervisor::new(&mut machine, false, services);
+    let (outcome, _) = supervise(&mut supervisor, Some(&mut front_end), &requests);
     // Its receiver is dropped if the client has panicked, which is reported next.
     let _ = over.send(());
     if let Err(panic) = peer.join() {

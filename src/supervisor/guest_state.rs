@@ -1,0 +1,163 @@
+//! What a supervised guest is doing, with the data that belongs to each state.
+//!
+//! ```text
+//!  WaitingForDebugger --resume--> Running <--pause/resume--> Paused
+//!          |                         |                          |
+//!          +---------attach----------+----------attach----------+
+//!                                    v
+//!                                Debugged --detach--> Running, Paused or WaitingForDebugger
+//!
+//!  every state --end--> Over
+//! ```
+//!
+//! Without a debugger, what happens to the guest next ([`PendingAction`]) stays in the machine. A debugger
+//! takes it out of there, because it decides when the guest goes on.
+
+use super::stopped_machine::RunStatus;
+use crate::machine::{Outcome, PendingAction};
+
+/// What a supervised guest is doing.
+#[derive(Debug)]
+pub(crate) enum GuestState {
+    /// It has not executed its first instruction, and waits for a debugger.
+    WaitingForDebugger,
+    /// It runs without a debugger.
+    Running,
+    /// A command or a migration has paused it.
+    Paused,
+    /// A debugger is connected and decides when it goes on.
+    Debugged(DebugSession),
+    /// The run is over.
+    Over {
+        /// How it ended.
+        outcome: Outcome,
+        /// What the guest would have come to next.
+        pending: Option<PendingAction>,
+    },
+}
+
+/// The guest as its debugger controls it.
+#[derive(Debug, Default)]
+pub(crate) struct DebugSession {
+    /// The debugger has resumed the guest and waits for it to stop.
+    resumed: bool,
+    /// A command or a migration has paused it, resumed or not.
+    paused: bool,
+    /// It had not started when the debugger connected.
+    was_waiting: bool,
+    /// What happens to the guest before it goes on.
+    pub(crate) pending: Option<Pending>,
+    /// Address of the instruction the guest last stopped at: a breakpoint there has been reported.
+    pub(crate) reported_at: Option<u64>,
+    /// RIP after the last step, unless the guest has run since.
+    pub(crate) stepped_to: Option<u64>,
+}
+
+/// What has happened to the guest and takes effect when its debugger resumes it.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// The guest has requested a reset.
+    Reset,
+    /// The guest cannot go on; resuming it ends the run.
+    End(Outcome),
+}
+
+impl GuestState {
+    /// The state as commands and requests report it.
+    pub(crate) fn status(&self) -> RunStatus {
+        match self {
+            GuestState::WaitingForDebugger => RunStatus::WaitingForDebugger,
+            GuestState::Running => RunStatus::Running,
+            GuestState::Paused | GuestState::Debugged(DebugSession { paused: true, .. }) => RunStatus::Paused,
+            GuestState::Debugged(DebugSession { resumed: true, .. }) => RunStatus::Running,
+            GuestState::Debugged(_) | GuestState::Over { .. } => RunStatus::Stopped,
+        }
+    }
+
+    /// The debugger's view of the guest; `None` if there is no debugger.
+    pub(crate) fn session(&self) -> Option<&DebugSession> {
+        match self {
+            GuestState::Debugged(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn session_mut(&mut self) -> Option<&mut DebugSession> {
+        match self {
+            GuestState::Debugged(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// How the run ended; `None` while it goes on.
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            GuestState::Over { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// What happens to the guest before it goes on, unless the machine knows of it itself.
+    pub(crate) fn pending_action(&self) -> Option<PendingAction> {
+        match self {
+            GuestState::Debugged(DebugSession { pending: Some(Pending::Reset), .. }) => {
+                Some(PendingAction::Reset)
+            }
+            GuestState::Debugged(DebugSession { pending: Some(Pending::End(outcome)), .. }) => {
+                PendingAction::after(outcome)
+            }
+            GuestState::Over { pending, .. } => *pending,
+            _ => None,
+        }
+    }
+
+    /// A debugger has connected: the guest is stopped, whether it ran, was paused or waited.
+    pub(crate) fn attach(&mut self) {
+        if self.outcome().is_none() {
+            let was_waiting = matches!(self, GuestState::WaitingForDebugger);
+            *self = GuestState::Debugged(DebugSession { was_waiting, ..DebugSession::default() });
+        }
+    }
+
+    /// The debugger has disconnected: the guest goes on as if it had never been there. One that waits for a
+    /// debugger continues to wait unless this one was `active`. Returns what must happen first.
+    pub(crate) fn detach(&mut self, active: bool) -> Option<Pending> {
+        let session = self.session_mut().map(std::mem::take)?;
+        *self = match session {
+            DebugSession { was_waiting: true, .. } if !active => GuestState::WaitingForDebugger,
+            DebugSession { paused: true, .. } => GuestState::Paused,
+            _ => GuestState::Running,
+        };
+        session.pending
+    }
+
+    /// The debugger lets the guest go on (`true`), or has it stopped.
+    pub(crate) fn set_resumed(&mut self, resumed: bool) {
+        if let Some(session) = self.session_mut() {
+            (session.resumed, session.paused) = (resumed, false);
+        }
+    }
+
+    /// Pauses the guest, or resumes it. One that waits for a debugger starts without it.
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        match self {
+            GuestState::WaitingForDebugger | GuestState::Running | GuestState::Paused => {
+                *self = if paused { GuestState::Paused } else { GuestState::Running };
+            }
+            GuestState::Debugged(session) => session.paused = paused,
+            GuestState::Over { .. } => {}
+        }
+    }
+
+    /// The run ends. The first outcome counts.
+    pub(crate) fn end(&mut self, outcome: Outcome) {
+        if self.outcome().is_none() {
+            *self = GuestState::Over { pending: self.pending_action(), outcome };
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "guest_state_test.rs"]
+mod tests;
