@@ -63,7 +63,7 @@ fn a_packet_without_an_end_is_too_long() {
 #[test]
 fn data_is_decoded_from_hexadecimal_and_binary() {
     assert_eq!(from_hex(b"00aBFf").unwrap(), [0, 0xAB, 0xFF]);
-    assert_eq!(from_hex(b"").unwrap(), []);
+    assert_eq!(from_hex(b"").unwrap(), [0; 0]);
     assert_eq!(from_hex(b"001"), None);
     assert_eq!(from_hex(b"0x11"), None);
     for byte in (0..=255u8).filter(|byte| !byte.is_ascii_hexdigit()) {

@@ -1,54 +1,52 @@
-//! The report as one JSON object (RFC 8259).
+//! The report as one JSON object (RFC 8259): `{"usable": ..., GROUP: {KEY: VALUE, ...}, ...}`.
 
-use super::report::{Report, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// `{"usable": ..., GROUP: {KEY: VALUE, ...}, ...}`, with a line for each row.
+use super::report::{Group, Report, Value};
+
+/// The report as text, with a line for each row.
 pub(super) fn object(report: &Report) -> String {
-    let mut text = format!("{{\n  \"usable\": {}", report.usable);
-    for group in &report.groups {
-        text += &format!(",\n  {}: {{", string(group.key));
-        for (number, row) in group.rows.iter().enumerate() {
-            let comma = if number == 0 { "" } else { "," };
-            text += &format!("{comma}\n    {}: {}", string(row.key), value(&row.value));
-        }
-        text += "\n  }";
-    }
-    text + "\n}\n"
+    serde_json::to_string_pretty(report).expect("keys are strings, and memory does not fail") + "\n"
 }
 
-fn value(value: &Value) -> String {
-    match value {
-        Value::Word(word) => string(word),
-        Value::Text(text) => string(text),
-        Value::Count(count) => count.to_string(),
-        Value::Time(Some(time)) => format!("{}.{:03}", time / 1000, time % 1000),
-        Value::Time(None) => "null".to_owned(),
-        Value::Flag(flag) => flag.to_string(),
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + self.groups.len()))?;
+        map.serialize_entry("usable", &self.usable)?;
+        for group in &self.groups {
+            map.serialize_entry(group.key, group)?;
+        }
+        map.end()
     }
 }
 
-fn string(text: &str) -> String {
-    let mut string = String::with_capacity(text.len() + 2);
-    string.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => string += "\\\"",
-            '\\' => string += "\\\\",
-            c if c < ' ' => string += &format!("\\u{:04x}", u32::from(c)),
-            c => string.push(c),
+impl Serialize for Group {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.rows.iter().map(|row| (row.key, &row.value)))
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Word(word) => serializer.serialize_str(word),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Count(count) => serializer.serialize_i64(*count),
+            // Nanoseconds.
+            Value::Time(Some(picoseconds)) => serializer.serialize_f64(*picoseconds as f64 / 1000.0),
+            Value::Time(None) => serializer.serialize_none(),
+            Value::Flag(flag) => serializer.serialize_bool(*flag),
         }
     }
-    string.push('"');
-    string
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Group, Mark, Row};
+    use super::super::report::{Mark, Row};
     use super::*;
 
     #[test]
-    fn programs_get_one_object_of_objects() {
+    fn the_report_is_one_object_of_objects() {
         let row = |key, value| Row::new(key, "", value, Mark::Plain, "".into());
         let rows = vec![
             row("text", Value::Text("a \"b\" \\ \n".to_owned())),
@@ -63,14 +61,13 @@ mod tests {
         let expected = r#"{
   "usable": false,
   "one": {
-    "text": "a \"b\" \\ \u000a",
+    "text": "a \"b\" \\ \n",
     "count": -3,
-    "measured": 0.500,
+    "measured": 0.5,
     "unknown": null,
     "flag": true
   },
-  "two": {
-  }
+  "two": {}
 }
 "#;
         assert_eq!(object(&report), expected);
