@@ -11,7 +11,7 @@ use crate::support::{HALTED_0, Kvm, exact_output, guest, guest_test, halted};
 const SWING: &str = "height 0.122418\nheight 0.082289\nheight 0.055185\nheight 0.036951\nheight 0.024716\n\
                      height 0.016520\nheight 0.011037\nheight 0.007371\nsum 0.356487\nof squares 0.027228\n";
 
-/// Fewest instructions there are to compare: those that every processor of 64 bits has.
+/// Minimum number of compared instructions: those of every 64-bit processor.
 const BASIC: usize = 300;
 
 /// The tests of this file.

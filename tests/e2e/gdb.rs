@@ -365,7 +365,7 @@ fn strangers() -> Vec<Trial> {
             ] {
                 let got = ask(&mut client, packet)?;
                 if got != answer {
-                    return Err(format!("{packet}: `{answer}` wanted, got `{got}`").into());
+                    return Err(format!("{packet}: `{answer}` expected, got `{got}`").into());
                 }
             }
             drop(client);

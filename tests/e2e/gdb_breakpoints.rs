@@ -99,7 +99,7 @@ pub fn trials() -> Vec<Trial> {
             {
                 let got = ask(&mut client, packet)?;
                 if got != answer {
-                    return Err(Failed::from(format!("{packet}: `{answer}` wanted, got `{got}`")));
+                    return Err(Failed::from(format!("{packet}: `{answer}` expected, got `{got}`")));
                 }
             }
             drop(client);

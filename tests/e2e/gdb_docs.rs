@@ -47,14 +47,14 @@ fn same_session(session: &str) -> Result<(), Failed> {
     let output = gdb.finish()?;
     let output = output.replace(&kvm.address, ":1234").replace("[answered Y; input not from terminal]", "y");
     // gdb echoes neither the commands nor the ends of their lines.
-    let wanted: String = session
+    let expected: String = session
         .lines()
         .map(|line| if line.starts_with(PROMPT) { PROMPT.to_owned() } else { format!("{line}\n") })
         .collect();
-    let (output, wanted) = (prompted(&output), prompted(&wanted));
+    let (output, expected) = (prompted(&output), prompted(&expected));
     // After the last command gdb exits.
-    let same = output.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(PROMPT));
-    if same { Ok(()) } else { Err(format!("docs/debugging.md:\n{wanted}\ngdb:\n{output}").into()) }
+    let same = output.strip_prefix(expected).is_some_and(|rest| rest.starts_with(PROMPT));
+    if same { Ok(()) } else { Err(format!("docs/debugging.md:\n{expected}\ngdb:\n{output}").into()) }
 }
 
 /// `text` from the first prompt on.

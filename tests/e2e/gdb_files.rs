@@ -60,6 +60,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn expect_is(what: &str, got: &str, wanted: &str) -> Result<(), Failed> {
-    if got == wanted { Ok(()) } else { Err(format!("{what}: `{wanted}` wanted, got `{got}`").into()) }
+fn expect_is(what: &str, got: &str, expected: &str) -> Result<(), Failed> {
+    if got == expected { Ok(()) } else { Err(format!("{what}: `{expected}` expected, got `{got}`").into()) }
 }

@@ -156,7 +156,7 @@ fn packets() -> Vec<Trial> {
                 ("x200000,3", "b1\u{fffd}\u{fffd}"),
                 ("x0,0", "OK"),
             ] {
-                wanted(packet, &ask(&mut client, packet)?, answer)?;
+                expect_answer(packet, &ask(&mut client, packet)?, answer)?;
             }
             drop(client);
             kvm.finish()?.expect_status(0).map(drop)
@@ -181,14 +181,14 @@ fn packets() -> Vec<Trial> {
                     ("m1000000", ""),
                     ("m1000000,4", "00237d03"),
                 ] {
-                    wanted(packet, &ask(&mut client, packet)?, answer)?;
+                    expect_answer(packet, &ask(&mut client, packet)?, answer)?;
                 }
                 // Nearly as much as a packet holds, across many pages.
                 let digits: String = (0..0xF000).map(|n| format!("{:02x}", n * 7 % 251)).collect();
-                wanted("M", &ask(&mut client, &format!("M1000ffd,f000:{digits}"))?, "OK")?;
-                wanted("m", &ask(&mut client, "m1000ffd,f000")?, &digits)?;
+                expect_answer("M", &ask(&mut client, &format!("M1000ffd,f000:{digits}"))?, "OK")?;
+                expect_answer("m", &ask(&mut client, "m1000ffd,f000")?, &digits)?;
                 if round == 0 {
-                    wanted("QStartNoAckMode", &ask(&mut client, "QStartNoAckMode")?, "OK")?;
+                    expect_answer("QStartNoAckMode", &ask(&mut client, "QStartNoAckMode")?, "OK")?;
                 }
             }
             drop(client);
@@ -200,18 +200,18 @@ fn packets() -> Vec<Trial> {
             let before = ask(&mut client, "g")?;
             // RAX, the first, and nothing else.
             let changed = format!("Gefbeadde00000000{}", &before[16..]);
-            wanted("G", &ask(&mut client, &changed)?, "OK")?;
-            wanted("g", &ask(&mut client, "g")?, &changed[1..])?;
-            wanted("p0", &ask(&mut client, "p0")?, "efbeadde00000000")?;
+            expect_answer("G", &ask(&mut client, &changed)?, "OK")?;
+            expect_answer("g", &ask(&mut client, "g")?, &changed[1..])?;
+            expect_answer("p0", &ask(&mut client, "p0")?, "efbeadde00000000")?;
             // An address that the processor cannot hold: nothing changes.
             let nowhere = format!("G{}0000000000000080{}", &before[..16 * 16], &before[17 * 16..]);
             if !ask(&mut client, &nowhere)?.starts_with("E.") {
                 return Err("an RIP of 0x8000000000000000 is taken".into());
             }
             for wrong in [&changed[..changed.len() - 2], &format!("{changed}00"), "G", "Gzz"] {
-                wanted(wrong, &ask(&mut client, wrong)?, "E16")?;
+                expect_answer(wrong, &ask(&mut client, wrong)?, "E16")?;
             }
-            wanted("g", &ask(&mut client, "g")?, &changed[1..])?;
+            expect_answer("g", &ask(&mut client, "g")?, &changed[1..])?;
             drop(client);
             kvm.finish().map(drop)
         }),
@@ -221,7 +221,7 @@ fn packets() -> Vec<Trial> {
             // Linked to the upper half, where no physical address is; RAM ends at 64 MiB.
             let virtual_bytes = ask(&mut client, "mffffffff80100000,4")?;
             if virtual_bytes.len() != 8 {
-                return Err(format!("four bytes wanted, got `{virtual_bytes}`").into());
+                return Err(format!("four bytes expected, got `{virtual_bytes}`").into());
             }
             for (packet, answer) in [
                 ("qqemu.PhyMemMode", "0"),
@@ -236,9 +236,9 @@ fn packets() -> Vec<Trial> {
                 ("qqemu.PhyMemMode", "1"),
                 ("Qqemu.PhyMemMode:0", "OK"),
             ] {
-                wanted(packet, &ask(&mut client, packet)?, answer)?;
+                expect_answer(packet, &ask(&mut client, packet)?, answer)?;
             }
-            wanted("back", &ask(&mut client, "mffffffff80100000,4")?, &virtual_bytes)?;
+            expect_answer("back", &ask(&mut client, "mffffffff80100000,4")?, &virtual_bytes)?;
             drop(client);
             kvm.finish().map(drop)
         }),
@@ -258,6 +258,6 @@ fn packets() -> Vec<Trial> {
     ]
 }
 
-fn wanted(packet: &str, got: &str, answer: &str) -> Result<(), Failed> {
-    if got == answer { Ok(()) } else { Err(format!("{packet}: `{answer}` wanted, got `{got}`").into()) }
+fn expect_answer(packet: &str, got: &str, answer: &str) -> Result<(), Failed> {
+    if got == answer { Ok(()) } else { Err(format!("{packet}: `{answer}` expected, got `{got}`").into()) }
 }

@@ -36,7 +36,7 @@ pub fn trials() -> Vec<Trial> {
             client = TcpStream::connect(&address).ok();
             client.is_some()
         })?;
-        let mut client = client.ok_or("nobody listens")?;
+        let mut client = client.ok_or("no server listens")?;
         client.set_nodelay(true)?;
         ask(&mut client, "?")?;
         let begin = ask(&mut client, "p10")?;

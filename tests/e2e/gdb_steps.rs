@@ -75,8 +75,8 @@ pub fn trials() -> Vec<Trial> {
                 "continue",
             ];
             let output = steps(&commands)?;
-            for wanted in ["$1 = 1\n", "$2 = 0\n", "$3 = 1\n", "result (RAX)"] {
-                expect(&output, wanted)?;
+            for expected in ["$1 = 1\n", "$2 = 0\n", "$3 = 1\n", "result (RAX)"] {
+                expect(&output, expected)?;
             }
             Ok(())
         }),

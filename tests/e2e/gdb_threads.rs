@@ -124,8 +124,8 @@ fn by_hand() -> Vec<Trial> {
                 "vCont;",
                 "qXfer:threads:read::10000,10",
             ] {
-                wanted(packet, &ask(&mut client, packet)?, "E16")?;
-                wanted(packet, &ask(&mut client, "p10")?, &pc)?;
+                expect_answer(packet, &ask(&mut client, packet)?, "E16")?;
+                expect_answer(packet, &ask(&mut client, "p10")?, &pc)?;
             }
             for (packet, answer) in [
                 ("Hg0", "OK"),
@@ -139,7 +139,7 @@ fn by_hand() -> Vec<Trial> {
                 ("qC", "QC1"),
                 ("p10", &pc),
             ] {
-                wanted(packet, &ask(&mut client, packet)?, answer)?;
+                expect_answer(packet, &ask(&mut client, packet)?, answer)?;
             }
             drop(client);
             kvm.finish()?.expect_status(0)?.expect_err("result (RAX) 610").map(drop)
@@ -153,7 +153,7 @@ fn by_hand() -> Vec<Trial> {
             ask(&mut client, "vCont;r200000,200002:1")?;
             let mut before = count(&mut client)?;
             for choice in ["Hc-1", "Hc0", "Hc1"] {
-                wanted(choice, &ask(&mut client, choice)?, "OK")?;
+                expect_answer(choice, &ask(&mut client, choice)?, "OK")?;
                 for way in ways {
                     let stop = ask(&mut client, way)?;
                     if !stop.starts_with("T05thread:01;") {
@@ -168,7 +168,7 @@ fn by_hand() -> Vec<Trial> {
             }
             send(&mut client, "c")?;
             let stop = answer(&mut client)?;
-            // What the guest's end is called comes first.
+            // The message about the end of the guest comes first.
             let stop = if stop.starts_with('O') { answer(&mut client)? } else { stop };
             if !stop.starts_with("T0fthread:01;") {
                 return Err(format!("{stop} at the end").into());
@@ -180,7 +180,7 @@ fn by_hand() -> Vec<Trial> {
             let kvm = KvmWithGdb::start("idle", &[], b"")?;
             let mut client = kvm.connect()?;
             expect(&ask(&mut client, "qSupported:multiprocess+")?, "qXfer:threads:read+")?;
-            wanted("qC", &ask(&mut client, "qC")?, "QCp1.1")?;
+            expect_answer("qC", &ask(&mut client, "qC")?, "QCp1.1")?;
             let whole = ask(&mut client, "qXfer:threads:read::0,1000")?;
             expect_times(&whole, "<thread ", 1)?;
             expect(&whole, "<thread id=\"p1.1\" name=\"vCPU 0\">running, 64-bit mode, ring 0</thread>")?;
@@ -195,12 +195,12 @@ fn by_hand() -> Vec<Trial> {
                     _ => return Err(format!("{piece:?} after {pieces}").into()),
                 }
             }
-            wanted("pieces", &pieces, whole.strip_prefix('l').unwrap_or_default())?;
+            expect_answer("pieces", &pieces, whole.strip_prefix('l').unwrap_or_default())?;
             drop(client);
             // The next client has not negotiated `multiprocess`.
             let mut client = kvm.connect()?;
             ask(&mut client, "?")?;
-            wanted("qC", &ask(&mut client, "qC")?, "QC1")?;
+            expect_answer("qC", &ask(&mut client, "qC")?, "QC1")?;
             ask(&mut client, "vKill;1")?;
             drop(client);
             kvm.finish()?.expect_status(14).map(drop)
@@ -213,6 +213,6 @@ fn count(client: &mut std::net::TcpStream) -> Result<u64, Failed> {
     Ok(u64::from_str_radix(&ask(client, "p10")?, 16)?.swap_bytes())
 }
 
-fn wanted(packet: &str, got: &str, answer: &str) -> Result<(), Failed> {
-    if got == answer { Ok(()) } else { Err(format!("{packet}: `{answer}` wanted, got `{got}`").into()) }
+fn expect_answer(packet: &str, got: &str, answer: &str) -> Result<(), Failed> {
+    if got == answer { Ok(()) } else { Err(format!("{packet}: `{answer}` expected, got `{got}`").into()) }
 }

@@ -64,11 +64,11 @@ fn prints(guest: &'static str, out: &'static str, paragraph: String) -> [Trial; 
 
 fn printing_guests() -> Vec<Trial> {
     let squares = "Hello from Rust!\n1 4 9 16 25\n";
-    let nobody = "port 0x0008 reads 0x00\nport 0x02e0 reads 0xff\naddress 0x0fe00000 reads 0x00000000\n";
+    let unassigned = "port 0x0008 reads 0x00\nport 0x02e0 reads 0xff\naddress 0x0fe00000 reads 0x00000000\n";
     let mut trials = Vec::new();
     trials.extend(prints("hello-serial", "Hello from the bare metal!\n", HALTED_0.into()));
     trials.extend(prints("rust-hello", squares, halted(55)));
-    trials.extend(prints("unclaimed-ports", nobody, HALTED_0.into()));
+    trials.extend(prints("unclaimed-ports", unassigned, HALTED_0.into()));
     trials.extend(prints("recursion", "", halted(610)));
     trials.extend(prints("multi-com", "This is COM1.\n", HALTED_0.into()));
     trials.extend([

@@ -154,7 +154,7 @@ fn in_gdb() -> Vec<Trial> {
             let file = folder.file("a.kvmstate");
             saved_at("recursion", &[], "break fibonacci if n == 13", &file)?;
             let kvm = KvmWithGdb::start_restored(&file)?;
-            // No file is given to gdb: the guest's file comes out of the snapshot.
+            // gdb has no file: it reads the guest's file from the snapshot.
             let output =
                 kvm.gdb_with_file(None, &["bt 2", "break fibonacci", "continue", "print n", "kill"])?;
             expect(&output, "#0  fibonacci (n=n@entry=13)")?;

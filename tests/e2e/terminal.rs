@@ -180,7 +180,7 @@ fn ctrl_a_switches() -> Result<(), Failed> {
     terminal.wait_for("the other screen", on_other_screen)?;
     terminal.type_keys("\x01c");
     terminal.wait_for("the main screen", |shown| !on_other_screen(shown))?;
-    // The guest gets its keys there, too, and the screen does not come back by itself.
+    // The guest gets its keys in this view, too, and the screen is not shown again by itself.
     terminal.type_keys("a");
     std::thread::sleep(std::time::Duration::from_millis(150));
     assert!(!on_other_screen(&terminal.shown()));

@@ -242,14 +242,14 @@ impl Dap {
         Ok(self.program.input.flush()?)
     }
 
-    /// Reads messages up to one that is `wanted`; a refused request is a failure.
-    fn until(&mut self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Result<(), Failed> {
+    /// Reads messages up to one that `accept` accepts; a refused request is a failure.
+    fn until(&mut self, what: &str, mut accept: impl FnMut(&Value) -> bool) -> Result<(), Failed> {
         loop {
             let message = self.message().map_err(|error| format!("{what} expected: {error}"))?;
             if message.get("success") == Some(&Value::Bool(false)) {
                 return Err(format!("{what} expected; gdb refuses: {message:?}").into());
             }
-            if wanted(&message) {
+            if accept(&message) {
                 return Ok(());
             }
         }

@@ -1,6 +1,6 @@
 /* apic-operands: instructions whose operand is a register of the local APIC, which is a device. No
- * KVM does these there by itself, whatever it runs ring 0 by. The result is what was written to the task
- * priority register, 0x31, and above it the number of bits set in it: 0x331. */
+ * KVM executes these there by itself. The result is the value written to the task priority register, 0x31,
+ * and above it the number of bits set in it: 0x331. */
 
 #include <stdint.h>
 

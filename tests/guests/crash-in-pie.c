@@ -1,5 +1,5 @@
 /* crash-in-pie: a position-independent guest that ends in a triple fault: in a function of its own, or,
- * with any command line, in code it has written to 0x900000, which belongs to none. */
+ * with any command line, in code it has written to 0x900000, outside of any function. */
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-/* far-memory: writes where nothing of a large machine's memory has been touched yet, across the end of
- * a page. The result is 1 if both halves of what was written are there afterwards. */
+/* far-memory: writes to memory of a large machine that was not accessed before, across the end of a page.
+ * The result is 1 if both halves of the value are in memory afterwards. */
 
 #include <stdint.h>
 

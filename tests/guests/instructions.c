@@ -1,6 +1,6 @@
-/* instructions: what instructions beyond the basic ones compute. Every line is one instruction and all
- * that it has changed, from registers and memory that are the same each time. The command line says
- * which groups are run, each named after the processor feature it needs; without one, those that every
+/* instructions: the results of instructions beyond the basic ones. Every line is one instruction and all
+ * that it has changed, from registers and memory that are the same each time. The command line selects
+ * the groups that are run, each named after the processor feature it needs; without one, those that every
  * processor of 64 bits has.
  *
  * The same source is also built as a program for Linux, with -DON_LINUX: there the instructions run
@@ -209,8 +209,8 @@ static void compare(const char *name, int number, uint64_t before, uint64_t afte
 
 /* Offsets in the image that fxsave stores. */
 enum { FCW = 0, FSW = 1, FTW = 2, MXCSR = 6, STACK = 4, VECTORS = 20 };
-/* FSW without C1, which tells of roundings that some processors do not tell of. */
-enum { TOLD = 0xfdff };
+/* FSW without C1, which reports roundings that some processors do not report. */
+enum { COMPARED_FSW = 0xfdff };
 
 enum { WORDS = 16 };
 static uint64_t memory[WORDS] __attribute__((aligned(64)));
@@ -273,7 +273,7 @@ static void show(const struct form *form)
     compare("r9", -1, before.r9, after.r9, 16);
     compare("flags", -1, before.rflags & form->flags, after.rflags & form->flags, 3);
     compare("fcw", -1, before.vectors.words[FCW], after.vectors.words[FCW], 4);
-    compare("fsw", -1, before.vectors.words[FSW] & TOLD, after.vectors.words[FSW] & TOLD, 4);
+    compare("fsw", -1, before.vectors.words[FSW] & COMPARED_FSW, after.vectors.words[FSW] & COMPARED_FSW, 4);
     compare("ftw", -1, before.vectors.words[FTW] & 0xff, after.vectors.words[FTW] & 0xff, 2);
     compare("mxcsr", -1, before.vectors.doubles[MXCSR], after.vectors.doubles[MXCSR], 4);
     for (int n = 0; n < 8; n++) {

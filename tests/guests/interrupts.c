@@ -1,5 +1,5 @@
 /* interrupts: software interrupts and exceptions in ring 0 of 64-bit mode, with descriptor tables of
- * its own. Each line tells what was done; the lines below it tell what each handler found: the vector,
+ * its own. Each line names the event; the lines below it have what each handler found: the vector,
  * the error code, how far behind the place RIP and RSP were, CS, SS, RFLAGS (without RF, which not all
  * emulated processors set), whose stack it ran on, and what its own RFLAGS were. */
 
@@ -72,7 +72,7 @@ __asm__(".balign 16\n"
         "add $16, %rsp\n"
         "iretq\n");
 
-static void tell(const char *name, uint64_t value)
+static void print(const char *name, uint64_t value)
 {
     serial_print(COM1, name);
     serial_print_hex(COM1, value, value >> 16 ? 16 : 4);
@@ -92,24 +92,24 @@ static const char *whose_stack(const struct frame *frame)
 __attribute__((used)) static void show(struct frame *frame)
 {
     uint64_t cr2, dr6;
-    tell("  vector ", frame->vector);
+    print("  vector ", frame->vector);
     /* Of an error code that names a gate only the low bits: emulated processors number gates differently. */
-    tell(" code ", frame->vector != 14 && frame->code & 2 ? frame->code & 7 : frame->code);
-    tell(" rip+", frame->rip - place);
-    tell(" cs ", frame->cs);
-    tell(" flags ", frame->flags & ~(uint64_t)RESUME_FLAG);
+    print(" code ", frame->vector != 14 && frame->code & 2 ? frame->code & 7 : frame->code);
+    print(" rip+", frame->rip - place);
+    print(" cs ", frame->cs);
+    print(" flags ", frame->flags & ~(uint64_t)RESUME_FLAG);
     if (frame->rsp >> 40)
-        tell(" rsp ", frame->rsp);
+        print(" rsp ", frame->rsp);
     else
-        tell(" rsp-", place_rsp - frame->rsp);
-    tell(" ss ", frame->ss);
+        print(" rsp-", place_rsp - frame->rsp);
+    print(" ss ", frame->ss);
     serial_print(COM1, whose_stack(frame));
     serial_print(COM1, ((uint64_t)(frame + 1) & 15) == 0 ? " aligned" : " not aligned");
-    tell(" inside ", frame->flags_inside & 0x7f00);
-    tell(" rax ", frame->general[14]);
+    print(" inside ", frame->flags_inside & 0x7f00);
+    print(" rax ", frame->general[14]);
     if (frame->vector == 14) {
         __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-        tell(" cr2 ", cr2);
+        print(" cr2 ", cr2);
     }
     if (frame->vector == 1 && frame->flags & TRAP_FLAG) {
         __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
@@ -149,7 +149,7 @@ static void set_gate(int vector, uint16_t selector, uint8_t type, uint8_t stack)
                          :                                                                             \
                          : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory",      \
                            "cc");                                                                      \
-        tell("  then rax ", rax);                                                                      \
+        print("  then rax ", rax);                                                                     \
         serial_print(COM1, "\n");                                                                      \
     } while (0)
 

@@ -1,4 +1,4 @@
-/* Ways out of long mode. The guest's descriptor table, of which `gdtr` tells, has 32-bit code at 0x08 and
+/* Switches out of long mode. The guest's descriptor table, at `gdtr`, has 32-bit code at 0x08 and
  * flat data at 0x10; for real mode 16-bit code at 0x18 and data at 0x20, both of the segment. */
 
 /* Loads all data segments with AX. */

@@ -1,4 +1,4 @@
-/* old-habits: what guests written for earlier teaching supervisors take for granted. Each check that
+/* old-habits: the state that guests written for earlier teaching supervisors rely on. Each check that
  * fails sets its bit in the result; 0 means that all of it holds. */
 
 #include "ports.h"
@@ -106,7 +106,7 @@ uint64_t guest_main(const struct start_info *info)
     /* The local APIC is switched on before the guest starts: such guests only write EOI. */
     wrong |= (uint64_t)!(*(volatile uint32_t *)0xfee000f0 & 0x100) << 6;
     *(volatile uint32_t *)0xfee000b0 = 0;
-    /* One of them waits until bit 7 of a port that nobody claims clears. */
+    /* One of them waits until bit 7 of an unassigned port clears. */
     wrong |= (uint64_t)!!(read_port(0x0f) & 0x80) << 7;
     /* The keyboard is enabled with interrupts off, then on, by writing its configuration. */
     write_port(0x64, 0x60);

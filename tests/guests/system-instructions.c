@@ -1,5 +1,5 @@
-/* system-instructions: what selectors are good for, by lar, lsl, verr and verw, and instructions that
- * a processor has only if CPUID says so. Each line is the same on every host: what depends on CPUID is
+/* system-instructions: checks of selectors by lar, lsl, verr and verw, and instructions that a processor
+ * has only if CPUID reports them. Each line is the same on every host: results that depend on CPUID are
  * compared with it. */
 
 #include "serial.h"
@@ -111,7 +111,7 @@ static void look_at(uint64_t selector)
     serial_print(COM1, has_limit ? ", has a limit\n" : "\n");
 }
 
-static void tell(const char *name, uint64_t raised)
+static void print_result(const char *name, uint64_t raised)
 {
     serial_print(COM1, name);
     serial_print(COM1, ": exception ");
@@ -160,8 +160,8 @@ static void extended_state(void)
     uint32_t low = 0, high = 0;
     uint64_t cr4;
     int present = has(1, 0, 2, 26);
-    tell("xgetbv without CR4.OSXSAVE", ATTEMPT("xgetbv", : "+a"(low), "+d"(high) : "c"(0) : "r11", "memory"));
-    tell("xsave without CR4.OSXSAVE",
+    print_result("xgetbv without CR4.OSXSAVE", ATTEMPT("xgetbv", : "+a"(low), "+d"(high) : "c"(0) : "r11", "memory"));
+    print_result("xsave without CR4.OSXSAVE",
          ATTEMPT("xsave64 (%0)", : : "r"(area), "a"(3), "d"(0) : "r11", "memory"));
     if (!present) {
         check("XSAVE is used if it is there", 1);
@@ -206,28 +206,28 @@ uint64_t guest_main(void)
     serial_print(COM1, "\n");
 
     uint16_t *nowhere = (uint16_t *)0x700000000000, *wild = (uint16_t *)0x8000000000000000;
-    tell("verr of a selector in no memory", ATTEMPT("verr (%0)", : : "r"(nowhere) : "r11", "memory", "cc"));
+    print_result("verr of a selector in no memory", ATTEMPT("verr (%0)", : : "r"(nowhere) : "r11", "memory", "cc"));
     uint64_t cr2;
     __asm__ volatile("movq %%cr2, %0" : "=r"(cr2));
     print_hex("CR2 ", cr2, 16);
     serial_print(COM1, "\n");
-    tell("lar at no address", ATTEMPT("lar (%0), %%eax", : : "r"(wild) : "r11", "rax", "memory", "cc"));
+    print_result("lar at no address", ATTEMPT("lar (%0), %%eax", : : "r"(wild) : "r11", "rax", "memory", "cc"));
 
     clock();
     access_flag();
     extended_state();
-    tell("ud0", ATTEMPT(".byte 0x0f, 0xff, 0xc0", : : : "r11", "memory"));
-    tell("ud1", ATTEMPT(".byte 0x0f, 0xb9, 0xc0", : : : "r11", "memory"));
-    tell("getsec", ATTEMPT(".byte 0x0f, 0x37", : : "a"(0) : "r11", "memory"));
-    tell("vmlaunch", ATTEMPT(".byte 0x0f, 0x01, 0xc2", : : : "r11", "memory", "cc"));
+    print_result("ud0", ATTEMPT(".byte 0x0f, 0xff, 0xc0", : : : "r11", "memory"));
+    print_result("ud1", ATTEMPT(".byte 0x0f, 0xb9, 0xc0", : : : "r11", "memory"));
+    print_result("getsec", ATTEMPT(".byte 0x0f, 0x37", : : "a"(0) : "r11", "memory"));
+    print_result("vmlaunch", ATTEMPT(".byte 0x0f, 0x01, 0xc2", : : : "r11", "memory", "cc"));
     uint64_t descriptor[2] = {0, 0};
     optional("invpcid", has(7, 0, 1, 10),
              ATTEMPT("invpcid (%0), %1", : : "r"(descriptor), "r"(2UL) : "r11", "memory", "cc"));
     optional("clwb", has(7, 0, 1, 24), ATTEMPT(".byte 0x66, 0x0f, 0xae, 0x30", : : "a"(area) : "r11", "memory"));
     optional("rdpid", has(7, 0, 2, 22), ATTEMPT(".byte 0xf3, 0x0f, 0xc7, 0xf8", : : : "r11", "rax", "memory"));
     uint64_t pointer = 5;
-    tell("rdsspq", ATTEMPT(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8", : "+a"(pointer) : : "r11", "memory"));
-    tell("cldemote", ATTEMPT(".byte 0x0f, 0x1c, 0x00", : : "a"(area) : "r11", "memory"));
+    print_result("rdsspq", ATTEMPT(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8", : "+a"(pointer) : : "r11", "memory"));
+    print_result("cldemote", ATTEMPT(".byte 0x0f, 0x1c, 0x00", : : "a"(area) : "r11", "memory"));
     uint32_t enti = 0x69746e65;
     uint64_t raised = ATTEMPT("sysenter", : : : "r11", "memory");
     check("sysenter", raised == (cpuid(0, 0, 3) == enti ? 6 : 13));

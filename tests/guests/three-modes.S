@@ -1,5 +1,5 @@
-/* three-modes: goes the way of a PC that boots. From long mode, where all guests begin, it drops down to
- * real mode, calls a service there by `int 0x10`, and climbs through 32-bit protected mode to long mode
+/* three-modes: the mode switches of a PC that boots. From long mode, where all guests start, it switches to
+ * real mode, calls a service there by `int 0x10`, and switches through 32-bit protected mode to long mode
  * again. The result is 0x123: a digit from each mode. */
 
 #include "modes.h"
