@@ -25,7 +25,7 @@ use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
-use crate::machine::output::{Doorbell, OutputQueues, output_queues};
+use crate::machine::output::{Doorbell, OutputQueue, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
@@ -182,7 +182,7 @@ impl Run {
     /// Everything that can fail before the guest runs; `make` makes the machine.
     fn prepare(
         settings: &Settings,
-        make: impl FnOnce(Inputs, OutputQueues) -> Result<Machine, Failure>,
+        make: impl FnOnce(Inputs, OutputQueue) -> Result<Machine, Failure>,
     ) -> Result<Run, Failure> {
         let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
         if let Some(file) = &settings.snapshot_at_exit {
@@ -190,7 +190,7 @@ impl Run {
             state::check_writable(file).map_err(|error| host_failure(&error))?;
         }
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
-        let (machine_outputs, output_readers) = output_queues(doorbell.clone());
+        let (machine_outputs, output_reader) = output_queue(doorbell.clone());
         let inputs = Inputs::new();
         let machine = make(inputs.clone(), machine_outputs)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());
@@ -233,7 +233,7 @@ impl Run {
             None => None,
         };
         let connections =
-            Connections { inputs, outputs: output_readers, doorbell, screen: machine.screen().clone() };
+            Connections { inputs, outputs: output_reader, doorbell, screen: machine.screen().clone() };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
         Ok(Run { machine, requests, console, debugger, debug_server, migrator, session })
     }
@@ -278,7 +278,7 @@ impl Run {
 }
 
 /// A machine with a guest to be started.
-fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueues) -> Result<Machine, Failure> {
+fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Result<Machine, Failure> {
     let image = FileImage::open(&settings.guest).map_err(|error| match error {
         BootError::Missing { .. } => {
             Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
@@ -303,7 +303,7 @@ fn restored_machine(
     settings: &Settings,
     file: &Path,
     inputs: Inputs,
-    outputs: OutputQueues,
+    outputs: OutputQueue,
 ) -> Result<Machine, Failure> {
     let machine = SnapshotFile::open(file)
         .and_then(|opened| opened.into_machine(user_interface(settings), inputs, outputs));

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use kvm::boot::{BootOptions, FileImage};
 use kvm::machine::inputs::{Input, Inputs};
-use kvm::machine::output::{Doorbell, output_queues};
+use kvm::machine::output::{Doorbell, output_queue};
 use kvm::machine::snapshots::Snapshots;
 use kvm::machine::{Event, Machine, MachineSpec, Outcome};
 use kvm::settings::{KeyTarget, LayoutName};
@@ -82,7 +82,7 @@ impl Experiment {
             terminal: None,
             no_reboot: false,
         };
-        let machine = Machine::new(image, spec, Inputs::new(), output_queues(Doorbell::new()?).0)?;
+        let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;
         let mut experiment =
             Experiment { machine, snapshots: Snapshots::default(), copy: vec![1; (RAM - PAGES) as usize] };
         experiment.begin()?;

@@ -13,7 +13,7 @@ use crate::kvm::{HostError, Kvm};
 use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
-use crate::machine::output::OutputQueues;
+use crate::machine::output::OutputQueue;
 use crate::migration::incoming::{HostFeatures, IncomingEvent, IncomingMigration, ReceivedGuest};
 use crate::migration::progress::size;
 use crate::migration::security::Credentials;
@@ -60,7 +60,7 @@ pub(super) fn into_machine(
     arrived: ReceivedGuest,
     settings: &Settings,
     inputs: Inputs,
-    outputs: OutputQueues,
+    outputs: OutputQueue,
 ) -> Result<Machine, Failure> {
     ReceivedMachine::read("the received guest", &arrived.state)
         .and_then(|received| received.into_machine(arrived.memory, user_interface(settings), inputs, outputs))

@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::control::ControlCommands;
 use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
-use crate::machine::output::{Doorbell, output_queues};
+use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
 use crate::settings::{KeyTarget, LayoutName};
 use crate::supervisor::command_interpreter::CommandSource;
@@ -27,7 +27,7 @@ fn while_running<T: Send + 'static>(
     Kvm::open().ok()?;
     let file: &'static [u8] = TestGuest::new(0x20_0000).load(CODE, 0x20_0000, code).build().leak();
     let inputs = Inputs::new();
-    let (ours, _theirs) = output_queues(Doorbell::new().unwrap());
+    let (ours, _theirs) = output_queue(Doorbell::new().unwrap());
     let image = Box::new(BytesImage::new("guest", file));
     let spec = MachineSpec {
         memory: 16 << 20,

@@ -1,4 +1,6 @@
 //! Serial backends: files, sockets, pseudo-terminals and the log, to which serial ports are connected.
+//!
+//! [`super::output_router`] owns them; several ports may share the log, standard output or a file.
 
 mod pty;
 mod unix;
@@ -13,7 +15,7 @@ use rustix::event::PollFlags;
 use tracing::{info, warn};
 
 use super::messages::escaped;
-use crate::machine::output::OutputQueue;
+use crate::machine::output::OutputSource;
 use crate::settings::SerialBackend;
 pub use pty::PtyBackend;
 pub use unix::UnixBackend;
@@ -37,6 +39,18 @@ pub enum BackendError {
         path: PathBuf,
         /// The host's error.
         reason: io::Error,
+    },
+    /// The file is the log file.
+    #[error(
+        "{port}: {} is the log file, and the port would write over it; use `log`, or another file (--logfile \
+         names the log)",
+        path.display()
+    )]
+    IsLog {
+        /// Which port.
+        port: &'static str,
+        /// The file as the user named it.
+        path: PathBuf,
     },
     /// Something that is no socket is in the way.
     #[error("{port}: {} exists and is no socket; remove it or choose another path", path.display())]
@@ -74,7 +88,7 @@ pub enum BackendError {
     },
 }
 
-/// The backend of one output queue.
+/// The backend of one or more serial ports or the debug console.
 #[derive(Debug)]
 pub enum Backend {
     /// Standard output, which the display writes.
@@ -92,16 +106,16 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Opens the backend `wanted` for `queue`.
+    /// Opens the backend `wanted` for `source`.
     ///
     /// # Errors
     ///
     /// [`BackendError`] names the port, the path and the host's reason.
-    pub fn new(queue: OutputQueue, wanted: &SerialBackend) -> Result<Backend, BackendError> {
-        let port = queue.name();
+    pub fn new(source: OutputSource, wanted: &SerialBackend) -> Result<Backend, BackendError> {
+        let port = source.name();
         Ok(match wanted {
             SerialBackend::Stdio => Backend::Stdio,
-            SerialBackend::Log => Backend::Log(LineLog { port, line: Vec::new() }),
+            SerialBackend::Log => Backend::Log(LineLog::default()),
             SerialBackend::Null => Backend::Null,
             SerialBackend::File(path) => {
                 Backend::File(File::create(path).map_err(|reason| BackendError::File {
@@ -130,8 +144,8 @@ impl Backend {
     /// Sends `bytes` of the guest. They are buffered until [`Self::flush`] where the peer may be slow.
     pub fn send(&mut self, bytes: &[u8]) {
         match self {
-            Backend::Stdio | Backend::Null => {}
-            Backend::Log(log) => log.send(bytes),
+            // The display writes standard output; the log takes bytes one by one.
+            Backend::Stdio | Backend::Log(_) | Backend::Null => {}
             Backend::File(file) => {
                 if let Err(error) = file.write_all(bytes) {
                     warn!("a serial port's file takes no more ({error}); its output is dropped from now on");
@@ -152,11 +166,11 @@ impl Backend {
         }
     }
 
-    /// Ends an unfinished line in the log.
+    /// Ends unfinished lines in the log.
     pub fn finish(&mut self) {
         self.flush();
         if let Backend::Log(log) = self {
-            log.end_line();
+            OutputSource::ALL.into_iter().for_each(|source| log.end_line(source));
         }
     }
 
@@ -193,34 +207,35 @@ impl Backend {
     }
 }
 
-/// Serial output as lines in the log.
-#[derive(Debug)]
+/// Serial output as lines in the log. A line is logged when it is complete.
+#[derive(Debug, Default)]
 pub struct LineLog {
-    port: &'static str,
-    line: Vec<u8>,
+    /// The unfinished line of each device, by [`OutputSource::index`].
+    lines: [Vec<u8>; OutputSource::ALL.len()],
 }
 
 impl LineLog {
-    fn send(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            match byte {
-                b'\n' => self.end_line(),
-                b'\r' => {}
-                _ => {
-                    self.line.push(byte);
-                    if self.line.len() >= LONGEST_LINE {
-                        self.end_line();
-                    }
+    /// A device has sent a byte.
+    pub fn push(&mut self, source: OutputSource, byte: u8) {
+        match byte {
+            b'\n' => self.end_line(source),
+            b'\r' => {}
+            _ => {
+                let line = &mut self.lines[source.index()];
+                line.push(byte);
+                if line.len() >= LONGEST_LINE {
+                    self.end_line(source);
                 }
             }
         }
     }
 
-    fn end_line(&mut self) {
-        if !self.line.is_empty() {
-            let text = escaped(&String::from_utf8_lossy(&self.line), &['\t']);
-            info!(target: "kvm::serial", "{}: {text}", self.port);
-            self.line.clear();
+    fn end_line(&mut self, source: OutputSource) {
+        let line = &mut self.lines[source.index()];
+        if !line.is_empty() {
+            let text = escaped(&String::from_utf8_lossy(line), &['\t']);
+            info!(target: "kvm::serial", "{}: {text}", source.name());
+            line.clear();
         }
     }
 }

@@ -12,15 +12,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::display::Display;
 use super::messages::tell;
-use super::serial_backend::{Backend, BackendError};
+use super::output_router::{OutputRouter, Pumped};
+use super::serial_backend::BackendError;
 use super::signals::Signals;
 use super::terminal::{TerminalError, TerminalGuard, TerminalScreen};
 use super::terminal_input::TerminalInput;
 use crate::machine::inputs::{Input, Inputs};
-use crate::machine::output::{Doorbell, OutputQueue, OutputReaders};
+use crate::machine::output::{Doorbell, OutputReader, OutputSource};
 use crate::machine::screen::Screen;
 use crate::os::release_startup_pages;
-use crate::settings::{DisplayMode, LayoutName, SerialBackend, Settings};
+use crate::settings::{DisplayMode, LayoutName, Settings};
 
 /// Time between two ticks, and longest time collected output waits.
 const TICK: Duration = Duration::from_millis(10);
@@ -28,10 +29,6 @@ const TICK: Duration = Duration::from_millis(10);
 const SETTLING: Duration = Duration::from_millis(30);
 /// Polling interval without the doorbell after the thread has been busy.
 const NAP: Duration = Duration::from_millis(2);
-/// Maximum number of bytes taken from a queue at a time.
-const TAKE: usize = 16 << 10;
-/// Maximum number of bytes pending for standard output before the guest has to wait.
-const MOST_PENDING: usize = 64 << 10;
 /// Maximum number of bytes from a serial peer pending for the guest before reading stops.
 const MOST_RECEIVED: usize = 4096;
 /// Timeout of standard output that accepts nothing after a run that was terminated.
@@ -73,8 +70,8 @@ struct Ending {
 pub struct Connections {
     /// Input queue of the machine.
     pub inputs: Inputs,
-    /// Output queues of the machine.
-    pub outputs: OutputReaders,
+    /// Output queue of the machine.
+    pub outputs: OutputReader,
     /// What wakes the thread.
     pub doorbell: Arc<Doorbell>,
     /// The guest's screen.
@@ -89,15 +86,10 @@ impl Session {
     ///
     /// [`SessionError`]; the terminal is then unchanged.
     pub fn start(settings: &Settings, connections: Connections) -> Result<Session, SessionError> {
-        let mut ends = Vec::with_capacity(OutputQueue::ALL.len());
-        for queue in OutputQueue::ALL {
-            ends.push(Backend::new(queue, backend_of(settings, queue))?);
-        }
-        for (queue, end) in OutputQueue::ALL.into_iter().zip(&ends) {
-            if let Some(name) = end.pty_name() {
-                // The log contains it, too.
-                tell(&format!("{} is {name}", queue.name()));
-            }
+        let router = OutputRouter::open(settings)?;
+        for (source, name) in router.pseudo_terminals() {
+            // The log contains it, too.
+            tell(&format!("{} is {name}", source.name()));
         }
         let signals = Signals::new()?;
         let terminal = take_terminal(settings.display)?;
@@ -106,7 +98,7 @@ impl Session {
         let ending = Arc::new(Ending::default());
         let doorbell = connections.doorbell.clone();
         let worker = Worker {
-            ends,
+            router,
             signals,
             terminal_input,
             display: Display::new(settings.display, terminal, connections.screen),
@@ -120,7 +112,6 @@ impl Session {
             outputs: connections.outputs,
             doorbell: connections.doorbell,
             ending: ending.clone(),
-            bytes: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("user-interface".into())
@@ -145,18 +136,6 @@ impl Session {
     }
 }
 
-/// The backend that the user chose for `queue`; with no display, standard output stays empty.
-fn backend_of(settings: &Settings, queue: OutputQueue) -> &SerialBackend {
-    let wanted = match queue {
-        OutputQueue::Serial(port) => &settings.serial[usize::from(port)],
-        OutputQueue::DebugConsole => &settings.debug_console,
-    };
-    match wanted {
-        SerialBackend::Stdio if settings.display == DisplayMode::None => &SerialBackend::Log,
-        wanted => wanted,
-    }
-}
-
 /// Configures the terminal if the display uses it, and this process is in its foreground.
 fn take_terminal(wanted: DisplayMode) -> Result<Option<TerminalGuard>, TerminalError> {
     let stdout = io::stdout();
@@ -177,7 +156,7 @@ fn terminal_input(layout: LayoutName, interactive: bool) -> TerminalInput {
 }
 
 struct Worker {
-    ends: Vec<Backend>,
+    router: OutputRouter,
     signals: Signals,
     terminal_input: TerminalInput,
     display: Display,
@@ -190,10 +169,9 @@ struct Worker {
     /// The machine has produced output since the thread last slept.
     busy: bool,
     inputs: Inputs,
-    outputs: OutputReaders,
+    outputs: OutputReader,
     doorbell: Arc<Doorbell>,
     ending: Arc<Ending>,
-    bytes: Vec<u8>,
 }
 
 /// What woke the thread.
@@ -201,18 +179,8 @@ struct Worker {
 struct Ready {
     stdin: bool,
     signals: bool,
-    ends: [bool; 5],
-}
-
-/// What one round of [`Worker::pump`] found.
-#[derive(Default)]
-struct Pumped {
-    /// Bytes were moved.
-    any: bool,
-    /// Standard output had no room, so its queue was left unchanged.
-    output_full: bool,
-    /// A serial peer had no room, so its queue was left unchanged.
-    peer_full: bool,
+    /// Which devices' peers have sent something, by [`OutputSource::index`].
+    sources: [bool; OutputSource::ALL.len()],
 }
 
 /// Ends the run when the user-interface thread panics: without it, the user could not end the run.
@@ -245,10 +213,10 @@ impl Worker {
             {
                 self.inputs.push(Input::Terminated(signal));
             }
-            for (number, _) in ready.ends.iter().enumerate().filter(|(_, ready)| **ready) {
-                let bytes = self.ends[number].receive();
+            for (source, _) in OutputSource::ALL.into_iter().zip(ready.sources).filter(|(_, ready)| *ready) {
+                let bytes = self.router.receive(source);
                 if !bytes.is_empty()
-                    && let OutputQueue::Serial(port) = OutputQueue::ALL[number]
+                    && let OutputSource::Serial(port) = source
                 {
                     self.inputs.push(Input::Serial(port, bytes));
                 }
@@ -257,36 +225,9 @@ impl Worker {
         self.finish();
     }
 
-    /// Moves bytes from the machine's output queues to their backends.
+    /// Moves bytes from the machine's output queue to their backends.
     fn pump(&mut self) -> Pumped {
-        let mut pumped = Pumped::default();
-        for (queue, end) in OutputQueue::ALL.into_iter().zip(&mut self.ends) {
-            // Standard output may be slow, and so may a peer; then the guest waits, and no output is lost.
-            let full = if matches!(end, Backend::Stdio) {
-                self.display.output().pending() >= MOST_PENDING
-            } else {
-                end.is_full()
-            };
-            self.bytes.clear();
-            if full {
-                match end {
-                    Backend::Stdio => pumped.output_full = true,
-                    _ => pumped.peer_full = true,
-                }
-                end.flush();
-                continue;
-            }
-            if self.outputs.receive(queue, &mut self.bytes, TAKE) {
-                pumped.any = true;
-                if matches!(end, Backend::Stdio) {
-                    self.display.text(&self.bytes);
-                } else {
-                    end.send(&self.bytes);
-                }
-            }
-            end.flush();
-        }
-        pumped
+        self.router.pump(&mut self.outputs, &mut self.display, false)
     }
 
     fn time_passes(&mut self, now: Instant) {
@@ -319,7 +260,8 @@ impl Worker {
         // Output is usually followed by more; polling for it costs the machine nothing.
         let nap = self.busy.then(|| now + NAP);
         let tick = self.doorbell.wants_ticks().then_some(self.next_tick);
-        let times = [self.deadline, self.settled, tick, self.display.due(), self.terminal_input.due(), nap];
+        let (display, lines) = (self.display.due(), self.router.deadline());
+        let times = [self.deadline, self.settled, tick, display, lines, self.terminal_input.due(), nap];
         let until = times.into_iter().flatten().min();
         let ready = self.wait(until.map(|until| until.saturating_duration_since(now)));
         self.doorbell.awake();
@@ -336,15 +278,15 @@ impl Worker {
         }
         // A descriptor that is not polled because the guest is behind is checked again soon.
         let mut behind = self.terminal_input.is_held_back(&self.inputs);
-        let mut watched = Vec::with_capacity(OutputQueue::ALL.len());
-        for (number, end) in self.ends.iter().enumerate() {
-            let wanted = match OutputQueue::ALL[number] {
-                OutputQueue::Serial(port) => self.inputs.serial_backlog(port) < MOST_RECEIVED,
-                OutputQueue::DebugConsole => true,
+        let mut watched = Vec::with_capacity(OutputSource::ALL.len());
+        for source in OutputSource::ALL {
+            let wanted = match source {
+                OutputSource::Serial(port) => self.inputs.serial_backlog(port) < MOST_RECEIVED,
+                OutputSource::DebugConsole => true,
             };
             behind |= !wanted;
-            if let Some((file, events)) = end.poll_target(wanted) {
-                watched.push((number, fds.len(), wanted));
+            if let Some((file, events)) = self.router.poll_target(source, wanted) {
+                watched.push((source, fds.len(), wanted));
                 fds.push(PollFd::from_borrowed_fd(file, events));
             }
         }
@@ -363,9 +305,10 @@ impl Worker {
         }
         ready.signals = !fds[1].revents().is_empty();
         ready.stdin = stdin.is_some_and(|at| !fds[at].revents().is_empty());
-        for (number, at, wanted) in watched {
+        for (source, at, wanted) in watched {
             let events = fds[at].revents();
-            ready.ends[number] = wanted && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+            ready.sources[source.index()] =
+                wanted && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
         }
         ready
     }
@@ -374,23 +317,21 @@ impl Worker {
     fn finish(mut self) {
         let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + OUTPUT_TIMEOUT);
         self.drain_queues(give_up);
-        for end in &mut self.ends {
-            end.finish();
-        }
+        self.router.finish();
         self.display.finish(self.dump);
         self.drain_output(give_up);
     }
 
-    /// Empties the machine's output queues. The machine produces nothing any more, so this ends as soon as the
+    /// Empties the machine's output queue. The machine produces nothing any more, so this ends as soon as the
     /// readers have taken everything: it waits only for a reader that is slow.
     fn drain_queues(&mut self, give_up: Option<Instant>) {
         let mut peers = SlowPeers::new();
         loop {
-            let pumped = self.pump();
+            let pumped = self.router.pump(&mut self.outputs, &mut self.display, true);
             self.display.output().flush();
             let pending = self.display.output().pending() > 0;
-            let unsent = self.ends.iter().map(Backend::unread).sum();
-            // A queue behind a full backend still holds bytes when the backend has room again.
+            let unsent = self.router.unread();
+            // Bytes are still staged for a backend that was full when it has room again.
             let more = pumped.any || pumped.output_full || (pumped.peer_full && unsent == 0);
             if !more && !pending && peers.are_done(unsent) {
                 return;

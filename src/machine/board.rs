@@ -7,7 +7,7 @@
 use std::any::Any;
 
 use super::interrupts::InterruptLines;
-use super::output::OutputQueue;
+use super::output::OutputSource;
 use crate::devices::decode::PortDecoder;
 use crate::devices::i8042::I8042;
 use crate::devices::keyboard::KeyEvent;
@@ -22,8 +22,8 @@ use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effect {
-    /// A byte that leaves the machine, and through which queue.
-    pub output: Option<(OutputQueue, u8)>,
+    /// A byte that leaves the machine, and the device that sent it.
+    pub output: Option<(OutputSource, u8)>,
     /// A request to the whole machine.
     pub request: Option<MachineRequest>,
     /// The next deadline of a device may have changed.
@@ -225,8 +225,8 @@ impl Board {
             }
         }
         let output = action.output.and_then(|byte| match slot.role {
-            Role::Serial(number) => Some((OutputQueue::Serial(number), byte)),
-            Role::DebugConsole => Some((OutputQueue::DebugConsole, byte)),
+            Role::Serial(number) => Some((OutputSource::Serial(number), byte)),
+            Role::DebugConsole => Some((OutputSource::DebugConsole, byte)),
             _ => None,
         });
         Effect { output, request: action.request, deadline: action.deadline }
@@ -262,11 +262,10 @@ impl Board {
     }
 
     /// A byte arrives at serial port `number` (0 is COM1). It is lost if there is no room.
-    pub fn receive(&mut self, number: u8, byte: u8) {
+    pub fn receive(&mut self, number: u8, byte: u8) -> Effect {
         let index = self.serial[usize::from(number)];
         let action = downcast_mut::<SerialPort>(&mut self.slots[usize::from(index)]).receive(byte);
-        // A received byte does nothing but change the line.
-        let _ = self.effect(DeviceIndex(index), action);
+        self.effect(DeviceIndex(index), action)
     }
 
     /// Serial port `number` (0 is COM1).

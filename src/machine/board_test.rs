@@ -5,8 +5,8 @@ use crate::devices::scratch;
 #[test]
 fn bytes_leave_through_the_queue_of_their_device() {
     let mut board = Board::default();
-    assert_eq!(board.port_out(0x2F8, 1, 0x41).output, Some((OutputQueue::Serial(1), b'A')));
-    assert_eq!(board.port_out(0xE9, 1, 0x42).output, Some((OutputQueue::DebugConsole, b'B')));
+    assert_eq!(board.port_out(0x2F8, 1, 0x41).output, Some((OutputSource::Serial(1), b'A')));
+    assert_eq!(board.port_out(0xE9, 1, 0x42).output, Some((OutputSource::DebugConsole, b'B')));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn the_local_apic_answers_in_its_page() {
 fn busy() -> Board {
     let mut board = Board::default();
     let _ = board.port_out(0x3EF, 1, 0x5A);
-    board.receive(1, b'x');
+    let _ = board.receive(1, b'x');
     let _ = board.port_out(0x64, 1, 0x60);
     let _ = board.port_out(0x3D4, 1, 0x0E);
     let _ = board.port_out(0x80, 1, 0x42);
@@ -107,7 +107,7 @@ fn interrupt_levels_reach_the_line_of_the_table_and_are_restored() {
     }
     let levels = |board: &Board| [1, 3, 4].map(|line| board.interrupts().sink().level(line));
     assert_eq!(levels(&board), [false, false, false]);
-    board.receive(0, b'x');
+    let _ = board.receive(0, b'x');
     board.key(KeyEvent::press(Key::A));
     assert_eq!(levels(&board), [true, false, true]);
     assert_eq!(levels(&Board::restored(&board.save()).unwrap()), [true, false, true]);

@@ -130,13 +130,15 @@ impl InputBuffer {
             || self.received.iter().any(|bytes| !bytes.is_empty())
     }
 
-    /// Delivers as much as the devices can take now.
-    pub fn deliver(&mut self, board: &mut Board, inputs: &Inputs) {
+    /// Delivers as much as the devices can take now. True if the next deadline of a device may have changed.
+    #[must_use]
+    pub fn deliver(&mut self, board: &mut Board, inputs: &Inputs) -> bool {
+        let mut deadline = false;
         loop {
             self.deliver_keys(board);
-            self.deliver_serial(board, inputs);
+            deadline |= self.deliver_serial(board, inputs);
             if !self.events.is_empty() || !self.take_keystroke(board, inputs) {
-                return;
+                return deadline;
             }
         }
     }
@@ -148,14 +150,16 @@ impl InputBuffer {
         }
     }
 
-    fn deliver_serial(&mut self, board: &mut Board, inputs: &Inputs) {
+    fn deliver_serial(&mut self, board: &mut Board, inputs: &Inputs) -> bool {
+        let mut deadline = false;
         for (number, bytes) in (0..).zip(&mut self.received) {
             while !bytes.is_empty() && board.serial(number).room() > 0 {
                 let Some(byte) = bytes.pop_front() else { break };
-                board.receive(number, byte);
+                deadline |= board.receive(number, byte).deadline;
                 inputs.serial_byte_delivered(number);
             }
         }
+        deadline
     }
 
     /// True if the guest has ever read input.

@@ -113,7 +113,7 @@ fn perform(board: &mut Board, steps: &[Step]) -> Vec<Observation> {
             Load(address) => (value, effect) = board.memory_read(address, 4),
             Down(key) => board.key(KeyEvent { key, down: true }),
             Up(key) => board.key(KeyEvent { key, down: false }),
-            Arrives(byte) => board.receive(0, byte),
+            Arrives(byte) => _ = board.receive(0, byte),
         }
         let picture = format!("{:?} {:?}", board.vga().view(), board.vga().colours());
         (value, effect, board.i8042().line(), board.serial(0).line(), picture)

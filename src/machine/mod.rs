@@ -54,7 +54,7 @@ use input_buffer::InputBuffer;
 use inputs::Inputs;
 use journal::{Journal, JournalEvent, Position, Recording};
 use mapped_memory::MappedMemory;
-use output::OutputQueues;
+use output::OutputQueue;
 use screen::Screen;
 use watchpoint_pages::WatchpointPages;
 
@@ -126,7 +126,7 @@ pub struct Machine {
     input_buffer: InputBuffer,
     coalescing: Coalescing,
     inputs: Inputs,
-    outputs: OutputQueues,
+    outputs: OutputQueue,
     screen: Screen,
     watchpoint_pages: WatchpointPages,
     trackers: DirtyTrackers,
@@ -145,7 +145,7 @@ impl Machine {
         image: Box<dyn Image>,
         spec: MachineSpec,
         inputs: Inputs,
-        outputs: OutputQueues,
+        outputs: OutputQueue,
     ) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
@@ -162,7 +162,7 @@ impl Machine {
         (ram, cpus): (MappedMemory, Vec<Cpu>),
         memory: Arc<GuestMemory>,
         inputs: Inputs,
-        outputs: OutputQueues,
+        outputs: OutputQueue,
     ) -> Machine {
         let board = Board::default();
         Machine {

@@ -1,7 +1,8 @@
-//! Output queues: bytes that leave the machine, passed from the vCPU thread to the I/O thread of the front end.
+//! The output queue: bytes that leave the machine, passed from the vCPU thread to the I/O thread of the front end.
 //!
-//! Sending a byte costs an atomic store; a system call is made only to wake a sleeping reader. A full queue
-//! blocks the vCPU thread until the reader has caught up or the run ends.
+//! All devices share one queue, so that their bytes arrive in the order in which the guest sent them. Sending a
+//! byte costs an atomic store; a system call is made only to wake a sleeping reader. A full queue blocks the
+//! vCPU thread until the reader has caught up or the run ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -11,36 +12,36 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Capacity of each queue in bytes.
+/// Capacity of the queue, in bytes that were sent.
 const CAPACITY: usize = 64 << 10;
 
-/// How long the vCPU thread sleeps at a time while a queue is full.
+/// How long the vCPU thread sleeps at a time while the queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Names one of the output queues.
+/// A device that sends bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputQueue {
+pub enum OutputSource {
     /// A serial port, counted from 0.
     Serial(u8),
     /// The debug console at port 0xE9.
     DebugConsole,
 }
 
-impl OutputQueue {
-    /// All queues, in the order of [`OutputQueue::index`].
-    pub const ALL: [OutputQueue; 5] = [
-        OutputQueue::Serial(0),
-        OutputQueue::Serial(1),
-        OutputQueue::Serial(2),
-        OutputQueue::Serial(3),
-        OutputQueue::DebugConsole,
+impl OutputSource {
+    /// All devices, in the order of [`OutputSource::index`].
+    pub const ALL: [OutputSource; 5] = [
+        OutputSource::Serial(0),
+        OutputSource::Serial(1),
+        OutputSource::Serial(2),
+        OutputSource::Serial(3),
+        OutputSource::DebugConsole,
     ];
 
-    /// Position in [`OutputQueue::ALL`].
+    /// Position in [`OutputSource::ALL`].
     pub fn index(self) -> usize {
         match self {
-            OutputQueue::Serial(port) => usize::from(port),
-            OutputQueue::DebugConsole => 4,
+            OutputSource::Serial(port) => usize::from(port),
+            OutputSource::DebugConsole => 4,
         }
     }
 
@@ -115,38 +116,39 @@ impl AsFd for Doorbell {
     }
 }
 
-/// The producing ends of all queues, owned by the machine.
+/// A byte and the device that sent it, as [`OutputSource::index`].
+#[derive(Clone, Copy, Debug)]
+struct SentByte {
+    source: u8,
+    byte: u8,
+}
+
+/// The producing end of the queue, owned by the machine.
 #[derive(Debug)]
-pub struct OutputQueues {
-    rings: [Producer<u8>; 5],
+pub struct OutputQueue {
+    ring: Producer<SentByte>,
     doorbell: Arc<Doorbell>,
 }
 
-/// The consuming ends of all queues, owned by the front end.
+/// The consuming end of the queue, owned by the front end.
 #[derive(Debug)]
-pub struct OutputReaders {
-    rings: [Consumer<u8>; 5],
+pub struct OutputReader {
+    ring: Consumer<SentByte>,
 }
 
-/// Creates all queues; `doorbell` rings when bytes are sent.
-pub fn output_queues(doorbell: Arc<Doorbell>) -> (OutputQueues, OutputReaders) {
-    let pairs = OutputQueue::ALL.map(|_| RingBuffer::new(CAPACITY));
-    let mut producers = Vec::with_capacity(5);
-    let consumers = pairs.map(|(producer, consumer)| {
-        producers.push(producer);
-        consumer
-    });
-    let rings = producers.try_into().expect("as many producers as queues");
-    (OutputQueues { rings, doorbell }, OutputReaders { rings: consumers })
+/// Creates the queue; `doorbell` rings when bytes are sent.
+pub fn output_queue(doorbell: Arc<Doorbell>) -> (OutputQueue, OutputReader) {
+    let (producer, consumer) = RingBuffer::new(CAPACITY);
+    (OutputQueue { ring: producer, doorbell }, OutputReader { ring: consumer })
 }
 
-impl OutputQueues {
+impl OutputQueue {
     /// Sends a byte. Blocks while the queue is full, until `give_up` returns true; the byte is dropped then.
     #[inline]
-    pub fn send(&mut self, queue: OutputQueue, byte: u8, give_up: impl Fn() -> bool) {
-        let ring = &mut self.rings[queue.index()];
-        while ring.push(byte).is_err() {
-            if give_up() || ring.is_abandoned() {
+    pub fn send(&mut self, source: OutputSource, byte: u8, give_up: impl Fn() -> bool) {
+        let sent = SentByte { source: source.index() as u8, byte };
+        while self.ring.push(sent).is_err() {
+            if give_up() || self.ring.is_abandoned() {
                 return;
             }
             self.doorbell.ring();
@@ -162,22 +164,20 @@ impl OutputQueues {
     }
 }
 
-impl OutputReaders {
-    /// Moves at most `limit` bytes from `queue` to the end of `bytes`; true if there were any.
-    pub fn receive(&mut self, queue: OutputQueue, bytes: &mut Vec<u8>, limit: usize) -> bool {
-        let ring = &mut self.rings[queue.index()];
-        let count = ring.slots().min(limit);
-        let Ok(chunk) = ring.read_chunk(count) else { return false };
-        let (first, second) = chunk.as_slices();
-        bytes.extend_from_slice(first);
-        bytes.extend_from_slice(second);
-        chunk.commit_all();
+impl OutputReader {
+    /// Takes at most `limit` bytes from the queue, oldest first; true if there were any.
+    pub fn receive(&mut self, limit: usize, mut take: impl FnMut(OutputSource, u8)) -> bool {
+        let count = self.ring.slots().min(limit);
+        let Ok(chunk) = self.ring.read_chunk(count) else { return false };
+        for sent in chunk {
+            take(OutputSource::ALL[usize::from(sent.source)], sent.byte);
+        }
         count > 0
     }
 
-    /// True if all queues are empty.
+    /// True if the queue is empty.
     pub fn is_empty(&self) -> bool {
-        self.rings.iter().all(|ring| ring.is_empty())
+        self.ring.is_empty()
     }
 }
 
@@ -188,30 +188,35 @@ mod tests {
     #[test]
     fn bytes_arrive_in_order_and_wake_the_sleeper() {
         let doorbell = Doorbell::new().unwrap();
-        let (mut outputs, mut readers) = output_queues(doorbell.clone());
+        let (mut outputs, mut reader) = output_queue(doorbell.clone());
         doorbell.going_to_sleep();
-        for byte in b"hello" {
-            outputs.send(OutputQueue::Serial(1), *byte, || false);
+        let sent = [
+            (OutputSource::Serial(1), b'h'),
+            (OutputSource::DebugConsole, b'i'),
+            (OutputSource::Serial(1), b'!'),
+        ];
+        for (source, byte) in sent {
+            outputs.send(source, byte, || false);
         }
         let mut fds = [rustix::event::PollFd::new(&*doorbell, rustix::event::PollFlags::IN)];
         assert_eq!(rustix::event::poll(&mut fds, Some(&Default::default())).unwrap(), 1);
         doorbell.awake();
-        let mut bytes = Vec::new();
-        assert!(readers.receive(OutputQueue::Serial(1), &mut bytes, 3));
-        assert!(readers.receive(OutputQueue::Serial(1), &mut bytes, 100));
-        assert!(!readers.receive(OutputQueue::Serial(1), &mut bytes, 100));
-        assert_eq!(bytes, b"hello");
-        assert!(readers.is_empty());
+        let mut received = Vec::new();
+        assert!(reader.receive(2, |source, byte| received.push((source, byte))));
+        assert!(reader.receive(100, |source, byte| received.push((source, byte))));
+        assert!(!reader.receive(100, |source, byte| received.push((source, byte))));
+        assert_eq!(received, sent);
+        assert!(reader.is_empty());
     }
 
     #[test]
     fn a_full_queue_blocks_the_sender_until_it_gives_up() {
-        let (mut outputs, _readers) = output_queues(Doorbell::new().unwrap());
+        let (mut outputs, _reader) = output_queue(Doorbell::new().unwrap());
         for _ in 0..CAPACITY {
-            outputs.send(OutputQueue::DebugConsole, 0, || panic!("there is room"));
+            outputs.send(OutputSource::DebugConsole, 0, || panic!("there is room"));
         }
         let calls = std::cell::Cell::new(0);
-        outputs.send(OutputQueue::DebugConsole, 0, || {
+        outputs.send(OutputSource::DebugConsole, 0, || {
             calls.set(calls.get() + 1);
             calls.get() == 3
         });

@@ -8,7 +8,7 @@ use super::board::{Board, Effect};
 use super::cpu::{CpuId, RunState};
 use super::inputs::Input;
 use super::journal::JournalEvent;
-use super::output::OutputQueue;
+use super::output::OutputSource;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::MachineRequest;
@@ -104,11 +104,11 @@ impl Machine {
                 let delivers_input = self.input_buffer.has_pending()
                     && matches!(self.board.role(device), Role::Keyboard | Role::Serial(_));
                 if delivers_input {
-                    self.input_buffer.deliver(&mut self.board, &self.inputs);
+                    self.deliver_input();
                 }
                 let (value, effect) = self.board.read_port(device, port, size);
                 if delivers_input {
-                    self.input_buffer.deliver(&mut self.board, &self.inputs);
+                    self.deliver_input();
                 }
                 self.cpus[cpu].complete_read(u64::from(value));
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
@@ -194,9 +194,7 @@ impl Machine {
                 }
             }
             Role::Display => self.screen.publish(self.board.vga().view()),
-            Role::Keyboard if self.input_buffer.has_pending() => {
-                self.input_buffer.deliver(&mut self.board, &self.inputs)
-            }
+            Role::Keyboard if self.input_buffer.has_pending() => self.deliver_input(),
             _ => {}
         }
         Ok(self.apply(effect)?.unwrap_or(Next::Run))
@@ -205,8 +203,8 @@ impl Machine {
     /// Applies the effect of an access; `None` if the guest continues.
     #[inline]
     fn apply(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
-        if let Some((queue, byte)) = effect.output {
-            self.send(queue, byte);
+        if let Some((source, byte)) = effect.output {
+            self.send(source, byte);
         }
         if effect.deadline {
             self.want_ticks();
@@ -225,9 +223,9 @@ impl Machine {
     }
 
     #[inline]
-    fn send(&mut self, queue: OutputQueue, byte: u8) {
+    fn send(&mut self, source: OutputSource, byte: u8) {
         let inputs = &self.inputs;
-        self.outputs.send(queue, byte, || inputs.run_is_ending());
+        self.outputs.send(source, byte, || inputs.run_is_ending());
     }
 
     /// Performs the reset that the guest has requested ([`Event::ResetRequested`]). Returns [`Event::Reset`], or
@@ -328,8 +326,15 @@ impl Machine {
                 Input::Attention => event = event.or(Some(Event::Attention)),
             }
         }
-        self.input_buffer.deliver(&mut self.board, &self.inputs);
+        self.deliver_input();
         Ok(event)
+    }
+
+    /// Gives the devices as much of the pending input as they can take now.
+    fn deliver_input(&mut self) {
+        if self.input_buffer.deliver(&mut self.board, &self.inputs) {
+            self.want_ticks();
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::creation::for_saved_state;
 use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
-use super::output::OutputQueues;
+use super::output::OutputQueue;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, GuestFile, Protocol};
 use crate::devices::{MachineTime, Payload};
@@ -144,7 +144,7 @@ impl Machine {
         memory: Arc<GuestMemory>,
         state: &MachineState,
         inputs: Inputs,
-        outputs: OutputQueues,
+        outputs: OutputQueue,
     ) -> Result<Machine, MachineError> {
         let board = Board::restored(&state.devices)?;
         let kvm = Kvm::open()?;

@@ -1,7 +1,7 @@
 //! Whole machines for unit tests, on whatever KVM the host has.
 
 use super::inputs::Inputs;
-use super::output::{Doorbell, output_queues};
+use super::output::{Doorbell, output_queue};
 use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
@@ -25,7 +25,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         no_reboot: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
-    Some(Machine::new(image, spec, Inputs::new(), output_queues(doorbell).0).expect("a machine"))
+    Some(Machine::new(image, spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))
 }
 
 /// Runs the guest up to its next `hlt`, which leaves it behind that.

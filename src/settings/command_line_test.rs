@@ -200,18 +200,19 @@ fn serial_ports_end_where_the_user_says() {
 }
 
 #[test]
-fn two_serial_ports_cannot_share_an_end() {
+fn two_serial_ports_cannot_share_an_end_that_has_input() {
     let text = message(&["a.elf", "--serial", "3=stdio"]);
     assert!(
         text.starts_with("serial ports 1 and 3 cannot both be stdio: add --serial 1=log or --serial 3=log"),
         "{text}"
     );
-    let text = message(&["a.elf", "--serial", "2=file:x", "--serial", "4=file:x"]);
-    assert!(text.starts_with("serial ports 2 and 4 cannot both be file:x"), "{text}");
     let text = message(&["a.elf", "--serial", "2=unix:x", "--serial", "4=unix:x"]);
     assert!(text.starts_with("serial ports 2 and 4 cannot both be unix:x"), "{text}");
-    let text = message(&["a.elf", "--serial", "2=file:x", "--debugcon", "file:x"]);
-    assert!(text.starts_with("the debug console and a serial port cannot both be file:x"), "{text}");
+    let text = message(&["a.elf", "--serial", "2=unix:x", "--debugcon", "unix:x"]);
+    assert!(text.starts_with("the debug console and a serial port cannot both be unix:x"), "{text}");
+    // A file has none.
+    let shared = settings(&["a.elf", "--serial", "2=file:x", "--serial", "4=file:x", "--debugcon", "file:x"]);
+    assert_eq!((&shared.serial[1], &shared.serial[3]), (&shared.debug_console, &shared.debug_console));
     let text = message(&["a.elf", "--serial", "2=file:console.log"]);
     assert!(text.starts_with("`console.log` is the log file"), "{text}");
     let text = message(&["a.elf", "--debugcon", "file:l", "-logfile", "l"]);

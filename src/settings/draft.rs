@@ -316,7 +316,7 @@ fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<Migration
     }
 }
 
-/// Refuses backends that would use the same file or socket as another backend or the log.
+/// Refuses backends that would use the same socket or input as another backend, or the log file.
 fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
     for (second, end) in settings.serial.iter().enumerate() {
         if let Some(name) = exclusive(end)
@@ -329,7 +329,7 @@ fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
             });
         }
     }
-    // The debug console may share standard output, but no other backend.
+    // The debug console has no input, and may share standard output.
     let console = &settings.debug_console;
     if *console != SerialBackend::Stdio
         && let Some(name) = exclusive(console)
@@ -349,8 +349,7 @@ fn check_serial(settings: &Settings) -> Result<(), SettingsError> {
 fn exclusive(end: &SerialBackend) -> Option<String> {
     match end {
         SerialBackend::Stdio => Some("stdio".to_owned()),
-        SerialBackend::File(path) => Some(format!("file:{}", path.display())),
         SerialBackend::Unix(path) => Some(format!("unix:{}", path.display())),
-        SerialBackend::Log | SerialBackend::Pty | SerialBackend::Null => None,
+        SerialBackend::File(_) | SerialBackend::Log | SerialBackend::Pty | SerialBackend::Null => None,
     }
 }

@@ -204,7 +204,7 @@ pub enum SettingsError {
         /// The shared value.
         end: String,
     },
-    /// The debug console and a serial port were given the same file or socket.
+    /// The debug console and a serial port were given the same socket.
     #[error(
         "the debug console and a serial port cannot both be {end}: choose another place with --debugcon, or \
          `log` to have both in the log"

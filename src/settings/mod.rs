@@ -283,7 +283,7 @@ pub enum SerialBackend {
     Stdio,
     /// Lines in the log file.
     Log,
-    /// A file that is created or truncated.
+    /// A file that is created or truncated; several ports may share it.
     File(PathBuf),
     /// A unix stream socket that is listened on.
     Unix(PathBuf),

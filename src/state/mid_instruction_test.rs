@@ -169,7 +169,7 @@ fn a_guest_interrupted_in_a_repeated_instruction_sends_every_byte_once() {
         let Event::End(Outcome::Halted { result }) = second.run_to_event() else { panic!("no end") };
         assert_eq!(result, 0x20_0000 + 20000);
         let mut bytes = Vec::new();
-        other_ends.receive(OutputQueue::DebugConsole, &mut bytes, 30000);
+        other_ends.receive(30000, |_, byte| bytes.push(byte));
         // Before its second instruction the guest has not set RCX yet.
         let left = if registers.rip < ENTRY + 12 { 20000 } else { registers.rcx };
         assert_eq!(bytes.len() as u64, left, "those that had not been sent");

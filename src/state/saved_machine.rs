@@ -18,7 +18,7 @@ use crate::kvm::{CpuFeatures, VcpuState};
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::journal::Position;
-use crate::machine::output::OutputQueues;
+use crate::machine::output::OutputQueue;
 use crate::machine::{
     CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Restoration, RunState,
 };
@@ -236,7 +236,7 @@ impl SavedMachine {
         memory: Arc<GuestMemory>,
         user_interface: UserInterface,
         inputs: Inputs,
-        outputs: OutputQueues,
+        outputs: OutputQueue,
     ) -> Result<Machine, SnapshotError> {
         let spec = MachineSpec {
             memory: self.memory,
@@ -316,7 +316,7 @@ impl ReceivedMachine {
         memory: Arc<GuestMemory>,
         user_interface: UserInterface,
         inputs: Inputs,
-        outputs: OutputQueues,
+        outputs: OutputQueue,
     ) -> Result<Machine, SnapshotError> {
         let name = "the guest";
         if memory.size() != self.saved.memory {

@@ -18,7 +18,7 @@ use super::{SnapshotError, error};
 use crate::arch::PAGE_SIZE;
 use crate::boot::{FileImage, Image};
 use crate::machine::inputs::Inputs;
-use crate::machine::output::OutputQueues;
+use crate::machine::output::OutputQueue;
 use crate::machine::{Machine, PendingAction};
 use crate::memory::{CHUNK, GuestMemory};
 
@@ -306,7 +306,7 @@ impl SnapshotFile {
         self,
         user_interface: UserInterface,
         inputs: Inputs,
-        outputs: OutputQueues,
+        outputs: OutputQueue,
     ) -> Result<Machine, SnapshotError> {
         let name = self.file.name();
         let memory = GuestMemory::new(self.saved.memory).map_err(|e| SnapshotError::machine(name, e))?;

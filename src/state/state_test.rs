@@ -10,7 +10,7 @@ use crate::devices::keyboard::layouts::strokes_for;
 use crate::fuzzing::Seeds;
 use crate::kvm::GuestDebug;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
-use crate::machine::output::{Doorbell, OutputQueue, OutputQueues, OutputReaders, output_queues};
+use crate::machine::output::{Doorbell, OutputQueue, OutputReader, output_queue};
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
@@ -62,8 +62,8 @@ impl Drop for Folder {
 const USER_INTERFACE: UserInterface =
     UserInterface { keys: KeyTarget::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
 
-fn ends() -> (OutputQueues, OutputReaders) {
-    output_queues(Doorbell::new().unwrap())
+fn ends() -> (OutputQueue, OutputReader) {
+    output_queue(Doorbell::new().unwrap())
 }
 
 fn step(machine: &mut Machine, count: usize) {
@@ -85,9 +85,9 @@ fn finish(machine: &mut Machine) -> (u64, Vec<u64>) {
     (result, pages.collect())
 }
 
-fn sent(ends: &mut OutputReaders) -> String {
+fn sent(ends: &mut OutputReader) -> String {
     let mut bytes = Vec::new();
-    ends.receive(OutputQueue::DebugConsole, &mut bytes, 1000);
+    ends.receive(1000, |_, byte| bytes.push(byte));
     String::from_utf8(bytes).unwrap()
 }
 

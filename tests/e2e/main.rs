@@ -42,6 +42,7 @@ mod option_table;
 mod options;
 mod resets;
 mod serial;
+mod shared_output;
 mod snapshots;
 mod support;
 mod terminal;
@@ -96,6 +97,7 @@ fn main() {
     independent.extend(of_migration(migration_tls::trials()));
     independent.extend(terminal::trials());
     independent.extend(serial::trials());
+    independent.extend(shared_output::trials());
     independent.extend(vscode::trials());
     independent.extend(lldb::trials());
     trials.extend(support::skip_unless_all(independent));

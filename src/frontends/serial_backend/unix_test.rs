@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::frontends::serial_backend::Backend;
-use crate::machine::output::OutputQueue;
+use crate::machine::output::OutputSource;
 use crate::settings::SerialBackend;
 
 /// A path of its own for each test.
@@ -125,7 +125,7 @@ fn a_stale_socket_is_replaced() {
 fn a_file_that_is_not_a_socket_is_not_removed() {
     let path = path("file");
     std::fs::write(&path, "mine").unwrap();
-    let error = Backend::new(OutputQueue::Serial(0), &SerialBackend::Unix(path.clone())).unwrap_err();
+    let error = Backend::new(OutputSource::Serial(0), &SerialBackend::Unix(path.clone())).unwrap_err();
     assert!(error.to_string().contains("is no socket"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     std::fs::remove_file(path).unwrap();

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::boot::test_guest::{CODE, DATA, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
-use crate::machine::output::{Doorbell, output_queues};
+use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec};
 use crate::settings::{KeyTarget, LayoutName};
 
@@ -54,7 +54,7 @@ pub(crate) fn file() -> &'static [u8] {
 
 /// A machine with the guest, which has not run yet. Its output is discarded.
 pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
-    let (machine_outputs, _) = output_queues(Doorbell::new().expect("a file descriptor is available"));
+    let (machine_outputs, _) = output_queue(Doorbell::new().expect("a file descriptor is available"));
     let image = Box::new(BytesImage::new(NAME, file()));
     let spec = MachineSpec {
         memory: 4 << 20,
