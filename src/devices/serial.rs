@@ -1,96 +1,59 @@
-//! A serial port: the 16550A UART, built on `vm_superio::Serial`.
+//! A serial port: the 16550A UART.
 //!
-//! Datasheet: National Semiconductor PC16550D. Offsets are those of the eight registers from the
-//! port's base. What is written to the transmitter leaves at once, so the transmitter is always
-//! empty; the baud rate is stored and has no effect.
+//! National Semiconductor PC16550D datasheet; offsets are those of the eight registers from the port's base.
+//! The machine differs from the chip in these points:
+//!
+//! - The transmitter takes no time: what is written is sent at once, so it is always empty, and its FIFO never
+//!   holds anything. The baud rate only sets the length of the character time-out.
+//! - A host's bytes arrive as fast as the guest reads them ([`SerialPort::room`]), so only loop-back and a
+//!   caller that ignores `room` overrun the receiver.
+//! - At power-on LCR is 8N1, OUT2 is set and the divisor is that of 9600 baud, as firmware leaves a port.
+//! - Sent words have 8 bits outside loop-back, whatever LCR says. Received words have the length of LCR.
+//! - A connected line: CTS, DSR and DCD are on.
 
-use std::cell::Cell;
-use std::io;
+mod receiver;
+mod registers;
+mod saved;
 
-use serde::{Deserialize, Serialize};
-use vm_superio::serial::{NoEvents, SerialState};
-use vm_superio::{Serial, Trigger};
+use std::time::Duration;
 
-use super::{Action, Device, Snapshot, StateError};
+pub use receiver::{FIFO_DEPTH, ReceivedCharacter, Receiver};
+use registers::*;
+pub use saved::SerialPortState;
+
+use super::{Action, Device, MachineTime};
 
 /// First port of COM1 to COM4.
 pub const BASE_PORTS: [u16; 4] = [0x3F8, 0x2F8, 0x3E8, 0x2E8];
 
-/// Receiver buffer, transmitter holding register, divisor latch low byte.
-const DATA: u16 = 0;
-/// Interrupt enable register, divisor latch high byte.
-const IER: u16 = 1;
-/// Interrupt identification register when read, FIFO control register when written.
-const IIR_FCR: u16 = 2;
-/// Line control register.
-const LCR: u16 = 3;
-/// Modem control register.
-const MCR: u16 = 4;
-/// Line status register.
-const LSR: u16 = 5;
-
-/// IER: received data available.
-const IER_RECEIVED: u8 = 0x01;
-/// IER: transmitter holding register empty.
-const IER_EMPTY: u8 = 0x02;
-/// IIR: both set when the FIFOs are enabled.
-const IIR_FIFO: u8 = 0xC0;
-/// FCR: FIFO enable.
-const FCR_ENABLE: u8 = 0x01;
-/// FCR: clear the receiver FIFO.
-const FCR_CLEAR_RECEIVER: u8 = 0x02;
-/// LCR: divisor latch access.
-const LCR_DLAB: u8 = 0x80;
-/// MCR: output 2, which gates the interrupt line on a PC.
-const MCR_OUT2: u8 = 0x08;
-/// MCR: loopback.
-const MCR_LOOP: u8 = 0x10;
-/// LSR: data ready.
-const LSR_DATA_READY: u8 = 0x01;
-
-/// Depth of the receiver FIFO, in bytes.
-const FIFO_DEPTH: usize = 16;
-/// Most bytes `vm_superio` keeps for the receiver.
-const BUFFER_SIZE: usize = 64;
-
-/// Takes the place of an interrupt line: the port works its level out itself.
-struct NoLine;
-
-impl Trigger for NoLine {
-    type E = io::Error;
-
-    fn trigger(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Takes the byte that leaves the transmitter.
-#[derive(Default)]
-struct Transmitter {
-    byte: Cell<Option<u8>>,
-}
-
-impl io::Write for Transmitter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.byte.set(bytes.last().copied());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+/// The divisor at power-on: 9600 baud.
+const DIVISOR: u16 = 12;
+/// Duration of half a bit with divisor 1 (115200 baud), in nanoseconds.
+const HALF_BIT_NANOS: u64 = 4340;
+/// Characters after whose time a FIFO that was not read raises an interrupt.
+const TIMEOUT_CHARACTERS: u64 = 4;
+/// The modem's lines outside loop-back.
+const CONNECTED: u8 = MSR_CTS | MSR_DSR | MSR_DCD;
 
 /// One serial port.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SerialPort {
-    uart: Serial<NoLine, NoEvents, Transmitter>,
-    /// Copies of registers the interrupt line depends on.
+    divisor: u16,
     ier: u8,
+    fcr: u8,
     lcr: u8,
     mcr: u8,
-    fifo: bool,
+    /// MSR: changes of the modem's lines since MSR was read.
+    modem_changes: u8,
+    scratch: u8,
+    receiver: Receiver,
     /// The transmitter's interrupt is pending: raised by an empty transmitter, ended by reading IIR.
     empty_pending: bool,
+    /// The character time-out's interrupt is pending: ended by reading a character.
+    timed_out: bool,
+    now: MachineTime,
+    /// When a character was last received or read.
+    last_activity: MachineTime,
     /// The guest polled for received data and has done nothing else since.
     polled: bool,
     reads_input: bool,
@@ -99,39 +62,47 @@ pub struct SerialPort {
 impl Default for SerialPort {
     fn default() -> SerialPort {
         SerialPort {
-            uart: Serial::new(NoLine, Transmitter::default()),
+            divisor: DIVISOR,
             ier: 0,
-            lcr: 0,
-            mcr: 0,
-            fifo: false,
+            fcr: 0,
+            // Words of 8 bits.
+            lcr: LCR_WORD,
+            mcr: MCR_OUT2,
+            modem_changes: 0,
+            scratch: 0,
+            receiver: Receiver::default(),
             empty_pending: false,
+            timed_out: false,
+            now: MachineTime::default(),
+            last_activity: MachineTime::default(),
             polled: false,
             reads_input: false,
         }
     }
 }
 
-impl std::fmt::Debug for SerialPort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SerialPort").field("state", &self.state()).finish()
-    }
-}
-
 impl SerialPort {
     /// How many more bytes the receiver can take now.
     pub fn room(&self) -> usize {
-        let depth = if self.fifo { FIFO_DEPTH } else { 1 };
-        if self.mcr & MCR_LOOP != 0 { 0 } else { depth.saturating_sub(self.waiting()) }
+        if self.mcr & MCR_LOOP != 0 { 0 } else { self.receiver.room() }
     }
 
     /// A byte arrives on the line. It is dropped if there is no [`Self::room`].
     pub fn receive(&mut self, byte: u8) -> Action {
-        if self.room() > 0 {
-            // Cannot fail: there is room, and the trigger never fails.
-            let _ = self.uart.enqueue_raw_bytes(&[byte]);
+        if self.room() == 0 {
+            return Action::line(self.line());
+        }
+        self.receive_character(ReceivedCharacter { data: byte, errors: 0 })
+    }
+
+    /// A character arrives on the line, room or not. In loop-back the line is disconnected.
+    pub fn receive_character(&mut self, character: ReceivedCharacter) -> Action {
+        let before = self.next_deadline();
+        if self.mcr & MCR_LOOP == 0 {
+            self.take_in(character);
             self.polled = false;
         }
-        Action::line(self.line())
+        self.action(before)
     }
 
     /// True once the guest waits for input here: it enabled the receiver's interrupt, or polled for
@@ -142,162 +113,216 @@ impl SerialPort {
 
     /// True if a byte write to the base port sends that byte and does nothing else the guest could
     /// notice: such writes may be coalesced.
+    #[inline]
     pub fn sends_quietly(&self) -> bool {
         self.lcr & LCR_DLAB == 0 && self.mcr & MCR_LOOP == 0 && self.ier & IER_EMPTY == 0
     }
 
-    /// Level of the interrupt line.
+    /// Level of the interrupt line. Loop-back disconnects OUT2, which gates it.
+    #[inline]
     pub fn line(&self) -> bool {
-        let received = self.ier & IER_RECEIVED != 0 && self.waiting() > 0;
-        let empty = self.ier & IER_EMPTY != 0 && self.empty_pending;
-        self.mcr & MCR_OUT2 != 0 && (received || empty)
+        self.mcr & (MCR_OUT2 | MCR_LOOP) == MCR_OUT2 && self.identification() != IIR_NONE
     }
 
-    fn waiting(&self) -> usize {
-        BUFFER_SIZE - self.uart.fifo_capacity()
-    }
-
-    fn clear_receiver(&mut self) {
-        let mut state = self.uart.state();
-        state.in_buffer.clear();
-        state.line_status &= !LSR_DATA_READY;
-        self.replace_uart(&state);
-    }
-
-    fn replace_uart(&mut self, state: &SerialState) {
-        // Cannot fail: the buffer is within bounds and the trigger never fails.
-        if let Ok(uart) = Serial::from_state(state, NoLine, NoEvents, Transmitter::default()) {
-            self.uart = uart;
+    /// The pending interrupt of the highest priority among those that IER enables, as in IIR.
+    fn identification(&self) -> u8 {
+        let enabled = |source: u8| self.ier & source != 0;
+        if enabled(IER_LINE) && self.receiver.has_error() {
+            IIR_LINE
+        } else if enabled(IER_RECEIVED) && self.timed_out {
+            IIR_TIMEOUT
+        } else if enabled(IER_RECEIVED) && self.receiver.len() >= self.trigger_level() {
+            IIR_RECEIVED
+        } else if enabled(IER_EMPTY) && self.empty_pending {
+            IIR_EMPTY
+        } else if enabled(IER_MODEM) && self.modem_changes != 0 {
+            IIR_MODEM
+        } else {
+            IIR_NONE
         }
+    }
+
+    /// Number of characters from which on received data is available.
+    fn trigger_level(&self) -> usize {
+        if !self.receiver.has_fifo() {
+            return 1;
+        }
+        usize::from(TRIGGER_LEVELS[usize::from(self.fcr >> FCR_TRIGGER_SHIFT)])
+    }
+
+    /// Duration of four characters with their start, parity and stop bits.
+    fn timeout(&self) -> Duration {
+        let word = u64::from(self.lcr & LCR_WORD) + 5;
+        let parity = u64::from(self.lcr & LCR_PARITY != 0);
+        let half_stops = match (self.lcr & LCR_STOP != 0, word) {
+            (false, _) => 2,
+            (true, 5) => 3,
+            (true, _) => 4,
+        };
+        let half_bits = 2 * (1 + word + parity) + half_stops;
+        let divisor = u64::from(self.divisor.max(1));
+        Duration::from_nanos(TIMEOUT_CHARACTERS * half_bits * divisor * HALF_BIT_NANOS)
+    }
+
+    /// The modem's lines: in loop-back they are the modem control outputs.
+    fn modem_lines(&self) -> u8 {
+        if self.mcr & MCR_LOOP == 0 {
+            return CONNECTED;
+        }
+        let connections = [(MCR_RTS, MSR_CTS), (MCR_DTR, MSR_DSR), (MCR_OUT1, MSR_RI), (MCR_OUT2, MSR_DCD)];
+        connections.into_iter().filter(|(output, _)| self.mcr & output != 0).map(|(_, input)| input).sum()
+    }
+
+    /// A word of LCR's length reaches the receiver.
+    fn take_in(&mut self, character: ReceivedCharacter) {
+        let unused_bits = 3 - (self.lcr & LCR_WORD);
+        self.receiver.push(ReceivedCharacter { data: character.data & (0xFF >> unused_bits), ..character });
+        self.last_activity = self.now;
+    }
+
+    #[inline]
+    fn transmit(&mut self, byte: u8) -> Action {
+        self.polled = false;
+        // The full register ends the interrupt, the empty one raises it again.
+        self.empty_pending = false;
+        if self.mcr & MCR_LOOP == 0 {
+            let line = (self.ier & IER_EMPTY != 0).then(|| self.line());
+            self.empty_pending = true;
+            return Action { output: Some(byte), line, ..Action::NONE };
+        }
+        let before = self.next_deadline();
+        self.take_in(ReceivedCharacter { data: byte, errors: 0 });
+        self.empty_pending = true;
+        self.action(before)
+    }
+
+    fn read_data(&mut self) -> (u8, Action) {
+        let before = self.next_deadline();
+        self.polled = false;
+        self.timed_out = false;
+        self.last_activity = self.now;
+        let byte = self.receiver.pop();
+        (byte, self.action(before))
+    }
+
+    fn write_fifo_control(&mut self, value: u8) {
+        let enable = value & FCR_ENABLE != 0;
+        let change = enable != self.receiver.has_fifo();
+        if change || value & FCR_CLEAR_RECEIVER != 0 {
+            self.receiver.clear();
+            self.timed_out = false;
+        }
+        if change || value & FCR_CLEAR_TRANSMITTER != 0 {
+            self.empty_pending = true;
+        }
+        self.receiver.enable_fifo(enable);
+        // The other bits are programmed only while the FIFOs are enabled.
+        self.fcr = if enable { value & FCR_MASK } else { 0 };
+    }
+
+    fn write_interrupt_enable(&mut self, value: u8) {
+        // Enabling the transmitter's interrupt raises it, because the transmitter is empty. The datasheet does
+        // not say so; drivers rely on it.
+        if (self.ier ^ value) & IER_EMPTY != 0 {
+            self.empty_pending = value & IER_EMPTY != 0;
+        }
+        self.ier = value & IER_MASK;
+        self.reads_input |= value & IER_RECEIVED != 0;
+    }
+
+    fn write_modem_control(&mut self, value: u8) {
+        let before = self.modem_lines();
+        self.mcr = value & MCR_MASK;
+        let now = self.modem_lines();
+        self.modem_changes |= ((before ^ now) >> 4) & MSR_CHANGES;
+        if before & !now & MSR_RI != 0 {
+            self.modem_changes |= MSR_RING_ENDED;
+        }
+    }
+
+    /// The effect of an access on line and deadline; `before` is the deadline before it.
+    fn action(&self, before: Option<MachineTime>) -> Action {
+        Action { deadline: self.next_deadline() != before, ..Action::line(self.line()) }
     }
 }
 
 impl Device for SerialPort {
     fn read(&mut self, offset: u16) -> (u8, Action) {
-        let mut value = self.uart.read(offset as u8);
-        match offset {
+        let divisor = self.lcr & LCR_DLAB != 0;
+        let value = match offset {
+            DATA if divisor => self.divisor as u8,
+            DATA => return self.read_data(),
+            IER if divisor => (self.divisor >> 8) as u8,
+            IER => self.ier,
             IIR_FCR => {
-                if !self.fifo {
-                    value &= !IIR_FIFO;
+                let identification = self.identification();
+                if identification == IIR_EMPTY {
+                    self.empty_pending = false;
                 }
-                self.empty_pending = false;
+                identification | if self.receiver.has_fifo() { IIR_FIFO } else { 0 }
             }
+            LCR => self.lcr,
+            MCR => self.mcr,
             LSR => {
-                self.reads_input |= self.polled && value & LSR_DATA_READY == 0;
+                let status = self.receiver.take_status();
+                self.reads_input |= self.polled && status & LSR_DATA_READY == 0;
                 self.polled = true;
+                status | LSR_EMPTY | LSR_IDLE
             }
-            DATA => self.polled = false,
+            MSR => self.modem_lines() | std::mem::take(&mut self.modem_changes),
+            _ => self.scratch,
+        };
+        (value, Action::line(self.line()))
+    }
+
+    #[inline]
+    fn write(&mut self, offset: u16, value: u8) -> Action {
+        let divisor = self.lcr & LCR_DLAB != 0;
+        if offset == DATA && !divisor {
+            return self.transmit(value);
+        }
+        let before = self.next_deadline();
+        match offset {
+            DATA => self.divisor = self.divisor & 0xFF00 | u16::from(value),
+            IER if divisor => self.divisor = self.divisor & 0xFF | u16::from(value) << 8,
+            IER => self.write_interrupt_enable(value),
+            IIR_FCR => self.write_fifo_control(value),
+            LCR => self.lcr = value,
+            MCR => self.write_modem_control(value),
+            SCR => self.scratch = value,
+            // The status registers are read only.
             _ => {}
         }
-        (value, Action::line(self.line()))
+        self.action(before)
     }
 
     fn line(&self) -> bool {
         self.line()
     }
 
-    fn write(&mut self, offset: u16, value: u8) -> Action {
-        // Cannot fail: neither the transmitter nor the trigger ever does.
-        let _ = self.uart.write(offset as u8, value);
-        let divisor = self.lcr & LCR_DLAB != 0;
-        match offset {
-            DATA if !divisor => {
-                self.polled = false;
-                self.empty_pending = true;
-            }
-            IER if !divisor => {
-                self.ier = value & 0x0F;
-                self.empty_pending |= value & IER_EMPTY != 0;
-                self.reads_input |= value & IER_RECEIVED != 0;
-            }
-            IIR_FCR => {
-                let enable = value & FCR_ENABLE != 0;
-                // Switching between FIFO and single-byte operation clears the receiver, too.
-                if enable != self.fifo || value & FCR_CLEAR_RECEIVER != 0 {
-                    self.clear_receiver();
-                }
-                self.fifo = enable;
-            }
-            LCR => self.lcr = value,
-            MCR => self.mcr = value,
-            _ => {}
-        }
-        Action { output: self.uart.writer_mut().byte.take(), ..Action::line(self.line()) }
-    }
-}
-
-/// Everything the guest can observe of a serial port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SerialPortState {
-    divisor: [u8; 2],
-    interrupt_enable: u8,
-    interrupt_identification: u8,
-    line_control: u8,
-    line_status: u8,
-    modem_control: u8,
-    modem_status: u8,
-    scratch: u8,
-    received: Vec<u8>,
-    fifo: bool,
-    empty_pending: bool,
-    polled: bool,
-    reads_input: bool,
-}
-
-impl Snapshot for SerialPort {
-    const KIND: &'static str = "serial";
-    const VERSION: u16 = 1;
-    type State = SerialPortState;
-
-    fn state(&self) -> SerialPortState {
-        let uart = self.uart.state();
-        SerialPortState {
-            divisor: [uart.baud_divisor_low, uart.baud_divisor_high],
-            interrupt_enable: uart.interrupt_enable,
-            interrupt_identification: uart.interrupt_identification,
-            line_control: uart.line_control,
-            line_status: uart.line_status,
-            modem_control: uart.modem_control,
-            modem_status: uart.modem_status,
-            scratch: uart.scratch,
-            received: uart.in_buffer,
-            fifo: self.fifo,
-            empty_pending: self.empty_pending,
-            polled: self.polled,
-            reads_input: self.reads_input,
-        }
+    /// The character time-out: the FIFO holds a character, and none was received or read for the time of four.
+    fn next_deadline(&self) -> Option<MachineTime> {
+        let waits = self.ier & IER_RECEIVED != 0
+            && self.receiver.has_fifo()
+            && !self.receiver.is_empty()
+            && !self.timed_out;
+        waits.then(|| self.last_activity.after(self.timeout()))
     }
 
-    fn set_state(&mut self, state: SerialPortState) -> Result<(), StateError> {
-        if state.received.len() > BUFFER_SIZE {
-            return Err(StateError::Damaged {
-                kind: Self::KIND,
-                reason: format!("{} received bytes; at most {BUFFER_SIZE} fit", state.received.len()),
-            });
+    fn advance(&mut self, now: MachineTime) -> Action {
+        self.now = now;
+        if self.next_deadline().is_none_or(|deadline| now < deadline) {
+            return Action::NONE;
         }
-        self.replace_uart(&SerialState {
-            baud_divisor_low: state.divisor[0],
-            baud_divisor_high: state.divisor[1],
-            interrupt_enable: state.interrupt_enable,
-            interrupt_identification: state.interrupt_identification,
-            line_control: state.line_control,
-            line_status: state.line_status,
-            modem_control: state.modem_control,
-            modem_status: state.modem_status,
-            scratch: state.scratch,
-            in_buffer: state.received,
-        });
-        self.ier = state.interrupt_enable;
-        self.lcr = state.line_control;
-        self.mcr = state.modem_control;
-        self.fifo = state.fifo;
-        self.empty_pending = state.empty_pending;
-        self.polled = state.polled;
-        self.reads_input = state.reads_input;
-        Ok(())
+        self.timed_out = true;
+        Action { deadline: true, ..Action::line(self.line()) }
     }
 }
 
 #[cfg(test)]
 #[path = "serial_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "serial/datasheet_test.rs"]
+mod datasheet;

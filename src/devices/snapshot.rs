@@ -13,6 +13,29 @@ pub struct Payload {
     pub bytes: Vec<u8>,
 }
 
+impl Payload {
+    /// Checks that this is the state of a device of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Kind`] if it is not.
+    pub fn expect_kind(&self, kind: &'static str) -> Result<(), StateError> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(StateError::Kind { found: self.kind.clone(), expected: kind })
+    }
+
+    /// The state of a device of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Damaged`] if the bytes are no `T`.
+    pub fn decode<T: DeserializeOwned>(&self, kind: &'static str) -> Result<T, StateError> {
+        postcard::from_bytes(&self.bytes).map_err(|e| StateError::Damaged { kind, reason: e.to_string() })
+    }
+}
+
 /// Why a saved state was not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
@@ -90,15 +113,14 @@ pub trait Snapshot {
         }
     }
 
-    /// Restores a saved payload, leaving the device as it was on an error.
+    /// Restores a saved payload, leaving the device as it was on an error. A device whose earlier versions
+    /// are read has its own implementation.
     ///
     /// # Errors
     ///
     /// A payload of another kind or version, or one that does not decode.
     fn restore(&mut self, payload: &Payload) -> Result<(), StateError> {
-        if payload.kind != Self::KIND {
-            return Err(StateError::Kind { found: payload.kind.clone(), expected: Self::KIND });
-        }
+        payload.expect_kind(Self::KIND)?;
         if payload.version != Self::VERSION {
             return Err(StateError::Version {
                 kind: Self::KIND,
@@ -106,9 +128,7 @@ pub trait Snapshot {
                 expected: Self::VERSION,
             });
         }
-        let state = postcard::from_bytes(&payload.bytes)
-            .map_err(|e| StateError::Damaged { kind: Self::KIND, reason: e.to_string() })?;
-        self.set_state(state)
+        self.set_state(payload.decode(Self::KIND)?)
     }
 }
 

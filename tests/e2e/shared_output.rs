@@ -119,7 +119,7 @@ fn prompt() -> Result<(), Failed> {
         let mut running = Running::start(with_devices(&command_line, pair, ["stdio"; 2]));
         let expected = format!("> line 00 of {}, phase p\n", pair[1]);
         let mut heard = vec![0; expected.len()];
-        running.hear(|out| Ok(out.read_exact(&mut heard)?))?;
+        running.with_stdout(|out| Ok(out.read_exact(&mut heard)?))?;
         assert_eq!(String::from_utf8_lossy(&heard), expected);
     }
     Ok(())
