@@ -135,7 +135,7 @@ fn clients() -> Vec<Trial> {
                 clients.push(kvm.connect()?);
             }
             let refused = kvm.connect().err().and_then(|failed| failed.message().map(str::to_owned));
-            expect(&refused.unwrap_or_default(), "8 consoles are connected to this guest")?;
+            expect(&refused.unwrap_or_default(), "8 consoles are already connected to this guest")?;
             for client in &mut clients {
                 expect_equal(&client.ask("status")?, "the guest runs\n")?;
             }

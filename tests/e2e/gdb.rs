@@ -113,7 +113,7 @@ fn stopping() -> Vec<Trial> {
             let (output, _) = debug("recursion", &[], &["monitor regs", "monitor help", "monitor fly"])?;
             expect(&output, "Privileged Registers (Custom command):\nCR4 0x0000000000000620\nCR3 0x")?;
             expect(&output, "\nCR0 0x0000000080010033\nEFER 0x0000000000000d00\n")?;
-            expect(&output, "\nregs                        control registers and EFER\n")?;
+            expect(&output, "\nregs                        show the control registers and EFER\n")?;
             expect(&output, "`fly` is no command; `help` lists all\n")
         }),
         gdb_test("gdb_can_examine_the_guest_after_a_triple_fault", || {

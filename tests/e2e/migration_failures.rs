@@ -54,7 +54,7 @@ fn breaks(kind: u8, at: BreakPoint) -> Result<bool, Failed> {
         contains(&answer, FAILED)?;
         if kind == kind::READY {
             // For the destination, this looks like the loss of a Commit.
-            destination.expect_err("s for the source to query the outcome")?;
+            destination.expect_err("waiting up to 20 s for the source to query the outcome")?;
         } else if kind != kind::HELLO || at == BreakPoint::After {
             let end = destination.finish()?;
             contains(&end.err, "migration failed, the guest keeps running on the source")?;

@@ -49,7 +49,7 @@ fn files() -> Vec<Trial> {
         test("vscode_replaces_an_existing_file_only_with_force", || {
             let ran = Kvm::new().file(GDBINIT, "mine\n").arg("vscode").run();
             ran.expect_status(2)?.expect_err("kvm: ./.gdbinit exists with other contents")?;
-            ran.expect_err("--force replaces it")?.expect_file(GDBINIT, "mine\n")?;
+            ran.expect_err("Replace it with --force")?.expect_file(GDBINIT, "mine\n")?;
             ran.check(!ran.folder.file(".vscode").exists(), "nothing written")?;
             let ran = Kvm::new().file(GDBINIT, "mine\n").args(["vscode", "--force"]).run();
             ran.expect_status(0)?;
