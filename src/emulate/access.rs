@@ -9,9 +9,9 @@
 use crate::arch::SegmentRegister;
 use iced_x86::{Instruction, OpKind, Register};
 
-use super::Obstacle;
 use super::cpu::{Cpu, Mode};
 use super::exception::{EmulationError, Exception};
+use super::{LONGEST_INSTRUCTION, Obstacle};
 use crate::arch::PAGE_SIZE;
 use crate::arch::paging::{Access, Paging};
 
@@ -59,6 +59,19 @@ impl Cpu<'_> {
             done += count;
         }
         if done == 0 { Err(Obstacle::NoCode.into()) } else { Ok(done) }
+    }
+
+    /// Why an instruction has no byte behind the first `count`, which [`Cpu::fetch`] has read.
+    pub fn fetch_error(&self, count: usize) -> EmulationError {
+        if count >= LONGEST_INSTRUCTION {
+            return Exception::protection(0).into();
+        }
+        let at = self.wrap(self.registers.next_instruction().wrapping_add(count as u64));
+        let access = Access { fetch: true, user: self.ring() == 3, ..Access::default() };
+        match self.paging().translate(self.memory, at, access) {
+            Ok(_) => Obstacle::NoCode.into(),
+            Err(fault) => Exception::page_fault(at, fault).into(),
+        }
     }
 
     /// The memory operand of `instruction`, `length` bytes long (at most [`LONGEST`]).

@@ -84,6 +84,11 @@ fn prepare(fake: &mut FakeCpu, choice: u64, input: &mut Input) {
     // These addresses are in RAM.
     fake.memory.write(TABLES, &tables).unwrap();
     fake.memory.write(CODE + 0x1000, &tables).unwrap();
+    // MXCSR and FCW, as they differ from those after a reset.
+    let controls = input.word();
+    let extended = fake.xsave.get_mut();
+    extended[..2].copy_from_slice(&(0x37F ^ controls as u16 & 0xF3F).to_le_bytes());
+    extended[24..28].copy_from_slice(&(0x1F80 ^ (controls >> 16) as u32 & 0xFFFF).to_le_bytes());
 }
 
 /// The input, followed by zeros.

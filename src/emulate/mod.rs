@@ -42,7 +42,7 @@ mod testing;
 mod traits;
 mod vcpu;
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic};
 
 pub use counter::EmulationCounter;
 #[cfg(fuzzing)]
@@ -122,11 +122,24 @@ fn execute(cpu: &mut Cpu) -> Result<(), EmulationError> {
     let mut decoder = Decoder::with_ip(cpu.registers.bitness(), &bytes[..count], rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
+        if is_incomplete(&bytes[..count], cpu.registers.bitness()) {
+            return Err(cpu.fetch_error(count));
+        }
         // In ring 3, the guest's kernel handles it.
-        return Err(if cpu.ring() == 3 { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
+        let is_undefined = cpu.ring() == 3 || native::is_undefined(&bytes[..count], cpu.registers.bitness())?;
+        return Err(if is_undefined { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
     }
     (cpu.instruction, cpu.code) = (instruction, bytes);
     dispatch(cpu, &instruction)
+}
+
+/// True if `code`, which is no instruction, is the beginning of one that is longer, or too long.
+fn is_incomplete(code: &[u8], bitness: u32) -> bool {
+    // The decoder takes an instruction that is too long for an unknown one.
+    let code = &code[..code.len().min(LONGEST_INSTRUCTION - 1)];
+    let mut decoder = Decoder::new(bitness, code, DecoderOptions::NONE);
+    let _ = decoder.decode();
+    decoder.last_error() == DecoderError::NoMoreBytes
 }
 
 fn dispatch(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {

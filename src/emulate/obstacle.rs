@@ -11,6 +11,9 @@ pub enum Obstacle {
     NotAllowed,
     /// The host's processor does not have the instruction.
     NotOnThisProcessor,
+    /// The host's processor raised an exception, with this vector, that the instruction cannot raise on the
+    /// guest's.
+    HostException(u8),
     /// An event through a task gate, or the return from a nested task: task switches are not emulated.
     TaskGate,
     /// An interrupt or its return in virtual-8086 mode with the extensions of CR4.VME, which redirect

@@ -33,6 +33,11 @@ pub(super) fn explanation(obstacle: Option<Obstacle>, code: &[u8], bitness: u32)
         Some(Obstacle::NotOnThisProcessor) => {
             format!("This host's processor does not have it: {}.", without(&instruction))
         }
+        Some(Obstacle::HostException(vector)) => format!(
+            "It raised an unexpected exception, vector {vector}, in this host's processor: please report it \
+             with its bytes ({}), and {ANOTHER_HOST}.",
+            hex(code)
+        ),
         Some(Obstacle::TaskGate) => format!(
             "It goes through a task gate, and task switches are not emulated: put an interrupt or trap gate \
              into the descriptor table, or {ANOTHER_HOST}."
@@ -134,6 +139,7 @@ mod tests {
         assert!(text(Some(Obstacle::NoCode)).contains("no RAM at RIP"));
         assert!(text(Some(Obstacle::Unknown)).contains("(0f 04 90)"));
         assert!(text(Some(Obstacle::NotOnThisProcessor)).contains("processor does not have it"));
+        assert!(text(Some(Obstacle::HostException(13))).contains("vector 13"));
         assert!(text(Some(Obstacle::TaskGate)).contains("task gate"));
         assert!(text(Some(Obstacle::Virtual8086Extensions)).contains("CR4.VME"));
     }

@@ -11,6 +11,9 @@ use crate::support::{HALTED_0, Kvm, exact_output, guest, guest_test, halted};
 const SWING: &str = "height 0.122418\nheight 0.082289\nheight 0.055185\nheight 0.036951\nheight 0.024716\n\
                      height 0.016520\nheight 0.011037\nheight 0.007371\nsum 0.356487\nof squares 0.027228\n";
 
+/// What `raised` prints.
+const RAISED: &str = include_str!("../guests/raised.txt");
+
 /// Minimum number of compared instructions: those of every 64-bit processor.
 const BASIC: usize = 300;
 
@@ -23,6 +26,15 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("operands_may_be_in_the_memory_of_a_device", || {
             Kvm::with_guest("apic-operands").run().expect_exactly(&exact_output(0, "", halted(0x331)))?;
+            Ok(())
+        }),
+        guest_test("unmasked_exceptions_and_undefined_encodings_reach_the_guests_handlers", || {
+            Kvm::with_guest("raised").run().expect_exactly(&exact_output(0, RAISED, HALTED_0))?;
+            Ok(())
+        }),
+        guest_test("an_unmasked_exception_without_a_handler_is_a_triple_fault", || {
+            let ran = Kvm::with_guest("raised").args(["--append", "unhandled"]).run();
+            ran.expect_status(8)?.expect_err("kvm: triple fault")?;
             Ok(())
         }),
         guest_test("every_instruction_has_the_same_result_in_a_guest_and_on_the_host", same_as_on_the_host),

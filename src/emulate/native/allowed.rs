@@ -15,7 +15,8 @@ pub enum Unit {
     Fpu,
     /// MMX registers.
     Mmx,
-    /// XMM, YMM, ZMM and mask registers; MMX registers too where it converts.
+    /// XMM, YMM, ZMM and mask registers, and whatever MXCSR controls: the conversions between floating-point
+    /// numbers and MMX registers, too.
     Vector,
 }
 
@@ -66,7 +67,7 @@ pub fn unit(instruction: &Instruction) -> Result<Unit, Obstacle> {
         Unit::Fpu
     } else if !vector && is_general(instruction) {
         Unit::General
-    } else if (mmx && !vector) || mnemonic == Mnemonic::Emms {
+    } else if (mmx && !vector && !converts_mmx(mnemonic)) || mnemonic == Mnemonic::Emms {
         Unit::Mmx
     } else {
         Unit::Vector
@@ -98,6 +99,20 @@ pub fn has_memory(instruction: &Instruction) -> bool {
 /// True if an MMX register is an operand.
 pub fn uses_mmx_register(instruction: &Instruction) -> bool {
     (0..instruction.op_count()).any(|operand| instruction.op_register(operand).is_mm())
+}
+
+/// True for conversions between floating-point numbers and the integers of MMX: MXCSR controls them, also
+/// where no XMM register is an operand.
+fn converts_mmx(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Cvtpi2ps
+            | Mnemonic::Cvtpi2pd
+            | Mnemonic::Cvtps2pi
+            | Mnemonic::Cvttps2pi
+            | Mnemonic::Cvtpd2pi
+            | Mnemonic::Cvttpd2pi
+    )
 }
 
 /// True for what the x87 unit does.

@@ -134,8 +134,8 @@ impl Program {
     }
 }
 
-/// Number of prefixes.
-fn prefixes(bytes: &[u8], bitness: u32) -> usize {
+/// Number of prefixes that `bytes` begin with.
+pub fn prefixes(bytes: &[u8], bitness: u32) -> usize {
     let is_prefix = |byte: &u8| match byte {
         0x26 | 0x2E | 0x36 | 0x3E | 0x64 | 0x65 | 0x66 | 0x67 | 0xF0 | 0xF2 | 0xF3 => true,
         0x40..=0x4F => bitness == 64,

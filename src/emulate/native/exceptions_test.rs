@@ -226,18 +226,23 @@ fn an_unmasked_simd_exception_is_raised_and_flagged_in_mxcsr() {
 }
 
 #[test]
-fn an_unmasked_overflow_or_underflow_is_not_emulated() {
+fn an_unmasked_overflow_or_underflow_is_raised_with_or_without_inexactness() {
     let cases = [
-        (0x08, [1e30; 4], [1e30; 4]),
-        (0x10, [1e-30; 4], [1e-30; 4]),
+        (0x08, [1e30; 4], [1e30; 4], 0x28),
+        // Out of range but exact.
+        (0x08, [2.0_f32.powi(100); 4], [2.0_f32.powi(100); 4], 0x08),
+        (0x10, [1e-30; 4], [1e-30; 4], 0x30),
         // Tiny but exact: reported only where it is not masked.
-        (0x10, [2.0_f32.powi(-100); 4], [2.0_f32.powi(-30); 4]),
+        (0x10, [2.0_f32.powi(-100); 4], [2.0_f32.powi(-30); 4], 0x10),
+        // Both, in different elements.
+        (0x08, [1e30, 1e-30, 1.0, 1.0], [1e30, 1e-30, 1.0, 1.0], 0x38),
     ];
-    for (flag, first, second) in cases {
+    for (flag, first, second, flags) in cases {
         let mut fake = with_numbers(MULPS, first, second, unmask(flag));
-        let done = attempt(&mut fake);
-        assert!(matches!(done, Err(EmulationError::Unsupported(Obstacle::NotAllowed))), "{done:?}");
-        assert_eq!(mxcsr(&fake), unmask(flag));
+        let before = image_of(&fake);
+        assert_eq!(raises(&mut fake), Exception::SIMD);
+        assert_eq!(mxcsr(&fake), unmask(flag) | flags, "{first:?} * {second:?}");
+        assert_eq!(before[image::XMM..image::XMM + 256], image_of(&fake)[image::XMM..image::XMM + 256]);
     }
     // Results in range are no reason to stop, whatever is unmasked.
     let mut fake = with_numbers(MULPS, [1.5; 4], [2.0; 4], 0);
@@ -247,6 +252,41 @@ fn an_unmasked_overflow_or_underflow_is_not_emulated() {
     let mut fake = with_numbers(MULPS, [1e-30; 4], [1e-30; 4], 0x1F80 | 1 << 15);
     attempt(&mut fake).unwrap();
     assert_eq!(mxcsr(&fake) & 0x30, 0x30);
+}
+
+#[test]
+fn conversions_between_sse_and_mmx_raise_what_both_raise() {
+    let from_memory: [&[u8]; 6] = [
+        &[0x0F, 0x2C, 0x07],       // cvttps2pi mm0, [rdi]
+        &[0x0F, 0x2D, 0x07],       // cvtps2pi mm0, [rdi]
+        &[0x66, 0x0F, 0x2C, 0x07], // cvttpd2pi mm0, [rdi]
+        &[0x66, 0x0F, 0x2D, 0x07], // cvtpd2pi mm0, [rdi]
+        &[0x0F, 0x2A, 0xC0],       // cvtpi2ps xmm0, mm0
+        &[0x66, 0x0F, 0x2A, 0xC0], // cvtpi2pd xmm0, mm0
+    ];
+    for code in from_memory {
+        let with_memory = |mxcsr| {
+            let fake = with_numbers(code, [f32::NAN; 4], [0.0; 4], mxcsr);
+            fake.memory.write(0x3_0000, &[0xFF; 16]).unwrap();
+            fake.registers.borrow_mut().general.rdi = 0x3_0000;
+            fake
+        };
+        attempt(&mut with_memory(0x1F80)).unwrap();
+        if code[code.len() - 2] != 0x2A {
+            assert_eq!(raises(&mut with_memory(0)), Exception::SIMD, "{code:x?}");
+            let mut fake = with_memory(0);
+            fake.registers.borrow_mut().system.cr4 &= !CR4_OSXMMEXCPT;
+            assert_eq!(raises(&mut fake), Exception::UNDEFINED);
+            assert_eq!(mxcsr(&fake), 1);
+        }
+        let mut fake = with_memory(0);
+        fake.registers.borrow_mut().system.cr4 &= !CR4_OSFXSR;
+        assert_eq!(raises(&mut fake), Exception::UNDEFINED);
+        let fake = &mut with_memory(0);
+        // A division by zero, unmasked.
+        fake.xsave.borrow_mut()[..4].copy_from_slice(&[0x7B, 3, 0x84, 0x80]);
+        assert_eq!(raises(fake), Exception::X87);
+    }
 }
 
 #[test]

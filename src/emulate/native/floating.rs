@@ -1,7 +1,9 @@
 //! Floating-point exceptions and pointers.
 //!
-//! An SSE or AVX instruction runs with its exceptions masked; the raised flags are examined afterwards. An
-//! x87 exception is raised by the next instruction, so x87 instructions run unchanged.
+//! An SSE or AVX instruction runs with the guest's MXCSR. The processor raises #XM for what is unmasked there,
+//! and reports the cause in MXCSR: nothing else can tell whether a result that is out of range would have been
+//! exact. An x87 exception is raised by the next instruction, so x87 instructions run unchanged; they and MMX
+//! do not use MXCSR, and run with its exceptions masked.
 //!
 //! Manual: Intel SDM volume 1, "SSE and SSE2 Exceptions", "x87 FPU Exceptions in Detail".
 
@@ -10,24 +12,15 @@ use iced_x86::{Instruction, Mnemonic};
 use super::allowed::{has_memory, is_x87};
 use super::image;
 use super::ready::ERROR_SUMMARY;
+use super::signals::HostException;
 use super::stub::{Locked, StubInstruction};
 use crate::arch::flags::CR4_OSXMMEXCPT;
 use crate::emulate::Obstacle;
 use crate::emulate::cpu::{Cpu, Extended, Mode};
 use crate::emulate::exception::{EmulationError, Exception};
 
-/// MXCSR: the exception flags.
-const FLAGS: u32 = 0x3F;
-/// MXCSR: exceptions detected before computation: invalid, denormal, divide by zero.
-const BEFORE_COMPUTING: u32 = 0x07;
-/// MXCSR: overflow and underflow.
-const OUT_OF_RANGE: u32 = 0x18;
-/// MXCSR: underflow.
-const UNDERFLOW: u32 = 0x10;
-/// MXCSR: from a flag to its mask.
-const TO_MASKS: u32 = 7;
-/// MXCSR: tiny results become zero.
-const FLUSH_TO_ZERO: u32 = 1 << 15;
+/// MXCSR: the exception masks.
+const MASKS: u32 = 0x3F << 7;
 /// FSW and FCW: the exceptions.
 const X87_FLAGS: u16 = 0x3F;
 /// FSW and FCW: inexact result.
@@ -37,51 +30,33 @@ const X87_PRECISION: u16 = 0x20;
 ///
 /// # Errors
 ///
-/// #XM, or #UD where that is disabled, with the cause in MXCSR; [`Obstacle::NotAllowed`] for an unmasked
-/// overflow or underflow: whether the result was inexact, too, cannot be determined.
+/// #XM, or #UD where that is disabled, with the cause in MXCSR; what [`unexpected`] returns.
 pub fn run_vector(
     cpu: &mut Cpu,
     stub: &mut Locked,
     programmed: StubInstruction,
 ) -> Result<(), EmulationError> {
-    let before = image::mxcsr(stub.extended());
-    let unmasked = !(before >> TO_MASKS) & FLAGS;
-    let mut masked = before & !FLAGS | FLAGS << TO_MASKS;
-    if unmasked & UNDERFLOW != 0 {
-        // A masked underflow is reported only if the result is inexact as well, an unmasked one always. With
-        // flush-to-zero it is always reported, so that is tried first.
-        image::set_mxcsr(stub.extended(), masked | FLUSH_TO_ZERO);
-        stub.run(programmed);
-        let raised = image::mxcsr(stub.extended());
-        if raised & UNDERFLOW != 0 && raised & unmasked & BEFORE_COMPUTING == 0 {
-            return Err(Obstacle::NotAllowed.into());
-        }
-        stub.set_general(&cpu.registers.general);
-        stub.set_extended(cpu.extended()?);
-        // Flush-to-zero applies to masked underflows only.
-        masked &= !FLUSH_TO_ZERO;
+    let Err(raised) = stub.run(programmed) else { return Ok(()) };
+    if raised.vector != Exception::SIMD.vector {
+        return Err(unexpected(cpu, raised));
     }
-    image::set_mxcsr(stub.extended(), masked);
-    stub.run(programmed);
-    let raised = image::mxcsr(stub.extended()) & FLAGS;
-    if raised & unmasked == 0 {
-        image::set_mxcsr(stub.extended(), before | raised);
-        return Ok(());
-    }
-    let flags = if raised & unmasked & BEFORE_COMPUTING != 0 {
-        // Nothing was computed in any element.
-        raised & BEFORE_COMPUTING
-    } else if raised & unmasked & OUT_OF_RANGE != 0 {
-        return Err(Obstacle::NotAllowed.into());
-    } else {
-        raised
-    };
-    let extended = cpu.extended_mut()?;
-    image::bring_into_use(extended);
-    image::set_mxcsr(extended, before | flags);
+    // MXCSR, and what else the processor has changed: some begin to use MMX before the exception.
+    stub.extended_to(cpu.extended_mut()?);
     cpu.keep_extended();
-    let reports_simd = cpu.registers.system.cr4 & CR4_OSXMMEXCPT != 0;
-    Err(if reports_simd { Exception::SIMD } else { Exception::UNDEFINED }.into())
+    let is_enabled = cpu.registers.system.cr4 & CR4_OSXMMEXCPT != 0;
+    Err(if is_enabled { Exception::SIMD } else { Exception::UNDEFINED }.into())
+}
+
+/// What the guest's processor does where the host's has raised an exception.
+///
+/// #UD and #MF are the guest's own: nothing but the instruction and its registers leads to them. Everything
+/// else is an [`Obstacle`], as its cause is in this process.
+pub fn unexpected(cpu: &Cpu, raised: HostException) -> EmulationError {
+    match Exception::plain(raised.vector) {
+        Exception::UNDEFINED => Exception::UNDEFINED.into(),
+        Exception::X87 => super::ready::x87_error(cpu),
+        _ => Obstacle::HostException(raised.vector).into(),
+    }
 }
 
 /// Runs an x87 or MMX instruction; false if an exception of its own suppresses its write to memory.
@@ -91,7 +66,8 @@ pub fn run_vector(
 ///
 /// # Errors
 ///
-/// [`Obstacle::NotAllowed`] for `fnstenv` and the like in real mode, which has a format of its own.
+/// [`Obstacle::NotAllowed`] for `fnstenv` and the like in real mode, which has a format of its own; what
+/// [`unexpected`] returns.
 pub fn run_x87(
     cpu: &Cpu,
     instruction: &Instruction,
@@ -105,16 +81,20 @@ pub fn run_x87(
         return Err(Obstacle::NotAllowed.into());
     }
     let before = Pointers::of(stub.extended());
+    let mxcsr = image::mxcsr(stub.extended());
+    image::set_mxcsr(stub.extended(), mxcsr | MASKS);
     if !is_x87(instruction) || whole || is_control(mnemonic) {
-        stub.run(programmed);
+        stub.run(programmed).map_err(|raised| unexpected(cpu, raised))?;
+        image::set_mxcsr(stub.extended(), mxcsr);
         if matches!(mnemonic, Mnemonic::Fnstenv | Mnemonic::Fnsave) {
             before.store(instruction.memory_size().size(), stub.buffer());
         }
         return Ok(true);
     }
     Pointers::default().set(stub.extended());
-    stub.run(programmed);
+    stub.run(programmed).map_err(|raised| unexpected(cpu, raised))?;
     let extended = stub.extended();
+    image::set_mxcsr(extended, mxcsr);
     let after = Pointers::of(extended);
     let mut pointers = before;
     if after.instruction != 0 {

@@ -227,7 +227,7 @@ plain!(
 
 /// A number such as the instructions are interested in: floating point of all classes, small and
 /// large integers, text.
-fn number(random: &Random) -> u64 {
+pub fn number(random: &Random) -> u64 {
     let float = |bits: u64| match bits % 10 {
         0 => 0,
         1 => 0x8000_0000,
@@ -265,7 +265,7 @@ fn long_number(random: &Random) -> [u8; 10] {
     bytes
 }
 
-fn random_extended(random: &Random) -> Extended {
+pub fn random_extended(random: &Random) -> Extended {
     let mut image: Extended = [0; 4096];
     let control = 0x7F | (random.next() as u16 & 0xC00) | [0, 0x200, 0x300][random.below(3) as usize];
     image[..2].copy_from_slice(&control.to_le_bytes());
@@ -293,7 +293,7 @@ fn random_extended(random: &Random) -> Extended {
 
 /// The extended registers in one form only: what is not in use is zero, and the pointers to the last
 /// x87 instruction are left out.
-fn canonical(image: &Extended) -> Extended {
+pub fn canonical(image: &Extended) -> Extended {
     let mut canonical = *image;
     image::bring_into_use(&mut canonical);
     canonical[image::FOP..image::MXCSR].fill(0);

@@ -38,6 +38,8 @@ pub const AVX: u64 = 1 << 2;
 /// Components of AVX-512: mask registers, upper halves of ZMM registers, ZMM16 to ZMM31.
 pub const AVX512: u64 = 7 << 5;
 
+/// MXCSR after a reset: all exceptions are masked.
+pub const RESET_MXCSR: u32 = 0x1F80;
 /// FCW after a reset.
 const RESET_FCW: u16 = 0x37F;
 

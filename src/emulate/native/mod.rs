@@ -12,6 +12,9 @@
 //! | `operand.rs` | the memory operand: where it is, how long, how aligned |
 //! | `encoding.rs` | the instruction's bytes, with another memory operand |
 //! | `stub.rs` | the page it runs in |
+//! | `signals.rs` | exceptions that it raises there |
+//! | `probe.rs` | what the host's processor does with unknown bytes |
+//! | `undefined.rs` | bytes that are no instruction |
 //! | `floating.rs` | floating-point exceptions and pointers |
 //! | `image.rs` | fields of the extended registers |
 //! | `masked.rs` | stores and loads of chosen elements |
@@ -24,15 +27,19 @@ mod floating;
 mod image;
 mod masked;
 mod operand;
+mod probe;
 mod processor;
 mod ready;
-// The only file of the emulator with unsafe code.
+// This and `stub` are the only files of the emulator with unsafe code.
+#[allow(unsafe_code)]
+mod signals;
 #[allow(unsafe_code)]
 mod stub;
 #[cfg(test)]
 #[allow(unsafe_code)]
 #[path = "native_test.rs"]
 mod tests;
+mod undefined;
 
 use iced_x86::{Instruction, Mnemonic};
 
@@ -42,6 +49,7 @@ use super::exception::{EmulationError, Exception};
 use allowed::Unit;
 use operand::Operand;
 use stub::Stub;
+pub(super) use undefined::is_undefined;
 
 /// Executes `instruction`, or returns [`Obstacle::NotAllowed`] if it is not one of these.
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
@@ -75,7 +83,7 @@ fn run(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(), Emula
     }
     let mut stored = true;
     match unit {
-        Unit::General => stub.run(program),
+        Unit::General => stub.run(program).map_err(|raised| floating::unexpected(cpu, raised))?,
         Unit::Fpu | Unit::Mmx => {
             stub.set_extended(cpu.extended()?);
             stored = floating::run_x87(cpu, instruction, &mut stub, program)?;

@@ -1,5 +1,7 @@
 //! Tests of what runs on the host's processor.
 
+#[path = "direct_test.rs"]
+mod direct;
 #[path = "exceptions_test.rs"]
 mod exceptions;
 #[path = "forms_test.rs"]
@@ -8,6 +10,10 @@ mod forms;
 mod modes;
 #[path = "oracle_test.rs"]
 mod oracle;
+#[path = "random_test.rs"]
+mod random;
+#[path = "undefined_test.rs"]
+mod undefined;
 
 use std::cell::Cell;
 

@@ -5,7 +5,7 @@ use iced_x86::{
 };
 
 use super::allowed::has_memory;
-use super::{image, stub};
+use super::{image, probe, stub};
 use crate::arch::flags::{CR0_AM, RFLAGS_AC};
 use crate::arch::paging::Access;
 use crate::emulate::Obstacle;
@@ -87,7 +87,8 @@ fn required_alignment(
     if instruction.encoding() != EncodingKind::Legacy {
         return Ok(if is_aligned_move(mnemonic) { length as u64 } else { 1 });
     }
-    let aligned = length == 16 && !may_be_unaligned(mnemonic);
+    let aligned =
+        length == 16 && !may_be_unaligned(mnemonic) && !(is_sha(mnemonic) && probe::sha_is_unaligned()?);
     if aligned && image::mxcsr(cpu.extended()?) & MISALIGNED_MASK == 0 { Ok(16) } else { Ok(1) }
 }
 
@@ -103,6 +104,20 @@ fn is_aligned_move(mnemonic: Mnemonic) -> bool {
             | Mnemonic::Vmovntpd
             | Mnemonic::Vmovntdq
             | Mnemonic::Vmovntdqa
+    )
+}
+
+/// The instructions of SHA: the manuals require alignment, but not all of AMD's processors do.
+fn is_sha(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Sha1msg1
+            | Mnemonic::Sha1msg2
+            | Mnemonic::Sha1nexte
+            | Mnemonic::Sha1rnds4
+            | Mnemonic::Sha256msg1
+            | Mnemonic::Sha256msg2
+            | Mnemonic::Sha256rnds2
     )
 }
 

@@ -61,12 +61,14 @@ pub fn check(cpu: &mut Cpu, instruction: &Instruction, unit: Unit) -> Result<(),
         _ => uses_mmx_register(instruction),
     };
     if waits && image::status(cpu.extended()?) & ERROR_SUMMARY != 0 {
-        if cr0 & CR0_NE == 0 {
-            return Err(Obstacle::NotAllowed.into());
-        }
-        return Err(Exception::X87.into());
+        return Err(x87_error(cpu));
     }
     Ok(())
+}
+
+/// What a pending x87 error raises: #MF, or [`Obstacle::NotAllowed`] if it goes to an interrupt line.
+pub fn x87_error(cpu: &Cpu) -> EmulationError {
+    if cpu.registers.system.cr0 & CR0_NE == 0 { Obstacle::NotAllowed.into() } else { Exception::X87.into() }
 }
 
 /// The components of the extended registers that have to be switched on in XCR0 for `instruction`.

@@ -3,7 +3,7 @@
 //! Three pages: one with code, followed by two with data. The code loads the guest's registers from the data,
 //! jumps to the instruction in one of the slots of the same page, and stores the registers. An instruction
 //! stays in its slot, so that a loop of the guest reuses it. The page is never writable and executable at the
-//! same time.
+//! same time. An exception that the instruction raises is caught, see `signals.rs`.
 
 use std::arch::global_asm;
 use std::arch::x86_64::{__cpuid, _fxsave, _xgetbv};
@@ -14,6 +14,7 @@ use crate::arch::{GeneralRegisters, PAGE_SIZE};
 use iced_x86::{Instruction, Register};
 
 use super::encoding::Program;
+use super::signals::{self, HostException};
 use super::{image, processor};
 use crate::emulate::LONGEST_INSTRUCTION;
 use crate::emulate::ProcessorStateError;
@@ -29,6 +30,8 @@ const PAGES: usize = 3;
 const SLOT: usize = 32;
 /// Opcode of a jump with 32 bits of displacement.
 const JUMP: u8 = 0xE9;
+/// Opcode of `int3`.
+const INT3: u8 = 0xCC;
 /// CPUID leaf 1, ECX: the operating system has switched `xsave` on.
 const OSXSAVE: u32 = 1 << 27;
 /// Offset of MXCSR_MASK in what `fxsave` stores.
@@ -87,7 +90,7 @@ const _: () = {
 global_asm!(
     ".pushsection .rodata.native_stub, \"a\", @progbits",
     ".balign 16",
-    ".globl native_stub_start, native_stub_leave, native_stub_end",
+    ".globl native_stub_start, native_stub_saved, native_stub_leave, native_stub_end",
     "native_stub_start:",
     "push rbx",
     "push rbp",
@@ -97,6 +100,7 @@ global_asm!(
     "push r15",
     "mov [rip + native_stub_start + 4096 + 136], rsp",
     "mov [rip + native_stub_start + 4096 + 176], rdi",
+    "native_stub_saved:",
     "mov rcx, [rip + native_stub_start + 4096 + 152]",
     "jrcxz 3f",
     "stmxcsr [rip + native_stub_start + 4096 + 184]",
@@ -179,6 +183,7 @@ global_asm!(
 
 unsafe extern "C" {
     static native_stub_start: [u8; 0];
+    static native_stub_saved: [u8; 0];
     static native_stub_leave: [u8; 0];
     static native_stub_end: [u8; 0];
 }
@@ -236,10 +241,14 @@ impl Stub {
         // SAFETY: the code between the two symbols is shorter than a page, and the page is new.
         unsafe { pages.copy_from_nonoverlapping(NonNull::from(&native_stub_start).cast(), length) };
         let first_slot = length.next_multiple_of(SLOT);
-        let slots = vec![Program::default(); (PAGE - first_slot) / SLOT].into_boxed_slice();
+        // The last slot is for `Locked::unchecked`.
+        let slots = vec![Program::default(); (PAGE - first_slot) / SLOT - 1].into_boxed_slice();
         let leave = (&raw const native_stub_leave).addr() - start;
+        let saved = (&raw const native_stub_saved).addr() - start;
         let mut stub = Stub { pages, slots, first_slot, leave };
         stub.protect(libc::PROT_READ | libc::PROT_EXEC)?;
+        let page = pages.addr().get();
+        signals::install(page + saved..page + leave, page + first_slot..page + PAGE)?;
         stub.data().components = processor::components();
         Ok(stub)
     }
@@ -354,25 +363,57 @@ impl Locked {
     }
 
     /// Runs an instruction.
-    pub fn run(&mut self, instruction: StubInstruction) {
+    ///
+    /// # Errors
+    ///
+    /// The exception that it raises. The extended registers are then those at the exception; the others
+    /// are undefined.
+    pub fn run(&mut self, instruction: StubInstruction) -> Result<(), HostException> {
         let stub = self.stub();
         stub.data().guest_rsp = u64::from(instruction.names_rsp);
-        // While RSP is the guest's, there is no stack for signal delivery.
-        let signals = if instruction.names_rsp { Some(block_signals()) } else { None };
+        signals::prepare_thread();
+        // While RSP is the guest's, signal handlers that do not use the alternate stack have none.
+        let signals = if instruction.names_rsp { Some(signals::block_others()) } else { None };
         // SAFETY: the first page begins with a function of this type. It runs one instruction that
-        // `Program::place` has checked to change registers and the buffer only, and gives all
-        // registers back as the calling convention asks for.
+        // `Program::place` has checked to change registers and the buffer only, or that
+        // `probe.rs` has given no address of memory, and gives all registers back as the
+        // calling convention asks for.
         unsafe {
             let enter: extern "C" fn(*const u8) = std::mem::transmute(stub.pages.as_ptr());
             enter(stub.pages.as_ptr().add(instruction.slot));
         }
         if let Some(signals) = signals {
-            restore_signals(&signals);
+            signals::restore(&signals);
+        }
+        if let Some(raised) = signals::take_raised() {
+            return Err(raised);
         }
         if instruction.names_rsp {
             let data = stub.data();
             data.general[4] = data.run_rsp;
         }
+        Ok(())
+    }
+
+    /// Puts `code`, which no one has checked, into a slot that is kept for that, followed by traps. See
+    /// `probe.rs` for what its registers have to be.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessorStateError`] if the host does not let the page be written.
+    pub fn unchecked(&mut self, code: &[u8]) -> Result<StubInstruction, ProcessorStateError> {
+        let mut bytes = [INT3; SLOT];
+        let length = code.len().min(LONGEST_INSTRUCTION);
+        bytes[..length].copy_from_slice(&code[..length]);
+        let stub = self.stub();
+        let slot = stub.first_slot + stub.slots.len() * SLOT;
+        stub.fill(slot, &bytes)?;
+        Ok(StubInstruction { slot, names_rsp: true })
+    }
+
+    /// The address of an instruction.
+    pub fn address(&mut self, instruction: StubInstruction) -> usize {
+        self.stub().pages.addr().get() + instruction.slot
     }
 }
 
@@ -386,30 +427,20 @@ impl Stub {
         bytes[jump] = JUMP;
         let distance = self.leave as i32 - (slot + jump + 5) as i32;
         bytes[jump + 1..jump + 5].copy_from_slice(&distance.to_le_bytes());
+        self.fill(slot, &bytes)
+    }
+
+    /// Writes all bytes of a slot.
+    fn fill(&mut self, slot: usize, bytes: &[u8; SLOT]) -> Result<(), ProcessorStateError> {
         self.protect(libc::PROT_READ | libc::PROT_WRITE)?;
         // SAFETY: the slot lies in the first page, which is writable now.
-        unsafe { self.pages.add(slot).copy_from_nonoverlapping(NonNull::from(&bytes).cast(), SLOT) };
+        unsafe { self.pages.add(slot).copy_from_nonoverlapping(NonNull::from(bytes).cast(), SLOT) };
         self.protect(libc::PROT_READ | libc::PROT_EXEC)
     }
 }
 
 fn refused() -> ProcessorStateError {
     ProcessorStateError { what: WHAT, source: std::io::Error::last_os_error().into() }
-}
-
-fn block_signals() -> libc::sigset_t {
-    // SAFETY: both sets are written before they are read; the calls cannot fail with these arguments.
-    unsafe {
-        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-        before
-    }
-}
-
-fn restore_signals(before: &libc::sigset_t) {
-    // SAFETY: the set comes from `block_signals`.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, null_mut()) };
 }
 
 /// XCR0 of the host; `None` unless `xsave` is enabled.

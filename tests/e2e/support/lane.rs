@@ -47,6 +47,8 @@ const NO_CATCH: &str = "the AMD-V that QEMU emulates delivers a guest's int3 onl
 const NO_FRAME: &str = "AMD-V retries pushing an exception frame to a protected page without an exit";
 /// The test measures time.
 const NO_TIME: &str = "an emulated processor is too slow and too uneven for time limits";
+/// QEMU's processor raises no exceptions for SSE.
+const NO_SIMD_EXCEPTIONS: &str = "the processor that QEMU emulates has no unmasked SSE exceptions";
 /// Hardware virtualization runs every instruction.
 const NOT_REFUSED: &str = "no instruction is refused on this processor";
 /// A step over an exit stops a second time at the same address.
@@ -124,6 +126,14 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
         &[
             "the_guests_own_int3_reaches_its_handler_and_can_be_caught",
             "the_guests_own_int3_stops_it_when_int3_stops_are_on",
+        ],
+    ),
+    (
+        Lane::Amd,
+        NO_SIMD_EXCEPTIONS,
+        &[
+            "unmasked_exceptions_and_undefined_encodings_reach_the_guests_handlers",
+            "an_unmasked_exception_without_a_handler_is_a_triple_fault",
         ],
     ),
     (Lane::Amd, NOT_REFUSED, &["a_crash_under_kvm_can_be_examined"]),

@@ -1,0 +1,68 @@
+//! Bytes that are no instruction raise #UD where no processor has one, and stay refused elsewhere.
+
+use super::guest;
+use crate::emulate::exception::Exception;
+use crate::emulate::{Emulated, Obstacle};
+
+#[test]
+fn encodings_that_no_processor_has_are_undefined() {
+    let undefined: [&[u8]; 17] = [
+        &[0xF3, 0x49, 0x0F, 0x38, 0x14, 0xCC], // pblendvb's neighbour with a prefix
+        &[0xDA, 0xEA],                         // between fucompp
+        &[0xD9, 0x0F],                         // fld's neighbour, in memory
+        &[0xDB, 0x37],                         // the same
+        &[0xC5, 0xF0, 0x51, 0xC0],             // vsqrtps with vvvv
+        &[0xC4, 0xE2, 0x7D, 0x41, 0xC0],       // vphminposuw of 256 bits
+        &[0xC4, 0xE2, 0xF9, 0x1A, 0xC0],       // vbroadcastf128 of 128 bits
+        &[0xC4, 0xE0, 0x79, 0x58, 0xC0],       // a map that is not there
+        &[0xF0, 0x48, 0x89, 0xC8],             // lock mov rax, rcx
+        &[0xF0, 0x48, 0x8B, 0x07],             // lock mov rax, [rdi]
+        &[0xF0, 0x0F, 0x58, 0xC1],             // lock addps xmm0, xmm1
+        &[0xF0, 0x90],                         // lock nop
+        &[0xF2, 0x0F, 0x5B, 0xC1],             // cvtdq2ps's neighbour
+        &[0x06],                               // push es
+        &[0x0F, 0x04],                         // no opcode
+        &[0xFF, 0xFF],                         // the last of a group
+        &[0x8E, 0xC8],                         // mov cs, eax
+    ];
+    for code in undefined {
+        // What follows does not matter.
+        let mut fake = guest(&[code, &[0x05, 0, 0, 0, 0, 0xE9, 1, 2, 3, 4]].concat());
+        // There is no handler.
+        assert_eq!(fake.emulate(), Emulated::TripleFault, "{code:x?}");
+    }
+}
+
+#[test]
+fn encodings_that_may_be_instructions_of_ring_0_stay_refused() {
+    let unknown: [&[u8]; 4] = [
+        &[0x0F, 0x01, 0xCE],       // beside clac
+        &[0xF3, 0x0F, 0xC7, 0xC8], // beside senduipi
+        &[0x0F, 0x38, 0x83, 0x07], // beside invpcid
+        &[0x0F, 0x3E],             // beside getsec
+    ];
+    for code in unknown {
+        let mut fake = guest(code);
+        assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::Unknown), "{code:x?}");
+        // In ring 3, the guest's kernel handles it.
+        let mut fake = guest(code);
+        fake.registers.borrow_mut().system.cs.dpl = 3;
+        fake.registers.borrow_mut().system.ss.dpl = 3;
+        assert_eq!(fake.raises(), Some(Exception::UNDEFINED), "{code:x?}");
+    }
+}
+
+#[test]
+fn an_instruction_that_cannot_be_fetched_raises_the_fault_of_its_second_page() {
+    let mut fake = guest(&[]);
+    // The first page of the last two MiB of RAM that are mapped.
+    let last = (1 << 30) - 1;
+    fake.memory.write_u64(0x3000 + 8 * 511, 0x87).unwrap();
+    fake.memory.write(0x1F_FFFF, &[0x0F]).unwrap();
+    fake.registers.borrow_mut().general.rip = last;
+    let fault = fake.raises().unwrap();
+    assert_eq!((fault.vector, fault.address), (14, Some(1 << 30)));
+    // More than 15 bytes are none, whatever they are.
+    let mut fake = guest(&[0x66; 20]);
+    assert_eq!(fake.raises(), Some(Exception::protection(0)));
+}
