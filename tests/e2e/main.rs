@@ -46,6 +46,7 @@ mod shared_output;
 mod snapshots;
 mod support;
 mod terminal;
+mod uart;
 mod vscode;
 
 use libtest_mimic::{Arguments, Trial};
@@ -98,6 +99,7 @@ fn main() {
     independent.extend(terminal::trials());
     independent.extend(serial::trials());
     independent.extend(shared_output::trials());
+    independent.extend(uart::trials());
     independent.extend(vscode::trials());
     independent.extend(lldb::trials());
     trials.extend(support::skip_unless_all(independent));

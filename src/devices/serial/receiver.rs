@@ -26,8 +26,8 @@ pub struct Receiver {
     fifo: bool,
     /// Characters that were not read yet. The first has no errors: `errors` has them.
     characters: VecDeque<ReceivedCharacter>,
-    /// What a read without the FIFO gives while no character waits: the character read last.
-    last: u8,
+    /// The buffer register: the last character that was received without the FIFO.
+    buffer: u8,
     /// LSR: an overrun since LSR was read.
     overrun: bool,
     /// LSR: errors of characters that have been first since LSR was read.
@@ -78,16 +78,18 @@ impl Receiver {
             }
             self.characters.clear();
         }
+        if !self.fifo {
+            self.buffer = character.data;
+        }
         self.characters.push_back(character);
         self.reveal();
     }
 
-    /// The first character, which is removed. Without one, the buffer register has the last, and the FIFO 0.
+    /// The first character, which is removed. An empty FIFO gives 0; the buffer register keeps its contents.
     pub fn pop(&mut self) -> u8 {
         let Some(character) = self.characters.pop_front() else {
-            return if self.fifo { 0 } else { self.last };
+            return if self.fifo { 0 } else { self.buffer };
         };
-        self.last = character.data;
         self.reveal();
         character.data
     }
