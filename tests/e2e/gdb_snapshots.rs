@@ -144,7 +144,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "one     at 0x200000 (_start), ")?;
             expect(&output, "second  at 0x200002 (_start+0x2), ")?;
             expect(&output, "there is no snapshot `secnd` (there is `second`); `snapshots` lists all\n")?;
-            expect(&output, "it needs the name of a snapshot")?;
+            expect(&output, "the name of a snapshot is missing")?;
             expect(&output, "a name is missing; use: snapshot NAME|FILE")?;
             expect(&output, "`a b` is no name for a snapshot")?;
             expect(&output, "there is no snapshot `one`")?;
