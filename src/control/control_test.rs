@@ -79,12 +79,12 @@ impl StoppedMachine for FakeMachine {
         Ok(snapshot)
     }
 
-    fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
+    fn restore_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
         let found = self.snapshots.iter().find(|snapshot| snapshot.name == name);
         found.cloned().ok_or_else(|| InMemorySnapshotError::None { name: name.to_owned(), meant: None })
     }
 
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
+    fn delete_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
         self.snapshots.retain(|snapshot| name.is_some_and(|name| snapshot.name != name));
         Ok(())
     }

@@ -132,7 +132,7 @@ impl StoppedMachine for Supervisor<'_> {
         self.snapshots.take(self.machine, name, pending)
     }
 
-    fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
+    fn restore_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
         let kept = self.snapshots.restore(self.machine, name);
         match &kept {
             Ok(_) => self.was_restored(),
@@ -142,7 +142,7 @@ impl StoppedMachine for Supervisor<'_> {
         kept
     }
 
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
+    fn delete_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError> {
         match name {
             Some(name) => self.snapshots.delete(self.machine, name),
             None => self.snapshots.delete_all(self.machine),

@@ -46,9 +46,9 @@ fn stops(
     watching: [bool; 4],
     pc: u64,
 ) -> [Option<u64>; 4] {
-    let elsewhere = |address: Option<u64>| address.filter(|address| *address != pc);
-    let mut stops = breakpoints.map(elsewhere);
-    for handler in handlers.map(elsewhere).into_iter().flatten() {
+    let not_at_pc = |address: Option<u64>| address.filter(|address| *address != pc);
+    let mut stops = breakpoints.map(not_at_pc);
+    for handler in handlers.map(not_at_pc).into_iter().flatten() {
         if stops.contains(&Some(handler)) {
             continue;
         }
@@ -122,7 +122,7 @@ impl Supervisor<'_> {
         Ok(None)
     }
 
-    /// What the vCPU needs for a step: in the debug registers the breakpoints that are to stay in force, and
+    /// What the vCPU needs for a step: in the debug registers the breakpoints that stay in place, and
     /// the entries of exception handlers where they leave room.
     fn step_debug(&mut self, registers: &Registers, pc: u64, breakpoints: [Option<u64>; 4]) -> GuestDebug {
         let technique = self.technique();

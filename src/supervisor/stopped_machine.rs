@@ -73,14 +73,14 @@ pub trait StoppedMachine {
     /// # Errors
     ///
     /// [`InMemorySnapshotError`].
-    fn go_back(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError>;
+    fn restore_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError>;
 
     /// Forgets a snapshot, or all.
     ///
     /// # Errors
     ///
     /// [`InMemorySnapshotError`].
-    fn forget_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError>;
+    fn delete_snapshots(&mut self, name: Option<&str>) -> Result<(), InMemorySnapshotError>;
 
     /// All snapshots, oldest first, and how many bytes of guest memory are kept for them.
     fn snapshots(&self) -> (Vec<SnapshotInfo>, u64);

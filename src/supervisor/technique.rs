@@ -1,6 +1,6 @@
 //! What breakpoints are made of on this host.
 //!
-//! KVM says the same of every host and hosts differ, so what the probe
+//! KVM reports the same for every host although hosts differ, so what the probe
 //! ([`crate::kvm::probe`]) has measured decides:
 //!
 //! | breakpoint | made of |
@@ -39,7 +39,7 @@ impl Technique {
         self.inserted == Opcode::Halt
     }
 
-    /// What is measured; what cannot be measured is taken to be as KVM's manual says.
+    /// The measured properties of the host; what cannot be measured is assumed to be as in KVM's manual.
     pub(crate) fn of_host(kvm: &Kvm) -> Technique {
         let int3 = SOFTWARE_BREAKPOINTS.ring0.get(kvm);
         let registers = HARDWARE_BREAKPOINTS.ring0.get(kvm);

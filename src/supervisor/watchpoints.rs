@@ -100,7 +100,7 @@ pub(crate) struct Watchpoints {
     /// Pages for which the client was warned that reads are not detected.
     warned: BTreeSet<u64>,
     /// Why they could not be enabled, as reported to the client.
-    trouble: String,
+    failure: String,
 }
 
 impl Watchpoints {
@@ -154,7 +154,7 @@ impl Watchpoints {
         None
     }
 
-    /// What the debug registers that no breakpoint uses are to watch.
+    /// The watchpoints in the debug registers that no breakpoint uses.
     pub(crate) fn in_registers(&self, breakpoints: &Breakpoints) -> [Option<Watchpoint>; 4] {
         let mut settings = [None; 4];
         for (number, setting) in settings.iter_mut().enumerate() {
@@ -165,8 +165,8 @@ impl Watchpoints {
         settings
     }
 
-    /// Decides how each is watched, debug registers only with `free`, which says which of them can be used;
-    /// what is to watch by pages.
+    /// Assigns each watchpoint to debug registers, of which `free` are available, or to protected pages; returns
+    /// the ranges to watch by pages.
     ///
     /// An instruction that accesses a protected page is carried out by KVM's emulator, which does not look at
     /// debug registers: what lies in such a page is watched by it, whether it would fit into a register or not.
@@ -263,8 +263,7 @@ impl Watch {
         (self.address + (self.length - 1)) / PAGE_SIZE - self.address / PAGE_SIZE + 1
     }
 
-    /// What is to watch of it in each page; nothing where nothing is mapped, which may be so the next
-    /// time.
+    /// Its parts, one for each page. Unmapped pages are left out; they are looked up again when the guest goes on.
     fn in_pages<'a>(
         &self,
         memory: &'a GuestMemory,
@@ -327,7 +326,7 @@ impl Supervisor<'_> {
     ///
     /// # Errors
     ///
-    /// Why that cannot be, in words.
+    /// The reason, for the user.
     pub(crate) fn add_watchpoint(
         &mut self,
         address: u64,
@@ -357,7 +356,7 @@ impl Supervisor<'_> {
         let pages = watchpoints.assign(self.machine.memory(), &registers, free);
         match self.machine.watch(pages) {
             Ok(unseen) => {
-                watchpoints.trouble.clear();
+                watchpoints.failure.clear();
                 for page in unseen {
                     if watchpoints.warned.insert(page.page) {
                         self.messages += &format!(
@@ -369,10 +368,10 @@ impl Supervisor<'_> {
             }
             // The guest can run all the same, and the client must be notified.
             Err(error) => {
-                let trouble = format!("kvm: cannot enable new watchpoints in protected pages: {error}\n");
-                if watchpoints.trouble != trouble {
-                    self.messages += &trouble;
-                    watchpoints.trouble = trouble;
+                let failure = format!("kvm: cannot enable new watchpoints in protected pages: {error}\n");
+                if watchpoints.failure != failure {
+                    self.messages += &failure;
+                    watchpoints.failure = failure;
                 }
             }
         }

@@ -120,7 +120,8 @@ fn where_it_is_seen() -> Vec<Trial> {
         gdb_test("a_page_whose_reads_cannot_be_watched_is_reported", || {
             let commands = ["rwatch *(long *)&near_code", "continue", "kill"];
             let (output, _) = debug("watched", &[], &commands)?;
-            let message = "kvm: reads of the page at guest-physical 0x200000 are not detected, as it holds code";
+            let message =
+                "kvm: reads of the page at guest-physical 0x200000 are not detected, as it holds code";
             match lane() {
                 // Debug registers watch there; that the value changes shows that it is a write, too.
                 Lane::Intel => expect_times(&output, message, 0)?,

@@ -36,7 +36,7 @@ pub(in crate::control) fn restore(
     if name.is_empty() {
         return Err(invalid("the name of a snapshot is missing; `snapshots` lists all"));
     }
-    let snapshot = guest.go_back(name)?;
+    let snapshot = guest.restore_snapshot(name)?;
     let place = place(guest, snapshot.rip);
     let hint = hint(guest);
     Ok(format!("restored snapshot `{name}` at {place}: {} written back\n{hint}", pages(snapshot.pages)))
@@ -51,7 +51,7 @@ pub(in crate::control) fn list(
         if rest.len() == name.len() && !name.is_empty() {
             return Err(invalid(format!("unexpected argument `{arguments}`")));
         }
-        guest.forget_snapshots(if name.is_empty() { None } else { Some(name) })?;
+        guest.delete_snapshots(if name.is_empty() { None } else { Some(name) })?;
     } else if !arguments.is_empty() {
         return Err(invalid(format!("unexpected argument `{arguments}`")));
     }
