@@ -24,6 +24,7 @@ pub enum Target {
     /// Of the ratio.
     Ratio(f64),
     /// Of the value of `kvm`, in the unit of the comparison.
+    #[allow(dead_code, reason = "not every bench has such a target")]
     Value(f64),
 }
 
