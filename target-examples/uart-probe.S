@@ -311,7 +311,7 @@ until\mode:
     addl $COM1, %edx
     lodsb
     movb %al, %bh
-    movl $5000000, %ecx
+    movl $1000000, %ecx
 1:  inb %dx, %al
     cmpb %bh, %al
     loopne 1b

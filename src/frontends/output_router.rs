@@ -233,3 +233,7 @@ fn chosen_backend(settings: &Settings, source: OutputSource) -> &SerialBackend {
         chosen => chosen,
     }
 }
+
+#[cfg(test)]
+#[path = "output_router_test.rs"]
+mod tests;

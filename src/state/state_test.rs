@@ -1,6 +1,7 @@
 //! Machines that are saved at arbitrary points and continue identically in another machine.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::container::{self, Section};
 use super::*;
@@ -43,7 +44,10 @@ struct Folder(std::path::PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kvm-state-{}-{name}", std::process::id()));
+        // Tests that run at the same time may use the same name.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("kvm-state-{}-{number}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
