@@ -115,6 +115,16 @@ pub enum CommandError {
         /// Why.
         reason: std::io::Error,
     },
+    /// A command would overwrite a file that kvm has not written.
+    #[error(
+        "`{file}` exists, and kvm has not written it; choose another name, or overwrite it with `{command} -f {file}`"
+    )]
+    Exists {
+        /// The command.
+        command: &'static str,
+        /// The file.
+        file: String,
+    },
     /// The maximum number of breakpoints and log points is set.
     #[error("the maximum number of breakpoints is set; `delete N` deletes one")]
     TooManyPoints,

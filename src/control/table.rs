@@ -65,8 +65,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .only(CommandSource::Debugger, "it changes gdb's addresses; `xp` takes guest-physical ones"),
     command(
         "screendump",
-        "FILE",
-        "save the screen as an image (.png) or as text (.txt)",
+        "[-f] FILE",
+        "save the screen as an image (.png) or as text (.txt); -f overwrites any file",
         screen_and_keyboard::screendump,
     ),
     command(
@@ -82,8 +82,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .only(CommandSource::Console, "`continue` in gdb resumes the guest"),
     command(
         "snapshot",
-        "NAME|FILE",
-        "take a snapshot in memory, or save the machine in FILE.kvmstate",
+        "[-f] NAME|FILE",
+        "take a snapshot in memory, or save the machine in FILE.kvmstate; -f overwrites any file",
         state::snapshot,
     ),
     command("restore", "NAME|FILE", "restore a snapshot; breakpoints are kept", state::restore),

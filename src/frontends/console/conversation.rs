@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::PROMPT;
-use super::lines::{LONGEST, Line, Lines};
+use super::lines::{FAILED, InvalidInput, Lines};
+use crate::migration::progress::is_failure;
+use crate::os::foreign_protocol::ForeignProtocol;
 use crate::supervisor::command_interpreter::{CommandReply, CommandSource};
 use crate::supervisor::request_queue::{RequestSender, RunOver};
 
@@ -23,6 +25,8 @@ const PACE: Duration = Duration::from_millis(1);
 pub(super) enum Ended {
     /// The client has disconnected, or must be disconnected.
     Disconnected,
+    /// The client sent what no client of a console sends, and was notified.
+    Rejected,
     /// The run is over, including its last command.
     RunOver,
 }
@@ -30,11 +34,25 @@ pub(super) enum Ended {
 /// The result of a line.
 enum Reply {
     /// An answer; then the next line is accepted.
-    Text(String),
-    /// The same, followed by further lines of progress until the command is complete.
-    Progress(String, Receiver<String>),
+    Text {
+        text: String,
+        /// Further lines until the command is complete.
+        progress: Option<Receiver<String>>,
+        failed: bool,
+    },
     /// No further line is accepted.
     End(Ended),
+    /// The line is not from a client of a console.
+    Foreign(ForeignProtocol),
+}
+
+/// Why a client is disconnected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Rejection {
+    #[error("{0}")]
+    Input(#[from] InvalidInput),
+    #[error("this is a console, and the input is {0}")]
+    Protocol(ForeignProtocol),
 }
 
 /// Answers a client until it disconnects or the run is over.
@@ -57,42 +75,63 @@ fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io:
             Err(error) => return Err(error),
         };
         for &byte in &bytes[..count] {
-            let Some(line) = lines.take(byte) else { continue };
+            let line = match lines.take(byte) {
+                Ok(Some(line)) => line,
+                Ok(None) => continue,
+                Err(error) => return reject(stream, error.into(), lines.wants_status()),
+            };
             thread::sleep(PACE.saturating_sub(asked.elapsed()));
-            match reply(&line, caller) {
-                Reply::Text(text) => stream.write_all(format!("{text}{PROMPT}").as_bytes())?,
-                Reply::Progress(text, progress) => {
-                    stream.write_all(text.as_bytes())?;
-                    for line in progress {
-                        stream.write_all(format!("{line}\n").as_bytes())?;
+            match reply(&line, lines.is_trusted(), caller) {
+                Reply::Text { text, progress, mut failed } => {
+                    if !failed && !line.trim().is_empty() {
+                        lines.trust();
                     }
-                    stream.write_all(PROMPT.as_bytes())?;
+                    let mut answer = text.into_bytes();
+                    for line in progress.into_iter().flatten() {
+                        failed = is_failure(&line);
+                        answer.extend(format!("{line}\n").as_bytes());
+                        stream.write_all(&answer)?;
+                        answer.clear();
+                    }
+                    if failed && lines.wants_status() {
+                        answer.extend(FAILED);
+                    }
+                    answer.extend(PROMPT.as_bytes());
+                    stream.write_all(&answer)?;
                 }
                 Reply::End(ended) => return Ok(ended),
+                Reply::Foreign(protocol) => {
+                    return reject(stream, Rejection::Protocol(protocol), lines.wants_status());
+                }
             }
             asked = Instant::now();
         }
     }
 }
 
-fn reply(line: &Line, caller: &RequestSender) -> Reply {
-    let line = match line {
-        Line::Text(line) => line.trim(),
-        Line::TooLong => {
-            return Reply::Text(format!("the line is too long; at most {LONGEST} bytes are allowed\n"));
-        }
-    };
+/// Reports to the client why its connection ends.
+fn reject(stream: &mut impl Write, why: Rejection, wants_status: bool) -> io::Result<Ended> {
+    warn!("console: a client is disconnected: {why}");
+    let mut answer = format!("{why}. The connection is closed.\n").into_bytes();
+    if wants_status {
+        answer.extend(FAILED);
+    }
+    stream.write_all(&answer)?;
+    Ok(Ended::Rejected)
+}
+
+/// Carries out the command on `line`. Unless the client is `trusted`, the line is first checked for another protocol: a
+/// web page can make a browser send arbitrary lines to this host, but only after the first lines of a request.
+fn reply(line: &str, trusted: bool, caller: &RequestSender) -> Reply {
+    let line = line.trim();
+    if !trusted && let Some(protocol) = ForeignProtocol::in_line(line) {
+        return Reply::Foreign(protocol);
+    }
     match line {
-        "" => Reply::Text(String::new()),
+        "" => Reply::Text { text: String::new(), progress: None, failed: false },
         "exit" => Reply::End(Ended::Disconnected),
-        // A web page can make a browser send arbitrary data to this host, after a line such as this.
-        line if line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") => {
-            warn!("console: the connection of a browser is closed");
-            Reply::End(Ended::Disconnected)
-        }
         line => match caller.run_command(CommandSource::Console, line) {
-            Ok(CommandReply { text, progress: None, .. }) => Reply::Text(text),
-            Ok(CommandReply { text, progress: Some(progress), .. }) => Reply::Progress(text, progress),
+            Ok(CommandReply { text, progress, failed }) => Reply::Text { text, progress, failed },
             Err(RunOver) => Reply::End(Ended::RunOver),
         },
     }

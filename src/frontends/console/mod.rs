@@ -222,7 +222,10 @@ fn start_client(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) 
             // The client may have disconnected.
             let _ = writeln!(stream, "{start}{}", clients.final_message());
         }
-        let _ = stream.shutdown(Shutdown::Both);
+        let _ = match ended {
+            Ended::Rejected => stream.finish(END_TIMEOUT),
+            Ended::Disconnected | Ended::RunOver => stream.shutdown(Shutdown::Both),
+        };
         info!("console: {name} has disconnected");
     })?;
     Ok(Client { stream: other, thread })

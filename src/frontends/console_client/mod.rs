@@ -13,26 +13,37 @@ use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
 
 use super::console::PROMPT;
-use super::messages::tell;
+use super::messages::{escaped, tell};
 use crate::settings::ListenAddress;
 use connection::{AnswerEnd, Connection};
 use helper::Commands;
 
+/// How the client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// The input or the connection has ended.
+    Completed,
+    /// A command failed, and the commands after it were not sent.
+    CommandFailed,
+    /// The connection cannot be established or broke; the user was notified.
+    ConnectionFailed,
+}
+
 /// Copies commands from standard input to the console at `place` and its answers to standard output, until
-/// either ends. If the connection cannot be established or breaks, reports the reason to the user and returns
-/// false.
-pub fn run(place: &ListenAddress) -> bool {
+/// either ends. Input that is not typed on a terminal ends with the first command that fails, unless `keep_going`.
+/// Failures are reported to the user.
+pub fn run(place: &ListenAddress, keep_going: bool) -> ClientEnd {
     let result = Connection::open(place).and_then(|connection| {
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            run_interactive(connection)
+            run_interactive(connection).map(|()| ClientEnd::Completed)
         } else {
-            run_script(connection)
+            run_script(connection, keep_going)
         }
     });
     match result {
-        Ok(()) => true,
+        Ok(end) => end,
         // The reader may close the pipe early.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => true,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ClientEnd::Completed,
         Err(error) => {
             tell(&match error.kind() {
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => format!(
@@ -41,24 +52,33 @@ pub fn run(place: &ListenAddress) -> bool {
                 ),
                 _ => format!("the connection to the console on {place} failed: {error}"),
             });
-            false
+            ClientEnd::ConnectionFailed
         }
     }
 }
 
 /// For pipes: every line is a command, and only answers are written.
-fn run_script(mut connection: Connection) -> io::Result<()> {
+fn run_script(mut connection: Connection, keep_going: bool) -> io::Result<ClientEnd> {
     for line in io::stdin().lock().lines() {
         let line = line?;
         if line.trim().is_empty() {
             continue;
         }
         connection.send(&line)?;
-        if connection.receive(&mut io::stdout())? == AnswerEnd::Disconnected {
-            return Ok(());
+        match connection.receive(&mut io::stdout())? {
+            AnswerEnd::Prompt => {}
+            AnswerEnd::Failed if keep_going => {}
+            AnswerEnd::Failed | AnswerEnd::Rejected => {
+                let line = escaped(line.trim(), &[]);
+                tell(&format!(
+                    "the command `{line}` failed; commands after it are not sent, except with --keep-going"
+                ));
+                return Ok(ClientEnd::CommandFailed);
+            }
+            AnswerEnd::Disconnected => return Ok(ClientEnd::Completed),
         }
     }
-    Ok(())
+    Ok(ClientEnd::Completed)
 }
 
 /// For terminals: lines are edited, completed and stored in the history.
@@ -89,10 +109,10 @@ fn run_interactive(connection: Connection) -> io::Result<()> {
         connection.send(&line)?;
         // Output directly after the prompt is the end of the session.
         let mut end = connection.receive(&mut io::stdout())?;
-        while end == AnswerEnd::Prompt && connection.has_buffered_bytes() {
+        while !end.is_disconnected() && connection.has_buffered_bytes() {
             end = connection.receive(&mut io::stdout())?;
         }
-        if end == AnswerEnd::Disconnected {
+        if end.is_disconnected() {
             return Ok(());
         }
     }
