@@ -41,12 +41,37 @@ fn commands_of_another_front_end_are_refused_with_an_alternative() {
             && run_at_console(&mut guest, "help").contains("\npause ")
     );
     assert_eq!(run_at_console(&mut guest, "?"), run_at_console(&mut guest, "help"));
-    guest.debugged = false;
-    for line in ["break 0x1000", "trace 0x1000 \"x\"", "catch int3 on", "step-irq on"] {
+    assert!(!guest.console_controlled);
+}
+
+#[test]
+fn breakpoints_and_steps_of_the_console_need_no_debugger() {
+    for line in ["break 0x1000", "trace 0x1000 \"x\"", "catch int3 on"] {
+        let mut guest = FakeMachine { debugged: false, status: RunStatus::Running, ..real_mode() };
         let text = run_at_console(&mut guest, line);
-        assert!(text.contains("needs a debugger, and none is connected; with --gdb-nowait"), "{text}");
+        assert!(!text.contains("error"), "{text}");
+        assert!(guest.console_controlled, "{line}");
     }
-    assert!(guest.session.points.is_empty());
+    let mut guest = FakeMachine { debugged: false, status: RunStatus::Running, ..real_mode() };
+    for (line, answer) in
+        [("step", "1 steps\n"), ("s 3", "3 steps\n"), ("si", "1 steps\n"), ("stepi 2", "2 steps\n")]
+    {
+        assert_eq!(run_at_console(&mut guest, line), answer);
+    }
+    assert!(run_at_console(&mut guest, "step 0").contains("it must be from 1 to 100000"));
+    assert!(run_at_console(&mut guest, "wait").contains("=> 0x7"), "it has stopped already");
+    assert_eq!(run_at_console(&mut guest, "c"), "the guest runs\n");
+    assert_eq!(run_at_console(&mut guest, "wait"), "");
+    assert_eq!(guest.session.progress.take().unwrap().recv().unwrap(), "stopped");
+    assert_eq!(run_at_console(&mut guest, "stop"), "the guest is paused; `resume` resumes it\n");
+    guest.debugged = true;
+    for line in ["step", "wait"] {
+        assert!(
+            run_at_console(&mut guest, line).starts_with("error: gdb is connected and decides"),
+            "{line}"
+        );
+    }
+    assert!(run(&mut guest, "step").starts_with("error: `step` is not available in gdb: `stepi` in gdb"));
 }
 
 #[test]

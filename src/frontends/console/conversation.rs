@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,16 +56,34 @@ enum Rejection {
     Protocol(ForeignProtocol),
 }
 
+/// Whose turn it is to write to a client: the thread that answers it, or the one that passes on notices.
+pub(super) type Turn = Arc<Mutex<Written>>;
+
+/// What was written last.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// The client shows a prompt, behind which a notice needs a line of its own.
+    pub(super) at_prompt: bool,
+}
+
+fn lock(turn: &Turn) -> MutexGuard<'_, Written> {
+    turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// Answers a client until it disconnects or the run is over.
-pub(super) fn serve(stream: &mut (impl Read + Write), caller: &RequestSender) -> Ended {
-    answer_lines(stream, caller).unwrap_or_else(|error| {
+pub(super) fn serve(stream: &mut (impl Read + Write), caller: &RequestSender, turn: &Turn) -> Ended {
+    answer_lines(stream, caller, turn).unwrap_or_else(|error| {
         debug!("console: {error}");
         Ended::Disconnected
     })
 }
 
-fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<Ended> {
-    stream.write_all(PROMPT.as_bytes())?;
+fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender, turn: &Turn) -> io::Result<Ended> {
+    {
+        let mut written = lock(turn);
+        stream.write_all(PROMPT.as_bytes())?;
+        written.at_prompt = true;
+    }
     let (mut lines, mut bytes) = (Lines::default(), [0; READ_SIZE]);
     let mut asked = Instant::now();
     loop {
@@ -81,17 +100,24 @@ fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io:
                 Err(error) => return reject(stream, error.into(), lines.wants_status()),
             };
             thread::sleep(PACE.saturating_sub(asked.elapsed()));
+            // A stop that a command causes is reported behind its answer.
+            let mut written = lock(turn);
+            written.at_prompt = false;
             match reply(&line, lines.is_trusted(), caller) {
                 Reply::Text { text, progress, mut failed } => {
                     if !failed && !line.trim().is_empty() {
                         lines.trust();
                     }
                     let mut answer = text.into_bytes();
-                    for line in progress.into_iter().flatten() {
-                        failed = is_failure(&line);
-                        answer.extend(format!("{line}\n").as_bytes());
-                        stream.write_all(&answer)?;
-                        answer.clear();
+                    if let Some(progress) = progress {
+                        drop(written);
+                        for line in progress {
+                            failed = is_failure(&line);
+                            answer.extend(format!("{line}\n").as_bytes());
+                            stream.write_all(&answer)?;
+                            answer.clear();
+                        }
+                        written = lock(turn);
                     }
                     if failed && lines.wants_status() {
                         answer.extend(FAILED);
@@ -104,6 +130,7 @@ fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io:
                     return reject(stream, Rejection::Protocol(protocol), lines.wants_status());
                 }
             }
+            written.at_prompt = true;
             asked = Instant::now();
         }
     }

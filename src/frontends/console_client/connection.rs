@@ -14,6 +14,8 @@ use crate::settings::ListenAddress;
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout of sending a line.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout for more of what the console sends by itself.
+const NOTICE_TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Maximum number of bytes read at a time.
 const READ_SIZE: usize = 4096;
 
@@ -108,10 +110,22 @@ impl Connection {
         }
     }
 
-    /// Copies all remaining output to `out`.
-    pub(super) fn receive_all(&mut self, out: &mut impl Write) -> io::Result<()> {
-        while !self.receive(out)?.is_disconnected() {}
-        Ok(())
+    /// Copies to `out` what the console sends by itself behind a prompt: why the guest has stopped, or the last
+    /// words before the connection ends.
+    pub(super) fn receive_notice(&mut self, out: &mut impl Write) -> io::Result<AnswerEnd> {
+        out.write_all(&self.finder.rest())?;
+        let mut bytes = [0; READ_SIZE];
+        while self.poll(Some(&NOTICE_TIMEOUT)) {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Ok(AnswerEnd::Disconnected),
+                Ok(count) => out.write_all(&bytes[..count])?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            out.flush()?;
+        }
+        out.flush()?;
+        Ok(AnswerEnd::Prompt)
     }
 
     /// Waits until there is something to read; false if the connection has failed.

@@ -107,10 +107,10 @@ fn run_interactive(connection: Connection) -> io::Result<()> {
         }
         let mut connection = lock(&connection);
         connection.send(&line)?;
-        // Output directly after the prompt is the end of the session.
         let mut end = connection.receive(&mut io::stdout())?;
-        while !end.is_disconnected() && connection.has_buffered_bytes() {
-            end = connection.receive(&mut io::stdout())?;
+        if !end.is_disconnected() && connection.has_buffered_bytes() {
+            // The guest has stopped, or the session ends.
+            end = connection.receive_notice(&mut io::stdout())?;
         }
         if end.is_disconnected() {
             return Ok(());
@@ -129,10 +129,18 @@ fn exit_on_disconnect(watched: &Connection, shared: &Mutex<Connection>, before: 
             // The main thread has received an answer.
             continue;
         }
+        let mut notice = Vec::new();
+        if let Ok(AnswerEnd::Prompt) = connection.receive_notice(&mut notice) {
+            // The line editor has switched off that a line feed returns the cursor.
+            let notice = String::from_utf8_lossy(&notice).replace('\n', "\r\n");
+            let _ = io::stdout().write_all(format!("{notice}{PROMPT}").as_bytes());
+            let _ = io::stdout().flush();
+            continue;
+        }
         // The line editor has changed the terminal's mode.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
         let mut out = io::stdout();
-        let _ = out.write_all(b"\n").and_then(|()| connection.receive_all(&mut out));
+        let _ = out.write_all(b"\n").and_then(|()| out.write_all(&notice)).and_then(|()| out.flush());
         std::process::exit(0);
     }
 }
