@@ -261,7 +261,7 @@ impl Run {
         drop(self.requests);
         drop(self.debug_server);
         let crash = CrashReport::capture(&self.machine, &outcome);
-        let message = report::message(&outcome, crash.as_ref());
+        let message = report::message(&outcome, crash.as_ref(), Some(&settings.log.file));
         if settings.snapshot_at_exit.is_some()
             && let Err(error) = self.machine.complete_exits()
         {

@@ -272,13 +272,28 @@ impl Paging {
         linear: u64,
         access: Access,
     ) -> Result<u64, PageFault> {
+        let mapping = self.check(memory, linear, access)?;
+        mapping.mark_used(memory, access.write);
+        Ok(mapping.physical)
+    }
+
+    /// As [`Paging::translate`], without a change to the tables.
+    ///
+    /// # Errors
+    ///
+    /// [`PageFault`] with its complete error code.
+    pub fn check(
+        &self,
+        memory: &dyn PhysicalMemory,
+        linear: u64,
+        access: Access,
+    ) -> Result<Mapping, PageFault> {
         let by = self.access_bits(access);
         let mapping = self.find(memory, linear).map_err(|fault| PageFault { code: fault.code | by })?;
         if mapping.depth > 0 && !self.allows(mapping.rights, access) {
             return Err(PageFault { code: code::PROTECTION | by });
         }
-        mapping.mark_used(memory, access.write);
-        Ok(mapping.physical)
+        Ok(mapping)
     }
 
     /// The bits of an error code that describe the access.

@@ -4,25 +4,30 @@
 //! ([`super::report`]) and the dump in the log ([`super::dump`]) are made from the report alone, so a report
 //! can be built by hand, compared and serialised.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
 use serde::Serialize;
 
 use super::disassembly::{self, LONGEST_INSTRUCTION};
+use super::fault::delivery::{self, DeliveryFailure};
+use super::fault::{self, RaisedException, vector};
+pub use super::operands::OperandValue;
+use super::operands::operands;
 use super::translate::read_virtual;
 use super::values::load;
-use crate::arch::Registers;
-use crate::arch::gate::{GateEntry, MAX_GATE_SIZE};
 use crate::arch::paging::Paging;
+use crate::arch::{PAGE_SIZE, Registers};
 use crate::boot::Symbol;
 use crate::emulate::Obstacle;
+use crate::kvm::probe::{SYSTEM_CALLS, SystemCalls};
 use crate::machine::{Machine, Outcome};
 use crate::memory::GuestMemory;
 
 /// Where a processor starts after a reset: the registers of some hosts say this after a triple
 /// fault.
 const RESET_VECTOR: u64 = 0xFFF0;
-/// Exception vectors.
-const EXCEPTIONS: u8 = 32;
+/// Longest usual call, in bytes: `call [rip+disp32]` with a prefix.
+const LONGEST_CALL: u64 = 8;
+/// Where `syscall` leads (Intel SDM volume 4, "IA32_LSTAR").
+const LSTAR: u32 = 0xC000_0082;
 /// Most frames of a backtrace.
 const MOST_FRAMES: usize = 32;
 
@@ -68,8 +73,18 @@ pub struct CrashReport {
     /// CR2 after a triple fault, else the address of the next instruction, through the guest's page tables;
     /// `None` without either.
     pub walk: Option<PageWalk>,
-    /// A gate for an exception is present in the IDT.
-    pub has_idt: bool,
+    /// After a triple fault, the exception that began it; `None` where the state does not show it.
+    pub exception: Option<RaisedException>,
+    /// Why it could not be delivered; `None` where the tables do not show it.
+    pub delivery: Option<DeliveryFailure>,
+    /// Why the double fault that followed could not be delivered.
+    pub double_fault: Option<DeliveryFailure>,
+    /// The return address at RSP, behind a call, where the place of the crash itself is no code of the guest.
+    pub caller: Option<Frame>,
+    /// The crash is in ring 3, in the kernel's entry for `syscall`, on a host whose `syscall` stays in ring 3.
+    pub syscall_stays_in_ring_3: bool,
+    /// The guest waits in `hlt` with interrupts on.
+    pub waits_in_hlt: bool,
     /// Callers by frame pointers, the innermost first; empty where there are none.
     pub frames: Vec<Frame>,
     /// Events that wait for the guest.
@@ -93,29 +108,6 @@ pub struct Place {
     pub instruction: Option<String>,
     /// Its explicit operands.
     pub operands: Vec<OperandValue>,
-}
-
-/// An operand of an instruction before it is executed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum OperandValue {
-    /// A general or segment register.
-    Register {
-        /// Its name in lower case.
-        name: String,
-        /// Its value; `None` for registers that the report does not have.
-        value: Option<u64>,
-    },
-    /// Memory.
-    Memory {
-        /// Linear address; `None` if it cannot be computed from the registers of the report.
-        address: Option<u64>,
-        /// Size of the access in bytes, 0 if it is none.
-        size: usize,
-    },
-    /// A constant.
-    Immediate(u64),
-    /// The target of a jump or call.
-    Target(u64),
 }
 
 /// A linear address through the guest's page tables.
@@ -178,7 +170,12 @@ impl CrashReport {
             registers: cpu.registers().ok(),
             place: None,
             walk: None,
-            has_idt: false,
+            exception: None,
+            delivery: None,
+            double_fault: None,
+            caller: None,
+            syscall_stays_in_ring_3: false,
+            waits_in_hlt: cpu.is_halted(),
             frames: Vec::new(),
             pending: cpu.vcpu().pending_events().ok().flatten(),
             post_code: machine.board().post_code(),
@@ -218,13 +215,54 @@ impl CrashReport {
         });
         let fault = Some(registers.system.cr2).filter(|cr2| self.cause == Cause::TripleFault && *cr2 != 0);
         self.walk = Some(walk(memory, registers, fault.unwrap_or(address)));
-        self.has_idt = has_idt(memory, registers);
+        if self.cause == Cause::TripleFault {
+            self.diagnose(machine, registers);
+        }
         self.frames = return_addresses(memory, registers)
             // The call is before its return address, which may belong to the next function.
             .into_iter()
             .map(|address| Frame { address, symbol: symbol(address.wrapping_sub(1)).map(after_call) })
             .collect();
     }
+
+    /// Finds the exception behind a triple fault.
+    fn diagnose(&mut self, machine: &Machine, registers: &Registers) {
+        let memory = machine.memory();
+        let Some(place) = &self.place else { return };
+        self.exception = fault::find(memory, registers, &place.code);
+        let failure = |vector| delivery::failure(memory, registers, vector);
+        self.double_fault = failure(vector::DOUBLE_FAULT);
+        self.delivery = match &self.exception {
+            Some(exception) => failure(exception.vector),
+            // Which gate was used is unknown, unless there are none.
+            None => self.double_fault.filter(|_| !delivery::has_gates(memory, registers)),
+        };
+        let lost = self.exception.as_ref().is_some_and(RaisedException::is_about_the_place);
+        if lost || place.symbol.is_none() {
+            self.caller = return_address_at_rsp(memory, registers).map(|address| Frame {
+                address,
+                symbol: machine.symbol_at(address.wrapping_sub(1)).map(after_call),
+            });
+        }
+        self.syscall_stays_in_ring_3 =
+            registers.ring() == 3 && is_system_call_entry(machine, place.address) && syscall_stays(machine);
+    }
+}
+
+/// True if `address` belongs to the code that `syscall` enters.
+fn is_system_call_entry(machine: &Machine, address: u64) -> bool {
+    let entry = machine.cpu(machine.current_cpu()).vcpu().msr(LSTAR);
+    let Ok(Some(entry @ 1..)) = entry else { return false };
+    let name = |address| machine.symbol_at(address).map(|symbol| symbol.name);
+    match name(entry) {
+        Some(function) => name(address) == Some(function),
+        None => address.wrapping_sub(entry) < PAGE_SIZE,
+    }
+}
+
+/// True if `syscall` does not enter ring 0 on this host.
+fn syscall_stays(machine: &Machine) -> bool {
+    matches!(SYSTEM_CALLS.get(machine.kvm()), Ok(SystemCalls::StayInRing3))
 }
 
 /// The symbol of a return address, which was looked up by the byte before it.
@@ -232,14 +270,18 @@ fn after_call(symbol: Symbol) -> Symbol {
     Symbol { offset: symbol.offset.wrapping_add(1), ..symbol }
 }
 
-/// True if the IDT has a gate that is present for any of the exceptions.
-fn has_idt(memory: &GuestMemory, registers: &Registers) -> bool {
-    (0..EXCEPTIONS).any(|vector| {
-        let Some(entry) = GateEntry::of(registers, vector) else { return false };
-        let mut bytes = [0; MAX_GATE_SIZE];
-        read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]) == entry.size()
-            && entry.decode(bytes).is_some_and(|gate| gate.is_present)
-    })
+/// The return address at RSP, if the instruction before it is a call.
+fn return_address_at_rsp(memory: &GuestMemory, registers: &Registers) -> Option<u64> {
+    let bitness = registers.bitness();
+    let address = load(memory, registers, registers.general.rsp, (bitness / 8) as u8)?;
+    let is_call = |length: u64| {
+        let start = address.wrapping_sub(length);
+        let mut code = [0; LONGEST_INSTRUCTION];
+        let count = read_virtual(memory, registers, start, &mut code);
+        disassembly::decode(&code[..count], bitness, start)
+            .is_some_and(|decoded| decoded.length as u64 == length && decoded.is_call)
+    };
+    (2..=LONGEST_CALL).any(is_call).then_some(address)
 }
 
 fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
@@ -252,7 +294,7 @@ fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
 
 /// Return addresses of a stack whose functions keep frame pointers: RBP points to the caller's RBP, and the
 /// return address lies above it. Ends where that does not go upwards, or is not mapped.
-pub fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
+fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
     let size: u8 = match registers.bitness() {
         64 => 8,
         32 => 4,
@@ -276,66 +318,6 @@ pub fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64>
         frame = caller;
     }
     addresses
-}
-
-/// The explicit operands of the instruction that `code` begins with.
-fn operands(code: &[u8], registers: &Registers) -> Vec<OperandValue> {
-    let address = registers.next_instruction();
-    let instruction = Decoder::with_ip(registers.bitness(), code, address, DecoderOptions::NONE).decode();
-    if instruction.is_invalid() {
-        return Vec::new();
-    }
-    (0..instruction.op_count()).map(|operand| describe(&instruction, operand, registers)).collect()
-}
-
-fn describe(instruction: &Instruction, operand: u32, registers: &Registers) -> OperandValue {
-    match instruction.op_kind(operand) {
-        OpKind::Register => {
-            let register = instruction.op_register(operand);
-            let name = format!("{register:?}").to_lowercase();
-            OperandValue::Register { name, value: register_value(register, registers) }
-        }
-        OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
-            OperandValue::Target(instruction.near_branch_target())
-        }
-        kind => match instruction.try_immediate(operand) {
-            Ok(value) => OperandValue::Immediate(value),
-            Err(_) if matches!(kind, OpKind::FarBranch16 | OpKind::FarBranch32) => {
-                OperandValue::Target(u64::from(instruction.far_branch32()))
-            }
-            Err(_) => OperandValue::Memory {
-                address: instruction.virtual_address(operand, 0, |register, _, _| {
-                    if register.is_segment_register() {
-                        segment_base(register, registers)
-                    } else {
-                        register_value(register, registers)
-                    }
-                }),
-                size: instruction.memory_size().size(),
-            },
-        },
-    }
-}
-
-fn segment_base(register: Register, registers: &Registers) -> Option<u64> {
-    let name = format!("{register:?}");
-    registers.segments().into_iter().find(|(other, _)| *other == name).map(|(_, segment)| segment.base)
-}
-
-/// The value of a general, instruction pointer or segment register.
-fn register_value(register: Register, registers: &Registers) -> Option<u64> {
-    let name = format!("{:?}", register.full_register());
-    let full = registers.named().into_iter().find(|(other, _)| *other == name).map(|(_, value)| value);
-    let high_byte = matches!(register, Register::AH | Register::BH | Register::CH | Register::DH);
-    match full {
-        Some(value) if high_byte => Some(value >> 8 & 0xFF),
-        Some(value) => Some(value & u64::MAX >> (64 - 8 * register.size().clamp(1, 8))),
-        None => registers
-            .segments()
-            .into_iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, segment)| segment.selector.into()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
+use std::path::Path;
+
 use super::*;
 use crate::arch::flags::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA};
 use crate::inspect::dump;
+use crate::inspect::fault::delivery::DeliveryProblem;
+use crate::inspect::fault::{AccessKind, AddressMeaning, Diagnosis, PageState};
+use crate::inspect::report as sentences;
 
 /// 64-bit code with the first 2 MiB identity-mapped.
 fn long_mode(memory: &GuestMemory) -> Registers {
@@ -37,7 +42,12 @@ fn report(cause: Cause) -> CrashReport {
             operands: Vec::new(),
         }),
         walk: None,
-        has_idt: true,
+        exception: None,
+        delivery: None,
+        double_fault: None,
+        caller: None,
+        syscall_stays_in_ring_3: false,
+        waits_in_hlt: false,
         frames: Vec::new(),
         pending: None,
         post_code: None,
@@ -47,21 +57,62 @@ fn report(cause: Cause) -> CrashReport {
 #[test]
 fn a_triple_fault_is_reported_with_its_place_and_cr2() {
     let mut crash = report(Cause::TripleFault);
-    assert_eq!(
-        crash.message(),
-        "triple fault at 0x100004 (main+0x4), instruction `monitor`. The log has all registers."
-    );
+    assert_eq!(crash.message(), "triple fault at 0x100004 (main+0x4), instruction `monitor`.");
     crash.registers.as_mut().unwrap().system.cr2 = 8;
-    crash.has_idt = false;
+    crash.delivery = Some(DeliveryFailure { vector: 8, problem: DeliveryProblem::NoTable });
     crash.post_code = Some(7);
+    let text = "triple fault at 0x100004 (main+0x4), instruction `monitor`. The last page fault was at 0x8 (CR2), \
+                where nothing is mapped: a null pointer, by the looks of it. No usable IDT is loaded, so the first \
+                exception ends the machine. Last POST code: 0x07.";
+    assert_eq!(crash.message(), text);
     assert_eq!(
-        crash.message(),
-        "triple fault at 0x100004 (main+0x4), instruction `monitor`. CR2 is 0x8, where nothing is mapped: a null \
-         pointer, by the looks of it. No usable IDT is loaded, so the first exception ends the machine. The log \
-         has all registers. Last POST code: 0x07."
+        sentences::message(&Outcome::TripleFault, Some(&crash), Some(Path::new("run.log"))),
+        format!("{text} The log run.log has all registers.")
     );
     crash.walk = Some(PageWalk { address: 8, entries: Vec::new(), physical: Some(8) });
-    assert!(crash.message().contains("CR2 is 0x8, whose page forbids the access"), "{}", crash.message());
+    assert!(crash.message().contains("at 0x8 (CR2), whose page forbids the access"), "{}", crash.message());
+}
+
+#[test]
+fn an_exception_is_reported_with_its_vector_ring_cause_and_caller() {
+    let mut crash = report(Cause::TripleFault);
+    crash.registers.as_mut().unwrap().system.cr2 = 8;
+    crash.registers.as_mut().unwrap().system.ss.dpl = 3;
+    crash.exception = Some(RaisedException {
+        vector: vector::PAGE_FAULT,
+        error_code: Some(0x14),
+        diagnosis: Diagnosis::Page {
+            address: 8,
+            access: AccessKind::Fetch,
+            page: PageState::Unmapped,
+            meaning: AddressMeaning::NullPointer,
+        },
+    });
+    crash.caller = Some(Frame { address: 0x10_0100, symbol: symbol("caller", 0x10) });
+    crash.syscall_stays_in_ring_3 = true;
+    let not_present = |vector| Some(DeliveryFailure { vector, problem: DeliveryProblem::NotPresent });
+    (crash.delivery, crash.double_fault) = (not_present(14), not_present(8));
+    assert_eq!(
+        crash.message(),
+        "triple fault at 0x100004 (main+0x4), instruction `monitor`: page fault, #PF (vector 14, error code 0x14) in \
+         ring 3: a jump to 0x8, where nothing is mapped: a null pointer. The return address on the stack is \
+         0x100100 (caller+0x10). `syscall` stays in ring 3 on this host (`kvm check`, calls.syscall): run the guest \
+         on a host with VT-x or AMD-V. The IDT is loaded, but the gate for #PF is not present; the same \
+         holds for the double fault, #DF."
+    );
+}
+
+#[test]
+fn a_guest_that_waits_at_the_timeout_is_reported_as_waiting() {
+    let waiting = CrashReport { waits_in_hlt: true, ..report(Cause::TimedOut) };
+    assert!(
+        waiting.message().starts_with(
+            "the run took longer than --timeout allows: the guest waits in `hlt` for an interrupt; the next \
+             instruction is 0x100004 (main+0x4), instruction `monitor`. Nothing can wake it:"
+        ),
+        "{}",
+        waiting.message()
+    );
 }
 
 #[test]

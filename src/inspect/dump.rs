@@ -23,7 +23,7 @@ pub fn dump_crash(crash: &CrashReport) -> Option<String> {
             None => writeln!(text, " not mapped"),
         };
     }
-    for frame in &crash.frames {
+    for frame in crash.caller.iter().chain(&crash.frames) {
         let symbol = frame.symbol.as_ref().map(|symbol| format!(" {symbol}")).unwrap_or_default();
         let _ = writeln!(text, "  called from {:#018x}{symbol}", frame.address);
     }

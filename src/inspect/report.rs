@@ -1,24 +1,31 @@
 //! The message that ends a run: what happened, where, and what the user can do about it.
 
-use super::crash::{Cause, CrashReport, Place};
+use std::path::Path;
+
+use super::crash::{Cause, CrashReport, Frame, Place};
 use super::refused;
 use crate::devices::debug_exit;
 use crate::machine::{Machine, Outcome};
 
 /// Addresses below this are what following a null pointer gives.
 const FIRST_PAGE: u64 = 4096;
-/// Where the rest of a crash report is.
-const SEE_LOG: &str = " The log has all registers.";
-
-/// The message for `machine`, whose run has ended with `outcome`.
+/// What could wake a guest that waits in `hlt`.
+const NO_INTERRUPTS: &str = "Nothing can wake it: this machine has no timer, and its keyboard and serial ports do not \
+                             interrupt yet. Poll the device instead, or end the run with `cli; hlt`.";
+/// The message for `machine`, whose run has ended with `outcome`, for a debugger, which has the registers.
 pub fn end_message(machine: &Machine, outcome: &Outcome) -> String {
-    message(outcome, CrashReport::capture(machine, outcome).as_ref())
+    message(outcome, CrashReport::capture(machine, outcome).as_ref(), None)
 }
 
-/// The message for `outcome`; `crash` is what [`CrashReport::capture`] gave for it.
-pub fn message(outcome: &Outcome, crash: Option<&CrashReport>) -> String {
+/// The message for `outcome`; `crash` is what [`CrashReport::capture`] gave for it. It names `log`, the file with
+/// the rest of the report.
+pub fn message(outcome: &Outcome, crash: Option<&CrashReport>, log: Option<&Path>) -> String {
     if let Some(crash) = crash {
-        return crash.message();
+        let mut text = crash.message();
+        if let Some(log) = log.filter(|_| outcome.is_crash() && crash.place.is_some()) {
+            text.push_str(&format!(" The log {} has all registers.", log.display()));
+        }
+        return text;
     }
     match outcome {
         Outcome::Halted { result } => format!("the guest halted; result (RAX) {result} ({result:#x})."),
@@ -50,18 +57,23 @@ impl CrashReport {
             Cause::Refused { suberror, obstacle } => match &self.place {
                 Some(Place { code, bitness, .. }) => format!(
                     "this host's KVM cannot execute what the guest wants (internal error {suberror}){place}. \
-                     {}{SEE_LOG}",
+                     {}",
                     refused::explanation(*obstacle, code, *bitness)
                 ),
                 None => "the host cannot continue the guest and returns no registers.".to_owned(),
             },
             Cause::EntryFailed { reason } => format!(
                 "the processor did not accept the state the guest put it in (hardware reason \
-                 {reason:#x}){place}.{SEE_LOG}"
+                 {reason:#x}){place}."
             ),
             Cause::Unexpected { reason } => {
                 format!("KVM stopped the guest for a reason this program does not know ({reason}){place}.")
             }
+            Cause::TimedOut if self.waits_in_hlt => format!(
+                "the run took longer than --timeout allows: the guest waits in `hlt` for an interrupt; the next \
+                 instruction is{}. {NO_INTERRUPTS}",
+                place.strip_prefix(" at").unwrap_or(" unknown")
+            ),
             Cause::TimedOut => format!("the run took longer than --timeout allows{place}."),
             Cause::Reset => format!("the guest reset the machine (--no-reboot){place}."),
         };
@@ -82,22 +94,42 @@ impl CrashReport {
                     known."
                 .to_owned();
         }
-        let mut text = format!("triple fault{place}.");
-        let cr2 = registers.system.cr2;
-        if cr2 != 0 {
-            let mapped = self.walk.as_ref().is_some_and(|walk| walk.physical.is_some());
-            let what = match (mapped, cr2 < FIRST_PAGE) {
-                (true, _) => "whose page forbids the access, or which faulted earlier",
-                (false, true) => "where nothing is mapped: a null pointer, by the looks of it",
-                (false, false) => "where nothing is mapped",
-            };
-            text.push_str(&format!(" CR2 is {cr2:#x}, {what}."));
+        let mut text = format!("triple fault{place}");
+        let ring = registers.ring();
+        match &self.exception {
+            Some(exception) => text.push_str(&format!(": {}.", exception.sentence(ring))),
+            None if ring > 0 => text.push_str(&format!(" in ring {ring}.")),
+            None => text.push('.'),
         }
-        if !self.has_idt {
-            text.push_str(" No usable IDT is loaded, so the first exception ends the machine.");
+        // Without an exception that explains it, CR2 may be that of an earlier one.
+        if self.exception.is_none() && registers.system.cr2 != 0 {
+            text.push_str(&self.page_fault_address(registers.system.cr2));
         }
-        text.push_str(SEE_LOG);
+        if let Some(Frame { address, symbol }) = &self.caller {
+            let symbol = symbol.as_ref().map(|symbol| format!(" ({symbol})")).unwrap_or_default();
+            text.push_str(&format!(" The return address on the stack is {address:#x}{symbol}."));
+        }
+        if self.syscall_stays_in_ring_3 {
+            text.push_str(
+                " `syscall` stays in ring 3 on this host (`kvm check`, calls.syscall): run the guest on a host with \
+                 VT-x or AMD-V.",
+            );
+        }
+        if let Some(delivery) = &self.delivery {
+            text.push_str(&format!(" {}.", delivery.sentence(self.double_fault.as_ref())));
+        }
         text
+    }
+
+    /// What CR2 means if the last page fault is the one that counts.
+    fn page_fault_address(&self, cr2: u64) -> String {
+        let mapped = self.walk.as_ref().is_some_and(|walk| walk.physical.is_some());
+        let what = match (mapped, cr2 < FIRST_PAGE) {
+            (true, _) => "whose page forbids the access, or which faulted earlier",
+            (false, true) => "where nothing is mapped: a null pointer, by the looks of it",
+            (false, false) => "where nothing is mapped",
+        };
+        format!(" The last page fault was at {cr2:#x} (CR2), {what}.")
     }
 }
 

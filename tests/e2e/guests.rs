@@ -219,14 +219,16 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("a_crash_in_a_relocated_guest_names_the_function", || {
             let ran = Kvm::with_guest("crash-in-pie").run();
             let reported = ran.err.starts_with("kvm: triple fault at 0x20")
-                && ran.err.contains(" (fall_down), instruction `ud2`.");
+                && ran.err.contains(" (fall_down), instruction `ud2`: invalid opcode, #UD (vector 6).");
             let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
             ran.check(reported || hidden, "the function's name, or that the host hides it")?;
             Ok(())
         }),
         guest_test("a_crash_outside_the_guests_code_names_no_function", || {
             let ran = Kvm::with_guest("crash-in-pie").arg("--append=x").run();
-            let reported = ran.err.starts_with("kvm: triple fault at 0x900000, instruction `ud2`.");
+            let reported = ran.err.starts_with(
+                "kvm: triple fault at 0x900000, instruction `ud2`: invalid opcode, #UD (vector 6).",
+            );
             let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
             ran.check(reported || hidden, "no name, or that the host hides the location")?;
             Ok(())
@@ -244,8 +246,9 @@ fn crashing_guests() -> Vec<Trial> {
         guest_test("a_triple_fault_is_reported_with_its_location", || {
             for strict in ["--strict=no", "--strict=yes"] {
                 let ran = Kvm::with_guest("triple-fault").arg(strict).run();
-                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`. No usable IDT is \
-                            loaded, so the first exception ends the machine. The log has all registers.";
+                let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`: invalid opcode, #UD \
+                            (vector 6). No usable IDT is loaded, so the first exception ends the machine. The \
+                            log console.log has all registers.";
                 ran.expect_one_of(&triple_fault(here))?;
                 ran.expect_log("kvm: TRIPLE FAULT. Shutting down")?.expect_log("Target program dump:")?;
             }
@@ -258,25 +261,30 @@ fn crashing_guests() -> Vec<Trial> {
             file[at..at + 8].copy_from_slice(b"\0\x1b[31mX\0");
             std::fs::write(kvm.folder.file("red.elf"), file)?;
             let ran = kvm.run();
-            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`. No usable IDT is \
-                        loaded, so the first exception ends the machine. The log has all registers.";
+            let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`: invalid opcode, #UD \
+                        (vector 6). No usable IDT is loaded, so the first exception ends the machine. The log \
+                        console.log has all registers.";
             ran.expect_one_of(&triple_fault(here))?;
             ran.check(!ran.folder.read("console.log").contains('\x1b'), "no escape sequence in the log")?;
             Ok(())
         }),
         guest_test("a_triple_fault_by_a_breakpoint_instruction_is_reported", || {
             let ran = Kvm::with_guest("triple-fault-int3").run();
-            let fault = |place| {
+            let fault = |place, after| {
                 format!(
-                    "triple fault at {place}. No usable IDT is loaded, so the first exception ends \
-                     the machine. The log has all registers."
+                    "triple fault at {place}: breakpoint, #BP (vector 3){after}. No usable IDT is loaded, so the \
+                     first exception ends the machine. The log console.log has all registers."
                 )
             };
             ran.expect_one_of(&[
                 exact_output(8, "", TRIPLE_FAULT_SOMEWHERE),
                 // Processors differ in whether the breakpoint instruction counts as done.
-                exact_output(8, "", fault("0x200007 (_start+0x7), instruction `int3`")),
-                exact_output(8, "", fault("0x200008 (_start+0x8), instruction `hlt`")),
+                exact_output(8, "", fault("0x200007 (_start+0x7), instruction `int3`", "")),
+                exact_output(
+                    8,
+                    "",
+                    fault("0x200008 (_start+0x8), instruction `hlt`", ": `int3` is the instruction before"),
+                ),
             ])?;
             ran.expect_log("Target program dump:")?;
             Ok(())
@@ -287,9 +295,10 @@ fn crashing_guests() -> Vec<Trial> {
                            (_start+0x5), instruction `femms`. It is not one of those emulated in place of \
                            KVM (docs/refused-instructions.md): build the guest without such \
                            instructions (gcc -mno-3dnow) or run it on a host with VT-x or AMD-V \
-                           (`scripts/lab run` emulates one). The log has all registers.";
+                           (`scripts/lab run` emulates one). The log console.log has all registers.";
             let undefined = "triple fault at 0x200005 (_start+0x5), instruction `femms`. No usable IDT is \
-                             loaded, so the first exception ends the machine. The log has all registers.";
+                             loaded, so the first exception ends the machine. The log console.log has all \
+                             registers.";
             let here = exact_output(10, "", refused);
             match lane() {
                 Lane::Emulated => ran.expect_exactly(&here)?,
@@ -310,8 +319,9 @@ fn crashing_guests() -> Vec<Trial> {
                 let reported = ran.err.starts_with("kvm: triple fault at 0x2000")
                     && ran.err.contains(" (guest_main+")
                     && ran.err.ends_with(
-                        " CR2 is 0x700000000000, where nothing is mapped. No usable IDT is loaded, so \
-                         the first exception ends the machine. The log has all registers.\n",
+                        ": page fault, #PF (vector 14, error code 0x0): a read of 0x700000000000, where \
+                         nothing is mapped. No usable IDT is loaded, so the first exception ends the machine. \
+                         The log console.log has all registers.\n",
                     );
                 let hidden = ran.err == format!("kvm: {TRIPLE_FAULT_SOMEWHERE}\n");
                 ran.check(reported || hidden, "the location and CR2, or that the host hides them")?;
@@ -336,7 +346,7 @@ fn waiting_guests() -> Vec<Trial> {
             let started = Instant::now();
             let ran = Kvm::with_guest(guest).args(["--timeout", "0.3"]).run();
             let took = started.elapsed();
-            let message = |place| format!("the run took longer than --timeout allows at {place}.");
+            let message = |place| format!("the run took longer than --timeout allows{place}.");
             let allowed: Vec<_> =
                 instruction.iter().map(|place| exact_output(12, "", message(place))).collect();
             ran.expect_one_of(&allowed)?.expect_log("Target program dump:")?;
@@ -350,11 +360,17 @@ fn waiting_guests() -> Vec<Trial> {
         ends_in_time(
             "endless",
             &[
-                "0x200002 (spin), instruction `inc rax`",
-                "0x200005 (spin+0x3), instruction `jmp short 0x200002`",
+                " at 0x200002 (spin), instruction `inc rax`",
+                " at 0x200005 (spin+0x3), instruction `jmp short 0x200002`",
             ],
         ),
-        ends_in_time("idle", &["0x200002 (_start+0x2), instruction `jmp short 0x200000`"]),
+        ends_in_time(
+            "idle",
+            &[": the guest waits in `hlt` for an interrupt; the next instruction is 0x200002 (_start+0x2), \
+                instruction `jmp short 0x200000`. Nothing can wake it: this machine has no timer, and its \
+                keyboard and serial ports do not interrupt yet. Poll the device instead, or end the run with \
+                `cli; hlt`"],
+        ),
         guest_test("a_waiting_guest_costs_no_processor_time", || {
             // What the shell reports are minutes and seconds in user mode and in the kernel.
             let ran =

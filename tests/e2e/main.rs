@@ -13,7 +13,6 @@ mod debug_server;
 mod emulate_interrupts;
 mod emulate_native;
 mod emulate_system;
-mod foreign_protocols;
 mod gdb;
 mod gdb_breakpoints;
 mod gdb_control;
@@ -47,6 +46,7 @@ mod shared_output;
 mod snapshots;
 mod support;
 mod terminal;
+mod triple_faults;
 mod uart;
 mod vscode;
 
@@ -66,6 +66,7 @@ fn main() {
     trials.extend(gdb_snapshots::trials());
     trials.extend(gdb_watch::trials());
     trials.extend(guests::trials());
+    trials.extend(triple_faults::trials());
     trials.extend(emulate_native::trials());
     trials.extend(emulate_system::trials());
     trials.extend(resets::trials());
@@ -83,7 +84,6 @@ fn main() {
     independent.extend(gdb_files::trials());
     independent.extend(console::trials());
     independent.extend(console_client::trials());
-    independent.extend(foreign_protocols::trials());
     independent.extend(gdb_places::trials());
     independent.extend(gdb_resets::trials());
     independent.extend(gdb_malformed_packets::trials());

@@ -1,0 +1,208 @@
+//! Memory accesses of an instruction, checked as the processor checks them, without a change.
+//!
+//! Manual: Intel SDM volume 3A, "Protected-Mode Memory Management", "Paging" and "Alignment".
+
+use iced_x86::{EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, UsedMemory};
+
+use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, vector};
+use crate::arch::flags::{CR0_WP, CR4_SMAP, CR4_SMEP};
+use crate::arch::paging::{Access, PageFault, Paging};
+use crate::arch::{Mode, PAGE_SIZE, Registers};
+use crate::inspect::operands::{register_value, segment};
+use crate::memory::GuestMemory;
+
+/// Bits of a page fault's error code (Intel SDM volume 3A, "Page-Fault Exceptions").
+const PROTECTION: u32 = 1 << 0;
+const USER: u32 = 1 << 2;
+const RESERVED: u32 = 1 << 3;
+
+/// Pages above a faulting address that are searched for the stack it may belong to.
+const STACK_PAGES: u64 = 16;
+
+/// The exception that the first faulting memory operand of `instruction` raises, explicit or not.
+pub(super) fn operands(
+    memory: &GuestMemory,
+    registers: &Registers,
+    instruction: &Instruction,
+) -> Option<RaisedException> {
+    let mut factory = InstructionInfoFactory::new();
+    let used: Vec<UsedMemory> = factory.info(instruction).used_memory().to_vec();
+    used.iter().find_map(|used| operand(memory, registers, instruction, used))
+}
+
+fn operand(
+    memory: &GuestMemory,
+    registers: &Registers,
+    instruction: &Instruction,
+    used: &UsedMemory,
+) -> Option<RaisedException> {
+    let access = match used.access() {
+        OpAccess::Read | OpAccess::CondRead => AccessKind::Read,
+        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite => {
+            AccessKind::Write
+        }
+        OpAccess::None | OpAccess::NoMemAccess => return None,
+    };
+    let offset = used.virtual_address(0, |register, _, _| match register.is_segment_register() {
+        true => Some(0),
+        false => register_value(register, registers),
+    })?;
+    let size = used.memory_size().size().max(1) as u64;
+    let on_stack = used.segment() == Register::SS;
+    let address = match linear(registers, used.segment(), offset, size, access) {
+        Ok(address) => address,
+        Err(diagnosis) => return Some(segment_fault(on_stack, diagnosis)),
+    };
+    if let Some(alignment) = alignment(instruction, size)
+        && !address.is_multiple_of(alignment)
+    {
+        return Some(segment_fault(on_stack, Diagnosis::Misaligned { address, alignment }));
+    }
+    let by_stack_pointer = matches!(used.base().full_register(), Register::RSP | Register::RBP);
+    pages(memory, registers, address, size, access, by_stack_pointer)
+}
+
+/// #GP, or #SS for the stack segment; alignment is always #GP.
+fn segment_fault(on_stack: bool, diagnosis: Diagnosis) -> RaisedException {
+    let stack = on_stack && !matches!(diagnosis, Diagnosis::Misaligned { .. });
+    let vector = if stack { vector::STACK } else { vector::PROTECTION };
+    RaisedException { vector, error_code: Some(0), diagnosis }
+}
+
+/// The linear address of `size` bytes at `offset` of a segment.
+fn linear(
+    registers: &Registers,
+    register: Register,
+    offset: u64,
+    size: u64,
+    access: AccessKind,
+) -> Result<u64, Diagnosis> {
+    let segment = segment(register, registers).unwrap_or_default();
+    let last = offset.wrapping_add(size - 1);
+    if registers.mode() == Mode::SixtyFourBit {
+        let base = if matches!(register, Register::FS | Register::GS) { segment.base } else { 0 };
+        let address = base.wrapping_add(offset);
+        return if is_canonical(registers, address) && is_canonical(registers, base.wrapping_add(last)) {
+            Ok(address)
+        } else {
+            Err(Diagnosis::NotCanonical { address, access })
+        };
+    }
+    let is_usable = registers.mode() == Mode::Real || (segment.unusable == 0 && segment.present == 1);
+    let grows_down = segment.type_ & 0b1100 == 0b0100;
+    if !is_usable || (!grows_down && (last < offset || last > segment.limit.into())) {
+        return Err(Diagnosis::OutsideSegment { offset, access });
+    }
+    Ok(segment.base.wrapping_add(offset) & u64::from(u32::MAX))
+}
+
+/// True if `address` can be used at all in this mode.
+pub(super) fn is_canonical(registers: &Registers, address: u64) -> bool {
+    Paging::new(registers, Paging::WIDEST).is_canonical(address)
+}
+
+/// The page fault of an access to `size` bytes at a linear address.
+pub(super) fn pages(
+    memory: &GuestMemory,
+    registers: &Registers,
+    address: u64,
+    size: u64,
+    access: AccessKind,
+    by_stack_pointer: bool,
+) -> Option<RaisedException> {
+    let first = page(memory, registers, address, access, by_stack_pointer);
+    let last =
+        address.checked_add(size - 1).map(|last| last & !(PAGE_SIZE - 1)).filter(|last| *last > address);
+    first.or_else(|| page(memory, registers, last?, access, by_stack_pointer))
+}
+
+fn page(
+    memory: &GuestMemory,
+    registers: &Registers,
+    address: u64,
+    kind: AccessKind,
+    by_stack_pointer: bool,
+) -> Option<RaisedException> {
+    let access = Access {
+        write: kind == AccessKind::Write,
+        fetch: kind == AccessKind::Fetch,
+        user: registers.ring() == 3,
+        implicit: false,
+    };
+    let PageFault { code } = Paging::new(registers, Paging::WIDEST).check(memory, address, access).err()?;
+    let page = page_state(memory, registers, address, access, code);
+    let meaning = match page {
+        PageState::Unmapped if address < PAGE_SIZE => AddressMeaning::NullPointer,
+        PageState::Unmapped if by_stack_pointer && kind != AccessKind::Fetch => {
+            if is_below_memory(memory, registers, address) {
+                AddressMeaning::StackOverflow
+            } else {
+                AddressMeaning::NoStack
+            }
+        }
+        _ => AddressMeaning::Unknown,
+    };
+    let diagnosis = Diagnosis::Page { address, access: kind, page, meaning };
+    Some(RaisedException { vector: vector::PAGE_FAULT, error_code: Some(code), diagnosis })
+}
+
+fn page_state(
+    memory: &GuestMemory,
+    registers: &Registers,
+    address: u64,
+    access: Access,
+    code: u32,
+) -> PageState {
+    if code & RESERVED != 0 {
+        return PageState::ReservedBit;
+    }
+    let Ok(mapping) = Paging::new(registers, Paging::WIDEST).find(memory, address) else {
+        return PageState::Unmapped;
+    };
+    if code & PROTECTION == 0 {
+        return PageState::Unmapped;
+    }
+    let (rights, system) = (mapping.rights, &registers.system);
+    let smep_or_smap = if access.fetch { CR4_SMEP } else { CR4_SMAP };
+    if code & USER != 0 && !rights.user {
+        PageState::Supervisor
+    } else if access.fetch && !rights.execute {
+        PageState::NotExecutable
+    } else if access.write && !rights.write && (access.user || system.cr0 & CR0_WP != 0) {
+        PageState::ReadOnly
+    } else if !access.user && rights.user && system.cr4 & smep_or_smap != 0 {
+        PageState::User
+    } else {
+        PageState::ReadOnly
+    }
+}
+
+/// True if memory is mapped within [`STACK_PAGES`] above `address`: a stack grows downwards from there.
+fn is_below_memory(memory: &GuestMemory, registers: &Registers, address: u64) -> bool {
+    let paging = Paging::new(registers, Paging::WIDEST);
+    let page = address & !(PAGE_SIZE - 1);
+    (1..=STACK_PAGES)
+        .filter_map(|pages| page.checked_add(pages * PAGE_SIZE))
+        .any(|above| paging.find(memory, above).is_ok_and(|mapping| mapping.rights.write))
+}
+
+/// The alignment that the memory operand of `instruction` must have; `None` if any address will do. Legacy SSE
+/// instructions align operands of 16 bytes unless they are made for unaligned ones (Intel SDM volume 1,
+/// "Memory Alignment").
+fn alignment(instruction: &Instruction, size: u64) -> Option<u64> {
+    use Mnemonic::*;
+    match instruction.mnemonic() {
+        Vmovaps | Vmovapd | Vmovdqa | Vmovdqa32 | Vmovdqa64 | Vmovntps | Vmovntpd | Vmovntdq | Vmovntdqa => {
+            Some(size)
+        }
+        Cmpxchg16b | Fxsave | Fxsave64 | Fxrstor | Fxrstor64 => Some(16),
+        Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64 | Xsaves | Xsaves64 | Xrstor
+        | Xrstor64 | Xrstors | Xrstors64 => Some(64),
+        Movups | Movupd | Movdqu | Lddqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm => None,
+        _ => {
+            let legacy = instruction.encoding() == EncodingKind::Legacy;
+            let vector = (0..instruction.op_count()).any(|n| instruction.op_register(n).is_xmm());
+            (legacy && vector && size == 16).then_some(16)
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use super::delivery::{DeliveryFailure, DeliveryProblem, failure};
+use super::*;
+use crate::arch::Registers;
+use crate::arch::flags::{CR0_PE, CR0_PG, CR4_OSFXSR, CR4_PAE, EFER_LMA};
+use crate::memory::GuestMemory;
+
+const CODE: u64 = 0x8000;
+const GDT: u64 = 0x4000;
+const IDT: u64 = 0x5000;
+const TSS: u64 = 0x6000;
+const STACK: u64 = 0x9000;
+
+/// 64-bit code in ring 0, the first 2 MiB identity-mapped, a GDT with 64-bit code and an empty IDT.
+fn guest() -> (GuestMemory, Registers) {
+    let memory = GuestMemory::new(4 << 20).unwrap();
+    memory.write_u64(0x1000, 0x2003).unwrap();
+    memory.write_u64(0x2000, 0x3003).unwrap();
+    memory.write_u64(0x3000, 0x83).unwrap();
+    memory.write_u64(GDT + 8, 0x00AF_9B00_0000_FFFF).unwrap();
+    memory.write_u64(GDT + 16, 0x00CF_1300_0000_FFFF).unwrap();
+    let mut registers = Registers::default();
+    registers.general.rip = CODE;
+    registers.general.rsp = STACK;
+    let system = &mut registers.system;
+    (system.cs.l, system.cr0, system.cr3) = (1, CR0_PG | CR0_PE, 0x1000);
+    (system.cr4, system.efer) = (CR4_PAE | CR4_OSFXSR, EFER_LMA);
+    (system.gdt.base, system.gdt.limit) = (GDT, 23);
+    (system.idt.base, system.idt.limit) = (IDT, 0xFFF);
+    system.tr.base = TSS;
+    (memory, registers)
+}
+
+fn found(registers: &Registers, memory: &GuestMemory, code: &[u8]) -> Option<RaisedException> {
+    find(memory, registers, code)
+}
+
+#[test]
+fn divisions_fault_exactly_where_the_quotient_does_not_fit() {
+    let (memory, mut registers) = guest();
+    let div = [0xF7, 0xF1]; // div ecx
+    let idiv = [0xF7, 0xF9]; // idiv ecx
+    let small = [0xF6, 0xF1]; // div cl
+    for (code, rax, rdx, rcx, fault) in [
+        (div, 7, 0, 0, Some(Diagnosis::DivisionByZero)),
+        (div, 7, 0, 2, None),
+        (div, 0, 1, 1, Some(Diagnosis::QuotientTooLarge)),
+        (div, 0xFFFF_FFFF, 0, 1, None),
+        // -1 / -1 and INT_MIN / -1.
+        (idiv, 0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF, None),
+        (idiv, 0x8000_0000, 0xFFFF_FFFF, 0xFFFF_FFFF, Some(Diagnosis::QuotientTooLarge)),
+        (idiv, 0x8000_0000, 0, 1, Some(Diagnosis::QuotientTooLarge)),
+        // AX is the dividend of the 8-bit form.
+        (small, 0x1FF, 0, 1, Some(Diagnosis::QuotientTooLarge)),
+        (small, 0x0FF, 9, 1, None),
+    ] {
+        (registers.general.rax, registers.general.rdx, registers.general.rcx) = (rax, rdx, rcx);
+        let exception = found(&registers, &memory, &code);
+        assert_eq!(exception.map(|it| it.diagnosis), fault, "{code:x?} {rax:#x} {rdx:#x} {rcx:#x}");
+    }
+}
+
+#[test]
+fn an_instruction_with_nothing_wrong_raises_nothing() {
+    let (memory, mut registers) = guest();
+    registers.general.rbx = 0x7010;
+    for code in [
+        &[0x90][..],                              // nop
+        &[0x48, 0x8B, 0x03],                      // mov rax, [rbx]
+        &[0x0F, 0x28, 0x03],                      // movaps xmm0, [rbx]
+        &[0x0F, 0x10, 0x43, 0x01],                // movups xmm0, [rbx + 1]
+        &[0x8E, 0xD8],                            // mov ds, eax (null)
+        &[0xFB],                                  // sti
+        &[0x50],                                  // push rax
+        &[0x48, 0x8D, 0x04, 0x25, 0, 0, 0, 0x80], // lea rax, [0xffffffff80000000]
+    ] {
+        assert_eq!(found(&registers, &memory, code), None, "{code:x?}");
+    }
+}
+
+#[test]
+fn an_operand_across_two_pages_faults_in_the_second() {
+    let (memory, mut registers) = guest();
+    registers.general.rbx = 0x1F_FFFC;
+    let exception = found(&registers, &memory, &[0x48, 0x8B, 0x03]).unwrap();
+    assert_eq!(exception.error_code, Some(0));
+    assert!(
+        matches!(exception.diagnosis, Diagnosis::Page { address: 0x20_0000, page: PageState::Unmapped, .. }),
+        "{exception:?}"
+    );
+}
+
+#[test]
+fn a_stack_pointer_that_leads_nowhere_is_no_overflow() {
+    let (memory, mut registers) = guest();
+    registers.general.rsp = 0;
+    let text = found(&registers, &memory, &[0x50]).unwrap().sentence(0);
+    assert!(
+        text.ends_with(
+            "a write to 0xfffffffffffffff8, where nothing is mapped: RSP does not point to a stack"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn real_mode_and_32_bit_segments_are_checked_by_their_limits() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    let mut registers = Registers::default();
+    (registers.system.ds.limit, registers.general.rbx) = (0xFFFF, 0xFFFF);
+    let exception = found(&registers, &memory, &[0x8B, 0x07]).unwrap(); // mov ax, [bx]
+    assert_eq!((exception.vector, exception.error_code), (vector::PROTECTION, Some(0)));
+    assert!(matches!(exception.diagnosis, Diagnosis::OutsideSegment { offset: 0xFFFF, .. }), "{exception:?}");
+    registers.general.rbx = 0xFFFE;
+    assert_eq!(found(&registers, &memory, &[0x8B, 0x07]), None);
+}
+
+fn set_gate(memory: &GuestMemory, vector: u64, low: u64, high: u64) {
+    memory.write_u64(IDT + 16 * vector, low).unwrap();
+    memory.write_u64(IDT + 16 * vector + 8, high).unwrap();
+}
+
+#[test]
+fn a_delivery_fails_for_the_first_thing_that_is_wrong() {
+    let (memory, mut registers) = guest();
+    let problem = |registers: &Registers| failure(&memory, registers, vector::UNDEFINED).map(|it| it.problem);
+    assert_eq!(problem(&registers), Some(DeliveryProblem::NoTable));
+    let good = 0x0000_8E00_0008_0000 | CODE;
+    set_gate(&memory, 3, good, 0);
+    assert_eq!(problem(&registers), Some(DeliveryProblem::NotPresent));
+    set_gate(&memory, 6, good, 0);
+    assert_eq!(problem(&registers), None, "{:?}", failure(&memory, &registers, 6));
+    for (low, high, expected) in [
+        (good & !(1 << 47), 0, DeliveryProblem::NotPresent),
+        (good & !(0xF << 40) | 0xC << 40, 0, DeliveryProblem::WrongType),
+        (good, 0x8000, DeliveryProblem::Handler { address: 0x8000_0000_8000 }),
+        (good & !0xFFFF_0000, 0, DeliveryProblem::Segment { selector: 0, problem: SelectorProblem::Null }),
+        (
+            good | 0x10 << 16,
+            0,
+            DeliveryProblem::Segment {
+                selector: 0x18,
+                problem: SelectorProblem::BeyondLimit { limit: 23, ldt: false },
+            },
+        ),
+        (
+            good ^ 0x18 << 16,
+            0,
+            DeliveryProblem::Segment { selector: 0x10, problem: SelectorProblem::WrongType },
+        ),
+    ] {
+        set_gate(&memory, 6, low, high);
+        assert_eq!(problem(&registers), Some(expected), "{low:#x}");
+    }
+    // The second stack of the task state segment is not set: 0.
+    set_gate(&memory, 6, good | 2 << 32, 0);
+    assert!(
+        matches!(problem(&registers), Some(DeliveryProblem::Stack { rsp: 0, from_task_state: true, .. })),
+        "{:?}",
+        problem(&registers)
+    );
+    registers.system.idt.limit = 0x5F;
+    assert_eq!(problem(&registers), Some(DeliveryProblem::BeyondLimit { limit: 0x5F }));
+}
+
+#[test]
+fn a_stack_below_mapped_memory_has_overflowed() {
+    let (memory, mut registers) = guest();
+    set_gate(&memory, 6, 0x0000_8E00_0008_0000 | CODE, 0);
+    // A frame below the first page wraps around to addresses that are not mapped.
+    registers.general.rsp = 0x10;
+    let DeliveryFailure { problem, .. } = failure(&memory, &registers, 6).unwrap();
+    assert_eq!(problem, DeliveryProblem::Stack { rsp: 0x10, from_task_state: false, overflow: true });
+}
+
+#[test]
+fn vectors_have_their_names_and_others_their_number() {
+    assert_eq!(name(14), "#PF");
+    assert_eq!(name(21), "#CP");
+    assert_eq!(name(9), "vector 0x9");
+    assert_eq!(name(255), "vector 0xff");
+    let int13 = RaisedException { vector: 13, error_code: None, diagnosis: Diagnosis::SoftwareInterrupt };
+    assert_eq!(int13.sentence(0), "software interrupt 0xd (vector 13)");
+}

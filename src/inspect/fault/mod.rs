@@ -1,0 +1,184 @@
+//! The exception behind a triple fault, found by examining the instruction at RIP.
+//!
+//! A triple fault leaves no record of the exception that began it: only RIP and CR2 remain. [`find`] therefore
+//! checks what the instruction there would do (its fetch, operands, selectors, divisor) and
+//! [`delivery::failure`] why the exception could not be delivered. Neither changes the machine. Where nothing
+//! is found, nothing is claimed.
+//!
+//! [`super::crash`] calls both; the sentences are in `text.rs`.
+//!
+//! Manual: Intel SDM volume 3A, "Interrupt and Exception Handling".
+
+mod access;
+pub mod delivery;
+mod divide;
+mod enabled;
+mod find;
+mod selector;
+mod text;
+
+use serde::Serialize;
+
+pub use find::find;
+pub use text::name;
+
+/// Vectors of exceptions (Intel SDM volume 3A, "Exception and Interrupt Vectors").
+pub mod vector {
+    /// #DE, divide error.
+    pub const DIVIDE: u8 = 0;
+    /// #DB, debug exception.
+    pub const DEBUG: u8 = 1;
+    /// #BP, breakpoint.
+    pub const BREAKPOINT: u8 = 3;
+    /// #OF, overflow.
+    pub const OVERFLOW: u8 = 4;
+    /// #UD, invalid opcode.
+    pub const UNDEFINED: u8 = 6;
+    /// #NM, device not available.
+    pub const NO_DEVICE: u8 = 7;
+    /// #DF, double fault.
+    pub const DOUBLE_FAULT: u8 = 8;
+    /// #NP, segment not present.
+    pub const NOT_PRESENT: u8 = 11;
+    /// #SS, stack-segment fault.
+    pub const STACK: u8 = 12;
+    /// #GP, general protection.
+    pub const PROTECTION: u8 = 13;
+    /// #PF, page fault.
+    pub const PAGE_FAULT: u8 = 14;
+}
+
+/// An exception or software interrupt, and why it was raised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RaisedException {
+    /// Its vector.
+    pub vector: u8,
+    /// The error code it pushes; `None` if it pushes none.
+    pub error_code: Option<u32>,
+    /// The cause.
+    pub diagnosis: Diagnosis,
+}
+
+/// Why an instruction raised an exception.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Diagnosis {
+    /// The bytes are no instruction, or one that is meant to be invalid (`ud2`).
+    InvalidOpcode,
+    /// A control register does not enable this kind of instruction: the bit and its value, `CR4.OSFXSR is 0`.
+    NotEnabled(&'static str),
+    /// The instruction raises it on purpose: `int n`, `int3`, `int1`, `into`.
+    SoftwareInterrupt,
+    /// `int3` is the instruction before RIP.
+    BreakpointBefore,
+    /// A division by zero.
+    DivisionByZero,
+    /// The quotient of a division does not fit into its register.
+    QuotientTooLarge,
+    /// An instruction for ring 0 in another ring.
+    Privileged,
+    /// Access to an address that is not canonical.
+    NotCanonical {
+        /// The linear address.
+        address: u64,
+        /// The kind of access.
+        access: AccessKind,
+    },
+    /// Access beyond the limit of a segment, or through one that does not allow it.
+    OutsideSegment {
+        /// The offset in the segment.
+        offset: u64,
+        /// The kind of access.
+        access: AccessKind,
+    },
+    /// An operand whose address is not a multiple of the alignment it needs.
+    Misaligned {
+        /// The linear address.
+        address: u64,
+        /// The alignment in bytes.
+        alignment: u64,
+    },
+    /// A selector that cannot be loaded.
+    Selector {
+        /// The selector.
+        selector: u16,
+        /// What is wrong with it.
+        problem: SelectorProblem,
+    },
+    /// Access to a page that is not mapped, or not for this.
+    Page {
+        /// The linear address.
+        address: u64,
+        /// The kind of access.
+        access: AccessKind,
+        /// The state of the page.
+        page: PageState,
+        /// What the address means.
+        meaning: AddressMeaning,
+    },
+    /// The processor does not accept a value for one of its own registers, which is not checked here further:
+    /// `wrmsr`, `mov cr4`, `xsetbv`.
+    RegisterValue,
+}
+
+/// The kind of a memory access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum AccessKind {
+    /// A read.
+    Read,
+    /// A write, or a read and a write.
+    Write,
+    /// The fetch of an instruction.
+    Fetch,
+}
+
+/// Why a page does not allow an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum PageState {
+    /// Nothing is mapped there.
+    Unmapped,
+    /// A reserved bit is set in an entry of the page tables.
+    ReservedBit,
+    /// The page is read-only.
+    ReadOnly,
+    /// The page holds data: execution is not allowed.
+    NotExecutable,
+    /// The page is for the supervisor only, and the access came from ring 3.
+    Supervisor,
+    /// SMEP or SMAP forbids ring 0 the access to a page of ring 3.
+    User,
+}
+
+/// What a faulting address probably is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum AddressMeaning {
+    /// In the first page: a null pointer was followed.
+    NullPointer,
+    /// Just below memory that the stack pointer has left downwards.
+    StackOverflow,
+    /// The stack pointer leads to no stack.
+    NoStack,
+    /// Anything else.
+    Unknown,
+}
+
+/// Why a selector cannot be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SelectorProblem {
+    /// It is null where a segment is needed.
+    Null,
+    /// It lies beyond the limit of its table.
+    BeyondLimit {
+        /// Offset of the table's last byte.
+        limit: u32,
+        /// It is the LDT, not the GDT.
+        ldt: bool,
+    },
+    /// Its descriptor is not present.
+    NotPresent,
+    /// Its descriptor is of a type or a ring that cannot be loaded there.
+    WrongType,
+}
+
+#[cfg(test)]
+#[path = "fault_test.rs"]
+mod tests;

@@ -1,0 +1,199 @@
+//! The sentences about an exception and its delivery.
+
+use std::fmt::Write;
+
+use super::delivery::{DeliveryFailure, DeliveryProblem};
+use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, SelectorProblem};
+
+/// Names of the exceptions, by vector (Intel SDM volume 3A, "Exception and Interrupt Vectors").
+const NAMES: [Option<(&str, &str)>; 22] = [
+    Some(("divide error", "#DE")),
+    Some(("debug exception", "#DB")),
+    Some(("non-maskable interrupt", "NMI")),
+    Some(("breakpoint", "#BP")),
+    Some(("overflow", "#OF")),
+    Some(("bound range exceeded", "#BR")),
+    Some(("invalid opcode", "#UD")),
+    Some(("device not available", "#NM")),
+    Some(("double fault", "#DF")),
+    None,
+    Some(("invalid task state segment", "#TS")),
+    Some(("segment not present", "#NP")),
+    Some(("stack-segment fault", "#SS")),
+    Some(("general protection", "#GP")),
+    Some(("page fault", "#PF")),
+    None,
+    Some(("x87 floating-point error", "#MF")),
+    Some(("alignment check", "#AC")),
+    Some(("machine check", "#MC")),
+    Some(("SIMD floating-point exception", "#XM")),
+    None,
+    Some(("control protection", "#CP")),
+];
+
+/// The short name of a vector: `#PF`, or `vector 0x80` if it belongs to no exception.
+pub fn name(vector: u8) -> String {
+    match NAMES.get(usize::from(vector)) {
+        Some(Some((_, short))) => (*short).to_owned(),
+        _ => format!("vector {vector:#x}"),
+    }
+}
+
+impl RaisedException {
+    /// `page fault, #PF (vector 14, error code 0x2): a write to 0x8, where nothing is mapped`, without a full
+    /// stop. `ring` is named unless it is 0.
+    pub fn sentence(&self, ring: u8) -> String {
+        let software = self.diagnosis == Diagnosis::SoftwareInterrupt;
+        let mut text = match NAMES.get(usize::from(self.vector)) {
+            // `int 13` is no general protection fault.
+            Some(Some((long, short))) if !software || matches!(self.vector, 1 | 3 | 4) => {
+                format!("{long}, {short} (vector {}", self.vector)
+            }
+            _ => format!("software interrupt {:#x} (vector {}", self.vector, self.vector),
+        };
+        // Writing to a String cannot fail.
+        let _ = match self.error_code {
+            Some(code) => write!(text, ", error code {code:#x})"),
+            None => write!(text, ")"),
+        };
+        if ring > 0 {
+            let _ = write!(text, " in ring {ring}");
+        }
+        if let Some(why) = self.diagnosis.sentence() {
+            let _ = write!(text, ": {why}");
+        }
+        text
+    }
+
+    /// True if the place itself is wrong, and not what the instruction there does: the code that led there is
+    /// of more interest.
+    pub fn is_about_the_place(&self) -> bool {
+        matches!(
+            self.diagnosis,
+            Diagnosis::Page { access: AccessKind::Fetch, .. }
+                | Diagnosis::NotCanonical { access: AccessKind::Fetch, .. }
+        )
+    }
+}
+
+impl Diagnosis {
+    fn sentence(&self) -> Option<String> {
+        Some(match self {
+            Diagnosis::InvalidOpcode | Diagnosis::SoftwareInterrupt => return None,
+            Diagnosis::NotEnabled(bit) => (*bit).to_owned(),
+            Diagnosis::BreakpointBefore => "`int3` is the instruction before".to_owned(),
+            Diagnosis::DivisionByZero => "a division by zero".to_owned(),
+            Diagnosis::QuotientTooLarge => "the quotient does not fit into its register".to_owned(),
+            Diagnosis::Privileged => "only ring 0 may execute this instruction".to_owned(),
+            Diagnosis::NotCanonical { address, access } => {
+                format!("{} {address:#x}, which is not a canonical address", access.phrase())
+            }
+            Diagnosis::OutsideSegment { offset, access } => {
+                format!("{} offset {offset:#x}, which its segment does not allow", access.phrase())
+            }
+            Diagnosis::Misaligned { address, alignment } => {
+                format!("the operand at {address:#x} is not aligned to {alignment} bytes")
+            }
+            Diagnosis::Selector { selector, problem } => problem.sentence(*selector),
+            Diagnosis::RegisterValue => "the processor does not accept the register or its value".to_owned(),
+            Diagnosis::Page { address, access, page, meaning } => {
+                let mut text = format!("{} {address:#x}, {}", access.phrase(), page.phrase());
+                text.push_str(match meaning {
+                    AddressMeaning::NullPointer => ": a null pointer",
+                    AddressMeaning::StackOverflow => ", below the stack: a stack overflow",
+                    AddressMeaning::NoStack => ": RSP does not point to a stack",
+                    AddressMeaning::Unknown => "",
+                });
+                text
+            }
+        })
+    }
+}
+
+impl AccessKind {
+    fn phrase(self) -> &'static str {
+        match self {
+            AccessKind::Read => "a read of",
+            AccessKind::Write => "a write to",
+            AccessKind::Fetch => "a jump to",
+        }
+    }
+}
+
+impl PageState {
+    fn phrase(self) -> &'static str {
+        match self {
+            PageState::Unmapped => "where nothing is mapped",
+            PageState::ReservedBit => "in whose page tables a reserved bit is set",
+            PageState::ReadOnly => "a read-only page",
+            PageState::NotExecutable => "a page of data, which is not executable",
+            PageState::Supervisor => "a page that only the supervisor may access",
+            PageState::User => "a page of ring 3, which SMEP or SMAP closes to ring 0",
+        }
+    }
+}
+
+impl SelectorProblem {
+    fn sentence(self, selector: u16) -> String {
+        match self {
+            SelectorProblem::Null => format!("selector {selector:#x} is null"),
+            SelectorProblem::BeyondLimit { ldt: true, limit: 0 } => {
+                format!("selector {selector:#x} is one of the LDT, and none is loaded")
+            }
+            SelectorProblem::BeyondLimit { limit, ldt } => format!(
+                "selector {selector:#x} lies beyond the limit of the {}, {limit:#x}",
+                if ldt { "LDT" } else { "GDT" }
+            ),
+            SelectorProblem::NotPresent => format!("the segment of selector {selector:#x} is not present"),
+            SelectorProblem::WrongType => {
+                format!("the descriptor of selector {selector:#x} has a type or ring that does not fit")
+            }
+        }
+    }
+}
+
+impl DeliveryFailure {
+    /// Why the event could not be delivered, without a full stop; `second` is the failure of the double fault.
+    pub fn sentence(&self, second: Option<&DeliveryFailure>) -> String {
+        if self.problem == DeliveryProblem::NoTable {
+            return "No usable IDT is loaded, so the first exception ends the machine".to_owned();
+        }
+        let mut text = format!("The IDT is loaded, but {}", self.clause());
+        if let Some(second) = second.filter(|second| second.vector != self.vector) {
+            text.push_str(&match self.problem == second.problem {
+                true => format!("; the same holds for the double fault, {}", name(second.vector)),
+                false => format!("; for the double fault, {}", second.clause()),
+            });
+        }
+        text
+    }
+
+    fn clause(&self) -> String {
+        let name = name(self.vector);
+        match self.problem {
+            DeliveryProblem::NoTable => format!("it has no gate for {name}"),
+            DeliveryProblem::BeyondLimit { limit } => {
+                format!("its limit {limit:#x} ends before the gate for {name}")
+            }
+            DeliveryProblem::Unmapped { address } => {
+                format!("the gate for {name} at {address:#x} does not lie in mapped memory")
+            }
+            DeliveryProblem::NotPresent => format!("the gate for {name} is not present"),
+            DeliveryProblem::WrongType => format!("the gate for {name} is no interrupt or trap gate"),
+            DeliveryProblem::Segment { selector, problem } => {
+                format!("the gate for {name} cannot be used: {}", problem.sentence(selector))
+            }
+            DeliveryProblem::Handler { address } => {
+                format!("the handler of {name} at {address:#x} has no canonical address")
+            }
+            DeliveryProblem::Stack { rsp, from_task_state, overflow } => {
+                let source = if from_task_state { "the task state segment's stack" } else { "RSP" };
+                let why = if overflow { ": a stack overflow" } else { "" };
+                format!(
+                    "{name} could not be pushed on its stack: {source} is {rsp:#x}, where nothing writable is \
+                     mapped{why}"
+                )
+            }
+        }
+    }
+}

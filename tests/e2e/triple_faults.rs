@@ -1,0 +1,178 @@
+//! Every triple fault is reported with its exception, the reason, and why nothing handled it.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Kvm, Lane, guest_test, lane};
+
+/// The message on hosts whose registers are reset by the triple fault.
+const HIDDEN: &str =
+    "kvm: triple fault; this host has already reset the registers, so where it happened is not known.\n";
+
+/// Where no IDT is loaded.
+const NO_IDT: &str = "No usable IDT is loaded, so the first exception ends the machine.";
+
+/// The kinds of the guest `faults`, and what the report says of them.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("divide_by_zero", "`div ecx`: divide error, #DE (vector 0): a division by zero.", NO_IDT),
+    (
+        "divide_overflow",
+        "`div ecx`: divide error, #DE (vector 0): the quotient does not fit into its register.",
+        NO_IDT,
+    ),
+    (
+        "unaligned_operand",
+        "1]`: general protection, #GP (vector 13, error code 0x0): the operand at 0x202",
+        "1 is not aligned to 16 bytes. No usable IDT is loaded",
+    ),
+    (
+        "not_canonical",
+        "general protection, #GP (vector 13, error code 0x0): a read of 0x800000000000, which is not a canonical \
+         address.",
+        NO_IDT,
+    ),
+    (
+        "return_not_canonical",
+        "`ret`: general protection, #GP (vector 13, error code 0x0): a jump to 0x1234567890abcdef, which is not a \
+         canonical address.",
+        NO_IDT,
+    ),
+    (
+        "selector_beyond_limit",
+        "`mov ds, ax`: general protection, #GP (vector 13, error code 0x1000): selector 0x1000 lies beyond the \
+         limit of the GDT, 0x27.",
+        NO_IDT,
+    ),
+    (
+        "selector_not_present",
+        "`mov ds, ax`: segment not present, #NP (vector 11, error code 0x10): the segment of selector 0x10 is not \
+         present.",
+        NO_IDT,
+    ),
+    (
+        "unmapped_read",
+        "page fault, #PF (vector 14, error code 0x0): a read of 0x700000000000, where nothing is mapped.",
+        NO_IDT,
+    ),
+    (
+        "null_read",
+        "page fault, #PF (vector 14, error code 0x0): a read of 0x0, where nothing is mapped: a null pointer.",
+        NO_IDT,
+    ),
+    (
+        "null_call",
+        "page fault, #PF (vector 14, error code 0x10): a jump to 0x0, where nothing is mapped: a null pointer. The \
+         return address on the stack is 0x2000",
+        "(null_call+0x4). No usable IDT is loaded",
+    ),
+    (
+        "unmapped_call",
+        "a jump to 0x700000000000, where nothing is mapped. The return address on the stack is 0x2000",
+        "(unmapped_call+0xc). No usable IDT is loaded",
+    ),
+    (
+        "data_call",
+        "page fault, #PF (vector 14, error code 0x11): a jump to 0x202",
+        "a page of data, which is not executable. The return address on the stack is 0x2000",
+    ),
+    (
+        "read_only_write",
+        "page fault, #PF (vector 14, error code 0x3): a write to 0x2000",
+        ", a read-only page. No usable IDT is loaded",
+    ),
+    (
+        "stack_overflow",
+        "page fault, #PF (vector 14, error code 0x2): a write to 0x",
+        "ff8, where nothing is mapped, below the stack: a stack overflow. No usable IDT is loaded",
+    ),
+    ("invalid_opcode", "`ud2`: invalid opcode, #UD (vector 6).", NO_IDT),
+    ("software_interrupt", "`int 0x80`: software interrupt 0x80 (vector 128).", NO_IDT),
+    (
+        "bad_msr",
+        "`wrmsr`: general protection, #GP (vector 13, error code 0x0): the processor does not accept the register \
+         or its value.",
+        NO_IDT,
+    ),
+    ("no_sse", "`movaps xmm0, xmm1`: invalid opcode, #UD (vector 6): CR4.OSFXSR is 0.", NO_IDT),
+    (
+        "gate_missing",
+        "#UD (vector 6). The IDT is loaded, but the gate for #UD is not present; the same holds for the double \
+         fault, #DF.",
+        "",
+    ),
+    (
+        "gate_beyond_limit",
+        "#UD (vector 6). The IDT is loaded, but its limit 0x3f ends before the gate for #UD; the same holds",
+        "",
+    ),
+    (
+        "gate_selector",
+        "#UD (vector 6). The IDT is loaded, but the gate for #UD cannot be used: selector 0x50 lies beyond the \
+         limit of the GDT, 0x27; the same holds",
+        "",
+    ),
+    (
+        "handler_stack",
+        "#UD (vector 6). The IDT is loaded, but #UD could not be pushed on its stack: RSP is 0x700000000000, where \
+         nothing writable is mapped; the same holds",
+        "",
+    ),
+    (
+        "ring_3_privileged",
+        "(privileged_code), instruction `cli`: general protection, #GP (vector 13, error code 0x0) in ring 3: only \
+         ring 0 may execute this instruction.",
+        NO_IDT,
+    ),
+];
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = KINDS
+        .iter()
+        .map(|(kind, first, second)| {
+            guest_test(&format!("a_triple_fault_names_its_exception: {kind}"), || {
+                expect(kind, &[first, second])
+            })
+        })
+        .collect();
+    trials.push(guest_test("a_syscall_that_stays_in_ring_3_is_named_as_the_reason", || {
+        let explained: &[&str] = match lane() {
+            Lane::Emulated => &[
+                "(kernel_entry), instruction `cli`: general protection, #GP (vector 13, error code 0x0) in ring 3: \
+                 only ring 0 may execute this instruction. `syscall` stays in ring 3 on this host (`kvm check`, \
+                 calls.syscall): run the guest on a host with VT-x or AMD-V.",
+            ],
+            _ => &["(kernel_entry+0x1), instruction `ud2`: invalid opcode, #UD (vector 6)."],
+        };
+        expect("ring_3_syscall", explained)
+    }));
+    trials.push(guest_test("an_unmapped_access_is_called_a_page_fault", || {
+        let ran = Kvm::with_guest("faults").args(["--append", "unmapped_read", "--logfile", "my.log"]).run();
+        if ran.err != HIDDEN {
+            ran.expect_err("page fault")?.expect_err(" The log my.log has all registers.\n")?;
+        }
+        ran.check(ran.folder.read("my.log").contains("CR2    0x0000700000000000"), "the log to have CR2")?;
+        Ok(())
+    }));
+    trials
+}
+
+/// The guest `faults` must end with a report that has all of `parts`, in this order.
+fn expect(kind: &str, parts: &[&str]) -> Result<(), Failed> {
+    let ran = Kvm::with_guest("faults").args(["--append", kind, "--strict"]).run();
+    ran.expect_status(8)?.expect_out("")?;
+    match lane() {
+        Lane::Amd => return ran.expect_err(HIDDEN).map(drop),
+        Lane::Other if ran.err == HIDDEN => return Ok(()),
+        _ => {}
+    }
+    let mut rest = ran.err.as_str();
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return ran.check(false, &format!("{part:?} on standard error")).map(drop),
+        }
+    }
+    ran.check(ran.err.starts_with("kvm: triple fault at 0x"), "the location")?;
+    ran.check(ran.err.ends_with(" The log console.log has all registers.\n"), "the name of the log")?;
+    Ok(())
+}
