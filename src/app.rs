@@ -1,6 +1,7 @@
 //! One run of the program, from its arguments to its exit status.
 
 mod at_exit;
+mod log_header;
 mod receive;
 
 use std::ffi::OsString;
@@ -8,6 +9,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
@@ -16,11 +18,10 @@ use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
-use crate::frontends::console_client::{self, ClientEnd};
 use crate::frontends::messages::tell;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
-use crate::frontends::{check, log, snapshot};
+use crate::frontends::{check, console_client, log, snapshot};
 use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
@@ -54,14 +55,11 @@ impl Failure {
 /// Executes the command in `args` (whose first item is the program's name) and returns the process exit
 /// status, one of [`status`] or, odd, what the guest wrote to the debug exit port.
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
-    let settings = match settings::from_args(args) {
+    let arguments: Vec<OsString> = args.collect();
+    let settings = match settings::from_args(arguments.iter().cloned()) {
         Ok(Invocation::Run(settings)) => settings,
-        Ok(Invocation::Console { address, keep_going }) => {
-            return match console_client::run(&address, keep_going) {
-                ClientEnd::Completed => status::HALTED,
-                ClientEnd::CommandFailed => status::USAGE,
-                ClientEnd::ConnectionFailed => status::HOST,
-            };
+        Ok(Invocation::Console { address }) => {
+            return if console_client::run(&address) { status::HALTED } else { status::HOST };
         }
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
@@ -77,7 +75,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Err(error) => return fail(Failure::new(status::USAGE, error)),
     };
     // Held until the end: dropping it writes the last lines.
-    let _log = match log::start(&settings.log) {
+    let header = {
+        let settings = settings.clone();
+        move || log_header::lines(&arguments, &settings)
+    };
+    let _log = match log::start(&settings.log, header) {
         Ok(log) => log,
         Err(error) => return fail(Failure::new(status::HOST, error)),
     };
@@ -137,7 +139,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// space.
 #[inline(never)]
 fn run_incoming(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
-    let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
+    let (incoming, arrived) = receive::wait(place, credentials(settings)?)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
     let run = match Run::prepare(settings, into_machine) {
         Ok(run) => run,
@@ -245,6 +247,7 @@ impl Run {
 
     /// Runs the guest to its end; returns the exit status.
     fn go(mut self, settings: &Settings) -> u8 {
+        let started = Instant::now();
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {
@@ -274,6 +277,7 @@ impl Run {
             console.finish(&format!("kvm: {message}"));
         }
         log_end(&outcome, crash.as_ref(), &message);
+        log_totals(&self.machine, started.elapsed());
         tell(&message);
         match &settings.snapshot_at_exit {
             Some(file) => at_exit::save(&mut self.machine, &outcome, file),
@@ -387,4 +391,24 @@ fn log_end(outcome: &Outcome, crash: Option<&CrashReport>, message: &str) {
     {
         error!("{text}");
     }
+}
+
+/// The last line of the log: exits by reason, instructions emulated, and the duration of the run.
+fn log_totals(machine: &Machine, time: Duration) {
+    let counts = machine.exit_counts();
+    info!(
+        seconds = time.as_secs_f64(),
+        exits = counts.total(),
+        port_writes = counts.port_writes(),
+        port_reads = counts.port_reads(),
+        mmio_writes = counts.mmio_writes(),
+        mmio_reads = counts.mmio_reads(),
+        halts = counts.halts(),
+        kicks = counts.kicks(),
+        debug_stops = counts.debug_stops(),
+        refusals = counts.refusals(),
+        others = counts.others(),
+        emulated_instructions = machine.emulated(),
+        "totals"
+    );
 }

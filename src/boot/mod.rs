@@ -27,6 +27,7 @@
 
 mod address_space;
 mod allocator;
+mod build_id;
 mod descriptors;
 mod dynamic;
 mod elf64;
@@ -49,6 +50,7 @@ use std::path::PathBuf;
 
 use crate::arch::Registers;
 
+pub use build_id::build_id;
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use protocol::{Protocol, load};

@@ -26,6 +26,8 @@ pub(super) type Run = fn(&mut dyn StoppedMachine, &str) -> Result<String, Comman
 pub(super) enum Availability {
     /// In every front end.
     All,
+    /// In every front end while a debugger is connected.
+    Debugged,
     /// In one front end only; with the alternative for the others.
     Only(CommandSource, &'static str),
 }
@@ -46,9 +48,9 @@ impl Command {
         Command { availability: Availability::Only(front, alternative), ..self }
     }
 
-    /// True if a format may follow the name: `x/8xb`.
-    pub(super) fn takes_format(&self) -> bool {
-        self.arguments.starts_with("[/FMT]")
+    /// Restricts the command to runs with a connected debugger.
+    pub(super) const fn debugged(self) -> Command {
+        Command { availability: Availability::Debugged, ..self }
     }
 
     /// True if `front` has the command.

@@ -6,6 +6,10 @@
 //!    0.001234  INFO kvm::boot: hello.elf: entry 0x100000
 //! ```
 //!
+//! With `--log-format json` it is an object with the keys `time`, `level`, `target` and `message`, and one for each
+//! further value (`docs/log.md`). The first lines, the header, are made by whoever writes the first batch, so that
+//! the start of the guest does not wait for them.
+//!
 //! Lines are collected in memory in batches. A thread of its own writes them to the file within
 //! 10 ms; the thread that drops the [`LogGuard`] writes those that remain, so neither logging nor
 //! the end of a run waits for the log thread.
@@ -17,25 +21,25 @@
 
 mod batch;
 mod file;
+mod lines;
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-use self::batch::{Batch, BatchWriter};
+use self::batch::{Batch, BatchWriter, Header};
 use self::file::{FifoWriter, FileWriter};
+pub use self::lines::Entry;
+use self::lines::EventFormat;
 use super::messages::tell;
-use crate::settings::LogSpec;
+use crate::settings::{LogFormat, LogSpec};
 
 /// How long the end of the run waits for a reader to take what is in the FIFO, which vanishes with
 /// its last user.
@@ -89,7 +93,8 @@ impl Drop for LogGuard {
     }
 }
 
-/// Starts the log for the whole process. The file is emptied.
+/// Starts the log for the whole process. The file is emptied. The log begins with the lines that `header` returns;
+/// it is called on another thread, or when the log is closed.
 ///
 /// If the file cannot be opened and the user did not choose it, a warning goes to standard error and
 /// there is no log.
@@ -98,9 +103,12 @@ impl Drop for LogGuard {
 ///
 /// [`LogError::Open`] for a file that the user chose, [`LogError::Filter`], and
 /// [`LogError::AlreadyStarted`] on the second call in a process.
-pub fn start(spec: &LogSpec) -> Result<LogGuard, LogError> {
+pub fn start(
+    spec: &LogSpec,
+    header: impl FnOnce() -> Vec<Entry> + Send + 'static,
+) -> Result<LogGuard, LogError> {
     let targets = targets(spec)?;
-    let (writer, guard) = match open(&spec.file) {
+    let (writer, guard) = match open(spec, header_text(spec, &targets, header)) {
         Ok(opened) => opened,
         Err(source) if spec.file_chosen => {
             return Err(LogError::Open { file: spec.file.clone(), source });
@@ -113,9 +121,22 @@ pub fn start(spec: &LogSpec) -> Result<LogGuard, LogError> {
             return Ok(LogGuard { batch: None, fifo: None });
         }
     };
-    tracing::subscriber::set_global_default(subscriber(targets, writer))
+    tracing::subscriber::set_global_default(subscriber(spec.format, targets, writer))
         .map_err(|_| LogError::AlreadyStarted)?;
     Ok(guard)
+}
+
+/// Formats the header, if lines of its target and level are logged.
+fn header_text(
+    spec: &LogSpec,
+    targets: &Targets,
+    header: impl FnOnce() -> Vec<Entry> + Send + 'static,
+) -> Header {
+    let format = spec.format;
+    match targets.would_enable(lines::TARGET, &Level::INFO) {
+        true => Box::new(move || header().iter().map(|entry| entry.line(format, Level::INFO)).collect()),
+        false => Box::new(String::new),
+    }
 }
 
 fn targets(spec: &LogSpec) -> Result<Targets, LogError> {
@@ -126,10 +147,10 @@ fn targets(spec: &LogSpec) -> Result<Targets, LogError> {
     Ok(targets.with_default(spec.level))
 }
 
-fn subscriber(targets: Targets, writer: BatchWriter) -> impl Subscriber + Send + Sync {
+fn subscriber(format: LogFormat, targets: Targets, writer: BatchWriter) -> impl Subscriber + Send + Sync {
     let lines = tracing_subscriber::fmt::layer()
+        .event_format(EventFormat::new(format))
         .with_ansi(false)
-        .with_timer(SinceStart(Instant::now()))
         // Lines logged after the guard was dropped are lost without an error.
         .log_internal_errors(false)
         .with_writer(move || writer.clone());
@@ -137,7 +158,8 @@ fn subscriber(targets: Targets, writer: BatchWriter) -> impl Subscriber + Send +
 }
 
 /// Opens the log file and starts the thread that writes it.
-fn open(path: &Path) -> io::Result<(BatchWriter, LogGuard)> {
+fn open(spec: &LogSpec, header: Header) -> io::Result<(BatchWriter, LogGuard)> {
+    let path = &spec.file;
     if path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         // Opened for reading as well, a FIFO opens at once and never breaks when its reader leaves.
         let file = OpenOptions::new()
@@ -146,22 +168,12 @@ fn open(path: &Path) -> io::Result<(BatchWriter, LogGuard)> {
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
             .open(path)?;
         let fifo = file.try_clone()?;
-        let batch = Batch::start(FifoWriter::new(file));
+        let batch = Batch::start(FifoWriter::new(file, spec.format), header);
         Ok((batch.writer(), LogGuard { batch: Some(batch), fifo: Some(fifo) }))
     } else {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        let batch = Batch::start(FileWriter::new(file));
+        let batch = Batch::start(FileWriter::new(file), header);
         Ok((batch.writer(), LogGuard { batch: Some(batch), fifo: None }))
-    }
-}
-
-/// Seconds since the start, with microseconds.
-struct SinceStart(Instant);
-
-impl FormatTime for SinceStart {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let time = self.0.elapsed();
-        write!(writer, "{:>4}.{:06}", time.as_secs(), time.subsec_micros())
     }
 }
 

@@ -28,7 +28,13 @@ impl Place {
     }
 
     fn spec(&self) -> LogSpec {
-        LogSpec { file: self.0.clone(), file_chosen: true, level: Level::INFO, filter: String::new() }
+        LogSpec {
+            file: self.0.clone(),
+            file_chosen: true,
+            level: Level::INFO,
+            filter: String::new(),
+            format: LogFormat::Text,
+        }
     }
 
     fn text(&self) -> String {
@@ -44,8 +50,8 @@ impl Drop for Place {
 
 /// Does what [`start`] does, for the calling thread only, while `work` runs.
 fn log_while(spec: &LogSpec, work: impl FnOnce()) {
-    let (writer, guard) = open(&spec.file).unwrap();
-    tracing::subscriber::with_default(subscriber(targets(spec).unwrap(), writer), work);
+    let (writer, guard) = open(spec, Box::new(String::new)).unwrap();
+    tracing::subscriber::with_default(subscriber(spec.format, targets(spec).unwrap(), writer), work);
     drop(guard);
 }
 
@@ -136,7 +142,7 @@ fn a_reader_that_opens_the_fifo_late_misses_nothing() {
 #[test]
 fn a_fifo_without_a_reader_does_not_stop_the_guest() {
     let place = Place::fifo("unread");
-    let (mut writer, guard) = open(&place.0).unwrap();
+    let (mut writer, guard) = open(&place.spec(), Box::new(String::new)).unwrap();
     let line = [b'x'; 1023].map(char::from).iter().collect::<String>() + "\n";
     for _ in 0..1024 {
         writer.write_all(line.as_bytes()).unwrap();
@@ -170,17 +176,20 @@ fn an_unwritable_log_file_is_an_error_only_if_the_user_chose_it() {
         file_chosen: true,
         level: Level::INFO,
         filter: String::new(),
+        format: LogFormat::Text,
     };
-    let error = start(&chosen).unwrap_err().to_string();
+    let error = start(&chosen, Vec::new).unwrap_err().to_string();
     assert!(error.starts_with("cannot write the log file `/nowhere/at/all.log`: No such file"), "{error}");
     assert!(error.contains("--logfile"), "{error}");
-    assert!(start(&LogSpec { file_chosen: false, ..chosen }).is_ok());
+    assert!(start(&LogSpec { file_chosen: false, ..chosen }, Vec::new).is_ok());
 }
 
 #[test]
 fn a_filter_that_is_none_is_named() {
     let place = Place::new("badfilter");
-    let error = start(&LogSpec { filter: "kvm::boot=loud".into(), ..place.spec() }).unwrap_err().to_string();
+    let error = start(&LogSpec { filter: "kvm::boot=loud".into(), ..place.spec() }, Vec::new)
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("`kvm::boot=loud` is no log filter"), "{error}");
     assert!(!place.0.exists(), "nothing is written");
 }
@@ -188,8 +197,49 @@ fn a_filter_that_is_none_is_named() {
 #[test]
 fn the_process_has_one_log() {
     let place = Place::new("once");
-    let first = start(&place.spec());
+    let first = start(&place.spec(), Vec::new);
     tracing::info!(target: "kvm::once", "for the whole process");
-    assert!(matches!(start(&place.spec()), Err(LogError::AlreadyStarted)));
+    assert!(matches!(start(&place.spec(), Vec::new), Err(LogError::AlreadyStarted)));
     drop(first.unwrap());
+}
+
+#[test]
+fn json_lines_are_objects_with_all_values() {
+    let place = Place::new("json");
+    let spec = LogSpec { format: LogFormat::Json, ..place.spec() };
+    log_while(&spec, || {
+        tracing::warn!(target: "kvm::boot", port = 0x60, name = "a \"quoted\" \x1b name", "two\nlines");
+        tracing::info!(seconds = 0.5, ready = true, "second");
+    });
+    let lines: Vec<serde_json::Value> =
+        place.text().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["level"], "WARN");
+    assert_eq!(lines[0]["target"], "kvm::boot");
+    assert_eq!(lines[0]["message"], "two\nlines");
+    assert_eq!(lines[0]["port"], 0x60);
+    assert_eq!(lines[0]["name"], "a \"quoted\" \x1b name");
+    assert!(lines[0]["time"].as_f64().is_some_and(|time| (0.0..60.0).contains(&time)), "{lines:?}");
+    assert_eq!((&lines[1]["seconds"], &lines[1]["ready"]), (&0.5.into(), &true.into()));
+}
+
+#[test]
+fn the_header_looks_like_other_lines_and_obeys_the_filter() {
+    let header =
+        || vec![Entry { message: "host", fields: vec![("kernel", "6.1".into()), ("by", "a b".into())] }];
+    for (filter, format, expected) in [
+        ("", LogFormat::Text, "   0.000000  INFO kvm::log: host kernel=6.1 by=\"a b\"\n"),
+        (
+            "",
+            LogFormat::Json,
+            "{\"time\":0.0,\"level\":\"INFO\",\"target\":\"kvm::log\",\"message\":\"host\",\"kernel\":\"6.1\",\
+             \"by\":\"a b\"}\n",
+        ),
+        ("kvm::log=warn", LogFormat::Text, ""),
+    ] {
+        let place = Place::new("header");
+        let spec = LogSpec { filter: filter.into(), format, ..place.spec() };
+        let text = header_text(&spec, &targets(&spec).unwrap(), header)();
+        assert_eq!(text, expected);
+    }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::packet::write_packet;
 use crate::machine::inputs::{Input, Inputs};
-use crate::os::connection::{Listener, Rejector, Stream};
+use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::ListenAddress;
 
@@ -90,7 +90,7 @@ pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
 }
 
 fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
-    let (busy, rejector) = (Arc::new(AtomicBool::new(false)), Rejector::default());
+    let busy = Arc::new(AtomicBool::new(false));
     loop {
         let stream = listener.accept();
         let start = Instant::now();
@@ -98,7 +98,8 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
             thread::sleep(HANDOVER_POLL);
         }
         if busy.load(Ordering::Acquire) {
-            reject(&rejector, stream);
+            // This fails if it has disconnected by now.
+            let _ = reject(stream);
         } else if let Ok(client) = Client::new(stream, &busy, inputs) {
             if clients.send(client).is_err() {
                 return;
@@ -109,8 +110,8 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
 }
 
 /// Sends a second debugger the reason and closes its connection: the first may stay connected for hours.
-fn reject(rejector: &Rejector, stream: Stream) {
+fn reject(stream: Stream) -> io::Result<()> {
     let mut answer = vec![b'+'];
     write_packet(&mut answer, |out| out.extend(REJECTION));
-    rejector.reject(stream, answer, HANDOVER);
+    stream.reject(&answer, HANDOVER)
 }

@@ -65,9 +65,9 @@ impl Kvm {
             return Ok(());
         }
         if probe::processor_runs_ring_0() {
-            debug!("lzcnt and tzcnt are the processor's own: KVM runs ring 0 on VT-x or AMD-V");
+            info!("lzcnt and tzcnt are the processor's own: KVM runs ring 0 on VT-x or AMD-V");
         } else if probe::BIT_COUNTS.get(self)? {
-            debug!("lzcnt and tzcnt count, as a probe has shown");
+            info!("lzcnt and tzcnt count, as a probe has shown");
         } else {
             info!(
                 "the guest's CPUID does not offer LZCNT and BMI1: KVM takes lzcnt for bsr and tzcnt for bsf here"
@@ -278,7 +278,7 @@ impl Vm {
         self.vm
             .enable_cap(&capability)
             .map_err(|e| HostError::refused("leave hypercall instructions alone", e))?;
-        debug!("KVM leaves the guest's hypercall instructions alone");
+        info!("KVM leaves the guest's hypercall instructions alone");
         Ok(())
     }
 
@@ -329,7 +329,7 @@ impl Vm {
     ) -> Result<Vcpu, HostError> {
         let batching = self.vm.check_extension(Cap::CoalescedPio);
         match (index, batching) {
-            (0, true) => debug!("KVM collects the writes to busy serial ports"),
+            (0, true) => info!("KVM collects the writes to busy serial ports"),
             (0, false) => {
                 info!(
                     "each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)"
@@ -397,7 +397,10 @@ fn give_features(vcpu: &VcpuFd, wanted: &CpuId) -> Result<CpuId, HostError> {
             "the guest's CPUID offers LZCNT or BMI1 although KVM does not list them: they may compute wrong"
         );
     } else {
-        info!("the guest's CPUID has no leaf 7: KVM would put BMI1 there, and does not list it as working");
+        info!(
+            "CPUID leaf 7 (AVX2, BMI1, SMEP and others) is hidden from the guest: this KVM would announce BMI1 and \
+             LZCNT there, which it executes incorrectly"
+        );
     }
     Ok(given)
 }

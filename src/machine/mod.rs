@@ -10,6 +10,7 @@ pub mod cpu;
 mod creation;
 mod debug_writes;
 pub mod dirty;
+pub mod exit_counts;
 pub mod input_buffer;
 pub mod inputs;
 pub mod interrupts;
@@ -50,6 +51,7 @@ use clock::Clock;
 use coalescing::Coalescing;
 use creation::power_on;
 use dirty::DirtyTrackers;
+use exit_counts::ExitCounts;
 use input_buffer::InputBuffer;
 use inputs::Inputs;
 use journal::{Journal, JournalEvent, Position, Recording};
@@ -131,6 +133,10 @@ pub struct Machine {
     watchpoint_pages: WatchpointPages,
     trackers: DirtyTrackers,
     resets: u64,
+    /// Exits of the guest, by reason.
+    exit_counts: ExitCounts,
+    /// Instructions emulated by CPUs that a reset or a restored state has replaced.
+    emulated_before: u64,
     /// Performed before the guest continues.
     pending_action: Option<PendingAction>,
 }
@@ -188,6 +194,8 @@ impl Machine {
             watchpoint_pages: WatchpointPages::default(),
             trackers: DirtyTrackers::default(),
             resets: 0,
+            exit_counts: ExitCounts::default(),
+            emulated_before: 0,
             pending_action: None,
         }
     }
@@ -324,6 +332,7 @@ impl Machine {
             }
         };
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
+        self.emulated_before = self.emulated();
         (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &registers)?;
         self.current = CpuId::BOOT;
         self.board.reset();

@@ -6,6 +6,7 @@ use tracing::{debug, info};
 
 use super::board::{Board, Effect};
 use super::cpu::{CpuId, RunState};
+use super::exit_counts::ExitCounts;
 use super::inputs::Input;
 use super::journal::JournalEvent;
 use super::output::OutputSource;
@@ -64,14 +65,19 @@ impl Machine {
         }
     }
 
-    /// Logs the guest's accesses to unassigned addresses and the number of emulated instructions, at the end of a
-    /// run or of a virtual machine.
+    /// Logs the guest's accesses to unassigned addresses, at the end of a run or of a virtual machine.
     pub fn log_totals(&self) {
         self.board.unassigned().log_totals();
-        let emulated: u64 = self.cpus.iter().map(|cpu| cpu.emulated.total()).sum();
-        if emulated > 0 {
-            info!("{emulated} instructions emulated in place of KVM");
-        }
+    }
+
+    /// Instructions emulated in place of KVM since the machine was created.
+    pub fn emulated(&self) -> u64 {
+        self.emulated_before + self.cpus.iter().map(|cpu| cpu.emulated.total()).sum::<u64>()
+    }
+
+    /// How often the guest has exited, by reason.
+    pub fn exit_counts(&self) -> &ExitCounts {
+        &self.exit_counts
     }
 
     /// Runs the current CPU to its next exit, or sleeps while it is halted.
@@ -96,6 +102,7 @@ impl Machine {
     /// Handles an exit of a CPU.
     #[inline]
     pub(super) fn handle_exit(&mut self, cpu: CpuId, exit: VmExit) -> Result<Next, HostError> {
+        self.exit_counts.count(&exit);
         match exit {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {

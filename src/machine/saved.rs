@@ -174,6 +174,7 @@ impl Machine {
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
         let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &restoration.features)?;
         self.log_totals();
+        self.emulated_before = self.emulated();
         (self.ram, self.cpus) = hardware;
         self.current = CpuId::BOOT;
         self.outputs.want_ticks(false);

@@ -8,7 +8,7 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    CONSOLE_PORT, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogSpec,
+    CONSOLE_PORT, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat, LogSpec,
     MigrationSecurity, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
@@ -111,6 +111,7 @@ impl Draft {
                     file_chosen: false,
                     level: tracing::Level::ERROR,
                     filter: String::new(),
+                    format: LogFormat::Text,
                 },
                 timeout: None,
                 no_reboot: false,

@@ -12,8 +12,9 @@ use super::table::USAGE;
 pub enum SettingsError {
     /// The command line names no guest file.
     #[error(
-        "Unspecified elf file. {USAGE}\nName the guest file to run, for example: kvm hello.elf. \
-         `kvm --help` lists the options."
+        "No guest file is named: give the ELF file to run, as in `kvm hello.elf`. `kvm --help` lists the \
+         options.\n\
+         Unspecified elf file. {USAGE}"
     )]
     NoGuest,
     /// A guest file is named although the guest is received from another host.
@@ -50,9 +51,10 @@ pub enum SettingsError {
     TlsAndKey,
     /// A second guest file.
     #[error(
-        "Incorrect Format. {USAGE}\n`{argument}` is a second guest file: only one can be run. A file for \
+        "`{argument}` is a second guest file: only one can be run. A file for \
          the guest is given with --module, text for it with --append; the value of --gdb and its like is \
-         attached with `=`."
+         attached with `=`.\n\
+         Incorrect Format. {USAGE}"
     )]
     SecondGuest {
         /// The second file.
@@ -60,8 +62,9 @@ pub enum SettingsError {
     },
     /// An unexpected argument after `kvm check`.
     #[error(
-        "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named check is run as \
-         `kvm ./check`.",
+        "`{argument}` is not expected there. A guest file named check is run as \
+         `kvm ./check`.\n\
+         Incorrect Format. {}",
         super::check::USAGE
     )]
     CheckArgument {
@@ -70,8 +73,9 @@ pub enum SettingsError {
     },
     /// An unexpected argument after `kvm debug-client`.
     #[error(
-        "Incorrect Format. {}\n`{argument}` {reason}. A guest file named debug-client is run as `kvm \
-         ./debug-client`.",
+        "`{argument}` {reason}. A guest file named debug-client is run as `kvm \
+         ./debug-client`.\n\
+         Incorrect Format. {}",
         super::debug_client::USAGE
     )]
     DebugClientArgument {
@@ -82,7 +86,8 @@ pub enum SettingsError {
     },
     /// A missing argument after `kvm debug-client`.
     #[error(
-        "Incorrect Format. {}\n{what} is missing. For example: kvm debug-client 127.0.0.1 5553 0x1000 0x2000",
+        "{what} is missing. For example: kvm debug-client 127.0.0.1 5553 0x1000 0x2000\n\
+         Incorrect Format. {}",
         super::debug_client::USAGE
     )]
     DebugClientMissing {
@@ -91,8 +96,9 @@ pub enum SettingsError {
     },
     /// An unexpected argument after `kvm console`.
     #[error(
-        "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named console is run \
-         as `kvm ./console`.",
+        "`{argument}` is not expected there. A guest file named console is run \
+         as `kvm ./console`.\n\
+         Incorrect Format. {}",
         super::console::USAGE
     )]
     ConsoleArgument {
@@ -101,8 +107,9 @@ pub enum SettingsError {
     },
     /// An unexpected or missing argument after `kvm check-snapshot`.
     #[error(
-        "Incorrect Format. {}\n{problem}. A guest file named check-snapshot is run as `kvm \
-         ./check-snapshot`.",
+        "{problem}. A guest file named check-snapshot is run as `kvm \
+         ./check-snapshot`.\n\
+         Incorrect Format. {}",
         super::check_snapshot::USAGE
     )]
     CheckSnapshotArgument {
@@ -129,8 +136,9 @@ pub enum SettingsError {
         option: &'static str,
     },
     /// An unknown option.
-    #[error("Incorrect Format. {USAGE}\nThere is no option `{option}`{} `kvm --help` lists the options; a value that \
-         starts with a dash is attached with `=`.",
+    #[error("There is no option `{option}`{} `kvm --help` lists the options; a value that \
+         starts with a dash is attached with `=`.\n\
+         Incorrect Format. {USAGE}",
         meant.map(|meant| format!(", did you mean `--{meant}`?")).unwrap_or_else(|| ".".to_owned()))]
     UnknownOption {
         /// The option as it was written, with two dashes.
@@ -139,15 +147,19 @@ pub enum SettingsError {
         meant: Option<&'static str>,
     },
     /// A non-repeatable option was given twice.
-    #[error("Incorrect Format. {USAGE}\n{option} is given twice: leave out one of the two.")]
+    #[error(
+        "{option} is given twice: leave out one of the two.\n\
+         Incorrect Format. {USAGE}"
+    )]
     OptionTwice {
         /// The option.
         option: String,
     },
     /// An option lacks its value.
     #[error(
-        "Incorrect Format. {USAGE}\n{option} needs a value: {allowed}. A value that starts with a dash is \
-         attached with `=`, as in {option}=-x."
+        "{option} needs a value: {allowed}. A value that starts with a dash is \
+         attached with `=`, as in {option}=-x.\n\
+         Incorrect Format. {USAGE}"
     )]
     MissingValue {
         /// The option.
@@ -156,7 +168,10 @@ pub enum SettingsError {
         allowed: &'static str,
     },
     /// An option that takes no value was given one.
-    #[error("Incorrect Format. {USAGE}\n{option} takes no value: leave out `={value}`.")]
+    #[error(
+        "{option} takes no value: leave out `={value}`.\n\
+         Incorrect Format. {USAGE}"
+    )]
     UnexpectedValue {
         /// The option.
         option: String,
@@ -165,8 +180,9 @@ pub enum SettingsError {
     },
     /// An unexpected argument after `kvm vscode`.
     #[error(
-        "Incorrect Format. {}\n`{argument}` is not expected there. A guest file named vscode is run \
-         as `kvm ./vscode`.",
+        "`{argument}` is not expected there. A guest file named vscode is run \
+         as `kvm ./vscode`.\n\
+         Incorrect Format. {}",
         super::vscode::USAGE
     )]
     VscodeArgument {
@@ -174,7 +190,10 @@ pub enum SettingsError {
         argument: String,
     },
     /// Another error in the command line.
-    #[error("Incorrect Format. {USAGE}\n{reason}. `kvm --help` lists the options.")]
+    #[error(
+        "{reason}. `kvm --help` lists the options.\n\
+         Incorrect Format. {USAGE}"
+    )]
     CommandLine {
         /// The error text of the command-line parser.
         reason: String,

@@ -15,6 +15,7 @@ mod error;
 mod help;
 mod listen_address;
 mod reference;
+mod summary;
 mod table;
 mod values;
 mod vscode;
@@ -62,8 +63,6 @@ pub enum Invocation {
     Console {
         /// The address of the console.
         address: ListenAddress,
-        /// Send the commands of a script after one that failed.
-        keep_going: bool,
     },
     /// Read a snapshot file and check that it is complete and undamaged.
     CheckSnapshot {
@@ -105,9 +104,7 @@ fn from_args_and_config(
     let command_line = match command::read(args)? {
         ParsedCommand::Run(command_line) => command_line,
         ParsedCommand::Check { json } => return Ok(Invocation::Check { json }),
-        ParsedCommand::Console { address, keep_going } => {
-            return Ok(Invocation::Console { address, keep_going });
-        }
+        ParsedCommand::Console { address } => return Ok(Invocation::Console { address }),
         ParsedCommand::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
         ParsedCommand::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
         ParsedCommand::Help(text) => return Ok(Invocation::Help(text)),
@@ -329,4 +326,15 @@ pub struct LogSpec {
     /// Levels for single rooms, in the syntax of `tracing_subscriber::filter::Targets`, for
     /// example `kvm::devices=debug,kvm::boot=trace`; possibly empty.
     pub filter: String,
+    /// The format of its lines.
+    pub format: LogFormat,
+}
+
+/// The format of the lines in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For the user.
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use super::{DisplayMode, GdbArch, KeyTarget, LayoutName, MAX_RAM, ModuleSpec, RAM_GRANULE, SerialBackend};
+use super::{
+    DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, RAM_GRANULE, SerialBackend,
+};
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -189,6 +191,15 @@ pub(super) fn log_level(text: &str) -> ParseResult<Level> {
         "debug" => Ok(Level::DEBUG),
         "trace" => Ok(Level::TRACE),
         _ => refuse("is not a log level"),
+    }
+}
+
+/// The format of log lines.
+pub(super) fn log_format(text: &str) -> ParseResult<LogFormat> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => refuse("is not a log format"),
     }
 }
 

@@ -31,6 +31,7 @@ const TAKEN: &[Case] = &[
     case("[log] file", "hello-serial", "other.log", 0, "Hello from", ""),
     case("[log] level", "hello-serial", "DEBUG", 0, "Hello from", ""),
     case("[log] filter", "hello-serial", "kvm::boot=trace", 0, "Hello from", ""),
+    case("[log] format", "hello-serial", "json", 0, "Hello from", ""),
     case(
         "[gdb-server] enable",
         "hello-serial",
@@ -132,6 +133,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[log] file", "", "does not name a file; allowed: the path of a file or of a FIFO"),
     ("[log] level", "all", "is not a log level; allowed: error, warn, info, debug, trace"),
     ("[log] filter", "kvm=loud", "is not a filter"),
+    ("[log] format", "xml", "is not a log format"),
     ("[gdb-server] enable", "maybe", "is neither yes nor no; allowed: yes, no"),
     ("[gdb-server] address", "here", "is not an IP address; allowed: an IP address, localhost, unix:PATH"),
     ("[gdb-server] nowait", "1234", "is neither yes nor no; allowed: yes, no"),

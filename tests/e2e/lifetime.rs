@@ -38,7 +38,11 @@ pub fn trials() -> Vec<Trial> {
             for _ in 0..5 {
                 let ran = Kvm::with_guest("two-thousand-lines").run();
                 let log = ran.folder.read("console.log");
-                let last: Vec<&str> = log.lines().rev().take(3).filter_map(|line| line.get(12..)).collect();
+                let mut lines = log.lines().rev().filter_map(|line| line.get(12..));
+                let totals =
+                    lines.next().is_some_and(|line| line.starts_with(" INFO kvm::app: totals seconds="));
+                ran.check(totals, "the totals in the last line of the log")?;
+                let last: Vec<&str> = lines.take(3).collect();
                 let expected = [
                     format!(" INFO kvm::app: {HALTED_0}"),
                     " INFO kvm::app: Program result (keycode): 0".to_owned(),

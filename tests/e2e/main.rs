@@ -34,6 +34,7 @@ mod key_table;
 mod keyboard;
 mod lifetime;
 mod lldb;
+mod log;
 mod migration;
 mod migration_failures;
 mod migration_gdb;
@@ -73,6 +74,7 @@ fn main() {
     trials.extend(snapshots::trials());
     trials.extend(emulate_interrupts::trials());
     trials.extend(lifetime::trials());
+    trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));
     trials.extend(of_migration(migration_gdb::trials()));
     // These do not depend on the processor.

@@ -55,6 +55,7 @@ const TAKEN: &[Case] = &[
     case("--logfile", "hello-serial", "--logfile other.log", 0, "Hello from", ""),
     case("--log-level", "hello-serial", "--log-level trace", 0, "Hello from", ""),
     case("--log-filter", "hello-serial", "--log-filter kvm::boot=off", 0, "Hello from", ""),
+    case("--log-format", "hello-serial", "--log-format json", 0, "Hello from", ""),
     case("--gdb", "hello-serial", "--gdb=no", 0, "Hello from", ""),
     case(
         "--gdb",
@@ -191,8 +192,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--append",
         "--append",
-        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--append needs a value: any text. \
-        A value that starts with a dash is attached with `=`, as in --append=-x.",
+        "--append needs a value: any text. \
+        A value that starts with a dash is attached with `=`, as in --append=-x.\nIncorrect Format. Use: kvm <elf file> \
+        [OPTIONS]",
     ),
     (
         "--module",
@@ -253,6 +255,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--log-filter: `debug` sets a level for everything, which is what --log-level does; allowed: a \
          list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
     ),
+    ("--log-format", "--log-format xml", "--log-format: `xml` is not a log format; allowed: text, json"),
     (
         "--gdb",
         "--gdb=nowhere:1234",
@@ -339,12 +342,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--help",
         "--help=me",
-        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--help takes no value: leave out `=me`.",
+        "--help takes no value: leave out `=me`.\nIncorrect Format. Use: kvm <elf file> [OPTIONS]",
     ),
     (
         "--version",
         "--version=2",
-        "Incorrect Format. Use: kvm <elf file> [OPTIONS]\n--version takes no value: leave out `=2`.",
+        "--version takes no value: leave out `=2`.\nIncorrect Format. Use: kvm <elf file> [OPTIONS]",
     ),
 ];
 

@@ -72,7 +72,6 @@ fn add(
     let what = if kind == Kind::Break { "breakpoint" } else { "log point" };
     let new = NewPoint { address, place: place.clone(), words: words.to_owned(), condition, kind };
     let number = guest.session().points.add(new).ok_or(CommandError::TooManyPoints)?;
-    guest.take_console_control();
     let note = if mapped {
         ""
     } else {
@@ -102,8 +101,11 @@ pub(in crate::control) fn ignore(
     no_more(rest)?;
     let known = u32::try_from(point).is_ok_and(|number| guest.session().points.ignore(number, count));
     match known {
-        true if count == 1 => Ok(format!("the next hit of {point} is ignored\n")),
-        true => Ok(format!("the next {count} hits of {point} are ignored\n")),
+        true => Ok(match count {
+            0 => format!("no hit of {point} is ignored\n"),
+            1 => format!("the next hit of {point} is ignored\n"),
+            _ => format!("the next {count} hits of {point} are ignored\n"),
+        }),
         false => Err(CommandError::NoPoint { number: point }),
     }
 }

@@ -26,6 +26,9 @@ const QUEUE: usize = 2;
 /// The lines that wait, and the sink that takes them.
 pub(super) struct Batch(Arc<Shared>);
 
+/// Makes the text that comes before the first batch.
+pub(super) type Header = Box<dyn FnOnce() -> String + Send>;
+
 /// Appends lines to a [`Batch`].
 #[derive(Clone)]
 pub(super) struct BatchWriter(Arc<Shared>);
@@ -33,7 +36,13 @@ pub(super) struct BatchWriter(Arc<Shared>);
 struct Shared {
     lines: Mutex<Lines>,
     /// `None` once the log is closed.
-    sink: Mutex<Option<Box<dyn Write + Send>>>,
+    sink: Mutex<Option<Sink>>,
+}
+
+struct Sink {
+    writer: Box<dyn Write + Send>,
+    /// Until it has been written.
+    header: Option<Header>,
 }
 
 struct Lines {
@@ -47,10 +56,11 @@ struct Lines {
 }
 
 impl Batch {
-    /// Starts the log thread, which writes to `sink`.
-    pub(super) fn start(sink: impl Write + Send + 'static) -> Batch {
+    /// Starts the log thread, which writes to `writer`, and `header` first.
+    pub(super) fn start(writer: impl Write + Send + 'static, header: Header) -> Batch {
         let lines = Lines { text: Vec::new(), awake: true, closed: false, thread: None };
-        let shared = Arc::new(Shared { lines: Mutex::new(lines), sink: Mutex::new(Some(Box::new(sink))) });
+        let sink = Sink { writer: Box::new(writer), header: Some(header) };
+        let shared = Arc::new(Shared { lines: Mutex::new(lines), sink: Mutex::new(Some(sink)) });
         let (mut thread, guard) = NonBlockingBuilder::default()
             .lossy(false)
             .buffered_lines_limit(QUEUE)
@@ -75,7 +85,7 @@ impl Batch {
         // The log ends here, and cannot report its own failure.
         let _ = self.0.write_out();
         if let Some(mut sink) = lock(&self.0.sink).take() {
-            let _ = sink.flush();
+            let _ = sink.writer.flush();
         }
     }
 }
@@ -90,9 +100,12 @@ impl Shared {
     /// Writes the lines that wait; false if there are none.
     fn write_out(&self) -> io::Result<bool> {
         let mut sink = lock(&self.sink);
-        let text = std::mem::take(&mut lock(&self.lines).text);
+        let mut text = std::mem::take(&mut lock(&self.lines).text);
         if let Some(sink) = sink.as_mut() {
-            sink.write_all(&text)?;
+            if let Some(header) = sink.header.take() {
+                text.splice(0..0, header().into_bytes());
+            }
+            sink.writer.write_all(&text)?;
         }
         Ok(!text.is_empty())
     }

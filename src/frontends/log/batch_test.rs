@@ -37,7 +37,7 @@ impl SharedBuffer {
 #[test]
 fn a_line_is_written_soon_after_the_thread_slept() {
     let buffer = SharedBuffer::default();
-    let batch = Batch::start(buffer.clone());
+    let batch = Batch::start(buffer.clone(), Box::new(String::new));
     let mut writer = batch.writer();
     for line in ["first\n", "second\n", "third\n"] {
         writer.write_all(line.as_bytes()).unwrap();
@@ -50,7 +50,7 @@ fn a_line_is_written_soon_after_the_thread_slept() {
 #[test]
 fn closing_writes_what_waits_and_nothing_afterwards() {
     let buffer = SharedBuffer::default();
-    let batch = Batch::start(buffer.clone());
+    let batch = Batch::start(buffer.clone(), Box::new(String::new));
     let mut writer = batch.writer();
     writer.write_all(b"before\n").unwrap();
     batch.close();
@@ -62,7 +62,7 @@ fn closing_writes_what_waits_and_nothing_afterwards() {
 #[test]
 fn lines_of_several_threads_stay_whole_and_in_order_of_each_thread() {
     let buffer = SharedBuffer::default();
-    let batch = Batch::start(buffer.clone());
+    let batch = Batch::start(buffer.clone(), Box::new(String::new));
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let mut writer = batch.writer();
@@ -87,8 +87,25 @@ fn lines_of_several_threads_stay_whole_and_in_order_of_each_thread() {
 #[test]
 fn a_full_buffer_is_written_by_the_thread_that_fills_it() {
     let buffer = SharedBuffer::default();
-    let batch = Batch::start(buffer.clone());
+    let batch = Batch::start(buffer.clone(), Box::new(String::new));
     let line = [b'x'; MOST_WAITING - 1].map(char::from).iter().collect::<String>() + "\n";
     batch.writer().write_all(line.as_bytes()).unwrap();
     assert_eq!(buffer.text().len(), MOST_WAITING);
+}
+
+#[test]
+fn the_header_comes_first_and_is_made_by_the_first_write() {
+    let buffer = SharedBuffer::default();
+    let caller = std::thread::current().id();
+    let header = move || {
+        assert_ne!(std::thread::current().id(), caller, "the start of the run does not wait for it");
+        "header\n".to_owned()
+    };
+    let batch = Batch::start(buffer.clone(), Box::new(header));
+    batch.writer().write_all(b"line\n").unwrap();
+    buffer.wait_for("line\n");
+    assert_eq!(buffer.text(), "header\nline\n");
+    let short = SharedBuffer::default();
+    Batch::start(short.clone(), Box::new(|| "header\n".to_owned())).close();
+    assert_eq!(short.text(), "header\n", "a run that logs nothing has a header");
 }

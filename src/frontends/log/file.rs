@@ -5,6 +5,10 @@ use std::io::{self, ErrorKind, Seek, Write};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::Level;
+
+use super::lines::Entry;
+use crate::settings::LogFormat;
 
 /// How long a full FIFO is waited for before lines are dropped.
 const FIFO_TIMEOUT: Duration = Duration::from_millis(50);
@@ -57,20 +61,28 @@ impl Write for FileWriter {
 /// Writes lines into a FIFO as long as it has room.
 pub(super) struct FifoWriter {
     file: File,
+    format: LogFormat,
     /// Lines dropped since the FIFO was found full.
     dropped: u64,
 }
 
 impl FifoWriter {
     /// Writes to `file`, which must be in non-blocking mode.
-    pub(super) fn new(file: File) -> FifoWriter {
-        FifoWriter { file, dropped: 0 }
+    pub(super) fn new(file: File, format: LogFormat) -> FifoWriter {
+        FifoWriter { file, format, dropped: 0 }
     }
 
     /// Writes one line, or drops and counts it.
     fn put_line(&mut self, line: &[u8]) -> io::Result<()> {
         if self.dropped > 0 {
-            let note = format!("... {} lines dropped: the log was not read\n", self.dropped);
+            let note = match self.format {
+                LogFormat::Text => format!("... {} lines dropped: the log was not read\n", self.dropped),
+                LogFormat::Json => Entry {
+                    message: "lines dropped: the log was not read",
+                    fields: vec![("count", self.dropped.to_string())],
+                }
+                .line(self.format, Level::WARN),
+            };
             if !self.put(note.as_bytes(), Duration::ZERO)? {
                 self.dropped += 1;
                 return Ok(());

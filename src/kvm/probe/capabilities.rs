@@ -44,8 +44,8 @@ impl KvmCapabilities {
         let extension = |extension| kvm.extension(extension).max(0);
         KvmCapabilities {
             api_version: kvm.api_version(),
-            kernel: kernel(),
-            modules: modules(),
+            kernel: kernel_release(),
+            modules: kvm_modules(),
             vendor: cpuid::vendor(&cpuid),
             huge_pages: cpuid::HUGE_PAGES.is_in(&cpuid),
             bit_counts: cpuid::offers_bit_counts(&cpuid),
@@ -59,7 +59,7 @@ impl KvmCapabilities {
 }
 
 /// Release of the kernel; empty if it is not reported.
-fn kernel() -> String {
+pub fn kernel_release() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
     release.unwrap_or_default().trim_end().to_owned()
 }
@@ -67,12 +67,12 @@ fn kernel() -> String {
 /// True if a processor with VT-x or AMD-V is known to run the guest's ring 0. Properties that only an
 /// instruction emulator gets wrong then need no measurement, and no virtual machine is created for them.
 pub fn processor_runs_ring_0() -> bool {
-    let modules = modules();
+    let modules = kvm_modules();
     !modules.is_empty() && modules.iter().all(|module| matches!(*module, "kvm_intel" | "kvm_amd"))
 }
 
-/// The present modules among those that can give KVM its processor.
-fn modules() -> Vec<&'static str> {
+/// The present modules among those that can give KVM its processor: `kvm_intel`, `kvm_amd`, `kvm_pvm`.
+pub fn kvm_modules() -> Vec<&'static str> {
     let known = ["kvm_intel", "kvm_amd", "kvm_pvm"];
     known.into_iter().filter(|name| Path::new("/sys/module").join(name).exists()).collect()
 }

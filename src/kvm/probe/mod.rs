@@ -29,7 +29,7 @@ pub use breakpoints::{
     DATA_WATCHPOINTS, DataWatchpoints, HARDWARE_BREAKPOINTS, HardwareBreakpoints, RESUME_FLAG, ResumeFlag,
     SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
 };
-pub use capabilities::{KvmCapabilities, processor_runs_ring_0};
+pub use capabilities::{KvmCapabilities, kernel_release, kvm_modules, processor_runs_ring_0};
 pub use fact::{Fact, PerRing, UNCLEAR};
 pub use hypercalls::{FOREIGN_HYPERCALL, Hypercall, VMCALL, VMMCALL};
 pub use instructions::{BIT_COUNTS, Behaviour, INSTRUCTIONS, INT_N_IN_RING_3, Instruction};

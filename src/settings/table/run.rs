@@ -107,6 +107,16 @@ pub(super) static LOG: &[OptionSpec] = &[
         set: |draft, text| values::log_filter(text).map(|filter| draft.settings.log.filter = filter),
         keys: &[Key::same("log", "filter")],
     },
+    OptionSpec {
+        long: "log-format",
+        takes: OptionArgument::Value("text|json"),
+        repeatable: false,
+        default: Some("text"),
+        allowed: "text, json",
+        help: "Format of the log: lines of text, or one JSON object per line",
+        set: |draft, text| values::log_format(text).map(|format| draft.settings.log.format = format),
+        keys: &[Key::same("log", "format")],
+    },
 ];
 
 /// Options about `kvm` itself.

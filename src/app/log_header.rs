@@ -1,0 +1,64 @@
+//! The first lines of the log: the program, its settings, the host and the guest file.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::boot::{FileImage, Image, build_id};
+use crate::frontends::log::Entry;
+use crate::kvm::probe::{kernel_release, kvm_modules};
+use crate::settings::Settings;
+
+/// The lines. The log thread calls this, so that the guest's start does not wait for it.
+pub(super) fn lines(arguments: &[OsString], settings: &Settings) -> Vec<Entry> {
+    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    vec![
+        Entry {
+            message: concat!("kvm ", env!("CARGO_PKG_VERSION")),
+            fields: vec![("command_line", words.join(" "))],
+        },
+        Entry { message: "settings", fields: settings.summary() },
+        host(),
+        guest(settings),
+    ]
+}
+
+/// The kernel, and who executes the guest's ring 0.
+fn host() -> Entry {
+    let modules = kvm_modules();
+    let ring_0 = match modules.as_slice() {
+        ["kvm_intel"] => "by the processor (VT-x)",
+        ["kvm_amd"] => "by the processor (AMD-V)",
+        ["kvm_pvm"] => "by the instruction emulator of KVM",
+        _ => "unknown: `kvm check` measures it",
+    };
+    let modules = if modules.is_empty() { "others".to_owned() } else { modules.join(",") };
+    Entry {
+        message: "host",
+        fields: vec![
+            ("kernel", kernel_release()),
+            ("kvm_modules", modules),
+            ("ring_0_is_executed", ring_0.to_owned()),
+        ],
+    }
+}
+
+fn guest(settings: &Settings) -> Entry {
+    if let Some(file) = &settings.restore {
+        return Entry { message: "guest from a snapshot", fields: vec![path(file)] };
+    }
+    if settings.migration.is_some() {
+        return Entry { message: "guest from another kvm", fields: Vec::new() };
+    }
+    let mut fields = vec![path(&settings.guest)];
+    // A file that cannot be read is reported by the run itself.
+    if let Ok(image) = FileImage::open(&settings.guest) {
+        fields.push(("bytes", image.len().to_string()));
+        fields.push(("build_id", build_id(&image).unwrap_or_else(|| "none".to_owned())));
+    }
+    Entry { message: "guest file", fields }
+}
+
+fn path(file: &Path) -> (&'static str, String) {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    ("path", absolute.display().to_string())
+}

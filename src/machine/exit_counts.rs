@@ -1,0 +1,125 @@
+//! How often the guest has exited, by reason.
+
+use crate::kvm::VmExit;
+
+/// Number of reasons.
+const REASONS: usize = 9;
+
+/// Exits of all CPUs since the machine was created, across resets. Writes to a port that KVM coalesces count each,
+/// although many of them share one exit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExitCounts([u64; REASONS]);
+
+/// Index of the reason for an exit.
+#[inline]
+fn reason(exit: &VmExit) -> usize {
+    match exit {
+        VmExit::PortOut { .. } => 0,
+        VmExit::PortIn { .. } => 1,
+        VmExit::MmioWrite { .. } => 2,
+        VmExit::MmioRead { .. } => 3,
+        VmExit::Halt { .. } => 4,
+        VmExit::Interrupted => 5,
+        VmExit::Debug(_) => 6,
+        VmExit::Refused(_) => 7,
+        VmExit::Shutdown | VmExit::EntryFailed(_) | VmExit::Unexpected(_) => 8,
+    }
+}
+
+impl ExitCounts {
+    /// Counts an exit: one increment, without a look at a clock.
+    #[inline]
+    pub(super) fn count(&mut self, exit: &VmExit) {
+        self.0[reason(exit)] += 1;
+    }
+
+    /// All exits.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Writes to ports.
+    pub fn port_writes(&self) -> u64 {
+        self.0[0]
+    }
+
+    /// Reads from ports.
+    pub fn port_reads(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Writes to memory that is not mapped RAM.
+    pub fn mmio_writes(&self) -> u64 {
+        self.0[2]
+    }
+
+    /// Reads of memory that is not mapped RAM.
+    pub fn mmio_reads(&self) -> u64 {
+        self.0[3]
+    }
+
+    /// `hlt`.
+    pub fn halts(&self) -> u64 {
+        self.0[4]
+    }
+
+    /// Kicks by another thread, and signals.
+    pub fn kicks(&self) -> u64 {
+        self.0[5]
+    }
+
+    /// Breakpoints, watchpoints and single steps.
+    pub fn debug_stops(&self) -> u64 {
+        self.0[6]
+    }
+
+    /// Instructions that KVM has refused to execute.
+    pub fn refusals(&self) -> u64 {
+        self.0[7]
+    }
+
+    /// Triple faults and failures.
+    pub fn others(&self) -> u64 {
+        self.0[8]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kvm::{DebugStop, Refusal};
+
+    #[test]
+    fn exits_are_counted_by_reason() {
+        let mut counts = ExitCounts::default();
+        let all = [
+            VmExit::PortOut { port: 0, size: 1, value: 0 },
+            VmExit::PortIn { port: 0, size: 1 },
+            VmExit::MmioWrite { address: 0, size: 1, value: 0 },
+            VmExit::MmioRead { address: 0, size: 1 },
+            VmExit::Halt { interruptible: true },
+            VmExit::Interrupted,
+            VmExit::Debug(DebugStop { exception: 1, pc: 0, dr6: 0, dr7: 0 }),
+            VmExit::Refused(Refusal::new(1, &[])),
+            VmExit::Shutdown,
+        ];
+        for (times, exit) in (1..).zip(&all) {
+            (0..times).for_each(|_| counts.count(exit));
+        }
+        counts.count(&VmExit::EntryFailed(0));
+        counts.count(&VmExit::Unexpected(0));
+        let by_reason = [
+            counts.port_writes(),
+            counts.port_reads(),
+            counts.mmio_writes(),
+            counts.mmio_reads(),
+            counts.halts(),
+            counts.kicks(),
+            counts.debug_stops(),
+            counts.refusals(),
+            counts.others(),
+        ];
+        assert_eq!(by_reason, [1, 2, 3, 4, 5, 6, 7, 8, 11]);
+        assert_eq!(counts.total(), 47);
+    }
+}
