@@ -122,13 +122,14 @@ prepare() {
     need_cargo
 }
 
-# Builds kvm in release mode. Prints the path of the program.
+# Builds kvm in release mode. Prints the path of the program. On a terminal cargo shows its progress; elsewhere a
+# slow build is announced.
 build_kvm() {
-    local program
+    local program build=(slowly "building kvm; the first time takes a minute or two" cargo build --quiet)
+    [[ ! -t 2 ]] || build=(cargo build)
     # From the root, because cargo looks for .cargo/config.toml where it is started.
     program=$(cd "$root" &&
-        slowly "building kvm; the first time takes a minute or two" \
-            cargo build --quiet --release --bin kvm --message-format json-render-diagnostics |
+        "${build[@]}" --release --bin kvm --message-format json-render-diagnostics |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p') || die "kvm was not built"
     [[ -x $program ]] || die "cargo named no program that it has built"
     echo "$program"

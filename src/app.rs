@@ -32,7 +32,7 @@ use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
 use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
-use crate::settings::{self, DebugClientSpec, Invocation, SerialBackend, Settings};
+use crate::settings::{self, DebugClientSpec, Invocation, Note, SerialBackend, Settings};
 use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
 use crate::supervisor;
 use crate::supervisor::front_end::DebuggerFrontEnd;
@@ -65,7 +65,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
         Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
-        Ok(Invocation::Help(text) | Invocation::Version(text)) => {
+        Ok(Invocation::Help(text) | Invocation::Version(text) | Invocation::Document(text)) => {
             // The reader may close the pipe early.
             let _ = std::io::stdout().write_all(text.as_bytes());
             return status::HALTED;
@@ -83,12 +83,25 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(log) => log,
         Err(error) => return fail(Failure::new(status::HOST, error)),
     };
+    report_notes(&settings.notes);
     match run_guest(&settings) {
         Ok(status) => status,
         Err(failure) => {
             error!("{}", failure.message);
             fail(failure)
         }
+    }
+}
+
+/// Reports what options of other programs mean here.
+fn report_notes(notes: &[Note]) {
+    for note in notes {
+        info!("{note}");
+    }
+    let ignored: Vec<String> =
+        notes.iter().filter(|note| note.ignored).map(|note| format!("`{}`", note.option)).collect();
+    if !ignored.is_empty() {
+        tell(&format!("ignored: {}. The log has the reasons.", ignored.join(", ")));
     }
 }
 

@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 
+use super::DebugClientSpec;
 use super::ListenAddress;
-use super::check;
-use super::check_snapshot;
 use super::closest::closest;
-use super::console;
-use super::debug_client;
+use super::commands::COMMANDS;
 use super::draft::Draft;
 use super::error::{SettingsError, ValueOrigin};
 use super::help;
-use super::table::{OptionArgument, OptionSpec, options};
-use super::{DebugClientSpec, vscode};
+use super::spellings::{self, Note};
+use super::table::{ADDRESS, OptionArgument, OptionSpec, options};
+use super::values;
 
 /// The request of a command line.
 pub(super) enum ParsedCommand {
@@ -42,6 +41,8 @@ pub(super) enum ParsedCommand {
     Help(String),
     /// The answer to `--version`.
     Version(String),
+    /// The output of a command that prints a text.
+    Document(String),
     /// Write configuration files for editors.
     Vscode {
         /// The target folder.
@@ -57,6 +58,8 @@ pub(super) struct CommandLine {
     guest: Option<OsString>,
     /// In the order given.
     values: Vec<(&'static OptionSpec, OsString)>,
+    /// About options of other programs.
+    notes: Vec<Note>,
 }
 
 /// Parses a command line, whose first item is the program's name.
@@ -66,24 +69,12 @@ pub(super) struct CommandLine {
 /// [`SettingsError`] for the first invalid argument.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let args: Vec<OsString> = args.collect();
-    if args.get(1).is_some_and(|first| first == check::COMMAND) {
-        return check::read(args.into_iter());
+    if let Some(command) = COMMANDS.iter().find(|it| args.get(1).is_some_and(|first| first == it.name)) {
+        return (command.read)(args);
     }
-    if args.get(1).is_some_and(|first| first == debug_client::COMMAND) {
-        return debug_client::read(args.into_iter());
-    }
-    if args.get(1).is_some_and(|first| first == console::COMMAND) {
-        return console::read(args.into_iter());
-    }
-    if args.get(1).is_some_and(|first| first == check_snapshot::COMMAND) {
-        return check_snapshot::read(args.into_iter());
-    }
-    if args.get(1).is_some_and(|first| first == vscode::COMMAND) {
-        return vscode::read(args.into_iter());
-    }
-    let args = args.into_iter();
-    let mut parser = Parser::from_iter(with_two_dashes(args));
-    let mut command_line = CommandLine::default();
+    let translated = spellings::translate(args)?;
+    let mut parser = Parser::from_iter(with_two_dashes(translated.args.into_iter()));
+    let mut command_line = CommandLine { notes: translated.notes, ..CommandLine::default() };
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         let option = match arg {
             Arg::Value(guest) => {
@@ -98,9 +89,10 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
                 let value = value(&mut parser, option)?;
                 command_line.add(option, value)?;
             }
-            OptionArgument::Maybe(_) => {
-                let value = parser.optional_value().unwrap_or_else(|| "yes".into());
-                command_line.add(option, value)?;
+            OptionArgument::Maybe(shown) => {
+                let value = parser.optional_value();
+                let value = value.or_else(|| address_after_blank(&mut parser, shown));
+                command_line.add(option, value.unwrap_or_else(|| "yes".into()))?;
             }
             OptionArgument::Help => {
                 return no_value(&mut parser, option).map(|()| ParsedCommand::Help(help::text()));
@@ -123,6 +115,11 @@ impl CommandLine {
     pub(super) fn config(&self) -> Option<&Path> {
         let (_, file) = self.values.iter().find(|(option, _)| option.long == "config")?;
         Some(Path::new(file))
+    }
+
+    /// About the options of other programs.
+    pub(super) fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Applies all values to the draft.
@@ -202,6 +199,16 @@ fn value(parser: &mut Parser, option: &'static OptionSpec) -> Result<OsString, S
     Err(SettingsError::MissingValue { option: format!("--{}", option.long), allowed: option.allowed })
 }
 
+/// The value of an option whose value may be left out and is shown as `shown`, if it is the next argument. That is
+/// certain only for an address with a port and for a socket: anything else can be the guest file.
+fn address_after_blank(parser: &mut Parser, shown: &str) -> Option<OsString> {
+    let is_address = |text: &str| text.starts_with("unix:") || values::is_address_with_port(text);
+    match shown {
+        ADDRESS => parser.try_raw_args()?.next_if(|next| next.to_str().is_some_and(is_address)),
+        _ => None,
+    }
+}
+
 /// Refuses an attached value of `option`, which takes none.
 fn no_value(parser: &mut Parser, option: &'static OptionSpec) -> Result<(), SettingsError> {
     match parser.optional_value() {
@@ -234,6 +241,6 @@ fn is_long_with_one_dash(arg: &OsStr) -> bool {
 }
 
 /// True for an argument that begins like an option; a single dash is a name.
-fn has_dash(arg: &OsStr) -> bool {
+pub(super) fn has_dash(arg: &OsStr) -> bool {
     matches!(arg.as_encoded_bytes(), [b'-', _, ..])
 }

@@ -38,6 +38,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         migration: None,
         downtime: Duration::from_millis(30),
         security: MigrationSecurity::Plain,
+        notes: vec![],
     };
     assert_eq!(settings(&["hello.elf"]), expected);
 }
@@ -186,7 +187,7 @@ fn serial_ports_end_where_the_user_says() {
     assert_eq!(moved.serial[..2], [SerialBackend::Log, SerialBackend::Stdio]);
     let long = format!("1=unix:{}", "s".repeat(108));
     for (text, why) in [
-        ("stdio", "has no `=`"),
+        ("log", "has no `=`"),
         ("0=log", "does not name a serial port from 1 to 4"),
         ("5=log", "does not name a serial port from 1 to 4"),
         ("com1=log", "does not name a serial port from 1 to 4"),

@@ -124,6 +124,7 @@ impl Draft {
                 migration: None,
                 downtime: Duration::ZERO,
                 security: MigrationSecurity::Plain,
+                notes: Vec::new(),
             },
             gdb: false,
             gdb_explicit: false,

@@ -146,6 +146,19 @@ pub enum SettingsError {
         /// The long option that was probably intended, without dashes.
         meant: Option<&'static str>,
     },
+    /// An option of another program that has no equivalent, or with a value that has none.
+    #[error(
+        "`{option}`, an option of {program}, is refused. {remedy} docs/from-qemu.md lists the options of QEMU \
+         and Bochs."
+    )]
+    OtherProgram {
+        /// The option as it was written, with its value.
+        option: String,
+        /// The name of the program.
+        program: String,
+        /// Sentences that say what to use instead.
+        remedy: String,
+    },
     /// A non-repeatable option was given twice.
     #[error(
         "{option} is given twice: leave out one of the two.\n\
@@ -178,6 +191,23 @@ pub enum SettingsError {
         /// The value.
         value: String,
     },
+    /// An unexpected argument after `kvm completions` or `kvm man`.
+    #[error(
+        "kvm {command}: `{argument}` is not expected there. Use: {}. A guest file named {command} is run as \
+         `kvm ./{command}`.",
+        format!("kvm {command} {arguments}").trim_end()
+    )]
+    CommandArgument {
+        /// The command.
+        command: &'static str,
+        /// The form of its arguments.
+        arguments: &'static str,
+        /// The argument.
+        argument: String,
+    },
+    /// No shell after `kvm completions`.
+    #[error("kvm completions needs the name of a shell. Use: kvm completions bash|zsh|fish")]
+    ShellMissing,
     /// An unexpected argument after `kvm vscode`.
     #[error(
         "`{argument}` is not expected there. A guest file named vscode is run \

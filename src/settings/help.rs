@@ -1,9 +1,10 @@
 //! The answers to `--help` and `--version`.
 
+use super::commands::COMMANDS;
 use super::table::{GROUPS, GUEST, OptionArgument, OptionSpec};
 
 /// Footer of `--help`.
-const EXAMPLES: &str = "
+pub(super) const EXAMPLES: &str = "
 Examples:
   kvm hello.elf                            run a guest with 64 MiB of RAM
   kvm kernel.elf --memory 1G --append \"root=ram quiet\" --module initrd.img
@@ -26,9 +27,12 @@ pub(super) fn version() -> String {
 /// The answer to `--help`: every option under the heading of its group.
 pub(super) fn text() -> String {
     let mut text = "Run a bare-metal x86-64 guest on Linux KVM\n\n".to_owned();
-    text += &format!(
-        "Usage: kvm <{GUEST}> [OPTIONS]\n       kvm check\n       kvm check-snapshot FILE\n       kvm console [ADDRESS]\n       kvm vscode [DIR]\n       kvm debug-client ADDRESS PORT [START END]\n\n"
-    );
+    text += &format!("Usage: kvm <{GUEST}> [OPTIONS]\n");
+    for command in COMMANDS {
+        text += format!("       kvm {} {}", command.name, command.arguments).trim_end();
+        text.push('\n');
+    }
+    text.push('\n');
     text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
     for group in GROUPS {
         text += &format!("\n{}:\n", group.name);

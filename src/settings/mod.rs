@@ -7,6 +7,8 @@ mod check;
 mod check_snapshot;
 pub(crate) mod closest;
 mod command;
+mod commands;
+mod completions;
 mod config_file;
 mod console;
 mod debug_client;
@@ -14,7 +16,9 @@ mod draft;
 mod error;
 mod help;
 mod listen_address;
+mod man;
 mod reference;
+mod spellings;
 mod summary;
 mod table;
 mod values;
@@ -32,6 +36,7 @@ use std::time::Duration;
 
 pub use error::{SettingsError, ValueOrigin};
 pub use reference::reference;
+pub use spellings::{Note, reference as from_qemu};
 
 use command::ParsedCommand;
 use config_file::ConfigFile;
@@ -75,6 +80,8 @@ pub enum Invocation {
     Help(String),
     /// Print this text, the answer to `--version`, and exit.
     Version(String),
+    /// Print this text, the man page or the completions for a shell, and exit.
+    Document(String),
     /// Write the configuration that editors and gdb need to debug a guest.
     Vscode {
         /// The target folder.
@@ -109,6 +116,7 @@ fn from_args_and_config(
         ParsedCommand::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
         ParsedCommand::Help(text) => return Ok(Invocation::Help(text)),
         ParsedCommand::Version(text) => return Ok(Invocation::Version(text)),
+        ParsedCommand::Document(text) => return Ok(Invocation::Document(text)),
         ParsedCommand::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
     };
     let config = match command_line.config() {
@@ -122,6 +130,7 @@ fn from_args_and_config(
     }
     draft.source = ValueSource::CommandLine;
     command_line.apply(&mut draft)?;
+    draft.settings.notes = command_line.notes().to_vec();
     draft.finish(command_line.guest()).map(|settings| Invocation::Run(Box::new(settings)))
 }
 
@@ -174,6 +183,8 @@ pub struct Settings {
     pub downtime: Duration,
     /// How the migration peers authenticate.
     pub security: MigrationSecurity,
+    /// About the options of QEMU and Bochs on the command line, for the log.
+    pub notes: Vec<Note>,
 }
 
 /// How the migration peers authenticate.

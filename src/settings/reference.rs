@@ -13,7 +13,8 @@ const RULES: &str = "
 The guest file is the one argument that is no option. Options and guest can come in any order, each
 option at most once unless it can be repeated, with two dashes or with one (`-logfile` is
 `--logfile`). A value follows after a blank or after `=`; where the value stands in brackets it can be
-left out, and needs the `=` when it is there.
+left out, and needs the `=` when it is there, unless it is an ADDRESS:PORT or `unix:PATH`. Options of QEMU and Bochs
+with an equivalent are accepted, too: [from-qemu.md](from-qemu.md).
 
 An option's key in the config file does the same. The command line is stronger than the config file,
 which is stronger than the defaults. The config file is the one `--config` names, else `config.ini` in
@@ -22,6 +23,7 @@ the working directory if there is one. [`config.ini`](../config.ini) shows all i
 With `check` as its first argument `kvm` runs no guest file: `kvm check [--json]` reports what KVM supports
 on this host, see [hosts.md](hosts.md). A guest file of that name is run as `kvm ./check`. In the same way
 `kvm console [ADDRESS:PORT|unix:PATH]` sends commands to a running guest, see [console.md](console.md).
+`kvm man` prints the man page, and `kvm completions bash|zsh|fish` the completions for a shell.
 
 ";
 

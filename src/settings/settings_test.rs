@@ -8,6 +8,8 @@ mod config_file;
 mod debug_server;
 #[path = "documents_test.rs"]
 mod documents;
+#[path = "generated_test.rs"]
+mod generated;
 #[path = "remote_test.rs"]
 mod remote;
 

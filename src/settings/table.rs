@@ -17,6 +17,9 @@ pub(super) const USAGE: &str = "Use: kvm <elf file> [OPTIONS]";
 /// Placeholder of the guest file in help texts.
 pub(super) const GUEST: &str = "GUEST";
 
+/// Placeholder of a listen address in help texts.
+pub(super) const ADDRESS: &str = "ADDRESS:PORT";
+
 /// The default log file.
 pub(super) const DEFAULT_LOG_FILE: &str = "console.log";
 

@@ -252,6 +252,11 @@ pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
     }
 }
 
+/// True for `ADDRESS:PORT`.
+pub(super) fn is_address_with_port(text: &str) -> bool {
+    matches!(address_and_port(text), Ok((Some(_), Some(_))))
+}
+
 /// `ADDRESS:PORT`, `ADDRESS` or `PORT`; an IPv6 address before a port is in brackets.
 pub(super) fn address_and_port(text: &str) -> ParseResult<(Option<IpAddr>, Option<u16>)> {
     if let Ok(both) = text.parse::<SocketAddr>()

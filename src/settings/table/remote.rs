@@ -2,7 +2,7 @@
 
 use super::super::draft::{Draft, ValueSource};
 use super::super::values;
-use super::{Key, OptionArgument, OptionSpec, YES_NO};
+use super::{ADDRESS, Key, OptionArgument, OptionSpec, YES_NO};
 
 const PORT: &str = "a TCP port from 1 to 65535";
 const LISTENS_HERE: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to \
@@ -13,7 +13,7 @@ const PORT_OR_NONE: &str = "a TCP port from 1 to 65535, none";
 pub(super) static REMOTE: &[OptionSpec] = &[
     OptionSpec {
         long: "gdb",
-        takes: OptionArgument::Maybe("ADDRESS:PORT"),
+        takes: OptionArgument::Maybe(ADDRESS),
         repeatable: false,
         default: None,
         allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
@@ -71,7 +71,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
     },
     OptionSpec {
         long: "debug-server",
-        takes: OptionArgument::Maybe("ADDRESS:PORT"),
+        takes: OptionArgument::Maybe(ADDRESS),
         repeatable: false,
         default: None,
         allowed: LISTENS_HERE,
@@ -101,7 +101,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
     },
     OptionSpec {
         long: "console",
-        takes: OptionArgument::Maybe("ADDRESS:PORT"),
+        takes: OptionArgument::Maybe(ADDRESS),
         repeatable: false,
         default: None,
         allowed: "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes), yes, no; PORT from 1 to 65535, \
