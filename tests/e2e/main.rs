@@ -44,6 +44,7 @@ mod options;
 mod qemu_options;
 mod readme;
 mod resets;
+mod scripts;
 mod serial;
 mod shared_output;
 mod shell_integration;
@@ -111,6 +112,7 @@ fn main() {
     independent.extend(qemu_options::trials());
     independent.extend(readme::trials());
     independent.extend(shell_integration::trials());
+    independent.extend(scripts::trials());
     independent.extend(lldb::trials());
     trials.extend(support::skip_unless_all(independent));
     libtest_mimic::run(&arguments, support::skip_unsupported(trials)).exit();

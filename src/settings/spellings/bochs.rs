@@ -16,9 +16,9 @@ const DEBUGGER: &str = "`--gdb` waits for gdb, whose `-x FILE` runs the commands
 /// Options of `bochs`.
 pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("q", Absent, Implied("there is no start menu", NOTHING)),
-    spelling("n", Absent, Becomes("--config /dev/null", |t, _| t.push("--config=/dev/null"))),
+    spelling("n", Absent, Becomes("`--config /dev/null`", |t, _| t.push("--config=/dev/null"))),
     spelling("f", Any("FILE"), Refused(CONFIG)),
-    spelling("log", Any("FILE"), Becomes("--logfile FILE", |t, file| t.push(&format!("--logfile={file}")))),
+    spelling("log", Any("FILE"), Becomes("`--logfile FILE`", |t, file| t.push(&format!("--logfile={file}")))),
     spelling("rc", Any("FILE"), Refused(DEBUGGER)),
     spelling("debugger", Absent, Refused(DEBUGGER)),
     spelling("r", Any("DIR"), Refused("A snapshot of kvm is one file: `kvm --restore FILE`.")),

@@ -25,15 +25,15 @@ const BACKEND: &str = "The backend is named with the port: `--serial N=BACKEND`,
 pub(super) static SPELLINGS: &[Spelling] = &[
     // The guest.
     spelling("kernel", Any("FILE"), Becomes("FILE, the guest file", |t, file| t.guest(file))),
-    spelling("initrd", Any("FILE[,FILE...]"), Becomes("--module FILE", modules)),
+    spelling("initrd", Any("FILE[,FILE...]"), Becomes("`--module FILE`", modules)),
     spelling("append", Any("TEXT"), Same(NOTHING)),
     spelling("bios", Any("FILE"), Refused(FIRMWARE)),
     spelling("pflash", Any("FILE"), Refused(FIRMWARE)),
     spelling("L", Any("DIR"), Ignored("no firmware is loaded", NOTHING)),
     spelling("boot", Any("ORDER"), Ignored("the guest file is started without firmware", NOTHING)),
     // The machine.
-    spelling("m", Begins("size=", "size=SIZE[,...]"), Becomes("--memory SIZE", |t, text| t.memory(text))),
-    spelling("m", Any("SIZE"), Becomes("--memory SIZE", |t, text| t.memory(text))),
+    spelling("m", Begins("size=", "size=SIZE[,...]"), Becomes("`--memory SIZE`", |t, text| t.memory(text))),
+    spelling("m", Any("SIZE"), Becomes("`--memory SIZE`", |t, text| t.memory(text))),
     spelling("smp", OneOf(&["1", "cpus=1"]), Implied("the machine has one processor", NOTHING)),
     spelling("smp", Any("N"), Later("This version has one processor. Leave it out.")),
     spelling("machine", Any("TYPE[,...]"), Ignored(MACHINE, machine_type)),
@@ -56,7 +56,7 @@ pub(super) static SPELLINGS: &[Spelling] = &[
         Ignored("there is no real-time clock; it comes with a later version", NOTHING),
     ),
     spelling("no-reboot", Absent, Same(NOTHING)),
-    spelling("action", OneOf(&["reboot=shutdown"]), Becomes("--no-reboot", |t, _| t.push("--no-reboot"))),
+    spelling("action", OneOf(&["reboot=shutdown"]), Becomes("`--no-reboot`", |t, _| t.push("--no-reboot"))),
     spelling(
         "action",
         Any("EVENT=ACTION"),
@@ -82,29 +82,29 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("netdev", Any("..."), Refused(NETWORK)),
     spelling("usb", Absent, Ignored("there is no USB controller", NOTHING)),
     // Screen, keyboard and serial ports.
-    spelling("nographic", Absent, Becomes("--display serial", |t, _| t.push("--display=serial"))),
-    spelling("curses", Absent, Becomes("--display vga", |t, _| t.push("--display=vga"))),
-    spelling("display", OneOf(&["curses"]), Becomes("--display vga", |t, _| t.push("--display=vga"))),
+    spelling("nographic", Absent, Becomes("`--display serial`", |t, _| t.push("--display=serial"))),
+    spelling("curses", Absent, Becomes("`--display vga`", |t, _| t.push("--display=vga"))),
+    spelling("display", OneOf(&["curses"]), Becomes("`--display vga`", |t, _| t.push("--display=vga"))),
     spelling("display", OneOf(&["none"]), Same(|t, _| t.display_none())),
     spelling("vga", OneOf(&["std"]), Implied("the machine has a VGA text screen", NOTHING)),
     spelling("vga", Any("TYPE"), Ignored("the machine has a VGA text screen", NOTHING)),
     spelling("vnc", Any("DISPLAY"), Refused(SCREEN)),
-    spelling("k", OneOf(&["en-us"]), Becomes("--layout us", |t, _| t.push("--layout=us"))),
-    spelling("k", OneOf(&["it"]), Becomes("--layout it", |t, _| t.push("--layout=it"))),
+    spelling("k", OneOf(&["en-us"]), Becomes("`--layout us`", |t, _| t.push("--layout=us"))),
+    spelling("k", OneOf(&["it"]), Becomes("`--layout it`", |t, _| t.push("--layout=it"))),
     spelling("k", Any("LANGUAGE"), Refused("The keyboard layouts are `--layout us` and `--layout it`.")),
-    spelling("serial", OneOf(&["stdio"]), Becomes("--serial N=stdio", |t, _| t.serial("stdio"))),
+    spelling("serial", OneOf(&["stdio"]), Becomes("`--serial N=stdio`", |t, _| t.serial("stdio"))),
     spelling("serial", OneOf(&["mon:stdio"]), Becomes(MUXED, |t, _| t.serial("stdio"))),
     spelling(
         "serial",
         Begins("file:", "file:FILE"),
-        Becomes("--serial N=file:FILE", |t, file| t.serial(file)),
+        Becomes("`--serial N=file:FILE`", |t, file| t.serial(file)),
     ),
-    spelling("serial", OneOf(&["null", "none"]), Becomes("--serial N=null", |t, _| t.serial("null"))),
-    spelling("serial", OneOf(&["pty"]), Becomes("--serial N=pty", |t, _| t.serial("pty"))),
+    spelling("serial", OneOf(&["null", "none"]), Becomes("`--serial N=null`", |t, _| t.serial("null"))),
+    spelling("serial", OneOf(&["pty"]), Becomes("`--serial N=pty`", |t, _| t.serial("pty"))),
     spelling(
         "serial",
         Begins("unix:", "unix:PATH,server=on,wait=off"),
-        Becomes("--serial N=unix:PATH", |t, text| t.serial(&server_socket(text)?)),
+        Becomes("`--serial N=unix:PATH`", |t, text| t.serial(&server_socket(text)?)),
     ),
     spelling("serial", Begins("tcp:", "tcp:..."), Refused(BACKEND)),
     spelling("serial", Begins("telnet:", "telnet:..."), Refused(BACKEND)),
@@ -123,37 +123,41 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling(
         "monitor",
         Begins("unix:", "unix:PATH,server=on,wait=off"),
-        Becomes("--console=unix:PATH", |t, text| t.push(&format!("--console={}", server_socket(text)?))),
+        Becomes("`--console=unix:PATH`", |t, text| t.push(&format!("--console={}", server_socket(text)?))),
     ),
     spelling(
         "monitor",
         Begins("tcp:", "tcp:[HOST]:PORT,server=on,wait=off"),
-        Becomes("--console=HOST:PORT", |t, text| t.push(&format!("--console={}", listen_address(text)?))),
+        Becomes("`--console=HOST:PORT`", |t, text| t.push(&format!("--console={}", listen_address(text)?))),
     ),
     spelling(
         "monitor",
         Begins("telnet:", "telnet:[HOST]:PORT,server=on,wait=off"),
-        Becomes("--console=HOST:PORT", |t, text| t.push(&format!("--console={}", listen_address(text)?))),
+        Becomes("`--console=HOST:PORT`", |t, text| t.push(&format!("--console={}", listen_address(text)?))),
     ),
     spelling("monitor", Any("stdio"), Refused(CONSOLE)),
     spelling("qmp", OneOf(&["none"]), Implied("there is no QMP server", NOTHING)),
     spelling("qmp", Any("DEVICE"), Refused(CONSOLE)),
-    spelling("s", Absent, Becomes("--gdb-nowait; with -S --gdb", |t, _| t.gdb(""))),
-    spelling("S", Absent, Becomes("--gdb, which -S needs: -s -S, or -gdb and -S", |t, _| t.wait_for_gdb())),
+    spelling("s", Absent, Becomes("`--gdb-nowait`; with `-S` `--gdb`", |t, _| t.gdb(""))),
+    spelling(
+        "S",
+        Absent,
+        Becomes("the guest waits for gdb; needs `-s`, `-gdb` or `--gdb`", |t, _| t.wait_for_gdb()),
+    ),
     spelling(
         "gdb",
         Begins("tcp:", "tcp:[HOST]:PORT"),
-        Becomes("--gdb=HOST:PORT --gdb-nowait; with -S without --gdb-nowait", |t, text| {
+        Becomes("`--gdb=HOST:PORT --gdb-nowait`; with `-S` without `--gdb-nowait`", |t, text| {
             t.gdb(&format!("={}", listen_address(text)?))
         }),
     ),
-    spelling("gdb", OneOf(&["none"]), Becomes("--gdb=no", |t, _| t.push("--gdb=no"))),
+    spelling("gdb", OneOf(&["none"]), Becomes("`--gdb=no`", |t, _| t.push("--gdb=no"))),
     spelling(
         "gdb",
         OneOf(&["stdio"]),
         Refused("gdb connects over TCP or a socket: `--gdb`, `--gdb=unix:PATH`."),
     ),
-    spelling("D", Any("FILE"), Becomes("--logfile FILE", |t, file| t.push(&format!("--logfile={file}")))),
+    spelling("D", Any("FILE"), Becomes("`--logfile FILE`", |t, file| t.push(&format!("--logfile={file}")))),
     spelling("d", Any("int,cpu_reset,..."), Ignored(LOG_ITEMS, NOTHING)),
     spelling("trace", Any("..."), Refused("`--log-level debug` and `--log-filter` choose what the log has.")),
     spelling("msg", Any("..."), Ignored("every line of the log has its time", NOTHING)),
@@ -162,7 +166,7 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling(
         "incoming",
         Begins("tcp:", "tcp:[HOST]:PORT"),
-        Becomes("--migr --migrport HOST:PORT", |t, text| {
+        Becomes("`--migr --migrport HOST:PORT`", |t, text| {
             t.push("--migr")?;
             t.push(&format!("--migrport={}", listen_address(text)?))
         }),
@@ -186,7 +190,7 @@ const DEBUG_EXIT: &str = "port 0xF4 is always the debug exit";
 const DEVICE: &str = "The devices are always the same; README.md lists them. Leave it out.";
 const NO_SHUTDOWN: &str =
     "the last screen and the report remain after the run; under gdb the machine stops at its end";
-const MUXED: &str = "--serial N=stdio; Ctrl-A h lists the keys, and --console is the monitor";
+const MUXED: &str = "`--serial N=stdio`; Ctrl-A h lists the keys, and `--console` is the monitor";
 const LOG_ITEMS: &str = "exceptions are delivered by KVM; the report of a crash names the exception, and the log has \
                          the registers";
 

@@ -44,8 +44,8 @@ pub(super) struct Translation {
     serial_on_stdio: bool,
     /// The index of `-display none` in `args`.
     display_none: Option<usize>,
-    /// gdb was asked for in QEMU's way, in which the guest does not wait for it.
-    gdb: bool,
+    /// gdb was asked for in QEMU's way, in which the guest does not wait for it: the index of the note.
+    gdb: Option<usize>,
     /// The guest waits for it nevertheless.
     wait_for_gdb: bool,
 }
@@ -206,8 +206,11 @@ impl Translation {
             let option = "-display none".to_owned();
             self.notes.push(Note { option, ignored: false, text: text.to_owned() });
         }
-        if self.gdb && !self.wait_for_gdb {
+        if let Some(note) = self.gdb
+            && !self.wait_for_gdb
+        {
             self.args.insert(1, "--gdb-nowait".into());
+            self.notes[note].text += " and `--gdb-nowait`";
         }
         Ok(Translated { args: self.args, notes: self.notes })
     }
@@ -244,7 +247,7 @@ impl Translation {
 
     /// Appends the gdb server, with `=` and its address or nothing.
     pub(super) fn gdb(&mut self, address: &str) -> Result<(), String> {
-        self.gdb = true;
+        self.gdb = Some(self.notes.len());
         self.push(&format!("--gdb{address}"))
     }
 
