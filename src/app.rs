@@ -18,10 +18,11 @@ use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
+use crate::frontends::console_client::{self, ClientEnd};
 use crate::frontends::messages::tell;
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::vscode::{self, VscodeError};
-use crate::frontends::{check, console_client, log, snapshot};
+use crate::frontends::{check, log, snapshot};
 use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
@@ -58,8 +59,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = args.collect();
     let settings = match settings::from_args(arguments.iter().cloned()) {
         Ok(Invocation::Run(settings)) => settings,
-        Ok(Invocation::Console { address }) => {
-            return if console_client::run(&address) { status::HALTED } else { status::HOST };
+        Ok(Invocation::Console { address, keep_going }) => {
+            return match console_client::run(&address, keep_going) {
+                ClientEnd::Completed => status::HALTED,
+                ClientEnd::CommandFailed => status::USAGE,
+                ClientEnd::ConnectionFailed => status::HOST,
+            };
         }
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
@@ -152,7 +157,7 @@ fn run_guest(settings: &Settings) -> Result<u8, Failure> {
 /// space.
 #[inline(never)]
 fn run_incoming(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
-    let (incoming, arrived) = receive::wait(place, credentials(settings)?)?;
+    let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
     let run = match Run::prepare(settings, into_machine) {
         Ok(run) => run,

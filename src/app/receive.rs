@@ -14,7 +14,9 @@ use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::OutputQueue;
-use crate::migration::incoming::{HostFeatures, IncomingEvent, IncomingMigration, ReceivedGuest};
+use crate::migration::incoming::{
+    HostFeatures, IncomingError, IncomingEvent, IncomingMigration, ReceivedGuest,
+};
 use crate::migration::progress::size;
 use crate::migration::security::Credentials;
 use crate::settings::Settings;
@@ -25,10 +27,11 @@ const BAR: u64 = 30;
 /// Refresh interval of the bar.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// Waits at `place` until a guest has been received. It may run here once it has been taken over.
+/// Waits at `place` until a guest has been received, for at most `timeout`. It may run here once it has been taken over.
 pub(super) fn wait(
     place: SocketAddr,
     credentials: Credentials,
+    timeout: Option<Duration>,
 ) -> Result<(IncomingMigration, ReceivedGuest), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     // A host that cannot run guests is reported before the wait.
@@ -38,7 +41,8 @@ pub(super) fn wait(
     info!("waiting for a guest on {}", incoming.address());
     say("Waiting for network migration connections...");
     let mut bar = Bar::new();
-    let arrived = incoming.wait(&mut |event| match event {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let arrived = incoming.wait(deadline, &mut |event| match event {
         IncomingEvent::Started { from, guest, memory } => {
             say("Migration started");
             tell(&format!(
@@ -52,7 +56,11 @@ pub(super) fn wait(
         IncomingEvent::Complete(_) | IncomingEvent::Failed(_) => {}
     });
     bar.end();
-    Ok((incoming, arrived.map_err(|e| failed(&e))?))
+    match arrived {
+        Ok(arrived) => Ok((incoming, arrived)),
+        Err(error @ IncomingError::TimedOut) => Err(Failure::new(status::TIMED_OUT, error)),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 /// The machine of a received guest.

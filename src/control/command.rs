@@ -26,8 +26,6 @@ pub(super) type Run = fn(&mut dyn StoppedMachine, &str) -> Result<String, Comman
 pub(super) enum Availability {
     /// In every front end.
     All,
-    /// In every front end while a debugger is connected.
-    Debugged,
     /// In one front end only; with the alternative for the others.
     Only(CommandSource, &'static str),
 }
@@ -48,9 +46,9 @@ impl Command {
         Command { availability: Availability::Only(front, alternative), ..self }
     }
 
-    /// Restricts the command to runs with a connected debugger.
-    pub(super) const fn debugged(self) -> Command {
-        Command { availability: Availability::Debugged, ..self }
+    /// True if a format may follow the name: `x/8xb`.
+    pub(super) fn takes_format(&self) -> bool {
+        self.arguments.starts_with("[/FMT]")
     }
 
     /// True if `front` has the command.

@@ -41,12 +41,37 @@ fn commands_of_another_front_end_are_refused_with_an_alternative() {
             && run_at_console(&mut guest, "help").contains("\npause ")
     );
     assert_eq!(run_at_console(&mut guest, "?"), run_at_console(&mut guest, "help"));
-    guest.debugged = false;
-    for line in ["break 0x1000", "trace 0x1000 \"x\"", "catch int3 on", "step-irq on"] {
+    assert!(!guest.console_controlled);
+}
+
+#[test]
+fn breakpoints_and_steps_of_the_console_need_no_debugger() {
+    for line in ["break 0x1000", "trace 0x1000 \"x\"", "catch int3 on"] {
+        let mut guest = FakeMachine { debugged: false, status: RunStatus::Running, ..real_mode() };
         let text = run_at_console(&mut guest, line);
-        assert!(text.contains("needs a debugger, and none is connected; with --gdb-nowait"), "{text}");
+        assert!(!text.contains("error"), "{text}");
+        assert!(guest.console_controlled, "{line}");
     }
-    assert!(guest.session.points.is_empty());
+    let mut guest = FakeMachine { debugged: false, status: RunStatus::Running, ..real_mode() };
+    for (line, answer) in
+        [("step", "1 steps\n"), ("s 3", "3 steps\n"), ("si", "1 steps\n"), ("stepi 2", "2 steps\n")]
+    {
+        assert_eq!(run_at_console(&mut guest, line), answer);
+    }
+    assert!(run_at_console(&mut guest, "step 0").contains("it must be from 1 to 100000"));
+    assert!(run_at_console(&mut guest, "wait").contains("=> 0x7"), "it has stopped already");
+    assert_eq!(run_at_console(&mut guest, "c"), "the guest runs\n");
+    assert_eq!(run_at_console(&mut guest, "wait"), "");
+    assert_eq!(guest.session.progress.take().unwrap().recv().unwrap(), "stopped");
+    assert_eq!(run_at_console(&mut guest, "stop"), "the guest is paused; `resume` resumes it\n");
+    guest.debugged = true;
+    for line in ["step", "wait"] {
+        assert!(
+            run_at_console(&mut guest, line).starts_with("error: gdb is connected and decides"),
+            "{line}"
+        );
+    }
+    assert!(run(&mut guest, "step").starts_with("error: `step` is not available in gdb: `stepi` in gdb"));
 }
 
 #[test]
@@ -116,12 +141,66 @@ fn the_screen_is_saved_as_text_and_as_an_image() {
     assert_eq!(std::fs::read_to_string(file("a b.txt")).unwrap(), "Hi\n");
     assert!(run(&mut guest, &line("a.png")).starts_with("the screen is saved in "));
     assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG"));
-    assert!(run(&mut guest, &line("a.jpg")).contains("name must end in .png or .txt; use: screendump FILE"));
+    assert!(
+        run(&mut guest, &line("a.jpg")).contains("name must end in .png or .txt; use: screendump [-f] FILE")
+    );
     assert!(run(&mut guest, "screendump").contains("name must end in .png or .txt"));
     let text = run(&mut guest, &line("no/where.txt"));
     assert!(text.starts_with("error: cannot write `") && text.contains("No such file"), "{text}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "no other file remains");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn files_that_kvm_has_not_written_are_overwritten_only_with_force() {
+    let folder = std::env::temp_dir().join(format!("kvm-overwrite-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut guest = real_mode();
+    let path = |name: &str| folder.join(name).display().to_string();
+    for (name, command) in [
+        ("notes.txt", "screendump"),
+        ("photo.png", "screendump"),
+        ("notes.kvmstate", "snapshot"),
+        ("profile", "snapshot"),
+    ] {
+        let file = path(name);
+        std::fs::write(&file, "theirs\n").unwrap();
+        let text = run(&mut guest, &format!("{command} {file}"));
+        let remedy = format!("overwrite it with `{command} -f {file}`");
+        assert!(text.starts_with(&format!("error: `{file}` exists")) && text.contains(&remedy), "{text}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "theirs\n");
+        let text = run(&mut guest, &format!("{command} -f {file}"));
+        assert!(text.contains("saved in"), "{text}");
+    }
+    // Pictures and snapshots of kvm are replaced, and so are empty files.
+    std::fs::write(path("empty.png"), "").unwrap();
+    std::fs::write(path("old.kvmstate"), b"\x8AKVM\r\n\x1A\n and more").unwrap();
+    for line in ["screendump photo.png", "screendump empty.png", "snapshot old.kvmstate"] {
+        let (command, name) = line.split_once(' ').unwrap();
+        let text = run(&mut guest, &format!("{command} {}", path(name)));
+        assert!(text.contains("saved in"), "{text}");
+    }
+    // A link to a file that does not exist, and a pipe, may be there for a purpose.
+    std::os::unix::fs::symlink("nowhere", path("link.png")).unwrap();
+    assert!(run(&mut guest, &format!("screendump {}", path("link.png"))).contains("exists"));
+    assert!(run(&mut guest, "snapshot -f before").contains("`-f` is for files"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// On file systems with extended attributes.
+#[test]
+fn a_screen_as_text_is_replaced_until_its_file_is_edited() {
+    let file = std::env::temp_dir().join(format!("kvm-screen-{}.txt", std::process::id()));
+    let line = format!("screendump {}", file.display());
+    let mut guest = real_mode();
+    assert!(run(&mut guest, &line).contains("saved in"));
+    if rustix::fs::setxattr(&file, "user.kvm.test", b"1", rustix::fs::XattrFlags::empty()).is_ok() {
+        assert!(run(&mut guest, &line).contains("saved in"));
+        let mut opened = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+        std::io::Write::write_all(&mut opened, b"a note\n").unwrap();
+    }
+    assert!(run(&mut guest, &line).contains("exists, and kvm has not written it"));
+    std::fs::remove_file(&file).unwrap();
 }
 
 /// Checks, or with KVM_BLESS renews, the table of commands in a document.

@@ -50,7 +50,7 @@ pub enum CommandError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// Guest-physical addresses where there is no RAM.
-    #[error("{address:#x} is not RAM; `info mem` shows the memory map")]
+    #[error("{address:#x} is not RAM; `info mtree` shows the memory map")]
     NotRam {
         /// The first requested address.
         address: u64,
@@ -83,13 +83,16 @@ pub enum CommandError {
         /// What to do instead.
         why: &'static str,
     },
-    /// The command needs a connected debugger.
-    #[error(
-        "`{name}` needs a debugger, and none is connected; with --gdb-nowait gdb can connect at any time"
-    )]
-    NoDebugger {
+    /// A debugger is connected, which alone decides when the guest goes on.
+    #[error("gdb is connected and decides when the guest goes on; {0} in gdb, or disconnect it")]
+    HasDebugger(&'static str),
+    /// The machine lacks the hardware that a command of QEMU's monitor is about.
+    #[error("`{name}` is not available: {why}")]
+    NoHardware {
         /// The command.
         name: &'static str,
+        /// What the machine has instead.
+        why: &'static str,
     },
     /// The guest cannot be paused.
     #[error("the guest is already stopped: {0}")]
@@ -114,6 +117,16 @@ pub enum CommandError {
         file: String,
         /// Why.
         reason: std::io::Error,
+    },
+    /// A command would overwrite a file that kvm has not written.
+    #[error(
+        "`{file}` exists, and kvm has not written it; choose another name, or overwrite it with `{command} -f {file}`"
+    )]
+    Exists {
+        /// The command.
+        command: &'static str,
+        /// The file.
+        file: String,
     },
     /// The maximum number of breakpoints and log points is set.
     #[error("the maximum number of breakpoints is set; `delete N` deletes one")]

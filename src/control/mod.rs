@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `error` | why a command failed |
 //! | `command` | what a command is |
+//! | `overwrite` | which files commands may overwrite |
 //! | `commands` | the functions that execute the commands |
 //! | `table` | the table of all commands, and the look-up |
 //!
@@ -17,6 +18,7 @@ mod commands;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod overwrite;
 mod table;
 #[cfg(test)]
 #[path = "control_test.rs"]

@@ -110,3 +110,82 @@ fn a_guest_that_waits_for_a_debugger_is_queried_and_resumed_without_one() {
     let Some(((), outcome)) = seen else { return };
     assert!(matches!(outcome, Outcome::Halted { .. }), "{outcome:?}");
 }
+
+/// The answer to a command of the console, with its progress.
+fn ask(caller: &RequestSender, line: &str) -> String {
+    let reply = caller.run_command(CommandSource::Console, line).unwrap();
+    let progress: Vec<String> = reply.progress.into_iter().flatten().collect();
+    reply.text + &progress.join("\n")
+}
+
+#[test]
+fn breakpoints_and_steps_of_the_console_stop_a_guest_without_a_debugger() {
+    // `inc %rcx; nop; jmp` to the first.
+    let seen = while_running(b"\x48\xFF\xC1\x90\xEB\xFA", false, |caller| {
+        let notices = caller.notices();
+        assert_eq!(ask(&caller, "break 0x200003"), "breakpoint 1 at 0x200003\n");
+        let stop = "breakpoint 1 at 0x200003, hit 1\n=> 0x200003: nop";
+        assert_eq!(notices.recv().unwrap(), format!("{stop}\n"), "consoles are told by themselves");
+        assert_eq!(caller.status(), Ok(RunStatus::Paused));
+        let first = rcx(&caller);
+        assert_eq!(ask(&caller, "step"), "=> 0x200004: jmp short 0x200000\n");
+        assert_eq!(
+            ask(&caller, "s 2"),
+            "=> 0x200003: nop\n".replace("=>", "breakpoint 1 at 0x200003, hit 2\n=>")
+        );
+        assert_eq!(rcx(&caller), first + 1);
+        caller.resume().unwrap();
+        let stop = ask(&caller, "wait");
+        assert!(stop.ends_with("=> 0x200003: nop") || stop.ends_with("=> 0x200003: nop\n"), "{stop}");
+        assert_eq!(rcx(&caller), first + 2);
+        assert_eq!(ask(&caller, "set $rcx = 100"), "$rcx is 0x64\n");
+        ask(&caller, "delete");
+        ask(&caller, "trace 0x200000 if $rcx == 105, \"at %d\", $rcx");
+        ask(&caller, "break 0x200000 if $rcx == 107");
+        assert!(notices.recv().unwrap().starts_with("breakpoint 1 at 0x200003, hit 3\n"));
+        ask(&caller, "c");
+        assert_eq!(notices.recv().unwrap(), "at 105\n", "a log point prints, and the guest goes on");
+        assert!(notices.recv().unwrap().starts_with("breakpoint 3 at 0x200000, hit 1\n=> 0x200000"));
+        assert_eq!(rcx(&caller), 107);
+        ask(&caller, "delete");
+        ask(&caller, "c");
+        while rcx(&caller) < 200 {}
+        assert!(ask(&caller, "stop").starts_with("the guest is paused"));
+        let paused = rcx(&caller);
+        ask(&caller, "s 6");
+        assert_eq!(rcx(&caller), paused + 2);
+        caller.quit().unwrap();
+        assert_eq!(notices.iter().count(), 0, "they end with the run");
+    });
+    let Some(((), outcome)) = seen else { return };
+    assert!(matches!(outcome, Outcome::Quit), "{outcome:?}");
+}
+
+#[test]
+fn a_run_under_console_control_ends_as_any_other() {
+    // `inc %rcx; hlt`.
+    let seen = while_running(b"\x48\xFF\xC1\xF4", true, |caller| {
+        assert_eq!(ask(&caller, "break 0x200003"), "breakpoint 1 at 0x200003\n");
+        assert_eq!(caller.status(), Ok(RunStatus::WaitingForDebugger), "it waits still");
+        caller.resume().unwrap();
+        assert!(ask(&caller, "wait").contains("=> 0x200003: hlt"));
+        ask(&caller, "c");
+        let reply = caller.run_command(CommandSource::Console, "wait");
+        assert!(reply.is_err() || reply.unwrap().progress.into_iter().flatten().count() == 0);
+    });
+    let Some(((), outcome)) = seen else { return };
+    assert!(matches!(outcome, Outcome::Halted { .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_step_over_a_halt_does_not_block_the_console() {
+    let seen = while_running(SLEEPS, true, |caller| {
+        assert_eq!(ask(&caller, "step"), "=> 0x200001: hlt\n");
+        assert!(ask(&caller, "step").starts_with("the guest waits in hlt for an interrupt"));
+        assert_eq!(ask(&caller, "status"), "the guest runs\n");
+        assert!(ask(&caller, "stop").starts_with("the guest is paused"));
+        caller.quit().unwrap();
+    });
+    let Some(((), outcome)) = seen else { return };
+    assert!(matches!(outcome, Outcome::Quit), "{outcome:?}");
+}

@@ -1,16 +1,24 @@
 //! The table of all commands, and the look-up of the command in a line.
 
 use super::command::{Availability, Command, command, no_more};
-use super::commands::{machine, memory, migration, points, running, screen_and_keyboard, snapshots, state};
+use super::commands::{
+    examine, machine, memory, migration, paging, points, registers, running, screen_and_keyboard, segments,
+    snapshots, state, stepping,
+};
 use super::error::CommandError;
 use crate::settings::closest::closest;
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
+/// For users of gdb who step or resume by a command.
+const STEP: &str = "`stepi` in gdb steps the guest";
+const RESUME: &str = "`continue` in gdb resumes the guest";
+
 /// All commands, in the order in which `help` lists them.
 pub(super) const COMMANDS: &[Command] = &[
     command("help", "[COMMAND]", "list the commands, or describe one", no_action),
     command("?", "[COMMAND]", "the same as `help`", no_action),
+    command("h", "[COMMAND]", "the same as `help`", no_action),
     command("status", "", "show whether the guest runs, is paused or is stopped", running::status),
     command("regs", "", "show the control registers and EFER", machine::regs),
     command(
@@ -19,9 +27,47 @@ pub(super) const COMMANDS: &[Command] = &[
         "show how breakpoints, watchpoints and steps work on this host, and why",
         machine::facilities,
     ),
-    command("info mem", "", "show the guest-physical memory map", memory::map),
-    command("memory", "", "the same as `info mem`", memory::map),
-    command("xp", "ADDRESS [COUNT]", "dump COUNT (64) bytes at a guest-physical address", memory::dump),
+    command("registers", "", "show all registers", registers::all),
+    command("info registers", "", "the same as `registers`", registers::all),
+    command(
+        "set",
+        "$REGISTER = EXPRESSION",
+        "set a general or control register, RIP, RFLAGS, or a base of FS or GS",
+        registers::set,
+    ),
+    command("print", "[/FMT] EXPRESSION", "show the value of an expression, as in gdb", examine::print),
+    command("p", "[/FMT] EXPRESSION", "the same as `print`", examine::print),
+    command(
+        "x",
+        "[/FMT] ADDRESS",
+        "show memory at a virtual address; FMT as in gdb: a count, x d u o t a c s i, b h w g",
+        examine::virtual_memory,
+    ),
+    command(
+        "xp",
+        "[/FMT] ADDRESS [COUNT]",
+        "the same at a guest-physical address; without FMT dump COUNT (64) bytes",
+        examine::physical_memory,
+    ),
+    command("info mem", "", "show the mapped ranges of virtual addresses and their rights", paging::ranges),
+    command("info tab", "", "the same with the guest-physical addresses", paging::tables),
+    command("info tlb", "[ADDRESS]", "show each mapped page from ADDRESS (0) on", paging::pages),
+    command("info mtree", "", "show the guest-physical memory map", memory::map),
+    command("memory", "", "the same as `info mtree`", memory::map),
+    command("info qtree", "", "show the devices with their ports and interrupts", machine::devices),
+    command("info cpus", "", "show the processors", machine::cpus),
+    command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt),
+    command("info idt", "", "show the gates of the IDT", segments::idt),
+    command("info status", "", "the same as `status`", running::status),
+    command(
+        "info pic",
+        "",
+        "the machine has no 8259 interrupt controller yet",
+        machine::no_interrupt_controller,
+    ),
+    command("info irq", "", "the machine counts no interrupts yet", machine::no_interrupt_controller),
+    command("info lapic", "", "the machine has no complete local APIC yet", machine::no_interrupt_controller),
+    command("info pci", "", "the machine has no PCI bus yet", machine::no_pci),
     command(
         "dis",
         "[ADDRESS] [COUNT]",
@@ -40,15 +86,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "ADDRESS [if EXPRESSION]",
         "set a breakpoint that stops the guest if EXPRESSION is not 0",
         points::set_break,
-    )
-    .debugged(),
+    ),
     command(
         "trace",
         "ADDRESS [if EXPRESSION] \"TEXT\"[, EXPRESSION]...",
         "set a log point that prints TEXT, with %d %u %x %c %s %p for values",
         points::set_trace,
-    )
-    .debugged(),
+    ),
     command("breaks", "", "list breakpoints and log points with their hit counts", points::list),
     command(
         "ignore",
@@ -57,16 +101,29 @@ pub(super) const COMMANDS: &[Command] = &[
         points::ignore,
     ),
     command("delete", "[NUMBER]", "delete a breakpoint or log point, or all", points::delete),
-    command("catch int3", "on|off", "stop the guest at its own int3 instructions (off)", machine::catch_int3)
-        .debugged(),
-    command("step-irq", "on|off", "deliver interrupts while single-stepping (off)", machine::step_irq)
-        .debugged(),
+    command("info breakpoints", "", "the same as `breaks`", points::list),
+    command("catch int3", "on|off", "stop the guest at its own int3 instructions (off)", machine::catch_int3),
+    command("step", "[COUNT]", "execute COUNT (1) instructions and pause", stepping::step)
+        .only(CommandSource::Console, STEP),
+    command("s", "[COUNT]", "the same as `step`", stepping::step).only(CommandSource::Console, STEP),
+    command("si", "[COUNT]", "the same as `step`", stepping::step).only(CommandSource::Console, STEP),
+    command("stepi", "[COUNT]", "the same as `step`", stepping::step).only(CommandSource::Console, STEP),
+    command("step-irq", "on|off", "deliver interrupts while single-stepping (off)", machine::step_irq),
+    command("wait", "", "wait until the guest stops at a breakpoint or after a step", stepping::wait)
+        .only(CommandSource::Console, "gdb waits by itself"),
+    command(
+        "bt",
+        "",
+        "show the callers of the current function by their frame pointers",
+        stepping::backtrace,
+    ),
+    command("backtrace", "", "the same as `bt`", stepping::backtrace),
     command("phys", "on|off", "treat gdb's addresses as guest-physical (off)", machine::phys)
         .only(CommandSource::Debugger, "it changes gdb's addresses; `xp` takes guest-physical ones"),
     command(
         "screendump",
-        "FILE",
-        "save the screen as an image (.png) or as text (.txt)",
+        "[-f] FILE",
+        "save the screen as an image (.png) or as text (.txt); -f overwrites any file",
         screen_and_keyboard::screendump,
     ),
     command(
@@ -78,12 +135,16 @@ pub(super) const COMMANDS: &[Command] = &[
     command("type", "TEXT", "type TEXT; \\n is Enter, \\t Tab, \\e Escape", screen_and_keyboard::type_text),
     command("pause", "", "pause the guest", running::pause)
         .only(CommandSource::Console, "Ctrl-C in gdb stops the guest"),
-    command("resume", "", "resume the guest", running::resume)
-        .only(CommandSource::Console, "`continue` in gdb resumes the guest"),
+    command("stop", "", "the same as `pause`", running::pause)
+        .only(CommandSource::Console, "Ctrl-C in gdb stops the guest"),
+    command("resume", "", "resume the guest", running::resume).only(CommandSource::Console, RESUME),
+    command("continue", "", "the same as `resume`", running::resume).only(CommandSource::Console, RESUME),
+    command("cont", "", "the same as `resume`", running::resume).only(CommandSource::Console, RESUME),
+    command("c", "", "the same as `resume`", running::resume).only(CommandSource::Console, RESUME),
     command(
         "snapshot",
-        "NAME|FILE",
-        "take a snapshot in memory, or save the machine in FILE.kvmstate",
+        "[-f] NAME|FILE",
+        "take a snapshot in memory, or save the machine in FILE.kvmstate; -f overwrites any file",
         state::snapshot,
     ),
     command("restore", "NAME|FILE", "restore a snapshot; breakpoints are kept", state::restore),
@@ -93,6 +154,8 @@ pub(super) const COMMANDS: &[Command] = &[
         "list the snapshots in memory, or delete one, or all",
         snapshots::list,
     ),
+    command("savevm", "NAME", "take a snapshot in memory", snapshots::take),
+    command("loadvm", "NAME", "restore a snapshot in memory", snapshots::restore),
     command("migrate cancel", "", "cancel the migration", migration::cancel),
     command("migrate status", "", "show the progress or the result of the migration", migration::status),
     command(
@@ -102,7 +165,10 @@ pub(super) const COMMANDS: &[Command] = &[
         migration::migrate,
     ),
     command("reset", "", "reset the machine", running::reset),
+    command("system_reset", "", "the same as `reset`", running::reset),
+    command("system_powerdown", "", "the machine has no power button yet", machine::no_power_button),
     command("quit", "", "end the run", running::quit),
+    command("q", "", "the same as `quit`", running::quit),
     command("exit", "", "close the console; the guest is not affected", no_action)
         .only(CommandSource::Console, "`detach` and `quit` in gdb leave the guest"),
 ];
@@ -129,13 +195,10 @@ pub fn answer(
         Availability::Only(only, why) if only != front => {
             return Err(CommandError::NotAvailable { name: command.name, front, why });
         }
-        Availability::Debugged if !guest.is_debugged() => {
-            return Err(CommandError::NoDebugger { name: command.name });
-        }
         _ => {}
     }
     match command.name {
-        "help" | "?" => help(front, arguments),
+        "help" | "?" | "h" => help(front, arguments),
         _ => (command.run)(guest, arguments).map_err(|error| error.with_usage(command.usage())),
     }
 }
@@ -156,7 +219,8 @@ fn find(line: &str) -> Option<(&'static Command, &str)> {
         let mut rest = line;
         for word in command.name.split(' ') {
             rest = rest.strip_prefix(word)?;
-            if rest.starts_with(|next: char| !next.is_whitespace()) {
+            let format = command.takes_format() && rest.starts_with('/');
+            if !format && rest.starts_with(|next: char| !next.is_whitespace()) {
                 return None;
             }
             rest = rest.trim_start();
@@ -165,6 +229,8 @@ fn find(line: &str) -> Option<(&'static Command, &str)> {
     })
 }
 
+/// Number of commands with the same first word that are suggested.
+const MOST_MEANT: usize = 3;
 /// Number of characters of an unknown command that are shown.
 const SHOWN: usize = 40;
 
@@ -172,6 +238,7 @@ fn unknown(front: CommandSource, line: &str) -> CommandError {
     let first = line.split_whitespace().next().unwrap_or(line);
     let mut meant: Vec<&str> =
         names(front).filter(|name| name.split_once(' ').is_some_and(|(word, _)| word == first)).collect();
+    meant.truncate(MOST_MEANT);
     if meant.is_empty() {
         meant.extend(closest(line, names(front)).or_else(|| closest(first, names(front))));
     }

@@ -1,17 +1,17 @@
 //! Accepts clients and answers each of them on a thread of its own.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::protocol::{SERVER_QUIT, add_frame, simple};
 use super::session::{DebugTarget, SessionEnd, error, seconds, serve_client};
-use crate::os::connection::{Listener, Stream};
+use crate::os::connection::{Listener, Rejector, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::ListenAddress;
 
@@ -53,6 +53,7 @@ pub struct DebugServer {
 struct Shared {
     guest: DebugTarget,
     clients: Mutex<Clients>,
+    rejector: Rejector,
     /// Signalled when a client has disconnected.
     left: Condvar,
 }
@@ -76,8 +77,12 @@ impl DebugServer {
     pub fn start(place: &ListenAddress, guest: DebugTarget) -> Result<DebugServer, DebugServerError> {
         let (listener, file) = Listener::bind(place)
             .map_err(|reason| DebugServerError::Listen { place: place.clone(), reason })?;
-        let shared =
-            Arc::new(Shared { guest, clients: Mutex::new(Clients::default()), left: Condvar::new() });
+        let shared = Arc::new(Shared {
+            guest,
+            clients: Mutex::default(),
+            rejector: Rejector::default(),
+            left: Condvar::new(),
+        });
         let server = DebugServer { shared: shared.clone(), _file: file };
         spawn("debug-listen", move || {
             loop {
@@ -113,9 +118,8 @@ impl Shared {
 
     fn accept(self: &Arc<Shared>, stream: Stream) {
         let Some(number) = self.enter(&stream) else {
-            info!("the debug server has {MAX_CLIENTS} clients and turns away {}", stream.peer());
-            // An error means that the client has already disconnected.
-            let _ = stream.reject(&error(0), TIMEOUT);
+            info!("the debug server has {MAX_CLIENTS} clients and rejects {}", stream.peer());
+            self.rejector.reject(stream, error(0), TIMEOUT);
             return;
         };
         let shared = self.clone();
@@ -163,14 +167,16 @@ impl Shared {
         if end == SessionEnd::Disconnected {
             return Ok(());
         }
-        debug!("the debug server disconnects a client: {end:?}");
-        // Discard what the client still sends: closing with unread data would drop the unread answer.
-        stream.shutdown(Shutdown::Write)?;
-        stream.set_timeouts(TIMEOUT, TIMEOUT)?;
-        let start = Instant::now();
-        let mut rest = [0; 4 << 10];
-        while start.elapsed() < TIMEOUT && stream.read(&mut rest)? > 0 {}
-        Ok(())
+        match end {
+            SessionEnd::Foreign(protocol) => {
+                warn!(
+                    "{} is no client of the debug server: it sends {protocol}; it is disconnected",
+                    stream.peer()
+                );
+            }
+            _ => debug!("the debug server disconnects a client: {end:?}"),
+        }
+        stream.finish(TIMEOUT)
     }
 }
 

@@ -14,6 +14,7 @@ use super::protocol::{
 use super::register_bytes;
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
+use crate::os::foreign_protocol::ForeignProtocol;
 use crate::supervisor::request_queue::RequestSender;
 
 /// Memory is copied and sent in pieces of this size, in bytes.
@@ -46,6 +47,8 @@ pub enum SessionEnd {
     Disconnected,
     /// The client sent an invalid request, and an error was sent to it.
     Refused(DebugRequestError),
+    /// The client speaks another protocol.
+    Foreign(ForeignProtocol),
     /// The registers are not available, and an error was sent to the client.
     NoRegisters,
 }
@@ -59,6 +62,9 @@ pub fn serve_client<S: Read + Write>(stream: &mut S, guest: &DebugTarget) -> io:
     let mut out = Vec::new();
     let mut looked: Option<Instant> = None;
     while let Some(length) = read_length(stream)? {
+        if let Some(protocol) = ForeignProtocol::of_first_bytes(&length.to_be_bytes()) {
+            return Ok(SessionEnd::Foreign(protocol));
+        }
         let mut message = [0; MAX_MESSAGE];
         let Some(message) = message.get_mut(..length as usize) else {
             stream.write_all(&error(0))?;

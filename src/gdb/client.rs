@@ -132,6 +132,12 @@ impl Client {
         Incoming::Bytes
     }
 
+    /// The client is no debugger: it counts as one that has sent nothing, and its input is discarded.
+    pub(crate) fn reject_input(&mut self) {
+        self.has_sent = false;
+        self.unread = 0..0;
+    }
+
     /// True if it has ever sent a byte.
     pub(crate) fn has_sent(&self) -> bool {
         self.has_sent

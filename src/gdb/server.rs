@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::packet::write_packet;
 use crate::machine::inputs::{Input, Inputs};
-use crate::os::connection::{Listener, Stream};
+use crate::os::connection::{Listener, Rejector, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::ListenAddress;
 
@@ -90,7 +90,7 @@ pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
 }
 
 fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
-    let busy = Arc::new(AtomicBool::new(false));
+    let (busy, rejector) = (Arc::new(AtomicBool::new(false)), Rejector::default());
     loop {
         let stream = listener.accept();
         let start = Instant::now();
@@ -98,8 +98,7 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
             thread::sleep(HANDOVER_POLL);
         }
         if busy.load(Ordering::Acquire) {
-            // This fails if it has disconnected by now.
-            let _ = reject(stream);
+            reject(&rejector, stream);
         } else if let Ok(client) = Client::new(stream, &busy, inputs) {
             if clients.send(client).is_err() {
                 return;
@@ -110,8 +109,8 @@ fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
 }
 
 /// Sends a second debugger the reason and closes its connection: the first may stay connected for hours.
-fn reject(stream: Stream) -> io::Result<()> {
+fn reject(rejector: &Rejector, stream: Stream) {
     let mut answer = vec![b'+'];
     write_packet(&mut answer, |out| out.extend(REJECTION));
-    stream.reject(&answer, HANDOVER)
+    rejector.reject(stream, answer, HANDOVER);
 }

@@ -22,6 +22,7 @@ use super::target::{GdbTarget, LIBRARY_PACKET, PACKET};
 use super::threads::thread_of;
 use crate::inspect::report;
 use crate::machine::Outcome;
+use crate::os::foreign_protocol::ForeignProtocol;
 use crate::supervisor::request_queue::RequestQueue;
 use crate::supervisor::run_control::{Advance, Stop};
 use crate::supervisor::stopped_machine::RunStatus;
@@ -33,6 +34,15 @@ type StubError = GdbStubError<Infallible, io::Error>;
 
 /// Bytes of console output in one packet.
 const OUTPUT_CHUNK: usize = 2048;
+
+/// What a debugger sends outside of packets before its first one: acknowledgements and Ctrl-C. A web page can make a
+/// browser send packets to this host, but only behind the text of a request.
+const FIRST_BYTES: &[u8] = b"+-\x03";
+
+/// A client whose first bytes are not those of a debugger.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no debugger{}", .0.map_or_else(String::new, |protocol| format!(": it sends {protocol}")))]
+struct NoDebugger(Option<ForeignProtocol>);
 
 /// How long a guest runs whose breakpoints must be inserted again at intervals.
 const PERIODIC_STOP: Duration = Duration::from_millis(10);
@@ -58,7 +68,7 @@ fn answer_packets(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let stub = GdbStub::builder(client.output()?).packet_buffer_size(LIBRARY_PACKET).build()?;
     let mut stub: Stub<'_, '_> = stub.run_state_machine(target)?;
-    let mut reader = Reader { scanner: PacketScanner::new(PACKET), acknowledges: true };
+    let mut reader = Reader { scanner: PacketScanner::new(PACKET), acknowledges: true, has_packet: false };
     let mut running = false;
     loop {
         target.supervisor.serve_requests(requests);
@@ -158,6 +168,8 @@ struct Reader {
     scanner: PacketScanner,
     /// Packets are still acknowledged with a `+`.
     acknowledges: bool,
+    /// A packet has been received.
+    has_packet: bool,
 }
 
 impl Reader {
@@ -170,12 +182,20 @@ impl Reader {
     ) -> Result<Stub<'t, 'm>, Box<dyn std::error::Error>> {
         let (piece, count) = self.scanner.take(client.received());
         let loose = client.received().first().copied();
+        if !self.has_packet
+            && piece == Scanned::Loose
+            && !loose.is_some_and(|byte| FIRST_BYTES.contains(&byte))
+        {
+            let protocol = ForeignProtocol::of_first_bytes(client.received());
+            client.reject_input();
+            return Err(Box::new(NoDebugger(protocol)));
+        }
         client.consume(count);
         match piece {
             Scanned::Inside => return Ok(stub),
             Scanned::Loose => return Ok(feed(stub, target, loose.as_slice())?),
             Scanned::TooLong => return Err(format!("it sent a packet of more than {PACKET} bytes").into()),
-            Scanned::Last => {}
+            Scanned::Last => self.has_packet = true,
         }
         let Some(body) = self.scanner.body() else { return Ok(feed(stub, target, self.scanner.packet())?) };
         let Some(output) = output(&mut stub) else { return Ok(stub) };

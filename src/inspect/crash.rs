@@ -294,7 +294,7 @@ fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
 
 /// Return addresses of a stack whose functions keep frame pointers: RBP points to the caller's RBP, and the
 /// return address lies above it. Ends where that does not go upwards, or is not mapped.
-fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
+pub fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
     let size: u8 = match registers.bitness() {
         64 => 8,
         32 => 4,

@@ -1,10 +1,16 @@
 //! A picture of sixteen colours, as a PNG file.
 //!
-//! Manual: *Portable Network Graphics (PNG) Specification*, sections "Chunk layout", "IHDR", "PLTE" and
-//! "Deflate/Inflate compression"; RFC 1950 and, for blocks that are stored as they are, RFC 1951.
+//! Manual: *Portable Network Graphics (PNG) Specification*, sections "Chunk layout", "IHDR", "PLTE", "tEXt" and
+//! "Deflate/Inflate compression".
 
-/// Most bytes of a block that is stored as it is.
-const LONGEST_BLOCK: usize = 0xFFFF;
+use miniz_oxide::deflate::compress_to_vec_zlib;
+
+/// First bytes of every PNG file.
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n";
+/// The text that names the program by which a file was written.
+const SOFTWARE: &[u8] = b"Software\0kvm";
+/// Compression level, from 0 to 10: most of a text screen is repetition.
+const LEVEL: u8 = 6;
 
 /// A picture whose pixels are numbers of colours, 0 to 15.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +50,9 @@ impl Picture {
         }
     }
 
-    /// The PNG file. It is not compressed: there is not much of it.
+    /// The PNG file.
     pub fn to_png(&self) -> Vec<u8> {
-        let mut file = b"\x89PNG\r\n\x1A\n".to_vec();
+        let mut file = SIGNATURE.to_vec();
         let mut header = Vec::new();
         for length in [self.width, self.height()] {
             header.extend((length as u32).to_be_bytes());
@@ -54,6 +60,7 @@ impl Picture {
         // Four bits a pixel, a palette, and the only methods there are.
         header.extend([4, 3, 0, 0, 0]);
         chunk(&mut file, b"IHDR", &header);
+        chunk(&mut file, b"tEXt", SOFTWARE);
         chunk(&mut file, b"PLTE", self.colours.as_flattened());
         let mut lines = Vec::with_capacity(self.pixels.len() / 2 + self.height());
         for line in self.pixels.chunks(self.width.max(1)) {
@@ -61,7 +68,7 @@ impl Picture {
             lines.push(0);
             lines.extend(line.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).copied().unwrap_or(0)));
         }
-        chunk(&mut file, b"IDAT", &stored(&lines));
+        chunk(&mut file, b"IDAT", &compress_to_vec_zlib(&lines, LEVEL));
         chunk(&mut file, b"IEND", &[]);
         file
     }
@@ -76,38 +83,22 @@ fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], content: &[u8]) {
     file.extend(check.to_be_bytes());
 }
 
-/// A zlib stream of blocks that are stored as they are.
-fn stored(content: &[u8]) -> Vec<u8> {
-    let mut stream = vec![0x78, 0x01];
-    let mut blocks = content.chunks(LONGEST_BLOCK).peekable();
-    while let Some(block) = blocks.next() {
-        let length = block.len() as u16;
-        stream.push(u8::from(blocks.peek().is_none()));
-        stream.extend(length.to_le_bytes());
-        stream.extend((!length).to_le_bytes());
-        stream.extend(block);
-    }
-    stream.extend(adler32(content).to_be_bytes());
-    stream
-}
-
-fn adler32(bytes: &[u8]) -> u32 {
-    let (mut low, mut high) = (1u32, 0u32);
-    for byte in bytes {
-        low = (low + u32::from(*byte)) % 65521;
-        high = (high + low) % 65521;
-    }
-    high << 16 | low
+/// True if `start`, the first bytes of a file, are those of [`Picture::to_png`].
+pub fn is_own_png(start: &[u8]) -> bool {
+    // The header chunk has 13 bytes, and every chunk a length, a kind and a checksum of four bytes each.
+    const TEXT: usize = 8 + 12 + 13 + 8;
+    start.starts_with(SIGNATURE) && start.get(TEXT..).is_some_and(|text| text.starts_with(SOFTWARE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn checksums_are_those_of_their_standards() {
-        assert_eq!(crc32fast::hash(b"123456789"), 0xCBF4_3926);
-        assert_eq!(adler32(b"Wikipedia"), 0x11E6_0398);
+    /// The pixels in a file, unpacked by the decoder of the compression library.
+    fn pixels(file: &[u8]) -> Vec<u8> {
+        let at = file.windows(4).position(|bytes| bytes == b"IDAT").unwrap();
+        let length = u32::from_be_bytes(file[at - 4..at].try_into().unwrap());
+        miniz_oxide::inflate::decompress_to_vec_zlib(&file[at + 4..][..length as usize]).unwrap()
     }
 
     #[test]
@@ -128,8 +119,28 @@ mod tests {
         for (x, colour) in [1, 2, 3].into_iter().enumerate() {
             picture.set(x, 0, colour);
         }
+        assert_eq!(pixels(&picture.to_png()), [0, 0x12, 0x30]);
+    }
+
+    #[test]
+    fn a_text_screen_becomes_a_small_file() {
+        let mut picture = Picture::new(640, 400, [[7; 3]; 16]);
+        for (x, y) in
+            (0..400).flat_map(|y| (0..640).map(move |x| (x, y))).filter(|(x, y)| x / 3 % (y / 5 + 1) == 0)
+        {
+            picture.set(x, y, 7);
+        }
         let file = picture.to_png();
-        let at = file.windows(4).position(|bytes| bytes == b"IDAT").unwrap();
-        assert_eq!(file[at + 4..][..10], [0x78, 1, 1, 3, 0, 0xFC, 0xFF, 0, 0x12, 0x30]);
+        assert!(file.len() < 24 << 10, "{} bytes", file.len());
+        assert_eq!(pixels(&file).len(), 400 * 321);
+    }
+
+    #[test]
+    fn own_files_are_recognised() {
+        let file = Picture::new(3, 1, [[0; 3]; 16]).to_png();
+        assert!(is_own_png(&file) && is_own_png(&file[..100]));
+        assert!(!is_own_png(&file[..40]) && !is_own_png(b""));
+        let other = [&file[..33], &file[33 + 12 + SOFTWARE.len()..]].concat();
+        assert!(!is_own_png(&other));
     }
 }

@@ -95,6 +95,12 @@ pub enum DestinationError {
     /// The connection to a source cannot be set up.
     #[error(transparent)]
     Setup(#[from] std::io::Error),
+    /// The source does not encrypt the connection, which the credentials of this host require.
+    #[error(
+        "this host accepts only encrypted migrations: give the source the same --migr-key, or --tls-cert, --tls-key \
+         and --tls-ca"
+    )]
+    Unencrypted,
     /// The host provides no thread.
     #[error("the host provides no thread: {0}")]
     Thread(#[source] std::io::Error),

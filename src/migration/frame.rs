@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::os::foreign_protocol::ForeignProtocol;
+
 /// Size of a frame's header, in bytes.
 pub const HEADER: usize = 8;
 
@@ -93,6 +95,15 @@ pub enum FrameError {
          encrypted (--migr-key, or --tls-cert, --tls-key and --tls-ca, on both sides)"
     )]
     Header([u8; HEADER]),
+    /// The peer encrypts the connection.
+    #[error(
+        "the peer encrypts the migration and this host does not; give --migr-key, or --tls-cert, --tls-key and \
+         --tls-ca, on both hosts or on none"
+    )]
+    Encrypted,
+    /// The peer speaks another protocol.
+    #[error("the peer sends {0}, and this port is for the migration of guests")]
+    Foreign(ForeignProtocol),
     /// The payload is longer than [`MAX_PAYLOAD`].
     #[error("a frame of {length} bytes; at most {MAX_PAYLOAD} are allowed")]
     TooLong {
@@ -279,8 +290,13 @@ pub fn finish(frame: &mut [u8], kind: FrameKind) {
 ///
 /// # Errors
 ///
-/// [`FrameError::Header`], [`FrameError::TooLong`].
+/// [`FrameError::Header`], [`FrameError::TooLong`], [`FrameError::Encrypted`], [`FrameError::Foreign`].
 pub fn header(bytes: [u8; HEADER]) -> Result<(FrameKind, usize), FrameError> {
+    match ForeignProtocol::of_first_bytes(&bytes) {
+        Some(ForeignProtocol::Tls) => return Err(FrameError::Encrypted),
+        Some(protocol) => return Err(FrameError::Foreign(protocol)),
+        None => {}
+    }
     let [kind, 0, 0, 0, length @ ..] = bytes else { return Err(FrameError::Header(bytes)) };
     let kind = FrameKind::of(kind).ok_or(FrameError::Header(bytes))?;
     let length = u32::from_le_bytes(length);

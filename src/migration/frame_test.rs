@@ -33,7 +33,9 @@ fn every_message_round_trips() {
 
 #[test]
 fn another_protocol_and_another_version_have_different_errors() {
-    assert_eq!(header(*b"GET / HT"), Err(FrameError::Header(*b"GET / HT")));
+    assert_eq!(header(*b"GET / HT"), Err(FrameError::Foreign(ForeignProtocol::Http)));
+    assert_eq!(header(*b"\x16\x03\x01\x02\0\x01\0\x01"), Err(FrameError::Encrypted));
+    assert_eq!(header(*b"SSH-2.0-"), Err(FrameError::Header(*b"SSH-2.0-")));
     let hello = Hello { token: [0; 16], memory: 0, guest: String::new(), facts: Vec::new() };
     let mut frame = Message::Hello(hello).frame();
     frame[HEADER + MAGIC.len()] = 9;

@@ -21,6 +21,7 @@ use super::destination::{
 };
 use super::frame::{Hello, MigrationToken};
 use super::security::Credentials;
+use super::transport::begins_tls;
 use super::wire::{KEEP_ALIVE, Wire};
 use crate::arch::PAGE_SIZE;
 use crate::kvm::CpuFeatures;
@@ -66,6 +67,11 @@ pub enum IncomingError {
     /// The thread cannot be created.
     #[error("the host provides no thread to wait for a guest: {0}")]
     Thread(#[source] io::Error),
+    /// No guest has been received in time; a source keeps its guest.
+    #[error(
+        "no guest has been received within the time of --timeout; a guest that was on its way keeps running on its source"
+    )]
+    TimedOut,
     /// The migration has failed; the source keeps the guest.
     #[error("migration failed, the guest keeps running on the source: {0}")]
     Failed(#[source] Arc<DestinationError>),
@@ -213,18 +219,29 @@ impl IncomingMigration {
         self.address
     }
 
-    /// Waits until a guest has been received; calls `on_event` with each event.
+    /// Waits until a guest has been received, at most until `deadline`; calls `on_event` with each event.
     ///
     /// # Errors
     ///
-    /// [`IncomingError::Failed`], [`IncomingError::ThreadExited`].
-    pub fn wait(&self, on_event: &mut dyn FnMut(&IncomingEvent)) -> Result<ReceivedGuest, IncomingError> {
+    /// [`IncomingError::TimedOut`], [`IncomingError::Failed`], [`IncomingError::ThreadExited`].
+    pub fn wait(
+        &self,
+        deadline: Option<Instant>,
+        on_event: &mut dyn FnMut(&IncomingEvent),
+    ) -> Result<ReceivedGuest, IncomingError> {
         loop {
-            match self.events.recv() {
+            let event = match deadline {
+                Some(deadline) => {
+                    self.events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
+                None => self.events.recv().map_err(RecvTimeoutError::from),
+            };
+            match event {
                 Ok(IncomingEvent::Complete(arrived)) => return Ok(arrived),
                 Ok(IncomingEvent::Failed(error)) => return Err(IncomingError::Failed(error)),
                 Ok(event) => on_event(&event),
-                Err(_) => return Err(IncomingError::ThreadExited),
+                Err(RecvTimeoutError::Timeout) => return Err(IncomingError::TimedOut),
+                Err(RecvTimeoutError::Disconnected) => return Err(IncomingError::ThreadExited),
             }
         }
     }
@@ -358,6 +375,12 @@ impl Acceptor {
     fn handshake(&self, socket: TcpStream) -> Result<(Wire, PeerRequest), DestinationError> {
         // Send small frames at once, because each waits for an answer.
         let _ = socket.set_nodelay(true);
+        if self.credentials.encrypts() && !begins_tls(&socket)? {
+            let error = DestinationError::Unencrypted;
+            // A source without encryption reads this; another peer ignores it.
+            Wire::new(Box::new(socket))?.abort(&error.to_string());
+            return Err(error);
+        }
         let transport = self.credentials.accepted(socket)?;
         accept_peer(Wire::new(transport)?)
     }

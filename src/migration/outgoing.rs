@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::frame::{Hello, MigrationToken};
 use super::incoming::site_of;
-use super::progress::{MigrationPhase, MigrationProgress};
+use super::progress::{MigrationPhase, MigrationProgress, failure};
 use super::security::{Credentials, CredentialsError};
 use super::source::{
     MigrationPlan, QueryAnswer, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
@@ -117,7 +117,7 @@ struct Destination {
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
     /// The host name cannot be resolved.
-    #[error("Invalid ip address or port: {host}: {error}")]
+    #[error("the host name `{host}` cannot be resolved: {error}; check its spelling, or give an IP address")]
     Unresolved {
         host: String,
         #[source]
@@ -199,16 +199,13 @@ impl MigrationTask {
     /// Runs the migration. Returns the result in one line.
     fn go(&self) -> String {
         let to = &self.progress.to;
-        let stays = |why: &dyn std::fmt::Display| {
-            format!("migration failed, the guest keeps running on this host: {why}")
-        };
         let (wire, address) = match self.destination.connect() {
             Ok(reached) => reached,
-            Err(error) => return stays(&error),
+            Err(error) => return failure(&error),
         };
         let (hello, memory) = match self.hello() {
             Ok(hello) => hello,
-            Err(error) => return stays(&error),
+            Err(error) => return failure(&error),
         };
         let token = hello.token;
         let on_this_host = address.ip().to_canonical().is_loopback();
@@ -222,7 +219,7 @@ impl MigrationTask {
             }
             SourceOutcome::Failed(error) => {
                 guest.conclude(AfterStop::Resume);
-                stays(&error)
+                failure(&error)
             }
             SourceOutcome::InDoubt(error) => {
                 warn!("{error}, after the commit; {to} is queried whether it runs the guest");
@@ -239,7 +236,7 @@ impl MigrationTask {
                     }
                     Some(QueryAnswer::NotRunning) => {
                         self.finish_in_doubt(None);
-                        stays(&error)
+                        failure(&error)
                     }
                     None => self.progress.text(),
                 }

@@ -175,6 +175,19 @@ impl MigrationProgress {
     }
 }
 
+/// The last line of a migration that has failed.
+const FAILURE: &str = "migration failed, the guest keeps running on this host: ";
+
+/// The last line of a migration that has failed for the reason `why`.
+pub fn failure(why: &dyn std::fmt::Display) -> String {
+    format!("{FAILURE}{why}")
+}
+
+/// True for the last line of a migration that has failed.
+pub fn is_failure(line: &str) -> bool {
+    line.starts_with(FAILURE)
+}
+
 /// Formats a number of bytes with a unit.
 pub fn size(bytes: u64) -> String {
     match bytes {

@@ -139,6 +139,11 @@ impl Credentials {
         }
     }
 
+    /// True if peers must authenticate, and connections are encrypted.
+    pub fn encrypts(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Authenticates the peer of a connection to `host`.
     ///
     /// # Errors

@@ -23,6 +23,21 @@ impl Transport for TcpStream {
     }
 }
 
+/// True if the peer begins a TLS handshake on `socket`. Nothing is read.
+///
+/// # Errors
+///
+/// The error of the host; [`ErrorKind::UnexpectedEof`] if the peer has disconnected.
+pub fn begins_tls(socket: &TcpStream) -> io::Result<bool> {
+    const HANDSHAKE_RECORD: u8 = 0x16;
+    socket.set_timeout(HANDSHAKE_TIMEOUT)?;
+    let mut first = [0];
+    match socket.peek(&mut first)? {
+        0 => Err(ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first[0] == HANDSHAKE_RECORD),
+    }
+}
+
 /// A TLS connection with both peers authenticated.
 pub struct TlsTransport {
     tls: Connection,

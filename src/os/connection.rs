@@ -4,8 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::socket_peercred;
 
@@ -91,8 +93,22 @@ impl Stream {
         let mut question = [0; 1 << 10];
         self.read(&mut question).map(drop)?;
         self.write_all(answer)?;
+        self.finish(timeout)
+    }
+
+    /// Closes the connection after the last answer. What the peer still sends is discarded for at most `timeout`:
+    /// closing a connection with unread data would discard the answer.
+    ///
+    /// # Errors
+    ///
+    /// The host's error: the peer has disconnected, or reads or sends nothing.
+    pub fn finish(mut self, timeout: Duration) -> io::Result<()> {
         self.shutdown(Shutdown::Write)?;
-        self.read(&mut question).map(drop)
+        self.set_timeouts(timeout, timeout)?;
+        let start = Instant::now();
+        let mut rest = [0; 4 << 10];
+        while start.elapsed() < timeout && self.read(&mut rest)? > 0 {}
+        Ok(())
     }
 
     /// Sends every packet immediately: each is small and waits for an answer.
@@ -170,6 +186,37 @@ impl Stream {
             }
         };
         peer.unwrap_or_else(|| "nowhere".to_owned())
+    }
+}
+
+/// Rejects connections on threads of its own, so that a peer that is slow to read the reason does not delay others.
+#[derive(Clone, Debug, Default)]
+pub struct Rejector {
+    running: Arc<AtomicUsize>,
+}
+
+impl Rejector {
+    /// Maximum number of threads at the same time; further connections are closed without a reason.
+    const MAX_THREADS: usize = 16;
+    /// Stack of a thread, in bytes.
+    const STACK: usize = 128 << 10;
+
+    /// Answers the first request on `stream` with `answer` and closes it ([`Stream::reject`]).
+    pub fn reject(&self, stream: Stream, answer: Vec<u8>, timeout: Duration) {
+        if self.running.fetch_add(1, Ordering::Relaxed) >= Self::MAX_THREADS {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let running = self.running.clone();
+        let thread = thread::Builder::new().name("reject".into()).stack_size(Self::STACK);
+        let spawned = thread.spawn(move || {
+            // An error means that the peer has already disconnected.
+            let _ = stream.reject(&answer, timeout);
+            running.fetch_sub(1, Ordering::Relaxed);
+        });
+        if spawned.is_err() {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

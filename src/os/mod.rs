@@ -4,6 +4,7 @@
 pub mod allocations;
 pub mod connection;
 mod footprint;
+pub mod foreign_protocol;
 pub mod host_identity;
 pub mod sandbox;
 pub mod socket;

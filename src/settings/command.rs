@@ -31,6 +31,8 @@ pub(super) enum ParsedCommand {
     Console {
         /// The address of the console.
         address: ListenAddress,
+        /// Send the commands of a script after one that failed.
+        keep_going: bool,
     },
     /// Check that a snapshot file is complete and undamaged.
     CheckSnapshot {

@@ -14,7 +14,7 @@ use super::{CONSOLE_PORT, ListenAddress};
 pub(super) const COMMAND: &str = "console";
 
 /// Usage line of the command.
-pub(super) const USAGE: &str = "Use: kvm console [ADDRESS:PORT|unix:PATH]";
+pub(super) const USAGE: &str = "Use: kvm console [ADDRESS:PORT|unix:PATH] [--keep-going]";
 
 /// The allowed addresses.
 const ALLOWED: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes)";
@@ -23,16 +23,21 @@ const ALLOWED: &str = "ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at most 107 bytes
 const HELP: &str = "\
 Send commands to a running guest
 
-Usage: kvm console [ADDRESS:PORT|unix:PATH]
+Usage: kvm console [ADDRESS:PORT|unix:PATH] [--keep-going]
 
 Connects to the console of a guest that was started with --console: 127.0.0.1:9000 by
 default. `help` there lists the commands. On a terminal lines can be edited and come back with the arrow
-keys; from a pipe, each line is a command. See docs/console.md.
+keys; from a pipe, each line is a command, up to the first one that fails. See docs/console.md.
 
 Options:
-  -h, --help  Print this help and exit
+  --keep-going  From a pipe, send the commands after one that failed, too; the exit status is 0 then
+  -h, --help    Print this help and exit
 
-Exit status: 0, or 6 if the connection is refused or lost.
+Examples:
+  echo regs | kvm console | grep CR3
+  kvm console unix:guest.sock <commands.txt
+
+Exit status: 0, 2 if a command from a pipe failed, or 6 if the connection is refused or lost.
 
 A guest file named console is run as `kvm ./console`.
 ";
@@ -45,7 +50,7 @@ A guest file named console is run as `kvm ./console`.
 /// invalid address.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
-    let (mut command, mut address) = (true, None);
+    let (mut command, mut address, mut keep_going) = (true, None, false);
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         match arg {
             Arg::Value(_) if command => command = false,
@@ -58,6 +63,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
                     allowed: ALLOWED,
                 })?);
             }
+            Arg::Long("keep-going") => keep_going = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(format!("--{name}"))),
             Arg::Short(letter) => return Err(wrong(format!("-{letter}"))),
@@ -65,7 +71,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
         }
     }
     let default = || ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT)));
-    Ok(ParsedCommand::Console { address: address.unwrap_or_else(default) })
+    Ok(ParsedCommand::Console { address: address.unwrap_or_else(default), keep_going })
 }
 
 fn parse_address(text: &str) -> ParseResult<ListenAddress> {

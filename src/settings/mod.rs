@@ -68,6 +68,8 @@ pub enum Invocation {
     Console {
         /// The address of the console.
         address: ListenAddress,
+        /// Send the commands of a script after one that failed.
+        keep_going: bool,
     },
     /// Read a snapshot file and check that it is complete and undamaged.
     CheckSnapshot {
@@ -111,7 +113,9 @@ fn from_args_and_config(
     let command_line = match command::read(args)? {
         ParsedCommand::Run(command_line) => command_line,
         ParsedCommand::Check { json } => return Ok(Invocation::Check { json }),
-        ParsedCommand::Console { address } => return Ok(Invocation::Console { address }),
+        ParsedCommand::Console { address, keep_going } => {
+            return Ok(Invocation::Console { address, keep_going });
+        }
         ParsedCommand::CheckSnapshot { file } => return Ok(Invocation::CheckSnapshot { file }),
         ParsedCommand::DebugClient(wanted) => return Ok(Invocation::DebugClient(wanted)),
         ParsedCommand::Help(text) => return Ok(Invocation::Help(text)),

@@ -89,10 +89,14 @@ fn a_console_listens_on_the_given_address_of_this_host() {
 #[test]
 fn the_console_command_takes_an_address() {
     let address = |args: &[&str]| match invoke(args) {
-        Ok(Invocation::Console { address }) => address.to_string(),
+        Ok(Invocation::Console { address, keep_going: false }) => address.to_string(),
         other => panic!("{args:?}: {other:?}"),
     };
     assert_eq!(address(&["console"]), "127.0.0.1:9000");
+    for args in [["console", "--keep-going", "9001"], ["console", "9001", "--keep-going"]] {
+        let invocation = invoke(&args);
+        assert!(matches!(invocation, Ok(Invocation::Console { keep_going: true, .. })), "{invocation:?}");
+    }
     assert_eq!(address(&["console", "9001"]), "127.0.0.1:9001");
     assert_eq!(address(&["console", "10.0.0.1:99"]), "10.0.0.1:99");
     assert_eq!(address(&["console", "unix:here"]), "here");

@@ -11,6 +11,11 @@ use crate::boot::Image;
 /// Magic at the beginning of this format. A transfer in text mode damages it.
 pub(super) const MAGIC: [u8; 8] = *b"\x8AKVM\r\n\x1A\n";
 
+/// True if `start`, the first bytes of a file, are those of a snapshot.
+pub fn is_snapshot_start(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
 /// Format version of header and table.
 pub const VERSION: u16 = 1;
 

@@ -25,7 +25,7 @@ mod snapshot_file;
 #[path = "state_test.rs"]
 mod tests;
 
-pub use container::VERSION;
+pub use container::{VERSION, is_snapshot_start};
 pub use error::SnapshotError;
 pub use file_name::snapshot_path;
 pub use saved_machine::{ReceivedMachine, SavedMachine, UserInterface};

@@ -78,3 +78,48 @@ fn a_pending_end_is_saved_as_what_the_guest_came_to() {
     assert!(matches!(state.detach(true), Some(Pending::End(Outcome::TripleFault))));
     assert_eq!(state.pending_action(), None);
 }
+
+#[test]
+fn console_control_keeps_what_the_guest_does() {
+    for (mut state, status) in [
+        (GuestState::WaitingForDebugger, RunStatus::WaitingForDebugger),
+        (GuestState::Running, RunStatus::Running),
+        (GuestState::Paused, RunStatus::Paused),
+    ] {
+        state.take_console_control();
+        assert!(state.is_console_controlled() && !state.is_debugged());
+        assert_eq!(state.status(), status);
+        state.set_paused(true);
+        assert_eq!(state.status(), RunStatus::Paused);
+        state.release_console_control();
+        assert!(state.is_console_controlled(), "a paused guest stays under control");
+        state.set_paused(false);
+        assert_eq!(state.status(), RunStatus::Running);
+        state.release_console_control();
+        assert!(matches!(state, GuestState::Running));
+    }
+}
+
+#[test]
+fn a_debugger_takes_over_from_the_console_and_gives_control_back() {
+    for (before, active, status) in [
+        (GuestState::Running, true, RunStatus::Running),
+        (GuestState::Paused, true, RunStatus::Running),
+        (GuestState::WaitingForDebugger, false, RunStatus::WaitingForDebugger),
+        (GuestState::WaitingForDebugger, true, RunStatus::Running),
+    ] {
+        let mut state = before;
+        state.take_console_control();
+        state.session_mut().unwrap().pending = Some(Pending::Reset);
+        state.attach();
+        assert!(state.is_debugged() && !state.is_console_controlled());
+        assert_eq!(state.status(), RunStatus::Stopped);
+        state.take_console_control();
+        assert!(state.is_debugged(), "the debugger has priority");
+        assert!(matches!(state.detach(active), Some(Pending::Reset)), "what was pending is kept");
+        assert!(state.is_console_controlled());
+        assert_eq!(state.status(), status);
+        assert!(state.detach(true).is_none(), "no debugger is connected any more");
+        assert!(state.is_console_controlled());
+    }
+}

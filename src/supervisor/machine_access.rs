@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use tracing::warn;
 
@@ -14,13 +15,13 @@ use super::request_queue::{GuestRequest, RequestQueue};
 use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
-use crate::arch::Registers;
+use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
-use crate::machine::{Event, Machine, Outcome, PendingAction};
+use crate::machine::{Event, Machine, Outcome, PendingAction, RunState};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{self, SaveReport, SnapshotError};
@@ -84,6 +85,26 @@ fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
 impl StoppedMachine for Supervisor<'_> {
     fn registers(&self) -> Result<Registers, HostError> {
         self.machine.cpu(self.machine.current_cpu()).registers()
+    }
+
+    fn set_registers(&mut self, registers: &Registers) -> Result<(), HostError> {
+        let (cpu, now) = (self.machine.current_cpu(), StoppedMachine::registers(self)?);
+        if registers.system != now.system {
+            self.machine.set_system_registers(cpu, &registers.system)?;
+        }
+        if registers.general != now.general {
+            self.machine.set_general_registers(cpu, &registers.general)?;
+        }
+        if registers.general.rip != now.general.rip {
+            self.moved();
+            self.set_reported_at(None);
+        }
+        self.note_registers_changed();
+        Ok(())
+    }
+
+    fn extended_registers(&self) -> Result<ExtendedRegisters, HostError> {
+        self.machine.cpu(self.machine.current_cpu()).vcpu().extended_registers()
     }
 
     fn memory(&self) -> &GuestMemory {
@@ -197,11 +218,43 @@ impl StoppedMachine for Supervisor<'_> {
     }
 
     fn is_debugged(&self) -> bool {
-        self.state.session().is_some()
+        self.state.is_debugged()
     }
 
     fn set_paused(&mut self, paused: bool) {
+        if !self.is_debugged() {
+            // A pause ends a step that has not stopped yet.
+            self.actions.clear();
+        }
         self.state.set_paused(paused);
+    }
+
+    fn take_console_control(&mut self) {
+        self.take_control();
+    }
+
+    fn step(&mut self, count: u64) -> String {
+        self.step_for_console(count)
+    }
+
+    fn next_stop(&mut self) -> Receiver<String> {
+        self.next_console_stop()
+    }
+
+    fn cpus(&self) -> Vec<String> {
+        let current = self.machine.current_cpu();
+        let line = |id| {
+            let cpu = self.machine.cpu(id);
+            let state = match cpu.run_state() {
+                RunState::Running => "",
+                RunState::Halted => " (halted)",
+                RunState::WaitForSipi => " (waits for a start-up interrupt)",
+            };
+            let mark = if id == current { '*' } else { ' ' };
+            let rip = cpu.general_registers().map_or(0, |registers| registers.rip);
+            format!("{mark} CPU #{}: rip {rip:#x}{state}", id.number())
+        };
+        self.machine.cpu_ids().map(line).collect()
     }
 }
 

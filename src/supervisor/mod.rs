@@ -5,6 +5,8 @@
 //! | `run` | the loop that runs a machine for its whole life |
 //! | `guest_state` | what the guest is doing, and the data of each state |
 //! | `run_control` | how a debugged guest is run, stepped and stopped |
+//! | `console_control` | how a guest without a debugger is run and stepped from the console |
+//! | `periodic_attention` | stops such a guest at intervals |
 //! | `front_end` | what is needed of a debugger front end |
 //! | `resume_actions` | what each vCPU does when the guest goes on |
 //! | `request_queue` | how other threads reach a guest while its run goes on |
@@ -29,6 +31,7 @@
 pub(crate) mod breakpoint_bytes;
 pub(crate) mod breakpoints;
 pub mod command_interpreter;
+mod console_control;
 pub(crate) mod debug_facilities;
 pub mod facilities;
 pub(crate) mod front_end;
@@ -38,6 +41,7 @@ pub(crate) mod lookahead;
 mod machine_access;
 pub(crate) mod memory;
 pub mod migrator;
+pub(crate) mod periodic_attention;
 pub mod points;
 pub mod request_queue;
 pub(crate) mod resume_actions;

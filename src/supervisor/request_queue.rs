@@ -9,7 +9,8 @@
 //! reaches the whole machine.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::command_interpreter::{CommandReply, CommandSource};
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
@@ -57,20 +58,44 @@ pub struct RunOver;
 /// [`RunOver`].
 pub struct RequestQueue {
     requests: Receiver<GuestRequest>,
+    subscribers: Subscribers,
 }
+
+/// Who reads notices.
+type Subscribers = Arc<Mutex<Vec<SyncSender<String>>>>;
+
+/// Notices that a subscriber may be behind; further ones are lost to it.
+const MOST_NOTICES: usize = 1024;
 
 /// The sending end; clones send to the same queue.
 #[derive(Clone)]
 pub struct RequestSender {
     requests: SyncSender<GuestRequest>,
     inputs: Inputs,
+    subscribers: Weak<Mutex<Vec<SyncSender<String>>>>,
 }
 
 impl RequestQueue {
     /// A queue to the machine that takes its input from `inputs`, and its sending end.
     pub fn new(inputs: Inputs) -> (RequestQueue, RequestSender) {
         let (sender, requests) = sync_channel(MOST_PENDING);
-        (RequestQueue { requests }, RequestSender { requests: sender, inputs })
+        let subscribers = Subscribers::default();
+        let known = Arc::downgrade(&subscribers);
+        (
+            RequestQueue { requests, subscribers },
+            RequestSender { requests: sender, inputs, subscribers: known },
+        )
+    }
+
+    /// Sends whole lines to all subscribers without waiting for them; nothing if `notice` is empty.
+    pub fn notify(&self, notice: &str) {
+        if notice.is_empty() {
+            return;
+        }
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        subscribers.retain(|subscriber| {
+            !matches!(subscriber.try_send(notice.to_owned()), Err(TrySendError::Disconnected(_)))
+        });
     }
 
     /// The oldest pending request.
@@ -170,6 +195,16 @@ impl RequestSender {
             let _ = sender.send(step(machine));
         })))?;
         answer.recv().map_err(|_| RunOver)
+    }
+
+    /// What a guest without a debugger reports by itself: why it has stopped, and the text of log points.
+    /// Ends with the run.
+    pub fn notices(&self) -> Receiver<String> {
+        let (sender, notices) = sync_channel(MOST_NOTICES);
+        if let Some(subscribers) = self.subscribers.upgrade() {
+            subscribers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(sender);
+        }
+        notices
     }
 
     /// Queues `request` without waiting for it to be served.

@@ -38,6 +38,7 @@ pub(crate) fn supervise(
 ) -> (Outcome, Option<PendingAction>) {
     loop {
         supervisor.serve_requests(requests);
+        requests.notify(&supervisor.take_notice());
         if let Some(end) = supervisor.take_end() {
             return end;
         }
@@ -45,6 +46,7 @@ pub(crate) fn supervise(
             continue;
         }
         match supervisor.status() {
+            RunStatus::Running if supervisor.is_console_controlled() => supervisor.run_to_console_stop(),
             RunStatus::Running => supervisor.run_freely(),
             _ => supervisor.wait(),
         }

@@ -7,12 +7,15 @@
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
+use std::sync::mpsc::Sender;
+
 use tracing::debug;
 
 use super::breakpoint_bytes::Opcode;
 use super::debug_facilities::DebugFacilities;
 use super::guest_state::{GuestState, Pending};
 use super::lookahead::Kind;
+use super::periodic_attention::PeriodicAttention;
 use super::resume_actions::{ResumeAction, ResumeActions};
 use super::session::{CommandSession, Services};
 use super::stopped_machine::RunStatus;
@@ -49,6 +52,10 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) messages: String,
     /// Registers may have changed since a front end last read them, other than by its own doing.
     registers_changed: bool,
+    /// Who waits for the next stop of a console-controlled guest.
+    pub(crate) stop_waiters: Vec<Sender<String>>,
+    /// Stops a console-controlled guest at intervals.
+    pub(crate) periodic_attention: PeriodicAttention,
 }
 
 /// Why the guest stopped.
@@ -97,6 +104,8 @@ impl<'m> Supervisor<'m> {
             services,
             messages: String::new(),
             registers_changed: false,
+            stop_waiters: Vec::new(),
+            periodic_attention: PeriodicAttention::default(),
         }
     }
 
@@ -172,6 +181,7 @@ impl<'m> Supervisor<'m> {
     /// requested. An `active` debugger has sent something.
     pub(crate) fn detach(&mut self, active: bool) {
         self.facilities.clear();
+        self.actions.clear();
         match self.state.detach(active) {
             Some(Pending::End(outcome)) => self.end(outcome),
             Some(Pending::Reset) => self.perform_reset(),
@@ -368,7 +378,9 @@ impl<'m> Supervisor<'m> {
             }
             Event::ResetRequested => {
                 self.set_pending(Pending::Reset);
-                self.messages.push_str(if self.machine.no_reboot() { ENDING_RESET } else { RESET });
+                if self.state.is_debugged() {
+                    self.messages.push_str(if self.machine.no_reboot() { ENDING_RESET } else { RESET });
+                }
                 self.stop_here(Stop::Reset)
             }
             Event::Debug(stop) => {
@@ -376,7 +388,11 @@ impl<'m> Supervisor<'m> {
                 debug!("stopped at {pc:#x}: {stop:x?}");
                 Ok(self.stop(self.facilities.breakpoint_at(pc).unwrap_or(Stop::Trap), pc))
             }
-            Event::End(outcome) if outcome.is_crash() || matches!(outcome, Outcome::Halted { .. }) => {
+            // Without a debugger nobody could repair what the guest has come to: the run ends.
+            Event::End(outcome)
+                if self.state.is_debugged()
+                    && (outcome.is_crash() || matches!(outcome, Outcome::Halted { .. })) =>
+            {
                 let pc = self.position().ok().map(|(_, pc)| pc);
                 self.set_pending(Pending::End(outcome));
                 self.set_reported_at(pc);
@@ -422,6 +438,8 @@ impl<'m> Supervisor<'m> {
         self.facilities.watchpoints.forget_hits();
         if let Some(session) = self.state.session_mut() {
             (session.reported_at, session.pending) = (None, None);
+        }
+        if self.state.is_debugged() {
             self.take_pending();
         }
     }

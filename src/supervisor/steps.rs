@@ -163,13 +163,16 @@ impl Supervisor<'_> {
     }
 
     /// Steps. Log points and breakpoints of commands at the instruction and behind it are evaluated, but the
-    /// guest steps and stops whatever they decide.
+    /// guest steps and stops whatever they decide. Without a debugger the stop is that of the breakpoint.
     pub(crate) fn step_once(&mut self) -> Result<Advance, HostError> {
         self.evaluate_unreported_points()?;
         let advanced = self.step()?;
         if let Advance::Stopped(Stop::Stepped) = advanced {
             let (_, pc) = self.position()?;
-            self.evaluate_points(pc)?;
+            let point = self.evaluate_points(pc)?;
+            if let Some(stop) = point.filter(|_| !self.state.is_debugged()) {
+                return Ok(self.stop(stop, pc));
+            }
         }
         Ok(advanced)
     }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use super::facilities::Facility;
 use super::migrator::Migrator;
 use super::session::CommandSession;
-use crate::arch::Registers;
+use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
@@ -38,6 +39,20 @@ pub trait StoppedMachine {
     ///
     /// [`HostError::Refused`] with the host's reason.
     fn registers(&self) -> Result<Registers, HostError>;
+
+    /// Writes the registers that differ from [`Self::registers`].
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if they are a state the processor cannot be in.
+    fn set_registers(&mut self, registers: &Registers) -> Result<(), HostError>;
+
+    /// The x87, SSE and AVX registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn extended_registers(&self) -> Result<ExtendedRegisters, HostError>;
 
     /// Guest memory.
     fn memory(&self) -> &GuestMemory;
@@ -120,6 +135,21 @@ pub trait StoppedMachine {
     /// Pauses the guest, or resumes it. One that waits for a debugger starts
     /// without it.
     fn set_paused(&mut self, paused: bool);
+
+    /// Puts breakpoints, log points and steps of the console into effect; without effect while a debugger is
+    /// connected.
+    fn take_console_control(&mut self);
+
+    /// Has a guest without a debugger execute at most `count` instructions, and pauses it there; returns where
+    /// it has stopped, or that it waits for an interrupt first.
+    fn step(&mut self, count: u64) -> String;
+
+    /// Receives the reason of the next stop of a guest under console control. The channel closes without one
+    /// when the run ends.
+    fn next_stop(&mut self) -> Receiver<String>;
+
+    /// One line for each CPU: its number, run state and position.
+    fn cpus(&self) -> Vec<String>;
 }
 
 /// A guest that is paused between two instructions, with the machine it runs on.

@@ -25,7 +25,8 @@ pub fn trials() -> Vec<Trial> {
             let kvm = KvmWithConsole::start("endless", &[])?;
             let address = format!("unix:{}", kvm.path.display());
             let ask = |input: &str| -> Result<String, Failed> {
-                let ran = Kvm::new().args(["console", &address]).input(input.as_bytes()).run();
+                let ran =
+                    Kvm::new().args(["console", "--keep-going", &address]).input(input.as_bytes()).run();
                 ran.expect_status(0)?;
                 expect_equal(&ran.err, "")?;
                 Ok(ran.out)
@@ -39,6 +40,28 @@ pub fn trials() -> Vec<Trial> {
             }
             expect_equal(&ask("quit\n")?, "the run ends\n")?;
             kvm.finish()?.expect_status(14).map(drop)
+        }),
+        guest_test("a_script_stops_at_the_first_command_that_fails_and_has_a_failure_status", || {
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
+            let run = |arguments: &[&str], input: &str| {
+                Kvm::new().arg("console").args(arguments).arg(&address).input(input.as_bytes()).run()
+            };
+            let ran = run(&[], "status\nfly\nquit\n");
+            let fly = "unrecognized command: `fly` is no command; `help` lists all\n";
+            ran.expect_status(2)?.expect_out(&format!("the guest runs\n{fly}"))?;
+            ran.expect_err(
+                "the command `fly` failed; commands after it are not sent, except with --keep-going",
+            )?;
+            let ran = run(&["--keep-going"], "fly\nstatus\n");
+            ran.expect_status(0)?;
+            expect_equal(&ran.out, &format!("{fly}the guest runs\n"))?;
+            // A line that is too long ends the connection, and a failed migration is known only at its end.
+            let ran = run(&[], &format!("{}\nquit\n", "x".repeat(1001)));
+            ran.expect_status(2)?.check(ran.out.contains("the line is too long"), "the reason")?;
+            let ran = run(&[], "migrate 127.0.0.1 1\nquit\n");
+            ran.expect_status(2)?.check(ran.out.contains("migration failed"), "the failure")?;
+            run(&[], "status\n").expect_status(0)?.expect_out("the guest runs\n").map(drop)
         }),
         guest_test("a_reader_that_closes_the_pipe_ends_the_client_without_a_message", || {
             let kvm = KvmWithConsole::start("endless", &[])?;

@@ -346,7 +346,7 @@ fn views() -> Vec<Trial> {
                 "monitor sym fibonacci",
                 "monitor sym fibonacci + 5",
                 "monitor sym 1",
-                "monitor info mem",
+                "monitor info mtree",
             ];
             let (output, _) = debug("recursion", &[], &commands)?;
             expect(
@@ -354,7 +354,7 @@ fn views() -> Vec<Trial> {
                 "0000200010  55 48 89 e5 41 54 53 48  89 fb 48 83 ff 01 76 19  |UH..ATSH..H...v.|\n",
             )?;
             expect(&output, "0000200020  48 8d 7f ff ")?;
-            expect(&output, "0x40000000 is not RAM; `info mem` shows the memory map\n")?;
+            expect(&output, "0x40000000 is not RAM; `info mtree` shows the memory map\n")?;
             expect(
                 &output,
                 "   0x200010 <fibonacci>: push rbp\n   0x200011 <fibonacci+0x1>: mov rbp, rsp\n",

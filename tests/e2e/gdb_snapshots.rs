@@ -145,7 +145,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "second  at 0x200002 (_start+0x2), ")?;
             expect(&output, "there is no snapshot `secnd` (there is `second`); `snapshots` lists all\n")?;
             expect(&output, "the name of a snapshot is missing")?;
-            expect(&output, "a name is missing; use: snapshot NAME|FILE")?;
+            expect(&output, "a name is missing; use: snapshot [-f] NAME|FILE")?;
             expect(&output, "`a b` is no name for a snapshot")?;
             expect(&output, "there is no snapshot `one`")?;
             ran.expect_status(14).map(drop)

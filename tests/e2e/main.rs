@@ -13,6 +13,7 @@ mod debug_server;
 mod emulate_interrupts;
 mod emulate_native;
 mod emulate_system;
+mod foreign_protocols;
 mod gdb;
 mod gdb_breakpoints;
 mod gdb_control;
@@ -90,6 +91,7 @@ fn main() {
     independent.extend(gdb_files::trials());
     independent.extend(console::trials());
     independent.extend(console_client::trials());
+    independent.extend(foreign_protocols::trials());
     independent.extend(gdb_places::trials());
     independent.extend(gdb_resets::trials());
     independent.extend(gdb_malformed_packets::trials());

@@ -38,6 +38,13 @@ const FRAMES: [u8; 12] = [
     kind::BYE,
 ];
 
+/// A destination that receives no guest in time.
+fn destination_times_out() -> Result<(), Failed> {
+    let port = free_port();
+    let ran = Kvm::new().args(["-migr", "-migrport", &port.to_string(), "--timeout", "300ms"]).run();
+    ran.expect_status(12)?.expect_err("no guest has been received within the time of --timeout").map(drop)
+}
+
 /// Migrates a guest over a connection that breaks, which must leave it on exactly one host. True if that is
 /// the destination.
 fn breaks(kind: u8, at: BreakPoint) -> Result<bool, Failed> {
@@ -66,6 +73,7 @@ fn breaks(kind: u8, at: BreakPoint) -> Result<bool, Failed> {
 
 fn before_the_transfer() -> Vec<Trial> {
     vec![
+        guest_test("a_destination_obeys_the_timeout", destination_times_out),
         guest_test("a_guest_stays_at_the_source_when_no_destination_listens", || {
             let port = free_port();
             let mut source = Instance::source("serial-echo", &[])?;
@@ -81,6 +89,8 @@ fn before_the_transfer() -> Vec<Trial> {
             contains(&answer, "no migration is in progress")?;
             contains(&answer, "migration without encryption is for this host only")?;
             contains(&source.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
+            let answer = source.ask(&["migrate nosuchhost.invalid 8000"])?;
+            contains(&answer, "the host name `nosuchhost.invalid` cannot be resolved: ")?;
             expect_running(&mut source)
         }),
         guest_test("port_scans_and_other_protocols_leave_the_destination_waiting", || {

@@ -33,12 +33,21 @@ pub fn trials() -> Vec<Trial> {
                 (certified(&folder, "source", "ca")?, certified(&folder, "destination", "ca")?);
             let mut destination = Instance::destination(port, &arguments(&other))?;
             let mut plain = Instance::source("serial-echo", &[])?;
-            contains(&plain.ask(&[&migrate(port)])?, FAILED)?;
+            let answer = plain.ask(&[&migrate(port)])?;
+            contains(&answer, FAILED)?;
+            contains(
+                &answer,
+                "this host accepts only encrypted migrations: give the source the same --migr-key",
+            )?;
             expect_running(&mut plain)?;
             let source = Instance::source("serial-echo", &arguments(&own))?;
             contains(&source.ask(&[&migrate(port)])?, "migration complete")?;
             source.expect_migrated()?;
             expect_running(&mut destination)
+        }),
+        guest_test("a_key_on_one_host_only_is_reported_to_the_source", || {
+            key_on_one_side(true)?;
+            key_on_one_side(false)
         }),
         guest_test("a_destination_with_another_key_is_refused", || {
             let (folder, port) = (Folder::new(), free_port());
@@ -51,6 +60,23 @@ pub fn trials() -> Vec<Trial> {
             expect_running(&mut source)
         }),
     ]
+}
+
+/// A key on one of the hosts only.
+fn key_on_one_side(of_source: bool) -> Result<(), Failed> {
+    let (folder, port) = (Folder::new(), free_port());
+    let file = key(&folder, "key", 1)?;
+    let with_key = ["--migr-key", file.to_str().ok_or("a path")?];
+    let (own, other): (&[&str], &[&str]) = if of_source { (&with_key, &[]) } else { (&[], &with_key) };
+    let mut source = Instance::source("serial-echo", own)?;
+    let _destination = Instance::destination(port, other)?;
+    let answer = source.ask(&[&migrate(port)])?;
+    contains(&answer, FAILED)?;
+    contains(&answer, "--migr-key")?;
+    match answer.contains("the connection has ended") {
+        true => Err(format!("no reason in {answer}").into()),
+        false => expect_running(&mut source),
+    }
 }
 
 const FAILED: &str = "migration failed, the guest keeps running on this host";

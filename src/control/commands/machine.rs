@@ -2,6 +2,7 @@
 
 use super::super::command::invalid;
 use super::super::error::CommandError;
+use crate::devices::table::TABLE;
 use crate::supervisor::session::Switches;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
@@ -12,6 +13,57 @@ pub(in crate::control) fn regs(guest: &mut dyn StoppedMachine, _: &str) -> Resul
         text.push_str(&format!("{name} {value:#018x}\n"));
     }
     Ok(text)
+}
+
+/// The devices of the machine.
+pub(in crate::control) fn devices(_: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    let mut text = String::new();
+    for device in TABLE {
+        text.push_str(&format!("{} {}\n", device.kind, device.number));
+        for ports in device.ports {
+            let (first, last) = (ports.start(), ports.end());
+            text.push_str(&match first == last {
+                true => format!("    port {first:#06x}\n"),
+                false => format!("    ports {first:#06x}-{last:#06x}\n"),
+            });
+        }
+        if let Some(range) = &device.mmio {
+            text.push_str(&format!("    memory {:#x}..{:#x}\n", range.start, range.end));
+        }
+        if let Some(line) = device.interrupt {
+            text.push_str(&format!("    interrupt {line}\n"));
+        }
+    }
+    Ok(text)
+}
+
+/// The processors of the machine.
+pub(in crate::control) fn cpus(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    Ok(guest.cpus().iter().map(|line| format!("{line}\n")).collect())
+}
+
+/// For commands of QEMU about interrupt controllers.
+pub(in crate::control) fn no_interrupt_controller(
+    _: &mut dyn StoppedMachine,
+    _: &str,
+) -> Result<String, CommandError> {
+    let why = "this machine has no complete interrupt controller yet; `info qtree` shows its devices";
+    Err(CommandError::NoHardware { name: "info pic, irq and lapic", why })
+}
+
+/// For `info pci`.
+pub(in crate::control) fn no_pci(_: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    let why = "this machine has no PCI bus yet; `info qtree` shows its devices";
+    Err(CommandError::NoHardware { name: "info pci", why })
+}
+
+/// For `system_powerdown`.
+pub(in crate::control) fn no_power_button(
+    _: &mut dyn StoppedMachine,
+    _: &str,
+) -> Result<String, CommandError> {
+    let why = "this machine has no ACPI power button yet; `quit` ends the run";
+    Err(CommandError::NoHardware { name: "system_powerdown", why })
 }
 
 pub(in crate::control) fn facilities(
@@ -30,6 +82,9 @@ pub(in crate::control) fn catch_int3(
     arguments: &str,
 ) -> Result<String, CommandError> {
     let on = switch(guest, arguments, |switches| &mut switches.catch_int3)?;
+    if on {
+        guest.take_console_control();
+    }
     Ok(match on {
         true => "the guest's own int3 stops it; on resume its handler is called\n",
         false => "the guest's own int3 calls its handler\n",

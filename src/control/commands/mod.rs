@@ -1,11 +1,16 @@
 //! The functions that execute the commands, by subject.
 
+pub(super) mod examine;
 pub(super) mod machine;
 pub(super) mod memory;
 pub(super) mod migration;
+pub(super) mod paging;
 pub(super) mod points;
+pub(super) mod registers;
 pub(super) mod running;
 pub(super) mod screen_and_keyboard;
+pub(super) mod segments;
 pub(super) mod snapshots;
 pub(super) mod state;
+pub(super) mod stepping;
 mod values;

@@ -72,6 +72,7 @@ fn add(
     let what = if kind == Kind::Break { "breakpoint" } else { "log point" };
     let new = NewPoint { address, place: place.clone(), words: words.to_owned(), condition, kind };
     let number = guest.session().points.add(new).ok_or(CommandError::TooManyPoints)?;
+    guest.take_console_control();
     let note = if mapped {
         ""
     } else {

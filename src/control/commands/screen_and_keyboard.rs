@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::command::invalid;
 use super::super::error::CommandError;
+use super::super::overwrite;
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::names::{key_named, names};
 use crate::devices::keyboard::{Key, KeyEvent};
@@ -23,19 +24,25 @@ pub(in crate::control) fn screendump(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
+    let (force, name) = overwrite::split_force(arguments);
     let shot = guest.screen();
-    let content = match Path::new(arguments).extension().and_then(|kind| kind.to_str()) {
+    let file = Path::new(name);
+    let is_text = file.extension().is_some_and(|kind| kind == "txt");
+    let content = match file.extension().and_then(|kind| kind.to_str()) {
         Some("png") => shot.picture().to_png(),
         Some("txt") => plain_text(&shot.cells).into_bytes(),
         _ => return Err(invalid("the file name must end in .png or .txt")),
     };
-    replace(Path::new(arguments), &content)
-        .map_err(|reason| CommandError::File { file: arguments.to_owned(), reason })?;
-    Ok(format!("the screen is saved in {arguments}, {} bytes\n", content.len()))
+    overwrite::check("screendump", file, force)?;
+    replace(file, &content).map_err(|reason| CommandError::File { file: name.to_owned(), reason })?;
+    if is_text {
+        overwrite::mark_screen(file, &content);
+    }
+    Ok(format!("the screen is saved in {name}, {} bytes\n", content.len()))
 }
 
-/// Writes `content` to `file` atomically: `file` has either its old or its new contents. A pipe or a device of
-/// that name is replaced, so that writing cannot block.
+/// Writes `content` to `file` atomically: `file` has either its old or its new contents. With `-f` a pipe or a device
+/// of that name is replaced, so that writing cannot block.
 fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     let part = PathBuf::from(format!("{}.{}.part", file.display(), std::process::id()));
     let written = OpenOptions::new()

@@ -1,6 +1,8 @@
 //! Commands that save and restore the machine: in a file, or in memory.
 
+use super::super::command::invalid;
 use super::super::error::CommandError;
+use super::super::overwrite;
 use super::snapshots;
 use super::values::place;
 use crate::state;
@@ -11,7 +13,14 @@ pub(in crate::control) fn snapshot(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let Some(file) = state::snapshot_path(arguments) else { return snapshots::take(guest, arguments) };
+    let (force, name) = overwrite::split_force(arguments);
+    let Some(file) = state::snapshot_path(name) else {
+        if force {
+            return Err(invalid("`-f` is for files, whose names end in .kvmstate or have a `/`"));
+        }
+        return snapshots::take(guest, name);
+    };
+    overwrite::check("snapshot", &file, force)?;
     let saved = guest.snapshot(&file)?;
     let (path, memory) = (saved.path.display(), saved.memory >> 10);
     let mut text = format!(

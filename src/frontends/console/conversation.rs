@@ -2,13 +2,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use super::PROMPT;
-use super::lines::{LONGEST, Line, Lines};
+use super::lines::{FAILED, InvalidInput, Lines};
+use crate::migration::progress::is_failure;
+use crate::os::foreign_protocol::ForeignProtocol;
 use crate::supervisor::command_interpreter::{CommandReply, CommandSource};
 use crate::supervisor::request_queue::{RequestSender, RunOver};
 
@@ -23,6 +26,8 @@ const PACE: Duration = Duration::from_millis(1);
 pub(super) enum Ended {
     /// The client has disconnected, or must be disconnected.
     Disconnected,
+    /// The client sent what no client of a console sends, and was notified.
+    Rejected,
     /// The run is over, including its last command.
     RunOver,
 }
@@ -30,23 +35,55 @@ pub(super) enum Ended {
 /// The result of a line.
 enum Reply {
     /// An answer; then the next line is accepted.
-    Text(String),
-    /// The same, followed by further lines of progress until the command is complete.
-    Progress(String, Receiver<String>),
+    Text {
+        text: String,
+        /// Further lines until the command is complete.
+        progress: Option<Receiver<String>>,
+        failed: bool,
+    },
     /// No further line is accepted.
     End(Ended),
+    /// The line is not from a client of a console.
+    Foreign(ForeignProtocol),
+}
+
+/// Why a client is disconnected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Rejection {
+    #[error("{0}")]
+    Input(#[from] InvalidInput),
+    #[error("this is a console, and the input is {0}")]
+    Protocol(ForeignProtocol),
+}
+
+/// Whose turn it is to write to a client: the thread that answers it, or the one that passes on notices.
+pub(super) type Turn = Arc<Mutex<Written>>;
+
+/// What was written last.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// The client shows a prompt, behind which a notice needs a line of its own.
+    pub(super) at_prompt: bool,
+}
+
+fn lock(turn: &Turn) -> MutexGuard<'_, Written> {
+    turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Answers a client until it disconnects or the run is over.
-pub(super) fn serve(stream: &mut (impl Read + Write), caller: &RequestSender) -> Ended {
-    answer_lines(stream, caller).unwrap_or_else(|error| {
+pub(super) fn serve(stream: &mut (impl Read + Write), caller: &RequestSender, turn: &Turn) -> Ended {
+    answer_lines(stream, caller, turn).unwrap_or_else(|error| {
         debug!("console: {error}");
         Ended::Disconnected
     })
 }
 
-fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io::Result<Ended> {
-    stream.write_all(PROMPT.as_bytes())?;
+fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender, turn: &Turn) -> io::Result<Ended> {
+    {
+        let mut written = lock(turn);
+        stream.write_all(PROMPT.as_bytes())?;
+        written.at_prompt = true;
+    }
     let (mut lines, mut bytes) = (Lines::default(), [0; READ_SIZE]);
     let mut asked = Instant::now();
     loop {
@@ -57,42 +94,71 @@ fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender) -> io:
             Err(error) => return Err(error),
         };
         for &byte in &bytes[..count] {
-            let Some(line) = lines.take(byte) else { continue };
+            let line = match lines.take(byte) {
+                Ok(Some(line)) => line,
+                Ok(None) => continue,
+                Err(error) => return reject(stream, error.into(), lines.wants_status()),
+            };
             thread::sleep(PACE.saturating_sub(asked.elapsed()));
-            match reply(&line, caller) {
-                Reply::Text(text) => stream.write_all(format!("{text}{PROMPT}").as_bytes())?,
-                Reply::Progress(text, progress) => {
-                    stream.write_all(text.as_bytes())?;
-                    for line in progress {
-                        stream.write_all(format!("{line}\n").as_bytes())?;
+            // A stop that a command causes is reported behind its answer.
+            let mut written = lock(turn);
+            written.at_prompt = false;
+            match reply(&line, lines.is_trusted(), caller) {
+                Reply::Text { text, progress, mut failed } => {
+                    if !failed && !line.trim().is_empty() {
+                        lines.trust();
                     }
-                    stream.write_all(PROMPT.as_bytes())?;
+                    let mut answer = text.into_bytes();
+                    if let Some(progress) = progress {
+                        drop(written);
+                        for line in progress {
+                            failed = is_failure(&line);
+                            answer.extend(format!("{line}\n").as_bytes());
+                            stream.write_all(&answer)?;
+                            answer.clear();
+                        }
+                        written = lock(turn);
+                    }
+                    if failed && lines.wants_status() {
+                        answer.extend(FAILED);
+                    }
+                    answer.extend(PROMPT.as_bytes());
+                    stream.write_all(&answer)?;
                 }
                 Reply::End(ended) => return Ok(ended),
+                Reply::Foreign(protocol) => {
+                    return reject(stream, Rejection::Protocol(protocol), lines.wants_status());
+                }
             }
+            written.at_prompt = true;
             asked = Instant::now();
         }
     }
 }
 
-fn reply(line: &Line, caller: &RequestSender) -> Reply {
-    let line = match line {
-        Line::Text(line) => line.trim(),
-        Line::TooLong => {
-            return Reply::Text(format!("the line is too long; at most {LONGEST} bytes are allowed\n"));
-        }
-    };
+/// Reports to the client why its connection ends.
+fn reject(stream: &mut impl Write, why: Rejection, wants_status: bool) -> io::Result<Ended> {
+    warn!("console: a client is disconnected: {why}");
+    let mut answer = format!("{why}. The connection is closed.\n").into_bytes();
+    if wants_status {
+        answer.extend(FAILED);
+    }
+    stream.write_all(&answer)?;
+    Ok(Ended::Rejected)
+}
+
+/// Carries out the command on `line`. Unless the client is `trusted`, the line is first checked for another protocol: a
+/// web page can make a browser send arbitrary lines to this host, but only after the first lines of a request.
+fn reply(line: &str, trusted: bool, caller: &RequestSender) -> Reply {
+    let line = line.trim();
+    if !trusted && let Some(protocol) = ForeignProtocol::in_line(line) {
+        return Reply::Foreign(protocol);
+    }
     match line {
-        "" => Reply::Text(String::new()),
+        "" => Reply::Text { text: String::new(), progress: None, failed: false },
         "exit" => Reply::End(Ended::Disconnected),
-        // A web page can make a browser send arbitrary data to this host, after a line such as this.
-        line if line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0") => {
-            warn!("console: the connection of a browser is closed");
-            Reply::End(Ended::Disconnected)
-        }
         line => match caller.run_command(CommandSource::Console, line) {
-            Ok(CommandReply { text, progress: None, .. }) => Reply::Text(text),
-            Ok(CommandReply { text, progress: Some(progress), .. }) => Reply::Progress(text, progress),
+            Ok(CommandReply { text, progress, failed }) => Reply::Text { text, progress, failed },
             Err(RunOver) => Reply::End(Ended::RunOver),
         },
     }

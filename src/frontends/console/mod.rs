@@ -9,6 +9,7 @@ pub mod lines;
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::{ConsoleSpec, ListenAddress};
 use crate::supervisor::request_queue::RequestSender;
-use conversation::Ended;
+use conversation::{Ended, Turn};
 
 /// The prompt before every line of a client.
 pub const PROMPT: &str = "vmm console> ";
@@ -87,6 +88,8 @@ struct Connected {
 struct Client {
     /// Another handle to the connection.
     stream: Stream,
+    /// Held by the thread that writes to it.
+    turn: Turn,
     thread: JoinHandle<()>,
 }
 
@@ -128,6 +131,8 @@ impl Console {
         let (place, listener, file) = listen(spec)?;
         let clients = Arc::new(Clients::default());
         let connected = clients.clone();
+        let (notices, receivers) = (caller.notices(), clients.clone());
+        spawn("console-notices", move || pass_on(&notices, &receivers)).map_err(ConsoleError::Thread)?;
         spawn("console", move || accept(&listener, &connected, &caller)).map_err(ConsoleError::Thread)?;
         Ok(Console { place, clients, _file: file })
     }
@@ -199,6 +204,26 @@ fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
     }
 }
 
+/// Sends to all clients what a guest without a debugger reports by itself.
+fn pass_on(notices: &Receiver<String>, clients: &Clients) {
+    for notice in notices {
+        // A client that does not read blocks this thread for a while, and nothing else.
+        let streams: Vec<_> = clients
+            .lock()
+            .clients
+            .iter()
+            .filter(|client| !client.thread.is_finished())
+            .filter_map(|client| Some((client.stream.try_clone().ok()?, client.turn.clone())))
+            .collect();
+        for (mut stream, turn) in streams {
+            let mut turn = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let start = if std::mem::take(&mut turn.at_prompt) { "\n" } else { "" };
+            // The client may have disconnected.
+            let _ = stream.write_all(format!("{start}{notice}").as_bytes());
+        }
+    }
+}
+
 /// Sends a client beyond the maximum the reason for its rejection. Its input is not read.
 fn reject(mut stream: Stream) -> io::Result<()> {
     stream.set_timeouts(END_TIMEOUT, END_TIMEOUT)?;
@@ -211,10 +236,12 @@ fn start_client(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) 
     stream.set_write_timeout(WRITE_TIMEOUT)?;
     let (other, clients, caller) = (stream.try_clone()?, clients.clone(), caller.clone());
     let name = stream.peer();
+    let turn = Turn::default();
+    let others = turn.clone();
     let thread = spawn("console-client", move || {
         info!("console: {name} is connected");
         let mut stream = stream;
-        let ended = conversation::serve(&mut stream, &caller);
+        let ended = conversation::serve(&mut stream, &caller, &turn);
         // At the end of the run, the connection is shut down as if the client had disconnected.
         let over = ended == Ended::RunOver || clients.is_over();
         if over {
@@ -222,8 +249,11 @@ fn start_client(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) 
             // The client may have disconnected.
             let _ = writeln!(stream, "{start}{}", clients.final_message());
         }
-        let _ = stream.shutdown(Shutdown::Both);
+        let _ = match ended {
+            Ended::Rejected => stream.finish(END_TIMEOUT),
+            Ended::Disconnected | Ended::RunOver => stream.shutdown(Shutdown::Both),
+        };
         info!("console: {name} has disconnected");
     })?;
-    Ok(Client { stream: other, thread })
+    Ok(Client { stream: other, turn: others, thread })
 }

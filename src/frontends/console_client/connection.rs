@@ -6,13 +6,16 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::console::PROMPT;
+use super::super::console::lines::{FAILED, REQUEST_STATUS};
 use crate::os::connection::Stream;
 use crate::settings::ListenAddress;
 
 /// Timeout of the first prompt.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Timeout of sfinder a line.
+/// Timeout of sending a line.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout for more of what the console sends by itself.
+const NOTICE_TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Maximum number of bytes read at a time.
 const READ_SIZE: usize = 4096;
 
@@ -21,8 +24,19 @@ const READ_SIZE: usize = 4096;
 pub(super) enum AnswerEnd {
     /// With the next prompt.
     Prompt,
+    /// With the next prompt, after a command that failed.
+    Failed,
     /// With the end of the connection.
     Disconnected,
+    /// With the end of the connection, because the console rejected the line.
+    Rejected,
+}
+
+impl AnswerEnd {
+    /// True if the connection has ended.
+    pub(super) fn is_disconnected(self) -> bool {
+        matches!(self, AnswerEnd::Disconnected | AnswerEnd::Rejected)
+    }
 }
 
 /// A connection that has received its first prompt.
@@ -49,10 +63,11 @@ impl Connection {
             }
             _ => error,
         })?;
-        if end == AnswerEnd::Disconnected {
+        if end.is_disconnected() {
             let reason = String::from_utf8_lossy(&greeting);
             return Err(io::Error::other(format!("it closed the connection with: {}", reason.trim())));
         }
+        connection.stream.write_all(&REQUEST_STATUS)?;
         connection.stream.set_timeouts(Duration::from_secs(u64::from(u32::MAX)), WRITE_TIMEOUT)?;
         Ok(connection)
     }
@@ -71,17 +86,22 @@ impl Connection {
     pub(super) fn receive(&mut self, out: &mut impl Write) -> io::Result<AnswerEnd> {
         let mut bytes = [0; READ_SIZE];
         loop {
-            let (text, complete) = self.finder.next();
+            let (text, end) = self.finder.next();
             out.write_all(&text)?;
-            if complete {
+            if let Some(end) = end {
                 out.flush()?;
-                return Ok(AnswerEnd::Prompt);
+                return Ok(end);
             }
             match self.stream.read(&mut bytes) {
                 Ok(0) => {
-                    out.write_all(&self.finder.rest())?;
+                    let rest = self.finder.rest();
+                    let (rest, end) = match rest.strip_suffix(&FAILED) {
+                        Some(rest) => (rest, AnswerEnd::Rejected),
+                        None => (rest.as_slice(), AnswerEnd::Disconnected),
+                    };
+                    out.write_all(rest)?;
                     out.flush()?;
-                    return Ok(AnswerEnd::Disconnected);
+                    return Ok(end);
                 }
                 Ok(count) => self.finder.add(&bytes[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -90,10 +110,22 @@ impl Connection {
         }
     }
 
-    /// Copies all remaining output to `out`.
-    pub(super) fn receive_all(&mut self, out: &mut impl Write) -> io::Result<()> {
-        while self.receive(out)? == AnswerEnd::Prompt {}
-        Ok(())
+    /// Copies to `out` what the console sends by itself behind a prompt: why the guest has stopped, or the last
+    /// words before the connection ends.
+    pub(super) fn receive_notice(&mut self, out: &mut impl Write) -> io::Result<AnswerEnd> {
+        out.write_all(&self.finder.rest())?;
+        let mut bytes = [0; READ_SIZE];
+        while self.poll(Some(&NOTICE_TIMEOUT)) {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Ok(AnswerEnd::Disconnected),
+                Ok(count) => out.write_all(&bytes[..count])?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            out.flush()?;
+        }
+        out.flush()?;
+        Ok(AnswerEnd::Prompt)
     }
 
     /// Waits until there is something to read; false if the connection has failed.
@@ -143,21 +175,22 @@ impl PromptFinder {
         self.held.extend(bytes);
     }
 
-    /// The bytes that can be passed on, and whether they complete the answer.
-    fn next(&mut self) -> (Vec<u8>, bool) {
-        let prompt = PROMPT.as_bytes();
+    /// The bytes that can be passed on, and how they end the answer if they complete it.
+    fn next(&mut self) -> (Vec<u8>, Option<AnswerEnd>) {
+        let failed = [&FAILED, PROMPT.as_bytes()].concat();
+        let ends = [(PROMPT.as_bytes(), AnswerEnd::Prompt), (failed.as_slice(), AnswerEnd::Failed)];
         let mut line = 0;
         loop {
             let rest = &self.held[line..];
             if line > 0 || self.at_start {
-                if rest.starts_with(prompt) {
+                if let Some((prompt, end)) = ends.iter().find(|(prompt, _)| rest.starts_with(prompt)) {
                     let after = self.held.split_off(line + prompt.len());
                     let mut text = std::mem::replace(&mut self.held, after);
                     text.truncate(line);
                     self.at_start = true;
-                    return (text, true);
+                    return (text, Some(*end));
                 }
-                if prompt.starts_with(rest) {
+                if ends.iter().any(|(prompt, _)| prompt.starts_with(rest)) {
                     break;
                 }
             }
@@ -165,14 +198,14 @@ impl PromptFinder {
                 Some(end) => line += end + 1,
                 None => {
                     self.at_start = false;
-                    return (self.rest(), false);
+                    return (self.rest(), None);
                 }
             }
         }
         // It may become the prompt when more bytes arrive.
         let held = self.held.split_off(line);
         self.at_start = true;
-        (std::mem::replace(&mut self.held, held), false)
+        (std::mem::replace(&mut self.held, held), None)
     }
 
     /// All held bytes.
@@ -186,15 +219,16 @@ mod tests {
     use super::*;
 
     /// The answers in these pieces of output, and the remaining bytes.
-    fn split_answers(pieces: &[&str]) -> (Vec<String>, String) {
+    fn split_answers(pieces: &[impl AsRef<[u8]>]) -> (Vec<String>, String) {
         let (mut finder, mut answers, mut text) = (PromptFinder::default(), Vec::new(), String::new());
         for piece in pieces {
-            finder.add(piece.as_bytes());
+            finder.add(piece.as_ref());
             loop {
-                let (passed, complete) = finder.next();
+                let (passed, end) = finder.next();
                 text.push_str(std::str::from_utf8(&passed).unwrap());
-                if !complete {
-                    break;
+                let Some(end) = end else { break };
+                if end == AnswerEnd::Failed {
+                    text.push('!');
                 }
                 answers.push(std::mem::take(&mut text));
             }
@@ -214,6 +248,17 @@ mod tests {
                 (answers.clone(), "\nkvm: the end\n".to_owned()),
                 "{cut}"
             );
+        }
+    }
+
+    #[test]
+    fn a_command_that_failed_is_recognised_however_its_answer_is_split() {
+        let whole =
+            [b"vmm console> no\n", &FAILED[..], b"vmm console> ", &FAILED, b"vmm console> end"].concat();
+        for cut in 0..whole.len() {
+            let (one, other) = whole.split_at(cut);
+            let answers = ["", "no\n!", "!"].map(str::to_owned).to_vec();
+            assert_eq!(split_answers(&[one, other]), (answers, "end".to_owned()), "{cut}");
         }
     }
 

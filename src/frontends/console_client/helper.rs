@@ -50,7 +50,11 @@ mod tests {
     #[test]
     fn commands_and_keys_are_completed() {
         assert_eq!(candidates("scr"), (0, vec!["screendump".to_owned()]));
-        assert_eq!(candidates("help info"), (5, vec!["info debug".to_owned(), "info mem".to_owned()]));
+        assert_eq!(
+            candidates("help info m"),
+            (5, vec!["info mem".to_owned(), "info mtree".to_owned()]),
+            "a name of two words"
+        );
         assert_eq!(candidates("sendkey ctrl-esc"), (13, vec!["esc".to_owned()]));
         assert_eq!(candidates("sendkey f1").1, ["f1", "f10", "f11", "f12"]);
         assert_eq!(candidates("xp 0x").1, Vec::<String>::new());

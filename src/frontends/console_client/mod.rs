@@ -13,26 +13,37 @@ use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
 
 use super::console::PROMPT;
-use super::messages::tell;
+use super::messages::{escaped, tell};
 use crate::settings::ListenAddress;
 use connection::{AnswerEnd, Connection};
 use helper::Commands;
 
+/// How the client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// The input or the connection has ended.
+    Completed,
+    /// A command failed, and the commands after it were not sent.
+    CommandFailed,
+    /// The connection cannot be established or broke; the user was notified.
+    ConnectionFailed,
+}
+
 /// Copies commands from standard input to the console at `place` and its answers to standard output, until
-/// either ends. If the connection cannot be established or breaks, reports the reason to the user and returns
-/// false.
-pub fn run(place: &ListenAddress) -> bool {
+/// either ends. Input that is not typed on a terminal ends with the first command that fails, unless `keep_going`.
+/// Failures are reported to the user.
+pub fn run(place: &ListenAddress, keep_going: bool) -> ClientEnd {
     let result = Connection::open(place).and_then(|connection| {
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            run_interactive(connection)
+            run_interactive(connection).map(|()| ClientEnd::Completed)
         } else {
-            run_script(connection)
+            run_script(connection, keep_going)
         }
     });
     match result {
-        Ok(()) => true,
+        Ok(end) => end,
         // The reader may close the pipe early.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => true,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ClientEnd::Completed,
         Err(error) => {
             tell(&match error.kind() {
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => format!(
@@ -41,24 +52,33 @@ pub fn run(place: &ListenAddress) -> bool {
                 ),
                 _ => format!("the connection to the console on {place} failed: {error}"),
             });
-            false
+            ClientEnd::ConnectionFailed
         }
     }
 }
 
 /// For pipes: every line is a command, and only answers are written.
-fn run_script(mut connection: Connection) -> io::Result<()> {
+fn run_script(mut connection: Connection, keep_going: bool) -> io::Result<ClientEnd> {
     for line in io::stdin().lock().lines() {
         let line = line?;
         if line.trim().is_empty() {
             continue;
         }
         connection.send(&line)?;
-        if connection.receive(&mut io::stdout())? == AnswerEnd::Disconnected {
-            return Ok(());
+        match connection.receive(&mut io::stdout())? {
+            AnswerEnd::Prompt => {}
+            AnswerEnd::Failed if keep_going => {}
+            AnswerEnd::Failed | AnswerEnd::Rejected => {
+                let line = escaped(line.trim(), &[]);
+                tell(&format!(
+                    "the command `{line}` failed; commands after it are not sent, except with --keep-going"
+                ));
+                return Ok(ClientEnd::CommandFailed);
+            }
+            AnswerEnd::Disconnected => return Ok(ClientEnd::Completed),
         }
     }
-    Ok(())
+    Ok(ClientEnd::Completed)
 }
 
 /// For terminals: lines are edited, completed and stored in the history.
@@ -87,12 +107,12 @@ fn run_interactive(connection: Connection) -> io::Result<()> {
         }
         let mut connection = lock(&connection);
         connection.send(&line)?;
-        // Output directly after the prompt is the end of the session.
         let mut end = connection.receive(&mut io::stdout())?;
-        while end == AnswerEnd::Prompt && connection.has_buffered_bytes() {
-            end = connection.receive(&mut io::stdout())?;
+        if !end.is_disconnected() && connection.has_buffered_bytes() {
+            // The guest has stopped, or the session ends.
+            end = connection.receive_notice(&mut io::stdout())?;
         }
-        if end == AnswerEnd::Disconnected {
+        if end.is_disconnected() {
             return Ok(());
         }
     }
@@ -109,10 +129,18 @@ fn exit_on_disconnect(watched: &Connection, shared: &Mutex<Connection>, before: 
             // The main thread has received an answer.
             continue;
         }
+        let mut notice = Vec::new();
+        if let Ok(AnswerEnd::Prompt) = connection.receive_notice(&mut notice) {
+            // The line editor has switched off that a line feed returns the cursor.
+            let notice = String::from_utf8_lossy(&notice).replace('\n', "\r\n");
+            let _ = io::stdout().write_all(format!("{notice}{PROMPT}").as_bytes());
+            let _ = io::stdout().flush();
+            continue;
+        }
         // The line editor has changed the terminal's mode.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
         let mut out = io::stdout();
-        let _ = out.write_all(b"\n").and_then(|()| connection.receive_all(&mut out));
+        let _ = out.write_all(b"\n").and_then(|()| out.write_all(&notice)).and_then(|()| out.flush());
         std::process::exit(0);
     }
 }

@@ -67,12 +67,20 @@ impl Register {
 
 /// A register, or a part of one, as its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) register: Register,
+pub struct Part {
+    /// The register.
+    pub register: Register,
     /// Bits below the part.
-    pub(super) shift: u8,
+    pub shift: u8,
     /// The type of the part, as gdb understands it.
     pub(super) scalar: Scalar,
+}
+
+impl Part {
+    /// Size of the part in bytes: 1, 2, 4 or 8.
+    pub fn size(&self) -> u8 {
+        self.scalar.size
+    }
 }
 
 /// The first eight general registers: 64, 32, 16 and 8 bits.
@@ -119,7 +127,7 @@ const OTHERS: [(&str, Register); 21] = [
 ];
 
 /// The register that `name`, without a dollar sign, stands for.
-pub(super) fn named(name: &str) -> Option<Part> {
+pub fn named(name: &str) -> Option<Part> {
     if let Some((_, register)) = OTHERS.iter().find(|(other, _)| *other == name) {
         let scalar = if name == "eip" { Scalar { size: 4, signed: false } } else { Scalar::U64 };
         return Some(Part { register: *register, shift: 0, scalar });

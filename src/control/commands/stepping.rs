@@ -1,0 +1,61 @@
+//! Commands that step the guest, wait for it to stop, and show where it is.
+
+use super::super::error::CommandError;
+use super::values::{count, place, symbol};
+use crate::inspect::crash::return_addresses;
+use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
+
+/// Maximum number of steps of one command.
+const MOST_STEPS: u64 = 100_000;
+
+/// Executes instructions of a guest without a debugger, and pauses it.
+pub(in crate::control) fn step(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if guest.is_debugged() {
+        return Err(CommandError::HasDebugger("use `stepi`"));
+    }
+    let steps = if arguments.is_empty() { 1 } else { count(guest, arguments, MOST_STEPS)? };
+    Ok(guest.step(steps))
+}
+
+/// Answers when the guest has stopped.
+pub(in crate::control) fn wait(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    if guest.is_debugged() {
+        return Err(CommandError::HasDebugger("wait for the stop"));
+    }
+    if guest.status() == RunStatus::Paused {
+        return here(guest);
+    }
+    let stop = guest.next_stop();
+    guest.session().progress = Some(stop);
+    Ok(String::new())
+}
+
+/// The instruction the guest is at.
+fn here(guest: &mut dyn StoppedMachine) -> Result<String, CommandError> {
+    super::memory::disassemble(guest, "$pc 1")
+}
+
+/// The call stack by frame pointers.
+pub(in crate::control) fn backtrace(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    let registers = guest.registers()?;
+    let mut text = format!("#0   {}\n", place(guest, registers.next_instruction()));
+    let callers = return_addresses(guest.memory(), &registers);
+    for (number, address) in (1..).zip(&callers) {
+        // The call is before its return address, which may belong to the next function.
+        let caller = match symbol(guest, address.wrapping_sub(1)) {
+            Some(mut symbol) => {
+                symbol.offset = symbol.offset.wrapping_add(1);
+                format!("{address:#x} ({symbol})")
+            }
+            None => format!("{address:#x}"),
+        };
+        text.push_str(&format!("#{number:<3} {caller}\n"));
+    }
+    if callers.is_empty() {
+        text.push_str("RBP holds no frame pointer; -fno-omit-frame-pointer keeps them\n");
+    }
+    Ok(text)
+}
