@@ -101,6 +101,74 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
     Ok(with_apic_id(&cpuid, 0))
 }
 
+/// Leaf whose EAX is the highest basic leaf.
+const HIGHEST_BASIC: u32 = 0;
+/// TSC and core crystal clock.
+const CRYSTAL_CLOCK: u32 = 0x15;
+/// Processor frequencies.
+const FREQUENCIES: u32 = 0x16;
+/// Leaf whose EAX is the highest leaf of the hypervisor.
+const HIGHEST_OF_HYPERVISOR: u32 = 0x4000_0000;
+/// TSC frequency in kHz: a leaf that hypervisors have agreed on.
+const TIMING: u32 = 0x4000_0010;
+/// Frequency of the clock that leaf 15H relates the TSC to, in Hz. It is a number of kHz and MHz, so that a guest
+/// that divides first gets the right frequency.
+const CRYSTAL_HZ: u32 = 1_000_000;
+
+/// `cpuid` with the frequency of the time stamp counter: leaf 15H, leaf 40000010H if there are leaves of a
+/// hypervisor, and leaf 16H, which has other frequencies, as the host has it (`host_frequencies`: EAX to EDX, zero
+/// if it has none). The highest leaves follow. `khz` 0 is a frequency that KVM does not know: nothing changes.
+///
+/// Manual: Intel SDM volume 2A, "CPUID", leaves 15H and 16H.
+pub(super) fn with_tsc_frequency(
+    cpuid: &CpuId,
+    khz: u32,
+    host_frequencies: [u32; 4],
+) -> Result<CpuId, HostError> {
+    if khz == 0 {
+        return Ok(cpuid.clone());
+    }
+    let crystal_khz = CRYSTAL_HZ / 1000;
+    let divisor = greatest_common_divisor(khz, crystal_khz);
+    let mut leaves = vec![(CRYSTAL_CLOCK, [crystal_khz / divisor, khz / divisor, CRYSTAL_HZ, 0])];
+    if host_frequencies[0] != 0 {
+        leaves.push((FREQUENCIES, host_frequencies));
+    }
+    if cpuid.as_slice().iter().any(|entry| entry.function == HIGHEST_OF_HYPERVISOR) {
+        // The local APIC has no timer, so EBX, the frequency of its bus, is not known.
+        leaves.push((TIMING, [khz, 0, 0, 0]));
+    }
+    let mut entries: Vec<kvm_cpuid_entry2> = cpuid
+        .as_slice()
+        .iter()
+        .filter(|entry| leaves.iter().all(|(leaf, _)| entry.function != *leaf))
+        .copied()
+        .collect();
+    for (function, [eax, ebx, ecx, edx]) in leaves {
+        let highest = if function < HIGHEST_OF_HYPERVISOR { HIGHEST_BASIC } else { HIGHEST_OF_HYPERVISOR };
+        for entry in entries.iter_mut().filter(|entry| entry.function == highest) {
+            entry.eax = entry.eax.max(function);
+        }
+        entries.push(kvm_cpuid_entry2 { function, eax, ebx, ecx, edx, ..Default::default() });
+    }
+    CpuId::from_entries(&entries).map_err(|_| HostError::too_long("take a list of processor features"))
+}
+
+/// Leaf 16H of the host's processor; zeros if it has none.
+pub(super) fn host_frequencies() -> [u32; 4] {
+    use std::arch::x86_64::__cpuid;
+    if __cpuid(HIGHEST_BASIC).eax < FREQUENCIES {
+        return [0; 4];
+    }
+    let leaf = __cpuid(FREQUENCIES);
+    // The upper halves, and EDX, are reserved.
+    [leaf.eax, leaf.ebx, leaf.ecx, 0].map(|frequency| frequency & 0xFFFF)
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 /// `cpuid` as the vCPU with this APIC ID reads it.
 ///
 /// Manual: Intel SDM volume 2A, "CPUID", leaves 01H, 0BH and 1FH; AMD APM volume 3, "Extended APIC ID".

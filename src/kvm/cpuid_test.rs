@@ -39,3 +39,32 @@ fn the_vendor_string_follows_the_register_order_of_the_manual() {
     assert_eq!(vendor(&cpuid), "AuthenticAMD");
     assert_eq!(vendor(&CpuId::from_entries(&[]).unwrap()), "");
 }
+
+#[test]
+fn the_frequency_of_the_time_stamp_counter_is_exact_in_every_leaf_that_has_it() {
+    const INTERFACE: u32 = 0x4000_0000;
+    let before =
+        CpuId::from_entries(&[leaf(0, [7, 8, 9]), leaf(1, [1, 2, 3]), leaf(INTERFACE, [4, 5, 6])]).unwrap();
+    for khz in [1, 2_400_000, 2_399_998, 2_999_999, 4_500_000, u32::MAX] {
+        let cpuid = with_tsc_frequency(&before, khz, [0; 4]).unwrap();
+        let found = |function| *cpuid.as_slice().iter().find(|entry| entry.function == function).unwrap();
+        let clock = found(0x15);
+        let hertz = u64::from(clock.ecx) * u64::from(clock.ebx) / u64::from(clock.eax);
+        assert_eq!(hertz, u64::from(khz) * 1000);
+        assert_eq!(found(0x4000_0010).eax, khz);
+        assert_eq!((found(0).eax, found(INTERFACE).eax), (0x15, 0x4000_0010));
+        assert_eq!((found(0).ebx, found(INTERFACE).ebx, found(1)), (7, 4, leaf(1, [1, 2, 3])));
+        assert!(cpuid.as_slice().iter().all(|entry| entry.function != 0x16));
+    }
+}
+
+#[test]
+fn frequencies_of_the_host_and_leaves_above_them_stay() {
+    let highest = kvm_cpuid_entry2 { eax: 0x1F, ..leaf(0, [0; 3]) };
+    let before = CpuId::from_entries(&[highest, leaf(0x15, [9; 3]), leaf(0x16, [0; 3])]).unwrap();
+    let cpuid = with_tsc_frequency(&before, 2_400_000, [2400, 3100, 100, 0]).unwrap();
+    let entries: Vec<_> = cpuid.as_slice().iter().map(|e| (e.function, [e.eax, e.ebx, e.ecx])).collect();
+    let expected = [(0, [0x1F, 0, 0]), (0x15, [1, 2400, 1_000_000]), (0x16, [2400, 3100, 100])];
+    assert_eq!(entries, expected);
+    assert_eq!(with_tsc_frequency(&before, 0, [1; 4]).unwrap().as_slice(), before.as_slice());
+}
