@@ -382,6 +382,7 @@ fn check_snapshot(file: &Path) -> u8 {
 fn boot_options(settings: &Settings) -> BootOptions {
     BootOptions {
         strict: settings.strict,
+        no_guards: settings.no_guards,
         command_line: settings.append.clone(),
         modules: settings
             .modules
@@ -395,7 +396,7 @@ fn boot_options(settings: &Settings) -> BootOptions {
 /// whole report.
 fn log_end(outcome: &Outcome, crash: Option<&CrashReport>, message: &str) {
     match outcome {
-        Outcome::Halted { result } => info!("Program result (keycode): {result}"),
+        Outcome::Halted { result, .. } => info!("Program result (keycode): {result}"),
         Outcome::TripleFault => error!("kvm: TRIPLE FAULT. Shutting down"),
         _ => {}
     }

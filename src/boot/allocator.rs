@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::free_pages::FreePages;
 use super::image::{FileImage, Image};
-use super::segments::{PlacedSegment, SegmentLayout};
+use super::segments::{PlacedSegment, Placement, SegmentLayout};
 use super::{BootError, LoadedRegion};
 use crate::arch::PAGE_SIZE;
 use crate::memory::{GuestMemory, LOW_RAM_LIMIT, RAM_GRANULE};
@@ -28,7 +28,7 @@ impl Allocator {
         modules: &[(FileImage, &str)],
     ) -> Allocator {
         let taken = segment_layout.segments.iter().flat_map(|segment| {
-            // Where a segment is mapped over RAM, that RAM cannot be reached at its own address.
+            // A copied segment must not be copied over anything.
             [segment.range.clone(), segment.virtual_range.clone()]
         });
         let segments_end =
@@ -94,9 +94,10 @@ impl Allocator {
 
 fn describe(segment: &PlacedSegment) -> String {
     let name = format!("segment {} ({})", segment.index, segment.access);
-    if !segment.is_moved() {
-        return name;
-    }
     let Range { start, end } = segment.virtual_range;
-    format!("{name}, mapped at {start:#x}..{end:#x}")
+    match segment.placement {
+        Placement::Loaded => name,
+        Placement::Mapped => format!("{name}, mapped at {start:#x}..{end:#x}"),
+        Placement::Copied => format!("{name}, for the guest to copy to {start:#x}..{end:#x}"),
+    }
 }

@@ -3,7 +3,7 @@
 
 use goblin::elf::dynamic::{
     DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELAENT, DT_RELASZ, DT_RELSZ,
-    DT_SONAME, DT_STRTAB,
+    DT_SONAME, DT_STRTAB, DT_SYMTAB,
 };
 use goblin::elf::reloc::reloc64;
 
@@ -35,11 +35,16 @@ pub(super) struct Dynamic {
     pub rela: [(u64, u64); 2],
     /// DT_RELR and DT_RELRSZ.
     pub relr: (u64, u64),
+    /// DT_SYMTAB; 0 without it.
+    pub symbols: u64,
+    /// DT_STRTAB; 0 without it.
+    pub strings: u64,
 }
 
 /// Reads the dynamic section at `offset`, and rejects an executable that needs a dynamic linker.
 pub(super) fn read(
     file: &dyn Image,
+    position_independent: bool,
     segments: &[Segment],
     offset: u64,
     size: u64,
@@ -51,11 +56,12 @@ pub(super) fn read(
     let bytes = image::read(file, offset, size, "the dynamic section")?;
     let entries = bytes.chunks_exact(DYN_SIZE as usize).map(|entry| (long(&entry[..8]), long(&entry[8..])));
     let mut dynamic = Dynamic::default();
-    let (mut strings, mut needed) = (0, None);
+    let mut needed = None;
     for (tag, value) in entries.take_while(|(tag, _)| *tag != DT_NULL) {
         match tag {
             DT_NEEDED => needed = Some(value),
-            DT_STRTAB => strings = value,
+            DT_STRTAB => dynamic.strings = value,
+            DT_SYMTAB => dynamic.symbols = value,
             DT_SONAME => {
                 return Err(GuestProblem::NotAGuest {
                     what: "a shared library".to_owned(),
@@ -77,7 +83,10 @@ pub(super) fn read(
         }
     }
     match needed {
-        Some(name) => Err(GuestProblem::Library { library: string(file, segments, strings, name) }),
+        Some(name) => Err(GuestProblem::Library {
+            library: string(file, segments, dynamic.strings, name),
+            position_independent,
+        }),
         None => Ok(dynamic),
     }
 }

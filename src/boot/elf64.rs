@@ -111,7 +111,10 @@ pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
     };
     let headers = read_program_headers(file, &header)?;
     if let Some(interpreter) = headers.iter().find(|header| header.p_type == PT_INTERP) {
-        return Err(linux_program(file, interpreter));
+        return Err(match needs_no_library(file, &header, &headers) {
+            true => position_independent_program(file, interpreter),
+            false => linux_program(file, interpreter),
+        });
     }
     for (index, header) in headers.iter().enumerate() {
         match header.p_type {
@@ -127,7 +130,8 @@ pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
     }
     if let Some(header) = headers.iter().find(|header| header.p_type == PT_DYNAMIC) {
         let segments = &executable.segments;
-        executable.dynamic = Some(dynamic::read(file, segments, header.p_offset, header.p_filesz)?);
+        executable.dynamic =
+            Some(dynamic::read(file, executable.relocatable, segments, header.p_offset, header.p_filesz)?);
     }
     // After the dynamic section, because many shared libraries have such a note too.
     for header in headers.iter().filter(|header| header.p_type == PT_NOTE).take(MOST_NOTES) {
@@ -198,17 +202,37 @@ fn checked_segment(file: &dyn Image, index: usize, header: &ProgramHeader) -> Re
     })
 }
 
+/// True for a position-independent executable that names an interpreter, but has no use for one.
+fn needs_no_library(file: &dyn Image, header: &header64::Header, headers: &[ProgramHeader]) -> bool {
+    let Some(section) = headers.iter().find(|header| header.p_type == PT_DYNAMIC) else { return false };
+    header.e_type == ET_DYN && dynamic::read(file, true, &[], section.p_offset, section.p_filesz).is_ok()
+}
+
+fn position_independent_program(file: &dyn Image, interpreter: &ProgramHeader) -> GuestProblem {
+    GuestProblem::NotAGuest {
+        what: format!(
+            "a position-independent executable for a dynamic linker (interpreter {})",
+            interpreter_name(file, interpreter)
+        ),
+        remedy: "link it with `-static-pie` in place of `-pie` (`ld -pie --no-dynamic-linker`), or at a fixed \
+                 address with `-static`",
+    }
+}
+
 fn linux_program(file: &dyn Image, interpreter: &ProgramHeader) -> GuestProblem {
-    let length = interpreter.p_filesz.min(LONGEST_NAME);
-    let name = image::read(file, interpreter.p_offset, length, "PT_INTERP").unwrap_or_default();
     GuestProblem::NotAGuest {
         what: format!(
             "a dynamically linked program for an operating system (interpreter {})",
-            printable(&name)
+            interpreter_name(file, interpreter)
         ),
         remedy: "link it for a bare machine: `-static -nostdlib -ffreestanding`, and no C library that \
                  needs a kernel",
     }
+}
+
+fn interpreter_name(file: &dyn Image, interpreter: &ProgramHeader) -> String {
+    let length = interpreter.p_filesz.min(LONGEST_NAME);
+    printable(&image::read(file, interpreter.p_offset, length, "PT_INTERP").unwrap_or_default())
 }
 
 /// Refuses a program that a C library was linked into: its start files leave a note that names the

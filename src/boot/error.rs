@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::memory::MemoryError;
+use crate::memory::{HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, MemoryError};
 
 /// Why [`load`](super::load) failed.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,12 @@ pub enum GuestProblem {
         /// What the user can do.
         remedy: &'static str,
     },
+    /// A snapshot of a machine.
+    #[error("this is a snapshot, not a guest file; to continue it: `kvm --restore {name}`")]
+    Snapshot {
+        /// Name of the file.
+        name: String,
+    },
     /// The file ends too early.
     #[error(
         "the file ends {missing} bytes before the end of {part}; it is damaged or not copied \
@@ -171,15 +177,25 @@ pub enum GuestProblem {
     /// A segment is at an address that is not RAM in any machine.
     #[error(
         "{segment} can never be in RAM, which has a hole from 0xc0000000 to 0x100000000 and ends at \
-         {:#x}; link the guest at an address below 3 GiB, for example 0x200000",
-        crate::memory::MAX_RAM
+         {:#x} at the latest; link the guest at an address below 3 GiB, for example 0x200000",
+        HIGH_RAM_BASE + (MAX_RAM - LOW_RAM_LIMIT)
     )]
     NeverRam {
         /// The segment, where it was meant to go.
         segment: SegmentName,
     },
+    /// A segment is linked in the upper half of the address space, and has no load address.
+    #[error(
+        "{segment} has an address that is not RAM in any machine, and no other load address; give each section one \
+         in the linker script, such as `.text : AT(ADDR(.text) - {:#x}) {{ ... }}`",
+        upper_half_base(segment)
+    )]
+    NoLoadAddress {
+        /// The segment, by virtual addresses.
+        segment: SegmentName,
+    },
     /// Two segments claim the same bytes.
-    #[error("{first} and {second} overlap in {space} memory; correct the linker script")]
+    #[error("{first} and {second} overlap in {space} memory; {}", overlap_remedy(*headers))]
     Overlap {
         /// The one that starts first.
         first: SegmentName,
@@ -187,6 +203,8 @@ pub enum GuestProblem {
         second: SegmentName,
         /// `physical` or `virtual`.
         space: &'static str,
+        /// The address that the user wanted for the code, if the linker has put the headers of the file there too.
+        headers: Option<u64>,
     },
     /// Two segments share a virtual page but lie in different physical pages.
     #[error(
@@ -223,6 +241,19 @@ pub enum GuestProblem {
         /// The entry point.
         entry: u64,
     },
+    /// The first instruction is in a segment that the guest's start-up code would have to copy.
+    #[error(
+        "the entry point {entry:#x} is in {segment}, which is loaded at {stored:#x} and has to be copied by code \
+         that runs first; link the start-up code at the address where it is loaded, without AT()"
+    )]
+    EntryNotLoaded {
+        /// The entry point.
+        entry: u64,
+        /// The segment it is in, by virtual addresses.
+        segment: SegmentName,
+        /// Where that segment is loaded.
+        stored: u64,
+    },
     /// The first instruction is in a segment of data.
     #[error(
         "the entry point {entry:#x} is in {segment}, which is not executable; put it into `.text`, or \
@@ -237,11 +268,26 @@ pub enum GuestProblem {
     /// The file needs shared libraries.
     #[error(
         "it needs the shared library {library}, and there is none in a bare machine; link it statically \
-         (`-static -nostdlib`)"
+         (`{} -nostdlib`)", if *position_independent { "-static-pie" } else { "-static" }
     )]
     Library {
         /// Name of the library, quoted.
         library: String,
+        /// True for a position-independent executable.
+        position_independent: bool,
+    },
+    /// A relocation needs a symbol that is defined nowhere.
+    #[error(
+        "the symbol {symbol} is not defined, and the relocation of type {kind} at {address:#x} needs it; define it, \
+         or link the object or library that does"
+    )]
+    UndefinedSymbol {
+        /// Name of the symbol, quoted.
+        symbol: String,
+        /// Name or number of the relocation type.
+        kind: String,
+        /// The address it applies to, as in the file.
+        address: u64,
     },
     /// A relocation that only a dynamic linker could apply.
     #[error(
@@ -276,6 +322,23 @@ pub struct SegmentName {
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "segment {} ({:#x}..{:#x})", self.index, self.range.start, self.range.end)
+    }
+}
+
+/// What to subtract from an address in the upper half to get a load address: the start of the last 2 GiB, or of
+/// the half.
+fn upper_half_base(segment: &SegmentName) -> u64 {
+    const LAST_2_GIB: u64 = 0xFFFF_FFFF_8000_0000;
+    if segment.range.start >= LAST_2_GIB { LAST_2_GIB } else { 0xFFFF_8000_0000_0000 }
+}
+
+fn overlap_remedy(headers: Option<u64>) -> String {
+    match headers {
+        Some(address) => format!(
+            "one of them has the headers of the file: link with `--image-base={address:#x}` in place of \
+             `-Ttext={address:#x}` (lld needs that), or correct the linker script"
+        ),
+        None => "correct the linker script".to_owned(),
     }
 }
 

@@ -14,6 +14,9 @@ use super::image::{self, Image};
 /// Bytes that cover every signature below; the farthest is that of a CD image.
 const LOOK_AT: u64 = 0x8006;
 
+/// How a snapshot file starts ([`crate::state`] owns the format).
+const SNAPSHOT: &[u8] = b"\x8AKVM\r\n\x1A\n";
+
 const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that";
 const BOOT_ITS_ELF: &str = "give the kernel's ELF file (for Linux that is `vmlinux`), not the packed image";
 const UNPACK: &str = "unpack it first and give the ELF file that was in it";
@@ -33,6 +36,7 @@ pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
         );
     }
     match image::read(file, 0, file.len().min(LOOK_AT), "the file") {
+        Ok(head) if head.starts_with(SNAPSHOT) => GuestProblem::Snapshot { name: file.name().to_owned() },
         Ok(head) => name_of(&head),
         Err(problem) => problem,
     }
@@ -214,6 +218,14 @@ mod tests {
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         assert!(said_of(&kernel).contains("bzImage"), "{}", said_of(&kernel));
         assert!(said_of(b"MZ").contains("Windows or UEFI"));
+    }
+
+    #[test]
+    fn a_snapshot_is_recognised_with_the_command_that_continues_it() {
+        let snapshot =
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/version-0.1.0.kvmstate"));
+        let message = without_elf_magic(&image::BytesImage::new("f.kvmstate", snapshot)).to_string();
+        assert!(message.ends_with("to continue it: `kvm --restore f.kvmstate`"), "{message}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct EntryPoint {
     /// RIP.
     pub entry: u64,
     /// RSP, 16-byte aligned.
-    pub stack_top: u64,
+    pub stack_pointer: u64,
     /// CR3: guest-physical address of the PML4.
     pub page_tables: u64,
     /// GDTR.
@@ -83,7 +83,7 @@ pub(super) fn registers(start: &EntryPoint) -> Registers {
     Registers {
         general: GeneralRegisters {
             rip: start.entry,
-            rsp: start.stack_top,
+            rsp: start.stack_pointer,
             rflags: RFLAGS,
             rdi: start.start_info,
             rbx: start.start_info,
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_guest_starts_in_ring_0_of_64_bit_mode() {
         let start =
-            EntryPoint { entry: 0x20_0000, stack_top: 0x9000, start_info: 0x3000, ..Default::default() };
+            EntryPoint { entry: 0x20_0000, stack_pointer: 0x9000, start_info: 0x3000, ..Default::default() };
         let registers = registers(&start);
         assert_eq!((registers.bitness(), registers.ring()), (64, 0));
         assert_eq!(registers.next_instruction(), 0x20_0000);

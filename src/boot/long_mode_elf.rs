@@ -1,14 +1,14 @@
 //! The boot protocol of 64-bit ELF executables: the segments go to their addresses, and the guest starts in
 //! long mode, with paging, descriptor tables, a stack and the PVH start info.
 
-use super::address_space::{self, StrictMapping};
+use super::address_space::{self, Protection};
 use super::allocator::Allocator;
 use super::error::{BootError, GuestProblem};
 use super::image::{FileImage, Image};
 use super::long_mode::{self, EntryPoint};
 use super::start_info::Module;
 use super::{BootOptions, LoadedGuest, Protocol, SymbolSource};
-use super::{descriptors, elf64, image, relocate, segments, start_info};
+use super::{descriptors, elf64, entry_return, image, relocate, segments, start_info};
 use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
@@ -43,24 +43,36 @@ pub(super) fn load(
     let descriptors_at = allocator.allocate("the descriptor tables", descriptors::SIZE)?;
     let idt_at = allocator.allocate("the interrupt descriptor table", descriptors::IDT_SIZE)?;
     let info_at = write_start_info(memory, options, &modules, &mut allocator)?;
-    let guard_size = if options.strict { PAGE_SIZE } else { 0 };
+    let guard_size = if options.no_guards { 0 } else { PAGE_SIZE };
     let stack_at = allocator.allocate("the boot stack", STACK_SIZE + guard_size)?;
     let stack_top = stack_at + guard_size + STACK_SIZE;
-    let strict = options.strict.then_some(StrictMapping { guard: stack_at });
+    let return_at = allocator.allocate("the entry function's return address", PAGE_SIZE)?;
+    memory.write(return_at, entry_return::CODE)?;
+    memory.write_u64(stack_top - entry_return::STACK_USE, return_at)?;
+    let protection = Protection {
+        strict: options.strict,
+        guard: (!options.no_guards).then_some(stack_at),
+        entry_return: return_at,
+    };
     let (gdt, tss) = descriptors::write(memory, descriptors_at, stack_top)?;
 
-    let tables =
-        address_space::build(memory, &segment_layout.segments, strict, allocator.free_pages(), &mut warnings)
-            .map_err(|_| {
-                let most = address_space::most_tables(memory, &segment_layout.segments);
-                allocator.no_room("the page tables", most * PAGE_SIZE)
-            })?;
+    let tables = address_space::build(
+        memory,
+        &segment_layout.segments,
+        protection,
+        allocator.free_pages(),
+        &mut warnings,
+    )
+    .map_err(|_| {
+        let most = address_space::most_tables(memory, &segment_layout.segments);
+        allocator.no_room("the page tables", most * PAGE_SIZE)
+    })?;
     let page_tables = allocator.allocate("the page tables", tables.size())?;
     tables.write(memory, page_tables)?;
 
     let registers = long_mode::registers(&EntryPoint {
         entry: segment_layout.entry,
-        stack_top,
+        stack_pointer: stack_top - entry_return::STACK_USE,
         page_tables,
         gdt,
         idt: TableRegister { base: idt_at, limit: descriptors::IDT_SIZE as u16 - 1 },

@@ -2,7 +2,7 @@
 
 use super::super::test_guest::{CODE, CONSTANTS, DATA, EVERYTHING, TestGuest, words};
 use super::super::{BytesImage, load};
-use super::{BootError, BootOptions, LoadedGuest, STACK_SIZE};
+use super::{BootError, BootOptions, LoadedGuest, STACK_SIZE, entry_return};
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
@@ -93,7 +93,7 @@ fn a_guest_starts_at_its_entry_with_a_stack_and_tables() {
     assert_eq!(general.rip, 0x20_0000);
     assert_eq!(guest.byte(general.rip), 0xF4);
     assert_eq!(general.rsp % 16, 0);
-    assert_eq!(guest.region("the boot stack").end, general.rsp);
+    assert_eq!(guest.region("the boot stack").end, general.rsp + 16);
     assert_eq!((system.gdt.limit, system.idt.limit, system.tr.limit), (39, 4095, 103));
     let magic = guest.memory.read_u64(general.rdi).unwrap();
     assert_eq!(magic, 1 << 32 | 0x336E_C578);
@@ -105,7 +105,7 @@ fn all_of_ram_is_accessible_from_every_ring_and_nothing_else_is_mapped() {
     let guest = boot(&TestGuest::simple(), 9);
     let plain =
         |physical| Some(Translation { physical, write: true, execute: true, user: true, cached: true });
-    for address in [0, 0xB_8000, 0x20_0000, 0x7F_FFFF, 0x80_0000, 0x8F_FFFF] {
+    for address in [0x1000, 0xB_8000, 0x20_0000, 0x7F_FFFF, 0x80_0000, 0x8F_FFFF] {
         assert_eq!(guest.translate(address), plain(address), "{address:#x}");
     }
     for address in [0x90_0000, 100 * MIB, 0xFFFF_FFFF, 0xFFFF_8000_0000_0000, u64::MAX] {
@@ -187,6 +187,108 @@ fn a_higher_half_kernel_may_start_at_its_physical_address() {
     let guest =
         TestGuest::new(0x20_0001).load(CODE, 0xFFFF_8000_0020_0000, b"\x90\xF4").at_physical(0x20_0000);
     assert_eq!(boot(&guest, 8).boot.registers.general.rip, 0x20_0001);
+}
+
+/// A guest whose `.data` is stored behind the code, at an address that is no multiple of anything, and used
+/// elsewhere in RAM, after which it has zeros.
+fn copying_guest() -> TestGuest {
+    TestGuest::new(0x20_0000)
+        .load(CODE, 0x20_0000, &[0xF4; 0x340])
+        .load(DATA, 0x40_0010, b"data")
+        .at_physical(0x20_0340)
+        .with_memory_size(0x30_0000)
+}
+
+#[test]
+fn a_segment_that_the_guest_copies_within_ram_has_no_second_mapping() {
+    for options in [false, true].map(|strict| BootOptions { strict, ..BootOptions::default() }) {
+        let guest = load_bytes(&copying_guest().build(), 8, &options).unwrap();
+        for address in [0x20_0340, 0x40_0000, 0x40_0010, 0x6F_FFFF, 0x70_0010] {
+            assert_eq!(guest.translate(address).unwrap().physical, address, "{address:#x}");
+        }
+        let bytes = |at: u64| [0, 1, 2, 3].map(|n| guest.byte(at + n));
+        assert_eq!((bytes(0x20_0340), bytes(0x40_0010)), (*b"data", [0; 4]));
+        assert!(guest.boot.warnings.is_empty(), "{:?}", guest.boot.warnings);
+        let region = guest.region("segment 1");
+        assert_eq!(region, 0x20_0340..0x20_0344, "the zeros are not stored");
+        assert!(guest.boot.layout.iter().any(|region| region.name.contains("to copy to 0x400010..0x700010")));
+        for region in guest.boot.layout.iter().filter(|region| !region.name.starts_with("segment")) {
+            assert!(region.range.end <= 0x40_0000 || region.range.start >= 0x70_1000, "{region:#x?}");
+        }
+    }
+}
+
+#[test]
+fn strict_mode_lets_a_guest_copy_data_and_code_within_ram() {
+    let guest = copying_guest().load(CODE, 0x78_0000, b"\xC3").at_physical(0x20_0344);
+    let guest = boot_strict(&guest, 8);
+    assert_eq!(guest.permissions(0x20_0340), "r-x", "the code's page, where the data is only read");
+    assert_eq!(guest.permissions(0x40_0010), "rw-");
+    assert_eq!(guest.permissions(0x78_0000), "rwx", "code is written, then executed");
+}
+
+#[test]
+fn segments_copied_to_one_address_at_different_times_are_no_overlap() {
+    let guest = TestGuest::new(0x20_0000)
+        .load(CODE, 0x20_0000, b"\xF4")
+        .load(CODE, 0x40_0000, b"one")
+        .at_physical(0x20_1000)
+        .load(CODE, 0x40_0000, b"two")
+        .at_physical(0x20_1003);
+    assert_eq!(boot(&guest, 8).byte(0x20_1003), b't');
+}
+
+#[test]
+fn zeros_without_bytes_in_the_file_are_not_copied() {
+    let guest =
+        TestGuest::simple().load(DATA, 0x40_0000, b"").with_memory_size(0x1000).at_physical(0x20_0000);
+    let guest = boot(&guest, 8);
+    assert_eq!(guest.region("segment 1"), 0x40_0000..0x40_1000);
+}
+
+#[test]
+fn page_0_and_the_page_below_the_stack_are_unmapped_unless_guards_are_off() {
+    let stack = |guest: &Loaded| guest.boot.registers.general.rsp + 16 - STACK_SIZE;
+    let guest = boot(&TestGuest::simple(), 8);
+    let below = stack(&guest) - 1;
+    for address in [0, 0xFFF, below, below - 0xFFF] {
+        assert_eq!(guest.permissions(address), "unmapped", "{address:#x}");
+    }
+    for address in [0x1000, below + 1, below - 0x1000] {
+        assert_eq!(guest.permissions(address), "rwx", "{address:#x}");
+    }
+    for strict in [false, true] {
+        let options = BootOptions { strict, no_guards: true, ..BootOptions::default() };
+        let guest = load_bytes(&TestGuest::simple().build(), 8, &options).unwrap();
+        for address in [0, 0xFFF, stack(&guest) - 1] {
+            assert_eq!(guest.permissions(address), if strict { "rw-" } else { "rwx" }, "{address:#x}");
+        }
+    }
+}
+
+#[test]
+fn page_0_is_mapped_if_a_segment_is_loaded_or_copied_to_it() {
+    let loaded = TestGuest::new(0x800).load(CODE, 0x800, b"\xF4");
+    let copied = TestGuest::simple().load(DATA, 0x500, b"data").at_physical(0x20_0800);
+    for guest in [loaded, copied] {
+        let guest = boot(&guest, 8);
+        assert_eq!(guest.permissions(0), "rwx");
+        assert!(guest.boot.warnings.is_empty(), "{:?}", guest.boot.warnings);
+    }
+}
+
+#[test]
+fn the_entry_function_returns_to_code_that_halts() {
+    for strict in [false, true] {
+        let options = BootOptions { strict, ..BootOptions::default() };
+        let guest = load_bytes(&TestGuest::simple().build(), 8, &options).unwrap();
+        let to = guest.memory.read_u64(guest.boot.registers.general.rsp).unwrap();
+        assert_eq!(guest.permissions(to), if strict { "r-x" } else { "rwx" });
+        assert_eq!([guest.byte(to), guest.byte(to + 1)], [0xFA, 0xF4]);
+        let mut mark = [0; entry_return::MARK_LENGTH];
+        guest.memory.read(to + 2, &mut mark).unwrap();
+        assert!(entry_return::has_returned(&mark));
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@
 //! | `relocate` | moves a position-independent guest |
 //! | `address_space`, `page_tables` | what is mapped where, and the tables for it |
 //! | `descriptors` | GDT, IDT, task state segment |
+//! | `entry_return` | what the guest's entry function returns to |
 //! | `symbols` | finds names for addresses, and addresses for names |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
@@ -31,6 +32,7 @@ mod build_id;
 mod descriptors;
 mod dynamic;
 mod elf64;
+mod entry_return;
 mod error;
 mod free_pages;
 mod identify;
@@ -51,6 +53,7 @@ use std::path::PathBuf;
 use crate::arch::Registers;
 
 pub use build_id::build_id;
+pub use entry_return::{MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, has_returned as entry_has_returned};
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use protocol::{Protocol, load};
@@ -59,8 +62,10 @@ pub use symbols::{Symbol, SymbolIndex};
 /// The user's boot options.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BootOptions {
-    /// Unmap page 0, enforce segment permissions, guard the boot stack.
+    /// Enforce segment permissions.
     pub strict: bool,
+    /// Map page 0 and the page below the boot stack.
+    pub no_guards: bool,
     /// Command line passed to the guest.
     pub command_line: String,
     /// Files passed to the guest, each with its command line.

@@ -6,9 +6,10 @@
 
 use goblin::elf::header::EM_X86_64;
 use goblin::elf::reloc::{R_X86_64_NONE, R_X86_64_RELATIVE, r_to_str, reloc64};
+use goblin::elf::sym::sym64::SIZEOF_SYM;
 
 use super::dynamic::{Dynamic, RELA_SIZE, RELR_SIZE, long};
-use super::elf64::field;
+use super::elf64::{LONGEST_NAME, field, printable};
 use super::error::{BootError, GuestProblem};
 use super::segments::SegmentLayout;
 use crate::memory::GuestMemory;
@@ -21,7 +22,7 @@ pub(super) fn relocate(
     segment_layout: &SegmentLayout,
     memory: &GuestMemory,
 ) -> Result<(), BootError> {
-    let guest = Guest { file, segment_layout, memory };
+    let guest = Guest { file, dynamic, segment_layout, memory };
     for table in dynamic.rela {
         guest.apply_rela(table)?;
     }
@@ -35,6 +36,7 @@ pub(super) fn relocate(
 /// The guest with its segments copied.
 struct Guest<'a> {
     file: &'a str,
+    dynamic: &'a Dynamic,
     segment_layout: &'a SegmentLayout,
     memory: &'a GuestMemory,
 }
@@ -97,11 +99,35 @@ impl Guest<'_> {
                         name if name.starts_with("X86_64_") => format!("R_{name}"),
                         _ => other.to_string(),
                     };
-                    return Err(self.error(GuestProblem::Relocation { kind, address: offset }));
+                    return Err(self.error(match self.undefined_symbol(reloc64::r_sym(info)) {
+                        Some(symbol) => GuestProblem::UndefinedSymbol { symbol, kind, address: offset },
+                        None => GuestProblem::Relocation { kind, address: offset },
+                    }));
                 }
             }
         }
         Ok(())
+    }
+
+    /// The name of the symbol with this index, quoted, if it has one and is undefined.
+    fn undefined_symbol(&self, index: u32) -> Option<String> {
+        let Dynamic { symbols, strings, .. } = *self.dynamic;
+        if index == 0 || symbols == 0 || strings == 0 {
+            return None;
+        }
+        let address = symbols.checked_add(u64::from(index) * SIZEOF_SYM as u64)?;
+        let (_, at) = self.segment_layout.find(self.moved(address), SIZEOF_SYM as u64)?;
+        let mut symbol = [0; SIZEOF_SYM];
+        self.memory.read(at, &mut symbol).ok()?;
+        // st_name and st_shndx (gABI chapter 4, "Symbol Table").
+        let (name, section) = (u32::from_le_bytes(*symbol.first_chunk()?), [symbol[6], symbol[7]]);
+        if name == 0 || section != [0; 2] {
+            return None;
+        }
+        let (segment, at) = self.segment_layout.find(self.moved(strings.checked_add(name.into())?), 1)?;
+        let mut text = vec![0; (segment.range.end - at).min(LONGEST_NAME) as usize];
+        self.memory.read(at, &mut text).ok()?;
+        Some(printable(&text))
     }
 
     /// Applies compact relocations: an even entry is the address of a place, an odd one a bitmap of

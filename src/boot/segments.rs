@@ -19,10 +19,23 @@ const PIE_BIAS: u64 = 2 << 20;
 pub(super) struct SegmentLayout {
     /// The offset added to every address of the file.
     pub bias: u64,
-    /// Ascending by `virtual_range`, which never overlap; neither do the `range`s.
+    /// Ascending by `virtual_range`. No two `range`s overlap, and no two virtual ranges except those of
+    /// copied segments ([`Placement::Copied`]).
     pub segments: Vec<PlacedSegment>,
     /// Virtual address of the first instruction.
     pub entry: u64,
+}
+
+/// How a segment gets to the address at which the guest uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// It is loaded there.
+    Loaded,
+    /// It is loaded elsewhere, and mapped there: the address is outside RAM.
+    Mapped,
+    /// It is loaded elsewhere, and the guest's start-up code copies it there: the address is in RAM, which
+    /// is identity-mapped.
+    Copied,
 }
 
 /// One segment in memory.
@@ -30,10 +43,12 @@ pub(super) struct SegmentLayout {
 pub(super) struct PlacedSegment {
     /// Index of its program header.
     pub index: usize,
-    /// Where in guest-physical memory it lies; all RAM.
+    /// Where in guest-physical memory it is loaded; all RAM. Of a copied segment, only the bytes of the file.
     pub range: Range<u64>,
-    /// Where the guest expects it. Equal to `range` unless the guest is linked at other addresses.
+    /// Where the guest uses it. Equal to `range` unless the guest is linked at other addresses.
     pub virtual_range: Range<u64>,
+    /// The relation of the two.
+    pub placement: Placement,
     /// Where its first bytes are in the file.
     pub offset: u64,
     /// How many bytes are in the file; the rest is zero.
@@ -43,9 +58,12 @@ pub(super) struct PlacedSegment {
 }
 
 impl PlacedSegment {
-    /// True if the guest expects it at another address than where it lies.
-    pub fn is_moved(&self) -> bool {
-        self.range != self.virtual_range
+    /// The accesses that the guest needs where it is loaded: a segment to be copied is only read there.
+    pub fn access_where_loaded(&self) -> Access {
+        match self.placement {
+            Placement::Loaded | Placement::Mapped => self.access,
+            Placement::Copied => Access { read: true, write: false, execute: false },
+        }
     }
 
     /// Its name by physical addresses.
@@ -65,8 +83,10 @@ impl SegmentLayout {
         let after = self.segments.partition_point(|segment| segment.virtual_range.start <= address);
         let segment = &self.segments[after.checked_sub(1)?];
         let end = address.checked_add(length)?;
-        let inside = end <= segment.virtual_range.end && address < segment.virtual_range.end;
-        inside.then(|| (segment, segment.range.start + (address - segment.virtual_range.start)))
+        let start = segment.virtual_range.start;
+        let loaded_end = start + (segment.range.end - segment.range.start);
+        let inside = end <= loaded_end && address < loaded_end;
+        inside.then(|| (segment, segment.range.start + (address - start)))
     }
 }
 
@@ -75,6 +95,9 @@ impl SegmentLayout {
 /// A segment goes to its physical address (`p_paddr`) if that is RAM from end to end, and to its
 /// virtual address (`p_vaddr`) otherwise. A file whose physical addresses are all 0 does not say
 /// any (the gABI leaves the field unspecified): there the virtual address comes first.
+///
+/// If the virtual address is another one and in RAM, nothing is mapped there but that RAM: the guest's start-up
+/// code copies the segment.
 pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<SegmentLayout, GuestProblem> {
     let bias = bias(executable)?;
     let no_physical = executable.segments.iter().all(|segment| segment.physical_address == 0);
@@ -82,6 +105,13 @@ pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Seg
     let mut needed = None;
     for segment in &executable.segments {
         let virtual_range = virtual_range(segment, bias)?;
+        if !no_physical && let Some(range) = used_in_ram(segment, bias, &virtual_range, memory) {
+            match copied_or_loaded(segment, range, &virtual_range, memory) {
+                Some(placed) => segments.push(placed),
+                None => needed = needed.max(Some(more_memory(segment, &[virtual_range])?)),
+            }
+            continue;
+        }
         let physical = addresses(segment, segment.physical_address.wrapping_add(bias));
         let mut wishes: Vec<Range<u64>> = physical.into_iter().chain([virtual_range.clone()]).collect();
         if no_physical {
@@ -92,10 +122,12 @@ pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Seg
             needed = needed.max(Some(more_memory(segment, &wishes)?));
             continue;
         };
+        let placement = if *range == virtual_range { Placement::Loaded } else { Placement::Mapped };
         segments.push(PlacedSegment {
             index: segment.index,
             range: range.clone(),
             virtual_range,
+            placement,
             offset: segment.offset,
             file_size: segment.file_size,
             access: segment.access,
@@ -109,6 +141,49 @@ pub(super) fn place(executable: &Executable, memory: &GuestMemory) -> Result<Seg
     let entry = executable.entry.wrapping_add(bias);
     check_entry(&segments, entry)?;
     Ok(SegmentLayout { bias, segments, entry })
+}
+
+/// The end of the canonical addresses in the lower half.
+const LOWER_HALF_END: u64 = 1 << 47;
+/// The canonical addresses in the upper half, without the last page.
+const UPPER_HALF: Range<u64> = 0xFFFF_8000_0000_0000..0xFFFF_FFFF_FFFF_F000;
+
+/// Where the bytes of a segment are stored that the guest uses at another address, if any of that address range is RAM.
+fn used_in_ram(
+    segment: &Segment,
+    bias: u64,
+    virtual_range: &Range<u64>,
+    memory: &GuestMemory,
+) -> Option<Range<u64>> {
+    let start = segment.physical_address.wrapping_add(bias);
+    let is_in_ram =
+        memory.ram().iter().any(|ram| ram.start < virtual_range.end && virtual_range.start < ram.end);
+    if start == virtual_range.start || !is_in_ram {
+        return None;
+    }
+    Some(start..start.saturating_add(segment.file_size))
+}
+
+/// A segment whose bytes are `stored` elsewhere than where the guest uses it, which is in RAM: the guest's start-up
+/// code copies it. Without bytes, or if they cannot be there, it is loaded where it is used. `None` if RAM is too
+/// small for it.
+fn copied_or_loaded(
+    segment: &Segment,
+    stored: Range<u64>,
+    virtual_range: &Range<u64>,
+    memory: &GuestMemory,
+) -> Option<PlacedSegment> {
+    let is_ram = |range: &Range<u64>| memory.is_ram(range.start, range.end - range.start);
+    let is_copied = segment.file_size > 0 && is_ram(&stored);
+    is_ram(virtual_range).then(|| PlacedSegment {
+        index: segment.index,
+        range: if is_copied { stored } else { virtual_range.clone() },
+        virtual_range: virtual_range.clone(),
+        placement: if is_copied { Placement::Copied } else { Placement::Loaded },
+        offset: segment.offset,
+        file_size: segment.file_size,
+        access: segment.access,
+    })
 }
 
 /// The offset added to the addresses of a position-independent guest: 0 if it was linked at 1 MiB or above,
@@ -138,8 +213,6 @@ fn addresses(segment: &Segment, start: u64) -> Option<Range<u64>> {
 /// The virtual addresses of a segment: both ends in the same canonical half of the address space
 /// (Intel SDM volume 1, 3.3.7.1), and not in its very last page, so that sums cannot wrap.
 fn virtual_range(segment: &Segment, bias: u64) -> Result<Range<u64>, GuestProblem> {
-    const LOWER_HALF_END: u64 = 1 << 47;
-    const UPPER_HALF: Range<u64> = 0xFFFF_8000_0000_0000..0xFFFF_FFFF_FFFF_F000;
     let range = segment.virtual_address.checked_add(bias).and_then(|start| addresses(segment, start));
     range
         .filter(|range| {
@@ -170,7 +243,12 @@ fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, 
         .find_map(|range| Some((size_for(range)?, segment.index, range.start, range.end)))
         .ok_or_else(|| match wishes.first() {
             Some(range) => {
-                GuestProblem::NeverRam { segment: SegmentName { index: segment.index, range: range.clone() } }
+                let name = SegmentName { index: segment.index, range: range.clone() };
+                if range.start >= UPPER_HALF.start {
+                    GuestProblem::NoLoadAddress { segment: name }
+                } else {
+                    GuestProblem::NeverRam { segment: name }
+                }
             }
             None => GuestProblem::AddressSpace {
                 index: segment.index,
@@ -180,22 +258,26 @@ fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, 
         })
 }
 
-/// Checks that no byte belongs to two segments, and that every moved segment can be mapped. Sorts `segments`
+/// Checks that no byte is loaded from two segments, and that every mapped segment can be mapped. Sorts `segments`
 /// by virtual address.
+///
+/// Where copied segments go is not checked: overlays are at the same address at different times.
 fn check_overlaps(segments: &mut [PlacedSegment]) -> Result<(), GuestProblem> {
     segments.sort_by_key(|segment| segment.range.start);
     for pair in segments.windows(2) {
         if pair[1].range.start < pair[0].range.end {
-            return Err(overlap(pair[0].name(), pair[1].name(), "physical"));
+            return Err(overlap([&pair[0], &pair[1]], PlacedSegment::name, "physical"));
         }
     }
     segments.sort_by_key(|segment| segment.virtual_range.start);
-    for pair in segments.windows(2) {
+    let in_place: Vec<&PlacedSegment> =
+        segments.iter().filter(|segment| segment.placement != Placement::Copied).collect();
+    for pair in in_place.windows(2) {
         if pair[1].virtual_range.start < pair[0].virtual_range.end {
-            return Err(overlap(pair[0].virtual_name(), pair[1].virtual_name(), "virtual"));
+            return Err(overlap([pair[0], pair[1]], PlacedSegment::virtual_name, "virtual"));
         }
         let page = pair[1].virtual_range.start & !(PAGE_SIZE - 1);
-        if page < pair[0].virtual_range.end && distance(&pair[0]) != distance(&pair[1]) {
+        if page < pair[0].virtual_range.end && distance(pair[0]) != distance(pair[1]) {
             return Err(GuestProblem::SharedPage {
                 first: pair[0].virtual_name(),
                 second: pair[1].virtual_name(),
@@ -203,7 +285,7 @@ fn check_overlaps(segments: &mut [PlacedSegment]) -> Result<(), GuestProblem> {
             });
         }
     }
-    for segment in segments.iter() {
+    for segment in in_place {
         if !distance(segment).is_multiple_of(PAGE_SIZE) {
             return Err(GuestProblem::PageOffset {
                 index: segment.index,
@@ -215,8 +297,17 @@ fn check_overlaps(segments: &mut [PlacedSegment]) -> Result<(), GuestProblem> {
     Ok(())
 }
 
-fn overlap(first: SegmentName, second: SegmentName, space: &'static str) -> GuestProblem {
-    GuestProblem::Overlap { first, second, space }
+fn overlap(
+    segments: [&PlacedSegment; 2],
+    name: fn(&PlacedSegment) -> SegmentName,
+    space: &'static str,
+) -> GuestProblem {
+    // The segment that starts with the ELF header.
+    let has_headers = segments.iter().any(|segment| segment.offset == 0 && segment.file_size > 0);
+    let code = segments.iter().find(|segment| segment.access.execute);
+    let headers = code.filter(|_| has_headers).map(|segment| name(segment).range.start);
+    let [first, second] = segments.map(name);
+    GuestProblem::Overlap { first, second, space, headers }
 }
 
 /// Distance of a segment from the address that the guest expects.
@@ -225,16 +316,28 @@ fn distance(segment: &PlacedSegment) -> u64 {
 }
 
 /// Checks that the first instruction is in an executable segment. Its address may be virtual, or physical for
-/// a kernel that switches to its own page tables first.
+/// a kernel that switches to its own page tables first; a segment to be copied cannot have it.
 fn check_entry(segments: &[PlacedSegment], entry: u64) -> Result<(), GuestProblem> {
-    let by_virtual = segments.iter().find(|segment| segment.virtual_range.contains(&entry));
-    let by_physical = segments.iter().find(|segment| segment.range.contains(&entry));
+    let by = |copied: bool, contains: &dyn Fn(&PlacedSegment) -> bool| {
+        let mut candidates =
+            segments.iter().filter(|segment| (segment.placement == Placement::Copied) == copied);
+        candidates.find(|segment| contains(segment))
+    };
+    let by_virtual = by(false, &|segment| segment.virtual_range.contains(&entry));
+    let by_physical = by(false, &|segment| segment.range.contains(&entry));
     match by_virtual.or(by_physical) {
         Some(segment) if segment.access.execute => Ok(()),
         Some(segment) => {
             let segment = if by_virtual.is_some() { segment.virtual_name() } else { segment.name() };
             Err(GuestProblem::EntryNotCode { entry, segment })
         }
-        None => Err(GuestProblem::NoEntry { entry }),
+        None => Err(match by(true, &|segment| segment.virtual_range.contains(&entry)) {
+            Some(segment) => GuestProblem::EntryNotLoaded {
+                entry,
+                segment: segment.virtual_name(),
+                stored: segment.range.start,
+            },
+            None => GuestProblem::NoEntry { entry },
+        }),
     }
 }

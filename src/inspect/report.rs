@@ -28,7 +28,12 @@ pub fn message(outcome: &Outcome, crash: Option<&CrashReport>, log: Option<&Path
         return text;
     }
     match outcome {
-        Outcome::Halted { result } => format!("the guest halted; result (RAX) {result} ({result:#x})."),
+        Outcome::Halted { result, returned: true } => {
+            format!("the guest's entry function has returned; RAX is {result} ({result:#x}).")
+        }
+        Outcome::Halted { result, returned: false } => {
+            format!("the guest halted; result (RAX) {result} ({result:#x}).")
+        }
         Outcome::DebugExit { value } => format!(
             "the guest ended the run with {value:#x} at the debug exit port; exit status {}.",
             debug_exit::status(*value)

@@ -39,6 +39,8 @@ pub enum Outcome {
     Halted {
         /// RAX.
         result: u64,
+        /// True if the guest's entry function has returned: to the code that the boot stack's first word points to.
+        returned: bool,
     },
     /// The guest wrote to the debug exit port.
     DebugExit {
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn only_the_debug_exit_port_gives_odd_statuses() {
         for outcome in [
-            Outcome::Halted { result: 1 },
+            Outcome::Halted { result: 1, returned: false },
             Outcome::TripleFault,
             Outcome::Refused(Refusal::new(1, &[]), None),
             Outcome::EntryFailed(7),

@@ -12,6 +12,8 @@ use super::journal::JournalEvent;
 use super::output::OutputSource;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
+use crate::arch::paging::Paging;
+use crate::boot;
 use crate::devices::MachineRequest;
 use crate::devices::table::Role;
 use crate::emulate::{Bus, Emulated, emulate};
@@ -263,12 +265,22 @@ impl Machine {
     /// Handles `hlt`. With interrupts off nothing can wake the processor, so the run ends.
     pub(super) fn halt(&mut self, cpu: CpuId, interruptible: bool) -> Result<Event, HostError> {
         if !interruptible {
-            let result = self.cpus[cpu].general_registers()?.rax;
-            return Ok(Event::End(Outcome::Halted { result }));
+            return Ok(Event::End(self.halted_outcome(cpu)?));
         }
         debug!("the guest waits for an interrupt");
         self.cpus[cpu].run_state = RunState::Halted;
         self.sleep()
+    }
+
+    /// The end of a run by a processor that has halted with interrupts off.
+    pub(super) fn halted_outcome(&self, cpu: CpuId) -> Result<Outcome, HostError> {
+        let registers = self.cpus[cpu].registers()?;
+        let mut code = [0; boot::ENTRY_RETURN_MARK_LENGTH];
+        let at = Paging::new(&registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
+        let returned = at.is_ok_and(|at| {
+            self.memory.read(at.physical, &mut code).is_ok() && boot::entry_has_returned(&code)
+        });
+        Ok(Outcome::Halted { result: registers.general.rax, returned })
     }
 
     /// Sleeps while the processor is halted, until an input causes an event.

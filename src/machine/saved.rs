@@ -202,10 +202,9 @@ impl Machine {
             PendingAction::Reset => Event::ResetRequested,
             PendingAction::Exit(value) => Event::End(Outcome::DebugExit { value }),
             PendingAction::TripleFault => Event::End(Outcome::TripleFault),
-            PendingAction::Halted => match self.cpus[self.current].general_registers() {
-                Ok(registers) => Event::End(Outcome::Halted { result: registers.rax }),
-                Err(error) => Event::End(Outcome::HostFailed(error)),
-            },
+            PendingAction::Halted => {
+                Event::End(self.halted_outcome(self.current).unwrap_or_else(Outcome::HostFailed))
+            }
         })
     }
 
@@ -247,7 +246,10 @@ mod tests {
 
     #[test]
     fn only_an_end_caused_by_the_guest_is_repeated() {
-        assert_eq!(PendingAction::after(&Outcome::Halted { result: 7 }), Some(PendingAction::Halted));
+        assert_eq!(
+            PendingAction::after(&Outcome::Halted { result: 7, returned: false }),
+            Some(PendingAction::Halted)
+        );
         assert_eq!(PendingAction::after(&Outcome::DebugExit { value: 3 }), Some(PendingAction::Exit(3)));
         assert_eq!(PendingAction::after(&Outcome::TimedOut), None);
     }

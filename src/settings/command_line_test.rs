@@ -12,6 +12,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         guest: "hello.elf".into(),
         memory: 64 * MIB,
         strict: false,
+        no_guards: false,
         append: String::new(),
         modules: vec![],
         display: DisplayMode::Auto,

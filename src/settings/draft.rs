@@ -98,6 +98,7 @@ impl Draft {
                 guest: PathBuf::new(),
                 memory: 0,
                 strict: false,
+                no_guards: false,
                 append: String::new(),
                 modules: Vec::new(),
                 display: DisplayMode::None,
@@ -305,7 +306,7 @@ impl Draft {
 }
 
 /// The options that a snapshot determines.
-const IN_SNAPSHOT: [&str; 5] = ["memory", "append", "module", "strict", "migr"];
+const IN_SNAPSHOT: [&str; 6] = ["memory", "append", "module", "strict", "no-guards", "migr"];
 
 /// Determines how the migration peers authenticate.
 fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<MigrationSecurity, SettingsError> {

@@ -145,8 +145,10 @@ pub struct Settings {
     pub guest: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
-    /// Unmap page 0, enforce segment permissions, guard the boot stack.
+    /// Enforce the permissions of segments.
     pub strict: bool,
+    /// Map page 0, and the page below the boot stack.
+    pub no_guards: bool,
     /// Command line passed to the guest.
     pub append: String,
     /// Files handed to the guest as modules, in this order.

@@ -33,6 +33,7 @@ const MACHINE: (&str, u16) = ("machine", 1);
 const INPUT_BUFFER: (&str, u16) = ("typing", 1);
 const TIME: (&str, u16) = ("time", 1);
 const COALESCING: (&str, u16) = ("batching", 1);
+const GUARDS: (&str, u16) = ("guards", 1);
 
 /// A machine without its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub struct GuestFileInfo {
     /// The offset added to every address in it.
     pub bias: u64,
     strict: bool,
+    /// In a section of its own: older guests were loaded with page 0 mapped, and are loaded so again.
+    #[serde(skip)]
+    guards: bool,
     command_line: String,
     /// Paths and command lines of the modules of the guest.
     modules: Vec<(Vec<u8>, String)>,
@@ -124,6 +128,7 @@ impl SavedMachine {
                 length: machine.image().len(),
                 bias: machine.symbols().bias(),
                 strict: options.strict,
+                guards: !options.no_guards,
                 command_line: options.command_line.clone(),
                 modules: options.modules.iter().map(|(path, line)| (absolute(path), line.clone())).collect(),
             },
@@ -152,6 +157,7 @@ impl SavedMachine {
         );
         sections.extend([
             section(MACHINE, &whole),
+            section(GUARDS, &self.guest.guards),
             section(TIME, &Time { now: state.now, position: state.position }),
             section(INPUT_BUFFER, &state.input_buffer),
             section(COALESCING, &state.coalescing),
@@ -169,7 +175,8 @@ impl SavedMachine {
     pub(super) fn read(image: &dyn Image, entries: &[SectionEntry]) -> Result<SavedMachine, SnapshotError> {
         let from = SectionReader { image, entries };
         let facts: Compatibility = from.section(FACTS)?;
-        let guest = from.section(GUEST)?;
+        let mut guest: GuestFileInfo = from.section(GUEST)?;
+        guest.guards = from.optional(GUARDS)?.unwrap_or(false);
         let vcpu: VcpuState = from.section(VCPU)?;
         let whole: MachineGlobals = from.section(MACHINE)?;
         let time: Time = from.optional(TIME)?.unwrap_or_default();
@@ -277,6 +284,7 @@ impl GuestFileInfo {
         };
         BootOptions {
             strict: self.strict,
+            no_guards: !self.guards,
             command_line: self.command_line.clone(),
             modules: self.modules.iter().map(module).collect(),
         }
@@ -377,7 +385,7 @@ pub(super) fn check_version(
 
 /// True for a section that another module reads. Each of them occurs once; a machine has one CPU.
 fn is_known(entry: &SectionEntry) -> bool {
-    let names = [FACTS, GUEST, VCPU, MACHINE, TIME, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
+    let names = [FACTS, GUEST, GUARDS, VCPU, MACHINE, TIME, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
     let of_other_modules = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
     entry.number == 0 && names.into_iter().chain(of_other_modules).any(|name| name == entry.name)
 }

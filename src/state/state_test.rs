@@ -84,7 +84,7 @@ fn step(machine: &mut Machine, count: usize) {
 
 /// Runs a guest to its end. Returns RAX and the contents of the pages it has written.
 fn finish(machine: &mut Machine) -> (u64, Vec<u64>) {
-    let Event::End(Outcome::Halted { result }) = machine.run_to_event() else { panic!("no end") };
+    let Event::End(Outcome::Halted { result, .. }) = machine.run_to_event() else { panic!("no end") };
     let pages = (0..8).map(|page| machine.memory().read_u64(0x30_0000 + page * 0x1000).unwrap());
     (result, pages.collect())
 }
@@ -204,7 +204,7 @@ fn pending_ends_and_resets_are_performed_after_a_restore() {
         save(&mut first, Some(due), &file).unwrap();
         let mut again =
             SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
-        let Outcome::Halted { result } = again.run() else { panic!("{due:?}") };
+        let Outcome::Halted { result, .. } = again.run() else { panic!("{due:?}") };
         assert_eq!(result, expected);
     }
     save(&mut first, Some(PendingAction::Exit(7)), &file).unwrap();

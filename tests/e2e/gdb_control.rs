@@ -329,7 +329,7 @@ fn views() -> Vec<Trial> {
             let (output, _) = debug("recursion", &[], &commands)?;
             expect(
                 &output,
-                "4 levels, CR3 0x14000\n  PML4E at 0x14000: 0x0000000000015007 present, writable, user\n",
+                "4 levels, CR3 0x16000\n  PML4E at 0x16000: 0x0000000000017007 present, writable, user\n",
             )?;
             expect(
                 &output,

@@ -23,8 +23,8 @@ fn reading() -> Vec<Trial> {
             expect(&output, "$1 = [ PE MP ET NE WP PG ]\n")?;
             expect(&output, "$2 = [ PAE OSFXSR OSXMMEXCPT ]\n")?;
             expect(&output, "$3 = [ LME LMA NXE ]\n")?;
-            expect(&output, "$4 = 0x14000\n")?;
-            expect(&output, "cr3            0x14000             [ PCID=0 PDBR=20 ]\n")
+            expect(&output, "$4 = 0x16000\n")?;
+            expect(&output, "cr3            0x16000             [ PCID=0 PDBR=22 ]\n")
         }),
         gdb_test("gdb_sees_the_address_of_a_page_fault_and_the_flags_by_name", || {
             let (output, _) =
@@ -118,7 +118,7 @@ fn layouts() -> Vec<Trial> {
                 ["show architecture", "print/x $esp", "print $cr0", "set $ebx = 7", "stepi", "print $ebx"];
             let output = kvm.gdb_with_file(None, &commands)?;
             expect(&output, "(currently \"i386\")")?;
-            expect(&output, "$1 = 0x14000\n$2 = [ PE MP ET NE WP PG ]\n")?;
+            expect(&output, "$1 = 0x14ff0\n$2 = [ PE MP ET NE WP PG ]\n")?;
             expect(&output, "$3 = 7\n")?;
             kvm.finish()?.expect_status(0).map(drop)
         }),

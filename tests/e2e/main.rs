@@ -6,6 +6,7 @@
 //! `tests/guests/build` made or found, so that the suite can run on another host.
 
 mod bad_files;
+mod boot_state;
 mod check;
 mod console;
 mod console_client;
@@ -97,6 +98,7 @@ fn main() {
     independent.extend(gdb_malformed_packets::trials());
     independent.extend(gdb_threads::trials());
     independent.extend(bad_files::trials());
+    independent.extend(boot_state::trials());
     independent.extend(options::trials());
     independent.extend(option_table::trials());
     independent.extend(key_table::trials());

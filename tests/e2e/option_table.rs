@@ -41,8 +41,10 @@ const TAKEN: &[Case] = &[
     case("--append", "start-info", "--append -x", 2, "", "There is no option `-x`."),
     case("--append", "start-info", "--append=-x", 0, "command line: -x\n", ""),
     case("--module", "start-info", "--module /etc/passwd=a --module /etc/passwd", 0, "modules: 2\n", ""),
-    case("--strict", "stray", "--strict --append null-read", 8, "", "triple fault"),
-    case("--strict", "stray", "--strict=FALSE --append null-read", 0, "", "RAX) 7"),
+    case("--strict", "stray", "--strict --append code-write", 8, "", "triple fault"),
+    case("--strict", "stray", "--strict=FALSE --append code-write", 0, "", "RAX) 7"),
+    case("--no-guards", "stray", "--no-guards --append null-read", 0, "", "RAX) 7"),
+    case("--no-guards", "stray", "--no-guards=no --append null-read", 8, "", "triple fault"),
     case("--display", "hello-serial", "--display vga", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display serial", 0, "Hello from", ""),
     case("--dump-screen", "hello-vga", "--dump-screen", 0, "Hello from the VGA", ""),
@@ -206,6 +208,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--strict",
         "--strict=2",
         "--strict: `2` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
+        1, 0)",
+    ),
+    (
+        "--no-guards",
+        "--no-guards=2",
+        "--no-guards: `2` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
         1, 0)",
     ),
     ("--display", "--display sdl", "--display: `sdl` is not a display; allowed: auto, vga, serial, none"),

@@ -54,7 +54,7 @@ impl Effects {
     /// done, the host must not fail.
     pub(crate) fn allows(&self, outcome: &Outcome) -> bool {
         match outcome {
-            Outcome::Halted { result: RESULT } => true,
+            Outcome::Halted { result: RESULT, .. } => true,
             Outcome::HostFailed(_) | Outcome::Unexpected(_) => false,
             Outcome::Quit => self.ends,
             _ => self.changes,

@@ -69,9 +69,19 @@ pub(super) static GUEST: &[OptionSpec] = &[
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
-        help: "Unmap page 0, enforce segment permissions, guard the boot stack",
+        help: "Enforce the permissions of segments",
         set: |draft, text| values::boolean(text).map(|on| draft.settings.strict = on),
         keys: &[Key::same("guest", "strict")],
+    },
+    OptionSpec {
+        long: "no-guards",
+        takes: OptionArgument::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "Map page 0, and the page below the boot stack",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.no_guards = on),
+        keys: &[Key::same("guest", "no-guards")],
     },
 ];
 
