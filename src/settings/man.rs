@@ -48,7 +48,7 @@ pub(super) fn page() -> String {
         text += &format!(
             ".br\n.B kvm {}\n{}\n",
             escaped(command.name),
-            line(&(command.arguments.to_owned() + &flags))
+            line((command.arguments.to_owned() + &flags).trim_start())
         );
     }
     text += &format!(".SH DESCRIPTION\n{DESCRIPTION}.SH COMMANDS\n");

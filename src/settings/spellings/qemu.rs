@@ -151,12 +151,6 @@ pub(super) static SPELLINGS: &[Spelling] = &[
             t.gdb(&format!("={}", listen_address(text)?))
         }),
     ),
-    spelling("gdb", OneOf(&["none"]), Becomes("`--gdb=no`", |t, _| t.push("--gdb=no"))),
-    spelling(
-        "gdb",
-        OneOf(&["stdio"]),
-        Refused("gdb connects over TCP or a socket: `--gdb`, `--gdb=unix:PATH`."),
-    ),
     spelling("D", Any("FILE"), Becomes("`--logfile FILE`", |t, file| t.push(&format!("--logfile={file}")))),
     spelling("d", Any("int,cpu_reset,..."), Ignored(LOG_ITEMS, NOTHING)),
     spelling("trace", Any("..."), Refused("`--log-level debug` and `--log-filter` choose what the log has.")),
