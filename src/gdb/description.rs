@@ -115,7 +115,7 @@ const VECTORS: [(&str, &str, u8); 6] = [
 /// The document that gdb reads as `target.xml`.
 pub(crate) fn target_xml(layout: Layout) -> String {
     let arch = match layout.arch() {
-        GdbArch::X86_64 => "i386:x86-64",
+        GdbArch::X86_64 | GdbArch::X86_64Linux => "i386:x86-64",
         GdbArch::I386 => "i386",
         GdbArch::I8086 => "i8086",
     };
@@ -123,7 +123,10 @@ pub(crate) fn target_xml(layout: Layout) -> String {
         "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n\
          <target version=\"1.0\"><architecture>{arch}</architecture>\n"
     );
-    for feature in [CORE, SSE, AVX, SEGMENTS, SYSTEM] {
+    if layout.is_linux() {
+        xml.push_str("<osabi>GNU/Linux</osabi>\n");
+    }
+    for feature in [CORE, SSE, AVX, SEGMENTS, SYSTEM, LINUX] {
         add_feature(&mut xml, layout, feature);
     }
     xml.push_str("</target>\n");
@@ -135,6 +138,7 @@ const SSE: &str = "org.gnu.gdb.i386.sse";
 const AVX: &str = "org.gnu.gdb.i386.avx";
 const SEGMENTS: &str = "org.gnu.gdb.i386.segments";
 const SYSTEM: &str = "org.kvm.i386.system";
+const LINUX: &str = "org.gnu.gdb.i386.linux";
 
 /// The feature a register belongs to.
 fn feature_of(layout: Layout, register: Register) -> &'static str {
@@ -143,6 +147,7 @@ fn feature_of(layout: Layout, register: Register) -> &'static str {
         | Register::Core32(Core32::Xmm(_) | Core32::Mxcsr) => SSE,
         Register::Core64(_) | Register::Core32(_) => CORE,
         Register::YmmHigh(_) => AVX,
+        Register::OrigRax => LINUX,
         // gdb knows this feature in 64-bit mode only.
         Register::System(SystemRegister::FsBase | SystemRegister::GsBase) if layout.is_64_bit() => SEGMENTS,
         Register::System(_) => SYSTEM,
@@ -208,6 +213,7 @@ fn kind_of(layout: Layout, register: Register) -> (&'static str, Option<&'static
         Register::System(SystemRegister::Efer) => ("efer_bits", None),
         Register::System(_) => (word, None),
         Register::YmmHigh(_) => ("uint128", None),
+        Register::OrigRax => (word, Some("system")),
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Register {
     System(SystemRegister),
     /// Bits 255 to 128 of a vector register.
     YmmHigh(u8),
+    /// The number of a Linux process's system call, which no guest has: always -1.
+    OrigRax,
 }
 
 impl Register {
@@ -94,7 +96,12 @@ impl Layout {
 
     /// True for x86-64, false for i386 and i8086.
     pub(crate) fn is_64_bit(self) -> bool {
-        self.arch == GdbArch::X86_64
+        matches!(self.arch, GdbArch::X86_64 | GdbArch::X86_64Linux)
+    }
+
+    /// True if gdb takes the guest for a Linux process, with a register for the number of its system call.
+    pub(crate) fn is_linux(self) -> bool {
+        self.arch == GdbArch::X86_64Linux
     }
 
     /// How many upper halves of vector registers there are: 0 without AVX.
@@ -126,7 +133,11 @@ impl Layout {
         let number = number - SYSTEM.len();
         self.core(number).or_else(|| {
             let half = number - self.core_count();
-            (half < self.ymm_halves()).then_some((Register::YmmHigh(half as u8), VECTOR))
+            match half.checked_sub(self.ymm_halves()) {
+                None => Some((Register::YmmHigh(half as u8), VECTOR)),
+                Some(0) if self.is_linux() => Some((Register::OrigRax, self.word())),
+                Some(_) => None,
+            }
         })
     }
 
@@ -186,6 +197,7 @@ pub(crate) fn name(register: Register) -> String {
         Register::Core32(id) => format!("{id:?}").to_lowercase(),
         Register::System(register) => system_name(register).to_owned(),
         Register::YmmHigh(n) => format!("ymm{n}h"),
+        Register::OrigRax => "orig_rax".to_owned(),
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct GdbRegisters {
     pub(crate) ymm_high: [u128; 16],
     /// How many of them that is.
     pub(crate) ymm_halves: usize,
+    /// The set ends with `orig_rax`.
+    pub(crate) has_orig_rax: bool,
 }
 
 /// The core registers of one of the two kinds of layout.
@@ -67,9 +69,12 @@ impl Default for CoreRegisters {
     }
 }
 
+/// The value of `orig_rax`: no system call.
+const ORIG_RAX: u64 = u64::MAX;
+
 /// Layouts that a register set can have, distinguished by their sizes.
 fn layouts() -> impl Iterator<Item = Layout> {
-    let archs = [GdbArch::X86_64, GdbArch::I386].into_iter();
+    let archs = [GdbArch::X86_64, GdbArch::X86_64Linux, GdbArch::I386].into_iter();
     archs.flat_map(|arch| [false, true].map(|avx| Layout::new(arch, avx)))
 }
 
@@ -124,6 +129,9 @@ impl Registers for GdbRegisters {
         for half in self.ymm_high.iter().take(self.ymm_halves) {
             half.to_le_bytes().iter().for_each(|byte| write_byte(Some(*byte)));
         }
+        if self.has_orig_rax {
+            ORIG_RAX.to_le_bytes().iter().for_each(|byte| write_byte(Some(*byte)));
+        }
     }
 
     /// Reads what [`Self::gdb_serialize`] has written of any layout: the size says which.
@@ -138,7 +146,9 @@ impl Registers for GdbRegisters {
         let (front, rest) = bytes.split_at_checked(split).ok_or(())?;
         let (system, rest) = rest.split_at_checked(word * SYSTEM.len()).ok_or(())?;
         self.ymm_halves = layout.ymm_halves();
-        let (back, ymm) = rest.split_at_checked(rest.len() - 16 * self.ymm_halves).ok_or(())?;
+        self.has_orig_rax = layout.is_linux();
+        let behind = 16 * self.ymm_halves + if self.has_orig_rax { ORIG_RAX.to_le_bytes().len() } else { 0 };
+        let (back, ymm) = rest.split_at_checked(rest.len() - behind).ok_or(())?;
         let core = [front, back].concat();
         match &mut self.core {
             CoreRegisters::Core64(registers) => registers.gdb_deserialize(&core)?,

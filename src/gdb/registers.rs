@@ -84,7 +84,7 @@ fn source(register: Register) -> Option<Source> {
         }
         Register::Core64(Core64::Mxcsr) | Register::Core32(Core32::Mxcsr) => Source::Extended(Field::Mxcsr),
         Register::YmmHigh(n) => Source::Extended(Field::YmmHigh(n)),
-        Register::Core64(_) | Register::Core32(_) => return None,
+        Register::OrigRax | Register::Core64(_) | Register::Core32(_) => return None,
     })
 }
 
@@ -117,6 +117,9 @@ impl RegisterCache {
     ///
     /// [`HostError`] if KVM does not return it.
     pub(crate) fn get(&mut self, machine: &Machine, register: Register) -> Result<u128, HostError> {
+        if let Register::OrigRax = register {
+            return Ok(u128::from(u64::MAX));
+        }
         let value = match source(register) {
             Some(Source::General(n)) => *general_register(self.general(machine)?, n),
             Some(Source::Ip) => self.general(machine)?.rip,
@@ -191,6 +194,7 @@ impl RegisterCache {
             }),
             ymm_high: std::array::from_fn(|n| extended_value(area, Field::YmmHigh(n as u8))),
             ymm_halves: layout.ymm_halves(),
+            has_orig_rax: layout.is_linux(),
         })
     }
 
@@ -202,6 +206,10 @@ impl RegisterCache {
     pub(crate) fn set(&mut self, machine: &Machine, register: Register, value: u128) -> Result<(), String> {
         let host = |error: HostError| error.to_string();
         let low = value as u64;
+        if let Register::OrigRax = register {
+            // gdb writes back what it has recorded.
+            return Ok(());
+        }
         let source = source(register).ok_or("this register cannot be written")?;
         let is_address = matches!(
             source,

@@ -22,6 +22,8 @@ pub(crate) struct View {
     pub(crate) lldb_binary_reads: bool,
     /// The reason why the last register write was refused, until it is sent to the client.
     pub(crate) refusal: Option<String>,
+    /// Guest memory that the client uses itself: address and size of each piece.
+    pub(crate) allocations: Vec<(u64, u64)>,
     /// Absolute path of the guest file.
     pub(crate) file: Vec<u8>,
 }
@@ -38,6 +40,7 @@ impl View {
             registers: RegisterCache::default(),
             lldb_binary_reads: false,
             refusal: None,
+            allocations: Vec::new(),
             no_timer: true,
             file: path.unwrap_or_else(|_| name.as_bytes().to_vec()),
         }
@@ -46,6 +49,7 @@ impl View {
     /// Resets the view for a new client; the guest may have run since the previous one disconnected.
     pub(crate) fn begin(&mut self) {
         self.registers.forget();
+        self.allocations.clear();
         (self.lldb_binary_reads, self.refusal) = (false, None);
     }
 }

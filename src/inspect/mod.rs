@@ -7,6 +7,7 @@ pub mod expression;
 pub mod fault;
 pub mod format;
 pub mod hexdump;
+pub mod mappings;
 mod operands;
 pub mod picture;
 mod refused;

@@ -255,6 +255,8 @@ pub struct DebugClientSpec {
 pub enum GdbArch {
     /// 64-bit registers, whatever mode the guest is in.
     X86_64,
+    /// The same as a Linux process has them, with `orig_rax`: gdb's `record full` and reverse commands need it.
+    X86_64Linux,
     /// The low 32 bits of the first eight registers; 32-bit code.
     I386,
     /// The same registers; 16-bit code.

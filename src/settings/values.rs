@@ -246,6 +246,7 @@ pub(super) fn own_address(address: IpAddr) -> ParseResult<IpAddr> {
 pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
     match text {
         "x86-64" => Ok(GdbArch::X86_64),
+        "x86-64-linux" => Ok(GdbArch::X86_64Linux),
         "i386" => Ok(GdbArch::I386),
         "i8086" => Ok(GdbArch::I8086),
         _ => refuse("is not an architecture"),

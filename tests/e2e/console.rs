@@ -301,6 +301,12 @@ fn at_console(line: &str, guest: &KvmWithGdb) -> String {
     )
 }
 
+/// Executes what [`at_console`] has made without gdb, and returns its output.
+fn at_once(command: &str) -> Result<String, Failed> {
+    let shell = command.strip_prefix("shell ").unwrap_or(command);
+    with_program("sh", &["-c", shell], b"")
+}
+
 fn beside_gdb() -> Vec<Trial> {
     vec![
         guest_test("a_guest_that_waits_for_gdb_is_inspected_and_started_from_the_console", || {
@@ -312,6 +318,45 @@ fn beside_gdb() -> Vec<Trial> {
             client.send(b"resume\n")?;
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) 610")?;
             kvm.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("a_guest_is_debugged_from_the_console_without_gdb", || {
+            let kvm = KvmWithConsole::start("recursion", &["--gdb=unix:gdb"])?;
+            let (mut client, mut other) = (kvm.connect()?, kvm.connect()?);
+            expect(&client.ask("break fibonacci if $rdi == 14")?, "breakpoint 1 at 0x200010 (fibonacci)\n")?;
+            expect_equal(&client.ask("c")?, "the guest runs\n")?;
+            let stop = "breakpoint 1 at 0x200010 (fibonacci), hit 1\n=> 0x200010 <fibonacci>: push rbp";
+            // The answer follows the notice that the other console has received, or comes first.
+            expect(&client.ask("wait")?, "=> 0x200010 <fibonacci>: push rbp\n")?;
+            expect(&other.ask("status")?, stop)?;
+            expect(&client.ask("registers")?, "RDI    000000000000000e")?;
+            expect(&client.ask("x/2i $pc")?, "=> 0x200010 <fibonacci>:\tpush rbp\n")?;
+            expect_equal(&client.ask("print $rdi + 1")?, "15 (0xf)\n")?;
+            expect(&client.ask("step 2")?, "=> 0x200014 <fibonacci+0x4>: push r12\n")?;
+            let callers = client.ask("bt")?;
+            expect(&callers, "#0   0x200014 (fibonacci+0x4)\n#1   0x")?;
+            expect(&callers, "(fibonacci+0x")?;
+            expect(&callers, "(guest_main+0x")?;
+            // 15 is the second Fibonacci number now: 1, and the other one of the first call is 233.
+            expect_equal(&client.ask("set $rdi = 1")?, "$rdi is 0x1\n")?;
+            expect_equal(&client.ask("delete")?, "deleted: 1\n")?;
+            client.send(b"c\n")?;
+            expect(&client.rest()?, "kvm: the guest halted; result (RAX) ")?;
+            kvm.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("gdb_takes_the_guest_over_from_the_console_and_gives_it_back", || {
+            let kvm = KvmWithGdb::start("recursion", &["--console=unix:console"], b"")?;
+            let console = |line: &str| at_console(line, &kvm);
+            at_once(&console("break fibonacci if $rdi == 3"))?;
+            let commands = ["continue", &console("breaks"), &console("step"), "detach"];
+            let output = kvm.gdb("recursion", &commands)?;
+            expect(&output, "breakpoint 1 at 0x200010 (fibonacci), hit 1\n")?;
+            expect(&output, "gdb is connected and decides when the guest goes on; use `stepi` in gdb")?;
+            let text = at_once(&console("wait"))?;
+            expect(&text, "=> 0x200010 <fibonacci>: push rbp")?;
+            let text = at_once(&console("breaks"))?;
+            expect(&text, "hit 2 times")?;
+            at_once(&console("q"))?;
+            kvm.finish()?.expect_status(14).map(drop)
         }),
         guest_test("gdb_and_the_console_see_the_same_guest", || {
             let kvm = KvmWithGdb::start("recursion", &["--console=unix:console"], b"")?;

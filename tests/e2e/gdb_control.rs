@@ -338,6 +338,26 @@ fn views() -> Vec<Trial> {
             expect(&output, " not present\n0x700000000000 is not mapped: that entry is not present\n")?;
             expect(&output, "0x800000000000 is no address: ")
         }),
+        gdb_test("gdb_records_and_steps_backwards_in_the_description_of_linux", || {
+            let commands = [
+                "break fibonacci",
+                "continue",
+                "record full",
+                "stepi 4",
+                "print $rip",
+                "reverse-stepi 3",
+                "print $rip",
+                "print $orig_rax",
+                "record stop",
+                "info auxv",
+                "kill",
+            ];
+            let (output, _) = debug("recursion", &["--gdb-arch=x86-64-linux"], &commands)?;
+            expect(&output, "(void (*)(void)) 0x200017 <fibonacci+7>")?;
+            expect(&output, "(void (*)(void)) 0x200011 <fibonacci+1>")?;
+            expect(&output, "= -1")?;
+            expect(&output, "AT_PAGESZ")
+        }),
         gdb_test("monitor_shows_physical_memory_code_and_symbols", || {
             let commands = [
                 "monitor xp 0x200010 20",

@@ -52,6 +52,19 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "r12 = 0x0000000000001234")?;
             expect(&output, "Return value: (uint64_t) $1 = 2")
         }),
+        lldb_test("lldb_calls_functions_of_the_guest_and_shows_what_is_mapped", missing.clone(), || {
+            let output = lldb(&[
+                "breakpoint set -n fibonacci",
+                "continue",
+                "breakpoint disable",
+                "expression (unsigned long)fibonacci(7)",
+                "memory region 0x200010",
+                "memory region 0x800000000000",
+            ])?;
+            expect(&output, "$0 = 13\n")?;
+            expect(&output, "[0x0000000000001000-0x")?;
+            expect(&output, "---")
+        }),
         lldb_test("lldb_shows_why_the_guest_cannot_continue", missing, || {
             let output = lldb(&["continue"])?;
             expect(&output, "kvm: the guest halted; result (RAX) 610 (0x262).")?;

@@ -4,23 +4,13 @@ use super::super::command::no_more;
 use super::super::error::CommandError;
 use super::values::number;
 use crate::arch::PAGE_SIZE;
-use crate::arch::paging::{Entry, Mapping, Paging, Rights, entry_bits};
+use crate::arch::paging::{Paging, Rights, entry_bits};
+use crate::inspect::mappings::each_page;
 use crate::memory::GuestMemory;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// Maximum number of entries that are looked at: tables that contain themselves map without end.
-const MOST_ENTRIES: usize = 1 << 20;
 /// Maximum number of lines.
 const MOST_LINES: usize = 4096;
-
-/// One page, of any size.
-struct Page {
-    address: u64,
-    size: u64,
-    mapping: Mapping,
-    /// The value of the entry that maps it.
-    entry: u64,
-}
 
 /// A range of pages with the same rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,38 +20,6 @@ struct Range {
     last: u64,
     physical: u64,
     rights: Rights,
-}
-
-/// Passes every mapped page from `start` on to `found`, until that returns false; false if not all entries
-/// have been looked at.
-fn each_page(paging: &Paging, memory: &GuestMemory, start: u64, found: &mut dyn FnMut(Page) -> bool) -> bool {
-    let levels = paging.levels();
-    let bits = if levels == 2 { 10 } else { 9 };
-    let mut address = start;
-    for _ in 0..MOST_ENTRIES {
-        if !paging.is_canonical(address) {
-            if levels < 4 {
-                return true;
-            }
-            // The first address of the upper half.
-            address = (-1_i64 << (11 + 9 * levels)) as u64;
-        }
-        let mut last = Entry { level: levels, address: 0, value: None };
-        let walked = paging.walk(memory, address, &mut |entry| last = entry);
-        let size = PAGE_SIZE << (bits * (last.level - 1));
-        let first = address & !(size - 1);
-        if let Ok(mapping) = walked {
-            let page = Page { address: first, size, mapping, entry: last.value.unwrap_or(0) };
-            if !found(page) {
-                return true;
-            }
-        }
-        match first.checked_add(size) {
-            Some(next) => address = next,
-            None => return true,
-        }
-    }
-    false
 }
 
 /// The mapped ranges; neighbours are merged if their rights are the same and, with `physical`, if they are

@@ -13,12 +13,16 @@
 //! | `vCont;` `c` `s` | checked first, and rewritten in part | The library ends the connection for a thread that is no number, for process 0, and for steps of all threads. It takes the last action for a thread, gdb's manual the first. After a stop it continues only the thread that stopped for `c`. It ignores the address in `c200000`. |
 //! | `qC` | all of it | The library answers it in extended mode only. |
 //! | `qXfer:threads:read` | all of it | The library does not know it. Without it gdb asks for each thread by itself, and threads have no names. |
+//! | `qXfer:auxv:read` | all of it | The library reads it through a buffer of the target. Plug-ins such as gef fail without an answer. |
+//! | `_M` `_m` `qMemoryRegionInfo` | all of it | The library does not know them. LLDB calls functions of the guest with them, and shows `memory region`. |
 //! | `qSupported` | features added afterwards | The library lists its own packet size, and not what is handled here. It ends the connection if the client lists nothing. |
 //! | `qqemu.*` `Qqemu.*` | all of it | The library does not know them. Scripts written for QEMU use them. |
 //! | longer than 8 KiB | refused | The library looks through its whole packet buffer for each packet, however short. A buffer of 128 KiB would make every step slower. |
 //!
 //! Manual: "Packets" in "Appendix E: gdb Remote Serial Protocol" of *Debugging with gdb*.
 
+mod auxv;
+mod lldb;
 mod memory;
 mod qemu;
 pub(crate) mod request;
@@ -110,6 +114,10 @@ pub(crate) fn answer(target: &mut GdbTarget<'_, '_>, request: &Request<'_>, out:
         Request::ReadRegisters => read_registers(target, out),
         Request::CurrentThread => thread_list::current(target, out),
         Request::ThreadList { offset, length } => thread_list::read(target, offset, length, out),
+        Request::AuxiliaryVector { offset, length } => auxv::read(offset, length, out),
+        Request::Allocate(size) => lldb::allocate(target, size, out),
+        Request::Deallocate(address) => lldb::deallocate(target, address, out),
+        Request::MemoryRegion(address) => lldb::region(target, address, out),
         Request::Qemu(request) => qemu::answer(target, request, out),
         // Not routed to this layer.
         _ => Ok(()),
@@ -144,7 +152,7 @@ fn text(out: &mut Vec<u8>, text: &str) -> Answered {
 }
 
 /// The features of this layer, in addition to those that the library lists.
-const FEATURES: &str = "binary-upload+;qXfer:threads:read+";
+const FEATURES: &str = "binary-upload+;qXfer:threads:read+;qXfer:auxv:read+";
 
 /// True if the library's answer to this packet is passed through [`amend`].
 pub(crate) fn is_amended(body: &[u8]) -> bool {
@@ -176,7 +184,8 @@ mod tests {
     fn the_features_of_both_are_listed_with_the_larger_packet_size() {
         let mut out = b"+$PacketSize=2000;vContSupported+;swbreak+#00".to_vec();
         change_last_packet(&mut out, features);
-        let expected = b"PacketSize=20000;vContSupported+;swbreak+;binary-upload+;qXfer:threads:read+";
+        let expected =
+            b"PacketSize=20000;vContSupported+;swbreak+;binary-upload+;qXfer:threads:read+;qXfer:auxv:read+";
         assert_eq!(out, [&b"+"[..], &packet(expected)].concat());
     }
 

@@ -60,6 +60,19 @@ pub(crate) enum Request<'a> {
         /// How many bytes.
         length: u64,
     },
+    /// `qXfer:auxv:read`: a part of the auxiliary vector.
+    AuxiliaryVector {
+        /// Where the part begins.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// `_M`: LLDB wants guest memory for itself, this many bytes.
+    Allocate(u64),
+    /// `_m`: LLDB gives back the memory at this address.
+    Deallocate(u64),
+    /// `qMemoryRegionInfo`: LLDB asks what is mapped at this address.
+    MemoryRegion(u64),
     /// `qqemu.*`, `Qqemu.*`.
     Qemu(QemuRequest),
     /// It begins like one of the above, but is malformed.
@@ -122,6 +135,20 @@ pub(crate) fn has_feature(body: &[u8], feature: &[u8]) -> bool {
 fn with_argument(body: &[u8]) -> Option<Request<'_>> {
     if let Some(thread) = body.strip_prefix(b"qThreadExtraInfo,") {
         return Some(Request::ThreadInfo(thread_selector(thread)));
+    }
+    if let Some(range) = body.strip_prefix(b"qXfer:auxv:read::") {
+        let request = memory_range(range).map(|(offset, length)| Request::AuxiliaryVector { offset, length });
+        return Some(request.unwrap_or(Request::Malformed));
+    }
+    if let Some(size) = body.strip_prefix(b"_M") {
+        let size = split(size, b',').and_then(|(size, _)| number(size));
+        return Some(size.map_or(Request::Malformed, Request::Allocate));
+    }
+    if let Some(address) = body.strip_prefix(b"_m") {
+        return Some(number(address).map_or(Request::Malformed, Request::Deallocate));
+    }
+    if let Some(address) = body.strip_prefix(b"qMemoryRegionInfo:") {
+        return Some(number(address).map_or(Request::Malformed, Request::MemoryRegion));
     }
     let range = memory_range(body.strip_prefix(b"qXfer:threads:read::")?);
     Some(range.map_or(Request::Malformed, |(offset, length)| Request::ThreadList { offset, length }))
