@@ -104,6 +104,7 @@ fn layout(layout: LayoutName) -> &'static str {
 fn gdb_arch(arch: GdbArch) -> &'static str {
     match arch {
         GdbArch::X86_64 => "x86-64",
+        GdbArch::X86_64Linux => "x86-64-linux",
         GdbArch::I386 => "i386",
         GdbArch::I8086 => "i8086",
     }
