@@ -23,15 +23,13 @@ const DESCRIPTOR: u32 = 3;
 
 /// The target triples of a bare machine.
 const TRIPLE_64: &str = "x86_64-unknown-none-elf";
-/// LLDB compiles no expressions for a bare machine.
-const TRIPLE_LINUX: &str = "x86_64-unknown-linux-gnu";
 const TRIPLE_32: &str = "i386-unknown-none-elf";
 
 impl GdbTarget<'_, '_> {
     fn triple(&self) -> (&'static str, usize) {
         match self.view.layout.arch() {
-            GdbArch::X86_64 => (TRIPLE_64, 8),
-            GdbArch::X86_64Linux => (TRIPLE_LINUX, 8),
+            // For a process of Linux, LLDB would look for the addresses of its dynamic linker.
+            GdbArch::X86_64 | GdbArch::X86_64Linux => (TRIPLE_64, 8),
             GdbArch::I386 | GdbArch::I8086 => (TRIPLE_32, 4),
         }
     }

@@ -52,18 +52,25 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "r12 = 0x0000000000001234")?;
             expect(&output, "Return value: (uint64_t) $1 = 2")
         }),
-        lldb_test("lldb_calls_functions_of_the_guest_and_shows_what_is_mapped", missing.clone(), || {
+        lldb_test("lldb_shows_what_is_mapped_and_gets_memory_of_its_own", missing.clone(), || {
             let output = lldb(&[
-                "breakpoint set -n fibonacci",
-                "continue",
-                "breakpoint disable",
-                "expression (unsigned long)fibonacci(7)",
                 "memory region 0x200010",
                 "memory region 0x800000000000",
+                "process plugin packet send _M1800,rwx",
+                "process plugin packet send _M1000,rwx",
+                "process plugin packet send _m3ffe000",
+                "process plugin packet send _M2000,rwx",
+                "process plugin packet send _M100001,rwx",
+                "process plugin packet send _m1000",
             ])?;
-            expect(&output, "$0 = 13\n")?;
-            expect(&output, "[0x0000000000001000-0x")?;
-            expect(&output, "---")
+            expect(&output, "[0x0000000000005000-0x0000000004000000) rwx")?;
+            expect(&output, ") ---")?;
+            let answers: Vec<&str> =
+                output.lines().filter_map(|line| line.strip_prefix("response: ")).collect();
+            match answers[..] == ["3ffe000", "3ffd000", "OK", "3ffe000", "E16", "E16"] {
+                true => Ok(()),
+                false => Err(format!("the packets were answered with {answers:?}").into()),
+            }
         }),
         lldb_test("lldb_shows_why_the_guest_cannot_continue", missing, || {
             let output = lldb(&["continue"])?;
