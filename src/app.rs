@@ -84,12 +84,13 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         let settings = settings.clone();
         move || log_header::lines(&arguments, &settings)
     };
-    let _log = match log::start(&settings.log, header) {
+    let log = match log::start(&settings.log, header) {
         Ok(log) => log,
         Err(error) => return fail(Failure::new(status::HOST, error)),
     };
     report_notes(&settings.notes);
-    match run_guest(&settings) {
+    let log_file = log.is_open().then_some(settings.log.file.as_path());
+    match run_guest(&settings, log_file) {
         Ok(status) => status,
         Err(failure) => {
             error!("{}", failure.message);
@@ -142,21 +143,22 @@ fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
     }
 }
 
-fn run_guest(settings: &Settings) -> Result<u8, Failure> {
+/// Runs the guest of `settings`; `log` is the log file, if there is one.
+fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
     if let Some(place) = settings.migration {
-        return run_incoming(settings, place);
+        return run_incoming(settings, place, log);
     }
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
         Some(file) => restored_machine(settings, file, inputs, outputs),
         None => new_machine(settings, inputs, outputs),
     })?;
-    Ok(run.go(settings))
+    Ok(run.go(settings, log))
 }
 
 /// Receives a guest at `place` and runs it. A function of its own, so that other runs do not need its stack
 /// space.
 #[inline(never)]
-fn run_incoming(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
+fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
     let run = match Run::prepare(settings, into_machine) {
@@ -170,7 +172,7 @@ fn run_incoming(settings: &Settings, place: SocketAddr) -> Result<u8, Failure> {
     let result = match committed {
         Ok(()) => {
             info!("the guest has been received and runs here");
-            Ok(run.go(settings))
+            Ok(run.go(settings, log))
         }
         Err(error) => {
             run.session.finish(true);
@@ -264,7 +266,7 @@ impl Run {
     }
 
     /// Runs the guest to its end; returns the exit status.
-    fn go(mut self, settings: &Settings) -> u8 {
+    fn go(mut self, settings: &Settings, log: Option<&Path>) -> u8 {
         let started = Instant::now();
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
@@ -282,7 +284,7 @@ impl Run {
         drop(self.requests);
         drop(self.debug_server);
         let crash = CrashReport::capture(&self.machine, &outcome);
-        let message = report::message(&outcome, crash.as_ref(), Some(&settings.log.file));
+        let message = report::message(&outcome, crash.as_ref(), log);
         if settings.snapshot_at_exit.is_some()
             && let Err(error) = self.machine.complete_exits()
         {

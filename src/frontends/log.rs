@@ -78,6 +78,13 @@ pub struct LogGuard {
     fifo: Option<File>,
 }
 
+impl LogGuard {
+    /// True if the log is written: the default file may not be writable.
+    pub fn is_open(&self) -> bool {
+        self.batch.is_some()
+    }
+}
+
 impl Drop for LogGuard {
     fn drop(&mut self) {
         if let Some(batch) = &self.batch {

@@ -181,7 +181,8 @@ fn an_unwritable_log_file_is_an_error_only_if_the_user_chose_it() {
     let error = start(&chosen, Vec::new).unwrap_err().to_string();
     assert!(error.starts_with("cannot write the log file `/nowhere/at/all.log`: No such file"), "{error}");
     assert!(error.contains("--logfile"), "{error}");
-    assert!(start(&LogSpec { file_chosen: false, ..chosen }, Vec::new).is_ok());
+    let without = start(&LogSpec { file_chosen: false, ..chosen }, Vec::new).unwrap();
+    assert!(!without.is_open());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::disassembly::{self, LONGEST_INSTRUCTION};
 use super::fault::delivery::{self, DeliveryFailure};
-use super::fault::{self, RaisedException, vector};
+use super::fault::{self, Diagnosis, RaisedException, vector};
 pub use super::operands::OperandValue;
 use super::operands::operands;
 use super::translate::read_virtual;
@@ -229,8 +229,13 @@ impl CrashReport {
     fn diagnose(&mut self, machine: &Machine, registers: &Registers) {
         let memory = machine.memory();
         let Some(place) = &self.place else { return };
-        self.exception = fault::find(memory, registers, &place.code);
         let failure = |vector| delivery::failure(memory, registers, vector);
+        // Compilers fill the space before a function with `int3`, too.
+        let starts_function = place.symbol.as_ref().is_some_and(|symbol| symbol.offset == 0);
+        self.exception = fault::find(memory, registers, &place.code).filter(|exception| {
+            exception.diagnosis != Diagnosis::BreakpointBefore
+                || (!starts_function && failure(vector::BREAKPOINT).is_some())
+        });
         self.double_fault = failure(vector::DOUBLE_FAULT);
         self.delivery = match &self.exception {
             Some(exception) => failure(exception.vector),

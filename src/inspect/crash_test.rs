@@ -4,7 +4,7 @@ use super::*;
 use crate::arch::flags::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA};
 use crate::inspect::dump;
 use crate::inspect::fault::delivery::DeliveryProblem;
-use crate::inspect::fault::{AccessKind, AddressMeaning, Diagnosis, PageState};
+use crate::inspect::fault::{AccessKind, AddressMeaning, PageState};
 use crate::inspect::report as sentences;
 
 /// 64-bit code with the first 2 MiB identity-mapped.

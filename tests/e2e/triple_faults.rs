@@ -145,6 +145,15 @@ pub fn trials() -> Vec<Trial> {
         };
         expect("ring_3_syscall", explained)
     }));
+    trials.push(guest_test("a_crash_without_a_log_names_no_log", || {
+        let kvm = Kvm::with_guest("faults").args(["--append", "invalid_opcode"]);
+        // A folder in place of the default log file cannot be written, and the user did not choose it.
+        std::fs::create_dir(kvm.folder.file("console.log"))?;
+        let ran = kvm.run();
+        ran.expect_status(8)?.expect_err("running without a log")?;
+        ran.check(!ran.err.contains("has all registers"), "no name of a log")?;
+        Ok(())
+    }));
     trials.push(guest_test("an_unmapped_access_is_called_a_page_fault", || {
         let ran = Kvm::with_guest("faults").args(["--append", "unmapped_read", "--logfile", "my.log"]).run();
         if ran.err != HIDDEN {

@@ -198,7 +198,7 @@ fn alignment(instruction: &Instruction, size: u64) -> Option<u64> {
         Cmpxchg16b | Fxsave | Fxsave64 | Fxrstor | Fxrstor64 => Some(16),
         Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64 | Xsaves | Xsaves64 | Xrstor
         | Xrstor64 | Xrstors | Xrstors64 => Some(64),
-        Movups | Movupd | Movdqu | Lddqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm => None,
+        Movups | Movupd | Movdqu | Lddqu | Maskmovdqu | Pcmpestri | Pcmpestrm | Pcmpistri | Pcmpistrm => None,
         _ => {
             let legacy = instruction.encoding() == EncodingKind::Legacy;
             let vector = (0..instruction.op_count()).any(|n| instruction.op_register(n).is_xmm());

@@ -62,6 +62,8 @@ pub enum DeliveryProblem {
         /// The address.
         address: u64,
     },
+    /// The handler's stack is in the task state segment, which is not loaded or too short for it.
+    NoTaskState,
     /// The stack of the handler: the exception frame cannot be pushed.
     Stack {
         /// The stack pointer before the push.
@@ -133,7 +135,11 @@ fn stack(memory: &GuestMemory, registers: &Registers, gate: &Gate) -> Option<Del
             0 => TSS_RSP0 + 8 * u64::from(ring),
             ist => TSS_IST1 + 8 * (u64::from(ist) - 1),
         };
-        load(memory, registers, registers.system.tr.base.wrapping_add(offset), 8)?
+        let task = registers.system.tr;
+        if task.unusable == 1 || u64::from(task.limit) < offset + 7 {
+            return Some(DeliveryProblem::NoTaskState);
+        }
+        load(memory, registers, task.base.wrapping_add(offset), 8)?
     } else {
         registers.general.rsp
     };

@@ -26,7 +26,7 @@ fn guest() -> (GuestMemory, Registers) {
     (system.cr4, system.efer) = (CR4_PAE | CR4_OSFXSR, EFER_LMA);
     (system.gdt.base, system.gdt.limit) = (GDT, 23);
     (system.idt.base, system.idt.limit) = (IDT, 0xFFF);
-    system.tr.base = TSS;
+    (system.tr.base, system.tr.limit) = (TSS, 103);
     (memory, registers)
 }
 
@@ -75,6 +75,17 @@ fn an_instruction_with_nothing_wrong_raises_nothing() {
     ] {
         assert_eq!(found(&registers, &memory, code), None, "{code:x?}");
     }
+}
+
+#[test]
+fn a_far_return_and_an_unaligned_masked_store_are_no_false_alarm() {
+    let (memory, mut registers) = guest();
+    // A far return pops four bytes each in 64-bit mode: together they are no canonical address.
+    memory.write_u64(STACK, 8 << 32 | CODE).unwrap();
+    memory.write_u64(STACK + 4, 8).unwrap();
+    assert_eq!(found(&registers, &memory, &[0xCB]), None);
+    registers.general.rdi = 0x7001;
+    assert_eq!(found(&registers, &memory, &[0x66, 0x0F, 0xF7, 0xC1]), None); // maskmovdqu xmm0, xmm1
 }
 
 #[test]
@@ -158,6 +169,8 @@ fn a_delivery_fails_for_the_first_thing_that_is_wrong() {
         "{:?}",
         problem(&registers)
     );
+    registers.system.tr.limit = 0x20;
+    assert_eq!(problem(&registers), Some(DeliveryProblem::NoTaskState));
     registers.system.idt.limit = 0x5F;
     assert_eq!(problem(&registers), Some(DeliveryProblem::BeyondLimit { limit: 0x5F }));
 }

@@ -89,9 +89,7 @@ fn branch(memory: &GuestMemory, registers: &Registers, instruction: &Instruction
                 _ => load(memory, registers, virtual_address(instruction, 0, registers)?, 8)?,
             }
         }
-        Mnemonic::Ret | Mnemonic::Retf | Mnemonic::Iretq => {
-            load(memory, registers, registers.general.rsp, 8)?
-        }
+        Mnemonic::Ret | Mnemonic::Iretq => load(memory, registers, registers.general.rsp, 8)?,
         _ => return None,
     };
     match is_canonical(registers, address) {

@@ -186,6 +186,9 @@ impl DeliveryFailure {
             DeliveryProblem::Handler { address } => {
                 format!("the handler of {name} at {address:#x} has no canonical address")
             }
+            DeliveryProblem::NoTaskState => {
+                format!("the handler of {name} needs a stack from the task state segment, and TR holds none")
+            }
             DeliveryProblem::Stack { rsp, from_task_state, overflow } => {
                 let source = if from_task_state { "the task state segment's stack" } else { "RSP" };
                 let why = if overflow { ": a stack overflow" } else { "" };
