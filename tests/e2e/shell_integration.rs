@@ -23,7 +23,7 @@ complete_line kvm gue
 complete_line kvm deb
 complete_line kvm my
 complete_line kvm guest.elf --mem
-complete_line kvm guest.elf --log
+complete_line kvm guest.elf --tls
 complete_line kvm guest.elf --display v
 complete_line kvm guest.elf -layout ''
 complete_line kvm guest.elf --gdb-arch ''
@@ -50,7 +50,7 @@ pub fn trials() -> Vec<Trial> {
                 "kvm deb: debug-client",
                 "kvm my: my guest.elf",
                 "kvm guest.elf --mem: --memory",
-                "kvm guest.elf --log: --logfile --log-level --log-filter",
+                "kvm guest.elf --tls: --tls-cert --tls-key --tls-ca",
                 "kvm guest.elf --display v: vga",
                 "kvm guest.elf -layout : us it",
                 "kvm guest.elf --gdb-arch : x86-64 i386 i8086",
