@@ -82,3 +82,16 @@ fn expedited_registers_are_the_instruction_stack_and_frame_pointers() {
     assert_eq!(names(GdbArch::X86_64), ["rip", "rsp", "rbp"]);
     assert_eq!(names(GdbArch::I8086), ["eip", "esp", "ebp"]);
 }
+
+#[test]
+fn a_description_of_linux_ends_with_orig_rax() {
+    for (avx, number) in [(false, 66), (true, 82)] {
+        let linux = Layout::new(GdbArch::X86_64Linux, avx);
+        assert_eq!(name_of(linux, number).as_deref(), Some("orig_rax"));
+        assert_eq!(name_of(linux, number + 1), None);
+        assert_eq!(linux.size(), Layout::new(GdbArch::X86_64, avx).size() + 8);
+        let xml = crate::gdb::description::target_xml(linux);
+        assert!(xml.contains("<osabi>GNU/Linux</osabi>") && xml.contains("org.gnu.gdb.i386.linux"), "{xml}");
+    }
+    assert!(!crate::gdb::description::target_xml(Layout::new(GdbArch::X86_64, true)).contains("linux"));
+}

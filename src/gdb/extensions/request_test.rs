@@ -152,3 +152,19 @@ fn random_streams_give_packets_or_nothing() {
     assert!(kinds.iter().all(|count| *count > 100), "{kinds:?}: nothing like packets");
     assert!(resumptions > 10, "{resumptions}: nothing that lets threads go on");
 }
+
+#[test]
+fn requests_for_memory_of_lldb_and_the_auxiliary_vector_are_read() {
+    for (body, wanted) in [
+        (&b"_M1000,rwx"[..], Request::Allocate(0x1000)),
+        (b"_M1000", Request::Malformed),
+        (b"_m3ffe000", Request::Deallocate(0x3FF_E000)),
+        (b"_m", Request::Malformed),
+        (b"qMemoryRegionInfo:200010", Request::MemoryRegion(0x20_0010)),
+        (b"qMemoryRegionInfo:x", Request::Malformed),
+        (b"qXfer:auxv:read::0,1000", Request::AuxiliaryVector { offset: 0, length: 0x1000 }),
+        (b"qXfer:auxv:read::0", Request::Malformed),
+    ] {
+        assert_eq!(request(body), Some(wanted), "{}", body.escape_ascii());
+    }
+}
