@@ -353,8 +353,8 @@ fn views() -> Vec<Trial> {
                 "kill",
             ];
             let (output, _) = debug("recursion", &["--gdb-arch=x86-64-linux"], &commands)?;
-            expect(&output, "(void (*)(void)) 0x200017 <fibonacci+7>")?;
-            expect(&output, "(void (*)(void)) 0x200011 <fibonacci+1>")?;
+            expect(&output, "(void (*)()) 0x200017 <fibonacci+7>")?;
+            expect(&output, "(void (*)()) 0x200011 <fibonacci+1>")?;
             expect(&output, "= -1")?;
             expect(&output, "AT_PAGESZ")
         }),

@@ -63,7 +63,7 @@ pub fn trials() -> Vec<Trial> {
                 "process plugin packet send _M100001,rwx",
                 "process plugin packet send _m1000",
             ])?;
-            expect(&output, "[0x0000000000005000-0x0000000004000000) rwx")?;
+            expect(&output, "[0x0000000000200000-0x0000000004000000) rwx")?;
             expect(&output, ") ---")?;
             let answers: Vec<&str> =
                 output.lines().filter_map(|line| line.strip_prefix("response: ")).collect();
