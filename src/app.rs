@@ -244,7 +244,11 @@ impl Run {
         };
         let debug_server = match &settings.debug_server {
             Some(place) => {
-                let guest = DebugTarget::new(machine.shared_memory(), caller.clone());
+                let guest = DebugTarget::new(
+                    machine.shared_memory(),
+                    caller.clone(),
+                    settings.debug_server_password.clone(),
+                );
                 let server = DebugServer::start(place, guest).map_err(|error| host_failure(&error))?;
                 tell(&format!("the debug server listens on {place}"));
                 Some(server)

@@ -1,5 +1,7 @@
 #[path = "console_test.rs"]
 mod console;
+#[path = "documents_test.rs"]
+mod documents;
 #[path = "running_test.rs"]
 mod running;
 

@@ -214,7 +214,7 @@ fn no_action(_: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError
 }
 
 /// The command at the start of `line`, and its arguments.
-fn find(line: &str) -> Option<(&'static Command, &str)> {
+pub(super) fn find(line: &str) -> Option<(&'static Command, &str)> {
     COMMANDS.iter().find_map(|command| {
         let mut rest = line;
         for word in command.name.split(' ') {

@@ -1,17 +1,19 @@
 //! `kvm debug-client`: requests memory and registers from a debug server and prints them.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{
-    DebugRequest, GENERIC_ERR, INFO, MAX_MESSAGE, SERVER_QUIT, kind, memory_size, read_length,
+    DebugRequest, GENERIC_ERR, INFO, MAX_MESSAGE, SERVER_QUIT, kind, memory_size, read_length, welcome_with,
 };
 use super::register_bytes::{self, GENERAL_BYTES, SYSTEM_BYTES};
 use super::session::seconds;
 use crate::inspect::dump::dump_registers;
 use crate::inspect::hexdump::{LINE, add_line};
 use crate::os::connection::Stream;
-use crate::settings::DebugClientSpec;
+use crate::settings::{DebugClientSpec, Password};
 
 /// Timeout for an answer of the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,13 +53,21 @@ pub enum ClientError {
     Quit,
     /// The server disconnected.
     #[error(
-        "the debug server closed the connection; the guest's run may be over, or the maximum number of clients \
-         is connected"
+        "the debug server closed the connection; the guest's run may be over, the maximum number of clients may be \
+         connected, or it has another password (--password-file)"
     )]
     Disconnected,
     /// The server did not answer in time.
     #[error("the debug server has not answered for {} seconds", TIMEOUT.as_secs())]
     TimedOut,
+    /// The file of the password cannot be read.
+    #[error("cannot read the password in {}: {reason}; --password-file names a file of at most {} bytes", file.display(), Password::LONGEST)]
+    Password {
+        /// The file.
+        file: PathBuf,
+        /// The reason.
+        reason: io::Error,
+    },
     /// The server sent an invalid answer.
     #[error(
         "the peer is no debug server: it answered {found} bytes instead of {wanted}. Check the address that \
@@ -108,7 +118,24 @@ pub fn run(spec: &DebugClientSpec, out: &mut impl Write) -> Result<(), ClientErr
     let connect = |reason| ClientError::Connect { place: spec.address.to_string(), reason };
     let mut stream = Stream::connect(&spec.address).map_err(connect)?;
     stream.set_timeouts(TIMEOUT, TIMEOUT).map_err(connect)?;
+    if let Some(file) = &spec.password_file {
+        let password =
+            password(file).map_err(|reason| ClientError::Password { file: file.clone(), reason })?;
+        stream.write_all(&welcome_with(&password, seconds())).map_err(ClientError::receiving)?;
+    }
     print(&mut stream, spec.start, spec.end, out)
+}
+
+/// The first line of a file.
+fn password(file: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    // With a line end of two bytes, and a byte that is too many.
+    File::open(file)?.take(Password::LONGEST as u64 + 3).read_to_end(&mut text)?;
+    let line = text.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    match line.len() {
+        1..=Password::LONGEST => Ok(line.to_vec()),
+        length => Err(io::Error::other(format!("the first line has {length} bytes"))),
+    }
 }
 
 /// Requests the memory from `start` to `end` (exclusive) and then the registers, and prints both.

@@ -85,7 +85,11 @@ pub fn run_session(input: &[u8]) {
     static MEMORY_OF_ALL: OnceLock<Arc<GuestMemory>> = OnceLock::new();
     let memory = MEMORY_OF_ALL
         .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).unwrap_or_else(|error| panic!("{error}"))));
-    let guest = DebugTarget { memory: memory.clone(), registers: Box::new(|| Some(Registers::default())) };
+    let guest = DebugTarget {
+        memory: memory.clone(),
+        registers: Box::new(|| Some(Registers::default())),
+        password: None,
+    };
     let mut peer = ScriptedPeer { says: input, received: Frames::default() };
     // The result depends on the client's input.
     let _ = serve_client(&mut peer, &guest);

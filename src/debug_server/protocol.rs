@@ -104,6 +104,18 @@ impl DebugRequest {
     }
 }
 
+/// Encodes a WELCOME with a password, as a whole frame.
+pub fn welcome_with(password: &[u8], seconds: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    add_frame(&mut frame, &[&simple(WELCOME, seconds), password].concat());
+    frame
+}
+
+/// The password in a WELCOME; `None` for another message.
+pub fn password_in(message: &[u8]) -> Option<&[u8]> {
+    if kind(message) == Some(WELCOME) { message.get(SIMPLE..) } else { None }
+}
+
 /// The type of a message; `None` if it is too short to have one.
 pub fn kind(message: &[u8]) -> Option<u32> {
     message.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))

@@ -174,6 +174,9 @@ impl Shared {
                     stream.peer()
                 );
             }
+            SessionEnd::NoPassword => {
+                warn!("{} has not sent the password; it is disconnected", stream.peer())
+            }
             _ => debug!("the debug server disconnects a client: {end:?}"),
         }
         stream.finish(TIMEOUT)

@@ -9,12 +9,13 @@ use tracing::debug;
 
 use super::protocol::{
     DebugRequest, DebugRequestError, GENERIC_ERR, MAX_MESSAGE, SIMPLE, add_frame, add_length, info,
-    read_length, simple,
+    password_in, read_length, simple,
 };
 use super::register_bytes;
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
 use crate::os::foreign_protocol::ForeignProtocol;
+use crate::settings::Password;
 use crate::supervisor::request_queue::RequestSender;
 
 /// Memory is copied and sent in pieces of this size, in bytes.
@@ -30,13 +31,26 @@ pub struct DebugTarget {
     pub memory: Arc<GuestMemory>,
     /// Requests the vCPU's registers, read between two instructions; `None` once the run is over.
     pub registers: Box<dyn Fn() -> Option<Registers> + Send + Sync>,
+    /// The password that each client must send first.
+    pub password: Option<Password>,
 }
 
 impl DebugTarget {
-    /// Creates a target with this memory, whose registers are read through the guest's request queue.
-    pub fn new(memory: Arc<GuestMemory>, caller: RequestSender) -> DebugTarget {
+    /// Creates a target with this memory, whose registers are read through the guest's request queue. Clients must send
+    /// `password` if there is one.
+    pub fn new(memory: Arc<GuestMemory>, caller: RequestSender, password: Option<Password>) -> DebugTarget {
         let registers = move || caller.registers().ok().flatten();
-        DebugTarget { memory, registers: Box::new(registers) }
+        DebugTarget { memory, registers: Box::new(registers), password }
+    }
+
+    /// True if `message` holds the password, or if there is none. Digests are compared, so that the time of the comparison
+    /// reveals nothing about the password.
+    fn admits(&self, message: &[u8]) -> bool {
+        let digest = |bytes: &[u8]| ring::digest::digest(&ring::digest::SHA256, bytes);
+        self.password.as_ref().is_none_or(|password| {
+            password_in(message)
+                .is_some_and(|sent| digest(sent).as_ref() == digest(password.0.as_bytes()).as_ref())
+        })
     }
 }
 
@@ -47,7 +61,9 @@ pub enum SessionEnd {
     Disconnected,
     /// The client sent an invalid request, and an error was sent to it.
     Refused(DebugRequestError),
-    /// The client speaks another protocol.
+    /// The client has not sent the password, and an error was sent to it.
+    NoPassword,
+    /// The client speaks another protocol, and an error was sent to it.
     Foreign(ForeignProtocol),
     /// The registers are not available, and an error was sent to the client.
     NoRegisters,
@@ -61,8 +77,10 @@ pub enum SessionEnd {
 pub fn serve_client<S: Read + Write>(stream: &mut S, guest: &DebugTarget) -> io::Result<SessionEnd> {
     let mut out = Vec::new();
     let mut looked: Option<Instant> = None;
+    let mut admitted = guest.password.is_none();
     while let Some(length) = read_length(stream)? {
         if let Some(protocol) = ForeignProtocol::of_first_bytes(&length.to_be_bytes()) {
+            stream.write_all(&error(0))?;
             return Ok(SessionEnd::Foreign(protocol));
         }
         let mut message = [0; MAX_MESSAGE];
@@ -71,6 +89,14 @@ pub fn serve_client<S: Read + Write>(stream: &mut S, guest: &DebugTarget) -> io:
             return Ok(SessionEnd::Refused(DebugRequestError::TooLong { length }));
         };
         stream.read_exact(message)?;
+        if !admitted {
+            if !guest.admits(message) {
+                stream.write_all(&error(0))?;
+                return Ok(SessionEnd::NoPassword);
+            }
+            admitted = true;
+            continue;
+        }
         match DebugRequest::parse(message) {
             Ok(DebugRequest::Welcome) => {}
             Ok(DebugRequest::Info) => {

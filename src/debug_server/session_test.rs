@@ -1,7 +1,7 @@
 use std::io::{self, Read, Write};
 
 use super::super::protocol::{
-    DUMP, REQ_DUMP_MEM, REQ_INFO, SEND_INFO, SERVER_QUIT, WELCOME, kind, memory_size,
+    DUMP, REQ_DUMP_MEM, REQ_INFO, SEND_INFO, SERVER_QUIT, WELCOME, kind, memory_size, welcome_with,
 };
 use super::*;
 
@@ -37,7 +37,7 @@ impl Write for Client<'_> {
 fn guest(registers: Option<Registers>) -> DebugTarget {
     let memory = Arc::new(GuestMemory::new(MEMORY).unwrap());
     memory.write(0x1000, b"hello").unwrap();
-    DebugTarget { memory, registers: Box::new(move || registers) }
+    DebugTarget { memory, registers: Box::new(move || registers), password: None }
 }
 
 /// Returns the answers to a client, frame by frame, and how the session ended.
@@ -197,6 +197,28 @@ fn an_invalid_request_is_an_error() {
         assert_eq!(end.unwrap(), SessionEnd::Refused(DebugRequestError::TooLong { length }));
         assert!(frames.len() == 1 && is_error(&frames[0]));
     }
+}
+
+#[test]
+fn a_password_is_sent_in_the_first_message() {
+    let guest = DebugTarget { password: Some(Password("open sesame".to_owned())), ..guest(None) };
+    let memory = dump_of(0x1000, 0x1005);
+    let (frames, end) = answers(&guest, &[welcome_with(b"open sesame", 1), memory.clone()].concat());
+    assert_eq!((frames, end.unwrap()), (vec![b"hello".to_vec()], SessionEnd::Disconnected));
+    for first in
+        [welcome_with(b"open sesam", 1), welcome_with(b"", 1), memory.clone(), DebugRequest::Info.frame(1)]
+    {
+        let (frames, end) = answers(&guest, &[first, memory.clone()].concat());
+        assert_eq!(end.unwrap(), SessionEnd::NoPassword);
+        assert!(frames.len() == 1 && is_error(&frames[0]));
+    }
+}
+
+#[test]
+fn requests_of_browsers_end_the_session() {
+    let (frames, end) = answers(&guest(None), &[&b"GET / HTTP/1.1\r\n\r\n"[..], &dump_of(0, 1)].concat());
+    assert_eq!(end.unwrap(), SessionEnd::Foreign(ForeignProtocol::Http));
+    assert!(frames.len() == 1 && is_error(&frames[0]));
 }
 
 #[test]

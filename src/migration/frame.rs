@@ -102,7 +102,7 @@ pub enum FrameError {
     )]
     Encrypted,
     /// The peer speaks another protocol.
-    #[error("the peer sends {0}, and this port is for the migration of guests")]
+    #[error("the peer does not speak the migration protocol but {0}")]
     Foreign(ForeignProtocol),
     /// The payload is longer than [`MAX_PAYLOAD`].
     #[error("a frame of {length} bytes; at most {MAX_PAYLOAD} are allowed")]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
@@ -32,7 +33,8 @@ without END, 0xbf000 to 0xbf7d0 by default, for the size of memory, and for the 
 prints them. The guest runs on. Numbers are decimal, or hexadecimal after 0x.
 
 Options:
-  -h, --help  Print this help and exit
+  --password-file FILE  Send the password in FILE, if the server has one ([debug-server] passw)
+  -h, --help            Print this help and exit
 
 Exit status: 0, or 2 if the range is not guest RAM, or 6 if the server cannot be reached or does not
 answer.
@@ -48,10 +50,15 @@ A guest file named debug-client is run as `kvm ./debug-client`. docs/debug-serve
 /// [`SettingsError::DebugClientMissing`] for a missing one.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand, SettingsError> {
     let mut parser = Parser::from_iter(with_two_dashes(args));
-    let mut words = Vec::new();
+    let (mut words, mut password_file) = (Vec::new(), None);
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         match arg {
             Arg::Value(value) => words.push(value.to_string_lossy().into_owned()),
+            Arg::Long("password-file") => {
+                let file =
+                    parser.value().map_err(|_| wrong("--password-file", "needs the name of a file"))?;
+                password_file = Some(PathBuf::from(file));
+            }
             Arg::Long("help") | Arg::Short('h') => return Ok(ParsedCommand::Help(HELP.to_owned())),
             Arg::Long(name) => return Err(wrong(&format!("--{name}"), "is not an option of this command")),
             Arg::Short(letter) => {
@@ -70,7 +77,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
     };
     match words.next() {
         Some(word) => Err(wrong(word, "is an unexpected argument")),
-        None => Ok(ParsedCommand::DebugClient(DebugClientSpec { address, start, end })),
+        None => Ok(ParsedCommand::DebugClient(DebugClientSpec { address, start, end, password_file })),
     }
 }
 

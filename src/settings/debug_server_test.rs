@@ -45,6 +45,18 @@ fn the_command_line_overrides_the_debug_server_of_the_config_file() {
 }
 
 #[test]
+fn the_debug_server_has_a_password_only_in_the_config_file() {
+    let config = Config::new("debug-server-passw", "[debug-server]\npassw = open sesame\n");
+    let settings = config.settings(&["a.elf"]);
+    assert_eq!(settings.debug_server_password, Some(Password("open sesame".to_owned())));
+    assert!(!format!("{settings:?}").contains("sesame"), "the password is never printed");
+    let long = format!("[debug-server]\npassw = {}\n", "x".repeat(53));
+    assert!(
+        Config::new("debug-server-long", &long).message().contains("is too long; allowed: at most 52 bytes")
+    );
+}
+
+#[test]
 fn the_debug_client_takes_an_address_and_optional_memory() {
     let wanted = |args: &[&str]| match invoke(&[&["debug-client"], args].concat()) {
         Ok(Invocation::DebugClient(wanted)) => (wanted.address.to_string(), wanted.start, wanted.end),
@@ -57,7 +69,13 @@ fn the_debug_client_takes_an_address_and_optional_memory() {
     let Ok(Invocation::Help(text)) = invoke(&["debug-client", "--help"]) else { panic!("that is help") };
     assert!(text.contains("Usage: kvm debug-client ADDRESS PORT [START END]"), "{text}");
     assert_eq!(run(invoke(&["./debug-client"])).guest, Path::new("./debug-client"));
+    let Ok(Invocation::DebugClient(spec)) = invoke(&["debug-client", "--password-file", "p", "unix:a"])
+    else {
+        panic!("the file of a password is taken")
+    };
+    assert_eq!(spec.password_file.as_deref(), Some(Path::new("p")));
     for (args, why) in [
+        (&["--password-file"][..], "`--password-file` needs the name of a file"),
         (&[][..], "ADDRESS is missing"),
         (&["127.0.0.1"], "PORT is missing"),
         (&["127.0.0.1", "5553", "0x10"], "END is missing"),

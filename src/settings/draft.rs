@@ -119,6 +119,7 @@ impl Draft {
                 gdb: None,
                 gdb_arch: GdbArch::X86_64,
                 debug_server: None,
+                debug_server_password: None,
                 console: None,
                 restore: None,
                 snapshot_at_exit: None,

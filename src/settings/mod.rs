@@ -177,6 +177,8 @@ pub struct Settings {
     pub gdb_arch: GdbArch,
     /// The debug server, which sends memory and registers while the guest runs.
     pub debug_server: Option<ListenAddress>,
+    /// The password that clients of the debug server must send.
+    pub debug_server_password: Option<Password>,
     /// How to serve a console.
     pub console: Option<ConsoleSpec>,
     /// Continue the machine in this snapshot file instead of starting a guest.
@@ -248,6 +250,23 @@ pub struct DebugClientSpec {
     pub start: u64,
     /// End of the memory (exclusive), at most `u32::MAX` bytes from `start`.
     pub end: u64,
+    /// The file with the password of the debug server.
+    pub password_file: Option<PathBuf>,
+}
+
+/// A password, which is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl Password {
+    /// Maximum length in bytes.
+    pub const LONGEST: usize = 52;
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 /// The guest's architecture as reported to gdb when it connects.

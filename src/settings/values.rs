@@ -9,7 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, RAM_GRANULE, SerialBackend,
+    DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, Password, RAM_GRANULE,
+    SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -34,7 +35,7 @@ pub(super) fn boolean(text: &str) -> ParseResult<bool> {
     }
 }
 
-/// A size in MiB, or in KiB, MiB or GiB with a suffix; the result is in bytes.
+/// A size in MiB, or in KiB, MiB or GiB with a suffix, decimal or hexadecimal after `0x`; the result is in bytes.
 pub(super) fn memory(text: &str) -> ParseResult<u64> {
     let (digits, unit) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
         Some(b'K') => (&text[..text.len() - 1], 1 << 10),
@@ -42,10 +43,14 @@ pub(super) fn memory(text: &str) -> ParseResult<u64> {
         Some(b'G') => (&text[..text.len() - 1], 1 << 30),
         _ => (text, 1 << 20),
     };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (digits, 10),
+    };
+    if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return refuse("is not a size");
     }
-    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let size = u64::from_str_radix(digits, radix).ok().and_then(|number| number.checked_mul(unit));
     match size {
         Some(0) => refuse("is too small"),
         Some(size) if size <= MAX_RAM && size.is_multiple_of(RAM_GRANULE) => Ok(size),
@@ -89,6 +94,15 @@ pub(super) fn downtime(text: &str) -> ParseResult<Duration> {
 pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
     let (path, arguments) = text.split_once('=').unwrap_or((text, ""));
     Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
+}
+
+/// A password, or nothing.
+pub(super) fn password(text: &str) -> ParseResult<Option<Password>> {
+    match text.len() {
+        0 => Ok(None),
+        1..=Password::LONGEST => Ok(Some(Password(text.to_owned()))),
+        _ => refuse("is too long"),
+    }
 }
 
 /// The name of a file.

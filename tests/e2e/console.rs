@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -143,6 +144,19 @@ fn clients() -> Vec<Trial> {
             }
             let refused = kvm.connect().err().and_then(|failed| failed.message().map(str::to_owned));
             expect(&refused.unwrap_or_default(), "8 consoles are already connected to this guest")?;
+            // Clients that wait for a slot do not delay each other.
+            let start = Instant::now();
+            let waiting: Vec<UnixStream> =
+                (0..7).map(|_| UnixStream::connect(&kvm.path)).collect::<Result<_, _>>()?;
+            for mut client in waiting {
+                client.set_read_timeout(Some(TIMEOUT))?;
+                let mut reason = String::new();
+                client.read_to_string(&mut reason)?;
+                expect(&reason, "8 consoles are already connected to this guest")?;
+            }
+            if start.elapsed() > Duration::from_secs(2) {
+                return Err(format!("seven rejections took {:?}", start.elapsed()).into());
+            }
             for client in &mut clients {
                 expect_equal(&client.ask("status")?, "the guest runs\n")?;
             }

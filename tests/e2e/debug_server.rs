@@ -221,6 +221,17 @@ fn clients() -> Vec<Trial> {
             let mut late = kvm.connect()?;
             expect_error(&dump(&mut late, CODE, CODE + 2)?, 0)?;
             check(frame(&mut late)?.is_none(), "an end", &[])?;
+            // Clients that are rejected and stay connected do not delay others.
+            let start = Instant::now();
+            let mut silent = Vec::new();
+            for _ in 0..8 {
+                silent.push(kvm.connect()?);
+            }
+            let mut late = kvm.connect()?;
+            expect_error(&dump(&mut late, CODE, CODE + 2)?, 0)?;
+            if start.elapsed() > Duration::from_secs(2) {
+                return Err(format!("the rejection took {:?}", start.elapsed()).into());
+            }
             clients.pop();
             wait_until("a slot is free again", || {
                 let mut next = kvm.connect().expect("kvm listens");
@@ -249,6 +260,26 @@ fn clients() -> Vec<Trial> {
                 check(frame(client)?.is_none(), "an end", &[])?;
             }
             Ok(())
+        }),
+        guest_test("clients_must_send_the_password_of_the_config_file", || {
+            let kvm = Kvm::with_guest("idle");
+            std::fs::write(kvm.folder.file("passw.ini"), "[debug-server]\npassw = open sesame\n")?;
+            let address = free_address()?;
+            let arguments = ["--config=passw.ini".to_owned(), format!("--debug-server={address}")];
+            let kvm = KvmWithDebugServer::run(kvm.args(arguments))?;
+            let ask = |password: &str| {
+                let client = kvm.client(&["0x200000", "0x200002", "--password-file", "password"]);
+                std::fs::write(client.folder.file("password"), password)
+                    .expect("a file in the test's folder");
+                client.run()
+            };
+            let ran = ask("open sesame\n");
+            ran.expect_status(0)?.check(ran.out.contains("RAM: 67108864 bytes"), "the size of memory")?;
+            for ran in [ask("open sesam"), kvm.client(&["0x200000", "0x200002"]).run()] {
+                ran.expect_status(6)?.expect_err("--password-file")?.expect_out("")?;
+            }
+            kvm.signal("TERM")?;
+            kvm.finish()?.expect_status(16).map(drop)
         }),
         guest_test("debug_client_prints_memory_its_size_and_registers", || {
             let kvm = KvmWithDebugServer::start("idle", &[])?;

@@ -8,6 +8,7 @@ use crate::support::{Kvm, guest, guest_test, source, test};
 /// Keys with a value that is taken, and its effect.
 const TAKEN: &[Case] = &[
     case("[vm-spec] memsize", "start-info", "10", 0, "+ 0x000000a00000 RAM", ""),
+    case("[vm-spec] memsize", "start-info", "0xA", 0, "+ 0x000000a00000 RAM", ""),
     case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
     case("[vm-spec] no-reboot", "reset", "yes", 18, "", "(--no-reboot)"),
     case(
@@ -73,6 +74,7 @@ const TAKEN: &[Case] = &[
     case("[debug-server] enable", "hello-serial", "false", 0, "Hello from", ""),
     case("[debug-server] address", "hello-serial", "::1", 0, "Hello from", ""),
     case("[debug-server] port", "hello-serial", "65535", 0, "Hello from", ""),
+    case("[debug-server] passw", "hello-serial", "open sesame", 0, "Hello from", ""),
     case("[console] enable", "hello-serial", "yes", 0, "Hello from", "kvm: the console is on 127.0.0.1:90"),
     case("[console] enable", "hello-serial", "no\nport = 9001", 0, "Hello from", ""),
     case(
@@ -146,6 +148,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "[debug-server] address",
         "10.0.0.1",
         "can be reached from other hosts, and clients are not authenticated",
+    ),
+    (
+        "[debug-server] passw",
+        "12345678901234567890123456789012345678901234567890123",
+        "is too long; allowed: at most 52 bytes",
     ),
     ("[debug-server] port", "0", "is not a TCP port; allowed: a TCP port from 1 to 65535"),
     ("[console] enable", "9000", "is neither yes nor no; allowed: yes, no"),

@@ -9,6 +9,7 @@ pub mod lines;
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -29,6 +30,8 @@ pub const PROMPT: &str = "vmm console> ";
 const MOST_CLIENTS: usize = 8;
 /// The message for a client beyond the maximum.
 const REJECTION: &[u8] = b"8 consoles are already connected to this guest, which is the maximum\n";
+/// Maximum number of clients that wait for another one to disconnect; further ones are rejected at once.
+const MOST_WAITING: usize = 8;
 /// Number of ports that are tried after the default one.
 const OTHER_PORTS: u16 = 15;
 /// Timeout of a client beyond the maximum for another one to disconnect.
@@ -184,23 +187,30 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 }
 
 fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
+    let waiting = Arc::new(AtomicUsize::new(0));
     loop {
         let stream = listener.accept();
-        // The disconnection of another client may not have been noticed yet.
-        let start = Instant::now();
-        while clients.are_at_maximum() && start.elapsed() < HANDOVER {
-            thread::sleep(PAUSE);
-        }
-        let mut connected = clients.lock();
-        if connected.final_message.is_some() {
+        if clients.is_over() {
             return;
         }
-        connected.clients.retain(|client| !client.thread.is_finished());
-        // A connection that fails is closed already.
-        let _ = match connected.clients.len() {
-            MOST_CLIENTS.. => reject(stream),
-            _ => start_client(stream, clients, caller).map(|client| connected.clients.push(client)),
-        };
+        if !clients.are_at_maximum() || waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+            admit(stream, clients, caller);
+            continue;
+        }
+        // The disconnection of another client may not have been noticed yet. Others are accepted meanwhile.
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let (clients, caller, done) = (clients.clone(), caller.clone(), waiting.clone());
+        let spawned = spawn("console-wait", move || {
+            let start = Instant::now();
+            while clients.are_at_maximum() && start.elapsed() < HANDOVER {
+                thread::sleep(PAUSE);
+            }
+            admit(stream, &clients, &caller);
+            done.fetch_sub(1, Ordering::Relaxed);
+        });
+        if spawned.is_err() {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -222,6 +232,20 @@ fn pass_on(notices: &Receiver<String>, clients: &Clients) {
             let _ = stream.write_all(format!("{start}{notice}").as_bytes());
         }
     }
+}
+
+/// Starts to answer a client, or rejects it if the maximum is connected.
+fn admit(stream: Stream, clients: &Arc<Clients>, caller: &RequestSender) {
+    let mut connected = clients.lock();
+    if connected.final_message.is_some() {
+        return;
+    }
+    connected.clients.retain(|client| !client.thread.is_finished());
+    // A connection that fails is closed already.
+    let _ = match connected.clients.len() {
+        MOST_CLIENTS.. => reject(stream),
+        _ => start_client(stream, clients, caller).map(|client| connected.clients.push(client)),
+    };
 }
 
 /// Sends a client beyond the maximum the reason for its rejection. Its input is not read.

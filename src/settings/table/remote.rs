@@ -97,6 +97,16 @@ pub(super) static REMOTE: &[OptionSpec] = &[
             Key::own("debug-server", "port", "5553", PORT, "Listening TCP port", |draft, text| {
                 draft.debug_server_address.set_port(text)
             }),
+            Key::own(
+                "debug-server",
+                "passw",
+                "",
+                "at most 52 bytes, or nothing",
+                "Password that clients must send; none if it is empty",
+                |draft, text| {
+                    values::password(text).map(|password| draft.settings.debug_server_password = password)
+                },
+            ),
         ],
     },
     OptionSpec {

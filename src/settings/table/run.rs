@@ -11,7 +11,7 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         takes: OptionArgument::Value("SIZE"),
         repeatable: false,
         default: Some("64"),
-        allowed: "a number of MiB, or one with K, M or G: a multiple of 1M from 1M to 32768G",
+        allowed: "a number of MiB, or one with K, M or G, decimal or hexadecimal after 0x: a multiple of 1M from 1M to 32768G",
         help: "RAM of the guest, in MiB unless K, M or G follows",
         set: |draft, text| values::memory(text).map(|size| draft.settings.memory = size),
         keys: &[Key::same("vm-spec", "memsize")],
