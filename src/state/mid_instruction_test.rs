@@ -56,6 +56,7 @@ const CASES: &[Case] = &[
             \x48\xC7\xC6\0\0\x20\0\
             \x48\xC7\xC1\x03\0\0\0\
             \xF3\x66\x6F\
+            \x90\x90\x90\
             \xF4",
         typed: b"",
         steps: 6,
