@@ -4,26 +4,26 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::boot::{FileImage, Image, build_id};
-use crate::frontends::log::HeaderEntry;
+use crate::frontends::log::LogEntry;
 use crate::kvm::probe::{kernel_release, kvm_modules};
 use crate::settings::Settings;
 
 /// The lines. The log thread calls this, so that the guest's start does not wait for it.
-pub(super) fn lines(arguments: &[OsString], settings: &Settings) -> Vec<HeaderEntry> {
+pub(super) fn lines(arguments: &[OsString], settings: &Settings) -> Vec<LogEntry> {
     let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     vec![
-        HeaderEntry {
+        LogEntry {
             message: concat!("kvm ", env!("CARGO_PKG_VERSION")),
             fields: vec![("command_line", words.join(" "))],
         },
-        HeaderEntry { message: "settings", fields: settings.summary() },
+        LogEntry { message: "settings", fields: settings.summary() },
         host(),
         guest(settings),
     ]
 }
 
 /// The kernel, and who executes the guest's ring 0.
-fn host() -> HeaderEntry {
+fn host() -> LogEntry {
     let modules = kvm_modules();
     let ring_0 = match modules.as_slice() {
         ["kvm_intel"] => "by the processor (VT-x)",
@@ -32,7 +32,7 @@ fn host() -> HeaderEntry {
         _ => "unknown: `kvm check` measures it",
     };
     let modules = if modules.is_empty() { "others".to_owned() } else { modules.join(",") };
-    HeaderEntry {
+    LogEntry {
         message: "host",
         fields: vec![
             ("kernel", kernel_release()),
@@ -42,12 +42,12 @@ fn host() -> HeaderEntry {
     }
 }
 
-fn guest(settings: &Settings) -> HeaderEntry {
+fn guest(settings: &Settings) -> LogEntry {
     if let Some(file) = &settings.restore {
-        return HeaderEntry { message: "guest from a snapshot", fields: vec![path(file)] };
+        return LogEntry { message: "guest from a snapshot", fields: vec![path(file)] };
     }
     if settings.migration.is_some() {
-        return HeaderEntry { message: "guest from another kvm", fields: Vec::new() };
+        return LogEntry { message: "guest from another kvm", fields: Vec::new() };
     }
     let mut fields = vec![path(&settings.guest)];
     // A file that cannot be read is reported by the run itself.
@@ -55,7 +55,7 @@ fn guest(settings: &Settings) -> HeaderEntry {
         fields.push(("bytes", image.len().to_string()));
         fields.push(("build_id", build_id(&image).unwrap_or_else(|| "none".to_owned())));
     }
-    HeaderEntry { message: "guest file", fields }
+    LogEntry { message: "guest file", fields }
 }
 
 fn path(file: &Path) -> (&'static str, String) {

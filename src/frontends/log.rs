@@ -37,7 +37,7 @@ use tracing_subscriber::registry::Registry;
 use self::batch::{Batch, BatchWriter, Header};
 use self::file::{FifoWriter, FileWriter};
 use self::lines::EventFormat;
-pub use self::lines::HeaderEntry;
+pub use self::lines::LogEntry;
 use super::messages::tell;
 use crate::settings::{LogFormat, LogSpec};
 
@@ -112,7 +112,7 @@ impl Drop for LogGuard {
 /// [`LogError::AlreadyStarted`] on the second call in a process.
 pub fn start(
     spec: &LogSpec,
-    header: impl FnOnce() -> Vec<HeaderEntry> + Send + 'static,
+    header: impl FnOnce() -> Vec<LogEntry> + Send + 'static,
 ) -> Result<LogGuard, LogError> {
     let targets = targets(spec)?;
     let (writer, guard) = match open(spec, header_text(spec, &targets, header)) {
@@ -137,7 +137,7 @@ pub fn start(
 fn header_text(
     spec: &LogSpec,
     targets: &Targets,
-    header: impl FnOnce() -> Vec<HeaderEntry> + Send + 'static,
+    header: impl FnOnce() -> Vec<LogEntry> + Send + 'static,
 ) -> Header {
     let format = spec.format;
     match targets.would_enable(lines::TARGET, &Level::INFO) {

@@ -226,9 +226,8 @@ fn json_lines_are_objects_with_all_values() {
 
 #[test]
 fn the_header_looks_like_other_lines_and_obeys_the_filter() {
-    let header = || {
-        vec![HeaderEntry { message: "host", fields: vec![("kernel", "6.1".into()), ("by", "a b".into())] }]
-    };
+    let header =
+        || vec![LogEntry { message: "host", fields: vec![("kernel", "6.1".into()), ("by", "a b".into())] }];
     for (filter, format, expected) in [
         ("", LogFormat::Text, "   0.000000  INFO kvm::log: host kernel=6.1 by=\"a b\"\n"),
         (

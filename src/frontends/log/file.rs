@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::Level;
 
-use super::lines::HeaderEntry;
+use super::lines::LogEntry;
 use crate::settings::LogFormat;
 
 /// How long a full FIFO is waited for before lines are dropped.
@@ -77,7 +77,7 @@ impl FifoWriter {
         if self.dropped > 0 {
             let note = match self.format {
                 LogFormat::Text => format!("... {} lines dropped: the log was not read\n", self.dropped),
-                LogFormat::Json => HeaderEntry {
+                LogFormat::Json => LogEntry {
                     message: "lines dropped: the log was not read",
                     fields: vec![("count", self.dropped.to_string())],
                 }

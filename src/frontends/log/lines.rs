@@ -1,6 +1,6 @@
 //! The two formats of a log line: text for the user, and one JSON object per line for programs.
 //!
-//! [`EventFormat`] formats events, as text by `tracing-subscriber`. [`HeaderEntry`] is a line that
+//! [`EventFormat`] formats events, as text by `tracing-subscriber`. [`LogEntry`] is a line that
 //! the log writes itself, without an event: its text looks like that of an event.
 
 use std::fmt::{self, Debug, Write};
@@ -22,14 +22,14 @@ pub(super) const TARGET: &str = "kvm::log";
 
 /// A line that the log writes itself: a message, and fields with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderEntry {
+pub struct LogEntry {
     /// The message.
     pub message: &'static str,
     /// Names and values, in this order.
     pub fields: Vec<(&'static str, String)>,
 }
 
-impl HeaderEntry {
+impl LogEntry {
     /// The line, which stands for the start of the log.
     pub(super) fn line(&self, format: LogFormat, level: Level) -> String {
         let mut line = String::new();
