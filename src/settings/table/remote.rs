@@ -65,7 +65,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         repeatable: false,
         default: Some("x86-64"),
         allowed: "x86-64, i386, i8086, x86-64-linux",
-        help: "Architecture reported to gdb: x86-64, i386 or i8086; x86-64-linux for record",
+        help: "Architecture for gdb: i386, i8086, x86-64[-linux]",
         set: |draft, text| values::gdb_arch(text).map(|arch| draft.settings.gdb_arch = arch),
         keys: &[Key::same("gdb-server", "arch")],
     },
