@@ -49,8 +49,8 @@ pub(crate) struct GdbRegisters {
     pub(crate) ymm_high: [u128; 16],
     /// How many of them that is.
     pub(crate) ymm_halves: usize,
-    /// The set ends with `orig_rax`.
-    pub(crate) has_orig_rax: bool,
+    /// The value of `orig_rax` at its end; `None` without this register.
+    pub(crate) orig_rax: Option<u64>,
 }
 
 /// The core registers of one of the two kinds of layout.
@@ -68,9 +68,6 @@ impl Default for CoreRegisters {
         CoreRegisters::Core64(X86_64CoreRegs::default())
     }
 }
-
-/// The value of `orig_rax`: no system call.
-const ORIG_RAX: u64 = u64::MAX;
 
 /// Layouts that a register set can have, distinguished by their sizes.
 fn layouts() -> impl Iterator<Item = Layout> {
@@ -129,8 +126,8 @@ impl Registers for GdbRegisters {
         for half in self.ymm_high.iter().take(self.ymm_halves) {
             half.to_le_bytes().iter().for_each(|byte| write_byte(Some(*byte)));
         }
-        if self.has_orig_rax {
-            ORIG_RAX.to_le_bytes().iter().for_each(|byte| write_byte(Some(*byte)));
+        if let Some(value) = self.orig_rax {
+            value.to_le_bytes().iter().for_each(|byte| write_byte(Some(*byte)));
         }
     }
 
@@ -146,9 +143,15 @@ impl Registers for GdbRegisters {
         let (front, rest) = bytes.split_at_checked(split).ok_or(())?;
         let (system, rest) = rest.split_at_checked(word * SYSTEM.len()).ok_or(())?;
         self.ymm_halves = layout.ymm_halves();
-        self.has_orig_rax = layout.is_linux();
-        let behind = 16 * self.ymm_halves + if self.has_orig_rax { ORIG_RAX.to_le_bytes().len() } else { 0 };
-        let (back, ymm) = rest.split_at_checked(rest.len() - behind).ok_or(())?;
+        let rest = if layout.is_linux() {
+            let (rest, orig_rax) = rest.split_last_chunk().ok_or(())?;
+            self.orig_rax = Some(u64::from_le_bytes(*orig_rax));
+            rest
+        } else {
+            self.orig_rax = None;
+            rest
+        };
+        let (back, ymm) = rest.split_at_checked(rest.len() - 16 * self.ymm_halves).ok_or(())?;
         let core = [front, back].concat();
         match &mut self.core {
             CoreRegisters::Core64(registers) => registers.gdb_deserialize(&core)?,

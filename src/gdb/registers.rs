@@ -194,7 +194,7 @@ impl RegisterCache {
             }),
             ymm_high: std::array::from_fn(|n| extended_value(area, Field::YmmHigh(n as u8))),
             ymm_halves: layout.ymm_halves(),
-            has_orig_rax: layout.is_linux(),
+            orig_rax: layout.is_linux().then_some(u64::MAX),
         })
     }
 
