@@ -224,7 +224,7 @@ fn stepping() -> Vec<Trial> {
                 "break fibonacci",
                 "continue",
                 "delete",
-                "watch *(long *)0x13fb0",
+                "watch *(long *)0x14fa0",
                 "continue",
                 "print $pc",
             ];
