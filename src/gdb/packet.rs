@@ -18,7 +18,7 @@ pub(crate) struct PacketScanner {
 /// The result of [`PacketScanner::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scanned {
-    /// Part of a packet whose end has not arrived yet.
+    /// RegisterPart of a packet whose end has not arrived yet.
     Inside,
     /// Outside of any packet: an acknowledgement, Ctrl-C, or a byte without a meaning.
     Loose,

@@ -6,7 +6,7 @@ use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
 use super::values::number;
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::inspect::expression::{Part, Register, register_named};
+use crate::inspect::expression::{Register, RegisterPart, register_named};
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Offsets in the XSAVE area (Intel SDM volume 1, "Legacy Region of an XSAVE Area").
@@ -117,12 +117,12 @@ pub(in crate::control) fn set(
 }
 
 /// The bits of a part, from bit 0 on.
-fn mask(part: &Part) -> u64 {
+fn mask(part: &RegisterPart) -> u64 {
     u64::MAX >> (64 - 8 * u32::from(part.size().clamp(1, 8)))
 }
 
 /// Writes `value` to a part of a register; `None` for one that cannot be written.
-fn write_part(registers: &mut Registers, part: &Part, value: u64) -> Option<()> {
+fn write_part(registers: &mut Registers, part: &RegisterPart, value: u64) -> Option<()> {
     let (g, s) = (&mut registers.general, &mut registers.system);
     let slot = match part.register {
         Register::General(number) => {

@@ -394,7 +394,7 @@ impl<'t> Parser<'t, '_> {
         Ok(Type::I64)
     }
 
-    fn register(&mut self, part: register::Part) -> Result<Type, ExpressionError> {
+    fn register(&mut self, part: register::RegisterPart) -> Result<Type, ExpressionError> {
         self.write(Operation::Register(part.register))?;
         if part.shift > 0 {
             self.write(Operation::Number(part.shift.into()))?;

@@ -67,7 +67,7 @@ impl Register {
 
 /// A register, or a part of one, as its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct RegisterPart {
     /// The register.
     pub register: Register,
     /// Bits below the part.
@@ -76,7 +76,7 @@ pub struct Part {
     pub(super) scalar: Scalar,
 }
 
-impl Part {
+impl RegisterPart {
     /// Size of the part in bytes: 1, 2, 4 or 8.
     pub fn size(&self) -> u8 {
         self.scalar.size
@@ -127,10 +127,10 @@ const OTHERS: [(&str, Register); 21] = [
 ];
 
 /// The register that `name`, without a dollar sign, stands for.
-pub fn named(name: &str) -> Option<Part> {
+pub fn named(name: &str) -> Option<RegisterPart> {
     if let Some((_, register)) = OTHERS.iter().find(|(other, _)| *other == name) {
         let scalar = if name == "eip" { Scalar { size: 4, signed: false } } else { Scalar::U64 };
-        return Some(Part { register: *register, shift: 0, scalar });
+        return Some(RegisterPart { register: *register, shift: 0, scalar });
     }
     for (number, names) in (0..).zip(&OLD) {
         if let Some(column) = names.iter().position(|other| !other.is_empty() && *other == name) {
@@ -138,7 +138,7 @@ pub fn named(name: &str) -> Option<Part> {
         }
     }
     if let Some(number) = HIGH.iter().position(|high| *high == name) {
-        return Some(Part { shift: 8, ..general(number as u8, 1) });
+        return Some(RegisterPart { shift: 8, ..general(number as u8, 1) });
     }
     let digits = name.strip_prefix('r')?;
     let (digits, size) = match digits.as_bytes().last()? {
@@ -152,7 +152,7 @@ pub fn named(name: &str) -> Option<Part> {
 }
 
 /// gdb shows general registers with a sign, the stack's two pointers without.
-fn general(number: u8, size: u8) -> Part {
+fn general(number: u8, size: u8) -> RegisterPart {
     let pointer = matches!(number, 4 | 5) && size == 8;
-    Part { register: Register::General(number), shift: 0, scalar: Scalar { size, signed: !pointer } }
+    RegisterPart { register: Register::General(number), shift: 0, scalar: Scalar { size, signed: !pointer } }
 }

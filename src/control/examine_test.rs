@@ -1,0 +1,158 @@
+use super::*;
+
+#[test]
+fn memory_is_shown_in_the_formats_of_gdb() {
+    let mut guest = long_mode();
+    guest.memory.write(0x20_0000, b"\xFE\xFF\xFF\xFFHi\n\0\x34\x12\x90\xC3").unwrap();
+    for (line, wanted) in [
+        ("x 0x200000", "0x200000:\t0xfffffffe\n"),
+        ("x/2xw 0x200000", "0x200000:\t0xfffffffe\t0x0a6948\n".replace("0x0a", "0x000a").as_str()),
+        ("x/dw 0x200000", "0x200000:\t-2\n"),
+        ("x/uw 0x200000", "0x200000:\t4294967294\n"),
+        ("x/2ob 0x200000", "0x200000:\t0o376\t0o377\n"),
+        ("x/tb 0x200000", "0x200000:\t11111110\n"),
+        ("x/xg 0x200000", "0x200000:\t0x000a6948fffffffe\n"),
+        ("x/2c 0x200004", "0x200004:\t72 'H'\t105 'i'\n"),
+        ("x/s 0x200004", "0x200004:\t\"Hi\\n\"\n"),
+        ("x/2i 0x20000a", "   0x20000a:\tnop\n   0x20000b:\tret\n"),
+        ("x/9xb 0x200000", "0x200000:\t0xfe\t0xff\t0xff\t0xff\t0x48\t0x69\t0x0a\t0x00\n0x200008:\t0x34\n"),
+        ("xp/xh 0x200008", "0x200008:\t0x1234\n"),
+        ("x/x 0x5000", "error: nothing is mapped at 0x5000; `walk 0x5000` shows where the translation fails"),
+        ("xp/x 0x400000", "error: 0x400000 is not RAM; `info mtree` shows the memory map"),
+        (
+            "xp/2xw 0x3ffffc",
+            "0x3ffffc:\t0x00000000\n0x400000 is not RAM; `info mtree` shows the memory map\n",
+        ),
+        (
+            "x/5q 0",
+            "error: `q` is no format; there is x d u o t a c s i, and b h w g for the size; use: x [/FMT] ADDRESS",
+        ),
+        ("x/x", "error: an address is missing; use: x [/FMT] ADDRESS"),
+        ("x/0x 0", "error: the count is 0; it must be from 1 to 4096; use: x [/FMT] ADDRESS"),
+    ] {
+        assert_eq!(run(&mut guest, line), wanted, "{line}");
+    }
+}
+
+#[test]
+fn expressions_are_printed_and_registers_are_set() {
+    let mut guest = long_mode();
+    for (line, wanted) in [
+        ("print 1 + 2", "3 (0x3)\n"),
+        ("p $rip", "2097152 (0x200000)\n"),
+        ("p/x $rip", "0x200000\n"),
+        ("p/t 5", "101\n"),
+        ("set $rax = 5 * 2", "$rax is 0xa\n"),
+        ("print $rax", "10 (0xa)\n"),
+        ("set $ah=0x1ff", "$ah is 0xff\n"),
+        ("p/x $rax", "0xff0a\n"),
+        ("set $rax = -1", "$rax is 0xffffffffffffffff\n"),
+        ("p $rax", "-1 (0xffffffffffffffff)\n"),
+        ("set $rflags = 0", "$rflags is 0x0\n"),
+        ("p/x $rflags", "0x2\n"),
+        ("set $cr3 = 0x9000", "$cr3 is 0x9000\n"),
+    ] {
+        assert_eq!(run(&mut guest, line), wanted, "{line}");
+    }
+    assert_eq!(guest.registers.system.cr3, 0x9000);
+    for line in ["set $cs = 8", "set $nothing = 1", "set rax = 1", "set $rax", "print", "print 1 1"] {
+        assert!(run(&mut guest, line).starts_with("error: "), "{line}");
+    }
+    let all = run(&mut guest, "registers");
+    for part in
+        ["RAX    ffffffffffffffff", "CR3    0000000000009000", "XMM0   0000000000000000000000000000005a"]
+    {
+        assert!(all.contains(part), "{part} is missing in\n{all}");
+    }
+    assert_eq!(all, run(&mut guest, "info registers"));
+}
+
+#[test]
+fn page_tables_are_shown_as_ranges_and_page_by_page() {
+    let mut guest = long_mode();
+    // Three pages that follow one another; the third is writable for the user.
+    for (at, entry) in [(0x4008, 0x6001), (0x4010, 0x7001), (0x4018, 0x8007)] {
+        guest.memory.write_u64(at, entry).unwrap();
+    }
+    assert_eq!(
+        run(&mut guest, "info mem"),
+        "0000000000000000-0000000000001000 0000000000001000 -r--\n\
+         0000000000001000-0000000000003000 0000000000002000 -r-x\n\
+         0000000000003000-0000000000004000 0000000000001000 urwx\n\
+         0000000000200000-0000000000400000 0000000000200000 urwx\n"
+    );
+    assert_eq!(
+        run(&mut guest, "info tab"),
+        "0000000000000000-0000000000000fff -> 0000000000000000-0000000000000fff -r--\n\
+         0000000000001000-0000000000002fff -> 0000000000006000-0000000000007fff -r-x\n\
+         0000000000003000-0000000000003fff -> 0000000000008000-0000000000008fff urwx\n\
+         0000000000200000-00000000003fffff -> 0000000000200000-00000000003fffff urwx\n"
+    );
+    assert_eq!(
+        run(&mut guest, "info tlb 0x3000"),
+        "0000000000003000: 0000000000008000 -------UW\n0000000000200000: 0000000000200000 --PDA--UW\n"
+    );
+    // A table that contains itself maps without end.
+    guest.memory.write_u64(0x1008, 0x1003).unwrap();
+    (0..512).for_each(|entry| guest.memory.write_u64(0x1000 + 8 * entry, 0x1003).unwrap());
+    assert!(run(&mut guest, "info mem").ends_with("... and more, which is not shown\n"));
+    assert!(run(&mut guest, "info tlb").ends_with("... `info tlb 0x1000000` shows the rest\n"));
+    assert_eq!(run(&mut real_mode(), "info mem"), "paging is off: addresses are guest-physical ones\n");
+}
+
+#[test]
+fn descriptor_tables_are_decoded() {
+    let mut guest = long_mode();
+    for (at, entry) in [
+        (0x20_0008, 0x00AF_9B00_0000_FFFF),
+        (0x20_0010, 0x00CF_9300_0000_FFFF),
+        (0x20_0018, 0x0000_8920_0000_0067),
+        (0x20_0020, 0xFFFF_8000),
+        (0x20_00E0, 0x0020_8E03_0008_1234),
+    ] {
+        guest.memory.write_u64(at, entry).unwrap();
+    }
+    let system = &mut guest.registers.system;
+    (system.gdt.base, system.gdt.limit) = (0x20_0000, 0x27);
+    (system.idt.base, system.idt.limit) = (0x20_0000, 0xEF);
+    let gdt = run(&mut guest, "info gdt");
+    assert_eq!(
+        gdt,
+        "GDT at 0x200000, limit 0x27\n\
+         0x0008: 64-bit code, ring 0, base 0x0, limit 0xffffffff\n\
+         0x0010: data, ring 0, base 0x0, limit 0xffffffff\n\
+         0x0018: TSS (available), ring 0, base 0xffff800000200000, limit 0x67\n"
+    );
+    let idt = run(&mut guest, "info idt");
+    assert!(idt.ends_with("0x0e: interrupt gate to 0x201234, selector 0x8, ring 0, IST 3\n"), "{idt}");
+}
+
+#[test]
+fn callers_are_found_by_their_frame_pointers() {
+    let mut guest = long_mode();
+    for (at, value) in
+        [(0x20_1000, 0x20_1020), (0x20_1008, 0x20_0123), (0x20_1020, 0), (0x20_1028, 0x20_0456)]
+    {
+        guest.memory.write_u64(at, value).unwrap();
+    }
+    guest.registers.general.rbp = 0x20_1000;
+    assert_eq!(run(&mut guest, "bt"), "#0   0x200000\n#1   0x200123\n#2   0x200456\n");
+    guest.registers.general.rbp = 0;
+    assert!(run(&mut guest, "bt").contains("RBP holds no frame pointer"));
+}
+
+#[test]
+fn commands_of_qemu_are_understood_or_say_what_is_missing() {
+    let mut guest = real_mode();
+    assert!(run(&mut guest, "savevm a").starts_with("snapshot `a` at 0x0"));
+    assert!(run(&mut guest, "loadvm a").starts_with("restored snapshot `a`"));
+    run(&mut guest, "system_reset");
+    run(&mut guest, "q");
+    assert_eq!((guest.resets, guest.ended), (1, true));
+    assert_eq!(run(&mut guest, "h"), run(&mut guest, "help"));
+    assert!(run(&mut guest, "info qtree").contains("ports 0x03f8-0x03ff\n    interrupt 4\n"));
+    assert_eq!(run(&mut guest, "info cpus"), "* CPU #0: rip 0x0\n");
+    for line in ["info pic", "info irq", "info lapic", "info pci", "system_powerdown"] {
+        assert!(run(&mut guest, line).contains("is not available: this machine has no"), "{line}");
+    }
+}
