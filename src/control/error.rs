@@ -23,7 +23,7 @@ pub enum CommandError {
     Arguments {
         /// What is wrong.
         problem: String,
-        /// The usage of the command; empty until [`CommandError::with_usage`].
+        /// The usage of the command; empty until the table adds it.
         usage: String,
     },
     /// The syntax of an expression is invalid.

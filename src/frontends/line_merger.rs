@@ -4,8 +4,8 @@
 //!
 //! - Lines leave in the order in which the guest began them. A line ends with its newline.
 //! - A line that has begun to leave stays together: bytes of other devices wait for its end.
-//! - They do not wait for a device that has been silent for [`SILENCE`] (a prompt, for example), and never longer
-//!   than [`LONGEST_WAIT`] or for more than [`MOST_HELD`] bytes. The unfinished line is then interrupted; nothing
+//! - They do not wait for a device that has been silent for `SILENCE` (a prompt, for example), and never longer
+//!   than `LONGEST_WAIT` or for more than `MOST_HELD` bytes. The unfinished line is then interrupted; nothing
 //!   is inserted into the stream.
 //! - A byte of the device whose line is leaving never waits.
 //!

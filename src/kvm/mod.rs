@@ -9,6 +9,7 @@ mod cpu_features;
 mod cpuid;
 mod exit;
 mod guest_debug;
+mod interrupted;
 mod kicker;
 pub mod probe;
 mod registers;

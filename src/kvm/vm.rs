@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use super::cpu_features::CpuFeatures;
 use super::cpuid;
+use super::interrupted::retry_interrupted;
 use super::vcpu::Capabilities;
 use super::{HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, MemorySlot, RAM_GRANULE, SlotMapping};
@@ -91,7 +92,8 @@ impl Kvm {
 
     /// Creates a virtual machine with KVM's default quirks.
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
-        let vm = self.kvm.create_vm().map_err(|e| HostError::refused("create a virtual machine", e))?;
+        let vm = retry_interrupted(|| self.kvm.create_vm())
+            .map_err(|e| HostError::refused("create a virtual machine", e))?;
         Ok(Vm { vm, memory })
     }
 
@@ -319,7 +321,8 @@ impl Vm {
     }
 
     fn create_vcpu_fd(&self, index: u8) -> Result<VcpuFd, HostError> {
-        self.vm.create_vcpu(index.into()).map_err(|e| HostError::refused("create a vCPU", e))
+        retry_interrupted(|| self.vm.create_vcpu(index.into()))
+            .map_err(|e| HostError::refused("create a vCPU", e))
     }
 
     fn vcpu(

@@ -48,8 +48,12 @@ mod tests {
             // Resident pages of files.
             statm.split(' ').nth(2).unwrap().parse::<u64>().unwrap()
         };
-        let before = resident();
-        release_startup_pages();
-        assert!(resident() < before, "{} pages of {before} left", resident());
+        // Other tests of this process map pages meanwhile.
+        let fewer = (0..100).any(|_| {
+            let before = resident();
+            release_startup_pages();
+            resident() < before
+        });
+        assert!(fewer, "{} pages are resident", resident());
     }
 }

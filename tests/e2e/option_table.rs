@@ -164,20 +164,20 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--memory",
         "--memory 0",
-        "--memory: `0` is too small; allowed: a number of MiB, or one with K, M or G: \
-        a multiple of 1M from 1M to 32768G",
+        "--memory: `0` is too small; allowed: a number of MiB, or one with K, M or G, decimal or hexadecimal \
+        after 0x: a multiple of 1M from 1M to 32768G",
     ),
     (
         "--memory",
         "--memory 1500K",
         "--memory: `1500K` is not a multiple of 1 MiB; allowed: a number of MiB, or one \
-        with K, M or G: a multiple of 1M from 1M to 32768G",
+        with K, M or G, decimal or hexadecimal after 0x: a multiple of 1M from 1M to 32768G",
     ),
     (
         "--memory",
         "--memory 99999999999999999999G",
         "--memory: `99999999999999999999G` is too large; allowed: a \
-        number of MiB, or one with K, M or G: a multiple of 1M from 1M to 32768G",
+        number of MiB, or one with K, M or G, decimal or hexadecimal after 0x: a multiple of 1M from 1M to 32768G",
     ),
     (
         "--timeout",
@@ -279,7 +279,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--gdb-arch",
         "--gdb-arch 8086",
-        "--gdb-arch: `8086` is not an architecture; allowed: x86-64, i386, i8086",
+        "--gdb-arch: `8086` is not an architecture; allowed: x86-64, i386, i8086, x86-64-linux",
     ),
     (
         "--debug-server",

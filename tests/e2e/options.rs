@@ -206,6 +206,8 @@ fn untimed(ran: &FinishedRun) -> Vec<String> {
     let log = ran.folder.read("console.log");
     let mut lines: Vec<String> = log
         .lines()
+        // The totals count kicks and have the time of the run.
+        .filter(|line| !line.contains("kvm::app: totals "))
         .map(|line| line.trim_start().split_once(' ').map_or(line, |(_, rest)| rest).to_owned())
         .collect();
     lines.sort();

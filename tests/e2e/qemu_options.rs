@@ -16,7 +16,7 @@ pub fn trials() -> Vec<Trial> {
                 .arg(guest("hello-serial"))
                 .run();
             let ignored = "ignored: `-M q35`, `-name test`. The log has the reasons.";
-            ran.expect_exactly(&exact_output(0, HELLO, &format!("{ignored}\nkvm: {HALTED_0}")))?;
+            ran.expect_exactly(&exact_output(0, HELLO, format!("{ignored}\nkvm: {HALTED_0}")))?;
             let log = ran.folder.read("qemu.log");
             for line in [
                 "`-m 32M` of QEMU means `--memory=32M`\n",

@@ -187,7 +187,7 @@ uint64_t guest_main(void)
 
     load_tables();
     TRY("int 0x80, which adds 0x1000", "int $0x80");
-    TRY("int 0x80 on a stack that is not aligned", "sub $8, %%rsp; int $0x80; add $8, %%rsp");
+    TRY("int 0x80 on a stack that is not aligned", "lea -8(%%rsp), %%rsp; int $0x80; lea 8(%%rsp), %%rsp");
     TRY("int 0x80 with interrupts on", "sti; int $0x80; cli");
     TRY("int 0x81, a trap gate, with interrupts on", "sti; int $0x81; cli");
     TRY("int 0x82 with a stack of its own", "int $0x82");
