@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::time::Duration;
 
 use gdbstub::common::Signal;
 use gdbstub::conn::Connection;
@@ -23,6 +22,7 @@ use super::threads::thread_of;
 use crate::inspect::report;
 use crate::machine::Outcome;
 use crate::os::foreign_protocol::ForeignProtocol;
+use crate::supervisor::periodic_attention::INTERVAL;
 use crate::supervisor::request_queue::RequestQueue;
 use crate::supervisor::run_control::{Advance, Stop};
 use crate::supervisor::stopped_machine::RunStatus;
@@ -43,9 +43,6 @@ const FIRST_BYTES: &[u8] = b"+-\x03";
 #[derive(Debug, thiserror::Error)]
 #[error("it is no debugger{}", .0.map_or_else(String::new, |protocol| format!(": it sends {protocol}")))]
 struct NoDebugger(Option<ForeignProtocol>);
-
-/// How long a guest runs whose breakpoints must be inserted again at intervals.
-const PERIODIC_STOP: Duration = Duration::from_millis(10);
 
 /// Serves a client until it disconnects or the run is over.
 pub(crate) fn serve(target: &mut GdbTarget<'_, '_>, client: &mut Client, requests: &RequestQueue) {
@@ -115,7 +112,7 @@ fn answer_packets(
                     Incoming::Nothing => {
                         // Sends the acknowledgement of the packet that resumed the guest.
                         going.borrow_conn().flush()?;
-                        client.watch(true, target.supervisor.needs_periodic_stops().then_some(PERIODIC_STOP));
+                        client.watch(true, target.supervisor.needs_periodic_stops().then_some(INTERVAL));
                         target.view.registers.forget();
                         let advance = target.supervisor.advance();
                         client.unwatch();

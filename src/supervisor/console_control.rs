@@ -11,6 +11,7 @@ use super::command_interpreter::CommandSource;
 use super::lookahead::Kind;
 use super::resume_actions::ResumeAction;
 use super::run_control::{Advance, Stop, Supervisor};
+use super::stopped_machine::RunStatus;
 use crate::machine::inputs::Input;
 
 impl Supervisor<'_> {
@@ -40,7 +41,7 @@ impl Supervisor<'_> {
     }
 
     fn is_running(&self) -> bool {
-        self.status() == super::stopped_machine::RunStatus::Running
+        self.status() == RunStatus::Running
     }
 
     /// The guest has stopped: it stays paused, and everybody who wants to know is told why.

@@ -8,8 +8,8 @@ use tracing::warn;
 
 use crate::machine::inputs::{Input, Inputs};
 
-/// How long the guest runs before its breakpoints are inserted again.
-const INTERVAL: Duration = Duration::from_millis(10);
+/// How long a guest runs before its breakpoints are inserted again, under the console or a debugger.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The thread that calls, once it was needed. It ends when this is dropped.
 #[derive(Debug, Default)]
