@@ -17,6 +17,7 @@ pub mod pci;
 pub mod pit;
 pub mod post;
 pub mod reset;
+pub mod rtc;
 pub mod scancodes;
 #[cfg(test)]
 #[path = "scratch_test.rs"]
