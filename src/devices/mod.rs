@@ -14,6 +14,7 @@ pub mod i8042;
 pub mod keyboard;
 pub mod lapic;
 pub mod pci;
+pub mod pic;
 pub mod pit;
 pub mod post;
 pub mod reset;
