@@ -10,6 +10,7 @@ pub mod debug_exit;
 pub mod decode;
 mod device;
 pub mod dma;
+pub mod hpet;
 pub mod i8042;
 pub mod keyboard;
 pub mod lapic;
