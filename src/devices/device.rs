@@ -33,6 +33,8 @@ pub enum MachineRequest {
     Reset,
     /// End the run; the guest wrote this value to the debug exit port.
     Exit(u32),
+    /// End the run; the guest has switched the machine off.
+    PowerOff,
 }
 
 impl Action {

@@ -7,7 +7,7 @@ use crate::kvm::{HostError, Refusal};
 /// Exit statuses of the `kvm` program. All are even, so that the odd ones are free for the value a
 /// guest writes to the debug exit port.
 pub mod status {
-    /// The guest halted with interrupts off, or was migrated to another kvm; also `--help`, `--version`, and
+    /// The guest halted with interrupts off, switched the machine off, or was migrated to another kvm; also `--help`, `--version`, and
     /// `kvm check` where guests can run.
     pub const HALTED: u8 = 0;
     /// The command line or the configuration file is wrong.
@@ -47,6 +47,8 @@ pub enum Outcome {
         /// The value.
         value: u32,
     },
+    /// The guest has switched the machine off.
+    PoweredOff,
     /// A triple fault.
     TripleFault,
     /// The host cannot execute the next instruction; the obstacle is the reason why it was not emulated either,
@@ -79,7 +81,7 @@ impl Outcome {
     /// The process exit status for this end.
     pub fn status(&self) -> u8 {
         match self {
-            Outcome::Halted { .. } | Outcome::Moved { .. } => status::HALTED,
+            Outcome::Halted { .. } | Outcome::PoweredOff | Outcome::Moved { .. } => status::HALTED,
             Outcome::DebugExit { value } => debug_exit::status(*value),
             Outcome::TripleFault => status::TRIPLE_FAULT,
             Outcome::Refused(..) | Outcome::EntryFailed(_) | Outcome::Unexpected(_) => status::REFUSED,
@@ -109,6 +111,7 @@ mod tests {
     fn only_the_debug_exit_port_gives_odd_statuses() {
         for outcome in [
             Outcome::Halted { result: 1, returned: false },
+            Outcome::PoweredOff,
             Outcome::TripleFault,
             Outcome::Refused(Refusal::new(1, &[]), None),
             Outcome::EntryFailed(7),
@@ -122,6 +125,7 @@ mod tests {
         ] {
             assert_eq!(outcome.status() % 2, 0, "{outcome:?}");
         }
+        assert_eq!(Outcome::PoweredOff.status(), status::HALTED);
         assert_eq!(Outcome::DebugExit { value: 0x10 }.status(), 33);
     }
 }

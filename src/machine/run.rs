@@ -221,6 +221,7 @@ impl Machine {
         match effect.request {
             None => Ok(None),
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
+            Some(MachineRequest::PowerOff) => Ok(Some(Next::end(Outcome::PoweredOff))),
             Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
         }
     }

@@ -32,6 +32,8 @@ pub enum PendingAction {
     Exit(u32),
     /// The guest has caused a triple fault.
     TripleFault,
+    /// The guest has switched the machine off.
+    PowerOff,
 }
 
 impl PendingAction {
@@ -42,6 +44,7 @@ impl PendingAction {
             Outcome::Halted { .. } => Some(PendingAction::Halted),
             Outcome::DebugExit { value } => Some(PendingAction::Exit(*value)),
             Outcome::TripleFault => Some(PendingAction::TripleFault),
+            Outcome::PoweredOff => Some(PendingAction::PowerOff),
             Outcome::Reset => Some(PendingAction::Reset),
             _ => None,
         }
@@ -202,6 +205,7 @@ impl Machine {
             PendingAction::Reset => Event::ResetRequested,
             PendingAction::Exit(value) => Event::End(Outcome::DebugExit { value }),
             PendingAction::TripleFault => Event::End(Outcome::TripleFault),
+            PendingAction::PowerOff => Event::End(Outcome::PoweredOff),
             PendingAction::Halted => {
                 Event::End(self.halted_outcome(self.current).unwrap_or_else(Outcome::HostFailed))
             }
@@ -251,6 +255,7 @@ mod tests {
             Some(PendingAction::Halted)
         );
         assert_eq!(PendingAction::after(&Outcome::DebugExit { value: 3 }), Some(PendingAction::Exit(3)));
+        assert_eq!(PendingAction::after(&Outcome::PoweredOff), Some(PendingAction::PowerOff));
         assert_eq!(PendingAction::after(&Outcome::TimedOut), None);
     }
 }
