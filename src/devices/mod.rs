@@ -5,6 +5,7 @@
 //! and inputs it always ends in the same state, and it can save and restore that state ([`Snapshot`]).
 //! [`table`] registers each device once.
 
+pub mod acpi_pm;
 pub mod debug_console;
 pub mod debug_exit;
 pub mod decode;
