@@ -13,6 +13,8 @@ mod device;
 pub mod dma;
 pub mod hpet;
 pub mod i8042;
+pub mod interrupt_message;
+pub mod ioapic;
 pub mod keyboard;
 pub mod lapic;
 pub mod pci;
