@@ -326,6 +326,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         layout: user_interface.layout,
         terminal: user_interface.terminal,
         no_reboot: user_interface.no_reboot,
+        clock: user_interface.clock,
     };
     Machine::new(Box::new(image), spec, inputs, outputs)
         .map_err(|error| Failure::new(machine_status(&error), error))
@@ -371,6 +372,7 @@ fn user_interface(settings: &Settings) -> UserInterface {
         layout: settings.layout,
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),
         no_reboot: settings.no_reboot,
+        clock: settings.clock,
     }
 }
 

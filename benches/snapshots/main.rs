@@ -16,7 +16,7 @@ use kvm::machine::inputs::{Input, Inputs};
 use kvm::machine::output::{Doorbell, output_queue};
 use kvm::machine::snapshots::Snapshots;
 use kvm::machine::{Event, Machine, MachineSpec, Outcome};
-use kvm::settings::{KeyTarget, LayoutName};
+use kvm::settings::{ClockMode, KeyTarget, LayoutName};
 use shared::guests::Guests;
 use shared::rounds::{self, compare, side_by_side};
 use shared::table::{Table, Target, Unit};
@@ -81,6 +81,7 @@ impl Experiment {
             layout: LayoutName::Us,
             terminal: None,
             no_reboot: false,
+            clock: ClockMode::Host,
         };
         let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;
         let mut experiment =

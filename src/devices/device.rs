@@ -97,6 +97,11 @@ pub trait Device {
         false
     }
 
+    /// True if the device may raise its interrupt line by itself or for an input, as the guest has programmed it.
+    fn may_interrupt(&self) -> bool {
+        false
+    }
+
     /// The machine time at which the device has something to do by itself, if any. Read after
     /// [`Action::deadline`], after [`Self::advance`] and after the state was restored.
     fn next_deadline(&self) -> Option<MachineTime> {

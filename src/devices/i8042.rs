@@ -339,6 +339,10 @@ impl Device for I8042 {
         self.line()
     }
 
+    fn may_interrupt(&self) -> bool {
+        self.config() & config::KEYBOARD_INTERRUPT != 0
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         match offset {
             DATA => self.read_data(),

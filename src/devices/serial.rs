@@ -300,6 +300,10 @@ impl Device for SerialPort {
         self.line()
     }
 
+    fn may_interrupt(&self) -> bool {
+        self.mcr & (MCR_OUT2 | MCR_LOOP) == MCR_OUT2 && self.ier & (IER_RECEIVED | IER_LINE) != 0
+    }
+
     /// The character time-out: the FIFO holds a character, and none was received or read for the time of four.
     fn next_deadline(&self) -> Option<MachineTime> {
         let waits = self.ier & IER_RECEIVED != 0

@@ -13,6 +13,8 @@ use super::dma::Dma;
 use super::i8042::I8042;
 use super::lapic::{self, LocalApic};
 use super::pci::PciConfiguration;
+use super::pic::DualPic;
+use super::pit::Pit;
 use super::post::{self, PostPort};
 use super::reset::{self, ResetControl, SystemControlA};
 use super::serial::{self, SerialPort};
@@ -36,6 +38,18 @@ pub enum Role {
     Display,
 }
 
+/// When a device has to know the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// Never.
+    #[default]
+    None,
+    /// At its deadlines.
+    Deadlines,
+    /// At its deadlines and at each access: its registers show the time.
+    Accesses,
+}
+
 /// One device of the machine.
 #[derive(Clone, Debug)]
 pub struct Registration {
@@ -51,6 +65,8 @@ pub struct Registration {
     pub mmio: Option<Range<u64>>,
     /// ISA interrupt line, 0 to 15.
     pub interrupt: Option<u8>,
+    /// When it is told the time.
+    pub timing: Timing,
     /// What the machine does for it.
     pub role: Role,
     /// True if it has a section in snapshot files.
@@ -69,6 +85,7 @@ impl Registration {
             ports: &[],
             mmio: None,
             interrupt: None,
+            timing: Timing::None,
             role: Role::Plain,
             has_state: D::HAS_STATE,
             create: || Box::new(D::default()),
@@ -83,6 +100,7 @@ const fn serial(number: u8, ports: &'static [RangeInclusive<u16>], interrupt: u8
         base: serial::BASE_PORTS[number as usize],
         ports,
         interrupt: Some(interrupt),
+        timing: Timing::Deadlines,
         role: Role::Serial(number),
         ..Registration::of::<SerialPort>()
     }
@@ -137,6 +155,13 @@ pub const TABLE: &[Registration] = &[
         ..Registration::of::<PciConfiguration>()
     },
     Registration { ports: &[0x00..=0x0F], ..Registration::of::<Dma>() },
+    Registration { ports: &[0x20..=0x21, 0xA0..=0xA1, 0x4D0..=0x4D1], ..Registration::of::<DualPic>() },
+    Registration {
+        ports: &[0x40..=0x43, 0x61..=0x61],
+        interrupt: Some(0),
+        timing: Timing::Accesses,
+        ..Registration::of::<Pit>()
+    },
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),
 ];

@@ -106,7 +106,6 @@ impl Session {
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             settled: Some(Instant::now() + SETTLING),
             next_tick: Instant::now(),
-            last_tick: Instant::now(),
             busy: false,
             inputs: connections.inputs,
             outputs: connections.outputs,
@@ -165,7 +164,6 @@ struct Worker {
     /// When memory that only startup needed is released, if that is still pending.
     settled: Option<Instant>,
     next_tick: Instant,
-    last_tick: Instant,
     /// The machine has produced output since the thread last slept.
     busy: bool,
     inputs: Inputs,
@@ -233,9 +231,7 @@ impl Worker {
     fn time_passes(&mut self, now: Instant) {
         if self.doorbell.wants_ticks() && now >= self.next_tick {
             self.next_tick = now + TICK;
-            let elapsed = now.saturating_duration_since(self.last_tick);
-            self.last_tick = now;
-            self.inputs.push(Input::Tick { elapsed });
+            self.inputs.push(Input::Tick);
         }
         if self.settled.is_some_and(|settled| now >= settled) {
             self.settled = None;

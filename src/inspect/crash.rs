@@ -18,6 +18,7 @@ use crate::arch::{PAGE_SIZE, Registers};
 use crate::boot::Symbol;
 use crate::emulate::Obstacle;
 use crate::kvm::probe::{SYSTEM_CALLS, SystemCalls};
+use crate::machine::board::InterruptSource;
 use crate::machine::{Machine, Outcome};
 use crate::memory::GuestMemory;
 
@@ -83,8 +84,8 @@ pub struct CrashReport {
     pub caller: Option<Frame>,
     /// The crash is in ring 3, in the kernel's entry for `syscall`, on a host whose `syscall` stays in ring 3.
     pub syscall_stays_in_ring_3: bool,
-    /// The guest waits in `hlt` with interrupts on.
-    pub waits_in_hlt: bool,
+    /// If the guest waits in `hlt` with interrupts on: the devices that have an interrupt line.
+    pub waits_for: Option<Vec<InterruptSource>>,
     /// Callers by frame pointers, the innermost first; empty where there are none.
     pub frames: Vec<Frame>,
     /// Events that wait for the guest.
@@ -175,7 +176,7 @@ impl CrashReport {
             double_fault: None,
             caller: None,
             syscall_stays_in_ring_3: false,
-            waits_in_hlt: cpu.is_halted(),
+            waits_for: cpu.is_halted().then(|| machine.board().interrupt_sources()),
             frames: Vec::new(),
             pending: cpu.vcpu().pending_events().ok().flatten(),
             post_code: machine.board().post_code(),

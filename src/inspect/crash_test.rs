@@ -47,7 +47,7 @@ fn report(cause: Cause) -> CrashReport {
         double_fault: None,
         caller: None,
         syscall_stays_in_ring_3: false,
-        waits_in_hlt: false,
+        waits_for: None,
         frames: Vec::new(),
         pending: None,
         post_code: None,
@@ -104,11 +104,11 @@ fn an_exception_is_reported_with_its_vector_ring_cause_and_caller() {
 
 #[test]
 fn a_guest_that_waits_at_the_timeout_is_reported_as_waiting() {
-    let waiting = CrashReport { waits_in_hlt: true, ..report(Cause::TimedOut) };
+    let waiting = CrashReport { waits_for: Some(Vec::new()), ..report(Cause::TimedOut) };
     assert!(
         waiting.message().starts_with(
             "the run took longer than --timeout allows: the guest waits in `hlt` for an interrupt; the next \
-             instruction is 0x100004 (main+0x4), instruction `monitor`. Nothing can wake it:"
+             instruction is 0x100004 (main+0x4), instruction `monitor`. Nothing is set up that could wake it:"
         ),
         "{}",
         waiting.message()

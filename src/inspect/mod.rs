@@ -15,3 +15,4 @@ pub mod report;
 pub mod screen;
 pub mod translate;
 pub mod values;
+pub mod waking;

@@ -3,15 +3,12 @@
 use std::path::Path;
 
 use super::crash::{Cause, CrashReport, Frame, Place};
-use super::refused;
+use super::{refused, waking};
 use crate::devices::debug_exit;
 use crate::machine::{Machine, Outcome};
 
 /// Addresses below this are what following a null pointer gives.
 const FIRST_PAGE: u64 = 4096;
-/// What could wake a guest that waits in `hlt`.
-const NO_INTERRUPTS: &str = "Nothing can wake it: this machine has no timer, and its keyboard and serial ports do not \
-                             interrupt yet. Poll the device instead, or end the run with `cli; hlt`.";
 /// The message for `machine`, whose run has ended with `outcome`, for a debugger, which has the registers.
 pub fn end_message(machine: &Machine, outcome: &Outcome) -> String {
     message(outcome, CrashReport::capture(machine, outcome).as_ref(), None)
@@ -75,12 +72,15 @@ impl CrashReport {
             Cause::Unexpected { reason } => {
                 format!("KVM stopped the guest for a reason this program does not know ({reason}){place}.")
             }
-            Cause::TimedOut if self.waits_in_hlt => format!(
-                "the run took longer than --timeout allows: the guest waits in `hlt` for an interrupt; the next \
-                 instruction is{}. {NO_INTERRUPTS}",
-                place.strip_prefix(" at").unwrap_or(" unknown")
-            ),
-            Cause::TimedOut => format!("the run took longer than --timeout allows{place}."),
+            Cause::TimedOut => match &self.waits_for {
+                Some(sources) => format!(
+                    "the run took longer than --timeout allows: the guest waits in `hlt` for an interrupt; the next \
+                     instruction is{}. {}",
+                    place.strip_prefix(" at").unwrap_or(" unknown"),
+                    waking::sentence(sources)
+                ),
+                None => format!("the run took longer than --timeout allows{place}."),
+            },
             Cause::Reset => format!("the guest reset the machine (--no-reboot){place}."),
         };
         if !matches!(self.cause, Cause::TimedOut | Cause::Reset)

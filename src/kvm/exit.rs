@@ -49,6 +49,8 @@ pub enum VmExit {
         /// True if an interrupt could end the halt.
         interruptible: bool,
     },
+    /// The vCPU accepts an interrupt now ([`super::Vcpu::want_interrupt_window`]).
+    InterruptWindow,
     /// A triple fault, or the guest asked the processor to shut down.
     Shutdown,
     /// The vCPU was kicked; nothing happened in the guest.

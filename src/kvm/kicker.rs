@@ -4,6 +4,7 @@
 //! entry. A kick sets the flag first and then sends the signal, so that no race between the two threads loses
 //! it.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
@@ -41,6 +42,7 @@ impl Kicker {
     /// Sets the target to a vCPU that the calling thread is about to run.
     pub(super) fn aim(&self, immediate_exit: *const AtomicU8) {
         install_handler();
+        OWN_VCPU.set(immediate_exit);
         // SAFETY: always succeeds, no preconditions.
         let thread = unsafe { libc::pthread_self() };
         *self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
@@ -50,10 +52,27 @@ impl Kicker {
     /// Clears the target if it is still this vCPU: after a reset the new vCPU becomes the target before the
     /// old one is dropped.
     pub(super) fn clear(&self, immediate_exit: *const AtomicU8) {
+        if OWN_VCPU.get() == immediate_exit {
+            OWN_VCPU.set(std::ptr::null());
+        }
         let mut target = self.target.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if target.as_ref().is_some_and(|target| target.immediate_exit == immediate_exit) {
             *target = None;
         }
+    }
+}
+
+thread_local! {
+    /// `kvm_run.immediate_exit` of the vCPU that the thread runs. It has no destructor, so a signal handler may use it.
+    static OWN_VCPU: Cell<*const AtomicU8> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Makes the vCPU of the calling thread return [`super::VmExit::Interrupted`] at its next entry. Safe in a signal handler.
+pub(super) fn kick_own_vcpu() {
+    let immediate_exit = OWN_VCPU.get();
+    if !immediate_exit.is_null() {
+        // SAFETY: `kvm_run` is mapped as long as the pointer is set: the vCPU clears it, on this thread, before.
+        unsafe { &*immediate_exit }.store(1, Ordering::SeqCst);
     }
 }
 

@@ -7,9 +7,11 @@
 
 mod cpu_features;
 mod cpuid;
+mod deadline_timer;
 mod exit;
 mod guest_debug;
 mod interrupted;
+mod interrupts;
 mod kicker;
 pub mod probe;
 mod registers;
@@ -22,6 +24,7 @@ use std::error::Error;
 use std::io;
 
 pub use cpu_features::CpuFeatures;
+pub use deadline_timer::DeadlineTimer;
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use guest_debug::{GuestDebug, WatchLength, Watchpoint};
 pub use kicker::Kicker;

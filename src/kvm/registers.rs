@@ -218,6 +218,7 @@ impl Vcpu {
     /// step may start elsewhere.
     pub(super) fn forget_registers(&self) {
         self.shared.set(false);
+        self.interrupt_state_is_stale.set(true);
         self.debugging_is_stale.set(true);
     }
 }

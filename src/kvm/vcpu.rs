@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
-    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_run,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_run,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -72,6 +72,8 @@ pub struct Vcpu {
     pub(super) cached: CachedState,
     /// The registers in `kvm_run` are current.
     pub(super) shared: Cell<bool>,
+    /// What `kvm_run` says of interrupts is older than the registers.
+    pub(super) interrupt_state_is_stale: Cell<bool>,
     port: Option<PortAccess>,
     /// An MMIO read is waiting for its value.
     reading: bool,
@@ -107,6 +109,7 @@ impl Vcpu {
             capabilities,
             cached: CachedState::default(),
             shared: Cell::new(false),
+            interrupt_state_is_stale: Cell::new(true),
             port: None,
             reading: false,
             after_batch: None,
@@ -168,6 +171,7 @@ impl Vcpu {
         }
         let ran = self.fd.run().map(drop);
         self.shared.set(self.fd.get_kvm_run().kvm_valid_regs != 0);
+        self.interrupt_state_is_stale.set(false);
         let reason = match ran {
             Ok(()) => self.fd.get_kvm_run().exit_reason,
             Err(e) => {
@@ -234,6 +238,7 @@ impl Vcpu {
         let mut events =
             self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
         events.exception = Default::default();
+        self.interrupt_state_is_stale.set(true);
         self.fd.set_vcpu_events(&events).map_err(|e| HostError::refused("write the pending events", e))
     }
 
@@ -340,6 +345,7 @@ impl Vcpu {
             KVM_EXIT_HLT => VmExit::Halt { interruptible: run.if_flag != 0 },
             KVM_EXIT_SHUTDOWN => VmExit::Shutdown,
             KVM_EXIT_INTR => VmExit::Interrupted,
+            KVM_EXIT_IRQ_WINDOW_OPEN => VmExit::InterruptWindow,
             KVM_EXIT_DEBUG => {
                 // SAFETY: the exit reason says that this member of the union is in use.
                 let debug = unsafe { run.__bindgen_anon_1.debug.arch };

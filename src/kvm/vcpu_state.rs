@@ -102,6 +102,12 @@ impl VcpuState {
         self.general.rip
     }
 
+    /// An external interrupt with this vector is delivered before the next instruction.
+    pub fn inject_interrupt(&mut self, vector: u8) {
+        let [_, _, _, shadow] = self.events.interrupt;
+        self.events.interrupt = [1, vector, 0, shadow];
+    }
+
     /// Checks the lengths of the variable parts.
     ///
     /// # Errors

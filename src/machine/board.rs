@@ -6,14 +6,17 @@
 
 use std::any::Any;
 
+use serde::Serialize;
+
 use super::interrupts::InterruptLines;
 use super::output::OutputSource;
 use crate::devices::decode::PortDecoder;
 use crate::devices::i8042::I8042;
 use crate::devices::keyboard::KeyEvent;
+use crate::devices::pic::DualPic;
 use crate::devices::post::PostPort;
 use crate::devices::serial::SerialPort;
-use crate::devices::table::{Registration, Role, TABLE};
+use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
 use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, StateError};
@@ -41,6 +44,21 @@ impl Effect {
     }
 }
 
+/// A device that has an interrupt line, and what keeps it from interrupting the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct InterruptSource {
+    /// Kind of the device, as in [`Registration::kind`].
+    pub kind: &'static str,
+    /// Number among the devices of its kind.
+    pub number: u16,
+    /// Its ISA interrupt line.
+    pub line: u8,
+    /// The guest has programmed the device so that it may interrupt.
+    pub programmed: bool,
+    /// The interrupt controller passes its line on.
+    pub admitted: bool,
+}
+
 /// A device of the board, as [`Board::decode`] finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceIndex(u8);
@@ -52,6 +70,7 @@ struct Slot {
     base: u16,
     role: Role,
     interrupt: Option<u8>,
+    timing: Timing,
 }
 
 /// All devices of the machine.
@@ -64,9 +83,14 @@ pub struct Board {
     serial: [u8; 4],
     i8042: u8,
     vga: u8,
+    pic: u8,
     unassigned: u8,
+    /// The devices that are told the time.
+    timed: Vec<u8>,
     /// Levels of the interrupt lines.
     interrupts: InterruptLines,
+    /// An interrupt controller requests an interrupt of the processor.
+    interrupt_pending: bool,
     /// Accesses of the guest to devices.
     accesses: u64,
 }
@@ -83,7 +107,7 @@ impl Board {
     /// # Panics
     ///
     /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
-    /// the VGA, and the device for unassigned accesses.
+    /// the VGA, the interrupt controller, and the device for unassigned accesses.
     pub fn new(table: &'static [Registration]) -> Board {
         let slots: Vec<Slot> = table
             .iter()
@@ -92,6 +116,7 @@ impl Board {
                 base: entry.base,
                 role: entry.role,
                 interrupt: entry.interrupt,
+                timing: entry.timing,
             })
             .collect();
         let find = |matches: &dyn Fn(&Slot) -> bool| {
@@ -100,10 +125,26 @@ impl Board {
         let serial = [0, 1, 2, 3].map(|number| find(&|slot| slot.role == Role::Serial(number)));
         let i8042 = find(&|slot| slot.role == Role::Keyboard);
         let vga = find(&|slot| slot.role == Role::Display);
+        let pic = find(&|slot| is::<DualPic>(slot.device.as_ref()));
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
+        let timed =
+            (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
         let decoder = PortDecoder::new(table, unassigned);
         let interrupts = InterruptLines::default();
-        Board { table, slots, decoder, serial, i8042, vga, unassigned, interrupts, accesses: 0 }
+        Board {
+            table,
+            slots,
+            decoder,
+            serial,
+            i8042,
+            vga,
+            pic,
+            unassigned,
+            timed,
+            interrupts,
+            interrupt_pending: false,
+            accesses: 0,
+        }
     }
 
     /// Returns all devices to their state after power-on. The count of accesses continues.
@@ -215,15 +256,10 @@ impl Board {
     /// Applies the interrupt line level of `action`, and returns the rest of it.
     #[inline]
     fn effect(&mut self, device: DeviceIndex, action: Action) -> Effect {
-        let slot = &self.slots[usize::from(device.0)];
-        if let (Some(level), Some(line)) = (action.line, slot.interrupt) {
-            self.interrupts.set(line, device.0, level);
-            // A line that falls and rises again within one access makes an edge.
-            let now = slot.device.line();
-            if now != level {
-                self.interrupts.set(line, device.0, now);
-            }
+        if action.line.is_some() || device.0 == self.pic {
+            self.update_line(device, action.line);
         }
+        let slot = &self.slots[usize::from(device.0)];
         let output = action.output.and_then(|byte| match slot.role {
             Role::Serial(number) => Some((OutputSource::Serial(number), byte)),
             Role::DebugConsole => Some((OutputSource::DebugConsole, byte)),
@@ -232,25 +268,99 @@ impl Board {
         Effect { output, request: action.request, deadline: action.deadline }
     }
 
+    /// A device reports `level` for its interrupt line, or the interrupt controllers were accessed.
+    fn update_line(&mut self, device: DeviceIndex, level: Option<bool>) {
+        let slot = &self.slots[usize::from(device.0)];
+        if let (Some(level), Some(line)) = (level, slot.interrupt) {
+            // A line that falls and rises again within one access makes an edge.
+            let now = slot.device.line();
+            self.set_line(line, device.0, level);
+            self.set_line(line, device.0, now);
+        }
+        self.interrupt_pending = self.pic().output();
+    }
+
+    /// The device numbered `device` sets its output to `line`.
+    fn set_line(&mut self, line: u8, device: u8, level: bool) {
+        if let Some(level) = self.interrupts.set(line, device, level) {
+            downcast_mut::<DualPic>(&mut self.slots[usize::from(self.pic)]).set_line(line, level);
+        }
+    }
+
     /// Reads the levels of all interrupt lines from the devices.
     fn read_lines(&mut self) {
-        for (index, slot) in self.slots.iter().enumerate() {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
             if let Some(line) = slot.interrupt {
-                self.interrupts.set(line, index as u8, slot.device.line());
+                let level = slot.device.line();
+                self.set_line(line, index as u8, level);
             }
         }
+        self.interrupt_pending = self.pic().output();
+    }
+
+    /// True if an interrupt controller requests an interrupt of the processor.
+    #[inline]
+    pub fn interrupt_pending(&self) -> bool {
+        self.interrupt_pending
+    }
+
+    /// The processor takes the interrupt that is requested; its vector.
+    pub fn acknowledge_interrupt(&mut self) -> u8 {
+        let pic = downcast_mut::<DualPic>(&mut self.slots[usize::from(self.pic)]);
+        let vector = pic.acknowledge();
+        self.interrupt_pending = self.pic().output();
+        vector
+    }
+
+    /// All devices that have an interrupt line, by line.
+    pub fn interrupt_sources(&self) -> Vec<InterruptSource> {
+        let with_line = self.table.iter().zip(&self.slots).filter_map(|(entry, slot)| {
+            let line = slot.interrupt?;
+            Some(InterruptSource {
+                kind: entry.kind,
+                number: entry.number,
+                line,
+                programmed: slot.device.may_interrupt(),
+                admitted: self.pic().can_interrupt(line),
+            })
+        });
+        let mut sources: Vec<InterruptSource> = with_line.collect();
+        sources.sort_by_key(|source| source.line);
+        sources
+    }
+
+    /// The two interrupt controllers.
+    #[inline]
+    pub fn pic(&self) -> &DualPic {
+        downcast(&self.slots[usize::from(self.pic)])
+    }
+
+    /// True if the registers of the device show the time: it is told the time before each access.
+    #[inline]
+    pub fn shows_time(&self, device: DeviceIndex) -> bool {
+        self.slots[usize::from(device.0)].timing == Timing::Accesses
+    }
+
+    /// The same for the device at a guest-physical address.
+    pub fn shows_time_at(&self, address: u64) -> bool {
+        self.decoder.address(address).is_some_and(|(device, _)| self.shows_time(DeviceIndex(device)))
     }
 
     /// The earliest time at which a device has something to do by itself.
     pub fn next_deadline(&self) -> Option<MachineTime> {
-        self.slots.iter().filter_map(|slot| slot.device.next_deadline()).min()
+        self.timed.iter().filter_map(|at| self.slots[usize::from(*at)].device.next_deadline()).min()
     }
 
     /// Advances all devices to `now`, and passes the resulting effects to `apply`.
     pub fn advance(&mut self, now: MachineTime, mut apply: impl FnMut(Effect)) {
-        for index in 0..self.slots.len() {
-            let action = self.slots[index].device.advance(now);
-            apply(self.effect(DeviceIndex(index as u8), action));
+        for at in 0..self.timed.len() {
+            let index = self.timed[at];
+            let action = self.slots[usize::from(index)].device.advance(now);
+            let effect = self.effect(DeviceIndex(index), action);
+            if effect != Effect::default() {
+                apply(effect);
+            }
         }
     }
 

@@ -105,7 +105,7 @@ fn interrupt_levels_reach_the_line_of_the_table_and_are_restored() {
     for (port, value) in [(0x3FC, 0x08), (0x3F9, 0x01), (0x64, 0x60), (0x60, 0x45)] {
         let _ = board.port_out(port, 1, value);
     }
-    let levels = |board: &Board| [1, 3, 4].map(|line| board.interrupts().sink().level(line));
+    let levels = |board: &Board| [1, 3, 4].map(|line| board.interrupts().level(line));
     assert_eq!(levels(&board), [false, false, false]);
     let _ = board.receive(0, b'x');
     board.key(KeyEvent::press(Key::A));
@@ -131,7 +131,7 @@ fn an_entry_in_the_table_gives_a_device_its_ports_line_deadline_state_and_reset(
     let effect = board.port_out(scratch::PORT + 1, 1, 20);
     assert!(effect.deadline);
     assert_eq!(board.next_deadline(), Some(MachineTime::from_nanos(20_000)));
-    let line = |board: &Board| board.interrupts().sink().level(scratch::LINE);
+    let line = |board: &Board| board.interrupts().level(scratch::LINE);
     board.advance(MachineTime::from_nanos(19_999), |effect| assert_eq!(effect, Effect::default()));
     assert!(!line(&board));
 

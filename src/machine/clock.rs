@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::devices::MachineTime;
 
-/// The clock of a machine; only [`super::inputs::Input::Tick`] advances it.
+/// The clock of a machine; only [`super::inputs::Input::Time`] advances it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
     now: MachineTime,

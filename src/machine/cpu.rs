@@ -87,6 +87,10 @@ pub struct Cpu {
     debug: GuestDebug,
     /// How the next entry completes the last exit: with the value of a read, if it was one.
     completion: VmEntry,
+    /// An interrupt that was taken from the controllers and is injected when the CPU runs freely again.
+    pub(super) withdrawn_interrupt: Option<u8>,
+    /// An interrupt may have been injected and not delivered yet.
+    pub(super) interrupt_may_wait: bool,
     /// Instructions emulated since the CPU was created.
     pub(super) emulated: EmulationCounter,
     kicker: Kicker,
@@ -100,6 +104,8 @@ impl Cpu {
             run_state: RunState::default(),
             debug: GuestDebug::default(),
             completion: VmEntry::Resume,
+            withdrawn_interrupt: None,
+            interrupt_may_wait: false,
             emulated: EmulationCounter::default(),
             kicker,
         }
@@ -119,6 +125,12 @@ impl Cpu {
     #[inline]
     pub fn is_halted(&self) -> bool {
         self.run_state == RunState::Halted
+    }
+
+    /// True if an interrupt waits until it runs freely.
+    #[inline]
+    pub(super) fn has_withdrawn_interrupt(&self) -> bool {
+        self.withdrawn_interrupt.is_some()
     }
 
     /// Kicks it out of the guest, from any thread.
@@ -230,7 +242,11 @@ impl Cpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub(super) fn state(&self, kvm: &Kvm) -> Result<CpuState, HostError> {
-        Ok(CpuState { vcpu: self.vcpu.state(kvm)?, run_state: self.run_state })
+        let mut vcpu = self.vcpu.state(kvm)?;
+        if let Some(vector) = self.withdrawn_interrupt {
+            vcpu.inject_interrupt(vector);
+        }
+        Ok(CpuState { vcpu, run_state: self.run_state })
     }
 
     /// Restores the CPU to `state`. The debug facilities stay enabled.
@@ -241,6 +257,8 @@ impl Cpu {
     pub(super) fn set_state(&mut self, state: &CpuState) -> Result<(), HostError> {
         self.vcpu.set_state(&state.vcpu)?;
         self.run_state = state.run_state;
+        self.withdrawn_interrupt = None;
+        self.interrupt_may_wait = true;
         Ok(())
     }
 }

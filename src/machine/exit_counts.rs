@@ -3,7 +3,7 @@
 use crate::kvm::VmExit;
 
 /// Number of reasons.
-const REASONS: usize = 9;
+const REASONS: usize = 10;
 
 /// Exits of all CPUs since the machine was created, across resets. Writes to a port that KVM coalesces count each,
 /// although many of them share one exit.
@@ -22,7 +22,8 @@ fn reason(exit: &VmExit) -> usize {
         VmExit::Interrupted => 5,
         VmExit::Debug(_) => 6,
         VmExit::Refused(_) => 7,
-        VmExit::Shutdown | VmExit::EntryFailed(_) | VmExit::Unexpected(_) => 8,
+        VmExit::InterruptWindow => 8,
+        VmExit::Shutdown | VmExit::EntryFailed(_) | VmExit::Unexpected(_) => 9,
     }
 }
 
@@ -78,9 +79,14 @@ impl ExitCounts {
         self.0[7]
     }
 
+    /// The guest has become able to take an interrupt that waited.
+    pub fn interrupt_windows(&self) -> u64 {
+        self.0[8]
+    }
+
     /// Triple faults and failures.
     pub fn others(&self) -> u64 {
-        self.0[8]
+        self.0[9]
     }
 }
 
@@ -101,6 +107,7 @@ mod tests {
             VmExit::Interrupted,
             VmExit::Debug(DebugStop { exception: 1, pc: 0, dr6: 0, dr7: 0 }),
             VmExit::Refused(Refusal::new(1, &[])),
+            VmExit::InterruptWindow,
             VmExit::Shutdown,
         ];
         for (times, exit) in (1..).zip(&all) {
@@ -117,9 +124,10 @@ mod tests {
             counts.kicks(),
             counts.debug_stops(),
             counts.refusals(),
+            counts.interrupt_windows(),
             counts.others(),
         ];
-        assert_eq!(by_reason, [1, 2, 3, 4, 5, 6, 7, 8, 11]);
-        assert_eq!(counts.total(), 47);
+        assert_eq!(by_reason, [1, 2, 3, 4, 5, 6, 7, 8, 9, 12]);
+        assert_eq!(counts.total(), 57);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,11 @@ pub enum Input {
     KeyEvents(Vec<KeyEvent>),
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
-    /// A timer tick: coalesced output is due, and time has passed.
-    Tick {
-        /// Time since the last tick, or since the machine was started.
+    /// Coalesced output is due.
+    Tick,
+    /// Time has passed on the machine's clock.
+    Time {
+        /// Time since the last such input, or since the machine was started.
         elapsed: Duration,
     },
     /// The user presses the reset button.
@@ -55,7 +57,6 @@ pub struct Keystroke {
 struct Shared {
     queue: Mutex<VecDeque<Input>>,
     arrived: Condvar,
-    waiting: AtomicBool,
     /// Keystrokes that were pushed and not delivered to the guest yet.
     keystrokes: AtomicUsize,
     /// Bytes that were pushed for each serial port and not delivered to the guest yet.
@@ -67,6 +68,8 @@ struct Shared {
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     shared: Arc<Shared>,
+    /// There may be something to take, or the deadline timer has expired.
+    attention: Arc<AtomicBool>,
 }
 
 impl Inputs {
@@ -87,7 +90,7 @@ impl Inputs {
             _ => {}
         }
         self.queue().push_back(input);
-        self.shared.waiting.store(true, Ordering::Release);
+        self.attention.store(true, Ordering::Release);
         self.shared.arrived.notify_one();
         self.shared.kicker.kick();
     }
@@ -113,10 +116,15 @@ impl Inputs {
         self.take().into()
     }
 
-    /// True if there may be something to [`Self::take`]; costs one load.
+    /// True if there may be something to [`Self::take`], or if the deadline timer has expired; costs one load.
     #[inline]
     pub(super) fn has_pending(&self) -> bool {
-        self.shared.waiting.load(Ordering::Acquire)
+        self.attention.load(Ordering::Acquire)
+    }
+
+    /// The flag that makes [`Self::has_pending`] true until the next [`Self::clear_pending`].
+    pub(super) fn attention(&self) -> &Arc<AtomicBool> {
+        &self.attention
     }
 
     /// True if an input that ends the run is queued.
@@ -124,11 +132,15 @@ impl Inputs {
         self.queue().iter().any(|input| matches!(input, Input::Quit | Input::TimedOut | Input::Terminated(_)))
     }
 
-    /// Everything that has arrived, oldest first.
+    /// Everything that has arrived, oldest first. What arrives after the last [`Self::clear_pending`] makes
+    /// [`Self::has_pending`] true, also if it has been taken.
     pub(super) fn take(&self) -> VecDeque<Input> {
-        let mut queue = self.queue();
-        self.shared.waiting.store(false, Ordering::Release);
-        std::mem::take(&mut *queue)
+        std::mem::take(&mut *self.queue())
+    }
+
+    /// Makes [`Self::has_pending`] false. The caller looks at the queue and at the deadline next.
+    pub(super) fn clear_pending(&self) {
+        self.attention.store(false, Ordering::SeqCst);
     }
 
     /// Sleeps until there is something to take.
@@ -136,6 +148,19 @@ impl Inputs {
         let mut queue = self.queue();
         while queue.is_empty() {
             queue = self.shared.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Sleeps until there is something to take, or until `deadline`.
+    pub(super) fn wait_until(&self, deadline: Instant) {
+        let mut queue = self.queue();
+        while queue.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.shared.arrived.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
     }
 
@@ -188,6 +213,7 @@ mod tests {
         inputs.push(Input::Serial(1, b"ab".to_vec()));
         inputs.push(Input::Quit);
         assert!(inputs.has_pending());
+        inputs.clear_pending();
         assert_eq!(inputs.take(), [Input::Serial(1, b"ab".to_vec()), Input::Quit]);
         assert!(!inputs.has_pending());
         assert_eq!(inputs.serial_backlog(1), 2);

@@ -64,6 +64,13 @@ pub enum JournalEvent {
         /// Bits of DR6 that the guest finds set.
         bits: u64,
     },
+    /// A processor has taken an interrupt.
+    Interrupt {
+        /// Index of the vCPU.
+        cpu: u8,
+        /// The vector.
+        vector: u8,
+    },
     /// A debugger wrote guest memory.
     Memory {
         /// Guest-physical address of the first byte.

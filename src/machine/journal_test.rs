@@ -15,7 +15,7 @@ fn every_event_survives_serialisation() {
             keys: KeyEvent::chord(&[Key::A]),
         })),
         JournalEvent::Input(Input::Serial(3, b"xyz".to_vec())),
-        JournalEvent::Input(Input::Tick { elapsed: Duration::from_nanos(10_000_001) }),
+        JournalEvent::Input(Input::Time { elapsed: Duration::from_nanos(10_000_001) }),
         JournalEvent::Input(Input::Terminated(15)),
         JournalEvent::GeneralRegisters {
             cpu: 1,
@@ -72,7 +72,7 @@ fn inputs_and_debugger_writes_are_recorded_at_the_guests_count_of_accesses() {
     machine.inputs().push(Input::Attention);
     run_to_attention(&mut machine);
     run_to_halt(&mut machine);
-    machine.inputs().push(Input::Tick { elapsed: Duration::from_nanos(7) });
+    machine.inputs().push(Input::Time { elapsed: Duration::from_nanos(7) });
     machine.inputs().push(Input::Attention);
     run_to_attention(&mut machine);
     assert_eq!(machine.clock().now().as_nanos(), 7);
@@ -86,7 +86,7 @@ fn inputs_and_debugger_writes_are_recorded_at_the_guests_count_of_accesses() {
         JournalEntry { position: at(0, 3), event: JournalEvent::Input(Input::Serial(1, b"x".to_vec())) },
         JournalEntry {
             position: at(1, 6),
-            event: JournalEvent::Input(Input::Tick { elapsed: Duration::from_nanos(7) }),
+            event: JournalEvent::Input(Input::Time { elapsed: Duration::from_nanos(7) }),
         },
         JournalEntry { position: at(2, 6), event: JournalEvent::GeneralRegisters { cpu: 0, registers } },
         JournalEntry {
@@ -105,7 +105,7 @@ fn run_to_attention(machine: &mut Machine) {
 fn a_restored_machine_continues_at_the_position_and_time_of_its_state() {
     let Some(mut machine) = machine(4 << 20, ACCESSES) else { return };
     run_to_halt(&mut machine);
-    machine.inputs().push(Input::Tick { elapsed: Duration::from_nanos(7) });
+    machine.inputs().push(Input::Time { elapsed: Duration::from_nanos(7) });
     machine.inputs().push(Input::Attention);
     run_to_attention(&mut machine);
     let mut snapshots = Snapshots::default();

@@ -13,6 +13,7 @@ pub mod dirty;
 pub mod exit_counts;
 pub mod input_buffer;
 pub mod inputs;
+mod interrupt_delivery;
 pub mod interrupts;
 pub mod journal;
 mod mapped_memory;
@@ -21,10 +22,12 @@ pub mod output;
 mod run;
 mod saved;
 pub mod screen;
+mod sleeping;
 pub mod snapshots;
 mod stepping;
 #[cfg(test)]
 pub(crate) mod testing;
+mod time_source;
 mod triple_fault;
 mod watchpoint_pages;
 
@@ -45,7 +48,7 @@ use crate::boot::{
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::{KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName};
 use board::Board;
 use clock::Clock;
 use coalescing::Coalescing;
@@ -58,6 +61,7 @@ use journal::{Journal, JournalEvent, Position, Recording};
 use mapped_memory::MappedMemory;
 use output::OutputQueue;
 use screen::Screen;
+use time_source::TimeSource;
 use watchpoint_pages::WatchpointPages;
 
 /// Why a machine could not be created, reset or restored.
@@ -105,6 +109,8 @@ pub struct MachineSpec {
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
+    /// When the machine's clock runs.
+    pub clock: ClockMode,
 }
 
 /// A machine, ready to run.
@@ -124,6 +130,7 @@ pub struct Machine {
     memory: Arc<GuestMemory>,
     board: Board,
     clock: Clock,
+    time: TimeSource,
     journal: Journal,
     input_buffer: InputBuffer,
     coalescing: Coalescing,
@@ -188,6 +195,7 @@ impl Machine {
             memory,
             board,
             clock: Clock::default(),
+            time: TimeSource::new(spec.clock),
             journal: Journal::default(),
             inputs,
             outputs,
@@ -336,6 +344,7 @@ impl Machine {
         (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &registers)?;
         self.current = CpuId::BOOT;
         self.board.reset();
+        self.board.advance(self.clock.now(), |_| {});
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
         self.input_buffer.reset();
         self.pending_action = None;

@@ -1,19 +1,15 @@
 //! The run loop: takes inputs, runs the vCPU and handles its exits.
 
-use std::time::Duration;
-
 use tracing::{debug, info};
 
 use super::board::{Board, Effect};
-use super::cpu::{CpuId, RunState};
+use super::cpu::CpuId;
 use super::exit_counts::ExitCounts;
 use super::inputs::Input;
 use super::journal::JournalEvent;
 use super::output::OutputSource;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
-use crate::arch::paging::Paging;
-use crate::boot;
 use crate::devices::MachineRequest;
 use crate::devices::table::Role;
 use crate::emulate::{Bus, Emulated, emulate};
@@ -86,7 +82,7 @@ impl Machine {
     #[inline]
     pub(super) fn advance(&mut self) -> Result<Next, HostError> {
         let cpu = self.current;
-        if self.cpus[cpu].is_halted() { self.sleep().map(Next::Stop) } else { self.step(cpu) }
+        if self.cpus[cpu].is_halted() { self.sleep_halted(cpu) } else { self.step(cpu) }
     }
 
     /// Takes pending inputs, runs a CPU to its next exit and handles the exit.
@@ -96,6 +92,9 @@ impl Machine {
             && let Some(event) = self.take_inputs()?
         {
             return Ok(Next::Stop(event));
+        }
+        if self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt() {
+            self.deliver_interrupt(cpu)?;
         }
         let exit = self.cpus[cpu].run()?;
         self.handle_exit(cpu, exit)
@@ -109,15 +108,20 @@ impl Machine {
             VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
             VmExit::PortIn { port, size } => {
                 let device = self.board.decode(port);
+                if self.board.shows_time(device)
+                    && let Some(event) = self.sync_clock()?
+                {
+                    return Ok(Next::Stop(event));
+                }
                 // This access may read pending input.
                 let delivers_input = self.input_buffer.has_pending()
                     && matches!(self.board.role(device), Role::Keyboard | Role::Serial(_));
                 if delivers_input {
-                    self.deliver_input();
+                    self.deliver_input()?;
                 }
                 let (value, effect) = self.board.read_port(device, port, size);
                 if delivers_input {
-                    self.deliver_input();
+                    self.deliver_input()?;
                 }
                 self.cpus[cpu].complete_read(u64::from(value));
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
@@ -130,6 +134,9 @@ impl Machine {
                 if self.memory.write_word(address, value, size).is_ok() {
                     return Ok(Next::Run);
                 }
+                if self.board.shows_time_at(address) {
+                    self.sync_clock()?;
+                }
                 let effect = self.board.memory_write(address, size, value);
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
@@ -139,13 +146,18 @@ impl Machine {
                 self.watchpoint_pages.read(address, size);
                 let (value, effect) = match read {
                     Ok(value) => (value, Effect::default()),
-                    Err(_) => self.board.memory_read(address, size),
+                    Err(_) => {
+                        if self.board.shows_time_at(address) {
+                            self.sync_clock()?;
+                        }
+                        self.board.memory_read(address, size)
+                    }
                 };
                 self.cpus[cpu].complete_read(value);
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
-            VmExit::Halt { interruptible } => self.halt(cpu, interruptible).map(Next::Stop),
-            VmExit::Interrupted => Ok(Next::Run),
+            VmExit::Halt { interruptible } => self.halt(cpu, interruptible),
+            VmExit::Interrupted | VmExit::InterruptWindow => Ok(Next::Run),
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
             VmExit::Shutdown => self.shut_down(cpu),
             // The cause may be an unmapped slot: an instruction in it, or an operand of an instruction that KVM
@@ -190,6 +202,9 @@ impl Machine {
     #[inline]
     fn port_out(&mut self, port: u16, size: u8, value: u32) -> Result<Next, HostError> {
         let device = self.board.decode(port);
+        if self.board.shows_time(device) {
+            self.sync_clock()?;
+        }
         let effect = self.board.write_port(device, port, size, value);
         match self.board.role(device) {
             Role::Serial(number) => {
@@ -203,7 +218,7 @@ impl Machine {
                 }
             }
             Role::Display => self.screen.publish(self.board.vga().view()),
-            Role::Keyboard if self.input_buffer.has_pending() => self.deliver_input(),
+            Role::Keyboard if self.input_buffer.has_pending() => self.deliver_input()?,
             _ => {}
         }
         Ok(self.apply(effect)?.unwrap_or(Next::Run))
@@ -211,12 +226,12 @@ impl Machine {
 
     /// Applies the effect of an access; `None` if the guest continues.
     #[inline]
-    fn apply(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
+    pub(super) fn apply(&mut self, effect: Effect) -> Result<Option<Next>, HostError> {
         if let Some((source, byte)) = effect.output {
             self.send(source, byte);
         }
         if effect.deadline {
-            self.want_ticks();
+            self.arm_timer()?;
         }
         match effect.request {
             None => Ok(None),
@@ -224,12 +239,6 @@ impl Machine {
             Some(MachineRequest::PowerOff) => Ok(Some(Next::end(Outcome::PoweredOff))),
             Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
         }
-    }
-
-    /// Starts or stops the ticks that coalesced output and device deadlines need.
-    #[cold]
-    pub(super) fn want_ticks(&mut self) {
-        self.outputs.want_ticks(self.coalescing.active() || self.board.next_deadline().is_some());
     }
 
     #[inline]
@@ -263,59 +272,20 @@ impl Machine {
         }
     }
 
-    /// Handles `hlt`. With interrupts off nothing can wake the processor, so the run ends.
-    pub(super) fn halt(&mut self, cpu: CpuId, interruptible: bool) -> Result<Event, HostError> {
-        if !interruptible {
-            return Ok(Event::End(self.halted_outcome(cpu)?));
-        }
-        debug!("the guest waits for an interrupt");
-        self.cpus[cpu].run_state = RunState::Halted;
-        self.sleep()
-    }
-
-    /// The end of a run by a processor that has halted with interrupts off.
-    pub(super) fn halted_outcome(&self, cpu: CpuId) -> Result<Outcome, HostError> {
-        let registers = self.cpus[cpu].registers()?;
-        let mut code = [0; boot::ENTRY_RETURN_MARK_LENGTH];
-        let at = Paging::new(&registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
-        let returned = at.is_ok_and(|at| {
-            self.memory.read(at.physical, &mut code).is_ok() && boot::entry_has_returned(&code)
-        });
-        Ok(Outcome::Halted { result: registers.general.rax, returned })
-    }
-
-    /// Sleeps while the processor is halted, until an input causes an event.
-    pub(super) fn sleep(&mut self) -> Result<Event, HostError> {
-        loop {
-            self.inputs.wait();
-            if let Some(event) = self.take_inputs()? {
-                return Ok(event);
-            }
-        }
-    }
-
-    /// Advances the machine's clock and all devices; an event if a device requests a reset or the end.
-    fn advance_clock(&mut self, elapsed: Duration) -> Result<Option<Event>, HostError> {
-        let now = self.clock.advance(elapsed);
-        let mut effects = Vec::new();
-        self.board.advance(now, |effect| effects.push(effect));
-        let mut event = None;
-        for effect in effects {
-            if let Some(Next::Stop(stop)) = self.apply(effect)? {
-                event = event.or(Some(stop));
-            }
-        }
-        self.want_ticks();
-        Ok(event)
-    }
-
     /// Takes pending inputs and passes them to the devices; an event if an input concerns the whole machine.
     #[cold]
     pub(super) fn take_inputs(&mut self) -> Result<Option<Event>, HostError> {
+        // Before the look at the clock and the queue: what comes later sets the flag again.
+        self.inputs.clear_pending();
         let mut event = None;
+        // The deadline timer may be what has set the flag.
+        if self.deadline_has_come() {
+            event = self.sync_clock()?;
+        }
+        self.rearm_timer()?;
         for input in self.inputs.take() {
             // Attention does not change the machine.
-            if input != Input::Attention {
+            if !matches!(input, Input::Attention | Input::Tick) {
                 self.note(|| JournalEvent::Input(input.clone()));
             }
             match input {
@@ -328,13 +298,14 @@ impl Machine {
                 }
                 Input::KeyEvents(events) => self.input_buffer.push_key_events(events, &self.inputs),
                 Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
-                Input::Tick { elapsed } => {
+                Input::Tick => {
                     self.coalescing.tick(self.ram.vm())?;
-                    match self.advance_clock(elapsed)? {
-                        Some(Event::End(outcome)) => return Ok(Some(Event::End(outcome))),
-                        other => event = other.or(event),
-                    }
+                    self.outputs.want_ticks(self.coalescing.active());
                 }
+                Input::Time { elapsed } => match self.advance_clock(elapsed)? {
+                    Some(Event::End(outcome)) => return Ok(Some(Event::End(outcome))),
+                    other => event = other.or(event),
+                },
                 Input::Reset => match self.reset_requested("the user")? {
                     Event::End(outcome) => return Ok(Some(Event::End(outcome))),
                     reset => event = Some(reset),
@@ -346,15 +317,16 @@ impl Machine {
                 Input::Attention => event = event.or(Some(Event::Attention)),
             }
         }
-        self.deliver_input();
+        self.deliver_input()?;
         Ok(event)
     }
 
     /// Gives the devices as much of the pending input as they can take now.
-    fn deliver_input(&mut self) {
+    fn deliver_input(&mut self) -> Result<(), HostError> {
         if self.input_buffer.deliver(&mut self.board, &self.inputs) {
-            self.want_ticks();
+            self.arm_timer()?;
         }
+        Ok(())
     }
 }
 

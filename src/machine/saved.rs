@@ -219,9 +219,6 @@ impl Machine {
         if self.coalescing.set_state(&state.coalescing, self.ram.vm())? {
             self.outputs.want_ticks(true);
         }
-        if self.board.next_deadline().is_some() {
-            self.outputs.want_ticks(true);
-        }
         Ok(())
     }
 
@@ -240,7 +237,7 @@ impl Machine {
         self.screen.publish(self.board.vga().view());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.pending_action) = (state.resets, state.pending_action);
-        Ok(())
+        self.rearm_timer()
     }
 }
 

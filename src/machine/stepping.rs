@@ -33,6 +33,7 @@ pub enum Event {
 impl Machine {
     /// Runs the guest until an event.
     pub fn run_to_event(&mut self) -> Event {
+        self.time.resume();
         if let Some(event) = self.take_pending_action() {
             return event;
         }
@@ -62,11 +63,16 @@ impl Machine {
     /// Executes the instruction at `rip`, which must equal RIP and must not be `hlt`; `None` if it completed
     /// without an event.
     ///
-    /// Single-stepping must be enabled.
-    pub fn step_instruction(&mut self, cpu: CpuId, rip: u64) -> Option<Event> {
+    /// Single-stepping must be enabled. With `interrupts` an interrupt that the processor accepts is delivered first;
+    /// otherwise none is.
+    pub fn step_instruction(&mut self, cpu: CpuId, rip: u64, interrupts: bool) -> Option<Event> {
         self.current = cpu;
+        self.time.resume();
         if self.cpus[cpu].is_halted() {
-            return Some(self.wait());
+            return self.step_halted(cpu);
+        }
+        if let Err(error) = self.prepare_step(cpu, interrupts) {
+            return Some(failed(error));
         }
         let event = self.step_one(cpu, rip);
         self.with_watched_accesses(event)
@@ -76,8 +82,9 @@ impl Machine {
     /// without an event.
     pub fn emulate_instruction(&mut self, cpu: CpuId) -> Option<Event> {
         self.current = cpu;
+        self.time.resume();
         if self.cpus[cpu].is_halted() {
-            return Some(self.wait());
+            return self.step_halted(cpu);
         }
         match self.emulate_refused(cpu, Refusal::new(Refusal::EMULATION, &[])) {
             Ok(Next::Run) => self.with_watched_accesses(Ok(None)),
@@ -86,18 +93,32 @@ impl Machine {
         }
     }
 
-    /// Emulates the one-byte `hlt` at RIP, which not all hosts can single-step, and waits for an event.
-    pub fn step_halt(&mut self, cpu: CpuId) -> Event {
+    /// Emulates the one-byte `hlt` at RIP, which not all hosts can single-step, and waits for an event; `None` if an
+    /// interrupt has ended the wait, which is delivered when the guest runs freely.
+    pub fn step_halt(&mut self, cpu: CpuId) -> Option<Event> {
         self.current = cpu;
+        self.time.resume();
         if self.cpus[cpu].is_halted() {
-            return self.wait();
+            return self.step_halted(cpu);
         }
-        self.emulate_halt(cpu).unwrap_or_else(failed)
+        into_event(self.emulate_halt(cpu))
+    }
+
+    /// Waits in a `hlt` that was executed before.
+    fn step_halted(&mut self, cpu: CpuId) -> Option<Event> {
+        into_event(self.sleep_halted(cpu))
+    }
+
+    fn prepare_step(&mut self, cpu: CpuId, interrupts: bool) -> Result<(), HostError> {
+        if interrupts && (self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt()) {
+            return self.deliver_interrupt(cpu);
+        }
+        self.hold_interrupts(cpu)
     }
 
     /// Waits for an event without running the guest. Inputs are accepted meanwhile and can end the run.
     pub fn wait(&mut self) -> Event {
-        self.sleep().unwrap_or_else(failed)
+        self.stay_stopped().unwrap_or_else(failed)
     }
 
     fn step_one(&mut self, cpu: CpuId, before: u64) -> Result<Option<Event>, HostError> {
@@ -143,7 +164,7 @@ impl Machine {
         }
     }
 
-    fn emulate_halt(&mut self, cpu: CpuId) -> Result<Event, HostError> {
+    fn emulate_halt(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         let mut registers = self.cpus[cpu].general_registers()?;
         registers.rip = registers.rip.wrapping_add(1);
         self.cpus[cpu].set_general_registers(&registers)?;
@@ -189,6 +210,14 @@ impl Machine {
             Some(Event::End(outcome)) => Some(Event::End(outcome)),
             _ => Some(Event::ResetRequested),
         })
+    }
+}
+
+fn into_event(next: Result<Next, HostError>) -> Option<Event> {
+    match next {
+        Ok(Next::Run) => None,
+        Ok(Next::Stop(event)) => Some(event),
+        Err(error) => Some(failed(error)),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::kvm::Kvm;
-use crate::settings::{KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -23,6 +23,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        clock: ClockMode::Host,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
     Some(Machine::new(image, spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))

@@ -20,6 +20,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         serial: [SerialBackend::Stdio, SerialBackend::Log, SerialBackend::Log, SerialBackend::Log],
         debug_console: SerialBackend::Stdio,
         keys: KeyTarget::Auto,
+        clock: ClockMode::Host,
         layout: LayoutName::Us,
         log: LogSpec {
             file: "console.log".into(),

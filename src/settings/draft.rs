@@ -8,8 +8,8 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    CONSOLE_PORT, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat, LogSpec,
-    MigrationSecurity, SerialBackend, Settings, SettingsError, ValueOrigin,
+    CONSOLE_PORT, ClockMode, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat,
+    LogSpec, MigrationSecurity, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -106,6 +106,7 @@ impl Draft {
                 serial: [null(), null(), null(), null()],
                 debug_console: null(),
                 keys: KeyTarget::Auto,
+                clock: ClockMode::Host,
                 layout: LayoutName::Us,
                 log: LogSpec {
                     file: PathBuf::new(),

@@ -167,6 +167,8 @@ pub struct Settings {
     pub layout: LayoutName,
     /// The log file.
     pub log: LogSpec,
+    /// When the machine's clock runs.
+    pub clock: ClockMode,
     /// End the run after this long.
     pub timeout: Option<Duration>,
     /// End the run when the guest resets the machine, instead of restarting it.
@@ -341,6 +343,16 @@ pub enum KeyTarget {
     Keyboard,
     /// Always the serial port on `stdio`.
     Serial,
+}
+
+/// When the machine's clock runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockMode {
+    /// It follows the host's clock, also while the guest is stopped.
+    #[default]
+    Host,
+    /// It stands still while the guest is stopped by a debugger or a command.
+    Virtual,
 }
 
 /// Name of a keyboard layout.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity, ModuleSpec, SerialBackend,
-    Settings,
+    ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity, ModuleSpec,
+    SerialBackend, Settings,
 };
 
 impl Settings {
@@ -32,6 +32,7 @@ impl Settings {
             let module = |module: &ModuleSpec| format!("{}={}", module.path.display(), module.arguments);
             all.push(("module", self.modules.iter().map(module).collect::<Vec<_>>().join(",")));
         }
+        all.push(("clock", clock(self.clock).to_owned()));
         all.push(("display", display(self.display).to_owned()));
         all.push(("keys", keys(self.keys).to_owned()));
         all.push(("layout", layout(self.layout).to_owned()));
@@ -83,6 +84,13 @@ fn display(mode: DisplayMode) -> &'static str {
         DisplayMode::Vga => "vga",
         DisplayMode::Serial => "serial",
         DisplayMode::None => "none",
+    }
+}
+
+fn clock(mode: ClockMode) -> &'static str {
+    match mode {
+        ClockMode::Host => "host",
+        ClockMode::Virtual => "virtual",
     }
 }
 

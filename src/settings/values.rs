@@ -9,8 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, Password, RAM_GRANULE,
-    SerialBackend,
+    ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, Password,
+    RAM_GRANULE, SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -123,6 +123,15 @@ pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
         "serial" => Ok(DisplayMode::Serial),
         "none" => Ok(DisplayMode::None),
         _ => refuse("is not a display"),
+    }
+}
+
+/// When the machine's clock runs.
+pub(super) fn clock(text: &str) -> ParseResult<ClockMode> {
+    match text {
+        "host" => Ok(ClockMode::Host),
+        "virtual" => Ok(ClockMode::Virtual),
+        _ => refuse("is not a clock"),
     }
 }
 

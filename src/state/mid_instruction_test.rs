@@ -82,7 +82,7 @@ fn trace(machine: &mut Machine, count: usize) -> Vec<Observation> {
         .unwrap();
     let step = |_| {
         let rip = machine.cpu(CpuId::BOOT).general_registers().unwrap().rip;
-        let event = machine.step_instruction(CpuId::BOOT, rip);
+        let event = machine.step_instruction(CpuId::BOOT, rip, false);
         assert!(event.is_none(), "{rip:#x}: {event:?}");
         observe(machine)
     };

@@ -23,7 +23,7 @@ use crate::machine::{
     CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Restoration, RunState,
 };
 use crate::memory::GuestMemory;
-use crate::settings::{KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName};
 
 /// Names of the sections other than devices, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
@@ -103,6 +103,8 @@ pub struct UserInterface {
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
+    /// When the machine's clock runs.
+    pub clock: ClockMode,
 }
 
 impl SavedMachine {
@@ -252,6 +254,7 @@ impl SavedMachine {
             layout: user_interface.layout,
             terminal: user_interface.terminal,
             no_reboot: user_interface.no_reboot,
+            clock: user_interface.clock,
         };
         let guest_file = self.guest.file(guest_file);
         Machine::restored(guest_file, spec, &self.features, memory, &self.machine, inputs, outputs)

@@ -15,7 +15,7 @@ use crate::machine::output::{Doorbell, OutputQueue, OutputReader, output_queue};
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
-use crate::settings::{KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName};
 
 #[path = "mid_instruction_test.rs"]
 mod mid_instruction;
@@ -63,8 +63,13 @@ impl Drop for Folder {
     }
 }
 
-const USER_INTERFACE: UserInterface =
-    UserInterface { keys: KeyTarget::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
+const USER_INTERFACE: UserInterface = UserInterface {
+    keys: KeyTarget::Auto,
+    layout: LayoutName::Us,
+    terminal: Some(0),
+    no_reboot: false,
+    clock: ClockMode::Host,
+};
 
 fn ends() -> (OutputQueue, OutputReader) {
     output_queue(Doorbell::new().unwrap())
@@ -77,7 +82,7 @@ fn step(machine: &mut Machine, count: usize) {
         .unwrap();
     for _ in 0..count {
         let rip = machine.cpu(CpuId::BOOT).general_registers().unwrap().rip;
-        assert!(machine.step_instruction(CpuId::BOOT, rip).is_none());
+        assert!(machine.step_instruction(CpuId::BOOT, rip, false).is_none());
     }
     machine.cpu_mut(CpuId::BOOT).set_guest_debug(GuestDebug::default()).unwrap();
 }

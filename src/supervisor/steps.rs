@@ -72,7 +72,7 @@ impl Supervisor<'_> {
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
             Kind::Halt if registers.ring() == 0 => {
-                return Ok(Some(self.machine.step_halt(self.machine.current_cpu())));
+                return Ok(self.machine.step_halt(self.machine.current_cpu()));
             }
             _ => {}
         }
@@ -90,14 +90,13 @@ impl Supervisor<'_> {
         }
         let debug = self.step_debug(registers, pc, breakpoints);
         let mut retries = MAX_RETRIES;
+        let (cpu, interrupts) = (self.machine.current_cpu(), self.session.switches.step_interrupts);
         loop {
             if !self.technique().emulated || registers.ring() != 0 {
                 self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
             }
             self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
-            if let Some(event) =
-                self.machine.step_instruction(self.machine.current_cpu(), registers.general.rip)
-            {
+            if let Some(event) = self.machine.step_instruction(cpu, registers.general.rip, interrupts) {
                 // Possibly in a handler that ran without a stop.
                 if matches!(event, Event::Debug(_) | Event::WatchedAccess(_)) {
                     self.hide_trap_flag(kind, registers)?;

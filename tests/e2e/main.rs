@@ -32,6 +32,7 @@ mod gdb_user_stories;
 mod gdb_watch;
 mod guests;
 mod host;
+mod interrupts;
 mod key_table;
 mod keyboard;
 mod lifetime;
@@ -79,6 +80,7 @@ fn main() {
     trials.extend(resets::trials());
     trials.extend(snapshots::trials());
     trials.extend(emulate_interrupts::trials());
+    trials.extend(interrupts::trials());
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));

@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec};
-use crate::settings::{KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName};
 
 /// RAX when it halts: the sum of the numbers up to 20.
 pub(crate) const RESULT: u64 = 210;
@@ -63,6 +63,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        clock: ClockMode::Host,
     };
     Machine::new(image, spec, inputs, machine_outputs)
 }

@@ -27,6 +27,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         keys: &[Key::same("vm-spec", "timeout")],
     },
     OptionSpec {
+        long: "clock",
+        takes: OptionArgument::Value("CLOCK"),
+        repeatable: false,
+        default: Some("host"),
+        allowed: "host, virtual",
+        help: "The guest's clock follows the host's (host), or stands still while the guest is stopped (virtual)",
+        set: |draft, text| values::clock(text).map(|clock| draft.settings.clock = clock),
+        keys: &[Key::same("vm-spec", "clock")],
+    },
+    OptionSpec {
         long: "no-reboot",
         takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,

@@ -1,0 +1,85 @@
+//! What happens while no processor executes instructions: in `hlt`, and while a supervisor keeps the guest stopped.
+
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::cpu::{CpuId, RunState};
+use super::run::Next;
+use super::{Event, Machine, Outcome};
+use crate::arch::paging::Paging;
+use crate::boot;
+use crate::kvm::HostError;
+
+impl Machine {
+    /// Handles `hlt`. With interrupts off nothing can wake the processor, so the run ends.
+    pub(super) fn halt(&mut self, cpu: CpuId, interruptible: bool) -> Result<Next, HostError> {
+        if !interruptible {
+            return Ok(Next::Stop(Event::End(self.halted_outcome(cpu)?)));
+        }
+        debug!("the guest waits for an interrupt");
+        self.cpus[cpu].run_state = RunState::Halted;
+        self.sleep_halted(cpu)
+    }
+
+    /// The end of a run by a processor that has halted with interrupts off.
+    pub(super) fn halted_outcome(&self, cpu: CpuId) -> Result<Outcome, HostError> {
+        let registers = self.cpus[cpu].registers()?;
+        let mut code = [0; boot::ENTRY_RETURN_MARK_LENGTH];
+        let at = Paging::new(&registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
+        let returned = at.is_ok_and(|at| {
+            self.memory.read(at.physical, &mut code).is_ok() && boot::entry_has_returned(&code)
+        });
+        Ok(Outcome::Halted { result: registers.general.rax, returned })
+    }
+
+    /// Sleeps while the processor waits in `hlt`, until an interrupt wakes it or an input causes an event.
+    pub(super) fn sleep_halted(&mut self, cpu: CpuId) -> Result<Next, HostError> {
+        loop {
+            if self.inputs.has_pending()
+                && let Some(event) = self.take_inputs()?
+            {
+                return Ok(Next::Stop(event));
+            }
+            if self.deadline_has_come()
+                && let Some(event) = self.sync_clock()?
+            {
+                return Ok(Next::Stop(event));
+            }
+            if self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt() {
+                self.cpus[cpu].run_state = RunState::Running;
+                self.rearm_timer()?;
+                return Ok(Next::Run);
+            }
+            match self.next_deadline_on_host() {
+                Some(deadline) => self.inputs.wait_until(deadline),
+                None => self.inputs.wait(),
+            }
+        }
+    }
+
+    /// Keeps the guest stopped until an input causes an event.
+    pub(super) fn stay_stopped(&mut self) -> Result<Event, HostError> {
+        self.pause_clock()?;
+        loop {
+            self.inputs.wait();
+            if let Some(event) = self.take_inputs()? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Advances the machine's clock and all devices; an event if a device requests a reset or the end.
+    pub(super) fn advance_clock(&mut self, elapsed: Duration) -> Result<Option<Event>, HostError> {
+        let now = self.clock.advance(elapsed);
+        let mut effects = Vec::new();
+        self.board.advance(now, |effect| effects.push(effect));
+        let mut event = None;
+        for effect in effects {
+            if let Some(Next::Stop(stop)) = self.apply(effect)? {
+                event = event.or(Some(stop));
+            }
+        }
+        Ok(event)
+    }
+}

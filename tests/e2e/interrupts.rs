@@ -1,0 +1,101 @@
+//! Interrupts of the timer, the keyboard and the serial ports, in guests that sleep, compute or are debugged.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::expect;
+use crate::support::pty::Terminal;
+use crate::support::{Kvm, guest_test};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        guest_test("a_guest_that_sleeps_counts_the_ticks_of_its_timer", || {
+            let start = Instant::now();
+            let ran = Kvm::with_guest("timer").args(["--timeout", "60"]).run();
+            ran.expect_status(0)?.expect_err("result (RAX) 50 ")?;
+            let took = start.elapsed();
+            ran.check(ran.out == "tick\n".repeat(5), "five lines")?;
+            ran.check(took >= Duration::from_millis(490), &format!("half a second, not {took:?}"))?;
+            Ok(())
+        }),
+        guest_test("a_guest_that_computes_is_interrupted_by_its_timer", || {
+            let ran = Kvm::with_guest("busy-timer").args(["--timeout", "60"]).run();
+            let result = result(&ran.err)?;
+            ran.expect_status(0)?;
+            ran.check(result >> 32 >= 40 && result as u32 == 500_500, "at least 40 ticks and the right sum")?;
+            Ok(())
+        }),
+        guest_test("a_key_interrupts_a_guest_that_sleeps", || {
+            let kvm = Kvm::with_guest("interrupt-echo").args(["--keys", "keyboard", "--display", "serial"]);
+            let terminal = Terminal::kvm(kvm, 80, 25);
+            terminal.wait_for_text("Type; Escape ends.")?;
+            terminal.type_keys("a");
+            terminal.wait_for_text("key 0x1e")?;
+            terminal.wait_for_text("key 0x9e")?;
+            terminal.type_keys("\x1b");
+            terminal.wait_for_text("key 0x01")?;
+            terminal.end()?.expect_status(0)?;
+            Ok(())
+        }),
+        guest_test("a_received_byte_interrupts_a_guest_that_sleeps", || {
+            let ran = Kvm::with_guest("interrupt-echo").args(["--keys", "serial"]).input(b"ab\x1b").run();
+            ran.expect_status(0)?;
+            ran.check(ran.out == "Type; Escape ends.\nbyte 0x61\nbyte 0x62\nbyte 0x1b\n", "three bytes")?;
+            Ok(())
+        }),
+        guest_test("the_end_of_a_sleeping_guest_names_what_can_wake_it", || {
+            let ran = Kvm::with_guest("interrupt-echo").args(["--timeout", "1"]).run();
+            ran.expect_status(12)?
+                .expect_err("What can wake it: the keyboard (line 1) and COM1 (line 4).")?;
+            Ok(())
+        }),
+        gdb_test("steps_over_a_line_stay_in_the_line_while_the_timer_runs", || {
+            let commands =
+                ["tbreak sum_to", "continue", "next", "print sum", "frame", "print ticks", "continue"];
+            let (output, ran) = debug("busy-timer", &[], &commands)?;
+            expect(&output, "$1 = 500500")?;
+            expect(&output, "#0  sum_to")?;
+            expect(&output, "$2 = 2")?;
+            ran.expect_status(0)?;
+            Ok(())
+        }),
+        gdb_test("a_step_takes_no_tick_in_the_middle", || {
+            let commands =
+                ["tbreak sum_to", "continue", "stepi 500", "print ticks < 40", "info symbol $pc", "kill"];
+            let (output, _) = debug("busy-timer", &[], &commands)?;
+            expect(&output, "sum_to")?;
+            expect(&output, "$1 = 1")
+        }),
+        gdb_test("a_breakpoint_in_an_interrupt_handler_stops_the_guest", || {
+            let commands = ["break on_tick", "continue", "print ticks", "continue", "print ticks", "kill"];
+            let (output, _) = debug("timer", &[], &commands)?;
+            expect(&output, "$1 = 0")?;
+            expect(&output, "$2 = 1")
+        }),
+        gdb_test("a_long_stop_delivers_at_most_one_tick_late", || {
+            let commands = [
+                "tbreak on_tick",
+                "continue",
+                "set $before = ticks",
+                "shell sleep 1",
+                "tbreak on_tick",
+                "continue",
+                "tbreak on_tick",
+                "continue",
+                "print ticks - $before",
+                "kill",
+            ];
+            let (output, _) = debug("timer", &[], &commands)?;
+            expect(&output, "$1 = 2")
+        }),
+    ]
+}
+
+/// The result in the last message of a guest.
+fn result(message: &str) -> Result<u64, Failed> {
+    let digits = message.split("result (RAX) ").nth(1).and_then(|rest| rest.split(' ').next());
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| format!("no result: {message}").into())
+}
