@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
@@ -327,6 +327,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         terminal: user_interface.terminal,
         no_reboot: user_interface.no_reboot,
         clock: user_interface.clock,
+        time_of_day: time_of_day(settings),
     };
     Machine::new(Box::new(image), spec, inputs, outputs)
         .map_err(|error| Failure::new(machine_status(&error), error))
@@ -348,6 +349,14 @@ fn restored_machine(
             _ => status::GUEST_FILE,
         };
         Failure::new(status, error)
+    })
+}
+
+/// The time of day at power-on, in seconds since 1970 UTC.
+fn time_of_day(settings: &Settings) -> i64 {
+    settings.rtc.unwrap_or_else(|| {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
     })
 }
 

@@ -82,6 +82,7 @@ impl Experiment {
             terminal: None,
             no_reboot: false,
             clock: ClockMode::Host,
+            time_of_day: 0,
         };
         let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;
         let mut experiment =

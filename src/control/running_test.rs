@@ -37,6 +37,7 @@ fn while_running<T: Send + 'static>(
         terminal: None,
         no_reboot: false,
         clock: ClockMode::Host,
+        time_of_day: 0,
     };
     let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);

@@ -108,6 +108,14 @@ pub trait Device {
         None
     }
 
+    /// The device after a reset of the machine: by default as after power-on.
+    fn after_reset(&self) -> Self
+    where
+        Self: Default,
+    {
+        Self::default()
+    }
+
     /// The machine's clock is at `now`, which never goes back. A device learns the time from here alone.
     fn advance(&mut self, _now: MachineTime) -> Action {
         Action::NONE
@@ -126,7 +134,7 @@ pub trait BoardDevice: Device + Any + Debug + Send {
     /// [`StateError`], see [`Snapshot::restore`].
     fn restore_state(&mut self, payload: &Payload) -> Result<(), StateError>;
 
-    /// Returns to the state after power-on.
+    /// The machine is reset ([`Device::after_reset`]).
     fn reset(&mut self);
 }
 
@@ -140,6 +148,6 @@ impl<D: Device + Snapshot + Default + Debug + Send + 'static> BoardDevice for D 
     }
 
     fn reset(&mut self) {
-        *self = D::default();
+        *self = self.after_reset();
     }
 }

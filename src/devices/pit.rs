@@ -171,6 +171,10 @@ impl Device for Pit {
         }
     }
 
+    fn may_interrupt(&self) -> bool {
+        !self.is_stopped()
+    }
+
     fn line(&self) -> bool {
         self.line
     }

@@ -291,6 +291,19 @@ impl Device for Rtc {
         self.action(before)
     }
 
+    fn may_interrupt(&self) -> bool {
+        self.register(B) & C_FLAGS != 0
+    }
+
+    /// The battery keeps the time and the CMOS RAM. A reset clears the interrupt enables and flags (MC146818 datasheet,
+    /// "RESET").
+    fn after_reset(&self) -> Rtc {
+        let mut rtc = Rtc { index: 0, nmi_masked: false, ..self.clone() };
+        rtc.cmos[usize::from(B)] &= !(C_FLAGS | B_SQUARE_WAVE);
+        rtc.cmos[usize::from(C)] = 0;
+        rtc
+    }
+
     fn line(&self) -> bool {
         self.register(B) & self.register(C) & C_FLAGS != 0
     }

@@ -17,6 +17,7 @@ use super::pic::DualPic;
 use super::pit::Pit;
 use super::post::{self, PostPort};
 use super::reset::{self, ResetControl, SystemControlA};
+use super::rtc::Rtc;
 use super::serial::{self, SerialPort};
 use super::unassigned::UnassignedAccesses;
 use super::vga::{self, Vga};
@@ -161,6 +162,13 @@ pub const TABLE: &[Registration] = &[
         interrupt: Some(0),
         timing: Timing::Accesses,
         ..Registration::of::<Pit>()
+    },
+    Registration {
+        base: 0x70,
+        ports: &[0x70..=0x71],
+        interrupt: Some(8),
+        timing: Timing::Accesses,
+        ..Registration::of::<Rtc>()
     },
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),

@@ -15,11 +15,13 @@ use crate::devices::i8042::I8042;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::pic::DualPic;
 use crate::devices::post::PostPort;
+use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
 use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, StateError};
+use crate::memory::LOW_RAM_LIMIT;
 
 /// The effect of an access outside its device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -328,6 +330,17 @@ impl Board {
         let mut sources: Vec<InterruptSource> = with_line.collect();
         sources.sort_by_key(|source| source.line);
         sources
+    }
+
+    /// Sets what firmware would have found out and left in the CMOS RAM: the memory of `size` bytes, and the time of
+    /// day at power-on, in seconds since 1970 UTC.
+    pub fn set_up_cmos(&mut self, size: u64, time_of_day: i64) {
+        let mut devices = self.slots.iter_mut().map(|slot| slot.device.as_mut() as &mut dyn Any);
+        if let Some(rtc) = devices.find_map(<dyn Any>::downcast_mut::<Rtc>) {
+            let low = size.min(LOW_RAM_LIMIT);
+            rtc.set_memory_size(low, size - low);
+            rtc.set_time_of_day(time_of_day);
+        }
     }
 
     /// The two interrupt controllers.

@@ -111,6 +111,8 @@ pub struct MachineSpec {
     pub no_reboot: bool,
     /// When the machine's clock runs.
     pub clock: ClockMode,
+    /// The time of day at power-on, in seconds since 1970 UTC.
+    pub time_of_day: i64,
 }
 
 /// A machine, ready to run.
@@ -177,7 +179,8 @@ impl Machine {
         inputs: Inputs,
         outputs: OutputQueue,
     ) -> Machine {
-        let board = Board::default();
+        let mut board = Board::default();
+        board.set_up_cmos(spec.memory, spec.time_of_day);
         Machine {
             screen: Screen::new(memory.clone(), board.vga().view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),

@@ -24,6 +24,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         terminal: None,
         no_reboot: false,
         clock: ClockMode::Host,
+        time_of_day: 0,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
     Some(Machine::new(image, spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))

@@ -21,6 +21,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         debug_console: SerialBackend::Stdio,
         keys: KeyTarget::Auto,
         clock: ClockMode::Host,
+        rtc: None,
         layout: LayoutName::Us,
         log: LogSpec {
             file: "console.log".into(),

@@ -107,6 +107,7 @@ impl Draft {
                 debug_console: null(),
                 keys: KeyTarget::Auto,
                 clock: ClockMode::Host,
+                rtc: None,
                 layout: LayoutName::Us,
                 log: LogSpec {
                     file: PathBuf::new(),

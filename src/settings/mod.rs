@@ -169,6 +169,8 @@ pub struct Settings {
     pub log: LogSpec,
     /// When the machine's clock runs.
     pub clock: ClockMode,
+    /// The time of day at power-on, in seconds since 1970 UTC; `None` for the host's.
+    pub rtc: Option<i64>,
     /// End the run after this long.
     pub timeout: Option<Duration>,
     /// End the run when the guest resets the machine, instead of restarting it.

@@ -135,6 +135,17 @@ pub(super) fn clock(text: &str) -> ParseResult<ClockMode> {
     }
 }
 
+/// The time of day at power-on: `host`, or seconds since 1970 UTC.
+pub(super) fn rtc(text: &str) -> ParseResult<Option<i64>> {
+    if text == "host" {
+        return Ok(None);
+    }
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(Some(i64::from(seconds))),
+        Err(_) => refuse("is not a time of day"),
+    }
+}
+
 /// Where keyboard input goes.
 pub(super) fn keys(text: &str) -> ParseResult<KeyTarget> {
     match text {

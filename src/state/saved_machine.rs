@@ -255,6 +255,7 @@ impl SavedMachine {
             terminal: user_interface.terminal,
             no_reboot: user_interface.no_reboot,
             clock: user_interface.clock,
+            time_of_day: 0,
         };
         let guest_file = self.guest.file(guest_file);
         Machine::restored(guest_file, spec, &self.features, memory, &self.machine, inputs, outputs)

@@ -32,6 +32,7 @@ pub(super) const A_RATE: u8 = 0x0F;
 /// No updates, so that the time can be set.
 pub(super) const B_SET: u8 = 0x80;
 pub(super) const B_UPDATE_INTERRUPT: u8 = 0x10;
+pub(super) const B_SQUARE_WAVE: u8 = 0x08;
 pub(super) const B_BINARY: u8 = 0x04;
 pub(super) const B_24_HOURS: u8 = 0x02;
 

@@ -64,6 +64,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         terminal: None,
         no_reboot: false,
         clock: ClockMode::Host,
+        time_of_day: 0,
     };
     Machine::new(image, spec, inputs, machine_outputs)
 }

@@ -50,10 +50,11 @@ pub(super) static SPELLINGS: &[Spelling] = &[
         Implied(DEBUG_EXIT, debug_exit),
     ),
     spelling("device", Any("DEVICE"), Refused(DEVICE)),
+    spelling("rtc", OneOf(&["base=utc"]), Implied("the real-time clock starts with the host's UTC", NOTHING)),
     spelling(
         "rtc",
         Any("..."),
-        Ignored("there is no real-time clock; it comes with a later version", NOTHING),
+        Ignored("the real-time clock starts with the host's UTC; `--rtc SECONDS` sets another time", NOTHING),
     ),
     spelling("no-reboot", Absent, Same(NOTHING)),
     spelling("action", OneOf(&["reboot=shutdown"]), Becomes("`--no-reboot`", |t, _| t.push("--no-reboot"))),

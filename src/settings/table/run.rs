@@ -37,6 +37,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         keys: &[Key::same("vm-spec", "clock")],
     },
     OptionSpec {
+        long: "rtc",
+        takes: OptionArgument::Value("TIME"),
+        repeatable: false,
+        default: Some("host"),
+        allowed: "host, or seconds since 1970 UTC: 0 to 4294967295 (`date +%s -d 2030-01-31` prints them)",
+        help: "Time of day in the real-time clock when the machine is switched on: the host's UTC, or a fixed one",
+        set: |draft, text| values::rtc(text).map(|rtc| draft.settings.rtc = rtc),
+        keys: &[Key::same("vm-spec", "rtc")],
+    },
+    OptionSpec {
         long: "no-reboot",
         takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
