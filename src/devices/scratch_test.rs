@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::table::Registration;
+use super::table::{Registration, Timing};
 use super::{Action, Device, MachineTime, Snapshot, StateError};
 
 /// The register's port; the next one starts a countdown in microseconds, at whose end the line rises.
@@ -24,6 +24,7 @@ pub(crate) const ENTRY: Registration = Registration {
     base: PORT,
     ports: &[PORT..=PORT + 1],
     interrupt: Some(LINE),
+    timing: Timing::Deadlines,
     ..Registration::of::<Scratch>()
 };
 

@@ -22,7 +22,7 @@ fn well_known_ports_decode_to_their_devices() {
         (0xCF9, "reset-control"),
         (0xCF8, "pci-configuration"),
         (0xCFC, "pci-configuration"),
-        (0x61, "unclaimed"),
+        (0x61, "pit"),
         (0x63, "unclaimed"),
         (0xF4, "debug-exit"),
         (0xF7, "debug-exit"),

@@ -289,13 +289,12 @@ impl Board {
         }
     }
 
-    /// Reads the levels of all interrupt lines from the devices.
+    /// Reads the levels of all interrupt lines from the devices. They are those that the interrupt controllers know,
+    /// or the levels after a reset, which are no edges.
     fn read_lines(&mut self) {
-        for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
+        for (index, slot) in self.slots.iter().enumerate() {
             if let Some(line) = slot.interrupt {
-                let level = slot.device.line();
-                self.set_line(line, index as u8, level);
+                let _ = self.interrupts.set(line, index as u8, slot.device.line());
             }
         }
         self.interrupt_pending = self.pic().output();
