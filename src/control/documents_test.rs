@@ -1,6 +1,6 @@
 //! The commands that documents name exist.
 
-use super::super::table::find;
+use super::super::table::{find, known_commands};
 use super::*;
 
 /// The documents of the project, by their paths.
@@ -70,4 +70,58 @@ fn every_command_that_a_document_names_exists() {
     let found: Vec<String> = commands(text).into_iter().map(|(_, line)| line).collect();
     assert_eq!(found, ["map", "zap", "map", "fly"]);
     assert!(found.iter().all(|line| find(line).is_none()), "commands that do not exist are found");
+}
+
+const FROM_QEMU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/from-qemu.md");
+
+#[test]
+fn from_qemu_md_is_what_the_tables_say() {
+    let tables = crate::settings::from_qemu() + &known_commands();
+    if std::env::var_os("KVM_BLESS").is_some() {
+        std::fs::write(FROM_QEMU, &tables).unwrap();
+    }
+    let text = std::fs::read_to_string(FROM_QEMU).unwrap_or_default();
+    assert!(text == tables, "docs/from-qemu.md is out of date: KVM_BLESS=1 cargo test --lib from_qemu_md");
+}
+
+/// The commands that users of QEMU's monitor and of Bochs' debugger are most likely to type.
+const HABITS: &[&str] = &[
+    "info registers",
+    "info mem",
+    "info tlb",
+    "info gdt",
+    "info idt",
+    "info tab",
+    "info qtree",
+    "info mtree",
+    "info cpus",
+    "x",
+    "xp",
+    "p",
+    "c",
+    "s",
+    "stop",
+    "cont",
+    "savevm",
+    "loadvm",
+    "system_reset",
+    "system_powerdown",
+    "q",
+    "h",
+];
+
+#[test]
+fn every_command_that_users_know_is_in_the_table_of_habits() {
+    let document = known_commands();
+    for name in HABITS {
+        assert!(find(name).is_some_and(|(command, _)| command.name == *name), "{name} is no command");
+        assert!(
+            document.lines().any(|row| {
+                let usage =
+                    row.strip_prefix("| `").and_then(|rest| rest.split('`').next()).unwrap_or_default();
+                usage == *name || usage.strip_prefix(name).is_some_and(|rest| rest.starts_with(" "))
+            }),
+            "no row for {name}"
+        );
+    }
 }

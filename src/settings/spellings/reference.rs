@@ -1,11 +1,11 @@
-//! The tables in Markdown: `docs/from-qemu.md`.
+//! The tables in Markdown: the options in `docs/from-qemu.md`.
 
 use super::{Effect, Program, Spelling, spellings};
 
 const HEAD: &str = "\
 # From QEMU and Bochs
 
-<!-- Made from src/settings/spellings; `KVM_BLESS=1 cargo test --lib from_qemu_md` writes it anew. -->
+<!-- Made from src/settings/spellings and src/control/table.rs; `KVM_BLESS=1 cargo test --lib from_qemu_md` writes it anew. -->
 
 Options of `qemu-system-x86_64` and of `bochs` work on the command line of `kvm` where they have an equivalent, so
 most command lines need only another program name:
@@ -27,7 +27,7 @@ options of `kvm` itself, which keep their meaning where the names are equal. The
 such a name is written `./NAME`.
 ";
 
-/// The text of `docs/from-qemu.md`: every option of another program and its meaning here, in Markdown.
+/// Every option of another program and its meaning here, in Markdown: `docs/from-qemu.md` up to its commands.
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();
     for program in [Program::Qemu, Program::Bochs] {
