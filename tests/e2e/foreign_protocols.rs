@@ -10,8 +10,8 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::console::expect_equal;
 use crate::support::debug_server::{dump_request, simple};
-use crate::support::migration::{Instance, contains, expect_running, free_port, migrate};
-use crate::support::{Kvm, Running, TIMEOUT, free_address, guest_test};
+use crate::support::migration::{Instance, contains, expect_running, free_port, key, migrate};
+use crate::support::{Folder, Kvm, Running, TIMEOUT, free_address, guest_test};
 
 /// The tests of this file. They do not depend on the processor.
 pub fn trials() -> Vec<Trial> {
@@ -22,7 +22,12 @@ pub fn trials() -> Vec<Trial> {
             every_attack_on("debug server")
         }),
         guest_test("a_browser_does_not_start_a_guest_that_waits_for_gdb", waiting_for_gdb),
-        guest_test("a_destination_survives_a_browser_and_receives_the_next_guest", destination),
+        guest_test("a_destination_survives_a_browser_and_receives_the_next_guest", || destination(&[])),
+        guest_test("an_encrypted_destination_survives_a_browser_and_receives_the_next_guest", || {
+            let folder = Folder::new();
+            let file = key(&folder, "key", 1)?;
+            destination(&["--migr-key", file.to_str().ok_or("a path")?])
+        }),
     ]
 }
 
@@ -118,9 +123,9 @@ fn attack(address: &str, check: impl Fn() -> Result<(), Failed>) -> Result<(), F
         }
     }
     let path = format!("http://{address}/{}", "a".repeat(1100));
-    for url in [format!("http://{address}/"), path] {
+    for url in [format!("http://{address}/"), path, format!("https://{address}/")] {
         let arguments =
-            ["-s", "--http0.9", "--max-time", "20", "--data-binary", "\nquit\nscreendump attack.txt\n$k#6b"];
+            ["-sk", "--http0.9", "--max-time", "20", "--data-binary", "\nquit\nscreendump attack.txt\n$k#6b"];
         let curl = Command::new("curl").args(arguments).arg(url).stdout(Stdio::null()).status();
         if curl.is_ok_and(|status| status.code() == Some(28)) {
             return Err(format!("{address} keeps the connection of curl open").into());
@@ -193,11 +198,12 @@ fn waiting_for_gdb() -> Result<(), Failed> {
     kvm.finish()?.expect_status(14).map(drop)
 }
 
-fn destination() -> Result<(), Failed> {
+/// A destination with `arguments`, which the source is given, too.
+fn destination(arguments: &[&str]) -> Result<(), Failed> {
     let port = free_port();
-    let mut destination = Instance::destination(port, &[])?;
+    let mut destination = Instance::destination(port, arguments)?;
     attack(&format!("127.0.0.1:{port}"), || Ok(()))?;
-    let source = Instance::source("serial-echo", &[])?;
+    let source = Instance::source("serial-echo", arguments)?;
     contains(&source.ask(&[&migrate(port)])?, "migration complete")?;
     source.expect_migrated()?;
     expect_running(&mut destination)
