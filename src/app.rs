@@ -21,6 +21,7 @@ use crate::frontends::console::Console;
 use crate::frontends::console_client::{self, ClientEnd};
 use crate::frontends::messages::tell;
 use crate::frontends::session::{Connections, Session, SessionError};
+use crate::frontends::signals::Signals;
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::{check, log, snapshot};
 use crate::gdb::{GdbFrontEnd, Server};
@@ -161,8 +162,12 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
 fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
-    let run = match Run::prepare(settings, into_machine) {
-        Ok(run) => run,
+    let prepared = Run::prepare(settings, into_machine).and_then(|run| {
+        // The session handles signals as well, while it lasts.
+        Ok((run, Signals::new().map_err(|error| Failure::new(status::HOST, SessionError::from(error)))?))
+    });
+    let (run, mut signals) = match prepared {
+        Ok(prepared) => prepared,
         Err(failure) => {
             incoming.refuse(&failure.message);
             return Err(failure);
@@ -172,20 +177,26 @@ fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> R
     let result = match committed {
         Ok(()) => {
             info!("the guest has been received and runs here");
-            Ok(run.go(settings, log))
+            let status = run.go(settings, log);
+            // The signal that ended the guest does not end the wait for a query.
+            signals.take();
+            Ok(status)
         }
         Err(error) => {
             run.session.finish(true);
             if !queries.is_over() {
                 tell(&format!(
-                    "the connection has ended; waiting up to {} s for the source to query the outcome",
+                    "the connection has ended; waiting up to {} s for the source to query the outcome (Ctrl-C ends \
+                     the wait)",
                     IN_DOUBT_TIMEOUT.as_secs()
                 ));
             }
             Err(Failure::new(status::HOST, error))
         }
     };
-    queries.finish();
+    if !queries.finish(&mut || signals.take().is_some()) {
+        tell("the wait is ended by a signal; a source that gets no answer pauses its guest until `resume`");
+    }
     result
 }
 

@@ -110,6 +110,16 @@ fn before_the_transfer() -> Vec<Trial> {
             source.expect_migrated()?;
             expect_running(&mut destination)
         }),
+        guest_test("silent_connections_do_not_delay_a_migration", || {
+            let port = free_port();
+            let source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
+            let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+            let _silent = [connect()?, connect()?, connect()?];
+            contains(&source.ask(&[&migrate(port)])?, "-----> migration complete.")?;
+            source.expect_migrated()?;
+            expect_running(&mut destination)
+        }),
         guest_test("too_little_memory_at_the_destination_is_reported_and_the_guest_stays", || {
             let port = free_port();
             let mut source = Instance::source("serial-echo", &["--memory", "4G"])?;
@@ -181,6 +191,23 @@ fn during_the_transfer() -> Vec<Trial> {
             // The destination would wait for a question of the source, which cannot arrive.
             destination.kill()?;
             source.kill()
+        }),
+        guest_test("ctrl_c_ends_a_destination_that_waits_for_a_query", || {
+            let port = free_port();
+            let source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
+            let tunnel = Proxy::tunnel(port, kind::READY)?;
+            let _request = source.ask_in_background(&migrate(tunnel.port));
+            destination.expect_err(
+                "waiting up to 20 s for the source to query the outcome (Ctrl-C ends the wait)",
+            )?;
+            let start = Instant::now();
+            destination.signal("INT")?;
+            let ran = destination.finish()?;
+            assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+            ran.expect_status(6)?.expect_err("the wait is ended by a signal")?;
+            ran.expect_err("migration failed, the guest keeps running on the source")?;
+            Ok(())
         }),
         guest_test("the_user_resumes_a_guest_whose_destination_died_during_the_commit", || {
             let port = free_port();
