@@ -88,7 +88,14 @@ fn before_the_transfer() -> Vec<Trial> {
             contains(&answer, "no migration has been started; `migrate HOST PORT` starts one")?;
             contains(&answer, "no migration is in progress")?;
             contains(&answer, "migration without encryption is for this host only")?;
-            contains(&source.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
+            for port in ["x", "0", "65536", "-1"] {
+                let answer = source.ask(&[&format!("migrate 192.0.2.1 {port}")])?;
+                contains(
+                    &answer,
+                    &format!("Invalid ip address or port: the port `{port}` is not a number from 1 to 65535"),
+                )?;
+                contains(&answer, "use: migrate HOST PORT")?;
+            }
             let answer = source.ask(&["migrate nosuchhost.invalid 8000"])?;
             contains(&answer, "the host name `nosuchhost.invalid` cannot be resolved: ")?;
             expect_running(&mut source)
