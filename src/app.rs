@@ -85,7 +85,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         let settings = settings.clone();
         move || log_header::lines(&arguments, &settings)
     };
-    let log = match log::start(&settings.log, header) {
+    let log = match log::start(&settings.log, settings.display, header) {
         Ok(log) => log,
         Err(error) => return fail(Failure::new(status::HOST, error)),
     };
