@@ -40,7 +40,7 @@ use crate::supervisor;
 use crate::supervisor::front_end::DebuggerFrontEnd;
 use crate::supervisor::migrator::Migrator;
 use crate::supervisor::request_queue::RequestQueue;
-use crate::supervisor::session::Services;
+use crate::supervisor::session::{Services, StopNotice};
 
 /// A failure before the guest's first instruction: the message for the user, and the exit status.
 struct Failure {
@@ -289,7 +289,14 @@ impl Run {
                 let server = self.debugger.as_ref();
                 let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, settings.gdb_arch));
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
-                let services = Services { commands: Arc::new(ControlCommands), migrator: self.migrator };
+                let services = Services {
+                    commands: Arc::new(ControlCommands),
+                    migrator: self.migrator,
+                    stop_notice: Some(StopNotice {
+                        print: tell,
+                        remedy: remedy(settings, self.console.as_ref()),
+                    }),
+                };
                 supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, services)
             }
             // No requests can arrive.
@@ -321,6 +328,13 @@ impl Run {
     }
 }
 
+/// What lets a guest go on that has stopped itself while no debugger is connected.
+fn remedy(settings: &Settings, console: Option<&Console>) -> String {
+    let gdb = settings.gdb.as_ref().map(|spec| format!("gdb on {}", spec.address));
+    let console = console.map(|console| format!("`resume` on the console at {}", console.place()));
+    format!("the guest waits for {}", [gdb, console].into_iter().flatten().collect::<Vec<_>>().join(" or "))
+}
+
 /// A machine with a guest to be started.
 fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Result<Machine, Failure> {
     let image = FileImage::open(&settings.guest).map_err(|error| match error {
@@ -337,6 +351,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         layout: user_interface.layout,
         terminal: user_interface.terminal,
         no_reboot: user_interface.no_reboot,
+        magic_break: user_interface.magic_break,
     };
     Machine::new(Box::new(image), spec, inputs, outputs)
         .map_err(|error| Failure::new(machine_status(&error), error))
@@ -382,6 +397,7 @@ fn user_interface(settings: &Settings) -> UserInterface {
         layout: settings.layout,
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),
         no_reboot: settings.no_reboot,
+        magic_break: settings.magic_break,
     }
 }
 

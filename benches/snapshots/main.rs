@@ -81,6 +81,7 @@ impl Experiment {
             layout: LayoutName::Us,
             terminal: None,
             no_reboot: false,
+            magic_break: false,
         };
         let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;
         let mut experiment =

@@ -20,6 +20,7 @@
 //! | `address_space`, `page_tables` | what is mapped where, and the tables for it |
 //! | `descriptors` | GDT, IDT, task state segment |
 //! | `entry_return` | what the guest's entry function returns to |
+//! | `code` | finds the code in a file |
 //! | `symbols` | finds names for addresses, and addresses for names |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
@@ -29,6 +30,7 @@
 mod address_space;
 mod allocator;
 mod build_id;
+mod code;
 mod descriptors;
 mod dynamic;
 mod elf64;
@@ -53,6 +55,7 @@ use std::path::PathBuf;
 use crate::arch::Registers;
 
 pub use build_id::build_id;
+pub use code::{CodeRange, code_ranges};
 pub use entry_return::{MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, has_returned as entry_has_returned};
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};

@@ -64,7 +64,20 @@ struct Extent {
     size: u64,
     /// Offset of its name in the string table.
     name: u32,
+    kind: Kind,
 }
+
+/// What a symbol names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Function,
+    Object,
+    /// The file does not say: a label in assembly.
+    Label,
+}
+
+/// Symbols of one address that are looked at for what they name.
+const MOST_AT_ONE_ADDRESS: usize = 16;
 
 /// The definition of a name.
 #[derive(Clone, Copy, Debug)]
@@ -96,10 +109,15 @@ impl SymbolIndex {
             image.read_at(start + first * SIZEOF_SYM as u64, &mut bytes[..length]).ok()?;
             for (entry, position) in bytes[..length].chunks_exact(SIZEOF_SYM).zip(first as u32..) {
                 let symbol: Sym = entry.pread_with(0, CONTEXT).ok()?;
-                let kind = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT | STT_NOTYPE);
-                if kind && symbol.st_shndx != 0 && symbol.st_name != 0 {
+                let kind = match symbol.st_type() {
+                    STT_FUNC => Kind::Function,
+                    STT_OBJECT => Kind::Object,
+                    STT_NOTYPE => Kind::Label,
+                    _ => continue,
+                };
+                if symbol.st_shndx != 0 && symbol.st_name != 0 {
                     let (address, name) = (symbol.st_value, symbol.st_name as u32);
-                    index.by_address.push(Extent { address, size: size(&symbol, &sections), name });
+                    index.by_address.push(Extent { address, size: size(&symbol, &sections), name, kind });
                     index.by_name.push(Definition { name, position, address });
                 }
             }
@@ -124,6 +142,22 @@ impl SymbolIndex {
         Some(Symbol { name, offset })
     }
 
+    /// Where decoding has to begin to find the instruction at `address`: at the nearest symbol below it;
+    /// `Some(None)` if there is none, `None` if `address` is in an object, which is data.
+    pub fn code_start(&self, address: u64) -> Option<Option<u64>> {
+        let below = &self.by_address[..self.by_address.partition_point(|extent| extent.address <= address)];
+        let Some(nearest) = below.last() else { return Some(None) };
+        let here = below.iter().rev().take(MOST_AT_ONE_ADDRESS);
+        let here = here.take_while(|extent| extent.address == nearest.address);
+        let kinds = || here.clone().map(|extent| extent.kind);
+        if kinds().any(|kind| kind == Kind::Function) || kinds().all(|kind| kind == Kind::Label) {
+            return Some(Some(nearest.address));
+        }
+        let objects = here.clone().filter(|extent| extent.kind == Kind::Object);
+        let end = nearest.address.saturating_add(objects.map(|object| object.size).max().unwrap_or(0));
+        (end <= address).then_some(Some(end))
+    }
+
     /// The address of the first symbol called `name`; `None` if there is none. `image` is the file that
     /// was read.
     pub fn address_of(&self, image: &dyn Image, name: &str) -> Option<u64> {
@@ -145,7 +179,7 @@ impl SymbolIndex {
 }
 
 /// The section headers of an ELF file, as many as it has.
-fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
+pub(super) fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
     let mut header = [0; SIZEOF_EHDR];
     image.read_at(0, &mut header).ok()?;
     let header = Header::from_bytes(&header);

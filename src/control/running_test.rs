@@ -36,10 +36,11 @@ fn while_running<T: Send + 'static>(
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        magic_break: false,
     };
     let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);
-    let services = Services { commands: Arc::new(ControlCommands), migrator: None };
+    let services = Services { commands: Arc::new(ControlCommands), migrator: None, stop_notice: None };
     let user = std::thread::spawn(move || user(caller));
     let outcome = run(&mut machine, None, wait, &queue, services);
     drop(queue);

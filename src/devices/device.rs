@@ -33,6 +33,8 @@ pub enum MachineRequest {
     Reset,
     /// End the run; the guest wrote this value to the debug exit port.
     Exit(u32),
+    /// Stop the guest in the debugger behind the instruction that it has just executed.
+    StopInDebugger,
 }
 
 impl Action {

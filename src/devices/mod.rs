@@ -7,6 +7,7 @@
 
 pub mod debug_console;
 pub mod debug_exit;
+pub mod debugger_port;
 pub mod decode;
 mod device;
 pub mod dma;

@@ -7,6 +7,7 @@ pub mod expression;
 pub mod fault;
 pub mod format;
 pub mod hexdump;
+pub mod magic_instructions;
 pub mod mappings;
 mod operands;
 pub mod picture;

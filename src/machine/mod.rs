@@ -105,6 +105,8 @@ pub struct MachineSpec {
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
+    /// The guest can stop itself in a debugger: it has the port for that.
+    pub magic_break: bool,
 }
 
 /// A machine, ready to run.
@@ -116,6 +118,7 @@ pub struct Machine {
     options: BootOptions,
     layout: LayoutName,
     no_reboot: bool,
+    magic_break: bool,
     kvm: Kvm,
     ram: MappedMemory,
     cpus: Vec<Cpu>,
@@ -170,7 +173,10 @@ impl Machine {
         inputs: Inputs,
         outputs: OutputQueue,
     ) -> Machine {
-        let board = Board::default();
+        let mut board = Board::default();
+        if spec.magic_break {
+            board.connect_debugger_port();
+        }
         Machine {
             screen: Screen::new(memory.clone(), board.vga().view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
@@ -181,6 +187,7 @@ impl Machine {
             options: spec.boot,
             layout: spec.layout,
             no_reboot: spec.no_reboot,
+            magic_break: spec.magic_break,
             kvm,
             ram,
             cpus,
@@ -236,6 +243,12 @@ impl Machine {
         Some(address.wrapping_add(self.symbols().bias()))
     }
 
+    /// Where decoding has to begin to find the instruction at `address` of the guest file; see
+    /// [`SymbolIndex::code_start`].
+    pub fn code_start(&self, address: u64) -> Option<Option<u64>> {
+        self.symbol_index().code_start(address)
+    }
+
     fn symbol_index(&self) -> &SymbolIndex {
         self.symbol_index.get_or_init(|| SymbolIndex::read(self.image()))
     }
@@ -285,6 +298,11 @@ impl Machine {
     /// True if a reset ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
+    }
+
+    /// True if the guest can stop itself in a debugger.
+    pub fn magic_break(&self) -> bool {
+        self.magic_break
     }
 
     /// The devices.

@@ -54,7 +54,13 @@ impl Machine {
                 // These events concern a supervisor only.
                 Ok(
                     Next::Run
-                    | Next::Stop(Event::Attention | Event::Reset | Event::Debug(_) | Event::WatchedAccess(_)),
+                    | Next::Stop(
+                        Event::Attention
+                        | Event::Reset
+                        | Event::StopRequested
+                        | Event::Debug(_)
+                        | Event::WatchedAccess(_),
+                    ),
                 ) => {}
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
                 Ok(Next::Stop(Event::ResetRequested)) => {
@@ -222,6 +228,7 @@ impl Machine {
             None => Ok(None),
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
             Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
+            Some(MachineRequest::StopInDebugger) => Ok(Some(Next::Stop(Event::StopRequested))),
         }
     }
 

@@ -23,6 +23,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        magic_break: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
     Some(Machine::new(image, spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))

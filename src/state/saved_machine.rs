@@ -103,6 +103,8 @@ pub struct UserInterface {
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
+    /// The guest can stop itself in a debugger.
+    pub magic_break: bool,
 }
 
 impl SavedMachine {
@@ -252,6 +254,7 @@ impl SavedMachine {
             layout: user_interface.layout,
             terminal: user_interface.terminal,
             no_reboot: user_interface.no_reboot,
+            magic_break: user_interface.magic_break,
         };
         let guest_file = self.guest.file(guest_file);
         Machine::restored(guest_file, spec, &self.features, memory, &self.machine, inputs, outputs)

@@ -63,8 +63,13 @@ impl Drop for Folder {
     }
 }
 
-const USER_INTERFACE: UserInterface =
-    UserInterface { keys: KeyTarget::Auto, layout: LayoutName::Us, terminal: Some(0), no_reboot: false };
+const USER_INTERFACE: UserInterface = UserInterface {
+    keys: KeyTarget::Auto,
+    layout: LayoutName::Us,
+    terminal: Some(0),
+    no_reboot: false,
+    magic_break: false,
+};
 
 fn ends() -> (OutputQueue, OutputReader) {
     output_queue(Doorbell::new().unwrap())

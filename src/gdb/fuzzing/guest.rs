@@ -63,6 +63,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        magic_break: false,
     };
     Machine::new(image, spec, inputs, machine_outputs)
 }
