@@ -37,6 +37,7 @@ mod keyboard;
 mod lifetime;
 mod lldb;
 mod log;
+mod magic_break;
 mod migration;
 mod migration_failures;
 mod migration_gdb;
@@ -72,6 +73,7 @@ fn main() {
     trials.extend(gdb_registers::trials());
     trials.extend(gdb_snapshots::trials());
     trials.extend(gdb_watch::trials());
+    trials.extend(magic_break::trials());
     trials.extend(guests::trials());
     trials.extend(triple_faults::trials());
     trials.extend(emulate_native::trials());

@@ -25,6 +25,10 @@ One or two dashes make no difference, nor does `=` or a blank before a value. [o
 options of `kvm` itself, which keep their meaning where the names are equal. The value of `--gdb`, `--console` and
 `--debug-server` is attached with `=`; ADDRESS:PORT and `unix:PATH` may also follow after a blank, so a guest file with
 such a name is written `./NAME`.
+
+A bochsrc is not read; its lines that matter have options of `kvm`. `magic_break: enabled=1` is `--magic-break`, and so
+is Bochs' I/O interface to its debugger at port 0x8A00 ([debugging.md](debugging.md#guests-that-stop-themselves)).
+`port_e9_hack: enabled=1` is always so.
 ";
 
 /// Every option of another program and its meaning here, in Markdown: `docs/from-qemu.md` up to its commands.
