@@ -108,7 +108,7 @@ pub fn trials() -> Vec<Trial> {
                 "process plugin packet send _M1000,rwx",
             ])?;
             expect(&output, "(uint64_t) $0 = 5\n")?;
-            expect(&output, "response: start:3000000;size:cfe00000;\n")?;
+            expect(&output, "response: start:3ffe000;size:be02000;\n")?;
             expect(&output, " $1 = 16\n")?;
             expect(&output, "response: E1c\n")
         }),
