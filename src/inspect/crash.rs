@@ -11,6 +11,7 @@ use super::fault::delivery::{self, DeliveryFailure};
 use super::fault::{self, Diagnosis, RaisedException, vector};
 pub use super::operands::OperandValue;
 use super::operands::operands;
+use super::prologue;
 use super::translate::read_virtual;
 use super::values::load;
 use crate::arch::paging::Paging;
@@ -298,14 +299,16 @@ fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
 }
 
 /// Return addresses of a stack whose functions keep frame pointers: RBP points to the caller's RBP, and the
-/// return address lies above it. Ends where that does not go upwards, or is not mapped.
+/// return address lies above it. Ends where that does not go upwards, or is not mapped. A function that has not set its
+/// frame up yet has its return address on top of the stack.
 pub fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
     let size: u8 = match registers.bitness() {
         64 => 8,
         32 => 4,
         _ => return Vec::new(),
     };
-    let (mut frame, mut addresses) = (registers.general.rbp, Vec::new());
+    let mut frame = registers.general.rbp;
+    let mut addresses = Vec::from_iter(prologue::return_address(memory, registers, size));
     while frame != 0 && addresses.len() < MOST_FRAMES {
         let Some(above) = frame.checked_add(size.into()) else { break };
         let Some(caller) = load(memory, registers, frame, size) else { break };

@@ -11,6 +11,7 @@ pub mod magic_instructions;
 pub mod mappings;
 mod operands;
 pub mod picture;
+mod prologue;
 mod refused;
 pub mod report;
 pub mod screen;

@@ -67,13 +67,8 @@ pub(crate) enum Request<'a> {
         /// How many bytes.
         length: u64,
     },
-    /// `_M`: LLDB wants guest memory for itself.
-    Allocate {
-        /// In bytes.
-        size: u64,
-        /// For code.
-        executable: bool,
-    },
+    /// `_M`: LLDB wants guest memory for itself, this many bytes.
+    Allocate(u64),
     /// `_m`: LLDB gives back the memory at this address.
     Deallocate(u64),
     /// `qMemoryRegionInfo`: LLDB asks what is mapped at this address.
@@ -146,10 +141,8 @@ fn with_argument(body: &[u8]) -> Option<Request<'_>> {
         return Some(request.unwrap_or(Request::Malformed));
     }
     if let Some(size) = body.strip_prefix(b"_M") {
-        let allocation = split(size, b',').and_then(|(size, rights)| {
-            Some(Request::Allocate { size: number(size)?, executable: rights.contains(&b'x') })
-        });
-        return Some(allocation.unwrap_or(Request::Malformed));
+        let size = split(size, b',').and_then(|(size, _)| number(size));
+        return Some(size.map_or(Request::Malformed, Request::Allocate));
     }
     if let Some(address) = body.strip_prefix(b"_m") {
         return Some(number(address).map_or(Request::Malformed, Request::Deallocate));
