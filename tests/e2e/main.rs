@@ -10,6 +10,7 @@ mod boot_state;
 mod check;
 mod console;
 mod console_client;
+mod console_docs;
 mod debug_server;
 mod emulate_interrupts;
 mod emulate_native;
@@ -94,6 +95,7 @@ fn main() {
     independent.extend(gdb_files::trials());
     independent.extend(console::trials());
     independent.extend(console_client::trials());
+    independent.extend(console_docs::trials());
     independent.extend(foreign_protocols::trials());
     independent.extend(gdb_places::trials());
     independent.extend(gdb_resets::trials());
