@@ -19,7 +19,7 @@ use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
 use crate::frontends::console_client::{self, ClientEnd};
-use crate::frontends::messages::tell;
+use crate::frontends::messages::{tell, tell_during_run};
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::signals::Signals;
 use crate::frontends::vscode::{self, VscodeError};
@@ -293,7 +293,7 @@ impl Run {
                     commands: Arc::new(ControlCommands),
                     migrator: self.migrator,
                     stop_notice: Some(StopNotice {
-                        print: tell,
+                        print: tell_during_run,
                         remedy: remedy(settings, self.console.as_ref()),
                     }),
                 };

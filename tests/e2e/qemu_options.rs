@@ -36,6 +36,12 @@ pub fn trials() -> Vec<Trial> {
             let ran = Kvm::with_guest("debug-exit").args(device).run();
             ran.check(ran.status == plain.status && ran.err == plain.err, "the same end").map(drop)
         }),
+        guest_test("a_line_of_a_bochsrc_switches_magic_breakpoints_on", || {
+            let options = ["magic_break: enabled=1", "--gdb-nowait", "--gdb=unix:gdb", "--timeout", "0.5"];
+            let ran = Kvm::with_guest("magic-break").args(options).run();
+            ran.expect_status(12)?.expect_err("kvm: magic breakpoint at ")?;
+            ran.expect_log("`magic_break: enabled=1` of Bochs means `--magic-break`").map(drop)
+        }),
         guest_test("s_of_qemu_starts_the_guest_and_accepts_gdb", || {
             let address = free_address()?;
             let qemu = format!("tcp:{address}");

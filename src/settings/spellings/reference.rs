@@ -26,9 +26,9 @@ options of `kvm` itself, which keep their meaning where the names are equal. The
 `--debug-server` is attached with `=`; ADDRESS:PORT and `unix:PATH` may also follow after a blank, so a guest file with
 such a name is written `./NAME`.
 
-A bochsrc is not read; its lines that matter have options of `kvm`. `magic_break: enabled=1` is `--magic-break`, and so
-is Bochs' I/O interface to its debugger at port 0x8A00 ([debugging.md](debugging.md#guests-that-stop-themselves)).
-`port_e9_hack: enabled=1` is always so.
+A bochsrc is not read, but some of its lines are understood as arguments, as by `bochs`. `--magic-break` stops the guest
+as `magic_break: enabled=1` does, and by Bochs' I/O interface to its debugger at port 0x8A00
+([debugging.md](debugging.md#guests-that-stop-themselves)).
 ";
 
 /// Every option of another program and its meaning here, in Markdown: `docs/from-qemu.md` up to its commands.
@@ -45,7 +45,7 @@ pub fn reference() -> String {
 }
 
 fn usage(spelling: &Spelling) -> String {
-    let usage = format!("-{} {}", spelling.name, spelling.value.shown());
+    let usage = format!("{} {}", spelling.typed(), spelling.value.shown());
     usage.trim_end().replace('|', "\\|")
 }
 

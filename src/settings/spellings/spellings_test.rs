@@ -64,6 +64,8 @@ fn options_of_qemu_and_bochs_mean_options_of_kvm() {
         ("-incoming tcp::4444", "--migr --migrport 127.0.0.1:4444"),
         ("a.elf -log q.log", "a.elf --logfile q.log"),
         ("a.elf -n", "a.elf --config /dev/null"),
+        ("a.elf --gdb magic_break:enabled=1", "a.elf --gdb --magic-break"),
+        ("magic_break:enabled=0 a.elf port_e9_hack:enabled=1", "a.elf"),
     ] {
         let (found, notes) = settings(theirs);
         assert_eq!(found, settings(ours).0, "{theirs}");
@@ -119,6 +121,8 @@ fn an_option_without_an_equivalent_is_refused_with_the_option_to_use() {
         ("a.elf -m", "It needs a value: size=SIZE[,...] or SIZE."),
         ("a.elf -nographic=1", "It takes no value."),
         ("a.elf -f bochsrc.txt", "`-f bochsrc.txt`, an option of Bochs, is refused. A bochsrc"),
+        ("a.elf magic_break:enabled=1,cx", "`magic_break: enabled=1`, or `--magic-break`."),
+        ("a.elf magic_break:", "`xchg bx, bx` is the only magic breakpoint"),
         ("a.elf -rc commands", "`-x FILE`"),
     ] {
         let message = message(line);
