@@ -140,12 +140,9 @@ impl HostIoFstat for GdbTarget<'_, '_> {
 
 impl SectionOffsets for GdbTarget<'_, '_> {
     /// The load address of a relocatable file, whose first segment begins at 0 in the file; and for LLDB that another
-    /// file lies where it was linked.
+    /// file lies where it was linked. Plug-ins take the other form of the answer (`Text=`) for a sign of QEMU's user mode.
     fn get_section_offsets(&mut self) -> Result<Offsets<u64>, Self::Error> {
-        Ok(match self.supervisor.machine.symbols().bias() {
-            0 => Offsets::Sections { text: 0, data: 0, bss: None },
-            bias => Offsets::Segments { text_seg: bias, data_seg: None },
-        })
+        Ok(Offsets::Segments { text_seg: self.supervisor.machine.symbols().bias(), data_seg: None })
     }
 }
 

@@ -181,7 +181,7 @@ impl Target for GdbTarget<'_, '_> {
     }
 
     fn support_section_offsets(&mut self) -> Option<SectionOffsetsOps<'_, Self>> {
-        // gdb looks for sections that the file may not have.
+        // gdb refuses 0 for a file that was linked elsewhere.
         let relocated = self.supervisor.machine.symbols().bias() != 0;
         if relocated || self.view.is_lldb { Some(self) } else { None }
     }
