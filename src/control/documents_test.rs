@@ -40,10 +40,13 @@ fn commands(text: &str) -> Vec<(CommandSource, String)> {
             }
             continue;
         }
-        for span in line.split('`').skip(1).step_by(2) {
+        let pieces: Vec<&str> = line.split('`').collect();
+        for (at, span) in pieces.iter().enumerate().skip(1).step_by(2) {
             found.extend(span.strip_prefix("monitor ").map(|command| (debugger, command.to_owned())));
-            if span.starts_with("info ") && line.contains("console") {
-                found.push((console, span.to_owned()));
+            let is_said_to_be_there =
+                pieces.get(at + 1).is_some_and(|next| next.starts_with(" on the console"));
+            if is_said_to_be_there || span.starts_with("info ") && line.contains("console") {
+                found.push((console, (*span).to_owned()));
             }
         }
     }
@@ -65,10 +68,9 @@ fn every_command_that_a_document_names_exists() {
         }
     }
     assert!(count > 40, "only {count} commands were found");
-    let text =
-        "`monitor map` and\n    (gdb) monitor zap\n```\nvmm console> map\n$ echo fly | kvm console\n```\n";
+    let text = "`monitor map` in gdb and `map` on the console\n    (gdb) monitor zap\n```\nvmm console> map\n$ echo fly | kvm console\n```\n";
     let found: Vec<String> = commands(text).into_iter().map(|(_, line)| line).collect();
-    assert_eq!(found, ["map", "zap", "map", "fly"]);
+    assert_eq!(found, ["map", "map", "zap", "map", "fly"]);
     assert!(found.iter().all(|line| find(line).is_none()), "commands that do not exist are found");
 }
 
