@@ -27,6 +27,7 @@ use crate::frontends::{check, log, snapshot};
 use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
+use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::{Doorbell, OutputQueue, output_queue};
@@ -302,6 +303,7 @@ impl Run {
             // No requests can arrive.
             false => self.machine.run(),
         };
+        let outcome = unless_memory_is_lost(&self.machine, outcome);
         // In this order: a client that waits for an answer gets it before its connection is closed.
         drop(self.requests);
         drop(self.debug_server);
@@ -333,6 +335,18 @@ fn remedy(settings: &Settings, console: Option<&Console>) -> String {
     let gdb = settings.gdb.as_ref().map(|spec| format!("gdb on {}", spec.address));
     let console = console.map(|console| format!("`resume` on the console at {}", console.place()));
     format!("the guest waits for {}", [gdb, console].into_iter().flatten().collect::<Vec<_>>().join(" or "))
+}
+
+/// `outcome`, unless it is what the guest made of zeros in place of memory that could not be read.
+fn unless_memory_is_lost(machine: &Machine, outcome: Outcome) -> Outcome {
+    let lost = match outcome {
+        Outcome::Moved { .. } => None,
+        // The kernel does not say which memory it could not read: a page table, for example.
+        Outcome::HostFailed(_) => machine.memory().suspected_file_failure(),
+        _ if outcome.is_crash() => machine.memory().suspected_file_failure(),
+        _ => machine.memory().file_failure(),
+    };
+    lost.map_or(outcome, |lost| Outcome::HostFailed(HostError::MemoryLost(lost)))
 }
 
 /// A machine with a guest to be started.

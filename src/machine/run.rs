@@ -103,8 +103,16 @@ impl Machine {
         {
             return Ok(Next::Stop(event));
         }
-        let exit = self.cpus[cpu].run()?;
-        self.handle_exit(cpu, exit)
+        match self.cpus[cpu].run() {
+            Ok(exit) => self.handle_exit(cpu, exit),
+            Err(error) => Err(self.reason(error)),
+        }
+    }
+
+    /// Why a CPU could not be run: memory that KVM could not read, or `error`.
+    #[cold]
+    pub(super) fn reason(&self, error: HostError) -> HostError {
+        self.memory.suspected_file_failure().map_or(error, HostError::MemoryLost)
     }
 
     /// Handles an exit of a CPU.
@@ -345,7 +353,11 @@ impl Machine {
                     Event::End(outcome) => return Ok(Some(Event::End(outcome))),
                     reset => event = Some(reset),
                 },
-                Input::Quit => return Ok(Some(Event::End(Outcome::Quit))),
+                // The user interface ends a run whose memory is lost.
+                Input::Quit => {
+                    let lost = self.memory.file_failure().map(HostError::MemoryLost);
+                    return Ok(Some(Event::End(lost.map_or(Outcome::Quit, Outcome::HostFailed))));
+                }
                 Input::TimedOut => return Ok(Some(Event::End(Outcome::TimedOut))),
                 Input::Terminated(signal) => return Ok(Some(Event::End(Outcome::Terminated(signal)))),
                 // A reset takes precedence: a client that receives any event also checks for requests.

@@ -56,6 +56,7 @@ mod snapshots;
 mod support;
 mod terminal;
 mod triple_faults;
+mod truncated_snapshots;
 mod uart;
 mod vscode;
 
@@ -81,6 +82,7 @@ fn main() {
     trials.extend(emulate_system::trials());
     trials.extend(resets::trials());
     trials.extend(snapshots::trials());
+    trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
@@ -109,6 +111,7 @@ fn main() {
     independent.extend(host::trials());
     independent.extend(keyboard::trials());
     independent.extend(snapshots::others());
+    independent.extend(truncated_snapshots::others());
     independent.extend(of_migration(migration::others()));
     independent.extend(of_migration(migration_failures::trials()));
     independent.extend(of_migration(migration_tls::trials()));
