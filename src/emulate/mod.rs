@@ -18,6 +18,7 @@
 //! | `events` | delivery of software interrupts and exceptions, and `iret` |
 //! | `native` | instructions that only compute: the host's processor executes them on a copy |
 //! | `system` | instructions that work on the processor's own state |
+//! | `dry_run.rs` | the floating-point exception of an instruction, found without executing it for real |
 //! | `exception.rs` | what an instruction can raise |
 //! | `obstacle.rs` | why an instruction cannot be emulated |
 //! | `counter.rs` | statistics |
@@ -28,6 +29,7 @@ mod access;
 mod counter;
 mod cpu;
 mod descriptors;
+mod dry_run;
 mod events;
 mod exception;
 #[cfg(any(test, fuzzing))]
@@ -45,6 +47,7 @@ mod vcpu;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic};
 
 pub use counter::EmulationCounter;
+pub use dry_run::{FloatingPointException, floating_point_exception};
 #[cfg(fuzzing)]
 pub use fuzzing::emulate_anything;
 pub use obstacle::Obstacle;

@@ -46,6 +46,8 @@ fn report(cause: Cause) -> CrashReport {
         delivery: None,
         double_fault: None,
         caller: None,
+        code: None,
+        stack: None,
         syscall_stays_in_ring_3: false,
         waits_in_hlt: false,
         frames: Vec::new(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::crash::{Cause, CrashReport, Frame, Place};
+use super::fault::delivery::{DeliveryFailure, DeliveryProblem};
 use super::refused;
 use crate::devices::debug_exit;
 use crate::machine::{Machine, Outcome};
@@ -110,9 +111,15 @@ impl CrashReport {
         if self.exception.is_none() && registers.system.cr2 != 0 {
             text.push_str(&self.page_fault_address(registers.system.cr2));
         }
+        if let Some(code) = &self.code {
+            text.push_str(&format!(" {}.", code.sentence()));
+        }
         if let Some(Frame { address, symbol }) = &self.caller {
             let symbol = symbol.as_ref().map(|symbol| format!(" ({symbol})")).unwrap_or_default();
             text.push_str(&format!(" The return address on the stack is {address:#x}{symbol}."));
+        }
+        if let Some(stack) = &self.stack {
+            text.push_str(&format!(" {}.", stack.sentence()));
         }
         if self.syscall_stays_in_ring_3 {
             text.push_str(
@@ -120,7 +127,16 @@ impl CrashReport {
                  VT-x or AMD-V.",
             );
         }
-        if let Some(delivery) = &self.delivery {
+        let table_is_overwritten = self
+            .stack
+            .as_ref()
+            .and_then(|stack| stack.overwritten.as_ref())
+            .is_some_and(|overwritten| overwritten.idt);
+        if let Some(DeliveryFailure { problem: DeliveryProblem::NoTable, .. }) = &self.delivery
+            && table_is_overwritten
+        {
+            text.push_str(" The IDT has no usable gate.");
+        } else if let Some(delivery) = &self.delivery {
             text.push_str(&format!(" {}.", delivery.sentence(self.double_fault.as_ref())));
         }
         text

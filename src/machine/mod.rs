@@ -39,8 +39,8 @@ pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
 use crate::boot::{
-    self, BootError, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, Symbol, SymbolIndex,
-    SymbolSource,
+    self, BootError, BootOptions, Contents, GuestFile, Image, LoadedGuest, NamedStack, ResetAction, Symbol,
+    SymbolIndex, SymbolSource, contents_at, named_stacks,
 };
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
@@ -247,6 +247,21 @@ impl Machine {
     /// [`SymbolIndex::code_start`].
     pub fn code_start(&self, address: u64) -> Option<Option<u64>> {
         self.symbol_index().code_start(address)
+    }
+
+    /// The section of the guest file that a guest-virtual address lies in.
+    pub fn contents_at(&self, address: u64) -> Option<Contents> {
+        contents_at(self.image(), self.symbols().address_in_file(address))
+    }
+
+    /// The stacks that the guest file names, at guest-virtual addresses.
+    pub fn named_stacks(&self) -> Vec<NamedStack> {
+        let bias = self.symbols().bias();
+        let mut stacks = named_stacks(self.image());
+        for NamedStack { range, .. } in &mut stacks {
+            *range = range.start.wrapping_add(bias)..range.end.wrapping_add(bias);
+        }
+        stacks
     }
 
     fn symbol_index(&self) -> &SymbolIndex {
