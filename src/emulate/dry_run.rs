@@ -140,3 +140,51 @@ impl Bus for NoDevices {
 
     fn write(&mut self, _: u64, _: u8, _: u64) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::FakeCpu;
+    use super::*;
+
+    const DIVPS: &[u8] = &[0x0F, 0x5E, 0xC1]; // divps xmm0, xmm1: 0 / 0
+    const FLD1: &[u8] = &[0xD9, 0xE8];
+
+    fn exception(fake: &FakeCpu) -> Option<FloatingPointException> {
+        let (registers, extended) = (fake.now(), *fake.xsave.borrow());
+        let found = floating_point_exception(fake, &fake.memory).unwrap();
+        assert_eq!(fake.now(), registers);
+        assert!(*fake.xsave.borrow() == extended, "the extended registers have changed");
+        found
+    }
+
+    #[test]
+    fn an_exception_that_is_not_masked_is_found_and_nothing_changes() {
+        let fake = FakeCpu::long_mode(DIVPS);
+        assert_eq!(exception(&fake), None);
+        let invalid_is_not_masked = 0x1F00_u32.to_le_bytes();
+        fake.xsave.borrow_mut()[MXCSR..MXCSR + 4].copy_from_slice(&invalid_is_not_masked);
+        let expected = FloatingPointException { vector: 19, flags: 1, x87_instruction: 0 };
+        assert_eq!(exception(&fake), Some(expected));
+    }
+
+    #[test]
+    fn a_pending_x87_exception_is_found_with_its_instruction() {
+        let fake = FakeCpu::long_mode(FLD1);
+        assert_eq!(exception(&fake), None);
+        {
+            let mut extended = fake.xsave.borrow_mut();
+            // Division by zero: not masked, pending, and the summary bit.
+            extended[FCW..FCW + 2].copy_from_slice(&0x37B_u16.to_le_bytes());
+            extended[FSW..FSW + 2].copy_from_slice(&0x84_u16.to_le_bytes());
+            extended[FIP..FIP + 8].copy_from_slice(&0x1234_u64.to_le_bytes());
+        }
+        let expected = FloatingPointException { vector: 16, flags: 4, x87_instruction: 0x1234 };
+        assert_eq!(exception(&fake), Some(expected));
+    }
+
+    #[test]
+    fn other_exceptions_are_none() {
+        assert_eq!(exception(&FakeCpu::long_mode(&[0x0F, 0x0B])), None);
+        assert_eq!(exception(&FakeCpu::long_mode(&[0xCD, 0x13])), None); // int 19
+    }
+}

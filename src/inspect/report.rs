@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::crash::{Cause, CrashReport, Frame, Place};
+use super::fault::RaisedException;
 use super::fault::delivery::{DeliveryFailure, DeliveryProblem};
 use super::refused;
 use crate::devices::debug_exit;
@@ -119,7 +120,8 @@ impl CrashReport {
             text.push_str(&format!(" The return address on the stack is {address:#x}{symbol}."));
         }
         if let Some(stack) = &self.stack {
-            text.push_str(&format!(" {}.", stack.sentence()));
+            let named = self.exception.as_ref().is_some_and(RaisedException::is_stack_overflow);
+            text.push_str(&format!(" {}.", stack.sentence(named)));
         }
         if self.syscall_stays_in_ring_3 {
             text.push_str(

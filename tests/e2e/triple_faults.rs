@@ -82,7 +82,8 @@ const KINDS: &[(&str, &str, &str)] = &[
     (
         "stack_overflow",
         "page fault, #PF (vector 14, error code 0x2): a write to 0x",
-        "ff8, where nothing is mapped, below the stack: a stack overflow. No usable IDT is loaded",
+        "ff8, where nothing is mapped, below the stack: a stack overflow. What is pushed goes to 0x4ff8, 0x8 bytes \
+         below the boot stack. No usable IDT is loaded",
     ),
     ("invalid_opcode", "`ud2`: invalid opcode, #UD (vector 6).", NO_IDT),
     ("software_interrupt", "`int 0x80`: software interrupt 0x80 (vector 128).", NO_IDT),

@@ -222,8 +222,8 @@ impl StackFinding {
         })
     }
 
-    /// One or two sentences, without the last full stop.
-    pub fn sentence(&self) -> String {
+    /// One or two sentences, without the last full stop. With `named`, the report has called it a stack overflow.
+    pub fn sentence(&self, named: bool) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         if self.below.is_some() || self.code_section.is_some() {
@@ -239,11 +239,11 @@ impl StackFinding {
                 }
                 None => {}
             }
-            if self.is_overflow() {
+            if self.is_overflow() && !named {
                 text.push_str(": a stack overflow");
-                if self.reaches_code {
-                    text.push_str(", which has reached the code at RIP");
-                }
+            }
+            if self.is_overflow() && self.reaches_code {
+                text.push_str(", which has reached the code at RIP");
             }
         }
         if let Some(OverwrittenTable { idt, address, word }) = &self.overwritten {

@@ -44,7 +44,7 @@ fn sentence(
         contents: &contents,
         symbol: &|_| Some(Symbol { name: "recurse".to_owned(), offset: 4 }),
     };
-    examine(memory, registers, fault, &surroundings).map(|finding| finding.sentence())
+    examine(memory, registers, fault, &surroundings).map(|finding| finding.sentence(false))
 }
 
 #[test]

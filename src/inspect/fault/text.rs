@@ -83,6 +83,11 @@ impl RaisedException {
         }
     }
 
+    /// True if it is known as a stack overflow.
+    pub fn is_stack_overflow(&self) -> bool {
+        matches!(self.diagnosis, Diagnosis::Page { meaning: AddressMeaning::StackOverflow, .. })
+    }
+
     /// True if the place itself is wrong, and not what the instruction there does: the code that led there is
     /// of more interest.
     pub fn is_about_the_place(&self) -> bool {
