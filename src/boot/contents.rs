@@ -121,7 +121,7 @@ fn stacks(symbols: Vec<(String, u64, u64)>) -> Vec<NamedStack> {
 /// True for names that are about stacks, and none of a stack.
 fn is_other(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["size", "trace", "frame", "haystack", "guard"].iter().any(|word| name.contains(word))
+    ["size", "trace", "stackframe", "stack_frame", "haystack", "guard"].iter().any(|word| name.contains(word))
 }
 
 /// A label without the word for the end of the stack that it marks.

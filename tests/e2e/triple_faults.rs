@@ -208,7 +208,15 @@ const KINDS_WITHOUT_STRICT: &[(&str, &[&str])] = &[
             "(recurse+0x5), an address of code. The IDT has no usable gate.",
         ],
     ),
-    ("frame_on_tables", &["the descriptor of selector 0x8 has a type or ring that does not fit"]),
+    (
+        "frame_on_tables",
+        &[
+            "RSP is 0x204",
+            "0x10 bytes below `frame_stack_bottom`, the lowest address of a stack: a stack overflow. A stack has \
+             overwritten the GDT: at 0x204",
+            " it holds the frame of an exception.",
+        ],
+    ),
 ];
 
 /// The tests of this file.

@@ -238,6 +238,8 @@ __asm__(
     "call set_gates\n"
     "movw $0x20, idt + 6 * 16 + 6\n"
     "movb $0, idt + 8 * 16 + 5\n"
+    "movabsq $0x00af9b000000ffff, %rax\n"
+    "movq %rax, small_gdt + 8\n"
     "lgdt small_gdt_pointer\n"
     "movl $frame_stack_top, %esp\n"
     "ud2\n"
@@ -307,10 +309,6 @@ __asm__(
     "unaligned: .fill 24, 1, 0\n"
     "user_flags: .quad 2\n"
     "data_that_is_code: ud2\n"
-    ".balign 16\n"
-    "small_gdt: .quad 0, 0x00af9b000000ffff, 0x00cf13000000ffff\n"
-    "frame_stack_bottom: .fill 3, 8, 0\n"
-    "frame_stack_top:\n"
     "small_gdt_pointer: .word 23\n"
     ".quad small_gdt\n"
     ".bss\n"
@@ -319,6 +317,10 @@ __asm__(
     "own_idt: .fill 512, 1, 0\n"
     "own_stack_bottom: .fill 512, 1, 0\n"
     "own_stack_top:\n"
+    ".balign 16\n"
+    "small_gdt: .fill 3, 8, 0\n"
+    "frame_stack_bottom: .fill 3, 8, 0\n"
+    "frame_stack_top:\n"
     ".text\n");
 
 static int same(const char *one, const char *other)

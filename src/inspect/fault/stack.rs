@@ -214,11 +214,16 @@ impl StackFinding {
         self.is_overflow() || self.code_section.is_some() || self.overwritten.is_some()
     }
 
-    /// True if the stack has overflowed: all of it is in use, and RSP has left it for code or the page below it.
+    /// True if the stack has overflowed: all of it is in use, and RSP has left it for the page below it, for code, or
+    /// across a table that a stack has overwritten.
     fn is_overflow(&self) -> bool {
         self.below.as_ref().is_some_and(|below| {
-            let has_left = below.distance <= PAGE_SIZE || self.code_section.is_some();
-            self.overwritten.is_some() || (below.is_full && has_left)
+            let start = self.address.saturating_add(below.distance);
+            let table = self.overwritten.as_ref().map(|overwritten| overwritten.address);
+            let has_left = below.distance <= PAGE_SIZE
+                || self.code_section.is_some()
+                || table.is_some_and(|table| (self.address..start).contains(&table));
+            below.is_full && has_left
         })
     }
 
@@ -226,10 +231,11 @@ impl StackFinding {
     pub fn sentence(&self, named: bool) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        if self.below.is_some() || self.code_section.is_some() {
+        let below = self.below.as_ref().filter(|_| self.is_overflow());
+        if below.is_some() || self.code_section.is_some() {
             let subject = if self.is_push { "What is pushed goes to" } else { "RSP is" };
             let _ = write!(text, "{subject} {:#x}", self.address);
-            if let Some(BelowStack { name, distance, .. }) = &self.below {
+            if let Some(BelowStack { name, distance, .. }) = below {
                 let _ = write!(text, ", {distance:#x} bytes below {name}");
             }
             match self.code_section.as_deref() {

@@ -124,10 +124,13 @@ fn an_exception_frame_in_a_descriptor_table_is_recognised() {
     for (index, word) in [RETURN + 1, 8, 2, rsp, 0].into_iter().enumerate() {
         memory.write_u64(rsp - 40 + 8 * index as u64, word).unwrap();
     }
+    let overwritten = "A stack has overwritten the GDT: at 0x9008 it holds the frame of an exception";
+    let stacks = [known(Some("`stack_bottom`"), GDT + 0x28..GDT + 0x800)];
+    // Nothing shows that it is this stack.
+    assert_eq!(sentence(&memory, &registers, None, &stacks).unwrap(), overwritten);
+    memory.write_u64(GDT + 0x30, 1).unwrap();
     assert_eq!(
-        sentence(&memory, &registers, None, &[known(Some("`stack_bottom`"), GDT + 0x28..GDT + 0x800)])
-            .unwrap(),
-        "RSP is 0x9000, 0x28 bytes below `stack_bottom`: a stack overflow. A stack has overwritten the GDT: at \
-         0x9008 it holds the frame of an exception"
+        sentence(&memory, &registers, None, &stacks).unwrap(),
+        format!("RSP is 0x9000, 0x28 bytes below `stack_bottom`: a stack overflow. {overwritten}")
     );
 }
