@@ -19,13 +19,15 @@ use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
 use crate::frontends::console::Console;
 use crate::frontends::console_client::{self, ClientEnd};
-use crate::frontends::messages::tell;
+use crate::frontends::messages::{tell, tell_during_run};
 use crate::frontends::session::{Connections, Session, SessionError};
+use crate::frontends::signals::Signals;
 use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::{check, log, snapshot};
 use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
+use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::{Doorbell, OutputQueue, output_queue};
@@ -39,7 +41,7 @@ use crate::supervisor;
 use crate::supervisor::front_end::DebuggerFrontEnd;
 use crate::supervisor::migrator::Migrator;
 use crate::supervisor::request_queue::RequestQueue;
-use crate::supervisor::session::Services;
+use crate::supervisor::session::{Services, StopNotice};
 
 /// A failure before the guest's first instruction: the message for the user, and the exit status.
 struct Failure {
@@ -84,7 +86,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         let settings = settings.clone();
         move || log_header::lines(&arguments, &settings)
     };
-    let log = match log::start(&settings.log, header) {
+    let log = match log::start(&settings.log, settings.display, header) {
         Ok(log) => log,
         Err(error) => return fail(Failure::new(status::HOST, error)),
     };
@@ -161,8 +163,12 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
 fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
     let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
-    let run = match Run::prepare(settings, into_machine) {
-        Ok(run) => run,
+    let prepared = Run::prepare(settings, into_machine).and_then(|run| {
+        // The session handles signals as well, while it lasts.
+        Ok((run, Signals::new().map_err(|error| Failure::new(status::HOST, SessionError::from(error)))?))
+    });
+    let (run, mut signals) = match prepared {
+        Ok(prepared) => prepared,
         Err(failure) => {
             incoming.refuse(&failure.message);
             return Err(failure);
@@ -172,20 +178,26 @@ fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> R
     let result = match committed {
         Ok(()) => {
             info!("the guest has been received and runs here");
-            Ok(run.go(settings, log))
+            let status = run.go(settings, log);
+            // The signal that ended the guest does not end the wait for a query.
+            signals.take();
+            Ok(status)
         }
         Err(error) => {
             run.session.finish(true);
             if !queries.is_over() {
                 tell(&format!(
-                    "the connection has ended; waiting up to {} s for the source to query the outcome",
+                    "the connection has ended; waiting up to {} s for the source to query the outcome (Ctrl-C ends \
+                     the wait)",
                     IN_DOUBT_TIMEOUT.as_secs()
                 ));
             }
             Err(Failure::new(status::HOST, error))
         }
     };
-    queries.finish();
+    if !queries.finish(&mut || signals.take().is_some()) {
+        tell("the wait is ended by a signal; a source that gets no answer pauses its guest until `resume`");
+    }
     result
 }
 
@@ -278,12 +290,20 @@ impl Run {
                 let server = self.debugger.as_ref();
                 let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, settings.gdb_arch));
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
-                let services = Services { commands: Arc::new(ControlCommands), migrator: self.migrator };
+                let services = Services {
+                    commands: Arc::new(ControlCommands),
+                    migrator: self.migrator,
+                    stop_notice: Some(StopNotice {
+                        print: tell_during_run,
+                        remedy: remedy(settings, self.console.as_ref()),
+                    }),
+                };
                 supervisor::run::run(&mut self.machine, front_end, wait, &self.requests, services)
             }
             // No requests can arrive.
             false => self.machine.run(),
         };
+        let outcome = unless_memory_is_lost(&self.machine, outcome);
         // In this order: a client that waits for an answer gets it before its connection is closed.
         drop(self.requests);
         drop(self.debug_server);
@@ -310,6 +330,25 @@ impl Run {
     }
 }
 
+/// What lets a guest go on that has stopped itself while no debugger is connected.
+fn remedy(settings: &Settings, console: Option<&Console>) -> String {
+    let gdb = settings.gdb.as_ref().map(|spec| format!("gdb on {}", spec.address));
+    let console = console.map(|console| format!("`resume` on the console at {}", console.place()));
+    format!("the guest waits for {}", [gdb, console].into_iter().flatten().collect::<Vec<_>>().join(" or "))
+}
+
+/// `outcome`, unless it is what the guest made of zeros in place of memory that could not be read.
+fn unless_memory_is_lost(machine: &Machine, outcome: Outcome) -> Outcome {
+    let lost = match outcome {
+        Outcome::Moved { .. } => None,
+        // The kernel does not say which memory it could not read: a page table, for example.
+        Outcome::HostFailed(_) => machine.memory().suspected_file_failure(),
+        _ if outcome.is_crash() => machine.memory().suspected_file_failure(),
+        _ => machine.memory().file_failure(),
+    };
+    lost.map_or(outcome, |lost| Outcome::HostFailed(HostError::MemoryLost(lost)))
+}
+
 /// A machine with a guest to be started.
 fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Result<Machine, Failure> {
     let image = FileImage::open(&settings.guest).map_err(|error| match error {
@@ -328,6 +367,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         no_reboot: user_interface.no_reboot,
         clock: user_interface.clock,
         time_of_day: time_of_day(settings),
+        magic_break: user_interface.magic_break,
     };
     Machine::new(Box::new(image), spec, inputs, outputs)
         .map_err(|error| Failure::new(machine_status(&error), error))
@@ -382,6 +422,7 @@ fn user_interface(settings: &Settings) -> UserInterface {
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),
         no_reboot: settings.no_reboot,
         clock: settings.clock,
+        magic_break: settings.magic_break,
     }
 }
 

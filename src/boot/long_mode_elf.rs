@@ -3,6 +3,7 @@
 
 use super::address_space::{self, Protection};
 use super::allocator::Allocator;
+use super::entry_return::STACK_SIZE;
 use super::error::{BootError, GuestProblem};
 use super::image::{FileImage, Image};
 use super::long_mode::{self, EntryPoint};
@@ -12,9 +13,6 @@ use super::{descriptors, elf64, entry_return, image, relocate, segments, start_i
 use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
-
-/// Size of the boot stack in bytes.
-const STACK_SIZE: u64 = 64 << 10;
 
 /// Loads a guest; [`super::load`] is the contract.
 pub(super) fn load(

@@ -20,6 +20,8 @@
 //! | `address_space`, `page_tables` | what is mapped where, and the tables for it |
 //! | `descriptors` | GDT, IDT, task state segment |
 //! | `entry_return` | what the guest's entry function returns to |
+//! | `code` | finds the code in a file |
+//! | `contents` | sections and stacks of a guest file, for crash reports |
 //! | `symbols` | finds names for addresses, and addresses for names |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
@@ -29,6 +31,8 @@
 mod address_space;
 mod allocator;
 mod build_id;
+mod code;
+mod contents;
 mod descriptors;
 mod dynamic;
 mod elf64;
@@ -53,7 +57,11 @@ use std::path::PathBuf;
 use crate::arch::Registers;
 
 pub use build_id::build_id;
-pub use entry_return::{MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, has_returned as entry_has_returned};
+pub use code::{CodeRange, code_ranges};
+pub use contents::{Contents, NamedStack, contents_at, named_stacks};
+pub use entry_return::{
+    MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, boot_stack, has_returned as entry_has_returned,
+};
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use protocol::{Protocol, load};

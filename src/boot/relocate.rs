@@ -1,12 +1,16 @@
 //! Applies the relocations of a position-independent guest in place of a dynamic linker (gABI
 //! chapter 4, "Relocation"; x86-64 psABI 4.4.1).
 //!
-//! Only R_X86_64_RELATIVE can be applied: every other type needs symbols of other files. The
-//! tables are read from guest memory, after the segments were copied there.
+//! Only R_X86_64_RELATIVE can be applied, and what refers to a weak symbol that nothing defines, whose value is 0:
+//! everything else needs symbols of other files. The tables are read from guest memory, after the segments were
+//! copied there.
 
 use goblin::elf::header::EM_X86_64;
-use goblin::elf::reloc::{R_X86_64_NONE, R_X86_64_RELATIVE, r_to_str, reloc64};
+use goblin::elf::reloc::{
+    R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_RELATIVE, r_to_str, reloc64,
+};
 use goblin::elf::sym::sym64::SIZEOF_SYM;
+use goblin::elf::sym::{STB_WEAK, st_bind};
 
 use super::dynamic::{Dynamic, RELA_SIZE, RELR_SIZE, long};
 use super::elf64::{LONGEST_NAME, field, printable};
@@ -31,6 +35,14 @@ pub(super) fn relocate(
         guest.apply_relr(dynamic.relr)?;
     }
     Ok(())
+}
+
+/// A symbol that nothing defines.
+struct Undefined {
+    /// Its name, quoted.
+    name: String,
+    /// Its value is 0 then (gABI chapter 4, "Symbol Table").
+    weak: bool,
 }
 
 /// The guest with its segments copied.
@@ -94,13 +106,26 @@ impl Guest<'_> {
                 R_X86_64_NONE => {}
                 R_X86_64_RELATIVE => self.memory.write_u64(self.place(offset)?, self.moved(addend))?,
                 other => {
+                    let symbol = self.undefined_symbol(reloc64::r_sym(info));
+                    // S + A, or S (psABI table 4.9).
+                    let value = match other {
+                        R_X86_64_64 => Some(addend),
+                        R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => Some(0),
+                        _ => None,
+                    };
+                    if let Some(value) = value.filter(|_| symbol.as_ref().is_some_and(|symbol| symbol.weak)) {
+                        self.memory.write_u64(self.place(offset)?, value)?;
+                        continue;
+                    }
                     // The crate's names lack their first two letters.
                     let kind = match r_to_str(other, EM_X86_64) {
                         name if name.starts_with("X86_64_") => format!("R_{name}"),
                         _ => other.to_string(),
                     };
-                    return Err(self.error(match self.undefined_symbol(reloc64::r_sym(info)) {
-                        Some(symbol) => GuestProblem::UndefinedSymbol { symbol, kind, address: offset },
+                    return Err(self.error(match symbol.filter(|symbol| !symbol.weak) {
+                        Some(Undefined { name: symbol, .. }) => {
+                            GuestProblem::UndefinedSymbol { symbol, kind, address: offset }
+                        }
                         None => GuestProblem::Relocation { kind, address: offset },
                     }));
                 }
@@ -109,8 +134,8 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// The name of the symbol with this index, quoted, if it has one and is undefined.
-    fn undefined_symbol(&self, index: u32) -> Option<String> {
+    /// The symbol with this index, if it has a name and is undefined.
+    fn undefined_symbol(&self, index: u32) -> Option<Undefined> {
         let Dynamic { symbols, strings, .. } = *self.dynamic;
         if index == 0 || symbols == 0 || strings == 0 {
             return None;
@@ -127,7 +152,7 @@ impl Guest<'_> {
         let (segment, at) = self.segment_layout.find(self.moved(strings.checked_add(name.into())?), 1)?;
         let mut text = vec![0; (segment.range.end - at).min(LONGEST_NAME) as usize];
         self.memory.read(at, &mut text).ok()?;
-        Some(printable(&text))
+        Some(Undefined { name: printable(&text), weak: st_bind(symbol[4]) == STB_WEAK })
     }
 
     /// Applies compact relocations: an even entry is the address of a place, an odd one a bitmap of

@@ -64,7 +64,20 @@ struct Extent {
     size: u64,
     /// Offset of its name in the string table.
     name: u32,
+    kind: Kind,
 }
+
+/// What a symbol names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Function,
+    Object,
+    /// The file does not say: a label in assembly.
+    Label,
+}
+
+/// Symbols of one address that are looked at for what they name.
+const MOST_AT_ONE_ADDRESS: usize = 16;
 
 /// The definition of a name.
 #[derive(Clone, Copy, Debug)]
@@ -84,26 +97,18 @@ impl SymbolIndex {
 
     fn try_read(image: &dyn Image) -> Option<SymbolIndex> {
         let sections = sections(image)?;
-        let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB)?;
-        let names = sections.get(table.sh_link as usize)?.sh_offset;
-        let start = table.sh_offset;
-        let end = start.checked_add(table.sh_size)?.min(image.len());
-        let count = (end.checked_sub(start)? / SIZEOF_SYM as u64).min(MAX_SYMBOLS);
-        let mut index = SymbolIndex { names, ..SymbolIndex::default() };
-        let mut bytes = vec![0; BATCH.min(count) as usize * SIZEOF_SYM];
-        for first in (0..count).step_by(BATCH as usize) {
-            let length = BATCH.min(count - first) as usize * SIZEOF_SYM;
-            image.read_at(start + first * SIZEOF_SYM as u64, &mut bytes[..length]).ok()?;
-            for (entry, position) in bytes[..length].chunks_exact(SIZEOF_SYM).zip(first as u32..) {
-                let symbol: Sym = entry.pread_with(0, CONTEXT).ok()?;
-                let kind = matches!(symbol.st_type(), STT_FUNC | STT_OBJECT | STT_NOTYPE);
-                if kind && symbol.st_shndx != 0 && symbol.st_name != 0 {
-                    let (address, name) = (symbol.st_value, symbol.st_name as u32);
-                    index.by_address.push(Extent { address, size: size(&symbol, &sections), name });
-                    index.by_name.push(Definition { name, position, address });
-                }
-            }
-        }
+        let mut index = SymbolIndex::default();
+        index.names = for_each(image, &sections, &mut |symbol, position| {
+            let kind = match symbol.st_type() {
+                STT_FUNC => Kind::Function,
+                STT_OBJECT => Kind::Object,
+                STT_NOTYPE => Kind::Label,
+                _ => return,
+            };
+            let (address, name) = (symbol.st_value, symbol.st_name as u32);
+            index.by_address.push(Extent { address, size: size(symbol, &sections), name, kind });
+            index.by_name.push(Definition { name, position, address });
+        })?;
         index.by_address.shrink_to_fit();
         index.by_address.sort_by_key(|extent| extent.address);
         index.by_name.shrink_to_fit();
@@ -124,6 +129,22 @@ impl SymbolIndex {
         Some(Symbol { name, offset })
     }
 
+    /// Where decoding has to begin to find the instruction at `address`: at the nearest symbol below it;
+    /// `Some(None)` if there is none, `None` if `address` is in an object, which is data.
+    pub fn code_start(&self, address: u64) -> Option<Option<u64>> {
+        let below = &self.by_address[..self.by_address.partition_point(|extent| extent.address <= address)];
+        let Some(nearest) = below.last() else { return Some(None) };
+        let here = below.iter().rev().take(MOST_AT_ONE_ADDRESS);
+        let here = here.take_while(|extent| extent.address == nearest.address);
+        let kinds = || here.clone().map(|extent| extent.kind);
+        if kinds().any(|kind| kind == Kind::Function) || kinds().all(|kind| kind == Kind::Label) {
+            return Some(Some(nearest.address));
+        }
+        let objects = here.clone().filter(|extent| extent.kind == Kind::Object);
+        let end = nearest.address.saturating_add(objects.map(|object| object.size).max().unwrap_or(0));
+        (end <= address).then_some(Some(end))
+    }
+
     /// The address of the first symbol called `name`; `None` if there is none. `image` is the file that
     /// was read.
     pub fn address_of(&self, image: &dyn Image, name: &str) -> Option<u64> {
@@ -132,7 +153,7 @@ impl SymbolIndex {
         }
         let mut wanted = name.as_bytes().to_vec();
         wanted.push(0);
-        let mut window = Window { image, start: 0, bytes: Vec::new() };
+        let mut window = Window::new(image);
         self.by_name
             .iter()
             .filter(|definition| {
@@ -144,8 +165,34 @@ impl SymbolIndex {
     }
 }
 
+/// Calls `visit` for every symbol of `image` that is defined and has a name, with its number in the file. Returns
+/// where the string table begins in the file; `None` without a symbol table that can be read.
+pub(super) fn for_each(
+    image: &dyn Image,
+    sections: &[SectionHeader],
+    visit: &mut dyn FnMut(&Sym, u32),
+) -> Option<u64> {
+    let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB)?;
+    let names = sections.get(table.sh_link as usize)?.sh_offset;
+    let start = table.sh_offset;
+    let end = start.checked_add(table.sh_size)?.min(image.len());
+    let count = (end.checked_sub(start)? / SIZEOF_SYM as u64).min(MAX_SYMBOLS);
+    let mut bytes = vec![0; BATCH.min(count) as usize * SIZEOF_SYM];
+    for first in (0..count).step_by(BATCH as usize) {
+        let length = BATCH.min(count - first) as usize * SIZEOF_SYM;
+        image.read_at(start + first * SIZEOF_SYM as u64, &mut bytes[..length]).ok()?;
+        for (entry, position) in bytes[..length].chunks_exact(SIZEOF_SYM).zip(first as u32..) {
+            let symbol: Sym = entry.pread_with(0, CONTEXT).ok()?;
+            if symbol.st_shndx != 0 && symbol.st_name != 0 {
+                visit(&symbol, position);
+            }
+        }
+    }
+    Some(names)
+}
+
 /// The section headers of an ELF file, as many as it has.
-fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
+pub(super) fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
     let mut header = [0; SIZEOF_EHDR];
     image.read_at(0, &mut header).ok()?;
     let header = Header::from_bytes(&header);
@@ -172,7 +219,8 @@ fn size(symbol: &Sym, sections: &[SectionHeader]) -> u64 {
     rest.unwrap_or(0)
 }
 
-fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
+/// The name at `offset` of the file, without control characters; `None` if there is none.
+pub(super) fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
     let length = image.len().checked_sub(offset)?.min(LONGEST_NAME as u64);
     let mut bytes = vec![0; length as usize];
     image.read_at(offset, &mut bytes).ok()?;
@@ -184,15 +232,20 @@ fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
 }
 
 /// A piece of a file that moves forwards.
-struct Window<'i> {
+pub(super) struct Window<'i> {
     image: &'i dyn Image,
     start: u64,
     bytes: Vec<u8>,
 }
 
-impl Window<'_> {
+impl<'i> Window<'i> {
+    /// The beginning of `image`.
+    pub fn new(image: &'i dyn Image) -> Window<'i> {
+        Window { image, start: 0, bytes: Vec::new() }
+    }
+
     /// The `length` bytes at `offset` of the file, if it has them. `length` is at most [`WINDOW`].
-    fn get(&mut self, offset: u64, length: usize) -> Option<&[u8]> {
+    pub fn get(&mut self, offset: u64, length: usize) -> Option<&[u8]> {
         let left = self.image.len().checked_sub(offset)?.min(WINDOW) as usize;
         if length > left {
             return None;

@@ -201,3 +201,36 @@ fn a_file_that_is_no_elf_file_has_no_symbols() {
         assert_eq!(index.address_of(&image, "main"), None);
     }
 }
+
+#[test]
+fn decoding_begins_at_functions_and_labels_and_behind_objects() {
+    const LABEL: u8 = STT_NOTYPE;
+    let symbols = [
+        symbol(1, LABEL, 1, TEXT + 0x10, 0),
+        symbol(1, STT_OBJECT, 1, TEXT + 0x20, 8),
+        // The end of one object and the start of another.
+        symbol(1, LABEL, 1, TEXT + 0x40, 0),
+        symbol(1, STT_OBJECT, 1, TEXT + 0x40, 0),
+        symbol(1, STT_OBJECT, 1, TEXT + 0x60, 4),
+        symbol(1, FUNC, 1, TEXT + 0x60, 0),
+    ];
+    let image = CountingImage::new(file(b"\0a\0", &symbols, size_of_val(&symbols) as u64));
+    let index = SymbolIndex::read(&image);
+    for (offset, start) in [
+        (0, Some(None)),
+        (0x10, Some(Some(0x10))),
+        (0x1F, Some(Some(0x10))),
+        (0x20, None),
+        (0x27, None),
+        // Behind the object.
+        (0x28, Some(Some(0x28))),
+        (0x2F, Some(Some(0x28))),
+        // Without a size up to the next symbol.
+        (0x40, None),
+        (0x5F, None),
+        (0x61, Some(Some(0x60))),
+    ] {
+        let found = index.code_start(TEXT + offset).map(|start| start.map(|start| start - TEXT));
+        assert_eq!(found, start, "{offset:#x}");
+    }
+}

@@ -14,8 +14,23 @@ pub(super) struct Command {
     pub(super) help: &'static str,
     /// Where it is available.
     pub(super) availability: Availability,
+    /// Whose users know it, for docs/from-qemu.md.
+    pub(super) known_from: KnownFrom,
     /// Executes it: takes the arguments and returns whole lines.
     pub(super) run: Run,
+}
+
+/// The programs whose users know a command by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KnownFrom {
+    /// None: it is a command of `kvm` alone.
+    Nowhere,
+    /// The monitor of QEMU.
+    Qemu,
+    /// The debugger of Bochs.
+    Bochs,
+    /// Both.
+    Both,
 }
 
 /// The function that executes a command.
@@ -37,13 +52,19 @@ pub(super) const fn command(
     help: &'static str,
     run: Run,
 ) -> Command {
-    Command { name, arguments, help, availability: Availability::All, run }
+    let (availability, known_from) = (Availability::All, KnownFrom::Nowhere);
+    Command { name, arguments, help, availability, known_from, run }
 }
 
 impl Command {
     /// Restricts the command to one front end; `alternative` is the message for users of the others.
     pub(super) const fn only(self, front: CommandSource, alternative: &'static str) -> Command {
         Command { availability: Availability::Only(front, alternative), ..self }
+    }
+
+    /// Lists the command in docs/from-qemu.md as one that QEMU's monitor or Bochs' debugger has, too.
+    pub(super) const fn known_from(self, known_from: KnownFrom) -> Command {
+        Command { known_from, ..self }
     }
 
     /// True if a format may follow the name: `x/8xb`.

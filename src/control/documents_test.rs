@@ -1,6 +1,6 @@
 //! The commands that documents name exist.
 
-use super::super::table::find;
+use super::super::table::{find, known_commands};
 use super::*;
 
 /// The documents of the project, by their paths.
@@ -40,10 +40,13 @@ fn commands(text: &str) -> Vec<(CommandSource, String)> {
             }
             continue;
         }
-        for span in line.split('`').skip(1).step_by(2) {
+        let pieces: Vec<&str> = line.split('`').collect();
+        for (at, span) in pieces.iter().enumerate().skip(1).step_by(2) {
             found.extend(span.strip_prefix("monitor ").map(|command| (debugger, command.to_owned())));
-            if span.starts_with("info ") && line.contains("console") {
-                found.push((console, span.to_owned()));
+            let is_said_to_be_there =
+                pieces.get(at + 1).is_some_and(|next| next.starts_with(" on the console"));
+            if is_said_to_be_there || span.starts_with("info ") && line.contains("console") {
+                found.push((console, (*span).to_owned()));
             }
         }
     }
@@ -65,9 +68,62 @@ fn every_command_that_a_document_names_exists() {
         }
     }
     assert!(count > 40, "only {count} commands were found");
-    let text =
-        "`monitor map` and\n    (gdb) monitor zap\n```\nvmm console> map\n$ echo fly | kvm console\n```\n";
+    let text = "`monitor map` in gdb and `map` on the console\n    (gdb) monitor zap\n```\nvmm console> map\n$ echo fly | kvm console\n```\n";
     let found: Vec<String> = commands(text).into_iter().map(|(_, line)| line).collect();
-    assert_eq!(found, ["map", "zap", "map", "fly"]);
+    assert_eq!(found, ["map", "map", "zap", "map", "fly"]);
     assert!(found.iter().all(|line| find(line).is_none()), "commands that do not exist are found");
+}
+
+const FROM_QEMU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/from-qemu.md");
+
+#[test]
+fn from_qemu_md_is_what_the_tables_say() {
+    let tables = crate::settings::from_qemu() + &known_commands();
+    if std::env::var_os("KVM_BLESS").is_some() {
+        std::fs::write(FROM_QEMU, &tables).unwrap();
+    }
+    let text = std::fs::read_to_string(FROM_QEMU).unwrap_or_default();
+    assert!(text == tables, "docs/from-qemu.md is out of date: KVM_BLESS=1 cargo test --lib from_qemu_md");
+}
+
+/// The commands that users of QEMU's monitor and of Bochs' debugger are most likely to type.
+const HABITS: &[&str] = &[
+    "info registers",
+    "info mem",
+    "info tlb",
+    "info gdt",
+    "info idt",
+    "info tab",
+    "info qtree",
+    "info mtree",
+    "info cpus",
+    "x",
+    "xp",
+    "p",
+    "c",
+    "s",
+    "stop",
+    "cont",
+    "savevm",
+    "loadvm",
+    "system_reset",
+    "system_powerdown",
+    "q",
+    "h",
+];
+
+#[test]
+fn every_command_that_users_know_is_in_the_table_of_habits() {
+    let document = known_commands();
+    for name in HABITS {
+        assert!(find(name).is_some_and(|(command, _)| command.name == *name), "{name} is no command");
+        assert!(
+            document.lines().any(|row| {
+                let usage =
+                    row.strip_prefix("| `").and_then(|rest| rest.split('`').next()).unwrap_or_default();
+                usage == *name || usage.strip_prefix(name).is_some_and(|rest| rest.starts_with(" "))
+            }),
+            "no row for {name}"
+        );
+    }
 }

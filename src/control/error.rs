@@ -6,6 +6,7 @@ use crate::kvm::HostError;
 use crate::machine::snapshots::InMemorySnapshotError;
 use crate::state::SnapshotError;
 use crate::supervisor::command_interpreter::CommandSource;
+use crate::supervisor::migrator::MigratorError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -132,8 +133,8 @@ pub enum CommandError {
     #[error("the maximum number of breakpoints is set; `delete N` deletes one")]
     TooManyPoints,
     /// A migration cannot be started or cancelled.
-    #[error("{0}")]
-    Migration(String),
+    #[error(transparent)]
+    Migration(#[from] MigratorError),
 }
 
 impl CommandError {

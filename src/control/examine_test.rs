@@ -97,7 +97,8 @@ fn page_tables_are_shown_as_ranges_and_page_by_page() {
     (0..512).for_each(|entry| guest.memory.write_u64(0x1000 + 8 * entry, 0x1003).unwrap());
     assert!(run(&mut guest, "info mem").ends_with("... and more, which is not shown\n"));
     assert!(run(&mut guest, "info tlb").ends_with("... `info tlb 0x1000000` shows the rest\n"));
-    assert_eq!(run(&mut real_mode(), "info mem"), "paging is off: addresses are guest-physical ones\n");
+    assert_eq!(run(&mut real_mode(), "info mem"), "PG disabled\n");
+    assert_eq!(run(&mut real_mode(), "info tab"), "paging is off: addresses are guest-physical ones\n");
 }
 
 #[test]

@@ -38,10 +38,11 @@ fn while_running<T: Send + 'static>(
         no_reboot: false,
         clock: ClockMode::Host,
         time_of_day: 0,
+        magic_break: false,
     };
     let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);
-    let services = Services { commands: Arc::new(ControlCommands), migrator: None };
+    let services = Services { commands: Arc::new(ControlCommands), migrator: None, stop_notice: None };
     let user = std::thread::spawn(move || user(caller));
     let outcome = run(&mut machine, None, wait, &queue, services);
     drop(queue);

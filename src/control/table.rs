@@ -1,6 +1,6 @@
 //! The table of all commands, and the look-up of the command in a line.
 
-use super::command::{Availability, Command, command, no_more};
+use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
     examine, machine, memory, migration, paging, points, registers, running, screen_and_keyboard, segments,
     snapshots, state, stepping,
@@ -10,15 +10,17 @@ use crate::settings::closest::closest;
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
+use KnownFrom::{Bochs, Both, Qemu};
+
 /// For users of gdb who step or resume by a command.
 const STEP: &str = "`stepi` in gdb steps the guest";
 const RESUME: &str = "`continue` in gdb resumes the guest";
 
 /// All commands, in the order in which `help` lists them.
 pub(super) const COMMANDS: &[Command] = &[
-    command("help", "[COMMAND]", "list the commands, or describe one", no_action),
-    command("?", "[COMMAND]", "the same as `help`", no_action),
-    command("h", "[COMMAND]", "the same as `help`", no_action),
+    command("help", "[COMMAND]", "list the commands, or describe one", no_action).known_from(Both),
+    command("?", "[COMMAND]", "the same as `help`", no_action).known_from(Qemu),
+    command("h", "[COMMAND]", "the same as `help`", no_action).known_from(Bochs),
     command("status", "", "show whether the guest runs, is paused or is stopped", running::status),
     command("regs", "", "show the control registers and EFER", machine::regs),
     command(
@@ -27,47 +29,57 @@ pub(super) const COMMANDS: &[Command] = &[
         "show how breakpoints, watchpoints and steps work on this host, and why",
         machine::facilities,
     ),
-    command("registers", "", "show all registers", registers::all),
-    command("info registers", "", "the same as `registers`", registers::all),
+    command("registers", "", "show all registers", registers::all).known_from(Bochs),
+    command("info registers", "", "the same as `registers`", registers::all).known_from(Both),
     command(
         "set",
         "$REGISTER = EXPRESSION",
         "set a general or control register, RIP, RFLAGS, or a base of FS or GS",
         registers::set,
-    ),
-    command("print", "[/FMT] EXPRESSION", "show the value of an expression, as in gdb", examine::print),
-    command("p", "[/FMT] EXPRESSION", "the same as `print`", examine::print),
+    )
+    .known_from(Bochs),
+    command("print", "[/FMT] EXPRESSION", "show the value of an expression, as in gdb", examine::print)
+        .known_from(Qemu),
+    command("p", "[/FMT] EXPRESSION", "the same as `print`", examine::print).known_from(Qemu),
     command(
         "x",
         "[/FMT] ADDRESS",
         "show memory at a virtual address; FMT as in gdb: a count, x d u o t a c s i, b h w g",
         examine::virtual_memory,
-    ),
+    )
+    .known_from(Both),
     command(
         "xp",
         "[/FMT] ADDRESS [COUNT]",
         "the same at a guest-physical address; without FMT dump COUNT (64) bytes",
         examine::physical_memory,
-    ),
-    command("info mem", "", "show the mapped ranges of virtual addresses and their rights", paging::ranges),
-    command("info tab", "", "the same with the guest-physical addresses", paging::tables),
-    command("info tlb", "[ADDRESS]", "show each mapped page from ADDRESS (0) on", paging::pages),
-    command("info mtree", "", "show the guest-physical memory map", memory::map),
+    )
+    .known_from(Both),
+    command("info mem", "", "show the mapped ranges of virtual addresses and their rights", paging::ranges)
+        .known_from(Qemu),
+    command("info tab", "", "the same with the guest-physical addresses", paging::tables).known_from(Bochs),
+    command("info tlb", "[ADDRESS]", "show each mapped page from ADDRESS (0) on", paging::pages)
+        .known_from(Qemu),
+    command("info mtree", "", "show the guest-physical memory map", memory::map).known_from(Qemu),
     command("memory", "", "the same as `info mtree`", memory::map),
-    command("info qtree", "", "show the devices with their ports and interrupts", machine::devices),
-    command("info cpus", "", "show the processors", machine::cpus),
-    command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt),
-    command("info idt", "", "show the gates of the IDT", segments::idt),
-    command("info status", "", "the same as `status`", running::status),
+    command("info qtree", "", "show the devices with their ports and interrupts", machine::devices)
+        .known_from(Qemu),
+    command("info cpus", "", "show the processors", machine::cpus).known_from(Qemu),
+    command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt).known_from(Bochs),
+    command("info idt", "", "show the gates of the IDT", segments::idt).known_from(Bochs),
+    command("info status", "", "the same as `status`", running::status).known_from(Qemu),
     command(
         "info pic",
         "",
         "the machine has no 8259 interrupt controller yet",
         machine::no_interrupt_controller,
-    ),
-    command("info irq", "", "the machine counts no interrupts yet", machine::no_interrupt_controller),
-    command("info lapic", "", "the machine has no complete local APIC yet", machine::no_interrupt_controller),
-    command("info pci", "", "the machine has no PCI bus yet", machine::no_pci),
+    )
+    .known_from(Qemu),
+    command("info irq", "", "the machine counts no interrupts yet", machine::no_interrupt_controller)
+        .known_from(Qemu),
+    command("info lapic", "", "the machine has no complete local APIC yet", machine::no_interrupt_controller)
+        .known_from(Qemu),
+    command("info pci", "", "the machine has no PCI bus yet", machine::no_pci).known_from(Qemu),
     command(
         "dis",
         "[ADDRESS] [COUNT]",
@@ -104,8 +116,11 @@ pub(super) const COMMANDS: &[Command] = &[
     command("info breakpoints", "", "the same as `breaks`", points::list),
     command("catch int3", "on|off", "stop the guest at its own int3 instructions (off)", machine::catch_int3),
     command("step", "[COUNT]", "execute COUNT (1) instructions and pause", stepping::step)
+        .known_from(Bochs)
         .only(CommandSource::Console, STEP),
-    command("s", "[COUNT]", "the same as `step`", stepping::step).only(CommandSource::Console, STEP),
+    command("s", "[COUNT]", "the same as `step`", stepping::step)
+        .known_from(Bochs)
+        .only(CommandSource::Console, STEP),
     command("si", "[COUNT]", "the same as `step`", stepping::step).only(CommandSource::Console, STEP),
     command("stepi", "[COUNT]", "the same as `step`", stepping::step).only(CommandSource::Console, STEP),
     command("step-irq", "on|off", "deliver interrupts while single-stepping (off)", machine::step_irq),
@@ -116,7 +131,8 @@ pub(super) const COMMANDS: &[Command] = &[
         "",
         "show the callers of the current function by their frame pointers",
         stepping::backtrace,
-    ),
+    )
+    .known_from(Bochs),
     command("backtrace", "", "the same as `bt`", stepping::backtrace),
     command("phys", "on|off", "treat gdb's addresses as guest-physical (off)", machine::phys)
         .only(CommandSource::Debugger, "it changes gdb's addresses; `xp` takes guest-physical ones"),
@@ -125,22 +141,31 @@ pub(super) const COMMANDS: &[Command] = &[
         "[-f] FILE",
         "save the screen as an image (.png) or as text (.txt); -f overwrites any file",
         screen_and_keyboard::screendump,
-    ),
+    )
+    .known_from(Qemu),
     command(
         "sendkey",
         "KEY[-KEY]...",
         "press keys, such as ret, f1 or ctrl-alt-delete",
         screen_and_keyboard::sendkey,
-    ),
+    )
+    .known_from(Qemu),
     command("type", "TEXT", "type TEXT; \\n is Enter, \\t Tab, \\e Escape", screen_and_keyboard::type_text),
     command("pause", "", "pause the guest", running::pause)
         .only(CommandSource::Console, "Ctrl-C in gdb stops the guest"),
     command("stop", "", "the same as `pause`", running::pause)
+        .known_from(Qemu)
         .only(CommandSource::Console, "Ctrl-C in gdb stops the guest"),
     command("resume", "", "resume the guest", running::resume).only(CommandSource::Console, RESUME),
-    command("continue", "", "the same as `resume`", running::resume).only(CommandSource::Console, RESUME),
-    command("cont", "", "the same as `resume`", running::resume).only(CommandSource::Console, RESUME),
-    command("c", "", "the same as `resume`", running::resume).only(CommandSource::Console, RESUME),
+    command("continue", "", "the same as `resume`", running::resume)
+        .known_from(Bochs)
+        .only(CommandSource::Console, RESUME),
+    command("cont", "", "the same as `resume`", running::resume)
+        .known_from(Both)
+        .only(CommandSource::Console, RESUME),
+    command("c", "", "the same as `resume`", running::resume)
+        .known_from(Both)
+        .only(CommandSource::Console, RESUME),
     command(
         "snapshot",
         "[-f] NAME|FILE",
@@ -154,8 +179,8 @@ pub(super) const COMMANDS: &[Command] = &[
         "list the snapshots in memory, or delete one, or all",
         snapshots::list,
     ),
-    command("savevm", "NAME", "take a snapshot in memory", snapshots::take),
-    command("loadvm", "NAME", "restore a snapshot in memory", snapshots::restore),
+    command("savevm", "NAME", "take a snapshot in memory", snapshots::take).known_from(Qemu),
+    command("loadvm", "NAME", "restore a snapshot in memory", snapshots::restore).known_from(Qemu),
     command("migrate cancel", "", "cancel the migration", migration::cancel),
     command("migrate status", "", "show the progress or the result of the migration", migration::status),
     command(
@@ -165,11 +190,13 @@ pub(super) const COMMANDS: &[Command] = &[
         migration::migrate,
     ),
     command("reset", "", "reset the machine", running::reset),
-    command("system_reset", "", "the same as `reset`", running::reset),
-    command("system_powerdown", "", "the machine has no power button yet", machine::no_power_button),
-    command("quit", "", "end the run", running::quit),
-    command("q", "", "the same as `quit`", running::quit),
+    command("system_reset", "", "the same as `reset`", running::reset).known_from(Qemu),
+    command("system_powerdown", "", "the machine has no power button yet", machine::no_power_button)
+        .known_from(Qemu),
+    command("quit", "", "end the run", running::quit).known_from(Both),
+    command("q", "", "the same as `quit`", running::quit).known_from(Both),
     command("exit", "", "close the console; the guest is not affected", no_action)
+        .known_from(Bochs)
         .only(CommandSource::Console, "`detach` and `quit` in gdb leave the guest"),
 ];
 
@@ -273,3 +300,31 @@ pub fn reference(front: CommandSource) -> String {
     }
     text
 }
+
+/// The commands that QEMU's monitor and Bochs' debugger have, too, in Markdown: the last part of docs/from-qemu.md.
+pub fn known_commands() -> String {
+    let mut text = String::from(KNOWN_COMMANDS);
+    for command in COMMANDS {
+        let program = match command.known_from {
+            KnownFrom::Nowhere => continue,
+            Qemu => "QEMU",
+            Bochs => "Bochs",
+            Both => "QEMU, Bochs",
+        };
+        let usage = command.usage().replace('|', "\\|");
+        text.push_str(&format!("| `{usage}` | {program} | {} |\n", command.help));
+    }
+    text
+}
+
+/// What precedes the table of [`known_commands`].
+const KNOWN_COMMANDS: &str = "
+## Commands
+
+The console (`--console`, [console.md](console.md)) and `monitor` in gdb ([debugging.md](debugging.md)) accept commands
+of QEMU's monitor and of Bochs' debugger. Commands that step or resume the guest are for the console; in gdb its own
+commands do that. A command about hardware that the machine does not have yet says so.
+
+| command | known from | what it does |
+|---|---|---|
+";

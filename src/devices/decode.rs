@@ -20,7 +20,8 @@ pub struct PortDecoder {
 }
 
 impl PortDecoder {
-    /// Decodes for the devices of `table`; what none of them has goes to the one at `unassigned`.
+    /// Decodes for the devices of `table`, except the ports of optional ones; what none of them has goes to the one
+    /// at `unassigned`.
     ///
     /// # Panics
     ///
@@ -34,14 +35,25 @@ impl PortDecoder {
         };
         for (device, entry) in table.iter().enumerate() {
             let device = u8::try_from(device).expect("at most 255 devices");
-            for port in entry.ports.iter().cloned().flatten() {
-                decoder.assign(port, device);
+            if !entry.is_optional() {
+                decoder.connect(entry, device);
             }
             if let Some(window) = &entry.mmio {
                 decoder.windows.push((window.clone(), device));
             }
         }
         decoder
+    }
+
+    /// Decodes the ports of `entry` for `device`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::new`].
+    pub fn connect(&mut self, entry: &Registration, device: u8) {
+        for port in entry.ports.iter().cloned().flatten() {
+            self.assign(port, device);
+        }
     }
 
     fn assign(&mut self, port: u16, device: u8) {

@@ -35,6 +35,8 @@ pub enum MachineRequest {
     Exit(u32),
     /// End the run; the guest has switched the machine off.
     PowerOff,
+    /// Stop the guest in the debugger behind the instruction that it has just executed.
+    StopInDebugger,
 }
 
 impl Action {

@@ -8,6 +8,7 @@
 pub mod acpi_pm;
 pub mod debug_console;
 pub mod debug_exit;
+pub mod debugger_port;
 pub mod decode;
 mod device;
 pub mod dma;

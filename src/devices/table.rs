@@ -9,6 +9,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::debug_console::{self, DebugConsole};
 use super::debug_exit::{self, DebugExit};
+use super::debugger_port::{self, DebuggerPort};
 use super::dma::Dma;
 use super::i8042::I8042;
 use super::lapic::{self, LocalApic};
@@ -37,6 +38,10 @@ pub enum Role {
     Keyboard,
     /// The display: its view is published after each write.
     Display,
+    /// The port at which the guest stops itself in a debugger. It is connected only if the user asks for it, and
+    /// snapshot files have no section for it while it is in its state after power-on: files of earlier versions
+    /// have none.
+    DebuggerPort,
 }
 
 /// When a device has to know the time.
@@ -77,6 +82,11 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// True if the user chooses whether the machine has the device.
+    pub fn is_optional(&self) -> bool {
+        self.role == Role::DebuggerPort
+    }
+
     /// The device `D`, number 0, attached to nothing.
     pub const fn of<D: Device + Snapshot + Default + Debug + Send + 'static>() -> Registration {
         Registration {
@@ -148,6 +158,12 @@ pub const TABLE: &[Registration] = &[
         ports: &[debug_console::PORT..=debug_console::PORT],
         role: Role::DebugConsole,
         ..Registration::of::<DebugConsole>()
+    },
+    Registration {
+        base: debugger_port::PORT,
+        ports: &[debugger_port::PORT..=debugger_port::LAST_PORT],
+        role: Role::DebuggerPort,
+        ..Registration::of::<DebuggerPort>()
     },
     // Port 0xCF9 in their middle is the reset control register.
     Registration {

@@ -18,6 +18,7 @@
 //! | `events` | delivery of software interrupts and exceptions, and `iret` |
 //! | `native` | instructions that only compute: the host's processor executes them on a copy |
 //! | `system` | instructions that work on the processor's own state |
+//! | `dry_run.rs` | the floating-point exception of an instruction, found without executing it for real |
 //! | `exception.rs` | what an instruction can raise |
 //! | `obstacle.rs` | why an instruction cannot be emulated |
 //! | `counter.rs` | statistics |
@@ -28,6 +29,7 @@ mod access;
 mod counter;
 mod cpu;
 mod descriptors;
+mod dry_run;
 mod events;
 mod exception;
 #[cfg(any(test, fuzzing))]
@@ -45,6 +47,7 @@ mod vcpu;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic};
 
 pub use counter::EmulationCounter;
+pub use dry_run::{FloatingPointException, floating_point_exception};
 #[cfg(fuzzing)]
 pub use fuzzing::emulate_anything;
 pub use obstacle::Obstacle;
@@ -122,21 +125,34 @@ fn execute(cpu: &mut Cpu) -> Result<(), EmulationError> {
     let mut decoder = Decoder::with_ip(cpu.registers.bitness(), &bytes[..count], rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() {
-        if is_incomplete(&bytes[..count], cpu.registers.bitness()) {
-            return Err(cpu.fetch_error(count));
-        }
-        // In ring 3, the guest's kernel handles it.
-        let is_undefined = cpu.ring() == 3 || native::is_undefined(&bytes[..count], cpu.registers.bitness())?;
-        return Err(if is_undefined { Exception::UNDEFINED.into() } else { Obstacle::Unknown.into() });
+        return Err(not_an_instruction(cpu, &bytes[..count])?);
     }
     (cpu.instruction, cpu.code) = (instruction, bytes);
     dispatch(cpu, &instruction)
 }
 
-/// True if `code`, which is no instruction, is the beginning of one that is longer, or too long.
+/// What `code`, which the decoder does not know as an instruction, raises, or why that is unknown.
+fn not_an_instruction(cpu: &Cpu, code: &[u8]) -> Result<EmulationError, EmulationError> {
+    let bitness = cpu.registers.bitness();
+    // If this much has been fetched, the processor knows whether it needs more.
+    let is_whole = code.len() >= LONGEST_INSTRUCTION;
+    if !is_whole && is_incomplete(code, bitness) {
+        return Ok(cpu.fetch_error(code.len()));
+    }
+    Ok(match native::undefined_exception(code, bitness)? {
+        Some(exception) => exception.into(),
+        // The decoder takes an instruction that is too long for an unknown one.
+        None if is_whole && is_incomplete(&native::without_spare_prefix(code, bitness), bitness) => {
+            cpu.fetch_error(code.len())
+        }
+        // In ring 3, the guest's kernel handles it.
+        None if cpu.ring() == 3 => Exception::UNDEFINED.into(),
+        None => Obstacle::Unknown.into(),
+    })
+}
+
+/// True if `code`, which is no instruction, is the beginning of one that is longer.
 fn is_incomplete(code: &[u8], bitness: u32) -> bool {
-    // The decoder takes an instruction that is too long for an unknown one.
-    let code = &code[..code.len().min(LONGEST_INSTRUCTION - 1)];
     let mut decoder = Decoder::new(bitness, code, DecoderOptions::NONE);
     let _ = decoder.decode();
     decoder.last_error() == DecoderError::NoMoreBytes

@@ -38,8 +38,9 @@ use self::batch::{Batch, BatchWriter, Header};
 use self::file::{FifoWriter, FileWriter};
 use self::lines::EventFormat;
 pub use self::lines::LogEntry;
+use super::file_id::{FileId, duplicate};
 use super::messages::tell;
-use crate::settings::{LogFormat, LogSpec};
+use crate::settings::{DisplayMode, LogFormat, LogSpec};
 
 /// How long the end of the run waits for a reader to take what is in the FIFO, which vanishes with
 /// its last user.
@@ -55,6 +56,16 @@ pub enum LogError {
         file: PathBuf,
         /// The host's reason.
         source: io::Error,
+    },
+    /// The file is standard output, which the guest's output and the screen use.
+    #[error(
+        "the log file `{}` is also standard output, where the guest's output goes: each would tear the lines of the \
+         other; name another file with --logfile, or have the guest's output in the log with --display none",
+        file.display()
+    )]
+    IsStandardOutput {
+        /// The file.
+        file: PathBuf,
     },
     /// The filter is none.
     #[error("`{filter}` is no log filter ({reason}); use a list such as kvm::devices=debug,kvm::boot=trace")]
@@ -103,28 +114,36 @@ impl Drop for LogGuard {
 /// Starts the log for the whole process. The file is emptied. The log begins with the lines that `header` returns;
 /// it is called on another thread, or when the log is closed.
 ///
-/// If the file cannot be opened and the user did not choose it, a warning goes to standard error and
-/// there is no log.
+/// If the file cannot be opened, or is the standard output that `display` uses, and the user did not choose it, a
+/// warning goes to standard error and there is no log.
 ///
 /// # Errors
 ///
-/// [`LogError::Open`] for a file that the user chose, [`LogError::Filter`], and
+/// [`LogError::Open`] and [`LogError::IsStandardOutput`] for a file that the user chose, [`LogError::Filter`], and
 /// [`LogError::AlreadyStarted`] on the second call in a process.
 pub fn start(
     spec: &LogSpec,
+    display: DisplayMode,
     header: impl FnOnce() -> Vec<LogEntry> + Send + 'static,
 ) -> Result<LogGuard, LogError> {
     let targets = targets(spec)?;
-    let (writer, guard) = match open(spec, header_text(spec, &targets, header)) {
+    let is_stdout = FileId::at(&spec.file).is_some_and(|id| Some(id) == FileId::of_stdout());
+    let opened = match is_stdout && display != DisplayMode::None {
+        true => Err(LogError::IsStandardOutput { file: spec.file.clone() }),
+        false => open(spec, is_stdout, header_text(spec, &targets, header))
+            .map_err(|source| LogError::Open { file: spec.file.clone(), source }),
+    };
+    let (writer, guard) = match opened {
         Ok(opened) => opened,
-        Err(source) if spec.file_chosen => {
-            return Err(LogError::Open { file: spec.file.clone(), source });
-        }
-        Err(e) => {
-            tell(&format!(
-                "cannot write the log file `{}` ({e}); running without a log, --logfile names another",
-                spec.file.display()
-            ));
+        Err(error) if spec.file_chosen => return Err(error),
+        Err(error) => {
+            tell(&match error {
+                LogError::Open { file, source } => format!(
+                    "cannot write the log file `{}` ({source}); running without a log, --logfile names another",
+                    file.display()
+                ),
+                error => format!("running without a log: {error}"),
+            });
             return Ok(LogGuard { batch: None, fifo: None });
         }
     };
@@ -164,8 +183,9 @@ fn subscriber(format: LogFormat, targets: Targets, writer: BatchWriter) -> impl 
     Registry::default().with(lines).with(targets)
 }
 
-/// Opens the log file and starts the thread that writes it.
-fn open(spec: &LogSpec, header: Header) -> io::Result<(BatchWriter, LogGuard)> {
+/// Opens the log file and starts the thread that writes it. A standard stream that is no FIFO is not opened again:
+/// the position in the file is shared with its other writers, and what is in the file stays.
+fn open(spec: &LogSpec, is_stdout: bool, header: Header) -> io::Result<(BatchWriter, LogGuard)> {
     let path = &spec.file;
     if path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         // Opened for reading as well, a FIFO opens at once and never breaks when its reader leaves.
@@ -178,8 +198,15 @@ fn open(spec: &LogSpec, header: Header) -> io::Result<(BatchWriter, LogGuard)> {
         let batch = Batch::start(FifoWriter::new(file, spec.format), header);
         Ok((batch.writer(), LogGuard { batch: Some(batch), fifo: Some(fifo) }))
     } else {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        let batch = Batch::start(FileWriter::new(file), header);
+        let batch = if is_stdout {
+            Batch::start(duplicate(io::stdout())?, header)
+        } else if FileId::at(path).is_some_and(|id| Some(id) == FileId::of_stderr()) {
+            // Its lock keeps the lines of a batch and messages for the user apart.
+            Batch::start(io::stderr(), header)
+        } else {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            Batch::start(FileWriter::new(file), header)
+        };
         Ok((batch.writer(), LogGuard { batch: Some(batch), fifo: None }))
     }
 }

@@ -50,7 +50,7 @@ impl Drop for Place {
 
 /// Does what [`start`] does, for the calling thread only, while `work` runs.
 fn log_while(spec: &LogSpec, work: impl FnOnce()) {
-    let (writer, guard) = open(spec, Box::new(String::new)).unwrap();
+    let (writer, guard) = open(spec, false, Box::new(String::new)).unwrap();
     tracing::subscriber::with_default(subscriber(spec.format, targets(spec).unwrap(), writer), work);
     drop(guard);
 }
@@ -142,7 +142,7 @@ fn a_reader_that_opens_the_fifo_late_misses_nothing() {
 #[test]
 fn a_fifo_without_a_reader_does_not_stop_the_guest() {
     let place = Place::fifo("unread");
-    let (mut writer, guard) = open(&place.spec(), Box::new(String::new)).unwrap();
+    let (mut writer, guard) = open(&place.spec(), false, Box::new(String::new)).unwrap();
     let line = [b'x'; 1023].map(char::from).iter().collect::<String>() + "\n";
     for _ in 0..1024 {
         writer.write_all(line.as_bytes()).unwrap();
@@ -178,19 +178,20 @@ fn an_unwritable_log_file_is_an_error_only_if_the_user_chose_it() {
         filter: String::new(),
         format: LogFormat::Text,
     };
-    let error = start(&chosen, Vec::new).unwrap_err().to_string();
+    let error = start(&chosen, DisplayMode::Auto, Vec::new).unwrap_err().to_string();
     assert!(error.starts_with("cannot write the log file `/nowhere/at/all.log`: No such file"), "{error}");
     assert!(error.contains("--logfile"), "{error}");
-    let without = start(&LogSpec { file_chosen: false, ..chosen }, Vec::new).unwrap();
+    let without = start(&LogSpec { file_chosen: false, ..chosen }, DisplayMode::Auto, Vec::new).unwrap();
     assert!(!without.is_open());
 }
 
 #[test]
 fn a_filter_that_is_none_is_named() {
     let place = Place::new("badfilter");
-    let error = start(&LogSpec { filter: "kvm::boot=loud".into(), ..place.spec() }, Vec::new)
-        .unwrap_err()
-        .to_string();
+    let error =
+        start(&LogSpec { filter: "kvm::boot=loud".into(), ..place.spec() }, DisplayMode::Auto, Vec::new)
+            .unwrap_err()
+            .to_string();
     assert!(error.starts_with("`kvm::boot=loud` is no log filter"), "{error}");
     assert!(!place.0.exists(), "nothing is written");
 }
@@ -198,9 +199,9 @@ fn a_filter_that_is_none_is_named() {
 #[test]
 fn the_process_has_one_log() {
     let place = Place::new("once");
-    let first = start(&place.spec(), Vec::new);
+    let first = start(&place.spec(), DisplayMode::Auto, Vec::new);
     tracing::info!(target: "kvm::once", "for the whole process");
-    assert!(matches!(start(&place.spec(), Vec::new), Err(LogError::AlreadyStarted)));
+    assert!(matches!(start(&place.spec(), DisplayMode::Auto, Vec::new), Err(LogError::AlreadyStarted)));
     drop(first.unwrap());
 }
 

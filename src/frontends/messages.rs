@@ -1,6 +1,6 @@
 //! Messages for the user on standard error, and text that must not control a terminal.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// `text` with its control characters escaped, except those in `kept`: file names, guest symbols and serial
 /// output may contain any, and must not control the terminal that shows them.
@@ -20,6 +20,13 @@ pub fn escaped(text: &str, kept: &[char]) -> String {
 pub fn tell(message: &str) {
     let text = format!("kvm: {}\n", escaped(message, &['\n']));
     // Without standard error there is no place to report to.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The same while the guest runs: a terminal may be in raw mode, in which a line feed does not return the carriage.
+pub fn tell_during_run(message: &str) {
+    let end = if std::io::stderr().is_terminal() { "\r\n" } else { "\n" };
+    let text = format!("kvm: {}{end}", escaped(message, &[]));
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 

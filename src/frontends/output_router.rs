@@ -8,14 +8,13 @@
 //!
 //! The user-interface thread owns the router and calls all methods.
 
-use std::fs::{self, File, Metadata};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
 
 use super::display::Display;
+use super::file_id::FileId;
 use super::line_merger::LineMerger;
 use super::serial_backend::{Backend, BackendError};
 use crate::machine::output::{OutputReader, OutputSource};
@@ -27,21 +26,6 @@ const TAKE: usize = 16 << 10;
 const MOST_STAGED: usize = 64 << 10;
 /// Maximum number of bytes pending for standard output before bytes stay staged.
 const MOST_PENDING: usize = 64 << 10;
-
-/// A file, whatever its name: device and inode.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-impl FileId {
-    fn of(metadata: &Metadata) -> FileId {
-        FileId(metadata.dev(), metadata.ino())
-    }
-
-    fn of_stdout() -> Option<FileId> {
-        let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().ok()?);
-        file.metadata().ok().as_ref().map(FileId::of)
-    }
-}
 
 /// A backend and what is on the way to it.
 #[derive(Debug)]
@@ -114,12 +98,12 @@ impl OutputRouter {
         let mut files: Vec<(FileId, usize)> = Vec::new();
         let mut shared: Vec<(&SerialBackend, usize)> = Vec::new();
         let stdout = FileId::of_stdout().filter(|_| settings.display != DisplayMode::None);
-        let log = fs::metadata(&settings.log.file).ok().filter(Metadata::is_file);
+        let log = FileId::at(&settings.log.file);
         for source in OutputSource::ALL {
             let mut wanted = chosen_backend(settings, source);
             if let SerialBackend::File(path) = wanted {
-                let id = fs::metadata(path).ok().as_ref().map(FileId::of);
-                if id.is_some() && id == log.as_ref().map(FileId::of) {
+                let id = FileId::at(path);
+                if id.is_some() && id == log {
                     return Err(BackendError::IsLog { port: source.name(), path: path.clone() });
                 }
                 if id.is_some() && id == stdout {
@@ -138,9 +122,9 @@ impl OutputRouter {
                     let backend = Backend::new(source, wanted)?;
                     let destination = router.destinations.len();
                     if let Backend::File(file) = &backend
-                        && let Ok(metadata) = file.metadata()
+                        && let Some(id) = file.metadata().ok().as_ref().and_then(FileId::of)
                     {
-                        files.push((FileId::of(&metadata), destination));
+                        files.push((id, destination));
                     }
                     shared.push((wanted, destination));
                     router.destinations.push(Destination { backend, staged: Vec::new(), merger: None });

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use rustix::event::PollFlags;
 use tracing::{info, warn};
 
+use super::file_id::{FileId, duplicate};
 use super::messages::escaped;
 use crate::machine::output::OutputSource;
 use crate::settings::SerialBackend;
@@ -118,7 +119,10 @@ impl Backend {
             SerialBackend::Log => Backend::Log(LineLog::default()),
             SerialBackend::Null => Backend::Null,
             SerialBackend::File(path) => {
-                Backend::File(File::create(path).map_err(|reason| BackendError::File {
+                // Messages for the user go to the same place: neither may write over the other.
+                let is_stderr = FileId::at(path).is_some_and(|id| Some(id) == FileId::of_stderr());
+                let opened = if is_stderr { duplicate(io::stderr()) } else { File::create(path) };
+                Backend::File(opened.map_err(|reason| BackendError::File {
                     port,
                     path: path.clone(),
                     reason,

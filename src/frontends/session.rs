@@ -20,6 +20,7 @@ use super::terminal_input::TerminalInput;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::output::{Doorbell, OutputReader, OutputSource};
 use crate::machine::screen::Screen;
+use crate::memory::{notify_file_faults, take_file_fault};
 use crate::os::release_startup_pages;
 use crate::settings::{DisplayMode, LayoutName, Settings};
 
@@ -112,6 +113,7 @@ impl Session {
             doorbell: connections.doorbell,
             ending: ending.clone(),
         };
+        notify_file_faults(Some(doorbell.as_fd()));
         let thread = std::thread::Builder::new()
             .name("user-interface".into())
             .stack_size(STACK)
@@ -129,6 +131,7 @@ impl Session {
         self.ending.hurried.store(hurry, Ordering::Relaxed);
         self.ending.begun.store(true, Ordering::Release);
         self.doorbell.wake();
+        notify_file_faults(None);
         if let Err(panic) = self.thread.join() {
             resume_unwind(panic);
         }
@@ -203,6 +206,10 @@ impl Worker {
             self.display.refresh(now);
             self.display.output().flush();
             let ready = self.sleep(now);
+            if take_file_fault() {
+                // The machine knows why.
+                self.inputs.push(Input::Quit);
+            }
             if ready.stdin {
                 self.terminal_input.read(&self.inputs, &mut self.display);
             }

@@ -21,14 +21,15 @@ use crate::settings::GdbArch;
 /// The only file descriptor. Opening the file twice returns it twice.
 const DESCRIPTOR: u32 = 3;
 
-/// The target triples of a bare machine.
-const TRIPLE_64: &str = "x86_64-unknown-none-elf";
+/// The target triples. LLDB calls no function of a guest without an operating system, nor of one whose calling
+/// convention it does not know; and in a system whose dynamic linker it knows it looks for that. Of the systems with
+/// the calling convention of x86-64 this leaves Solaris.
+const TRIPLE_64: &str = "x86_64-unknown-solaris";
 const TRIPLE_32: &str = "i386-unknown-none-elf";
 
 impl GdbTarget<'_, '_> {
     fn triple(&self) -> (&'static str, usize) {
         match self.view.layout.arch() {
-            // For a process of Linux, LLDB would look for the addresses of its dynamic linker.
             GdbArch::X86_64 | GdbArch::X86_64Linux => (TRIPLE_64, 8),
             GdbArch::I386 | GdbArch::I8086 => (TRIPLE_32, 4),
         }
@@ -138,7 +139,8 @@ impl HostIoFstat for GdbTarget<'_, '_> {
 }
 
 impl SectionOffsets for GdbTarget<'_, '_> {
-    /// The load address of a relocatable file. Its first segment begins at 0 in the file.
+    /// The load address of a relocatable file, whose first segment begins at 0 in the file; and for LLDB that another
+    /// file lies where it was linked. Plug-ins take the other form of the answer (`Text=`) for a sign of QEMU's user mode.
     fn get_section_offsets(&mut self) -> Result<Offsets<u64>, Self::Error> {
         Ok(Offsets::Segments { text_seg: self.supervisor.machine.symbols().bias(), data_seg: None })
     }

@@ -3,6 +3,7 @@
 //! A thread accepts connections and rejects those that come while another debugger is connected. It hands each
 //! [`Client`] to the machine's thread and calls for its attention.
 
+use std::collections::VecDeque;
 use std::io;
 #[cfg(any(test, fuzzing))]
 use std::os::unix::net::UnixStream;
@@ -23,7 +24,9 @@ use crate::settings::ListenAddress;
 const HANDOVER: Duration = Duration::from_millis(500);
 /// The answer to a second debugger.
 const REJECTION: &[u8] = b"E.another debugger is connected to this guest; end or detach it first";
-/// How often a waiting client looks whether the server is free.
+/// Maximum number of clients that wait at the same time; with more, the oldest is rejected.
+const MOST_WAITING: usize = 16;
+/// How often it is checked whether the server is free while clients wait.
 const HANDOVER_POLL: Duration = Duration::from_millis(10);
 /// Stack of a thread, in bytes.
 const STACK: usize = 128 << 10;
@@ -91,19 +94,28 @@ pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
 
 fn accept(listener: &Listener, clients: &SyncSender<Client>, inputs: &Inputs) {
     let (busy, rejector) = (Arc::new(AtomicBool::new(false)), Rejector::default());
+    // The oldest first, each with the time at which it connected.
+    let mut waiting = VecDeque::new();
     loop {
-        let stream = listener.accept();
-        let start = Instant::now();
-        while busy.load(Ordering::Acquire) && start.elapsed() < HANDOVER {
-            thread::sleep(HANDOVER_POLL);
-        }
-        if busy.load(Ordering::Acquire) {
-            reject(&rejector, stream);
-        } else if let Ok(client) = Client::new(stream, &busy, inputs) {
-            if clients.send(client).is_err() {
-                return;
+        let stream = match waiting.is_empty() {
+            true => Some(listener.accept()),
+            false => listener.accept_within(HANDOVER_POLL),
+        };
+        waiting.extend(stream.map(|stream| (stream, Instant::now())));
+        while !busy.load(Ordering::Acquire)
+            && let Some((stream, _)) = waiting.pop_front()
+        {
+            if let Ok(client) = Client::new(stream, &busy, inputs) {
+                if clients.send(client).is_err() {
+                    return;
+                }
+                inputs.push(Input::Attention);
             }
-            inputs.push(Input::Attention);
+        }
+        while waiting.len() > MOST_WAITING
+            || waiting.front().is_some_and(|(_, since): &(Stream, Instant)| since.elapsed() >= HANDOVER)
+        {
+            waiting.pop_front().into_iter().for_each(|(stream, _)| reject(&rejector, stream));
         }
     }
 }

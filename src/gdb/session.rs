@@ -225,6 +225,10 @@ impl Reader {
             }
             return Ok(stub);
         }
+        if body == b"k" && target.view.is_lldb {
+            // LLDB waits for the end of the process. The library's answer follows too late to matter.
+            self.answer(output, |out| out.extend_from_slice(b"X09"))?;
+        }
         self.acknowledges &= body != b"QStartNoAckMode";
         Ok(feed(stub, target, packet)?)
     }
@@ -306,7 +310,7 @@ fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> 
             MultiThreadStopReason::Watch { tid, kind: library_kind(hit.kind), addr: hit.address }
         }
         // gdb continues by itself after a breakpoint that it has not set.
-        Stop::Trap | Stop::Point => signal(Signal::SIGTRAP),
+        Stop::Trap | Stop::Point | Stop::Requested => signal(Signal::SIGTRAP),
         // Within a source line gdb treats SIGTRAP as the end of one more step.
         Stop::Reset => signal(Signal::SIGINT),
         Stop::Ended => signal(match target.supervisor.pending_end() {

@@ -86,20 +86,23 @@ impl GdbTarget<'_, '_> {
 
     /// Fills `bytes` from an address of the client, and returns the number of bytes read.
     pub(crate) fn read_memory(&mut self, address: u64, bytes: &mut [u8]) -> Result<usize, HostError> {
-        let registers = self.addressing()?;
+        let registers = self.addressing(address, bytes.len())?;
         Ok(memory::read(self.supervisor.machine.memory(), registers.as_ref(), address, bytes))
     }
 
     /// Copies `bytes` to an address of the client; false, and nothing is written, if not all of the range is mapped
     /// RAM.
     pub(crate) fn write_memory(&mut self, address: u64, bytes: &[u8]) -> Result<bool, HostError> {
-        let registers = self.addressing()?;
+        let registers = self.addressing(address, bytes.len())?;
         Ok(memory::write_for_client(self.supervisor.machine, registers.as_ref(), address, bytes))
     }
 
-    /// The registers that translate the client's addresses; `None` if the addresses are physical.
-    fn addressing(&mut self) -> Result<Option<Registers>, HostError> {
-        if self.supervisor.session.switches.physical {
+    /// The registers that translate the client's addresses in a range; `None` if the addresses are physical, as they
+    /// are in the client's own memory.
+    fn addressing(&mut self, address: u64, length: usize) -> Result<Option<Registers>, HostError> {
+        let end = address.saturating_add(length as u64);
+        let is_own = |&(start, size): &(u64, u64)| start <= address && end <= start + size;
+        if self.supervisor.session.switches.physical || self.view.allocations.iter().any(is_own) {
             return Ok(None);
         }
         self.selected_registers().map(Some)
@@ -178,7 +181,9 @@ impl Target for GdbTarget<'_, '_> {
     }
 
     fn support_section_offsets(&mut self) -> Option<SectionOffsetsOps<'_, Self>> {
-        if self.supervisor.machine.symbols().bias() == 0 { None } else { Some(self) }
+        // gdb refuses 0 for a file that was linked elsewhere.
+        let relocated = self.supervisor.machine.symbols().bias() != 0;
+        if relocated || self.view.is_lldb { Some(self) } else { None }
     }
 
     fn support_host_info(&mut self) -> Option<HostInfoOps<'_, Self>> {

@@ -18,6 +18,8 @@ pub(crate) struct View {
     pub(crate) registers: RegisterCache,
     /// A client has requested steps during which timers do not advance.
     pub(crate) no_timer: bool,
+    /// The client has sent a packet that LLDB alone sends.
+    pub(crate) is_lldb: bool,
     /// Binary memory is sent as LLDB expects it: without a letter in front of it.
     pub(crate) lldb_binary_reads: bool,
     /// The reason why the last register write was refused, until it is sent to the client.
@@ -38,6 +40,7 @@ impl View {
             description: target_xml(layout),
             layout,
             registers: RegisterCache::default(),
+            is_lldb: false,
             lldb_binary_reads: false,
             refusal: None,
             allocations: Vec::new(),
@@ -50,6 +53,6 @@ impl View {
     pub(crate) fn begin(&mut self) {
         self.registers.forget();
         self.allocations.clear();
-        (self.lldb_binary_reads, self.refusal) = (false, None);
+        (self.is_lldb, self.lldb_binary_reads, self.refusal) = (false, false, None);
     }
 }

@@ -7,16 +7,20 @@
 use serde::Serialize;
 
 use super::disassembly::{self, LONGEST_INSTRUCTION};
+use super::fault::code::{self, CodeFinding};
 use super::fault::delivery::{self, DeliveryFailure};
+use super::fault::stack::{self, KnownStack, StackFinding, Surroundings};
 use super::fault::{self, Diagnosis, RaisedException, vector};
 pub use super::operands::OperandValue;
 use super::operands::operands;
+use super::prologue;
 use super::translate::read_virtual;
 use super::values::load;
+use crate::arch::flags::DR6_BS;
 use crate::arch::paging::Paging;
 use crate::arch::{PAGE_SIZE, Registers};
-use crate::boot::Symbol;
-use crate::emulate::Obstacle;
+use crate::boot::{Symbol, boot_stack};
+use crate::emulate::{Obstacle, floating_point_exception};
 use crate::kvm::probe::{SYSTEM_CALLS, SystemCalls};
 use crate::machine::board::InterruptSource;
 use crate::machine::{Machine, Outcome};
@@ -82,6 +86,10 @@ pub struct CrashReport {
     pub double_fault: Option<DeliveryFailure>,
     /// The return address at RSP, behind a call, where the place of the crash itself is no code of the guest.
     pub caller: Option<Frame>,
+    /// What RIP points to, after a triple fault, where it is no code.
+    pub code: Option<CodeFinding>,
+    /// What RSP and the descriptor tables show about the stack, after a triple fault.
+    pub stack: Option<StackFinding>,
     /// The crash is in ring 3, in the kernel's entry for `syscall`, on a host whose `syscall` stays in ring 3.
     pub syscall_stays_in_ring_3: bool,
     /// If the guest waits in `hlt` with interrupts on: the devices that have an interrupt line.
@@ -175,6 +183,8 @@ impl CrashReport {
             delivery: None,
             double_fault: None,
             caller: None,
+            code: None,
+            stack: None,
             syscall_stays_in_ring_3: false,
             waits_for: cpu.is_halted().then(|| machine.board().interrupt_sources()),
             frames: Vec::new(),
@@ -233,18 +243,39 @@ impl CrashReport {
         let failure = |vector| delivery::failure(memory, registers, vector);
         // Compilers fill the space before a function with `int3`, too.
         let starts_function = place.symbol.as_ref().is_some_and(|symbol| symbol.offset == 0);
-        self.exception = fault::find(memory, registers, &place.code).filter(|exception| {
+        let vcpu = machine.cpu(machine.current_cpu()).vcpu();
+        let floating = || floating_point_exception(vcpu, memory).ok().flatten().map(RaisedException::from);
+        self.exception = fault::find(memory, registers, &place.code, &floating).filter(|exception| {
             exception.diagnosis != Diagnosis::BreakpointBefore
                 || (!starts_function && failure(vector::BREAKPOINT).is_some())
         });
+        // Of two explanations, DR6 says which one it was.
+        let stepped = vcpu.dr6().is_ok_and(|dr6| dr6 & DR6_BS != 0) && failure(vector::DEBUG).is_some();
+        if self.exception.is_none() || stepped {
+            self.exception = fault::trap(memory, registers).or(self.exception.take());
+        }
         self.double_fault = failure(vector::DOUBLE_FAULT);
         self.delivery = match &self.exception {
             Some(exception) => failure(exception.vector),
             // Which gate was used is unknown, unless there are none.
             None => self.double_fault.filter(|_| !delivery::has_gates(memory, registers)),
         };
+        let stacks = known_stacks(machine, registers);
+        self.stack = stack::examine(
+            memory,
+            registers,
+            self.exception.as_ref().and_then(RaisedException::written_address),
+            &Surroundings {
+                stacks: &stacks,
+                contents: &|address| machine.contents_at(address),
+                symbol: &|address| machine.symbol_at(address),
+            },
+        );
         let lost = self.exception.as_ref().is_some_and(RaisedException::is_about_the_place);
-        if lost || place.symbol.is_none() {
+        if !lost {
+            self.code = code::examine(&place.code, machine.contents_at(place.address));
+        }
+        if lost || self.code.is_some() || place.symbol.is_none() {
             self.caller = return_address_at_rsp(memory, registers).map(|address| Frame {
                 address,
                 symbol: machine.symbol_at(address.wrapping_sub(1)).map(after_call),
@@ -276,10 +307,27 @@ fn after_call(symbol: Symbol) -> Symbol {
     Symbol { offset: symbol.offset.wrapping_add(1), ..symbol }
 }
 
+/// The stacks whose bounds are known: the boot stack, and those that the guest file names.
+fn known_stacks(machine: &Machine, registers: &Registers) -> Vec<KnownStack> {
+    let boot = boot_stack(machine.memory(), registers.general.rsp);
+    let boot = boot.map(|range| KnownStack { name: Some("the boot stack".to_owned()), range });
+    let named = machine.named_stacks().into_iter().map(|stack| KnownStack {
+        name: stack.name.map(|name| format!("`{name}`, the lowest address of a stack")),
+        range: stack.range,
+    });
+    boot.into_iter().chain(named).collect()
+}
+
 /// The return address at RSP, if the instruction before it is a call.
 fn return_address_at_rsp(memory: &GuestMemory, registers: &Registers) -> Option<u64> {
+    let size = (registers.bitness() / 8) as u8;
+    load(memory, registers, registers.general.rsp, size)
+        .filter(|address| is_behind_call(memory, registers, *address))
+}
+
+/// True if the instruction before `address` is a call.
+fn is_behind_call(memory: &GuestMemory, registers: &Registers, address: u64) -> bool {
     let bitness = registers.bitness();
-    let address = load(memory, registers, registers.general.rsp, (bitness / 8) as u8)?;
     let is_call = |length: u64| {
         let start = address.wrapping_sub(length);
         let mut code = [0; LONGEST_INSTRUCTION];
@@ -287,7 +335,7 @@ fn return_address_at_rsp(memory: &GuestMemory, registers: &Registers) -> Option<
         disassembly::decode(&code[..count], bitness, start)
             .is_some_and(|decoded| decoded.length as u64 == length && decoded.is_call)
     };
-    (2..=LONGEST_CALL).any(is_call).then_some(address)
+    (2..=LONGEST_CALL).any(is_call)
 }
 
 fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
@@ -299,14 +347,16 @@ fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
 }
 
 /// Return addresses of a stack whose functions keep frame pointers: RBP points to the caller's RBP, and the
-/// return address lies above it. Ends where that does not go upwards, or is not mapped.
+/// return address lies above it. Ends where that does not go upwards, or is not mapped. A function that has not set its
+/// frame up yet has its return address on top of the stack.
 pub fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
     let size: u8 = match registers.bitness() {
         64 => 8,
         32 => 4,
         _ => return Vec::new(),
     };
-    let (mut frame, mut addresses) = (registers.general.rbp, Vec::new());
+    let mut frame = registers.general.rbp;
+    let mut addresses = Vec::from_iter(prologue::return_address(memory, registers, size));
     while frame != 0 && addresses.len() < MOST_FRAMES {
         let Some(above) = frame.checked_add(size.into()) else { break };
         let Some(caller) = load(memory, registers, frame, size) else { break };

@@ -46,6 +46,8 @@ fn report(cause: Cause) -> CrashReport {
         delivery: None,
         double_fault: None,
         caller: None,
+        code: None,
+        stack: None,
         syscall_stays_in_ring_3: false,
         waits_for: None,
         frames: Vec::new(),
@@ -192,6 +194,35 @@ fn frame_pointers_are_followed_until_they_lead_nowhere() {
         registers.general.rbp = rbp;
         assert!(return_addresses(&memory, &registers).is_empty(), "{rbp:#x}");
     }
+}
+
+#[test]
+fn a_function_without_a_frame_of_its_own_has_its_caller_on_the_stack() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    let mut registers = long_mode(&memory);
+    for (at, value) in [(0x7000, 0x5300), (0x7008, 0x5400), (0x8000, 0), (0x8008, 0x5000)] {
+        memory.write_u64(at, value).unwrap();
+    }
+    (registers.general.rbp, registers.general.rsp) = (0x8000, 0x7000);
+    for (code, at, callers) in [
+        // push rbp; mov rbp, rsp
+        (&[0x55, 0x48, 0x89, 0xE5][..], 0, &[0x5300, 0x5000][..]),
+        (&[0x55, 0x48, 0x89, 0xE5], 1, &[0x5400, 0x5000]),
+        (&[0x55, 0x48, 0x8B, 0xEC], 1, &[0x5400, 0x5000]),
+        (&[0xF3, 0x0F, 0x1E, 0xFA, 0x55], 0, &[0x5300, 0x5000]),
+        (&[0xC3], 0, &[0x5300, 0x5000]),
+        // mov rbp, rsp after another instruction, and anything else.
+        (&[0x90, 0x48, 0x89, 0xE5], 1, &[0x5000]),
+        (&[0x0F, 0x0B], 0, &[0x5000]),
+    ] {
+        memory.write(0x9000, code).unwrap();
+        registers.general.rip = 0x9000 + at;
+        assert_eq!(return_addresses(&memory, &registers), callers, "{code:x?}");
+    }
+    memory.write(0x9000, &[0xC3]).unwrap();
+    memory.write_u64(0x7000, 1 << 40).unwrap();
+    registers.general.rip = 0x9000;
+    assert_eq!(return_addresses(&memory, &registers), [0x5000], "code is mapped");
 }
 
 #[test]

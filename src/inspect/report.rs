@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::crash::{Cause, CrashReport, Frame, Place};
+use super::fault::RaisedException;
+use super::fault::delivery::{DeliveryFailure, DeliveryProblem};
 use super::{refused, waking};
 use crate::devices::debug_exit;
 use crate::machine::{Machine, Outcome};
@@ -111,9 +113,16 @@ impl CrashReport {
         if self.exception.is_none() && registers.system.cr2 != 0 {
             text.push_str(&self.page_fault_address(registers.system.cr2));
         }
+        if let Some(code) = &self.code {
+            text.push_str(&format!(" {}.", code.sentence()));
+        }
         if let Some(Frame { address, symbol }) = &self.caller {
             let symbol = symbol.as_ref().map(|symbol| format!(" ({symbol})")).unwrap_or_default();
             text.push_str(&format!(" The return address on the stack is {address:#x}{symbol}."));
+        }
+        if let Some(stack) = &self.stack {
+            let named = self.exception.as_ref().is_some_and(RaisedException::is_stack_overflow);
+            text.push_str(&format!(" {}.", stack.sentence(named)));
         }
         if self.syscall_stays_in_ring_3 {
             text.push_str(
@@ -121,7 +130,16 @@ impl CrashReport {
                  VT-x or AMD-V.",
             );
         }
-        if let Some(delivery) = &self.delivery {
+        let table_is_overwritten = self
+            .stack
+            .as_ref()
+            .and_then(|stack| stack.overwritten.as_ref())
+            .is_some_and(|overwritten| overwritten.idt);
+        if let Some(DeliveryFailure { problem: DeliveryProblem::NoTable, .. }) = &self.delivery
+            && table_is_overwritten
+        {
+            text.push_str(" The IDT has no usable gate.");
+        } else if let Some(delivery) = &self.delivery {
             text.push_str(&format!(" {}.", delivery.sentence(self.double_fault.as_ref())));
         }
         text

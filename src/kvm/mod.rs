@@ -32,6 +32,8 @@ pub use vcpu::Vcpu;
 pub use vcpu_state::VcpuState;
 pub use vm::{Kvm, SlotUse, Vm};
 
+use crate::memory::MemoryError;
+
 /// Why the host could not provide what a machine needs.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -72,6 +74,9 @@ pub enum HostError {
         /// The version the host reports.
         found: i32,
     },
+    /// Guest memory cannot be read from its file any more.
+    #[error(transparent)]
+    MemoryLost(MemoryError),
     /// An operation that KVM refused.
     #[error("KVM refused to {what}: {source}")]
     Refused {

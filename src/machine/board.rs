@@ -149,6 +149,15 @@ impl Board {
         }
     }
 
+    /// Connects the port at which the guest stops itself in a debugger.
+    pub fn connect_debugger_port(&mut self) {
+        for (index, entry) in self.table.iter().enumerate() {
+            if entry.role == Role::DebuggerPort {
+                self.decoder.connect(entry, index as u8);
+            }
+        }
+    }
+
     /// Returns all devices to their state after power-on. The count of accesses continues.
     pub fn reset(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.device.reset());
@@ -434,10 +443,15 @@ impl Board {
         self.accesses = accesses;
     }
 
-    /// All devices that have state as payloads, each with its number among those of its kind.
+    /// All devices that have state as payloads, each with its number among those of its kind. Optional devices in
+    /// their state after power-on are left out.
     pub fn save(&self) -> Vec<(u16, Payload)> {
-        let saved = self.table.iter().zip(&self.slots);
-        saved.filter_map(|(entry, slot)| Some((entry.number, slot.device.save_state()?))).collect()
+        let saved = self.table.iter().zip(&self.slots).filter_map(|(entry, slot)| {
+            let payload = slot.device.save_state()?;
+            let is_left_out = entry.is_optional() && (entry.create)().save_state().as_ref() == Some(&payload);
+            (!is_left_out).then_some((entry.number, payload))
+        });
+        saved.collect()
     }
 
     /// The devices that [`Self::save`] has saved.
@@ -459,8 +473,13 @@ impl Board {
     fn restore(&mut self, payloads: &[(u16, Payload)]) -> Result<(), StateError> {
         let mut rest: Vec<&(u16, Payload)> = payloads.iter().collect();
         let stateful = self.table.iter().zip(&mut self.slots).filter(|(entry, _)| entry.has_state);
-        for (&Registration { kind, number, .. }, slot) in stateful {
+        for (entry, slot) in stateful {
+            let Registration { kind, number, .. } = *entry;
             let found = rest.iter().position(|(n, payload)| *n == number && payload.kind == kind);
+            if found.is_none() && entry.is_optional() {
+                slot.device.reset();
+                continue;
+            }
             let (_, payload) = rest.swap_remove(found.ok_or(StateError::Missing { kind, number })?);
             slot.device.restore_state(payload)?;
         }

@@ -150,3 +150,34 @@ fn an_entry_in_the_table_gives_a_device_its_ports_line_deadline_state_and_reset(
     assert_eq!(copy.save(), board_with_scratch().save());
     assert!(Board::restored(&saved).unwrap_err().to_string().contains("`scratch`"));
 }
+
+#[test]
+fn an_optional_device_has_ports_only_if_it_is_connected() {
+    let mut board = Board::default();
+    let _ = board.port_out(0x8A00, 2, 0x8A00);
+    assert_eq!(board.port_in(0x8A00, 2).0, 0xFFFF_FFFF);
+    assert_eq!(board.port_out(0x8A00, 2, 0x8AE0).request, None);
+    board.connect_debugger_port();
+    assert_eq!(board.port_in(0x8A00, 2).0 & 0xFFFF, 0);
+    let _ = board.port_out(0x8A00, 2, 0x8A00);
+    assert_eq!(board.port_out(0x8A00, 2, 0x8AE0).request, Some(MachineRequest::StopInDebugger));
+    assert_eq!(board.port_in(0x8A00, 2).0 & 0xFFFF, 0x8A00);
+}
+
+#[test]
+fn an_optional_device_is_saved_only_after_it_was_used() {
+    let has_section =
+        |saved: &[(u16, Payload)]| saved.iter().any(|(_, payload)| payload.kind == "debugger-port");
+    let mut board = Board::default();
+    board.connect_debugger_port();
+    let unused = board.save();
+    assert!(!has_section(&unused));
+    let _ = board.port_out(0x8A00, 2, 0x8A00);
+    let used = board.save();
+    assert!(has_section(&used));
+    let mut restored = Board::restored(&used).unwrap();
+    restored.connect_debugger_port();
+    assert_eq!(restored.port_in(0x8A00, 2).0 & 0xFFFF, 0x8A00);
+    restored.restore(&unused).unwrap();
+    assert_eq!(restored.port_in(0x8A00, 2).0 & 0xFFFF, 0, "files of earlier versions do not have it");
+}

@@ -42,8 +42,8 @@ pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
 use crate::boot::{
-    self, BootError, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, Symbol, SymbolIndex,
-    SymbolSource,
+    self, BootError, BootOptions, Contents, GuestFile, Image, LoadedGuest, NamedStack, ResetAction, Symbol,
+    SymbolIndex, SymbolSource, contents_at, named_stacks,
 };
 use crate::devices::StateError;
 use crate::kvm::{HostError, Kvm};
@@ -113,6 +113,8 @@ pub struct MachineSpec {
     pub clock: ClockMode,
     /// The time of day at power-on, in seconds since 1970 UTC.
     pub time_of_day: i64,
+    /// The guest can stop itself in a debugger: it has the port for that.
+    pub magic_break: bool,
 }
 
 /// A machine, ready to run.
@@ -124,6 +126,7 @@ pub struct Machine {
     options: BootOptions,
     layout: LayoutName,
     no_reboot: bool,
+    magic_break: bool,
     kvm: Kvm,
     ram: MappedMemory,
     cpus: Vec<Cpu>,
@@ -181,6 +184,9 @@ impl Machine {
     ) -> Machine {
         let mut board = Board::default();
         board.set_up_cmos(spec.memory, spec.time_of_day);
+        if spec.magic_break {
+            board.connect_debugger_port();
+        }
         Machine {
             screen: Screen::new(memory.clone(), board.vga().view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
@@ -191,6 +197,7 @@ impl Machine {
             options: spec.boot,
             layout: spec.layout,
             no_reboot: spec.no_reboot,
+            magic_break: spec.magic_break,
             kvm,
             ram,
             cpus,
@@ -247,6 +254,27 @@ impl Machine {
         Some(address.wrapping_add(self.symbols().bias()))
     }
 
+    /// Where decoding has to begin to find the instruction at `address` of the guest file; see
+    /// [`SymbolIndex::code_start`].
+    pub fn code_start(&self, address: u64) -> Option<Option<u64>> {
+        self.symbol_index().code_start(address)
+    }
+
+    /// The section of the guest file that a guest-virtual address lies in.
+    pub fn contents_at(&self, address: u64) -> Option<Contents> {
+        contents_at(self.image(), self.symbols().address_in_file(address))
+    }
+
+    /// The stacks that the guest file names, at guest-virtual addresses.
+    pub fn named_stacks(&self) -> Vec<NamedStack> {
+        let bias = self.symbols().bias();
+        let mut stacks = named_stacks(self.image());
+        for NamedStack { range, .. } in &mut stacks {
+            *range = range.start.wrapping_add(bias)..range.end.wrapping_add(bias);
+        }
+        stacks
+    }
+
     fn symbol_index(&self) -> &SymbolIndex {
         self.symbol_index.get_or_init(|| SymbolIndex::read(self.image()))
     }
@@ -296,6 +324,11 @@ impl Machine {
     /// True if a reset ends the run.
     pub fn no_reboot(&self) -> bool {
         self.no_reboot
+    }
+
+    /// True if the guest can stop itself in a debugger.
+    pub fn magic_break(&self) -> bool {
+        self.magic_break
     }
 
     /// The devices.

@@ -50,7 +50,13 @@ impl Machine {
                 // These events concern a supervisor only.
                 Ok(
                     Next::Run
-                    | Next::Stop(Event::Attention | Event::Reset | Event::Debug(_) | Event::WatchedAccess(_)),
+                    | Next::Stop(
+                        Event::Attention
+                        | Event::Reset
+                        | Event::StopRequested
+                        | Event::Debug(_)
+                        | Event::WatchedAccess(_),
+                    ),
                 ) => {}
                 Ok(Next::Stop(Event::End(outcome))) => break outcome,
                 Ok(Next::Stop(Event::ResetRequested)) => {
@@ -96,8 +102,16 @@ impl Machine {
         if self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt() {
             self.deliver_interrupt(cpu)?;
         }
-        let exit = self.cpus[cpu].run()?;
-        self.handle_exit(cpu, exit)
+        match self.cpus[cpu].run() {
+            Ok(exit) => self.handle_exit(cpu, exit),
+            Err(error) => Err(self.reason(error)),
+        }
+    }
+
+    /// Why a CPU could not be run: memory that KVM could not read, or `error`.
+    #[cold]
+    pub(super) fn reason(&self, error: HostError) -> HostError {
+        self.memory.suspected_file_failure().map_or(error, HostError::MemoryLost)
     }
 
     /// Handles an exit of a CPU.
@@ -238,6 +252,7 @@ impl Machine {
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
             Some(MachineRequest::PowerOff) => Ok(Some(Next::end(Outcome::PoweredOff))),
             Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
+            Some(MachineRequest::StopInDebugger) => Ok(Some(Next::Stop(Event::StopRequested))),
         }
     }
 
@@ -310,7 +325,11 @@ impl Machine {
                     Event::End(outcome) => return Ok(Some(Event::End(outcome))),
                     reset => event = Some(reset),
                 },
-                Input::Quit => return Ok(Some(Event::End(Outcome::Quit))),
+                // The user interface ends a run whose memory is lost.
+                Input::Quit => {
+                    let lost = self.memory.file_failure().map(HostError::MemoryLost);
+                    return Ok(Some(Event::End(lost.map_or(Outcome::Quit, Outcome::HostFailed))));
+                }
                 Input::TimedOut => return Ok(Some(Event::End(Outcome::TimedOut))),
                 Input::Terminated(signal) => return Ok(Some(Event::End(Outcome::Terminated(signal)))),
                 // A reset takes precedence: a client that receives any event also checks for requests.

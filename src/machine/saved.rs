@@ -231,6 +231,9 @@ impl Machine {
         }
         self.note(|| JournalEvent::Restored { position: state.position });
         self.board = board;
+        if self.magic_break {
+            self.board.connect_debugger_port();
+        }
         self.board.set_accesses(state.position.accesses);
         self.journal.continue_from(state.position);
         self.clock = Clock::at(state.now);

@@ -18,6 +18,8 @@ pub enum Event {
     /// The instruction that the guest has just executed requests a reset; [`Machine::perform_reset`]
     /// performs it.
     ResetRequested,
+    /// The instruction that the guest has just executed requests a stop in the debugger.
+    StopRequested,
     /// The machine was reset and is at the guest's first instruction, with new memory contents and new
     /// vCPUs.
     Reset,
@@ -46,9 +48,9 @@ impl Machine {
             }
             match self.advance() {
                 Ok(Next::Run) => {}
-                Ok(Next::Stop(Event::ResetRequested)) => {
-                    let event = self.complete_pending_reset(self.current);
-                    return self.with_watched_accesses(event).unwrap_or(Event::ResetRequested);
+                Ok(Next::Stop(request @ (Event::ResetRequested | Event::StopRequested))) => {
+                    let event = self.complete_pending_request(self.current, request);
+                    return self.with_watched_accesses(event).unwrap_or(Event::Attention);
                 }
                 Ok(Next::Stop(Event::Attention)) => {
                     let event = self.complete_pending(self.current);
@@ -141,7 +143,9 @@ impl Machine {
             };
             let event = match next {
                 Next::Run => self.complete_pending(cpu)?,
-                Next::Stop(Event::ResetRequested) => self.complete_pending_reset(cpu)?,
+                Next::Stop(request @ (Event::ResetRequested | Event::StopRequested)) => {
+                    self.complete_pending_request(cpu, request)?
+                }
                 Next::Stop(event) => Some(event),
             };
             match event {
@@ -184,32 +188,33 @@ impl Machine {
     /// Completes the pending exit of the vCPU and takes coalesced output from the host; returns an event that
     /// results from it.
     pub(super) fn complete_pending(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
-        let mut reset = None;
+        let mut request = None;
         loop {
             match self.cpus[cpu].complete()? {
-                VmExit::Interrupted => return Ok(reset),
+                VmExit::Interrupted => return Ok(request),
                 // The caller decides when to sleep.
                 VmExit::Halt { interruptible: true } => {
                     self.cpus[cpu].run_state = RunState::Halted;
-                    return Ok(reset);
+                    return Ok(request);
                 }
                 exit => match self.handle_exit(cpu, exit)? {
                     Next::Run => {}
                     // One iteration of a repeated instruction, whose others are still to be completed.
-                    Next::Stop(Event::ResetRequested) => reset = Some(Event::ResetRequested),
-                    Next::Stop(Event::Debug(_)) if reset.is_some() => return Ok(reset),
+                    Next::Stop(Event::ResetRequested) => request = Some(Event::ResetRequested),
+                    Next::Stop(Event::StopRequested) => request = request.or(Some(Event::StopRequested)),
+                    Next::Stop(Event::Debug(_)) if request.is_some() => return Ok(request),
                     Next::Stop(event) => return Ok(Some(event)),
                 },
             }
         }
     }
 
-    /// Completes the access that requests a reset. The reset takes precedence over the end of a single step.
-    fn complete_pending_reset(&mut self, cpu: CpuId) -> Result<Option<Event>, HostError> {
-        Ok(match self.complete_pending(cpu)? {
-            Some(Event::End(outcome)) => Some(Event::End(outcome)),
-            _ => Some(Event::ResetRequested),
-        })
+    /// Completes the access that makes `request`. The request takes precedence over the end of a single step.
+    fn complete_pending_request(&mut self, cpu: CpuId, request: Event) -> Result<Option<Event>, HostError> {
+        Ok(Some(match self.complete_pending(cpu)? {
+            Some(event @ (Event::End(_) | Event::ResetRequested)) => event,
+            _ => request,
+        }))
     }
 }
 

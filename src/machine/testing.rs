@@ -25,6 +25,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         no_reboot: false,
         clock: ClockMode::Host,
         time_of_day: 0,
+        magic_break: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
     Some(Machine::new(image, spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))

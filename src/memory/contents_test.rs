@@ -43,8 +43,8 @@ fn mapped_ram_holds_the_contents_of_the_file_until_it_is_written_or_discarded() 
     let mut bytes = vec![3; 2 * CHUNK as usize];
     bytes[CHUNK as usize..].fill(4);
     let file = file(&bytes);
-    memory.map_file(0x2_0000..0x4_0000, file.as_fd(), 0).unwrap();
-    memory.map_file(0x8_0000..0x8_1000, file.as_fd(), CHUNK).unwrap();
+    memory.map_file(0x2_0000..0x4_0000, "file", file.as_fd(), 0).unwrap();
+    memory.map_file(0x8_0000..0x8_1000, "file", file.as_fd(), CHUNK).unwrap();
     // No page has been accessed yet.
     assert_eq!(chunks(&memory), [(0x2_0000, 3), (0x3_0000, 4), (0x8_0000, 4)]);
     memory.write(0x2_0000, &[9]).unwrap();
@@ -69,7 +69,10 @@ fn a_range_that_the_file_does_not_fill_is_refused() {
         (0..0, 0),
         (0xF_F000..0x10_1000, 0),
     ] {
-        assert!(memory.map_file(range.clone(), file.as_fd(), offset).is_err(), "{range:x?} {offset:#x}");
+        assert!(
+            memory.map_file(range.clone(), "file", file.as_fd(), offset).is_err(),
+            "{range:x?} {offset:#x}"
+        );
     }
-    memory.map_file(0..0x1000, file.as_fd(), 0).unwrap();
+    memory.map_file(0..0x1000, "file", file.as_fd(), 0).unwrap();
 }

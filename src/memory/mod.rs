@@ -14,12 +14,14 @@
 //! | `host_writes` | the pages that the host has written, and those that are committed |
 //! | `page_set` | a set of pages |
 //! | `contents` | chunks of RAM that are not zero; RAM that maps a file |
+//! | `file_faults` | access to RAM whose file cannot be read any more |
 //! | `image` | copies of RAM that share equal pages |
 //! | `breakpoint_bytes` | bytes that a debugger has inserted, and the bytes that they replace |
 //! | `zero` | filling with zeros without committing pages |
 
 mod breakpoint_bytes;
 mod contents;
+mod file_faults;
 mod host_writes;
 mod image;
 mod page_set;
@@ -37,6 +39,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 pub use contents::CHUNK;
+pub use file_faults::{notify_file_faults, take_file_fault};
 pub use image::{ImageBudget, ImageError, MemoryImage};
 pub use page_set::PageSet;
 pub use slot_holes::{MAX_PROTECTED_RANGES, ProtectedPages, Protection, SlotChange, SlotMapping};
@@ -106,6 +109,18 @@ pub enum MemoryError {
         /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The file that RAM maps has become shorter, or the host cannot read it.
+    #[error(
+        "{file}, from which guest memory is read while the guest runs, was truncated or cannot be read{}; restore \
+         an intact copy, and leave a snapshot unchanged while a guest runs from it",
+        address.map(|address| format!(" (guest-physical {address:#x})")).unwrap_or_default()
+    )]
+    FileLost {
+        /// The file.
+        file: String,
+        /// The guest-physical address that was accessed, if it is known.
+        address: Option<u64>,
+    },
     /// More than [`MAX_PROTECTED_RANGES`] ranges of pages should be protected.
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MAX_PROTECTED_RANGES}; delete a watchpoint"
@@ -125,8 +140,8 @@ pub struct GuestMemory {
     block_size: u64,
     /// One bit for each block: the host has written to it.
     written: Vec<AtomicU64>,
-    /// RAM that maps a file.
-    from_file: Mutex<Vec<Range<u64>>>,
+    /// RAM that maps files.
+    from_file: Mutex<contents::FromFile>,
     host_writes: host_writes::HostWrites,
     inserted: BreakpointBytes,
 }

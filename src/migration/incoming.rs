@@ -5,23 +5,22 @@
 //! can run ([`IncomingMigration::commit`]). Only then is the source asked to hand the guest over.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing::{debug, info, warn};
+use tracing::warn;
 
+use super::acceptor::Acceptor;
 use super::commit::CommitDecision;
 use super::destination::{
-    DestinationError, DestinationGuest, DestinationGuestError, PeerRequest, QueryOutcome, accept_peer,
-    answer_query, commit, confirm, receive_guest,
+    DestinationError, DestinationGuest, DestinationGuestError, QueryOutcome, answer_query, commit, confirm,
+    receive_guest,
 };
 use super::frame::{Hello, MigrationToken};
 use super::security::Credentials;
-use super::transport::begins_tls;
 use super::wire::{KEEP_ALIVE, Wire};
 use crate::arch::PAGE_SIZE;
 use crate::kvm::CpuFeatures;
@@ -43,11 +42,8 @@ pub const IN_DOUBT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a source may repeat its query after a negative answer, in case the answer was lost.
 const RETRY_WINDOW: Duration = Duration::from_millis(500);
 
-/// Interval at which a waiting thread checks whether it should still accept connections.
+/// Interval at which a process that waits for a query checks whether its user has ended the wait.
 const ROUND: Duration = Duration::from_millis(100);
-
-/// Pause after a connection could not be accepted.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Stack size of the thread, in bytes.
 const STACK: usize = 512 << 10;
@@ -150,8 +146,16 @@ impl QueryResponder {
 
     /// Waits until the source knows which host runs the guest, or has stopped querying. Call this before the
     /// process exits: a source that gets no answer cannot resume the guest.
-    pub fn finish(self) {
-        let _ = self.done.recv_timeout(QUERY_WAIT);
+    ///
+    /// The wait ends early when `interrupted` returns true, which is called every 100 ms; this returns false then.
+    pub fn finish(self, interrupted: &mut dyn FnMut() -> bool) -> bool {
+        let end = Instant::now() + QUERY_WAIT;
+        while self.done.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) && Instant::now() < end {
+            if interrupted() {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -195,10 +199,8 @@ impl IncomingMigration {
         let (build_sender, build_result) = channel();
         let (decision_sender, decision) = channel();
         let (_done, done) = channel();
-        let acceptor = Acceptor { listener, credentials };
         let site = site_of(address.port()).unwrap_or_default();
         let receiver = ReceivingThread {
-            acceptor,
             host,
             site,
             events: event_sender,
@@ -209,7 +211,7 @@ impl IncomingMigration {
         thread::Builder::new()
             .name("migration".into())
             .stack_size(STACK)
-            .spawn(move || receiver.run())
+            .spawn(move || receiver.run(listener, credentials))
             .map_err(IncomingError::Thread)?;
         Ok(IncomingMigration { events, build_result: Some(build_sender), decision, done, address })
     }
@@ -282,7 +284,6 @@ pub(super) fn site_of(port: u16) -> Option<String> {
 
 /// The thread that communicates with sources.
 struct ReceivingThread {
-    acceptor: Acceptor,
     host: HostFeatures,
     /// The site of this destination.
     site: String,
@@ -293,27 +294,33 @@ struct ReceivingThread {
 }
 
 impl ReceivingThread {
-    fn run(self) {
+    fn run(self, listener: TcpListener, credentials: Credentials) {
         confine_thread();
-        let (wire, hello, from) = self.acceptor.first_source();
+        let acceptor = match Acceptor::start(listener, credentials) {
+            Ok(acceptor) => acceptor,
+            Err(error) => return self.failed(DestinationError::Thread(error)),
+        };
+        // Without one, the waiting process is notified by the end of this thread.
+        let Some((wire, hello, from)) = acceptor.first_source() else { return };
         let begun = IncomingEvent::Started { from, guest: hello.guest.clone(), memory: hello.memory };
         // The receiver of events stays connected until it has received all of them.
         let _ = self.events.send(begun);
         let ReceivingThread { host, site, events, build_result, .. } = &self;
         let mut guest = IncomingGuest { host, site, events, build_result, memory: None };
         match receive_guest(wire, &hello, &mut guest) {
-            Ok(wire) => self.hand_over(wire, hello.token, from),
+            Ok(wire) => self.hand_over(wire, hello.token, from, acceptor),
             Err(error) => self.failed(error),
         }
     }
 
-    fn hand_over(&self, wire: Wire, token: MigrationToken, from: SocketAddr) {
+    fn hand_over(&self, wire: Wire, token: MigrationToken, from: SocketAddr, acceptor: Acceptor) {
         let (decision, over) = (CommitDecision::default(), ServiceDeadline::default());
         thread::scope(|scope| {
             // A source queries over a new connection.
             let answers = thread::Builder::new().name("migration-ask".into()).stack_size(STACK);
-            let (acceptor, decision, over) = (&self.acceptor, &decision, &over);
-            if let Err(error) = answers.spawn_scoped(scope, move || acceptor.answer(token, decision, over)) {
+            let (decision, over) = (&decision, &over);
+            let answering = move || answer(&acceptor, token, decision, over);
+            if let Err(error) = answers.spawn_scoped(scope, answering) {
                 let error = DestinationError::Thread(error);
                 wire.abort(&error.to_string());
                 return self.failed(error);
@@ -345,71 +352,14 @@ impl ReceivingThread {
     }
 }
 
-/// Accepts connections of sources.
-struct Acceptor {
-    listener: TcpListener,
-    credentials: Credentials,
-}
-
-impl Acceptor {
-    /// Waits for a source that starts a migration. Port probes and peers that fail authentication are
-    /// disconnected.
-    fn first_source(&self) -> (Wire, Hello, SocketAddr) {
-        loop {
-            match self.listener.accept() {
-                Ok((socket, from)) => match self.handshake(socket) {
-                    Ok((wire, PeerRequest::Migrate(hello))) => return (wire, hello, from),
-                    Ok((wire, PeerRequest::Query(_))) => wire.abort("this host has received no guest"),
-                    Err(error) => warn!("a connection from {from} is rejected: {error}"),
-                },
-                Err(error) => {
-                    // Out of file descriptors, or the peer has already disconnected.
-                    debug!("no connection: {error}");
-                    thread::sleep(PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Sets up the connection and reads the first frame.
-    fn handshake(&self, socket: TcpStream) -> Result<(Wire, PeerRequest), DestinationError> {
-        // Send small frames at once, because each waits for an answer.
-        let _ = socket.set_nodelay(true);
-        if self.credentials.encrypts() && !begins_tls(&socket)? {
-            let error = DestinationError::Unencrypted;
-            // A source without encryption reads this; another peer ignores it.
-            Wire::new(Box::new(socket))?.abort(&error.to_string());
-            return Err(error);
-        }
-        let transport = self.credentials.accepted(socket)?;
-        accept_peer(Wire::new(transport)?)
-    }
-
-    /// Answers queries of a source that lost its connection, until the deadline in `over`.
-    fn answer(&self, ours: MigrationToken, decision: &CommitDecision, over: &ServiceDeadline) {
-        let round = Timespec::try_from(ROUND).ok();
-        while !over.is_reached() {
-            let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], round.as_ref());
-            if !matches!(ready, Ok(1..)) {
-                continue;
-            }
-            let Ok((socket, from)) = self.listener.accept() else { continue };
-            match self.handshake(socket) {
-                Ok((wire, PeerRequest::Query(token))) => {
-                    info!("{from} queries whether the guest runs here");
-                    match answer_query(wire, token, ours, decision) {
-                        QueryOutcome::Confirmed => over.now(),
-                        QueryOutcome::Refused => over.at(Instant::now() + RETRY_WINDOW),
-                        QueryOutcome::Unresolved => {}
-                    }
-                }
-                Ok((wire, PeerRequest::Migrate(_))) => {
-                    wire.abort(
-                        "this host has already received a guest; start another kvm -migr for this one",
-                    );
-                }
-                Err(error) => debug!("a connection from {from} is rejected: {error}"),
-            }
+/// Answers queries of a source that lost its connection, until the deadline in `over`.
+fn answer(acceptor: &Acceptor, ours: MigrationToken, decision: &CommitDecision, over: &ServiceDeadline) {
+    while !over.is_reached() {
+        let Some((wire, token)) = acceptor.next_query() else { continue };
+        match answer_query(wire, token, ours, decision) {
+            QueryOutcome::Confirmed => over.now(),
+            QueryOutcome::Refused => over.at(Instant::now() + RETRY_WINDOW),
+            QueryOutcome::Unresolved => {}
         }
     }
 }

@@ -7,13 +7,14 @@
 //! | `transport` | TCP, plain or inside TLS |
 //! | `security` | authentication and encryption of the peers |
 //! | `source`, `outgoing` | the migration source |
-//! | `destination`, `incoming` | the migration destination |
+//! | `destination`, `incoming`, `acceptor` | the migration destination |
 //! | `commit` | the decision which host runs the guest |
 //! | `progress` | progress and statistics |
 //! | `fuzzing` | sources that send arbitrary input |
 //!
 //! docs/migration.md describes the protocol, and why the guest always runs on exactly one host.
 
+mod acceptor;
 pub mod commit;
 pub mod destination;
 pub mod frame;

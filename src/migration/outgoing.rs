@@ -26,7 +26,7 @@ use crate::machine::dirty::DirtyTracker;
 use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
-use crate::supervisor::migrator::Migrator;
+use crate::supervisor::migrator::{Migrator, MigratorError};
 use crate::supervisor::request_queue::{GuestRequest, RequestSender, RunOver};
 use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
@@ -64,13 +64,10 @@ impl MigrationService {
 }
 
 impl Migrator for MigrationService {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String> {
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, MigratorError> {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
-            return Err(format!(
-                "a migration is already in progress, {}; cancel it with `migrate cancel`",
-                progress.text()
-            ));
+            return Err(MigratorError::AlreadyInProgress { progress: progress.text() });
         }
         let (sender, lines) = channel();
         let to = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -85,18 +82,16 @@ impl Migrator for MigrationService {
             .name("migration".into())
             .stack_size(STACK)
             .spawn(move || task.run())
-            .map_err(|e| format!("the host provides no thread for the migration: {e}"))?;
+            .map_err(MigratorError::Thread)?;
         *last = Some(progress);
         Ok(lines)
     }
 
-    fn cancel(&self) -> Result<(), String> {
+    fn cancel(&self) -> Result<(), MigratorError> {
         match self.progress().as_ref() {
             Some(progress) if progress.cancel() => Ok(()),
-            Some(progress) if !progress.is_over() => {
-                Err("too late to cancel: the guest is paused and being handed over".to_owned())
-            }
-            _ => Err("no migration is in progress".to_owned()),
+            Some(progress) if !progress.is_over() => Err(MigratorError::HandingOver),
+            _ => Err(MigratorError::NotInProgress),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 
 use super::socket::{SocketAccess, SocketError, SocketFile, listen};
@@ -47,15 +48,36 @@ impl Listener {
     /// Waits for the next connection.
     pub fn accept(&self) -> Stream {
         loop {
-            let accepted = match self {
-                Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
-                Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
-            };
-            match accepted {
-                Ok(stream) => return stream,
-                // Out of file descriptors, or the client has already disconnected.
-                Err(_) => thread::sleep(PAUSE),
+            if let Some(stream) = self.try_accept() {
+                return stream;
             }
+        }
+    }
+
+    /// Waits for the next connection, at most for `timeout`.
+    pub fn accept_within(&self, timeout: Duration) -> Option<Stream> {
+        let timeout = Timespec::try_from(timeout).ok();
+        match poll(&mut [PollFd::new(self, PollFlags::IN)], timeout.as_ref()) {
+            Ok(1..) => self.try_accept(),
+            _ => None,
+        }
+    }
+
+    fn try_accept(&self) -> Option<Stream> {
+        let accepted = match self {
+            Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+        };
+        // Out of file descriptors, or the client has already disconnected.
+        accepted.inspect_err(|_| thread::sleep(PAUSE)).ok()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
         }
     }
 }

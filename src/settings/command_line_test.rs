@@ -33,6 +33,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         timeout: None,
         no_reboot: false,
         gdb: None,
+        magic_break: false,
         gdb_arch: GdbArch::X86_64,
         debug_server: None,
         debug_server_password: None,

@@ -88,7 +88,8 @@ fn parse_address<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Listen
     }
     let address = read_word(first, values::address)?;
     let port = words.next().ok_or(SettingsError::DebugClientMissing { what: "PORT" })?;
-    Ok(ListenAddress::Tcp(SocketAddr::new(address, read_word(port, values::port)?)))
+    let number = |text: &str| values::port(text).map_err(|reason| format!("{reason} from 1 to 65535"));
+    Ok(ListenAddress::Tcp(SocketAddr::new(address, read_word(port, number)?)))
 }
 
 fn range(start: &str, end: &str) -> Result<(u64, u64), SettingsError> {

@@ -81,7 +81,7 @@ fn the_debug_client_takes_an_address_and_optional_memory() {
         (&["127.0.0.1", "5553", "0x10"], "END is missing"),
         (&["unix:a", "0x10"], "END is missing"),
         (&["nowhere", "5553"], "`nowhere` is not an IP address"),
-        (&["127.0.0.1", "0"], "`0` is not a TCP port"),
+        (&["127.0.0.1", "0"], "`0` is not a TCP port from 1 to 65535"),
         (&["127.0.0.1", "5553", "0x", "1"], "`0x` is not a number"),
         (&["127.0.0.1", "5553", "1", "+2"], "`+2` is not a number"),
         (&["127.0.0.1", "5553", "1", "0x10000000000000000"], "`0x10000000000000000` has more than 64 bits"),

@@ -119,6 +119,7 @@ impl Draft {
                 timeout: None,
                 no_reboot: false,
                 gdb: None,
+                magic_break: false,
                 gdb_arch: GdbArch::X86_64,
                 debug_server: None,
                 debug_server_password: None,
@@ -295,6 +296,9 @@ impl Draft {
         }
         let console = self.console_explicit.unwrap_or(self.console_implied);
         let gdb = self.gdb || self.gdb_implied && !self.gdb_explicit;
+        if self.settings.magic_break && !gdb && !console {
+            return Err(SettingsError::MagicBreakAlone);
+        }
         Ok(Settings {
             guest,
             gdb: gdb.then(|| GdbSpec { address: self.gdb_address.finish(), wait: !self.gdb_nowait }),

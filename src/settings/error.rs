@@ -33,6 +33,12 @@ pub enum SettingsError {
          add -migr or leave out -migrport."
     )]
     MigrationPortAlone,
+    /// The guest would stop where no debugger could let it go on.
+    #[error(
+        "--magic-break stops the guest in a debugger, and none can connect: add --gdb, --gdb-nowait or --console \
+         (or `enable = yes` to [gdb-server] or [console] in the config file)."
+    )]
+    MagicBreakAlone,
     /// A guest would be accepted from any host on the network without authentication.
     #[error(
         "-migrport {address}: other hosts can reach this address, and could read the guest or send another \

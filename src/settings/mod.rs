@@ -177,6 +177,8 @@ pub struct Settings {
     pub no_reboot: bool,
     /// How to serve gdb.
     pub gdb: Option<GdbSpec>,
+    /// The guest stops at its magic breakpoints.
+    pub magic_break: bool,
     /// The architecture reported to gdb.
     pub gdb_arch: GdbArch,
     /// The debug server, which sends memory and registers while the guest runs.

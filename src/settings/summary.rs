@@ -58,6 +58,9 @@ impl Settings {
         if let Some(console) = &self.console {
             all.push(("console", console.address.to_string()));
         }
+        if self.magic_break {
+            all.push(("magic-break", "yes".to_owned()));
+        }
         if let Some(file) = &self.restore {
             all.push(("restore", path(file)));
         }

@@ -136,7 +136,7 @@ impl MemoryContents {
             let (start, length) = (first * CHUNK, count * CHUNK);
             if *count >= shortest && left > 0 {
                 left -= 1;
-                memory.map_file(start..start + length, file.as_fd(), offset)?;
+                memory.map_file(start..start + length, file.name(), file.as_fd(), offset)?;
             } else {
                 let mut bytes = vec![0; CHUNK as usize];
                 for at in (0..length).step_by(CHUNK as usize) {

@@ -105,6 +105,8 @@ pub struct UserInterface {
     pub no_reboot: bool,
     /// When the machine's clock runs.
     pub clock: ClockMode,
+    /// The guest can stop itself in a debugger.
+    pub magic_break: bool,
 }
 
 impl SavedMachine {
@@ -256,6 +258,7 @@ impl SavedMachine {
             no_reboot: user_interface.no_reboot,
             clock: user_interface.clock,
             time_of_day: 0,
+            magic_break: user_interface.magic_break,
         };
         let guest_file = self.guest.file(guest_file);
         Machine::restored(guest_file, spec, &self.features, memory, &self.machine, inputs, outputs)

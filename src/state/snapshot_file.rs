@@ -17,6 +17,7 @@ use super::saved_machine::{SavedMachine, UserInterface};
 use super::{SnapshotError, error};
 use crate::arch::PAGE_SIZE;
 use crate::boot::{FileImage, Image};
+use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueue;
 use crate::machine::{Machine, PendingAction};
@@ -65,6 +66,9 @@ pub fn save(
         WriteError::Host(e) => fail(e),
         WriteError::Other(e) => e,
     })?;
+    if let Some(lost) = machine.memory().file_failure() {
+        return Err(HostError::MemoryLost(lost).into());
+    }
     replacement.file.sync_all().map_err(fail)?;
     replacement.put_in_place().map_err(fail)?;
     let saved = SaveReport { path: path.to_owned(), took: start.elapsed(), ..saved };

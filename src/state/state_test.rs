@@ -69,6 +69,7 @@ const USER_INTERFACE: UserInterface = UserInterface {
     terminal: Some(0),
     no_reboot: false,
     clock: ClockMode::Host,
+    magic_break: false,
 };
 
 fn ends() -> (OutputQueue, OutputReader) {

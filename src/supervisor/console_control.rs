@@ -24,7 +24,9 @@ impl Supervisor<'_> {
     /// attention or the run ends.
     pub(crate) fn run_to_console_stop(&mut self) {
         let steps = *self.actions.of(self.machine.current_cpu()) != ResumeAction::Continue;
-        if self.session.points.is_empty() && !self.session.switches.catch_int3 && !steps {
+        let stops =
+            !self.session.points.is_empty() || self.session.switches.catch_int3 || self.machine.magic_break();
+        if !stops && !steps {
             self.state.release_console_control();
             return;
         }
@@ -67,7 +69,13 @@ impl Supervisor<'_> {
         match stop {
             Stop::Trap => "the guest has executed an int3 or int1 of its own\n",
             Stop::Watch(_) => "watched data was accessed\n",
-            Stop::Stepped | Stop::Software | Stop::Hardware | Stop::Point | Stop::Reset | Stop::Ended => "",
+            Stop::Stepped
+            | Stop::Software
+            | Stop::Hardware
+            | Stop::Point
+            | Stop::Requested
+            | Stop::Reset
+            | Stop::Ended => "",
         }
     }
 

@@ -17,6 +17,7 @@
 //! | `migrator` | how a migration is started |
 //! | `points` | breakpoints and log points that commands set |
 //! | `stop_classification` | how a stop at such a point is decided |
+//! | `magic_breakpoints` | stops that the guest asks for itself |
 //! | `watchpoints` | data whose accesses stop the guest: by debug registers or by protected pages |
 //! | `debug_facilities` | all that stops the guest, in one place |
 //! | `technique` | what breakpoints are made of on this host |
@@ -39,6 +40,7 @@ pub(crate) mod guest_state;
 pub(crate) mod handlers;
 pub(crate) mod lookahead;
 mod machine_access;
+mod magic_breakpoints;
 pub(crate) mod memory;
 pub mod migrator;
 pub(crate) mod periodic_attention;

@@ -15,6 +15,7 @@ use super::breakpoint_bytes::Opcode;
 use super::debug_facilities::DebugFacilities;
 use super::guest_state::{GuestState, Pending};
 use super::lookahead::Kind;
+use super::magic_breakpoints::MagicBreakpoints;
 use super::periodic_attention::PeriodicAttention;
 use super::resume_actions::{ResumeAction, ResumeActions};
 use super::session::{CommandSession, Services};
@@ -40,6 +41,8 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) state: GuestState,
     /// Breakpoints, watchpoints and what steps need.
     pub(crate) facilities: DebugFacilities,
+    /// Where the guest stops itself.
+    pub(crate) magic_breakpoints: MagicBreakpoints,
     /// What each CPU does when a debugger resumes the guest.
     pub(crate) actions: ResumeActions,
     /// Snapshots in memory.
@@ -71,6 +74,8 @@ pub(crate) enum Stop {
     Watch(Hit),
     /// Before a breakpoint that a command has set and the debugger does not know.
     Point,
+    /// Behind a magic breakpoint, or the instruction by which it requested to be stopped.
+    Requested,
     /// For a debug exception that is none of ours: the guest's own `int3`, say.
     Trap,
     /// After the instruction by which it requested a reset.
@@ -94,10 +99,11 @@ impl<'m> Supervisor<'m> {
     /// A machine that has not run yet. With `wait` it does not start before a debugger has connected.
     pub(crate) fn new(machine: &'m mut Machine, wait: bool, services: Services) -> Supervisor<'m> {
         let actions = ResumeActions::new(machine.cpu_ids().count());
-        Supervisor {
+        let mut supervisor = Supervisor {
             machine,
             state: if wait { GuestState::WaitingForDebugger } else { GuestState::Running },
             facilities: DebugFacilities::default(),
+            magic_breakpoints: MagicBreakpoints::default(),
             actions,
             snapshots: Snapshots::default(),
             session: CommandSession::default(),
@@ -106,7 +112,12 @@ impl<'m> Supervisor<'m> {
             registers_changed: false,
             stop_waiters: Vec::new(),
             periodic_attention: PeriodicAttention::default(),
+        };
+        if supervisor.machine.magic_break() {
+            supervisor.find_magic_breakpoints();
+            supervisor.take_control();
         }
+        supervisor
     }
 
     /// What the guest is doing.
@@ -155,7 +166,7 @@ impl<'m> Supervisor<'m> {
             Event::End(outcome) => self.end(outcome),
             Event::Reset => self.was_reset(),
             Event::ResetRequested => self.perform_reset(),
-            Event::Attention | Event::Debug(_) | Event::WatchedAccess(_) => {}
+            Event::Attention | Event::StopRequested | Event::Debug(_) | Event::WatchedAccess(_) => {}
         }
     }
 
@@ -213,7 +224,7 @@ impl<'m> Supervisor<'m> {
 
     /// The guest has been stopped at `pc`, but not because of `pc`: a breakpoint or log point there that has not
     /// been evaluated is evaluated when the guest goes on.
-    fn interrupted_at(&mut self, pc: u64) {
+    pub(crate) fn interrupted_at(&mut self, pc: u64) {
         if self.reported_at() != Some(pc) {
             self.set_reported_at(if self.session.points.is_at(pc) { None } else { Some(pc) });
         }
@@ -299,14 +310,22 @@ impl<'m> Supervisor<'m> {
 
     fn go(&mut self) -> Result<Advance, HostError> {
         let (registers, pc) = self.position()?;
+        if self.is_at_magic_breakpoint(&registers, pc) {
+            return self.stop_behind_magic_breakpoint(&registers, pc);
+        }
         let reported = self.reported_at() == Some(pc) && self.would_stop_again(&registers, pc);
         self.set_reported_at(None);
         let debug = self.guest_debug();
         self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
         let opcode = self.technique().inserted;
+        let magic = self.magic_breakpoints.addresses();
         let addresses = self.facilities.breakpoints.software().chain(self.session.points.addresses());
-        let without_register =
-            addresses.filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)));
+        // Memory may have something else there than the guest file, which stays as it is.
+        let without_register: Vec<u64> = addresses
+            .chain(magic.filter(|address| self.has_magic_breakpoint(&registers, *address)))
+            .filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)))
+            .collect();
+        let without_register = without_register.into_iter();
         self.facilities.inserted.insert(self.machine.memory(), &registers, opcode, without_register);
         let advanced = self.run_with_breakpoints(debug, reported.then_some((registers, pc)));
         self.facilities.inserted.remove(self.machine.memory());
@@ -322,7 +341,12 @@ impl<'m> Supervisor<'m> {
     fn registers_in_use(&self) -> [Option<u64>; 4] {
         let DebugFacilities { breakpoints, watchpoints, .. } = &self.facilities;
         let watching = watchpoints.in_registers(breakpoints).map(|watch| watch.is_some());
-        breakpoints.registers(self.technique().registers, watching, self.session.points.addresses())
+        breakpoints.registers(self.technique().registers, watching, self.own_addresses())
+    }
+
+    /// The addresses of the points that commands have set, and of magic breakpoints.
+    fn own_addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        self.session.points.addresses().chain(self.magic_breakpoints.addresses())
     }
 
     /// True if the guest must be stopped briefly at intervals: there are breakpoints without a debug register,
@@ -334,7 +358,7 @@ impl<'m> Supervisor<'m> {
                 .facilities
                 .breakpoints
                 .software()
-                .chain(self.session.points.addresses())
+                .chain(self.own_addresses())
                 .any(|address| !registers.contains(&Some(address)))
     }
 
@@ -383,6 +407,7 @@ impl<'m> Supervisor<'m> {
                 }
                 self.stop_here(Stop::Reset)
             }
+            Event::StopRequested => self.stop_for_port(),
             Event::Debug(stop) => {
                 let (_, pc) = self.position()?;
                 debug!("stopped at {pc:#x}: {stop:x?}");
@@ -436,6 +461,7 @@ impl<'m> Supervisor<'m> {
     pub(crate) fn was_reset(&mut self) {
         self.registers_changed = true;
         self.facilities.watchpoints.forget_hits();
+        self.find_magic_breakpoints();
         if let Some(session) = self.state.session_mut() {
             (session.reported_at, session.pending) = (None, None);
         }

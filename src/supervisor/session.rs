@@ -25,6 +25,17 @@ pub struct Services {
     pub commands: Arc<dyn CommandInterpreter>,
     /// Starts migrations, if this run can migrate its guest.
     pub migrator: Option<Arc<dyn Migrator>>,
+    /// Tells the user that the guest has stopped itself while no debugger is connected.
+    pub stop_notice: Option<StopNotice>,
+}
+
+/// How the user learns that a guest without a debugger has stopped itself.
+#[derive(Clone, Debug)]
+pub struct StopNotice {
+    /// Prints a line.
+    pub print: fn(&str),
+    /// What lets the guest go on, the end of the line.
+    pub remedy: String,
 }
 
 /// Switches that commands turn on and off.

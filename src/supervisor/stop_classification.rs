@@ -60,6 +60,11 @@ impl Supervisor<'_> {
                     self.set_reported_at(Some(pc));
                     return Ok(Advance::Going);
                 }
+                _ if self.is_at_magic_breakpoint(&registers, pc) => {
+                    return self.stop_behind_magic_breakpoint(&registers, pc);
+                }
+                // The guest has overwritten it.
+                None if self.magic_breakpoints.is_at(pc) => {}
                 // An `int1` is emulated below; the guest gets every other exception.
                 None if own.is_some() && !self.is_interrupt(&registers, pc) => {
                     self.machine.inject_debug_exception(self.machine.current_cpu(), 0)?;

@@ -81,6 +81,15 @@ pub fn trials() -> Vec<Trial> {
                         nearer to each other";
             refused_with(&kvm.run(), message)
         }),
+        test("a_snapshot_in_place_of_a_guest_names_the_option_that_continues_it", || {
+            let snapshot = source("tests/snapshots/version-0.1.0.kvmstate");
+            let ran = Kvm::new().arg(&snapshot).run();
+            let path = snapshot.display();
+            let message = format!(
+                "{path}: this is a snapshot, not a guest file; to continue it: `kvm --restore {path}`"
+            );
+            refused_with(&ran, &message)
+        }),
         unreadable(),
     ]);
     trials

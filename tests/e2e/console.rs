@@ -337,6 +337,8 @@ fn beside_gdb() -> Vec<Trial> {
             let kvm = KvmWithConsole::start("recursion", &["--gdb=unix:gdb"])?;
             let (mut client, mut other) = (kvm.connect()?, kvm.connect()?);
             expect(&client.ask("break fibonacci if $rdi == 14")?, "breakpoint 1 at 0x200010 (fibonacci)\n")?;
+            let trace = client.ask("trace guest_main \"called by %x\", *(long *)$rsp")?;
+            expect(&trace, "log point 2 at 0x2000")?;
             expect_equal(&client.ask("c")?, "the guest runs\n")?;
             let stop = "breakpoint 1 at 0x200010 (fibonacci), hit 1\n=> 0x200010 <fibonacci>: push rbp";
             expect(&client.ask("wait")?, "=> 0x200010 <fibonacci>: push rbp\n")?;
@@ -351,10 +353,10 @@ fn beside_gdb() -> Vec<Trial> {
             expect(&callers, "(fibonacci+0x")?;
             expect(&callers, "(guest_main+0x")?;
             expect(&client.ask("set $rdi = 1")?, "$rdi is 0x1\n")?;
-            expect(&client.ask("delete")?, "deleted: 1\n")?;
+            expect(&client.ask("delete 1")?, "deleted: number 1\n")?;
             client.send(b"c\n")?;
             expect(&client.rest()?, "kvm: the guest halted; result (RAX) ")?;
-            kvm.finish()?.expect_status(0).map(drop)
+            kvm.finish()?.expect_status(0)?.expect_log(" kvm::points: called by 200007\n").map(drop)
         }),
         guest_test("gdb_takes_the_guest_over_from_the_console_and_gives_it_back", || {
             let kvm = KvmWithGdb::start("recursion", &["--console=unix:console"], b"")?;

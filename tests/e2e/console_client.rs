@@ -63,6 +63,33 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_status(2)?.check(ran.out.contains("migration failed"), "the failure")?;
             run(&[], "status\n").expect_status(0)?.expect_out("the guest runs\n").map(drop)
         }),
+        guest_test("commands_overwrite_no_file_of_the_user_without_force", || {
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let mut client = kvm.connect()?;
+            for (file, command) in
+                [("notes.txt", "screendump"), ("photo.png", "screendump"), ("notes.kvmstate", "snapshot")]
+            {
+                let path = kvm.file(file);
+                std::fs::write(&path, "by the user")?;
+                let answer = client.ask(&format!("{command} {file}"))?;
+                if !answer.contains("exists, and kvm has not written it") || !answer.contains("-f") {
+                    return Err(format!("{command} {file}: {answer}").into());
+                }
+                expect_equal(&std::fs::read_to_string(&path)?, "by the user")?;
+                // With force, and then again without it, because the file is one of kvm now.
+                for force in ["-f ", ""] {
+                    let answer = client.ask(&format!("{command} {force}{file}"))?;
+                    if answer.contains("exists") && !(force.is_empty() && file.ends_with(".txt")) {
+                        return Err(format!("{command} {force}{file}: {answer}").into());
+                    }
+                }
+                if std::fs::read(&path)? == b"by the user" {
+                    return Err(format!("{file} is not written").into());
+                }
+            }
+            client.send(b"quit\n")?;
+            kvm.finish()?.expect_status(14).map(drop)
+        }),
         guest_test("a_reader_that_closes_the_pipe_ends_the_client_without_a_message", || {
             let kvm = KvmWithConsole::start("endless", &[])?;
             let address = format!("unix:{}", kvm.path.display());

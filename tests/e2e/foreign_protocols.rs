@@ -10,15 +10,24 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::console::expect_equal;
 use crate::support::debug_server::{dump_request, simple};
-use crate::support::migration::{Instance, contains, expect_running, free_port, migrate};
-use crate::support::{Kvm, Running, TIMEOUT, free_address, guest_test};
+use crate::support::migration::{Instance, contains, expect_running, free_port, key, migrate};
+use crate::support::{Folder, Kvm, Running, TIMEOUT, free_address, guest_test};
 
 /// The tests of this file. They do not depend on the processor.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("no_listener_carries_out_what_a_web_page_sends", every_listener),
+        guest_test("no_listener_carries_out_what_a_web_page_sends: console", || every_attack_on("console")),
+        guest_test("no_listener_carries_out_what_a_web_page_sends: gdb", || every_attack_on("gdb")),
+        guest_test("no_listener_carries_out_what_a_web_page_sends: debug server", || {
+            every_attack_on("debug server")
+        }),
         guest_test("a_browser_does_not_start_a_guest_that_waits_for_gdb", waiting_for_gdb),
-        guest_test("a_destination_survives_a_browser_and_receives_the_next_guest", destination),
+        guest_test("a_destination_survives_a_browser_and_receives_the_next_guest", || destination(&[])),
+        guest_test("an_encrypted_destination_survives_a_browser_and_receives_the_next_guest", || {
+            let folder = Folder::new();
+            let file = key(&folder, "key", 1)?;
+            destination(&["--migr-key", file.to_str().ok_or("a path")?])
+        }),
     ]
 }
 
@@ -59,6 +68,12 @@ fn attacks() -> Vec<Vec<u8>> {
         // Header fields, if the request line gets lost.
         request("Host: localhost", ""),
         request("Origin: null", ""),
+        // They count until the first command is accepted, which these are not.
+        request("fly", "fly\r\nHost: localhost\r\n"),
+        request("fly", "\r\n\r\nOrigin: null\r\n"),
+        // Bytes that no terminal sends.
+        [b"\x80\xFF\xFE\n", &commands[..]].concat(),
+        [b"\0\x01\x02\n", &commands[..]].concat(),
         [&[b'x'; 5000][..], &commands].concat(),
         // TLS, and STUN as WebRTC sends it.
         [b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03", &commands[..]].concat(),
@@ -89,25 +104,28 @@ fn send(address: &str, attack: &[u8], piece: usize) -> Result<Vec<u8>, Failed> {
     }
 }
 
-/// Sends the attacks whole and in pieces, and the same by curl where it is installed.
-fn attack(address: &str) -> Result<(), Failed> {
+/// Sends the attacks whole and in pieces, and the same by curl where it is installed. `check` runs after each one.
+fn attack(address: &str, check: impl Fn() -> Result<(), Failed>) -> Result<(), Failed> {
     for attack in attacks() {
+        let start = String::from_utf8_lossy(&attack[..40]).into_owned();
         for piece in [attack.len(), 100] {
             let answer = send(address, &attack, piece)?;
             let text = String::from_utf8_lossy(&answer);
             // Nothing but a prompt, an error, or the reason.
             for sign in ["the guest runs", "saved", "snapshot `", "the run ends", "T05", "W00"] {
                 if text.contains(sign) {
-                    let start = String::from_utf8_lossy(&attack[..40]);
                     return Err(format!("{address} answered {text:?} to {start:?}").into());
                 }
             }
+            check().map_err(|failed| {
+                format!("after {start:?} to {address}: {}", failed.message().unwrap_or_default())
+            })?;
         }
     }
     let path = format!("http://{address}/{}", "a".repeat(1100));
-    for url in [format!("http://{address}/"), path] {
+    for url in [format!("http://{address}/"), path, format!("https://{address}/")] {
         let arguments =
-            ["-s", "--http0.9", "--max-time", "20", "--data-binary", "\nquit\nscreendump attack.txt\n$k#6b"];
+            ["-sk", "--http0.9", "--max-time", "20", "--data-binary", "\nquit\nscreendump attack.txt\n$k#6b"];
         let curl = Command::new("curl").args(arguments).arg(url).stdout(Stdio::null()).status();
         if curl.is_ok_and(|status| status.code() == Some(28)) {
             return Err(format!("{address} keeps the connection of curl open").into());
@@ -127,7 +145,9 @@ fn status(address: &str) -> Result<String, Failed> {
     Ok(text.replace("vmm console> ", ""))
 }
 
-fn every_listener() -> Result<(), Failed> {
+/// Sends every attack to one listener of a running guest. The guest must run on, no file may be written, and each
+/// listener must serve its own clients afterwards.
+fn every_attack_on(listener: &str) -> Result<(), Failed> {
     let [console, gdb, debug_server] = [free_address()?, free_address()?, free_address()?];
     let kvm = Kvm::with_guest("endless").args([
         format!("--console={console}"),
@@ -137,10 +157,12 @@ fn every_listener() -> Result<(), Failed> {
     ]);
     let mut kvm = Running::start(kvm);
     kvm.until("kvm: the console is on ")?;
-    for address in [&console, &gdb, &debug_server] {
-        attack(address)?;
-        expect_equal(&status(&console)?, "the guest runs\n")?;
-    }
+    let attacked = match listener {
+        "console" => &console,
+        "gdb" => &gdb,
+        _ => &debug_server,
+    };
+    attack(attacked, || expect_equal(&status(&console)?, "the guest runs\n"))?;
     for name in ["attack", "attack.txt", "attack.kvmstate"] {
         if kvm.file(name).exists() {
             return Err(format!("a page has written {name}").into());
@@ -170,18 +192,18 @@ fn waiting_for_gdb() -> Result<(), Failed> {
     let kvm = Kvm::with_guest("endless").args([format!("--console={console}"), format!("--gdb={gdb}")]);
     let mut kvm = Running::start(kvm);
     kvm.until("kvm: the console is on ")?;
-    attack(&gdb)?;
-    contains(&status(&console)?, "waits for gdb")?;
+    attack(&gdb, || contains(&status(&console)?, "waits for gdb"))?;
     let mut last = TcpStream::connect(&console)?;
     last.write_all(b"quit\n")?;
     kvm.finish()?.expect_status(14).map(drop)
 }
 
-fn destination() -> Result<(), Failed> {
+/// A destination with `arguments`, which the source is given, too.
+fn destination(arguments: &[&str]) -> Result<(), Failed> {
     let port = free_port();
-    let mut destination = Instance::destination(port, &[])?;
-    attack(&format!("127.0.0.1:{port}"))?;
-    let source = Instance::source("serial-echo", &[])?;
+    let mut destination = Instance::destination(port, arguments)?;
+    attack(&format!("127.0.0.1:{port}"), || Ok(()))?;
+    let source = Instance::source("serial-echo", arguments)?;
     contains(&source.ask(&[&migrate(port)])?, "migration complete")?;
     source.expect_migrated()?;
     expect_running(&mut destination)

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
@@ -396,6 +396,21 @@ fn strangers() -> Vec<Trial> {
             }
             ask(&mut first, "?")?;
             drop(first);
+            kvm.finish()?.expect_status(0).map(drop)
+        }),
+        guest_test("further_clients_do_not_delay_each_other", || {
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let mut first = kvm.connect()?;
+            ask(&mut first, "?")?;
+            // Port scanners, and debuggers that have frozen.
+            let silent = (0..10).map(|_| kvm.connect()).collect::<Result<Vec<_>, _>>()?;
+            let start = Instant::now();
+            let answer = ask(&mut kvm.connect()?, "qSupported")?;
+            expect(&answer, "E.another debugger is connected")?;
+            if start.elapsed() > Duration::from_secs(3) {
+                return Err(format!("the rejection took {:?}", start.elapsed()).into());
+            }
+            drop((silent, first));
             kvm.finish()?.expect_status(0).map(drop)
         }),
         gdb_test("a_second_gdb_shows_why_it_is_rejected", || {

@@ -358,6 +358,28 @@ fn views() -> Vec<Trial> {
             expect(&output, "= -1")?;
             expect(&output, "AT_PAGESZ")
         }),
+        gdb_test("plug_ins_of_gdb_search_the_memory_that_is_mapped", || {
+            // What gef and pwndbg ask a kernel in QEMU for, and how they read the answers.
+            let search = "python print('found', [hex(found) for line in \
+                gdb.execute('monitor info mem', to_string=True).splitlines() \
+                for addresses, size, rights in [line.split()] \
+                for start, end in [[int(part, 16) for part in addresses.split('-')]] \
+                if rights[1] == 'r' and end - start == int(size, 16) and start < 1 << 21 \
+                for found in [gdb.selected_inferior().search_memory(start, end - start, b'\\x55\\x48\\x89\\xe5')] \
+                if found])";
+            let commands = [
+                "maintenance packet Qqemu.sstepbits",
+                "maintenance packet qOffsets",
+                "info auxv",
+                search,
+                "kill",
+            ];
+            let (output, _) = debug("recursion", &[], &commands)?;
+            expect(&output, "received: \"ENABLE=1,NOIRQ=2,NOTIMER=4\"\n")?;
+            expect(&output, "sending: qOffsets\nreceived: \"\"\n")?;
+            expect(&output, "AT_PAGESZ")?;
+            expect(&output, "found ['0x200010']\n")
+        }),
         gdb_test("monitor_shows_physical_memory_code_and_symbols", || {
             let commands = [
                 "monitor xp 0x200010 20",

@@ -32,7 +32,8 @@ pub fn trials() -> Vec<Trial> {
 fn same_session(session: &str) -> Result<(), Failed> {
     let name = session.split_once("$ gdb -q target/guests/").and_then(|(_, rest)| rest.split_once(".elf"));
     let name = name.map_or("recursion", |(name, _)| name);
-    let kvm = KvmWithGdb::start(name, &[], b"")?;
+    let options: &[&str] = if name == "magic-break" { &["--magic-break"] } else { &[] };
+    let kvm = KvmWithGdb::start(name, options, b"")?;
     let connect = format!("target remote {}", kvm.address);
     // Both streams in one, as on a terminal.
     let mut gdb = Command::new("sh");

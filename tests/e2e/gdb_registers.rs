@@ -149,6 +149,7 @@ fn packets() -> Vec<Trial> {
                 ("p0", "efbeadde00000000"),
                 ("qqemu.Supported", "sstepbits;sstep;PhyMemMode"),
                 ("qqemu.sstepbits", "ENABLE=1,NOIRQ=2,NOTIMER=4"),
+                ("Qqemu.sstepbits", "ENABLE=1,NOIRQ=2,NOTIMER=4"),
                 ("qqemu.sstep", "0x7"),
                 ("Qqemu.sstep=3", "OK"),
                 ("qqemu.sstep", "0x3"),

@@ -35,7 +35,7 @@ pub fn trials() -> Vec<Trial> {
                 "breakpoint set -n fibonacci -c 'n == 3'",
                 "continue",
                 "bt",
-                "p n",
+                "expression n",
                 "breakpoint delete 1",
                 "stepi",
                 "register read rip rdi",
@@ -60,10 +60,10 @@ pub fn trials() -> Vec<Trial> {
                 "process plugin packet send _M1000,rwx",
                 "process plugin packet send _m3ffe000",
                 "process plugin packet send _M2000,rwx",
-                "process plugin packet send _M100001,rwx",
+                "process plugin packet send _M1000001,rwx",
                 "process plugin packet send _m1000",
             ])?;
-            expect(&output, "[0x0000000000200000-0x0000000004000000) rwx")?;
+            expect(&output, "-0x0000000004000000) rwx")?;
             expect(&output, ") ---")?;
             let answers: Vec<&str> =
                 output.lines().filter_map(|line| line.strip_prefix("response: ")).collect();
@@ -71,6 +71,53 @@ pub fn trials() -> Vec<Trial> {
                 true => Ok(()),
                 false => Err(format!("the packets were answered with {answers:?}").into()),
             }
+        }),
+        lldb_test("lldb_calls_functions_of_the_guest", missing.clone(), || {
+            let output = lldb(&[
+                "expression fibonacci(7)",
+                "breakpoint set -n fibonacci -c 'n + 1 == 4'",
+                "continue",
+                "expression n + 1",
+                "breakpoint set -n fibonacci -c 'n * 2 == 4'",
+                "expression fibonacci(n + 10)",
+                "continue",
+                "expression n + 2",
+                "breakpoint delete 1 2",
+                "bt 1",
+                "finish",
+                "stepi",
+            ])?;
+            expect(&output, "(uint64_t) $0 = 13\n")?;
+            expect(&output, "`fibonacci(n=3) at recursion.c:")?;
+            expect(&output, " = 4\n")?;
+            expect(&output, "(uint64_t) $2 = 233\n")?;
+            expect(&output, " 2.1\n")?;
+            expect(&output, "`fibonacci(n=2) at recursion.c:")?;
+            expect(&output, "Return value: (uint64_t) $4 = 1")?;
+            expect(&output, "stop reason = instruction step into")
+        }),
+        lldb_test("lldb_evaluates_expressions_where_its_memory_is_not_mapped", missing.clone(), || {
+            let output = lldb(&[
+                "breakpoint set -n fibonacci",
+                "continue",
+                "expression fibonacci(5)",
+                // The entries for the last 16 MiB of RAM in the page directory.
+                "memory write -s 8 0x190c0 0 0 0 0 0 0 0 0",
+                "process plugin packet send qMemoryRegionInfo:3ffe000",
+                "expression n + 1",
+                "process plugin packet send _M1000,rwx",
+            ])?;
+            expect(&output, "(uint64_t) $0 = 5\n")?;
+            expect(&output, "response: start:3ffe000;size:be02000;\n")?;
+            expect(&output, " $1 = 16\n")?;
+            expect(&output, "response: E1c\n")
+        }),
+        lldb_test("lldb_interprets_expressions_in_a_guest_with_little_memory", missing.clone(), || {
+            let commands =
+                ["breakpoint set -n fibonacci", "continue", "expression n + 1", "expression n + 2"];
+            let output = lldb_with(&["--memory=4M"], &commands)?;
+            expect(&output, " = 16\n")?;
+            expect(&output, " = 17\n")
         }),
         lldb_test("lldb_shows_why_the_guest_cannot_continue", missing, || {
             let output = lldb(&["continue"])?;
@@ -102,7 +149,12 @@ fn no_lldb() -> Option<String> {
 
 /// Lets LLDB debug the guest `recursion` with `commands` and then kill it; everything it printed.
 fn lldb(commands: &[&str]) -> Result<String, Failed> {
-    let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+    lldb_with(&[], commands)
+}
+
+/// The same with `arguments` for `kvm`.
+fn lldb_with(arguments: &[&str], commands: &[&str]) -> Result<String, Failed> {
+    let kvm = KvmWithGdb::start("recursion", arguments, b"")?;
     let mut lldb = Command::new("lldb");
     lldb.args(["--no-lldbinit", "--no-use-colors", "-o"]);
     lldb.arg(format!("target create {}", guest("recursion").display()));

@@ -43,6 +43,13 @@ pub fn trials() -> Vec<Trial> {
             let file = format!("/recursion.elf bytes={bytes} build_id=none");
             ran.check(lines[0].ends_with(" --memory 9 --append a b\""), "the command line")?;
             ran.check(lines[3].ends_with(&file), "the guest file")?;
+            for field in [" kvm_modules=", " ring_0_is_executed=\""] {
+                ran.check(lines[2].contains(field), &format!("{field} in {:?}", lines[2]))?;
+            }
+            // What KVM cannot do is logged with its consequence.
+            for line in lines.iter().filter(|line| line.contains("leaf 7")) {
+                ran.check(line.contains("is hidden from the guest: "), &format!("a reason in {line:?}"))?;
+            }
             let end = lines.len().saturating_sub(2);
             ran.check(
                 lines[end].ends_with(" INFO kvm::app: the guest halted; result (RAX) 610 (0x262)."),

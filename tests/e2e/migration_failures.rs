@@ -88,7 +88,14 @@ fn before_the_transfer() -> Vec<Trial> {
             contains(&answer, "no migration has been started; `migrate HOST PORT` starts one")?;
             contains(&answer, "no migration is in progress")?;
             contains(&answer, "migration without encryption is for this host only")?;
-            contains(&source.ask(&["migrate 192.0.2.1 x"])?, "Invalid ip address or port")?;
+            for port in ["x", "0", "65536", "-1"] {
+                let answer = source.ask(&[&format!("migrate 192.0.2.1 {port}")])?;
+                contains(
+                    &answer,
+                    &format!("Invalid ip address or port: the port `{port}` is not a number from 1 to 65535"),
+                )?;
+                contains(&answer, "use: migrate HOST PORT")?;
+            }
             let answer = source.ask(&["migrate nosuchhost.invalid 8000"])?;
             contains(&answer, "the host name `nosuchhost.invalid` cannot be resolved: ")?;
             expect_running(&mut source)
@@ -106,6 +113,16 @@ fn before_the_transfer() -> Vec<Trial> {
             let _ = BufReader::new(browser).read_until(0xFF, &mut answer);
             contains(&String::from_utf8_lossy(&answer), "does not speak the migration protocol")?;
             assert!(start.elapsed() < Duration::from_secs(15));
+            contains(&source.ask(&[&migrate(port)])?, "-----> migration complete.")?;
+            source.expect_migrated()?;
+            expect_running(&mut destination)
+        }),
+        guest_test("silent_connections_do_not_delay_a_migration", || {
+            let port = free_port();
+            let source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
+            let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+            let _silent = [connect()?, connect()?, connect()?];
             contains(&source.ask(&[&migrate(port)])?, "-----> migration complete.")?;
             source.expect_migrated()?;
             expect_running(&mut destination)
@@ -181,6 +198,23 @@ fn during_the_transfer() -> Vec<Trial> {
             // The destination would wait for a question of the source, which cannot arrive.
             destination.kill()?;
             source.kill()
+        }),
+        guest_test("ctrl_c_ends_a_destination_that_waits_for_a_query", || {
+            let port = free_port();
+            let source = Instance::source("serial-echo", &[])?;
+            let mut destination = Instance::destination(port, &[])?;
+            let tunnel = Proxy::tunnel(port, kind::READY)?;
+            let _request = source.ask_in_background(&migrate(tunnel.port));
+            destination.expect_err(
+                "waiting up to 20 s for the source to query the outcome (Ctrl-C ends the wait)",
+            )?;
+            let start = Instant::now();
+            destination.signal("INT")?;
+            let ran = destination.finish()?;
+            assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+            ran.expect_status(6)?.expect_err("the wait is ended by a signal")?;
+            ran.expect_err("migration failed, the guest keeps running on the source")?;
+            Ok(())
         }),
         guest_test("the_user_resumes_a_guest_whose_destination_died_during_the_commit", || {
             let port = free_port();

@@ -118,6 +118,15 @@ const TAKEN: &[Case] = &[
         "kvm: the console is on 127.0.0.1:23820\n",
     ),
     case("--consoleport", "hello-serial", "--consoleport none", 0, "Hello from", ""),
+    case(
+        "--magic-break",
+        "hello-serial",
+        "--magic-break --gdb-nowait --gdb=unix:gdb.socket",
+        0,
+        "Hello from",
+        "gdb can connect",
+    ),
+    case("--magic-break", "hello-serial", "--magic-break=no", 0, "Hello from", ""),
     case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),
     Case {
         about: "--migrport",
@@ -292,6 +301,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--debug-server=0.0.0.0",
         "--debug-server: `0.0.0.0` can be reached from other hosts, and clients are not authenticated; `ssh -L` forwards a loopback address; allowed: ADDRESS:PORT, ADDRESS, PORT, unix:PATH (at \
          most 107 bytes), yes, no; PORT from 1 to 65535, ADDRESS a loopback address",
+    ),
+    (
+        "--magic-break",
+        "--magic-break",
+        "--magic-break stops the guest in a debugger, and none can connect: add --gdb, --gdb-nowait or \
+         --console (or `enable = yes` to [gdb-server] or [console] in the config file).",
     ),
     (
         "--consoleport",

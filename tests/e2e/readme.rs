@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::debugger::{expect, output};
-use crate::support::{Folder, guest_test, kvm_binary, source};
+use crate::support::{Folder, guest_test, kvm_binary, source, test};
 
 /// What each of the two guests ends with.
 const HALTED: &str = "kvm: the guest halted; result (RAX) 42 (0x2a).\n";
@@ -18,6 +18,16 @@ const TARGET: &str = "x86_64-unknown-none";
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
+        test("the_readme_tells_the_kvm_that_it_installs_from_the_one_of_debian", || {
+            let readme = std::fs::read_to_string(source("README.md"))?;
+            let session = "$ cargo install --locked --path .\n$ kvm --version\n";
+            let (_, rest) = readme.split_once(session).ok_or("README.md does not install kvm")?;
+            let version = output(Command::new(kvm_binary()).arg("--version"))?;
+            match rest.starts_with(&version) && rest.contains("`QEMU emulator version ...`") {
+                true => Ok(()),
+                false => Err(format!("README.md does not have the version {version:?}").into()),
+            }
+        }),
         guest_test("the_guest_in_c_of_the_readme_runs", || {
             let folder = Folder::new();
             let text = block("c", "/* hello.c: ")?;

@@ -17,6 +17,9 @@ pub fn trials() -> Vec<Trial> {
         guest_test("a_prompt_without_a_newline_does_not_hold_up_another_device", prompt),
         guest_test("one_file_may_have_several_names", file_names),
         guest_test("a_serial_port_does_not_write_over_the_log_under_another_name", log_name),
+        guest_test("the_log_does_not_tear_the_guests_lines_on_standard_output", log_on_stdout),
+        guest_test("the_log_on_standard_error_keeps_messages_whole", log_on_stderr),
+        guest_test("a_serial_port_on_standard_error_keeps_messages_whole", serial_on_stderr),
     ]
 }
 
@@ -145,5 +148,80 @@ fn log_name() -> Result<(), Failed> {
     let ran = taking_turns(['1', '2'], ["stdio", "file:./console.log"]).run();
     ran.expect_status(6)?.expect_out("")?;
     ran.expect_err("kvm: COM2: ./console.log is the log file, and the port would write over it")?;
+    Ok(())
+}
+
+fn log_on_stdout() -> Result<(), Failed> {
+    let pair = ['1', 'e'];
+    let both = || taking_turns(pair, ["stdio"; 2]);
+    let refusal = "is also standard output, where the guest's output goes";
+    // A pipe, a file that has another name, and the same file as standard error.
+    for shell in ["exec \"$@\" --logfile /dev/stdout", "exec \"$@\" --logfile ./out.txt >>out.txt"] {
+        let ran = both().in_shell(shell).run();
+        ran.expect_status(6)?.expect_err(&format!("{refusal}: each would tear the lines of the other"))?;
+        ran.expect_err(
+            "name another file with --logfile, or have the guest's output in the log with --display none",
+        )?;
+    }
+    let ran = both().in_shell("exec \"$@\" --logfile /dev/stderr >out.txt 2>&1").run();
+    let out = std::fs::read_to_string(ran.folder.file("out.txt"))?;
+    assert!(ran.expect_status(6)?.err.is_empty() && out.contains(refusal), "{out}");
+    // The default file.
+    let ran = both().in_shell("exec \"$@\" >console.log").run();
+    ran.expect_status(0)?.expect_err("running without a log: the log file `console.log` is also")?;
+    ran.expect_file("console.log", &text(pair))?;
+    // Nothing is torn where nothing is kept.
+    both().in_shell("exec \"$@\" --logfile /dev/null >/dev/null").run().expect_status(0)?;
+    // One writer.
+    for shell in ["exec \"$@\"", "exec \"$@\" >out.txt"] {
+        let kvm = both().args(["--display", "none", "--logfile", "/dev/stdout"]);
+        let ran = kvm.in_shell(shell).run();
+        let out = std::fs::read_to_string(ran.folder.file("out.txt")).unwrap_or(ran.out.clone());
+        ran.expect_status(0)?;
+        let logged = out.lines().filter_map(|line| line.split_once(" kvm::serial: ")?.1.split_once(": "));
+        let logged: Vec<_> = logged.map(|(_, line)| line).collect();
+        // A line appears when it is complete, so those of the last phase may change places.
+        let expected = lines(pair);
+        let in_order = expected.len() - 3;
+        assert!(expected[..in_order].iter().map(|(_, line)| line).eq(&logged[..in_order]), "{out}");
+        assert!(expected.iter().all(|(_, line)| logged.contains(&line.as_str())), "{out}");
+        assert!(out.contains("kvm::log: kvm ") && out.contains("totals "), "{out}");
+    }
+    Ok(())
+}
+
+/// What is in `out.txt` after a run whose standard error it is.
+fn messages(kvm: Kvm) -> Result<String, Failed> {
+    let ran = kvm.file("out.txt", "kept\n").in_shell("exec \"$@\" 2>>out.txt").run();
+    ran.expect_status(0)?;
+    Ok(std::fs::read_to_string(ran.folder.file("out.txt"))?)
+}
+
+fn log_on_stderr() -> Result<(), Failed> {
+    let pair = ['1', 'e'];
+    let err = messages(taking_turns(pair, ["log"; 2]).args(["--logfile", "/dev/stderr"]))?;
+    let mut found = err.lines();
+    assert_eq!(found.next(), Some("kept"));
+    let (messages, logged): (Vec<_>, Vec<_>) = found.partition(|line| line.starts_with("kvm: "));
+    assert_eq!(messages.len(), 1, "{err}");
+    let text = logged.iter().filter(|line| line.contains(" kvm::serial: ")).count();
+    assert_eq!(text, lines(pair).len(), "{err}");
+    assert!(logged.iter().all(|line| line.contains(" kvm::")), "{err}");
+    assert!(logged.last().is_some_and(|line| line.contains("totals ")), "{err}");
+    Ok(())
+}
+
+fn serial_on_stderr() -> Result<(), Failed> {
+    let pair = ['1', 'e'];
+    let err = messages(taking_turns(pair, ["file:/dev/stderr"; 2]))?;
+    // The guest does not end its last line.
+    let rest = err.strip_prefix(&format!("kept\n{}", text(pair)));
+    let rest = rest.ok_or_else(|| format!("the guest's output is missing in {err}"))?;
+    assert!(rest.starts_with("kvm: ") && rest.ends_with('\n'), "{err}");
+    // The log and a port's file are one FIFO.
+    let ran = taking_turns(['2', 'e'], ["file:both", "null"])
+        .in_shell("mkfifo both; exec \"$@\" --logfile ./both")
+        .run();
+    ran.expect_status(6)?.expect_err("kvm: COM2: both is the log file")?;
     Ok(())
 }

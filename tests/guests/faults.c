@@ -8,7 +8,9 @@
     kind(null_read) kind(null_call) kind(unmapped_call) kind(data_call) kind(read_only_write)                  \
     kind(stack_overflow) kind(invalid_opcode) kind(software_interrupt) kind(bad_msr) kind(no_sse)              \
     kind(gate_missing) kind(gate_beyond_limit) kind(gate_selector) kind(handler_stack)                         \
-    kind(ring_3_privileged) kind(ring_3_syscall)
+    kind(ring_3_privileged) kind(ring_3_syscall) kind(ring_3_unaligned)                                        \
+    kind(simd_exception) kind(x87_exception) kind(trap_flag) kind(new_page_tables)                             \
+    kind(zeros_call) kind(zeros_run) kind(data_code) kind(own_stack) kind(frame_on_tables)
 
 #define DECLARE(kind) void kind(void);
 KINDS(DECLARE)
@@ -154,6 +156,96 @@ __asm__(
     "cli\n"
     "ud2\n"
 
+    "function ring_3_unaligned\n"
+    "call map_for_ring_3\n"
+    "movq %cr0, %rax\n"
+    "orl $0x40000, %eax\n"      /* AM */
+    "movq %rax, %cr0\n"
+    "orl $0x40000, user_flags\n" /* AC */
+    "call enter_ring_3\n"
+    "function unaligned_code\n"
+    "movl unaligned + 1, %eax\n"
+    "ud2\n"
+
+    "function simd_exception\n"
+    "movl $0x1d80, unaligned\n" /* division by zero is not masked */
+    "ldmxcsr unaligned\n"
+    "xorps %xmm1, %xmm1\n"
+    "movl $1, %eax\n"
+    "cvtsi2ss %eax, %xmm0\n"
+    "divss %xmm1, %xmm0\n"
+    "ud2\n"
+
+    "function x87_exception\n"
+    "fninit\n"
+    "movw $0x037b, unaligned\n" /* division by zero is not masked */
+    "fldcw unaligned\n"
+    "fld1\n"
+    "fldz\n"
+    "function x87_division\n"
+    "fdivrp\n"
+    "function x87_next\n"
+    "fld1\n"
+    "ud2\n"
+
+    "function trap_flag\n"
+    "pushfq\n"
+    "orl $0x100, (%rsp)\n"
+    "popfq\n"
+    "nop\n"
+    "cld\n"
+    "ud2\n"
+
+    "function new_page_tables\n"
+    "movl $empty_page, %eax\n"
+    "movq %rax, %cr3\n"
+    "ud2\n"
+
+    "function zeros_call\n"
+    "movabsq $0x700000000000, %rax\n"
+    "movl $empty_page, %ebx\n"
+    "call *%rbx\n"
+
+    /* To the last bytes before the guard page of the boot stack, which has 64 KiB. */
+    "function zeros_run\n"
+    "leaq 0xfff(%rsp), %rbx\n"
+    "andq $~0xfff, %rbx\n"
+    "subq $0x11010, %rbx\n"
+    "movl $unaligned, %eax\n"
+    "call *%rbx\n"
+
+    "function data_code\n"
+    "movl $data_that_is_code, %ebx\n"
+    "call *%rbx\n"
+
+    /* Grows over the tables below it, and over the code. */
+    "function own_stack\n"
+    "movl $0x00080000, %eax\n"
+    "call set_gates\n"
+    "movl $idt, %esi\n"
+    "movl $own_idt, %edi\n"
+    "movl $idt_end - idt, %ecx\n"
+    "rep movsb\n"
+    "movq $own_idt, idt_pointer + 2\n"
+    "lidt idt_pointer\n"
+    "movl $own_stack_top, %esp\n"
+    "function recurse\n"
+    "call recurse\n"
+
+    /* The frame of the first exception lies over the descriptor of its code segment. */
+    "function frame_on_tables\n"
+    "movl $0x00080000 + (handler - 0x200000), %eax\n"
+    "call set_gates\n"
+    "movw $0x20, idt + 6 * 16 + 6\n"
+    "movb $0, idt + 8 * 16 + 5\n"
+    "movabsq $0x00af9b000000ffff, %rax\n"
+    "movq %rax, small_gdt + 8\n"
+    "lgdt small_gdt_pointer\n"
+    "movl $frame_stack_top, %esp\n"
+    "ud2\n"
+    "function handler\n"
+    "iretq\n"
+
     /* Opens the tables that map the first gigabyte to ring 3. */
     "map_for_ring_3:\n"
     "movq %cr3, %rax\n"
@@ -191,7 +283,7 @@ __asm__(
     "movq %rsp, %rcx\n"
     "pushq $0x1b\n"
     "pushq %rcx\n"
-    "pushq $2\n"
+    "pushq user_flags\n"
     "pushq $0x23\n"
     "pushq %rbx\n"
     "iretq\n"
@@ -214,7 +306,21 @@ __asm__(
     "data: .byte 0xc3\n"
     ".balign 16\n"
     ".byte 0\n"
-    "unaligned: .fill 16, 1, 0\n"
+    "unaligned: .fill 24, 1, 0\n"
+    "user_flags: .quad 2\n"
+    "data_that_is_code: ud2\n"
+    "small_gdt_pointer: .word 23\n"
+    ".quad small_gdt\n"
+    ".bss\n"
+    ".balign 4096\n"
+    "empty_page: .fill 4096, 1, 0\n"
+    "own_idt: .fill 512, 1, 0\n"
+    "own_stack_bottom: .fill 512, 1, 0\n"
+    "own_stack_top:\n"
+    ".balign 16\n"
+    "small_gdt: .fill 3, 8, 0\n"
+    "frame_stack_bottom: .fill 3, 8, 0\n"
+    "frame_stack_top:\n"
     ".text\n");
 
 static int same(const char *one, const char *other)

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::super::command::invalid;
 use super::super::error::CommandError;
-use crate::supervisor::migrator::Migrator;
+use crate::supervisor::migrator::{Migrator, MigratorError};
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 fn migrator(guest: &mut dyn StoppedMachine) -> Result<Arc<dyn Migrator>, CommandError> {
-    let none = || CommandError::Migration("migration is not available for this guest".to_owned());
-    guest.migrator().ok_or_else(none)
+    Ok(guest.migrator().ok_or(MigratorError::Unavailable)?)
 }
 
 pub(in crate::control) fn migrate(
@@ -22,15 +21,19 @@ pub(in crate::control) fn migrate(
     };
     let port = match port.parse() {
         Ok(port @ 1..) => port,
-        _ => return Err(invalid(format!("Invalid ip address or port: `{port}` is no TCP port"))),
+        _ => {
+            return Err(invalid(format!(
+                "Invalid ip address or port: the port `{port}` is not a number from 1 to 65535"
+            )));
+        }
     };
-    let progress = migrator(guest)?.start(host, port).map_err(CommandError::Migration)?;
+    let progress = migrator(guest)?.start(host, port)?;
     guest.session().progress = Some(progress);
     Ok(format!("migration to {host}:{port} started; `migrate status` shows its progress\n"))
 }
 
 pub(in crate::control) fn cancel(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    migrator(guest)?.cancel().map_err(CommandError::Migration)?;
+    migrator(guest)?.cancel()?;
     Ok("migration cancelled; the guest stays on this host\n".to_owned())
 }
 

@@ -60,7 +60,9 @@ pub(in crate::control) fn tables(guest: &mut dyn StoppedMachine, _: &str) -> Res
     show(guest, true)
 }
 
-/// What is said when paging is off.
+/// What QEMU says of the ranges when paging is off. Plug-ins of gdb look for this line.
+const DISABLED: &str = "PG disabled\n";
+/// What is said otherwise when paging is off.
 const OFF: &str = "paging is off: addresses are guest-physical ones\n";
 /// What is said when there is more.
 const MORE: &str = "... and more, which is not shown\n";
@@ -69,7 +71,7 @@ fn show(guest: &mut dyn StoppedMachine, physical: bool) -> Result<String, Comman
     let registers = guest.registers()?;
     let paging = Paging::new(&registers, Paging::WIDEST);
     if paging.levels() == 0 {
-        return Ok(OFF.to_owned());
+        return Ok(if physical { OFF } else { DISABLED }.to_owned());
     }
     let (ranges, complete) = merged(&paging, guest.memory(), physical);
     let mut text = String::new();

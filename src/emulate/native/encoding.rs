@@ -144,8 +144,23 @@ pub fn prefixes(bytes: &[u8], bitness: u32) -> usize {
     bytes.iter().position(|byte| !is_prefix(byte)).unwrap_or(bytes.len())
 }
 
+/// `code`, which has at least one byte, without a prefix that does not count; without its last byte if all prefixes
+/// count.
+pub fn without_spare_prefix(code: &[u8], bitness: u32) -> Vec<u8> {
+    let prefixes = &code[..prefixes(code, bitness)];
+    let is_spare = |at: usize| match prefixes[at] {
+        0x26 | 0x2E | 0x36 | 0x3E | 0x64 | 0x65 => true,
+        // A REX prefix counts only where the opcode follows.
+        0x40..=0x4F => at + 1 < prefixes.len(),
+        prefix => prefixes[at + 1..].contains(&prefix),
+    };
+    let mut code = code.to_vec();
+    code.remove((0..prefixes.len()).find(|&at| is_spare(at)).unwrap_or(code.len() - 1));
+    code
+}
+
 /// Width of addresses: 16, or 32 for anything wider, which looks the same.
-fn address_size(original: &[u8], opcode: usize, bitness: u32) -> u32 {
+pub fn address_size(original: &[u8], opcode: usize, bitness: u32) -> u32 {
     let other = original[..opcode].contains(&0x67);
     match (bitness, other) {
         (16, false) | (32, true) => 16,
@@ -154,7 +169,7 @@ fn address_size(original: &[u8], opcode: usize, bitness: u32) -> u32 {
 }
 
 /// Number of bytes that follow ModRM to form an address.
-fn address_bytes(bytes: &[u8], modrm: usize, size: u32) -> Option<usize> {
+pub fn address_bytes(bytes: &[u8], modrm: usize, size: u32) -> Option<usize> {
     let (mode, register) = (bytes.get(modrm)? >> 6, bytes.get(modrm)? & 7);
     if size == 16 {
         return Some(match (mode, register) {

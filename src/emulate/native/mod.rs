@@ -47,9 +47,10 @@ use super::Obstacle;
 use super::cpu::Cpu;
 use super::exception::{EmulationError, Exception};
 use allowed::Unit;
+pub(super) use encoding::without_spare_prefix;
 use operand::Operand;
 use stub::Stub;
-pub(super) use undefined::is_undefined;
+pub(super) use undefined::exception as undefined_exception;
 
 /// Executes `instruction`, or returns [`Obstacle::NotAllowed`] if it is not one of these.
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {

@@ -12,6 +12,8 @@ mod modes;
 mod oracle;
 #[path = "random_test.rs"]
 mod random;
+#[path = "random_undefined_test.rs"]
+mod random_undefined;
 #[path = "undefined_test.rs"]
 mod undefined;
 

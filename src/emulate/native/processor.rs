@@ -133,6 +133,11 @@ fn has_feature(feature: CpuidFeature) -> bool {
     }
 }
 
+/// True if the processor knows the EVEX prefix.
+pub fn has_evex() -> bool {
+    has_feature(CpuidFeature::AVX512F)
+}
+
 /// Components of the extended registers that the host has enabled and that are saved and restored; zero
 /// without `xsave`.
 pub fn components() -> u64 {

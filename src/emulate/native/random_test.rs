@@ -19,20 +19,14 @@ use crate::emulate::testing::{Device, FakeCpu};
 const COUNT: u32 = 2_000;
 const MORE: u32 = 20_000;
 /// Where the guest has code and data in its physical memory.
-const PHYSICAL_CODE: u64 = 0x1_0000;
+pub const PHYSICAL_CODE: u64 = 0x1_0000;
 const PHYSICAL_DATA: u64 = 0x3_0000;
 /// RFLAGS: CF, PF, AF, ZF, SF and OF.
 const STATUS_FLAGS: u64 = 0x8D5;
 
 #[test]
 fn random_instructions_do_what_they_do_natively() {
-    let variable = |name| std::env::var(name).ok();
-    let is_long = variable("KVM_FUZZ_SECONDS").is_some();
-    let now =
-        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
-    let chosen = variable("KVM_FUZZ_SEED").and_then(|seed| seed.parse().ok());
-    let seed = chosen.unwrap_or_else(|| if is_long { now() } else { 1 });
-    let random = Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let (random, seed, is_long) = chosen_random();
     let mut direct = Direct::lock();
     let fake = processor_with_data();
     let (mut compared, mut raised, mut differences) = (0, 0, Vec::new());
@@ -57,8 +51,20 @@ fn random_instructions_do_what_they_do_natively() {
     assert!(raised > compared / 50, "{raised} exceptions");
 }
 
+/// Random numbers from a seed that `KVM_FUZZ_SEED` can choose, the seed, and whether `KVM_FUZZ_SECONDS` asks for
+/// more of them.
+pub fn chosen_random() -> (Random, u64, bool) {
+    let variable = |name| std::env::var(name).ok();
+    let is_long = variable("KVM_FUZZ_SECONDS").is_some();
+    let now =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
+    let chosen = variable("KVM_FUZZ_SEED").and_then(|seed| seed.parse().ok());
+    let seed = chosen.unwrap_or_else(|| if is_long { now() } else { 1 });
+    (Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)), seed, is_long)
+}
+
 /// A processor with memory at the linear addresses that the process has it at, too.
-fn processor_with_data() -> FakeCpu {
+pub fn processor_with_data() -> FakeCpu {
     let fake = guest(&[]);
     for (entry, value) in [
         (0x1000 + 8 * (CODE >> 39), 0x4007),

@@ -395,15 +395,15 @@ impl Locked {
         Ok(())
     }
 
-    /// Puts `code`, which no one has checked, into a slot that is kept for that, followed by traps. See
-    /// `probe.rs` for what its registers have to be.
+    /// Puts `code`, which no one has checked, into a slot that is kept for that, followed by traps. What the slot has
+    /// no room for is more than the longest instruction. See `probe.rs` for what its registers have to be.
     ///
     /// # Errors
     ///
     /// [`ProcessorStateError`] if the host does not let the page be written.
     pub fn unchecked(&mut self, code: &[u8]) -> Result<StubInstruction, ProcessorStateError> {
         let mut bytes = [INT3; SLOT];
-        let length = code.len().min(LONGEST_INSTRUCTION);
+        let length = code.len().min(SLOT);
         bytes[..length].copy_from_slice(&code[..length]);
         let stub = self.stub();
         let slot = stub.first_slot + stub.slots.len() * SLOT;

@@ -12,67 +12,141 @@
 //!
 //! Manual: Intel SDM volume 2D, "Opcode Map"; volume 2A, "LOCK".
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, EncodingKind, Instruction, Mnemonic};
 
-use super::encoding::prefixes;
-use super::{probe, stub};
+use super::encoding::{address_bytes, address_size, prefixes};
+use super::{probe, processor, stub};
 use crate::emulate::LONGEST_INSTRUCTION;
 use crate::emulate::ProcessorStateError;
 use crate::emulate::exception::Exception;
 
 /// XCR0: the registers of APX are enabled.
 const APX: u64 = 1 << 19;
+/// A prefix without effect in 64-bit mode.
+const CS_PREFIX: u8 = 0x2E;
+/// Longest opcode with its prefix, ModRM and SIB, in bytes.
+const MOST_OPCODE: usize = 7;
+/// Longest immediate operand of an opcode that the decoder does not know, in bytes.
+const MOST_IMMEDIATE: usize = 4;
 /// ModRM: the operand is a register.
 const REGISTER: u8 = 0b11_000_000;
 /// ModRM: the field of the opcode or register.
 const REG: u8 = 0b00_111_000;
+/// ModRM: 8 or 32 bits of displacement follow, and SIB, if there is one.
+const DISPLACEMENT_OF_8: u8 = 0b01_000_000;
+const DISPLACEMENT_OF_32: u8 = 0b10_000_000;
 /// ModRM: a SIB byte follows.
 const WITH_SIB: u8 = 0b100;
 /// SIB: RAX and twice an index: none, or the vector register in this place.
 const SIB_OF_RAX: u8 = 0b01_100_000;
 
-/// True if `code`, which the decoder has found to be no instruction of `bitness` bits, raises #UD on every
-/// processor that the guest can have.
+/// The exception that `code`, which the decoder has found to be no instruction of `bitness` bits, raises on every
+/// processor that the guest can have: #UD, or #GP if it is too long as well. `None` if it may be an instruction.
 ///
 /// # Errors
 ///
 /// [`ProcessorStateError`] if the host does not let the bytes be tried.
-pub fn is_undefined(code: &[u8], bitness: u32) -> Result<bool, ProcessorStateError> {
+pub fn exception(code: &[u8], bitness: u32) -> Result<Option<Exception>, ProcessorStateError> {
     if is_locked_for_nothing(code, bitness) {
-        return Ok(true);
+        return Ok(Some(Exception::UNDEFINED));
     }
-    let start = prefixes(code, bitness);
-    let Some(opcode) = code.get(start..).and_then(|code| opcode_length(code, bitness)) else {
-        return Ok(false);
+    let Some(harmless) = Harmless::of(code, bitness) else {
+        return Ok(None);
     };
+    let is_long = code.len() >= LONGEST_INSTRUCTION;
+    if harmless.is_legacy_instruction(bitness) {
+        // It is the number of prefixes that makes `code` none.
+        return Ok(is_long.then_some(Exception::protection(0)));
+    }
     if stub::host_xcr0().unwrap_or(0) & APX != 0 {
-        return Ok(false);
+        return Ok(None);
     }
-    let mut harmless = Vec::with_capacity(LONGEST_INSTRUCTION);
-    for (at, &byte) in code[..start].iter().enumerate() {
-        // Segments and address sizes have no influence, nor does a REX prefix elsewhere.
-        let counts = match byte {
-            0x66 | 0xF0 | 0xF2 | 0xF3 => true,
-            0x40..=0x4F => at + 1 == start,
-            _ => false,
-        };
-        if counts {
-            harmless.push(byte);
-        }
+    if probe::raised_by(&harmless.code)? != Some(Exception::UNDEFINED.vector) {
+        return Ok(None);
     }
-    harmless.extend_from_slice(&code[start..start + opcode]);
-    if let Some(&modrm) = code.get(start + opcode)
-        && has_modrm(&code[..start + opcode], bitness)
-    {
-        match modrm {
-            REGISTER.. => harmless.push(modrm),
-            _ if bitness == 64 && modrm & 7 == WITH_SIB => {
-                harmless.extend([modrm & REG | WITH_SIB, SIB_OF_RAX])
+    // How many bytes it would need is known to the processor alone.
+    let padded = harmless.padded();
+    let is_too_long = is_long
+        && padded.len() + MOST_IMMEDIATE > LONGEST_INSTRUCTION
+        && probe::raised_by(&padded)? == Some(Exception::protection(0).vector);
+    Ok(Some(if is_too_long { Exception::protection(0) } else { Exception::UNDEFINED }))
+}
+
+/// An encoding that exists if and only if another one does, and that accesses no memory.
+struct Harmless {
+    code: Vec<u8>,
+    /// By how many bytes it is shorter.
+    shorter: usize,
+}
+
+impl Harmless {
+    /// The one for `code`; `None` if there is none.
+    fn of(code: &[u8], bitness: u32) -> Option<Harmless> {
+        let start = prefixes(code, bitness);
+        // What follows the longest instruction decides nothing.
+        let mut bytes = [0; LONGEST_INSTRUCTION + MOST_OPCODE];
+        let count = code.len().min(LONGEST_INSTRUCTION);
+        bytes[..count].copy_from_slice(&code[..count]);
+        let known = if count < LONGEST_INSTRUCTION { count } else { bytes.len() };
+        let code = &bytes[..known];
+        let opcode = opcode_length(code.get(start..)?, bitness)?;
+        let mut harmless = Vec::with_capacity(LONGEST_INSTRUCTION);
+        for (at, &byte) in code[..start].iter().enumerate() {
+            // Segments and address sizes have no influence, nor does a REX prefix elsewhere.
+            let counts = match byte {
+                0x66 | 0xF0 | 0xF2 | 0xF3 => true,
+                0x40..=0x4F => at + 1 == start,
+                _ => false,
+            };
+            if counts {
+                harmless.push(byte);
             }
-            _ => harmless.push(modrm & REG),
         }
+        let mut shorter = start - harmless.len();
+        let modrm_at = start + opcode;
+        harmless.extend_from_slice(&code[start..modrm_at]);
+        if let Some(&modrm) = code.get(modrm_at)
+            && has_modrm(&code[start..modrm_at], bitness)
+        {
+            let before = harmless.len();
+            match modrm {
+                REGISTER.. => harmless.push(modrm),
+                _ if bitness == 64 && modrm & 7 == WITH_SIB => {
+                    harmless.extend([modrm & REG | WITH_SIB, SIB_OF_RAX]);
+                }
+                _ => harmless.push(modrm & REG),
+            }
+            if modrm < REGISTER {
+                let size = address_size(code, start, bitness);
+                // Displacements of the same length, if there are some: they are too short to lead anywhere.
+                let length = 1 + address_bytes(code, modrm_at, size).unwrap_or(0);
+                let mode = match length + before - harmless.len() {
+                    0 => 0,
+                    1..=3 => DISPLACEMENT_OF_8,
+                    _ => DISPLACEMENT_OF_32,
+                };
+                harmless[before] |= mode;
+                harmless.resize(harmless.len() + [0, 1, 4][usize::from(mode >> 6)], 0);
+                shorter += (length + before).saturating_sub(harmless.len());
+            }
+        }
+        Some(Harmless { code: harmless, shorter })
     }
-    Ok(probe::raised_by(&harmless)? == Some(Exception::UNDEFINED.vector))
+
+    /// True if it is an instruction without a VEX, EVEX or XOP prefix, whatever follows. Those with one do not
+    /// jump.
+    fn is_legacy_instruction(&self, bitness: u32) -> bool {
+        let mut code = [0; LONGEST_INSTRUCTION];
+        let length = self.code.len().min(code.len());
+        code[..length].copy_from_slice(&self.code[..length]);
+        let decoded = decode(&code, bitness, DecoderOptions::NONE);
+        !decoded.is_invalid() && decoded.encoding() == EncodingKind::Legacy
+    }
+
+    /// It with ignored prefixes in front, as long as the other encoding.
+    fn padded(&self) -> Vec<u8> {
+        [&vec![CS_PREFIX; self.shorter], &self.code[..]].concat()
+    }
 }
 
 /// True for an instruction that cannot have the LOCK prefix it has. `mov` from and to CR0 with it are
@@ -105,8 +179,15 @@ fn opcode_length(code: &[u8], bitness: u32) -> Option<usize> {
         // Maps 4 and 7 are those of APX and of instructions that access MSRs.
         [0xC5, next, _, ..] if is_prefix(next) => 3,
         [0xC4, next, _, _, ..] if is_prefix(next) && !matches!(next & 0x1F, 4 | 7) => 4,
-        [0x62, next, _, _, _, ..] if is_prefix(next) && !matches!(next & 7, 4 | 7) => 5,
-        [0x8F, next, _, _, ..] if matches!(next & 0x1F, 8..=10) => 4,
+        [0x62, next, _, _, _, ..]
+            if processor::has_evex() && is_prefix(next) && !matches!(next & 7, 4 | 7) =>
+        {
+            5
+        }
+        // AMD's processors take it for XOP where it is not `pop`, and others for no instruction.
+        [0x8F, next, _, _, ..] if next & REG != 0 => 4,
+        // Without EVEX, it is the former `bound`.
+        [0x62, _, ..] if !processor::has_evex() && is_prefix(code[1]) => 1,
         [0xC4 | 0xC5 | 0x62, ..] | [0x0F] | [] => return None,
         // REX2 of APX.
         [0xD5, ..] if bitness == 64 => return None,
@@ -115,16 +196,29 @@ fn opcode_length(code: &[u8], bitness: u32) -> Option<usize> {
     Some(length)
 }
 
-/// True if a ModRM byte follows `opcode`: some values of it make an instruction.
+/// True if a ModRM byte follows `opcode`, which has no prefixes: in the maps 0 and 1 where some values of it make an
+/// instruction, in the others always. A VEX prefix changes nothing about this.
 fn has_modrm(opcode: &[u8], bitness: u32) -> bool {
-    let mut code = [0; LONGEST_INSTRUCTION];
-    if opcode.len() >= code.len() {
-        return false;
-    }
-    code[..opcode.len()].copy_from_slice(opcode);
-    (0..=u8::MAX).any(|modrm| {
-        code[opcode.len()] = modrm;
-        !decode(&code, bitness, DecoderOptions::NONE).is_invalid()
+    let opcode = match *opcode {
+        [0xC5, _, opcode] => &[0x0F, opcode],
+        [0xC4, map, _, opcode] if map & 0x1F == 1 => &[0x0F, opcode],
+        [0x62 | 0x82] => return true,
+        [_] | [_, _] => opcode,
+        _ => return true,
+    };
+    [None, Some(0x66), Some(0xF3), Some(0xF2)].iter().any(|prefix| {
+        let mut code = [0; LONGEST_INSTRUCTION];
+        let at = usize::from(prefix.is_some());
+        code[0] = prefix.unwrap_or(0);
+        code[at..at + opcode.len()].copy_from_slice(opcode);
+        // Where no ModRM byte follows, the next byte has no influence.
+        let mut lengths = (0..=u8::MAX).map(|modrm| {
+            code[at + opcode.len()] = modrm;
+            let decoded = decode(&code, bitness, DecoderOptions::NONE);
+            if decoded.is_invalid() { 0 } else { decoded.len() }
+        });
+        let first = lengths.next();
+        lengths.any(|length| Some(length) != first)
     })
 }
 

@@ -66,3 +66,30 @@ fn an_instruction_that_cannot_be_fetched_raises_the_fault_of_its_second_page() {
     let mut fake = guest(&[0x66; 20]);
     assert_eq!(fake.raises(), Some(Exception::protection(0)));
 }
+
+#[test]
+fn an_undefined_encoding_of_15_bytes_is_undefined_and_one_of_16_is_too_long() {
+    let undefined: [&[u8]; 12] = [
+        &[0x0F, 0x04],                   // no opcode
+        &[0x06],                         // push es
+        &[0xD9, 0xD1],                   // between instructions of x87
+        &[0xDB, 0x37],                   // the same, in memory
+        &[0xDB, 0xB7, 0, 0, 0, 0],       // the same, with a displacement
+        &[0xDB, 0x77, 0],                // the same, with a short one
+        &[0xFF, 0xFF],                   // the last of a group
+        &[0xC5, 0xF0, 0x51, 0xC0],       // vsqrtps with vvvv
+        &[0xC4, 0xE2, 0x7D, 0x41, 0xC0], // vphminposuw of 256 bits
+        &[0xC7, 0xC8, 0, 0, 0, 0],       // between mov and xbegin, with an immediate
+        &[0x0F, 0x3A, 0xFF, 0xC0, 0],    // no opcode, with an immediate
+        &[0xF0, 0x48, 0x89, 0xC8],       // lock mov rax, rcx
+    ];
+    for code in undefined {
+        for (length, raised) in
+            [(14, Exception::UNDEFINED), (15, Exception::UNDEFINED), (16, Exception::protection(0))]
+        {
+            let padding = vec![0x2E; length - code.len()];
+            let mut fake = guest(&[&padding, code].concat());
+            assert_eq!(fake.raises(), Some(raised), "{length} bytes: {code:02x?}");
+        }
+    }
+}

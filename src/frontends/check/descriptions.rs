@@ -20,9 +20,10 @@ pub(super) fn device(error: &HostError) -> Answer {
         HostError::NoDevice => ("missing", Bad, "missing"),
         HostError::NotAllowed => ("not_allowed", Bad, "there, but this user may not open it"),
         HostError::NotKvm { .. } => ("not_kvm", Bad, "something else has its name"),
-        HostError::Open { .. } | HostError::Version { .. } | HostError::Refused { .. } => {
-            ("unusable", Bad, "there, but it cannot be used")
-        }
+        HostError::Open { .. }
+        | HostError::Version { .. }
+        | HostError::MemoryLost(_)
+        | HostError::Refused { .. } => ("unusable", Bad, "there, but it cannot be used"),
     }
 }
 

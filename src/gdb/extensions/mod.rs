@@ -66,6 +66,7 @@ pub(crate) fn route<'a>(target: &mut GdbTarget<'_, '_>, body: &'a [u8]) -> Route
             if body.starts_with(b"qSupported") && has_feature(body, b"multiprocess+") {
                 threads.name_process();
             }
+            target.view.is_lldb |= body == b"qHostInfo";
             pass(body.len() <= LIBRARY_PACKET - FRAME)
         }
         Some(Request::Malformed) => Route::Unsupported,
@@ -115,7 +116,7 @@ pub(crate) fn answer(target: &mut GdbTarget<'_, '_>, request: &Request<'_>, out:
         Request::CurrentThread => thread_list::current(target, out),
         Request::ThreadList { offset, length } => thread_list::read(target, offset, length, out),
         Request::AuxiliaryVector { offset, length } => auxv::read(offset, length, out),
-        Request::Allocate(size) => lldb::allocate(target, size, out),
+        Request::Allocate { size, executable } => lldb::allocate(target, size, executable, out),
         Request::Deallocate(address) => lldb::deallocate(target, address, out),
         Request::MemoryRegion(address) => lldb::region(target, address, out),
         Request::Qemu(request) => qemu::answer(target, request, out),

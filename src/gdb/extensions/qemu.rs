@@ -37,8 +37,9 @@ pub(super) fn request(body: &[u8]) -> Option<QemuRequest> {
         b"qqemu.PhyMemMode" => Some(QemuRequest::PhysicalMode),
         b"Qqemu.PhyMemMode:0" => Some(QemuRequest::SetPhysicalMode(false)),
         b"Qqemu.PhyMemMode:1" => Some(QemuRequest::SetPhysicalMode(true)),
-        b"qqemu.sstepbits" => Some(QemuRequest::StepFlagNames),
-        b"qqemu.sstep" => Some(QemuRequest::StepFlags),
+        // QEMU answers both spellings, and plug-ins know it by the second one.
+        b"qqemu.sstepbits" | b"Qqemu.sstepbits" => Some(QemuRequest::StepFlagNames),
+        b"qqemu.sstep" | b"Qqemu.sstep" => Some(QemuRequest::StepFlags),
         _ => {
             let flags = body.strip_prefix(b"Qqemu.sstep=")?;
             number(flags.strip_prefix(b"0x").unwrap_or(flags)).map(QemuRequest::SetStepFlags)

@@ -67,8 +67,13 @@ pub(crate) enum Request<'a> {
         /// How many bytes.
         length: u64,
     },
-    /// `_M`: LLDB wants guest memory for itself, this many bytes.
-    Allocate(u64),
+    /// `_M`: LLDB wants guest memory for itself.
+    Allocate {
+        /// In bytes.
+        size: u64,
+        /// For code.
+        executable: bool,
+    },
     /// `_m`: LLDB gives back the memory at this address.
     Deallocate(u64),
     /// `qMemoryRegionInfo`: LLDB asks what is mapped at this address.
@@ -141,8 +146,10 @@ fn with_argument(body: &[u8]) -> Option<Request<'_>> {
         return Some(request.unwrap_or(Request::Malformed));
     }
     if let Some(size) = body.strip_prefix(b"_M") {
-        let size = split(size, b',').and_then(|(size, _)| number(size));
-        return Some(size.map_or(Request::Malformed, Request::Allocate));
+        let allocation = split(size, b',').and_then(|(size, rights)| {
+            Some(Request::Allocate { size: number(size)?, executable: rights.contains(&b'x') })
+        });
+        return Some(allocation.unwrap_or(Request::Malformed));
     }
     if let Some(address) = body.strip_prefix(b"_m") {
         return Some(number(address).map_or(Request::Malformed, Request::Deallocate));

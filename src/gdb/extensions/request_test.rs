@@ -156,7 +156,8 @@ fn random_streams_give_packets_or_nothing() {
 #[test]
 fn requests_for_memory_of_lldb_and_the_auxiliary_vector_are_read() {
     for (body, wanted) in [
-        (&b"_M1000,rwx"[..], Request::Allocate(0x1000)),
+        (&b"_M1000,rwx"[..], Request::Allocate { size: 0x1000, executable: true }),
+        (b"_M81000,rw", Request::Allocate { size: 0x8_1000, executable: false }),
         (b"_M1000", Request::Malformed),
         (b"_m3ffe000", Request::Deallocate(0x3FF_E000)),
         (b"_m", Request::Malformed),

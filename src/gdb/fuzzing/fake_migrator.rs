@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::supervisor::migrator::Migrator;
+use crate::supervisor::migrator::{Migrator, MigratorError};
 
 /// The migrator.
 #[derive(Debug, Default)]
@@ -13,20 +13,20 @@ pub(crate) struct FakeMigrator {
 }
 
 impl Migrator for FakeMigrator {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, String> {
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, MigratorError> {
         let mut current = self.destination.lock().expect("no panic while it is locked");
         if let Some(destination) = current.as_ref() {
-            return Err(format!("a migration to {destination} is in progress"));
+            return Err(MigratorError::AlreadyInProgress { progress: format!("to {destination}") });
         }
         *current = Some(format!("{host}:{port}"));
         let (sender, progress) = channel();
-        sender.send("-----> starting migration".to_owned()).map_err(|e| e.to_string())?;
+        sender.send("-----> starting migration".to_owned()).expect("the receiver is below");
         Ok(progress)
     }
 
-    fn cancel(&self) -> Result<(), String> {
+    fn cancel(&self) -> Result<(), MigratorError> {
         let cancelled = self.destination.lock().expect("no panic while it is locked").take();
-        cancelled.map(drop).ok_or_else(|| "no migration is in progress".to_owned())
+        cancelled.map(drop).ok_or(MigratorError::NotInProgress)
     }
 
     fn status(&self) -> String {

@@ -65,8 +65,11 @@ pub fn serve_anything(session: &[u8]) {
     let peer = Peer { stream: UnixStream::from(theirs), inputs, changes: effects.changes };
     let peer = thread::spawn(move || peer.play(&session, &ended));
     let mut front_end = GdbFrontEnd::new(&server, &machine, GdbArch::X86_64);
-    let services =
-        Services { commands: Arc::new(ControlCommands), migrator: Some(Arc::new(FakeMigrator::default())) };
+    let services = Services {
+        commands: Arc::new(ControlCommands),
+        migrator: Some(Arc::new(FakeMigrator::default())),
+        stop_notice: None,
+    };
     let mut supervisor = Supervisor::new(&mut machine, false, services);
     let (outcome, _) = supervise(&mut supervisor, Some(&mut front_end), &requests);
     // Its receiver is dropped if the client has panicked, which is reported next.

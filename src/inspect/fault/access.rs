@@ -2,10 +2,13 @@
 //!
 //! Manual: Intel SDM volume 3A, "Protected-Mode Memory Management", "Paging" and "Alignment".
 
-use iced_x86::{EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register, UsedMemory};
+use iced_x86::{
+    EncodingKind, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register,
+    UsedMemory,
+};
 
 use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, vector};
-use crate::arch::flags::{CR0_WP, CR4_SMAP, CR4_SMEP};
+use crate::arch::flags::{CR0_AM, CR0_WP, CR4_SMAP, CR4_SMEP, RFLAGS_AC};
 use crate::arch::paging::{Access, PageFault, Paging};
 use crate::arch::{Mode, PAGE_SIZE, Registers};
 use crate::inspect::operands::{register_value, segment};
@@ -43,6 +46,9 @@ fn operand(
         }
         OpAccess::None | OpAccess::NoMemAccess => return None,
     };
+    if !is_accessed(registers, instruction) {
+        return None;
+    }
     let offset = used.virtual_address(0, |register, _, _| match register.is_segment_register() {
         true => Some(0),
         false => register_value(register, registers),
@@ -58,8 +64,66 @@ fn operand(
     {
         return Some(segment_fault(on_stack, Diagnosis::Misaligned { address, alignment }));
     }
-    let by_stack_pointer = matches!(used.base().full_register(), Register::RSP | Register::RBP);
+    let by_stack_pointer = match used.base().full_register() {
+        Register::RSP => true,
+        // Without frame pointers RBP may hold anything.
+        Register::RBP => registers.general.rbp.wrapping_sub(registers.general.rsp) < STACK_PAGES * PAGE_SIZE,
+        _ => false,
+    };
     pages(memory, registers, address, size, access, by_stack_pointer)
+}
+
+/// False if `instruction` may leave its memory operand alone, or accesses memory elsewhere.
+fn is_accessed(registers: &Registers, instruction: &Instruction) -> bool {
+    use Mnemonic::*;
+    let repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
+    match instruction.mnemonic() {
+        _ if repeated && instruction.is_string_instruction() => {
+            // The count has the width of the addresses.
+            let mask = (0..instruction.op_count()).find_map(|n| match instruction.op_kind(n) {
+                OpKind::MemorySegSI | OpKind::MemorySegDI | OpKind::MemoryESDI => Some(0xFFFF),
+                OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI => Some(0xFFFF_FFFF),
+                _ => None,
+            });
+            registers.general.rcx & mask.unwrap_or(u64::MAX) != 0
+        }
+        // A bit number in a register reaches beyond the operand.
+        Bt | Bts | Btr | Btc => instruction.op1_kind() != OpKind::Register,
+        // Elements that the mask leaves out raise nothing.
+        Maskmovq | Maskmovdqu | Vmaskmovdqu | Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq => false,
+        _ => !instruction.has_op_mask(),
+    }
+}
+
+/// #AC: an operand of `instruction` whose address is no multiple of its size, in ring 3, where that is checked
+/// (Intel SDM volume 3A, "Interrupt 17—Alignment Check Exception"). Vectors are left out: processors differ.
+pub(super) fn alignment_check(registers: &Registers, instruction: &Instruction) -> Option<RaisedException> {
+    let is_checked = registers.system.cr0 & CR0_AM != 0 && registers.general.rflags & RFLAGS_AC != 0;
+    if registers.ring() != 3 || !is_checked || !is_accessed(registers, instruction) {
+        return None;
+    }
+    let mut factory = InstructionInfoFactory::new();
+    factory.info(instruction).used_memory().iter().find_map(|used| {
+        let alignment = match used.memory_size() {
+            MemorySize::UInt16 | MemorySize::Int16 => 2,
+            MemorySize::UInt32 | MemorySize::Int32 => 4,
+            MemorySize::UInt64 | MemorySize::Int64 => 8,
+            _ => return None,
+        };
+        if matches!(used.access(), OpAccess::None | OpAccess::NoMemAccess) {
+            return None;
+        }
+        let offset = used.virtual_address(0, |register, _, _| match register.is_segment_register() {
+            true => Some(0),
+            false => register_value(register, registers),
+        })?;
+        let address = linear(registers, used.segment(), offset, alignment, AccessKind::Read).ok()?;
+        (!address.is_multiple_of(alignment)).then_some(RaisedException {
+            vector: vector::ALIGNMENT,
+            error_code: Some(0),
+            diagnosis: Diagnosis::AlignmentCheck { address, alignment },
+        })
+    })
 }
 
 /// #GP, or #SS for the stack segment; alignment is always #GP.
@@ -132,12 +196,17 @@ fn page(
     let PageFault { code } = Paging::new(registers, Paging::WIDEST).check(memory, address, access).err()?;
     let page = page_state(memory, registers, address, access, code);
     let meaning = match page {
+        // RSP in the first page is a null pointer, or a stack that has grown down to 0.
+        PageState::Unmapped if by_stack_pointer && address < PAGE_SIZE => AddressMeaning::NoStack,
         PageState::Unmapped if address < PAGE_SIZE => AddressMeaning::NullPointer,
         PageState::Unmapped if by_stack_pointer && kind != AccessKind::Fetch => {
-            if is_below_memory(memory, registers, address) {
-                AddressMeaning::StackOverflow
-            } else {
-                AddressMeaning::NoStack
+            let is_above = is_above_memory(memory, registers, address);
+            match (is_below_memory(memory, registers, address), kind == AccessKind::Read && is_above) {
+                (true, false) => AddressMeaning::StackOverflow,
+                (false, true) => AddressMeaning::StackUnderflow,
+                (false, false) => AddressMeaning::NoStack,
+                // Memory on both sides: either end of a stack may be there.
+                (true, true) => AddressMeaning::Unknown,
             }
         }
         _ => AddressMeaning::Unknown,
@@ -184,6 +253,13 @@ fn is_below_memory(memory: &GuestMemory, registers: &Registers, address: u64) ->
     (1..=STACK_PAGES)
         .filter_map(|pages| page.checked_add(pages * PAGE_SIZE))
         .any(|above| paging.find(memory, above).is_ok_and(|mapping| mapping.rights.write))
+}
+
+/// True if writable memory is mapped in the page below `address`: a stack ends there.
+fn is_above_memory(memory: &GuestMemory, registers: &Registers, address: u64) -> bool {
+    let below = (address & !(PAGE_SIZE - 1)).checked_sub(PAGE_SIZE);
+    let paging = Paging::new(registers, Paging::WIDEST);
+    below.is_some_and(|below| paging.find(memory, below).is_ok_and(|mapping| mapping.rights.write))
 }
 
 /// The alignment that the memory operand of `instruction` must have; `None` if any address will do. Legacy SSE

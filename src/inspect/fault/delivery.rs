@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::access::is_canonical;
-use super::{SelectorProblem, selector};
+use super::{SelectorProblem, selector, stack32};
 use crate::arch::gate::{Gate, GateEntry, GateKind, MAX_GATE_SIZE};
 use crate::arch::paging::{Access, Paging};
 use crate::arch::{Mode, PAGE_SIZE, Registers};
@@ -64,6 +64,20 @@ pub enum DeliveryProblem {
     },
     /// The handler's stack is in the task state segment, which is not loaded or too short for it.
     NoTaskState,
+    /// The selector of the handler's stack in a 32-bit or 16-bit task state segment.
+    StackSegment {
+        /// The selector.
+        selector: u16,
+        /// What is wrong with it.
+        problem: SelectorProblem,
+    },
+    /// The exception frame does not fit into the stack segment.
+    StackLimit {
+        /// The stack pointer before the push.
+        esp: u64,
+        /// Offset of the segment's last byte; of one that grows downwards, of the last byte below it.
+        limit: u32,
+    },
     /// The stack of the handler: the exception frame cannot be pushed.
     Stack {
         /// The stack pointer before the push.
@@ -78,15 +92,19 @@ pub enum DeliveryProblem {
 /// Why the event `vector` could not be delivered; `None` if nothing is wrong that the tables show.
 pub fn failure(memory: &GuestMemory, registers: &Registers, vector: u8) -> Option<DeliveryFailure> {
     let found = |problem| Some(DeliveryFailure { vector, problem });
-    if !has_gates(memory, registers) {
-        return found(DeliveryProblem::NoTable);
-    }
+    let is_loaded = has_gates(memory, registers) || is_gate(memory, registers, vector);
     let Some(entry) = GateEntry::of(registers, vector) else {
-        return found(DeliveryProblem::BeyondLimit { limit: registers.system.idt.limit });
+        return found(match is_loaded {
+            true => DeliveryProblem::BeyondLimit { limit: registers.system.idt.limit },
+            false => DeliveryProblem::NoTable,
+        });
     };
     let mut bytes = [0; MAX_GATE_SIZE];
     if read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]) < entry.size() {
         return found(DeliveryProblem::Unmapped { address: entry.address });
+    }
+    if !is_loaded {
+        return found(DeliveryProblem::NoTable);
     }
     // An empty entry has no valid type either; that it is empty says more.
     let Some(gate) = entry.decode(bytes) else {
@@ -110,17 +128,19 @@ pub fn failure(memory: &GuestMemory, registers: &Registers, vector: u8) -> Optio
         }
         return stack(memory, registers, &gate).and_then(found);
     }
-    None
+    stack32::problem(memory, registers, &gate, vector).and_then(found)
 }
 
 /// True if the IDT has a gate that is present for any of the exceptions.
 pub fn has_gates(memory: &GuestMemory, registers: &Registers) -> bool {
-    (0..EXCEPTIONS).any(|vector| {
-        let Some(entry) = GateEntry::of(registers, vector) else { return false };
-        let mut bytes = [0; MAX_GATE_SIZE];
-        read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]) == entry.size()
-            && entry.decode(bytes).is_some_and(|gate| gate.is_present)
-    })
+    (0..EXCEPTIONS).any(|vector| is_gate(memory, registers, vector))
+}
+
+fn is_gate(memory: &GuestMemory, registers: &Registers, vector: u8) -> bool {
+    let Some(entry) = GateEntry::of(registers, vector) else { return false };
+    let mut bytes = [0; MAX_GATE_SIZE];
+    read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]) == entry.size()
+        && entry.decode(bytes).is_some_and(|gate| gate.is_present)
 }
 
 /// What is wrong with the stack that the handler of `gate` gets in long mode.
@@ -152,6 +172,6 @@ fn stack(memory: &GuestMemory, registers: &Registers, gate: &Gate) -> Option<Del
         return None;
     }
     let page = rsp & !(PAGE_SIZE - 1);
-    let overflow = (0..2).any(|pages| writable(page.wrapping_add(pages * PAGE_SIZE)));
+    let overflow = !from_task_state && (0..2).any(|pages| writable(page.wrapping_add(pages * PAGE_SIZE)));
     Some(DeliveryProblem::Stack { rsp, from_task_state, overflow })
 }

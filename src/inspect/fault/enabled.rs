@@ -7,7 +7,7 @@ use iced_x86::{CpuidFeature, EncodingKind, Instruction, Mnemonic, Register};
 
 use super::{Diagnosis, RaisedException, vector};
 use crate::arch::Registers;
-use crate::arch::flags::{CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE};
+use crate::arch::flags::{CR0_EM, CR0_MP, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE};
 
 /// Shift of RFLAGS.IOPL.
 const IOPL: u32 = 12;
@@ -32,6 +32,10 @@ fn not_enabled(registers: &Registers, instruction: &Instruction) -> Option<(u8, 
     match instruction.mnemonic() {
         Mnemonic::Syscall | Mnemonic::Sysret | Mnemonic::Sysretq if system.efer & EFER_SCE == 0 => {
             return Some((vector::UNDEFINED, "EFER.SCE is 0"));
+        }
+        Mnemonic::Wait => {
+            let waits = CR0_MP | CR0_TS;
+            return (cr0 & waits == waits).then_some((vector::NO_DEVICE, "CR0.MP and CR0.TS are 1"));
         }
         Mnemonic::Xsetbv | Mnemonic::Xgetbv if cr4 & CR4_OSXSAVE == 0 => {
             return Some((vector::UNDEFINED, "CR4.OSXSAVE is 0"));

@@ -1,7 +1,9 @@
 use super::delivery::{DeliveryFailure, DeliveryProblem, failure};
 use super::*;
 use crate::arch::Registers;
-use crate::arch::flags::{CR0_PE, CR0_PG, CR4_OSFXSR, CR4_PAE, EFER_LMA};
+use crate::arch::flags::{
+    CR0_AM, CR0_PE, CR0_PG, CR4_OSFXSR, CR4_OSXSAVE, CR4_PAE, EFER_LMA, RFLAGS_AC, RFLAGS_TF,
+};
 use crate::memory::GuestMemory;
 
 const CODE: u64 = 0x8000;
@@ -30,8 +32,18 @@ fn guest() -> (GuestMemory, Registers) {
     (memory, registers)
 }
 
+/// The same in ring 3, which may access all pages.
+fn ring_3() -> (GuestMemory, Registers) {
+    let (memory, mut registers) = guest();
+    for entry in [0x1000, 0x2000, 0x3000] {
+        memory.write_u64(entry, memory.read_u64(entry).unwrap() | 4).unwrap();
+    }
+    registers.system.ss.dpl = 3;
+    (memory, registers)
+}
+
 fn found(registers: &Registers, memory: &GuestMemory, code: &[u8]) -> Option<RaisedException> {
-    find(memory, registers, code)
+    find(memory, registers, code, &|| None)
 }
 
 #[test]
@@ -86,6 +98,113 @@ fn a_far_return_and_an_unaligned_masked_store_are_no_false_alarm() {
     assert_eq!(found(&registers, &memory, &[0xCB]), None);
     registers.general.rdi = 0x7001;
     assert_eq!(found(&registers, &memory, &[0x66, 0x0F, 0xF7, 0xC1]), None); // maskmovdqu xmm0, xmm1
+}
+
+#[test]
+fn an_operand_that_is_not_accessed_raises_nothing() {
+    let (memory, mut registers) = guest();
+    let unmapped = 0x70_0000;
+    (registers.general.rdi, registers.general.rsi, registers.general.rbx) = (unmapped, unmapped, unmapped);
+    let copy = [0xF3, 0xA4]; // rep movsb
+    assert_eq!(found(&registers, &memory, &copy), None);
+    registers.general.rcx = 1;
+    assert_eq!(found(&registers, &memory, &copy).unwrap().vector, vector::PAGE_FAULT);
+    // The bit that RCX selects lies below the operand.
+    registers.general.rcx = 0x90_0000_u64.wrapping_neg();
+    assert_eq!(found(&registers, &memory, &[0x48, 0x0F, 0xA3, 0x0B]), None); // bt [rbx], rcx
+    registers.system.cr4 |= CR4_OSXSAVE;
+    assert_eq!(found(&registers, &memory, &[0xC4, 0xE2, 0x71, 0x2E, 0x03]), None); // vmaskmovps [rbx], xmm1, xmm0
+}
+
+#[test]
+fn alignment_is_checked_in_ring_3_where_both_flags_are_set() {
+    let (memory, mut registers) = ring_3();
+    registers.general.rbx = 0x7002;
+    let load = [0x8B, 0x03]; // mov eax, [rbx]
+    registers.system.cr0 |= CR0_AM;
+    assert_eq!(found(&registers, &memory, &load), None);
+    registers.general.rflags |= RFLAGS_AC;
+    let exception = found(&registers, &memory, &load).unwrap();
+    assert_eq!((exception.vector, exception.error_code), (vector::ALIGNMENT, Some(0)));
+    assert_eq!(exception.diagnosis, Diagnosis::AlignmentCheck { address: 0x7002, alignment: 4 });
+    assert_eq!(found(&registers, &memory, &[0x66, 0x8B, 0x03]), None); // mov ax, [rbx]
+    assert_eq!(found(&registers, &memory, &[0x0F, 0x10, 0x03]), None); // movups xmm0, [rbx]
+    registers.general.rsp = STACK - 4;
+    assert_eq!(found(&registers, &memory, &[0x50]).unwrap().vector, vector::ALIGNMENT); // push rax
+    registers.system.ss.dpl = 0;
+    assert_eq!(found(&registers, &memory, &load), None);
+}
+
+#[test]
+fn only_floating_point_instructions_are_executed_for_their_exception() {
+    let (memory, registers) = guest();
+    let raised = RaisedException {
+        vector: vector::X87,
+        error_code: None,
+        diagnosis: Diagnosis::FloatingPoint { flags: 5, x87_instruction: Some(0x8123) },
+    };
+    let with = |code: &[u8]| find(&memory, &registers, code, &|| Some(raised.clone()));
+    assert_eq!(with(&[0x90]), None); // nop
+    for code in [&[0xD9, 0xE8][..], &[0x9B], &[0x0F, 0x5E, 0xC1], &[0x0F, 0xFE, 0xC1]] {
+        assert_eq!(with(code).as_ref(), Some(&raised), "{code:x?}"); // fld1, fwait, divps, paddd
+    }
+    assert_eq!(
+        raised.sentence(0),
+        "x87 floating-point error, #MF (vector 16): an invalid operation and a division by zero in the x87 \
+         instruction at 0x8123, which FCW does not mask"
+    );
+}
+
+#[test]
+fn the_trap_flag_takes_effect_after_the_instruction_behind_popf() {
+    let (memory, mut registers) = guest();
+    assert_eq!(trap(&memory, &registers), None);
+    registers.general.rflags |= RFLAGS_TF;
+    assert_eq!(trap(&memory, &registers).unwrap().vector, vector::DEBUG);
+    memory.write(CODE - 1, &[0x9D]).unwrap();
+    assert_eq!(trap(&memory, &registers), None);
+}
+
+#[test]
+fn into_raises_its_exception_only_after_an_overflow() {
+    let (memory, mut registers) = guest();
+    (registers.system.cs.l, registers.system.cs.db) = (0, 1);
+    assert_eq!(found(&registers, &memory, &[0xCE]), None);
+    registers.general.rflags |= 1 << 11;
+    assert_eq!(found(&registers, &memory, &[0xCE]).unwrap().vector, vector::OVERFLOW);
+}
+
+#[test]
+fn what_lies_before_an_unmapped_instruction_is_named() {
+    let (memory, mut registers) = guest();
+    (registers.general.rip, registers.general.rax) = (0x20_0000, 0x70_0000);
+    let ending = |registers: &Registers| {
+        let text = found(registers, &memory, &[]).unwrap().sentence(0);
+        text.split_once("): ").unwrap().1.to_owned()
+    };
+    let zeros = "the next instruction is at 0x200000, where nothing is mapped; the bytes before it are zeros, which \
+                 execute as `add [rax], al`";
+    assert_eq!(ending(&registers), "a jump to 0x200000, where nothing is mapped", "zeros would fault");
+    registers.general.rax = 0x7000;
+    assert_eq!(ending(&registers), zeros);
+    memory.write(0x1F_FFFD, &[0x0F, 0x22, 0xD8]).unwrap(); // mov cr3, rax
+    assert_eq!(
+        ending(&registers),
+        "the next instruction is at 0x200000, where nothing is mapped: the instruction before has changed the \
+         paging, and the new page tables do not map the code"
+    );
+}
+
+#[test]
+fn a_pop_above_mapped_memory_is_no_stack_overflow() {
+    let (memory, mut registers) = guest();
+    registers.general.rsp = 0x20_0000;
+    let text = found(&registers, &memory, &[0x58]).unwrap().sentence(0); // pop rax
+    assert!(text.ends_with(", above the stack: more was popped than pushed"), "{text}");
+    // RBP is not near RSP: it is no frame pointer.
+    (registers.general.rsp, registers.general.rbp) = (STACK, 0x3F_0000);
+    let text = found(&registers, &memory, &[0x8B, 0x45, 0]).unwrap().sentence(0); // mov eax, [rbp]
+    assert!(text.ends_with("a read of 0x3f0000, where nothing is mapped"), "{text}");
 }
 
 #[test]
@@ -183,6 +302,56 @@ fn a_stack_below_mapped_memory_has_overflowed() {
     registers.general.rsp = 0x10;
     let DeliveryFailure { problem, .. } = failure(&memory, &registers, 6).unwrap();
     assert_eq!(problem, DeliveryProblem::Stack { rsp: 0x10, from_task_state: false, overflow: true });
+}
+
+#[test]
+fn a_handler_of_protected_mode_needs_a_stack_with_room_for_its_frame() {
+    let (memory, mut registers) = guest();
+    registers.system.efer = 0;
+    registers.system.cr0 = CR0_PE;
+    (registers.system.cs.l, registers.system.cs.db) = (0, 1);
+    memory.write_u64(GDT + 8, 0x00CF_9B00_0000_FFFF).unwrap();
+    memory.write_u64(GDT + 16, 0x00CF_9300_0000_FFFF).unwrap();
+    memory.write_u64(IDT + 8 * 6, 0x0000_8E00_0008_8000).unwrap();
+    (registers.system.ss.limit, registers.system.ss.db) = (STACK as u32 - 1, 1);
+    let problem = |registers: &Registers| failure(&memory, registers, 6).map(|it| it.problem);
+    assert_eq!(problem(&registers), None);
+    for esp in [STACK + 4, 8, 0] {
+        registers.general.rsp = esp;
+        let expected = DeliveryProblem::StackLimit { esp, limit: STACK as u32 - 1 };
+        assert_eq!(problem(&registers), Some(expected), "{esp:#x}");
+    }
+    // A segment that grows downwards allows what is above its limit.
+    registers.system.ss.type_ = 0b0111;
+    registers.general.rsp = STACK + 12;
+    assert_eq!(problem(&registers), None);
+    registers.general.rsp = STACK + 8;
+    assert!(matches!(problem(&registers), Some(DeliveryProblem::StackLimit { .. })));
+    // Ring 3 changes to the stack of the task state segment.
+    registers.system.ss.dpl = 3;
+    registers.system.tr.type_ = 11;
+    memory.write_u64(TSS + 4, 0x10_0000_9000).unwrap();
+    assert_eq!(problem(&registers), None);
+    for (selector, wrong) in [
+        (0, SelectorProblem::Null),
+        (8, SelectorProblem::WrongType),
+        (24, SelectorProblem::BeyondLimit { limit: 23, ldt: false }),
+    ] {
+        memory.write_u64(TSS + 8, selector).unwrap();
+        let selector = selector as u16;
+        let expected = DeliveryProblem::StackSegment { selector, problem: wrong };
+        assert_eq!(problem(&registers), Some(expected), "{selector:#x}");
+    }
+    registers.system.tr.limit = 6;
+    assert_eq!(problem(&registers), Some(DeliveryProblem::NoTaskState));
+}
+
+#[test]
+fn an_idt_that_is_not_mapped_is_not_called_missing() {
+    let (memory, mut registers) = guest();
+    registers.system.idt.base = 0x70_0000;
+    let DeliveryFailure { problem, .. } = failure(&memory, &registers, 6).unwrap();
+    assert_eq!(problem, DeliveryProblem::Unmapped { address: 0x70_0060 });
 }
 
 #[test]

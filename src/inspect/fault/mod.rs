@@ -2,24 +2,28 @@
 //!
 //! A triple fault leaves no record of the exception that began it: only RIP and CR2 remain. [`find`] therefore
 //! checks what the instruction there would do (its fetch, operands, selectors, divisor) and
-//! [`delivery::failure`] why the exception could not be delivered. Neither changes the machine. Where nothing
-//! is found, nothing is claimed.
+//! [`delivery::failure`] why the exception could not be delivered. [`stack::examine`] compares RSP with the stacks
+//! that are known, and [`code::examine`] what RIP points to with the sections of the guest file. None changes the
+//! machine. Where nothing is found, nothing is claimed.
 //!
-//! [`super::crash`] calls both; the sentences are in `text.rs`.
+//! [`super::crash`] calls them; the sentences are in `text.rs`, `stack.rs` and `code.rs`.
 //!
 //! Manual: Intel SDM volume 3A, "Interrupt and Exception Handling".
 
 mod access;
+pub mod code;
 pub mod delivery;
 mod divide;
 mod enabled;
 mod find;
 mod selector;
+pub mod stack;
+mod stack32;
 mod text;
 
 use serde::Serialize;
 
-pub use find::find;
+pub use find::{find, trap};
 pub use text::name;
 
 /// Vectors of exceptions (Intel SDM volume 3A, "Exception and Interrupt Vectors").
@@ -46,6 +50,17 @@ pub mod vector {
     pub const PROTECTION: u8 = 13;
     /// #PF, page fault.
     pub const PAGE_FAULT: u8 = 14;
+    /// #MF, x87 floating-point error.
+    pub const X87: u8 = 16;
+    /// #AC, alignment check.
+    pub const ALIGNMENT: u8 = 17;
+    /// #XM, SIMD floating-point exception.
+    pub const SIMD: u8 = 19;
+
+    /// True if the exception pushes an error code. Software interrupts of the same number do not.
+    pub(super) fn has_error_code(vector: u8) -> bool {
+        matches!(vector, 8 | 10..=14 | 17 | 21)
+    }
 }
 
 /// An exception or software interrupt, and why it was raised.
@@ -97,6 +112,22 @@ pub enum Diagnosis {
         /// The alignment in bytes.
         alignment: u64,
     },
+    /// An operand that is not aligned, in ring 3 with CR0.AM and RFLAGS.AC set.
+    AlignmentCheck {
+        /// The linear address.
+        address: u64,
+        /// The alignment in bytes.
+        alignment: u64,
+    },
+    /// A floating-point exception that is not masked.
+    FloatingPoint {
+        /// The reasons, as the bits 0 to 5 of MXCSR.
+        flags: u8,
+        /// Of #MF, the offset of the x87 instruction that caused it, 0 if it is not known; `None` of #XM.
+        x87_instruction: Option<u64>,
+    },
+    /// RFLAGS.TF is set: an exception after each instruction.
+    TrapFlag,
     /// A selector that cannot be loaded.
     Selector {
         /// The selector.
@@ -155,8 +186,14 @@ pub enum AddressMeaning {
     NullPointer,
     /// Just below memory that the stack pointer has left downwards.
     StackOverflow,
+    /// Just above memory that the stack pointer has left upwards.
+    StackUnderflow,
     /// The stack pointer leads to no stack.
     NoStack,
+    /// Behind the instruction that has loaded CR3 or switched paging on: the new page tables do not map the code.
+    NewPageTables,
+    /// Behind zeros that may have been executed.
+    AfterZeros,
     /// Anything else.
     Unknown,
 }

@@ -6,6 +6,7 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::{Diagnosis, RaisedException, SelectorProblem, vector};
 use crate::arch::descriptor::{Descriptor, IN_LDT, Table, is_null, rpl};
+use crate::arch::flags::RFLAGS_VM;
 use crate::arch::{Mode, Registers};
 use crate::inspect::operands::{register_value, virtual_address};
 use crate::inspect::values::load;
@@ -15,10 +16,15 @@ use crate::memory::GuestMemory;
 const LDT: u8 = 2;
 const AVAILABLE_TSS: u8 = 9;
 
+/// RFLAGS.NT: `iret` returns to another task.
+const RFLAGS_NT: u64 = 1 << 14;
+
 /// What a selector is loaded into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Code,
+    /// Code that a return leads to: a gate or a task will not do.
+    Return,
     Stack,
     Data,
     TaskState,
@@ -86,19 +92,26 @@ fn loaded(memory: &GuestMemory, registers: &Registers, instruction: &Instruction
         {
             (Target::Code, operand(0, size.checked_sub(2)?)?)
         }
-        Mnemonic::Retf => (Target::Code, stack(1, return_width(instruction))?),
+        Mnemonic::Retf => (Target::Return, stack(1, return_width(instruction))?),
         Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq => {
             let width = return_width(instruction);
+            // A return to another task, or to virtual-8086 mode, loads no selectors from a table.
+            let is_long = registers.mode().is_long();
+            let flags = load(memory, registers, registers.general.rsp.wrapping_add(2 * width), width as u8)?;
+            if !is_long && (registers.general.rflags & RFLAGS_NT != 0 || width == 4 && flags & RFLAGS_VM != 0)
+            {
+                return None;
+            }
             let code = stack(1, width)?;
             // A good CS leaves SS, which 64-bit mode always pops.
-            if problem(memory, registers, code, Target::Code).is_none() && width == 8 {
+            if problem(memory, registers, code, Target::Return).is_none() && width == 8 {
                 let selector = stack(4, width)?;
                 // A null SS is allowed in 64-bit mode outside of ring 3.
                 if !is_null(selector) || rpl(selector) == 3 {
                     return Some((Target::Stack, selector));
                 }
             }
-            (Target::Code, code)
+            (Target::Return, code)
         }
         _ => return None,
     })
@@ -133,7 +146,7 @@ fn problem(
         return match target {
             Target::Data | Target::LocalTable => None,
             Target::Stack if is_long && registers.ring() < 3 && rpl(selector) == registers.ring() => None,
-            Target::Stack | Target::Code | Target::TaskState => Some(SelectorProblem::Null),
+            Target::Stack | Target::Code | Target::Return | Target::TaskState => Some(SelectorProblem::Null),
         };
     }
     let descriptor = match find(memory, registers, selector) {
@@ -143,6 +156,7 @@ fn problem(
     };
     let fits = match target {
         Target::Code => descriptor.is_code() || descriptor.is_system(),
+        Target::Return => descriptor.is_code(),
         Target::Stack => {
             descriptor.is_writable() && descriptor.dpl() == rpl(selector) && !descriptor.is_code()
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::delivery::{DeliveryFailure, DeliveryProblem};
 use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, SelectorProblem};
+use crate::emulate::FloatingPointException;
 
 /// Names of the exceptions, by vector (Intel SDM volume 3A, "Exception and Interrupt Vectors").
 const NAMES: [Option<(&str, &str)>; 22] = [
@@ -39,6 +40,15 @@ pub fn name(vector: u8) -> String {
     }
 }
 
+impl From<FloatingPointException> for RaisedException {
+    fn from(exception: FloatingPointException) -> RaisedException {
+        let FloatingPointException { vector, flags, x87_instruction } = exception;
+        let x87_instruction = (vector == super::vector::X87).then_some(x87_instruction);
+        let diagnosis = Diagnosis::FloatingPoint { flags, x87_instruction };
+        RaisedException { vector, error_code: None, diagnosis }
+    }
+}
+
 impl RaisedException {
     /// `page fault, #PF (vector 14, error code 0x2): a write to 0x8, where nothing is mapped`, without a full
     /// stop. `ring` is named unless it is 0.
@@ -63,6 +73,19 @@ impl RaisedException {
             let _ = write!(text, ": {why}");
         }
         text
+    }
+
+    /// The address of the write that raised a page fault.
+    pub fn written_address(&self) -> Option<u64> {
+        match self.diagnosis {
+            Diagnosis::Page { address, access: AccessKind::Write, .. } => Some(address),
+            _ => None,
+        }
+    }
+
+    /// True if it is known as a stack overflow.
+    pub fn is_stack_overflow(&self) -> bool {
+        matches!(self.diagnosis, Diagnosis::Page { meaning: AddressMeaning::StackOverflow, .. })
     }
 
     /// True if the place itself is wrong, and not what the instruction there does: the code that led there is
@@ -94,20 +117,61 @@ impl Diagnosis {
             Diagnosis::Misaligned { address, alignment } => {
                 format!("the operand at {address:#x} is not aligned to {alignment} bytes")
             }
+            Diagnosis::AlignmentCheck { address, alignment } => format!(
+                "the operand at {address:#x} is not aligned to {alignment} bytes, and CR0.AM and RFLAGS.AC are set"
+            ),
+            Diagnosis::FloatingPoint { flags, x87_instruction } => {
+                let reasons = floating_point_reasons(*flags);
+                match x87_instruction {
+                    None => format!("{reasons}, which MXCSR does not mask"),
+                    Some(0) => format!("{reasons} in an earlier x87 instruction, which FCW does not mask"),
+                    Some(at) => {
+                        format!("{reasons} in the x87 instruction at {at:#x}, which FCW does not mask")
+                    }
+                }
+            }
+            Diagnosis::TrapFlag => "RFLAGS.TF is set, so the instruction before has raised it".to_owned(),
             Diagnosis::Selector { selector, problem } => problem.sentence(*selector),
             Diagnosis::RegisterValue => "the processor does not accept the register or its value".to_owned(),
             Diagnosis::Page { address, access, page, meaning } => {
-                let mut text = format!("{} {address:#x}, {}", access.phrase(), page.phrase());
+                let access = match meaning {
+                    AddressMeaning::NewPageTables | AddressMeaning::AfterZeros => {
+                        "the next instruction is at"
+                    }
+                    _ => access.phrase(),
+                };
+                let mut text = format!("{access} {address:#x}, {}", page.phrase());
                 text.push_str(match meaning {
                     AddressMeaning::NullPointer => ": a null pointer",
                     AddressMeaning::StackOverflow => ", below the stack: a stack overflow",
+                    AddressMeaning::StackUnderflow => ", above the stack: more was popped than pushed",
                     AddressMeaning::NoStack => ": RSP does not point to a stack",
+                    AddressMeaning::NewPageTables => {
+                        ": the instruction before has changed the paging, and the new page tables do not map the code"
+                    }
+                    AddressMeaning::AfterZeros => "; the bytes before it are zeros, which execute as `add [rax], al`",
                     AddressMeaning::Unknown => "",
                 });
                 text
             }
         })
     }
+}
+
+/// The reasons of a floating-point exception, bits 0 to 5 of MXCSR (Intel SDM volume 1, "SIMD Floating-Point
+/// Exception Conditions").
+fn floating_point_reasons(flags: u8) -> String {
+    const REASONS: [&str; 6] = [
+        "an invalid operation",
+        "a denormal operand",
+        "a division by zero",
+        "an overflow",
+        "an underflow",
+        "an inexact result",
+    ];
+    let reasons = REASONS.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1);
+    let reasons: Vec<&str> = reasons.map(|(_, reason)| *reason).collect();
+    if reasons.is_empty() { "an exception".to_owned() } else { reasons.join(" and ") }
 }
 
 impl AccessKind {
@@ -189,6 +253,16 @@ impl DeliveryFailure {
             DeliveryProblem::NoTaskState => {
                 format!("the handler of {name} needs a stack from the task state segment, and TR holds none")
             }
+            DeliveryProblem::StackSegment { selector, problem } => {
+                format!(
+                    "the handler of {name} has no stack: of the task state segment, {}",
+                    problem.sentence(selector)
+                )
+            }
+            DeliveryProblem::StackLimit { esp, limit } => format!(
+                "{name} could not be pushed on its stack: ESP is {esp:#x}, and the limit of the stack segment is \
+                 {limit:#x}"
+            ),
             DeliveryProblem::Stack { rsp, from_task_state, overflow } => {
                 let source = if from_task_state { "the task state segment's stack" } else { "RSP" };
                 let why = if overflow { ": a stack overflow" } else { "" };

@@ -42,7 +42,7 @@ impl fmt::Display for Program {
 /// An option of another program with one form of its value.
 struct Spelling {
     program: Program,
-    /// The name, without dashes.
+    /// The name, without dashes. That of a line of a bochsrc ends with a colon.
     name: &'static str,
     value: ValueForm,
     effect: Effect,
@@ -81,6 +81,13 @@ type Apply = fn(&mut Translation, &str) -> Result<(), String>;
 
 /// The function of an effect that needs none.
 const NOTHING: Apply = |_, _| Ok(());
+
+impl Spelling {
+    /// The name as it is typed.
+    fn typed(&self) -> String {
+        if self.name.ends_with(':') { self.name.to_owned() } else { format!("-{}", self.name) }
+    }
+}
 
 impl ValueForm {
     fn matches(&self, value: Option<&str>) -> bool {

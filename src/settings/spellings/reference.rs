@@ -1,11 +1,11 @@
-//! The tables in Markdown: `docs/from-qemu.md`.
+//! The tables in Markdown: the options in `docs/from-qemu.md`.
 
 use super::{Effect, Program, Spelling, spellings};
 
 const HEAD: &str = "\
 # From QEMU and Bochs
 
-<!-- Made from src/settings/spellings; `KVM_BLESS=1 cargo test --lib from_qemu_md` writes it anew. -->
+<!-- Made from src/settings/spellings and src/control/table.rs; `KVM_BLESS=1 cargo test --lib from_qemu_md` writes it anew. -->
 
 Options of `qemu-system-x86_64` and of `bochs` work on the command line of `kvm` where they have an equivalent, so
 most command lines need only another program name:
@@ -25,9 +25,13 @@ One or two dashes make no difference, nor does `=` or a blank before a value. [o
 options of `kvm` itself, which keep their meaning where the names are equal. The value of `--gdb`, `--console` and
 `--debug-server` is attached with `=`; ADDRESS:PORT and `unix:PATH` may also follow after a blank, so a guest file with
 such a name is written `./NAME`.
+
+A bochsrc is not read, but some of its lines are understood as arguments, as by `bochs`. `--magic-break` stops the guest
+as `magic_break: enabled=1` does, and by Bochs' I/O interface to its debugger at port 0x8A00
+([debugging.md](debugging.md#guests-that-stop-themselves)).
 ";
 
-/// The text of `docs/from-qemu.md`: every option of another program and its meaning here, in Markdown.
+/// Every option of another program and its meaning here, in Markdown: `docs/from-qemu.md` up to its commands.
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();
     for program in [Program::Qemu, Program::Bochs] {
@@ -41,7 +45,7 @@ pub fn reference() -> String {
 }
 
 fn usage(spelling: &Spelling) -> String {
-    let usage = format!("-{} {}", spelling.name, spelling.value.shown());
+    let usage = format!("{} {}", spelling.typed(), spelling.value.shown());
     usage.trim_end().replace('|', "\\|")
 }
 

@@ -100,10 +100,14 @@ pub(in super::super) fn translate(args: Vec<OsString>) -> Result<Translated, Set
     translation.finish()
 }
 
-/// The name of an option, without dashes, and the value attached to it with `=`.
+/// The name of an option, without dashes, and the value attached to it with `=`; or that of a line of a bochsrc, with
+/// its colon, and the rest of the line.
 fn split(arg: &OsStr) -> Option<(&str, Option<&str>)> {
     let text = arg.to_str()?;
-    let name = text.strip_prefix("--").or_else(|| text.strip_prefix('-'))?;
+    let Some(name) = text.strip_prefix("--").or_else(|| text.strip_prefix('-')) else {
+        let (name, value) = text.split_at(text.find(':')? + 1);
+        return Some((name, Some(value.trim())));
+    };
     match name.split_once('=') {
         Some((name, value)) => Some((name, Some(value))),
         None => Some((name, None)),

@@ -160,4 +160,14 @@ pub(super) static REMOTE: &[OptionSpec] = &[
             Draft::set_console_port,
         )],
     },
+    OptionSpec {
+        long: "magic-break",
+        takes: OptionArgument::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "Stop at `xchg bx, bx` and by port 0x8A00, as Bochs does",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.magic_break = on),
+        keys: &[Key::same("debug", "magic-break")],
+    },
 ];

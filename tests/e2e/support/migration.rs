@@ -168,6 +168,11 @@ impl Instance {
     pub fn id(&self) -> u32 {
         self.kvm.id()
     }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) -> Result<(), Failed> {
+        self.kvm.signal(name)
+    }
 }
 
 fn ask_at(console: &PathBuf, commands: &[&str]) -> Result<String, Failed> {

@@ -1,0 +1,88 @@
+//! The sessions in docs/console.md are what the console prints.
+
+use std::io::Read;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::console::{KvmWithConsole, PROMPT, expect_equal};
+use crate::support::{guest_test, source};
+
+/// The start of the command that runs the guest of the sessions after it.
+const GUEST: &str = "$ kvm target/guests/";
+/// The start of a command line that sends one command to the guest of the session before it.
+const PIPED: &str = "$ echo ";
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![guest_test("the_sessions_in_console_md_are_what_the_console_prints", || {
+        let text = std::fs::read_to_string(source("docs/console.md"))?;
+        let (mut guest, mut sessions) = (None, 0);
+        for block in text.split("\n```").skip(1).step_by(2) {
+            if let Some((_, command)) = block.split_once(GUEST) {
+                guest = Some(Guest::start(command.lines().next().unwrap_or_default())?);
+            }
+            if block.contains(PROMPT) {
+                guest.as_ref().ok_or("no guest runs in the first session")?.same_session(block)?;
+                sessions += 1;
+            }
+            if let Some((_, piped)) = block.split_once(PIPED) {
+                guest.as_ref().ok_or("no guest runs for a command from a pipe")?.same_answer(piped)?;
+                sessions += 1;
+            }
+        }
+        if sessions < 3 { Err(format!("only {sessions} sessions were found").into()) } else { Ok(()) }
+    })]
+}
+
+/// The guest of a session.
+struct Guest(KvmWithConsole);
+
+impl Guest {
+    /// Runs the guest as a document does, with `command` after [`GUEST`], but with its sockets in the test's folder.
+    fn start(command: &str) -> Result<Guest, Failed> {
+        let command = command.split('#').next().unwrap_or_default();
+        let (name, options) = command.split_once(".elf").ok_or("the guest is no ELF file")?;
+        let options: Vec<String> = options
+            .split_whitespace()
+            .filter(|option| *option != "--console")
+            .map(|option| option.replace("--gdb", "--gdb=unix:gdb"))
+            .collect();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Ok(Guest(KvmWithConsole::start(name, &options)?))
+    }
+
+    /// Sends the commands of `session`, and compares what the console prints.
+    fn same_session(&self, session: &str) -> Result<(), Failed> {
+        let mut client = self.0.connect()?;
+        for part in session.split(&format!("\n{}", PROMPT.trim_end())).skip(1) {
+            let (command, answer) = part.split_once('\n').unwrap_or((part, ""));
+            let answer = if answer.is_empty() { String::new() } else { format!("{answer}\n") };
+            let found = match command.trim() {
+                // The guest stops by itself, and the console reports it.
+                "" => {
+                    let mut notice = vec![0; if answer.is_empty() { 0 } else { 1 + answer.len() }];
+                    client.stream.read_exact(&mut notice)?;
+                    String::from_utf8_lossy(&notice).trim_start().to_owned()
+                }
+                command => client.ask(command)?,
+            };
+            expect_equal(&found, &answer).map_err(|failed| named(command, &failed))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the command of a pipe, and looks for the lines that the document has of its answer.
+    fn same_answer(&self, piped: &str) -> Result<(), Failed> {
+        let (line, shown) = piped.split_once('\n').unwrap_or((piped, ""));
+        let command = line.split(" |").next().unwrap_or_default();
+        let answer = self.0.connect()?.ask(command)?;
+        match !shown.is_empty() && shown.lines().all(|line| answer.lines().any(|found| found == line)) {
+            true => Ok(()),
+            false => Err(format!("docs/console.md: `{command}` answers {answer:?}, not {shown:?}").into()),
+        }
+    }
+}
+
+fn named(command: &str, failed: &Failed) -> Failed {
+    format!("docs/console.md: `{command}`: {}", failed.message().unwrap_or_default()).into()
+}
