@@ -65,7 +65,7 @@ fn registers_keep_the_bits_that_exist() {
     assert_eq!(read(&mut hpet, CAPABILITIES), 0x0098_9680_8086_A201);
     assert_eq!(read(&mut hpet, CONFIGURATION), 3);
     // Pin 31 does not exist, and there is no front-side bus delivery.
-    assert_eq!(read(&mut hpet, TIMER_0), 0x00FF_0104_0000_003E);
+    assert_eq!(read(&mut hpet, TIMER_0), 0x00FF_0104_0000_007E);
     for (pin, kept) in [(2, 2), (8, 8), (16, 16), (23, 23), (0, 23), (3, 23), (24, 23)] {
         write(&mut hpet, &[(TIMER_0, route(pin))]);
         assert_eq!(read(&mut hpet, TIMER_0) >> 9 & 0x1F, kept);
@@ -147,8 +147,9 @@ fn a_level_triggered_timer_holds_its_line_until_the_status_is_cleared() {
 #[test]
 fn a_periodic_timer_adds_its_period_to_the_accumulator() {
     // Accumulator 1000, then period 300.
-    let mut hpet =
-        running(&[(TIMER_0, ON | PERIODIC | VALUE_SET | route(16)), (TIMER_0 + 8, 1000), (TIMER_0 + 8, 300)]);
+    let mut hpet = running(&[(TIMER_0, ON | PERIODIC | VALUE_SET | route(16))]);
+    assert_eq!(read(&mut hpet, TIMER_0) & VALUE_SET, VALUE_SET);
+    write(&mut hpet, &[(TIMER_0 + 8, 1000), (TIMER_0 + 8, 300)]);
     assert_eq!(read(&mut hpet, TIMER_0) & VALUE_SET, 0);
     for tick in [1000, 1300, 1600, 1900] {
         assert_eq!((hpet.next_deadline(), read(&mut hpet, TIMER_0 + 8)), (Some(at(tick)), tick));
@@ -205,6 +206,13 @@ fn legacy_replacement_takes_the_interrupts_of_the_pit_and_the_rtc() {
     assert_eq!(hpet.legacy(), Some((false, true)));
     write(&mut hpet, &[(CONFIGURATION, ENABLE)]);
     assert_eq!((hpet.legacy(), hpet.lines()), (None, 0));
+}
+
+#[test]
+fn the_value_set_bit_can_be_taken_back() {
+    let config = ON | PERIODIC | route(16);
+    let mut hpet = running(&[(TIMER_0, config | VALUE_SET), (TIMER_0, config), (TIMER_0 + 8, 7)]);
+    assert_eq!(read(&mut hpet, TIMER_0 + 8), u64::MAX);
 }
 
 #[test]
