@@ -1,4 +1,6 @@
 use super::*;
+use crate::devices::transcript::accesses;
+use crate::fuzzing::Random;
 
 const TIMER_0: u64 = 0x100;
 const TIMER_1: u64 = 0x120;
@@ -280,13 +282,8 @@ fn impossible_states_are_refused() {
 
 #[test]
 fn any_sequence_of_accesses_and_times_is_saved_and_restored() {
-    let mut random = 0x0BAD_CAFE_F00D_0001_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut random = Random::new(4);
+    let mut next = || random.next();
     let mut hpet = Hpet::default();
     for step in 0..60_000 {
         let offset = match next() % 8 {
@@ -327,6 +324,19 @@ fn any_sequence_of_accesses_and_times_is_saved_and_restored() {
         }
         if hpet.now.as_nanos() > 1 << 62 {
             hpet.now = MachineTime::default();
+        }
+    }
+}
+
+#[test]
+fn accesses_have_the_answers_of_qemu() {
+    let mut hpet = Hpet::default();
+    for access in accesses(include_str!("hpet/transcript.txt")) {
+        let offset = access.address - BASE;
+        if access.is_write {
+            let _ = hpet.mmio_write(offset, 4, access.value).unwrap();
+        } else {
+            assert_eq!(hpet.mmio_read(offset, 4).unwrap().0, access.value, "{}", access.line);
         }
     }
 }
