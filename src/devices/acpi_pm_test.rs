@@ -1,4 +1,5 @@
 use super::*;
+use crate::fuzzing::Random;
 
 const POWER_OFF: Action =
     Action { request: Some(MachineRequest::PowerOff), line: None, output: None, deadline: false };
@@ -139,13 +140,8 @@ fn impossible_states_are_refused() {
 
 #[test]
 fn any_sequence_of_accesses_and_times_is_saved_and_restored() {
-    let mut random = 0x0BAD_CAFE_F00D_0001_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut random = Random::new(5);
+    let mut next = || random.next();
     let mut pm = AcpiPm::default();
     let mut level = false;
     for _ in 0..40_000 {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::devices::transcript::accesses;
+use crate::fuzzing::Random;
 
 const TIMER_0: u64 = 0x100;
 const TIMER_1: u64 = 0x120;
@@ -65,7 +67,7 @@ fn registers_keep_the_bits_that_exist() {
     assert_eq!(read(&mut hpet, CAPABILITIES), 0x0098_9680_8086_A201);
     assert_eq!(read(&mut hpet, CONFIGURATION), 3);
     // Pin 31 does not exist, and there is no front-side bus delivery.
-    assert_eq!(read(&mut hpet, TIMER_0), 0x00FF_0104_0000_003E);
+    assert_eq!(read(&mut hpet, TIMER_0), 0x00FF_0104_0000_007E);
     for (pin, kept) in [(2, 2), (8, 8), (16, 16), (23, 23), (0, 23), (3, 23), (24, 23)] {
         write(&mut hpet, &[(TIMER_0, route(pin))]);
         assert_eq!(read(&mut hpet, TIMER_0) >> 9 & 0x1F, kept);
@@ -147,8 +149,9 @@ fn a_level_triggered_timer_holds_its_line_until_the_status_is_cleared() {
 #[test]
 fn a_periodic_timer_adds_its_period_to_the_accumulator() {
     // Accumulator 1000, then period 300.
-    let mut hpet =
-        running(&[(TIMER_0, ON | PERIODIC | VALUE_SET | route(16)), (TIMER_0 + 8, 1000), (TIMER_0 + 8, 300)]);
+    let mut hpet = running(&[(TIMER_0, ON | PERIODIC | VALUE_SET | route(16))]);
+    assert_eq!(read(&mut hpet, TIMER_0) & VALUE_SET, VALUE_SET);
+    write(&mut hpet, &[(TIMER_0 + 8, 1000), (TIMER_0 + 8, 300)]);
     assert_eq!(read(&mut hpet, TIMER_0) & VALUE_SET, 0);
     for tick in [1000, 1300, 1600, 1900] {
         assert_eq!((hpet.next_deadline(), read(&mut hpet, TIMER_0 + 8)), (Some(at(tick)), tick));
@@ -205,6 +208,13 @@ fn legacy_replacement_takes_the_interrupts_of_the_pit_and_the_rtc() {
     assert_eq!(hpet.legacy(), Some((false, true)));
     write(&mut hpet, &[(CONFIGURATION, ENABLE)]);
     assert_eq!((hpet.legacy(), hpet.lines()), (None, 0));
+}
+
+#[test]
+fn the_value_set_bit_can_be_taken_back() {
+    let config = ON | PERIODIC | route(16);
+    let mut hpet = running(&[(TIMER_0, config | VALUE_SET), (TIMER_0, config), (TIMER_0 + 8, 7)]);
+    assert_eq!(read(&mut hpet, TIMER_0 + 8), u64::MAX);
 }
 
 #[test]
@@ -272,13 +282,8 @@ fn impossible_states_are_refused() {
 
 #[test]
 fn any_sequence_of_accesses_and_times_is_saved_and_restored() {
-    let mut random = 0x0BAD_CAFE_F00D_0001_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut random = Random::new(4);
+    let mut next = || random.next();
     let mut hpet = Hpet::default();
     for step in 0..60_000 {
         let offset = match next() % 8 {
@@ -319,6 +324,19 @@ fn any_sequence_of_accesses_and_times_is_saved_and_restored() {
         }
         if hpet.now.as_nanos() > 1 << 62 {
             hpet.now = MachineTime::default();
+        }
+    }
+}
+
+#[test]
+fn accesses_have_the_answers_of_qemu() {
+    let mut hpet = Hpet::default();
+    for access in accesses(include_str!("hpet/transcript.txt")) {
+        let offset = access.address - BASE;
+        if access.is_write {
+            let _ = hpet.mmio_write(offset, 4, access.value).unwrap();
+        } else {
+            assert_eq!(hpet.mmio_read(offset, 4).unwrap().0, access.value, "{}", access.line);
         }
     }
 }

@@ -32,6 +32,9 @@ pub mod serial;
 pub mod snapshot;
 pub mod table;
 mod time;
+#[cfg(test)]
+#[path = "transcript_test.rs"]
+pub(crate) mod transcript;
 pub mod unassigned;
 pub mod vga;
 

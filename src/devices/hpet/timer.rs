@@ -62,7 +62,8 @@ impl Timer {
 
     /// The configuration and capability register; `routes` has the pins to which interrupts can be routed.
     pub fn configuration(&self, routes: u32) -> u64 {
-        u64::from(routes) << 32 | self.config | PERIODIC_CAPABLE | SIZE_64_CAPABLE
+        let value_set = if self.value_set & LOW_HALF != 0 { VALUE_SET } else { 0 };
+        u64::from(routes) << 32 | self.config | value_set | PERIODIC_CAPABLE | SIZE_64_CAPABLE
     }
 
     /// Writes the configuration register. A route that is not among `routes` changes nothing.
@@ -73,12 +74,9 @@ impl Timer {
             self.config = self.config & !ROUTE | route;
         }
         let range = self.range();
-        if value & VALUE_SET != 0 && self.is_periodic() {
-            self.value_set = u64::MAX;
-        }
-        for value in [&mut self.comparator, &mut self.period, &mut self.value_set] {
-            *value &= range;
-        }
+        self.value_set = if value & VALUE_SET != 0 && self.is_periodic() { range } else { 0 };
+        self.comparator &= range;
+        self.period &= range;
     }
 
     /// Writes the bits `mask` of the comparator.
