@@ -11,7 +11,7 @@ use super::debug_console::{self, DebugConsole};
 use super::debug_exit::{self, DebugExit};
 use super::dma::Dma;
 use super::i8042::I8042;
-use super::lapic::{self, LocalApic};
+use super::lapic::{self, LocalApics};
 use super::pci::PciConfiguration;
 use super::post::{self, PostPort};
 use super::reset::{self, ResetControl, SystemControlA};
@@ -118,7 +118,7 @@ pub const TABLE: &[Registration] = &[
         ports: &[reset::SYSTEM_CONTROL_A..=reset::SYSTEM_CONTROL_A],
         ..Registration::of::<SystemControlA>()
     },
-    Registration { mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH), ..Registration::of::<LocalApic>() },
+    Registration { mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH), ..Registration::of::<LocalApics>() },
     Registration {
         base: debug_exit::PORT,
         ports: &[debug_exit::PORT..=debug_exit::LAST_PORT],
