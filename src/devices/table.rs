@@ -12,7 +12,7 @@ use super::debug_exit::{self, DebugExit};
 use super::debugger_port::{self, DebuggerPort};
 use super::dma::Dma;
 use super::i8042::I8042;
-use super::lapic::{self, LocalApic};
+use super::lapic::{self, LocalApics};
 use super::pci::PciConfiguration;
 use super::pic::DualPic;
 use super::pit::Pit;
@@ -147,7 +147,7 @@ pub const TABLE: &[Registration] = &[
         ports: &[reset::SYSTEM_CONTROL_A..=reset::SYSTEM_CONTROL_A],
         ..Registration::of::<SystemControlA>()
     },
-    Registration { mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH), ..Registration::of::<LocalApic>() },
+    Registration { mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH), ..Registration::of::<LocalApics>() },
     Registration {
         base: debug_exit::PORT,
         ports: &[debug_exit::PORT..=debug_exit::LAST_PORT],
