@@ -9,7 +9,8 @@
 //!
 //! Not implemented: moving the register page (an attempt raises #GP), interrupts of the thermal sensor, of the
 //! performance counters and of corrected machine checks, which the machine does not have, system management
-//! interrupts (ignored), remote read, and focus processors.
+//! interrupts (ignored), remote read, and focus processors. A lowest-priority interrupt with a shorthand goes to all
+//! that the shorthand names.
 //!
 //! The machine selects the processor ([`LocalApics::select`]) before an access to the page, and advances the time
 //! before it. After each access, message and advance it takes the requests ([`LocalApics::take_requests`]), passes

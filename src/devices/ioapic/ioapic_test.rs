@@ -1,6 +1,7 @@
 //! The 82093AA datasheet's register descriptions, and a transcript of QEMU's IOAPIC.
 
 use super::*;
+use crate::devices::transcript::accesses;
 use crate::fuzzing::Random;
 
 /// An entry's low half: unmasked, with vector 50h.
@@ -34,24 +35,15 @@ fn vectors(apic: &mut IoApic) -> Vec<u8> {
 #[test]
 fn accesses_have_the_answers_of_qemu() {
     let mut apic = IoApic::default();
-    for (number, line) in (1..).zip(include_str!("transcript.txt").lines()) {
-        let words: Vec<&str> = line.split([' ', '=']).filter(|word| !word.is_empty()).collect();
-        let hex = |index: usize| u64::from_str_radix(words[index], 16).unwrap();
-        let size = words.first().map_or(0, |word| match word.as_bytes().last() {
-            Some(b'b') => 1,
-            Some(b'w') => 2,
-            _ => 4,
-        });
-        match *words.first().unwrap_or(&"#") {
-            "pin" => apic.set_pin(words[1].parse().unwrap(), words[2] == "1"),
-            word if word.starts_with("write") => {
-                assert_eq!(apic.mmio_write(hex(1) - BASE, size, hex(2)), Some(Action::NONE));
-            }
-            word if word.starts_with("read") => {
-                let read = apic.mmio_read(hex(1) - BASE, size);
-                assert_eq!(read, Some((hex(2), Action::NONE)), "line {number}: {line}");
-            }
-            _ => {}
+    for access in accesses(include_str!("transcript.txt")) {
+        let offset = access.address.wrapping_sub(BASE);
+        if access.is_input {
+            apic.set_pin(access.address as u8, access.value == 1);
+        } else if access.is_write {
+            assert_eq!(apic.mmio_write(offset, access.size, access.value), Some(Action::NONE));
+        } else {
+            let read = apic.mmio_read(offset, access.size);
+            assert_eq!(read, Some((access.value, Action::NONE)), "{}", access.line);
         }
         let _ = apic.take_messages();
     }

@@ -306,9 +306,10 @@ impl LocalApic {
         }
     }
 
-    /// Writes IA32_TSC_DEADLINE. A deadline that has passed expires with the next advance.
+    /// Writes IA32_TSC_DEADLINE. A deadline that has passed expires at once.
     pub(super) fn set_tsc_deadline(&mut self, value: u64) {
         self.timer.set_tsc_deadline(self.timer_mode(), value);
+        self.advance(self.timer.now());
     }
 
     /// Reads a register; what is no register reads as 0 and is an error.

@@ -1,6 +1,7 @@
 //! The statements of the SDM's chapter on the local APIC. [`ipi_test`] and [`timer_test`] have the rest.
 
 use super::*;
+use crate::devices::transcript::accesses;
 use crate::devices::{Snapshot, StateError};
 
 #[path = "ipi_test.rs"]
@@ -75,13 +76,12 @@ fn pending(apics: &LocalApics) -> Option<u8> {
 #[test]
 fn accesses_have_the_answers_of_qemu() {
     let mut apics = LocalApics::default();
-    for (number, line) in (1..).zip(include_str!("transcript.txt").lines()) {
-        let words: Vec<&str> = line.split([' ', '=']).filter(|word| !word.is_empty()).collect();
-        let hex = |index: usize| u64::from_str_radix(words[index], 16).unwrap();
-        match *words.first().unwrap_or(&"#") {
-            "writel" => write(&mut apics, &[(hex(1) - BASE, hex(2) as u32)]),
-            "readl" => assert_eq!(read(&mut apics, hex(1) - BASE) as u64, hex(2), "line {number}: {line}"),
-            _ => {}
+    for access in accesses(include_str!("transcript.txt")) {
+        let offset = access.address - BASE;
+        if access.is_write {
+            write(&mut apics, &[(offset, access.value as u32)]);
+        } else {
+            assert_eq!(u64::from(read(&mut apics, offset)), access.value, "{}", access.line);
         }
     }
 }

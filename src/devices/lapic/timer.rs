@@ -102,6 +102,10 @@ impl ApicTimer {
         self.tsc = TscRatio { khz: khz.max(1), offset };
     }
 
+    pub(super) fn now(&self) -> MachineTime {
+        MachineTime::from_nanos(self.now)
+    }
+
     pub(super) fn initial(&self) -> u32 {
         self.initial
     }

@@ -2,6 +2,7 @@
 
 use super::chip::Initialization;
 use super::*;
+use crate::devices::transcript::accesses;
 use crate::fuzzing::Random;
 
 const MASTER: [u16; 2] = [0x20, 0x21];
@@ -38,14 +39,13 @@ fn registers(pic: &mut DualPic) -> [u8; 4] {
 #[test]
 fn accesses_have_the_answers_of_qemu() {
     let mut pic = DualPic::default();
-    for (number, line) in (1..).zip(include_str!("transcript.txt").lines()) {
-        let words: Vec<&str> = line.split([' ', '=']).filter(|word| !word.is_empty()).collect();
-        let hex = |index: usize| u16::from_str_radix(words[index], 16).unwrap();
-        match *words.first().unwrap_or(&"#") {
-            "outb" => write(&mut pic, &[(hex(1), hex(2) as u8)]),
-            "inb" => assert_eq!(pic.read(hex(1)), (hex(2) as u8, Action::NONE), "line {number}: {line}"),
-            "line" => pic.set_line(words[1].parse().unwrap(), words[2] == "1"),
-            _ => {}
+    for access in accesses(include_str!("transcript.txt")) {
+        if access.is_input {
+            pic.set_line(access.address as u8, access.value == 1);
+        } else if access.is_write {
+            write(&mut pic, &[(access.address as u16, access.value as u8)]);
+        } else {
+            assert_eq!(u64::from(pic.read(access.address as u16).0), access.value, "{}", access.line);
         }
     }
 }
