@@ -94,6 +94,12 @@ pub trait Device {
         None
     }
 
+    /// True if an access to `offset` in the window in memory depends on the time. Asked of devices that
+    /// [`super::table::Timing::Accesses`] marks.
+    fn shows_time(&self, _offset: u64) -> bool {
+        true
+    }
+
     /// Level of the interrupt line. Read after each [`Action::line`] and after the state was restored.
     fn line(&self) -> bool {
         false

@@ -85,6 +85,11 @@ impl Hpet {
         std::mem::take(&mut self.pulses)
     }
 
+    /// True if a timer may interrupt, as it is programmed.
+    pub fn can_interrupt(&self) -> bool {
+        self.is_running() && self.timers.iter().any(Timer::is_enabled)
+    }
+
     /// One line for the main counter and one for each timer, without line ends.
     pub fn describe(&self) -> [String; 4] {
         let timer = |number: usize| {

@@ -229,6 +229,12 @@ impl Device for LocalApics {
         Some(self.carry_out(self.selected, consequence))
     }
 
+    fn shows_time(&self, offset: u64) -> bool {
+        use registers::{CURRENT_COUNT, DIVIDE, FIRST_LOCAL_VECTOR, INITIAL_COUNT};
+        let register = (offset / REGISTER_DISTANCE) as u16;
+        [FIRST_LOCAL_VECTOR, INITIAL_COUNT, CURRENT_COUNT, DIVIDE].contains(&register)
+    }
+
     fn next_deadline(&self) -> Option<MachineTime> {
         self.apics.iter().filter_map(LocalApic::next_deadline).min()
     }

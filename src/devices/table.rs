@@ -7,11 +7,14 @@
 use std::fmt::Debug;
 use std::ops::{Range, RangeInclusive};
 
+use super::acpi_pm::{self, AcpiPm};
 use super::debug_console::{self, DebugConsole};
 use super::debug_exit::{self, DebugExit};
 use super::debugger_port::{self, DebuggerPort};
 use super::dma::Dma;
+use super::hpet::{self, Hpet};
 use super::i8042::I8042;
+use super::ioapic::{self, IoApic};
 use super::lapic::{self, LocalApics};
 use super::pci::PciConfiguration;
 use super::pic::DualPic;
@@ -77,6 +80,8 @@ pub struct Registration {
     pub role: Role,
     /// True if it has a section in snapshot files.
     pub has_state: bool,
+    /// Snapshot files of earlier versions lack the section: the device then is in its state after power-on.
+    pub may_be_missing: bool,
     /// Creates the device in its state after power-on.
     pub create: fn() -> Box<dyn BoardDevice>,
 }
@@ -99,6 +104,7 @@ impl Registration {
             timing: Timing::None,
             role: Role::Plain,
             has_state: D::HAS_STATE,
+            may_be_missing: false,
             create: || Box::new(D::default()),
         }
     }
@@ -147,7 +153,11 @@ pub const TABLE: &[Registration] = &[
         ports: &[reset::SYSTEM_CONTROL_A..=reset::SYSTEM_CONTROL_A],
         ..Registration::of::<SystemControlA>()
     },
-    Registration { mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH), ..Registration::of::<LocalApics>() },
+    Registration {
+        mmio: Some(lapic::BASE..lapic::BASE + lapic::LENGTH),
+        timing: Timing::Accesses,
+        ..Registration::of::<LocalApics>()
+    },
     Registration {
         base: debug_exit::PORT,
         ports: &[debug_exit::PORT..=debug_exit::LAST_PORT],
@@ -172,11 +182,16 @@ pub const TABLE: &[Registration] = &[
         ..Registration::of::<PciConfiguration>()
     },
     Registration { ports: &[0x00..=0x0F], ..Registration::of::<Dma>() },
-    Registration { ports: &[0x20..=0x21, 0xA0..=0xA1, 0x4D0..=0x4D1], ..Registration::of::<DualPic>() },
+    Registration {
+        ports: &[0x20..=0x21, 0xA0..=0xA1, 0x4D0..=0x4D1],
+        may_be_missing: true,
+        ..Registration::of::<DualPic>()
+    },
     Registration {
         ports: &[0x40..=0x43, 0x61..=0x61],
         interrupt: Some(0),
         timing: Timing::Accesses,
+        may_be_missing: true,
         ..Registration::of::<Pit>()
     },
     Registration {
@@ -184,7 +199,31 @@ pub const TABLE: &[Registration] = &[
         ports: &[0x70..=0x71],
         interrupt: Some(8),
         timing: Timing::Accesses,
+        may_be_missing: true,
         ..Registration::of::<Rtc>()
+    },
+    Registration {
+        mmio: Some(ioapic::BASE..ioapic::BASE + ioapic::LENGTH),
+        may_be_missing: true,
+        ..Registration::of::<IoApic>()
+    },
+    Registration {
+        mmio: Some(hpet::BASE..hpet::BASE + hpet::LENGTH),
+        timing: Timing::Accesses,
+        may_be_missing: true,
+        ..Registration::of::<Hpet>()
+    },
+    Registration {
+        ports: &[
+            acpi_pm::PM1_EVENT..=acpi_pm::LAST_PM_PORT,
+            acpi_pm::GPE0..=acpi_pm::GPE0 + 3,
+            acpi_pm::OLD_PM1_CONTROL..=acpi_pm::OLD_PM1_CONTROL + 1,
+            acpi_pm::SHUTDOWN_PORT..=acpi_pm::SHUTDOWN_PORT,
+        ],
+        interrupt: Some(9),
+        timing: Timing::Accesses,
+        may_be_missing: true,
+        ..Registration::of::<AcpiPm>()
     },
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),

@@ -9,6 +9,9 @@ fn name(source: &InterruptSource) -> String {
         "rtc" => "the real-time clock".to_owned(),
         "i8042" => "the keyboard".to_owned(),
         "serial" => format!("COM{}", source.number + 1),
+        "hpet" => "the event timer (HPET)".to_owned(),
+        "lapic" => "the timer of the local APIC".to_owned(),
+        "acpi-pm" => "the power button".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -28,7 +31,10 @@ pub fn sentence(sources: &[InterruptSource]) -> String {
         sources
             .iter()
             .filter(|source| wanted(source))
-            .map(|source| format!("{} (line {})", name(source), source.line))
+            .map(|source| match source.line {
+                Some(line) => format!("{} (line {line})", name(source)),
+                None => name(source),
+            })
             .collect()
     };
     let ready = named(&|source| source.programmed && source.admitted);
@@ -41,10 +47,10 @@ pub fn sentence(sources: &[InterruptSource]) -> String {
     if sources.iter().all(|source| !source.programmed) {
         text.push_str("no timer runs, and neither the keyboard nor a serial port has its interrupt on");
     } else {
-        text.push_str(&format!("the interrupt controller (PIC) does not pass on {}", list(&masked)));
+        text.push_str(&format!("the interrupt controllers do not pass on {}", list(&masked)));
     }
     if admitted.is_empty() {
-        text.push_str("; the interrupt controller (PIC) passes no line on");
+        text.push_str("; the interrupt controllers pass no line on");
     }
     text.push('.');
     text
@@ -55,7 +61,7 @@ mod tests {
     use super::*;
 
     fn source(kind: &'static str, line: u8, programmed: bool, admitted: bool) -> InterruptSource {
-        InterruptSource { kind, number: 0, line, programmed, admitted }
+        InterruptSource { kind, number: 0, line: Some(line), programmed, admitted }
     }
 
     #[test]
@@ -70,7 +76,7 @@ mod tests {
         let sources = [source("pit", 0, true, false), source("i8042", 1, false, true)];
         assert_eq!(
             sentence(&sources),
-            "Nothing is set up that could wake it: the interrupt controller (PIC) does not pass on the timer (PIT) (line 0)."
+            "Nothing is set up that could wake it: the interrupt controllers do not pass on the timer (PIT) (line 0)."
         );
     }
 
@@ -80,7 +86,7 @@ mod tests {
         assert_eq!(
             sentence(&sources),
             "Nothing is set up that could wake it: no timer runs, and neither the keyboard nor a serial port has its \
-             interrupt on; the interrupt controller (PIC) passes no line on."
+             interrupt on; the interrupt controllers pass no line on."
         );
     }
 }

@@ -5,11 +5,11 @@
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 
-use super::HostError;
+use super::{HostError, msr_exits};
 
-/// CPUID.01H:ECX bit 21: x2APIC. The machine's local APIC is reached through memory only.
+/// CPUID.01H:ECX bit 21: x2APIC.
 const X2APIC: u32 = 1 << 21;
-/// CPUID.01H:ECX bit 24: local APIC timer by TSC deadline, which needs KVM's own local APIC.
+/// CPUID.01H:ECX bit 24: local APIC timer by TSC deadline.
 const TSC_DEADLINE: u32 = 1 << 24;
 /// CPUID.01H:EBX: shift of the initial APIC ID, 8 bits.
 const INITIAL_APIC_ID: u32 = 24;
@@ -92,9 +92,12 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
     let mut cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|e| HostError::refused("list the processor's features", e))?;
+    // They are the machine's own, whether KVM lists them or not.
+    let works = msr_exits::are_possible(kvm);
     for entry in cpuid.as_mut_slice() {
         if entry.function == 0x1 {
             entry.ecx &= !(X2APIC | TSC_DEADLINE);
+            entry.ecx |= if works { X2APIC | TSC_DEADLINE } else { 0 };
         }
     }
     // KVM reports the APIC ID of the host processor that executed the call.

@@ -7,6 +7,8 @@ pub enum VmEntry {
     Resume,
     /// Continue; the access that stopped the vCPU reads the low bytes of this value.
     Value(u64),
+    /// Continue; the access to a model-specific register that stopped the vCPU raises #GP.
+    Fault,
 }
 
 /// Why a vCPU stopped running.
@@ -44,11 +46,25 @@ pub enum VmExit {
         /// Width in bytes, 1 to 8.
         size: u8,
     },
+    /// `rdmsr` of a register that is not KVM's: answered by [`VmEntry::Value`] or [`VmEntry::Fault`].
+    MsrRead {
+        /// Number of the register.
+        index: u32,
+    },
+    /// `wrmsr` of a register that is not KVM's: answered by [`VmEntry::Resume`] or [`VmEntry::Fault`].
+    MsrWrite {
+        /// Number of the register.
+        index: u32,
+        /// Value written.
+        value: u64,
+    },
     /// `hlt`; `interruptible` is the guest's interrupt flag.
     Halt {
         /// True if an interrupt could end the halt.
         interruptible: bool,
     },
+    /// The guest has lowered CR8 ([`super::Vcpu::task_priority`]).
+    TaskPriority,
     /// The vCPU accepts an interrupt now ([`super::Vcpu::want_interrupt_window`]).
     InterruptWindow,
     /// A triple fault, or the guest asked the processor to shut down.

@@ -86,6 +86,17 @@ impl Vcpu {
         self.fd.nmi().map_err(|e| HostError::refused("inject a non-maskable interrupt", e))
     }
 
+    /// CR8 (0 to 15) as the guest has left it.
+    #[inline]
+    pub fn task_priority(&mut self) -> u8 {
+        self.fd.get_kvm_run().cr8 as u8 & 0xF
+    }
+
+    /// Sets CR8 (0 to 15) from the next entry on.
+    pub fn set_task_priority(&mut self, value: u8) {
+        self.fd.get_kvm_run().cr8 = u64::from(value);
+    }
+
     /// Sets whether the vCPU exits as soon as it accepts an interrupt.
     #[inline]
     pub fn want_interrupt_window(&mut self, wanted: bool) {

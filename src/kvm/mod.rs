@@ -13,6 +13,7 @@ mod guest_debug;
 mod interrupted;
 mod interrupts;
 mod kicker;
+mod msr_exits;
 pub mod probe;
 mod registers;
 mod saved_msrs;

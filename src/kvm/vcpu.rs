@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR,
-    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, kvm_run,
+    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_MMIO, KVM_EXIT_SET_TPR,
+    KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, kvm_run,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -77,6 +78,8 @@ pub struct Vcpu {
     port: Option<PortAccess>,
     /// An MMIO read is waiting for its value.
     reading: bool,
+    /// An access to a model-specific register is waiting for its answer.
+    msr: bool,
     /// The exit that follows the coalesced writes.
     after_batch: Option<u32>,
     /// The last exit left nothing to complete.
@@ -112,6 +115,7 @@ impl Vcpu {
             interrupt_state_is_stale: Cell::new(true),
             port: None,
             reading: false,
+            msr: false,
             after_batch: None,
             exit_completed: true,
             not_send: PhantomData,
@@ -263,10 +267,16 @@ impl Vcpu {
     #[inline]
     fn answer(&mut self, entry: VmEntry) {
         let value = match entry {
-            VmEntry::Resume => u64::MAX,
+            VmEntry::Resume | VmEntry::Fault => u64::MAX,
             VmEntry::Value(value) => value,
         };
-        if self.reading {
+        if std::mem::take(&mut self.msr) {
+            // `msr` is set only when the last exit was one for such a register, so this is the member of the union
+            // that is in use.
+            let run = self.fd.get_kvm_run();
+            run.__bindgen_anon_1.msr.error = u8::from(entry == VmEntry::Fault);
+            run.__bindgen_anon_1.msr.data = value;
+        } else if self.reading {
             self.reading = false;
             // `reading` is set only when the last exit was an MMIO exit, so this is the member of the
             // union that is in use.
@@ -313,7 +323,8 @@ impl Vcpu {
 
     #[inline]
     fn decode(&mut self, reason: u32) -> Result<VmExit, HostError> {
-        self.exit_completed = !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO);
+        self.exit_completed =
+            !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO | KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR);
         let run = self.fd.get_kvm_run();
         Ok(match reason {
             KVM_EXIT_IO => {
@@ -341,11 +352,21 @@ impl Vcpu {
                     VmExit::MmioWrite { address: mmio.phys_addr, size, value: u64::from_le_bytes(bytes) }
                 }
             }
+            KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR => {
+                // SAFETY: the exit reason says that this member of the union is in use.
+                let msr = unsafe { run.__bindgen_anon_1.msr };
+                self.msr = true;
+                match reason {
+                    KVM_EXIT_X86_RDMSR => VmExit::MsrRead { index: msr.index },
+                    _ => VmExit::MsrWrite { index: msr.index, value: msr.data },
+                }
+            }
             KVM_EXIT_HLT if self.debugging.get().halts => VmExit::Debug(self.before_halt()?),
             KVM_EXIT_HLT => VmExit::Halt { interruptible: run.if_flag != 0 },
             KVM_EXIT_SHUTDOWN => VmExit::Shutdown,
             KVM_EXIT_INTR => VmExit::Interrupted,
             KVM_EXIT_IRQ_WINDOW_OPEN => VmExit::InterruptWindow,
+            KVM_EXIT_SET_TPR => VmExit::TaskPriority,
             KVM_EXIT_DEBUG => {
                 // SAFETY: the exit reason says that this member of the union is in use.
                 let debug = unsafe { run.__bindgen_anon_1.debug.arch };

@@ -152,7 +152,7 @@ impl Vcpu {
             debug: [db0, db1, db2, db3, debug.dr6, debug.dr7],
             events: Events::from_kvm(&events),
             running: self.running()?,
-            tsc_khz: self.tsc_frequency(),
+            tsc_khz: self.tsc_khz(),
         })
     }
 
@@ -273,7 +273,7 @@ impl Vcpu {
 
     /// Sets the frequency of the time stamp counter, if the host supports it.
     fn set_tsc_frequency(&self, wanted: u32) {
-        let here = self.tsc_frequency();
+        let here = self.tsc_khz();
         if wanted == 0 || here == 0 || wanted == here {
             return;
         }
@@ -286,7 +286,7 @@ impl Vcpu {
     }
 
     /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
-    fn tsc_frequency(&self) -> u32 {
+    pub fn tsc_khz(&self) -> u32 {
         if let Some(known) = self.cached.tsc_khz.get() {
             return known;
         }

@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::cpu_features::CpuFeatures;
 use super::cpuid;
 use super::interrupted::retry_interrupted;
+use super::msr_exits;
 use super::vcpu::Capabilities;
 use super::{HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, MemorySlot, RAM_GRANULE, SlotMapping};
@@ -87,6 +88,7 @@ impl Kvm {
         let vm = self.create_vm_as_is(memory)?;
         vm.leave_hypercalls_alone()?;
         vm.hand_over_in_all_rings();
+        msr_exits::enable(&vm.vm);
         Ok(vm)
     }
 

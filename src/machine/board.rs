@@ -4,15 +4,19 @@
 //! returned; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
 //! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
-use std::any::Any;
+mod saved;
+mod wiring;
 
-use serde::Serialize;
+use std::any::Any;
 
 use super::interrupts::InterruptLines;
 use super::output::OutputSource;
 use crate::devices::decode::PortDecoder;
+use crate::devices::hpet::Hpet;
 use crate::devices::i8042::I8042;
+use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard::KeyEvent;
+use crate::devices::lapic::{LocalApics, ProcessorRequest};
 use crate::devices::pic::DualPic;
 use crate::devices::post::PostPort;
 use crate::devices::rtc::Rtc;
@@ -20,8 +24,11 @@ use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
-use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, StateError};
+use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime};
 use crate::memory::LOW_RAM_LIMIT;
+use wiring::Controllers;
+
+pub use wiring::InterruptSource;
 
 /// The effect of an access outside its device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,21 +53,6 @@ impl Effect {
     }
 }
 
-/// A device that has an interrupt line, and what keeps it from interrupting the processor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct InterruptSource {
-    /// Kind of the device, as in [`Registration::kind`].
-    pub kind: &'static str,
-    /// Number among the devices of its kind.
-    pub number: u16,
-    /// Its ISA interrupt line.
-    pub line: u8,
-    /// The guest has programmed the device so that it may interrupt.
-    pub programmed: bool,
-    /// The interrupt controller passes its line on.
-    pub admitted: bool,
-}
-
 /// A device of the board, as [`Board::decode`] finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceIndex(u8);
@@ -73,6 +65,8 @@ struct Slot {
     role: Role,
     interrupt: Option<u8>,
     timing: Timing,
+    /// Interrupts may change with each access: an interrupt controller, or a device with outputs of its own.
+    is_controller: bool,
 }
 
 /// All devices of the machine.
@@ -85,14 +79,18 @@ pub struct Board {
     serial: [u8; 4],
     i8042: u8,
     vga: u8,
-    pic: u8,
+    controllers: Controllers,
     unassigned: u8,
     /// The devices that are told the time.
     timed: Vec<u8>,
     /// Levels of the interrupt lines.
     interrupts: InterruptLines,
-    /// An interrupt controller requests an interrupt of the processor.
-    interrupt_pending: bool,
+    /// One bit for each processor of which something is requested.
+    interrupt_pending: u64,
+    /// What the local APICs request of their processors besides interrupts with a vector.
+    requests: Vec<(u8, ProcessorRequest)>,
+    /// The processor whose accesses these are.
+    cpu: u8,
     /// Accesses of the guest to devices.
     accesses: u64,
 }
@@ -109,16 +107,20 @@ impl Board {
     /// # Panics
     ///
     /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
-    /// the VGA, the interrupt controller, and the device for unassigned accesses.
+    /// the VGA, the interrupt controllers, the HPET, and the device for unassigned accesses.
     pub fn new(table: &'static [Registration]) -> Board {
         let slots: Vec<Slot> = table
             .iter()
-            .map(|entry| Slot {
-                device: (entry.create)(),
-                base: entry.base,
-                role: entry.role,
-                interrupt: entry.interrupt,
-                timing: entry.timing,
+            .map(|entry| {
+                let device = (entry.create)();
+                Slot {
+                    is_controller: wiring::is_controller(device.as_ref()),
+                    device,
+                    base: entry.base,
+                    role: entry.role,
+                    interrupt: entry.interrupt,
+                    timing: entry.timing,
+                }
             })
             .collect();
         let find = |matches: &dyn Fn(&Slot) -> bool| {
@@ -127,7 +129,13 @@ impl Board {
         let serial = [0, 1, 2, 3].map(|number| find(&|slot| slot.role == Role::Serial(number)));
         let i8042 = find(&|slot| slot.role == Role::Keyboard);
         let vga = find(&|slot| slot.role == Role::Display);
-        let pic = find(&|slot| is::<DualPic>(slot.device.as_ref()));
+        let controllers = Controllers {
+            pic: find(&|slot| is::<DualPic>(slot.device.as_ref())),
+            ioapic: find(&|slot| is::<IoApic>(slot.device.as_ref())),
+            lapics: find(&|slot| is::<LocalApics>(slot.device.as_ref())),
+            hpet: find(&|slot| is::<Hpet>(slot.device.as_ref())),
+            ..Controllers::default()
+        };
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
         let timed =
             (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
@@ -140,11 +148,13 @@ impl Board {
             serial,
             i8042,
             vga,
-            pic,
+            controllers,
             unassigned,
             timed,
             interrupts,
-            interrupt_pending: false,
+            interrupt_pending: 0,
+            requests: Vec::new(),
+            cpu: 0,
             accesses: 0,
         }
     }
@@ -267,8 +277,8 @@ impl Board {
     /// Applies the interrupt line level of `action`, and returns the rest of it.
     #[inline]
     fn effect(&mut self, device: DeviceIndex, action: Action) -> Effect {
-        if action.line.is_some() || device.0 == self.pic {
-            self.update_line(device, action.line);
+        if action.line.is_some() || self.slots[usize::from(device.0)].is_controller {
+            self.update_lines(device, action.line);
         }
         let slot = &self.slots[usize::from(device.0)];
         let output = action.output.and_then(|byte| match slot.role {
@@ -277,67 +287,6 @@ impl Board {
             _ => None,
         });
         Effect { output, request: action.request, deadline: action.deadline }
-    }
-
-    /// A device reports `level` for its interrupt line, or the interrupt controllers were accessed.
-    fn update_line(&mut self, device: DeviceIndex, level: Option<bool>) {
-        let slot = &self.slots[usize::from(device.0)];
-        if let (Some(level), Some(line)) = (level, slot.interrupt) {
-            // A line that falls and rises again within one access makes an edge.
-            let now = slot.device.line();
-            self.set_line(line, device.0, level);
-            self.set_line(line, device.0, now);
-        }
-        self.interrupt_pending = self.pic().output();
-    }
-
-    /// The device numbered `device` sets its output to `line`.
-    fn set_line(&mut self, line: u8, device: u8, level: bool) {
-        if let Some(level) = self.interrupts.set(line, device, level) {
-            downcast_mut::<DualPic>(&mut self.slots[usize::from(self.pic)]).set_line(line, level);
-        }
-    }
-
-    /// Reads the levels of all interrupt lines from the devices. They are those that the interrupt controllers know,
-    /// or the levels after a reset, which are no edges.
-    fn read_lines(&mut self) {
-        for (index, slot) in self.slots.iter().enumerate() {
-            if let Some(line) = slot.interrupt {
-                let _ = self.interrupts.set(line, index as u8, slot.device.line());
-            }
-        }
-        self.interrupt_pending = self.pic().output();
-    }
-
-    /// True if an interrupt controller requests an interrupt of the processor.
-    #[inline]
-    pub fn interrupt_pending(&self) -> bool {
-        self.interrupt_pending
-    }
-
-    /// The processor takes the interrupt that is requested; its vector.
-    pub fn acknowledge_interrupt(&mut self) -> u8 {
-        let pic = downcast_mut::<DualPic>(&mut self.slots[usize::from(self.pic)]);
-        let vector = pic.acknowledge();
-        self.interrupt_pending = self.pic().output();
-        vector
-    }
-
-    /// All devices that have an interrupt line, by line.
-    pub fn interrupt_sources(&self) -> Vec<InterruptSource> {
-        let with_line = self.table.iter().zip(&self.slots).filter_map(|(entry, slot)| {
-            let line = slot.interrupt?;
-            Some(InterruptSource {
-                kind: entry.kind,
-                number: entry.number,
-                line,
-                programmed: slot.device.may_interrupt(),
-                admitted: self.pic().can_interrupt(line),
-            })
-        });
-        let mut sources: Vec<InterruptSource> = with_line.collect();
-        sources.sort_by_key(|source| source.line);
-        sources
     }
 
     /// Sets what firmware would have found out and left in the CMOS RAM: the memory of `size` bytes, and the time of
@@ -351,12 +300,6 @@ impl Board {
         }
     }
 
-    /// The two interrupt controllers.
-    #[inline]
-    pub fn pic(&self) -> &DualPic {
-        downcast(&self.slots[usize::from(self.pic)])
-    }
-
     /// True if the registers of the device show the time: it is told the time before each access.
     #[inline]
     pub fn shows_time(&self, device: DeviceIndex) -> bool {
@@ -365,7 +308,9 @@ impl Board {
 
     /// The same for the device at a guest-physical address.
     pub fn shows_time_at(&self, address: u64) -> bool {
-        self.decoder.address(address).is_some_and(|(device, _)| self.shows_time(DeviceIndex(device)))
+        self.decoder.address(address).is_some_and(|(device, offset)| {
+            self.shows_time(DeviceIndex(device)) && self.slots[usize::from(device)].device.shows_time(offset)
+        })
     }
 
     /// The earliest time at which a device has something to do by itself.
@@ -441,53 +386,6 @@ impl Board {
     /// Sets the count of accesses to that of a restored machine.
     pub(super) fn set_accesses(&mut self, accesses: u64) {
         self.accesses = accesses;
-    }
-
-    /// All devices that have state as payloads, each with its number among those of its kind. Optional devices in
-    /// their state after power-on are left out.
-    pub fn save(&self) -> Vec<(u16, Payload)> {
-        let saved = self.table.iter().zip(&self.slots).filter_map(|(entry, slot)| {
-            let payload = slot.device.save_state()?;
-            let is_left_out = entry.is_optional() && (entry.create)().save_state().as_ref() == Some(&payload);
-            (!is_left_out).then_some((entry.number, payload))
-        });
-        saved.collect()
-    }
-
-    /// The devices that [`Self::save`] has saved.
-    ///
-    /// # Errors
-    ///
-    /// [`StateError`], also for a device that is missing, occurs twice, or is unknown.
-    pub fn restored(payloads: &[(u16, Payload)]) -> Result<Board, StateError> {
-        let mut board = Board::default();
-        board.restore(payloads)?;
-        Ok(board)
-    }
-
-    /// Restores all devices from what [`Self::save`] has saved. After an error some of them are restored.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`Self::restored`].
-    fn restore(&mut self, payloads: &[(u16, Payload)]) -> Result<(), StateError> {
-        let mut rest: Vec<&(u16, Payload)> = payloads.iter().collect();
-        let stateful = self.table.iter().zip(&mut self.slots).filter(|(entry, _)| entry.has_state);
-        for (entry, slot) in stateful {
-            let Registration { kind, number, .. } = *entry;
-            let found = rest.iter().position(|(n, payload)| *n == number && payload.kind == kind);
-            if found.is_none() && entry.is_optional() {
-                slot.device.reset();
-                continue;
-            }
-            let (_, payload) = rest.swap_remove(found.ok_or(StateError::Missing { kind, number })?);
-            slot.device.restore_state(payload)?;
-        }
-        if let Some((number, payload)) = rest.first() {
-            return Err(StateError::Unknown { kind: payload.kind.clone(), number: *number });
-        }
-        self.read_lines();
-        Ok(())
     }
 }
 

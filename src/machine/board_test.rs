@@ -1,4 +1,5 @@
 use super::*;
+use crate::devices::Payload;
 use crate::devices::keyboard::Key;
 use crate::devices::scratch;
 
@@ -74,6 +75,11 @@ fn missing_and_surplus_devices_are_named() {
     for left_out in 0..saved.len() {
         let mut less = saved.clone();
         let (number, payload) = less.remove(left_out);
+        // Earlier versions did not have the device.
+        if TABLE.iter().any(|entry| entry.kind == payload.kind && entry.may_be_missing) {
+            assert!(Board::restored(&less).is_ok(), "{}", payload.kind);
+            continue;
+        }
         let text = Board::restored(&less).unwrap_err().to_string();
         assert!(text.contains(&payload.kind) && text.contains(&number.to_string()), "{text}");
     }
@@ -147,7 +153,11 @@ fn an_entry_in_the_table_gives_a_device_its_ports_line_deadline_state_and_reset(
 
     copy.reset();
     assert!(!line(&copy));
-    assert_eq!(copy.save(), board_with_scratch().save());
+    // The clock goes on.
+    let but_the_clock = |board: &Board| -> Vec<_> {
+        board.save().into_iter().filter(|(_, payload)| payload.kind != "rtc").collect()
+    };
+    assert_eq!(but_the_clock(&copy), but_the_clock(&board_with_scratch()));
     assert!(Board::restored(&saved).unwrap_err().to_string().contains("`scratch`"));
 }
 

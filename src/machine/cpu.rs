@@ -215,6 +215,11 @@ impl Cpu {
         self.completion = VmEntry::Value(value);
     }
 
+    /// The pending access to a model-specific register raises #GP at the next entry.
+    pub(super) fn fault(&mut self) {
+        self.completion = VmEntry::Fault;
+    }
+
     /// Runs the guest to the next exit.
     ///
     /// # Errors

@@ -22,7 +22,9 @@ fn reason(exit: &VmExit) -> usize {
         VmExit::Interrupted => 5,
         VmExit::Debug(_) => 6,
         VmExit::Refused(_) => 7,
-        VmExit::InterruptWindow => 8,
+        VmExit::InterruptWindow | VmExit::TaskPriority => 8,
+        VmExit::MsrRead { .. } => 3,
+        VmExit::MsrWrite { .. } => 2,
         VmExit::Shutdown | VmExit::EntryFailed(_) | VmExit::Unexpected(_) => 9,
     }
 }
@@ -49,12 +51,12 @@ impl ExitCounts {
         self.0[1]
     }
 
-    /// Writes to memory that is not mapped RAM.
+    /// Writes to memory that is not mapped RAM, and to model-specific registers that are not KVM's.
     pub fn mmio_writes(&self) -> u64 {
         self.0[2]
     }
 
-    /// Reads of memory that is not mapped RAM.
+    /// Reads of memory that is not mapped RAM, and of model-specific registers that are not KVM's.
     pub fn mmio_reads(&self) -> u64 {
         self.0[3]
     }

@@ -4,20 +4,47 @@
 //! soon as it does. Nothing is injected while a debugger steps: [`Machine::step_instruction`] does not come here, and
 //! takes back what was injected and not delivered.
 
+use tracing::info;
+
 use super::Machine;
 use super::cpu::CpuId;
 use super::journal::JournalEvent;
+use crate::devices::lapic::ProcessorRequest;
 use crate::kvm::HostError;
+use crate::kvm::probe::processor_runs_ring_0;
 
 impl Machine {
+    /// True if something waits to be delivered to the processor.
+    #[inline]
+    pub(super) fn interrupt_pending(&self, cpu: CpuId) -> bool {
+        self.board.interrupt_pending(cpu.number()) || self.cpus[cpu].has_withdrawn_interrupt()
+    }
+
+    /// True if what waits wakes the processor from `hlt`.
+    pub(super) fn wakes(&mut self, cpu: CpuId) -> Result<bool, HostError> {
+        if !self.interrupt_pending(cpu) {
+            return Ok(false);
+        }
+        self.sync_task_priority(cpu);
+        let nmi = self.take_processor_requests(cpu)?;
+        Ok(nmi || self.has_vector(cpu))
+    }
+
+    /// True if there is an interrupt that the processor's priority admits.
+    fn has_vector(&self, cpu: CpuId) -> bool {
+        self.board.has_vector(cpu.number()) || self.cpus[cpu].has_withdrawn_interrupt()
+    }
+
     /// Injects the requested interrupt, or asks for an exit when the processor accepts it.
     #[cold]
     pub(super) fn deliver_interrupt(&mut self, cpu: CpuId) -> Result<(), HostError> {
-        if self.cpus[cpu].vcpu.accepts_interrupt()? {
+        self.sync_task_priority(cpu);
+        self.take_processor_requests(cpu)?;
+        if self.has_vector(cpu) && self.cpus[cpu].vcpu.accepts_interrupt()? {
             let vector = match self.cpus[cpu].withdrawn_interrupt.take() {
                 Some(vector) => vector,
                 None => {
-                    let vector = self.board.acknowledge_interrupt();
+                    let vector = self.board.acknowledge_interrupt(cpu.number());
                     self.note(|| JournalEvent::Interrupt { cpu: cpu.number(), vector });
                     vector
                 }
@@ -25,9 +52,44 @@ impl Machine {
             self.cpus[cpu].vcpu.inject_interrupt(vector)?;
             self.cpus[cpu].interrupt_may_wait = true;
         }
-        let waits = self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt();
+        // Where ring 0 is emulated, no exit tells that the guest has lowered CR8: an exit as soon as it accepts an
+        // interrupt is the occasion to look.
+        let waits = self.has_vector(cpu) || self.interrupt_pending(cpu) && !processor_runs_ring_0();
         self.cpus[cpu].vcpu.want_interrupt_window(waits);
         Ok(())
+    }
+
+    /// Carries out what the local APIC requests besides interrupts with a vector; true if that is an NMI.
+    pub(super) fn take_processor_requests(&mut self, cpu: CpuId) -> Result<bool, HostError> {
+        let mut nmi = false;
+        while let Some(request) = self.board.take_request(cpu.number()) {
+            match request {
+                ProcessorRequest::Nmi => {
+                    self.note(|| JournalEvent::Nmi { cpu: cpu.number() });
+                    self.cpus[cpu].vcpu.inject_nmi()?;
+                    nmi = true;
+                }
+                other => info!("{cpu} ignores {other:?}: it is the only processor"),
+            }
+        }
+        Ok(nmi)
+    }
+
+    /// The guest may have written CR8, which its local APIC has to know.
+    #[inline]
+    pub(super) fn sync_task_priority(&mut self, cpu: CpuId) {
+        let priority = self.cpus[cpu].vcpu.task_priority();
+        self.board.set_task_priority(cpu.number(), priority);
+    }
+
+    /// The guest has lowered CR8, or written the task priority register of its local APIC, which CR8 shows.
+    pub(super) fn task_priority_changed(&mut self, cpu: CpuId, by_cr8: bool) {
+        if by_cr8 {
+            self.sync_task_priority(cpu);
+        } else {
+            let priority = self.board.task_priority(cpu.number());
+            self.cpus[cpu].vcpu.set_task_priority(priority);
+        }
     }
 
     /// Takes back an interrupt that was injected and has not been delivered, so that a step executes the instruction

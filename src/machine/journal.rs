@@ -71,6 +71,11 @@ pub enum JournalEvent {
         /// The vector.
         vector: u8,
     },
+    /// A non-maskable interrupt was injected into a processor.
+    Nmi {
+        /// Index of the vCPU.
+        cpu: u8,
+    },
     /// A debugger wrote guest memory.
     Memory {
         /// Guest-physical address of the first byte.

@@ -17,6 +17,7 @@ mod interrupt_delivery;
 pub mod interrupts;
 pub mod journal;
 mod mapped_memory;
+mod msr_access;
 pub mod outcome;
 pub mod output;
 mod run;

@@ -3,7 +3,7 @@
 use tracing::{debug, info};
 
 use super::board::{Board, Effect};
-use super::cpu::CpuId;
+use super::cpu::{Cpu, CpuId};
 use super::exit_counts::ExitCounts;
 use super::inputs::Input;
 use super::journal::JournalEvent;
@@ -99,7 +99,7 @@ impl Machine {
         {
             return Ok(Next::Stop(event));
         }
-        if self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt() {
+        if self.interrupt_pending(cpu) {
             self.deliver_interrupt(cpu)?;
         }
         match self.cpus[cpu].run() {
@@ -148,10 +148,9 @@ impl Machine {
                 if self.memory.write_word(address, value, size).is_ok() {
                     return Ok(Next::Run);
                 }
-                if self.board.shows_time_at(address) {
-                    self.sync_clock()?;
-                }
+                self.prepare_memory_access(cpu, address)?;
                 let effect = self.board.memory_write(address, size, value);
+                self.task_priority_changed(cpu, false);
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
             VmExit::MmioRead { address, size } => {
@@ -161,17 +160,21 @@ impl Machine {
                 let (value, effect) = match read {
                     Ok(value) => (value, Effect::default()),
                     Err(_) => {
-                        if self.board.shows_time_at(address) {
-                            self.sync_clock()?;
-                        }
+                        self.prepare_memory_access(cpu, address)?;
                         self.board.memory_read(address, size)
                     }
                 };
                 self.cpus[cpu].complete_read(value);
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
             }
+            VmExit::MsrRead { index } => self.read_msr(cpu, index),
+            VmExit::MsrWrite { index, value } => self.write_msr(cpu, index, value),
             VmExit::Halt { interruptible } => self.halt(cpu, interruptible),
             VmExit::Interrupted | VmExit::InterruptWindow => Ok(Next::Run),
+            VmExit::TaskPriority => {
+                self.task_priority_changed(cpu, true);
+                Ok(Next::Run)
+            }
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
             VmExit::Shutdown => self.shut_down(cpu),
             // The cause may be an unmapped slot: an instruction in it, or an operand of an instruction that KVM
@@ -191,20 +194,36 @@ impl Machine {
         }
     }
 
+    /// Tells the devices whose access to `address` follows, and the time if they show it.
+    fn prepare_memory_access(&mut self, cpu: CpuId, address: u64) -> Result<(), HostError> {
+        self.board.select_cpu(cpu.number());
+        self.sync_task_priority(cpu);
+        if self.board.shows_time_at(address) {
+            self.sync_clock()?;
+        }
+        Ok(())
+    }
+
     /// Emulates the instruction that KVM has refused, if the emulator supports it.
     #[cold]
     pub(super) fn emulate_refused(&mut self, cpu: CpuId, refusal: Refusal) -> Result<Next, HostError> {
         if refusal.suberror != Refusal::EMULATION {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
+        self.board.select_cpu(cpu.number());
+        self.sync_task_priority(cpu);
+        let priority = self.board.task_priority(cpu.number());
         let mut bus = EmulationBus {
             board: &mut self.board,
             watchpoint_pages: &mut self.watchpoint_pages,
             effect: Effect::default(),
         };
-        let cpu = &mut self.cpus[cpu];
-        let emulated = emulate(&cpu.vcpu, &*self.memory, &mut bus, &mut cpu.emulated)?;
+        let Cpu { vcpu, emulated: counter, .. } = &mut self.cpus[cpu];
+        let emulated = emulate(vcpu, &*self.memory, &mut bus, counter)?;
         let effect = bus.effect;
+        // The instruction may have written the local APIC's register, or CR8.
+        let by_cr8 = self.board.task_priority(cpu.number()) == priority;
+        self.task_priority_changed(cpu, by_cr8);
         let next = self.apply(effect)?.unwrap_or(Next::Run);
         Ok(match emulated {
             Emulated::Done => next,

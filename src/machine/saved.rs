@@ -100,6 +100,10 @@ impl Machine {
     /// [`HostError::Refused`] with the host's reason.
     pub fn state(&mut self) -> Result<MachineState, HostError> {
         self.complete_exits()?;
+        for cpu in self.cpu_ids() {
+            self.sync_task_priority(cpu);
+            self.take_processor_requests(cpu)?;
+        }
         Ok(MachineState {
             cpus: self.cpus.iter().map(|cpu| cpu.state(&self.kvm)).collect::<Result<_, _>>()?,
             clock: self.ram.vm().clock()?,

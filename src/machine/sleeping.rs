@@ -46,7 +46,7 @@ impl Machine {
             {
                 return Ok(Next::Stop(event));
             }
-            if self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt() {
+            if self.wakes(cpu)? {
                 self.cpus[cpu].run_state = RunState::Running;
                 self.rearm_timer()?;
                 return Ok(Next::Run);

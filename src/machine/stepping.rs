@@ -112,7 +112,7 @@ impl Machine {
     }
 
     fn prepare_step(&mut self, cpu: CpuId, interrupts: bool) -> Result<(), HostError> {
-        if interrupts && (self.board.interrupt_pending() || self.cpus[cpu].has_withdrawn_interrupt()) {
+        if interrupts && self.interrupt_pending(cpu) {
             return self.deliver_interrupt(cpu);
         }
         self.hold_interrupts(cpu)

@@ -368,7 +368,7 @@ fn waiting_guests() -> Vec<Trial> {
             "idle",
             &[": the guest waits in `hlt` for an interrupt; the next instruction is 0x200002 (_start+0x2), \
                 instruction `jmp short 0x200000`. Nothing is set up that could wake it: no timer runs, and neither \
-                the keyboard nor a serial port has its interrupt on; the interrupt controller (PIC) passes no line on"],
+                the keyboard nor a serial port has its interrupt on; the interrupt controllers pass no line on"],
         ),
         guest_test("a_waiting_guest_costs_no_processor_time", || {
             // What the shell reports are minutes and seconds in user mode and in the kernel.

@@ -28,6 +28,11 @@ pub fn trials() -> Vec<Trial> {
             ran.check(result >> 32 >= 40 && result as u32 == 500_500, "at least 40 ticks and the right sum")?;
             Ok(())
         }),
+        guest_test("the_local_apic_and_the_ioapic_interrupt_a_guest", || {
+            let ran = Kvm::with_guest("apic").args(["--timeout", "60"]).run();
+            ran.expect_err("result (RAX) 255 ")?.expect_status(0)?;
+            Ok(())
+        }),
         guest_test("a_key_interrupts_a_guest_that_sleeps", || {
             let kvm = Kvm::with_guest("interrupt-echo").args(["--keys", "keyboard", "--display", "serial"]);
             let terminal = Terminal::kvm(kvm, 80, 25);

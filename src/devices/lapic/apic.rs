@@ -131,6 +131,13 @@ impl LocalApic {
         self.pending
     }
 
+    /// True if there is a request that only the task priority holds back.
+    pub fn is_held_by_task_priority(&self) -> bool {
+        let Some(highest) = self.requests.highest() else { return false };
+        let served = self.in_service.highest().unwrap_or(0);
+        self.pending.is_none() && self.mode != ApicMode::Disabled && highest >> 4 > served >> 4
+    }
+
     /// The processor takes the pending interrupt. Returns its vector; the spurious one if there is none.
     pub fn acknowledge(&mut self) -> u8 {
         let Some(vector) = self.pending else { return (self.spurious & spurious::VECTOR) as u8 };

@@ -1,5 +1,7 @@
 //! What the host reports about itself: cheap to query, but not always accurate.
 
+use std::sync::OnceLock;
+
 use std::path::Path;
 
 use kvm_bindings::{
@@ -67,8 +69,11 @@ pub fn kernel_release() -> String {
 /// True if a processor with VT-x or AMD-V is known to run the guest's ring 0. Properties that only an
 /// instruction emulator gets wrong then need no measurement, and no virtual machine is created for them.
 pub fn processor_runs_ring_0() -> bool {
-    let modules = kvm_modules();
-    !modules.is_empty() && modules.iter().all(|module| matches!(*module, "kvm_intel" | "kvm_amd"))
+    static RUNS: OnceLock<bool> = OnceLock::new();
+    *RUNS.get_or_init(|| {
+        let modules = kvm_modules();
+        !modules.is_empty() && modules.iter().all(|module| matches!(*module, "kvm_intel" | "kvm_amd"))
+    })
 }
 
 /// The present modules among those that can give KVM its processor: `kvm_intel`, `kvm_amd`, `kvm_pvm`.

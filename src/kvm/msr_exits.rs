@@ -1,0 +1,43 @@
+//! Model-specific registers that are not KVM's: their accesses exit.
+//!
+//! The local APICs are the machine's, and with them IA32_APIC_BASE, IA32_TSC_DEADLINE and the registers of x2APIC
+//! mode. A filter makes the first two exit. KVM cannot filter the others (api.rst); without a local APIC of its own it
+//! takes each access to them for invalid, and reports it as such.
+//!
+//! Manual: KVM_X86_SET_MSR_FILTER, KVM_CAP_X86_USER_SPACE_MSR, KVM_EXIT_X86_RDMSR in api.rst.
+
+use kvm_bindings::{
+    KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL, kvm_enable_cap,
+};
+use kvm_ioctls::{MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, VmFd};
+use tracing::info;
+
+/// IA32_APIC_BASE and IA32_TSC_DEADLINE (Intel SDM volume 4).
+const FILTERED: [u32; 2] = [0x1B, 0x6E0];
+
+/// True if KVM can report accesses to model-specific registers (Linux 5.10).
+pub(super) fn are_possible(kvm: &kvm_ioctls::Kvm) -> bool {
+    kvm.check_extension_raw(KVM_CAP_X86_USER_SPACE_MSR.into()) > 0
+}
+
+/// Makes the guest's accesses to registers of the local APIC exit, where that is possible.
+pub(super) fn enable(vm: &VmFd) {
+    let reasons = KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_INVAL;
+    let capability = kvm_enable_cap {
+        cap: KVM_CAP_X86_USER_SPACE_MSR,
+        args: [reasons.into(), 0, 0, 0],
+        ..Default::default()
+    };
+    let denied = [0u8];
+    let ranges = FILTERED.map(|base| MsrFilterRange {
+        flags: MsrFilterRangeFlags::READ | MsrFilterRangeFlags::WRITE,
+        base,
+        msr_count: 1,
+        bitmap: &denied,
+    });
+    let enabled =
+        vm.enable_cap(&capability).and_then(|()| vm.set_msr_filter(MsrFilterDefaultAction::ALLOW, &ranges));
+    if let Err(error) = enabled {
+        info!("the guest's local APIC has no x2APIC mode and no TSC deadline: {error}");
+    }
+}
