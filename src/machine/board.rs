@@ -13,6 +13,7 @@ use super::output::OutputSource;
 use crate::devices::decode::PortDecoder;
 use crate::devices::i8042::I8042;
 use crate::devices::keyboard::KeyEvent;
+use crate::devices::pci::PciBus;
 use crate::devices::pic::DualPic;
 use crate::devices::post::PostPort;
 use crate::devices::rtc::Rtc;
@@ -20,7 +21,7 @@ use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
-use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, Payload, StateError};
+use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, OPEN_BUS, Payload, StateError};
 use crate::memory::LOW_RAM_LIMIT;
 
 /// The effect of an access outside its device.
@@ -86,6 +87,7 @@ pub struct Board {
     i8042: u8,
     vga: u8,
     pic: u8,
+    pci: u8,
     unassigned: u8,
     /// The devices that are told the time.
     timed: Vec<u8>,
@@ -109,7 +111,7 @@ impl Board {
     /// # Panics
     ///
     /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
-    /// the VGA, the interrupt controller, and the device for unassigned accesses.
+    /// the VGA, the interrupt controller, the PCI bus, and the device for unassigned accesses.
     pub fn new(table: &'static [Registration]) -> Board {
         let slots: Vec<Slot> = table
             .iter()
@@ -128,6 +130,7 @@ impl Board {
         let i8042 = find(&|slot| slot.role == Role::Keyboard);
         let vga = find(&|slot| slot.role == Role::Display);
         let pic = find(&|slot| is::<DualPic>(slot.device.as_ref()));
+        let pci = find(&|slot| is::<PciBus>(slot.device.as_ref()));
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
         let timed =
             (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
@@ -141,6 +144,7 @@ impl Board {
             i8042,
             vga,
             pic,
+            pci,
             unassigned,
             timed,
             interrupts,
@@ -203,10 +207,20 @@ impl Board {
     #[inline]
     pub fn read_port(&mut self, device: DeviceIndex, port: u16, size: u8) -> (u32, Effect) {
         self.accesses += 1;
-        let mut value = [0xFF; 4];
-        let (first, mut all) = self.read_byte(device, port);
-        value[0] = first;
-        for (port, byte) in (port..=u16::MAX).zip(&mut value[..usize::from(size.min(4))]).skip(1) {
+        if size == 1 {
+            let (byte, effect) = self.read_byte(device, port);
+            return (u32::from_le_bytes([byte, OPEN_BUS, OPEN_BUS, OPEN_BUS]), effect);
+        }
+        self.read_wide(device, port, size)
+    }
+
+    fn read_wide(&mut self, device: DeviceIndex, port: u16, size: u8) -> (u32, Effect) {
+        let slot = &mut self.slots[usize::from(device.0)];
+        if let Some((value, action)) = slot.device.read_wide(port - slot.base, size) {
+            return (value, self.effect(device, action));
+        }
+        let (mut value, mut all) = ([OPEN_BUS; 4], Effect::default());
+        for (port, byte) in (port..=u16::MAX).zip(&mut value[..usize::from(size.min(4))]) {
             let (read, one) = self.read_byte(self.decode(port), port);
             *byte = read;
             all = all.and(one);
@@ -415,6 +429,11 @@ impl Board {
     #[inline]
     pub fn vga(&self) -> &Vga {
         downcast(&self.slots[usize::from(self.vga)])
+    }
+
+    /// The PCI bus.
+    pub fn pci(&self) -> &PciBus {
+        downcast(&self.slots[usize::from(self.pci)])
     }
 
     /// The counts of unassigned accesses.
