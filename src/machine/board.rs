@@ -365,6 +365,12 @@ impl Board {
         }
     }
 
+    /// Sets whether the IDE function has flat base address registers
+    /// ([`IdeFunction::new`](crate::devices::pci::ide::IdeFunction::new)). The PCI bus is then as after power-on.
+    pub fn set_flat_ide_bars(&mut self, on: bool) {
+        downcast_mut::<PciBus>(&mut self.slots[usize::from(self.pci)]).set_flat_ide_bars(on);
+    }
+
     /// The two interrupt controllers.
     #[inline]
     pub fn pic(&self) -> &DualPic {
