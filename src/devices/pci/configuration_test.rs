@@ -1,4 +1,5 @@
 use super::*;
+use crate::devices::transcript::accesses;
 use crate::fuzzing::Random;
 
 fn address(bus: &mut PciBus, address: u32) {
@@ -88,6 +89,27 @@ fn disabled_cycles_and_absent_functions_read_as_all_ones() {
         let before = PciBus::default().functions().len();
         assert!(bus.write_wide(4, 4, 0).is_some());
         assert_eq!(bus.functions().len(), before);
+    }
+}
+
+#[test]
+fn a_transcript_of_qemu_gives_the_same_answers() {
+    let mut bus = PciBus::default();
+    for access in accesses(include_str!("transcript.txt")) {
+        let (port, size) = (access.address as u16, access.size);
+        let (offset, value) = (port - ADDRESS_PORT, access.value as u32);
+        if !access.is_write {
+            let mask = u32::MAX >> (32 - 8 * size);
+            let found = read(&mut bus, port, size).map(|found| found & mask);
+            assert_eq!(found, Some(value), "{}", access.line);
+        } else if size == 1 {
+            let _ = bus.write(offset, value as u8);
+        } else if bus.write_wide(offset, size, value).is_none() {
+            // The board splits it into bytes.
+            for (byte, offset) in value.to_le_bytes().into_iter().zip(offset..offset + u16::from(size)) {
+                let _ = bus.write(offset, byte);
+            }
+        }
     }
 }
 
