@@ -367,6 +367,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         no_reboot: user_interface.no_reboot,
         clock: user_interface.clock,
         time_of_day: time_of_day(settings),
+        flat_ide_bars: settings.flat_ide_bars,
         magic_break: user_interface.magic_break,
     };
     Machine::new(Box::new(image), spec, inputs, outputs)

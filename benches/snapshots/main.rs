@@ -83,6 +83,7 @@ impl Experiment {
             no_reboot: false,
             clock: ClockMode::Host,
             time_of_day: 0,
+            flat_ide_bars: false,
             magic_break: false,
         };
         let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;

@@ -15,6 +15,7 @@ use super::*;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
 use crate::devices::keyboard::{Key, KeyEvent};
+use crate::devices::pci::PciBus;
 use crate::devices::vga::Vga;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
@@ -42,6 +43,7 @@ struct FakeMachine {
     migrator: Option<Arc<dyn Migrator>>,
     inputs: Inputs,
     cells: Vec<u16>,
+    pci: PciBus,
 }
 
 impl StoppedMachine for FakeMachine {
@@ -133,6 +135,10 @@ impl StoppedMachine for FakeMachine {
     fn screen(&self) -> Shot {
         let vga = Vga::new();
         Shot { cells: self.cells.clone(), view: vga.view(), colours: vga.colours() }
+    }
+
+    fn pci(&self) -> &PciBus {
+        &self.pci
     }
 
     fn inputs(&self) -> &Inputs {
@@ -236,6 +242,7 @@ fn real_mode() -> FakeMachine {
         console_controlled: false,
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],
+        pci: PciBus::default(),
     }
 }
 

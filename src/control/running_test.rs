@@ -38,6 +38,7 @@ fn while_running<T: Send + 'static>(
         no_reboot: false,
         clock: ClockMode::Host,
         time_of_day: 0,
+        flat_ide_bars: false,
         magic_break: false,
     };
     let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();

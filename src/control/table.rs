@@ -2,8 +2,8 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    examine, machine, memory, migration, paging, points, registers, running, screen_and_keyboard, segments,
-    snapshots, state, stepping,
+    examine, machine, memory, migration, paging, pci, points, registers, running, screen_and_keyboard,
+    segments, snapshots, state, stepping,
 };
 use super::error::CommandError;
 use crate::settings::closest::closest;
@@ -79,7 +79,8 @@ pub(super) const COMMANDS: &[Command] = &[
         .known_from(Qemu),
     command("info lapic", "", "the machine has no complete local APIC yet", machine::no_interrupt_controller)
         .known_from(Qemu),
-    command("info pci", "", "the machine has no PCI bus yet", machine::no_pci).known_from(Qemu),
+    command("info pci", "", "show the PCI functions with their addresses and interrupts", pci::functions)
+        .known_from(Qemu),
     command(
         "dis",
         "[ADDRESS] [COUNT]",

@@ -76,6 +76,12 @@ pub trait Device {
         Action::NONE
     }
 
+    /// The guest reads `size` (2 or 4) bytes from ports from `offset` on, in one access. `None` has the read split
+    /// into bytes.
+    fn read_wide(&mut self, _offset: u16, _size: u8) -> Option<(u32, Action)> {
+        None
+    }
+
     /// The guest writes `size` (2 or 4) bytes to ports from `offset` on, in one access. `None` has the write
     /// split into bytes.
     fn write_wide(&mut self, _offset: u16, _size: u8, _value: u32) -> Option<Action> {

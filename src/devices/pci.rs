@@ -1,23 +1,120 @@
-//! PCI configuration mechanism #1 (ports 0xCF8 to 0xCFF) of a machine without PCI devices.
+//! The PCI bus: its functions, their configuration spaces, and the routing of their interrupts.
 //!
-//! No device answers a configuration cycle, so all reads give all ones (PCI Local Bus Specification 3.0,
-//! 3.2.2.3.2).
+//! The guest reaches the configuration spaces by mechanism #1, the ports 0xCF8 to 0xCFF ([`configuration`]).
+//! There is one bus, number 0; whatever no function answers reads as all ones, which says that there is no
+//! device (PCI Local Bus Specification 3.0, 6.1). The functions are those of the Intel 440FX chipset with a
+//! PIIX3: the host bridge ([`host_bridge`]), the ISA bridge ([`isa_bridge`]) and the IDE function ([`ide`]).
+//! All registers have their values after power-on; no firmware assigns addresses or interrupts.
 
-use super::snapshot::Stateless;
-use super::{Action, Device};
+pub mod bar;
+pub mod configuration;
+pub mod function;
+pub mod host_bridge;
+pub mod ide;
+pub mod isa_bridge;
+pub mod saved;
+pub mod space;
 
-/// The configuration ports.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PciConfiguration;
+use std::fmt::{Display, Formatter};
 
-impl Device for PciConfiguration {
-    /// The address register is one 32-bit register: a write of it must not reach the reset control register,
-    /// which shares its second byte's port.
-    fn write_wide(&mut self, _offset: u16, _size: u8, _value: u32) -> Option<Action> {
-        Some(Action::NONE)
+pub use function::PciFunction;
+use host_bridge::HostBridge;
+use ide::IdeFunction;
+use isa_bridge::IsaBridge;
+
+/// Where a function is on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PciAddress {
+    /// Number of the device, 0 to 31.
+    pub device: u8,
+    /// Number of the function within the device, 0 to 7.
+    pub function: u8,
+}
+
+impl PciAddress {
+    /// The host bridge.
+    pub const HOST_BRIDGE: PciAddress = PciAddress { device: 0, function: 0 };
+    /// The ISA bridge.
+    pub const ISA_BRIDGE: PciAddress = PciAddress { device: 1, function: 0 };
+    /// The IDE function.
+    pub const IDE: PciAddress = PciAddress { device: 1, function: 1 };
+}
+
+impl Display for PciAddress {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "00:{:02x}.{}", self.device, self.function)
     }
 }
 
-impl Stateless for PciConfiguration {
-    const NAME: &'static str = "pci-configuration";
+/// The bus with its functions.
+#[derive(Debug)]
+pub struct PciBus {
+    /// The address register of mechanism #1.
+    address: u32,
+    flat_ide_bars: bool,
+    isa_bridge: IsaBridge,
+    /// All others, by address.
+    functions: Vec<(PciAddress, Box<dyn PciFunction>)>,
 }
+
+impl Default for PciBus {
+    fn default() -> PciBus {
+        PciBus::new(false)
+    }
+}
+
+impl PciBus {
+    /// The bus after power-on. With `flat_ide_bars` the IDE function reports the ports of its channels in its base
+    /// address registers ([`IdeFunction::new`]).
+    pub fn new(flat_ide_bars: bool) -> PciBus {
+        PciBus {
+            address: 0,
+            flat_ide_bars,
+            isa_bridge: IsaBridge::default(),
+            functions: vec![
+                (PciAddress::HOST_BRIDGE, Box::new(HostBridge::default())),
+                (PciAddress::IDE, Box::new(IdeFunction::new(flat_ide_bars))),
+            ],
+        }
+    }
+
+    /// Switches `flat_ide_bars` ([`Self::new`]) on or off, before the guest starts.
+    pub fn set_flat_ide_bars(&mut self, on: bool) {
+        *self = PciBus::new(on);
+    }
+
+    /// The function at `at`, if there is one.
+    pub fn function(&self, at: PciAddress) -> Option<&dyn PciFunction> {
+        if at == PciAddress::ISA_BRIDGE {
+            return Some(&self.isa_bridge);
+        }
+        self.functions.iter().find(|(address, _)| *address == at).map(|(_, function)| function.as_ref())
+    }
+
+    fn function_mut(&mut self, at: PciAddress) -> Option<&mut dyn PciFunction> {
+        if at == PciAddress::ISA_BRIDGE {
+            return Some(&mut self.isa_bridge);
+        }
+        let found = self.functions.iter_mut().find(|(address, _)| *address == at);
+        found.map(|(_, function)| function.as_mut() as &mut dyn PciFunction)
+    }
+
+    /// All functions with their addresses, in the order of a scan.
+    pub fn functions(&self) -> Vec<(PciAddress, &dyn PciFunction)> {
+        let mut all: Vec<(PciAddress, &dyn PciFunction)> =
+            self.functions.iter().map(|(at, function)| (*at, function.as_ref())).collect();
+        all.push((PciAddress::ISA_BRIDGE, &self.isa_bridge));
+        all.sort_by_key(|(at, _)| *at);
+        all
+    }
+
+    /// The ISA interrupt line (0 to 15) that interrupt pin `pin` (1 is INTA#, 4 is INTD#) of the function at `at`
+    /// is routed to, as the guest has programmed the ISA bridge; `None` if it is not routed, or for other pins.
+    pub fn route(&self, at: PciAddress, pin: u8) -> Option<u8> {
+        self.isa_bridge.line(isa_bridge::pirq(at.device, pin)?)
+    }
+}
+
+#[cfg(test)]
+#[path = "pci/pci_test.rs"]
+mod tests;

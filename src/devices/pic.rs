@@ -81,7 +81,10 @@ impl DualPic {
         match line {
             CASCADE | 16.. => return,
             0..8 => self.master.set_level(line, level),
-            _ => self.slave.set_level(line - 8, level),
+            _ => {
+                self.slave.set_level(line - 8, level);
+                self.cascade();
+            }
         }
         self.update();
     }
@@ -107,6 +110,7 @@ impl DualPic {
                 if let Some(input) = input {
                     self.slave.acknowledge(input);
                 }
+                self.cascade();
                 self.slave.vector_base | input.unwrap_or(SPURIOUS)
             }
             Some(input) => {
@@ -150,9 +154,13 @@ impl DualPic {
         }
     }
 
-    /// Passes the request of the slave on to the master, and that of the master to the output.
-    fn update(&mut self) {
+    /// Passes the request of the slave on to the master, after the slave may have changed.
+    fn cascade(&mut self) {
         self.master.set_level(CASCADE, self.slave.pending().is_some());
+    }
+
+    /// Passes the request of the master on to the output.
+    fn update(&mut self) {
         self.output = self.master.pending().is_some();
     }
 
@@ -160,6 +168,7 @@ impl DualPic {
         let (answer, acknowledged) = self.chip(port).poll()?;
         if acknowledged.is_some() && port.slave {
             self.master.withdraw(CASCADE);
+            self.cascade();
         }
         self.update();
         Some(answer)
@@ -219,6 +228,13 @@ impl Device for DualPic {
             Register::Command => self.chip(port).write_command(value),
             Register::Data => self.chip(port).write_data(value),
             Register::Elcr => self.chip(port).set_elcr(value & SETTABLE_ELCR[usize::from(port.slave)]),
+        }
+        if port.slave {
+            self.cascade();
+        } else if self.master.is_starting() {
+            // Edge detection has started anew. A request of the slave is one again when the slave next changes, but
+            // not before it has been initialised as well.
+            self.master.withdraw(CASCADE);
         }
         self.update();
         Action::NONE

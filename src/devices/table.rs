@@ -16,7 +16,7 @@ use super::hpet::{self, Hpet};
 use super::i8042::I8042;
 use super::ioapic::{self, IoApic};
 use super::lapic::{self, LocalApics};
-use super::pci::PciConfiguration;
+use super::pci::{self, PciBus};
 use super::pic::DualPic;
 use super::pit::Pit;
 use super::post::{self, PostPort};
@@ -41,6 +41,8 @@ pub enum Role {
     Keyboard,
     /// The display: its view is published after each write.
     Display,
+    /// The PCI bus: writes to its address register may be coalesced.
+    PciBus,
     /// The port at which the guest stops itself in a debugger. It is connected only if the user asks for it, and
     /// snapshot files have no section for it while it is in its state after power-on: files of earlier versions
     /// have none.
@@ -177,9 +179,10 @@ pub const TABLE: &[Registration] = &[
     },
     // Port 0xCF9 in their middle is the reset control register.
     Registration {
-        base: 0xCF8,
+        base: pci::configuration::ADDRESS_PORT,
         ports: &[0xCF8..=0xCF8, 0xCFA..=0xCFF],
-        ..Registration::of::<PciConfiguration>()
+        role: Role::PciBus,
+        ..Registration::of::<PciBus>()
     },
     Registration { ports: &[0x00..=0x0F], ..Registration::of::<Dma>() },
     Registration {

@@ -256,10 +256,11 @@ impl Vcpu {
             .fd
             .coalesced_mmio_read()
             .map_err(|e| HostError::refused("share its ring of port writes", e))?;
-        Ok(write.map(|write| VmExit::PortOut {
-            port: write.phys_addr as u16,
-            size: 1,
-            value: u32::from(write.data[0]),
+        Ok(write.map(|write| {
+            let size = write.len.clamp(1, 4) as u8;
+            let mut bytes = [0; 4];
+            bytes[..usize::from(size)].copy_from_slice(&write.data[..usize::from(size)]);
+            VmExit::PortOut { port: write.phys_addr as u16, size, value: u32::from_le_bytes(bytes) }
         }))
     }
 

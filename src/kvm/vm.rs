@@ -337,7 +337,7 @@ impl Vm {
     ) -> Result<Vcpu, HostError> {
         let batching = self.vm.check_extension(Cap::CoalescedPio);
         match (index, batching) {
-            (0, true) => info!("KVM collects the writes to busy serial ports"),
+            (0, true) => info!("KVM collects the writes to busy serial ports and to the PCI address port"),
             (0, false) => {
                 info!(
                     "each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)"
@@ -374,19 +374,20 @@ impl Vm {
         self.vm.set_clock(&clock).map_err(|e| HostError::refused("set its clock", e))
     }
 
-    /// Lets KVM coalesce byte writes to `port` instead of exiting on each, or stops that. [`Vcpu::run`]
-    /// returns coalesced writes in order, before the exit that follows them. All vCPUs of the virtual machine
+    /// Lets KVM coalesce writes to the `size` (1, 2 or 4) ports from `port` on instead of exiting on each, or stops
+    /// that: those of any width that lie within these ports. [`Vcpu::run`] returns coalesced writes in order, before
+    /// the exit that follows them. All vCPUs of the virtual machine
     /// share one ring of them: while writes are coalesced, vCPUs take turns on one thread.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
-    pub fn coalesce_port_writes(&self, port: u16, on: bool) -> Result<(), HostError> {
+    pub fn coalesce_port_writes(&self, port: u16, size: u32, on: bool) -> Result<(), HostError> {
         let address = IoEventAddress::Pio(u64::from(port));
         if on {
-            self.vm.register_coalesced_mmio(address, 1)
+            self.vm.register_coalesced_mmio(address, size)
         } else {
-            self.vm.unregister_coalesced_mmio(address, 1)
+            self.vm.unregister_coalesced_mmio(address, size)
         }
         .map_err(|e| HostError::refused("collect writes to a port", e))
     }

@@ -17,6 +17,7 @@ use crate::devices::i8042::I8042;
 use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
+use crate::devices::pci::PciBus;
 use crate::devices::pic::DualPic;
 use crate::devices::post::PostPort;
 use crate::devices::rtc::Rtc;
@@ -24,7 +25,7 @@ use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
-use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime};
+use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, OPEN_BUS};
 use crate::memory::LOW_RAM_LIMIT;
 use wiring::Controllers;
 
@@ -80,6 +81,7 @@ pub struct Board {
     i8042: u8,
     vga: u8,
     controllers: Controllers,
+    pci: u8,
     unassigned: u8,
     /// The devices that are told the time.
     timed: Vec<u8>,
@@ -107,7 +109,7 @@ impl Board {
     /// # Panics
     ///
     /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
-    /// the VGA, the interrupt controllers, the HPET, and the device for unassigned accesses.
+    /// the VGA, the interrupt controllers, the HPET, the PCI bus, and the device for unassigned accesses.
     pub fn new(table: &'static [Registration]) -> Board {
         let slots: Vec<Slot> = table
             .iter()
@@ -136,6 +138,7 @@ impl Board {
             hpet: find(&|slot| is::<Hpet>(slot.device.as_ref())),
             ..Controllers::default()
         };
+        let pci = find(&|slot| is::<PciBus>(slot.device.as_ref()));
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
         let timed =
             (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
@@ -149,6 +152,7 @@ impl Board {
             i8042,
             vga,
             controllers,
+            pci,
             unassigned,
             timed,
             interrupts,
@@ -213,10 +217,20 @@ impl Board {
     #[inline]
     pub fn read_port(&mut self, device: DeviceIndex, port: u16, size: u8) -> (u32, Effect) {
         self.accesses += 1;
-        let mut value = [0xFF; 4];
-        let (first, mut all) = self.read_byte(device, port);
-        value[0] = first;
-        for (port, byte) in (port..=u16::MAX).zip(&mut value[..usize::from(size.min(4))]).skip(1) {
+        if size == 1 {
+            let (byte, effect) = self.read_byte(device, port);
+            return (u32::from_le_bytes([byte, OPEN_BUS, OPEN_BUS, OPEN_BUS]), effect);
+        }
+        self.read_wide(device, port, size)
+    }
+
+    fn read_wide(&mut self, device: DeviceIndex, port: u16, size: u8) -> (u32, Effect) {
+        let slot = &mut self.slots[usize::from(device.0)];
+        if let Some((value, action)) = slot.device.read_wide(port - slot.base, size) {
+            return (value, self.effect(device, action));
+        }
+        let (mut value, mut all) = ([OPEN_BUS; 4], Effect::default());
+        for (port, byte) in (port..=u16::MAX).zip(&mut value[..usize::from(size.min(4))]) {
             let (read, one) = self.read_byte(self.decode(port), port);
             *byte = read;
             all = all.and(one);
@@ -300,6 +314,12 @@ impl Board {
         }
     }
 
+    /// Sets whether the IDE function has flat base address registers
+    /// ([`IdeFunction::new`](crate::devices::pci::ide::IdeFunction::new)). The PCI bus is then as after power-on.
+    pub fn set_flat_ide_bars(&mut self, on: bool) {
+        downcast_mut::<PciBus>(&mut self.slots[usize::from(self.pci)]).set_flat_ide_bars(on);
+    }
+
     /// True if the registers of the device show the time: it is told the time before each access.
     #[inline]
     pub fn shows_time(&self, device: DeviceIndex) -> bool {
@@ -360,6 +380,11 @@ impl Board {
     #[inline]
     pub fn vga(&self) -> &Vga {
         downcast(&self.slots[usize::from(self.vga)])
+    }
+
+    /// The PCI bus.
+    pub fn pci(&self) -> &PciBus {
+        downcast(&self.slots[usize::from(self.pci)])
     }
 
     /// The counts of unassigned accesses.

@@ -191,3 +191,21 @@ fn an_optional_device_is_saved_only_after_it_was_used() {
     restored.restore(&unused).unwrap();
     assert_eq!(restored.port_in(0x8A00, 2).0 & 0xFFFF, 0, "files of earlier versions do not have it");
 }
+
+#[test]
+fn wide_reads_reach_a_device_whole_or_byte_by_byte() {
+    let mut board = Board::default();
+    let _ = board.port_out(0xCF8, 4, 0x8000_0800);
+    assert_eq!((board.port_in(0xCF8, 4).0, board.port_in(0xCFC, 4).0), (0x8000_0800, 0x7000_8086));
+    let _ = board.port_out(0xCF9, 1, 0x02);
+    assert_eq!(
+        board.port_in(0xCF8, 2).0 & 0xFFFF,
+        0x02FF,
+        "the reset control register is in the second byte"
+    );
+    assert_eq!(board.port_in(0xCFA, 4).0, 0x8086_FFFF, "half of it is in the data ports");
+    assert_eq!(board.port_in(0xCFF, 2).0 & 0xFFFF, 0xFF70, "and here the other half is beyond them");
+    let _ = board.port_out(0xCF8, 4, 0x8000_0860);
+    let _ = board.port_out(0xCFA, 4, 0x0B0A_0000);
+    assert_eq!(board.port_in(0xCFC, 4).0, 0x8080_0B0A);
+}

@@ -1,39 +1,61 @@
-//! Decides when serial output uses KVM's coalesced port I/O instead of an exit for each byte.
+//! Decides when serial output and PCI addresses use KVM's coalesced port I/O instead of an exit for each write.
 //!
-//! Coalescing makes a byte several times cheaper, but a coalesced byte is seen only at the next exit or tick.
+//! Coalescing makes a write several times cheaper, but a coalesced write is seen only at the next exit or tick.
 //! So it starts when a port becomes busy and ends when the port has been quiet. The run loop reports each
-//! write to a serial port and each tick.
+//! write to a serial port or to the address register of the PCI bus, and each tick.
+//!
+//! KVM coalesces all writes that lie within the four ports of the address register, thus also those to the reset
+//! control register at 0xCF9: for as long as a scan of the bus lasts, a reset by that port takes effect at the next
+//! exit or tick.
 //!
 //! Manual: KVM API documentation, KVM_CAP_COALESCED_PIO.
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::pci::configuration::ADDRESS_PORT;
 use crate::devices::serial::{BASE_PORTS, SerialPort};
 use crate::kvm::{HostError, Vm};
 
-/// Bytes sent one by one before coalescing starts.
+/// Writes that exit one by one before coalescing starts.
 const BUSY: u32 = 64;
-/// Ticks without a byte after which coalescing ends.
-const QUIET_TICKS: u32 = 20;
+
+/// A port whose writes can be coalesced.
+struct PortSpec {
+    port: u16,
+    /// Width of the writes in bytes.
+    size: u32,
+    /// Ticks without a write after which coalescing ends.
+    quiet_ticks: u32,
+}
+
+/// The serial ports, then the PCI address register.
+const SPECS: [PortSpec; 5] =
+    [serial(0), serial(1), serial(2), serial(3), PortSpec { port: ADDRESS_PORT, size: 4, quiet_ticks: 2 }];
+/// Position of the PCI address register.
+const PCI_ADDRESS: usize = 4;
+
+const fn serial(number: usize) -> PortSpec {
+    PortSpec { port: BASE_PORTS[number], size: 1, quiet_ticks: 20 }
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Port {
     on: bool,
-    /// Bytes since coalescing ended, or since the last tick while it is on.
-    bytes: u32,
+    /// Writes since coalescing ended, or since the last tick while it is on.
+    writes: u32,
     quiet_ticks: u32,
 }
 
-/// The saved state of [`Coalescing`].
+/// The saved state of [`Coalescing`]: that of the serial ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoalescingState {
     ports: [(bool, u32, u32); 4],
 }
 
-/// Which serial ports have their output coalesced.
+/// Which ports have their writes coalesced.
 #[derive(Debug, Default)]
 pub struct Coalescing {
-    ports: [Port; 4],
+    ports: [Port; SPECS.len()],
     available: bool,
 }
 
@@ -51,13 +73,29 @@ impl Coalescing {
     /// A serial port sent a byte; true if coalescing starts now.
     #[inline]
     pub fn sent(&mut self, number: u8, port: &SerialPort, vm: &Vm) -> Result<bool, HostError> {
-        let state = &mut self.ports[usize::from(number)];
-        state.bytes = state.bytes.saturating_add(1);
-        if state.on || state.bytes < BUSY || !self.available || !port.sends_quietly() {
+        self.written(usize::from(number), || port.sends_quietly(), vm)
+    }
+
+    /// The address register of the PCI bus was written; true if coalescing starts now.
+    #[inline]
+    pub fn pci_address_written(&mut self, vm: &Vm) -> Result<bool, HostError> {
+        self.written(PCI_ADDRESS, || true, vm)
+    }
+
+    #[inline]
+    fn written(
+        &mut self,
+        index: usize,
+        can_start: impl FnOnce() -> bool,
+        vm: &Vm,
+    ) -> Result<bool, HostError> {
+        let state = &mut self.ports[index];
+        state.writes = state.writes.saturating_add(1);
+        if state.on || state.writes < BUSY || !self.available || !can_start() {
             return Ok(false);
         }
-        *state = Port { on: true, bytes: 1, quiet_ticks: 0 };
-        vm.coalesce_port_writes(BASE_PORTS[usize::from(number)], true)?;
+        *state = Port { on: true, writes: 1, quiet_ticks: 0 };
+        set(index, true, vm)?;
         Ok(true)
     }
 
@@ -66,19 +104,19 @@ impl Coalescing {
     #[inline]
     pub fn configured(&mut self, number: u8, port: &SerialPort, vm: &Vm) -> Result<(), HostError> {
         if self.ports[usize::from(number)].on && !port.sends_quietly() {
-            self.stop(number, vm)?;
+            self.stop(usize::from(number), vm)?;
         }
         Ok(())
     }
 
     /// A tick has passed.
     pub fn tick(&mut self, vm: &Vm) -> Result<(), HostError> {
-        for number in 0..4 {
-            let state = &mut self.ports[usize::from(number)];
-            state.quiet_ticks = if state.bytes == 0 { state.quiet_ticks.saturating_add(1) } else { 0 };
-            state.bytes = 0;
-            if state.on && state.quiet_ticks >= QUIET_TICKS {
-                self.stop(number, vm)?;
+        for (index, spec) in SPECS.iter().enumerate() {
+            let state = &mut self.ports[index];
+            state.quiet_ticks = if state.writes == 0 { state.quiet_ticks.saturating_add(1) } else { 0 };
+            state.writes = 0;
+            if state.on && state.quiet_ticks >= spec.quiet_ticks {
+                self.stop(index, vm)?;
             }
         }
         Ok(())
@@ -86,7 +124,8 @@ impl Coalescing {
 
     /// The state to save.
     pub fn state(&self) -> CoalescingState {
-        CoalescingState { ports: self.ports.map(|port| (port.on, port.bytes, port.quiet_ticks)) }
+        let serial = [0, 1, 2, 3].map(|number| self.ports[number]);
+        CoalescingState { ports: serial.map(|port| (port.on, port.writes, port.quiet_ticks)) }
     }
 
     /// Coalesces the ports that were coalesced in `state`, in a virtual machine where none is yet. True if
@@ -96,18 +135,23 @@ impl Coalescing {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn set_state(&mut self, state: &CoalescingState, vm: &Vm) -> Result<bool, HostError> {
-        for (number, (on, bytes, quiet_ticks)) in state.ports.into_iter().enumerate() {
+        for (number, (on, writes, quiet_ticks)) in state.ports.into_iter().enumerate() {
             let on = on && self.available;
             if on {
-                vm.coalesce_port_writes(BASE_PORTS[number], true)?;
+                set(number, true, vm)?;
             }
-            self.ports[number] = Port { on, bytes, quiet_ticks };
+            self.ports[number] = Port { on, writes, quiet_ticks };
         }
         Ok(self.active())
     }
 
-    fn stop(&mut self, number: u8, vm: &Vm) -> Result<(), HostError> {
-        self.ports[usize::from(number)] = Port::default();
-        vm.coalesce_port_writes(BASE_PORTS[usize::from(number)], false)
+    fn stop(&mut self, index: usize, vm: &Vm) -> Result<(), HostError> {
+        self.ports[index] = Port::default();
+        set(index, false, vm)
     }
+}
+
+fn set(index: usize, on: bool, vm: &Vm) -> Result<(), HostError> {
+    let PortSpec { port, size, .. } = SPECS[index];
+    vm.coalesce_port_writes(port, size, on)
 }

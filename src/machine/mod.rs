@@ -114,6 +114,9 @@ pub struct MachineSpec {
     pub clock: ClockMode,
     /// The time of day at power-on, in seconds since 1970 UTC.
     pub time_of_day: i64,
+    /// The IDE function has flat base address registers
+    /// ([`IdeFunction::new`](crate::devices::pci::ide::IdeFunction::new)).
+    pub flat_ide_bars: bool,
     /// The guest can stop itself in a debugger: it has the port for that.
     pub magic_break: bool,
 }
@@ -185,6 +188,7 @@ impl Machine {
     ) -> Machine {
         let mut board = Board::default();
         board.set_up_cmos(spec.memory, spec.time_of_day);
+        board.set_flat_ide_bars(spec.flat_ide_bars);
         if spec.magic_break {
             board.connect_debugger_port();
         }

@@ -11,6 +11,7 @@ use super::output::OutputSource;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::MachineRequest;
+use crate::devices::pci::configuration::ADDRESS_PORT;
 use crate::devices::table::Role;
 use crate::emulate::{Bus, Emulated, emulate};
 use crate::kvm::{HostError, Refusal, VmExit};
@@ -248,6 +249,11 @@ impl Machine {
                     }
                 } else {
                     self.coalescing.configured(number, serial, self.ram.vm())?;
+                }
+            }
+            Role::PciBus if port == ADDRESS_PORT => {
+                if self.coalescing.pci_address_written(self.ram.vm())? {
+                    self.outputs.want_ticks(true);
                 }
             }
             Role::Display => self.screen.publish(self.board.vga().view()),

@@ -25,6 +25,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         no_reboot: false,
         clock: ClockMode::Host,
         time_of_day: 0,
+        flat_ide_bars: false,
         magic_break: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");

@@ -108,6 +108,7 @@ impl Draft {
                 keys: KeyTarget::Auto,
                 clock: ClockMode::Host,
                 rtc: None,
+                flat_ide_bars: false,
                 layout: LayoutName::Us,
                 log: LogSpec {
                     file: PathBuf::new(),

@@ -173,6 +173,8 @@ pub struct Settings {
     pub rtc: Option<i64>,
     /// End the run after this long.
     pub timeout: Option<Duration>,
+    /// The IDE function has the ports of its primary channel in its base address registers, as some guests expect.
+    pub flat_ide_bars: bool,
     /// End the run when the guest resets the machine, instead of restarting it.
     pub no_reboot: bool,
     /// How to serve gdb.

@@ -20,6 +20,7 @@ impl Settings {
             }
         };
         on("no-reboot", self.no_reboot);
+        on("flat-ide-bars", self.flat_ide_bars);
         on("strict", self.strict);
         on("dump-screen", self.dump_screen);
         if let Some(timeout) = self.timeout {

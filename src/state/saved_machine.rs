@@ -258,6 +258,7 @@ impl SavedMachine {
             no_reboot: user_interface.no_reboot,
             clock: user_interface.clock,
             time_of_day: 0,
+            flat_ide_bars: false,
             magic_break: user_interface.magic_break,
         };
         let guest_file = self.guest.file(guest_file);

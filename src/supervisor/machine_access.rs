@@ -17,6 +17,7 @@ use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
+use crate::devices::pci::PciBus;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::{Input, Inputs};
@@ -203,6 +204,10 @@ impl StoppedMachine for Supervisor<'_> {
         let screen = self.machine.screen();
         let colours = self.machine.board().vga().colours();
         Shot { cells: screen.cells(), view: screen.view(), colours }
+    }
+
+    fn pci(&self) -> &PciBus {
+        self.machine.board().pci()
     }
 
     fn inputs(&self) -> &Inputs {

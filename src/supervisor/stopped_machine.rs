@@ -9,6 +9,7 @@ use super::migrator::Migrator;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
+use crate::devices::pci::PciBus;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
@@ -119,6 +120,9 @@ pub trait StoppedMachine {
 
     /// What the screen shows.
     fn screen(&self) -> Shot;
+
+    /// The PCI bus.
+    fn pci(&self) -> &PciBus;
 
     /// The input queue of the machine.
     fn inputs(&self) -> &Inputs;

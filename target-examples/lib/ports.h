@@ -16,4 +16,16 @@ static inline uint8_t read_port(uint16_t port)
     return value;
 }
 
+static inline void write_port_dword(uint16_t port, uint32_t value)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint32_t read_port_dword(uint16_t port)
+{
+    uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
 #endif

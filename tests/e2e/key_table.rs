@@ -10,7 +10,10 @@ const TAKEN: &[Case] = &[
     case("[vm-spec] memsize", "start-info", "10", 0, "+ 0x000000a00000 RAM", ""),
     case("[vm-spec] memsize", "start-info", "0xA", 0, "+ 0x000000a00000 RAM", ""),
     case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
+    case("[vm-spec] clock", "hello-serial", "virtual", 0, "Hello from", ""),
+    case("[vm-spec] rtc", "hello-serial", "1000000000", 0, "Hello from", ""),
     case("[vm-spec] no-reboot", "reset", "yes", 18, "", "(--no-reboot)"),
+    case("[pci] flat_ide_bars", "ide-bars", "yes", 0, "", "RAX) 66454000"),
     case(
         "[guest] append",
         "start-info",
@@ -130,7 +133,10 @@ const TAKEN_ELSEWHERE: &[&str] = &["[migration] tls-key", "[migration] tls-ca"];
 const REFUSED: &[(&str, &str, &str)] = &[
     ("[vm-spec] memsize", "8.5", "is not a size; allowed: a number of MiB,"),
     ("[vm-spec] timeout", "soon", "is not a duration; allowed: seconds such as"),
+    ("[vm-spec] clock", "sundial", "is not a clock; allowed: host, virtual"),
+    ("[vm-spec] rtc", "yesterday", "is not a time of day; allowed: host, or seconds"),
     ("[vm-spec] no-reboot", "", "is neither yes nor no; allowed: yes, no"),
+    ("[pci] flat_ide_bars", "very", "is neither yes nor no; allowed: yes, no"),
     ("[guest] append", "\"open", ""),
     ("[guest] module", "", "does not name a file; allowed: the path of a file"),
     ("[guest] strict", "very", "is neither yes nor no; allowed: yes, no"),

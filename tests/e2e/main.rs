@@ -46,6 +46,7 @@ mod migration_gdb;
 mod migration_tls;
 mod option_table;
 mod options;
+mod pci;
 mod qemu_options;
 mod readme;
 mod resets;
@@ -86,6 +87,7 @@ fn main() {
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
     trials.extend(interrupts::trials());
+    trials.extend(pci::trials());
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));

@@ -36,8 +36,12 @@ const TAKEN: &[Case] = &[
     case("--memory", "start-info", "--memory=3072K", 0, "+ 0x000000300000 RAM", ""),
     case("--memory", "start-info", "--memory 1G", 0, "+ 0x000040000000 RAM", ""),
     case("--timeout", "endless", "--timeout 50ms", 12, "", "longer than --timeout allows"),
+    case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
+    case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),
     case("--no-reboot", "reset", "--no-reboot", 18, "", "(--no-reboot)"),
     case("--no-reboot", "reset", "--no-reboot=off --timeout 0.1", 12, "", "--timeout"),
+    case("--flat-ide-bars", "ide-bars", "--flat-ide-bars", 0, "", "RAX) 66454000"),
+    case("--flat-ide-bars", "ide-bars", "--flat-ide-bars=no", 0, "", "RAX) 0"),
     case("--append", "start-info", "--append -x", 2, "", "There is no option `-x`."),
     case("--append", "start-info", "--append=-x", 0, "command line: -x\n", ""),
     case("--module", "start-info", "--module /etc/passwd=a --module /etc/passwd", 0, "modules: 2\n", ""),
@@ -194,10 +198,23 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--timeout: `0` is zero; allowed: seconds such as 10 or 0.5, or with a \
         unit: 500ms, 10s, 2m, 1h; at most a year; none",
     ),
+    ("--clock", "--clock sundial", "--clock: `sundial` is not a clock; allowed: host, virtual"),
+    (
+        "--rtc",
+        "--rtc=yesterday",
+        "--rtc: `yesterday` is not a time of day; allowed: host, or seconds since 1970 UTC: \
+        0 to 4294967295 (`date +%s -d 2030-01-31` prints them)",
+    ),
     (
         "--no-reboot",
         "--no-reboot=maybe",
         "--no-reboot: `maybe` is neither yes nor no; allowed: yes, no (or true, \
+        false, on, off, 1, 0)",
+    ),
+    (
+        "--flat-ide-bars",
+        "--flat-ide-bars=very",
+        "--flat-ide-bars: `very` is neither yes nor no; allowed: yes, no (or true, \
         false, on, off, 1, 0)",
     ),
     (

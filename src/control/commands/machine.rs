@@ -51,12 +51,6 @@ pub(in crate::control) fn no_interrupt_controller(
     Err(CommandError::NoHardware { name: "info pic, irq and lapic", why })
 }
 
-/// For `info pci`.
-pub(in crate::control) fn no_pci(_: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    let why = "this machine has no PCI bus yet; `info qtree` shows its devices";
-    Err(CommandError::NoHardware { name: "info pci", why })
-}
-
 /// For `system_powerdown`.
 pub(in crate::control) fn no_power_button(
     _: &mut dyn StoppedMachine,

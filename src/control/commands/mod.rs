@@ -5,6 +5,7 @@ pub(super) mod machine;
 pub(super) mod memory;
 pub(super) mod migration;
 pub(super) mod paging;
+pub(super) mod pci;
 pub(super) mod points;
 pub(super) mod registers;
 pub(super) mod running;

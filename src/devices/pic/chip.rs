@@ -86,6 +86,11 @@ impl I8259A {
         !matches!(self.initialization, Initialization::Never | Initialization::AwaitsIcw2)
     }
 
+    /// True between ICW1 and ICW2.
+    pub(super) fn is_starting(&self) -> bool {
+        self.initialization == Initialization::AwaitsIcw2
+    }
+
     pub(super) fn set_level(&mut self, input: u8, level: bool) {
         let bit = 1 << input;
         if level {

@@ -254,6 +254,23 @@ fn edge_detection_starts_anew_with_icw1() {
 }
 
 #[test]
+fn initialising_the_master_again_forgets_the_slaves_request_until_the_slave_changes() {
+    let start = |pic: &mut DualPic| write(pic, &[(0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1)]);
+    let mut pic = initialized([1, 1]);
+    pulse(&mut pic, 12);
+    start(&mut pic);
+    assert!(!pic.output());
+    pulse(&mut pic, 9);
+    assert_eq!((pic.output(), pic.acknowledge()), (true, 0x29));
+    // With the slave initialised as well, nothing is left, not even a spurious interrupt.
+    let mut pic = initialized([1, 1]);
+    pulse(&mut pic, 12);
+    start(&mut pic);
+    write(&mut pic, &[(0xA0, 0x11), (0xA1, 0x28), (0xA1, 2), (0xA1, 1)]);
+    assert_eq!((pic.output(), registers(&mut pic)), (false, [0; 4]));
+}
+
+#[test]
 fn the_description_shows_each_line() {
     let mut pic = initialized([1, 1]);
     write(&mut pic, &[(0x21, 0x80), (0xA1, 0xFE), (0x4D1, 0x02)]);

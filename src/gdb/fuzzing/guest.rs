@@ -65,6 +65,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         no_reboot: false,
         clock: ClockMode::Host,
         time_of_day: 0,
+        flat_ide_bars: false,
         magic_break: false,
     };
     Machine::new(image, spec, inputs, machine_outputs)

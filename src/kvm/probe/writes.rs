@@ -134,7 +134,7 @@ fn three_writes(kvm: &Kvm) -> Result<CoalescedWrites, HostError> {
     if !guest.vcpu.can_coalesce_writes() {
         return Ok(CoalescedWrites::NotOffered);
     }
-    guest.vm.coalesce_port_writes(PORT, true)?;
+    guest.vm.coalesce_port_writes(PORT, 1, true)?;
     let write = ProbeExit::Exit(VmExit::PortOut { port: PORT, size: 1, value: 7 });
     let first = guest.run()?;
     // If the writes were coalesced, the guest is already past all of them.

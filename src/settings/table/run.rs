@@ -56,6 +56,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         set: |draft, text| values::boolean(text).map(|on| draft.settings.no_reboot = on),
         keys: &[Key::same("vm-spec", "no-reboot")],
     },
+    OptionSpec {
+        long: "flat-ide-bars",
+        takes: OptionArgument::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "BARs 0 and 1 of the IDE function are bare ports: 0x1F0, 0x3F6",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.flat_ide_bars = on),
+        keys: &[Key::same("pci", "flat_ide_bars")],
+    },
 ];
 
 /// The guest's files.
