@@ -63,6 +63,24 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_status(2)?.check(ran.out.contains("migration failed"), "the failure")?;
             run(&[], "status\n").expect_status(0)?.expect_out("the guest runs\n").map(drop)
         }),
+        guest_test("a_script_that_waits_for_a_stop_gets_the_reason_once", || {
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
+            // The notice comes before the answer or after it, so several times.
+            for hit in 1..=4 {
+                let breakpoint = if hit == 1 { "break 0x200002 if $rax == 3000\n" } else { "" };
+                let script = format!("pause\nset $rax = 0\n{breakpoint}resume\nwait\nstatus\n");
+                let ran =
+                    Kvm::new().args(["console", "--keep-going", &address]).input(script.as_bytes()).run();
+                let reason = format!("breakpoint 1 at 0x200002 (spin), hit {hit}\n");
+                if ran.out.matches(&reason).count() != 1 {
+                    return Err(format!("not once {reason:?} in {:?}", ran.out).into());
+                }
+            }
+            let mut client = kvm.connect()?;
+            client.send(b"quit\n")?;
+            kvm.finish()?.expect_status(14).map(drop)
+        }),
         guest_test("commands_overwrite_no_file_of_the_user_without_force", || {
             let kvm = KvmWithConsole::start("endless", &[])?;
             let mut client = kvm.connect()?;

@@ -64,6 +64,30 @@ pub(super) type Turn = Arc<Mutex<Written>>;
 pub(super) struct Written {
     /// The client shows a prompt, behind which a notice needs a line of its own.
     pub(super) at_prompt: bool,
+    /// What was last written by one of the two threads and may be due from the other, too: the answer to `wait` is
+    /// also a notice.
+    last: Option<(Writer, String)>,
+}
+
+/// A thread that writes to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// The one that answers the client.
+    Answers,
+    /// The one that passes on notices.
+    Notices,
+}
+
+impl Written {
+    /// False if the other thread has already written `text`; else it must be written now.
+    pub(super) fn is_due(&mut self, writer: Writer, text: &str) -> bool {
+        let text = text.trim_end();
+        if self.last.take_if(|(by, last)| *by != writer && last == text).is_some() {
+            return false;
+        }
+        self.last = Some((writer, text.to_owned()));
+        true
+    }
 }
 
 fn lock(turn: &Turn) -> MutexGuard<'_, Written> {
@@ -110,10 +134,15 @@ fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender, turn: 
                     }
                     let mut answer = text.into_bytes();
                     if let Some(progress) = progress {
+                        // Notices from before the command are none of its answer.
+                        written.last = None;
                         drop(written);
                         for line in progress {
                             failed = is_failure(&line);
-                            answer.extend(format!("{line}\n").as_bytes());
+                            let mut written = lock(turn);
+                            if written.is_due(Writer::Answers, &line) {
+                                answer.extend(format!("{line}\n").as_bytes());
+                            }
                             stream.write_all(&answer)?;
                             answer.clear();
                         }

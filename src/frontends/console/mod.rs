@@ -21,7 +21,7 @@ use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::{ConsoleSpec, ListenAddress};
 use crate::supervisor::request_queue::RequestSender;
-use conversation::{Ended, Turn};
+use conversation::{Ended, Turn, Writer};
 
 /// The prompt before every line of a client.
 pub const PROMPT: &str = "vmm console> ";
@@ -227,6 +227,9 @@ fn pass_on(notices: &Receiver<String>, clients: &Clients) {
             .collect();
         for (mut stream, turn) in streams {
             let mut turn = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if !turn.is_due(Writer::Notices, &notice) {
+                continue;
+            }
             let start = if std::mem::take(&mut turn.at_prompt) { "\n" } else { "" };
             // The client may have disconnected.
             let _ = stream.write_all(format!("{start}{notice}").as_bytes());
