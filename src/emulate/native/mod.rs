@@ -41,10 +41,10 @@ mod stub;
 mod tests;
 mod undefined;
 
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 use super::Obstacle;
-use super::cpu::Cpu;
+use super::cpu::{Cpu, Mode};
 use super::exception::{EmulationError, Exception};
 use allowed::Unit;
 pub(super) use encoding::without_spare_prefix;
@@ -54,10 +54,11 @@ pub(super) use undefined::exception as undefined_exception;
 
 /// Executes `instruction`, or returns [`Obstacle::NotAllowed`] if it is not one of these.
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
-    let unit = allowed::unit(instruction)?;
-    if instruction.mnemonic() != Mnemonic::Wait && !processor::has(instruction, unit) {
-        return Err(Obstacle::NotOnThisProcessor.into());
-    }
+    let unit = match allowed::unit(instruction) {
+        Ok(unit) if instruction.mnemonic() == Mnemonic::Wait || processor::has(instruction, unit) => unit,
+        Ok(_) => return Err(refused(cpu, instruction, Obstacle::NotOnThisProcessor)?),
+        Err(obstacle) => return Err(refused(cpu, instruction, obstacle)?),
+    };
     ready::check(cpu, instruction, unit)?;
     match instruction.mnemonic() {
         Mnemonic::Wait => {}
@@ -68,6 +69,23 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Em
     }
     cpu.pass(instruction.next_ip());
     Ok(())
+}
+
+/// What an instruction raises that is not executed here: #UD if it has a VEX, EVEX or XOP prefix and the guest's
+/// processor cannot have it, because the host's has not; otherwise the obstacle.
+fn refused(
+    cpu: &Cpu,
+    instruction: &Instruction,
+    obstacle: Obstacle,
+) -> Result<EmulationError, EmulationError> {
+    if instruction.encoding() == EncodingKind::Legacy {
+        return Ok(obstacle.into());
+    }
+    if matches!(cpu.mode(), Mode::Real | Mode::Virtual8086) {
+        return Ok(Exception::UNDEFINED.into());
+    }
+    let exception = undefined::exception(&cpu.code[..instruction.len()], cpu.registers.bitness())?;
+    Ok(exception.map_or(obstacle.into(), EmulationError::from))
 }
 
 /// Executes `instruction` on the host's processor.

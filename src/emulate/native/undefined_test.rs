@@ -2,6 +2,7 @@
 
 use super::guest;
 use crate::emulate::exception::Exception;
+use crate::emulate::native::processor;
 use crate::emulate::{Emulated, Obstacle};
 
 #[test]
@@ -91,5 +92,26 @@ fn an_undefined_encoding_of_15_bytes_is_undefined_and_one_of_16_is_too_long() {
             let mut fake = guest(&[&padding, code].concat());
             assert_eq!(fake.raises(), Some(raised), "{length} bytes: {code:02x?}");
         }
+    }
+}
+
+#[test]
+fn instructions_of_evex_are_undefined_where_the_processor_has_none() {
+    if processor::has_evex() {
+        return;
+    }
+    let evex: [&[u8]; 4] = [
+        &[0x62, 0xF1, 0x7C, 0x48, 0x58, 0xC1],       // vaddps zmm0, zmm0, zmm1
+        &[0x62, 0xF1, 0x7C, 0x4A, 0x11, 0x07],       // vmovups [rdi]{k2}, zmm0
+        &[0x62, 0xF2, 0x7D, 0x49, 0x92, 0x04, 0x07], // vgatherdps zmm0{k1}, [rdi + zmm0]
+        &[0xC5, 0xF8, 0x92, 0xC8],                   // kmovw k1, eax
+    ];
+    for code in evex {
+        assert_eq!(guest(code).raises(), Some(Exception::UNDEFINED), "{code:x?}");
+        // The same in 32-bit code, where this is no `bound` or `lds`.
+        let mut fake = guest(code);
+        let system = &mut fake.registers.get_mut().system;
+        (system.cs.l, system.cs.db) = (0, 1);
+        assert_eq!(fake.raises(), Some(Exception::UNDEFINED), "{code:x?}");
     }
 }
