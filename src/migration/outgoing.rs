@@ -27,6 +27,7 @@ use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
 use crate::supervisor::migrator::{Migrator, MigratorError};
+use crate::supervisor::notice::Notice;
 use crate::supervisor::request_queue::{GuestRequest, RequestSender, RunOver};
 use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
@@ -64,7 +65,7 @@ impl MigrationService {
 }
 
 impl Migrator for MigrationService {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, MigratorError> {
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError> {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
             return Err(MigratorError::AlreadyInProgress { progress: progress.text() });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::pages::PAGE;
+use crate::supervisor::notice::Notice;
 
 /// Statistics of a migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ struct State {
     bytes_before: u64,
     cancelled: bool,
     started: Instant,
-    listener: Option<Sender<String>>,
+    listener: Option<Sender<Notice>>,
 }
 
 /// Progress of a migration; can be read from any thread.
@@ -75,7 +76,7 @@ pub struct MigrationProgress {
 
 impl MigrationProgress {
     /// Starts the progress of a migration; `listener` also receives each progress line.
-    pub fn new(to: String, listener: Option<Sender<String>>) -> MigrationProgress {
+    pub fn new(to: String, listener: Option<Sender<Notice>>) -> MigrationProgress {
         let state = State {
             phase: MigrationPhase::Connecting,
             round: 0,
@@ -118,7 +119,7 @@ impl MigrationProgress {
         info!("{}", line.trim());
         if let Some(listener) = &self.state().listener {
             // The client that started the migration may have disconnected.
-            let _ = listener.send(line.to_owned());
+            let _ = listener.send(line.into());
         }
     }
 
@@ -222,6 +223,6 @@ mod tests {
         assert!(!progress.cancel(), "too late");
         progress.enter(MigrationPhase::Over("done".into()));
         assert_eq!((progress.text(), progress.is_over()), ("done".into(), true));
-        assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration"]);
+        assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration".into()]);
     }
 }
