@@ -104,7 +104,7 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
 /// Leaf whose EAX is the highest basic leaf.
 const HIGHEST_BASIC: u32 = 0;
 /// TSC and core crystal clock.
-const CRYSTAL_CLOCK: u32 = 0x15;
+pub(super) const CRYSTAL_CLOCK: u32 = 0x15;
 /// Processor frequencies.
 const FREQUENCIES: u32 = 0x16;
 /// Leaf whose EAX is the highest leaf of the hypervisor.
@@ -113,7 +113,7 @@ const HIGHEST_OF_HYPERVISOR: u32 = 0x4000_0000;
 const TIMING: u32 = 0x4000_0010;
 /// Frequency of the clock that leaf 15H relates the TSC to, in Hz. It is a number of kHz and MHz, so that a guest
 /// that divides first gets the right frequency.
-const CRYSTAL_HZ: u32 = 1_000_000;
+pub(super) const CRYSTAL_HZ: u32 = 1_000_000;
 
 /// `cpuid` with the frequency of the time stamp counter: leaf 15H, leaf 40000010H if there are leaves of a
 /// hypervisor, and leaf 16H, which has other frequencies, as the host has it (`host_frequencies`: EAX to EDX, zero

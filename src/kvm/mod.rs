@@ -14,6 +14,7 @@ mod kicker;
 pub mod probe;
 mod registers;
 mod saved_msrs;
+mod tsc;
 mod vcpu;
 mod vcpu_state;
 mod vm;
