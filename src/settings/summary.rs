@@ -13,6 +13,9 @@ impl Settings {
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let mut all: Vec<(&'static str, String)> = Vec::new();
         let path = |path: &Path| path.display().to_string();
+        if let Some(file) = &self.config {
+            all.push(("config", path(file)));
+        }
         all.push(("memory", format!("{}M", self.memory >> 20)));
         let mut on = |name, on: bool| {
             if on {
@@ -218,6 +221,7 @@ mod tests {
                 assert!(!without.iter().any(|line| line == shown), "{argument}: {without:?}");
             }
         }
+        // The config file is in the next test.
         for option in options().filter(|option| !["config", "help", "version"].contains(&option.long)) {
             let name =
                 |argument: &str| argument.trim_start_matches('-').split('=').next() == Some(option.long);
@@ -226,12 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_in_the_summary_without_its_value() {
+    fn the_config_file_is_in_the_summary_and_a_password_without_its_value() {
         let config = std::env::temp_dir().join(format!("kvm-summary-{}.ini", std::process::id()));
         std::fs::write(&config, "[debug-server]\nenable = yes\npassw = open sesame\n").unwrap();
         let lines = summary(&["a.elf"], &config).unwrap();
         std::fs::remove_file(&config).unwrap();
         assert!(lines.contains(&"debug-server=127.0.0.1:5553 with a password".to_owned()), "{lines:?}");
         assert!(!lines.iter().any(|line| line.contains("sesame")), "{lines:?}");
+        assert_eq!(lines[0], format!("config={}", config.display()));
     }
 }
