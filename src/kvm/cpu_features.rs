@@ -5,7 +5,7 @@
 use kvm_bindings::{CpuId, kvm_cpuid_entry2};
 use serde::{Deserialize, Serialize};
 
-use super::{HostError, cpuid};
+use super::HostError;
 
 /// Maximum number of CPUID leaves accepted; KVM itself accepts 256.
 const MOST_LEAVES: usize = 256;
@@ -114,17 +114,6 @@ impl CpuFeatures {
         let [ebx, ecx, edx] = [4, 5, 6].map(|at| self.leaf(0, 0).map_or(0, |leaf| leaf[at]));
         let bytes: Vec<u8> = [ebx, edx, ecx].into_iter().flat_map(u32::to_le_bytes).collect();
         bytes.iter().map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' }).collect()
-    }
-
-    /// The frequency of the time stamp counter in kHz that these leaves tell a guest; `None` if they tell none, or if
-    /// this program has not made them.
-    pub(super) fn tsc_khz(&self) -> Option<u32> {
-        let [_, _, _, denominator, numerator, crystal, _] = *self.leaf(cpuid::CRYSTAL_CLOCK, 0)?;
-        if crystal != cpuid::CRYSTAL_HZ || denominator == 0 {
-            return None;
-        }
-        let hertz = u64::from(crystal) * u64::from(numerator) / u64::from(denominator);
-        u32::try_from(hertz / 1000).ok().filter(|khz| *khz != 0)
     }
 
     /// The features of this set that `here` lacks: their names, or their positions in CPUID.

@@ -104,7 +104,7 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
 /// Leaf whose EAX is the highest basic leaf.
 const HIGHEST_BASIC: u32 = 0;
 /// TSC and core crystal clock.
-pub(super) const CRYSTAL_CLOCK: u32 = 0x15;
+const CRYSTAL_CLOCK: u32 = 0x15;
 /// Processor frequencies.
 const FREQUENCIES: u32 = 0x16;
 /// Leaf whose EAX is the highest leaf of the hypervisor.
@@ -113,7 +113,7 @@ const HIGHEST_OF_HYPERVISOR: u32 = 0x4000_0000;
 const TIMING: u32 = 0x4000_0010;
 /// Frequency of the clock that leaf 15H relates the TSC to, in Hz. It is a number of kHz and MHz, so that a guest
 /// that divides first gets the right frequency.
-pub(super) const CRYSTAL_HZ: u32 = 1_000_000;
+const CRYSTAL_HZ: u32 = 1_000_000;
 
 /// `cpuid` with the frequency of the time stamp counter: leaf 15H, leaf 40000010H if there are leaves of a
 /// hypervisor, and leaf 16H, which has other frequencies, as the host has it (`host_frequencies`: EAX to EDX, zero
@@ -152,6 +152,17 @@ pub(super) fn with_tsc_frequency(
         entries.push(kvm_cpuid_entry2 { function, eax, ebx, ecx, edx, ..Default::default() });
     }
     CpuId::from_entries(&entries).map_err(|_| HostError::too_long("take a list of processor features"))
+}
+
+/// The frequency of the time stamp counter in kHz that `cpuid` tells a guest; `None` if it tells none, or if another
+/// program has made leaf 15H.
+pub(super) fn tsc_frequency(cpuid: &CpuId) -> Option<u32> {
+    let leaf = cpuid.as_slice().iter().find(|entry| entry.function == CRYSTAL_CLOCK)?;
+    if leaf.ecx != CRYSTAL_HZ || leaf.eax == 0 {
+        return None;
+    }
+    let hertz = u64::from(leaf.ecx) * u64::from(leaf.ebx) / u64::from(leaf.eax);
+    u32::try_from(hertz / 1000).ok().filter(|khz| *khz != 0)
 }
 
 /// Leaf 16H of the host's processor; zeros if it has none.

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::Vcpu;
+use super::{Vcpu, cpuid};
 
 /// The time stamp counter does not run at the frequency that the guest knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Vcpu {
     /// `before` (kHz; 0 if unknown), the one at which the counter ran. Returns the difference that remains, once for
     /// each frequency.
     pub(super) fn set_tsc_frequency(&self, before: u32) -> Option<TscMismatch> {
-        let known = self.features().tsc_khz().unwrap_or(before);
+        let known = cpuid::tsc_frequency(&self.cpuid).unwrap_or(before);
         let here = self.tsc_frequency();
         if known == 0 || known == here || self.cached.refused_tsc_khz.get() == known {
             return None;
