@@ -176,12 +176,17 @@ impl MigrationProgress {
     }
 }
 
-/// The last line of a migration that has failed.
-const FAILURE: &str = "migration failed, the guest keeps running on this host: ";
+/// How the last line of a migration that has failed begins.
+const FAILURE: &str = "migration failed, ";
 
-/// The last line of a migration that has failed for the reason `why`.
+/// The last line of a migration that has failed for the reason `why`; the guest keeps running.
 pub fn failure(why: &dyn std::fmt::Display) -> String {
-    format!("{FAILURE}{why}")
+    format!("{FAILURE}the guest keeps running on this host: {why}")
+}
+
+/// The last line of a migration whose failure `why` ends the run.
+pub fn end_of_run(why: &dyn std::fmt::Display) -> String {
+    format!("{FAILURE}and the run ends: {why}")
 }
 
 /// True for the last line of a migration that has failed.
@@ -224,5 +229,11 @@ mod tests {
         progress.enter(MigrationPhase::Over("done".into()));
         assert_eq!((progress.text(), progress.is_over()), ("done".into(), true));
         assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration".into()]);
+    }
+
+    #[test]
+    fn failures_are_recognized_whether_the_run_goes_on_or_ends() {
+        assert!(is_failure(&failure(&"cancelled")) && is_failure(&end_of_run(&"memory is lost")));
+        assert!(!is_failure("-----> migration complete.") && !is_failure("the guest has moved to a:1"));
     }
 }
