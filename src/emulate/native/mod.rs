@@ -49,6 +49,8 @@ use super::exception::{EmulationError, Exception};
 use allowed::Unit;
 pub(super) use encoding::without_spare_prefix;
 use operand::Operand;
+#[cfg(test)]
+pub(super) use processor::{components as components_for_tests, has_evex as has_evex_for_tests};
 use stub::Stub;
 pub(super) use undefined::exception as undefined_exception;
 
@@ -71,15 +73,19 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Em
     Ok(())
 }
 
-/// What an instruction raises that is not executed here: #UD if it has a VEX, EVEX or XOP prefix and the guest's
-/// processor cannot have it, because the host's has not; otherwise the obstacle.
+/// What an instruction raises that is not executed here: #UD if the guest's processor cannot have it, because the
+/// host's has not; otherwise the obstacle. `system` knows those without a VEX, EVEX or XOP prefix that never run here.
 fn refused(
     cpu: &Cpu,
     instruction: &Instruction,
     obstacle: Obstacle,
 ) -> Result<EmulationError, EmulationError> {
-    if instruction.encoding() == EncodingKind::Legacy {
-        return Ok(obstacle.into());
+    match (instruction.encoding(), obstacle, instruction.mnemonic()) {
+        // On other processors, these are `bsr` and `bsf` with a prefix that is ignored.
+        (EncodingKind::Legacy, _, Mnemonic::Lzcnt | Mnemonic::Tzcnt) => return Ok(obstacle.into()),
+        (EncodingKind::Legacy, Obstacle::NotOnThisProcessor, _) => return Ok(Exception::UNDEFINED.into()),
+        (EncodingKind::Legacy | EncodingKind::D3NOW, ..) => return Ok(obstacle.into()),
+        _ => {}
     }
     if matches!(cpu.mode(), Mode::Real | Mode::Virtual8086) {
         return Ok(Exception::UNDEFINED.into());

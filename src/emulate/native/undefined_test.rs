@@ -34,6 +34,38 @@ fn encodings_that_no_processor_has_are_undefined() {
     }
 }
 
+/// LOCK before an instruction that cannot have it is an invalid opcode, which has priority over faults of memory
+/// operands (Intel SDM volume 3A, "Priority Among Concurrent Events"; AMD APM volume 2, "Priorities"). Some
+/// processors find the fault of `verw`'s operand first; the guest gets what the manuals say.
+#[test]
+fn lock_before_verw_is_undefined_even_if_its_operand_cannot_be_accessed() {
+    for code in [[0xF0, 0x0F, 0x00, 0x28], [0xF0, 0x0F, 0x00, 0x20]] {
+        for address in [1 << 63, 1 << 40, 0x2_0000] {
+            let mut fake = guest(&code);
+            fake.registers.borrow_mut().general.rax = address;
+            assert_eq!(fake.raises(), Some(Exception::UNDEFINED), "{code:x?} {address:#x}");
+        }
+    }
+}
+
+#[test]
+fn encodings_of_3dnow_that_no_processor_has_are_undefined() {
+    if std::arch::x86_64::__cpuid(0x8000_0001).edx >> 31 == 0 {
+        for code in [[0x0F, 0x0F, 0xC1, 0], [0x0F, 0x0F, 0x07, 0x33]] {
+            assert_eq!(guest(&code).raises(), Some(Exception::UNDEFINED), "{code:x?}");
+        }
+    }
+}
+
+/// Other processors execute another instruction in place of some, or none: those stay refused.
+#[test]
+fn instructions_without_a_prefix_that_the_processor_does_not_have_are_undefined() {
+    let code = [0xF2, 0x0F, 0x79, 0xC1]; // insertq xmm0, xmm1
+    if std::arch::x86_64::__cpuid(0x8000_0001).ecx >> 6 & 1 == 0 {
+        assert_eq!(guest(&code).raises(), Some(Exception::UNDEFINED));
+    }
+}
+
 #[test]
 fn encodings_that_may_be_instructions_of_ring_0_stay_refused() {
     let unknown: [&[u8]; 4] = [
