@@ -1,15 +1,15 @@
-# refused-instruction: leaves MMX mode by femms, which only AMD's processors of 1998 to 2010 have.
-# On all others it is undefined; KVM without VT-x and AMD-V, which emulates guest kernels, refuses it as
-# unknown.
+# refused-instruction: makes a stack frame that is nested in another one, as compilers of Pascal once did.
+# KVM without VT-x and AMD-V, which emulates guest kernels, refuses `enter` with a nesting level, and so does
+# `kvm`.
 #
 # Run:   kvm refused-instruction.elf
-# See:   a report that names the instruction and the remedy, or a triple fault report.
-# Exit status 10 where the host refuses, else 8; 0 on such an old processor.
+# See:   a report that names the instruction and the remedy, or nothing where a processor executes it.
+# Exit status 10 where the host refuses, else 0.
 
     .text
     .globl _start
 _start:
     movl $3, %eax
-    femms
+    enter $0, $1
     cli
     hlt

@@ -60,9 +60,13 @@ fn breakpoints_and_steps_of_the_console_need_no_debugger() {
     }
     assert!(run_at_console(&mut guest, "step 0").contains("it must be from 1 to 100000"));
     assert!(run_at_console(&mut guest, "wait").contains("=> 0x7"), "it has stopped already");
+    guest.current_stop = Some(7);
+    assert_eq!(run_at_console(&mut guest, "wait"), "", "a console that has reported the stop says no more");
+    let stop = guest.session.progress.take().unwrap().recv().unwrap();
+    assert!(stop.text.contains("=> 0x7") && stop.stop == Some(7), "{stop:?}");
     assert_eq!(run_at_console(&mut guest, "c"), "the guest runs\n");
     assert_eq!(run_at_console(&mut guest, "wait"), "");
-    assert_eq!(guest.session.progress.take().unwrap().recv().unwrap(), "stopped");
+    assert_eq!(guest.session.progress.take().unwrap().recv().unwrap(), Notice::from("stopped"));
     assert_eq!(run_at_console(&mut guest, "stop"), "the guest is paused; `resume` resumes it\n");
     guest.debugged = true;
     for line in ["step", "wait"] {

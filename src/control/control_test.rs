@@ -26,6 +26,7 @@ use crate::settings::LayoutName;
 use crate::state::{SaveReport, SnapshotError};
 use crate::supervisor::facilities::Facility;
 use crate::supervisor::migrator::Migrator;
+use crate::supervisor::notice::Notice;
 use crate::supervisor::session::{CommandSession, Switches};
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
@@ -40,6 +41,7 @@ struct FakeMachine {
     status: RunStatus,
     debugged: bool,
     console_controlled: bool,
+    current_stop: Option<u64>,
     migrator: Option<Arc<dyn Migrator>>,
     inputs: Inputs,
     cells: Vec<u16>,
@@ -171,10 +173,14 @@ impl StoppedMachine for FakeMachine {
         format!("{count} steps\n")
     }
 
-    fn next_stop(&mut self) -> Receiver<String> {
+    fn next_stop(&mut self) -> Receiver<Notice> {
         let (sender, stop) = channel();
-        sender.send("stopped".to_owned()).unwrap();
+        sender.send("stopped".into()).unwrap();
         stop
+    }
+
+    fn current_stop(&self) -> Option<u64> {
+        self.current_stop
     }
 
     fn cpus(&self) -> Vec<String> {
@@ -240,6 +246,7 @@ fn real_mode() -> FakeMachine {
         migrator: None,
         debugged: true,
         console_controlled: false,
+        current_stop: None,
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],
         pci: PciBus::default(),

@@ -118,7 +118,7 @@ fn a_guest_that_waits_for_a_debugger_is_queried_and_resumed_without_one() {
 /// The answer to a command of the console, with its progress.
 fn ask(caller: &RequestSender, line: &str) -> String {
     let reply = caller.run_command(CommandSource::Console, line).unwrap();
-    let progress: Vec<String> = reply.progress.into_iter().flatten().collect();
+    let progress: Vec<String> = reply.progress.into_iter().flatten().map(|notice| notice.text).collect();
     reply.text + &progress.join("\n")
 }
 
@@ -129,7 +129,7 @@ fn breakpoints_and_steps_of_the_console_stop_a_guest_without_a_debugger() {
         let notices = caller.notices();
         assert_eq!(ask(&caller, "break 0x200003"), "breakpoint 1 at 0x200003\n");
         let stop = "breakpoint 1 at 0x200003, hit 1\n=> 0x200003: nop";
-        assert_eq!(notices.recv().unwrap(), format!("{stop}\n"), "consoles are told by themselves");
+        assert_eq!(notices.recv().unwrap().text, format!("{stop}\n"), "consoles get it without a command");
         assert_eq!(caller.status(), Ok(RunStatus::Paused));
         let first = rcx(&caller);
         assert_eq!(ask(&caller, "step"), "=> 0x200004: jmp short 0x200000\n");
@@ -146,10 +146,10 @@ fn breakpoints_and_steps_of_the_console_stop_a_guest_without_a_debugger() {
         ask(&caller, "delete");
         ask(&caller, "trace 0x200000 if $rcx == 105, \"at %d\", $rcx");
         ask(&caller, "break 0x200000 if $rcx == 107");
-        assert!(notices.recv().unwrap().starts_with("breakpoint 1 at 0x200003, hit 3\n"));
+        assert!(notices.recv().unwrap().text.starts_with("breakpoint 1 at 0x200003, hit 3\n"));
         ask(&caller, "c");
-        assert_eq!(notices.recv().unwrap(), "at 105\n", "a log point prints, and the guest goes on");
-        assert!(notices.recv().unwrap().starts_with("breakpoint 3 at 0x200000, hit 1\n=> 0x200000"));
+        assert_eq!(notices.recv().unwrap().text, "at 105\n", "a log point prints, and the guest goes on");
+        assert!(notices.recv().unwrap().text.starts_with("breakpoint 3 at 0x200000, hit 1\n=> 0x200000"));
         assert_eq!(rcx(&caller), 107);
         ask(&caller, "delete");
         ask(&caller, "c");

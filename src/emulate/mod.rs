@@ -37,6 +37,8 @@ mod fuzzing;
 mod general;
 mod native;
 mod obstacle;
+#[cfg(test)]
+mod opcode_map_test;
 mod system;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code))]

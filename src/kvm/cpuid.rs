@@ -157,6 +157,17 @@ pub(super) fn with_tsc_frequency(
     CpuId::from_entries(&entries).map_err(|_| HostError::too_long("take a list of processor features"))
 }
 
+/// The frequency of the time stamp counter in kHz that `cpuid` tells a guest; `None` if it tells none, or if another
+/// program has made leaf 15H.
+pub(super) fn tsc_frequency(cpuid: &CpuId) -> Option<u32> {
+    let leaf = cpuid.as_slice().iter().find(|entry| entry.function == CRYSTAL_CLOCK)?;
+    if leaf.ecx != CRYSTAL_HZ || leaf.eax == 0 {
+        return None;
+    }
+    let hertz = u64::from(leaf.ecx) * u64::from(leaf.ebx) / u64::from(leaf.eax);
+    u32::try_from(hertz / 1000).ok().filter(|khz| *khz != 0)
+}
+
 /// Leaf 16H of the host's processor; zeros if it has none.
 pub(super) fn host_frequencies() -> [u32; 4] {
     use std::arch::x86_64::__cpuid;

@@ -52,6 +52,7 @@ fn the_frequency_of_the_time_stamp_counter_is_exact_in_every_leaf_that_has_it() 
         let hertz = u64::from(clock.ecx) * u64::from(clock.ebx) / u64::from(clock.eax);
         assert_eq!(hertz, u64::from(khz) * 1000);
         assert_eq!(found(0x4000_0010).eax, khz);
+        assert_eq!(tsc_frequency(&cpuid), Some(khz));
         assert_eq!((found(0).eax, found(INTERFACE).eax), (0x15, 0x4000_0010));
         assert_eq!((found(0).ebx, found(INTERFACE).ebx, found(1)), (7, 4, leaf(1, [1, 2, 3])));
         assert!(cpuid.as_slice().iter().all(|entry| entry.function != 0x16));
@@ -66,5 +67,6 @@ fn frequencies_of_the_host_and_leaves_above_them_stay() {
     let entries: Vec<_> = cpuid.as_slice().iter().map(|e| (e.function, [e.eax, e.ebx, e.ecx])).collect();
     let expected = [(0, [0x1F, 0, 0]), (0x15, [1, 2400, 1_000_000]), (0x16, [2400, 3100, 100])];
     assert_eq!(entries, expected);
+    assert_eq!(tsc_frequency(&before), None, "a leaf of the host's processor");
     assert_eq!(with_tsc_frequency(&before, 0, [1; 4]).unwrap().as_slice(), before.as_slice());
 }

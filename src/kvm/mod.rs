@@ -17,6 +17,7 @@ mod msr_exits;
 pub mod probe;
 mod registers;
 mod saved_msrs;
+mod tsc;
 mod vcpu;
 mod vcpu_state;
 mod vm;
@@ -78,6 +79,18 @@ pub enum HostError {
     /// Guest memory cannot be read from its file any more.
     #[error(transparent)]
     MemoryLost(MemoryError),
+    /// KVM could not access guest memory, which is read from a file.
+    #[error(
+        "{refused}; guest memory is read from {file} while the guest runs, and the host may be unable to read it: \
+         look for I/O errors in `dmesg`, and restore a copy of the file on another disk"
+    )]
+    MemorySuspected {
+        /// What KVM refused.
+        #[source]
+        refused: Box<HostError>,
+        /// The file's name.
+        file: String,
+    },
     /// An operation that KVM refused.
     #[error("KVM refused to {what}: {source}")]
     Refused {
@@ -94,6 +107,19 @@ impl HostError {
         HostError::Refused { what, source: source.into() }
     }
 
+    /// This error; if it can come from memory that the host could not read, and `file` is where guest memory is
+    /// read from, with that suspicion.
+    pub fn suspecting(self, file: Option<String>) -> HostError {
+        let HostError::Refused { source, .. } = &self else { return self };
+        let code = source.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        match (file, code) {
+            (Some(file), Some(libc::EFAULT | libc::EIO | libc::EHWPOISON)) => {
+                HostError::MemorySuspected { refused: Box::new(self), file }
+            }
+            _ => self,
+        }
+    }
+
     /// The same for an ioctl that failed.
     fn refused(what: &'static str, error: kvm_ioctls::Error) -> HostError {
         HostError::because(what, io::Error::from(error))
@@ -102,5 +128,26 @@ impl HostError {
     /// The same for a list that is longer than KVM takes.
     fn too_long(what: &'static str) -> HostError {
         HostError::because(what, "the list is longer than KVM takes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_kvm_cannot_access_names_the_file_that_it_comes_from() {
+        let file = || Some("a.kvmstate".to_owned());
+        let run = |code| HostError::because("run the vCPU", io::Error::from_raw_os_error(code));
+        for code in [libc::EFAULT, libc::EIO, libc::EHWPOISON] {
+            let text = run(code).suspecting(file()).to_string();
+            assert!(text.starts_with("KVM refused to run the vCPU: "), "{text}");
+            assert!(text.contains("is read from a.kvmstate") && text.contains("`dmesg`"), "{text}");
+        }
+        // Nothing to suspect: no file, or a reason that has nothing to do with memory.
+        for other in [run(libc::EIO).suspecting(None), run(libc::EINVAL).suspecting(file())] {
+            assert!(matches!(other, HostError::Refused { .. }), "{other}");
+        }
+        assert!(matches!(HostError::NoDevice.suspecting(file()), HostError::NoDevice));
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Capabilities {
 pub(super) struct CachedState {
     /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
     pub(super) tsc_khz: Cell<Option<u32>>,
+    /// The frequency in kHz that the host has refused last; 0 if it has refused none.
+    pub(super) refused_tsc_khz: Cell<u32>,
     /// KVM_MP_STATE_*: without KVM's own interrupt controllers, `hlt` is an exit, and no event wakes or
     /// starts a vCPU.
     pub(super) running: Cell<Option<u32>>,

@@ -13,7 +13,7 @@ use kvm_bindings::{
     Msrs, kvm_debugregs, kvm_mp_state, kvm_msr_entry, kvm_sregs2, kvm_vcpu_events, kvm_xcr, kvm_xcrs,
 };
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::warn;
 
 use super::registers::system_to_kvm;
 use super::{HostError, Kvm, Vcpu, saved_msrs};
@@ -172,7 +172,9 @@ impl Vcpu {
         let [db0, db1, db2, db3, dr6, dr7] = state.debug;
         let debug = kvm_debugregs { db: [db0, db1, db2, db3], dr6, dr7, ..Default::default() };
 
-        self.set_tsc_frequency(state.tsc_khz);
+        if let Some(mismatch) = self.set_tsc_frequency(state.tsc_khz) {
+            warn!("{mismatch}");
+        }
         // EFER and CR4 before what depends on them.
         self.set_system_registers(&state.system.into())?;
         self.set_pdptrs(state)?;
@@ -269,30 +271,6 @@ impl Vcpu {
             done += 1;
         }
         Ok(())
-    }
-
-    /// Sets the frequency of the time stamp counter, if the host supports it.
-    fn set_tsc_frequency(&self, wanted: u32) {
-        let here = self.tsc_khz();
-        if wanted == 0 || here == 0 || wanted == here {
-            return;
-        }
-        match self.fd.set_tsc_khz(wanted) {
-            Ok(()) => self.cached.tsc_khz.set(Some(wanted)),
-            Err(_) => info!(
-                "the guest's time stamp counter ran at {wanted} kHz and runs at {here} kHz from here on"
-            ),
-        }
-    }
-
-    /// Frequency of the time stamp counter in kHz; 0 if the host does not report it.
-    pub fn tsc_khz(&self) -> u32 {
-        if let Some(known) = self.cached.tsc_khz.get() {
-            return known;
-        }
-        let found = self.fd.get_tsc_khz().unwrap_or(0);
-        self.cached.tsc_khz.set(Some(found));
-        found
     }
 
     /// KVM_MP_STATE_*.

@@ -109,10 +109,13 @@ impl Machine {
         }
     }
 
-    /// Why a CPU could not be run: memory that KVM could not read, or `error`.
+    /// Why a CPU could not be run: memory that KVM could not read, or `error`, perhaps with that suspicion.
     #[cold]
     pub(super) fn reason(&self, error: HostError) -> HostError {
-        self.memory.suspected_file_failure().map_or(error, HostError::MemoryLost)
+        match self.memory.suspected_file_failure() {
+            Some(lost) => HostError::MemoryLost(lost),
+            None => error.suspecting(self.memory.mapped_file()),
+        }
     }
 
     /// Handles an exit of a CPU.

@@ -165,6 +165,12 @@ impl GuestMemory {
         })
     }
 
+    /// Name of the file that RAM maps.
+    pub fn mapped_file(&self) -> Option<String> {
+        let from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
+        from_file.last.as_ref().map(|(_, name, _)| name.clone())
+    }
+
     /// Adds the RAM that maps a file to `pages`.
     pub(super) fn add_from_file(&self, pages: &mut PageSet) {
         let from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 //!
 //! The handler replaces the page by zeros, so that the access, from whatever thread, is completed; it records the
 //! failure and wakes the user interface, which ends the run ([`take_file_fault`]). The zeros are in no snapshot and
-//! no result: whoever reports an end or completes a snapshot asks [`GuestMemory::file_failure`](super::GuestMemory::file_failure)
+//! no result: whoever reports an end, completes a snapshot or commits a migration asks [`GuestMemory::file_failure`](super::GuestMemory::file_failure)
 //! before. A SIGBUS from elsewhere goes to the handler that was there before.
 //!
 //! Manual: sigaction(2); mmap(2), "SIGBUS".

@@ -33,7 +33,9 @@ fn memory_of_a_truncated_file_reads_as_zeros_and_is_reported() {
     assert_eq!(memory.read_u64(0x2_9000).unwrap(), 5);
     assert_eq!(memory.read_u64(0x2_1000).unwrap(), 0x0707_0707_0707_0707);
     // Memory that maps no file has no failure.
+    assert_eq!(memory.mapped_file().as_deref(), Some("a.kvmstate"));
     memory.discard().unwrap();
+    assert!(memory.mapped_file().is_none());
     assert!(memory.file_failure().is_none());
 }
 

@@ -1,8 +1,10 @@
 //! Migrations whose connection is cut at every possible position. The guest always runs on exactly one host.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,7 +21,7 @@ use super::frame::{FrameKind, HEADER, Hello, header};
 use super::pages::PAGE;
 use super::progress::MigrationProgress;
 use super::source::{
-    MigrationPlan, QueryAnswer, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
+    MigrationPlan, QueryAnswer, SourceError, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
 };
 use super::wire::{Transport, Wire};
 use crate::memory::{GuestMemory, PageSet};
@@ -214,12 +216,21 @@ fn go(cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Migration {
 
 /// As above, with this target downtime.
 fn go_within(downtime: Duration, cut: impl FnOnce(UnixStream) -> Cut, asks: bool) -> Migration {
+    migrate_guest(Guest::new(), downtime, cut, asks)
+}
+
+/// As above, of this guest.
+fn migrate_guest(
+    mut guest: Guest,
+    downtime: Duration,
+    cut: impl FnOnce(UnixStream) -> Cut,
+    asks: bool,
+) -> Migration {
     let (here, there) = UnixStream::pair().unwrap();
     let (sender, others): (Sender<UnixStream>, _) = channel();
     let runs = Arc::new(AtomicBool::new(false));
     let running = runs.clone();
     let destination = thread::spawn(move || destination(there, &others, &running));
-    let mut guest = Guest::new();
     let hello = Hello { token: [9; 16], memory: MEMORY, guest: "test".into(), facts: Vec::new() };
     let plan = MigrationPlan { downtime, compress: false };
     let progress = MigrationProgress::new("there".into(), None);
@@ -271,6 +282,31 @@ fn an_uninterrupted_migration_transfers_the_guest_unchanged() {
     let SourceOutcome::Migrated(figures) = &moved.left else { panic!("{:?}", moved.left) };
     assert_eq!((figures.rounds, figures.pages), (4, 8 + 5 + 2 + 1));
     check(&moved, "uncut");
+}
+
+/// The zeros in place of lost memory would be the guest's memory there.
+#[test]
+fn memory_that_is_lost_before_or_while_it_is_sent_is_never_committed() {
+    for lost_before in [false, true] {
+        let path = std::env::temp_dir().join(format!("kvm-lost-{lost_before}-{}", std::process::id()));
+        std::fs::write(&path, [7; 2 * PAGE]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let guest = Guest::new();
+        // Page 6 is not written to, only sent.
+        let range = 6 * PAGE as u64..8 * PAGE as u64;
+        guest.memory.map_file(range.clone(), "a.kvmstate", file.as_fd(), 0).unwrap();
+        file.set_len(0).unwrap();
+        if lost_before {
+            guest.memory.read_u64(range.start).unwrap();
+        }
+        let moved = migrate_guest(guest, Duration::ZERO, Cut::never, false);
+        let SourceOutcome::Failed(SourceError::MemoryLost(lost)) = &moved.left else {
+            panic!("{:?}", moved.left)
+        };
+        assert!(lost.to_string().starts_with("a.kvmstate, "), "{lost}");
+        assert!(moved.machine.is_none(), "the destination runs the guest");
+    }
 }
 
 /// Pages reported as written and deferred belong to the last round, as do those reported when the guest

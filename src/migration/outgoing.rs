@@ -16,10 +16,10 @@ use tracing::{info, warn};
 
 use super::frame::{Hello, MigrationToken};
 use super::incoming::site_of;
-use super::progress::{MigrationPhase, MigrationProgress, failure};
+use super::progress::{MigrationPhase, MigrationProgress, end_of_run, failure};
 use super::security::{Credentials, CredentialsError};
 use super::source::{
-    MigrationPlan, QueryAnswer, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
+    MigrationPlan, QueryAnswer, SourceError, SourceGuest, SourceGuestError, SourceOutcome, migrate, query,
 };
 use super::wire::{TRUST, Wire, WireError};
 use crate::machine::dirty::DirtyTracker;
@@ -27,6 +27,7 @@ use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
 use crate::state::SavedMachine;
 use crate::supervisor::migrator::{Migrator, MigratorError};
+use crate::supervisor::notice::Notice;
 use crate::supervisor::request_queue::{GuestRequest, RequestSender, RunOver};
 use crate::supervisor::stopped_machine::{PausedMachine, RunStatus};
 
@@ -64,7 +65,7 @@ impl MigrationService {
 }
 
 impl Migrator for MigrationService {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, MigratorError> {
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError> {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
             return Err(MigratorError::AlreadyInProgress { progress: progress.text() });
@@ -213,8 +214,12 @@ impl MigrationTask {
                 format!("the guest has moved to {to}: {figures}")
             }
             SourceOutcome::Failed(error) => {
+                // A run whose memory is lost ends when it resumes.
                 guest.conclude(AfterStop::Resume);
-                failure(&error)
+                match error {
+                    SourceError::MemoryLost(lost) => end_of_run(&lost),
+                    error => failure(&error),
+                }
             }
             SourceOutcome::InDoubt(error) => {
                 warn!("{error}, after the commit; {to} is queried whether it runs the guest");

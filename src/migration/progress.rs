@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::pages::PAGE;
+use crate::supervisor::notice::Notice;
 
 /// Statistics of a migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ struct State {
     bytes_before: u64,
     cancelled: bool,
     started: Instant,
-    listener: Option<Sender<String>>,
+    listener: Option<Sender<Notice>>,
 }
 
 /// Progress of a migration; can be read from any thread.
@@ -75,7 +76,7 @@ pub struct MigrationProgress {
 
 impl MigrationProgress {
     /// Starts the progress of a migration; `listener` also receives each progress line.
-    pub fn new(to: String, listener: Option<Sender<String>>) -> MigrationProgress {
+    pub fn new(to: String, listener: Option<Sender<Notice>>) -> MigrationProgress {
         let state = State {
             phase: MigrationPhase::Connecting,
             round: 0,
@@ -118,7 +119,7 @@ impl MigrationProgress {
         info!("{}", line.trim());
         if let Some(listener) = &self.state().listener {
             // The client that started the migration may have disconnected.
-            let _ = listener.send(line.to_owned());
+            let _ = listener.send(line.into());
         }
     }
 
@@ -175,12 +176,17 @@ impl MigrationProgress {
     }
 }
 
-/// The last line of a migration that has failed.
-const FAILURE: &str = "migration failed, the guest keeps running on this host: ";
+/// How the last line of a migration that has failed begins.
+const FAILURE: &str = "migration failed, ";
 
-/// The last line of a migration that has failed for the reason `why`.
+/// The last line of a migration that has failed for the reason `why`; the guest keeps running.
 pub fn failure(why: &dyn std::fmt::Display) -> String {
-    format!("{FAILURE}{why}")
+    format!("{FAILURE}the guest keeps running on this host: {why}")
+}
+
+/// The last line of a migration whose failure `why` ends the run.
+pub fn end_of_run(why: &dyn std::fmt::Display) -> String {
+    format!("{FAILURE}and the run ends: {why}")
 }
 
 /// True for the last line of a migration that has failed.
@@ -222,6 +228,12 @@ mod tests {
         assert!(!progress.cancel(), "too late");
         progress.enter(MigrationPhase::Over("done".into()));
         assert_eq!((progress.text(), progress.is_over()), ("done".into(), true));
-        assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration"]);
+        assert_eq!(lines.iter().collect::<Vec<_>>(), ["-----> starting migration".into()]);
+    }
+
+    #[test]
+    fn failures_are_recognized_whether_the_run_goes_on_or_ends() {
+        assert!(is_failure(&failure(&"cancelled")) && is_failure(&end_of_run(&"memory is lost")));
+        assert!(!is_failure("-----> migration complete.") && !is_failure("the guest has moved to a:1"));
     }
 }

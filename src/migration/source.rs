@@ -106,6 +106,9 @@ pub enum SourceError {
     /// The guest failed.
     #[error(transparent)]
     Guest(#[from] SourceGuestError),
+    /// Memory was lost while it was read, and the run ends.
+    #[error(transparent)]
+    MemoryLost(MemoryError),
     /// The user has cancelled the migration.
     #[error("cancelled")]
     Cancelled,
@@ -141,6 +144,10 @@ pub fn migrate(
     let mut migration = OutgoingMigration::new(&mut wire, guest, plan, progress);
     let prepared = migration.prepare(hello);
     let (stopped, mut figures) = (migration.stopped, migration.figures);
+    // The zeros that were read in place of lost memory may have been sent. A run that ends because of them is the
+    // consequence, not the reason.
+    let prepared =
+        migration.memory.file_failure().map_or(prepared, |lost| Err(SourceError::MemoryLost(lost)));
     if let Err(error) = prepared {
         // No commit has been sent, and none will be, so the destination never runs the guest.
         match &error {

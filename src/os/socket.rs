@@ -2,12 +2,14 @@
 //!
 //! Manual: unix(7), "Pathname socket ownership and permissions".
 
-use std::io::{self, ErrorKind};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Connections that may wait to be accepted.
@@ -54,19 +56,16 @@ impl Drop for SocketFile {
 /// [`SocketError`], for example when `path` is a file or another program's socket; both are left alone.
 pub fn listen(path: &Path, access: SocketAccess) -> Result<(UnixListener, SocketFile), SocketError> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
-            Ok(_) => return Err(SocketError::InUse),
+        Ok(found) if found.file_type().is_socket() => match is_listened_on(path)? {
+            true => return Err(SocketError::InUse),
             // Left behind by an earlier run.
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-            Err(error) => return Err(error.into()),
+            false => std::fs::remove_file(path)?,
         },
         Ok(_) => return Err(SocketError::NotSocket),
         Err(_) => {}
     }
     let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .map_err(io::Error::from)?;
+    let socket = stream_socket(SocketFlags::CLOEXEC)?;
     rustix::net::bind(&socket, &address).map_err(io::Error::from)?;
     let file = SocketFile(path.to_owned());
     if access == SocketAccess::Owner {
@@ -75,4 +74,59 @@ pub fn listen(path: &Path, access: SocketAccess) -> Result<(UnixListener, Socket
     }
     rustix::net::listen(&socket, BACKLOG).map_err(io::Error::from)?;
     Ok((socket.into(), file))
+}
+
+/// True if a program listens on the socket at `path`. Does not wait for it to accept a connection.
+fn is_listened_on(path: &Path) -> io::Result<bool> {
+    let address = SocketAddrUnix::new(path)?;
+    let probe = stream_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    match rustix::net::connect(&probe, &address) {
+        // EAGAIN: as many connections as the listener permits wait to be accepted (connect(2)).
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn stream_socket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A listener may be stopped, or busy: nobody accepts the connections that wait.
+    #[test]
+    fn a_socket_whose_listener_accepts_no_connection_is_in_use_at_once() {
+        let path = std::env::temp_dir().join(format!("kvm-full-backlog-{}", std::process::id()));
+        let (_listener, file) = listen(&path, SocketAccess::Owner).unwrap();
+        let waiting: Vec<OwnedFd> = std::iter::repeat_with(|| {
+            let client = stream_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).unwrap();
+            let connected = rustix::net::connect(&client, &SocketAddrUnix::new(&path).unwrap());
+            connected.map(|()| client)
+        })
+        .map_while(Result::ok)
+        .collect();
+        assert!(waiting.len() >= BACKLOG as usize, "{}", waiting.len());
+        let (sender, answer) = channel();
+        let probed = path.clone();
+        std::thread::spawn(move || sender.send(listen(&probed, SocketAccess::Owner).map(drop)));
+        let answer = answer.recv_timeout(Duration::from_secs(10)).expect("an answer without a wait");
+        assert!(matches!(answer, Err(SocketError::InUse)), "{answer:?}");
+        assert!(path.exists(), "the socket of the other program stays");
+        drop(file);
+    }
+
+    #[test]
+    fn a_socket_without_a_listener_is_replaced() {
+        let path = std::env::temp_dir().join(format!("kvm-left-behind-{}", std::process::id()));
+        drop(UnixListener::bind(&path).unwrap());
+        let (_listener, _file) = listen(&path, SocketAccess::Owner).unwrap();
+        UnixStream::connect(&path).unwrap();
+    }
 }

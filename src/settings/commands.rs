@@ -62,7 +62,10 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
         name: console::COMMAND,
         arguments: "[ADDRESS]",
         about: "Send commands to a running guest",
-        flags: &[],
+        flags: &[(
+            "keep-going",
+            "From a pipe, send the commands after one that failed, too; the exit status is 0 then",
+        )],
         operand: Operand::None,
         read: |args| console::read(args.into_iter()),
     },

@@ -58,6 +58,11 @@ impl ConfigFile {
         }
     }
 
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+
     /// Applies all values of the file to the draft.
     ///
     /// # Errors

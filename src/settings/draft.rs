@@ -96,6 +96,7 @@ impl Draft {
             source: ValueSource::Default,
             settings: Settings {
                 guest: PathBuf::new(),
+                config: None,
                 memory: 0,
                 strict: false,
                 no_guards: false,

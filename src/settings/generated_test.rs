@@ -91,6 +91,11 @@ fn every_command_has_a_help_text_and_is_listed_in_the_help() {
         for (flag, about) in command.flags {
             assert!(text.contains(&format!("--{flag}  {about}\n")), "{text}");
         }
+        // Completions and the man page have all options without a value.
+        for line in text.lines().filter_map(|line| line.strip_prefix("  --")) {
+            let name = line.split("  ").next().unwrap_or_default();
+            assert!(name.contains(' ') || command.flags.iter().any(|(flag, _)| *flag == name), "--{name}");
+        }
         assert!(text.contains(&format!("Usage: kvm {}", command.name)), "{text}");
         assert!(text.contains(&format!("is run as `kvm ./{}`", command.name)), "{text}");
     }

@@ -130,6 +130,7 @@ fn from_args_and_config(
     let mut draft = Draft::from_defaults()?;
     if let Some(config) = config {
         draft.source = ValueSource::File;
+        draft.settings.config = Some(config.path().to_owned());
         config.apply(&mut draft)?;
     }
     draft.source = ValueSource::CommandLine;
@@ -143,6 +144,8 @@ fn from_args_and_config(
 pub struct Settings {
     /// The guest file; empty if [`Settings::migration`] or [`Settings::restore`] provides the guest.
     pub guest: PathBuf,
+    /// The config file that was read.
+    pub config: Option<PathBuf>,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
     /// Enforce the permissions of segments.

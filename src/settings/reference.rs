@@ -1,5 +1,6 @@
 //! The reference of all options in Markdown: `docs/options.md`.
 
+use super::commands::{COMMANDS, CommandSpec};
 use super::table::{self, GROUPS, OptionArgument, OptionSpec, USAGE};
 
 const HEAD: &str = "\
@@ -20,17 +21,27 @@ An option's key in the config file does the same. The command line is stronger t
 which is stronger than the defaults. The config file is the one `--config` names, else `config.ini` in
 the working directory if there is one. [`config.ini`](../config.ini) shows all its keys.
 
-With `check` as its first argument `kvm` runs no guest file: `kvm check [--json]` reports what KVM supports
-on this host, see [hosts.md](hosts.md). A guest file of that name is run as `kvm ./check`. In the same way
-`kvm console [ADDRESS:PORT|unix:PATH]` sends commands to a running guest, see [console.md](console.md).
-`kvm man` prints the man page, and `kvm completions bash|zsh|fish` the completions for a shell.
+";
 
+const COMMANDS_RULES: &str = "\
+## Commands
+
+With one of these as its first argument `kvm` runs no guest file; a guest file of that name is run as `kvm ./check`.
+[hosts.md](hosts.md), [snapshots.md](snapshots.md), [console.md](console.md), [debug-server.md](debug-server.md) and
+[editors.md](editors.md) describe them.
+
+| command | what it does |
+|---|---|
 ";
 
 /// The text of `docs/options.md`: every option with its keys, values and default, in Markdown.
 pub fn reference() -> String {
     let mut text = format!("{HEAD}`{}`\n{RULES}", USAGE.trim_start_matches("Use: "));
-    text += "## On the command line\n";
+    text += COMMANDS_RULES;
+    for command in COMMANDS {
+        text += &row(&[&format!("`{}`", command_usage(command)), command.about]);
+    }
+    text += "\n## On the command line\n";
     for group in GROUPS {
         text += &format!("\n### {}\n\n", group.name);
         text += "| option | what it does | values | default | in the config file |\n";
@@ -66,6 +77,11 @@ pub fn reference() -> String {
     text += "\nWhat is about a single run has no key: the guest file, ";
     text += &format!("{}.\n", without_key.join(", "));
     text
+}
+
+fn command_usage(command: &CommandSpec) -> String {
+    let flags: String = command.flags.iter().map(|(flag, _)| format!(" [--{flag}]")).collect();
+    format!("kvm {} {}", command.name, command.arguments).trim_end().to_owned() + &flags
 }
 
 fn usage(option: &OptionSpec) -> String {

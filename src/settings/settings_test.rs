@@ -46,6 +46,12 @@ fn run(result: Result<Invocation, SettingsError>) -> Settings {
     }
 }
 
+/// The same settings without the path of their config file.
+fn from_no_file(settings: Settings) -> Settings {
+    assert!(settings.config.is_some());
+    Settings { config: None, ..settings }
+}
+
 /// A config file in a directory of its own, removed at the end of the test.
 struct Config(PathBuf);
 
@@ -56,9 +62,10 @@ impl Config {
         Config(path)
     }
 
-    /// The settings for these arguments when this is the `config.ini` of the working directory.
+    /// The settings for these arguments when this is the `config.ini` of the working directory, as if they came
+    /// from no file.
     fn settings(&self, args: &[&str]) -> Settings {
-        run(self.invoke(args))
+        from_no_file(run(self.invoke(args)))
     }
 
     /// The message about this file, without its path.

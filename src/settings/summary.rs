@@ -13,6 +13,9 @@ impl Settings {
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let mut all: Vec<(&'static str, String)> = Vec::new();
         let path = |path: &Path| path.display().to_string();
+        if let Some(file) = &self.config {
+            all.push(("config", path(file)));
+        }
         all.push(("memory", format!("{}M", self.memory >> 20)));
         let mut on = |name, on: bool| {
             if on {
@@ -22,6 +25,7 @@ impl Settings {
         on("no-reboot", self.no_reboot);
         on("flat-ide-bars", self.flat_ide_bars);
         on("strict", self.strict);
+        on("no-guards", self.no_guards);
         on("dump-screen", self.dump_screen);
         if let Some(timeout) = self.timeout {
             all.push(("timeout", format!("{timeout:?}")));
@@ -54,7 +58,9 @@ impl Settings {
             all.push(("gdb-arch", gdb_arch(self.gdb_arch).to_owned()));
         }
         if let Some(address) = &self.debug_server {
-            all.push(("debug-server", address.to_string()));
+            // The password stays secret.
+            let password = if self.debug_server_password.is_some() { " with a password" } else { "" };
+            all.push(("debug-server", format!("{address}{password}")));
         }
         if let Some(console) = &self.console {
             all.push(("console", console.address.to_string()));
@@ -71,7 +77,8 @@ impl Settings {
         if let Some(address) = self.migration {
             all.push(("migr", address.to_string()));
         }
-        // What only an outgoing migration uses; names of files, no secrets.
+        all.push(("downtime", format!("{:?}", self.downtime)));
+        // Names of files, no secrets.
         match &self.security {
             MigrationSecurity::Plain => {}
             MigrationSecurity::Tls { cert, key, ca } => {
@@ -136,8 +143,12 @@ fn serial(backend: &SerialBackend) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
     use super::super::draft::Draft;
     use super::super::table::options;
+    use super::super::{Invocation, SettingsError, from_args_and_config};
 
     #[test]
     fn the_defaults_are_summarised_by_options_that_exist() {
@@ -158,5 +169,84 @@ mod tests {
 
     fn option_name(name: &str) -> &'static str {
         options().map(|option| option.long).find(|long| *long == name).unwrap()
+    }
+
+    /// Every option that lasts for the run: the command line without it, the argument that sets it to another value
+    /// than its default, and how the summary shows that.
+    const CHANGES: &[(&[&str], &str, &str)] = &[
+        (&["a.elf"], "--memory=9", "memory=9M"),
+        (&["a.elf"], "--timeout=90s", "timeout=90s"),
+        (&["a.elf"], "--no-reboot", "no-reboot=yes"),
+        (&["a.elf"], "--append=one two", "append=one two"),
+        (&["a.elf"], "--module=m.bin=x", "module=m.bin=x"),
+        (&["a.elf"], "--strict", "strict=yes"),
+        (&["a.elf"], "--no-guards", "no-guards=yes"),
+        (&["a.elf"], "--display=none", "display=none"),
+        (&["a.elf"], "--dump-screen", "dump-screen=yes"),
+        (&["a.elf"], "--keys=serial", "keys=serial"),
+        (&["a.elf"], "--layout=it", "layout=it"),
+        (&["a.elf"], "--serial=2=file:out", "serial=1=stdio,2=file:out,3=log,4=log"),
+        (&["a.elf"], "--debugcon=null", "debugcon=null"),
+        (&["a.elf"], "--logfile=other.log", "logfile=other.log"),
+        (&["a.elf"], "--log-level=debug", "log-level=debug"),
+        (&["a.elf"], "--log-filter=kvm::boot=trace", "log-filter=kvm::boot=trace"),
+        (&["a.elf"], "--log-format=json", "log-format=json"),
+        (&["a.elf"], "--gdb=1235", "gdb=127.0.0.1:1235"),
+        (&["a.elf"], "--gdb-nowait", "gdb-nowait=127.0.0.1:1234"),
+        (&["a.elf", "--gdb"], "--gdb-arch=i8086", "gdb-arch=i8086"),
+        (&["a.elf"], "--debug-server=5554", "debug-server=127.0.0.1:5554"),
+        (&["a.elf"], "--console", "console=127.0.0.1:9000"),
+        (&["a.elf"], "--consoleport=9001", "console=127.0.0.1:9001"),
+        (&["a.elf", "--console"], "--magic-break", "magic-break=yes"),
+        (&[], "--restore=a.kvmstate", "restore=a.kvmstate"),
+        (&["a.elf"], "--snapshot-at-exit=end.kvmstate", "snapshot-at-exit=end.kvmstate"),
+        (&[], "--migr", "migr=127.0.0.1:8000"),
+        (&["--migr"], "--migrport=8001", "migr=127.0.0.1:8001"),
+        (&["a.elf"], "--downtime=300", "downtime=300ms"),
+        (&["a.elf", "--tls-key=k", "--tls-ca=a"], "--tls-cert=c", "tls-cert=c"),
+        (&["a.elf", "--tls-cert=c", "--tls-ca=a"], "--tls-key=k", "tls-key=k"),
+        (&["a.elf", "--tls-cert=c", "--tls-key=k"], "--tls-ca=a", "tls-ca=a"),
+        (&["a.elf"], "--migr-key=k", "migr-key=k"),
+    ];
+
+    /// The summary for this command line and this config file.
+    fn summary(args: &[&str], config: &Path) -> Result<Vec<String>, SettingsError> {
+        let args = std::iter::once("kvm").chain(args.iter().copied()).map(OsString::from);
+        match from_args_and_config(args, config)? {
+            Invocation::Run(settings) => {
+                Ok(settings.summary().iter().map(|(name, value)| format!("{name}={value}")).collect())
+            }
+            other => panic!("no run: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_option_with_an_effect_is_in_the_summary() {
+        let none = Path::new("/nowhere/config.ini");
+        for (others, argument, shown) in CHANGES {
+            let with = summary(&[*others, &[*argument]].concat(), none).unwrap();
+            assert!(with.iter().any(|line| line == shown), "{argument}: {with:?}");
+            // Some options are valid only together with this one.
+            if let Ok(without) = summary(others, none) {
+                assert!(!without.iter().any(|line| line == shown), "{argument}: {without:?}");
+            }
+        }
+        // The config file is in the next test.
+        for option in options().filter(|option| !["config", "help", "version"].contains(&option.long)) {
+            let name =
+                |argument: &str| argument.trim_start_matches('-').split('=').next() == Some(option.long);
+            assert!(CHANGES.iter().any(|(_, argument, _)| name(argument)), "no case for --{}", option.long);
+        }
+    }
+
+    #[test]
+    fn the_config_file_is_in_the_summary_and_a_password_without_its_value() {
+        let config = std::env::temp_dir().join(format!("kvm-summary-{}.ini", std::process::id()));
+        std::fs::write(&config, "[debug-server]\nenable = yes\npassw = open sesame\n").unwrap();
+        let lines = summary(&["a.elf"], &config).unwrap();
+        std::fs::remove_file(&config).unwrap();
+        assert!(lines.contains(&"debug-server=127.0.0.1:5553 with a password".to_owned()), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("sesame")), "{lines:?}");
+        assert_eq!(lines[0], format!("config={}", config.display()));
     }
 }

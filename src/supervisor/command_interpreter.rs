@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::mpsc::Receiver;
 
+use super::notice::Notice;
 use super::stopped_machine::StoppedMachine;
 
 /// Who gives a command.
@@ -22,7 +23,7 @@ pub struct CommandReply {
     /// The command was not carried out.
     pub failed: bool,
     /// Lines of progress that follow, until the channel closes.
-    pub progress: Option<Receiver<String>>,
+    pub progress: Option<Receiver<Notice>>,
 }
 
 /// Carries out command lines on a stopped machine.

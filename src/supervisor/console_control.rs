@@ -3,16 +3,30 @@
 //! The supervisor's loop calls [`Supervisor::run_to_console_stop`] while such a guest runs. When it stops, it is
 //! paused, and the reason goes to the log, to all consoles and to those who wait for it.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tracing::info;
 
 use super::command_interpreter::CommandSource;
 use super::lookahead::Kind;
+use super::notice::Notice;
 use super::resume_actions::ResumeAction;
 use super::run_control::{Advance, Stop, Supervisor};
 use super::stopped_machine::RunStatus;
 use crate::machine::inputs::Input;
+
+/// The stops of a guest under console control.
+#[derive(Debug, Default)]
+pub(crate) struct ConsoleStops {
+    /// How many there have been in this run.
+    count: u64,
+    /// The number of the one that the guest is still at.
+    pub(super) current: Option<u64>,
+    /// The number of the one that the text in [`Supervisor::messages`] reports.
+    unreported: Option<u64>,
+    /// Receive the next one.
+    waiters: Vec<Sender<Notice>>,
+}
 
 impl Supervisor<'_> {
     /// True if breakpoints or steps of the console are in effect.
@@ -46,7 +60,8 @@ impl Supervisor<'_> {
         self.status() == RunStatus::Running
     }
 
-    /// The guest has stopped: it stays paused, and everybody who wants to know is told why.
+    /// Pauses the guest at a stop. The reason goes to the log and to the commands that wait for the stop, and becomes
+    /// the next notice.
     fn pause_at(&mut self, stop: Stop) {
         self.state.set_paused(true);
         self.actions.clear();
@@ -57,9 +72,12 @@ impl Supervisor<'_> {
         for line in text.lines() {
             info!("console: the guest has stopped: {line}");
         }
-        for waiter in self.stop_waiters.drain(..) {
+        self.stops.count += 1;
+        let stop = Some(self.stops.count);
+        (self.stops.current, self.stops.unreported) = (stop, stop);
+        for waiter in self.stops.waiters.drain(..) {
             // One that has stopped waiting needs no answer.
-            let _ = waiter.send(text.trim_end().to_owned());
+            let _ = waiter.send(Notice { text: text.trim_end().to_owned(), stop });
         }
         self.messages = text;
     }
@@ -79,11 +97,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Takes the text for the consoles; empty while a debugger is connected, which prints it itself.
-    pub(crate) fn take_notice(&mut self) -> String {
+    /// Takes the notice for the consoles; without text while a debugger is connected, which prints it itself.
+    pub(crate) fn take_notice(&mut self) -> Notice {
+        let stop = self.stops.unreported.take();
         match self.state.is_debugged() {
-            true => String::new(),
-            false => std::mem::take(&mut self.messages),
+            true => Notice::default(),
+            false => Notice { text: std::mem::take(&mut self.messages), stop },
         }
     }
 
@@ -138,9 +157,9 @@ impl Supervisor<'_> {
     }
 
     /// Receives the reason of the next stop.
-    pub(crate) fn next_console_stop(&mut self) -> Receiver<String> {
+    pub(crate) fn next_console_stop(&mut self) -> Receiver<Notice> {
         let (sender, stop) = channel();
-        self.stop_waiters.push(sender);
+        self.stops.waiters.push(sender);
         stop
     }
 }

@@ -4,9 +4,11 @@
 //! the table of real mode.
 
 use super::memory;
+use crate::arch::descriptor::{Descriptor, SIZE, Table, is_null};
 use crate::arch::gate::{GateEntry, GateKind, MAX_GATE_SIZE};
 use crate::arch::paging::is_canonical;
 use crate::arch::{Mode, Registers};
+use crate::machine::Machine;
 use crate::memory::GuestMemory;
 
 /// The exceptions that ordinary instructions raise most, as many as there are debug registers: page
@@ -38,7 +40,6 @@ impl Handlers {
     }
 }
 
-/// Code segments of protected mode are taken to begin at 0, as they nearly always do.
 fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
     // The guest may have written anything there, and the host takes no breakpoint where no address can be.
     let possible = |address: &u64| is_canonical(registers.system.cr4, *address);
@@ -56,17 +57,31 @@ fn entry(guest: &GuestMemory, registers: &Registers, vector: u8) -> Option<u64> 
     match (registers.mode(), gate.kind) {
         (_, GateKind::Task) => None,
         (Mode::Real, _) => Some((u64::from(gate.selector) << 4) + gate.offset),
-        _ => Some(gate.offset),
+        (mode, _) if mode.is_long() => Some(gate.offset),
+        _ => {
+            Some(code_segment_base(guest, registers, gate.selector)?.wrapping_add(gate.offset) & 0xFFFF_FFFF)
+        }
     }
 }
 
+/// Base address of the code segment that a gate of protected mode selects; `None` if it selects none.
+fn code_segment_base(guest: &GuestMemory, registers: &Registers, selector: u16) -> Option<u64> {
+    let address = Table::of(&registers.system, selector)?.address_of(selector)?;
+    let mut bytes = [0; SIZE as usize];
+    if is_null(selector) || memory::read(guest, Some(registers), address, &mut bytes) < bytes.len() {
+        return None;
+    }
+    let descriptor = Descriptor { value: u64::from_le_bytes(bytes), address };
+    (descriptor.is_code() && descriptor.is_present()).then(|| descriptor.base())
+}
+
 /// A step of the instruction at `before` has led to `after`, where the stack has moved. If that was by an
-/// exception, takes the trap flag, with which it was stepped, out of the flags the handler will return to;
-/// false if it was not.
+/// exception, returns the linear address of the flags the handler will return to; they have the trap flag, with
+/// which it was stepped.
 ///
 /// What an exception has pushed begins, from below, with RIP and CS of the instruction, and the flags
 /// (Intel SDM volume 3A, "Exception- or Interrupt-Handler Procedures").
-pub(crate) fn hide_trap_flag(guest: &GuestMemory, before: &Registers, after: &Registers) -> bool {
+pub(crate) fn flags_of_frame(guest: &GuestMemory, before: &Registers, after: &Registers) -> Option<u64> {
     let word = match after.bitness() {
         64 => 8,
         32 => 4,
@@ -81,10 +96,7 @@ pub(crate) fn hide_trap_flag(guest: &GuestMemory, before: &Registers, after: &Re
     // At its first instruction, without and with an error code.
     let places = [Some(top), Some(top.wrapping_add(word)), Some(same_stack).filter(|place| *place > top)];
     let frame = places.into_iter().flatten().find(|place| is_frame_of(guest, before, after, *place, word));
-    if let Some(frame) = frame {
-        clear_trap_flag(guest, after, frame.wrapping_add(2 * word));
-    }
-    frame.is_some()
+    frame.map(|frame| frame.wrapping_add(2 * word))
 }
 
 /// True if RIP and CS of `before` lie at `place`.
@@ -97,13 +109,8 @@ fn is_frame_of(guest: &GuestMemory, before: &Registers, after: &Registers, place
         && u16::from_le_bytes(cs) == before.system.cs.selector
 }
 
-/// Clears the trap flag in the flags that `pushf` has left at the top of the stack.
-pub(crate) fn clear_pushed_trap_flag(guest: &GuestMemory, registers: &Registers) {
-    clear_trap_flag(guest, registers, top_of_stack(registers));
-}
-
-/// The linear address of the top of the stack.
-fn top_of_stack(registers: &Registers) -> u64 {
+/// The linear address of the top of the stack, where `pushf` has left the flags.
+pub(crate) fn top_of_stack(registers: &Registers) -> u64 {
     let (sp, ss) = (registers.general.rsp, &registers.system.ss);
     match registers.bitness() {
         64 => sp,
@@ -112,12 +119,19 @@ fn top_of_stack(registers: &Registers) -> u64 {
     }
 }
 
-/// Clears the trap flag in the flags at a linear address.
-fn clear_trap_flag(guest: &GuestMemory, registers: &Registers, flags: u64) {
-    let (at, mut byte) = (flags.wrapping_add(1), [0]);
-    if memory::read(guest, Some(registers), at, &mut byte) == 1 && byte[0] & TRAP_FLAG != 0 {
-        memory::write(guest, Some(registers), at, &[byte[0] & !TRAP_FLAG]);
+/// Clears the trap flag in the flags at a linear address, as an event of the machine's journal.
+pub(crate) fn clear_trap_flag(machine: &mut Machine, registers: &Registers, flags: u64) {
+    if let Some((address, byte)) = without_trap_flag(machine.memory(), registers, flags) {
+        memory::write_for_client(machine, Some(registers), address, &[byte]);
     }
+}
+
+/// The byte of the flags at a linear address that has the trap flag, without it, and its address; `None` if the flag
+/// is clear.
+fn without_trap_flag(guest: &GuestMemory, registers: &Registers, flags: u64) -> Option<(u64, u8)> {
+    let (address, mut byte) = (flags.wrapping_add(1), [0]);
+    let read = memory::read(guest, Some(registers), address, &mut byte) == 1;
+    (read && byte[0] & TRAP_FLAG != 0).then_some((address, byte[0] & !TRAP_FLAG))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::command_interpreter::{CommandReply, CommandSource};
 use super::facilities::{self, Facility};
 use super::guest_state::{GuestState, Pending};
 use super::migrator::Migrator;
+use super::notice::Notice;
 use super::request_queue::{GuestRequest, RequestQueue};
 use super::run_control::Supervisor;
 use super::session::CommandSession;
@@ -99,6 +100,7 @@ impl StoppedMachine for Supervisor<'_> {
         if registers.general.rip != now.general.rip {
             self.moved();
             self.set_reported_at(None);
+            self.stops.current = None;
         }
         self.note_registers_changed();
         Ok(())
@@ -231,6 +233,9 @@ impl StoppedMachine for Supervisor<'_> {
             // A pause ends a step that has not stopped yet.
             self.actions.clear();
         }
+        if !paused {
+            self.stops.current = None;
+        }
         self.state.set_paused(paused);
     }
 
@@ -242,8 +247,12 @@ impl StoppedMachine for Supervisor<'_> {
         self.step_for_console(count)
     }
 
-    fn next_stop(&mut self) -> Receiver<String> {
+    fn next_stop(&mut self) -> Receiver<Notice> {
         self.next_console_stop()
+    }
+
+    fn current_stop(&self) -> Option<u64> {
+        self.stops.current
     }
 
     fn cpus(&self) -> Vec<String> {

@@ -25,13 +25,8 @@ pub(crate) fn read(
 }
 
 /// Copies `bytes` to `address`, which is virtual if there are `registers` and else guest-physical,
-/// whatever the page's protection; false, and nothing is written, if not all of it is mapped RAM.
-pub(crate) fn write(memory: &GuestMemory, registers: Option<&Registers>, address: u64, bytes: &[u8]) -> bool {
-    pieces(memory, registers, address, bytes.len())
-        .is_some_and(|pieces| pieces.into_iter().all(|(at, range)| memory.write(at, &bytes[range]).is_ok()))
-}
-
-/// As [`write`], for a debugger: the write is an event of the machine's journal.
+/// whatever the page's protection; false, and nothing is written, if not all of it is mapped RAM. The write is an
+/// event of the machine's journal.
 pub(crate) fn write_for_client(
     machine: &mut Machine,
     registers: Option<&Registers>,

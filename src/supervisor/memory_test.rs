@@ -15,6 +15,12 @@ fn swapped_pages() -> (GuestMemory, Registers) {
     (memory, registers)
 }
 
+/// What [`write_for_client`] writes, without a machine.
+fn write(memory: &GuestMemory, registers: Option<&Registers>, address: u64, bytes: &[u8]) -> bool {
+    pieces(memory, registers, address, bytes.len())
+        .is_some_and(|pieces| pieces.into_iter().all(|(at, range)| memory.write(at, &bytes[range]).is_ok()))
+}
+
 #[test]
 fn an_access_across_pages_follows_both_mappings() {
     let (memory, registers) = swapped_pages();

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::mpsc::Receiver;
 
+use super::notice::Notice;
+
 /// Why a migration cannot be started or cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum MigratorError {
@@ -35,7 +37,7 @@ pub trait Migrator: Debug + Send + Sync {
     /// # Errors
     ///
     /// [`MigratorError::AlreadyInProgress`], [`MigratorError::Thread`].
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, MigratorError>;
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError>;
 
     /// Cancels the migration in progress.
     ///

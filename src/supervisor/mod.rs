@@ -15,6 +15,7 @@
 //! | `machine_access` | the implementation of that for the supervisor |
 //! | `session` | what commands have set |
 //! | `migrator` | how a migration is started |
+//! | `notice` | what consoles are sent without having asked |
 //! | `points` | breakpoints and log points that commands set |
 //! | `stop_classification` | how a stop at such a point is decided |
 //! | `magic_breakpoints` | stops that the guest asks for itself |
@@ -43,6 +44,7 @@ mod machine_access;
 mod magic_breakpoints;
 pub(crate) mod memory;
 pub mod migrator;
+pub mod notice;
 pub(crate) mod periodic_attention;
 pub mod points;
 pub mod request_queue;

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::sync::{Arc, Mutex, Weak};
 
 use super::command_interpreter::{CommandReply, CommandSource};
+use super::notice::Notice;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::Registers;
 use crate::machine::inputs::{Input, Inputs};
@@ -62,7 +63,7 @@ pub struct RequestQueue {
 }
 
 /// Who reads notices.
-type Subscribers = Arc<Mutex<Vec<SyncSender<String>>>>;
+type Subscribers = Arc<Mutex<Vec<SyncSender<Notice>>>>;
 
 /// Notices that a subscriber may be behind; further ones are lost to it.
 const MOST_NOTICES: usize = 1024;
@@ -72,7 +73,7 @@ const MOST_NOTICES: usize = 1024;
 pub struct RequestSender {
     requests: SyncSender<GuestRequest>,
     inputs: Inputs,
-    subscribers: Weak<Mutex<Vec<SyncSender<String>>>>,
+    subscribers: Weak<Mutex<Vec<SyncSender<Notice>>>>,
 }
 
 impl RequestQueue {
@@ -87,14 +88,14 @@ impl RequestQueue {
         )
     }
 
-    /// Sends whole lines to all subscribers without waiting for them; nothing if `notice` is empty.
-    pub fn notify(&self, notice: &str) {
-        if notice.is_empty() {
+    /// Sends a notice to all subscribers without waiting for them, unless it has no text.
+    pub fn notify(&self, notice: Notice) {
+        if notice.text.is_empty() {
             return;
         }
         let mut subscribers = self.subscribers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         subscribers.retain(|subscriber| {
-            !matches!(subscriber.try_send(notice.to_owned()), Err(TrySendError::Disconnected(_)))
+            !matches!(subscriber.try_send(notice.clone()), Err(TrySendError::Disconnected(_)))
         });
     }
 
@@ -199,7 +200,7 @@ impl RequestSender {
 
     /// What a guest without a debugger reports by itself: why it has stopped, and the text of log points.
     /// Ends with the run.
-    pub fn notices(&self) -> Receiver<String> {
+    pub fn notices(&self) -> Receiver<Notice> {
         let (sender, notices) = sync_channel(MOST_NOTICES);
         if let Some(subscribers) = self.subscribers.upgrade() {
             subscribers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(sender);

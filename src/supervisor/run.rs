@@ -38,7 +38,7 @@ pub(crate) fn supervise(
 ) -> (Outcome, Option<PendingAction>) {
     loop {
         supervisor.serve_requests(requests);
-        requests.notify(&supervisor.take_notice());
+        requests.notify(supervisor.take_notice());
         if let Some(end) = supervisor.take_end() {
             return end;
         }

@@ -7,11 +7,10 @@
 //!
 //! Manual: KVM_SET_GUEST_DEBUG in api.rst.
 
-use std::sync::mpsc::Sender;
-
 use tracing::debug;
 
 use super::breakpoint_bytes::Opcode;
+use super::console_control::ConsoleStops;
 use super::debug_facilities::DebugFacilities;
 use super::guest_state::{GuestState, Pending};
 use super::lookahead::Kind;
@@ -55,8 +54,8 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) messages: String,
     /// Registers may have changed since a front end last read them, other than by its own doing.
     registers_changed: bool,
-    /// Who waits for the next stop of a console-controlled guest.
-    pub(crate) stop_waiters: Vec<Sender<String>>,
+    /// The stops of a console-controlled guest, and who waits for the next one.
+    pub(crate) stops: ConsoleStops,
     /// Stops a console-controlled guest at intervals.
     pub(crate) periodic_attention: PeriodicAttention,
 }
@@ -110,7 +109,7 @@ impl<'m> Supervisor<'m> {
             services,
             messages: String::new(),
             registers_changed: false,
-            stop_waiters: Vec::new(),
+            stops: ConsoleStops::default(),
             periodic_attention: PeriodicAttention::default(),
         };
         if supervisor.machine.magic_break() {
@@ -233,6 +232,7 @@ impl<'m> Supervisor<'m> {
     /// Lets the guest go on as [`Self::actions`] says.
     pub(crate) fn advance(&mut self) -> Advance {
         self.state.set_resumed(true);
+        self.stops.current = None;
         let advance = self.resume().unwrap_or_else(|error| {
             self.end(Outcome::HostFailed(error));
             Advance::Over
@@ -460,6 +460,7 @@ impl<'m> Supervisor<'m> {
     /// The machine was reset, or another state was restored.
     pub(crate) fn was_reset(&mut self) {
         self.registers_changed = true;
+        self.stops.current = None;
         self.facilities.watchpoints.forget_hits();
         self.find_magic_breakpoints();
         if let Some(session) = self.state.session_mut() {

@@ -5,6 +5,7 @@ use std::sync::mpsc::Receiver;
 
 use super::command_interpreter::CommandInterpreter;
 use super::migrator::Migrator;
+use super::notice::Notice;
 use super::points::Points;
 
 /// The state that lasts from one command to the next.
@@ -15,7 +16,7 @@ pub struct CommandSession {
     /// What is switched on and off.
     pub switches: Switches,
     /// Progress of what the last command has started, a line each, until it is done.
-    pub progress: Option<Receiver<String>>,
+    pub progress: Option<Receiver<Notice>>,
 }
 
 /// What rooms above this one do for commands.

@@ -150,13 +150,13 @@ impl Supervisor<'_> {
             return Ok(());
         }
         let after = self.machine.cpu(self.machine.current_cpu()).registers()?;
-        let memory = self.machine.memory();
-        if handlers::hide_trap_flag(memory, before, &after) {
+        if let Some(flags) = handlers::flags_of_frame(self.machine.memory(), before, &after) {
+            handlers::clear_trap_flag(self.machine, &after, flags);
             self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
         } else if kind == Kind::PushFlags && !(self.technique().emulated && before.ring() == 0) {
             // The instruction emulator pushes those of the guest.
             self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
-            handlers::clear_pushed_trap_flag(memory, &after);
+            handlers::clear_trap_flag(self.machine, &after, handlers::top_of_stack(&after));
         }
         Ok(())
     }

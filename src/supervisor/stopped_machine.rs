@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use super::facilities::Facility;
 use super::migrator::Migrator;
+use super::notice::Notice;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
@@ -150,7 +151,11 @@ pub trait StoppedMachine {
 
     /// Receives the reason of the next stop of a guest under console control. The channel closes without one
     /// when the run ends.
-    fn next_stop(&mut self) -> Receiver<String>;
+    fn next_stop(&mut self) -> Receiver<Notice>;
+
+    /// The number of the stop that a guest without a debugger is at ([`Notice::stop`]); `None` if it runs, was paused
+    /// by a command, or has been moved since.
+    fn current_stop(&self) -> Option<u64>;
 
     /// One line for each CPU: its number, run state and position.
     fn cpus(&self) -> Vec<String>;

@@ -45,6 +45,18 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         }),
         guest_test("cpuid_has_the_frequency_of_the_time_stamp_counter", tsc_frequency),
+        guest_test("a_restored_guest_reads_the_same_frequency_as_before", || {
+            let saved = Kvm::with_guest("tsc-frequency")
+                .args(["--append=again", "--timeout=3", "--snapshot-at-exit=middle.kvmstate"])
+                .run();
+            saved.expect_status(12)?.check(saved.out.lines().count() == 2, "one frequency in two leaves")?;
+            let file = saved.folder.file("middle.kvmstate");
+            let restored = Kvm::new().arg("--restore").arg(&file).input(b"again\x04").run();
+            restored.expect_status(0)?.expect_out(&saved.out.repeat("again".len()))?;
+            let log = restored.folder.read("console.log");
+            restored.check(!log.contains("time stamp counter"), "no warning on the host of the snapshot")?;
+            Ok(())
+        }),
     ]
 }
 

@@ -63,6 +63,34 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_status(2)?.check(ran.out.contains("migration failed"), "the failure")?;
             run(&[], "status\n").expect_status(0)?.expect_out("the guest runs\n").map(drop)
         }),
+        guest_test("a_script_that_waits_for_a_stop_gets_the_reason_once", || {
+            let kvm = KvmWithConsole::start("endless", &[])?;
+            let address = format!("unix:{}", kvm.path.display());
+            // The notice comes before the answer or after it, so several times.
+            for hit in 1..=4 {
+                let breakpoint = if hit == 1 { "break 0x200002 if $rax == 3000\n" } else { "" };
+                let script = format!("pause\nset $rax = 0\n{breakpoint}resume\nwait\nstatus\n");
+                let ran =
+                    Kvm::new().args(["console", "--keep-going", &address]).input(script.as_bytes()).run();
+                let reason = format!("breakpoint 1 at 0x200002 (spin), hit {hit}\n");
+                for once in [&reason, "=> 0x200002"] {
+                    if ran.out.matches(once).count() != 1 {
+                        return Err(format!("not once {once:?} in {:?}", ran.out).into());
+                    }
+                }
+            }
+            // A console that connects at the stop has not reported it.
+            let mut client = kvm.connect()?;
+            for (answers, shown) in [("tells where the guest is", true), ("has told it", false)] {
+                client.send(b"wait\n")?;
+                let answer = client.answer()?;
+                if answer.starts_with("=> 0x200002") != shown || answer.is_empty() == shown {
+                    return Err(format!("`wait` {answers}: {answer:?}").into());
+                }
+            }
+            client.send(b"quit\n")?;
+            kvm.finish()?.expect_status(14).map(drop)
+        }),
         guest_test("commands_overwrite_no_file_of_the_user_without_force", || {
             let kvm = KvmWithConsole::start("endless", &[])?;
             let mut client = kvm.connect()?;

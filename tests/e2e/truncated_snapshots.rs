@@ -9,6 +9,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::console::KvmWithConsole;
 use crate::support::debug_server::KvmWithDebugServer;
+use crate::support::migration::{Instance, free_port, migrate};
 use crate::support::pty::Terminal;
 use crate::support::{FinishedRun, Folder, Kvm, Running, free_address, guest_test, wait_until};
 
@@ -50,6 +51,21 @@ pub fn others() -> Vec<Trial> {
             let _ = console.ask(&format!("snapshot {}", again.display()));
             snapshot.expect_reason(&kvm.finish()?)?;
             if again.exists() { Err("a snapshot with zeros in place of memory".into()) } else { Ok(()) }
+        }),
+        guest_test("a_guest_whose_snapshot_was_truncated_does_not_move_to_another_host", || {
+            let snapshot = Snapshot::new()?;
+            let port = free_port();
+            let source = Instance::start(snapshot.restored())?;
+            let destination = Instance::destination(port, &[])?;
+            // A paused guest reads no memory: the migration does.
+            source.ask_until("pause", "paused")?;
+            snapshot.truncate(1 << 20)?;
+            // The run may end before the answer.
+            let _ = source.ask(&[&migrate(port)]);
+            snapshot.expect_reason(&source.finish()?)?;
+            let end = destination.finish()?;
+            end.check(end.status != Some(0), "a destination that took the guest over")?;
+            end.expect_err("migration failed, ").map(drop)
         }),
         guest_test("the_terminal_is_restored_after_a_snapshot_was_truncated", || {
             let snapshot = Snapshot::new()?;

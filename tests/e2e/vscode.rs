@@ -31,7 +31,8 @@ fn files() -> Vec<Trial> {
                 ran.out.starts_with("./.vscode/launch.json: written\n./.gdbinit: written\n"),
                 "two files",
             )?;
-            ran.check(ran.out.contains("kvm guest.elf --gdb"), "the next step")?;
+            let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/editors.md"))?;
+            ran.check(page.contains(&format!("$ kvm vscode\n{}```", ran.out)), "what docs/editors.md shows")?;
             let launch = launch(&ran.folder)?;
             let types: Vec<_> = list(&launch, "configurations").iter().map(|one| text(one, "type")).collect();
             ran.check(types == [Some("cppdbg"), Some("gdb")], &format!("two configurations, not {types:?}"))?;
@@ -97,7 +98,7 @@ fn debuggers() -> Vec<Trial> {
                     .arg(folder.file(GDBINIT))
                     .arg(guest("recursion"))
                     .args(["-ex", "help kvm-source", "-ex", "help kvm-instructions", "-ex", "kvm"])
-                    .args(["-ex", "break fibonacci", "-ex", "continue", "-ex", "kill"]),
+                    .args(["-ex", "break fibonacci", "-ex", "continue", "-ex", "k"]),
             )?;
             expect(&output, "Show the source beside the prompt")?;
             expect(&output, "Show registers and instructions")?;

@@ -1,5 +1,6 @@
 /* tsc-frequency: prints the frequency of the time stamp counter in kHz, as CPUID leaf 15H and leaf 40000010H tell it;
-   0 if there is no such leaf. With a command line it then waits for a second by this frequency. */
+   0 if there is no such leaf. With the command line "again" it prints them again after each byte from COM1, until an
+   end of transmission; with any other it waits for a second by this frequency. */
 #include "serial.h"
 #include "start_info.h"
 
@@ -21,7 +22,7 @@ static uint64_t counter(void)
     return (uint64_t)high << 32 | low;
 }
 
-uint64_t guest_main(const struct start_info *info)
+static uint64_t print_frequencies(void)
 {
     uint32_t out[4];
     uint64_t hertz = 0, told = 0;
@@ -38,8 +39,19 @@ uint64_t guest_main(const struct start_info *info)
     }
     print(hertz / 1000);
     print(told);
-    if (*(const char *)info->command_line)
+    return hertz;
+}
+
+uint64_t guest_main(const struct start_info *info)
+{
+    const char *command_line = (const char *)info->command_line;
+    uint64_t hertz = print_frequencies();
+    if (*command_line == 'a') {
+        while (serial_get(COM1) != 4)
+            print_frequencies();
+    } else if (*command_line) {
         for (uint64_t start = counter(); counter() - start < hertz;)
             ;
+    }
     return 0;
 }

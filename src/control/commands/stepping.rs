@@ -1,8 +1,11 @@
 //! Commands that step the guest, wait for it to stop, and show where it is.
 
+use std::sync::mpsc::channel;
+
 use super::super::error::CommandError;
 use super::values::{count, place, symbol};
 use crate::inspect::crash::return_addresses;
+use crate::supervisor::notice::Notice;
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
 /// Maximum number of steps of one command.
@@ -25,10 +28,16 @@ pub(in crate::control) fn wait(guest: &mut dyn StoppedMachine, _: &str) -> Resul
     if guest.is_debugged() {
         return Err(CommandError::HasDebugger("wait for the stop"));
     }
-    if guest.status() == RunStatus::Paused {
-        return here(guest);
-    }
-    let stop = guest.next_stop();
+    let stop = match (guest.status(), guest.current_stop()) {
+        (RunStatus::Paused, None) => return here(guest),
+        // A console that has reported this stop does not repeat it.
+        (RunStatus::Paused, stop) => {
+            let (sender, answer) = channel();
+            let _ = sender.send(Notice { text: here(guest)?.trim_end().to_owned(), stop });
+            answer
+        }
+        _ => guest.next_stop(),
+    };
     guest.session().progress = Some(stop);
     Ok(String::new())
 }

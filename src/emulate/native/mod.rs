@@ -41,23 +41,26 @@ mod stub;
 mod tests;
 mod undefined;
 
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{EncodingKind, Instruction, Mnemonic};
 
 use super::Obstacle;
-use super::cpu::Cpu;
+use super::cpu::{Cpu, Mode};
 use super::exception::{EmulationError, Exception};
 use allowed::Unit;
 pub(super) use encoding::without_spare_prefix;
 use operand::Operand;
+#[cfg(test)]
+pub(super) use processor::{components as components_for_tests, has_evex as has_evex_for_tests};
 use stub::Stub;
 pub(super) use undefined::exception as undefined_exception;
 
 /// Executes `instruction`, or returns [`Obstacle::NotAllowed`] if it is not one of these.
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), EmulationError> {
-    let unit = allowed::unit(instruction)?;
-    if instruction.mnemonic() != Mnemonic::Wait && !processor::has(instruction, unit) {
-        return Err(Obstacle::NotOnThisProcessor.into());
-    }
+    let unit = match allowed::unit(instruction) {
+        Ok(unit) if instruction.mnemonic() == Mnemonic::Wait || processor::has(instruction, unit) => unit,
+        Ok(_) => return Err(refused(cpu, instruction, Obstacle::NotOnThisProcessor)?),
+        Err(obstacle) => return Err(refused(cpu, instruction, obstacle)?),
+    };
     ready::check(cpu, instruction, unit)?;
     match instruction.mnemonic() {
         Mnemonic::Wait => {}
@@ -68,6 +71,27 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Em
     }
     cpu.pass(instruction.next_ip());
     Ok(())
+}
+
+/// What an instruction raises that is not executed here: #UD if the guest's processor cannot have it, because the
+/// host's has not; otherwise the obstacle. `system` knows those without a VEX, EVEX or XOP prefix that never run here.
+fn refused(
+    cpu: &Cpu,
+    instruction: &Instruction,
+    obstacle: Obstacle,
+) -> Result<EmulationError, EmulationError> {
+    match (instruction.encoding(), obstacle, instruction.mnemonic()) {
+        // On other processors, these are `bsr` and `bsf` with a prefix that is ignored.
+        (EncodingKind::Legacy, _, Mnemonic::Lzcnt | Mnemonic::Tzcnt) => return Ok(obstacle.into()),
+        (EncodingKind::Legacy, Obstacle::NotOnThisProcessor, _) => return Ok(Exception::UNDEFINED.into()),
+        (EncodingKind::Legacy | EncodingKind::D3NOW, ..) => return Ok(obstacle.into()),
+        _ => {}
+    }
+    if matches!(cpu.mode(), Mode::Real | Mode::Virtual8086) {
+        return Ok(Exception::UNDEFINED.into());
+    }
+    let exception = undefined::exception(&cpu.code[..instruction.len()], cpu.registers.bitness())?;
+    Ok(exception.map_or(obstacle.into(), EmulationError::from))
 }
 
 /// Executes `instruction` on the host's processor.

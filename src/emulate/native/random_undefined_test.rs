@@ -89,7 +89,9 @@ fn random_code(random: &Random) -> [u8; LONGEST_INSTRUCTION] {
         3..=4 => code.extend([0x62, byte(), byte(), byte(), byte()]),
         5 => code.extend([0x8F, 0xE8 | byte() & 3, byte(), byte()]),
         6 => code.push(one_of(&[0xD9, 0xDA, 0xDB, 0xDD, 0xDF])),
-        7 => code.push(one_of(&[0x06, 0x27, 0x60, 0x62, 0x82, 0x8F, 0xC6, 0xC7, 0xD6, 0xFE, 0xFF])),
+        7 => {
+            code.push(one_of(&[0x06, 0x27, 0x60, 0x62, 0x82, 0x8F, 0xC6, 0xC7, 0xD4, 0xD5, 0xD6, 0xFE, 0xFF]))
+        }
         8 => code.extend([0x0F, 0x38, byte()]),
         9 => code.extend([0x0F, 0x3A, byte()]),
         // The same for these, what LOCK does before `verw`, and the size of a jump with an operand-size prefix.

@@ -166,13 +166,8 @@ fn opcode_length(code: &[u8], bitness: u32) -> Option<usize> {
     let length = match *code {
         [0x0F, 0x38, 0x80..=0x8F | 0xD8..=0xDF | 0xF0..=0xFF, ..] => return None,
         [0x0F, 0x38 | 0x3A, _, ..] => 3,
-        // System instructions, `mov` from and to special registers, VMX, and Padlock; 3DNow!, with its opcode
-        // at the end.
-        [
-            0x0F,
-            0x00 | 0x01 | 0x20..=0x27 | 0x30..=0x3F | 0x78..=0x7B | 0xA6 | 0xA7 | 0xAE | 0xC7 | 0x0F,
-            ..,
-        ] => {
+        // System instructions, `mov` from and to special registers, VMX, and Padlock.
+        [0x0F, 0x00 | 0x01 | 0x20..=0x27 | 0x30..=0x3F | 0x78..=0x7B | 0xA6 | 0xA7 | 0xAE | 0xC7, ..] => {
             return None;
         }
         [0x0F, _, ..] => 2,
@@ -189,8 +184,6 @@ fn opcode_length(code: &[u8], bitness: u32) -> Option<usize> {
         // Without EVEX, it is the former `bound`.
         [0x62, _, ..] if !processor::has_evex() && is_prefix(code[1]) => 1,
         [0xC4 | 0xC5 | 0x62, ..] | [0x0F] | [] => return None,
-        // REX2 of APX.
-        [0xD5, ..] if bitness == 64 => return None,
         [_, ..] => 1,
     };
     Some(length)
@@ -202,7 +195,8 @@ fn has_modrm(opcode: &[u8], bitness: u32) -> bool {
     let opcode = match *opcode {
         [0xC5, _, opcode] => &[0x0F, opcode],
         [0xC4, map, _, opcode] if map & 0x1F == 1 => &[0x0F, opcode],
-        [0x62 | 0x82] => return true,
+        // The opcode of 3DNow! is at the end.
+        [0x62 | 0x82] | [0x0F, 0x0F] => return true,
         [_] | [_, _] => opcode,
         _ => return true,
     };

@@ -2,6 +2,7 @@
 
 use super::guest;
 use crate::emulate::exception::Exception;
+use crate::emulate::native::processor;
 use crate::emulate::{Emulated, Obstacle};
 
 #[test]
@@ -30,6 +31,38 @@ fn encodings_that_no_processor_has_are_undefined() {
         let mut fake = guest(&[code, &[0x05, 0, 0, 0, 0, 0xE9, 1, 2, 3, 4]].concat());
         // There is no handler.
         assert_eq!(fake.emulate(), Emulated::TripleFault, "{code:x?}");
+    }
+}
+
+/// LOCK before an instruction that cannot have it is an invalid opcode, which has priority over faults of memory
+/// operands (Intel SDM volume 3A, "Priority Among Concurrent Events"; AMD APM volume 2, "Priorities"). Some
+/// processors find the fault of `verw`'s operand first; the guest gets what the manuals say.
+#[test]
+fn lock_before_verw_is_undefined_even_if_its_operand_cannot_be_accessed() {
+    for code in [[0xF0, 0x0F, 0x00, 0x28], [0xF0, 0x0F, 0x00, 0x20]] {
+        for address in [1 << 63, 1 << 40, 0x2_0000] {
+            let mut fake = guest(&code);
+            fake.registers.borrow_mut().general.rax = address;
+            assert_eq!(fake.raises(), Some(Exception::UNDEFINED), "{code:x?} {address:#x}");
+        }
+    }
+}
+
+#[test]
+fn encodings_of_3dnow_that_no_processor_has_are_undefined() {
+    if std::arch::x86_64::__cpuid(0x8000_0001).edx >> 31 == 0 {
+        for code in [[0x0F, 0x0F, 0xC1, 0], [0x0F, 0x0F, 0x07, 0x33]] {
+            assert_eq!(guest(&code).raises(), Some(Exception::UNDEFINED), "{code:x?}");
+        }
+    }
+}
+
+/// Other processors execute another instruction in place of some, or none: those stay refused.
+#[test]
+fn instructions_without_a_prefix_that_the_processor_does_not_have_are_undefined() {
+    let code = [0xF2, 0x0F, 0x79, 0xC1]; // insertq xmm0, xmm1
+    if std::arch::x86_64::__cpuid(0x8000_0001).ecx >> 6 & 1 == 0 {
+        assert_eq!(guest(&code).raises(), Some(Exception::UNDEFINED));
     }
 }
 
@@ -91,5 +124,26 @@ fn an_undefined_encoding_of_15_bytes_is_undefined_and_one_of_16_is_too_long() {
             let mut fake = guest(&[&padding, code].concat());
             assert_eq!(fake.raises(), Some(raised), "{length} bytes: {code:02x?}");
         }
+    }
+}
+
+#[test]
+fn instructions_of_evex_are_undefined_where_the_processor_has_none() {
+    if processor::has_evex() {
+        return;
+    }
+    let evex: [&[u8]; 4] = [
+        &[0x62, 0xF1, 0x7C, 0x48, 0x58, 0xC1],       // vaddps zmm0, zmm0, zmm1
+        &[0x62, 0xF1, 0x7C, 0x4A, 0x11, 0x07],       // vmovups [rdi]{k2}, zmm0
+        &[0x62, 0xF2, 0x7D, 0x49, 0x92, 0x04, 0x07], // vgatherdps zmm0{k1}, [rdi + zmm0]
+        &[0xC5, 0xF8, 0x92, 0xC8],                   // kmovw k1, eax
+    ];
+    for code in evex {
+        assert_eq!(guest(code).raises(), Some(Exception::UNDEFINED), "{code:x?}");
+        // The same in 32-bit code, where this is no `bound` or `lds`.
+        let mut fake = guest(code);
+        let system = &mut fake.registers.get_mut().system;
+        (system.cs.l, system.cs.db) = (0, 1);
+        assert_eq!(fake.raises(), Some(Exception::UNDEFINED), "{code:x?}");
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Manual: Intel SDM volume 2 and AMD APM volume 3, the exceptions of each.
 
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{CpuidFeature, EncodingKind, Instruction, Mnemonic};
 
 use super::feature::{
-    ENQCMD, Feature, HRESET, INVLPGB, INVPCID, LOAD_TRACKING, MCOMMIT, MONITOR, MONITORX, MOVDIR64B,
-    NESTED_PAGING_PROTECTION, PCONFIG, PROTECTION_KEYS, PTWRITE, RDPRU, RTM, SGX, SHADOW_STACK, SMX, SVM,
-    USER_INTERRUPTS, VMX, WAITPKG,
+    AMD_3DNOW, AMD_3DNOW_EXTENSIONS, ENQCMD, Feature, HRESET, INVLPGB, INVPCID, LOAD_TRACKING, MCOMMIT,
+    MONITOR, MONITORX, MOVDIR64B, NESTED_PAGING_PROTECTION, PCONFIG, PROTECTION_KEYS, PTWRITE, RDPRU, RTM,
+    SGX, SHADOW_STACK, SMX, SVM, USER_INTERRUPTS, VMX, WAITPKG,
 };
 use crate::arch::flags::CR4_CET;
 use crate::emulate::Obstacle;
@@ -29,10 +29,16 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Em
             cpu.pass(instruction.next_ip());
             return Ok(());
         }
+        // Without protection there are no selectors to work on.
+        Mnemonic::Arpl | Mnemonic::Sldt | Mnemonic::Lldt | Mnemonic::Str | Mnemonic::Ltr
+            if matches!(cpu.mode(), Mode::Real | Mode::Virtual8086) =>
+        {
+            return Err(Exception::UNDEFINED.into());
+        }
         Mnemonic::Sysenter | Mnemonic::Sysexit => return Err(fast_call(cpu)?),
         _ => {}
     }
-    if let Some(feature) = needed(mnemonic) {
+    if let Some(feature) = needed(mnemonic).or_else(|| needed_of_3dnow(instruction)) {
         cpu.needs(feature)?;
     }
     Err(Obstacle::NotAllowed.into())
@@ -107,6 +113,15 @@ fn needed(mnemonic: Mnemonic) -> Option<Feature> {
         Mnemonic::Ptwrite => PTWRITE,
         _ => return None,
     })
+}
+
+/// The same for those of 3DNow!.
+fn needed_of_3dnow(instruction: &Instruction) -> Option<Feature> {
+    if instruction.encoding() != EncodingKind::D3NOW && instruction.mnemonic() != Mnemonic::Femms {
+        return None;
+    }
+    let is_extension = instruction.cpuid_features().contains(&CpuidFeature::D3NOWEXT);
+    Some(if is_extension { AMD_3DNOW_EXTENSIONS } else { AMD_3DNOW })
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ fn what_cpuid_does_not_list_is_undefined() {
         (&[0x0F, 0x01, 0xEE], "rdpkru"),
         (&[0x0F, 0x0B], "ud2"),
         (&[0x0F, 0x01, 0xD5], "xend"),
+        (&[0x0F, 0x0F, 0xC1, 0x9E], "pfadd"),
+        (&[0x0F, 0x0F, 0x00, 0x8E], "pfpnacc"),
+        (&[0x0F, 0x0E], "femms"),
     ] {
         assert_eq!(FakeCpu::long_mode(code).raises(), Some(Exception::UNDEFINED), "{name}");
     }
@@ -27,6 +30,18 @@ fn instructions_that_cpuid_lists_are_not_emulated_as_absent() {
     let before = fake.now();
     assert_eq!(fake.emulate(), Emulated::Unsupported(Obstacle::NotAllowed));
     assert_eq!(fake.now(), before);
+}
+
+#[test]
+fn a_guest_with_3dnow_but_not_its_extensions_has_no_undefined_pfadd() {
+    let with_3dnow = |code: &[u8]| {
+        let mut fake = FakeCpu::long_mode(code);
+        fake.cpuid.insert((0x8000_0001, 0), [0, 0, 0, 1 << 31]);
+        fake
+    };
+    let pfadd = with_3dnow(&[0x0F, 0x0F, 0xC1, 0x9E]).emulate();
+    assert_eq!(pfadd, Emulated::Unsupported(Obstacle::NotAllowed));
+    assert_eq!(with_3dnow(&[0x0F, 0x0F, 0xC1, 0x8E]).raises(), Some(Exception::UNDEFINED));
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(super) fn device(error: &HostError) -> Answer {
         HostError::Open { .. }
         | HostError::Version { .. }
         | HostError::MemoryLost(_)
+        | HostError::MemorySuspected { .. }
         | HostError::Refused { .. } => ("unusable", Bad, "there, but it cannot be used"),
     }
 }

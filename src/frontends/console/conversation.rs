@@ -1,5 +1,6 @@
 //! One client of the console, from its first prompt to its disconnection.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +14,7 @@ use super::lines::{FAILED, InvalidInput, Lines};
 use crate::migration::progress::is_failure;
 use crate::os::foreign_protocol::ForeignProtocol;
 use crate::supervisor::command_interpreter::{CommandReply, CommandSource};
+use crate::supervisor::notice::Notice;
 use crate::supervisor::request_queue::{RequestSender, RunOver};
 
 /// Maximum number of bytes read at a time.
@@ -38,7 +40,7 @@ enum Reply {
     Text {
         text: String,
         /// Further lines until the command is complete.
-        progress: Option<Receiver<String>>,
+        progress: Option<Receiver<Notice>>,
         failed: bool,
     },
     /// No further line is accepted.
@@ -64,6 +66,27 @@ pub(super) type Turn = Arc<Mutex<Written>>;
 pub(super) struct Written {
     /// The client shows a prompt, behind which a notice needs a line of its own.
     pub(super) at_prompt: bool,
+    /// The number of the last stop that a notice has reported.
+    noticed: u64,
+    /// The numbers of later stops that answers have reported.
+    answered: BTreeSet<u64>,
+}
+
+impl Written {
+    /// False if a notice of this stop need not be written, because the answer to `wait` has reported it. Notices come
+    /// in the order of the stops.
+    pub(super) fn is_due_as_notice(&mut self, stop: Option<u64>) -> bool {
+        let Some(stop) = stop else { return true };
+        let due = !self.answered.contains(&stop);
+        self.noticed = stop;
+        self.answered = self.answered.split_off(&(stop + 1));
+        due
+    }
+
+    /// False if an answer that reports this stop need not be written, because it has been reported.
+    fn is_due_as_answer(&mut self, stop: Option<u64>) -> bool {
+        stop.is_none_or(|stop| stop > self.noticed && self.answered.insert(stop))
+    }
 }
 
 fn lock(turn: &Turn) -> MutexGuard<'_, Written> {
@@ -111,9 +134,12 @@ fn answer_lines(stream: &mut (impl Read + Write), caller: &RequestSender, turn: 
                     let mut answer = text.into_bytes();
                     if let Some(progress) = progress {
                         drop(written);
-                        for line in progress {
-                            failed = is_failure(&line);
-                            answer.extend(format!("{line}\n").as_bytes());
+                        for notice in progress {
+                            failed = is_failure(&notice.text);
+                            let mut written = lock(turn);
+                            if written.is_due_as_answer(notice.stop) {
+                                answer.extend(format!("{}\n", notice.text).as_bytes());
+                            }
                             stream.write_all(&answer)?;
                             answer.clear();
                         }
@@ -161,5 +187,30 @@ fn reply(line: &str, trusted: bool, caller: &RequestSender) -> Reply {
             Ok(CommandReply { text, progress, failed }) => Reply::Text { text, progress, failed },
             Err(RunOver) => Reply::End(Ended::RunOver),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_reported_once_whichever_thread_comes_first() {
+        let mut written = Written::default();
+        assert!(written.is_due_as_notice(Some(1)) && !written.is_due_as_answer(Some(1)));
+        assert!(written.is_due_as_answer(Some(2)) && !written.is_due_as_notice(Some(2)));
+        assert!(!written.is_due_as_answer(Some(2)), "`wait` again");
+        // What reports no stop is always written.
+        assert!(written.is_due_as_notice(None) && written.is_due_as_notice(None));
+        assert!(written.is_due_as_answer(None) && written.is_due_as_answer(None));
+    }
+
+    #[test]
+    fn a_late_notice_of_a_stop_before_the_answered_one_is_written() {
+        let mut written = Written::default();
+        assert!(written.is_due_as_answer(Some(2)));
+        assert!(written.is_due_as_notice(Some(1)));
+        assert!(!written.is_due_as_notice(Some(2)) && written.is_due_as_notice(Some(3)));
+        assert!(written.answered.is_empty(), "only later stops are remembered");
     }
 }

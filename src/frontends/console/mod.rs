@@ -20,6 +20,7 @@ use tracing::info;
 use crate::os::connection::{Listener, Stream};
 use crate::os::socket::{SocketError, SocketFile};
 use crate::settings::{ConsoleSpec, ListenAddress};
+use crate::supervisor::notice::Notice;
 use crate::supervisor::request_queue::RequestSender;
 use conversation::{Ended, Turn};
 
@@ -215,7 +216,7 @@ fn accept(listener: &Listener, clients: &Arc<Clients>, caller: &RequestSender) {
 }
 
 /// Sends to all clients what a guest without a debugger reports by itself.
-fn pass_on(notices: &Receiver<String>, clients: &Clients) {
+fn pass_on(notices: &Receiver<Notice>, clients: &Clients) {
     for notice in notices {
         // A client that does not read blocks this thread for a while, and nothing else.
         let streams: Vec<_> = clients
@@ -227,9 +228,12 @@ fn pass_on(notices: &Receiver<String>, clients: &Clients) {
             .collect();
         for (mut stream, turn) in streams {
             let mut turn = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if !turn.is_due_as_notice(notice.stop) {
+                continue;
+            }
             let start = if std::mem::take(&mut turn.at_prompt) { "\n" } else { "" };
             // The client may have disconnected.
-            let _ = stream.write_all(format!("{start}{notice}").as_bytes());
+            let _ = stream.write_all(format!("{start}{}", notice.text).as_bytes());
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::supervisor::migrator::{Migrator, MigratorError};
+use crate::supervisor::notice::Notice;
 
 /// The migrator.
 #[derive(Debug, Default)]
@@ -13,14 +14,14 @@ pub(crate) struct FakeMigrator {
 }
 
 impl Migrator for FakeMigrator {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<String>, MigratorError> {
+    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError> {
         let mut current = self.destination.lock().expect("no panic while it is locked");
         if let Some(destination) = current.as_ref() {
             return Err(MigratorError::AlreadyInProgress { progress: format!("to {destination}") });
         }
         *current = Some(format!("{host}:{port}"));
         let (sender, progress) = channel();
-        sender.send("-----> starting migration".to_owned()).expect("the receiver is below");
+        sender.send("-----> starting migration".into()).expect("the receiver is below");
         Ok(progress)
     }
 
