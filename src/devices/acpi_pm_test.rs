@@ -1,8 +1,7 @@
 use super::*;
 use crate::fuzzing::Random;
 
-const POWER_OFF: Action =
-    Action { request: Some(MachineRequest::PowerOff), line: None, output: None, deadline: false };
+const POWER_OFF: Action = Action { request: Some(MachineRequest::PowerOff), ..Action::NONE };
 
 fn at(nanos: u64) -> MachineTime {
     MachineTime::from_nanos(nanos)

@@ -24,6 +24,8 @@ pub struct Action {
     pub request: Option<MachineRequest>,
     /// [`Device::next_deadline`] may have changed.
     pub deadline: bool,
+    /// The device has a request to a disk ([`super::ide::IdeChannel::take_request`]).
+    pub disk: bool,
 }
 
 /// A request of a device to the whole machine.
@@ -41,7 +43,7 @@ pub enum MachineRequest {
 
 impl Action {
     /// Nothing to do.
-    pub const NONE: Action = Action { line: None, output: None, request: None, deadline: false };
+    pub const NONE: Action = Action { line: None, output: None, request: None, deadline: false, disk: false };
 
     /// The device's interrupt line is now at `level`.
     pub fn line(level: bool) -> Action {

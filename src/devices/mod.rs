@@ -14,6 +14,7 @@ mod device;
 pub mod dma;
 pub mod hpet;
 pub mod i8042;
+pub mod ide;
 pub mod interrupt_message;
 pub mod ioapic;
 pub mod keyboard;

@@ -12,6 +12,7 @@ const fn spelling(name: &'static str, value: ValueForm, effect: Effect) -> Spell
 }
 
 const DISKS: &str = "This version has no disks. `--module FILE` passes a file to the guest in memory.";
+const RTC: &str = "the real-time clock starts with the host's UTC; `--rtc SECONDS` sets another time";
 const NETWORK: &str = "There is no network card. Leave it out.";
 const FIRMWARE: &str = "There is no firmware: the guest file starts in long mode at its entry point, as \
                         docs/boot-state.md describes. Leave it out.";
@@ -51,11 +52,10 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     ),
     spelling("device", Any("DEVICE"), Refused(DEVICE)),
     spelling("rtc", OneOf(&["base=utc"]), Implied("the real-time clock starts with the host's UTC", NOTHING)),
-    spelling(
-        "rtc",
-        Any("..."),
-        Ignored("the real-time clock starts with the host's UTC; `--rtc SECONDS` sets another time", NOTHING),
-    ),
+    // Other values are those of this program's own option.
+    spelling("rtc", Begins("base=", "base=..."), Ignored(RTC, NOTHING)),
+    spelling("rtc", Begins("clock=", "clock=..."), Ignored(RTC, NOTHING)),
+    spelling("rtc", Begins("driftfix=", "driftfix=..."), Ignored(RTC, NOTHING)),
     spelling("no-reboot", Absent, Same(NOTHING)),
     spelling("action", OneOf(&["reboot=shutdown"]), Becomes("`--no-reboot`", |t, _| t.push("--no-reboot"))),
     spelling(
