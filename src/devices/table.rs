@@ -182,6 +182,7 @@ pub const TABLE: &[Registration] = &[
         base: pci::configuration::ADDRESS_PORT,
         ports: &[0xCF8..=0xCF8, 0xCFA..=0xCFF],
         role: Role::PciBus,
+        may_be_missing: true,
         ..Registration::of::<PciBus>()
     },
     Registration { ports: &[0x00..=0x0F], ..Registration::of::<Dma>() },

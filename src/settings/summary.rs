@@ -37,8 +37,12 @@ impl Settings {
             let module = |module: &ModuleSpec| format!("{}={}", module.path.display(), module.arguments);
             all.push(("module", self.modules.iter().map(module).collect::<Vec<_>>().join(",")));
         }
-        all.push(("clock", clock(self.clock).to_owned()));
-        all.push(("rtc", self.rtc.map_or("host".to_owned(), |seconds| seconds.to_string())));
+        if self.clock != ClockMode::Host {
+            all.push(("clock", clock(self.clock).to_owned()));
+        }
+        if let Some(seconds) = self.rtc {
+            all.push(("rtc", seconds.to_string()));
+        }
         all.push(("display", display(self.display).to_owned()));
         all.push(("keys", keys(self.keys).to_owned()));
         all.push(("layout", layout(self.layout).to_owned()));

@@ -208,7 +208,14 @@ fn untimed(ran: &FinishedRun) -> Vec<String> {
         .lines()
         // The totals count kicks and have the time of the run.
         .filter(|line| !line.contains("kvm::app: totals "))
-        .map(|line| line.trim_start().split_once(' ').map_or(line, |(_, rest)| rest).to_owned())
+        .map(|line| line.trim_start().split_once(' ').map_or(line, |(_, rest)| rest))
+        // The settings begin with the config file.
+        .map(|line| match line.split_once("settings config=") {
+            Some((start, rest)) => {
+                format!("{start}settings {}", rest.split_once(' ').map_or("", |(_, rest)| rest))
+            }
+            None => line.to_owned(),
+        })
         .collect();
     lines.sort();
     lines
