@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
-use crate::boot::{BootError, BootOptions, FileImage};
+use crate::boot::{BootError, BootOptions, FileImage, Platform};
 use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
@@ -448,6 +448,7 @@ fn boot_options(settings: &Settings) -> BootOptions {
             .iter()
             .map(|module| (module.path.clone(), module.arguments.clone()))
             .collect(),
+        platform: Platform::default(),
     }
 }
 

@@ -20,6 +20,11 @@ static void print_text(uint64_t address)
     serial_print(COM1, address ? (const char *)address : "(none)");
 }
 
+static const char *kind_name(uint32_t kind)
+{
+    return kind == MEMORY_RAM ? " RAM\n" : kind == MEMORY_ACPI_TABLES ? " ACPI tables\n" : " reserved\n";
+}
+
 /* Prints up to the first line feed, control characters as dots. */
 static void print_first_line(const struct start_module *module)
 {
@@ -43,7 +48,7 @@ uint64_t guest_main(const struct start_info *info)
     for (uint32_t i = 0; i < ranges; i++) {
         serial_print(COM1, "  ");
         print_range(memory[i].address, memory[i].size);
-        serial_print(COM1, memory[i].kind == MEMORY_RAM ? " RAM\n" : " not RAM\n");
+        serial_print(COM1, kind_name(memory[i].kind));
     }
 
     serial_print(COM1, "command line: ");

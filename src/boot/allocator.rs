@@ -57,6 +57,17 @@ impl Allocator {
         self.record(&format!("module {name}"), size, start)
     }
 
+    /// Allocates pages for the tables of a PC's firmware: where guests search for them, or elsewhere if segments
+    /// are there. `None` if there is no room.
+    pub(super) fn allocate_firmware_tables(&mut self, size: u64) -> Option<u64> {
+        let (name, start) = match self.free.take_for_firmware(size) {
+            Some(start) => ("the ACPI and MP tables", start),
+            None => ("the ACPI and MP tables, which only the start info names", self.free.take(size)?),
+        };
+        self.layout.push(LoadedRegion { name: name.to_owned(), range: start..start + size });
+        Some(start)
+    }
+
     fn record(&mut self, what: &str, size: u64, start: Option<u64>) -> Result<u64, BootError> {
         let start = start.ok_or_else(|| self.no_room(what, size))?;
         self.layout.push(LoadedRegion { name: what.to_owned(), range: start..start + size });

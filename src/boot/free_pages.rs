@@ -9,6 +9,9 @@ use crate::memory::LOW_RAM_LIMIT;
 /// text buffer at 0xB8000, and the stacks that old guests put below 1 MiB.
 const LOW: Range<u64> = 0x1000..0x9_F000;
 
+/// Where guests search for the tables of a PC's firmware, and nothing else goes.
+const FIRMWARE: Range<u64> = 0xF_0000..0x10_0000;
+
 /// Everything else is at or above this address.
 const HIGH_START: u64 = 1 << 20;
 
@@ -16,6 +19,7 @@ const HIGH_START: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct FreePages {
     low: Vec<Range<u64>>,
+    firmware: Vec<Range<u64>>,
     high: Vec<Range<u64>>,
 }
 
@@ -27,6 +31,7 @@ impl FreePages {
         let end = ram_size.min(LOW_RAM_LIMIT);
         FreePages {
             low: gaps(LOW.start..LOW.end.min(end), &taken),
+            firmware: gaps(FIRMWARE.start..FIRMWARE.end.min(end), &taken),
             high: gaps(HIGH_START..end.max(HIGH_START), &taken),
         }
     }
@@ -34,15 +39,12 @@ impl FreePages {
     /// Takes `size` bytes for a boot structure, page-aligned: the lowest place below 0x9F000, or
     /// else the highest one below 3 GiB.
     pub fn take(&mut self, size: u64) -> Option<u64> {
-        let size = size.checked_next_multiple_of(PAGE_SIZE)?;
-        let fits = |range: &Range<u64>| range.end - range.start >= size;
-        match self.low.iter_mut().find(|range| fits(range)) {
-            Some(range) => {
-                range.start += size;
-                Some(range.start - size)
-            }
-            None => self.take_high(size),
-        }
+        take_lowest(&mut self.low, size).or_else(|| self.take_high(size))
+    }
+
+    /// Takes `size` bytes, page-aligned, where guests search for the tables of a PC's firmware.
+    pub fn take_for_firmware(&mut self, size: u64) -> Option<u64> {
+        take_lowest(&mut self.firmware, size)
     }
 
     /// Takes `size` bytes, page-aligned, at the highest place below 3 GiB.
@@ -53,10 +55,18 @@ impl FreePages {
         Some(range.end)
     }
 
-    /// Number of pages that are free.
+    /// Number of pages that are free, without those for the tables of firmware.
     pub fn left(&self) -> u64 {
         self.low.iter().chain(&self.high).map(|range| (range.end - range.start) / PAGE_SIZE).sum()
     }
+}
+
+/// Takes `size` bytes, page-aligned, at the lowest place in `free`.
+fn take_lowest(free: &mut [Range<u64>], size: u64) -> Option<u64> {
+    let size = size.checked_next_multiple_of(PAGE_SIZE)?;
+    let range = free.iter_mut().find(|range| range.end - range.start >= size)?;
+    range.start += size;
+    Some(range.start - size)
 }
 
 /// The whole pages of `within` that no range of `taken` (ascending by start) touches.
@@ -103,6 +113,16 @@ mod tests {
         assert_eq!(pages.take_high(0x1F_E000), None);
         assert_eq!(pages.take_high(0x1F_D000), Some(0x20_1000));
         assert_eq!(pages.take_high(0x10_0000), Some(0x10_0000));
+    }
+
+    #[test]
+    fn the_firmware_tables_go_below_1_mib_where_no_segment_is() {
+        assert_eq!(free(4 << 20, &[]).take_for_firmware(1), Some(0xF_0000));
+        let mut pages = free(4 << 20, &[0xE_0000..0xF_1001, 0xF_3000..0xF_F000]);
+        assert_eq!(pages.take_for_firmware(0x1001), None);
+        assert_eq!(pages.take_for_firmware(0x1000), Some(0xF_2000));
+        assert_eq!(pages.take_for_firmware(0x1000), Some(0xF_F000));
+        assert_eq!(pages.take_for_firmware(1), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::image::{FileImage, Image};
 use super::long_mode::{self, EntryPoint};
 use super::start_info::Module;
 use super::{BootOptions, LoadedGuest, Protocol, SymbolSource};
-use super::{descriptors, elf64, entry_return, image, relocate, segments, start_info};
+use super::{descriptors, elf64, entry_return, firmware_tables, image, relocate, segments, start_info};
 use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
@@ -40,7 +40,7 @@ pub(super) fn load(
     // memory size.
     let descriptors_at = allocator.allocate("the descriptor tables", descriptors::SIZE)?;
     let idt_at = allocator.allocate("the interrupt descriptor table", descriptors::IDT_SIZE)?;
-    let info_at = write_start_info(memory, options, &modules, &mut allocator)?;
+    let info_at = write_start_info(memory, options, &modules, &mut allocator, &mut warnings)?;
     let guard_size = if options.no_guards { 0 } else { PAGE_SIZE };
     let stack_at = allocator.allocate("the boot stack", STACK_SIZE + guard_size)?;
     let stack_top = stack_at + guard_size + STACK_SIZE;
@@ -119,8 +119,15 @@ fn write_start_info(
     options: &BootOptions,
     modules: &[Module<'_>],
     allocator: &mut Allocator,
+    warnings: &mut Vec<String>,
 ) -> Result<u64, BootError> {
-    let build = |base| start_info::build(base, &options.command_line, modules, memory.ram());
+    let tables = firmware_tables::write(memory, &options.platform, allocator)?;
+    if tables.is_none() {
+        warnings.push("there is no room for the ACPI and MP tables, so the guest gets none".to_owned());
+    }
+    let map = start_info::memory_map(memory.ram(), tables.as_ref());
+    let rsdp = tables.map_or(0, |tables| tables.start);
+    let build = |base| start_info::build(base, &options.command_line, modules, rsdp, &map);
     let at = allocator.allocate("the boot information", build(0).len() as u64)?;
     memory.write(at, &build(at))?;
     Ok(at)

@@ -23,11 +23,15 @@
 //! | `code` | finds the code in a file |
 //! | `contents` | sections and stacks of a guest file, for crash reports |
 //! | `symbols` | finds names for addresses, and addresses for names |
+//! | `platform` | the processors and the wiring of interrupts |
+//! | `acpi`, `mp_table` | the tables that describe them |
+//! | `firmware_tables` | where these tables are |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
 //! Another protocol is one file like `long_mode_elf`, with a CPU state of its own if the guest starts in
 //! another mode, and one variant of [`Protocol`].
 
+mod acpi;
 mod address_space;
 mod allocator;
 mod build_id;
@@ -38,12 +42,15 @@ mod dynamic;
 mod elf64;
 mod entry_return;
 mod error;
+mod firmware_tables;
 mod free_pages;
 mod identify;
 mod image;
 mod long_mode;
 mod long_mode_elf;
+mod mp_table;
 mod page_tables;
+mod platform;
 mod protocol;
 mod relocate;
 mod segments;
@@ -64,6 +71,7 @@ pub use entry_return::{
 };
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
+pub use platform::Platform;
 pub use protocol::{Protocol, load};
 pub use symbols::{Symbol, SymbolIndex};
 
@@ -78,6 +86,8 @@ pub struct BootOptions {
     pub command_line: String,
     /// Files passed to the guest, each with its command line.
     pub modules: Vec<(PathBuf, String)>,
+    /// The machine as the ACPI and MP tables describe it.
+    pub platform: Platform,
 }
 
 /// What a reset of the machine does, besides resetting the devices.

@@ -29,6 +29,10 @@ pub const LEGACY_IRQ_0: u32 = 1 << 24;
 /// In [`Hpet::take_pulses`]: ISA interrupt 8, in place of the RTC's.
 pub const LEGACY_IRQ_8: u32 = 1 << 25;
 
+/// The low half of the capabilities, which identifies the timer block: vendor 0x8086, legacy replacement, 64-bit main
+/// counter, three timers, revision 1.
+pub const IDENTIFICATION: u32 = 0x8086_A201;
+
 const CAPABILITIES: u64 = 0x000;
 const CONFIGURATION: u64 = 0x010;
 const INTERRUPT_STATUS: u64 = 0x020;
@@ -38,8 +42,6 @@ const TIMER_LENGTH: u64 = 0x20;
 const TIMER_CONFIGURATION: u64 = 0x00;
 const TIMER_COMPARATOR: u64 = 0x08;
 
-/// Vendor 0x8086, legacy replacement, 64-bit main counter, three timers, revision 1.
-const CAPABILITIES_LOW: u64 = 0x8086_A201;
 /// The main counter runs and interrupts are delivered.
 const ENABLE: u64 = 1 << 0;
 /// Timers 0 and 1 replace the interrupts of the PIT and the RTC.
@@ -143,7 +145,7 @@ impl Hpet {
     /// Reads the 64-bit register at `offset`; what is no register reads as 0.
     fn register(&self, offset: u64) -> u64 {
         match offset {
-            CAPABILITIES => u64::from(PERIOD_FEMTOSECONDS) << 32 | CAPABILITIES_LOW,
+            CAPABILITIES => u64::from(PERIOD_FEMTOSECONDS) << 32 | u64::from(IDENTIFICATION),
             CONFIGURATION => self.configuration,
             INTERRUPT_STATUS => self.status,
             MAIN_COUNTER => self.counter,

@@ -25,6 +25,8 @@ use super::{Action, Device, Snapshot, StateError};
 pub const BASE: u64 = 0xFEC0_0000;
 /// Length of the register window in bytes.
 pub const LENGTH: u64 = 0x1000;
+/// Version of the chip, as its version register says.
+pub const CHIP_VERSION: u8 = 0x20;
 /// Number of inputs.
 pub const PINS: usize = 24;
 
@@ -42,7 +44,7 @@ const FIRST_ENTRY: u8 = 0x10;
 
 const IDENTIFICATION_BITS: u32 = 0x0F00_0000;
 /// Version 20h; bits 23 to 16 have the number of the last entry.
-const VERSION_VALUE: u32 = 0x20 | (PINS as u32 - 1) << 16;
+const VERSION_VALUE: u32 = CHIP_VERSION as u32 | (PINS as u32 - 1) << 16;
 
 mod entry {
     pub const VECTOR: u64 = 0xFF;

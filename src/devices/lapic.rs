@@ -42,6 +42,8 @@ pub use saved::LocalApicsState;
 pub const BASE: u64 = 0xFEE0_0000;
 /// Length of the register page in bytes.
 pub const LENGTH: u64 = 0x1000;
+/// Version of the chip, as its version register says: P4 and later.
+pub const CHIP_VERSION: u8 = 0x14;
 /// Most processors of a machine.
 pub const MOST_CPUS: usize = 64;
 

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use calendar::Format;
 use registers::*;
 
+pub use registers::CENTURY;
+
 use super::{Action, Device, MachineTime, OPEN_BUS, Snapshot, StateError};
 
 /// The index port, with the NMI mask; the data port follows.

@@ -62,3 +62,29 @@ fn an_index_is_given_to_one_vcpu_only() {
     let (vm, _vcpus) = machine(&kvm, 1, &[0xF4]);
     assert!(matches!(vm.create_vcpu(&kvm, 0, &Kicker::default()), Err(HostError::Refused { .. })));
 }
+
+#[test]
+fn coalesced_writes_keep_their_width_and_come_before_the_exit_that_followed() {
+    let Ok(kvm) = Kvm::open() else { return };
+    let code = [
+        0xBA, 0xF8, 0x0C, // mov $0xCF8, %dx
+        0x66, 0xB8, 0x04, 0x03, 0x02, 0x80, // mov $0x80020304, %eax
+        0x66, 0xEF, // out %eax, %dx
+        0xEF, // out %ax, %dx
+        0x42, // inc %dx
+        0xEE, // out %al, %dx
+        0x66, 0xED, // in %dx, %eax
+        0xF4, // hlt
+    ];
+    let (vm, mut vcpus) = machine(&kvm, 1, &code);
+    let (vcpu, _) = &mut vcpus[0];
+    if vcpu.can_coalesce_writes() {
+        vm.coalesce_port_writes(0xCF8, 4, true).unwrap();
+    }
+    for (port, size, value) in [(0xCF8, 4, 0x8002_0304), (0xCF8, 2, 0x0304), (0xCF9, 1, 0x04)] {
+        assert_eq!(vcpu.run(VmEntry::Resume).unwrap(), VmExit::PortOut { port, size, value });
+    }
+    assert_eq!(vcpu.run(VmEntry::Resume).unwrap(), VmExit::PortIn { port: 0xCF9, size: 4 });
+    assert_eq!(vcpu.run(VmEntry::Value(1)).unwrap(), VmExit::Halt { interruptible: false });
+    assert_eq!(vcpu.general_registers().unwrap().rax, 1);
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
-use crate::boot::{BootOptions, BytesImage, GuestFile, Image, SymbolSource};
+use crate::boot::{BootOptions, BytesImage, GuestFile, Image, Platform, SymbolSource};
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, VcpuState};
@@ -295,6 +295,7 @@ impl GuestFileInfo {
             no_guards: !self.guards,
             command_line: self.command_line.clone(),
             modules: self.modules.iter().map(module).collect(),
+            platform: Platform::default(),
         }
     }
 }

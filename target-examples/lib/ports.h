@@ -16,6 +16,11 @@ static inline uint8_t read_port(uint16_t port)
     return value;
 }
 
+static inline void write_port_word(uint16_t port, uint16_t value)
+{
+    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
 static inline void write_port_dword(uint16_t port, uint32_t value)
 {
     __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));

@@ -14,7 +14,7 @@ struct start_info {
     uint32_t module_count;
     uint64_t modules;           /* array of struct start_module */
     uint64_t command_line;      /* text ending with a zero byte; 0 if there is none */
-    uint64_t acpi_root;         /* 0 if there is none */
+    uint64_t acpi_root;         /* the RSDP of the ACPI tables; 0 if there is none */
     uint64_t memory_map;        /* array of struct start_memory; from version 1 on */
     uint32_t memory_map_count;
     uint32_t reserved;
@@ -28,7 +28,7 @@ struct start_module {
 };
 
 /* Kinds of memory: the numbers of a BIOS memory map (ACPI specification, E820). */
-enum { MEMORY_RAM = 1, MEMORY_RESERVED = 2 };
+enum { MEMORY_RAM = 1, MEMORY_RESERVED = 2, MEMORY_ACPI_TABLES = 3 };
 
 struct start_memory {
     uint64_t address;

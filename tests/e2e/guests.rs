@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::{
-    ExactOutput, FinishedRun, HALTED_0, Kvm, Lane, exact_output, guest, guest_test, halted, lane, source,
+    ExactOutput, FinishedRun, HALTED_0, Kvm, Lane, exact_output, guest, guest_test, halted, lane,
+    low_memory_map, source,
 };
 
 /// The message on hosts whose registers are reset by the triple fault.
@@ -137,9 +138,9 @@ fn printing_guests() -> Vec<Trial> {
         }),
         guest_test("start_info_without_command_line_and_modules_is_empty", || {
             let ran = Kvm::with_guest("start-info").run();
-            let out = "start info version 1\nmemory map:\n  0x000000000000 + 0x000004000000 RAM\n\
-                       command line: \nmodules: 0\n";
-            ran.expect_exactly(&exact_output(0, out, HALTED_0))?;
+            let map = low_memory_map(64 << 20);
+            let out = format!("start info version 1\nmemory map:\n{map}command line: \nmodules: 0\n");
+            ran.expect_exactly(&exact_output(0, &out, HALTED_0))?;
             Ok(())
         }),
         guest_test("higher_half_runs_at_its_virtual_addresses", || {
@@ -185,12 +186,15 @@ fn start_info(strict: &str) -> Result<(), Failed> {
         .args(["--append", "colour=blue  quiet", "--module", "a=text for a=1", "--module", "b"])
         .args(["--memory", "7", strict])
         .run();
-    let out = "start info version 1\nmemory map:\n  0x000000000000 + 0x000000700000 RAM\n\
-               command line: colour=blue  quiet\nmodules: 2\n  \
-               0x0000006ff000 + 0x000000000017\n    command line: text for a=1\n    \
-               first line:   first line of a\n  \
-               0x0000006fe000 + 0x000000000009\n    command line: \n    first line:   only.line\n";
-    ran.expect_exactly(&exact_output(0, out, HALTED_0))?;
+    let map = low_memory_map(7 << 20);
+    let out = format!(
+        "start info version 1\nmemory map:\n{map}\
+         command line: colour=blue  quiet\nmodules: 2\n  \
+         0x0000006ff000 + 0x000000000017\n    command line: text for a=1\n    \
+         first line:   first line of a\n  \
+         0x0000006fe000 + 0x000000000009\n    command line: \n    first line:   only.line\n"
+    );
+    ran.expect_exactly(&exact_output(0, &out, HALTED_0))?;
     Ok(())
 }
 
@@ -382,22 +386,23 @@ fn seconds(time: &str) -> Option<f64> {
     Some(60.0 * minutes.parse::<f64>().ok()? + seconds.parse::<f64>().ok()?)
 }
 
-/// `--memory` and the memory map of the start info.
-const SIZES: [(&str, &str); 8] = [
-    ("3", "  0x000000000000 + 0x000000300000 RAM\n"),
-    ("63", "  0x000000000000 + 0x000003f00000 RAM\n"),
-    ("64", "  0x000000000000 + 0x000004000000 RAM\n"),
-    ("1021", "  0x000000000000 + 0x00003fd00000 RAM\n"),
-    ("3072", "  0x000000000000 + 0x0000c0000000 RAM\n"),
-    ("3073", "  0x000000000000 + 0x0000c0000000 RAM\n  0x000100000000 + 0x000000100000 RAM\n"),
-    ("5000", "  0x000000000000 + 0x0000c0000000 RAM\n  0x000100000000 + 0x000078800000 RAM\n"),
-    ("65536", "  0x000000000000 + 0x0000c0000000 RAM\n  0x000100000000 + 0x000f40000000 RAM\n"),
+/// `--memory`, and the memory map of the start info: bytes below 4 GiB, and the rest.
+const SIZES: [(&str, u64, &str); 8] = [
+    ("3", 0x30_0000, ""),
+    ("63", 0x3F0_0000, ""),
+    ("64", 0x400_0000, ""),
+    ("1021", 0x3FD0_0000, ""),
+    ("3072", 0xC000_0000, ""),
+    ("3073", 0xC000_0000, "  0x000100000000 + 0x000000100000 RAM\n"),
+    ("5000", 0xC000_0000, "  0x000100000000 + 0x000078800000 RAM\n"),
+    ("65536", 0xC000_0000, "  0x000100000000 + 0x000f40000000 RAM\n"),
 ];
 
 fn memory_sizes() -> Vec<Trial> {
     vec![
         guest_test("the_guest_finds_its_memory_size_for_every_size", || {
-            for (size, ranges) in SIZES {
+            for (size, low, high) in SIZES {
+                let ranges = low_memory_map(low) + high;
                 for strict in ["--strict=no", "--strict=yes"] {
                     let ran = Kvm::with_guest("start-info").args(["--memory", size, strict]).run();
                     let out =

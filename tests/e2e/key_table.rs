@@ -7,8 +7,8 @@ use crate::support::{Kvm, guest, guest_test, source, test};
 
 /// Keys with a value that is taken, and its effect.
 const TAKEN: &[Case] = &[
-    case("[vm-spec] memsize", "start-info", "10", 0, "+ 0x000000a00000 RAM", ""),
-    case("[vm-spec] memsize", "start-info", "0xA", 0, "+ 0x000000a00000 RAM", ""),
+    case("[vm-spec] memsize", "start-info", "10", 0, "0x0000000f1000 + 0x00000090f000 RAM", ""),
+    case("[vm-spec] memsize", "start-info", "0xA", 0, "0x0000000f1000 + 0x00000090f000 RAM", ""),
     case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
     case("[vm-spec] clock", "hello-serial", "virtual", 0, "Hello from", ""),
     case("[vm-spec] rtc", "hello-serial", "1000000000", 0, "Hello from", ""),

@@ -5,6 +5,7 @@
 //! of guests and another copy of the sources than the ones cargo, `target-examples/build` and
 //! `tests/guests/build` made or found, so that the suite can run on another host.
 
+mod acpi;
 mod bad_files;
 mod boot_state;
 mod check;
@@ -107,6 +108,7 @@ fn main() {
     independent.extend(gdb_resets::trials());
     independent.extend(gdb_malformed_packets::trials());
     independent.extend(gdb_threads::trials());
+    independent.extend(acpi::trials());
     independent.extend(bad_files::trials());
     independent.extend(boot_state::trials());
     independent.extend(options::trials());

@@ -32,9 +32,9 @@ pub const fn case(
 
 /// Options that are taken, with an effect that shows.
 const TAKEN: &[Case] = &[
-    case("--memory", "start-info", "--memory 9", 0, "+ 0x000000900000 RAM", ""),
-    case("--memory", "start-info", "--memory=3072K", 0, "+ 0x000000300000 RAM", ""),
-    case("--memory", "start-info", "--memory 1G", 0, "+ 0x000040000000 RAM", ""),
+    case("--memory", "start-info", "--memory 9", 0, "0x0000000f1000 + 0x00000080f000 RAM", ""),
+    case("--memory", "start-info", "--memory=3072K", 0, "0x0000000f1000 + 0x00000020f000 RAM", ""),
+    case("--memory", "start-info", "--memory 1G", 0, "0x0000000f1000 + 0x00003ff0f000 RAM", ""),
     case("--timeout", "endless", "--timeout 50ms", 12, "", "longer than --timeout allows"),
     case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
     case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{FinishedRun, HALTED_0, Kvm, Lane, exact_output, guest, guest_test, lane, source, test};
+use crate::support::{
+    FinishedRun, HALTED_0, Kvm, Lane, exact_output, guest, guest_test, lane, low_memory_map, source, test,
+};
 
 const HELLO: &str = "Hello from the bare metal!\n";
 
@@ -109,10 +111,8 @@ fn command_line() -> Vec<Trial> {
 
 /// The output of `start-info` with `memory` bytes and this command line.
 fn info(memory: u64, append: &str) -> String {
-    format!(
-        "start info version 1\nmemory map:\n  0x000000000000 + {memory:#014x} RAM\ncommand line: \
-         {append}\nmodules: 0\n"
-    )
+    let map = low_memory_map(memory);
+    format!("start info version 1\nmemory map:\n{map}command line: {append}\nmodules: 0\n")
 }
 
 fn config_file() -> Vec<Trial> {

@@ -49,7 +49,7 @@ pub(super) mod lvt {
 
 /// Version 14h with six local vector table entries, as P4 and later have, and as QEMU reports. It does not
 /// announce that end-of-interrupt broadcasts can be suppressed, which bit 12 of the spurious vector register does.
-pub(super) const VERSION_VALUE: u32 = 0x0005_0014;
+pub(super) const VERSION_VALUE: u32 = 0x0005_0000 | super::CHIP_VERSION as u32;
 
 pub(super) mod spurious {
     pub const VECTOR: u32 = 0xFF;

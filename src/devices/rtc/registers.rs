@@ -57,7 +57,8 @@ pub(super) const SECOND_HARD_DISK_TYPE: usize = 0x1A;
 /// High byte of the sum of the bytes from [`FLOPPIES`] on; the low byte follows.
 pub(super) const CHECKSUM: usize = 0x2E;
 pub(super) const EXTENDED_MEMORY_COPY: usize = 0x30;
-pub(super) const CENTURY: u8 = 0x32;
+/// Index of the byte with the century.
+pub const CENTURY: u8 = 0x32;
 pub(super) const MEMORY_ABOVE_16_MIB: usize = 0x34;
 pub(super) const BOOT_ORDER_THIRD: usize = 0x38;
 pub(super) const BOOT_ORDER: usize = 0x3D;

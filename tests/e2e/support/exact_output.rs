@@ -14,6 +14,14 @@ pub fn halted(result: u64) -> String {
     format!("the guest halted; result (RAX) {result} ({result:#x}).")
 }
 
+/// The memory map that `start-info` prints for `low` bytes of RAM below 4 GiB.
+pub fn low_memory_map(low: u64) -> String {
+    const TABLES: u64 = 0xF_0000;
+    const TABLES_END: u64 = 0xF_1000;
+    let line = |from: u64, to: u64, kind: &str| format!("  {from:#014x} + {:#014x} {kind}\n", to - from);
+    [line(0, TABLES, "RAM"), line(TABLES, TABLES_END, "ACPI tables"), line(TABLES_END, low, "RAM")].concat()
+}
+
 /// The exit status and the complete output of a run.
 #[derive(PartialEq, Eq)]
 pub struct ExactOutput {

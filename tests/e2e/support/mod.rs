@@ -23,7 +23,7 @@ mod lane;
 mod running;
 
 pub use chroot::{ChrootFolder, chroot_command, is_root};
-pub use exact_output::{ExactOutput, HALTED_0, exact_output, halted};
+pub use exact_output::{ExactOutput, HALTED_0, exact_output, halted, low_memory_map};
 pub use lane::{Lane, flood_size, lane, skip_unless_all, skip_unsupported};
 pub use running::Running;
 

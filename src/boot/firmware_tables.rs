@@ -1,0 +1,61 @@
+//! The tables that a PC's firmware leaves in memory, and where guests search for them: ACPI and MP tables.
+//!
+//! All of them are in one area, so that few pages are written when a guest starts:
+//!
+//! | offset | what |
+//! |---|---|
+//! | 0 | RSDP |
+//! | 0x30 | MP floating pointer structure |
+//! | 0x40 | FACS, then the other ACPI tables |
+//! | a multiple of 16 | MP configuration table |
+//!
+//! The area is in the last 64 KiB below 1 MiB, where guests search. If the guest's segments leave no room there, it
+//! is elsewhere, and only the start info names the RSDP.
+
+use std::ops::Range;
+
+use super::acpi::{self, RSDP_SIZE};
+use super::allocator::Allocator;
+use super::platform::Platform;
+use super::{BootError, mp_table};
+use crate::arch::PAGE_SIZE;
+use crate::memory::GuestMemory;
+
+const POINTER_OFFSET: usize = RSDP_SIZE.next_multiple_of(mp_table::POINTER_SIZE);
+const TABLES_OFFSET: usize = 0x40;
+
+/// The area as it has to be at `base`, a multiple of [`PAGE_SIZE`] below 4 GiB. Its length does not depend on the
+/// address.
+fn build(base: u32, platform: &Platform) -> Vec<u8> {
+    let tables = acpi::build(base + TABLES_OFFSET as u32, platform);
+    let mut area = vec![0; TABLES_OFFSET];
+    area[..RSDP_SIZE].copy_from_slice(&tables.rsdp());
+    area.extend(tables.bytes);
+    area.resize(area.len().next_multiple_of(16), 0);
+    let pointer = mp_table::pointer(base + area.len() as u32);
+    area[POINTER_OFFSET..POINTER_OFFSET + pointer.len()].copy_from_slice(&pointer);
+    area.extend(mp_table::build(platform));
+    area
+}
+
+/// Writes the tables and returns the pages that they take; the RSDP is at their start. `None` if there is no room:
+/// a guest can do without them.
+///
+/// # Errors
+///
+/// [`BootError::Memory`], if memory cannot be written.
+pub(super) fn write(
+    memory: &GuestMemory,
+    platform: &Platform,
+    allocator: &mut Allocator,
+) -> Result<Option<Range<u64>>, BootError> {
+    let size = (build(0, platform).len() as u64).next_multiple_of(PAGE_SIZE);
+    let Some(base) = allocator.allocate_firmware_tables(size) else { return Ok(None) };
+    // No allocation is above 3 GiB.
+    memory.write(base, &build(base as u32, platform))?;
+    Ok(Some(base..base + size))
+}
+
+#[cfg(test)]
+#[path = "firmware_tables_test.rs"]
+mod tests;
