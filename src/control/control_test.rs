@@ -15,10 +15,10 @@ use super::*;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
 use crate::devices::keyboard::{Key, KeyEvent};
-use crate::devices::pci::PciBus;
 use crate::devices::vga::Vga;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
+use crate::machine::board::Board;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::memory::GuestMemory;
@@ -45,7 +45,7 @@ struct FakeMachine {
     migrator: Option<Arc<dyn Migrator>>,
     inputs: Inputs,
     cells: Vec<u16>,
-    pci: PciBus,
+    board: Board,
 }
 
 impl StoppedMachine for FakeMachine {
@@ -139,8 +139,8 @@ impl StoppedMachine for FakeMachine {
         Shot { cells: self.cells.clone(), view: vga.view(), colours: vga.colours() }
     }
 
-    fn pci(&self) -> &PciBus {
-        &self.pci
+    fn board(&self) -> &Board {
+        &self.board
     }
 
     fn inputs(&self) -> &Inputs {
@@ -249,7 +249,7 @@ fn real_mode() -> FakeMachine {
         current_stop: None,
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],
-        pci: PciBus::default(),
+        board: Board::default(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    examine, machine, memory, migration, paging, pci, points, registers, running, screen_and_keyboard,
-    segments, snapshots, state, stepping,
+    examine, interrupts, machine, memory, migration, paging, pci, points, registers, running,
+    screen_and_keyboard, segments, snapshots, state, stepping,
 };
 use super::error::CommandError;
 use crate::settings::closest::closest;
@@ -68,17 +68,17 @@ pub(super) const COMMANDS: &[Command] = &[
     command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt).known_from(Bochs),
     command("info idt", "", "show the gates of the IDT", segments::idt).known_from(Bochs),
     command("info status", "", "the same as `status`", running::status).known_from(Qemu),
+    command("info pic", "", "show the interrupt lines with the 8259A and the IOAPIC", interrupts::lines)
+        .known_from(Qemu),
     command(
-        "info pic",
+        "info irq",
         "",
-        "the machine has no 8259 interrupt controller yet",
-        machine::no_interrupt_controller,
+        "show what can interrupt the guest, and what keeps it from that",
+        interrupts::sources,
     )
     .known_from(Qemu),
-    command("info irq", "", "the machine counts no interrupts yet", machine::no_interrupt_controller)
-        .known_from(Qemu),
-    command("info lapic", "", "the machine has no complete local APIC yet", machine::no_interrupt_controller)
-        .known_from(Qemu),
+    command("info lapic", "", "show the local APICs", interrupts::local_apics).known_from(Qemu),
+    command("info timers", "", "show what the timers are doing", interrupts::timers),
     command("info pci", "", "show the PCI functions with their addresses and interrupts", pci::functions)
         .known_from(Qemu),
     command(
@@ -192,8 +192,9 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     command("reset", "", "reset the machine", running::reset),
     command("system_reset", "", "the same as `reset`", running::reset).known_from(Qemu),
-    command("system_powerdown", "", "the machine has no power button yet", machine::no_power_button)
+    command("system_powerdown", "", "press the power button (ACPI)", interrupts::power_button)
         .known_from(Qemu),
+    command("nmi", "", "inject a non-maskable interrupt", interrupts::nmi).known_from(Qemu),
     command("quit", "", "end the run", running::quit).known_from(Both),
     command("q", "", "the same as `quit`", running::quit).known_from(Both),
     command("exit", "", "close the console; the guest is not affected", no_action)

@@ -25,6 +25,17 @@ fn list(items: &[String]) -> String {
     }
 }
 
+/// The source, and what keeps it from interrupting the guest.
+pub fn line(source: &InterruptSource) -> String {
+    let place = source.line.map(|line| format!(" (line {line})")).unwrap_or_default();
+    let state = match (source.programmed, source.admitted) {
+        (true, true) => "can interrupt",
+        (true, false) => "programmed to interrupt, but the interrupt controllers do not pass it on",
+        (false, _) => "not programmed to interrupt",
+    };
+    format!("{}{place}: {state}", name(source))
+}
+
 /// One or two sentences.
 pub fn sentence(sources: &[InterruptSource]) -> String {
     let named = |wanted: &dyn Fn(&InterruptSource) -> bool| -> Vec<String> {

@@ -11,6 +11,7 @@ use std::any::Any;
 
 use super::interrupts::InterruptLines;
 use super::output::OutputSource;
+use crate::devices::acpi_pm::AcpiPm;
 use crate::devices::decode::PortDecoder;
 use crate::devices::hpet::Hpet;
 use crate::devices::i8042::I8042;
@@ -19,6 +20,7 @@ use crate::devices::keyboard::KeyEvent;
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
 use crate::devices::pci::PciBus;
 use crate::devices::pic::DualPic;
+use crate::devices::pit::Pit;
 use crate::devices::post::PostPort;
 use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
@@ -374,6 +376,34 @@ impl Board {
     #[inline]
     pub fn i8042(&self) -> &I8042 {
         downcast(&self.slots[usize::from(self.i8042)])
+    }
+
+    /// The power button is pressed.
+    pub fn press_power_button(&mut self) {
+        let found = (0..self.slots.len()).find(|at| is::<AcpiPm>(self.slots[*at].device.as_ref()));
+        if let Some(index) = found {
+            let action = downcast_mut::<AcpiPm>(&mut self.slots[index]).press_power_button();
+            // A button does nothing but change the line.
+            let _ = self.effect(DeviceIndex(index as u8), action);
+        }
+    }
+
+    /// One line for each timer.
+    pub fn describe_timers(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for slot in &self.slots {
+            let device = slot.device.as_ref() as &dyn Any;
+            if let Some(pit) = device.downcast_ref::<Pit>() {
+                lines.extend(pit.describe().map(|line| format!("PIT {line}")));
+            } else if let Some(rtc) = device.downcast_ref::<Rtc>() {
+                lines.push(format!("RTC: {}", rtc.describe()));
+            } else if let Some(hpet) = device.downcast_ref::<Hpet>() {
+                lines.extend(hpet.describe().map(|line| format!("HPET {line}")));
+            } else if let Some(pm) = device.downcast_ref::<AcpiPm>() {
+                lines.push(format!("ACPI: {}", pm.describe()));
+            }
+        }
+        lines
     }
 
     /// The VGA.

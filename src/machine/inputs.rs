@@ -32,6 +32,10 @@ pub enum Input {
         /// Time since the last such input, or since the machine was started.
         elapsed: Duration,
     },
+    /// The user presses the power button.
+    PowerButton,
+    /// The user requests a non-maskable interrupt of the bootstrap processor.
+    Nmi,
     /// The user presses the reset button.
     Reset,
     /// The user ends the run.

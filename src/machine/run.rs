@@ -349,6 +349,8 @@ impl Machine {
                     Some(Event::End(outcome)) => return Ok(Some(Event::End(outcome))),
                     other => event = other.or(event),
                 },
+                Input::PowerButton => self.board.press_power_button(),
+                Input::Nmi => self.board.request_nmi(CpuId::BOOT.number()),
                 Input::Reset => match self.reset_requested("the user")? {
                     Event::End(outcome) => return Ok(Some(Event::End(outcome))),
                     reset => event = Some(reset),

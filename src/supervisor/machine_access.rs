@@ -18,9 +18,9 @@ use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
-use crate::devices::pci::PciBus;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
+use crate::machine::board::Board;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::machine::{Event, Machine, Outcome, PendingAction, RunState};
@@ -208,8 +208,8 @@ impl StoppedMachine for Supervisor<'_> {
         Shot { cells: screen.cells(), view: screen.view(), colours }
     }
 
-    fn pci(&self) -> &PciBus {
-        self.machine.board().pci()
+    fn board(&self) -> &Board {
+        self.machine.board()
     }
 
     fn inputs(&self) -> &Inputs {

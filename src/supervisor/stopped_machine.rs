@@ -10,9 +10,9 @@ use super::notice::Notice;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
-use crate::devices::pci::PciBus;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
+use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::machine::{Machine, Outcome, PendingAction};
@@ -122,8 +122,8 @@ pub trait StoppedMachine {
     /// What the screen shows.
     fn screen(&self) -> Shot;
 
-    /// The PCI bus.
-    fn pci(&self) -> &PciBus;
+    /// The devices.
+    fn board(&self) -> &Board;
 
     /// The input queue of the machine.
     fn inputs(&self) -> &Inputs;

@@ -42,24 +42,6 @@ pub(in crate::control) fn cpus(guest: &mut dyn StoppedMachine, _: &str) -> Resul
     Ok(guest.cpus().iter().map(|line| format!("{line}\n")).collect())
 }
 
-/// For commands of QEMU about interrupt controllers.
-pub(in crate::control) fn no_interrupt_controller(
-    _: &mut dyn StoppedMachine,
-    _: &str,
-) -> Result<String, CommandError> {
-    let why = "this machine has no complete interrupt controller yet; `info qtree` shows its devices";
-    Err(CommandError::NoHardware { name: "info pic, irq and lapic", why })
-}
-
-/// For `system_powerdown`.
-pub(in crate::control) fn no_power_button(
-    _: &mut dyn StoppedMachine,
-    _: &str,
-) -> Result<String, CommandError> {
-    let why = "this machine has no ACPI power button yet; `quit` ends the run";
-    Err(CommandError::NoHardware { name: "system_powerdown", why })
-}
-
 pub(in crate::control) fn facilities(
     guest: &mut dyn StoppedMachine,
     _: &str,

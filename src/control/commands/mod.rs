@@ -1,6 +1,7 @@
 //! The functions that execute the commands, by subject.
 
 pub(super) mod examine;
+pub(super) mod interrupts;
 pub(super) mod machine;
 pub(super) mod memory;
 pub(super) mod migration;

@@ -7,7 +7,7 @@ use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// The functions on the bus with their base addresses and interrupts.
 pub(in crate::control) fn functions(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    Ok(describe(guest.pci()))
+    Ok(describe(guest.board().pci()))
 }
 
 fn describe(bus: &PciBus) -> String {

@@ -12,7 +12,6 @@ use crate::devices::hpet::{Hpet, LEGACY_IRQ_0, LEGACY_IRQ_8};
 use crate::devices::ioapic::{IoApic, PINS, pin_of_isa_line};
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
 use crate::devices::pic::DualPic;
-use crate::devices::pit::Pit;
 
 /// The ISA line of the PIT, and that of the RTC.
 const LEGACY_LINES: [u8; 2] = [0, 8];
@@ -304,12 +303,6 @@ impl Board {
     /// The local APICs.
     pub fn lapics(&self) -> &LocalApics {
         downcast(&self.slots[usize::from(self.controllers.lapics)])
-    }
-
-    /// The interval timer.
-    pub fn pit(&self) -> Option<&Pit> {
-        let mut devices = self.slots.iter().map(|slot| slot.device.as_ref() as &dyn std::any::Any);
-        devices.find_map(<dyn std::any::Any>::downcast_ref)
     }
 
     fn pic_mut(&mut self) -> &mut DualPic {
