@@ -21,6 +21,8 @@ use super::{BootError, mp_table};
 use crate::arch::PAGE_SIZE;
 use crate::memory::GuestMemory;
 
+/// Where the area is unless a segment is there.
+const USUAL_BASE: u32 = 0xF_0000;
 const POINTER_OFFSET: usize = RSDP_SIZE.next_multiple_of(mp_table::POINTER_SIZE);
 const TABLES_OFFSET: usize = 0x40;
 
@@ -49,10 +51,14 @@ pub(super) fn write(
     platform: &Platform,
     allocator: &mut Allocator,
 ) -> Result<Option<Range<u64>>, BootError> {
-    let size = (build(0, platform).len() as u64).next_multiple_of(PAGE_SIZE);
+    let mut area = build(USUAL_BASE, platform);
+    let size = (area.len() as u64).next_multiple_of(PAGE_SIZE);
     let Some(base) = allocator.allocate_firmware_tables(size) else { return Ok(None) };
-    // No allocation is above 3 GiB.
-    memory.write(base, &build(base as u32, platform))?;
+    if base != u64::from(USUAL_BASE) {
+        // No allocation is above 3 GiB.
+        area = build(base as u32, platform);
+    }
+    memory.write(base, &area)?;
     Ok(Some(base..base + size))
 }
 

@@ -1,5 +1,7 @@
 //! The ACPI tables as a guest reads them, and the ways to power off.
 
+use std::process::Command;
+
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Kvm, exact_output, guest_test};
@@ -23,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
+        guest_test("acpica_reads_the_tables_in_guest_memory", acpica),
         guest_test("the_reset_register_of_the_fadt_resets_the_machine", reset),
     ]
 }
@@ -39,5 +42,39 @@ powering off
 fn reset() -> Result<(), Failed> {
     let ran = Kvm::with_guest("power-off").args(["--append", "reset", "--no-reboot"]).run();
     ran.expect_status(18)?.expect_out("")?.expect_err("the guest reset the machine (--no-reboot)")?;
+    Ok(())
+}
+
+/// Disassembles the tables that a guest has found, where the tools of ACPICA are installed.
+fn acpica() -> Result<(), Failed> {
+    let ran = Kvm::with_guest("acpi-dump").run();
+    ran.expect_status(0)?;
+    let folder = &ran.folder;
+    std::fs::write(folder.file("dump.txt"), &ran.out)?;
+    let tool = |name: &str, arguments: &[&str]| {
+        Command::new(name).args(arguments).current_dir(folder.file("")).output()
+    };
+    if tool("acpixtract", &["-v"]).is_err() || tool("iasl", &["-v"]).is_err() {
+        eprintln!("skipped: acpixtract and iasl are not installed");
+        return Ok(());
+    }
+    tool("acpixtract", &["-a", "dump.txt"])?;
+    for (table, expected) in [
+        ("xsdt", "Revision : 01"),
+        ("facp", "PM Timer Block Address : 00000608"),
+        ("apic", "Local Apic Address : FEE00000"),
+        ("hpet", "Address : 00000000FED00000"),
+        ("dsdt", "Name (_S5, Package"),
+    ] {
+        let output = tool("iasl", &["-d", &format!("{table}.dat")])?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        ran.check(
+            output.status.success() && !text.contains("Warning"),
+            &format!("{table} is sound: {text}"),
+        )?;
+        let source = std::fs::read_to_string(folder.file(&format!("{table}.dsl")))?;
+        let sound = source.contains(expected) && !source.contains("Incorrect checksum");
+        ran.check(sound, &format!("{expected:?} in {source}"))?;
+    }
     Ok(())
 }
