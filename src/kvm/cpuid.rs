@@ -114,6 +114,8 @@ const FREQUENCIES: u32 = 0x16;
 const HIGHEST_OF_HYPERVISOR: u32 = 0x4000_0000;
 /// TSC frequency in kHz: a leaf that hypervisors have agreed on.
 const TIMING: u32 = 0x4000_0010;
+/// Frequency of the timers of the local APICs, before their divider.
+const APIC_TIMER_KHZ: u32 = 1_000_000;
 /// Frequency of the clock that leaf 15H relates the TSC to, in Hz. It is a number of kHz and MHz, so that a guest
 /// that divides first gets the right frequency.
 const CRYSTAL_HZ: u32 = 1_000_000;
@@ -138,8 +140,7 @@ pub(super) fn with_tsc_frequency(
         leaves.push((FREQUENCIES, host_frequencies));
     }
     if cpuid.as_slice().iter().any(|entry| entry.function == HIGHEST_OF_HYPERVISOR) {
-        // The local APIC has no timer, so EBX, the frequency of its bus, is not known.
-        leaves.push((TIMING, [khz, 0, 0, 0]));
+        leaves.push((TIMING, [khz, APIC_TIMER_KHZ, 0, 0]));
     }
     let mut entries: Vec<kvm_cpuid_entry2> = cpuid
         .as_slice()
