@@ -132,6 +132,34 @@ fn keys_are_pressed_by_their_names_and_text_is_typed() {
 }
 
 #[test]
+fn the_mouse_is_moved_and_its_buttons_are_pressed_as_in_qemu() {
+    let mut guest = real_mode();
+    for line in ["mouse_move 20 -5", "mouse_move 0 0 2", "mouse_button 5"] {
+        assert_eq!(run(&mut guest, line), "");
+    }
+    let mouse = |dx, dy, wheel, buttons| Input::Mouse { dx, dy, wheel, buttons };
+    assert_eq!(
+        guest.inputs.pushed(),
+        [mouse(20, -5, 0, None), mouse(0, 0, -2, None), mouse(0, 0, 0, Some(5))],
+        "a wheel that turns up counts down"
+    );
+    for (line, wanted) in [
+        ("mouse_move", "error: two or three numbers are needed; use: mouse_move DX DY [DZ]"),
+        ("mouse_move 1", "error: two or three numbers are needed; use: mouse_move DX DY [DZ]"),
+        ("mouse_move 1 2 3 4", "error: two or three numbers are needed; use: mouse_move DX DY [DZ]"),
+        ("mouse_move 1 x", "error: `x` is no number from -10000 to 10000; use: mouse_move DX DY [DZ]"),
+        (
+            "mouse_move 10001 0",
+            "error: `10001` is no number from -10000 to 10000; use: mouse_move DX DY [DZ]",
+        ),
+        ("mouse_button", "error: the buttons are a number from 0 to 31; use: mouse_button STATE"),
+        ("mouse_button 32", "error: the buttons are a number from 0 to 31; use: mouse_button STATE"),
+    ] {
+        assert_eq!(run(&mut guest, line), wanted);
+    }
+}
+
+#[test]
 fn the_screen_is_saved_as_text_and_as_an_image() {
     let folder = std::env::temp_dir().join(format!("kvm-screendump-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

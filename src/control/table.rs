@@ -151,6 +151,20 @@ pub(super) const COMMANDS: &[Command] = &[
         screen_and_keyboard::sendkey,
     )
     .known_from(Qemu),
+    command(
+        "mouse_move",
+        "DX DY [DZ]",
+        "move the mouse right and down, and turn its wheel up",
+        screen_and_keyboard::mouse_move,
+    )
+    .known_from(Qemu),
+    command(
+        "mouse_button",
+        "STATE",
+        "press and release the mouse's buttons: the sum of 1 left, 2 right, 4 middle",
+        screen_and_keyboard::mouse_button,
+    )
+    .known_from(Qemu),
     command("type", "TEXT", "type TEXT; \\n is Enter, \\t Tab, \\e Escape", screen_and_keyboard::type_text),
     command("pause", "", "pause the guest", running::pause)
         .only(CommandSource::Console, "Ctrl-C in gdb stops the guest"),

@@ -18,6 +18,8 @@ pub const OPEN_BUS: u8 = 0xFF;
 pub struct Action {
     /// New level of the device's interrupt line, if the access may have changed it.
     pub line: Option<bool>,
+    /// The same of its second line.
+    pub second_line: Option<bool>,
     /// A byte to output (serial transmitter, debug console).
     pub output: Option<u8>,
     /// A request to the whole machine.
@@ -43,7 +45,8 @@ pub enum MachineRequest {
 
 impl Action {
     /// Nothing to do.
-    pub const NONE: Action = Action { line: None, output: None, request: None, deadline: false, disk: false };
+    pub const NONE: Action =
+        Action { line: None, second_line: None, output: None, request: None, deadline: false, disk: false };
 
     /// The device's interrupt line is now at `level`.
     pub fn line(level: bool) -> Action {
@@ -113,8 +116,18 @@ pub trait Device {
         false
     }
 
+    /// Level of the second interrupt line, of a device that has two.
+    fn second_line(&self) -> bool {
+        false
+    }
+
     /// True if the device may raise its interrupt line by itself or for an input, as the guest has programmed it.
     fn may_interrupt(&self) -> bool {
+        false
+    }
+
+    /// The same for the second interrupt line.
+    fn second_may_interrupt(&self) -> bool {
         false
     }
 

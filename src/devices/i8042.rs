@@ -2,17 +2,21 @@
 //!
 //! It follows the IBM Personal Computer AT Technical Reference ("Keyboard Controller") and, for the
 //! commands that came later, the IBM PS/2 Hardware Interface Technical Reference ("Keyboard and
-//! Auxiliary Device Controller"). The second port exists and has nothing plugged in. The controller
-//! takes no time: a command is carried out while it is written, so that the input buffer is never
-//! seen full.
+//! Auxiliary Device Controller"). The second port has a mouse, on IRQ 12. The controller takes no
+//! time: a command is carried out while it is written, so that the input buffer is never seen full.
+//! An answer of the controller is read before a byte of the keyboard, and that before one of the
+//! mouse.
 //!
 //! The A20 bit of the output port is kept and has no effect: address line 20 is always enabled.
+
+mod saved;
 
 use serde::{Deserialize, Serialize};
 
 use super::keyboard::{KeyEvent, Keyboard};
+use super::mouse::{Mouse, Movement};
 use super::scancodes::Translator;
-use super::{Action, Device, MachineRequest, Snapshot, StateError};
+use super::{Action, Device, MachineRequest};
 
 /// Offset of the data register, port 60h.
 const DATA: u16 = 0;
@@ -25,11 +29,11 @@ mod status {
     pub const COMMAND: u8 = 1 << 3;
     pub const NOT_LOCKED: u8 = 1 << 4;
     pub const AUXILIARY: u8 = 1 << 5;
-    pub const TIMEOUT: u8 = 1 << 6;
 }
 
 mod config {
     pub const KEYBOARD_INTERRUPT: u8 = 1 << 0;
+    pub const AUXILIARY_INTERRUPT: u8 = 1 << 1;
     pub const SYSTEM: u8 = 1 << 2;
     pub const KEYBOARD_DISABLED: u8 = 1 << 4;
     pub const AUXILIARY_DISABLED: u8 = 1 << 5;
@@ -55,8 +59,6 @@ const INPUT_PORT: u8 = 0xB0;
 
 const SELF_TEST_PASSED: u8 = 0x55;
 const INTERFACE_GOOD: u8 = 0x00;
-/// Stands for the answer of a device that is not plugged in.
-const NO_ANSWER: u8 = 0xFE;
 
 /// Consecutive reads of the status, without a write between, that count as waiting for input.
 ///
@@ -73,33 +75,39 @@ enum Parameter {
     OutputPort,
     /// To be read back as if the keyboard had sent it.
     KeyboardOutput,
-    /// To be read back as if the auxiliary device had sent it.
+    /// To be read back as if the mouse had sent it.
     AuxiliaryOutput,
+    /// The mouse.
     Auxiliary,
 }
 
-/// A byte the controller itself has put in the output buffer.
+/// A byte in the output buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Reply {
+struct OutputByte {
     byte: u8,
+    /// It comes from the mouse, or as if it did.
     auxiliary: bool,
-    timeout: bool,
 }
 
-/// The keyboard controller with its keyboard.
+/// Levels of the lines to IRQ 1 and IRQ 12.
+type Lines = (bool, bool);
+
+/// The keyboard controller with its keyboard and its mouse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct I8042 {
     keyboard: Keyboard,
+    mouse: Mouse,
     /// Internal RAM; byte 0 is the configuration.
     ram: [u8; 32],
     output_port: u8,
     parameter: Parameter,
     /// The last write was to the command register.
     command_written: bool,
-    /// Read before `code`, so that an answer is not taken for a key that came shortly before.
-    reply: Option<Reply>,
-    /// The byte that has arrived from the keyboard, translated.
-    code: Option<u8>,
+    /// The answer of the controller itself. Read before `code`, so that it is not taken for a key that came
+    /// shortly before.
+    reply: Option<OutputByte>,
+    /// The byte that has arrived from the keyboard, translated, or from the mouse.
+    code: Option<OutputByte>,
     last_read: u8,
     /// Reads of the status since the last write, up to [`POLLS_OF_A_READER`].
     polls: u8,
@@ -114,6 +122,7 @@ impl Default for I8042 {
         ram[0] = BIOS_CONFIG;
         I8042 {
             keyboard: Keyboard::default(),
+            mouse: Mouse::default(),
             ram,
             output_port: output_port::DEFAULT,
             parameter: Parameter::Keyboard,
@@ -133,7 +142,7 @@ impl I8042 {
     /// While the guest does not read, its bytes wait in the keyboard's buffer
     /// ([`Keyboard::key`]); [`I8042::idle`] is true when there is certainly room.
     pub fn key(&mut self, event: KeyEvent) -> Action {
-        let before = self.line();
+        let before = self.lines();
         self.keyboard.key(event);
         self.send_next(before)
     }
@@ -146,9 +155,30 @@ impl I8042 {
         self.reply.is_none() && self.code.is_none() && self.interface_enabled() && self.keyboard.idle()
     }
 
+    /// The mouse is moved, and its buttons are as in `buttons` from now on ([`Mouse::moved`]).
+    ///
+    /// [`I8042::mouse_idle`] is true when nothing of it can be lost.
+    pub fn mouse_moved(&mut self, movement: Movement, buttons: Option<u8>) -> Action {
+        let before = self.lines();
+        self.mouse.moved(movement, buttons);
+        self.send_next(before)
+    }
+
+    /// True if the next movement would be reported at once: the mouse and its interface are enabled, and the
+    /// controller has taken every byte of the mouse.
+    pub fn mouse_idle(&self) -> bool {
+        self.auxiliary_enabled() && self.mouse.idle()
+    }
+
+    /// True if the guest has asked the mouse for its movements ([`Mouse::is_enabled`]).
+    pub fn mouse_is_enabled(&self) -> bool {
+        self.mouse.is_enabled()
+    }
+
     /// True once the guest has polled for keyboard input since power-on.
     ///
-    /// That is: it has read the data register when no answer to a controller command was there, or
+    /// That is: it has read the data register when neither an answer to a controller command nor a byte of the mouse
+    /// was there, or
     /// read the status twice in a row without a write between, or enabled the keyboard interrupt.
     /// A single read of the status does not count, because one precedes every command, also those that
     /// reset the machine or switch A20.
@@ -163,11 +193,23 @@ impl I8042 {
     /// raised it again. So the machine reads the level here after each such action, or an edge-triggered
     /// interrupt controller would miss the next byte.
     pub fn line(&self) -> bool {
-        let keyboard_byte = match self.reply {
-            Some(reply) => !reply.auxiliary,
-            None => self.code.is_some(),
-        };
-        keyboard_byte && self.config() & config::KEYBOARD_INTERRUPT != 0
+        self.next_byte().is_some_and(|next| !next.auxiliary)
+            && self.config() & config::KEYBOARD_INTERRUPT != 0
+    }
+
+    /// The same for the line to IRQ 12 and bytes of the mouse.
+    pub fn auxiliary_line(&self) -> bool {
+        self.next_byte().is_some_and(|next| next.auxiliary)
+            && self.config() & config::AUXILIARY_INTERRUPT != 0
+    }
+
+    fn lines(&self) -> Lines {
+        (self.line(), self.auxiliary_line())
+    }
+
+    /// The byte that a read of the data register takes.
+    fn next_byte(&self) -> Option<OutputByte> {
+        self.reply.or(self.code)
     }
 
     fn config(&self) -> u8 {
@@ -176,6 +218,10 @@ impl I8042 {
 
     fn interface_enabled(&self) -> bool {
         self.config() & config::KEYBOARD_DISABLED == 0
+    }
+
+    fn auxiliary_enabled(&self) -> bool {
+        self.config() & config::AUXILIARY_DISABLED == 0
     }
 
     fn set_config(&mut self, value: u8) {
@@ -191,21 +237,18 @@ impl I8042 {
         if self.command_written {
             status |= status::COMMAND;
         }
-        if self.reply.is_some() || self.code.is_some() {
+        if let Some(next) = self.next_byte() {
             status |= status::OUTPUT_FULL;
-        }
-        if self.reply.is_some_and(|reply| reply.auxiliary) {
-            status |= status::AUXILIARY;
-        }
-        if self.reply.is_some_and(|reply| reply.timeout) {
-            status |= status::TIMEOUT;
+            if next.auxiliary {
+                status |= status::AUXILIARY;
+            }
         }
         status
     }
 
     fn read_status(&mut self) -> u8 {
-        // The answer to a command is not input, so polling for it does not count.
-        if self.reply.is_none() {
+        // The answer to a command is no key, and neither is a byte of the mouse: polling for it does not count.
+        if self.reply.is_none() && self.code.is_none_or(|code| !code.auxiliary) {
             self.polls = POLLS_OF_A_READER.min(self.polls + 1);
             self.reads_input |= self.polls == POLLS_OF_A_READER;
         }
@@ -213,20 +256,36 @@ impl I8042 {
     }
 
     fn read_data(&mut self) -> (u8, Action) {
-        let before = self.line();
-        let byte = match self.reply.take() {
-            Some(reply) => {
+        let before = self.lines();
+        let byte = match (self.reply.take(), self.code) {
+            (Some(reply), _) => {
                 self.polls = 0;
                 reply.byte
             }
-            None => {
+            (None, Some(OutputByte { byte, auxiliary })) => {
+                self.code = None;
+                if auxiliary {
+                    self.polls = 0;
+                } else {
+                    self.reads_input = true;
+                }
+                byte
+            }
+            (None, None) => {
                 self.reads_input = true;
-                self.code.take().unwrap_or(self.last_read)
+                self.last_read
             }
         };
         self.last_read = byte;
-        let next = self.send_next(before);
-        (byte, if before { Action::line(false) } else { next })
+        let mut action = self.send_next(before);
+        // Each byte makes an edge.
+        if before.0 {
+            action.line = Some(false);
+        }
+        if before.1 {
+            action.second_line = Some(false);
+        }
+        (byte, action)
     }
 
     fn write_command(&mut self, command: u8) -> Action {
@@ -275,17 +334,18 @@ impl I8042 {
             }
             Parameter::KeyboardOutput => self.answer(value),
             Parameter::AuxiliaryOutput => {
-                self.reply = Some(Reply { byte: value, auxiliary: true, timeout: false });
+                self.reply = Some(OutputByte { byte: value, auxiliary: true });
             }
             Parameter::Auxiliary => {
-                self.reply = Some(Reply { byte: NO_ANSWER, auxiliary: true, timeout: true });
+                self.set_config(self.config() & !config::AUXILIARY_DISABLED);
+                self.mouse.receive(value);
             }
         }
         Action::NONE
     }
 
     fn answer(&mut self, byte: u8) {
-        self.reply = Some(Reply { byte, auxiliary: false, timeout: false });
+        self.reply = Some(OutputByte { byte, auxiliary: false });
     }
 
     fn self_test(&mut self) {
@@ -311,13 +371,17 @@ impl I8042 {
         0b10 | u8::from(self.interface_enabled())
     }
 
-    /// Takes the next byte from the keyboard if there is room, and reports how the line has changed.
-    fn send_next(&mut self, line_before: bool) -> Action {
+    /// Takes the next byte from the keyboard or the mouse if there is room, and reports how the lines have changed.
+    fn send_next(&mut self, before: Lines) -> Action {
         if self.code.is_none() && self.interface_enabled() {
-            self.code = self.receive_from_keyboard();
+            self.code = self.receive_from_keyboard().map(|byte| OutputByte { byte, auxiliary: false });
         }
-        let line = self.line();
-        if line == line_before { Action::NONE } else { Action::line(line) }
+        if self.code.is_none() && self.auxiliary_enabled() {
+            self.code = self.mouse.send().map(|byte| OutputByte { byte, auxiliary: true });
+        }
+        let now = self.lines();
+        let changed = |now: bool, before: bool| (now != before).then_some(now);
+        Action { line: changed(now.0, before.0), second_line: changed(now.1, before.1), ..Action::NONE }
     }
 
     fn receive_from_keyboard(&mut self) -> Option<u8> {
@@ -339,6 +403,14 @@ impl Device for I8042 {
         self.line()
     }
 
+    fn second_line(&self) -> bool {
+        self.auxiliary_line()
+    }
+
+    fn second_may_interrupt(&self) -> bool {
+        self.config() & config::AUXILIARY_INTERRUPT != 0 && self.mouse.is_enabled()
+    }
+
     fn may_interrupt(&self) -> bool {
         self.config() & config::KEYBOARD_INTERRUPT != 0
     }
@@ -352,7 +424,7 @@ impl Device for I8042 {
     }
 
     fn write(&mut self, offset: u16, value: u8) -> Action {
-        let before = self.line();
+        let before = self.lines();
         self.polls = 0;
         let action = match offset {
             DATA => self.write_data(value),
@@ -363,34 +435,10 @@ impl Device for I8042 {
     }
 }
 
-impl Snapshot for I8042 {
-    const KIND: &'static str = "i8042";
-    const VERSION: u16 = 1;
-    type State = I8042;
-
-    fn state(&self) -> I8042 {
-        self.clone()
-    }
-
-    fn set_state(&mut self, state: I8042) -> Result<(), StateError> {
-        let damaged = |reason| StateError::Damaged { kind: Self::KIND, reason };
-        state.keyboard.check().map_err(damaged)?;
-        if let Parameter::Ram(index) = state.parameter
-            && usize::from(index) >= state.ram.len()
-        {
-            return Err(damaged(format!(
-                "a write to internal RAM byte {index} of {} waits",
-                state.ram.len()
-            )));
-        }
-        if state.polls > POLLS_OF_A_READER {
-            return Err(damaged(format!("{} polls of the status are counted", state.polls)));
-        }
-        *self = state;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 #[path = "i8042_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "i8042_mouse_test.rs"]
+mod mouse_tests;

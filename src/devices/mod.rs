@@ -19,6 +19,7 @@ pub mod interrupt_message;
 pub mod ioapic;
 pub mod keyboard;
 pub mod lapic;
+pub mod mouse;
 pub mod pci;
 pub mod pic;
 pub mod pit;

@@ -37,7 +37,7 @@ pub enum Role {
     Serial(u8),
     /// The debug console: it has an output queue.
     DebugConsole,
-    /// The keyboard controller: it receives key events.
+    /// The keyboard controller: it receives key events and movements of the mouse.
     Keyboard,
     /// The display: its view is published after each write.
     Display,
@@ -76,6 +76,8 @@ pub struct Registration {
     pub mmio: Option<Range<u64>>,
     /// ISA interrupt line, 0 to 15.
     pub interrupt: Option<u8>,
+    /// Its second ISA interrupt line, of a device that has two.
+    pub second_interrupt: Option<u8>,
     /// When it is told the time.
     pub timing: Timing,
     /// What the machine does for it.
@@ -103,6 +105,7 @@ impl Registration {
             ports: &[],
             mmio: None,
             interrupt: None,
+            second_interrupt: None,
             timing: Timing::None,
             role: Role::Plain,
             has_state: D::HAS_STATE,
@@ -135,6 +138,7 @@ pub const TABLE: &[Registration] = &[
         base: 0x60,
         ports: &[0x60..=0x60, 0x64..=0x64],
         interrupt: Some(1),
+        second_interrupt: Some(12),
         role: Role::Keyboard,
         ..Registration::of::<I8042>()
     },

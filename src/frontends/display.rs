@@ -40,6 +40,8 @@ pub struct Display {
     terminal: Option<TerminalGuard>,
     screen: Screen,
     view: View,
+    /// The terminal reports its mouse.
+    mouse: bool,
     /// The user chose the view; it does not switch automatically any more.
     chosen: bool,
     painter: Painter,
@@ -64,6 +66,7 @@ impl Display {
             terminal,
             screen,
             view: View::Text,
+            mouse: false,
             chosen: false,
             painter: Painter::new(size.0, size.1),
             size,
@@ -114,6 +117,19 @@ impl Display {
             self.paint(now);
         }
         self.next_look = now + if self.view == View::Text { WATCH_INTERVAL } else { PAINT_INTERVAL };
+    }
+
+    /// Has the terminal report its mouse while the guest's screen is shown, if `wanted`. True if it does.
+    pub fn report_mouse(&mut self, wanted: bool) -> bool {
+        let on = wanted && self.view == View::Screen;
+        if let Some(terminal) = &self.terminal
+            && terminal.has_keyboard()
+            && on != self.mouse
+        {
+            self.mouse = on;
+            self.output.push(terminal.switching_mouse(on));
+        }
+        self.mouse
     }
 
     /// Switches to the other view, at the user's request.

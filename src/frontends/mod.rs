@@ -13,6 +13,7 @@ pub mod line_merger;
 pub mod log;
 pub mod menu;
 pub mod messages;
+mod mouse_reports;
 pub mod output;
 pub mod output_router;
 pub mod painter;

@@ -22,7 +22,7 @@ use crate::machine::output::{Doorbell, OutputReader, OutputSource};
 use crate::machine::screen::Screen;
 use crate::memory::{notify_file_faults, take_file_fault};
 use crate::os::release_startup_pages;
-use crate::settings::{DisplayMode, LayoutName, Settings};
+use crate::settings::{DisplayMode, LayoutName, MouseMode, Settings};
 
 /// Time between two ticks, and longest time collected output waits.
 const TICK: Duration = Duration::from_millis(10);
@@ -102,6 +102,7 @@ impl Session {
             router,
             signals,
             terminal_input,
+            mouse: settings.mouse,
             display: Display::new(settings.display, terminal, connections.screen),
             dump: settings.dump_screen,
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -161,6 +162,7 @@ struct Worker {
     router: OutputRouter,
     signals: Signals,
     terminal_input: TerminalInput,
+    mouse: MouseMode,
     display: Display,
     dump: bool,
     deadline: Option<Instant>,
@@ -202,8 +204,11 @@ impl Worker {
             self.busy = self.pump().any;
             let now = Instant::now();
             self.time_passes(now);
-            self.terminal_input.time_passes(now, &self.inputs);
+            self.terminal_input.time_passes(now, &self.inputs, &mut self.display);
             self.display.refresh(now);
+            let mouse =
+                self.display.report_mouse(self.mouse == MouseMode::Auto && self.inputs.mouse_is_enabled());
+            self.terminal_input.report_mouse(mouse, &self.inputs);
             self.display.output().flush();
             let ready = self.sleep(now);
             if take_file_fault() {

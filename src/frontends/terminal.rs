@@ -8,6 +8,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -61,6 +62,8 @@ struct Terminal {
     output: Option<OwnedFd>,
     /// The screen in use; `None` once the terminal has been restored.
     screen: Mutex<Option<TerminalScreen>>,
+    /// The mouse was reported at some time in the run.
+    mouse_used: AtomicBool,
 }
 
 impl TerminalGuard {
@@ -109,7 +112,12 @@ impl TerminalGuard {
         let output = if isatty(output) { Some(own(output, "output")?) } else { None };
         // From here on an error drops the guard, which undoes what has been done.
         let guard = TerminalGuard {
-            terminal: Arc::new(Terminal { input, output, screen: Mutex::new(Some(TerminalScreen::Main)) }),
+            terminal: Arc::new(Terminal {
+                input,
+                output,
+                screen: Mutex::new(Some(TerminalScreen::Main)),
+                mouse_used: AtomicBool::new(false),
+            }),
         };
         if let Some((input, found)) = &guard.terminal.input {
             let mut raw = found.clone();
@@ -162,6 +170,20 @@ impl TerminalGuard {
         [PLAIN, change].concat()
     }
 
+    /// The bytes that make the terminal report its mouse, or stop it, for a caller that sends them in order with
+    /// other output. Restoring the terminal stops it, too.
+    pub fn switching_mouse(&self, on: bool) -> &'static [u8] {
+        let screen = self.terminal.screen();
+        if screen.is_none() {
+            return b"";
+        }
+        if on {
+            self.terminal.mouse_used.store(true, Ordering::Relaxed);
+            return MOUSE_ON;
+        }
+        MOUSE_OFF
+    }
+
     /// Restores the terminal now, for a thread that is about to end the process. Other writers to the terminal
     /// must have stopped. Later calls do nothing.
     pub fn restore_now(&self) {
@@ -180,6 +202,10 @@ const PLAIN: &[u8] = b"\x1b[0m\x1b[0 q\x1b[?25h";
 const ENTER_ALTERNATE: &[u8] = b"\x1b[?1049h";
 const LEAVE_ALTERNATE: &[u8] = b"\x1b[?1049l";
 
+/// All motion of the mouse (1003) is reported, with decimal numbers (SGR, 1006).
+const MOUSE_ON: &[u8] = b"\x1b[?1003h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1003l\x1b[?1006l";
+
 impl Terminal {
     fn screen(&self) -> MutexGuard<'_, Option<TerminalScreen>> {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -189,6 +215,9 @@ impl Terminal {
         // Locked to the end, so that a thread that finds the terminal restored may end the process.
         let mut current = self.screen();
         let Some(screen) = current.take() else { return };
+        if self.mouse_used.load(Ordering::Relaxed) {
+            self.send(MOUSE_OFF);
+        }
         self.send(PLAIN);
         if screen == TerminalScreen::Alternate {
             self.send(LEAVE_ALTERNATE);

@@ -10,6 +10,7 @@ use tracing::debug;
 use super::display::Display;
 use super::keys::{DecodedKey, Decoder};
 use super::menu::{Menu, MenuEvent};
+use super::mouse_reports::{MouseReports, Piece};
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::settings::LayoutName;
 
@@ -29,6 +30,7 @@ pub struct TerminalInput {
     /// Keys come one by one from a terminal in raw mode: Ctrl-A is the menu.
     interactive: bool,
     ended: bool,
+    mouse: MouseReports,
     menu: Menu,
     decoder: Decoder,
     /// When an incomplete sequence times out.
@@ -42,6 +44,7 @@ impl TerminalInput {
             stdin: std::io::stdin(),
             interactive,
             ended: !readable,
+            mouse: MouseReports::default(),
             menu: Menu::new(),
             decoder: Decoder::new(layout),
             complete_at: None,
@@ -65,9 +68,13 @@ impl TerminalInput {
     }
 
     /// Sends incomplete sequences whose rest did not arrive in time.
-    pub fn time_passes(&mut self, now: Instant, inputs: &Inputs) {
+    pub fn time_passes(&mut self, now: Instant, inputs: &Inputs, display: &mut Display) {
         if self.complete_at.is_some_and(|at| now >= at) {
             self.complete_at = None;
+            let begun = self.mouse.flush();
+            if !begun.is_empty() {
+                self.keys(&begun, inputs, display);
+            }
             let rest = self.decoder.flush();
             self.push(inputs, rest);
         }
@@ -87,8 +94,11 @@ impl TerminalInput {
             Ok(count) => {
                 self.complete_at = Some(Instant::now() + SEQUENCE_TIMEOUT);
                 if self.interactive {
-                    for event in self.menu.feed(&bytes[..count]) {
-                        self.act(event, inputs, display);
+                    for piece in self.mouse.feed(&bytes[..count]) {
+                        match piece {
+                            Piece::Bytes(bytes) => self.keys(&bytes, inputs, display),
+                            Piece::Mouse(input) => inputs.push(input),
+                        }
                     }
                 } else {
                     let keys = self.decoder.feed(&bytes[..count]);
@@ -100,6 +110,20 @@ impl TerminalInput {
                 debug!("standard input cannot be read: {error}");
                 self.ended = true;
             }
+        }
+    }
+
+    /// The terminal reports its mouse to the guest, or does not.
+    pub fn report_mouse(&mut self, on: bool, inputs: &Inputs) {
+        if let Some(released) = self.mouse.set_on(on) {
+            inputs.push(released);
+        }
+    }
+
+    /// Bytes that the terminal sends for keys.
+    fn keys(&mut self, bytes: &[u8], inputs: &Inputs, display: &mut Display) {
+        for event in self.menu.feed(bytes) {
+            self.act(event, inputs, display);
         }
     }
 

@@ -2,11 +2,15 @@
 
 use crate::machine::board::InterruptSource;
 
+/// The second line of the keyboard controller.
+const MOUSE_LINE: u8 = 12;
+
 /// What a user calls the device.
 fn name(source: &InterruptSource) -> String {
     match source.kind {
         "pit" => "the timer (PIT)".to_owned(),
         "rtc" => "the real-time clock".to_owned(),
+        "i8042" if source.line == Some(MOUSE_LINE) => "the mouse".to_owned(),
         "i8042" => "the keyboard".to_owned(),
         "serial" => format!("COM{}", source.number + 1),
         "hpet" => "the event timer (HPET)".to_owned(),

@@ -18,6 +18,7 @@ use crate::devices::i8042::I8042;
 use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
+use crate::devices::mouse::Movement;
 use crate::devices::pci::PciBus;
 use crate::devices::pic::DualPic;
 use crate::devices::pit::Pit;
@@ -67,6 +68,7 @@ struct Slot {
     base: u16,
     role: Role,
     interrupt: Option<u8>,
+    second_interrupt: Option<u8>,
     timing: Timing,
     /// Interrupts may change with each access: an interrupt controller, or a device with outputs of its own.
     is_controller: bool,
@@ -123,6 +125,7 @@ impl Board {
                     base: entry.base,
                     role: entry.role,
                     interrupt: entry.interrupt,
+                    second_interrupt: entry.second_interrupt,
                     timing: entry.timing,
                 }
             })
@@ -293,8 +296,9 @@ impl Board {
     /// Applies the interrupt line level of `action`, and returns the rest of it.
     #[inline]
     fn effect(&mut self, device: DeviceIndex, action: Action) -> Effect {
-        if action.line.is_some() || self.slots[usize::from(device.0)].is_controller {
-            self.update_lines(device, action.line);
+        let is_controller = self.slots[usize::from(device.0)].is_controller;
+        if action.line.is_some() || action.second_line.is_some() || is_controller {
+            self.update_lines(device, action);
         }
         let slot = &self.slots[usize::from(device.0)];
         let output = action.output.and_then(|byte| match slot.role {
@@ -356,6 +360,14 @@ impl Board {
     pub fn key(&mut self, event: KeyEvent) {
         let action = downcast_mut::<I8042>(&mut self.slots[usize::from(self.i8042)]).key(event);
         // A key does nothing but change the line.
+        let _ = self.effect(DeviceIndex(self.i8042), action);
+    }
+
+    /// The mouse is moved, and its buttons are as in `buttons` from now on.
+    pub fn move_mouse(&mut self, movement: Movement, buttons: Option<u8>) {
+        let action =
+            downcast_mut::<I8042>(&mut self.slots[usize::from(self.i8042)]).mouse_moved(movement, buttons);
+        // As a key.
         let _ = self.effect(DeviceIndex(self.i8042), action);
     }
 

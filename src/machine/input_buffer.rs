@@ -1,4 +1,4 @@
-//! Input that waits for the guest: keystrokes and received bytes, delivered at the pace at which it reads them.
+//! Input that waits for the guest: keystrokes, movements of the mouse and received bytes, delivered at the pace at which it reads them.
 //!
 //! The run loop pushes what it takes from [`Inputs`] and calls [`InputBuffer::deliver`] after that and around
 //! accesses to the keyboard controller and the serial ports. What waits here is part of a snapshot.
@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use super::board::Board;
 use super::inputs::{Inputs, Keystroke};
+use super::mouse_input::{MouseBuffer, MouseInput};
 use crate::devices::keyboard::KeyEvent;
 use crate::settings::KeyTarget;
 
@@ -29,9 +30,12 @@ pub struct InputBufferState {
     keystrokes: Vec<Keystroke>,
     events: Vec<KeyEvent>,
     received: [Vec<u8>; 4],
+    /// In a section of its own: older snapshot files have none.
+    #[serde(skip)]
+    pub mouse: Vec<MouseInput>,
 }
 
-/// Keystrokes and received bytes that the guest has not read yet.
+/// Keystrokes, movements of the mouse and received bytes that the guest has not read yet.
 #[derive(Debug)]
 pub struct InputBuffer {
     keys: KeyTarget,
@@ -42,6 +46,7 @@ pub struct InputBuffer {
     events: VecDeque<KeyEvent>,
     /// Bytes that wait for each serial port.
     received: [VecDeque<u8>; 4],
+    mouse: MouseBuffer,
     warned_full: bool,
 }
 
@@ -54,6 +59,7 @@ impl InputBuffer {
             keystrokes: VecDeque::new(),
             events: VecDeque::new(),
             received: Default::default(),
+            mouse: MouseBuffer::default(),
             warned_full: false,
         }
     }
@@ -94,12 +100,18 @@ impl InputBuffer {
         self.received[usize::from(port)].extend(bytes);
     }
 
+    /// Appends a movement of the mouse, or a change of its buttons.
+    pub fn push_mouse(&mut self, input: MouseInput) {
+        self.mouse.push(input);
+    }
+
     /// The state to save.
     pub fn state(&self) -> InputBufferState {
         InputBufferState {
             keystrokes: self.keystrokes.iter().cloned().collect(),
             events: self.events.iter().copied().collect(),
             received: self.received.each_ref().map(|bytes| bytes.iter().copied().collect()),
+            mouse: self.mouse.state(),
         }
     }
 
@@ -109,6 +121,7 @@ impl InputBuffer {
         self.keystrokes = state.keystrokes.iter().take(MAX_KEYSTROKES).cloned().collect();
         self.events = state.events.iter().copied().collect();
         self.received = state.received.each_ref().map(|bytes| bytes.iter().copied().collect());
+        self.mouse.set_state(&state.mouse);
         inputs.replace_backlog(before, self.counts());
     }
 
@@ -117,9 +130,10 @@ impl InputBuffer {
         (self.keystrokes.len(), self.received.each_ref().map(VecDeque::len))
     }
 
-    /// Drops a partly delivered keystroke: the machine was reset.
+    /// Drops a partly delivered keystroke, and what the mouse has not reported: the machine was reset.
     pub fn reset(&mut self) {
         self.events.clear();
+        self.mouse.clear();
     }
 
     /// True if anything waits.
@@ -127,6 +141,7 @@ impl InputBuffer {
     pub fn has_pending(&self) -> bool {
         !self.keystrokes.is_empty()
             || !self.events.is_empty()
+            || !self.mouse.is_empty()
             || self.received.iter().any(|bytes| !bytes.is_empty())
     }
 
@@ -136,6 +151,7 @@ impl InputBuffer {
         let mut deadline = false;
         loop {
             self.deliver_keys(board);
+            self.mouse.deliver(board);
             deadline |= self.deliver_serial(board, inputs);
             if !self.events.is_empty() || !self.take_keystroke(board, inputs) {
                 return deadline;

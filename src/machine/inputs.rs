@@ -23,6 +23,17 @@ pub enum Input {
     InterruptKey(Keystroke),
     /// Keys are pressed and released on the PS/2 keyboard, whichever device receives keystrokes.
     KeyEvents(Vec<KeyEvent>),
+    /// The mouse is moved, its wheel is turned, or its buttons change.
+    Mouse {
+        /// Counts to the right.
+        dx: i16,
+        /// Counts towards the user, as rows of a screen are counted.
+        dy: i16,
+        /// Notches of the wheel towards the user.
+        wheel: i16,
+        /// The buttons that are down from now on: bit 0 left, bit 1 right, bit 2 middle; `None` leaves them.
+        buttons: Option<u8>,
+    },
     /// Bytes arrived on the line of a serial port (0 is COM1).
     Serial(u8, Vec<u8>),
     /// Coalesced output is due.
@@ -65,6 +76,8 @@ struct Shared {
     keystrokes: AtomicUsize,
     /// Bytes that were pushed for each serial port and not delivered to the guest yet.
     serial: [AtomicUsize; 4],
+    /// The guest receives movements of the mouse.
+    mouse_enabled: AtomicBool,
     kicker: Kicker,
 }
 
@@ -107,6 +120,16 @@ impl Inputs {
     /// Bytes not yet delivered to the guest at a serial port (0 is COM1).
     pub fn serial_backlog(&self, port: u8) -> usize {
         self.shared.serial[usize::from(port)].load(Ordering::Relaxed)
+    }
+
+    /// True while the guest receives movements of the mouse.
+    pub fn mouse_is_enabled(&self) -> bool {
+        self.shared.mouse_enabled.load(Ordering::Relaxed)
+    }
+
+    /// The guest has enabled or disabled its mouse.
+    pub(super) fn set_mouse_enabled(&self, enabled: bool) {
+        self.shared.mouse_enabled.store(enabled, Ordering::Relaxed);
     }
 
     /// True if the machine has taken all that was pushed.

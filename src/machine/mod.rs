@@ -17,6 +17,7 @@ mod interrupt_delivery;
 pub mod interrupts;
 pub mod journal;
 mod mapped_memory;
+pub mod mouse_input;
 mod msr_access;
 pub mod outcome;
 pub mod output;
@@ -390,6 +391,7 @@ impl Machine {
         self.input_buffer.reset();
         self.pending_action = None;
         self.screen.publish(self.board.vga().view());
+        self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.resume_dirty_tracking()?;
         self.protect_after_reset()?;
         Ok(())

@@ -7,6 +7,7 @@ use super::cpu::{Cpu, CpuId};
 use super::exit_counts::ExitCounts;
 use super::inputs::Input;
 use super::journal::JournalEvent;
+use super::mouse_input::MouseInput;
 use super::output::OutputSource;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
@@ -260,7 +261,12 @@ impl Machine {
                 }
             }
             Role::Display => self.screen.publish(self.board.vga().view()),
-            Role::Keyboard if self.input_buffer.has_pending() => self.deliver_input()?,
+            Role::Keyboard => {
+                self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
+                if self.input_buffer.has_pending() {
+                    self.deliver_input()?;
+                }
+            }
             _ => {}
         }
         Ok(self.apply(effect)?.unwrap_or(Next::Run))
@@ -340,6 +346,9 @@ impl Machine {
                     self.input_buffer.push_keystroke(key, &self.inputs);
                 }
                 Input::KeyEvents(events) => self.input_buffer.push_key_events(events, &self.inputs),
+                Input::Mouse { dx, dy, wheel, buttons } => {
+                    self.input_buffer.push_mouse(MouseInput { dx, dy, wheel, buttons });
+                }
                 Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
                 Input::Tick => {
                     self.coalescing.tick(self.ram.vm())?;

@@ -242,6 +242,7 @@ impl Machine {
         self.journal.continue_from(state.position);
         self.clock = Clock::at(state.now);
         self.screen.publish(self.board.vga().view());
+        self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.pending_action) = (state.resets, state.pending_action);
         self.rearm_timer()

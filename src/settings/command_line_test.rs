@@ -20,6 +20,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         dump_screen: false,
         serial: [SerialBackend::Stdio, SerialBackend::Log, SerialBackend::Log, SerialBackend::Log],
         debug_console: SerialBackend::Stdio,
+        mouse: MouseMode::Auto,
         keys: KeyTarget::Auto,
         clock: ClockMode::Host,
         rtc: None,

@@ -9,7 +9,7 @@ use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
     CONSOLE_PORT, ClockMode, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat,
-    LogSpec, MigrationSecurity, SerialBackend, Settings, SettingsError, ValueOrigin,
+    LogSpec, MigrationSecurity, MouseMode, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -106,6 +106,7 @@ impl Draft {
                 dump_screen: false,
                 serial: [null(), null(), null(), null()],
                 debug_console: null(),
+                mouse: MouseMode::Auto,
                 keys: KeyTarget::Auto,
                 clock: ClockMode::Host,
                 rtc: None,

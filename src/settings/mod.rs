@@ -164,6 +164,8 @@ pub struct Settings {
     pub serial: [SerialBackend; 4],
     /// The backend of the debug console at port 0xE9.
     pub debug_console: SerialBackend,
+    /// Whether the guest gets the terminal's mouse.
+    pub mouse: MouseMode,
     /// Where keyboard input goes.
     pub keys: KeyTarget,
     /// Keyboard layout used to turn characters into key presses.
@@ -352,6 +354,15 @@ pub enum KeyTarget {
     Keyboard,
     /// Always the serial port on `stdio`.
     Serial,
+}
+
+/// Whether the guest gets the mouse of the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MouseMode {
+    /// While the guest's screen is shown and the guest has enabled its mouse.
+    Auto,
+    /// Never: the terminal selects text with it.
+    Off,
 }
 
 /// When the machine's clock runs.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity, ModuleSpec,
-    SerialBackend, Settings,
+    MouseMode, SerialBackend, Settings,
 };
 
 impl Settings {
@@ -44,6 +44,7 @@ impl Settings {
             all.push(("rtc", seconds.to_string()));
         }
         all.push(("display", display(self.display).to_owned()));
+        all.push(("mouse", mouse(self.mouse).to_owned()));
         all.push(("keys", keys(self.keys).to_owned()));
         all.push(("layout", layout(self.layout).to_owned()));
         let ports = (1..).zip(&self.serial).map(|(number, backend)| format!("{number}={}", serial(backend)));
@@ -115,6 +116,13 @@ fn keys(target: KeyTarget) -> &'static str {
         KeyTarget::Auto => "auto",
         KeyTarget::Keyboard => "keyboard",
         KeyTarget::Serial => "serial",
+    }
+}
+
+fn mouse(mode: MouseMode) -> &'static str {
+    match mode {
+        MouseMode::Auto => "auto",
+        MouseMode::Off => "off",
     }
 }
 

@@ -9,8 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, Password,
-    RAM_GRANULE, SerialBackend,
+    ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, MouseMode,
+    Password, RAM_GRANULE, SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -143,6 +143,15 @@ pub(super) fn rtc(text: &str) -> ParseResult<Option<i64>> {
     match text.parse::<u32>() {
         Ok(seconds) => Ok(Some(i64::from(seconds))),
         Err(_) => refuse("is not a time of day"),
+    }
+}
+
+/// Whether the guest gets the terminal's mouse.
+pub(super) fn mouse(text: &str) -> ParseResult<MouseMode> {
+    match text {
+        "auto" => Ok(MouseMode::Auto),
+        "off" => Ok(MouseMode::Off),
+        _ => refuse("is not a mode of the mouse"),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, VcpuState};
 use crate::machine::board::Board;
+use crate::machine::input_buffer::InputBufferState;
 use crate::machine::inputs::Inputs;
 use crate::machine::journal::Position;
 use crate::machine::output::OutputQueue;
@@ -31,6 +32,7 @@ const GUEST: (&str, u16) = ("guest", 1);
 const VCPU: (&str, u16) = ("vcpu", 1);
 const MACHINE: (&str, u16) = ("machine", 1);
 const INPUT_BUFFER: (&str, u16) = ("typing", 1);
+const MOUSE_INPUT: (&str, u16) = ("mouse", 1);
 const TIME: (&str, u16) = ("time", 1);
 const COALESCING: (&str, u16) = ("batching", 1);
 const GUARDS: (&str, u16) = ("guards", 1);
@@ -164,6 +166,7 @@ impl SavedMachine {
             section(GUARDS, &self.guest.guards),
             section(TIME, &Time { now: state.now, position: state.position }),
             section(INPUT_BUFFER, &state.input_buffer),
+            section(MOUSE_INPUT, &state.input_buffer.mouse),
             section(COALESCING, &state.coalescing),
         ]);
         sections.extend(state.devices.iter().map(|(number, payload)| Section {
@@ -184,7 +187,8 @@ impl SavedMachine {
         let vcpu: VcpuState = from.section(VCPU)?;
         let whole: MachineGlobals = from.section(MACHINE)?;
         let time: Time = from.optional(TIME)?.unwrap_or_default();
-        let input_buffer = from.section(INPUT_BUFFER)?;
+        let mut input_buffer: InputBufferState = from.section(INPUT_BUFFER)?;
+        input_buffer.mouse = from.optional(MOUSE_INPUT)?.unwrap_or_default();
         let coalescing = from.section(COALESCING)?;
         let mut devices = Vec::new();
         for entry in entries {
@@ -394,7 +398,8 @@ pub(super) fn check_version(
 
 /// True for a section that another module reads. Each of them occurs once; a machine has one CPU.
 fn is_known(entry: &SectionEntry) -> bool {
-    let names = [FACTS, GUEST, GUARDS, VCPU, MACHINE, TIME, INPUT_BUFFER, COALESCING].map(|(name, _)| name);
+    let names = [FACTS, GUEST, GUARDS, VCPU, MACHINE, TIME, INPUT_BUFFER, MOUSE_INPUT, COALESCING];
+    let names = names.map(|(name, _)| name);
     let of_other_modules = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
     entry.number == 0 && names.into_iter().chain(of_other_modules).any(|name| name == entry.name)
 }

@@ -45,6 +45,7 @@ mod migration;
 mod migration_failures;
 mod migration_gdb;
 mod migration_tls;
+mod mouse;
 mod option_table;
 mod options;
 mod pci;
@@ -121,6 +122,7 @@ fn main() {
     independent.extend(of_migration(migration::others()));
     independent.extend(of_migration(migration_failures::trials()));
     independent.extend(of_migration(migration_tls::trials()));
+    independent.extend(mouse::trials());
     independent.extend(terminal::trials());
     independent.extend(serial::trials());
     independent.extend(shared_output::trials());

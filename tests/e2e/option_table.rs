@@ -49,6 +49,7 @@ const TAKEN: &[Case] = &[
     case("--strict", "stray", "--strict=FALSE --append code-write", 0, "", "RAX) 7"),
     case("--no-guards", "stray", "--no-guards --append null-read", 0, "", "RAX) 7"),
     case("--no-guards", "stray", "--no-guards=no --append null-read", 8, "", "triple fault"),
+    case("--mouse", "hello-serial", "--mouse off", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display vga", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display serial", 0, "Hello from", ""),
     case("--dump-screen", "hello-vga", "--dump-screen", 0, "Hello from the VGA", ""),
@@ -242,6 +243,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--no-guards: `2` is neither yes nor no; allowed: yes, no (or true, false, on, off, \
         1, 0)",
     ),
+    ("--mouse", "--mouse on", "--mouse: `on` is not a mode of the mouse; allowed: auto, off"),
     ("--display", "--display sdl", "--display: `sdl` is not a display; allowed: auto, vga, serial, none"),
     (
         "--dump-screen",

@@ -1,4 +1,4 @@
-//! Commands for screen and keyboard.
+//! Commands for screen, keyboard and mouse.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -10,6 +10,7 @@ use super::super::overwrite;
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::names::{key_named, names};
 use crate::devices::keyboard::{Key, KeyEvent};
+use crate::devices::mouse::BUTTONS;
 use crate::inspect::screen::plain_text;
 use crate::machine::inputs::{Input, Keystroke};
 use crate::settings::closest::closest;
@@ -17,6 +18,8 @@ use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Maximum number of keys in one combination.
 const MOST_KEYS: usize = 16;
+/// Largest movement of the mouse in one command.
+const MOST_COUNTS: i16 = 10_000;
 /// Maximum number of characters pending for the guest.
 const MOST_WAITING: usize = 4096;
 
@@ -79,6 +82,38 @@ fn key(name: &str) -> Result<Key, CommandError> {
         let meant = closest(name, names()).map_or_else(String::new, |name| format!(" (there is `{name}`)"));
         invalid(format!("`{shown}` is no key{meant}"))
     })
+}
+
+pub(in crate::control) fn mouse_move(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let counts: Vec<i16> = arguments.split_whitespace().map(counts).collect::<Result<_, _>>()?;
+    let (dx, dy, up) = match counts[..] {
+        [dx, dy] => (dx, dy, 0),
+        [dx, dy, up] => (dx, dy, up),
+        _ => return Err(invalid("two or three numbers are needed")),
+    };
+    guest.inputs().push(Input::Mouse { dx, dy, wheel: -up, buttons: None });
+    Ok(String::new())
+}
+
+fn counts(text: &str) -> Result<i16, CommandError> {
+    let limits = -MOST_COUNTS..=MOST_COUNTS;
+    text.parse().ok().filter(|counts| limits.contains(counts)).ok_or_else(|| {
+        let shown: String = text.chars().take(20).flat_map(char::escape_debug).collect();
+        invalid(format!("`{shown}` is no number from -{MOST_COUNTS} to {MOST_COUNTS}"))
+    })
+}
+
+pub(in crate::control) fn mouse_button(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let state = arguments.trim().parse().ok().filter(|state| state & !BUTTONS == 0);
+    let state = state.ok_or_else(|| invalid(format!("the buttons are a number from 0 to {BUTTONS}")))?;
+    guest.inputs().push(Input::Mouse { dx: 0, dy: 0, wheel: 0, buttons: Some(state) });
+    Ok(String::new())
 }
 
 pub(in crate::control) fn type_text(

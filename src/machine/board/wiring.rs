@@ -8,6 +8,7 @@
 use serde::Serialize;
 
 use super::{Board, BoardDevice, DeviceIndex, downcast, downcast_mut, is};
+use crate::devices::Action;
 use crate::devices::hpet::{Hpet, LEGACY_IRQ_0, LEGACY_IRQ_8};
 use crate::devices::ioapic::{IoApic, PINS, pin_of_isa_line};
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
@@ -50,14 +51,17 @@ pub(super) fn is_controller(device: &dyn BoardDevice) -> bool {
 }
 
 impl Board {
-    /// A device reports `level` for its interrupt line, or a controller was accessed or advanced.
-    pub(super) fn update_lines(&mut self, device: DeviceIndex, level: Option<bool>) {
+    /// A device reports the levels of its interrupt lines, or a controller was accessed or advanced.
+    pub(super) fn update_lines(&mut self, device: DeviceIndex, action: Action) {
         let slot = &self.slots[usize::from(device.0)];
-        if let (Some(level), Some(line)) = (level, slot.interrupt) {
+        let first = (slot.interrupt, action.line, slot.device.line());
+        let second = (slot.second_interrupt, action.second_line, slot.device.second_line());
+        for change in [first, second] {
             // A line that falls and rises again within one access makes an edge.
-            let now = slot.device.line();
-            self.set_line(line, device.0, level);
-            self.set_line(line, device.0, now);
+            if let (Some(line), Some(level), now) = change {
+                self.set_line(line, device.0, level);
+                self.set_line(line, device.0, now);
+            }
         }
         if device.0 == self.controllers.hpet {
             self.update_hpet();
@@ -169,6 +173,9 @@ impl Board {
         let legacy = hpet.legacy();
         self.interrupts = Default::default();
         for (index, slot) in self.slots.iter().enumerate() {
+            if let Some(line) = slot.second_interrupt {
+                let _ = self.interrupts.set(line, index as u8, slot.device.second_line());
+            }
             let Some(line) = slot.interrupt else { continue };
             let is_disconnected = legacy.is_some() && LEGACY_LINES.contains(&line);
             let _ = self.interrupts.set(line, index as u8, slot.device.line() && !is_disconnected);
@@ -263,17 +270,23 @@ impl Board {
     /// All sources of interrupts, by line; those without a line last.
     pub fn interrupt_sources(&self) -> Vec<InterruptSource> {
         let apic = self.lapics().apic(0);
-        let with_line = self.table.iter().zip(&self.slots).filter_map(|(entry, slot)| {
-            let line = slot.interrupt?;
-            let replaced = self.controllers.legacy_replaced && LEGACY_LINES.contains(&line);
+        let admitted = |line: u8| {
             let pin = pin_of_isa_line(line);
-            Some(InterruptSource {
+            apic.accepts_pic() && self.pic().can_interrupt(line)
+                || pin.is_some_and(|pin| self.ioapic().can_interrupt(pin))
+        };
+        let with_line = self.table.iter().zip(&self.slots).flat_map(|(entry, slot)| {
+            let first = slot.interrupt.map(|line| {
+                let replaced = self.controllers.legacy_replaced && LEGACY_LINES.contains(&line);
+                (line, slot.device.may_interrupt() && !replaced)
+            });
+            let second = slot.second_interrupt.map(|line| (line, slot.device.second_may_interrupt()));
+            [first, second].into_iter().flatten().map(|(line, programmed)| InterruptSource {
                 kind: entry.kind,
                 number: entry.number,
                 line: Some(line),
-                programmed: slot.device.may_interrupt() && !replaced,
-                admitted: apic.accepts_pic() && self.pic().can_interrupt(line)
-                    || pin.is_some_and(|pin| self.ioapic().can_interrupt(pin)),
+                programmed,
+                admitted: admitted(line),
             })
         });
         let mut sources: Vec<InterruptSource> = with_line.collect();

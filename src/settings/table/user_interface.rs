@@ -29,6 +29,16 @@ pub(super) static USER_INTERFACE: &[OptionSpec] = &[
         keys: &[],
     },
     OptionSpec {
+        long: "mouse",
+        takes: OptionArgument::Value("auto|off"),
+        repeatable: false,
+        default: Some("auto"),
+        allowed: "auto, off",
+        help: "Terminal's mouse for the guest; auto: once enabled",
+        set: |draft, text| values::mouse(text).map(|mouse| draft.settings.mouse = mouse),
+        keys: &[Key::same("screen", "mouse")],
+    },
+    OptionSpec {
         long: "keys",
         takes: OptionArgument::Value("auto|keyboard|serial"),
         repeatable: false,

@@ -302,6 +302,8 @@ impl FinishedTerminal {
         self.check(self.same_modes, "the terminal's modes as before")?;
         self.check(!self.screen.alternate_screen(), "the main screen")?;
         self.check(!self.screen.hide_cursor(), "a cursor")?;
+        let reports = self.screen.mouse_protocol_mode();
+        self.check(reports == vt100::MouseProtocolMode::None, "no reports of the mouse")?;
         self.check(self.cursor_shape == 0, "the terminal's own cursor shape")?;
         let plain = (self.screen.fgcolor(), self.screen.bgcolor());
         self.check(plain == (vt100::Color::Default, vt100::Color::Default), "the terminal's own colours")
