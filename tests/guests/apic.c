@@ -95,7 +95,7 @@ uint64_t guest_main(void)
     set_handler(OWN, on_own);
     set_handler(DEADLINE, on_deadline);
     set_handler(2, on_nmi);
-    set_handler(13, (handler_function *)on_fault);
+    set_handler(13, (handler_function *)(uint64_t)on_fault);
 
     *apic(0x3E0) = 3;                 /* divide by 16 */
     *apic(0x320) = 1 << 17 | TIMER;   /* periodic */
