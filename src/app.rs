@@ -1,6 +1,8 @@
 //! One run of the program, from its arguments to its exit status.
 
 mod at_exit;
+mod disks;
+mod failure_status;
 mod log_header;
 mod receive;
 
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
+use self::disks::Disks;
+use self::failure_status::{boot_status, machine_status};
 use crate::boot::{BootError, BootOptions, FileImage, Platform};
 use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
@@ -31,7 +35,7 @@ use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::{Doorbell, OutputQueue, output_queue};
-use crate::machine::{Machine, MachineError, MachineSpec, Outcome};
+use crate::machine::{Machine, MachineSpec, Outcome};
 use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
@@ -147,12 +151,13 @@ fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
 
 /// Runs the guest of `settings`; `log` is the log file, if there is one.
 fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
+    let disks = disks::open(settings)?;
     if let Some(place) = settings.migration {
-        return run_incoming(settings, place, log);
+        return run_incoming(settings, place, disks, log);
     }
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
-        Some(file) => restored_machine(settings, file, inputs, outputs),
-        None => new_machine(settings, inputs, outputs),
+        Some(file) => disks::attach(restored_machine(settings, file, inputs, outputs)?, disks, true),
+        None => disks::attach(new_machine(settings, inputs, outputs)?, disks, false),
     })?;
     Ok(run.go(settings, log))
 }
@@ -160,9 +165,16 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
 /// Receives a guest at `place` and runs it. A function of its own, so that other runs do not need its stack
 /// space.
 #[inline(never)]
-fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> Result<u8, Failure> {
+fn run_incoming(
+    settings: &Settings,
+    place: SocketAddr,
+    disks: Disks,
+    log: Option<&Path>,
+) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
-    let into_machine = |inputs, outputs| receive::into_machine(arrived, settings, inputs, outputs);
+    let into_machine = |inputs, outputs| {
+        disks::attach(receive::into_machine(arrived, settings, inputs, outputs)?, disks, true)
+    };
     let prepared = Run::prepare(settings, into_machine).and_then(|run| {
         // The session handles signals as well, while it lasts.
         Ok((run, Signals::new().map_err(|error| Failure::new(status::HOST, SessionError::from(error)))?))
@@ -399,21 +411,6 @@ fn time_of_day(settings: &Settings) -> i64 {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
     })
-}
-
-fn machine_status(error: &MachineError) -> u8 {
-    match error {
-        MachineError::Boot(error) => boot_status(error),
-        MachineError::State(_) => status::GUEST_FILE,
-        MachineError::Memory(_) | MachineError::Host(_) | MachineError::Features { .. } => status::HOST,
-    }
-}
-
-fn boot_status(error: &BootError) -> u8 {
-    match error {
-        BootError::NoMoreFiles { .. } => status::HOST,
-        _ => status::GUEST_FILE,
-    }
 }
 
 fn user_interface(settings: &Settings) -> UserInterface {

@@ -33,8 +33,6 @@ use registers::*;
 
 /// First command block port of the primary and the secondary channel.
 pub const BASE_PORTS: [u16; 2] = [0x1F0, 0x170];
-/// The device control ports of both.
-pub const CONTROL_PORTS: [u16; 2] = [0x3F6, 0x376];
 
 /// One channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use super::debugger_port::{self, DebuggerPort};
 use super::dma::Dma;
 use super::hpet::{self, Hpet};
 use super::i8042::I8042;
+use super::ide::{self, IdeChannel};
 use super::ioapic::{self, IoApic};
 use super::lapic::{self, LocalApics};
 use super::pci::{self, PciBus};
@@ -128,6 +129,18 @@ const fn serial(number: u8, ports: &'static [RangeInclusive<u16>], interrupt: u8
     }
 }
 
+/// An IDE channel.
+const fn ide(channel: u8, ports: &'static [RangeInclusive<u16>], interrupt: u8) -> Registration {
+    Registration {
+        number: channel as u16,
+        base: ide::BASE_PORTS[channel as usize],
+        ports,
+        interrupt: Some(interrupt),
+        may_be_missing: true,
+        ..Registration::of::<IdeChannel>()
+    }
+}
+
 /// All devices of the machine. The order is that of the sections in snapshot files.
 pub const TABLE: &[Registration] = &[
     serial(0, &[0x3F8..=0x3FF], 4),
@@ -233,6 +246,8 @@ pub const TABLE: &[Registration] = &[
         may_be_missing: true,
         ..Registration::of::<AcpiPm>()
     },
+    ide(0, &[0x1F0..=0x1F7, 0x3F6..=0x3F6], 14),
+    ide(1, &[0x170..=0x177, 0x376..=0x376], 15),
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),
 ];

@@ -12,6 +12,7 @@ fn name(source: &InterruptSource) -> String {
         "rtc" => "the real-time clock".to_owned(),
         "i8042" if source.line == Some(MOUSE_LINE) => "the mouse".to_owned(),
         "i8042" => "the keyboard".to_owned(),
+        "ide" => format!("the {} IDE channel", if source.number == 0 { "primary" } else { "secondary" }),
         "serial" => format!("COM{}", source.number + 1),
         "hpet" => "the event timer (HPET)".to_owned(),
         "lapic" => "the timer of the local APIC".to_owned(),

@@ -4,6 +4,7 @@
 //! returned; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
 //! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
+mod disks;
 mod saved;
 mod wiring;
 
@@ -15,6 +16,7 @@ use crate::devices::acpi_pm::AcpiPm;
 use crate::devices::decode::PortDecoder;
 use crate::devices::hpet::Hpet;
 use crate::devices::i8042::I8042;
+use crate::devices::ide::IdeChannel;
 use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
@@ -44,6 +46,8 @@ pub struct Effect {
     pub request: Option<MachineRequest>,
     /// The next deadline of a device may have changed.
     pub deadline: bool,
+    /// A drive has a request ([`Board::take_disk_request`]).
+    pub disk: bool,
 }
 
 impl Effect {
@@ -53,6 +57,7 @@ impl Effect {
             output: self.output.or(other.output),
             request: self.request.or(other.request),
             deadline: self.deadline | other.deadline,
+            disk: self.disk | other.disk,
         }
     }
 }
@@ -87,6 +92,8 @@ pub struct Board {
     controllers: Controllers,
     pci: u8,
     unassigned: u8,
+    /// The IDE channels, the primary one first.
+    ide: Vec<u8>,
     /// The devices that are told the time.
     timed: Vec<u8>,
     /// Levels of the interrupt lines.
@@ -145,6 +152,11 @@ impl Board {
         };
         let pci = find(&|slot| is::<PciBus>(slot.device.as_ref()));
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
+        let ide = (0..)
+            .zip(&slots)
+            .filter(|(_, slot)| is::<IdeChannel>(slot.device.as_ref()))
+            .map(|(at, _)| at)
+            .collect();
         let timed =
             (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
         let decoder = PortDecoder::new(table, unassigned);
@@ -159,6 +171,7 @@ impl Board {
             controllers,
             pci,
             unassigned,
+            ide,
             timed,
             interrupts,
             interrupt_pending: 0,
@@ -306,7 +319,7 @@ impl Board {
             Role::DebugConsole => Some((OutputSource::DebugConsole, byte)),
             _ => None,
         });
-        Effect { output, request: action.request, deadline: action.deadline }
+        Effect { output, request: action.request, deadline: action.deadline, disk: action.disk }
     }
 
     /// Sets what firmware would have found out and left in the CMOS RAM: the memory of `size` bytes, and the time of

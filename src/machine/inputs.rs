@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::ide::DiskResult;
 use crate::devices::keyboard::KeyEvent;
 use crate::kvm::Kicker;
 
@@ -55,6 +56,15 @@ pub enum Input {
     TimedOut,
     /// The process was terminated by this signal.
     Terminated(i32),
+    /// A disk has carried out the request of a drive.
+    Disk {
+        /// Number of the disk, from 0 on.
+        unit: u8,
+        /// Number of the request.
+        number: u64,
+        /// The answer.
+        result: DiskResult,
+    },
     /// A client of the machine (a debugger, a queued request) needs it stopped between two instructions.
     Attention,
 }

@@ -10,6 +10,7 @@ pub mod cpu;
 mod creation;
 mod debug_writes;
 pub mod dirty;
+pub mod disks;
 pub mod exit_counts;
 pub mod input_buffer;
 pub mod inputs;
@@ -33,6 +34,7 @@ mod time_source;
 mod triple_fault;
 mod watchpoint_pages;
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use tracing::info;
@@ -48,6 +50,7 @@ use crate::boot::{
     SymbolIndex, SymbolSource, contents_at, named_stacks,
 };
 use crate::devices::StateError;
+use crate::devices::ide::DiskGeometry;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::settings::{ClockMode, KeyTarget, LayoutName};
@@ -56,6 +59,7 @@ use clock::Clock;
 use coalescing::Coalescing;
 use creation::power_on;
 use dirty::DirtyTrackers;
+use disks::Disks;
 use exit_counts::ExitCounts;
 use input_buffer::InputBuffer;
 use inputs::Inputs;
@@ -92,9 +96,34 @@ pub enum MachineError {
         /// The vendor of this host's processor.
         here: String,
     },
+    /// The guest was saved with another disk, or with none.
+    #[error(
+        "the guest had {} as disk {unit}, and has {} here; continue it with the disks that it had (`--disk`)",
+        describe(*there), describe(*here)
+    )]
+    Disk {
+        /// Number of the disk, from 0 on.
+        unit: usize,
+        /// What it was.
+        there: Option<DiskGeometry>,
+        /// What it is.
+        here: Option<DiskGeometry>,
+    },
+    /// The host cannot start the thread of a disk.
+    #[error("the thread of a disk cannot be started: {0}")]
+    DiskThread(io::Error),
     /// The saved state does not fit this kind of machine.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+fn describe(disk: Option<DiskGeometry>) -> String {
+    match disk {
+        None => "none".to_owned(),
+        Some(DiskGeometry { sectors, read_only }) => {
+            format!("{} of {sectors} sectors", if read_only { "a read-only one" } else { "one" })
+        }
+    }
 }
 
 /// The configuration of a machine.
@@ -139,6 +168,7 @@ pub struct Machine {
     current: CpuId,
     memory: Arc<GuestMemory>,
     board: Board,
+    disks: Disks,
     clock: Clock,
     time: TimeSource,
     journal: Journal,
@@ -210,6 +240,7 @@ impl Machine {
             current: CpuId::BOOT,
             memory,
             board,
+            disks: Disks::default(),
             clock: Clock::default(),
             time: TimeSource::new(spec.clock),
             journal: Journal::default(),
@@ -386,6 +417,7 @@ impl Machine {
         (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &registers)?;
         self.current = CpuId::BOOT;
         self.board.reset();
+        self.disks.forget_requests();
         self.board.advance(self.clock.now(), |_| {});
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
         self.input_buffer.reset();

@@ -281,6 +281,9 @@ impl Machine {
         if effect.deadline {
             self.arm_timer()?;
         }
+        if effect.disk {
+            self.submit_disk_requests();
+        }
         match effect.request {
             None => Ok(None),
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
@@ -371,6 +374,10 @@ impl Machine {
                 }
                 Input::TimedOut => return Ok(Some(Event::End(Outcome::TimedOut))),
                 Input::Terminated(signal) => return Ok(Some(Event::End(Outcome::Terminated(signal)))),
+                Input::Disk { unit, number, result } => {
+                    let effect = self.complete_disk_request(unit, number, result);
+                    let _ = self.apply(effect)?;
+                }
                 // A reset takes precedence: a client that receives any event also checks for requests.
                 Input::Attention => event = event.or(Some(Event::Attention)),
             }

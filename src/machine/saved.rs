@@ -169,7 +169,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`MachineError`]. The machine is unchanged after [`MachineError::State`] and
+    /// [`MachineError`]. The machine is unchanged after [`MachineError::State`], [`MachineError::Disk`] and
     /// [`MachineError::Features`], and cannot continue after any other.
     pub fn revert(
         &mut self,
@@ -178,6 +178,7 @@ impl Machine {
         fill: &mut dyn FnMut(&GuestMemory) -> Result<(), MemoryError>,
     ) -> Result<(), MachineError> {
         let board = Board::restored(&state.devices)?;
+        self.disks.check(&board)?;
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
         let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &restoration.features)?;
         self.log_totals();
@@ -238,6 +239,7 @@ impl Machine {
         if self.magic_break {
             self.board.connect_debugger_port();
         }
+        self.disks.forget_requests();
         self.board.set_accesses(state.position.accesses);
         self.journal.continue_from(state.position);
         self.clock = Clock::at(state.now);
@@ -245,6 +247,7 @@ impl Machine {
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.pending_action) = (state.resets, state.pending_action);
+        self.submit_disk_requests();
         self.rearm_timer()
     }
 }

@@ -274,7 +274,9 @@ const SPARE_IF_UNKNOWN: u64 = 256 << 20;
 impl Machine {
     /// Restores the processors and devices from `state`; memory has been restored already.
     fn restore_devices_and_cpus(&mut self, state: &MachineState) -> Result<(), MachineError> {
-        self.put_state(Board::restored(&state.devices)?, state)?;
+        let board = Board::restored(&state.devices)?;
+        self.disks.check(&board)?;
+        self.put_state(board, state)?;
         // The guest cannot notice which ports are coalesced, unless it has configured one otherwise.
         for number in 0..4 {
             self.coalescing.configured(number, self.board.serial(number), self.ram.vm())?;

@@ -1,8 +1,9 @@
-//! Services of the operating system: sockets, connections, confinement, the memory footprint.
+//! Services of the operating system: sockets, connections, disk images, confinement, the memory footprint.
 
 #[cfg(test)]
 pub mod allocations;
 pub mod connection;
+pub mod disk_image;
 mod footprint;
 pub mod foreign_protocol;
 pub mod host_identity;

@@ -24,6 +24,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         keys: KeyTarget::Auto,
         clock: ClockMode::Host,
         rtc: None,
+        disks: Vec::new(),
         flat_ide_bars: false,
         layout: LayoutName::Us,
         log: LogSpec {

@@ -168,7 +168,7 @@ fn an_invalid_key_is_reported_with_its_line() {
     for (text, expected) in [
         (
             "[vm-spce]\n",
-            "config.ini:1: there is no section [vm-spce], did you mean [vm-spec]?; sections: vm-spec, pci, guest, \
+            "config.ini:1: there is no section [vm-spce], did you mean [vm-spec]?; sections: vm-spec, disk, pci, guest, \
              screen, keyboard, serial, log, gdb-server, debug-server, console",
         ),
         ("\n[network]\n", "config.ini:2: there is no section [network]; sections: vm-spec, "),

@@ -9,7 +9,7 @@ use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
     CONSOLE_PORT, ClockMode, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat,
-    LogSpec, MigrationSecurity, MouseMode, SerialBackend, Settings, SettingsError, ValueOrigin,
+    LogSpec, MOST_DISKS, MigrationSecurity, MouseMode, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -64,6 +64,8 @@ pub(super) struct Draft {
     /// File with the key shared by both migration peers.
     pub(super) shared_key: Option<PathBuf>,
     modules_from: ValueSource,
+    /// The source of the disks.
+    disks_from: ValueSource,
     /// The options given on the command line.
     pub(super) given: Vec<&'static str>,
 }
@@ -102,6 +104,7 @@ impl Draft {
                 no_guards: false,
                 append: String::new(),
                 modules: Vec::new(),
+                disks: Vec::new(),
                 display: DisplayMode::None,
                 dump_screen: false,
                 serial: [null(), null(), null(), null()],
@@ -152,6 +155,7 @@ impl Draft {
             tls: [None, None, None],
             shared_key: None,
             modules_from: ValueSource::Default,
+            disks_from: ValueSource::Default,
             given: Vec::new(),
         }
     }
@@ -164,6 +168,20 @@ impl Draft {
             self.settings.modules.clear();
         }
         self.settings.modules.push(module);
+        Ok(())
+    }
+
+    /// Adds a disk. The first one from a source replaces those from sources of lower precedence.
+    pub(super) fn add_disk(&mut self, text: &str) -> ParseResult<()> {
+        let disk = values::disk(text)?;
+        if self.disks_from != self.source {
+            self.disks_from = self.source;
+            self.settings.disks.clear();
+        }
+        if self.settings.disks.len() == MOST_DISKS {
+            return Err(format!("is one too many: a machine has at most {MOST_DISKS} disks"));
+        }
+        self.settings.disks.push(disk);
         Ok(())
     }
 

@@ -156,6 +156,8 @@ pub struct Settings {
     pub append: String,
     /// Files handed to the guest as modules, in this order.
     pub modules: Vec<ModuleSpec>,
+    /// The disk images, at most [`MOST_DISKS`].
+    pub disks: Vec<DiskSpec>,
     /// Where the guest's text goes.
     pub display: DisplayMode,
     /// Print the final VGA text screen on standard output when the run is over.
@@ -326,6 +328,29 @@ pub enum DisplayMode {
     Serial,
     /// Nothing.
     None,
+}
+
+/// Most disks of a machine: two on each IDE channel.
+pub const MOST_DISKS: usize = 4;
+
+/// A disk image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSpec {
+    /// Its file.
+    pub path: PathBuf,
+    /// What becomes of the guest's writes.
+    pub mode: DiskMode,
+}
+
+/// What becomes of the guest's writes to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskMode {
+    /// They are written to the image.
+    ReadWrite,
+    /// They are refused.
+    ReadOnly,
+    /// They are kept in memory until the end of the run.
+    Snapshot,
 }
 
 /// The backend of a serial port.

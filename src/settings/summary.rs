@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity, ModuleSpec,
-    MouseMode, SerialBackend, Settings,
+    ClockMode, DiskMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity,
+    ModuleSpec, MouseMode, SerialBackend, Settings,
 };
 
 impl Settings {
@@ -36,6 +36,14 @@ impl Settings {
         if !self.modules.is_empty() {
             let module = |module: &ModuleSpec| format!("{}={}", module.path.display(), module.arguments);
             all.push(("module", self.modules.iter().map(module).collect::<Vec<_>>().join(",")));
+        }
+        for disk in &self.disks {
+            let mode = match disk.mode {
+                DiskMode::ReadWrite => "",
+                DiskMode::ReadOnly => ",ro",
+                DiskMode::Snapshot => ",snapshot",
+            };
+            all.push(("disk", format!("{}{mode}", disk.path.display())));
         }
         if self.clock != ClockMode::Host {
             all.push(("clock", clock(self.clock).to_owned()));
@@ -191,6 +199,7 @@ mod tests {
         (&["a.elf"], "--no-reboot", "no-reboot=yes"),
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
         (&["a.elf"], "--rtc=7", "rtc=7"),
+        (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),
         (&["a.elf"], "--flat-ide-bars", "flat-ide-bars=yes"),
         (&["a.elf"], "--append=one two", "append=one two"),
         (&["a.elf"], "--module=m.bin=x", "module=m.bin=x"),

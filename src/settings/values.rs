@@ -9,8 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    ClockMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM, ModuleSpec, MouseMode,
-    Password, RAM_GRANULE, SerialBackend,
+    ClockMode, DiskMode, DiskSpec, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM,
+    ModuleSpec, MouseMode, Password, RAM_GRANULE, SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -94,6 +94,16 @@ pub(super) fn downtime(text: &str) -> ParseResult<Duration> {
 pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
     let (path, arguments) = text.split_once('=').unwrap_or((text, ""));
     Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
+}
+
+/// A disk image, and behind a comma how it is used.
+pub(super) fn disk(text: &str) -> ParseResult<DiskSpec> {
+    let (path, mode) = match text.rsplit_once(',') {
+        Some((path, "ro")) => (path, DiskMode::ReadOnly),
+        Some((path, "snapshot")) => (path, DiskMode::Snapshot),
+        _ => (text, DiskMode::ReadWrite),
+    };
+    Ok(DiskSpec { path: file(path)?, mode })
 }
 
 /// A password, or nothing.

@@ -13,6 +13,7 @@ mod console;
 mod console_client;
 mod console_docs;
 mod debug_server;
+mod disk;
 mod emulate_interrupts;
 mod emulate_native;
 mod emulate_system;
@@ -88,6 +89,7 @@ fn main() {
     trials.extend(snapshots::trials());
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
+    trials.extend(disk::trials());
     trials.extend(interrupts::trials());
     trials.extend(pci::trials());
     trials.extend(lifetime::trials());

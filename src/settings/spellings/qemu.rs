@@ -1,7 +1,9 @@
 //! The options of QEMU.
 
 use super::translation::Translation;
-use super::values::{ONLY_KVM, cpu_model, debug_exit, listen_address, machine_type, modules, server_socket};
+use super::values::{
+    ONLY_KVM, cpu_model, debug_exit, drive, listen_address, machine_type, modules, server_socket,
+};
 use super::{Effect, NOTHING, Program, Spelling, ValueForm};
 
 use Effect::{Becomes, Ignored, Implied, Later, Refused, Same};
@@ -11,7 +13,9 @@ const fn spelling(name: &'static str, value: ValueForm, effect: Effect) -> Spell
     Spelling { program: Program::Qemu, name, value, effect }
 }
 
-const DISKS: &str = "This version has no disks. `--module FILE` passes a file to the guest in memory.";
+const DISKS: &str =
+    "This version has hard disks only: `--disk FILE`. `--module FILE` passes a file to the guest in memory.";
+const DISK: &str = "`--disk FILE`";
 const RTC: &str = "the real-time clock starts with the host's UTC; `--rtc SECONDS` sets another time";
 const NETWORK: &str = "There is no network card. Leave it out.";
 const FIRMWARE: &str = "There is no firmware: the guest file starts in long mode at its entry point, as \
@@ -70,12 +74,18 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("no-user-config", Absent, Ignored("no config file of QEMU is read", NOTHING)),
     spelling("mem-prealloc", Absent, Ignored("memory is allocated when the guest uses it", NOTHING)),
     // Disks and network.
-    spelling("hda", Any("FILE"), Later(DISKS)),
-    spelling("hdb", Any("FILE"), Later(DISKS)),
+    spelling("hda", Any("FILE"), Becomes(DISK, |t, file| t.disk(file))),
+    spelling("hdb", Any("FILE"), Becomes(DISK, |t, file| t.disk(file))),
+    spelling("hdc", Any("FILE"), Becomes(DISK, |t, file| t.disk(file))),
+    spelling("hdd", Any("FILE"), Becomes(DISK, |t, file| t.disk(file))),
     spelling("fda", Any("FILE"), Later(DISKS)),
     spelling("cdrom", Any("FILE"), Later(DISKS)),
-    spelling("drive", Any("file=FILE,..."), Later(DISKS)),
-    spelling("snapshot", Absent, Implied("no disk image is written", NOTHING)),
+    spelling(
+        "drive",
+        Any("file=FILE,format=raw[,if=ide][,readonly=on][,snapshot=on]"),
+        Becomes("`--disk FILE[,ro|,snapshot]`", drive),
+    ),
+    spelling("snapshot", Absent, Becomes("`,snapshot` behind each disk image", |t, _| t.snapshot())),
     spelling("net", OneOf(&["none"]), Implied("there is no network card", NOTHING)),
     spelling("net", Any("..."), Refused(NETWORK)),
     spelling("nic", OneOf(&["none"]), Implied("there is no network card", NOTHING)),

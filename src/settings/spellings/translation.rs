@@ -31,6 +31,9 @@ pub(in super::super) struct Translated {
     pub(in super::super) notes: Vec<Note>,
 }
 
+/// The option for a disk, as [`Translation::disk`] appends it.
+const DISK: &str = "--disk=";
+
 /// A translation in progress.
 #[derive(Default)]
 pub(super) struct Translation {
@@ -48,6 +51,8 @@ pub(super) struct Translation {
     gdb: Option<usize>,
     /// The guest waits for it nevertheless.
     wait_for_gdb: bool,
+    /// What is written to disks is lost at the end.
+    snapshot: bool,
 }
 
 /// Replaces the options of other programs in `args`, whose first item is the program's name.
@@ -216,6 +221,14 @@ impl Translation {
             self.args.insert(1, "--gdb-nowait".into());
             self.notes[note].text += " and `--gdb-nowait`";
         }
+        if self.snapshot {
+            for arg in &mut self.args {
+                let text = arg.to_string_lossy();
+                if text.starts_with(DISK) && !text.ends_with(",ro") && !text.ends_with(",snapshot") {
+                    arg.push(",snapshot");
+                }
+            }
+        }
         Ok(Translated { args: self.args, notes: self.notes })
     }
 
@@ -228,6 +241,17 @@ impl Translation {
     /// Appends the guest file.
     pub(super) fn guest(&mut self, file: &str) -> Result<(), String> {
         self.push(file)
+    }
+
+    /// Appends a disk.
+    pub(super) fn disk(&mut self, image: &str) -> Result<(), String> {
+        self.push(&format!("{DISK}{image}"))
+    }
+
+    /// Makes all disks lose what is written to them.
+    pub(super) fn snapshot(&mut self) -> Result<(), String> {
+        self.snapshot = true;
+        Ok(())
     }
 
     /// Appends the size of memory, which may be the first of several properties.

@@ -19,6 +19,42 @@ pub(super) fn modules(translation: &mut Translation, text: &str) -> Result<(), S
     Ok(())
 }
 
+/// A drive with its properties: a raw image for an IDE disk.
+pub(super) fn drive(translation: &mut Translation, text: &str) -> Result<(), String> {
+    let (mut file, mut mode) = ("", "");
+    for property in text.split(',') {
+        let (name, value) = property.split_once('=').unwrap_or((property, "on"));
+        match (name, value) {
+            ("file", path) => file = path,
+            ("readonly" | "read-only", "on" | "yes" | "true") => mode = ",ro",
+            ("snapshot", "on" | "yes" | "true") => mode = ",snapshot",
+            ("format", "raw") | ("if", "ide" | "none") | ("media", "disk") => {}
+            // Neither changes what the guest sees.
+            (
+                "id" | "cache" | "aio" | "discard" | "detect-zeroes" | "readonly" | "read-only" | "snapshot",
+                _,
+            ) => {}
+            // Disks are numbered in the order in which they are named.
+            ("index" | "bus" | "unit", _) => {}
+            ("format", _) => {
+                return Err(
+                    "Disk images are raw. `qemu-img convert -O raw FILE NEW` converts one.".to_owned()
+                );
+            }
+            _ => {
+                return Err(format!(
+                    "`{property}` has no equivalent. `--disk FILE`, with `,ro` or `,snapshot` behind it, connects an \
+                     IDE disk with a raw image."
+                ));
+            }
+        }
+    }
+    match file {
+        "" => Err("It names no image: `file=FILE`.".to_owned()),
+        file => translation.disk(&format!("{file}{mode}")),
+    }
+}
+
 /// `HOST:PORT` for `PROTOCOL:[HOST]:PORT[,OPTIONS]`. Without a host it is this host's loopback, where QEMU would
 /// listen on every interface.
 pub(super) fn listen_address(text: &str) -> Result<String, String> {

@@ -57,6 +57,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         keys: &[Key::same("vm-spec", "no-reboot")],
     },
     OptionSpec {
+        long: "disk",
+        takes: OptionArgument::Value("FILE[,MODE]"),
+        repeatable: true,
+        default: None,
+        allowed: "the path of a raw disk image; after it `,ro` refuses writes, and `,snapshot` keeps them in memory",
+        help: "Connect an IDE disk with a raw image; up to four times",
+        set: Draft::add_disk,
+        keys: &[Key::same("disk", "image")],
+    },
+    OptionSpec {
         long: "flat-ide-bars",
         takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,

@@ -1,0 +1,169 @@
+//! The disks of a machine: a thread for each image carries out what the drives request.
+//!
+//! The run loop passes requests on ([`Machine::submit_disk_requests`]) and goes on; the answers enter through the input
+//! queue ([`Input::Disk`]). So the vCPU thread never waits for a file, and a recording holds what was read. A drive
+//! has at most one request under way.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use tracing::{info, warn};
+
+use super::board::{Board, Effect};
+use super::inputs::{Input, Inputs};
+use super::{Machine, MachineError};
+use crate::devices::ide::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
+use crate::os::disk_image::DiskImage;
+use crate::settings::MOST_DISKS;
+
+/// A disk with its thread.
+#[derive(Debug)]
+struct Unit {
+    geometry: DiskGeometry,
+    /// Requests for the thread, with their numbers; `None` once the disk is closed.
+    requests: Option<Sender<(u64, DiskRequest)>>,
+    /// The request that is under way.
+    waiting: Option<u64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// All disks of a machine.
+#[derive(Debug, Default)]
+pub(super) struct Disks {
+    units: Vec<Unit>,
+    /// Number of the last request.
+    number: u64,
+}
+
+impl Disks {
+    /// Opens a thread for each image.
+    fn open(images: Vec<DiskImage>, inputs: &Inputs) -> io::Result<Disks> {
+        let open = |(unit, image): (u8, DiskImage)| {
+            let geometry = DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only() };
+            let (requests, receiver) = channel();
+            let inputs = inputs.clone();
+            let thread = thread::Builder::new()
+                .name(format!("disk {unit}"))
+                .spawn(move || serve(unit, image, &receiver, &inputs))?;
+            Ok(Unit { geometry, requests: Some(requests), waiting: None, thread: Some(thread) })
+        };
+        Ok(Disks { units: (0..).zip(images).map(open).collect::<io::Result<_>>()?, number: 0 })
+    }
+
+    fn submit(&mut self, unit: usize, request: DiskRequest) {
+        let Some(disk) = self.units.get_mut(unit) else { return };
+        self.number += 1;
+        disk.waiting = Some(self.number);
+        if let Some(requests) = &disk.requests {
+            // The thread lives as long as the queue.
+            let _ = requests.send((self.number, request));
+        }
+    }
+
+    /// True if a drive waits for this answer, which it gets now.
+    fn accepts(&mut self, unit: u8, number: u64) -> bool {
+        let disk = self.units.get_mut(usize::from(unit));
+        disk.is_some_and(|disk| disk.waiting.take_if(|waiting| *waiting == number).is_some())
+    }
+
+    /// The drives have forgotten their requests: the answers are dropped.
+    pub(super) fn forget_requests(&mut self) {
+        self.units.iter_mut().for_each(|unit| unit.waiting = None);
+    }
+
+    /// Checks that the drives of `board` are those of this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Disk`] for the first one that is not.
+    pub(super) fn check(&self, board: &Board) -> Result<(), MachineError> {
+        for unit in 0..MOST_DISKS {
+            let (there, here) = (board.disk(unit), self.units.get(unit).map(|disk| disk.geometry));
+            if there != here {
+                return Err(MachineError::Disk { unit, there, here });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the guest has written is complete when the machine is gone.
+impl Drop for Disks {
+    fn drop(&mut self) {
+        for unit in &mut self.units {
+            unit.requests = None;
+            if let Some(thread) = unit.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The thread of a disk.
+fn serve(unit: u8, mut image: DiskImage, requests: &Receiver<(u64, DiskRequest)>, inputs: &Inputs) {
+    for (number, request) in requests {
+        let DiskRequest { lba, sectors, kind } = request;
+        let (what, result) = match kind {
+            DiskRequestKind::Read => {
+                let mut data = vec![0; sectors as usize * SECTOR];
+                ("read", image.read(lba, &mut data).map(|()| data))
+            }
+            DiskRequestKind::Write { data, through } => {
+                let written = image.write(lba, &data);
+                let flush = |()| if through { image.flush().map_err(|error| (lba, error)) } else { Ok(()) };
+                ("written", written.and_then(flush).map(|()| Vec::new()))
+            }
+            DiskRequestKind::Flush => {
+                ("flushed", image.flush().map(|()| Vec::new()).map_err(|error| (lba, error)))
+            }
+        };
+        let result: DiskResult = result.map_err(|(lba, error)| {
+            warn!("disk {unit}: sector {lba} cannot be {what}: {error}; the guest gets an error");
+            DiskError { lba }
+        });
+        inputs.push(Input::Disk { unit, number, result });
+    }
+}
+
+impl Machine {
+    /// Connects the disks, at most [`MOST_DISKS`]: the first two to the primary IDE channel, the others to the
+    /// secondary one. A restored machine has drives already; the disks must be theirs. Called before the guest runs.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Disk`] if a restored machine had other disks, [`MachineError::DiskThread`].
+    pub fn attach_disks(&mut self, images: Vec<DiskImage>, restored: bool) -> Result<(), MachineError> {
+        let disks = Disks::open(images, &self.inputs).map_err(MachineError::DiskThread)?;
+        if !restored {
+            for (unit, disk) in disks.units.iter().enumerate().take(MOST_DISKS) {
+                self.board.attach_disk(unit, disk.geometry);
+            }
+        }
+        disks.check(&self.board)?;
+        for (unit, disk) in disks.units.iter().enumerate() {
+            let DiskGeometry { sectors, read_only } = disk.geometry;
+            info!("disk {unit}: {sectors} sectors{}", if read_only { ", read only" } else { "" });
+        }
+        self.disks = disks;
+        self.submit_disk_requests();
+        Ok(())
+    }
+
+    /// Passes the requests of the drives on to the disks.
+    #[cold]
+    pub(super) fn submit_disk_requests(&mut self) {
+        while let Some((unit, request)) = self.board.take_disk_request() {
+            self.disks.submit(unit, request);
+        }
+    }
+
+    /// An answer of a disk reaches its drive.
+    pub(super) fn complete_disk_request(&mut self, unit: u8, number: u64, result: DiskResult) -> Effect {
+        if self.disks.accepts(unit, number) {
+            self.board.complete_disk_request(usize::from(unit), result)
+        } else {
+            Effect::default()
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Raw disk images: opened, locked against a second writer, read, written and flushed in sectors.
+//!
+//! The machine's disk threads call this; nothing else touches an image. A write that was flushed is durable. An image
+//! that is opened with [`DiskMode::Snapshot`] never changes: what is written stays in memory and is lost at the end of
+//! the run.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::settings::{DiskMode, DiskSpec};
+
+/// Bytes in a sector.
+const SECTOR: u64 = 512;
+/// Most sectors that an ATA drive addresses.
+const MOST_SECTORS: u64 = 1 << 48;
+/// Bytes of an image whose new contents are kept together.
+const CLUSTER: u64 = 4096;
+/// Most bytes that [`DiskMode::Snapshot`] keeps in memory.
+const MOST_IN_MEMORY: u64 = 1 << 30;
+/// The first bytes of an image in the format of QEMU.
+const QCOW2: [u8; 4] = *b"QFI\xFB";
+
+/// Why a disk image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskImageError {
+    /// There is no such file.
+    #[error("the disk image {path} does not exist. `truncate -s 64M {path}` creates an empty one of 64 MiB.", path = .0.display())]
+    Missing(PathBuf),
+    /// It cannot be opened.
+    #[error("the disk image {path} cannot be opened: {error}.{remedy}", path = .path.display())]
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// The host's reason.
+        error: io::Error,
+        /// What to do, if it is known.
+        remedy: &'static str,
+    },
+    /// It is no file with contents.
+    #[error("the disk image {path} is neither a file nor a block device. Name one.", path = .0.display())]
+    Kind(PathBuf),
+    /// It has no sectors.
+    #[error("the disk image {path} is empty. `truncate -s 64M {path}` makes it a disk of 64 MiB.", path = .0.display())]
+    Empty(PathBuf),
+    /// Its size is no number of sectors.
+    #[error(
+        "the disk image {path} has {size} bytes, which is no multiple of 512. `truncate -s %512 {path}` fills the last \
+         sector up with zeros.",
+        path = .path.display()
+    )]
+    Size {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// It has more sectors than 48 bits address.
+    #[error("the disk image {path} has {size} bytes; a disk has at most 128 PiB. Use a smaller one.", path = .path.display())]
+    TooLarge {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// It is not raw.
+    #[error(
+        "the disk image {path} has the format qcow2; disk images are raw. `qemu-img convert -O raw {path} NEW` converts \
+         it.",
+        path = .0.display()
+    )]
+    Format(PathBuf),
+    /// Another process uses it.
+    #[error(
+        "the disk image {path} is in use{by}. End that, or use a copy of the image; only readers (`{path},ro` and \
+         `{path},snapshot`) can share one.",
+        path = .path.display(),
+        by = .process.map_or(String::new(), |pid| format!(" by process {pid}"))
+    )]
+    Locked {
+        /// Its path.
+        path: PathBuf,
+        /// The process that has locked it, if it is known.
+        process: Option<u32>,
+    },
+}
+
+/// An open image.
+#[derive(Debug)]
+pub struct DiskImage {
+    file: File,
+    mode: DiskMode,
+    sectors: u64,
+    /// What was written with [`DiskMode::Snapshot`], by the number of the cluster.
+    written: HashMap<u64, Box<[u8; CLUSTER as usize]>>,
+}
+
+impl DiskImage {
+    /// Opens and locks an image. The lock ends with the value.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskImageError`].
+    pub fn open(spec: &DiskSpec) -> Result<DiskImage, DiskImageError> {
+        let path = &spec.path;
+        let writable = spec.mode == DiskMode::ReadWrite;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => DiskImageError::Missing(path.clone()),
+            io::ErrorKind::PermissionDenied if writable => DiskImageError::Open {
+                path: path.clone(),
+                error,
+                remedy: " `,ro` or `,snapshot` behind its name opens it for reading only.",
+            },
+            _ => DiskImageError::Open { path: path.clone(), error, remedy: "" },
+        };
+        let status = std::fs::metadata(path).map_err(failed)?;
+        if !status.is_file() && !status.file_type().is_block_device() {
+            return Err(DiskImageError::Kind(path.clone()));
+        }
+        let mut file = OpenOptions::new().read(true).write(writable).open(path).map_err(failed)?;
+        let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        if size == 0 {
+            return Err(DiskImageError::Empty(path.clone()));
+        }
+        let mut start = [0; 4];
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_exact(&mut start)).map_err(failed)?;
+        if start == QCOW2 {
+            return Err(DiskImageError::Format(path.clone()));
+        }
+        if size % SECTOR != 0 {
+            return Err(DiskImageError::Size { path: path.clone(), size });
+        }
+        if size / SECTOR > MOST_SECTORS {
+            return Err(DiskImageError::TooLarge { path: path.clone(), size });
+        }
+        lock(&file, path, writable)?;
+        Ok(DiskImage { file, mode: spec.mode, sectors: size / SECTOR, written: HashMap::new() })
+    }
+
+    /// Number of sectors.
+    pub fn sectors(&self) -> u64 {
+        self.sectors
+    }
+
+    /// True if writes are refused.
+    pub fn is_read_only(&self) -> bool {
+        self.mode == DiskMode::ReadOnly
+    }
+
+    /// Reads whole sectors from sector `lba` on.
+    ///
+    /// # Errors
+    ///
+    /// The sector that could not be read, and the host's reason.
+    pub fn read(&self, lba: u64, data: &mut [u8]) -> Result<(), (u64, io::Error)> {
+        self.check(lba, data.len())?;
+        let at = lba * SECTOR;
+        let mut done = 0;
+        while done < data.len() {
+            match self.file.read_at(&mut data[done..], at + done as u64) {
+                Ok(0) => return Err((lba + done as u64 / SECTOR, io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err((lba + done as u64 / SECTOR, error)),
+            }
+        }
+        for (cluster, within, range) in clusters(at, data.len()) {
+            if let Some(written) = self.written.get(&cluster) {
+                let length = range.len();
+                data[range].copy_from_slice(&written[within..within + length]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes whole sectors from sector `lba` on.
+    ///
+    /// # Errors
+    ///
+    /// The sector that could not be written, and the host's reason.
+    pub fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), (u64, io::Error)> {
+        self.check(lba, data.len())?;
+        let at = lba * SECTOR;
+        match self.mode {
+            DiskMode::ReadOnly => Err((lba, io::ErrorKind::ReadOnlyFilesystem.into())),
+            DiskMode::Snapshot => self.write_to_memory(at, data).map_err(|error| (lba, error)),
+            DiskMode::ReadWrite => {
+                let mut done = 0;
+                while done < data.len() {
+                    match self.file.write_at(&data[done..], at + done as u64) {
+                        Ok(0) => return Err((lba + done as u64 / SECTOR, io::ErrorKind::WriteZero.into())),
+                        Ok(count) => done += count,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err((lba + done as u64 / SECTOR, error)),
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes all writes durable.
+    ///
+    /// # Errors
+    ///
+    /// The host's reason.
+    pub fn flush(&self) -> io::Result<()> {
+        if self.mode == DiskMode::ReadWrite { self.file.sync_data() } else { Ok(()) }
+    }
+
+    fn check(&self, lba: u64, length: usize) -> Result<(), (u64, io::Error)> {
+        let end = lba.checked_add(length as u64 / SECTOR);
+        if end.is_none_or(|end| end > self.sectors) {
+            return Err((lba, io::ErrorKind::InvalidInput.into()));
+        }
+        Ok(())
+    }
+
+    fn write_to_memory(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        for (cluster, within, range) in clusters(at, data.len()) {
+            if !self.written.contains_key(&cluster) {
+                if self.written.len() as u64 >= MOST_IN_MEMORY / CLUSTER {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                let mut contents = Box::new([0; CLUSTER as usize]);
+                let (start, end) = (cluster * CLUSTER, self.sectors * SECTOR);
+                let exists = (end - start).min(CLUSTER) as usize;
+                self.file.read_exact_at(&mut contents[..exists], start)?;
+                self.written.insert(cluster, contents);
+            }
+            if let Some(contents) = self.written.get_mut(&cluster) {
+                contents[within..within + range.len()].copy_from_slice(&data[range]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The clusters that `length` bytes from `at` on lie in: the number of each, where in it the bytes start, and which of
+/// the bytes they are.
+fn clusters(at: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+    let end = at + length as u64;
+    (at / CLUSTER..end.div_ceil(CLUSTER)).map(move |cluster| {
+        let (start, stop) = (at.max(cluster * CLUSTER), end.min((cluster + 1) * CLUSTER));
+        (cluster, (start % CLUSTER) as usize, (start - at) as usize..(stop - at) as usize)
+    })
+}
+
+/// Locks the file against writers, and if this process writes, against readers as well.
+fn lock(file: &File, path: &Path, writes: bool) -> Result<(), DiskImageError> {
+    let operation =
+        if writes { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
+    match flock(file, operation) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(DiskImageError::Locked { path: path.to_owned(), process: lock_holder(file) })
+        }
+        Err(error) => {
+            // A file system without locks, for example on a network.
+            tracing::warn!("the disk image {} cannot be locked: {error}", path.display());
+            Ok(())
+        }
+    }
+}
+
+/// The process that has locked the file, as /proc/locks (proc_locks(5)) shows it.
+fn lock_holder(file: &File) -> Option<u32> {
+    let inode = file.metadata().ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let holder = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // Waiting requests have `->` in front of the type.
+        let &[_, "FLOCK", _, _, pid, place, ..] = words.as_slice() else { return None };
+        (place.rsplit(':').next()?.parse() == Ok(inode)).then(|| pid.parse().ok()).flatten()
+    };
+    locks.lines().find_map(holder)
+}
+
+#[cfg(test)]
+#[path = "disk_image_test.rs"]
+mod tests;
