@@ -221,8 +221,8 @@ fn the_last_answer_or_packet_is_sent_again() {
 }
 
 #[test]
-fn linux_and_qemus_drivers_find_the_same_answers() {
-    // What QEMU's mouse answers to the probe of Linux, psmouse_probe and intellimouse_detect.
+fn a_driver_that_probes_for_a_wheel_finds_it() {
+    // The commands that Linux' driver sends, in its order.
     let bytes = [0xFF, 0xF2, 0xF3, 200, 0xF3, 100, 0xF3, 80, 0xF2, 0xE8, 3, 0xE6, 0xF3, 100, 0xF4, 0xE9];
     let answers = [
         0xFA, 0xAA, 0, 0xFA, 0, 0xFA, 0xFA, 0xFA, 0xFA, 0xFA, 0xFA, 0xFA, 3, 0xFA, 0xFA, 0xFA, 0xFA, 0xFA,

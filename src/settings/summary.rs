@@ -198,6 +198,7 @@ mod tests {
         (&["a.elf"], "--timeout=90s", "timeout=90s"),
         (&["a.elf"], "--no-reboot", "no-reboot=yes"),
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
+        (&["a.elf"], "--mouse=off", "mouse=off"),
         (&["a.elf"], "--rtc=7", "rtc=7"),
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),
         (&["a.elf"], "--flat-ide-bars", "flat-ide-bars=yes"),

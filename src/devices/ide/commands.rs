@@ -1,6 +1,6 @@
 //! The commands (ATA/ATAPI-6, 8).
 
-use super::drive::{Addressing, Drive, Operation, Transfer, TransferMode, is_multiple};
+use super::drive::{Addressing, Drive, Operation, Transfer, is_multiple};
 use super::geometry::Translation;
 use super::identify::identify;
 use super::registers::*;
@@ -150,10 +150,7 @@ impl Drive {
                 self.write_cache = false;
                 return self.flush();
             }
-            0x03 => match transfer_mode(self.task.count.now) {
-                Some(mode) => self.transfer_mode = mode,
-                None => return self.fail(ERROR_ABRT),
-            },
+            0x03 if is_pio_mode(self.task.count.now) => {}
             0xAA => self.look_ahead = true,
             0x55 => self.look_ahead = false,
             // Keep the settings over a software reset, or not.
@@ -165,13 +162,8 @@ impl Drive {
     }
 }
 
-/// The transfer mode with this code (8.46, table 47), if the drive has it.
-fn transfer_mode(code: u8) -> Option<TransferMode> {
-    match (code >> 3, code & 7) {
-        // The default, or PIO modes 0 to 4 with flow control.
-        (0, 0..=1) | (1, 0..=4) => Some(TransferMode::Pio),
-        (4, mode @ 0..=2) => Some(TransferMode::MultiwordDma(mode)),
-        (8, mode @ 0..=5) => Some(TransferMode::UltraDma(mode)),
-        _ => None,
-    }
+/// True if this is the code (8.46, table 47) of the default transfer mode, or of PIO modes 0 to 4 with flow control. The
+/// drive has no others: there is no DMA.
+const fn is_pio_mode(code: u8) -> bool {
+    matches!((code >> 3, code & 7), (0, 0..=1) | (1, 0..=4))
 }

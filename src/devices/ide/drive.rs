@@ -51,14 +51,6 @@ pub(super) enum Addressing {
     Lba48,
 }
 
-/// The transfer mode that SET FEATURES has selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum TransferMode {
-    Pio,
-    MultiwordDma(u8),
-    UltraDma(u8),
-}
-
 /// The transfer of a command. While the drive is idle it means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Transfer {
@@ -85,7 +77,6 @@ pub(super) struct Drive {
     pub(super) translation: Translation,
     /// Sectors in a block of READ MULTIPLE and WRITE MULTIPLE; 0: these commands are disabled.
     pub(super) multiple: u8,
-    pub(super) transfer_mode: TransferMode,
     pub(super) write_cache: bool,
     pub(super) look_ahead: bool,
     /// A software reset returns the settings to their defaults.
@@ -120,7 +111,6 @@ impl Drive {
             interrupt: false,
             translation: Translation::default_of(geometry.sectors),
             multiple: 0,
-            transfer_mode: TransferMode::Pio,
             write_cache: true,
             look_ahead: true,
             reverts: false,

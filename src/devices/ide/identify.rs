@@ -1,6 +1,6 @@
 //! The answer to IDENTIFY DEVICE (ATA/ATAPI-6, 8.15, table 27).
 
-use super::drive::{Drive, MOST_MULTIPLE, TransferMode};
+use super::drive::{Drive, MOST_MULTIPLE};
 use super::geometry::MOST_28;
 use super::request::SECTOR;
 
@@ -21,21 +21,14 @@ pub(super) fn identify(drive: &Drive, number: usize, channel: u8) -> Vec<u8> {
     put_text(&mut words[23..27], FIRMWARE);
     put_text(&mut words[27..47], MODEL);
     words[47] = 0x8000 | u16::from(MOST_MULTIPLE);
-    // Standby timer as in the standard; IORDY, which may be disabled; LBA; DMA.
-    (words[49], words[50]) = (0x2F00, 0x4000);
-    // PIO mode 2 or better; words 54 to 58, 64 to 70 and 88 are valid.
-    (words[51], words[53]) = (0x0200, 0x0007);
+    // Standby timer as in the standard; IORDY, which may be disabled; LBA; no DMA.
+    (words[49], words[50]) = (0x2E00, 0x4000);
+    // PIO mode 2 or better; words 54 to 58 and 64 to 70 are valid.
+    (words[51], words[53]) = (0x0200, 0x0003);
     (words[54], words[55], words[56]) = (current.cylinders, current.heads.into(), current.sectors.into());
     put_number(&mut words[57..59], current.reach(capacity));
     words[59] = if drive.multiple == 0 { 0 } else { 0x0100 | u16::from(drive.multiple) };
     put_number(&mut words[60..62], capacity.min(MOST_28));
-    let selected = |mode: Option<u8>| mode.map_or(0, |mode| 0x0100 << mode);
-    let (multiword, ultra) = match drive.transfer_mode {
-        TransferMode::Pio => (None, None),
-        TransferMode::MultiwordDma(mode) => (Some(mode), None),
-        TransferMode::UltraDma(mode) => (None, Some(mode)),
-    };
-    words[63] = 0x0007 | selected(multiword);
     // PIO modes 3 and 4; cycle times of 120 ns.
     words[64] = 0x0003;
     words[65..69].fill(120);
@@ -45,7 +38,6 @@ pub(super) fn identify(drive: &Drive, number: usize, channel: u8) -> Vec<u8> {
     // NOP, look-ahead, write cache, power management; 48 bits, FLUSH CACHE and FLUSH CACHE EXT.
     (words[82], words[83], words[84]) = (0x4068, 0x7400, 0x4000);
     (words[85], words[86], words[87]) = (0x4008 | caches, 0x3400, 0x4000);
-    words[88] = 0x003F | selected(ultra);
     // A cable of 80 conductors; which device it is, by jumper; it has passed its diagnostics.
     words[93] = if number == 0 { 0x600B } else { 0x6B00 };
     put_number(&mut words[100..104], capacity);
