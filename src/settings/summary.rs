@@ -52,7 +52,9 @@ impl Settings {
             all.push(("rtc", seconds.to_string()));
         }
         all.push(("display", display(self.display).to_owned()));
-        all.push(("mouse", mouse(self.mouse).to_owned()));
+        if self.mouse != MouseMode::Auto {
+            all.push(("mouse", mouse(self.mouse).to_owned()));
+        }
         all.push(("keys", keys(self.keys).to_owned()));
         all.push(("layout", layout(self.layout).to_owned()));
         let ports = (1..).zip(&self.serial).map(|(number, backend)| format!("{number}={}", serial(backend)));

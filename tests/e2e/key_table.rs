@@ -10,6 +10,7 @@ const TAKEN: &[Case] = &[
     case("[vm-spec] memsize", "start-info", "10", 0, "0x0000000f1000 + 0x00000090f000 RAM", ""),
     case("[vm-spec] memsize", "start-info", "0xA", 0, "0x0000000f1000 + 0x00000090f000 RAM", ""),
     case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
+    case("[disk] image", "hello-serial", "missing.img", 6, "", "the disk image missing.img does not exist"),
     case("[vm-spec] clock", "hello-serial", "virtual", 0, "Hello from", ""),
     case("[vm-spec] rtc", "hello-serial", "1000000000", 0, "Hello from", ""),
     case("[vm-spec] no-reboot", "reset", "yes", 18, "", "(--no-reboot)"),
@@ -134,6 +135,7 @@ const TAKEN_ELSEWHERE: &[&str] = &["[migration] tls-key", "[migration] tls-ca"];
 const REFUSED: &[(&str, &str, &str)] = &[
     ("[vm-spec] memsize", "8.5", "is not a size; allowed: a number of MiB,"),
     ("[vm-spec] timeout", "soon", "is not a duration; allowed: seconds such as"),
+    ("[disk] image", ",ro", "does not name a file; allowed: the path of a raw disk image"),
     ("[vm-spec] clock", "sundial", "is not a clock; allowed: host, virtual"),
     ("[vm-spec] rtc", "yesterday", "is not a time of day; allowed: host, or seconds"),
     ("[vm-spec] no-reboot", "", "is neither yes nor no; allowed: yes, no"),

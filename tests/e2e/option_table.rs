@@ -36,6 +36,7 @@ const TAKEN: &[Case] = &[
     case("--memory", "start-info", "--memory=3072K", 0, "0x0000000f1000 + 0x00000020f000 RAM", ""),
     case("--memory", "start-info", "--memory 1G", 0, "0x0000000f1000 + 0x00003ff0f000 RAM", ""),
     case("--timeout", "endless", "--timeout 50ms", 12, "", "longer than --timeout allows"),
+    case("--disk", "hello-serial", "--disk missing.img", 6, "", "the disk image missing.img does not exist"),
     case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
     case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),
     case("--no-reboot", "reset", "--no-reboot", 18, "", "(--no-reboot)"),
@@ -198,6 +199,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--timeout 0",
         "--timeout: `0` is zero; allowed: seconds such as 10 or 0.5, or with a \
         unit: 500ms, 10s, 2m, 1h; at most a year; none",
+    ),
+    (
+        "--disk",
+        "--disk ,ro",
+        "--disk: `,ro` does not name a file; allowed: the path of a raw disk image; after it `,ro` refuses writes, \
+        and `,snapshot` keeps them in memory",
     ),
     ("--clock", "--clock sundial", "--clock: `sundial` is not a clock; allowed: host, virtual"),
     (

@@ -112,7 +112,7 @@ fn commands() -> Result<(), Failed> {
         ("s", "=> 0x200002 <_start+0x2>: call"),
         ("loadvm start", "restored snapshot `start` at 0x200000 (_start)"),
         ("p $rip", "2097152 (0x200000)\n"),
-        ("system_powerdown", "this machine has no ACPI power button yet"),
+        ("system_powerdown", "the power button is pressed\n"),
         ("s", "=> 0x200002 <_start+0x2>: call"),
         ("system_reset", "the machine was reset\n"),
         ("p $rip", "2097152 (0x200000)\n"),

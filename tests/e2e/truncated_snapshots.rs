@@ -55,7 +55,8 @@ pub fn others() -> Vec<Trial> {
         guest_test("a_guest_whose_snapshot_was_truncated_does_not_move_to_another_host", || {
             let snapshot = Snapshot::new()?;
             let port = free_port();
-            let source = Instance::start(snapshot.restored())?;
+            let mut source = Instance::start(snapshot.restored())?;
+            source.expect_err("the console is on")?;
             let destination = Instance::destination(port, &[])?;
             // A paused guest reads no memory: the migration does.
             source.ask_until("pause", "paused")?;

@@ -79,11 +79,11 @@ pub(in crate::control) fn power_button(
     _: &str,
 ) -> Result<String, CommandError> {
     guest.inputs().push(Input::PowerButton);
-    Ok(String::new())
+    Ok("the power button is pressed\n".to_owned())
 }
 
 /// Injects an NMI.
 pub(in crate::control) fn nmi(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     guest.inputs().push(Input::Nmi);
-    Ok(String::new())
+    Ok("a non-maskable interrupt is requested\n".to_owned())
 }
