@@ -1,6 +1,6 @@
 //! The disks of a machine: a thread for each image carries out what the drives request.
 //!
-//! The run loop passes requests on ([`Machine::submit_disk_requests`]) and goes on; the answers enter through the input
+//! The run loop passes requests on (`Machine::submit_disk_requests`) and goes on; the answers enter through the input
 //! queue ([`Input::Disk`]). So the vCPU thread never waits for a file, and a recording holds what was read. A drive
 //! has at most one request under way.
 

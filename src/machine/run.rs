@@ -255,10 +255,8 @@ impl Machine {
                     self.coalescing.configured(number, serial, self.ram.vm())?;
                 }
             }
-            Role::PciBus if port == ADDRESS_PORT => {
-                if self.coalescing.pci_address_written(self.ram.vm())? {
-                    self.outputs.want_ticks(true);
-                }
+            Role::PciBus if port == ADDRESS_PORT && self.coalescing.pci_address_written(self.ram.vm())? => {
+                self.outputs.want_ticks(true);
             }
             Role::Display => self.screen.publish(self.board.vga().view()),
             Role::Keyboard => {

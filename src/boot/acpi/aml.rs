@@ -63,8 +63,8 @@ pub(super) fn integer(value: u32) -> Term {
     let bytes = value.to_le_bytes();
     match value {
         0 | 1 => vec![bytes[0]],
-        0..=0xFF => vec![BYTE, bytes[0]],
-        0..=0xFFFF => [&[WORD], &bytes[..2]].concat(),
+        2..=0xFF => vec![BYTE, bytes[0]],
+        0x100..=0xFFFF => [&[WORD], &bytes[..2]].concat(),
         _ => [&[DWORD], &bytes[..]].concat(),
     }
 }
@@ -223,7 +223,7 @@ fn with_length(operation: &[u8], body: &[u8]) -> Term {
     };
     match body.len() {
         0..=0x3E => term.push(length(1) as u8),
-        0..=0xFFD => term.extend(&encoded(2)[..2]),
+        0x3F..=0xFFD => term.extend(&encoded(2)[..2]),
         _ => term.extend(&encoded(3)[..3]),
     }
     term.extend(body);

@@ -385,7 +385,11 @@ impl Drive {
             }
             _ => false,
         };
-        if !data || length > most || self.position % 2 != 0 || length % 2 != 0 || self.block_end % SECTOR != 0
+        if !data
+            || length > most
+            || !self.position.is_multiple_of(2)
+            || !length.is_multiple_of(2)
+            || !self.block_end.is_multiple_of(SECTOR)
         {
             return Err("the data on its way does not belong to the transfer");
         }

@@ -103,7 +103,7 @@ fn any_accesses_and_answers_leave_a_valid_state() {
     for step in 0..30_000 {
         let value = random.next();
         match value % 16 {
-            0..=4 => drop(rig.ide.write((value >> 8) as u16 % 7, (value >> 32) as u8 >> (value >> 40) % 8)),
+            0..=4 => drop(rig.ide.write((value >> 8) as u16 % 7, (value >> 32) as u8 >> ((value >> 40) % 8))),
             5 => drop(rig.ide.write(STATUS_COMMAND, *random.pick(&COMMANDS))),
             6 if value >> 8 & 0x1F == 0 => drop(rig.ide.write(CONTROL, (value >> 32) as u8)),
             7 => drop(rig.ide.read(*random.pick(&[1, 2, 3, 4, 5, 6, 7, CONTROL]))),
