@@ -97,7 +97,8 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
     for entry in cpuid.as_mut_slice() {
         if entry.function == 0x1 {
             entry.ecx &= !(X2APIC | TSC_DEADLINE);
-            entry.ecx |= if works { X2APIC | TSC_DEADLINE } else { 0 };
+            entry.ecx |= if works { X2APIC } else { 0 };
+            entry.ecx |= if works && msr_exits::include_tsc_deadline() { TSC_DEADLINE } else { 0 };
         }
     }
     // KVM reports the APIC ID of the host processor that executed the call.

@@ -12,12 +12,20 @@ use kvm_bindings::{
 use kvm_ioctls::{MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, VmFd};
 use tracing::info;
 
+use super::probe::kvm_modules;
+
 /// IA32_APIC_BASE and IA32_TSC_DEADLINE (Intel SDM volume 4).
 const FILTERED: [u32; 2] = [0x1B, 0x6E0];
 
 /// True if KVM can report accesses to model-specific registers (Linux 5.10).
 pub(super) fn are_possible(kvm: &kvm_ioctls::Kvm) -> bool {
     kvm.check_extension_raw(KVM_CAP_X86_USER_SPACE_MSR.into()) > 0
+}
+
+/// True if writes of IA32_TSC_DEADLINE exit. With VT-x some kernels (6.1 is one) handle them before they look at the
+/// filter, for a local APIC that is not there: the write is lost.
+pub(super) fn include_tsc_deadline() -> bool {
+    !kvm_modules().contains(&"kvm_intel")
 }
 
 /// Makes the guest's accesses to registers of the local APIC exit, where that is possible.
