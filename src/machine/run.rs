@@ -175,7 +175,12 @@ impl Machine {
             VmExit::MsrRead { index } => self.read_msr(cpu, index),
             VmExit::MsrWrite { index, value } => self.write_msr(cpu, index, value),
             VmExit::Halt { interruptible } => self.halt(cpu, interruptible),
-            VmExit::Interrupted | VmExit::InterruptWindow => Ok(Next::Run),
+            VmExit::Interrupted => Ok(Next::Run),
+            // What waited may have gone; if it still waits, its delivery asks again.
+            VmExit::InterruptWindow => {
+                self.cpus[cpu].vcpu.want_interrupt_window(false);
+                Ok(Next::Run)
+            }
             VmExit::TaskPriority => {
                 self.task_priority_changed(cpu, true);
                 Ok(Next::Run)

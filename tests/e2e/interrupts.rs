@@ -29,6 +29,11 @@ pub fn trials() -> Vec<Trial> {
             ran.check(result >> 32 >= 40 && result as u32 == 500_500, "at least 40 ticks and the right sum")?;
             Ok(())
         }),
+        guest_test("a_request_that_is_masked_again_leaves_the_guest_running", || {
+            let ran = Kvm::with_guest("masked-request").args(["--timeout", "20"]).run();
+            ran.expect_err("result (RAX) 0 ")?.expect_status(0)?;
+            Ok(())
+        }),
         guest_test("the_local_apic_and_the_ioapic_interrupt_a_guest", || {
             let ran = Kvm::with_guest("apic").args(["--timeout", "60"]).run();
             // With VT-x the TSC deadline is not offered.

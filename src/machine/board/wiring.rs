@@ -152,13 +152,8 @@ impl Board {
     }
 
     fn find_pending(&mut self) {
-        let (lapics, external) = (self.lapics(), self.pic().output());
-        let is_pending = |cpu: u8| {
-            let apic = lapics.apic(cpu);
-            apic.pending_vector().is_some()
-                || external && apic.accepts_pic()
-                || apic.is_held_by_task_priority()
-        };
+        let lapics = self.lapics();
+        let is_pending = |cpu: u8| self.has_vector(cpu) || lapics.apic(cpu).is_held_by_task_priority();
         let vectors = (0..lapics.count() as u8).filter(|cpu| is_pending(*cpu));
         let requests = self.requests.iter().map(|(cpu, _)| *cpu);
         self.interrupt_pending = vectors.chain(requests).fold(0, |pending, cpu| pending | 1 << cpu);
