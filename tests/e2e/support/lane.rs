@@ -121,6 +121,7 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "option_is_taken: --timeout 50ms",
             "key_is_taken: [vm-spec] timeout = 0.05",
             "the_terminal_is_restored_after_ctrl_c_to_a_guest_that_does_not_read",
+            "a_reset_by_port_cf9_takes_effect_in_a_scan",
         ],
     ),
     (Lane::Amd, NO_REGISTERS, &["a_triple_fault_leaves_the_machine_to_examine"]),
