@@ -6,7 +6,7 @@
 #include "interrupts.h"
 #include "serial.h"
 
-enum { TIMER_HZ = 1193182, TICKS_PER_SECOND = 100, TICKS_PER_LINE = 10, LINES = 5 };
+enum { TICKS_PER_SECOND = 100, TICKS_PER_LINE = 10, LINES = 5 };
 
 static volatile uint64_t ticks;
 
@@ -17,19 +17,11 @@ __attribute__((interrupt)) static void on_tick(struct frame *frame)
     end_of_interrupt(TIMER_LINE);
 }
 
-static void start_timer(void)
-{
-    uint16_t divisor = TIMER_HZ / TICKS_PER_SECOND;
-    write_port(0x43, 0x34); /* counter 0, low byte and high byte, mode 2 */
-    write_port(0x40, divisor & 0xFF);
-    write_port(0x40, divisor >> 8);
-}
-
 uint64_t guest_main(void)
 {
     interrupts_setup();
     set_handler(FIRST_VECTOR + TIMER_LINE, on_tick);
-    start_timer();
+    start_timer(TICKS_PER_SECOND);
     unmask_line(TIMER_LINE);
     for (uint64_t line = 1; line <= LINES; line++) {
         while (ticks < line * TICKS_PER_LINE)

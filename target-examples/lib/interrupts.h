@@ -17,6 +17,8 @@ enum {
     KEYBOARD_LINE = 1,
     CASCADE_LINE = 2,
     COM1_LINE = 4,
+    /* What the timer chip counts by. */
+    TIMER_HZ = 1193182,
 };
 
 struct frame;
@@ -64,6 +66,15 @@ static inline void unmask_line(int line)
 {
     uint16_t port = line < 8 ? PIC1 + 1 : PIC2 + 1;
     write_port(port, read_port(port) & ~(1 << line % 8));
+}
+
+/* Makes the timer chip (Intel 8254) request interrupts at this rate, from 19 a second on. */
+static inline void start_timer(uint32_t ticks_per_second)
+{
+    uint16_t divisor = TIMER_HZ / ticks_per_second;
+    write_port(0x43, 0x34); /* counter 0, low byte and high byte, mode 2 */
+    write_port(0x40, divisor & 0xFF);
+    write_port(0x40, divisor >> 8);
 }
 
 static inline void end_of_interrupt(int line)

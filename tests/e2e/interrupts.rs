@@ -6,7 +6,6 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::expect;
-
 use crate::support::pty::Terminal;
 use crate::support::{Kvm, Lane, guest_test, lane};
 

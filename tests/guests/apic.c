@@ -108,9 +108,7 @@ uint64_t guest_main(void)
 
     ioapic_write(0x10 + 2 * 2 + 1, 0);
     ioapic_write(0x10 + 2 * 2, PIT);
-    write_port(0x43, 0x34);
-    write_port(0x40, 1193 & 0xFF);
-    write_port(0x40, 1193 >> 8);
+    start_timer(1000);
     while (pit_ticks < 5)
         sleep_until_interrupt();
     ioapic_write(0x10 + 2 * 2, 1 << 16 | PIT);

@@ -30,9 +30,7 @@ uint64_t guest_main(void)
 {
     interrupts_setup();
     set_handler(FIRST_VECTOR + TIMER_LINE, on_tick);
-    write_port(0x43, 0x34);
-    write_port(0x40, 1193 & 0xFF);
-    write_port(0x40, 1193 >> 8);
+    start_timer(1000);
     unmask_line(TIMER_LINE);
     interrupts_on();
     wait_for_ticks(20);
