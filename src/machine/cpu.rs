@@ -83,6 +83,8 @@ pub struct CpuState {
 pub struct Cpu {
     pub(super) vcpu: Vcpu,
     pub(super) run_state: RunState,
+    /// A debugger keeps it stopped while other CPUs run.
+    pub(super) held: bool,
     /// The enabled debug facilities.
     debug: GuestDebug,
     /// How the next entry completes the last exit: with the value of a read, if it was one.
@@ -102,6 +104,7 @@ impl Cpu {
         Cpu {
             vcpu,
             run_state: RunState::default(),
+            held: false,
             debug: GuestDebug::default(),
             completion: VmEntry::Resume,
             withdrawn_interrupt: None,
@@ -125,6 +128,12 @@ impl Cpu {
     #[inline]
     pub fn is_halted(&self) -> bool {
         self.run_state == RunState::Halted
+    }
+
+    /// True if it stays stopped while other CPUs run ([`Machine::set_held`](super::Machine::set_held)).
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// True if an interrupt waits until it runs freely.
