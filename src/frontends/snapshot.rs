@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::messages::escaped;
+use crate::machine::RunState;
 use crate::state::{SavedMachine, SnapshotError, SnapshotFile};
 
 /// Reads all of the snapshot in `file` and describes its contents.
@@ -20,21 +21,29 @@ pub fn describe(file: &Path) -> Result<String, SnapshotError> {
 /// Describes `file`, which holds `in_use` bytes of memory. Some of these strings are chosen by the creator of
 /// the file.
 fn description(file: &Path, saved: &SavedMachine, in_use: u64) -> String {
-    format!(
+    let mut text = format!(
         "{}: whole\n\
          written by   {}\n\
          guest        {}\n\
          memory       {} MiB, {} KiB of them in use\n\
-         processor    {}\n\
-         next         {:#x}\n",
+         processor    {}\n",
         file.display(),
         escaped(&saved.writer, &[]),
         escaped(&saved.guest.path().display().to_string(), &[]),
         saved.memory >> 20,
         in_use >> 10,
         saved.features.vendor(),
-        saved.machine.boot_cpu().vcpu.rip(),
-    )
+    );
+    for (number, cpu) in saved.machine.cpus.iter().enumerate() {
+        let name = if number == 0 { "next".to_owned() } else { format!("next, CPU {number}") };
+        let rip = cpu.vcpu.rip();
+        text += &match cpu.run_state {
+            RunState::Halted => format!("{name:<12} {rip:#x}, halted\n"),
+            RunState::WaitForSipi => format!("{name:<12} nothing: not started\n"),
+            RunState::Running => format!("{name:<12} {rip:#x}\n"),
+        };
+    }
+    text
 }
 
 #[cfg(test)]

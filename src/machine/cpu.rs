@@ -6,6 +6,8 @@
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
+use serde::{Deserialize, Serialize};
+
 use crate::arch::{GeneralRegisters, Registers, SystemRegisters};
 use crate::emulate::EmulationCounter;
 use crate::kvm::{GuestDebug, HostError, Kicker, Kvm, Vcpu, VcpuState, VmEntry, VmExit};
@@ -57,8 +59,8 @@ impl IndexMut<CpuId> for Vec<Cpu> {
     }
 }
 
-/// The run state of a CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The run state of a CPU. Snapshots of several CPUs hold it: new ones go to the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunState {
     /// It executes instructions.
     #[default]

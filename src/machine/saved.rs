@@ -17,7 +17,8 @@ use super::journal::{JournalEvent, Position};
 use super::output::OutputQueue;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, GuestFile, Protocol};
-use crate::devices::{MachineTime, Payload};
+use crate::devices::lapic::LocalApics;
+use crate::devices::{MachineTime, Payload, Snapshot, StateError};
 use crate::kvm::{CpuFeatures, HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
 
@@ -78,6 +79,29 @@ impl MachineState {
     /// The bootstrap processor, which every machine has.
     pub fn boot_cpu(&self) -> &CpuState {
         &self.cpus[CpuId::BOOT.index()]
+    }
+
+    /// The devices in their states, with a local APIC for each CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub fn board(&self) -> Result<Board, StateError> {
+        let board = Board::restored(&self.devices)?;
+        let (apics, cpus) = (board.lapics().count(), self.cpus.len());
+        if apics != cpus {
+            let reason = format!("there are {apics} for {cpus} CPUs");
+            return Err(StateError::Damaged { kind: LocalApics::KIND, reason });
+        }
+        Ok(board)
+    }
+
+    /// Checks that a machine with `cpus` CPUs can take this state.
+    fn expect_cpus(&self, cpus: usize) -> Result<(), StateError> {
+        match self.cpus.len() == cpus {
+            true => Ok(()),
+            false => Err(StateError::Unknown { kind: "vcpu".to_owned(), number: cpus as u16 }),
+        }
     }
 }
 
@@ -153,9 +177,10 @@ impl Machine {
         inputs: Inputs,
         outputs: OutputQueue,
     ) -> Result<Machine, MachineError> {
-        let board = Board::restored(&state.devices)?;
+        let board = state.board()?;
         let kvm = Kvm::open()?;
         let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), inputs.kicker(), features)?;
+        state.expect_cpus(cpus.len())?;
         ram.map_written()?;
         let reset = Protocol::of(guest_file.image.as_ref()).reset();
         let mut machine =
@@ -177,10 +202,11 @@ impl Machine {
         state: &MachineState,
         fill: &mut dyn FnMut(&GuestMemory) -> Result<(), MemoryError>,
     ) -> Result<(), MachineError> {
-        let board = Board::restored(&state.devices)?;
+        let board = state.board()?;
         self.disks.check(&board)?;
         let kicker = self.cpus[CpuId::BOOT].kicker().clone();
         let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &restoration.features)?;
+        state.expect_cpus(hardware.1.len())?;
         self.log_totals();
         self.emulated_before = self.emulated();
         (self.ram, self.cpus) = hardware;

@@ -25,6 +25,9 @@ mod snapshot_file;
 #[path = "state_test.rs"]
 mod tests;
 
+#[cfg(test)]
+mod several_cpus_test;
+
 pub use container::{VERSION, is_snapshot_start};
 pub use error::SnapshotError;
 pub use file_name::snapshot_path;

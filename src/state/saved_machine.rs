@@ -12,10 +12,10 @@ use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
 use crate::boot::{BootOptions, BytesImage, GuestFile, Image, Platform, SymbolSource};
+use crate::devices::lapic::MOST_CPUS;
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
 use crate::kvm::{CpuFeatures, VcpuState};
-use crate::machine::board::Board;
 use crate::machine::input_buffer::InputBufferState;
 use crate::machine::inputs::Inputs;
 use crate::machine::journal::Position;
@@ -29,7 +29,10 @@ use crate::settings::{ClockMode, KeyTarget, LayoutName};
 /// Names of the sections other than devices, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
 const GUEST: (&str, u16) = ("guest", 1);
+/// One for each CPU.
 const VCPU: (&str, u16) = ("vcpu", 1);
+/// The run states of several CPUs; that of a single one is in [`MACHINE`].
+const CPUS: (&str, u16) = ("cpus", 1);
 const MACHINE: (&str, u16) = ("machine", 1);
 const INPUT_BUFFER: (&str, u16) = ("typing", 1);
 const MOUSE_INPUT: (&str, u16) = ("mouse", 1);
@@ -161,6 +164,10 @@ impl SavedMachine {
         sections.extend(
             (0..).zip(&state.cpus).map(|(number, cpu)| Section { number, ..section(VCPU, &cpu.vcpu) }),
         );
+        if let [_, _, ..] = *state.cpus {
+            let run_states: Vec<RunState> = state.cpus.iter().map(|cpu| cpu.run_state).collect();
+            sections.push(section(CPUS, &run_states));
+        }
         sections.extend([
             section(MACHINE, &whole),
             section(GUARDS, &self.guest.guards),
@@ -184,7 +191,6 @@ impl SavedMachine {
         let facts: Compatibility = from.section(FACTS)?;
         let mut guest: GuestFileInfo = from.section(GUEST)?;
         guest.guards = from.optional(GUARDS)?.unwrap_or(false);
-        let vcpu: VcpuState = from.section(VCPU)?;
         let whole: MachineGlobals = from.section(MACHINE)?;
         let time: Time = from.optional(TIME)?.unwrap_or_default();
         let mut input_buffer: InputBufferState = from.section(INPUT_BUFFER)?;
@@ -204,10 +210,8 @@ impl SavedMachine {
         if !facts.features.is_valid() {
             return Err(damaged("its processor has no features".into()));
         }
-        vcpu.check().map_err(|what| damaged(format!("its vCPU has {what}")))?;
-        let run_state = if whole.halted { RunState::Halted } else { RunState::Running };
         let machine = MachineState {
-            cpus: vec![CpuState { vcpu, run_state }],
+            cpus: from.cpus(whole.halted)?,
             clock: whole.clock,
             devices,
             now: time.now,
@@ -228,7 +232,7 @@ impl SavedMachine {
 
     /// Checks that every device accepts its state.
     pub(super) fn verify(&self, name: &str) -> Result<(), SnapshotError> {
-        Board::restored(&self.machine.devices).map(drop).map_err(|error| SnapshotError::machine(name, error))
+        self.machine.board().map(drop).map_err(|error| SnapshotError::machine(name, error))
     }
 
     /// Encodes the sections, including the guest's file ([`ReceivedMachine::read`]): everything besides the
@@ -361,13 +365,39 @@ impl SectionReader<'_> {
         if found { self.section(name).map(Some) } else { Ok(None) }
     }
 
-    /// Reads the only section of this name, which must have at most this version.
-    fn section<T: DeserializeOwned>(&self, (name, known): (&str, u16)) -> Result<T, SnapshotError> {
+    /// The CPUs, from the first on; `halted` if a single one is.
+    fn cpus(&self, halted: bool) -> Result<Vec<CpuState>, SnapshotError> {
+        let damaged = |what: String| SnapshotError::Damaged { name: self.image.name().to_owned(), what };
+        let count = self.entries.iter().filter(|entry| entry.name == VCPU.0).count();
+        let single = vec![if halted { RunState::Halted } else { RunState::Running }];
+        let run_states = self.optional(CPUS)?.unwrap_or(single);
+        if !(1..=MOST_CPUS).contains(&run_states.len()) || count != run_states.len() {
+            return Err(damaged(format!("it has {count} vCPUs, and run states of {}", run_states.len())));
+        }
+        let cpu = |(number, run_state): (u16, RunState)| {
+            let vcpu: VcpuState = self.numbered(VCPU, number)?;
+            vcpu.check().map_err(|what| damaged(format!("its vCPU {number} has {what}")))?;
+            Ok(CpuState { vcpu, run_state })
+        };
+        (0..).zip(run_states).map(cpu).collect()
+    }
+
+    /// Reads the first section of this name, which must have at most this version.
+    fn section<T: DeserializeOwned>(&self, name: (&str, u16)) -> Result<T, SnapshotError> {
+        self.numbered(name, 0)
+    }
+
+    /// Reads section `number` of this name.
+    fn numbered<T: DeserializeOwned>(
+        &self,
+        (name, known): (&str, u16),
+        number: u16,
+    ) -> Result<T, SnapshotError> {
         let image = || self.image.name().to_owned();
-        let found = self.entries.iter().find(|entry| entry.name == name && entry.number == 0);
+        let found = self.entries.iter().find(|entry| entry.name == name && entry.number == number);
         let entry = found.ok_or_else(|| {
-            let what = format!("it has no section `{name}`");
-            SnapshotError::Damaged { name: image(), what }
+            let index = if number == 0 { String::new() } else { format!(" {number}") };
+            SnapshotError::Damaged { name: image(), what: format!("it has no section `{name}{index}`") }
         })?;
         check_version(self.image, entry, known)?;
         let section = container::read_section(self.image, entry)?;
@@ -396,12 +426,13 @@ pub(super) fn check_version(
     Ok(())
 }
 
-/// True for a section that another module reads. Each of them occurs once; a machine has one CPU.
+/// True for a section that is read elsewhere. Each of them occurs once, except the CPUs.
 fn is_known(entry: &SectionEntry) -> bool {
-    let names = [FACTS, GUEST, GUARDS, VCPU, MACHINE, TIME, INPUT_BUFFER, MOUSE_INPUT, COALESCING];
+    let names = [FACTS, GUEST, GUARDS, VCPU, CPUS, MACHINE, TIME, INPUT_BUFFER, MOUSE_INPUT, COALESCING];
     let names = names.map(|(name, _)| name);
     let of_other_modules = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
-    entry.number == 0 && names.into_iter().chain(of_other_modules).any(|name| name == entry.name)
+    let numbers = if entry.name == VCPU.0 { MOST_CPUS as u16 } else { 1 };
+    entry.number < numbers && names.into_iter().chain(of_other_modules).any(|name| name == entry.name)
 }
 
 /// Encodes `value` as the section of this name and version.

@@ -324,7 +324,13 @@ fn foreign_and_newer_files_are_refused_with_a_reason() {
         second.number = 1;
         sections.push(second);
     });
-    assert!(message.contains("a section `vcpu 1`, which this kvm"), "{message}");
+    assert!(message.contains("it has 2 vCPUs, and run states of 1"), "{message}");
+    let message = with(&|sections| {
+        let mut second = sections[find(sections, "vcpu")].clone();
+        second.number = 64;
+        sections.push(second);
+    });
+    assert!(message.contains("a section `vcpu 64`, which this kvm"), "{message}");
     let message = with(&|sections| {
         let at = find(sections, "typing");
         sections.remove(at);
