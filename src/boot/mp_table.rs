@@ -2,6 +2,7 @@
 
 use super::acpi::checksum;
 use super::platform::{self, PCI_SLOTS, Platform};
+use crate::devices::pci::isa_bridge::{self, Pirq};
 use crate::devices::{ioapic, lapic};
 
 /// Size of the floating pointer structure.
@@ -67,8 +68,8 @@ pub(super) fn build(platform: &Platform) -> Vec<u8> {
     let address = (ioapic::BASE as u32).to_le_bytes();
     table.push(&[&[IO_APIC, IO_APIC_ID, IO_APIC_VERSION, USABLE], &address]);
     for slot in PCI_SLOTS {
-        for pin in 0..platform::PCI_PINS {
-            let Some(line) = platform.pirq_lines[usize::from(platform::pirq(slot, pin))] else { continue };
+        for pin in 0..isa_bridge::PINS {
+            let Some(line) = platform.pirq_lines[usize::from(Pirq::of(slot, pin).number())] else { continue };
             let Some(to) = ioapic::pin_of_isa_line(line) else { continue };
             let source = Source { bus: PCI_BUS, line: slot << 2 | pin };
             table.interrupt(IO_INTERRUPT, VECTORED, LEVEL_HIGH, source, (IO_APIC_ID, to));

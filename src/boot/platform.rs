@@ -1,5 +1,6 @@
 //! The platform as the ACPI and MP tables describe it: processors and the wiring of interrupts.
 
+use crate::devices::pci::{firmware, isa_bridge};
 use crate::devices::{acpi_pm, ioapic};
 
 /// Number of ISA interrupt lines.
@@ -11,12 +12,6 @@ pub(super) const SCI: u8 = 9;
 pub(super) const PCI_LINES: [u8; 3] = [5, 10, 11];
 /// Slots of the PCI bus whose interrupt pins the tables have: those that can have a card.
 pub(super) const PCI_SLOTS: std::ops::RangeInclusive<u8> = 1..=15;
-/// Interrupt pins of a PCI function, and interrupt inputs (PIRQ) of the ISA bridge.
-pub(super) const PCI_PINS: u8 = 4;
-/// The ISA bridge's PIRQ route control registers are from this offset on in its configuration space.
-pub(super) const ROUTE_CONTROL: u8 = 0x60;
-/// Slot of the ISA bridge.
-pub(super) const ISA_BRIDGE_SLOT: u8 = 1;
 /// The reset control register, and the value that resets the machine.
 pub(super) const RESET_VALUE: u8 = 6;
 /// Length of general-purpose event block 0 in bytes.
@@ -32,20 +27,14 @@ pub struct Platform {
     pub cpus: u8,
     /// The ISA lines to which PIRQA# to PIRQD# are routed when the guest starts. The MP table names the interrupts
     /// of those that are; an ACPI guest routes them itself.
-    pub pirq_lines: [Option<u8>; PCI_PINS as usize],
+    pub pirq_lines: [Option<u8>; isa_bridge::PINS as usize],
 }
 
 impl Default for Platform {
-    /// One processor; no PCI interrupt is routed.
+    /// One processor; PCI interrupts are routed as the machine routes them.
     fn default() -> Platform {
-        Platform { cpus: 1, pirq_lines: [None; PCI_PINS as usize] }
+        Platform { cpus: 1, pirq_lines: firmware::PIRQ_LINES.map(Some) }
     }
-}
-
-/// The interrupt input of the ISA bridge (0 is PIRQA#) that an interrupt pin (0 is INTA#) of a slot is wired to. The
-/// wiring turns by one from slot to slot; INTA# of the ISA bridge's own slot is at PIRQA#.
-pub(super) fn pirq(slot: u8, pin: u8) -> u8 {
-    (slot + PCI_PINS - ISA_BRIDGE_SLOT + pin) % PCI_PINS
 }
 
 /// True if an ISA line requests interrupts by a level.
@@ -56,17 +45,4 @@ pub(super) fn is_level(line: u8) -> bool {
 /// The ISA lines that are connected to the I/O APIC, each with its pin.
 pub(super) fn isa_pins() -> impl Iterator<Item = (u8, u8)> {
     (0..ISA_LINES).filter_map(|line| Some((line, ioapic::pin_of_isa_line(line)?)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wiring_of_pci_interrupts_turns_from_slot_to_slot() {
-        assert_eq!([0, 1, 2, 3].map(|pin| pirq(1, pin)), [0, 1, 2, 3]);
-        assert_eq!([0, 1, 2, 3].map(|pin| pirq(3, pin)), [2, 3, 0, 1]);
-        assert_eq!(pirq(5, 0), 0);
-        assert_eq!(pirq(0, 0), 3);
-    }
 }

@@ -16,6 +16,10 @@ pub struct PortDecoder {
     pages: [u8; 256],
     devices: Vec<[u8; PORTS_PER_PAGE]>,
     windows: Vec<(Range<u64>, u8)>,
+    /// Ports of PCI functions. The first of those that overlap answers, and every other device before them.
+    pci_ports: Vec<(Range<u32>, u8)>,
+    /// Their windows in memory.
+    pci_windows: Vec<(Range<u64>, u8)>,
     unassigned: u8,
 }
 
@@ -31,6 +35,8 @@ impl PortDecoder {
             pages: [0; 256],
             devices: vec![[unassigned; PORTS_PER_PAGE]],
             windows: Vec::new(),
+            pci_ports: Vec::new(),
+            pci_windows: Vec::new(),
             unassigned,
         };
         for (device, entry) in table.iter().enumerate() {
@@ -66,17 +72,40 @@ impl PortDecoder {
         self.devices[usize::from(self.pages[high])][low] = device;
     }
 
+    /// Forgets where PCI functions are.
+    pub fn clear_pci(&mut self) {
+        self.pci_ports.clear();
+        self.pci_windows.clear();
+    }
+
+    /// Decodes these ports for a PCI function that is `device`.
+    pub fn map_pci_ports(&mut self, ports: Range<u32>, device: u8) {
+        self.pci_ports.push((ports, device));
+    }
+
+    /// Decodes this window in memory for a PCI function that is `device`.
+    pub fn map_pci_window(&mut self, window: Range<u64>, device: u8) {
+        self.pci_windows.push((window, device));
+    }
+
     /// The device at `port`.
     #[inline]
     pub fn port(&self, port: u16) -> u8 {
         let [high, low] = port.to_be_bytes().map(usize::from);
-        self.devices[usize::from(self.pages[high])][low]
+        let device = self.devices[usize::from(self.pages[high])][low];
+        if device == self.unassigned { self.pci_port(port) } else { device }
+    }
+
+    fn pci_port(&self, port: u16) -> u8 {
+        let found = self.pci_ports.iter().find(|(ports, _)| ports.contains(&u32::from(port)));
+        found.map_or(self.unassigned, |(_, device)| *device)
     }
 
     /// The device whose window in memory holds `address`, and the offset within the window.
     #[inline]
     pub fn address(&self, address: u64) -> Option<(u8, u64)> {
-        let found = self.windows.iter().find(|(window, _)| window.contains(&address))?;
+        let found =
+            self.windows.iter().chain(&self.pci_windows).find(|(window, _)| window.contains(&address))?;
         Some((found.1, address - found.0.start))
     }
 }

@@ -28,6 +28,8 @@ pub struct Action {
     pub deadline: bool,
     /// The device has a request to a disk ([`super::ide::IdeChannel::take_request`]).
     pub disk: bool,
+    /// Addresses or interrupts of PCI functions may have changed.
+    pub configuration: bool,
 }
 
 /// A request of a device to the whole machine.
@@ -45,8 +47,15 @@ pub enum MachineRequest {
 
 impl Action {
     /// Nothing to do.
-    pub const NONE: Action =
-        Action { line: None, second_line: None, output: None, request: None, deadline: false, disk: false };
+    pub const NONE: Action = Action {
+        line: None,
+        second_line: None,
+        output: None,
+        request: None,
+        deadline: false,
+        disk: false,
+        configuration: false,
+    };
 
     /// The device's interrupt line is now at `level`.
     pub fn line(level: bool) -> Action {

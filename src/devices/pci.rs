@@ -4,10 +4,11 @@
 //! There is one bus, number 0; whatever no function answers reads as all ones, which says that there is no
 //! device (PCI Local Bus Specification 3.0, 6.1). The functions are those of the Intel 440FX chipset with a
 //! PIIX3: the host bridge ([`host_bridge`]), the ISA bridge ([`isa_bridge`]) and the IDE function ([`ide`]).
-//! All registers have their values after power-on; no firmware assigns addresses or interrupts.
+//! [`firmware`] does what a BIOS would: it routes interrupts and assigns addresses.
 
 pub mod bar;
 pub mod configuration;
+pub mod firmware;
 pub mod function;
 pub mod host_bridge;
 pub mod ide;
@@ -20,7 +21,7 @@ use std::fmt::{Display, Formatter};
 pub use function::PciFunction;
 use host_bridge::HostBridge;
 use ide::IdeFunction;
-use isa_bridge::IsaBridge;
+use isa_bridge::{IsaBridge, Pirq};
 
 /// Where a function is on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,10 +109,17 @@ impl PciBus {
         all
     }
 
+    /// Adds a function at `at`, where there is none.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, at: PciAddress, function: Box<dyn PciFunction>) {
+        self.functions.push((at, function));
+    }
+
     /// The ISA interrupt line (0 to 15) that interrupt pin `pin` (1 is INTA#, 4 is INTD#) of the function at `at`
     /// is routed to, as the guest has programmed the ISA bridge; `None` if it is not routed, or for other pins.
     pub fn route(&self, at: PciAddress, pin: u8) -> Option<u8> {
-        self.isa_bridge.line(isa_bridge::pirq(at.device, pin)?)
+        let pin = pin.checked_sub(1).filter(|pin| *pin < isa_bridge::PINS)?;
+        self.isa_bridge.line(Pirq::of(at.device, pin))
     }
 }
 

@@ -33,6 +33,9 @@ use chip::{CASCADE, I8259A};
 /// The vector that a controller gives for a request that has gone.
 const SPURIOUS: u8 = 7;
 
+/// The ports of the edge/level control registers, for lines 0 to 7 and 8 to 15.
+pub const ELCR_PORTS: [u16; 2] = [0x4D0, 0x4D1];
+
 /// Lines of each controller that the guest can make level-triggered: not 0, 1, 2, 8 and 13.
 const SETTABLE_ELCR: [u8; 2] = [0xF8, 0xDE];
 

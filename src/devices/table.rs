@@ -17,7 +17,7 @@ use super::i8042::I8042;
 use super::ide::{self, IdeChannel};
 use super::ioapic::{self, IoApic};
 use super::lapic::{self, LocalApics};
-use super::pci::{self, PciBus};
+use super::pci::{self, PciAddress, PciBus};
 use super::pic::DualPic;
 use super::pit::Pit;
 use super::post::{self, PostPort};
@@ -79,6 +79,10 @@ pub struct Registration {
     pub interrupt: Option<u8>,
     /// Its second ISA interrupt line, of a device that has two.
     pub second_interrupt: Option<u8>,
+    /// The PCI function that it is: its ports, its window in memory and its interrupt line are where the guest has put
+    /// those of the function, and [`Self::base`], [`Self::mmio`] and [`Self::interrupt`] are not used. Offsets count
+    /// from the first base address register of each kind.
+    pub pci: Option<PciAddress>,
     /// When it is told the time.
     pub timing: Timing,
     /// What the machine does for it.
@@ -107,6 +111,7 @@ impl Registration {
             mmio: None,
             interrupt: None,
             second_interrupt: None,
+            pci: None,
             timing: Timing::None,
             role: Role::Plain,
             has_state: D::HAS_STATE,

@@ -5,6 +5,8 @@
 //! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
 mod disks;
+mod firmware;
+mod pci;
 mod saved;
 mod wiring;
 
@@ -31,7 +33,6 @@ use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
 use crate::devices::vga::Vga;
 use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, OPEN_BUS};
-use crate::memory::LOW_RAM_LIMIT;
 use wiring::Controllers;
 
 pub use wiring::InterruptSource;
@@ -193,6 +194,7 @@ impl Board {
     /// Returns all devices to their state after power-on. The count of accesses continues.
     pub fn reset(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.device.reset());
+        self.map_pci();
         self.read_lines();
     }
 
@@ -313,6 +315,9 @@ impl Board {
         if action.line.is_some() || action.second_line.is_some() || is_controller {
             self.update_lines(device, action);
         }
+        if action.configuration {
+            self.pci_changed();
+        }
         let slot = &self.slots[usize::from(device.0)];
         let output = action.output.and_then(|byte| match slot.role {
             Role::Serial(number) => Some((OutputSource::Serial(number), byte)),
@@ -320,23 +325,6 @@ impl Board {
             _ => None,
         });
         Effect { output, request: action.request, deadline: action.deadline, disk: action.disk }
-    }
-
-    /// Sets what firmware would have found out and left in the CMOS RAM: the memory of `size` bytes, and the time of
-    /// day at power-on, in seconds since 1970 UTC.
-    pub fn set_up_cmos(&mut self, size: u64, time_of_day: i64) {
-        let mut devices = self.slots.iter_mut().map(|slot| slot.device.as_mut() as &mut dyn Any);
-        if let Some(rtc) = devices.find_map(<dyn Any>::downcast_mut::<Rtc>) {
-            let low = size.min(LOW_RAM_LIMIT);
-            rtc.set_memory_size(low, size - low);
-            rtc.set_time_of_day(time_of_day);
-        }
-    }
-
-    /// Sets whether the IDE function has flat base address registers
-    /// ([`IdeFunction::new`](crate::devices::pci::ide::IdeFunction::new)). The PCI bus is then as after power-on.
-    pub fn set_flat_ide_bars(&mut self, on: bool) {
-        downcast_mut::<PciBus>(&mut self.slots[usize::from(self.pci)]).set_flat_ide_bars(on);
     }
 
     /// True if the registers of the device show the time: it is told the time before each access.

@@ -220,6 +220,7 @@ impl Machine {
         let mut board = Board::default();
         board.set_up_cmos(spec.memory, spec.time_of_day);
         board.set_flat_ide_bars(spec.flat_ide_bars);
+        board.set_up_pci();
         if spec.magic_break {
             board.connect_debugger_port();
         }
@@ -429,6 +430,7 @@ impl Machine {
         (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &registers)?;
         self.current = CpuId::BOOT;
         self.board.reset();
+        self.board.set_up_pci();
         self.disks.forget_requests();
         self.board.advance(self.clock.now(), |_| {});
         self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());

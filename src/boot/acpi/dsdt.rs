@@ -21,13 +21,15 @@
 //! }
 //! ```
 
-use super::super::platform::{PCI_LINES, PCI_PINS, PCI_SLOTS, ROUTE_CONTROL, pirq};
+use super::super::platform::{PCI_LINES, PCI_SLOTS};
 use super::aml::{self, RangeKind, Term};
+use crate::devices::pci::PciAddress;
+use crate::devices::pci::isa_bridge::{PINS, Pirq, ROUTE_CONTROL};
 use crate::devices::{hpet, ioapic};
 use crate::memory::LOW_RAM_LIMIT;
 
 /// The interrupt links of the ISA bridge, and the fields with their route control registers.
-const LINKS: [(&str, &str); PCI_PINS as usize] =
+const LINKS: [(&str, &str); PINS as usize] =
     [("LNKA", "PRQA"), ("LNKB", "PRQB"), ("LNKC", "PRQC"), ("LNKD", "PRQD")];
 
 /// Route control: the interrupt is not routed.
@@ -57,8 +59,7 @@ fn pci_bus() -> Term {
         aml::dword_range(RangeKind::Memory, 0xA_0000, 0xB_FFFF),
         aml::dword_range(RangeKind::Memory, LOW_RAM_LIMIT as u32, ioapic::BASE as u32 - 1),
     ];
-    let routes: Vec<Term> =
-        PCI_SLOTS.flat_map(|slot| (0..PCI_PINS).map(move |pin| route(slot, pin))).collect();
+    let routes: Vec<Term> = PCI_SLOTS.flat_map(|slot| (0..PINS).map(move |pin| route(slot, pin))).collect();
     aml::device(
         "PCI0",
         &[
@@ -74,7 +75,7 @@ fn pci_bus() -> Term {
 /// The entry of the routing table for an interrupt pin (0 is INTA#) of any function of a slot.
 fn route(slot: u8, pin: u8) -> Term {
     const ANY_FUNCTION: u32 = 0xFFFF;
-    let (link, _) = LINKS[usize::from(pirq(slot, pin))];
+    let (link, _) = LINKS[usize::from(Pirq::of(slot, pin).number())];
     let address = u32::from(slot) << 16 | ANY_FUNCTION;
     aml::package(&[aml::integer(address), aml::integer(pin.into()), aml::path(link), aml::integer(0)])
 }
@@ -86,8 +87,8 @@ fn isa_bridge() -> Term {
     aml::device(
         "ISA_",
         &[
-            aml::name("_ADR", &aml::integer(u32::from(super::super::platform::ISA_BRIDGE_SLOT) << 16)),
-            aml::configuration_region("PIRQ", ROUTE_CONTROL, PCI_PINS),
+            aml::name("_ADR", &aml::integer(u32::from(PciAddress::ISA_BRIDGE.device) << 16)),
+            aml::configuration_region("PIRQ", ROUTE_CONTROL, PINS),
             isa_device("RTC_", "PNP0B00", 0, &[aml::ports(0x70, 2), aml::line(8)]),
             isa_device("KBD_", "PNP0303", 0, &[aml::ports(0x60, 1), aml::ports(0x64, 1), aml::line(1)]),
             isa_device("MOU_", "PNP0F13", 0, &[aml::line(12)]),

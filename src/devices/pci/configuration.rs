@@ -40,7 +40,7 @@ impl PciBus {
         let selected = self.selected(byte);
         let action =
             selected.and_then(|(at, register)| Some(self.function_mut(at)?.write(register, size, value)));
-        action.unwrap_or_default()
+        action.map_or(Action::NONE, |action| Action { configuration: true, ..action })
     }
 }
 

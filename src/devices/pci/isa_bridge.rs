@@ -4,6 +4,7 @@
 //! written and have no effect: recovery times of the ISA bus, chip selects of the X-bus, top of memory, routing of
 //! the motherboard's own interrupt.
 
+use super::PciAddress;
 use super::function::PciFunction;
 use super::space::{
     COMMAND, COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, ConfigurationSpace, HEADER_TYPE, PciIdentity,
@@ -42,12 +43,20 @@ const ROUTABLE: u16 = 0b1101_1110_1111_1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pirq(u8);
 
-/// The input that interrupt pin `pin` (1 is INTA#, 4 is INTD#) of `device` is wired to; `None` for other pins. The
-/// wiring turns by one from slot to slot, and INTA# of the ISA bridge's own slot is at PIRQA#.
-pub fn pirq(device: u8, pin: u8) -> Option<Pirq> {
-    let pin = matches!(pin, 1..=4).then_some(pin)?;
-    // Slot - 1 + pin - 1 modulo 4.
-    Some(Pirq((device % 4 + pin + 2) % 4))
+/// Number of interrupt inputs of the bridge, and of interrupt pins of a PCI device.
+pub const PINS: u8 = 4;
+
+impl Pirq {
+    /// The input that interrupt pin `pin` (0 is INTA#, 3 is INTD#) of device `device` is wired to. The wiring turns by
+    /// one from device to device, and INTA# of the ISA bridge itself is at PIRQA#.
+    pub const fn of(device: u8, pin: u8) -> Pirq {
+        Pirq((device % PINS + PINS - PciAddress::ISA_BRIDGE.device % PINS + pin % PINS) % PINS)
+    }
+
+    /// 0 for PIRQA# to 3 for PIRQD#.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
 }
 
 /// The ISA bridge.
@@ -63,7 +72,7 @@ impl Default for IsaBridge {
                 .byte(HEADER_TYPE, MULTI_FUNCTION, 0)
                 .byte(RECOVERY, 0x4D, 0xFF)
                 .word(CHIP_SELECT, 0x0003, 0x01FF)
-                .bytes(ROUTE_CONTROL..ROUTE_CONTROL + 4, NOT_ROUTED, NOT_ROUTED | LINE)
+                .bytes(ROUTE_CONTROL..ROUTE_CONTROL + PINS, NOT_ROUTED, NOT_ROUTED | LINE)
                 .byte(TOP_OF_MEMORY, 0x02, 0xFE)
                 .byte(MOTHERBOARD_ROUTE, NOT_ROUTED, 0xEF),
         )

@@ -147,6 +147,29 @@ fn interrupts_are_routed_by_slot_pin_and_route_control() {
 }
 
 #[test]
+fn the_wiring_of_interrupt_pins_turns_from_slot_to_slot() {
+    let wired = |device| [0, 1, 2, 3].map(|pin| Pirq::of(device, pin).number());
+    assert_eq!([1, 3, 5, 0].map(wired), [[0, 1, 2, 3], [2, 3, 0, 1], [0, 1, 2, 3], [3, 0, 1, 2]]);
+}
+
+#[test]
+fn the_machine_leaves_the_bus_as_firmware_does() {
+    let mut bus = PciBus::default();
+    bus.set_up();
+    assert_eq!(read(&bus, PciAddress::ISA_BRIDGE, 0x60, 4), 0x0B0B_0A0A);
+    assert_eq!(read(&bus, PciAddress::IDE, 0x20, 4), 0xC001);
+    assert_eq!(read(&bus, PciAddress::IDE, 0x04, 2), 0x0005);
+    assert_eq!(read(&bus, PciAddress::HOST_BRIDGE, 0x04, 2), 0x0006);
+    assert_eq!(
+        [1, 2, 3, 4].map(|device| bus.route(PciAddress { device, function: 0 }, 1)),
+        [Some(10), Some(10), Some(11), Some(11)]
+    );
+    let once = bus.save();
+    bus.set_up();
+    assert_eq!(bus.save(), once);
+}
+
+#[test]
 fn reserved_lines_and_bit_7_route_nowhere() {
     let mut bus = PciBus::default();
     for control in 0..=255 {

@@ -26,7 +26,8 @@ pub const LATENCY_TIMER: u8 = 0x0D;
 /// Header type; bit 7 is set in a device with several functions.
 pub const HEADER_TYPE: u8 = 0x0E;
 const FIRST_BAR: u8 = 0x10;
-const INTERRUPT_LINE: u8 = 0x3C;
+/// Interrupt line register.
+pub const INTERRUPT_LINE: u8 = 0x3C;
 const INTERRUPT_PIN: u8 = 0x3D;
 
 /// Command register: answer accesses to ports.
@@ -35,6 +36,8 @@ pub const COMMAND_IO: u16 = 0x0001;
 pub const COMMAND_MEMORY: u16 = 0x0002;
 /// Command register: act as a bus master.
 pub const COMMAND_MASTER: u16 = 0x0004;
+/// Command register: do not use the interrupt pin.
+pub const COMMAND_NO_INTERRUPT: u16 = 0x0400;
 
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +208,8 @@ impl ConfigurationSpace {
     }
 }
 
-fn bar_register(index: u8) -> u8 {
+/// The place of base address register `index`.
+pub(super) fn bar_register(index: u8) -> u8 {
     FIRST_BAR + 4 * index
 }
 

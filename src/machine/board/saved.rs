@@ -48,6 +48,7 @@ impl Board {
         if let Some((number, payload)) = rest.first() {
             return Err(StateError::Unknown { kind: payload.kind.clone(), number: *number });
         }
+        self.map_pci();
         self.read_lines();
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Board {
     }
 
     /// The device numbered `device` sets its output to `line`.
-    fn set_line(&mut self, line: u8, device: u8, level: bool) {
+    pub(super) fn set_line(&mut self, line: u8, device: u8, level: bool) {
         let is_disconnected = self.controllers.legacy_replaced
             && LEGACY_LINES.contains(&line)
             && device != self.controllers.hpet;
@@ -129,7 +129,7 @@ impl Board {
     }
 
     /// Passes on what the controllers have for each other, and finds out what is requested of the processors.
-    fn pass_on(&mut self) {
+    pub(super) fn pass_on(&mut self) {
         // An end of interrupt may cause a message, and that nothing more: two rounds.
         for _ in 0..2 {
             if self.ioapic().has_messages() {
