@@ -161,8 +161,7 @@ impl Board {
         let timed =
             (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
         let decoder = PortDecoder::new(table, unassigned);
-        let interrupts = InterruptLines::default();
-        Board {
+        let mut board = Board {
             table,
             slots,
             decoder,
@@ -174,12 +173,14 @@ impl Board {
             unassigned,
             ide,
             timed,
-            interrupts,
+            interrupts: InterruptLines::default(),
             interrupt_pending: 0,
             requests: Vec::new(),
             cpu: 0,
             accesses: 0,
-        }
+        };
+        board.read_lines();
+        board
     }
 
     /// Connects the port at which the guest stops itself in a debugger.

@@ -12,6 +12,8 @@ mod debug_writes;
 pub mod dirty;
 pub mod disks;
 pub mod exit_counts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod input_buffer;
 pub mod inputs;
 mod interrupt_delivery;
