@@ -32,6 +32,7 @@ use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
 use crate::kvm::HostError;
+use crate::machine::disks::DiskOrigin;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::{Doorbell, OutputQueue, output_queue};
@@ -156,8 +157,10 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
         return run_incoming(settings, place, disks, log);
     }
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
-        Some(file) => disks::attach(restored_machine(settings, file, inputs, outputs)?, disks, true),
-        None => disks::attach(new_machine(settings, inputs, outputs)?, disks, false),
+        Some(file) => {
+            disks::attach(restored_machine(settings, file, inputs, outputs)?, disks, DiskOrigin::Restored)
+        }
+        None => disks::attach(new_machine(settings, inputs, outputs)?, disks, DiskOrigin::New),
     })?;
     Ok(run.go(settings, log))
 }
@@ -173,7 +176,7 @@ fn run_incoming(
 ) -> Result<u8, Failure> {
     let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
     let into_machine = |inputs, outputs| {
-        disks::attach(receive::into_machine(arrived, settings, inputs, outputs)?, disks, true)
+        disks::attach(receive::into_machine(arrived, settings, inputs, outputs)?, disks, DiskOrigin::Received)
     };
     let prepared = Run::prepare(settings, into_machine).and_then(|run| {
         // The session handles signals as well, while it lasts.
@@ -190,6 +193,7 @@ fn run_incoming(
     let result = match committed {
         Ok(()) => {
             info!("the guest has been received and runs here");
+            run.machine.take_back_disks();
             let status = run.go(settings, log);
             // The signal that ended the guest does not end the wait for a query.
             signals.take();

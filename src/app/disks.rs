@@ -3,6 +3,7 @@
 use super::Failure;
 use super::failure_status::machine_status;
 use crate::machine::Machine;
+use crate::machine::disks::DiskOrigin;
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
 use crate::settings::Settings;
@@ -16,8 +17,8 @@ pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
     settings.disks.iter().map(open).collect()
 }
 
-/// `machine` with its disks; `restored` if it is that of a snapshot.
-pub(super) fn attach(mut machine: Machine, disks: Disks, restored: bool) -> Result<Machine, Failure> {
-    machine.attach_disks(disks, restored).map_err(|error| Failure::new(machine_status(&error), error))?;
+/// `machine` with its disks.
+pub(super) fn attach(mut machine: Machine, disks: Disks, origin: DiskOrigin) -> Result<Machine, Failure> {
+    machine.attach_disks(disks, origin).map_err(|error| Failure::new(machine_status(&error), error))?;
     Ok(machine)
 }

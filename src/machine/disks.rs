@@ -3,8 +3,11 @@
 //! The run loop passes requests on (`Machine::submit_disk_requests`) and goes on; the answers enter through the input
 //! queue ([`Input::Disk`]). So the vCPU thread never waits for a file, and a recording holds what was read. A drive
 //! has at most one request under way.
+//!
+//! A migration hands the images over to another process: requests wait from then on, and are made again there.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -15,17 +18,30 @@ use super::inputs::{Input, Inputs};
 use super::{Machine, MachineError};
 use crate::devices::ide::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
 use crate::os::disk_image::DiskImage;
+use crate::os::shared_image::SharedImage;
 use crate::settings::MOST_DISKS;
 
 /// A disk with its thread.
 #[derive(Debug)]
 struct Unit {
     geometry: DiskGeometry,
+    image: Arc<SharedImage>,
     /// Requests for the thread, with their numbers; `None` once the disk is closed.
     requests: Option<Sender<(u64, DiskRequest)>>,
     /// The request that is under way.
     waiting: Option<u64>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Where the machine that disks are connected to comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskOrigin {
+    /// It is new: it has no drives yet.
+    New,
+    /// It was saved with drives.
+    Restored,
+    /// It was received with drives, and another process may still use the images.
+    Received,
 }
 
 /// All disks of a machine.
@@ -38,15 +54,17 @@ pub(super) struct Disks {
 
 impl Disks {
     /// Opens a thread for each image.
-    fn open(images: Vec<DiskImage>, inputs: &Inputs) -> io::Result<Disks> {
+    fn open(images: Vec<DiskImage>, inputs: &Inputs, origin: DiskOrigin) -> io::Result<Disks> {
         let open = |(unit, image): (u8, DiskImage)| {
             let geometry = DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only() };
             let (requests, receiver) = channel();
             let inputs = inputs.clone();
+            let image = Arc::new(SharedImage::new(image, origin == DiskOrigin::Received));
+            let shared = image.clone();
             let thread = thread::Builder::new()
                 .name(format!("disk {unit}"))
-                .spawn(move || serve(unit, image, &receiver, &inputs))?;
-            Ok(Unit { geometry, requests: Some(requests), waiting: None, thread: Some(thread) })
+                .spawn(move || serve(unit, &shared, &receiver, &inputs))?;
+            Ok(Unit { geometry, image, requests: Some(requests), waiting: None, thread: Some(thread) })
         };
         Ok(Disks { units: (0..).zip(images).map(open).collect::<io::Result<_>>()?, number: 0 })
     }
@@ -88,11 +106,12 @@ impl Disks {
     }
 }
 
-/// What the guest has written is complete when the machine is gone.
+/// What the guest has written is complete when the machine is gone, unless its images were handed over.
 impl Drop for Disks {
     fn drop(&mut self) {
         for unit in &mut self.units {
             unit.requests = None;
+            unit.image.close();
             if let Some(thread) = unit.thread.take() {
                 let _ = thread.join();
             }
@@ -101,8 +120,9 @@ impl Drop for Disks {
 }
 
 /// The thread of a disk.
-fn serve(unit: u8, mut image: DiskImage, requests: &Receiver<(u64, DiskRequest)>, inputs: &Inputs) {
+fn serve(unit: u8, image: &SharedImage, requests: &Receiver<(u64, DiskRequest)>, inputs: &Inputs) {
     for (number, request) in requests {
+        let Some(mut image) = image.for_use() else { return };
         let DiskRequest { lba, sectors, kind } = request;
         let (what, result) = match kind {
             DiskRequestKind::Read => {
@@ -118,6 +138,7 @@ fn serve(unit: u8, mut image: DiskImage, requests: &Receiver<(u64, DiskRequest)>
                 ("flushed", image.flush().map(|()| Vec::new()).map_err(|error| (lba, error)))
             }
         };
+        drop(image);
         let result: DiskResult = result.map_err(|(lba, error)| {
             warn!("disk {unit}: sector {lba} cannot be {what}: {error}; the guest gets an error");
             DiskError { lba }
@@ -133,9 +154,9 @@ impl Machine {
     /// # Errors
     ///
     /// [`MachineError::Disk`] if a restored machine had other disks, [`MachineError::DiskThread`].
-    pub fn attach_disks(&mut self, images: Vec<DiskImage>, restored: bool) -> Result<(), MachineError> {
-        let disks = Disks::open(images, &self.inputs).map_err(MachineError::DiskThread)?;
-        if !restored {
+    pub fn attach_disks(&mut self, images: Vec<DiskImage>, origin: DiskOrigin) -> Result<(), MachineError> {
+        let disks = Disks::open(images, &self.inputs, origin).map_err(MachineError::DiskThread)?;
+        if origin == DiskOrigin::New {
             for (unit, disk) in disks.units.iter().enumerate().take(MOST_DISKS) {
                 self.board.attach_disk(unit, disk.geometry);
             }
@@ -148,6 +169,31 @@ impl Machine {
         self.disks = disks;
         self.submit_disk_requests();
         Ok(())
+    }
+
+    /// The images of the disks, each with its number.
+    pub fn disk_images(&self) -> impl Iterator<Item = (u8, &Arc<SharedImage>)> {
+        (0..).zip(self.disks.units.iter().map(|unit| &unit.image))
+    }
+
+    /// Hands the images over to another process ([`SharedImage::hand_over`]). The requests of the drives wait.
+    ///
+    /// # Errors
+    ///
+    /// The number of a disk and the host's reason; all images are here then.
+    pub fn hand_over_disks(&self, release: bool) -> Result<(), (u8, io::Error)> {
+        for (unit, image) in self.disk_images() {
+            if let Err(error) = image.hand_over(release) {
+                self.take_back_disks();
+                return Err((unit, error));
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest runs here: its disks go on. Without effect on those that were not handed over.
+    pub fn take_back_disks(&self) {
+        self.disk_images().for_each(|(_, image)| image.take_back());
     }
 
     /// Passes the requests of the drives on to the disks.

@@ -7,11 +7,14 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{SeekFrom as Look, seek};
+use rustix::io::Errno;
 
+use super::image_lock;
+use crate::memory::PageSet;
 use crate::settings::{DiskMode, DiskSpec};
 
 /// Bytes in a sector.
@@ -92,6 +95,7 @@ pub enum DiskImageError {
 /// An open image.
 #[derive(Debug)]
 pub struct DiskImage {
+    path: PathBuf,
     file: File,
     mode: DiskMode,
     sectors: u64,
@@ -106,6 +110,17 @@ impl DiskImage {
     ///
     /// [`DiskImageError`].
     pub fn open(spec: &DiskSpec) -> Result<DiskImage, DiskImageError> {
+        let image = DiskImage::open_unlocked(spec)?;
+        image.lock()?;
+        Ok(image)
+    }
+
+    /// Opens an image that another process may still write to; nothing of it may be used before [`Self::lock`].
+    ///
+    /// # Errors
+    ///
+    /// [`DiskImageError`], except [`DiskImageError::Locked`].
+    pub fn open_unlocked(spec: &DiskSpec) -> Result<DiskImage, DiskImageError> {
         let path = &spec.path;
         let writable = spec.mode == DiskMode::ReadWrite;
         let failed = |error: io::Error| match error.kind() {
@@ -137,8 +152,74 @@ impl DiskImage {
         if size / SECTOR > MOST_SECTORS {
             return Err(DiskImageError::TooLarge { path: path.clone(), size });
         }
-        lock(&file, path, writable)?;
-        Ok(DiskImage { file, mode: spec.mode, sectors: size / SECTOR, written: HashMap::new() })
+        let (path, mode) = (path.clone(), spec.mode);
+        Ok(DiskImage { path, file, mode, sectors: size / SECTOR, written: HashMap::new() })
+    }
+
+    /// Locks the image; without effect on a locked one.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskImageError::Locked`].
+    pub fn lock(&self) -> Result<(), DiskImageError> {
+        image_lock::lock(&self.file, &self.path, self.mode == DiskMode::ReadWrite)
+            .map_err(|user| DiskImageError::Locked { path: self.path.clone(), process: user.process })
+    }
+
+    /// Releases the lock: another process may use the image.
+    pub fn unlock(&self) {
+        image_lock::unlock(&self.file);
+    }
+
+    /// True if another process has locked the image; asked before this one locks it.
+    pub fn is_locked_elsewhere(&self) -> bool {
+        image_lock::is_locked(&self.file)
+    }
+
+    /// Its path, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the disk.
+    pub fn size(&self) -> u64 {
+        self.sectors * SECTOR
+    }
+
+    /// True if what is written stays in memory.
+    pub fn keeps_writes_in_memory(&self) -> bool {
+        self.mode == DiskMode::Snapshot
+    }
+
+    /// The file, to make its contents durable without keeping others from the image; `None` if nothing is written to
+    /// it.
+    pub(super) fn clone_file(&self) -> io::Result<Option<File>> {
+        (self.mode == DiskMode::ReadWrite).then(|| self.file.try_clone()).transpose()
+    }
+
+    /// The 4 KiB pages that may hold anything but zeros.
+    ///
+    /// # Errors
+    ///
+    /// The host's reason.
+    pub fn pages_in_use(&self) -> io::Result<PageSet> {
+        let (mut pages, size) = (PageSet::default(), self.size());
+        let mut at = 0;
+        while at < size {
+            let start = match seek(&self.file, Look::Data(at)) {
+                Ok(start) => start,
+                // No data up to the end.
+                Err(Errno::NXIO) => break,
+                // No holes are known.
+                Err(Errno::INVAL) => at,
+                Err(error) => return Err(error.into()),
+            };
+            let end = seek(&self.file, Look::Hole(start)).unwrap_or(size).clamp(start, size);
+            pages.insert_range(start.min(size)..end);
+            at = end.max(at + 1);
+        }
+        self.written.keys().for_each(|cluster| pages.insert(cluster * CLUSTER));
+        Ok(pages)
     }
 
     /// Number of sectors.
@@ -248,36 +329,6 @@ fn clusters(at: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::op
         let (start, stop) = (at.max(cluster * CLUSTER), end.min((cluster + 1) * CLUSTER));
         (cluster, (start % CLUSTER) as usize, (start - at) as usize..(stop - at) as usize)
     })
-}
-
-/// Locks the file against writers, and if this process writes, against readers as well.
-fn lock(file: &File, path: &Path, writes: bool) -> Result<(), DiskImageError> {
-    let operation =
-        if writes { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
-    match flock(file, operation) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(DiskImageError::Locked { path: path.to_owned(), process: lock_holder(file) })
-        }
-        Err(error) => {
-            // A file system without locks, for example on a network.
-            tracing::warn!("the disk image {} cannot be locked: {error}", path.display());
-            Ok(())
-        }
-    }
-}
-
-/// The process that has locked the file, as /proc/locks (proc_locks(5)) shows it.
-fn lock_holder(file: &File) -> Option<u32> {
-    let inode = file.metadata().ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let holder = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        // Waiting requests have `->` in front of the type.
-        let &[_, "FLOCK", _, _, pid, place, ..] = words.as_slice() else { return None };
-        (place.rsplit(':').next()?.parse() == Ok(inode)).then(|| pid.parse().ok()).flatten()
-    };
-    locks.lines().find_map(holder)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ pub mod disk_image;
 mod footprint;
 pub mod foreign_protocol;
 pub mod host_identity;
+mod image_lock;
 pub mod sandbox;
+pub mod shared_image;
 pub mod socket;
 
 pub use footprint::release_startup_pages;

@@ -235,6 +235,7 @@ impl StoppedMachine for Supervisor<'_> {
         }
         if !paused {
             self.stops.current = None;
+            self.machine.take_back_disks();
         }
         self.state.set_paused(paused);
     }

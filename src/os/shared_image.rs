@@ -1,0 +1,205 @@
+//! A disk image that the thread of its disk and a migration use at the same time.
+//!
+//! A migration hands the image over to another process ([`SharedImage::hand_over`]): from then on the thread of the
+//! disk waits, so that two processes never write. If the guest stays, [`SharedImage::take_back`] lets the thread go
+//! on as soon as no other process has locked the image.
+
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::disk_image::DiskImage;
+use crate::memory::PageSet;
+
+/// Interval at which a lock that another process holds is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// How long taking an image back waits for the lock: longer than a process takes to end.
+const TAKE_BACK: Duration = Duration::from_secs(2);
+
+/// Who uses the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// This process, which has locked it.
+    Here,
+    /// Perhaps another process.
+    Elsewhere,
+    /// This process, once it has the lock.
+    Returning,
+}
+
+#[derive(Debug)]
+struct State {
+    image: DiskImage,
+    owner: Owner,
+    /// The machine is gone.
+    closed: bool,
+    /// Number of writes.
+    writes: u64,
+    /// The 4 KiB pages of the image that were written since it was last asked; `None` if nobody will ask.
+    written: Option<PageSet>,
+}
+
+/// An image and who uses it.
+#[derive(Debug)]
+pub struct SharedImage {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl SharedImage {
+    /// An image that this process has locked, or with `elsewhere` one that another process may still use.
+    pub fn new(image: DiskImage, elsewhere: bool) -> SharedImage {
+        let owner = if elsewhere { Owner::Elsewhere } else { Owner::Here };
+        let state = State { image, owner, closed: false, writes: 0, written: None };
+        SharedImage { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image, once this process may use it; `None` if the machine is gone before.
+    pub fn for_use(&self) -> Option<ImageInUse<'_>> {
+        let mut state = self.state();
+        let mut reported = false;
+        loop {
+            let wait = match state.owner {
+                Owner::Here => return Some(ImageInUse(state)),
+                Owner::Returning | Owner::Elsewhere if state.closed => return None,
+                Owner::Elsewhere => Duration::from_secs(3600),
+                Owner::Returning => match state.image.lock() {
+                    Ok(()) => {
+                        state.owner = Owner::Here;
+                        continue;
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut reported, true) {
+                            warn!("{error} The guest waits for its disk until then.");
+                        }
+                        RETRY
+                    }
+                },
+            };
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Hands the image over to another process once the request under way is done: nothing is written here from now
+    /// on. With `release` everything written is durable, and the image is not locked any more.
+    ///
+    /// # Errors
+    ///
+    /// The host's reason why it is not durable; nothing is handed over then.
+    pub fn hand_over(&self, release: bool) -> io::Result<()> {
+        let mut state = self.state();
+        if release {
+            state.image.flush()?;
+            state.image.unlock();
+        }
+        state.owner = Owner::Elsewhere;
+        Ok(())
+    }
+
+    /// Takes the image back after [`Self::hand_over`]; without effect on one that is here.
+    pub fn take_back(&self) {
+        let start = Instant::now();
+        let mut state = self.state();
+        if state.owner == Owner::Here {
+            return;
+        }
+        state.owner = Owner::Returning;
+        while state.image.lock().is_err() {
+            if start.elapsed() >= TAKE_BACK {
+                // The thread of the disk tries on when the guest needs it, and reports it.
+                self.changed.notify_all();
+                return;
+            }
+            drop(state);
+            std::thread::sleep(RETRY);
+            state = self.state();
+        }
+        state.owner = Owner::Here;
+        self.changed.notify_all();
+    }
+
+    /// The machine is gone: what waits for the image is given up.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Number of writes so far.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// Makes what was written so far durable, while the guest goes on.
+    ///
+    /// # Errors
+    ///
+    /// The host's reason.
+    pub fn flush(&self) -> io::Result<()> {
+        let file = self.state().image.clone_file()?;
+        file.map_or(Ok(()), |file| file.sync_data())
+    }
+
+    /// Starts to note which pages are written, or stops.
+    pub fn track(&self, on: bool) {
+        self.state().written = on.then(PageSet::default);
+    }
+
+    /// The pages that were written since the last call.
+    pub fn take_written(&self) -> PageSet {
+        self.state().written.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Calls `look` with the image, whoever uses it.
+    pub fn with<T>(&self, look: impl FnOnce(&DiskImage) -> T) -> T {
+        look(&self.state().image)
+    }
+}
+
+/// An image that this process may use.
+#[derive(Debug)]
+pub struct ImageInUse<'a>(MutexGuard<'a, State>);
+
+impl ImageInUse<'_> {
+    /// As [`DiskImage::read`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DiskImage::read`].
+    pub fn read(&self, lba: u64, data: &mut [u8]) -> Result<(), (u64, io::Error)> {
+        self.0.image.read(lba, data)
+    }
+
+    /// As [`DiskImage::write`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DiskImage::write`].
+    pub fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), (u64, io::Error)> {
+        let state = &mut *self.0;
+        state.writes += 1;
+        let written = state.image.write(lba, data);
+        if let Some(pages) = &mut state.written {
+            let start = lba.saturating_mul(512).min(state.image.size());
+            let end = start.saturating_add(data.len() as u64).min(state.image.size());
+            pages.insert_range(start..end);
+        }
+        written
+    }
+
+    /// As [`DiskImage::flush`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DiskImage::flush`].
+    pub fn flush(&self) -> io::Result<()> {
+        self.0.image.flush()
+    }
+}
