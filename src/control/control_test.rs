@@ -18,6 +18,7 @@ use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
+use crate::machine::CpuId;
 use crate::machine::board::Board;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
@@ -46,6 +47,8 @@ struct FakeMachine {
     inputs: Inputs,
     cells: Vec<u16>,
     board: Board,
+    cpus: usize,
+    selected: CpuId,
 }
 
 impl StoppedMachine for FakeMachine {
@@ -186,6 +189,24 @@ impl StoppedMachine for FakeMachine {
     fn cpus(&self) -> Vec<String> {
         vec!["* CPU #0: rip 0x0".to_owned()]
     }
+
+    fn cpu_count(&self) -> usize {
+        self.cpus
+    }
+
+    fn selected_cpu(&self) -> CpuId {
+        self.selected
+    }
+
+    fn select_cpu(&mut self, cpu: CpuId) -> bool {
+        let exists = cpu.index() < self.cpus;
+        self.selected = if exists { cpu } else { self.selected };
+        exists
+    }
+
+    fn registers_of(&self, _: CpuId) -> Result<Option<Registers>, HostError> {
+        Ok(Some(self.registers))
+    }
 }
 
 #[test]
@@ -250,6 +271,8 @@ fn real_mode() -> FakeMachine {
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],
         board: Board::default(),
+        cpus: 1,
+        selected: CpuId::BOOT,
     }
 }
 

@@ -164,5 +164,26 @@ fn commands_of_qemu_are_understood_or_say_what_is_missing() {
     assert!(run(&mut guest, "info timers").contains("PIT counter 0: "));
     run(&mut guest, "system_powerdown");
     run(&mut guest, "nmi");
-    assert_eq!(guest.inputs.pushed(), [Input::PowerButton, Input::Nmi]);
+    assert_eq!(guest.inputs.pushed(), [Input::PowerButton, Input::Nmi { cpu: 0 }]);
+}
+
+#[test]
+fn commands_are_about_the_cpu_that_was_selected() {
+    let mut guest = real_mode();
+    guest.cpus = 2;
+    let mut console = |line: &str| answer(&mut guest, CommandSource::Console, line);
+    assert_eq!(console("cpu").unwrap(), "CPU 0\n");
+    assert!(console("regs").unwrap().starts_with("CPU 0:\nPrivileged Registers"));
+    assert_eq!(console("cpu 1").unwrap(), "commands are about CPU 1 now\n");
+    assert!(console("regs").unwrap().starts_with("CPU 1:\nPrivileged Registers"));
+    assert!(console("registers").unwrap().starts_with("CPU 1:\nRAX"));
+    for wrong in ["cpu 2", "cpu 256", "cpu -1"] {
+        let error = console(wrong).unwrap_err().to_string();
+        assert!(error.contains("the machine has CPU 0 to 1"), "{error}");
+    }
+    assert_eq!(console("nmi").unwrap(), "a non-maskable interrupt of CPU 1 is requested\n");
+    assert_eq!(guest.inputs.pushed(), [Input::Nmi { cpu: 1 }]);
+    guest.cpus = 1;
+    let error = answer(&mut guest, CommandSource::Console, "cpu 1").unwrap_err().to_string();
+    assert!(error.contains("the machine has only CPU 0"), "{error}");
 }

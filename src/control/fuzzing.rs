@@ -41,7 +41,7 @@ pub fn evaluate_anything(bytes: &[u8]) {
     let mut points = Points::default();
     points.add(NewPoint { address: 1, place: "here".into(), words: text.into(), condition, kind });
     for _ in 0..2 {
-        assert!(points.decide(1, &mut Anything).text.len() < (16 << 10) + text.len());
+        assert!(points.decide(1, None, &mut Anything).text.len() < (16 << 10) + text.len());
     }
 }
 

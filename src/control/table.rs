@@ -64,7 +64,15 @@ pub(super) const COMMANDS: &[Command] = &[
     command("memory", "", "the same as `info mtree`", memory::map),
     command("info qtree", "", "show the devices with their ports and interrupts", machine::devices)
         .known_from(Qemu),
-    command("info cpus", "", "show the processors", machine::cpus).known_from(Qemu),
+    command("info cpus", "", "show the CPUs; `*` marks the selected one", machine::cpus).known_from(Qemu),
+    command(
+        "cpu",
+        "[NUMBER]",
+        "select the CPU that registers, addresses, steps and NMIs belong to",
+        machine::select_cpu,
+    )
+    .known_from(Qemu)
+    .only(CommandSource::Console, "`thread` in gdb selects a CPU"),
     command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt).known_from(Bochs),
     command("info idt", "", "show the gates of the IDT", segments::idt).known_from(Bochs),
     command("info status", "", "the same as `status`", running::status).known_from(Qemu),

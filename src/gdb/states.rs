@@ -7,7 +7,7 @@ use super::target::GdbTarget;
 use super::threads::name_of;
 use crate::arch::{Mode, Registers};
 use crate::kvm::HostError;
-use crate::machine::{CpuId, Outcome};
+use crate::machine::{CpuId, Outcome, RunState};
 
 impl GdbTarget<'_, '_> {
     /// Whether a vCPU can continue, and its mode.
@@ -16,12 +16,14 @@ impl GdbTarget<'_, '_> {
     ///
     /// [`HostError`] if the host does not report it.
     pub(crate) fn state(&self, vcpu: CpuId) -> Result<String, HostError> {
-        let activity = match self.supervisor.pending_end() {
-            Some(Outcome::Halted { .. }) => "halted for good",
-            Some(Outcome::TripleFault) => "shut down by a triple fault",
-            Some(_) => "cannot go on",
-            None if self.supervisor.machine.cpu(vcpu).is_halted() => "waiting in hlt",
-            None => "running",
+        let is_last = vcpu == self.supervisor.cpu;
+        let activity = match (self.supervisor.machine.cpu(vcpu).run_state(), self.supervisor.pending_end()) {
+            (RunState::WaitForSipi, _) => "waiting for SIPI",
+            (_, Some(Outcome::Halted { .. })) => "halted for good",
+            (_, Some(Outcome::TripleFault)) if is_last => "shut down by a triple fault",
+            (_, Some(_)) if is_last => "cannot go on",
+            (RunState::Halted, _) => "waiting in hlt",
+            (RunState::Running, _) => "running",
         };
         let registers = self.supervisor.machine.cpu(vcpu).registers()?;
         Ok(format!("{activity}, {}", mode(&registers)))

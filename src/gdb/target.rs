@@ -134,7 +134,7 @@ impl GdbTarget<'_, '_> {
             return Err(TargetError::Errno(INVALID));
         }
         if values.iter().any(|(register, _)| register.is_instruction_pointer()) {
-            self.supervisor.moved();
+            self.supervisor.moved(vcpu);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(crate) fn thread_of(cpu: CpuId) -> Tid {
 
 /// The name of a CPU's thread.
 pub(crate) fn name_of(cpu: CpuId) -> String {
-    format!("vCPU {}", cpu.number())
+    cpu.to_string()
 }
 
 /// All vCPUs, and the selection of the current client.

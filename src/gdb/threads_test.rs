@@ -23,7 +23,7 @@ fn thread_numbers_are_vcpu_numbers_plus_one() {
         assert_eq!(threads.vcpu(thread(number)), None);
     }
     let names: Vec<String> = threads.all().map(name_of).collect();
-    assert_eq!(names, ["vCPU 0", "vCPU 1", "vCPU 2"]);
+    assert_eq!(names, ["CPU 0", "CPU 1", "CPU 2"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::boot::{Symbol, boot_stack};
 use crate::emulate::{Obstacle, floating_point_exception};
 use crate::kvm::probe::{SYSTEM_CALLS, SystemCalls};
 use crate::machine::board::InterruptSource;
-use crate::machine::{Machine, Outcome};
+use crate::machine::{CpuId, Machine, Outcome, RunState};
 use crate::memory::GuestMemory;
 
 /// Where a processor starts after a reset: the registers of some hosts say this after a triple
@@ -71,6 +71,10 @@ pub struct CrashReport {
     pub cause: Cause,
     /// The CPU that the rest is about, from 0.
     pub cpu: u8,
+    /// How many CPUs the machine has.
+    pub cpu_count: usize,
+    /// What the other CPUs are doing, a line each.
+    pub other_cpus: Vec<String>,
     /// Its registers; `None` if the host does not give them.
     pub registers: Option<Registers>,
     /// The next instruction; `None` where the registers do not say which that is.
@@ -171,11 +175,17 @@ impl CrashReport {
     /// Reads the state of `machine`, whose run has ended with `outcome`; `None` if [`Cause::of`] is.
     pub fn capture(machine: &Machine, outcome: &Outcome) -> Option<CrashReport> {
         let cause = Cause::of(outcome)?;
-        let id = machine.current_cpu();
+        let id = cpu_of(machine, &cause);
         let cpu = machine.cpu(id);
         let mut report = CrashReport {
             cause,
             cpu: id.number(),
+            cpu_count: machine.cpu_ids().count(),
+            other_cpus: machine
+                .cpu_ids()
+                .filter(|other| *other != id)
+                .map(|cpu| doing(machine, cpu))
+                .collect(),
             registers: cpu.registers().ok(),
             place: None,
             walk: None,
@@ -243,7 +253,7 @@ impl CrashReport {
         let failure = |vector| delivery::failure(memory, registers, vector);
         // Compilers fill the space before a function with `int3`, too.
         let starts_function = place.symbol.as_ref().is_some_and(|symbol| symbol.offset == 0);
-        let vcpu = machine.cpu(machine.current_cpu()).vcpu();
+        let vcpu = machine.cpu(CpuId::new(self.cpu)).vcpu();
         let floating = || floating_point_exception(vcpu, memory).ok().flatten().map(RaisedException::from);
         self.exception = fault::find(memory, registers, &place.code, &floating).filter(|exception| {
             exception.diagnosis != Diagnosis::BreakpointBefore
@@ -281,14 +291,42 @@ impl CrashReport {
                 symbol: machine.symbol_at(address.wrapping_sub(1)).map(after_call),
             });
         }
-        self.syscall_stays_in_ring_3 =
-            registers.ring() == 3 && is_system_call_entry(machine, place.address) && syscall_stays(machine);
+        self.syscall_stays_in_ring_3 = registers.ring() == 3
+            && is_system_call_entry(machine, CpuId::new(self.cpu), place.address)
+            && syscall_stays(machine);
+    }
+}
+
+/// The CPU that a report is about: the one that has stopped the guest. At a time-out that may be any, so it is one
+/// that executes instructions, if there is one.
+fn cpu_of(machine: &Machine, cause: &Cause) -> CpuId {
+    let current = machine.current_cpu();
+    let runs = |cpu: &CpuId| machine.cpu(*cpu).run_state() == RunState::Running;
+    if *cause != Cause::TimedOut || runs(&current) {
+        return current;
+    }
+    machine.cpu_ids().find(runs).unwrap_or(current)
+}
+
+/// What a CPU is doing, in a line.
+fn doing(machine: &Machine, id: CpuId) -> String {
+    let cpu = machine.cpu(id);
+    let state = match cpu.run_state() {
+        RunState::Running => "runs",
+        RunState::Halted => "waits in hlt",
+        RunState::WaitForSipi => return format!("{id} waits for a start-up interrupt"),
+    };
+    let Ok(registers) = cpu.registers() else { return format!("{id} {state}") };
+    let address = registers.next_instruction();
+    match machine.symbol_at(address) {
+        Some(symbol) => format!("{id} {state} at {address:#x} ({symbol})"),
+        None => format!("{id} {state} at {address:#x}"),
     }
 }
 
 /// True if `address` belongs to the code that `syscall` enters.
-fn is_system_call_entry(machine: &Machine, address: u64) -> bool {
-    let entry = machine.cpu(machine.current_cpu()).vcpu().msr(LSTAR);
+fn is_system_call_entry(machine: &Machine, cpu: CpuId, address: u64) -> bool {
+    let entry = machine.cpu(cpu).vcpu().msr(LSTAR);
     let Ok(Some(entry @ 1..)) = entry else { return false };
     let name = |address| machine.symbol_at(address).map(|symbol| symbol.name);
     match name(entry) {

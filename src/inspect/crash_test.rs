@@ -1,3 +1,4 @@
+use crate::inspect::dump::dump_crash;
 use std::path::Path;
 
 use super::*;
@@ -32,6 +33,8 @@ fn report(cause: Cause) -> CrashReport {
     CrashReport {
         cause,
         cpu: 0,
+        cpu_count: 1,
+        other_cpus: Vec::new(),
         registers: Some(registers),
         place: Some(Place {
             address: 0x10_0004,
@@ -73,6 +76,32 @@ fn a_triple_fault_is_reported_with_its_place_and_cr2() {
     );
     crash.walk = Some(PageWalk { address: 8, entries: Vec::new(), physical: Some(8) });
     assert!(crash.message().contains("at 0x8 (CR2), whose page forbids the access"), "{}", crash.message());
+}
+
+#[test]
+fn one_of_several_cpus_is_named() {
+    let mut crash = report(Cause::TripleFault);
+    (crash.cpu, crash.cpu_count) = (3, 4);
+    crash.other_cpus = vec!["CPU 0 waits in hlt at 0x10 (idle)".to_owned()];
+    assert_eq!(crash.message(), "triple fault on CPU 3 at 0x100004 (main+0x4), instruction `monitor`.");
+    let dump = dump_crash(&crash).unwrap();
+    assert!(dump.starts_with("CPU 3: Target program dump:\n"), "{dump}");
+    assert!(dump.contains("\n  CPU 0 waits in hlt at 0x10 (idle)\n"), "{dump}");
+    crash.cause = Cause::TimedOut;
+    assert_eq!(
+        crash.message(),
+        "the run took longer than --timeout allows; CPU 3 was at 0x100004 (main+0x4), instruction `monitor`."
+    );
+    crash.waits_for = Some(Vec::new());
+    assert!(
+        crash
+            .message()
+            .contains("the guest waits in `hlt` on CPU 3 for an interrupt; the next instruction is 0x")
+    );
+    (crash.cause, crash.waits_for) = (Cause::TripleFault, None);
+    let registers = crash.registers.as_mut().unwrap();
+    (registers.general.rip, registers.system.cr0) = (0xFFF0, 0);
+    assert!(crash.message().starts_with("triple fault on CPU 3; this host has already reset the registers"));
 }
 
 #[test]

@@ -8,6 +8,9 @@ use crate::arch::Registers;
 /// Everything in `crash`, for the log; `None` without registers.
 pub fn dump_crash(crash: &CrashReport) -> Option<String> {
     let mut text = dump_registers(&crash.registers?);
+    if crash.cpu_count > 1 {
+        text = format!("CPU {}: {text}", crash.cpu);
+    }
     if let Some(walk) = &crash.walk {
         // Writing to a String cannot fail.
         let _ = write!(text, "  page walk of {:#x}:", walk.address);
@@ -26,6 +29,9 @@ pub fn dump_crash(crash: &CrashReport) -> Option<String> {
     for frame in crash.caller.iter().chain(&crash.frames) {
         let symbol = frame.symbol.as_ref().map(|symbol| format!(" {symbol}")).unwrap_or_default();
         let _ = writeln!(text, "  called from {:#018x}{symbol}", frame.address);
+    }
+    for cpu in &crash.other_cpus {
+        let _ = writeln!(text, "  {cpu}");
     }
     let _ = write!(text, "  pending: {}", crash.pending.as_deref().unwrap_or("nothing"));
     Some(text)

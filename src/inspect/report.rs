@@ -56,9 +56,15 @@ pub fn message(outcome: &Outcome, crash: Option<&CrashReport>, log: Option<&Path
 impl CrashReport {
     /// One short paragraph for the user.
     pub fn message(&self) -> String {
+        let on = match self.cpu_count {
+            ..=1 => String::new(),
+            _ => format!(" on CPU {}", self.cpu),
+        };
         let place = self.place.as_ref().map(at).unwrap_or_default();
+        let waits_or_runs = &place;
+        let place = format!("{on}{place}");
         let mut text = match &self.cause {
-            Cause::TripleFault => self.triple_fault(&place),
+            Cause::TripleFault => self.triple_fault(&on, &place),
             Cause::Refused { suberror, obstacle } => match &self.place {
                 Some(Place { code, bitness, .. }) => format!(
                     "this host's KVM cannot execute what the guest wants (internal error {suberror}){place}. \
@@ -76,12 +82,15 @@ impl CrashReport {
             }
             Cause::TimedOut => match &self.waits_for {
                 Some(sources) => format!(
-                    "the run took longer than --timeout allows: the guest waits in `hlt` for an interrupt; the next \
+                    "the run took longer than --timeout allows: the guest waits in `hlt`{on} for an interrupt; the next \
                      instruction is{}. {}",
-                    place.strip_prefix(" at").unwrap_or(" unknown"),
+                    waits_or_runs.strip_prefix(" at").unwrap_or(" unknown"),
                     waking::sentence(sources)
                 ),
-                None => format!("the run took longer than --timeout allows{place}."),
+                None if on.is_empty() => format!("the run took longer than --timeout allows{place}."),
+                None => {
+                    format!("the run took longer than --timeout allows; CPU {} was{waits_or_runs}.", self.cpu)
+                }
             },
             Cause::Reset => format!("the guest reset the machine (--no-reboot){place}."),
         };
@@ -93,14 +102,14 @@ impl CrashReport {
         text
     }
 
-    fn triple_fault(&self, place: &str) -> String {
+    fn triple_fault(&self, on: &str, place: &str) -> String {
         let Some(registers) = &self.registers else {
-            return "triple fault; the host gives no registers.".to_owned();
+            return format!("triple fault{on}; the host gives no registers.");
         };
         if self.registers_are_reset() {
-            return "triple fault; this host has already reset the registers, so where it happened is not \
-                    known."
-                .to_owned();
+            return format!(
+                "triple fault{on}; this host has already reset the registers, so where it happened is not known."
+            );
         }
         let mut text = format!("triple fault{place}");
         let ring = registers.ring();

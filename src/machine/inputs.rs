@@ -46,8 +46,11 @@ pub enum Input {
     },
     /// The user presses the power button.
     PowerButton,
-    /// The user requests a non-maskable interrupt of the bootstrap processor.
-    Nmi,
+    /// The user requests a non-maskable interrupt of a CPU.
+    Nmi {
+        /// Number of the CPU.
+        cpu: u8,
+    },
     /// The user presses the reset button.
     Reset,
     /// The user ends the run.

@@ -365,7 +365,7 @@ impl Machine {
                     other => event = other.or(event),
                 },
                 Input::PowerButton => self.board.press_power_button(),
-                Input::Nmi => self.board.request_nmi(CpuId::BOOT.number()),
+                Input::Nmi { cpu } => self.board.request_nmi(cpu),
                 Input::Reset => match self.reset_requested("the user")? {
                     Event::End(outcome) => return Ok(Some(Event::End(outcome))),
                     reset => event = Some(reset),

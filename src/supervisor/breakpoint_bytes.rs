@@ -2,7 +2,7 @@
 //!
 //! They are in memory only while the guest runs: readers of stopped memory never see them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::arch::Registers;
 use crate::inspect::translate::translate;
@@ -22,8 +22,8 @@ pub(crate) enum Opcode {
 #[derive(Debug, Default)]
 pub(crate) struct InsertedBreakpoints {
     /// Virtual addresses and the guest-physical ones behind them: one byte may be mapped at two
-    /// addresses.
-    places: BTreeMap<u64, u64>,
+    /// addresses, and one address to two bytes, by the page tables of two CPUs.
+    places: BTreeSet<(u64, u64)>,
 }
 
 impl InsertedBreakpoints {
@@ -36,13 +36,11 @@ impl InsertedBreakpoints {
         addresses: impl Iterator<Item = u64>,
     ) {
         for address in addresses {
-            if self.places.contains_key(&address) {
-                continue;
-            }
             if let Some(physical) = translate(memory, registers, address)
+                && !self.places.contains(&(address, physical))
                 && memory.insert_breakpoint(physical, opcode as u8)
             {
-                self.places.insert(address, physical);
+                self.places.insert((address, physical));
             }
         }
     }
@@ -55,8 +53,11 @@ impl InsertedBreakpoints {
     /// The guest-physical address of what is inserted at `address`, which may have been inserted through
     /// another mapping of it.
     pub(crate) fn at(&self, memory: &GuestMemory, registers: &Registers, address: u64) -> Option<u64> {
-        let physical =
-            self.places.get(&address).copied().or_else(|| translate(memory, registers, address))?;
+        let mut places = self.places.range((address, 0)..=(address, u64::MAX)).map(|(_, physical)| *physical);
+        let physical = match (places.next(), places.next()) {
+            (Some(only), None) => Some(only),
+            _ => translate(memory, registers, address),
+        }?;
         memory.has_breakpoint(physical).then_some(physical)
     }
 

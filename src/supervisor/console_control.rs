@@ -13,6 +13,7 @@ use super::notice::Notice;
 use super::resume_actions::ResumeAction;
 use super::run_control::{Advance, Stop, Supervisor};
 use super::stopped_machine::RunStatus;
+use crate::machine::RunState;
 use crate::machine::inputs::Input;
 
 /// The stops of a guest under console control.
@@ -37,7 +38,7 @@ impl Supervisor<'_> {
     /// Runs the guest until it stops at a breakpoint of the console, something is to be printed, an input needs
     /// attention or the run ends.
     pub(crate) fn run_to_console_stop(&mut self) {
-        let steps = *self.actions.of(self.machine.current_cpu()) != ResumeAction::Continue;
+        let steps = self.actions.any_steps();
         let stops =
             !self.session.points.is_empty() || self.session.switches.catch_int3 || self.machine.magic_break();
         if !stops && !steps {
@@ -68,6 +69,9 @@ impl Supervisor<'_> {
         self.note_registers_changed();
         let mut text = std::mem::take(&mut self.messages);
         text.push_str(self.reason(stop));
+        if let Some(cpu) = self.one_of_several() {
+            text.push_str(&format!("{cpu}: "));
+        }
         text.push_str(&self.run_command(CommandSource::Console, "dis $pc 1").text);
         for line in text.lines() {
             info!("console: the guest has stopped: {line}");
@@ -117,7 +121,15 @@ impl Supervisor<'_> {
     pub(crate) fn step_for_console(&mut self, count: u64) -> String {
         self.take_control();
         self.state.set_paused(true);
-        self.actions.set(self.machine.current_cpu(), ResumeAction::Step);
+        self.cpu = self.selected;
+        if self.machine.cpu(self.cpu).run_state() == RunState::WaitForSipi {
+            return format!(
+                "{} waits for a start-up interrupt of another CPU; `resume` lets all run\n",
+                self.cpu
+            );
+        }
+        self.actions.stay_by_default();
+        self.actions.set(self.cpu, ResumeAction::Step);
         let mut left = count;
         while left > 0 {
             let waits = self.waits_for_interrupt();
@@ -133,6 +145,9 @@ impl Supervisor<'_> {
                     return std::mem::take(&mut self.messages);
                 }
                 Advance::Going if waits => {
+                    // What it waits for may come from the others.
+                    self.actions.clear();
+                    self.actions.set(self.selected, ResumeAction::Step);
                     return "the guest waits in hlt for an interrupt; it stops at the first instruction after \
                             that\n"
                         .to_owned();
@@ -147,7 +162,7 @@ impl Supervisor<'_> {
 
     /// True if the next step begins or continues a wait for an interrupt.
     fn waits_for_interrupt(&mut self) -> bool {
-        let cpu = self.machine.current_cpu();
+        let cpu = self.cpu;
         if self.machine.cpu(cpu).is_halted() {
             return true;
         }

@@ -19,6 +19,7 @@
 //! Without a debugger, what happens to the guest next ([`PendingAction`]) stays in the machine. A debugger
 //! takes it out of there, because it decides when the guest goes on.
 
+use super::per_cpu::PerCpu;
 use super::stopped_machine::RunStatus;
 use crate::machine::{Outcome, PendingAction};
 
@@ -57,10 +58,10 @@ pub(crate) struct DebugSession {
     was_console_controlled: bool,
     /// What happens to the guest before it goes on.
     pub(crate) pending: Option<Pending>,
-    /// Address of the instruction the guest last stopped at: a breakpoint there has been reported.
-    pub(crate) reported_at: Option<u64>,
-    /// RIP after the last step, unless the guest has run since.
-    pub(crate) stepped_to: Option<u64>,
+    /// Address of the instruction that a CPU last stopped at: a breakpoint there has been reported.
+    pub(crate) reported_at: PerCpu<u64>,
+    /// RIP of a CPU after its last step, unless it has run since.
+    pub(crate) stepped_to: PerCpu<u64>,
 }
 
 /// What has happened to the guest and takes effect when its debugger resumes it.

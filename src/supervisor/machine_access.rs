@@ -23,7 +23,7 @@ use crate::kvm::HostError;
 use crate::machine::board::Board;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
-use crate::machine::{Event, Machine, Outcome, PendingAction, RunState};
+use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction, RunState};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{self, SaveReport, SnapshotError};
@@ -32,7 +32,9 @@ impl Supervisor<'_> {
     /// The guest is where a snapshot was taken. A pending action and a breakpoint there were reported before.
     fn was_restored(&mut self) {
         self.was_reset();
-        self.set_reported_at(self.position().ok().map(|(_, pc)| pc));
+        for cpu in self.machine.cpu_ids() {
+            self.set_reported_at(cpu, self.position_of(cpu).ok().map(|(_, pc)| pc));
+        }
     }
 
     /// Serves the pending requests, until one ends the run.
@@ -86,11 +88,11 @@ fn not_restored<T, E: Display>(result: &Result<T, E>) -> Outcome {
 
 impl StoppedMachine for Supervisor<'_> {
     fn registers(&self) -> Result<Registers, HostError> {
-        self.machine.cpu(self.machine.current_cpu()).registers()
+        self.machine.cpu(self.selected).registers()
     }
 
     fn set_registers(&mut self, registers: &Registers) -> Result<(), HostError> {
-        let (cpu, now) = (self.machine.current_cpu(), StoppedMachine::registers(self)?);
+        let (cpu, now) = (self.selected, StoppedMachine::registers(self)?);
         if registers.system != now.system {
             self.machine.set_system_registers(cpu, &registers.system)?;
         }
@@ -98,8 +100,8 @@ impl StoppedMachine for Supervisor<'_> {
             self.machine.set_general_registers(cpu, &registers.general)?;
         }
         if registers.general.rip != now.general.rip {
-            self.moved();
-            self.set_reported_at(None);
+            self.moved(cpu);
+            self.set_reported_at(cpu, None);
             self.stops.current = None;
         }
         self.note_registers_changed();
@@ -107,7 +109,7 @@ impl StoppedMachine for Supervisor<'_> {
     }
 
     fn extended_registers(&self) -> Result<ExtendedRegisters, HostError> {
-        self.machine.cpu(self.machine.current_cpu()).vcpu().extended_registers()
+        self.machine.cpu(self.selected).vcpu().extended_registers()
     }
 
     fn memory(&self) -> &GuestMemory {
@@ -257,7 +259,7 @@ impl StoppedMachine for Supervisor<'_> {
     }
 
     fn cpus(&self) -> Vec<String> {
-        let current = self.machine.current_cpu();
+        let selected = self.selected;
         let line = |id| {
             let cpu = self.machine.cpu(id);
             let state = match cpu.run_state() {
@@ -265,11 +267,32 @@ impl StoppedMachine for Supervisor<'_> {
                 RunState::Halted => " (halted)",
                 RunState::WaitForSipi => " (waits for a start-up interrupt)",
             };
-            let mark = if id == current { '*' } else { ' ' };
+            let mark = if id == selected { '*' } else { ' ' };
             let rip = cpu.general_registers().map_or(0, |registers| registers.rip);
             format!("{mark} CPU #{}: rip {rip:#x}{state}", id.number())
         };
         self.machine.cpu_ids().map(line).collect()
+    }
+
+    fn cpu_count(&self) -> usize {
+        self.machine.cpu_ids().count()
+    }
+
+    fn selected_cpu(&self) -> CpuId {
+        self.selected
+    }
+
+    fn select_cpu(&mut self, cpu: CpuId) -> bool {
+        let exists = cpu.index() < self.cpu_count();
+        if exists {
+            self.selected = cpu;
+        }
+        exists
+    }
+
+    fn registers_of(&self, cpu: CpuId) -> Result<Option<Registers>, HostError> {
+        let exists = cpu.index() < self.cpu_count();
+        exists.then(|| self.machine.cpu(cpu).registers()).transpose()
     }
 }
 

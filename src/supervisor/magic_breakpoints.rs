@@ -56,7 +56,7 @@ impl Supervisor<'_> {
     /// True if the current CPU is about to execute a magic breakpoint at `pc`.
     pub(crate) fn is_at_magic_breakpoint(&self, registers: &Registers, pc: u64) -> bool {
         // A CPU that is halted has not reached the instruction yet.
-        !self.machine.cpu(self.machine.current_cpu()).is_halted() && self.has_magic_breakpoint(registers, pc)
+        !self.machine.cpu(self.cpu).is_halted() && self.has_magic_breakpoint(registers, pc)
     }
 
     /// True if the guest file and memory have a magic breakpoint at the linear address `pc`. Breakpoint bytes in
@@ -82,15 +82,16 @@ impl Supervisor<'_> {
     ) -> Result<Advance, HostError> {
         let mut general = registers.general;
         general.rip = general.rip.wrapping_add(BYTES.len() as u64);
-        self.machine.set_general_registers(self.machine.current_cpu(), &general)?;
-        let place = self.place(pc);
+        self.machine.set_general_registers(self.cpu, &general)?;
+        let place = self.place(pc) + &self.on_cpu();
         self.stop_by_request(format!("magic breakpoint at {place}"))
     }
 
     /// Stops the guest behind the instruction with which it has written the command to the port.
     pub(crate) fn stop_for_port(&mut self) -> Result<Advance, HostError> {
         let (_, pc) = self.position()?;
-        let (command, port, place) = (debugger_port::STOP, debugger_port::PORT, self.place(pc));
+        let (command, port, place) =
+            (debugger_port::STOP, debugger_port::PORT, self.place(pc) + &self.on_cpu());
         self.stop_by_request(format!(
             "the guest has written {command:#06x} to port {port:#06x}, before {place}"
         ))
@@ -105,7 +106,7 @@ impl Supervisor<'_> {
         self.messages.push_str(&text);
         self.messages.push('\n');
         let (_, pc) = self.position()?;
-        self.interrupted_at(pc);
+        self.interrupted_at(self.cpu, pc);
         Ok(Advance::Stopped(Stop::Requested))
     }
 

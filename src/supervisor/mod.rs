@@ -5,6 +5,9 @@
 //! | `run` | the loop that runs a machine for its whole life |
 //! | `guest_state` | what the guest is doing, and the data of each state |
 //! | `run_control` | how a debugged guest is run, stepped and stopped |
+//! | `resumption` | which CPUs run, step and stay when the guest goes on |
+//! | `time_share` | the time that other CPUs get while one is stepped |
+//! | `per_cpu` | a value that each CPU may have |
 //! | `console_control` | how a guest without a debugger is run and stepped from the console |
 //! | `periodic_attention` | stops such a guest at intervals |
 //! | `front_end` | what is needed of a debugger front end |
@@ -45,10 +48,12 @@ mod magic_breakpoints;
 pub(crate) mod memory;
 pub mod migrator;
 pub mod notice;
+mod per_cpu;
 pub(crate) mod periodic_attention;
 pub mod points;
 pub mod request_queue;
 pub(crate) mod resume_actions;
+mod resumption;
 pub(crate) mod run;
 pub(crate) mod run_control;
 pub mod session;
@@ -56,4 +61,5 @@ pub(crate) mod steps;
 pub(crate) mod stop_classification;
 pub mod stopped_machine;
 pub(crate) mod technique;
+mod time_share;
 pub(crate) mod watchpoints;

@@ -1,4 +1,4 @@
-//! Calls for the attention of a machine at intervals, so that a guest under console control stops briefly.
+//! Calls for the attention of a machine at intervals, so that a guest stops briefly.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -12,39 +12,55 @@ use crate::machine::inputs::{Input, Inputs};
 pub(crate) const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The thread that calls, once it was needed. It ends when this is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PeriodicAttention {
+    interval: Duration,
     switch: Option<Sender<bool>>,
     is_on: bool,
 }
 
+impl Default for PeriodicAttention {
+    fn default() -> PeriodicAttention {
+        PeriodicAttention::every(INTERVAL)
+    }
+}
+
 impl PeriodicAttention {
+    /// Calls at this interval, once it is switched on.
+    pub(crate) fn every(interval: Duration) -> PeriodicAttention {
+        PeriodicAttention { interval, switch: None, is_on: false }
+    }
+
     /// Calls at intervals from now on, or no longer.
     pub(crate) fn set(&mut self, on: bool, inputs: &Inputs) {
         if on == self.is_on {
             return;
         }
         self.is_on = on;
-        let switch = self.switch.get_or_insert_with(|| start(inputs.clone()));
+        let interval = self.interval;
+        let switch = self.switch.get_or_insert_with(|| start(inputs.clone(), interval));
         // It fails if the host gave no thread; the log says so.
         let _ = switch.send(on);
     }
 }
 
-fn start(inputs: Inputs) -> Sender<bool> {
+fn start(inputs: Inputs, interval: Duration) -> Sender<bool> {
     let (switch, switched) = channel();
-    let started = thread::Builder::new().name("breakpoints".into()).spawn(move || call(&inputs, &switched));
+    let started =
+        thread::Builder::new().name("attention".into()).spawn(move || call(&inputs, interval, &switched));
     if let Err(error) = started {
-        warn!("breakpoints in memory that is written later have no effect: no thread to renew them: {error}");
+        warn!(
+            "the guest is not stopped at intervals, for breakpoints or for its other CPUs: no thread: {error}"
+        );
     }
     switch
 }
 
-fn call(inputs: &Inputs, switched: &Receiver<bool>) {
+fn call(inputs: &Inputs, interval: Duration, switched: &Receiver<bool>) {
     let mut on = false;
     loop {
         let changed = if on {
-            switched.recv_timeout(INTERVAL)
+            switched.recv_timeout(interval)
         } else {
             switched.recv().map_err(RecvTimeoutError::from)
         };

@@ -5,6 +5,7 @@
 
 use crate::inspect::expression::{Expression, Values};
 use crate::inspect::format::Format;
+use crate::machine::CpuId;
 
 /// Points there may be.
 const MOST_POINTS: usize = 256;
@@ -150,18 +151,19 @@ impl Points {
         text
     }
 
-    /// The guest is about to carry out the instruction at `address`: evaluates the points there.
-    pub fn decide(&mut self, address: u64, values: &mut dyn Values) -> Decision {
+    /// The guest is about to carry out the instruction at `address`: evaluates the points there. `on` is its
+    /// CPU, if there are several.
+    pub fn decide(&mut self, address: u64, on: Option<CpuId>, values: &mut dyn Values) -> Decision {
         let mut decision = Decision::default();
         for point in self.points.iter_mut().filter(|point| point.address == address) {
-            point.reach(values, &mut decision);
+            point.reach(on, values, &mut decision);
         }
         decision
     }
 }
 
 impl Point {
-    fn reach(&mut self, values: &mut dyn Values, decision: &mut Decision) {
+    fn reach(&mut self, on: Option<CpuId>, values: &mut dyn Values, decision: &mut Decision) {
         self.reached = self.reached.saturating_add(1);
         let holds = self.condition.as_ref().map_or(Ok(1), |it| it.evaluate(values, self.reached));
         match holds {
@@ -170,8 +172,10 @@ impl Point {
             Err(error) => {
                 decision.stop = true;
                 let Point { number, place, words, .. } = self;
-                decision.text +=
-                    &format!("breakpoint {number} at {place}: cannot evaluate `{words}`: {error}\n");
+                decision.text += &format!(
+                    "breakpoint {number} at {place}{}: cannot evaluate `{words}`: {error}\n",
+                    cpu(on)
+                );
                 return;
             }
         }
@@ -184,11 +188,16 @@ impl Point {
             Kind::Break => {
                 decision.stop = true;
                 decision.text +=
-                    &format!("breakpoint {} at {}, hit {}\n", self.number, self.place, self.hits);
+                    &format!("breakpoint {} at {}{}, hit {}\n", self.number, self.place, cpu(on), self.hits);
             }
             Kind::Trace(format) => decision.text += &format.print(values, self.reached),
         }
     }
+}
+
+/// The CPU that has reached a point, behind the address.
+fn cpu(on: Option<CpuId>) -> String {
+    on.map(|cpu| format!(" on {cpu}")).unwrap_or_default()
 }
 
 fn times(count: u64) -> String {

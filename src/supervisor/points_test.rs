@@ -29,9 +29,9 @@ fn point(address: u64, condition: Option<&str>, format: Option<&str>) -> NewPoin
 fn a_condition_decides_whether_the_guest_stops() {
     let mut points = Points::default();
     assert_eq!(points.add(point(0x10, Some("$rdi == 3"), None)), Some(1));
-    assert_eq!(points.decide(0x10, &mut All(2)), Decision::default());
-    assert_eq!(points.decide(0x11, &mut All(3)), Decision::default());
-    let stop = points.decide(0x10, &mut All(3));
+    assert_eq!(points.decide(0x10, None, &mut All(2)), Decision::default());
+    assert_eq!(points.decide(0x11, None, &mut All(3)), Decision::default());
+    let stop = points.decide(0x10, None, &mut All(3));
     assert_eq!((stop.stop, stop.text.as_str()), (true, "breakpoint 1 at main, hit 1\n"));
     assert_eq!(points.list(), "1    break main if $rdi == 3\n     reached 2 times, hit once\n");
 }
@@ -40,7 +40,7 @@ fn a_condition_decides_whether_the_guest_stops() {
 fn a_log_point_prints_and_the_guest_goes_on() {
     let mut points = Points::default();
     points.add(point(0x10, None, Some("\"n=%d\", $rdi")));
-    let decision = points.decide(0x10, &mut All(9));
+    let decision = points.decide(0x10, None, &mut All(9));
     assert_eq!((decision.stop, decision.text.as_str()), (false, "n=9\n"));
 }
 
@@ -50,18 +50,18 @@ fn ignored_hits_are_counted_and_do_not_stop() {
     points.add(point(0x10, Some("$rdi"), None));
     assert!(points.ignore(1, 2));
     assert!(!points.ignore(2, 2));
-    assert!(!points.decide(0x10, &mut All(1)).stop);
-    assert!(!points.decide(0x10, &mut All(0)).stop, "no hit, so nothing to ignore");
+    assert!(!points.decide(0x10, None, &mut All(1)).stop);
+    assert!(!points.decide(0x10, None, &mut All(0)).stop, "no hit, so nothing to ignore");
     assert!(points.list().ends_with("reached 2 times, hit once, the next hit is ignored\n"));
-    assert!(!points.decide(0x10, &mut All(1)).stop);
-    assert_eq!(points.decide(0x10, &mut All(1)).text, "breakpoint 1 at main, hit 3\n");
+    assert!(!points.decide(0x10, None, &mut All(1)).stop);
+    assert_eq!(points.decide(0x10, None, &mut All(1)).text, "breakpoint 1 at main, hit 3\n");
 }
 
 #[test]
 fn a_condition_can_count() {
     let mut points = Points::default();
     points.add(point(0x10, Some("$hits == 1000"), None));
-    let stops = (1..=2000).filter(|_| points.decide(0x10, &mut All(0)).stop).count();
+    let stops = (1..=2000).filter(|_| points.decide(0x10, None, &mut All(0)).stop).count();
     assert_eq!(stops, 1);
     assert!(points.list().contains("reached 2000 times, hit once"));
 }
@@ -70,7 +70,7 @@ fn a_condition_can_count() {
 fn a_condition_that_cannot_be_evaluated_stops_and_says_why() {
     let mut points = Points::default();
     points.add(point(0x10, Some("u8($rdi) == 1"), None));
-    let decision = points.decide(0x10, &mut All(5));
+    let decision = points.decide(0x10, None, &mut All(5));
     assert!(decision.stop);
     assert_eq!(
         decision.text,
@@ -84,7 +84,7 @@ fn all_points_at_an_address_are_evaluated() {
     let mut points = Points::default();
     points.add(point(0x10, None, None));
     points.add(point(0x10, None, Some("\"traced\"")));
-    let decision = points.decide(0x10, &mut All(0));
+    let decision = points.decide(0x10, None, &mut All(0));
     assert_eq!((decision.stop, decision.text.as_str()), (true, "breakpoint 1 at main, hit 1\ntraced\n"));
     assert!(points.remove(1));
     assert!(!points.remove(1));

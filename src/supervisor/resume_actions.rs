@@ -35,6 +35,25 @@ impl ResumeActions {
         self.actions.get(cpu.index()).and_then(Option::as_ref).unwrap_or(&self.default)
     }
 
+    /// True if `cpu` steps.
+    pub(crate) fn steps(&self, cpu: CpuId) -> bool {
+        matches!(self.of(cpu), ResumeAction::Step | ResumeAction::StepRange(_))
+    }
+
+    /// The CPUs that continue.
+    pub(crate) fn continuing(&self) -> Vec<CpuId> {
+        self.cpus().filter(|cpu| *self.of(*cpu) == ResumeAction::Continue).collect()
+    }
+
+    /// True if a CPU steps.
+    pub(crate) fn any_steps(&self) -> bool {
+        self.cpus().any(|cpu| self.steps(cpu))
+    }
+
+    fn cpus(&self) -> impl Iterator<Item = CpuId> + use<> {
+        (0..self.actions.len()).map(|number| CpuId::new(number.try_into().unwrap_or(u8::MAX)))
+    }
+
     /// Has `cpu` do `action`; without effect for one that the machine does not have.
     pub(crate) fn set(&mut self, cpu: CpuId, action: ResumeAction) {
         if let Some(slot) = self.actions.get_mut(cpu.index()) {
@@ -57,6 +76,20 @@ impl ResumeActions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpus_step_or_continue_or_stay() {
+        let mut actions = ResumeActions::new(4);
+        assert!(!actions.any_steps());
+        actions.set(CpuId::new(1), ResumeAction::Step);
+        actions.set(CpuId::new(3), ResumeAction::StepRange(1..2));
+        assert!(actions.any_steps() && actions.steps(CpuId::new(3)) && !actions.steps(CpuId::BOOT));
+        assert_eq!(actions.continuing(), [CpuId::BOOT, CpuId::new(2)]);
+        actions.stay_by_default();
+        assert!(actions.any_steps() && actions.continuing().is_empty());
+        actions.set(CpuId::new(2), ResumeAction::Continue);
+        assert_eq!(actions.continuing(), [CpuId::new(2)]);
+    }
 
     #[test]
     fn cpus_without_an_action_have_the_default_one() {

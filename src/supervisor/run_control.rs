@@ -9,23 +9,22 @@
 
 use tracing::debug;
 
-use super::breakpoint_bytes::Opcode;
 use super::console_control::ConsoleStops;
 use super::debug_facilities::DebugFacilities;
 use super::guest_state::{GuestState, Pending};
-use super::lookahead::Kind;
 use super::magic_breakpoints::MagicBreakpoints;
 use super::periodic_attention::PeriodicAttention;
-use super::resume_actions::{ResumeAction, ResumeActions};
+use super::resume_actions::ResumeActions;
 use super::session::{CommandSession, Services};
 use super::stopped_machine::RunStatus;
 use super::technique::Technique;
+use super::time_share::TimeShare;
 use super::watchpoints::{Access, Hit};
 use crate::arch::Registers;
 use crate::inspect::report;
 use crate::kvm::{GuestDebug, HostError};
 use crate::machine::snapshots::Snapshots;
-use crate::machine::{Event, Machine, Outcome};
+use crate::machine::{CpuId, Event, Machine, Outcome, RunState};
 
 /// Printed for the user when the guest requests a reset.
 const RESET: &str = "kvm: the guest requested a reset; continuing performs it.\n";
@@ -44,6 +43,10 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) magic_breakpoints: MagicBreakpoints,
     /// What each CPU does when a debugger resumes the guest.
     pub(crate) actions: ResumeActions,
+    /// The CPU that the last event, or the step that is made, is about.
+    pub(crate) cpu: CpuId,
+    /// The CPU that commands show.
+    pub(crate) selected: CpuId,
     /// Snapshots in memory.
     pub(crate) snapshots: Snapshots,
     /// What commands have set.
@@ -58,6 +61,8 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) stops: ConsoleStops,
     /// Stops a console-controlled guest at intervals.
     pub(crate) periodic_attention: PeriodicAttention,
+    /// The time that the other CPUs get while one is stepped.
+    pub(super) time_share: TimeShare,
 }
 
 /// Why the guest stopped.
@@ -104,6 +109,8 @@ impl<'m> Supervisor<'m> {
             facilities: DebugFacilities::default(),
             magic_breakpoints: MagicBreakpoints::default(),
             actions,
+            cpu: CpuId::BOOT,
+            selected: CpuId::BOOT,
             snapshots: Snapshots::default(),
             session: CommandSession::default(),
             services,
@@ -111,6 +118,7 @@ impl<'m> Supervisor<'m> {
             registers_changed: false,
             stops: ConsoleStops::default(),
             periodic_attention: PeriodicAttention::default(),
+            time_share: TimeShare::default(),
         };
         if supervisor.machine.magic_break() {
             supervisor.find_magic_breakpoints();
@@ -150,12 +158,12 @@ impl<'m> Supervisor<'m> {
 
     /// Runs the guest without a debugger until an input needs attention or the run ends.
     pub(crate) fn run_freely(&mut self) {
-        let cpu = self.machine.current_cpu();
-        let switched = self.machine.cpu_mut(cpu).set_guest_debug(GuestDebug::default());
+        self.release_cpus();
+        let switched = self.enable_on_all_cpus(GuestDebug::default());
         if let Err(error) = switched.and_then(|()| self.machine.watch(Vec::new())) {
             return self.end(Outcome::HostFailed(error));
         }
-        let event = self.machine.run_to_event();
+        let event = self.run_to_event();
         self.handle_undebugged(event);
     }
 
@@ -179,11 +187,15 @@ impl<'m> Supervisor<'m> {
         self.session.switches.physical = false;
     }
 
-    /// The debugger has interrupted the guest, which stops where it is.
+    /// The debugger has interrupted the guest: all CPUs stop where they are.
     pub(crate) fn interrupt(&mut self) {
         self.state.set_resumed(false);
-        if let Ok((_, pc)) = self.position() {
-            self.interrupted_at(pc);
+        for cpu in self.machine.cpu_ids() {
+            if self.machine.cpu(cpu).run_state() != RunState::WaitForSipi
+                && let Ok((_, pc)) = self.position_of(cpu)
+            {
+                self.interrupted_at(cpu, pc);
+            }
         }
     }
 
@@ -209,23 +221,23 @@ impl<'m> Supervisor<'m> {
         self.registers_changed = true;
     }
 
-    /// Address of the instruction whose breakpoint has been reported.
-    pub(crate) fn reported_at(&self) -> Option<u64> {
-        self.state.session().and_then(|session| session.reported_at)
+    /// Address of the instruction of a CPU whose breakpoint has been reported.
+    pub(crate) fn reported_at(&self, cpu: CpuId) -> Option<u64> {
+        self.state.session().and_then(|session| session.reported_at.get(cpu))
     }
 
     /// Sets [`Self::reported_at`].
-    pub(crate) fn set_reported_at(&mut self, pc: Option<u64>) {
+    pub(crate) fn set_reported_at(&mut self, cpu: CpuId, pc: Option<u64>) {
         if let Some(session) = self.state.session_mut() {
-            session.reported_at = pc;
+            session.reported_at.set(cpu, pc);
         }
     }
 
-    /// The guest has been stopped at `pc`, but not because of `pc`: a breakpoint or log point there that has not
+    /// A CPU has been stopped at `pc`, but not because of `pc`: a breakpoint or log point there that has not
     /// been evaluated is evaluated when the guest goes on.
-    pub(crate) fn interrupted_at(&mut self, pc: u64) {
-        if self.reported_at() != Some(pc) {
-            self.set_reported_at(if self.session.points.is_at(pc) { None } else { Some(pc) });
+    pub(crate) fn interrupted_at(&mut self, cpu: CpuId, pc: u64) {
+        if self.reported_at(cpu) != Some(pc) {
+            self.set_reported_at(cpu, if self.session.points.is_at(pc) { None } else { Some(pc) });
         }
     }
 
@@ -239,48 +251,21 @@ impl<'m> Supervisor<'m> {
         });
         if let Advance::Stopped(_) = advance {
             self.state.set_resumed(false);
+            self.selected = self.cpu;
         }
         advance
     }
 
-    fn resume(&mut self) -> Result<Advance, HostError> {
-        match self.state.session_mut().and_then(|session| session.pending.take()) {
-            Some(Pending::End(outcome)) => {
-                self.end(outcome);
-                return Ok(Advance::Over);
-            }
-            Some(Pending::Reset) => return self.go_on_by_reset(),
-            None => {}
-        }
-        // One instruction may hit several watchpoints; a stop reports one.
-        if let Some(hit) = self.facilities.watchpoints.next_hit() {
-            return Ok(Advance::Stopped(Stop::Watch(hit)));
-        }
-        self.facilities.forget_code();
-        self.arm_watchpoints()?;
-        match self.current_action().clone() {
-            ResumeAction::Step => self.step_once(),
-            ResumeAction::StepRange(range) => self.step_out_of(&range),
-            ResumeAction::Continue => self.go(),
-            ResumeAction::Stay => {
-                self.wait();
-                Ok(self.going_or_over())
-            }
-        }
-    }
-
-    /// What the current CPU does when the guest goes on.
-    fn current_action(&self) -> &ResumeAction {
-        self.actions.of(self.machine.current_cpu())
-    }
-
-    fn going_or_over(&self) -> Advance {
+    pub(super) fn going_or_over(&self) -> Advance {
         if self.outcome().is_some() { Advance::Over } else { Advance::Going }
     }
 
-    /// The debugger has moved the instruction pointer: a guest that could not go on may be able to at the new
+    /// The instruction pointer of a CPU was written: a guest that could not go on there may be able to at the new
     /// address.
-    pub(crate) fn moved(&mut self) {
+    pub(crate) fn moved(&mut self, cpu: CpuId) {
+        if cpu != self.cpu {
+            return;
+        }
         let Some(session) = self.state.session_mut() else { return };
         if let Some(Pending::Reset | Pending::End(Outcome::Halted { .. } | Outcome::Refused(..))) =
             session.pending
@@ -289,91 +274,21 @@ impl<'m> Supervisor<'m> {
         }
     }
 
-    /// Registers of the current CPU, and the linear address of its next instruction.
+    /// Registers of the CPU of the last event, and the linear address of its next instruction.
     pub(crate) fn position(&self) -> Result<(Registers, u64), HostError> {
-        let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
+        self.position_of(self.cpu)
+    }
+
+    /// Registers of a CPU, and the linear address of its next instruction.
+    pub(crate) fn position_of(&self, cpu: CpuId) -> Result<(Registers, u64), HostError> {
+        let registers = self.machine.cpu(cpu).registers()?;
         let pc = registers.next_instruction();
         Ok((registers, pc))
-    }
-
-    /// Performs the reset the guest has requested before breakpoints are put in place: memory and page tables
-    /// change. A step ends at the guest's first instruction.
-    fn go_on_by_reset(&mut self) -> Result<Advance, HostError> {
-        self.perform_reset();
-        if self.outcome().is_some() || *self.current_action() == ResumeAction::Continue {
-            return Ok(self.going_or_over());
-        }
-        let (_, pc) = self.position()?;
-        let point = self.evaluate_points(pc)?;
-        Ok(self.stop(self.facilities.breakpoint_at(pc).or(point).unwrap_or(Stop::Stepped), pc))
-    }
-
-    fn go(&mut self) -> Result<Advance, HostError> {
-        let (registers, pc) = self.position()?;
-        if self.is_at_magic_breakpoint(&registers, pc) {
-            return self.stop_behind_magic_breakpoint(&registers, pc);
-        }
-        let reported = self.reported_at() == Some(pc) && self.would_stop_again(&registers, pc);
-        self.set_reported_at(None);
-        let debug = self.guest_debug();
-        self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
-        let opcode = self.technique().inserted;
-        let magic = self.magic_breakpoints.addresses();
-        let addresses = self.facilities.breakpoints.software().chain(self.session.points.addresses());
-        // Memory may have something else there than the guest file, which stays as it is.
-        let without_register: Vec<u64> = addresses
-            .chain(magic.filter(|address| self.has_magic_breakpoint(&registers, *address)))
-            .filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)))
-            .collect();
-        let without_register = without_register.into_iter();
-        self.facilities.inserted.insert(self.machine.memory(), &registers, opcode, without_register);
-        let advanced = self.run_with_breakpoints(debug, reported.then_some((registers, pc)));
-        self.facilities.inserted.remove(self.machine.memory());
-        advanced
     }
 
     /// What breakpoints are made of on this host.
     pub(crate) fn technique(&self) -> Technique {
         self.facilities.technique(self.machine.kvm())
-    }
-
-    /// The breakpoint in each debug register while the guest runs.
-    fn registers_in_use(&self) -> [Option<u64>; 4] {
-        let DebugFacilities { breakpoints, watchpoints, .. } = &self.facilities;
-        let watching = watchpoints.in_registers(breakpoints).map(|watch| watch.is_some());
-        breakpoints.registers(self.technique().registers, watching, self.own_addresses())
-    }
-
-    /// The addresses of the points that commands have set, and of magic breakpoints.
-    fn own_addresses(&self) -> impl Iterator<Item = u64> + '_ {
-        self.session.points.addresses().chain(self.magic_breakpoints.addresses())
-    }
-
-    /// True if the guest must be stopped briefly at intervals: there are breakpoints without a debug register,
-    /// whose bytes could not be inserted yet or may be overwritten, by a loader for example.
-    pub(crate) fn needs_periodic_stops(&self) -> bool {
-        let registers = self.registers_in_use();
-        *self.current_action() == ResumeAction::Continue
-            && self
-                .facilities
-                .breakpoints
-                .software()
-                .chain(self.own_addresses())
-                .any(|address| !registers.contains(&Some(address)))
-    }
-
-    /// The debug settings with which the vCPU runs until a breakpoint.
-    fn guest_debug(&self) -> GuestDebug {
-        let inserted = self.needs_periodic_stops();
-        let technique = self.technique();
-        GuestDebug {
-            software_breakpoints: inserted && technique.inserted == Opcode::Int3
-                || self.session.switches.catch_int3,
-            halts: inserted && technique.stops_at_halts(),
-            hardware_breakpoints: self.registers_in_use(),
-            watchpoints: self.facilities.watchpoints.in_registers(&self.facilities.breakpoints),
-            ..GuestDebug::default()
-        }
     }
 
     /// Decides whether `event` stops the guest.
@@ -388,7 +303,7 @@ impl<'m> Supervisor<'m> {
     /// Stops after an access to watched data.
     pub(crate) fn stop_for(&mut self, hit: Hit) -> Result<Advance, HostError> {
         let (_, pc) = self.position()?;
-        self.interrupted_at(pc);
+        self.interrupted_at(self.cpu, pc);
         Ok(Advance::Stopped(Stop::Watch(hit)))
     }
 
@@ -420,7 +335,7 @@ impl<'m> Supervisor<'m> {
             {
                 let pc = self.position().ok().map(|(_, pc)| pc);
                 self.set_pending(Pending::End(outcome));
-                self.set_reported_at(pc);
+                self.set_reported_at(self.cpu, pc);
                 Ok(Advance::Stopped(Stop::Ended))
             }
             Event::End(outcome) => {
@@ -438,7 +353,7 @@ impl<'m> Supervisor<'m> {
 
     /// Stops the guest at `pc`, and notes that a breakpoint there has been reported.
     pub(crate) fn stop(&mut self, stop: Stop, pc: u64) -> Advance {
-        self.set_reported_at(Some(pc));
+        self.set_reported_at(self.cpu, Some(pc));
         Advance::Stopped(stop)
     }
 
@@ -450,7 +365,7 @@ impl<'m> Supervisor<'m> {
     }
 
     /// Performs the reset the guest has requested.
-    fn perform_reset(&mut self) {
+    pub(super) fn perform_reset(&mut self) {
         match self.machine.perform_reset() {
             Event::End(outcome) => self.end(outcome),
             _ => self.was_reset(),
@@ -461,10 +376,12 @@ impl<'m> Supervisor<'m> {
     pub(crate) fn was_reset(&mut self) {
         self.registers_changed = true;
         self.stops.current = None;
+        self.cpu = CpuId::BOOT;
         self.facilities.watchpoints.forget_hits();
         self.find_magic_breakpoints();
         if let Some(session) = self.state.session_mut() {
-            (session.reported_at, session.pending) = (None, None);
+            session.reported_at.clear();
+            session.pending = None;
         }
         if self.state.is_debugged() {
             self.take_pending();
@@ -482,13 +399,5 @@ impl<'m> Supervisor<'m> {
             }
             _ => {}
         }
-    }
-
-    /// True if running on from `pc` would stop there without having moved: at a breakpoint, or at an
-    /// `int3` of the guest's own, which only a step delivers to the guest.
-    fn would_stop_again(&mut self, registers: &Registers, pc: u64) -> bool {
-        self.facilities.breakpoint_at(pc).is_some()
-            || self.session.points.is_at(pc)
-            || self.facilities.lookahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
     }
 }

@@ -72,7 +72,7 @@ impl Supervisor<'_> {
         match kind {
             // In a less privileged ring it is no halt but an exception, which a step shows well.
             Kind::Halt if registers.ring() == 0 => {
-                return Ok(self.machine.step_halt(self.machine.current_cpu()));
+                return Ok(self.machine.step_halt(self.cpu));
             }
             _ => {}
         }
@@ -82,7 +82,7 @@ impl Supervisor<'_> {
             _ => false,
         };
         if emulated {
-            match self.machine.emulate_instruction(self.machine.current_cpu()) {
+            match self.machine.emulate_instruction(self.cpu) {
                 // The emulator does not know it, but the host may.
                 Some(Event::End(Outcome::Refused(..))) => {}
                 done => return Ok(done),
@@ -90,12 +90,12 @@ impl Supervisor<'_> {
         }
         let debug = self.step_debug(registers, pc, breakpoints);
         let mut retries = MAX_RETRIES;
-        let (cpu, interrupts) = (self.machine.current_cpu(), self.session.switches.step_interrupts);
+        let (cpu, interrupts) = (self.cpu, self.session.switches.step_interrupts);
         loop {
             if !self.technique().emulated || registers.ring() != 0 {
-                self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
+                self.machine.cpu(self.cpu).renew_guest_debug();
             }
-            self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
+            self.machine.cpu_mut(self.cpu).set_guest_debug(debug)?;
             if let Some(event) = self.machine.step_instruction(cpu, registers.general.rip, interrupts) {
                 // Possibly in a handler that ran without a stop.
                 if matches!(event, Event::Debug(_) | Event::WatchedAccess(_)) {
@@ -103,10 +103,10 @@ impl Supervisor<'_> {
                 }
                 return Ok(Some(event));
             }
-            let after = self.machine.cpu(self.machine.current_cpu()).general_registers()?;
+            let after = self.machine.cpu(self.cpu).general_registers()?;
             if after.rip != registers.general.rip {
                 if let Some(session) = self.state.session_mut() {
-                    session.stepped_to = Some(after.rip);
+                    session.stepped_to.set(cpu, Some(after.rip));
                 }
                 break;
             }
@@ -146,16 +146,16 @@ impl Supervisor<'_> {
     /// Takes out of memory what a step of the instruction at `before` has left there of the trap flag.
     fn hide_trap_flag(&mut self, kind: Kind, before: &Registers) -> Result<(), HostError> {
         // Neither a jump to a handler nor a plain instruction in front of one moves it.
-        if self.machine.cpu(self.machine.current_cpu()).general_registers()?.rsp == before.general.rsp {
+        if self.machine.cpu(self.cpu).general_registers()?.rsp == before.general.rsp {
             return Ok(());
         }
-        let after = self.machine.cpu(self.machine.current_cpu()).registers()?;
+        let after = self.machine.cpu(self.cpu).registers()?;
         if let Some(flags) = handlers::flags_of_frame(self.machine.memory(), before, &after) {
             handlers::clear_trap_flag(self.machine, &after, flags);
-            self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
+            self.machine.cpu(self.cpu).renew_guest_debug();
         } else if kind == Kind::PushFlags && !(self.technique().emulated && before.ring() == 0) {
             // The instruction emulator pushes those of the guest.
-            self.machine.cpu(self.machine.current_cpu()).renew_guest_debug();
+            self.machine.cpu(self.cpu).renew_guest_debug();
             handlers::clear_trap_flag(self.machine, &after, handlers::top_of_stack(&after));
         }
         Ok(())
@@ -180,18 +180,18 @@ impl Supervisor<'_> {
     fn evaluate_unreported_points(&mut self) -> Result<Option<(Stop, u64)>, HostError> {
         let (_, pc) = self.position()?;
         // A CPU that is halted has not reached the instruction yet.
-        if self.machine.cpu(self.machine.current_cpu()).is_halted() || self.reported_at() == Some(pc) {
+        if self.machine.cpu(self.cpu).is_halted() || self.reported_at(self.cpu) == Some(pc) {
             return Ok(None);
         }
         let stop = self.evaluate_points(pc)?;
-        self.set_reported_at(Some(pc));
+        self.set_reported_at(self.cpu, Some(pc));
         Ok(stop.map(|stop| (stop, pc)))
     }
 
     /// Steps, and stops for a breakpoint at the next instruction, if there is one.
     fn step_to_breakpoint(&mut self) -> Result<Advance, HostError> {
         let advanced = self.step()?;
-        if let (Advance::Stopped(Stop::Stepped), Some(pc)) = (&advanced, self.reported_at()) {
+        if let (Advance::Stopped(Stop::Stepped), Some(pc)) = (&advanced, self.reported_at(self.cpu)) {
             let point = self.evaluate_points(pc)?;
             if let Some(stop) = self.facilities.breakpoint_at(pc).or(point) {
                 return Ok(self.stop(stop, pc));
@@ -200,8 +200,9 @@ impl Supervisor<'_> {
         Ok(advanced)
     }
 
-    /// Steps until the guest stops for another reason than a step, leaves `range`, or reaches a breakpoint.
-    pub(crate) fn step_out_of(&mut self, range: &Range<u64>) -> Result<Advance, HostError> {
+    /// Steps until the guest stops for another reason than a step, leaves `range`, or reaches a breakpoint; or, if
+    /// other CPUs get their share of the time, until it is their turn.
+    pub(crate) fn step_out_of(&mut self, range: &Range<u64>, shares: bool) -> Result<Advance, HostError> {
         if let Some((stop, pc)) = self.evaluate_unreported_points()? {
             return Ok(self.stop(stop, pc));
         }
@@ -210,10 +211,10 @@ impl Supervisor<'_> {
                 Advance::Stopped(Stop::Stepped) => {}
                 other => return Ok(other),
             }
-            if self.reported_at().is_none_or(|pc| !range.contains(&pc)) {
+            if self.reported_at(self.cpu).is_none_or(|pc| !range.contains(&pc)) {
                 return Ok(Advance::Stopped(Stop::Stepped));
             }
-            if !self.messages.is_empty() {
+            if !self.messages.is_empty() || shares && self.time_share.is_others_turn() {
                 return Ok(Advance::Going);
             }
         }

@@ -11,27 +11,31 @@ use crate::arch::Registers;
 use crate::arch::flags::{DR6_BS, RFLAGS_TF};
 use crate::inspect::values::Known;
 use crate::kvm::{DebugStop, GuestDebug, HostError};
-use crate::machine::Event;
+use crate::machine::{CpuId, Event};
 use crate::supervisor::points::Decision;
 
 impl Supervisor<'_> {
-    /// Runs the guest with all breakpoints in place until it stops or there is something to print. `leave` is its
-    /// position if it would stop there at once.
+    /// Runs the guest with all breakpoints in place until it stops or there is something to print. `leave` has the
+    /// CPUs that would stop at once where they are: each is stepped off while all others stay, so that none of them
+    /// passes the breakpoint unseen.
     pub(crate) fn run_with_breakpoints(
         &mut self,
         debug: GuestDebug,
-        mut leave: Option<(Registers, u64)>,
+        mut leave: Vec<(CpuId, Registers, u64)>,
     ) -> Result<Advance, HostError> {
         loop {
-            if let Some((registers, pc)) = leave.take() {
+            for (cpu, registers, pc) in leave.drain(..) {
+                self.cpu = cpu;
+                self.set_reported_at(cpu, None);
                 if let Some(advance) = self.step_over(&registers, pc, &debug)? {
                     return Ok(advance);
                 }
-                self.machine.cpu_mut(self.machine.current_cpu()).set_guest_debug(debug)?;
+                self.machine.cpu_mut(cpu).set_guest_debug(debug)?;
             }
-            let event = self.machine.run_to_event();
+            let event = self.run_to_event();
             self.facilities.forget_code();
-            let stepped_to = self.state.session_mut().and_then(|session| session.stepped_to.take());
+            let cpu = self.cpu;
+            let stepped_to = self.state.session_mut().and_then(|session| session.stepped_to.take(cpu));
             let Event::Debug(stop) = &event else { return self.classify(event) };
             let own = debug.guest_exception_bits(stop);
             if own == Some(DR6_BS) && self.is_end_of_step(stepped_to)? {
@@ -39,7 +43,7 @@ impl Supervisor<'_> {
             }
             if let Some(bits @ 1..) = own {
                 debug!("a debug exception of the guest's own: {stop:x?}");
-                self.machine.inject_debug_exception(self.machine.current_cpu(), bits)?;
+                self.machine.inject_debug_exception(self.cpu, bits)?;
             }
             if self.is_watched(stop) {
                 return self.classify(event);
@@ -57,7 +61,7 @@ impl Supervisor<'_> {
             match decision {
                 Some(decision) if decision.stop => return Ok(self.stop(Stop::Point, pc)),
                 Some(_) if !self.messages.is_empty() => {
-                    self.set_reported_at(Some(pc));
+                    self.set_reported_at(self.cpu, Some(pc));
                     return Ok(Advance::Going);
                 }
                 _ if self.is_at_magic_breakpoint(&registers, pc) => {
@@ -67,7 +71,7 @@ impl Supervisor<'_> {
                 None if self.magic_breakpoints.is_at(pc) => {}
                 // An `int1` is emulated below; the guest gets every other exception.
                 None if own.is_some() && !self.is_interrupt(&registers, pc) => {
-                    self.machine.inject_debug_exception(self.machine.current_cpu(), 0)?;
+                    self.machine.inject_debug_exception(self.cpu, 0)?;
                     continue;
                 }
                 // A debug register that was ours until now.
@@ -76,7 +80,7 @@ impl Supervisor<'_> {
                 // A condition that is false, or an instruction of the guest's own.
                 _ => {}
             }
-            leave = Some((registers, pc));
+            leave.push((cpu, registers, pc));
         }
     }
 
@@ -84,7 +88,7 @@ impl Supervisor<'_> {
     /// already: some processors with VT-x have it again, at the next entry, after a step over an instruction
     /// that has left the guest.
     fn is_end_of_step(&self, stepped_to: Option<u64>) -> Result<bool, HostError> {
-        let registers = self.machine.cpu(self.machine.current_cpu()).general_registers()?;
+        let registers = self.machine.cpu(self.cpu).general_registers()?;
         Ok(stepped_to == Some(registers.rip) && registers.rflags & RFLAGS_TF == 0)
     }
 
@@ -123,7 +127,7 @@ impl Supervisor<'_> {
             Some(Event::Debug(stop)) if stop.exception == DebugStop::BREAKPOINT && stop.pc != pc => Ok(None),
             Some(event) => {
                 // If the guest is still there, the breakpoint has been evaluated.
-                self.set_reported_at(Some(pc));
+                self.set_reported_at(self.cpu, Some(pc));
                 self.classify(event).map(Some)
             }
         }
@@ -134,7 +138,7 @@ impl Supervisor<'_> {
         if !self.session.points.is_at(pc) {
             return Ok(None);
         }
-        let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
+        let registers = self.machine.cpu(self.cpu).registers()?;
         let decision = self.decide(&registers, pc)?;
         Ok(decision.filter(|decision| decision.stop).map(|_| Stop::Point))
     }
@@ -144,8 +148,9 @@ impl Supervisor<'_> {
         if !self.session.points.is_at(pc) {
             return Ok(None);
         }
+        let on = self.one_of_several();
         let mut values = Known { registers, memory: self.machine.memory() };
-        let decision = self.session.points.decide(pc, &mut values);
+        let decision = self.session.points.decide(pc, on, &mut values);
         for line in decision.text.lines() {
             info!(target: "kvm::points", "{line}");
         }

@@ -15,7 +15,7 @@ use crate::kvm::HostError;
 use crate::machine::board::Board;
 use crate::machine::inputs::Inputs;
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
-use crate::machine::{Machine, Outcome, PendingAction};
+use crate::machine::{CpuId, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
 use crate::settings::LayoutName;
 use crate::state::{SaveReport, SnapshotError};
@@ -35,7 +35,7 @@ pub enum RunStatus {
 
 /// A stopped guest, as commands see it.
 pub trait StoppedMachine {
-    /// General, control and segment registers.
+    /// General, control and segment registers of the selected CPU.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ pub trait StoppedMachine {
     /// [`HostError::Refused`] if they are a state the processor cannot be in.
     fn set_registers(&mut self, registers: &Registers) -> Result<(), HostError>;
 
-    /// The x87, SSE and AVX registers.
+    /// The x87, SSE and AVX registers of the selected CPU.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ pub trait StoppedMachine {
     /// connected.
     fn take_console_control(&mut self);
 
-    /// Has a guest without a debugger execute at most `count` instructions, and pauses it there; returns where
-    /// it has stopped, or that it waits for an interrupt first.
+    /// Has the selected CPU of a guest without a debugger execute at most `count` instructions while the others stay
+    /// stopped, and pauses it there; returns where it has stopped, or that it waits for an interrupt first.
     fn step(&mut self, count: u64) -> String;
 
     /// Receives the reason of the next stop of a guest under console control. The channel closes without one
@@ -159,6 +159,23 @@ pub trait StoppedMachine {
 
     /// One line for each CPU: its number, run state and position.
     fn cpus(&self) -> Vec<String>;
+
+    /// How many CPUs the machine has.
+    fn cpu_count(&self) -> usize;
+
+    /// The CPU that the registers and addresses of commands belong to: the one that has stopped the guest, or that was
+    /// selected since.
+    fn selected_cpu(&self) -> CpuId;
+
+    /// Selects a CPU; false, and nothing changes, if the machine does not have it.
+    fn select_cpu(&mut self, cpu: CpuId) -> bool;
+
+    /// The same as [`Self::registers`] for any CPU; `None` if the machine does not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn registers_of(&self, cpu: CpuId) -> Result<Option<Registers>, HostError>;
 }
 
 /// A guest that is paused between two instructions, with the machine it runs on.

@@ -345,12 +345,13 @@ impl Supervisor<'_> {
 
     /// The guest is about to go on: enables the watchpoints that exist, and no others.
     pub(crate) fn arm_watchpoints(&mut self) -> Result<(), HostError> {
+        let is_empty = self.facilities.watchpoints.set.is_empty();
+        let registers = if is_empty { Registers::default() } else { self.addressing_cpu()? };
         let watchpoints = &mut self.facilities.watchpoints;
-        if watchpoints.set.is_empty() {
+        if is_empty {
             (watchpoints.registers, watchpoints.pages) = ([None; 4], Vec::new());
             return self.machine.watch(Vec::new()).map(drop);
         }
-        let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
         let work = registers_work(self.machine.kvm());
         let free = [0, 1, 2, 3].map(|number| work && !self.facilities.breakpoints.uses_register(number));
         let pages = watchpoints.assign(self.machine.memory(), &registers, free);
@@ -396,7 +397,7 @@ impl Supervisor<'_> {
             Event::WatchedAccess(accesses) => self.facilities.watchpoints.accessed(accesses),
             Event::Debug(stop) if self.is_watched(stop) => {
                 let bits = stop.dr6 & self.watching();
-                let registers = self.machine.cpu(self.machine.current_cpu()).registers()?;
+                let registers = self.machine.cpu(self.cpu).registers()?;
                 self.facilities.watchpoints.reported(self.machine.memory(), &registers, bits);
             }
             _ => return Ok(Access::Unwatched),

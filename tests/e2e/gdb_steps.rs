@@ -112,8 +112,8 @@ pub fn trials() -> Vec<Trial> {
         gdb_test("the_processor_is_a_thread_that_reports_whether_it_is_halted", || {
             let commands = ["info threads", CTRL_C, "continue", "info threads", "kill"];
             let (output, _) = debug("idle", &["--timeout", "20"], &commands)?;
-            expect(&output, "\"vCPU 0\" (running, ")?;
-            expect(&output, "\"vCPU 0\" (waiting in hlt, ")
+            expect(&output, "\"CPU 0\" (running, ")?;
+            expect(&output, "\"CPU 0\" (waiting in hlt, ")
         }),
         gdb_test("scheduler_locking_does_not_change_a_step", || {
             let commands = [

@@ -27,12 +27,12 @@ fn with_gdb() -> Vec<Trial> {
                 "info threads",
             ];
             let (output, ran) = debug("three-modes", &["--timeout", "20"], &commands)?;
-            expect(&output, "\"vCPU 0\" (running, real mode)")?;
-            expect(&output, "\"vCPU 0\" (running, 32-bit protected mode, ring 0)")?;
-            expect(&output, "\"vCPU 0\" (halted for good, 64-bit mode, ring 0)")?;
+            expect(&output, "\"CPU 0\" (running, real mode)")?;
+            expect(&output, "\"CPU 0\" (running, 32-bit protected mode, ring 0)")?;
+            expect(&output, "\"CPU 0\" (halted for good, 64-bit mode, ring 0)")?;
             ran.expect_status(0)?;
             let (output, ran) = debug("wild-pointer", &[], &["continue", "info threads"])?;
-            expect(&output, "\"vCPU 0\" (shut down by a triple fault, ")?;
+            expect(&output, "\"CPU 0\" (shut down by a triple fault, ")?;
             ran.expect_status(8).map(drop)
         }),
         gdb_test("a_thread_can_be_named_found_and_selected", || {
@@ -47,7 +47,7 @@ fn with_gdb() -> Vec<Trial> {
                 "thread 2",
             ];
             let (output, _) = debug("recursion", &[], &commands)?;
-            expect(&output, "Thread 1 has target name 'vCPU 0'\n")?;
+            expect(&output, "Thread 1 has target name 'CPU 0'\n")?;
             expect(&output, "Thread 1 has name 'boot'\n")?;
             expect(&output, "* 1    Thread 1.1 \"boot\" (running, ")?;
             expect(&output, "[Switching to thread 1 (Thread 1.1)]")?;
@@ -61,7 +61,7 @@ fn with_gdb() -> Vec<Trial> {
             let commands =
                 ["set remote threads-packet off", "info threads", "thread 1", "stepi", "print $pc"];
             let (output, _) = debug("recursion", &[], &commands)?;
-            expect(&output, "Thread 1.1 (vCPU 0: running, 64-bit mode, ring 0)")?;
+            expect(&output, "Thread 1.1 (CPU 0: running, 64-bit mode, ring 0)")?;
             expect(&output, "$1 = (void (*)()) 0x200002 <_start+2>\n")
         }),
         gdb_test("scheduler_locking_continues_only_the_selected_vcpu", || {
@@ -183,7 +183,7 @@ fn by_hand() -> Vec<Trial> {
             expect_answer("qC", &ask(&mut client, "qC")?, "QCp1.1")?;
             let whole = ask(&mut client, "qXfer:threads:read::0,1000")?;
             expect_times(&whole, "<thread ", 1)?;
-            expect(&whole, "<thread id=\"p1.1\" name=\"vCPU 0\">running, 64-bit mode, ring 0</thread>")?;
+            expect(&whole, "<thread id=\"p1.1\" name=\"CPU 0\">running, 64-bit mode, ring 0</thread>")?;
             // In pieces it is the same.
             let mut pieces = String::new();
             loop {

@@ -340,7 +340,7 @@ fn connections() -> Vec<Trial> {
                 "maintenance packet qC",
             ];
             let (output, ran) = debug("recursion", &[], &commands)?;
-            expect(&output, "* 1    Thread 1.1 \"vCPU 0\" (running, 64-bit mode, ring 0) _start () at ")?;
+            expect(&output, "* 1    Thread 1.1 \"CPU 0\" (running, 64-bit mode, ring 0) _start () at ")?;
             // One vCPU steps alone, and all of them continue; the stop reply names the vCPU.
             expect(&output, "Sending packet: $vCont;s:p1.1#")?;
             expect(&output, "Packet received: T05thread:p01.01;")?;
@@ -348,7 +348,7 @@ fn connections() -> Vec<Trial> {
             expect(&output, "Packet received: T0fthread:p01.01;")?;
             expect(
                 &output,
-                "Thread 1 (Thread 1.1 \"vCPU 0\" (halted for good, 64-bit mode, ring 0)):\n$1 = 1\n",
+                "Thread 1 (Thread 1.1 \"CPU 0\" (halted for good, 64-bit mode, ring 0)):\n$1 = 1\n",
             )?;
             expect_times(&output, "received: \"E16\"", 2)?;
             expect(&output, "received: \"QCp1.1\"")?;
@@ -357,7 +357,7 @@ fn connections() -> Vec<Trial> {
         gdb_test("a_vcpu_that_waits_for_an_interrupt_is_shown_as_halted", || {
             let (output, _) = debug("idle", &[], &[CTRL_C, "continue", "info threads", "kill"])?;
             expect(&output, "Program received signal SIGINT")?;
-            expect(&output, "\"vCPU 0\" (waiting in hlt, 64-bit mode, ring 0)")
+            expect(&output, "\"CPU 0\" (waiting in hlt, 64-bit mode, ring 0)")
         }),
         guest_test("continue_and_interrupt_can_be_repeated_indefinitely", || {
             let kvm = KvmWithGdb::start("endless", &[], b"")?;

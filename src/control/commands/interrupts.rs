@@ -53,6 +53,7 @@ pub(in crate::control) fn local_apics(
     _: &str,
 ) -> Result<String, CommandError> {
     let lapics = guest.board().lapics();
+    let (several, selected) = (guest.cpu_count() > 1, guest.selected_cpu().number());
     let line = |cpu: u8| {
         let apic = lapics.apic(cpu);
         let mode = match apic.mode() {
@@ -63,7 +64,12 @@ pub(in crate::control) fn local_apics(
         let pending = apic.pending_vector().map_or("none".to_owned(), |vector| format!("{vector:#04x}"));
         let timer = if apic.timer_can_interrupt() { "runs" } else { "does not interrupt" };
         let wire = if apic.accepts_pic() { "" } else { ", interrupts of the 8259A are not accepted" };
-        format!("CPU {cpu}: {mode}, CR8 {}, pending {pending}, timer {timer}{wire}\n", apic.cr8())
+        let mark = match several {
+            true if cpu == selected => "* ",
+            true => "  ",
+            false => "",
+        };
+        format!("{mark}CPU {cpu}: {mode}, CR8 {}, pending {pending}, timer {timer}{wire}\n", apic.cr8())
     };
     Ok((0..lapics.count() as u8).map(line).collect())
 }
@@ -82,8 +88,12 @@ pub(in crate::control) fn power_button(
     Ok("the power button is pressed\n".to_owned())
 }
 
-/// Injects an NMI.
+/// Injects an NMI into the selected CPU.
 pub(in crate::control) fn nmi(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    guest.inputs().push(Input::Nmi);
-    Ok("a non-maskable interrupt is requested\n".to_owned())
+    let cpu = guest.selected_cpu();
+    guest.inputs().push(Input::Nmi { cpu: cpu.number() });
+    Ok(match guest.cpu_count() {
+        1 => "a non-maskable interrupt is requested\n".to_owned(),
+        _ => format!("a non-maskable interrupt of {cpu} is requested\n"),
+    })
 }

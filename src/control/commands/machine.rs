@@ -1,18 +1,49 @@
 //! Commands for the machine as a whole, and for how it is debugged.
 
-use super::super::command::invalid;
+use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
+use super::values::number;
 use crate::devices::table::TABLE;
+use crate::machine::CpuId;
 use crate::supervisor::session::Switches;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// The text is an interface: existing tools parse it.
 pub(in crate::control) fn regs(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    let mut text = "Privileged Registers (Custom command):\n".to_owned();
+    let mut text = heading(guest);
+    text.push_str("Privileged Registers (Custom command):\n");
     for (name, value) in guest.registers()?.control() {
         text.push_str(&format!("{name} {value:#018x}\n"));
     }
     Ok(text)
+}
+
+/// A line with the selected CPU, whose registers follow; empty if the machine has only one.
+pub(super) fn heading(guest: &dyn StoppedMachine) -> String {
+    match guest.cpu_count() {
+        1 => String::new(),
+        _ => format!("{}:\n", guest.selected_cpu()),
+    }
+}
+
+/// Selects the CPU that further commands are about.
+pub(in crate::control) fn select_cpu(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if arguments.is_empty() {
+        return Ok(format!("{}\n", guest.selected_cpu()));
+    }
+    let (number, rest) = number(guest, arguments)?;
+    no_more(rest)?;
+    let selected = u8::try_from(number).is_ok_and(|number| guest.select_cpu(CpuId::new(number)));
+    match (selected, guest.cpu_count()) {
+        (true, _) => Ok(format!("commands are about CPU {number} now\n")),
+        (false, 1) => Err(invalid(format!("there is no CPU {number}; the machine has only CPU 0"))),
+        (false, count) => {
+            Err(invalid(format!("there is no CPU {number}; the machine has CPU 0 to {}", count - 1)))
+        }
+    }
 }
 
 /// The devices of the machine.

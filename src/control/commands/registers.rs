@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
+use super::machine::heading;
 use super::values::number;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::inspect::expression::{Register, RegisterPart, register_named};
@@ -27,7 +28,7 @@ const FLAGS: [(u32, char); 9] =
 /// All registers.
 pub(in crate::control) fn all(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
     let registers = guest.registers()?;
-    let mut text = String::new();
+    let mut text = heading(guest);
     // Writing to a string cannot fail.
     let _ = write_integer(&mut text, &registers);
     let _ = write_extended(&mut text, &guest.extended_registers()?);
