@@ -22,8 +22,8 @@ impl GdbTarget<'_, '_> {
             (_, Some(Outcome::Halted { .. })) => "halted for good",
             (_, Some(Outcome::TripleFault)) if is_last => "shut down by a triple fault",
             (_, Some(_)) if is_last => "cannot go on",
-            (RunState::Halted, _) => "waiting in hlt",
             (RunState::Running, _) => "running",
+            _ => "waiting in hlt",
         };
         let registers = self.supervisor.machine.cpu(vcpu).registers()?;
         Ok(format!("{activity}, {}", mode(&registers)))

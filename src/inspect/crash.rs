@@ -313,8 +313,8 @@ fn doing(machine: &Machine, id: CpuId) -> String {
     let cpu = machine.cpu(id);
     let state = match cpu.run_state() {
         RunState::Running => "runs",
-        RunState::Halted => "waits in hlt",
         RunState::WaitForSipi => return format!("{id} waits for a start-up interrupt"),
+        _ => "waits in hlt",
     };
     let Ok(registers) = cpu.registers() else { return format!("{id} {state}") };
     let address = registers.next_instruction();

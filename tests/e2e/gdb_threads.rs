@@ -37,7 +37,7 @@ fn with_gdb() -> Vec<Trial> {
         }),
         gdb_test("a_thread_can_be_named_found_and_selected", || {
             let commands = [
-                "thread find vCPU",
+                "thread find CPU",
                 "thread name boot",
                 "thread find boot",
                 "info threads",
