@@ -3,13 +3,19 @@
 //! Pure functions of a [`Platform`] and of the address at which the tables will be. The revisions are those of ACPI
 //! 2.0, which every later system reads; the RSDT is for older ones.
 
+#[cfg(test)]
 mod aml;
+#[cfg(test)]
 mod dsdt;
 mod fadt;
 mod madt;
 
 use super::platform::Platform;
 use crate::devices::hpet;
+
+/// The DSDT, which is the same for all machines: encoding it at each start would take as long as all else that is
+/// written to memory. `dsdt.rs` encodes it, and a test there compares.
+const DSDT: &[u8] = include_bytes!("acpi/dsdt.aml");
 
 /// Size of the RSDP in bytes.
 pub(super) const RSDP_SIZE: usize = 36;
@@ -43,16 +49,16 @@ pub(super) struct AcpiTables {
 /// Builds all tables except the RSDP.
 pub(super) fn build(base: u32, platform: &Platform) -> AcpiTables {
     let mut bytes = facs();
-    let mut append = |table: Vec<u8>| {
+    let mut append = |table: &[u8]| {
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         let address = base + bytes.len() as u32;
-        bytes.extend(table);
+        bytes.extend_from_slice(table);
         address
     };
-    let dsdt = append(dsdt::build());
-    let tables = [append(fadt::build(base, dsdt)), append(madt::build(platform)), append(hpet_table())];
-    let rsdt = append(table(b"RSDT", 1, &tables.map(u32::to_le_bytes).concat()));
-    let xsdt = append(table(b"XSDT", 1, &tables.map(|at| u64::from(at).to_le_bytes()).concat()));
+    let dsdt = append(DSDT);
+    let tables = [append(&fadt::build(base, dsdt)), append(&madt::build(platform)), append(&hpet_table())];
+    let rsdt = append(&table(b"RSDT", 1, &tables.map(u32::to_le_bytes).concat()));
+    let xsdt = append(&table(b"XSDT", 1, &tables.map(|at| u64::from(at).to_le_bytes()).concat()));
     AcpiTables { bytes, rsdt, xsdt }
 }
 

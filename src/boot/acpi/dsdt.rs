@@ -1,5 +1,8 @@
 //! The DSDT: how to power off, the PCI bus with the routing of its interrupts, ISA devices.
 //!
+//! It depends on nothing, so the program contains its bytes, `dsdt.aml`. This is how they come about; after a change,
+//! `KVM_BLESS=1 cargo test --lib dsdt` renews them.
+//!
 //! In ACPI's own language it reads:
 //!
 //! ```text
@@ -40,7 +43,7 @@ const LINE: u32 = 0x0F;
 const PRESENT: u8 = 0b1001;
 const ENABLED: u8 = 0b0010;
 
-pub(super) fn build() -> Vec<u8> {
+fn build() -> Vec<u8> {
     let mut system_bus = vec![pci_bus(), aml::byte_fields("PCI0.ISA_.PIRQ", &LINKS.map(|(_, field)| field))];
     system_bus.extend((1..).zip(LINKS).map(|(number, (name, field))| link(number, name, field)));
     let registers = aml::fixed_memory(hpet::BASE as u32, hpet::LENGTH as u32);
@@ -141,4 +144,14 @@ fn link(number: u32, name: &str, field: &str) -> Term {
             aml::method("_SRS", 1, &[number_in(aml::ARGUMENT_0), aml::store(&interrupt, &register)]),
         ],
     )
+}
+
+#[test]
+fn the_bytes_of_the_dsdt_are_those_that_are_encoded() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/boot/acpi/dsdt.aml");
+    let bytes = build();
+    if std::env::var_os("KVM_BLESS").is_some() {
+        std::fs::write(path, &bytes).unwrap();
+    }
+    assert!(std::fs::read(path).unwrap() == bytes, "renew {path} with KVM_BLESS=1 cargo test --lib dsdt");
 }
