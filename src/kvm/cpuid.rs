@@ -202,6 +202,60 @@ pub(super) fn with_apic_id(cpuid: &CpuId, id: u8) -> CpuId {
     cpuid
 }
 
+/// CPUID.01H:EBX: shift of the number of APIC IDs of the package, 8 bits.
+const APIC_IDS: u32 = 16;
+/// CPUID.01H:EDX bit 28: the package has room for several processors.
+const MULTI_THREADING: u32 = 1 << 28;
+/// CPUID.80000001H:ECX bit 1: several processors of the package are cores.
+const CORE_MULTI_PROCESSING: u32 = 1 << 1;
+/// The level of leaf 0BH that describes threads, and the one that describes cores (ECX bits 15 to 8).
+const LEVELS: [u32; 2] = [1, 2];
+
+/// `cpuid` of a machine with `cpus` processors: the cores of one package, each with one thread and caches of its own.
+/// A machine with one keeps what `cpuid` says.
+///
+/// Manual: Intel SDM volume 2A, "CPUID", leaves 01H, 04H and 0BH, and volume 3A, "Hierarchical Mapping of Shared
+/// Resources"; AMD APM volume 3, leaves 80000008H and 8000001EH.
+pub(super) fn with_processors(cpuid: &CpuId, cpus: u8) -> Result<CpuId, HostError> {
+    if cpus < 2 {
+        return Ok(cpuid.clone());
+    }
+    let cpus = u32::from(cpus);
+    let ids = cpus.next_power_of_two();
+    let mut entries: Vec<kvm_cpuid_entry2> =
+        cpuid.as_slice().iter().filter(|entry| !matches!(entry.function, 0xB | 0x1F)).copied().collect();
+    let flags = kvm_bindings::KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+    for entry in &mut entries {
+        match entry.function {
+            HIGHEST_BASIC => entry.eax = entry.eax.max(0xB),
+            0x1 => {
+                entry.ebx = entry.ebx & !(0xFF << APIC_IDS) | ids << APIC_IDS;
+                entry.edx |= MULTI_THREADING;
+            }
+            // No type of cache: the list ends.
+            0x4 if entry.eax & 0x1F != 0 => entry.eax = entry.eax & 0x3FFF | (ids - 1) << 26,
+            0x8000_0001 => entry.ecx |= CORE_MULTI_PROCESSING,
+            0x8000_0008 => entry.ecx = entry.ecx & !0xF0FF | ids.trailing_zeros() << 12 | (cpus - 1),
+            0x8000_001E => (entry.ebx, entry.ecx) = (0, 0),
+            _ => {}
+        }
+    }
+    let levels = [(0, 1), (ids.trailing_zeros(), cpus)];
+    for ((index, level), (shift, processors)) in (0..).zip(LEVELS).zip(levels) {
+        entries.push(kvm_cpuid_entry2 {
+            function: 0xB,
+            index,
+            flags,
+            eax: shift,
+            ebx: processors,
+            ecx: index | level << 8,
+            ..Default::default()
+        });
+    }
+    entries.push(kvm_cpuid_entry2 { function: 0xB, index: 2, flags, ecx: 2, ..Default::default() });
+    CpuId::from_entries(&entries).map_err(|_| HostError::too_long("take a list of processor features"))
+}
+
 /// True if `cpuid` offers LZCNT or TZCNT, which an instruction emulator may execute as older instructions.
 pub(super) fn offers_bit_counts(cpuid: &CpuId) -> bool {
     LZCNT.is_in(cpuid) || BMI1.is_in(cpuid)

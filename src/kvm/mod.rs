@@ -16,6 +16,7 @@ mod kicker;
 mod msr_exits;
 pub mod probe;
 mod registers;
+mod run_thread;
 mod saved_msrs;
 mod tsc;
 mod vcpu;

@@ -1,8 +1,9 @@
 //! A vCPU: entered with a [`VmEntry`], exited with a [`VmExit`].
 
 use std::cell::Cell;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -14,6 +15,7 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 
 use super::cpuid::CpuidBit;
+use super::run_thread::RunThread;
 use super::{CpuFeatures, DebugStop, GuestDebug, HostError, Kicker, Refusal, VmEntry, VmExit};
 use crate::memory::GuestMemory;
 
@@ -86,7 +88,11 @@ pub struct Vcpu {
     after_batch: Option<u32>,
     /// The last exit left nothing to complete.
     exit_completed: bool,
-    /// A vCPU stays on the thread that created it: kicks are sent there.
+    /// The thread that enters the guest; `None` if that is the one that created the vCPU.
+    thread: Option<RunThread>,
+    /// The guest was entered by [`Self::begin`], and [`Self::finish`] was not called yet.
+    away: bool,
+    /// A vCPU stays on the thread that created it: kicks are sent there, unless it has one of its own.
     not_send: PhantomData<*const ()>,
 }
 
@@ -120,11 +126,30 @@ impl Vcpu {
             msr: false,
             after_batch: None,
             exit_completed: true,
+            thread: None,
+            away: false,
             not_send: PhantomData,
         };
-        let immediate_exit = vcpu.immediate_exit();
-        vcpu.kicker.aim(immediate_exit);
+        vcpu.aim_kicker();
         Ok(vcpu)
+    }
+
+    /// Kicks are meant for this vCPU from now on: of several that share a thread and a kicker, the one that runs next.
+    pub fn aim_kicker(&mut self) {
+        let immediate_exit = self.immediate_exit();
+        self.kicker.aim(immediate_exit);
+    }
+
+    /// Gives the vCPU a thread of its own, which enters the guest from now on. It calls `returned` after each exit.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if the host has no more threads.
+    pub fn run_on_own_thread(&mut self, returned: Box<dyn Fn() + Send>) -> Result<(), HostError> {
+        let (fd, immediate_exit) = (self.fd.as_raw_fd(), self.immediate_exit());
+        self.kicker.clear(immediate_exit);
+        self.thread = Some(RunThread::start(fd, self.index, immediate_exit, self.kicker.clone(), returned)?);
+        Ok(())
     }
 
     /// True if nothing is left to complete of the access that stopped the vCPU last and of the coalesced
@@ -165,31 +190,90 @@ impl Vcpu {
     /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
     #[inline]
     pub fn run(&mut self, entry: VmEntry) -> Result<VmExit, HostError> {
-        if let Some(write) = self.collected_write()? {
-            return Ok(write);
-        }
-        if let Some(reason) = self.after_batch.take() {
-            return self.decode(reason);
-        }
-        self.answer(entry);
-        if let Some(exit) = self.next_element() {
+        if let Some(exit) = self.before_entry(entry)? {
             return Ok(exit);
         }
-        let ran = self.fd.run().map(drop);
+        let ran = match &self.thread {
+            None => self.fd.run().map(drop).map_err(io::Error::from),
+            Some(thread) => {
+                thread.enter();
+                thread.wait()
+            }
+        };
+        self.after_exit(ran)
+    }
+
+    /// Enters the guest on the vCPU's own thread, and does not wait: [`Self::finish`] is called next, when the thread
+    /// reports the exit or after a kick. An exit that needs no entry is returned at once.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub fn begin(&mut self, entry: VmEntry) -> Result<Option<VmExit>, HostError> {
+        if let Some(exit) = self.before_entry(entry)? {
+            return Ok(Some(exit));
+        }
+        match &self.thread {
+            None => {
+                let ran = self.fd.run().map(drop).map_err(io::Error::from);
+                self.after_exit(ran).map(Some)
+            }
+            Some(thread) => {
+                thread.enter();
+                self.away = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// True from a [`Self::begin`] without an exit until [`Self::finish`]. The vCPU can only be kicked meanwhile.
+    #[inline]
+    pub fn is_away(&self) -> bool {
+        self.away
+    }
+
+    /// Waits for the exit of the entry that [`Self::begin`] has made.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub fn finish(&mut self) -> Result<VmExit, HostError> {
+        self.away = false;
+        match &self.thread {
+            None => Ok(VmExit::Interrupted),
+            Some(thread) => {
+                let ran = thread.wait();
+                self.after_exit(ran)
+            }
+        }
+    }
+
+    /// What there is to report before the guest is entered, if anything.
+    #[inline]
+    fn before_entry(&mut self, entry: VmEntry) -> Result<Option<VmExit>, HostError> {
+        if let Some(write) = self.collected_write()? {
+            return Ok(Some(write));
+        }
+        if let Some(reason) = self.after_batch.take() {
+            return self.decode(reason).map(Some);
+        }
+        self.answer(entry);
+        Ok(self.next_element())
+    }
+
+    #[inline]
+    fn after_exit(&mut self, ran: io::Result<()>) -> Result<VmExit, HostError> {
         self.shared.set(self.fd.get_kvm_run().kvm_valid_regs != 0);
         self.interrupt_state_is_stale.set(false);
         let reason = match ran {
             Ok(()) => self.fd.get_kvm_run().exit_reason,
-            Err(e) => {
-                let error = std::io::Error::from(e);
-                match error.kind() {
-                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {
-                        self.clear_kick();
-                        KVM_EXIT_INTR
-                    }
-                    _ => return Err(HostError::refused("run the vCPU", e)),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted | ErrorKind::WouldBlock => {
+                    self.clear_kick();
+                    KVM_EXIT_INTR
                 }
-            }
+                _ => return Err(HostError::because("run the vCPU", error)),
+            },
         };
         if let Some(write) = self.collected_write()? {
             self.after_batch = Some(reason);
@@ -432,6 +516,14 @@ impl Vcpu {
 
 impl Drop for Vcpu {
     fn drop(&mut self) {
+        if std::mem::take(&mut self.away) {
+            self.kicker.kick();
+            if let Some(thread) = &self.thread {
+                let _ = thread.wait();
+            }
+        }
+        // It uses the file and `kvm_run`.
+        self.thread = None;
         let immediate_exit = self.immediate_exit();
         self.kicker.clear(immediate_exit);
     }

@@ -295,11 +295,18 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason, for example if a vCPU with this index exists.
-    pub fn create_vcpu(&self, kvm: &Kvm, index: u8, kicker: &Kicker) -> Result<Vcpu, HostError> {
+    pub fn create_vcpu(
+        &self,
+        kvm: &Kvm,
+        index: u8,
+        cpus: u8,
+        kicker: &Kicker,
+    ) -> Result<Vcpu, HostError> {
         let vcpu = self.create_vcpu_fd(index)?;
         // 0 where KVM cannot say it.
         let tsc_khz = vcpu.get_tsc_khz().unwrap_or(0);
         let wanted = cpuid::with_tsc_frequency(kvm.cpuid(), tsc_khz, cpuid::host_frequencies())?;
+        let wanted = cpuid::with_processors(&wanted, cpus)?;
         let cpuid = give_features(&vcpu, &cpuid::with_apic_id(&wanted, index))?;
         self.vcpu(vcpu, index, cpuid, kvm, kicker)
     }
