@@ -381,6 +381,8 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         layout: user_interface.layout,
         terminal: user_interface.terminal,
         no_reboot: user_interface.no_reboot,
+        cpus: settings.cpus,
+        schedule: user_interface.schedule,
         clock: user_interface.clock,
         time_of_day: time_of_day(settings),
         flat_ide_bars: settings.flat_ide_bars,
@@ -423,6 +425,7 @@ fn user_interface(settings: &Settings) -> UserInterface {
         layout: settings.layout,
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),
         no_reboot: settings.no_reboot,
+        schedule: settings.schedule,
         clock: settings.clock,
         magic_break: settings.magic_break,
     }
@@ -449,7 +452,7 @@ fn boot_options(settings: &Settings) -> BootOptions {
             .iter()
             .map(|module| (module.path.clone(), module.arguments.clone()))
             .collect(),
-        platform: Platform::default(),
+        platform: Platform { cpus: settings.cpus, ..Platform::default() },
     }
 }
 

@@ -10,7 +10,7 @@ use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
-use crate::settings::{ClockMode, KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
 use crate::supervisor::run::run;
@@ -36,6 +36,8 @@ fn while_running<T: Send + 'static>(
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        cpus: 1,
+        schedule: Schedule::Parallel,
         clock: ClockMode::Host,
         time_of_day: 0,
         flat_ide_bars: false,

@@ -86,14 +86,15 @@ impl RunThread {
         let shared = Arc::new(Shared { work: Mutex::new(Work::Starting), changed: Condvar::new() });
         let of_thread = shared.clone();
         let immediate_exit = ImmediateExit(immediate_exit);
-        let thread = std::thread::Builder::new().name(format!("cpu {index}")).stack_size(STACK).spawn(move || {
-            let immediate_exit = immediate_exit;
-            kicker.aim(immediate_exit.0);
-            of_thread.set(Work::Idle);
-            enter_as_asked(&of_thread, vcpu, &returned);
-            // A kick must not send its signal to a thread that has ended.
-            kicker.clear(immediate_exit.0);
-        });
+        let thread =
+            std::thread::Builder::new().name(format!("cpu {index}")).stack_size(STACK).spawn(move || {
+                let immediate_exit = immediate_exit;
+                kicker.aim(immediate_exit.0);
+                of_thread.set(Work::Idle);
+                enter_as_asked(&of_thread, vcpu, &returned);
+                // A kick must not send its signal to a thread that has ended.
+                kicker.clear(immediate_exit.0);
+            });
         let thread = thread.map_err(|error| HostError::because("start the thread of a vCPU", error))?;
         drop(shared.wait_while(|work| matches!(work, Work::Starting)));
         Ok(RunThread { shared, thread: Some(thread) })

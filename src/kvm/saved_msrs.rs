@@ -33,7 +33,7 @@ pub(super) fn of(kvm: &Kvm) -> Result<&'static [u32], HostError> {
 fn find(kvm: &Kvm) -> Result<Vec<u32>, HostError> {
     let memory = GuestMemory::new(RAM_GRANULE)
         .map_err(|e| HostError::because("try out its model-specific registers", e))?;
-    let vcpu = kvm.create_vm(Arc::new(memory))?.create_vcpu(kvm, 0, &Kicker::default())?;
+    let vcpu = kvm.create_vm(Arc::new(memory))?.create_vcpu(kvm, 0, 1, &Kicker::default())?;
     let mut saved = kvm.listed_msrs()?;
     saved.extend(MTRRS.into_iter().flatten());
     saved.sort_unstable();

@@ -10,7 +10,7 @@ use crate::memory::{GuestMemory, RAM_GRANULE};
 fn vcpu(kvm: &Kvm, features: Option<&CpuFeatures>) -> Vcpu {
     let vm = kvm.create_vm(Arc::new(GuestMemory::new(RAM_GRANULE).unwrap())).unwrap();
     match features {
-        None => vm.create_vcpu(kvm, 0, &Kicker::default()).unwrap(),
+        None => vm.create_vcpu(kvm, 0, 1, &Kicker::default()).unwrap(),
         Some(features) => vm.create_vcpu_with_features(kvm, 0, &Kicker::default(), features).unwrap(),
     }
 }

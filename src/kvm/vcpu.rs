@@ -332,6 +332,20 @@ impl Vcpu {
         self.fd.set_vcpu_events(&events).map_err(|e| HostError::refused("write the pending events", e))
     }
 
+    /// Discards pending exceptions, interrupts and NMIs.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn clear_events(&self) -> Result<(), HostError> {
+        self.interrupt_state_is_stale.set(true);
+        let none = kvm_bindings::kvm_vcpu_events {
+            flags: kvm_bindings::KVM_VCPUEVENT_VALID_NMI_PENDING | kvm_bindings::KVM_VCPUEVENT_VALID_SHADOW,
+            ..Default::default()
+        };
+        self.fd.set_vcpu_events(&none).map_err(|e| HostError::refused("write the pending events", e))
+    }
+
     /// The next coalesced port write.
     #[inline]
     fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {

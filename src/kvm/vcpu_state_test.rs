@@ -11,7 +11,7 @@ fn machine(kvm: &Kvm, code: &[u8]) -> (Vm, Vcpu) {
     let memory = Arc::new(GuestMemory::new(RAM_GRANULE).unwrap());
     memory.write(0x1000, code).unwrap();
     let vm = kvm.create_vm(memory.clone()).unwrap();
-    let vcpu = vm.create_vcpu(kvm, 0, &Kicker::default()).unwrap();
+    let vcpu = vm.create_vcpu(kvm, 0, 1, &Kicker::default()).unwrap();
     for part in AttachedSlots::default().attach_written(&memory) {
         vm.attach(part, false).unwrap();
     }

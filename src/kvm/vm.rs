@@ -122,7 +122,7 @@ impl Kvm {
     pub(super) fn guests_cpuid(&self) -> Result<CpuId, HostError> {
         let memory =
             GuestMemory::new(RAM_GRANULE).map_err(|e| HostError::because("report a guest's CPUID", e))?;
-        Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, 0, &Kicker::default())?.cpuid.clone())
+        Ok(self.create_vm(Arc::new(memory))?.create_vcpu(self, 0, 1, &Kicker::default())?.cpuid.clone())
     }
 
     /// The processor features that a guest sees on this host.
@@ -295,13 +295,7 @@ impl Vm {
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason, for example if a vCPU with this index exists.
-    pub fn create_vcpu(
-        &self,
-        kvm: &Kvm,
-        index: u8,
-        cpus: u8,
-        kicker: &Kicker,
-    ) -> Result<Vcpu, HostError> {
+    pub fn create_vcpu(&self, kvm: &Kvm, index: u8, cpus: u8, kicker: &Kicker) -> Result<Vcpu, HostError> {
         let vcpu = self.create_vcpu_fd(index)?;
         // 0 where KVM cannot say it.
         let tsc_khz = vcpu.get_tsc_khz().unwrap_or(0);

@@ -14,7 +14,7 @@ fn machine(kvm: &Kvm, count: u8, code: &[u8]) -> (Vm, Vec<(Vcpu, Kicker)>) {
     }
     let vcpus = (0..count).map(|index| {
         let kicker = Kicker::default();
-        let vcpu = vm.create_vcpu(kvm, index, &kicker).unwrap();
+        let vcpu = vm.create_vcpu(kvm, index, count, &kicker).unwrap();
         let mut registers = vcpu.registers().unwrap();
         (registers.system.cs.base, registers.system.cs.selector) = (0, 0);
         (registers.general.rip, registers.general.rflags) = (0x1000, 2);
@@ -60,7 +60,7 @@ fn an_index_is_given_to_one_vcpu_only() {
     let Ok(kvm) = Kvm::open() else { return };
     assert!(kvm.max_vcpus() >= 1);
     let (vm, _vcpus) = machine(&kvm, 1, &[0xF4]);
-    assert!(matches!(vm.create_vcpu(&kvm, 0, &Kicker::default()), Err(HostError::Refused { .. })));
+    assert!(matches!(vm.create_vcpu(&kvm, 0, 1, &Kicker::default()), Err(HostError::Refused { .. })));
 }
 
 #[test]

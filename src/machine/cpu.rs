@@ -69,6 +69,8 @@ pub enum RunState {
     Halted,
     /// It waits for a start-up IPI (Intel SDM volume 3A, "MP Initialization Protocol").
     WaitForSipi,
+    /// It has executed `hlt` with interrupts off while other CPUs go on: an NMI or INIT can wake it.
+    HaltedForGood,
 }
 
 /// The state of a CPU at an instruction boundary.
@@ -98,6 +100,10 @@ pub struct Cpu {
     /// Instructions emulated since the CPU was created.
     pub(super) emulated: EmulationCounter,
     kicker: Kicker,
+    /// Its registers after INIT, unless it is the bootstrap processor.
+    after_init: Option<Box<Registers>>,
+    /// What was requested of it when it entered the guest, or when it was kicked for that.
+    requested: u64,
 }
 
 impl Cpu {
@@ -113,6 +119,93 @@ impl Cpu {
             interrupt_may_wait: false,
             emulated: EmulationCounter::default(),
             kicker,
+            after_init: None,
+            requested: 0,
+        }
+    }
+
+    /// Makes it an application processor, which waits for a start-up IPI. Its vCPU has not run yet.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub(super) fn wait_for_start(&mut self) -> Result<(), HostError> {
+        self.after_init = Some(Box::new(self.vcpu.registers()?));
+        self.run_state = RunState::WaitForSipi;
+        Ok(())
+    }
+
+    /// INIT: the registers get their initial values, and the processor waits for a start-up IPI. False if it is the
+    /// bootstrap processor, which would start firmware. Its last exit must have been completed.
+    ///
+    /// Manual: Intel SDM volume 3A, "Processor State After Reset".
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub(super) fn init(&mut self) -> Result<bool, HostError> {
+        let Some(registers) = &self.after_init else { return Ok(false) };
+        let mut registers = registers.clone();
+        registers.system.apic_base = self.vcpu.system_registers()?.apic_base;
+        self.vcpu.clear_events()?;
+        self.vcpu.set_registers(&registers)?;
+        self.withdrawn_interrupt = None;
+        self.vcpu.want_interrupt_window(false);
+        self.run_state = RunState::WaitForSipi;
+        Ok(true)
+    }
+
+    /// A start-up IPI: a processor that waits for one starts at `page` (of 4 KiB) in real mode. False if it does not
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub(super) fn start_up(&mut self, page: u8) -> Result<bool, HostError> {
+        if self.run_state != RunState::WaitForSipi {
+            return Ok(false);
+        }
+        let mut registers = self.vcpu.registers()?;
+        registers.system.cs.selector = u16::from(page) << 8;
+        registers.system.cs.base = u64::from(page) << 12;
+        registers.general.rip = 0;
+        self.vcpu.set_registers(&registers)?;
+        self.run_state = RunState::Running;
+        Ok(true)
+    }
+
+    /// True while it runs on its own thread, and can only be kicked.
+    #[inline]
+    pub(super) fn is_away(&self) -> bool {
+        self.vcpu.is_away()
+    }
+
+    /// Enters the guest on its own thread, after `requested` was delivered as far as that is possible now; an exit
+    /// that needs no entry.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub(super) fn begin(&mut self, requested: u64) -> Result<Option<VmExit>, HostError> {
+        self.requested = requested;
+        let completion = std::mem::replace(&mut self.completion, VmEntry::Resume);
+        self.vcpu.begin(completion)
+    }
+
+    /// Waits for the exit that follows [`Self::begin`].
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
+    pub(super) fn finish(&mut self) -> Result<VmExit, HostError> {
+        self.vcpu.finish()
+    }
+
+    /// Kicks it out of the guest if something is requested of it that was not when it entered.
+    pub(super) fn kick_for(&mut self, requested: u64) {
+        if self.requested != requested {
+            self.requested = requested;
+            self.kicker.kick();
         }
     }
 
@@ -126,10 +219,16 @@ impl Cpu {
         self.run_state
     }
 
-    /// True if it waits in `hlt` for an interrupt.
+    /// True if it has executed `hlt` and does not go on by itself.
     #[inline]
     pub fn is_halted(&self) -> bool {
-        self.run_state == RunState::Halted
+        matches!(self.run_state, RunState::Halted | RunState::HaltedForGood)
+    }
+
+    /// True if it has instructions to execute.
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        self.run_state == RunState::Running
     }
 
     /// True if it stays stopped while other CPUs run ([`Machine::set_held`](super::Machine::set_held)).

@@ -4,13 +4,66 @@ use std::sync::Arc;
 
 use super::MachineError;
 use super::cpu::{Cpu, CpuId};
+use super::inputs::Inputs;
 use super::mapped_memory::MappedMemory;
 use crate::arch::Registers;
-use crate::kvm::{CpuFeatures, HostError, Kicker, Kvm};
+use crate::kvm::{CpuFeatures, HostError, Kicker, Kvm, Vcpu, Vm};
 use crate::memory::GuestMemory;
+use crate::settings::Schedule;
 
-/// A virtual machine around `memory`, which holds the guest already: its bootstrap processor, kicked by
-/// `kicker`, has these registers.
+/// The processors of a new virtual machine.
+pub(super) struct Processors<'a> {
+    /// How many there are.
+    pub(super) count: u8,
+    /// How several of them run.
+    pub(super) schedule: Schedule,
+    /// The input queue. Its kicker is that of all CPUs, which take turns, or that of the bootstrap processor. CPUs
+    /// with threads of their own report their exits to it.
+    pub(super) inputs: &'a Inputs,
+}
+
+impl Processors<'_> {
+    fn in_parallel(&self) -> bool {
+        self.count > 1 && self.schedule == Schedule::Parallel
+    }
+
+    /// All CPUs, with the vCPUs that `create` creates.
+    fn create(
+        &self,
+        kvm: &Kvm,
+        create: impl Fn(u8, &Kicker) -> Result<Vcpu, HostError>,
+    ) -> Result<Vec<Cpu>, HostError> {
+        let most = kvm.max_vcpus();
+        if usize::from(self.count) > most {
+            let reason = format!("this host gives a virtual machine {most} at most; use fewer (`--cpus`)");
+            return Err(HostError::because("create so many vCPUs", reason));
+        }
+        let mut cpus = (0..self.count)
+            .map(|number| {
+                let id = CpuId::new(number);
+                let own = self.in_parallel() && id != CpuId::BOOT;
+                let kicker = if own { Kicker::default() } else { self.inputs.kicker().clone() };
+                let mut vcpu = create(number, &kicker)?;
+                if self.in_parallel() {
+                    let inputs = self.inputs.clone();
+                    vcpu.run_on_own_thread(Box::new(move || inputs.cpu_returned(id)))?;
+                }
+                let mut cpu = Cpu::new(vcpu, kicker);
+                if id != CpuId::BOOT {
+                    cpu.wait_for_start()?;
+                }
+                Ok(cpu)
+            })
+            .collect::<Result<Vec<Cpu>, HostError>>()?;
+        if self.count > 1 && !self.in_parallel() {
+            // The last one that was created is what the shared kicker is aimed at.
+            cpus[CpuId::BOOT].vcpu.aim_kicker();
+        }
+        Ok(cpus)
+    }
+}
+
+/// A virtual machine around `memory`, which holds the guest already: its bootstrap processor has these registers.
 ///
 /// # Errors
 ///
@@ -18,19 +71,19 @@ use crate::memory::GuestMemory;
 pub(super) fn power_on(
     kvm: &Kvm,
     memory: Arc<GuestMemory>,
-    kicker: &Kicker,
+    processors: &Processors<'_>,
     registers: &Registers,
 ) -> Result<(MappedMemory, Vec<Cpu>), HostError> {
     let vm = kvm.create_vm(memory.clone())?;
-    let vcpu = vm.create_vcpu(kvm, CpuId::BOOT.number(), kicker)?;
+    let count = processors.count;
+    let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let mut ram = MappedMemory::new(vm, memory);
     ram.map_written()?;
-    vcpu.set_registers(registers)?;
-    Ok((ram, vec![Cpu::new(vcpu, kicker.clone())]))
+    cpus[CpuId::BOOT].vcpu.set_registers(registers)?;
+    Ok((ram, cpus))
 }
 
-/// A virtual machine for a saved state: none of `memory` is mapped, and each CPU, kicked by its kicker,
-/// has `features`.
+/// A virtual machine for a saved state: none of `memory` is mapped, and each CPU has `features`.
 ///
 /// # Errors
 ///
@@ -39,20 +92,24 @@ pub(super) fn power_on(
 pub(super) fn for_saved_state(
     kvm: &Kvm,
     memory: Arc<GuestMemory>,
-    kicker: &Kicker,
+    processors: &Processors<'_>,
     features: &CpuFeatures,
 ) -> Result<(MappedMemory, Vec<Cpu>), MachineError> {
-    let mut vm = kvm.create_vm(memory.clone())?;
-    let mut vcpu = vm.create_vcpu(kvm, CpuId::BOOT.number(), kicker)?;
-    let here = vcpu.features();
-    if here != *features {
-        let missing = features.missing_in(&here);
-        let (there, here) = (features.vendor(), here.vendor());
-        if !missing.is_empty() || there != here {
-            return Err(MachineError::Features { missing, there, here });
-        }
-        vm = kvm.create_vm(memory.clone())?;
-        vcpu = vm.create_vcpu_with_features(kvm, CpuId::BOOT.number(), kicker, features)?;
+    let count = processors.count;
+    let vm = kvm.create_vm(memory.clone())?;
+    let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
+    let here = cpus[CpuId::BOOT].vcpu.features();
+    if here == *features {
+        return Ok((MappedMemory::new(vm, memory), cpus));
     }
-    Ok((MappedMemory::new(vm, memory), vec![Cpu::new(vcpu, kicker.clone())]))
+    let missing = features.missing_in(&here);
+    let (there, here) = (features.vendor(), here.vendor());
+    if !missing.is_empty() || there != here {
+        return Err(MachineError::Features { missing, there, here });
+    }
+    drop(cpus);
+    let vm: Vm = kvm.create_vm(memory.clone())?;
+    let cpus =
+        processors.create(kvm, |index, kicker| vm.create_vcpu_with_features(kvm, index, kicker, features))?;
+    Ok((MappedMemory::new(vm, memory), cpus))
 }

@@ -4,12 +4,13 @@
 //! pushed, and nowhere else; so a recording of a run is a log of this queue.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::CpuId;
 use crate::devices::ide::DiskResult;
 use crate::devices::keyboard::KeyEvent;
 use crate::kvm::Kicker;
@@ -91,6 +92,8 @@ struct Shared {
     serial: [AtomicUsize; 4],
     /// The guest receives movements of the mouse.
     mouse_enabled: AtomicBool,
+    /// One bit for each CPU that has left the guest on its own thread and was not taken back yet.
+    returned: AtomicU64,
     kicker: Kicker,
 }
 
@@ -202,6 +205,49 @@ impl Inputs {
             let waited = self.shared.arrived.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
+    }
+
+    /// Sleeps until there is something to take, a CPU has left the guest, or `deadline` has come.
+    pub(super) fn wait_for_return(&self, deadline: Option<Instant>) {
+        let mut queue = self.queue();
+        while queue.is_empty() && self.shared.returned.load(Ordering::Acquire) == 0 {
+            let Some(deadline) = deadline else {
+                let waited = self.shared.arrived.wait(queue);
+                queue = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.shared.arrived.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+    }
+
+    /// A CPU has left the guest, on its own thread.
+    pub(super) fn cpu_returned(&self, cpu: CpuId) {
+        let queue = self.queue();
+        self.shared.returned.fetch_or(1 << cpu.number(), Ordering::AcqRel);
+        drop(queue);
+        self.shared.arrived.notify_one();
+    }
+
+    /// Takes one of the CPUs that have left the guest, the next after `last` first.
+    pub(super) fn next_returned(&self, last: CpuId) -> Option<CpuId> {
+        let returned = self.shared.returned.load(Ordering::Acquire);
+        if returned == 0 {
+            return None;
+        }
+        let first = u32::from(last.number()) + 1;
+        let cpu = (returned.rotate_right(first).trailing_zeros() + first) % u64::BITS;
+        self.shared.returned.fetch_and(!(1 << cpu), Ordering::AcqRel);
+        Some(CpuId::new(cpu as u8))
+    }
+
+    /// All CPUs that have left the guest were taken back.
+    pub(super) fn forget_returned(&self) {
+        self.shared.returned.store(0, Ordering::Release);
     }
 
     /// A keystroke was delivered to the guest, or dropped.

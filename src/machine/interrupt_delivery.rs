@@ -7,7 +7,7 @@
 use tracing::info;
 
 use super::Machine;
-use super::cpu::CpuId;
+use super::cpu::{CpuId, RunState};
 use super::journal::JournalEvent;
 use crate::devices::lapic::ProcessorRequest;
 use crate::kvm::HostError;
@@ -27,7 +27,28 @@ impl Machine {
         }
         self.sync_task_priority(cpu);
         let nmi = self.take_processor_requests(cpu)?;
-        Ok(nmi || self.has_vector(cpu))
+        Ok(match self.cpus[cpu].run_state {
+            RunState::Running => true,
+            RunState::Halted => nmi || self.has_vector(cpu),
+            RunState::HaltedForGood => nmi,
+            RunState::WaitForSipi => false,
+        })
+    }
+
+    /// INIT of an application processor. The bootstrap processor would start firmware, which the machine does not
+    /// have.
+    fn init_cpu(&mut self, cpu: CpuId) -> Result<(), HostError> {
+        // The access that it was in the middle of has been carried out.
+        if !self.cpus[cpu].vcpu().is_at_instruction_boundary() {
+            self.cpus[cpu].complete()?;
+        }
+        if !self.cpus[cpu].init()? {
+            info!("{cpu} ignores INIT: there is no firmware to start");
+            return Ok(());
+        }
+        self.board.init_local_apic(cpu.number());
+        self.note(|| JournalEvent::Init { cpu: cpu.number() });
+        self.arm_timer()
     }
 
     /// True if there is an interrupt that the processor's priority admits.
@@ -40,6 +61,9 @@ impl Machine {
     pub(super) fn deliver_interrupt(&mut self, cpu: CpuId) -> Result<(), HostError> {
         self.sync_task_priority(cpu);
         self.take_processor_requests(cpu)?;
+        if self.cpus[cpu].run_state == RunState::WaitForSipi {
+            return Ok(());
+        }
         if self.has_vector(cpu) && self.cpus[cpu].vcpu.accepts_interrupt()? {
             let vector = match self.cpus[cpu].withdrawn_interrupt.take() {
                 Some(vector) => vector,
@@ -69,7 +93,13 @@ impl Machine {
                     self.cpus[cpu].vcpu.inject_nmi()?;
                     nmi = true;
                 }
-                other => info!("{cpu} ignores {other:?}: it is the only processor"),
+                ProcessorRequest::Init => self.init_cpu(cpu)?,
+                ProcessorRequest::StartUp(page) => {
+                    if self.cpus[cpu].start_up(page)? {
+                        info!("{cpu} starts at {:#x}", u32::from(page) << 12);
+                        self.note(|| JournalEvent::StartUp { cpu: cpu.number(), page });
+                    }
+                }
             }
         }
         Ok(nmi)

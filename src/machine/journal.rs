@@ -76,6 +76,23 @@ pub enum JournalEvent {
         /// Index of the vCPU.
         cpu: u8,
     },
+    /// A processor has got its initial state, and waits for a start-up.
+    Init {
+        /// Index of the vCPU.
+        cpu: u8,
+    },
+    /// A processor has started.
+    StartUp {
+        /// Index of the vCPU.
+        cpu: u8,
+        /// The page of 4 KiB at which it starts.
+        page: u8,
+    },
+    /// Another processor runs from here on, of several that take turns.
+    Turn {
+        /// Index of the vCPU.
+        cpu: u8,
+    },
     /// A debugger wrote guest memory.
     Memory {
         /// Guest-physical address of the first byte.

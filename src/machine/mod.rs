@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod output;
 mod run;
 mod saved;
+mod schedule;
 pub mod screen;
 mod sleeping;
 pub mod snapshots;
@@ -55,11 +56,11 @@ use crate::devices::StateError;
 use crate::devices::ide::DiskGeometry;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::{ClockMode, KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
 use board::Board;
 use clock::Clock;
 use coalescing::Coalescing;
-use creation::power_on;
+use creation::{Processors, power_on};
 use dirty::DirtyTrackers;
 use disks::Disks;
 use exit_counts::ExitCounts;
@@ -68,6 +69,7 @@ use inputs::Inputs;
 use journal::{Journal, JournalEvent, Position, Recording};
 use mapped_memory::MappedMemory;
 use output::OutputQueue;
+use schedule::Scheduler;
 use screen::Screen;
 use time_source::TimeSource;
 use watchpoint_pages::WatchpointPages;
@@ -142,6 +144,10 @@ pub struct MachineSpec {
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
+    /// Number of CPUs, from 1 to [`lapic::MOST_CPUS`](crate::devices::lapic::MOST_CPUS). A saved state has its own.
+    pub cpus: u8,
+    /// How several CPUs run.
+    pub schedule: Schedule,
     /// When the machine's clock runs.
     pub clock: ClockMode,
     /// The time of day at power-on, in seconds since 1970 UTC.
@@ -166,8 +172,9 @@ pub struct Machine {
     kvm: Kvm,
     ram: MappedMemory,
     cpus: Vec<Cpu>,
-    /// The CPU that runs: all share one thread and take turns.
+    /// The CPU that runs, or whose exit was handled last.
     current: CpuId,
+    scheduler: Scheduler,
     memory: Arc<GuestMemory>,
     board: Board,
     disks: Disks,
@@ -205,7 +212,8 @@ impl Machine {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
-        let hardware = power_on(&kvm, memory.clone(), inputs.kicker(), &loaded.registers)?;
+        let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
+        let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers)?;
         let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
         Ok(Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs))
     }
@@ -220,16 +228,18 @@ impl Machine {
         outputs: OutputQueue,
     ) -> Machine {
         let mut board = Board::default();
+        board.set_cpus(cpus.len() as u8);
         board.set_up_cmos(spec.memory, spec.time_of_day);
         board.set_flat_ide_bars(spec.flat_ide_bars);
         board.set_up_pci();
         if spec.magic_break {
             board.connect_debugger_port();
         }
+        let scheduler = Scheduler::new(spec.schedule);
         Machine {
             screen: Screen::new(memory.clone(), board.vga().view()),
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
-            coalescing: Coalescing::new(cpus[CpuId::BOOT].vcpu.can_coalesce_writes()),
+            coalescing: scheduler.coalescing(&cpus),
             guest_file,
             symbol_index: OnceLock::new(),
             reset_action,
@@ -241,6 +251,7 @@ impl Machine {
             ram,
             cpus,
             current: CpuId::BOOT,
+            scheduler,
             memory,
             board,
             disks: Disks::default(),
@@ -414,6 +425,11 @@ impl Machine {
         self.journal.stop()
     }
 
+    /// What a new virtual machine with `count` CPUs needs.
+    fn processors(&self, count: usize) -> Processors<'_> {
+        Processors { count: count as u8, schedule: self.scheduler.schedule, inputs: &self.inputs }
+    }
+
     /// Resets the machine: new virtual machine and CPUs, initial devices, empty memory, the guest loaded again.
     fn reset(&mut self) -> Result<(), MachineError> {
         self.resets += 1;
@@ -427,15 +443,17 @@ impl Machine {
                 load(self.image(), &self.memory, &self.options)?.registers
             }
         };
-        let kicker = self.cpus[CpuId::BOOT].kicker().clone();
         self.emulated_before = self.emulated();
-        (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &kicker, &registers)?;
+        (self.ram, self.cpus) =
+            power_on(&self.kvm, self.memory.clone(), &self.processors(self.cpus.len()), &registers)?;
         self.current = CpuId::BOOT;
+        self.scheduler.forget();
         self.board.reset();
+        self.board.set_cpus(self.cpus.len() as u8);
         self.board.set_up_pci();
         self.disks.forget_requests();
         self.board.advance(self.clock.now(), |_| {});
-        self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
+        self.coalescing = self.scheduler.coalescing(&self.cpus);
         self.input_buffer.reset();
         self.pending_action = None;
         self.screen.publish(self.board.vga().view());

@@ -47,6 +47,14 @@ impl Machine {
     }
 
     fn run_on(&mut self) -> Outcome {
+        let outcome = self.run_to_end();
+        match self.stop_cpus() {
+            Ok(()) => outcome,
+            Err(error) => Outcome::HostFailed(error),
+        }
+    }
+
+    fn run_to_end(&mut self) -> Outcome {
         loop {
             match self.advance() {
                 // These events concern a supervisor only.
@@ -89,13 +97,16 @@ impl Machine {
     /// Runs the current CPU to its next exit, or sleeps while it is halted.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<Next, HostError> {
+        if self.cpus.len() > 1 {
+            return self.advance_several();
+        }
         let cpu = self.current;
         if self.cpus[cpu].is_halted() { self.sleep_halted(cpu) } else { self.step(cpu) }
     }
 
     /// Takes pending inputs, runs a CPU to its next exit and handles the exit.
     #[inline]
-    fn step(&mut self, cpu: CpuId) -> Result<Next, HostError> {
+    pub(super) fn step(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         if self.inputs.has_pending()
             && let Some(event) = self.take_inputs()?
         {
@@ -312,6 +323,7 @@ impl Machine {
     }
 
     fn reset_requested(&mut self, by: &str) -> Result<Event, HostError> {
+        self.stop_cpus()?;
         info!("reset by {by}");
         if self.no_reboot {
             return Ok(Event::End(Outcome::Reset));

@@ -8,9 +8,9 @@ use tracing::info;
 
 use super::board::Board;
 use super::clock::Clock;
-use super::coalescing::{Coalescing, CoalescingState};
+use super::coalescing::CoalescingState;
 use super::cpu::{CpuId, CpuState};
-use super::creation::for_saved_state;
+use super::creation::{Processors, for_saved_state};
 use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
@@ -95,14 +95,6 @@ impl MachineState {
         }
         Ok(board)
     }
-
-    /// Checks that a machine with `cpus` CPUs can take this state.
-    fn expect_cpus(&self, cpus: usize) -> Result<(), StateError> {
-        match self.cpus.len() == cpus {
-            true => Ok(()),
-            false => Err(StateError::Unknown { kind: "vcpu".to_owned(), number: cpus as u16 }),
-        }
-    }
 }
 
 /// What [`Machine::revert`] needs besides the state and the memory contents.
@@ -137,7 +129,11 @@ impl Machine {
             input_buffer: self.input_buffer.state(),
             coalescing: self.coalescing.state(),
             resets: self.resets,
-            pending_action: self.pending_action,
+            pending_action: self.pending_action.or_else(|| match self.unreported()? {
+                Event::ResetRequested => Some(PendingAction::Reset),
+                Event::End(outcome) => PendingAction::after(outcome),
+                _ => None,
+            }),
         })
     }
 
@@ -179,8 +175,9 @@ impl Machine {
     ) -> Result<Machine, MachineError> {
         let board = state.board()?;
         let kvm = Kvm::open()?;
-        let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), inputs.kicker(), features)?;
-        state.expect_cpus(cpus.len())?;
+        let count = state.cpus.len() as u8;
+        let processors = Processors { count, schedule: spec.schedule, inputs: &inputs };
+        let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), &processors, features)?;
         ram.map_written()?;
         let reset = Protocol::of(guest_file.image.as_ref()).reset();
         let mut machine =
@@ -204,9 +201,8 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let board = state.board()?;
         self.disks.check(&board)?;
-        let kicker = self.cpus[CpuId::BOOT].kicker().clone();
-        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &kicker, &restoration.features)?;
-        state.expect_cpus(hardware.1.len())?;
+        let processors = self.processors(state.cpus.len());
+        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &processors, &restoration.features)?;
         self.log_totals();
         self.emulated_before = self.emulated();
         (self.ram, self.cpus) = hardware;
@@ -246,7 +242,7 @@ impl Machine {
     /// Restores `state` into CPUs that have not run yet.
     fn load_state(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
         self.put_state(board, state)?;
-        self.coalescing = Coalescing::new(self.cpus[CpuId::BOOT].vcpu.can_coalesce_writes());
+        self.coalescing = self.scheduler.coalescing(&self.cpus);
         if self.coalescing.set_state(&state.coalescing, self.ram.vm())? {
             self.outputs.want_ticks(true);
         }
@@ -262,6 +258,8 @@ impl Machine {
         }
         self.note(|| JournalEvent::Restored { position: state.position });
         self.board = board;
+        self.board.set_cpus(self.cpus.len() as u8);
+        self.scheduler.forget();
         if self.magic_break {
             self.board.connect_debugger_port();
         }

@@ -14,6 +14,9 @@ use crate::kvm::HostError;
 impl Machine {
     /// Handles `hlt`. With interrupts off nothing can wake the processor, so the run ends.
     pub(super) fn halt(&mut self, cpu: CpuId, interruptible: bool) -> Result<Next, HostError> {
+        if self.cpus.len() > 1 {
+            return self.halt_one(cpu, interruptible);
+        }
         if !interruptible {
             return Ok(Next::Stop(Event::End(self.halted_outcome(cpu)?)));
         }

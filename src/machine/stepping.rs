@@ -33,8 +33,17 @@ pub enum Event {
 }
 
 impl Machine {
-    /// Runs the guest until an event.
+    /// Runs the guest until an event: all CPUs that are not held, unless the machine has one. The event is that of
+    /// [`Self::current_cpu`].
     pub fn run_to_event(&mut self) -> Event {
+        let event = self.run_unstopped();
+        match self.stop_cpus() {
+            Ok(()) => event,
+            Err(error) => failed(error),
+        }
+    }
+
+    fn run_unstopped(&mut self) -> Event {
         self.time.resume();
         if let Some(event) = self.take_pending_action() {
             return event;
@@ -53,7 +62,8 @@ impl Machine {
                     return self.with_watched_accesses(event).unwrap_or(Event::Attention);
                 }
                 Ok(Next::Stop(Event::Attention)) => {
-                    let event = self.complete_pending(self.current);
+                    let stopped = self.stop_cpus();
+                    let event = stopped.and_then(|()| self.complete_pending(self.current));
                     return self.with_watched_accesses(event).unwrap_or(Event::Attention);
                 }
                 Ok(Next::Stop(event)) => return event,
@@ -68,9 +78,9 @@ impl Machine {
     /// Single-stepping must be enabled. With `interrupts` an interrupt that the processor accepts is delivered first;
     /// otherwise none is.
     pub fn step_instruction(&mut self, cpu: CpuId, rip: u64, interrupts: bool) -> Option<Event> {
-        self.current = cpu;
+        self.make_current(cpu);
         self.time.resume();
-        if self.cpus[cpu].is_halted() {
+        if !self.cpus[cpu].is_running() {
             return self.step_halted(cpu);
         }
         if let Err(error) = self.prepare_step(cpu, interrupts) {
@@ -83,9 +93,9 @@ impl Machine {
     /// Emulates the instruction at RIP without entering the guest ([`crate::emulate`]); `None` if it completed
     /// without an event.
     pub fn emulate_instruction(&mut self, cpu: CpuId) -> Option<Event> {
-        self.current = cpu;
+        self.make_current(cpu);
         self.time.resume();
-        if self.cpus[cpu].is_halted() {
+        if !self.cpus[cpu].is_running() {
             return self.step_halted(cpu);
         }
         match self.emulate_refused(cpu, Refusal::new(Refusal::EMULATION, &[])) {
@@ -98,9 +108,9 @@ impl Machine {
     /// Emulates the one-byte `hlt` at RIP, which not all hosts can single-step, and waits for an event; `None` if an
     /// interrupt has ended the wait, which is delivered when the guest runs freely.
     pub fn step_halt(&mut self, cpu: CpuId) -> Option<Event> {
-        self.current = cpu;
+        self.make_current(cpu);
         self.time.resume();
-        if self.cpus[cpu].is_halted() {
+        if !self.cpus[cpu].is_running() {
             return self.step_halted(cpu);
         }
         into_event(self.emulate_halt(cpu))
@@ -150,10 +160,7 @@ impl Machine {
             };
             match event {
                 Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => {
-                    let watchpoints = self.cpus[cpu].guest_debug().watchpoints.iter().enumerate();
-                    let mut used = watchpoints.filter(|(_, watchpoint)| watchpoint.is_some());
-                    let watch = used.any(|(register, _)| stop.dr6 >> register & 1 == 1);
-                    return Ok(watch.then_some(Event::Debug(stop)));
+                    return Ok(self.is_watchpoint(cpu, stop).then_some(Event::Debug(stop)));
                 }
                 Some(event) => return Ok(Some(event)),
                 // Completed, although the host does not report the step.
@@ -176,7 +183,7 @@ impl Machine {
     }
 
     /// The event of a completed instruction: accesses to watched memory take precedence, except over an end.
-    fn with_watched_accesses(&mut self, event: Result<Option<Event>, HostError>) -> Option<Event> {
+    pub(super) fn with_watched_accesses(&mut self, event: Result<Option<Event>, HostError>) -> Option<Event> {
         let accesses = self.watchpoint_pages.take_accesses();
         match event {
             Ok(None | Some(Event::Debug(_))) if !accesses.is_empty() => Some(Event::WatchedAccess(accesses)),
@@ -210,7 +217,11 @@ impl Machine {
     }
 
     /// Completes the access that makes `request`. The request takes precedence over the end of a single step.
-    fn complete_pending_request(&mut self, cpu: CpuId, request: Event) -> Result<Option<Event>, HostError> {
+    pub(super) fn complete_pending_request(
+        &mut self,
+        cpu: CpuId,
+        request: Event,
+    ) -> Result<Option<Event>, HostError> {
         Ok(Some(match self.complete_pending(cpu)? {
             Some(event @ (Event::End(_) | Event::ResetRequested)) => event,
             _ => request,

@@ -6,7 +6,7 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::kvm::Kvm;
-use crate::settings::{ClockMode, KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -23,6 +23,8 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        cpus: 1,
+        schedule: Schedule::Parallel,
         clock: ClockMode::Host,
         time_of_day: 0,
         flat_ide_bars: false,

@@ -83,6 +83,10 @@ impl Machine {
 
     /// Arms the deadline timer for the next deadline of a device, or disarms it.
     pub(super) fn arm_timer(&mut self) -> Result<(), HostError> {
+        // The thread of the machine sleeps until the deadline while the CPUs run.
+        if self.runs_in_parallel() {
+            return Ok(());
+        }
         let deadline = self.board.next_deadline();
         if deadline == self.time.armed {
             return Ok(());

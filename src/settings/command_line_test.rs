@@ -22,6 +22,8 @@ fn a_guest_alone_runs_with_the_defaults() {
         debug_console: SerialBackend::Stdio,
         mouse: MouseMode::Auto,
         keys: KeyTarget::Auto,
+        cpus: 1,
+        schedule: Schedule::Parallel,
         clock: ClockMode::Host,
         rtc: None,
         disks: Vec::new(),

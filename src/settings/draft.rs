@@ -9,7 +9,8 @@ use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
     CONSOLE_PORT, ClockMode, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat,
-    LogSpec, MOST_DISKS, MigrationSecurity, MouseMode, SerialBackend, Settings, SettingsError, ValueOrigin,
+    LogSpec, MOST_DISKS, MigrationSecurity, MouseMode, Schedule, SerialBackend, Settings, SettingsError,
+    ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -111,6 +112,8 @@ impl Draft {
                 debug_console: null(),
                 mouse: MouseMode::Auto,
                 keys: KeyTarget::Auto,
+                cpus: 1,
+                schedule: Schedule::Parallel,
                 clock: ClockMode::Host,
                 rtc: None,
                 flat_ide_bars: false,

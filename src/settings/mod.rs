@@ -174,6 +174,10 @@ pub struct Settings {
     pub layout: LayoutName,
     /// The log file.
     pub log: LogSpec,
+    /// Number of CPUs, from 1 to [`MOST_CPUS`].
+    pub cpus: u8,
+    /// How several CPUs run.
+    pub schedule: Schedule,
     /// When the machine's clock runs.
     pub clock: ClockMode,
     /// The time of day at power-on, in seconds since 1970 UTC; `None` for the host's.
@@ -388,6 +392,19 @@ pub enum MouseMode {
     Auto,
     /// Never: the terminal selects text with it.
     Off,
+}
+
+/// Most CPUs of a machine.
+pub const MOST_CPUS: u8 = 64;
+
+/// How the CPUs of a machine with several run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// At the same time, each on a thread of its own.
+    #[default]
+    Parallel,
+    /// By turns, on one thread.
+    Serial,
 }
 
 /// When the machine's clock runs.

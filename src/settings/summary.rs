@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     ClockMode, DiskMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity,
-    ModuleSpec, MouseMode, SerialBackend, Settings,
+    ModuleSpec, MouseMode, Schedule, SerialBackend, Settings,
 };
 
 impl Settings {
@@ -44,6 +44,12 @@ impl Settings {
                 DiskMode::Snapshot => ",snapshot",
             };
             all.push(("disk", format!("{}{mode}", disk.path.display())));
+        }
+        if self.cpus != 1 {
+            all.push(("cpus", self.cpus.to_string()));
+        }
+        if self.schedule != Schedule::Parallel {
+            all.push(("schedule", "serial".to_owned()));
         }
         if self.clock != ClockMode::Host {
             all.push(("clock", clock(self.clock).to_owned()));
@@ -199,6 +205,8 @@ mod tests {
         (&["a.elf"], "--memory=9", "memory=9M"),
         (&["a.elf"], "--timeout=90s", "timeout=90s"),
         (&["a.elf"], "--no-reboot", "no-reboot=yes"),
+        (&["a.elf"], "--cpus=2", "cpus=2"),
+        (&["a.elf"], "--schedule=serial", "schedule=serial"),
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
         (&["a.elf"], "--mouse=off", "mouse=off"),
         (&["a.elf"], "--rtc=7", "rtc=7"),

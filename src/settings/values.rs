@@ -10,7 +10,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::{
     ClockMode, DiskMode, DiskSpec, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM,
-    ModuleSpec, MouseMode, Password, RAM_GRANULE, SerialBackend,
+    MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE, Schedule, SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -133,6 +133,23 @@ pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
         "serial" => Ok(DisplayMode::Serial),
         "none" => Ok(DisplayMode::None),
         _ => refuse("is not a display"),
+    }
+}
+
+/// Number of CPUs.
+pub(super) fn cpus(text: &str) -> ParseResult<u8> {
+    match text.parse() {
+        Ok(count @ 1..=MOST_CPUS) => Ok(count),
+        _ => refuse("is not a number of processors"),
+    }
+}
+
+/// How several CPUs run.
+pub(super) fn schedule(text: &str) -> ParseResult<Schedule> {
+    match text {
+        "parallel" => Ok(Schedule::Parallel),
+        "serial" => Ok(Schedule::Serial),
+        _ => refuse("is not a schedule"),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::machine::{
     CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Restoration, RunState,
 };
 use crate::memory::GuestMemory;
-use crate::settings::{ClockMode, KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
 
 /// Names of the sections other than devices, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
@@ -108,6 +108,8 @@ pub struct UserInterface {
     pub terminal: Option<u8>,
     /// End the run when the guest resets the machine.
     pub no_reboot: bool,
+    /// How several CPUs run.
+    pub schedule: Schedule,
     /// When the machine's clock runs.
     pub clock: ClockMode,
     /// The guest can stop itself in a debugger.
@@ -259,11 +261,13 @@ impl SavedMachine {
     ) -> Result<Machine, SnapshotError> {
         let spec = MachineSpec {
             memory: self.memory,
-            boot: self.guest.options(),
+            boot: self.guest.options(self.machine.cpus.len()),
             keys: user_interface.keys,
             layout: user_interface.layout,
             terminal: user_interface.terminal,
             no_reboot: user_interface.no_reboot,
+            cpus: self.machine.cpus.len() as u8,
+            schedule: user_interface.schedule,
             clock: user_interface.clock,
             time_of_day: 0,
             flat_ide_bars: false,
@@ -278,7 +282,7 @@ impl SavedMachine {
     pub(super) fn restoration(&self, guest_file: GuestFileCopy) -> Restoration {
         Restoration {
             guest_file: self.guest.file(guest_file),
-            options: self.guest.options(),
+            options: self.guest.options(self.machine.cpus.len()),
             features: self.features.clone(),
         }
     }
@@ -294,7 +298,7 @@ impl GuestFileInfo {
         GuestFile { image: copy.into_image(self), symbols: SymbolSource::GuestFile { bias: self.bias } }
     }
 
-    fn options(&self) -> BootOptions {
+    fn options(&self, cpus: usize) -> BootOptions {
         let module = |(path, line): &(Vec<u8>, String)| {
             (PathBuf::from(OsString::from_vec(path.clone())), line.clone())
         };
@@ -303,7 +307,7 @@ impl GuestFileInfo {
             no_guards: !self.guards,
             command_line: self.command_line.clone(),
             modules: self.modules.iter().map(module).collect(),
-            platform: Platform::default(),
+            platform: Platform { cpus: cpus as u8, ..Platform::default() },
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::machine::output::{Doorbell, OutputQueue, OutputReader, output_queue};
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
-use crate::settings::{ClockMode, KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
 
 #[path = "mid_instruction_test.rs"]
 mod mid_instruction;
@@ -68,6 +68,7 @@ const USER_INTERFACE: UserInterface = UserInterface {
     layout: LayoutName::Us,
     terminal: Some(0),
     no_reboot: false,
+    schedule: Schedule::Parallel,
     clock: ClockMode::Host,
     magic_break: false,
 };

@@ -265,6 +265,7 @@ impl StoppedMachine for Supervisor<'_> {
             let state = match cpu.run_state() {
                 RunState::Running => "",
                 RunState::Halted => " (halted)",
+                RunState::HaltedForGood => " (halted with interrupts off)",
                 RunState::WaitForSipi => " (waits for a start-up interrupt)",
             };
             let mark = if id == selected { '*' } else { ' ' };

@@ -37,6 +37,8 @@ const TAKEN: &[Case] = &[
     case("--memory", "start-info", "--memory 1G", 0, "0x0000000f1000 + 0x00003ff0f000 RAM", ""),
     case("--timeout", "endless", "--timeout 50ms", 12, "", "longer than --timeout allows"),
     case("--disk", "hello-serial", "--disk missing.img", 6, "", "the disk image missing.img does not exist"),
+    case("--cpus", "cpus", "--cpus 2", 0, "2 processors have counted", ""),
+    case("--schedule", "cpus", "--cpus 3 --schedule serial", 0, "3 processors have counted", ""),
     case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
     case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),
     case("--no-reboot", "reset", "--no-reboot", 18, "", "(--no-reboot)"),
@@ -206,6 +208,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--disk: `,ro` does not name a file; allowed: the path of a raw disk image; after it `,ro` refuses writes, \
         and `,snapshot` keeps them in memory",
     ),
+    ("--cpus", "--cpus 65", "--cpus: `65` is not a number of processors; allowed: 1 to 64"),
+    ("--schedule", "--schedule lottery", "--schedule: `lottery` is not a schedule; allowed: parallel"),
     ("--clock", "--clock sundial", "--clock: `sundial` is not a clock; allowed: host, virtual"),
     (
         "--rtc",

@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec};
-use crate::settings::{ClockMode, KeyTarget, LayoutName};
+use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
 
 /// RAX when it halts: the sum of the numbers up to 20.
 pub(crate) const RESULT: u64 = 210;
@@ -63,6 +63,8 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
+        cpus: 1,
+        schedule: Schedule::Parallel,
         clock: ClockMode::Host,
         time_of_day: 0,
         flat_ide_bars: false,

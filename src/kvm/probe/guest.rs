@@ -80,7 +80,7 @@ impl ProbeGuest {
             vm.create_interrupt_controllers()?;
         }
         let kicker = Kicker::default();
-        let vcpu = vm.create_vcpu(kvm, 0, &kicker)?;
+        let vcpu = vm.create_vcpu(kvm, 0, 1, &kicker)?;
         let slot = memory.slot_at(0);
         let slot = slot.ok_or_else(|| no_memory(MemoryError::NotRam { start: 0, length: 1 }))?;
         vm.attach_as(

@@ -13,6 +13,7 @@ use crate::devices::hpet::{Hpet, LEGACY_IRQ_0, LEGACY_IRQ_8};
 use crate::devices::ioapic::{IoApic, PINS, pin_of_isa_line};
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
 use crate::devices::pic::DualPic;
+use crate::devices::rtc::Rtc;
 
 /// The ISA line of the PIT, and that of the RTC.
 const LEGACY_LINES: [u8; 2] = [0, 8];
@@ -204,6 +205,34 @@ impl Board {
         };
         self.pass_on();
         vector
+    }
+
+    /// A value that changes when something else is requested of processor `cpu`; 0 if nothing is.
+    pub fn requested(&self, cpu: u8) -> u64 {
+        if !self.interrupt_pending(cpu) {
+            return 0;
+        }
+        let apic = self.lapics().apic(cpu);
+        let vector = apic.pending_vector().map_or(0, u64::from);
+        let external = u64::from(self.pic().output() && apic.accepts_pic());
+        let others = self.requests.iter().filter(|(of, _)| *of == cpu).count() as u64;
+        1 << 63 | others << 9 | external << 8 | vector
+    }
+
+    /// The local APIC of processor `cpu` is as after INIT.
+    pub fn init_local_apic(&mut self, cpu: u8) {
+        self.lapics_mut().apic_mut(cpu).init();
+        self.find_pending();
+    }
+
+    /// The machine has `cpus` processors (1 to 64). Must be called after [`Self::reset`] again.
+    pub fn set_cpus(&mut self, cpus: u8) {
+        self.lapics_mut().set_count(cpus);
+        let mut devices = self.slots.iter_mut().map(|slot| slot.device.as_mut() as &mut dyn std::any::Any);
+        if let Some(rtc) = devices.find_map(<dyn std::any::Any>::downcast_mut::<Rtc>) {
+            rtc.set_cpus(usize::from(cpus));
+        }
+        self.find_pending();
     }
 
     /// Takes the oldest request of a processor that is no interrupt with a vector.

@@ -260,6 +260,12 @@ impl Translation {
         self.push(&format!("--memory={}", size.strip_prefix("size=").unwrap_or(size)))
     }
 
+    /// Appends the number of processors, which may be the first of several properties.
+    pub(super) fn cpus(&mut self, text: &str) -> Result<(), String> {
+        let count = text.split(',').next().unwrap_or_default();
+        self.push(&format!("--cpus={}", count.strip_prefix("cpus=").unwrap_or(count)))
+    }
+
     /// Appends the backend of the next serial port.
     pub(super) fn serial(&mut self, backend: &str) -> Result<(), String> {
         self.serial_ports += 1;
