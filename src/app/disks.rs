@@ -3,18 +3,30 @@
 use super::Failure;
 use super::failure_status::machine_status;
 use crate::machine::Machine;
-use crate::machine::disks::DiskOrigin;
+use crate::machine::disks::{DiskOrigin, UNITS};
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
-use crate::settings::Settings;
+use crate::settings::{DiskInterface, MOST_DISKS, Settings};
 
-/// The images of all disks.
-pub(super) type Disks = Vec<DiskImage>;
+/// The images of all disks, by their places.
+pub(super) type Disks = [Option<DiskImage>; UNITS];
 
-/// Opens the images of the disks.
+/// Opens the images of the disks. Those of each interface take its places in their order.
 pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
-    let open = |spec| DiskImage::open(spec).map_err(|error| Failure::new(status::HOST, error));
-    settings.disks.iter().map(open).collect()
+    let mut disks = Disks::default();
+    let (ide, virtio) = disks.split_at_mut(MOST_DISKS);
+    let (mut ide, mut virtio) = (ide.iter_mut(), virtio.iter_mut());
+    for spec in &settings.disks {
+        let image = DiskImage::open(spec).map_err(|error| Failure::new(status::HOST, error))?;
+        let places = match spec.interface {
+            DiskInterface::Ide => &mut ide,
+            DiskInterface::Virtio => &mut virtio,
+        };
+        if let Some(place) = places.next() {
+            *place = Some(image);
+        }
+    }
+    Ok(disks)
 }
 
 /// `machine` with its disks.

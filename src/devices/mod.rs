@@ -39,6 +39,7 @@ mod time;
 pub(crate) mod transcript;
 pub mod unassigned;
 pub mod vga;
+pub mod virtio_disk;
 
 pub use device::{Action, BoardDevice, Device, MachineRequest, OPEN_BUS};
 pub use snapshot::{Payload, Snapshot, StateError};

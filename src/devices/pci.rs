@@ -15,6 +15,7 @@ pub mod ide;
 pub mod isa_bridge;
 pub mod saved;
 pub mod space;
+pub mod virtio_disk;
 
 use std::fmt::{Display, Formatter};
 
@@ -22,6 +23,7 @@ pub use function::PciFunction;
 use host_bridge::HostBridge;
 use ide::IdeFunction;
 use isa_bridge::{IsaBridge, Pirq};
+use virtio_disk::VirtioDiskFunction;
 
 /// Where a function is on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,9 +112,21 @@ impl PciBus {
     }
 
     /// Adds a function at `at`, where there is none.
-    #[cfg(test)]
     pub(crate) fn add(&mut self, at: PciAddress, function: Box<dyn PciFunction>) {
         self.functions.push((at, function));
+    }
+
+    /// Adds the function of disk `number` with the virtio interface, before the guest runs.
+    pub fn add_virtio_disk(&mut self, number: usize) {
+        let at = virtio_disk::address(number);
+        if self.function(at).is_none() {
+            self.add(at, Box::new(VirtioDiskFunction::default()));
+        }
+    }
+
+    /// The numbers of the disks with the virtio interface.
+    fn virtio_disks(&self) -> Vec<usize> {
+        self.functions.iter().filter_map(|(at, _)| virtio_disk::number_at(*at)).collect()
     }
 
     /// The ISA interrupt line (0 to 15) that interrupt pin `pin` (1 is INTA#, 4 is INTD#) of the function at `at`

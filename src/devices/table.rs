@@ -26,6 +26,7 @@ use super::rtc::Rtc;
 use super::serial::{self, SerialPort};
 use super::unassigned::UnassignedAccesses;
 use super::vga::{self, Vga};
+use super::virtio_disk::VirtioDisk;
 use super::{BoardDevice, Device, Snapshot};
 
 /// What the machine does for a device besides passing accesses on.
@@ -48,6 +49,8 @@ pub enum Role {
     /// snapshot files have no section for it while it is in its state after power-on: files of earlier versions
     /// have none.
     DebuggerPort,
+    /// A disk with the virtio interface, if the user asks for it.
+    VirtioDisk,
 }
 
 /// When a device has to know the time.
@@ -98,7 +101,7 @@ pub struct Registration {
 impl Registration {
     /// True if the user chooses whether the machine has the device.
     pub fn is_optional(&self) -> bool {
-        self.role == Role::DebuggerPort
+        matches!(self.role, Role::DebuggerPort | Role::VirtioDisk)
     }
 
     /// The device `D`, number 0, attached to nothing.
@@ -143,6 +146,16 @@ const fn ide(channel: u8, ports: &'static [RangeInclusive<u16>], interrupt: u8) 
         interrupt: Some(interrupt),
         may_be_missing: true,
         ..Registration::of::<IdeChannel>()
+    }
+}
+
+/// A disk with the virtio interface.
+const fn virtio_disk(number: u8) -> Registration {
+    Registration {
+        number: number as u16,
+        pci: Some(pci::virtio_disk::address(number as usize)),
+        role: Role::VirtioDisk,
+        ..Registration::of::<VirtioDisk>()
     }
 }
 
@@ -253,6 +266,10 @@ pub const TABLE: &[Registration] = &[
     },
     ide(0, &[0x1F0..=0x1F7, 0x3F6..=0x3F6], 14),
     ide(1, &[0x170..=0x177, 0x376..=0x376], 15),
+    virtio_disk(0),
+    virtio_disk(1),
+    virtio_disk(2),
+    virtio_disk(3),
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),
 ];

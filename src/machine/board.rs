@@ -8,6 +8,7 @@ mod disks;
 mod firmware;
 mod pci;
 mod saved;
+mod virtio;
 mod wiring;
 
 use std::any::Any;
@@ -95,6 +96,8 @@ pub struct Board {
     unassigned: u8,
     /// The IDE channels, the primary one first.
     ide: Vec<u8>,
+    /// The disks with the virtio interface.
+    virtio: Vec<u8>,
     /// The devices that are told the time.
     timed: Vec<u8>,
     /// Levels of the interrupt lines.
@@ -153,13 +156,12 @@ impl Board {
         };
         let pci = find(&|slot| is::<PciBus>(slot.device.as_ref()));
         let unassigned = find(&|slot| is::<UnassignedAccesses>(slot.device.as_ref()));
-        let ide = (0..)
-            .zip(&slots)
-            .filter(|(_, slot)| is::<IdeChannel>(slot.device.as_ref()))
-            .map(|(at, _)| at)
-            .collect();
-        let timed =
-            (0..).zip(&slots).filter(|(_, slot)| slot.timing != Timing::None).map(|(at, _)| at).collect();
+        let all = |matches: &dyn Fn(&Slot) -> bool| -> Vec<u8> {
+            (0..).zip(&slots).filter(|(_, slot)| matches(slot)).map(|(at, _)| at).collect()
+        };
+        let ide = all(&|slot| is::<IdeChannel>(slot.device.as_ref()));
+        let virtio = all(&|slot| slot.role == Role::VirtioDisk);
+        let timed = all(&|slot| slot.timing != Timing::None);
         let decoder = PortDecoder::new(table, unassigned);
         let mut board = Board {
             table,
@@ -172,6 +174,7 @@ impl Board {
             pci,
             unassigned,
             ide,
+            virtio,
             timed,
             interrupts: InterruptLines::default(),
             interrupt_pending: 0,

@@ -2,7 +2,8 @@
 //!
 //! The run loop passes requests on (`Machine::submit_disk_requests`) and goes on; the answers enter through the input
 //! queue ([`Input::Disk`]). So the vCPU thread never waits for a file, and a recording holds what was read. A drive
-//! has at most one request under way.
+//! has at most one request under way. The first disks are IDE drives, the others have the virtio interface
+//! ([`super::virtio_disks`]).
 //!
 //! A migration hands the images over to another process: requests wait from then on, and are made again there.
 
@@ -15,11 +16,15 @@ use tracing::{info, warn};
 
 use super::board::{Board, Effect};
 use super::inputs::{Input, Inputs};
+use super::virtio_request::VirtioRequest;
 use super::{Machine, MachineError};
 use crate::devices::ide::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
 use crate::os::disk_image::DiskImage;
 use crate::os::shared_image::SharedImage;
-use crate::settings::MOST_DISKS;
+use crate::settings::{MOST_DISKS, MOST_VIRTIO_DISKS};
+
+/// Most disks of a machine: those on IDE, then those with the virtio interface.
+pub const UNITS: usize = MOST_DISKS + MOST_VIRTIO_DISKS;
 
 /// A disk with its thread.
 #[derive(Debug)]
@@ -47,15 +52,19 @@ pub enum DiskOrigin {
 /// All disks of a machine.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
-    units: Vec<Unit>,
+    units: [Option<Unit>; UNITS],
     /// Number of the last request.
     number: u64,
+    /// What the disks with the virtio interface are doing.
+    pub(super) virtio: [Option<VirtioRequest>; MOST_VIRTIO_DISKS],
 }
 
 impl Disks {
     /// Opens a thread for each image.
-    fn open(images: Vec<DiskImage>, inputs: &Inputs, origin: DiskOrigin) -> io::Result<Disks> {
-        let open = |(unit, image): (u8, DiskImage)| {
+    fn open(images: [Option<DiskImage>; UNITS], inputs: &Inputs, origin: DiskOrigin) -> io::Result<Disks> {
+        let mut disks = Disks::default();
+        for (unit, image) in (0..).zip(images) {
+            let Some(image) = image else { continue };
             let geometry = DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only() };
             let (requests, receiver) = channel();
             let inputs = inputs.clone();
@@ -64,13 +73,14 @@ impl Disks {
             let thread = thread::Builder::new()
                 .name(format!("disk {unit}"))
                 .spawn(move || serve(unit, &shared, &receiver, &inputs))?;
-            Ok(Unit { geometry, image, requests: Some(requests), waiting: None, thread: Some(thread) })
-        };
-        Ok(Disks { units: (0..).zip(images).map(open).collect::<io::Result<_>>()?, number: 0 })
+            disks.units[usize::from(unit)] =
+                Some(Unit { geometry, image, requests: Some(requests), waiting: None, thread: Some(thread) });
+        }
+        Ok(disks)
     }
 
-    fn submit(&mut self, unit: usize, request: DiskRequest) {
-        let Some(disk) = self.units.get_mut(unit) else { return };
+    pub(super) fn submit(&mut self, unit: usize, request: DiskRequest) {
+        let Some(Some(disk)) = self.units.get_mut(unit) else { return };
         self.number += 1;
         disk.waiting = Some(self.number);
         if let Some(requests) = &disk.requests {
@@ -81,13 +91,14 @@ impl Disks {
 
     /// True if a drive waits for this answer, which it gets now.
     fn accepts(&mut self, unit: u8, number: u64) -> bool {
-        let disk = self.units.get_mut(usize::from(unit));
+        let disk = self.units.get_mut(usize::from(unit)).and_then(Option::as_mut);
         disk.is_some_and(|disk| disk.waiting.take_if(|waiting| *waiting == number).is_some())
     }
 
     /// The drives have forgotten their requests: the answers are dropped.
     pub(super) fn forget_requests(&mut self) {
-        self.units.iter_mut().for_each(|unit| unit.waiting = None);
+        self.units.iter_mut().flatten().for_each(|unit| unit.waiting = None);
+        self.virtio = Default::default();
     }
 
     /// Checks that the drives of `board` are those of this machine.
@@ -96,8 +107,8 @@ impl Disks {
     ///
     /// [`MachineError::Disk`] for the first one that is not.
     pub(super) fn check(&self, board: &Board) -> Result<(), MachineError> {
-        for unit in 0..MOST_DISKS {
-            let (there, here) = (board.disk(unit), self.units.get(unit).map(|disk| disk.geometry));
+        for (unit, disk) in self.units.iter().enumerate() {
+            let (there, here) = (board.disk(unit), disk.as_ref().map(|disk| disk.geometry));
             if there != here {
                 return Err(MachineError::Disk { unit, there, here });
             }
@@ -109,7 +120,7 @@ impl Disks {
 /// What the guest has written is complete when the machine is gone, unless its images were handed over.
 impl Drop for Disks {
     fn drop(&mut self) {
-        for unit in &mut self.units {
+        for unit in self.units.iter_mut().flatten() {
             unit.requests = None;
             unit.image.close();
             if let Some(thread) = unit.thread.take() {
@@ -148,23 +159,33 @@ fn serve(unit: u8, image: &SharedImage, requests: &Receiver<(u64, DiskRequest)>,
 }
 
 impl Machine {
-    /// Connects the disks, at most [`MOST_DISKS`]: the first two to the primary IDE channel, the others to the
-    /// secondary one. A restored machine has drives already; the disks must be theirs. Called before the guest runs.
+    /// Connects the disks: of the first [`MOST_DISKS`], which are IDE drives, two to each channel, the others to the PCI
+    /// bus. A restored machine has drives already; the disks must be theirs. Called before the guest runs.
     ///
     /// # Errors
     ///
     /// [`MachineError::Disk`] if a restored machine had other disks, [`MachineError::DiskThread`].
-    pub fn attach_disks(&mut self, images: Vec<DiskImage>, origin: DiskOrigin) -> Result<(), MachineError> {
+    pub fn attach_disks(
+        &mut self,
+        images: [Option<DiskImage>; UNITS],
+        origin: DiskOrigin,
+    ) -> Result<(), MachineError> {
         let disks = Disks::open(images, &self.inputs, origin).map_err(MachineError::DiskThread)?;
         if origin == DiskOrigin::New {
-            for (unit, disk) in disks.units.iter().enumerate().take(MOST_DISKS) {
-                self.board.attach_disk(unit, disk.geometry);
+            for (unit, disk) in disks.units.iter().enumerate() {
+                if let Some(disk) = disk {
+                    self.board.attach_disk(unit, disk.geometry);
+                }
             }
+            self.board.set_up_pci();
         }
         disks.check(&self.board)?;
         for (unit, disk) in disks.units.iter().enumerate() {
-            let DiskGeometry { sectors, read_only } = disk.geometry;
-            info!("disk {unit}: {sectors} sectors{}", if read_only { ", read only" } else { "" });
+            let Some(DiskGeometry { sectors, read_only }) = disk.as_ref().map(|disk| disk.geometry) else {
+                continue;
+            };
+            let virtio = if unit < MOST_DISKS { "" } else { ", virtio" };
+            info!("disk {unit}: {sectors} sectors{}{virtio}", if read_only { ", read only" } else { "" });
         }
         self.disks = disks;
         self.submit_disk_requests();
@@ -173,7 +194,7 @@ impl Machine {
 
     /// The images of the disks, each with its number.
     pub fn disk_images(&self) -> impl Iterator<Item = (u8, &Arc<SharedImage>)> {
-        (0..).zip(self.disks.units.iter().map(|unit| &unit.image))
+        (0..).zip(&self.disks.units).filter_map(|(number, unit)| Some((number, &unit.as_ref()?.image)))
     }
 
     /// Hands the images over to another process ([`SharedImage::hand_over`]). The requests of the drives wait.
@@ -202,14 +223,20 @@ impl Machine {
         while let Some((unit, request)) = self.board.take_disk_request() {
             self.disks.submit(unit, request);
         }
+        self.serve_virtio_disks();
     }
 
     /// An answer of a disk reaches its drive.
     pub(super) fn complete_disk_request(&mut self, unit: u8, number: u64, result: DiskResult) -> Effect {
-        if self.disks.accepts(unit, number) {
-            self.board.complete_disk_request(usize::from(unit), result)
-        } else {
-            Effect::default()
+        if !self.disks.accepts(unit, number) {
+            return Effect::default();
+        }
+        match usize::from(unit).checked_sub(MOST_DISKS) {
+            None => self.board.complete_disk_request(usize::from(unit), result),
+            Some(number) => {
+                self.complete_virtio_request(number, result);
+                Effect::default()
+            }
         }
     }
 }

@@ -35,6 +35,8 @@ mod stepping;
 pub(crate) mod testing;
 mod time_source;
 mod triple_fault;
+mod virtio_disks;
+mod virtio_request;
 mod watchpoint_pages;
 
 use std::io;

@@ -177,6 +177,11 @@ impl GuestMemory {
         (size > 0 && size.is_multiple_of(RAM_GRANULE) && size <= MAX_RAM).then(|| ram_ranges(size))
     }
 
+    /// RAM for readers of the rust-vmm crates. What they write would not be tracked.
+    pub fn backend(&self) -> &GuestMemoryMmap {
+        &self.map
+    }
+
     /// Size of RAM in bytes.
     pub fn size(&self) -> u64 {
         self.ram.iter().map(|range| range.end - range.start).sum()

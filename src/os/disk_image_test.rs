@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::DiskInterface;
 
 /// An image in a file of its own, which is removed at the end.
 struct Image(PathBuf);
@@ -11,7 +12,7 @@ impl Image {
     }
 
     fn open(&self, mode: DiskMode) -> Result<DiskImage, DiskImageError> {
-        DiskImage::open(&DiskSpec { path: self.0.clone(), mode })
+        DiskImage::open(&DiskSpec { path: self.0.clone(), mode, interface: DiskInterface::Ide })
     }
 
     fn error(&self, mode: DiskMode) -> String {
@@ -85,7 +86,9 @@ fn errors_name_the_remedy() {
     let missing = Image(PathBuf::from("/nowhere/disk.img"));
     assert!(missing.error(DiskMode::ReadWrite).contains("`truncate -s 64M IMAGE`"));
     let folder = std::env::temp_dir();
-    let error = DiskImage::open(&DiskSpec { path: folder, mode: DiskMode::ReadOnly }).unwrap_err();
+    let error =
+        DiskImage::open(&DiskSpec { path: folder, mode: DiskMode::ReadOnly, interface: DiskInterface::Ide })
+            .unwrap_err();
     assert!(error.to_string().contains("neither a file nor a block device"));
     assert!(Image::new("empty", 0).error(DiskMode::ReadOnly).contains("is empty"));
     assert!(Image::new("odd", 513).error(DiskMode::ReadOnly).contains("`truncate -s %512 IMAGE`"));

@@ -8,9 +8,9 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    CONSOLE_PORT, ClockMode, ConsoleSpec, DisplayMode, GdbArch, GdbSpec, KeyTarget, LayoutName, LogFormat,
-    LogSpec, MOST_DISKS, MigrationSecurity, MouseMode, Schedule, SerialBackend, Settings, SettingsError,
-    ValueOrigin,
+    CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec, KeyTarget,
+    LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode, Schedule,
+    SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -181,8 +181,12 @@ impl Draft {
             self.disks_from = self.source;
             self.settings.disks.clear();
         }
-        if self.settings.disks.len() == MOST_DISKS {
-            return Err(format!("is one too many: a machine has at most {MOST_DISKS} disks"));
+        let (most, kind) = match disk.interface {
+            DiskInterface::Ide => (MOST_DISKS, "IDE disks"),
+            DiskInterface::Virtio => (MOST_VIRTIO_DISKS, "disks with `,virtio`"),
+        };
+        if self.settings.disks.iter().filter(|other| other.interface == disk.interface).count() == most {
+            return Err(format!("is one too many: a machine has at most {most} {kind}"));
         }
         self.settings.disks.push(disk);
         Ok(())

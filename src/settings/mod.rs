@@ -156,7 +156,7 @@ pub struct Settings {
     pub append: String,
     /// Files handed to the guest as modules, in this order.
     pub modules: Vec<ModuleSpec>,
-    /// The disk images, at most [`MOST_DISKS`].
+    /// The disk images, at most [`MOST_DISKS`] and [`MOST_VIRTIO_DISKS`].
     pub disks: Vec<DiskSpec>,
     /// Where the guest's text goes.
     pub display: DisplayMode,
@@ -334,8 +334,10 @@ pub enum DisplayMode {
     None,
 }
 
-/// Most disks of a machine: two on each IDE channel.
+/// Most disks of a machine on IDE: two on each channel.
 pub const MOST_DISKS: usize = 4;
+/// Most disks of a machine with the virtio interface.
+pub const MOST_VIRTIO_DISKS: usize = 4;
 
 /// A disk image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -344,6 +346,17 @@ pub struct DiskSpec {
     pub path: PathBuf,
     /// What becomes of the guest's writes.
     pub mode: DiskMode,
+    /// How the guest accesses it.
+    pub interface: DiskInterface,
+}
+
+/// How the guest accesses a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskInterface {
+    /// As a drive of an IDE channel.
+    Ide,
+    /// As a PCI device with the virtio interface.
+    Virtio,
 }
 
 /// What becomes of the guest's writes to a disk.

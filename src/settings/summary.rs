@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ClockMode, DiskMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MigrationSecurity,
-    ModuleSpec, MouseMode, Schedule, SerialBackend, Settings,
+    ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat,
+    MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings,
 };
 
 impl Settings {
@@ -43,7 +43,11 @@ impl Settings {
                 DiskMode::ReadOnly => ",ro",
                 DiskMode::Snapshot => ",snapshot",
             };
-            all.push(("disk", format!("{}{mode}", disk.path.display())));
+            let interface = match disk.interface {
+                DiskInterface::Ide => "",
+                DiskInterface::Virtio => ",virtio",
+            };
+            all.push(("disk", format!("{}{mode}{interface}", disk.path.display())));
         }
         if self.cpus != 1 {
             all.push(("cpus", self.cpus.to_string()));
@@ -211,6 +215,7 @@ mod tests {
         (&["a.elf"], "--mouse=off", "mouse=off"),
         (&["a.elf"], "--rtc=7", "rtc=7"),
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),
+        (&["a.elf"], "--disk=a.img,virtio,ro", "disk=a.img,ro,virtio"),
         (&["a.elf"], "--flat-ide-bars", "flat-ide-bars=yes"),
         (&["a.elf"], "--append=one two", "append=one two"),
         (&["a.elf"], "--module=m.bin=x", "module=m.bin=x"),

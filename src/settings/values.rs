@@ -9,8 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    ClockMode, DiskMode, DiskSpec, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat, MAX_RAM,
-    MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE, Schedule, SerialBackend,
+    ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat,
+    MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE, Schedule, SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -96,14 +96,23 @@ pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
     Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
 }
 
-/// A disk image, and behind a comma how it is used.
+/// A disk image, and behind commas how it is used.
 pub(super) fn disk(text: &str) -> ParseResult<DiskSpec> {
-    let (path, mode) = match text.rsplit_once(',') {
-        Some((path, "ro")) => (path, DiskMode::ReadOnly),
-        Some((path, "snapshot")) => (path, DiskMode::Snapshot),
-        _ => (text, DiskMode::ReadWrite),
-    };
-    Ok(DiskSpec { path: file(path)?, mode })
+    let (mut path, mut mode, mut interface) = (text, None, None);
+    while let Some((rest, word)) = path.rsplit_once(',') {
+        match word {
+            "ro" if mode.is_none() => mode = Some(DiskMode::ReadOnly),
+            "snapshot" if mode.is_none() => mode = Some(DiskMode::Snapshot),
+            "virtio" if interface.is_none() => interface = Some(DiskInterface::Virtio),
+            _ => break,
+        }
+        path = rest;
+    }
+    Ok(DiskSpec {
+        path: file(path)?,
+        mode: mode.unwrap_or(DiskMode::ReadWrite),
+        interface: interface.unwrap_or(DiskInterface::Ide),
+    })
 }
 
 /// A password, or nothing.

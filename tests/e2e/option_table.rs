@@ -206,7 +206,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--disk",
         "--disk ,ro",
         "--disk: `,ro` does not name a file; allowed: the path of a raw disk image; after it `,ro` refuses writes, \
-        and `,snapshot` keeps them in memory",
+        `,snapshot` keeps them in memory, and `,virtio` makes it a virtio disk on the PCI bus",
     ),
     ("--cpus", "--cpus 65", "--cpus: `65` is not a number of processors; allowed: 1 to 64"),
     ("--schedule", "--schedule lottery", "--schedule: `lottery` is not a schedule; allowed: parallel"),

@@ -40,7 +40,12 @@ impl PciBus {
         let selected = self.selected(byte);
         let action =
             selected.and_then(|(at, register)| Some(self.function_mut(at)?.write(register, size, value)));
-        action.map_or(Action::NONE, |action| Action { configuration: true, ..action })
+        action.map_or(Action::NONE, |action| Action {
+            configuration: true,
+            // A disk may have become a bus master.
+            disk: true,
+            ..action
+        })
     }
 }
 
@@ -80,7 +85,9 @@ impl Device for PciBus {
     }
 
     fn after_reset(&self) -> PciBus {
-        PciBus::new(self.flat_ide_bars)
+        let mut bus = PciBus::new(self.flat_ide_bars);
+        self.virtio_disks().into_iter().for_each(|number| bus.add_virtio_disk(number));
+        bus
     }
 }
 

@@ -40,6 +40,12 @@ impl Snapshot for PciBus {
             return damaged(format!("the address register is {:#010x}", state.address));
         }
         let mut bus = PciBus::new(state.flat_ide_bars);
+        for (device, function, _) in &state.functions {
+            let at = PciAddress { device: *device, function: *function };
+            if let Some(number) = super::virtio_disk::number_at(at) {
+                bus.add_virtio_disk(number);
+            }
+        }
         let expected: Vec<PciAddress> = bus.functions().into_iter().map(|(at, _)| at).collect();
         let found = state.functions.iter().map(|(device, function, _)| (*device, *function));
         if !found.eq(expected.iter().map(|at| (at.device, at.function))) {

@@ -1,6 +1,6 @@
 //! A configuration space: 256 bytes, of which some bits are writable.
 //!
-//! Header type 0 without expansion ROM and capabilities. Reserved registers read as zero and ignore writes, as
+//! Header type 0 without expansion ROM. Reserved registers read as zero and ignore writes, as
 //! the specification demands. The constructor methods build the space of one kind of function; the guest then
 //! changes only what they have made writable.
 //!

@@ -1,11 +1,16 @@
-//! The drives of the board: disk `unit` is device `unit % 2` of IDE channel `unit / 2`.
+//! The disks of the board: disk `unit` is device `unit % 2` of IDE channel `unit / 2`, and those beyond have the virtio
+//! interface.
 
 use super::{Board, DeviceIndex, Effect, downcast, downcast_mut};
 use crate::devices::ide::{DiskGeometry, DiskRequest, DiskResult, IdeChannel};
+use crate::settings::MOST_DISKS;
 
 impl Board {
-    /// Connects a drive as disk `unit` (0 to 3), before the guest runs.
+    /// Connects a disk as disk `unit`, before the guest runs. [`Self::set_up_pci`] gives those on the PCI bus addresses.
     pub fn attach_disk(&mut self, unit: usize, geometry: DiskGeometry) {
+        if let Some(number) = unit.checked_sub(MOST_DISKS) {
+            self.attach_virtio_disk(number, geometry);
+        }
         if let Some(index) = self.ide.get(unit / 2) {
             let channel = downcast_mut::<IdeChannel>(&mut self.slots[usize::from(*index)]);
             channel.attach((unit / 2) as u8, unit % 2, geometry);
@@ -14,6 +19,9 @@ impl Board {
 
     /// The disk of drive `unit`, if there is such a drive.
     pub fn disk(&self, unit: usize) -> Option<DiskGeometry> {
+        if let Some(number) = unit.checked_sub(MOST_DISKS) {
+            return self.virtio_disk(number)?.disk();
+        }
         let index = self.ide.get(unit / 2)?;
         downcast::<IdeChannel>(&self.slots[usize::from(*index)]).disk(unit % 2)
     }

@@ -6,8 +6,9 @@ use crate::devices::scratch;
 use crate::devices::table::Registration;
 use crate::devices::{MachineTime, OPEN_BUS};
 
-/// Slots 3 and 7 have their INTA# at the same input of the ISA bridge.
-const SLOTS: [PciAddress; 2] = [PciAddress { device: 3, function: 0 }, PciAddress { device: 7, function: 0 }];
+/// Slots 8 and 12 have their INTA# at the same input of the ISA bridge.
+const SLOTS: [PciAddress; 2] =
+    [PciAddress { device: 8, function: 0 }, PciAddress { device: 12, function: 0 }];
 const IDENTITY: PciIdentity = PciIdentity { vendor: 1, device: 2, revision: 0, class: 0 };
 
 #[derive(Debug)]

@@ -83,8 +83,8 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("cdrom", Any("FILE"), Later(DISKS)),
     spelling(
         "drive",
-        Any("file=FILE,format=raw[,if=ide][,readonly=on][,snapshot=on]"),
-        Becomes("`--disk FILE[,ro|,snapshot]`", drive),
+        Any("file=FILE,format=raw[,if=ide|virtio][,readonly=on][,snapshot=on]"),
+        Becomes("`--disk FILE[,virtio][,ro|,snapshot]`", drive),
     ),
     spelling("snapshot", Absent, Becomes("`,snapshot` behind each disk image", |t, _| t.snapshot())),
     spelling("net", OneOf(&["none"]), Implied("there is no network card", NOTHING)),

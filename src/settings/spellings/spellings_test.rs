@@ -63,6 +63,7 @@ fn options_of_qemu_and_bochs_mean_options_of_kvm() {
         ("a.elf -hda a.img -hdb b.img", "a.elf --disk a.img --disk b.img"),
         ("a.elf -drive file=a.img,format=raw,if=ide,readonly=on", "a.elf --disk a.img,ro"),
         ("a.elf -drive file=a.img,format=raw,snapshot=on", "a.elf --disk a.img,snapshot"),
+        ("a.elf -drive file=a.img,if=virtio,format=raw -snapshot", "a.elf --disk a.img,virtio,snapshot"),
         (
             "a.elf -hda a.img -snapshot -drive file=b.img,readonly",
             "a.elf --disk a.img,snapshot --disk b.img,ro",
@@ -108,7 +109,7 @@ fn a_whole_command_line_of_qemu_runs_the_guest() {
 fn an_option_without_an_equivalent_is_refused_with_the_option_to_use() {
     for (line, expected) in [
         ("a.elf -drive file=a.img,format=qcow2", "`qemu-img convert"),
-        ("a.elf -drive file=a.img,if=virtio", "`--disk FILE`"),
+        ("a.elf -drive file=a.img,if=scsi", "`--disk FILE`"),
         ("a.elf -drive format=raw", "`file=FILE`"),
         ("a.elf -cdrom a.iso", "It comes with a later version."),
         ("a.elf -monitor stdio", "`kvm console`"),

@@ -224,7 +224,8 @@ impl Translation {
         if self.snapshot {
             for arg in &mut self.args {
                 let text = arg.to_string_lossy();
-                if text.starts_with(DISK) && !text.ends_with(",ro") && !text.ends_with(",snapshot") {
+                let has_mode = text.split(',').skip(1).any(|word| matches!(word, "ro" | "snapshot"));
+                if text.starts_with(DISK) && !has_mode {
                     arg.push(",snapshot");
                 }
             }

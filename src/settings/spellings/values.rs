@@ -19,9 +19,9 @@ pub(super) fn modules(translation: &mut Translation, text: &str) -> Result<(), S
     Ok(())
 }
 
-/// A drive with its properties: a raw image for an IDE disk.
+/// A drive with its properties: a raw image for an IDE or a virtio disk.
 pub(super) fn drive(translation: &mut Translation, text: &str) -> Result<(), String> {
-    let (mut file, mut mode) = ("", "");
+    let (mut file, mut mode, mut interface) = ("", "", "");
     for property in text.split(',') {
         let (name, value) = property.split_once('=').unwrap_or((property, "on"));
         match (name, value) {
@@ -29,6 +29,7 @@ pub(super) fn drive(translation: &mut Translation, text: &str) -> Result<(), Str
             ("readonly" | "read-only", "on" | "yes" | "true") => mode = ",ro",
             ("snapshot", "on" | "yes" | "true") => mode = ",snapshot",
             ("format", "raw") | ("if", "ide" | "none") | ("media", "disk") => {}
+            ("if", "virtio") => interface = ",virtio",
             // Neither changes what the guest sees.
             (
                 "id" | "cache" | "aio" | "discard" | "detect-zeroes" | "readonly" | "read-only" | "snapshot",
@@ -43,15 +44,15 @@ pub(super) fn drive(translation: &mut Translation, text: &str) -> Result<(), Str
             }
             _ => {
                 return Err(format!(
-                    "`{property}` has no equivalent. `--disk FILE`, with `,ro` or `,snapshot` behind it, connects an \
-                     IDE disk with a raw image."
+                    "`{property}` has no equivalent. `--disk FILE`, with `,ro`, `,snapshot` or `,virtio` behind it, \
+                     connects a disk with a raw image."
                 ));
             }
         }
     }
     match file {
         "" => Err("It names no image: `file=FILE`.".to_owned()),
-        file => translation.disk(&format!("{file}{mode}")),
+        file => translation.disk(&format!("{file}{interface}{mode}")),
     }
 }
 

@@ -81,8 +81,9 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         takes: OptionArgument::Value("FILE[,MODE]"),
         repeatable: true,
         default: None,
-        allowed: "the path of a raw disk image; after it `,ro` refuses writes, and `,snapshot` keeps them in memory",
-        help: "Connect an IDE disk with a raw image; up to four times",
+        allowed: "the path of a raw disk image; after it `,ro` refuses writes, `,snapshot` keeps \
+                  them in memory, and `,virtio` makes it a virtio disk on the PCI bus",
+        help: "Connect an IDE or virtio disk with a raw image; up to four each",
         set: Draft::add_disk,
         keys: &[Key::same("disk", "image")],
     },
