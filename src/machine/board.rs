@@ -482,3 +482,7 @@ mod tests;
 #[cfg(test)]
 #[path = "mid_operation_test.rs"]
 mod mid_operation;
+
+#[cfg(test)]
+#[path = "long_stop_test.rs"]
+mod long_stop;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::expect;
 use crate::support::pty::Terminal;
-use crate::support::{Kvm, Lane, guest_test, lane};
+use crate::support::{Kvm, Lane, guest_test, lane, result};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -85,27 +85,5 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "$1 = 0")?;
             expect(&output, "$2 = 1")
         }),
-        gdb_test("a_long_stop_delivers_at_most_one_tick_late", || {
-            let commands = [
-                "tbreak on_tick",
-                "continue",
-                "set $before = ticks",
-                "shell sleep 1",
-                "tbreak on_tick",
-                "continue",
-                "tbreak on_tick",
-                "continue",
-                "print ticks - $before",
-                "kill",
-            ];
-            let (output, _) = debug("timer", &[], &commands)?;
-            expect(&output, "$1 = 2")
-        }),
     ]
-}
-
-/// The result in the last message of a guest.
-fn result(message: &str) -> Result<u64, Failed> {
-    let digits = message.split("result (RAX) ").nth(1).and_then(|rest| rest.split(' ').next());
-    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| format!("no result: {message}").into())
 }

@@ -9,6 +9,7 @@ mod acpi;
 mod bad_files;
 mod boot_state;
 mod check;
+mod clocks;
 mod console;
 mod console_client;
 mod console_docs;
@@ -91,6 +92,7 @@ fn main() {
     trials.extend(emulate_interrupts::trials());
     trials.extend(disk::trials());
     trials.extend(interrupts::trials());
+    trials.extend(clocks::trials());
     trials.extend(pci::trials());
     trials.extend(lifetime::trials());
     trials.extend(log::trials());

@@ -343,3 +343,9 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Fail
     }
     Ok(())
 }
+
+/// The result in the last message of a guest.
+pub fn result(message: &str) -> Result<u64, Failed> {
+    let digits = message.split("result (RAX) ").nth(1).and_then(|rest| rest.split(' ').next());
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| format!("no result: {message}").into())
+}
