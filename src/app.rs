@@ -384,6 +384,7 @@ fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Res
         cpus: settings.cpus,
         schedule: user_interface.schedule,
         clock: user_interface.clock,
+        irqchip: settings.irqchip,
         time_of_day: time_of_day(settings),
         flat_ide_bars: settings.flat_ide_bars,
         magic_break: user_interface.magic_break,
@@ -427,6 +428,7 @@ fn user_interface(settings: &Settings) -> UserInterface {
         no_reboot: settings.no_reboot,
         schedule: settings.schedule,
         clock: settings.clock,
+        irqchip: settings.irqchip,
         magic_break: settings.magic_break,
     }
 }

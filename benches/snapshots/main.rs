@@ -16,7 +16,7 @@ use kvm::machine::inputs::{Input, Inputs};
 use kvm::machine::output::{Doorbell, output_queue};
 use kvm::machine::snapshots::Snapshots;
 use kvm::machine::{Event, Machine, MachineSpec, Outcome};
-use kvm::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use kvm::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use shared::guests::Guests;
 use shared::rounds::{self, compare, side_by_side};
 use shared::table::{Table, Target, Unit};
@@ -84,6 +84,7 @@ impl Experiment {
             cpus: 1,
             schedule: Schedule::Parallel,
             clock: ClockMode::Host,
+            irqchip: IrqchipMode::User,
             time_of_day: 0,
             flat_ide_bars: false,
             magic_break: false,

@@ -10,7 +10,7 @@ use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
-use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
 use crate::supervisor::run::run;
@@ -39,6 +39,7 @@ fn while_running<T: Send + 'static>(
         cpus: 1,
         schedule: Schedule::Parallel,
         clock: ClockMode::Host,
+        irqchip: IrqchipMode::User,
         time_of_day: 0,
         flat_ide_bars: false,
         magic_break: false,

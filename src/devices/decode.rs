@@ -62,6 +62,14 @@ impl PortDecoder {
         }
     }
 
+    /// Decodes nothing for `device` any more.
+    pub fn disconnect(&mut self, device: u8) {
+        for port in self.devices.iter_mut().flatten().filter(|port| **port == device) {
+            *port = self.unassigned;
+        }
+        self.windows.retain(|(_, of)| *of != device);
+    }
+
     fn assign(&mut self, port: u16, device: u8) {
         let [high, low] = port.to_be_bytes().map(usize::from);
         if self.pages[high] == 0 {

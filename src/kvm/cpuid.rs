@@ -105,6 +105,13 @@ pub(super) fn guest_cpuid(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, HostError> {
     Ok(with_apic_id(&cpuid, 0))
 }
 
+/// Offers what a local APIC of KVM has: x2APIC mode, and its timer by TSC deadline if `has_deadline`.
+pub(super) fn offer_kernel_lapic(cpuid: &mut CpuId, has_deadline: bool) {
+    for entry in cpuid.as_mut_slice().iter_mut().filter(|entry| entry.function == 0x1) {
+        entry.ecx = entry.ecx & !TSC_DEADLINE | X2APIC | if has_deadline { TSC_DEADLINE } else { 0 };
+    }
+}
+
 /// Leaf whose EAX is the highest basic leaf.
 const HIGHEST_BASIC: u32 = 0;
 /// TSC and core crystal clock.

@@ -44,6 +44,8 @@ pub(super) struct Capabilities {
     pub(super) sharing: bool,
     /// Block interrupts while the guest is debugged.
     pub(super) blocking: bool,
+    /// The local APIC is KVM's: it changes the vCPU's mode, and `hlt` is no exit.
+    pub(super) kernel_lapic: bool,
 }
 
 /// State of a vCPU that only this program changes, cached when it is first read or written.

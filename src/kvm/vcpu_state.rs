@@ -102,6 +102,11 @@ impl VcpuState {
         self.general.rip
     }
 
+    /// The value of a model-specific register, if it is part of the state.
+    pub(super) fn msr(&self, index: u32) -> Option<u64> {
+        self.msrs.iter().find(|(number, _)| *number == index).map(|(_, value)| *value)
+    }
+
     /// An external interrupt with this vector is delivered before the next instruction.
     pub fn inject_interrupt(&mut self, vector: u8) {
         let [_, _, _, shadow] = self.events.interrupt;
@@ -274,8 +279,8 @@ impl Vcpu {
     }
 
     /// KVM_MP_STATE_*.
-    fn running(&self) -> Result<u32, HostError> {
-        if let Some(known) = self.cached.running.get() {
+    pub(super) fn running(&self) -> Result<u32, HostError> {
+        if let Some(known) = self.cached.running.get().filter(|_| !self.capabilities.kernel_lapic) {
             return Ok(known);
         }
         let found = self.fd.get_mp_state().map_err(|e| HostError::refused("read the vCPU's mode", e))?;
@@ -283,7 +288,7 @@ impl Vcpu {
         Ok(found.mp_state)
     }
 
-    fn set_running(&self, wanted: u32) -> Result<(), HostError> {
+    pub(super) fn set_running(&self, wanted: u32) -> Result<(), HostError> {
         if self.running()? != wanted {
             self.fd
                 .set_mp_state(kvm_mp_state { mp_state: wanted })

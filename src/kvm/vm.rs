@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use kvm_bindings::{
     CpuId, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SET_GUEST_DEBUG2,
-    KVM_GUESTDBG_BLOCKIRQ, KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY,
-    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_clock_data, kvm_enable_cap, kvm_userspace_memory_region,
+    KVM_CAP_TSC_DEADLINE_TIMER, KVM_GUESTDBG_BLOCKIRQ, KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES,
+    KVM_MEM_READONLY, KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_clock_data, kvm_enable_cap,
+    kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, SyncReg, VcpuFd, VmFd};
 use tracing::{debug, info};
@@ -96,7 +97,7 @@ impl Kvm {
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = retry_interrupted(|| self.kvm.create_vm())
             .map_err(|e| HostError::refused("create a virtual machine", e))?;
-        Ok(Vm { vm, memory })
+        Ok(Vm { vm, memory, has_irqchip: false })
     }
 
     /// The result of KVM_CHECK_EXTENSION (see api.rst); 0 if KVM does not have the extension.
@@ -157,6 +158,8 @@ impl Kvm {
 pub struct Vm {
     vm: VmFd,
     memory: Arc<GuestMemory>,
+    /// The interrupt controllers are KVM's.
+    pub(super) has_irqchip: bool,
 }
 
 /// How KVM handles guest writes to a memory slot (KVM_SET_USER_MEMORY_REGION in api.rst).
@@ -171,6 +174,10 @@ pub enum SlotUse {
 }
 
 impl Vm {
+    pub(super) fn fd(&self) -> &VmFd {
+        &self.vm
+    }
+
     /// Maps a part of the machine's RAM; with `logged`, guest writes to it are logged for
     /// [`Vm::take_dirty_pages`]. Mapping a part again starts or stops logging. Writes to a read-only part
     /// exit and are not logged.
@@ -255,7 +262,7 @@ impl Vm {
     /// Makes KVM report instructions that its emulator does not support in every ring. Otherwise it raises
     /// #UD outside of ring 0, whether the instruction is valid or not. Linux before 5.15 does not support
     /// this.
-    fn hand_over_in_all_rings(&self) {
+    pub(super) fn hand_over_in_all_rings(&self) {
         let mut all_rings = kvm_enable_cap { cap: KVM_CAP_EXIT_ON_EMULATION_FAILURE, ..Default::default() };
         all_rings.args[0] = 1;
         if let Err(error) = self.vm.enable_cap(&all_rings) {
@@ -267,7 +274,7 @@ impl Vm {
     /// KVM would write to the guest's code and, where the instruction emulator runs ring 0, retry forever. A
     /// hypercall of the other vendor then raises #UD, as on a physical processor (KVM_CAP_DISABLE_QUIRKS2 in
     /// api.rst).
-    fn leave_hypercalls_alone(&self) -> Result<(), HostError> {
+    pub(super) fn leave_hypercalls_alone(&self) -> Result<(), HostError> {
         let quirks = self.vm.check_extension_raw(KVM_CAP_DISABLE_QUIRKS2.into());
         let quirk = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
         if quirks < 0 || quirks as u32 & quirk == 0 {
@@ -299,7 +306,11 @@ impl Vm {
         let vcpu = self.create_vcpu_fd(index)?;
         // 0 where KVM cannot say it.
         let tsc_khz = vcpu.get_tsc_khz().unwrap_or(0);
-        let wanted = cpuid::with_tsc_frequency(kvm.cpuid(), tsc_khz, cpuid::host_frequencies())?;
+        let mut wanted = cpuid::with_tsc_frequency(kvm.cpuid(), tsc_khz, cpuid::host_frequencies())?;
+        if self.has_irqchip {
+            let has_deadline = kvm.extension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+            cpuid::offer_kernel_lapic(&mut wanted, has_deadline);
+        }
         let wanted = cpuid::with_processors(&wanted, cpus)?;
         let cpuid = give_features(&vcpu, &cpuid::with_apic_id(&wanted, index))?;
         self.vcpu(vcpu, index, cpuid, kvm, kicker)
@@ -352,8 +363,13 @@ impl Vm {
             batching,
             sharing: shareable & SHARED_REGISTERS == SHARED_REGISTERS,
             blocking: kvm.can_block_interrupts(),
+            kernel_lapic: self.has_irqchip,
         };
-        Vcpu::new(vcpu, index, self.memory.clone(), cpuid, kicker.clone(), capabilities)
+        let vcpu = Vcpu::new(vcpu, index, self.memory.clone(), cpuid, kicker.clone(), capabilities)?;
+        if self.has_irqchip && index == 0 {
+            vcpu.connect_virtual_wire()?;
+        }
+        Ok(vcpu)
     }
 
     /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK).

@@ -6,6 +6,7 @@
 
 mod disks;
 mod firmware;
+mod kernel_irqchip;
 mod pci;
 mod saved;
 mod virtio;
@@ -14,6 +15,7 @@ mod wiring;
 use std::any::Any;
 
 use super::interrupts::InterruptLines;
+use super::kernel_irqchip::LineChanges;
 use super::output::OutputSource;
 use crate::devices::acpi_pm::AcpiPm;
 use crate::devices::decode::PortDecoder;
@@ -106,6 +108,8 @@ pub struct Board {
     interrupt_pending: u64,
     /// What the local APICs request of their processors besides interrupts with a vector.
     requests: Vec<(u8, ProcessorRequest)>,
+    /// What KVM's interrupt controllers are to be told, if they are used.
+    line_changes: Option<LineChanges>,
     /// The processor whose accesses these are.
     cpu: u8,
     /// Accesses of the guest to devices.
@@ -179,6 +183,7 @@ impl Board {
             interrupts: InterruptLines::default(),
             interrupt_pending: 0,
             requests: Vec::new(),
+            line_changes: None,
             cpu: 0,
             accesses: 0,
         };

@@ -8,6 +8,7 @@ use std::ops::{Index, IndexMut};
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel_irqchip::HaltWatch;
 use crate::arch::{GeneralRegisters, Registers, SystemRegisters};
 use crate::emulate::EmulationCounter;
 use crate::kvm::{GuestDebug, HostError, Kicker, Kvm, Vcpu, VcpuState, VmEntry, VmExit};
@@ -104,6 +105,8 @@ pub struct Cpu {
     after_init: Option<Box<Registers>>,
     /// What was requested of it when it entered the guest, or when it was kicked for that.
     requested: u64,
+    /// Notices that it sleeps in KVM, if its local APIC is KVM's.
+    pub(super) halt_watch: Option<HaltWatch>,
 }
 
 impl Cpu {
@@ -121,6 +124,7 @@ impl Cpu {
             kicker,
             after_init: None,
             requested: 0,
+            halt_watch: None,
         }
     }
 
@@ -274,6 +278,9 @@ impl Cpu {
     pub(super) fn set_general_registers(&mut self, registers: &GeneralRegisters) -> Result<(), HostError> {
         if self.is_halted() && self.registers()?.general.rip != registers.rip {
             self.run_state = RunState::Running;
+            if self.vcpu.has_kernel_lapic() {
+                self.vcpu.set_halted(false)?;
+            }
         }
         self.vcpu.set_general_registers(registers)
     }

@@ -7,9 +7,17 @@ use super::cpu::{Cpu, CpuId};
 use super::inputs::Inputs;
 use super::mapped_memory::MappedMemory;
 use crate::arch::Registers;
+use crate::devices::pci::firmware;
 use crate::kvm::{CpuFeatures, HostError, Kicker, Kvm, Vcpu, Vm};
 use crate::memory::GuestMemory;
-use crate::settings::Schedule;
+use crate::settings::{IrqchipMode, Schedule};
+
+fn create_vm(kvm: &Kvm, memory: &Arc<GuestMemory>, irqchip: IrqchipMode) -> Result<Vm, HostError> {
+    match irqchip {
+        IrqchipMode::User => kvm.create_vm(memory.clone()),
+        IrqchipMode::Kernel => kvm.create_vm_with_irqchip(memory.clone(), firmware::level_triggered_lines()),
+    }
+}
 
 /// The processors of a new virtual machine.
 pub(super) struct Processors<'a> {
@@ -73,8 +81,13 @@ pub(super) fn power_on(
     memory: Arc<GuestMemory>,
     processors: &Processors<'_>,
     registers: &Registers,
+    irqchip: IrqchipMode,
 ) -> Result<(MappedMemory, Vec<Cpu>), HostError> {
-    let vm = kvm.create_vm(memory.clone())?;
+    if irqchip == IrqchipMode::Kernel && processors.count > 1 {
+        const REASON: &str = "use one (`--cpus 1`), or those of user space (`--irqchip user`)";
+        return Err(HostError::because("run several processors with its interrupt controllers", REASON));
+    }
+    let vm = create_vm(kvm, &memory, irqchip)?;
     let count = processors.count;
     let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let mut ram = MappedMemory::new(vm, memory);
@@ -94,9 +107,10 @@ pub(super) fn for_saved_state(
     memory: Arc<GuestMemory>,
     processors: &Processors<'_>,
     features: &CpuFeatures,
+    irqchip: IrqchipMode,
 ) -> Result<(MappedMemory, Vec<Cpu>), MachineError> {
     let count = processors.count;
-    let vm = kvm.create_vm(memory.clone())?;
+    let vm = create_vm(kvm, &memory, irqchip)?;
     let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let here = cpus[CpuId::BOOT].vcpu.features();
     if here == *features {
@@ -108,7 +122,7 @@ pub(super) fn for_saved_state(
         return Err(MachineError::Features { missing, there, here });
     }
     drop(cpus);
-    let vm: Vm = kvm.create_vm(memory.clone())?;
+    let vm: Vm = create_vm(kvm, &memory, irqchip)?;
     let cpus =
         processors.create(kvm, |index, kicker| vm.create_vcpu_with_features(kvm, index, kicker, features))?;
     Ok((MappedMemory::new(vm, memory), cpus))

@@ -59,6 +59,9 @@ impl Machine {
     /// Injects the requested interrupt, or asks for an exit when the processor accepts it.
     #[cold]
     pub(super) fn deliver_interrupt(&mut self, cpu: CpuId) -> Result<(), HostError> {
+        if self.halts_in_kernel(cpu) {
+            return self.pass_to_kernel(cpu);
+        }
         self.sync_task_priority(cpu);
         self.take_processor_requests(cpu)?;
         if self.cpus[cpu].run_state == RunState::WaitForSipi {

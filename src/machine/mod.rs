@@ -19,6 +19,7 @@ pub mod inputs;
 mod interrupt_delivery;
 pub mod interrupts;
 pub mod journal;
+mod kernel_irqchip;
 mod mapped_memory;
 pub mod mouse_input;
 mod msr_access;
@@ -58,7 +59,7 @@ use crate::devices::StateError;
 use crate::devices::ide::DiskGeometry;
 use crate::kvm::{HostError, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use board::Board;
 use clock::Clock;
 use coalescing::Coalescing;
@@ -152,6 +153,8 @@ pub struct MachineSpec {
     pub schedule: Schedule,
     /// When the machine's clock runs.
     pub clock: ClockMode,
+    /// Whose interrupt controllers and interval timer it has.
+    pub irqchip: IrqchipMode,
     /// The time of day at power-on, in seconds since 1970 UTC.
     pub time_of_day: i64,
     /// The IDE function has flat base address registers
@@ -215,7 +218,7 @@ impl Machine {
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
         let kvm = Kvm::open()?;
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
-        let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers)?;
+        let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers, spec.irqchip)?;
         let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
         Ok(Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs))
     }
@@ -231,6 +234,8 @@ impl Machine {
     ) -> Machine {
         let mut board = Board::default();
         board.set_cpus(cpus.len() as u8);
+        board.set_irqchip(spec.irqchip);
+        info!("interrupt controllers and interval timer (irqchip): {}", spec.irqchip.name());
         board.set_up_cmos(spec.memory, spec.time_of_day);
         board.set_flat_ide_bars(spec.flat_ide_bars);
         board.set_up_pci();
@@ -446,8 +451,8 @@ impl Machine {
             }
         };
         self.emulated_before = self.emulated();
-        (self.ram, self.cpus) =
-            power_on(&self.kvm, self.memory.clone(), &self.processors(self.cpus.len()), &registers)?;
+        let (irqchip, processors) = (self.irqchip(), self.processors(self.cpus.len()));
+        (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &processors, &registers, irqchip)?;
         self.current = CpuId::BOOT;
         self.scheduler.forget();
         self.board.reset();

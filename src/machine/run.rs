@@ -55,6 +55,9 @@ impl Machine {
     }
 
     fn run_to_end(&mut self) -> Outcome {
+        if let Err(error) = self.begin_halt_watch() {
+            return Outcome::HostFailed(error);
+        }
         loop {
             match self.advance() {
                 // These events concern a supervisor only.
@@ -186,6 +189,7 @@ impl Machine {
             VmExit::MsrRead { index } => self.read_msr(cpu, index),
             VmExit::MsrWrite { index, value } => self.write_msr(cpu, index, value),
             VmExit::Halt { interruptible } => self.halt(cpu, interruptible),
+            VmExit::Interrupted if self.halts_in_kernel(cpu) => self.look_at_halt(cpu),
             VmExit::Interrupted => Ok(Next::Run),
             // What waited may have gone; if it still waits, its delivery asks again.
             VmExit::InterruptWindow => {

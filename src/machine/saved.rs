@@ -9,7 +9,7 @@ use tracing::info;
 use super::board::Board;
 use super::clock::Clock;
 use super::coalescing::CoalescingState;
-use super::cpu::{CpuId, CpuState};
+use super::cpu::{Cpu, CpuId, CpuState};
 use super::creation::{Processors, for_saved_state};
 use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
@@ -19,8 +19,9 @@ use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, GuestFile, Protocol};
 use crate::devices::lapic::LocalApics;
 use crate::devices::{MachineTime, Payload, Snapshot, StateError};
-use crate::kvm::{CpuFeatures, HostError, Kvm};
+use crate::kvm::{CpuFeatures, HostError, KernelIrqchipState, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
+use crate::settings::IrqchipMode;
 
 /// The consequence of the guest's last instruction that is still to be performed before the guest continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,9 +74,16 @@ pub struct MachineState {
     pub resets: u64,
     /// Performed before the guest continues.
     pub pending_action: Option<PendingAction>,
+    /// KVM's interrupt controllers and interval timer, if the machine has those (`irqchip = kernel`).
+    pub kernel_irqchip: Option<KernelIrqchipState>,
 }
 
 impl MachineState {
+    /// Whose interrupt controllers and interval timer the machine has.
+    pub fn irqchip(&self) -> IrqchipMode {
+        if self.kernel_irqchip.is_some() { IrqchipMode::Kernel } else { IrqchipMode::User }
+    }
+
     /// The bootstrap processor, which every machine has.
     pub fn boot_cpu(&self) -> &CpuState {
         &self.cpus[CpuId::BOOT.index()]
@@ -119,7 +127,13 @@ impl Machine {
         for cpu in self.cpu_ids() {
             self.sync_task_priority(cpu);
             self.take_processor_requests(cpu)?;
+            self.sync_run_state(cpu)?;
         }
+        self.pass_lines()?;
+        let kernel_irqchip = match self.irqchip() {
+            IrqchipMode::User => None,
+            IrqchipMode::Kernel => Some(self.ram.vm().irqchip_state(self.cpus.iter().map(Cpu::vcpu))?),
+        };
         Ok(MachineState {
             cpus: self.cpus.iter().map(|cpu| cpu.state(&self.kvm)).collect::<Result<_, _>>()?,
             clock: self.ram.vm().clock()?,
@@ -134,6 +148,7 @@ impl Machine {
                 Event::End(outcome) => PendingAction::after(outcome),
                 _ => None,
             }),
+            kernel_irqchip,
         })
     }
 
@@ -177,7 +192,7 @@ impl Machine {
         let kvm = Kvm::open()?;
         let count = state.cpus.len() as u8;
         let processors = Processors { count, schedule: spec.schedule, inputs: &inputs };
-        let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), &processors, features)?;
+        let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), &processors, features, state.irqchip())?;
         ram.map_written()?;
         let reset = Protocol::of(guest_file.image.as_ref()).reset();
         let mut machine =
@@ -201,8 +216,9 @@ impl Machine {
     ) -> Result<(), MachineError> {
         let board = state.board()?;
         self.disks.check(&board)?;
-        let processors = self.processors(state.cpus.len());
-        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &processors, &restoration.features)?;
+        let (processors, irqchip) = (self.processors(state.cpus.len()), state.irqchip());
+        let features = &restoration.features;
+        let hardware = for_saved_state(&self.kvm, self.memory.clone(), &processors, features, irqchip)?;
         self.log_totals();
         self.emulated_before = self.emulated();
         (self.ram, self.cpus) = hardware;
@@ -256,10 +272,17 @@ impl Machine {
         for (cpu, state) in self.cpus.iter_mut().zip(&state.cpus) {
             cpu.set_state(state)?;
         }
+        if let Some(irqchip) = &state.kernel_irqchip {
+            for (cpu, (page, state)) in self.cpus.iter().zip(irqchip.lapics.iter().zip(&state.cpus)) {
+                cpu.vcpu.set_lapic_page(page, &state.vcpu)?;
+            }
+            self.ram.vm().set_irqchip_state(irqchip)?;
+        }
         self.note(|| JournalEvent::Restored { position: state.position });
         self.board = board;
         self.board.set_cpus(self.cpus.len() as u8);
         self.scheduler.forget();
+        self.board.set_irqchip(self.irqchip());
         if self.magic_break {
             self.board.connect_debugger_port();
         }

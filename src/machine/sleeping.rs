@@ -22,6 +22,10 @@ impl Machine {
         }
         debug!("the guest waits for an interrupt");
         self.cpus[cpu].run_state = RunState::Halted;
+        if self.halts_in_kernel(cpu) {
+            self.cpus[cpu].vcpu.set_halted(true)?;
+            return self.step_sleep_in_kernel(cpu);
+        }
         self.sleep_halted(cpu)
     }
 
@@ -38,6 +42,9 @@ impl Machine {
 
     /// Sleeps while the processor waits in `hlt`, until an interrupt wakes it or an input causes an event.
     pub(super) fn sleep_halted(&mut self, cpu: CpuId) -> Result<Next, HostError> {
+        if self.halts_in_kernel(cpu) {
+            return self.sleep_in_kernel(cpu);
+        }
         loop {
             if self.inputs.has_pending()
                 && let Some(event) = self.take_inputs()?

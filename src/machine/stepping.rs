@@ -48,6 +48,9 @@ impl Machine {
         if let Some(event) = self.take_pending_action() {
             return event;
         }
+        if let Err(error) = self.begin_halt_watch() {
+            return failed(error);
+        }
         // Accesses of an instruction that was reported with another event.
         self.watchpoint_pages.take_accesses();
         loop {
@@ -118,10 +121,13 @@ impl Machine {
 
     /// Waits in a `hlt` that was executed before.
     fn step_halted(&mut self, cpu: CpuId) -> Option<Event> {
-        into_event(self.sleep_halted(cpu))
+        let next =
+            if self.halts_in_kernel(cpu) { self.step_sleep_in_kernel(cpu) } else { self.sleep_halted(cpu) };
+        into_event(next)
     }
 
     fn prepare_step(&mut self, cpu: CpuId, interrupts: bool) -> Result<(), HostError> {
+        self.pass_lines()?;
         if interrupts && self.interrupt_pending(cpu) {
             return self.deliver_interrupt(cpu);
         }
@@ -198,7 +204,10 @@ impl Machine {
         let mut request = None;
         loop {
             match self.cpus[cpu].complete()? {
-                VmExit::Interrupted => return Ok(request),
+                VmExit::Interrupted => {
+                    self.sync_run_state(cpu)?;
+                    return Ok(request);
+                }
                 // The caller decides when to sleep.
                 VmExit::Halt { interruptible: true } => {
                     self.cpus[cpu].run_state = RunState::Halted;

@@ -6,7 +6,7 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage};
 use crate::kvm::Kvm;
-use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -26,6 +26,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         cpus: 1,
         schedule: Schedule::Parallel,
         clock: ClockMode::Host,
+        irqchip: IrqchipMode::User,
         time_of_day: 0,
         flat_ide_bars: false,
         magic_break: false,

@@ -25,6 +25,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         cpus: 1,
         schedule: Schedule::Parallel,
         clock: ClockMode::Host,
+        irqchip: IrqchipMode::User,
         rtc: None,
         disks: Vec::new(),
         flat_ide_bars: false,

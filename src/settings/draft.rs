@@ -8,9 +8,9 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec, KeyTarget,
-    LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode, Schedule,
-    SerialBackend, Settings, SettingsError, ValueOrigin,
+    CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec, IrqchipMode,
+    KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode,
+    Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -115,6 +115,7 @@ impl Draft {
                 cpus: 1,
                 schedule: Schedule::Parallel,
                 clock: ClockMode::Host,
+                irqchip: IrqchipMode::User,
                 rtc: None,
                 flat_ide_bars: false,
                 layout: LayoutName::Us,

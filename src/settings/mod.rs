@@ -180,6 +180,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// When the machine's clock runs.
     pub clock: ClockMode,
+    /// Whose interrupt controllers and interval timer a guest gets that is started.
+    pub irqchip: IrqchipMode,
     /// The time of day at power-on, in seconds since 1970 UTC; `None` for the host's.
     pub rtc: Option<i64>,
     /// End the run after this long.
@@ -428,6 +430,26 @@ pub enum ClockMode {
     Host,
     /// It stands still while the guest is stopped by a debugger or a command.
     Virtual,
+}
+
+/// Whose interrupt controllers and interval timer the machine has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IrqchipMode {
+    /// The machine's own, in user space.
+    #[default]
+    User,
+    /// KVM's, in the kernel.
+    Kernel,
+}
+
+impl IrqchipMode {
+    /// The value of `--irqchip`.
+    pub fn name(self) -> &'static str {
+        match self {
+            IrqchipMode::User => "user",
+            IrqchipMode::Kernel => "kernel",
+        }
+    }
 }
 
 /// Name of a keyboard layout.

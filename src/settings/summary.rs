@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat,
+    ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat,
     MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings,
 };
 
@@ -57,6 +57,9 @@ impl Settings {
         }
         if self.clock != ClockMode::Host {
             all.push(("clock", clock(self.clock).to_owned()));
+        }
+        if self.irqchip != IrqchipMode::User {
+            all.push(("irqchip", self.irqchip.name().to_owned()));
         }
         if let Some(seconds) = self.rtc {
             all.push(("rtc", seconds.to_string()));
@@ -212,6 +215,7 @@ mod tests {
         (&["a.elf"], "--cpus=2", "cpus=2"),
         (&["a.elf"], "--schedule=serial", "schedule=serial"),
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
+        (&["a.elf"], "--irqchip=kernel", "irqchip=kernel"),
         (&["a.elf"], "--mouse=off", "mouse=off"),
         (&["a.elf"], "--rtc=7", "rtc=7"),
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),

@@ -9,8 +9,8 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, GdbArch, KeyTarget, LayoutName, LogFormat,
-    MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE, Schedule, SerialBackend,
+    ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName,
+    LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE, Schedule, SerialBackend,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -168,6 +168,15 @@ pub(super) fn clock(text: &str) -> ParseResult<ClockMode> {
         "host" => Ok(ClockMode::Host),
         "virtual" => Ok(ClockMode::Virtual),
         _ => refuse("is not a clock"),
+    }
+}
+
+/// Whose interrupt controllers the machine has.
+pub(super) fn irqchip(text: &str) -> ParseResult<IrqchipMode> {
+    match text {
+        "user" => Ok(IrqchipMode::User),
+        "kernel" => Ok(IrqchipMode::Kernel),
+        _ => refuse("names no interrupt controllers"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
 
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
@@ -15,7 +16,7 @@ use crate::boot::{BootOptions, BytesImage, GuestFile, Image, Platform, SymbolSou
 use crate::devices::lapic::MOST_CPUS;
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
-use crate::kvm::{CpuFeatures, VcpuState};
+use crate::kvm::{CpuFeatures, KernelIrqchipState, VcpuState};
 use crate::machine::input_buffer::InputBufferState;
 use crate::machine::inputs::Inputs;
 use crate::machine::journal::Position;
@@ -24,7 +25,7 @@ use crate::machine::{
     CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Restoration, RunState,
 };
 use crate::memory::GuestMemory;
-use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 /// Names of the sections other than devices, and the latest version of each.
 const FACTS: (&str, u16) = ("facts", 1);
@@ -39,6 +40,8 @@ const MOUSE_INPUT: (&str, u16) = ("mouse", 1);
 const TIME: (&str, u16) = ("time", 1);
 const COALESCING: (&str, u16) = ("batching", 1);
 const GUARDS: (&str, u16) = ("guards", 1);
+/// Only in files of machines with KVM's interrupt controllers.
+const KERNEL_IRQCHIP: (&str, u16) = ("kernel-irqchip", 1);
 
 /// A machine without its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +115,8 @@ pub struct UserInterface {
     pub schedule: Schedule,
     /// When the machine's clock runs.
     pub clock: ClockMode,
+    /// The interrupt controllers of guests that start; one that was saved keeps those that it has.
+    pub irqchip: IrqchipMode,
     /// The guest can stop itself in a debugger.
     pub magic_break: bool,
 }
@@ -178,6 +183,7 @@ impl SavedMachine {
             section(MOUSE_INPUT, &state.input_buffer.mouse),
             section(COALESCING, &state.coalescing),
         ]);
+        sections.extend(state.kernel_irqchip.iter().map(|irqchip| section(KERNEL_IRQCHIP, irqchip)));
         sections.extend(state.devices.iter().map(|(number, payload)| Section {
             name: payload.kind.clone(),
             number: *number,
@@ -198,6 +204,7 @@ impl SavedMachine {
         let mut input_buffer: InputBufferState = from.section(INPUT_BUFFER)?;
         input_buffer.mouse = from.optional(MOUSE_INPUT)?.unwrap_or_default();
         let coalescing = from.section(COALESCING)?;
+        let kernel_irqchip: Option<KernelIrqchipState> = from.optional(KERNEL_IRQCHIP)?;
         let mut devices = Vec::new();
         for entry in entries {
             if is_device_section(&entry.name) {
@@ -212,8 +219,14 @@ impl SavedMachine {
         if !facts.features.is_valid() {
             return Err(damaged("its processor has no features".into()));
         }
+        let cpus = from.cpus(whole.halted)?;
+        if let Some(irqchip) = &kernel_irqchip {
+            irqchip
+                .check(cpus.len())
+                .map_err(|what| damaged(format!("KVM's interrupt controllers there have {what}")))?;
+        }
         let machine = MachineState {
-            cpus: from.cpus(whole.halted)?,
+            cpus,
             clock: whole.clock,
             devices,
             now: time.now,
@@ -222,6 +235,7 @@ impl SavedMachine {
             coalescing,
             resets: whole.resets,
             pending_action: whole.pending_action,
+            kernel_irqchip,
         };
         Ok(SavedMachine {
             writer: facts.writer,
@@ -259,7 +273,17 @@ impl SavedMachine {
         inputs: Inputs,
         outputs: OutputQueue,
     ) -> Result<Machine, SnapshotError> {
+        let irqchip = self.machine.irqchip();
+        if user_interface.irqchip != irqchip {
+            let (kept, chosen) = (irqchip.name(), user_interface.irqchip.name());
+            let message = format!(
+                "the guest was saved with `irqchip = {kept}` and keeps it; `{chosen}` is for guests that start"
+            );
+            // The user has asked for something else than the default.
+            if irqchip == IrqchipMode::User { warn!("{message}") } else { info!("{message}") }
+        }
         let spec = MachineSpec {
+            irqchip,
             memory: self.memory,
             boot: self.guest.options(self.machine.cpus.len()),
             keys: user_interface.keys,
@@ -432,7 +456,19 @@ pub(super) fn check_version(
 
 /// True for a section that is read elsewhere. Each of them occurs once, except the CPUs.
 fn is_known(entry: &SectionEntry) -> bool {
-    let names = [FACTS, GUEST, GUARDS, VCPU, CPUS, MACHINE, TIME, INPUT_BUFFER, MOUSE_INPUT, COALESCING];
+    let names = [
+        FACTS,
+        GUEST,
+        GUARDS,
+        VCPU,
+        CPUS,
+        MACHINE,
+        TIME,
+        INPUT_BUFFER,
+        MOUSE_INPUT,
+        COALESCING,
+        KERNEL_IRQCHIP,
+    ];
     let names = names.map(|(name, _)| name);
     let of_other_modules = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
     let numbers = if entry.name == VCPU.0 { MOST_CPUS as u16 } else { 1 };

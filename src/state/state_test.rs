@@ -15,7 +15,7 @@ use crate::machine::output::{Doorbell, OutputQueue, OutputReader, output_queue};
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
-use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 #[path = "mid_instruction_test.rs"]
 mod mid_instruction;
@@ -70,6 +70,7 @@ const USER_INTERFACE: UserInterface = UserInterface {
     no_reboot: false,
     schedule: Schedule::Parallel,
     clock: ClockMode::Host,
+    irqchip: IrqchipMode::User,
     magic_break: false,
 };
 

@@ -29,6 +29,9 @@ pub fn trials() -> Vec<Trial> {
             right_ticks(&["--clock", "virtual"]).map(drop)
         }),
         gdb_test("a_long_stop_delivers_at_most_one_tick_late", || late_ticks(&[])),
+        gdb_test("a_long_stop_delivers_at_most_one_tick_late_with_irqchip_kernel", || {
+            late_ticks(&["--irqchip", "kernel"])
+        }),
         gdb_test("a_long_stop_delivers_at_most_one_tick_late_with_a_virtual_clock", || {
             late_ticks(&["--clock", "virtual"])
         }),

@@ -40,6 +40,7 @@ const TAKEN: &[Case] = &[
     case("--cpus", "cpus", "--cpus 2", 0, "2 processors have counted", ""),
     case("--schedule", "cpus", "--cpus 3 --schedule serial", 0, "3 processors have counted", ""),
     case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
+    case("--irqchip", "hello-serial", "--irqchip kernel", 0, "Hello from", ""),
     case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),
     case("--no-reboot", "reset", "--no-reboot", 18, "", "(--no-reboot)"),
     case("--no-reboot", "reset", "--no-reboot=off --timeout 0.1", 12, "", "--timeout"),
@@ -211,6 +212,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("--cpus", "--cpus 65", "--cpus: `65` is not a number of processors; allowed: 1 to 64"),
     ("--schedule", "--schedule lottery", "--schedule: `lottery` is not a schedule; allowed: parallel"),
     ("--clock", "--clock sundial", "--clock: `sundial` is not a clock; allowed: host, virtual"),
+    (
+        "--irqchip",
+        "--irqchip split",
+        "--irqchip: `split` names no interrupt controllers; allowed: user, kernel",
+    ),
     (
         "--rtc",
         "--rtc=yesterday",

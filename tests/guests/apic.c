@@ -87,6 +87,14 @@ static void spin(void)
         __asm__ volatile("pause");
 }
 
+/* Where ring 0 is emulated, an interrupt takes up to a thousand instructions. */
+static void wait_for(volatile uint64_t *counter, uint64_t value)
+{
+    for (int i = 0; i < 3000 && *counter != value; i++)
+        __asm__ volatile("pause");
+    spin();
+}
+
 uint64_t guest_main(void)
 {
     uint64_t result = 0;
@@ -116,7 +124,7 @@ uint64_t guest_main(void)
 
     interrupts_on();
     *apic(0x300) = 1 << 18 | OWN;     /* to itself */
-    spin();
+    wait_for(&own_calls, 1);
     result |= own_calls == 1 ? 4 : 0;
 
     set_task_priority(OWN >> 4);
@@ -124,13 +132,11 @@ uint64_t guest_main(void)
     spin();
     int held = own_calls == 1;
     set_task_priority(0);
-    /* Where ring 0 is emulated, it takes up to a thousand instructions. */
-    for (int i = 0; i < 3000 && own_calls == 1; i++)
-        __asm__ volatile("pause");
+    wait_for(&own_calls, 2);
     result |= held && own_calls == 2 ? 8 : 0;
 
     *apic(0x300) = 1 << 18 | 4 << 8;  /* NMI to itself */
-    spin();
+    wait_for(&nmis, 1);
     result |= nmis == 1 ? 16 : 0;
     interrupts_off();
 

@@ -12,6 +12,11 @@ use super::{PciAddress, PciBus, PciFunction};
 /// The ISA lines that PIRQA# to PIRQD# are routed to. They are level-triggered.
 pub const PIRQ_LINES: [u8; PINS as usize] = [10, 10, 11, 11];
 
+/// One bit for each interrupt line of [`PIRQ_LINES`]: they are level-triggered.
+pub fn level_triggered_lines() -> u16 {
+    PIRQ_LINES.iter().fold(0, |lines, line| lines | 1 << line)
+}
+
 /// The ports of base address registers.
 const PORTS: std::ops::Range<u32> = 0xC000..0x1_0000;
 /// Their memory, up to the IOAPIC.

@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec};
-use crate::settings::{ClockMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 /// RAX when it halts: the sum of the numbers up to 20.
 pub(crate) const RESULT: u64 = 210;
@@ -66,6 +66,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         cpus: 1,
         schedule: Schedule::Parallel,
         clock: ClockMode::Host,
+        irqchip: IrqchipMode::User,
         time_of_day: 0,
         flat_ide_bars: false,
         magic_break: false,

@@ -30,7 +30,7 @@ impl Board {
     /// Sets the PCI bus up ([`PciBus::set_up`]), and makes the lines that its interrupts are routed to level-triggered.
     pub fn set_up_pci(&mut self) {
         downcast_mut::<PciBus>(&mut self.slots[usize::from(self.pci)]).set_up();
-        let lines = firmware::PIRQ_LINES.iter().fold(0u16, |lines, line| lines | 1 << line);
+        let lines = firmware::level_triggered_lines();
         let pic = downcast_mut::<DualPic>(&mut self.slots[usize::from(self.controllers.pic)]);
         for (port, lines) in pic::ELCR_PORTS.into_iter().zip(lines.to_le_bytes()) {
             let _ = pic.write(port, lines);

@@ -14,6 +14,7 @@ use crate::devices::ioapic::{IoApic, PINS, pin_of_isa_line};
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
 use crate::devices::pic::DualPic;
 use crate::devices::rtc::Rtc;
+use crate::machine::kernel_irqchip::LineChange;
 
 /// The ISA line of the PIT, and that of the RTC.
 const LEGACY_LINES: [u8; 2] = [0, 8];
@@ -76,6 +77,10 @@ impl Board {
             && LEGACY_LINES.contains(&line)
             && device != self.controllers.hpet;
         let Some(level) = self.interrupts.set(line, device, level && !is_disconnected) else { return };
+        if let Some(changes) = &mut self.line_changes {
+            changes.push_back(LineChange::Line(line, level));
+            return;
+        }
         self.pic_mut().set_line(line, level);
         if let Some(pin) = pin_of_isa_line(line) {
             let level = level || self.controllers.hpet_pins >> pin & 1 == 1;
@@ -89,6 +94,9 @@ impl Board {
         let (pins, legacy, pulses) = (hpet.lines(), hpet.legacy(), hpet.take_pulses());
         if legacy.is_some() != self.controllers.legacy_replaced {
             self.controllers.legacy_replaced = legacy.is_some();
+            if let Some(changes) = &mut self.line_changes {
+                changes.push_back(LineChange::Replaced(legacy.is_some()));
+            }
             self.reconnect_legacy();
         }
         let changed = pins ^ self.controllers.hpet_pins;
@@ -96,10 +104,10 @@ impl Board {
         for pin in (0..PINS as u8).filter(|pin| (changed | pulses) >> pin & 1 == 1) {
             let others = self.isa_level_of_pin(pin);
             if pulses >> pin & 1 == 1 {
-                self.ioapic_mut().set_pin(pin, false);
-                self.ioapic_mut().set_pin(pin, true);
+                self.set_pin(pin, false);
+                self.set_pin(pin, true);
             }
-            self.ioapic_mut().set_pin(pin, others || pins >> pin & 1 == 1);
+            self.set_pin(pin, others || pins >> pin & 1 == 1);
         }
         let hpet = self.controllers.hpet;
         let levels = legacy.map_or([false; 2], |(timer, clock)| [timer, clock]);
@@ -110,6 +118,13 @@ impl Board {
                 self.set_line(line, hpet, true);
             }
             self.set_line(line, hpet, level);
+        }
+    }
+
+    fn set_pin(&mut self, pin: u8, level: bool) {
+        match &mut self.line_changes {
+            Some(changes) => changes.push_back(LineChange::Pin(pin, level)),
+            None => self.ioapic_mut().set_pin(pin, level),
         }
     }
 
@@ -131,6 +146,9 @@ impl Board {
 
     /// Passes on what the controllers have for each other, and finds out what is requested of the processors.
     pub(super) fn pass_on(&mut self) {
+        if self.line_changes.is_some() {
+            return self.find_pending();
+        }
         // An end of interrupt may cause a message, and that nothing more: two rounds.
         for _ in 0..2 {
             if self.ioapic().has_messages() {
@@ -152,7 +170,13 @@ impl Board {
         self.find_pending();
     }
 
-    fn find_pending(&mut self) {
+    pub(super) fn find_pending(&mut self) {
+        if let Some(changes) = &self.line_changes {
+            // Whichever processor is entered first passes them on.
+            let lines = if changes.is_empty() { 0 } else { u64::MAX };
+            self.interrupt_pending = self.requests.iter().fold(lines, |pending, (cpu, _)| pending | 1 << cpu);
+            return;
+        }
         let lapics = self.lapics();
         let is_pending = |cpu: u8| self.has_vector(cpu) || lapics.apic(cpu).is_held_by_task_priority();
         let vectors = (0..lapics.count() as u8).filter(|cpu| is_pending(*cpu));
@@ -163,6 +187,9 @@ impl Board {
     /// Reads the levels of all interrupt lines from the devices. They are those that the interrupt controllers know,
     /// or the levels after a reset, which are no edges.
     pub(super) fn read_lines(&mut self) {
+        if let Some(changes) = &mut self.line_changes {
+            changes.clear();
+        }
         let hpet = downcast::<Hpet>(&self.slots[usize::from(self.controllers.hpet)]);
         self.controllers.hpet_pins = hpet.lines();
         self.controllers.legacy_replaced = hpet.legacy().is_some();
@@ -256,7 +283,7 @@ impl Board {
 
     /// Processor `cpu` has written `value` to CR8.
     pub fn set_task_priority(&mut self, cpu: u8, value: u8) {
-        if self.task_priority(cpu) != value {
+        if self.line_changes.is_none() && self.task_priority(cpu) != value {
             self.lapics_mut().apic_mut(cpu).set_cr8(value);
             self.find_pending();
         }

@@ -57,6 +57,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         keys: &[Key::same("vm-spec", "clock")],
     },
     OptionSpec {
+        long: "irqchip",
+        takes: OptionArgument::Value("IRQCHIP"),
+        repeatable: false,
+        default: Some("user"),
+        allowed: "user, kernel",
+        help: "Interrupt controllers and timer: in user space or in KVM",
+        set: |draft, text| values::irqchip(text).map(|irqchip| draft.settings.irqchip = irqchip),
+        keys: &[Key::same("vm-spec", "irqchip")],
+    },
+    OptionSpec {
         long: "rtc",
         takes: OptionArgument::Value("TIME"),
         repeatable: false,
