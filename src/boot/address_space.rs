@@ -6,6 +6,7 @@ use super::elf64::Access;
 use super::page_tables::{LARGE_PAGE_SIZE, Page, PageTables, TooManyTables};
 use super::segments::{PlacedSegment, Placement};
 use crate::arch::PAGE_SIZE;
+use crate::devices::pci::firmware;
 use crate::memory::GuestMemory;
 
 /// The I/O APIC's registers (82093AA datasheet, 3.0).
@@ -18,8 +19,12 @@ const LOCAL_APIC: u64 = 0xFEE0_0000;
 const OLD_IO_APIC: u64 = 0x0FE0_0000;
 
 /// The windows of chips, each a large page.
-const DEVICES: [(&str, u64); 3] =
-    [("I/O APIC", IO_APIC), ("local APIC", LOCAL_APIC), ("old I/O APIC", OLD_IO_APIC)];
+const DEVICES: [(&str, u64); 4] = [
+    ("memory of PCI devices", firmware::MEMORY.start as u64),
+    ("I/O APIC", IO_APIC),
+    ("local APIC", LOCAL_APIC),
+    ("old I/O APIC", OLD_IO_APIC),
+];
 
 /// Memory that belongs to no segment, in strict mode.
 const DATA: Access = Access { read: true, write: true, execute: false };

@@ -121,3 +121,7 @@ impl Machine {
         false
     }
 }
+
+#[cfg(test)]
+#[path = "virtio_disks_test.rs"]
+mod tests;

@@ -22,4 +22,10 @@ static inline uint32_t pci_read(uint32_t bus, uint32_t device, uint32_t function
     return read_port_dword(PCI_DATA);
 }
 
+static inline void pci_write(uint32_t bus, uint32_t device, uint32_t function, uint32_t reg, uint32_t value)
+{
+    write_port_dword(PCI_ADDRESS, 0x80000000 | bus << 16 | device << 11 | function << 8 | (reg & 0xfc));
+    write_port_dword(PCI_DATA, value);
+}
+
 #endif

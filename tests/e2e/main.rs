@@ -64,6 +64,7 @@ mod terminal;
 mod triple_faults;
 mod truncated_snapshots;
 mod uart;
+mod virtio_disk;
 mod vscode;
 
 use libtest_mimic::{Arguments, Trial};
@@ -91,6 +92,7 @@ fn main() {
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
     trials.extend(disk::trials());
+    trials.extend(virtio_disk::trials());
     trials.extend(interrupts::trials());
     trials.extend(clocks::trials());
     trials.extend(pci::trials());

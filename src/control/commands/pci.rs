@@ -82,6 +82,18 @@ mod tests {
     }
 
     #[test]
+    fn a_virtio_disk_is_shown_with_its_interrupt() {
+        let mut bus = PciBus::default();
+        bus.add_virtio_disk(0);
+        bus.set_up();
+        assert!(describe(&bus).ends_with(
+            "  Bus  0, device   3, function 0:\n    SCSI controller: PCI device 1af4:1001\n\
+             \x20     BAR0: I/O at 0xc080 [0xc0ff].\n      BAR1: 32 bit memory at 0xfea00000 [0xfea03fff].\n\
+             \x20     Interrupt line register 11, pin A, IRQ 11\n"
+        ));
+    }
+
+    #[test]
     fn functions_base_addresses_and_routes_are_shown() {
         let mut bus = PciBus::default();
         write(&mut bus, 0x0860, 0x8080_0B80);

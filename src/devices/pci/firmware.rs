@@ -20,7 +20,7 @@ pub fn level_triggered_lines() -> u16 {
 /// The ports of base address registers.
 const PORTS: std::ops::Range<u32> = 0xC000..0x1_0000;
 /// Their memory, up to the IOAPIC.
-const MEMORY: std::ops::Range<u32> = 0xFEB0_0000..0xFEC0_0000;
+pub const MEMORY: std::ops::Range<u32> = 0xFEA0_0000..0xFEC0_0000;
 
 impl PciBus {
     /// Sets the bus up.
