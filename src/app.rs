@@ -15,7 +15,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
-use self::disks::Disks;
 use self::failure_status::{boot_status, machine_status};
 use crate::boot::{BootError, BootOptions, FileImage, Platform};
 use crate::control::ControlCommands;
@@ -152,10 +151,10 @@ fn ask_debug_server(wanted: &DebugClientSpec) -> u8 {
 
 /// Runs the guest of `settings`; `log` is the log file, if there is one.
 fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
-    let disks = disks::open(settings)?;
     if let Some(place) = settings.migration {
-        return run_incoming(settings, place, disks, log);
+        return run_incoming(settings, place, log);
     }
+    let disks = disks::open(settings)?;
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
         Some(file) => {
             disks::attach(restored_machine(settings, file, inputs, outputs)?, disks, DiskOrigin::Restored)
@@ -168,14 +167,10 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
 /// Receives a guest at `place` and runs it. A function of its own, so that other runs do not need its stack
 /// space.
 #[inline(never)]
-fn run_incoming(
-    settings: &Settings,
-    place: SocketAddr,
-    disks: Disks,
-    log: Option<&Path>,
-) -> Result<u8, Failure> {
-    let (incoming, arrived) = receive::wait(place, credentials(settings)?, settings.timeout)?;
+fn run_incoming(settings: &Settings, place: SocketAddr, log: Option<&Path>) -> Result<u8, Failure> {
+    let (incoming, arrived, disks) = receive::wait(place, credentials(settings)?, settings)?;
     let into_machine = |inputs, outputs| {
+        let disks = disks.complete().map_err(|reason| Failure::new(status::HOST, reason))?;
         disks::attach(receive::into_machine(arrived, settings, inputs, outputs)?, disks, DiskOrigin::Received)
     };
     let prepared = Run::prepare(settings, into_machine).and_then(|run| {
@@ -201,6 +196,8 @@ fn run_incoming(
         }
         Err(error) => {
             run.session.finish(true);
+            // The source uses its disks again.
+            drop(run.machine);
             if !queries.is_over() {
                 tell(&format!(
                     "the connection has ended; waiting up to {} s for the source to query the outcome (Ctrl-C ends \

@@ -1,30 +1,43 @@
 //! `--disk`: the images, and the machine they belong to.
 
+mod received;
+
 use super::Failure;
 use super::failure_status::machine_status;
 use crate::machine::Machine;
 use crate::machine::disks::{DiskOrigin, UNITS};
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
-use crate::settings::{DiskInterface, MOST_DISKS, Settings};
+use crate::settings::{DiskInterface, DiskSpec, MOST_DISKS, Settings};
+
+pub(super) use received::ReceivedDisks;
 
 /// The images of all disks, by their places.
 pub(super) type Disks = [Option<DiskImage>; UNITS];
 
-/// Opens the images of the disks. Those of each interface take its places in their order.
-pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
-    let mut disks = Disks::default();
+/// The disks of `settings` by their places. Those of each interface take its places in their order.
+fn places(settings: &Settings) -> [Option<&DiskSpec>; UNITS] {
+    let mut disks = [None; UNITS];
     let (ide, virtio) = disks.split_at_mut(MOST_DISKS);
     let (mut ide, mut virtio) = (ide.iter_mut(), virtio.iter_mut());
     for spec in &settings.disks {
-        let image = DiskImage::open(spec).map_err(|error| Failure::new(status::HOST, error))?;
         let places = match spec.interface {
             DiskInterface::Ide => &mut ide,
             DiskInterface::Virtio => &mut virtio,
         };
         if let Some(place) = places.next() {
-            *place = Some(image);
+            *place = Some(spec);
         }
+    }
+    disks
+}
+
+/// Opens the images of the disks.
+pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
+    let mut disks = Disks::default();
+    for (disk, spec) in disks.iter_mut().zip(places(settings)) {
+        let image = spec.map(DiskImage::open).transpose();
+        *disk = image.map_err(|error| Failure::new(status::HOST, error))?;
     }
     Ok(disks)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
+use super::disks::ReceivedDisks;
 use super::{Failure, user_interface};
 use crate::arch::PAGE_SIZE;
 use crate::frontends::messages::{escaped, tell};
@@ -27,12 +28,13 @@ const BAR: u64 = 30;
 /// Refresh interval of the bar.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// Waits at `place` until a guest has been received, for at most `timeout`. It may run here once it has been taken over.
+/// Waits at `place` until a guest has been received, for at most the time of --timeout. It may run here once it has
+/// been taken over.
 pub(super) fn wait(
     place: SocketAddr,
     credentials: Credentials,
-    timeout: Option<Duration>,
-) -> Result<(IncomingMigration, ReceivedGuest), Failure> {
+    settings: &Settings,
+) -> Result<(IncomingMigration, ReceivedGuest, ReceivedDisks), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     // A host that cannot run guests is reported before the wait.
     let features = Kvm::open().and_then(|kvm| kvm.features()).map_err(|e: HostError| failed(&e))?;
@@ -41,7 +43,8 @@ pub(super) fn wait(
     info!("waiting for a guest on {}", incoming.address());
     say("Waiting for network migration connections...");
     let mut bar = Bar::new();
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut disks = ReceivedDisks::default();
+    let deadline = settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let arrived = incoming.wait(deadline, &mut |event| match event {
         IncomingEvent::Started { from, guest, memory } => {
             say("Migration started");
@@ -51,13 +54,24 @@ pub(super) fn wait(
                 memory >> 20
             ));
         }
-        IncomingEvent::Round { number, pages } => bar.begin(*number, *pages),
+        IncomingEvent::Disks { offers, answer } => {
+            let prepared = ReceivedDisks::prepare(settings, offers);
+            // A receiver that has gone reports why by itself.
+            let _ = answer.send(prepared.map(|(prepared, targets)| {
+                disks = prepared;
+                targets
+            }));
+        }
+        IncomingEvent::DiskRound(round) => {
+            bar.begin(&format!("disk {} round {}", round.unit, round.number), round.pages);
+        }
+        IncomingEvent::Round { number, pages } => bar.begin(&format!("round {number}"), *pages),
         IncomingEvent::Pages(pages) => bar.add(*pages),
         IncomingEvent::Complete(_) | IncomingEvent::Failed(_) => {}
     });
     bar.end();
     match arrived {
-        Ok(arrived) => Ok((incoming, arrived)),
+        Ok(arrived) => Ok((incoming, arrived, disks)),
         Err(error @ IncomingError::TimedOut) => Err(Failure::new(status::TIMED_OUT, error)),
         Err(error) => Err(failed(&error)),
     }
@@ -84,7 +98,7 @@ fn say(line: &str) {
 /// Progress of the transfer, on a terminal; without one, only the log reports rounds.
 struct Bar {
     shown: bool,
-    round: u32,
+    round: String,
     pages: u64,
     arrived: u64,
     drawn: Instant,
@@ -92,12 +106,18 @@ struct Bar {
 
 impl Bar {
     fn new() -> Bar {
-        Bar { shown: stderr().is_terminal(), round: 0, pages: 0, arrived: 0, drawn: Instant::now() }
+        Bar {
+            shown: stderr().is_terminal(),
+            round: String::new(),
+            pages: 0,
+            arrived: 0,
+            drawn: Instant::now(),
+        }
     }
 
-    fn begin(&mut self, round: u32, pages: u64) {
-        info!("round {round}: {pages} pages");
-        (self.round, self.pages, self.arrived) = (round, pages, 0);
+    fn begin(&mut self, round: &str, pages: u64) {
+        info!("{round}: {pages} pages");
+        (self.round, self.pages, self.arrived) = (round.to_owned(), pages, 0);
         self.draw();
     }
 
@@ -113,23 +133,23 @@ impl Bar {
             return;
         }
         self.drawn = Instant::now();
-        let line = bar(self.round, self.arrived, self.pages);
+        let line = bar(&self.round, self.arrived, self.pages);
         let _ = stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
     }
 
     fn end(&self) {
-        if self.shown && self.round > 0 {
+        if self.shown && !self.round.is_empty() {
             let _ = stderr().write_all(b"\r\x1b[K");
         }
     }
 }
 
-fn bar(round: u32, arrived: u64, pages: u64) -> String {
+fn bar(round: &str, arrived: u64, pages: u64) -> String {
     // A source may send more than it has announced.
     let (arrived, pages) = (arrived.min(pages), pages.clamp(1, u64::MAX / 100));
     let full = (arrived.min(pages) * BAR / pages) as usize;
     format!(
-        "round {round} [{}{}] {:3}% of {}",
+        "{round} [{}{}] {:3}% of {}",
         "#".repeat(full),
         " ".repeat(BAR as usize - full),
         arrived.min(pages) * 100 / pages,
@@ -143,12 +163,12 @@ mod tests {
 
     #[test]
     fn the_bar_grows_and_is_never_too_wide() {
-        assert_eq!(bar(1, 0, 256), format!("round 1 [{}]   0% of 1.0 MiB", " ".repeat(30)));
+        assert_eq!(bar("round 1", 0, 256), format!("round 1 [{}]   0% of 1.0 MiB", " ".repeat(30)));
         assert_eq!(
-            bar(2, 128, 256),
+            bar("round 2", 128, 256),
             format!("round 2 [{}{}]  50% of 1.0 MiB", "#".repeat(15), " ".repeat(15))
         );
-        assert!(bar(3, u64::MAX, u64::MAX).contains("100%"));
-        assert!(bar(3, 7, 0).contains("  0%"));
+        assert!(bar("round 3", u64::MAX, u64::MAX).contains("100%"));
+        assert!(bar("round 3", 7, 0).contains("  0%"));
     }
 }

@@ -208,8 +208,8 @@ pub(super) const COMMANDS: &[Command] = &[
     command("migrate status", "", "show the progress or the result of the migration", migration::status),
     command(
         "migrate",
-        "HOST PORT",
-        "migrate the running guest to a `kvm -migr` at HOST PORT",
+        "[--with-disk] HOST PORT",
+        "migrate the running guest to a `kvm -migr` at HOST PORT, with the contents of its disks",
         migration::migrate,
     ),
     command("reset", "", "reset the machine", running::reset),

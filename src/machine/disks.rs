@@ -38,6 +38,11 @@ struct Unit {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The disk that `image` is, as the guest knows it.
+pub fn geometry(image: &DiskImage) -> DiskGeometry {
+    DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only() }
+}
+
 /// Where the machine that disks are connected to comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskOrigin {
@@ -65,7 +70,7 @@ impl Disks {
         let mut disks = Disks::default();
         for (unit, image) in (0..).zip(images) {
             let Some(image) = image else { continue };
-            let geometry = DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only() };
+            let geometry = geometry(&image);
             let (requests, receiver) = channel();
             let inputs = inputs.clone();
             let image = Arc::new(SharedImage::new(image, origin == DiskOrigin::Received));
@@ -195,6 +200,11 @@ impl Machine {
     /// The images of the disks, each with its number.
     pub fn disk_images(&self) -> impl Iterator<Item = (u8, &Arc<SharedImage>)> {
         (0..).zip(&self.disks.units).filter_map(|(number, unit)| Some((number, &unit.as_ref()?.image)))
+    }
+
+    /// The disks as the guest knows them, each with its number.
+    pub fn disks(&self) -> impl Iterator<Item = (u8, DiskGeometry)> {
+        (0..).zip(&self.disks.units).filter_map(|(number, unit)| Some((number, unit.as_ref()?.geometry)))
     }
 
     /// Hands the images over to another process ([`SharedImage::hand_over`]). The requests of the drives wait.

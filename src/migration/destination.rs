@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::commit::CommitDecision;
-use super::frame::{FrameError, Hello, Message, MigrationToken};
+use super::disk_target::DiskTarget;
+use super::frame::{DiskRound, FrameError, Hello, Message, MigrationToken};
 use super::pages::{PagesError, write_pages};
 use super::wire::{Wire, WireError};
 use crate::memory::{GuestMemory, MemoryError};
@@ -30,6 +31,14 @@ pub trait DestinationGuest {
 
     /// A round of `pages` pages begins.
     fn round_begins(&mut self, number: u32, pages: u64);
+
+    /// A round of pages of a disk begins.
+    fn disk_round_begins(&mut self, _round: DiskRound) {}
+
+    /// The image of a disk whose contents are sent; `None` if there is no such disk.
+    fn disk(&self, _unit: u8) -> Option<&DiskTarget> {
+        None
+    }
 
     /// Reports that `pages` more pages have been received.
     fn pages_arrived(&mut self, pages: u64);
@@ -85,6 +94,12 @@ pub enum DestinationError {
     State {
         /// Bytes announced or received.
         length: u64,
+    },
+    /// Contents of a disk that is not to be received.
+    #[error("contents of disk {unit}, which were not announced")]
+    NoDisk {
+        /// Its number.
+        unit: u8,
     },
     /// A frame of machine state is empty.
     #[error("a frame of machine state without any")]
@@ -181,10 +196,21 @@ fn receive(
 ) -> Result<(), DestinationError> {
     let memory = arrival.announced(hello)?;
     wire.send(&Message::Welcome(arrival.site()))?;
+    let mut disk = None;
     let length = loop {
         match wire.receive()? {
+            Message::DiskBegin(round) => {
+                disk = Some(round.unit);
+                arrival.disk_round_begins(round);
+            }
+            Message::DiskPages(payload) => {
+                let unit = disk.unwrap_or(u8::MAX);
+                let target = arrival.disk(unit).ok_or(DestinationError::NoDisk { unit })?;
+                let pages = write_pages(target, payload)?;
+                arrival.pages_arrived(pages);
+            }
             Message::RoundBegin(round) => arrival.round_begins(round.number, round.pages),
-            Message::Pages(payload) => arrival.pages_arrived(write_pages(&memory, payload)?),
+            Message::Pages(payload) => arrival.pages_arrived(write_pages(&*memory, payload)?),
             Message::RoundEnd(number) => wire.send(&Message::RoundDone(number))?,
             Message::StateBegin(length) => break length,
             other => {

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::ide::DiskGeometry;
 use crate::os::foreign_protocol::ForeignProtocol;
 
 /// Size of a frame's header, in bytes.
@@ -17,8 +18,8 @@ pub const MAX_PAYLOAD: usize = (1 << 20) + (16 << 10);
 /// Longest text of an error, in bytes.
 pub const MAX_TEXT: usize = 4 << 10;
 
-/// Version of the protocol: the content and the order of frames.
-pub const VERSION: u16 = 1;
+/// Version of the protocol: the content and the order of frames. Version 1 had no disks.
+pub const VERSION: u16 = 2;
 
 /// First bytes of a [`FrameKind::Hello`]; they distinguish this protocol from others on the same port.
 const MAGIC: &[u8; 8] = b"kvm-migr";
@@ -35,6 +36,10 @@ pub enum FrameKind {
     Pages = 3,
     /// Number of pages in the next round.
     RoundBegin = 16,
+    /// The disk that the next pages belong to, and their number.
+    DiskBegin = 17,
+    /// Pages of a disk's image; `pages` defines the payload.
+    DiskPages = 18,
     /// All pages of a round have been sent.
     RoundEnd = 4,
     /// Answer to RoundEnd: all pages of that round are in memory.
@@ -62,11 +67,13 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    const ALL: [FrameKind; 16] = [
+    const ALL: [FrameKind; 18] = [
         FrameKind::Hello,
         FrameKind::Welcome,
         FrameKind::Pages,
         FrameKind::RoundBegin,
+        FrameKind::DiskBegin,
+        FrameKind::DiskPages,
         FrameKind::RoundEnd,
         FrameKind::RoundDone,
         FrameKind::StateBegin,
@@ -152,6 +159,30 @@ pub struct Hello {
     pub guest: String,
     /// Host properties that both hosts must share, encoded as in the machine state.
     pub facts: Vec<u8>,
+    /// The disks of the guest, in the order of their numbers.
+    pub disks: Vec<DiskOffer>,
+}
+
+/// A disk of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskOffer {
+    /// Its number.
+    pub unit: u8,
+    /// What the guest knows of it.
+    pub geometry: DiskGeometry,
+    /// Its contents are sent; otherwise both hosts have the same image.
+    pub copied: bool,
+}
+
+/// A round of pages of one disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRound {
+    /// Its number, from 1, which the end of the round repeats.
+    pub number: u32,
+    /// The number of the disk.
+    pub unit: u8,
+    /// Pages in it.
+    pub pages: u64,
 }
 
 /// A round: each of its pages is sent once.
@@ -174,6 +205,10 @@ pub enum Message<'a> {
     Pages(&'a [u8]),
     /// [`FrameKind::RoundBegin`].
     RoundBegin(Round),
+    /// [`FrameKind::DiskBegin`].
+    DiskBegin(DiskRound),
+    /// [`FrameKind::DiskPages`], to be read with `pages`.
+    DiskPages(&'a [u8]),
     /// [`FrameKind::RoundEnd`], with the number of the round.
     RoundEnd(u32),
     /// [`FrameKind::RoundDone`], with the number of the round.
@@ -208,6 +243,8 @@ impl<'a> Message<'a> {
             Message::Welcome(_) => FrameKind::Welcome,
             Message::Pages(_) => FrameKind::Pages,
             Message::RoundBegin(_) => FrameKind::RoundBegin,
+            Message::DiskBegin(_) => FrameKind::DiskBegin,
+            Message::DiskPages(_) => FrameKind::DiskPages,
             Message::RoundEnd(_) => FrameKind::RoundEnd,
             Message::RoundDone(_) => FrameKind::RoundDone,
             Message::StateBegin(_) => FrameKind::StateBegin,
@@ -232,10 +269,12 @@ impl<'a> Message<'a> {
                 frame.extend(VERSION.to_le_bytes());
                 add(&mut frame, hello);
             }
-            Message::Pages(bytes) | Message::State(bytes) | Message::Welcome(bytes) => {
-                frame.extend_from_slice(bytes)
-            }
+            Message::Pages(bytes)
+            | Message::DiskPages(bytes)
+            | Message::State(bytes)
+            | Message::Welcome(bytes) => frame.extend_from_slice(bytes),
             Message::RoundBegin(round) => add(&mut frame, round),
+            Message::DiskBegin(round) => add(&mut frame, round),
             Message::RoundEnd(number) | Message::RoundDone(number) => add(&mut frame, number),
             Message::StateBegin(length) => add(&mut frame, length),
             Message::Commit(token) | Message::Query(token) => frame.extend(token),
@@ -261,6 +300,8 @@ impl<'a> Message<'a> {
             FrameKind::Welcome => Ok(Message::Welcome(payload)),
             FrameKind::Pages => Ok(Message::Pages(payload)),
             FrameKind::RoundBegin => decode(kind, payload).map(Message::RoundBegin),
+            FrameKind::DiskBegin => decode(kind, payload).map(Message::DiskBegin),
+            FrameKind::DiskPages => Ok(Message::DiskPages(payload)),
             FrameKind::RoundEnd => decode(kind, payload).map(Message::RoundEnd),
             FrameKind::RoundDone => decode(kind, payload).map(Message::RoundDone),
             FrameKind::StateBegin => decode(kind, payload).map(Message::StateBegin),

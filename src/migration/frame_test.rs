@@ -8,12 +8,17 @@ fn read(frame: &[u8]) -> Result<Message<'_>, FrameError> {
 
 #[test]
 fn every_message_round_trips() {
-    let hello = Hello { token: [7; 16], memory: 64 << 20, guest: "a.elf".into(), facts: vec![1, 2] };
+    let geometry = DiskGeometry { sectors: 1 << 40, read_only: true };
+    let disks = vec![DiskOffer { unit: 3, geometry, copied: true }];
+    let (guest, facts) = ("a.elf".into(), vec![1, 2]);
+    let hello = Hello { token: [7; 16], memory: 64 << 20, guest, facts, disks };
     for message in [
         Message::Hello(hello),
         Message::Welcome(b"here"),
         Message::Pages(b"pages"),
         Message::RoundBegin(Round { number: 3, pages: 1 << 40 }),
+        Message::DiskBegin(DiskRound { number: 7, unit: 2, pages: 1 << 40 }),
+        Message::DiskPages(b"pages"),
         Message::RoundEnd(3),
         Message::RoundDone(3),
         Message::StateBegin(u64::MAX),
@@ -36,7 +41,8 @@ fn another_protocol_and_another_version_have_different_errors() {
     assert_eq!(header(*b"GET / HT"), Err(FrameError::Foreign(ForeignProtocol::Http)));
     assert_eq!(header(*b"\x16\x03\x01\x02\0\x01\0\x01"), Err(FrameError::Encrypted));
     assert_eq!(header(*b"SSH-2.0-"), Err(FrameError::Header(*b"SSH-2.0-")));
-    let hello = Hello { token: [0; 16], memory: 0, guest: String::new(), facts: Vec::new() };
+    let hello =
+        Hello { token: [0; 16], memory: 0, guest: String::new(), facts: Vec::new(), disks: Vec::new() };
     let mut frame = Message::Hello(hello).frame();
     frame[HEADER + MAGIC.len()] = 9;
     frame.truncate(HEADER + MAGIC.len() + 2);

@@ -8,12 +8,16 @@ use super::commit::CommitDecision;
 use super::destination::{
     DestinationGuest, DestinationGuestError, PeerRequest, accept_peer, commit, receive_guest,
 };
+use super::disk_target::DiskTarget;
 use super::frame::{Hello, MigrationToken};
 use super::wire::{Transport, Wire};
 use crate::memory::GuestMemory;
 
 /// RAM of a guest that can be received, in bytes.
 const MEMORY: u64 = 1 << 20;
+
+/// Size of a disk that can be received, in bytes.
+const DISK: u64 = 4 * 4096 + 512;
 
 /// A source that has sent all its input and ignores answers.
 struct ScriptedSource(Cursor<Vec<u8>>);
@@ -46,6 +50,7 @@ impl Transport for ScriptedSource {
 struct SmallHost {
     /// A machine has been built.
     built: bool,
+    disk: DiskTarget,
 }
 
 impl DestinationGuest for SmallHost {
@@ -60,6 +65,10 @@ impl DestinationGuest for SmallHost {
     }
 
     fn round_begins(&mut self, _: u32, _: u64) {}
+
+    fn disk(&self, unit: u8) -> Option<&DiskTarget> {
+        (unit == self.disk.unit).then_some(&self.disk)
+    }
 
     fn pages_arrived(&mut self, _: u64) {}
 
@@ -77,9 +86,16 @@ impl DestinationGuest for SmallHost {
 pub fn receive_from_source(input: &[u8]) -> bool {
     let Ok(wire) = Wire::new(Box::new(ScriptedSource(Cursor::new(input.to_vec())))) else { return false };
     let Ok((wire, PeerRequest::Migrate(hello))) = accept_peer(wire) else { return false };
-    let mut arrival = SmallHost { built: false };
+    let file = rustix::fs::memfd_create("disk", rustix::fs::MemfdFlags::CLOEXEC).map(std::fs::File::from);
+    let Ok(file) = file.map_err(std::io::Error::from).and_then(|file| file.set_len(DISK).map(|()| file))
+    else {
+        return false;
+    };
+    let mut arrival = SmallHost { built: false, disk: DiskTarget { unit: 0, size: DISK, file } };
     let Ok(wire) = receive_guest(wire, &hello, &mut arrival) else { return false };
     let arrived = commit(wire, hello.token, &CommitDecision::default()).is_ok();
+    let length = arrival.disk.file.metadata().map_or(0, |status| status.len());
+    assert_eq!(length, DISK, "the image has another size");
     if arrived {
         assert!(arrival.built, "there is no machine");
         assert!(holds_twice(input, hello.token), "the source has not committed");

@@ -1,10 +1,13 @@
-use super::super::frame::{Message, Round};
+use super::super::frame::{DiskOffer, DiskRound, FrameKind, Message, Round};
 use super::super::pages::{PAGE, PageEncoder};
 use super::*;
+use crate::devices::ide::DiskGeometry;
 use crate::fuzzing::{FuzzDriver, Seeds};
 
 /// Frames, and headers of page runs.
-const WORDS: [&[u8]; 8] = [
+const WORDS: [&[u8]; 10] = [
+    b"\x11\0\0\0\x03\0\0\0\x01\x00\x02",
+    b"\x12\0\0\0\x10\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0",
     b"\x10\0\0\0\x02\0\0\0\x01\x02",
     b"\x03\0\0\0\x10\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0\0\0\0\0",
     b"\x04\0\0\0\x01\0\0\0\x01",
@@ -21,7 +24,13 @@ const TOKEN: MigrationToken = *b"a guest's ticket";
 fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
     let frames = |messages: &[Message<'_>]| -> Vec<u8> { messages.iter().flat_map(Message::frame).collect() };
     let facts = b"facts".to_vec();
-    let hello = Message::Hello(Hello { token: TOKEN, memory: MEMORY, guest: "test".into(), facts });
+    let hello = Message::Hello(Hello {
+        token: TOKEN,
+        memory: MEMORY,
+        guest: "test".into(),
+        facts,
+        disks: Vec::new(),
+    });
     let mut page = [0; PAGE];
     page[7] = 7;
     let pages = |compress| {
@@ -45,6 +54,18 @@ fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         Message::Commit(TOKEN),
         Message::Bye,
     ]));
+    let geometry = DiskGeometry { sectors: DISK / 512, read_only: false };
+    let disks = vec![DiskOffer { unit: 0, geometry, copied: true }];
+    let (guest, facts) = ("test".into(), Vec::new());
+    let mut with_disk = frames(&[
+        Message::Hello(Hello { token: TOKEN, memory: MEMORY, guest, facts, disks }),
+        Message::DiskBegin(DiskRound { number: 1, unit: 0, pages: 2 }),
+    ]);
+    let mut encoder = PageEncoder::new(false);
+    encoder.add(1, |bytes| Ok::<(), ()>(bytes.fill(9))).unwrap();
+    encoder.add(3, |_| Ok::<(), ()>(())).unwrap();
+    with_disk.extend(encoder.take_frame(FrameKind::DiskPages).unwrap());
+    with_disk.extend(frames(&[Message::RoundEnd(1), Message::StateBegin(0), Message::Commit(TOKEN)]));
     let mut bare = frames(std::slice::from_ref(&hello));
     bare.extend(pages(false));
     bare.extend(frames(&[Message::StateBegin(0), Message::Commit(TOKEN)]));
@@ -52,6 +73,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
     vec![
         ("asks", frames(&[Message::Query(TOKEN)]), false),
         ("bare", bare, true),
+        ("disk", with_disk, true),
         ("keeps", keeps, false),
         ("whole", whole, true),
     ]

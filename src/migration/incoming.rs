@@ -19,7 +19,8 @@ use super::destination::{
     DestinationError, DestinationGuest, DestinationGuestError, QueryOutcome, answer_query, commit, confirm,
     receive_guest,
 };
-use super::frame::{Hello, MigrationToken};
+use super::disk_target::DiskTarget;
+use super::frame::{DiskOffer, DiskRound, Hello, MigrationToken};
 use super::security::Credentials;
 use super::wire::{KEEP_ALIVE, Wire};
 use crate::arch::PAGE_SIZE;
@@ -88,6 +89,15 @@ pub enum IncomingEvent {
         /// Size of its memory in bytes.
         memory: u64,
     },
+    /// The guest has these disks. The answer holds the images whose contents are sent, or why the guest is refused.
+    Disks {
+        /// The disks.
+        offers: Vec<DiskOffer>,
+        /// Where the answer is expected.
+        answer: Sender<Result<Vec<DiskTarget>, String>>,
+    },
+    /// A round of pages of a disk has begun.
+    DiskRound(DiskRound),
     /// A round of pages has begun.
     Round {
         /// Its number, from 1.
@@ -306,7 +316,7 @@ impl ReceivingThread {
         // The receiver of events stays connected until it has received all of them.
         let _ = self.events.send(begun);
         let ReceivingThread { host, site, events, build_result, .. } = &self;
-        let mut guest = IncomingGuest { host, site, events, build_result, memory: None };
+        let mut guest = IncomingGuest { host, site, events, build_result, memory: None, disks: Vec::new() };
         match receive_guest(wire, &hello, &mut guest) {
             Ok(wire) => self.hand_over(wire, hello.token, from, acceptor),
             Err(error) => self.failed(error),
@@ -392,11 +402,16 @@ struct IncomingGuest<'a> {
     events: &'a Sender<IncomingEvent>,
     build_result: &'a Receiver<BuildResult>,
     memory: Option<Arc<GuestMemory>>,
+    disks: Vec<DiskTarget>,
 }
 
 impl DestinationGuest for IncomingGuest<'_> {
     fn announced(&mut self, hello: &Hello) -> Result<Arc<GuestMemory>, DestinationGuestError> {
         self.host.check(hello)?;
+        let (answer, disks) = channel();
+        let _ = self.events.send(IncomingEvent::Disks { offers: hello.disks.clone(), answer });
+        let disks = disks.recv().map_err(|_| DestinationGuestError::NotBuilt)?;
+        self.disks = disks.map_err(DestinationGuestError::Refused)?;
         let memory = Arc::new(GuestMemory::new(hello.memory)?);
         // Track writes, so that pages never written to need no check for zeros.
         memory.track_host_writes(true);
@@ -406,6 +421,14 @@ impl DestinationGuest for IncomingGuest<'_> {
 
     fn site(&self) -> &[u8] {
         self.site.as_bytes()
+    }
+
+    fn disk_round_begins(&mut self, round: DiskRound) {
+        let _ = self.events.send(IncomingEvent::DiskRound(round));
+    }
+
+    fn disk(&self, unit: u8) -> Option<&DiskTarget> {
+        self.disks.iter().find(|disk| disk.unit == unit)
     }
 
     fn round_begins(&mut self, number: u32, pages: u64) {

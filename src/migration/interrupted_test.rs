@@ -231,7 +231,8 @@ fn migrate_guest(
     let runs = Arc::new(AtomicBool::new(false));
     let running = runs.clone();
     let destination = thread::spawn(move || destination(there, &others, &running));
-    let hello = Hello { token: [9; 16], memory: MEMORY, guest: "test".into(), facts: Vec::new() };
+    let hello =
+        Hello { token: [9; 16], memory: MEMORY, guest: "test".into(), facts: Vec::new(), disks: Vec::new() };
     let plan = MigrationPlan { downtime, compress: false };
     let progress = MigrationProgress::new("there".into(), None);
     let left = migrate(wire(cut(here)), hello, &mut guest, plan, &progress);

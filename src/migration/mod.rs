@@ -8,6 +8,7 @@
 //! | `security` | authentication and encryption of the peers |
 //! | `source`, `outgoing` | the migration source |
 //! | `destination`, `incoming`, `acceptor` | the migration destination |
+//! | `disk_target` | the file of a received disk image |
 //! | `commit` | the decision which host runs the guest |
 //! | `progress` | progress and statistics |
 //! | `fuzzing` | sources that send arbitrary input |
@@ -17,6 +18,7 @@
 mod acceptor;
 pub mod commit;
 pub mod destination;
+pub mod disk_target;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

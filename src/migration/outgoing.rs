@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::{info, warn};
 
-use super::frame::{Hello, MigrationToken};
+use super::frame::{DiskOffer, Hello, MigrationToken};
 use super::incoming::site_of;
 use super::progress::{MigrationPhase, MigrationProgress, end_of_run, failure};
 use super::security::{Credentials, CredentialsError};
@@ -25,6 +25,7 @@ use super::wire::{TRUST, Wire, WireError};
 use crate::machine::dirty::DirtyTracker;
 use crate::machine::{CpuId, Outcome};
 use crate::memory::{GuestMemory, PageSet};
+use crate::os::shared_image::SharedImage;
 use crate::state::SavedMachine;
 use crate::supervisor::migrator::{Migrator, MigratorError};
 use crate::supervisor::notice::Notice;
@@ -65,7 +66,7 @@ impl MigrationService {
 }
 
 impl Migrator for MigrationService {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError> {
+    fn start(&self, host: &str, port: u16, with_disk: bool) -> Result<Receiver<Notice>, MigratorError> {
         let mut last = self.progress();
         if let Some(progress) = last.as_ref().filter(|progress| !progress.is_over()) {
             return Err(MigratorError::AlreadyInProgress { progress: progress.text() });
@@ -77,6 +78,7 @@ impl Migrator for MigrationService {
             caller: self.caller.clone(),
             destination: Destination { host: host.to_owned(), port, credentials: self.credentials.clone() },
             downtime: self.downtime,
+            with_disk,
             progress: progress.clone(),
         };
         thread::Builder::new()
@@ -182,7 +184,18 @@ struct MigrationTask {
     caller: RequestSender,
     destination: Destination,
     downtime: Duration,
+    /// The contents of the disks are sent.
+    with_disk: bool,
     progress: Arc<MigrationProgress>,
+}
+
+/// A disk whose contents are sent.
+#[derive(Clone, Debug)]
+pub struct CopiedDisk {
+    /// Its number.
+    pub unit: u8,
+    /// Its image.
+    pub image: Arc<SharedImage>,
 }
 
 impl MigrationTask {
@@ -199,14 +212,19 @@ impl MigrationTask {
             Ok(reached) => reached,
             Err(error) => return failure(&error),
         };
-        let (hello, memory) = match self.hello() {
+        let (hello, memory, images) = match self.hello() {
             Ok(hello) => hello,
             Err(error) => return failure(&error),
         };
         let token = hello.token;
         let on_this_host = address.ip().to_canonical().is_loopback();
         let site = site_of(address.port()).filter(|_| on_this_host);
-        let mut guest = QueuedGuest::new(self.caller.clone(), memory, self.progress.to.clone(), site);
+        let disks = if self.with_disk { images.clone() } else { Vec::new() };
+        let mut guest = QueuedGuest {
+            images,
+            disks,
+            ..QueuedGuest::new(self.caller.clone(), memory, self.progress.to.clone(), site)
+        };
         let plan = MigrationPlan { downtime: self.downtime, compress: !on_this_host };
         match migrate(wire, hello, &mut guest, plan, &self.progress) {
             SourceOutcome::Migrated(figures) => {
@@ -259,17 +277,28 @@ impl MigrationTask {
         });
     }
 
-    fn hello(&self) -> Result<(Hello, Arc<GuestMemory>), SourceGuestError> {
+    fn hello(&self) -> Result<(Hello, Arc<GuestMemory>, Vec<CopiedDisk>), SourceGuestError> {
         let mut token: MigrationToken = [0; 16];
         SystemRandom::new().fill(&mut token).map_err(|_| SourceGuestError::RandomNumbers)?;
-        let described = self.caller.with_paused_machine(|guest| -> Result<_, SourceGuestError> {
+        let copied = self.with_disk;
+        let described = self.caller.with_paused_machine(move |guest| -> Result<_, SourceGuestError> {
             let machine = guest.machine();
             let facts = postcard::to_stdvec(&machine.cpu(CpuId::BOOT).vcpu().features())
                 .map_err(SourceGuestError::Features)?;
-            Ok((machine.shared_memory(), machine.image().name().to_owned(), facts))
+            let (mut offers, mut images) = (Vec::new(), Vec::new());
+            for (unit, image) in machine.disk_images() {
+                if !copied && image.with(|image| image.keeps_writes_in_memory()) {
+                    return Err(SourceGuestError::DiskInMemory { unit });
+                }
+                images.push(CopiedDisk { unit, image: image.clone() });
+            }
+            for (unit, geometry) in machine.disks() {
+                offers.push(DiskOffer { unit, geometry, copied });
+            }
+            Ok((machine.shared_memory(), machine.image().name().to_owned(), facts, offers, images))
         });
-        let (memory, guest, facts) = described??;
-        Ok((Hello { token, memory: memory.size(), guest, facts }, memory))
+        let (memory, guest, facts, disks, images) = described??;
+        Ok((Hello { token, memory: memory.size(), guest, facts, disks }, memory, images))
     }
 
     /// Queries the destination until it answers; `None` after [`QUERY_TIMEOUT`]. If the destination is
@@ -321,11 +350,25 @@ struct QueuedGuest {
     is_throttled: Arc<AtomicBool>,
     /// Ends the stop of the guest; `None` unless it is stopped.
     stopped: Option<Sender<AfterStop>>,
+    /// All disks.
+    images: Vec<CopiedDisk>,
+    /// Those whose contents are sent: all or none.
+    disks: Vec<CopiedDisk>,
 }
 
 impl QueuedGuest {
     fn new(caller: RequestSender, memory: Arc<GuestMemory>, to: String, site: Option<String>) -> QueuedGuest {
-        QueuedGuest { caller, memory, to, site, is_local: false, is_throttled: Arc::default(), stopped: None }
+        QueuedGuest {
+            caller,
+            memory,
+            to,
+            site,
+            is_local: false,
+            is_throttled: Arc::default(),
+            stopped: None,
+            images: Vec::new(),
+            disks: Vec::new(),
+        }
     }
 
     fn request<T: Send + 'static>(
@@ -337,6 +380,7 @@ impl QueuedGuest {
 
     /// Ends the migration with `verdict`.
     fn conclude(mut self, verdict: AfterStop) {
+        self.disks.iter().for_each(|disk| disk.image.track(false));
         match self.stopped.take() {
             // The stopped guest waits on this channel.
             Some(stopped) => _ = stopped.send(verdict),
@@ -351,8 +395,11 @@ fn stop_tracking(guest: &mut dyn PausedMachine) -> Result<(), SourceGuestError> 
     Ok(guest.machine().stop_dirty_tracking(DirtyTracker::Migration)?)
 }
 
-/// Captures the pages written since the last call, and the machine state without memory.
-fn capture(guest: &mut dyn PausedMachine) -> Result<(PageSet, Vec<u8>), SourceGuestError> {
+/// Hands the disks over, and captures the pages written since the last call and the machine state without memory. The
+/// images are released if the destination uses the same ones.
+fn capture(guest: &mut dyn PausedMachine, release: bool) -> Result<(PageSet, Vec<u8>), SourceGuestError> {
+    let handed_over = guest.machine().hand_over_disks(release);
+    handed_over.map_err(|(unit, error)| SourceGuestError::Disk { unit, error })?;
     // Capturing the state may write to memory, so it precedes the list of written pages.
     let pending = guest.pending_action();
     let saved = SavedMachine::capture(guest.machine(), pending)?;
@@ -368,6 +415,10 @@ impl SourceGuest for QueuedGuest {
 
     fn set_destination_site(&mut self, site: &[u8]) {
         self.is_local = self.site.as_ref().is_some_and(|here| here.as_bytes() == site);
+    }
+
+    fn copied_disks(&self) -> &[CopiedDisk] {
+        &self.disks
     }
 
     fn begin(&mut self) -> Result<PageSet, SourceGuestError> {
@@ -396,16 +447,23 @@ impl SourceGuest for QueuedGuest {
         let (sender, captured) = channel();
         let (verdict, decision) = channel();
         let to = self.to.clone();
+        let release = self.disks.is_empty();
+        if release {
+            // Little is left to be made durable while the guest is stopped. A failure shows again then.
+            let _ = self.images.iter().try_for_each(|disk| disk.image.flush());
+        }
         self.caller.send(GuestRequest::Migration(Box::new(move |guest| {
-            let result = capture(guest);
+            let result = capture(guest, release);
             let captured = result.is_ok();
             if sender.send(result).is_err() || !captured {
+                guest.machine().take_back_disks();
                 return;
             }
             // If the migration thread ended without a result, the outcome is unknown, as without an
             // answer.
             match decision.recv().unwrap_or(AfterStop::StayPaused) {
                 AfterStop::Resume => {
+                    guest.machine().take_back_disks();
                     if let Err(error) = stop_tracking(guest) {
                         warn!("dirty tracking cannot be stopped: {error}");
                     }

@@ -1,9 +1,10 @@
-//! Pages of memory in a [`super::frame::FrameKind::Pages`] frame.
+//! Pages of memory in a [`super::frame::FrameKind::Pages`] frame, and of a disk's image in a
+//! [`super::frame::FrameKind::DiskPages`] frame.
 //!
 //! The payload is a sequence of runs of pages. A run begins with 16 bytes: the encoding of its pages (8
 //! bits), the length of the data that follows (24 bits), the number of pages (32 bits) and the number of the
-//! first page (64 bits), all little-endian. A page has 4 KiB; its number is its guest-physical address
-//! divided by 4096.
+//! first page (64 bits), all little-endian. A page has 4 KiB; its number is its guest-physical address, or its offset
+//! in the image, divided by 4096.
 //!
 //! | encoding | data |
 //! |---|---|
@@ -69,14 +70,52 @@ pub enum PagesError {
     /// The pages are outside guest memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// The pages are beyond the end of a disk.
+    #[error("a page at {start:#x} of a disk of {size} bytes")]
+    BeyondDisk {
+        /// Offset of the first page of the run.
+        start: u64,
+        /// Size of the disk.
+        size: u64,
+    },
+    /// The image of a disk cannot be written.
+    #[error("the disk image cannot be written: {0}")]
+    Disk(#[source] std::io::Error),
 }
 
-/// Writes the pages of a payload to memory. Returns how many there were.
+/// What pages are written to.
+pub trait PageTarget {
+    /// Writes whole pages at `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`PagesError`].
+    fn write(&self, start: u64, data: &[u8]) -> Result<(), PagesError>;
+
+    /// Writes `bytes` bytes of zeros, in whole pages, at `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`PagesError`].
+    fn zero(&self, start: u64, bytes: u64) -> Result<(), PagesError>;
+}
+
+impl PageTarget for GuestMemory {
+    fn write(&self, start: u64, data: &[u8]) -> Result<(), PagesError> {
+        Ok(GuestMemory::write(self, start, data)?)
+    }
+
+    fn zero(&self, start: u64, bytes: u64) -> Result<(), PagesError> {
+        Ok(GuestMemory::zero(self, start, bytes)?)
+    }
+}
+
+/// Writes the pages of a payload. Returns how many there were.
 ///
 /// # Errors
 ///
 /// [`PagesError`]. Pages of the runs before the invalid one have already been written.
-pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesError> {
+pub fn write_pages(target: &dyn PageTarget, payload: &[u8]) -> Result<u64, PagesError> {
     let mut rest = payload;
     let mut pages = 0;
     let mut unpacked = Vec::new();
@@ -94,14 +133,14 @@ pub fn write_pages(memory: &GuestMemory, payload: &[u8]) -> Result<u64, PagesErr
             return Err(PagesError::TooMany);
         }
         match how {
-            ZERO if length == 0 && count > 0 => memory.zero(start, bytes)?,
+            ZERO if length == 0 && count > 0 => target.zero(start, bytes)?,
             RAW if u64::from(length) == bytes && (1..=MAX_RUN).contains(&count) => {
-                memory.write(start, data)?
+                target.write(start, data)?
             }
             LZ4 if (1..=MAX_RUN).contains(&count) => {
                 unpacked.resize(bytes as usize, 0);
                 match lz4_flex::block::decompress_into(data, &mut unpacked) {
-                    Ok(length) if length == unpacked.len() => memory.write(start, &unpacked)?,
+                    Ok(length) if length == unpacked.len() => target.write(start, &unpacked)?,
                     _ => return Err(PagesError::Lz4 { count, first }),
                 }
             }
@@ -185,8 +224,13 @@ impl PageEncoder {
         self.end + 3 * RUN_HEADER + PAGE > self.frame.len() || self.pages == MAX_PAGES
     }
 
-    /// Returns the pages added since the last call as a complete frame; `None` if there are none.
+    /// Returns the pages added since the last call as a complete frame of memory; `None` if there are none.
     pub fn take(&mut self) -> Option<&[u8]> {
+        self.take_frame(FrameKind::Pages)
+    }
+
+    /// As [`Self::take`], as a frame of this kind.
+    pub fn take_frame(&mut self, kind: FrameKind) -> Option<&[u8]> {
         self.end_zeros();
         self.end_run();
         self.pages = 0;
@@ -194,7 +238,7 @@ impl PageEncoder {
         if frame.len() == HEADER {
             return None;
         }
-        finish(frame, FrameKind::Pages);
+        finish(frame, kind);
         Some(frame)
     }
 

@@ -20,12 +20,17 @@ pub struct MigrationStatistics {
     pub rounds: u32,
     /// Pages sent; a page sent twice counts twice.
     pub pages: u64,
+    /// Pages of disk images sent; a page sent twice counts twice.
+    pub disk_pages: u64,
     /// Bytes sent.
     pub bytes: u64,
 }
 
 impl std::fmt::Display for MigrationStatistics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.disk_pages > 0 {
+            write!(f, "{} of disk images and ", size(self.disk_pages * PAGE as u64))?;
+        }
         write!(
             f,
             "{} pages in {} rounds, {} sent in {} ms; downtime {:.1} ms",

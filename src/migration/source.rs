@@ -5,7 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::frame::{FrameError, HEADER, Hello, MAX_PAYLOAD, Message, MigrationToken, Round};
+mod disks;
+
+use super::frame::{FrameError, FrameKind, HEADER, Hello, MAX_PAYLOAD, Message, MigrationToken, Round};
+use super::outgoing::CopiedDisk;
 use super::pages::{PAGE, PageEncoder};
 use super::progress::{MigrationPhase, MigrationProgress, MigrationStatistics};
 use super::wire::{Wire, WireError};
@@ -39,6 +42,11 @@ pub trait SourceGuest {
 
     /// Reports the site of the destination.
     fn set_destination_site(&mut self, _site: &[u8]) {}
+
+    /// The disks whose contents are sent.
+    fn copied_disks(&self) -> &[CopiedDisk] {
+        &[]
+    }
 
     /// Starts dirty tracking. Returns all pages that may be non-zero.
     ///
@@ -83,6 +91,31 @@ pub enum SourceGuestError {
     /// The host provides no random numbers.
     #[error("the host provides no random numbers")]
     RandomNumbers,
+    /// What the guest has written to a disk is in no file.
+    #[error(
+        "what the guest has written to disk {unit} is in the memory of this process (`,snapshot`); `migrate --with-disk` \
+         sends it"
+    )]
+    DiskInMemory {
+        /// The number of the disk.
+        unit: u8,
+    },
+    /// An image cannot be read or made durable.
+    #[error("disk {unit}: {error}")]
+    Disk {
+        /// The number of the disk.
+        unit: u8,
+        /// The host's reason.
+        error: std::io::Error,
+    },
+    /// A disk has more pages than can be sent.
+    #[error("disk {unit} has {size} bytes, which is too large to be sent; use storage that both hosts share")]
+    DiskTooLarge {
+        /// The number of the disk.
+        unit: u8,
+        /// Its size.
+        size: u64,
+    },
     /// The run of the guest is over.
     #[error(transparent)]
     RunOver(#[from] RunOver),
@@ -200,6 +233,10 @@ struct OutgoingMigration<'a> {
     throttled_at: Instant,
     /// When the guest was stopped.
     stopped: Option<Instant>,
+    /// Disks whose contents are sent, with the pages that are still to be sent.
+    disks: Vec<(CopiedDisk, PageSet)>,
+    /// Rounds of disk pages.
+    disk_rounds: u32,
 }
 
 impl<'a> OutgoingMigration<'a> {
@@ -221,6 +258,8 @@ impl<'a> OutgoingMigration<'a> {
             throttle_percent: 0,
             throttled_at: Instant::now(),
             stopped: None,
+            disks: Vec::new(),
+            disk_rounds: 0,
         }
     }
 
@@ -235,6 +274,7 @@ impl<'a> OutgoingMigration<'a> {
         }
         self.latency = start.elapsed();
         let pages = self.guest.begin()?;
+        self.copy_disks()?;
         let rest = self.rounds(pages)?;
         self.cancellable()?;
         self.progress.enter(MigrationPhase::Stopped);
@@ -242,6 +282,8 @@ impl<'a> OutgoingMigration<'a> {
         self.stopped = Some(Instant::now());
         let (mut last, state) = self.guest.stop()?;
         last.extend(&rest);
+        self.take_written_disk_pages();
+        self.send_disks()?;
         self.round(&last)?;
         self.progress.note("-----> diff dirty page transfer completed");
         self.state(&state)?;
@@ -271,13 +313,14 @@ impl<'a> OutgoingMigration<'a> {
     /// rest.
     fn rounds(&mut self, mut pages: PageSet) -> Result<PageSet, SourceError> {
         loop {
-            let count = pages.len();
-            let took = self.round(&pages)?;
+            let count = pages.len() + self.disk_pages_left();
+            let took = self.send_disks()? + self.round(&pages)?;
             if self.figures.rounds == 1 {
                 self.progress.note("-----> first memory transfer completed");
             }
             pages = self.guest.written()?;
-            let left = pages.len();
+            self.take_written_disk_pages();
+            let left = pages.len() + self.disk_pages_left();
             // Resent pages are assumed to compress like those before. The latency does not depend on their
             // number.
             let needed = took.saturating_sub(self.latency).as_secs_f64() / count.max(1) as f64 * left as f64;
@@ -325,10 +368,10 @@ impl<'a> OutgoingMigration<'a> {
                 .add(address / PAGE as u64, |page| memory.read(address, page))
                 .map_err(SourceGuestError::from)?;
             if self.encoder.is_full() {
-                self.send_pages()?;
+                self.send_frame(FrameKind::Pages)?;
             }
         }
-        self.send_pages()?;
+        self.send_frame(FrameKind::Pages)?;
         self.wire.send(&Message::RoundEnd(number))?;
         match self.wire.receive()? {
             Message::RoundDone(done) if done == number => {}
@@ -338,10 +381,11 @@ impl<'a> OutgoingMigration<'a> {
         Ok(start.elapsed())
     }
 
-    fn send_pages(&mut self) -> Result<(), SourceError> {
+    /// Sends the pages that wait in the encoder.
+    fn send_frame(&mut self, kind: FrameKind) -> Result<(), SourceError> {
         self.cancellable()?;
         self.throttle();
-        let Some(frame) = self.encoder.take() else { return Ok(()) };
+        let Some(frame) = self.encoder.take_frame(kind) else { return Ok(()) };
         self.wire.send_frame(frame)?;
         self.figures.bytes += frame.len() as u64;
         self.progress.sent(frame.len() as u64);

@@ -77,6 +77,16 @@ pub enum DiskImageError {
         path = .0.display()
     )]
     Format(PathBuf),
+    /// It is to hold contents that are received, and is no file.
+    #[error("{path} is no file, and the contents of a disk are received in one (`migrate --with-disk`). Name one.", path = .0.display())]
+    NoFile(PathBuf),
+    /// It is to hold contents that are received, and has some already.
+    #[error(
+        "the disk image {path} has contents, which those of the guest's disk would replace (`migrate --with-disk`). Start \
+         the destination with --overwrite-disks if they are not needed any more, or with another file.",
+        path = .0.display()
+    )]
+    HasContents(PathBuf),
     /// Another process uses it.
     #[error(
         "the disk image {path} is in use{by}. End that, or use a copy of the image; only readers (`{path},ro` and \
@@ -90,6 +100,10 @@ pub enum DiskImageError {
         /// The process that has locked it, if it is known.
         process: Option<u32>,
     },
+}
+
+pub(super) fn in_use(path: &Path, user: image_lock::InUse) -> DiskImageError {
+    DiskImageError::Locked { path: path.to_owned(), process: user.process }
 }
 
 /// An open image.
@@ -163,7 +177,7 @@ impl DiskImage {
     /// [`DiskImageError::Locked`].
     pub fn lock(&self) -> Result<(), DiskImageError> {
         image_lock::lock(&self.file, &self.path, self.mode == DiskMode::ReadWrite)
-            .map_err(|user| DiskImageError::Locked { path: self.path.clone(), process: user.process })
+            .map_err(|user| in_use(&self.path, user))
     }
 
     /// Releases the lock: another process may use the image.
@@ -171,8 +185,9 @@ impl DiskImage {
         image_lock::unlock(&self.file);
     }
 
-    /// True if another process has locked the image; asked before this one locks it.
-    pub fn is_locked_elsewhere(&self) -> bool {
+    /// True if another process has locked the image, `None` where files cannot be locked; asked before this one locks
+    /// it.
+    pub fn is_locked_elsewhere(&self) -> Option<bool> {
         image_lock::is_locked(&self.file)
     }
 

@@ -60,13 +60,16 @@ pub(super) fn unlock(file: &File) {
     }
 }
 
-/// True if another process has locked the file against a writer. Nothing is locked afterwards.
-pub(super) fn is_locked(file: &File) -> bool {
-    let result = flock(file, FlockOperation::NonBlockingLockExclusive);
-    if result.is_ok() {
-        let _ = flock(file, FlockOperation::Unlock);
+/// True if another process has locked the file, `None` if it cannot be locked. Nothing is locked afterwards.
+pub(super) fn is_locked(file: &File) -> Option<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            let _ = flock(file, FlockOperation::Unlock);
+            Some(false)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => Some(true),
+        Err(_) => None,
     }
-    result == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 /// Locks the bytes of QEMU; false if another process excludes this use.
@@ -137,10 +140,10 @@ mod tests {
         let (a, b) = twice("both");
         let path = Path::new("a.img");
         lock(&a, path, true).unwrap();
-        assert!(is_locked(&b));
+        assert_eq!(is_locked(&b), Some(true));
         assert_eq!(lock(&b, path, false).unwrap_err().process, Some(std::process::id()));
         unlock(&a);
-        assert!(!is_locked(&b));
+        assert_eq!(is_locked(&b), Some(false));
         lock(&b, path, false).unwrap();
         lock(&a, path, false).unwrap();
         lock(&a, path, true).unwrap_err();

@@ -8,6 +8,7 @@ mod footprint;
 pub mod foreign_protocol;
 pub mod host_identity;
 mod image_lock;
+pub mod received_image;
 pub mod sandbox;
 pub mod shared_image;
 pub mod socket;

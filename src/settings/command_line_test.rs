@@ -29,6 +29,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         rtc: None,
         disks: Vec::new(),
         flat_ide_bars: false,
+        overwrite_disks: false,
         layout: LayoutName::Us,
         log: LogSpec {
             file: "console.log".into(),

@@ -118,6 +118,7 @@ impl Draft {
                 irqchip: IrqchipMode::User,
                 rtc: None,
                 flat_ide_bars: false,
+                overwrite_disks: false,
                 layout: LayoutName::Us,
                 log: LogSpec {
                     file: PathBuf::new(),

@@ -208,6 +208,8 @@ pub struct Settings {
     pub snapshot_at_exit: Option<PathBuf>,
     /// Receive a running guest here instead of loading one from a file.
     pub migration: Option<SocketAddr>,
+    /// Contents of disks that are received replace those of existing images.
+    pub overwrite_disks: bool,
     /// Target for the maximum downtime of a migration.
     pub downtime: Duration,
     /// How the migration peers authenticate.

@@ -24,6 +24,7 @@ impl Settings {
         };
         on("no-reboot", self.no_reboot);
         on("flat-ide-bars", self.flat_ide_bars);
+        on("overwrite-disks", self.overwrite_disks);
         on("strict", self.strict);
         on("no-guards", self.no_guards);
         on("dump-screen", self.dump_screen);
@@ -247,6 +248,7 @@ mod tests {
         (&[], "--migr", "migr=127.0.0.1:8000"),
         (&["--migr"], "--migrport=8001", "migr=127.0.0.1:8001"),
         (&["a.elf"], "--downtime=300", "downtime=300ms"),
+        (&["a.elf"], "--overwrite-disks", "overwrite-disks=yes"),
         (&["a.elf", "--tls-key=k", "--tls-ca=a"], "--tls-cert=c", "tls-cert=c"),
         (&["a.elf", "--tls-cert=c", "--tls-ca=a"], "--tls-key=k", "tls-key=k"),
         (&["a.elf", "--tls-cert=c", "--tls-key=k"], "--tls-ca=a", "tls-ca=a"),

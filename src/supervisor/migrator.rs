@@ -32,12 +32,13 @@ pub enum MigratorError {
 /// Migrates the guest of a run.
 pub trait Migrator: Debug + Send + Sync {
     /// Starts to migrate the guest to a `kvm -migr` that listens on `port` of `host`. The guest goes on meanwhile;
-    /// the channel carries progress, a line each, until it closes.
+    /// the channel carries progress, a line each, until it closes. With `with_disk` the contents of its disks are sent,
+    /// otherwise both hosts use the same images.
     ///
     /// # Errors
     ///
     /// [`MigratorError::AlreadyInProgress`], [`MigratorError::Thread`].
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError>;
+    fn start(&self, host: &str, port: u16, with_disk: bool) -> Result<Receiver<Notice>, MigratorError>;
 
     /// Cancels the migration in progress.
     ///

@@ -36,6 +36,7 @@ mod gdb_user_stories;
 mod gdb_watch;
 mod guests;
 mod host;
+mod in_flight;
 mod interrupts;
 mod key_table;
 mod keyboard;
@@ -99,6 +100,7 @@ fn main() {
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));
+    trials.extend(of_migration(in_flight::trials()));
     trials.extend(of_migration(migration_gdb::trials()));
     // These do not depend on the processor.
     let mut independent: Vec<Trial> = Vec::new();

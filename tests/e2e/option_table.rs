@@ -152,6 +152,7 @@ const TAKEN: &[Case] = &[
         "Hello from",
         "kvm: the machine is saved in end.kvmstate, ",
     ),
+    case("--overwrite-disks", "hello-serial", "--overwrite-disks", 0, "Hello from", ""),
     case("--downtime", "hello-serial", "--downtime 60000", 0, "Hello from", ""),
     case(
         "--migr-key",
@@ -372,6 +373,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "--snapshot-at-exit",
         "--snapshot-at-exit=",
         "--snapshot-at-exit: `` does not name a file; allowed: the path of a file, none",
+    ),
+    (
+        "--overwrite-disks",
+        "--overwrite-disks=very",
+        "--overwrite-disks: `very` is neither yes nor no; allowed: yes, no (or true, \
+         false, on, off, 1, 0)",
     ),
     (
         "--downtime",

@@ -7,6 +7,9 @@ use super::super::error::CommandError;
 use crate::supervisor::migrator::{Migrator, MigratorError};
 use crate::supervisor::stopped_machine::StoppedMachine;
 
+/// The contents of the disks are sent.
+const WITH_DISK: &str = "--with-disk";
+
 fn migrator(guest: &mut dyn StoppedMachine) -> Result<Arc<dyn Migrator>, CommandError> {
     Ok(guest.migrator().ok_or(MigratorError::Unavailable)?)
 }
@@ -15,7 +18,8 @@ pub(in crate::control) fn migrate(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
-    let mut words = arguments.split_whitespace();
+    let with_disk = arguments.split_whitespace().any(|word| word == WITH_DISK);
+    let mut words = arguments.split_whitespace().filter(|word| *word != WITH_DISK);
     let (Some(host), Some(port), None) = (words.next(), words.next(), words.next()) else {
         return Err(invalid("a host and a port are needed"));
     };
@@ -27,7 +31,7 @@ pub(in crate::control) fn migrate(
             )));
         }
     };
-    let progress = migrator(guest)?.start(host, port)?;
+    let progress = migrator(guest)?.start(host, port, with_disk)?;
     guest.session().progress = Some(progress);
     Ok(format!("migration to {host}:{port} started; `migrate status` shows its progress\n"))
 }

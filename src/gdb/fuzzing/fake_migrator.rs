@@ -14,7 +14,7 @@ pub(crate) struct FakeMigrator {
 }
 
 impl Migrator for FakeMigrator {
-    fn start(&self, host: &str, port: u16) -> Result<Receiver<Notice>, MigratorError> {
+    fn start(&self, host: &str, port: u16, _: bool) -> Result<Receiver<Notice>, MigratorError> {
         let mut current = self.destination.lock().expect("no panic while it is locked");
         if let Some(destination) = current.as_ref() {
             return Err(MigratorError::AlreadyInProgress { progress: format!("to {destination}") });

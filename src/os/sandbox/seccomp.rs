@@ -16,7 +16,7 @@ use seccompiler::{
 };
 
 /// System calls that are allowed whatever their arguments.
-const ALLOWED: [libc::c_long; 47] = [
+const ALLOWED: [libc::c_long; 49] = [
     // Open connections, and clients of listeners that are open.
     libc::SYS_read,
     libc::SYS_readv,
@@ -34,6 +34,9 @@ const ALLOWED: [libc::c_long; 47] = [
     libc::SYS_getpeername,
     libc::SYS_poll,
     libc::SYS_ppoll,
+    // Disk images that are open.
+    libc::SYS_pwrite64,
+    libc::SYS_fallocate,
     // Memory; `mmap` and `mprotect` stand below.
     libc::SYS_munmap,
     libc::SYS_mremap,

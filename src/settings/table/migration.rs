@@ -47,6 +47,16 @@ pub(super) static SNAPSHOTS_AND_MIGRATION: &[OptionSpec] = &[
         keys: &[],
     },
     OptionSpec {
+        long: "overwrite-disks",
+        takes: OptionArgument::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "With --migr: the contents of disks that are received (migrate --with-disk) replace those of existing files",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.overwrite_disks = on),
+        keys: &[],
+    },
+    OptionSpec {
         long: "downtime",
         takes: OptionArgument::Value("MS"),
         repeatable: false,

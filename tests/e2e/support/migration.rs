@@ -85,8 +85,16 @@ impl Instance {
 
     /// Reads standard output up to a line that contains `text`.
     pub fn expect_out(&mut self, text: &str) -> Result<(), Failed> {
+        self.line_with(text).map(drop)
+    }
+
+    /// The same, and returns the line.
+    pub fn line_with(&mut self, text: &str) -> Result<String, Failed> {
         let result = self.kvm.with_stdout(|out| expect_line(out, text));
-        let Err(failed) = result else { return Ok(()) };
+        let failed = match result {
+            Ok(line) => return Ok(line),
+            Err(failed) => failed,
+        };
         // The reason may be on standard error.
         let _ = self.kvm.kill();
         let stderr = self.kvm.stderr();
@@ -188,7 +196,7 @@ fn ask_at(console: &PathBuf, commands: &[&str]) -> Result<String, Failed> {
     Ok(answer)
 }
 
-fn expect_line(stream: &mut impl Read, text: &str) -> Result<(), Failed> {
+fn expect_line(stream: &mut impl Read, text: &str) -> Result<String, Failed> {
     // A byte at a time: bytes behind the line must stay in the stream.
     let mut line = Vec::new();
     let mut all = String::new();
@@ -198,7 +206,7 @@ fn expect_line(stream: &mut impl Read, text: &str) -> Result<(), Failed> {
         if byte[0] == b'\n' {
             let found = String::from_utf8_lossy(&line).into_owned();
             if found.contains(text) {
-                return Ok(());
+                return Ok(found);
             }
             all.push_str(&found);
             line.clear();
