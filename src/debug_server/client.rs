@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{
-    DebugRequest, GENERIC_ERR, INFO, MAX_MESSAGE, SERVER_QUIT, kind, memory_size, read_length, welcome_with,
+    CPU_INFO, DebugRequest, GENERIC_ERR, INFO, MAX_MESSAGE, SERVER_QUIT, kind, memory_size, read_length,
+    welcome_with,
 };
 use super::register_bytes::{self, GENERAL_BYTES, SYSTEM_BYTES};
 use super::session::seconds;
@@ -17,6 +18,8 @@ use crate::settings::{DebugClientSpec, Password};
 
 /// Timeout for an answer of the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// CPUs that are asked for at most.
+const MOST_CPUS: u64 = 256;
 /// Bytes of memory that are read and printed at once; a multiple of a printed line.
 const CHUNK: usize = 64 << 10;
 
@@ -195,10 +198,28 @@ fn print_info<S: Read + Write>(stream: &mut S, out: &mut impl Write) -> Result<(
     }
     let info: [u8; INFO] = receive(stream)?;
     let size = memory_size(&info).ok_or(ClientError::NotADebugServer { found: INFO as u32, wanted: INFO })?;
+    let registers = receive_registers(stream)?;
+    write!(out, "RAM: {size} bytes\n{registers}").map_err(ClientError::printing)?;
+    let mut cpu = 1;
+    // A machine without this CPU, and a server that knows no others, refuse the request; so do both when the run has
+    // ended meanwhile.
+    while let Ok(Reply::Expected) = ask(stream, DebugRequest::CpuInfo { cpu }, CPU_INFO) {
+        let _: [u8; CPU_INFO] = receive(stream)?;
+        let registers = receive_registers(stream)?;
+        write!(out, "CPU {cpu}: {registers}").map_err(ClientError::printing)?;
+        cpu += 1;
+        if cpu >= MOST_CPUS {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The registers of one CPU as text.
+fn receive_registers<S: Read + Write>(stream: &mut S) -> Result<String, ClientError> {
     let general: [u8; GENERAL_BYTES] = receive_frame(stream)?;
     let system: [u8; SYSTEM_BYTES] = receive_frame(stream)?;
-    let registers = dump_registers(&register_bytes::from_bytes(&general, &system));
-    write!(out, "RAM: {size} bytes\n{registers}").map_err(ClientError::printing)
+    Ok(dump_registers(&register_bytes::from_bytes(&general, &system)))
 }
 
 enum Reply {

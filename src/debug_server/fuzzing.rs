@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use super::client;
-use super::session::{DebugTarget, serve_client};
+use super::session::{CpuRegisters, DebugTarget, serve_client};
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
@@ -87,7 +87,9 @@ pub fn run_session(input: &[u8]) {
         .get_or_init(|| Arc::new(GuestMemory::new(MEMORY).unwrap_or_else(|error| panic!("{error}"))));
     let guest = DebugTarget {
         memory: memory.clone(),
-        registers: Box::new(|| Some(Registers::default())),
+        registers: Box::new(|cpu| {
+            Some(CpuRegisters { registers: (cpu < 2).then(Registers::default), count: 2 })
+        }),
         password: None,
     };
     let mut peer = ScriptedPeer { says: input, received: Frames::default() };

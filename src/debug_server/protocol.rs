@@ -22,6 +22,10 @@ pub const SERVER_QUIT: u32 = 5;
 pub const SIMPLE: usize = 12;
 /// Length of [`SEND_INFO`], in bytes.
 pub const INFO: usize = SIMPLE + 8;
+/// Length of a [`REQ_INFO`] that names a CPU, in bytes.
+pub const CPU_REQUEST: usize = SIMPLE + 8;
+/// Length of the [`SEND_INFO`] that answers it, in bytes.
+pub const CPU_INFO: usize = INFO + 8;
 /// Length of [`REQ_DUMP_MEM`], in bytes.
 pub const DUMP: usize = SIMPLE + 16;
 
@@ -33,8 +37,13 @@ pub const MAX_MESSAGE: usize = 64;
 pub enum DebugRequest {
     /// Nothing.
     Welcome,
-    /// The size of memory, and the registers.
+    /// The size of memory, and the registers of the first CPU.
     Info,
+    /// The size of memory, the number of CPUs, and the registers of one.
+    CpuInfo {
+        /// Number of the CPU.
+        cpu: u64,
+    },
     /// The guest-physical memory from `start` to `end` (exclusive).
     Dump {
         /// First address.
@@ -78,6 +87,10 @@ impl DebugRequest {
         match (kind(message).ok_or(length)?, message.len()) {
             (WELCOME, SIMPLE) => Ok(DebugRequest::Welcome),
             (REQ_INFO, SIMPLE) => Ok(DebugRequest::Info),
+            (REQ_INFO, CPU_REQUEST) => match number(message, SIMPLE) {
+                Some(cpu) => Ok(DebugRequest::CpuInfo { cpu }),
+                None => Err(length),
+            },
             (REQ_DUMP_MEM, DUMP) => match (number(message, SIMPLE), number(message, SIMPLE + 8)) {
                 (Some(start), Some(end)) => Ok(DebugRequest::Dump { start, end }),
                 _ => Err(length),
@@ -93,6 +106,11 @@ impl DebugRequest {
         match self {
             DebugRequest::Welcome => add_frame(&mut frame, &simple(WELCOME, seconds)),
             DebugRequest::Info => add_frame(&mut frame, &simple(REQ_INFO, seconds)),
+            DebugRequest::CpuInfo { cpu } => {
+                add_length(&mut frame, CPU_REQUEST as u32);
+                frame.extend(simple(REQ_INFO, seconds));
+                frame.extend(cpu.to_be_bytes());
+            }
             DebugRequest::Dump { start, end } => {
                 add_length(&mut frame, DUMP as u32);
                 frame.extend(simple(REQ_DUMP_MEM, seconds));
@@ -127,6 +145,12 @@ pub fn memory_size(message: &[u8]) -> Option<u64> {
     if is_info { number(message, SIMPLE) } else { None }
 }
 
+/// The number of CPUs in a [`SEND_INFO`] that answers a request with a CPU; `None` for another message.
+pub fn cpu_count(message: &[u8]) -> Option<u64> {
+    let is_info = kind(message) == Some(SEND_INFO) && message.len() == CPU_INFO;
+    if is_info { number(message, INFO) } else { None }
+}
+
 fn number(message: &[u8], at: usize) -> Option<u64> {
     message.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
@@ -145,6 +169,14 @@ pub fn info(memory_size: u64, seconds: u32) -> [u8; INFO] {
     let mut message = [0; INFO];
     message[..SIMPLE].copy_from_slice(&simple(SEND_INFO, seconds));
     message[SIMPLE..].copy_from_slice(&memory_size.to_be_bytes());
+    message
+}
+
+/// Encodes the size of memory, in bytes, and the number of CPUs.
+pub fn cpu_info(memory_size: u64, cpus: u64, seconds: u32) -> [u8; CPU_INFO] {
+    let mut message = [0; CPU_INFO];
+    message[..INFO].copy_from_slice(&info(memory_size, seconds));
+    message[INFO..].copy_from_slice(&cpus.to_be_bytes());
     message
 }
 

@@ -5,6 +5,7 @@ fn requests_are_read_as_they_are_written() {
     for request in [
         DebugRequest::Welcome,
         DebugRequest::Info,
+        DebugRequest::CpuInfo { cpu: 0x0102_0304_0506_0708 },
         DebugRequest::Dump { start: 0xBF000, end: 0xBF000 + 2000 },
         DebugRequest::Dump { start: u64::MAX, end: 0 },
     ] {

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::debug;
 
 use super::protocol::{
-    DebugRequest, DebugRequestError, GENERIC_ERR, MAX_MESSAGE, SIMPLE, add_frame, add_length, info,
+    DebugRequest, DebugRequestError, GENERIC_ERR, MAX_MESSAGE, SIMPLE, add_frame, add_length, cpu_info, info,
     password_in, read_length, simple,
 };
 use super::register_bytes;
 use crate::arch::Registers;
+use crate::machine::CpuId;
 use crate::memory::GuestMemory;
 use crate::os::foreign_protocol::ForeignProtocol;
 use crate::settings::Password;
 use crate::supervisor::request_queue::RequestSender;
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Memory is copied and sent in pieces of this size, in bytes.
 const CHUNK: u64 = 64 << 10;
@@ -25,12 +27,21 @@ const CHUNK: u64 = 64 << 10;
 /// sends requests without pause must not stall it.
 const MIN_QUERY_INTERVAL: Duration = Duration::from_millis(1);
 
+/// What a guest answers to a request for the registers of a CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuRegisters {
+    /// The registers; `None` if the machine has no such CPU.
+    pub registers: Option<Registers>,
+    /// How many CPUs the machine has.
+    pub count: u64,
+}
+
 /// What the server exposes to clients.
 pub struct DebugTarget {
     /// The guest's memory, which is read while it runs.
     pub memory: Arc<GuestMemory>,
-    /// Requests the vCPU's registers, read between two instructions; `None` once the run is over.
-    pub registers: Box<dyn Fn() -> Option<Registers> + Send + Sync>,
+    /// Requests the registers of the CPU with this number, read between two instructions; `None` once the run is over.
+    pub registers: Box<dyn Fn(u64) -> Option<CpuRegisters> + Send + Sync>,
     /// The password that each client must send first.
     pub password: Option<Password>,
 }
@@ -39,7 +50,8 @@ impl DebugTarget {
     /// Creates a target with this memory, whose registers are read through the guest's request queue. Clients must send
     /// `password` if there is one.
     pub fn new(memory: Arc<GuestMemory>, caller: RequestSender, password: Option<Password>) -> DebugTarget {
-        let registers = move || caller.registers().ok().flatten();
+        let registers =
+            move |cpu| caller.with_stopped_machine(move |machine| of_cpu(machine, cpu)).ok().flatten();
         DebugTarget { memory, registers: Box::new(registers), password }
     }
 
@@ -52,6 +64,16 @@ impl DebugTarget {
                 .is_some_and(|sent| digest(sent).as_ref() == digest(password.0.as_bytes()).as_ref())
         })
     }
+}
+
+/// The registers of CPU number `cpu`; `None` if the host does not return them.
+fn of_cpu(machine: &dyn StoppedMachine, cpu: u64) -> Option<CpuRegisters> {
+    let count = machine.cpu_count() as u64;
+    let registers = match u8::try_from(cpu) {
+        Ok(number) => machine.registers_of(CpuId::new(number)).ok()?,
+        Err(_) => None,
+    };
+    Some(CpuRegisters { registers, count })
 }
 
 /// How a session ended.
@@ -99,19 +121,28 @@ pub fn serve_client<S: Read + Write>(stream: &mut S, guest: &DebugTarget) -> io:
         }
         match DebugRequest::parse(message) {
             Ok(DebugRequest::Welcome) => {}
-            Ok(DebugRequest::Info) => {
+            Ok(request @ (DebugRequest::Info | DebugRequest::CpuInfo { .. })) => {
                 thread::sleep(
                     looked
                         .map_or(Duration::ZERO, |looked| MIN_QUERY_INTERVAL.saturating_sub(looked.elapsed())),
                 );
                 looked = Some(Instant::now());
-                let Some(registers) = (guest.registers)() else {
+                let cpu = if let DebugRequest::CpuInfo { cpu } = request { cpu } else { 0 };
+                let Some(CpuRegisters { registers, count }) = (guest.registers)(cpu) else {
                     stream.write_all(&error(0))?;
                     return Ok(SessionEnd::NoRegisters);
                 };
+                let Some(registers) = registers else {
+                    debug!("a client asked for CPU {cpu}; there are {count}");
+                    stream.write_all(&error(0))?;
+                    continue;
+                };
                 let (general, system) = register_bytes::to_bytes(&registers);
                 out.clear();
-                add_frame(&mut out, &info(guest.memory.size(), seconds()));
+                match request {
+                    DebugRequest::Info => add_frame(&mut out, &info(guest.memory.size(), seconds())),
+                    _ => add_frame(&mut out, &cpu_info(guest.memory.size(), count, seconds())),
+                }
                 add_frame(&mut out, &general);
                 add_frame(&mut out, &system);
                 stream.write_all(&out)?;

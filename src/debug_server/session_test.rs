@@ -1,7 +1,7 @@
 use std::io::{self, Read, Write};
 
 use super::super::protocol::{
-    DUMP, REQ_DUMP_MEM, REQ_INFO, SEND_INFO, SERVER_QUIT, WELCOME, kind, memory_size, welcome_with,
+    DUMP, REQ_DUMP_MEM, REQ_INFO, SEND_INFO, SERVER_QUIT, WELCOME, cpu_count, kind, memory_size, welcome_with,
 };
 use super::*;
 
@@ -37,7 +37,11 @@ impl Write for Client<'_> {
 fn guest(registers: Option<Registers>) -> DebugTarget {
     let memory = Arc::new(GuestMemory::new(MEMORY).unwrap());
     memory.write(0x1000, b"hello").unwrap();
-    DebugTarget { memory, registers: Box::new(move || registers), password: None }
+    let of_cpu = move |cpu| {
+        let registers = registers?;
+        Some(CpuRegisters { registers: (cpu < 2).then_some(registers), count: 2 })
+    };
+    DebugTarget { memory, registers: Box::new(of_cpu), password: None }
 }
 
 /// Returns the answers to a client, frame by frame, and how the session ended.
@@ -236,4 +240,19 @@ fn clients_may_leave_at_any_time() {
             assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }
+}
+
+#[test]
+fn each_cpu_has_registers() {
+    let says = [0, 1, 2, u64::MAX].map(|cpu| DebugRequest::CpuInfo { cpu }.frame(1)).concat();
+    let (frames, end) = answers(&guest(Some(Registers::default())), &says);
+    assert_eq!(end.unwrap(), SessionEnd::Disconnected);
+    let lengths: Vec<usize> = frames.iter().map(Vec::len).collect();
+    assert_eq!(
+        lengths,
+        [28, 144, 312, 28, 144, 312, 12, 12],
+        "three frames, and an error for a CPU that is not there"
+    );
+    assert_eq!(cpu_count(&frames[3]), Some(2));
+    assert_eq!(cpu_count(&frames[6]), None);
 }

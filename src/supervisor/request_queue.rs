@@ -142,7 +142,7 @@ impl RequestSender {
         self.with_stopped_machine(|machine| machine.status())
     }
 
-    /// The registers of the current CPU between two instructions; `None` if the host does not return them.
+    /// The registers of the selected CPU between two instructions; `None` if the host does not return them.
     ///
     /// # Errors
     ///
