@@ -22,6 +22,7 @@ mod foreign_protocols;
 mod gdb;
 mod gdb_breakpoints;
 mod gdb_control;
+mod gdb_cpus;
 mod gdb_docs;
 mod gdb_files;
 mod gdb_malformed_packets;
@@ -78,6 +79,7 @@ fn main() {
     trials.extend(gdb::trials());
     trials.extend(gdb_breakpoints::trials());
     trials.extend(gdb_steps::trials());
+    trials.extend(gdb_cpus::trials());
     trials.extend(gdb_user_stories::trials());
     trials.extend(gdb_real_mode::trials());
     trials.extend(gdb_registers::trials());
