@@ -71,8 +71,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "select the CPU that registers, addresses, steps and NMIs belong to",
         machine::select_cpu,
     )
-    .known_from(Qemu)
-    .only(CommandSource::Console, "`thread` in gdb selects a CPU"),
+    .known_from(Qemu),
     command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt).known_from(Bochs),
     command("info idt", "", "show the gates of the IDT", segments::idt).known_from(Bochs),
     command("info status", "", "the same as `status`", running::status).known_from(Qemu),

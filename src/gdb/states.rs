@@ -23,7 +23,8 @@ impl GdbTarget<'_, '_> {
             (_, Some(Outcome::TripleFault)) if is_last => "shut down by a triple fault",
             (_, Some(_)) if is_last => "cannot go on",
             (RunState::Running, _) => "running",
-            _ => "waiting in hlt",
+            (RunState::Halted, _) => "waiting in hlt",
+            (RunState::HaltedForGood, _) => "halted with interrupts off",
         };
         let registers = self.supervisor.machine.cpu(vcpu).registers()?;
         Ok(format!("{activity}, {}", mode(&registers)))

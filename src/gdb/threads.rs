@@ -35,6 +35,8 @@ pub(crate) struct Threads {
     selected: CpuId,
     /// The vCPU that `c` and `s` are for (`Hc`); `None` for all.
     selected_to_resume: Option<CpuId>,
+    /// [`Self::selected`] was set since the last `monitor` command.
+    is_new: bool,
     /// Thread ids contain the process, too.
     multiprocess: bool,
 }
@@ -42,12 +44,12 @@ pub(crate) struct Threads {
 impl Threads {
     /// The threads of a machine with this number of vCPUs.
     pub(crate) fn new(cpus: usize) -> Threads {
-        Threads { cpus, selected: CpuId::BOOT, selected_to_resume: None, multiprocess: false }
+        Threads { cpus, selected: CpuId::BOOT, selected_to_resume: None, is_new: true, multiprocess: false }
     }
 
     /// Resets the selection for a new client.
     pub(crate) fn begin(&mut self) {
-        (self.selected, self.selected_to_resume, self.multiprocess) = (CpuId::BOOT, None, false);
+        *self = Threads::new(self.cpus);
     }
 
     /// The vCPU of this thread, if it exists.
@@ -74,7 +76,12 @@ impl Threads {
 
     /// This vCPU has stopped the guest, which selects it, as gdb assumes.
     pub(crate) fn stopped(&mut self, vcpu: CpuId) {
-        self.selected = vcpu;
+        (self.selected, self.is_new) = (vcpu, true);
+    }
+
+    /// The vCPU whose registers and memory are accessed, if it was selected since the last call.
+    pub(crate) fn take_new_selection(&mut self) -> Option<CpuId> {
+        std::mem::take(&mut self.is_new).then_some(self.selected)
     }
 
     /// The one vCPU that is selected; `None` if there is no such vCPU, or if all are selected.
@@ -90,6 +97,7 @@ impl Threads {
     pub(crate) fn select(&mut self, selector: ThreadSelector) -> bool {
         let found = self.one(selector);
         self.selected = found.unwrap_or(self.selected);
+        self.is_new |= found.is_some();
         found.is_some()
     }
 

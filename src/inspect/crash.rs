@@ -314,7 +314,8 @@ fn doing(machine: &Machine, id: CpuId) -> String {
     let state = match cpu.run_state() {
         RunState::Running => "runs",
         RunState::WaitForSipi => return format!("{id} waits for a start-up interrupt"),
-        _ => "waits in hlt",
+        RunState::Halted => "waits in hlt",
+        RunState::HaltedForGood => "has halted with interrupts off",
     };
     let Ok(registers) = cpu.registers() else { return format!("{id} {state}") };
     let address = registers.next_instruction();

@@ -52,7 +52,7 @@ impl Machine {
     }
 
     /// True if there is an interrupt that the processor's priority admits.
-    fn has_vector(&self, cpu: CpuId) -> bool {
+    pub(super) fn has_vector(&self, cpu: CpuId) -> bool {
         self.board.has_vector(cpu.number()) || self.cpus[cpu].has_withdrawn_interrupt()
     }
 

@@ -376,9 +376,13 @@ impl Machine {
     }
 
     /// True if a CPU would execute instructions if it were not held: it runs, or something waits for it that may
-    /// wake it.
+    /// wake or start it.
     pub fn has_work(&self, cpu: CpuId) -> bool {
-        self.cpus[cpu].run_state == RunState::Running || self.interrupt_pending(cpu)
+        match self.cpus[cpu].run_state {
+            RunState::Running => true,
+            RunState::Halted => self.has_vector(cpu) || self.board.has_request(cpu.number()),
+            RunState::HaltedForGood | RunState::WaitForSipi => self.board.has_request(cpu.number()),
+        }
     }
 
     /// How the guest was booted.

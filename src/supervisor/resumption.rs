@@ -73,7 +73,7 @@ impl Supervisor<'_> {
 
     /// True if a CPU executes its next instruction, or would wake for it.
     fn can_step(&self, cpu: CpuId) -> bool {
-        self.machine.cpu(cpu).run_state() != RunState::WaitForSipi && self.machine.has_work(cpu)
+        self.machine.has_work(cpu)
     }
 
     /// Steps `cpu`, after the turn of `others` if it is theirs.
@@ -87,7 +87,7 @@ impl Supervisor<'_> {
                 Advance::Going if self.outcome().is_none() && self.can_step(cpu) => {}
                 stopped => return Ok(stopped),
             }
-        } else if self.machine.cpu(cpu).run_state() == RunState::WaitForSipi {
+        } else if self.machine.cpu(cpu).run_state() == RunState::WaitForSipi && !self.can_step(cpu) {
             self.wait();
             return Ok(self.going_or_over());
         }

@@ -10,7 +10,7 @@ use crate::gdb::{debug, gdb_test};
 use crate::gdb_breakpoints::UNUSED;
 use crate::support::console::{Client, expect_equal};
 use crate::support::debugger::{KvmWithGdb, answer, ask, expect, expect_times, send};
-use crate::support::{TIMEOUT, guest_test};
+use crate::support::{TIMEOUT, guest_test, wait_until};
 
 /// How often both CPUs of the guest come to `visit`, together.
 const VISITS: u32 = 200;
@@ -69,6 +69,7 @@ fn each_cpu_is_a_thread(schedule: &str) -> Result<(), Failed> {
         "monitor regs",
         "thread 1",
         "print $rsp > (long)cpu_stacks && $rsp <= (long)cpu_stacks + sizeof cpu_stacks",
+        "monitor cpu 0",
         "monitor info cpus",
     ];
     let output = debug_to_end(schedule, &commands)?;
@@ -217,10 +218,15 @@ fn at_the_console(schedule: &str) -> Result<(), Failed> {
     // It waits for gdb, and is started by the console instead.
     let arguments = [&two(schedule)[..], &["--console=unix:console"]].concat();
     let kvm = KvmWithGdb::start("two-cpus", &arguments, b"")?;
-    let mut client = Client { stream: UnixStream::connect(kvm.file("console"))? };
+    let mut stream = None;
+    wait_until("the console", || {
+        stream = UnixStream::connect(kvm.file("console")).ok();
+        stream.is_some()
+    })?;
+    let mut client = Client { stream: stream.ok_or("no console")? };
     client.stream.set_read_timeout(Some(TIMEOUT))?;
     client.answer()?;
-    expect(&client.ask("info cpus")?, "  CPU #1: rip 0x0 (waits for a start-up interrupt)\n")?;
+    expect(&client.ask("info cpus")?, "  CPU #1: rip 0xfff0 (waits for a start-up interrupt)\n")?;
     client.ask("cpu 1")?;
     expect(&client.ask("step")?, "CPU 1 waits for a start-up interrupt of another CPU")?;
     client.ask("break both_count")?;

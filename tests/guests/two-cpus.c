@@ -57,6 +57,7 @@ uint64_t guest_main(void)
     both_count();
     count_until(&go_on, 0);
     count_until(&done, 0);
+    send_ipi(1, 0x4500); /* INIT, which ends the wait in hlt */
     __asm__ volatile("cli");
     return visits;
 }

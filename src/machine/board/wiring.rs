@@ -234,6 +234,11 @@ impl Board {
         vector
     }
 
+    /// True if something else than an interrupt with a vector is requested of processor `cpu`.
+    pub fn has_request(&self, cpu: u8) -> bool {
+        self.requests.iter().any(|(of, _)| *of == cpu)
+    }
+
     /// A value that changes when something else is requested of processor `cpu`; 0 if nothing is.
     pub fn requested(&self, cpu: u8) -> u64 {
         if !self.interrupt_pending(cpu) {
