@@ -146,7 +146,7 @@ fn the_other_stays(schedule: &str) -> Result<(), Failed> {
 }
 
 fn a_line_that_waits(schedule: &str) -> Result<(), Failed> {
-    let commands = ["tbreak meet", "continue", "print finished", "next", "next", "next", "print finished"];
+    let commands = ["tbreak meet", "continue", "print finished", "next", "next", "print finished"];
     let output = debug_to_end(schedule, &commands)?;
     expect(&output, "$1 = 0\n")?;
     expect(&output, "$2 = 2\n")
