@@ -70,3 +70,41 @@ fn frequencies_of_the_host_and_leaves_above_them_stay() {
     assert_eq!(tsc_frequency(&before), None, "a leaf of the host's processor");
     assert_eq!(with_tsc_frequency(&before, 0, [1; 4]).unwrap().as_slice(), before.as_slice());
 }
+
+#[test]
+fn several_processors_are_the_cores_of_one_package() {
+    let entry = |function, index, [eax, ebx, ecx, edx]: [u32; 4]| kvm_cpuid_entry2 {
+        function,
+        index,
+        eax,
+        ebx,
+        ecx,
+        edx,
+        ..Default::default()
+    };
+    let host = CpuId::from_entries(&[
+        entry(0, 0, [7, 0, 0, 0]),
+        entry(1, 0, [0, 0x0520_0800, 0, 0]),
+        entry(4, 0, [0x1C00_4121, 0, 0, 0]),
+        entry(4, 1, [0, 0, 0, 0]),
+        entry(0xB, 0, [9, 9, 9, 9]),
+        entry(0x8000_0001, 0, [0, 0, 0, 0]),
+        entry(0x8000_0008, 0, [0x3030, 0, 0xF0FF, 0]),
+    ])
+    .unwrap();
+    assert_eq!(with_processors(&host, 1).unwrap().as_slice(), host.as_slice());
+    let six = with_apic_id(&with_processors(&host, 6).unwrap(), 5);
+    let leaf = |function, index| {
+        let found = six.as_slice().iter().find(|entry| (entry.function, entry.index) == (function, index));
+        found.map(|entry| [entry.eax, entry.ebx, entry.ecx, entry.edx])
+    };
+    assert_eq!(leaf(0, 0), Some([0xB, 0, 0, 0]));
+    assert_eq!(leaf(1, 0), Some([0, 0x0508_0800, 0, 1 << 28]));
+    assert_eq!(leaf(4, 0), Some([7 << 26 | 0x121, 0, 0, 0]));
+    assert_eq!(leaf(4, 1), Some([0, 0, 0, 0]), "the end of the list");
+    assert_eq!(leaf(0xB, 0), Some([0, 1, 0x100, 5]), "one thread");
+    assert_eq!(leaf(0xB, 1), Some([3, 6, 0x201, 5]), "six cores, whose numbers have three bits");
+    assert_eq!(leaf(0xB, 2), Some([0, 0, 2, 5]));
+    assert_eq!(leaf(0x8000_0001, 0), Some([0, 0, 2, 0]));
+    assert_eq!(leaf(0x8000_0008, 0), Some([0x3030, 0, 0x3005, 0]));
+}

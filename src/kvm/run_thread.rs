@@ -70,8 +70,8 @@ struct ImmediateExit(*const AtomicU8);
 unsafe impl Send for ImmediateExit {}
 
 impl RunThread {
-    /// Starts the thread for the vCPU `vcpu`, which `kicker` is aimed at. `returned` is called on it after each exit.
-    /// The vCPU outlives the thread.
+    /// Starts the thread for the vCPU `vcpu`, which `kicker` is aimed at. `returned` is called on it after each exit;
+    /// [`Self::wait`] returns soon then. The vCPU outlives the thread.
     ///
     /// # Errors
     ///
@@ -139,6 +139,8 @@ fn enter_as_asked(shared: &Shared, vcpu: RawFd, returned: &dyn Fn()) {
         // `kvm_run` and guest memory, no reference exists to meanwhile.
         let ran = unsafe { libc::ioctl(vcpu, KVM_RUN, 0) };
         let result = if ran < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        // First: a report that came after the result was taken could be mistaken for that of the next exit.
+        returned();
         let mut work = shared.work();
         if matches!(*work, Work::Over) {
             return;
@@ -146,6 +148,5 @@ fn enter_as_asked(shared: &Shared, vcpu: RawFd, returned: &dyn Fn()) {
         *work = Work::Returned(result);
         drop(work);
         shared.changed.notify_all();
-        returned();
     }
 }

@@ -56,6 +56,34 @@ fn a_kick_stops_the_vcpu_it_is_for_and_no_other_one() {
 }
 
 #[test]
+fn vcpus_run_at_the_same_time_on_their_own_threads() {
+    let Ok(kvm) = Kvm::open() else { return };
+    let (_vm, mut vcpus) = machine(&kvm, 3, &[0xEB, 0xFE]); // jmp .
+    let exits = Arc::new(std::sync::atomic::AtomicU8::new(0));
+    for (vcpu, _) in &mut vcpus {
+        let exits = exits.clone();
+        vcpu.run_on_own_thread(Box::new(move || {
+            exits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }))
+        .unwrap();
+    }
+    for (vcpu, _) in &mut vcpus {
+        assert_eq!(vcpu.begin(VmEntry::Resume).unwrap(), None);
+        assert!(vcpu.is_away());
+    }
+    for (vcpu, kicker) in vcpus.iter_mut().rev() {
+        kicker.kick();
+        assert_eq!(vcpu.finish().unwrap(), VmExit::Interrupted);
+        assert!(!vcpu.is_away());
+    }
+    assert_eq!(exits.load(std::sync::atomic::Ordering::SeqCst), 3);
+    // Also one at a time, and dropped while one of them is in the guest.
+    vcpus[0].1.kick();
+    assert_eq!(vcpus[0].0.run(VmEntry::Resume).unwrap(), VmExit::Interrupted);
+    assert_eq!(vcpus[1].0.begin(VmEntry::Resume).unwrap(), None);
+}
+
+#[test]
 fn an_index_is_given_to_one_vcpu_only() {
     let Ok(kvm) = Kvm::open() else { return };
     assert!(kvm.max_vcpus() >= 1);

@@ -220,7 +220,9 @@ impl Machine {
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
         let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers, spec.irqchip)?;
         let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
-        Ok(Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs))
+        let mut machine = Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs);
+        machine.map_for_several()?;
+        Ok(machine)
     }
 
     fn assemble(
@@ -436,6 +438,15 @@ impl Machine {
         self.journal.stop()
     }
 
+    /// Maps all of RAM if there are several CPUs. An access to an unmapped slot exits, which would tear a locked
+    /// instruction of one CPU apart while another accesses the same data.
+    fn map_for_several(&mut self) -> Result<(), HostError> {
+        if self.cpus.len() > 1 {
+            self.ram.map_all()?;
+        }
+        Ok(())
+    }
+
     /// What a new virtual machine with `count` CPUs needs.
     fn processors(&self, count: usize) -> Processors<'_> {
         Processors { count: count as u8, schedule: self.scheduler.schedule, inputs: &self.inputs }
@@ -457,6 +468,7 @@ impl Machine {
         self.emulated_before = self.emulated();
         let (irqchip, processors) = (self.irqchip(), self.processors(self.cpus.len()));
         (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &processors, &registers, irqchip)?;
+        self.map_for_several()?;
         self.current = CpuId::BOOT;
         self.scheduler.forget();
         self.board.reset();

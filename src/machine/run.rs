@@ -117,6 +117,10 @@ impl Machine {
         }
         if self.interrupt_pending(cpu) {
             self.deliver_interrupt(cpu)?;
+            // That may have been INIT.
+            if !self.cpus[cpu].is_running() {
+                return Ok(Next::Run);
+            }
         }
         match self.cpus[cpu].run() {
             Ok(exit) => self.handle_exit(cpu, exit),
@@ -209,6 +213,9 @@ impl Machine {
                 Ok(Next::Run)
             }
             VmExit::Refused(refusal) => {
+                // A locked instruction is emulated as one only if no other CPU runs meanwhile, and pages are
+                // uncovered for all of them.
+                self.stop_cpus()?;
                 if self.uncover_code(cpu)? {
                     return Ok(Next::Run);
                 }

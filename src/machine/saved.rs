@@ -197,6 +197,7 @@ impl Machine {
         let reset = Protocol::of(guest_file.image.as_ref()).reset();
         let mut machine =
             Machine::assemble((guest_file, reset), spec, kvm, (ram, cpus), memory, inputs, outputs);
+        machine.map_for_several()?;
         machine.load_state(board, state)?;
         Ok(machine)
     }
@@ -230,6 +231,7 @@ impl Machine {
         self.reset_action = Protocol::of(restoration.guest_file.image.as_ref()).reset();
         (self.guest_file, self.options) = (restoration.guest_file, restoration.options);
         self.symbol_index = OnceLock::new();
+        self.map_for_several()?;
         self.load_state(board, state)?;
         self.protect_after_reset()?;
         self.resume_dirty_tracking()?;

@@ -22,9 +22,9 @@ use crate::kvm::{DeadlineTimer, DebugStop, HostError, VmExit};
 use crate::settings::Schedule;
 
 /// Exits of a CPU until the next one's turn.
-const EXITS_PER_TURN: u32 = 64;
+const EXITS_PER_TURN: u32 = 16;
 /// The longest turn.
-const LONGEST_TURN: Duration = Duration::from_millis(1);
+const LONGEST_TURN: Duration = Duration::from_millis(2);
 
 /// What the machine keeps to run several CPUs.
 #[derive(Debug, Default)]
@@ -118,13 +118,16 @@ impl Machine {
                 let exit = self.cpus[cpu].finish().map_err(|error| self.reason(error))?;
                 return self.handle_exit(cpu, exit);
             }
-            let mut away = false;
-            for cpu in self.cpu_ids() {
+            // Every access to a watched page exits: a locked instruction there is atomic only if no other CPU runs.
+            let one_at_a_time = self.watchpoint_pages.any();
+            let mut away = self.cpus.iter().any(Cpu::is_away);
+            for cpu in self.from_next() {
                 if self.cpus[cpu].is_away() {
-                    away = true;
                     let requested = self.board.requested(cpu.number());
                     self.cpus[cpu].kick_for(requested);
-                } else if let Some(exit) = self.begin(cpu)? {
+                } else if !(away && one_at_a_time)
+                    && let Some(exit) = self.begin(cpu)?
+                {
                     self.current = cpu;
                     return self.handle_exit(cpu, exit);
                 } else {
@@ -134,8 +137,22 @@ impl Machine {
             if !away && let Some(end) = self.end_of_halted()? {
                 return Ok(end);
             }
-            self.inputs.wait_for_return(self.next_deadline_on_host());
+            let deadline = self.next_deadline_on_host();
+            if away && one_at_a_time {
+                let turn_end = Instant::now() + LONGEST_TURN;
+                self.inputs
+                    .wait_for_return(Some(deadline.map_or(turn_end, |deadline| deadline.min(turn_end))));
+                self.cpus.iter().filter(|cpu| cpu.is_away()).for_each(|cpu| cpu.kicker().kick());
+            } else {
+                self.inputs.wait_for_return(deadline);
+            }
         }
+    }
+
+    /// All CPUs, from the one after the current one on.
+    fn from_next(&self) -> impl Iterator<Item = CpuId> + use<> {
+        let (first, count) = (self.current.index() + 1, self.cpus.len());
+        (0..count).map(move |distance| CpuId::new(((first + distance) % count) as u8))
     }
 
     /// Lets a CPU enter the guest, if it has something to execute; an exit that it has already.
@@ -145,6 +162,10 @@ impl Machine {
         }
         if self.interrupt_pending(cpu) {
             self.deliver_interrupt(cpu)?;
+            // That may have been INIT.
+            if !self.cpus[cpu].is_running() {
+                return Ok(None);
+            }
         }
         let requested = self.board.requested(cpu.number());
         self.cpus[cpu].begin(requested).map_err(|error| self.reason(error))
@@ -172,9 +193,7 @@ impl Machine {
 
     /// The CPU whose turn is next: the first after the current one that has something to execute.
     fn next_to_run(&mut self) -> Result<Option<CpuId>, HostError> {
-        let count = self.cpus.len();
-        for distance in 1..=count {
-            let cpu = CpuId::new(((self.current.index() + distance) % count) as u8);
+        for cpu in self.from_next() {
             if self.can_run(cpu)? {
                 return Ok(Some(cpu));
             }
@@ -302,3 +321,7 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "schedule_test.rs"]
+mod tests;

@@ -13,6 +13,11 @@ pub(crate) const ENTRY: u64 = 0x20_0000;
 
 /// A machine whose guest is `code`, in long mode at [`ENTRY`]; `None` where there is no `/dev/kvm`.
 pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
+    machine_with(memory, code, 1, Schedule::Parallel)
+}
+
+/// The same with `cpus` CPUs.
+pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedule) -> Option<Machine> {
     Kvm::open().ok()?;
     let file = TestGuest::new(ENTRY).load(CODE, ENTRY, code).build();
     let image = Box::new(BytesImage::new("guest.elf", file.leak()));
@@ -23,8 +28,8 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
         layout: LayoutName::Us,
         terminal: None,
         no_reboot: false,
-        cpus: 1,
-        schedule: Schedule::Parallel,
+        cpus,
+        schedule,
         clock: ClockMode::Host,
         irqchip: IrqchipMode::User,
         time_of_day: 0,

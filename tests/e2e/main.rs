@@ -13,6 +13,7 @@ mod clocks;
 mod console;
 mod console_client;
 mod console_docs;
+mod cpus;
 mod debug_server;
 mod disk;
 mod emulate_interrupts;
@@ -94,6 +95,7 @@ fn main() {
     trials.extend(snapshots::trials());
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
+    trials.extend(cpus::trials());
     trials.extend(disk::trials());
     trials.extend(virtio_disk::trials());
     trials.extend(interrupts::trials());
