@@ -1,5 +1,6 @@
 //! `/dev/kvm` and virtual machines, without their vCPUs.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl Kvm {
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = retry_interrupted(|| self.kvm.create_vm())
             .map_err(|e| HostError::refused("create a virtual machine", e))?;
-        Ok(Vm { vm, memory, has_irqchip: false })
+        Ok(Vm { vm, memory, has_irqchip: false, filters_msrs: Cell::new(false) })
     }
 
     /// The result of KVM_CHECK_EXTENSION (see api.rst); 0 if KVM does not have the extension.
@@ -160,6 +161,8 @@ pub struct Vm {
     memory: Arc<GuestMemory>,
     /// The interrupt controllers are KVM's.
     pub(super) has_irqchip: bool,
+    /// [`Self::filter_apic_msrs`] has been called.
+    pub(super) filters_msrs: Cell<bool>,
 }
 
 /// How KVM handles guest writes to a memory slot (KVM_SET_USER_MEMORY_REGION in api.rst).

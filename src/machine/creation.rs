@@ -12,11 +12,23 @@ use crate::kvm::{CpuFeatures, HostError, Kicker, Kvm, Vcpu, Vm};
 use crate::memory::GuestMemory;
 use crate::settings::{IrqchipMode, Schedule};
 
-fn create_vm(kvm: &Kvm, memory: &Arc<GuestMemory>, irqchip: IrqchipMode) -> Result<Vm, HostError> {
-    match irqchip {
-        IrqchipMode::User => kvm.create_vm(memory.clone()),
-        IrqchipMode::Kernel => kvm.create_vm_with_irqchip(memory.clone(), firmware::level_triggered_lines()),
+/// With `filter`, accesses to the MSRs of local APICs exit from the start: the guest uses them already, or will.
+fn create_vm(
+    kvm: &Kvm,
+    memory: &Arc<GuestMemory>,
+    irqchip: IrqchipMode,
+    filter: bool,
+) -> Result<Vm, HostError> {
+    let vm = match irqchip {
+        IrqchipMode::User => kvm.create_vm(memory.clone())?,
+        IrqchipMode::Kernel => {
+            kvm.create_vm_with_irqchip(memory.clone(), firmware::level_triggered_lines())?
+        }
+    };
+    if filter {
+        vm.filter_apic_msrs();
     }
+    Ok(vm)
 }
 
 /// The processors of a new virtual machine.
@@ -87,8 +99,8 @@ pub(super) fn power_on(
         const REASON: &str = "use one (`--cpus 1`), or those of user space (`--irqchip user`)";
         return Err(HostError::because("run several processors with its interrupt controllers", REASON));
     }
-    let vm = create_vm(kvm, &memory, irqchip)?;
     let count = processors.count;
+    let vm = create_vm(kvm, &memory, irqchip, count > 1)?;
     let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let mut ram = MappedMemory::new(vm, memory);
     ram.map_written()?;
@@ -110,7 +122,7 @@ pub(super) fn for_saved_state(
     irqchip: IrqchipMode,
 ) -> Result<(MappedMemory, Vec<Cpu>), MachineError> {
     let count = processors.count;
-    let vm = create_vm(kvm, &memory, irqchip)?;
+    let vm = create_vm(kvm, &memory, irqchip, true)?;
     let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let here = cpus[CpuId::BOOT].vcpu.features();
     if here == *features {
@@ -122,7 +134,7 @@ pub(super) fn for_saved_state(
         return Err(MachineError::Features { missing, there, here });
     }
     drop(cpus);
-    let vm: Vm = create_vm(kvm, &memory, irqchip)?;
+    let vm: Vm = create_vm(kvm, &memory, irqchip, true)?;
     let cpus =
         processors.create(kvm, |index, kicker| vm.create_vcpu_with_features(kvm, index, kicker, features))?;
     Ok((MappedMemory::new(vm, memory), cpus))

@@ -62,6 +62,7 @@ impl Machine {
         if self.halts_in_kernel(cpu) {
             return self.pass_to_kernel(cpu);
         }
+        self.take_over_apic_msrs(cpu);
         self.sync_task_priority(cpu);
         self.take_processor_requests(cpu)?;
         if self.cpus[cpu].run_state == RunState::WaitForSipi {

@@ -1,9 +1,11 @@
 //! Accesses of the guest to the MSRs of its local APIC ([`crate::devices::lapic`]).
 
+use tracing::info;
+
 use super::Machine;
 use super::cpu::CpuId;
 use super::run::Next;
-use crate::devices::lapic::{TSC_DEADLINE_MSR, is_apic_msr};
+use crate::devices::lapic::{APIC_BASE_MSR, TSC_DEADLINE_MSR, is_apic_msr};
 use crate::kvm::HostError;
 
 /// IA32_TIME_STAMP_COUNTER (Intel SDM volume 4).
@@ -40,8 +42,27 @@ impl Machine {
         Ok(next)
     }
 
+    /// The guest begins to use its local APIC, or is saved: accesses to its MSRs exit from now on, and the local APIC
+    /// learns what the guest has written to IA32_APIC_BASE before.
+    #[inline]
+    pub(super) fn take_over_apic_msrs(&mut self, cpu: CpuId) {
+        if self.ram.vm().filter_apic_msrs() {
+            self.take_over_apic_base(cpu);
+        }
+    }
+
+    #[cold]
+    fn take_over_apic_base(&mut self, cpu: CpuId) {
+        let written = self.cpus[cpu].vcpu.apic_base();
+        let known = self.board.lapics().read_msr(cpu.number(), APIC_BASE_MSR);
+        if known != Some(written) && self.board.write_msr(cpu.number(), APIC_BASE_MSR, written).is_none() {
+            info!("{cpu} has written {written:#x} to IA32_APIC_BASE, which the machine ignores");
+        }
+    }
+
     /// Tells the local APIC what it has to know: CR8, the time, and the time-stamp counter if that counts.
     fn prepare_msr_access(&mut self, cpu: CpuId, index: u32) -> Result<Next, HostError> {
+        self.take_over_apic_msrs(cpu);
         self.sync_task_priority(cpu);
         let event = self.sync_clock()?;
         let khz = self.cpus[cpu].vcpu.tsc_khz();

@@ -229,6 +229,8 @@ impl Machine {
     /// Tells the devices whose access to `address` follows, and the time if they show it.
     fn prepare_memory_access(&mut self, cpu: CpuId, address: u64) -> Result<(), HostError> {
         self.board.select_cpu(cpu.number());
+        // It may be the local APIC's.
+        self.take_over_apic_msrs(cpu);
         self.sync_task_priority(cpu);
         if self.board.shows_time_at(address) {
             self.sync_clock()?;
@@ -243,6 +245,7 @@ impl Machine {
             return Ok(Next::end(Outcome::Refused(refusal, None)));
         }
         self.board.select_cpu(cpu.number());
+        self.take_over_apic_msrs(cpu);
         self.sync_task_priority(cpu);
         let priority = self.board.task_priority(cpu.number());
         let mut bus = EmulationBus {

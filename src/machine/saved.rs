@@ -125,6 +125,7 @@ impl Machine {
     pub fn state(&mut self) -> Result<MachineState, HostError> {
         self.complete_exits()?;
         for cpu in self.cpu_ids() {
+            self.take_over_apic_msrs(cpu);
             self.sync_task_priority(cpu);
             self.take_processor_requests(cpu)?;
             self.sync_run_state(cpu)?;

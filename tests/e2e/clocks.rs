@@ -3,6 +3,7 @@
 use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
+use crate::interrupts::Irqchip;
 use crate::support::debugger::expect;
 use crate::support::{FinishedRun, Folder, Kvm, guest_test, result};
 
@@ -27,6 +28,9 @@ pub fn trials() -> Vec<Trial> {
         guest_test("each_timer_counts_the_right_number_of_ticks_in_a_second", || right_ticks(&[]).map(drop)),
         guest_test("each_timer_counts_the_right_number_of_ticks_with_a_virtual_clock", || {
             right_ticks(&["--clock", "virtual"]).map(drop)
+        }),
+        guest_test("each_timer_counts_the_right_number_of_ticks_with_kvms_interrupt_controllers", || {
+            right_ticks(Irqchip::Kernel.arguments()).map(drop)
         }),
         gdb_test("a_long_stop_delivers_at_most_one_tick_late", || late_ticks(&[])),
         gdb_test("a_long_stop_delivers_at_most_one_tick_late_with_irqchip_kernel", || {

@@ -68,6 +68,11 @@ fn with(irqchip: Irqchip) -> Vec<Trial> {
             ran.expect_err("result (RAX) 0 ")?.expect_status(0)?;
             Ok(())
         }),
+        guest_test(&irqchip.named("x2apic_mode_can_be_the_first_use_of_the_local_apic"), move || {
+            let ran = Kvm::with_guest("x2apic").args(irqchip.arguments()).args(["--timeout", "60"]).run();
+            ran.expect_err("result (RAX) 15 ")?.expect_status(0)?;
+            Ok(())
+        }),
         guest_test(&irqchip.named("the_local_apic_and_the_ioapic_interrupt_a_guest"), move || {
             let ran = Kvm::with_guest("apic").args(irqchip.arguments()).args(["--timeout", "60"]).run();
             // With VT-x the TSC deadline is not offered by `kvm`.
