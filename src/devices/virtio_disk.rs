@@ -2,7 +2,7 @@
 //!
 //! Manual: Virtual I/O Device (VIRTIO) Version 1.2, 4.1 (PCI) and 5.2 (block device).
 //! [`super::pci::virtio_disk`] is its configuration space. The legacy registers are the ports of base address register
-//! 0 ([`legacy`]); the modern ones are in the memory of base address register 1 ([`Region`]).
+//! 0 ([`legacy`]); the modern ones are in the memory of base address register 1 ([`VirtioRegion`]).
 //!
 //! The device has one queue of [`QUEUE_SIZE`] descriptors, which is a split virtqueue with indirect descriptors. It
 //! never touches memory: [`Action::disk`] says that there may be something in the queue, and the machine walks it
@@ -49,7 +49,7 @@ const ISR_CONFIGURATION: u8 = 1 << 1;
 
 /// The structures in the memory of base address register 1, each in a page of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Region {
+pub enum VirtioRegion {
     /// Common configuration.
     Common,
     /// Interrupt status.
@@ -60,25 +60,25 @@ pub enum Region {
     Notification,
 }
 
-impl Region {
+impl VirtioRegion {
     /// All of them, in the order of their pages.
-    pub const ALL: [Region; 4] =
-        [Region::Common, Region::InterruptStatus, Region::Disk, Region::Notification];
+    pub const ALL: [VirtioRegion; 4] =
+        [VirtioRegion::Common, VirtioRegion::InterruptStatus, VirtioRegion::Disk, VirtioRegion::Notification];
     /// Distance between them.
     pub const SIZE: u32 = 0x1000;
 
     /// Offset from the base address.
     pub const fn offset(self) -> u32 {
-        self as u32 * Region::SIZE
+        self as u32 * VirtioRegion::SIZE
     }
 
     /// Length of the structure in bytes.
     pub const fn length(self) -> u32 {
         match self {
-            Region::Common => common::LENGTH as u32,
-            Region::InterruptStatus => 1,
-            Region::Disk => configuration::LENGTH as u32,
-            Region::Notification => 2,
+            VirtioRegion::Common => common::LENGTH as u32,
+            VirtioRegion::InterruptStatus => 1,
+            VirtioRegion::Disk => configuration::LENGTH as u32,
+            VirtioRegion::Notification => 2,
         }
     }
 }
@@ -238,13 +238,13 @@ impl Device for VirtioDisk {
         self.geometry?;
         let (region, at) = region(offset)?;
         Some(match region {
-            Region::Common => (queue::bytes(&self.common(), at, size), Action::NONE),
-            Region::Disk => (queue::bytes(&self.configuration(), at, size), Action::NONE),
-            Region::InterruptStatus if at == 0 => {
+            VirtioRegion::Common => (queue::bytes(&self.common(), at, size), Action::NONE),
+            VirtioRegion::Disk => (queue::bytes(&self.configuration(), at, size), Action::NONE),
+            VirtioRegion::InterruptStatus if at == 0 => {
                 let (value, action) = self.read_interrupt_status();
                 (value.into(), action)
             }
-            Region::InterruptStatus | Region::Notification => (0, Action::NONE),
+            VirtioRegion::InterruptStatus | VirtioRegion::Notification => (0, Action::NONE),
         })
     }
 
@@ -252,9 +252,9 @@ impl Device for VirtioDisk {
         self.geometry?;
         let (region, at) = region(offset)?;
         Some(match region {
-            Region::Common => self.write_common(at, size, value),
+            VirtioRegion::Common => self.write_common(at, size, value),
             // The queue has number 0.
-            Region::Notification if at == 0 && value as u16 == 0 => self.notified(),
+            VirtioRegion::Notification if at == 0 && value as u16 == 0 => self.notified(),
             _ => Action::NONE,
         })
     }
@@ -275,9 +275,9 @@ impl Device for VirtioDisk {
 }
 
 /// The structure at an offset from base address 1, and the offset in it.
-fn region(offset: u64) -> Option<(Region, usize)> {
-    let region = Region::ALL.get(usize::try_from(offset / u64::from(Region::SIZE)).ok()?)?;
-    Some((*region, (offset % u64::from(Region::SIZE)) as usize))
+fn region(offset: u64) -> Option<(VirtioRegion, usize)> {
+    let region = VirtioRegion::ALL.get(usize::try_from(offset / u64::from(VirtioRegion::SIZE)).ok()?)?;
+    Some((*region, (offset % u64::from(VirtioRegion::SIZE)) as usize))
 }
 
 impl Snapshot for VirtioDisk {

@@ -66,6 +66,11 @@ pub fn trials() -> Vec<Trial> {
             ran.check(ran.folder.read("disk.img").starts_with(TEXT), "the text of the host")?;
             expect_written(&ran, true)
         }),
+        guest_test("a_virtio_disk_interrupts_by_the_interrupt_controllers_of_kvm", || {
+            let ran = with_image("virtio", "").args(["--irqchip", "kernel"]).run();
+            ran.expect_status(0)?.expect_out(TRANSCRIPT)?.expect_err("result (RAX) 0 ")?;
+            expect_written(&ran, true)
+        }),
         guest_test("a_virtio_disk_works_by_its_modern_interface", || {
             let ran = with_image("virtio-disk", "").run();
             ran.expect_status(0)?.expect_out("20480 sectors\n")?;

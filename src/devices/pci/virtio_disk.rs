@@ -1,7 +1,7 @@
 //! A disk with the virtio interface, 1AF4:1001: its configuration space.
 //!
 //! Manual: Virtual I/O Device (VIRTIO) Version 1.2, 4.1.2 and 4.1.4. The function is transitional: ports for legacy
-//! drivers, and capabilities that say where modern ones find the structures of [`Region`].
+//! drivers, and capabilities that say where modern ones find the structures of [`VirtioRegion`].
 
 use super::bar::BarKind;
 use super::function::PciFunction;
@@ -10,7 +10,7 @@ use super::space::{
     PciIdentity,
 };
 use super::{PciAddress, virtio_disk};
-use crate::devices::virtio_disk::{MOST, Region};
+use crate::devices::virtio_disk::{MOST, VirtioRegion};
 
 /// Mass storage, as QEMU has it.
 const IDENTITY: PciIdentity =
@@ -39,12 +39,12 @@ const LENGTH: u8 = 16;
 const LENGTH_WITH_MULTIPLIER: u8 = 20;
 
 /// The type of the capability for a structure.
-const fn kind(region: Region) -> u8 {
+const fn kind(region: VirtioRegion) -> u8 {
     match region {
-        Region::Common => 1,
-        Region::Notification => 2,
-        Region::InterruptStatus => 3,
-        Region::Disk => 4,
+        VirtioRegion::Common => 1,
+        VirtioRegion::Notification => 2,
+        VirtioRegion::InterruptStatus => 3,
+        VirtioRegion::Disk => 4,
     }
 }
 
@@ -71,18 +71,18 @@ impl Default for VirtioDiskFunction {
             .word(SUBSYSTEM_VENDOR, IDENTITY.vendor, 0)
             .word(SUBSYSTEM, BLOCK_DEVICE, 0)
             .bar(0, BarKind::Io { size: PORTS })
-            .bar(MODERN_BAR, BarKind::Memory { size: 4 * Region::SIZE, prefetchable: false })
+            .bar(MODERN_BAR, BarKind::Memory { size: 4 * VirtioRegion::SIZE, prefetchable: false })
             .interrupt_pin(1)
             .byte(CAPABILITIES, 0x40, 0);
         // The one for notifications, which is longer, is the last.
-        let capabilities = (0x40..).step_by(usize::from(LENGTH)).zip(Region::ALL);
+        let capabilities = (0x40..).step_by(usize::from(LENGTH)).zip(VirtioRegion::ALL);
         VirtioDiskFunction(capabilities.fold(space, |space, (at, region)| capability(space, at, region)))
     }
 }
 
 /// Adds the capability for a structure at `at`.
-fn capability(space: ConfigurationSpace, at: u8, region: Region) -> ConfigurationSpace {
-    let is_last = region == Region::Notification;
+fn capability(space: ConfigurationSpace, at: u8, region: VirtioRegion) -> ConfigurationSpace {
+    let is_last = region == VirtioRegion::Notification;
     let (next, length) = if is_last { (0, LENGTH_WITH_MULTIPLIER) } else { (at + LENGTH, LENGTH) };
     // The multiplier is zero: there is one queue.
     space
