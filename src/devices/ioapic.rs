@@ -16,6 +16,8 @@
 //! to the local APICs after every access and every change of a pin, and reports the ends of level-triggered
 //! interrupts to [`IoApic::end_of_interrupt`]. At most one message for each pin is pending.
 
+mod copied;
+
 use serde::{Deserialize, Serialize};
 
 use super::interrupt_message::{DeliveryMode, InterruptMessage};

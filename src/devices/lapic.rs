@@ -19,6 +19,7 @@
 //! or a new device has one local APIC; [`LocalApics::set_count`] adds the others.
 
 mod apic;
+mod copied;
 mod ipi;
 mod msr;
 mod registers;

@@ -24,6 +24,7 @@
 //! and [`DualPic::acknowledge`] when the processor takes the interrupt. Every access may change the output.
 
 mod chip;
+mod copied;
 
 use serde::{Deserialize, Serialize};
 

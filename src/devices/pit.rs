@@ -13,6 +13,7 @@
 //! the clock has stood, [`Device::advance`] delivers at most one edge of it; the others are lost, and the phase
 //! is kept. Only rising edges are deadlines.
 
+mod copied;
 mod counter;
 mod counting;
 

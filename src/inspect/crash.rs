@@ -196,7 +196,10 @@ impl CrashReport {
             code: None,
             stack: None,
             syscall_stays_in_ring_3: false,
-            waits_for: cpu.is_halted().then(|| machine.board().interrupt_sources()),
+            waits_for: cpu.is_halted().then(|| {
+                let copy = machine.board_with_copies().ok().flatten();
+                copy.as_ref().unwrap_or(machine.board()).interrupt_sources()
+            }),
             frames: Vec::new(),
             pending: cpu.vcpu().pending_events().ok().flatten(),
             post_code: machine.board().post_code(),

@@ -23,13 +23,13 @@ use kvm_bindings::{
 use kvm_ioctls::VmFd;
 
 use super::vm::Vm;
-use super::{HostError, Kvm, Vcpu};
+use super::{DebugStop, HostError, Kvm, Vcpu};
 use crate::arch::flags::RFLAGS_IF;
 use crate::memory::GuestMemory;
 
 mod state;
 
-pub use state::{KernelIrqchipState, LapicPage};
+pub use state::{IoApicRegisters, KernelIrqchipState, LapicState, PicRegisters, PitRegisters};
 
 /// The first number of an interrupt that is a pin of the IOAPIC alone.
 const FIRST_PIN_GSI: u32 = 32;
@@ -163,7 +163,30 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn set_halted(&mut self, halted: bool) -> Result<(), HostError> {
+        if halted {
+            // The shadow of an `sti` ends with the `hlt`, and would keep interrupts from waking it.
+            let mut events =
+                self.fd.get_vcpu_events().map_err(|e| HostError::refused("read the pending events", e))?;
+            if events.interrupt.shadow != 0 {
+                events.interrupt.shadow = 0;
+                self.interrupt_state_is_stale.set(true);
+                self.fd
+                    .set_vcpu_events(&events)
+                    .map_err(|e| HostError::refused("write the pending events", e))?;
+            }
+        }
         self.set_running(if halted { KVM_MP_STATE_HALTED } else { KVM_MP_STATE_RUNNABLE })
+    }
+
+    /// Wakes the vCPU, which sleeps in `hlt`, and sets RIP back to the `hlt`
+    /// ([`GuestDebug::halts`](super::GuestDebug::halts)).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn stop_at_halt(&mut self) -> Result<DebugStop, HostError> {
+        self.set_halted(false)?;
+        self.before_halt()
     }
 
     /// Gives an interrupt back that [`Self::withdraw_interrupt`] has taken: the guest's handler runs next.

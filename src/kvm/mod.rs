@@ -31,7 +31,9 @@ pub use cpu_features::CpuFeatures;
 pub use deadline_timer::DeadlineTimer;
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use guest_debug::{GuestDebug, WatchLength, Watchpoint};
-pub use kernel_irqchip::{HaltState, KernelIrqchipState, LapicPage};
+pub use kernel_irqchip::{
+    HaltState, IoApicRegisters, KernelIrqchipState, LapicState, PicRegisters, PitRegisters,
+};
 pub use kicker::Kicker;
 pub use vcpu::Vcpu;
 pub use vcpu_state::VcpuState;

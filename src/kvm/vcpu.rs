@@ -510,7 +510,7 @@ impl Vcpu {
     }
 
     /// Sets RIP back to the `hlt` that stopped the vCPU.
-    fn before_halt(&self) -> Result<DebugStop, HostError> {
+    pub(super) fn before_halt(&self) -> Result<DebugStop, HostError> {
         let mut registers = self.registers()?;
         registers.general.rip = registers.general.rip.wrapping_sub(1);
         self.set_general_registers(&registers.general)?;

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::cpu::{CpuId, RunState};
+use super::board::Board;
+use super::cpu::{Cpu, CpuId, RunState};
 use super::run::Next;
 use super::{Event, Machine};
 use crate::kvm::{DeadlineTimer, GuestDebug, HaltState, HostError, VmExit};
@@ -75,6 +76,23 @@ impl Machine {
         if self.ram.vm().has_irqchip() { IrqchipMode::Kernel } else { IrqchipMode::User }
     }
 
+    /// A copy of the board to be looked at, with copies of KVM's interrupt controllers and interval timer; `None` if the
+    /// machine has its own, and [`Machine::board`] shows everything.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn board_with_copies(&self) -> Result<Option<Board>, HostError> {
+        if self.irqchip() == IrqchipMode::User {
+            return Ok(None);
+        }
+        let state = self.ram.vm().irqchip_state(self.cpus.iter().map(Cpu::vcpu))?;
+        let lapics: Vec<_> =
+            self.cpus.iter().map(|cpu| cpu.vcpu.lapic_state()).collect::<Result<_, HostError>>()?;
+        let copy = self.board.with_copies(&state, &lapics);
+        copy.map(Some).map_err(|error| HostError::because("show its interrupt controllers", error))
+    }
+
     /// True if `hlt` sleeps in KVM.
     #[inline]
     pub(super) fn halts_in_kernel(&self, cpu: CpuId) -> bool {
@@ -128,7 +146,12 @@ impl Machine {
         if let Some(watch) = &mut self.cpus[cpu].halt_watch {
             watch.go_on();
         }
-        match self.sync_run_state(cpu)? {
+        let state = self.sync_run_state(cpu)?;
+        if state != HaltState::Running && self.cpus[cpu].guest_debug().halts {
+            self.cpus[cpu].run_state = RunState::Running;
+            return Ok(Next::Stop(Event::Debug(self.cpus[cpu].vcpu.stop_at_halt()?)));
+        }
+        match state {
             HaltState::Halted { interruptible: false } if !self.interrupt_pending(cpu) => {
                 Ok(Next::Stop(Event::End(self.halted_outcome(cpu)?)))
             }

@@ -214,6 +214,10 @@ impl StoppedMachine for Supervisor<'_> {
         self.machine.board()
     }
 
+    fn board_with_copies(&self) -> Result<Option<Board>, HostError> {
+        self.machine.board_with_copies()
+    }
+
     fn inputs(&self) -> &Inputs {
         self.machine.inputs()
     }

@@ -125,6 +125,13 @@ pub trait StoppedMachine {
     /// The devices.
     fn board(&self) -> &Board;
 
+    /// A copy of the devices to be looked at, if [`Self::board`] does not show the interrupt controllers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] if the host does not report them.
+    fn board_with_copies(&self) -> Result<Option<Board>, HostError>;
+
     /// The input queue of the machine.
     fn inputs(&self) -> &Inputs;
 

@@ -25,6 +25,10 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
+        guest_test("a_guest_switches_a_machine_off_with_irqchip_kernel", || {
+            let ran = Kvm::with_guest("power-off").args(["--append", "qemu", "--irqchip", "kernel"]).run();
+            ran.expect_exactly(&exact_output(0, "", SWITCHED_OFF)).map(drop)
+        }),
         guest_test("acpica_reads_the_tables_in_guest_memory", acpica),
         guest_test("the_reset_register_of_the_fadt_resets_the_machine", reset),
     ]

@@ -68,6 +68,10 @@ pub fn trials() -> Vec<Trial> {
             expect_contents(&ran, &[10, 11, 12, 20, 21, 22, 23, 24, 30])?;
             ran.check(ran.folder.read("disk.img").starts_with(TEXT), "the text of the host").map(drop)
         }),
+        guest_test("a_disk_interrupts_a_guest_with_irqchip_kernel", || {
+            let ran = with_image("disk", 10 << 20, "").args(["--irqchip", "kernel"]).run();
+            ran.expect_status(0)?.expect_out(TRANSCRIPT)?.expect_err("result (RAX) 0 ").map(drop)
+        }),
         guest_test("a_disk_beyond_28_bits_of_sectors_is_sparse", || {
             let ran = with_image("disk", 200 << 30, "").run();
             ran.expect_status(0)?.expect_err("result (RAX) 0 ")?;

@@ -6,8 +6,9 @@ use libtest_mimic::Trial;
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::expect;
+use crate::support::migration::{Instance, contains, free_port, migrate};
 use crate::support::pty::Terminal;
-use crate::support::{KERNEL_SUFFIX, Kvm, Lane, guest_test, lane, result};
+use crate::support::{Folder, KERNEL_SUFFIX, Kvm, Lane, guest_test, lane, result};
 
 /// Whose interrupt controllers and interval timer a test's machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,5 +137,108 @@ fn with(irqchip: Irqchip) -> Vec<Trial> {
             expect(&output, "$1 = 0")?;
             expect(&output, "$2 = 1")
         }),
+        gdb_test(&irqchip.named("a_step_over_hlt_ends_when_the_interrupt_has_come"), move || {
+            let folder = Folder::new();
+            let script = folder.file("steps.gdb");
+            std::fs::write(&script, TO_HALT)?;
+            let source = format!("source {}", script.display());
+            let commands = [
+                "tbreak on_tick",
+                "continue",
+                &source,
+                "set $halt = $pc",
+                "set $before = ticks",
+                "stepi",
+                "print $pc - $halt",
+                "print ticks - $before",
+                // The handler runs when the guest continues.
+                "tbreak on_tick",
+                "continue",
+                "print ticks - $before",
+                "continue",
+            ];
+            let (output, ran) = debug("timer", irqchip.arguments(), &commands)?;
+            expect(&output, "$1 = 1\n")?;
+            expect(&output, "$2 = 0\n")?;
+            expect(&output, "$3 = 0\n")?;
+            ran.expect_err("result (RAX) 50 ")?.expect_status(0).map(drop)
+        }),
+        gdb_test(&irqchip.named("the_interrupt_controllers_and_timers_are_shown"), move || {
+            let commands = [
+                "break serial_print",
+                "continue",
+                "monitor info pic",
+                "monitor info irq",
+                "monitor info lapic",
+                "monitor info timers",
+                "kill",
+            ];
+            let (output, _) = debug("timer", irqchip.arguments(), &commands)?;
+            expect(&output, "8259A master: vectors from 0x20, masked 0xfa,")?;
+            expect(&output, "the timer (PIT) (line 0): can interrupt")?;
+            expect(&output, "CPU 0: xAPIC, CR8 0, pending none, timer does not interrupt\n")?;
+            expect(&output, "PIT counter 0: mode 2 (rate generator), initial count 11931,")
+        }),
+        gdb_test(&irqchip.named("a_ticking_guest_continues_from_its_snapshot"), move || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let save = format!("monitor snapshot {}", file.display());
+            let commands = ["break on_tick if ticks == 20", "continue", &save, "kill"];
+            let (output, first) = debug("timer", irqchip.arguments(), &commands)?;
+            expect(&output, "saved in ")?;
+            // It keeps its interrupt controllers.
+            for chosen in ["--irqchip=user", "--irqchip=kernel"] {
+                let start = Instant::now();
+                let second = Kvm::new().arg("--restore").arg(&file).arg(chosen).run();
+                second.expect_err("result (RAX) 50 ")?.expect_status(0)?;
+                let took = start.elapsed();
+                second.check(took >= Duration::from_millis(280), &format!("thirty ticks, not {took:?}"))?;
+                let together = format!("{}{}", first.out, second.out);
+                second.check(together == "tick\n".repeat(5), "five lines together")?;
+                let kept = second.folder.read("console.log").contains("and keeps it");
+                let other =
+                    chosen != if irqchip == Irqchip::Kernel { "--irqchip=kernel" } else { "--irqchip=user" };
+                second.check(kept == other, "the log says that it keeps them")?;
+            }
+            Ok(())
+        }),
+        gdb_test(&irqchip.named("a_ticking_guest_goes_back_to_a_snapshot_in_memory"), move || {
+            let commands = [
+                "tbreak on_tick if ticks == 20",
+                "continue",
+                "monitor snapshot twenty",
+                "tbreak on_tick if ticks == 30",
+                "continue",
+                "monitor restore twenty",
+                "maintenance flush register-cache",
+                "maintenance flush dcache",
+                "print ticks",
+                "continue",
+            ];
+            let (output, ran) = debug("timer", irqchip.arguments(), &commands)?;
+            expect(&output, "$1 = 20\n")?;
+            ran.expect_err("result (RAX) 50 ")?.expect_status(0).map(drop)
+        }),
+        guest_test(&irqchip.named("a_sleeping_guest_migrates_and_is_woken_there"), move || {
+            let port = free_port();
+            let arguments = [&["--keys", "serial"], irqchip.arguments()].concat();
+            let mut source = Instance::source("interrupt-echo", &arguments)?;
+            source.expect_out("Escape ends.")?;
+            let mut destination = Instance::destination(port, &["--keys", "serial"])?;
+            contains(&source.ask(&[&migrate(port)])?, "migration complete")?;
+            source.expect_migrated()?;
+            destination.send_input("a")?;
+            destination.expect_out("byte 0x61")?;
+            destination.send_input("\x1b")?;
+            let end = destination.finish()?;
+            if end.status == Some(0) { Ok(()) } else { Err(format!("{:?}: {}", end.status, end.err).into()) }
+        }),
     ]
 }
+
+/// Steps to the next `hlt`.
+const TO_HALT: &str = "\
+while *(unsigned char *)$pc != 0xf4
+  stepi
+end
+";

@@ -11,7 +11,10 @@ use crate::support::{Kvm, guest_test, wait_until};
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("the_console_moves_the_mouse_and_presses_its_buttons", by_console),
+        guest_test("the_console_moves_the_mouse_and_presses_its_buttons", || by_console(&[])),
+        guest_test("the_console_moves_the_mouse_and_presses_its_buttons_with_irqchip_kernel", || {
+            by_console(&["--irqchip", "kernel"])
+        }),
         guest_test("movements_survive_a_snapshot_in_memory", over_a_snapshot),
         guest_test("a_terminals_mouse_moves_the_guests", by_terminal),
         guest_test("a_terminal_reports_its_mouse_only_for_the_guests_screen", reports_follow_the_view),
@@ -26,8 +29,9 @@ fn reports(shown: &Shown) -> bool {
 }
 
 /// A guest with a console that has enabled its mouse, and writes to a file.
-fn started() -> Result<KvmWithConsole, Failed> {
-    let kvm = KvmWithConsole::start("mouse", &["--serial", "1=file:serial.txt"])?;
+fn started(arguments: &[&str]) -> Result<KvmWithConsole, Failed> {
+    let arguments = [&["--serial", "1=file:serial.txt"], arguments].concat();
+    let kvm = KvmWithConsole::start("mouse", &arguments)?;
     wait_for(&kvm, "the right button ends.\n")?;
     Ok(kvm)
 }
@@ -43,8 +47,8 @@ fn wait_for(kvm: &KvmWithConsole, text: &str) -> Result<(), Failed> {
     waited.map_err(|_| format!("{text:?} expected; the guest wrote\n{written}").into())
 }
 
-fn by_console() -> Result<(), Failed> {
-    let kvm = started()?;
+fn by_console(arguments: &[&str]) -> Result<(), Failed> {
+    let kvm = started(arguments)?;
     wait_for(&kvm, "A mouse with a wheel.\n")?;
     let mut client = kvm.connect()?;
     for (line, text) in [
@@ -63,7 +67,7 @@ fn by_console() -> Result<(), Failed> {
 }
 
 fn over_a_snapshot() -> Result<(), Failed> {
-    let kvm = started()?;
+    let kvm = started(&[])?;
     let mut client = kvm.connect()?;
     client.ask("pause")?;
     client.ask("mouse_move 1000 0")?;

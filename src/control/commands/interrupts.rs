@@ -8,7 +8,9 @@ use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// The lines of the 8259A, and the pins of the IOAPIC that are in use.
 pub(in crate::control) fn lines(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    let (pic, pins) = (guest.board().pic().describe(), guest.board().ioapic().describe());
+    let copy = guest.board_with_copies()?;
+    let board = copy.as_ref().unwrap_or(guest.board());
+    let (pic, pins) = (board.pic().describe(), board.ioapic().describe());
     let mut text = String::new();
     for (name, (half, base)) in ["master", "slave"].into_iter().zip(pic.lines.chunks(8).zip(pic.vector_bases))
     {
@@ -44,7 +46,9 @@ pub(in crate::control) fn lines(guest: &mut dyn StoppedMachine, _: &str) -> Resu
 
 /// What can interrupt the guest.
 pub(in crate::control) fn sources(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    Ok(guest.board().interrupt_sources().iter().map(|source| format!("{}\n", waking::line(source))).collect())
+    let copy = guest.board_with_copies()?;
+    let board = copy.as_ref().unwrap_or(guest.board());
+    Ok(board.interrupt_sources().iter().map(|source| format!("{}\n", waking::line(source))).collect())
 }
 
 /// The local APICs.
@@ -52,7 +56,8 @@ pub(in crate::control) fn local_apics(
     guest: &mut dyn StoppedMachine,
     _: &str,
 ) -> Result<String, CommandError> {
-    let lapics = guest.board().lapics();
+    let copy = guest.board_with_copies()?;
+    let lapics = copy.as_ref().unwrap_or(guest.board()).lapics();
     let (several, selected) = (guest.cpu_count() > 1, guest.selected_cpu().number());
     let line = |cpu: u8| {
         let apic = lapics.apic(cpu);
@@ -76,7 +81,14 @@ pub(in crate::control) fn local_apics(
 
 /// The timers.
 pub(in crate::control) fn timers(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    Ok(guest.board().describe_timers().iter().map(|line| format!("{line}\n")).collect())
+    let copy = guest.board_with_copies()?;
+    Ok(copy
+        .as_ref()
+        .unwrap_or(guest.board())
+        .describe_timers()
+        .iter()
+        .map(|line| format!("{line}\n"))
+        .collect())
 }
 
 /// Presses the power button.

@@ -132,7 +132,7 @@ impl ApicTimer {
         u32::try_from(left.div_ceil(self.divisor())).unwrap_or(u32::MAX)
     }
 
-    fn start(&mut self, count: u32) {
+    pub(super) fn start(&mut self, count: u32) {
         let length = u64::from(count) * self.divisor();
         self.expires = (count != 0).then(|| self.now.saturating_add(length));
     }

@@ -65,8 +65,8 @@ pub(super) struct I8259A {
     level_triggered: bool,
     automatic_eoi: bool,
     rotates_on_automatic_eoi: bool,
-    special_fully_nested: bool,
-    special_mask: bool,
+    pub(super) special_fully_nested: bool,
+    pub(super) special_mask: bool,
     reads_in_service: bool,
     poll: bool,
 }

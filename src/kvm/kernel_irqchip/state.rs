@@ -111,6 +111,17 @@ pub struct PitCounter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LapicPage(Vec<u8>);
 
+/// A local APIC, with the MSRs that belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LapicState {
+    /// Its registers.
+    pub page: LapicPage,
+    /// IA32_APIC_BASE.
+    pub base: u64,
+    /// IA32_TSC_DEADLINE; 0 if its timer is not armed so.
+    pub tsc_deadline: u64,
+}
+
 impl LapicPage {
     /// The 32-bit register at `offset`, a multiple of 16 below 0x400.
     pub fn register(&self, offset: usize) -> u32 {
@@ -363,6 +374,19 @@ impl Vcpu {
     pub fn lapic_page(&self) -> Result<LapicPage, HostError> {
         let lapic = self.fd.get_lapic().map_err(|e| HostError::refused("report a local APIC", e))?;
         Ok(LapicPage(lapic.regs.iter().map(|byte| *byte as u8).collect()))
+    }
+
+    /// The local APIC, which is KVM's, with its MSRs.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn lapic_state(&self) -> Result<LapicState, HostError> {
+        Ok(LapicState {
+            page: self.lapic_page()?,
+            base: self.system_registers()?.apic_base,
+            tsc_deadline: self.msr(TSC_DEADLINE)?.unwrap_or(0),
+        })
     }
 
     /// Restores the registers of the local APIC, after the state of the vCPU, `state`.

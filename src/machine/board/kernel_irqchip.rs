@@ -1,7 +1,13 @@
 //! A board whose interrupt controllers and interval timer are KVM's.
 
-use super::{Board, is};
+use super::wiring::Controllers;
+use super::{Board, downcast_mut, is};
+use crate::devices::StateError;
+use crate::devices::ioapic::IoApic;
+use crate::devices::lapic::LocalApics;
+use crate::devices::pic::DualPic;
 use crate::devices::pit::Pit;
+use crate::kvm::{KernelIrqchipState, LapicState};
 use crate::machine::kernel_irqchip::{LineChange, LineChanges};
 use crate::settings::IrqchipMode;
 
@@ -23,6 +29,27 @@ impl Board {
         disconnected.iter().for_each(|device| self.decoder.disconnect(*device));
         self.timed.retain(|device| !disconnected.contains(device));
         self.read_lines();
+    }
+
+    /// A copy of the board, to be looked at, with copies of the interrupt controllers and the interval timer of KVM.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Board::restored`].
+    pub(in crate::machine) fn with_copies(
+        &self,
+        irqchip: &KernelIrqchipState,
+        lapics: &[LapicState],
+    ) -> Result<Board, StateError> {
+        let mut copy = Board::restored(&self.save())?;
+        let Controllers { pic, ioapic, lapics: apics, .. } = copy.controllers;
+        *downcast_mut(&mut copy.slots[usize::from(pic)]) = DualPic::copy_of(&irqchip.pics);
+        *downcast_mut(&mut copy.slots[usize::from(ioapic)]) = IoApic::copy_of(&irqchip.ioapic);
+        *downcast_mut(&mut copy.slots[usize::from(apics)]) = LocalApics::copies_of(lapics);
+        for slot in copy.slots.iter_mut().filter(|slot| is::<Pit>(slot.device.as_ref())) {
+            *downcast_mut(slot) = Pit::copy_of(&irqchip.pit);
+        }
+        Ok(copy)
     }
 
     /// Takes the oldest change that KVM's interrupt controllers are to be told.
