@@ -40,6 +40,7 @@ use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
 use crate::settings::{self, DebugClientSpec, Invocation, Note, SerialBackend, Settings};
+use crate::state::saved_disks::SavedDisk;
 use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
 use crate::supervisor;
 use crate::supervisor::front_end::DebuggerFrontEnd;
@@ -157,7 +158,8 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
     let disks = disks::open(settings)?;
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
         Some(file) => {
-            disks::attach(restored_machine(settings, file, inputs, outputs)?, disks, DiskOrigin::Restored)
+            let (machine, saved) = restored_machine(settings, file, inputs, outputs)?;
+            disks::attach_saved(machine, disks, &saved)
         }
         None => disks::attach(new_machine(settings, inputs, outputs)?, disks, DiskOrigin::New),
     })?;
@@ -396,9 +398,11 @@ fn restored_machine(
     file: &Path,
     inputs: Inputs,
     outputs: OutputQueue,
-) -> Result<Machine, Failure> {
-    let machine = SnapshotFile::open(file)
-        .and_then(|opened| opened.into_machine(user_interface(settings), inputs, outputs));
+) -> Result<(Machine, Vec<SavedDisk>), Failure> {
+    let machine = SnapshotFile::open(file).and_then(|opened| {
+        let disks = opened.disks().to_vec();
+        Ok((opened.into_machine(user_interface(settings), inputs, outputs)?, disks))
+    });
     machine.map_err(|error| {
         let status = match &error {
             SnapshotError::Machine { error, .. } => machine_status(error),

@@ -4,11 +4,13 @@ mod received;
 
 use super::Failure;
 use super::failure_status::machine_status;
+use crate::frontends::messages::tell;
 use crate::machine::Machine;
 use crate::machine::disks::{DiskOrigin, UNITS};
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
 use crate::settings::{DiskInterface, DiskSpec, MOST_DISKS, Settings};
+use crate::state::saved_disks::{SavedDisk, differences};
 
 pub(super) use received::ReceivedDisks;
 
@@ -45,5 +47,12 @@ pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
 /// `machine` with its disks.
 pub(super) fn attach(mut machine: Machine, disks: Disks, origin: DiskOrigin) -> Result<Machine, Failure> {
     machine.attach_disks(disks, origin).map_err(|error| Failure::new(machine_status(&error), error))?;
+    Ok(machine)
+}
+
+/// The machine of a snapshot with its disks; the user is told which of them have changed since it was `saved`.
+pub(super) fn attach_saved(machine: Machine, disks: Disks, saved: &[SavedDisk]) -> Result<Machine, Failure> {
+    let machine = attach(machine, disks, DiskOrigin::Restored)?;
+    differences(saved, &machine).iter().for_each(|note| tell(note));
     Ok(machine)
 }

@@ -97,8 +97,13 @@ impl StoppedMachine for FakeMachine {
     }
 
     fn take_snapshot(&mut self, name: &str) -> Result<SnapshotInfo, InMemorySnapshotError> {
-        let snapshot =
-            SnapshotInfo { name: name.to_owned(), rip: self.registers.general.rip, new: 0x1000, pages: 3 };
+        let snapshot = SnapshotInfo {
+            name: name.to_owned(),
+            rip: self.registers.general.rip,
+            new: 0x1000,
+            pages: 3,
+            disks: Vec::new(),
+        };
         self.snapshots.push(snapshot.clone());
         Ok(snapshot)
     }
@@ -124,11 +129,12 @@ impl StoppedMachine for FakeMachine {
             memory: 64 << 10,
             compressed: true,
             guest_file: false,
+            disks: Vec::new(),
             took: std::time::Duration::from_millis(3),
         })
     }
 
-    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+    fn restore(&mut self, file: &Path) -> Result<Vec<String>, SnapshotError> {
         let hint = ", but a picture";
         Err(SnapshotError::NotASnapshot { name: file.display().to_string(), hint })
     }

@@ -35,6 +35,8 @@ struct Unit {
     requests: Option<Sender<(u64, DiskRequest)>>,
     /// The request that is under way.
     waiting: Option<u64>,
+    /// Number of requests that were passed on.
+    submitted: u64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -78,8 +80,14 @@ impl Disks {
             let thread = thread::Builder::new()
                 .name(format!("disk {unit}"))
                 .spawn(move || serve(unit, &shared, &receiver, &inputs))?;
-            disks.units[usize::from(unit)] =
-                Some(Unit { geometry, image, requests: Some(requests), waiting: None, thread: Some(thread) });
+            disks.units[usize::from(unit)] = Some(Unit {
+                geometry,
+                image,
+                requests: Some(requests),
+                waiting: None,
+                submitted: 0,
+                thread: Some(thread),
+            });
         }
         Ok(disks)
     }
@@ -88,6 +96,7 @@ impl Disks {
         let Some(Some(disk)) = self.units.get_mut(unit) else { return };
         self.number += 1;
         disk.waiting = Some(self.number);
+        disk.submitted += 1;
         if let Some(requests) = &disk.requests {
             // The thread lives as long as the queue.
             let _ = requests.send((self.number, request));
@@ -205,6 +214,11 @@ impl Machine {
     /// The disks as the guest knows them, each with its number.
     pub fn disks(&self) -> impl Iterator<Item = (u8, DiskGeometry)> {
         (0..).zip(&self.disks.units).filter_map(|(number, unit)| Some((number, unit.as_ref()?.geometry)))
+    }
+
+    /// Waits until the disks have done what was requested of them: their images do not change any more.
+    pub fn settle_disks(&self) {
+        self.disks.units.iter().flatten().for_each(|disk| disk.image.wait_for(disk.submitted));
     }
 
     /// Hands the images over to another process ([`SharedImage::hand_over`]). The requests of the drives wait.

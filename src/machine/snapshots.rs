@@ -82,6 +82,9 @@ pub struct SnapshotInfo {
     pub new: u64,
     /// Number of pages that were copied or written back.
     pub pages: u64,
+    /// Numbers of the disks that can be written, when it is taken; of those that have been written since, when it is
+    /// restored. Their contents are not part of it.
+    pub disks: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,8 @@ struct Snapshot {
     new: u64,
     memory: Arc<MemoryImage>,
     state: MachineState,
+    /// How often each disk had been written.
+    disk_writes: Vec<(u8, u64)>,
 }
 
 /// The memory contents of the snapshot that was taken or restored baseline.
@@ -156,9 +161,11 @@ impl Snapshots {
         self.taken += 1;
         let new = budget.held() - before;
         let rip = state.boot_cpu().vcpu.rip();
-        let snapshot = Snapshot { number: self.taken, new, memory, state };
+        let disk_writes = disk_writes(machine);
+        let disks = disk_writes.iter().map(|(unit, _)| *unit).collect();
+        let snapshot = Snapshot { number: self.taken, new, memory, state, disk_writes };
         self.by_name.insert(name.to_owned(), snapshot);
-        Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages })
+        Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages, disks })
     }
 
     /// Restores `machine` to the snapshot. Output that the guest has sent since is not taken back, and the
@@ -193,7 +200,9 @@ impl Snapshots {
         baseline.memory = snapshot.memory.clone();
         machine.restore_devices_and_cpus(&snapshot.state).map_err(InMemorySnapshotError::Mixture)?;
         let (rip, new) = (snapshot.state.boot_cpu().vcpu.rip(), snapshot.new);
-        Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages: pages.len() })
+        let written = disk_writes(machine).into_iter().filter(|disk| !snapshot.disk_writes.contains(disk));
+        let disks = written.map(|(unit, _)| unit).collect();
+        Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages: pages.len(), disks })
     }
 
     /// Deletes a snapshot. Dirty tracking stops with the last one.
@@ -228,6 +237,7 @@ impl Snapshots {
             rip: snapshot.state.boot_cpu().vcpu.rip(),
             new: snapshot.new,
             pages: snapshot.memory.pages(),
+            disks: snapshot.disk_writes.iter().map(|(unit, _)| *unit).collect(),
         };
         all.into_iter().map(info).collect()
     }
@@ -249,6 +259,13 @@ impl Snapshots {
         let name = name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
         InMemorySnapshotError::None { name, meant }
     }
+}
+
+/// How often each disk that the guest can write was written, once all requests are done.
+fn disk_writes(machine: &Machine) -> Vec<(u8, u64)> {
+    machine.settle_disks();
+    let writable = machine.disk_images().filter(|(_, image)| !image.with(|image| image.is_read_only()));
+    writable.map(|(unit, image)| (unit, image.writes())).collect()
 }
 
 fn check_name(name: &str) -> Result<(), InMemorySnapshotError> {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{SeekFrom as Look, seek};
@@ -194,6 +194,16 @@ impl DiskImage {
     /// Its path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// When the contents of the file were changed last: seconds since 1970, and nanoseconds.
+    ///
+    /// # Errors
+    ///
+    /// The host's reason.
+    pub fn modified(&self) -> io::Result<(i64, i64)> {
+        let status = self.file.metadata()?;
+        Ok((status.mtime(), status.mtime_nsec()))
     }
 
     /// Bytes of the disk.

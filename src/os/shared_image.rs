@@ -36,8 +36,9 @@ struct State {
     owner: Owner,
     /// The machine is gone.
     closed: bool,
-    /// Number of writes.
+    /// Number of writes, and of all requests that are done.
     writes: u64,
+    done: u64,
     /// The 4 KiB pages of the image that were written since it was last asked; `None` if nobody will ask.
     written: Option<PageSet>,
 }
@@ -53,7 +54,7 @@ impl SharedImage {
     /// An image that this process has locked, or with `elsewhere` one that another process may still use.
     pub fn new(image: DiskImage, elsewhere: bool) -> SharedImage {
         let owner = if elsewhere { Owner::Elsewhere } else { Owner::Here };
-        let state = State { image, owner, closed: false, writes: 0, written: None };
+        let state = State { image, owner, closed: false, writes: 0, done: 0, written: None };
         SharedImage { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -67,7 +68,7 @@ impl SharedImage {
         let mut reported = false;
         loop {
             let wait = match state.owner {
-                Owner::Here => return Some(ImageInUse(state)),
+                Owner::Here => return Some(ImageInUse { state, changed: &self.changed }),
                 Owner::Returning | Owner::Elsewhere if state.closed => return None,
                 Owner::Elsewhere => Duration::from_secs(3600),
                 Owner::Returning => match state.image.lock() {
@@ -126,6 +127,15 @@ impl SharedImage {
         self.changed.notify_all();
     }
 
+    /// Waits until `requests` requests are done, unless another process has the image.
+    pub fn wait_for(&self, requests: u64) {
+        let mut state = self.state();
+        while state.done < requests && state.owner == Owner::Here && !state.closed {
+            let waited = self.changed.wait_timeout(state, RETRY);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// The machine is gone: what waits for the image is given up.
     pub fn close(&self) {
         self.state().closed = true;
@@ -163,9 +173,19 @@ impl SharedImage {
     }
 }
 
-/// An image that this process may use.
+/// An image that this process may use, for one request.
 #[derive(Debug)]
-pub struct ImageInUse<'a>(MutexGuard<'a, State>);
+pub struct ImageInUse<'a> {
+    state: MutexGuard<'a, State>,
+    changed: &'a Condvar,
+}
+
+impl Drop for ImageInUse<'_> {
+    fn drop(&mut self) {
+        self.state.done += 1;
+        self.changed.notify_all();
+    }
+}
 
 impl ImageInUse<'_> {
     /// As [`DiskImage::read`].
@@ -174,7 +194,7 @@ impl ImageInUse<'_> {
     ///
     /// Those of [`DiskImage::read`].
     pub fn read(&self, lba: u64, data: &mut [u8]) -> Result<(), (u64, io::Error)> {
-        self.0.image.read(lba, data)
+        self.state.image.read(lba, data)
     }
 
     /// As [`DiskImage::write`].
@@ -183,7 +203,7 @@ impl ImageInUse<'_> {
     ///
     /// Those of [`DiskImage::write`].
     pub fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), (u64, io::Error)> {
-        let state = &mut *self.0;
+        let state = &mut *self.state;
         state.writes += 1;
         let written = state.image.write(lba, data);
         if let Some(pages) = &mut state.written {
@@ -200,6 +220,6 @@ impl ImageInUse<'_> {
     ///
     /// Those of [`DiskImage::flush`].
     pub fn flush(&self) -> io::Result<()> {
-        self.0.image.flush()
+        self.state.image.flush()
     }
 }

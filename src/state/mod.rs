@@ -19,6 +19,7 @@ mod file_name;
 pub mod fuzzing;
 mod guest_file;
 mod memory_contents;
+pub mod saved_disks;
 mod saved_machine;
 mod snapshot_file;
 #[cfg(test)]

@@ -470,7 +470,8 @@ fn is_known(entry: &SectionEntry) -> bool {
         KERNEL_IRQCHIP,
     ];
     let names = names.map(|(name, _)| name);
-    let of_other_modules = super::memory_contents::NAMES.into_iter().chain([guest_file::NAME]);
+    let of_other_modules =
+        super::memory_contents::NAMES.into_iter().chain([guest_file::NAME, super::saved_disks::NAME]);
     let numbers = if entry.name == VCPU.0 { MOST_CPUS as u16 } else { 1 };
     entry.number < numbers && names.into_iter().chain(of_other_modules).any(|name| name == entry.name)
 }

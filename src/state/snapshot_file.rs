@@ -13,6 +13,7 @@ use tracing::info;
 use super::container::{self, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
 use super::memory_contents::{self, MemoryContents};
+use super::saved_disks::{self, SavedDisk};
 use super::saved_machine::{SavedMachine, UserInterface};
 use super::{SnapshotError, error};
 use crate::arch::PAGE_SIZE;
@@ -39,6 +40,8 @@ pub struct SaveReport {
     pub compressed: bool,
     /// True if the guest's file is stored in it.
     pub guest_file: bool,
+    /// The disks, whose contents are not part of it.
+    pub disks: Vec<SavedDisk>,
     /// Time taken.
     pub took: Duration,
 }
@@ -116,7 +119,9 @@ impl From<io::Error> for WriteError {
 
 /// Writes everything. Header and table come first in the file, but are written last.
 fn write(saved: &SavedMachine, machine: &Machine, file: &File) -> Result<SaveReport, WriteError> {
-    let sections = saved.to_sections();
+    let disks = saved_disks::of_machine(machine).map_err(WriteError::Other)?;
+    let mut sections = saved.to_sections();
+    sections.extend(saved_disks::to_section(&disks));
     // The guest's file, `memory` and `memory-map`.
     let head = container::head_length(sections.len() + 3);
     let mut out = OffsetWriter { file: io::BufWriter::with_capacity(BUFFER, file), at: 0 };
@@ -158,6 +163,7 @@ fn write(saved: &SavedMachine, machine: &Machine, file: &File) -> Result<SaveRep
         memory: map.in_use(),
         compressed: !map.is_mapped(),
         guest_file: copied.is_some(),
+        disks,
         took: Duration::ZERO,
     })
 }
@@ -256,6 +262,7 @@ fn temporary(target: &Path) -> PathBuf {
 pub struct SnapshotFile {
     file: Arc<FileImage>,
     saved: SavedMachine,
+    disks: Vec<SavedDisk>,
     pages: MemoryContents,
     guest_file: GuestFileCopy,
 }
@@ -275,14 +282,20 @@ impl SnapshotFile {
         let file = Arc::new(file);
         let entries = container::read_table(file.as_ref())?;
         let saved = SavedMachine::read(file.as_ref(), &entries)?;
+        let disks = saved_disks::read(file.as_ref(), &entries)?;
         let pages = find_pages(file.as_ref(), &entries, &saved)?;
         let guest_file = guest_file::in_file(&file, &entries)?;
-        Ok(SnapshotFile { file, saved, pages, guest_file })
+        Ok(SnapshotFile { file, saved, disks, pages, guest_file })
     }
 
     /// The machine in it.
     pub fn saved(&self) -> &SavedMachine {
         &self.saved
+    }
+
+    /// Its disks.
+    pub fn disks(&self) -> &[SavedDisk] {
+        &self.disks
     }
 
     /// Bytes of memory stored in it.
@@ -338,6 +351,7 @@ fn find_pages(
 pub fn check_bytes(image: &dyn Image) -> Result<(), SnapshotError> {
     let entries = container::read_table(image)?;
     let saved = SavedMachine::read(image, &entries)?;
+    saved_disks::read(image, &entries)?;
     let pages = find_pages(image, &entries, &saved)?;
     guest_file::from_bytes(image, &entries)?;
     saved.verify(image.name())?;
@@ -345,13 +359,13 @@ pub fn check_bytes(image: &dyn Image) -> Result<(), SnapshotError> {
 }
 
 /// Restores a machine in place from the file at `path`; its memory must have the same size. Watchpoint pages
-/// stay protected, debug facilities are off.
+/// stay protected, debug facilities are off. Returns what the user has to know about the disks, in sentences.
 ///
 /// # Errors
 ///
 /// [`SnapshotError`]. The machine is unchanged, unless [`SnapshotError::is_fatal`].
-pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> {
-    let SnapshotFile { file, saved, pages, guest_file } = SnapshotFile::open(path)?;
+pub fn restore(machine: &mut Machine, path: &Path) -> Result<Vec<String>, SnapshotError> {
+    let SnapshotFile { file, saved, disks, pages, guest_file } = SnapshotFile::open(path)?;
     let name = file.name().to_owned();
     let (there, here) = (saved.memory, machine.memory().size());
     if there != here {
@@ -359,7 +373,8 @@ pub fn restore(machine: &mut Machine, path: &Path) -> Result<(), SnapshotError> 
     }
     machine
         .revert(saved.restoration(guest_file), &saved.machine, &mut |memory| pages.fill(&file, memory))
-        .map_err(|error| SnapshotError::machine(&name, error))
+        .map_err(|error| SnapshotError::machine(&name, error))?;
+    Ok(saved_disks::differences(&disks, machine))
 }
 
 #[cfg(test)]

@@ -184,10 +184,10 @@ impl StoppedMachine for Supervisor<'_> {
         state::save(self.machine, pending, file)
     }
 
-    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError> {
+    fn restore(&mut self, file: &Path) -> Result<Vec<String>, SnapshotError> {
         let restored = state::restore(self.machine, file);
         match &restored {
-            Ok(()) => {
+            Ok(_) => {
                 self.was_restored();
                 // They are of another guest.
                 if let Err(error) = self.snapshots.delete_all(self.machine) {

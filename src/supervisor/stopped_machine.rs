@@ -109,12 +109,12 @@ pub trait StoppedMachine {
     /// [`SnapshotError`]; an existing file is left as it is.
     fn snapshot(&mut self, file: &Path) -> Result<SaveReport, SnapshotError>;
 
-    /// Restores the machine from a file; breakpoints stay.
+    /// Restores the machine from a file; breakpoints stay. Returns what the user has to know about its disks.
     ///
     /// # Errors
     ///
     /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
-    fn restore(&mut self, file: &Path) -> Result<(), SnapshotError>;
+    fn restore(&mut self, file: &Path) -> Result<Vec<String>, SnapshotError>;
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

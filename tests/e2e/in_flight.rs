@@ -17,6 +17,7 @@ const DISK: u64 = 1 << 20;
 pub fn trials() -> Vec<Trial> {
     let mut trials = interrupts();
     trials.extend(disks());
+    trials.extend(snapshots());
     trials.extend(refused());
     trials
 }
@@ -275,6 +276,48 @@ fn disks() -> Vec<Trial> {
             }
             // Nobody has locked it: another guest begins with it.
             end(churning(&here, &[])?, &here)
+        }),
+    ]
+}
+
+fn snapshots() -> Vec<Trial> {
+    vec![
+        guest_test(
+            "a_restored_guest_is_in_the_middle_of_its_transfer_and_a_changed_image_is_reported",
+            || {
+                let folder = Folder::new();
+                let (image, file) = (image(&folder, "disk.img")?, folder.file("a.kvmstate"));
+                let copy = folder.file("copy.img");
+                let guest = churning(&image, &[])?;
+                let answer = guest.ask(&["pause", &format!("snapshot {}", file.display())])?;
+                contains(&answer, "the contents of disk 0 are not included")?;
+                // The time of the last change is copied as well.
+                let copied = std::process::Command::new("cp").arg("-p").args([&image, &copy]).status()?;
+                assert!(copied.success());
+                guest.ask(&["resume"])?;
+                end(guest, &image)?;
+                let disk = |image: &Path| format!("--disk={}", image.display());
+                let changed = restored(&file, &[&disk(&image)])?;
+                changed.ask(&["quit"])?;
+                contains(&changed.finish()?.err, "disk.img was changed after the machine was saved")?;
+                let mut guest = restored(&file, &[&disk(&copy)])?;
+                still_churns(&mut guest)?;
+                guest.send_input("\x04")?;
+                let ran = guest.finish()?;
+                contains(&ran.err, "result (RAX) 0 ")?;
+                ran.check(!ran.err.contains("was changed after"), "no warning").map(drop)
+            },
+        ),
+        guest_test("a_disk_that_was_written_since_a_snapshot_is_reported", || {
+            let folder = Folder::new();
+            let image = image(&folder, "disk.img")?;
+            let mut guest = churning(&image, &[])?;
+            contains(&guest.ask(&["snapshot a"])?, "the contents of disk 0 are not part of it")?;
+            still_churns(&mut guest)?;
+            contains(
+                &guest.ask(&["restore a"])?,
+                "the contents of disk 0 are not restored: the guest has written",
+            )
         }),
     ]
 }

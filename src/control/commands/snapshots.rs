@@ -22,8 +22,9 @@ pub(in crate::control) fn take(guest: &mut dyn StoppedMachine, name: &str) -> Re
     }
     let snapshot = guest.take_snapshot(name)?;
     let place = place(guest, snapshot.rip);
+    let note = disks(&snapshot.disks, "part of it");
     Ok(format!(
-        "snapshot `{name}` at {place}: {} compared, {} stored\n",
+        "snapshot `{name}` at {place}: {} compared, {} stored\n{note}",
         pages(snapshot.pages),
         size(snapshot.new)
     ))
@@ -39,7 +40,16 @@ pub(in crate::control) fn restore(
     let snapshot = guest.restore_snapshot(name)?;
     let place = place(guest, snapshot.rip);
     let hint = hint(guest);
-    Ok(format!("restored snapshot `{name}` at {place}: {} written back\n{hint}", pages(snapshot.pages)))
+    let note = disks(
+        &snapshot.disks,
+        "restored: the guest has written to it since, and may remember other contents",
+    );
+    Ok(format!("restored snapshot `{name}` at {place}: {} written back\n{note}{hint}", pages(snapshot.pages)))
+}
+
+/// That the contents of disks are not `what`, a line each.
+fn disks(units: &[u8], what: &str) -> String {
+    units.iter().map(|unit| format!("the contents of disk {unit} are not {what}\n")).collect()
 }
 
 pub(in crate::control) fn list(

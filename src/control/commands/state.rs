@@ -32,6 +32,16 @@ pub(in crate::control) fn snapshot(
     if !saved.guest_file {
         text.push_str("the guest file is not included: a reset needs it at its current path\n");
     }
+    for disk in &saved.disks {
+        text += &match disk.in_memory {
+            true => {
+                format!("what the guest has written to disk {} (`,snapshot`) is not included\n", disk.unit)
+            }
+            false => {
+                format!("the contents of disk {} are not included: keep a copy of its image\n", disk.unit)
+            }
+        };
+    }
     Ok(text)
 }
 
@@ -41,8 +51,8 @@ pub(in crate::control) fn restore(
     arguments: &str,
 ) -> Result<String, CommandError> {
     let Some(file) = state::snapshot_path(arguments) else { return snapshots::restore(guest, arguments) };
-    guest.restore(&file)?;
+    let notes: String = guest.restore(&file)?.iter().map(|note| format!("{note}\n")).collect();
     let rip = guest.registers()?.general.rip;
     let (place, hint) = (place(guest, rip), snapshots::hint(guest));
-    Ok(format!("the machine was restored from {}, at {place}\n{hint}", file.display()))
+    Ok(format!("the machine was restored from {}, at {place}\n{notes}{hint}", file.display()))
 }
