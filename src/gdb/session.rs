@@ -71,6 +71,7 @@ fn answer_packets(
         target.supervisor.serve_requests(requests);
         if target.supervisor.take_registers_changed() {
             target.view.registers.forget();
+            target.threads.resize(target.supervisor.machine.cpu_ids().count());
         }
         if let Some(outcome) = target.supervisor.outcome() {
             if let Stub::Running(mut going) = stub {
@@ -120,7 +121,7 @@ fn answer_packets(
                         match advance {
                             Advance::Going => going.into(),
                             Advance::Stopped(stop) => {
-                                target.threads.stopped(target.supervisor.machine.current_cpu());
+                                target.threads.stopped(target.supervisor.cpu);
                                 print_pending_end(target, going.borrow_conn())?;
                                 let values = expedited(target);
                                 let mut values =
@@ -140,7 +141,7 @@ fn answer_packets(
                 // thousand steps. Only a guest that was running can have moved; asking the host for its position
                 // is so expensive that a flood of interrupts would take minutes.
                 if running {
-                    target.supervisor.interrupt();
+                    target.supervisor.interrupt(target.threads.selected());
                 }
                 let tid = thread_of(target.threads.selected());
                 let stop = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };

@@ -52,6 +52,13 @@ impl Threads {
         *self = Threads::new(self.cpus);
     }
 
+    /// The machine has this many vCPUs now: another state may have been restored.
+    pub(crate) fn resize(&mut self, cpus: usize) {
+        if cpus != self.cpus {
+            *self = Threads { multiprocess: self.multiprocess, ..Threads::new(cpus) };
+        }
+    }
+
     /// The vCPU of this thread, if it exists.
     pub(crate) fn vcpu(&self, thread: Tid) -> Option<CpuId> {
         let number = thread.get() - 1;

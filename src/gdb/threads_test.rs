@@ -38,6 +38,11 @@ fn an_invalid_thread_does_not_change_the_selection() {
     assert_eq!(threads.id(threads.selected()), "3");
     threads.name_process();
     assert_eq!(threads.id(threads.selected()), "p1.3");
+    threads.resize(3);
+    assert_eq!(thread_of(threads.selected()), thread(3));
+    threads.resize(2);
+    assert_eq!((threads.id(threads.selected()), threads.vcpu(thread(3))), ("p1.1".to_owned(), None));
+    threads.resize(3);
     threads.stopped(CpuId::BOOT);
     assert_eq!(threads.selected(), CpuId::BOOT, "gdb selects the thread that stopped");
 }

@@ -35,6 +35,11 @@ impl ResumeActions {
         self.actions.get(cpu.index()).and_then(Option::as_ref).unwrap_or(&self.default)
     }
 
+    /// The machine has this many CPUs now; new ones have the default action.
+    pub(crate) fn resize(&mut self, cpus: usize) {
+        self.actions.resize(cpus, None);
+    }
+
     /// True if `cpu` steps.
     pub(crate) fn steps(&self, cpu: CpuId) -> bool {
         matches!(self.of(cpu), ResumeAction::Step | ResumeAction::StepRange(_))

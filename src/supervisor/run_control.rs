@@ -24,7 +24,7 @@ use crate::arch::Registers;
 use crate::inspect::report;
 use crate::kvm::{GuestDebug, HostError};
 use crate::machine::snapshots::Snapshots;
-use crate::machine::{CpuId, Event, Machine, Outcome, RunState};
+use crate::machine::{CpuId, Event, Machine, Outcome};
 
 /// Printed for the user when the guest requests a reset.
 const RESET: &str = "kvm: the guest requested a reset; continuing performs it.\n";
@@ -181,21 +181,18 @@ impl<'m> Supervisor<'m> {
     /// goes on.
     pub(crate) fn attach(&mut self) {
         self.state.attach();
-        self.interrupt();
+        self.interrupt(CpuId::BOOT);
         self.actions.clear();
         self.take_pending();
         self.session.switches.physical = false;
     }
 
-    /// The debugger has interrupted the guest: all CPUs stop where they are.
-    pub(crate) fn interrupt(&mut self) {
+    /// The debugger has interrupted the guest: all CPUs stop where they are. It is notified of a stop of `cpu`; another
+    /// that has just come to a breakpoint stops there when the guest goes on.
+    pub(crate) fn interrupt(&mut self, cpu: CpuId) {
         self.state.set_resumed(false);
-        for cpu in self.machine.cpu_ids() {
-            if self.machine.cpu(cpu).run_state() != RunState::WaitForSipi
-                && let Ok((_, pc)) = self.position_of(cpu)
-            {
-                self.interrupted_at(cpu, pc);
-            }
+        if let Ok((_, pc)) = self.position_of(cpu) {
+            self.interrupted_at(cpu, pc);
         }
     }
 
@@ -377,6 +374,11 @@ impl<'m> Supervisor<'m> {
         self.registers_changed = true;
         self.stops.current = None;
         self.cpu = CpuId::BOOT;
+        let count = self.machine.cpu_ids().count();
+        self.actions.resize(count);
+        if self.selected.index() >= count {
+            self.selected = CpuId::BOOT;
+        }
         self.facilities.watchpoints.forget_hits();
         self.find_magic_breakpoints();
         if let Some(session) = self.state.session_mut() {

@@ -231,11 +231,11 @@ fn at_the_console(schedule: &str) -> Result<(), Failed> {
     expect(&client.ask("step")?, "CPU 1 waits for a start-up interrupt of another CPU")?;
     client.ask("break both_count")?;
     client.ask("resume")?;
-    expect(&client.ask("wait")?, " on CPU 0, hit 1\nCPU 0: 0x")?;
+    expect(&client.ask("wait")?, " on CPU 0, hit 1\nCPU 0: => 0x")?;
     expect(&client.ask("info cpus")?, "* CPU #0: rip 0x")?;
     expect(&client.ask("cpu 1")?, "commands are about CPU 1 now\n")?;
     let others = client.ask("x/1gx counts")?;
-    expect(&client.ask("step 30")?, "CPU 1: 0x")?;
+    expect(&client.ask("step 30")?, "CPU 1: => 0x")?;
     expect(&client.ask("info cpus")?, "* CPU #1: rip 0x")?;
     expect_equal(&client.ask("x/1gx counts")?, &others)?;
     client.ask("quit")?;
