@@ -1,4 +1,4 @@
-//! `--disk`: the images, and the machine they belong to.
+//! `--disk` and `--cdrom`: the images, and the machine they belong to.
 
 mod received;
 
@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::machine::disks::{DiskOrigin, UNITS};
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
-use crate::settings::{DiskInterface, DiskSpec, MOST_DISKS, Settings};
+use crate::settings::{CDROM_UNIT, DiskInterface, DiskSpec, MOST_DISKS, Settings};
 use crate::state::saved_disks::{SavedDisk, differences};
 
 pub(super) use received::ReceivedDisks;
@@ -17,17 +17,21 @@ pub(super) use received::ReceivedDisks;
 /// The images of all disks, by their places.
 pub(super) type Disks = [Option<DiskImage>; UNITS];
 
-/// The disks of `settings` by their places. Those of each interface take its places in their order.
+/// The disks of `settings` and the CD by their places. The disks of each interface take the places that the CD leaves, in
+/// their order.
 fn places(settings: &Settings) -> [Option<&DiskSpec>; UNITS] {
     let mut disks = [None; UNITS];
+    disks[CDROM_UNIT] = settings.cdrom.as_ref();
     let (ide, virtio) = disks.split_at_mut(MOST_DISKS);
-    let (mut ide, mut virtio) = (ide.iter_mut(), virtio.iter_mut());
+    let mut ide = ide.iter_mut().filter(|place| place.is_none());
+    let mut virtio = virtio.iter_mut();
     for spec in &settings.disks {
-        let places = match spec.interface {
-            DiskInterface::Ide => &mut ide,
-            DiskInterface::Virtio => &mut virtio,
+        let place = match spec.interface {
+            DiskInterface::Ide => ide.next(),
+            DiskInterface::Virtio => virtio.next(),
+            DiskInterface::Cdrom => None,
         };
-        if let Some(place) = places.next() {
+        if let Some(place) = place {
             *place = Some(spec);
         }
     }

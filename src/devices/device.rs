@@ -26,7 +26,8 @@ pub struct Action {
     pub request: Option<MachineRequest>,
     /// [`Device::next_deadline`] may have changed.
     pub deadline: bool,
-    /// The device has a request to a disk ([`super::ide::IdeChannel::take_request`]).
+    /// The device has a request to a disk ([`super::ide::IdeChannel::take_request`]), or may have data for the bus
+    /// master or expect some from it.
     pub disk: bool,
     /// Addresses or interrupts of PCI functions may have changed.
     pub configuration: bool,

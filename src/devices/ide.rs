@@ -1,13 +1,16 @@
-//! An IDE channel with up to two ATA hard disks.
+//! An IDE channel with up to two drives: ATA hard disks and ATAPI CD-ROM drives.
 //!
 //! ATA/ATAPI-6 (T13/1410D). Offsets are those of the command block registers from the channel's base; the device
-//! control register is at 0x206. Implemented are PIO transfers with addresses of 28 and 48 bits and of cylinders,
-//! heads and sectors, the power management feature set, the write cache, and software reset. READ DMA, the packet
-//! feature set, SMART, security, host protected areas and the buffer commands are not. The machine differs from the
-//! standard and from real drives in these points:
+//! control register is at 0x206. Implemented are transfers by PIO and by DMA with addresses of 28 and 48 bits and of
+//! cylinders, heads and sectors, the packet feature set of a CD-ROM drive (`ide/packets.rs`), the power management
+//! feature set, the write cache, and software reset. Overlapped and queued commands, SMART, security, host protected
+//! areas and the buffer commands are not. The bus master is a device of its own ([`bus_master`]). The machine differs
+//! from the standard and from real drives in these points:
 //!
 //! - A drive never touches a file. It requests sectors ([`Action::disk`], [`IdeChannel::take_request`]), is busy, and
-//!   gets them by [`IdeChannel::complete`]. It requests up to 128 sectors of a command at once, and buffers no more.
+//!   gets them by [`IdeChannel::complete`]. It requests up to 256 sectors of a command at once, and buffers no more.
+//! - It never touches memory: the machine copies what it demands ([`IdeChannel::dma_demand`]). Transfer modes make no
+//!   difference.
 //! - Everything else takes no time, a reset included.
 //! - A command whose sectors do not all exist transfers none, and reports the first one that does not.
 //! - Commands and registers that are written to a device that is busy or transfers data are ignored, as is a byte
@@ -15,18 +18,25 @@
 //! - While only device 1 exists, device 0 reads as zero, as do all registers of a channel without drives.
 //! - At power-on READ MULTIPLE and WRITE MULTIPLE are disabled, and software reset keeps the settings.
 
+pub mod bus_master;
+mod cdrom;
+mod check;
 mod commands;
+mod dma;
 mod drive;
 mod geometry;
 mod identify;
+mod packets;
 mod registers;
 mod request;
 
 use serde::{Deserialize, Serialize};
 
+pub use dma::DmaDemand;
 pub use request::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
 
-use super::{Action, Device, OPEN_BUS, Snapshot, StateError};
+use super::{Action, Device, OPEN_BUS, Payload, Snapshot, StateError};
+use cdrom::DEVICE_RESET;
 use commands::EXECUTE_DEVICE_DIAGNOSTIC;
 use drive::{Drive, Phase};
 use registers::*;
@@ -72,6 +82,34 @@ impl IdeChannel {
         self.action()
     }
 
+    /// What a drive wants to transfer by the bus master, and which device it is.
+    pub fn dma_demand(&self) -> Option<(usize, DmaDemand)> {
+        let mut drives = self.drives.iter().enumerate();
+        drives.find_map(|(device, drive)| Some((device, drive.as_ref()?.dma_demand()?)))
+    }
+
+    /// The next bytes of device `device` for memory, at most `length`.
+    pub fn dma_data(&self, device: usize, length: usize) -> &[u8] {
+        let drive = self.drives.get(device).and_then(Option::as_ref);
+        drive.map_or(&[], |drive| drive.dma_data(length))
+    }
+
+    /// `length` bytes of [`Self::dma_data`] are in memory.
+    pub fn dma_taken(&mut self, device: usize, length: usize) -> Action {
+        if let Some(Some(drive)) = self.drives.get_mut(device) {
+            drive.dma_taken(length);
+        }
+        self.action()
+    }
+
+    /// Memory gives `bytes` to device `device`, no more than it demands.
+    pub fn dma_supplied(&mut self, device: usize, bytes: &[u8]) -> Action {
+        if let Some(Some(drive)) = self.drives.get_mut(device) {
+            drive.dma_supplied(bytes);
+        }
+        self.action()
+    }
+
     fn selected(&self) -> Option<&Drive> {
         self.drives[usize::from(self.selected)].as_ref()
     }
@@ -95,7 +133,8 @@ impl IdeChannel {
     }
 
     fn action(&self) -> Action {
-        let disk = self.drives.iter().flatten().any(Drive::has_request);
+        let wants = |drive: &Drive| drive.has_request() || drive.dma_demand().is_some();
+        let disk = self.drives.iter().flatten().any(wants);
         Action { disk, ..Action::line(self.line()) }
     }
 
@@ -129,7 +168,8 @@ impl IdeChannel {
 
     fn write_command(&mut self, command: u8) -> Action {
         self.control &= !CONTROL_HOB;
-        if self.is_occupied() {
+        let resets = command == DEVICE_RESET && self.selected().is_some_and(|drive| drive.cdrom.is_some());
+        if self.is_in_reset() || self.is_occupied() && !resets {
             return Action::NONE;
         }
         if command == EXECUTE_DEVICE_DIAGNOSTIC {
@@ -140,11 +180,12 @@ impl IdeChannel {
             }
             return self.action();
         }
-        let (number, channel) = (self.selected, self.channel);
+        let (number, channel, was_high) = (self.selected, self.channel, self.line());
         if let Some(drive) = self.selected_mut() {
             drive.execute(command, usize::from(number), channel);
         }
-        self.action()
+        // A command ends the interrupt before it. One that ends at once interrupts anew.
+        if was_high { Action { line: Some(false), ..self.action() } } else { self.action() }
     }
 
     fn write_control(&mut self, value: u8) -> Action {
@@ -242,11 +283,22 @@ impl Device for IdeChannel {
 
 impl Snapshot for IdeChannel {
     const KIND: &'static str = "ide";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
     type State = IdeChannel;
 
     fn state(&self) -> IdeChannel {
         self.clone()
+    }
+
+    /// Version 1 is read of a channel without drives.
+    fn restore(&mut self, payload: &Payload) -> Result<(), StateError> {
+        payload.expect_kind(Self::KIND)?;
+        if (payload.version, payload.bytes.get(1..3)) == (1, Some(&[0, 0]))
+            || payload.version == Self::VERSION
+        {
+            return self.set_state(payload.decode(Self::KIND)?);
+        }
+        Err(StateError::Version { kind: Self::KIND, found: payload.version, expected: Self::VERSION })
     }
 
     /// A request that was under way is made again.

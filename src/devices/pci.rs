@@ -102,6 +102,19 @@ impl PciBus {
         found.map(|(_, function)| function.as_mut() as &mut dyn PciFunction)
     }
 
+    /// True if the IDE function may access memory.
+    pub fn ide_is_bus_master(&self) -> bool {
+        let function = self.function(PciAddress::IDE);
+        function.is_some_and(|function| function.space().command() & space::COMMAND_MASTER != 0)
+    }
+
+    /// The IDE function has accessed memory that does not exist.
+    pub fn ide_has_aborted(&mut self) {
+        if let Some(function) = self.function_mut(PciAddress::IDE) {
+            function.space_mut().set_status(space::STATUS_MASTER_ABORT);
+        }
+    }
+
     /// All functions with their addresses, in the order of a scan.
     pub fn functions(&self) -> Vec<(PciAddress, &dyn PciFunction)> {
         let mut all: Vec<(PciAddress, &dyn PciFunction)> =

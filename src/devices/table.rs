@@ -14,6 +14,7 @@ use super::debugger_port::{self, DebuggerPort};
 use super::dma::Dma;
 use super::hpet::{self, Hpet};
 use super::i8042::I8042;
+use super::ide::bus_master::BusMaster;
 use super::ide::{self, IdeChannel};
 use super::ioapic::{self, IoApic};
 use super::lapic::{self, LocalApics};
@@ -266,6 +267,7 @@ pub const TABLE: &[Registration] = &[
     },
     ide(0, &[0x1F0..=0x1F7, 0x3F6..=0x3F6], 14),
     ide(1, &[0x170..=0x177, 0x376..=0x376], 15),
+    Registration { pci: Some(PciAddress::IDE), may_be_missing: true, ..Registration::of::<BusMaster>() },
     virtio_disk(0),
     virtio_disk(1),
     virtio_disk(2),

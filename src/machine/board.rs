@@ -4,11 +4,13 @@
 //! returned; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
 //! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
+mod bus_master;
 mod disks;
 mod firmware;
 mod kernel_irqchip;
 mod pci;
 mod saved;
+mod timers;
 mod virtio;
 mod wiring;
 
@@ -22,15 +24,14 @@ use crate::devices::decode::PortDecoder;
 use crate::devices::hpet::Hpet;
 use crate::devices::i8042::I8042;
 use crate::devices::ide::IdeChannel;
+use crate::devices::ide::bus_master::BusMaster;
 use crate::devices::ioapic::IoApic;
 use crate::devices::keyboard::KeyEvent;
 use crate::devices::lapic::{LocalApics, ProcessorRequest};
 use crate::devices::mouse::Movement;
 use crate::devices::pci::PciBus;
 use crate::devices::pic::DualPic;
-use crate::devices::pit::Pit;
 use crate::devices::post::PostPort;
-use crate::devices::rtc::Rtc;
 use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
@@ -50,7 +51,8 @@ pub struct Effect {
     pub request: Option<MachineRequest>,
     /// The next deadline of a device may have changed.
     pub deadline: bool,
-    /// A drive has a request ([`Board::take_disk_request`]).
+    /// A drive may have a request ([`Board::take_disk_request`]), or the bus master data to transfer
+    /// ([`Board::transfer_by_dma`]).
     pub disk: bool,
 }
 
@@ -100,6 +102,8 @@ pub struct Board {
     ide: Vec<u8>,
     /// The disks with the virtio interface.
     virtio: Vec<u8>,
+    /// The bus master of the IDE channels.
+    bus_master: u8,
     /// The devices that are told the time.
     timed: Vec<u8>,
     /// Levels of the interrupt lines.
@@ -128,7 +132,8 @@ impl Board {
     /// # Panics
     ///
     /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
-    /// the VGA, the interrupt controllers, the HPET, the PCI bus, and the device for unassigned accesses.
+    /// the VGA, the interrupt controllers, the HPET, the PCI bus, the bus master, and the device for unassigned
+    /// accesses.
     pub fn new(table: &'static [Registration]) -> Board {
         let slots: Vec<Slot> = table
             .iter()
@@ -165,6 +170,7 @@ impl Board {
         };
         let ide = all(&|slot| is::<IdeChannel>(slot.device.as_ref()));
         let virtio = all(&|slot| slot.role == Role::VirtioDisk);
+        let bus_master = find(&|slot| is::<BusMaster>(slot.device.as_ref()));
         let timed = all(&|slot| slot.timing != Timing::None);
         let decoder = PortDecoder::new(table, unassigned);
         let mut board = Board {
@@ -179,6 +185,7 @@ impl Board {
             unassigned,
             ide,
             virtio,
+            bus_master,
             timed,
             interrupts: InterruptLines::default(),
             interrupt_pending: 0,
@@ -408,24 +415,6 @@ impl Board {
             // A button does nothing but change the line.
             let _ = self.effect(DeviceIndex(index as u8), action);
         }
-    }
-
-    /// One line for each timer.
-    pub fn describe_timers(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for slot in &self.slots {
-            let device = slot.device.as_ref() as &dyn Any;
-            if let Some(pit) = device.downcast_ref::<Pit>() {
-                lines.extend(pit.describe().map(|line| format!("PIT {line}")));
-            } else if let Some(rtc) = device.downcast_ref::<Rtc>() {
-                lines.push(format!("RTC: {}", rtc.describe()));
-            } else if let Some(hpet) = device.downcast_ref::<Hpet>() {
-                lines.extend(hpet.describe().map(|line| format!("HPET {line}")));
-            } else if let Some(pm) = device.downcast_ref::<AcpiPm>() {
-                lines.push(format!("ACPI: {}", pm.describe()));
-            }
-        }
-        lines
     }
 
     /// The VGA.

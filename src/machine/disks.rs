@@ -42,7 +42,7 @@ struct Unit {
 
 /// The disk that `image` is, as the guest knows it.
 pub fn geometry(image: &DiskImage) -> DiskGeometry {
-    DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only() }
+    DiskGeometry { sectors: image.sectors(), read_only: image.is_read_only(), cdrom: image.is_cdrom() }
 }
 
 /// Where the machine that disks are connected to comes from.
@@ -173,7 +173,7 @@ fn serve(unit: u8, image: &SharedImage, requests: &Receiver<(u64, DiskRequest)>,
 }
 
 impl Machine {
-    /// Connects the disks: of the first [`MOST_DISKS`], which are IDE drives, two to each channel, the others to the PCI
+    /// Connects the disks: of the first [`MOST_DISKS`], which are IDE drives or a CD, two to each channel, the others to the PCI
     /// bus. A restored machine has drives already; the disks must be theirs. Called before the guest runs.
     ///
     /// # Errors
@@ -195,11 +195,17 @@ impl Machine {
         }
         disks.check(&self.board)?;
         for (unit, disk) in disks.units.iter().enumerate() {
-            let Some(DiskGeometry { sectors, read_only }) = disk.as_ref().map(|disk| disk.geometry) else {
+            let Some(DiskGeometry { sectors, read_only, cdrom }) = disk.as_ref().map(|disk| disk.geometry)
+            else {
                 continue;
             };
             let virtio = if unit < MOST_DISKS { "" } else { ", virtio" };
-            info!("disk {unit}: {sectors} sectors{}{virtio}", if read_only { ", read only" } else { "" });
+            let kind = match (cdrom, read_only) {
+                (true, _) => ", CD",
+                (false, true) => ", read only",
+                (false, false) => "",
+            };
+            info!("disk {unit}: {sectors} sectors{kind}{virtio}");
         }
         self.disks = disks;
         self.submit_disk_requests();
@@ -241,9 +247,10 @@ impl Machine {
         self.disk_images().for_each(|(_, image)| image.take_back());
     }
 
-    /// Passes the requests of the drives on to the disks.
+    /// Transfers data between drives and memory, and passes the requests of the drives on to the disks.
     #[cold]
     pub(super) fn submit_disk_requests(&mut self) {
+        self.board.transfer_by_dma(&self.memory);
         while let Some((unit, request)) = self.board.take_disk_request() {
             self.disks.submit(unit, request);
         }

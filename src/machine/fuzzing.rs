@@ -13,13 +13,14 @@ use crate::devices::lapic::{APIC_BASE_MSR, FIRST_X2APIC_MSR, ProcessorRequest, T
 use crate::devices::mouse::Movement;
 use crate::devices::table::TABLE;
 use crate::devices::{MachineRequest, MachineTime};
+use crate::memory::GuestMemory;
 
 /// Longest time that one step may take. Steps take microseconds.
 const SLOW: Duration = Duration::from_millis(50);
 /// How often a slow input is tried: other programs use this host, too.
 const TRIES: usize = 5;
 /// Largest saved state of all devices in bytes. A drive has a buffer of 64 KiB.
-const LARGEST_STATE: usize = 512 << 10;
+const LARGEST_STATE: usize = 1 << 20;
 /// Most requests of a processor that one step may leave.
 const MOST_REQUESTS: usize = 16;
 /// Disks that a machine can have.
@@ -198,6 +199,14 @@ struct Subject {
     board: Board,
     now: MachineTime,
     disks: [Option<DiskRequest>; DISKS],
+    memory: GuestMemory,
+}
+
+/// Bytes of memory that drives transfer data with.
+const MEMORY: u64 = 1 << 20;
+
+fn memory() -> GuestMemory {
+    GuestMemory::new(MEMORY).expect("memory")
 }
 
 impl Subject {
@@ -206,11 +215,17 @@ impl Subject {
         let mut board = Board::default();
         let sectors = [1000, 1, DiskGeometry::MOST_SECTORS, 20_000];
         for (unit, sectors) in sectors.into_iter().enumerate().filter(|(unit, _)| choice >> unit & 1 == 1) {
-            board.attach_disk(unit, DiskGeometry { sectors, read_only: unit == 1 });
+            let is_cd = unit == 2 && choice & 0x80 != 0;
+            let disk = DiskGeometry::disk(sectors, unit == 1);
+            board.attach_disk(unit, if is_cd { DiskGeometry::cdrom(4000) } else { disk });
+        }
+        if choice & 0x40 != 0 {
+            board.set_up_pci();
         }
         board.set_flat_ide_bars(choice & 0x10 != 0);
         board.set_tsc(0, 2_000_000, 12345);
-        let mut subject = Subject { board, now: MachineTime::default(), disks: Default::default() };
+        let mut subject =
+            Subject { board, now: MachineTime::default(), disks: Default::default(), memory: memory() };
         subject.connect(choice);
         subject
     }
@@ -223,8 +238,9 @@ impl Subject {
 
     /// What the machine does with the requests of drives.
     fn take_disk_requests(&mut self) {
+        self.board.transfer_by_dma(&self.memory);
         while let Some((unit, request)) = self.board.take_disk_request() {
-            assert!(request.sectors <= 128, "{request:?}");
+            assert!(request.sectors <= 256, "{request:?}");
             if let DiskRequestKind::Write { data, .. } = &request.kind {
                 assert_eq!(data.len(), request.sectors as usize * SECTOR);
             }
@@ -245,7 +261,10 @@ impl Subject {
         let size: usize = saved.iter().map(|(_, payload)| payload.bytes.len()).sum();
         assert!(size <= LARGEST_STATE, "a state of {size} bytes");
         let board = Board::restored(&saved).unwrap_or_else(|error| panic!("cannot be restored: {error}"));
-        let mut other = Subject { board, now: self.now, disks: Default::default() };
+        let mut contents = vec![0; MEMORY as usize];
+        let copied = memory();
+        self.memory.read(0, &mut contents).and_then(|()| copied.write(0, &contents)).expect("memory");
+        let mut other = Subject { board, now: self.now, disks: Default::default(), memory: copied };
         other.connect(choice);
         other.take_disk_requests();
         self.end_abandoned_requests(&other);

@@ -105,7 +105,8 @@ pub enum MachineError {
     },
     /// The guest was saved with another disk, or with none.
     #[error(
-        "the guest had {} as disk {unit}, and has {} here; continue it with the disks that it had (`--disk`)",
+        "the guest had {} as disk {unit}, and has {} here; continue it with the disks that it had (`--disk`, \
+         `--cdrom`)",
         describe(*there), describe(*here)
     )]
     Disk {
@@ -127,8 +128,13 @@ pub enum MachineError {
 fn describe(disk: Option<DiskGeometry>) -> String {
     match disk {
         None => "none".to_owned(),
-        Some(DiskGeometry { sectors, read_only }) => {
-            format!("{} of {sectors} sectors", if read_only { "a read-only one" } else { "one" })
+        Some(DiskGeometry { sectors, read_only, cdrom }) => {
+            let kind = match (cdrom, read_only) {
+                (true, _) => "a CD",
+                (false, true) => "a read-only one",
+                (false, false) => "one",
+            };
+            format!("{kind} of {sectors} sectors")
         }
     }
 }

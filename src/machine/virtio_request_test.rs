@@ -13,7 +13,7 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
-const DISK: DiskGeometry = DiskGeometry { sectors: 1 << 20, read_only: false };
+const DISK: DiskGeometry = DiskGeometry::disk(1 << 20, false);
 
 fn memory() -> GuestMemory {
     GuestMemory::new(4 << 20).unwrap()
@@ -256,7 +256,7 @@ fn garbage_in_memory_is_refused_or_carried_out_but_never_more() {
         usable += 1;
         let mut done = 0;
         for _ in 0..8 {
-            match request.step(&memory, DiskGeometry { sectors: 64, read_only: false }, true, done).unwrap() {
+            match request.step(&memory, DiskGeometry::disk(64, false), true, done).unwrap() {
                 Step::Disk(DiskRequest { lba, sectors, .. }) => {
                     assert!(lba + u64::from(sectors) <= 64);
                     let data = vec![word as u8; sectors as usize * SECTOR];

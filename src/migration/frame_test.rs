@@ -8,7 +8,7 @@ fn read(frame: &[u8]) -> Result<Message<'_>, FrameError> {
 
 #[test]
 fn every_message_round_trips() {
-    let geometry = DiskGeometry { sectors: 1 << 40, read_only: true };
+    let geometry = DiskGeometry::disk(1 << 40, true);
     let disks = vec![DiskOffer { unit: 3, geometry, copied: true }];
     let (guest, facts) = ("a.elf".into(), vec![1, 2]);
     let hello = Hello { token: [7; 16], memory: 64 << 20, guest, facts, disks };

@@ -54,7 +54,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         Message::Commit(TOKEN),
         Message::Bye,
     ]));
-    let geometry = DiskGeometry { sectors: DISK / 512, read_only: false };
+    let geometry = DiskGeometry::disk(DISK / 512, false);
     let disks = vec![DiskOffer { unit: 0, geometry, copied: true }];
     let (guest, facts) = ("test".into(), Vec::new());
     let mut with_disk = frames(&[

@@ -15,12 +15,15 @@ use rustix::io::Errno;
 
 use super::image_lock;
 use crate::memory::PageSet;
-use crate::settings::{DiskMode, DiskSpec};
+use crate::settings::{DiskInterface, DiskMode, DiskSpec};
 
 /// Bytes in a sector.
 const SECTOR: u64 = 512;
 /// Most sectors that an ATA drive addresses.
 const MOST_SECTORS: u64 = 1 << 48;
+/// Bytes in a sector of a CD, and most sectors of 512 bytes that a CD-ROM drive addresses.
+const CD_SECTOR: u64 = 2048;
+const MOST_CD_SECTORS: u64 = (1 << 32) - 4;
 /// Bytes of an image whose new contents are kept together.
 const CLUSTER: u64 = 4096;
 /// Most bytes that [`DiskMode::Snapshot`] keeps in memory.
@@ -34,6 +37,9 @@ pub enum DiskImageError {
     /// There is no such file.
     #[error("the disk image {path} does not exist. `truncate -s 64M {path}` creates an empty one of 64 MiB.", path = .0.display())]
     Missing(PathBuf),
+    /// There is no such CD image.
+    #[error("the CD image {path} does not exist. `xorriso -as mkisofs -o {path} FOLDER` makes one of a folder.", path = .0.display())]
+    MissingCd(PathBuf),
     /// It cannot be opened.
     #[error("the disk image {path} cannot be opened: {error}.{remedy}", path = .path.display())]
     Open {
@@ -50,6 +56,9 @@ pub enum DiskImageError {
     /// It has no sectors.
     #[error("the disk image {path} is empty. `truncate -s 64M {path}` makes it a disk of 64 MiB.", path = .0.display())]
     Empty(PathBuf),
+    /// A CD image that has no sectors.
+    #[error("the CD image {path} is empty. `xorriso -as mkisofs -o {path} FOLDER` makes one of a folder.", path = .0.display())]
+    EmptyCd(PathBuf),
     /// Its size is no number of sectors.
     #[error(
         "the disk image {path} has {size} bytes, which is no multiple of 512. `truncate -s %512 {path}` fills the last \
@@ -65,6 +74,14 @@ pub enum DiskImageError {
     /// It has more sectors than 48 bits address.
     #[error("the disk image {path} has {size} bytes; a disk has at most 128 PiB. Use a smaller one.", path = .path.display())]
     TooLarge {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// It has more sectors than the drive addresses.
+    #[error("the CD image {path} has {size} bytes; a CD-ROM drive reads less than 2 TiB. Use a smaller one.", path = .path.display())]
+    TooLargeCd {
         /// Its path.
         path: PathBuf,
         /// Its size in bytes.
@@ -112,6 +129,9 @@ pub struct DiskImage {
     path: PathBuf,
     file: File,
     mode: DiskMode,
+    is_cdrom: bool,
+    /// Bytes of the file. Zeros fill the last sector of a CD up.
+    file_size: u64,
     sectors: u64,
     /// What was written with [`DiskMode::Snapshot`], by the number of the cluster.
     written: HashMap<u64, Box<[u8; CLUSTER as usize]>>,
@@ -135,9 +155,11 @@ impl DiskImage {
     ///
     /// [`DiskImageError`], except [`DiskImageError::Locked`].
     pub fn open_unlocked(spec: &DiskSpec) -> Result<DiskImage, DiskImageError> {
-        let path = &spec.path;
-        let writable = spec.mode == DiskMode::ReadWrite;
+        let (path, is_cdrom) = (spec.path.clone(), spec.interface == DiskInterface::Cdrom);
+        let mode = spec.mode;
+        let writable = mode == DiskMode::ReadWrite;
         let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound if is_cdrom => DiskImageError::MissingCd(path.clone()),
             io::ErrorKind::NotFound => DiskImageError::Missing(path.clone()),
             io::ErrorKind::PermissionDenied if writable => DiskImageError::Open {
                 path: path.clone(),
@@ -146,28 +168,41 @@ impl DiskImage {
             },
             _ => DiskImageError::Open { path: path.clone(), error, remedy: "" },
         };
-        let status = std::fs::metadata(path).map_err(failed)?;
+        let status = std::fs::metadata(&path).map_err(failed)?;
         if !status.is_file() && !status.file_type().is_block_device() {
-            return Err(DiskImageError::Kind(path.clone()));
+            return Err(DiskImageError::Kind(path));
         }
-        let mut file = OpenOptions::new().read(true).write(writable).open(path).map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).write(writable).open(&path).map_err(failed)?;
         let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
         if size == 0 {
-            return Err(DiskImageError::Empty(path.clone()));
+            return Err(if is_cdrom { DiskImageError::EmptyCd(path) } else { DiskImageError::Empty(path) });
         }
-        let mut start = [0; 4];
-        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_exact(&mut start)).map_err(failed)?;
+        let mut start = Vec::new();
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| (&file).take(QCOW2.len() as u64).read_to_end(&mut start))
+            .map_err(failed)?;
         if start == QCOW2 {
-            return Err(DiskImageError::Format(path.clone()));
+            return Err(DiskImageError::Format(path));
         }
-        if size % SECTOR != 0 {
-            return Err(DiskImageError::Size { path: path.clone(), size });
+        let sectors = if is_cdrom {
+            size.div_ceil(CD_SECTOR) * (CD_SECTOR / SECTOR)
+        } else if size % SECTOR != 0 {
+            return Err(DiskImageError::Size { path, size });
+        } else {
+            size / SECTOR
+        };
+        if is_cdrom && sectors > MOST_CD_SECTORS {
+            return Err(DiskImageError::TooLargeCd { path, size });
         }
-        if size / SECTOR > MOST_SECTORS {
-            return Err(DiskImageError::TooLarge { path: path.clone(), size });
+        if sectors > MOST_SECTORS {
+            return Err(DiskImageError::TooLarge { path, size });
         }
-        let (path, mode) = (path.clone(), spec.mode);
-        Ok(DiskImage { path, file, mode, sectors: size / SECTOR, written: HashMap::new() })
+        Ok(DiskImage { path, file, mode, is_cdrom, file_size: size, sectors, written: HashMap::new() })
+    }
+
+    /// True for the image of a CD.
+    pub fn is_cdrom(&self) -> bool {
+        self.is_cdrom
     }
 
     /// Locks the image; without effect on a locked one.
@@ -268,6 +303,11 @@ impl DiskImage {
         let mut done = 0;
         while done < data.len() {
             match self.file.read_at(&mut data[done..], at + done as u64) {
+                // The last sector of a CD is not all there.
+                Ok(0) if self.is_cdrom && at + done as u64 >= self.file_size => {
+                    data[done..].fill(0);
+                    break;
+                }
                 Ok(0) => return Err((lba + done as u64 / SECTOR, io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -28,6 +28,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         irqchip: IrqchipMode::User,
         rtc: None,
         disks: Vec::new(),
+        cdrom: None,
         flat_ide_bars: false,
         overwrite_disks: false,
         layout: LayoutName::Us,

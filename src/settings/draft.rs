@@ -106,6 +106,7 @@ impl Draft {
                 append: String::new(),
                 modules: Vec::new(),
                 disks: Vec::new(),
+                cdrom: None,
                 display: DisplayMode::None,
                 dump_screen: false,
                 serial: [null(), null(), null(), null()],
@@ -184,7 +185,7 @@ impl Draft {
             self.settings.disks.clear();
         }
         let (most, kind) = match disk.interface {
-            DiskInterface::Ide => (MOST_DISKS, "IDE disks"),
+            DiskInterface::Ide | DiskInterface::Cdrom => (MOST_DISKS, "IDE disks"),
             DiskInterface::Virtio => (MOST_VIRTIO_DISKS, "disks with `,virtio`"),
         };
         if self.settings.disks.iter().filter(|other| other.interface == disk.interface).count() == most {
@@ -316,6 +317,10 @@ impl Draft {
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;
+        let ide = self.settings.disks.iter().filter(|disk| disk.interface == DiskInterface::Ide);
+        if self.settings.cdrom.is_some() && ide.count() == MOST_DISKS {
+            return Err(SettingsError::TooManyDrives);
+        }
         let security = security(self.tls, self.shared_key)?;
         let receive_from = SocketAddr::new(self.receive_address, self.receive_port);
         if self.receive

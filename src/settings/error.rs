@@ -39,6 +39,12 @@ pub enum SettingsError {
          (or `enable = yes` to [gdb-server] or [console] in the config file)."
     )]
     MagicBreakAlone,
+    /// A CD-ROM drive beside four disks.
+    #[error(
+        "--cdrom is one drive too many: a machine has at most four on IDE, and there are four disks already. Leave one of \
+         them out."
+    )]
+    TooManyDrives,
     /// A guest would be accepted from any host on the network without authentication.
     #[error(
         "-migrport {address}: other hosts can reach this address, and could read the guest or send another \

@@ -158,6 +158,8 @@ pub struct Settings {
     pub modules: Vec<ModuleSpec>,
     /// The disk images, at most [`MOST_DISKS`] and [`MOST_VIRTIO_DISKS`].
     pub disks: Vec<DiskSpec>,
+    /// The image of the CD; it takes one of the places of [`MOST_DISKS`] drives.
+    pub cdrom: Option<DiskSpec>,
     /// Where the guest's text goes.
     pub display: DisplayMode,
     /// Print the final VGA text screen on standard output when the run is over.
@@ -343,6 +345,9 @@ pub const MOST_DISKS: usize = 4;
 /// Most disks of a machine with the virtio interface.
 pub const MOST_VIRTIO_DISKS: usize = 4;
 
+/// Which of the [`MOST_DISKS`] drives is the CD-ROM drive: the first one of the secondary channel, as on QEMU.
+pub const CDROM_UNIT: usize = 2;
+
 /// A disk image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskSpec {
@@ -359,6 +364,8 @@ pub struct DiskSpec {
 pub enum DiskInterface {
     /// As a drive of an IDE channel.
     Ide,
+    /// As a CD-ROM drive of an IDE channel.
+    Cdrom,
     /// As a PCI device with the virtio interface.
     Virtio,
 }

@@ -45,7 +45,7 @@ impl Settings {
                 DiskMode::Snapshot => ",snapshot",
             };
             let interface = match disk.interface {
-                DiskInterface::Ide => "",
+                DiskInterface::Ide | DiskInterface::Cdrom => "",
                 DiskInterface::Virtio => ",virtio",
             };
             all.push(("disk", format!("{}{mode}{interface}", disk.path.display())));
@@ -55,6 +55,9 @@ impl Settings {
         }
         if self.schedule != Schedule::Parallel {
             all.push(("schedule", "serial".to_owned()));
+        }
+        if let Some(cdrom) = &self.cdrom {
+            all.push(("cdrom", cdrom.path.display().to_string()));
         }
         if self.clock != ClockMode::Host {
             all.push(("clock", clock(self.clock).to_owned()));
@@ -221,6 +224,7 @@ mod tests {
         (&["a.elf"], "--rtc=7", "rtc=7"),
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),
         (&["a.elf"], "--disk=a.img,virtio,ro", "disk=a.img,ro,virtio"),
+        (&["a.elf"], "--cdrom=a.iso", "cdrom=a.iso"),
         (&["a.elf"], "--flat-ide-bars", "flat-ide-bars=yes"),
         (&["a.elf"], "--append=one two", "append=one two"),
         (&["a.elf"], "--module=m.bin=x", "module=m.bin=x"),

@@ -96,6 +96,11 @@ pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
     Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
 }
 
+/// The image of a CD.
+pub(super) fn cdrom(text: &str) -> ParseResult<DiskSpec> {
+    Ok(DiskSpec { path: file(text)?, mode: DiskMode::ReadOnly, interface: DiskInterface::Cdrom })
+}
+
 /// A disk image, and behind commas how it is used.
 pub(super) fn disk(text: &str) -> ParseResult<DiskSpec> {
     let (mut path, mut mode, mut interface) = (text, None, None);

@@ -59,6 +59,46 @@ fn expect_contents(ran: &FinishedRun, sectors: &[u64]) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The transcript of the guest `disk-dma`. The bus master's interrupt bit is 0x04, its error bit 0x02, and 0x01 says that
+/// it has not reached the end of its table.
+const DMA_TRANSCRIPT: &str = "\
+bus master at 0xc000
+read the text: status 0x50 error 0x00 interrupts 1 bus master 0x04
+from the host
+write: status 0x50 error 0x00 interrupts 1 bus master 0x04
+read: status 0x50 error 0x00 interrupts 1 bus master 0x04
+read with a long table: status 0x50 error 0x00 interrupts 1 bus master 0x05
+read with a short table: status 0x58 error 0x00 interrupts 0 bus master 0x00
+read to where nothing is: status 0x58 error 0x00 interrupts 0 bus master 0x02
+read beyond the end: status 0x51 error 0x10 interrupts 1 bus master 0x05
+";
+
+/// The transcript of the guest `cdrom`.
+const CD_TRANSCRIPT: &str = "\
+identify device: status 0x51 error 0x04 interrupts 1
+signature 0xeb14, model KVM CD-ROM
+ready: status 0x50 error 0x00 interrupts 1
+capacity: status 0x50 error 0x00 interrupts 2
+18 sectors
+read: status 0x50 error 0x00 interrupts 3
+volume CD001 OF_THE_HOST
+read by DMA: status 0x50 error 0x00 interrupts 1
+read beyond the end: status 0x51 error 0x50 interrupts 1
+sense: status 0x50 error 0x00 interrupts 2
+0x0521
+";
+
+/// `kvm` with the guest `cdrom` and an image with a volume descriptor, whose last sector is not all there.
+fn with_cd(option: &str) -> Result<Kvm, Failed> {
+    const CD_SECTOR: usize = 2048;
+    let mut image = vec![0; 17 * CD_SECTOR + 100];
+    image[16 * CD_SECTOR..][..7].copy_from_slice(b"\x01CD001\x01");
+    image[16 * CD_SECTOR + 40..][..32].copy_from_slice(format!("{:32}", "OF_THE_HOST").as_bytes());
+    let kvm = Kvm::with_guest("cdrom").args(["--timeout", "100", option, "disc.iso"]);
+    fs::write(kvm.folder.file("disc.iso"), image)?;
+    Ok(kvm)
+}
+
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -88,6 +128,32 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_status(0)?;
             ran.check(ran.out.contains("write: status 0x51 error 0x44 interrupts 1\n"), "a write error")?;
             ran.check(!has_pattern(&ran.folder.file("disk.img"), 10), "an unchanged image").map(drop)
+        }),
+        guest_test("a_guest_and_the_host_read_what_the_other_wrote_by_dma", || {
+            let ran = with_image("disk-dma", 10 << 20, "").run();
+            ran.expect_status(0)?.expect_out(DMA_TRANSCRIPT)?.expect_err("result (RAX) 0 ")?;
+            expect_contents(&ran, &[10, 11, 17, 25])?;
+            ran.check(!has_pattern(&ran.folder.file("disk.img"), 26), "no other sectors").map(drop)
+        }),
+        guest_test("a_guest_reads_the_volume_descriptor_of_a_cd", || {
+            let ran = with_cd("--cdrom")?.run();
+            ran.expect_status(0)?.expect_out(CD_TRANSCRIPT)?.expect_err("result (RAX) 0 ")?;
+            ran.expect_log("disk 2: 72 sectors, CD")?;
+            // The spelling of QEMU, and a disk beside it.
+            let kvm = with_cd("-cdrom")?.args(["--disk", "disk.img"]);
+            File::create(kvm.folder.file("disk.img"))?.set_len(1 << 20)?;
+            kvm.run()
+                .expect_status(0)?
+                .expect_out(CD_TRANSCRIPT)?
+                .expect_log("disk 0: 2048 sectors")
+                .map(drop)
+        }),
+        test("a_cd_beside_four_disks_is_refused", || {
+            let disks = ["--disk", "a", "--disk", "b", "--disk", "c", "--disk", "d", "--cdrom", "e"];
+            let ran = Kvm::with_guest("cdrom").args(disks).run();
+            ran.expect_status(2)?
+                .expect_err("a machine has at most four on IDE, and there are four disks already")
+                .map(drop)
         }),
         guest_test("a_guest_that_polls_copies_a_sector", || {
             let ran = with_image("disk-copy", 1 << 20, "").run();

@@ -39,6 +39,7 @@ const TAKEN: &[Case] = &[
     case("--disk", "hello-serial", "--disk missing.img", 6, "", "the disk image missing.img does not exist"),
     case("--cpus", "cpus", "--cpus 2", 0, "2 processors have counted", ""),
     case("--schedule", "cpus", "--cpus 3 --schedule serial", 0, "3 processors have counted", ""),
+    case("--cdrom", "hello-serial", "--cdrom missing.iso", 6, "", "the CD image missing.iso does not exist"),
     case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
     case("--irqchip", "hello-serial", "--irqchip kernel", 0, "Hello from", ""),
     case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),
@@ -212,6 +213,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("--cpus", "--cpus 65", "--cpus: `65` is not a number of processors; allowed: 1 to 64"),
     ("--schedule", "--schedule lottery", "--schedule: `lottery` is not a schedule; allowed: parallel"),
+    (
+        "--cdrom",
+        "--cdrom=",
+        "--cdrom: `` does not name a file; allowed: the path of an ISO image, which is only read",
+    ),
     ("--clock", "--clock sundial", "--clock: `sundial` is not a clock; allowed: host, virtual"),
     (
         "--irqchip",

@@ -65,10 +65,10 @@ pub fn trials() -> Vec<Trial> {
             ran.expect_exactly(&exact_output(2, "", message)).map(drop)
         }),
         test("an_option_of_qemu_for_a_later_version_says_so", || {
-            let ran = Kvm::new().args(["-kernel", "a.elf", "-cdrom", "disk.iso"]).run();
+            let ran = Kvm::new().args(["-kernel", "a.elf", "-fda", "disk.img"]).run();
             ran.expect_status(2)?;
             ran.expect_err(
-                "kvm: `-cdrom disk.iso`, an option of QEMU, is refused. It comes with a later version. ",
+                "kvm: `-fda disk.img`, an option of QEMU, is refused. It comes with a later version. ",
             )
             .map(drop)
         }),

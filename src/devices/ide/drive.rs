@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cdrom::Cdrom;
 use super::geometry::Translation;
 use super::registers::*;
 use super::request::{DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
@@ -9,7 +10,7 @@ use super::request::{DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SEC
 /// Most sectors in a block of READ MULTIPLE and WRITE MULTIPLE.
 pub(super) const MOST_MULTIPLE: u8 = 16;
 /// Most sectors in a request to the disk, and in the drive's buffer: a multiple of all block sizes.
-pub(super) const MOST_SECTORS: u32 = 128;
+pub(super) const MOST_SECTORS: u32 = 256;
 
 /// What the drive is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,30 @@ pub(super) enum Phase {
     DataIn,
     /// The host writes a block of data.
     DataOut,
+    /// The bus master transfers data.
+    Dma,
+    /// The host writes a command packet.
+    Packet,
+}
+
+/// How the data of a command is transferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Protocol {
+    Pio,
+    Dma,
+    /// PIO in blocks of as many bytes as the host takes at once.
+    Packet,
+    PacketDma,
+}
+
+impl Protocol {
+    pub(super) fn is_dma(self) -> bool {
+        matches!(self, Protocol::Dma | Protocol::PacketDma)
+    }
+
+    pub(super) fn is_packet(self) -> bool {
+        matches!(self, Protocol::Packet | Protocol::PacketDma)
+    }
 }
 
 /// What the sectors of a command are for.
@@ -35,7 +60,7 @@ pub(super) enum Operation {
 
 /// Whether a request is at the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Outstanding {
+pub(super) enum Outstanding {
     None,
     /// The request of the command that is being executed.
     Current,
@@ -62,7 +87,22 @@ pub(super) struct Transfer {
     pub(super) remaining: u32,
     /// Sectors in a block, each of which has one interrupt.
     pub(super) block: u8,
+    pub(super) protocol: Protocol,
 }
+
+impl Transfer {
+    const NONE: Transfer = Transfer {
+        operation: Operation::Flush,
+        addressing: Addressing::Chs,
+        lba: 0,
+        remaining: 0,
+        block: 1,
+        protocol: Protocol::Pio,
+    };
+}
+
+/// SET FEATURES: the code of the DMA mode after power-on, Ultra DMA mode 2, as firmware would have set it.
+const FIRST_DMA_MODE: u8 = 0x42;
 
 /// One drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,29 +123,26 @@ pub(super) struct Drive {
     pub(super) reverts: bool,
     pub(super) standby: bool,
     pub(super) asleep: bool,
+    /// Code of the selected DMA mode (8.46, table 47).
+    pub(super) dma_mode: u8,
     pub(super) transfer: Transfer,
-    /// Data on its way, at most [`MOST_SECTORS`].
-    buffer: Vec<u8>,
+    /// Data on its way, at most [`MOST_SECTORS`], or a packet.
+    pub(super) buffer: Vec<u8>,
     /// Reading: bytes that the host has read.
-    position: usize,
+    pub(super) position: usize,
     /// Where the current block ends.
-    block_end: usize,
-    outstanding: Outstanding,
+    pub(super) block_end: usize,
+    pub(super) outstanding: Outstanding,
+    /// What a CD-ROM drive has besides.
+    pub(super) cdrom: Option<Cdrom>,
 }
 
 impl Drive {
     /// A drive after power-on.
     pub(super) fn new(geometry: DiskGeometry) -> Drive {
-        let transfer = Transfer {
-            operation: Operation::Flush,
-            addressing: Addressing::Chs,
-            lba: 0,
-            remaining: 0,
-            block: 1,
-        };
         Drive {
             geometry,
-            task: TaskFile::signature(),
+            task: TaskFile::signature(geometry.cdrom),
             failure: 0,
             phase: Phase::Idle,
             interrupt: false,
@@ -116,11 +153,13 @@ impl Drive {
             reverts: false,
             standby: false,
             asleep: false,
-            transfer,
+            dma_mode: FIRST_DMA_MODE,
+            transfer: Transfer::NONE,
             buffer: Vec::new(),
             position: 0,
             block_end: 0,
             outstanding: Outstanding::None,
+            cdrom: geometry.cdrom.then(Cdrom::default),
         }
     }
 
@@ -132,8 +171,9 @@ impl Drive {
     pub(super) fn status(&self) -> u8 {
         match self.phase {
             Phase::Busy => STATUS_BSY,
+            Phase::Idle if self.cdrom.as_ref().is_some_and(|cdrom| cdrom.is_reset) => 0,
             Phase::Idle => STATUS_DRDY | STATUS_DSC | self.failure,
-            Phase::DataIn | Phase::DataOut => STATUS_DRDY | STATUS_DSC | STATUS_DRQ,
+            _ => STATUS_DRDY | STATUS_DSC | STATUS_DRQ,
         }
     }
 
@@ -148,11 +188,14 @@ impl Drive {
             return;
         }
         self.end_transfer();
+        if let Some(cdrom) = &mut self.cdrom {
+            cdrom.is_reset = true;
+        }
         (self.task, self.failure) = (fresh.task, 0);
         (self.interrupt, self.standby, self.asleep) = (false, false, false);
     }
 
-    fn end_transfer(&mut self) {
+    pub(super) fn end_transfer(&mut self) {
         self.phase = Phase::Idle;
         self.buffer = Vec::new();
         (self.position, self.block_end, self.transfer.remaining) = (0, 0, 0);
@@ -183,8 +226,7 @@ impl Drive {
 
     /// Starts to transfer data of the drive itself to the host.
     pub(super) fn start_data(&mut self, data: Vec<u8>) {
-        self.transfer.operation = Operation::Read;
-        (self.transfer.remaining, self.transfer.block) = (0, 1);
+        self.transfer = Transfer { operation: Operation::Read, ..Transfer::NONE };
         (self.buffer, self.position) = (data, 0);
         self.next_block_in();
     }
@@ -195,17 +237,33 @@ impl Drive {
         self.standby = false;
         (self.position, self.block_end) = (0, 0);
         match transfer.operation {
+            Operation::Write if transfer.protocol.is_dma() => self.next_dma_out(),
             // The host gets no interrupt for the first block.
             Operation::Write => self.next_block_out(),
             _ => self.phase = Phase::Busy,
         }
     }
 
+    /// Data for the host is in the buffer.
+    pub(super) fn offer_data(&mut self) {
+        if self.transfer.protocol.is_dma() {
+            self.phase = Phase::Dma;
+        } else {
+            self.next_block_in();
+        }
+    }
+
     fn next_block_in(&mut self) {
-        let block = usize::from(self.transfer.block) * SECTOR;
+        let block = match (self.transfer.protocol, &self.cdrom) {
+            (Protocol::Packet, Some(cdrom)) => usize::from(cdrom.limit),
+            _ => usize::from(self.transfer.block) * SECTOR,
+        };
         self.block_end = (self.position + block).min(self.buffer.len());
         self.phase = Phase::DataIn;
         self.interrupt = true;
+        if self.transfer.protocol == Protocol::Packet {
+            self.task.set_packet_data(self.block_end - self.position);
+        }
     }
 
     fn next_block_out(&mut self) {
@@ -217,11 +275,13 @@ impl Drive {
     /// The host reads a word of data; true if that ends a block.
     #[inline]
     pub(super) fn read_word(&mut self) -> (u16, bool) {
-        let word = match self.buffer.get(self.position..self.position + 2) {
-            Some(&[low, high]) if self.phase == Phase::DataIn => u16::from_le_bytes([low, high]),
+        let word = match self.buffer.get(self.position..self.block_end) {
+            Some(&[low, high, ..]) if self.phase == Phase::DataIn => u16::from_le_bytes([low, high]),
+            // An answer to a packet may have an odd length.
+            Some(&[low]) if self.phase == Phase::DataIn => u16::from(low),
             _ => return (0, false),
         };
-        self.position += 2;
+        self.position = (self.position + 2).min(self.block_end);
         let ends = self.position >= self.block_end;
         if ends {
             self.end_block_in();
@@ -233,21 +293,31 @@ impl Drive {
         if self.position < self.buffer.len() {
             self.next_block_in();
         } else if self.transfer.remaining > 0 {
-            self.buffer.clear();
-            (self.position, self.block_end) = (0, 0);
-            self.phase = Phase::Busy;
+            self.request_more();
+        } else if self.transfer.protocol == Protocol::Packet {
+            self.finish_packet();
         } else {
             self.end_transfer();
         }
     }
 
+    /// The host has taken what was read, and more is to be read.
+    pub(super) fn request_more(&mut self) {
+        self.buffer.clear();
+        (self.position, self.block_end) = (0, 0);
+        self.phase = Phase::Busy;
+    }
+
     /// The host writes a word of data; true if that ends a block.
     #[inline]
     pub(super) fn write_word(&mut self, word: u16) -> bool {
-        if self.phase != Phase::DataOut {
+        if !matches!(self.phase, Phase::DataOut | Phase::Packet) {
             return false;
         }
         self.buffer.extend(word.to_le_bytes());
+        if self.phase == Phase::Packet {
+            return self.packet_word_written();
+        }
         let ends = self.buffer.len() >= self.block_end;
         if ends {
             self.end_block_out();
@@ -314,7 +384,7 @@ impl Drive {
         let operation = self.transfer.operation;
         let data = match result {
             Ok(data) if operation != Operation::Read || data.len() == requested as usize * SECTOR => data,
-            Ok(_) => return self.fail_at(ERROR_UNC, self.transfer.lba),
+            Ok(_) => return self.fail_request(self.transfer.lba),
             Err(error) => return self.fail_request(error.lba),
         };
         self.transfer.lba += u64::from(requested);
@@ -322,12 +392,14 @@ impl Drive {
             Operation::Read => {
                 self.transfer.remaining -= requested;
                 self.buffer = data;
-                self.next_block_in();
+                self.offer_data();
             }
             Operation::Write => {
                 self.buffer.clear();
                 if self.transfer.remaining == 0 {
                     self.finish();
+                } else if self.transfer.protocol.is_dma() {
+                    self.next_dma_out();
                 } else {
                     self.next_block_out();
                     self.interrupt = true;
@@ -346,6 +418,9 @@ impl Drive {
     /// The disk could not carry the request out. A failed write or flush is a device fault: the standard has no
     /// error for it.
     fn fail_request(&mut self, lba: u64) {
+        if self.transfer.protocol.is_packet() {
+            return self.check_condition(super::cdrom::UNRECOVERED_READ_ERROR);
+        }
         match self.transfer.operation {
             Operation::Read | Operation::Verify => self.fail_at(ERROR_UNC, lba),
             Operation::Write | Operation::Flush => {
@@ -353,57 +428,6 @@ impl Drive {
                 self.failure = STATUS_ERR | STATUS_DF;
             }
         }
-    }
-
-    /// What is wrong with a restored state.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
-        let Transfer { operation, lba, remaining, block, .. } = self.transfer;
-        let (length, most) = (self.buffer.len(), MOST_SECTORS as usize * SECTOR);
-        let capacity = self.geometry.sectors;
-        self.translation.check()?;
-        if !(1..=DiskGeometry::MOST_SECTORS).contains(&capacity) {
-            return Err("the disk has an impossible size");
-        }
-        if !is_multiple(self.multiple) && self.multiple != 0 || !is_multiple(block) {
-            return Err("the block has an impossible size");
-        }
-        if self.failure & !(STATUS_ERR | STATUS_DF) != 0 || remaining > 1 << 16 {
-            return Err("the status is impossible");
-        }
-        let whole = length % SECTOR == 0;
-        let data = match (self.phase, operation) {
-            (Phase::Idle, _) => length == 0,
-            (Phase::Busy, Operation::Write) => whole && length > 0,
-            (Phase::Busy, Operation::Flush) => length == 0,
-            (Phase::Busy, _) => length == 0 && remaining > 0,
-            (Phase::DataIn, Operation::Read) => {
-                whole && self.position < self.block_end && self.block_end <= length
-            }
-            (Phase::DataOut, Operation::Write) => {
-                let block = usize::from(block).min(remaining as usize) * SECTOR;
-                length < self.block_end && self.block_end - length <= block && self.block_end <= most
-            }
-            _ => false,
-        };
-        if !data
-            || length > most
-            || !self.position.is_multiple_of(2)
-            || !length.is_multiple_of(2)
-            || !self.block_end.is_multiple_of(SECTOR)
-        {
-            return Err("the data on its way does not belong to the transfer");
-        }
-        let received = match (self.phase, operation) {
-            (Phase::Busy, Operation::Write) => length / SECTOR,
-            // The block that is being written is among those that remain.
-            (Phase::DataOut, _) => (self.block_end / SECTOR).saturating_sub(usize::from(block)),
-            _ => 0,
-        };
-        let end = lba.checked_add(u64::from(remaining) + received as u64);
-        if self.phase != Phase::Idle && end.is_none_or(|end| end > capacity) {
-            return Err("the transfer goes beyond the end of the disk");
-        }
-        Ok(())
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) const ERROR_WP: u8 = 0x40;
 pub(super) const ERROR_IDNF: u8 = 0x10;
 /// Command aborted.
 pub(super) const ERROR_ABRT: u8 = 0x04;
+/// Sector count of a packet device: the interrupt reason. The packet, or the end of the command.
+pub(super) const REASON_COMMAND: u8 = 0x01;
+/// Interrupt reason: data or status for the host.
+pub(super) const REASON_IO: u8 = 0x02;
 /// After a reset: device 0 passed, and device 1 passed or is absent.
 pub(super) const DIAGNOSTIC_PASSED: u8 = 0x01;
 
@@ -79,14 +83,28 @@ pub(super) struct TaskFile {
 }
 
 impl TaskFile {
-    /// The registers after a reset: the signature of a device without the packet feature set (9.12).
-    pub(super) fn signature() -> TaskFile {
+    /// The registers after a reset: the signature of a device with or without the packet feature set (9.12).
+    pub(super) fn signature(packet: bool) -> TaskFile {
+        let (mid, high) = if packet { (0x14, 0xEB) } else { (0, 0) };
         TaskFile {
             count: Fifo::holding(1),
             low: Fifo::holding(1),
+            mid: Fifo::holding(mid),
+            high: Fifo::holding(high),
             error: DIAGNOSTIC_PASSED,
             ..TaskFile::default()
         }
+    }
+
+    /// PACKET: the most bytes that the host takes at once, in PIO.
+    pub(super) fn byte_count(&self) -> u16 {
+        u16::from_le_bytes([self.mid.now, self.high.now])
+    }
+
+    /// PACKET: the host is to read this many bytes, at most 65,535.
+    pub(super) fn set_packet_data(&mut self, bytes: usize) {
+        [self.mid.now, self.high.now] = (bytes as u16).to_le_bytes();
+        self.count.now = REASON_IO;
     }
 
     /// The host writes a register other than data and command.

@@ -8,15 +8,29 @@ pub const SECTOR: usize = 512;
 /// The disk that a drive is made of, as far as the guest can know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskGeometry {
-    /// Number of sectors, 1 to [`DiskGeometry::MOST_SECTORS`].
+    /// Number of sectors, 1 to [`DiskGeometry::MOST_SECTORS`]. A sector of a CD counts as four.
     pub sectors: u64,
     /// Writes are refused.
     pub read_only: bool,
+    /// The drive is a CD-ROM drive.
+    pub cdrom: bool,
 }
 
 impl DiskGeometry {
     /// Most sectors that 48 bits address.
     pub const MOST_SECTORS: u64 = 1 << 48;
+    /// Most of them on a CD.
+    pub const MOST_CD_SECTORS: u64 = (1 << 32) - 4;
+
+    /// A hard disk.
+    pub const fn disk(sectors: u64, read_only: bool) -> DiskGeometry {
+        DiskGeometry { sectors, read_only, cdrom: false }
+    }
+
+    /// A CD.
+    pub const fn cdrom(sectors: u64) -> DiskGeometry {
+        DiskGeometry { sectors, read_only: true, cdrom: true }
+    }
 }
 
 /// What a drive wants of its disk. It waits for the answer before it requests anything else.

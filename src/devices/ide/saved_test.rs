@@ -92,19 +92,27 @@ fn a_reset_of_the_machine_keeps_the_drives() {
 
 #[test]
 fn any_accesses_and_answers_leave_a_valid_state() {
-    const COMMANDS: [u8; 20] = [
-        0x20, 0x24, 0x29, 0x30, 0x34, 0x39, 0x40, 0x42, 0x70, 0x90, 0x91, 0xC4, 0xC5, 0xC6, 0xE7, 0xEC, 0xEF,
-        0xE6, 0x00, 0xE5,
+    const COMMANDS: [u8; 28] = [
+        0x25, 0x35, 0xC8, 0xCA, 0xA0, 0xA0, 0xA1, 0x08, 0x20, 0x24, 0x29, 0x30, 0x34, 0x39, 0x40, 0x42, 0x70,
+        0x90, 0x91, 0xC4, 0xC5, 0xC6, 0xE7, 0xEC, 0xEF, 0xE6, 0x00, 0xE5,
     ];
     let mut random = Random::new(12);
     let mut rig = Rig::new(3000);
-    rig.ide.attach(0, 1, DiskGeometry { sectors: 1 << 40, read_only: true });
+    rig.ide.attach(0, 1, DiskGeometry::disk(1 << 40, true));
+    any_accesses(rig, random.next(), &COMMANDS);
+    let mut rig = Rig::new(3000);
+    rig.ide.attach(0, 1, DiskGeometry::cdrom(4000));
+    any_accesses(rig, random.next(), &COMMANDS);
+}
+
+fn any_accesses(mut rig: Rig, seed: u64, commands: &[u8]) {
+    let mut random = Random::new(seed);
     let mut taken = Vec::new();
     for step in 0..30_000 {
         let value = random.next();
         match value % 16 {
             0..=4 => drop(rig.ide.write((value >> 8) as u16 % 7, (value >> 32) as u8 >> ((value >> 40) % 8))),
-            5 => drop(rig.ide.write(STATUS_COMMAND, *random.pick(&COMMANDS))),
+            5 => drop(rig.ide.write(STATUS_COMMAND, *random.pick(commands))),
             6 if value >> 8 & 0x1F == 0 => drop(rig.ide.write(CONTROL, (value >> 32) as u8)),
             7 => drop(rig.ide.read(*random.pick(&[1, 2, 3, 4, 5, 6, 7, CONTROL]))),
             8 => taken.extend(rig.ide.take_request()),
@@ -119,6 +127,29 @@ fn any_accesses_and_answers_leave_a_valid_state() {
                     _ => Ok(Vec::new()),
                 };
                 let _ = rig.ide.complete(device, result);
+            }
+            11 => {
+                if let Some((device, demand)) = rig.ide.dma_demand() {
+                    let length = (value >> 8) as usize % demand.length + 1;
+                    let _ = if demand.to_memory {
+                        assert_eq!(rig.ide.dma_data(device, length).len(), length);
+                        rig.ide.dma_taken(device, length)
+                    } else {
+                        rig.ide.dma_supplied(device, &vec![0; length])
+                    };
+                }
+            }
+            12 if value >> 8 & 3 == 0 => {
+                // A packet that may do something.
+                let _ = rig.ide.write(DEVICE, 0x10);
+                let _ = rig.ide.write(STATUS_COMMAND, 0xA0);
+                let code =
+                    *random.pick(&[0x03, 0x12, 0x1B, 0x1E, 0x25, 0x28, 0x43, 0x46, 0x4A, 0x5A, 0xA8, 0xBD]);
+                for word in
+                    [code | value as u32 & 0xFF00, 0, (value >> 16) as u32, 0, (value >> 40) as u32 & 0x7F, 0]
+                {
+                    let _ = rig.ide.write_wide(DATA, 2, word);
+                }
             }
             10 if value >> 8 & 0xFF == 0 => {
                 let mut copy = IdeChannel::default();

@@ -39,6 +39,9 @@ pub const COMMAND_MASTER: u16 = 0x0004;
 /// Command register: do not use the interrupt pin.
 pub const COMMAND_NO_INTERRUPT: u16 = 0x0400;
 
+/// Status register: nothing has answered the function as a bus master.
+pub const STATUS_MASTER_ABORT: u16 = 0x2000;
+
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciIdentity {
@@ -166,6 +169,13 @@ impl ConfigurationSpace {
     pub fn interrupt(&self) -> Option<(u8, u8)> {
         let (pin, line) = (self.read(INTERRUPT_PIN, 1) as u8, self.read(INTERRUPT_LINE, 1) as u8);
         (pin != 0).then_some((pin, line))
+    }
+
+    /// Sets bits of the status register, which the guest clears.
+    pub fn set_status(&mut self, bits: u16) {
+        for (at, bits) in (usize::from(STATUS)..).zip(bits.to_le_bytes()) {
+            self.bytes[at] |= bits & self.clearable[at];
+        }
     }
 
     /// The implemented base address registers.

@@ -2,7 +2,7 @@ use super::queue::bytes;
 use super::*;
 use crate::fuzzing::Random;
 
-const DISK: DiskGeometry = DiskGeometry { sectors: 0x1234_5678, read_only: false };
+const DISK: DiskGeometry = DiskGeometry::disk(0x1234_5678, false);
 
 fn disk(geometry: DiskGeometry) -> VirtioDisk {
     let mut disk = VirtioDisk::default();
@@ -192,7 +192,7 @@ fn impossible_states_are_refused() {
     disk.begin(5);
     let changes: [fn(&mut VirtioDisk); 7] = [
         |disk| disk.geometry = None,
-        |disk| disk.geometry = Some(DiskGeometry { sectors: 0, read_only: false }),
+        |disk| disk.geometry = Some(DiskGeometry::disk(0, false)),
         |disk| disk.features = 0,
         |disk| disk.interrupt_status = 4,
         |disk| disk.request = Some(VirtioProgress { head: 128, done: 0 }),

@@ -65,6 +65,10 @@ impl Board {
                 self.set_line(line, device.0, now);
             }
         }
+        if let Some(channel) = self.ide.iter().position(|index| *index == device.0) {
+            let levels = [action.line.unwrap_or(false), self.slots[usize::from(device.0)].device.line()];
+            levels.into_iter().for_each(|level| self.bus_master_mut().set_line(channel, level));
+        }
         if device.0 == self.controllers.hpet {
             self.update_hpet();
         }

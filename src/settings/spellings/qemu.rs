@@ -13,8 +13,7 @@ const fn spelling(name: &'static str, value: ValueForm, effect: Effect) -> Spell
     Spelling { program: Program::Qemu, name, value, effect }
 }
 
-const DISKS: &str =
-    "This version has hard disks only: `--disk FILE`. `--module FILE` passes a file to the guest in memory.";
+const DISKS: &str = "This version has hard disks and CDs: `--disk FILE`, `--cdrom FILE`. `--module FILE` passes a file in memory.";
 const DISK: &str = "`--disk FILE`";
 const RTC: &str = "the real-time clock starts with the host's UTC; `--rtc SECONDS` sets another time";
 const NETWORK: &str = "There is no network card. Leave it out.";
@@ -80,11 +79,11 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("hdc", Any("FILE"), Becomes(DISK, |t, file| t.disk(file))),
     spelling("hdd", Any("FILE"), Becomes(DISK, |t, file| t.disk(file))),
     spelling("fda", Any("FILE"), Later(DISKS)),
-    spelling("cdrom", Any("FILE"), Later(DISKS)),
+    spelling("cdrom", Any("FILE"), Same(NOTHING)),
     spelling(
         "drive",
-        Any("file=FILE,format=raw[,if=ide|virtio][,readonly=on][,snapshot=on]"),
-        Becomes("`--disk FILE[,virtio][,ro|,snapshot]`", drive),
+        Any("file=FILE,format=raw[,if=ide|virtio][,media=cdrom][,readonly=on][,snapshot=on]"),
+        Becomes("`--disk FILE[,virtio][,ro|,snapshot]` or `--cdrom FILE`", drive),
     ),
     spelling("snapshot", Absent, Becomes("`,snapshot` behind each disk image", |t, _| t.snapshot())),
     spelling("net", OneOf(&["none"]), Implied("there is no network card", NOTHING)),

@@ -62,6 +62,7 @@ fn options_of_qemu_and_bochs_mean_options_of_kvm() {
         ("a.elf -D q.log", "a.elf --logfile q.log"),
         ("a.elf -hda a.img -hdb b.img", "a.elf --disk a.img --disk b.img"),
         ("a.elf -drive file=a.img,format=raw,if=ide,readonly=on", "a.elf --disk a.img,ro"),
+        ("a.elf -drive file=a.iso,media=cdrom,readonly=on", "a.elf --cdrom a.iso"),
         ("a.elf -drive file=a.img,format=raw,snapshot=on", "a.elf --disk a.img,snapshot"),
         ("a.elf -drive file=a.img,if=virtio,format=raw -snapshot", "a.elf --disk a.img,virtio,snapshot"),
         (
@@ -111,7 +112,7 @@ fn an_option_without_an_equivalent_is_refused_with_the_option_to_use() {
         ("a.elf -drive file=a.img,format=qcow2", "`qemu-img convert"),
         ("a.elf -drive file=a.img,if=scsi", "`--disk FILE`"),
         ("a.elf -drive format=raw", "`file=FILE`"),
-        ("a.elf -cdrom a.iso", "It comes with a later version."),
+        ("a.elf -fda a.img", "It comes with a later version."),
         ("a.elf -monitor stdio", "`kvm console`"),
         ("a.elf -loadvm booted", "`kvm --restore FILE`"),
         ("a.elf -bios seabios.bin", "There is no firmware"),

@@ -249,6 +249,11 @@ impl Translation {
         self.push(&format!("{DISK}{image}"))
     }
 
+    /// Appends a CD.
+    pub(super) fn cdrom(&mut self, image: &str) -> Result<(), String> {
+        self.push(&format!("--cdrom={image}"))
+    }
+
     /// Makes all disks lose what is written to them.
     pub(super) fn snapshot(&mut self) -> Result<(), String> {
         self.snapshot = true;

@@ -19,15 +19,16 @@ pub(super) fn modules(translation: &mut Translation, text: &str) -> Result<(), S
     Ok(())
 }
 
-/// A drive with its properties: a raw image for an IDE or a virtio disk.
+/// A drive with its properties: a raw image for an IDE or a virtio disk, or a CD.
 pub(super) fn drive(translation: &mut Translation, text: &str) -> Result<(), String> {
-    let (mut file, mut mode, mut interface) = ("", "", "");
+    let (mut file, mut mode, mut interface, mut is_cdrom) = ("", "", "", false);
     for property in text.split(',') {
         let (name, value) = property.split_once('=').unwrap_or((property, "on"));
         match (name, value) {
             ("file", path) => file = path,
             ("readonly" | "read-only", "on" | "yes" | "true") => mode = ",ro",
             ("snapshot", "on" | "yes" | "true") => mode = ",snapshot",
+            ("media", "cdrom") => is_cdrom = true,
             ("format", "raw") | ("if", "ide" | "none") | ("media", "disk") => {}
             ("if", "virtio") => interface = ",virtio",
             // Neither changes what the guest sees.
@@ -52,6 +53,7 @@ pub(super) fn drive(translation: &mut Translation, text: &str) -> Result<(), Str
     }
     match file {
         "" => Err("It names no image: `file=FILE`.".to_owned()),
+        file if is_cdrom => translation.cdrom(file),
         file => translation.disk(&format!("{file}{interface}{mode}")),
     }
 }

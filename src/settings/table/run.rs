@@ -98,6 +98,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         keys: &[Key::same("disk", "image")],
     },
     OptionSpec {
+        long: "cdrom",
+        takes: OptionArgument::Value("FILE"),
+        repeatable: false,
+        default: None,
+        allowed: "the path of an ISO image, which is only read",
+        help: "Connect an IDE CD-ROM drive with an ISO image",
+        set: |draft, text| values::cdrom(text).map(|cdrom| draft.settings.cdrom = Some(cdrom)),
+        keys: &[Key::same("disk", "cdrom")],
+    },
+    OptionSpec {
         long: "flat-ide-bars",
         takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
