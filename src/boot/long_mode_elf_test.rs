@@ -119,8 +119,7 @@ fn all_of_ram_is_accessible_from_every_ring_and_nothing_else_is_mapped() {
 #[test]
 fn device_windows_are_uncached_and_not_executable() {
     let guest = boot(&TestGuest::simple(), 8);
-    for address in [0xFEA0_0000, 0xFEBF_FFFF, 0xFEC0_0000, 0xFEDF_FFFF, 0xFEE0_00B0, 0x0FE0_0000, 0x0FFF_FFFF]
-    {
+    for address in [0xFEA0_0000, 0xFEC0_0000, 0xFEDF_FFFF, 0xFEE0_00B0, 0x0FE0_0000, 0x0FFF_FFFF] {
         let expected =
             Translation { physical: address, write: true, execute: false, user: true, cached: false };
         assert_eq!(guest.translate(address), Some(expected), "{address:#x}");

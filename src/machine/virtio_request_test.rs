@@ -201,7 +201,8 @@ fn queues_and_requests_that_no_device_can_use_are_refused() {
     }
     let memory = memory();
     memory.write(AVAILABLE + 2, &[9, 0]).unwrap();
-    let changes: [(fn(&mut VirtioQueue), &str); 5] = [
+    type Change = fn(&mut VirtioQueue);
+    let changes: [(Change, &str); 5] = [
         (|_| (), "more entries"),
         (|queue| queue.descriptors += 8, "not aligned"),
         (|queue| queue.available += 1, "not aligned"),

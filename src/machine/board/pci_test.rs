@@ -104,7 +104,7 @@ fn interrupts_of_functions_share_the_line_that_their_pins_are_routed_to() {
     // One of them is served.
     let _ = board.port_out(0xC011, 1, 200);
     assert_eq!(high_lines(&board), [11]);
-    assert_eq!(board.pic().describe().lines.map(|line| line.requested)[11], true);
+    assert!(board.pic().describe().lines[11].requested);
     // The guest routes both elsewhere, then nowhere.
     configure(&mut board, PciAddress::ISA_BRIDGE, 0x60, 0x0505_0505);
     assert_eq!(high_lines(&board), [5]);
