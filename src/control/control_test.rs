@@ -152,10 +152,6 @@ impl StoppedMachine for FakeMachine {
         &self.board
     }
 
-    fn board_with_copies(&self) -> Result<Option<Board>, HostError> {
-        Ok(None)
-    }
-
     fn inputs(&self) -> &Inputs {
         &self.inputs
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::MachineError;
 use super::cpu::{Cpu, CpuId};
 use super::inputs::Inputs;
@@ -25,6 +27,7 @@ fn create_vm(
             kvm.create_vm_with_irqchip(memory.clone(), firmware::level_triggered_lines())?
         }
     };
+    info!("interrupt controllers and interval timer (irqchip): {}", irqchip.name());
     if filter {
         vm.filter_apic_msrs();
     }

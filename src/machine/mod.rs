@@ -243,7 +243,6 @@ impl Machine {
         let mut board = Board::default();
         board.set_cpus(cpus.len() as u8);
         board.set_irqchip(spec.irqchip);
-        info!("interrupt controllers and interval timer (irqchip): {}", spec.irqchip.name());
         board.set_up_cmos(spec.memory, spec.time_of_day);
         board.set_flat_ide_bars(spec.flat_ide_bars);
         board.set_up_pci();
