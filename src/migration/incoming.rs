@@ -22,7 +22,7 @@ use super::destination::{
 use super::disk_target::DiskTarget;
 use super::frame::{DiskOffer, DiskRound, Hello, MigrationToken};
 use super::security::Credentials;
-use super::wire::{KEEP_ALIVE, Wire};
+use super::wire::{KEEP_ALIVE, RUN_ENDS, Wire, WireError};
 use crate::arch::PAGE_SIZE;
 use crate::kvm::CpuFeatures;
 use crate::memory::GuestMemory;
@@ -69,12 +69,22 @@ pub enum IncomingError {
         "no guest has been received within the time of --timeout; a guest that was on its way keeps running on its source"
     )]
     TimedOut,
-    /// The migration has failed; the source keeps the guest.
-    #[error("migration failed, the guest keeps running on the source: {0}")]
+    /// The migration has failed; the guest does not run here.
+    #[error("migration failed, {fate}: {0}", fate = fate(.0))]
     Failed(#[source] Arc<DestinationError>),
     /// The receiving thread has exited without a result; the source keeps the guest.
     #[error("migration failed, the guest keeps running on the source: the receiving thread has exited")]
     ThreadExited,
+}
+
+/// What becomes of a guest whose migration has failed.
+fn fate(error: &DestinationError) -> &'static str {
+    match error {
+        DestinationError::Wire(WireError::Peer(reason)) if reason.ends_with(RUN_ENDS) => {
+            "and the guest does not run on the source either"
+        }
+        _ => "the guest keeps running on the source",
+    }
 }
 
 /// Progress of an incoming migration.

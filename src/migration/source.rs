@@ -11,7 +11,7 @@ use super::frame::{FrameError, FrameKind, HEADER, Hello, MAX_PAYLOAD, Message, M
 use super::outgoing::CopiedDisk;
 use super::pages::{PAGE, PageEncoder};
 use super::progress::{MigrationPhase, MigrationProgress, MigrationStatistics};
-use super::wire::{Wire, WireError};
+use super::wire::{RUN_ENDS, Wire, WireError};
 use crate::kvm::HostError;
 use crate::memory::{GuestMemory, MemoryError, PageSet};
 use crate::state::SnapshotError;
@@ -185,6 +185,7 @@ pub fn migrate(
         // No commit has been sent, and none will be, so the destination never runs the guest.
         match &error {
             SourceError::Wire(WireError::Peer(_) | WireError::Closed) => {}
+            error @ SourceError::MemoryLost(_) => wire.abort(&format!("{error}{RUN_ENDS}")),
             error => wire.abort(&error.to_string()),
         }
         return SourceOutcome::Failed(error);

@@ -23,6 +23,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Requirement for peers to trust each other.
 pub const TRUST: &str = "both sides need the same --migr-key, or certificates that the other trusts";
 
+/// How the reason of an abort ends if the guest does not go on at the source either.
+pub const RUN_ENDS: &str = "; the run ends there";
+
 /// A reliable, ordered byte stream to the peer.
 pub trait Transport: Read + Write + Send {
     /// Sets the timeout after which reads and writes without progress fail.

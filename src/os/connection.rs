@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 
-use super::socket::{SocketAccess, SocketError, SocketFile, listen};
+use super::socket::{SocketAccess, SocketError, SocketFile, connect, listen};
 use crate::settings::ListenAddress;
 
 /// Delay before a failed operation is retried.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a unix socket that has as many waiting connections as it permits is tried.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// A listener for connections.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ impl Stream {
     pub fn connect(place: &ListenAddress) -> io::Result<Stream> {
         match place {
             ListenAddress::Tcp(address) => TcpStream::connect(address).map(Stream::Tcp),
-            ListenAddress::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            ListenAddress::Unix(path) => connect(path, CONNECT).map(Stream::Unix),
         }
     }
 

@@ -5,8 +5,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -76,6 +77,27 @@ pub fn listen(path: &Path, access: SocketAccess) -> Result<(UnixListener, Socket
     Ok((socket.into(), file))
 }
 
+/// Connects to the socket at `path`. While as many connections as its listener permits wait to be accepted, it is
+/// tried again, for at most `timeout`: connect(2) itself would wait without end.
+pub(super) fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let (address, start) = (SocketAddrUnix::new(path)?, Instant::now());
+    let socket = stream_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => break,
+            Err(Errno::AGAIN) if start.elapsed() < timeout => std::thread::sleep(Duration::from_millis(20)),
+            Err(Errno::AGAIN) => {
+                let why = "the program that listens there accepts no connections";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// True if a program listens on the socket at `path`. Does not wait for it to accept a connection.
 fn is_listened_on(path: &Path) -> io::Result<bool> {
     let address = SocketAddrUnix::new(path)?;
@@ -94,9 +116,7 @@ fn stream_socket(flags: SocketFlags) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     use super::*;
 
@@ -104,7 +124,7 @@ mod tests {
     #[test]
     fn a_socket_whose_listener_accepts_no_connection_is_in_use_at_once() {
         let path = std::env::temp_dir().join(format!("kvm-full-backlog-{}", std::process::id()));
-        let (_listener, file) = listen(&path, SocketAccess::Owner).unwrap();
+        let (listener, file) = listen(&path, SocketAccess::Owner).unwrap();
         let waiting: Vec<OwnedFd> = std::iter::repeat_with(|| {
             let client = stream_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).unwrap();
             let connected = rustix::net::connect(&client, &SocketAddrUnix::new(&path).unwrap());
@@ -119,6 +139,11 @@ mod tests {
         let answer = answer.recv_timeout(Duration::from_secs(10)).expect("an answer without a wait");
         assert!(matches!(answer, Err(SocketError::InUse)), "{answer:?}");
         assert!(path.exists(), "the socket of the other program stays");
+        // A client waits, but not without end, and gets through when there is room.
+        let error = connect(&path, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(listener.accept().unwrap());
+        connect(&path, Duration::from_secs(10)).unwrap();
         drop(file);
     }
 
