@@ -7,7 +7,7 @@
 enum { PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc };
 
 /* Registers of a configuration space. */
-enum { PCI_IDENTITY = 0x00, PCI_CLASS = 0x08, PCI_HEADER_TYPE = 0x0c };
+enum { PCI_IDENTITY = 0x00, PCI_COMMAND = 0x04, PCI_CLASS = 0x08, PCI_HEADER_TYPE = 0x0c };
 
 /* Bit 7 of the header type, in the dword at PCI_HEADER_TYPE: the device has several functions. */
 static const uint32_t PCI_MULTI_FUNCTION = 0x00800000;
