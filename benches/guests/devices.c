@@ -4,7 +4,7 @@
 
 /* KVM exits once for many elements of `rep ins`, but for each one of `rep outs`: fewer writes. */
 enum { BUSES = 64, SECTORS = 128, COMMANDS = 64, WRITES = 4, SINGLE = 500, LAST_SECTOR = 32768 };
-enum { IDE_DEVICE = 1, IDE_FUNCTION = 1, PCI_COMMAND = 0x04, PCI_BAR4 = 0x20 };
+enum { IDE_DEVICE = 1, IDE_FUNCTION = 1, PCI_BAR4 = 0x20 };
 enum { PORT = 0x1F0, READ = 0x20, WRITE = 0x30, READ_DMA = 0xC8, WRITE_DMA = 0xCA };
 enum { BUSY = 0x80, DATA_REQUEST = 0x08, FAILED = 0x21 };
 
