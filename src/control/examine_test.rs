@@ -187,3 +187,60 @@ fn commands_are_about_the_cpu_that_was_selected() {
     let error = answer(&mut guest, CommandSource::Console, "cpu 1").unwrap_err().to_string();
     assert!(error.contains("the machine has only CPU 0"), "{error}");
 }
+
+#[test]
+fn a_dump_of_physical_memory_ends_where_ram_ends() {
+    let mut guest = long_mode();
+    guest.memory.write((4 << 20) - 20, b"Hello, \x7F\xFFworld....!").unwrap();
+    assert_eq!(
+        run(&mut guest, "xp (4 << 20) - 20"),
+        "00003fffec  48 65 6c 6c 6f 2c 20 7f  ff 77 6f 72 6c 64 2e 2e  |Hello, ..world..|\n\
+         00003ffffc  2e 2e 21 00                                       |..!.|\n\
+         0000400000  RAM ends here\n"
+    );
+    assert_eq!(run(&mut guest, "xp $cr3 2"), format!("0000001000  27 20 {:43} |' |\n", ""));
+    assert_eq!(
+        run(&mut guest, "xp 0x400000"),
+        "error: 0x400000 is not RAM; `info mtree` shows the memory map"
+    );
+    assert_eq!(
+        run(&mut guest, "xp 0 4097"),
+        "error: the count is 4097; it must be from 1 to 4096; use: xp [/FMT] ADDRESS [COUNT]"
+    );
+    assert_eq!(run(&mut guest, "xp 0 1 1"), "error: unexpected argument `1`; use: xp [/FMT] ADDRESS [COUNT]");
+    assert_eq!(
+        run(&mut guest, "xp u64(0x7000000)"),
+        "error: `u64(0x7000000)` has no value now: 8 bytes at 0x7000000 cannot be read: no RAM is mapped \
+         there"
+    );
+    let map = run(&mut guest, "info mtree");
+    assert!(map.starts_with("0x000000000000..0x000000400000 RAM, 4 MiB\n"), "{map}");
+    assert_eq!(map, run(&mut guest, "memory"));
+}
+
+#[test]
+fn code_is_disassembled_in_the_current_mode() {
+    let mut guest = long_mode();
+    guest.memory.write(0x20_0000, &[0x48, 0x89, 0xE5, 0xE8, 0xF8, 0xFF, 0xFF, 0xFF, 0x06]).unwrap();
+    assert_eq!(run(&mut guest, "dis"), run(&mut guest, "dis $rip 10"),);
+    assert_eq!(
+        run(&mut guest, "dis $rip 3"),
+        "=> 0x200000: mov rbp, rsp\n   0x200003: call 0x200000\n   0x200008: (no instruction begins with 0x06)\n"
+    );
+    assert_eq!(
+        run(&mut guest, "dis 0x800000"),
+        "error: nothing is mapped at 0x800000; `walk 0x800000` shows where the translation fails"
+    );
+
+    let mut guest = real_mode();
+    guest.memory.write(0x1_2340, &[0xB8, 0x34, 0x12, 0xEB, 0xFB]).unwrap();
+    (guest.registers.system.cs.selector, guest.registers.system.cs.base) = (0x1234, 0x1_2340);
+    assert_eq!(
+        run(&mut guest, "dis 0x12340 2"),
+        "16-bit code, CS 0x1234 with base 0x12340\n=> 0x12340: mov ax, 0x1234\n   0x12343: jmp short 0x0\n"
+    );
+    guest.registers.system.cs.db = 1;
+    guest.registers.system.cr0 = 1;
+    let text = run(&mut guest, "dis 0x12340 1");
+    assert!(text.ends_with("=> 0x12340: mov eax, 0xfbeb1234\n"), "{text}");
+}

@@ -33,6 +33,22 @@ pub enum Event {
 }
 
 impl Machine {
+    /// Keeps a CPU stopped while [`Self::run_to_event`] runs the others, or lets it run with them again. What arrives
+    /// for it meanwhile waits. A machine with a CPU that is held does not end because all others are halted for good.
+    pub fn set_held(&mut self, cpu: CpuId, held: bool) {
+        self.cpus[cpu].held = held;
+    }
+
+    /// True if a CPU would execute instructions if it were not held: it runs, or something waits for it that may
+    /// wake or start it.
+    pub fn has_work(&self, cpu: CpuId) -> bool {
+        match self.cpus[cpu].run_state {
+            RunState::Running => true,
+            RunState::Halted => self.has_vector(cpu) || self.board.has_request(cpu.number()),
+            RunState::HaltedForGood | RunState::WaitForSipi => self.board.has_request(cpu.number()),
+        }
+    }
+
     /// Runs the guest until an event: all CPUs that are not held, unless the machine has one. The event is that of
     /// [`Self::current_cpu`].
     pub fn run_to_event(&mut self) -> Event {
