@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
-    KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_irq_routing_entry,
-    kvm_pit_config, kvm_reinject_control,
+    KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED,
+    KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_irq_routing_entry, kvm_pit_config, kvm_reinject_control,
 };
 use kvm_ioctls::VmFd;
 
@@ -41,8 +41,10 @@ const REINJECT_CONTROL: libc::c_ulong = 0xAE71;
 /// What a vCPU does whose KVM_RUN was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HaltState {
-    /// It executes instructions, or waits to be started.
+    /// It executes instructions.
     Running,
+    /// It waits for a start-up IPI, or for INIT before that.
+    WaitForSipi,
     /// It sleeps in `hlt`.
     Halted {
         /// An interrupt can wake it: its interrupt flag is set, or a non-maskable interrupt waits.
@@ -146,8 +148,10 @@ impl Vcpu {
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn halt_state(&self) -> Result<HaltState, HostError> {
-        if self.running()? != KVM_MP_STATE_HALTED {
-            return Ok(HaltState::Running);
+        match self.running()? {
+            KVM_MP_STATE_HALTED => {}
+            KVM_MP_STATE_UNINITIALIZED | KVM_MP_STATE_INIT_RECEIVED => return Ok(HaltState::WaitForSipi),
+            _ => return Ok(HaltState::Running),
         }
         let interruptible = self.general_registers()?.rflags & RFLAGS_IF != 0 || {
             let events =

@@ -9,11 +9,14 @@ use std::os::fd::RawFd;
 use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{HostError, Kicker};
 
 /// Size of the thread's stack in bytes.
 const STACK: usize = 64 << 10;
+/// Time after which a vCPU that is waited for is kicked.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 /// KVM_RUN, `_IO(0xAE, 0x80)` (api.rst).
 const KVM_RUN: libc::Ioctl = 0xAE80;
 
@@ -103,6 +106,21 @@ impl RunThread {
     /// Enters the guest, which the vCPU is out of.
     pub(super) fn enter(&self) {
         self.shared.set(Work::Running);
+    }
+
+    /// The same as [`Self::wait`]. Because inputs do not kick the vCPU meanwhile, it is kicked at times.
+    pub(super) fn wait_at_most(&self, kicker: &Kicker) -> io::Result<()> {
+        let mut work = self.shared.work();
+        while matches!(*work, Work::Running) {
+            let waited = self.shared.changed.wait_timeout(work, LONGEST_WAIT);
+            let (guard, result) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            work = guard;
+            if result.timed_out() {
+                kicker.kick();
+            }
+        }
+        drop(work);
+        self.wait()
     }
 
     /// Waits until the vCPU has left the guest. What KVM_RUN returned, once for each [`Self::enter`].

@@ -185,7 +185,7 @@ impl Vcpu {
         feature.is_in(&self.cpuid)
     }
 
-    /// Runs the vCPU until it exits.
+    /// Runs the vCPU until it exits. One with a thread of its own returns [`VmExit::Interrupted`] at times.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl Vcpu {
             None => self.fd.run().map(drop).map_err(io::Error::from),
             Some(thread) => {
                 thread.enter();
-                thread.wait()
+                thread.wait_at_most(&self.kicker)
             }
         };
         self.after_exit(ran)

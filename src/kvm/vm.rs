@@ -369,8 +369,10 @@ impl Vm {
             kernel_lapic: self.has_irqchip,
         };
         let vcpu = Vcpu::new(vcpu, index, self.memory.clone(), cpuid, kicker.clone(), capabilities)?;
-        if self.has_irqchip && index == 0 {
-            vcpu.connect_virtual_wire()?;
+        match (self.has_irqchip, index) {
+            (false, _) => {}
+            (true, 0) => vcpu.connect_virtual_wire()?,
+            (true, _) => vcpu.announce_lapic()?,
         }
         Ok(vcpu)
     }

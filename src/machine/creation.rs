@@ -50,6 +50,16 @@ impl Processors<'_> {
         self.count > 1 && self.schedule == Schedule::Parallel
     }
 
+    /// With KVM's interrupt controllers, which start CPUs and let them sleep, each needs a thread.
+    fn check(&self, irqchip: IrqchipMode) -> Result<(), HostError> {
+        if irqchip == IrqchipMode::Kernel && self.count > 1 && self.schedule == Schedule::Serial {
+            const REASON: &str =
+                "use those of user space (`--irqchip user`), or threads (`--schedule parallel`)";
+            return Err(HostError::because("run processors by turns with its interrupt controllers", REASON));
+        }
+        Ok(())
+    }
+
     /// All CPUs, with the vCPUs that `create` creates.
     fn create(
         &self,
@@ -98,10 +108,7 @@ pub(super) fn power_on(
     registers: &Registers,
     irqchip: IrqchipMode,
 ) -> Result<(MappedMemory, Vec<Cpu>), HostError> {
-    if irqchip == IrqchipMode::Kernel && processors.count > 1 {
-        const REASON: &str = "use one (`--cpus 1`), or those of user space (`--irqchip user`)";
-        return Err(HostError::because("run several processors with its interrupt controllers", REASON));
-    }
+    processors.check(irqchip)?;
     let count = processors.count;
     let vm = create_vm(kvm, &memory, irqchip, count > 1)?;
     let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
@@ -125,6 +132,7 @@ pub(super) fn for_saved_state(
     irqchip: IrqchipMode,
 ) -> Result<(MappedMemory, Vec<Cpu>), MachineError> {
     let count = processors.count;
+    processors.check(irqchip)?;
     let vm = create_vm(kvm, &memory, irqchip, true)?;
     let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let here = cpus[CpuId::BOOT].vcpu.features();

@@ -22,9 +22,9 @@ use crate::kvm::{DeadlineTimer, GuestDebug, HaltState, HostError, VmExit};
 use crate::settings::IrqchipMode;
 
 /// Time from the guest's continuation to the first look for a CPU that sleeps with interrupts off.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// Longest time between two such looks.
-const LONGEST_INTERVAL: Duration = Duration::from_millis(160);
+pub(super) const LONGEST_INTERVAL: Duration = Duration::from_millis(160);
 
 /// A change of an input of KVM's interrupt controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,10 @@ impl Machine {
 
     /// The guest continues, after a stop or at its start.
     pub(super) fn begin_halt_watch(&mut self) -> Result<(), HostError> {
+        if self.runs_in_parallel() {
+            self.begin_looks();
+            return Ok(());
+        }
         let cpu = &mut self.cpus[self.current];
         if !cpu.vcpu.has_kernel_lapic() {
             return Ok(());
@@ -147,9 +151,12 @@ impl Machine {
             watch.go_on();
         }
         let state = self.sync_run_state(cpu)?;
-        if state != HaltState::Running && self.cpus[cpu].guest_debug().halts {
+        if matches!(state, HaltState::Halted { .. }) && self.cpus[cpu].guest_debug().halts {
             self.cpus[cpu].run_state = RunState::Running;
             return Ok(Next::Stop(Event::Debug(self.cpus[cpu].vcpu.stop_at_halt()?)));
+        }
+        if self.cpus.len() > 1 {
+            return self.look_at_end(cpu);
         }
         match state {
             HaltState::Halted { interruptible: false } if !self.interrupt_pending(cpu) => {
@@ -161,16 +168,18 @@ impl Machine {
 
     /// Takes the run state of a CPU from KVM.
     pub(super) fn sync_run_state(&mut self, cpu: CpuId) -> Result<HaltState, HostError> {
+        let several = self.cpus.len() > 1;
         let cpu = &mut self.cpus[cpu];
         if !cpu.vcpu.has_kernel_lapic() {
             return Ok(HaltState::Running);
         }
         let state = cpu.vcpu.halt_state()?;
-        match state {
-            HaltState::Halted { .. } => cpu.run_state = RunState::Halted,
-            HaltState::Running if cpu.run_state == RunState::Halted => cpu.run_state = RunState::Running,
-            HaltState::Running => {}
-        }
+        cpu.run_state = match state {
+            HaltState::Halted { interruptible: false } if several => RunState::HaltedForGood,
+            HaltState::Halted { .. } => RunState::Halted,
+            HaltState::WaitForSipi => RunState::WaitForSipi,
+            HaltState::Running => RunState::Running,
+        };
         Ok(state)
     }
 
@@ -214,6 +223,12 @@ impl Machine {
         loop {
             if self.inputs.has_pending()
                 && let Some(event) = self.take_inputs()?
+            {
+                return Ok(Next::Stop(event));
+            }
+            if self.runs_in_parallel()
+                && self.deadline_has_come()
+                && let Some(event) = self.sync_clock()?
             {
                 return Ok(Next::Stop(event));
             }

@@ -118,7 +118,7 @@ impl Machine {
         if self.interrupt_pending(cpu) {
             self.deliver_interrupt(cpu)?;
             // That may have been INIT.
-            if !self.cpus[cpu].is_running() {
+            if !self.halts_in_kernel(cpu) && !self.cpus[cpu].is_running() {
                 return Ok(Next::Run);
             }
         }

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use super::coalescing::Coalescing;
 use super::cpu::{Cpu, CpuId, RunState};
 use super::journal::JournalEvent;
+use super::kernel_irqchip::{FIRST_LOOK, LONGEST_INTERVAL};
 use super::run::Next;
 use super::{Event, Machine, Outcome};
-use crate::kvm::{DeadlineTimer, DebugStop, HostError, VmExit};
+use crate::kvm::{DeadlineTimer, DebugStop, HaltState, HostError, VmExit};
 use crate::settings::Schedule;
 
 /// Exits of a CPU until the next one's turn.
@@ -38,6 +39,8 @@ pub(super) struct Scheduler {
     turn_end: Option<Instant>,
     /// Ends a turn; made for the first one.
     timer: Option<DeadlineTimer>,
+    /// When CPUs that may sleep in KVM are looked at, and the time from there to the next look.
+    look: Option<(Instant, Duration)>,
 }
 
 impl Scheduler {
@@ -57,6 +60,11 @@ impl Scheduler {
         self.events.clear();
         self.turn_end = None;
     }
+}
+
+/// The earlier one of two times, if there is any.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 impl Machine {
@@ -110,6 +118,7 @@ impl Machine {
             {
                 return Ok(Next::Stop(event));
             }
+            self.pass_lines()?;
             if let Some(cpu) = self.inputs.next_returned(self.current) {
                 if !self.cpus[cpu].is_away() {
                     continue;
@@ -137,16 +146,55 @@ impl Machine {
             if !away && let Some(end) = self.end_of_halted()? {
                 return Ok(end);
             }
-            let deadline = self.next_deadline_on_host();
+            let deadline = earlier(self.next_deadline_on_host(), self.next_look());
             if away && one_at_a_time {
                 let turn_end = Instant::now() + LONGEST_TURN;
-                self.inputs
-                    .wait_for_return(Some(deadline.map_or(turn_end, |deadline| deadline.min(turn_end))));
+                self.inputs.wait_for_return(earlier(deadline, Some(turn_end)));
                 self.cpus.iter().filter(|cpu| cpu.is_away()).for_each(|cpu| cpu.kicker().kick());
             } else {
                 self.inputs.wait_for_return(deadline);
             }
         }
+    }
+
+    /// With KVM's interrupt controllers: looks for CPUs that sleep with interrupts off are frequent again.
+    pub(super) fn begin_looks(&mut self) {
+        let in_kernel = self.halts_in_kernel(CpuId::BOOT);
+        self.scheduler.look = in_kernel.then(|| (Instant::now() + FIRST_LOOK, FIRST_LOOK));
+    }
+
+    /// When CPUs are looked at next: they are kicked then.
+    fn next_look(&mut self) -> Option<Instant> {
+        let (at, interval) = self.scheduler.look?;
+        let now = Instant::now();
+        if at > now {
+            return Some(at);
+        }
+        self.cpus.iter().filter(|cpu| cpu.is_away()).for_each(|cpu| cpu.kicker().kick());
+        let interval = (interval * 2).min(LONGEST_INTERVAL);
+        self.scheduler.look = Some((now + interval, interval));
+        Some(now + interval)
+    }
+
+    /// A CPU with a local APIC of KVM was looked at; the end of the run if none can go on.
+    pub(super) fn look_at_end(&mut self, cpu: CpuId) -> Result<Next, HostError> {
+        if self.cpus[cpu].is_running() {
+            return Ok(Next::Run);
+        }
+        if cpu == CpuId::BOOT && self.cpus[cpu].run_state == RunState::HaltedForGood {
+            let next = self.halt_one(cpu, false)?;
+            if matches!(next, Next::Stop(_)) {
+                return Ok(next);
+            }
+        }
+        // What is known of the others may be old.
+        if self.all_are_over() {
+            self.stop_cpus()?;
+            if let Some(end) = self.end_of_halted()? {
+                return Ok(end);
+            }
+        }
+        Ok(Next::Run)
     }
 
     /// All CPUs, from the one after the current one on.
@@ -163,7 +211,7 @@ impl Machine {
         if self.interrupt_pending(cpu) {
             self.deliver_interrupt(cpu)?;
             // That may have been INIT.
-            if !self.cpus[cpu].is_running() {
+            if !self.halts_in_kernel(cpu) && !self.cpus[cpu].is_running() {
                 return Ok(None);
             }
         }
@@ -237,16 +285,25 @@ impl Machine {
         if self.cpus[cpu].is_held() {
             return Ok(false);
         }
+        // It sleeps, and is started, there.
+        if self.halts_in_kernel(cpu) {
+            return Ok(true);
+        }
         if self.cpus[cpu].run_state != RunState::Running && self.wakes(cpu)? {
             self.cpus[cpu].run_state = RunState::Running;
         }
         Ok(self.cpus[cpu].run_state == RunState::Running)
     }
 
-    /// The end of the run, if nothing but a reset can make any CPU go on.
-    fn end_of_halted(&self) -> Result<Option<Next>, HostError> {
+    /// True if no CPU has anything to execute and none can be woken by an interrupt.
+    fn all_are_over(&self) -> bool {
         let is_over = |cpu: &Cpu| matches!(cpu.run_state, RunState::HaltedForGood | RunState::WaitForSipi);
-        if !self.cpus.iter().all(is_over) {
+        self.cpus.iter().all(is_over)
+    }
+
+    /// The end of the run, if nothing but a reset can make any CPU go on. None of them is away.
+    fn end_of_halted(&self) -> Result<Option<Next>, HostError> {
+        if !self.all_are_over() {
             return Ok(None);
         }
         Ok(Some(Next::Stop(Event::End(self.halted_outcome(CpuId::BOOT)?))))
@@ -271,13 +328,13 @@ impl Machine {
             }
         }
         self.inputs.forget_returned();
-        Ok(())
+        self.cpu_ids().try_for_each(|cpu| self.sync_run_state(cpu).map(drop))
     }
 
     /// Handles the exit of a CPU that was brought back.
     fn take_back(&mut self, cpu: CpuId, exit: VmExit) -> Result<(), HostError> {
         match exit {
-            VmExit::Interrupted => return Ok(()),
+            VmExit::Interrupted => return self.take_back_from_breakpoint(cpu),
             // It stands before a breakpoint, and stops there again if that is still in place.
             VmExit::Debug(stop) if !self.is_watchpoint(cpu, stop) => return Ok(()),
             _ => {}
@@ -291,6 +348,16 @@ impl Machine {
         };
         if let Some(event) = self.with_watched_accesses(Ok(event)) {
             self.scheduler.events.push_back((cpu, event));
+        }
+        Ok(())
+    }
+
+    /// A CPU that sleeps in KVM at an inserted `hlt` stands before it, and stops there again.
+    fn take_back_from_breakpoint(&mut self, cpu: CpuId) -> Result<(), HostError> {
+        let inserted = self.halts_in_kernel(cpu) && self.cpus[cpu].guest_debug().halts;
+        if inserted && matches!(self.sync_run_state(cpu)?, HaltState::Halted { .. }) {
+            self.cpus[cpu].vcpu.stop_at_halt()?;
+            self.cpus[cpu].run_state = RunState::Running;
         }
         Ok(())
     }

@@ -413,6 +413,12 @@ impl Vcpu {
         self.write_lapic(&page)
     }
 
+    /// Makes the local APIC of an application processor known. KVM looks local APICs up by their identifications, and
+    /// does not enter that of a vCPU which is being created: interrupts of the others would not arrive.
+    pub(in crate::kvm) fn announce_lapic(&self) -> Result<(), HostError> {
+        self.write_lapic(&self.lapic_page()?)
+    }
+
     fn write_lapic(&self, page: &LapicPage) -> Result<(), HostError> {
         let mut lapic = kvm_lapic_state::default();
         for (register, byte) in lapic.regs.iter_mut().zip(&page.0) {
