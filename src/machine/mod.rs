@@ -11,6 +11,7 @@ mod creation;
 mod debug_writes;
 pub mod dirty;
 pub mod disks;
+mod error;
 pub mod exit_counts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -40,25 +41,23 @@ mod virtio_disks;
 mod virtio_request;
 mod watchpoint_pages;
 
-use std::io;
 use std::sync::{Arc, OnceLock};
 
 use tracing::info;
 
 pub use cpu::{Cpu, CpuId, CpuState, RunState};
+pub use error::MachineError;
 pub use outcome::Outcome;
 pub use saved::{MachineState, PendingAction, Restoration};
 pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
 use crate::boot::{
-    self, BootError, BootOptions, Contents, GuestFile, Image, LoadedGuest, NamedStack, ResetAction, Symbol,
-    SymbolIndex, SymbolSource, contents_at, named_stacks,
+    self, BootOptions, Contents, GuestFile, Image, LoadedGuest, NamedStack, ResetAction, Symbol, SymbolIndex,
+    SymbolSource, contents_at, named_stacks,
 };
-use crate::devices::StateError;
-use crate::devices::ide::DiskGeometry;
 use crate::kvm::{HostError, Kvm};
-use crate::memory::{GuestMemory, MemoryError};
+use crate::memory::GuestMemory;
 use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use board::Board;
 use clock::Clock;
@@ -76,68 +75,6 @@ use schedule::Scheduler;
 use screen::Screen;
 use time_source::TimeSource;
 use watchpoint_pages::WatchpointPages;
-
-/// Why a machine could not be created, reset or restored.
-#[derive(Debug, thiserror::Error)]
-pub enum MachineError {
-    /// The guest file cannot be run.
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    /// Guest memory cannot be allocated.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// The host cannot run a machine.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The guest was started with processor features that this host does not have.
-    #[error(
-        "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
-         continue it on a host that has them",
-        if missing.is_empty() { "those specific to its vendor".to_owned() } else { missing.join(", ") }
-    )]
-    Features {
-        /// The features.
-        missing: Vec<String>,
-        /// The vendor of the guest's processor.
-        there: String,
-        /// The vendor of this host's processor.
-        here: String,
-    },
-    /// The guest was saved with another disk, or with none.
-    #[error(
-        "the guest had {} as disk {unit}, and has {} here; continue it with the disks that it had (`--disk`, \
-         `--cdrom`)",
-        describe(*there), describe(*here)
-    )]
-    Disk {
-        /// Number of the disk, from 0 on.
-        unit: usize,
-        /// What it was.
-        there: Option<DiskGeometry>,
-        /// What it is.
-        here: Option<DiskGeometry>,
-    },
-    /// The host cannot start the thread of a disk.
-    #[error("the thread of a disk cannot be started: {0}")]
-    DiskThread(io::Error),
-    /// The saved state does not fit this kind of machine.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-fn describe(disk: Option<DiskGeometry>) -> String {
-    match disk {
-        None => "none".to_owned(),
-        Some(DiskGeometry { sectors, read_only, cdrom }) => {
-            let kind = match (cdrom, read_only) {
-                (true, _) => "a CD",
-                (false, true) => "a read-only one",
-                (false, false) => "one",
-            };
-            format!("{kind} of {sectors} sectors")
-        }
-    }
-}
 
 /// The configuration of a machine.
 pub struct MachineSpec {

@@ -35,10 +35,10 @@ fn in_mode((mode, options): (&'static str, &'static [&'static str])) -> Vec<Tria
         guest_test(&format!("sixteen_processors_are_started ({mode})"), move || {
             let ran = cpus("cpus", "16").run();
             ran.expect_out("16 processors have counted\n")?.expect_err("result (RAX) 1000000 ")?;
-            ran.check(
-                mode == "kernel" || ran.log.contains("CPU 15 starts at 0x70000"),
-                "the last one starts",
-            )?;
+            // KVM's local APICs start them unseen.
+            if mode != "kernel" {
+                ran.expect_log("CPU 15 starts at 0x70000")?;
+            }
             Ok(())
         }),
         guest_test(&format!("processors_interrupt_stop_and_restart_each_other ({mode})"), move || {

@@ -1,0 +1,71 @@
+//! Why a machine could not be created, reset or restored.
+
+use std::io;
+
+use crate::boot::BootError;
+use crate::devices::StateError;
+use crate::devices::ide::DiskGeometry;
+use crate::kvm::HostError;
+use crate::memory::MemoryError;
+
+/// Why a machine could not be created, reset or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The guest file cannot be run.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Guest memory cannot be allocated.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The host cannot run a machine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The guest was started with processor features that this host does not have.
+    #[error(
+        "the guest was given a processor of {there} with features that this one of {here} does not have: {}; \
+         continue it on a host that has them",
+        if missing.is_empty() { "those specific to its vendor".to_owned() } else { missing.join(", ") }
+    )]
+    Features {
+        /// The features.
+        missing: Vec<String>,
+        /// The vendor of the guest's processor.
+        there: String,
+        /// The vendor of this host's processor.
+        here: String,
+    },
+    /// The guest was saved with another disk, or with none.
+    #[error(
+        "the guest had {} as disk {unit}, and has {} here; continue it with the disks that it had (`--disk`, \
+         `--cdrom`)",
+        describe(*there), describe(*here)
+    )]
+    Disk {
+        /// Number of the disk, from 0 on.
+        unit: usize,
+        /// What it was.
+        there: Option<DiskGeometry>,
+        /// What it is.
+        here: Option<DiskGeometry>,
+    },
+    /// The host cannot start the thread of a disk.
+    #[error("the thread of a disk cannot be started: {0}")]
+    DiskThread(io::Error),
+    /// The saved state does not fit this kind of machine.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+fn describe(disk: Option<DiskGeometry>) -> String {
+    match disk {
+        None => "none".to_owned(),
+        Some(DiskGeometry { sectors, read_only, cdrom }) => {
+            let kind = match (cdrom, read_only) {
+                (true, _) => "a CD",
+                (false, true) => "a read-only one",
+                (false, false) => "one",
+            };
+            format!("{kind} of {sectors} sectors")
+        }
+    }
+}
