@@ -99,6 +99,11 @@ impl DebugStop {
     pub const DEBUG: u32 = 1;
     /// Exception vector of #BP: `int3`.
     pub const BREAKPOINT: u32 = 3;
+
+    /// True if `int3` or a debug register has caused the stop, and not the trap flag.
+    pub fn is_at_breakpoint(&self) -> bool {
+        self.exception == DebugStop::BREAKPOINT || self.dr6 & 0xF != 0
+    }
 }
 
 /// KVM's report of an instruction that it cannot run.

@@ -21,6 +21,7 @@ mod run_thread;
 mod saved_msrs;
 mod tsc;
 mod vcpu;
+mod vcpu_run;
 mod vcpu_state;
 mod vm;
 

@@ -1,9 +1,7 @@
 //! A vCPU: entered with a [`VmEntry`], exited with a [`VmExit`].
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -65,7 +63,7 @@ pub(super) struct CachedState {
 pub struct Vcpu {
     pub(super) fd: VcpuFd,
     /// Index in the virtual machine, and APIC ID.
-    index: u8,
+    pub(super) index: u8,
     /// The guest's memory; held so that it stays mapped.
     memory: Arc<GuestMemory>,
     /// The CPU features of the guest.
@@ -74,7 +72,7 @@ pub struct Vcpu {
     pub(super) debugging: Cell<GuestDebug>,
     /// They must be passed again.
     pub(super) debugging_is_stale: Cell<bool>,
-    kicker: Kicker,
+    pub(super) kicker: Kicker,
     pub(super) capabilities: Capabilities,
     pub(super) cached: CachedState,
     /// The registers in `kvm_run` are current.
@@ -87,13 +85,13 @@ pub struct Vcpu {
     /// An access to a model-specific register is waiting for its answer.
     msr: bool,
     /// The exit that follows the coalesced writes.
-    after_batch: Option<u32>,
+    pub(super) after_batch: Option<u32>,
     /// The last exit left nothing to complete.
     exit_completed: bool,
     /// The thread that enters the guest; `None` if that is the one that created the vCPU.
-    thread: Option<RunThread>,
+    pub(super) thread: Option<RunThread>,
     /// The guest was entered by [`Self::begin`], and [`Self::finish`] was not called yet.
-    away: bool,
+    pub(super) away: bool,
     /// A vCPU stays on the thread that created it: kicks are sent there, unless it has one of its own.
     not_send: PhantomData<*const ()>,
 }
@@ -142,18 +140,6 @@ impl Vcpu {
         self.kicker.aim(immediate_exit);
     }
 
-    /// Gives the vCPU a thread of its own, which enters the guest from now on. It calls `returned` after each exit.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if the host has no more threads.
-    pub fn run_on_own_thread(&mut self, returned: Box<dyn Fn() + Send>) -> Result<(), HostError> {
-        let (fd, immediate_exit) = (self.fd.as_raw_fd(), self.immediate_exit());
-        self.kicker.clear(immediate_exit);
-        self.thread = Some(RunThread::start(fd, self.index, immediate_exit, self.kicker.clone(), returned)?);
-        Ok(())
-    }
-
     /// True if nothing is left to complete of the access that stopped the vCPU last and of the coalesced
     /// writes, as after [`Self::complete`].
     pub fn is_at_instruction_boundary(&self) -> bool {
@@ -183,121 +169,6 @@ impl Vcpu {
     /// True if the guest's CPUID has this bit.
     pub(super) fn offers(&self, feature: CpuidBit) -> bool {
         feature.is_in(&self.cpuid)
-    }
-
-    /// Runs the vCPU until it exits. One with a thread of its own returns [`VmExit::Interrupted`] at times.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
-    #[inline]
-    pub fn run(&mut self, entry: VmEntry) -> Result<VmExit, HostError> {
-        if let Some(exit) = self.before_entry(entry)? {
-            return Ok(exit);
-        }
-        let ran = match &self.thread {
-            None => self.fd.run().map(drop).map_err(io::Error::from),
-            Some(thread) => {
-                thread.enter();
-                thread.wait_at_most(&self.kicker)
-            }
-        };
-        self.after_exit(ran)
-    }
-
-    /// Enters the guest on the vCPU's own thread, and does not wait: [`Self::finish`] is called next, when the thread
-    /// reports the exit or after a kick. An exit that needs no entry is returned at once.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
-    pub fn begin(&mut self, entry: VmEntry) -> Result<Option<VmExit>, HostError> {
-        if let Some(exit) = self.before_entry(entry)? {
-            return Ok(Some(exit));
-        }
-        match &self.thread {
-            None => {
-                let ran = self.fd.run().map(drop).map_err(io::Error::from);
-                self.after_exit(ran).map(Some)
-            }
-            Some(thread) => {
-                thread.enter();
-                self.away = true;
-                Ok(None)
-            }
-        }
-    }
-
-    /// True from a [`Self::begin`] without an exit until [`Self::finish`]. The vCPU can only be kicked meanwhile.
-    #[inline]
-    pub fn is_away(&self) -> bool {
-        self.away
-    }
-
-    /// Waits for the exit of the entry that [`Self::begin`] has made.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
-    pub fn finish(&mut self) -> Result<VmExit, HostError> {
-        self.away = false;
-        match &self.thread {
-            None => Ok(VmExit::Interrupted),
-            Some(thread) => {
-                let ran = thread.wait();
-                self.after_exit(ran)
-            }
-        }
-    }
-
-    /// What there is to report before the guest is entered, if anything.
-    #[inline]
-    fn before_entry(&mut self, entry: VmEntry) -> Result<Option<VmExit>, HostError> {
-        if let Some(write) = self.collected_write()? {
-            return Ok(Some(write));
-        }
-        if let Some(reason) = self.after_batch.take() {
-            return self.decode(reason).map(Some);
-        }
-        self.answer(entry);
-        Ok(self.next_element())
-    }
-
-    #[inline]
-    fn after_exit(&mut self, ran: io::Result<()>) -> Result<VmExit, HostError> {
-        self.shared.set(self.fd.get_kvm_run().kvm_valid_regs != 0);
-        self.interrupt_state_is_stale.set(false);
-        let reason = match ran {
-            Ok(()) => self.fd.get_kvm_run().exit_reason,
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted | ErrorKind::WouldBlock => {
-                    self.clear_kick();
-                    KVM_EXIT_INTR
-                }
-                _ => return Err(HostError::because("run the vCPU", error)),
-            },
-        };
-        if let Some(write) = self.collected_write()? {
-            self.after_batch = Some(reason);
-            return Ok(write);
-        }
-        self.decode(reason)
-    }
-
-    /// Completes the access that stopped the vCPU, without executing another instruction.
-    ///
-    /// KVM completes an instruction that stopped for an access only at the next entry; before that, RIP and
-    /// the registers may still be those before the instruction. [`VmExit::Interrupted`] means that nothing is
-    /// left to complete.
-    ///
-    /// # Errors
-    ///
-    /// [`HostError::Refused`] if KVM cannot run the vCPU at all.
-    pub fn complete(&mut self, entry: VmEntry) -> Result<VmExit, HostError> {
-        self.fd.set_kvm_immediate_exit(1);
-        let exit = self.run(entry);
-        self.clear_kick();
-        exit
     }
 
     /// A description of pending exceptions, interrupts and NMIs; `None` if there are none.
@@ -350,7 +221,7 @@ impl Vcpu {
 
     /// The next coalesced port write.
     #[inline]
-    fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {
+    pub(super) fn collected_write(&mut self) -> Result<Option<VmExit>, HostError> {
         if !self.capabilities.batching {
             return Ok(None);
         }
@@ -368,7 +239,7 @@ impl Vcpu {
 
     /// Sets the value of the read that stopped the guest.
     #[inline]
-    fn answer(&mut self, entry: VmEntry) {
+    pub(super) fn answer(&mut self, entry: VmEntry) {
         let value = match entry {
             VmEntry::Resume | VmEntry::Fault => u64::MAX,
             VmEntry::Value(value) => value,
@@ -396,7 +267,7 @@ impl Vcpu {
 
     /// Reports the next element of a port access.
     #[inline]
-    fn next_element(&mut self) -> Option<VmExit> {
+    pub(super) fn next_element(&mut self) -> Option<VmExit> {
         let mut access = self.port?;
         if access.left == 0 {
             self.port = None;
@@ -425,7 +296,7 @@ impl Vcpu {
     }
 
     #[inline]
-    fn decode(&mut self, reason: u32) -> Result<VmExit, HostError> {
+    pub(super) fn decode(&mut self, reason: u32) -> Result<VmExit, HostError> {
         self.exit_completed =
             !matches!(reason, KVM_EXIT_IO | KVM_EXIT_MMIO | KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR);
         let run = self.fd.get_kvm_run();
@@ -518,30 +389,15 @@ impl Vcpu {
         Ok(DebugStop { exception: DebugStop::BREAKPOINT, pc, dr6: 0, dr7: 0 })
     }
 
-    fn immediate_exit(&mut self) -> *const AtomicU8 {
+    pub(super) fn immediate_exit(&mut self) -> *const AtomicU8 {
         std::ptr::from_mut(&mut self.fd.get_kvm_run().immediate_exit).cast::<AtomicU8>()
     }
 
-    fn clear_kick(&mut self) {
+    pub(super) fn clear_kick(&mut self) {
         let flag = self.immediate_exit();
         // SAFETY: the byte lies in the mapping of `kvm_run` and is otherwise written only as an
         // atomic by a `Kicker`.
         unsafe { &*flag }.store(0, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Vcpu {
-    fn drop(&mut self) {
-        if std::mem::take(&mut self.away) {
-            self.kicker.kick();
-            if let Some(thread) = &self.thread {
-                let _ = thread.wait();
-            }
-        }
-        // It uses the file and `kvm_run`.
-        self.thread = None;
-        let immediate_exit = self.immediate_exit();
-        self.kicker.clear(immediate_exit);
     }
 }
 

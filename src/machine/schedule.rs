@@ -130,7 +130,7 @@ impl Machine {
             // Every access to a watched page exits: a locked instruction there is atomic only if no other CPU runs.
             let one_at_a_time = self.watchpoint_pages.any();
             let mut away = self.cpus.iter().any(Cpu::is_away);
-            for cpu in self.from_next() {
+            for cpu in self.next_first() {
                 if self.cpus[cpu].is_away() {
                     let requested = self.board.requested(cpu.number());
                     self.cpus[cpu].kick_for(requested);
@@ -198,7 +198,7 @@ impl Machine {
     }
 
     /// All CPUs, from the one after the current one on.
-    fn from_next(&self) -> impl Iterator<Item = CpuId> + use<> {
+    fn next_first(&self) -> impl Iterator<Item = CpuId> + use<> {
         let (first, count) = (self.current.index() + 1, self.cpus.len());
         (0..count).map(move |distance| CpuId::new(((first + distance) % count) as u8))
     }
@@ -241,7 +241,7 @@ impl Machine {
 
     /// The CPU whose turn is next: the first after the current one that has something to execute.
     fn next_to_run(&mut self) -> Result<Option<CpuId>, HostError> {
-        for cpu in self.from_next() {
+        for cpu in self.next_first() {
             if self.can_run(cpu)? {
                 return Ok(Some(cpu));
             }
@@ -336,7 +336,7 @@ impl Machine {
         match exit {
             VmExit::Interrupted => return self.take_back_from_breakpoint(cpu),
             // It stands before a breakpoint, and stops there again if that is still in place.
-            VmExit::Debug(stop) if !self.is_watchpoint(cpu, stop) => return Ok(()),
+            VmExit::Debug(stop) if stop.is_at_breakpoint() && !self.is_watchpoint(cpu, stop) => return Ok(()),
             _ => {}
         }
         let event = match self.handle_exit(cpu, exit)? {

@@ -62,7 +62,11 @@ fn seeds() -> Vec<(&'static str, Vec<u8>, bool)> {
         Message::DiskBegin(DiskRound { number: 1, unit: 0, pages: 2 }),
     ]);
     let mut encoder = PageEncoder::new(false);
-    encoder.add(1, |bytes| Ok::<(), ()>(bytes.fill(9))).unwrap();
+    let fill = |bytes: &mut _| {
+        <[u8]>::fill(bytes, 9);
+        Ok::<(), ()>(())
+    };
+    encoder.add(1, fill).unwrap();
     encoder.add(3, |_| Ok::<(), ()>(())).unwrap();
     with_disk.extend(encoder.take_frame(FrameKind::DiskPages).unwrap());
     with_disk.extend(frames(&[Message::RoundEnd(1), Message::StateBegin(0), Message::Commit(TOKEN)]));
