@@ -32,7 +32,7 @@ uint64_t guest_main(void)
     start_cpus(cpus, add_share);
     add_share(0);
     while (finished < cpus)
-        __asm__ volatile("pause");
+        wait_a_moment();
     char digits[] = "00 processors have counted\n";
     digits[0] += cpus / 10;
     digits[1] += cpus % 10;

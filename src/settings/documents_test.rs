@@ -66,7 +66,10 @@ fn options_md_is_what_the_table_says() {
 fn only_what_is_about_one_run_has_no_key() {
     let without: Vec<&str> =
         options().filter(|option| option.keys.is_empty()).map(|option| option.long).collect();
-    assert_eq!(without, ["dump-screen", "restore", "migr", "migrport", "config", "help", "version"]);
+    assert_eq!(
+        without,
+        ["dump-screen", "restore", "migr", "migrport", "overwrite-disks", "config", "help", "version"]
+    );
 }
 
 #[test]

@@ -89,6 +89,12 @@ static inline uint32_t cpu_count(void)
     return read_port(0x71) + 1u;
 }
 
+/* About a microsecond on a PC: the port of the progress codes. */
+static inline void wait_a_moment(void)
+{
+    read_port(0x80);
+}
+
 static inline void send_ipi(uint32_t destination, uint32_t command)
 {
     *(volatile uint32_t *)(LOCAL_APIC + 0x310ull) = destination << 24;
@@ -121,7 +127,7 @@ static inline void start_cpus(uint32_t count, cpu_function *function)
         send_ipi(number, 0x4600 | CPU_START_PAGE);
         send_ipi(number, 0x4600 | CPU_START_PAGE); /* as the protocol asks for; it is ignored */
         while (cpus_started <= number)
-            __asm__ volatile("pause");
+            wait_a_moment();
     }
 }
 

@@ -11,7 +11,7 @@ const TAKEN: &[Case] = &[
     case("[vm-spec] memsize", "start-info", "0xA", 0, "0x0000000f1000 + 0x00000090f000 RAM", ""),
     case("[vm-spec] timeout", "endless", "0.05", 12, "", "--timeout"),
     case("[disk] image", "hello-serial", "missing.img", 6, "", "the disk image missing.img does not exist"),
-    case("[vm-spec] cpus", "cpus", "2", 0, "2 processors have counted", ""),
+    case("[vm-spec] cpus", "ipi", "2", 0, "", "result (RAX) 127 "),
     case("[vm-spec] schedule", "hello-serial", "serial", 0, "Hello from", ""),
     case("[disk] cdrom", "hello-serial", "missing.iso", 6, "", "the CD image missing.iso does not exist"),
     case("[vm-spec] clock", "hello-serial", "virtual", 0, "Hello from", ""),

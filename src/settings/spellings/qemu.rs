@@ -38,7 +38,11 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     // The machine.
     spelling("m", Begins("size=", "size=SIZE[,...]"), Becomes("`--memory SIZE`", |t, text| t.memory(text))),
     spelling("m", Any("SIZE"), Becomes("`--memory SIZE`", |t, text| t.memory(text))),
-    spelling("smp", OneOf(&["1", "cpus=1"]), Implied("the machine has one processor", NOTHING)),
+    spelling(
+        "smp",
+        OneOf(&["1", "cpus=1"]),
+        Implied("the machine has one processor unless `--cpus` says otherwise", NOTHING),
+    ),
     spelling("smp", Begins("cpus=", "cpus=N"), Becomes("`--cpus N`", |t, text| t.cpus(text))),
     spelling("smp", Any("N"), Becomes("`--cpus N`", |t, text| t.cpus(text))),
     spelling("machine", Any("TYPE[,...]"), Ignored(MACHINE, machine_type)),

@@ -52,7 +52,7 @@ pub(super) static SNAPSHOTS_AND_MIGRATION: &[OptionSpec] = &[
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
-        help: "With --migr: the contents of disks that are received (migrate --with-disk) replace those of existing files",
+        help: "With --migr: disks that are received may replace files",
         set: |draft, text| values::boolean(text).map(|on| draft.settings.overwrite_disks = on),
         keys: &[],
     },
