@@ -2,7 +2,7 @@
 //!
 //! Manual: Virtual I/O Device (VIRTIO) Version 1.2, 4.1 (PCI) and 5.2 (block device).
 //! [`super::pci::virtio_disk`] is its configuration space. The legacy registers are the ports of base address register
-//! 0 ([`legacy`]); the modern ones are in the memory of base address register 1 ([`VirtioRegion`]).
+//! 0 (`legacy`); the modern ones are in the memory of base address register 1 ([`VirtioRegion`]).
 //!
 //! The device has one queue of [`QUEUE_SIZE`] descriptors, which is a split virtqueue with indirect descriptors. It
 //! never touches memory: [`Action::disk`] says that there may be something in the queue, and the machine walks it

@@ -3,7 +3,7 @@
 //! The run loop passes requests on (`Machine::submit_disk_requests`) and goes on; the answers enter through the input
 //! queue ([`Input::Disk`]). So the vCPU thread never waits for a file, and a recording holds what was read. A drive
 //! has at most one request under way. The first disks are IDE drives, the others have the virtio interface
-//! ([`super::virtio_disks`]).
+//! (`virtio_disks`).
 //!
 //! A migration hands the images over to another process: requests wait from then on, and are made again there.
 

@@ -141,7 +141,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[vm-spec] timeout", "soon", "is not a duration; allowed: seconds such as"),
     ("[disk] image", ",ro", "does not name a file; allowed: the path of a raw disk image"),
     ("[vm-spec] cpus", "0", "is not a number of processors; allowed: 1 to 64"),
-    ("[vm-spec] schedule", "lottery", "is not a schedule; allowed: parallel"),
+    ("[vm-spec] schedule", "lottery", "is not a schedule; allowed: parallel, serial"),
     ("[disk] cdrom", "", "does not name a file; allowed: the path of an ISO image"),
     ("[vm-spec] clock", "sundial", "is not a clock; allowed: host, virtual"),
     ("[vm-spec] irqchip", "split", "names no interrupt controllers; allowed: user, kernel"),

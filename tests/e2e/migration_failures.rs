@@ -94,7 +94,7 @@ fn before_the_transfer() -> Vec<Trial> {
                     &answer,
                     &format!("Invalid ip address or port: the port `{port}` is not a number from 1 to 65535"),
                 )?;
-                contains(&answer, "use: migrate HOST PORT")?;
+                contains(&answer, "use: migrate [--with-disk] HOST PORT")?;
             }
             let answer = source.ask(&["migrate nosuchhost.invalid 8000"])?;
             contains(&answer, "the host name `nosuchhost.invalid` cannot be resolved: ")?;

@@ -212,7 +212,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         `,snapshot` keeps them in memory, and `,virtio` makes it a virtio disk on the PCI bus",
     ),
     ("--cpus", "--cpus 65", "--cpus: `65` is not a number of processors; allowed: 1 to 64"),
-    ("--schedule", "--schedule lottery", "--schedule: `lottery` is not a schedule; allowed: parallel"),
+    (
+        "--schedule",
+        "--schedule lottery",
+        "--schedule: `lottery` is not a schedule; allowed: parallel, serial",
+    ),
     (
         "--cdrom",
         "--cdrom=",

@@ -41,7 +41,7 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         takes: OptionArgument::Value("HOW"),
         repeatable: false,
         default: Some("parallel"),
-        allowed: "parallel (a thread for each processor), serial (by turns on one thread)",
+        allowed: "parallel, serial",
         help: "Several processors at the same time, or by turns",
         set: |draft, text| values::schedule(text).map(|schedule| draft.settings.schedule = schedule),
         keys: &[Key::same("vm-spec", "schedule")],
