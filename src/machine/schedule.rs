@@ -220,14 +220,14 @@ impl Machine {
     }
 
     fn advance_by_turns(&mut self) -> Result<Next, HostError> {
-        // An expired turn raises the flag, too.
-        if self.inputs.has_pending() {
-            if let Some(event) = self.take_inputs()? {
-                return Ok(Next::Stop(event));
-            }
-            if self.scheduler.turn_end.is_none_or(|end| end <= Instant::now()) {
-                self.scheduler.exits_left = 0;
-            }
+        if self.inputs.has_pending()
+            && let Some(event) = self.take_inputs()?
+        {
+            return Ok(Next::Stop(event));
+        }
+        // The timer may have expired while nothing ran.
+        if self.scheduler.turn_end.is_none_or(|end| end <= Instant::now()) {
+            self.scheduler.exits_left = 0;
         }
         if self.scheduler.exits_left == 0 || !self.can_run(self.current)? {
             match self.next_to_run()? {
