@@ -44,9 +44,16 @@ const FEATURE_WORDS: [(u32, u32, usize); 26] = [
     (0x8000_0021, 0, 2),
 ];
 
-/// Bits among those that reflect vCPU state, OSXSAVE, OSPKE and APIC, or the number of processors.
-const FOLLOW: [(u32, usize, u32); 5] =
-    [(0x1, 2, 1 << 27), (0x7, 2, 1 << 4), (0x1, 3, 1 << 9), (0x1, 3, 1 << 28), (0x8000_0001, 2, 1 << 1)];
+/// Bits among those that reflect vCPU state (OSXSAVE, OSPKE and APIC), the number of processors, or whose local APICs
+/// they have (TSC deadline).
+const FOLLOW: [(u32, usize, u32); 6] = [
+    (0x1, 2, 1 << 27),
+    (0x7, 2, 1 << 4),
+    (0x1, 3, 1 << 9),
+    (0x1, 3, 1 << 28),
+    (0x8000_0001, 2, 1 << 1),
+    (0x1, 2, 1 << 24),
+];
 
 /// Features with a well-known name.
 const NAMES: [(u32, usize, u32, &str); 27] = [
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn cpuid_bits_that_depend_on_guest_state_are_no_features() {
-        let busy = with(1, [0, 0, 1 << 27, 1 << 28 | 1 << 9]);
+        let busy = with(1, [0, 0, 1 << 27 | 1 << 24, 1 << 28 | 1 << 9]);
         assert_eq!(busy.missing_in(&with(1, [0; 4])), Vec::<String>::new());
     }
 
