@@ -45,6 +45,12 @@ impl Machine {
         if self.halts_in_kernel(cpu) {
             return self.sleep_in_kernel(cpu);
         }
+        let next = self.sleep_until_wake_up(cpu);
+        self.wake_up()?;
+        next
+    }
+
+    fn sleep_until_wake_up(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         loop {
             if self.inputs.has_pending()
                 && let Some(event) = self.take_inputs()?
@@ -58,9 +64,9 @@ impl Machine {
             }
             if self.wakes(cpu)? {
                 self.cpus[cpu].run_state = RunState::Running;
-                self.rearm_timer()?;
                 return Ok(Next::Run);
             }
+            self.fall_asleep();
             match self.next_deadline_on_host() {
                 Some(deadline) => self.inputs.wait_until(deadline),
                 None => self.inputs.wait(),

@@ -26,12 +26,14 @@ pub(super) struct TimeSource {
     timer: Option<DeadlineTimer>,
     /// What the timer is armed for.
     armed: Option<MachineTime>,
+    /// The machine's thread sleeps until the next deadline: no timer is needed.
+    asleep: bool,
 }
 
 impl TimeSource {
     /// A source that starts now.
     pub(super) fn new(mode: ClockMode) -> TimeSource {
-        TimeSource { mode, taken: Some(Instant::now()), timer: None, armed: None }
+        TimeSource { mode, taken: Some(Instant::now()), timer: None, armed: None, asleep: false }
     }
 
     /// The time that has passed since the last call.
@@ -84,7 +86,7 @@ impl Machine {
     /// Arms the deadline timer for the next deadline of a device, or disarms it.
     pub(super) fn arm_timer(&mut self) -> Result<(), HostError> {
         // The thread of the machine sleeps until the deadline while the CPUs run.
-        if self.runs_in_parallel() {
+        if self.runs_in_parallel() || self.time.asleep {
             return Ok(());
         }
         let deadline = self.board.next_deadline();
@@ -112,6 +114,20 @@ impl Machine {
     pub(super) fn rearm_timer(&mut self) -> Result<(), HostError> {
         self.time.armed = None;
         self.arm_timer()
+    }
+
+    /// The machine's thread is about to sleep until the next deadline. The timer would wake it a second time.
+    pub(super) fn fall_asleep(&mut self) {
+        self.time.asleep = true;
+        if let (Some(timer), Some(_)) = (&self.time.timer, self.time.armed.take()) {
+            timer.disarm();
+        }
+    }
+
+    /// The machine's thread does not sleep any more.
+    pub(super) fn wake_up(&mut self) -> Result<(), HostError> {
+        self.time.asleep = false;
+        self.rearm_timer()
     }
 
     /// The guest stops, for a debugger or a command: with `clock = virtual` its clock stands still.

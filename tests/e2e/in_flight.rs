@@ -22,12 +22,23 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
+/// With the interrupt controllers of `kvm`, and with those of KVM.
+const IRQCHIPS: [&str; 2] = ["user", "kernel"];
+
 fn interrupts() -> Vec<Trial> {
+    IRQCHIPS.into_iter().flat_map(interrupts_by).collect()
+}
+
+fn interrupts_by(irqchip: &'static str) -> Vec<Trial> {
+    let source = move || {
+        let mut guest = Instance::source("in-flight", &["--keys", "serial", "--irqchip", irqchip])?;
+        guest.expect_out("both wait")?;
+        Ok::<Instance, Failed>(guest)
+    };
     vec![
-        guest_test("interrupts_that_wait_and_timers_are_migrated", || {
+        guest_test(&format!("interrupts_that_wait_and_timers_are_migrated ({irqchip})"), move || {
             let ports = [free_port(), free_port()];
-            let mut first = Instance::source("in-flight", &["--keys", "serial"])?;
-            first.expect_out("both wait")?;
+            let first = source()?;
             let mut second = Instance::destination(ports[0], &["--keys", "serial"])?;
             contains(&first.ask(&[&migrate(ports[0])])?, "migration complete")?;
             first.expect_migrated()?;
@@ -42,9 +53,8 @@ fn interrupts() -> Vec<Trial> {
             third.send_input("\x04")?;
             contains(&third.finish()?.err, "result (RAX) 0 ")
         }),
-        guest_test("interrupts_that_wait_and_timers_are_reverted", || {
-            let mut guest = Instance::source("in-flight", &["--keys", "serial"])?;
-            guest.expect_out("both wait")?;
+        guest_test(&format!("interrupts_that_wait_and_timers_are_reverted ({irqchip})"), move || {
+            let mut guest = source()?;
             contains(&guest.ask(&["snapshot waiting"])?, "snapshot `waiting` at")?;
             for _ in 0..2 {
                 guest.send_input("?")?;
@@ -61,11 +71,10 @@ fn interrupts() -> Vec<Trial> {
             guest.send_input("\x04")?;
             contains(&guest.finish()?.err, "result (RAX) 0 ")
         }),
-        guest_test("interrupts_that_wait_and_timers_are_saved_in_a_file", || {
+        guest_test(&format!("interrupts_that_wait_and_timers_are_saved_in_a_file ({irqchip})"), move || {
             let folder = Folder::new();
             let (waiting, ticking) = (folder.file("waiting.kvmstate"), folder.file("ticking.kvmstate"));
-            let mut first = Instance::source("in-flight", &["--keys", "serial"])?;
-            first.expect_out("both wait")?;
+            let first = source()?;
             first.ask(&[&format!("snapshot {}", waiting.display()), "quit"])?;
             let mut second = restored(&waiting, &[])?;
             second.send_input("?")?;
