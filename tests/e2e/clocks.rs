@@ -84,11 +84,12 @@ fn right_ticks(arguments: &[&str]) -> Result<FinishedRun, Failed> {
 }
 
 /// A debugger stops a guest whose timer ticks a hundred times a second, for a second. The first tick after that may be
-/// a late one; ten others take at least nine hundredths of a second.
+/// a late one; ten others take nine hundredths of a second, or a little less if the host is late for the first of them.
+/// Ten of the hundred that were missed would come at once.
 fn late_ticks(arguments: &[&str]) -> Result<(), Failed> {
     let commands = ["tbreak on_tick", "continue", "shell sleep 1", "continue"];
     let (_, ran) = debug("tick-times", arguments, &commands)?;
     ran.expect_status(0)?;
     let hundredths = result(&ran.err)?;
-    ran.check(hundredths >= 9, "ten ticks take a tenth of a second").map(drop)
+    ran.check(hundredths >= 7, "ten ticks take a tenth of a second").map(drop)
 }

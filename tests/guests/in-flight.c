@@ -6,7 +6,7 @@
 #include "interrupts.h"
 #include "serial.h"
 
-enum { APIC_TIMER = 0x50, END = 4, TIMER_HZ = 1193182 };
+enum { APIC_TIMER = 0x50, END = 4 };
 /* The bus clock of 1 GHz, divided by 16. */
 enum { APIC_HZ = 62500000 };
 
@@ -89,7 +89,7 @@ uint64_t guest_main(void)
     differences += chip_ticks != 1 || apic_ticks != 1;
 
     chip_ticks = apic_ticks = 0;
-    start_chip(0x34, TIMER_HZ / 100); /* periodic */
+    start_timer(100);
     *apic(0x320) = 1 << 17 | APIC_TIMER;
     *apic(0x380) = APIC_HZ / 100;
     for (;;) {
