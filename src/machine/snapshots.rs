@@ -16,6 +16,8 @@ use super::dirty::DirtyTracker;
 use super::{Machine, MachineError, MachineState, PendingAction};
 use crate::kvm::HostError;
 use crate::memory::{ImageBudget, ImageError, MemoryImage, PageSet};
+use crate::os::disk_image::DiskImage;
+use crate::os::written_clusters::SavedWrites;
 use crate::settings::closest::closest;
 
 /// Maximum number of snapshots.
@@ -82,8 +84,8 @@ pub struct SnapshotInfo {
     pub new: u64,
     /// Number of pages that were copied or written back.
     pub pages: u64,
-    /// Numbers of the disks that can be written, when it is taken; of those that have been written since, when it is
-    /// restored. Their contents are not part of it.
+    /// Numbers of the disks whose images can be written, when it is taken; of those that have been written since, when
+    /// it is restored. Their contents are not part of it.
     pub disks: Vec<u8>,
 }
 
@@ -94,8 +96,10 @@ struct Snapshot {
     new: u64,
     memory: Arc<MemoryImage>,
     state: MachineState,
-    /// How often each disk had been written.
+    /// How often each image had been written.
     disk_writes: Vec<(u8, u64)>,
+    /// What had been written to the disks that keep it in memory.
+    disk_contents: Vec<(u8, SavedWrites)>,
 }
 
 /// The memory contents of the snapshot that was taken or restored baseline.
@@ -163,7 +167,8 @@ impl Snapshots {
         let rip = state.boot_cpu().vcpu.rip();
         let disk_writes = disk_writes(machine);
         let disks = disk_writes.iter().map(|(unit, _)| *unit).collect();
-        let snapshot = Snapshot { number: self.taken, new, memory, state, disk_writes };
+        let disk_contents = disk_contents(machine);
+        let snapshot = Snapshot { number: self.taken, new, memory, state, disk_writes, disk_contents };
         self.by_name.insert(name.to_owned(), snapshot);
         Ok(SnapshotInfo { name: name.to_owned(), rip, new, pages, disks })
     }
@@ -198,7 +203,7 @@ impl Snapshots {
             return Err(InMemorySnapshotError::Mixture(error.into()));
         }
         baseline.memory = snapshot.memory.clone();
-        machine.restore_devices_and_cpus(&snapshot.state).map_err(InMemorySnapshotError::Mixture)?;
+        machine.restore_devices_and_cpus(snapshot).map_err(InMemorySnapshotError::Mixture)?;
         let (rip, new) = (snapshot.state.boot_cpu().vcpu.rip(), snapshot.new);
         let written = disk_writes(machine).into_iter().filter(|disk| !snapshot.disk_writes.contains(disk));
         let disks = written.map(|(unit, _)| unit).collect();
@@ -261,11 +266,18 @@ impl Snapshots {
     }
 }
 
-/// How often each disk that the guest can write was written, once all requests are done.
+/// How often each image that the guest can write was written, once all requests are done.
 fn disk_writes(machine: &Machine) -> Vec<(u8, u64)> {
     machine.settle_disks();
-    let writable = machine.disk_images().filter(|(_, image)| !image.with(|image| image.is_read_only()));
+    let is_written = |image: &DiskImage| !image.is_read_only() && !image.keeps_writes_in_memory();
+    let writable = machine.disk_images().filter(|(_, image)| image.with(is_written));
     writable.map(|(unit, image)| (unit, image.writes())).collect()
+}
+
+/// What was written to the disks that keep it in memory, once all requests are done.
+fn disk_contents(machine: &Machine) -> Vec<(u8, SavedWrites)> {
+    machine.settle_disks();
+    machine.disk_images().filter_map(|(unit, image)| Some((unit, image.save_writes()?))).collect()
 }
 
 fn check_name(name: &str) -> Result<(), InMemorySnapshotError> {
@@ -289,10 +301,18 @@ fn spare() -> u64 {
 const SPARE_IF_UNKNOWN: u64 = 256 << 20;
 
 impl Machine {
-    /// Restores the processors and devices from `state`; memory has been restored already.
-    fn restore_devices_and_cpus(&mut self, state: &MachineState) -> Result<(), MachineError> {
+    /// Restores the processors and devices, and what disks keep in memory; memory has been restored already.
+    fn restore_devices_and_cpus(&mut self, snapshot: &Snapshot) -> Result<(), MachineError> {
+        let state = &snapshot.state;
         let board = Board::restored(&state.devices)?;
         self.disks.check(&board)?;
+        // A write that is under way is over before, and drives that repeat theirs do so after it.
+        self.settle_disks();
+        for (unit, saved) in &snapshot.disk_contents {
+            if let Some((_, image)) = self.disk_images().find(|(number, _)| number == unit) {
+                image.restore_writes(saved);
+            }
+        }
         self.put_state(board, state)?;
         // The guest cannot notice which ports are coalesced, unless it has configured one otherwise.
         for number in 0..4 {

@@ -4,7 +4,6 @@
 //! that is opened with [`DiskMode::Snapshot`] never changes: what is written stays in memory and is lost at the end of
 //! the run.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -14,6 +13,7 @@ use rustix::fs::{SeekFrom as Look, seek};
 use rustix::io::Errno;
 
 use super::image_lock;
+use super::written_clusters::{CLUSTER, SavedWrites, WrittenClusters};
 use crate::memory::PageSet;
 use crate::settings::{DiskInterface, DiskMode, DiskSpec};
 
@@ -24,9 +24,7 @@ const MOST_SECTORS: u64 = 1 << 48;
 /// Bytes in a sector of a CD, and most sectors of 512 bytes that a CD-ROM drive addresses.
 const CD_SECTOR: u64 = 2048;
 const MOST_CD_SECTORS: u64 = (1 << 32) - 4;
-/// Bytes of an image whose new contents are kept together.
-const CLUSTER: u64 = 4096;
-/// Most bytes that [`DiskMode::Snapshot`] keeps in memory.
+/// Most bytes that [`DiskMode::Snapshot`] keeps in memory, for all points in time that can be returned to.
 const MOST_IN_MEMORY: u64 = 1 << 30;
 /// The first bytes of an image in the format of QEMU.
 const QCOW2: [u8; 4] = *b"QFI\xFB";
@@ -133,8 +131,8 @@ pub struct DiskImage {
     /// Bytes of the file. Zeros fill the last sector of a CD up.
     file_size: u64,
     sectors: u64,
-    /// What was written with [`DiskMode::Snapshot`], by the number of the cluster.
-    written: HashMap<u64, Box<[u8; CLUSTER as usize]>>,
+    /// What was written with [`DiskMode::Snapshot`].
+    written: WrittenClusters,
 }
 
 impl DiskImage {
@@ -197,7 +195,8 @@ impl DiskImage {
         if sectors > MOST_SECTORS {
             return Err(DiskImageError::TooLarge { path, size });
         }
-        Ok(DiskImage { path, file, mode, is_cdrom, file_size: size, sectors, written: HashMap::new() })
+        let written = WrittenClusters::new(MOST_IN_MEMORY);
+        Ok(DiskImage { path, file, mode, is_cdrom, file_size: size, sectors, written })
     }
 
     /// True for the image of a CD.
@@ -251,6 +250,17 @@ impl DiskImage {
         self.mode == DiskMode::Snapshot
     }
 
+    /// What was written so far; `None` if it is in the file.
+    pub(super) fn save_writes(&self) -> Option<SavedWrites> {
+        self.keeps_writes_in_memory().then(|| self.written.save())
+    }
+
+    /// Goes back to what [`Self::save_writes`] returned; calls `changed` with the first byte of each 4 KiB page whose
+    /// contents may be others then.
+    pub(super) fn restore_writes(&mut self, saved: &SavedWrites, mut changed: impl FnMut(u64)) {
+        self.written.restore(saved, |cluster| changed(cluster * CLUSTER));
+    }
+
     /// The file, to make its contents durable without keeping others from the image; `None` if nothing is written to
     /// it.
     pub(super) fn clone_file(&self) -> io::Result<Option<File>> {
@@ -278,7 +288,7 @@ impl DiskImage {
             pages.insert_range(start.min(size)..end);
             at = end.max(at + 1);
         }
-        self.written.keys().for_each(|cluster| pages.insert(cluster * CLUSTER));
+        self.written.numbers().for_each(|cluster| pages.insert(cluster * CLUSTER));
         Ok(pages)
     }
 
@@ -315,7 +325,7 @@ impl DiskImage {
             }
         }
         for (cluster, within, range) in clusters(at, data.len()) {
-            if let Some(written) = self.written.get(&cluster) {
+            if let Some(written) = self.written.get(cluster) {
                 let length = range.len();
                 data[range].copy_from_slice(&written[within..within + length]);
             }
@@ -367,20 +377,13 @@ impl DiskImage {
     }
 
     fn write_to_memory(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        let end = self.sectors * SECTOR;
         for (cluster, within, range) in clusters(at, data.len()) {
-            if !self.written.contains_key(&cluster) {
-                if self.written.len() as u64 >= MOST_IN_MEMORY / CLUSTER {
-                    return Err(io::ErrorKind::StorageFull.into());
-                }
-                let mut contents = Box::new([0; CLUSTER as usize]);
-                let (start, end) = (cluster * CLUSTER, self.sectors * SECTOR);
-                let exists = (end - start).min(CLUSTER) as usize;
-                self.file.read_exact_at(&mut contents[..exists], start)?;
-                self.written.insert(cluster, contents);
-            }
-            if let Some(contents) = self.written.get_mut(&cluster) {
-                contents[within..within + range.len()].copy_from_slice(&data[range]);
-            }
+            let start = cluster * CLUSTER;
+            let exists = (end - start).min(CLUSTER) as usize;
+            let contents =
+                self.written.get_mut(cluster, |all| self.file.read_exact_at(&mut all[..exists], start))?;
+            contents[within..within + range.len()].copy_from_slice(&data[range]);
         }
         Ok(())
     }

@@ -61,6 +61,22 @@ fn a_snapshot_keeps_its_writes_in_memory() {
 }
 
 #[test]
+fn a_snapshot_goes_back_to_earlier_contents() {
+    let file = Image::new("goes-back", 21 * 512);
+    let mut image = file.open(DiskMode::Snapshot).unwrap();
+    image.write(20, &[1; 512]).unwrap();
+    let saved = image.save_writes().unwrap();
+    image.write(0, &[2; 21 * 512]).unwrap();
+    assert_eq!(read(&image, 0, 21), [2; 21 * 512]);
+    let mut changed = Vec::new();
+    image.restore_writes(&saved, |at| changed.push(at));
+    changed.sort_unstable();
+    assert_eq!(changed, [0, 4096, 8192]);
+    assert_eq!(read(&image, 0, 21), [vec![0; 20 * 512], vec![1; 512]].concat());
+    assert!(Image::new("in-the-file", 512).open(DiskMode::ReadWrite).unwrap().save_writes().is_none());
+}
+
+#[test]
 fn a_read_only_image_refuses_writes() {
     let file = Image::new("read-only", 512);
     let mut image = file.open(DiskMode::ReadOnly).unwrap();

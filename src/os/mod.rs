@@ -12,5 +12,6 @@ pub mod received_image;
 pub mod sandbox;
 pub mod shared_image;
 pub mod socket;
+pub mod written_clusters;
 
 pub use footprint::release_startup_pages;

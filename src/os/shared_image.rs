@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::disk_image::DiskImage;
+use super::written_clusters::SavedWrites;
 use crate::memory::PageSet;
 
 /// Interval at which a lock that another process holds is tried again.
@@ -165,6 +166,21 @@ impl SharedImage {
     /// The pages that were written since the last call.
     pub fn take_written(&self) -> PageSet {
         self.state().written.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What was written so far, if it is in memory.
+    pub fn save_writes(&self) -> Option<SavedWrites> {
+        self.state().image.save_writes()
+    }
+
+    /// Goes back to what [`Self::save_writes`] returned. No request is under way.
+    pub fn restore_writes(&self, saved: &SavedWrites) {
+        let State { image, written, .. } = &mut *self.state();
+        image.restore_writes(saved, |at| {
+            if let Some(pages) = written {
+                pages.insert(at);
+            }
+        });
     }
 
     /// Calls `look` with the image, whoever uses it.

@@ -34,6 +34,8 @@ static inline struct region region(const void *memory, uint32_t length, int last
 /* Prepares a transfer; BM_START of the command starts it. */
 static inline void bus_master_prepare(uint16_t port, const struct region *table, uint8_t direction)
 {
+    /* The table and what is to be written are in memory. */
+    __asm__ volatile("" : : : "memory");
     write_port(port + BM_COMMAND, direction);
     write_port(port + BM_STATUS, BM_ERROR | BM_INTERRUPT);
     write_port_dword(port + BM_TABLE, (uint32_t)(uint64_t)table);

@@ -111,7 +111,7 @@ fn still_ticks(guest: &mut Instance) -> Result<(), Failed> {
 }
 
 /// Continues the guest in `file`.
-fn restored(file: &Path, options: &[&str]) -> Result<Instance, Failed> {
+pub fn restored(file: &Path, options: &[&str]) -> Result<Instance, Failed> {
     let file = file.to_str().ok_or("a path")?;
     let mut instance =
         Instance::start(Kvm::new().args(["--restore", file, "--keys", "serial"]).args(options))?;
@@ -120,7 +120,7 @@ fn restored(file: &Path, options: &[&str]) -> Result<Instance, Failed> {
 }
 
 /// An image for a test.
-fn image(folder: &Folder, name: &str) -> Result<PathBuf, Failed> {
+pub fn image(folder: &Folder, name: &str) -> Result<PathBuf, Failed> {
     let path = folder.file(name);
     File::create(&path)?.set_len(DISK)?;
     Ok(path)
@@ -136,13 +136,14 @@ fn churning(image: &Path, options: &[&str]) -> Result<Instance, Failed> {
     Ok(guest)
 }
 
-fn receiver(port: u16, image: &Path, options: &[&str]) -> Result<Instance, Failed> {
+/// Waits for a guest with one disk.
+pub fn receiver(port: u16, image: &Path, options: &[&str]) -> Result<Instance, Failed> {
     let disk = image.to_str().ok_or("a path")?;
     Instance::destination(port, &[&["--keys", "serial", "--disk", disk], options].concat())
 }
 
 /// The guest goes on with its disk, and has read what it wrote.
-fn still_churns(guest: &mut Instance) -> Result<(), Failed> {
+pub fn still_churns(guest: &mut Instance) -> Result<(), Failed> {
     for _ in 0..2 {
         guest.send_input("?")?;
         guest.expect_out(" wrong 0")?;
@@ -151,7 +152,7 @@ fn still_churns(guest: &mut Instance) -> Result<(), Failed> {
 }
 
 /// Ends the guest: it checks all of its disk, and so does this function.
-fn end(mut guest: Instance, image: &Path) -> Result<(), Failed> {
+pub fn end(mut guest: Instance, image: &Path) -> Result<(), Failed> {
     guest.send_input("\x04")?;
     contains(&guest.finish()?.err, "result (RAX) 0 ")?;
     let contents = File::open(image)?;
@@ -173,7 +174,8 @@ fn end(mut guest: Instance, image: &Path) -> Result<(), Failed> {
     if written > 3 { Ok(()) } else { Err(format!("{written} slots of the image are written").into()) }
 }
 
-fn with_disk(port: u16) -> String {
+/// The command that migrates a guest and copies its disks.
+pub fn with_disk(port: u16) -> String {
     format!("migrate --with-disk 127.0.0.1 {port}")
 }
 

@@ -64,6 +64,7 @@ mod shell_integration;
 mod snapshots;
 mod support;
 mod terminal;
+mod transfers_in_flight;
 mod triple_faults;
 mod truncated_snapshots;
 mod uart;
@@ -105,6 +106,7 @@ fn main() {
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));
     trials.extend(of_migration(in_flight::trials()));
+    trials.extend(of_migration(transfers_in_flight::trials()));
     trials.extend(of_migration(migration_gdb::trials()));
     // These do not depend on the processor.
     let mut independent: Vec<Trial> = Vec::new();
