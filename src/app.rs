@@ -4,6 +4,7 @@ mod at_exit;
 mod disks;
 mod failure_status;
 mod log_header;
+mod new_machine;
 mod receive;
 
 use std::ffi::OsString;
@@ -11,12 +12,12 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use self::failure_status::{boot_status, machine_status};
-use crate::boot::{BootError, BootOptions, FileImage, Platform};
+use self::failure_status::machine_status;
+use self::new_machine::new_machine;
 use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
@@ -35,7 +36,7 @@ use crate::machine::disks::DiskOrigin;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::{Doorbell, OutputQueue, output_queue};
-use crate::machine::{Machine, MachineSpec, Outcome};
+use crate::machine::{Machine, Outcome};
 use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
@@ -246,7 +247,8 @@ impl Run {
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
         let (machine_outputs, output_reader) = output_queue(doorbell.clone());
         let inputs = Inputs::new();
-        let machine = make(inputs.clone(), machine_outputs)?;
+        let mut machine = make(inputs.clone(), machine_outputs)?;
+        new_machine::add_symbols(&mut machine, settings)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());
         // Migration is requested through one of these interfaces.
         let migrator: Option<Arc<dyn Migrator>> = match settings.console.is_some() || settings.gdb.is_some() {
@@ -364,34 +366,6 @@ fn unless_memory_is_lost(machine: &Machine, outcome: Outcome) -> Outcome {
     lost.map_or(outcome, |lost| Outcome::HostFailed(HostError::MemoryLost(lost)))
 }
 
-/// A machine with a guest to be started.
-fn new_machine(settings: &Settings, inputs: Inputs, outputs: OutputQueue) -> Result<Machine, Failure> {
-    let image = FileImage::open(&settings.guest).map_err(|error| match error {
-        BootError::Missing { .. } => {
-            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
-        }
-        error => Failure::new(boot_status(&error), error),
-    })?;
-    let user_interface = user_interface(settings);
-    let spec = MachineSpec {
-        memory: settings.memory,
-        boot: boot_options(settings),
-        keys: user_interface.keys,
-        layout: user_interface.layout,
-        terminal: user_interface.terminal,
-        no_reboot: user_interface.no_reboot,
-        cpus: settings.cpus,
-        schedule: user_interface.schedule,
-        clock: user_interface.clock,
-        irqchip: settings.irqchip,
-        time_of_day: time_of_day(settings),
-        flat_ide_bars: settings.flat_ide_bars,
-        magic_break: user_interface.magic_break,
-    };
-    Machine::new(Box::new(image), spec, inputs, outputs)
-        .map_err(|error| Failure::new(machine_status(&error), error))
-}
-
 /// The machine in a snapshot.
 fn restored_machine(
     settings: &Settings,
@@ -410,14 +384,6 @@ fn restored_machine(
             _ => status::GUEST_FILE,
         };
         Failure::new(status, error)
-    })
-}
-
-/// The time of day at power-on, in seconds since 1970 UTC.
-fn time_of_day(settings: &Settings) -> i64 {
-    settings.rtc.unwrap_or_else(|| {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
     })
 }
 
@@ -442,20 +408,6 @@ fn check_snapshot(file: &Path) -> u8 {
             status::HALTED
         }
         Err(error) => fail(Failure::new(status::GUEST_FILE, error)),
-    }
-}
-
-fn boot_options(settings: &Settings) -> BootOptions {
-    BootOptions {
-        strict: settings.strict,
-        no_guards: settings.no_guards,
-        command_line: settings.append.clone(),
-        modules: settings
-            .modules
-            .iter()
-            .map(|module| (module.path.clone(), module.arguments.clone()))
-            .collect(),
-        platform: Platform { cpus: settings.cpus, ..Platform::default() },
     }
 }
 

@@ -8,13 +8,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use goblin::elf::header::header64::{Header, SIZEOF_EHDR};
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR};
 use goblin::elf::sym::{STT_NOTYPE, STT_OBJECT};
 
 use super::elf64;
 use super::image::Image;
-use super::symbols::{Window, for_each, name_at, sections};
+use super::symbols::{Window, elf_header, for_each, name_at, sections};
 
 /// Size of the smallest object that is taken for a stack, in bytes.
 const SMALLEST_STACK: u64 = 128;
@@ -55,9 +54,7 @@ pub fn contents_at(image: &dyn Image, address: u64) -> Option<Contents> {
         return Some(Contents { section: String::new(), executable: segment.access.execute });
     }
     let section = allocated.find(|section| has(section.sh_addr, section.sh_size))?;
-    let mut header = [0; SIZEOF_EHDR];
-    image.read_at(0, &mut header).ok()?;
-    let names = headers.get(usize::from(Header::from_bytes(&header).e_shstrndx))?.sh_offset;
+    let names = headers.get(usize::from(elf_header(image)?.section_names))?.sh_offset;
     Some(Contents {
         section: name_at(image, names.checked_add(section.sh_name as u64)?)?,
         executable: section.sh_flags & u64::from(SHF_EXECINSTR) != 0,

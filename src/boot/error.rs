@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::memory::{HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, MemoryError};
+use crate::settings::RAM_GRANULE;
 
 /// Why [`load`](super::load) failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,28 @@ pub enum BootError {
         /// A sufficient RAM size, in bytes; `None` if there is none.
         needed: Option<u64>,
     },
+    /// An option that only flat images have a use for is given for another kind of guest file.
+    #[error(
+        "--{option} is for flat images, and {file} is started as {what}; leave it out, or give `--boot flat`"
+    )]
+    OnlyForFlat {
+        /// Name of the guest file.
+        file: String,
+        /// The option, without dashes.
+        option: &'static str,
+        /// The kind of guest file.
+        what: &'static str,
+    },
+    /// An option about boot information is given for a flat image, which gets none.
+    #[error(
+        "`--{option}` has no effect on {file}: a flat image is started without boot information; leave it out"
+    )]
+    NotForFlat {
+        /// Name of the guest file.
+        file: String,
+        /// The option, without dashes.
+        option: &'static str,
+    },
     /// A command line cannot be passed to the guest because it contains a zero byte.
     #[error("the command line of {what} contains a zero byte, which would end it; remove it")]
     CommandLine {
@@ -97,6 +120,24 @@ pub enum GuestProblem {
     Snapshot {
         /// Name of the file.
         name: String,
+    },
+    /// A flat image is not in RAM.
+    #[error("{length} bytes at {start:#x} are outside the {} MiB of guest memory; {}", memory >> 20, flat_remedy(*start, *length))]
+    FlatOutsideRam {
+        /// Where it was meant to go.
+        start: u64,
+        /// Its length in bytes.
+        length: u64,
+        /// Size of RAM in bytes.
+        memory: u64,
+    },
+    /// An entry point cannot be reached in real mode.
+    #[error(
+        "the entry point {address:#x} cannot be reached in real mode, which ends at 0x10ffef; `--entry` names another one"
+    )]
+    NotInRealMode {
+        /// The entry point.
+        address: u64,
     },
     /// The file ends too early.
     #[error(
@@ -339,6 +380,13 @@ fn overlap_remedy(headers: Option<u64>) -> String {
              `-Ttext={address:#x}` (lld needs that), or correct the linker script"
         ),
         None => "correct the linker script".to_owned(),
+    }
+}
+
+fn flat_remedy(start: u64, length: u64) -> String {
+    match start.checked_add(length).and_then(|end| end.checked_next_multiple_of(RAM_GRANULE)) {
+        Some(needed) if needed <= LOW_RAM_LIMIT => format!("`--memory {}M` is enough", needed >> 20),
+        _ => format!("load it below {LOW_RAM_LIMIT:#x} (`--load`)"),
     }
 }
 

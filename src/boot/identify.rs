@@ -17,6 +17,11 @@ const LOOK_AT: u64 = 0x8006;
 /// How a snapshot file starts ([`crate::state`] owns the format).
 const SNAPSHOT: &[u8] = b"\x8AKVM\r\n\x1A\n";
 
+/// Where any bytes could be meant as code.
+const OR_FLAT: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that; if it is flat \
+                       16-bit code, run it with `--boot flat`, or name it `.bin`";
+const BOOT_SECTOR: &str = "build an ELF executable and give that; `--boot flat --load 0x7c00` starts it in real mode, \
+                           without a BIOS";
 const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that";
 const BOOT_ITS_ELF: &str = "give the kernel's ELF file (for Linux that is `vmlinux`), not the packed image";
 const UNPACK: &str = "unpack it first and give the ELF file that was in it";
@@ -43,19 +48,24 @@ pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
 }
 
 fn name_of(head: &[u8]) -> GuestProblem {
+    kind_of(head).unwrap_or_else(|| unknown(head))
+}
+
+/// What a file is that begins with `head`; `None` if its contents do not say.
+fn kind_of(head: &[u8]) -> Option<GuestProblem> {
     let at = |offset: usize, bytes: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
     if at(0, b"#!") {
-        return not_a_guest(
+        return Some(not_a_guest(
             "a script (it starts with `#!`)",
             "give the ELF file that it builds, or run the script itself",
-        );
+        ));
     }
     // Before MZ: a bzImage with an EFI stub is also a PE file.
     if at(0x202, b"HdrS") {
-        return not_a_guest("a Linux kernel image (bzImage)", BOOT_ITS_ELF);
+        return Some(not_a_guest("a Linux kernel image (bzImage)", BOOT_ITS_ELF));
     }
     if at(0, b"MZ") {
-        return not_a_guest("a Windows or UEFI program (PE, `MZ`)", BUILD);
+        return Some(not_a_guest("a Windows or UEFI program (PE, `MZ`)", BUILD));
     }
     let signatures: [(usize, &[u8], &str, &'static str); 13] = [
         (0, &[0x1F, 0x8B], "a gzip-compressed file", UNPACK),
@@ -74,21 +84,33 @@ fn name_of(head: &[u8]) -> GuestProblem {
     ];
     for (offset, bytes, what, remedy) in signatures {
         if at(offset, bytes) {
-            return not_a_guest(what, remedy);
+            return Some(not_a_guest(what, remedy));
         }
     }
     if let Some(version) = multiboot(head) {
         let what = format!("a flat {version} image for a 32-bit boot loader");
-        return not_a_guest(what, "build the kernel as a 64-bit ELF executable whose entry is 64-bit code");
+        return Some(not_a_guest(
+            what,
+            "build the kernel as a 64-bit ELF executable whose entry is 64-bit code",
+        ));
     }
     if at(510, &[0x55, 0xAA]) {
-        return not_a_guest("a boot sector or disk image (0x55AA at offset 510)", BUILD);
+        return Some(not_a_guest("a boot sector or disk image (0x55AA at offset 510)", BOOT_SECTOR));
     }
     if is_text(head) {
-        return not_a_guest("a text file", BUILD);
+        return Some(not_a_guest("a text file", BUILD));
     }
+    None
+}
+
+/// True for the start of a file whose contents do not say what it is.
+pub(super) fn is_unknown(head: &[u8]) -> bool {
+    !head.starts_with(SNAPSHOT) && !head.starts_with(b"\x7FELF") && kind_of(head).is_none()
+}
+
+fn unknown(head: &[u8]) -> GuestProblem {
     let magic = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
-    not_a_guest(format!("a file of unknown kind (it starts with {magic})"), BUILD)
+    not_a_guest(format!("a file of unknown kind (it starts with {magic})"), OR_FLAT)
 }
 
 /// Which Multiboot header there is, if any (Multiboot 0.6.96 section 3.1, Multiboot2 section 3.1).

@@ -7,12 +7,23 @@ use super::entry_return::STACK_SIZE;
 use super::error::{BootError, GuestProblem};
 use super::image::{FileImage, Image};
 use super::long_mode::{self, EntryPoint};
+use super::protocol::{Candidate, Recognition};
 use super::start_info::Module;
-use super::{BootOptions, LoadedGuest, Protocol, SymbolSource};
+use super::{BootOptions, Choice, LoadedGuest, Protocol, SymbolSource};
 use super::{descriptors, elf64, entry_return, firmware_tables, image, relocate, segments, start_info};
 use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
+use crate::settings::BootKind;
+
+/// Every ELF file: those for other machines are refused with a message that names them.
+pub(super) fn recognise(candidate: &Candidate<'_>) -> Recognition {
+    let mut magic = [0; 4];
+    match candidate.image.read_at(0, &mut magic) {
+        Ok(()) if magic == *b"\x7FELF" => Recognition::ByContents,
+        _ => Recognition::No,
+    }
+}
 
 /// Loads a guest; [`super::load`] is the contract.
 pub(super) fn load(
@@ -78,8 +89,10 @@ pub(super) fn load(
         start_info: info_at,
     });
     Ok(LoadedGuest {
+        kind: BootKind::Elf64,
+        choice: Choice::Chosen,
         registers,
-        reset: Protocol::LongModeElf.reset(),
+        reset: Protocol::of(BootKind::Elf64).reset(),
         symbols: SymbolSource::GuestFile { bias: segment_layout.bias },
         layout: allocator.into_layout(&segment_layout.segments),
         warnings,
@@ -91,12 +104,12 @@ fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
         if text.contains('\0') { Err(BootError::CommandLine { what }) } else { Ok(()) }
     };
     check(&options.command_line, "the guest".to_owned())?;
-    options.modules.iter().try_for_each(|(path, text)| check(text, format!("module {}", path.display())))
+    options.all_modules().try_for_each(|(path, text)| check(text, format!("module {}", path.display())))
 }
 
 /// The modules' files, each with its command line.
 fn open_modules(options: &BootOptions) -> Result<Vec<(FileImage, &str)>, BootError> {
-    options.modules.iter().map(|(path, text)| Ok((FileImage::open(path)?, text.as_str()))).collect()
+    options.all_modules().map(|(path, text)| Ok((FileImage::open(path)?, text))).collect()
 }
 
 fn load_modules<'a>(

@@ -1,15 +1,16 @@
 //! Turns a guest file into memory contents and a complete CPU state.
 //!
-//! [`load`] chooses the boot protocol for the file ([`Protocol`]), which fills guest memory and returns a
+//! [`load`] finds the boot protocol for the file ([`Protocol::find`]), which fills guest memory and returns a
 //! [`LoadedGuest`]: the registers of the bootstrap processor, what a reset of the machine does, and where
 //! symbols come from. The machine writes the registers to its first CPU; nothing here needs `/dev/kvm`.
 //! `docs/boot-state.md` is the contract with the guest.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `protocol` | chooses the protocol for a file |
+//! | `protocol` | the table of protocols, and which one is for a file |
 //! | `long_mode_elf` | the protocol of 64-bit ELF executables |
-//! | `long_mode` | the CPU state in 64-bit mode |
+//! | `flat` | the protocol of flat 16-bit images |
+//! | `long_mode`, `protected_mode`, `real_mode` | the CPU state in each mode |
 //! | `image` | reads files piece by piece |
 //! | `identify` | names the kind of a file that is not a guest |
 //! | `elf64` | reads and checks the headers |
@@ -28,8 +29,8 @@
 //! | `firmware_tables` | where these tables are |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
-//! Another protocol is one file like `long_mode_elf`, with a CPU state of its own if the guest starts in
-//! another mode, and one variant of [`Protocol`].
+//! Another protocol is one file like `flat` with a `recognise` and a `load`, a row in the table of `protocol`, and a
+//! kind with its row in `settings::BOOT_KINDS`.
 
 mod acpi;
 mod address_space;
@@ -43,6 +44,7 @@ mod elf64;
 mod entry_return;
 mod error;
 mod firmware_tables;
+mod flat;
 mod free_pages;
 mod identify;
 mod image;
@@ -51,7 +53,9 @@ mod long_mode_elf;
 mod mp_table;
 mod page_tables;
 mod platform;
+mod protected_mode;
 mod protocol;
+mod real_mode;
 mod relocate;
 mod segments;
 mod start_info;
@@ -59,9 +63,10 @@ mod symbols;
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arch::Registers;
+use crate::settings::{BootKind, EntryAddress};
 
 pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges};
@@ -72,12 +77,20 @@ pub use entry_return::{
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use platform::Platform;
-pub use protocol::{Protocol, load};
-pub use symbols::{Symbol, SymbolIndex};
+pub use protocol::{Choice, FoundProtocol, Protocol, load};
+pub use symbols::{Symbol, SymbolIndex, has_symbols};
 
 /// The user's boot options.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BootOptions {
+    /// The kind of the guest file; `None` if it is to be recognised.
+    pub kind: Option<BootKind>,
+    /// The address a flat image is loaded at.
+    pub load: Option<u64>,
+    /// Where a flat image is started.
+    pub entry: Option<EntryAddress>,
+    /// The file with the guest's initial file system.
+    pub initrd: Option<PathBuf>,
     /// Enforce segment permissions.
     pub strict: bool,
     /// Map page 0 and the page below the boot stack.
@@ -90,6 +103,20 @@ pub struct BootOptions {
     pub platform: Platform,
 }
 
+impl BootOptions {
+    /// The protocol of a guest that was saved. Older versions had only [`BootKind::Elf64`].
+    pub fn saved_protocol(&self) -> &'static Protocol {
+        Protocol::of(self.kind.unwrap_or(BootKind::Elf64))
+    }
+
+    /// The files passed to a guest whose protocol knows modules alone, each with its command line: the initial file
+    /// system first.
+    pub fn all_modules(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let modules = self.modules.iter().map(|(path, line)| (path.as_path(), line.as_str()));
+        self.initrd.as_deref().map(|path| (path, "")).into_iter().chain(modules)
+    }
+}
+
 /// What a reset of the machine does, besides resetting the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetAction {
@@ -97,7 +124,7 @@ pub enum ResetAction {
     Reload,
 }
 
-/// The source of a guest's symbols.
+/// The source of a guest's symbols, besides the files of `--symbols`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolSource {
     /// The symbol table of the guest file.
@@ -105,13 +132,17 @@ pub enum SymbolSource {
         /// The offset added to every address in the file; not 0 only for a relocated guest.
         bias: u64,
     },
+    /// The guest file is no ELF file.
+    None,
 }
 
 impl SymbolSource {
     /// The offset added to every address in the file.
     pub fn bias(self) -> u64 {
-        let SymbolSource::GuestFile { bias } = self;
-        bias
+        match self {
+            SymbolSource::GuestFile { bias } => bias,
+            SymbolSource::None => 0,
+        }
     }
 
     /// The address in the file that became `address` in memory.
@@ -131,6 +162,10 @@ pub struct GuestFile {
 /// A guest in memory, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedGuest {
+    /// The kind of guest file that it was loaded from.
+    pub kind: BootKind,
+    /// Why it was loaded as this kind.
+    pub choice: Choice,
     /// All registers of the bootstrap processor at the guest's first instruction. Those that are not part
     /// of [`Registers`] are as a reset leaves them (Intel SDM volume 3A, "Processor State After Reset").
     pub registers: Registers,
@@ -142,6 +177,30 @@ pub struct LoadedGuest {
     pub layout: Vec<LoadedRegion>,
     /// Notes for the user about a guest that can be started.
     pub warnings: Vec<String>,
+}
+
+impl LoadedGuest {
+    /// The kind of guest, and why it was loaded as that.
+    pub fn kind_and_choice(&self) -> String {
+        format!("guest of kind {} ({}), {}", self.kind.name(), self.kind.spec().file, self.choice)
+    }
+
+    /// The state of the processor at the first instruction, in one line.
+    pub fn entry_state(&self) -> String {
+        let Registers { general, system } = &self.registers;
+        let (rip, rsp) = (general.rip, general.rsp);
+        match self.registers.bitness() {
+            64 => format!("entry {rip:#x}, stack {rsp:#x}, start info {:#x}", general.rdi),
+            32 => format!(
+                "entry {rip:#x} in protected mode, stack {rsp:#x}, EAX {:#x}, EBX {:#x}, ESI {:#x}",
+                general.rax, general.rbx, general.rsi
+            ),
+            _ => format!(
+                "entry CS:IP {:#x}:{rip:#x} in real mode, stack SS:SP {:#x}:{rsp:#x}",
+                system.cs.selector, system.ss.selector
+            ),
+        }
+    }
 }
 
 /// A part of guest-physical memory that was filled, or set aside, before the guest started.

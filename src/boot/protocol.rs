@@ -1,27 +1,161 @@
-//! Chooses the boot protocol for a guest file.
+//! The table of boot protocols, and which one is for a guest file.
 
-use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction, long_mode_elf};
+use std::cell::OnceCell;
+use std::fmt;
+
+use super::error::GuestProblem;
+use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction, flat, identify, image, long_mode_elf};
 use crate::memory::GuestMemory;
+use crate::settings::BootKind;
 
-/// How a guest file is loaded and started.
+/// Bytes at the start of a file that [`Candidate::head`] has, if the file has so many. A Multiboot2 header ends within
+/// them, as does the signature of a CD image.
+const HEAD: u64 = 0x8006;
+
+/// How guest files of one kind are loaded and started: a row of the table.
+pub struct Protocol {
+    /// The kind of file.
+    pub kind: BootKind,
+    /// Whether it is for a file.
+    recognise: fn(&Candidate<'_>) -> Recognition,
+    /// Loads a guest; [`load`] is the contract.
+    load: fn(&dyn Image, &GuestMemory, &BootOptions) -> Result<LoadedGuest, BootError>,
+    /// The size of RAM if the user chooses none, in bytes; `None` for the default of `--memory`.
+    default_memory: fn(&dyn Image, &BootOptions) -> Option<u64>,
+    /// What a reset of the machine does.
+    reset: ResetAction,
+}
+
+/// Every protocol. A file gets the first one that recognises it.
+//
+// The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Elf64`, with a
+// `Recognition::WithNote` for such files. What is recognised by the ending of its name comes last.
+static PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        kind: BootKind::Elf64,
+        recognise: long_mode_elf::recognise,
+        load: long_mode_elf::load,
+        default_memory: |_, _| None,
+        reset: ResetAction::Reload,
+    },
+    Protocol {
+        kind: BootKind::Flat,
+        recognise: flat::recognise,
+        load: flat::load,
+        default_memory: |image, options| Some(flat::default_memory(image, options)),
+        reset: ResetAction::Reload,
+    },
+];
+
+/// The answer of a protocol to the question whether it is for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Recognition {
+    /// It is not.
+    No,
+    /// It is, by the contents of the file.
+    ByContents,
+    /// It is, by the contents of the file, and the user is told this.
+    #[allow(dead_code, reason = "for files that two protocols could load")]
+    WithNote(String),
+    /// It is, because the file's name ends like this, and its contents belong to no other kind.
+    ByEnding(&'static str),
+}
+
+/// A file that a protocol is to recognise.
+pub(super) struct Candidate<'a> {
+    /// The file.
+    pub image: &'a dyn Image,
+    head: OnceCell<Vec<u8>>,
+}
+
+impl<'a> Candidate<'a> {
+    pub(super) fn new(image: &'a dyn Image) -> Candidate<'a> {
+        Candidate { image, head: OnceCell::new() }
+    }
+
+    /// The first bytes of the file, at most [`HEAD`]; none if it cannot be read.
+    pub(super) fn head(&self) -> &[u8] {
+        self.head.get_or_init(|| {
+            image::read(self.image, 0, self.image.len().min(HEAD), "the file").unwrap_or_default()
+        })
+    }
+
+    /// The end of the file's name that is one of `endings`, which are in lower case; case is ignored.
+    pub(super) fn ending(&self, endings: &[&'static str]) -> Option<&'static str> {
+        let name = self.image.name().to_ascii_lowercase();
+        endings.iter().copied().find(|ending| name.ends_with(ending))
+    }
+}
+
+/// Why a file gets its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// A 64-bit ELF executable, started in long mode.
-    LongModeElf,
+pub enum Choice {
+    /// The user has chosen it, or it is that of a saved guest.
+    Chosen,
+    /// The contents of the file are of that kind.
+    ByContents,
+    /// The name of the file ends like this, and its contents are of no other kind.
+    ByEnding(&'static str),
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Choice::Chosen => f.write_str("chosen by --boot"),
+            Choice::ByContents => f.write_str("recognised by its contents"),
+            Choice::ByEnding(ending) => write!(f, "recognised by the ending {ending}"),
+        }
+    }
+}
+
+/// The protocol for a file, and why.
+pub struct FoundProtocol {
+    /// The protocol.
+    pub protocol: &'static Protocol,
+    /// Why.
+    pub choice: Choice,
+    /// For the user, if another protocol would have been possible.
+    pub note: Option<String>,
 }
 
 impl Protocol {
-    /// The protocol for a file. A file without a protocol gets [`Protocol::LongModeElf`], whose error names
-    /// what the file is.
-    pub fn of(_image: &dyn Image) -> Protocol {
-        Protocol::LongModeElf
+    /// The protocol of a kind of file.
+    pub fn of(kind: BootKind) -> &'static Protocol {
+        let row = PROTOCOLS.iter().find(|protocol| protocol.kind == kind);
+        row.expect("a test checks that every kind has a protocol")
+    }
+
+    /// The protocol for a file: the one that the user has `chosen`, or the first one that recognises it.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError::Guest`], which names what the file is.
+    pub fn find(image: &dyn Image, chosen: Option<BootKind>) -> Result<FoundProtocol, BootError> {
+        if let Some(kind) = chosen {
+            return Ok(FoundProtocol { protocol: Protocol::of(kind), choice: Choice::Chosen, note: None });
+        }
+        let candidate = Candidate::new(image);
+        for protocol in PROTOCOLS {
+            let (choice, note) = match (protocol.recognise)(&candidate) {
+                Recognition::No => continue,
+                Recognition::ByContents => (Choice::ByContents, None),
+                Recognition::WithNote(note) => (Choice::ByContents, Some(note)),
+                Recognition::ByEnding(ending) => (Choice::ByEnding(ending), None),
+            };
+            return Ok(FoundProtocol { protocol, choice, note });
+        }
+        let problem: GuestProblem = identify::without_elf_magic(image);
+        Err(BootError::Guest { file: image.name().to_owned(), problem })
+    }
+
+    /// The size of RAM for a guest whose user has chosen none, in bytes; `None` for the default of `--memory`.
+    pub fn default_memory(&self, image: &dyn Image, options: &BootOptions) -> Option<u64> {
+        (self.default_memory)(image, options)
     }
 
     /// The effect of a machine reset on a guest of this protocol.
-    pub fn reset(self) -> ResetAction {
-        match self {
-            Protocol::LongModeElf => ResetAction::Reload,
-        }
+    pub fn reset(&self) -> ResetAction {
+        self.reset
     }
 }
 
@@ -41,7 +175,57 @@ pub fn load(
     memory: &GuestMemory,
     options: &BootOptions,
 ) -> Result<LoadedGuest, BootError> {
-    match Protocol::of(image) {
-        Protocol::LongModeElf => long_mode_elf::load(image, memory, options),
+    let FoundProtocol { protocol, choice, note } = Protocol::find(image, options.kind)?;
+    if protocol.kind != BootKind::Flat {
+        let given = [("load", options.load.is_some()), ("entry", options.entry.is_some())];
+        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+            let file = image.name().to_owned();
+            return Err(BootError::OnlyForFlat { file, option, what: protocol.kind.spec().file });
+        }
+    }
+    let mut guest = (protocol.load)(image, memory, options)?;
+    guest.kind = protocol.kind;
+    guest.choice = choice;
+    guest.warnings.extend(note);
+    Ok(guest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BytesImage;
+    use super::super::test_guest::TestGuest;
+    use super::*;
+    use crate::settings::BOOT_KINDS;
+
+    fn found(name: &str, bytes: &[u8]) -> Result<(BootKind, Choice), String> {
+        let found = Protocol::find(&BytesImage::new(name, bytes), None).map_err(|error| error.to_string())?;
+        Ok((found.protocol.kind, found.choice))
+    }
+
+    #[test]
+    fn every_kind_has_one_protocol() {
+        assert_eq!(PROTOCOLS.len(), BOOT_KINDS.len());
+        for spec in BOOT_KINDS {
+            assert_eq!(Protocol::of(spec.kind).kind, spec.kind);
+        }
+    }
+
+    #[test]
+    fn contents_decide_before_the_name() {
+        let elf = TestGuest::simple().build();
+        assert_eq!(found("kernel.bin", &elf), Ok((BootKind::Elf64, Choice::ByContents)));
+        assert_eq!(found("hello.BIN", b"\xF4"), Ok((BootKind::Flat, Choice::ByEnding(".bin"))));
+        assert_eq!(found("hello.img", b"\xF4"), Ok((BootKind::Flat, Choice::ByEnding(".img"))));
+        let unknown = found("hello", b"\xF4").unwrap_err();
+        assert!(unknown.contains("unknown kind") && unknown.contains("`--boot flat`"), "{unknown}");
+        let packed = found("kernel.bin", &[0x1F, 0x8B, 8]).unwrap_err();
+        assert!(packed.contains("gzip"), "{packed}");
+    }
+
+    #[test]
+    fn the_user_chooses_before_the_contents() {
+        let elf = TestGuest::simple().build();
+        let found = Protocol::find(&BytesImage::new("a.elf", &elf), Some(BootKind::Flat)).unwrap();
+        assert_eq!((found.protocol.kind, found.choice), (BootKind::Flat, Choice::Chosen));
     }
 }

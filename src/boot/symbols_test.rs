@@ -1,6 +1,9 @@
 use std::cell::RefCell;
 use std::io;
 
+use goblin::elf::section_header::section_header64::SIZEOF_SHDR;
+use goblin::elf::sym::sym64::SIZEOF_SYM;
+
 use super::super::image::BytesImage;
 use super::*;
 
@@ -66,6 +69,7 @@ fn symbol(name: u32, kind: u8, section: u16, value: u64, size: u64) -> [u8; SIZE
 /// An ELF file with the sections code (1), string table (2) and symbol table (3, of `size` bytes).
 fn file(names: &[u8], symbols: &[[u8; SIZEOF_SYM]], size: u64) -> Vec<u8> {
     let mut bytes = vec![0; SYMBOLS as usize];
+    bytes[..4].copy_from_slice(b"\x7FELF");
     let mut put = |at: u64, value: &[u8]| bytes[at as usize..][..value.len()].copy_from_slice(value);
     put(40, &SECTIONS.to_le_bytes());
     put(60, &4_u16.to_le_bytes());

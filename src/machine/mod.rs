@@ -33,6 +33,7 @@ pub mod screen;
 mod sleeping;
 pub mod snapshots;
 mod stepping;
+mod symbols;
 #[cfg(test)]
 pub(crate) mod testing;
 mod time_source;
@@ -41,7 +42,7 @@ mod virtio_disks;
 mod virtio_request;
 mod watchpoint_pages;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tracing::info;
 
@@ -52,10 +53,7 @@ pub use saved::{MachineState, PendingAction, Restoration};
 pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
-use crate::boot::{
-    self, BootOptions, Contents, GuestFile, Image, LoadedGuest, NamedStack, ResetAction, Symbol, SymbolIndex,
-    SymbolSource, contents_at, named_stacks,
-};
+use crate::boot::{self, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource};
 use crate::kvm::{HostError, Kvm};
 use crate::memory::GuestMemory;
 use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
@@ -73,6 +71,7 @@ use mapped_memory::MappedMemory;
 use output::OutputQueue;
 use schedule::Scheduler;
 use screen::Screen;
+use symbols::Symbols;
 use time_source::TimeSource;
 use watchpoint_pages::WatchpointPages;
 
@@ -110,8 +109,7 @@ pub struct MachineSpec {
 /// A machine, ready to run.
 pub struct Machine {
     guest_file: GuestFile,
-    /// Built when the first symbol is looked up.
-    symbol_index: OnceLock<SymbolIndex>,
+    symbols: Symbols,
     reset_action: ResetAction,
     options: BootOptions,
     layout: LayoutName,
@@ -153,12 +151,15 @@ impl Machine {
     /// [`MachineError`]; errors of the guest file are reported before those of the host.
     pub fn new(
         image: Box<dyn Image>,
-        spec: MachineSpec,
+        mut spec: MachineSpec,
         inputs: Inputs,
         outputs: OutputQueue,
     ) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
+        info!("{}", loaded.kind_and_choice());
+        // A reset loads it as the same kind.
+        spec.boot.kind = Some(loaded.kind);
         let kvm = Kvm::open()?;
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
         let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers, spec.irqchip)?;
@@ -192,7 +193,7 @@ impl Machine {
             input_buffer: InputBuffer::new(spec.keys, spec.terminal),
             coalescing: scheduler.coalescing(&cpus),
             guest_file,
-            symbol_index: OnceLock::new(),
+            symbols: Symbols::default(),
             reset_action,
             options: spec.boot,
             layout: spec.layout,
@@ -243,42 +244,6 @@ impl Machine {
     /// The source of the guest's symbols.
     pub fn symbols(&self) -> SymbolSource {
         self.guest_file.symbols
-    }
-
-    /// The symbol of the guest file that a guest-virtual address lies in.
-    pub fn symbol_at(&self, address: u64) -> Option<Symbol> {
-        self.symbol_index().symbol_at(self.image(), self.symbols().address_in_file(address))
-    }
-
-    /// The guest-virtual address of the first symbol of the guest file called `name`.
-    pub fn address_of(&self, name: &str) -> Option<u64> {
-        let address = self.symbol_index().address_of(self.image(), name)?;
-        Some(address.wrapping_add(self.symbols().bias()))
-    }
-
-    /// Where decoding has to begin to find the instruction at `address` of the guest file; see
-    /// [`SymbolIndex::code_start`].
-    pub fn code_start(&self, address: u64) -> Option<Option<u64>> {
-        self.symbol_index().code_start(address)
-    }
-
-    /// The section of the guest file that a guest-virtual address lies in.
-    pub fn contents_at(&self, address: u64) -> Option<Contents> {
-        contents_at(self.image(), self.symbols().address_in_file(address))
-    }
-
-    /// The stacks that the guest file names, at guest-virtual addresses.
-    pub fn named_stacks(&self) -> Vec<NamedStack> {
-        let bias = self.symbols().bias();
-        let mut stacks = named_stacks(self.image());
-        for NamedStack { range, .. } in &mut stacks {
-            *range = range.start.wrapping_add(bias)..range.end.wrapping_add(bias);
-        }
-        stacks
-    }
-
-    fn symbol_index(&self) -> &SymbolIndex {
-        self.symbol_index.get_or_init(|| SymbolIndex::read(self.image()))
     }
 
     /// The open `/dev/kvm`.
@@ -387,7 +352,7 @@ impl Machine {
             ResetAction::Reload => {
                 self.memory.discard()?;
                 // The file may have been overwritten since.
-                self.symbol_index = OnceLock::new();
+                self.symbols.forget_guest_file();
                 load(self.image(), &self.memory, &self.options)?.registers
             }
         };
@@ -421,7 +386,6 @@ fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Resul
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let general = &loaded.registers.general;
-    info!("entry {:#x}, stack {:#x}, start info {:#x}", general.rip, general.rsp, general.rdi);
+    info!("{}", loaded.entry_state());
     Ok(loaded)
 }

@@ -1,7 +1,7 @@
 //! The machine's state as a value: everything except the contents of memory, taken at an instruction boundary
 //! and restored into another machine, or later into the same one.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -16,7 +16,7 @@ use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
 use super::output::OutputQueue;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
-use crate::boot::{BootOptions, GuestFile, Protocol};
+use crate::boot::{BootOptions, GuestFile};
 use crate::devices::lapic::LocalApics;
 use crate::devices::{MachineTime, Payload, Snapshot, StateError};
 use crate::kvm::{CpuFeatures, HostError, KernelIrqchipState, Kvm};
@@ -195,7 +195,7 @@ impl Machine {
         let processors = Processors { count, schedule: spec.schedule, inputs: &inputs };
         let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), &processors, features, state.irqchip())?;
         ram.map_written()?;
-        let reset = Protocol::of(guest_file.image.as_ref()).reset();
+        let reset = spec.boot.saved_protocol().reset();
         let mut machine =
             Machine::assemble((guest_file, reset), spec, kvm, (ram, cpus), memory, inputs, outputs);
         machine.map_for_several()?;
@@ -229,9 +229,9 @@ impl Machine {
         self.memory.discard()?;
         fill(&self.memory)?;
         self.ram.map_written()?;
-        self.reset_action = Protocol::of(restoration.guest_file.image.as_ref()).reset();
+        self.reset_action = restoration.options.saved_protocol().reset();
         (self.guest_file, self.options) = (restoration.guest_file, restoration.options);
-        self.symbol_index = OnceLock::new();
+        self.symbols.forget_guest_file();
         self.map_for_several()?;
         self.load_state(board, state)?;
         self.protect_after_reset()?;

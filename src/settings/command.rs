@@ -75,7 +75,8 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
         return (command.read)(args);
     }
     let translated = spellings::translate(args)?;
-    let mut parser = Parser::from_iter(with_two_dashes(translated.args.into_iter()));
+    let (args, words) = split_words(translated.args);
+    let mut parser = Parser::from_iter(with_two_dashes(args.into_iter()));
     let mut command_line = CommandLine { notes: translated.notes, ..CommandLine::default() };
     while let Some(arg) = parser.next().map_err(|e| SettingsError::CommandLine { reason: e.to_string() })? {
         let option = match arg {
@@ -104,7 +105,20 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
             }
         }
     }
+    command_line.set_words(words)?;
     Ok(ParsedCommand::Run(command_line))
+}
+
+/// Splits the words behind `--` off.
+fn split_words(mut args: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+    match args.iter().position(|arg| arg == "--") {
+        Some(end) => {
+            let words = args.split_off(end + 1);
+            args.pop();
+            (args, words)
+        }
+        None => (args, Vec::new()),
+    }
 }
 
 impl CommandLine {
@@ -156,6 +170,16 @@ impl CommandLine {
         }
         self.guest = Some(guest);
         Ok(())
+    }
+
+    /// Takes the words behind `--`: the guest file, unless there is one before, and then the guest's command line.
+    fn set_words(&mut self, words: Vec<OsString>) -> Result<(), SettingsError> {
+        let mut words = words.into_iter();
+        if self.guest.is_none() {
+            self.guest = words.next();
+        }
+        let words: Vec<OsString> = words.collect();
+        if words.is_empty() { Ok(()) } else { self.add(long("append")?, words.join(OsStr::new(" "))) }
     }
 
     fn add(&mut self, option: &'static OptionSpec, value: OsString) -> Result<(), SettingsError> {

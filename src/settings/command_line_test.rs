@@ -11,6 +11,8 @@ fn a_guest_alone_runs_with_the_defaults() {
     let expected = Settings {
         guest: "hello.elf".into(),
         memory: 64 * MIB,
+        memory_is_default: true,
+        boot: BootSpec::default(),
         strict: false,
         no_guards: false,
         append: String::new(),
@@ -273,6 +275,15 @@ fn one_dash_is_as_good_as_two() {
 }
 
 #[test]
+fn words_behind_two_dashes_are_the_command_line_of_the_guest() {
+    let with_words = settings(&["a.elf", "--strict", "--", "root=/dev/ram0", "--quiet"]);
+    assert_eq!(with_words, settings(&["a.elf", "--strict", "--append=root=/dev/ram0 --quiet"]));
+    let guest_behind = settings(&["--", "--a.elf", "x"]);
+    assert_eq!((guest_behind.guest.to_str(), guest_behind.append.as_str()), (Some("--a.elf"), "x"));
+    assert_eq!(settings(&["a.elf", "--"]), settings(&["a.elf"]));
+}
+
+#[test]
 fn a_guest_may_have_any_name() {
     let name = OsString::from_vec(b"caf\xe9.elf".to_vec());
     let args = [OsString::from("kvm"), name.clone()].into_iter();
@@ -305,7 +316,7 @@ fn the_form_of_the_command_line() {
         (&["a.elf", "--frobnicate"], "There is no option `--frobnicate`. `kvm --help` lists"),
         (&["a.elf", "-x"], "There is no option `-x`. `kvm --help` lists"),
         (&["a.elf", "--append", "--"], "--append needs a value: any text"),
-        (&["--", "a.elf", "b.elf"], "`b.elf` is a second guest file"),
+        (&["a.elf", "--append=x", "--", "y"], "--append is given twice"),
         (&["a.elf", "-memory", "x", "-memory"], "--memory needs a value: a number of MiB"),
         (&["a.elf", "-frob=1"], "There is no option `--frob`. `kvm --help` lists"),
         (&["a.elf", "-x=1"], "There is no option `-x`. `kvm --help` lists"),

@@ -8,9 +8,9 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec, IrqchipMode,
-    KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode,
-    Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
+    BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec,
+    IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity,
+    MouseMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -67,6 +67,8 @@ pub(super) struct Draft {
     modules_from: ValueSource,
     /// The source of the disks.
     disks_from: ValueSource,
+    /// The source of the files with symbols.
+    symbols_from: ValueSource,
     /// The options given on the command line.
     pub(super) given: Vec<&'static str>,
 }
@@ -101,6 +103,8 @@ impl Draft {
                 guest: PathBuf::new(),
                 config: None,
                 memory: 0,
+                memory_is_default: true,
+                boot: BootSpec::default(),
                 strict: false,
                 no_guards: false,
                 append: String::new(),
@@ -162,6 +166,7 @@ impl Draft {
             shared_key: None,
             modules_from: ValueSource::Default,
             disks_from: ValueSource::Default,
+            symbols_from: ValueSource::Default,
             given: Vec::new(),
         }
     }
@@ -174,6 +179,30 @@ impl Draft {
             self.settings.modules.clear();
         }
         self.settings.modules.push(module);
+        Ok(())
+    }
+
+    /// Sets the size of RAM. A config file that repeats the default does not count as the user's choice, so the
+    /// documented `config.ini` also works for guests with another default.
+    pub(super) fn set_memory(&mut self, text: &str) -> ParseResult<()> {
+        let memory = values::memory(text)?;
+        self.settings.memory_is_default = match self.source {
+            ValueSource::Default => true,
+            ValueSource::File => memory == DEFAULT_MEMORY,
+            ValueSource::CommandLine => false,
+        };
+        self.settings.memory = memory;
+        Ok(())
+    }
+
+    /// Adds a file with symbols. The first one from a source replaces those from sources of lower precedence.
+    pub(super) fn add_symbols(&mut self, text: &str) -> ParseResult<()> {
+        let file = values::symbols(text)?;
+        if self.symbols_from != self.source {
+            self.symbols_from = self.source;
+            self.settings.boot.symbols.clear();
+        }
+        self.settings.boot.symbols.push(file);
         Ok(())
     }
 
@@ -348,7 +377,11 @@ impl Draft {
 }
 
 /// The options that a snapshot determines.
-const IN_SNAPSHOT: [&str; 6] = ["memory", "append", "module", "strict", "no-guards", "migr"];
+const IN_SNAPSHOT: [&str; 10] =
+    ["memory", "boot", "load", "entry", "append", "module", "initrd", "strict", "no-guards", "migr"];
+
+/// The default of `--memory`.
+const DEFAULT_MEMORY: u64 = 64 << 20;
 
 /// Determines how the migration peers authenticate.
 fn security(tls: [Option<PathBuf>; 3], key: Option<PathBuf>) -> Result<MigrationSecurity, SettingsError> {

@@ -1,5 +1,6 @@
 //! The answers to `--help` and `--version`.
 
+use super::boot_spec::{BOOT_KINDS, BootKindSpec};
 use super::commands::COMMANDS;
 use super::table::{GROUPS, GUEST, OptionArgument, OptionSpec};
 
@@ -33,7 +34,14 @@ pub(super) fn text() -> String {
         text.push('\n');
     }
     text.push('\n');
-    text += &format!("Arguments:\n  [{GUEST}]  The guest: an ELF executable\n");
+    text += &format!(
+        "Arguments:\n  [{GUEST}]  The guest: a file of one of these kinds (docs/boot-protocols.md)\n\n"
+    );
+    let width = BOOT_KINDS.iter().map(|spec| spec.name.len()).max().unwrap_or_default();
+    text += "Kinds of guest file:\n";
+    for BootKindSpec { name, file, entry, example, .. } in BOOT_KINDS {
+        text += &format!("  {name:width$}  {file}: {example}\n  {:width$}    {entry}\n", "");
+    }
     for group in GROUPS {
         text += &format!("\n{}:\n", group.name);
         let width = group.options.iter().map(|option| usage(option).len()).max().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! `table` defines the options; everything else here is derived from it. The command line takes precedence
 //! over the config file, which takes precedence over the defaults.
 
+mod boot_spec;
 mod check;
 mod check_snapshot;
 pub(crate) mod closest;
@@ -16,6 +17,7 @@ mod draft;
 mod error;
 mod help;
 mod listen_address;
+mod log_spec;
 mod man;
 mod reference;
 mod spellings;
@@ -34,7 +36,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use boot_spec::{
+    BOOT_KINDS, BootKind, BootKindSpec, BootSpec, EntryAddress, SymbolFileSpec, table_of_kinds,
+};
 pub use error::{SettingsError, ValueOrigin};
+pub use log_spec::{LogFormat, LogSpec};
 pub use reference::reference;
 pub use spellings::{Note, reference as from_qemu};
 
@@ -148,6 +154,10 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
+    /// True if that is the default, which some kinds of guest have another one for.
+    pub memory_is_default: bool,
+    /// How the guest file is loaded and started.
+    pub boot: BootSpec,
     /// Enforce the permissions of segments.
     pub strict: bool,
     /// Map page 0, and the page below the boot stack.
@@ -468,29 +478,4 @@ pub enum LayoutName {
     Us,
     /// Italian.
     It,
-}
-
-/// The log file and what goes into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSpec {
-    /// The file; truncated at the start of the run.
-    pub file: PathBuf,
-    /// True if the user set the file: then failing to open it is an error, otherwise only a warning.
-    pub file_chosen: bool,
-    /// Minimum severity that is written.
-    pub level: tracing::Level,
-    /// Levels for single rooms, in the syntax of `tracing_subscriber::filter::Targets`, for
-    /// example `kvm::devices=debug,kvm::boot=trace`; possibly empty.
-    pub filter: String,
-    /// The format of its lines.
-    pub format: LogFormat,
-}
-
-/// The format of the lines in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For the user.
-    Text,
-    /// One JSON object per line, for programs.
-    Json,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat,
-    MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings,
+    MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings, SymbolFileSpec,
 };
 
 impl Settings {
@@ -30,6 +30,17 @@ impl Settings {
         on("dump-screen", self.dump_screen);
         if let Some(timeout) = self.timeout {
             all.push(("timeout", format!("{timeout:?}")));
+        }
+        let boot = &self.boot;
+        let kind = boot.kind.map(|kind| kind.name().to_owned());
+        let load = boot.load.map(|address| format!("{address:#x}"));
+        let entry = boot.entry.map(|entry| entry.to_string());
+        let initrd = boot.initrd.as_deref().map(path);
+        for (name, value) in [("boot", kind), ("load", load), ("entry", entry), ("initrd", initrd)] {
+            all.extend(value.map(|value| (name, value)));
+        }
+        for SymbolFileSpec { path, offset } in &boot.symbols {
+            all.push(("symbols", format!("{}@{offset:#x}", path.display())));
         }
         if !self.append.is_empty() {
             all.push(("append", self.append.clone()));
@@ -226,6 +237,11 @@ mod tests {
         (&["a.elf"], "--disk=a.img,virtio,ro", "disk=a.img,ro,virtio"),
         (&["a.elf"], "--cdrom=a.iso", "cdrom=a.iso"),
         (&["a.elf"], "--flat-ide-bars", "flat-ide-bars=yes"),
+        (&["a.elf"], "--boot=flat", "boot=flat"),
+        (&["a.elf"], "--load=0x7c00", "load=0x7c00"),
+        (&["a.elf"], "--entry=0x7c0:16", "entry=0x7c0:0x10"),
+        (&["a.elf"], "--initrd=root.cpio", "initrd=root.cpio"),
+        (&["a.elf"], "--symbols=a.sym@0x10", "symbols=a.sym@0x10"),
         (&["a.elf"], "--append=one two", "append=one two"),
         (&["a.elf"], "--module=m.bin=x", "module=m.bin=x"),
         (&["a.elf"], "--strict", "strict=yes"),

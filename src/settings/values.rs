@@ -9,8 +9,9 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName,
-    LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE, Schedule, SerialBackend,
+    BootKind, ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress, GdbArch, IrqchipMode,
+    KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE,
+    Schedule, SerialBackend, SymbolFileSpec,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -94,6 +95,42 @@ pub(super) fn downtime(text: &str) -> ParseResult<Duration> {
 pub(super) fn module(text: &str) -> ParseResult<ModuleSpec> {
     let (path, arguments) = text.split_once('=').unwrap_or((text, ""));
     Ok(ModuleSpec { path: file(path)?, arguments: arguments.to_owned() })
+}
+
+/// A kind of guest file; `None` for `auto`.
+pub(super) fn boot_kind(text: &str) -> ParseResult<Option<BootKind>> {
+    match text {
+        "auto" => Ok(None),
+        name => BootKind::named(name).map(Some).ok_or_else(|| "is no kind of guest file".to_owned()),
+    }
+}
+
+/// The address of a flat image.
+pub(super) fn load_address(text: &str) -> ParseResult<u64> {
+    let address = number(text)?;
+    if address < MAX_RAM { Ok(address) } else { refuse("is too large") }
+}
+
+/// An address that real mode can reach, or CS:IP.
+pub(super) fn entry(text: &str) -> ParseResult<EntryAddress> {
+    const LIMIT: u64 = 0xFFFF0 + 0x10000;
+    if let Some((segment, offset)) = text.split_once(':') {
+        let half = |text| u16::try_from(number(text)?).map_err(|_| "has more than 16 bits".to_owned());
+        return Ok(EntryAddress::Far { segment: half(segment)?, offset: half(offset)? });
+    }
+    match number(text)? {
+        address if address < LIMIT => Ok(EntryAddress::Linear(address)),
+        _ => refuse("cannot be reached in real mode"),
+    }
+}
+
+/// `FILE[@OFFSET]`; an `@` without a number behind it is part of the name.
+pub(super) fn symbols(text: &str) -> ParseResult<SymbolFileSpec> {
+    let (path, offset) = match text.rsplit_once('@') {
+        Some((path, offset)) if offset.starts_with(|c: char| c.is_ascii_digit()) => (path, number(offset)?),
+        _ => (text, 0),
+    };
+    Ok(SymbolFileSpec { path: file(path)?, offset })
 }
 
 /// The image of a CD.

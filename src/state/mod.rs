@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `container` | sections, each with a name, a version and a checksum, behind one header |
 //! | `saved_machine` | a machine without its memory, as sections |
+//! | `saved_boot` | the kind of guest, and how it was loaded |
 //! | `memory_contents` | the contents of memory, as two sections |
 //! | `guest_file` | the guest's file, stored for resets and symbols |
 //! | `snapshot_file` | snapshot files: written completely or not at all, opened without reading memory |
@@ -19,6 +20,7 @@ mod file_name;
 pub mod fuzzing;
 mod guest_file;
 mod memory_contents;
+mod saved_boot;
 pub mod saved_disks;
 mod saved_machine;
 mod snapshot_file;

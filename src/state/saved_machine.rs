@@ -12,7 +12,8 @@ use tracing::{info, warn};
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
-use crate::boot::{BootOptions, BytesImage, GuestFile, Image, Platform, SymbolSource};
+use super::saved_boot::{BOOT, SavedBoot};
+use crate::boot::{BootOptions, BytesImage, GuestFile, Image, Platform};
 use crate::devices::lapic::MOST_CPUS;
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
@@ -71,6 +72,9 @@ pub struct GuestFileInfo {
     /// In a section of its own: older guests were loaded with page 0 mapped, and are loaded so again.
     #[serde(skip)]
     guards: bool,
+    /// In a section of its own, which files of older versions lack.
+    #[serde(skip)]
+    boot: SavedBoot,
     command_line: String,
     /// Paths and command lines of the modules of the guest.
     modules: Vec<(Vec<u8>, String)>,
@@ -145,6 +149,7 @@ impl SavedMachine {
                 bias: machine.symbols().bias(),
                 strict: options.strict,
                 guards: !options.no_guards,
+                boot: SavedBoot::of(options, absolute),
                 command_line: options.command_line.clone(),
                 modules: options.modules.iter().map(|(path, line)| (absolute(path), line.clone())).collect(),
             },
@@ -183,6 +188,7 @@ impl SavedMachine {
             section(MOUSE_INPUT, &state.input_buffer.mouse),
             section(COALESCING, &state.coalescing),
         ]);
+        sections.extend(self.guest.boot.to_section());
         sections.extend(state.kernel_irqchip.iter().map(|irqchip| section(KERNEL_IRQCHIP, irqchip)));
         sections.extend(state.devices.iter().map(|(number, payload)| Section {
             name: payload.kind.clone(),
@@ -199,6 +205,7 @@ impl SavedMachine {
         let facts: Compatibility = from.section(FACTS)?;
         let mut guest: GuestFileInfo = from.section(GUEST)?;
         guest.guards = from.optional(GUARDS)?.unwrap_or(false);
+        guest.boot = from.optional(BOOT)?.unwrap_or_default();
         let whole: MachineGlobals = from.section(MACHINE)?;
         let time: Time = from.optional(TIME)?.unwrap_or_default();
         let mut input_buffer: InputBufferState = from.section(INPUT_BUFFER)?;
@@ -216,6 +223,7 @@ impl SavedMachine {
             }
         }
         let damaged = |what: String| SnapshotError::Damaged { name: image.name().to_owned(), what };
+        guest.boot.check().map_err(damaged)?;
         if !facts.features.is_valid() {
             return Err(damaged("its processor has no features".into()));
         }
@@ -319,7 +327,7 @@ impl GuestFileInfo {
     }
 
     fn file(&self, copy: GuestFileCopy) -> GuestFile {
-        GuestFile { image: copy.into_image(self), symbols: SymbolSource::GuestFile { bias: self.bias } }
+        GuestFile { image: copy.into_image(self), symbols: self.boot.symbols(self.bias) }
     }
 
     fn options(&self, cpus: usize) -> BootOptions {
@@ -332,6 +340,7 @@ impl GuestFileInfo {
             command_line: self.command_line.clone(),
             modules: self.modules.iter().map(module).collect(),
             platform: Platform { cpus: cpus as u8, ..Platform::default() },
+            ..self.boot.options()
         }
     }
 }
@@ -460,6 +469,7 @@ fn is_known(entry: &SectionEntry) -> bool {
         FACTS,
         GUEST,
         GUARDS,
+        BOOT,
         VCPU,
         CPUS,
         MACHINE,

@@ -50,6 +50,11 @@ const TAKEN: &[Case] = &[
     case("--append", "start-info", "--append -x", 2, "", "There is no option `-x`."),
     case("--append", "start-info", "--append=-x", 0, "command line: -x\n", ""),
     case("--module", "start-info", "--module /etc/passwd=a --module /etc/passwd", 0, "modules: 2\n", ""),
+    case("--boot", "hello-serial", "--boot elf64", 0, "Hello from", ""),
+    case("--load", "hello-serial", "--load 0x7c00", 4, "", "--load is for flat images, and"),
+    case("--entry", "hello-serial", "--entry 0x7c0:0x10", 4, "", "--entry is for flat images, and"),
+    case("--initrd", "start-info", "--initrd /etc/passwd --module /etc/passwd=b", 0, "modules: 2\n", ""),
+    case("--symbols", "hello-serial", "--symbols /etc/passwd", 4, "", "/etc/passwd has no symbol table"),
     case("--strict", "stray", "--strict --append code-write", 8, "", "triple fault"),
     case("--strict", "stray", "--strict=FALSE --append code-write", 0, "", "RAX) 7"),
     case("--no-guards", "stray", "--no-guards --append null-read", 0, "", "RAX) 7"),
@@ -253,6 +258,25 @@ const REFUSED: &[(&str, &str, &str)] = &[
         A value that starts with a dash is attached with `=`, as in --append=-x.\nIncorrect Format. Use: kvm <elf file> \
         [OPTIONS]",
     ),
+    ("--boot", "--boot efi", "--boot: `efi` is no kind of guest file; allowed: auto, elf64, flat"),
+    (
+        "--load",
+        "--load 32M",
+        "--load: `32M` is not a number; allowed: a guest-physical address, such as 0x7c00",
+    ),
+    (
+        "--entry",
+        "--entry 0x10000:0",
+        "--entry: `0x10000:0` has more than 16 bits; allowed: a guest-physical address below 0x10fff0, such as 0x7c10, \
+        or CS:IP, such as 0x7c0:0x10",
+    ),
+    ("--initrd", "--initrd=", "--initrd: `` does not name a file; allowed: the path of a file"),
+    (
+        "--symbols",
+        "--symbols=@0x10",
+        "--symbols: `@0x10` does not name a file; allowed: the path of an ELF file, and after an `@` what is added to \
+        the addresses in it",
+    ),
     (
         "--module",
         "--module =a",
@@ -438,6 +462,7 @@ pub fn trials() -> Vec<Trial> {
             let listed: Vec<&str> = help
                 .out
                 .lines()
+                .skip_while(|line| *line != "Machine:")
                 .take_while(|line| !line.starts_with("Examples"))
                 .filter_map(|line| line.trim_start().trim_start_matches(|c| c != '-').split_once("--"))
                 .filter_map(|(_, rest)| rest.split([' ', '=', '[']).next())

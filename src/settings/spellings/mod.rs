@@ -58,6 +58,8 @@ enum ValueForm {
     OneOf(&'static [&'static str]),
     /// The values that begin with the first text; shown like the second.
     Begins(&'static str, &'static str),
+    /// The values that contain the first text; shown like the second.
+    Contains(&'static str, &'static str),
 }
 
 /// What `kvm` does with a [`Spelling`].
@@ -95,6 +97,7 @@ impl ValueForm {
             (ValueForm::Absent, None) | (ValueForm::Any(_), Some(_)) => true,
             (ValueForm::OneOf(values), Some(value)) => values.contains(&value),
             (ValueForm::Begins(prefix, _), Some(value)) => value.starts_with(prefix),
+            (ValueForm::Contains(part, _), Some(value)) => value.contains(part),
             (_, None) | (ValueForm::Absent, Some(_)) => false,
         }
     }
@@ -102,7 +105,9 @@ impl ValueForm {
     fn shown(&self) -> String {
         match self {
             ValueForm::Absent => String::new(),
-            ValueForm::Any(shown) | ValueForm::Begins(_, shown) => (*shown).to_owned(),
+            ValueForm::Any(shown) | ValueForm::Begins(_, shown) | ValueForm::Contains(_, shown) => {
+                (*shown).to_owned()
+            }
             ValueForm::OneOf(values) => values.join("|"),
         }
     }

@@ -7,7 +7,7 @@ use super::values::{
 use super::{Effect, NOTHING, Program, Spelling, ValueForm};
 
 use Effect::{Becomes, Ignored, Implied, Later, Refused, Same};
-use ValueForm::{Absent, Any, Begins, OneOf};
+use ValueForm::{Absent, Any, Begins, Contains, OneOf};
 
 const fn spelling(name: &'static str, value: ValueForm, effect: Effect) -> Spelling {
     Spelling { program: Program::Qemu, name, value, effect }
@@ -19,6 +19,7 @@ const RTC: &str = "the real-time clock starts with the host's UTC; `--rtc SECOND
 const NETWORK: &str = "There is no network card. Leave it out.";
 const FIRMWARE: &str = "There is no firmware: the guest file starts in long mode at its entry point, as \
                         docs/boot-state.md describes. Leave it out.";
+const BOOT_ORDER: &str = "the guest file is started without firmware";
 const CONSOLE: &str = "`--console` accepts commands while the guest runs; `kvm console`, in another terminal, sends \
                        them.";
 const SCREEN: &str = "The screen is displayed on the terminal: `--display vga`. Leave it out.";
@@ -29,12 +30,19 @@ const BACKEND: &str = "The backend is named with the port: `--serial N=BACKEND`,
 pub(super) static SPELLINGS: &[Spelling] = &[
     // The guest.
     spelling("kernel", Any("FILE"), Becomes("FILE, the guest file", |t, file| t.guest(file))),
-    spelling("initrd", Any("FILE[,FILE...]"), Becomes("`--module FILE`", modules)),
+    // A single file is the value of this program's own option.
+    spelling("initrd", Contains(",", "FILE,FILE..."), Becomes("`--module FILE`", modules)),
+    spelling("initrd", Contains(" ", "\"FILE ARGUMENTS\""), Becomes("`--module FILE=ARGUMENTS`", modules)),
     spelling("append", Any("TEXT"), Same(NOTHING)),
     spelling("bios", Any("FILE"), Refused(FIRMWARE)),
     spelling("pflash", Any("FILE"), Refused(FIRMWARE)),
     spelling("L", Any("DIR"), Ignored("no firmware is loaded", NOTHING)),
-    spelling("boot", Any("ORDER"), Ignored("the guest file is started without firmware", NOTHING)),
+    // Other values are kinds of guest file, of this program's own option.
+    spelling("boot", OneOf(&["a", "c", "d", "n", "cd", "dc"]), Ignored(BOOT_ORDER, NOTHING)),
+    spelling("boot", Begins("order=", "order=..."), Ignored(BOOT_ORDER, NOTHING)),
+    spelling("boot", Begins("once=", "once=..."), Ignored(BOOT_ORDER, NOTHING)),
+    spelling("boot", Begins("menu=", "menu=..."), Ignored(BOOT_ORDER, NOTHING)),
+    spelling("boot", Begins("strict=", "strict=..."), Ignored(BOOT_ORDER, NOTHING)),
     // The machine.
     spelling("m", Begins("size=", "size=SIZE[,...]"), Becomes("`--memory SIZE`", |t, text| t.memory(text))),
     spelling("m", Any("SIZE"), Becomes("`--memory SIZE`", |t, text| t.memory(text))),

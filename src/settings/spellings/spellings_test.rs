@@ -33,8 +33,9 @@ fn message(line: &str) -> String {
 fn options_of_qemu_and_bochs_mean_options_of_kvm() {
     for (theirs, ours) in [
         ("-kernel a.elf", "a.elf"),
-        ("-kernel a.elf -initrd i.img", "a.elf --module i.img"),
+        ("-kernel a.elf -initrd i.img", "a.elf --initrd i.img"),
         ("a.elf -initrd i.img,j.img", "a.elf --module i.img --module j.img"),
+        ("a.elf -boot dc", "a.elf"),
         ("a.elf -m 1G", "a.elf --memory 1G"),
         ("a.elf --m=256", "a.elf --memory 256"),
         ("a.elf -m size=128M,slots=2,maxmem=1G", "a.elf --memory 128M"),
@@ -123,7 +124,7 @@ fn an_option_without_an_equivalent_is_refused_with_the_option_to_use() {
         ("a.elf -device virtio-net-pci", "README.md lists them"),
         ("a.elf -serial tcp::4444", "`--serial N=BACKEND`"),
         ("a.elf -serial unix:/s", "`unix:/s,server=on,wait=off`"),
-        ("a.elf -initrd a=b", "Rename the file."),
+        ("a.elf -initrd a=b,c", "Rename the file."),
         ("a.elf -S", "`--gdb`, or `-s -S`"),
         ("a.elf -gdb tcp:1234", "The port is missing: `tcp:HOST:PORT`."),
         ("a.elf -m", "It needs a value: size=SIZE[,...] or SIZE."),

@@ -1,0 +1,105 @@
+//! The machine for a guest file, as the settings say.
+
+use std::time::SystemTime;
+
+use super::failure_status::{boot_status, machine_status};
+use super::{Failure, user_interface};
+use crate::boot::{BootError, BootOptions, FileImage, Platform, Protocol, has_symbols};
+use crate::machine::inputs::Inputs;
+use crate::machine::outcome::status;
+use crate::machine::output::OutputQueue;
+use crate::machine::{Machine, MachineSpec};
+use crate::settings::{Settings, SymbolFileSpec};
+
+/// A machine with a guest to be started.
+pub(super) fn new_machine(
+    settings: &Settings,
+    inputs: Inputs,
+    outputs: OutputQueue,
+) -> Result<Machine, Failure> {
+    let image = open_guest(settings)?;
+    let boot = boot_options(settings);
+    let memory = memory_size(settings, &image, &boot)?;
+    let user_interface = user_interface(settings);
+    let spec = MachineSpec {
+        memory,
+        boot,
+        keys: user_interface.keys,
+        layout: user_interface.layout,
+        terminal: user_interface.terminal,
+        no_reboot: user_interface.no_reboot,
+        cpus: settings.cpus,
+        schedule: user_interface.schedule,
+        clock: user_interface.clock,
+        irqchip: settings.irqchip,
+        time_of_day: time_of_day(settings),
+        flat_ide_bars: settings.flat_ide_bars,
+        magic_break: user_interface.magic_break,
+    };
+    Machine::new(Box::new(image), spec, inputs, outputs)
+        .map_err(|error| Failure::new(machine_status(&error), error))
+}
+
+/// The guest file.
+pub(super) fn open_guest(settings: &Settings) -> Result<FileImage, Failure> {
+    FileImage::open(&settings.guest).map_err(|error| match error {
+        BootError::Missing { .. } => {
+            Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
+        }
+        error => Failure::new(boot_status(&error), error),
+    })
+}
+
+/// The size of RAM: the user's, or the default of the kind of guest.
+pub(super) fn memory_size(
+    settings: &Settings,
+    image: &FileImage,
+    options: &BootOptions,
+) -> Result<u64, Failure> {
+    if !settings.memory_is_default {
+        return Ok(settings.memory);
+    }
+    let found = Protocol::find(image, options.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
+    Ok(found.protocol.default_memory(image, options).unwrap_or(settings.memory))
+}
+
+/// How the guest is loaded.
+pub(super) fn boot_options(settings: &Settings) -> BootOptions {
+    BootOptions {
+        kind: settings.boot.kind,
+        load: settings.boot.load,
+        entry: settings.boot.entry,
+        initrd: settings.boot.initrd.clone(),
+        strict: settings.strict,
+        no_guards: settings.no_guards,
+        command_line: settings.append.clone(),
+        modules: settings
+            .modules
+            .iter()
+            .map(|module| (module.path.clone(), module.arguments.clone()))
+            .collect(),
+        platform: Platform { cpus: settings.cpus, ..Platform::default() },
+    }
+}
+
+/// The time of day at power-on, in seconds since 1970 UTC.
+fn time_of_day(settings: &Settings) -> i64 {
+    settings.rtc.unwrap_or_else(|| {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since_1970.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    })
+}
+
+/// Opens the files of `--symbols` for `machine`.
+pub(super) fn add_symbols(machine: &mut Machine, settings: &Settings) -> Result<(), Failure> {
+    for SymbolFileSpec { path, offset } in &settings.boot.symbols {
+        let image = FileImage::open(path).map_err(|error| Failure::new(boot_status(&error), error))?;
+        if !has_symbols(&image) {
+            let message =
+                format!("{} has no symbol table: --symbols takes an ELF file that has one", path.display());
+            return Err(Failure::new(status::GUEST_FILE, message));
+        }
+        machine.add_symbols(Box::new(image), *offset);
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Kinds of guest file, and the options that say how one is loaded and started.
+//!
+//! [`BOOT_KINDS`] has a row for each kind: `--boot`, `kvm --help` and the table in docs/boot-protocols.md are made
+//! from it. `boot::Protocol` has the code for each row.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A kind of guest file, which determines how it is loaded and started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BootKind {
+    /// A 64-bit ELF executable, started in long mode.
+    Elf64,
+    /// A flat image of code, started in real mode.
+    Flat,
+}
+
+/// What users are told about a kind of guest file.
+#[derive(Debug)]
+pub struct BootKindSpec {
+    /// The kind.
+    pub kind: BootKind,
+    /// The value of `--boot`.
+    pub name: &'static str,
+    /// What such a file is.
+    pub file: &'static str,
+    /// How such a file is recognised without `--boot`.
+    pub recognised: &'static str,
+    /// The state of the processor at the first instruction.
+    pub entry: &'static str,
+    /// A command line that runs one.
+    pub example: &'static str,
+}
+
+/// Every kind of guest file, in the order of the documentation.
+pub static BOOT_KINDS: &[BootKindSpec] = &[
+    BootKindSpec {
+        kind: BootKind::Elf64,
+        name: "elf64",
+        file: "64-bit ELF executable",
+        recognised: "an ELF file for x86-64 without another boot header",
+        entry: "long mode at `e_entry`, paging on; RDI: `hvm_start_info` (docs/boot-state.md)",
+        example: "kvm hello.elf",
+    },
+    BootKindSpec {
+        kind: BootKind::Flat,
+        name: "flat",
+        file: "flat 16-bit image",
+        recognised: "a file ending in `.bin` or `.img` that is of no other kind",
+        entry: "real mode at the first byte, CS:IP 0:0 unless `--load` or `--entry` is given",
+        example: "kvm hello.bin",
+    },
+];
+
+impl BootKind {
+    /// Its row of [`BOOT_KINDS`].
+    pub fn spec(self) -> &'static BootKindSpec {
+        let row = BOOT_KINDS.iter().find(|spec| spec.kind == self);
+        row.expect("a test checks that every kind has a row")
+    }
+
+    /// The value of `--boot`.
+    pub fn name(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// The kind with this name.
+    pub fn named(name: &str) -> Option<BootKind> {
+        BOOT_KINDS.iter().find(|spec| spec.name == name).map(|spec| spec.kind)
+    }
+}
+
+/// The user's options about loading and starting the guest file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootSpec {
+    /// Its kind; `None` if it is to be recognised.
+    pub kind: Option<BootKind>,
+    /// The address a flat image is loaded at.
+    pub load: Option<u64>,
+    /// Where a flat image is started.
+    pub entry: Option<EntryAddress>,
+    /// The file with the guest's initial file system.
+    pub initrd: Option<PathBuf>,
+    /// Files with symbols besides the guest file.
+    pub symbols: Vec<SymbolFileSpec>,
+}
+
+/// A file with symbols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolFileSpec {
+    /// The file.
+    pub path: PathBuf,
+    /// Added to every address in it.
+    pub offset: u64,
+}
+
+/// The address of a first instruction in real mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryAddress {
+    /// A guest-physical address.
+    Linear(u64),
+    /// CS and IP.
+    Far {
+        /// CS.
+        segment: u16,
+        /// IP.
+        offset: u16,
+    },
+}
+
+impl fmt::Display for EntryAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntryAddress::Linear(address) => write!(f, "{address:#x}"),
+            EntryAddress::Far { segment, offset } => write!(f, "{segment:#x}:{offset:#x}"),
+        }
+    }
+}
+
+/// The table of kinds in docs/boot-protocols.md.
+pub fn table_of_kinds() -> String {
+    let mut text = "| `--boot` | file | recognised by | first instruction | example |\n".to_owned();
+    text += "|---|---|---|---|---|\n";
+    for spec in BOOT_KINDS {
+        let BootKindSpec { name, file, recognised, entry, example, .. } = spec;
+        text += &format!("| `{name}` | {file} | {recognised} | {entry} | `{example}` |\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::options;
+    use super::*;
+
+    #[test]
+    fn every_kind_has_one_row_and_is_a_value_of_the_option() {
+        let option = options().find(|option| option.long == "boot").unwrap();
+        let values: Vec<&str> = option.allowed.split(", ").collect();
+        let names: Vec<&str> = std::iter::once("auto").chain(BOOT_KINDS.iter().map(|it| it.name)).collect();
+        assert_eq!(values, names);
+        for spec in BOOT_KINDS {
+            assert_eq!(spec.kind.spec().name, spec.name);
+            assert_eq!(BootKind::named(spec.name), Some(spec.kind));
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_the_table_of_kinds() {
+        const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/boot-protocols.md");
+        let text = std::fs::read_to_string(FILE).unwrap();
+        let (before, rest) = text.split_once("<!-- kinds -->\n").unwrap();
+        let (_, after) = rest.split_once("<!-- end of kinds -->\n").unwrap();
+        let right = format!("{before}<!-- kinds -->\n{}<!-- end of kinds -->\n{after}", table_of_kinds());
+        if std::env::var_os("KVM_BLESS").is_some() {
+            std::fs::write(FILE, &right).unwrap();
+        } else {
+            assert!(text == right, "renew it with KVM_BLESS=1 cargo test --lib table_of_kinds");
+        }
+    }
+}
