@@ -124,10 +124,11 @@ impl Machine {
         }
     }
 
-    /// The machine's thread does not sleep any more.
+    /// The machine's thread does not sleep any more. If it has not slept at all, because the deadline had come, the
+    /// timer is still armed for that: it would interrupt the guest for nothing.
     pub(super) fn wake_up(&mut self) -> Result<(), HostError> {
         self.time.asleep = false;
-        self.rearm_timer()
+        if self.time.armed == self.board.next_deadline() { self.rearm_timer() } else { self.arm_timer() }
     }
 
     /// The guest stops, for a debugger or a command: with `clock = virtual` its clock stands still.
