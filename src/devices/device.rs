@@ -97,6 +97,13 @@ pub trait Device {
         None
     }
 
+    /// The guest reads the port at `offset` again and again, `size` (2 or 4) bytes each time (`rep ins`): fills the
+    /// beginning of `into` with what it reads and returns how many bytes that is, a multiple of `size`. Reads that
+    /// have an effect besides are left to [`Device::read_wide`], as are all reads of most devices.
+    fn read_block(&mut self, _offset: u16, _size: u8, _into: &mut [u8]) -> usize {
+        0
+    }
+
     /// The guest writes `size` (2 or 4) bytes to ports from `offset` on, in one access. `None` has the write
     /// split into bytes.
     fn write_wide(&mut self, _offset: u16, _size: u8, _value: u32) -> Option<Action> {

@@ -251,6 +251,13 @@ impl Device for IdeChannel {
         Some((value, self.data_action(ends)))
     }
 
+    fn read_block(&mut self, offset: u16, size: u8, into: &mut [u8]) -> usize {
+        if offset != DATA || self.is_in_reset() {
+            return 0;
+        }
+        self.selected_mut().map_or(0, |drive| drive.read_block(size, into))
+    }
+
     fn write_wide(&mut self, offset: u16, size: u8, value: u32) -> Option<Action> {
         if offset != DATA {
             return None;

@@ -261,7 +261,7 @@ impl Vcpu {
             // The element reported last lies just before `next`.
             let at = access.next - usize::from(access.size);
             let bytes = value.to_le_bytes();
-            self.io_bytes(at, access.size).copy_from_slice(&bytes[..usize::from(access.size)]);
+            self.io_bytes(at, usize::from(access.size)).copy_from_slice(&bytes[..usize::from(access.size)]);
         }
     }
 
@@ -281,18 +281,44 @@ impl Vcpu {
             return Some(VmExit::PortIn { port: access.port, size: access.size });
         }
         let mut bytes = [0; 4];
-        bytes[..usize::from(access.size)].copy_from_slice(self.io_bytes(at, access.size));
+        bytes[..usize::from(access.size)].copy_from_slice(self.io_bytes(at, usize::from(access.size)));
         Some(VmExit::PortOut { port: access.port, size: access.size, value: u32::from_le_bytes(bytes) })
     }
 
-    /// `size` bytes of the port data page at offset `at` of `kvm_run`.
+    /// The data of the element of a string read that was reported last and of those that follow it, without the last
+    /// of all; empty if it is the last one.
+    pub fn elements_before_last(&mut self) -> &mut [u8] {
+        match self.port {
+            Some(access) if access.input && access.left > 0 => {
+                let size = usize::from(access.size);
+                self.io_bytes(access.next - size, access.left as usize * size)
+            }
+            _ => &mut [],
+        }
+    }
+
+    /// The first `count` elements of [`Vcpu::elements_before_last`] have their values: the one after them is now the
+    /// one that was reported last.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many elements.
+    pub fn skip_elements(&mut self, count: usize) {
+        if let (Some(access), true) = (&mut self.port, count > 0) {
+            assert!(count <= access.left as usize, "more elements than were read");
+            access.next += count * usize::from(access.size);
+            access.left -= count as u32;
+        }
+    }
+
+    /// `length` bytes of the port data page at offset `at` of `kvm_run`.
     #[inline]
-    fn io_bytes(&mut self, at: usize, size: u8) -> &mut [u8] {
+    fn io_bytes(&mut self, at: usize, length: usize) -> &mut [u8] {
         let run = std::ptr::from_mut(self.fd.get_kvm_run()).cast::<u8>();
         // SAFETY: `at` starts at the offset KVM gave for the data of this exit and stays below offset + size
         // * count, all of which lies in the mapping of `kvm_run` that `self.fd` owns; the vCPU is not
         // running, so there is no other writer.
-        unsafe { std::slice::from_raw_parts_mut(run.add(at), usize::from(size)) }
+        unsafe { std::slice::from_raw_parts_mut(run.add(at), length) }
     }
 
     #[inline]

@@ -274,6 +274,15 @@ impl Board {
         (u32::from_le_bytes(value), all)
     }
 
+    /// The guest reads `port`, which is `device`'s, again and again, `size` bytes each time: fills the beginning of
+    /// `into` with what it reads, as far as these reads have no effect besides; returns how many reads that is.
+    pub fn read_block(&mut self, device: DeviceIndex, port: u16, size: u8, into: &mut [u8]) -> usize {
+        let slot = &mut self.slots[usize::from(device.0)];
+        let reads = slot.device.read_block(port - slot.base, size, into) / usize::from(size.max(1));
+        self.accesses += reads as u64;
+        reads
+    }
+
     /// [`Self::write_port`] with the device decoded.
     pub fn port_out(&mut self, port: u16, size: u8, value: u32) -> Effect {
         self.write_port(self.decode(port), port, size, value)

@@ -36,6 +36,11 @@ impl ExitCounts {
         self.0[reason(exit)] += 1;
     }
 
+    /// Counts reads of a port that share an exit with one that has been counted.
+    pub(super) fn count_port_reads(&mut self, reads: usize) {
+        self.0[1] += reads as u64;
+    }
+
     /// All exits.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

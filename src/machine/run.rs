@@ -2,7 +2,7 @@
 
 use tracing::{debug, info};
 
-use super::board::{Board, Effect};
+use super::board::{Board, DeviceIndex, Effect};
 use super::cpu::{Cpu, CpuId};
 use super::exit_counts::ExitCounts;
 use super::inputs::Input;
@@ -156,6 +156,9 @@ impl Machine {
                 if delivers_input {
                     self.deliver_input()?;
                 }
+                if size > 1 {
+                    self.read_block(cpu, device, port, size);
+                }
                 let (value, effect) = self.board.read_port(device, port, size);
                 if delivers_input {
                     self.deliver_input()?;
@@ -224,6 +227,18 @@ impl Machine {
             VmExit::EntryFailed(reason) => Ok(Next::end(Outcome::EntryFailed(reason))),
             VmExit::Unexpected(reason) => Ok(Next::end(Outcome::Unexpected(reason))),
         }
+    }
+
+    /// Serves all elements of `rep ins` at once that have no effect besides; the next one stays.
+    fn read_block(&mut self, cpu: CpuId, device: DeviceIndex, port: u16, size: u8) {
+        let vcpu = &mut self.cpus[cpu].vcpu;
+        let elements = vcpu.elements_before_last();
+        if elements.is_empty() {
+            return;
+        }
+        let reads = self.board.read_block(device, port, size, elements);
+        vcpu.skip_elements(reads);
+        self.exit_counts.count_port_reads(reads);
     }
 
     /// Tells the devices whose access to `address` follows, and the time if they show it.

@@ -289,6 +289,21 @@ impl Drive {
         (word, ends)
     }
 
+    /// The host reads data `size` bytes at a time. All of the block but the last of them, which ends it, are copied
+    /// to the beginning of `into`; returns the number of bytes.
+    pub(super) fn read_block(&mut self, size: u8, into: &mut [u8]) -> usize {
+        let size = usize::from(size.max(1));
+        let Some(data) =
+            self.buffer.get(self.position..self.block_end).filter(|_| self.phase == Phase::DataIn)
+        else {
+            return 0;
+        };
+        let length = into.len().min(data.len().saturating_sub(size)) / size * size;
+        into[..length].copy_from_slice(&data[..length]);
+        self.position += length;
+        length
+    }
+
     fn end_block_in(&mut self) {
         if self.position < self.buffer.len() {
             self.next_block_in();
