@@ -148,7 +148,8 @@ fn main() {
     independent.extend(scripts::trials());
     independent.extend(lldb::trials());
     trials.extend(support::skip_unless_all(independent));
-    libtest_mimic::run(&arguments, support::skip_unsupported(trials)).exit();
+    let trials = support::part_of(support::skip_unsupported(trials));
+    libtest_mimic::run(&arguments, trials).exit();
 }
 
 /// Tests that the filter `migration` finds.

@@ -220,6 +220,28 @@ pub fn skip_unsupported(trials: Vec<Trial>) -> Vec<Trial> {
         .collect()
 }
 
+/// The tests of the part that `KVM_LANE_PART` names, so that two machines can share the work: `quarter`, every fourth
+/// of those that run, or `rest`, all others.
+///
+/// # Panics
+///
+/// If it names another part.
+pub fn part_of(trials: Vec<Trial>) -> Vec<Trial> {
+    let Ok(part) = std::env::var("KVM_LANE_PART") else { return trials };
+    let quarter = match part.as_str() {
+        "quarter" => true,
+        "rest" => false,
+        other => panic!("KVM_LANE_PART is {other}: there are `quarter` and `rest`"),
+    };
+    let mut number = 0;
+    let mut is_chosen = |trial: &Trial| {
+        number += usize::from(!trial.has_ignored_flag());
+        // The ignored ones are counted with the rest.
+        (!trial.has_ignored_flag() && number % 4 == 0) == quarter
+    };
+    trials.into_iter().filter(|trial| is_chosen(trial)).collect()
+}
+
 /// An ignored test in place of `trial`, with the reason in its name.
 fn ignored(trial: &Trial, reason: &str) -> Trial {
     let name = format!("{} (skipped: {reason})", trial.name());
