@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod arch;
+pub mod bios;
 pub mod boot;
 pub mod control;
 pub mod debug_server;

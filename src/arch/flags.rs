@@ -47,6 +47,8 @@ pub const EFER_LME: u64 = 1 << 8;
 pub const EFER_LMA: u64 = 1 << 10;
 /// EFER.NXE: pages may forbid execution.
 pub const EFER_NXE: u64 = 1 << 11;
+/// RFLAGS.CF: carry.
+pub const RFLAGS_CF: u64 = 1;
 /// RFLAGS.ZF: zero.
 pub const RFLAGS_ZF: u64 = 1 << 6;
 /// RFLAGS.TF: an exception after each instruction.

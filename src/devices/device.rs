@@ -42,6 +42,8 @@ pub enum MachineRequest {
     Exit(u32),
     /// End the run; the guest has switched the machine off.
     PowerOff,
+    /// The machine's own BIOS has been called: serve the call.
+    ServeBios,
     /// Stop the guest in the debugger behind the instruction that it has just executed.
     StopInDebugger,
 }

@@ -6,6 +6,7 @@
 //! [`table`] registers each device once.
 
 pub mod acpi_pm;
+pub mod bios_port;
 pub mod debug_console;
 pub mod debug_exit;
 pub mod debugger_port;

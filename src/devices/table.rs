@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::ops::{Range, RangeInclusive};
 
 use super::acpi_pm::{self, AcpiPm};
+use super::bios_port::{self, BiosPort};
 use super::debug_console::{self, DebugConsole};
 use super::debug_exit::{self, DebugExit};
 use super::debugger_port::{self, DebuggerPort};
@@ -52,6 +53,8 @@ pub enum Role {
     DebuggerPort,
     /// A disk with the virtio interface, if the user asks for it.
     VirtioDisk,
+    /// The port at which the machine's own BIOS calls the supervisor, connected only if the guest was started by it.
+    BiosPort,
 }
 
 /// When a device has to know the time.
@@ -102,7 +105,7 @@ pub struct Registration {
 impl Registration {
     /// True if the user chooses whether the machine has the device.
     pub fn is_optional(&self) -> bool {
-        matches!(self.role, Role::DebuggerPort | Role::VirtioDisk)
+        matches!(self.role, Role::DebuggerPort | Role::VirtioDisk | Role::BiosPort)
     }
 
     /// The device `D`, number 0, attached to nothing.
@@ -272,6 +275,12 @@ pub const TABLE: &[Registration] = &[
     virtio_disk(1),
     virtio_disk(2),
     virtio_disk(3),
+    Registration {
+        base: bios_port::PORT,
+        ports: &[bios_port::PORT..=bios_port::PORT],
+        role: Role::BiosPort,
+        ..Registration::of::<BiosPort>()
+    },
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),
 ];

@@ -39,6 +39,7 @@ fn description(file: &Path, saved: &SavedMachine, in_use: u64) -> String {
         let rip = cpu.vcpu.rip();
         text += &match cpu.run_state {
             RunState::Halted => format!("{name:<12} {rip:#x}, halted\n"),
+            RunState::WaitForDisk => format!("{name:<12} {rip:#x}, waiting for a disk\n"),
             RunState::WaitForSipi => format!("{name:<12} nothing: not started\n"),
             RunState::HaltedForGood => format!("{name:<12} {rip:#x}, halted with interrupts off\n"),
             RunState::Running => format!("{name:<12} {rip:#x}\n"),

@@ -25,6 +25,7 @@ impl GdbTarget<'_, '_> {
             (RunState::Running, _) => "running",
             (RunState::Halted, _) => "waiting in hlt",
             (RunState::HaltedForGood, _) => "halted with interrupts off",
+            (RunState::WaitForDisk, _) => "waiting for a disk",
         };
         let registers = self.supervisor.machine.cpu(vcpu).registers()?;
         Ok(format!("{activity}, {}", mode(&registers)))

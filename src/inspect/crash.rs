@@ -319,6 +319,7 @@ fn doing(machine: &Machine, id: CpuId) -> String {
         RunState::WaitForSipi => return format!("{id} waits for a start-up interrupt"),
         RunState::Halted => "waits in hlt",
         RunState::HaltedForGood => "has halted with interrupts off",
+        RunState::WaitForDisk => "waits for a disk",
     };
     let Ok(registers) = cpu.registers() else { return format!("{id} {state}") };
     let address = registers.next_instruction();

@@ -37,6 +37,7 @@ pub fn message(outcome: &Outcome, crash: Option<&CrashReport>, log: Option<&Path
             "the guest ended the run with {value:#x} at the debug exit port; exit status {}.",
             debug_exit::status(*value)
         ),
+        Outcome::BiosStopped(reason) => format!("the BIOS stopped: {reason}."),
         Outcome::PoweredOff => "the guest switched the machine off.".to_owned(),
         Outcome::Quit => "ended by the user.".to_owned(),
         Outcome::Terminated(signal) => format!("ended by signal {signal}."),

@@ -4,6 +4,7 @@
 //! returned; interrupt levels go straight to the [`InterruptLines`]. Each access of the guest is counted
 //! once, whatever its width: the count is part of a [`Position`](super::journal::Position).
 
+mod bios;
 mod bus_master;
 mod disks;
 mod firmware;

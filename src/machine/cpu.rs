@@ -72,6 +72,8 @@ pub enum RunState {
     WaitForSipi,
     /// It has executed `hlt` with interrupts off while other CPUs go on: an NMI or INIT can wake it.
     HaltedForGood,
+    /// It has called the machine's own BIOS, which waits for a disk.
+    WaitForDisk,
 }
 
 /// The state of a CPU at an instruction boundary.
@@ -223,10 +225,10 @@ impl Cpu {
         self.run_state
     }
 
-    /// True if it has executed `hlt` and does not go on by itself.
+    /// True if it has executed `hlt`, or waits for a disk, and does not go on by itself.
     #[inline]
     pub fn is_halted(&self) -> bool {
-        matches!(self.run_state, RunState::Halted | RunState::HaltedForGood)
+        matches!(self.run_state, RunState::Halted | RunState::HaltedForGood | RunState::WaitForDisk)
     }
 
     /// True if it has instructions to execute.

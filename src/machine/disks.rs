@@ -14,11 +14,12 @@ use std::thread::{self, JoinHandle};
 
 use tracing::{info, warn};
 
-use super::board::{Board, Effect};
+use super::board::Board;
 use super::inputs::{Input, Inputs};
 use super::virtio_request::VirtioRequest;
-use super::{Machine, MachineError};
+use super::{Event, Machine, MachineError};
 use crate::devices::ide::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
+use crate::kvm::HostError;
 use crate::os::disk_image::DiskImage;
 use crate::os::shared_image::SharedImage;
 use crate::settings::{MOST_DISKS, MOST_VIRTIO_DISKS};
@@ -62,6 +63,8 @@ pub(super) struct Disks {
     units: [Option<Unit>; UNITS],
     /// Number of the last request.
     number: u64,
+    /// The request that a call of the BIOS waits for, beside those of the drives.
+    for_bios: Option<u64>,
     /// What the disks with the virtio interface are doing.
     pub(super) virtio: [Option<VirtioRequest>; MOST_VIRTIO_DISKS],
 }
@@ -93,14 +96,27 @@ impl Disks {
     }
 
     pub(super) fn submit(&mut self, unit: usize, request: DiskRequest) {
-        let Some(Some(disk)) = self.units.get_mut(unit) else { return };
+        let number = self.send(unit, request);
+        if let Some(Some(disk)) = self.units.get_mut(unit) {
+            disk.waiting = Some(number);
+        }
+    }
+
+    /// Passes on what a call of the BIOS waits for.
+    pub(super) fn submit_for_bios(&mut self, unit: usize, request: DiskRequest) {
+        self.for_bios = Some(self.send(unit, request));
+    }
+
+    /// Passes a request on to the thread of its disk, and returns its number.
+    fn send(&mut self, unit: usize, request: DiskRequest) -> u64 {
         self.number += 1;
-        disk.waiting = Some(self.number);
+        let Some(Some(disk)) = self.units.get_mut(unit) else { return self.number };
         disk.submitted += 1;
         if let Some(requests) = &disk.requests {
             // The thread lives as long as the queue.
             let _ = requests.send((self.number, request));
         }
+        self.number
     }
 
     /// True if a drive waits for this answer, which it gets now.
@@ -112,6 +128,7 @@ impl Disks {
     /// The drives have forgotten their requests: the answers are dropped.
     pub(super) fn forget_requests(&mut self) {
         self.units.iter_mut().flatten().for_each(|unit| unit.waiting = None);
+        self.for_bios = None;
         self.virtio = Default::default();
     }
 
@@ -258,16 +275,25 @@ impl Machine {
     }
 
     /// An answer of a disk reaches its drive.
-    pub(super) fn complete_disk_request(&mut self, unit: u8, number: u64, result: DiskResult) -> Effect {
+    pub(super) fn complete_disk_request(
+        &mut self,
+        unit: u8,
+        number: u64,
+        result: DiskResult,
+    ) -> Result<Option<Event>, HostError> {
+        if self.disks.for_bios.take_if(|waiting| *waiting == number).is_some() {
+            return self.complete_bios_transfer(result);
+        }
         if !self.disks.accepts(unit, number) {
-            return Effect::default();
+            return Ok(None);
         }
         match usize::from(unit).checked_sub(MOST_DISKS) {
-            None => self.board.complete_disk_request(usize::from(unit), result),
-            Some(number) => {
-                self.complete_virtio_request(number, result);
-                Effect::default()
+            None => {
+                let effect = self.board.complete_disk_request(usize::from(unit), result);
+                let _ = self.apply(effect)?;
             }
+            Some(number) => self.complete_virtio_request(number, result),
         }
+        Ok(None)
     }
 }

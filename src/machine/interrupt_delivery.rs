@@ -31,7 +31,7 @@ impl Machine {
             RunState::Running => true,
             RunState::Halted => nmi || self.has_vector(cpu),
             RunState::HaltedForGood => nmi,
-            RunState::WaitForSipi => false,
+            RunState::WaitForSipi | RunState::WaitForDisk => false,
         })
     }
 

@@ -170,7 +170,7 @@ impl Machine {
     pub(super) fn sync_run_state(&mut self, cpu: CpuId) -> Result<HaltState, HostError> {
         let several = self.cpus.len() > 1;
         let cpu = &mut self.cpus[cpu];
-        if !cpu.vcpu.has_kernel_lapic() {
+        if !cpu.vcpu.has_kernel_lapic() || cpu.run_state == RunState::WaitForDisk {
             return Ok(HaltState::Running);
         }
         let state = cpu.vcpu.halt_state()?;

@@ -3,6 +3,7 @@
 //! All nondeterministic data enters through [`inputs`]. Output leaves through [`output`]; [`screen`] shows the
 //! text screen.
 
+mod bios;
 pub mod board;
 pub mod clock;
 pub mod coalescing;

@@ -49,6 +49,8 @@ pub enum Outcome {
     },
     /// The guest has switched the machine off.
     PoweredOff,
+    /// The machine's own BIOS cannot go on, for this reason: there is nothing to boot, for example.
+    BiosStopped(String),
     /// A triple fault.
     TripleFault,
     /// The host cannot execute the next instruction; the obstacle is the reason why it was not emulated either,
@@ -90,7 +92,7 @@ impl Outcome {
             Outcome::Terminated(_) => status::SIGNAL,
             Outcome::Reset => status::RESET,
             Outcome::HostFailed(_) => status::HOST,
-            Outcome::Reload(_) => status::GUEST_FILE,
+            Outcome::Reload(_) | Outcome::BiosStopped(_) => status::GUEST_FILE,
         }
     }
 

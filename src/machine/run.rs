@@ -332,6 +332,7 @@ impl Machine {
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
             Some(MachineRequest::PowerOff) => Ok(Some(Next::end(Outcome::PoweredOff))),
             Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
+            Some(MachineRequest::ServeBios) => self.serve_bios().map(Some),
             Some(MachineRequest::StopInDebugger) => Ok(Some(Next::Stop(Event::StopRequested))),
         }
     }
@@ -419,8 +420,7 @@ impl Machine {
                 Input::TimedOut => return Ok(Some(Event::End(Outcome::TimedOut))),
                 Input::Terminated(signal) => return Ok(Some(Event::End(Outcome::Terminated(signal)))),
                 Input::Disk { unit, number, result } => {
-                    let effect = self.complete_disk_request(unit, number, result);
-                    let _ = self.apply(effect)?;
+                    event = self.complete_disk_request(unit, number, result)?.or(event);
                 }
                 // A reset takes precedence: a client that receives any event also checks for requests.
                 Input::Attention => event = event.or(Some(Event::Attention)),

@@ -298,6 +298,7 @@ impl Machine {
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.pending_action) = (state.resets, state.pending_action);
         self.submit_disk_requests();
+        self.submit_bios_transfer();
         self.rearm_timer()
     }
 }

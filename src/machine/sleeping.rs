@@ -42,7 +42,7 @@ impl Machine {
 
     /// Sleeps while the processor waits in `hlt`, until an interrupt wakes it or an input causes an event.
     pub(super) fn sleep_halted(&mut self, cpu: CpuId) -> Result<Next, HostError> {
-        if self.halts_in_kernel(cpu) {
+        if self.halts_in_kernel(cpu) && self.cpus[cpu].run_state != RunState::WaitForDisk {
             return self.sleep_in_kernel(cpu);
         }
         let next = self.sleep_until_wake_up(cpu);
@@ -62,7 +62,8 @@ impl Machine {
             {
                 return Ok(Next::Stop(event));
             }
-            if self.wakes(cpu)? {
+            // Or a disk has answered.
+            if self.cpus[cpu].is_running() || self.wakes(cpu)? {
                 self.cpus[cpu].run_state = RunState::Running;
                 return Ok(Next::Run);
             }

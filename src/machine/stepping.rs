@@ -45,7 +45,9 @@ impl Machine {
         match self.cpus[cpu].run_state {
             RunState::Running => true,
             RunState::Halted => self.has_vector(cpu) || self.board.has_request(cpu.number()),
-            RunState::HaltedForGood | RunState::WaitForSipi => self.board.has_request(cpu.number()),
+            RunState::HaltedForGood | RunState::WaitForSipi | RunState::WaitForDisk => {
+                self.board.has_request(cpu.number())
+            }
         }
     }
 

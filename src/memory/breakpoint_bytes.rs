@@ -106,6 +106,36 @@ impl GuestMemory {
         }
         Ok(())
     }
+
+    /// Copies `bytes` to `start`. Breakpoint bytes stay where they are inserted: the guest's bytes behind them change.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotRam`]; nothing is written then.
+    pub fn write_original(&self, start: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        let mut places = self.inserted.write();
+        let range = start..start.saturating_add(bytes.len() as u64);
+        // A byte that is lifted now, or that the guest has written over, is no longer there.
+        let is_there = |address: u64, inserted: u8| {
+            let mut byte = [0];
+            self.read(address, &mut byte).is_ok() && byte[0] == inserted
+        };
+        let kept: Vec<u64> = places
+            .range(range)
+            .filter(|(address, replaced)| is_there(**address, replaced.inserted))
+            .map(|(address, _)| *address)
+            .collect();
+        self.write(start, bytes)?;
+        for address in kept {
+            if let (Some(replaced), Some(byte)) =
+                (places.get_mut(&address), bytes.get((address - start) as usize))
+            {
+                replaced.original = *byte;
+                self.write(address, &[replaced.inserted])?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -270,6 +270,7 @@ impl StoppedMachine for Supervisor<'_> {
                 RunState::Running => "",
                 RunState::Halted => " (halted)",
                 RunState::HaltedForGood => " (halted with interrupts off)",
+                RunState::WaitForDisk => " (waits for a disk)",
                 RunState::WaitForSipi => " (waits for a start-up interrupt)",
             };
             let mark = if id == selected { '*' } else { ' ' };

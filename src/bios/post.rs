@@ -1,0 +1,83 @@
+//! Power-on: what a BIOS sets up before it loads the boot sector. Interrupt vectors and data areas are in memory already
+//! ([`data_areas`](super::data_areas)).
+
+use super::call::{BiosPlatform, Served};
+use super::data_areas::{DISK_TABLES, bda};
+use super::int13_disk::{SECTORS_PER_TRACK, cylinders, heads};
+use super::{int1a_time, int10_text};
+
+/// Commands of the two PICs: edge-triggered, cascaded on line 2, vectors 8 and 70h, 8086 mode. The timer, the
+/// keyboard and the slave are not masked.
+const PIC: [(u16, u8); 10] = [
+    (0x20, 0x11),
+    (0x21, 0x08),
+    (0x21, 0x04),
+    (0x21, 0x01),
+    (0xA0, 0x11),
+    (0xA1, 0x70),
+    (0xA1, 0x02),
+    (0xA1, 0x01),
+    (0x21, 0xF8),
+    (0xA1, 0xFF),
+];
+/// Counter 0 divides by 65536 (mode 3): 18.2 interrupts a second.
+const TIMER: [(u16, u8); 3] = [(0x43, 0x36), (0x40, 0), (0x40, 0)];
+/// The keyboard interrupts, its scan codes are translated to set 1, and there is no mouse.
+const KEYBOARD: [(u16, u8); 2] = [(0x64, 0x60), (0x60, 0x65)];
+
+/// Sets up the devices, and what the data area says about disks and time.
+pub(super) fn power_on(platform: &mut dyn BiosPlatform) -> Served {
+    for (port, value) in PIC.into_iter().chain(TIMER).chain(KEYBOARD) {
+        platform.port_out(port, value);
+    }
+    int10_text::clear(platform);
+    int1a_time::set_ticks_from_clock(platform);
+    let drives = platform.drives();
+    platform.set_byte(bda::DISKS, drives);
+    for (index, table) in DISK_TABLES.into_iter().enumerate() {
+        if let Some(drive) = platform.drive(index) {
+            platform.set_word(table, cylinders(&drive));
+            // A drive has more than 8 heads: bit 3 of the control byte.
+            platform.set_byte(table + 2, heads(&drive));
+            platform.set_byte(table + 8, 0x08);
+            platform.set_byte(table + 14, SECTORS_PER_TRACK as u8);
+        }
+    }
+    Served::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::TestPlatform;
+    use super::*;
+
+    #[test]
+    fn power_on_programs_the_interrupt_controllers_the_timer_and_the_keyboard() {
+        let mut platform = TestPlatform::default();
+        assert_eq!(power_on(&mut platform), Served::Done);
+        assert_eq!(platform.written_to(0x21), [0x08, 0x04, 0x01, 0xF8]);
+        assert_eq!(platform.written_to(0xA1), [0x70, 0x02, 0x01, 0xFF]);
+        assert_eq!(platform.written_to(0x43), [0x36]);
+        assert_eq!((platform.written_to(0x64), platform.written_to(0x60)), (vec![0x60], vec![0x65]));
+        assert_eq!(platform.screen_line(24), "", "blanks with the usual attribute");
+        assert_eq!(platform.dynamic().word(0xB8000), 0x0720);
+    }
+
+    #[test]
+    fn power_on_counts_the_disks_and_describes_the_first_two() {
+        let mut platform = TestPlatform::with_disks(&[20480, 1 << 21, 4]);
+        let _ = power_on(&mut platform);
+        let memory = platform.dynamic();
+        assert_eq!(memory.byte(bda::DISKS), 3);
+        let table = |at: u64| (memory.word(at), memory.byte(at + 2), memory.byte(at + 14));
+        assert_eq!((table(DISK_TABLES[0]), table(DISK_TABLES[1])), ((20, 16, 63), (520, 64, 63)));
+    }
+
+    #[test]
+    fn power_on_counts_ticks_since_midnight() {
+        let mut platform = TestPlatform::default();
+        platform.cmos[4] = 0x01;
+        let _ = power_on(&mut platform);
+        assert_eq!(platform.dynamic().double_word(bda::TICKS), 65543);
+    }
+}

@@ -1,0 +1,117 @@
+//! A machine for the tests of services: memory, a VGA, a clock and a log of what is written to ports.
+
+use std::ops::Range;
+
+use super::call::{BiosDrive, BiosPlatform};
+use super::data_areas::{EBDA, ebda, low_memory};
+use super::rom;
+use crate::devices::Device;
+use crate::devices::vga::{self, TEXT_BUFFER, Vga};
+
+const MEMORY: usize = 2 << 20;
+
+pub(super) struct TestPlatform {
+    pub memory: Vec<u8>,
+    pub vga: Vga,
+    pub cmos: [u8; 128],
+    index: u8,
+    pub drives: Vec<BiosDrive>,
+    /// What ports other than those of the VGA and the clock read as.
+    pub ports: Vec<(u16, u8)>,
+    /// What was written to all ports.
+    pub written: Vec<(u16, u8)>,
+    pub size: u64,
+}
+
+impl Default for TestPlatform {
+    fn default() -> TestPlatform {
+        let mut memory = vec![0; MEMORY];
+        memory[..0x500].copy_from_slice(&low_memory());
+        memory[EBDA as usize..][..1024].copy_from_slice(&ebda());
+        memory[rom::ADDRESS as usize..0x10_0000].copy_from_slice(rom::ROM);
+        TestPlatform {
+            memory,
+            vga: Vga::new(),
+            cmos: [0; 128],
+            index: 0,
+            drives: Vec::new(),
+            ports: vec![(0x3F9, 0), (0x3FB, 3), (0x3FC, 8), (0x3FD, 0x60)],
+            written: Vec::new(),
+            size: 64 << 20,
+        }
+    }
+}
+
+impl TestPlatform {
+    pub fn with_disks(sectors: &[u64]) -> TestPlatform {
+        let disk = |(unit, sectors): (u8, &u64)| BiosDrive { unit, sectors: *sectors, read_only: false };
+        TestPlatform { drives: (0..).zip(sectors).map(disk).collect(), ..TestPlatform::default() }
+    }
+
+    pub fn dynamic(&mut self) -> &mut dyn BiosPlatform {
+        self
+    }
+
+    pub fn written_to(&self, port: u16) -> Vec<u8> {
+        self.written.iter().filter(|(to, _)| *to == port).map(|(_, value)| *value).collect()
+    }
+
+    /// What was sent to COM1.
+    pub fn sent(&self) -> String {
+        String::from_utf8(self.written_to(0x3F8)).unwrap()
+    }
+
+    /// The characters of a row of page 0, without blanks at the end.
+    pub fn screen_line(&self, row: usize) -> String {
+        let cells = self.memory[TEXT_BUFFER as usize + 160 * row..][..160].chunks(2);
+        cells.map(|cell| char::from(cell[0])).collect::<String>().trim_end().to_owned()
+    }
+}
+
+impl BiosPlatform for TestPlatform {
+    fn read(&self, address: u64, bytes: &mut [u8]) {
+        for (at, byte) in (address as usize..).zip(bytes) {
+            *byte = self.memory.get(at).copied().unwrap_or(0xFF);
+        }
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) {
+        for (at, byte) in (address as usize..).zip(bytes) {
+            if let Some(to) = self.memory.get_mut(at) {
+                *to = *byte;
+            }
+        }
+    }
+
+    fn port_in(&mut self, port: u16) -> u8 {
+        match port {
+            0x71 => self.cmos[usize::from(self.index)],
+            0x3B0..=0x3DF => self.vga.read(port - vga::FIRST_PORT).0,
+            _ => self.ports.iter().find(|(at, _)| *at == port).map_or(0xFF, |(_, value)| *value),
+        }
+    }
+
+    fn port_out(&mut self, port: u16, value: u8) {
+        self.written.push((port, value));
+        match port {
+            0x70 => self.index = value & 0x7F,
+            0x71 => self.cmos[usize::from(self.index)] = value,
+            0x3B0..=0x3DF => {
+                let _ = self.vga.write(port - vga::FIRST_PORT, value);
+            }
+            _ => {
+                if let Some((_, at)) = self.ports.iter_mut().find(|(at, _)| *at == port) {
+                    *at = value;
+                }
+            }
+        }
+    }
+
+    fn ram(&self) -> Vec<Range<u64>> {
+        vec![0..self.size]
+    }
+
+    fn drive(&self, index: usize) -> Option<BiosDrive> {
+        self.drives.get(index).copied()
+    }
+}
