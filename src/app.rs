@@ -40,7 +40,7 @@ use crate::machine::{Machine, Outcome};
 use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
-use crate::settings::{self, DebugClientSpec, Invocation, Note, SerialBackend, Settings};
+use crate::settings::{self, BootKind, DebugClientSpec, Invocation, Note, SerialBackend, Settings};
 use crate::state::saved_disks::SavedDisk;
 use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
 use crate::supervisor;
@@ -162,7 +162,14 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
             let (machine, saved) = restored_machine(settings, file, inputs, outputs)?;
             disks::attach_saved(machine, disks, &saved)
         }
-        None => disks::attach(new_machine(settings, inputs, outputs)?, disks, DiskOrigin::New),
+        None => {
+            let machine = new_machine(settings, inputs, outputs)?;
+            let disks = match machine.boot_options().kind {
+                Some(BootKind::Disk) => disks::with_guest(disks, settings)?,
+                _ => disks,
+            };
+            disks::attach(machine, disks, DiskOrigin::New)
+        }
     })?;
     Ok(run.go(settings, log))
 }

@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::machine::disks::{DiskOrigin, UNITS};
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
-use crate::settings::{CDROM_UNIT, DiskInterface, DiskSpec, MOST_DISKS, Settings};
+use crate::settings::{CDROM_UNIT, DiskInterface, DiskMode, DiskSpec, MOST_DISKS, Settings};
 use crate::state::saved_disks::{SavedDisk, differences};
 
 pub(super) use received::ReceivedDisks;
@@ -46,6 +46,30 @@ pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
         *disk = image.map_err(|error| Failure::new(status::HOST, error))?;
     }
     Ok(disks)
+}
+
+/// The guest file is a disk: it becomes the first one, unless it is one of `disks` already.
+pub(super) fn with_guest(mut disks: Disks, settings: &Settings) -> Result<Disks, Failure> {
+    if settings.disks.iter().any(|disk| disk.path == settings.guest) {
+        return Ok(disks);
+    }
+    let spec =
+        DiskSpec { path: settings.guest.clone(), mode: DiskMode::ReadWrite, interface: DiskInterface::Ide };
+    let image = DiskImage::open(&spec).map_err(|error| Failure::new(status::HOST, error))?;
+    let mut next = Some(image);
+    let places = (0..MOST_DISKS).filter(|place| *place != CDROM_UNIT || settings.cdrom.is_none());
+    for place in places {
+        next = std::mem::replace(&mut disks[place], next);
+        if next.is_none() {
+            return Ok(disks);
+        }
+    }
+    let message = format_args!(
+        "{} would be the fifth disk on IDE; a machine has at most four, a CD-ROM drive included. Leave one of the others \
+         out, or give it as a virtio disk.",
+        settings.guest.display()
+    );
+    Err(Failure::new(status::USAGE, message))
 }
 
 /// `machine` with its disks.

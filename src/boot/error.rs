@@ -93,6 +93,17 @@ pub enum BootError {
         /// The option, without dashes.
         option: &'static str,
     },
+    /// An option about boot information is given for a disk, whose boot loader gets none.
+    #[error(
+        "`--{option}` has no effect on {file}: a disk is started by its boot sector; leave it out, and configure the \
+         boot loader on the disk"
+    )]
+    NotForDisk {
+        /// Name of the guest file.
+        file: String,
+        /// The option, without dashes.
+        option: &'static str,
+    },
     /// A command line cannot be passed to the guest because it contains a zero byte.
     #[error("the command line of {what} contains a zero byte, which would end it; remove it")]
     CommandLine {

@@ -62,6 +62,21 @@ pub(super) fn write(
     Ok(Some(base..base + size))
 }
 
+/// Writes the tables where they usually are, for a guest without segments, and returns where that is.
+///
+/// # Errors
+///
+/// [`BootError::Memory`], if memory cannot be written.
+pub(super) fn write_at_usual_place(
+    memory: &GuestMemory,
+    platform: &Platform,
+) -> Result<Range<u64>, BootError> {
+    let area = build(USUAL_BASE, platform);
+    let start = u64::from(USUAL_BASE);
+    memory.write(start, &area)?;
+    Ok(start..start + area.len() as u64)
+}
+
 #[cfg(test)]
 #[path = "firmware_tables_test.rs"]
 mod tests;

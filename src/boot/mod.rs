@@ -10,6 +10,7 @@
 //! | `protocol` | the table of protocols, and which one is for a file |
 //! | `long_mode_elf` | the protocol of 64-bit ELF executables |
 //! | `flat` | the protocol of flat 16-bit images |
+//! | `disk` | the protocol of disk images, by the machine's own BIOS |
 //! | `long_mode`, `protected_mode`, `real_mode` | the CPU state in each mode |
 //! | `image` | reads files piece by piece |
 //! | `identify` | names the kind of a file that is not a guest |
@@ -39,6 +40,7 @@ mod build_id;
 mod code;
 mod contents;
 mod descriptors;
+mod disk;
 mod dynamic;
 mod elf64;
 mod entry_return;
@@ -71,6 +73,7 @@ use crate::settings::{BootKind, EntryAddress};
 pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges};
 pub use contents::{Contents, NamedStack, contents_at, named_stacks};
+pub use disk::without_contents as without_disk_contents;
 pub use entry_return::{
     MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, boot_stack, has_returned as entry_has_returned,
 };

@@ -4,7 +4,9 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use super::error::GuestProblem;
-use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction, flat, identify, image, long_mode_elf};
+use super::{
+    BootError, BootOptions, Image, LoadedGuest, ResetAction, disk, flat, identify, image, long_mode_elf,
+};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
@@ -30,7 +32,15 @@ pub struct Protocol {
 //
 // The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Elf64`, with a
 // `Recognition::WithNote` for such files. What is recognised by the ending of its name comes last.
+// A disk comes first: boot loaders in its first sectors contain the headers of other kinds.
 static PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        kind: BootKind::Disk,
+        recognise: disk::recognise,
+        load: disk::load,
+        default_memory: |_, _| None,
+        reset: ResetAction::Reload,
+    },
     Protocol {
         kind: BootKind::Elf64,
         recognise: long_mode_elf::recognise,

@@ -226,6 +226,7 @@ impl Machine {
         }
         self.disks = disks;
         self.submit_disk_requests();
+        self.submit_bios_transfer();
         Ok(())
     }
 

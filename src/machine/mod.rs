@@ -54,10 +54,12 @@ pub use saved::{MachineState, PendingAction, Restoration};
 pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
-use crate::boot::{self, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource};
+use crate::boot::{
+    self, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource, without_disk_contents,
+};
 use crate::kvm::{HostError, Kvm};
 use crate::memory::GuestMemory;
-use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{BootKind, ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use board::Board;
 use clock::Clock;
 use coalescing::Coalescing;
@@ -161,6 +163,7 @@ impl Machine {
         info!("{}", loaded.kind_and_choice());
         // A reset loads it as the same kind.
         spec.boot.kind = Some(loaded.kind);
+        let image = without_disk_contents(image, loaded.kind);
         let kvm = Kvm::open()?;
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
         let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers, spec.irqchip)?;
@@ -187,6 +190,9 @@ impl Machine {
         board.set_up_pci();
         if spec.magic_break {
             board.connect_debugger_port();
+        }
+        if spec.boot.kind == Some(BootKind::Disk) {
+            board.connect_bios_port();
         }
         let scheduler = Scheduler::new(spec.schedule);
         Machine {

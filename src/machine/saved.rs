@@ -21,7 +21,7 @@ use crate::devices::lapic::LocalApics;
 use crate::devices::{MachineTime, Payload, Snapshot, StateError};
 use crate::kvm::{CpuFeatures, HostError, KernelIrqchipState, Kvm};
 use crate::memory::{GuestMemory, MemoryError};
-use crate::settings::IrqchipMode;
+use crate::settings::{BootKind, IrqchipMode};
 
 /// The consequence of the guest's last instruction that is still to be performed before the guest continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,6 +288,9 @@ impl Machine {
         self.board.set_irqchip(self.irqchip());
         if self.magic_break {
             self.board.connect_debugger_port();
+        }
+        if self.options.kind == Some(BootKind::Disk) {
+            self.board.connect_bios_port();
         }
         self.disks.forget_requests();
         self.board.set_accesses(state.position.accesses);

@@ -13,6 +13,8 @@ pub enum BootKind {
     Elf64,
     /// A flat image of code, started in real mode.
     Flat,
+    /// A disk image, whose first sector is started by the machine's own BIOS.
+    Disk,
 }
 
 /// What users are told about a kind of guest file.
@@ -49,6 +51,14 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         recognised: "a file ending in `.bin` or `.img` that is of no other kind",
         entry: "real mode at the first byte, CS:IP 0:0 unless `--load` or `--entry` is given",
         example: "kvm hello.bin",
+    },
+    BootKindSpec {
+        kind: BootKind::Disk,
+        name: "disk",
+        file: "disk image",
+        recognised: "the boot signature 55 AA at offset 510, and no other header",
+        entry: "real mode at 0:7C00 in the first sector, DL 80h; services of a BIOS (docs/bios.md)",
+        example: "kvm disk.img",
     },
 ];
 

@@ -8,7 +8,7 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec,
+    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec,
     IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity,
     MouseMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
@@ -329,7 +329,7 @@ impl Draft {
     /// # Errors
     ///
     /// [`SettingsError`] for conflicts between options.
-    pub(super) fn finish(self, guest: Option<&Path>) -> Result<Settings, SettingsError> {
+    pub(super) fn finish(mut self, guest: Option<&Path>) -> Result<Settings, SettingsError> {
         if self.receive_port_chosen && !self.receive {
             return Err(SettingsError::MigrationPortAlone);
         }
@@ -343,6 +343,11 @@ impl Draft {
             }
             Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
             None if without_guest_file => PathBuf::new(),
+            // Without a guest file the machine's own BIOS starts a disk.
+            None if self.settings.disks.first().is_some() => {
+                self.settings.boot.kind.get_or_insert(BootKind::Disk);
+                self.settings.disks[0].path.clone()
+            }
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;

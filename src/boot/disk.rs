@@ -1,0 +1,154 @@
+//! The boot protocol of disk images: the machine's own BIOS loads the first sector of a disk and starts it at 0:7C00.
+//!
+//! The processor starts at the reset vector of the ROM, as a PC does. The ROM, interrupt vectors, the data areas of the
+//! BIOS, and the ACPI and MP tables are in memory before. The disk itself is connected to the machine like any other:
+//! nothing is read from it here.
+
+use std::io;
+
+use super::error::BootError;
+use super::protocol::{Candidate, Recognition};
+use super::real_mode::{self, FarAddress};
+use super::{
+    BootOptions, BytesImage, Choice, Image, LoadedGuest, LoadedRegion, Protocol, SymbolSource,
+    firmware_tables, image,
+};
+use crate::bios::{data_areas, rom};
+use crate::memory::GuestMemory;
+use crate::settings::BootKind;
+
+/// Bytes of a sector.
+const SECTOR: u64 = 512;
+/// The last two bytes of a boot sector.
+const SIGNATURE: (usize, [u8; 2]) = (510, [0x55, 0xAA]);
+
+/// A boot sector is recognised by its signature, unless another header says what the file is: a Linux kernel has the
+/// signature, too.
+pub(super) fn recognise(candidate: &Candidate<'_>) -> Recognition {
+    let head = candidate.head();
+    let at = |offset: usize, bytes: &[u8]| head.get(offset..).is_some_and(|head| head.starts_with(bytes));
+    let other = at(0, b"\x7FELF") || at(0, b"MZ") || at(0x202, b"HdrS");
+    if at(SIGNATURE.0, &SIGNATURE.1) && !other { Recognition::ByContents } else { Recognition::No }
+}
+
+/// Loads the BIOS; [`super::load`] is the contract.
+pub(super) fn load(
+    image: &dyn Image,
+    memory: &GuestMemory,
+    options: &BootOptions,
+) -> Result<LoadedGuest, BootError> {
+    let given = [
+        ("module", !options.modules.is_empty()),
+        ("initrd", options.initrd.is_some()),
+        ("append", !options.command_line.is_empty()),
+    ];
+    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        return Err(BootError::NotForDisk { file: image.name().to_owned(), option });
+    }
+    let parts = [
+        ("interrupt vectors and BIOS data", 0, data_areas::low_memory()),
+        ("extended BIOS data", data_areas::EBDA, data_areas::ebda()),
+        ("BIOS", rom::ADDRESS, rom::ROM.to_vec()),
+    ];
+    let mut layout = Vec::new();
+    for (name, start, bytes) in parts {
+        memory.write(start, &bytes)?;
+        layout.push(LoadedRegion { name: name.to_owned(), range: start..start + bytes.len() as u64 });
+    }
+    let tables = firmware_tables::write_at_usual_place(memory, &options.platform)?;
+    layout.insert(2, LoadedRegion { name: "ACPI and MP tables".to_owned(), range: tables });
+    let entry = FarAddress { segment: rom::SEGMENT, offset: rom::RESET_VECTOR };
+    Ok(LoadedGuest {
+        kind: BootKind::Disk,
+        choice: Choice::Chosen,
+        registers: real_mode::registers(entry, FarAddress::default()),
+        reset: Protocol::of(BootKind::Disk).reset(),
+        symbols: SymbolSource::None,
+        layout,
+        warnings: Vec::new(),
+    })
+}
+
+/// What is kept of a disk image as a guest file: snapshots have a copy of that, and nothing is read from it. The disk's
+/// contents belong to the machine's disk.
+struct BootSector {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Image for BootSector {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        BytesImage::new(&self.name, &self.bytes).read_at(offset, buf)
+    }
+}
+
+/// The boot sector of a disk in place of the disk; any other image stays what it is.
+pub fn without_contents(image: Box<dyn Image>, kind: BootKind) -> Box<dyn Image> {
+    if kind != BootKind::Disk {
+        return image;
+    }
+    let name = image.name().to_owned();
+    let length = image.len().min(SECTOR);
+    Box::new(BootSector {
+        bytes: image::read(image.as_ref(), 0, length, "the file").unwrap_or_default(),
+        name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recognised(changes: &[(usize, &[u8])]) -> bool {
+        let mut disk = vec![0; 2048];
+        disk[510..512].copy_from_slice(&[0x55, 0xAA]);
+        for (at, bytes) in changes {
+            disk[*at..*at + bytes.len()].copy_from_slice(bytes);
+        }
+        recognise(&Candidate::new(&BytesImage::new("disk", &disk))) != Recognition::No
+    }
+
+    #[test]
+    fn a_disk_is_recognised_by_its_boot_signature() {
+        assert!(recognised(&[]));
+        assert!(!recognised(&[(510, &[0, 0])]));
+        for other in [(0, &b"\x7FELF"[..]), (0, b"MZ"), (0x202, b"HdrS")] {
+            assert!(!recognised(&[other]), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_processor_starts_at_the_reset_vector_of_the_rom() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let guest = load(&BytesImage::new("disk", &[0; 512]), &memory, &BootOptions::default()).unwrap();
+        assert_eq!(guest.registers.next_instruction(), 0xF_FFF0);
+        let mut jump = [0; 5];
+        memory.read(0xF_FFF0, &mut jump).unwrap();
+        assert_eq!(jump, [0xEA, 0x5B, 0xE0, 0x00, 0xF0]);
+        let ends: Vec<u64> = guest.layout.iter().map(|region| region.range.end).collect();
+        assert!(
+            guest.layout.iter().skip(1).zip(ends).all(|(next, end)| end <= next.range.start),
+            "{:?}",
+            guest.layout
+        );
+        let mut signature = [0; 8];
+        memory.read(0xF_0000, &mut signature).unwrap();
+        assert_eq!(&signature, b"RSD PTR ");
+    }
+
+    #[test]
+    fn options_without_effect_are_refused() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let options = BootOptions { command_line: "quiet".to_owned(), ..BootOptions::default() };
+        let error = load(&BytesImage::new("disk", &[0; 512]), &memory, &options).unwrap_err().to_string();
+        assert!(error.contains("`--append`"), "{error}");
+    }
+}
