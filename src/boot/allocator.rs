@@ -45,6 +45,18 @@ impl Allocator {
         }
     }
 
+    /// All RAM below 3 GiB that is not `taken`.
+    pub(super) fn around(memory: &GuestMemory, taken: Vec<Range<u64>>) -> Allocator {
+        let end = taken.iter().filter(|range| range.start < LOW_RAM_LIMIT).map(|range| range.end).max();
+        Allocator {
+            segments_end: end.unwrap_or(0).max(1 << 20),
+            free: FreePages::new(memory.size(), taken.into_iter()),
+            memory_size: memory.size(),
+            modules_size: 0,
+            layout: Vec::new(),
+        }
+    }
+
     /// Allocates pages for a boot structure.
     pub(super) fn allocate(&mut self, what: &str, size: u64) -> Result<u64, BootError> {
         let start = self.free.take(size);

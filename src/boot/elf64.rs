@@ -44,6 +44,18 @@ pub(super) struct Executable {
     pub warnings: Vec<String>,
 }
 
+impl Executable {
+    /// The same for a protocol without paging, for which only physical addresses count.
+    pub fn by_physical_address(mut self) -> Executable {
+        if self.segments.iter().any(|segment| segment.physical_address != 0) {
+            for segment in &mut self.segments {
+                segment.virtual_address = segment.physical_address;
+            }
+        }
+        self
+    }
+}
+
 /// A PT_LOAD segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {

@@ -150,6 +150,9 @@ pub enum GuestProblem {
         /// The entry point.
         address: u64,
     },
+    /// A Linux kernel that cannot be started.
+    #[error(transparent)]
+    Linux(super::LinuxProblem),
     /// The file ends too early.
     #[error(
         "the file ends {missing} bytes before the end of {part}; it is damaged or not copied \

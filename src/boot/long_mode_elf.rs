@@ -99,7 +99,7 @@ pub(super) fn load(
     })
 }
 
-fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
+pub(super) fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
     let check = |text: &str, what: String| {
         if text.contains('\0') { Err(BootError::CommandLine { what }) } else { Ok(()) }
     };
@@ -108,11 +108,11 @@ fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
 }
 
 /// The modules' files, each with its command line.
-fn open_modules(options: &BootOptions) -> Result<Vec<(FileImage, &str)>, BootError> {
+pub(super) fn open_modules(options: &BootOptions) -> Result<Vec<(FileImage, &str)>, BootError> {
     options.all_modules().map(|(path, text)| Ok((FileImage::open(path)?, text))).collect()
 }
 
-fn load_modules<'a>(
+pub(super) fn load_modules<'a>(
     memory: &GuestMemory,
     files: Vec<(FileImage, &'a str)>,
     allocator: &mut Allocator,
@@ -127,7 +127,7 @@ fn load_modules<'a>(
     Ok(modules)
 }
 
-fn write_start_info(
+pub(super) fn write_start_info(
     memory: &GuestMemory,
     options: &BootOptions,
     modules: &[Module<'_>],

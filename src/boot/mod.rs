@@ -11,10 +11,13 @@
 //! | `long_mode_elf` | the protocol of 64-bit ELF executables |
 //! | `flat` | the protocol of flat 16-bit images |
 //! | `disk` | the protocol of disk images, by the machine's own BIOS |
+//! | `linux` | the protocol of Linux kernels |
+//! | `pvh` | the protocol of ELF files with a PVH note |
 //! | `long_mode`, `protected_mode`, `real_mode` | the CPU state in each mode |
 //! | `image` | reads files piece by piece |
 //! | `identify` | names the kind of a file that is not a guest |
 //! | `elf64` | reads and checks the headers |
+//! | `notes` | finds notes of ELF files |
 //! | `dynamic` | reads which relocations there are |
 //! | `segments` | decides where each segment goes |
 //! | `allocator`, `free_pages` | allocate guest memory for everything else |
@@ -50,13 +53,16 @@ mod flat;
 mod free_pages;
 mod identify;
 mod image;
+mod linux;
 mod long_mode;
 mod long_mode_elf;
 mod mp_table;
+mod notes;
 mod page_tables;
 mod platform;
 mod protected_mode;
 mod protocol;
+mod pvh;
 mod real_mode;
 mod relocate;
 mod segments;
@@ -79,6 +85,7 @@ pub use entry_return::{
 };
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
+pub use linux::LinuxProblem;
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load};
 pub use symbols::{Symbol, SymbolIndex, has_symbols};
