@@ -37,10 +37,11 @@ impl Initrd {
         Ok(initrd)
     }
 
-    /// The total size in bytes.
+    /// The total size in bytes: files begin at a multiple of [`ALIGNMENT`].
     fn size(&self) -> u64 {
-        let padded = |size: u64| size.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX);
-        self.files.iter().fold(0, |sum: u64, file| sum.saturating_add(padded(file.len())))
+        self.files.iter().fold(0, |sum: u64, file| {
+            sum.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX).saturating_add(file.len())
+        })
     }
 
     /// Where it goes: as high as possible below `limit`, the highest address that the kernel accepts, and behind
