@@ -6,7 +6,8 @@
 # Files have the same path in the machine as on the host, so that names and messages are the same.
 
 # candidates ARGUMENT...: possible paths in arguments of kvm: the whole argument, or the parts before,
-# between and after `=` and `:`, as in --module=PATH=TEXT and --serial=1=file:PATH.
+# between and after `=` and `:`, as in --module=PATH=TEXT and --serial=1=file:PATH, and before `,`, as in
+# --disk PATH,virtio.
 candidates() {
     local argument rest
     for argument; do
@@ -14,6 +15,7 @@ candidates() {
         while :; do
             echo "$rest"
             [[ $rest != *=* ]] || echo "${rest%%=*}"
+            [[ $rest != *,* ]] || echo "${rest%%,*}"
             [[ $rest != *:* ]] || echo "${rest#*:}"
             [[ $rest == *=* ]] || break
             rest=${rest#*=}

@@ -12,6 +12,7 @@ pub(super) fn machine_status(error: &MachineError) -> u8 {
         MachineError::Memory(_)
         | MachineError::Host(_)
         | MachineError::DiskThread(_)
+        | MachineError::Interpreted { .. }
         | MachineError::Features { .. } => status::HOST,
     }
 }

@@ -150,6 +150,16 @@ pub enum GuestProblem {
         /// The entry point.
         address: u64,
     },
+    /// A file without the note that the PVH protocol needs.
+    #[error(
+        "it has no PVH entry point (note XEN_ELFNOTE_PHYS32_ENTRY); leave `--boot pvh` out, or add the note to its source"
+    )]
+    NoPvhNote,
+    /// A file without a setup header.
+    #[error(
+        "it has no Linux setup header (`HdrS` at offset 0x202); leave `--boot linux` out, or give a bzImage"
+    )]
+    NoSetupHeader,
     /// A Linux kernel that cannot be started.
     #[error(transparent)]
     Linux(super::LinuxProblem),

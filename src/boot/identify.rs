@@ -23,7 +23,6 @@ const OR_FLAT: &str = "build an ELF executable, for example with `ld -Ttext=0x20
 const BOOT_SECTOR: &str = "build an ELF executable and give that; `--boot flat --load 0x7c00` starts it in real mode, \
                            without a BIOS";
 const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that";
-const BOOT_ITS_ELF: &str = "give the kernel's ELF file (for Linux that is `vmlinux`), not the packed image";
 const UNPACK: &str = "unpack it first and give the ELF file that was in it";
 const FOR_X86_64: &str =
     "build it for x86-64 (`gcc -m64 -ffreestanding -nostdlib`, `cargo build --target x86_64-unknown-none`)";
@@ -60,9 +59,20 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
             "give the ELF file that it builds, or run the script itself",
         ));
     }
-    // Before MZ: a bzImage with an EFI stub is also a PE file.
+    // Before MZ: kernels with an EFI stub are also PE files.
     if at(0x202, b"HdrS") {
-        return Some(not_a_guest("a Linux kernel image (bzImage)", BOOT_ITS_ELF));
+        return Some(not_a_guest(
+            "a Linux kernel image (bzImage)",
+            "leave `--boot` out, or give `--boot linux`",
+        ));
+    }
+    let kernels: [(usize, &[u8], &str); 3] = [
+        (0x38, b"ARM\x64", "a Linux kernel image for 64-bit Arm (aarch64)"),
+        (0x38, b"RSC\x05", "a Linux kernel image for RISC-V"),
+        (0x24, &[0x18, 0x28, 0x6F, 0x01], "a Linux kernel image for 32-bit Arm (zImage)"),
+    ];
+    if let Some((_, _, what)) = kernels.into_iter().find(|(offset, bytes, _)| at(*offset, bytes)) {
+        return Some(not_a_guest(what, "give a kernel for x86-64 (`arch/x86/boot/bzImage`)"));
     }
     if at(0, b"MZ") {
         return Some(not_a_guest("a Windows or UEFI program (PE, `MZ`)", BUILD));
@@ -74,7 +84,7 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
         (0, b"BZh", "a bzip2-compressed file", UNPACK),
         (0, b"PK\x03\x04", "a zip archive", UNPACK),
         (257, b"ustar", "a tar archive", UNPACK),
-        (0, b"070701", "a cpio archive (initramfs)", "give a kernel, and the archive with `--module`"),
+        (0, b"070701", "a cpio archive (initramfs)", "give a kernel, and the archive with `--initrd`"),
         (0, b"!<arch>\n", "a library of object files (`.a`)", "link it into an executable with `ld`"),
         (0, b"BC\xC0\xDE", "LLVM bitcode", "compile and link it into an executable"),
         (0, b"QFI\xFB", "a qcow2 disk image", "give the kernel's ELF file"),

@@ -27,12 +27,14 @@ use super::allocator::Allocator;
 use super::error::{BootError, GuestProblem};
 use super::image::{self, Image};
 use super::long_mode_elf::check_command_lines;
+use super::protocol::{Candidate, Recognition};
 use super::{
-    BootOptions, LoadedGuest, LoadedRegion, ResetAction, SymbolSource, elf64, firmware_tables, notes,
+    BootOptions, Choice, LoadedGuest, LoadedRegion, Protocol, SymbolSource, elf64, firmware_tables, notes,
     segments,
 };
 use crate::arch::PAGE_SIZE;
 use crate::memory::{GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, RAM_GRANULE};
+use crate::settings::BootKind;
 
 /// Notes of a `vmlinux` (Linux, include/linux/elfnote-lto.h and build-salt.h).
 const NOTE_NAME: &[u8] = b"Linux";
@@ -42,35 +44,61 @@ const LTO_INFO: u32 = 0x101;
 /// Size from which a kernel counts as a whole operating system, which an instruction emulator does not bring to its
 /// first message in an hour.
 const LARGE: u64 = 4 << 20;
+/// Size of RAM for such a kernel.
+const MEMORY_OF_LARGE: u64 = 256 << 20;
 
 const STACK_SIZE: u64 = PAGE_SIZE;
 
-/// True for a bzImage, or for another image with its header.
-pub(super) fn is_bzimage(file: &dyn Image) -> bool {
-    setup_header::is_present(file)
+/// A bzImage, or another image with its header, or a `vmlinux`.
+pub(super) fn recognise(candidate: &Candidate<'_>) -> Recognition {
+    let file = candidate.image;
+    if setup_header::is_present(file) || notes::is_elf64(file) && is_vmlinux(file) {
+        Recognition::ByContents
+    } else {
+        Recognition::No
+    }
+}
+
+/// Loads a kernel; [`super::load`] is the contract.
+pub(super) fn load(
+    image: &dyn Image,
+    memory: &GuestMemory,
+    options: &BootOptions,
+) -> Result<LoadedGuest, BootError> {
+    if setup_header::is_present(image) {
+        load_bzimage(image, memory, options)
+    } else if notes::is_elf64(image) {
+        load_vmlinux(image, memory, options)
+    } else {
+        Err(BootError::Guest { file: image.name().to_owned(), problem: GuestProblem::NoSetupHeader })
+    }
+}
+
+/// The size of RAM if the user chooses none: enough for a kernel of a distribution to reach a shell.
+pub(super) fn default_memory(file: &dyn Image) -> Option<u64> {
+    is_large(file).then_some(MEMORY_OF_LARGE)
 }
 
 /// True for the ELF file of a Linux kernel.
-pub(super) fn is_vmlinux(file: &dyn Image) -> bool {
+fn is_vmlinux(file: &dyn Image) -> bool {
     let wanted = |name: &[u8], kind| name == NOTE_NAME && matches!(kind, BUILD_SALT | LTO_INFO);
     notes::find(file, wanted).is_some()
 }
 
-/// What a bzImage is: the version it names, or Memtest86+.
-pub(super) fn describe(file: &dyn Image) -> Option<String> {
-    SetupHeader::read(file).ok().map(|header| header.describe())
+/// True for a Linux kernel with so much code to run before its first message that a host whose KVM interprets ring 0
+/// does not get there.
+pub fn is_large_kernel(file: &dyn Image, kind: BootKind) -> bool {
+    kind == BootKind::Linux && is_large(file)
 }
 
-/// True if this kernel is too large for a host whose KVM interprets ring 0.
-pub(super) fn is_large(file: &dyn Image) -> bool {
+fn is_large(file: &dyn Image) -> bool {
     match SetupHeader::read(file) {
         Ok(header) => header.needed_memory().is_some_and(|range| range.end - range.start >= LARGE),
         Err(_) => is_vmlinux(file) && file.len() >= LARGE,
     }
 }
 
-/// Loads a bzImage; [`super::load`] is the contract.
-pub(super) fn load_bzimage(
+fn load_bzimage(
     image: &dyn Image,
     memory: &GuestMemory,
     options: &BootOptions,
@@ -93,13 +121,14 @@ pub(super) fn load_bzimage(
         header: header.raw,
         load_address: needed.start,
         entry,
+        symbols: SymbolSource::None,
         regions: vec![LoadedRegion { name: what, range: needed }],
     };
     kernel.start(memory, options)
 }
 
-/// Loads the kernel's ELF file, for which there is no setup header; [`super::load`] is the contract.
-pub(super) fn load_vmlinux(
+/// Loads the kernel's ELF file, which has no setup header.
+fn load_vmlinux(
     image: &dyn Image,
     memory: &GuestMemory,
     options: &BootOptions,
@@ -129,6 +158,7 @@ pub(super) fn load_vmlinux(
         header,
         load_address: layout.entry,
         entry: Entry::Long(layout.entry),
+        symbols: SymbolSource::GuestFile { bias: layout.bias },
         regions: regions.collect(),
     };
     kernel.start(memory, options)
@@ -158,6 +188,7 @@ struct Kernel<'a> {
     /// The address of its code.
     load_address: u64,
     entry: Entry,
+    symbols: SymbolSource,
     /// The memory that it uses.
     regions: Vec<LoadedRegion>,
 }
@@ -208,6 +239,8 @@ impl Kernel<'_> {
         }
         layout.sort_by_key(|region| region.range.start);
         Ok(LoadedGuest {
+            kind: BootKind::Linux,
+            choice: Choice::Chosen,
             registers: entry::registers(
                 self.entry,
                 zero_page_at,
@@ -215,8 +248,8 @@ impl Kernel<'_> {
                 page_tables,
                 descriptors,
             ),
-            reset: ResetAction::Reload,
-            symbols: SymbolSource::GuestFile { bias: 0 },
+            reset: Protocol::of(BootKind::Linux).reset(),
+            symbols: self.symbols,
             layout,
             warnings,
         })

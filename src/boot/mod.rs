@@ -85,7 +85,7 @@ pub use entry_return::{
 };
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
-pub use linux::LinuxProblem;
+pub use linux::{LinuxProblem, is_large_kernel};
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load};
 pub use symbols::{Symbol, SymbolIndex, has_symbols};

@@ -9,6 +9,12 @@ use super::image::{self, Image};
 /// Bytes of notes that are examined, and bytes of program headers.
 const MOST: u64 = 64 << 10;
 
+/// True for the start of a 64-bit ELF file.
+pub(super) fn is_elf64(file: &dyn Image) -> bool {
+    let mut start = [0; 5];
+    file.read_at(0, &mut start).is_ok() && start == *b"\x7FELF\x02"
+}
+
 /// The contents of the first note of `file` that `wanted` accepts by its name, without the zero at its end, and its
 /// type. `None` if there is none, or if the file is no ELF file or damaged.
 pub(super) fn find(file: &dyn Image, wanted: impl Fn(&[u8], u32) -> bool) -> Option<Vec<u8>> {

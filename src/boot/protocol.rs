@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::error::GuestProblem;
 use super::{
-    BootError, BootOptions, Image, LoadedGuest, ResetAction, disk, flat, identify, image, long_mode_elf,
+    BootError, BootOptions, Image, LoadedGuest, ResetAction, disk, flat, identify, image, linux,
+    long_mode_elf, pvh,
 };
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
@@ -32,8 +33,23 @@ pub struct Protocol {
 //
 // The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Elf64`, with a
 // `Recognition::WithNote` for such files. What is recognised by the ending of its name comes last.
-// A disk comes first: boot loaders in its first sectors contain the headers of other kinds.
+// A disk comes before those: boot loaders in its first sectors contain the headers of other kinds. A bzImage comes
+// before disks, because it has a boot sector.
 static PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        kind: BootKind::Linux,
+        recognise: linux::recognise,
+        load: linux::load,
+        default_memory: |image, _| linux::default_memory(image),
+        reset: ResetAction::Reload,
+    },
+    Protocol {
+        kind: BootKind::Pvh,
+        recognise: pvh::recognise,
+        load: pvh::load,
+        default_memory: |_, _| None,
+        reset: ResetAction::Reload,
+    },
     Protocol {
         kind: BootKind::Disk,
         recognise: disk::recognise,

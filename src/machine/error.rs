@@ -14,6 +14,16 @@ pub enum MachineError {
     /// The guest file cannot be run.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// A kernel that is not started because it would not get to its first message.
+    #[error(
+        "{file}: this host has no VT-x or AMD-V for guests: KVM interprets the kernel's instructions one by one, and a \
+         Linux kernel prints nothing for hours; run it on a host with VT-x or AMD-V, or with `scripts/lab run` \
+         (`--boot linux` starts it here nevertheless)"
+    )]
+    Interpreted {
+        /// The kernel.
+        file: String,
+    },
     /// Guest memory cannot be allocated.
     #[error(transparent)]
     Memory(#[from] MemoryError),

@@ -55,8 +55,10 @@ pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
 use crate::boot::{
-    self, BootOptions, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource, without_disk_contents,
+    self, BootOptions, Choice, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource, is_large_kernel,
+    without_disk_contents,
 };
+use crate::kvm::probe::{self, Speed};
 use crate::kvm::{HostError, Kvm};
 use crate::memory::GuestMemory;
 use crate::settings::{BootKind, ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
@@ -165,6 +167,7 @@ impl Machine {
         spec.boot.kind = Some(loaded.kind);
         let image = without_disk_contents(image, loaded.kind);
         let kvm = Kvm::open()?;
+        refuse_if_interpreted(&kvm, image.as_ref(), &loaded)?;
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
         let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers, spec.irqchip)?;
         let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
@@ -383,6 +386,22 @@ impl Machine {
         self.protect_after_reset()?;
         Ok(())
     }
+}
+
+/// Refuses a kernel that an instruction emulator does not bring to its first message, unless the user has chosen its kind.
+fn refuse_if_interpreted(kvm: &Kvm, image: &dyn Image, loaded: &LoadedGuest) -> Result<(), MachineError> {
+    if !is_large_kernel(image, loaded.kind) || probe::processor_runs_ring_0() {
+        return Ok(());
+    }
+    if !probe::SPEED.ring0.get(kvm)?.is_some_and(Speed::is_interpreted) {
+        return Ok(());
+    }
+    let error = MachineError::Interpreted { file: image.name().to_owned() };
+    if loaded.choice != Choice::Chosen {
+        return Err(error);
+    }
+    tracing::warn!("{error}");
+    Ok(())
 }
 
 fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Result<LoadedGuest, MachineError> {

@@ -11,6 +11,10 @@ use std::path::PathBuf;
 pub enum BootKind {
     /// A 64-bit ELF executable, started in long mode.
     Elf64,
+    /// A Linux kernel.
+    Linux,
+    /// An ELF file with a PVH entry point.
+    Pvh,
     /// A flat image of code, started in real mode.
     Flat,
     /// A disk image, whose first sector is started by the machine's own BIOS.
@@ -43,6 +47,23 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         recognised: "an ELF file for x86-64 without another boot header",
         entry: "long mode at `e_entry`, paging on; RDI: `hvm_start_info` (docs/boot-state.md)",
         example: "kvm hello.elf",
+    },
+    BootKindSpec {
+        kind: BootKind::Linux,
+        name: "linux",
+        file: "Linux kernel",
+        recognised: "a bzImage (`HdrS` at offset 0x202), Memtest86+ included, or an ELF file with a note of Linux (`vmlinux`)",
+        entry: "long mode at the 64-bit entry point, or protected mode at that of 32 bits if there is no other; RSI: \
+                `boot_params`",
+        example: "kvm bzImage --initrd initramfs.gz -- console=ttyS0",
+    },
+    BootKindSpec {
+        kind: BootKind::Pvh,
+        name: "pvh",
+        file: "64-bit ELF executable with a PVH entry point",
+        recognised: "an ELF file for x86-64 with the note XEN_ELFNOTE_PHYS32_ENTRY",
+        entry: "protected mode at the address in the note, no paging; EBX: `hvm_start_info`",
+        example: "kvm pvh.elf",
     },
     BootKindSpec {
         kind: BootKind::Flat,

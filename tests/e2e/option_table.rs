@@ -258,7 +258,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         A value that starts with a dash is attached with `=`, as in --append=-x.\nIncorrect Format. Use: kvm <elf file> \
         [OPTIONS]",
     ),
-    ("--boot", "--boot efi", "--boot: `efi` is no kind of guest file; allowed: auto, elf64, flat, disk"),
+    (
+        "--boot",
+        "--boot efi",
+        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, pvh, flat, disk",
+    ),
     (
         "--load",
         "--load 32M",

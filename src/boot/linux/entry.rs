@@ -4,11 +4,12 @@
 use super::setup_header::Entry;
 use crate::arch::{GeneralRegisters, Registers, SegmentRegister, TableRegister};
 use crate::boot::long_mode::{self, EntryPoint};
+use crate::boot::protected_mode::{self, EntryPoint32, FlatSelectors};
 use crate::memory::{GuestMemory, MemoryError};
 
 /// `__BOOT_CS` and `__BOOT_DS`, which the protocol demands.
-const CODE_SELECTOR: u16 = 0x10;
-const DATA_SELECTOR: u16 = 0x18;
+const CODE_SELECTOR: u16 = FlatSelectors::LINUX.code;
+const DATA_SELECTOR: u16 = FlatSelectors::LINUX.data;
 /// Not part of the protocol: VT-x wants one.
 const TASK_SELECTOR: u16 = 0x20;
 
@@ -27,8 +28,6 @@ const TSS_OFFSET: u64 = 0x80;
 /// Size of both.
 pub(super) const SIZE: u64 = TSS_OFFSET + TSS_SIZE as u64;
 
-/// CR0: PE and ET.
-const CR0_PROTECTED: u64 = 1 << 0 | 1 << 4;
 /// Type of a data segment: read/write, accessed.
 const READ_WRITE: u8 = 0b0011;
 
@@ -60,7 +59,19 @@ pub(super) fn registers(
     (gdt, tss): (TableRegister, TableRegister),
 ) -> Registers {
     let address = match entry {
-        Entry::Long(address) | Entry::Protected(address) => address,
+        Entry::Long(address) => address,
+        Entry::Protected(address) => {
+            // Loaded below 4 GiB.
+            let start = EntryPoint32 {
+                entry: address as u32,
+                stack_pointer: stack_pointer as u32,
+                selectors: FlatSelectors::LINUX,
+                gdt,
+            };
+            let mut registers = protected_mode::registers(&start);
+            registers.general.rsi = zero_page;
+            return registers;
+        }
     };
     let mut registers = long_mode::registers(&EntryPoint {
         entry: address,
@@ -86,11 +97,6 @@ pub(super) fn registers(
         ..Default::default()
     };
     (system.ds, system.es, system.ss) = (data, data, data);
-    if let Entry::Protected(_) = entry {
-        system.cs.l = 0;
-        system.cs.db = 1;
-        (system.cr0, system.cr3, system.cr4, system.efer) = (CR0_PROTECTED, 0, 0, 0);
-    }
     registers
 }
 

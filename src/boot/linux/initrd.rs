@@ -25,7 +25,7 @@ impl Initrd {
     /// Opens the files.
     pub(super) fn open(options: &BootOptions) -> Result<Initrd, BootError> {
         let mut initrd = Initrd { files: Vec::new(), unused: Vec::new() };
-        for (path, arguments) in &options.modules {
+        for (path, arguments) in options.all_modules() {
             initrd.files.push(FileImage::open(path)?);
             if !arguments.is_empty() {
                 initrd.unused.push(format!(

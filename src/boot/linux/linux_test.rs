@@ -160,7 +160,7 @@ fn a_vmlinux_is_loaded_at_its_physical_addresses() {
         .header(4, CODE, 0x20_0000, SALT)
         .build();
     let image = BytesImage::new("vmlinux", &file);
-    assert!(is_vmlinux(&image) && !is_large(&image));
+    assert!(is_vmlinux(&image) && !is_large_kernel(&image, BootKind::Linux));
     let memory = GuestMemory::new(8 << 20).unwrap();
     let guest = load_vmlinux(&image, &memory, &BootOptions::default()).unwrap();
     assert_eq!((guest.registers.general.rip, guest.registers.bitness()), (0x20_0000, 64));
@@ -174,8 +174,8 @@ fn a_vmlinux_is_loaded_at_its_physical_addresses() {
 #[test]
 fn a_kernel_of_many_mib_is_large() {
     let large = TestKernel::new().put(0x260, &0x300_0000u32.to_le_bytes()).build();
-    assert!(is_large(&BytesImage::new("bzImage", &large)));
-    assert!(!is_large(&BytesImage::new("bzImage", &TestKernel::new().build())));
+    assert!(is_large_kernel(&BytesImage::new("bzImage", &large), BootKind::Linux));
+    assert!(!is_large_kernel(&BytesImage::new("bzImage", &TestKernel::new().build()), BootKind::Linux));
 }
 
 #[test]
