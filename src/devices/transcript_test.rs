@@ -1,6 +1,7 @@
 //! Transcripts of another machine's accesses to a device: one access on each line, `outb PORT VALUE`,
 //! `inb PORT = VALUE`, `writel ADDRESS VALUE` or `readl ADDRESS = VALUE` (also with b or w for other widths), or a
-//! new level of one of its interrupt inputs, `input NUMBER LEVEL`, all in hexadecimal.
+//! new level of one of its interrupt inputs, `input NUMBER LEVEL`, all in hexadecimal. A line may have several values, one
+//! access for each; `VALUE*COUNT` (in decimal) is that many times the same one, and `?` a value that is not compared.
 
 /// An access of a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -15,15 +16,18 @@ pub(crate) struct Access<'a> {
     pub address: u64,
     /// What is written, was read, or the level is.
     pub value: u64,
+    /// The value is to be compared.
+    pub is_compared: bool,
 }
 
 /// The accesses of `transcript`, without its comments.
 pub(crate) fn accesses(transcript: &str) -> impl Iterator<Item = Access<'_>> {
-    transcript.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
+    let lines = transcript.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.flat_map(|line| {
         let mut words = line.split([' ', '=']).filter(|word| !word.is_empty());
         let name = words.next().unwrap();
-        let mut number = || u64::from_str_radix(words.next().unwrap(), 16).unwrap();
-        Access {
+        let address = u64::from_str_radix(words.next().unwrap(), 16).unwrap();
+        let access = Access {
             line,
             is_write: name.starts_with("out") || name.starts_with("write"),
             is_input: name == "input",
@@ -34,8 +38,15 @@ pub(crate) fn accesses(transcript: &str) -> impl Iterator<Item = Access<'_>> {
             } else {
                 4
             },
-            address: number(),
-            value: number(),
-        }
+            address,
+            value: 0,
+            is_compared: true,
+        };
+        words.flat_map(move |word| {
+            let (value, count) = word.split_once('*').unwrap_or((word, "1"));
+            let is_compared = value != "?";
+            let value = if is_compared { u64::from_str_radix(value, 16).unwrap() } else { 0 };
+            std::iter::repeat_n(Access { value, is_compared, ..access }, count.parse().unwrap())
+        })
     })
 }

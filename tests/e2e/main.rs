@@ -9,6 +9,7 @@ mod acpi;
 mod bad_files;
 mod boot_state;
 mod check;
+mod chips;
 mod clocks;
 mod console;
 mod console_client;
@@ -124,6 +125,7 @@ fn main() {
     independent.extend(gdb_malformed_packets::trials());
     independent.extend(gdb_threads::trials());
     independent.extend(acpi::trials());
+    independent.extend(chips::trials());
     independent.extend(bad_files::trials());
     independent.extend(boot_state::trials());
     independent.extend(options::trials());

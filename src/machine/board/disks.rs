@@ -45,3 +45,7 @@ impl Board {
         self.effect(DeviceIndex(index), action)
     }
 }
+
+#[cfg(test)]
+#[path = "ide_transcript_test.rs"]
+mod tests;
