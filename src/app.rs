@@ -3,6 +3,7 @@
 mod at_exit;
 mod disks;
 mod failure_status;
+mod inspect_file;
 mod log_header;
 mod new_machine;
 mod receive;
@@ -77,6 +78,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
+        Ok(Invocation::Inspect(settings)) => return inspect_file::inspect(&settings),
         Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text) | Invocation::Document(text)) => {
             // The reader may close the pipe early.
@@ -312,7 +314,9 @@ impl Run {
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {
                 let server = self.debugger.as_ref();
-                let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, settings.gdb_arch));
+                let of_kind = self.machine.boot_options().saved_protocol().kind.spec().gdb_arch;
+                let arch = settings.gdb_arch.unwrap_or(of_kind);
+                let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, arch));
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
                 let services = Services {
                     commands: Arc::new(ControlCommands),

@@ -2,19 +2,21 @@
 
 use super::{BootOptions, BytesImage, load};
 use crate::memory::GuestMemory;
+use crate::settings::BOOT_KINDS;
 
 /// Guest memory, in bytes.
 const MEMORY: u64 = 4 << 20;
 
-/// Loads `file` as a guest, with and without strict mode.
+/// Loads `file` as a guest, with and without strict mode, and as each kind of guest.
 ///
 /// # Panics
 ///
 /// If the loaded guest lies outside of RAM, or overlaps itself.
 pub fn load_anything(file: &[u8]) {
     let memory = GuestMemory::new(MEMORY).expect("a few MiB can be had");
-    for strict in [false, true] {
-        let options = BootOptions { strict, ..BootOptions::default() };
+    let kinds = BOOT_KINDS.iter().map(|spec| (false, Some(spec.kind)));
+    for (strict, kind) in [(false, None), (true, None)].into_iter().chain(kinds) {
+        let options = BootOptions { strict, kind, ..BootOptions::default() };
         if let Ok(boot) = load(&BytesImage::new("fuzz", file), &memory, &options) {
             for region in &boot.layout {
                 assert!(memory.is_ram(region.range.start, region.range.end - region.range.start));

@@ -1,4 +1,5 @@
-//! The user interface: terminal, serial backends, log, console, `kvm check`, and files for editors.
+//! The user interface: terminal, serial backends, log, console, `kvm check`, `kvm inspect`, and files for
+//! editors.
 //!
 //! [`session`] owns the thread that serves the terminal and the serial backends while a guest runs. Everything
 //! reaches the machine through its input queue, and leaves it through its output queues.
@@ -8,6 +9,7 @@ pub mod console;
 pub mod console_client;
 pub mod display;
 mod file_id;
+pub mod guest_description;
 pub mod keys;
 pub mod line_merger;
 pub mod log;

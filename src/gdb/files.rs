@@ -1,4 +1,4 @@
-//! The guest file, for a debugger that does not have it: its name, and its bytes. No other file can be read, and
+//! The guest file or that of its symbols, for a debugger that does not have it: its name, and its bytes. No other file can be read, and
 //! nothing can be written.
 //!
 //! Manual: "File-I/O Remote Protocol Extension" and "Host I/O Packets" in "Appendix E: gdb Remote Serial
@@ -77,7 +77,7 @@ impl HostIoOpen for GdbTarget<'_, '_> {
             | HostIoOpenFlags::O_RDWR
             | HostIoOpenFlags::O_CREAT
             | HostIoOpenFlags::O_TRUNC;
-        if filename != self.view.file {
+        if filename != self.view.file || filename.is_empty() {
             return Err(HostIoError::Errno(HostIoErrno::ENOENT));
         }
         if flags.intersects(writes) {
@@ -107,7 +107,7 @@ impl HostIoPread for GdbTarget<'_, '_> {
         buf: &mut [u8],
     ) -> HostIoResult<usize, Self> {
         check(descriptor)?;
-        let image = self.supervisor.machine.image();
+        let image = self.supervisor.machine.debugger_file().ok_or(HostIoError::Errno(HostIoErrno::EIO))?;
         let left = usize::try_from(image.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         // Each byte may take two in the answer.
         let count = count.min(left).min(buf.len()).min(PACKET / 2);
@@ -119,7 +119,7 @@ impl HostIoPread for GdbTarget<'_, '_> {
 impl HostIoFstat for GdbTarget<'_, '_> {
     fn fstat(&mut self, descriptor: u32) -> HostIoResult<HostIoStat, Self> {
         check(descriptor)?;
-        let size = self.supervisor.machine.image().len();
+        let size = self.supervisor.machine.debugger_file().map_or(0, |file| file.len());
         Ok(HostIoStat {
             st_dev: 0,
             st_ino: 1,

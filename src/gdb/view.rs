@@ -26,7 +26,7 @@ pub(crate) struct View {
     pub(crate) refusal: Option<String>,
     /// Guest memory that the client uses itself: address and size of each piece.
     pub(crate) allocations: Vec<(u64, u64)>,
-    /// Absolute path of the guest file.
+    /// Absolute path of the guest file, or of one with its symbols; empty if there is none.
     pub(crate) file: Vec<u8>,
 }
 
@@ -34,7 +34,7 @@ impl View {
     /// The view of `machine` as a processor of kind `arch`.
     pub(crate) fn new(machine: &Machine, arch: GdbArch) -> View {
         let layout = Layout::new(arch, machine.cpu(CpuId::BOOT).vcpu().has_avx());
-        let name = machine.image().name();
+        let name = machine.debugger_file().map_or("", |file| file.name());
         let path = std::path::absolute(name).map(|path| path.into_os_string().into_encoded_bytes());
         View {
             description: target_xml(layout),

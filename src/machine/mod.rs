@@ -162,7 +162,7 @@ impl Machine {
     ) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
-        info!("{}", loaded.kind_and_choice());
+        info!("{}, with {} MiB of RAM", loaded.kind_and_choice(), memory.size() >> 20);
         // A reset loads it as the same kind.
         spec.boot.kind = Some(loaded.kind);
         let image = without_disk_contents(image, loaded.kind);

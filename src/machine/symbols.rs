@@ -44,9 +44,15 @@ impl Machine {
         self.symbols.files.push(SymbolFile { image, offset, index: OnceLock::new() });
     }
 
-    /// The name of the first file with symbols besides the guest file.
-    pub fn symbol_file(&self) -> Option<&str> {
-        self.symbols.files.first().map(|file| file.image.name())
+    /// The file that a debugger reads: the guest file if that is an ELF file, or else the first of the others whose
+    /// addresses need no offset.
+    pub fn debugger_file(&self) -> Option<&dyn Image> {
+        match self.symbols() {
+            SymbolSource::GuestFile { .. } => Some(self.image()),
+            SymbolSource::None => {
+                self.symbols.files.iter().find(|file| file.offset == 0).map(|file| file.image.as_ref())
+            }
+        }
     }
 
     /// The symbol that a guest-virtual address lies in: that of the guest file, or else of the first other file that has

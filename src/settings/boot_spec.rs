@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::GdbArch;
+
 /// A kind of guest file, which determines how it is loaded and started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BootKind {
@@ -34,6 +36,8 @@ pub struct BootKindSpec {
     pub recognised: &'static str,
     /// The state of the processor at the first instruction.
     pub entry: &'static str,
+    /// The architecture that gdb sees unless the user chooses one.
+    pub gdb_arch: GdbArch,
     /// A command line that runs one.
     pub example: &'static str,
 }
@@ -46,6 +50,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         file: "64-bit ELF executable",
         recognised: "an ELF file for x86-64 without another boot header",
         entry: "long mode at `e_entry`, paging on; RDI: `hvm_start_info` (docs/boot-state.md)",
+        gdb_arch: GdbArch::X86_64,
         example: "kvm hello.elf",
     },
     BootKindSpec {
@@ -71,6 +76,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         file: "flat 16-bit image",
         recognised: "a file ending in `.bin` or `.img` that is of no other kind",
         entry: "real mode at the first byte, CS:IP 0:0 unless `--load` or `--entry` is given",
+        gdb_arch: GdbArch::I8086,
         example: "kvm hello.bin",
     },
     BootKindSpec {

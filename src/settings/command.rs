@@ -20,6 +20,8 @@ use super::values;
 pub(super) enum ParsedCommand {
     /// Run a guest with these arguments.
     Run(CommandLine),
+    /// Describe the guest of a run with these arguments.
+    Inspect(CommandLine),
     /// Report what KVM supports on this host.
     Check {
         /// Print JSON instead of a table.
@@ -74,6 +76,15 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<ParsedCommand
     if let Some(command) = COMMANDS.iter().find(|it| args.get(1).is_some_and(|first| first == it.name)) {
         return (command.read)(args);
     }
+    read_run(args)
+}
+
+/// Parses the command line of a run, without a command.
+///
+/// # Errors
+///
+/// [`SettingsError`] for the first invalid argument.
+pub(super) fn read_run(args: Vec<OsString>) -> Result<ParsedCommand, SettingsError> {
     let translated = spellings::translate(args)?;
     let (args, words) = split_words(translated.args);
     let mut parser = Parser::from_iter(with_two_dashes(args.into_iter()));

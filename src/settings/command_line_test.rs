@@ -45,7 +45,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         no_reboot: false,
         gdb: None,
         magic_break: false,
-        gdb_arch: GdbArch::X86_64,
+        gdb_arch: None,
         debug_server: None,
         debug_server_password: None,
         console: None,

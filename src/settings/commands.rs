@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser};
 use super::command::{ParsedCommand, with_two_dashes};
 use super::completions::Shell;
 use super::error::SettingsError;
-use super::{check, check_snapshot, console, debug_client, man, vscode};
+use super::{check, check_snapshot, console, debug_client, inspect, man, vscode};
 
 /// A command: the first argument, in place of a guest file.
 pub(super) struct CommandSpec {
@@ -57,6 +57,14 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
         flags: &[],
         operand: Operand::File,
         read: |args| check_snapshot::read(args.into_iter()),
+    },
+    CommandSpec {
+        name: inspect::COMMAND,
+        arguments: "FILE",
+        about: "Describe a guest file without running it",
+        flags: &[],
+        operand: Operand::File,
+        read: inspect::read,
     },
     CommandSpec {
         name: console::COMMAND,

@@ -8,7 +8,7 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbArch, GdbSpec,
+    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbSpec,
     IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity,
     MouseMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
@@ -136,7 +136,7 @@ impl Draft {
                 no_reboot: false,
                 gdb: None,
                 magic_break: false,
-                gdb_arch: GdbArch::X86_64,
+                gdb_arch: None,
                 debug_server: None,
                 debug_server_password: None,
                 console: None,

@@ -16,6 +16,7 @@ mod debug_client;
 mod draft;
 mod error;
 mod help;
+mod inspect;
 mod listen_address;
 mod log_spec;
 mod man;
@@ -65,6 +66,8 @@ pub const MAX_RAM: u64 = 1 << 45;
 pub enum Invocation {
     /// Run a guest.
     Run(Box<Settings>),
+    /// Describe the guest file that such a run would start.
+    Inspect(Box<Settings>),
     /// Report what KVM supports on this host.
     Check {
         /// As one JSON object instead of a table.
@@ -116,8 +119,9 @@ fn from_args_and_config(
     args: impl Iterator<Item = OsString>,
     default_config: &Path,
 ) -> Result<Invocation, SettingsError> {
-    let command_line = match command::read(args)? {
-        ParsedCommand::Run(command_line) => command_line,
+    let (command_line, invocation): (_, fn(Box<Settings>) -> Invocation) = match command::read(args)? {
+        ParsedCommand::Run(command_line) => (command_line, Invocation::Run),
+        ParsedCommand::Inspect(command_line) => (command_line, Invocation::Inspect),
         ParsedCommand::Check { json } => return Ok(Invocation::Check { json }),
         ParsedCommand::Console { address, keep_going } => {
             return Ok(Invocation::Console { address, keep_going });
@@ -142,7 +146,7 @@ fn from_args_and_config(
     draft.source = ValueSource::CommandLine;
     command_line.apply(&mut draft)?;
     draft.settings.notes = command_line.notes().to_vec();
-    draft.finish(command_line.guest()).map(|settings| Invocation::Run(Box::new(settings)))
+    draft.finish(command_line.guest()).map(|settings| invocation(Box::new(settings)))
 }
 
 /// All user settings of a run.
@@ -206,8 +210,8 @@ pub struct Settings {
     pub gdb: Option<GdbSpec>,
     /// The guest stops at its magic breakpoints.
     pub magic_break: bool,
-    /// The architecture reported to gdb.
-    pub gdb_arch: GdbArch,
+    /// The architecture reported to gdb; `None` for that of the kind of guest.
+    pub gdb_arch: Option<GdbArch>,
     /// The debug server, which sends memory and registers while the guest runs.
     pub debug_server: Option<ListenAddress>,
     /// The password that clients of the debug server must send.

@@ -98,7 +98,7 @@ impl Settings {
         }
         if let Some(gdb) = &self.gdb {
             all.push((if gdb.wait { "gdb" } else { "gdb-nowait" }, gdb.address.to_string()));
-            all.push(("gdb-arch", gdb_arch(self.gdb_arch).to_owned()));
+            all.push(("gdb-arch", self.gdb_arch.map_or("auto", gdb_arch).to_owned()));
         }
         if let Some(address) = &self.debug_server {
             // The password stays secret.

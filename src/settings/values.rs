@@ -373,12 +373,13 @@ pub(super) fn own_address(address: IpAddr) -> ParseResult<IpAddr> {
 }
 
 /// The guest's architecture as reported to gdb.
-pub(super) fn gdb_arch(text: &str) -> ParseResult<GdbArch> {
+pub(super) fn gdb_arch(text: &str) -> ParseResult<Option<GdbArch>> {
     match text {
-        "x86-64" => Ok(GdbArch::X86_64),
-        "x86-64-linux" => Ok(GdbArch::X86_64Linux),
-        "i386" => Ok(GdbArch::I386),
-        "i8086" => Ok(GdbArch::I8086),
+        "auto" => Ok(None),
+        "x86-64" => Ok(Some(GdbArch::X86_64)),
+        "x86-64-linux" => Ok(Some(GdbArch::X86_64Linux)),
+        "i386" => Ok(Some(GdbArch::I386)),
+        "i8086" => Ok(Some(GdbArch::I8086)),
         _ => refuse("is not an architecture"),
     }
 }

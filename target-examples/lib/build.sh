@@ -32,7 +32,7 @@ fixed_address=(-fno-pic -no-pie -static)
 # Stops, naming the package, if a tool is missing.
 need_tools() {
     local tool
-    for tool in gcc ld objdump; do
+    for tool in gcc ld objcopy objdump; do
         command -v "$tool" >/dev/null && continue
         echo "building guests needs $tool: install gcc and binutils" \
             "(Debian, Ubuntu: apt install gcc binutils; Fedora: dnf install gcc binutils)" >&2
@@ -134,6 +134,28 @@ pie_guest() {
     up_to_date "$outdir/$name.elf" "$source" && return
     make_elf "$name" "" -fPIE -fvisibility=hidden -static-pie -Wl,--no-dynamic-linker \
         -Wl,-z,text "$lib/start.S" "$source"
+}
+
+# flat_guest SOURCE [ADDRESS [NAME]]: builds a flat image from assembly, linked at ADDRESS, as NAME.bin, and NAME.sym,
+# an ELF file with its symbols.
+flat_guest() {
+    local source=$1 address=${2:-0} name=${3:-} parts
+    [[ $name ]] || name=$(basename "${source%.*}")
+    up_to_date "$outdir/$name.bin" "$source" "${source%/*}"/*.h && return
+    parts=$outdir/$name.bin.parts
+    rm -rf "$parts"
+    mkdir "$parts"
+    if gcc -m32 -g -gno-record-gcc-switches "-ffile-prefix-map=$root=." -c "$source" -o "$parts/$name.o" &&
+        ld -m elf_i386 --build-id=none -z noexecstack -n -Ttext="$address" -e _start "$parts/$name.o" -o "$parts/sym" &&
+        objcopy -O binary "$parts/sym" "$parts/bin"; then
+        mv "$parts/sym" "$outdir/$name.sym"
+        mv "$parts/bin" "$outdir/$name.bin"
+        rm -r "$parts"
+        echo "built ${outdir#"$root"/}/$name.bin"
+    else
+        rm -r "$parts"
+        not_built "$name"
+    fi
 }
 
 # rust_guest SOURCE: builds one Rust guest with rustc alone. The bare-metal target is used where it

@@ -179,7 +179,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[gdb-server] address", "here", "is not an IP address; allowed: an IP address, localhost, unix:PATH"),
     ("[gdb-server] nowait", "1234", "is neither yes nor no; allowed: yes, no"),
     ("[gdb-server] port", "-1", "is not a TCP port; allowed: a TCP port from 1 to 65535"),
-    ("[gdb-server] arch", "x86", "is not an architecture; allowed: x86-64, i386, i8086, x86-64-linux"),
+    ("[gdb-server] arch", "x86", "is not an architecture; allowed: auto, x86-64, i386, i8086, x86-64-linux"),
     ("[debug-server] enable", "5553", "is neither yes nor no; allowed: yes, no"),
     (
         "[debug-server] address",

@@ -20,6 +20,7 @@ mod disk;
 mod emulate_interrupts;
 mod emulate_native;
 mod emulate_system;
+mod flat;
 mod foreign_protocols;
 mod gdb;
 mod gdb_breakpoints;
@@ -90,6 +91,7 @@ fn main() {
     trials.extend(gdb_watch::trials());
     trials.extend(magic_break::trials());
     trials.extend(guests::trials());
+    trials.extend(flat::trials());
     trials.extend(triple_faults::trials());
     trials.extend(emulate_native::trials());
     trials.extend(emulate_system::trials());
@@ -127,6 +129,7 @@ fn main() {
     independent.extend(acpi::trials());
     independent.extend(chips::trials());
     independent.extend(bad_files::trials());
+    independent.extend(flat::others());
     independent.extend(boot_state::trials());
     independent.extend(options::trials());
     independent.extend(option_table::trials());

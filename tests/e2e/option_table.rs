@@ -363,7 +363,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--gdb-arch",
         "--gdb-arch 8086",
-        "--gdb-arch: `8086` is not an architecture; allowed: x86-64, i386, i8086, x86-64-linux",
+        "--gdb-arch: `8086` is not an architecture; allowed: auto, x86-64, i386, i8086, x86-64-linux",
     ),
     (
         "--debug-server",

@@ -53,7 +53,7 @@ pub fn trials() -> Vec<Trial> {
                 "kvm guest.elf --tls: --tls-cert --tls-key --tls-ca",
                 "kvm guest.elf --display v: vga",
                 "kvm guest.elf -layout : us it",
-                "kvm guest.elf --gdb-arch : x86-64 i386 i8086 x86-64-linux",
+                "kvm guest.elf --gdb-arch : auto x86-64 i386 i8086 x86-64-linux",
                 "kvm guest.elf --display = n: none",
                 "kvm guest.elf --strict =: yes no",
                 "kvm guest.elf --logfile gue: guest.elf",

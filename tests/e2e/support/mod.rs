@@ -41,6 +41,11 @@ pub fn guest(name: &str) -> PathBuf {
     guests_folder().join(format!("{name}.elf"))
 }
 
+/// The flat image of one of the guests in `target-examples/flat` or `tests/guests`; its symbols are beside it.
+pub fn flat(name: &str) -> PathBuf {
+    guests_folder().join(format!("{name}.bin"))
+}
+
 /// One of the prebuilt programs in `esempi-io`.
 pub fn example(name: &str) -> PathBuf {
     source("esempi-io").join(format!("{name}.elf"))

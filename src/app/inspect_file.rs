@@ -1,0 +1,34 @@
+//! `kvm inspect`: describes a guest file as a run would load it.
+
+use std::io::Write;
+
+use super::failure_status::boot_status;
+use super::new_machine::{boot_options, memory_size, open_guest};
+use super::{Failure, fail};
+use crate::boot;
+use crate::frontends::guest_description;
+use crate::machine::outcome::status;
+use crate::memory::GuestMemory;
+use crate::settings::Settings;
+
+/// Prints the description; returns the exit status.
+#[cold]
+pub(super) fn inspect(settings: &Settings) -> u8 {
+    match describe(settings) {
+        Ok(text) => {
+            // The reader may close the pipe early.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            status::HALTED
+        }
+        Err(failure) => fail(failure),
+    }
+}
+
+fn describe(settings: &Settings) -> Result<String, Failure> {
+    let image = open_guest(settings)?;
+    let options = boot_options(settings);
+    let size = memory_size(settings, &image, &options)?;
+    let memory = GuestMemory::new(size).map_err(|error| Failure::new(status::HOST, error))?;
+    let loaded = boot::load(&image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
+    Ok(guest_description::describe(&image, &memory, &loaded))
+}
