@@ -60,6 +60,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         recognised: "a bzImage (`HdrS` at offset 0x202), Memtest86+ included, or an ELF file with a note of Linux (`vmlinux`)",
         entry: "long mode at the 64-bit entry point, or protected mode at that of 32 bits if there is no other; RSI: \
                 `boot_params`",
+        gdb_arch: GdbArch::X86_64,
         example: "kvm bzImage --initrd initramfs.gz -- console=ttyS0",
     },
     BootKindSpec {
@@ -68,6 +69,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         file: "64-bit ELF executable with a PVH entry point",
         recognised: "an ELF file for x86-64 with the note XEN_ELFNOTE_PHYS32_ENTRY",
         entry: "protected mode at the address in the note, no paging; EBX: `hvm_start_info`",
+        gdb_arch: GdbArch::X86_64,
         example: "kvm pvh.elf",
     },
     BootKindSpec {
@@ -85,6 +87,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         file: "disk image",
         recognised: "the boot signature 55 AA at offset 510, and no other header",
         entry: "real mode at 0:7C00 in the first sector, DL 80h; services of a BIOS (docs/bios.md)",
+        gdb_arch: GdbArch::I8086,
         example: "kvm disk.img",
     },
 ];
