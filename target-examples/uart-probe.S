@@ -8,8 +8,8 @@
 # See:   one line for each question, as in tests/guests/uart-probe.txt.
 # Exit status 0.
 #
-# The questions are a table. Its interpreter is assembled twice: for 64-bit mode, in which kvm starts a guest, and for
-# 32-bit protected mode without paging, in which QEMU does.
+# The questions are a table. Its interpreter is assembled twice: for 32-bit protected mode without paging, in which kvm
+# and QEMU start a guest with a PVH note, and for 64-bit mode, in which `kvm --boot elf64` does.
 
     .set COM1, 0x3f8
     .set DEBUG_CONSOLE, 0xe9

@@ -1,6 +1,6 @@
 # Where QEMU starts a guest written in C: in 32-bit protected mode, by the PVH note (Xen documentation, "x86/HVM direct
-# boot ABI"). It maps the first 4 GiB one to one, enters 64-bit mode and goes on at _start, where this project's
-# programs start the same file.
+# boot ABI"). It maps the first 4 GiB one to one, enters 64-bit mode and goes on at _start, where `kvm --boot elf64`
+# starts the same file.
 
     .section .note.Xen, "a", @note
     .balign 4

@@ -46,7 +46,8 @@ impl Contender {
         let mut command = match self {
             Contender::Kvm | Contender::KvmKernel => {
                 let mut command = Command::new(kvm_binary());
-                command.args(["--memory", RAM]);
+                // The guests have a PVH entry point, too, for QEMU.
+                command.args(["--memory", RAM, "--boot", "elf64"]);
                 if cpus != "1" {
                     command.args(["--cpus", &cpus]);
                 }

@@ -45,6 +45,7 @@ mod interrupts;
 mod key_table;
 mod keyboard;
 mod lifetime;
+mod linux_kernels;
 mod lldb;
 mod log;
 mod magic_break;
@@ -105,6 +106,7 @@ fn main() {
     trials.extend(interrupts::trials());
     trials.extend(clocks::trials());
     trials.extend(pci::trials());
+    trials.extend(linux_kernels::trials());
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));

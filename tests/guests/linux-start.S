@@ -79,6 +79,7 @@ start_64:
     pushl %esi
 #endif
     call report
+    xorl %eax, %eax
 1:  cli
     hlt
     jmp 1b

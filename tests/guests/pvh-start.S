@@ -49,6 +49,7 @@ pvh_start:
     movl %ebx, %edi                 # the start info
     movl %ebp, %edx                 # the flags
     call report                     # RSI: CR0
+    xorl %eax, %eax
 4:  cli
     hlt
     jmp 4b
