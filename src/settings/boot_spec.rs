@@ -57,9 +57,8 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         kind: BootKind::Linux,
         name: "linux",
         file: "Linux kernel",
-        recognised: "a bzImage (`HdrS` at offset 0x202), Memtest86+ included, or an ELF file with a note of Linux (`vmlinux`)",
-        entry: "long mode at the 64-bit entry point, or protected mode at that of 32 bits if there is no other; RSI: \
-                `boot_params`",
+        recognised: "a bzImage (`HdrS` at offset 0x202), Memtest86+ included, or a `vmlinux` (note of Linux)",
+        entry: "long mode at the 64-bit entry point, else protected mode; RSI: `boot_params`",
         gdb_arch: GdbArch::X86_64,
         example: "kvm bzImage --initrd initramfs.gz -- console=ttyS0",
     },
