@@ -40,7 +40,10 @@ pub(super) fn text() -> String {
     let width = BOOT_KINDS.iter().map(|spec| spec.name.len()).max().unwrap_or_default();
     text += "Kinds of guest file:\n";
     for BootKindSpec { name, file, entry, example, .. } in BOOT_KINDS {
-        text += &format!("  {name:width$}  {file}: {example}\n  {:width$}    {entry}\n", "");
+        text += &format!("  {name:width$}  {file}: {example}\n");
+        for line in wrapped(entry, WIDTH - width - 6) {
+            text += &format!("  {:width$}    {line}\n", "");
+        }
     }
     for group in GROUPS {
         text += &format!("\n{}:\n", group.name);
@@ -54,6 +57,26 @@ pub(super) fn text() -> String {
         }
     }
     text + EXAMPLES
+}
+
+/// Most characters in a line of the help.
+const WIDTH: usize = 100;
+
+/// `text` in lines of at most `width` characters, unless a word is longer.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is a line from the start");
+        if !last.is_empty() && last.len() + 1 + word.len() > width {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
 }
 
 /// The usage form of an option, for example `    --memory <SIZE>`.
