@@ -22,6 +22,7 @@ use crate::devices::ide::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind,
 use crate::kvm::HostError;
 use crate::os::disk_image::DiskImage;
 use crate::os::shared_image::SharedImage;
+use crate::os::written_clusters::SavedWrites;
 use crate::settings::{MOST_DISKS, MOST_VIRTIO_DISKS};
 
 /// Most disks of a machine: those on IDE, then those with the virtio interface.
@@ -243,6 +244,12 @@ impl Machine {
     /// Waits until the disks have done what was requested of them: their images do not change any more.
     pub fn settle_disks(&self) {
         self.disks.units.iter().flatten().for_each(|disk| disk.image.wait_for(disk.submitted));
+    }
+
+    /// Disks that keep what is written in memory have the contents of their images again.
+    pub(super) fn forget_disk_writes(&self) {
+        self.settle_disks();
+        self.disk_images().for_each(|(_, image)| image.restore_writes(&SavedWrites::default()));
     }
 
     /// Hands the images over to another process ([`SharedImage::hand_over`]). The requests of the drives wait.

@@ -204,7 +204,8 @@ impl Machine {
     }
 
     /// Replaces the machine's state by `state`; `fill` writes the contents that belong to it to memory, which
-    /// is zero. Watched memory stays watched; debug facilities are off.
+    /// is zero. Disks that keep what is written in memory lose it, as `state` does not have it. Watched memory stays
+    /// watched; debug facilities are off.
     ///
     /// # Errors
     ///
@@ -233,6 +234,7 @@ impl Machine {
         (self.guest_file, self.options) = (restoration.guest_file, restoration.options);
         self.symbols.forget_guest_file();
         self.map_for_several()?;
+        self.forget_disk_writes();
         self.load_state(board, state)?;
         self.protect_after_reset()?;
         self.resume_dirty_tracking()?;

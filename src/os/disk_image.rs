@@ -250,6 +250,11 @@ impl DiskImage {
         self.mode == DiskMode::Snapshot
     }
 
+    /// True if anything that was written is in memory.
+    pub fn has_writes_in_memory(&self) -> bool {
+        self.written.numbers().next().is_some()
+    }
+
     /// What was written so far; `None` if it is in the file.
     pub(super) fn save_writes(&self) -> Option<SavedWrites> {
         self.keeps_writes_in_memory().then(|| self.written.save())

@@ -64,7 +64,9 @@ fn a_snapshot_keeps_its_writes_in_memory() {
 fn a_snapshot_goes_back_to_earlier_contents() {
     let file = Image::new("goes-back", 21 * 512);
     let mut image = file.open(DiskMode::Snapshot).unwrap();
+    let fresh = image.save_writes().unwrap();
     image.write(20, &[1; 512]).unwrap();
+    assert!(image.has_writes_in_memory());
     let saved = image.save_writes().unwrap();
     image.write(0, &[2; 21 * 512]).unwrap();
     assert_eq!(read(&image, 0, 21), [2; 21 * 512]);
@@ -73,6 +75,8 @@ fn a_snapshot_goes_back_to_earlier_contents() {
     changed.sort_unstable();
     assert_eq!(changed, [0, 4096, 8192]);
     assert_eq!(read(&image, 0, 21), [vec![0; 20 * 512], vec![1; 512]].concat());
+    image.restore_writes(&fresh, |_| ());
+    assert_eq!((read(&image, 0, 21), image.has_writes_in_memory()), (vec![0; 21 * 512], false));
     assert!(Image::new("in-the-file", 512).open(DiskMode::ReadWrite).unwrap().save_writes().is_none());
 }
 

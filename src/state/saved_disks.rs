@@ -32,12 +32,11 @@ pub struct SavedDisk {
 pub(super) fn of_machine(machine: &Machine) -> Result<Vec<SavedDisk>, SnapshotError> {
     machine.settle_disks();
     let saved = |(unit, image): (u8, &std::sync::Arc<crate::os::shared_image::SharedImage>)| {
-        let written = image.writes() > 0;
         image.with(|image| {
             let modified = image
                 .modified()
                 .map_err(|error| SnapshotError::file("look at the disks of", image.path(), error))?;
-            Ok(SavedDisk { unit, modified, in_memory: written && image.keeps_writes_in_memory() })
+            Ok(SavedDisk { unit, modified, in_memory: image.has_writes_in_memory() })
         })
     };
     machine.disk_images().map(saved).collect()

@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::in_flight::{end, image, receiver, restored, still_churns, with_disk};
 use crate::support::migration::{Instance, contains, free_port, migrate};
-use crate::support::{Folder, guest_test};
+use crate::support::{FinishedRun, Folder, guest_test};
 
 /// A guest that writes to a disk and reads it back without end.
 #[derive(Clone, Copy)]
@@ -131,9 +131,43 @@ fn reverted(churn: Churn) -> Result<(), Failed> {
     if unchanged { Ok(()) } else { Err("a changed image".into()) }
 }
 
+/// A file does not have what a disk keeps in memory: both ways to restore it begin with the contents of the image.
+fn restored_without_its_writes() -> Result<(), Failed> {
+    let folder = Folder::new();
+    let (image, file) = (image(&folder, "disk.img")?, folder.file("a.kvmstate"));
+    let disk = PIO.disk(&image, ",snapshot");
+    let mut guest = PIO.start(&disk)?;
+    let lost = "disk 0 had `,snapshot` when the machine was saved: what the guest had written to it is lost";
+    contains(
+        &guest.ask(&[&format!("snapshot {}", file.display())])?,
+        "what the guest has written to disk 0 (`,snapshot`) is not included",
+    )?;
+    PIO.goes_on(&mut guest)?;
+    contains(&guest.ask(&[&format!("restore {}", file.display())])?, lost)?;
+    let ran = ends_with_wrong_sectors(guest)?;
+    let other = ends_with_wrong_sectors(restored(&file, &[&format!("--disk={disk}")])?)?;
+    contains(&other.err, lost)?;
+    let result = |ran: &FinishedRun| ran.err.lines().find(|line| line.contains("result")).map(str::to_owned);
+    match result(&ran) == result(&other) {
+        true => Ok(()),
+        false => Err(format!("{:?} and {:?}", result(&ran), result(&other)).into()),
+    }
+}
+
+/// The guest, which waits in the middle of a transfer, goes on and checks all of its disk.
+fn ends_with_wrong_sectors(mut guest: Instance) -> Result<FinishedRun, Failed> {
+    guest.send_input("!\x04")?;
+    let ran = guest.finish()?;
+    ran.check(!ran.err.contains("result (RAX) 0 "), "wrong sectors")?;
+    Ok(ran)
+}
+
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
+    let mut trials = vec![guest_test(
+        "a_disk_kept_in_memory_has_the_contents_of_its_image_after_the_restore_of_a_file",
+        restored_without_its_writes,
+    )];
     for churn in [PIO, DMA, VIRTIO] {
         trials.push(guest_test(
             &format!("a_disk_kept_in_memory_is_reverted_in_mid_transfer ({})", churn.name),
