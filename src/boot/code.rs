@@ -2,9 +2,9 @@
 
 use goblin::elf::section_header::{SHF_EXECINSTR, SHT_NOBITS};
 
+use super::elf::ElfFile;
 use super::elf64;
 use super::image::Image;
-use super::symbols::sections;
 
 /// A piece of a guest file that is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,9 @@ impl CodeRange {
 
 /// The code in `image`; none if it is no guest file.
 pub fn code_ranges(image: &dyn Image) -> Vec<CodeRange> {
-    let Ok(executable) = elf64::read(image) else { return Vec::new() };
-    let segments = executable.segments.iter().filter(|segment| segment.access.execute);
+    let Some(file) = ElfFile::read(image) else { return Vec::new() };
+    let Some(segments) = elf64::segments(image) else { return Vec::new() };
+    let segments = segments.iter().filter(|segment| segment.access.execute);
     let segments: Vec<CodeRange> = segments
         .map(|segment| CodeRange {
             address: segment.virtual_address,
@@ -38,8 +39,8 @@ pub fn code_ranges(image: &dyn Image) -> Vec<CodeRange> {
             length: segment.file_size,
         })
         .collect();
-    let sections: Vec<CodeRange> = sections(image)
-        .unwrap_or_default()
+    let sections: Vec<CodeRange> = file
+        .sections(image)
         .iter()
         .filter(|section| section.sh_type != SHT_NOBITS && section.sh_flags & u64::from(SHF_EXECINSTR) != 0)
         .flat_map(|section| {

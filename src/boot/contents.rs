@@ -11,9 +11,10 @@ use std::ops::Range;
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR};
 use goblin::elf::sym::{STT_NOTYPE, STT_OBJECT};
 
+use super::elf::ElfFile;
 use super::elf64;
 use super::image::Image;
-use super::symbols::{Window, elf_header, for_each, name_at, sections};
+use super::symbols::{Window, for_each, name_at};
 
 /// Size of the smallest object that is taken for a stack, in bytes.
 const SMALLEST_STACK: u64 = 128;
@@ -44,17 +45,18 @@ pub struct NamedStack {
 
 /// What the file has at `address`; `None` if nothing.
 pub fn contents_at(image: &dyn Image, address: u64) -> Option<Contents> {
-    let headers = sections(image).unwrap_or_default();
+    let file = ElfFile::read(image)?;
+    let headers = file.sections(image);
     let has = |start: u64, size: u64| address.checked_sub(start).is_some_and(|offset| offset < size);
     let mut allocated =
         headers.iter().filter(|section| section.sh_flags & u64::from(SHF_ALLOC) != 0).peekable();
     if allocated.peek().is_none() {
-        let segments = elf64::read(image).ok()?.segments;
+        let segments = elf64::segments(image)?;
         let segment = segments.iter().find(|segment| has(segment.virtual_address, segment.memory_size))?;
         return Some(Contents { section: String::new(), executable: segment.access.execute });
     }
     let section = allocated.find(|section| has(section.sh_addr, section.sh_size))?;
-    let names = headers.get(usize::from(elf_header(image)?.section_names))?.sh_offset;
+    let names = headers.get(usize::from(file.header.e_shstrndx))?.sh_offset;
     Some(Contents {
         section: name_at(image, names.checked_add(section.sh_name as u64)?)?,
         executable: section.sh_flags & u64::from(SHF_EXECINSTR) != 0,
@@ -65,8 +67,8 @@ pub fn contents_at(image: &dyn Image, address: u64) -> Option<Contents> {
 /// `stack_bottom` and `stack_top`.
 pub fn named_stacks(image: &dyn Image) -> Vec<NamedStack> {
     let mut symbols: Vec<(u64, u64, u64)> = Vec::new();
-    let headers = sections(image).unwrap_or_default();
-    let names = for_each(image, &headers, &mut |symbol, _| {
+    let Some(file) = ElfFile::read(image) else { return Vec::new() };
+    let names = for_each(image, &file, &file.sections(image), &mut |symbol, _| {
         // Labels in assembly have no size.
         if matches!(symbol.st_type(), STT_OBJECT | STT_NOTYPE) {
             symbols.push((symbol.st_name as u64, symbol.st_value, symbol.st_size));

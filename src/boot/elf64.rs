@@ -1,18 +1,16 @@
-//! Reads the parts of a 64-bit ELF executable that loading needs (ELF gABI chapters 4 and 5).
+//! Reads the parts of an ELF executable that loading needs (ELF gABI chapters 4 and 5).
 //!
 //! Only the header, the program headers and the name of an interpreter are read here: sections and
 //! symbols are of no use to the processor, and may be missing. Of the program headers, PT_LOAD,
 //! PT_DYNAMIC, PT_INTERP and PT_NOTE are acted on; the other types describe what the loadable segments
 //! contain and have no effect of their own.
 
-use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::ProgramHeader;
-use goblin::elf::header::{ELFMAG, ET_DYN, header64};
-use goblin::elf::program_header::{
-    PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, program_header64,
-};
+use goblin::elf::header::{ELFMAG, ET_DYN, Header, header64};
+use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE};
 
 use super::dynamic::{self, Dynamic};
+use super::elf::ElfFile;
 use super::error::GuestProblem;
 use super::identify;
 use super::image::{self, Image};
@@ -113,33 +111,16 @@ impl std::fmt::Display for Access {
 
 /// Reads and checks the headers of `file`.
 pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
-    let header = read_header(file)?;
-    let mut executable = Executable {
-        relocatable: header.e_type == ET_DYN,
-        entry: header.e_entry,
-        segments: Vec::new(),
-        dynamic: None,
-        warnings: Vec::new(),
-    };
-    let headers = read_program_headers(file, &header)?;
+    let elf = read_header(file)?;
+    let header = elf.header;
+    let headers = read_program_headers(file, &elf)?;
     if let Some(interpreter) = headers.iter().find(|header| header.p_type == PT_INTERP) {
         return Err(match needs_no_library(file, &header, &headers) {
             true => position_independent_program(file, interpreter),
             false => linux_program(file, interpreter),
         });
     }
-    for (index, header) in headers.iter().enumerate() {
-        match header.p_type {
-            PT_LOAD if header.p_memsz == 0 && header.p_filesz == 0 => {
-                executable.warnings.push(format!("segment {index} is empty: nothing of it is loaded"));
-            }
-            PT_LOAD => executable.segments.push(checked_segment(file, index, header)?),
-            _ => {}
-        }
-    }
-    if executable.segments.is_empty() {
-        return Err(GuestProblem::NoSegments);
-    }
+    let mut executable = executable(file, &header, &headers)?;
     if let Some(header) = headers.iter().find(|header| header.p_type == PT_DYNAMIC) {
         let segments = &executable.segments;
         executable.dynamic =
@@ -153,7 +134,55 @@ pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
     Ok(executable)
 }
 
-fn read_header(file: &dyn Image) -> Result<header64::Header, GuestProblem> {
+/// Reads and checks the headers of an executable of either class, for a protocol that loads it at its physical
+/// addresses. What it needs of an operating system, or of a dynamic linker, is not examined.
+pub(super) fn read_any_class(file: &dyn Image) -> Result<Executable, GuestProblem> {
+    let head = image::read(file, 0, file.len().min(header64::SIZEOF_EHDR as u64), "the file")?;
+    if !head.starts_with(ELFMAG) {
+        return Err(identify::without_elf_magic(file));
+    }
+    let start = image::read(file, 0, 20, "the ELF header")?;
+    if let Some(start) = start.first_chunk::<20>() {
+        identify::check_elf_of_any_class(start)?;
+    }
+    let elf = ElfFile::read(file).ok_or_else(incomplete_header)?;
+    let headers = read_program_headers(file, &elf)?;
+    executable(file, &elf.header, &headers)
+}
+
+/// The loadable segments of an ELF file of either class; `None` if it has none, or is damaged.
+pub(super) fn segments(file: &dyn Image) -> Option<Vec<Segment>> {
+    let elf = ElfFile::read(file)?;
+    let headers = read_program_headers(file, &elf).ok()?;
+    Some(executable(file, &elf.header, &headers).ok()?.segments)
+}
+
+/// What the PT_LOAD headers say.
+fn executable(
+    file: &dyn Image,
+    header: &Header,
+    headers: &[ProgramHeader],
+) -> Result<Executable, GuestProblem> {
+    let mut executable = Executable {
+        relocatable: header.e_type == ET_DYN,
+        entry: header.e_entry,
+        segments: Vec::new(),
+        dynamic: None,
+        warnings: Vec::new(),
+    };
+    for (index, header) in headers.iter().enumerate() {
+        match header.p_type {
+            PT_LOAD if header.p_memsz == 0 && header.p_filesz == 0 => {
+                executable.warnings.push(format!("segment {index} is empty: nothing of it is loaded"));
+            }
+            PT_LOAD => executable.segments.push(checked_segment(file, index, header)?),
+            _ => {}
+        }
+    }
+    if executable.segments.is_empty() { Err(GuestProblem::NoSegments) } else { Ok(executable) }
+}
+
+fn read_header(file: &dyn Image) -> Result<ElfFile, GuestProblem> {
     const SIZE: u64 = header64::SIZEOF_EHDR as u64;
     let head = image::read(file, 0, file.len().min(SIZE), "the file")?;
     if !head.starts_with(ELFMAG) {
@@ -164,32 +193,34 @@ fn read_header(file: &dyn Image) -> Result<header64::Header, GuestProblem> {
         identify::check_elf(start, file)?;
     }
     image::check_present(file, 0, SIZE, "the ELF header")?;
-    let header = header64::Header::parse(&head)
-        .map_err(|_| GuestProblem::Truncated { part: "the ELF header".to_owned(), missing: 1 })?;
-    if header.e_version != 1 {
-        return Err(field("e_version", header.e_version.into(), "1"));
+    let elf = ElfFile::read(file).ok_or_else(incomplete_header)?;
+    if elf.header.e_version != 1 {
+        return Err(field("e_version", elf.header.e_version.into(), "1"));
     }
-    Ok(header)
+    Ok(elf)
 }
 
-fn read_program_headers(
-    file: &dyn Image,
-    header: &header64::Header,
-) -> Result<Vec<ProgramHeader>, GuestProblem> {
-    const SIZE: usize = program_header64::SIZEOF_PHDR;
+fn incomplete_header() -> GuestProblem {
+    GuestProblem::Truncated { part: "the ELF header".to_owned(), missing: 1 }
+}
+
+fn read_program_headers(file: &dyn Image, elf: &ElfFile) -> Result<Vec<ProgramHeader>, GuestProblem> {
+    let header = &elf.header;
+    let size = ProgramHeader::size(elf.context);
     if header.e_phnum == 0 {
         return Err(GuestProblem::NoSegments);
     }
     if header.e_phnum == PN_XNUM {
         return Err(field("e_phnum", PN_XNUM.into(), "at most 0xfffe"));
     }
-    if usize::from(header.e_phentsize) != SIZE {
-        return Err(field("e_phentsize", header.e_phentsize.into(), "0x38"));
+    if usize::from(header.e_phentsize) != size {
+        let expected = if elf.is_64_bit() { "0x38" } else { "0x20" };
+        return Err(field("e_phentsize", header.e_phentsize.into(), expected));
     }
     let count = usize::from(header.e_phnum);
     // At most 3.5 MiB, and no more than the file has.
-    let table = image::read(file, header.e_phoff, (count * SIZE) as u64, "the program header table")?;
-    ProgramHeader::parse(&table, 0, count, Ctx::new(Container::Big, Endian::Little))
+    let table = image::read(file, header.e_phoff, (count * size) as u64, "the program header table")?;
+    ProgramHeader::parse(&table, 0, count, elf.context)
         .map_err(|_| field("e_phnum", count as u64, "the number of program headers in the file"))
 }
 
@@ -215,7 +246,7 @@ fn checked_segment(file: &dyn Image, index: usize, header: &ProgramHeader) -> Re
 }
 
 /// True for a position-independent executable that names an interpreter, but has no use for one.
-fn needs_no_library(file: &dyn Image, header: &header64::Header, headers: &[ProgramHeader]) -> bool {
+fn needs_no_library(file: &dyn Image, header: &Header, headers: &[ProgramHeader]) -> bool {
     let Some(section) = headers.iter().find(|header| header.p_type == PT_DYNAMIC) else { return false };
     header.e_type == ET_DYN && dynamic::read(file, true, &[], section.p_offset, section.p_filesz).is_ok()
 }

@@ -159,18 +159,7 @@ fn is_text(head: &[u8]) -> bool {
 ///
 /// `whole` is called for the start of the file if a 32-bit kernel needs closer examination.
 pub(super) fn check_elf(header: &[u8; 20], file: &dyn Image) -> Result<(), GuestProblem> {
-    let (class, data) = (header[EI_CLASS], header[EI_DATA]);
-    let half = |offset: usize| {
-        let bytes = [header[offset], header[offset + 1]];
-        if data == ELFDATA2MSB { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    };
-    let (kind, machine) = (half(16), half(18));
-    if data != ELFDATA2LSB && data != ELFDATA2MSB {
-        return Err(damaged("EI_DATA", data.into(), "1 (little-endian)"));
-    }
-    if class != ELFCLASS32 && class != ELFCLASS64 {
-        return Err(damaged("EI_CLASS", class.into(), "2 (64-bit)"));
-    }
+    let (class, data, kind, machine) = checked_start(header)?;
     if machine == EM_386 {
         return Err(thirty_two_bit_x86(file));
     }
@@ -183,6 +172,38 @@ pub(super) fn check_elf(header: &[u8; 20], file: &dyn Image) -> Result<(), Guest
     if data == ELFDATA2MSB {
         return Err(not_a_guest("a big-endian ELF file", FOR_X86_64));
     }
+    check_kind(kind)
+}
+
+/// The same for a protocol that loads files of either class.
+pub(super) fn check_elf_of_any_class(header: &[u8; 20]) -> Result<(), GuestProblem> {
+    let (_, data, kind, machine) = checked_start(header)?;
+    if machine != EM_386 && machine != EM_X86_64 {
+        return Err(not_a_guest(format!("an ELF file for {}", machine_name(machine)), FOR_X86_64));
+    }
+    if data == ELFDATA2MSB {
+        return Err(not_a_guest("a big-endian ELF file", FOR_X86_64));
+    }
+    check_kind(kind)
+}
+
+/// Class, byte order, type and machine; the first two are values that there are.
+fn checked_start(header: &[u8; 20]) -> Result<(u8, u8, u16, u16), GuestProblem> {
+    let (class, data) = (header[EI_CLASS], header[EI_DATA]);
+    let half = |offset: usize| {
+        let bytes = [header[offset], header[offset + 1]];
+        if data == ELFDATA2MSB { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    };
+    if data != ELFDATA2LSB && data != ELFDATA2MSB {
+        return Err(damaged("EI_DATA", data.into(), "1 (little-endian)"));
+    }
+    if class != ELFCLASS32 && class != ELFCLASS64 {
+        return Err(damaged("EI_CLASS", class.into(), "2 (64-bit)"));
+    }
+    Ok((class, data, half(16), half(18)))
+}
+
+fn check_kind(kind: u16) -> Result<(), GuestProblem> {
     match kind {
         ET_EXEC | ET_DYN => Ok(()),
         ET_REL => {

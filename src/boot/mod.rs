@@ -16,7 +16,8 @@
 //! | `long_mode`, `protected_mode`, `real_mode` | the CPU state in each mode |
 //! | `image` | reads files piece by piece |
 //! | `identify` | names the kind of a file that is not a guest |
-//! | `elf64` | reads and checks the headers |
+//! | `elf` | reads the headers of ELF files of either class |
+//! | `elf64` | reads and checks the headers of guests |
 //! | `notes` | finds notes of ELF files |
 //! | `dynamic` | reads which relocations there are |
 //! | `segments` | decides where each segment goes |
@@ -45,6 +46,7 @@ mod contents;
 mod descriptors;
 mod disk;
 mod dynamic;
+mod elf;
 mod elf64;
 mod entry_return;
 mod error;

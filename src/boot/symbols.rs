@@ -1,17 +1,14 @@
-//! Symbols of an ELF file, 32-bit or 64-bit: names for addresses, and addresses for names.
+//! Symbols of a guest file: names for addresses, and addresses for names.
 //!
 //! [`SymbolIndex::read`] reads the symbol table of the file once; the machine keeps the index as long as
 //! it has the file. Afterwards only names are read, from the string table. Addresses here are those in
 //! the file (see [`SymbolSource`](super::SymbolSource)).
 
-use goblin::container::{Container, Ctx, Endian};
-use goblin::elf::header::header64::SIZEOF_EHDR;
-use goblin::elf::header::{EI_CLASS, ELFCLASS32, header32, header64};
 use goblin::elf::section_header::{SHT_SYMTAB, SectionHeader};
 use goblin::elf::sym::{STT_FUNC, STT_NOTYPE, STT_OBJECT, Sym};
 use scroll::Pread;
-use scroll::ctx::SizeWith;
 
+use super::elf::ElfFile;
 use super::image::Image;
 
 /// Entries of the symbol table that are read; an index has at most as many.
@@ -22,9 +19,6 @@ const LONGEST_NAME: usize = 256;
 const BATCH: u64 = 1024;
 /// Bytes of the string table that are read at a time.
 const WINDOW: u64 = 64 << 10;
-/// How the structures of a little-endian file are laid out: 64-bit, 32-bit.
-const CONTEXT_64: Ctx = Ctx { container: Container::Big, le: Endian::Little };
-const CONTEXT_32: Ctx = Ctx { container: Container::Little, le: Endian::Little };
 
 /// A name and the distance from where it begins.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -97,9 +91,10 @@ impl SymbolIndex {
     }
 
     fn try_read(image: &dyn Image) -> Option<SymbolIndex> {
-        let sections = sections(image)?;
+        let file = ElfFile::read(image)?;
+        let sections = file.sections(image);
         let mut index = SymbolIndex::default();
-        index.names = for_each(image, &sections, &mut |symbol, position| {
+        index.names = for_each(image, &file, &sections, &mut |symbol, position| {
             let kind = match symbol.st_type() {
                 STT_FUNC => Kind::Function,
                 STT_OBJECT => Kind::Object,
@@ -166,26 +161,26 @@ impl SymbolIndex {
     }
 }
 
-/// Calls `visit` for every symbol of `image` that is defined and has a name, with its number in the file. Returns
+/// Calls `visit` for every symbol of `image`, whose headers are given, that is defined and has a name, with its number in the file. Returns
 /// where the string table begins in the file; `None` without a symbol table that can be read.
 pub(super) fn for_each(
     image: &dyn Image,
+    file: &ElfFile,
     sections: &[SectionHeader],
     visit: &mut dyn FnMut(&Sym, u32),
 ) -> Option<u64> {
+    let entry_size = Sym::size(file.context.container);
     let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB)?;
     let names = sections.get(table.sh_link as usize)?.sh_offset;
-    let context = elf_header(image)?.context;
-    let size = Sym::size_with(&context);
     let start = table.sh_offset;
     let end = start.checked_add(table.sh_size)?.min(image.len());
-    let count = (end.checked_sub(start)? / size as u64).min(MAX_SYMBOLS);
-    let mut bytes = vec![0; BATCH.min(count) as usize * size];
+    let count = (end.checked_sub(start)? / entry_size as u64).min(MAX_SYMBOLS);
+    let mut bytes = vec![0; BATCH.min(count) as usize * entry_size];
     for first in (0..count).step_by(BATCH as usize) {
-        let length = BATCH.min(count - first) as usize * size;
-        image.read_at(start + first * size as u64, &mut bytes[..length]).ok()?;
-        for (entry, position) in bytes[..length].chunks_exact(size).zip(first as u32..) {
-            let symbol: Sym = entry.pread_with(0, context).ok()?;
+        let length = BATCH.min(count - first) as usize * entry_size;
+        image.read_at(start + first * entry_size as u64, &mut bytes[..length]).ok()?;
+        for (entry, position) in bytes[..length].chunks_exact(entry_size).zip(first as u32..) {
+            let symbol: Sym = entry.pread_with(0, file.context).ok()?;
             if symbol.st_shndx != 0 && symbol.st_name != 0 {
                 visit(&symbol, position);
             }
@@ -196,47 +191,8 @@ pub(super) fn for_each(
 
 /// True for an ELF file with a symbol table.
 pub fn has_symbols(image: &dyn Image) -> bool {
-    sections(image).is_some_and(|sections| sections.iter().any(|section| section.sh_type == SHT_SYMTAB))
-}
-
-/// What the header of an ELF file says about its sections.
-pub(super) struct ElfHeader {
-    context: Ctx,
-    /// Offset and number of the section headers.
-    sections: (u64, u16),
-    /// Index of the section with the names of sections.
-    pub section_names: u16,
-}
-
-/// The header of an ELF file; `None` if the file is none.
-pub(super) fn elf_header(image: &dyn Image) -> Option<ElfHeader> {
-    let mut bytes = [0; SIZEOF_EHDR];
-    // The header of a 32-bit file is shorter, but no such file with symbols is.
-    image.read_at(0, &mut bytes).ok()?;
-    if !bytes.starts_with(b"\x7FELF") {
-        return None;
-    }
-    if bytes[EI_CLASS] == ELFCLASS32 {
-        let header = header32::Header::from_bytes(bytes.first_chunk()?);
-        let sections = (u64::from(header.e_shoff), header.e_shnum);
-        return Some(ElfHeader { context: CONTEXT_32, sections, section_names: header.e_shstrndx });
-    }
-    let header = header64::Header::from_bytes(&bytes);
-    let sections = (header.e_shoff, header.e_shnum);
-    Some(ElfHeader { context: CONTEXT_64, sections, section_names: header.e_shstrndx })
-}
-
-/// The section headers of an ELF file, as many as it has.
-pub(super) fn sections(image: &dyn Image) -> Option<Vec<SectionHeader>> {
-    let ElfHeader { context, sections: (table, count), .. } = elf_header(image)?;
-    let size = SectionHeader::size_with(&context);
-    let mut bytes = vec![0; size];
-    let sections = (0..u64::from(count)).map_while(|index| {
-        let at = table.checked_add(index * size as u64)?;
-        image.read_at(at, &mut bytes).ok()?;
-        bytes.pread_with(0, context).ok()
-    });
-    Some(sections.collect())
+    let sections = ElfFile::read(image).map(|file| file.sections(image)).unwrap_or_default();
+    sections.iter().any(|section| section.sh_type == SHT_SYMTAB)
 }
 
 /// Number of bytes that `symbol` covers. One without a size, a label in assembly, covers what follows it in

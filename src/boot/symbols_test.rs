@@ -69,8 +69,8 @@ fn symbol(name: u32, kind: u8, section: u16, value: u64, size: u64) -> [u8; SIZE
 /// An ELF file with the sections code (1), string table (2) and symbol table (3, of `size` bytes).
 fn file(names: &[u8], symbols: &[[u8; SIZEOF_SYM]], size: u64) -> Vec<u8> {
     let mut bytes = vec![0; SYMBOLS as usize];
-    bytes[..4].copy_from_slice(b"\x7FELF");
     let mut put = |at: u64, value: &[u8]| bytes[at as usize..][..value.len()].copy_from_slice(value);
+    put(0, b"\x7FELF\x02\x01\x01");
     put(40, &SECTIONS.to_le_bytes());
     put(60, &4_u16.to_le_bytes());
     let mut section = |number: u64, kind: u32, link: u32, [address, offset, size]: [u64; 3]| {
@@ -102,6 +102,27 @@ fn sample() -> CountingImage {
         symbol(3, FILE, 1, TEXT + 0x300, 4),
     ];
     CountingImage::new(file(b"\0a\0b\0start\0", &symbols, size_of_val(&symbols) as u64))
+}
+
+#[test]
+fn symbols_of_a_32_bit_file_are_found() {
+    let mut bytes = vec![0; 52];
+    bytes[..7].copy_from_slice(b"\x7FELF\x01\x01\x01");
+    bytes[32..36].copy_from_slice(&52_u32.to_le_bytes());
+    bytes[48..50].copy_from_slice(&4_u16.to_le_bytes());
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let (names, symbols) = (52 + 4 * 40, 52 + 4 * 40 + 8);
+    bytes.extend([0; 40]);
+    bytes.extend(words(&[0, 1, 0, TEXT as u32, 0, TEXT_SIZE as u32, 0, 0, 0, 0]));
+    bytes.extend(words(&[0, 3, 0, 0, names, 8, 0, 0, 0, 0]));
+    bytes.extend(words(&[0, SHT_SYMTAB, 0, 0, symbols, 32, 2, 0, 0, 0]));
+    bytes.extend(b"\0kmain\0\0");
+    bytes.extend([0; 16]);
+    bytes.extend(words(&[1, TEXT as u32 + 0x10, 0x20, u32::from(FUNC) | 1 << 16]));
+    let image = BytesImage::new("kernel", &bytes);
+    let index = SymbolIndex::read(&image);
+    assert_eq!(index.symbol_at(&image, TEXT + 0x14).unwrap().to_string(), "kmain+0x4");
+    assert_eq!(index.address_of(&image, "kmain"), Some(TEXT + 0x10));
 }
 
 #[test]

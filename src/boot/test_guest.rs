@@ -6,6 +6,8 @@ pub(crate) const TABLE: usize = 64;
 /// An ELF file in the making.
 #[derive(Clone)]
 pub(crate) struct TestGuest {
+    /// A 32-bit file, for the 386.
+    is_32_bit: bool,
     kind: u16,
     entry: u64,
     headers: Vec<Header>,
@@ -31,7 +33,7 @@ pub(crate) const EVERYTHING: u32 = 7;
 impl TestGuest {
     /// An executable with this entry point and nothing to load yet.
     pub fn new(entry: u64) -> TestGuest {
-        TestGuest { kind: 2, entry, headers: Vec::new() }
+        TestGuest { is_32_bit: false, kind: 2, entry, headers: Vec::new() }
     }
 
     /// A position-independent executable.
@@ -42,6 +44,12 @@ impl TestGuest {
     /// The guest most tests load: a `hlt` at 0x200000.
     pub fn simple() -> TestGuest {
         TestGuest::new(0x20_0000).load(CODE, 0x20_0000, b"\xF4")
+    }
+
+    /// Makes it a file of the 32-bit class.
+    pub fn for_32_bits(mut self) -> TestGuest {
+        self.is_32_bit = true;
+        self
     }
 
     /// Adds a PT_LOAD segment.
@@ -87,33 +95,41 @@ impl TestGuest {
 
     /// The file.
     pub fn build(&self) -> Vec<u8> {
-        let mut file = b"\x7FELF\x02\x01\x01".to_vec();
+        let long = |value: u64| match self.is_32_bit {
+            true => (value as u32).to_le_bytes().to_vec(),
+            false => value.to_le_bytes().to_vec(),
+        };
+        let (class, machine, header_size, entry_size) = match self.is_32_bit {
+            true => (1, 3u16, 52u16, 32u16),
+            false => (2, 62, TABLE as u16, 56),
+        };
+        let mut file = vec![0x7F, b'E', b'L', b'F', class, 1, 1];
         file.resize(16, 0);
         file.extend(self.kind.to_le_bytes());
-        file.extend(62u16.to_le_bytes());
+        file.extend(machine.to_le_bytes());
         file.extend(1u32.to_le_bytes());
-        file.extend(self.entry.to_le_bytes());
-        file.extend((TABLE as u64).to_le_bytes());
-        file.extend([0; 12]);
-        for half in [64, 56, self.headers.len() as u16, 0, 0, 0] {
+        file.extend(long(self.entry));
+        file.extend(long(header_size.into()));
+        file.extend(long(0));
+        file.extend([0; 4]);
+        for half in [header_size, entry_size, self.headers.len() as u16, 0, 0, 0] {
             file.extend(half.to_le_bytes());
         }
-        let mut offset = (TABLE + 56 * self.headers.len()) as u64;
+        let mut offset = file.len() as u64 + u64::from(entry_size) * self.headers.len() as u64;
         for header in &self.headers {
-            file.extend(header.kind.to_le_bytes());
-            file.extend(header.flags.to_le_bytes());
             let size = header.content.len() as u64;
-            let fields = [
-                offset,
-                header.virtual_address,
-                header.physical_address,
-                size,
-                header.memory_size,
-                header.align,
-            ];
-            for field in fields {
-                file.extend(field.to_le_bytes());
+            let (kind, flags) = (header.kind.to_le_bytes(), header.flags.to_le_bytes());
+            file.extend(kind);
+            if !self.is_32_bit {
+                file.extend(flags);
             }
+            let addresses =
+                [offset, header.virtual_address, header.physical_address, size, header.memory_size];
+            addresses.into_iter().for_each(|field| file.extend(long(field)));
+            if self.is_32_bit {
+                file.extend(flags);
+            }
+            file.extend(long(header.align));
             offset += size;
         }
         self.headers.iter().for_each(|header| file.extend(&header.content));
