@@ -314,8 +314,7 @@ impl Run {
         let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
             true => {
                 let server = self.debugger.as_ref();
-                let of_kind = self.machine.boot_options().saved_protocol().kind.spec().gdb_arch;
-                let arch = settings.gdb_arch.unwrap_or(of_kind);
+                let arch = settings.gdb_arch.unwrap_or_else(|| self.machine.gdb_arch());
                 let mut gdb = server.map(|it| GdbFrontEnd::new(it, &self.machine, arch));
                 let front_end = gdb.as_mut().map(|gdb| gdb as &mut dyn DebuggerFrontEnd);
                 let services = Services {

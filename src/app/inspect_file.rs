@@ -5,7 +5,7 @@ use std::io::Write;
 use super::failure_status::boot_status;
 use super::new_machine::{boot_options, memory_size, open_guest};
 use super::{Failure, fail};
-use crate::boot;
+use crate::boot::{self, Protocol};
 use crate::frontends::guest_description;
 use crate::machine::outcome::status;
 use crate::memory::GuestMemory;
@@ -27,7 +27,8 @@ pub(super) fn inspect(settings: &Settings) -> u8 {
 fn describe(settings: &Settings) -> Result<String, Failure> {
     let image = open_guest(settings)?;
     let options = boot_options(settings);
-    let size = memory_size(settings, &image, &options)?;
+    let found = Protocol::find(&image, options.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
+    let size = memory_size(settings, &image, &options, found.protocol);
     let memory = GuestMemory::new(size).map_err(|error| Failure::new(status::HOST, error))?;
     let loaded = boot::load(&image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
     Ok(guest_description::describe(&image, &memory, &loaded))

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::failure_status::{boot_status, machine_status};
 use super::{Failure, user_interface};
 use crate::boot::{BootError, BootOptions, FileImage, Platform, Protocol, has_symbols};
+use crate::frontends::messages::tell;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::OutputQueue;
@@ -19,7 +20,12 @@ pub(super) fn new_machine(
 ) -> Result<Machine, Failure> {
     let image = open_guest(settings)?;
     let boot = boot_options(settings);
-    let memory = memory_size(settings, &image, &boot)?;
+    let found = Protocol::find(&image, boot.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
+    if let Some(note) = &found.note {
+        // The log has it as a warning.
+        tell(note);
+    }
+    let memory = memory_size(settings, &image, &boot, found.protocol);
     let user_interface = user_interface(settings);
     let spec = MachineSpec {
         memory,
@@ -55,12 +61,12 @@ pub(super) fn memory_size(
     settings: &Settings,
     image: &FileImage,
     options: &BootOptions,
-) -> Result<u64, Failure> {
+    protocol: &Protocol,
+) -> u64 {
     if !settings.memory_is_default {
-        return Ok(settings.memory);
+        return settings.memory;
     }
-    let found = Protocol::find(image, options.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
-    Ok(found.protocol.default_memory(image, options).unwrap_or(settings.memory))
+    protocol.default_memory(image, options).unwrap_or(settings.memory)
 }
 
 /// How the guest is loaded.

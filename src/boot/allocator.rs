@@ -69,6 +69,23 @@ impl Allocator {
         self.record(&format!("module {name}"), size, start)
     }
 
+    /// The same at the lowest place above 1 MiB and all segments that has room, for protocols whose guests expect
+    /// modules there.
+    pub(super) fn allocate_module_behind_segments(
+        &mut self,
+        name: &str,
+        size: u64,
+    ) -> Result<u64, BootError> {
+        let start = self.free.take_above(self.segments_end, size.max(1));
+        self.record(&format!("module {name}"), size, start)
+    }
+
+    /// Allocates pages at the top of RAM below 3 GiB.
+    pub(super) fn allocate_at_top(&mut self, what: &str, size: u64) -> Result<u64, BootError> {
+        let start = self.free.take_high(size);
+        self.record(what, size, start)
+    }
+
     /// Allocates pages for the tables of a PC's firmware: where guests search for them, or elsewhere if segments
     /// are there. `None` if there is no room.
     pub(super) fn allocate_firmware_tables(&mut self, size: u64) -> Option<u64> {

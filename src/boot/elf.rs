@@ -57,6 +57,11 @@ impl ElfFile {
     }
 }
 
+/// True for a 64-bit ELF file.
+pub fn is_64_bit_elf(image: &dyn Image) -> bool {
+    ElfFile::read(image).is_some_and(|file| file.is_64_bit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::BytesImage;

@@ -130,7 +130,6 @@ pub(super) fn read(file: &dyn Image) -> Result<Executable, GuestProblem> {
     for header in headers.iter().filter(|header| header.p_type == PT_NOTE).take(MOST_NOTES) {
         check_note(file, header)?;
     }
-    executable.warnings.extend(multiboot_warning(file));
     Ok(executable)
 }
 
@@ -299,15 +298,6 @@ fn check_note(file: &dyn Image, header: &ProgramHeader) -> Result<(), GuestProbl
 pub(super) fn printable(name: &[u8]) -> String {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     format!("{:?}", String::from_utf8_lossy(&name[..end]))
-}
-
-fn multiboot_warning(file: &dyn Image) -> Option<String> {
-    let head = image::read(file, 0, file.len().min(32768), "the file").ok()?;
-    let version = identify::multiboot(&head)?;
-    Some(format!(
-        "the guest has a {version} header, but it is started in 64-bit mode at its ELF entry point, as \
-         docs/boot-state.md says; code meant for a Multiboot loader will not run"
-    ))
 }
 
 /// A field that has a value no valid file has.

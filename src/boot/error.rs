@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::multiboot::MultibootProblem;
 use crate::memory::{HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, MemoryError};
 use crate::settings::RAM_GRANULE;
 
@@ -132,6 +133,9 @@ pub enum GuestProblem {
         /// Name of the file.
         name: String,
     },
+    /// What is wrong with a Multiboot kernel.
+    #[error(transparent)]
+    Multiboot(#[from] MultibootProblem),
     /// A flat image is not in RAM.
     #[error("{length} bytes at {start:#x} are outside the {} MiB of guest memory; {}", memory >> 20, flat_remedy(*start, *length))]
     FlatOutsideRam {

@@ -14,7 +14,9 @@
 
 use std::ops::Range;
 
-use super::acpi::{self, RSDP_SIZE};
+pub(super) use super::acpi::RSDP_SIZE;
+
+use super::acpi;
 use super::allocator::Allocator;
 use super::platform::Platform;
 use super::{BootError, mp_table};
@@ -75,6 +77,13 @@ pub(super) fn write_at_usual_place(
     let start = u64::from(USUAL_BASE);
     memory.write(start, &area)?;
     Ok(start..start + area.len() as u64)
+}
+
+/// The RSDP of the tables that were written to `tables`.
+pub(super) fn rsdp(memory: &GuestMemory, tables: &Range<u64>) -> Result<[u8; RSDP_SIZE], BootError> {
+    let mut rsdp = [0; RSDP_SIZE];
+    memory.read(tables.start, &mut rsdp)?;
+    Ok(rsdp)
 }
 
 #[cfg(test)]

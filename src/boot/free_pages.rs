@@ -55,6 +55,21 @@ impl FreePages {
         Some(range.end)
     }
 
+    /// Takes `size` bytes, page-aligned, at the lowest place at or above `bound` and 1 MiB, or else at the highest one
+    /// below.
+    pub fn take_above(&mut self, bound: u64, size: u64) -> Option<u64> {
+        let length = size.checked_next_multiple_of(PAGE_SIZE)?;
+        let above =
+            self.high.iter_mut().find(|range| range.start >= bound && range.end - range.start >= length);
+        match above {
+            Some(range) => {
+                range.start += length;
+                Some(range.start - length)
+            }
+            None => self.take_high(size),
+        }
+    }
+
     /// Number of pages that are free, without those for the tables of firmware.
     pub fn left(&self) -> u64 {
         self.low.iter().chain(&self.high).map(|range| (range.end - range.start) / PAGE_SIZE).sum()
@@ -113,6 +128,15 @@ mod tests {
         assert_eq!(pages.take_high(0x1F_E000), None);
         assert_eq!(pages.take_high(0x1F_D000), Some(0x20_1000));
         assert_eq!(pages.take_high(0x10_0000), Some(0x10_0000));
+    }
+
+    #[test]
+    fn what_goes_behind_segments_is_in_ascending_order() {
+        let mut pages = free(4 << 20, &[0x10_0000..0x20_0001, 0x30_0000..0x30_1000]);
+        assert_eq!(pages.take_above(0x30_1000, 1), Some(0x30_1000));
+        assert_eq!(pages.take_above(0x30_1000, 0x1001), Some(0x30_2000));
+        assert_eq!(pages.take_above(0x30_1000, 0xFD000), Some(0x20_3000));
+        assert_eq!(pages.take_above(0x30_1000, 0xFD000), None);
     }
 
     #[test]

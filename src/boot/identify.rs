@@ -10,6 +10,7 @@ use goblin::elf::header::{
 
 use super::error::GuestProblem;
 use super::image::{self, Image};
+use super::multiboot;
 
 /// Bytes that cover every signature below; the farthest is that of a CD image.
 const LOOK_AT: u64 = 0x8006;
@@ -26,6 +27,11 @@ const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x2000
 const UNPACK: &str = "unpack it first and give the ELF file that was in it";
 const FOR_X86_64: &str =
     "build it for x86-64 (`gcc -m64 -ffreestanding -nostdlib`, `cargo build --target x86_64-unknown-none`)";
+
+const FOR_X86_64_OR_MULTIBOOT: &str =
+    "build it for x86-64 (`gcc -m64 -ffreestanding -nostdlib`), or give it a Multiboot header";
+/// For files that only `--boot` has brought here.
+const MULTIBOOT: &str = "start it with `--boot multiboot` or `--boot multiboot2`, or without the option";
 
 fn not_a_guest(what: impl Into<String>, remedy: &'static str) -> GuestProblem {
     GuestProblem::NotAGuest { what: what.into(), remedy }
@@ -97,12 +103,8 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
             return Some(not_a_guest(what, remedy));
         }
     }
-    if let Some(version) = multiboot(head) {
-        let what = format!("a flat {version} image for a 32-bit boot loader");
-        return Some(not_a_guest(
-            what,
-            "build the kernel as a 64-bit ELF executable whose entry is 64-bit code",
-        ));
+    if let Some(version) = multiboot::name_of_header(head) {
+        return Some(not_a_guest(format!("a {version} kernel"), MULTIBOOT));
     }
     if at(510, &[0x55, 0xAA]) {
         return Some(not_a_guest("a boot sector or disk image (0x55AA at offset 510)", BOOT_SECTOR));
@@ -121,27 +123,6 @@ pub(super) fn is_unknown(head: &[u8]) -> bool {
 fn unknown(head: &[u8]) -> GuestProblem {
     let magic = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     not_a_guest(format!("a file of unknown kind (it starts with {magic})"), OR_FLAT)
-}
-
-/// Which Multiboot header there is, if any (Multiboot 0.6.96 section 3.1, Multiboot2 section 3.1).
-pub(super) fn multiboot(head: &[u8]) -> Option<&'static str> {
-    let word = |bytes: &[u8], index: usize| {
-        bytes.get(4 * index..4 * index + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-    };
-    let sum = |bytes: &[u8], count| (0..count).fold(0u32, |sum, index| sum.wrapping_add(word(bytes, index)));
-    let first = head[..head.len().min(8192)]
-        .windows(12)
-        .step_by(4)
-        .any(|bytes| word(bytes, 0) == 0x1BAD_B002 && sum(bytes, 3) == 0);
-    let second = head[..head.len().min(32768)]
-        .windows(16)
-        .step_by(8)
-        .any(|bytes| word(bytes, 0) == 0xE852_50D6 && sum(bytes, 4) == 0);
-    match (first, second) {
-        (_, true) => Some("Multiboot2"),
-        (true, false) => Some("Multiboot"),
-        (false, false) => None,
-    }
 }
 
 fn is_text(head: &[u8]) -> bool {
@@ -216,11 +197,10 @@ fn check_kind(kind: u16) -> Result<(), GuestProblem> {
 
 fn thirty_two_bit_x86(file: &dyn Image) -> GuestProblem {
     let head = image::read(file, 0, file.len().min(LOOK_AT), "the file").unwrap_or_default();
-    let what = match multiboot(&head) {
-        Some(version) => format!("a 32-bit x86 (i386) {version} kernel"),
-        None => "an ELF file for 32-bit x86 (i386)".to_owned(),
-    };
-    not_a_guest(what, FOR_X86_64)
+    match multiboot::name_of_header(&head) {
+        Some(version) => not_a_guest(format!("a 32-bit x86 (i386) {version} kernel"), MULTIBOOT),
+        None => not_a_guest("an ELF file for 32-bit x86 (i386)", FOR_X86_64_OR_MULTIBOOT),
+    }
 }
 
 fn damaged(field: &str, value: u64, expected: &'static str) -> GuestProblem {
@@ -251,17 +231,6 @@ mod tests {
 
     fn said_of(bytes: &[u8]) -> String {
         name_of(bytes).to_string()
-    }
-
-    #[test]
-    fn a_multiboot_header_is_seen_only_with_a_right_checksum() {
-        let mut flat = vec![0x90; 64];
-        flat[4..8].copy_from_slice(&0x1BAD_B002u32.to_le_bytes());
-        flat[8..12].copy_from_slice(&3u32.to_le_bytes());
-        assert_eq!(multiboot(&flat), None);
-        flat[12..16].copy_from_slice(&0u32.wrapping_sub(0x1BAD_B002 + 3).to_le_bytes());
-        assert_eq!(multiboot(&flat), Some("Multiboot"));
-        assert!(said_of(&flat).contains("flat Multiboot image"));
     }
 
     #[test]

@@ -99,6 +99,7 @@ pub(super) fn load(
     })
 }
 
+/// Refuses command lines that cannot be passed as text with a zero byte at its end.
 pub(super) fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
     let check = |text: &str, what: String| {
         if text.contains('\0') { Err(BootError::CommandLine { what }) } else { Ok(()) }

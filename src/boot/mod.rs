@@ -13,6 +13,7 @@
 //! | `disk` | the protocol of disk images, by the machine's own BIOS |
 //! | `linux` | the protocol of Linux kernels |
 //! | `pvh` | the protocol of ELF files with a PVH note |
+//! | `multiboot` | the protocols of Multiboot kernels, version 1 and 2 |
 //! | `long_mode`, `protected_mode`, `real_mode` | the CPU state in each mode |
 //! | `image` | reads files piece by piece |
 //! | `identify` | names the kind of a file that is not a guest |
@@ -59,6 +60,7 @@ mod linux;
 mod long_mode;
 mod long_mode_elf;
 mod mp_table;
+mod multiboot;
 mod notes;
 mod page_tables;
 mod platform;
@@ -82,12 +84,14 @@ pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges};
 pub use contents::{Contents, NamedStack, contents_at, named_stacks};
 pub use disk::without_contents as without_disk_contents;
+pub use elf::is_64_bit_elf;
 pub use entry_return::{
     MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, boot_stack, has_returned as entry_has_returned,
 };
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use linux::{LinuxProblem, is_large_kernel};
+pub use multiboot::MultibootProblem;
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load};
 pub use symbols::{Symbol, SymbolIndex, has_symbols};

@@ -4,10 +4,8 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use super::error::GuestProblem;
-use super::{
-    BootError, BootOptions, Image, LoadedGuest, ResetAction, disk, flat, identify, image, linux,
-    long_mode_elf, pvh,
-};
+use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction};
+use super::{disk, flat, identify, image, linux, long_mode_elf, multiboot, pvh};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
@@ -31,8 +29,8 @@ pub struct Protocol {
 
 /// Every protocol. A file gets the first one that recognises it.
 //
-// The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Elf64`, with a
-// `Recognition::WithNote` for such files. What is recognised by the ending of its name comes last.
+// The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Pvh` and `Elf64`,
+// with a `Recognition::WithNote` for such files. What is recognised by the ending of its name comes last.
 // A disk comes before those: boot loaders in its first sectors contain the headers of other kinds. A bzImage comes
 // before disks, because it has a boot sector.
 static PROTOCOLS: &[Protocol] = &[
@@ -44,16 +42,31 @@ static PROTOCOLS: &[Protocol] = &[
         reset: ResetAction::Reload,
     },
     Protocol {
-        kind: BootKind::Pvh,
-        recognise: pvh::recognise,
-        load: pvh::load,
+        kind: BootKind::Disk,
+        recognise: disk::recognise,
+        load: disk::load,
+        default_memory: |_, _| None,
+        reset: ResetAction::Reload,
+    },
+    // A kernel with both headers is started by the newer protocol.
+    Protocol {
+        kind: BootKind::Multiboot2,
+        recognise: multiboot::recognise_2,
+        load: multiboot::load_2,
         default_memory: |_, _| None,
         reset: ResetAction::Reload,
     },
     Protocol {
-        kind: BootKind::Disk,
-        recognise: disk::recognise,
-        load: disk::load,
+        kind: BootKind::Multiboot,
+        recognise: multiboot::recognise_1,
+        load: multiboot::load_1,
+        default_memory: |_, _| None,
+        reset: ResetAction::Reload,
+    },
+    Protocol {
+        kind: BootKind::Pvh,
+        recognise: pvh::recognise,
+        load: pvh::load,
         default_memory: |_, _| None,
         reset: ResetAction::Reload,
     },
@@ -81,7 +94,6 @@ pub(super) enum Recognition {
     /// It is, by the contents of the file.
     ByContents,
     /// It is, by the contents of the file, and the user is told this.
-    #[allow(dead_code, reason = "for files that two protocols could load")]
     WithNote(String),
     /// It is, because the file's name ends like this, and its contents belong to no other kind.
     ByEnding(&'static str),

@@ -228,20 +228,8 @@ fn virtual_range(segment: &Segment, bias: u64) -> Result<Range<u64>, GuestProble
 /// The RAM size that holds the segment at the first of its wishes that RAM of any size can satisfy, and that
 /// wish.
 fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, u64, u64), GuestProblem> {
-    let size_for = |range: &Range<u64>| {
-        let size = if range.end <= LOW_RAM_LIMIT {
-            range.end
-        } else if range.start >= HIGH_RAM_BASE {
-            LOW_RAM_LIMIT + (range.end - HIGH_RAM_BASE)
-        } else {
-            return None;
-        };
-        size.checked_next_multiple_of(RAM_GRANULE).filter(|size| *size <= MAX_RAM)
-    };
-    wishes
-        .iter()
-        .find_map(|range| Some((size_for(range)?, segment.index, range.start, range.end)))
-        .ok_or_else(|| match wishes.first() {
+    wishes.iter().find_map(|range| Some((ram_for(range)?, segment.index, range.start, range.end))).ok_or_else(
+        || match wishes.first() {
             Some(range) => {
                 let name = SegmentName { index: segment.index, range: range.clone() };
                 if range.start >= UPPER_HALF.start {
@@ -255,7 +243,31 @@ fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, 
                 address: segment.physical_address,
                 size: segment.memory_size,
             },
-        })
+        },
+    )
+}
+
+/// The size of RAM that has `range`; `None` if RAM of no size has it.
+pub(super) fn ram_for(range: &Range<u64>) -> Option<u64> {
+    let size = if range.end <= LOW_RAM_LIMIT {
+        range.end
+    } else if range.start >= HIGH_RAM_BASE {
+        LOW_RAM_LIMIT + (range.end - HIGH_RAM_BASE)
+    } else {
+        return None;
+    };
+    size.checked_next_multiple_of(RAM_GRANULE).filter(|size| *size <= MAX_RAM)
+}
+
+/// Checks that no byte is loaded from two segments, and sorts them by the addresses where they are loaded.
+pub(super) fn check_physical_overlaps(segments: &mut [PlacedSegment]) -> Result<(), GuestProblem> {
+    segments.sort_by_key(|segment| segment.range.start);
+    for pair in segments.windows(2) {
+        if pair[1].range.start < pair[0].range.end {
+            return Err(overlap([&pair[0], &pair[1]], PlacedSegment::name, "physical"));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no byte is loaded from two segments, and that every mapped segment can be mapped. Sorts `segments`
@@ -263,12 +275,7 @@ fn more_memory(segment: &Segment, wishes: &[Range<u64>]) -> Result<(u64, usize, 
 ///
 /// Where copied segments go is not checked: overlays are at the same address at different times.
 fn check_overlaps(segments: &mut [PlacedSegment]) -> Result<(), GuestProblem> {
-    segments.sort_by_key(|segment| segment.range.start);
-    for pair in segments.windows(2) {
-        if pair[1].range.start < pair[0].range.end {
-            return Err(overlap([&pair[0], &pair[1]], PlacedSegment::name, "physical"));
-        }
-    }
+    check_physical_overlaps(segments)?;
     segments.sort_by_key(|segment| segment.virtual_range.start);
     let in_place: Vec<&PlacedSegment> =
         segments.iter().filter(|segment| segment.placement != Placement::Copied).collect();

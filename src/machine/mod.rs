@@ -61,7 +61,7 @@ use crate::boot::{
 use crate::kvm::probe::{self, Speed};
 use crate::kvm::{HostError, Kvm};
 use crate::memory::GuestMemory;
-use crate::settings::{BootKind, ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{BootKind, ClockMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use board::Board;
 use clock::Clock;
 use coalescing::Coalescing;
@@ -291,6 +291,15 @@ impl Machine {
     /// How the guest was booted.
     pub fn boot_options(&self) -> &BootOptions {
         &self.options
+    }
+
+    /// The architecture that gdb sees unless the user chooses one: that of the kind of guest, or of its file if that
+    /// is a 64-bit one, which gdb would refuse otherwise.
+    pub fn gdb_arch(&self) -> GdbArch {
+        match self.options.saved_protocol().kind.spec().gdb_arch {
+            GdbArch::I386 if boot::is_64_bit_elf(self.image()) => GdbArch::X86_64,
+            arch => arch,
+        }
     }
 
     /// The keyboard layout the guest expects.

@@ -17,6 +17,10 @@ pub enum BootKind {
     Linux,
     /// An ELF file with a PVH entry point.
     Pvh,
+    /// A Multiboot kernel, started in 32-bit protected mode.
+    Multiboot,
+    /// A Multiboot2 kernel, started in 32-bit protected mode.
+    Multiboot2,
     /// A flat image of code, started in real mode.
     Flat,
     /// A disk image, whose first sector is started by the machine's own BIOS.
@@ -70,6 +74,24 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         entry: "protected mode at the address in the note, no paging; EBX: `hvm_start_info`",
         gdb_arch: GdbArch::X86_64,
         example: "kvm pvh.elf",
+    },
+    BootKindSpec {
+        kind: BootKind::Multiboot,
+        name: "multiboot",
+        file: "Multiboot kernel",
+        recognised: "a Multiboot header (0x1BADB002) in the first 8 KiB, in an ELF file or with load addresses",
+        entry: "32-bit protected mode without paging; EAX 0x2BADB002, EBX: boot information",
+        example: "kvm --module root.tar kernel.elf -- debug",
+        gdb_arch: GdbArch::I386,
+    },
+    BootKindSpec {
+        kind: BootKind::Multiboot2,
+        name: "multiboot2",
+        file: "Multiboot2 kernel",
+        recognised: "a Multiboot2 header (0xE85250D6) in the first 32 KiB, in an ELF file or with load addresses",
+        entry: "32-bit protected mode without paging; EAX 0x36D76289, EBX: boot information",
+        example: "kvm --module root.tar kernel.elf -- debug",
+        gdb_arch: GdbArch::I386,
     },
     BootKindSpec {
         kind: BootKind::Flat,

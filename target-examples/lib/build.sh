@@ -119,6 +119,37 @@ guest() {
     make_elf "$name" "$script" "${fixed_address[@]}" "$@" "${inputs[@]}"
 }
 
+# multiboot_guest SOURCE [FLAG...]: builds a 32-bit C guest for a Multiboot loader; -DMULTIBOOT2 for
+# version 2.
+multiboot_guest() {
+    local source=$1 name
+    shift
+    name=$(basename "${source%.*}")
+    up_to_date "$outdir/$name.elf" "$source" "${source%/*}"/*.h && return
+    make_elf "$name" multiboot.ld "${fixed_address[@]}" -m32 -march=i686 "$@" "$lib/multiboot.S" "$source"
+}
+
+# object_32 SOURCE: compiles a 32-bit relocatable object, NAME.o.
+object_32() {
+    local source=$1 object
+    object=$outdir/$(basename "${source%.*}").o
+    up_to_date "$object" "$source" && return
+    gcc "${compile_flags[@]}" "${registers[@]}" -fno-pic -m32 -march=i686 -c "$source" -o "$object.new"
+    mv "$object.new" "$object"
+    echo "built ${object#"$root"/}"
+}
+
+# archive NAME FILE...: packs files of target-examples, as a tar archive that is the same each time.
+archive() {
+    local file=$outdir/$1
+    shift
+    up_to_date "$file" "${@/#/target-examples/}" && return
+    tar --format=ustar --owner=0 --group=0 --numeric-owner --mode=0644 --mtime=@0 \
+        -C target-examples -cf "$file.new" "$@"
+    mv "$file.new" "$file"
+    echo "built ${file#"$root"/}"
+}
+
 # vector_guest SOURCE [LINKER-SCRIPT [FLAG...]]: the same for a guest that uses floating point or
 # SSE registers, wherever the compiler likes to.
 vector_guest() {

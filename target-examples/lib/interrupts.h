@@ -26,18 +26,23 @@ typedef void handler_function(struct frame *);
 
 struct gate {
     uint16_t offset_low, selector, attributes, offset_middle;
+#ifdef __x86_64__
     uint32_t offset_high, reserved;
+#endif
 };
 
 static struct gate interrupt_table[256] __attribute__((aligned(16)));
 
 static inline void set_handler(uint8_t vector, handler_function *handler)
 {
-    uint64_t offset = (uint64_t)handler;
+    uintptr_t offset = (uintptr_t)handler;
     uint16_t selector;
     __asm__ volatile("mov %%cs, %0" : "=r"(selector));
     interrupt_table[vector] = (struct gate){
-        .offset_low = offset, .offset_middle = offset >> 16, .offset_high = offset >> 32,
+        .offset_low = offset, .offset_middle = offset >> 16,
+#ifdef __x86_64__
+        .offset_high = offset >> 32,
+#endif
         .selector = selector, .attributes = 0x8E00, /* present, ring 0, interrupt gate */
     };
 }
@@ -47,8 +52,8 @@ static inline void interrupts_setup(void)
 {
     struct __attribute__((packed)) {
         uint16_t limit;
-        uint64_t base;
-    } table = {sizeof interrupt_table - 1, (uint64_t)interrupt_table};
+        uintptr_t base;
+    } table = {sizeof interrupt_table - 1, (uintptr_t)interrupt_table};
     __asm__ volatile("lidt %0" : : "m"(table));
     write_port(PIC1, 0x11); /* ICW1: edge-triggered, two controllers, ICW4 follows */
     write_port(PIC2, 0x11);

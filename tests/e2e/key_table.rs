@@ -155,7 +155,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[pci] flat_ide_bars", "very", "is neither yes nor no; allowed: yes, no"),
     ("[guest] append", "\"open", ""),
     ("[guest] module", "", "does not name a file; allowed: the path of a file"),
-    ("[vm-spec] boot", "efi", "is no kind of guest file; allowed: auto, elf64, linux, pvh, flat, disk"),
+    (
+        "[vm-spec] boot",
+        "efi",
+        "is no kind of guest file; allowed: auto, elf64, linux, pvh, multiboot, multiboot2, flat, disk",
+    ),
     ("[guest] load", "low", "is not a number; allowed: a guest-physical address"),
     ("[guest] entry", "0x10fff0", "cannot be reached in real mode; allowed: a guest-physical address"),
     ("[guest] initrd", "", "does not name a file; allowed: the path of a file"),

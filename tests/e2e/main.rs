@@ -54,6 +54,7 @@ mod migration_failures;
 mod migration_gdb;
 mod migration_tls;
 mod mouse;
+mod multiboot;
 mod option_table;
 mod options;
 mod pci;
@@ -97,6 +98,7 @@ fn main() {
     trials.extend(emulate_native::trials());
     trials.extend(emulate_system::trials());
     trials.extend(resets::trials());
+    trials.extend(multiboot::trials());
     trials.extend(snapshots::trials());
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());

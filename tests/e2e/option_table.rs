@@ -261,7 +261,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--boot",
         "--boot efi",
-        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, pvh, flat, disk",
+        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, pvh, multiboot, multiboot2, flat, disk",
     ),
     (
         "--load",
