@@ -36,7 +36,7 @@ suite() {
     mkdir -p "$work/lab" "$work/files/guests" "$work/files/sources" "$work/files/etc"
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
-    cp "$root"/target/guests/{*.elf,*.bzImage,instructions-on-linux} "$work/files/guests/"
+    cp "$root"/target/guests/{*.elf,*.bzImage,*.img,instructions-on-linux} "$work/files/guests/"
     [[ $cpu != amd ]] || linux_guest "$work/files/guests/linux"
     # An exit takes ten times as long there.
     rm "$work/files/guests/serial-million.elf"

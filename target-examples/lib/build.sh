@@ -189,6 +189,21 @@ flat_guest() {
     fi
 }
 
+# boot_disk SOURCE: builds a disk image, NAME.img, from 16-bit assembly for address 0x7C00.
+boot_disk() {
+    local source=$1 name image
+    name=$(basename "${source%.*}")
+    image=$outdir/$name.img
+    up_to_date "$image" "$source" "${source%/*}"/*.h && return
+    gcc -m32 -nostdlib -static -no-pie -Wl,-m,elf_i386 -Wl,--build-id=none -Wl,-z,noexecstack \
+        -Wl,-Ttext=0x7c00 "$source" -o "$image.elf" &&
+        objcopy -O binary -j .text "$image.elf" "$image.new" || not_built "$name"
+    rm "$image.elf"
+    chmod -x "$image.new"
+    mv "$image.new" "$image"
+    echo "built ${image#"$root"/}"
+}
+
 # rust_guest SOURCE: builds one Rust guest with rustc alone. The bare-metal target is used where it
 # is installed; elsewhere the host's `core` serves, with SSE switched off, about which rustc warns.
 rust_guest() {
