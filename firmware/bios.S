@@ -34,7 +34,7 @@ _start:
     .endm
 
     /* Calls the supervisor and goes on here. CF is its answer. */
-    .macro CALL number
+    .macro ASK number
     pushw %es
     pushw $\number
     outb %al, $PORT
@@ -70,8 +70,10 @@ post:
     movw %ax, %ds
     movw %ax, %es
     movw $0x7c00, %sp
-    CALL POST
-    int $0x19
+    ASK POST
+    jnc 1f
+    call controllers
+1:  int $0x19
     jmp int_18
 
     AT 0xe2c3
@@ -111,7 +113,7 @@ int_75:
     /* The clock. */
 int_70:
     pushw %ax
-    CALL 0x70
+    ASK 0x70
     jnc end_of_slave
     int $0x4a                   # the alarm
 end_of_slave:
@@ -124,6 +126,24 @@ end_of_master:
     iretw
 
     ENTRY int_18, 0x18
+
+    /* Programs the PICs and the interval timer, where they are KVM's: as the supervisor does otherwise. */
+controllers:
+    movw $table, %si
+1:  lodsw %cs:(%si), %ax        # port and value
+    testb %al, %al
+    jz 2f
+    movzbw %al, %dx
+    movb %ah, %al
+    outb %al, %dx
+    jmp 1b
+2:  ret
+table:
+    .byte 0x20, 0x11, 0x21, 0x08, 0x21, 0x04, 0x21, 0x01    # vectors 8 to F
+    .byte 0xa0, 0x11, 0xa1, 0x70, 0xa1, 0x02, 0xa1, 0x01    # vectors 70 to 77
+    .byte 0x21, 0xf8, 0xa1, 0xfe    # timer, keyboard, slave; clock
+    .byte 0x43, 0x36, 0x40, 0, 0x40, 0    # 18.2 interrupts a second
+    .byte 0
 
     AT 0xe3fe
     ENTRY int_13, 0x13
@@ -153,7 +173,7 @@ int_09:
     stc
     int $0x15                   # a program may change the scan code, or take it
     jnc 1f
-    CALL 0x09
+    ASK 0x09
 1:  jmp end_of_master
 
     AT 0xec59
@@ -208,7 +228,7 @@ video_parameters:               # INT 1Dh: what programs for CRT controllers of 
 
     AT 0xfea5
 int_08:
-    CALL 0x08
+    ASK 0x08
     pushw %ds
     pushw %ax
     pushw %dx

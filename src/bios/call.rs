@@ -136,6 +136,9 @@ pub trait BiosPlatform {
     /// Writes a byte to a port.
     fn port_out(&mut self, port: u16, value: u8);
 
+    /// True if the PICs and the interval timer are reached by [`Self::port_out`]: they are not KVM's.
+    fn reaches_interrupt_controllers(&self) -> bool;
+
     /// The guest-physical ranges that are RAM, ascending.
     fn ram(&self) -> Vec<std::ops::Range<u64>>;
 

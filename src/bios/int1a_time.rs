@@ -27,9 +27,6 @@ const SET: u8 = 0x80;
 const ALARM: u8 = 0x20;
 const BINARY: u8 = 0x04;
 const SUMMER_TIME: u8 = 0x01;
-/// Mask of the slave PIC, and the clock's bit in it.
-const SLAVE_MASK: u16 = 0xA1;
-const CLOCK_LINE: u8 = 1;
 
 /// Ticks since midnight.
 pub(super) fn ticks(platform: &dyn BiosPlatform) -> u32 {
@@ -110,8 +107,6 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
             for (register, value) in alarm {
                 platform.set_indexed(CMOS, register, value);
             }
-            let mask = platform.port_in(SLAVE_MASK);
-            platform.port_out(SLAVE_MASK, mask & !CLOCK_LINE);
             let status = platform.indexed(CMOS, STATUS_B);
             platform.set_indexed(CMOS, STATUS_B, status & !SET | ALARM);
         }

@@ -7,7 +7,7 @@ use super::int13_disk::{SECTORS_PER_TRACK, cylinders, heads};
 use super::{int1a_time, int10_text};
 
 /// Commands of the two PICs: edge-triggered, cascaded on line 2, vectors 8 and 70h, 8086 mode. The timer, the
-/// keyboard and the slave are not masked.
+/// keyboard, the slave and the clock are not masked. `firmware/bios.S` has the same tables.
 const PIC: [(u16, u8); 10] = [
     (0x20, 0x11),
     (0x21, 0x08),
@@ -18,16 +18,19 @@ const PIC: [(u16, u8); 10] = [
     (0xA1, 0x02),
     (0xA1, 0x01),
     (0x21, 0xF8),
-    (0xA1, 0xFF),
+    (0xA1, 0xFE),
 ];
 /// Counter 0 divides by 65536 (mode 3): 18.2 interrupts a second.
 const TIMER: [(u16, u8); 3] = [(0x43, 0x36), (0x40, 0), (0x40, 0)];
 /// The keyboard interrupts, its scan codes are translated to set 1, and there is no mouse.
 const KEYBOARD: [(u16, u8); 2] = [(0x64, 0x60), (0x60, 0x65)];
 
-/// Sets up the devices, and what the data area says about disks and time.
+/// Sets up the devices, and what the data area says about disks and time. [`Served::Wait`] if PICs and timer are left to
+/// the ROM.
 pub(super) fn power_on(platform: &mut dyn BiosPlatform) -> Served {
-    for (port, value) in PIC.into_iter().chain(TIMER).chain(KEYBOARD) {
+    let controllers = platform.reaches_interrupt_controllers();
+    let commands = PIC.into_iter().chain(TIMER).filter(|_| controllers);
+    for (port, value) in commands.chain(KEYBOARD) {
         platform.port_out(port, value);
     }
     int10_text::clear(platform);
@@ -43,11 +46,12 @@ pub(super) fn power_on(platform: &mut dyn BiosPlatform) -> Served {
             platform.set_byte(table + 14, SECTORS_PER_TRACK as u8);
         }
     }
-    Served::Done
+    if controllers { Served::Done } else { Served::Wait }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rom;
     use super::super::testing::TestPlatform;
     use super::*;
 
@@ -56,11 +60,23 @@ mod tests {
         let mut platform = TestPlatform::default();
         assert_eq!(power_on(&mut platform), Served::Done);
         assert_eq!(platform.written_to(0x21), [0x08, 0x04, 0x01, 0xF8]);
-        assert_eq!(platform.written_to(0xA1), [0x70, 0x02, 0x01, 0xFF]);
+        assert_eq!(platform.written_to(0xA1), [0x70, 0x02, 0x01, 0xFE]);
         assert_eq!(platform.written_to(0x43), [0x36]);
         assert_eq!((platform.written_to(0x64), platform.written_to(0x60)), (vec![0x60], vec![0x65]));
         assert_eq!(platform.screen_line(24), "", "blanks with the usual attribute");
         assert_eq!(platform.dynamic().word(0xB8000), 0x0720);
+    }
+
+    #[test]
+    fn the_rom_programs_interrupt_controllers_of_kvm_as_power_on_does_others() {
+        let mut platform = TestPlatform { controllers_are_elsewhere: true, ..TestPlatform::default() };
+        assert_eq!(power_on(&mut platform), Served::Wait);
+        assert_eq!((platform.written_to(0x21), platform.written_to(0x43)), (vec![], vec![]));
+        let table: Vec<u8> =
+            PIC.into_iter().chain(TIMER).flat_map(|(port, value)| [port as u8, value]).collect();
+        assert!(
+            rom::ROM.windows(table.len() + 1).any(|bytes| bytes.starts_with(&table) && bytes.ends_with(&[0]))
+        );
     }
 
     #[test]

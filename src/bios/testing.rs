@@ -14,13 +14,14 @@ pub(super) struct TestPlatform {
     pub memory: Vec<u8>,
     pub vga: Vga,
     pub cmos: [u8; 128],
-    index: u8,
+    pub index: u8,
     pub drives: Vec<BiosDrive>,
     /// What ports other than those of the VGA and the clock read as.
     pub ports: Vec<(u16, u8)>,
     /// What was written to all ports.
     pub written: Vec<(u16, u8)>,
     pub size: u64,
+    pub controllers_are_elsewhere: bool,
 }
 
 impl Default for TestPlatform {
@@ -38,6 +39,7 @@ impl Default for TestPlatform {
             ports: vec![(0x3F9, 0), (0x3FB, 3), (0x3FC, 8), (0x3FD, 0x60)],
             written: Vec::new(),
             size: 64 << 20,
+            controllers_are_elsewhere: false,
         }
     }
 }
@@ -105,6 +107,10 @@ impl BiosPlatform for TestPlatform {
                 }
             }
         }
+    }
+
+    fn reaches_interrupt_controllers(&self) -> bool {
+        !self.controllers_are_elsewhere
     }
 
     fn ram(&self) -> Vec<Range<u64>> {

@@ -20,6 +20,7 @@ use crate::devices::bios_port::{BiosTransfer, TransferKind};
 use crate::devices::ide::{DiskRequest, DiskRequestKind, DiskResult};
 use crate::devices::table::Role;
 use crate::kvm::HostError;
+use crate::settings::IrqchipMode;
 
 /// Offsets in the frame on the stack: number of the interrupt, ES, and what INT has pushed.
 const ES: u64 = 2;
@@ -240,6 +241,10 @@ impl BiosPlatform for MachinePlatform<'_> {
         }
         let next = machine.apply(effect);
         self.note(next);
+    }
+
+    fn reaches_interrupt_controllers(&self) -> bool {
+        self.machine.irqchip() == IrqchipMode::User
     }
 
     fn ram(&self) -> Vec<Range<u64>> {

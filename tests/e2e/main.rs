@@ -7,6 +7,7 @@
 
 mod acpi;
 mod bad_files;
+mod bios;
 mod boot_state;
 mod check;
 mod chips;
@@ -103,6 +104,7 @@ fn main() {
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
     trials.extend(cpus::trials());
+    trials.extend(bios::trials());
     trials.extend(disk::trials());
     trials.extend(virtio_disk::trials());
     trials.extend(interrupts::trials());
