@@ -105,8 +105,10 @@ pub fn trials() -> Vec<Trial> {
             let symbols = symbols.to_str().ok_or("a path that is text")?;
             let kvm = KvmWithGdb::start_file(&flat("hello"), &["--symbols", symbols])?;
             let commands = [
-                "show architecture",
+                // That of the file with the symbols is i386.
+                "set architecture i8086",
                 "print $eip",
+                "x/i $eip",
                 "monitor dis",
                 "break next",
                 "break done",
@@ -121,7 +123,7 @@ pub fn trials() -> Vec<Trial> {
             ];
             // Without a file: gdb reads the symbols from `kvm`.
             let output = kvm.gdb_with_file(None, &commands)?;
-            expect(&output, "(currently \"i8086\")")?;
+            expect(&output, "<_start>:\tmov    $0xf,%si")?;
             expect(&output, "$1 = (void (*)()) 0x0 <_start>")?;
             expect(&output, "16-bit code, CS 0x0000 with base 0x0\n=> 0x0 <_start>: mov si, ")?;
             expect(&output, "\"Hello, KVM!\\n\"")?;
