@@ -244,7 +244,7 @@ impl VirtioRequest {
         status: u8,
     ) -> Result<bool, Unusable> {
         let not_ram = |_| NOT_RAM;
-        memory.write(self.status, &[status]).map_err(not_ram)?;
+        memory.write_for_guest(self.status, &[status]).map_err(not_ram)?;
         let written = match self.kind {
             Kind::Read if status == OK => self.length + 1,
             Kind::Identify => self.length.min(VIRTIO_BLK_ID_BYTES) + 1,
@@ -255,11 +255,11 @@ impl VirtioRequest {
         element[4..].copy_from_slice(&written.to_le_bytes());
         // The walker has found the rings in RAM, but the guest's values are checked again by the writes.
         let place = 4 + 8 * u64::from(queue.next_used % queue.size.max(1));
-        memory.write(queue.used.wrapping_add(place), &element).map_err(not_ram)?;
+        memory.write_for_guest(queue.used.wrapping_add(place), &element).map_err(not_ram)?;
         // Other processors see the index after the element.
         fence(Ordering::Release);
         let index = queue.next_used.wrapping_add(1);
-        memory.write(queue.used.wrapping_add(2), &index.to_le_bytes()).map_err(not_ram)?;
+        memory.write_for_guest(queue.used.wrapping_add(2), &index.to_le_bytes()).map_err(not_ram)?;
         fence(Ordering::SeqCst);
         let mut flags = [0; 2];
         memory.read(queue.available, &mut flags).map_err(not_ram)?;
@@ -311,7 +311,7 @@ fn gather(memory: &GuestMemory, segments: &[Segment], from: u32, bytes: &mut [u8
 /// Writes `bytes` to the segments from byte `from` on.
 fn scatter(memory: &GuestMemory, segments: &[Segment], from: u32, bytes: &[u8]) -> Result<(), Unusable> {
     parts(segments, from, bytes.len())
-        .try_for_each(|(address, range)| memory.write(address, &bytes[range]))
+        .try_for_each(|(address, range)| memory.write_for_guest(address, &bytes[range]))
         .map_err(|_| NOT_RAM)
 }
 

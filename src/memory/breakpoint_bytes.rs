@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{GuestMemory, MemoryError};
@@ -73,6 +74,16 @@ impl GuestMemory {
         if self.read(address, &mut byte).is_ok() && self.write(address, &[replaced.inserted]).is_ok() {
             replaced.original = byte[0];
         }
+    }
+
+    /// Calls `change`, which changes what the guest has at `range`, with the guest's own bytes in memory there. The
+    /// inserted bytes are back afterwards, and replace the new ones.
+    pub(super) fn beneath_breakpoints<T>(&self, range: Range<u64>, change: impl FnOnce() -> T) -> T {
+        let inside: Vec<u64> = self.inserted.read().range(range).map(|(address, _)| *address).collect();
+        inside.iter().for_each(|address| self.lift_breakpoint(*address));
+        let result = change();
+        inside.iter().for_each(|address| self.reinsert_breakpoint(*address));
+        result
     }
 
     /// Restores the guest's bytes at all addresses. A byte that the guest has written over an inserted one stays.

@@ -16,6 +16,7 @@
 //! | `contents` | chunks of RAM that are not zero; RAM that maps a file |
 //! | `file_faults` | access to RAM whose file cannot be read any more |
 //! | `image` | copies of RAM that share equal pages |
+//! | `rom` | firmware in ROM, and the shadow RAM under it |
 //! | `breakpoint_bytes` | bytes that a debugger has inserted, and the bytes that they replace |
 //! | `zero` | filling with zeros without committing pages |
 
@@ -26,6 +27,7 @@ mod host_writes;
 mod image;
 mod page_set;
 mod physical;
+mod rom;
 mod slot_holes;
 mod slots;
 mod zero;
@@ -42,6 +44,7 @@ pub use contents::CHUNK;
 pub use file_faults::{notify_file_faults, take_file_fault};
 pub use image::{ImageBudget, ImageError, MemoryImage};
 pub use page_set::PageSet;
+pub use rom::{MAX_OPTION_ROM, MAX_ROM, ROM_GRANULE, RomState, SHADOW, ShadowControl};
 pub use slot_holes::{MAX_PROTECTED_RANGES, ProtectedPages, Protection, SlotChange, SlotMapping};
 pub use slots::{AttachedSlots, MemorySlot};
 
@@ -121,6 +124,12 @@ pub enum MemoryError {
         /// The guest-physical address that was accessed, if it is known.
         address: Option<u64>,
     },
+    /// Saved ROM cannot be what it is said to be.
+    #[error("ROM that a machine cannot have: {problem}; save the machine again")]
+    Rom {
+        /// What is wrong.
+        problem: String,
+    },
     /// More than [`MAX_PROTECTED_RANGES`] ranges of pages should be protected.
     #[error(
         "{ranges} separate ranges of pages cannot be watched, only {MAX_PROTECTED_RANGES}; delete a watchpoint"
@@ -144,6 +153,7 @@ pub struct GuestMemory {
     from_file: Mutex<contents::FromFile>,
     host_writes: host_writes::HostWrites,
     inserted: BreakpointBytes,
+    roms: rom::Roms,
 }
 
 impl GuestMemory {
@@ -169,6 +179,7 @@ impl GuestMemory {
             host_writes: host_writes::HostWrites::default(),
             from_file: Mutex::default(),
             inserted: BreakpointBytes::default(),
+            roms: rom::Roms::default(),
         })
     }
 
@@ -213,13 +224,15 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Fills `bytes` from `start`.
+    /// Fills `bytes` from `start`, which is RAM or the ROM below 4 GiB.
     ///
     /// # Errors
     ///
     /// [`MemoryError::NotRam`].
     pub fn read(&self, start: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
-        self.check(start, bytes.len() as u64)?;
+        if !self.is_ram(start, bytes.len() as u64) {
+            return self.read_rom(start, bytes);
+        }
         self.map
             .read_slice(bytes, GuestAddress(start))
             .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })
@@ -298,7 +311,7 @@ impl GuestMemory {
     }
 
     /// Makes all of RAM zero and returns its pages to the host. Pages that were committed count as written by the
-    /// host. Inserted breakpoint bytes are forgotten.
+    /// host. Inserted breakpoint bytes are forgotten, and ROM is removed.
     ///
     /// No vCPU may be running.
     ///
@@ -315,7 +328,7 @@ impl GuestMemory {
             word.store(0, Ordering::Relaxed);
         }
         self.inserted.clear();
-        Ok(())
+        self.restore_rom(None)
     }
 }
 

@@ -13,6 +13,6 @@ impl PhysicalMemory for GuestMemory {
     }
 
     fn write_bytes(&self, address: u64, bytes: &[u8]) -> bool {
-        self.write(address, bytes).is_ok()
+        self.write_for_guest(address, bytes).is_ok()
     }
 }

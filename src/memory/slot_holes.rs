@@ -161,7 +161,7 @@ impl AttachedSlots {
         if memory.slot_at(mapping.slot.guest) == Some(mapping.slot) && !mapping.read_only {
             return mapping;
         }
-        let mut number = memory.first_free_slot();
+        let mut number = memory.first_free_slot() + u32::from(memory.has_rom());
         while self.split.iter().any(|other| other.slot.number == number) {
             number += 1;
         }

@@ -118,21 +118,24 @@ impl GuestMemory {
         self.ram().last().map_or(0, |range| range.end.div_ceil(self.block_size) as u32)
     }
 
-    /// True if `slot` is a block of this memory, or whole pages of one.
+    /// True if `slot` is a block of this memory, whole pages of one, or the ROM below 4 GiB.
     pub fn has_slot(&self, slot: &MemorySlot) -> bool {
+        if self.has_rom() && self.rom_slot().is_some_and(|rom| rom.slot == *slot) {
+            return true;
+        }
         let Some(block) = self.slot_at(slot.guest) else { return false };
         let offset = slot.guest - block.guest;
         let whole = [slot.guest, slot.size].iter().all(|n| n.is_multiple_of(PAGE_SIZE));
         whole && slot.size > 0 && slot.size <= block.size - offset && slot.host == block.host + offset
     }
 
-    /// Carries out a write of the guest to RAM that is not mapped: the low `size` bytes of `value`, at most 8.
+    /// Carries out a write of the guest to RAM that is not mapped, or to ROM, which ignores it: the low `size` bytes of `value`, at most 8.
     ///
     /// # Errors
     ///
     /// [`MemoryError::NotRam`].
     pub fn write_word(&self, address: u64, value: u64, size: u8) -> Result<(), MemoryError> {
-        self.write(address, &value.to_le_bytes()[..usize::from(size).min(8)])
+        self.write_for_guest(address, &value.to_le_bytes()[..usize::from(size).min(8)])
     }
 
     /// Carries out a read of the guest from RAM that is not mapped: `size` bytes, at most 8.

@@ -42,7 +42,7 @@ impl Board {
                 return self.bus_master_mut().descriptor_read(channel, descriptor);
             }
             DmaStep::Data { address, length } if demand.to_memory => {
-                if memory.write(address, drives.dma_data(device, length)).is_err() {
+                if memory.write_for_guest(address, drives.dma_data(device, length)).is_err() {
                     return self.abort_dma(channel);
                 }
                 (length, drives.dma_taken(device, length))
