@@ -36,6 +36,7 @@ has_part() {
     bochs) have bochs-bin ;;
     bochs-term) compgen -G '/usr/lib/*/bochs/plugins/libbx_term_gui.so' >/dev/null ;;
     bochsbios) [[ -e /usr/share/bochs/BIOS-bochs-latest ]] ;;
+    seabios) [[ -e /usr/share/seabios/bios.bin ]] ;;
     vgabios) [[ -e /usr/share/vgabios/vgabios.bin ]] ;;
     isolinux) [[ -e /usr/lib/ISOLINUX/isolinux.bin ]] ;;
     syslinux-common) [[ -e /usr/lib/syslinux/modules/bios/ldlinux.c32 ]] ;;

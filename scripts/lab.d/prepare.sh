@@ -9,10 +9,10 @@ kernel=$cache/kernel
 
 # Installs what a processor of this vendor needs.
 prepare_lab() {
-    local parts=(cpio busybox-static)
+    local parts=(cpio busybox-static seabios bochsbios vgabios)
     case $1 in
     amd) parts+=(qemu-system-x86) ;;
-    intel) parts+=(bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common) ;;
+    intel) parts+=(bochs bochs-term xorriso isolinux syslinux-common) ;;
     esac
     need_parts "${parts[@]}"
     [[ -d $kernel ]] || fetch_kernel

@@ -1,5 +1,6 @@
 //! The machine for a guest file, as the settings say.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::failure_status::{boot_status, machine_status};
@@ -10,7 +11,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::OutputQueue;
 use crate::machine::{Machine, MachineSpec};
-use crate::settings::{Settings, SymbolFileSpec};
+use crate::settings::{BootKind, Settings, SymbolFileSpec, VgaBiosSpec};
 
 /// A machine with a guest to be started.
 pub(super) fn new_machine(
@@ -84,7 +85,25 @@ pub(super) fn boot_options(settings: &Settings) -> BootOptions {
             .iter()
             .map(|module| (module.path.clone(), module.arguments.clone()))
             .collect(),
+        vga_bios: vga_bios(settings),
         platform: Platform { cpus: settings.cpus, ..Platform::default() },
+    }
+}
+
+/// The VGA BIOS for firmware: the one that the user has named, or the first of the usual ones in its folder.
+fn vga_bios(settings: &Settings) -> Option<PathBuf> {
+    const USUAL: [&str; 3] = ["vgabios-isavga.bin", "vgabios-stdvga.bin", "vgabios.bin"];
+    const OF_BOCHS: &str = "VGABIOS-lgpl-latest";
+    let boot = &settings.boot;
+    match &boot.vga_bios {
+        _ if boot.kind != Some(BootKind::Rom) => None,
+        VgaBiosSpec::None => None,
+        VgaBiosSpec::File(file) => Some(file.clone()),
+        VgaBiosSpec::Beside => {
+            let folder = settings.guest.parent()?;
+            let mut files = USUAL.into_iter().chain([OF_BOCHS]).map(|name| folder.join(name));
+            files.find(|file| file.exists())
+        }
     }
 }
 

@@ -105,6 +105,17 @@ pub enum BootError {
         /// The option, without dashes.
         option: &'static str,
     },
+    /// An option about boot information is given for firmware, which gets none.
+    #[error(
+        "`--{option}` has no effect on {file}: firmware boots a disk, whose boot loader knows modules and command lines; \
+         leave it out"
+    )]
+    NotForRom {
+        /// Name of the firmware.
+        file: String,
+        /// The option, without dashes.
+        option: &'static str,
+    },
     /// A command line cannot be passed to the guest because it contains a zero byte.
     #[error("the command line of {what} contains a zero byte, which would end it; remove it")]
     CommandLine {
@@ -177,6 +188,37 @@ pub enum GuestProblem {
         part: String,
         /// Number of bytes that are missing.
         missing: u64,
+    },
+    /// Firmware that cannot be in ROM.
+    #[error(
+        "{length} bytes are no firmware: its size is a multiple of 64 KiB, from 64 KiB to 16 MiB; give an image for a \
+         PC, for example /usr/share/seabios/bios.bin"
+    )]
+    RomSize {
+        /// The size of the file.
+        length: u64,
+    },
+    /// Firmware without a first instruction.
+    #[error(
+        "there is no reset vector: the last 16 bytes are all {byte:#04x}; firmware has its first instruction there, so \
+         give the complete image"
+    )]
+    NoResetVector {
+        /// The byte that is there.
+        byte: u8,
+    },
+    /// A file that is no option ROM.
+    #[error(
+        "this is no option ROM of at most 64 KiB: it begins with {:02x} {:02x} in place of 55 aa, or says that it has \
+         {length} bytes; give a VGA BIOS, for example /usr/share/seabios/vgabios-stdvga.bin",
+        first[0],
+        first[1]
+    )]
+    NoOptionRom {
+        /// Its first two bytes.
+        first: [u8; 2],
+        /// The length that it says it has, in bytes.
+        length: u64,
     },
     /// The host could not read the file.
     #[error("cannot read {length} bytes at offset {offset}: {source}")]

@@ -33,6 +33,7 @@
 //! | `platform` | the processors and the wiring of interrupts |
 //! | `acpi`, `mp_table` | the tables that describe them |
 //! | `firmware_tables` | where these tables are |
+//! | `rom` | the protocol of firmware |
 //! | `start_info` | command line, modules and memory map for the guest |
 //!
 //! Another protocol is one file like `flat` with a `recognise` and a `load`, a row in the table of `protocol`, and a
@@ -69,6 +70,7 @@ mod protocol;
 mod pvh;
 mod real_mode;
 mod relocate;
+mod rom;
 mod segments;
 mod start_info;
 mod symbols;
@@ -94,6 +96,7 @@ pub use linux::{LinuxProblem, is_large_kernel};
 pub use multiboot::MultibootProblem;
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load};
+pub use rom::after_reset;
 pub use symbols::{Symbol, SymbolIndex, has_symbols};
 
 /// The user's boot options.
@@ -115,6 +118,8 @@ pub struct BootOptions {
     pub command_line: String,
     /// Files passed to the guest, each with its command line.
     pub modules: Vec<(PathBuf, String)>,
+    /// The VGA BIOS of a machine with firmware.
+    pub vga_bios: Option<PathBuf>,
     /// The machine as the ACPI and MP tables describe it.
     pub platform: Platform,
 }
@@ -138,6 +143,8 @@ impl BootOptions {
 pub enum ResetAction {
     /// RAM is cleared and the guest file is loaded again, as at the start.
     Reload,
+    /// RAM keeps its contents, and the processor starts at the reset vector in ROM ([`after_reset`]).
+    ResetVector,
 }
 
 /// The source of a guest's symbols, besides the files of `--symbols`.

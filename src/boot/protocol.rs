@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::GuestProblem;
 use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction};
-use super::{disk, flat, identify, image, linux, long_mode_elf, multiboot, pvh};
+use super::{disk, flat, identify, image, linux, long_mode_elf, multiboot, pvh, rom};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
@@ -83,6 +83,13 @@ static PROTOCOLS: &[Protocol] = &[
         load: flat::load,
         default_memory: |image, options| Some(flat::default_memory(image, options)),
         reset: ResetAction::Reload,
+    },
+    Protocol {
+        kind: BootKind::Rom,
+        recognise: |_| Recognition::No,
+        load: rom::load,
+        default_memory: |_, _| None,
+        reset: ResetAction::ResetVector,
     },
 ];
 

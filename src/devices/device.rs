@@ -31,6 +31,8 @@ pub struct Action {
     pub disk: bool,
     /// Addresses or interrupts of PCI functions may have changed.
     pub configuration: bool,
+    /// What memory shows may have changed ([`super::pci::PciBus::shadow_control`]).
+    pub memory: bool,
 }
 
 /// A request of a device to the whole machine.
@@ -58,6 +60,7 @@ impl Action {
         deadline: false,
         disk: false,
         configuration: false,
+        memory: false,
     };
 
     /// The device's interrupt line is now at `level`.

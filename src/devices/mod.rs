@@ -13,6 +13,8 @@ pub mod debugger_port;
 pub mod decode;
 mod device;
 pub mod dma;
+pub mod firmware_log;
+pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
 pub mod ide;

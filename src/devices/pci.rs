@@ -25,6 +25,11 @@ use ide::IdeFunction;
 use isa_bridge::{IsaBridge, Pirq};
 use virtio_disk::VirtioDiskFunction;
 
+use crate::memory::ShadowControl;
+
+/// The subsystem of QEMU's machines, vendor in the low half: firmware then asks the firmware configuration device.
+const MACHINE_SUBSYSTEM: u32 = 0x1100_1AF4;
+
 /// Where a function is on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PciAddress {
@@ -84,6 +89,25 @@ impl PciBus {
     /// Switches `flat_ide_bars` ([`Self::new`]) on or off, before the guest starts.
     pub fn set_flat_ide_bars(&mut self, on: bool) {
         *self = PciBus::new(on);
+    }
+
+    /// Gives the host bridge the subsystem by which firmware recognises the machine, before the guest starts. Firmware then
+    /// sets the bus up.
+    pub fn identify(&mut self) {
+        if let Some(bridge) = self.function_mut(PciAddress::HOST_BRIDGE) {
+            *bridge.space_mut() = bridge.space().clone().dword(space::SUBSYSTEM, MACHINE_SUBSYSTEM, 0);
+        }
+    }
+
+    fn is_identified(&self) -> bool {
+        let bridge = self.function(PciAddress::HOST_BRIDGE);
+        bridge.is_some_and(|bridge| bridge.space().read(space::SUBSYSTEM, 4) == MACHINE_SUBSYSTEM)
+    }
+
+    /// What the host bridge makes of the addresses from 0xC0000 to 1 MiB in a machine with firmware.
+    pub fn shadow_control(&self) -> ShadowControl {
+        let bridge = self.function(PciAddress::HOST_BRIDGE);
+        bridge.map_or_else(ShadowControl::default, |bridge| host_bridge::shadow_control(bridge.space()))
     }
 
     /// The function at `at`, if there is one.

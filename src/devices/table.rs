@@ -13,6 +13,8 @@ use super::debug_console::{self, DebugConsole};
 use super::debug_exit::{self, DebugExit};
 use super::debugger_port::{self, DebuggerPort};
 use super::dma::Dma;
+use super::firmware_log::{self, FirmwareLog};
+use super::fw_cfg::{self, FirmwareConfiguration};
 use super::hpet::{self, Hpet};
 use super::i8042::I8042;
 use super::ide::bus_master::BusMaster;
@@ -55,6 +57,8 @@ pub enum Role {
     VirtioDisk,
     /// The port at which the machine's own BIOS calls the supervisor, connected only if the guest was started by it.
     BiosPort,
+    /// What only firmware uses, in a machine that has any.
+    Firmware,
 }
 
 /// When a device has to know the time.
@@ -105,7 +109,7 @@ pub struct Registration {
 impl Registration {
     /// True if the user chooses whether the machine has the device.
     pub fn is_optional(&self) -> bool {
-        matches!(self.role, Role::DebuggerPort | Role::VirtioDisk | Role::BiosPort)
+        matches!(self.role, Role::DebuggerPort | Role::VirtioDisk | Role::BiosPort | Role::Firmware)
     }
 
     /// The device `D`, number 0, attached to nothing.
@@ -280,6 +284,21 @@ pub const TABLE: &[Registration] = &[
         ports: &[bios_port::PORT..=bios_port::PORT],
         role: Role::BiosPort,
         ..Registration::of::<BiosPort>()
+    },
+    Registration {
+        base: fw_cfg::PORT,
+        ports: &[fw_cfg::PORT..=fw_cfg::LAST_PORT],
+        role: Role::Firmware,
+        ..Registration::of::<FirmwareConfiguration>()
+    },
+    Registration {
+        base: firmware_log::PORT,
+        ports: &[
+            firmware_log::PORT..=firmware_log::LAST_PORT,
+            firmware_log::VGA_PORT..=firmware_log::VGA_PORT,
+        ],
+        role: Role::Firmware,
+        ..Registration::of::<FirmwareLog>()
     },
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),

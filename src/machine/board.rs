@@ -55,6 +55,8 @@ pub struct Effect {
     /// A drive may have a request ([`Board::take_disk_request`]), or the bus master data to transfer
     /// ([`Board::transfer_by_dma`]).
     pub disk: bool,
+    /// What memory shows may have changed ([`PciBus::shadow_control`]).
+    pub memory: bool,
 }
 
 impl Effect {
@@ -65,6 +67,7 @@ impl Effect {
             request: self.request.or(other.request),
             deadline: self.deadline | other.deadline,
             disk: self.disk | other.disk,
+            memory: self.memory | other.memory,
         }
     }
 }
@@ -197,15 +200,6 @@ impl Board {
         };
         board.read_lines();
         board
-    }
-
-    /// Connects the port at which the guest stops itself in a debugger.
-    pub fn connect_debugger_port(&mut self) {
-        for (index, entry) in self.table.iter().enumerate() {
-            if entry.role == Role::DebuggerPort {
-                self.decoder.connect(entry, index as u8);
-            }
-        }
     }
 
     /// Returns all devices to their state after power-on. The count of accesses continues.
@@ -350,7 +344,13 @@ impl Board {
             Role::DebugConsole => Some((OutputSource::DebugConsole, byte)),
             _ => None,
         });
-        Effect { output, request: action.request, deadline: action.deadline, disk: action.disk }
+        Effect {
+            output,
+            request: action.request,
+            deadline: action.deadline,
+            disk: action.disk,
+            memory: action.memory,
+        }
     }
 
     /// True if the registers of the device show the time: it is told the time before each access.

@@ -210,6 +210,7 @@ impl Machine {
                 }
             }
             self.board.set_up_pci();
+            self.board.set_boot_order();
         }
         disks.check(&self.board)?;
         for (unit, disk) in disks.units.iter().enumerate() {
@@ -276,6 +277,7 @@ impl Machine {
     #[cold]
     pub(super) fn submit_disk_requests(&mut self) {
         self.board.transfer_by_dma(&self.memory);
+        self.board.transfer_firmware_configuration(&self.memory);
         while let Some((unit, request)) = self.board.take_disk_request() {
             self.disks.submit(unit, request);
         }

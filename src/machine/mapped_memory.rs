@@ -15,6 +15,10 @@ pub(super) struct MappedMemory {
     vm: Vm,
     slots: AttachedSlots,
     memory: Arc<GuestMemory>,
+    /// The pages of watchpoints.
+    watched: Vec<ProtectedPages>,
+    /// The ROM below 4 GiB that is mapped.
+    rom: Option<SlotMapping>,
     /// KVM logs dirty pages.
     logging: bool,
 }
@@ -22,7 +26,14 @@ pub(super) struct MappedMemory {
 impl MappedMemory {
     /// The RAM of `vm`, none of which is mapped yet.
     pub(super) fn new(vm: Vm, memory: Arc<GuestMemory>) -> MappedMemory {
-        MappedMemory { vm, slots: AttachedSlots::default(), memory, logging: false }
+        MappedMemory {
+            vm,
+            slots: AttachedSlots::default(),
+            memory,
+            watched: Vec::new(),
+            rom: None,
+            logging: false,
+        }
     }
 
     /// The virtual machine.
@@ -31,8 +42,11 @@ impl MappedMemory {
         &self.vm
     }
 
-    /// Maps the blocks of RAM that have contents.
+    /// Maps ROM, and the blocks of RAM that have contents.
     pub(super) fn map_written(&mut self) -> Result<(), HostError> {
+        if self.memory.has_rom() {
+            self.map_rom()?;
+        }
         self.slots.attach_written(&self.memory).into_iter().try_for_each(|part| self.map(part))
     }
 
@@ -56,6 +70,27 @@ impl MappedMemory {
     ///
     /// [`HostError::Refused`]. The pages protected before stay so, unless the host refuses that, too.
     pub(super) fn protect(&mut self, pages: Vec<ProtectedPages>) -> Result<(), HostError> {
+        let shadow = self.memory.protected_shadow();
+        self.protect_exactly(combine(&shadow, &pages))?;
+        self.watched = pages;
+        Ok(())
+    }
+
+    /// Maps ROM and shadow RAM as they are now, and protects what the guest cannot write there.
+    pub(super) fn map_rom(&mut self) -> Result<(), HostError> {
+        let rom = self.memory.rom_slot();
+        if self.rom != rom {
+            if let Some(old) = self.rom.take() {
+                self.vm.detach(old.slot)?;
+            }
+            rom.into_iter().try_for_each(|part| self.vm.attach(part, false))?;
+            self.rom = rom;
+        }
+        let shadow = self.memory.protected_shadow();
+        self.protect_exactly(combine(&shadow, &self.watched))
+    }
+
+    fn protect_exactly(&mut self, pages: Vec<ProtectedPages>) -> Result<(), HostError> {
         let before = self.slots.clone();
         let changes = self
             .slots
@@ -127,5 +162,57 @@ impl MappedMemory {
             found.insert_bits(part.slot.guest, &self.vm.take_dirty_pages(part.slot)?);
         }
         Ok(found)
+    }
+}
+
+/// Both lists as one, ascending and without overlaps: where pages are in both, as `watched` has them.
+fn combine(shadow: &[ProtectedPages], watched: &[ProtectedPages]) -> Vec<ProtectedPages> {
+    if shadow.is_empty() {
+        return watched.to_vec();
+    }
+    let mut all = watched.to_vec();
+    for ProtectedPages { pages, how } in shadow {
+        let mut start = pages.start;
+        for other in
+            watched.iter().map(|it| &it.pages).filter(|it| it.start < pages.end && pages.start < it.end)
+        {
+            if start < other.start {
+                all.push(ProtectedPages { pages: start..other.start, how: *how });
+            }
+            start = start.max(other.end);
+        }
+        if start < pages.end {
+            all.push(ProtectedPages { pages: start..pages.end, how: *how });
+        }
+    }
+    all.sort_by_key(|it| it.pages.start);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Protection::{ReadOnly, Removed};
+
+    #[test]
+    fn watched_pages_are_cut_out_of_read_only_areas() {
+        let pages = |pages, how| ProtectedPages { pages, how };
+        let shadow = [pages(0xC_0000..0xC_4000, ReadOnly), pages(0xF_0000..0xF_4000, ReadOnly)];
+        let watched = [
+            pages(0x1000..0x2000, Removed),
+            pages(0xC_1000..0xC_2000, Removed),
+            pages(0xC_3000..0xC_5000, ReadOnly),
+        ];
+        let all = combine(&shadow, &watched);
+        let expected = [
+            pages(0x1000..0x2000, Removed),
+            pages(0xC_0000..0xC_1000, ReadOnly),
+            pages(0xC_1000..0xC_2000, Removed),
+            pages(0xC_2000..0xC_3000, ReadOnly),
+            pages(0xC_3000..0xC_5000, ReadOnly),
+            pages(0xF_0000..0xF_4000, ReadOnly),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(combine(&[], &watched), watched);
     }
 }

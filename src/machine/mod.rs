@@ -60,7 +60,7 @@ use crate::boot::{
 };
 use crate::kvm::probe::{self, Speed};
 use crate::kvm::{HostError, Kvm};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, ShadowControl};
 use crate::settings::{BootKind, ClockMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, Schedule};
 use board::Board;
 use clock::Clock;
@@ -190,7 +190,10 @@ impl Machine {
         board.set_irqchip(spec.irqchip);
         board.set_up_cmos(spec.memory, spec.time_of_day);
         board.set_flat_ide_bars(spec.flat_ide_bars);
-        board.set_up_pci();
+        match memory.rom_state() {
+            Some(rom) => board.set_up_firmware(&memory, rom.option_rom, cpus.len() as u8),
+            None => board.set_up_pci(),
+        }
         if spec.magic_break {
             board.connect_debugger_port();
         }
@@ -373,6 +376,11 @@ impl Machine {
                 // The file may have been overwritten since.
                 self.symbols.forget_guest_file();
                 load(self.image(), &self.memory, &self.options)?.registers
+            }
+            // Firmware decides what becomes of the contents of RAM.
+            ResetAction::ResetVector => {
+                self.memory.control_shadow(ShadowControl::default())?;
+                boot::after_reset()
             }
         };
         self.emulated_before = self.emulated();

@@ -327,6 +327,9 @@ impl Machine {
         if effect.disk {
             self.submit_disk_requests();
         }
+        if effect.memory {
+            self.control_shadow()?;
+        }
         match effect.request {
             None => Ok(None),
             Some(MachineRequest::Exit(value)) => Ok(Some(Next::end(Outcome::DebugExit { value }))),
@@ -335,6 +338,17 @@ impl Machine {
             Some(MachineRequest::ServeBios) => self.serve_bios().map(Some),
             Some(MachineRequest::StopInDebugger) => Ok(Some(Next::Stop(Event::StopRequested))),
         }
+    }
+
+    /// The guest has written the registers that decide where it sees ROM and where RAM.
+    #[cold]
+    pub(super) fn control_shadow(&mut self) -> Result<(), HostError> {
+        let control = self.board.pci().shadow_control();
+        let failed = |error| HostError::because("exchange ROM and RAM", error);
+        if self.memory.control_shadow(control).map_err(failed)? {
+            self.ram.map_rom()?;
+        }
+        Ok(())
     }
 
     #[inline]

@@ -20,7 +20,7 @@ use crate::boot::{BootOptions, GuestFile};
 use crate::devices::lapic::LocalApics;
 use crate::devices::{MachineTime, Payload, Snapshot, StateError};
 use crate::kvm::{CpuFeatures, HostError, KernelIrqchipState, Kvm};
-use crate::memory::{GuestMemory, MemoryError};
+use crate::memory::{GuestMemory, MemoryError, RomState};
 use crate::settings::{BootKind, IrqchipMode};
 
 /// The consequence of the guest's last instruction that is still to be performed before the guest continues.
@@ -76,6 +76,8 @@ pub struct MachineState {
     pub pending_action: Option<PendingAction>,
     /// KVM's interrupt controllers and interval timer, if the machine has those (`irqchip = kernel`).
     pub kernel_irqchip: Option<KernelIrqchipState>,
+    /// Firmware in ROM, and the shadow RAM that the guest does not see, if the machine has any.
+    pub rom: Option<RomState>,
 }
 
 impl MachineState {
@@ -150,6 +152,7 @@ impl Machine {
                 _ => None,
             }),
             kernel_irqchip,
+            rom: self.memory.rom_state(),
         })
     }
 
@@ -273,6 +276,11 @@ impl Machine {
     /// Restores the CPUs from `state` and replaces the devices by `board`. The serial ports whose output is
     /// coalesced stay the same.
     pub(super) fn put_state(&mut self, board: Board, state: &MachineState) -> Result<(), HostError> {
+        if self.memory.has_rom() || state.rom.is_some() {
+            let failed = |error| HostError::because("restore ROM", error);
+            self.memory.restore_rom(state.rom.as_ref()).map_err(failed)?;
+            self.ram.map_rom()?;
+        }
         self.ram.vm().set_clock(state.clock)?;
         for (cpu, state) in self.cpus.iter_mut().zip(&state.cpus) {
             cpu.set_state(state)?;

@@ -25,6 +25,8 @@ pub enum BootKind {
     Flat,
     /// A disk image, whose first sector is started by the machine's own BIOS.
     Disk,
+    /// Firmware, started at the reset vector of a ROM.
+    Rom,
 }
 
 /// What users are told about a kind of guest file.
@@ -111,6 +113,15 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         gdb_arch: GdbArch::I8086,
         example: "kvm disk.img",
     },
+    BootKindSpec {
+        kind: BootKind::Rom,
+        name: "rom",
+        file: "firmware image",
+        recognised: "no file is; `--bios FILE` is the same as `--boot rom FILE`",
+        entry: "real mode at the reset vector F000:FFF0 (docs/firmware.md)",
+        gdb_arch: GdbArch::I8086,
+        example: "kvm --bios bios.bin --disk disk.img",
+    },
 ];
 
 impl BootKind {
@@ -144,6 +155,22 @@ pub struct BootSpec {
     pub initrd: Option<PathBuf>,
     /// Files with symbols besides the guest file.
     pub symbols: Vec<SymbolFileSpec>,
+    /// The firmware, which then is the guest file.
+    pub bios: Option<PathBuf>,
+    /// The VGA BIOS of a machine with firmware.
+    pub vga_bios: VgaBiosSpec,
+}
+
+/// Which VGA BIOS a machine with firmware has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum VgaBiosSpec {
+    /// One that is in the folder of the firmware, if any is.
+    #[default]
+    Beside,
+    /// None.
+    None,
+    /// The one in this file.
+    File(PathBuf),
 }
 
 /// A file with symbols.

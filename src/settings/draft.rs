@@ -8,9 +8,9 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DisplayMode, GdbSpec,
-    IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity,
-    MouseMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
+    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DiskMode, DiskSpec, DisplayMode,
+    GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS,
+    MigrationSecurity, MouseMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
 };
 
 /// The source of the value being set.
@@ -324,6 +324,28 @@ impl Draft {
         }
     }
 
+    /// The guest file: the firmware if there is any, whose first disk then is the one on the command line.
+    fn with_firmware(&mut self, guest: Option<&Path>) -> Result<PathBuf, SettingsError> {
+        let settings = &mut self.settings;
+        let Some(bios) = settings.boot.bios.clone() else {
+            return guest.map(Path::to_owned).ok_or(SettingsError::NoGuest);
+        };
+        match settings.boot.kind {
+            None | Some(BootKind::Rom) => settings.boot.kind = Some(BootKind::Rom),
+            Some(kind) => return Err(SettingsError::BiosWithKind { kind: kind.name() }),
+        }
+        if let Some(guest) = guest {
+            if settings.disks.iter().filter(|disk| disk.interface == DiskInterface::Ide).count() == MOST_DISKS
+            {
+                return Err(SettingsError::TooManyDisksForBios { guest: guest.to_owned() });
+            }
+            let disk =
+                DiskSpec { path: guest.to_owned(), mode: DiskMode::ReadWrite, interface: DiskInterface::Ide };
+            settings.disks.insert(0, disk);
+        }
+        Ok(bios)
+    }
+
     /// The finished settings for the guest file on the command line.
     ///
     /// # Errors
@@ -341,8 +363,9 @@ impl Draft {
             Some(guest) if self.receive => {
                 return Err(SettingsError::GuestWithMigration { guest: guest.to_owned() });
             }
-            Some(guest) if !guest.as_os_str().is_empty() => guest.to_owned(),
+            Some(guest) if !guest.as_os_str().is_empty() => self.with_firmware(Some(guest))?,
             None if without_guest_file => PathBuf::new(),
+            None if self.settings.boot.bios.is_some() => self.with_firmware(None)?,
             // Without a guest file the machine's own BIOS starts a disk.
             None if self.settings.disks.first().is_some() => {
                 self.settings.boot.kind.get_or_insert(BootKind::Disk);
@@ -382,8 +405,20 @@ impl Draft {
 }
 
 /// The options that a snapshot determines.
-const IN_SNAPSHOT: [&str; 10] =
-    ["memory", "boot", "load", "entry", "append", "module", "initrd", "strict", "no-guards", "migr"];
+const IN_SNAPSHOT: [&str; 12] = [
+    "memory",
+    "boot",
+    "load",
+    "entry",
+    "append",
+    "module",
+    "initrd",
+    "strict",
+    "no-guards",
+    "migr",
+    "bios",
+    "vga-bios",
+];
 
 /// The default of `--memory`.
 const DEFAULT_MEMORY: u64 = 64 << 20;

@@ -45,6 +45,25 @@ pub enum SettingsError {
          them out."
     )]
     TooManyDrives,
+    /// `--bios` and a kind of guest file that has no firmware.
+    #[error(
+        "--bios starts firmware in ROM, and --boot {kind} something else; leave one of them out (a kernel is started without \
+         firmware)"
+    )]
+    BiosWithKind {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// With `--bios`, the guest file is a disk.
+    #[error(
+        "with --bios, {} is a disk, and there are four already, the most that a machine has on IDE; leave one out, or give \
+         others as `--disk FILE,virtio`",
+        guest.display()
+    )]
+    TooManyDisksForBios {
+        /// The guest file.
+        guest: PathBuf,
+    },
     /// A guest would be accepted from any host on the network without authentication.
     #[error(
         "-migrport {address}: other hosts can reach this address, and could read the guest or send another \

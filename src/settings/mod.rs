@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use boot_spec::{
-    BOOT_KINDS, BootKind, BootKindSpec, BootSpec, EntryAddress, SymbolFileSpec, table_of_kinds,
+    BOOT_KINDS, BootKind, BootKindSpec, BootSpec, EntryAddress, SymbolFileSpec, VgaBiosSpec, table_of_kinds,
 };
 pub use error::{SettingsError, ValueOrigin};
 pub use log_spec::{LogFormat, LogSpec};

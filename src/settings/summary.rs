@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat,
-    MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings, SymbolFileSpec,
+    MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings, SymbolFileSpec, VgaBiosSpec,
 };
 
 impl Settings {
@@ -38,6 +38,12 @@ impl Settings {
         let initrd = boot.initrd.as_deref().map(path);
         for (name, value) in [("boot", kind), ("load", load), ("entry", entry), ("initrd", initrd)] {
             all.extend(value.map(|value| (name, value)));
+        }
+        all.extend(boot.bios.as_deref().map(|bios| ("bios", path(bios))));
+        match &boot.vga_bios {
+            VgaBiosSpec::Beside => {}
+            VgaBiosSpec::None => all.push(("vga-bios", "none".to_owned())),
+            VgaBiosSpec::File(file) => all.push(("vga-bios", path(file))),
         }
         for SymbolFileSpec { path, offset } in &boot.symbols {
             all.push(("symbols", format!("{}@{offset:#x}", path.display())));
@@ -236,6 +242,8 @@ mod tests {
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),
         (&["a.elf"], "--disk=a.img,virtio,ro", "disk=a.img,ro,virtio"),
         (&["a.elf"], "--cdrom=a.iso", "cdrom=a.iso"),
+        (&[], "--bios=b.bin", "bios=b.bin"),
+        (&["--bios=b.bin"], "--vga-bios=v.bin", "vga-bios=v.bin"),
         (&["a.elf"], "--flat-ide-bars", "flat-ide-bars=yes"),
         (&["a.elf"], "--boot=flat", "boot=flat"),
         (&["a.elf"], "--load=0x7c00", "load=0x7c00"),

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::Targets;
 use super::{
     BootKind, ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress, GdbArch, IrqchipMode,
     KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE,
-    Schedule, SerialBackend, SymbolFileSpec,
+    Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -131,6 +131,11 @@ pub(super) fn symbols(text: &str) -> ParseResult<SymbolFileSpec> {
         _ => (text, 0),
     };
     Ok(SymbolFileSpec { path: file(path)?, offset })
+}
+
+/// A VGA BIOS, or `none`.
+pub(super) fn vga_bios(text: &str) -> ParseResult<VgaBiosSpec> {
+    if text == "none" { Ok(VgaBiosSpec::None) } else { file(text).map(VgaBiosSpec::File) }
 }
 
 /// The image of a CD.

@@ -25,7 +25,7 @@ use crate::machine::output::OutputQueue;
 use crate::machine::{
     CpuId, CpuState, Machine, MachineSpec, MachineState, PendingAction, Restoration, RunState,
 };
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, RomState};
 use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 /// Names of the sections other than devices, and the latest version of each.
@@ -43,6 +43,8 @@ const COALESCING: (&str, u16) = ("batching", 1);
 const GUARDS: (&str, u16) = ("guards", 1);
 /// Only in files of machines with KVM's interrupt controllers.
 const KERNEL_IRQCHIP: (&str, u16) = ("kernel-irqchip", 1);
+/// Only in files of machines with firmware in ROM.
+const ROM: (&str, u16) = ("rom", 1);
 
 /// A machine without its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +192,7 @@ impl SavedMachine {
         ]);
         sections.extend(self.guest.boot.to_section());
         sections.extend(state.kernel_irqchip.iter().map(|irqchip| section(KERNEL_IRQCHIP, irqchip)));
+        sections.extend(state.rom.iter().map(|rom| section(ROM, rom)));
         sections.extend(state.devices.iter().map(|(number, payload)| Section {
             name: payload.kind.clone(),
             number: *number,
@@ -212,6 +215,7 @@ impl SavedMachine {
         input_buffer.mouse = from.optional(MOUSE_INPUT)?.unwrap_or_default();
         let coalescing = from.section(COALESCING)?;
         let kernel_irqchip: Option<KernelIrqchipState> = from.optional(KERNEL_IRQCHIP)?;
+        let rom: Option<RomState> = from.optional(ROM)?;
         let mut devices = Vec::new();
         for entry in entries {
             if is_device_section(&entry.name) {
@@ -233,6 +237,9 @@ impl SavedMachine {
                 .check(cpus.len())
                 .map_err(|what| damaged(format!("KVM's interrupt controllers there have {what}")))?;
         }
+        if let Some(what) = rom.as_ref().and_then(RomState::problem) {
+            return Err(damaged(what));
+        }
         let machine = MachineState {
             cpus,
             clock: whole.clock,
@@ -244,6 +251,7 @@ impl SavedMachine {
             resets: whole.resets,
             pending_action: whole.pending_action,
             kernel_irqchip,
+            rom,
         };
         Ok(SavedMachine {
             writer: facts.writer,
@@ -339,6 +347,7 @@ impl GuestFileInfo {
             no_guards: !self.guards,
             command_line: self.command_line.clone(),
             modules: self.modules.iter().map(module).collect(),
+            vga_bios: None,
             platform: Platform { cpus: cpus as u8, ..Platform::default() },
             ..self.boot.options()
         }
@@ -478,6 +487,7 @@ fn is_known(entry: &SectionEntry) -> bool {
         MOUSE_INPUT,
         COALESCING,
         KERNEL_IRQCHIP,
+        ROM,
     ];
     let names = names.map(|(name, _)| name);
     let of_other_modules =

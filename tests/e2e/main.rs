@@ -21,6 +21,7 @@ mod disk;
 mod emulate_interrupts;
 mod emulate_native;
 mod emulate_system;
+mod firmware;
 mod flat;
 mod foreign_protocols;
 mod gdb;
@@ -105,6 +106,7 @@ fn main() {
     trials.extend(emulate_interrupts::trials());
     trials.extend(cpus::trials());
     trials.extend(bios::trials());
+    trials.extend(firmware::trials());
     trials.extend(disk::trials());
     trials.extend(virtio_disk::trials());
     trials.extend(interrupts::trials());
@@ -136,6 +138,7 @@ fn main() {
     independent.extend(chips::trials());
     independent.extend(bad_files::trials());
     independent.extend(flat::others());
+    independent.extend(firmware::others());
     independent.extend(boot_state::trials());
     independent.extend(options::trials());
     independent.extend(option_table::trials());

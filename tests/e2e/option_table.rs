@@ -51,6 +51,8 @@ const TAKEN: &[Case] = &[
     case("--append", "start-info", "--append=-x", 0, "command line: -x\n", ""),
     case("--module", "start-info", "--module /etc/passwd=a --module /etc/passwd", 0, "modules: 2\n", ""),
     case("--boot", "hello-serial", "--boot elf64", 0, "Hello from", ""),
+    case("--bios", "hello-serial", "--bios missing.bin --disk=missing.img", 6, "", "disk"),
+    case("--vga-bios", "hello-serial", "--vga-bios none", 0, "Hello from", ""),
     case("--load", "hello-serial", "--load 0x7c00", 4, "", "--load is for flat images, and"),
     case("--entry", "hello-serial", "--entry 0x7c0:0x10", 4, "", "--entry is for flat images, and"),
     case("--initrd", "start-info", "--initrd /etc/passwd --module /etc/passwd=b", 0, "modules: 2\n", ""),
@@ -261,7 +263,17 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--boot",
         "--boot efi",
-        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, pvh, multiboot, multiboot2, flat, disk",
+        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, pvh, multiboot, multiboot2, flat, disk, rom",
+    ),
+    (
+        "--bios",
+        "--bios=",
+        "--bios: `` does not name a file; allowed: the path of a firmware image, of a multiple of 64 KiB up to 16 MiB",
+    ),
+    (
+        "--vga-bios",
+        "--vga-bios=",
+        "--vga-bios: `` does not name a file; allowed: the path of an option ROM of at most 64 KiB, or none",
     ),
     (
         "--load",

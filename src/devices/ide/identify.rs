@@ -18,6 +18,8 @@ pub(super) fn identify(drive: &Drive, number: usize, channel: u8) -> Vec<u8> {
     // Not removable.
     words[0] = 0x0040;
     (words[1], words[3], words[6]) = (default.cylinders, default.heads.into(), default.sectors.into());
+    // Bytes of a track and of a sector, which are obsolete since ATA-2: the BIOS of Bochs reads so many.
+    (words[4], words[5]) = (SECTOR as u16 * u16::from(default.sectors), SECTOR as u16);
     put_text(&mut words[10..20], &format!("KVM-{}", 2 * usize::from(channel) + number));
     put_text(&mut words[23..27], FIRMWARE);
     put_text(&mut words[27..47], MODEL);

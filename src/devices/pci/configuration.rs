@@ -87,6 +87,9 @@ impl Device for PciBus {
     fn after_reset(&self) -> PciBus {
         let mut bus = PciBus::new(self.flat_ide_bars);
         self.virtio_disks().into_iter().for_each(|number| bus.add_virtio_disk(number));
+        if self.is_identified() {
+            bus.identify();
+        }
         bus
     }
 }

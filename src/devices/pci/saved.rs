@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Snapshot, StateError};
 use super::configuration::ADDRESS_MASK;
+use super::space::SUBSYSTEM;
 use super::{PciAddress, PciBus};
 
 /// Name of the bus in snapshot files.
@@ -45,6 +46,11 @@ impl Snapshot for PciBus {
             if let Some(number) = super::virtio_disk::number_at(at) {
                 bus.add_virtio_disk(number);
             }
+        }
+        let subsystem =
+            state.functions.first().and_then(|(_, _, bytes)| bytes.get(usize::from(SUBSYSTEM)..)?.get(..4));
+        if subsystem == Some(&super::MACHINE_SUBSYSTEM.to_le_bytes()) {
+            bus.identify();
         }
         let expected: Vec<PciAddress> = bus.functions().into_iter().map(|(at, _)| at).collect();
         let found = state.functions.iter().map(|(device, function, _)| (*device, *function));

@@ -25,6 +25,8 @@ const CLASS: u8 = 0x09;
 pub const LATENCY_TIMER: u8 = 0x0D;
 /// Header type; bit 7 is set in a device with several functions.
 pub const HEADER_TYPE: u8 = 0x0E;
+/// Subsystem vendor and subsystem, 16 bits each.
+pub const SUBSYSTEM: u8 = 0x2C;
 const FIRST_BAR: u8 = 0x10;
 /// Interrupt line register.
 pub const INTERRUPT_LINE: u8 = 0x3C;

@@ -1,7 +1,7 @@
 //! Saving and restoring all devices of the board.
 
 use super::Board;
-use crate::devices::table::Registration;
+use crate::devices::table::{Registration, Role};
 use crate::devices::{Payload, StateError};
 
 impl Board {
@@ -47,6 +47,9 @@ impl Board {
         }
         if let Some((number, payload)) = rest.first() {
             return Err(StateError::Unknown { kind: payload.kind.clone(), number: *number });
+        }
+        if self.has_firmware() {
+            self.connect(Role::Firmware);
         }
         self.map_pci();
         self.read_lines();

@@ -1,6 +1,6 @@
-//! Options of QEMU and Bochs on the command line of `kvm`.
+//! Options of QEMU, Bochs and skvm on the command line of `kvm`.
 //!
-//! `qemu` and `bochs` hold the tables: one [`Spelling`] for each option and form of its value. [`translate`]
+//! `qemu`, `bochs` and `skvm` hold the tables: one [`Spelling`] for each option and form of its value. [`translate`]
 //! replaces what has the same meaning here by arguments of `kvm`, drops what cannot matter, and refuses the rest
 //! with the option to use instead. It runs before the command line is parsed, which then sees only options of
 //! `kvm`. `docs/from-qemu.md` is made from the same tables.
@@ -8,6 +8,7 @@
 mod bochs;
 mod qemu;
 mod reference;
+mod skvm;
 mod translation;
 mod values;
 
@@ -28,6 +29,7 @@ use translation::Translation;
 enum Program {
     Qemu,
     Bochs,
+    Skvm,
 }
 
 impl fmt::Display for Program {
@@ -35,6 +37,7 @@ impl fmt::Display for Program {
         f.write_str(match self {
             Program::Qemu => "QEMU",
             Program::Bochs => "Bochs",
+            Program::Skvm => "skvm",
         })
     }
 }
@@ -60,6 +63,8 @@ enum ValueForm {
     Begins(&'static str, &'static str),
     /// The values that contain the first text; shown like the second.
     Contains(&'static str, &'static str),
+    /// The values that end with the first text and are nothing but a path; shown like the second.
+    Ends(&'static str, &'static str),
 }
 
 /// What `kvm` does with a [`Spelling`].
@@ -98,6 +103,7 @@ impl ValueForm {
             (ValueForm::OneOf(values), Some(value)) => values.contains(&value),
             (ValueForm::Begins(prefix, _), Some(value)) => value.starts_with(prefix),
             (ValueForm::Contains(part, _), Some(value)) => value.contains(part),
+            (ValueForm::Ends(end, _), Some(value)) => value.ends_with(end) && !value.contains(['=', ':']),
             (_, None) | (ValueForm::Absent, Some(_)) => false,
         }
     }
@@ -105,9 +111,10 @@ impl ValueForm {
     fn shown(&self) -> String {
         match self {
             ValueForm::Absent => String::new(),
-            ValueForm::Any(shown) | ValueForm::Begins(_, shown) | ValueForm::Contains(_, shown) => {
-                (*shown).to_owned()
-            }
+            ValueForm::Any(shown)
+            | ValueForm::Begins(_, shown)
+            | ValueForm::Contains(_, shown)
+            | ValueForm::Ends(_, shown) => (*shown).to_owned(),
             ValueForm::OneOf(values) => values.join("|"),
         }
     }
@@ -115,5 +122,5 @@ impl ValueForm {
 
 /// Every spelling. Those of one name are tried in this order.
 fn spellings() -> impl Iterator<Item = &'static Spelling> {
-    qemu::SPELLINGS.iter().chain(bochs::SPELLINGS)
+    qemu::SPELLINGS.iter().chain(bochs::SPELLINGS).chain(skvm::SPELLINGS)
 }

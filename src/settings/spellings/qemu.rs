@@ -17,9 +17,9 @@ const DISKS: &str = "This version has hard disks and CDs: `--disk FILE`, `--cdro
 const DISK: &str = "`--disk FILE`";
 const RTC: &str = "the real-time clock starts with the host's UTC; `--rtc SECONDS` sets another time";
 const NETWORK: &str = "There is no network card. Leave it out.";
-const FIRMWARE: &str = "There is no firmware: the guest file starts in long mode at its entry point, as \
-                        docs/boot-state.md describes. Leave it out.";
-const BOOT_ORDER: &str = "the guest file is started without firmware";
+const FIRMWARE: &str = "Firmware is given as `--bios FILE`, one image that is only read.";
+const BOOT_ORDER: &str =
+    "firmware boots from the disks in their order, then from the CD; other guest files need none";
 const CONSOLE: &str = "`--console` accepts commands while the guest runs; `kvm console`, in another terminal, sends \
                        them.";
 const SCREEN: &str = "The screen is displayed on the terminal: `--display vga`. Leave it out.";
@@ -34,9 +34,9 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("initrd", Contains(",", "FILE,FILE..."), Becomes("`--module FILE`", modules)),
     spelling("initrd", Contains(" ", "\"FILE ARGUMENTS\""), Becomes("`--module FILE=ARGUMENTS`", modules)),
     spelling("append", Any("TEXT"), Same(NOTHING)),
-    spelling("bios", Any("FILE"), Refused(FIRMWARE)),
+    spelling("bios", Any("FILE"), Same(NOTHING)),
     spelling("pflash", Any("FILE"), Refused(FIRMWARE)),
-    spelling("L", Any("DIR"), Ignored("no firmware is loaded", NOTHING)),
+    spelling("L", Any("DIR"), Ignored("files are looked for where their paths say", NOTHING)),
     // Other values are kinds of guest file, of this program's own option.
     spelling("boot", OneOf(&["a", "c", "d", "n", "cd", "dc"]), Ignored(BOOT_ORDER, NOTHING)),
     spelling("boot", Begins("order=", "order=..."), Ignored(BOOT_ORDER, NOTHING)),

@@ -34,7 +34,7 @@ as `magic_break: enabled=1` does, and by Bochs' I/O interface to its debugger at
 /// Every option of another program and its meaning here, in Markdown: `docs/from-qemu.md` up to its commands.
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();
-    for program in [Program::Qemu, Program::Bochs] {
+    for program in [Program::Qemu, Program::Bochs, Program::Skvm] {
         text += &format!("\n## {program}\n\n| option | effect | in `kvm` |\n|---|---|---|\n");
         for spelling in spellings().filter(|spelling| spelling.program == program) {
             let (effect, explanation) = effect(&spelling.effect);

@@ -33,6 +33,7 @@ fn message(line: &str) -> String {
 fn options_of_qemu_and_bochs_mean_options_of_kvm() {
     for (theirs, ours) in [
         ("-kernel a.elf", "a.elf"),
+        ("--bios b.bin --guest d.raw --serial s.sock", "--bios b.bin d.raw --serial 1=unix:s.sock"),
         ("-kernel a.elf -initrd i.img", "a.elf --initrd i.img"),
         ("a.elf -initrd i.img,j.img", "a.elf --module i.img --module j.img"),
         ("a.elf -boot dc", "a.elf"),
@@ -116,7 +117,7 @@ fn an_option_without_an_equivalent_is_refused_with_the_option_to_use() {
         ("a.elf -fda a.img", "It comes with a later version."),
         ("a.elf -monitor stdio", "`kvm console`"),
         ("a.elf -loadvm booted", "`kvm --restore FILE`"),
-        ("a.elf -bios seabios.bin", "There is no firmware"),
+        ("a.elf -pflash b.fd", "Firmware is given as `--bios FILE`"),
         ("a.elf -accel tcg", "Guests run on KVM only."),
         ("a.elf -machine pc,accel=tcg", "Guests run on KVM only."),
         ("a.elf -cpu qemu64,-avx", "Leave out `-avx`."),

@@ -46,6 +46,11 @@ pub fn flat(name: &str) -> PathBuf {
     guests_folder().join(format!("{name}.bin"))
 }
 
+/// A flat image or a disk image among the guests.
+pub fn disk_guest(name: &str) -> PathBuf {
+    guests_folder().join(format!("{name}.img"))
+}
+
 /// One of the prebuilt programs in `esempi-io`.
 pub fn example(name: &str) -> PathBuf {
     source("esempi-io").join(format!("{name}.elf"))

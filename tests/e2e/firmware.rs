@@ -1,0 +1,103 @@
+//! Firmware in ROM: one of ours that looks around, and Debian's, which boot a disk.
+
+use std::fs;
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{FinishedRun, Kvm, disk_guest, guest_test, test};
+
+const SEABIOS: &str = "/usr/share/seabios/bios.bin";
+const BOCHS: &str = "/usr/share/bochs/BIOS-bochs-legacy";
+const VGA_BIOS: &str = "/usr/share/vgabios/vgabios.bin";
+
+/// What `firmware-probe` sends before it waits.
+const BEFORE: &str = "\
+firmware of ours
+ROM after a write: 77
+ROM while RAM is written: 77
+RAM: 42
+write-protected RAM: 42
+ROM again: 77
+configuration: QEMU
+waiting
+";
+
+/// What it sends then: RAM under ROM has kept its contents, and so has all RAM at the reset.
+const AFTER: &str = "\
+RAM after it was hidden: 42
+ROM after a reset: 77
+";
+
+/// `kvm` with the firmware `firmware-probe`.
+fn probe() -> Kvm {
+    Kvm::new().arg("--bios").arg(disk_guest("firmware-probe"))
+}
+
+/// `kvm` with Debian's firmware and a disk of ours; `None` if the package is not installed.
+fn from_disk(bios: &str, options: &[&str]) -> Option<Kvm> {
+    if !Path::new(bios).exists() {
+        return None;
+    }
+    let kvm = Kvm::new().args(["--bios", bios, "--timeout", "150", "--display", "serial"]);
+    let disk = kvm.folder.file("disk.img");
+    fs::copy(disk_guest("boot-sector"), disk).expect("a disk can be made");
+    Some(kvm.args(options))
+}
+
+/// The boot sector has run and read its second sector.
+fn expect_booted(ran: &FinishedRun) -> Result<(), Failed> {
+    ran.expect_status(33)?;
+    ran.check(ran.out.contains("boot sector of ours\n"), "the text of the boot sector").map(drop)
+}
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        guest_test("firmware_finds_rom_shadow_ram_and_a_reset_vector", || {
+            let ran = probe().args(["--timeout", "100"]).input(b"x").run();
+            ran.expect_status(33)?.expect_out(&format!("{BEFORE}{AFTER}"))?;
+            ran.expect_log("0xffff0000..0x100000000 firmware")?.expect_log("machine reset number 1").map(drop)
+        }),
+        guest_test("ram_under_rom_is_in_a_snapshot", || {
+            let saved = probe().args(["--timeout", "3", "--snapshot-at-exit", "a.kvmstate"]).run();
+            saved.expect_out(BEFORE)?;
+            let state = saved.folder.file("a.kvmstate");
+            let ran = Kvm::new().args(["--restore"]).arg(state).args(["--timeout", "100"]).input(b"x").run();
+            ran.expect_status(33)?.expect_out(AFTER).map(drop)
+        }),
+        guest_test("seabios_boots_a_disk", || {
+            let Some(kvm) = from_disk(SEABIOS, &["--vga-bios", "none", "disk.img"]) else { return Ok(()) };
+            let ran = kvm.run();
+            expect_booted(&ran)?;
+            ran.expect_log("firmware: Booting from Hard Disk...")?
+                .expect_log("disk 0: 2048 sectors")
+                .map(drop)
+        }),
+        guest_test("the_bios_of_bochs_boots_a_disk_and_writes_to_the_screen", || {
+            let options = ["--vga-bios", VGA_BIOS, "--guest", "disk.img", "--dump-screen"];
+            let Some(kvm) = from_disk(BOCHS, &options) else { return Ok(()) };
+            let ran = kvm.run();
+            expect_booted(&ran)?;
+            ran.check(ran.out.contains("ata0 master: KVM HARD DISK"), "the disk on the screen").map(drop)
+        }),
+    ]
+}
+
+/// Tests that are the same on every processor.
+pub fn others() -> Vec<Trial> {
+    vec![test("an_image_that_is_no_firmware_is_refused_with_the_reason", || {
+        let ran = Kvm::new().args(["--bios", "a.bin"]).file("a.bin", &" ".repeat(1000)).run();
+        ran.expect_status(4)?.expect_err("1000 bytes are no firmware: its size is a multiple of 64 KiB")?;
+        let ran = Kvm::new().args(["--bios", "a.bin"]).file("a.bin", &" ".repeat(65536)).run();
+        ran.expect_status(4)?.expect_err("there is no reset vector: the last 16 bytes are all 0x20")?;
+        let ran = probe().args(["--vga-bios", "v.bin"]).file("v.bin", "text").run();
+        ran.expect_status(4)?.expect_err("this is no option ROM")?;
+        probe().args(["--append", "quiet"]).run().expect_status(4)?.expect_err("firmware boots a disk")?;
+        let ran = probe().args(["--boot", "flat"]).run();
+        ran.expect_status(2)?.expect_err("--bios starts firmware in ROM, and --boot flat something else")?;
+        let disks = ["a", "b", "c", "d"].into_iter().flat_map(|disk| ["--disk", disk]);
+        let ran = probe().args(disks).arg("e").run();
+        ran.expect_status(2)?.expect_err("with --bios, e is a disk, and there are four already").map(drop)
+    })]
+}
