@@ -18,6 +18,12 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = interrupts();
     trials.extend(disks());
     trials.extend(snapshots());
+    trials
+}
+
+/// The tests of this file that do not depend on the processor.
+pub fn others() -> Vec<Trial> {
+    let mut trials = failures();
     trials.extend(refused());
     trials
 }
@@ -213,6 +219,11 @@ fn disks() -> Vec<Trial> {
                 contents.len() as u64 == DISK && contents[DISK as usize - 512..].starts_with(b"at the end");
             if ends { Ok(()) } else { Err("another end of the disk".into()) }
         }),
+    ]
+}
+
+fn failures() -> Vec<Trial> {
+    vec![
         guest_test("a_disk_kept_in_memory_is_migrated_with_its_contents_over_tls", || {
             let folder = Folder::new();
             let (here, there) = (image(&folder, "here.img")?, folder.file("there.img"));

@@ -134,7 +134,7 @@ fn with(irqchip: Irqchip) -> Vec<Trial> {
         }),
         gdb_test(&irqchip.named("a_step_takes_no_tick_in_the_middle"), move || {
             let commands =
-                ["tbreak sum_to", "continue", "stepi 500", "print ticks < 40", "info symbol $pc", "kill"];
+                ["tbreak sum_to", "continue", "stepi 100", "print ticks < 40", "info symbol $pc", "kill"];
             let (output, _) = debug("busy-timer", irqchip.arguments(), &commands)?;
             expect(&output, "sum_to")?;
             expect(&output, "$1 = 1")

@@ -148,6 +148,7 @@ fn main() {
     independent.extend(snapshots::others());
     independent.extend(truncated_snapshots::others());
     independent.extend(of_migration(migration::others()));
+    independent.extend(of_migration(in_flight::others()));
     independent.extend(of_migration(migration_failures::trials()));
     independent.extend(of_migration(migration_tls::trials()));
     independent.extend(mouse::trials());
