@@ -293,10 +293,18 @@ static void disk_read(const char *text, uint8_t code, struct ata_address at, int
     line();
 }
 
+/* A drive needs up to 2 ms until its registers are valid (ATA-6, 9.2, "Software reset protocol"). */
+static void wait_after_reset(void)
+{
+    for (int i = 0; i < 1000; i++)
+        read_port(0x80);
+}
+
 static void disk(void)
 {
     write_port(ATA_CONTROL, ATA_NIEN | ATA_SRST);
     write_port(ATA_CONTROL, ATA_NIEN);
+    wait_after_reset();
     write_port(ATA_DEVICE, 0xA0);
     name("disk signature");
     task_file(0x1F0, 1, 5);
@@ -413,6 +421,7 @@ static void cd(void)
 {
     write_port(0x376, ATA_NIEN | ATA_SRST);
     write_port(0x376, ATA_NIEN);
+    wait_after_reset();
     write_port(0x176, 0xA0);
     name("cd signature");
     task_file(0x170, 1, 5);
