@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
-use super::saved_machine::{GuestFileInfo, check_version};
+use super::guest_file_info::GuestFileInfo;
+use super::saved_machine::check_version;
 use crate::boot::{FileImage, Image};
 
 /// The name of the section.

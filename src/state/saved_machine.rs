@@ -1,8 +1,6 @@
 //! A machine without its memory, as sections.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -12,8 +10,9 @@ use tracing::{info, warn};
 use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file::{self, GuestFileCopy};
+use super::guest_file_info::{GuestFileInfo, absolute};
 use super::saved_boot::{BOOT, SavedBoot};
-use crate::boot::{BootOptions, BytesImage, GuestFile, Image, Platform};
+use crate::boot::{BytesImage, Image};
 use crate::devices::lapic::MOST_CPUS;
 use crate::devices::table::is_device_section;
 use crate::devices::{MachineTime, Payload};
@@ -59,27 +58,6 @@ pub struct SavedMachine {
     pub guest: GuestFileInfo,
     /// Everything else.
     pub machine: MachineState,
-}
-
-/// Description of the guest's file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestFileInfo {
-    /// Its absolute path, or the name it was given.
-    pub path: Vec<u8>,
-    /// Its length in bytes.
-    pub length: u64,
-    /// The offset added to every address in it.
-    pub bias: u64,
-    strict: bool,
-    /// In a section of its own: older guests were loaded with page 0 mapped, and are loaded so again.
-    #[serde(skip)]
-    guards: bool,
-    /// In a section of its own, which files of older versions lack.
-    #[serde(skip)]
-    boot: SavedBoot,
-    command_line: String,
-    /// Paths and command lines of the modules of the guest.
-    modules: Vec<(Vec<u8>, String)>,
 }
 
 /// Requirements on the program and the host that restore the machine.
@@ -328,32 +306,6 @@ impl SavedMachine {
     }
 }
 
-impl GuestFileInfo {
-    /// Its path.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(OsString::from_vec(self.path.clone()))
-    }
-
-    fn file(&self, copy: GuestFileCopy) -> GuestFile {
-        GuestFile { image: copy.into_image(self), symbols: self.boot.symbols(self.bias) }
-    }
-
-    fn options(&self, cpus: usize) -> BootOptions {
-        let module = |(path, line): &(Vec<u8>, String)| {
-            (PathBuf::from(OsString::from_vec(path.clone())), line.clone())
-        };
-        BootOptions {
-            strict: self.strict,
-            no_guards: !self.guards,
-            command_line: self.command_line.clone(),
-            modules: self.modules.iter().map(module).collect(),
-            vga_bios: None,
-            platform: Platform { cpus: cpus as u8, ..Platform::default() },
-            ..self.boot.options()
-        }
-    }
-}
-
 /// Received machine state.
 #[derive(Debug)]
 pub struct ReceivedMachine {
@@ -500,11 +452,4 @@ fn is_known(entry: &SectionEntry) -> bool {
 pub(super) fn section<T: Serialize>((name, version): (&str, u16), value: &T) -> Section {
     let bytes = postcard::to_stdvec(value).expect("encoding into memory cannot fail");
     Section { name: name.to_owned(), number: 0, version, bytes }
-}
-
-/// The absolute path, so that it refers to the same file from every directory. A path that is not a file is
-/// returned unchanged.
-fn absolute(path: &Path) -> Vec<u8> {
-    let file = if path.exists() { std::path::absolute(path).ok() } else { None };
-    file.as_deref().unwrap_or(path).as_os_str().as_bytes().to_vec()
 }
