@@ -110,7 +110,8 @@ fn without_drive(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served
         (0x00, true) => finish(call, status::DONE, platform),
         // No drive of this number, none at all, no parameters.
         (0x08, diskette) => {
-            (call.set_cx(0), call.set_dh(0));
+            call.set_cx(0);
+            call.set_dh(0);
             call.set_dl(if diskette { 0 } else { platform.drives() });
             if diskette {
                 call.set_bx(0);

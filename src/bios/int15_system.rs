@@ -48,7 +48,10 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
         }
         (0xE8, 0x01) => {
             let (below, above) = int15_memory_map::kib_and_blocks(platform);
-            (call.set_ax(below), call.set_bx(above), call.set_cx(below), call.set_dx(above));
+            call.set_ax(below);
+            call.set_bx(above);
+            call.set_cx(below);
+            call.set_dx(above);
             call.set_carry(false);
             return Served::Done;
         }

@@ -4,8 +4,8 @@ use super::*;
 /// Passes scan codes to INT 09h.
 fn press_all(scans: &[u8], platform: &mut TestPlatform) {
     for scan in scans {
-        let mut call = BiosCall { vector: 9, eax: (*scan).into(), ..BiosCall::default() };
-        assert_eq!(key(&mut call, platform), Served::Done);
+        let call = BiosCall { vector: 9, eax: (*scan).into(), ..BiosCall::default() };
+        assert_eq!(key(&call, platform), Served::Done);
     }
 }
 

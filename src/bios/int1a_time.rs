@@ -54,7 +54,7 @@ pub(super) fn set_ticks_from_clock(platform: &mut dyn BiosPlatform) {
     });
     let seconds = (hours * 60 + minutes) * 60 + seconds;
     // 1,193,182 / 65,536 ticks a second.
-    let ticks = (seconds * 1_193_182 >> 16) % u64::from(TICKS_A_DAY);
+    let ticks = ((seconds * 1_193_182) >> 16) % u64::from(TICKS_A_DAY);
     platform.set_double_word(bda::TICKS, ticks as u32);
 }
 
@@ -63,7 +63,8 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
     match call.ah() {
         0x00 => {
             let ticks = ticks(platform);
-            (call.set_cx((ticks >> 16) as u16), call.set_dx(ticks as u16));
+            call.set_cx((ticks >> 16) as u16);
+            call.set_dx(ticks as u16);
             call.set_al(platform.byte(bda::MIDNIGHT));
             platform.set_byte(bda::MIDNIGHT, 0);
         }
@@ -77,7 +78,9 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
             return Served::Done;
         }
         0x02 => {
-            (call.set_ch(read(HOURS)), call.set_cl(read(MINUTES)), call.set_dh(read(SECONDS)));
+            call.set_ch(read(HOURS));
+            call.set_cl(read(MINUTES));
+            call.set_dh(read(SECONDS));
             call.set_dl(read(STATUS_B) & SUMMER_TIME);
             call.set_ah(0);
             call.set_al(call.ch());
@@ -88,8 +91,10 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
             set_clock(&time, summer, platform);
         }
         0x04 => {
-            (call.set_ch(read(CENTURY)), call.set_cl(read(YEAR)));
-            (call.set_dh(read(MONTH)), call.set_dl(read(DAY)));
+            call.set_ch(read(CENTURY));
+            call.set_cl(read(YEAR));
+            call.set_dh(read(MONTH));
+            call.set_dl(read(DAY));
             call.set_ah(0);
         }
         0x05 => {
@@ -99,7 +104,8 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
         }
         // An alarm is set already.
         0x06 if read(STATUS_B) & ALARM != 0 => {
-            (call.set_ax(0), call.set_carry(true));
+            call.set_ax(0);
+            call.set_carry(true);
             return Served::Done;
         }
         0x06 => {

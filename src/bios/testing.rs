@@ -114,7 +114,7 @@ impl BiosPlatform for TestPlatform {
     }
 
     fn ram(&self) -> Vec<Range<u64>> {
-        vec![0..self.size]
+        std::iter::once(0..self.size).collect()
     }
 
     fn drive(&self, index: usize) -> Option<BiosDrive> {

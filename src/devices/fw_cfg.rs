@@ -3,7 +3,7 @@
 //! Manual: QEMU's specification docs/specs/fw_cfg. Ports: the selector of 16 bits at 0x510, the data byte at 0x511, and
 //! the DMA address register of 64 bits, big-endian, at 0x514. An item is selected by its key and read from its beginning;
 //! what lies behind its end, and every byte of an item that there is not, reads as 0. Items with names are files, listed
-//! in the item [`DIRECTORY`]. Not implemented: items that the guest may write; such a request fails, as QEMU's does.
+//! in the item `DIRECTORY`. Not implemented: items that the guest may write; such a request fails, as QEMU's does.
 //!
 //! The device does not touch memory: the machine takes the address of a control structure
 //! ([`FirmwareConfiguration::take_dma`]), reads it, and asks what to copy ([`FirmwareConfiguration::transfer`]). A machine

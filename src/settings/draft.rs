@@ -367,7 +367,7 @@ impl Draft {
             None if without_guest_file => PathBuf::new(),
             None if self.settings.boot.bios.is_some() => self.with_firmware(None)?,
             // Without a guest file the machine's own BIOS starts a disk.
-            None if self.settings.disks.first().is_some() => {
+            None if !self.settings.disks.is_empty() => {
                 self.settings.boot.kind.get_or_insert(BootKind::Disk);
                 self.settings.disks[0].path.clone()
             }

@@ -76,7 +76,7 @@ pub fn trials() -> Vec<Trial> {
                 let mut restored = Running::start(Kvm::new().arg("--restore").arg(&file));
                 restored.send_input(b"r")?;
                 // Input that has arrived before is lost in the reset.
-                restored.with_stdout(|out| expect_start(out))?;
+                restored.with_stdout(expect_start)?;
                 restored.send_input(b".")?;
                 let ran = restored.finish()?;
                 ran.expect_status(0)?.expect_err(&halted(magic))?;

@@ -119,9 +119,9 @@ mod tests {
         let map = memory_map(&ram, Some(&(0xF_0000..0xF_1000)));
         assert_eq!(map[..3], low);
         assert_eq!(map[3..], [(0x10_0000..0xC000_0000, Ram), (0x1_0000_0000..0x1_4000_0000, Ram)]);
-        let map = memory_map(&[0..0x40_0000], Some(&(0x3F_F000..0x40_0000)));
+        let map = memory_map(std::slice::from_ref(&(0..0x40_0000)), Some(&(0x3F_F000..0x40_0000)));
         assert_eq!(map[3..], [(0x10_0000..0x3F_F000, Ram), (0x3F_F000..0x40_0000, Acpi)]);
-        assert_eq!(memory_map(&[0..0x10_0000], None), low, "a machine with 1 MiB");
+        assert_eq!(memory_map(std::slice::from_ref(&(0..0x10_0000)), None), low, "a machine with 1 MiB");
     }
 
     #[test]

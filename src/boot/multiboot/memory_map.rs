@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_screen_and_the_firmware_are_not_available() {
-        let map = regions(&[0..64 << 20], Some(&(0xF_0000..0xF_1000)));
+        let map = regions(std::slice::from_ref(&(0..64 << 20)), Some(&(0xF_0000..0xF_1000)));
         assert_eq!(
             map,
             [
@@ -90,11 +90,11 @@ mod tests {
                 (1 << 32..2 << 32, Usage::Available),
             ]
         );
-        assert_eq!(basic_sizes(&map).1, (0xC000_0000u64 - UPPER_START >> 10) as u32);
+        assert_eq!(basic_sizes(&map).1, ((0xC000_0000u64 - UPPER_START) >> 10) as u32);
     }
 
     #[test]
     fn the_smallest_machine_has_no_upper_memory() {
-        assert_eq!(basic_sizes(&regions(&[0..1 << 20], None)), (639, 0));
+        assert_eq!(basic_sizes(&regions(std::slice::from_ref(&(0..1 << 20)), None)), (639, 0));
     }
 }
