@@ -41,7 +41,7 @@ fn from_disk(bios: &str, options: &[&str]) -> Option<Kvm> {
     }
     let kvm = Kvm::new().args(["--bios", bios, "--timeout", "150", "--display", "serial"]);
     let disk = kvm.folder.file("disk.img");
-    fs::copy(disk_guest("boot-sector"), disk).expect("a disk can be made");
+    fs::copy(disk_guest("boot-probe"), disk).expect("a disk can be made");
     Some(kvm.args(options))
 }
 

@@ -1,4 +1,4 @@
-# boot-sector: a disk whose boot sector reads a second sector by INT 13h, sends its text to COM1 and a letter to the screen,
+# boot-probe: a disk whose boot sector reads a second sector by INT 13h, sends its text to COM1 and a letter to the screen,
 # and ends the run with 0x10 at the debug exit port.
 #
 # Linked at 0x7C00 as a flat image of 1 MiB (tests/guests/build).
