@@ -52,6 +52,9 @@ start_build() {
     mkdir -p "$1"
     outdir=$(cd "$1" && pwd)
     cd "$root" || exit 1
+    # Two builds at the same time would disturb each other: the second one waits, and finds everything built.
+    exec {build_lock}>"$outdir/.lock"
+    flock "$build_lock"
 }
 
 # up_to_date ELF SOURCE...: true if ELF is newer than all it is made from.
