@@ -36,7 +36,7 @@ suite() {
     mkdir -p "$work/lab" "$work/files/guests" "$work/files/sources" "$work/files/etc"
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
-    cp "$root"/target/guests/{*.elf,*.bzImage,*.img,instructions-on-linux} "$work/files/guests/"
+    cp "$root"/target/guests/{*.{elf,bzImage,img,bin,sym,o,tar},instructions-on-linux} "$work/files/guests/"
     # Its test takes too long to run with the others.
     [[ $cpu/$* != amd/*debian* ]] || linux_guest "$work/files/guests/linux"
     for tool in /usr/share/{seabios/{,vga}bios*.bin,bochs/BIOS-bochs-*,vgabios/vgabios.bin}; do
