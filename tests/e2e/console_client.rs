@@ -141,14 +141,12 @@ pub fn trials() -> Vec<Trial> {
             terminal.wait_for_text("`help` lists the commands")?.wait_for_text("vmm console> ")?;
             // Left, left, and the letter that was forgotten.
             terminal.type_keys("stats\x1b[Du\r");
-            terminal.wait_for_text("the guest runs\nvmm console>")?;
+            terminal.wait_for_text("the guest runs\n")?;
             terminal.type_keys("pau\t\r");
-            terminal.wait_for_text("`resume` resumes it\nvmm console>")?;
+            terminal.wait_for_text("the guest is paused")?;
             terminal.type_keys("\x1b[A\x1b[A\r");
             terminal.wait_for("two answers", |shown| {
-                let shown = shown.screen().contents();
-                shown.matches("the guest is paused").count() == 2
-                    && shown.trim_end().ends_with("vmm console>")
+                shown.screen().contents().matches("the guest is paused").count() == 2
             })?;
             terminal.type_keys("unfinished\x03");
             terminal.wait_for("a new prompt", |shown| {
