@@ -146,7 +146,9 @@ pub fn trials() -> Vec<Trial> {
             terminal.wait_for_text("the guest is paused")?;
             terminal.type_keys("\x1b[A\x1b[A\r");
             terminal.wait_for("two answers", |shown| {
-                shown.screen().contents().matches("the guest is paused").count() == 2
+                let shown = shown.screen().contents();
+                shown.matches("the guest is paused").count() == 2
+                    && shown.trim_end().ends_with("vmm console>")
             })?;
             terminal.type_keys("unfinished\x03");
             terminal.wait_for("a new prompt", |shown| {
@@ -155,7 +157,8 @@ pub fn trials() -> Vec<Trial> {
             // Two lines at once, as from a clipboard.
             terminal.type_keys("resume\rstatus\r");
             terminal.wait_for("a guest that runs again", |shown| {
-                shown.screen().contents().matches("the guest runs").count() == 3
+                let shown = shown.screen().contents();
+                shown.matches("the guest runs").count() == 3 && shown.trim_end().ends_with("vmm console>")
             })?;
             terminal.type_keys("\x04");
             terminal.end()?.expect_status(0)?.expect_restored()?;
