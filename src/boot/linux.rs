@@ -136,9 +136,7 @@ fn load_vmlinux(
     let wrap = |problem| BootError::Guest { file: image.name().to_owned(), problem };
     let executable = elf64::read(image).map_err(wrap)?.by_physical_address();
     let layout = segments::place(&executable, memory).map_err(wrap)?;
-    for segment in &layout.segments {
-        image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
-    }
+    layout.load(image, memory)?;
     let header = RawHeader {
         boot_flag: 0xAA55,
         header: u32::from_le_bytes(*b"HdrS"),

@@ -39,9 +39,7 @@ pub(super) fn load(
     let mut allocator = Allocator::new(memory, &segment_layout, &modules);
     let mut warnings = executable.warnings.clone();
 
-    for segment in &segment_layout.segments {
-        image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
-    }
+    segment_layout.load(image, memory)?;
     if let Some(dynamic) = &executable.dynamic {
         relocate::relocate(image.name(), dynamic, &segment_layout, memory)?;
     }

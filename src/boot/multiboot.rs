@@ -188,9 +188,7 @@ fn load(
 
     let modules = long_mode_elf::open_modules(options)?;
     let mut allocator = Allocator::new(memory, &segment_layout, &modules);
-    for segment in &segment_layout.segments {
-        image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
-    }
+    segment_layout.load(image, memory)?;
     let modules = load_modules(memory, modules, &mut allocator)?;
 
     let gdt = FlatSelectors::USUAL.descriptor_table();

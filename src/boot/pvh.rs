@@ -6,7 +6,7 @@
 
 use super::allocator::Allocator;
 use super::error::{BootError, GuestProblem};
-use super::image::{self, Image};
+use super::image::Image;
 use super::long_mode_elf::{check_command_lines, load_modules, open_modules, write_start_info};
 use super::protected_mode::{self, EntryPoint32, FlatSelectors};
 use super::protocol::{Candidate, Recognition};
@@ -58,9 +58,7 @@ pub(super) fn load(
     let modules = open_modules(options)?;
     let mut allocator = Allocator::new(memory, &layout, &modules);
     let mut warnings = executable.warnings.clone();
-    for segment in &layout.segments {
-        image::copy(image, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
-    }
+    layout.load(image, memory)?;
     if let Some(dynamic) = &executable.dynamic {
         relocate::relocate(image.name(), dynamic, &layout, memory)?;
     }

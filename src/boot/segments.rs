@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::elf64::{Access, Executable, Segment};
-use super::error::{GuestProblem, SegmentName};
+use super::error::{BootError, GuestProblem, SegmentName};
+use super::image::{self, Image};
 use crate::arch::PAGE_SIZE;
 use crate::memory::{GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, RAM_GRANULE};
 
@@ -24,6 +25,17 @@ pub(super) struct SegmentLayout {
     pub segments: Vec<PlacedSegment>,
     /// Virtual address of the first instruction.
     pub entry: u64,
+}
+
+impl SegmentLayout {
+    /// Copies the segments from their file to where they are loaded.
+    pub(super) fn load(&self, file: &dyn Image, memory: &GuestMemory) -> Result<(), BootError> {
+        let wrap = |problem| BootError::Guest { file: file.name().to_owned(), problem };
+        for segment in &self.segments {
+            image::copy(file, segment.offset, segment.file_size, memory, segment.range.start, wrap)?;
+        }
+        Ok(())
+    }
 }
 
 /// How a segment gets to the address at which the guest uses it.

@@ -185,9 +185,7 @@ impl Machine {
 
     /// Sleeps in KVM, until an interrupt wakes the CPU and it exits, or until an input causes an event.
     pub(super) fn sleep_in_kernel(&mut self, cpu: CpuId) -> Result<Next, HostError> {
-        if self.inputs.has_pending()
-            && let Some(event) = self.take_inputs()?
-        {
+        if let Some(event) = self.pending_event()? {
             return Ok(Next::Stop(event));
         }
         if self.interrupt_pending(cpu) {
@@ -221,9 +219,7 @@ impl Machine {
 
     fn sleep_until_woken(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         loop {
-            if self.inputs.has_pending()
-                && let Some(event) = self.take_inputs()?
-            {
+            if let Some(event) = self.pending_event()? {
                 return Ok(Next::Stop(event));
             }
             if self.runs_in_parallel()

@@ -110,9 +110,7 @@ impl Machine {
     /// Takes pending inputs, runs a CPU to its next exit and handles the exit.
     #[inline]
     pub(super) fn step(&mut self, cpu: CpuId) -> Result<Next, HostError> {
-        if self.inputs.has_pending()
-            && let Some(event) = self.take_inputs()?
-        {
+        if let Some(event) = self.pending_event()? {
             return Ok(Next::Stop(event));
         }
         if self.interrupt_pending(cpu) {
@@ -381,6 +379,20 @@ impl Machine {
             Err(MachineError::Host(error)) => Err(error),
             Err(error) => Ok(Event::End(Outcome::Reload(Box::new(error)))),
         }
+    }
+
+    /// Takes inputs if some are pending ([`Self::take_inputs`]).
+    #[inline]
+    pub(super) fn pending_event(&mut self) -> Result<Option<Event>, HostError> {
+        if self.inputs.has_pending() { self.take_inputs() } else { Ok(None) }
+    }
+
+    /// Takes inputs if some are pending, and the time if a deadline has come that no timer announces.
+    pub(super) fn due_event(&mut self) -> Result<Option<Event>, HostError> {
+        if let Some(event) = self.pending_event()? {
+            return Ok(Some(event));
+        }
+        if self.deadline_has_come() { self.sync_clock() } else { Ok(None) }
     }
 
     /// Takes pending inputs and passes them to the devices; an event if an input concerns the whole machine.

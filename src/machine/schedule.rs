@@ -108,14 +108,7 @@ impl Machine {
 
     fn advance_in_parallel(&mut self) -> Result<Next, HostError> {
         loop {
-            if self.inputs.has_pending()
-                && let Some(event) = self.take_inputs()?
-            {
-                return Ok(Next::Stop(event));
-            }
-            if self.deadline_has_come()
-                && let Some(event) = self.sync_clock()?
-            {
+            if let Some(event) = self.due_event()? {
                 return Ok(Next::Stop(event));
             }
             self.pass_lines()?;
@@ -220,9 +213,7 @@ impl Machine {
     }
 
     fn advance_by_turns(&mut self) -> Result<Next, HostError> {
-        if self.inputs.has_pending()
-            && let Some(event) = self.take_inputs()?
-        {
+        if let Some(event) = self.pending_event()? {
             return Ok(Next::Stop(event));
         }
         // The timer may have expired while nothing ran.

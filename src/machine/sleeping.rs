@@ -52,14 +52,7 @@ impl Machine {
 
     fn sleep_until_wake_up(&mut self, cpu: CpuId) -> Result<Next, HostError> {
         loop {
-            if self.inputs.has_pending()
-                && let Some(event) = self.take_inputs()?
-            {
-                return Ok(Next::Stop(event));
-            }
-            if self.deadline_has_come()
-                && let Some(event) = self.sync_clock()?
-            {
+            if let Some(event) = self.due_event()? {
                 return Ok(Next::Stop(event));
             }
             // Or a disk has answered.

@@ -160,9 +160,7 @@ impl Machine {
     fn step_one(&mut self, cpu: CpuId, before: u64) -> Result<Option<Event>, HostError> {
         let emulated = self.cpus[cpu].emulated.total();
         loop {
-            if self.inputs.has_pending()
-                && let Some(event) = self.take_inputs()?
-            {
+            if let Some(event) = self.pending_event()? {
                 return Ok(Some(event));
             }
             let exit = self.cpus[cpu].run()?;
