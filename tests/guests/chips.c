@@ -293,18 +293,22 @@ static void disk_read(const char *text, uint8_t code, struct ata_address at, int
     line();
 }
 
-/* A drive needs up to 2 ms until its registers are valid (ATA-6, 9.2, "Software reset protocol"). */
-static void wait_after_reset(void)
+/* Resets both drives of a channel. Their status is valid after 2 ms, and they accept no register while it says that they
+   are busy (ATA-6, 9.2, "Software reset protocol"). It is that of drive 0: drive 1 is absent and never busy. */
+static void reset_drives(uint16_t device, uint16_t control)
 {
+    write_port(device, 0xA0);
+    write_port(control, ATA_NIEN | ATA_SRST);
+    write_port(control, ATA_NIEN);
     for (int i = 0; i < 1000; i++)
         read_port(0x80);
+    while (read_port(control) & ATA_BSY)
+        ;
 }
 
 static void disk(void)
 {
-    write_port(ATA_CONTROL, ATA_NIEN | ATA_SRST);
-    write_port(ATA_CONTROL, ATA_NIEN);
-    wait_after_reset();
+    reset_drives(ATA_DEVICE, ATA_CONTROL);
     write_port(ATA_DEVICE, 0xA0);
     name("disk signature");
     task_file(0x1F0, 1, 5);
@@ -419,9 +423,7 @@ static void packet(const char *text, uint8_t code, uint8_t length, uint16_t byte
 
 static void cd(void)
 {
-    write_port(0x376, ATA_NIEN | ATA_SRST);
-    write_port(0x376, ATA_NIEN);
-    wait_after_reset();
+    reset_drives(0x176, 0x376);
     write_port(0x176, 0xA0);
     name("cd signature");
     task_file(0x170, 1, 5);
