@@ -34,15 +34,26 @@ fn probe() -> Kvm {
     Kvm::new().arg("--bios").arg(disk_guest("firmware-probe"))
 }
 
-/// `kvm` with Debian's firmware and a disk of ours; `None` if the package is not installed.
-fn from_disk(bios: &str, options: &[&str]) -> Option<Kvm> {
-    if !Path::new(bios).exists() {
-        return None;
+/// A test with Debian's firmware in the file `bios`.
+fn firmware_test(
+    name: &str,
+    bios: &'static str,
+    run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    match Path::new(bios).exists() {
+        true => guest_test(name, run),
+        false => {
+            test(&format!("{name} (skipped: {bios} is not installed)"), || Ok(())).with_ignored_flag(true)
+        }
     }
+}
+
+/// `kvm` with Debian's firmware and a disk of ours.
+fn from_disk(bios: &str, options: &[&str]) -> Kvm {
     let kvm = Kvm::new().args(["--bios", bios, "--timeout", "150", "--display", "serial"]);
     let disk = kvm.folder.file("disk.img");
     fs::copy(disk_guest("boot-probe"), disk).expect("a disk can be made");
-    Some(kvm.args(options))
+    kvm.args(options)
 }
 
 /// The boot sector has run and read its second sector.
@@ -66,18 +77,16 @@ pub fn trials() -> Vec<Trial> {
             let ran = Kvm::new().args(["--restore"]).arg(state).args(["--timeout", "100"]).input(b"x").run();
             ran.expect_status(33)?.expect_out(AFTER).map(drop)
         }),
-        guest_test("seabios_boots_a_disk", || {
-            let Some(kvm) = from_disk(SEABIOS, &["--vga-bios", "none", "disk.img"]) else { return Ok(()) };
-            let ran = kvm.run();
+        firmware_test("seabios_boots_a_disk", SEABIOS, || {
+            let ran = from_disk(SEABIOS, &["--vga-bios", "none", "disk.img"]).run();
             expect_booted(&ran)?;
             ran.expect_log("firmware: Booting from Hard Disk...")?
                 .expect_log("disk 0: 2048 sectors")
                 .map(drop)
         }),
-        guest_test("the_bios_of_bochs_boots_a_disk_and_writes_to_the_screen", || {
+        firmware_test("the_bios_of_bochs_boots_a_disk_and_writes_to_the_screen", BOCHS, || {
             let options = ["--vga-bios", VGA_BIOS, "--guest", "disk.img", "--dump-screen"];
-            let Some(kvm) = from_disk(BOCHS, &options) else { return Ok(()) };
-            let ran = kvm.run();
+            let ran = from_disk(BOCHS, &options).run();
             expect_booted(&ran)?;
             ran.check(ran.out.contains("ata0 master: KVM HARD DISK"), "the disk on the screen").map(drop)
         }),
