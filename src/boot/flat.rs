@@ -16,7 +16,11 @@ const ENDINGS: &[&str] = &[".bin", ".img"];
 /// Any bytes can be code: a file is taken for it only if its name says so and its contents say nothing else.
 pub(super) fn recognise(candidate: &Candidate<'_>) -> Recognition {
     match candidate.ending(ENDINGS) {
-        Some(ending) if !candidate.image.is_empty() && identify::is_unknown(candidate.head()) => {
+        Some(ending)
+            if !candidate.image.is_empty()
+                && identify::is_unknown(candidate.head())
+                && !identify::is_blank(candidate.image) =>
+        {
             Recognition::ByEnding(ending)
         }
         _ => Recognition::No,

@@ -15,6 +15,9 @@ use super::multiboot;
 /// Bytes that cover every signature below; the farthest is that of a CD image.
 const LOOK_AT: u64 = 0x8006;
 
+/// The address after the last one of real mode, FFFF:FFFF.
+const REAL_MODE_REACHES: u64 = 0x10_FFF0;
+
 /// How a snapshot file starts ([`crate::state`] owns the format).
 const SNAPSHOT: &[u8] = b"\x8AKVM\r\n\x1A\n";
 
@@ -43,6 +46,13 @@ pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
         return not_a_guest(
             "an empty file",
             "the build that should have written it has failed, or disk is full",
+        );
+    }
+    if is_blank(file) {
+        return not_a_guest(
+            "a blank file (all zeros)",
+            "there is nothing in it to run: if it is a disk, write a boot sector to it, or give a guest and the disk \
+             with `--disk`; `--boot flat` executes the zeros",
         );
     }
     match image::read(file, 0, file.len().min(LOOK_AT), "the file") {
@@ -118,6 +128,16 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
 /// True for the start of a file whose contents do not say what it is.
 pub(super) fn is_unknown(head: &[u8]) -> bool {
     !head.starts_with(SNAPSHOT) && !head.starts_with(b"\x7FELF") && kind_of(head).is_none()
+}
+
+/// True for a file, empty or not, that holds zeros alone as far as real mode reaches.
+pub(super) fn is_blank(file: &dyn Image) -> bool {
+    let mut piece = [0; 4096];
+    let end = file.len().min(REAL_MODE_REACHES);
+    (0..end).step_by(piece.len()).all(|start| {
+        let piece = &mut piece[..(end - start).min(4096) as usize];
+        file.read_at(start, piece).is_ok() && piece.iter().all(|byte| *byte == 0)
+    })
 }
 
 fn unknown(head: &[u8]) -> GuestProblem {

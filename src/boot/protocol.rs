@@ -261,6 +261,14 @@ mod tests {
         assert_eq!(found("kernel.bin", &elf), Ok((BootKind::Elf64, Choice::ByContents)));
         assert_eq!(found("hello.BIN", b"\xF4"), Ok((BootKind::Flat, Choice::ByEnding(".bin"))));
         assert_eq!(found("hello.img", b"\xF4"), Ok((BootKind::Flat, Choice::ByEnding(".img"))));
+        // An image whose first bytes are data, and one without anything to run.
+        let mut late = vec![0; 0x9000];
+        late[0x8FFF] = 0xF4;
+        assert_eq!(found("late.img", &late), Ok((BootKind::Flat, Choice::ByEnding(".img"))));
+        for name in ["blank.img", "blank.bin", "blank"] {
+            let blank = found(name, &[0; 0x9000]).unwrap_err();
+            assert!(blank.contains("a blank file (all zeros)") && blank.contains("`--boot flat`"), "{blank}");
+        }
         let unknown = found("hello", b"\xF4").unwrap_err();
         assert!(unknown.contains("unknown kind") && unknown.contains("`--boot flat`"), "{unknown}");
         let packed = found("kernel.bin", &[0x1F, 0x8B, 8]).unwrap_err();

@@ -26,6 +26,10 @@ pub fn trials() -> Vec<Trial> {
                         name and the directory";
             refused_with(&ran, message)
         }),
+        test("an_image_without_anything_in_it", || {
+            let ran = Kvm::new().file("blank.img", &"\0".repeat(1 << 20)).arg("blank.img").run();
+            ran.expect_status(4)?.expect_err("blank.img: this is a blank file (all zeros), ").map(drop)
+        }),
         test("a_guest_that_is_a_directory", || {
             let ran = Kvm::new().arg("/").run();
             refused_with(&ran, "/: this is a directory; name a file in it")
