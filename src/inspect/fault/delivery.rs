@@ -34,7 +34,7 @@ pub struct DeliveryFailure {
 /// What is wrong with a gate, or with what it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum DeliveryProblem {
-    /// No exception has a gate that is present: there is no usable IDT.
+    /// There is no gate that is present: there is no usable IDT.
     NoTable,
     /// The gate lies beyond the limit of the IDT.
     BeyondLimit {
@@ -131,16 +131,25 @@ pub fn failure(memory: &GuestMemory, registers: &Registers, vector: u8) -> Optio
     stack32::problem(memory, registers, &gate, vector).and_then(found)
 }
 
-/// True if the IDT has a gate that is present for any of the exceptions.
+/// True if the IDT has a gate that is present for any of the exceptions, or one for another interrupt that leads to a
+/// code segment: memory that is no table may look like a present gate, but hardly like that.
 pub fn has_gates(memory: &GuestMemory, registers: &Registers) -> bool {
     (0..EXCEPTIONS).any(|vector| is_gate(memory, registers, vector))
+        || (EXCEPTIONS..=u8::MAX).any(|vector| {
+            present_gate(memory, registers, vector)
+                .is_some_and(|gate| selector::handler_segment(memory, registers, gate.selector).is_none())
+        })
 }
 
 fn is_gate(memory: &GuestMemory, registers: &Registers, vector: u8) -> bool {
-    let Some(entry) = GateEntry::of(registers, vector) else { return false };
+    present_gate(memory, registers, vector).is_some()
+}
+
+fn present_gate(memory: &GuestMemory, registers: &Registers, vector: u8) -> Option<Gate> {
+    let entry = GateEntry::of(registers, vector)?;
     let mut bytes = [0; MAX_GATE_SIZE];
-    read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]) == entry.size()
-        && entry.decode(bytes).is_some_and(|gate| gate.is_present)
+    let read = read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]);
+    if read < entry.size() { None } else { entry.decode(bytes).filter(|gate| gate.is_present) }
 }
 
 /// What is wrong with the stack that the handler of `gate` gets in long mode.

@@ -255,6 +255,12 @@ fn a_delivery_fails_for_the_first_thing_that_is_wrong() {
     let problem = |registers: &Registers| failure(&memory, registers, vector::UNDEFINED).map(|it| it.problem);
     assert_eq!(problem(&registers), Some(DeliveryProblem::NoTable));
     let good = 0x0000_8E00_0008_0000 | CODE;
+    // A table with nothing but an interrupt of a device is one, and lacks this gate; what leads to no code is none.
+    set_gate(&memory, 0x20, good & !0xFFFF_0000, 0);
+    assert_eq!(problem(&registers), Some(DeliveryProblem::NoTable));
+    set_gate(&memory, 0x20, good, 0);
+    assert_eq!(problem(&registers), Some(DeliveryProblem::NotPresent));
+    set_gate(&memory, 0x20, 0, 0);
     set_gate(&memory, 3, good, 0);
     assert_eq!(problem(&registers), Some(DeliveryProblem::NotPresent));
     set_gate(&memory, 6, good, 0);
