@@ -24,9 +24,9 @@ use self::setup_header::{Entry, SetupHeader};
 use self::zero_page::Handover;
 use super::address_space::{self, Protection};
 use super::allocator::Allocator;
+use super::boot_information::check_command_lines;
 use super::error::{BootError, GuestProblem};
 use super::image::{self, Image};
-use super::long_mode_elf::check_command_lines;
 use super::protocol::{Candidate, Recognition};
 use super::{
     BootOptions, Choice, LoadedGuest, LoadedRegion, Protocol, SymbolSource, elf64, firmware_tables, notes,

@@ -3,14 +3,14 @@
 
 use super::address_space::{self, Protection};
 use super::allocator::Allocator;
+use super::boot_information::{check_command_lines, load_modules, open_modules, write_start_info};
 use super::entry_return::STACK_SIZE;
-use super::error::{BootError, GuestProblem};
-use super::image::{FileImage, Image};
+use super::error::BootError;
+use super::image::Image;
 use super::long_mode::{self, EntryPoint};
 use super::protocol::{Candidate, Recognition};
-use super::start_info::Module;
 use super::{BootOptions, Choice, LoadedGuest, Protocol, SymbolSource};
-use super::{descriptors, elf64, entry_return, firmware_tables, image, relocate, segments, start_info};
+use super::{descriptors, elf64, entry_return, relocate, segments};
 use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
@@ -95,54 +95,6 @@ pub(super) fn load(
         layout: allocator.into_layout(&segment_layout.segments),
         warnings,
     })
-}
-
-/// Refuses command lines that cannot be passed as text with a zero byte at its end.
-pub(super) fn check_command_lines(options: &BootOptions) -> Result<(), BootError> {
-    let check = |text: &str, what: String| {
-        if text.contains('\0') { Err(BootError::CommandLine { what }) } else { Ok(()) }
-    };
-    check(&options.command_line, "the guest".to_owned())?;
-    options.all_modules().try_for_each(|(path, text)| check(text, format!("module {}", path.display())))
-}
-
-/// The modules' files, each with its command line.
-pub(super) fn open_modules(options: &BootOptions) -> Result<Vec<(FileImage, &str)>, BootError> {
-    options.all_modules().map(|(path, text)| Ok((FileImage::open(path)?, text))).collect()
-}
-
-pub(super) fn load_modules<'a>(
-    memory: &GuestMemory,
-    files: Vec<(FileImage, &'a str)>,
-    allocator: &mut Allocator,
-) -> Result<Vec<Module<'a>>, BootError> {
-    let mut modules = Vec::with_capacity(files.len());
-    for (file, command_line) in files {
-        let start = allocator.allocate_module(file.name(), file.len())?;
-        let wrap = |problem: GuestProblem| BootError::Module { file: file.name().to_owned(), problem };
-        image::copy(&file, 0, file.len(), memory, start, wrap)?;
-        modules.push(Module { range: start..start + file.len(), command_line });
-    }
-    Ok(modules)
-}
-
-pub(super) fn write_start_info(
-    memory: &GuestMemory,
-    options: &BootOptions,
-    modules: &[Module<'_>],
-    allocator: &mut Allocator,
-    warnings: &mut Vec<String>,
-) -> Result<u64, BootError> {
-    let tables = firmware_tables::write(memory, &options.platform, allocator)?;
-    if tables.is_none() {
-        warnings.push("there is no room for the ACPI and MP tables, so the guest gets none".to_owned());
-    }
-    let map = start_info::memory_map(memory.ram(), tables.as_ref());
-    let rsdp = tables.map_or(0, |tables| tables.start);
-    let build = |base| start_info::build(base, &options.command_line, modules, rsdp, &map);
-    let at = allocator.allocate("the boot information", build(0).len() as u64)?;
-    memory.write(at, &build(at))?;
-    Ok(at)
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@
 mod acpi;
 mod address_space;
 mod allocator;
+mod boot_information;
 mod build_id;
 mod code;
 mod contents;
@@ -94,6 +95,7 @@ pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
 pub use linux::{LinuxProblem, is_large_kernel};
 pub use multiboot::MultibootProblem;
+pub use notes::is_elf;
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load};
 pub use rom::after_reset;

@@ -41,7 +41,8 @@ use super::protected_mode::{self, EntryPoint32, FlatSelectors};
 use super::protocol::{Candidate, Recognition};
 use super::segments::SegmentLayout;
 use super::{
-    BootOptions, Choice, Image, LoadedGuest, Protocol, SymbolSource, firmware_tables, image, long_mode_elf,
+    BootOptions, Choice, Image, LoadedGuest, Protocol, SymbolSource, boot_information, firmware_tables,
+    image, notes,
 };
 use crate::arch::{PAGE_SIZE, TableRegister};
 use crate::memory::GuestMemory;
@@ -175,7 +176,7 @@ fn load(
     options: &BootOptions,
     version: Version,
 ) -> Result<LoadedGuest, BootError> {
-    long_mode_elf::check_command_lines(options)?;
+    boot_information::check_command_lines(options)?;
     let wrap = |problem| BootError::Guest { file: image.name().to_owned(), problem };
     let mut warnings = Vec::new();
     let body = match version {
@@ -186,7 +187,7 @@ fn load(
     let load_base = segments.iter().map(|segment| segment.range.start as u32).min().filter(|_| movable);
     let segment_layout = SegmentLayout { bias, segments, entry: entry.into() };
 
-    let modules = long_mode_elf::open_modules(options)?;
+    let modules = boot_information::open_modules(options)?;
     let mut allocator = Allocator::new(memory, &segment_layout, &modules);
     segment_layout.load(image, memory)?;
     let modules = load_modules(memory, modules, &mut allocator)?;
@@ -230,8 +231,7 @@ fn load(
         choice: Choice::Chosen,
         registers,
         reset: Protocol::of(version.kind()).reset(),
-        // Files without symbols have none: a restored guest is not asked whether its file is an ELF file.
-        symbols: SymbolSource::GuestFile { bias },
+        symbols: if notes::is_elf(image) { SymbolSource::GuestFile { bias } } else { SymbolSource::None },
         layout: allocator.into_layout(&segment_layout.segments),
         warnings,
     })

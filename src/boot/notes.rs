@@ -15,6 +15,12 @@ pub(super) fn is_elf64(file: &dyn Image) -> bool {
     file.read_at(0, &mut start).is_ok() && start == *b"\x7FELF\x02"
 }
 
+/// True for the start of an ELF file of either class.
+pub fn is_elf(file: &dyn Image) -> bool {
+    let mut start = [0; 4];
+    file.read_at(0, &mut start).is_ok() && start == *b"\x7FELF"
+}
+
 /// The contents of the first note of `file` that `wanted` accepts by its name, without the zero at its end, and its
 /// type. `None` if there is none, or if the file is no ELF file or damaged.
 pub(super) fn find(file: &dyn Image, wanted: impl Fn(&[u8], u32) -> bool) -> Option<Vec<u8>> {

@@ -5,9 +5,9 @@
 //! segment register.
 
 use super::allocator::Allocator;
+use super::boot_information::{check_command_lines, load_modules, open_modules, write_start_info};
 use super::error::{BootError, GuestProblem};
 use super::image::Image;
-use super::long_mode_elf::{check_command_lines, load_modules, open_modules, write_start_info};
 use super::protected_mode::{self, EntryPoint32, FlatSelectors};
 use super::protocol::{Candidate, Recognition};
 use super::{BootOptions, Choice, LoadedGuest, Protocol, SymbolSource, elf64, notes, relocate, segments};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guest_file::GuestFileCopy;
 use super::saved_boot::SavedBoot;
-use crate::boot::{BootOptions, GuestFile, Platform};
+use crate::boot::{BootOptions, GuestFile, Platform, SymbolSource, is_elf};
 
 /// Description of the guest's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,13 @@ impl GuestFileInfo {
 
     /// The file with the bytes of `copy`.
     pub(super) fn file(&self, copy: GuestFileCopy) -> GuestFile {
-        GuestFile { image: copy.into_image(self), symbols: self.boot.symbols(self.bias) }
+        let image = copy.into_image(self);
+        // Linux kernels and Multiboot kernels may be no ELF files.
+        let symbols = match self.boot.symbols(self.bias) {
+            SymbolSource::GuestFile { .. } if !is_elf(image.as_ref()) => SymbolSource::None,
+            symbols => symbols,
+        };
+        GuestFile { image, symbols }
     }
 
     /// How it was loaded into a machine with `cpus` processors.
@@ -64,4 +70,28 @@ impl GuestFileInfo {
 pub(super) fn absolute(path: &Path) -> Vec<u8> {
     let file = if path.exists() { std::path::absolute(path).ok() } else { None };
     file.as_deref().unwrap_or(path).as_os_str().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::BootKind;
+
+    #[test]
+    fn a_saved_kernel_has_symbols_in_its_file_only_if_that_is_an_elf_file() {
+        let options = BootOptions { kind: Some(BootKind::Linux), ..BootOptions::default() };
+        let info = GuestFileInfo {
+            path: b"kernel".to_vec(),
+            length: 8,
+            bias: 0x10,
+            strict: false,
+            guards: true,
+            boot: SavedBoot::of(&options, absolute),
+            command_line: String::new(),
+            modules: Vec::new(),
+        };
+        let symbols = |bytes: &[u8]| info.file(GuestFileCopy::Bytes(bytes.to_vec())).symbols;
+        assert_eq!(symbols(b"MZ\0\0\0\0\0\0"), SymbolSource::None);
+        assert_eq!(symbols(b"\x7FELF\x02\0\0\0"), SymbolSource::GuestFile { bias: 0x10 });
+    }
 }

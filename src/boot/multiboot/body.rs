@@ -57,12 +57,6 @@ pub(super) struct Relocation {
     pub highest: bool,
 }
 
-/// True if the file is an ELF file, of whatever kind.
-pub(super) fn is_elf(image: &dyn Image) -> bool {
-    let mut magic = [0; 4];
-    image.read_at(0, &mut magic).is_ok() && magic == *b"\x7FELF"
-}
-
 /// Loads by the addresses in the header, which is at `header_offset` of the file.
 pub(super) fn by_addresses(
     image: &dyn Image,

@@ -4,6 +4,7 @@ use super::body::{self, AddressOverride, Body};
 use super::{MultibootProblem, Version, word_at};
 use crate::boot::error::GuestProblem;
 use crate::boot::image::{self, Image};
+use crate::boot::notes;
 use crate::memory::GuestMemory;
 
 /// Bytes of the file that the header has to be within.
@@ -106,7 +107,7 @@ impl Header1 {
     pub(super) fn body(&self, image: &dyn Image, memory: &GuestMemory) -> Result<Body, GuestProblem> {
         match &self.addresses {
             Some(addresses) => body::by_addresses(image, memory, self.offset, addresses),
-            None if body::is_elf(image) => body::by_elf_headers(image, memory, None, None),
+            None if notes::is_elf(image) => body::by_elf_headers(image, memory, None, None),
             None => Err(MultibootProblem::NoAddresses {
                 version: Version::One.name(),
                 remedy: "the address fields (bit 16 of the flags)",

@@ -4,6 +4,7 @@ use super::body::{self, AddressOverride, Body, Relocation};
 use super::{MultibootProblem, Version, word_at};
 use crate::boot::error::GuestProblem;
 use crate::boot::image::{self, Image};
+use crate::boot::notes;
 use crate::memory::GuestMemory;
 
 /// Bytes of the file that the header has to be within.
@@ -176,7 +177,7 @@ impl Header2 {
                 let addresses = AddressOverride { header, load, load_end, bss_end, entry };
                 body::by_addresses(image, memory, self.offset, &addresses)
             }
-            (None, entry) if body::is_elf(image) => {
+            (None, entry) if notes::is_elf(image) => {
                 body::by_elf_headers(image, memory, entry, self.relocation.as_ref())
             }
             _ => Err(MultibootProblem::NoAddresses {
