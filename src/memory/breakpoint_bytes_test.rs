@@ -50,3 +50,32 @@ fn a_reset_forgets_inserted_bytes() {
     memory.remove_breakpoints();
     assert_eq!(original(&memory, 0x1000), [0xCC, 0, 0, 0], "an instruction of the guest");
 }
+
+#[test]
+fn what_is_written_beneath_inserted_bytes_is_the_guests_once_they_are_removed() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    memory.write(0x1000, &[0x90, 0x91, 0x92, 0x93]).unwrap();
+    for address in [0x1000, 0x1001, 0x1003] {
+        assert!(memory.insert_breakpoint(address, 0xCC));
+    }
+    // One is lifted, and the guest has written over another one: neither is in memory.
+    memory.lift_breakpoint(0x1001);
+    memory.write(0x1003, &[0x55]).unwrap();
+    memory.write_original(0x1000, &[0x10, 0x11, 0x12, 0x13]).unwrap();
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0x1312_11CC);
+    assert_eq!(original(&memory, 0x1000), [0x10, 0x11, 0x12, 0x13]);
+    memory.reinsert_breakpoint(0x1001);
+    memory.remove_breakpoints();
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0x1312_1110);
+}
+
+#[test]
+fn a_write_beneath_inserted_bytes_that_leaves_ram_changes_nothing() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    memory.write(0xF_FFFE, &[0x90, 0x91]).unwrap();
+    assert!(memory.insert_breakpoint(0xF_FFFF, 0xCC));
+    assert!(memory.write_original(0xF_FFFE, &[1, 2, 3]).is_err());
+    assert_eq!(original(&memory, 0xF_FFFC), [0, 0, 0x90, 0x91]);
+    memory.remove_breakpoints();
+    assert_eq!(original(&memory, 0xF_FFFC), [0, 0, 0x90, 0x91]);
+}
