@@ -87,6 +87,13 @@ impl SerialPort {
         if self.mcr & MCR_LOOP != 0 { 0 } else { self.receiver.room() }
     }
 
+    /// What has arrived on the line and was not read, the first byte first. In loop-back nothing is known to be from the
+    /// line.
+    pub fn unread(&self) -> impl Iterator<Item = u8> {
+        let is_connected = self.mcr & MCR_LOOP == 0;
+        self.receiver.waiting().filter(move |_| is_connected).map(|character| character.data)
+    }
+
     /// A byte arrives on the line. It is dropped if there is no [`Self::room`].
     pub fn receive(&mut self, byte: u8) -> Action {
         if self.room() == 0 {

@@ -130,10 +130,18 @@ impl InputBuffer {
         (self.keystrokes.len(), self.received.each_ref().map(VecDeque::len))
     }
 
-    /// Drops a partly delivered keystroke, and what the mouse has not reported: the machine was reset.
-    pub fn reset(&mut self) {
+    /// Drops a partly delivered keystroke, and what the mouse has not reported: the machine is about to be reset. Bytes
+    /// that a serial port has received wait again. A UART would lose them, but on a line they come while the guest can
+    /// read them; here they are in its receiver as soon as there is room.
+    pub fn reset(&mut self, board: &Board, inputs: &Inputs) {
         self.events.clear();
         self.mouse.clear();
+        for (number, waiting) in (0..).zip(&mut self.received) {
+            let mut unread: VecDeque<u8> = board.serial(number).unread().collect();
+            inputs.serial_bytes_queued(number, unread.len());
+            unread.append(waiting);
+            *waiting = unread;
+        }
     }
 
     /// True if anything waits.

@@ -124,3 +124,34 @@ fn bytes_from_a_socket_fill_the_receiver_as_it_empties() {
     assert!(!buffer.has_pending());
     assert_eq!(inputs.serial_backlog(2), 0);
 }
+
+#[test]
+fn a_reset_loses_no_byte_that_the_guest_has_not_read() {
+    let (mut board, inputs) = (Board::default(), Inputs::new());
+    let mut buffer = InputBuffer::new(KeyTarget::Auto, None);
+    let _ = board.port_out(0x3FA, 1, 1);
+    inputs.push(super::super::inputs::Input::Serial(0, (b'a'..=b'z').collect()));
+    buffer.push_serial(0, (b'a'..=b'z').collect());
+    let _ = buffer.deliver(&mut board, &inputs);
+    assert_eq!((board.port_in(0x3F8, 1).0 as u8, board.serial(0).room()), (b'a', 1));
+    buffer.reset(&board, &inputs);
+    board.reset();
+    assert_eq!(inputs.serial_backlog(0), 25);
+    let mut got = Vec::new();
+    while buffer.has_pending() || board.port_in(0x3FD, 1).0 & 1 == 1 {
+        let _ = buffer.deliver(&mut board, &inputs);
+        got.push(board.port_in(0x3F8, 1).0 as u8);
+    }
+    assert_eq!((got, inputs.serial_backlog(0)), ((b'b'..=b'z').collect(), 0));
+}
+
+#[test]
+fn a_reset_returns_nothing_that_the_guest_has_sent_to_itself() {
+    let (mut board, inputs) = (Board::default(), Inputs::new());
+    let mut buffer = InputBuffer::new(KeyTarget::Auto, None);
+    for (port, value) in [(0x3FC, 0x10), (0x3F8, b'x'.into())] {
+        let _ = board.port_out(port, 1, value);
+    }
+    buffer.reset(&board, &inputs);
+    assert_eq!((buffer.has_pending(), inputs.serial_backlog(0)), (false, 0));
+}

@@ -389,13 +389,13 @@ impl Machine {
         self.map_for_several()?;
         self.current = CpuId::BOOT;
         self.scheduler.forget();
+        self.input_buffer.reset(&self.board, &self.inputs);
         self.board.reset();
         self.board.set_cpus(self.cpus.len() as u8);
         self.board.set_up_pci();
         self.disks.forget_requests();
         self.board.advance(self.clock.now(), |_| {});
         self.coalescing = self.scheduler.coalescing(&self.cpus);
-        self.input_buffer.reset();
         self.pending_action = None;
         self.screen.publish(self.board.vga().view());
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());

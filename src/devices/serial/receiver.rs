@@ -94,6 +94,11 @@ impl Receiver {
         character.data
     }
 
+    /// The characters that wait, the first one first.
+    pub fn waiting(&self) -> impl Iterator<Item = ReceivedCharacter> {
+        self.characters.iter().copied()
+    }
+
     /// True if LSR shows an error, which is a receiver line status interrupt.
     pub fn has_error(&self) -> bool {
         self.overrun || self.errors != 0
