@@ -1,6 +1,10 @@
-# Where QEMU starts a guest written in C: in 32-bit protected mode, by the PVH note (Xen documentation, "x86/HVM direct
-# boot ABI"). It maps the first 4 GiB one to one, enters 64-bit mode and goes on at _start, where `kvm --boot elf64`
-# starts the same file.
+# Where a PVH boot loader starts a guest written in C: in 32-bit protected mode without paging, by the note (Xen
+# documentation, "x86/HVM direct boot ABI"). It maps the first 4 GiB one to one, enters 64-bit mode and calls _start, where
+# `kvm --boot elf64` starts the same file, or PVH_CALLS: with the start info in RDI, CR0 in RSI and the flags in RDX.
+
+#ifndef PVH_CALLS
+#define PVH_CALLS _start
+#endif
 
     .section .note.Xen, "a", @note
     .balign 4
@@ -11,6 +15,10 @@
     .text
     .code32
 pvh_start:
+    movl $pvh_stack_end, %esp
+    pushfl
+    popl %ebp
+    movl %cr0, %esi
     cli
     movl $pvh_tables + 0x1007, pvh_tables
     movl $pvh_tables + 0x2007, %eax
@@ -43,8 +51,14 @@ pvh_start:
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
-    movl $pvh_stack_end, %esp
-    jmp _start
+    movl %ebx, %edi                     # the start info
+    movl %ebp, %edx                     # the flags
+    xorl %ebp, %ebp
+    call PVH_CALLS
+    xorl %eax, %eax
+4:  cli
+    hlt
+    jmp 4b
 
     .section .rodata
     .balign 8
