@@ -162,7 +162,7 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
     let run = Run::prepare(settings, |inputs, outputs| match &settings.restore {
         Some(file) => {
             let (machine, saved) = restored_machine(settings, file, inputs, outputs)?;
-            disks::attach_saved(machine, disks, &saved)
+            disks::attach_saved(machine, disks, &saved, settings)
         }
         None => {
             let machine = new_machine(settings, inputs, outputs)?;

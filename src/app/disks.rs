@@ -2,6 +2,8 @@
 
 mod received;
 
+use std::path::PathBuf;
+
 use super::Failure;
 use super::failure_status::machine_status;
 use crate::frontends::messages::tell;
@@ -9,7 +11,7 @@ use crate::machine::Machine;
 use crate::machine::disks::{DiskOrigin, UNITS};
 use crate::machine::outcome::status;
 use crate::os::disk_image::DiskImage;
-use crate::settings::{CDROM_UNIT, DiskInterface, DiskMode, DiskSpec, MOST_DISKS, Settings};
+use crate::settings::{BootKind, CDROM_UNIT, DiskInterface, DiskMode, DiskSpec, MOST_DISKS, Settings};
 use crate::state::saved_disks::{SavedDisk, differences};
 
 pub(super) use received::ReceivedDisks;
@@ -49,13 +51,19 @@ pub(super) fn open(settings: &Settings) -> Result<Disks, Failure> {
 }
 
 /// The guest file is a disk: it becomes the first one, unless it is one of `disks` already.
-pub(super) fn with_guest(mut disks: Disks, settings: &Settings) -> Result<Disks, Failure> {
+pub(super) fn with_guest(disks: Disks, settings: &Settings) -> Result<Disks, Failure> {
     if settings.disks.iter().any(|disk| disk.path == settings.guest) {
         return Ok(disks);
     }
     let spec =
         DiskSpec { path: settings.guest.clone(), mode: DiskMode::ReadWrite, interface: DiskInterface::Ide };
     let image = DiskImage::open(&spec).map_err(|error| Failure::new(status::HOST, error))?;
+    insert(image, disks, settings)
+}
+
+/// Puts `image` in front of the IDE disks among `disks`.
+fn insert(image: DiskImage, mut disks: Disks, settings: &Settings) -> Result<Disks, Failure> {
+    let image_path = image.path().display().to_string();
     let mut next = Some(image);
     let places = (0..MOST_DISKS).filter(|place| *place != CDROM_UNIT || settings.cdrom.is_none());
     for place in places {
@@ -67,9 +75,45 @@ pub(super) fn with_guest(mut disks: Disks, settings: &Settings) -> Result<Disks,
     let message = format_args!(
         "{} would be the fifth disk on IDE; a machine has at most four, a CD-ROM drive included. Leave one of the others \
          out, or give it as a virtio disk.",
-        settings.guest.display()
+        image_path
     );
     Err(Failure::new(status::USAGE, message))
+}
+
+/// The disk that a saved guest was started from, at the place where it was then; `None` if it is not there, the guest is of
+/// another kind, or the user has given as many disks as it had.
+fn guest_disk(machine: &Machine, saved: &[SavedDisk], settings: &Settings) -> Option<DiskSpec> {
+    if machine.boot_options().kind != Some(BootKind::Disk) {
+        return None;
+    }
+    let there = |unit: usize| machine.board().disk(unit).filter(|disk| !disk.cdrom);
+    let count = (0..UNITS).filter(|unit| there(*unit).is_some()).count();
+    let path = PathBuf::from(machine.image().name());
+    let is_given = |disk: &DiskSpec| std::path::absolute(&disk.path).is_ok_and(|given| given == path);
+    if settings.disks.len() >= count || settings.disks.iter().any(is_given) {
+        return None;
+    }
+    let (unit, disk) = (0..UNITS).find_map(|unit| Some((unit, there(unit)?)))?;
+    let in_memory = saved.iter().any(|disk| usize::from(disk.unit) == unit && disk.in_memory);
+    let mode = match (disk.read_only, in_memory) {
+        (true, _) => DiskMode::ReadOnly,
+        (false, true) => DiskMode::Snapshot,
+        (false, false) => DiskMode::ReadWrite,
+    };
+    let interface = if unit < MOST_DISKS { DiskInterface::Ide } else { DiskInterface::Virtio };
+    Some(DiskSpec { path, mode, interface })
+}
+
+/// Puts `image` in front of the virtio disks among `disks`. One more fits: the user gave fewer than there were.
+fn with_first_virtio(image: DiskImage, mut disks: Disks) -> Disks {
+    let mut next = Some(image);
+    for place in &mut disks[MOST_DISKS..] {
+        next = std::mem::replace(place, next);
+        if next.is_none() {
+            break;
+        }
+    }
+    disks
 }
 
 /// `machine` with its disks.
@@ -79,7 +123,24 @@ pub(super) fn attach(mut machine: Machine, disks: Disks, origin: DiskOrigin) -> 
 }
 
 /// The machine of a snapshot with its disks; the user is told which of them have changed since it was `saved`.
-pub(super) fn attach_saved(machine: Machine, disks: Disks, saved: &[SavedDisk]) -> Result<Machine, Failure> {
+pub(super) fn attach_saved(
+    machine: Machine,
+    mut disks: Disks,
+    saved: &[SavedDisk],
+    settings: &Settings,
+) -> Result<Machine, Failure> {
+    if let Some(spec) = guest_disk(&machine, saved, settings) {
+        let image = DiskImage::open(&spec).map_err(|error| {
+            let message = format_args!(
+                "the guest was started from this disk: {error}; name the disk with `--disk FILE` if it has been moved"
+            );
+            Failure::new(status::HOST, message)
+        })?;
+        disks = match spec.interface {
+            DiskInterface::Virtio => with_first_virtio(image, disks),
+            _ => insert(image, disks, settings)?,
+        };
+    }
     let machine = attach(machine, disks, DiskOrigin::Restored)?;
     differences(saved, &machine).iter().for_each(|note| tell(note));
     Ok(machine)

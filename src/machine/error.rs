@@ -7,6 +7,7 @@ use crate::devices::StateError;
 use crate::devices::ide::DiskGeometry;
 use crate::kvm::HostError;
 use crate::memory::MemoryError;
+use crate::settings::MOST_DISKS;
 
 /// Why a machine could not be created, reset or restored.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +47,8 @@ pub enum MachineError {
     },
     /// The guest was saved with another disk, or with none.
     #[error(
-        "the guest had {} as disk {unit}, and has {} here; continue it with the disks that it had (`--disk`, \
-         `--cdrom`)",
-        describe(*there), describe(*here)
+        "the guest had {} as disk {unit}, and has {} here; {}",
+        describe(*there), describe(*here), disk_remedy(*unit, *there)
     )]
     Disk {
         /// Number of the disk, from 0 on.
@@ -77,5 +77,42 @@ fn describe(disk: Option<DiskGeometry>) -> String {
             };
             format!("{kind} of {sectors} sectors")
         }
+    }
+}
+
+/// The option that gives the guest the disk that it had.
+fn disk_remedy(unit: usize, there: Option<DiskGeometry>) -> String {
+    let option = match there {
+        Some(DiskGeometry { cdrom: true, .. }) => "--cdrom FILE".to_owned(),
+        Some(DiskGeometry { read_only, .. }) => format!(
+            "--disk FILE{}{}",
+            if read_only { ",ro" } else { "" },
+            if unit < MOST_DISKS { "" } else { ",virtio" }
+        ),
+        None => {
+            return "leave out the option that names it, or put it behind the disks that the guest had"
+                .to_owned();
+        }
+    };
+    format!("give it the disk that it had with `{option}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_for_a_missing_disk_is_named() {
+        let remedy = |unit, read_only, cdrom| {
+            let there = Some(DiskGeometry { sectors: 2, read_only, cdrom });
+            MachineError::Disk { unit, there, here: None }.to_string()
+        };
+        assert!(remedy(0, false, false).ends_with("with `--disk FILE`"), "{}", remedy(0, false, false));
+        assert!(
+            remedy(4, true, false).ends_with("with `--disk FILE,ro,virtio`"),
+            "{}",
+            remedy(4, true, false)
+        );
+        assert!(remedy(2, true, true).ends_with("with `--cdrom FILE`"), "{}", remedy(2, true, true));
     }
 }

@@ -128,10 +128,19 @@ pub fn trials() -> Vec<Trial> {
             console.send(b"quit\n")?;
             let ended = waiting.finish()?;
             let (snapshot, disk) = (ended.folder.file("saved.kvmstate"), ended.folder.file("disk.img"));
-            let restored = Kvm::new().args(["--timeout", "60", "--restore"]).arg(&snapshot);
-            let restored = restored.arg("--disk").arg(&disk).input(b"k").run();
-            restored.expect_status(0)?.expect_err("result (RAX) 9579 ")?;
-            restored.check(lines(&restored).ends_with("Key 256B\n"), "the rest of the output").map(drop)
+            let restore = || Kvm::new().args(["--timeout", "60", "--restore"]).arg(&snapshot).input(b"k");
+            let go_on = |restored: FinishedRun| {
+                restored.expect_status(0)?.expect_err("result (RAX) 9579 ")?;
+                restored.check(lines(&restored).ends_with("Key 256B\n"), "the rest of the output").map(drop)
+            };
+            // The disk is found where it was, or where the user says.
+            go_on(restore().run())?;
+            let moved = ended.folder.file("moved.img");
+            fs::rename(&disk, &moved)?;
+            let lost = restore().run();
+            lost.expect_status(6)?.expect_err("the guest was started from this disk: ")?;
+            lost.expect_err("name the disk with `--disk FILE` if it has been moved")?;
+            go_on(restore().arg("--disk").arg(&moved).run())
         }),
         gdb_test("a_breakpoint_at_0x7c00_stops_in_front_of_the_boot_sector", || {
             let disk = guest("boot-sector").with_extension("img");
