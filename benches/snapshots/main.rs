@@ -87,6 +87,7 @@ impl Experiment {
             irqchip: IrqchipMode::User,
             time_of_day: 0,
             flat_ide_bars: false,
+            framebuffer: false,
             magic_break: false,
         };
         let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;

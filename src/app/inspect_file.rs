@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::failure_status::boot_status;
-use super::new_machine::{boot_options, memory_size, open_guest};
+use super::new_machine::{boot_options, memory_size, needs_framebuffer, open_guest};
 use super::{Failure, fail};
 use crate::boot::{self, Protocol};
 use crate::frontends::guest_description;
@@ -30,6 +30,9 @@ fn describe(settings: &Settings) -> Result<String, Failure> {
     let found = Protocol::find(&image, options.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
     let size = memory_size(settings, &image, &options, found.protocol);
     let memory = GuestMemory::new(size).map_err(|error| Failure::new(status::HOST, error))?;
+    if needs_framebuffer(settings, found.protocol) {
+        memory.add_video_memory().map_err(|error| Failure::new(status::HOST, error))?;
+    }
     let loaded = boot::load(&image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
     Ok(guest_description::describe(&image, &memory, &loaded))
 }

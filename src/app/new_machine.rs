@@ -11,7 +11,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
 use crate::machine::output::OutputQueue;
 use crate::machine::{Machine, MachineSpec};
-use crate::settings::{BootKind, Settings, SymbolFileSpec, VgaBiosSpec};
+use crate::settings::{BootKind, Settings, SymbolFileSpec, VgaBiosSpec, VgaMode};
 
 /// A machine with a guest to be started.
 pub(super) fn new_machine(
@@ -26,6 +26,7 @@ pub(super) fn new_machine(
         // The log has it as a warning.
         tell(note);
     }
+    let framebuffer = needs_framebuffer(settings, found.protocol);
     let memory = memory_size(settings, &image, &boot, found.protocol);
     let user_interface = user_interface(settings);
     let spec = MachineSpec {
@@ -42,6 +43,7 @@ pub(super) fn new_machine(
         time_of_day: time_of_day(settings),
         flat_ide_bars: settings.flat_ide_bars,
         magic_break: user_interface.magic_break,
+        framebuffer,
     };
     Machine::new(Box::new(image), spec, inputs, outputs)
         .map_err(|error| Failure::new(machine_status(&error), error))
@@ -68,6 +70,15 @@ pub(super) fn memory_size(
         return settings.memory;
     }
     protocol.default_memory(image, options).unwrap_or(settings.memory)
+}
+
+/// True if the machine has a display adapter with a linear framebuffer.
+pub(super) fn needs_framebuffer(settings: &Settings, protocol: &Protocol) -> bool {
+    match settings.vga {
+        VgaMode::Auto => protocol.uses_framebuffer(),
+        VgaMode::Text => false,
+        VgaMode::Std => true,
+    }
 }
 
 /// How the guest is loaded.

@@ -7,7 +7,7 @@ use super::page_tables::{LARGE_PAGE_SIZE, Page, PageTables, TooManyTables};
 use super::segments::{PlacedSegment, Placement};
 use crate::arch::PAGE_SIZE;
 use crate::devices::pci::firmware;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, VIDEO_MEMORY};
 
 /// The I/O APIC's registers (82093AA datasheet, 3.0).
 const IO_APIC: u64 = 0xFEC0_0000;
@@ -62,6 +62,9 @@ pub(super) fn build(
     let ram_access = if strict { DATA } else { Access::ALL };
     for range in memory.ram() {
         tables.map(range.clone(), range.start, Page::Ram(ram_access))?;
+    }
+    if memory.has_video_memory() {
+        tables.map(VIDEO_MEMORY, VIDEO_MEMORY.start, Page::Ram(ram_access))?;
     }
     if strict {
         restrict(&mut tables, segments, warnings)?;

@@ -23,6 +23,8 @@ pub struct Protocol {
     load: fn(&dyn Image, &GuestMemory, &BootOptions) -> Result<LoadedGuest, BootError>,
     /// The size of RAM if the user chooses none, in bytes; `None` for the default of `--memory`.
     default_memory: fn(&dyn Image, &BootOptions) -> Option<u64>,
+    /// The machine has a display adapter with a linear framebuffer, unless the user chooses.
+    framebuffer: bool,
     /// What a reset of the machine does.
     reset: ResetAction,
 }
@@ -39,6 +41,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: linux::recognise,
         load: linux::load,
         default_memory: |image, _| linux::default_memory(image),
+        framebuffer: false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -46,6 +49,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: disk::recognise,
         load: disk::load,
         default_memory: |_, _| None,
+        framebuffer: true,
         reset: ResetAction::Reload,
     },
     // A kernel with both headers is started by the newer protocol.
@@ -54,6 +58,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: multiboot::recognise_2,
         load: multiboot::load_2,
         default_memory: |_, _| None,
+        framebuffer: false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -61,6 +66,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: multiboot::recognise_1,
         load: multiboot::load_1,
         default_memory: |_, _| None,
+        framebuffer: false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -68,6 +74,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: pvh::recognise,
         load: pvh::load,
         default_memory: |_, _| None,
+        framebuffer: false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -75,6 +82,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: long_mode_elf::recognise,
         load: long_mode_elf::load,
         default_memory: |_, _| None,
+        framebuffer: false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -82,6 +90,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: flat::recognise,
         load: flat::load,
         default_memory: |image, options| Some(flat::default_memory(image, options)),
+        framebuffer: false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -89,6 +98,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: |_| Recognition::No,
         load: rom::load,
         default_memory: |_, _| None,
+        framebuffer: true,
         reset: ResetAction::ResetVector,
     },
 ];
@@ -196,6 +206,12 @@ impl Protocol {
     /// The size of RAM for a guest whose user has chosen none, in bytes; `None` for the default of `--memory`.
     pub fn default_memory(&self, image: &dyn Image, options: &BootOptions) -> Option<u64> {
         (self.default_memory)(image, options)
+    }
+
+    /// True if guests of this kind draw pictures: their machines have a display adapter with a linear framebuffer, unless
+    /// the user chooses.
+    pub fn uses_framebuffer(&self) -> bool {
+        self.framebuffer
     }
 
     /// The effect of a machine reset on a guest of this protocol.

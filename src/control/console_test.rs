@@ -174,9 +174,10 @@ fn the_screen_is_saved_as_text_and_as_an_image() {
     assert!(run(&mut guest, &line("a.png")).starts_with("the screen is saved in "));
     assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG"));
     assert!(
-        run(&mut guest, &line("a.jpg")).contains("name must end in .png or .txt; use: screendump [-f] FILE")
+        run(&mut guest, &line("a.jpg"))
+            .contains("name must end in .png, .ppm or .txt; use: screendump [-f] FILE")
     );
-    assert!(run(&mut guest, "screendump").contains("name must end in .png or .txt"));
+    assert!(run(&mut guest, "screendump").contains("name must end in .png, .ppm or .txt"));
     let text = run(&mut guest, &line("no/where.txt"));
     assert!(text.starts_with("error: cannot write `") && text.contains("No such file"), "{text}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "no other file remains");

@@ -147,7 +147,7 @@ impl StoppedMachine for FakeMachine {
 
     fn screen(&self) -> Shot {
         let vga = Vga::new();
-        Shot { cells: self.cells.clone(), view: vga.view(), colours: vga.colours() }
+        Shot { cells: self.cells.clone(), view: vga.view(), colours: vga.colours(), frame: None }
     }
 
     fn board(&self) -> &Board {

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use super::error::CommandError;
-use crate::inspect::picture::is_own_png;
+use crate::inspect::picture::{is_own_pixmap, is_own_png};
 use crate::state::is_snapshot_start;
 
 /// The extended attribute of a screen as text. Its value is the CRC-32 of the contents.
@@ -61,7 +61,10 @@ fn may_be_overwritten(path: &Path) -> bool {
 
 fn is_own_file(path: &Path, length: u64) -> bool {
     let start = read(path, START as u64);
-    is_snapshot_start(&start) || is_own_png(&start) || length <= LONGEST_TEXT && is_own_screen(path)
+    is_snapshot_start(&start)
+        || is_own_png(&start)
+        || is_own_pixmap(&start)
+        || length <= LONGEST_TEXT && is_own_screen(path)
 }
 
 fn is_own_screen(path: &Path) -> bool {

@@ -42,6 +42,7 @@ fn while_running<T: Send + 'static>(
         irqchip: IrqchipMode::User,
         time_of_day: 0,
         flat_ide_bars: false,
+        framebuffer: false,
         magic_break: false,
     };
     let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();

@@ -41,6 +41,7 @@ mod time;
 #[path = "transcript_test.rs"]
 pub(crate) mod transcript;
 pub mod unassigned;
+pub mod vbe;
 pub mod vga;
 pub mod virtio_disk;
 

@@ -8,6 +8,7 @@
 
 pub mod bar;
 pub mod configuration;
+pub mod display;
 pub mod firmware;
 pub mod function;
 pub mod host_bridge;
@@ -19,6 +20,7 @@ pub mod virtio_disk;
 
 use std::fmt::{Display, Formatter};
 
+use display::DisplayFunction;
 pub use function::PciFunction;
 use host_bridge::HostBridge;
 use ide::IdeFunction;
@@ -46,6 +48,8 @@ impl PciAddress {
     pub const ISA_BRIDGE: PciAddress = PciAddress { device: 1, function: 0 };
     /// The IDE function.
     pub const IDE: PciAddress = PciAddress { device: 1, function: 1 };
+    /// The display adapter, if there is one.
+    pub const DISPLAY: PciAddress = PciAddress { device: 2, function: 0 };
 }
 
 impl Display for PciAddress {
@@ -158,6 +162,13 @@ impl PciBus {
         let at = virtio_disk::address(number);
         if self.function(at).is_none() {
             self.add(at, Box::new(VirtioDiskFunction::default()));
+        }
+    }
+
+    /// Adds the display adapter, before the guest runs.
+    pub fn add_display(&mut self) {
+        if self.function(PciAddress::DISPLAY).is_none() {
+            self.add(PciAddress::DISPLAY, Box::new(DisplayFunction::default()));
         }
     }
 

@@ -29,6 +29,7 @@ use super::reset::{self, ResetControl, SystemControlA};
 use super::rtc::Rtc;
 use super::serial::{self, SerialPort};
 use super::unassigned::UnassignedAccesses;
+use super::vbe::{self, BochsVbe};
 use super::vga::{self, Vga};
 use super::virtio_disk::VirtioDisk;
 use super::{BoardDevice, Device, Snapshot};
@@ -59,6 +60,8 @@ pub enum Role {
     BiosPort,
     /// What only firmware uses, in a machine that has any.
     Firmware,
+    /// The interface to modes with a linear framebuffer, if the machine has one.
+    Framebuffer,
 }
 
 /// When a device has to know the time.
@@ -91,7 +94,7 @@ pub struct Registration {
     /// Its second ISA interrupt line, of a device that has two.
     pub second_interrupt: Option<u8>,
     /// The PCI function that it is: its ports, its window in memory and its interrupt line are where the guest has put
-    /// those of the function, and [`Self::base`], [`Self::mmio`] and [`Self::interrupt`] are not used. Offsets count
+    /// those of the function, and [`Self::mmio`] and [`Self::interrupt`] are not used; the display adapter has ports of its own, too. Offsets count
     /// from the first base address register of each kind.
     pub pci: Option<PciAddress>,
     /// When it is told the time.
@@ -109,7 +112,10 @@ pub struct Registration {
 impl Registration {
     /// True if the user chooses whether the machine has the device.
     pub fn is_optional(&self) -> bool {
-        matches!(self.role, Role::DebuggerPort | Role::VirtioDisk | Role::BiosPort | Role::Firmware)
+        matches!(
+            self.role,
+            Role::DebuggerPort | Role::VirtioDisk | Role::BiosPort | Role::Firmware | Role::Framebuffer
+        )
     }
 
     /// The device `D`, number 0, attached to nothing.
@@ -299,6 +305,13 @@ pub const TABLE: &[Registration] = &[
         ],
         role: Role::Firmware,
         ..Registration::of::<FirmwareLog>()
+    },
+    Registration {
+        base: vbe::INDEX_PORT,
+        ports: &[vbe::INDEX_PORT..=vbe::LAST_PORT],
+        pci: Some(PciAddress::DISPLAY),
+        role: Role::Framebuffer,
+        ..Registration::of::<BochsVbe>()
     },
     // Answers wherever no other device does; offsets are port numbers and addresses.
     Registration::of::<UnassignedAccesses>(),

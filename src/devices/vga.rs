@@ -1,15 +1,18 @@
-//! The registers of a VGA in text mode.
+//! The registers of a VGA.
 //!
 //! The text itself is plain guest RAM at [`TEXT_BUFFER`]; this device only says how that RAM is
 //! shown: from which cell on, where the cursor stands, what attribute bit 7 means. Every standard
 //! register can be written and read back, so that a guest which sets a mode by hand finds what it
-//! wrote, but only those that text needs have an effect: graphics modes are not drawn.
+//! wrote. Those of the sequencer and of the graphics controller decide how the processor sees video memory in planes
+//! ([`PlaneAccess`]), and how a graphics mode is drawn ([`GraphicsView`]); split screens and panning are not drawn.
 //!
 //! The registers are those of the *IBM Personal System/2 Hardware Interface Technical Reference*,
 //! Video Subsystem, chapter "VGA Function"; section names below refer to it.
 
 pub mod cp437;
 mod dac;
+mod graphics_view;
+mod planes;
 mod text_view;
 
 #[cfg(test)]
@@ -21,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Device, OPEN_BUS, Snapshot, StateError};
 
 use dac::Dac;
+pub use graphics_view::{Frame, GraphicsView, PixelLayout, eight_bits};
+pub use planes::{PlaneAccess, Planes};
 pub use text_view::{BUFFER_CELLS, COLUMNS, ROWS, TEXT_BUFFER, TextView};
 
 /// First port of the range the device answers to, 0x3B0 to 0x3DF: offset 0 of its [`Device`].

@@ -1,7 +1,7 @@
 //! The text screen as text, or as an image.
 
 use super::picture::Picture;
-use crate::devices::vga::{COLUMNS, ROWS, TextView, cp437};
+use crate::devices::vga::{COLUMNS, Frame, ROWS, TextView, cp437, eight_bits};
 
 /// Pixels of a cell from left to right.
 const CELL_WIDTH: usize = 8;
@@ -17,13 +17,18 @@ pub struct Shot {
     pub view: TextView,
     /// The sixteen colours as red, green and blue, 0 to 63 each.
     pub colours: [[u8; 3]; 16],
+    /// The picture that is shown in place of text.
+    pub frame: Option<Frame>,
 }
 
 impl Shot {
-    /// The picture of it, 640 by 400 pixels. Blinking characters are there; the cursor is, too.
+    /// The picture of it: of text 640 by 400 pixels, in which blinking characters are there; the cursor is, too.
     pub fn picture(&self) -> Picture {
-        let mut picture =
-            Picture::new(COLUMNS * CELL_WIDTH, ROWS * CELL_HEIGHT, self.colours.map(eight_bits));
+        if let Some(Frame { size, pixels }) = &self.frame {
+            return Picture::with_pixels(size.0, pixels.clone());
+        }
+        let colours = self.colours.map(eight_bits);
+        let mut picture = Picture::new(COLUMNS * CELL_WIDTH, ROWS * CELL_HEIGHT, colours[0]);
         if self.view.blank {
             return picture;
         }
@@ -35,7 +40,8 @@ impl Shot {
             for y in 0..CELL_HEIGHT {
                 for x in 0..CELL_WIDTH {
                     let inked = glyph[y / 2] >> x & 1 == 1;
-                    picture.set(left + x, top + y, if inked { attribute & 15 } else { background });
+                    let colour = if inked { attribute & 15 } else { background };
+                    picture.set(left + x, top + y, colours[usize::from(colour)]);
                 }
             }
         }
@@ -53,15 +59,11 @@ impl Shot {
         let last = (line(self.view.cursor_bottom.saturating_add(1))).min(CELL_HEIGHT);
         for y in line(self.view.cursor_top)..last {
             for x in 0..CELL_WIDTH {
-                picture.set(column * CELL_WIDTH + x, row * CELL_HEIGHT + y, (cell >> 8) as u8 & 15);
+                let colour = eight_bits(self.colours[usize::from(cell >> 8 & 15)]);
+                picture.set(column * CELL_WIDTH + x, row * CELL_HEIGHT + y, colour);
             }
         }
     }
-}
-
-/// Six bits of a colour as eight.
-fn eight_bits(colour: [u8; 3]) -> [u8; 3] {
-    colour.map(|component| (component & 0x3F) << 2 | (component & 0x3F) >> 4)
 }
 
 /// The rows of a character from top to bottom; bit 0 is on the left.
@@ -108,17 +110,18 @@ mod tests {
 
     fn shot(cells: &[u16]) -> Shot {
         let vga = Vga::new();
-        Shot { cells: cells.to_vec(), view: vga.view(), colours: vga.colours() }
+        Shot { cells: cells.to_vec(), view: vga.view(), colours: vga.colours(), frame: None }
     }
 
     #[test]
     fn letters_are_drawn_in_their_colours() {
         let picture = shot(&[0x1E41, 0x0720, 0x07DB]).picture();
         assert_eq!((picture.width(), picture.height()), (640, 400));
-        let in_cell = |cell: usize, colour: u8| {
+        let colours = Vga::new().colours().map(eight_bits);
+        let in_cell = |cell: usize, colour: usize| {
             (0..16)
                 .flat_map(|y| (0..8).map(move |x| (cell * 8 + x, y)))
-                .filter(|&(x, y)| picture.get(x, y) == Some(colour))
+                .filter(|&(x, y)| picture.get(x, y) == Some(colours[colour]))
                 .count()
         };
         assert_eq!(in_cell(0, 14) + in_cell(0, 1), 128, "yellow on blue and nothing else");
@@ -134,7 +137,7 @@ mod tests {
             assert_eq!(shot.picture().width(), 640);
         }
         let dark = Shot { view: TextView { blank: true, ..Vga::new().view() }, ..shot(&[0x0741; 2000]) };
-        assert!((0..640).all(|x| dark.picture().get(x, 7) == Some(0)));
+        assert!((0..640).all(|x| dark.picture().get(x, 7) == Some([0; 3])));
     }
 
     #[test]

@@ -235,7 +235,10 @@ impl BiosPlatform for MachinePlatform<'_> {
         let effect = self.machine.board.port_out(port, 1, value.into());
         let machine = &mut *self.machine;
         match role {
-            Role::Display => machine.screen.publish(machine.board.vga().view()),
+            Role::Display => {
+                let written = machine.display_written();
+                return self.note(written.map(|()| None));
+            }
             Role::Keyboard => machine.inputs.set_mouse_enabled(machine.board.i8042().mouse_is_enabled()),
             _ => {}
         }

@@ -7,8 +7,10 @@
 mod bios;
 mod bus_master;
 mod disks;
+mod display;
 mod firmware;
 mod kernel_irqchip;
+mod memory_accesses;
 mod pci;
 mod saved;
 mod timers;
@@ -36,6 +38,7 @@ use crate::devices::post::PostPort;
 use crate::devices::serial::SerialPort;
 use crate::devices::table::{Registration, Role, TABLE, Timing};
 use crate::devices::unassigned::UnassignedAccesses;
+use crate::devices::vbe::BochsVbe;
 use crate::devices::vga::Vga;
 use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, OPEN_BUS};
 use wiring::Controllers;
@@ -99,6 +102,9 @@ pub struct Board {
     serial: [u8; 4],
     i8042: u8,
     vga: u8,
+    vbe: u8,
+    /// Where the guest has put video memory.
+    video_base: Option<u64>,
     controllers: Controllers,
     pci: u8,
     unassigned: u8,
@@ -136,8 +142,8 @@ impl Board {
     /// # Panics
     ///
     /// If `table` lacks one of the devices that the machine uses by name: COM1 to COM4, the keyboard controller,
-    /// the VGA, the interrupt controllers, the HPET, the PCI bus, the bus master, and the device for unassigned
-    /// accesses.
+    /// the VGA and its linear modes, the interrupt controllers, the HPET, the PCI bus, the bus master, and the device
+    /// for unassigned accesses.
     pub fn new(table: &'static [Registration]) -> Board {
         let slots: Vec<Slot> = table
             .iter()
@@ -160,6 +166,7 @@ impl Board {
         let serial = [0, 1, 2, 3].map(|number| find(&|slot| slot.role == Role::Serial(number)));
         let i8042 = find(&|slot| slot.role == Role::Keyboard);
         let vga = find(&|slot| slot.role == Role::Display);
+        let vbe = find(&|slot| is::<BochsVbe>(slot.device.as_ref()));
         let controllers = Controllers {
             pic: find(&|slot| is::<DualPic>(slot.device.as_ref())),
             ioapic: find(&|slot| is::<IoApic>(slot.device.as_ref())),
@@ -184,6 +191,8 @@ impl Board {
             serial,
             i8042,
             vga,
+            vbe,
+            video_base: None,
             controllers,
             pci,
             unassigned,
@@ -286,32 +295,6 @@ impl Board {
     /// [`Self::read_port`] with the device decoded.
     pub fn port_in(&mut self, port: u16, size: u8) -> (u32, Effect) {
         self.read_port(self.decode(port), port, size)
-    }
-
-    /// The guest writes `size` (1 to 8) bytes to an address that is not RAM.
-    pub fn memory_write(&mut self, address: u64, size: u8, value: u64) -> Effect {
-        self.accesses += 1;
-        let decoded = self.decoder.address(address).and_then(|(device, offset)| {
-            Some((device, self.slots[usize::from(device)].device.mmio_write(offset, size, value)?))
-        });
-        let (device, action) = decoded.unwrap_or_else(|| {
-            let unassigned = &mut self.slots[usize::from(self.unassigned)].device;
-            (self.unassigned, unassigned.mmio_write(address, size, value).unwrap_or_default())
-        });
-        self.effect(DeviceIndex(device), action)
-    }
-
-    /// The guest reads `size` (1 to 8) bytes from an address that is not RAM.
-    pub fn memory_read(&mut self, address: u64, size: u8) -> (u64, Effect) {
-        self.accesses += 1;
-        let decoded = self.decoder.address(address).and_then(|(device, offset)| {
-            Some((device, self.slots[usize::from(device)].device.mmio_read(offset, size)?))
-        });
-        let (device, (value, action)) = decoded.unwrap_or_else(|| {
-            let unassigned = &mut self.slots[usize::from(self.unassigned)].device;
-            (self.unassigned, unassigned.mmio_read(address, size).unwrap_or_default())
-        });
-        (value, self.effect(DeviceIndex(device), action))
     }
 
     #[inline]

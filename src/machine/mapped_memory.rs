@@ -44,7 +44,7 @@ impl MappedMemory {
 
     /// Maps ROM, and the blocks of RAM that have contents.
     pub(super) fn map_written(&mut self) -> Result<(), HostError> {
-        if self.memory.has_rom() {
+        if self.memory.has_rom() || self.memory.video_window_is_trapped() {
             self.map_rom()?;
         }
         self.slots.attach_written(&self.memory).into_iter().try_for_each(|part| self.map(part))
@@ -70,13 +70,14 @@ impl MappedMemory {
     ///
     /// [`HostError::Refused`]. The pages protected before stay so, unless the host refuses that, too.
     pub(super) fn protect(&mut self, pages: Vec<ProtectedPages>) -> Result<(), HostError> {
-        let shadow = self.memory.protected_shadow();
+        let shadow = self.memory.protected_areas();
         self.protect_exactly(combine(&shadow, &pages))?;
         self.watched = pages;
         Ok(())
     }
 
-    /// Maps ROM and shadow RAM as they are now, and protects what the guest cannot write there.
+    /// Maps ROM and shadow RAM as they are now, and protects what the guest cannot write there; so it does the window of
+    /// video memory.
     pub(super) fn map_rom(&mut self) -> Result<(), HostError> {
         let rom = self.memory.rom_slot();
         if self.rom != rom {
@@ -86,7 +87,7 @@ impl MappedMemory {
             rom.into_iter().try_for_each(|part| self.vm.attach(part, false))?;
             self.rom = rom;
         }
-        let shadow = self.memory.protected_shadow();
+        let shadow = self.memory.protected_areas();
         self.protect_exactly(combine(&shadow, &self.watched))
     }
 

@@ -39,6 +39,7 @@ mod symbols;
 pub(crate) mod testing;
 mod time_source;
 mod triple_fault;
+mod video;
 mod virtio_disks;
 mod virtio_request;
 mod watchpoint_pages;
@@ -109,6 +110,8 @@ pub struct MachineSpec {
     pub flat_ide_bars: bool,
     /// The guest can stop itself in a debugger: it has the port for that.
     pub magic_break: bool,
+    /// It has a display adapter with a linear framebuffer.
+    pub framebuffer: bool,
 }
 
 /// A machine, ready to run.
@@ -161,6 +164,9 @@ impl Machine {
         outputs: OutputQueue,
     ) -> Result<Machine, MachineError> {
         let memory = Arc::new(GuestMemory::new(spec.memory)?);
+        if spec.framebuffer {
+            memory.add_video_memory()?;
+        }
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
         info!("{}, with {} MiB of RAM", loaded.kind_and_choice(), memory.size() >> 20);
         // A reset loads it as the same kind.
@@ -190,6 +196,9 @@ impl Machine {
         board.set_irqchip(spec.irqchip);
         board.set_up_cmos(spec.memory, spec.time_of_day);
         board.set_flat_ide_bars(spec.flat_ide_bars);
+        if memory.has_video_memory() {
+            board.add_display();
+        }
         match memory.rom_state() {
             Some(rom) => board.set_up_firmware(&memory, rom.option_rom, cpus.len() as u8),
             None => board.set_up_pci(),
@@ -397,7 +406,7 @@ impl Machine {
         self.board.advance(self.clock.now(), |_| {});
         self.coalescing = self.scheduler.coalescing(&self.cpus);
         self.pending_action = None;
-        self.screen.publish(self.board.vga().view());
+        self.display_replaced()?;
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.resume_dirty_tracking()?;
         self.protect_after_reset()?;

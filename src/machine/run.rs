@@ -169,6 +169,9 @@ impl Machine {
             VmExit::MmioWrite { address, size, value } => {
                 self.ram.map_at(address)?;
                 self.watchpoint_pages.write(address, size);
+                if self.memory.has_video_memory() && self.video_write(address, size, value) {
+                    return Ok(Next::Run);
+                }
                 if self.memory.write_word(address, value, size).is_ok() {
                     return Ok(Next::Run);
                 }
@@ -179,7 +182,10 @@ impl Machine {
             }
             VmExit::MmioRead { address, size } => {
                 self.ram.map_at(address)?;
-                let read = self.memory.read_word(address, size);
+                let read = match self.video_read(address, size) {
+                    Some(value) => Ok(value),
+                    None => self.memory.read_word(address, size),
+                };
                 self.watchpoint_pages.read(address, size);
                 let (value, effect) = match read {
                     Ok(value) => (value, Effect::default()),
@@ -301,7 +307,7 @@ impl Machine {
             Role::PciBus if port == ADDRESS_PORT && self.coalescing.pci_address_written(self.ram.vm())? => {
                 self.outputs.want_ticks(true);
             }
-            Role::Display => self.screen.publish(self.board.vga().view()),
+            Role::Display => self.display_written()?,
             Role::Keyboard => {
                 self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
                 if self.input_buffer.has_pending() {
@@ -346,7 +352,7 @@ impl Machine {
         if self.memory.control_shadow(control).map_err(failed)? {
             self.ram.map_rom()?;
         }
-        Ok(())
+        self.display_changed()
     }
 
     #[inline]

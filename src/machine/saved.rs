@@ -18,6 +18,7 @@ use super::output::OutputQueue;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, GuestFile};
 use crate::devices::lapic::LocalApics;
+use crate::devices::vbe::BochsVbe;
 use crate::devices::{MachineTime, Payload, Snapshot, StateError};
 use crate::kvm::{CpuFeatures, HostError, KernelIrqchipState, Kvm};
 use crate::memory::{GuestMemory, MemoryError, RomState};
@@ -81,6 +82,11 @@ pub struct MachineState {
 }
 
 impl MachineState {
+    /// True if the machine has a display adapter with a linear framebuffer.
+    pub fn has_video_memory(&self) -> bool {
+        self.devices.iter().any(|(_, payload)| payload.kind == BochsVbe::KIND)
+    }
+
     /// Whose interrupt controllers and interval timer the machine has.
     pub fn irqchip(&self) -> IrqchipMode {
         if self.kernel_irqchip.is_some() { IrqchipMode::Kernel } else { IrqchipMode::User }
@@ -306,7 +312,7 @@ impl Machine {
         self.board.set_accesses(state.position.accesses);
         self.journal.continue_from(state.position);
         self.clock = Clock::at(state.now);
-        self.screen.publish(self.board.vga().view());
+        self.display_replaced()?;
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.pending_action) = (state.resets, state.pending_action);

@@ -1,27 +1,64 @@
-//! The text screen, which other threads can read while the guest runs.
+//! The screen, which other threads can read while the guest runs: text, or a picture.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER, TextView};
+use crate::devices::vga::{BUFFER_CELLS, Frame, GraphicsView, TEXT_BUFFER, TextView};
 use crate::memory::GuestMemory;
 
-/// The contents of the text screen. Reading it never disturbs the guest.
+/// The contents of the screen. Reading it never disturbs the guest.
 #[derive(Clone, Debug)]
 pub struct Screen {
     memory: Arc<GuestMemory>,
     view: Arc<AtomicU64>,
+    /// How a picture is shown in place of text.
+    graphics: Arc<Graphics>,
+}
+
+#[derive(Debug, Default)]
+struct Graphics {
+    shown: AtomicBool,
+    view: Mutex<Option<Arc<GraphicsView>>>,
 }
 
 impl Screen {
     /// The screen with the text buffer in `memory`, with the registers of a reset VGA.
     pub fn new(memory: Arc<GuestMemory>, view: TextView) -> Screen {
-        Screen { memory, view: Arc::new(AtomicU64::new(view.to_bits())) }
+        Screen { memory, view: Arc::new(AtomicU64::new(view.to_bits())), graphics: Arc::default() }
     }
 
     /// Publishes the current registers of the VGA.
     pub(super) fn publish(&self, view: TextView) {
         self.view.store(view.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Publishes how a picture is shown; `None` if text is.
+    pub(super) fn publish_graphics(&self, view: Option<GraphicsView>) {
+        if view.is_none() && !self.shows_picture() {
+            return;
+        }
+        let mut shown = self.graphics.view.lock().unwrap_or_else(PoisonError::into_inner);
+        self.graphics.shown.store(view.is_some(), Ordering::Relaxed);
+        *shown = view.map(Arc::new);
+    }
+
+    /// True if a picture is shown, not text.
+    #[inline]
+    pub fn shows_picture(&self) -> bool {
+        self.graphics.shown.load(Ordering::Relaxed)
+    }
+
+    /// The picture that is shown, if one is.
+    pub fn picture(&self) -> Option<Frame> {
+        if !self.shows_picture() {
+            return None;
+        }
+        let view = self.graphics.view.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let (start, length) = view.memory();
+        let mut bytes = vec![0; length];
+        // Fails only in a mode that uses memory which the machine does not have: its picture is black.
+        let _ = self.memory.read(start, &mut bytes);
+        Some(view.frame(&bytes))
     }
 
     /// Where the screen starts in the text buffer, and its cursor.
@@ -39,7 +76,7 @@ impl Screen {
 
     /// True if the guest has put anything on the screen.
     pub fn in_use(&self) -> bool {
-        self.cells().iter().any(|cell| *cell & 0xFF != 0 && *cell & 0xFF != 0x20)
+        self.shows_picture() || self.cells().iter().any(|cell| *cell & 0xFF != 0 && *cell & 0xFF != 0x20)
     }
 }
 

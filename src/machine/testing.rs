@@ -34,6 +34,7 @@ pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedul
         irqchip: IrqchipMode::User,
         time_of_day: 0,
         flat_ide_bars: false,
+        framebuffer: false,
         magic_break: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");

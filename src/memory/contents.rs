@@ -81,7 +81,7 @@ impl GuestMemory {
         }
         let mut from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
         if !from_file.faults.is_watching() {
-            let ram = self.ram.iter().filter_map(|range| {
+            let ram = self.parts().filter_map(|range| {
                 let host = self.host_address(range.start)? as usize;
                 Some(host..host + (range.end - range.start) as usize)
             });
@@ -146,7 +146,7 @@ impl GuestMemory {
     pub fn file_failure(&self) -> Option<MemoryError> {
         let from_file = self.from_file.lock().unwrap_or_else(PoisonError::into_inner);
         let host = from_file.faults.failed_at()? as u64;
-        let address = self.ram.iter().find_map(|range| {
+        let address = self.parts().find_map(|range| {
             let offset = host.checked_sub(self.host_address(range.start)?)?;
             Some(range.start + offset).filter(|address| range.contains(address))
         });

@@ -86,12 +86,11 @@ impl GuestMemory {
     /// read these pages only.
     pub fn committed(&self) -> PageSet {
         let mut found = PageSet::default();
-        let result = File::open("/proc/self/pagemap").and_then(|map| {
-            self.ram().iter().try_for_each(|range| self.add_committed(&map, range, &mut found))
-        });
+        let result = File::open("/proc/self/pagemap")
+            .and_then(|map| self.parts().try_for_each(|range| self.add_committed(&map, range, &mut found)));
         if result.is_err() {
             found = PageSet::default();
-            self.ram().iter().for_each(|range| found.insert_range(range.clone()));
+            self.parts().for_each(|range| found.insert_range(range.clone()));
         }
         self.add_from_file(&mut found);
         found

@@ -17,6 +17,7 @@
 //! | `file_faults` | access to RAM whose file cannot be read any more |
 //! | `image` | copies of RAM that share equal pages |
 //! | `rom` | firmware in ROM, and the shadow RAM under it |
+//! | `video` | video memory, and the window below 1 MiB through which it is seen |
 //! | `breakpoint_bytes` | bytes that a debugger has inserted, and the bytes that they replace |
 //! | `zero` | filling with zeros without committing pages |
 
@@ -30,6 +31,7 @@ mod physical;
 mod rom;
 mod slot_holes;
 mod slots;
+mod video;
 mod zero;
 
 use std::error::Error;
@@ -47,6 +49,7 @@ pub use page_set::PageSet;
 pub use rom::{MAX_OPTION_ROM, MAX_ROM, ROM_GRANULE, RomState, SHADOW, ShadowControl};
 pub use slot_holes::{MAX_PROTECTED_RANGES, ProtectedPages, Protection, SlotChange, SlotMapping};
 pub use slots::{AttachedSlots, MemorySlot};
+pub use video::{VIDEO_MEMORY, VIDEO_WINDOW};
 
 pub use crate::settings::{MAX_RAM, RAM_GRANULE};
 
@@ -154,6 +157,7 @@ pub struct GuestMemory {
     host_writes: host_writes::HostWrites,
     inserted: BreakpointBytes,
     roms: rom::Roms,
+    video: video::Video,
 }
 
 impl GuestMemory {
@@ -170,7 +174,10 @@ impl GuestMemory {
             .map_err(|e| MemoryError::Reserve { size, source: e.into() })?;
         let end = ram.last().map_or(0, |range| range.end);
         let block_size = slots::block_size(end);
-        let written = (0..end.div_ceil(block_size).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        // Video memory is below 4 GiB, whatever the size of RAM.
+        let written = (0..end.max(HIGH_RAM_BASE).div_ceil(block_size).div_ceil(64))
+            .map(|_| AtomicU64::new(0))
+            .collect();
         Ok(GuestMemory {
             map,
             ram,
@@ -180,6 +187,7 @@ impl GuestMemory {
             from_file: Mutex::default(),
             inserted: BreakpointBytes::default(),
             roms: rom::Roms::default(),
+            video: video::Video::default(),
         })
     }
 
@@ -203,10 +211,21 @@ impl GuestMemory {
         &self.ram
     }
 
-    /// True if `length` bytes from `start` are all RAM. An empty range at a RAM address is.
+    /// The guest-physical ranges of everything that is accessed as RAM: [`Self::ram`], and video memory.
+    pub fn parts(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.ram.iter().chain(self.video.range())
+    }
+
+    /// True if `length` bytes from `start` are all RAM, or video memory. An empty range at a RAM address is.
     pub fn is_ram(&self, start: u64, length: u64) -> bool {
         let Some(end) = start.checked_add(length) else { return false };
-        self.ram.iter().any(|range| range.start <= start && start < range.end && end <= range.end)
+        self.parts().any(|range| range.start <= start && start < range.end && end <= range.end)
+    }
+
+    /// The mapping of the memory at `address`.
+    #[inline]
+    fn map_at(&self, address: u64) -> &GuestMemoryMmap {
+        self.video.at(address).unwrap_or(&self.map)
     }
 
     /// Copies `bytes` to `start`.
@@ -217,7 +236,7 @@ impl GuestMemory {
     pub fn write(&self, start: u64, bytes: &[u8]) -> Result<(), MemoryError> {
         self.check(start, bytes.len() as u64)?;
         self.mark_blocks_written(start, bytes.len() as u64);
-        self.map
+        self.map_at(start)
             .write_slice(bytes, GuestAddress(start))
             .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })?;
         self.host_writes.add(start, bytes.len() as u64);
@@ -233,7 +252,7 @@ impl GuestMemory {
         if !self.is_ram(start, bytes.len() as u64) {
             return self.read_rom(start, bytes);
         }
-        self.map
+        self.map_at(start)
             .read_slice(bytes, GuestAddress(start))
             .map_err(|_| MemoryError::NotRam { start, length: bytes.len() as u64 })
     }
@@ -284,7 +303,7 @@ impl GuestMemory {
 
     /// Address of the host mapping of the RAM at `address`.
     fn host_address(&self, address: u64) -> Option<u64> {
-        self.map.get_host_address(GuestAddress(address)).ok().map(|pointer| pointer as u64)
+        self.map_at(address).get_host_address(GuestAddress(address)).ok().map(|pointer| pointer as u64)
     }
 
     /// Asks the host for transparent huge pages. Writing most of RAM then takes a fraction of the time.
@@ -297,11 +316,11 @@ impl GuestMemory {
 
     /// madvise(2) for all of RAM, with advice that changes its contents to zeros or not at all.
     fn advise(&self, advice: i32) -> io::Result<()> {
-        for range in &self.ram {
+        for range in self.parts() {
             let Some(host) = self.host_address(range.start) else { continue };
             let length = (range.end - range.start) as usize;
             // SAFETY: `host` and `length` are exactly one private anonymous mapping owned by
-            // `self.map`. Its pages may change their size or become zero, but stay mapped, and no references
+            // `self.map` or `self.video`. Its pages may change their size or become zero, but stay mapped, and no references
             // point into them: all access goes through volatile copies.
             if unsafe { libc::madvise(host as *mut libc::c_void, length, advice) } != 0 {
                 return Err(io::Error::last_os_error());
@@ -328,6 +347,7 @@ impl GuestMemory {
             word.store(0, Ordering::Relaxed);
         }
         self.inserted.clear();
+        self.trap_video_window(false);
         self.restore_rom(None)
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use super::slot_holes::{ProtectedPages, SlotMapping};
-use super::{GuestMemory, HIGH_RAM_BASE, MemoryError};
+use super::{GuestMemory, HIGH_RAM_BASE, MemoryError, VIDEO_MEMORY};
 use crate::arch::PAGE_SIZE;
 
 /// Smallest size of a block in bytes.
@@ -81,7 +81,7 @@ impl AttachedSlots {
         wanted: impl Fn(&GuestMemory, &MemorySlot) -> bool,
     ) -> Vec<SlotMapping> {
         let mut mappings = Vec::new();
-        for range in memory.ram() {
+        for range in memory.parts() {
             let mut address = range.start;
             while let Some(slot) = memory.slot_at(address) {
                 address = slot.guest + slot.size;
@@ -98,24 +98,34 @@ impl AttachedSlots {
 }
 
 impl GuestMemory {
-    /// The slot of the block of RAM that holds `address`.
+    /// The slot of the block of RAM that holds `address`. Video memory is a block.
     pub fn slot_at(&self, address: u64) -> Option<MemorySlot> {
-        let range = self.ram().iter().find(|range| range.contains(&address))?;
+        let range = self.parts().find(|range| range.contains(&address))?;
+        let host = |guest| self.host_address(guest);
+        if *range == VIDEO_MEMORY {
+            let (guest, size) = (range.start, range.end - range.start);
+            return Some(MemorySlot { number: self.ram_blocks(), guest, size, host: host(guest)? });
+        }
         let number = address / self.block_size;
         let guest = (number * self.block_size).max(range.start);
         let size = ((number + 1) * self.block_size).min(range.end) - guest;
-        let host = self.host_address(guest)?;
-        Some(MemorySlot { number: number as u32, guest, size, host })
+        Some(MemorySlot { number: number as u32, guest, size, host: host(guest)? })
     }
 
     /// The block with this slot number.
     pub(super) fn block(&self, number: u32) -> Option<MemorySlot> {
-        self.slot_at(u64::from(number) * self.block_size)
+        let is_video = self.has_video_memory() && number == self.ram_blocks();
+        self.slot_at(if is_video { VIDEO_MEMORY.start } else { u64::from(number) * self.block_size })
+    }
+
+    /// The number of blocks up to the end of RAM.
+    fn ram_blocks(&self) -> u32 {
+        self.ram().last().map_or(0, |range| range.end.div_ceil(self.block_size) as u32)
     }
 
     /// The first slot number that no block has.
     pub(super) fn first_free_slot(&self) -> u32 {
-        self.ram().last().map_or(0, |range| range.end.div_ceil(self.block_size) as u32)
+        self.ram_blocks() + u32::from(self.has_video_memory())
     }
 
     /// True if `slot` is a block of this memory, whole pages of one, or the ROM below 4 GiB.

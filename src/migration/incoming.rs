@@ -423,6 +423,8 @@ impl DestinationGuest for IncomingGuest<'_> {
         let disks = disks.recv().map_err(|_| DestinationGuestError::NotBuilt)?;
         self.disks = disks.map_err(DestinationGuestError::Refused)?;
         let memory = Arc::new(GuestMemory::new(hello.memory)?);
+        // Whether the machine has it becomes known with its state.
+        memory.add_video_memory()?;
         // Track writes, so that pages never written to need no check for zeros.
         memory.track_host_writes(true);
         self.memory = Some(memory.clone());

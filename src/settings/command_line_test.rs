@@ -28,6 +28,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         schedule: Schedule::Parallel,
         clock: ClockMode::Host,
         irqchip: IrqchipMode::User,
+        vga: VgaMode::Auto,
         rtc: None,
         disks: Vec::new(),
         cdrom: None,

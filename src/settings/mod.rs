@@ -25,6 +25,7 @@ mod spellings;
 mod summary;
 mod table;
 mod values;
+mod vga_mode;
 mod vscode;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use error::{SettingsError, ValueOrigin};
 pub use log_spec::{LogFormat, LogSpec};
 pub use reference::reference;
 pub use spellings::{Note, reference as from_qemu};
+pub use vga_mode::VgaMode;
 
 use command::ParsedCommand;
 use config_file::ConfigFile;
@@ -198,6 +200,8 @@ pub struct Settings {
     pub clock: ClockMode,
     /// Whose interrupt controllers and interval timer a guest gets that is started.
     pub irqchip: IrqchipMode,
+    /// Its display adapter.
+    pub vga: VgaMode,
     /// The time of day at power-on, in seconds since 1970 UTC; `None` for the host's.
     pub rtc: Option<i64>,
     /// End the run after this long.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat,
     MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings, SymbolFileSpec, VgaBiosSpec,
+    VgaMode,
 };
 
 impl Settings {
@@ -86,6 +87,9 @@ impl Settings {
             all.push(("rtc", seconds.to_string()));
         }
         all.push(("display", display(self.display).to_owned()));
+        if self.vga != VgaMode::Auto {
+            all.push(("vga", self.vga.name().to_owned()));
+        }
         if self.mouse != MouseMode::Auto {
             all.push(("mouse", mouse(self.mouse).to_owned()));
         }
@@ -237,6 +241,7 @@ mod tests {
         (&["a.elf"], "--schedule=serial", "schedule=serial"),
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
         (&["a.elf"], "--irqchip=kernel", "irqchip=kernel"),
+        (&["a.elf"], "--vga=std", "vga=std"),
         (&["a.elf"], "--mouse=off", "mouse=off"),
         (&["a.elf"], "--rtc=7", "rtc=7"),
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),

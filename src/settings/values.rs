@@ -11,7 +11,7 @@ use tracing_subscriber::filter::Targets;
 use super::{
     BootKind, ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress, GdbArch, IrqchipMode,
     KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE,
-    Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec,
+    Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec, VgaMode,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -215,6 +215,16 @@ pub(super) fn clock(text: &str) -> ParseResult<ClockMode> {
         "host" => Ok(ClockMode::Host),
         "virtual" => Ok(ClockMode::Virtual),
         _ => refuse("is not a clock"),
+    }
+}
+
+/// Which display adapter the machine has.
+pub(super) fn vga(text: &str) -> ParseResult<VgaMode> {
+    match text {
+        "auto" => Ok(VgaMode::Auto),
+        "text" => Ok(VgaMode::Text),
+        "std" => Ok(VgaMode::Std),
+        _ => refuse("is no display adapter"),
     }
 }
 

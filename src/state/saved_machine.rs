@@ -240,6 +240,15 @@ impl SavedMachine {
         })
     }
 
+    /// Gives `memory` the parts besides RAM that the machine has.
+    pub(super) fn prepare_memory(&self, name: &str, memory: &GuestMemory) -> Result<(), SnapshotError> {
+        if !self.machine.has_video_memory() {
+            memory.remove_video_memory();
+            return Ok(());
+        }
+        memory.add_video_memory().map_err(|error| SnapshotError::machine(name, error))
+    }
+
     /// Checks that every device accepts its state.
     pub(super) fn verify(&self, name: &str) -> Result<(), SnapshotError> {
         self.machine.board().map(drop).map_err(|error| SnapshotError::machine(name, error))
@@ -290,6 +299,7 @@ impl SavedMachine {
             time_of_day: 0,
             flat_ide_bars: false,
             magic_break: user_interface.magic_break,
+            framebuffer: self.machine.has_video_memory(),
         };
         let guest_file = self.guest.file(guest_file);
         Machine::restored(guest_file, spec, &self.features, memory, &self.machine, inputs, outputs)
@@ -346,6 +356,7 @@ impl ReceivedMachine {
             let (there, here) = (self.saved.memory, memory.size());
             return Err(SnapshotError::MemorySize { name: name.to_owned(), there, here });
         }
+        self.saved.prepare_memory(name, &memory)?;
         self.saved.build_machine(name, self.guest_file, memory, user_interface, inputs, outputs)
     }
 }

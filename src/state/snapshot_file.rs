@@ -22,7 +22,7 @@ use crate::kvm::HostError;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueue;
 use crate::machine::{Machine, PendingAction};
-use crate::memory::{CHUNK, GuestMemory};
+use crate::memory::{CHUNK, GuestMemory, VIDEO_MEMORY};
 
 /// Size of the write buffer, in bytes. An uncompressed chunk bypasses it.
 const BUFFER: usize = CHUNK as usize;
@@ -327,6 +327,7 @@ impl SnapshotFile {
     ) -> Result<Machine, SnapshotError> {
         let name = self.file.name();
         let memory = GuestMemory::new(self.saved.memory).map_err(|e| SnapshotError::machine(name, e))?;
+        self.saved.prepare_memory(name, &memory)?;
         self.pages.fill(&self.file, &memory).map_err(|e| SnapshotError::machine(name, e))?;
         self.saved.build_machine(name, self.guest_file, Arc::new(memory), user_interface, inputs, outputs)
     }
@@ -338,8 +339,11 @@ fn find_pages(
     saved: &SavedMachine,
 ) -> Result<MemoryContents, SnapshotError> {
     let damaged = |what| SnapshotError::Damaged { name: image.name().to_owned(), what };
-    let ram = GuestMemory::ram_of(saved.memory)
+    let mut ram = GuestMemory::ram_of(saved.memory)
         .ok_or_else(|| damaged(format!("its machine has {} bytes of memory", saved.memory)))?;
+    if saved.machine.has_video_memory() {
+        ram.push(VIDEO_MEMORY);
+    }
     MemoryContents::find(image, entries, &ram)
 }
 
@@ -371,6 +375,8 @@ pub fn restore(machine: &mut Machine, path: &Path) -> Result<Vec<String>, Snapsh
     if there != here {
         return Err(SnapshotError::MemorySize { name, there, here });
     }
+    // The virtual machine is a new one, too.
+    saved.prepare_memory(&name, machine.memory())?;
     machine
         .revert(saved.restoration(guest_file), &saved.machine, &mut |memory| pages.fill(&file, memory))
         .map_err(|error| SnapshotError::machine(&name, error))?;

@@ -207,7 +207,7 @@ impl StoppedMachine for Supervisor<'_> {
     fn screen(&self) -> Shot {
         let screen = self.machine.screen();
         let colours = self.machine.board().vga().colours();
-        Shot { cells: screen.cells(), view: screen.view(), colours }
+        Shot { cells: screen.cells(), view: screen.view(), colours, frame: screen.picture() }
     }
 
     fn board(&self) -> &Board {

@@ -19,7 +19,7 @@ pub(crate) fn read(
     if let Some(registers) = registers {
         return read_virtual(memory, registers, address, bytes);
     }
-    let Some(range) = memory.ram().iter().find(|range| range.contains(&address)) else { return 0 };
+    let Some(range) = memory.parts().find(|range| range.contains(&address)) else { return 0 };
     let count = bytes.len().min(usize::try_from(range.end - address).unwrap_or(usize::MAX));
     if memory.read(address, &mut bytes[..count]).is_ok() { count } else { 0 }
 }

@@ -9,6 +9,7 @@ use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
 use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;
+use crate::memory::VIDEO_MEMORY;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// Maximum and default number of bytes in a dump.
@@ -25,6 +26,10 @@ pub(in crate::control) fn map(guest: &mut dyn StoppedMachine, _: &str) -> Result
     for range in guest.memory().ram() {
         let size = (range.end - range.start) >> 20;
         rows.push((range.start, range.end, format!("RAM, {size} MiB")));
+    }
+    if guest.memory().has_video_memory() {
+        let size = (VIDEO_MEMORY.end - VIDEO_MEMORY.start) >> 20;
+        rows.push((VIDEO_MEMORY.start, VIDEO_MEMORY.end, format!("video memory, {size} MiB")));
     }
     rows.push((TEXT_BUFFER, text_end, "  VGA text buffer in it".to_owned()));
     rows.push((lapic::BASE, lapic::BASE + lapic::LENGTH, "local APIC registers".to_owned()));
@@ -45,7 +50,7 @@ pub(in crate::control) fn dump(
     let wanted = if rest.is_empty() { USUAL_BYTES } else { count(guest, rest, MOST_BYTES)? };
     let memory = guest.memory();
     // Up to the end of RAM.
-    let end = memory.ram().iter().find(|range| range.contains(&start)).map(|range| range.end);
+    let end = memory.parts().find(|range| range.contains(&start)).map(|range| range.end);
     let length = wanted.min(end.ok_or(CommandError::NotRam { address: start })? - start);
     let mut bytes = vec![0; length as usize];
     memory.read(start, &mut bytes).map_err(|_| CommandError::NotRam { address: start })?;

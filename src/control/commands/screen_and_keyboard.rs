@@ -33,8 +33,9 @@ pub(in crate::control) fn screendump(
     let is_text = file.extension().is_some_and(|kind| kind == "txt");
     let content = match file.extension().and_then(|kind| kind.to_str()) {
         Some("png") => shot.picture().to_png(),
+        Some("ppm") => shot.picture().to_ppm(),
         Some("txt") => plain_text(&shot.cells).into_bytes(),
-        _ => return Err(invalid("the file name must end in .png or .txt")),
+        _ => return Err(invalid("the file name must end in .png, .ppm or .txt")),
     };
     overwrite::check("screendump", file, force)?;
     replace(file, &content).map_err(|reason| CommandError::File { file: name.to_owned(), reason })?;

@@ -8,6 +8,7 @@ use super::bar::BarKind;
 use super::isa_bridge::{PINS, ROUTE_CONTROL};
 use super::space::{self, COMMAND, COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, INTERRUPT_LINE};
 use super::{PciAddress, PciBus, PciFunction};
+use crate::memory::VIDEO_MEMORY;
 
 /// The ISA lines that PIRQA# to PIRQD# are routed to. They are level-triggered.
 pub const PIRQ_LINES: [u8; PINS as usize] = [10, 10, 11, 11];
@@ -30,11 +31,12 @@ impl PciBus {
         }
         let functions: Vec<PciAddress> = self.functions().into_iter().map(|(at, _)| at).collect();
         let (mut ports, mut memory) = (PORTS, MEMORY);
+        let mut video = VIDEO_MEMORY.start as u32..VIDEO_MEMORY.end as u32;
         for at in functions {
             let pin = self.function(at).and_then(|function| function.space().interrupt());
             let line = pin.and_then(|(pin, _)| self.route(at, pin));
             if let Some(function) = self.function_mut(at) {
-                assign_addresses(function, &mut ports, &mut memory);
+                assign_addresses(function, &mut ports, &mut memory, &mut video);
                 if let Some(line) = line {
                     let _ = function.write(INTERRUPT_LINE, 1, line.into());
                 }
@@ -48,12 +50,14 @@ fn assign_addresses(
     function: &mut dyn PciFunction,
     ports: &mut std::ops::Range<u32>,
     memory: &mut std::ops::Range<u32>,
+    video: &mut std::ops::Range<u32>,
 ) {
     let bars: Vec<(u8, BarKind)> = function.space().mappings().map(|bar| (bar.index, bar.kind)).collect();
     let mut command = function.space().command();
     for (index, kind) in bars {
         let (left, enable) = match kind {
             BarKind::Io { .. } => (&mut *ports, COMMAND_IO),
+            BarKind::Memory { prefetchable: true, .. } => (&mut *video, COMMAND_MEMORY),
             BarKind::Memory { .. } => (&mut *memory, COMMAND_MEMORY),
         };
         let base = left.start.next_multiple_of(kind.size());

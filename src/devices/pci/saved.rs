@@ -46,6 +46,9 @@ impl Snapshot for PciBus {
             if let Some(number) = super::virtio_disk::number_at(at) {
                 bus.add_virtio_disk(number);
             }
+            if at == PciAddress::DISPLAY {
+                bus.add_display();
+            }
         }
         let subsystem =
             state.functions.first().and_then(|(_, _, bytes)| bytes.get(usize::from(SUBSYSTEM)..)?.get(..4));

@@ -69,6 +69,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         irqchip: IrqchipMode::User,
         time_of_day: 0,
         flat_ide_bars: false,
+        framebuffer: false,
         magic_break: false,
     };
     Machine::new(image, spec, inputs, machine_outputs)

@@ -28,6 +28,7 @@ impl Board {
     /// Finds out where PCI functions are, and their interrupt lines. The levels of lines stay as they are.
     pub(super) fn map_pci(&mut self) -> Vec<Rerouted> {
         self.decoder.clear_pci();
+        self.video_base = None;
         let mut changed = Vec::new();
         for (index, entry) in self.table.iter().enumerate() {
             let Some(at) = entry.pci else { continue };
@@ -59,6 +60,8 @@ impl Board {
                     port = Some(first);
                 }
                 BarKind::Io { .. } => {}
+                // Video memory, which is accessed as RAM is.
+                BarKind::Memory { prefetchable: true, .. } => self.video_base = Some(base.into()),
                 BarKind::Memory { .. } => {
                     let base = u64::from(base);
                     self.decoder.map_pci_window(base..base + u64::from(size), index as u8);

@@ -51,6 +51,9 @@ impl Board {
         if self.has_firmware() {
             self.connect(Role::Firmware);
         }
+        if self.vbe().is_present() {
+            self.connect(Role::Framebuffer);
+        }
         self.map_pci();
         self.read_lines();
         Ok(())

@@ -93,7 +93,8 @@ fn a_whole_command_line_of_qemu_runs_the_guest() {
          -name test -rtc base=utc -boot d -snapshot -vga std -net none -d int,cpu_reset -D q.log \
          -append quiet -kernel a.elf",
     );
-    let ours = "a.elf --memory 128M --no-reboot --display serial --append quiet --logfile q.log";
+    let ours = "a.elf --memory 128M --no-reboot --display serial --append quiet --logfile q.log \
+                --vga std";
     assert_eq!(found, settings(ours).0);
     assert_eq!(notes[0], "`-enable-kvm` of QEMU is always so: guests always run on KVM");
     assert!(

@@ -67,6 +67,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         keys: &[Key::same("vm-spec", "irqchip")],
     },
     OptionSpec {
+        long: "vga",
+        takes: OptionArgument::Value("ADAPTER"),
+        repeatable: false,
+        default: Some("auto"),
+        allowed: "auto, text, std",
+        help: "Display adapter; std has a linear framebuffer",
+        set: |draft, text| values::vga(text).map(|vga| draft.settings.vga = vga),
+        keys: &[Key::same("vm-spec", "vga")],
+    },
+    OptionSpec {
         long: "rtc",
         takes: OptionArgument::Value("TIME"),
         repeatable: false,

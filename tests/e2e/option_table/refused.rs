@@ -49,6 +49,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
         "--irqchip split",
         "--irqchip: `split` names no interrupt controllers; allowed: user, kernel",
     ),
+    ("--vga", "--vga cirrus", "--vga: `cirrus` is no display adapter; allowed: auto, text, std"),
     (
         "--rtc",
         "--rtc=yesterday",
