@@ -168,6 +168,7 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
             let machine = new_machine(settings, inputs, outputs)?;
             let disks = match machine.boot_options().kind {
                 Some(BootKind::Disk) => disks::with_guest(disks, settings)?,
+                Some(BootKind::Cdrom) => disks::with_guest_cd(disks, settings)?,
                 _ => disks,
             };
             disks::attach(machine, disks, DiskOrigin::New)

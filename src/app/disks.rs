@@ -116,6 +116,42 @@ fn with_first_virtio(image: DiskImage, mut disks: Disks) -> Disks {
     disks
 }
 
+/// The guest file is a CD: it becomes the machine's, unless it is that already.
+pub(super) fn with_guest_cd(disks: Disks, settings: &Settings) -> Result<Disks, Failure> {
+    let spec = cd(settings.guest.clone());
+    let message = match &settings.cdrom {
+        Some(cdrom) if cdrom.path == spec.path => return Ok(disks),
+        Some(cdrom) => format!(
+            "{} would be the second CD, beside that of --cdrom, {}; a machine has one. Leave one of them out.",
+            spec.path.display(),
+            cdrom.path.display()
+        ),
+        None if disks[..MOST_DISKS].iter().all(Option::is_some) => format!(
+            "the CD {} would be the fifth drive on IDE; a machine has at most four. Leave one of the disks out, or give \
+             it as a virtio disk.",
+            spec.path.display()
+        ),
+        None => {
+            let image = DiskImage::open(&spec).map_err(|error| Failure::new(status::HOST, error))?;
+            return Ok(with_cd(image, disks));
+        }
+    };
+    Err(Failure::new(status::USAGE, message))
+}
+
+fn cd(path: PathBuf) -> DiskSpec {
+    DiskSpec { path, mode: DiskMode::ReadOnly, interface: DiskInterface::Cdrom }
+}
+
+/// Puts a CD into its place; disks there and behind it move on.
+fn with_cd(image: DiskImage, mut disks: Disks) -> Disks {
+    let mut next = Some(image);
+    for place in &mut disks[CDROM_UNIT..MOST_DISKS] {
+        next = std::mem::replace(place, next);
+    }
+    disks
+}
+
 /// `machine` with its disks.
 pub(super) fn attach(mut machine: Machine, disks: Disks, origin: DiskOrigin) -> Result<Machine, Failure> {
     machine.attach_disks(disks, origin).map_err(|error| Failure::new(machine_status(&error), error))?;
@@ -129,16 +165,22 @@ pub(super) fn attach_saved(
     saved: &[SavedDisk],
     settings: &Settings,
 ) -> Result<Machine, Failure> {
-    if let Some(spec) = guest_disk(&machine, saved, settings) {
+    let spec = match machine.boot_options().kind {
+        Some(BootKind::Cdrom) if settings.cdrom.is_none() => Some(cd(PathBuf::from(machine.image().name()))),
+        _ => guest_disk(&machine, saved, settings),
+    };
+    if let Some(spec) = spec {
         let image = DiskImage::open(&spec).map_err(|error| {
             let message = format_args!(
-                "the guest was started from this disk: {error}; name the disk with `--disk FILE` if it has been moved"
+                "the guest was started from this disk: {error}; name it with `--{} FILE` if it has been moved",
+                if spec.interface == DiskInterface::Cdrom { "cdrom" } else { "disk" }
             );
             Failure::new(status::HOST, message)
         })?;
         disks = match spec.interface {
             DiskInterface::Virtio => with_first_virtio(image, disks),
-            _ => insert(image, disks, settings)?,
+            DiskInterface::Cdrom => with_cd(image, disks),
+            DiskInterface::Ide => insert(image, disks, settings)?,
         };
     }
     let machine = attach(machine, disks, DiskOrigin::Restored)?;

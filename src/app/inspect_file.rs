@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use super::failure_status::boot_status;
-use super::new_machine::{boot_options, memory_size, needs_framebuffer, open_guest};
+use super::new_machine::{boot_options, find_protocol, memory_size, needs_framebuffer, open_guest};
 use super::{Failure, fail};
-use crate::boot::{self, Protocol};
+use crate::boot;
 use crate::frontends::guest_description;
 use crate::machine::outcome::status;
 use crate::memory::GuestMemory;
@@ -27,7 +27,7 @@ pub(super) fn inspect(settings: &Settings) -> u8 {
 fn describe(settings: &Settings) -> Result<String, Failure> {
     let image = open_guest(settings)?;
     let options = boot_options(settings);
-    let found = Protocol::find(&image, options.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
+    let found = find_protocol(&image, &options)?;
     let size = memory_size(settings, &image, &options, found.protocol);
     let memory = GuestMemory::new(size).map_err(|error| Failure::new(status::HOST, error))?;
     if needs_framebuffer(settings, found.protocol) {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::failure_status::{boot_status, machine_status};
 use super::{Failure, user_interface};
-use crate::boot::{BootError, BootOptions, FileImage, Platform, Protocol, has_symbols};
+use crate::boot::{self, BootError, BootOptions, FileImage, FoundProtocol, Platform, Protocol, has_symbols};
 use crate::frontends::messages::tell;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -21,7 +21,7 @@ pub(super) fn new_machine(
 ) -> Result<Machine, Failure> {
     let image = open_guest(settings)?;
     let boot = boot_options(settings);
-    let found = Protocol::find(&image, boot.kind).map_err(|e| Failure::new(boot_status(&e), e))?;
+    let found = find_protocol(&image, &boot)?;
     if let Some(note) = &found.note {
         // The log has it as a warning.
         tell(note);
@@ -47,6 +47,16 @@ pub(super) fn new_machine(
     };
     Machine::new(Box::new(image), spec, inputs, outputs)
         .map_err(|error| Failure::new(machine_status(&error), error))
+}
+
+/// The protocol for a guest file. What can only be read from the whole of a CD is checked here, too.
+pub(super) fn find_protocol(image: &FileImage, boot: &BootOptions) -> Result<FoundProtocol, Failure> {
+    let fail = |error| Failure::new(boot_status(&error), error);
+    let found = Protocol::find(image, boot.kind).map_err(fail)?;
+    if found.protocol.kind == BootKind::Cdrom {
+        boot::cdrom::boot_image(image).map_err(fail)?;
+    }
+    Ok(found)
 }
 
 /// The guest file.

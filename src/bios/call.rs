@@ -2,6 +2,7 @@
 
 use crate::arch::flags::{RFLAGS_CF, RFLAGS_ZF};
 use crate::devices::bios_port::BiosTransfer;
+use crate::settings::DiskInterface;
 
 /// The registers of a caller, and what INT has pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct BiosCall {
     pub ebp: u32,
     pub ds: u16,
     pub es: u16,
-    /// IP of the caller.
+    /// IP of the caller, where the ROM returns to.
     pub ip: u16,
     /// CS of the caller.
     pub cs: u16,
@@ -111,12 +112,14 @@ pub enum Served {
     Stop(String),
 }
 
-/// A hard disk as the BIOS numbers it.
+/// A disk of the machine, to which the BIOS gives a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BiosDrive {
+pub struct BiosDisk {
     /// Number of the machine's disk.
     pub unit: u8,
-    /// Number of sectors.
+    /// How it is connected.
+    pub interface: DiskInterface,
+    /// Number of sectors of 512 bytes, those of a CD included.
     pub sectors: u64,
     /// Writes are refused.
     pub read_only: bool,
@@ -142,8 +145,8 @@ pub trait BiosPlatform {
     /// The guest-physical ranges that are RAM, ascending.
     fn ram(&self) -> Vec<std::ops::Range<u64>>;
 
-    /// Hard disk `index`, counted from 0; its number for the BIOS is 80h more.
-    fn drive(&self, index: usize) -> Option<BiosDrive>;
+    /// The disks and the CD, in the order of their units.
+    fn disks(&self) -> Vec<BiosDisk>;
 }
 
 impl dyn BiosPlatform + '_ {
@@ -193,10 +196,5 @@ impl dyn BiosPlatform + '_ {
     pub fn set_indexed(&mut self, port: u16, index: u8, value: u8) {
         self.port_out(port, index);
         self.port_out(port + 1, value);
-    }
-
-    /// Number of hard disks.
-    pub fn drives(&self) -> u8 {
-        (0..=u8::MAX).take_while(|index| self.drive(usize::from(*index)).is_some()).count() as u8
     }
 }

@@ -17,6 +17,10 @@ pub const BASE_MEMORY: u16 = (EBDA >> 10) as u16;
 pub const DISK_TABLES: [u64; 2] = [EBDA + 0x3D, EBDA + 0x4D];
 /// Where the text that is sent to COM1 has got to: column, row. At offset 200h of the EBDA.
 pub const MIRROR: u64 = EBDA + 0x200;
+/// Not 0 if the CD is started before the disks. At offset 210h of the EBDA.
+pub const CD_FIRST: u64 = EBDA + 0x210;
+/// What the machine was started from if that is a CD (`el_torito_state`). At offset 220h of the EBDA.
+pub const EL_TORITO: u64 = EBDA + 0x220;
 
 /// Addresses in the BDA.
 pub mod bda {
@@ -116,10 +120,11 @@ pub fn low_memory() -> Vec<u8> {
     bytes
 }
 
-/// The EBDA.
-pub fn ebda() -> Vec<u8> {
+/// The EBDA; `cd_first` if the CD is started before the disks.
+pub fn ebda(cd_first: bool) -> Vec<u8> {
     let mut bytes = vec![0; usize::from(EBDA_SIZE) << 10];
     bytes[0] = EBDA_SIZE;
+    bytes[(CD_FIRST - EBDA) as usize] = cd_first.into();
     bytes
 }
 
@@ -166,7 +171,7 @@ mod tests {
             (memory[0x449], word(0x44A), word(0x463), memory[0x484], word(0x485)),
             (3, 80, 0x3D4, 24, 16)
         );
-        assert_eq!((ebda().len(), ebda()[0]), (1024, 1));
+        assert_eq!((ebda(false).len(), ebda(false)[0]), (1024, 1));
         assert_eq!(EBDA + 1024, 0xA0000);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::call::{BiosCall, BiosPlatform, Served};
 use super::data_areas::bda;
+use super::drives;
 
 pub(super) fn equipment(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served {
     call.set_ax(platform.word(bda::EQUIPMENT));
@@ -11,6 +12,16 @@ pub(super) fn equipment(call: &mut BiosCall, platform: &mut dyn BiosPlatform) ->
 pub(super) fn memory(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served {
     call.set_ax(platform.word(bda::MEMORY));
     Served::Done
+}
+
+/// Bit 0 of the equipment word: there are diskette drives; bits 6 and 7: one less than their number.
+pub(super) fn set_diskettes(platform: &mut dyn BiosPlatform) {
+    let others = platform.word(bda::EQUIPMENT) & !0xC1;
+    let diskettes = match drives::diskettes(platform) {
+        0 => 0,
+        number => 1 | u16::from(number.min(4) - 1) << 6,
+    };
+    platform.set_word(bda::EQUIPMENT, others | diskettes);
 }
 
 #[cfg(test)]

@@ -42,19 +42,6 @@ fn with_packet(ah: u8) -> BiosCall {
 }
 
 #[test]
-fn the_geometry_grows_with_the_disk() {
-    let of = |sectors| {
-        let drive = BiosDrive { unit: 0, sectors, read_only: false };
-        (cylinders(&drive), heads(&drive))
-    };
-    assert_eq!([1, SMALL, 1 << 20, 1 << 21].map(of), [(1, 16), (20, 16), (520, 32), (520, 64)]);
-    assert_eq!(
-        [1 << 22, 1 << 23, 1 << 24, 1 << 40].map(of),
-        [(520, 128), (522, 255), (1024, 255), (1024, 255)]
-    );
-}
-
-#[test]
 fn parameters_are_reported_and_nothing_else_happens() {
     let mut platform = TestPlatform::with_disks(&[SMALL, 1 << 24]);
     let first = served(call(0x0800, 0, 0x80), &mut platform);
@@ -103,9 +90,9 @@ fn what_is_not_on_the_disk_is_not_found() {
 #[test]
 fn a_read_only_disk_refuses_writes_and_a_failure_says_how_far_it_came() {
     let mut platform = TestPlatform::with_disks(&[SMALL]);
-    platform.drives[0].read_only = true;
+    platform.disks[0].read_only = true;
     assert_eq!(answer(&served(call(0x0301, 1, 0x80), &mut platform)), (3, 1));
-    platform.drives[0].read_only = false;
+    platform.disks[0].read_only = false;
     let mut write = call(0x0304, 1, 0x80);
     let Served::Transfer(transfer) = serve(&mut write, &mut platform) else { panic!("no transfer") };
     assert_eq!(transfer.kind, TransferKind::Write);
@@ -175,5 +162,40 @@ fn diskettes_are_absent_and_boot_from_a_cd_is_unknown() {
     assert_eq!(answer(&served(call(0x0201, 1, 0), &mut platform)), (0x31, 1));
     assert_eq!(answer(&served(call(0x4B01, 0, 0x80), &mut platform)), (1, 1));
     let mut diskette_call = call(0x0201, 1, 0);
-    assert_eq!((diskette(&mut diskette_call), answer(&diskette_call)), (Served::Done, (1, 1)));
+    assert_eq!(
+        (diskette(&mut diskette_call, &mut platform), answer(&diskette_call)),
+        (Served::Done, (0x31, 1))
+    );
+}
+
+#[test]
+fn a_diskette_has_its_geometry_its_type_and_its_change_line() {
+    let mut platform = TestPlatform::with_disks(&[2880, SMALL, 720]);
+    let first = served(call(0x0800, 0, 0), &mut platform);
+    assert_eq!((answer(&first), first.cx(), first.dx(), first.bx()), ((0, 0), 0x4F12, 0x0102, 4));
+    assert_eq!((first.es, first.edi), (0xF000, 0xEFC7), "the table of its parameters");
+    let second = served(call(0x0800, 0, 1), &mut platform);
+    assert_eq!((second.cx(), second.dx(), second.bx()), (0x2709, 0x0102, 1));
+    assert_eq!([0u16, 1, 2].map(|drive| served(call(0x1500, 0, drive), &mut platform).ah()), [2, 1, 0]);
+    assert_eq!(answer(&served(call(0x1600, 0, 0), &mut platform)), (0, 0));
+    let hard_disk = served(call(0x0800, 0, 0x80), &mut platform);
+    assert_eq!((hard_disk.cx(), hard_disk.dl()), (0x133F, 1));
+    for unknown in [0x0500, 0x4100, 0x4200] {
+        assert_eq!(answer(&served(call(unknown, 1, 0), &mut platform)), (1, 1), "{unknown:#x}");
+    }
+}
+
+#[test]
+fn a_diskette_is_read_across_tracks_and_not_beyond_one_in_its_address() {
+    let mut platform = TestPlatform::with_disks(&[2880]);
+    // Cylinder 3, head 1, sector 18, and the next one.
+    let mut read = call(0x0202, 0x0312, 0x0100);
+    let Served::Transfer(transfer) = serve(&mut read, &mut platform) else { panic!("no transfer") };
+    assert_eq!((transfer.unit, transfer.lba, transfer.sectors), (0, (3 * 2 + 1) * 18 + 17, 2));
+    for (cx, dx) in [(0x0313, 0), (0x5001, 0), (1, 0x0200), (0x4F12, 0x0100)] {
+        assert_eq!(answer(&served(call(0x0202, cx, dx), &mut platform)), (4, 1), "{cx:#x} {dx:#x}");
+    }
+    platform.disks[0].read_only = true;
+    let mut write = BiosCall { vector: 0x40, ..call(0x0301, 1, 0) };
+    assert_eq!((diskette(&mut write, &mut platform), answer(&write)), (Served::Done, (3, 1)));
 }

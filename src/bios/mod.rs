@@ -16,25 +16,29 @@
 //! | `post` | power-on: what is set up before the boot sector is loaded |
 //! | `int10_video` | 10h, with `int10_text` and `int10_palette` |
 //! | `int11_equipment` | 11h and 12h |
-//! | `int13_disk` | 13h and 40h |
+//! | `int13_disk` | 13h and 40h, with `int13_cd`, and `drives` for their numbers |
 //! | `int14_serial` | 14h and 17h |
 //! | `int15_system` | 15h, with `int15_memory_map` |
 //! | `int16_keyboard` | 09h and 16h, with `key_codes` |
-//! | `int19_boot` | 18h and 19h |
+//! | `int19_boot` | 18h and 19h, with `el_torito` and `el_torito_state` for CDs |
 //! | `int1a_time` | 08h, 70h and 1Ah |
 //!
 //! Manuals: IBM Personal Computer AT Technical Reference; IBM PS/2 and PC BIOS Interface Technical Reference; Ralf
 //! Brown's Interrupt List; Phoenix, "BIOS Enhanced Disk Drive Specification" 1.1; ACPI specification, "System Address
-//! Map Interfaces". Not implemented: graphics modes and fonts, diskettes and CDs, printers, PCI BIOS, APM, the mouse
+//! Map Interfaces"; "El Torito" 1.0. Not implemented: graphics modes and fonts, formatting of diskettes, printers, PCI BIOS, APM, the mouse
 //! (INT 15h, C2h), Print Screen, Ctrl-Break, and the switch to protected mode (INT 15h, 89h). They report an error, as
 //! a BIOS without them does.
 
 mod call;
 pub mod data_areas;
+mod drives;
+pub mod el_torito;
+mod el_torito_state;
 mod int10_palette;
 mod int10_text;
 mod int10_video;
 mod int11_equipment;
+mod int13_cd;
 mod int13_disk;
 mod int14_serial;
 mod int15_memory_map;
@@ -48,7 +52,7 @@ pub mod rom;
 #[cfg(test)]
 mod testing;
 
-pub use call::{BiosCall, BiosDrive, BiosPlatform, Served};
+pub use call::{BiosCall, BiosDisk, BiosPlatform, Served};
 
 use crate::devices::bios_port::BiosTransfer;
 use crate::devices::ide::DiskResult;
@@ -73,7 +77,7 @@ pub fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served {
         0x18 => int19_boot::failure(platform),
         0x19 => int19_boot::boot(call, platform),
         0x1A => int1a_time::serve(call, platform),
-        0x40 => int13_disk::diskette(call),
+        0x40 => int13_disk::diskette(call, platform),
         0x70 => int1a_time::alarm(platform),
         POST => post::power_on(platform),
         _ => Served::Done,

@@ -3,8 +3,8 @@
 
 use super::call::{BiosPlatform, Served};
 use super::data_areas::{DISK_TABLES, bda};
-use super::int13_disk::{SECTORS_PER_TRACK, cylinders, heads};
-use super::{int1a_time, int10_text};
+use super::drives::{self, DriveKind};
+use super::{int1a_time, int10_text, int11_equipment};
 
 /// Commands of the two PICs: edge-triggered, cascaded on line 2, vectors 8 and 70h, 8086 mode. The timer, the
 /// keyboard, the slave and the clock are not masked. `firmware/bios.S` has the same tables.
@@ -22,6 +22,8 @@ const PIC: [(u16, u8); 10] = [
 ];
 /// Counter 0 divides by 65536 (mode 3): 18.2 interrupts a second.
 const TIMER: [(u16, u8); 3] = [(0x43, 0x36), (0x40, 0), (0x40, 0)];
+/// Register of the CMOS RAM with the types of the first two diskette drives.
+const DISKETTE_TYPES: u8 = 0x10;
 /// The keyboard interrupts, its scan codes are translated to set 1, and there is no mouse.
 const KEYBOARD: [(u16, u8); 2] = [(0x64, 0x60), (0x60, 0x65)];
 
@@ -35,17 +37,24 @@ pub(super) fn power_on(platform: &mut dyn BiosPlatform) -> Served {
     }
     int10_text::clear(platform);
     int1a_time::set_ticks_from_clock(platform);
-    let drives = platform.drives();
-    platform.set_byte(bda::DISKS, drives);
-    for (index, table) in DISK_TABLES.into_iter().enumerate() {
-        if let Some(drive) = platform.drive(index) {
-            platform.set_word(table, cylinders(&drive));
+    let hard_disks = drives::hard_disks(platform);
+    platform.set_byte(bda::DISKS, hard_disks);
+    for (number, table) in (drives::FIRST_HARD_DISK..).zip(DISK_TABLES) {
+        if let Some(drive) = drives::drive(number, platform) {
+            platform.set_word(table, drive.geometry.cylinders);
             // A drive has more than 8 heads: bit 3 of the control byte.
-            platform.set_byte(table + 2, heads(&drive));
+            platform.set_byte(table + 2, drive.geometry.heads);
             platform.set_byte(table + 8, 0x08);
-            platform.set_byte(table + 14, SECTORS_PER_TRACK as u8);
+            platform.set_byte(table + 14, drive.geometry.sectors);
         }
     }
+    let diskette = |number| match drives::drive(number, platform).map(|drive| drive.kind) {
+        Some(DriveKind::Diskette { drive_type }) => drive_type,
+        _ => 0,
+    };
+    let types = diskette(0) << 4 | diskette(1);
+    platform.set_indexed(0x70, DISKETTE_TYPES, types);
+    int11_equipment::set_diskettes(platform);
     if controllers { Served::Done } else { Served::Wait }
 }
 

@@ -10,6 +10,8 @@ pub const SEGMENT: u16 = 0xF000;
 pub const RESET_VECTOR: u16 = 0xFFF0;
 /// Offset of the configuration table (INT 15h, AH = C0h).
 pub const CONFIGURATION: u16 = 0xE6F5;
+/// Offset of the table of diskette parameters (INT 1Eh).
+pub const DISKETTE_PARAMETERS: u16 = 0xEFC7;
 /// Offset of an IRET.
 pub const IGNORED_INTERRUPT: u16 = 0xFF53;
 /// Offset of the handler of interrupts of the master PIC that nothing else handles.
@@ -38,7 +40,7 @@ pub const VECTORS: &[(u8, u16)] = &[
     (0x19, 0xE6F2),
     (0x1A, 0xFE6E),
     (0x1D, 0xF0A4),
-    (0x1E, 0xEFC7),
+    (0x1E, DISKETTE_PARAMETERS),
     (0x40, 0xEC59),
     (0x70, 0xE2E2),
     (0x71, 0xE2CA),

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::call::{BiosDrive, BiosPlatform};
+use super::call::{BiosDisk, BiosPlatform};
 use super::data_areas::{EBDA, ebda, low_memory};
 use super::rom;
 use crate::devices::Device;
 use crate::devices::vga::{self, TEXT_BUFFER, Vga};
+use crate::settings::DiskInterface;
 
 const MEMORY: usize = 2 << 20;
 
@@ -15,7 +16,7 @@ pub(super) struct TestPlatform {
     pub vga: Vga,
     pub cmos: [u8; 128],
     pub index: u8,
-    pub drives: Vec<BiosDrive>,
+    pub disks: Vec<BiosDisk>,
     /// What ports other than those of the VGA and the clock read as.
     pub ports: Vec<(u16, u8)>,
     /// What was written to all ports.
@@ -28,14 +29,14 @@ impl Default for TestPlatform {
     fn default() -> TestPlatform {
         let mut memory = vec![0; MEMORY];
         memory[..0x500].copy_from_slice(&low_memory());
-        memory[EBDA as usize..][..1024].copy_from_slice(&ebda());
+        memory[EBDA as usize..][..1024].copy_from_slice(&ebda(false));
         memory[rom::ADDRESS as usize..0x10_0000].copy_from_slice(rom::ROM);
         TestPlatform {
             memory,
             vga: Vga::new(),
             cmos: [0; 128],
             index: 0,
-            drives: Vec::new(),
+            disks: Vec::new(),
             ports: vec![(0x3F9, 0), (0x3FB, 3), (0x3FC, 8), (0x3FD, 0x60)],
             written: Vec::new(),
             size: 64 << 20,
@@ -46,8 +47,21 @@ impl Default for TestPlatform {
 
 impl TestPlatform {
     pub fn with_disks(sectors: &[u64]) -> TestPlatform {
-        let disk = |(unit, sectors): (u8, &u64)| BiosDrive { unit, sectors: *sectors, read_only: false };
-        TestPlatform { drives: (0..).zip(sectors).map(disk).collect(), ..TestPlatform::default() }
+        let disk = |(unit, sectors): (u8, &u64)| BiosDisk {
+            unit,
+            interface: DiskInterface::Ide,
+            sectors: *sectors,
+            read_only: false,
+        };
+        TestPlatform { disks: (0..).zip(sectors).map(disk).collect(), ..TestPlatform::default() }
+    }
+
+    /// With a CD, too, as unit 2.
+    pub fn with_cd(disks: &[u64], sectors: u64) -> TestPlatform {
+        let mut platform = TestPlatform::with_disks(disks);
+        let cd = BiosDisk { unit: 2, interface: DiskInterface::Cdrom, sectors, read_only: true };
+        platform.disks.insert(disks.len().min(2), cd);
+        platform
     }
 
     pub fn dynamic(&mut self) -> &mut dyn BiosPlatform {
@@ -117,7 +131,7 @@ impl BiosPlatform for TestPlatform {
         std::iter::once(0..self.size).collect()
     }
 
-    fn drive(&self, index: usize) -> Option<BiosDrive> {
-        self.drives.get(index).copied()
+    fn disks(&self) -> Vec<BiosDisk> {
+        self.disks.clone()
     }
 }

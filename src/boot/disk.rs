@@ -37,6 +37,16 @@ pub(super) fn load(
     memory: &GuestMemory,
     options: &BootOptions,
 ) -> Result<LoadedGuest, BootError> {
+    load_bios(image, memory, options, BootKind::Disk)
+}
+
+/// Loads the BIOS, which starts from this kind of guest file first.
+pub(super) fn load_bios(
+    image: &dyn Image,
+    memory: &GuestMemory,
+    options: &BootOptions,
+    kind: BootKind,
+) -> Result<LoadedGuest, BootError> {
     let given = [
         ("module", !options.modules.is_empty()),
         ("initrd", options.initrd.is_some()),
@@ -47,7 +57,7 @@ pub(super) fn load(
     }
     let parts = [
         ("interrupt vectors and BIOS data", 0, data_areas::low_memory()),
-        ("extended BIOS data", data_areas::EBDA, data_areas::ebda()),
+        ("extended BIOS data", data_areas::EBDA, data_areas::ebda(kind == BootKind::Cdrom)),
         ("BIOS", rom::ADDRESS, rom::ROM.to_vec()),
     ];
     let mut layout = Vec::new();
@@ -59,10 +69,10 @@ pub(super) fn load(
     layout.insert(2, LoadedRegion { name: "ACPI and MP tables".to_owned(), range: tables });
     let entry = FarAddress { segment: rom::SEGMENT, offset: rom::RESET_VECTOR };
     Ok(LoadedGuest {
-        kind: BootKind::Disk,
+        kind,
         choice: Choice::Chosen,
         registers: real_mode::registers(entry, FarAddress::default()),
-        reset: Protocol::of(BootKind::Disk).reset(),
+        reset: Protocol::of(kind).reset(),
         symbols: SymbolSource::None,
         layout,
         warnings: Vec::new(),
@@ -90,9 +100,9 @@ impl Image for BootSector {
     }
 }
 
-/// The boot sector of a disk in place of the disk; any other image stays what it is.
+/// The first sector of a disk or a CD in place of the whole; any other image stays what it is.
 pub fn without_contents(image: Box<dyn Image>, kind: BootKind) -> Box<dyn Image> {
-    if kind != BootKind::Disk {
+    if !kind.has_own_bios() {
         return image;
     }
     let name = image.name().to_owned();

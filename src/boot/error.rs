@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::multiboot::MultibootProblem;
+use crate::bios::el_torito::ElToritoError;
 use crate::memory::{HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, MemoryError};
 use crate::settings::RAM_GRANULE;
 
@@ -104,6 +105,15 @@ pub enum BootError {
         file: String,
         /// The option, without dashes.
         option: &'static str,
+    },
+    /// A CD has no boot image that can be started.
+    #[error("{file} is a CD image that cannot be started: {error}")]
+    Cd {
+        /// Name of the file.
+        file: String,
+        /// What is wrong.
+        #[source]
+        error: ElToritoError,
     },
     /// An option about boot information is given for firmware, which gets none.
     #[error(

@@ -106,7 +106,7 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
         (0, b"QFI\xFB", "a qcow2 disk image", "give the kernel's ELF file"),
         (0, &[0xCF, 0xFA, 0xED, 0xFE], "a Mach-O program of macOS", FOR_X86_64),
         (0, b"\xCA\xFE\xBA\xBE", "a Mach-O universal program or a Java class", FOR_X86_64),
-        (0x8001, b"CD001", "a CD image (ISO 9660)", "give the kernel's ELF file that is in it"),
+        (0x8001, b"CD001", "a CD image (ISO 9660)", "leave `--boot` out, or give `--boot cdrom`"),
     ];
     for (offset, bytes, what, remedy) in signatures {
         if at(offset, bytes) {

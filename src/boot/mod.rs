@@ -44,6 +44,7 @@ mod address_space;
 mod allocator;
 mod boot_information;
 mod build_id;
+pub mod cdrom;
 mod code;
 mod contents;
 mod descriptors;

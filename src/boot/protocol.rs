@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::GuestProblem;
 use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction};
-use super::{disk, flat, identify, image, linux, long_mode_elf, multiboot, pvh, rom};
+use super::{cdrom, disk, flat, identify, image, linux, long_mode_elf, multiboot, pvh, rom};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
@@ -42,6 +42,14 @@ static PROTOCOLS: &[Protocol] = &[
         load: linux::load,
         default_memory: |image, _| linux::default_memory(image),
         framebuffer: false,
+        reset: ResetAction::Reload,
+    },
+    // Before disks: a CD may have a boot sector as well.
+    Protocol {
+        kind: BootKind::Cdrom,
+        recognise: cdrom::recognise,
+        load: cdrom::load,
+        default_memory: |_, _| None,
         reset: ResetAction::Reload,
     },
     Protocol {

@@ -15,8 +15,8 @@ use super::{Action, Device, MachineRequest, Snapshot, StateError};
 /// The port.
 pub const PORT: u16 = 0xBF;
 
-/// Most sectors of a transfer: what a call can request by an 8-bit number.
-pub const MOST_SECTORS: u32 = 255;
+/// Most sectors of a transfer: 640 KiB, where the boot image of a CD is loaded.
+pub const MOST_SECTORS: u32 = 1280;
 
 /// What a call does with the sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

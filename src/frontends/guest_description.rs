@@ -1,10 +1,11 @@
 //! The text of `kvm inspect`: a guest that has been loaded and not run.
 
 use super::messages::escaped;
-use crate::boot::{Image, LoadedGuest, SymbolIndex, SymbolSource, has_symbols};
+use crate::boot::{Image, LoadedGuest, SymbolIndex, SymbolSource, cdrom, has_symbols};
 use crate::inspect::disassembly::{LONGEST_INSTRUCTION, decode};
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
+use crate::settings::BootKind;
 
 /// Instructions that are shown.
 const INSTRUCTIONS: usize = 4;
@@ -19,6 +20,11 @@ pub fn describe(image: &dyn Image, memory: &GuestMemory, loaded: &LoadedGuest) -
     };
     row("file", &format!("{}, {} bytes", image.name(), image.len()));
     row("kind", &format!("{}: {}, {}", loaded.kind.name(), loaded.kind.spec().file, loaded.choice));
+    if loaded.kind == BootKind::Cdrom
+        && let Ok(boot_image) = cdrom::boot_image(image)
+    {
+        row("boot image", &boot_image.to_string());
+    }
     row("memory", &format!("{} MiB", memory.size() >> 20));
     for (number, region) in loaded.layout.iter().enumerate() {
         row(if number == 0 { "loaded" } else { "" }, &region.to_string());

@@ -15,12 +15,12 @@ use super::run::Next;
 use super::{Event, Machine, Outcome};
 use crate::arch::flags::RFLAGS_CF;
 use crate::arch::{Mode, Registers};
-use crate::bios::{self, BiosCall, BiosDrive, BiosPlatform, Served};
+use crate::bios::{self, BiosCall, BiosDisk, BiosPlatform, Served};
 use crate::devices::bios_port::{BiosTransfer, TransferKind};
 use crate::devices::ide::{DiskRequest, DiskRequestKind, DiskResult};
 use crate::devices::table::Role;
 use crate::kvm::HostError;
-use crate::settings::IrqchipMode;
+use crate::settings::{DiskInterface, IrqchipMode, MOST_DISKS};
 
 /// Offsets in the frame on the stack: number of the interrupt, ES, and what INT has pushed.
 const ES: u64 = 2;
@@ -134,7 +134,13 @@ impl Machine {
             return Err(error);
         }
         let address = frame.address;
-        for (offset, before, now) in [(ES, frame.call.es, call.es), (FLAGS, frame.call.flags, call.flags)] {
+        let old = &frame.call;
+        for (offset, before, now) in [
+            (ES, old.es, call.es),
+            (IP, old.ip, call.ip),
+            (CS, old.cs, call.cs),
+            (FLAGS, old.flags, call.flags),
+        ] {
             if before != now {
                 write_memory(self, address.wrapping_add(offset), &now.to_le_bytes());
             }
@@ -254,9 +260,17 @@ impl BiosPlatform for MachinePlatform<'_> {
         self.machine.memory.ram().to_vec()
     }
 
-    fn drive(&self, index: usize) -> Option<BiosDrive> {
-        let mut disks = self.machine.disks().filter(|(_, disk)| !disk.cdrom);
-        let (unit, disk) = disks.nth(index)?;
-        Some(BiosDrive { unit, sectors: disk.sectors, read_only: disk.read_only })
+    fn disks(&self) -> Vec<BiosDisk> {
+        let disks = self.machine.disks().map(|(unit, disk)| BiosDisk {
+            unit,
+            interface: match disk.cdrom {
+                true => DiskInterface::Cdrom,
+                false if usize::from(unit) < MOST_DISKS => DiskInterface::Ide,
+                false => DiskInterface::Virtio,
+            },
+            sectors: disk.sectors,
+            read_only: disk.read_only,
+        });
+        disks.collect()
     }
 }

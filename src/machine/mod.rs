@@ -206,7 +206,7 @@ impl Machine {
         if spec.magic_break {
             board.connect_debugger_port();
         }
-        if spec.boot.kind == Some(BootKind::Disk) {
+        if spec.boot.kind.is_some_and(BootKind::has_own_bios) {
             board.connect_bios_port();
         }
         let scheduler = Scheduler::new(spec.schedule);

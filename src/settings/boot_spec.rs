@@ -25,6 +25,8 @@ pub enum BootKind {
     Flat,
     /// A disk image, whose first sector is started by the machine's own BIOS.
     Disk,
+    /// A CD image, whose boot image is started by the machine's own BIOS.
+    Cdrom,
     /// Firmware, started at the reset vector of a ROM.
     Rom,
 }
@@ -114,6 +116,15 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         example: "kvm disk.img",
     },
     BootKindSpec {
+        kind: BootKind::Cdrom,
+        name: "cdrom",
+        file: "CD image",
+        recognised: "the volume descriptor of ISO 9660 (`CD001` at offset 0x8001)",
+        entry: "real mode at the segment in the El Torito catalog, usually 0:7C00; DL: the drive (docs/bios.md)",
+        gdb_arch: GdbArch::I8086,
+        example: "kvm installer.iso --disk disk.img",
+    },
+    BootKindSpec {
         kind: BootKind::Rom,
         name: "rom",
         file: "firmware image",
@@ -129,6 +140,11 @@ impl BootKind {
     pub fn spec(self) -> &'static BootKindSpec {
         let row = BOOT_KINDS.iter().find(|spec| spec.kind == self);
         row.expect("a test checks that every kind has a row")
+    }
+
+    /// True if the machine's own BIOS starts it.
+    pub fn has_own_bios(self) -> bool {
+        matches!(self, BootKind::Disk | BootKind::Cdrom)
     }
 
     /// The value of `--boot`.

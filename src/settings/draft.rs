@@ -372,6 +372,10 @@ impl Draft {
                 self.settings.boot.kind.get_or_insert(BootKind::Disk);
                 self.settings.disks[0].path.clone()
             }
+            None if self.settings.cdrom.is_some() => {
+                self.settings.boot.kind.get_or_insert(BootKind::Cdrom);
+                self.settings.cdrom.as_ref().map_or_else(PathBuf::new, |cdrom| cdrom.path.clone())
+            }
             _ => return Err(SettingsError::NoGuest),
         };
         check_serial(&self.settings)?;

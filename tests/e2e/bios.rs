@@ -114,7 +114,7 @@ pub fn trials() -> Vec<Trial> {
             }
             let ran = kvm.run();
             ran.expect_status(4)?
-                .expect_err("the BIOS stopped: no bootable disk: no first sector of disks 0x80 to 0x81")?;
+                .expect_err("the BIOS stopped: no bootable disk: no first sector of disks 0x80, 0x81")?;
             ran.check(ran.out.starts_with("no bootable disk: "), "the reason on COM1").map(drop)
         }),
         guest_test("a_guest_is_saved_and_restored_while_it_waits_for_a_key", || {
