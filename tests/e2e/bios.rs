@@ -139,7 +139,7 @@ pub fn trials() -> Vec<Trial> {
             fs::rename(&disk, &moved)?;
             let lost = restore().run();
             lost.expect_status(6)?.expect_err("the guest was started from this disk: ")?;
-            lost.expect_err("name the disk with `--disk FILE` if it has been moved")?;
+            lost.expect_err("name it with `--disk FILE` if it has been moved")?;
             go_on(restore().arg("--disk").arg(&moved).run())
         }),
         gdb_test("a_breakpoint_at_0x7c00_stops_in_front_of_the_boot_sector", || {
