@@ -51,6 +51,7 @@ static PROTOCOLS: &[Protocol] = &[
         load: cdrom::load,
         default_memory: |_, _| None,
         reset: ResetAction::Reload,
+        framebuffer: true,
     },
     Protocol {
         kind: BootKind::Disk,
