@@ -26,6 +26,9 @@ pub enum Target {
     /// Of the value of `kvm`, in the unit of the comparison.
     #[allow(dead_code, reason = "not every bench has such a target")]
     Value(f64),
+    /// Of the value of `kvm` less that of the other program, in the unit of the comparison.
+    #[allow(dead_code, reason = "not every bench has such a target")]
+    Difference(f64),
 }
 
 /// `kvm` compared with another program.
@@ -134,6 +137,7 @@ impl Comparison {
         let (value, limit) = match target {
             Target::Ratio(limit) => (self.ratio()?, limit),
             Target::Value(limit) => (ours.median(), limit),
+            Target::Difference(limit) => (ours.median() - self.theirs.as_ref().ok()?.median(), limit),
         };
         Some(if self.unit.more_is_better { value >= limit } else { value <= limit })
     }
@@ -143,6 +147,7 @@ impl Comparison {
             None => return String::new(),
             Some(Target::Ratio(limit)) => format!("{limit:.2}"),
             Some(Target::Value(limit)) => (self.unit.show)(limit),
+            Some(Target::Difference(limit)) => format!("{} more", (self.unit.show)(limit)),
         };
         let sign = if self.unit.more_is_better { ">=" } else { "<=" };
         let result = match self.is_met() {

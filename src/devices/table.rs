@@ -54,6 +54,8 @@ pub enum Role {
     /// snapshot files have no section for it while it is in its state after power-on: files of earlier versions
     /// have none.
     DebuggerPort,
+    /// An IDE channel, or the bus master of both.
+    Ide,
     /// A disk with the virtio interface, if the user asks for it.
     VirtioDisk,
     /// The port at which the machine's own BIOS calls the supervisor, connected only if the guest was started by it.
@@ -158,6 +160,7 @@ const fn ide(channel: u8, ports: &'static [RangeInclusive<u16>], interrupt: u8) 
         base: ide::BASE_PORTS[channel as usize],
         ports,
         interrupt: Some(interrupt),
+        role: Role::Ide,
         may_be_missing: true,
         ..Registration::of::<IdeChannel>()
     }
@@ -280,7 +283,12 @@ pub const TABLE: &[Registration] = &[
     },
     ide(0, &[0x1F0..=0x1F7, 0x3F6..=0x3F6], 14),
     ide(1, &[0x170..=0x177, 0x376..=0x376], 15),
-    Registration { pci: Some(PciAddress::IDE), may_be_missing: true, ..Registration::of::<BusMaster>() },
+    Registration {
+        pci: Some(PciAddress::IDE),
+        role: Role::Ide,
+        may_be_missing: true,
+        ..Registration::of::<BusMaster>()
+    },
     virtio_disk(0),
     virtio_disk(1),
     virtio_disk(2),

@@ -75,6 +75,13 @@ impl Drop for DeadlineTimer {
     }
 }
 
+/// Makes the calling thread wake from timed waits when their time has come. Otherwise the kernel may let it sleep 50 us
+/// longer. Manual: PR_SET_TIMERSLACK(2const).
+pub fn wake_on_time() {
+    // SAFETY: no preconditions. It cannot fail: the slack of 1 ns is valid.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
+}
+
 /// The signal of the timers: the second real-time signal that the C library leaves free.
 fn signal() -> libc::c_int {
     libc::SIGRTMIN() + 1

@@ -29,7 +29,7 @@ use std::error::Error;
 use std::io;
 
 pub use cpu_features::CpuFeatures;
-pub use deadline_timer::DeadlineTimer;
+pub use deadline_timer::{DeadlineTimer, wake_on_time};
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use guest_debug::{GuestDebug, WatchLength, Watchpoint};
 pub use kernel_irqchip::{

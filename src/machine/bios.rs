@@ -91,7 +91,7 @@ impl Machine {
             }
         };
         let BiosTransfer { unit, lba, sectors, .. } = transfer;
-        self.disks.submit_for_bios(usize::from(unit), DiskRequest { lba, sectors, kind });
+        self.disks.submit_for_bios(unit, DiskRequest { lba, sectors, kind }, &self.inputs);
     }
 
     fn bios_frame(&self, registers: Registers) -> Frame {

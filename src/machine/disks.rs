@@ -2,20 +2,23 @@
 //!
 //! The run loop passes requests on (`Machine::submit_disk_requests`) and goes on; the answers enter through the input
 //! queue ([`Input::Disk`]). So the vCPU thread never waits for a file, and a recording holds what was read. A drive
-//! has at most one request under way. The first disks are IDE drives, the others have the virtio interface
+//! has at most one request under way. What the host has in memory is read at once, without the thread: that never waits
+//! for the disk of the host. A drive gets such an answer when the guest next looks at it, and otherwise through the
+//! thread, because a guest may count on some time between its command and the interrupt. The first disks are IDE drives, the others have the virtio interface
 //! (`virtio_disks`).
 //!
 //! A migration hands the images over to another process: requests wait from then on, and are made again there.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tracing::{info, warn};
 
 use super::board::Board;
 use super::inputs::{Input, Inputs};
+use super::journal::JournalEvent;
 use super::virtio_request::VirtioRequest;
 use super::{Event, Machine, MachineError};
 use crate::devices::ide::{DiskError, DiskGeometry, DiskRequest, DiskRequestKind, DiskResult, SECTOR};
@@ -28,13 +31,33 @@ use crate::settings::{MOST_DISKS, MOST_VIRTIO_DISKS};
 /// Most disks of a machine: those on IDE, then those with the virtio interface.
 pub const UNITS: usize = MOST_DISKS + MOST_VIRTIO_DISKS;
 
+/// Most sectors that are read without the thread.
+const MOST_AT_ONCE: u32 = 1024;
+
+/// What the thread of a disk is asked to do.
+#[derive(Debug)]
+enum Work {
+    /// Carry out the request with this number.
+    Request(u64, DiskRequest),
+    /// Deliver the early answer, if the drive did not get it yet.
+    Announce,
+}
+
+/// The answer to the request with this number that was found at once and that the drive did not get yet.
+type EarlyAnswer = Arc<Mutex<Option<(u64, Vec<u8>)>>>;
+
+fn take_early(answer: &EarlyAnswer) -> Option<(u64, Vec<u8>)> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// A disk with its thread.
 #[derive(Debug)]
 struct Unit {
     geometry: DiskGeometry,
     image: Arc<SharedImage>,
-    /// Requests for the thread, with their numbers; `None` once the disk is closed.
-    requests: Option<Sender<(u64, DiskRequest)>>,
+    /// Work for the thread; `None` once the disk is closed.
+    work: Option<Sender<Work>>,
+    early: EarlyAnswer,
     /// The request that is under way.
     waiting: Option<u64>,
     /// Number of requests that were passed on.
@@ -58,6 +81,15 @@ pub enum DiskOrigin {
     Received,
 }
 
+impl Unit {
+    fn give(&self, work: Work) {
+        if let Some(queue) = &self.work {
+            // The thread lives as long as the queue.
+            let _ = queue.send(work);
+        }
+    }
+}
+
 /// All disks of a machine.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
@@ -66,6 +98,8 @@ pub(super) struct Disks {
     number: u64,
     /// The request that a call of the BIOS waits for, beside those of the drives.
     for_bios: Option<u64>,
+    /// There may be early answers.
+    early: bool,
     /// What the disks with the virtio interface are doing.
     pub(super) virtio: [Option<VirtioRequest>; MOST_VIRTIO_DISKS],
 }
@@ -77,17 +111,20 @@ impl Disks {
         for (unit, image) in (0..).zip(images) {
             let Some(image) = image else { continue };
             let geometry = geometry(&image);
-            let (requests, receiver) = channel();
+            let (work, receiver) = channel();
+            let early = EarlyAnswer::default();
+            let early_of_thread = early.clone();
             let inputs = inputs.clone();
             let image = Arc::new(SharedImage::new(image, origin == DiskOrigin::Received));
             let shared = image.clone();
             let thread = thread::Builder::new()
                 .name(format!("disk {unit}"))
-                .spawn(move || serve(unit, &shared, &receiver, &inputs))?;
+                .spawn(move || serve(unit, &shared, &early_of_thread, &receiver, &inputs))?;
             disks.units[usize::from(unit)] = Some(Unit {
                 geometry,
                 image,
-                requests: Some(requests),
+                work: Some(work),
+                early,
                 waiting: None,
                 submitted: 0,
                 thread: Some(thread),
@@ -96,16 +133,38 @@ impl Disks {
         Ok(disks)
     }
 
-    pub(super) fn submit(&mut self, unit: usize, request: DiskRequest) {
+    /// Passes on what an IDE drive requests.
+    fn submit(&mut self, unit: usize, request: DiskRequest) {
+        let number = match self.read_at_once(unit, &request) {
+            Some(data) => self.keep_early_answer(unit, data),
+            None => self.send(unit, request),
+        };
+        self.wait_for(unit, number);
+    }
+
+    /// Passes on what a disk with the virtio interface requests.
+    pub(super) fn submit_for_virtio(&mut self, unit: usize, request: DiskRequest) {
         let number = self.send(unit, request);
-        if let Some(Some(disk)) = self.units.get_mut(unit) {
-            disk.waiting = Some(number);
-        }
+        self.wait_for(unit, number);
     }
 
     /// Passes on what a call of the BIOS waits for.
-    pub(super) fn submit_for_bios(&mut self, unit: usize, request: DiskRequest) {
-        self.for_bios = Some(self.send(unit, request));
+    pub(super) fn submit_for_bios(&mut self, unit: u8, request: DiskRequest, inputs: &Inputs) {
+        let at_once = self.read_at_once(usize::from(unit), &request);
+        self.for_bios = Some(match at_once {
+            Some(data) => {
+                self.number += 1;
+                inputs.push_own(Input::Disk { unit, number: self.number, result: Ok(data) });
+                self.number
+            }
+            None => self.send(usize::from(unit), request),
+        });
+    }
+
+    fn wait_for(&mut self, unit: usize, number: u64) {
+        if let Some(Some(disk)) = self.units.get_mut(unit) {
+            disk.waiting = Some(number);
+        }
     }
 
     /// Passes a request on to the thread of its disk, and returns its number.
@@ -113,11 +172,47 @@ impl Disks {
         self.number += 1;
         let Some(Some(disk)) = self.units.get_mut(unit) else { return self.number };
         disk.submitted += 1;
-        if let Some(requests) = &disk.requests {
-            // The thread lives as long as the queue.
-            let _ = requests.send((self.number, request));
+        disk.give(Work::Request(self.number, request));
+        self.number
+    }
+
+    /// The sectors that `request` reads, if the host has them in memory and the thread has nothing to do.
+    fn read_at_once(&mut self, unit: usize, request: &DiskRequest) -> Option<Vec<u8>> {
+        let disk = self.units.get_mut(unit)?.as_mut()?;
+        if !matches!(request.kind, DiskRequestKind::Read) || request.sectors > MOST_AT_ONCE {
+            return None;
+        }
+        let image = disk.image.for_use_at_once(disk.submitted)?;
+        disk.submitted += 1;
+        let mut data = vec![0; request.sectors as usize * SECTOR];
+        image.read_cached(request.lba, &mut data).then_some(data)
+    }
+
+    /// Keeps an answer until the guest looks at the drive or the thread delivers it; returns its number.
+    fn keep_early_answer(&mut self, unit: usize, data: Vec<u8>) -> u64 {
+        self.number += 1;
+        if let Some(Some(disk)) = self.units.get_mut(unit) {
+            *disk.early.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.number, data));
+            disk.give(Work::Announce);
+            self.early = true;
         }
         self.number
+    }
+
+    /// True if [`Machine::take_early_answers`] may find any.
+    #[inline]
+    pub(super) fn may_have_early_answer(&self) -> bool {
+        self.early
+    }
+
+    /// An early answer, with the number of its disk.
+    fn take_early_answer(&mut self) -> Option<(u8, u64, Vec<u8>)> {
+        let found = (0..).zip(&self.units).find_map(|(unit, disk)| {
+            let (number, data) = take_early(&disk.as_ref()?.early)?;
+            Some((unit, number, data))
+        });
+        self.early = found.is_some();
+        found
     }
 
     /// True if a drive waits for this answer, which it gets now.
@@ -128,7 +223,10 @@ impl Disks {
 
     /// The drives have forgotten their requests: the answers are dropped.
     pub(super) fn forget_requests(&mut self) {
-        self.units.iter_mut().flatten().for_each(|unit| unit.waiting = None);
+        for unit in self.units.iter_mut().flatten() {
+            unit.waiting = None;
+            take_early(&unit.early);
+        }
         self.for_bios = None;
         self.virtio = Default::default();
     }
@@ -153,7 +251,7 @@ impl Disks {
 impl Drop for Disks {
     fn drop(&mut self) {
         for unit in self.units.iter_mut().flatten() {
-            unit.requests = None;
+            unit.work = None;
             unit.image.close();
             if let Some(thread) = unit.thread.take() {
                 let _ = thread.join();
@@ -163,8 +261,17 @@ impl Drop for Disks {
 }
 
 /// The thread of a disk.
-fn serve(unit: u8, image: &SharedImage, requests: &Receiver<(u64, DiskRequest)>, inputs: &Inputs) {
-    for (number, request) in requests {
+fn serve(unit: u8, image: &SharedImage, early: &EarlyAnswer, queue: &Receiver<Work>, inputs: &Inputs) {
+    for work in queue {
+        let (number, request) = match work {
+            Work::Request(number, request) => (number, request),
+            Work::Announce => {
+                if let Some((number, data)) = take_early(early) {
+                    inputs.push(Input::Disk { unit, number, result: Ok(data) });
+                }
+                continue;
+            }
+        };
         let Some(mut image) = image.for_use() else { return };
         let DiskRequest { lba, sectors, kind } = request;
         let (what, result) = match kind {
@@ -282,6 +389,17 @@ impl Machine {
             self.disks.submit(unit, request);
         }
         self.serve_virtio_disks();
+    }
+
+    /// The guest looks at a drive: answers that are here already reach their drives before.
+    #[cold]
+    pub(super) fn take_early_answers(&mut self) -> Result<(), HostError> {
+        while let Some((unit, number, data)) = self.disks.take_early_answer() {
+            let result = Ok(data);
+            self.note(|| JournalEvent::Input(Input::Disk { unit, number, result: result.clone() }));
+            self.complete_disk_request(unit, number, result)?;
+        }
+        Ok(())
     }
 
     /// An answer of a disk reaches its drive.

@@ -128,6 +128,12 @@ impl Inputs {
         self.shared.kicker.kick();
     }
 
+    /// Appends `input` to the queue, on the thread of the machine, which takes it before it enters the guest again.
+    pub(super) fn push_own(&self, input: Input) {
+        self.queue().push_back(input);
+        self.attention.store(true, Ordering::Release);
+    }
+
     /// Keystrokes not yet delivered to the guest.
     pub fn keystroke_backlog(&self) -> usize {
         self.shared.keystrokes.load(Ordering::Relaxed)

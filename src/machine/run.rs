@@ -148,6 +148,9 @@ impl Machine {
                 {
                     return Ok(Next::Stop(event));
                 }
+                if self.board.role(device) == Role::Ide && self.disks.may_have_early_answer() {
+                    self.take_early_answers()?;
+                }
                 // This access may read pending input.
                 let delivers_input = self.input_buffer.has_pending()
                     && matches!(self.board.role(device), Role::Keyboard | Role::Serial(_));

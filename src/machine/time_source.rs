@@ -10,7 +10,7 @@ use super::inputs::Input;
 use super::journal::JournalEvent;
 use super::{Event, Machine};
 use crate::devices::MachineTime;
-use crate::kvm::{DeadlineTimer, HostError};
+use crate::kvm::{DeadlineTimer, HostError, wake_on_time};
 use crate::settings::ClockMode;
 
 /// Shortest time for which the deadline timer is armed: the guest makes some progress between two of its interrupts,
@@ -28,12 +28,21 @@ pub(super) struct TimeSource {
     armed: Option<MachineTime>,
     /// The machine's thread sleeps until the next deadline: no timer is needed.
     asleep: bool,
+    /// The machine's thread wakes on time.
+    punctual: bool,
 }
 
 impl TimeSource {
     /// A source that starts now.
     pub(super) fn new(mode: ClockMode) -> TimeSource {
-        TimeSource { mode, taken: Some(Instant::now()), timer: None, armed: None, asleep: false }
+        TimeSource {
+            mode,
+            taken: Some(Instant::now()),
+            timer: None,
+            armed: None,
+            asleep: false,
+            punctual: false,
+        }
     }
 
     /// The time that has passed since the last call.
@@ -119,6 +128,9 @@ impl Machine {
     /// The machine's thread is about to sleep until the next deadline. The timer would wake it a second time.
     pub(super) fn fall_asleep(&mut self) {
         self.time.asleep = true;
+        if !std::mem::replace(&mut self.time.punctual, true) {
+            wake_on_time();
+        }
         if let (Some(timer), Some(_)) = (&self.time.timer, self.time.armed.take()) {
             timer.disarm();
         }

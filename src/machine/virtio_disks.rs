@@ -61,7 +61,7 @@ impl Machine {
         };
         match request.step(&self.memory, geometry, through, done) {
             Ok(Step::Disk(request)) => {
-                self.disks.submit(MOST_DISKS + number, request);
+                self.disks.submit_for_virtio(MOST_DISKS + number, request);
                 false
             }
             Ok(Step::Finish(status)) => self.finish_virtio_request(number, status),

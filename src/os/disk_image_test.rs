@@ -60,6 +60,23 @@ fn a_snapshot_keeps_its_writes_in_memory() {
     assert_eq!(std::fs::read(&file.0).unwrap(), vec![1; 21 * 512]);
 }
 
+/// Whether the host has the contents in memory is its business; a file that was written a moment ago is there.
+#[test]
+fn what_the_host_has_in_memory_is_the_same() {
+    let file = Image::new("cached", 21 * 512);
+    std::fs::write(&file.0, vec![1; 21 * 512]).unwrap();
+    let mut image = file.open(DiskMode::Snapshot).unwrap();
+    image.write(6, &[2; 5 * 512]).unwrap();
+    let mut data = vec![0xEE; 20 * 512];
+    if image.read_cached(1, &mut data) {
+        assert_eq!(data, read(&image, 1, 20));
+    } else {
+        println!("not in memory, or the file system of the temporary directory cannot tell");
+    }
+    assert!(!image.read_cached(2, &mut data), "beyond the end");
+    assert!(!image.read_cached(u64::MAX, &mut [0; 512]));
+}
+
 #[test]
 fn a_snapshot_goes_back_to_earlier_contents() {
     let file = Image::new("goes-back", 21 * 512);

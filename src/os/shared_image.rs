@@ -90,6 +90,14 @@ impl SharedImage {
         }
     }
 
+    /// The image, if this process may use it now and nothing else does: all of `requests` requests are done. It never
+    /// waits.
+    pub fn for_use_at_once(&self, requests: u64) -> Option<ImageInUse<'_>> {
+        let state = self.state.try_lock().ok()?;
+        let usable = state.owner == Owner::Here && !state.closed && state.done == requests;
+        usable.then(|| ImageInUse { state, changed: &self.changed })
+    }
+
     /// Hands the image over to another process once the request under way is done: nothing is written here from now
     /// on. With `release` everything written is durable, and the image is not locked any more.
     ///
@@ -213,6 +221,11 @@ impl ImageInUse<'_> {
         self.state.image.read(lba, data)
     }
 
+    /// As [`DiskImage::read_cached`].
+    pub fn read_cached(&self, lba: u64, data: &mut [u8]) -> bool {
+        self.state.image.read_cached(lba, data)
+    }
+
     /// As [`DiskImage::write`].
     ///
     /// # Errors
@@ -237,5 +250,34 @@ impl ImageInUse<'_> {
     /// Those of [`DiskImage::flush`].
     pub fn flush(&self) -> io::Result<()> {
         self.state.image.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{DiskInterface, DiskMode, DiskSpec};
+
+    #[test]
+    fn an_image_is_used_at_once_only_if_nothing_else_uses_it() {
+        let path = std::env::temp_dir().join(format!("kvm-shared-image-{}", std::process::id()));
+        std::fs::write(&path, [0; 512]).unwrap();
+        let spec = DiskSpec { path: path.clone(), mode: DiskMode::Snapshot, interface: DiskInterface::Ide };
+        let image = SharedImage::new(DiskImage::open(&spec).unwrap(), false);
+        std::fs::remove_file(&path).unwrap();
+
+        assert!(image.for_use_at_once(1).is_none(), "a request is under way");
+        let in_use = image.for_use_at_once(0).unwrap();
+        assert!(image.for_use_at_once(0).is_none(), "another thread uses it");
+        drop(in_use);
+        assert!(image.for_use_at_once(0).is_none(), "that was a request");
+        assert!(image.for_use_at_once(1).is_some());
+
+        image.hand_over(false).unwrap();
+        assert!(image.for_use_at_once(2).is_none(), "another process uses it");
+        image.take_back();
+        assert!(image.for_use_at_once(2).is_some());
+        image.close();
+        assert!(image.for_use_at_once(3).is_none(), "the machine is gone");
     }
 }
