@@ -163,7 +163,8 @@ fn main() {
     independent.extend(scripts::trials());
     independent.extend(lldb::trials());
     trials.extend(support::skip_unless_all(independent));
-    let trials = support::part_of(support::skip_unsupported(trials));
+    let trials = support::skip_unsupported(support::skip_the_same(trials));
+    let trials = support::part_of(trials);
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -177,6 +177,39 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     ),
 ];
 
+/// Tests that take long there and do not depend on the processor, of modules whose other tests do.
+const SAME: &[&str] = &[
+    "a_hundred_kilobytes_of_input_reach_the_guest_complete",
+    "a_million_bytes_arrive_complete_in_a_file",
+    "a_reader_that_closes_the_pipe_neither_ends_nor_blocks_the_run",
+    "a_reset_by_port_cf9_takes_effect_in_a_scan",
+    "a_snapshot_of_another_size_of_memory_is_refused_by_a_running_machine",
+    "check_marks_good_and_bad_in_colour_on_a_terminal",
+    "killing_a_run_during_a_save_leaves_the_previous_snapshot_intact",
+    "large_memory_reads_are_fast",
+    "reading_memory_in_large_pieces_is_much_faster_than_in_small_ones",
+    "scans_of_all_pci_buses_find_the_same_functions",
+    "symbols_of_a_higher_half_and_a_relocated_guest_are_right",
+    "the_log_ends_with_the_end_of_the_run",
+    "two_thousand_lines_are_all_in_the_log",
+];
+
+/// Ignores the tests of [`SAME`] on emulated processors, as [`skip_unless_all`].
+///
+/// # Panics
+///
+/// If one of them does not exist.
+pub fn skip_the_same(trials: Vec<Trial>) -> Vec<Trial> {
+    for name in SAME {
+        let exists = trials.iter().any(|trial| trial.name().split(" (skipped: ").next() == Some(name));
+        assert!(exists, "tests/e2e/support/lane.rs names a test that does not exist: {name}");
+    }
+    let (same, mut others): (Vec<Trial>, Vec<Trial>) =
+        trials.into_iter().partition(|trial| SAME.contains(&trial.name()));
+    others.extend(skip_unless_all(same));
+    others
+}
+
 /// Ignores tests that do not depend on the processor on emulated processors, which are slow, unless
 /// `KVM_LANE_ALL` is set.
 pub fn skip_unless_all(trials: Vec<Trial>) -> Vec<Trial> {

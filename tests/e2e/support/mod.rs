@@ -24,7 +24,9 @@ mod running;
 
 pub use chroot::{ChrootFolder, chroot_command, is_root};
 pub use exact_output::{ExactOutput, HALTED_0, exact_output, halted, low_memory_map};
-pub use lane::{KERNEL_SUFFIX, Lane, flood_size, lane, part_of, skip_unless_all, skip_unsupported};
+pub use lane::{
+    KERNEL_SUFFIX, Lane, flood_size, lane, part_of, skip_the_same, skip_unless_all, skip_unsupported,
+};
 pub use running::Running;
 
 /// Longest duration of a run before it counts as hanging: on an emulated processor of a busy machine, some
