@@ -5,7 +5,8 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{FinishedRun, Kvm, disk_guest, guest_test, test};
+use crate::support::migration::{Instance, contains, free_port, migrate};
+use crate::support::{FinishedRun, Folder, Kvm, Lane, disk_guest, guest_test, lane, test};
 
 const SEABIOS: &str = "/usr/share/seabios/bios.bin";
 const BOCHS: &str = "/usr/share/bochs/BIOS-bochs-legacy";
@@ -76,6 +77,57 @@ pub fn trials() -> Vec<Trial> {
             let state = saved.folder.file("a.kvmstate");
             let ran = Kvm::new().args(["--restore"]).arg(state).args(["--timeout", "100"]).input(b"x").run();
             ran.expect_status(33)?.expect_out(AFTER).map(drop)
+        }),
+        guest_test("firmware_migrates_with_the_ram_under_its_rom", || {
+            let port = free_port();
+            let mut source = Instance::start(probe())?;
+            source.expect_out("waiting")?;
+            let mut destination = Instance::destination(port, &["--keys", "serial"])?;
+            contains(&source.ask(&[&migrate(port)])?, "migration complete")?;
+            source.expect_migrated()?;
+            destination.send_input("x")?;
+            destination.expect_out("RAM after it was hidden: 42")?;
+            destination.expect_out("ROM after a reset: 77")?;
+            let end = destination.finish()?;
+            if end.status == Some(33) { Ok(()) } else { Err(format!("{:?}: {}", end.status, end.err).into()) }
+        }),
+        firmware_test("the_bios_of_bochs_is_saved_moved_and_resumes_after_a_warm_reset", BOCHS, || {
+            let kvm = Kvm::new().args(["--bios", BOCHS, "--vga-bios", "none", "--keys", "serial", "--disk"]);
+            let folder = Folder::new();
+            let disk = folder.file("disk.img");
+            fs::copy(disk_guest("warm-reset"), &disk)?;
+            let mut source = Instance::start(kvm.arg(&disk))?;
+            source.expect_out("waiting")?;
+            let file = folder.file("saved.kvmstate");
+            contains(&source.ask(&[&format!("snapshot {}", file.display())])?, "saved in ")?;
+            let port = free_port();
+            let mut destination =
+                Instance::destination(port, &["--keys", "serial", "--disk", disk.to_str().ok_or("a path")?])?;
+            contains(&source.ask(&[&migrate(port)])?, "migration complete")?;
+            source.expect_migrated()?;
+            // Reason 0Ah: go on at the address at 40:67, without an end of interrupt; the firmware has taken it back.
+            destination.send_input("\n")?;
+            destination.expect_out("resumed, with the reason 0")?;
+            let end = destination.finish()?;
+            if end.status != Some(33) {
+                return Err(format!("{:?}: {}", end.status, end.err).into());
+            }
+            // Reason 05h is the same with one.
+            let restored = Kvm::new().args(["--keys", "serial", "--timeout", "60", "--restore"]).arg(&file);
+            let restored = restored.arg("--disk").arg(&disk).input(b"\x05").run();
+            restored.expect_status(33)?.expect_out("resumed, with the reason 0\n").map(drop)
+        }),
+        // It takes the length of two starts, which is too long where KVM interprets ring 0.
+        firmware_test("seabios_starts_again_after_a_warm_reset", SEABIOS, || {
+            if lane() == Lane::Emulated {
+                return Ok(());
+            }
+            let kvm =
+                Kvm::new().args(["--bios", SEABIOS, "--keys", "serial", "--timeout", "100", "disk.img"]);
+            fs::copy(disk_guest("warm-reset"), kvm.folder.file("disk.img"))?;
+            let ran = kvm.args(["--display", "serial"]).input(b"\n").run();
+            // As in QEMU: the reset makes ROM visible, which knows of no earlier start.
+            ran.expect_status(33)?.expect_out("waiting\nbooted again, with the reason 0\n").map(drop)
         }),
         firmware_test("seabios_boots_a_disk", SEABIOS, || {
             let ran = from_disk(SEABIOS, &["--vga-bios", "none", "disk.img"]).run();
