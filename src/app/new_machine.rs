@@ -5,7 +5,10 @@ use std::time::SystemTime;
 
 use super::failure_status::{boot_status, machine_status};
 use super::{Failure, user_interface};
-use crate::boot::{self, BootError, BootOptions, FileImage, FoundProtocol, Platform, Protocol, has_symbols};
+use crate::boot::{
+    self, BootError, BootOptions, FileImage, FoundProtocol, Platform, Protocol, has_symbols,
+    has_symbols_at_fixed_addresses,
+};
 use crate::frontends::messages::tell;
 use crate::machine::inputs::Inputs;
 use crate::machine::outcome::status;
@@ -136,7 +139,7 @@ fn time_of_day(settings: &Settings) -> i64 {
     })
 }
 
-/// Opens the files of `--symbols` for `machine`.
+/// Opens the files of `--symbols` for `machine`, and those of its modules that say where they are.
 pub(super) fn add_symbols(machine: &mut Machine, settings: &Settings) -> Result<(), Failure> {
     for SymbolFileSpec { path, offset } in &settings.boot.symbols {
         let image = FileImage::open(path).map_err(|error| Failure::new(boot_status(&error), error))?;
@@ -146,6 +149,15 @@ pub(super) fn add_symbols(machine: &mut Machine, settings: &Settings) -> Result<
             return Err(Failure::new(status::GUEST_FILE, message));
         }
         machine.add_symbols(Box::new(image), *offset);
+    }
+    let modules: Vec<PathBuf> = machine.boot_options().modules.iter().map(|(path, _)| path.clone()).collect();
+    for path in modules {
+        // The modules of a restored guest may be gone.
+        if let Ok(image) = FileImage::open(&path)
+            && has_symbols_at_fixed_addresses(&image)
+        {
+            machine.add_symbols(Box::new(image), 0);
+        }
     }
     Ok(())
 }

@@ -100,7 +100,7 @@ pub use notes::is_elf;
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load};
 pub use rom::after_reset;
-pub use symbols::{Symbol, SymbolIndex, has_symbols};
+pub use symbols::{Symbol, SymbolIndex, has_symbols, has_symbols_at_fixed_addresses, is_relocatable};
 
 /// The user's boot options.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,9 +2,11 @@
 //!
 //! [`SymbolIndex::read`] reads the symbol table of the file once; the machine keeps the index as long as
 //! it has the file. Afterwards only names are read, from the string table. Addresses here are those in
-//! the file (see [`SymbolSource`](super::SymbolSource)).
+//! the file (see [`SymbolSource`](super::SymbolSource)). In a relocatable file, whose sections have no addresses, they
+//! are those that a loader gives them which places the sections of memory one behind the other, in the order of the file.
 
-use goblin::elf::section_header::{SHT_SYMTAB, SectionHeader};
+use goblin::elf::header::{ET_EXEC, ET_REL};
+use goblin::elf::section_header::{SHF_ALLOC, SHT_SYMTAB, SectionHeader};
 use goblin::elf::sym::{STT_FUNC, STT_NOTYPE, STT_OBJECT, Sym};
 use scroll::Pread;
 
@@ -93,6 +95,7 @@ impl SymbolIndex {
     fn try_read(image: &dyn Image) -> Option<SymbolIndex> {
         let file = ElfFile::read(image)?;
         let sections = file.sections(image);
+        let starts = (file.header.e_type == ET_REL).then(|| section_starts(&sections));
         let mut index = SymbolIndex::default();
         index.names = for_each(image, &file, &sections, &mut |symbol, position| {
             let kind = match symbol.st_type() {
@@ -101,7 +104,15 @@ impl SymbolIndex {
                 STT_NOTYPE => Kind::Label,
                 _ => return,
             };
-            let (address, name) = (symbol.st_value, symbol.st_name as u32);
+            let start = match &starts {
+                // Absolute and common symbols, and those of sections that are not loaded, have no place.
+                Some(starts) => match starts.get(symbol.st_shndx).copied().flatten() {
+                    Some(start) => start,
+                    None => return,
+                },
+                None => 0,
+            };
+            let (address, name) = (start.wrapping_add(symbol.st_value), symbol.st_name as u32);
             index.by_address.push(Extent { address, size: size(symbol, &sections), name, kind });
             index.by_name.push(Definition { name, position, address });
         })?;
@@ -187,6 +198,30 @@ pub(super) fn for_each(
         }
     }
     Some(names)
+}
+
+/// Where each section of a relocatable file goes, if it is loaded at 0.
+fn section_starts(sections: &[SectionHeader]) -> Vec<Option<u64>> {
+    let mut end = 0u64;
+    let mut place = |section: &SectionHeader| {
+        if section.sh_flags & u64::from(SHF_ALLOC) == 0 {
+            return None;
+        }
+        let start = end.checked_next_multiple_of(section.sh_addralign.max(1))?;
+        end = start.checked_add(section.sh_size)?;
+        Some(start)
+    };
+    sections.iter().map(|section| place(section)).collect()
+}
+
+/// True for a relocatable ELF file (an object file): somebody else decides where it is loaded.
+pub fn is_relocatable(image: &dyn Image) -> bool {
+    ElfFile::read(image).is_some_and(|file| file.header.e_type == ET_REL)
+}
+
+/// True for an ELF file that is linked at fixed addresses and has symbols: where it is used, it is there.
+pub fn has_symbols_at_fixed_addresses(image: &dyn Image) -> bool {
+    ElfFile::read(image).is_some_and(|file| file.header.e_type == ET_EXEC) && has_symbols(image)
 }
 
 /// True for an ELF file with a symbol table.

@@ -259,3 +259,25 @@ fn decoding_begins_at_functions_and_labels_and_behind_objects() {
         assert_eq!(found, start, "{offset:#x}");
     }
 }
+
+#[test]
+fn symbols_of_a_relocatable_file_are_where_its_sections_go_one_behind_the_other() {
+    let section = |flags: u32, size, align| SectionHeader {
+        sh_flags: flags.into(),
+        sh_size: size,
+        sh_addralign: align,
+        ..SectionHeader::default()
+    };
+    let sections = [
+        section(0, 0, 0),
+        section(SHF_ALLOC, 0x3A, 16),
+        section(0, 0x100, 4),
+        section(SHF_ALLOC, 4, 4),
+        section(SHF_ALLOC, u64::MAX, 8),
+        section(SHF_ALLOC, 1, 3),
+    ];
+    let expected = [None, Some(0), None, Some(0x3C), None, Some(0x42)];
+    assert_eq!(section_starts(&sections), expected);
+    // Sizes and alignments are the file's.
+    assert_eq!(section_starts(&[section(SHF_ALLOC, 1, 1), section(SHF_ALLOC, 1, u64::MAX)])[1], None);
+}

@@ -51,6 +51,7 @@ struct FakeMachine {
     board: Board,
     cpus: usize,
     selected: CpuId,
+    symbol_offsets: Vec<u64>,
 }
 
 impl StoppedMachine for FakeMachine {
@@ -71,6 +72,14 @@ impl StoppedMachine for FakeMachine {
 
     fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    fn add_symbols(&mut self, _: Box<dyn crate::boot::Image>, offset: u64) {
+        self.symbol_offsets.push(offset);
+    }
+
+    fn symbol_files(&self) -> Vec<(String, u64)> {
+        self.symbol_offsets.iter().map(|offset| ("a".to_owned(), *offset)).collect()
     }
 
     fn symbol_at(&self, _: u64) -> Option<Symbol> {
@@ -281,6 +290,7 @@ fn real_mode() -> FakeMachine {
         board: Board::default(),
         cpus: 1,
         selected: CpuId::BOOT,
+        symbol_offsets: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a command failed.
 
+use crate::boot::BootError;
 use crate::inspect::expression::{EvaluationError, ExpressionError};
 use crate::inspect::format::FormatError;
 use crate::kvm::HostError;
@@ -44,6 +45,9 @@ pub enum CommandError {
     /// The host failed.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// A file cannot be opened.
+    #[error(transparent)]
+    SymbolFile(#[from] BootError),
     /// A snapshot in memory cannot be taken, restored or deleted.
     #[error(transparent)]
     Keep(#[from] InMemorySnapshotError),

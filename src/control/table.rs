@@ -3,7 +3,7 @@
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
     examine, interrupts, machine, memory, migration, paging, pci, points, registers, running,
-    screen_and_keyboard, segments, snapshots, state, stepping,
+    screen_and_keyboard, segments, snapshots, state, stepping, symbols,
 };
 use super::error::CommandError;
 use crate::settings::closest::closest;
@@ -99,7 +99,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "sym",
         "ADDRESS|NAME",
         "show the symbol at an address, or the address of a symbol",
-        memory::symbol_command,
+        symbols::look_up,
+    ),
+    command(
+        "symbols",
+        "[FILE[@ADDRESS]]",
+        "add the symbols of an ELF file, ADDRESS (0) to those in it, or list the files that were added",
+        symbols::files,
     ),
     command(
         "break",

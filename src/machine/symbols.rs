@@ -44,6 +44,11 @@ impl Machine {
         self.symbols.files.push(SymbolFile { image, offset, index: OnceLock::new() });
     }
 
+    /// The files that were added, each with what is added to the addresses in it.
+    pub fn symbol_files(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.symbols.files.iter().map(|file| (file.image.name(), file.offset))
+    }
+
     /// The file that a debugger reads: the guest file if that is an ELF file, or else the first of the others whose
     /// addresses need no offset.
     pub fn debugger_file(&self) -> Option<&dyn Image> {
@@ -56,14 +61,17 @@ impl Machine {
     }
 
     /// The symbol that a guest-virtual address lies in: that of the guest file, or else of the first other file that has
-    /// one.
+    /// one. What the guest has loaded into one of its objects is called by the names of its own file.
     pub fn symbol_at(&self, address: u64) -> Option<Symbol> {
         let in_file = self.symbols().address_in_file(address);
-        self.symbol_index().symbol_at(self.image(), in_file).or_else(|| {
+        let is_object = self.symbol_index().code_start(in_file).is_none();
+        let of_guest_file = || self.symbol_index().symbol_at(self.image(), in_file);
+        let of_others = || {
             self.symbols.files.iter().find_map(|file| {
                 file.index().symbol_at(file.image.as_ref(), address.checked_sub(file.offset)?)
             })
-        })
+        };
+        if is_object { of_others().or_else(of_guest_file) } else { of_guest_file().or_else(of_others) }
     }
 
     /// The guest-virtual address of the first symbol called `name`.

@@ -17,7 +17,7 @@ use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::Symbol;
+use crate::boot::{Image, Symbol};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -114,6 +114,14 @@ impl StoppedMachine for Supervisor<'_> {
 
     fn memory(&self) -> &GuestMemory {
         self.machine.memory()
+    }
+
+    fn add_symbols(&mut self, image: Box<dyn Image>, offset: u64) {
+        self.machine.add_symbols(image, offset);
+    }
+
+    fn symbol_files(&self) -> Vec<(String, u64)> {
+        self.machine.symbol_files().map(|(name, offset)| (name.to_owned(), offset)).collect()
     }
 
     fn symbol_at(&self, address: u64) -> Option<Symbol> {

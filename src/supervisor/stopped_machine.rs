@@ -9,7 +9,7 @@ use super::migrator::Migrator;
 use super::notice::Notice;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::Symbol;
+use crate::boot::{Image, Symbol};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -58,6 +58,12 @@ pub trait StoppedMachine {
 
     /// Guest memory.
     fn memory(&self) -> &GuestMemory;
+
+    /// Adds a file with symbols: `offset` is added to the addresses in it.
+    fn add_symbols(&mut self, image: Box<dyn Image>, offset: u64);
+
+    /// The files that were added, each with what is added to the addresses in it.
+    fn symbol_files(&self) -> Vec<(String, u64)>;
 
     /// The symbol of the guest file that a guest-virtual address lies in.
     fn symbol_at(&self, address: u64) -> Option<Symbol>;

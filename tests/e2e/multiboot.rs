@@ -80,6 +80,52 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
+        gdb_test("a_module_that_the_kernel_links_is_debugged_by_its_names", || {
+            let (kernel, module) = (guest("teaching-kernel"), guest("teaching-module").with_extension("o"));
+            let initrd = format!("--initrd={}", guest("teaching-root").with_extension("tar").display());
+            let given = format!("--module={}=module", module.display());
+            let options = [initrd.as_str(), &given, "--append=no-paging"];
+            let kvm = KvmWithGdb::start_file(&kernel, &options)?;
+            let output = kvm.gdb_with_file(
+                None,
+                &[
+                    &format!("monitor symbols {} @module_memory", module.display()),
+                    "monitor break module_main if u32(calls) == 0",
+                    "monitor symbols nowhere",
+                    &format!("monitor symbols {}", module.display()),
+                    "continue",
+                    "monitor dis $eip 1",
+                    "monitor bt",
+                ],
+            )?;
+            let (_, at) = output.split_once("teaching-module.o are added @").ok_or_else(|| output.clone())?;
+            let at = at.lines().next().unwrap_or_default();
+            for part in [
+                &format!("breakpoint 1 at {at} (module_main)\n") as &str,
+                "there is no file `nowhere`",
+                "is relocatable: say behind an `@` where it was loaded",
+                "(module_main), hit 1\n",
+                " <module_main>: ",
+                "guest_main+0x",
+            ] {
+                expect(&output, part)?;
+            }
+            kvm.finish()?;
+            // The same from the start, and by gdb itself.
+            let symbols = format!("--symbols={}@{at}", module.display());
+            let kvm = KvmWithGdb::start_file(&kernel, &[&options[..], &[&symbols]].concat())?;
+            let add = format!("add-symbol-file {} {at}", module.display());
+            let commands =
+                ["monitor sym module_main", &add, "break module_main", "continue", "monitor symbols"];
+            let output = kvm.gdb_with_file(Some(&kernel), &commands)?;
+            expect(&output, &format!("{at} (module_main)\n"))?;
+            expect(&output, ": file target-examples/teaching-module.c, line ")?;
+            // gdb prefers the name of the kernel's object.
+            expect(&output, "Breakpoint 1, 0x")?;
+            expect(&output, " in module_memory ()")?;
+            expect(&output, &format!("teaching-module.o @{at}\n"))?;
+            kvm.finish().map(drop)
+        }),
         guest_test("a_teaching_kernel_gets_ticks_links_its_module_and_reads_its_files", || {
             // Ring 0 cannot turn on 32-bit paging where KVM interprets it.
             let (word, paging) = match lane() {

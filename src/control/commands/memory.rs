@@ -2,7 +2,7 @@
 
 use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
-use super::values::{count, number, place, symbol};
+use super::values::{count, number, symbol};
 use crate::arch::paging::{Entry, Paging, entry_bits};
 use crate::devices::lapic;
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
@@ -108,20 +108,6 @@ pub(in crate::control) fn disassemble(
         address = next;
     }
     Ok(text)
-}
-
-/// The symbol at an address, or the address of a symbol.
-pub(in crate::control) fn symbol_command(
-    guest: &mut dyn StoppedMachine,
-    arguments: &str,
-) -> Result<String, CommandError> {
-    if arguments.is_empty() {
-        return Err(invalid("an address or a name is missing"));
-    }
-    let (address, rest) = number(guest, arguments)?;
-    no_more(rest)?;
-    let none = if symbol(guest, address).is_none() { ": no symbol" } else { "" };
-    Ok(format!("{}{none}\n", place(guest, address)))
 }
 
 /// Names of the entries of page tables, from the last level on (Intel SDM volume 3A, "Paging").

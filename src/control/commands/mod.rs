@@ -15,4 +15,5 @@ pub(super) mod segments;
 pub(super) mod snapshots;
 pub(super) mod state;
 pub(super) mod stepping;
+pub(super) mod symbols;
 mod values;

@@ -78,6 +78,7 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "hardware_breakpoints_displace_software_ones_from_the_debug_registers",
             "a_step_that_faults_ends_at_the_first_instruction_of_the_handler",
             "a_step_over_an_invalid_instruction_ends_in_its_handler",
+            "a_module_that_the_kernel_links_is_debugged_by_its_names",
         ],
     ),
     (
