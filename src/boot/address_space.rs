@@ -150,16 +150,16 @@ fn whole_pages(range: &Range<u64>) -> Range<u64> {
 
 /// Whole pages with one permission.
 #[derive(Debug, PartialEq, Eq)]
-struct Run {
-    pages: Range<u64>,
-    physical: u64,
-    access: Access,
+pub(super) struct Run {
+    pub pages: Range<u64>,
+    pub physical: u64,
+    pub access: Access,
 }
 
 /// The pages of `segments`, which are ascending by `addresses` and do not overlap. A page that
 /// several of them share gets the permissions of all, with a warning if they differ and `warn` is
 /// set. A segment that is only read there, and copied, needs no warning.
-fn runs(
+pub(super) fn runs(
     segments: &[&PlacedSegment],
     addresses: impl Fn(&PlacedSegment) -> Range<u64>,
     access_of: impl Fn(&PlacedSegment) -> Access,

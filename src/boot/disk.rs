@@ -72,6 +72,7 @@ pub(super) fn load_bios(
         kind,
         choice: Choice::Chosen,
         registers: real_mode::registers(entry, FarAddress::default()),
+        other_processors: Vec::new(),
         reset: Protocol::of(kind).reset(),
         symbols: SymbolSource::None,
         layout,

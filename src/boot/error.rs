@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::limine::LimineProblem;
 use super::multiboot::MultibootProblem;
 use crate::bios::el_torito::ElToritoError;
 use crate::memory::{HIGH_RAM_BASE, LOW_RAM_LIMIT, MAX_RAM, MemoryError};
@@ -157,6 +158,9 @@ pub enum GuestProblem {
     /// What is wrong with a Multiboot kernel.
     #[error(transparent)]
     Multiboot(#[from] MultibootProblem),
+    /// What is wrong with a kernel for the Limine boot protocol.
+    #[error(transparent)]
+    Limine(#[from] LimineProblem),
     /// A flat image is not in RAM.
     #[error("{length} bytes at {start:#x} are outside the {} MiB of guest memory; {}", memory >> 20, flat_remedy(*start, *length))]
     FlatOutsideRam {

@@ -65,6 +65,7 @@ pub(super) fn load(
         kind: BootKind::Flat,
         choice: Choice::Chosen,
         registers: real_mode::registers(entry, stack(start)),
+        other_processors: Vec::new(),
         reset: Protocol::of(BootKind::Flat).reset(),
         symbols: SymbolSource::None,
         layout: vec![LoadedRegion { name: "image".to_owned(), range }],

@@ -246,6 +246,7 @@ impl Kernel<'_> {
                 page_tables,
                 descriptors,
             ),
+            other_processors: Vec::new(),
             reset: Protocol::of(BootKind::Linux).reset(),
             symbols: self.symbols,
             layout,

@@ -90,6 +90,7 @@ pub(super) fn load(
         kind: BootKind::Elf64,
         choice: Choice::Chosen,
         registers,
+        other_processors: Vec::new(),
         reset: Protocol::of(BootKind::Elf64).reset(),
         symbols: SymbolSource::GuestFile { bias: segment_layout.bias },
         layout: allocator.into_layout(&segment_layout.segments),

@@ -11,6 +11,7 @@
 //! | `long_mode_elf` | the protocol of 64-bit ELF executables |
 //! | `flat` | the protocol of flat 16-bit images |
 //! | `disk` | the protocol of disk images, by the machine's own BIOS |
+//! | `limine` | the protocol of kernels with requests of the Limine boot protocol |
 //! | `linux` | the protocol of Linux kernels |
 //! | `pvh` | the protocol of ELF files with a PVH note |
 //! | `multiboot` | the protocols of Multiboot kernels, version 1 and 2 |
@@ -59,6 +60,7 @@ mod flat;
 mod free_pages;
 mod identify;
 mod image;
+mod limine;
 mod linux;
 mod long_mode;
 mod long_mode_elf;
@@ -94,6 +96,7 @@ pub use entry_return::{
 };
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use image::{BytesImage, FileImage, Image};
+pub use limine::{Framebuffer, LimineProblem, PARKED_MARK_LENGTH, is_parked as is_parked_processor};
 pub use linux::{LinuxProblem, is_large_kernel};
 pub use multiboot::MultibootProblem;
 pub use notes::is_elf;
@@ -125,6 +128,10 @@ pub struct BootOptions {
     pub vga_bios: Option<PathBuf>,
     /// The machine as the ACPI and MP tables describe it.
     pub platform: Platform,
+    /// The framebuffer that the machine has when the guest starts.
+    pub framebuffer: Option<Framebuffer>,
+    /// The time of day when the guest starts, in seconds since 1970 UTC, if it is known.
+    pub time_of_day: Option<i64>,
 }
 
 impl BootOptions {
@@ -195,6 +202,9 @@ pub struct LoadedGuest {
     /// All registers of the bootstrap processor at the guest's first instruction. Those that are not part
     /// of [`Registers`] are as a reset leaves them (Intel SDM volume 3A, "Processor State After Reset").
     pub registers: Registers,
+    /// The registers of the processors after it that execute instructions from the start. The others wait for a
+    /// start-up IPI.
+    pub other_processors: Vec<Registers>,
     /// What a reset does.
     pub reset: ResetAction,
     /// The source of the symbols.
@@ -211,11 +221,18 @@ impl LoadedGuest {
         format!("guest of kind {} ({}), {}", self.kind.name(), self.kind.spec().file, self.choice)
     }
 
+    /// The registers of the processors that execute instructions from the start: of the first one, and of those after
+    /// it.
+    pub fn start_state(&self) -> (&Registers, &[Registers]) {
+        (&self.registers, &self.other_processors)
+    }
+
     /// The state of the processor at the first instruction, in one line.
     pub fn entry_state(&self) -> String {
         let Registers { general, system } = &self.registers;
         let (rip, rsp) = (general.rip, general.rsp);
         match self.registers.bitness() {
+            64 if self.kind == BootKind::Limine => format!("entry {rip:#x}, stack {rsp:#x}"),
             64 => format!("entry {rip:#x}, stack {rsp:#x}, start info {:#x}", general.rdi),
             32 => format!(
                 "entry {rip:#x} in protected mode, stack {rsp:#x}, EAX {:#x}, EBX {:#x}, ESI {:#x}",

@@ -230,6 +230,7 @@ fn load(
         kind: version.kind(),
         choice: Choice::Chosen,
         registers,
+        other_processors: Vec::new(),
         reset: Protocol::of(version.kind()).reset(),
         symbols: if notes::is_elf(image) { SymbolSource::GuestFile { bias } } else { SymbolSource::None },
         layout: allocator.into_layout(&segment_layout.segments),

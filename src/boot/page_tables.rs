@@ -26,6 +26,8 @@ pub(super) enum Page {
     Absent,
     /// Memory. It can always be read: x86 pages have no bit against that.
     Ram(Access),
+    /// The same, not for ring 3.
+    Supervisor(Access),
     /// Registers of a chip: not cached, not executable.
     Device,
 }
@@ -39,6 +41,7 @@ impl Page {
                 let no_execute = if access.execute { 0 } else { bits::NO_EXECUTE };
                 bits::PRESENT | bits::USER | write | no_execute
             }
+            Page::Supervisor(access) => Page::Ram(access).flags() & !bits::USER,
             Page::Device => TABLE | bits::WRITE_THROUGH | bits::NO_CACHE | bits::NO_EXECUTE,
         }
     }

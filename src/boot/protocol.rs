@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::GuestProblem;
 use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction};
-use super::{cdrom, disk, flat, identify, image, linux, long_mode_elf, multiboot, pvh, rom};
+use super::{cdrom, disk, flat, identify, image, limine, linux, long_mode_elf, multiboot, pvh, rom};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
@@ -31,7 +31,7 @@ pub struct Protocol {
 
 /// Every protocol. A file gets the first one that recognises it.
 //
-// The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Pvh` and `Elf64`,
+// The order matters: an ELF64 with a Multiboot header belongs to Multiboot, so its rows come before `Limine`, `Pvh` and `Elf64`,
 // with a `Recognition::WithNote` for such files. What is recognised by the ending of its name comes last.
 // A disk comes before those: boot loaders in its first sectors contain the headers of other kinds. A bzImage comes
 // before disks, because it has a boot sector.
@@ -74,6 +74,14 @@ static PROTOCOLS: &[Protocol] = &[
         kind: BootKind::Multiboot,
         recognise: multiboot::recognise_1,
         load: multiboot::load_1,
+        default_memory: |_, _| None,
+        framebuffer: false,
+        reset: ResetAction::Reload,
+    },
+    Protocol {
+        kind: BootKind::Limine,
+        recognise: limine::recognise,
+        load: limine::load,
         default_memory: |_, _| None,
         framebuffer: false,
         reset: ResetAction::Reload,

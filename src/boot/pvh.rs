@@ -68,6 +68,7 @@ pub(super) fn load(
         registers: registers(start, info_at),
         kind: BootKind::Pvh,
         choice: Choice::Chosen,
+        other_processors: Vec::new(),
         reset: Protocol::of(BootKind::Pvh).reset(),
         symbols: SymbolSource::GuestFile { bias: layout.bias },
         layout: allocator.into_layout(&layout.segments),

@@ -71,6 +71,7 @@ pub(super) fn load(
     Ok(LoadedGuest {
         kind: BootKind::Rom,
         choice: Choice::Chosen,
+        other_processors: Vec::new(),
         registers: after_reset(),
         reset: Protocol::of(BootKind::Rom).reset(),
         symbols: SymbolSource::None,

@@ -180,6 +180,20 @@ impl Cpu {
         Ok(true)
     }
 
+    /// Starts an application processor that was just created with these registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub(super) fn start_at(&mut self, registers: &Registers) -> Result<(), HostError> {
+        self.vcpu.set_registers(registers)?;
+        if self.vcpu.has_kernel_lapic() {
+            self.vcpu.set_halted(false)?;
+        }
+        self.run_state = RunState::Running;
+        Ok(())
+    }
+
     /// True while it runs on its own thread, and can only be kicked.
     #[inline]
     pub(super) fn is_away(&self) -> bool {

@@ -96,7 +96,8 @@ impl Processors<'_> {
     }
 }
 
-/// A virtual machine around `memory`, which holds the guest already: its bootstrap processor has these registers.
+/// A virtual machine around `memory`, which holds the guest already: its bootstrap processor has these registers, and so
+/// have those after it that execute instructions from the start.
 ///
 /// # Errors
 ///
@@ -105,16 +106,19 @@ pub(super) fn power_on(
     kvm: &Kvm,
     memory: Arc<GuestMemory>,
     processors: &Processors<'_>,
-    registers: &Registers,
+    (registers, others): (&Registers, &[Registers]),
     irqchip: IrqchipMode,
 ) -> Result<(MappedMemory, Vec<Cpu>), HostError> {
     processors.check(irqchip)?;
     let count = processors.count;
     let vm = create_vm(kvm, &memory, irqchip, count > 1)?;
-    let cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
+    let mut cpus = processors.create(kvm, |index, kicker| vm.create_vcpu(kvm, index, count, kicker))?;
     let mut ram = MappedMemory::new(vm, memory);
     ram.map_written()?;
     cpus[CpuId::BOOT].vcpu.set_registers(registers)?;
+    for (cpu, registers) in cpus.iter_mut().skip(1).zip(others) {
+        cpu.start_at(registers)?;
+    }
     Ok((ram, cpus))
 }
 

@@ -167,6 +167,7 @@ impl Machine {
         if spec.framebuffer {
             memory.add_video_memory()?;
         }
+        spec.boot.time_of_day = Some(spec.time_of_day);
         let loaded = load(image.as_ref(), &memory, &spec.boot)?;
         info!("{}, with {} MiB of RAM", loaded.kind_and_choice(), memory.size() >> 20);
         // A reset loads it as the same kind.
@@ -175,7 +176,7 @@ impl Machine {
         let kvm = Kvm::open()?;
         refuse_if_interpreted(&kvm, image.as_ref(), &loaded)?;
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
-        let hardware = power_on(&kvm, memory.clone(), &processors, &loaded.registers, spec.irqchip)?;
+        let hardware = power_on(&kvm, memory.clone(), &processors, loaded.start_state(), spec.irqchip)?;
         let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
         let mut machine = Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs);
         machine.map_for_several()?;
@@ -379,22 +380,25 @@ impl Machine {
         self.resets += 1;
         info!("machine reset number {}", self.resets);
         self.log_totals();
-        let registers = match self.reset_action {
+        let (registers, others) = match self.reset_action {
             ResetAction::Reload => {
                 self.memory.discard()?;
                 // The file may have been overwritten since.
                 self.symbols.forget_guest_file();
-                load(self.image(), &self.memory, &self.options)?.registers
+                self.options.time_of_day = Some(self.board.time_of_day());
+                let loaded = load(self.image(), &self.memory, &self.options)?;
+                (loaded.registers, loaded.other_processors)
             }
             // Firmware decides what becomes of the contents of RAM.
             ResetAction::ResetVector => {
                 self.memory.control_shadow(ShadowControl::default())?;
-                boot::after_reset()
+                (boot::after_reset(), Vec::new())
             }
         };
         self.emulated_before = self.emulated();
         let (irqchip, processors) = (self.irqchip(), self.processors(self.cpus.len()));
-        (self.ram, self.cpus) = power_on(&self.kvm, self.memory.clone(), &processors, &registers, irqchip)?;
+        (self.ram, self.cpus) =
+            power_on(&self.kvm, self.memory.clone(), &processors, (&registers, &others), irqchip)?;
         self.map_for_several()?;
         self.current = CpuId::BOOT;
         self.scheduler.forget();

@@ -19,8 +19,9 @@ use super::journal::JournalEvent;
 use super::kernel_irqchip::{FIRST_LOOK, LONGEST_INTERVAL};
 use super::run::Next;
 use super::{Event, Machine, Outcome};
+use crate::boot;
 use crate::kvm::{DeadlineTimer, DebugStop, HaltState, HostError, VmExit};
-use crate::settings::Schedule;
+use crate::settings::{BootKind, Schedule};
 
 /// Exits of a CPU until the next one's turn.
 const EXITS_PER_TURN: u32 = 16;
@@ -288,8 +289,22 @@ impl Machine {
 
     /// True if no CPU has anything to execute and none can be woken by an interrupt.
     fn all_are_over(&self) -> bool {
-        let is_over = |cpu: &Cpu| matches!(cpu.run_state, RunState::HaltedForGood | RunState::WaitForSipi);
-        self.cpus.iter().all(is_over)
+        let is_over = |cpu: CpuId| match self.cpus[cpu].run_state {
+            RunState::HaltedForGood | RunState::WaitForSipi => true,
+            RunState::Halted => cpu != CpuId::BOOT && self.is_parked(cpu),
+            RunState::Running | RunState::WaitForDisk => false,
+        };
+        self.cpu_ids().all(is_over)
+    }
+
+    /// True for a sleeping processor that only looks whether the guest has started it.
+    fn is_parked(&self, cpu: CpuId) -> bool {
+        // No other kind of guest has such processors.
+        self.options.kind == Some(BootKind::Limine)
+            && self.cpus[cpu].registers().is_ok_and(|registers| {
+                let code = self.next_code::<{ boot::PARKED_MARK_LENGTH }>(&registers);
+                code.is_some_and(|code| boot::is_parked_processor(&code))
+            })
     }
 
     /// The end of the run, if nothing but a reset can make any CPU go on. None of them is away.

@@ -7,6 +7,7 @@ use tracing::debug;
 use super::cpu::{CpuId, RunState};
 use super::run::Next;
 use super::{Event, Machine, Outcome};
+use crate::arch::Registers;
 use crate::arch::paging::Paging;
 use crate::boot;
 use crate::kvm::HostError;
@@ -32,12 +33,17 @@ impl Machine {
     /// The end of a run by a processor that has halted with interrupts off.
     pub(super) fn halted_outcome(&self, cpu: CpuId) -> Result<Outcome, HostError> {
         let registers = self.cpus[cpu].registers()?;
-        let mut code = [0; boot::ENTRY_RETURN_MARK_LENGTH];
-        let at = Paging::new(&registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
-        let returned = at.is_ok_and(|at| {
-            self.memory.read(at.physical, &mut code).is_ok() && boot::entry_has_returned(&code)
-        });
+        let code = self.next_code::<{ boot::ENTRY_RETURN_MARK_LENGTH }>(&registers);
+        let returned = code.is_some_and(|code| boot::entry_has_returned(&code));
         Ok(Outcome::Halted { result: registers.general.rax, returned })
+    }
+
+    /// The bytes that a processor with these registers executes next.
+    pub(super) fn next_code<const LENGTH: usize>(&self, registers: &Registers) -> Option<[u8; LENGTH]> {
+        let at = Paging::new(registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
+        let mut code = [0; LENGTH];
+        self.memory.read(at.ok()?.physical, &mut code).ok()?;
+        Some(code)
     }
 
     /// Sleeps while the processor waits in `hlt`, until an interrupt wakes it or an input causes an event.

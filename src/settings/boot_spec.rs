@@ -21,6 +21,8 @@ pub enum BootKind {
     Multiboot,
     /// A Multiboot2 kernel, started in 32-bit protected mode.
     Multiboot2,
+    /// A kernel for the Limine boot protocol, started in long mode.
+    Limine,
     /// A flat image of code, started in real mode.
     Flat,
     /// A disk image, whose first sector is started by the machine's own BIOS.
@@ -96,6 +98,15 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         entry: "32-bit protected mode without paging; EAX 0x36D76289, EBX: boot information",
         example: "kvm --module root.tar kernel.elf -- debug",
         gdb_arch: GdbArch::I386,
+    },
+    BootKindSpec {
+        kind: BootKind::Limine,
+        name: "limine",
+        file: "kernel for the Limine boot protocol",
+        recognised: "an ELF file for x86-64 with requests or a base revision tag of the protocol",
+        entry: "long mode at `e_entry` or as requested, in the last 2 GiB; answers in the kernel's requests",
+        gdb_arch: GdbArch::X86_64,
+        example: "kvm --cpus 4 --module root.tar kernel.elf -- debug",
     },
     BootKindSpec {
         kind: BootKind::Flat,

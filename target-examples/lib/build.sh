@@ -132,6 +132,15 @@ multiboot_guest() {
     make_elf "$name" multiboot.ld "${fixed_address[@]}" -m32 -march=i686 "$@" "$lib/multiboot.S" "$source"
 }
 
+# limine_guest SOURCE [FLAG...]: builds a C guest for the Limine boot protocol, which brings its own _start.
+limine_guest() {
+    local source=$1 name
+    shift
+    name=$(basename "${source%.*}")
+    up_to_date "$outdir/$name.elf" "$source" "${source%/*}"/*.h && return
+    make_elf "$name" limine.ld "${fixed_address[@]}" -mcmodel=kernel "$@" "$source"
+}
+
 # object_32 SOURCE: compiles a 32-bit relocatable object, NAME.o.
 object_32() {
     local source=$1 object

@@ -62,6 +62,11 @@ impl Board {
         }
     }
 
+    /// What the clock shows now, in seconds since 1970 UTC.
+    pub fn time_of_day(&mut self) -> i64 {
+        self.device_mut::<Rtc>().map_or(0, |rtc| rtc.time_of_day())
+    }
+
     /// Sets whether the IDE function has flat base address registers
     /// ([`IdeFunction::new`](crate::devices::pci::ide::IdeFunction::new)). The PCI bus is then as after power-on.
     pub fn set_flat_ide_bars(&mut self, on: bool) {
