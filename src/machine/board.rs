@@ -214,6 +214,7 @@ impl Board {
     /// Returns all devices to their state after power-on. The count of accesses continues.
     pub fn reset(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.device.reset());
+        self.cpu = 0;
         self.map_pci();
         self.read_lines();
     }

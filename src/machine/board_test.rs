@@ -209,3 +209,26 @@ fn wide_reads_reach_a_device_whole_or_byte_by_byte() {
     let _ = board.port_out(0xCFA, 4, 0x0B0A_0000);
     assert_eq!(board.port_in(0xCFC, 4).0, 0x8080_0B0A);
 }
+
+#[test]
+fn after_a_reset_or_a_restore_each_processor_reaches_its_own_local_apic() {
+    // The destination format register.
+    const REGISTER: u64 = 0xFEE0_00E0;
+    let check = |board: &mut Board| {
+        board.select_cpu(1);
+        let _ = board.memory_write(REGISTER, 4, 0x0FFF_FFFF);
+        board.select_cpu(0);
+        assert_eq!(board.memory_read(REGISTER, 4).0 as u32, u32::MAX);
+        board.select_cpu(1);
+        assert_eq!(board.memory_read(REGISTER, 4).0 as u32, 0x0FFF_FFFF);
+    };
+    let mut board = Board::default();
+    board.set_cpus(2);
+    let saved = board.save();
+    check(&mut board);
+    board.reset();
+    board.set_cpus(2);
+    check(&mut board);
+    board.restore(&saved).unwrap();
+    check(&mut board);
+}

@@ -48,6 +48,8 @@ impl Board {
         if let Some((number, payload)) = rest.first() {
             return Err(StateError::Unknown { kind: payload.kind.clone(), number: *number });
         }
+        // As the local APICs have it.
+        self.cpu = 0;
         if self.has_firmware() {
             self.connect(Role::Firmware);
         }
