@@ -106,7 +106,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         recognised: "an ELF file for x86-64 with requests or a base revision tag of the protocol",
         entry: "long mode at `e_entry` or as requested, in the last 2 GiB; answers in the kernel's requests",
         gdb_arch: GdbArch::X86_64,
-        example: "kvm --cpus 4 --module root.tar kernel.elf -- debug",
+        example: "kvm --cpus 4 --module root.tar kernel.elf",
     },
     BootKindSpec {
         kind: BootKind::Flat,

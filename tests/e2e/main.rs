@@ -47,6 +47,7 @@ mod interrupts;
 mod key_table;
 mod keyboard;
 mod lifetime;
+mod limine;
 mod linux_kernels;
 mod lldb;
 mod log;
@@ -101,6 +102,7 @@ fn main() {
     trials.extend(emulate_system::trials());
     trials.extend(resets::trials());
     trials.extend(multiboot::trials());
+    trials.extend(limine::trials());
     trials.extend(snapshots::trials());
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
@@ -138,6 +140,7 @@ fn main() {
     independent.extend(chips::trials());
     independent.extend(bad_files::trials());
     independent.extend(flat::others());
+    independent.extend(limine::others());
     independent.extend(firmware::others());
     independent.extend(boot_state::trials());
     independent.extend(options::trials());

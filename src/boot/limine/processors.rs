@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_shared_page_has_room_for_all_processors() {
-        let page = shared_page(0x5_0000, MOST_CPUS);
+        let page = shared_page(0x5_0000, MOST_CPUS as u8);
         assert!(CODE.len() as u64 <= GDT && IDT + 16 * VECTORS <= INFO);
         assert_eq!(page.len() as u64, PAGE_SIZE);
         let last = (INFO + 63 * INFO_SIZE) as usize;
