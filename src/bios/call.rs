@@ -145,6 +145,11 @@ pub trait BiosPlatform {
     /// The guest-physical ranges that are RAM, ascending.
     fn ram(&self) -> Vec<std::ops::Range<u64>>;
 
+    /// True if the machine has video memory, for planes of pixels.
+    fn has_video_memory(&self) -> bool {
+        false
+    }
+
     /// The disks and the CD, in the order of their units.
     fn disks(&self) -> Vec<BiosDisk>;
 }

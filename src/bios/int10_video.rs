@@ -1,11 +1,12 @@
-//! INT 10h: the screen. Text modes 2 and 3 only; other modes are not set, which INT 10h, AH = 0Fh shows.
+//! INT 10h: the screen. Text modes 2 and 3, and 12h and 13h; other modes are not set, which INT 10h, AH = 0Fh shows.
+//! Text services go on to write into the memory of the text while a graphics mode is shown.
 
 use tracing::info;
 
 use super::call::{BiosCall, BiosPlatform, Served};
 use super::data_areas::bda;
-use super::int10_palette;
 use super::int10_text::{self, Place, Window};
+use super::{int10_graphics, int10_palette};
 
 const CRTC: u16 = 0x3D4;
 /// The mode: 80x25 characters in 16 colours.
@@ -78,18 +79,34 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
 
 fn set_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) {
     let mode = call.al() & !KEEP_SCREEN;
-    if mode != 2 && mode != MODE {
-        info!("the BIOS does not set video mode {mode:#04x}: it knows text modes 2 and 3");
+    let keep = call.al() & KEEP_SCREEN != 0;
+    let graphics = int10_graphics::graphics_mode(mode, platform);
+    if mode != 2 && mode != MODE && graphics.is_none() {
+        let needed = if mode == 0x12 { ": it needs the display adapter of `--vga std`" } else { "" };
+        info!("the BIOS does not set video mode {mode:#04x}{needed}");
         return;
     }
+    let was_graphics = !matches!(platform.byte(bda::MODE), 2 | MODE);
     platform.set_byte(bda::MODE, mode);
     platform.set_byte(bda::VIDEO, 0x60 | call.al() & KEEP_SCREEN);
+    if let Some((registers, memory, length)) = graphics {
+        int10_graphics::set_registers(&registers, platform);
+        if !keep {
+            platform.write(memory, &vec![0; length]);
+        }
+        // Above 7 there are no modes of the CGA.
+        call.set_al(0x20);
+        return;
+    }
+    if was_graphics {
+        int10_graphics::set_registers(&int10_graphics::TEXT, platform);
+    }
     set_cursor_shape(0x0D0E, platform);
-    if call.al() & KEEP_SCREEN == 0 {
-        int10_text::clear(platform);
-    } else {
+    if keep {
         platform.write(bda::CURSORS, &[0; 16]);
         int10_text::show_page(0, platform);
+    } else {
+        int10_text::clear(platform);
     }
     // What the mode was: above 7 or not.
     call.set_al(0x30);

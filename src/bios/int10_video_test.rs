@@ -1,6 +1,7 @@
 use super::super::post::power_on;
 use super::super::testing::TestPlatform;
 use super::*;
+use crate::devices::vga::PixelLayout;
 
 fn ready() -> TestPlatform {
     let mut platform = TestPlatform::default();
@@ -149,8 +150,8 @@ fn pages_have_cursors_and_contents_of_their_own() {
 fn mode_and_cursor_shape_are_set_and_reported() {
     let mut platform = ready();
     print("text", &mut platform);
-    called(0x0013, 0, 0, 0, &mut platform);
-    assert_eq!(called(0x0F00, 0, 0, 0, &mut platform).ax(), 0x5003, "no graphics mode");
+    called(0x0006, 0, 0, 0, &mut platform);
+    assert_eq!(called(0x0F00, 0, 0, 0, &mut platform).ax(), 0x5003, "no mode of the CGA");
     assert_eq!(platform.screen_line(0), "text");
     called(0x0083, 0, 0, 0, &mut platform);
     assert_eq!((platform.screen_line(0), cursor(&mut platform).0), ("text".to_owned(), 0));
@@ -174,4 +175,26 @@ fn the_adapter_is_a_vga() {
     let font = called(0x1130, 0, 0, 0, &mut platform);
     assert_eq!((font.cx(), font.dl()), (16, 24));
     assert_eq!(called(0x4F00, 0, 0, 0, &mut platform).ax(), 0x4F00, "no VBE");
+}
+
+#[test]
+fn graphics_modes_are_set_and_text_comes_back() {
+    let mut platform = ready();
+    print("text", &mut platform);
+    platform.memory[0xA_0000] = 7;
+    assert_eq!(called(0x0013, 0, 0, 0, &mut platform).al(), 0x20);
+    let view = platform.vga.graphics_view().unwrap();
+    assert_eq!((view.layout, view.size, view.pitch), (PixelLayout::Chained, (320, 200), 320));
+    assert_eq!((platform.memory[0xA_0000], platform.dynamic().byte(bda::MODE)), (0, 0x13));
+    assert_eq!((view.palette[15], view.palette[40]), ([255; 3], [255, 0, 0]));
+    called(0x0012, 0, 0, 0, &mut platform);
+    assert_eq!(platform.dynamic().byte(bda::MODE), 0x13, "planes need video memory");
+    platform.has_video_memory = true;
+    called(0x0012, 0, 0, 0, &mut platform);
+    let view = platform.vga.graphics_view().unwrap();
+    assert_eq!((view.layout, view.size, view.pitch), (PixelLayout::Planar, (640, 480), 80));
+    assert_eq!((view.palette[6], view.palette[15]), ([170, 85, 0], [255; 3]));
+    called(0x0003, 0, 0, 0, &mut platform);
+    assert!(platform.vga.graphics_view().is_none() && platform.screen_line(0).is_empty());
+    assert_eq!(platform.vga.view(), ready().vga.view());
 }

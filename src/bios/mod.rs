@@ -34,6 +34,7 @@ pub mod data_areas;
 mod drives;
 pub mod el_torito;
 mod el_torito_state;
+mod int10_graphics;
 mod int10_palette;
 mod int10_text;
 mod int10_video;

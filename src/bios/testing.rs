@@ -23,6 +23,7 @@ pub(super) struct TestPlatform {
     pub written: Vec<(u16, u8)>,
     pub size: u64,
     pub controllers_are_elsewhere: bool,
+    pub has_video_memory: bool,
 }
 
 impl Default for TestPlatform {
@@ -41,6 +42,7 @@ impl Default for TestPlatform {
             written: Vec::new(),
             size: 64 << 20,
             controllers_are_elsewhere: false,
+            has_video_memory: false,
         }
     }
 }
@@ -129,6 +131,10 @@ impl BiosPlatform for TestPlatform {
 
     fn ram(&self) -> Vec<Range<u64>> {
         std::iter::once(0..self.size).collect()
+    }
+
+    fn has_video_memory(&self) -> bool {
+        self.has_video_memory
     }
 
     fn disks(&self) -> Vec<BiosDisk> {

@@ -153,7 +153,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command(
         "screendump",
         "[-f] FILE",
-        "save the screen as an image (.png) or as text (.txt); -f overwrites any file",
+        "save the screen as an image (.png, .ppm) or as text (.txt); -f overwrites any file",
         screen_and_keyboard::screendump,
     )
     .known_from(Qemu),

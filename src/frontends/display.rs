@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use super::menu;
 use super::output::Output;
 use super::painter::{Painter, ScreenFrame, colour_text};
+use super::pictures::{self, Pictures};
 use super::terminal::{Newlines, TerminalGuard, TerminalScreen};
 use crate::inspect::screen::plain_text;
 use crate::machine::screen::Screen;
-use crate::settings::DisplayMode;
+use crate::settings::{DisplayMode, PictureMode};
 
 /// Refresh interval while the guest's screen is shown.
 const PAINT_INTERVAL: Duration = Duration::from_millis(20);
+/// The same while the screen is a picture.
+const PICTURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Polling interval while the guest's screen is not shown.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// Time a blinking character is visible, and then invisible.
@@ -45,6 +48,9 @@ pub struct Display {
     /// The user chose the view; it does not switch automatically any more.
     chosen: bool,
     painter: Painter,
+    pictures: Pictures,
+    /// The terminal shows a picture, not the text of the screen.
+    shows_picture: bool,
     size: (u16, u16),
     next_look: Instant,
     started: Instant,
@@ -57,7 +63,12 @@ pub struct Display {
 
 impl Display {
     /// The view a run starts with.
-    pub fn new(wanted: DisplayMode, terminal: Option<TerminalGuard>, screen: Screen) -> Display {
+    pub fn new(
+        (wanted, pictures): (DisplayMode, PictureMode),
+        terminal: Option<TerminalGuard>,
+        screen: Screen,
+    ) -> Display {
+        let answers = terminal.as_ref().is_some_and(TerminalGuard::has_keyboard);
         // Without a terminal nothing is painted, and the painter needs no room for a picture.
         let size = terminal.as_ref().map_or((0, 0), TerminalGuard::size);
         let now = Instant::now();
@@ -69,6 +80,8 @@ impl Display {
             mouse: false,
             chosen: false,
             painter: Painter::new(size.0, size.1),
+            pictures: Pictures::new(pictures, answers, |name| std::env::var(name).ok()),
+            shows_picture: false,
             size,
             next_look: now,
             started: now,
@@ -116,7 +129,12 @@ impl Display {
         if self.view == View::Screen {
             self.paint(now);
         }
-        self.next_look = now + if self.view == View::Text { WATCH_INTERVAL } else { PAINT_INTERVAL };
+        self.next_look = now
+            + match self.view {
+                View::Text => WATCH_INTERVAL,
+                _ if self.shows_picture => PICTURE_INTERVAL,
+                _ => PAINT_INTERVAL,
+            };
     }
 
     /// Has the terminal report its mouse while the guest's screen is shown, if `wanted`. True if it does.
@@ -148,6 +166,7 @@ impl Display {
             self.print(help.as_bytes());
         } else {
             self.view = View::Help;
+            self.remove_picture();
             self.output.push(CLEAR);
             self.print(format!("{}\nAny key goes back to the guest.\n", menu::HELP).as_bytes());
         }
@@ -177,6 +196,7 @@ impl Display {
         if self.view != View::Text {
             // The rest of a picture on the screen that is left now.
             self.output.forget();
+            self.remove_picture();
             self.view = View::Text;
         }
         self.output.flush();
@@ -188,10 +208,32 @@ impl Display {
             self.print(b"\n");
         }
         if on_terminal && matches!(self.wanted, DisplayMode::Auto | DisplayMode::Vga) {
-            self.output.push(colour_text(&self.screen.cells(), self.screen.view().blink).as_bytes());
+            match self.screen.picture() {
+                Some(frame) => self.print(pictures::line_at_end(&frame).as_bytes()),
+                None => self.print_screen(),
+            }
         } else if dump {
             self.output.push(plain_text(&self.screen.cells()).as_bytes());
         }
+    }
+
+    /// The screen as coloured text.
+    fn print_screen(&mut self) {
+        let text = colour_text(&self.screen.cells(), self.screen.view().blink);
+        self.output.push(text.as_bytes());
+    }
+
+    /// Takes the terminal's answer to the question for pictures out of its input; what is left of that.
+    pub fn take_answer(&mut self, input: &[u8]) -> Option<Vec<u8>> {
+        self.pictures.take_answer(input)
+    }
+
+    /// The terminal shows no picture any more.
+    fn remove_picture(&mut self) {
+        let mut bytes = Vec::new();
+        self.pictures.remove(&mut bytes);
+        self.output.push(&bytes);
+        self.shows_picture = false;
     }
 
     fn show_screen(&mut self) {
@@ -205,7 +247,9 @@ impl Display {
 
     fn show_text(&mut self) {
         if let Some(terminal) = &self.terminal {
-            self.output.push(&terminal.switching_to(TerminalScreen::Main));
+            let leaving = terminal.switching_to(TerminalScreen::Main);
+            self.remove_picture();
+            self.output.push(&leaving);
             self.view = View::Text;
             let held: Vec<u8> = self.held.drain(..).collect();
             self.print(&held);
@@ -222,6 +266,19 @@ impl Display {
         {
             self.size = size;
             self.painter.resize(size.0, size.1);
+        }
+        if let Some(frame) = self.screen.picture()
+            && let Some(window) = self.terminal.as_ref().map(TerminalGuard::window)
+        {
+            self.shows_picture = true;
+            let mut bytes = Vec::new();
+            self.pictures.paint(frame, window, now, &mut bytes);
+            self.output.push(&bytes);
+            return;
+        }
+        if self.shows_picture {
+            self.remove_picture();
+            self.painter.invalidate();
         }
         let phase = (now - self.started).as_millis() / BLINK_PHASE.as_millis();
         let frame = ScreenFrame {

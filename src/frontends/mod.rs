@@ -19,6 +19,7 @@ mod mouse_reports;
 pub mod output;
 pub mod output_router;
 pub mod painter;
+pub mod pictures;
 pub mod serial_backend;
 pub mod session;
 pub mod signals;

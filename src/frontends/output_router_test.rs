@@ -8,7 +8,7 @@ use crate::devices::vga::TextView;
 use crate::machine::output::{Doorbell, OutputQueue, output_queue};
 use crate::machine::screen::Screen;
 use crate::memory::GuestMemory;
-use crate::settings::{self, Invocation};
+use crate::settings::{self, Invocation, PictureMode};
 
 const COM1: OutputSource = OutputSource::Serial(0);
 const COM2: OutputSource = OutputSource::Serial(1);
@@ -49,7 +49,7 @@ impl Routed {
         };
         let (outputs, reader) = output_queue(Doorbell::new().unwrap());
         let screen = Screen::new(Arc::new(GuestMemory::new(1 << 20).unwrap()), TextView::default());
-        let display = Display::new(DisplayMode::None, None, screen);
+        let display = Display::new((DisplayMode::None, PictureMode::Off), None, screen);
         Routed { router: OutputRouter::open(&settings).unwrap(), outputs, reader, display }
     }
 

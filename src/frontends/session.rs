@@ -103,7 +103,7 @@ impl Session {
             signals,
             terminal_input,
             mouse: settings.mouse,
-            display: Display::new(settings.display, terminal, connections.screen),
+            display: Display::new((settings.display, settings.pictures), terminal, connections.screen),
             dump: settings.dump_screen,
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             settled: Some(Instant::now() + SETTLING),

@@ -11,6 +11,7 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::pictures::Window;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::{
@@ -147,6 +148,12 @@ impl TerminalGuard {
             Some(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
             _ => FALLBACK_SIZE,
         }
+    }
+
+    /// The window of the terminal on standard output, with its pixels where the terminal knows them.
+    pub fn window(&self) -> Window {
+        let size = self.terminal.output.as_ref().and_then(|output| tcgetwinsize(output).ok());
+        Window { cells: self.size(), pixels: size.map_or((0, 0), |size| (size.ws_xpixel, size.ws_ypixel)) }
     }
 
     /// Changes to `screen`, with the cursor and the colours as the terminal has them by default. No

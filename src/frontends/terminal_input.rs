@@ -94,7 +94,9 @@ impl TerminalInput {
             Ok(count) => {
                 self.complete_at = Some(Instant::now() + SEQUENCE_TIMEOUT);
                 if self.interactive {
-                    for piece in self.mouse.feed(&bytes[..count]) {
+                    let answered = display.take_answer(&bytes[..count]);
+                    let bytes = answered.as_deref().unwrap_or(&bytes[..count]);
+                    for piece in self.mouse.feed(bytes) {
                         match piece {
                             Piece::Bytes(bytes) => self.keys(&bytes, inputs, display),
                             Piece::Mouse(input) => inputs.push(input),

@@ -260,6 +260,10 @@ impl BiosPlatform for MachinePlatform<'_> {
         self.machine.memory.ram().to_vec()
     }
 
+    fn has_video_memory(&self) -> bool {
+        self.machine.memory.has_video_memory()
+    }
+
     fn disks(&self) -> Vec<BiosDisk> {
         let disks = self.machine.disks().map(|(unit, disk)| BiosDisk {
             unit,

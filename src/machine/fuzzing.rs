@@ -223,6 +223,9 @@ impl Subject {
             board.set_up_pci();
         }
         board.set_flat_ide_bars(choice & 0x10 != 0);
+        if choice & 0x20 != 0 {
+            board.add_display();
+        }
         board.set_tsc(0, 2_000_000, 12345);
         let mut subject =
             Subject { board, now: MachineTime::default(), disks: Default::default(), memory: memory() };

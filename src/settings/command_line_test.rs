@@ -29,6 +29,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         clock: ClockMode::Host,
         irqchip: IrqchipMode::User,
         vga: VgaMode::Auto,
+        pictures: PictureMode::Auto,
         rtc: None,
         disks: Vec::new(),
         cdrom: None,

@@ -10,7 +10,8 @@ use super::values::{self, ParseResult};
 use super::{
     BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DiskMode, DiskSpec, DisplayMode,
     GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS,
-    MigrationSecurity, MouseMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin, VgaMode,
+    MigrationSecurity, MouseMode, PictureMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
+    VgaMode,
 };
 
 /// The source of the value being set.
@@ -122,6 +123,7 @@ impl Draft {
                 clock: ClockMode::Host,
                 irqchip: IrqchipMode::User,
                 vga: VgaMode::Auto,
+                pictures: PictureMode::Auto,
                 rtc: None,
                 flat_ide_bars: false,
                 overwrite_disks: false,

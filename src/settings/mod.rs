@@ -45,7 +45,7 @@ pub use error::{SettingsError, ValueOrigin};
 pub use log_spec::{LogFormat, LogSpec};
 pub use reference::reference;
 pub use spellings::{Note, reference as from_qemu};
-pub use vga_mode::VgaMode;
+pub use vga_mode::{PictureMode, VgaMode};
 
 use command::ParsedCommand;
 use config_file::ConfigFile;
@@ -202,6 +202,8 @@ pub struct Settings {
     pub irqchip: IrqchipMode,
     /// Its display adapter.
     pub vga: VgaMode,
+    /// How a terminal shows its pictures.
+    pub pictures: PictureMode,
     /// The time of day at power-on, in seconds since 1970 UTC; `None` for the host's.
     pub rtc: Option<i64>,
     /// End the run after this long.

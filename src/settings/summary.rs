@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{
     ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat,
-    MigrationSecurity, ModuleSpec, MouseMode, Schedule, SerialBackend, Settings, SymbolFileSpec, VgaBiosSpec,
-    VgaMode,
+    MigrationSecurity, ModuleSpec, MouseMode, PictureMode, Schedule, SerialBackend, Settings, SymbolFileSpec,
+    VgaBiosSpec, VgaMode,
 };
 
 impl Settings {
@@ -89,6 +89,9 @@ impl Settings {
         all.push(("display", display(self.display).to_owned()));
         if self.vga != VgaMode::Auto {
             all.push(("vga", self.vga.name().to_owned()));
+        }
+        if self.pictures != PictureMode::Auto {
+            all.push(("pictures", self.pictures.name().to_owned()));
         }
         if self.mouse != MouseMode::Auto {
             all.push(("mouse", mouse(self.mouse).to_owned()));
@@ -242,6 +245,7 @@ mod tests {
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
         (&["a.elf"], "--irqchip=kernel", "irqchip=kernel"),
         (&["a.elf"], "--vga=std", "vga=std"),
+        (&["a.elf"], "--pictures=sixel", "pictures=sixel"),
         (&["a.elf"], "--mouse=off", "mouse=off"),
         (&["a.elf"], "--rtc=7", "rtc=7"),
         (&["a.elf"], "--disk=a.img,ro", "disk=a.img,ro"),

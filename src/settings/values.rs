@@ -10,8 +10,8 @@ use tracing_subscriber::filter::Targets;
 
 use super::{
     BootKind, ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress, GdbArch, IrqchipMode,
-    KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, RAM_GRANULE,
-    Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec, VgaMode,
+    KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, PictureMode,
+    RAM_GRANULE, Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec, VgaMode,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -216,6 +216,11 @@ pub(super) fn clock(text: &str) -> ParseResult<ClockMode> {
         "virtual" => Ok(ClockMode::Virtual),
         _ => refuse("is not a clock"),
     }
+}
+
+/// How a terminal shows pictures.
+pub(super) fn pictures(text: &str) -> ParseResult<PictureMode> {
+    PictureMode::named(text).map_or_else(|| refuse("is no way to show pictures"), Ok)
 }
 
 /// Which display adapter the machine has.

@@ -64,6 +64,7 @@ mod pci;
 mod qemu_options;
 mod readme;
 mod resets;
+mod screen;
 mod scripts;
 mod serial;
 mod shared_output;
@@ -129,6 +130,7 @@ fn main() {
     independent.extend(gdb_docs::trials());
     independent.extend(gdb_files::trials());
     independent.extend(console::trials());
+    independent.extend(screen::trials());
     independent.extend(console_client::trials());
     independent.extend(console_docs::trials());
     independent.extend(foreign_protocols::trials());

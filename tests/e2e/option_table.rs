@@ -66,6 +66,7 @@ const TAKEN: &[Case] = &[
     case("--strict", "stray", "--strict=FALSE --append code-write", 0, "", "RAX) 7"),
     case("--no-guards", "stray", "--no-guards --append null-read", 0, "", "RAX) 7"),
     case("--no-guards", "stray", "--no-guards=no --append null-read", 8, "", "triple fault"),
+    case("--pictures", "hello-serial", "--pictures blocks", 0, "Hello from", ""),
     case("--mouse", "hello-serial", "--mouse off", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display vga", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display serial", 0, "Hello from", ""),

@@ -29,6 +29,16 @@ pub(super) static USER_INTERFACE: &[OptionSpec] = &[
         keys: &[],
     },
     OptionSpec {
+        long: "pictures",
+        takes: OptionArgument::Value("HOW"),
+        repeatable: false,
+        default: Some("auto"),
+        allowed: "auto, kitty, sixel, blocks, off",
+        help: "How the terminal shows pictures; auto: as it can",
+        set: |draft, text| values::pictures(text).map(|pictures| draft.settings.pictures = pictures),
+        keys: &[Key::same("screen", "pictures")],
+    },
+    OptionSpec {
         long: "mouse",
         takes: OptionArgument::Value("auto|off"),
         repeatable: false,

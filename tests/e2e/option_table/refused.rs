@@ -49,6 +49,11 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
         "--irqchip split",
         "--irqchip: `split` names no interrupt controllers; allowed: user, kernel",
     ),
+    (
+        "--pictures",
+        "--pictures gif",
+        "--pictures: `gif` is no way to show pictures; allowed: auto, kitty, sixel, blocks, off",
+    ),
     ("--vga", "--vga cirrus", "--vga: `cirrus` is no display adapter; allowed: auto, text, std"),
     (
         "--rtc",
