@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Device, OPEN_BUS, Snapshot, StateError};
 
 use dac::Dac;
-pub use graphics_view::{Frame, GraphicsView, PixelLayout, eight_bits};
+pub use graphics_view::{GraphicsView, PixelLayout, VideoFrame, eight_bits};
 pub use planes::{PlaneAccess, Planes};
 pub use text_view::{BUFFER_CELLS, COLUMNS, ROWS, TEXT_BUFFER, TextView};
 

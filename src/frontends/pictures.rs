@@ -16,7 +16,7 @@ mod sixel;
 
 use std::time::{Duration, Instant};
 
-use crate::devices::vga::Frame;
+use crate::devices::vga::VideoFrame;
 use crate::settings::PictureMode;
 
 /// Asks for the kitty protocol with a picture of one pixel that is not shown, and for the device attributes.
@@ -67,7 +67,7 @@ pub struct Pictures {
     /// Colours of 24 bits are shown.
     many_colours: bool,
     /// What the terminal shows, and where.
-    shown: Option<(Frame, Window)>,
+    shown: Option<(VideoFrame, Window)>,
 }
 
 impl Pictures {
@@ -101,7 +101,7 @@ impl Pictures {
     }
 
     /// Appends what shows `frame` in `window`, if something else is shown there.
-    pub fn paint(&mut self, frame: Frame, window: Window, now: Instant, out: &mut Vec<u8>) {
+    pub fn paint(&mut self, frame: VideoFrame, window: Window, now: Instant, out: &mut Vec<u8>) {
         match self.way {
             Way::Ask => {
                 out.extend_from_slice(QUERY);
@@ -197,7 +197,7 @@ impl Pictures {
 }
 
 /// The line that stands for a picture.
-fn line(frame: &Frame) -> String {
+fn line(frame: &VideoFrame) -> String {
     let (width, height) = frame.size;
     format!(
         "The guest shows a picture of {width}x{height} pixels: `screendump FILE` at the console writes it.\r\n"
@@ -205,7 +205,7 @@ fn line(frame: &Frame) -> String {
 }
 
 /// The line that is left on the terminal when a run ends while a picture is shown.
-pub fn line_at_end(frame: &Frame) -> String {
+pub fn line_at_end(frame: &VideoFrame) -> String {
     let (width, height) = frame.size;
     format!("The guest's screen showed a picture of {width}x{height} pixels.\n")
 }
@@ -232,7 +232,7 @@ fn fit(size: (usize, usize), window: Window) -> (usize, usize) {
 }
 
 /// The picture in another size: each pixel is the nearest one.
-fn scaled(frame: &Frame, size: (usize, usize)) -> Frame {
+fn scaled(frame: &VideoFrame, size: (usize, usize)) -> VideoFrame {
     if frame.size == size {
         return frame.clone();
     }
@@ -242,7 +242,7 @@ fn scaled(frame: &Frame, size: (usize, usize)) -> Frame {
         frame.pixels.get(at).copied().unwrap_or_default()
     };
     let pixels = (0..size.1).flat_map(|y| (0..size.0).map(move |x| pixel(x, y))).collect();
-    Frame { size, pixels }
+    VideoFrame { size, pixels }
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ const MOST_RECEIVED: usize = 4096;
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeout of a serial peer that accepts nothing after a run.
 const PEER_TIMEOUT: Duration = Duration::from_millis(200);
-/// Stack of the thread, in bytes.
-const STACK: usize = 256 << 10;
+/// Stack of the thread, in bytes. Compressing a picture takes most of it; what is not used is not committed.
+const STACK: usize = 2 << 20;
 
 /// Why the user interface could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The text screen as text, or as an image.
 
 use super::picture::Picture;
-use crate::devices::vga::{COLUMNS, Frame, ROWS, TextView, cp437, eight_bits};
+use crate::devices::vga::{COLUMNS, ROWS, TextView, VideoFrame, cp437, eight_bits};
 
 /// Pixels of a cell from left to right.
 const CELL_WIDTH: usize = 8;
@@ -18,13 +18,13 @@ pub struct Shot {
     /// The sixteen colours as red, green and blue, 0 to 63 each.
     pub colours: [[u8; 3]; 16],
     /// The picture that is shown in place of text.
-    pub frame: Option<Frame>,
+    pub frame: Option<VideoFrame>,
 }
 
 impl Shot {
     /// The picture of it: of text 640 by 400 pixels, in which blinking characters are there; the cursor is, too.
     pub fn picture(&self) -> Picture {
-        if let Some(Frame { size, pixels }) = &self.frame {
+        if let Some(VideoFrame { size, pixels }) = &self.frame {
             return Picture::with_pixels(size.0, pixels.clone());
         }
         let colours = self.colours.map(eight_bits);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::devices::vga::{BUFFER_CELLS, Frame, GraphicsView, TEXT_BUFFER, TextView};
+use crate::devices::vga::{BUFFER_CELLS, GraphicsView, TEXT_BUFFER, TextView, VideoFrame};
 use crate::memory::GuestMemory;
 
 /// The contents of the screen. Reading it never disturbs the guest.
@@ -49,7 +49,7 @@ impl Screen {
     }
 
     /// The picture that is shown, if one is.
-    pub fn picture(&self) -> Option<Frame> {
+    pub fn picture(&self) -> Option<VideoFrame> {
         if !self.shows_picture() {
             return None;
         }

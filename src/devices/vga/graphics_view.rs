@@ -54,7 +54,7 @@ pub struct GraphicsView {
 
 /// A picture as red, green and blue, a byte each, line by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct VideoFrame {
     /// Pixels from left to right, and lines.
     pub size: (usize, usize),
     /// The pixels.
@@ -158,7 +158,7 @@ impl GraphicsView {
     }
 
     /// The picture, from the bytes of [`Self::memory`]; what they are too short for is black.
-    pub fn frame(&self, bytes: &[u8]) -> Frame {
+    pub fn frame(&self, bytes: &[u8]) -> VideoFrame {
         let (width, height) = (self.size.0 as usize, self.size.1 as usize);
         let mut pixels = vec![[0; 3]; width * height];
         if !self.blank {
@@ -169,7 +169,7 @@ impl GraphicsView {
                 }
             }
         }
-        Frame { size: (width, height), pixels }
+        VideoFrame { size: (width, height), pixels }
     }
 
     fn pixel(&self, bytes: &[u8], first: usize, x: usize) -> [u8; 3] {

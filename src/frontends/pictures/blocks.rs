@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use crate::devices::vga::Frame;
+use crate::devices::vga::VideoFrame;
 
 /// The upper half of a cell in the foreground's colour, the lower one in the background's.
 const UPPER_HALF: &str = "\u{2580}";
 
 /// Appends the rows of the picture that `before`, a picture of the same size, does not have, from the top left corner of
 /// the terminal on.
-pub(super) fn append(frame: &Frame, before: Option<&Frame>, out: &mut Vec<u8>) {
+pub(super) fn append(frame: &VideoFrame, before: Option<&VideoFrame>, out: &mut Vec<u8>) {
     let width = frame.size.0.max(1);
     let mut old = before.map(|frame| frame.pixels.chunks(2 * width));
     for (row, pixels) in frame.pixels.chunks(2 * width).enumerate() {

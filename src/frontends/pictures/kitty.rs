@@ -4,7 +4,7 @@ use std::io::Write;
 
 use miniz_oxide::deflate::compress_to_vec_zlib;
 
-use crate::devices::vga::Frame;
+use crate::devices::vga::VideoFrame;
 
 /// Removes all pictures.
 pub(super) const DELETE: &[u8] = b"\x1b_Ga=d,d=A,q=2\x1b\\";
@@ -15,7 +15,7 @@ const PIECE: usize = 4096;
 const LEVEL: u8 = 1;
 
 /// Appends the picture, which the terminal scales to so many columns and rows. It replaces the one before.
-pub(super) fn append(frame: &Frame, (columns, rows): (usize, usize), out: &mut Vec<u8>) {
+pub(super) fn append(frame: &VideoFrame, (columns, rows): (usize, usize), out: &mut Vec<u8>) {
     let (width, height) = frame.size;
     let packed = base64(&compress_to_vec_zlib(frame.pixels.as_flattened(), LEVEL));
     let pieces = packed.chunks(PIECE).count();
@@ -70,7 +70,7 @@ mod tests {
         };
         let pixels = (0..4000).map(|_| [next(), next(), next()]).collect();
         let mut out = Vec::new();
-        append(&Frame { size: (80, 50), pixels }, (40, 12), &mut out);
+        append(&VideoFrame { size: (80, 50), pixels }, (40, 12), &mut out);
         let text = String::from_utf8(out).unwrap();
         let pieces: Vec<&str> = text.split_terminator("\x1b\\").collect();
         assert!(

@@ -2,9 +2,9 @@ use super::*;
 
 const WINDOW: Window = Window { cells: (80, 25), pixels: (0, 0) };
 
-fn frame(width: usize, height: usize) -> Frame {
+fn frame(width: usize, height: usize) -> VideoFrame {
     let pixels = (0..width * height).map(|at| [at as u8, 7, 0]).collect();
-    Frame { size: (width, height), pixels }
+    VideoFrame { size: (width, height), pixels }
 }
 
 fn pictures(wanted: PictureMode, variables: &[(&str, &str)]) -> Pictures {
@@ -13,7 +13,7 @@ fn pictures(wanted: PictureMode, variables: &[(&str, &str)]) -> Pictures {
     })
 }
 
-fn painted(pictures: &mut Pictures, frame: Frame, now: Instant) -> String {
+fn painted(pictures: &mut Pictures, frame: VideoFrame, now: Instant) -> String {
     let mut out = Vec::new();
     pictures.paint(frame, WINDOW, now, &mut out);
     String::from_utf8(out).unwrap()
@@ -28,7 +28,7 @@ fn the_environment_or_the_user_decides_without_a_question() {
         (PictureMode::Auto, &[("TERM", "screen")], "The guest shows a picture of 4x4 pixels: `screendump"),
         (PictureMode::Off, &[("KITTY_WINDOW_ID", "1")], "The guest shows a picture"),
         (PictureMode::Sixel, &[("KITTY_WINDOW_ID", "1")], "\x1bP0;1q\"1;1;4;4#"),
-        (PictureMode::Blocks, &[], "\x1b[1;1H\x1b[38;2;0;7;0;48;2;4;7;0m\u{2580}"),
+        (PictureMode::Blocks, &[], "\x1b[1;1H\x1b[38;2;0;7;0;48;2;0;7;0m\u{2580}\u{2580}"),
     ] {
         let found = painted(&mut pictures(wanted, variables), frame(4, 4), Instant::now());
         let behind = found.strip_prefix("\x1b[0m\x1b[?25l\x1b[2J\x1b[H").unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use crate::devices::vga::Frame;
+use crate::devices::vga::VideoFrame;
 
 /// Most colours that a terminal is expected to have.
 const MOST_COLOURS: usize = 256;
@@ -13,7 +13,7 @@ const STEPS: u32 = 6;
 const LINES: usize = 6;
 
 /// Appends the picture.
-pub(super) fn append(frame: &Frame, out: &mut Vec<u8>) {
+pub(super) fn append(frame: &VideoFrame, out: &mut Vec<u8>) {
     let (width, height) = frame.size;
     let exact = numbers(frame.pixels.iter().copied());
     let few = exact.len() <= MOST_COLOURS;
@@ -75,7 +75,7 @@ mod tests {
 
     fn sixels(size: (usize, usize), pixel: impl Fn(usize) -> [u8; 3]) -> String {
         let mut out = Vec::new();
-        append(&Frame { size, pixels: (0..size.0 * size.1).map(pixel).collect() }, &mut out);
+        append(&VideoFrame { size, pixels: (0..size.0 * size.1).map(pixel).collect() }, &mut out);
         String::from_utf8(out).unwrap()
     }
 
