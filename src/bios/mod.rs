@@ -34,6 +34,8 @@ pub mod data_areas;
 mod drives;
 pub mod el_torito;
 mod el_torito_state;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod int10_graphics;
 mod int10_palette;
 mod int10_text;
@@ -50,7 +52,7 @@ mod int1a_time;
 mod key_codes;
 mod post;
 pub mod rom;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 
 pub use call::{BiosCall, BiosDisk, BiosPlatform, Served};

@@ -1,11 +1,13 @@
 //! Arbitrary bytes as a guest file.
 
-use super::{BootOptions, BytesImage, load};
+use super::{BootOptions, BytesImage, Protocol, load};
 use crate::memory::GuestMemory;
-use crate::settings::BOOT_KINDS;
+use crate::settings::{BOOT_KINDS, BootKind};
 
 /// Guest memory, in bytes.
 const MEMORY: u64 = 4 << 20;
+/// Where the setup header begins in a bzImage.
+const SETUP_HEADER: usize = 0x1F1;
 
 /// Loads `file` as a guest, with and without strict mode, and as each kind of guest.
 ///
@@ -29,6 +31,33 @@ pub fn load_anything(file: &[u8]) {
     }
 }
 
+/// Loads a bzImage of three sectors, whose setup header is `header`, with the signatures that it needs.
+///
+/// # Panics
+///
+/// If the loaded kernel lies outside of RAM.
+pub fn load_linux(header: &[u8]) {
+    let mut file = vec![0; 3 * 512];
+    let length = header.len().min(file.len() - SETUP_HEADER);
+    file[SETUP_HEADER..][..length].copy_from_slice(&header[..length]);
+    file[0x1FE..0x200].copy_from_slice(&[0x55, 0xAA]);
+    file[0x202..0x206].copy_from_slice(b"HdrS");
+    let memory = GuestMemory::new(MEMORY).expect("a few MiB can be had");
+    let options = BootOptions {
+        kind: Some(BootKind::Linux),
+        command_line: "console=ttyS0".to_owned(),
+        ..BootOptions::default()
+    };
+    let image = BytesImage::new("fuzz", &file);
+    let protocol = Protocol::of(BootKind::Linux);
+    let _ = protocol.default_memory(&image, &options);
+    if let Ok(boot) = load(&image, &memory, &options) {
+        for region in &boot.layout {
+            assert!(memory.is_ram(region.range.start, region.range.end - region.range.start), "{region}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +66,9 @@ mod tests {
     #[test]
     fn any_guest_file_is_loaded_or_refused() {
         FuzzDriver::new("boot_elf").with_inputs_from("tests/bad-guests").run(load_anything);
+    }
+    #[test]
+    fn any_setup_header_of_linux_is_loaded_or_refused() {
+        FuzzDriver::new("linux").run(load_linux);
     }
 }

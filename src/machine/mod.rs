@@ -16,6 +16,8 @@ mod error;
 pub mod exit_counts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+#[cfg(any(test, fuzzing))]
+pub mod fw_cfg_fuzzing;
 pub mod input_buffer;
 pub mod inputs;
 mod interrupt_delivery;
