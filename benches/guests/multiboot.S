@@ -1,11 +1,9 @@
 # multiboot: a Multiboot kernel that sends a line to COM1 and ends the machine.
 
-    .section .multiboot, "a"
-    .balign 4
-    .long 0x1BADB002, 0, -0x1BADB002
-
     .text
     .code32
+    .balign 4
+    .long 0x1BADB002, 0, -0x1BADB002
     .globl _start
 _start:
     movl $line, %esi

@@ -1,6 +1,7 @@
 //! The sessions in docs/debugging.md are what gdb prints.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
@@ -30,10 +31,26 @@ pub fn trials() -> Vec<Trial> {
 
 /// Executes the commands of `session`, and compares what gdb prints.
 fn same_session(session: &str) -> Result<(), Failed> {
-    let name = session.split_once("$ gdb -q target/guests/").and_then(|(_, rest)| rest.split_once(".elf"));
-    let name = name.map_or("recursion", |(name, _)| name);
-    let options: &[&str] = if name == "magic-break" { &["--magic-break"] } else { &[] };
-    let kvm = KvmWithGdb::start(name, options, b"")?;
+    let guests = guest("recursion").parent().ok_or("the guests are in no folder")?.to_owned();
+    let file = session.split_once("$ gdb -q target/guests/").and_then(|(_, rest)| rest.lines().next());
+    let kvm = match session.lines().find_map(|line| line.strip_prefix("$ kvm ")) {
+        Some(arguments) => {
+            // The paths are relative to the sources, those of the guests to where they were built.
+            let absolute = |word: &str| word.replace("target/guests/", &format!("{}/", guests.display()));
+            let arguments: Vec<String> =
+                arguments.split(' ').filter(|word| *word != "--gdb").map(absolute).collect();
+            let options: Vec<&str> = arguments[1..].iter().map(String::as_str).collect();
+            KvmWithGdb::start_file(Path::new(&arguments[0]), &options)?
+        }
+        None => {
+            let options: &[&str] = if file == Some("magic-break.elf") { &["--magic-break"] } else { &[] };
+            KvmWithGdb::start(
+                file.and_then(|file| file.strip_suffix(".elf")).unwrap_or("recursion"),
+                options,
+                b"",
+            )?
+        }
+    };
     let connect = format!("target remote {}", kvm.address);
     // Both streams in one, as on a terminal.
     let mut gdb = Command::new("sh");
@@ -41,7 +58,10 @@ fn same_session(session: &str) -> Result<(), Failed> {
     if !session.contains(CONNECT) {
         gdb.args(["-ex", &connect]);
     }
-    let mut gdb = InteractiveProgram::start(gdb.arg(guest(name)).current_dir(source("")))?;
+    if !session.contains("$ gdb -q\n") {
+        gdb.arg(guests.join(file.unwrap_or("recursion.elf")));
+    }
+    let mut gdb = InteractiveProgram::start(gdb.current_dir(source("")))?;
     for command in session.lines().filter_map(|line| line.strip_prefix(PROMPT)) {
         writeln!(gdb.input, "{}", command.replace(CONNECT, &connect))?;
     }
