@@ -18,7 +18,7 @@ LIMINE_REQUEST(direct_map, struct limine_number, LIMINE_HHDM);
 LIMINE_REQUEST(paging_mode, struct limine_number, LIMINE_PAGING_MODE);
 LIMINE_REQUEST(rsdp, struct limine_number, LIMINE_RSDP);
 LIMINE_REQUEST(date, struct limine_number, LIMINE_DATE);
-LIMINE_REQUEST(framebuffer, struct limine_number, LIMINE_FRAMEBUFFER);
+LIMINE_REQUEST(framebuffer, struct limine_framebuffers, LIMINE_FRAMEBUFFER);
 LIMINE_REQUEST(smbios, struct limine_number, LIMINE_SMBIOS);
 LIMINE_REQUEST(efi, struct limine_number, LIMINE_EFI_SYSTEM_TABLE);
 LIMINE_REQUEST(memory_map, struct limine_memory_map, LIMINE_MEMORY_MAP);
@@ -93,6 +93,29 @@ static void print_file(const char *what, const struct limine_file *file, uint64_
     for (uint64_t at = 0; at < file->size && at < shown; at++)
         serial_put(COM1, file->address[at]);
     print("\n");
+}
+
+/* A red, a green and a blue line in the upper left corner. */
+static void draw(void)
+{
+    if (!framebuffer.response) {
+        print("no framebuffer\n");
+        return;
+    }
+    const struct limine_framebuffer *screen = framebuffer.response->framebuffers[0];
+    print("framebuffer ");
+    serial_print_decimal(COM1, screen->width);
+    print(" x ");
+    serial_print_decimal(COM1, screen->height);
+    print(" x ");
+    serial_print_decimal(COM1, screen->bits);
+    print(", pitch ");
+    serial_print_decimal(COM1, screen->pitch);
+    print("\n");
+    const uint8_t shifts[] = {screen->red_shift, screen->green_shift, screen->blue_shift};
+    for (uint64_t line = 0; line < 3; line++)
+        for (uint64_t column = 0; column < 32; column++)
+            screen->pixels[line * screen->pitch / 4 + column] = 0xFFu << shifts[line];
 }
 
 /* What each started processor runs, on a stack of its own. */
@@ -170,7 +193,8 @@ __attribute__((used, noreturn)) static void kernel_main(void)
     /* The same memory in the direct map. */
     const uint64_t *direct = (const uint64_t *)(direct_map.response->value + executable_address.response->physical);
     print(*direct == *(const uint64_t *)executable_address.response->virtual ? "the same memory\n" : "other memory\n");
-    print(framebuffer.response || smbios.response || efi.response ? "more than expected\n" : "nothing else\n");
+    draw();
+    print(smbios.response || efi.response ? "more than expected\n" : "nothing else\n");
     print(stack_size.response ? "the stack is as large as requested\n" : "no stack size\n");
     struct limine_memory_map *map = memory_map.response;
     for (uint64_t number = 0; number < map->count; number++) {

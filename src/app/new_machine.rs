@@ -111,7 +111,6 @@ pub(super) fn boot_options(settings: &Settings) -> BootOptions {
             .collect(),
         vga_bios: vga_bios(settings),
         platform: Platform { cpus: settings.cpus, ..Platform::default() },
-        framebuffer: None,
         time_of_day: None,
     }
 }

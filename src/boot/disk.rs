@@ -73,6 +73,7 @@ pub(super) fn load_bios(
         choice: Choice::Chosen,
         registers: real_mode::registers(entry, FarAddress::default()),
         other_processors: Vec::new(),
+        framebuffer: None,
         reset: Protocol::of(kind).reset(),
         symbols: SymbolSource::None,
         layout,

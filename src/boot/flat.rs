@@ -66,6 +66,7 @@ pub(super) fn load(
         choice: Choice::Chosen,
         registers: real_mode::registers(entry, stack(start)),
         other_processors: Vec::new(),
+        framebuffer: None,
         reset: Protocol::of(BootKind::Flat).reset(),
         symbols: SymbolSource::None,
         layout: vec![LoadedRegion { name: "image".to_owned(), range }],

@@ -9,8 +9,8 @@
 //! | `mapping` | page tables: the kernel, and the direct map of physical memory |
 //! | `processors` | how the processors start, and how the others wait |
 //!
-//! What the machine has none of gets no response: SMBIOS, EFI, a device tree, and a framebuffer unless
-//! [`BootOptions::framebuffer`] names one. Not implemented: the section `.limine_reqs` of base revision 0 (its requests
+//! What the machine has none of gets no response: SMBIOS, EFI, a device tree, and a framebuffer in a machine without video
+//! memory. Not implemented: the section `.limine_reqs` of base revision 0 (its requests
 //! are found like all others), x2APIC mode for the kernel, files that the kernel names itself (internal modules), and
 //! the PAT of the specification (page attributes are those of a reset, and all memory is write-back).
 //!
@@ -47,7 +47,7 @@ use super::protocol::{Candidate, Recognition};
 use super::segments::{self, SegmentLayout};
 use super::{BootOptions, Choice, LoadedGuest, Protocol, SymbolSource, firmware_tables, relocate};
 use crate::arch::PAGE_SIZE;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, VIDEO_MEMORY};
 use crate::settings::BootKind;
 
 /// Where kernels are loaded: a large page, so that large pages can map them, or lower in a machine with less RAM.
@@ -61,25 +61,32 @@ const MOST_INTERNAL_MODULES: u64 = 64;
 const INTERNAL_FLAGS: u64 = 16;
 const REQUIRED: u64 = 1;
 
-/// A linear framebuffer: 32 bits per pixel, of which the lowest eight are blue, the next green, the next red.
+/// A linear framebuffer at the start of video memory: 32 bits per pixel, of which the lowest eight are blue, the next
+/// green, the next red.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framebuffer {
-    /// Its guest-physical address: a multiple of the page size, outside RAM.
-    pub address: u64,
     /// Pixels of a line.
-    pub width: u32,
+    pub width: u16,
     /// Lines.
-    pub height: u32,
-    /// Bytes from one line to the next.
-    pub pitch: u32,
-    /// Bits per pixel.
-    pub bits_per_pixel: u16,
+    pub height: u16,
 }
 
+/// What a kernel gets that requests a framebuffer: a mode that every display shows.
+const MODE: Framebuffer = Framebuffer { width: 1024, height: 768 };
+
 impl Framebuffer {
-    fn range(&self) -> Range<u64> {
-        let size = u64::from(self.pitch) * u64::from(self.height);
-        self.address..self.address + size.next_multiple_of(PAGE_SIZE)
+    /// Bits per pixel.
+    pub const BITS: u8 = 32;
+
+    /// Bytes from one line to the next.
+    fn pitch(self) -> u64 {
+        u64::from(self.width) * u64::from(Framebuffer::BITS / 8)
+    }
+
+    /// Its guest-physical addresses.
+    fn range(self) -> Range<u64> {
+        let size = self.pitch() * u64::from(self.height);
+        VIDEO_MEMORY.start..VIDEO_MEMORY.start + size.next_multiple_of(PAGE_SIZE)
     }
 }
 
@@ -113,7 +120,8 @@ pub(super) fn load(
     };
     check_entry(&requests, &layout, entry).map_err(wrap)?;
 
-    let mut loader = Loader::new(memory, options, &layout)?;
+    let framebuffer = requests.get(Feature::Framebuffer).filter(|_| memory.has_video_memory()).map(|_| MODE);
+    let mut loader = Loader::new(memory, options, &layout, framebuffer);
     let processors = match requests.get(Feature::Processors) {
         Some(_) => options.platform.cpus.max(1),
         None => 1,
@@ -167,7 +175,7 @@ pub(super) fn load(
         rsdp: tables.map(|tables| if revision >= 3 { tables.start } else { DIRECT_MAP + tables.start }),
         kernel: (loader.kernel.start, layout.segments[0].virtual_range.start & !(PAGE_SIZE - 1)),
         processors: (shared, processors),
-        framebuffer: options.framebuffer,
+        framebuffer,
         date: options.time_of_day,
     };
     loader.write_responses(&requests, &mut information)?;
@@ -176,6 +184,7 @@ pub(super) fn load(
         choice: Choice::Chosen,
         registers: start(0).kernel_registers(entry),
         other_processors,
+        framebuffer,
         reset: Protocol::of(BootKind::Limine).reset(),
         symbols: SymbolSource::GuestFile { bias: layout.bias },
         layout: loader.allocator.into_layout(&layout.segments),
@@ -315,15 +324,16 @@ impl<'a> Loader<'a> {
         memory: &'a GuestMemory,
         options: &'a BootOptions,
         layout: &SegmentLayout,
-    ) -> Result<Loader<'a>, BootError> {
+        framebuffer: Option<Framebuffer>,
+    ) -> Loader<'a> {
         let ranges = || layout.segments.iter().map(|segment| &segment.range);
         let start = ranges().map(|range| range.start).min().unwrap_or(0) & !(PAGE_SIZE - 1);
         let end = ranges().map(|range| range.end).max().unwrap_or(0).next_multiple_of(PAGE_SIZE);
         let kernel = start..end;
         let mut taken = vec![(kernel.clone(), Usage::ExecutableAndModules)];
-        taken.extend(options.framebuffer.map(|framebuffer| (framebuffer.range(), Usage::Framebuffer)));
+        taken.extend(framebuffer.map(|framebuffer| (framebuffer.range(), Usage::Framebuffer)));
         let allocator = Allocator::around(memory, vec![kernel.clone()]);
-        Ok(Loader { memory, options, allocator, kernel, taken })
+        Loader { memory, options, allocator, kernel, taken }
     }
 
     /// Allocates pages that the kernel may use once it needs what is there no more.

@@ -247,6 +247,7 @@ impl Kernel<'_> {
                 descriptors,
             ),
             other_processors: Vec::new(),
+            framebuffer: None,
             reset: Protocol::of(BootKind::Linux).reset(),
             symbols: self.symbols,
             layout,

@@ -91,6 +91,7 @@ pub(super) fn load(
         choice: Choice::Chosen,
         registers,
         other_processors: Vec::new(),
+        framebuffer: None,
         reset: Protocol::of(BootKind::Elf64).reset(),
         symbols: SymbolSource::GuestFile { bias: segment_layout.bias },
         layout: allocator.into_layout(&segment_layout.segments),

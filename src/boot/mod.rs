@@ -128,8 +128,6 @@ pub struct BootOptions {
     pub vga_bios: Option<PathBuf>,
     /// The machine as the ACPI and MP tables describe it.
     pub platform: Platform,
-    /// The framebuffer that the machine has when the guest starts.
-    pub framebuffer: Option<Framebuffer>,
     /// The time of day when the guest starts, in seconds since 1970 UTC, if it is known.
     pub time_of_day: Option<i64>,
 }
@@ -205,6 +203,8 @@ pub struct LoadedGuest {
     /// The registers of the processors after it that execute instructions from the start. The others wait for a
     /// start-up IPI.
     pub other_processors: Vec<Registers>,
+    /// The framebuffer that the guest expects: the display adapter has this mode when it starts.
+    pub framebuffer: Option<Framebuffer>,
     /// What a reset does.
     pub reset: ResetAction,
     /// The source of the symbols.

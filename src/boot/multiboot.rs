@@ -231,6 +231,7 @@ fn load(
         choice: Choice::Chosen,
         registers,
         other_processors: Vec::new(),
+        framebuffer: None,
         reset: Protocol::of(version.kind()).reset(),
         symbols: if notes::is_elf(image) { SymbolSource::GuestFile { bias } } else { SymbolSource::None },
         layout: allocator.into_layout(&segment_layout.segments),

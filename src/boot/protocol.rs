@@ -83,7 +83,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: limine::recognise,
         load: limine::load,
         default_memory: |_, _| None,
-        framebuffer: false,
+        framebuffer: true,
         reset: ResetAction::Reload,
     },
     Protocol {

@@ -69,6 +69,7 @@ pub(super) fn load(
         kind: BootKind::Pvh,
         choice: Choice::Chosen,
         other_processors: Vec::new(),
+        framebuffer: None,
         reset: Protocol::of(BootKind::Pvh).reset(),
         symbols: SymbolSource::GuestFile { bias: layout.bias },
         layout: allocator.into_layout(&layout.segments),

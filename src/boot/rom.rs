@@ -72,6 +72,7 @@ pub(super) fn load(
         kind: BootKind::Rom,
         choice: Choice::Chosen,
         other_processors: Vec::new(),
+        framebuffer: None,
         registers: after_reset(),
         reset: Protocol::of(BootKind::Rom).reset(),
         symbols: SymbolSource::None,

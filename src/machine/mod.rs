@@ -182,6 +182,7 @@ impl Machine {
         let guest = (GuestFile { image, symbols: loaded.symbols }, loaded.reset);
         let mut machine = Machine::assemble(guest, spec, kvm, hardware, memory, inputs, outputs);
         machine.map_for_several()?;
+        machine.set_boot_mode(loaded.framebuffer)?;
         Ok(machine)
     }
 
@@ -382,19 +383,19 @@ impl Machine {
         self.resets += 1;
         info!("machine reset number {}", self.resets);
         self.log_totals();
-        let (registers, others) = match self.reset_action {
+        let (registers, others, framebuffer) = match self.reset_action {
             ResetAction::Reload => {
                 self.memory.discard()?;
                 // The file may have been overwritten since.
                 self.symbols.forget_guest_file();
                 self.options.time_of_day = Some(self.board.time_of_day());
                 let loaded = load(self.image(), &self.memory, &self.options)?;
-                (loaded.registers, loaded.other_processors)
+                (loaded.registers, loaded.other_processors, loaded.framebuffer)
             }
             // Firmware decides what becomes of the contents of RAM.
             ResetAction::ResetVector => {
                 self.memory.control_shadow(ShadowControl::default())?;
-                (boot::after_reset(), Vec::new())
+                (boot::after_reset(), Vec::new(), None)
             }
         };
         self.emulated_before = self.emulated();
@@ -413,6 +414,7 @@ impl Machine {
         self.coalescing = self.scheduler.coalescing(&self.cpus);
         self.pending_action = None;
         self.display_replaced()?;
+        self.set_boot_mode(framebuffer)?;
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.resume_dirty_tracking()?;
         self.protect_after_reset()?;

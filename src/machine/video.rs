@@ -6,6 +6,7 @@
 //! [`VIDEO_MEMORY`]; instructions that KVM refuses see RAM there.
 
 use super::Machine;
+use crate::boot::Framebuffer;
 use crate::devices::vga::{GraphicsView, Planes};
 use crate::kvm::HostError;
 use crate::memory::{VIDEO_MEMORY, VIDEO_WINDOW};
@@ -46,6 +47,13 @@ impl Machine {
             return self.display_changed();
         }
         Ok(())
+    }
+
+    /// Sets the mode that a guest expects which was just loaded.
+    pub(super) fn set_boot_mode(&mut self, framebuffer: Option<Framebuffer>) -> Result<(), HostError> {
+        let Some(Framebuffer { width, height }) = framebuffer else { return Ok(()) };
+        self.board.vbe_mut().set_mode(width, height, Framebuffer::BITS);
+        self.display_changed()
     }
 
     /// Follows the registers of the display after they were reset or restored.

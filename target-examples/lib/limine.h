@@ -50,6 +50,16 @@ struct limine_number {
 #define LIMINE_STACK_SIZE 0x224ef0460a8e8926, 0xe1cb0fc25f46ea3d
 /* The argument is the address. */
 #define LIMINE_ENTRY_POINT 0x13d86c035a1cd3e1, 0x2b0caa89d8f3026a
+struct limine_framebuffer {
+    uint32_t *pixels;
+    uint64_t width, height, pitch;
+    uint16_t bits;
+    uint8_t model, red_size, red_shift, green_size, green_shift, blue_size, blue_shift;
+};
+struct limine_framebuffers {
+    uint64_t revision, count;
+    struct limine_framebuffer **framebuffers;
+};
 #define LIMINE_FRAMEBUFFER 0x9d5827dcd881dd75, 0xa3148604f6fab11b
 #define LIMINE_SMBIOS 0x9e9046f11e095391, 0xaa4a520fefbde5ee
 #define LIMINE_EFI_SYSTEM_TABLE 0x5ceba5163eaaf6d6, 0x0a6981610cf65fcc

@@ -30,6 +30,7 @@ const MACHINE: &str = "firmware 0x0000000000000000\n\
                        kernel 0x0000000000200000\n\
                        mapped at 0xffffffff80000000\n\
                        the same memory\n\
+                       framebuffer 1024 x 768 x 32, pitch 4096\n\
                        nothing else\n\
                        the stack is as large as requested\n";
 const FILES: &str = "executable /limine.elf [colour=blue] at page offset 0x000 \n\
@@ -73,8 +74,11 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("processors_that_a_limine_kernel_leaves_parked_do_not_keep_the_run_going", || {
             for arguments in ["--irqchip=user", "--schedule=serial", "--irqchip=kernel"] {
-                let ran = Kvm::with_guest("limine").args(["--cpus=3", arguments, "--", "alone"]).run();
+                let ran = Kvm::with_guest("limine")
+                    .args(["--cpus=3", "--vga=text", arguments, "--", "alone"])
+                    .run();
                 ran.expect_status(0)?.expect_err(&halted(1))?;
+                ran.check(ran.out.contains("\nno framebuffer\n"), "nothing to draw on")?;
             }
             Ok(())
         }),
@@ -184,9 +188,10 @@ fn expect_map(map: &str) -> Result<(), Failed> {
     let kinds: Vec<u64> = entries.iter().skip(4).map(|entry| entry.2).collect();
     // Usable, the kernel, usable, what the loader has made, and files.
     let right = entries.starts_with(&start)
-        && kinds == [0, 6, 0, 5, 6]
+        && kinds == [0, 6, 0, 5, 6, 7]
         && entries[5].0 == 0x20_0000
-        && entries[4..].windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0)
-        && entries.last().is_some_and(|last| last.0 + last.1 == 64 << 20);
+        && entries[4..9].windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0)
+        && entries[8].0 + entries[8].1 == 64 << 20
+        && entries[9] == (0xFD00_0000, 1024 * 768 * 4, 7);
     if right { Ok(()) } else { Err(format!("memory map: {map}").into()) }
 }

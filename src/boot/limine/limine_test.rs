@@ -228,14 +228,15 @@ fn a_framebuffer_is_passed_on_if_the_machine_has_one() {
     let (memory, without) = loaded(&parts);
     assert_eq!(response(&memory, &without, 3, 1), None);
     assert_eq!(response(&memory, &without, 9, 1), None);
-    let framebuffer =
-        Framebuffer { address: 0xFD00_0000, width: 800, height: 600, pitch: 3200, bits_per_pixel: 32 };
-    let options = BootOptions { framebuffer: Some(framebuffer), time_of_day: Some(1000), ..options() };
-    let (memory, with) = load_with(&kernel(&parts), &options).unwrap();
+    let memory = GuestMemory::new(MEMORY).unwrap();
+    memory.add_video_memory().unwrap();
+    let options = BootOptions { time_of_day: Some(1000), ..options() };
+    let with = load_guest(&BytesImage::new("kernel", &kernel(&parts)), &memory, &options).unwrap();
+    assert_eq!(with.framebuffer, Some(MODE));
     assert_eq!(response(&memory, &with, 9, 1), Some(1000));
     let first = word(&memory, &with, response(&memory, &with, 3, 2).unwrap()).unwrap();
     let fields: Vec<u64> = (0..10).map(|number| word(&memory, &with, first + 8 * number).unwrap()).collect();
-    assert_eq!(fields[..4], [DIRECT_MAP + 0xFD00_0000, 800, 600, 3200]);
+    assert_eq!(fields[..4], [DIRECT_MAP + 0xFD00_0000, 1024, 768, 4096]);
     assert_eq!(fields[4].to_le_bytes(), [32, 0, 1, 8, 16, 8, 8, 8]);
     assert_eq!(fields[5..9], [0, 0, 0, 1]);
     let paging = Paging::new(&with.registers, Paging::WIDEST);

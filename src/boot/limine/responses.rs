@@ -77,7 +77,7 @@ impl Responses {
             Feature::StackSize | Feature::EntryPoint => vec![0],
             Feature::HigherHalfDirectMap => vec![0, DIRECT_MAP],
             Feature::Framebuffer => {
-                let framebuffer = self.framebuffer(information.framebuffer.as_ref()?);
+                let framebuffer = self.framebuffer(information.framebuffer?);
                 vec![1, 1, self.words(&[framebuffer])]
             }
             Feature::PagingMode => vec![0, FOUR_LEVELS],
@@ -121,13 +121,12 @@ impl Responses {
     }
 
     /// `limine_framebuffer`, of revision 1, with the mode that it has as its only one.
-    fn framebuffer(&mut self, framebuffer: &Framebuffer) -> u64 {
-        let Framebuffer { address, width, height, pitch, bits_per_pixel } = *framebuffer;
-        let [low, high] = bits_per_pixel.to_le_bytes();
+    fn framebuffer(&mut self, framebuffer: Framebuffer) -> u64 {
+        let address = framebuffer.range().start;
         // Eight bits of each colour: blue is the lowest.
-        let format = [low, high, RGB, 8, 16, 8, 8, 8];
+        let format = [Framebuffer::BITS, 0, RGB, 8, 16, 8, 8, 8];
         let blue_shift = 0;
-        let size = [u64::from(width), u64::from(height), u64::from(pitch)];
+        let size = [framebuffer.width.into(), framebuffer.height.into(), framebuffer.pitch()];
         let mode = [size[2], size[0], size[1], u64::from_le_bytes(format), blue_shift];
         let mode = self.words(&mode);
         let modes = self.words(&[mode]);

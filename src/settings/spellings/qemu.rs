@@ -110,7 +110,12 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("display", OneOf(&["curses"]), Becomes("`--display vga`", |t, _| t.push("--display=vga"))),
     spelling("display", OneOf(&["none"]), Same(|t, _| t.display_none())),
     spelling("vga", OneOf(&["std"]), Becomes("`--vga std`", |t, _| t.push("--vga=std"))),
-    spelling("vga", Any("TYPE"), Ignored("the machine has a VGA text screen", NOTHING)),
+    // Other values are those of this program's own option.
+    spelling(
+        "vga",
+        OneOf(&["cirrus", "vmware", "qxl", "virtio", "xenfb", "none"]),
+        Ignored("the machine has a VGA text screen", NOTHING),
+    ),
     spelling("vnc", Any("DISPLAY"), Refused(SCREEN)),
     spelling("k", OneOf(&["en-us"]), Becomes("`--layout us`", |t, _| t.push("--layout=us"))),
     spelling("k", OneOf(&["it"]), Becomes("`--layout it`", |t, _| t.push("--layout=it"))),
