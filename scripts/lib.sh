@@ -38,6 +38,10 @@ has_part() {
     bochsbios) [[ -e /usr/share/bochs/BIOS-bochs-latest ]] ;;
     seabios) [[ -e /usr/share/seabios/bios.bin ]] ;;
     vgabios) [[ -e /usr/share/vgabios/vgabios.bin ]] ;;
+    # For scripts/grub-images.
+    grub-pc-bin) [[ -e /usr/lib/grub/i386-pc/boot.img ]] ;;
+    grub-common) have grub-mkimage && have grub-mkrescue ;;
+    mtools) have mformat ;;
     isolinux) [[ -e /usr/lib/ISOLINUX/isolinux.bin ]] ;;
     syslinux-common) [[ -e /usr/lib/syslinux/modules/bios/ldlinux.c32 ]] ;;
     # It must run without libraries.

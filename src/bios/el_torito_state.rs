@@ -77,13 +77,20 @@ impl StartedCd {
     }
 
     /// The geometry of an emulated hard disk: the end of the first partition of its master boot record, which is `sector`.
-    pub fn set_geometry_of_hard_disk(&mut self, sector: &[u8]) {
+    /// Without one the disk ends with the CD, which has `cd` sectors of 512 bytes.
+    pub fn set_geometry_of_hard_disk(&mut self, sector: &[u8], cd: u64) {
+        if self.image.media != BootMedia::HardDisk {
+            return;
+        }
         let end = sector.get(446 + 5..446 + 8).unwrap_or(&[0; 3]);
         let sectors = end[1] & 0x3F;
-        if self.image.media == BootMedia::HardDisk && sectors > 0 && end[0] < u8::MAX {
-            let cylinder = u16::from(end[1] & 0xC0) << 2 | u16::from(end[2]);
-            self.geometry = BiosGeometry { cylinders: cylinder + 1, heads: end[0] + 1, sectors };
-        }
+        self.geometry = match sectors > 0 && end[0] < u8::MAX {
+            true => {
+                let cylinder = u16::from(end[1] & 0xC0) << 2 | u16::from(end[2]);
+                BiosGeometry { cylinders: cylinder + 1, heads: end[0] + 1, sectors }
+            }
+            false => BiosGeometry::of_hard_disk(cd.saturating_sub(u64::from(self.image.lba) * CD_SECTOR)),
+        };
     }
 
     /// The drive that is emulated, if any is.

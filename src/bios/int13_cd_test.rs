@@ -38,7 +38,7 @@ fn started(media: BootMedia, heads: u8) -> TestPlatform {
     let mut cd = StartedCd::prepared(&platform).unwrap();
     let mut sector = [0; 512];
     sector[451..454].copy_from_slice(&[heads - 1, 17, 9]);
-    cd.set_geometry_of_hard_disk(&sector);
+    cd.set_geometry_of_hard_disk(&sector, SIZE);
     cd.start(&mut platform);
     platform
 }
@@ -136,6 +136,9 @@ fn an_emulated_hard_disk_has_the_geometry_of_its_partition_table() {
         panic!("no transfer")
     };
     assert_eq!((transfer.unit, transfer.lba), (2, 400 + 4 * 17));
+    let mut without_partition = StartedCd::read(&platform).unwrap();
+    without_partition.set_geometry_of_hard_disk(&[0; 512], SIZE);
+    assert_eq!(without_partition.geometry, BiosGeometry { cylinders: 39, heads: 16, sectors: 63 });
     let mut other = BiosCall { ecx: 1, ..call(0x0201, 0x81) };
     let Served::Transfer(transfer) = int13_disk::serve(&mut other, &mut platform) else {
         panic!("no transfer")

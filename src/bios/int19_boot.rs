@@ -133,7 +133,7 @@ fn go_on_with_cd(
             let Some(mut started) = StartedCd::prepared(platform) else { return Ok(failure(platform)) };
             let address = started.image.address();
             platform.write(address, data);
-            started.set_geometry_of_hard_disk(data);
+            started.set_geometry_of_hard_disk(data, disk.sectors);
             started.start(platform);
             let hard_disks = drives::hard_disks(platform);
             platform.set_byte(bda::DISKS, hard_disks);

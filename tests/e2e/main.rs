@@ -8,6 +8,7 @@
 mod acpi;
 mod bad_files;
 mod bios;
+mod boot_media;
 mod boot_state;
 mod check;
 mod chips;
@@ -109,6 +110,7 @@ fn main() {
     trials.extend(emulate_interrupts::trials());
     trials.extend(cpus::trials());
     trials.extend(bios::trials());
+    trials.extend(boot_media::trials());
     trials.extend(firmware::trials());
     trials.extend(disk::trials());
     trials.extend(virtio_disk::trials());
@@ -144,6 +146,7 @@ fn main() {
     independent.extend(flat::others());
     independent.extend(limine::others());
     independent.extend(firmware::others());
+    independent.extend(boot_media::others());
     independent.extend(boot_state::trials());
     independent.extend(options::trials());
     independent.extend(option_table::trials());
