@@ -211,6 +211,28 @@ fn available(old: bool, platform: &mut dyn BiosPlatform) -> Option<u16> {
     }
 }
 
+/// True if the keyboard interrupts as soon as interrupts are on, which they are while the ROM waits. A boot loader that
+/// polls from protected mode has them on for so few instructions that KVM, where it interprets the guest, rarely finds a
+/// place to deliver one.
+fn interrupt_is_due(platform: &mut dyn BiosPlatform) -> bool {
+    const STATUS: u16 = 0x64;
+    const OUTPUT_BUFFER_FULL: u8 = 1 << 0;
+    /// Commands of the master PIC: its command port reads as the requests, or as what is in service.
+    const READ_REQUESTS: u8 = 0x0A;
+    const READ_IN_SERVICE: u8 = 0x0B;
+    const KEYBOARD: u8 = 1 << 1;
+    const TIMER: u8 = 1 << 0;
+    if platform.port_in(STATUS) & OUTPUT_BUFFER_FULL == 0 || !platform.reaches_interrupt_controllers() {
+        return false;
+    }
+    let masked = platform.port_in(0x21);
+    platform.port_out(0x20, READ_IN_SERVICE);
+    let in_service = platform.port_in(0x20);
+    platform.port_out(0x20, READ_REQUESTS);
+    let requested = platform.port_in(0x20);
+    in_service & (TIMER | KEYBOARD) == 0 && requested & !masked & KEYBOARD != 0
+}
+
 pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served {
     match call.ah() {
         0x00 | 0x10 => {
@@ -220,6 +242,9 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
         }
         0x01 | 0x11 => {
             let code = available(call.ah() == 0x01, platform);
+            if code.is_none() && interrupt_is_due(platform) {
+                return Served::Wait;
+            }
             call.set_zero(code.is_none());
             call.set_ax(code.unwrap_or(0));
         }

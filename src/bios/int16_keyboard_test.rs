@@ -106,3 +106,19 @@ fn impossible_ends_of_the_buffer_are_not_used() {
     press_all(&[0x1E, 0x30], &mut platform);
     assert_eq!(keys(0x00, &mut platform), [0x1E61, 0x3062]);
 }
+
+#[test]
+fn a_caller_that_polls_gets_the_interrupt_that_is_due() {
+    // Status of the keyboard controller; what is masked, in service and requested.
+    let polled = |status, mask, in_service, requested| {
+        let mut platform = TestPlatform { in_service, requested, ..TestPlatform::default() };
+        platform.ports.extend([(0x64, status), (0x21, mask)]);
+        called(0x01, &mut platform)
+    };
+    assert_eq!(polled(1, 0xF8, 0, 2).1, Served::Wait);
+    let (call, served) = polled(0, 0xF8, 0, 2);
+    assert_eq!((served, call.flags & 0x40), (Served::Done, 0x40), "no scan code");
+    assert_eq!(polled(1, 0xFA, 0, 2).1, Served::Done, "masked");
+    assert_eq!(polled(1, 0xF8, 2, 2).1, Served::Done, "the handler itself asks");
+    assert_eq!(polled(1, 0xF8, 0, 1).1, Served::Done, "another interrupt");
+}

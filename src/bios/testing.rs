@@ -22,6 +22,9 @@ pub(super) struct TestPlatform {
     /// What was written to all ports.
     pub written: Vec<(u16, u8)>,
     pub size: u64,
+    /// Interrupts of the master PIC that are in service, and that are requested.
+    pub in_service: u8,
+    pub requested: u8,
     pub controllers_are_elsewhere: bool,
     pub has_video_memory: bool,
 }
@@ -41,6 +44,8 @@ impl Default for TestPlatform {
             ports: vec![(0x3F9, 0), (0x3FB, 3), (0x3FC, 8), (0x3FD, 0x60)],
             written: Vec::new(),
             size: 64 << 20,
+            in_service: 0,
+            requested: 0,
             controllers_are_elsewhere: false,
             has_video_memory: false,
         }
@@ -105,6 +110,8 @@ impl BiosPlatform for TestPlatform {
         match port {
             0x71 => self.cmos[usize::from(self.index)],
             0x3B0..=0x3DF => self.vga.read(port - vga::FIRST_PORT).0,
+            0x20 if self.written_to(0x20).last() == Some(&0x0B) => self.in_service,
+            0x20 => self.requested,
             _ => self.ports.iter().find(|(at, _)| *at == port).map_or(0xFF, |(_, value)| *value),
         }
     }

@@ -122,7 +122,7 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         name: "disk",
         file: "disk image",
         recognised: "the boot signature 55 AA at offset 510, and no other header",
-        entry: "real mode at 0:7C00 in the first sector, DL 80h; services of a BIOS (docs/bios.md)",
+        entry: "real mode at 0:7C00 in the first sector, DL 80h, or 0 for a diskette; services of a BIOS (docs/bios.md)",
         gdb_arch: GdbArch::I8086,
         example: "kvm disk.img",
     },
