@@ -52,7 +52,9 @@ mod int1a_time;
 mod key_codes;
 mod post;
 pub mod rom;
+// The tests use all of it, fuzz targets do not.
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code))]
 mod testing;
 
 pub use call::{BiosCall, BiosDisk, BiosPlatform, Served};
