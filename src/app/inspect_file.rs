@@ -26,13 +26,14 @@ pub(super) fn inspect(settings: &Settings) -> u8 {
 
 fn describe(settings: &Settings) -> Result<String, Failure> {
     let image = open_guest(settings)?;
+    let image = image.as_ref();
     let options = boot_options(settings);
-    let found = find_protocol(&image, &options)?;
-    let size = memory_size(settings, &image, &options, found.protocol);
+    let found = find_protocol(image, &options)?;
+    let size = memory_size(settings, image, &options, found.protocol);
     let memory = GuestMemory::new(size).map_err(|error| Failure::new(status::HOST, error))?;
     if needs_framebuffer(settings, found.protocol) {
         memory.add_video_memory().map_err(|error| Failure::new(status::HOST, error))?;
     }
-    let loaded = boot::load(&image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
-    Ok(guest_description::describe(&image, &memory, &loaded))
+    let loaded = boot::load(image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
+    Ok(guest_description::describe(image, &memory, &loaded))
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::boot::{FileImage, Image, build_id};
+use crate::boot::{FileImage, Image, build_id, is_compressed};
 use crate::frontends::log::LogEntry;
 use crate::kvm::probe::{kernel_release, kvm_modules};
 use crate::settings::Settings;
@@ -53,6 +53,9 @@ fn guest(settings: &Settings) -> LogEntry {
     // A file that cannot be read is reported by the run itself.
     if let Ok(image) = FileImage::open(&settings.guest) {
         fields.push(("bytes", image.len().to_string()));
+        if is_compressed(&image) {
+            fields.push(("compression", "gzip".to_owned()));
+        }
         fields.push(("build_id", build_id(&image).unwrap_or_else(|| "none".to_owned())));
     }
     LogEntry { message: "guest file", fields }

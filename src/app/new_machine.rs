@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use super::failure_status::{boot_status, machine_status};
 use super::{Failure, user_interface};
 use crate::boot::{
-    self, BootError, BootOptions, FileImage, FoundProtocol, Platform, Protocol, has_symbols,
-    has_symbols_at_fixed_addresses,
+    self, BootError, BootOptions, FileImage, FoundProtocol, Image, Platform, Protocol, has_symbols,
+    has_symbols_at_fixed_addresses, open_guest_file,
 };
 use crate::frontends::messages::tell;
 use crate::machine::inputs::Inputs;
@@ -24,13 +24,13 @@ pub(super) fn new_machine(
 ) -> Result<Machine, Failure> {
     let image = open_guest(settings)?;
     let boot = boot_options(settings);
-    let found = find_protocol(&image, &boot)?;
+    let found = find_protocol(image.as_ref(), &boot)?;
     if let Some(note) = &found.note {
         // The log has it as a warning.
         tell(note);
     }
     let framebuffer = needs_framebuffer(settings, found.protocol);
-    let memory = memory_size(settings, &image, &boot, found.protocol);
+    let memory = memory_size(settings, image.as_ref(), &boot, found.protocol);
     let user_interface = user_interface(settings);
     let spec = MachineSpec {
         memory,
@@ -48,12 +48,11 @@ pub(super) fn new_machine(
         magic_break: user_interface.magic_break,
         framebuffer,
     };
-    Machine::new(Box::new(image), spec, inputs, outputs)
-        .map_err(|error| Failure::new(machine_status(&error), error))
+    Machine::new(image, spec, inputs, outputs).map_err(|error| Failure::new(machine_status(&error), error))
 }
 
 /// The protocol for a guest file. What can only be read from the whole of a CD is checked here, too.
-pub(super) fn find_protocol(image: &FileImage, boot: &BootOptions) -> Result<FoundProtocol, Failure> {
+pub(super) fn find_protocol(image: &dyn Image, boot: &BootOptions) -> Result<FoundProtocol, Failure> {
     let fail = |error| Failure::new(boot_status(&error), error);
     let found = Protocol::find(image, boot.kind).map_err(fail)?;
     if found.protocol.kind == BootKind::Cdrom {
@@ -62,9 +61,9 @@ pub(super) fn find_protocol(image: &FileImage, boot: &BootOptions) -> Result<Fou
     Ok(found)
 }
 
-/// The guest file.
-pub(super) fn open_guest(settings: &Settings) -> Result<FileImage, Failure> {
-    FileImage::open(&settings.guest).map_err(|error| match error {
+/// The guest file, unpacked if it is compressed.
+pub(super) fn open_guest(settings: &Settings) -> Result<Box<dyn Image>, Failure> {
+    open_guest_file(&settings.guest, settings.boot.kind).map_err(|error| match error {
         BootError::Missing { .. } => {
             Failure::new(status::GUEST_FILE, format_args!("The selected executable does not exist: {error}"))
         }
@@ -75,7 +74,7 @@ pub(super) fn open_guest(settings: &Settings) -> Result<FileImage, Failure> {
 /// The size of RAM: the user's, or the default of the kind of guest.
 pub(super) fn memory_size(
     settings: &Settings,
-    image: &FileImage,
+    image: &dyn Image,
     options: &BootOptions,
     protocol: &Protocol,
 ) -> u64 {

@@ -149,6 +149,12 @@ pub enum GuestProblem {
         /// What the user can do.
         remedy: &'static str,
     },
+    /// A gzip-compressed file that cannot be unpacked.
+    #[error("this is a gzip-compressed file, and {what}; unpack it yourself and give what was in it")]
+    Compressed {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// A snapshot of a machine.
     #[error("this is a snapshot, not a guest file; to continue it: `kvm --restore {name}`")]
     Snapshot {

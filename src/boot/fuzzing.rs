@@ -1,6 +1,6 @@
 //! Arbitrary bytes as a guest file.
 
-use super::{BootOptions, BytesImage, Protocol, load};
+use super::{BootOptions, BytesImage, Protocol, gzip, load};
 use crate::memory::GuestMemory;
 use crate::settings::{BOOT_KINDS, BootKind};
 
@@ -9,13 +9,15 @@ const MEMORY: u64 = 4 << 20;
 /// Where the setup header begins in a bzImage.
 const SETUP_HEADER: usize = 0x1F1;
 
-/// Loads `file` as a guest, with and without strict mode, and as each kind of guest.
+/// Loads `file` as a guest, with and without strict mode, and as each kind of guest; unpacked if it is compressed.
 ///
 /// # Panics
 ///
 /// If the loaded guest lies outside of RAM, or overlaps itself.
 pub fn load_anything(file: &[u8]) {
     let memory = GuestMemory::new(MEMORY).expect("a few MiB can be had");
+    let unpacked = gzip::unpack(&BytesImage::new("fuzz", file));
+    let file = unpacked.as_deref().unwrap_or(file);
     let kinds = BOOT_KINDS.iter().map(|spec| (false, Some(spec.kind)));
     for (strict, kind) in [(false, None), (true, None)].into_iter().chain(kinds) {
         let options = BootOptions { strict, kind, ..BootOptions::default() };

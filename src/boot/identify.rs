@@ -40,6 +40,11 @@ fn not_a_guest(what: impl Into<String>, remedy: &'static str) -> GuestProblem {
     GuestProblem::NotAGuest { what: what.into(), remedy }
 }
 
+/// The error for a compressed file that has to be unpacked by the user; `what` was in it.
+pub(super) fn compressed(what: &str) -> GuestProblem {
+    not_a_guest(format!("a gzip-compressed {what}"), "unpack it first (`gunzip`) and give what was in it")
+}
+
 /// The error for a file without the ELF signature.
 pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
     if file.is_empty() {

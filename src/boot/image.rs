@@ -30,6 +30,11 @@ pub trait Image {
     ///
     /// The host's error; [`io::ErrorKind::UnexpectedEof`] past the end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// True if these are the contents of a compressed file.
+    fn is_unpacked(&self) -> bool {
+        false
+    }
 }
 
 /// A regular file.

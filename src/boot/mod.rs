@@ -17,6 +17,7 @@
 //! | `multiboot` | the protocols of Multiboot kernels, version 1 and 2 |
 //! | `long_mode`, `protected_mode`, `real_mode` | the CPU state in each mode |
 //! | `image` | reads files piece by piece |
+//! | `gzip` | unpacks compressed files |
 //! | `identify` | names the kind of a file that is not a guest |
 //! | `elf` | reads the headers of ELF files of either class |
 //! | `elf64` | reads and checks the headers of guests |
@@ -58,6 +59,7 @@ mod error;
 mod firmware_tables;
 mod flat;
 mod free_pages;
+mod gzip;
 mod identify;
 mod image;
 mod limine;
@@ -95,6 +97,7 @@ pub use entry_return::{
     MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, boot_stack, has_returned as entry_has_returned,
 };
 pub use error::{BootError, GuestProblem, SegmentName};
+pub use gzip::{is_compressed, open_guest_file};
 pub use image::{BytesImage, FileImage, Image};
 pub use limine::{Framebuffer, LimineProblem, PARKED_MARK_LENGTH, is_parked as is_parked_processor};
 pub use linux::{LinuxProblem, is_large_kernel};

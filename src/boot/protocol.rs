@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::GuestProblem;
 use super::{BootError, BootOptions, Image, LoadedGuest, ResetAction};
-use super::{cdrom, disk, flat, identify, image, limine, linux, long_mode_elf, multiboot, pvh, rom};
+use super::{cdrom, disk, flat, gzip, identify, image, limine, linux, long_mode_elf, multiboot, pvh, rom};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
@@ -214,6 +214,10 @@ impl Protocol {
                 Recognition::WithNote(note) => (Choice::ByContents, Some(note)),
                 Recognition::ByEnding(ending) => (Choice::ByEnding(ending), None),
             };
+            if image.is_unpacked() && gzip::runs_as_it_is(protocol.kind) {
+                let problem = identify::compressed(protocol.kind.spec().file);
+                return Err(BootError::Guest { file: image.name().to_owned(), problem });
+            }
             return Ok(FoundProtocol { protocol, choice, note });
         }
         let problem: GuestProblem = identify::without_elf_magic(image);

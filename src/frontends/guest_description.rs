@@ -18,7 +18,8 @@ pub fn describe(image: &dyn Image, memory: &GuestMemory, loaded: &LoadedGuest) -
         text += format!("{name:<14}{}", escaped(value, &[])).trim_end();
         text.push('\n');
     };
-    row("file", &format!("{}, {} bytes", image.name(), image.len()));
+    let packing = if image.is_unpacked() { " when unpacked by gzip" } else { "" };
+    row("file", &format!("{}, {} bytes{packing}", image.name(), image.len()));
     row("kind", &format!("{}: {}, {}", loaded.kind.name(), loaded.kind.spec().file, loaded.choice));
     if loaded.kind == BootKind::Cdrom
         && let Ok(boot_image) = cdrom::boot_image(image)

@@ -8,7 +8,7 @@ use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file_info::GuestFileInfo;
 use super::saved_machine::check_version;
-use crate::boot::{FileImage, Image};
+use crate::boot::{FileImage, Image, open_guest_file};
 
 /// The name of the section.
 pub(super) const NAME: &str = "guest-file";
@@ -123,8 +123,8 @@ impl GuestFileCopy {
             GuestFileCopy::Section { snapshot, entry } => {
                 Box::new(CopyInSnapshot { name, snapshot, entry, is_good: OnceLock::new() })
             }
-            GuestFileCopy::Missing => match FileImage::open(guest.path()) {
-                Ok(file) if file.len() == guest.length => Box::new(file),
+            GuestFileCopy::Missing => match open_guest_file(&guest.path(), None) {
+                Ok(file) if file.len() == guest.length => file,
                 _ => Box::new(MissingCopy { name }),
             },
         }
