@@ -13,6 +13,7 @@ use super::{
     BootOptions, BytesImage, Choice, Image, LoadedGuest, LoadedRegion, Protocol, SymbolSource,
     firmware_tables, image,
 };
+use crate::arch::Registers;
 use crate::bios::{data_areas, rom};
 use crate::memory::GuestMemory;
 use crate::settings::BootKind;
@@ -55,30 +56,65 @@ pub(super) fn load_bios(
     if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
         return Err(BootError::NotForDisk { file: image.name().to_owned(), option });
     }
+    Ok(LoadedGuest {
+        kind,
+        choice: Choice::Chosen,
+        registers: registers_at_reset(),
+        other_processors: Vec::new(),
+        framebuffer: None,
+        reset: Protocol::of(kind).reset(),
+        symbols: SymbolSource::None,
+        layout: load_bios_and_tables(memory, options, kind)?,
+        warnings: Vec::new(),
+    })
+}
+
+/// Loads the machine's own BIOS with its tables for this kind of guest file, and returns the memory that they use.
+pub(super) fn load_bios_and_tables(
+    memory: &GuestMemory,
+    options: &BootOptions,
+    kind: BootKind,
+) -> Result<Vec<LoadedRegion>, BootError> {
+    let mut layout = Vec::new();
+    add_bios(memory, kind, &mut layout)?;
+    let tables = firmware_tables::write_at_usual_place(memory, &options.platform)?;
+    layout.insert(2, LoadedRegion { name: "ACPI and MP tables".to_owned(), range: tables });
+    Ok(layout)
+}
+
+/// Loads the machine's own BIOS beside the regions of `layout`, unless one of them is where it belongs. The devices are
+/// as after a reset: it sets them up only if the processor starts in it.
+pub(super) fn add_bios(
+    memory: &GuestMemory,
+    kind: BootKind,
+    layout: &mut Vec<LoadedRegion>,
+) -> Result<(), BootError> {
     let parts = [
         ("interrupt vectors and BIOS data", 0, data_areas::low_memory()),
         ("extended BIOS data", data_areas::EBDA, data_areas::ebda(kind == BootKind::Cdrom)),
         ("BIOS", rom::ADDRESS, rom::ROM.to_vec()),
     ];
-    let mut layout = Vec::new();
-    for (name, start, bytes) in parts {
-        memory.write(start, &bytes)?;
-        layout.push(LoadedRegion { name: name.to_owned(), range: start..start + bytes.len() as u64 });
+    let regions = parts.each_ref().map(|(name, start, bytes)| LoadedRegion {
+        name: (*name).to_owned(),
+        range: *start..*start + bytes.len() as u64,
+    });
+    let overlap =
+        |a: &LoadedRegion, b: &LoadedRegion| a.range.start < b.range.end && b.range.start < a.range.end;
+    if layout.iter().any(|region| regions.iter().any(|part| overlap(region, part))) {
+        return Ok(());
     }
-    let tables = firmware_tables::write_at_usual_place(memory, &options.platform)?;
-    layout.insert(2, LoadedRegion { name: "ACPI and MP tables".to_owned(), range: tables });
+    for (_, start, bytes) in parts {
+        memory.write(start, &bytes)?;
+    }
+    layout.extend(regions);
+    layout.sort_by_key(|region| region.range.start);
+    Ok(())
+}
+
+/// The registers of a processor that starts at the reset vector of the BIOS.
+pub(super) fn registers_at_reset() -> Registers {
     let entry = FarAddress { segment: rom::SEGMENT, offset: rom::RESET_VECTOR };
-    Ok(LoadedGuest {
-        kind,
-        choice: Choice::Chosen,
-        registers: real_mode::registers(entry, FarAddress::default()),
-        other_processors: Vec::new(),
-        framebuffer: None,
-        reset: Protocol::of(kind).reset(),
-        symbols: SymbolSource::None,
-        layout,
-        warnings: Vec::new(),
-    })
+    real_mode::registers(entry, FarAddress::default())
 }
 
 /// What is kept of a disk image as a guest file: snapshots have a copy of that, and nothing is read from it. The disk's
@@ -104,7 +140,7 @@ impl Image for BootSector {
 
 /// The first sector of a disk or a CD in place of the whole; any other image stays what it is.
 pub fn without_contents(image: Box<dyn Image>, kind: BootKind) -> Box<dyn Image> {
-    if !kind.has_own_bios() {
+    if !kind.is_disk_image() {
         return image;
     }
     let name = image.name().to_owned();

@@ -7,11 +7,12 @@
 //! The structures are those of the `linux-loader` crate. Its loaders are not used: they write to memory without
 //! [`GuestMemory`]'s record of what has changed, and check neither `init_size` nor `initrd_addr_max`.
 //!
-//! Not implemented: the 16-bit entry point, which calls a BIOS, and the EFI handover.
+//! The 16-bit entry point is another protocol, in `real_mode_entry`. Not implemented: the EFI handover.
 
 mod entry;
 mod initrd;
 mod problem;
+mod real_mode_entry;
 mod setup_header;
 mod zero_page;
 
@@ -20,6 +21,7 @@ use vm_memory::ByteValued;
 
 use self::initrd::Initrd;
 pub use self::problem::LinuxProblem;
+pub(super) use self::real_mode_entry::{load as load_16, recognise as recognise_16};
 use self::setup_header::{Entry, SetupHeader};
 use self::zero_page::Handover;
 use super::address_space::{self, Protection};
@@ -33,7 +35,7 @@ use super::{
     segments,
 };
 use crate::arch::PAGE_SIZE;
-use crate::memory::{GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, RAM_GRANULE};
+use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
 /// Notes of a `vmlinux` (Linux, include/linux/elfnote-lto.h and build-salt.h).
@@ -107,13 +109,7 @@ fn load_bzimage(
     let header = SetupHeader::read(image).map_err(wrap)?;
     let what = header.describe();
     let entry = header.entry().ok_or_else(|| wrap(LinuxProblem::RealMode { what: what.clone() }.into()))?;
-    let needed = header.needed_memory().ok_or(LinuxProblem::Header {
-        field: "init_size",
-        value: header.raw.init_size.into(),
-        expected: "a size that fits into the address space behind pref_address",
-    });
-    let needed =
-        needed.and_then(|needed| check_memory(needed, memory)).map_err(|problem| wrap(problem.into()))?;
+    let needed = header.checked_memory(memory).map_err(wrap_problem(image))?;
     let code = header.code.clone();
     image::copy(image, code.start, code.end - code.start, memory, needed.start, wrap)?;
     let kernel = Kernel {
@@ -160,23 +156,6 @@ fn load_vmlinux(
         regions: regions.collect(),
     };
     kernel.start(memory, options)
-}
-
-/// Checks that `needed` is RAM.
-fn check_memory(
-    needed: std::ops::Range<u64>,
-    memory: &GuestMemory,
-) -> Result<std::ops::Range<u64>, LinuxProblem> {
-    let (start, end) = (needed.start, needed.end);
-    if memory.is_ram(start, end - start) {
-        return Ok(needed);
-    }
-    // The registers and fields that name addresses of the kernel have 32 bits.
-    if end > LOW_RAM_LIMIT || start >= HIGH_RAM_BASE {
-        return Err(LinuxProblem::NeverRam { start, end });
-    }
-    let needed = end.next_multiple_of(RAM_GRANULE);
-    Err(LinuxProblem::Memory { start, end, memory: memory.size(), needed })
 }
 
 /// A kernel in memory, without what it is started with.
@@ -281,6 +260,11 @@ fn map_all(
     let at = allocator.allocate("the page tables", tables.size())?;
     tables.write(memory, at)?;
     Ok(at)
+}
+
+/// Makes an error of a problem with the kernel in `image`.
+fn wrap_problem(image: &dyn Image) -> impl Fn(LinuxProblem) -> BootError {
+    |problem| BootError::Guest { file: image.name().to_owned(), problem: problem.into() }
 }
 
 impl From<LinuxProblem> for GuestProblem {

@@ -36,6 +36,14 @@ pub struct Protocol {
 // A disk comes before those: boot loaders in its first sectors contain the headers of other kinds. A bzImage comes
 // before disks, because it has a boot sector.
 static PROTOCOLS: &[Protocol] = &[
+    // Before the row of those with other entry points, too.
+    Protocol {
+        kind: BootKind::Linux16,
+        recognise: linux::recognise_16,
+        load: linux::load_16,
+        default_memory: |_, _| None,
+        reset: ResetAction::Reload,
+    },
     Protocol {
         kind: BootKind::Linux,
         recognise: linux::recognise,

@@ -2,7 +2,7 @@
 //!
 //! The BIOS in ROM (`firmware/bios.S`) writes to it at each of its entry points; the machine then serves the call
 //! (`crate::bios`) with the registers of the processor and with guest memory. The value that is written has no
-//! meaning. The machine has the port only if the guest was started by that BIOS.
+//! meaning. The machine has the port only if the guest's kind finds that BIOS in memory.
 //!
 //! What the port keeps is the transfer of a disk that a call waits for. The processor executes nothing meanwhile.
 

@@ -210,7 +210,7 @@ impl Machine {
         if spec.magic_break {
             board.connect_debugger_port();
         }
-        if spec.boot.kind.is_some_and(BootKind::has_own_bios) {
+        if spec.boot.kind.is_some_and(BootKind::has_bios) {
             board.connect_bios_port();
         }
         let scheduler = Scheduler::new(spec.schedule);

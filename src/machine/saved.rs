@@ -305,7 +305,7 @@ impl Machine {
         if self.magic_break {
             self.board.connect_debugger_port();
         }
-        if self.options.kind.is_some_and(BootKind::has_own_bios) {
+        if self.options.kind.is_some_and(BootKind::has_bios) {
             self.board.connect_bios_port();
         }
         self.disks.forget_requests();

@@ -15,6 +15,8 @@ pub enum BootKind {
     Elf64,
     /// A Linux kernel.
     Linux,
+    /// A Linux kernel image that starts in real mode, with the services of the machine's own BIOS.
+    Linux16,
     /// An ELF file with a PVH entry point.
     Pvh,
     /// A Multiboot kernel, started in 32-bit protected mode.
@@ -71,6 +73,15 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
         entry: "long mode at the 64-bit entry point, else protected mode; RSI: `boot_params`",
         gdb_arch: GdbArch::X86_64,
         example: "kvm bzImage --initrd initramfs.gz -- console=ttyS0",
+    },
+    BootKindSpec {
+        kind: BootKind::Linux16,
+        name: "linux16",
+        file: "Linux kernel image that starts in real mode",
+        recognised: "a bzImage that has no other entry point, such as iPXE's `.lkrn`",
+        entry: "real mode in the setup code, at 9020:0; services of a BIOS (docs/bios.md)",
+        gdb_arch: GdbArch::I8086,
+        example: "kvm ipxe.lkrn -- shell",
     },
     BootKindSpec {
         kind: BootKind::Pvh,
@@ -153,9 +164,14 @@ impl BootKind {
         row.expect("a test checks that every kind has a row")
     }
 
-    /// True if the machine's own BIOS starts it.
-    pub fn has_own_bios(self) -> bool {
+    /// True for the image of a disk or a CD, from which the machine's own BIOS starts.
+    pub fn is_disk_image(self) -> bool {
         matches!(self, BootKind::Disk | BootKind::Cdrom)
+    }
+
+    /// True if the guest finds the machine's own BIOS.
+    pub fn has_bios(self) -> bool {
+        matches!(self, BootKind::Disk | BootKind::Cdrom | BootKind::Linux16)
     }
 
     /// The value of `--boot`.

@@ -74,7 +74,9 @@ impl SavedBoot {
     /// Where the symbols of the guest file come from, which was moved by `bias`.
     pub(super) fn symbols(&self, bias: u64) -> SymbolSource {
         match self.kind() {
-            Some(BootKind::Flat | BootKind::Disk | BootKind::Cdrom | BootKind::Rom) => SymbolSource::None,
+            Some(BootKind::Flat | BootKind::Disk | BootKind::Cdrom | BootKind::Rom | BootKind::Linux16) => {
+                SymbolSource::None
+            }
             _ => SymbolSource::GuestFile { bias },
         }
     }

@@ -163,7 +163,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "[vm-spec] boot",
         "efi",
-        "is no kind of guest file; allowed: auto, elf64, linux, pvh, multiboot, multiboot2, limine, flat, disk, cdrom, rom",
+        "is no kind of guest file; allowed: auto, elf64, linux, linux16, pvh, multiboot, multiboot2, limine, flat, disk, cdrom, rom",
     ),
     ("[guest] bios", "", "does not name a file; allowed: the path of a firmware image"),
     ("[guest] vga_bios", "", "does not name a file; allowed: the path of an option ROM"),

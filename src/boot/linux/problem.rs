@@ -22,7 +22,7 @@ pub enum LinuxProblem {
     NotLoadedHigh,
     /// A kernel that has only an entry point in real mode, and needs the services of a BIOS.
     #[error(
-        "{what} has no 32-bit entry point (code32_start is 0): it starts in real mode and calls a BIOS; start it from a disk, with a BIOS"
+        "{what} has no 32-bit entry point (code32_start is 0): it starts in real mode and calls a BIOS; `--boot linux16` does so"
     )]
     RealMode {
         /// What the image is.

@@ -11,6 +11,7 @@ use super::problem::LinuxProblem;
 use crate::boot::elf64::printable;
 use crate::boot::error::GuestProblem;
 use crate::boot::image::{self, Image};
+use crate::memory::{GuestMemory, HIGH_RAM_BASE, LOW_RAM_LIMIT, RAM_GRANULE};
 
 /// Offset of the header in the file, and in `boot_params`.
 pub(super) const OFFSET: u64 = 0x1F1;
@@ -93,12 +94,12 @@ impl SetupHeader {
     }
 
     /// True if the image's version of the protocol is at least 2.`minor`.
-    fn has(&self, minor: u16) -> bool {
+    pub(super) fn has(&self, minor: u16) -> bool {
         self.raw.version >= 0x200 + minor
     }
 
     /// Length of the header in the image's version of the protocol.
-    fn known_length(&self) -> u64 {
+    pub(super) fn known_length(&self) -> u64 {
         let end: u64 = match self.raw.version & 0xFF {
             0 => 0x224,
             1 => 0x228,
@@ -143,11 +144,7 @@ impl SetupHeader {
     /// Where the protected-mode code is: behind the sectors of the real-mode code.
     fn find_code(&self, file: &dyn Image) -> Result<Range<u64>, GuestProblem> {
         const PART: &str = "the protected-mode code of the kernel";
-        let sectors = match self.raw.setup_sects {
-            0 => 4,
-            sectors => u64::from(sectors),
-        };
-        let start = (1 + sectors) * SECTOR;
+        let start = (1 + u64::from(self.setup_sectors())) * SECTOR;
         image::check_present(file, start, 1, PART)?;
         let available = file.len() - start;
         // Before 2.04 the field had 16 bits, which are too few. It counts paragraphs, of which the last may be
@@ -157,6 +154,14 @@ impl SetupHeader {
             image::check_present(file, start, length, PART)?;
         }
         Ok(start..start + if length == 0 { available } else { length.min(available) })
+    }
+
+    /// Sectors of real-mode code behind the first one.
+    pub(super) fn setup_sectors(&self) -> u8 {
+        match self.raw.setup_sects {
+            0 => 4,
+            sectors => sectors,
+        }
     }
 
     /// The address at which the protected-mode code is loaded.
@@ -175,6 +180,25 @@ impl SetupHeader {
         let start = self.load_address();
         let size = u64::from(self.raw.init_size).max(self.code.end - self.code.start);
         Some(start..start.checked_add(size)?)
+    }
+
+    /// The memory that the kernel needs, all of which is RAM.
+    pub(super) fn checked_memory(&self, memory: &GuestMemory) -> Result<Range<u64>, LinuxProblem> {
+        let needed = self.needed_memory().ok_or(LinuxProblem::Header {
+            field: "init_size",
+            value: self.raw.init_size.into(),
+            expected: "a size that fits into the address space behind pref_address",
+        })?;
+        let (start, end) = (needed.start, needed.end);
+        if memory.is_ram(start, end - start) {
+            return Ok(needed);
+        }
+        // The registers and fields that name addresses of the kernel have 32 bits.
+        if end > LOW_RAM_LIMIT || start >= HIGH_RAM_BASE {
+            return Err(LinuxProblem::NeverRam { start, end });
+        }
+        let needed = end.next_multiple_of(RAM_GRANULE);
+        Err(LinuxProblem::Memory { start, end, memory: memory.size(), needed })
     }
 
     /// The best entry point; `None` if there is only that of real mode.

@@ -136,7 +136,7 @@ pub(super) static GUEST: &[OptionSpec] = &[
         takes: OptionArgument::Value("KIND"),
         repeatable: false,
         default: Some("auto"),
-        allowed: "auto, elf64, linux, pvh, multiboot, multiboot2, limine, flat, disk, cdrom, rom",
+        allowed: "auto, elf64, linux, linux16, pvh, multiboot, multiboot2, limine, flat, disk, cdrom, rom",
         help: "Kind of the guest file: how it is loaded and started",
         set: |draft, text| values::boot_kind(text).map(|kind| draft.settings.boot.kind = kind),
         keys: &[Key::same("vm-spec", "boot")],

@@ -83,7 +83,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--boot",
         "--boot efi",
-        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, pvh, multiboot, multiboot2, limine, flat, disk, cdrom, rom",
+        "--boot: `efi` is no kind of guest file; allowed: auto, elf64, linux, linux16, pvh, multiboot, multiboot2, limine, flat, disk, cdrom, rom",
     ),
     (
         "--bios",
