@@ -9,6 +9,8 @@
 //! | `memory_map` | the memory as firmware of a PC describes it |
 //! | `information1`, `information2` | the boot information |
 //!
+//! The machine's own BIOS is in memory, for kernels that return to real mode and call it.
+//!
 //! What the machine has none of is absent in the boot information, as the specifications say: BIOS drives and boot
 //! device, APM, VBE, EFI, SMBIOS, network.
 //!
@@ -41,7 +43,7 @@ use super::protected_mode::{self, EntryPoint32, FlatSelectors};
 use super::protocol::{Candidate, Recognition};
 use super::segments::SegmentLayout;
 use super::{
-    BootOptions, Choice, Image, LoadedGuest, Protocol, SymbolSource, boot_information, firmware_tables,
+    BootOptions, Choice, Image, LoadedGuest, Protocol, SymbolSource, boot_information, disk, firmware_tables,
     image, notes,
 };
 use crate::arch::{PAGE_SIZE, TableRegister};
@@ -226,6 +228,8 @@ fn load(
     });
     registers.general.rax = version.magic().into();
     registers.general.rbx = information_at;
+    let mut layout = allocator.into_layout(&segment_layout.segments);
+    disk::add_bios(memory, version.kind(), &mut layout)?;
     Ok(LoadedGuest {
         kind: version.kind(),
         choice: Choice::Chosen,
@@ -234,7 +238,7 @@ fn load(
         framebuffer: None,
         reset: Protocol::of(version.kind()).reset(),
         symbols: if notes::is_elf(image) { SymbolSource::GuestFile { bias } } else { SymbolSource::None },
-        layout: allocator.into_layout(&segment_layout.segments),
+        layout,
         warnings,
     })
 }

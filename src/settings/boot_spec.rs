@@ -171,7 +171,8 @@ impl BootKind {
 
     /// True if the guest finds the machine's own BIOS.
     pub fn has_bios(self) -> bool {
-        matches!(self, BootKind::Disk | BootKind::Cdrom | BootKind::Linux16)
+        use BootKind::{Cdrom, Disk, Linux16, Multiboot, Multiboot2};
+        matches!(self, Disk | Cdrom | Linux16 | Multiboot | Multiboot2)
     }
 
     /// The value of `--boot`.
