@@ -19,13 +19,9 @@ use crate::settings::BootKind;
 const NOTE_NAME: &[u8] = b"Xen";
 const PHYS32_ENTRY: u32 = 18;
 
-/// A 64-bit ELF file with the note.
+/// An ELF file with the note, of either class.
 pub(super) fn recognise(candidate: &Candidate<'_>) -> Recognition {
-    if notes::is_elf64(candidate.image) && entry(candidate.image).is_some() {
-        Recognition::ByContents
-    } else {
-        Recognition::No
-    }
+    if entry(candidate.image).is_some() { Recognition::ByContents } else { Recognition::No }
 }
 
 /// The entry point in the note; `None` if there is no such note.
@@ -45,7 +41,8 @@ pub(super) fn load(
 ) -> Result<LoadedGuest, BootError> {
     check_command_lines(options)?;
     let wrap = |problem| BootError::Guest { file: image.name().to_owned(), problem };
-    let mut executable = elf64::read(image).map_err(wrap)?.by_physical_address();
+    let executable = if notes::is_elf64(image) { elf64::read(image) } else { elf64::read_any_class(image) };
+    let mut executable = executable.map_err(wrap)?.by_physical_address();
     executable.entry = entry(image).ok_or_else(|| wrap(GuestProblem::NoPvhNote))?;
     let layout = segments::place(&executable, memory).map_err(wrap)?;
     let start = u32::try_from(layout.entry).map_err(|_| {

@@ -36,6 +36,20 @@ fn a_pvh_guest_starts_at_the_entry_in_the_note() {
 }
 
 #[test]
+fn a_32_bit_file_with_the_note_starts_there_too() {
+    let memory = GuestMemory::new(8 << 20).unwrap();
+    let file = TestGuest::new(0x20_0000)
+        .load(CODE, 0x20_0000, b"\xF4kernel")
+        .header(4, CODE, 0x20_1000, &note(&0x20_0001u32.to_le_bytes()))
+        .for_32_bits()
+        .build();
+    let image = BytesImage::new("guest.elf", &file);
+    assert_eq!(Protocol::find(&image, None).unwrap().protocol.kind, BootKind::Pvh);
+    let loaded = load(&image, &memory, &BootOptions::default()).unwrap();
+    assert_eq!((loaded.registers.general.rip, loaded.registers.bitness()), (0x20_0001, 32));
+}
+
+#[test]
 fn an_entry_outside_the_file_is_refused() {
     let memory = GuestMemory::new(8 << 20).unwrap();
     let file = guest(&0x1234u32.to_le_bytes());

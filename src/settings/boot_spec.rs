@@ -86,10 +86,10 @@ pub static BOOT_KINDS: &[BootKindSpec] = &[
     BootKindSpec {
         kind: BootKind::Pvh,
         name: "pvh",
-        file: "64-bit ELF executable with a PVH entry point",
-        recognised: "an ELF file for x86-64 with the note XEN_ELFNOTE_PHYS32_ENTRY",
+        file: "ELF executable with a PVH entry point",
+        recognised: "an ELF file, 64-bit or 32-bit, with the note XEN_ELFNOTE_PHYS32_ENTRY",
         entry: "protected mode at the address in the note, no paging; EBX: `hvm_start_info`",
-        gdb_arch: GdbArch::X86_64,
+        gdb_arch: GdbArch::I386,
         example: "kvm pvh.elf",
     },
     BootKindSpec {
