@@ -38,17 +38,20 @@ unpack_package() {
     rm -rf "$new"
 }
 
+# dependency PACKAGE PREFIX: the first package with this prefix that PACKAGE depends on; nothing if there is none.
+dependency() {
+    have apt-cache || return 0
+    apt-cache depends "$1" 2>/dev/null | awk -v prefix="$2" '/Depends: / && index($2, prefix) == 1 { print $2; exit }' ||
+        true
+}
+
 # The kernel that Debian makes for clouds: small, and with KVM for both vendors.
 fetch_kernel() {
-    local package=''
-    if have apt-cache; then
-        package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-            awk '/Depends: linux-image-/ { print $2; exit }') || true
-        if [[ -z $package ]]; then
-            refresh_package_lists
-            package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-                awk '/Depends: linux-image-/ { print $2; exit }') || true
-        fi
+    local package
+    package=$(dependency linux-image-cloud-amd64 linux-image-)
+    if [[ -z $package ]] && have apt-get; then
+        slowly "refreshing the package lists" apt-get update -qq >/dev/null 2>&1 || true
+        package=$(dependency linux-image-cloud-amd64 linux-image-)
     fi
     [[ -n $package ]] || die "the lab runs Debian's kernel for clouds, which is not to be had here by apt-get:" \
         "get the package that linux-image-cloud-amd64 depends on from Debian, and unpack it" \

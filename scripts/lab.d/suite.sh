@@ -37,13 +37,16 @@ suite() {
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
     cp "$root"/target/guests/{*.{elf,bzImage,img,bin,sym,o,tar},instructions-on-linux} "$work/files/guests/"
-    # In Bochs, a boot loader that polls the keyboard never gives the processor up.
+    # In Bochs, a boot loader that polls the keyboard never gives the processor up, and others take too long.
     if [[ $cpu == amd ]]; then
         if "$root/scripts/grub-images"; then
             cp -r "$root/target/guests/grub" "$work/files/guests/"
         else
             say "the tests with GRUB are skipped"
         fi
+        # The tests on this host find them, too.
+        foreign_guests "$root/target/guests/foreign"
+        cp -r "$root/target/guests/foreign" "$work/files/guests/"
     fi
     # Its test takes too long to run with the others.
     [[ $cpu/$* != amd/*debian* ]] || linux_guest "$work/files/guests/linux"

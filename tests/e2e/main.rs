@@ -24,6 +24,7 @@ mod emulate_native;
 mod emulate_system;
 mod firmware;
 mod flat;
+mod foreign_guests;
 mod foreign_protocols;
 mod gdb;
 mod gdb_breakpoints;
@@ -118,6 +119,7 @@ fn main() {
     trials.extend(clocks::trials());
     trials.extend(pci::trials());
     trials.extend(linux_kernels::trials());
+    trials.extend(foreign_guests::trials());
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));
