@@ -119,7 +119,7 @@ fn main() {
     trials.extend(clocks::trials());
     trials.extend(pci::trials());
     trials.extend(linux_kernels::trials());
-    trials.extend(foreign_guests::trials());
+    trials.extend(foreign_guests::trials().into_iter().map(|trial| trial.with_kind("foreign")));
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(of_migration(migration::trials()));
