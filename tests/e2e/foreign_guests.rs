@@ -1,6 +1,6 @@
 //! Unmodified guests of others, from Debian's packages: Memtest86+, Xen and iPXE. scripts/lab fetches them.
 //!
-//! They need a processor that runs ring 0 itself.
+//! All but Xen need a processor that runs ring 0 itself.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ pub fn trials() -> Vec<Trial> {
     vec![
         foreign_test("memtest86_shows_its_screen", "memtest86+x64.bin", memtest),
         foreign_test("xen_starts_from_a_compressed_file", "xen.gz", |file| {
-            // COM1 is its console; it needs no real mode, whose BIOS calls it makes otherwise.
-            let kvm = Kvm::new().arg(&file).args(["--memory=128", "--", "console=com1 com1=115200"]);
-            let kvm = until(kvm, "(XEN) Xen version ")?;
+            // It drops the first word. Without a dom0, it resets the machine.
+            let line = ["--memory=128", "--no-reboot", "--", "xen console=com1 com1=115200"];
+            let kvm = until(Kvm::new().arg(&file).args(line), "(XEN) dom0 kernel not specified")?;
             expect_log(&kvm, "compression=gzip")?;
             expect_log(&kvm, "guest of kind multiboot2 (Multiboot2 kernel), recognised by its contents")
         }),
@@ -37,7 +37,7 @@ fn foreign_test(
 ) -> Trial {
     let path = guest("").with_file_name("foreign").join(file);
     let reason = match lane() {
-        Lane::Emulated => "KVM interprets ring 0",
+        Lane::Emulated if file != "xen.gz" => "KVM interprets ring 0",
         Lane::Intel => "in Bochs it takes too long",
         _ if !path.exists() => "the package is not there: scripts/lab fetches it",
         _ => return guest_test(name, move || run(path)),
