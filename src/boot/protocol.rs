@@ -41,6 +41,7 @@ static PROTOCOLS: &[Protocol] = &[
         kind: BootKind::Linux16,
         recognise: linux::recognise_16,
         load: linux::load_16,
+        framebuffer: true,
         default_memory: |_, _| None,
         reset: ResetAction::Reload,
     },

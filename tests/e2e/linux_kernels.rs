@@ -152,6 +152,8 @@ fn shell(folder: &std::path::Path) -> Result<(), Failed> {
         "--disk=disk.img,virtio",
         // The kernel's many accesses to interrupt controllers and timer are exits otherwise.
         "--irqchip=kernel",
+        // Otherwise it gets the input as keystrokes, because it reads the keyboard, too.
+        "--keys=serial",
         "--timeout=90",
         "--",
         "console=ttyS0 quiet mitigations=off cryptomgr.notests=1 random.trust_cpu=on",
