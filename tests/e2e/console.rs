@@ -279,7 +279,7 @@ fn user_interface() -> Vec<Trial> {
                 &client.ask("screendump /nowhere/at/all.txt")?,
                 "cannot write `/nowhere/at/all.txt`: No such",
             )?;
-            expect(&client.ask("screendump console.log")?, "name must end in .png or .txt")
+            expect(&client.ask("screendump console.log")?, "name must end in .png, .ppm or .txt")
         }),
         guest_test("keys_by_name_reach_a_guest_that_reads_its_keyboard", || {
             let kvm = KvmWithConsole::start("keyboard-echo", &["--serial", "1=log", "--serial", "2=stdio"])?;

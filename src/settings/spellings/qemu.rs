@@ -109,12 +109,10 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     spelling("curses", Absent, Becomes("`--display vga`", |t, _| t.push("--display=vga"))),
     spelling("display", OneOf(&["curses"]), Becomes("`--display vga`", |t, _| t.push("--display=vga"))),
     spelling("display", OneOf(&["none"]), Same(|t, _| t.display_none())),
-    spelling("vga", OneOf(&["std"]), Becomes("`--vga std`", |t, _| t.push("--vga=std"))),
-    // Other values are those of this program's own option.
     spelling(
         "vga",
         OneOf(&["cirrus", "vmware", "qxl", "virtio", "xenfb", "none"]),
-        Ignored("the machine has a VGA text screen", NOTHING),
+        Ignored("the display adapters are those of `--vga`", NOTHING),
     ),
     spelling("vnc", Any("DISPLAY"), Refused(SCREEN)),
     spelling("k", OneOf(&["en-us"]), Becomes("`--layout us`", |t, _| t.push("--layout=us"))),

@@ -102,7 +102,7 @@ fn a_whole_command_line_of_qemu_runs_the_guest() {
         "{notes:?}"
     );
     assert!(notes.iter().any(|note| note.starts_with("`-name test` of QEMU is ignored: ")), "{notes:?}");
-    assert_eq!(notes.len(), 20, "{notes:#?}");
+    assert_eq!(notes.len(), 19, "{notes:#?}");
     assert_eq!(settings("a.elf -s").1, ["`-s` of QEMU means `--gdb` and `--gdb-nowait`"]);
     assert_eq!(settings("a.elf -s -S").1[0], "`-s` of QEMU means `--gdb`");
     assert_eq!(settings("a.elf -smp 4").0.cpus, 4);

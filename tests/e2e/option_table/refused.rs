@@ -54,7 +54,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
         "--pictures gif",
         "--pictures: `gif` is no way to show pictures; allowed: auto, kitty, sixel, blocks, off",
     ),
-    ("--vga", "--vga cirrus", "--vga: `cirrus` is no display adapter; allowed: auto, text, std"),
+    ("--vga", "--vga ega", "--vga: `ega` is no display adapter; allowed: auto, text, std"),
     (
         "--rtc",
         "--rtc=yesterday",
