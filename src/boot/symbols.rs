@@ -203,7 +203,7 @@ pub(super) fn for_each(
 /// Where each section of a relocatable file goes, if it is loaded at 0.
 fn section_starts(sections: &[SectionHeader]) -> Vec<Option<u64>> {
     let mut end = 0u64;
-    let mut place = |section: &SectionHeader| {
+    let place = |section: &SectionHeader| {
         if section.sh_flags & u64::from(SHF_ALLOC) == 0 {
             return None;
         }
@@ -211,7 +211,7 @@ fn section_starts(sections: &[SectionHeader]) -> Vec<Option<u64>> {
         end = start.checked_add(section.sh_size)?;
         Some(start)
     };
-    sections.iter().map(|section| place(section)).collect()
+    sections.iter().map(place).collect()
 }
 
 /// True for a relocatable ELF file (an object file): somebody else decides where it is loaded.

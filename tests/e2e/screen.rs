@@ -173,7 +173,7 @@ fn saved_pictures() -> Vec<Trial> {
                 let kvm = disk("mode-13h", &["--vga", adapter])?;
                 let mut client = kvm.connect()?;
                 // Six bits of green are shown as eight.
-                let green = |y: usize| [0, ((y / 4) << 2 | y / 4 >> 4) as u8, 0];
+                let green = |y: usize| [0, ((y / 4) << 2 | (y / 4) >> 4) as u8, 0];
                 let last = |pixels: &[[u8; 3]]| pixels[320 * 200 - 1] == green(199);
                 compare(&shown(&kvm, &mut client, 320, last)?, 320, |_, y| green(y))?;
                 client.ask("sendkey esc")?;
@@ -189,13 +189,13 @@ fn saved_pictures() -> Vec<Trial> {
             let expected = |x: usize, y: usize| {
                 let inside = x < 320;
                 match y {
-                    0 if inside && x % 2 == 0 => [170, 0, 170],
+                    0 if inside && x.is_multiple_of(2) => [170, 0, 170],
                     1 if inside => [85, 85, 255],
                     2 | 3 if inside && x % 8 < 4 => [255, 255, 85],
                     // What is not written comes from the latches, which were loaded in line 2.
                     4 if inside && x % 8 < 2 => [255, 255, 85],
                     4 if inside && (2..6).contains(&(x % 8)) => [255, 85, 85],
-                    5 if x < 8 && x % 2 == 0 => [85, 255, 85],
+                    5 if x < 8 && x.is_multiple_of(2) => [85, 255, 85],
                     5 if x < 8 => [255; 3],
                     _ => [0; 3],
                 }

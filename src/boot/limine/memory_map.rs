@@ -87,7 +87,8 @@ mod tests {
             (0x20_0000..0x20_0001, Usage::ExecutableAndModules),
             (0xFD00_0000..0xFD10_0000, Usage::Framebuffer),
         ];
-        let map = regions(&[0..4 << 20], &taken);
+        let ram = std::slice::from_ref(&(0..4 << 20));
+        let map = regions(ram, &taken);
         assert_eq!(
             map,
             [
@@ -102,7 +103,7 @@ mod tests {
                 (0xFD00_0000..0xFD10_0000, Usage::Framebuffer),
             ]
         );
-        assert!(map.len() <= most_entries(&[0..4 << 20], taken.len()));
+        assert!(map.len() <= most_entries(ram, taken.len()));
     }
 
     #[test]
