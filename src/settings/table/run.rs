@@ -219,8 +219,7 @@ pub(super) static GUEST: &[OptionSpec] = &[
         takes: OptionArgument::Value("FILE[@OFFSET]"),
         repeatable: true,
         default: None,
-        allowed: "the path of an ELF file, and after an `@` what is added to the addresses in it (of an \
-                  object file, where its sections of memory were loaded, one behind the other)",
+        allowed: "the path of an ELF file, and after an `@` what is added to the addresses in it",
         help: "An ELF file with the guest's symbols; can be repeated",
         set: Draft::add_symbols,
         keys: &[Key::same("guest", "symbols")],
