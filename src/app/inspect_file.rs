@@ -31,7 +31,7 @@ fn describe(settings: &Settings) -> Result<String, Failure> {
     let found = find_protocol(image, &options)?;
     let size = memory_size(settings, image, &options, found.protocol);
     let memory = GuestMemory::new(size).map_err(|error| Failure::new(status::HOST, error))?;
-    if needs_framebuffer(settings, found.protocol) {
+    if needs_framebuffer(settings, image, found.protocol) {
         memory.add_video_memory().map_err(|error| Failure::new(status::HOST, error))?;
     }
     let loaded = boot::load(image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;

@@ -29,7 +29,7 @@ pub(super) fn new_machine(
         // The log has it as a warning.
         tell(note);
     }
-    let framebuffer = needs_framebuffer(settings, found.protocol);
+    let framebuffer = needs_framebuffer(settings, image.as_ref(), found.protocol);
     let memory = memory_size(settings, image.as_ref(), &boot, found.protocol);
     let user_interface = user_interface(settings);
     let spec = MachineSpec {
@@ -85,9 +85,9 @@ pub(super) fn memory_size(
 }
 
 /// True if the machine has a display adapter with a linear framebuffer.
-pub(super) fn needs_framebuffer(settings: &Settings, protocol: &Protocol) -> bool {
+pub(super) fn needs_framebuffer(settings: &Settings, image: &dyn Image, protocol: &Protocol) -> bool {
     match settings.vga {
-        VgaMode::Auto => protocol.uses_framebuffer(),
+        VgaMode::Auto => protocol.uses_framebuffer(image),
         VgaMode::Text => false,
         VgaMode::Std => true,
     }

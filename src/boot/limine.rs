@@ -41,13 +41,14 @@ use super::allocator::Allocator;
 use super::boot_information::{check_command_lines, open_modules};
 use super::elf64::{self, Executable};
 use super::error::{BootError, GuestProblem};
+use super::framebuffer::Framebuffer;
 use super::image::{self, Image};
 use super::page_tables::{LARGE_PAGE_SIZE, PageTables, TooManyTables};
 use super::protocol::{Candidate, Recognition};
 use super::segments::{self, SegmentLayout};
 use super::{BootOptions, Choice, LoadedGuest, Protocol, SymbolSource, firmware_tables, relocate};
 use crate::arch::PAGE_SIZE;
-use crate::memory::{GuestMemory, VIDEO_MEMORY};
+use crate::memory::GuestMemory;
 use crate::settings::BootKind;
 
 /// Where kernels are loaded: a large page, so that large pages can map them, or lower in a machine with less RAM.
@@ -60,35 +61,6 @@ const MOST_INTERNAL_MODULES: u64 = 64;
 /// Offset of the flags of an internal module, and the flag for one that is required.
 const INTERNAL_FLAGS: u64 = 16;
 const REQUIRED: u64 = 1;
-
-/// A linear framebuffer at the start of video memory: 32 bits per pixel, of which the lowest eight are blue, the next
-/// green, the next red.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framebuffer {
-    /// Pixels of a line.
-    pub width: u16,
-    /// Lines.
-    pub height: u16,
-}
-
-/// What a kernel gets that requests a framebuffer: a mode that every display shows.
-const MODE: Framebuffer = Framebuffer { width: 1024, height: 768 };
-
-impl Framebuffer {
-    /// Bits per pixel.
-    pub const BITS: u8 = 32;
-
-    /// Bytes from one line to the next.
-    fn pitch(self) -> u64 {
-        u64::from(self.width) * u64::from(Framebuffer::BITS / 8)
-    }
-
-    /// Its guest-physical addresses.
-    fn range(self) -> Range<u64> {
-        let size = self.pitch() * u64::from(self.height);
-        VIDEO_MEMORY.start..VIDEO_MEMORY.start + size.next_multiple_of(PAGE_SIZE)
-    }
-}
 
 /// A 64-bit ELF file with requests or a base revision.
 pub(super) fn recognise(candidate: &Candidate<'_>) -> Recognition {
@@ -120,7 +92,8 @@ pub(super) fn load(
     };
     check_entry(&requests, &layout, entry).map_err(wrap)?;
 
-    let framebuffer = requests.get(Feature::Framebuffer).filter(|_| memory.has_video_memory()).map(|_| MODE);
+    let framebuffer =
+        requests.get(Feature::Framebuffer).filter(|_| memory.has_video_memory()).map(|_| Framebuffer::USUAL);
     let mut loader = Loader::new(memory, options, &layout, framebuffer);
     let processors = match requests.get(Feature::Processors) {
         Some(_) => options.platform.cpus.max(1),

@@ -58,6 +58,7 @@ mod entry_return;
 mod error;
 mod firmware_tables;
 mod flat;
+mod framebuffer;
 mod free_pages;
 mod gzip;
 mod identify;
@@ -97,9 +98,10 @@ pub use entry_return::{
     MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, boot_stack, has_returned as entry_has_returned,
 };
 pub use error::{BootError, GuestProblem, SegmentName};
+pub use framebuffer::Framebuffer;
 pub use gzip::{is_compressed, open_guest_file};
 pub use image::{BytesImage, FileImage, Image};
-pub use limine::{Framebuffer, LimineProblem, PARKED_MARK_LENGTH, is_parked as is_parked_processor};
+pub use limine::{LimineProblem, PARKED_MARK_LENGTH, is_parked as is_parked_processor};
 pub use linux::{LinuxProblem, is_large_kernel};
 pub use multiboot::MultibootProblem;
 pub use notes::is_elf;

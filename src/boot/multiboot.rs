@@ -11,6 +11,8 @@
 //!
 //! The machine's own BIOS is in memory, for kernels that return to real mode and call it.
 //!
+//! A kernel that prefers a graphics mode gets one with 32 bits per pixel, of the size that it names if that fits.
+//!
 //! What the machine has none of is absent in the boot information, as the specifications say: BIOS drives and boot
 //! device, APM, VBE, EFI, SMBIOS, network.
 //!
@@ -38,6 +40,7 @@ use self::sections::LoadedSections;
 use super::allocator::Allocator;
 use super::elf::ElfFile;
 use super::error::{BootError, GuestProblem};
+use super::framebuffer::Framebuffer;
 use super::image::FileImage;
 use super::protected_mode::{self, EntryPoint32, FlatSelectors};
 use super::protocol::{Candidate, Recognition};
@@ -170,6 +173,24 @@ struct Information<'a> {
     rsdp: Option<[u8; firmware_tables::RSDP_SIZE]>,
     /// Where the kernel has been moved to, if it can be moved.
     load_base: Option<u32>,
+    /// `None` for the text screen.
+    framebuffer: Option<Framebuffer>,
+}
+
+/// Whether a kernel with a header of version 1 prefers a graphics mode to text.
+pub(super) fn wants_framebuffer_1(image: &dyn Image) -> bool {
+    header1::read(image).is_ok_and(|header| header.video.is_some())
+}
+
+/// The same for a header of version 2.
+pub(super) fn wants_framebuffer_2(image: &dyn Image) -> bool {
+    header2::read(image, &mut Vec::new()).is_ok_and(|header| header.video.is_some())
+}
+
+/// What a kernel gets that prefers the mode `video`, in a machine that has video memory.
+fn framebuffer(video: Option<[u32; 3]>, memory: &GuestMemory) -> Option<Framebuffer> {
+    let [width, height, _] = video.filter(|_| memory.has_video_memory())?;
+    Some(Framebuffer::near(width, height))
 }
 
 fn load(
@@ -181,11 +202,22 @@ fn load(
     boot_information::check_command_lines(options)?;
     let wrap = |problem| BootError::Guest { file: image.name().to_owned(), problem };
     let mut warnings = Vec::new();
-    let body = match version {
-        Version::One => header1::read(image, &mut warnings).and_then(|header| header.body(image, memory)),
-        Version::Two => header2::read(image, &mut warnings).and_then(|header| header.body(image, memory)),
+    let read = match version {
+        Version::One => {
+            header1::read(image).and_then(|header| Ok((header.body(image, memory)?, header.video, false)))
+        }
+        Version::Two => header2::read(image, &mut warnings)
+            .and_then(|header| Ok((header.body(image, memory)?, header.video, header.supports_text))),
     };
-    let Body { segments, entry, bias, movable } = body.map_err(wrap)?;
+    let (body, video, supports_text) = read.map_err(wrap)?;
+    let Body { segments, entry, bias, movable } = body;
+    let framebuffer = framebuffer(video, memory);
+    if let (Some([width, height, depth]), None, false) = (video, framebuffer, supports_text) {
+        warnings.push(format!(
+            "the kernel prefers a graphics mode ({width}x{height}x{depth}), which takes `--vga std`; it gets the text \
+             screen, as the boot information says"
+        ));
+    }
     let load_base = segments.iter().map(|segment| segment.range.start as u32).min().filter(|_| movable);
     let segment_layout = SegmentLayout { bias, segments, entry: entry.into() };
 
@@ -212,6 +244,7 @@ fn load(
         sections: sections.as_ref(),
         rsdp,
         load_base,
+        framebuffer,
     };
     let build = |base| match version {
         Version::One => information1::build(base, &information),
@@ -235,7 +268,7 @@ fn load(
         choice: Choice::Chosen,
         registers,
         other_processors: Vec::new(),
-        framebuffer: None,
+        framebuffer,
         reset: Protocol::of(version.kind()).reset(),
         symbols: if notes::is_elf(image) { SymbolSource::GuestFile { bias } } else { SymbolSource::None },
         layout,

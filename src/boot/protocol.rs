@@ -24,7 +24,7 @@ pub struct Protocol {
     /// The size of RAM if the user chooses none, in bytes; `None` for the default of `--memory`.
     default_memory: fn(&dyn Image, &BootOptions) -> Option<u64>,
     /// The machine has a display adapter with a linear framebuffer, unless the user chooses.
-    framebuffer: bool,
+    framebuffer: fn(&dyn Image) -> bool,
     /// What a reset of the machine does.
     reset: ResetAction,
 }
@@ -41,7 +41,7 @@ static PROTOCOLS: &[Protocol] = &[
         kind: BootKind::Linux16,
         recognise: linux::recognise_16,
         load: linux::load_16,
-        framebuffer: true,
+        framebuffer: |_| true,
         default_memory: |_, _| None,
         reset: ResetAction::Reload,
     },
@@ -50,7 +50,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: linux::recognise,
         load: linux::load,
         default_memory: |image, _| linux::default_memory(image),
-        framebuffer: false,
+        framebuffer: |_| false,
         reset: ResetAction::Reload,
     },
     // Before disks: a CD may have a boot sector as well.
@@ -60,14 +60,14 @@ static PROTOCOLS: &[Protocol] = &[
         load: cdrom::load,
         default_memory: |_, _| None,
         reset: ResetAction::Reload,
-        framebuffer: true,
+        framebuffer: |_| true,
     },
     Protocol {
         kind: BootKind::Disk,
         recognise: disk::recognise,
         load: disk::load,
         default_memory: |_, _| None,
-        framebuffer: true,
+        framebuffer: |_| true,
         reset: ResetAction::Reload,
     },
     // A kernel with both headers is started by the newer protocol.
@@ -76,7 +76,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: multiboot::recognise_2,
         load: multiboot::load_2,
         default_memory: |_, _| None,
-        framebuffer: false,
+        framebuffer: multiboot::wants_framebuffer_2,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -84,7 +84,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: multiboot::recognise_1,
         load: multiboot::load_1,
         default_memory: |_, _| None,
-        framebuffer: false,
+        framebuffer: multiboot::wants_framebuffer_1,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -92,7 +92,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: limine::recognise,
         load: limine::load,
         default_memory: |_, _| None,
-        framebuffer: true,
+        framebuffer: |_| true,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -100,7 +100,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: pvh::recognise,
         load: pvh::load,
         default_memory: |_, _| None,
-        framebuffer: false,
+        framebuffer: |_| false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -108,7 +108,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: long_mode_elf::recognise,
         load: long_mode_elf::load,
         default_memory: |_, _| None,
-        framebuffer: false,
+        framebuffer: |_| false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -116,7 +116,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: flat::recognise,
         load: flat::load,
         default_memory: |image, options| Some(flat::default_memory(image, options)),
-        framebuffer: false,
+        framebuffer: |_| false,
         reset: ResetAction::Reload,
     },
     Protocol {
@@ -124,7 +124,7 @@ static PROTOCOLS: &[Protocol] = &[
         recognise: |_| Recognition::No,
         load: rom::load,
         default_memory: |_, _| None,
-        framebuffer: true,
+        framebuffer: |_| true,
         reset: ResetAction::ResetVector,
     },
 ];
@@ -238,10 +238,10 @@ impl Protocol {
         (self.default_memory)(image, options)
     }
 
-    /// True if guests of this kind draw pictures: their machines have a display adapter with a linear framebuffer, unless
-    /// the user chooses.
-    pub fn uses_framebuffer(&self) -> bool {
-        self.framebuffer
+    /// True if a guest may draw pictures: its machine has a display adapter with a linear framebuffer, unless the user
+    /// chooses.
+    pub fn uses_framebuffer(&self, image: &dyn Image) -> bool {
+        (self.framebuffer)(image)
     }
 
     /// The effect of a machine reset on a guest of this protocol.

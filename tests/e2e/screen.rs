@@ -143,6 +143,19 @@ pub fn trials() -> Vec<Trial> {
 
 fn saved_pictures() -> Vec<Trial> {
     vec![
+        guest_test("a_multiboot_kernel_that_prefers_graphics_gets_them", || {
+            let kvm = KvmWithConsole::start("multiboot-picture", &["--timeout", "60"])?;
+            let mut client = kvm.connect()?;
+            let last = |pixels: &[[u8; 3]]| pixels[319] == [319u32 as u8, 0, 0x55];
+            let drawn = |x: usize, y: usize| if y == 0 { [x as u8, 0, 0x55] } else { [0; 3] };
+            compare(&shown(&kvm, &mut client, 320, last)?, 320, drawn)?;
+            client.ask("sendkey esc")?;
+            client.rest()?;
+            kvm.finish()?.expect_status(0)?;
+            let text = Kvm::with_guest("multiboot-picture").args(["--vga", "text", "--timeout", "1"]).run();
+            text.expect_log("the kernel prefers a graphics mode (320x200x32), which takes `--vga std`")
+                .map(drop)
+        }),
         guest_test("a_linear_framebuffer_is_found_drawn_saved_and_restored", || {
             let kvm = KvmWithConsole::start("framebuffer", &["--vga", "std", "--timeout", "60"])?;
             let mut client = kvm.connect()?;

@@ -232,7 +232,7 @@ fn a_framebuffer_is_passed_on_if_the_machine_has_one() {
     memory.add_video_memory().unwrap();
     let options = BootOptions { time_of_day: Some(1000), ..options() };
     let with = load_guest(&BytesImage::new("kernel", &kernel(&parts)), &memory, &options).unwrap();
-    assert_eq!(with.framebuffer, Some(MODE));
+    assert_eq!(with.framebuffer, Some(Framebuffer::USUAL));
     assert_eq!(response(&memory, &with, 9, 1), Some(1000));
     let first = word(&memory, &with, response(&memory, &with, 3, 2).unwrap()).unwrap();
     let fields: Vec<u64> = (0..10).map(|number| word(&memory, &with, first + 8 * number).unwrap()).collect();

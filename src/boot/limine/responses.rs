@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::Framebuffer;
 use super::mapping::DIRECT_MAP;
 use super::memory_map::MemoryRegion;
 use super::processors;
 use super::requests::{Feature, Requests};
+use crate::boot::framebuffer::Framebuffer;
 
 /// What the kernel gets as name and version of the boot loader.
 const LOADER: (&str, &str) = ("kvm", env!("CARGO_PKG_VERSION"));

@@ -30,6 +30,8 @@ const TEXT_MODE: u32 = 1;
 pub(super) struct Header1 {
     offset: u64,
     addresses: Option<AddressOverride>,
+    /// Width, height and depth of the graphics mode that the kernel prefers to text; 0 for any.
+    pub(super) video: Option<[u32; 3]>,
 }
 
 /// The offset of the header in a file that begins with `head`; `None` without one.
@@ -62,7 +64,7 @@ pub(super) fn find(head: &[u8]) -> Result<Option<u64>, MultibootProblem> {
 }
 
 /// Reads and checks the header of `image`.
-pub(super) fn read(image: &dyn Image, warnings: &mut Vec<String>) -> Result<Header1, GuestProblem> {
+pub(super) fn read(image: &dyn Image) -> Result<Header1, GuestProblem> {
     let version = Version::One.name();
     let head = image::read(image, 0, image.len().min(SEARCHED), "the file")?;
     let offset = find(&head)?.ok_or(MultibootProblem::NoHeader { version, searched: SEARCHED })?;
@@ -90,16 +92,12 @@ pub(super) fn read(image: &dyn Image, warnings: &mut Vec<String>) -> Result<Head
             entry: address(7)?,
         });
     }
+    let mut video = None;
     if flags & VIDEO != 0 && field(8, "mode_type")? != TEXT_MODE {
         let size = |index| field(index, "the video fields");
-        warnings.push(format!(
-            "the kernel prefers a graphics mode ({}x{}x{}); it gets the text screen, as the boot information says",
-            size(9)?,
-            size(10)?,
-            size(11)?,
-        ));
+        video = Some([size(9)?, size(10)?, size(11)?]);
     }
-    Ok(Header1 { offset, addresses })
+    Ok(Header1 { offset, addresses, video })
 }
 
 impl Header1 {

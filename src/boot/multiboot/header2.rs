@@ -48,6 +48,10 @@ pub(super) struct Header2 {
     addresses: Option<[u32; 4]>,
     entry: Option<u32>,
     relocation: Option<Relocation>,
+    /// Width, height and depth of the framebuffer that the kernel prefers to text; 0 for any.
+    pub(super) video: Option<[u32; 3]>,
+    /// The kernel can use the text screen.
+    pub(super) supports_text: bool,
 }
 
 /// The offset of the header in a file that begins with `head`; `None` without one.
@@ -102,7 +106,7 @@ pub(super) fn read(image: &dyn Image, warnings: &mut Vec<String>) -> Result<Head
         header.take(&tag, &mut wishes)?;
         at += (tag.bytes.len()).next_multiple_of(ALIGN);
     }
-    warnings.extend(wishes.warnings());
+    warnings.extend(wishes.warning());
     Ok(header)
 }
 
@@ -155,9 +159,9 @@ impl Header2 {
             }
             CONSOLE_FLAGS => {
                 let [flags] = tag.words("a console flags tag has 12 bytes")?;
-                wishes.supports_text = flags & TEXT_SUPPORTED != 0;
+                self.supports_text = flags & TEXT_SUPPORTED != 0;
             }
-            FRAMEBUFFER => wishes.framebuffer = Some(tag.words("a framebuffer tag has 20 bytes")?),
+            FRAMEBUFFER => self.video = Some(tag.words("a framebuffer tag has 20 bytes")?),
             RELOCATABLE => {
                 let [min, max, align, preference] = tag.words("a relocatable tag has 24 bytes")?;
                 self.relocation = Some(Relocation { min, max, align, highest: preference == 2 });
@@ -189,12 +193,10 @@ impl Header2 {
     }
 }
 
-/// What a kernel wants and may not get.
+/// The information that a kernel requires and does not get.
 #[derive(Default)]
 struct Wishes {
     missing: Vec<u32>,
-    framebuffer: Option<[u32; 3]>,
-    supports_text: bool,
 }
 
 impl Wishes {
@@ -211,23 +213,13 @@ impl Wishes {
         Ok(())
     }
 
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if !self.missing.is_empty() {
-            let kinds: Vec<String> = self.missing.iter().map(u32::to_string).collect();
-            warnings.push(format!(
+    fn warning(&self) -> Option<String> {
+        let kinds: Vec<String> = self.missing.iter().map(u32::to_string).collect();
+        (!kinds.is_empty()).then(|| {
+            format!(
                 "the kernel requires boot information that this machine does not have: type {}",
                 kinds.join(", ")
-            ));
-        }
-        if let Some([width, height, depth]) = self.framebuffer
-            && !self.supports_text
-        {
-            warnings.push(format!(
-                "the kernel wants a framebuffer ({width}x{height}x{depth}), and does not say that it supports the text \
-                 screen; it gets the text screen, as the boot information says"
-            ));
-        }
-        warnings
+            )
+        })
     }
 }

@@ -4,6 +4,7 @@
 
 use super::memory_map;
 use super::{CELL_SIZE, Information, LOADER_NAME, SCREEN, SCREEN_COLUMNS, SCREEN_ROWS, Words};
+use crate::boot::framebuffer::Framebuffer;
 
 /// Bytes of the structure itself, with the framebuffer's fields.
 const SIZE: usize = 116;
@@ -19,8 +20,11 @@ const MEMORY_MAP: u32 = 1 << 6;
 const LOADER: u32 = 1 << 9;
 const FRAMEBUFFER: u32 = 1 << 12;
 
-/// `framebuffer_type`: EGA text.
+// `framebuffer_type`: the pixels' fields follow; EGA text.
+const RGB: u8 = 1;
 const TEXT: u8 = 2;
+/// Position and size of red, green and blue in a pixel.
+const FIELDS: [u8; 6] = [16, 8, 8, 8, 0, 8];
 
 /// The structure as it has to be at `base`. Its length does not depend on the address.
 pub(super) fn build(base: u32, information: &Information<'_>) -> Vec<u8> {
@@ -68,11 +72,23 @@ pub(super) fn build(base: u32, information: &Information<'_>) -> Vec<u8> {
     words.0.extend([0; 12]); // drives, config_table
     words.word(string(LOADER_NAME));
     words.0.extend([0; 20]); // apm_table, VBE
-    words.long(SCREEN);
-    words.word(SCREEN_COLUMNS * CELL_SIZE);
-    words.word(SCREEN_COLUMNS);
-    words.word(SCREEN_ROWS);
-    words.0.extend([CELL_SIZE as u8 * 8, TEXT]);
+    match information.framebuffer {
+        Some(framebuffer) => {
+            words.long(framebuffer.range().start);
+            words.word(framebuffer.pitch() as u32);
+            words.word(framebuffer.width.into());
+            words.word(framebuffer.height.into());
+            words.0.extend([Framebuffer::BITS, RGB]);
+            words.0.extend(FIELDS);
+        }
+        None => {
+            words.long(SCREEN);
+            words.word(SCREEN_COLUMNS * CELL_SIZE);
+            words.word(SCREEN_COLUMNS);
+            words.word(SCREEN_ROWS);
+            words.0.extend([CELL_SIZE as u8 * 8, TEXT]);
+        }
+    }
     words.0.resize(modules_at, 0);
     for module in *modules {
         words.word(module.range.start as u32);

@@ -3,17 +3,18 @@
 //! Absent: BIOS boot device, VBE, APM, everything of EFI, SMBIOS, network.
 
 use multiboot2::{
-    BasicMemoryInfoTag, BootLoaderNameTag, Builder, CommandLineTag, ElfSectionsTag, FramebufferTag,
-    FramebufferType, ImageLoadPhysAddrTag, MaybeDynSized, MemoryArea, MemoryAreaType, MemoryMapTag,
-    ModuleTag, RsdpV1Tag, RsdpV2Tag,
+    BasicMemoryInfoTag, BootLoaderNameTag, Builder, CommandLineTag, ElfSectionsTag, FramebufferField,
+    FramebufferTag, FramebufferType, ImageLoadPhysAddrTag, MaybeDynSized, MemoryArea, MemoryAreaType,
+    MemoryMapTag, ModuleTag, RsdpV1Tag, RsdpV2Tag,
 };
 
 use super::memory_map::{self, Usage};
 use super::{CELL_SIZE, Information, LOADER_NAME, SCREEN, SCREEN_COLUMNS, SCREEN_ROWS};
+use crate::boot::framebuffer::Framebuffer;
 
 /// The structure. It has no addresses of its own parts.
 pub(super) fn build(information: &Information<'_>) -> Vec<u8> {
-    let Information { command_line, modules, memory, sections, rsdp, load_base } = information;
+    let Information { command_line, modules, memory, sections, rsdp, load_base, framebuffer } = information;
     let (lower, upper) = memory_map::basic_sizes(memory);
     let areas: Vec<MemoryArea> = memory
         .iter()
@@ -26,15 +27,25 @@ pub(super) fn build(information: &Information<'_>) -> Vec<u8> {
             MemoryArea::new(range.start, range.end - range.start, kind)
         })
         .collect();
-    let pitch = SCREEN_COLUMNS * CELL_SIZE;
-    let screen = FramebufferTag::new(
-        SCREEN,
-        pitch,
-        SCREEN_COLUMNS,
-        SCREEN_ROWS,
-        CELL_SIZE as u8 * 8,
-        FramebufferType::Text,
-    );
+    let color = |position| FramebufferField { position, size: 8 };
+    let screen = match framebuffer {
+        Some(framebuffer) => FramebufferTag::new(
+            framebuffer.range().start,
+            framebuffer.pitch() as u32,
+            framebuffer.width.into(),
+            framebuffer.height.into(),
+            Framebuffer::BITS,
+            FramebufferType::RGB { red: color(16), green: color(8), blue: color(0) },
+        ),
+        None => FramebufferTag::new(
+            SCREEN,
+            SCREEN_COLUMNS * CELL_SIZE,
+            SCREEN_COLUMNS,
+            SCREEN_ROWS,
+            CELL_SIZE as u8 * 8,
+            FramebufferType::Text,
+        ),
+    };
     let mut builder = Builder::new()
         .cmdline(CommandLineTag::new(command_line))
         .bootloader(BootLoaderNameTag::new(LOADER_NAME))

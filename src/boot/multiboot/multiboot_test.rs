@@ -327,6 +327,42 @@ fn wishes_that_are_not_granted_are_reported() {
 }
 
 #[test]
+fn a_kernel_that_prefers_graphics_gets_it_where_there_is_video_memory() {
+    let guest = |file: &[u8], version| {
+        let memory = GuestMemory::new(MEMORY).unwrap();
+        memory.add_video_memory().unwrap();
+        let image = BytesImage::new("kernel", file);
+        let guest = load(&image, &memory, &BootOptions::default(), version).unwrap();
+        assert!(guest.warnings.is_empty(), "{:?}", guest.warnings);
+        (guest, memory)
+    };
+    let one = kernel(&header1(1 << 2, &[0, 0, 0, 0, 0, 0, 800, 600, 24]));
+    let two = kernel(&header2(&tag(5, 0, &[0, 0, 0])));
+    assert!(wants_framebuffer_1(&BytesImage::new("kernel", &one)));
+    assert!(wants_framebuffer_2(&BytesImage::new("kernel", &two)));
+    assert!(!wants_framebuffer_1(&BytesImage::new("kernel", &kernel(&header1(0, &[])))));
+
+    let (loaded, memory) = guest(&one, Version::One);
+    assert_eq!(loaded.framebuffer, Some(Framebuffer { width: 800, height: 600 }));
+    let info = Info { memory: &memory, at: loaded.registers.general.rbx };
+    assert_eq!([88, 92, 96, 100, 104].map(|at| info.word(at)), [0xFD00_0000, 0, 3200, 800, 600]);
+    let mut kind = [0; 8];
+    memory.read(info.at + 108, &mut kind).unwrap();
+    assert_eq!(kind, [32, 1, 16, 8, 8, 8, 0, 8]);
+
+    let (loaded, memory) = guest(&two, Version::Two);
+    assert_eq!(loaded.framebuffer, Some(Framebuffer::USUAL));
+    let tags = tags(&Info { memory: &memory, at: loaded.registers.general.rbx });
+    let screen = &tags.iter().find(|(kind, _)| *kind == 8).unwrap().1;
+    assert_eq!(screen[..20], [&[0, 0, 0, 0xFD, 0, 0, 0, 0][..], &words(&[4096, 1024, 768])].concat());
+    assert_eq!((&screen[20..22], &screen[24..30]), (&[32, 1][..], &[16, 8, 8, 8, 0, 8][..]));
+
+    // Text.
+    let (loaded, _) = guest(&kernel(&header2(&[])), Version::Two);
+    assert_eq!(loaded.framebuffer, None);
+}
+
+#[test]
 fn files_are_recognised_by_a_whole_header() {
     let of = |bytes: &[u8], recognise: fn(&Candidate<'_>) -> Recognition| {
         recognise(&Candidate::new(&BytesImage::new("kernel", bytes)))
