@@ -8,8 +8,8 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::migration::{Instance, contains, free_port, migrate};
 use crate::support::{FinishedRun, Folder, Kvm, Lane, disk_guest, guest_test, lane, test};
 
-const SEABIOS: &str = "/usr/share/seabios/bios.bin";
-const BOCHS: &str = "/usr/share/bochs/BIOS-bochs-legacy";
+pub const SEABIOS: &str = "/usr/share/seabios/bios.bin";
+pub const BOCHS: &str = "/usr/share/bochs/BIOS-bochs-legacy";
 const VGA_BIOS: &str = "/usr/share/vgabios/vgabios.bin";
 
 /// What `firmware-probe` sends before it waits.
