@@ -24,6 +24,8 @@ const SPURIOUS: usize = 0xF0;
 const SOFTWARE_ENABLED: u32 = 1 << 8;
 const LINT0: usize = 0x350;
 const LINT1: usize = 0x360;
+/// KVM's mode of a counter that the guest has not programmed: it has no timer.
+const NO_MODE: u8 = 0xFF;
 /// Delivery modes of local vectors.
 const EXT_INT: u32 = 0x700;
 const NMI: u32 = 0x400;
@@ -165,7 +167,7 @@ impl KernelIrqchipState {
                 && flags[1..].iter().copied().all(flag)
                 && [counter.read_state, counter.write_state].into_iter().all(|state| state <= 4)
                 && counter.rw_mode <= 3
-                && (counter.mode <= 7 || counter.mode == 0xFF)
+                && (counter.mode <= 7 || counter.mode == NO_MODE)
                 && counter.count <= 0x1_0000
                 && counter.since_load >= 0;
             if !is_possible {
@@ -179,6 +181,14 @@ impl KernelIrqchipState {
             return Err(format!("{} local APICs, for {cpus} processors", self.lapics.len()));
         }
         Ok(())
+    }
+}
+
+impl KernelIrqchipState {
+    /// True if an interrupt of the interval timer is requested or in service: by line 0 of the 8259A, or pin 2 of the
+    /// IOAPIC.
+    fn timer_interrupt_waits(&self) -> bool {
+        (self.pics[0].irr | self.pics[0].isr) & 1 != 0 || self.ioapic.irr >> 2 & 1 != 0
     }
 }
 
@@ -210,10 +220,19 @@ impl Vm {
     /// Restores the chips outside of the vCPUs, after the local APICs ([`Vcpu::set_lapic_page`]). The levels of lines
     /// are part of the state: lines that are high are not raised again.
     ///
+    /// KVM starts the interval timer anew: what it does by that comes before the controllers' state. A timer that fires
+    /// once would fire again, so it stays stopped if its interrupt is still to be served; otherwise it is not known
+    /// whether it has fired.
+    ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn set_irqchip_state(&self, state: &KernelIrqchipState) -> Result<(), HostError> {
+        let mut pit = state.pit;
+        if state.timer_interrupt_waits() && pit.counters[0].fires_once() {
+            pit.counters[0].mode = NO_MODE;
+        }
+        self.set_pit(&pit)?;
         for (chip_id, pic) in [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE].into_iter().zip(state.pics) {
             self.set_pic(chip_id, pic)?;
         }
@@ -225,8 +244,7 @@ impl Vm {
         }
         let mut chip = kvm_irqchip { chip_id: KVM_IRQCHIP_IOAPIC, ..Default::default() };
         chip.chip.ioapic = ioapic;
-        self.fd().set_irqchip(&chip).map_err(|e| HostError::refused("take the state of its IOAPIC", e))?;
-        self.set_pit(&state.pit)
+        self.fd().set_irqchip(&chip).map_err(|e| HostError::refused("take the state of its IOAPIC", e))
     }
 
     /// Lets the HPET replace the interval timer, whose ticks stop, or ends that.
@@ -328,6 +346,11 @@ impl Vm {
 }
 
 impl PitCounter {
+    /// True in the modes that request one interrupt: 0, 1, 4 and 5.
+    fn fires_once(&self) -> bool {
+        matches!(self.mode, 0 | 1 | 4 | 5)
+    }
+
     fn from_kvm(channel: &kvm_pit_channel_state, now: i64) -> PitCounter {
         PitCounter {
             count: channel.count,
