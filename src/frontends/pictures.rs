@@ -2,9 +2,9 @@
 //!
 //! | way | terminals | specification |
 //! |---|---|---|
-//! | [`kitty`] | kitty, Ghostty, WezTerm, Konsole | "Terminal graphics protocol" of kitty |
-//! | [`sixel`] | xterm, foot, mlterm, contour and others | DEC VT330/VT340 Programmer Reference Manual, chapter 14 |
-//! | [`blocks`] | all with colours of 24 bits | half blocks of Unicode, SGR 38 and 48 |
+//! | `kitty` | kitty, Ghostty, WezTerm, Konsole | "Terminal graphics protocol" of kitty |
+//! | `sixel` | xterm, foot, mlterm, contour and others | DEC VT330/VT340 Programmer Reference Manual, chapter 14 |
+//! | `blocks` | all with colours of 24 bits | half blocks of Unicode, SGR 38 and 48 |
 //!
 //! A terminal is asked once, before the first picture ([`QUERY`]): for the kitty protocol, and for its primary device
 //! attributes, which every terminal answers, and which have the number 4 for sixel. Until it answers, and where it has no

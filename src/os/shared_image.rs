@@ -221,7 +221,8 @@ impl ImageInUse<'_> {
         self.state.image.read(lba, data)
     }
 
-    /// As [`DiskImage::read_cached`].
+    /// As [`DiskImage::read`], but only if the host has the contents in memory: it never waits. False without an answer;
+    /// `data` has no meaning then.
     pub fn read_cached(&self, lba: u64, data: &mut [u8]) -> bool {
         self.state.image.read_cached(lba, data)
     }
