@@ -9,7 +9,7 @@ use crate::gdb::gdb_test;
 use crate::support::console::KvmWithConsole;
 use crate::support::debugger::{KvmWithGdb, expect};
 use crate::support::pty::Terminal;
-use crate::support::{FinishedRun, Kvm, guest, guest_test};
+use crate::support::{FinishedRun, Folder, Kvm, disk_guest, guest_test};
 
 /// What the guest `bios` prints: name of the service, AX, BX, CX, DX, and CF.
 const TRANSCRIPT: &str = "\
@@ -65,7 +65,7 @@ Press a key.
 fn with_disk(name: &str, size: u64) -> Result<Kvm, Failed> {
     let kvm = Kvm::new().args(["--timeout", "60"]);
     let image = kvm.folder.file("disk.img");
-    fs::copy(guest(name).with_extension("img"), &image)?;
+    fs::copy(disk_guest(name), &image)?;
     File::options().write(true).open(&image)?.set_len(size)?;
     Ok(kvm)
 }
@@ -143,7 +143,9 @@ pub fn trials() -> Vec<Trial> {
             go_on(restore().arg("--disk").arg(&moved).run())
         }),
         gdb_test("a_breakpoint_at_0x7c00_stops_in_front_of_the_boot_sector", || {
-            let disk = guest("boot-sector").with_extension("img");
+            let folder = Folder::new();
+            let disk = folder.file("boot-sector.img");
+            fs::copy(disk_guest("boot-sector"), &disk)?;
             let kvm = KvmWithGdb::start_file(&disk, &["--gdb-arch", "i8086"])?;
             let commands = [
                 "print/x $cs * 16 + $eip",

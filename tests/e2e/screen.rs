@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::console::{Client, KvmWithConsole, expect_equal};
 use crate::support::debugger::expect;
 use crate::support::pty::{Shown, Terminal};
-use crate::support::{Kvm, guest, guest_test};
+use crate::support::{Kvm, disk_guest, guest_test};
 
 /// The pixels in a portable pixmap, and its width.
 fn pixels(file: &[u8]) -> Result<(usize, Vec<[u8; 3]>), Failed> {
@@ -69,16 +69,21 @@ fn gradient(x: usize, y: usize) -> [u8; 3] {
     }
 }
 
+/// `kvm` with a copy of a disk of the guests: a disk has one writer.
+fn with_disk(name: &str) -> Kvm {
+    let kvm = Kvm::new().args(["--timeout", "60"]);
+    let image = kvm.folder.file("disk.img");
+    fs::copy(disk_guest(name), &image).expect("a disk can be made");
+    kvm.arg(image)
+}
+
 fn disk(name: &str, options: &[&str]) -> Result<KvmWithConsole, Failed> {
-    let image = guest(name).with_extension("img");
-    let kvm = Kvm::new().args(["--console=unix:console", "--timeout", "60"]).args(options).arg(image);
-    KvmWithConsole::run(kvm, "console")
+    KvmWithConsole::run(with_disk(name).arg("--console=unix:console").args(options), "console")
 }
 
 /// `mode-13h` on a terminal.
 fn on_terminal(options: &[&str]) -> Terminal {
-    let kvm = Kvm::new().args(["--timeout", "60"]).args(options).arg(guest("mode-13h").with_extension("img"));
-    Terminal::kvm(kvm, 80, 25)
+    Terminal::kvm(with_disk("mode-13h").args(options), 80, 25)
 }
 
 fn has(shown: &Shown, bytes: &str) -> bool {
@@ -127,8 +132,8 @@ fn on_terminals() -> Vec<Trial> {
             terminal.end()?.expect_restored().map(drop)
         }),
         guest_test("a_pipe_gets_no_picture", || {
-            let kvm = Kvm::new().args(["--timeout", "60", "--pictures", "kitty", "--display", "vga"]);
-            let ran = kvm.arg(guest("mode-13h").with_extension("img")).input(b"k").run();
+            let kvm = with_disk("mode-13h").args(["--pictures", "kitty", "--display", "vga"]);
+            let ran = kvm.input(b"k").run();
             ran.check(!ran.out.contains('\x1b'), "no escape sequences").map(drop)
         }),
     ]
