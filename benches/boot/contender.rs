@@ -1,6 +1,6 @@
 //! The measured programs, each with the command that starts a guest.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::shared::guests::Guests;
 use crate::shared::kvm_binary;
@@ -50,7 +50,7 @@ impl Contender {
     /// The command, with standard output on a pipe.
     pub fn command(self, guests: &Guests) -> Command {
         let sector = guests.folder().join("boot-sector.img");
-        let mut command = match self {
+        let command = match self {
             Contender::KvmOwnBios | Contender::KvmElf | Contender::KvmMultiboot => {
                 let mut command = Command::new(kvm_binary());
                 command.args(["--memory", RAM]).arg(match self {
@@ -78,12 +78,7 @@ impl Contender {
                 command
             }
         };
-        command
-            .current_dir(guests.folder())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        command
+        programs::connect(command, guests.folder())
     }
 }
 

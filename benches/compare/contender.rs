@@ -1,6 +1,6 @@
 //! The measured programs, each with the command that runs a guest.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::shared::guests::Guests;
 use crate::shared::kvm_binary;
@@ -48,7 +48,7 @@ impl Contender {
     /// The command that runs `guest` with `mebibytes` of RAM, and standard output on a pipe.
     pub fn command(self, guests: &Guests, guest: &str, mebibytes: u32) -> Command {
         let memory = mebibytes.to_string();
-        let mut command = match self {
+        let command = match self {
             Contender::Kvm => {
                 let mut command = Command::new(kvm_binary());
                 command.arg("--memory").arg(memory).arg(guests.elf(guest));
@@ -64,12 +64,7 @@ impl Contender {
             Contender::QemuMicrovm => qemu(MICROVM, guests, guest, &memory),
             Contender::QemuPc => qemu("pc", guests, guest, &memory),
         };
-        command
-            .current_dir(guests.folder())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        command
+        programs::connect(command, guests.folder())
     }
 }
 

@@ -43,7 +43,7 @@ impl Contender {
     /// The command that runs `guest` on `cpus` processors, with the disk `disk` and standard output on a pipe.
     pub fn command(self, guests: &Guests, guest: &str, cpus: u32, disk: Option<&Path>) -> Command {
         let cpus = cpus.to_string();
-        let mut command = match self {
+        let command = match self {
             Contender::Kvm | Contender::KvmKernel => {
                 let mut command = Command::new(kvm_binary());
                 // The guests have a PVH entry point, too, for QEMU.
@@ -70,11 +70,8 @@ impl Contender {
                 command
             }
         };
-        command
-            .current_dir(guests.folder())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = programs::connect(command, guests.folder());
+        command.stderr(Stdio::piped());
         command
     }
 }

@@ -1,7 +1,8 @@
 //! The compared programs: the command line of QEMU, and the message if it is missing.
 
 use std::io::ErrorKind;
-use std::process::{Child, Command};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use super::Failure;
 
@@ -17,6 +18,13 @@ pub fn qemu(machine: &str, mebibytes: &str) -> Command {
         "-display",
         "none",
     ]);
+    command
+}
+
+/// Runs `command` in `folder`, with its standard output on a pipe and nothing else connected.
+#[allow(dead_code, reason = "the debugger's programs are connected otherwise")]
+pub fn connect(mut command: Command, folder: &Path) -> Command {
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
 

@@ -3,16 +3,12 @@
 #
 # Linked at 0x7C00 as a flat image of 1 MiB (tests/guests/build).
 
-#define COM1 0x3f8
+#include "boot_sector.h"
 
         .code16
         .globl _start
-_start: ljmp    $0, $1f
-1:      xor     %ax, %ax
-        mov     %ax, %ds
+_start: start_at_0x7c00
         mov     %ax, %es
-        mov     %ax, %ss
-        mov     $0x7c00, %sp
         sti
         mov     $0x0201, %ax
         mov     $0x0002, %cx
@@ -26,19 +22,9 @@ _start: ljmp    $0, $1f
         mov     $0x0e00 + '!', %ax
         mov     $0x0007, %bx
         int     $0x10
-        mov     $0xf4, %dx
-        mov     $0x10, %al
-        out     %al, %dx
-        cli
-        hlt
+        end_run
 
-print:  lodsb
-        test    %al, %al
-        jz      1f
-        mov     $COM1, %dx
-        out     %al, %dx
-        jmp     print
-1:      ret
+        print_routine
 
 failed: .asciz  "the second sector cannot be read\n"
         .org    510

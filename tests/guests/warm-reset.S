@@ -4,17 +4,13 @@
 #
 # Linked at 0x7C00 as a flat image of 1 MiB (tests/guests/build).
 
-#define COM1 0x3f8
+#include "boot_sector.h"
 #define FLAG 0x600
 #define FLAG_VALUE 0x5a17
 
         .code16
         .globl _start
-_start: ljmp    $0, $1f
-1:      xor     %ax, %ax
-        mov     %ax, %ds
-        mov     %ax, %ss
-        mov     $0x7c00, %sp
+_start: start_at_0x7c00
         cmpw    $FLAG_VALUE, FLAG
         mov     $again, %si
         je      end
@@ -55,19 +51,9 @@ end:    call    print
         out     %al, %dx
         mov     $'\n', %al
         out     %al, %dx
-        mov     $0xf4, %dx
-        mov     $0x10, %al
-        out     %al, %dx
-        cli
-        hlt
+        end_run
 
-print:  lodsb
-        test    %al, %al
-        jz      1f
-        mov     $COM1, %dx
-        out     %al, %dx
-        jmp     print
-1:      ret
+        print_routine
 
 waiting: .asciz "waiting\n"
 there:  .asciz  "resumed, with the reason "
