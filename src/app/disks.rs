@@ -63,21 +63,35 @@ pub(super) fn with_guest(disks: Disks, settings: &Settings) -> Result<Disks, Fai
 
 /// Puts `image` in front of the IDE disks among `disks`.
 fn insert(image: DiskImage, mut disks: Disks, settings: &Settings) -> Result<Disks, Failure> {
-    let image_path = image.path().display().to_string();
-    let mut next = Some(image);
-    let places = (0..MOST_DISKS).filter(|place| *place != CDROM_UNIT || settings.cdrom.is_none());
-    for place in places {
-        next = std::mem::replace(&mut disks[place], next);
-        if next.is_none() {
-            return Ok(disks);
-        }
+    let has_cd = settings.cdrom.is_some();
+    let places = disks[..MOST_DISKS].iter_mut().enumerate();
+    let places = places.filter(|(place, _)| *place != CDROM_UNIT || !has_cd).map(|(_, disk)| disk);
+    let name = image.path().to_owned();
+    if push_front(image, places).is_none() {
+        return Ok(disks);
     }
     let message = format_args!(
         "{} would be the fifth disk on IDE; a machine has at most four, a CD-ROM drive included. Leave one of the others \
          out, or give it as a virtio disk.",
-        image_path
+        name.display()
     );
     Err(Failure::new(status::USAGE, message))
+}
+
+/// Puts `image` into the first of `places`; disks there and behind it move on, up to the first free place. What no place
+/// is left for.
+fn push_front<'a>(
+    image: DiskImage,
+    places: impl Iterator<Item = &'a mut Option<DiskImage>>,
+) -> Option<DiskImage> {
+    let mut next = Some(image);
+    for place in places {
+        next = std::mem::replace(place, next);
+        if next.is_none() {
+            break;
+        }
+    }
+    next
 }
 
 /// The disk that a saved guest was started from, at the place where it was then; `None` if it is not there, the guest is of
@@ -102,18 +116,6 @@ fn guest_disk(machine: &Machine, saved: &[SavedDisk], settings: &Settings) -> Op
     };
     let interface = if unit < MOST_DISKS { DiskInterface::Ide } else { DiskInterface::Virtio };
     Some(DiskSpec { path, mode, interface })
-}
-
-/// Puts `image` in front of the virtio disks among `disks`. One more fits: the user gave fewer than there were.
-fn with_first_virtio(image: DiskImage, mut disks: Disks) -> Disks {
-    let mut next = Some(image);
-    for place in &mut disks[MOST_DISKS..] {
-        next = std::mem::replace(place, next);
-        if next.is_none() {
-            break;
-        }
-    }
-    disks
 }
 
 /// The guest file is a CD: it becomes the machine's, unless it is that already.
@@ -143,12 +145,9 @@ fn cd(path: PathBuf) -> DiskSpec {
     DiskSpec { path, mode: DiskMode::ReadOnly, interface: DiskInterface::Cdrom }
 }
 
-/// Puts a CD into its place; disks there and behind it move on.
+/// Puts a CD into its place, which one is left for.
 fn with_cd(image: DiskImage, mut disks: Disks) -> Disks {
-    let mut next = Some(image);
-    for place in &mut disks[CDROM_UNIT..MOST_DISKS] {
-        next = std::mem::replace(place, next);
-    }
+    push_front(image, disks[CDROM_UNIT..MOST_DISKS].iter_mut());
     disks
 }
 
@@ -178,7 +177,11 @@ pub(super) fn attach_saved(
             Failure::new(status::HOST, message)
         })?;
         disks = match spec.interface {
-            DiskInterface::Virtio => with_first_virtio(image, disks),
+            // One more fits: the user gave fewer than there were.
+            DiskInterface::Virtio => {
+                push_front(image, disks[MOST_DISKS..].iter_mut());
+                disks
+            }
             DiskInterface::Cdrom => with_cd(image, disks),
             DiskInterface::Ide => insert(image, disks, settings)?,
         };
