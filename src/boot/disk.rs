@@ -4,13 +4,11 @@
 //! BIOS, and the ACPI and MP tables are in memory before. The disk itself is connected to the machine like any other:
 //! nothing is read from it here.
 
-use std::io;
-
 use super::error::BootError;
 use super::protocol::{Candidate, Recognition};
 use super::real_mode::{self, FarAddress};
 use super::{
-    BootOptions, BytesImage, Choice, Image, LoadedGuest, LoadedRegion, Protocol, SymbolSource,
+    BootOptions, Choice, Image, LoadedGuest, LoadedRegion, OwnedImage, Protocol, SymbolSource,
     firmware_tables, image,
 };
 use crate::arch::Registers;
@@ -117,42 +115,20 @@ pub(super) fn registers_at_reset() -> Registers {
     real_mode::registers(entry, FarAddress::default())
 }
 
-/// What is kept of a disk image as a guest file: snapshots have a copy of that, and nothing is read from it. The disk's
-/// contents belong to the machine's disk.
-struct BootSector {
-    name: String,
-    bytes: Vec<u8>,
-}
-
-impl Image for BootSector {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        BytesImage::new(&self.name, &self.bytes).read_at(offset, buf)
-    }
-}
-
-/// The first sector of a disk or a CD in place of the whole; any other image stays what it is.
+/// The first sector of a disk or a CD in place of the whole, whose contents belong to the machine's disk: snapshots have a
+/// copy of it, and nothing else is read from it. Any other image stays what it is.
 pub fn without_contents(image: Box<dyn Image>, kind: BootKind) -> Box<dyn Image> {
     if !kind.is_disk_image() {
         return image;
     }
-    let name = image.name().to_owned();
     let length = image.len().min(SECTOR);
-    Box::new(BootSector {
-        bytes: image::read(image.as_ref(), 0, length, "the file").unwrap_or_default(),
-        name,
-    })
+    let bytes = image::read(image.as_ref(), 0, length, "the file").unwrap_or_default();
+    Box::new(OwnedImage::new(image.name().to_owned(), bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::BytesImage;
     use super::*;
 
     fn recognised(changes: &[(usize, &[u8])]) -> bool {

@@ -3,14 +3,13 @@
 //!
 //! Manual: RFC 1952. One member is read, as gzip writes it; what follows it is an error.
 
-use std::io;
 use std::path::Path;
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::error::{BootError, GuestProblem};
-use super::image::{self, BytesImage, FileImage, Image};
+use super::image::{self, FileImage, Image, OwnedImage};
 use crate::settings::BootKind;
 
 const MAGIC: [u8; 2] = [0x1F, 0x8B];
@@ -31,30 +30,6 @@ const MOST: u64 = 256 << 20;
 /// Deflate makes at most this many bytes of one.
 const BEST_RATIO: u64 = 1032;
 
-/// A file that was unpacked.
-struct UnpackedImage {
-    name: String,
-    bytes: Vec<u8>,
-}
-
-impl Image for UnpackedImage {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        BytesImage::new(&self.name, &self.bytes).read_at(offset, buf)
-    }
-
-    fn is_unpacked(&self) -> bool {
-        true
-    }
-}
-
 /// Opens the guest file at `path`, whose kind the user may have `chosen`. A compressed one is unpacked, unless that is a
 /// kind whose files are taken as they are.
 ///
@@ -67,7 +42,7 @@ pub fn open_guest_file(path: &Path, chosen: Option<BootKind>) -> Result<Box<dyn 
         return Ok(Box::new(file));
     }
     match unpack(&file) {
-        Ok(bytes) => Ok(Box::new(UnpackedImage { name: file.name().to_owned(), bytes })),
+        Ok(bytes) => Ok(Box::new(OwnedImage::unpacked(file.name().to_owned(), bytes))),
         Err(problem) => Err(BootError::Guest { file: file.name().to_owned(), problem }),
     }
 }

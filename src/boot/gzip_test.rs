@@ -1,4 +1,5 @@
 use super::*;
+use crate::boot::BytesImage;
 use crate::boot::test_guest::TestGuest;
 use crate::boot::{Choice, Protocol};
 
@@ -50,7 +51,7 @@ fn a_damaged_file_is_refused_wherever_it_ends() {
 #[test]
 fn kernels_are_unpacked_and_disks_are_not() {
     let found = |contents: &[u8]| {
-        let image = UnpackedImage { name: "guest.gz".to_owned(), bytes: contents.to_vec() };
+        let image = OwnedImage::unpacked("guest.gz".to_owned(), contents.to_vec());
         Protocol::find(&image, None)
             .map(|found| (found.protocol.kind, found.choice))
             .map_err(|e| e.to_string())

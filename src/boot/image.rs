@@ -129,6 +129,44 @@ impl Image for BytesImage<'_> {
     }
 }
 
+/// The contents of a file that are kept in memory.
+#[derive(Debug)]
+pub struct OwnedImage {
+    name: String,
+    bytes: Vec<u8>,
+    is_unpacked: bool,
+}
+
+impl OwnedImage {
+    /// `bytes`, called `name` in messages.
+    pub fn new(name: String, bytes: Vec<u8>) -> OwnedImage {
+        OwnedImage { name, bytes, is_unpacked: false }
+    }
+
+    /// The same for what a compressed file of this name contains.
+    pub(super) fn unpacked(name: String, bytes: Vec<u8>) -> OwnedImage {
+        OwnedImage { name, bytes, is_unpacked: true }
+    }
+}
+
+impl Image for OwnedImage {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        BytesImage::new(&self.name, &self.bytes).read_at(offset, buf)
+    }
+
+    fn is_unpacked(&self) -> bool {
+        self.is_unpacked
+    }
+}
+
 /// Reads `length` bytes of `part` at `offset`. Checks first that the image has them, so that a wrong length
 /// in a file costs no memory.
 pub(super) fn read(image: &dyn Image, offset: u64, length: u64, part: &str) -> Result<Vec<u8>, GuestProblem> {

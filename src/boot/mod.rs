@@ -100,7 +100,7 @@ pub use entry_return::{
 pub use error::{BootError, GuestProblem, SegmentName};
 pub use framebuffer::Framebuffer;
 pub use gzip::{is_compressed, open_guest_file};
-pub use image::{BytesImage, FileImage, Image};
+pub use image::{BytesImage, FileImage, Image, OwnedImage};
 pub use limine::{LimineProblem, PARKED_MARK_LENGTH, is_parked as is_parked_processor};
 pub use linux::{LinuxProblem, is_large_kernel};
 pub use multiboot::MultibootProblem;

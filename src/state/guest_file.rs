@@ -8,7 +8,7 @@ use super::SnapshotError;
 use super::container::{self, Section, SectionEntry};
 use super::guest_file_info::GuestFileInfo;
 use super::saved_machine::check_version;
-use crate::boot::{FileImage, Image, open_guest_file};
+use crate::boot::{FileImage, Image, OwnedImage, open_guest_file};
 
 /// The name of the section.
 pub(super) const NAME: &str = "guest-file";
@@ -119,7 +119,7 @@ impl GuestFileCopy {
     pub(super) fn into_image(self, guest: &GuestFileInfo) -> Box<dyn Image> {
         let name = guest.path().display().to_string();
         match self {
-            GuestFileCopy::Bytes(bytes) => Box::new(CopyInMemory { name, bytes }),
+            GuestFileCopy::Bytes(bytes) => Box::new(OwnedImage::new(name, bytes)),
             GuestFileCopy::Section { snapshot, entry } => {
                 Box::new(CopyInSnapshot { name, snapshot, entry, is_good: OnceLock::new() })
             }
@@ -143,25 +143,6 @@ fn check(snapshot: &FileImage, entry: &SectionEntry) -> io::Result<()> {
         done += piece.len() as u64;
     }
     if checksum.finalize() == entry.checksum { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-struct CopyInMemory {
-    name: String,
-    bytes: Vec<u8>,
-}
-
-impl Image for CopyInMemory {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        crate::boot::BytesImage::new(&self.name, &self.bytes).read_at(offset, buf)
-    }
 }
 
 /// A section of a snapshot file, whose checksum is verified on first use.
