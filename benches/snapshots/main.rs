@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use kvm::boot::{BootOptions, FileImage};
+use kvm::boot::{BootOptions, FileImage, Protocol};
 use kvm::machine::inputs::{Input, Inputs};
 use kvm::machine::output::{Doorbell, output_queue};
 use kvm::machine::snapshots::Snapshots;
@@ -74,6 +74,7 @@ struct Experiment {
 impl Experiment {
     fn new(guests: &Guests) -> Result<Experiment, Failure> {
         let image = Box::new(FileImage::open(guests.elf("touch"))?);
+        let found = Protocol::find(image.as_ref(), None)?;
         let spec = MachineSpec {
             memory: RAM,
             boot: BootOptions::default(),
@@ -90,7 +91,7 @@ impl Experiment {
             framebuffer: false,
             magic_break: false,
         };
-        let machine = Machine::new(image, spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;
+        let machine = Machine::new((image, found), spec, Inputs::new(), output_queue(Doorbell::new()?).0)?;
         let mut experiment =
             Experiment { machine, snapshots: Snapshots::default(), copy: vec![1; (RAM - PAGES) as usize] };
         experiment.begin()?;

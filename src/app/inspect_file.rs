@@ -34,6 +34,7 @@ fn describe(settings: &Settings) -> Result<String, Failure> {
     if needs_framebuffer(settings, image, found.protocol) {
         memory.add_video_memory().map_err(|error| Failure::new(status::HOST, error))?;
     }
-    let loaded = boot::load(image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
+    let loaded =
+        boot::load_as(found, image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
     Ok(guest_description::describe(image, &memory, &loaded))
 }

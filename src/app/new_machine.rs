@@ -48,7 +48,8 @@ pub(super) fn new_machine(
         magic_break: user_interface.magic_break,
         framebuffer,
     };
-    Machine::new(image, spec, inputs, outputs).map_err(|error| Failure::new(machine_status(&error), error))
+    Machine::new((image, found), spec, inputs, outputs)
+        .map_err(|error| Failure::new(machine_status(&error), error))
 }
 
 /// The protocol for a guest file. What can only be read from the whole of a CD is checked here, too.

@@ -106,7 +106,7 @@ pub use linux::{LinuxProblem, is_large_kernel};
 pub use multiboot::MultibootProblem;
 pub use notes::is_elf;
 pub use platform::Platform;
-pub use protocol::{Choice, FoundProtocol, Protocol, load};
+pub use protocol::{Choice, FoundProtocol, Protocol, load, load_as};
 pub use rom::after_reset;
 pub use symbols::{Symbol, SymbolIndex, has_symbols, has_symbols_at_fixed_addresses, is_relocatable};
 

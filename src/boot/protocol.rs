@@ -250,7 +250,20 @@ impl Protocol {
     }
 }
 
-/// Loads the guest in `image` into `memory`, with everything it needs to start.
+/// Recognises the guest in `image`, and loads it as [`load_as`] does.
+///
+/// # Errors
+///
+/// Those of [`Protocol::find`] and of [`load_as`].
+pub fn load(
+    image: &dyn Image,
+    memory: &GuestMemory,
+    options: &BootOptions,
+) -> Result<LoadedGuest, BootError> {
+    load_as(Protocol::find(image, options.kind)?, image, memory, options)
+}
+
+/// Loads the guest in `image` into `memory` by the protocol that was found for it, with everything it needs to start.
 ///
 /// `memory` has to be zero, as it is when new and after a reset of the machine: zero pages (`.bss`)
 /// are not written, so that they cost nothing however large they are. The same guest, options and
@@ -261,12 +274,13 @@ impl Protocol {
 /// [`BootError`], if the guest cannot be started; `memory` may then have been
 /// written to. No input makes this panic, loop, or use more host memory than a small
 /// multiple of the file's headers and the page tables of the guest.
-pub fn load(
+pub fn load_as(
+    found: FoundProtocol,
     image: &dyn Image,
     memory: &GuestMemory,
     options: &BootOptions,
 ) -> Result<LoadedGuest, BootError> {
-    let FoundProtocol { protocol, choice, note } = Protocol::find(image, options.kind)?;
+    let FoundProtocol { protocol, choice, note } = found;
     if protocol.kind != BootKind::Flat {
         let given = [("load", options.load.is_some()), ("entry", options.entry.is_some())];
         if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::boot::test_guest::{CODE, TestGuest};
-use crate::boot::{BootOptions, BytesImage};
+use crate::boot::{BootOptions, BytesImage, Protocol};
 use crate::control::ControlCommands;
 use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
@@ -29,6 +29,7 @@ fn while_running<T: Send + 'static>(
     let inputs = Inputs::new();
     let (ours, _theirs) = output_queue(Doorbell::new().unwrap());
     let image = Box::new(BytesImage::new("guest", file));
+    let found = Protocol::find(image.as_ref(), None).unwrap();
     let spec = MachineSpec {
         memory: 16 << 20,
         boot: BootOptions::default(),
@@ -45,7 +46,7 @@ fn while_running<T: Send + 'static>(
         framebuffer: false,
         magic_break: false,
     };
-    let mut machine = Machine::new(image, spec, inputs.clone(), ours).unwrap();
+    let mut machine = Machine::new((image, found), spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);
     let services = Services { commands: Arc::new(ControlCommands), migrator: None, stop_notice: None };
     let user = std::thread::spawn(move || user(caller));

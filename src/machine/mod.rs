@@ -58,8 +58,8 @@ pub use stepping::Event;
 pub use watchpoint_pages::{UndetectableReads, WatchRange, WatchedAccess};
 
 use crate::boot::{
-    self, BootOptions, Choice, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource, is_large_kernel,
-    without_disk_contents,
+    self, BootOptions, Choice, FoundProtocol, GuestFile, Image, LoadedGuest, ResetAction, SymbolSource,
+    is_large_kernel, without_disk_contents,
 };
 use crate::kvm::probe::{self, Speed};
 use crate::kvm::{HostError, Kvm};
@@ -154,13 +154,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds a machine and loads the guest; its first instruction has not run yet.
+    /// Builds a machine and loads the guest by the protocol that was found for its file; its first instruction has not run
+    /// yet.
     ///
     /// # Errors
     ///
     /// [`MachineError`]; errors of the guest file are reported before those of the host.
     pub fn new(
-        image: Box<dyn Image>,
+        (image, found): (Box<dyn Image>, FoundProtocol),
         mut spec: MachineSpec,
         inputs: Inputs,
         outputs: OutputQueue,
@@ -170,7 +171,8 @@ impl Machine {
             memory.add_video_memory()?;
         }
         spec.boot.time_of_day = Some(spec.time_of_day);
-        let loaded = load(image.as_ref(), &memory, &spec.boot)?;
+        let loaded = boot::load_as(found, image.as_ref(), &memory, &spec.boot)?;
+        log_loaded(&loaded);
         info!("{}, with {} MiB of RAM", loaded.kind_and_choice(), memory.size() >> 20);
         // A reset loads it as the same kind.
         spec.boot.kind = Some(loaded.kind);
@@ -389,7 +391,8 @@ impl Machine {
                 // The file may have been overwritten since.
                 self.symbols.forget_guest_file();
                 self.options.time_of_day = Some(self.board.time_of_day());
-                let loaded = load(self.image(), &self.memory, &self.options)?;
+                let loaded = boot::load(self.image(), &self.memory, &self.options)?;
+                log_loaded(&loaded);
                 (loaded.registers, loaded.other_processors, loaded.framebuffer)
             }
             // Firmware decides what becomes of the contents of RAM.
@@ -438,8 +441,7 @@ fn refuse_if_interpreted(kvm: &Kvm, image: &dyn Image, loaded: &LoadedGuest) -> 
     Ok(())
 }
 
-fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Result<LoadedGuest, MachineError> {
-    let loaded = boot::load(image, memory, options)?;
+fn log_loaded(loaded: &LoadedGuest) {
     for region in &loaded.layout {
         info!("{region}");
     }
@@ -447,5 +449,4 @@ fn load(image: &dyn Image, memory: &GuestMemory, options: &BootOptions) -> Resul
         tracing::warn!("{warning}");
     }
     info!("{}", loaded.entry_state());
-    Ok(loaded)
 }

@@ -4,7 +4,7 @@ use super::inputs::Inputs;
 use super::output::{Doorbell, output_queue};
 use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
-use crate::boot::{BootOptions, BytesImage};
+use crate::boot::{BootOptions, BytesImage, Protocol};
 use crate::kvm::Kvm;
 use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
@@ -21,6 +21,7 @@ pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedul
     Kvm::open().ok()?;
     let file = TestGuest::new(ENTRY).load(CODE, ENTRY, code).build();
     let image = Box::new(BytesImage::new("guest.elf", file.leak()));
+    let found = Protocol::find(image.as_ref(), None).expect("a guest");
     let spec = MachineSpec {
         memory,
         boot: BootOptions::default(),
@@ -38,7 +39,7 @@ pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedul
         magic_break: false,
     };
     let doorbell = Doorbell::new().expect("an eventfd");
-    Some(Machine::new(image, spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))
+    Some(Machine::new((image, found), spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))
 }
 
 /// Runs the guest up to its next `hlt`, which leaves it behind that.

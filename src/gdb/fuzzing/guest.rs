@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use crate::boot::test_guest::{CODE, DATA, TestGuest};
-use crate::boot::{BootOptions, BytesImage};
+use crate::boot::{BootOptions, BytesImage, Protocol};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec};
@@ -56,6 +56,7 @@ pub(crate) fn file() -> &'static [u8] {
 pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
     let (machine_outputs, _) = output_queue(Doorbell::new().expect("a file descriptor is available"));
     let image = Box::new(BytesImage::new(NAME, file()));
+    let found = Protocol::find(image.as_ref(), None)?;
     let spec = MachineSpec {
         memory: 4 << 20,
         boot: BootOptions::default(),
@@ -72,5 +73,5 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
         framebuffer: false,
         magic_break: false,
     };
-    Machine::new(image, spec, inputs, machine_outputs)
+    Machine::new((image, found), spec, inputs, machine_outputs)
 }
