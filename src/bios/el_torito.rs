@@ -89,6 +89,11 @@ impl BootImage {
 /// Why a CD cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ElToritoError {
+    /// It has no volume descriptor where every CD has one.
+    #[error(
+        "it has no volume descriptor (\"CD001\" in sector 17), so it is no CD image. Connect a disk with `--disk`"
+    )]
+    NotACd,
     /// It has no boot record.
     #[error(
         "it has no boot record (\"EL TORITO SPECIFICATION\" in sector 17), so it is no bootable CD. \
@@ -162,6 +167,9 @@ pub enum ElToritoError {
 /// [`ElToritoError`].
 pub fn catalog_of(boot_record: &[u8], sectors: u64) -> Result<u32, ElToritoError> {
     const SIGNATURE: &[u8] = b"\0CD001\x01EL TORITO SPECIFICATION";
+    if boot_record.get(1..6) != Some(b"CD001") {
+        return Err(ElToritoError::NotACd);
+    }
     if !boot_record.starts_with(SIGNATURE) {
         return Err(ElToritoError::NoBootRecord);
     }

@@ -44,8 +44,11 @@ fn found(catalog: &[u8]) -> Result<BootImage, ElToritoError> {
 #[test]
 fn the_boot_record_names_the_catalog() {
     assert_eq!(catalog_of(&record(19), 100), Ok(19));
-    assert_eq!(catalog_of(&record(19)[1..], 100), Err(ElToritoError::NoBootRecord));
-    assert_eq!(catalog_of(&[], 100), Err(ElToritoError::NoBootRecord));
+    let mut data = record(19);
+    data[7..].fill(0);
+    assert_eq!(catalog_of(&data, 100), Err(ElToritoError::NoBootRecord));
+    assert_eq!(catalog_of(&record(19)[1..], 100), Err(ElToritoError::NotACd));
+    assert_eq!(catalog_of(&[], 100), Err(ElToritoError::NotACd));
     let outside = catalog_of(&record(u32::MAX), 100).unwrap_err().to_string();
     assert!(outside.contains("0xffffffff, and it has 0x64"), "{outside}");
 }

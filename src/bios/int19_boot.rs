@@ -21,6 +21,14 @@ pub const BOOT_SECTOR: u64 = 0x7C00;
 /// The last two bytes of a boot sector.
 const SIGNATURE: [u8; 2] = [0x55, 0xAA];
 
+/// Bytes of a boot sector that are code: the partition table of an MBR follows, with the disk's signature before it.
+const CODE: usize = 440;
+
+/// True for a boot sector. Tools that write a partition table (GPT or MBR) leave zeros where its code is.
+fn has_boot_loader(sector: &[u8]) -> bool {
+    sector.ends_with(&SIGNATURE) && sector.iter().take(CODE).any(|byte| *byte != 0)
+}
+
 /// What was requested of a disk.
 mod step {
     pub const BOOT_SECTOR: u8 = 0;
@@ -72,7 +80,7 @@ pub(super) fn complete(
     let disk = platform.disks().into_iter().find(|disk| disk.unit == transfer.unit);
     let (Ok(data), Some(disk)) = (result, disk) else { return try_disk(next, call, platform) };
     if call.ch() == step::BOOT_SECTOR {
-        return match data.ends_with(&SIGNATURE) {
+        return match has_boot_loader(&data) {
             true => start_boot_sector(&data, disk.unit, call, platform),
             false => try_disk(next, call, platform),
         };
@@ -160,13 +168,13 @@ pub(super) fn failure(platform: &mut dyn BiosPlatform) -> Served {
               `--disk DISK`"
             .to_owned(),
         1 => format!(
-            "no bootable disk: the first sector of disk {} does not end with the boot signature 55 AA, or cannot be \
-             read. Install a boot loader on it",
+            "no bootable disk: the first sector of disk {} does not end with the boot signature 55 AA, has no code \
+             before its partition table, or cannot be read. Install a boot loader on it; connect a CD with `--cdrom`",
             numbers.join(", ")
         ),
         _ => format!(
-            "no bootable disk: no first sector of disks {} ends with the boot signature 55 AA. Install a boot loader on \
-             one of them",
+            "no bootable disk: no first sector of disks {} has code and ends with the boot signature 55 AA. Install a \
+             boot loader on one of them; connect a CD with `--cdrom`",
             numbers.join(", ")
         ),
     };

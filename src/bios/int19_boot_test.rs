@@ -31,11 +31,25 @@ fn without_a_boot_sector_the_message_says_what_is_missing() {
     let stopped = complete(&mut call, &only, Ok(sector([0x55, 0xAB])), &mut platform);
     assert!(matches!(&stopped, Served::Stop(reason) if reason.contains("disk 0x80")), "{stopped:?}");
     assert!(platform.screen_line(0).starts_with("no bootable disk: "));
-    assert!(platform.sent().ends_with("on it\r\n"), "{:?}", platform.sent());
+    assert!(platform.sent().ends_with("`--cdrom`\r\n"), "{:?}", platform.sent());
     let nothing = boot(&mut call, &mut TestPlatform::default());
     assert!(matches!(&nothing, Served::Stop(reason) if reason.contains("`kvm DISK`")), "{nothing:?}");
     let several = failure(&mut TestPlatform::with_disks(&[1, 1]));
     assert!(matches!(&several, Served::Stop(reason) if reason.contains("0x80, 0x81")), "{several:?}");
+}
+
+#[test]
+fn a_partition_table_without_code_is_no_boot_sector() {
+    let mut platform = TestPlatform::with_disks(&[100, 100]);
+    let mut call = BiosCall { vector: 0x19, ..BiosCall::default() };
+    let Served::Transfer(first) = boot(&mut call, &mut platform) else { panic!("no transfer") };
+    let mut table = sector(SIGNATURE);
+    table[..440].fill(0);
+    let next = complete(&mut call, &first, Ok(table.clone()), &mut platform);
+    let Served::Transfer(second) = next else { panic!("no transfer: {next:?}") };
+    assert_eq!(second.unit, 1);
+    table[439] = 0xF4;
+    assert_eq!(complete(&mut call, &second, Ok(table), &mut platform), Served::Done);
 }
 
 #[test]
