@@ -28,6 +28,12 @@ pub enum BootError {
         /// The host's error.
         source: io::Error,
     },
+    /// This user may not read it.
+    #[error("{}: this user may not read it; `chmod a+r` allows it, as does running as its owner", path.display())]
+    NotReadable {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file could not be opened.
     #[error("{}: {source}", path.display())]
     Open {

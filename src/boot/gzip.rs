@@ -73,7 +73,7 @@ pub(super) fn unpack(file: &dyn Image) -> Result<Vec<u8>, GuestProblem> {
         |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
     let (checksum, size) = (word(0), u64::from(word(4)));
     if size > MOST {
-        return Err(damaged("unpacked, it has more than 256 MiB"));
+        return Err(damaged("its end is missing, or unpacked, it has more than 256 MiB"));
     }
     if size > BEST_RATIO * data.len() as u64 {
         return Err(damaged("its end is missing, or something follows it"));

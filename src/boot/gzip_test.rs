@@ -43,7 +43,7 @@ fn a_damaged_file_is_refused_wherever_it_ends() {
     refused(3, 0x80, "its header is damaged");
     refused(file.len() - 8, 1, "its checksum is wrong");
     refused(file.len() - 4, 1, "something follows it");
-    refused(file.len() - 1, 0x7F, "unpacked, it has more than 256 MiB");
+    refused(file.len() - 1, 0x7F, "its end is missing, or unpacked, it has more than 256 MiB");
     refused(file.len() - 1, 1, "something follows it");
     assert!(unpacked(&[&file[..], b"x"].concat()).is_err());
 }

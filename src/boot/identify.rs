@@ -27,6 +27,10 @@ const OR_FLAT: &str = "build an ELF executable, for example with `ld -Ttext=0x20
 const BOOT_SECTOR: &str = "build an ELF executable and give that; `--boot flat --load 0x7c00` starts it in real mode, \
                            without a BIOS";
 const BUILD: &str = "build an ELF executable, for example with `ld -Ttext=0x200000`, and give that";
+const ONLY_DISK: &str = "there is nothing in it to run: if it is a disk, write a boot sector to it, or give a guest and \
+                         the disk with `--disk`; `--boot flat` executes the zeros";
+const MAKE_RAW: &str =
+    "disk images are raw: convert it with `qemu-img convert -O raw`, and give what that writes";
 const UNPACK: &str = "unpack it first and give the ELF file that was in it";
 const FOR_X86_64: &str =
     "build it for x86-64 (`gcc -m64 -ffreestanding -nostdlib`, `cargo build --target x86_64-unknown-none`)";
@@ -54,11 +58,7 @@ pub(super) fn without_elf_magic(file: &dyn Image) -> GuestProblem {
         );
     }
     if is_blank(file) {
-        return not_a_guest(
-            "a blank file (all zeros)",
-            "there is nothing in it to run: if it is a disk, write a boot sector to it, or give a guest and the disk \
-             with `--disk`; `--boot flat` executes the zeros",
-        );
+        return not_a_guest("a blank file (all zeros)", ONLY_DISK);
     }
     match image::read(file, 0, file.len().min(LOOK_AT), "the file") {
         Ok(head) if head.starts_with(SNAPSHOT) => GuestProblem::Snapshot { name: file.name().to_owned() },
@@ -98,7 +98,7 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
     if at(0, b"MZ") {
         return Some(not_a_guest("a Windows or UEFI program (PE, `MZ`)", BUILD));
     }
-    let signatures: [(usize, &[u8], &str, &'static str); 13] = [
+    let signatures: [(usize, &[u8], &str, &'static str); 22] = [
         (0, &[0x1F, 0x8B], "a gzip-compressed file", UNPACK),
         (0, &[0xFD, b'7', b'z', b'X', b'Z', 0], "an xz-compressed file", UNPACK),
         (0, &[0x28, 0xB5, 0x2F, 0xFD], "a zstd-compressed file", UNPACK),
@@ -108,7 +108,16 @@ fn kind_of(head: &[u8]) -> Option<GuestProblem> {
         (0, b"070701", "a cpio archive (initramfs)", "give a kernel, and the archive with `--initrd`"),
         (0, b"!<arch>\n", "a library of object files (`.a`)", "link it into an executable with `ld`"),
         (0, b"BC\xC0\xDE", "LLVM bitcode", "compile and link it into an executable"),
-        (0, b"QFI\xFB", "a qcow2 disk image", "give the kernel's ELF file"),
+        (0, b"QFI\xFB", "a qcow2 disk image", MAKE_RAW),
+        (0, b"KDMV", "a VMDK disk image", MAKE_RAW),
+        (0x40, &[0x7F, 0x10, 0xDA, 0xBE], "a VDI disk image", MAKE_RAW),
+        (0, b"conectix", "a VHD disk image", MAKE_RAW),
+        (512, b"EFI PART", "a disk image with a partition table and no boot loader", ONLY_DISK),
+        (1080, &[0x53, 0xEF], "an ext2, ext3 or ext4 file system without a boot loader", ONLY_DISK),
+        (0, b"XFSB", "an XFS file system", ONLY_DISK),
+        (0, b"hsqs", "a squashfs file system", ONLY_DISK),
+        (0, b"LUKS\xBA\xBE", "an encrypted disk (LUKS)", ONLY_DISK),
+        (4086, b"SWAPSPACE2", "swap space", ONLY_DISK),
         (0, &[0xCF, 0xFA, 0xED, 0xFE], "a Mach-O program of macOS", FOR_X86_64),
         (0, b"\xCA\xFE\xBA\xBE", "a Mach-O universal program or a Java class", FOR_X86_64),
         (0x8001, b"CD001", "a CD image (ISO 9660)", "leave `--boot` out, or give `--boot cdrom`"),
@@ -273,6 +282,26 @@ mod tests {
             include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/version-0.1.0.kvmstate"));
         let message = without_elf_magic(&image::BytesImage::new("f.kvmstate", snapshot)).to_string();
         assert!(message.ends_with("to continue it: `kvm --restore f.kvmstate`"), "{message}");
+    }
+
+    #[test]
+    fn a_file_system_is_a_disk_without_a_boot_loader() {
+        let mut disk = vec![0; 2048];
+        disk[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+        assert!(
+            said_of(&disk).contains("file system without a boot loader, not a bare-metal"),
+            "{}",
+            said_of(&disk)
+        );
+        assert!(!is_unknown(&disk), "its name does not make it code");
+    }
+
+    #[test]
+    fn disk_images_that_are_not_raw_are_to_be_converted() {
+        let vdi = [&[b'<'; 0x40][..], &[0x7F, 0x10, 0xDA, 0xBE]].concat();
+        for bytes in [&b"QFI\xFB"[..], b"KDMV", b"conectix", &vdi] {
+            assert!(said_of(bytes).contains("qemu-img convert"), "{}", said_of(bytes));
+        }
     }
 
     #[test]

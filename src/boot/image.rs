@@ -51,11 +51,14 @@ impl FileImage {
     /// # Errors
     ///
     /// [`BootError::Missing`] if there is no such file, [`BootError::NoMoreFiles`] if there are too many
-    /// open ones, [`BootError::Open`] if the host refuses to open it for another reason,
+    /// open ones, [`BootError::NotReadable`] if the user has no permission, [`BootError::Open`] if the host refuses to open it for another reason,
     /// [`BootError::NotAFile`] if it is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
         let path = path.as_ref();
-        let fail = |source| BootError::Open { path: path.to_owned(), source };
+        let fail = |source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied => BootError::NotReadable { path: path.to_owned() },
+            _ => BootError::Open { path: path.to_owned(), source },
+        };
         let not_a_file = |problem| BootError::NotAFile { path: path.to_owned(), problem };
         // Checked before it is opened: opening a named pipe would wait for a writer.
         let metadata = path.metadata().map_err(|e| match e.kind() {

@@ -238,6 +238,9 @@ impl LoadedGuest {
         let (rip, rsp) = (general.rip, general.rsp);
         match self.registers.bitness() {
             64 if self.kind == BootKind::Limine => format!("entry {rip:#x}, stack {rsp:#x}"),
+            64 if self.kind == BootKind::Linux => {
+                format!("entry {rip:#x}, stack {rsp:#x}, boot_params {:#x}", general.rsi)
+            }
             64 => format!("entry {rip:#x}, stack {rsp:#x}, start info {:#x}", general.rdi),
             32 => format!(
                 "entry {rip:#x} in protected mode, stack {rsp:#x}, EAX {:#x}, EBX {:#x}, ESI {:#x}",

@@ -105,6 +105,7 @@ pub(super) fn in_words(error: &BootError) -> String {
     match error {
         BootError::Missing { .. } => "there is no such file".to_owned(),
         BootError::Open { source, .. } => source.to_string(),
+        BootError::NotReadable { .. } => "this user may not read it; `chmod a+r` allows it".to_owned(),
         BootError::NotAFile { problem, .. } => (*problem).to_owned(),
         other => other.to_string(),
     }
