@@ -139,13 +139,19 @@ pub trait BiosPlatform {
     /// Writes a byte to a port.
     fn port_out(&mut self, port: u16, value: u8);
 
+    /// Reads a word from a port.
+    fn port_in_word(&mut self, port: u16) -> u16;
+
+    /// Writes a word to a port.
+    fn port_out_word(&mut self, port: u16, value: u16);
+
     /// True if the PICs and the interval timer are reached by [`Self::port_out`]: they are not KVM's.
     fn reaches_interrupt_controllers(&self) -> bool;
 
     /// The guest-physical ranges that are RAM, ascending.
     fn ram(&self) -> Vec<std::ops::Range<u64>>;
 
-    /// True if the machine has video memory, for planes of pixels.
+    /// True if the machine has video memory: for planes of pixels and for the modes of VBE.
     fn has_video_memory(&self) -> bool {
         false
     }

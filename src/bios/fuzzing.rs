@@ -43,10 +43,13 @@ impl Input<'_> {
 /// If a transfer of a disk is larger than memory, or a call asks for transfers for ever.
 pub fn call_services(input: &[u8]) {
     let mut input = Input(input);
-    let mut platform = match input.byte() & 1 {
+    let flags = input.byte();
+    let mut platform = match flags & 1 {
         0 => TestPlatform::with_disks(&[2048, 1 << 33]),
         _ => TestPlatform::with_cd(&[63], 4 * 700),
     };
+    // A machine that draws; from the first byte's bits that older inputs leave 0.
+    platform.has_video_memory = flags & 2 != 0;
     for _ in 0..MOST_CALLS {
         if input.0.is_empty() {
             return;

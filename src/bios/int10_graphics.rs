@@ -50,7 +50,7 @@ const PLANES: VideoMode = VideoMode {
 };
 
 /// Mode 13h: 320x200 pixels of 256 colours.
-const CHAINED: VideoMode = VideoMode {
+pub(super) const CHAINED: VideoMode = VideoMode {
     misc: 0x63,
     sequencer: [0x03, 0x01, 0x0F, 0x00, 0x0E],
     crtc: [

@@ -6,7 +6,7 @@ use tracing::info;
 use super::call::{BiosCall, BiosPlatform, Served};
 use super::data_areas::bda;
 use super::int10_text::{self, Place, Window};
-use super::{int10_graphics, int10_palette};
+use super::{int10_graphics, int10_palette, int10_vbe};
 
 const CRTC: u16 = 0x3D4;
 /// The mode: 80x25 characters in 16 colours.
@@ -21,7 +21,7 @@ const LONGEST: u16 = 132 * 60;
 
 pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served {
     match call.ah() {
-        0x00 => set_mode(call, platform),
+        0x00 => _ = set_mode(call, platform),
         0x01 => set_cursor_shape(call.cx(), platform),
         0x02 => {
             let place = Place { row: call.dh(), column: call.dl() };
@@ -72,21 +72,24 @@ pub(super) fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Ser
             call.set_al(0x1A);
             call.set_bx(0x0008);
         }
+        0x4F => int10_vbe::serve(call, platform),
         _ => {}
     }
     Served::Done
 }
 
-fn set_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) {
+/// AH = 00h: sets the mode in AL. False if there is none with this number.
+pub(super) fn set_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> bool {
     let mode = call.al() & !KEEP_SCREEN;
     let keep = call.al() & KEEP_SCREEN != 0;
     let graphics = int10_graphics::graphics_mode(mode, platform);
     if mode != 2 && mode != MODE && graphics.is_none() {
         let needed = if mode == 0x12 { ": it needs the display adapter of `--vga std`" } else { "" };
         info!("the BIOS does not set video mode {mode:#04x}{needed}");
-        return;
+        return false;
     }
-    let was_graphics = !matches!(platform.byte(bda::MODE), 2 | MODE);
+    let was_vbe = int10_vbe::leave(platform);
+    let was_graphics = was_vbe || !matches!(platform.byte(bda::MODE), 2 | MODE);
     platform.set_byte(bda::MODE, mode);
     platform.set_byte(bda::VIDEO, 0x60 | call.al() & KEEP_SCREEN);
     if let Some((registers, memory, length)) = graphics {
@@ -96,7 +99,7 @@ fn set_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) {
         }
         // Above 7 there are no modes of the CGA.
         call.set_al(0x20);
-        return;
+        return true;
     }
     if was_graphics {
         int10_graphics::set_registers(&int10_graphics::TEXT, platform);
@@ -110,6 +113,7 @@ fn set_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) {
     }
     // What the mode was: above 7 or not.
     call.set_al(0x30);
+    true
 }
 
 /// CH is the first line of the cursor, CL the last. Lines of a character with 8 of them are scaled, as by a VGA BIOS.

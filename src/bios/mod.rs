@@ -14,7 +14,7 @@
 //! | `rom` | the ROM and its entry points |
 //! | `data_areas` | interrupt vectors, BIOS data area, extended BIOS data area |
 //! | `post` | power-on: what is set up before the boot sector is loaded |
-//! | `int10_video` | 10h, with `int10_text` and `int10_palette` |
+//! | `int10_video` | 10h, with `int10_text`, `int10_palette`, `int10_graphics` and `int10_vbe` |
 //! | `int11_equipment` | 11h and 12h |
 //! | `int13_disk` | 13h and 40h, with `int13_cd`, and `drives` for their numbers |
 //! | `int14_serial` | 14h and 17h |
@@ -25,7 +25,7 @@
 //!
 //! Manuals: IBM Personal Computer AT Technical Reference; IBM PS/2 and PC BIOS Interface Technical Reference; Ralf
 //! Brown's Interrupt List; Phoenix, "BIOS Enhanced Disk Drive Specification" 1.1; ACPI specification, "System Address
-//! Map Interfaces"; "El Torito" 1.0. Not implemented: graphics modes and fonts, formatting of diskettes, printers, PCI BIOS, APM, the mouse
+//! Map Interfaces"; "El Torito" 1.0; VESA, "VBE Core Functions Standard" 3.0. Not implemented: fonts, formatting of diskettes, printers, PCI BIOS, APM, the mouse
 //! (INT 15h, C2h), Print Screen, Ctrl-Break, and the switch to protected mode (INT 15h, 89h). They report an error, as
 //! a BIOS without them does.
 
@@ -39,6 +39,7 @@ pub mod fuzzing;
 mod int10_graphics;
 mod int10_palette;
 mod int10_text;
+mod int10_vbe;
 mod int10_video;
 mod int11_equipment;
 mod int13_cd;

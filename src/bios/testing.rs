@@ -6,6 +6,7 @@ use super::call::{BiosDisk, BiosPlatform};
 use super::data_areas::{EBDA, ebda, low_memory};
 use super::rom;
 use crate::devices::Device;
+use crate::devices::vbe::{self, BochsVbe};
 use crate::devices::vga::{self, TEXT_BUFFER, Vga};
 use crate::settings::DiskInterface;
 
@@ -14,6 +15,7 @@ const MEMORY: usize = 2 << 20;
 pub(super) struct TestPlatform {
     pub memory: Vec<u8>,
     pub vga: Vga,
+    pub vbe: BochsVbe,
     pub cmos: [u8; 128],
     pub index: u8,
     pub disks: Vec<BiosDisk>,
@@ -38,6 +40,7 @@ impl Default for TestPlatform {
         TestPlatform {
             memory,
             vga: Vga::new(),
+            vbe: BochsVbe::default(),
             cmos: [0; 128],
             index: 0,
             disks: Vec::new(),
@@ -130,6 +133,15 @@ impl BiosPlatform for TestPlatform {
                 }
             }
         }
+    }
+
+    fn port_in_word(&mut self, port: u16) -> u16 {
+        let read = self.vbe.read_wide(port.wrapping_sub(vbe::INDEX_PORT), 2);
+        read.map_or(0xFFFF, |(value, _)| value as u16)
+    }
+
+    fn port_out_word(&mut self, port: u16, value: u16) {
+        let _ = self.vbe.write_wide(port.wrapping_sub(vbe::INDEX_PORT), 2, value.into());
     }
 
     fn reaches_interrupt_controllers(&self) -> bool {

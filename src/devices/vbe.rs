@@ -35,28 +35,40 @@ const NEWEST: u16 = 0xB0C5;
 
 // Registers.
 const ID: usize = 0;
-const WIDTH: usize = 1;
-const HEIGHT: usize = 2;
-const BITS: usize = 3;
-const ENABLE: usize = 4;
-const BANK: usize = 5;
-const VIRTUAL_WIDTH: usize = 6;
-const VIRTUAL_HEIGHT: usize = 7;
-const X_OFFSET: usize = 8;
-const Y_OFFSET: usize = 9;
+/// Register: pixels of a line.
+pub const WIDTH: usize = 1;
+/// Register: lines.
+pub const HEIGHT: usize = 2;
+/// Register: bits of a pixel.
+pub const BITS: usize = 3;
+/// Register: [`ENABLED`], [`LINEAR`], [`KEEP_MEMORY`].
+pub const ENABLE: usize = 4;
+/// Register: what the window below 1 MiB shows, in units of 64 KiB.
+pub const BANK: usize = 5;
+/// Register: pixels of a line in memory.
+pub const VIRTUAL_WIDTH: usize = 6;
+/// Register, read only: lines in memory.
+pub const VIRTUAL_HEIGHT: usize = 7;
+/// Register: the first pixel of a line that is shown.
+pub const X_OFFSET: usize = 8;
+/// Register: the first line that is shown.
+pub const Y_OFFSET: usize = 9;
 /// Reads as the size of video memory in units of 64 KiB.
 const MEMORY_SIZE: usize = 10;
 const STORED: usize = MEMORY_SIZE;
 
 // Bits of the enable register.
-const ENABLED: u16 = 0x01;
+/// Bit of [`ENABLE`]: a mode is shown.
+pub const ENABLED: u16 = 0x01;
 const GET_CAPABILITIES: u16 = 0x02;
 const DAC_8_BITS: u16 = 0x20;
-const LINEAR: u16 = 0x40;
-const KEEP_MEMORY: u16 = 0x80;
+/// Bit of [`ENABLE`]: the mode is meant to be used by its linear framebuffer.
+pub const LINEAR: u16 = 0x40;
+/// Bit of [`ENABLE`]: a mode that begins does not clear memory.
+pub const KEEP_MEMORY: u16 = 0x80;
 
-/// Largest picture.
-const MOST_WIDTH: u16 = 16_000;
+/// Most pixels of a line.
+pub const MOST_WIDTH: u16 = 16_000;
 const MOST_HEIGHT: u16 = 12_000;
 const MOST_BITS: u16 = 32;
 

@@ -217,6 +217,30 @@ impl MachinePlatform<'_> {
         }
         self.machine.board.role(device)
     }
+
+    fn read_port(&mut self, port: u16, size: u8) -> u32 {
+        self.prepare(port);
+        let (value, effect) = self.machine.board.port_in(port, size);
+        let next = self.machine.apply(effect);
+        self.note(next);
+        value
+    }
+
+    fn write_port(&mut self, port: u16, size: u8, value: u32) {
+        let role = self.prepare(port);
+        let effect = self.machine.board.port_out(port, size, value);
+        let machine = &mut *self.machine;
+        match role {
+            Role::Display => {
+                let written = machine.display_written();
+                return self.note(written.map(|()| None));
+            }
+            Role::Keyboard => machine.inputs.set_mouse_enabled(machine.board.i8042().mouse_is_enabled()),
+            _ => {}
+        }
+        let next = machine.apply(effect);
+        self.note(next);
+    }
 }
 
 impl BiosPlatform for MachinePlatform<'_> {
@@ -229,27 +253,19 @@ impl BiosPlatform for MachinePlatform<'_> {
     }
 
     fn port_in(&mut self, port: u16) -> u8 {
-        self.prepare(port);
-        let (value, effect) = self.machine.board.port_in(port, 1);
-        let next = self.machine.apply(effect);
-        self.note(next);
-        value as u8
+        self.read_port(port, 1) as u8
     }
 
     fn port_out(&mut self, port: u16, value: u8) {
-        let role = self.prepare(port);
-        let effect = self.machine.board.port_out(port, 1, value.into());
-        let machine = &mut *self.machine;
-        match role {
-            Role::Display => {
-                let written = machine.display_written();
-                return self.note(written.map(|()| None));
-            }
-            Role::Keyboard => machine.inputs.set_mouse_enabled(machine.board.i8042().mouse_is_enabled()),
-            _ => {}
-        }
-        let next = machine.apply(effect);
-        self.note(next);
+        self.write_port(port, 1, value.into());
+    }
+
+    fn port_in_word(&mut self, port: u16) -> u16 {
+        self.read_port(port, 2) as u16
+    }
+
+    fn port_out_word(&mut self, port: u16, value: u16) {
+        self.write_port(port, 2, value.into());
     }
 
     fn reaches_interrupt_controllers(&self) -> bool {

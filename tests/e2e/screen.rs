@@ -224,5 +224,21 @@ fn saved_pictures() -> Vec<Trial> {
             let ran = kvm.finish()?;
             expect_equal(ran.out.trim_end(), "AAF0")
         }),
+        guest_test("a_boot_sector_finds_the_linear_framebuffer_by_vbe_and_draws", || {
+            let kvm = disk("vbe", &[])?;
+            let mut client = kvm.connect()?;
+            let white = |pixels: &[[u8; 3]]| pixels[100 * 640 + 319] != [0; 3];
+            let expected = |x: usize, y: usize| match y {
+                1 => [0, (x % 256) as u8, 0],
+                100 if x < 320 => [255; 3],
+                _ => [0; 3],
+            };
+            compare(&shown(&kvm, &mut client, 640, white)?, 640, expected)?;
+            client.ask("sendkey esc")?;
+            client.rest()?;
+            let ran = kvm.finish()?;
+            ran.expect_status(33)?;
+            expect_equal(&ran.out, "FD000000\n00004142\n")
+        }),
     ]
 }
