@@ -2,6 +2,7 @@
 //!
 //! Manual: IBM PS/2 and PC BIOS Interface Technical Reference, "Data Areas and ROM Tables".
 
+use super::call::BiosPlatform;
 use super::rom;
 use crate::devices::serial;
 
@@ -126,6 +127,13 @@ pub fn ebda(cd_first: bool) -> Vec<u8> {
     bytes[0] = EBDA_SIZE;
     bytes[(CD_FIRST - EBDA) as usize] = cd_first.into();
     bytes
+}
+
+/// True if an interrupt vector leads to this BIOS, as it does after power-on: no program has taken it over.
+pub fn is_vector(number: u8, platform: &dyn BiosPlatform) -> bool {
+    let at = 4 * u64::from(number);
+    let entry = (platform.word(at + 2), platform.word(at));
+    rom::VECTORS.iter().any(|(vector, offset)| *vector == number && entry == (rom::SEGMENT, *offset))
 }
 
 fn set_vector(bytes: &mut [u8], vector: u8, segment: u16, offset: u16) {

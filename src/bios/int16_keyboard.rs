@@ -177,6 +177,13 @@ fn store(code: u16, platform: &mut dyn BiosPlatform) -> bool {
     true
 }
 
+/// True if a key that is pressed now finds room in the buffer, and so does one whose scan code is already on its way.
+/// A buffer that a program has made smaller than that has room when it is empty.
+pub(super) fn has_room(platform: &dyn BiosPlatform) -> bool {
+    let after = next(platform.word(bda::KEY_TAIL), platform);
+    first(platform).is_none() || ![after, next(after, platform)].contains(&platform.word(bda::KEY_HEAD))
+}
+
 /// The first key of the buffer.
 fn first(platform: &dyn BiosPlatform) -> Option<u16> {
     let head = platform.word(bda::KEY_HEAD);

@@ -37,6 +37,31 @@ fn a_caller_waits_until_a_key_is_pressed() {
 }
 
 #[test]
+fn the_buffer_has_room_for_the_key_that_comes_and_the_one_on_its_way() {
+    let mut platform = TestPlatform::default();
+    for pressed in 0..15 {
+        assert_eq!(crate::bios::would_lose_keys(&platform), pressed >= 14, "{pressed} keys");
+        press_all(&[0x1E, 0x9E], &mut platform);
+    }
+    assert!(crate::bios::would_lose_keys(&platform));
+    let _ = called(0x00, &mut platform);
+    assert!(crate::bios::would_lose_keys(&platform));
+    let _ = called(0x00, &mut platform);
+    assert!(!crate::bios::would_lose_keys(&platform));
+    // A program has its own handler.
+    press_all(&[0x1E, 0x9E, 0x1E, 0x9E], &mut platform);
+    platform.memory[4 * 9] ^= 1;
+    assert!(!crate::bios::would_lose_keys(&platform));
+    platform.memory[4 * 9] ^= 1;
+    // A buffer for one key only.
+    platform.memory[0x480..0x484].copy_from_slice(&[0x1E, 0, 0x22, 0]);
+    platform.memory[0x41A..0x41E].copy_from_slice(&[0x1E, 0, 0x1E, 0]);
+    assert!(!crate::bios::would_lose_keys(&platform));
+    press_all(&[0x1E, 0x9E], &mut platform);
+    assert!(crate::bios::would_lose_keys(&platform));
+}
+
+#[test]
 fn shift_control_alt_and_the_locks_change_what_keys_report() {
     let mut platform = TestPlatform::default();
     press_all(&[0x2A, 0x1E, 0xAA, 0x1D, 0x2E, 0x9D, 0x38, 0x10, 0xB8], &mut platform);

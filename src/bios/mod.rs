@@ -90,6 +90,12 @@ pub fn serve(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Served {
     }
 }
 
+/// True if a key would be lost now: INT 09h of this BIOS takes the keys, and its buffer, which a program has not read for
+/// a while, has no room. A PC beeps then; nobody types that fast there.
+pub fn would_lose_keys(platform: &dyn BiosPlatform) -> bool {
+    data_areas::is_vector(0x09, platform) && !int16_keyboard::has_room(platform)
+}
+
 /// Goes on with a call that has waited for a disk.
 pub fn complete(
     call: &mut BiosCall,

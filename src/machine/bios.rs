@@ -22,6 +22,9 @@ use crate::devices::table::Role;
 use crate::kvm::HostError;
 use crate::settings::{DiskInterface, IrqchipMode, MOST_DISKS};
 
+/// The interrupt by which programs take keys.
+const KEYBOARD_SERVICES: u8 = 0x16;
+
 /// Offsets in the frame on the stack: number of the interrupt, ES, and what INT has pushed.
 const ES: u64 = 2;
 const IP: u64 = 4;
@@ -48,9 +51,13 @@ impl Machine {
         }
         let mut frame = self.bios_frame(registers);
         let mut call = frame.call;
-        let mut platform = MachinePlatform { machine: self, stopped: None, failed: None };
+        let mut platform = MachinePlatform::new(self);
         let served = bios::serve(&mut call, &mut platform);
         let (stopped, failed) = (platform.stopped.take(), platform.failed.take());
+        if call.vector == KEYBOARD_SERVICES && self.input_buffer.has_keys() {
+            // There may be room for the next key now.
+            self.deliver_input()?;
+        }
         self.continue_bios_call(cpu, &mut frame, &call, served, stopped, failed)
     }
 
@@ -66,7 +73,7 @@ impl Machine {
         self.cpus[cpu].run_state = RunState::Running;
         let mut frame = self.bios_frame(self.cpus[cpu].registers()?);
         let mut call = frame.call;
-        let mut platform = MachinePlatform { machine: self, stopped: None, failed: None };
+        let mut platform = MachinePlatform::new(self);
         let served = bios::complete(&mut call, &transfer, result, &mut platform);
         let (stopped, failed) = (platform.stopped.take(), platform.failed.take());
         match self.continue_bios_call(cpu, &mut frame, &call, served, stopped, failed)? {
@@ -193,14 +200,18 @@ fn write_memory(machine: &Machine, address: u64, bytes: &[u8]) {
 }
 
 /// The machine as services see it. Their accesses to devices are those of the guest.
-struct MachinePlatform<'m> {
+pub(super) struct MachinePlatform<'m> {
     machine: &'m mut Machine,
     /// An access has had this consequence.
     stopped: Option<Event>,
     failed: Option<HostError>,
 }
 
-impl MachinePlatform<'_> {
+impl<'m> MachinePlatform<'m> {
+    pub(super) fn new(machine: &'m mut Machine) -> MachinePlatform<'m> {
+        MachinePlatform { machine, stopped: None, failed: None }
+    }
+
     fn note(&mut self, next: Result<Option<Next>, HostError>) {
         match next {
             Ok(Some(Next::Stop(event))) => self.stopped = Some(event),

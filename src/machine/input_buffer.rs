@@ -47,6 +47,8 @@ pub struct InputBuffer {
     /// Bytes that wait for each serial port.
     received: [VecDeque<u8>; 4],
     mouse: MouseBuffer,
+    /// The keyboard gets none for now, although it could take one ([`Self::hold_keys`]).
+    holds_keys: bool,
     warned_full: bool,
 }
 
@@ -60,6 +62,7 @@ impl InputBuffer {
             events: VecDeque::new(),
             received: Default::default(),
             mouse: MouseBuffer::default(),
+            holds_keys: false,
             warned_full: false,
         }
     }
@@ -153,6 +156,18 @@ impl InputBuffer {
             || self.received.iter().any(|bytes| !bytes.is_empty())
     }
 
+    /// True if keys wait.
+    #[inline]
+    pub fn has_keys(&self) -> bool {
+        !self.keystrokes.is_empty() || !self.events.is_empty()
+    }
+
+    /// Keeps the next deliveries from giving the keyboard a key, or lets them do so again. Whoever delivers says so each
+    /// time: it is no state of the machine.
+    pub fn hold_keys(&mut self, hold: bool) {
+        self.holds_keys = hold;
+    }
+
     /// Delivers as much as the devices can take now. True if the next deadline of a device may have changed.
     #[must_use]
     pub fn deliver(&mut self, board: &mut Board, inputs: &Inputs) -> bool {
@@ -168,7 +183,7 @@ impl InputBuffer {
     }
 
     fn deliver_keys(&mut self, board: &mut Board) {
-        while board.i8042().idle() {
+        while board.i8042().idle() && !self.holds_keys {
             let Some(event) = self.events.pop_front() else { return };
             board.key(event);
         }

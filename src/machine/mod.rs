@@ -19,6 +19,7 @@ pub mod fuzzing;
 #[cfg(any(test, fuzzing))]
 pub mod fw_cfg_fuzzing;
 pub mod input_buffer;
+mod input_delivery;
 pub mod inputs;
 mod interrupt_delivery;
 pub mod interrupts;

@@ -155,14 +155,14 @@ impl Machine {
                 let delivers_input = self.input_buffer.has_pending()
                     && matches!(self.board.role(device), Role::Keyboard | Role::Serial(_));
                 if delivers_input {
-                    self.deliver_input()?;
+                    self.deliver_input_to_reader(cpu)?;
                 }
                 if size > 1 {
                     self.read_block(cpu, device, port, size);
                 }
                 let (value, effect) = self.board.read_port(device, port, size);
                 if delivers_input {
-                    self.deliver_input()?;
+                    self.deliver_input_to_reader(cpu)?;
                 }
                 self.cpus[cpu].complete_read(u64::from(value));
                 Ok(self.apply(effect)?.unwrap_or(Next::Run))
@@ -463,14 +463,6 @@ impl Machine {
         }
         self.deliver_input()?;
         Ok(event)
-    }
-
-    /// Gives the devices as much of the pending input as they can take now.
-    fn deliver_input(&mut self) -> Result<(), HostError> {
-        if self.input_buffer.deliver(&mut self.board, &self.inputs) {
-            self.arm_timer()?;
-        }
-        Ok(())
     }
 }
 

@@ -61,6 +61,28 @@ Memory: start, length, type
 Press a key.
 ";
 
+/// A boot sector that leaves its keys to the BIOS for six ticks of the timer, a third of a second, and then prints them up
+/// to Enter: in the order of its instructions.
+const SLOW_READER: &[u8] = &[
+    0x31, 0xC0, // xor %ax, %ax
+    0x8E, 0xD8, // mov %ax, %ds
+    0xFB, // sti
+    0x8B, 0x1E, 0x6C, 0x04, // mov 0x46c, %bx
+    0x83, 0xC3, 0x06, // add $6, %bx
+    0xF4, // 1: hlt
+    0x39, 0x1E, 0x6C, 0x04, // cmp %bx, 0x46c
+    0x72, 0xF9, // jb 1b
+    0xB4, 0x00, // 2: mov $0, %ah
+    0xCD, 0x16, // int $0x16
+    0xB4, 0x0E, // mov $0xe, %ah
+    0x31, 0xDB, // xor %bx, %bx
+    0xCD, 0x10, // int $0x10
+    0x3C, 0x0D, // cmp $'\r', %al
+    0x75, 0xF2, // jne 2b
+    0xFA, // cli
+    0xF4, // hlt
+];
+
 /// `kvm` with a copy of a disk of the guests in its folder, as `disk.img` of `size` bytes, not named yet.
 fn with_disk(name: &str, size: u64) -> Result<Kvm, Failed> {
     let kvm = Kvm::new().args(["--timeout", "60"]);
@@ -106,6 +128,17 @@ pub fn trials() -> Vec<Trial> {
             terminal.wait_for_text("Press a key.")?;
             terminal.type_keys("\x1b[A");
             terminal.end()?.expect_status(0)?.expect_text("result (RAX) 18432 ").map(drop)
+        }),
+        guest_test("keys_wait_while_the_buffer_of_the_bios_is_full", || {
+            let kvm = Kvm::new().args(["--timeout", "60", "disk.img"]);
+            let mut sector = SLOW_READER.to_vec();
+            sector.resize(510, 0);
+            sector.extend([0x55, 0xAA]);
+            fs::write(kvm.folder.file("disk.img"), sector)?;
+            let typed = "The 15 keys of its buffer + 40 others, Typed with SHIFT (and without)\r";
+            let ran = kvm.input(typed.as_bytes()).run();
+            ran.expect_status(0)?;
+            ran.check(lines(&ran).trim_end() == typed.trim_end(), typed).map(drop)
         }),
         guest_test("what_is_missing_is_said_if_no_disk_can_be_booted", || {
             let kvm = Kvm::new().args(["--disk", "empty", "--disk", "other"]);

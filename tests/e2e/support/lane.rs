@@ -70,9 +70,6 @@ const UNEXPLAINED_PARKED: &str =
     "in Bochs, a run with parked processors has not ended; the cause is not known";
 const UNEXPLAINED_FIRMWARE: &str =
     "in Bochs, the tests of firmware that is saved, moved and reset did not all end; which is not known";
-const UNEXPLAINED_STOP: &str = "on the AMD-V that QEMU emulates, a breakpoint of a parked processor was not reached; the cause is not known";
-const UNEXPLAINED_KEYS: &str =
-    "on the AMD-V that QEMU emulates, keys behind a `+` did not reach GRUB 0.97; the cause is not known";
 
 /// The end of the name of a test with KVM's interrupt controllers that is otherwise the same as another.
 pub const KERNEL_SUFFIX: &str = "_with_irqchip_kernel";
@@ -126,8 +123,6 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "seabios_starts_again_after_a_warm_reset",
         ],
     ),
-    (Lane::Amd, UNEXPLAINED_STOP, &["gdb_debugs_a_limine_kernel_by_its_symbols_in_the_higher_half"]),
-    (Lane::Amd, UNEXPLAINED_KEYS, &["grub_0_97_on_a_diskette_loads_a_kernel_by_typed_commands"]),
     (Lane::Amd, NO_LIMITS, &["a_handler_of_protected_mode_without_room_on_its_stack_is_named"]),
     (Lane::Amd, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
     (Lane::Intel, NOT_REFUSED, &["a_refused_instruction_can_be_skipped"]),
