@@ -91,7 +91,8 @@ impl BootImage {
 pub enum ElToritoError {
     /// It has no volume descriptor where every CD has one.
     #[error(
-        "it has no volume descriptor (\"CD001\" in sector 17), so it is no CD image. Connect a disk with `--disk`"
+        "it has no volume descriptor (\"CD001\" in sector 17), so it is no CD image, or its \
+         end is missing. Connect a disk with `--disk`, copy a CD again"
     )]
     NotACd,
     /// It has no boot record.

@@ -104,10 +104,10 @@ pub enum DiskImageError {
     HasContents(PathBuf),
     /// Another process uses it.
     #[error(
-        "the disk image {path} is in use{by}. End that, or use a copy of the image; only readers (`{path},ro` and \
+        "the disk image {path} is in use{by}, or use a copy of it; only readers (`{path},ro` and \
          `{path},snapshot`) can share one.",
         path = .path.display(),
-        by = .process.map_or(String::new(), |pid| format!(" by process {pid}"))
+        by = user_and_remedy(*.process)
     )]
     Locked {
         /// Its path.
@@ -115,6 +115,15 @@ pub enum DiskImageError {
         /// The process that has locked it, if it is known.
         process: Option<u32>,
     },
+}
+
+/// Who uses an image, and what to do about it.
+fn user_and_remedy(process: Option<u32>) -> String {
+    match process {
+        Some(pid) if pid == std::process::id() => " already: it is given twice. Give it once".to_owned(),
+        Some(pid) => format!(" by process {pid}. End that"),
+        None => ". End what uses it".to_owned(),
+    }
 }
 
 pub(super) fn in_use(path: &Path, user: image_lock::InUse) -> DiskImageError {
