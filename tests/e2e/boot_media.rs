@@ -151,7 +151,7 @@ pub fn trials() -> Vec<Trial> {
             let damaged = machine_with(&[("disc.iso", &vec![0; 30 * SECTOR]), ("empty.img", &[0; 1 << 16])])?;
             let ran = damaged.args(["--disk", "empty.img", "--cdrom", "disc.iso"]).run();
             ran.expect_status(4)?
-                .expect_err("no bootable disk: the CD cannot be started: it has no boot record")?;
+                .expect_err("no bootable disk: the CD cannot be started: it has no volume descriptor")?;
             Ok(())
         }),
         firmware_grub_test("seabios_starts_grub_2_on_a_disk", SEABIOS, "grub.img"),
