@@ -19,6 +19,7 @@ use super::journal::JournalEvent;
 use super::kernel_irqchip::{FIRST_LOOK, LONGEST_INTERVAL};
 use super::run::Next;
 use super::{Event, Machine, Outcome};
+use crate::arch::paging::Paging;
 use crate::boot;
 use crate::kvm::{DeadlineTimer, DebugStop, HaltState, HostError, VmExit};
 use crate::settings::{BootKind, Schedule};
@@ -339,12 +340,15 @@ impl Machine {
 
     /// Handles the exit of a CPU that was brought back.
     fn take_back(&mut self, cpu: CpuId, exit: VmExit) -> Result<(), HostError> {
-        match exit {
+        let exit = match exit {
             VmExit::Interrupted => return self.take_back_from_breakpoint(cpu),
+            VmExit::Debug(stop) if self.is_at_own_halt(cpu, stop)? => {
+                VmExit::Halt { interruptible: self.skip_halt(cpu)? }
+            }
             // It stands before a breakpoint, and stops there again if that is still in place.
             VmExit::Debug(stop) if stop.is_at_breakpoint() && !self.is_watchpoint(cpu, stop) => return Ok(()),
-            _ => {}
-        }
+            exit => exit,
+        };
         let event = match self.handle_exit(cpu, exit)? {
             Next::Run => self.complete_pending(cpu)?,
             Next::Stop(request @ (Event::ResetRequested | Event::StopRequested)) => {
@@ -356,6 +360,18 @@ impl Machine {
             self.scheduler.events.push_back((cpu, event));
         }
         Ok(())
+    }
+
+    /// True if a CPU has stopped, where breakpoints are inserted `hlt`, for one of the guest's own. It is carried out then:
+    /// at its next entry, an interrupt would come before the `hlt` instead of waking the CPU from it, although the `sti`
+    /// in front of it keeps interrupts off until then (Intel SDM volume 2B, "STI").
+    fn is_at_own_halt(&self, cpu: CpuId, stop: DebugStop) -> Result<bool, HostError> {
+        if !self.cpus[cpu].guest_debug().halts || stop.exception != DebugStop::BREAKPOINT {
+            return Ok(false);
+        }
+        let registers = self.cpus[cpu].registers()?;
+        let at = Paging::new(&registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
+        Ok(at.is_ok_and(|at| !self.memory.has_breakpoint(at.physical)))
     }
 
     /// A CPU that sleeps in KVM at an inserted `hlt` stands before it, and stops there again.

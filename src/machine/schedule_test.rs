@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::super::inputs::Input;
-use super::super::testing::machine_with;
+use super::super::testing::{ENTRY, machine_with};
 use super::super::{CpuId, CpuState};
 use super::*;
+use crate::kvm::GuestDebug;
 
 /// Where processors are started.
 const START: u64 = 0x7_0000;
@@ -147,4 +148,22 @@ fn a_reset_leaves_the_other_processors_waiting() {
         let waiting = RunState::WaitForSipi;
         assert_eq!(states, [RunState::Running, waiting, waiting], "{schedule:?}");
     }
+}
+
+#[test]
+fn a_processor_that_is_brought_back_carries_its_own_hlt_out_and_stays_before_an_inserted_one() {
+    let Some(mut machine) = machine_with(64 << 20, &[0xF4, 0xF4], 2, Schedule::Parallel) else { return };
+    let debug = GuestDebug { halts: true, ..GuestDebug::default() };
+    machine.cpu_mut(CpuId::BOOT).set_guest_debug(debug).unwrap();
+    let stop = DebugStop { exception: DebugStop::BREAKPOINT, pc: ENTRY, dr6: 0, dr7: 0 };
+    let take_back = |machine: &mut Machine| {
+        machine.take_back(CpuId::BOOT, VmExit::Debug(stop)).unwrap();
+        let cpu = machine.cpu(CpuId::BOOT);
+        (cpu.general_registers().unwrap().rip - ENTRY, cpu.run_state())
+    };
+    assert!(machine.memory().insert_breakpoint(ENTRY, 0xF4));
+    assert_eq!(take_back(&mut machine), (0, RunState::Running));
+    machine.memory().remove_breakpoints();
+    // Interrupts are off at the guest's entry.
+    assert_eq!(take_back(&mut machine), (1, RunState::HaltedForGood));
 }

@@ -198,10 +198,16 @@ impl Machine {
     }
 
     fn emulate_halt(&mut self, cpu: CpuId) -> Result<Next, HostError> {
+        let interruptible = self.skip_halt(cpu)?;
+        self.halt(cpu, interruptible)
+    }
+
+    /// Moves RIP behind the one-byte `hlt` there; true if interrupts are on.
+    pub(super) fn skip_halt(&mut self, cpu: CpuId) -> Result<bool, HostError> {
         let mut registers = self.cpus[cpu].general_registers()?;
         registers.rip = registers.rip.wrapping_add(1);
         self.cpus[cpu].set_general_registers(&registers)?;
-        self.halt(cpu, registers.rflags & RFLAGS_IF != 0)
+        Ok(registers.rflags & RFLAGS_IF != 0)
     }
 
     /// The event of a completed instruction: accesses to watched memory take precedence, except over an end.
