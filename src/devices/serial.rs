@@ -118,6 +118,12 @@ impl SerialPort {
         self.reads_input
     }
 
+    /// True while the guest has the receiver's interrupt enabled: a driver uses the port, and does not only look whether
+    /// it is there.
+    pub fn interrupts_for_input(&self) -> bool {
+        self.ier & IER_RECEIVED != 0
+    }
+
     /// True if a byte write to the base port sends that byte and does nothing else the guest could
     /// notice: such writes may be coalesced.
     #[inline]

@@ -150,6 +150,11 @@ impl Display {
         self.mouse
     }
 
+    /// True if the terminal shows the guest's screen, or did before the help.
+    pub fn shows_screen(&self) -> bool {
+        self.view != View::Text
+    }
+
     /// Switches to the other view, at the user's request.
     pub fn toggle(&mut self) {
         self.chosen = true;

@@ -206,6 +206,7 @@ impl Worker {
             self.time_passes(now);
             self.terminal_input.time_passes(now, &self.inputs, &mut self.display);
             self.display.refresh(now);
+            self.terminal_input.report_view(self.display.shows_screen(), &self.inputs);
             let mouse =
                 self.display.report_mouse(self.mouse == MouseMode::Auto && self.inputs.mouse_is_enabled());
             self.terminal_input.report_mouse(mouse, &self.inputs);

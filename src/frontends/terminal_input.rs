@@ -31,6 +31,8 @@ pub struct TerminalInput {
     interactive: bool,
     ended: bool,
     mouse: MouseReports,
+    /// The terminal shows the guest's screen, as the machine knows.
+    screen_shown: bool,
     menu: Menu,
     decoder: Decoder,
     /// When an incomplete sequence times out.
@@ -45,6 +47,7 @@ impl TerminalInput {
             interactive,
             ended: !readable,
             mouse: MouseReports::default(),
+            screen_shown: false,
             menu: Menu::new(),
             decoder: Decoder::new(layout),
             complete_at: None,
@@ -119,6 +122,14 @@ impl TerminalInput {
     pub fn report_mouse(&mut self, on: bool, inputs: &Inputs) {
         if let Some(released) = self.mouse.set_on(on) {
             inputs.push(released);
+        }
+    }
+
+    /// The terminal shows the guest's screen, or its serial port: what is typed from now on is meant for that.
+    pub fn report_view(&mut self, screen: bool, inputs: &Inputs) {
+        if self.screen_shown != screen {
+            self.screen_shown = screen;
+            inputs.push(Input::TerminalView { screen });
         }
     }
 

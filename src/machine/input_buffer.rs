@@ -47,6 +47,8 @@ pub struct InputBuffer {
     /// Bytes that wait for each serial port.
     received: [VecDeque<u8>; 4],
     mouse: MouseBuffer,
+    /// The terminal shows the guest's screen, not its serial port.
+    screen_shown: bool,
     /// The keyboard gets none for now, although it could take one ([`Self::hold_keys`]).
     holds_keys: bool,
     warned_full: bool,
@@ -62,6 +64,7 @@ impl InputBuffer {
             events: VecDeque::new(),
             received: Default::default(),
             mouse: MouseBuffer::default(),
+            screen_shown: false,
             holds_keys: false,
             warned_full: false,
         }
@@ -156,6 +159,12 @@ impl InputBuffer {
             || self.received.iter().any(|bytes| !bytes.is_empty())
     }
 
+    /// The terminal shows the guest's screen, or its serial port. It is no state of the machine: another terminal may
+    /// show something else.
+    pub fn set_screen_shown(&mut self, shown: bool) {
+        self.screen_shown = shown;
+    }
+
     /// True if keys wait.
     #[inline]
     pub fn has_keys(&self) -> bool {
@@ -206,13 +215,17 @@ impl InputBuffer {
         self.target(board).is_some()
     }
 
-    /// The device that receives the next keystroke, once that is known.
+    /// The device that receives the next keystroke, once that is known. Kernels set their keyboard up whether it is used or
+    /// not. A serial port that interrupts for received bytes is in use, so it gets the keys unless the user looks at the
+    /// screen.
     fn target(&self, board: &Board) -> Option<Target> {
         let keyboard = board.i8042().reads_input();
         let serial = self.terminal.is_some_and(|port| board.serial(port).reads_input());
+        let listens = self.terminal.is_some_and(|port| board.serial(port).interrupts_for_input());
         match self.keys {
             KeyTarget::Keyboard => keyboard.then_some(Target::Keyboard),
             KeyTarget::Serial => serial.then_some(Target::Serial),
+            KeyTarget::Auto if listens && !self.screen_shown => Some(Target::Serial),
             KeyTarget::Auto if keyboard => Some(Target::Keyboard),
             KeyTarget::Auto => serial.then_some(Target::Serial),
         }

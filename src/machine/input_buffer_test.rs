@@ -51,6 +51,24 @@ fn key_events_reach_the_keyboard_before_the_guest_reads_it_and_are_bounded() {
 }
 
 #[test]
+fn a_guest_that_sets_up_both_devices_gets_keys_where_the_user_looks() {
+    // Whether the guest enables the interrupt of received bytes, and what the terminal shows.
+    for (listens, screen, by_serial) in [(1, false, true), (1, true, false), (0, false, false)] {
+        let (mut board, inputs) = (Board::default(), Inputs::new());
+        let mut buffer = InputBuffer::new(KeyTarget::Auto, Some(0));
+        // As Linux: it tries all interrupts to find out what kind of port it is.
+        for (port, value) in [(0x3F9, 0x0F), (0x3F9, listens), (0x64, 0x60), (0x60, 0x61)] {
+            let _ = board.port_out(port, 1, value);
+        }
+        buffer.set_screen_shown(screen);
+        buffer.push_keystroke(keystroke(b'a', Key::A), &inputs);
+        let _ = buffer.deliver(&mut board, &inputs);
+        let received = [0x3FD, 0x64].map(|status| board.port_in(status, 1).0 & 1 == 1);
+        assert_eq!(received, [by_serial, !by_serial], "{listens} {screen}");
+    }
+}
+
+#[test]
 fn key_events_arrive_after_earlier_keystrokes() {
     let (mut board, inputs) = (Board::default(), Inputs::new());
     let mut buffer = InputBuffer::new(KeyTarget::Auto, Some(0));

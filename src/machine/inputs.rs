@@ -71,6 +71,11 @@ pub enum Input {
     },
     /// A client of the machine (a debugger, a queued request) needs it stopped between two instructions.
     Attention,
+    /// The terminal shows the guest's screen from now on (`true`), or its serial port. A guest may read keys from both.
+    TerminalView {
+        /// The screen.
+        screen: bool,
+    },
 }
 
 /// One keystroke of the user, in both forms in which a guest may receive it.

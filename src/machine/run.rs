@@ -433,6 +433,7 @@ impl Machine {
                     self.input_buffer.push_mouse(MouseInput { dx, dy, wheel, buttons });
                 }
                 Input::Serial(port, bytes) => self.input_buffer.push_serial(port, bytes),
+                Input::TerminalView { screen } => self.input_buffer.set_screen_shown(screen),
                 Input::Tick => {
                     self.coalescing.tick(self.ram.vm())?;
                     self.outputs.want_ticks(self.coalescing.active());

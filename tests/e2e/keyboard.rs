@@ -18,6 +18,10 @@ pub fn trials() -> Vec<Trial> {
         guest_test("keyboard_echo_shows_typed_characters_on_a_terminal", keyboard_echo),
         guest_test("serial_echo_shows_typed_lines_in_upper_case_on_a_terminal", serial_echo),
         guest_test("a_command_line_on_the_serial_port_can_be_used", serial_command_line),
+        guest_test(
+            "keys_reach_the_serial_port_that_the_user_sees_or_else_the_keyboard",
+            keys_where_the_user_looks,
+        ),
         guest_test("ctrl_c_reaches_a_guest_that_reads", ctrl_c_for_the_guest),
         guest_test("keys_typed_before_the_guest_reads_are_queued", typed_early),
         guest_test("every_key_of_a_pipe_arrives", every_key_of_a_pipe),
@@ -112,6 +116,28 @@ fn serial_echo() -> Result<(), Failed> {
     terminal.wait_for_text("LOUD AND CLEAR")?;
     terminal.type_keys("\x04");
     terminal.end()?.expect_status(0)?.expect_text("result (RAX) 1 ")?;
+    Ok(())
+}
+
+/// `interrupt-echo` reads both devices, and prints to COM1.
+fn keys_where_the_user_looks() -> Result<(), Failed> {
+    let kvm = || Kvm::with_guest("interrupt-echo").args(["--timeout", "60"]);
+    let ran = kvm().input(b"a\x1b").run();
+    ran.expect_status(0)?.check(ran.out.ends_with("byte 0x61\nbyte 0x1b\n"), "a pipe's bytes on COM1")?;
+    let terminal = Terminal::kvm(kvm(), 80, 25);
+    terminal.wait_for_text("Type; Escape ends.")?;
+    terminal.type_keys("a");
+    terminal.wait_for_text("byte 0x61")?;
+    // The screen, and back to the text.
+    terminal.type_keys("\x01c");
+    terminal.wait_for("an empty screen", |shown| !shown.screen().contents().contains("byte 0x61"))?;
+    terminal.type_keys("b");
+    std::thread::sleep(Duration::from_millis(100));
+    terminal.type_keys("\x01c");
+    terminal.wait_for_text("key 0x30")?;
+    terminal.wait_for_text("key 0xb0")?;
+    terminal.type_keys("\x1b");
+    terminal.end()?.expect_status(0)?;
     Ok(())
 }
 
