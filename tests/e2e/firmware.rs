@@ -6,7 +6,7 @@ use std::path::Path;
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::migration::{Instance, contains, free_port, migrate};
-use crate::support::{FinishedRun, Folder, Kvm, Lane, disk_guest, guest_test, lane, test};
+use crate::support::{FinishedRun, Folder, Kvm, disk_guest, guest_test, test};
 
 pub const SEABIOS: &str = "/usr/share/seabios/bios.bin";
 pub const BOCHS: &str = "/usr/share/bochs/BIOS-bochs-legacy";
@@ -117,11 +117,7 @@ pub fn trials() -> Vec<Trial> {
             let restored = restored.arg("--disk").arg(&disk).input(b"\x05").run();
             restored.expect_status(33)?.expect_out("resumed, with the reason 0\n").map(drop)
         }),
-        // It takes the length of two starts, which is too long where KVM interprets ring 0.
         firmware_test("seabios_starts_again_after_a_warm_reset", SEABIOS, || {
-            if lane() == Lane::Emulated {
-                return Ok(());
-            }
             let kvm =
                 Kvm::new().args(["--bios", SEABIOS, "--keys", "serial", "--timeout", "100", "disk.img"]);
             fs::copy(disk_guest("warm-reset"), kvm.folder.file("disk.img"))?;
