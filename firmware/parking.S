@@ -1,7 +1,7 @@
 /* What the other processors of a Limine kernel execute until the kernel starts them (docs/boot-protocols.md): they
-   sleep, and look each millisecond whether `goto_address` of their `limine_mp_info` is set. Then the local APIC gets
-   the state of a reset back, CR3 and the registers get the values that the protocol promises, and the kernel's
-   function is entered.
+   sleep, and look every ten milliseconds whether `goto_address` of their `limine_mp_info` is set: more often would keep
+   a slow host busy with processors that do nothing. Then the local APIC gets the state of a reset back, CR3 and the
+   registers get the values that the protocol promises, and the kernel's function is entered.
 
    RDI: the `limine_mp_info`. RSI: the local APIC. RBX: the kernel's page tables. RSP: the stack, with 0 as the return
    address. The other general registers are 0, and interrupts are off. The tables that are loaded map only this page,
@@ -21,7 +21,7 @@
 _start: movl    $0x12F, SPURIOUS(%rsi)  /* enabled; vector 0x2F */
         movl    $0xB, DIVIDE(%rsi)      /* by 1 */
         movl    $0x20000 | VECTOR, TIMER(%rsi)  /* periodic */
-        movl    $1000000, INITIAL_COUNT(%rsi)   /* a tick is a nanosecond */
+        movl    $10000000, INITIAL_COUNT(%rsi)  /* a tick is a nanosecond */
 look:   cli
         mov     GOTO_ADDRESS(%rdi), %rax
         test    %rax, %rax

@@ -2,9 +2,9 @@
 //! kernel sets `goto_address` of their `limine_mp_info`.
 //!
 //! Nothing in the supervisor waits for that write. Each of the other processors runs `firmware/parking.S` from the
-//! start, in guest memory, with page tables of its own: it sleeps, and its local APIC wakes it each millisecond to look.
-//! So a parked processor is saved, restored, stopped by a debugger and reset as any other, and a kernel that sends INIT
-//! gets a processor that waits for a start-up IPI.
+//! start, in guest memory, with page tables of its own: it sleeps, and its local APIC wakes it every ten milliseconds
+//! to look. So a parked processor is saved, restored, stopped by a debugger and reset as any other, and a kernel that
+//! sends INIT gets a processor that waits for a start-up IPI.
 //!
 //! One page has all that is shared:
 //!
