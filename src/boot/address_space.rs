@@ -112,8 +112,8 @@ pub(super) fn most_tables(memory: &GuestMemory, segments: &[PlacedSegment]) -> u
 
 /// At least as many tables as RAM and the windows of chips need at their own addresses.
 fn tables_of_ram(memory: &GuestMemory) -> u64 {
-    // The PML4, what is above the page directories of RAM, and the windows of chips.
-    const ALWAYS: u64 = 32;
+    // The PML4, what is above the page directories of RAM, the windows of chips, and pages with an access of their own.
+    const ALWAYS: u64 = 16;
     ALWAYS + memory.size() / (1 << 30)
 }
 

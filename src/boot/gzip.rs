@@ -58,7 +58,8 @@ pub(super) fn runs_as_it_is(kind: BootKind) -> bool {
     matches!(kind, BootKind::Flat | BootKind::Disk | BootKind::Cdrom | BootKind::Rom)
 }
 
-/// The contents of a compressed file.
+/// The contents of a compressed file. A function of its own, so that other files do not need its stack space.
+#[inline(never)]
 pub(super) fn unpack(file: &dyn Image) -> Result<Vec<u8>, GuestProblem> {
     let damaged = |what: &'static str| GuestProblem::Compressed { what };
     if file.len() > MOST {

@@ -3,50 +3,58 @@
 //! Standard output, standard error, the log and the files of serial ports may be one file. Two writers that each have
 //! opened it write over each other, or tear each other's lines.
 
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, IsTerminal, stderr, stdout};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{major, minor};
+use rustix::fs::{FileType, Stat, fstat, major, minor, stat};
 
 /// Major number of `/dev/null` and other devices that keep nothing.
 const MEMORY_DEVICES: u32 = 1;
 /// Major and minor number of `/dev/tty`, a second name of the process's terminal.
 const PROCESS_TERMINAL: (u32, u32) = (5, 0);
 
-/// A file: device and inode.
+/// A file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId(u64, u64);
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+    is_fifo: bool,
+}
 
 impl FileId {
-    /// The file that `metadata` describes; `None` for `/dev/null` and its like, which may have any number of writers.
-    pub(super) fn of(metadata: &Metadata) -> Option<FileId> {
-        let keeps_nothing = metadata.file_type().is_char_device() && major(metadata.rdev()) == MEMORY_DEVICES;
-        (!keeps_nothing).then(|| FileId(metadata.dev(), metadata.ino()))
+    /// An open file; `None` for `/dev/null` and its like, which may have any number of writers.
+    pub(super) fn of(file: impl AsFd) -> Option<FileId> {
+        FileId::described(&fstat(file).ok()?)
     }
 
-    /// The existing file at `path`.
+    /// The existing file at `path`; `None` as for [`FileId::of`].
     pub(super) fn at(path: &Path) -> Option<FileId> {
-        let metadata = fs::metadata(path).ok()?;
-        let device = (major(metadata.rdev()), minor(metadata.rdev()));
-        match metadata.file_type().is_char_device() && device == PROCESS_TERMINAL {
-            true if stdout().is_terminal() => FileId::of_stdout(),
-            true if stderr().is_terminal() => FileId::of_stderr(),
-            _ => FileId::of(&metadata),
+        let status = stat(path).ok()?;
+        match device(&status) == Some(PROCESS_TERMINAL) {
+            true if stdout().is_terminal() => FileId::of(stdout()),
+            true if stderr().is_terminal() => FileId::of(stderr()),
+            _ => FileId::described(&status),
         }
     }
 
-    /// Standard output.
-    pub(super) fn of_stdout() -> Option<FileId> {
-        FileId::of(&duplicate(stdout()).ok()?.metadata().ok()?)
+    fn described(status: &Stat) -> Option<FileId> {
+        let keeps_nothing = device(status).is_some_and(|(major, _)| major == MEMORY_DEVICES);
+        let is_fifo = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
+        (!keeps_nothing).then_some(FileId { device: status.st_dev, inode: status.st_ino, is_fifo })
     }
 
-    /// Standard error.
-    pub(super) fn of_stderr() -> Option<FileId> {
-        FileId::of(&duplicate(stderr()).ok()?.metadata().ok()?)
+    /// True for a FIFO or a pipe.
+    pub(super) fn is_fifo(self) -> bool {
+        self.is_fifo
     }
+}
+
+/// Major and minor number of a character device.
+fn device(status: &Stat) -> Option<(u32, u32)> {
+    let is_device = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
+    is_device.then(|| (major(status.st_rdev), minor(status.st_rdev)))
 }
 
 /// Another handle on a standard stream, which shares its position with all others.
@@ -60,6 +68,8 @@ pub(super) fn duplicate(stream: impl AsFd) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -72,6 +82,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert!(FileId::at(&file).is_some());
         assert_eq!(FileId::at(&file), FileId::at(&link));
+        assert_eq!(FileId::at(&file), FileId::of(File::open(&link).unwrap()));
         assert_ne!(FileId::at(&file), FileId::at(&other));
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(FileId::at(&file), None);

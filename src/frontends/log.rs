@@ -25,7 +25,7 @@ mod lines;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -127,10 +127,11 @@ pub fn start(
     header: impl FnOnce() -> Vec<LogEntry> + Send + 'static,
 ) -> Result<LogGuard, LogError> {
     let targets = targets(spec)?;
-    let is_stdout = FileId::at(&spec.file).is_some_and(|id| Some(id) == FileId::of_stdout());
+    let id = FileId::at(&spec.file);
+    let is_stdout = id.is_some() && id == FileId::of(io::stdout());
     let opened = match is_stdout && display != DisplayMode::None {
         true => Err(LogError::IsStandardOutput { file: spec.file.clone() }),
-        false => open(spec, is_stdout, header_text(spec, &targets, header))
+        false => open(spec, id, is_stdout, header_text(spec, &targets, header))
             .map_err(|source| LogError::Open { file: spec.file.clone(), source }),
     };
     let (writer, guard) = match opened {
@@ -184,10 +185,16 @@ fn subscriber(format: LogFormat, targets: Targets, writer: BatchWriter) -> impl 
 }
 
 /// Opens the log file and starts the thread that writes it. A standard stream that is no FIFO is not opened again:
-/// the position in the file is shared with its other writers, and what is in the file stays.
-fn open(spec: &LogSpec, is_stdout: bool, header: Header) -> io::Result<(BatchWriter, LogGuard)> {
+/// the position in the file is shared with its other writers, and what is in the file stays. `id` is the file's, if
+/// there is one already.
+fn open(
+    spec: &LogSpec,
+    id: Option<FileId>,
+    is_stdout: bool,
+    header: Header,
+) -> io::Result<(BatchWriter, LogGuard)> {
     let path = &spec.file;
-    if path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+    if id.is_some_and(FileId::is_fifo) {
         // Opened for reading as well, a FIFO opens at once and never breaks when its reader leaves.
         let file = OpenOptions::new()
             .read(true)
@@ -200,7 +207,7 @@ fn open(spec: &LogSpec, is_stdout: bool, header: Header) -> io::Result<(BatchWri
     } else {
         let batch = if is_stdout {
             Batch::start(duplicate(io::stdout())?, header)
-        } else if FileId::at(path).is_some_and(|id| Some(id) == FileId::of_stderr()) {
+        } else if id.is_some() && id == FileId::of(io::stderr()) {
             // Its lock keeps the lines of a batch and messages for the user apart.
             Batch::start(io::stderr(), header)
         } else {

@@ -8,6 +8,7 @@
 //!
 //! The user-interface thread owns the router and calls all methods.
 
+use std::io::stdout;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -97,16 +98,15 @@ impl OutputRouter {
         let mut router = OutputRouter { destinations: Vec::new(), routes: Default::default() };
         let mut files: Vec<(FileId, usize)> = Vec::new();
         let mut shared: Vec<(&SerialBackend, usize)> = Vec::new();
-        let stdout = FileId::of_stdout().filter(|_| settings.display != DisplayMode::None);
-        let log = FileId::at(&settings.log.file);
         for source in OutputSource::ALL {
             let mut wanted = chosen_backend(settings, source);
             if let SerialBackend::File(path) = wanted {
                 let id = FileId::at(path);
-                if id.is_some() && id == log {
+                if id.is_some() && id == FileId::at(&settings.log.file) {
                     return Err(BackendError::IsLog { port: source.name(), path: path.clone() });
                 }
-                if id.is_some() && id == stdout {
+                let is_stdout = id.is_some() && id == FileId::of(stdout());
+                if is_stdout && settings.display != DisplayMode::None {
                     wanted = &SerialBackend::Stdio;
                 } else if let Some((_, destination)) = files.iter().find(|(file, _)| Some(*file) == id) {
                     router.routes[source.index()] = *destination;
@@ -122,7 +122,7 @@ impl OutputRouter {
                     let backend = Backend::new(source, wanted)?;
                     let destination = router.destinations.len();
                     if let Backend::File(file) = &backend
-                        && let Some(id) = file.metadata().ok().as_ref().and_then(FileId::of)
+                        && let Some(id) = FileId::of(file)
                     {
                         files.push((id, destination));
                     }

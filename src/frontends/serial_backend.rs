@@ -120,7 +120,7 @@ impl Backend {
             SerialBackend::Null => Backend::Null,
             SerialBackend::File(path) => {
                 // Messages for the user go to the same place: neither may write over the other.
-                let is_stderr = FileId::at(path).is_some_and(|id| Some(id) == FileId::of_stderr());
+                let is_stderr = FileId::at(path).is_some_and(|id| Some(id) == FileId::of(io::stderr()));
                 let opened = if is_stderr { duplicate(io::stderr()) } else { File::create(path) };
                 Backend::File(opened.map_err(|reason| BackendError::File {
                     port,

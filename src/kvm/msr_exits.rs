@@ -18,7 +18,7 @@ use kvm_ioctls::{MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, Vm
 use tracing::info;
 
 use super::Vcpu;
-use super::probe::kvm_modules;
+use super::probe::is_module_present;
 use super::vm::Vm;
 
 /// IA32_APIC_BASE and IA32_TSC_DEADLINE (Intel SDM volume 4).
@@ -32,7 +32,7 @@ pub(super) fn are_possible(kvm: &kvm_ioctls::Kvm) -> bool {
 /// True if writes of IA32_TSC_DEADLINE exit. With VT-x some kernels (6.1 is one) handle them before they look at the
 /// filter, for a local APIC that is not there: the write is lost.
 pub(super) fn include_tsc_deadline() -> bool {
-    !kvm_modules().contains(&"kvm_intel")
+    !is_module_present("kvm_intel")
 }
 
 /// Makes accesses exit that KVM takes for invalid or that the filter names, where that is possible.

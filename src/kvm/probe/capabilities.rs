@@ -79,5 +79,10 @@ pub fn processor_runs_ring_0() -> bool {
 /// The present modules among those that can give KVM its processor: `kvm_intel`, `kvm_amd`, `kvm_pvm`.
 pub fn kvm_modules() -> Vec<&'static str> {
     let known = ["kvm_intel", "kvm_amd", "kvm_pvm"];
-    known.into_iter().filter(|name| Path::new("/sys/module").join(name).exists()).collect()
+    known.into_iter().filter(|name| is_module_present(name)).collect()
+}
+
+/// True if the kernel has this module, loaded or built in.
+pub(in crate::kvm) fn is_module_present(name: &str) -> bool {
+    Path::new("/sys/module").join(name).exists()
 }

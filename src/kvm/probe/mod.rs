@@ -29,6 +29,7 @@ pub use breakpoints::{
     DATA_WATCHPOINTS, DataWatchpoints, HARDWARE_BREAKPOINTS, HardwareBreakpoints, RESUME_FLAG, ResumeFlag,
     SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
 };
+pub(super) use capabilities::is_module_present;
 pub use capabilities::{KvmCapabilities, kernel_release, kvm_modules, processor_runs_ring_0};
 pub use fact::{Fact, PerRing, UNCLEAR};
 pub use hypercalls::{FOREIGN_HYPERCALL, Hypercall, VMCALL, VMMCALL};
