@@ -127,8 +127,12 @@ mod tests {
         let outside = boot_image(&BytesImage::new("a.iso", &cd(entry(0, 0, 4, 24)))).unwrap_err();
         let outside = outside.to_string();
         assert!(outside.contains("a.iso") && outside.contains("its end is missing"), "{outside}");
-        let none = boot_image(&BytesImage::new("a.iso", &[0; 0x8800])).unwrap_err().to_string();
-        assert!(none.contains("no bootable CD"), "{none}");
+        let none = boot_image(&BytesImage::new("a.iso", &[0; 18 * CD_SECTOR_BYTES])).unwrap_err().to_string();
+        assert!(none.contains("no CD image"), "{none}");
+        let mut plain = cd(entry(0, 0, 4, 20));
+        plain[17 * CD_SECTOR_BYTES + 7..][..8].fill(0);
+        let plain = boot_image(&BytesImage::new("a.iso", &plain)).unwrap_err().to_string();
+        assert!(plain.contains("no bootable CD"), "{plain}");
         // The file ends within the last sector of the image.
         let cut = cd(entry(0, 0, 4, 23));
         assert!(boot_image(&BytesImage::new("a.iso", &cut[..cut.len() - 2000])).is_ok());
