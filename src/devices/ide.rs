@@ -118,9 +118,11 @@ impl IdeChannel {
         self.drives[usize::from(self.selected)].as_mut()
     }
 
-    /// The drive whose registers the host reads: device 0 also answers for a device 1 that does not exist (9.16.1).
+    /// The drive whose registers the host reads: a disk that is device 0 also answers for a device 1 that does not exist
+    /// (9.16.1). A CD-ROM drive answers with zeros: software that looks for its signature would find it twice.
     fn answering(&self) -> Option<&Drive> {
-        self.selected().or(self.drives[0].as_ref().filter(|_| self.selected == 1))
+        let for_absent = |drive: &&Drive| self.selected == 1 && drive.cdrom.is_none();
+        self.selected().or(self.drives[0].as_ref().filter(for_absent))
     }
 
     fn is_in_reset(&self) -> bool {

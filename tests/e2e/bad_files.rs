@@ -126,7 +126,10 @@ fn unreadable() -> Trial {
         return crate::host::as_unprivileged_user(name, |chroot| {
             let file = chroot.root.file("hello-serial.elf");
             std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-            Ok((4, "hello-serial.elf: Permission denied (os error 13)"))
+            Ok((
+                4,
+                "hello-serial.elf: this user may not read it; `chmod a+r` allows it, as does running as its owner",
+            ))
         });
     }
     test(name, || {
@@ -134,6 +137,7 @@ fn unreadable() -> Trial {
         std::fs::copy(guest("hello-serial"), kvm.folder.file("secret.elf"))?;
         let none = std::os::unix::fs::PermissionsExt::from_mode(0o0);
         std::fs::set_permissions(kvm.folder.file("secret.elf"), none)?;
-        refused_with(&kvm.run(), "secret.elf: Permission denied (os error 13)")
+        let remedy = "`chmod a+r` allows it, as does running as its owner";
+        refused_with(&kvm.run(), &format!("secret.elf: this user may not read it; {remedy}"))
     })
 }

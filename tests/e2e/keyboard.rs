@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::pty::Terminal;
-use crate::support::{Deadline, Kvm, example, guest_test};
+use crate::support::{Deadline, Kvm, Running, example, guest_test};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -122,7 +122,12 @@ fn serial_echo() -> Result<(), Failed> {
 /// `interrupt-echo` reads both devices, and prints to COM1.
 fn keys_where_the_user_looks() -> Result<(), Failed> {
     let kvm = || Kvm::with_guest("interrupt-echo").args(["--timeout", "60"]);
-    let ran = kvm().input(b"a\x1b").run();
+    let mut running = Running::start(kvm());
+    // What comes before the guest has enabled the interrupt of its receiver is for the keyboard.
+    let mut prompt = *b"Type; Escape ends.\n";
+    running.with_stdout(|out| Ok(out.read_exact(&mut prompt)?))?;
+    running.send_input(b"a\x1b")?;
+    let ran = running.finish()?;
     ran.expect_status(0)?.check(ran.out.ends_with("byte 0x61\nbyte 0x1b\n"), "a pipe's bytes on COM1")?;
     let terminal = Terminal::kvm(kvm(), 80, 25);
     terminal.wait_for_text("Type; Escape ends.")?;

@@ -159,6 +159,18 @@ fn a_device_that_is_absent_has_status_0_and_executes_nothing() {
 }
 
 #[test]
+fn a_cd_drive_shows_its_signature_once() {
+    let mut ide = IdeChannel::default();
+    ide.attach(1, 0, DiskGeometry { cdrom: true, ..DiskGeometry::disk(100, false) });
+    let signature = |ide: &mut IdeChannel| [4, 5].map(|offset| ide.read(offset).0);
+    assert_eq!(signature(&mut ide), [0x14, 0xEB]);
+    let _ = ide.write(DEVICE, DEVICE_1);
+    assert!((0..8).skip(1).all(|offset| ide.read(offset).0 == 0));
+    let _ = ide.write(DEVICE, 0);
+    assert_eq!(signature(&mut ide), [0x14, 0xEB]);
+}
+
+#[test]
 fn identify_device_describes_the_drive() {
     // Sectors, cylinders, sectors of 28 bits.
     for (sectors, cylinders, sectors_28) in [
