@@ -157,6 +157,7 @@ pub fn trials() -> Vec<Trial> {
         firmware_grub_test("seabios_starts_grub_2_on_a_disk", SEABIOS, "grub.img"),
         firmware_grub_test("seabios_starts_grub_2_on_a_cd", SEABIOS, "grub.iso"),
         firmware_grub_test("the_bios_of_bochs_starts_grub_2_on_a_disk", BOCHS, "grub.img"),
+        firmware_grub_test("the_bios_of_bochs_starts_grub_2_on_a_cd", BOCHS, "grub.iso"),
         grub_test("grub_0_97_on_a_diskette_loads_a_kernel_by_typed_commands", "legacy.img", false, |kvm| {
             let terminal = Terminal::kvm(kvm.arg("legacy.img"), 80, 25);
             terminal.wait_for_text("grub>")?;
