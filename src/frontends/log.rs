@@ -127,14 +127,7 @@ pub fn start(
     header: impl FnOnce() -> Vec<LogEntry> + Send + 'static,
 ) -> Result<LogGuard, LogError> {
     let targets = targets(spec)?;
-    let id = FileId::at(&spec.file);
-    let is_stdout = id.is_some() && id == FileId::of(io::stdout());
-    let opened = match is_stdout && display != DisplayMode::None {
-        true => Err(LogError::IsStandardOutput { file: spec.file.clone() }),
-        false => open(spec, id, is_stdout, header_text(spec, &targets, header))
-            .map_err(|source| LogError::Open { file: spec.file.clone(), source }),
-    };
-    let (writer, guard) = match opened {
+    let (writer, guard) = match open(spec, display, header_text(spec, &targets, header)) {
         Ok(opened) => opened,
         Err(error) if spec.file_chosen => return Err(error),
         Err(error) => {
@@ -185,33 +178,35 @@ fn subscriber(format: LogFormat, targets: Targets, writer: BatchWriter) -> impl 
 }
 
 /// Opens the log file and starts the thread that writes it. A standard stream that is no FIFO is not opened again:
-/// the position in the file is shared with its other writers, and what is in the file stays. `id` is the file's, if
-/// there is one already.
-fn open(
-    spec: &LogSpec,
-    id: Option<FileId>,
-    is_stdout: bool,
-    header: Header,
-) -> io::Result<(BatchWriter, LogGuard)> {
+/// the position in the file is shared with its other writers, and what is in the file stays.
+fn open(spec: &LogSpec, display: DisplayMode, header: Header) -> Result<(BatchWriter, LogGuard), LogError> {
     let path = &spec.file;
+    let failed = |source| LogError::Open { file: path.clone(), source };
+    let id = FileId::at(path);
+    let is_stdout = id.is_some() && id == FileId::of(io::stdout());
+    if is_stdout && display != DisplayMode::None {
+        return Err(LogError::IsStandardOutput { file: path.clone() });
+    }
     if id.is_some_and(FileId::is_fifo) {
         // Opened for reading as well, a FIFO opens at once and never breaks when its reader leaves.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-            .open(path)?;
-        let fifo = file.try_clone()?;
+            .open(path)
+            .map_err(failed)?;
+        let fifo = file.try_clone().map_err(failed)?;
         let batch = Batch::start(FifoWriter::new(file, spec.format), header);
         Ok((batch.writer(), LogGuard { batch: Some(batch), fifo: Some(fifo) }))
     } else {
         let batch = if is_stdout {
-            Batch::start(duplicate(io::stdout())?, header)
+            Batch::start(duplicate(io::stdout()).map_err(failed)?, header)
         } else if id.is_some() && id == FileId::of(io::stderr()) {
             // Its lock keeps the lines of a batch and messages for the user apart.
             Batch::start(io::stderr(), header)
         } else {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            let file =
+                OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
             Batch::start(FileWriter::new(file), header)
         };
         Ok((batch.writer(), LogGuard { batch: Some(batch), fifo: None }))

@@ -50,7 +50,7 @@ impl Drop for Place {
 
 /// Does what [`start`] does, for the calling thread only, while `work` runs.
 fn log_while(spec: &LogSpec, work: impl FnOnce()) {
-    let (writer, guard) = open(spec, FileId::at(&spec.file), false, Box::new(String::new)).unwrap();
+    let (writer, guard) = open(spec, DisplayMode::Auto, Box::new(String::new)).unwrap();
     tracing::subscriber::with_default(subscriber(spec.format, targets(spec).unwrap(), writer), work);
     drop(guard);
 }
@@ -142,8 +142,7 @@ fn a_reader_that_opens_the_fifo_late_misses_nothing() {
 #[test]
 fn a_fifo_without_a_reader_does_not_stop_the_guest() {
     let place = Place::fifo("unread");
-    let (mut writer, guard) =
-        open(&place.spec(), FileId::at(&place.0), false, Box::new(String::new)).unwrap();
+    let (mut writer, guard) = open(&place.spec(), DisplayMode::Auto, Box::new(String::new)).unwrap();
     let line = [b'x'; 1023].map(char::from).iter().collect::<String>() + "\n";
     for _ in 0..1024 {
         writer.write_all(line.as_bytes()).unwrap();
