@@ -49,8 +49,6 @@ pub struct InputBuffer {
     mouse: MouseBuffer,
     /// The terminal shows the guest's screen, not its serial port.
     screen_shown: bool,
-    /// The keyboard gets none for now, although it could take one ([`Self::hold_keys`]).
-    holds_keys: bool,
     warned_full: bool,
 }
 
@@ -65,7 +63,6 @@ impl InputBuffer {
             received: Default::default(),
             mouse: MouseBuffer::default(),
             screen_shown: false,
-            holds_keys: false,
             warned_full: false,
         }
     }
@@ -171,18 +168,15 @@ impl InputBuffer {
         !self.keystrokes.is_empty() || !self.events.is_empty()
     }
 
-    /// Keeps the next deliveries from giving the keyboard a key, or lets them do so again. Whoever delivers says so each
-    /// time: it is no state of the machine.
-    pub fn hold_keys(&mut self, hold: bool) {
-        self.holds_keys = hold;
-    }
-
-    /// Delivers as much as the devices can take now. True if the next deadline of a device may have changed.
+    /// Delivers as much as the devices can take now; with `hold_keys` the keyboard gets nothing, although it could take a
+    /// key. True if the next deadline of a device may have changed.
     #[must_use]
-    pub fn deliver(&mut self, board: &mut Board, inputs: &Inputs) -> bool {
+    pub fn deliver(&mut self, board: &mut Board, inputs: &Inputs, hold_keys: bool) -> bool {
         let mut deadline = false;
         loop {
-            self.deliver_keys(board);
+            if !hold_keys {
+                self.deliver_keys(board);
+            }
             self.mouse.deliver(board);
             deadline |= self.deliver_serial(board, inputs);
             if !self.events.is_empty() || !self.take_keystroke(board, inputs) {
@@ -192,7 +186,7 @@ impl InputBuffer {
     }
 
     fn deliver_keys(&mut self, board: &mut Board) {
-        while board.i8042().idle() && !self.holds_keys {
+        while board.i8042().idle() {
             let Some(event) = self.events.pop_front() else { return };
             board.key(event);
         }

@@ -10,7 +10,7 @@ fn keystroke(byte: u8, key: Key) -> Keystroke {
 /// Polls as guests do: status until there is a byte, then the byte; gives up after a while.
 fn read_scan_code(buffer: &mut InputBuffer, board: &mut Board, inputs: &Inputs) -> Option<u8> {
     for _ in 0..4 {
-        let _ = buffer.deliver(board, inputs);
+        let _ = buffer.deliver(board, inputs, false);
         if board.port_in(0x64, 1).0 & 1 == 1 {
             return Some(board.port_in(0x60, 1).0 as u8);
         }
@@ -25,7 +25,7 @@ fn keystrokes_wait_until_the_guest_reads_its_keyboard_and_arrive_one_by_one() {
     for keystroke in [keystroke(b'a', Key::A), keystroke(b'b', Key::B)] {
         buffer.push_keystroke(keystroke, &inputs);
     }
-    let _ = buffer.deliver(&mut board, &inputs);
+    let _ = buffer.deliver(&mut board, &inputs, false);
     assert!(buffer.has_pending());
     let codes: Vec<_> = std::iter::from_fn(|| read_scan_code(&mut buffer, &mut board, &inputs)).collect();
     assert_eq!(codes, [0x1E, 0x9E, 0x30, 0xB0]);
@@ -62,7 +62,7 @@ fn a_guest_that_sets_up_both_devices_gets_keys_where_the_user_looks() {
         }
         buffer.set_screen_shown(screen);
         buffer.push_keystroke(keystroke(b'a', Key::A), &inputs);
-        let _ = buffer.deliver(&mut board, &inputs);
+        let _ = buffer.deliver(&mut board, &inputs, false);
         let received = [0x3FD, 0x64].map(|status| board.port_in(status, 1).0 & 1 == 1);
         assert_eq!(received, [by_serial, !by_serial], "{listens} {screen}");
     }
@@ -89,7 +89,7 @@ fn a_guest_that_polls_its_serial_port_receives_keystrokes_there() {
     buffer.push_keystroke(keystroke(b'b', Key::B), &inputs);
     let mut got = Vec::new();
     for _ in 0..8 {
-        let _ = buffer.deliver(&mut board, &inputs);
+        let _ = buffer.deliver(&mut board, &inputs, false);
         if board.port_in(0x3FD, 1).0 & 1 == 1 {
             got.push(board.port_in(0x3F8, 1).0 as u8);
         }
@@ -136,7 +136,7 @@ fn bytes_from_a_socket_fill_the_receiver_as_it_empties() {
     buffer.push_serial(2, b"xyz".to_vec());
     inputs.serial_bytes_queued(2, 3);
     for expected in *b"xyz" {
-        let _ = buffer.deliver(&mut board, &inputs);
+        let _ = buffer.deliver(&mut board, &inputs, false);
         assert_eq!(board.port_in(0x3E8, 1).0 as u8, expected);
     }
     assert!(!buffer.has_pending());
@@ -150,14 +150,14 @@ fn a_reset_loses_no_byte_that_the_guest_has_not_read() {
     let _ = board.port_out(0x3FA, 1, 1);
     inputs.push(super::super::inputs::Input::Serial(0, (b'a'..=b'z').collect()));
     buffer.push_serial(0, (b'a'..=b'z').collect());
-    let _ = buffer.deliver(&mut board, &inputs);
+    let _ = buffer.deliver(&mut board, &inputs, false);
     assert_eq!((board.port_in(0x3F8, 1).0 as u8, board.serial(0).room()), (b'a', 1));
     buffer.reset(&board, &inputs);
     board.reset();
     assert_eq!(inputs.serial_backlog(0), 25);
     let mut got = Vec::new();
     while buffer.has_pending() || board.port_in(0x3FD, 1).0 & 1 == 1 {
-        let _ = buffer.deliver(&mut board, &inputs);
+        let _ = buffer.deliver(&mut board, &inputs, false);
         got.push(board.port_in(0x3F8, 1).0 as u8);
     }
     assert_eq!((got, inputs.serial_backlog(0)), ((b'b'..=b'z').collect(), 0));

@@ -27,8 +27,7 @@ impl Machine {
     }
 
     fn deliver_held(&mut self, held: bool) -> Result<(), HostError> {
-        self.input_buffer.hold_keys(held);
-        if self.input_buffer.deliver(&mut self.board, &self.inputs) {
+        if self.input_buffer.deliver(&mut self.board, &self.inputs, held) {
             self.arm_timer()?;
         }
         Ok(())

@@ -19,7 +19,6 @@ use super::journal::JournalEvent;
 use super::kernel_irqchip::{FIRST_LOOK, LONGEST_INTERVAL};
 use super::run::Next;
 use super::{Event, Machine, Outcome};
-use crate::arch::paging::Paging;
 use crate::boot;
 use crate::kvm::{DeadlineTimer, DebugStop, HaltState, HostError, VmExit};
 use crate::settings::{BootKind, Schedule};
@@ -369,9 +368,8 @@ impl Machine {
         if !self.cpus[cpu].guest_debug().halts || stop.exception != DebugStop::BREAKPOINT {
             return Ok(false);
         }
-        let registers = self.cpus[cpu].registers()?;
-        let at = Paging::new(&registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
-        Ok(at.is_ok_and(|at| !self.memory.has_breakpoint(at.physical)))
+        let at = self.next_code_at(&self.cpus[cpu].registers()?);
+        Ok(at.is_some_and(|at| !self.memory.has_breakpoint(at)))
     }
 
     /// A CPU that sleeps in KVM at an inserted `hlt` stands before it, and stops there again.

@@ -40,10 +40,16 @@ impl Machine {
 
     /// The bytes that a processor with these registers executes next.
     pub(super) fn next_code<const LENGTH: usize>(&self, registers: &Registers) -> Option<[u8; LENGTH]> {
-        let at = Paging::new(registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
         let mut code = [0; LENGTH];
-        self.memory.read(at.ok()?.physical, &mut code).ok()?;
+        self.memory.read(self.next_code_at(registers)?, &mut code).ok()?;
         Some(code)
+    }
+
+    /// The guest-physical address of the instruction that a processor with these registers executes next; `None` if it is
+    /// not mapped.
+    pub(super) fn next_code_at(&self, registers: &Registers) -> Option<u64> {
+        let at = Paging::new(registers, Paging::WIDEST).find(&*self.memory, registers.next_instruction());
+        Some(at.ok()?.physical)
     }
 
     /// Sleeps while the processor waits in `hlt`, until an interrupt wakes it or an input causes an event.
