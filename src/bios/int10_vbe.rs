@@ -34,68 +34,78 @@ enum VbeFailure {
     NotInThisMode = 3,
 }
 
-/// A mode: its number, width, height and bits of a pixel.
+/// A mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct VbeMode(u16, u16, u16, u16);
+struct VbeMode {
+    number: u16,
+    width: u16,
+    height: u16,
+    /// Of a pixel.
+    bits: u16,
+}
+
+const fn mode(number: u16, width: u16, height: u16, bits: u16) -> VbeMode {
+    VbeMode { number, width, height, bits }
+}
 
 const MODES: [VbeMode; 38] = [
-    VbeMode(0x100, 640, 400, 8),
-    VbeMode(0x101, 640, 480, 8),
-    VbeMode(0x103, 800, 600, 8),
-    VbeMode(0x105, 1024, 768, 8),
-    VbeMode(0x107, 1280, 1024, 8),
-    VbeMode(0x10D, 320, 200, 15),
-    VbeMode(0x10E, 320, 200, 16),
-    VbeMode(0x10F, 320, 200, 24),
-    VbeMode(0x110, 640, 480, 15),
-    VbeMode(0x111, 640, 480, 16),
-    VbeMode(0x112, 640, 480, 24),
-    VbeMode(0x113, 800, 600, 15),
-    VbeMode(0x114, 800, 600, 16),
-    VbeMode(0x115, 800, 600, 24),
-    VbeMode(0x116, 1024, 768, 15),
-    VbeMode(0x117, 1024, 768, 16),
-    VbeMode(0x118, 1024, 768, 24),
-    VbeMode(0x119, 1280, 1024, 15),
-    VbeMode(0x11A, 1280, 1024, 16),
-    VbeMode(0x11B, 1280, 1024, 24),
-    VbeMode(0x11C, 1600, 1200, 8),
-    VbeMode(0x11D, 1600, 1200, 15),
-    VbeMode(0x11E, 1600, 1200, 16),
-    VbeMode(0x11F, 1600, 1200, 24),
-    VbeMode(0x140, 320, 200, 32),
-    VbeMode(0x141, 640, 400, 32),
-    VbeMode(0x142, 640, 480, 32),
-    VbeMode(0x143, 800, 600, 32),
-    VbeMode(0x144, 1024, 768, 32),
-    VbeMode(0x145, 1280, 1024, 32),
-    VbeMode(0x146, 320, 200, 8),
-    VbeMode(0x147, 1600, 1200, 32),
-    VbeMode(0x18D, 1280, 720, 16),
-    VbeMode(0x18E, 1280, 720, 24),
-    VbeMode(0x18F, 1280, 720, 32),
-    VbeMode(0x190, 1920, 1080, 16),
-    VbeMode(0x191, 1920, 1080, 24),
-    VbeMode(0x192, 1920, 1080, 32),
+    mode(0x100, 640, 400, 8),
+    mode(0x101, 640, 480, 8),
+    mode(0x103, 800, 600, 8),
+    mode(0x105, 1024, 768, 8),
+    mode(0x107, 1280, 1024, 8),
+    mode(0x10D, 320, 200, 15),
+    mode(0x10E, 320, 200, 16),
+    mode(0x10F, 320, 200, 24),
+    mode(0x110, 640, 480, 15),
+    mode(0x111, 640, 480, 16),
+    mode(0x112, 640, 480, 24),
+    mode(0x113, 800, 600, 15),
+    mode(0x114, 800, 600, 16),
+    mode(0x115, 800, 600, 24),
+    mode(0x116, 1024, 768, 15),
+    mode(0x117, 1024, 768, 16),
+    mode(0x118, 1024, 768, 24),
+    mode(0x119, 1280, 1024, 15),
+    mode(0x11A, 1280, 1024, 16),
+    mode(0x11B, 1280, 1024, 24),
+    mode(0x11C, 1600, 1200, 8),
+    mode(0x11D, 1600, 1200, 15),
+    mode(0x11E, 1600, 1200, 16),
+    mode(0x11F, 1600, 1200, 24),
+    mode(0x140, 320, 200, 32),
+    mode(0x141, 640, 400, 32),
+    mode(0x142, 640, 480, 32),
+    mode(0x143, 800, 600, 32),
+    mode(0x144, 1024, 768, 32),
+    mode(0x145, 1280, 1024, 32),
+    mode(0x146, 320, 200, 8),
+    mode(0x147, 1600, 1200, 32),
+    mode(0x18D, 1280, 720, 16),
+    mode(0x18E, 1280, 720, 24),
+    mode(0x18F, 1280, 720, 32),
+    mode(0x190, 1920, 1080, 16),
+    mode(0x191, 1920, 1080, 24),
+    mode(0x192, 1920, 1080, 32),
 ];
 
 impl VbeMode {
     fn find(number: u16) -> Result<VbeMode, VbeFailure> {
-        MODES.into_iter().find(|mode| mode.0 == number & NUMBER).ok_or(VbeFailure::Failed)
+        MODES.into_iter().find(|mode| mode.number == number & NUMBER).ok_or(VbeFailure::Failed)
     }
 
     fn bytes_per_pixel(self) -> u16 {
-        self.3.div_ceil(8)
+        self.bits.div_ceil(8)
     }
 
     /// Bytes from a line to the next one.
     fn pitch(self) -> u16 {
-        self.1 * self.bytes_per_pixel()
+        self.width * self.bytes_per_pixel()
     }
 
     /// Sizes and positions of red, green, blue and what is unused; 0 where a pixel is the number of a colour.
     fn masks(self) -> [u8; 8] {
-        match self.3 {
+        match self.bits {
             15 => [5, 10, 5, 5, 5, 0, 1, 15],
             16 => [5, 11, 6, 5, 5, 0, 0, 0],
             24 => [8, 16, 8, 8, 8, 0, 0, 0],
@@ -182,7 +192,7 @@ fn controller_information(call: &mut BiosCall, platform: &mut dyn BiosPlatform) 
         }
     }
     for (index, mode) in MODES.iter().enumerate() {
-        put_word(&mut block, LIST + 2 * index, mode.0);
+        put_word(&mut block, LIST + 2 * index, mode.number);
     }
     put_word(&mut block, NAME - 2, 0xFFFF);
     put(&mut block, NAME, b"kvm\0");
@@ -202,7 +212,7 @@ fn mode_information(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Res
     const PALETTE: u8 = 4;
     const DIRECT_COLOUR: u8 = 6;
     let mode = VbeMode::find(call.cx())?;
-    let VbeMode(_, width, height, bits) = mode;
+    let VbeMode { width, height, bits, .. } = mode;
     let pages = (u32::from(UNITS) << 16) / (u32::from(mode.pitch()) * u32::from(height)) - 1;
     let pages = u8::try_from(pages).unwrap_or(u8::MAX);
     let mut block = [0; 256];
@@ -238,7 +248,7 @@ fn set_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Result<(), 
         let mut vga = BiosCall { eax: u32::from(number) | u32::from(keep) << 7, ..BiosCall::default() };
         return if int10_video::set_mode(&mut vga, platform) { Ok(()) } else { Err(VbeFailure::Failed) };
     }
-    let VbeMode(_, width, height, bits) = VbeMode::find(number)?;
+    let VbeMode { width, height, bits, .. } = VbeMode::find(number)?;
     leave(platform);
     // The registers of the VGA that count are the colours of 8 bits.
     int10_graphics::set_registers(&int10_graphics::CHAINED, platform);
@@ -266,11 +276,11 @@ fn current_mode(call: &mut BiosCall, platform: &mut dyn BiosPlatform) -> Result<
         call.set_bx(u16::from(platform.byte(bda::MODE)) | keep);
         return Ok(());
     };
-    let mode = MODES.into_iter().find(|mode| [mode.1, mode.2, mode.3] == [width, height, bits]);
+    let mode = MODES.into_iter().find(|mode| [mode.width, mode.height, mode.bits] == [width, height, bits]);
     let mode = mode.ok_or(VbeFailure::Failed)?;
     let enable = register(ENABLE, platform);
     let flag = |bit: u16, flag: u16| if enable & bit != 0 { flag } else { 0 };
-    call.set_bx(mode.0 | flag(LINEAR, USE_LINEAR) | flag(KEEP_MEMORY, KEEP_SCREEN));
+    call.set_bx(mode.number | flag(LINEAR, USE_LINEAR) | flag(KEEP_MEMORY, KEEP_SCREEN));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-use super::super::testing::TestPlatform;
+use super::super::testing::{TestPlatform, video_call};
 use super::*;
 use crate::devices::vbe::LinearMode;
 
@@ -10,16 +10,7 @@ fn machine() -> TestPlatform {
 }
 
 fn called(ax: u16, bx: u16, cx: u16, dx: u16, platform: &mut TestPlatform) -> BiosCall {
-    let mut call = BiosCall {
-        vector: 0x10,
-        eax: ax.into(),
-        ebx: bx.into(),
-        ecx: cx.into(),
-        edx: dx.into(),
-        edi: 0x0010,
-        es: 0x2000,
-        ..BiosCall::default()
-    };
+    let mut call = BiosCall { edi: 0x0010, es: 0x2000, ..video_call(ax, bx, cx, dx) };
     let _ = super::super::serve(&mut call, platform);
     call
 }

@@ -1,5 +1,5 @@
 use super::super::post::power_on;
-use super::super::testing::TestPlatform;
+use super::super::testing::{TestPlatform, video_call};
 use super::*;
 use crate::devices::vga::PixelLayout;
 
@@ -10,14 +10,7 @@ fn ready() -> TestPlatform {
 }
 
 fn called(ax: u16, bx: u16, cx: u16, dx: u16, platform: &mut TestPlatform) -> BiosCall {
-    let mut call = BiosCall {
-        vector: 0x10,
-        eax: ax.into(),
-        ebx: bx.into(),
-        ecx: cx.into(),
-        edx: dx.into(),
-        ..BiosCall::default()
-    };
+    let mut call = video_call(ax, bx, cx, dx);
     assert_eq!(serve(&mut call, platform), Served::Done);
     call
 }

@@ -25,9 +25,9 @@
 //!
 //! Manuals: IBM Personal Computer AT Technical Reference; IBM PS/2 and PC BIOS Interface Technical Reference; Ralf
 //! Brown's Interrupt List; Phoenix, "BIOS Enhanced Disk Drive Specification" 1.1; ACPI specification, "System Address
-//! Map Interfaces"; "El Torito" 1.0; VESA, "VBE Core Functions Standard" 3.0. Not implemented: fonts, formatting of diskettes, printers, PCI BIOS, APM, the mouse
-//! (INT 15h, C2h), Print Screen, Ctrl-Break, and the switch to protected mode (INT 15h, 89h). They report an error, as
-//! a BIOS without them does.
+//! Map Interfaces"; "El Torito" 1.0; VESA, "VBE Core Functions Standard" 3.0. Not implemented: fonts, formatting of
+//! diskettes, printers, PCI BIOS, APM, the mouse (INT 15h, C2h), Print Screen, Ctrl-Break, and the switch to protected
+//! mode (INT 15h, 89h). They report an error, as a BIOS without them does.
 
 mod call;
 pub mod data_areas;

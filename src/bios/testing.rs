@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::call::{BiosDisk, BiosPlatform};
+use super::call::{BiosCall, BiosDisk, BiosPlatform};
 use super::data_areas::{EBDA, ebda, low_memory};
 use super::rom;
 use crate::devices::Device;
@@ -52,6 +52,18 @@ impl Default for TestPlatform {
             controllers_are_elsewhere: false,
             has_video_memory: false,
         }
+    }
+}
+
+/// A call of INT 10h.
+pub(super) fn video_call(ax: u16, bx: u16, cx: u16, dx: u16) -> BiosCall {
+    BiosCall {
+        vector: 0x10,
+        eax: ax.into(),
+        ebx: bx.into(),
+        ecx: cx.into(),
+        edx: dx.into(),
+        ..BiosCall::default()
     }
 }
 
