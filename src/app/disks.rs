@@ -145,7 +145,7 @@ fn cd(path: PathBuf) -> DiskSpec {
     DiskSpec { path, mode: DiskMode::ReadOnly, interface: DiskInterface::Cdrom }
 }
 
-/// Puts a CD into its place, which one is left for.
+/// Puts a CD into its place; disks there and behind it move on, and one place is free.
 fn with_cd(image: DiskImage, mut disks: Disks) -> Disks {
     push_front(image, disks[CDROM_UNIT..MOST_DISKS].iter_mut());
     disks

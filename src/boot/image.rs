@@ -57,8 +57,8 @@ impl FileImage {
     /// # Errors
     ///
     /// [`BootError::Missing`] if there is no such file, [`BootError::NoMoreFiles`] if there are too many
-    /// open ones, [`BootError::NotReadable`] if the user has no permission, [`BootError::Open`] if the host refuses to open it for another reason,
-    /// [`BootError::NotAFile`] if it is not a regular file.
+    /// open ones, [`BootError::NotReadable`] if the user has no permission, [`BootError::Open`] if the host
+    /// refuses to open it for another reason, [`BootError::NotAFile`] if it is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<FileImage, BootError> {
         let path = path.as_ref();
         let fail = |source: io::Error| match source.kind() {
