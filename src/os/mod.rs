@@ -9,6 +9,7 @@ pub mod foreign_protocol;
 pub mod host_identity;
 mod image_lock;
 pub mod received_image;
+pub mod replacement_file;
 pub mod sandbox;
 pub mod shared_image;
 pub mod socket;

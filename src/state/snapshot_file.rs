@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tracing::info;
 
 use super::container::{self, SectionEntry};
@@ -23,6 +22,7 @@ use crate::machine::inputs::Inputs;
 use crate::machine::output::OutputQueue;
 use crate::machine::{Machine, PendingAction};
 use crate::memory::{CHUNK, GuestMemory, VIDEO_MEMORY};
+use crate::os::replacement_file::{Readers, ReplacementFile};
 
 /// Size of the write buffer, in bytes. An uncompressed chunk bypasses it.
 const BUFFER: usize = CHUNK as usize;
@@ -63,16 +63,14 @@ pub fn save(
     let start = Instant::now();
     let saved = SavedMachine::capture(machine, pending)?;
     let fail = |e: io::Error| SnapshotError::file("write", path, e);
-    let target = target(path)?;
-    let mut replacement = Replacement::new(target).map_err(fail)?;
-    let saved = write(&saved, machine, &replacement.file).map_err(|e| match e {
+    let replacement = ReplacementFile::new(path, Readers::Owner).map_err(fail)?;
+    let saved = write(&saved, machine, replacement.file()).map_err(|e| match e {
         WriteError::Host(e) => fail(e),
         WriteError::Other(e) => e,
     })?;
     if let Some(lost) = machine.memory().file_failure() {
         return Err(HostError::MemoryLost(lost).into());
     }
-    replacement.file.sync_all().map_err(fail)?;
     replacement.put_in_place().map_err(fail)?;
     let saved = SaveReport { path: path.to_owned(), took: start.elapsed(), ..saved };
     info!("saved the machine in {}: {saved:?}", path.display());
@@ -85,24 +83,7 @@ pub fn save(
 ///
 /// [`SnapshotError::File`] with the reason.
 pub fn check_writable(path: &Path) -> Result<(), SnapshotError> {
-    let replacement = Replacement::new(target(path)?);
-    replacement.map(drop).map_err(|e| SnapshotError::file("write", path, e))
-}
-
-/// The regular file that `path` resolves to, or will be created as.
-fn target(path: &Path) -> Result<PathBuf, SnapshotError> {
-    let refuse = |reason: &str| SnapshotError::File {
-        doing: "write",
-        path: path.to_owned(),
-        source: io::Error::new(io::ErrorKind::InvalidInput, reason),
-    };
-    match path.metadata() {
-        Ok(there) if there.is_dir() => Err(refuse("this is a directory; name a file in it")),
-        Ok(there) if !there.is_file() => Err(refuse("this is a device or a pipe; name a regular file")),
-        Ok(_) => path.canonicalize().map_err(|e| SnapshotError::file("write", path, e)),
-        Err(_) if path.file_name().is_none() => Err(refuse("it names no file")),
-        Err(_) => Ok(path.to_owned()),
-    }
+    ReplacementFile::new(path, Readers::Owner).map(drop).map_err(|e| SnapshotError::file("write", path, e))
 }
 
 /// Why writing failed.
@@ -185,76 +166,6 @@ impl OffsetWriter<'_> {
         let zeros = vec![0; offset.saturating_sub(self.at) as usize];
         self.write(&zeros)
     }
-}
-
-/// A file that replaces another one when it is complete.
-struct Replacement {
-    file: File,
-    target: PathBuf,
-    /// Its temporary name, if it has one.
-    name: Option<PathBuf>,
-}
-
-impl Replacement {
-    fn new(target: PathBuf) -> io::Result<Replacement> {
-        let folder = folder(&target);
-        let mode = Mode::RUSR | Mode::WUSR;
-        // The kernel removes an unnamed file when this process ends, in any way.
-        if let Ok(file) = rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
-            return Ok(Replacement { file: file.into(), target, name: None });
-        }
-        Replacement::with_name(target, mode)
-    }
-
-    /// For file systems without unnamed files.
-    fn with_name(target: PathBuf, mode: Mode) -> io::Result<Replacement> {
-        let name = temporary(&target);
-        // A file of this name may remain from a killed process with the same PID. A file created by another
-        // user is not written to, because its owner could read the guest's memory in it.
-        let _ = std::fs::remove_file(&name);
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(&name, flags, mode)?;
-        Ok(Replacement { file: file.into(), target, name: Some(name) })
-    }
-
-    /// Renames it over the destination, so that a complete file exists at any time, also after a crash of
-    /// the host.
-    fn put_in_place(&mut self) -> io::Result<()> {
-        if self.name.is_none() {
-            use std::os::fd::AsRawFd;
-            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            let name = temporary(&self.target);
-            // Remains of a killed process with the same PID.
-            let _ = std::fs::remove_file(&name);
-            rustix::fs::linkat(CWD, own, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
-            self.name = Some(name);
-        }
-        if let Some(name) = &self.name {
-            std::fs::rename(name, &self.target)?;
-        }
-        self.name = None;
-        // Sync the directory, which holds the name. File systems that cannot sync it alone write it later.
-        let _ = File::open(folder(&self.target)).and_then(|folder| folder.sync_all());
-        Ok(())
-    }
-}
-
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        if let Some(name) = self.name.take() {
-            let _ = std::fs::remove_file(name);
-        }
-    }
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The temporary name of an incomplete file.
-fn temporary(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
 /// An opened and recognized snapshot file. Memory has not been read.
@@ -381,24 +292,4 @@ pub fn restore(machine: &mut Machine, path: &Path) -> Result<Vec<String>, Snapsh
         .revert(saved.restoration(guest_file), &saved.machine, &mut |memory| pages.fill(&file, memory))
         .map_err(|error| SnapshotError::machine(&name, error))?;
     Ok(saved_disks::differences(&disks, machine))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_existing_temporary_file_is_not_written_to() {
-        let folder = std::env::temp_dir().join(format!("kvm-replacement-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (target, others) = (folder.join("a.kvmstate"), folder.join("others"));
-        std::fs::write(&others, "theirs").unwrap();
-        std::fs::hard_link(&others, temporary(&target)).unwrap();
-        let mut made = Replacement::with_name(target.clone(), Mode::RUSR | Mode::WUSR).unwrap();
-        made.file.write_all(b"ours").unwrap();
-        made.put_in_place().unwrap();
-        assert_eq!(std::fs::read_to_string(&target).unwrap(), "ours");
-        assert_eq!(std::fs::read_to_string(&others).unwrap(), "theirs");
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 }
