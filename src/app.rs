@@ -1,6 +1,7 @@
 //! One run of the program, from its arguments to its exit status.
 
 mod at_exit;
+mod crash_files;
 mod disks;
 mod failure_status;
 mod inspect_file;
@@ -254,6 +255,7 @@ impl Run {
             // A failure is reported before the run, not after hours.
             state::check_writable(file).map_err(|error| host_failure(&error))?;
         }
+        crash_files::check(&settings.crash_files)?;
         let doorbell = Doorbell::new().map_err(|error| host_failure(&SessionError::from(error)))?;
         let (machine_outputs, output_reader) = output_queue(doorbell.clone());
         let inputs = Inputs::new();
@@ -351,6 +353,9 @@ impl Run {
         log_end(&outcome, crash.as_ref(), &message);
         log_totals(&self.machine, started.elapsed());
         tell(&message);
+        if let Some(crash) = &crash {
+            crash_files::write(&settings.crash_files, &self.machine, &outcome, crash);
+        }
         match &settings.snapshot_at_exit {
             Some(file) => at_exit::save(&mut self.machine, &outcome, file),
             None => outcome.status(),

@@ -150,6 +150,10 @@ impl StoppedMachine for FakeMachine {
         Err(SnapshotError::NotASnapshot { name: file.display().to_string(), hint })
     }
 
+    fn report(&self) -> String {
+        "{\n  \"format\": \"kvm-crash-report\"\n}\n".to_owned()
+    }
+
     fn quit(&mut self) {
         self.ended = true;
     }

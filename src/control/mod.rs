@@ -28,6 +28,7 @@ use crate::supervisor::command_interpreter::{CommandInterpreter, CommandReply, C
 use crate::supervisor::stopped_machine::StoppedMachine;
 
 pub use error::CommandError;
+pub use overwrite::may_be_overwritten;
 pub use table::{answer, known_commands, names, reference};
 
 /// The commands of this room.

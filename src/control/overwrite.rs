@@ -1,6 +1,6 @@
 //! Which files the commands that write files may overwrite: those that kvm has written, unless the user gives `-f`.
 //!
-//! Snapshots and pictures are recognised by their contents. A screen as text is marked by an extended attribute with
+//! Snapshots, pictures and reports are recognised by their contents. A screen as text is marked by an extended attribute with
 //! the checksum of its contents, so that a text that was edited since is kept.
 
 use std::fs::File;
@@ -11,6 +11,7 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use super::error::CommandError;
 use crate::inspect::picture::{is_own_pixmap, is_own_png};
+use crate::inspect::report_json::is_report_start;
 use crate::state::is_snapshot_start;
 
 /// The extended attribute of a screen as text. Its value is the CRC-32 of the contents.
@@ -48,7 +49,8 @@ pub(super) fn mark_screen(file: &Path, text: &[u8]) {
     let _ = setxattr(file, ATTRIBUTE, &value, XattrFlags::empty());
 }
 
-fn may_be_overwritten(path: &Path) -> bool {
+/// True if nothing is at `path` that the user may want to keep.
+pub fn may_be_overwritten(path: &Path) -> bool {
     let metadata = match path.metadata() {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return path.symlink_metadata().is_err(),
@@ -64,6 +66,7 @@ fn is_own_file(path: &Path, length: u64) -> bool {
     is_snapshot_start(&start)
         || is_own_png(&start)
         || is_own_pixmap(&start)
+        || is_report_start(&start)
         || length <= LONGEST_TEXT && is_own_screen(path)
 }
 

@@ -2,7 +2,7 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    examine, interrupts, machine, memory, migration, paging, pci, points, registers, running,
+    crash_files, examine, interrupts, machine, memory, migration, paging, pci, points, registers, running,
     screen_and_keyboard, segments, snapshots, state, stepping, symbols,
 };
 use super::error::CommandError;
@@ -209,6 +209,12 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     command("savevm", "NAME", "take a snapshot in memory", snapshots::take).known_from(Qemu),
     command("loadvm", "NAME", "restore a snapshot in memory", snapshots::restore).known_from(Qemu),
+    command(
+        "report",
+        "[-f] FILE",
+        "write the registers, the callers and the cause of a crash to FILE as JSON; -f overwrites any file",
+        crash_files::report,
+    ),
     command("migrate cancel", "", "cancel the migration", migration::cancel),
     command("migrate status", "", "show the progress or the result of the migration", migration::status),
     command(

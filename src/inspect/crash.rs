@@ -62,6 +62,8 @@ pub enum Cause {
     TimedOut,
     /// The guest reset the machine, with `--no-reboot`.
     Reset,
+    /// Nothing: the user has stopped it, or a breakpoint.
+    Stopped,
 }
 
 /// A guest that was stopped before it ended by itself.
@@ -175,7 +177,12 @@ impl CrashReport {
     /// Reads the state of `machine`, whose run has ended with `outcome`; `None` if [`Cause::of`] is.
     pub fn capture(machine: &Machine, outcome: &Outcome) -> Option<CrashReport> {
         let cause = Cause::of(outcome)?;
-        let id = cpu_of(machine, &cause);
+        let cpu = cpu_of(machine, &cause);
+        Some(CrashReport::of_cpu(machine, cause, cpu))
+    }
+
+    /// Reads the state of `machine`, which `cause` has stopped, as the CPU `id` sees it.
+    pub fn of_cpu(machine: &Machine, cause: Cause, id: CpuId) -> CrashReport {
         let cpu = machine.cpu(id);
         let mut report = CrashReport {
             cause,
@@ -209,7 +216,7 @@ impl CrashReport {
         {
             report.look(machine, &registers);
         }
-        Some(report)
+        report
     }
 
     /// True if the host has reset the registers after a triple fault, so that they say nothing about it.

@@ -14,6 +14,7 @@ pub mod picture;
 mod prologue;
 mod refused;
 pub mod report;
+pub mod report_json;
 pub mod screen;
 pub mod translate;
 pub mod values;

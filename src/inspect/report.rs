@@ -94,8 +94,9 @@ impl CrashReport {
                 }
             },
             Cause::Reset => format!("the guest reset the machine (--no-reboot){place}."),
+            Cause::Stopped => format!("the guest is stopped{place}."),
         };
-        if !matches!(self.cause, Cause::TimedOut | Cause::Reset)
+        if !matches!(self.cause, Cause::TimedOut | Cause::Reset | Cause::Stopped)
             && let Some(code) = self.post_code
         {
             text.push_str(&format!(" Last POST code: {code:#04x}."));

@@ -47,6 +47,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         no_reboot: false,
         gdb: None,
         magic_break: false,
+        crash_files: CrashFiles::default(),
         gdb_arch: None,
         debug_server: None,
         debug_server_password: None,

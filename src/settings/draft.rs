@@ -8,10 +8,10 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, DiskInterface, DiskMode, DiskSpec, DisplayMode,
-    GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS, MOST_VIRTIO_DISKS,
-    MigrationSecurity, MouseMode, PictureMode, Schedule, SerialBackend, Settings, SettingsError, ValueOrigin,
-    VgaMode,
+    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, CrashFiles, DiskInterface, DiskMode, DiskSpec,
+    DisplayMode, GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS,
+    MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode, PictureMode, Schedule, SerialBackend, Settings,
+    SettingsError, ValueOrigin, VgaMode,
 };
 
 /// The source of the value being set.
@@ -139,6 +139,7 @@ impl Draft {
                 no_reboot: false,
                 gdb: None,
                 magic_break: false,
+                crash_files: CrashFiles::default(),
                 gdb_arch: None,
                 debug_server: None,
                 debug_server_password: None,

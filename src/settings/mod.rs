@@ -12,6 +12,7 @@ mod commands;
 mod completions;
 mod config_file;
 mod console;
+mod crash_files;
 mod debug_client;
 mod draft;
 mod error;
@@ -41,6 +42,7 @@ use std::time::Duration;
 pub use boot_spec::{
     BOOT_KINDS, BootKind, BootKindSpec, BootSpec, EntryAddress, SymbolFileSpec, VgaBiosSpec, table_of_kinds,
 };
+pub use crash_files::CrashFiles;
 pub use error::{SettingsError, ValueOrigin};
 pub use log_spec::{LogFormat, LogSpec};
 pub use reference::reference;
@@ -216,6 +218,8 @@ pub struct Settings {
     pub gdb: Option<GdbSpec>,
     /// The guest stops at its magic breakpoints.
     pub magic_break: bool,
+    /// What a crash leaves behind.
+    pub crash_files: CrashFiles,
     /// The architecture reported to gdb; `None` for that of the kind of guest.
     pub gdb_arch: Option<GdbArch>,
     /// The debug server, which sends memory and registers while the guest runs.

@@ -124,6 +124,9 @@ impl Settings {
         if self.magic_break {
             all.push(("magic-break", "yes".to_owned()));
         }
+        if let Some(file) = &self.crash_files.report {
+            all.push(("report", path(file)));
+        }
         if let Some(file) = &self.restore {
             all.push(("restore", path(file)));
         }
@@ -280,6 +283,7 @@ mod tests {
         (&["a.elf"], "--console", "console=127.0.0.1:9000"),
         (&["a.elf"], "--consoleport=9001", "console=127.0.0.1:9001"),
         (&["a.elf", "--console"], "--magic-break", "magic-break=yes"),
+        (&["a.elf"], "--report=crash.json", "report=crash.json"),
         (&[], "--restore=a.kvmstate", "restore=a.kvmstate"),
         (&["a.elf"], "--snapshot-at-exit=end.kvmstate", "snapshot-at-exit=end.kvmstate"),
         (&[], "--migr", "migr=127.0.0.1:8000"),

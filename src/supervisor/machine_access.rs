@@ -18,6 +18,8 @@ use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::{Image, Symbol};
+use crate::inspect::crash::{Cause, CrashReport};
+use crate::inspect::report_json::{self, ReportContext};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -65,6 +67,15 @@ impl Supervisor<'_> {
     pub(crate) fn run_command(&mut self, source: CommandSource, line: &str) -> CommandReply {
         let commands = Arc::clone(&self.services.commands);
         commands.run(self, source, line)
+    }
+
+    /// What has stopped the guest, and its state.
+    fn crash_report(&self) -> CrashReport {
+        let end = match self.state.session().and_then(|session| session.pending.as_ref()) {
+            Some(Pending::End(outcome)) => Cause::of(outcome),
+            _ => None,
+        };
+        CrashReport::of_cpu(self.machine, end.unwrap_or(Cause::Stopped), self.selected)
     }
 
     /// Takes the end of the run: how it ended, and what the guest would have come to next. `None` if it goes
@@ -206,6 +217,11 @@ impl StoppedMachine for Supervisor<'_> {
             Err(_) => {}
         }
         restored
+    }
+
+    fn report(&self) -> String {
+        let context = ReportContext { guest: self.machine.image().name(), exit_status: None };
+        report_json::to_json(&self.crash_report(), context)
     }
 
     fn quit(&mut self) {

@@ -122,6 +122,9 @@ pub trait StoppedMachine {
     /// [`SnapshotError`]; the guest is as it was, unless [`SnapshotError::is_fatal`], which ends the run.
     fn restore(&mut self, file: &Path) -> Result<Vec<String>, SnapshotError>;
 
+    /// The report about the guest as the selected CPU sees it, as JSON; about the crash, if it has crashed.
+    fn report(&self) -> String;
+
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);
 

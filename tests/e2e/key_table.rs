@@ -121,6 +121,7 @@ const TAKEN: &[Case] = &[
         "",
         "kvm: --magic-break stops the guest in a debugger",
     ),
+    case("[debug] report", "triple-fault", "crash.json", 8, "", "kvm: the report is in crash.json.\n"),
     case("[snapshot] at-exit", "hello-serial", "end.kvmstate", 0, "Hello from", "saved in end.kvmstate, "),
     case("[migration] downtime_ms", "hello-serial", "1", 0, "Hello from", ""),
     case(
@@ -208,6 +209,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[console] address", "10.0.0.1", "can be reached from other hosts, and clients are not authenticated"),
     ("[console] port", "yes", "is not a TCP port; allowed: a TCP port from 1 to 65535, none"),
     ("[debug] magic-break", "bochs", "is neither yes nor no; allowed: yes, no"),
+    ("[debug] report", "", "does not name a file; allowed: the path of a file, none"),
     ("[snapshot] at-exit", "", "does not name a file; allowed: the path of a file, none"),
     ("[migration] downtime_ms", "0", "is out of range; allowed: milliseconds from 1 to 60000"),
     ("[migration] key", "", "does not name a file; allowed: the path of a file of at least 32 bytes"),

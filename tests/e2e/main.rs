@@ -17,6 +17,7 @@ mod console;
 mod console_client;
 mod console_docs;
 mod cpus;
+mod crash_files;
 mod debug_server;
 mod disk;
 mod emulate_interrupts;
@@ -110,6 +111,7 @@ fn main() {
     trials.extend(truncated_snapshots::trials());
     trials.extend(emulate_interrupts::trials());
     trials.extend(cpus::trials());
+    trials.extend(crash_files::trials());
     trials.extend(bios::trials());
     trials.extend(boot_media::trials());
     trials.extend(firmware::trials());
@@ -145,6 +147,7 @@ fn main() {
     independent.extend(acpi::trials());
     independent.extend(chips::trials());
     independent.extend(bad_files::trials());
+    independent.extend(crash_files::others());
     independent.extend(flat::others());
     independent.extend(limine::others());
     independent.extend(firmware::others());

@@ -170,4 +170,14 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         set: |draft, text| values::boolean(text).map(|on| draft.settings.magic_break = on),
         keys: &[Key::same("debug", "magic-break")],
     },
+    OptionSpec {
+        long: "report",
+        takes: OptionArgument::Value("FILE"),
+        repeatable: false,
+        default: Some("none"),
+        allowed: "the path of a file, none",
+        help: "Write a report as JSON after a crash, a time-out or a reset",
+        set: |draft, text| values::file_or_none(text).map(|file| draft.settings.crash_files.report = file),
+        keys: &[Key::same("debug", "report")],
+    },
 ];

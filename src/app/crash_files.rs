@@ -1,0 +1,66 @@
+//! `--report`: what a guest leaves behind that was stopped before it ended by itself.
+
+use std::io;
+use std::path::Path;
+
+use tracing::{error, info};
+
+use super::Failure;
+use crate::control::may_be_overwritten;
+use crate::frontends::messages::tell;
+use crate::inspect::crash::CrashReport;
+use crate::inspect::report_json::{self, ReportContext};
+use crate::machine::outcome::status;
+use crate::machine::{Machine, Outcome};
+use crate::os::replacement_file::{Readers, ReplacementFile, replace};
+use crate::settings::CrashFiles;
+
+/// Checks before the run that the files can be written: a crash after hours is not lost then.
+///
+/// # Errors
+///
+/// A file that the user may want to keep, or that cannot be written.
+pub(super) fn check(files: &CrashFiles) -> Result<(), Failure> {
+    for (option, file) in [("--report", &files.report)] {
+        let Some(file) = file else { continue };
+        if !may_be_overwritten(file) {
+            let file = file.display();
+            let message = format!(
+                "{option}: `{file}` exists, and kvm has not written it; choose another name, or delete it."
+            );
+            return Err(Failure::new(status::USAGE, message));
+        }
+        ReplacementFile::new(file, Readers::Owner)
+            .map_err(|reason| Failure::new(status::HOST, cannot_write(file, &reason)))?;
+    }
+    Ok(())
+}
+
+/// Writes the files about a run that has ended with `outcome`, and notifies the user.
+#[cold]
+pub(super) fn write(files: &CrashFiles, machine: &Machine, outcome: &Outcome, crash: &CrashReport) {
+    if let Some(file) = &files.report {
+        let context = ReportContext { guest: machine.image().name(), exit_status: Some(outcome.status()) };
+        let written = replace(file, Readers::Umask, report_json::to_json(crash, context).as_bytes());
+        notify(file, written.map(|()| format!("the report is in {}.", file.display())));
+    }
+}
+
+/// A failure does not change the exit status, which tells of the crash.
+fn notify(file: &Path, written: io::Result<String>) {
+    match written {
+        Ok(text) => {
+            info!("{text}");
+            tell(&text);
+        }
+        Err(reason) => {
+            let text = cannot_write(file, &reason);
+            error!("{text}");
+            tell(&text);
+        }
+    }
+}
+
+fn cannot_write(file: &Path, reason: &io::Error) -> String {
+    format!("cannot write `{}`: {reason}; choose another path.", file.display())
+}

@@ -1,0 +1,92 @@
+//! What a crash leaves behind for programs: the report as JSON.
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::support::debugger::{KvmWithGdb, expect};
+use crate::support::{FinishedRun, Kvm, Lane, guest_test, lane};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![guest_test("a_program_reads_from_a_report_what_has_crashed_where", || {
+        let ran = Kvm::with_guest("wild-pointer").args(["--report", "crash.json"]).run();
+        ran.expect_status(8)?.expect_err("kvm: the report is in crash.json.\n")?;
+        let report = report_of(&ran, "crash.json")?;
+        has(&report, "/cause", "triple-fault")?;
+        has(&report, "/exit_status", 8)?;
+        let message = report["message"].as_str().unwrap_or_default();
+        ran.expect_err(&format!("kvm: {message}"))?;
+        if lane() == Lane::Amd && report["place"].is_null() {
+            return Ok(());
+        }
+        has(&report, "/exception/name", "#PF")?;
+        has(&report, "/place/symbol/name", "guest_main")?;
+        has(&report, "/registers/cr2", "0x700000000000")
+    })]
+}
+
+/// Those that do not depend on the processor.
+pub fn others() -> Vec<Trial> {
+    vec![
+        guest_test("a_guest_that_runs_out_of_time_is_reported", || {
+            let ran = Kvm::with_guest("idle").args(["--timeout=50ms", "--report=late.json"]).run();
+            ran.expect_status(12)?;
+            let report = report_of(&ran, "late.json")?;
+            has(&report, "/cause", "timeout")?;
+            has(&report, "/exit_status", 12)
+        }),
+        guest_test("a_guest_that_ends_by_itself_leaves_no_report", || {
+            let ran = Kvm::with_guest("hello-serial").arg("--report=crash.json").run();
+            ran.expect_status(0)?;
+            ran.check(!ran.folder.file("crash.json").exists(), "no report")?;
+            Ok(())
+        }),
+        guest_test("a_report_replaces_an_older_one_and_no_other_file", || {
+            let kvm = || Kvm::with_guest("triple-fault").arg("--report=notes");
+            let first = kvm();
+            std::fs::write(first.folder.file("notes"), "mine")?;
+            let ran = first.run();
+            let refusal = "kvm: --report: `notes` exists, and kvm has not written it; choose another name, or delete it.\n";
+            ran.expect_status(2)?.expect_err(refusal)?;
+            ran.check(ran.folder.read("notes") == "mine", "the file to be kept")?;
+            let second = kvm();
+            let older = "{\n  \"format\": \"kvm-crash-report\"\n}\n";
+            std::fs::write(second.folder.file("notes"), older)?;
+            let ran = second.run();
+            ran.expect_status(8)?;
+            has(&report_of(&ran, "notes")?, "/version", 1)
+        }),
+        guest_test("a_report_that_cannot_be_written_is_refused_before_the_run", || {
+            let ran = Kvm::with_guest("hello-serial").arg("--report=absent/crash.json").run();
+            ran.expect_status(6)?.expect_out("")?;
+            ran.expect_err("kvm: cannot write `absent/crash.json`: No such file or directory")?;
+            Ok(())
+        }),
+        guest_test("a_stopped_guest_is_reported_from_gdb", || {
+            let kvm = KvmWithGdb::start("recursion", &[], b"")?;
+            let file = kvm.file("stop.json");
+            let command = format!("monitor report {}", file.display());
+            let commands = ["break fibonacci", "continue", &command, &command, "kill"];
+            let output = kvm.gdb("recursion", &commands)?;
+            expect(&output, "the report is in ")?;
+            let report: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+            has(&report, "/cause", "stopped")?;
+            has(&report, "/exit_status", Value::Null)?;
+            has(&report, "/place/symbol/name", "fibonacci")?;
+            kvm.finish().map(drop)
+        }),
+    ]
+}
+
+fn report_of(ran: &FinishedRun, file: &str) -> Result<Value, Failed> {
+    Ok(serde_json::from_str(&ran.folder.read(file))?)
+}
+
+/// The field of `report` at `pointer` must be `expected`.
+fn has(report: &Value, pointer: &str, expected: impl Into<Value>) -> Result<(), Failed> {
+    let expected = expected.into();
+    match report.pointer(pointer) {
+        Some(found) if *found == expected => Ok(()),
+        found => Err(format!("{pointer}: {expected} expected, found {found:?} in {report:#}").into()),
+    }
+}
