@@ -22,6 +22,8 @@ const SMALLEST_STACK: u64 = 128;
 const UNKNOWN_SIZE: u64 = 64 << 10;
 /// Most symbols with `stack` in their names that are looked at.
 const MOST_STACKS: usize = 1000;
+/// Most sections that are looked at.
+const MOST_SECTIONS: usize = 1000;
 /// Longest name of a stack, in bytes.
 const LONGEST_NAME: u64 = 128;
 
@@ -41,6 +43,46 @@ pub struct NamedStack {
     pub name: Option<String>,
     /// Its addresses. Without a name for the lowest one, addresses that may belong to it.
     pub range: Range<u64>,
+}
+
+/// A section of the guest file that is loaded, or a segment of a file without sections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSection {
+    /// Name of the section; empty for a segment.
+    pub name: String,
+    /// Its addresses, at least one.
+    pub range: Range<u64>,
+    /// It holds instructions.
+    pub executable: bool,
+}
+
+/// The sections of the file that are loaded, by their addresses; at most 1000.
+pub fn sections(image: &dyn Image) -> Vec<FileSection> {
+    let Some(file) = ElfFile::read(image) else { return Vec::new() };
+    let headers = file.sections(image);
+    let names = headers.get(usize::from(file.header.e_shstrndx)).map(|names| names.sh_offset);
+    let allocated = headers.iter().filter(|section| section.sh_flags & u64::from(SHF_ALLOC) != 0);
+    let mut found: Vec<FileSection> = allocated
+        .take(MOST_SECTIONS)
+        .map(|section| FileSection {
+            name: names
+                .and_then(|names| name_at(image, names.checked_add(section.sh_name as u64)?))
+                .unwrap_or_default(),
+            range: section.sh_addr..section.sh_addr.saturating_add(section.sh_size),
+            executable: section.sh_flags & u64::from(SHF_EXECINSTR) != 0,
+        })
+        .collect();
+    if found.is_empty() {
+        let segments = elf64::segments(image).unwrap_or_default();
+        found.extend(segments.into_iter().take(MOST_SECTIONS).map(|segment| FileSection {
+            name: String::new(),
+            range: segment.virtual_address..segment.virtual_address.saturating_add(segment.memory_size),
+            executable: segment.access.execute,
+        }));
+    }
+    found.retain(|section| !section.range.is_empty());
+    found.sort_by_key(|section| section.range.start);
+    found
 }
 
 /// What the file has at `address`; `None` if nothing.

@@ -30,7 +30,7 @@
 //! | `descriptors` | GDT, IDT, task state segment |
 //! | `entry_return` | what the guest's entry function returns to |
 //! | `code` | finds the code in a file |
-//! | `contents` | sections and stacks of a guest file, for crash reports |
+//! | `contents` | sections and stacks of a guest file, for crash reports and views |
 //! | `symbols` | finds names for addresses, and addresses for names |
 //! | `platform` | the processors and the wiring of interrupts |
 //! | `acpi`, `mp_table` | the tables that describe them |
@@ -91,7 +91,7 @@ use crate::settings::{BootKind, EntryAddress};
 
 pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges};
-pub use contents::{Contents, NamedStack, contents_at, named_stacks};
+pub use contents::{Contents, FileSection, NamedStack, contents_at, named_stacks, sections};
 pub use disk::without_contents as without_disk_contents;
 pub use elf::is_64_bit_elf;
 pub use entry_return::{

@@ -117,15 +117,35 @@ fn descriptor_tables_are_decoded() {
     (system.gdt.base, system.gdt.limit) = (0x20_0000, 0x27);
     (system.idt.base, system.idt.limit) = (0x20_0000, 0xEF);
     let gdt = run(&mut guest, "info gdt");
+    assert_eq!(gdt, run(&mut guest, "gdt"));
     assert_eq!(
         gdt,
         "GDT at 0x200000, limit 0x27\n\
-         0x0008: 64-bit code, ring 0, base 0x0, limit 0xffffffff\n\
+         0x0008: 64-bit code, ring 0, base 0x0, limit 0xffffffff\n        in CS\n\
          0x0010: data, ring 0, base 0x0, limit 0xffffffff\n\
          0x0018: TSS (available), ring 0, base 0xffff800000200000, limit 0x67\n"
     );
     let idt = run(&mut guest, "info idt");
-    assert!(idt.ends_with("0x0e: interrupt gate to 0x201234, selector 0x8, ring 0, IST 3\n"), "{idt}");
+    assert_eq!(idt, run(&mut guest, "idt"));
+    assert!(idt.contains("\n0x0e: interrupt gate to 0x201234, selector 0x8, ring 0, IST 3\n"), "{idt}");
+}
+
+#[test]
+fn maps_are_compared_with_those_that_were_shown_last() {
+    let mut guest = long_mode();
+    let error = "error: there are no maps to compare with; `maps` or `maps save` keeps those of now; use: maps [ADDRESS|save|diff]";
+    assert_eq!(run(&mut guest, "maps diff"), error);
+    let maps = run(&mut guest, "maps");
+    assert!(maps.contains("\n0000000000200000-00000000003fffff -> 000000200000     2M 2M rwxu-\n"), "{maps}");
+    assert_eq!(maps, run(&mut guest, "pt"));
+    guest.memory.write_u64(0x3008, 0x20_00E5).unwrap();
+    let changed = "- 0000000000200000-00000000003fffff -> 000000200000     2M 2M rwxu-\n\
+                   + 0000000000200000-00000000003fffff -> 000000200000     2M 2M r-xu-\n";
+    assert!(run(&mut guest, "maps 0x400000").contains("nothing is mapped"), "a part is not kept");
+    assert_eq!(run(&mut guest, "maps diff"), changed);
+    assert_eq!(run(&mut guest, "maps diff"), "nothing has changed\n");
+    assert!(run(&mut guest, "maps save").ends_with("ranges are saved; `maps diff` shows what changes\n"));
+    assert_eq!(run(&mut guest, "tss"), "TR holds no task state segment (selector 0x0)\n");
 }
 
 #[test]

@@ -60,6 +60,13 @@ pub(super) const COMMANDS: &[Command] = &[
     command("info tab", "", "the same with the guest-physical addresses", paging::tables).known_from(Bochs),
     command("info tlb", "[ADDRESS]", "show each mapped page from ADDRESS (0) on", paging::pages)
         .known_from(Qemu),
+    command(
+        "maps",
+        "[ADDRESS|save|diff]",
+        "show the mapped ranges from ADDRESS (0) on with rights and sections, or what has changed since the last `maps`",
+        paging::maps,
+    ),
+    command("pt", "[ADDRESS|save|diff]", "the same as `maps`", paging::maps),
     command("info mtree", "", "show the guest-physical memory map", memory::map).known_from(Qemu),
     command("memory", "", "the same as `info mtree`", memory::map),
     command("info qtree", "", "show the devices with their ports and interrupts", machine::devices)
@@ -74,6 +81,10 @@ pub(super) const COMMANDS: &[Command] = &[
     .known_from(Qemu),
     command("info gdt", "", "show the segment descriptors of the GDT", segments::gdt).known_from(Bochs),
     command("info idt", "", "show the gates of the IDT", segments::idt).known_from(Bochs),
+    command("gdt", "", "the same as `info gdt`", segments::gdt),
+    command("idt", "", "the same as `info idt`", segments::idt),
+    command("tss", "", "show the task state segment: stacks and I/O bitmap", segments::tss),
+    command("info tss", "", "the same as `tss`", segments::tss).known_from(Bochs),
     command("info status", "", "the same as `status`", running::status).known_from(Qemu),
     command("info pic", "", "show the interrupt lines with the 8259A and the IOAPIC", interrupts::lines)
         .known_from(Qemu),

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use super::Machine;
 use crate::boot::{
-    Contents, Image, NamedStack, Symbol, SymbolIndex, SymbolSource, contents_at, named_stacks,
+    Contents, FileSection, Image, NamedStack, Symbol, SymbolIndex, SymbolSource, contents_at, named_stacks,
+    sections,
 };
 
 /// The symbol tables that have been read.
@@ -99,6 +100,19 @@ impl Machine {
             }
             SymbolSource::None => None,
         }
+    }
+
+    /// The sections of the guest file that are loaded, at guest-virtual addresses.
+    pub fn file_sections(&self) -> Vec<FileSection> {
+        let SymbolSource::GuestFile { .. } = self.symbols() else { return Vec::new() };
+        let bias = self.symbols().bias();
+        let mut sections = sections(self.image());
+        for FileSection { range, .. } in &mut sections {
+            *range = range.start.wrapping_add(bias)..range.end.wrapping_add(bias);
+        }
+        sections.retain(|section| !section.range.is_empty());
+        sections.sort_by_key(|section| section.range.start);
+        sections
     }
 
     /// The stacks that the guest file names, at guest-virtual addresses.

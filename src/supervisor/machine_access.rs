@@ -17,7 +17,7 @@ use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::{Image, Symbol};
+use crate::boot::{FileSection, Image, NamedStack, Symbol};
 use crate::inspect::crash::{Cause, CrashReport};
 use crate::inspect::report_json::{self, ReportContext};
 use crate::inspect::screen::Shot;
@@ -141,6 +141,14 @@ impl StoppedMachine for Supervisor<'_> {
 
     fn address_of(&self, name: &str) -> Option<u64> {
         self.machine.address_of(name)
+    }
+
+    fn file_sections(&self) -> Vec<FileSection> {
+        self.machine.file_sections()
+    }
+
+    fn named_stacks(&self) -> Vec<NamedStack> {
+        self.machine.named_stacks()
     }
 
     fn session(&mut self) -> &mut CommandSession {

@@ -1,5 +1,6 @@
 //! What commands have set, and what other rooms do for them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -7,6 +8,8 @@ use super::command_interpreter::CommandInterpreter;
 use super::migrator::Migrator;
 use super::notice::Notice;
 use super::points::Points;
+use crate::inspect::maps::Maps;
+use crate::machine::CpuId;
 
 /// The state that lasts from one command to the next.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub struct CommandSession {
     pub points: Points,
     /// What is switched on and off.
     pub switches: Switches,
+    /// The maps that `maps diff` compares with, of each CPU.
+    pub maps: BTreeMap<CpuId, Maps>,
     /// Progress of what the last command has started, a line each, until it is done.
     pub progress: Option<Receiver<Notice>>,
 }

@@ -9,7 +9,7 @@ use super::migrator::Migrator;
 use super::notice::Notice;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::{Image, Symbol};
+use crate::boot::{FileSection, Image, NamedStack, Symbol};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -70,6 +70,16 @@ pub trait StoppedMachine {
 
     /// The guest-virtual address of the first symbol of the guest file called `name`.
     fn address_of(&self, name: &str) -> Option<u64>;
+
+    /// The sections of the guest file that are loaded, at guest-virtual addresses, ascending.
+    fn file_sections(&self) -> Vec<FileSection> {
+        Vec::new()
+    }
+
+    /// The stacks that the guest file names, at guest-virtual addresses.
+    fn named_stacks(&self) -> Vec<NamedStack> {
+        Vec::new()
+    }
 
     /// What lasts from one command to the next.
     fn session(&mut self) -> &mut CommandSession;

@@ -1,4 +1,4 @@
-//! The sessions in docs/console.md are what the console prints.
+//! The sessions in docs/console.md and docs/views.md are what the console prints.
 
 use std::io::Read;
 
@@ -14,24 +14,32 @@ const PIPED: &str = "$ echo ";
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    vec![guest_test("the_sessions_in_console_md_are_what_the_console_prints", || {
-        let text = std::fs::read_to_string(source("docs/console.md"))?;
-        let (mut guest, mut sessions) = (None, 0);
-        for block in text.split("\n```").skip(1).step_by(2) {
-            if let Some((_, command)) = block.split_once(GUEST) {
-                guest = Some(Guest::start(command.lines().next().unwrap_or_default())?);
-            }
-            if block.contains(PROMPT) {
-                guest.as_ref().ok_or("no guest runs in the first session")?.same_session(block)?;
-                sessions += 1;
-            }
-            if let Some((_, piped)) = block.split_once(PIPED) {
-                guest.as_ref().ok_or("no guest runs for a command from a pipe")?.same_answer(piped)?;
-                sessions += 1;
-            }
+    let documents = [
+        ("the_sessions_in_console_md_are_what_the_console_prints", "docs/console.md"),
+        ("the_sessions_in_views_md_are_what_the_console_prints", "docs/views.md"),
+    ];
+    let trial = |(name, document)| guest_test(name, move || sessions_of(document));
+    documents.map(trial).into()
+}
+
+/// Has the guests of a document answer as it says.
+fn sessions_of(document: &str) -> Result<(), Failed> {
+    let text = std::fs::read_to_string(source(document))?;
+    let (mut guest, mut sessions) = (None, 0);
+    for block in text.split("\n```").skip(1).step_by(2) {
+        if let Some((_, command)) = block.split_once(GUEST) {
+            guest = Some(Guest::start(command.lines().next().unwrap_or_default())?);
         }
-        if sessions < 3 { Err(format!("only {sessions} sessions were found").into()) } else { Ok(()) }
-    })]
+        if block.contains(PROMPT) {
+            guest.as_ref().ok_or("no guest runs in the first session")?.same_session(block)?;
+            sessions += 1;
+        }
+        if let Some((_, piped)) = block.split_once(PIPED) {
+            guest.as_ref().ok_or("no guest runs for a command from a pipe")?.same_answer(piped)?;
+            sessions += 1;
+        }
+    }
+    if sessions < 3 { Err(format!("only {sessions} sessions were found").into()) } else { Ok(()) }
 }
 
 /// The guest of a session.

@@ -1,11 +1,12 @@
 //! Commands that show what the guest's page tables map.
 
-use super::super::command::no_more;
+use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
-use super::values::number;
+use super::values::{GuestNames, number};
 use crate::arch::PAGE_SIZE;
 use crate::arch::paging::{Paging, Rights, entry_bits};
 use crate::inspect::mappings::each_page;
+use crate::inspect::maps::{Maps, MapsDiff};
 use crate::memory::GuestMemory;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
@@ -90,6 +91,38 @@ fn show(guest: &mut dyn StoppedMachine, physical: bool) -> Result<String, Comman
     }
     if !complete || ranges.len() > MOST_LINES {
         text.push_str(MORE);
+    }
+    Ok(text)
+}
+
+/// The mapped ranges with their attributes and what they belong to, or what has changed since they were shown.
+pub(in crate::control) fn maps(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let (registers, cpu) = (guest.registers()?, guest.selected_cpu());
+    let start = match arguments {
+        "" | "save" | "diff" => 0,
+        address => {
+            let (start, rest) = number(guest, address)?;
+            no_more(rest)?;
+            start
+        }
+    };
+    let maps = Maps::capture(guest.memory(), &registers, start);
+    let text = match arguments {
+        "save" => format!("{} ranges are saved; `maps diff` shows what changes\n", maps.ranges.len()),
+        "diff" => {
+            let before = guest.session().maps.remove(&cpu);
+            let before = before.ok_or_else(|| {
+                invalid("there are no maps to compare with; `maps` or `maps save` keeps those of now")
+            })?;
+            MapsDiff::between(&before, &maps, guest.memory(), &GuestNames(guest)).to_string()
+        }
+        _ => maps.describe(guest.memory(), &GuestNames(guest)).to_string(),
+    };
+    if start == 0 {
+        guest.session().maps.insert(cpu, maps);
     }
     Ok(text)
 }

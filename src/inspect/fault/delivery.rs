@@ -131,6 +131,11 @@ pub fn failure(memory: &GuestMemory, registers: &Registers, vector: u8) -> Optio
     stack32::problem(memory, registers, &gate, vector).and_then(found)
 }
 
+/// What is wrong with the selector of a handler's code segment, in words; `None` if nothing is.
+pub fn handler_segment_problem(memory: &GuestMemory, registers: &Registers, selector: u16) -> Option<String> {
+    selector::handler_segment(memory, registers, selector).map(|problem| problem.sentence(selector))
+}
+
 /// True if the IDT has a gate that is present for any of the exceptions, or one for another interrupt that leads to a
 /// code segment: memory that is no table may look like a present gate, but hardly like that.
 pub fn has_gates(memory: &GuestMemory, registers: &Registers) -> bool {

@@ -198,7 +198,7 @@ impl PageState {
 }
 
 impl SelectorProblem {
-    fn sentence(self, selector: u16) -> String {
+    pub(super) fn sentence(self, selector: u16) -> String {
         match self {
             SelectorProblem::Null => format!("selector {selector:#x} is null"),
             SelectorProblem::BeyondLimit { ldt: true, limit: 0 } => {
