@@ -144,3 +144,11 @@ build_kvm() {
 build_guests() {
     slowly "building the example guests" "$root/target-examples/build" >/dev/null
 }
+
+# failed_tests: the names of the tests that failed, from the list with which a test program ends its output, on
+# standard input. A line of its progress may be torn by what else is written.
+failed_tests() {
+    awk '/^failures:$/ { listed = 1; delete names; count = 0; next }
+        listed && /^    [^ ]/ { sub(/^    /, ""); sub(/ +$/, ""); names[++count] = $0; next }
+        /^test result: / { for (i = 1; i <= count; i++) print names[i]; listed = 0; count = 0 }'
+}
