@@ -182,7 +182,7 @@ impl Machine {
             }
         }
         // What is known of the others may be old.
-        if self.all_are_over() {
+        if self.all_may_be_over() {
             self.stop_cpus()?;
             if let Some(end) = self.end_of_halted()? {
                 return Ok(end);
@@ -287,24 +287,34 @@ impl Machine {
         Ok(self.cpus[cpu].run_state == RunState::Running)
     }
 
-    /// True if no CPU has anything to execute and none can be woken by an interrupt.
+    /// True if no CPU has anything to execute and none can be woken by an interrupt. None of them is away.
     fn all_are_over(&self) -> bool {
-        let is_over = |cpu: CpuId| match self.cpus[cpu].run_state {
-            RunState::HaltedForGood | RunState::WaitForSipi => true,
-            RunState::Halted => cpu != CpuId::BOOT && self.is_parked(cpu),
-            RunState::Running | RunState::WaitForDisk => false,
-        };
-        self.cpu_ids().all(is_over)
+        self.all_may_be_over() && self.cpu_ids().all(|cpu| !self.may_be_parked(cpu) || self.is_parked(cpu))
     }
 
-    /// True for a sleeping processor that only looks whether the guest has started it.
-    fn is_parked(&self, cpu: CpuId) -> bool {
-        // No other kind of guest has such processors.
+    /// The same without the registers of sleeping processors: KVM would not give those of one that is away before it
+    /// returns, and it may sleep there for ever.
+    fn all_may_be_over(&self) -> bool {
+        self.cpu_ids().all(|cpu| match self.cpus[cpu].run_state {
+            RunState::HaltedForGood | RunState::WaitForSipi => true,
+            RunState::Halted => self.may_be_parked(cpu),
+            RunState::Running | RunState::WaitForDisk => false,
+        })
+    }
+
+    /// True for a sleeping processor of a kind of guest that has parked ones.
+    fn may_be_parked(&self, cpu: CpuId) -> bool {
         self.options.kind == Some(BootKind::Limine)
-            && self.cpus[cpu].registers().is_ok_and(|registers| {
-                let code = self.next_code::<{ boot::PARKED_MARK_LENGTH }>(&registers);
-                code.is_some_and(|code| boot::is_parked_processor(&code))
-            })
+            && cpu != CpuId::BOOT
+            && self.cpus[cpu].run_state == RunState::Halted
+    }
+
+    /// True for a sleeping processor that only looks whether the guest has started it. It is not away.
+    fn is_parked(&self, cpu: CpuId) -> bool {
+        self.cpus[cpu].registers().is_ok_and(|registers| {
+            let code = self.next_code::<{ boot::PARKED_MARK_LENGTH }>(&registers);
+            code.is_some_and(|code| boot::is_parked_processor(&code))
+        })
     }
 
     /// The end of the run, if nothing but a reset can make any CPU go on. None of them is away.
