@@ -66,8 +66,7 @@ const WOKEN_AT_BREAKPOINT: &str =
 const SPINS: &str = "in Bochs, a guest that computes with interrupts off never gives the processor up";
 const TOO_SLOW: &str = "two starts of firmware take too long where KVM interprets ring 0";
 
-/// Open questions: the tests pass on the other kinds of host.
-const UNEXPLAINED_STANDSTILL: &str = "in Bochs, the whole emulated machine stands still when KVM's own local APICs wake two parked processors (one does no harm); the cause is not known";
+/// An open question: the tests pass on the other kinds of host.
 const UNEXPLAINED_FIRMWARE: &str =
     "in Bochs, a run with these tests has not ended; the cause is not known, and none has been run alone";
 
@@ -104,11 +103,6 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "steps_over_a_line_stay_in_the_line_while_the_timer_runs_with_irqchip_kernel",
             "a_step_takes_no_tick_in_the_middle_with_irqchip_kernel",
         ],
-    ),
-    (
-        Lane::Intel,
-        UNEXPLAINED_STANDSTILL,
-        &["processors_that_a_limine_kernel_leaves_parked_do_not_keep_the_run_going_with_irqchip_kernel"],
     ),
     (Lane::Emulated, TOO_SLOW, &["seabios_starts_again_after_a_warm_reset"]),
     (
