@@ -432,7 +432,7 @@ fn check_snapshot(file: &Path) -> u8 {
 fn log_end(outcome: &Outcome, crash: Option<&CrashReport>, message: &str) {
     match outcome {
         Outcome::Halted { result, .. } => info!("Program result (keycode): {result}"),
-        Outcome::TripleFault => error!("kvm: TRIPLE FAULT. Shutting down"),
+        Outcome::TripleFault(_) => error!("kvm: TRIPLE FAULT. Shutting down"),
         _ => {}
     }
     if outcome.is_crash() {

@@ -5,10 +5,10 @@ use super::long_mode::{CODE_SELECTOR, DATA_SELECTOR, TASK_SELECTOR};
 use crate::arch::TableRegister;
 use crate::memory::{GuestMemory, MemoryError};
 
-/// Size of the area that has the GDT and the task state segment.
+/// Size of the area that has the GDT, the task state segment, and at its end the stack of the IDT's gates.
 pub(super) const SIZE: u64 = 0x1000;
 
-/// Size of the IDT: 256 gates of 16 bytes, none of them present.
+/// Size of the IDT: 256 gates of 16 bytes, of which [`super::rescue_idt`] makes those for exceptions present.
 pub(super) const IDT_SIZE: u64 = 256 * 16;
 
 /// Where in the area the task state segment is.
@@ -16,6 +16,10 @@ const TSS_OFFSET: u64 = 0x80;
 
 /// Size of a 64-bit task state segment without an I/O permission bitmap.
 const TSS_SIZE: u16 = 104;
+
+/// Where in the task state segment the first entry of the interrupt stack table is (Intel SDM volume 3A, "Task
+/// Management in 64-bit Mode").
+const IST1_OFFSET: usize = 36;
 
 /// Present, ring 0, execute/read, accessed, L = 1, limit 4 GiB (not looked at in 64-bit mode).
 const CODE: u64 = 0x00AF_9B00_0000_FFFF;
@@ -50,6 +54,7 @@ pub(super) fn write(
 
     let mut task_state = [0; TSS_SIZE as usize];
     task_state[4..12].copy_from_slice(&stack_top.to_le_bytes());
+    task_state[IST1_OFFSET..IST1_OFFSET + 8].copy_from_slice(&(base + SIZE).to_le_bytes());
     // The I/O permission bitmap would start beyond the limit: it is absent, and ring 3 may use no port.
     task_state[102..].copy_from_slice(&TSS_SIZE.to_le_bytes());
     memory.write(tss.base, &task_state)?;
@@ -73,6 +78,7 @@ mod tests {
         assert_eq!(low & 0xFFFF, 103);
         assert_eq!(low >> 40 & 0xFF, 0x8B, "present, ring 0, busy");
         assert_eq!(memory.read_u64(tss.base + 4).unwrap(), 0x9_0000, "RSP0");
+        assert_eq!(memory.read_u64(tss.base + 36).unwrap(), gdt.base + SIZE, "IST1");
         assert_eq!(memory.read_u64(tss.base + 96).unwrap() >> 48, 104, "no I/O bitmap");
     }
 }

@@ -29,6 +29,7 @@
 //! | `address_space`, `page_tables` | what is mapped where, and the tables for it |
 //! | `descriptors` | GDT, IDT, task state segment |
 //! | `entry_return` | what the guest's entry function returns to |
+//! | `rescue_idt` | where exceptions lead before the guest loads an IDT |
 //! | `code` | finds the code in a file |
 //! | `contents` | sections and stacks of a guest file, for crash reports and views |
 //! | `symbols` | finds names for addresses, and addresses for names |
@@ -77,6 +78,7 @@ mod protocol;
 mod pvh;
 mod real_mode;
 mod relocate;
+mod rescue_idt;
 mod rom;
 mod segments;
 mod start_info;
@@ -107,6 +109,7 @@ pub use multiboot::MultibootProblem;
 pub use notes::is_elf;
 pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load, load_as};
+pub use rescue_idt::{is_rescue_gate, may_be_rescue_code, rescued_vector};
 pub use rom::after_reset;
 pub use symbols::{Symbol, SymbolIndex, has_symbols, has_symbols_at_fixed_addresses, is_relocatable};
 

@@ -316,7 +316,7 @@ fn reason(stop: Stop, target: &GdbTarget<'_, '_>) -> MultiThreadStopReason<u64> 
         Stop::Reset => signal(Signal::SIGINT),
         Stop::Ended => signal(match target.supervisor.pending_end() {
             Some(Outcome::Halted { .. }) => Signal::SIGTERM,
-            Some(Outcome::TripleFault) => Signal::SIGSEGV,
+            Some(Outcome::TripleFault(_)) => Signal::SIGSEGV,
             _ => Signal::SIGILL,
         }),
     }

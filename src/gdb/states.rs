@@ -20,7 +20,7 @@ impl GdbTarget<'_, '_> {
         let activity = match (self.supervisor.machine.cpu(vcpu).run_state(), self.supervisor.pending_end()) {
             (RunState::WaitForSipi, _) => "waiting for SIPI",
             (_, Some(Outcome::Halted { .. })) => "halted for good",
-            (_, Some(Outcome::TripleFault)) if is_last => "shut down by a triple fault",
+            (_, Some(Outcome::TripleFault(_))) if is_last => "shut down by a triple fault",
             (_, Some(_)) if is_last => "cannot go on",
             (RunState::Running, _) => "running",
             (RunState::Halted, _) => "waiting in hlt",

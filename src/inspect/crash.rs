@@ -23,7 +23,7 @@ use crate::boot::{Symbol, boot_stack};
 use crate::emulate::{Obstacle, floating_point_exception};
 use crate::kvm::probe::{SYSTEM_CALLS, SystemCalls};
 use crate::machine::board::InterruptSource;
-use crate::machine::{CpuId, Machine, Outcome, RunState};
+use crate::machine::{CpuId, Machine, Outcome, RescuedException, RunState};
 use crate::memory::GuestMemory;
 
 /// Where a processor starts after a reset: the registers of some hosts say this after a triple
@@ -84,6 +84,8 @@ pub struct CrashReport {
     /// CR2 after a triple fault, else the address of the next instruction, through the guest's page tables;
     /// `None` without either.
     pub walk: Option<PageWalk>,
+    /// The exception that began a triple fault, as the processor has recorded it; `None` if nothing has.
+    pub rescued: Option<RescuedException>,
     /// After a triple fault, the exception that began it; `None` where the state does not show it.
     pub exception: Option<RaisedException>,
     /// Why it could not be delivered; `None` where the tables do not show it.
@@ -160,7 +162,7 @@ impl Cause {
     /// The cause of `outcome`; `None` if the guest ended by itself, or there is no guest to look at.
     pub fn of(outcome: &Outcome) -> Option<Cause> {
         Some(match outcome {
-            Outcome::TripleFault => Cause::TripleFault,
+            Outcome::TripleFault(_) => Cause::TripleFault,
             Outcome::Refused(refusal, obstacle) => {
                 Cause::Refused { suberror: refusal.suberror, obstacle: *obstacle }
             }
@@ -178,11 +180,19 @@ impl CrashReport {
     pub fn capture(machine: &Machine, outcome: &Outcome) -> Option<CrashReport> {
         let cause = Cause::of(outcome)?;
         let cpu = cpu_of(machine, &cause);
-        Some(CrashReport::of_cpu(machine, cause, cpu))
+        let rescued = match outcome {
+            Outcome::TripleFault(rescued) => *rescued,
+            _ => None,
+        };
+        Some(CrashReport::read(machine, cause, cpu, rescued))
     }
 
     /// Reads the state of `machine`, which `cause` has stopped, as the CPU `id` sees it.
     pub fn of_cpu(machine: &Machine, cause: Cause, id: CpuId) -> CrashReport {
+        CrashReport::read(machine, cause, id, None)
+    }
+
+    fn read(machine: &Machine, cause: Cause, id: CpuId, rescued: Option<RescuedException>) -> CrashReport {
         let cpu = machine.cpu(id);
         let mut report = CrashReport {
             cause,
@@ -196,6 +206,7 @@ impl CrashReport {
             registers: cpu.registers().ok(),
             place: None,
             walk: None,
+            rescued,
             exception: None,
             delivery: None,
             double_fault: None,
@@ -273,6 +284,10 @@ impl CrashReport {
         let stepped = vcpu.dr6().is_ok_and(|dr6| dr6 & DR6_BS != 0) && failure(vector::DEBUG).is_some();
         if self.exception.is_none() || stepped {
             self.exception = fault::trap(memory, registers).or(self.exception.take());
+        }
+        if let Some(recorded) = self.rescued {
+            let found = self.exception.take().into_iter().chain(fault::trap(memory, registers));
+            self.exception = Some(fault::explain(memory, registers, recorded, found));
         }
         self.double_fault = failure(vector::DOUBLE_FAULT);
         self.delivery = match &self.exception {

@@ -45,6 +45,7 @@ fn report(cause: Cause) -> CrashReport {
             operands: Vec::new(),
         }),
         walk: None,
+        rescued: None,
         exception: None,
         delivery: None,
         double_fault: None,
@@ -71,7 +72,7 @@ fn a_triple_fault_is_reported_with_its_place_and_cr2() {
                 exception ends the machine. Last POST code: 0x07.";
     assert_eq!(crash.message(), text);
     assert_eq!(
-        sentences::message(&Outcome::TripleFault, Some(&crash), Some(Path::new("run.log"))),
+        sentences::message(&Outcome::TripleFault(None), Some(&crash), Some(Path::new("run.log"))),
         format!("{text} The log run.log has all registers.")
     );
     crash.walk = Some(PageWalk { address: 8, entries: Vec::new(), physical: Some(8) });
@@ -125,8 +126,8 @@ fn an_exception_is_reported_with_its_vector_ring_cause_and_caller() {
     (crash.delivery, crash.double_fault) = (not_present(14), not_present(8));
     assert_eq!(
         crash.message(),
-        "triple fault at 0x100004 (main+0x4), instruction `monitor`: page fault, #PF (vector 14, error code 0x14) in \
-         ring 3: a jump to 0x8, where nothing is mapped: a null pointer. The return address on the stack is \
+        "triple fault at 0x100004 (main+0x4), instruction `monitor`: page fault, #PF (vector 14, error code 0x14: \
+         not present, fetch, user) in ring 3: a jump to 0x8, where nothing is mapped: a null pointer. The return address on the stack is \
          0x100100 (caller+0x10). `syscall` stays in ring 3 on this host (`kvm check`, calls.syscall): run the guest \
          on a host with VT-x or AMD-V. The IDT is loaded, but the gate for #PF is not present; the same \
          holds for the double fault, #DF."

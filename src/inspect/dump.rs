@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::crash::CrashReport;
+use super::fault::{self, error_code};
 use crate::arch::Registers;
+use crate::machine::RescuedException;
 
 /// Everything in `crash`, for the log; `None` without registers.
 pub fn dump_crash(crash: &CrashReport) -> Option<String> {
@@ -11,8 +13,18 @@ pub fn dump_crash(crash: &CrashReport) -> Option<String> {
     if crash.cpu_count > 1 {
         text = format!("CPU {}: {text}", crash.cpu);
     }
-    if let Some(walk) = &crash.walk {
+    if let Some(RescuedException { vector, error_code }) = crash.rescued {
         // Writing to a String cannot fail.
+        let _ = write!(text, "  recorded exception: {}, vector {vector}", fault::name(vector));
+        if let Some(code) = error_code {
+            let _ = write!(text, ", error code {code:#x}");
+            if let Some(decoded) = error_code::decoded(vector, code) {
+                let _ = write!(text, " ({decoded})");
+            }
+        }
+        text.push('\n');
+    }
+    if let Some(walk) = &crash.walk {
         let _ = write!(text, "  page walk of {:#x}:", walk.address);
         for entry in &walk.entries {
             let _ = write!(text, " level {} entry at {:#x} ", entry.level, entry.address);

@@ -45,7 +45,7 @@ pub fn message(outcome: &Outcome, crash: Option<&CrashReport>, log: Option<&Path
         Outcome::HostFailed(error) => format!("the host failed the machine: {error}."),
         Outcome::Reload(error) => format!("the guest cannot be loaded again after its reset: {error}"),
         // All of these have a crash report.
-        Outcome::TripleFault
+        Outcome::TripleFault(_)
         | Outcome::Refused(..)
         | Outcome::EntryFailed(_)
         | Outcome::Unexpected(_)

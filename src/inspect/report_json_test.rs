@@ -29,6 +29,7 @@ fn null_write() -> CrashReport {
             ],
         }),
         walk: None,
+        rescued: None,
         exception: Some(RaisedException {
             vector: 14,
             error_code: Some(2),

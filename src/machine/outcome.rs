@@ -1,5 +1,6 @@
 //! How a run ended, and the process exit status for it.
 
+use super::rescue::RescuedException;
 use crate::devices::debug_exit;
 use crate::emulate::Obstacle;
 use crate::kvm::{HostError, Refusal};
@@ -51,8 +52,8 @@ pub enum Outcome {
     PoweredOff,
     /// The machine's own BIOS cannot go on, for this reason: there is nothing to boot, for example.
     BiosStopped(String),
-    /// A triple fault.
-    TripleFault,
+    /// A triple fault; with the exception that began it, if the guest's first IDT has taken that.
+    TripleFault(Option<RescuedException>),
     /// The host cannot execute the next instruction; the obstacle is the reason why it was not emulated either,
     /// if that was tried.
     Refused(Refusal, Option<Obstacle>),
@@ -85,7 +86,7 @@ impl Outcome {
         match self {
             Outcome::Halted { .. } | Outcome::PoweredOff | Outcome::Moved { .. } => status::HALTED,
             Outcome::DebugExit { value } => debug_exit::status(*value),
-            Outcome::TripleFault => status::TRIPLE_FAULT,
+            Outcome::TripleFault(_) => status::TRIPLE_FAULT,
             Outcome::Refused(..) | Outcome::EntryFailed(_) | Outcome::Unexpected(_) => status::REFUSED,
             Outcome::TimedOut => status::TIMED_OUT,
             Outcome::Quit => status::QUIT,
@@ -100,7 +101,7 @@ impl Outcome {
     pub fn is_crash(&self) -> bool {
         matches!(
             self,
-            Outcome::TripleFault | Outcome::Refused(..) | Outcome::EntryFailed(_) | Outcome::Unexpected(_)
+            Outcome::TripleFault(_) | Outcome::Refused(..) | Outcome::EntryFailed(_) | Outcome::Unexpected(_)
         )
     }
 }
@@ -114,7 +115,7 @@ mod tests {
         for outcome in [
             Outcome::Halted { result: 1, returned: false },
             Outcome::PoweredOff,
-            Outcome::TripleFault,
+            Outcome::TripleFault(None),
             Outcome::Refused(Refusal::new(1, &[]), None),
             Outcome::EntryFailed(7),
             Outcome::Unexpected(3),

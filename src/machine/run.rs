@@ -284,7 +284,7 @@ impl Machine {
         let next = self.apply(effect)?.unwrap_or(Next::Run);
         Ok(match emulated {
             Emulated::Done => next,
-            Emulated::TripleFault => Next::end(Outcome::TripleFault),
+            Emulated::TripleFault => Next::end(Outcome::TripleFault(None)),
             Emulated::Unsupported(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
     }

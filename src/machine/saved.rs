@@ -46,7 +46,7 @@ impl PendingAction {
         match outcome {
             Outcome::Halted { .. } => Some(PendingAction::Halted),
             Outcome::DebugExit { value } => Some(PendingAction::Exit(*value)),
-            Outcome::TripleFault => Some(PendingAction::TripleFault),
+            Outcome::TripleFault(_) => Some(PendingAction::TripleFault),
             Outcome::PoweredOff => Some(PendingAction::PowerOff),
             Outcome::Reset => Some(PendingAction::Reset),
             _ => None,
@@ -261,7 +261,7 @@ impl Machine {
         Some(match self.pending_action.take()? {
             PendingAction::Reset => Event::ResetRequested,
             PendingAction::Exit(value) => Event::End(Outcome::DebugExit { value }),
-            PendingAction::TripleFault => Event::End(Outcome::TripleFault),
+            PendingAction::TripleFault => Event::End(Outcome::TripleFault(None)),
             PendingAction::PowerOff => Event::End(Outcome::PoweredOff),
             PendingAction::Halted => {
                 Event::End(self.halted_outcome(self.current).unwrap_or_else(Outcome::HostFailed))

@@ -175,7 +175,7 @@ impl Machine {
         if self.cpus[cpu].is_running() {
             return Ok(Next::Run);
         }
-        if cpu == CpuId::BOOT && self.cpus[cpu].run_state == RunState::HaltedForGood {
+        if self.cpus[cpu].run_state == RunState::HaltedForGood {
             let next = self.halt_one(cpu, false)?;
             if matches!(next, Next::Stop(_)) {
                 return Ok(next);
@@ -318,7 +318,7 @@ impl Machine {
     }
 
     /// The end of the run, if nothing but a reset can make any CPU go on. None of them is away.
-    fn end_of_halted(&self) -> Result<Option<Next>, HostError> {
+    fn end_of_halted(&mut self) -> Result<Option<Next>, HostError> {
         if !self.all_are_over() {
             return Ok(None);
         }
@@ -408,7 +408,14 @@ impl Machine {
     /// Handles `hlt` of one of several CPUs.
     pub(super) fn halt_one(&mut self, cpu: CpuId, interruptible: bool) -> Result<Next, HostError> {
         self.cpus[cpu].run_state = if interruptible { RunState::Halted } else { RunState::HaltedForGood };
-        if cpu != CpuId::BOOT || interruptible {
+        if interruptible {
+            return Ok(Next::Run);
+        }
+        let rip = self.cpus[cpu].general_registers()?.rip;
+        if let Some(end) = self.rescue_at(cpu, rip)? {
+            return Ok(Next::Stop(end));
+        }
+        if cpu != CpuId::BOOT {
             return Ok(Next::Run);
         }
         // The guest's entry function has returned: it is over, whatever the other CPUs do.

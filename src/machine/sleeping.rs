@@ -31,8 +31,11 @@ impl Machine {
     }
 
     /// The end of a run by a processor that has halted with interrupts off.
-    pub(super) fn halted_outcome(&self, cpu: CpuId) -> Result<Outcome, HostError> {
+    pub(super) fn halted_outcome(&mut self, cpu: CpuId) -> Result<Outcome, HostError> {
         let registers = self.cpus[cpu].registers()?;
+        if let Some(rescued) = self.rescue(cpu, &registers)? {
+            return Ok(rescued);
+        }
         let code = self.next_code::<{ boot::ENTRY_RETURN_MARK_LENGTH }>(&registers);
         let returned = code.is_some_and(|code| boot::entry_has_returned(&code));
         Ok(Outcome::Halted { result: registers.general.rax, returned })

@@ -120,7 +120,11 @@ impl Machine {
             return self.step_halted(cpu);
         }
         match self.emulate_refused(cpu, Refusal::new(Refusal::EMULATION, &[])) {
-            Ok(Next::Run) => self.with_watched_accesses(Ok(None)),
+            Ok(Next::Run) => {
+                let rip = self.cpus[cpu].general_registers().map(|registers| registers.rip);
+                let rescued = rip.and_then(|rip| self.rescue_at(cpu, rip));
+                self.with_watched_accesses(rescued)
+            }
             Ok(Next::Stop(event)) => self.with_watched_accesses(Ok(Some(event))),
             Err(error) => Some(failed(error)),
         }
@@ -182,18 +186,24 @@ impl Machine {
             };
             match event {
                 Some(Event::Debug(stop)) if stop.exception == DebugStop::DEBUG => {
-                    return Ok(self.is_watchpoint(cpu, stop).then_some(Event::Debug(stop)));
+                    let rescued = self.rescue_at(cpu, stop.pc)?;
+                    let watched = self.is_watchpoint(cpu, stop).then_some(Event::Debug(stop));
+                    return Ok(rescued.or(watched));
                 }
                 Some(event) => return Ok(Some(event)),
-                // Completed, although the host does not report the step.
-                None if self.cpus[cpu].general_registers()?.rip != before => return Ok(None),
-                // An emulated instruction, which the host does not report; it may be a jump to itself.
-                None if self.cpus[cpu].emulated.total() != emulated => return Ok(None),
-                // An iteration of a repeated instruction.
-                None if self.watchpoint_pages.has_accesses() => return Ok(None),
-                // The middle of a repeated instruction, or a memory slot that was mapped on first access.
                 None => {}
             }
+            let rip = self.cpus[cpu].general_registers()?.rip;
+            // Completed, although the host does not report the step.
+            if rip != before {
+                return self.rescue_at(cpu, rip);
+            }
+            // An emulated instruction, which the host does not report; it may be a jump to itself. Or an iteration of a
+            // repeated instruction.
+            if self.cpus[cpu].emulated.total() != emulated || self.watchpoint_pages.has_accesses() {
+                return Ok(None);
+            }
+            // Else the middle of a repeated instruction, or a memory slot that was mapped on first access.
         }
     }
 

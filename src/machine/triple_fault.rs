@@ -24,7 +24,7 @@ impl Machine {
     /// The guest has caused a triple fault: checks whether it does so without protected pages too.
     #[cold]
     pub(super) fn shut_down(&mut self, cpu: CpuId) -> Result<Next, HostError> {
-        let end = Next::Stop(Event::End(Outcome::TripleFault));
+        let end = Next::Stop(Event::End(Outcome::TripleFault(None)));
         if !self.watchpoint_pages.any() {
             return Ok(end);
         }

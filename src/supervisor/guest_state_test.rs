@@ -62,7 +62,7 @@ fn the_end_keeps_what_was_pending_and_nothing_follows_it() {
     state.session_mut().unwrap().pending = Some(Pending::Reset);
     assert_eq!(state.pending_action(), Some(PendingAction::Reset));
     state.end(Outcome::Quit);
-    state.end(Outcome::TripleFault);
+    state.end(Outcome::TripleFault(None));
     state.set_paused(true);
     state.attach();
     assert!(state.detach(true).is_none());
@@ -73,9 +73,9 @@ fn the_end_keeps_what_was_pending_and_nothing_follows_it() {
 #[test]
 fn a_pending_end_is_saved_as_what_the_guest_came_to() {
     let mut state = attached(GuestState::Running);
-    state.session_mut().unwrap().pending = Some(Pending::End(Outcome::TripleFault));
+    state.session_mut().unwrap().pending = Some(Pending::End(Outcome::TripleFault(None)));
     assert_eq!(state.pending_action(), Some(PendingAction::TripleFault));
-    assert!(matches!(state.detach(true), Some(Pending::End(Outcome::TripleFault))));
+    assert!(matches!(state.detach(true), Some(Pending::End(Outcome::TripleFault(None)))));
     assert_eq!(state.pending_action(), None);
 }
 

@@ -10,6 +10,7 @@ use super::{SelectorProblem, selector, stack32};
 use crate::arch::gate::{Gate, GateEntry, GateKind, MAX_GATE_SIZE};
 use crate::arch::paging::{Access, Paging};
 use crate::arch::{Mode, PAGE_SIZE, Registers};
+use crate::boot::is_rescue_gate;
 use crate::inspect::translate::read_virtual;
 use crate::inspect::values::load;
 use crate::memory::GuestMemory;
@@ -154,7 +155,9 @@ fn present_gate(memory: &GuestMemory, registers: &Registers, vector: u8) -> Opti
     let entry = GateEntry::of(registers, vector)?;
     let mut bytes = [0; MAX_GATE_SIZE];
     let read = read_virtual(memory, registers, entry.address, &mut bytes[..entry.size()]);
-    if read < entry.size() { None } else { entry.decode(bytes).filter(|gate| gate.is_present) }
+    // Those that the guest starts with are not the guest's.
+    let is_the_guests = |gate: &Gate| gate.is_present && !is_rescue_gate(memory, gate);
+    if read < entry.size() { None } else { entry.decode(bytes).filter(is_the_guests) }
 }
 
 /// What is wrong with the stack that the handler of `gate` gets in long mode.

@@ -2,7 +2,8 @@
 //!
 //! A triple fault leaves no record of the exception that began it: only RIP and CR2 remain. [`find`] therefore
 //! checks what the instruction there would do (its fetch, operands, selectors, divisor) and
-//! [`delivery::failure`] why the exception could not be delivered. [`stack::examine`] compares RSP with the stacks
+//! [`delivery::failure`] why the exception could not be delivered. Where the guest's first IDT has taken the exception,
+//! [`explain`] uses what is found only to say why it was raised. [`stack::examine`] compares RSP with the stacks
 //! that are known, and [`code::examine`] what RIP points to with the sections of the guest file. None changes the
 //! machine. Where nothing is found, nothing is claimed.
 //!
@@ -15,7 +16,9 @@ pub mod code;
 pub mod delivery;
 mod divide;
 mod enabled;
+pub mod error_code;
 mod find;
+mod recorded;
 mod selector;
 pub mod stack;
 mod stack32;
@@ -24,6 +27,7 @@ mod text;
 use serde::Serialize;
 
 pub use find::{find, trap};
+pub use recorded::explain;
 pub use text::name;
 
 /// Vectors of exceptions (Intel SDM volume 3A, "Exception and Interrupt Vectors").
@@ -32,6 +36,8 @@ pub mod vector {
     pub const DIVIDE: u8 = 0;
     /// #DB, debug exception.
     pub const DEBUG: u8 = 1;
+    /// NMI, non-maskable interrupt.
+    pub const NMI: u8 = 2;
     /// #BP, breakpoint.
     pub const BREAKPOINT: u8 = 3;
     /// #OF, overflow.
@@ -42,6 +48,10 @@ pub mod vector {
     pub const NO_DEVICE: u8 = 7;
     /// #DF, double fault.
     pub const DOUBLE_FAULT: u8 = 8;
+    /// Coprocessor segment overrun, which no processor of today raises.
+    pub const COPROCESSOR_SEGMENT: u8 = 9;
+    /// #TS, invalid task state segment.
+    pub const INVALID_TSS: u8 = 10;
     /// #NP, segment not present.
     pub const NOT_PRESENT: u8 = 11;
     /// #SS, stack-segment fault.
@@ -146,6 +156,10 @@ pub enum Diagnosis {
         /// What the address means.
         meaning: AddressMeaning,
     },
+    /// No instruction has raised it: a device or a processor has sent the interrupt.
+    Interrupt,
+    /// The processor has raised it, and the instruction does not show why.
+    Unexplained,
     /// The processor does not accept a value for one of its own registers, which is not checked here further:
     /// `wrmsr`, `mov cr4`, `xsetbv`.
     RegisterValue,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::delivery::{DeliveryFailure, DeliveryProblem};
-use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, SelectorProblem};
+use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, SelectorProblem, error_code};
 use crate::emulate::FloatingPointException;
 
 /// Names of the exceptions, by vector (Intel SDM volume 3A, "Exception and Interrupt Vectors").
@@ -50,22 +50,30 @@ impl From<FloatingPointException> for RaisedException {
 }
 
 impl RaisedException {
-    /// `page fault, #PF (vector 14, error code 0x2): a write to 0x8, where nothing is mapped`, without a full
-    /// stop. `ring` is named unless it is 0.
+    /// `page fault, #PF (vector 14, error code 0x2: not present, write, supervisor): a write to 0x8, where nothing is
+    /// mapped`, without a full stop. `ring` is named unless it is 0.
     pub fn sentence(&self, ring: u8) -> String {
-        let software = self.diagnosis == Diagnosis::SoftwareInterrupt;
-        let mut text = match NAMES.get(usize::from(self.vector)) {
+        let vector = self.vector;
+        let is_own = match self.diagnosis {
             // `int 13` is no general protection fault.
-            Some(Some((long, short))) if !software || matches!(self.vector, 1 | 3 | 4) => {
-                format!("{long}, {short} (vector {}", self.vector)
+            Diagnosis::SoftwareInterrupt => matches!(vector, 1 | 3 | 4),
+            Diagnosis::Interrupt => vector == super::vector::NMI,
+            _ => true,
+        };
+        let mut text = match (NAMES.get(usize::from(vector)), &self.diagnosis) {
+            (Some(Some((long, short))), _) if is_own => format!("{long}, {short} (vector {vector}"),
+            (_, Diagnosis::SoftwareInterrupt) => format!("software interrupt {vector:#x} (vector {vector}"),
+            (_, Diagnosis::Interrupt) => format!("interrupt {vector:#x} (vector {vector}"),
+            _ => format!("exception {vector:#x} (vector {vector}"),
+        };
+        if let Some(code) = self.error_code {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", error code {code:#x}");
+            if let Some(decoded) = error_code::decoded(vector, code) {
+                let _ = write!(text, ": {decoded}");
             }
-            _ => format!("software interrupt {:#x} (vector {}", self.vector, self.vector),
-        };
-        // Writing to a String cannot fail.
-        let _ = match self.error_code {
-            Some(code) => write!(text, ", error code {code:#x})"),
-            None => write!(text, ")"),
-        };
+        }
+        text.push(')');
         if ring > 0 {
             let _ = write!(text, " in ring {ring}");
         }
@@ -102,7 +110,8 @@ impl RaisedException {
 impl Diagnosis {
     fn sentence(&self) -> Option<String> {
         Some(match self {
-            Diagnosis::InvalidOpcode | Diagnosis::SoftwareInterrupt => return None,
+            Diagnosis::InvalidOpcode | Diagnosis::SoftwareInterrupt | Diagnosis::Unexplained => return None,
+            Diagnosis::Interrupt => "sent by a device or a processor".to_owned(),
             Diagnosis::NotEnabled(bit) => (*bit).to_owned(),
             Diagnosis::BreakpointBefore => "`int3` is the instruction before".to_owned(),
             Diagnosis::DivisionByZero => "a division by zero".to_owned(),
