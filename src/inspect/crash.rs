@@ -291,7 +291,7 @@ impl CrashReport {
         }
         self.double_fault = failure(vector::DOUBLE_FAULT);
         self.delivery = match &self.exception {
-            Some(exception) => failure(exception.vector),
+            Some(exception) => failure(exception.first().vector),
             // Which gate was used is unknown, unless there are none.
             None => self.double_fault.filter(|_| !delivery::has_gates(memory, registers)),
         };

@@ -102,6 +102,7 @@ struct ExceptionJson {
     vector: u8,
     name: String,
     error_code: Option<Hex>,
+    recorded: bool,
     description: String,
 }
 
@@ -245,6 +246,7 @@ impl<'a> Document<'a> {
             vector: exception.vector,
             name: fault::name(exception.vector),
             error_code: exception.error_code.map(|code| Hex(code.into())),
+            recorded: report.rescued.is_some(),
             description: exception.sentence(ring),
         });
         let overflow = report.exception.as_ref().is_some_and(fault::RaisedException::is_stack_overflow);

@@ -75,6 +75,7 @@ fn a_report_has_the_fields_that_are_documented() {
         ("/place/operands/1/value", "0xffffffffffffffff".into()),
         ("/exception/name", "#PF".into()),
         ("/exception/error_code", "0x2".into()),
+        ("/exception/recorded", false.into()),
         ("/frames/0/address", "0x200100".into()),
         ("/page_walk", Value::Null),
         ("/post_code", "0x42".into()),

@@ -18,6 +18,7 @@ mod console_client;
 mod console_docs;
 mod cpus;
 mod crash_files;
+mod crashes;
 mod debug_server;
 mod disk;
 mod emulate_interrupts;
@@ -102,6 +103,7 @@ fn main() {
     trials.extend(guests::trials());
     trials.extend(flat::trials());
     trials.extend(triple_faults::trials());
+    trials.extend(crashes::trials());
     trials.extend(emulate_native::trials());
     trials.extend(emulate_system::trials());
     trials.extend(resets::trials());

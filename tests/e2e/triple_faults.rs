@@ -5,7 +5,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::{Kvm, Lane, guest_test, lane};
 
 /// The message on hosts whose registers are reset by a triple fault, if the guest has tables of its own.
-const HIDDEN: &str =
+pub const HIDDEN: &str =
     "kvm: triple fault; this host has already reset the registers, so where it happened is not known.\n";
 
 /// The kinds with an IDT or page tables of their own: nothing records the exception.
@@ -310,13 +310,7 @@ fn expect_of(kvm: Kvm, parts: &[&str], recorded: bool) -> Result<(), Failed> {
     }
     let recorded_line = ran.folder.read("console.log").contains("  recorded exception: ");
     ran.check(recorded_line == recorded, "the log to tell whether the exception was recorded")?;
-    let mut rest = ran.err.as_str();
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return ran.check(false, &format!("{part:?} on standard error")).map(drop),
-        }
-    }
+    ran.expect_err_in_order(parts)?;
     ran.check(ran.err.starts_with("kvm: triple fault at 0x"), "the location")?;
     ran.check(ran.err.ends_with(" The log console.log has all registers.\n"), "the name of the log")?;
     Ok(())

@@ -23,8 +23,13 @@ pub fn explain(
     let RescuedException { vector, error_code } = recorded;
     let names_gate = matches!(vector, vector::PROTECTION | vector::NOT_PRESENT)
         && error_code.is_some_and(|code| code & IN_IDT != 0);
+    let mut found = found.into_iter();
+    if vector == vector::DOUBLE_FAULT && error_code.is_some() {
+        let diagnosis = Diagnosis::DoubleFault(found.next().map(Box::new));
+        return RaisedException { vector, error_code, diagnosis };
+    }
     let missing = error_code.filter(|_| names_gate).map(|code| (gate(code) as u8, code & EXTERNAL != 0));
-    let fitting = found.into_iter().find(|found| match missing {
+    let fitting = found.find(|found| match missing {
         // Its own gate is missing, for which the processor raises another exception.
         Some((gate, false)) => found.vector == gate && found.diagnosis == Diagnosis::SoftwareInterrupt,
         Some((_, true)) => false,

@@ -74,7 +74,7 @@ pub struct BelowStack {
     pub name: String,
     /// Bytes from there to its lowest address.
     pub distance: u64,
-    /// The lowest part of the stack is in use.
+    /// The lowest part of the stack is in use, or a write between RSP and there has raised the exception.
     pub is_full: bool,
 }
 
@@ -139,7 +139,7 @@ pub fn examine(
         address,
         reaches_code: contents.is_some() && address <= rip && (surroundings.contents)(rip) == contents,
         is_push: push.is_some(),
-        below: if is_in_stack { None } else { below(memory, registers, address, stacks) },
+        below: if is_in_stack { None } else { below(memory, registers, address, fault, stacks) },
         code_section: contents.map(|contents| contents.section),
         overwritten,
     };
@@ -156,6 +156,7 @@ fn below(
     memory: &GuestMemory,
     registers: &Registers,
     address: u64,
+    fault: Option<u64>,
     stacks: &[KnownStack],
 ) -> Option<BelowStack> {
     let above = stacks.iter().filter(|stack| stack.range.start > address);
@@ -167,6 +168,8 @@ fn below(
     let is_full = (start..start.saturating_add(LOWEST_PART))
         .step_by(8)
         .any(|address| load(memory, registers, address, 8).is_some_and(|word| word != 0));
+    // What lies between RSP and the stack is a local variable of a function that has left the stack.
+    let is_full = is_full || fault.is_some_and(|fault| (address..start).contains(&fault));
     Some(BelowStack { name, distance, is_full })
 }
 

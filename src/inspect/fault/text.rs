@@ -83,9 +83,17 @@ impl RaisedException {
         text
     }
 
+    /// The exception that the instruction has raised: itself, or of a double fault the one that could not be delivered.
+    pub fn first(&self) -> &RaisedException {
+        match &self.diagnosis {
+            Diagnosis::DoubleFault(Some(first)) => first,
+            _ => self,
+        }
+    }
+
     /// The address of the write that raised a page fault.
     pub fn written_address(&self) -> Option<u64> {
-        match self.diagnosis {
+        match self.first().diagnosis {
             Diagnosis::Page { address, access: AccessKind::Write, .. } => Some(address),
             _ => None,
         }
@@ -93,14 +101,14 @@ impl RaisedException {
 
     /// True if it is known as a stack overflow.
     pub fn is_stack_overflow(&self) -> bool {
-        matches!(self.diagnosis, Diagnosis::Page { meaning: AddressMeaning::StackOverflow, .. })
+        matches!(self.first().diagnosis, Diagnosis::Page { meaning: AddressMeaning::StackOverflow, .. })
     }
 
     /// True if the place itself is wrong, and not what the instruction there does: the code that led there is
     /// of more interest.
     pub fn is_about_the_place(&self) -> bool {
         matches!(
-            self.diagnosis,
+            self.first().diagnosis,
             Diagnosis::Page { access: AccessKind::Fetch, .. }
                 | Diagnosis::NotCanonical { access: AccessKind::Fetch, .. }
         )
@@ -111,6 +119,8 @@ impl Diagnosis {
     fn sentence(&self) -> Option<String> {
         Some(match self {
             Diagnosis::InvalidOpcode | Diagnosis::SoftwareInterrupt | Diagnosis::Unexplained => return None,
+            Diagnosis::DoubleFault(None) => "another exception could not be delivered".to_owned(),
+            Diagnosis::DoubleFault(Some(first)) => format!("{}, could not be delivered", first.sentence(0)),
             Diagnosis::Interrupt => "sent by a device or a processor".to_owned(),
             Diagnosis::NotEnabled(bit) => (*bit).to_owned(),
             Diagnosis::BreakpointBefore => "`int3` is the instruction before".to_owned(),

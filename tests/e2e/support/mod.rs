@@ -300,6 +300,18 @@ impl FinishedRun {
         self.check(self.err.contains(text), &format!("{text:?} on standard error"))
     }
 
+    /// Standard error must contain all of these, in this order.
+    pub fn expect_err_in_order(&self, parts: &[&str]) -> Result<&FinishedRun, Failed> {
+        let mut rest = self.err.as_str();
+        for part in parts {
+            match rest.split_once(part) {
+                Some((_, after)) => rest = after,
+                None => return self.check(false, &format!("{part:?} on standard error, after the others")),
+            }
+        }
+        Ok(self)
+    }
+
     /// The log must contain this.
     pub fn expect_log(&self, text: &str) -> Result<&FinishedRun, Failed> {
         let log = self.folder.read("console.log");

@@ -1,0 +1,195 @@
+//! The mistakes that end most young kernels: each is reported with the exception, its error code, the cause and the place,
+//! on every kind of host.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Kvm, Lane, guest_test, lane};
+use crate::triple_faults::HIDDEN;
+
+/// A kind of crash, which the guest `crashes` shows.
+struct Class {
+    /// The word on the guest's command line.
+    word: &'static str,
+    /// Further options.
+    options: &'static [&'static str],
+    /// What the report says, in this order: the place, the exception, the cause.
+    says: &'static [&'static str],
+    /// The guest has tables of its own, so that some hosts know nothing about the exception.
+    own_tables: bool,
+}
+
+impl Class {
+    const fn new(word: &'static str, says: &'static [&'static str]) -> Class {
+        Class { word, options: &[], says, own_tables: false }
+    }
+
+    const fn with_options(self, options: &'static [&'static str]) -> Class {
+        Class { options, ..self }
+    }
+
+    const fn with_own_tables(self) -> Class {
+        Class { own_tables: true, ..self }
+    }
+}
+
+const CLASSES: &[Class] = &[
+    Class::new(
+        "null-read",
+        &[
+            " (null_read+0x",
+            "page fault, #PF (vector 14, error code 0x0: not present, read, supervisor): a read of 0x0",
+            "a null pointer",
+        ],
+    ),
+    Class::new(
+        "null-write",
+        &[
+            " (null_write+0x",
+            "page fault, #PF (vector 14, error code 0x2: not present, write, supervisor): a write to 0x0",
+            "a null pointer",
+        ],
+    ),
+    Class::new(
+        "null-call",
+        &[
+            "at 0x0, where no code is mapped: page fault, #PF (vector 14, error code 0x10: not present, fetch, \
+             supervisor): a jump to 0x0",
+            "a null pointer",
+            " (null_call+0x",
+        ],
+    ),
+    Class::new("data-jump", &[" (some_data), instruction `ud2`: invalid opcode, #UD (vector 6). RIP is in section `.data`", " (data_jump+0x"]),
+    Class::new(
+        "data-jump",
+        &[
+            " (some_data)",
+            "page fault, #PF (vector 14, error code 0x11: protection, fetch, supervisor): a jump to 0x2",
+            "a page of data, which is not executable",
+            " (data_jump+0x",
+        ],
+    )
+    .with_options(&["--strict"]),
+    Class::new(
+        "stack-overflow",
+        &[
+            " (stack_overflow",
+            "page fault, #PF (vector 14, error code 0x2: not present, write, supervisor): a write to 0x4",
+            " bytes below the boot stack: a stack overflow",
+        ],
+    ),
+    Class::new("stack-overflow", &["RSP is 0x", "a stack overflow", "A stack has overwritten the IDT"])
+        .with_options(&["--no-guards"])
+        .with_own_tables(),
+    Class::new(
+        "bad-selector",
+        &[
+            " (bad_selector+0x",
+            "`mov ds, ax`: general protection, #GP (vector 13, error code 0x50: GDT selector 0x50, index 10): selector \
+             0x50 lies beyond the limit of the GDT",
+        ],
+    ),
+    Class::new(
+        "not-canonical",
+        &[
+            " (not_canonical+0x",
+            "general protection, #GP (vector 13, error code 0x0): a read of 0x800000000000, which is not a canonical \
+             address",
+        ],
+    ),
+    Class::new(
+        "misaligned",
+        &[
+            " (misaligned+0x",
+            "`movaps xmm0, [rax]`: general protection, #GP (vector 13, error code 0x0)",
+            "8 is not aligned to 16 bytes",
+        ],
+    ),
+    Class::new("invalid-opcode", &[" (invalid_opcode", "`ud2`: invalid opcode, #UD (vector 6)"]),
+    Class::new("divide", &[" (divide", "divide error, #DE (vector 0): a division by zero"]),
+    Class::new(
+        "double-fault",
+        &[
+            " (null_read+0x",
+            "double fault, #DF (vector 8, error code 0x0): page fault, #PF (vector 14",
+            "a null pointer, could not be delivered",
+            "the gate for #PF cannot be used: selector 0x50 lies beyond the limit of the GDT",
+        ],
+    ),
+    Class::new(
+        "bad-gate",
+        &[
+            " (null_read+0x",
+            "page fault, #PF",
+            "a null pointer. The IDT is loaded, but the gate for #PF cannot be used: selector 0x50 lies beyond the \
+             limit of the GDT",
+        ],
+    )
+    .with_own_tables(),
+    Class::new("wild-cr3", &[" (wild_cr3+0x", "the new page tables do not map the code"]).with_own_tables(),
+    Class::new(
+        "reserved-bit",
+        &[
+            " (reserved_bit+0x",
+            "page fault, #PF (vector 14, error code 0xb: protection, reserved bit, write, supervisor): a write to \
+             0x8000000000, in whose page tables a reserved bit is set",
+        ],
+    ),
+    Class::new("error-code", &["`iretq`", "general protection, #GP (vector 13, error code 0x"])
+        .with_own_tables(),
+    Class::new(
+        "ring-3",
+        &[
+            " (privileged_in_ring_3",
+            "`hlt`: general protection, #GP (vector 13, error code 0x0) in ring 3: only ring 0 may execute this \
+             instruction",
+        ],
+    ),
+];
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        guest_test("the_usual_mistakes_of_kernels_are_reported_with_exception_cause_and_place", || {
+            CLASSES.iter().try_for_each(expect_report)
+        }),
+        guest_test("a_handler_that_returns_to_the_fault_for_ever_is_ended_by_the_timeout", || {
+            let ran = crash("fault-loop").args(["--timeout", "0.5"]).run();
+            ran.expect_status(12)?.expect_err("the run took longer than --timeout allows")?;
+            Ok(())
+        }),
+        guest_test("a_start_function_that_returns_is_no_crash", || {
+            let ran = crash("return").run();
+            ran.expect_status(0)?.expect_err("the guest's entry function has returned; RAX is 3 (0x3).")?;
+            Ok(())
+        }),
+        guest_test("an_early_exception_is_the_same_on_several_cpus_and_with_kvms_controllers", || {
+            for options in
+                [&["--cpus", "2"][..], &["--irqchip", "kernel"], &["--cpus", "2", "--irqchip", "kernel"]]
+            {
+                let ran = crash("null-write").args(options.iter().copied()).run();
+                ran.expect_status(8)?.expect_err_in_order(&[
+                    "triple fault",
+                    " (null_write+0x",
+                    "a null pointer",
+                ])?;
+            }
+            Ok(())
+        }),
+    ]
+}
+
+fn crash(word: &str) -> Kvm {
+    Kvm::with_guest("crashes").args(["--append", word])
+}
+
+fn expect_report(class: &Class) -> Result<(), Failed> {
+    let ran = crash(class.word).args(class.options.iter().copied()).run();
+    ran.expect_status(8)?.expect_out("")?;
+    let hidden = class.own_tables && ran.err == HIDDEN;
+    match lane() {
+        Lane::Amd if class.own_tables => ran.check(hidden, "that the host hides the place")?,
+        Lane::Other if hidden => &ran,
+        _ => ran.expect_err_in_order(class.says)?,
+    };
+    Ok(())
+}
