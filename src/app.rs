@@ -8,6 +8,7 @@ mod inspect_file;
 mod log_header;
 mod new_machine;
 mod receive;
+mod test;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use self::disks::Disks;
 use self::failure_status::machine_status;
 use self::new_machine::new_machine;
 use crate::control::ControlCommands;
@@ -80,6 +82,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
         Ok(Invocation::Inspect(settings)) => return inspect_file::inspect(&settings),
+        Ok(Invocation::Test { run, spec }) => return test::run(&run, &spec, arguments),
         Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text) | Invocation::Document(text)) => {
             // The reader may close the pipe early.
@@ -165,17 +168,25 @@ fn run_guest(settings: &Settings, log: Option<&Path>) -> Result<u8, Failure> {
             let (machine, saved) = restored_machine(settings, file, inputs, outputs)?;
             disks::attach_saved(machine, disks, &saved, settings)
         }
-        None => {
-            let machine = new_machine(settings, inputs, outputs)?;
-            let disks = match machine.boot_options().kind {
-                Some(BootKind::Disk) => disks::with_guest(disks, settings)?,
-                Some(BootKind::Cdrom) => disks::with_guest_cd(disks, settings)?,
-                _ => disks,
-            };
-            disks::attach(machine, disks, DiskOrigin::New)
-        }
+        None => machine_with_disks(settings, disks, inputs, outputs),
     })?;
     Ok(run.go(settings, log))
+}
+
+/// A machine with a guest to be started, and its disks.
+fn machine_with_disks(
+    settings: &Settings,
+    disks: Disks,
+    inputs: Inputs,
+    outputs: OutputQueue,
+) -> Result<Machine, Failure> {
+    let machine = new_machine(settings, inputs, outputs)?;
+    let disks = match machine.boot_options().kind {
+        Some(BootKind::Disk) => disks::with_guest(disks, settings)?,
+        Some(BootKind::Cdrom) => disks::with_guest_cd(disks, settings)?,
+        _ => disks,
+    };
+    disks::attach(machine, disks, DiskOrigin::New)
 }
 
 /// Receives a guest at `place` and runs it. A function of its own, so that other runs do not need its stack

@@ -29,3 +29,4 @@ pub mod os;
 pub mod settings;
 pub mod state;
 pub mod supervisor;
+pub mod test_runner;

@@ -1,6 +1,6 @@
 //! Arbitrary bytes as a guest file.
 
-use super::{BootOptions, BytesImage, Protocol, gzip, load};
+use super::{BootOptions, BytesImage, Protocol, TestSection, gzip, load};
 use crate::memory::GuestMemory;
 use crate::settings::{BOOT_KINDS, BootKind};
 
@@ -28,6 +28,10 @@ pub fn load_anything(file: &[u8]) {
             for pair in boot.layout.windows(2) {
                 assert!(pair[0].range.end <= pair[1].range.start);
             }
+        }
+        if let Some(section) = TestSection::find(&BytesImage::new("fuzz", file)) {
+            let read = |address: u64, into: &mut [u8]| memory.read(address, into).is_ok();
+            let _ = section.tests(0, &read);
         }
         memory.discard().expect("the host takes pages back");
     }

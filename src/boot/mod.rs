@@ -83,6 +83,7 @@ mod rom;
 mod segments;
 mod start_info;
 mod symbols;
+mod test_table;
 
 use std::fmt;
 use std::ops::Range;
@@ -112,6 +113,7 @@ pub use protocol::{Choice, FoundProtocol, Protocol, load, load_as};
 pub use rescue_idt::{is_rescue_gate, may_be_rescue_code, rescued_vector};
 pub use rom::after_reset;
 pub use symbols::{Symbol, SymbolIndex, has_symbols, has_symbols_at_fixed_addresses, is_relocatable};
+pub use test_table::{GuestTest, TestSection, TestTableProblem};
 
 /// The user's boot options.
 #[derive(Clone, Debug, Default, PartialEq)]

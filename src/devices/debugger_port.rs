@@ -36,7 +36,7 @@ impl DebuggerPort {
         match command {
             ENABLE => self.enabled = true,
             _ if !self.enabled => {}
-            STOP => return Action::request(MachineRequest::StopInDebugger),
+            STOP => return Action::request(MachineRequest::Stop),
             DISABLE => self.enabled = false,
             0x8A01 | 0x8A02 | 0x8A80 => self.without_effect(0, command, "memory ranges are not watched"),
             0x8AE2..=0x8AE5 => self.without_effect(1, command, "instructions are not traced"),
@@ -103,7 +103,7 @@ mod tests {
         for without_effect in [0x8A01, 0x8A02, 0x8A80, 0x8AE2, 0x8AE3, 0x8AE4, 0x8AE5, 0x1234] {
             assert_eq!((word(&mut port, without_effect), read(&mut port)), (None, 0x8A00));
         }
-        assert_eq!(word(&mut port, STOP), Some(MachineRequest::StopInDebugger));
+        assert_eq!(word(&mut port, STOP), Some(MachineRequest::Stop));
         assert_eq!((word(&mut port, DISABLE), word(&mut port, STOP), read(&mut port)), (None, None, 0));
     }
 

@@ -46,8 +46,8 @@ pub enum MachineRequest {
     PowerOff,
     /// The machine's own BIOS has been called: serve the call.
     ServeBios,
-    /// Stop the guest in the debugger behind the instruction that it has just executed.
-    StopInDebugger,
+    /// Stop the guest behind the instruction that it has just executed: in the debugger, or for the test runner.
+    Stop,
 }
 
 impl Action {

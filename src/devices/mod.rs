@@ -36,6 +36,7 @@ pub(crate) mod scratch;
 pub mod serial;
 pub mod snapshot;
 pub mod table;
+pub mod test_port;
 mod time;
 #[cfg(test)]
 #[path = "transcript_test.rs"]

@@ -28,6 +28,7 @@ use super::post::{self, PostPort};
 use super::reset::{self, ResetControl, SystemControlA};
 use super::rtc::Rtc;
 use super::serial::{self, SerialPort};
+use super::test_port::{self, TestPort};
 use super::unassigned::UnassignedAccesses;
 use super::vbe::{self, BochsVbe};
 use super::vga::{self, Vga};
@@ -54,6 +55,8 @@ pub enum Role {
     /// snapshot files have no section for it while it is in its state after power-on: files of earlier versions
     /// have none.
     DebuggerPort,
+    /// The port at which the guest asks the test runner for a test.
+    TestPort,
     /// An IDE channel, or the bus master of both.
     Ide,
     /// A disk with the virtio interface, if the user asks for it.
@@ -116,7 +119,12 @@ impl Registration {
     pub fn is_optional(&self) -> bool {
         matches!(
             self.role,
-            Role::DebuggerPort | Role::VirtioDisk | Role::BiosPort | Role::Firmware | Role::Framebuffer
+            Role::DebuggerPort
+                | Role::TestPort
+                | Role::VirtioDisk
+                | Role::BiosPort
+                | Role::Firmware
+                | Role::Framebuffer
         )
     }
 
@@ -228,6 +236,12 @@ pub const TABLE: &[Registration] = &[
         ports: &[debugger_port::PORT..=debugger_port::LAST_PORT],
         role: Role::DebuggerPort,
         ..Registration::of::<DebuggerPort>()
+    },
+    Registration {
+        base: test_port::PORT,
+        ports: &[test_port::PORT..=test_port::LAST_PORT],
+        role: Role::TestPort,
+        ..Registration::of::<TestPort>()
     },
     // Port 0xCF9 in their middle is the reset control register.
     Registration {

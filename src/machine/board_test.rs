@@ -170,7 +170,7 @@ fn an_optional_device_has_ports_only_if_it_is_connected() {
     board.connect_debugger_port();
     assert_eq!(board.port_in(0x8A00, 2).0 & 0xFFFF, 0);
     let _ = board.port_out(0x8A00, 2, 0x8A00);
-    assert_eq!(board.port_out(0x8A00, 2, 0x8AE0).request, Some(MachineRequest::StopInDebugger));
+    assert_eq!(board.port_out(0x8A00, 2, 0x8AE0).request, Some(MachineRequest::Stop));
     assert_eq!(board.port_in(0x8A00, 2).0 & 0xFFFF, 0x8A00);
 }
 

@@ -338,6 +338,12 @@ impl Machine {
         self.magic_break
     }
 
+    /// Connects the port at which the guest asks for a test ([`crate::devices::test_port`]). A restored snapshot is
+    /// without it again.
+    pub fn connect_test_port(&mut self) {
+        self.board.connect_test_port();
+    }
+
     /// The devices.
     pub fn board(&self) -> &Board {
         &self.board

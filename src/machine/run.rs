@@ -343,7 +343,7 @@ impl Machine {
             Some(MachineRequest::PowerOff) => Ok(Some(Next::end(Outcome::PoweredOff))),
             Some(MachineRequest::Reset) => Ok(Some(Next::Stop(Event::ResetRequested))),
             Some(MachineRequest::ServeBios) => self.serve_bios().map(Some),
-            Some(MachineRequest::StopInDebugger) => Ok(Some(Next::Stop(Event::StopRequested))),
+            Some(MachineRequest::Stop) => Ok(Some(Next::Stop(Event::StopRequested))),
         }
     }
 

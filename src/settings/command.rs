@@ -14,6 +14,7 @@ use super::error::{SettingsError, ValueOrigin};
 use super::help;
 use super::spellings::{self, Note};
 use super::table::{ADDRESS, OptionArgument, OptionSpec, options};
+use super::test::TestCommandLine;
 use super::values;
 
 /// The request of a command line.
@@ -22,6 +23,8 @@ pub(super) enum ParsedCommand {
     Run(CommandLine),
     /// Describe the guest of a run with these arguments.
     Inspect(CommandLine),
+    /// Run guests as tests.
+    Test(Box<TestCommandLine>),
     /// Report what KVM supports on this host.
     Check {
         /// Print JSON instead of a table.
@@ -142,6 +145,11 @@ impl CommandLine {
     pub(super) fn config(&self) -> Option<&Path> {
         let (_, file) = self.values.iter().find(|(option, _)| option.long == "config")?;
         Some(Path::new(file))
+    }
+
+    /// True if the option with this name is given.
+    pub(super) fn has(&self, long: &str) -> bool {
+        self.values.iter().any(|(option, _)| option.long == long)
     }
 
     /// About the options of other programs.

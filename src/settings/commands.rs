@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser};
 use super::command::{ParsedCommand, with_two_dashes};
 use super::completions::Shell;
 use super::error::SettingsError;
-use super::{check, check_snapshot, console, debug_client, inspect, man, vscode};
+use super::{check, check_snapshot, console, debug_client, inspect, man, test, vscode};
 
 /// A command: the first argument, in place of a guest file.
 pub(super) struct CommandSpec {
@@ -65,6 +65,18 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
         flags: &[],
         operand: Operand::File,
         read: inspect::read,
+    },
+    CommandSpec {
+        name: test::COMMAND,
+        arguments: "GUEST... [FILTER...]",
+        about: "Run guests as tests",
+        flags: &[
+            ("list", "List the tests instead of running them"),
+            ("exact", "Filters are whole names"),
+            ("nocapture", "Print the guests' output as it comes"),
+        ],
+        operand: Operand::File,
+        read: test::read,
     },
     CommandSpec {
         name: console::COMMAND,

@@ -17,6 +17,25 @@ pub enum SettingsError {
          Unspecified elf file. {USAGE}"
     )]
     NoGuest,
+    /// `kvm test` without a guest file.
+    #[error(
+        "No guest file is named: `kvm test a.elf b.elf` runs guests as tests. `kvm test --help` lists the options."
+    )]
+    NoTestGuest,
+    /// An argument of `kvm test` that looks like a guest file.
+    #[error("there is no file `{}`: arguments of `kvm test` that name no file are filters, which have no folder and no extension of a guest file.", guest.display())]
+    MissingTestGuest {
+        /// The file.
+        guest: PathBuf,
+    },
+    /// An option of a run that makes no sense in a test.
+    #[error(
+        "--{option} makes no sense in a test, whose output is captured and which nobody watches: leave it out, or run the guest without `test`."
+    )]
+    NotInTests {
+        /// The option.
+        option: &'static str,
+    },
     /// A guest file is named although the guest is received from another host.
     #[error(
         "Elf file cannot be specified together with -migr. {USAGE}\n-migr receives a running guest from \

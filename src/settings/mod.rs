@@ -20,11 +20,13 @@ mod help;
 mod inspect;
 mod listen_address;
 mod log_spec;
+mod machine_modes;
 mod man;
 mod reference;
 mod spellings;
 mod summary;
 mod table;
+mod test;
 mod values;
 mod vga_mode;
 mod vscode;
@@ -45,11 +47,13 @@ pub use boot_spec::{
 pub use crash_files::CrashFiles;
 pub use error::{SettingsError, ValueOrigin};
 pub use log_spec::{LogFormat, LogSpec};
+pub use machine_modes::{ClockMode, IrqchipMode, LayoutName, Schedule};
 pub use reference::reference;
 pub use spellings::{Note, reference as from_qemu};
+pub use test::{IgnoredTests, TestCriteria, TestFormat, TestSelection, TestSpec};
 pub use vga_mode::{PictureMode, VgaMode};
 
-use command::ParsedCommand;
+use command::{CommandLine, ParsedCommand};
 use config_file::ConfigFile;
 use draft::{Draft, ValueSource};
 
@@ -72,6 +76,13 @@ pub enum Invocation {
     Run(Box<Settings>),
     /// Describe the guest file that such a run would start.
     Inspect(Box<Settings>),
+    /// Run guests as tests.
+    Test {
+        /// How each guest is run; the guest file in it is the first one.
+        run: Box<Settings>,
+        /// The tests.
+        spec: Box<TestSpec>,
+    },
     /// Report what KVM supports on this host.
     Check {
         /// As one JSON object instead of a table.
@@ -126,6 +137,11 @@ fn from_args_and_config(
     let (command_line, invocation): (_, fn(Box<Settings>) -> Invocation) = match command::read(args)? {
         ParsedCommand::Run(command_line) => (command_line, Invocation::Run),
         ParsedCommand::Inspect(command_line) => (command_line, Invocation::Inspect),
+        ParsedCommand::Test(test) => {
+            let run = finish(&test.run, default_config)?;
+            let (run, spec) = test.finish(run)?;
+            return Ok(Invocation::Test { run: Box::new(run), spec: Box::new(spec) });
+        }
         ParsedCommand::Check { json } => return Ok(Invocation::Check { json }),
         ParsedCommand::Console { address, keep_going } => {
             return Ok(Invocation::Console { address, keep_going });
@@ -137,6 +153,11 @@ fn from_args_and_config(
         ParsedCommand::Document(text) => return Ok(Invocation::Document(text)),
         ParsedCommand::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
     };
+    finish(&command_line, default_config).map(|settings| invocation(Box::new(settings)))
+}
+
+/// Combines the options of a run with the config file.
+fn finish(command_line: &CommandLine, default_config: &Path) -> Result<Settings, SettingsError> {
     let config = match command_line.config() {
         Some(file) => Some(ConfigFile::read(file)?),
         None => ConfigFile::read_if_there(default_config)?,
@@ -150,7 +171,7 @@ fn from_args_and_config(
     draft.source = ValueSource::CommandLine;
     command_line.apply(&mut draft)?;
     draft.settings.notes = command_line.notes().to_vec();
-    draft.finish(command_line.guest()).map(|settings| invocation(Box::new(settings)))
+    draft.finish(command_line.guest())
 }
 
 /// All user settings of a run.
@@ -444,52 +465,3 @@ pub enum MouseMode {
 
 /// Most CPUs of a machine.
 pub const MOST_CPUS: u8 = 64;
-
-/// How the CPUs of a machine with several run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Schedule {
-    /// At the same time, each on a thread of its own.
-    #[default]
-    Parallel,
-    /// By turns, on one thread.
-    Serial,
-}
-
-/// When the machine's clock runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClockMode {
-    /// It follows the host's clock, also while the guest is stopped.
-    #[default]
-    Host,
-    /// It stands still while the guest is stopped by a debugger or a command.
-    Virtual,
-}
-
-/// Whose interrupt controllers and interval timer the machine has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IrqchipMode {
-    /// The machine's own, in user space.
-    #[default]
-    User,
-    /// KVM's, in the kernel.
-    Kernel,
-}
-
-impl IrqchipMode {
-    /// The value of `--irqchip`.
-    pub fn name(self) -> &'static str {
-        match self {
-            IrqchipMode::User => "user",
-            IrqchipMode::Kernel => "kernel",
-        }
-    }
-}
-
-/// Name of a keyboard layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayoutName {
-    /// United States.
-    Us,
-    /// Italian.
-    It,
-}

@@ -43,6 +43,11 @@ impl Board {
         self.connect(Role::DebuggerPort);
     }
 
+    /// Connects the port at which the guest asks the test runner for a test.
+    pub fn connect_test_port(&mut self) {
+        self.connect(Role::TestPort);
+    }
+
     /// Connects the ports of optional devices.
     pub(super) fn connect(&mut self, role: Role) {
         for (index, entry) in self.table.iter().enumerate() {

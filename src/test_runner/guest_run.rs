@@ -1,0 +1,199 @@
+//! A guest from its start, or from the snapshot before its tests, to the end of a test.
+
+use std::time::{Duration, Instant};
+
+use super::hang;
+use super::test_case::TestCase;
+use super::verdict::{Evidence, TestEnd, TestResult, Verdict, failure};
+use super::watcher::Watcher;
+use crate::inspect::crash::CrashReport;
+use crate::inspect::screen::{Shot, plain_text};
+use crate::inspect::{dump, report};
+use crate::kvm::HostError;
+use crate::machine::snapshots::{InMemorySnapshotError, Snapshots};
+use crate::machine::{CpuId, Event, Machine, Outcome};
+use crate::settings::TestCriteria;
+
+/// How long a guest may go on after it has sent a text that makes the test fail.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// Name of the snapshot before the first test.
+const START: &str = "start";
+
+/// A machine with a guest that is run as a test, or has several.
+pub(super) struct GuestRun {
+    machine: Machine,
+    watcher: Watcher,
+    snapshots: Snapshots,
+    timeout: Option<Duration>,
+    criteria: TestCriteria,
+}
+
+impl GuestRun {
+    /// A guest that has not executed an instruction yet.
+    pub(super) fn new(
+        machine: Machine,
+        watcher: Watcher,
+        timeout: Option<Duration>,
+        criteria: TestCriteria,
+    ) -> GuestRun {
+        GuestRun { machine, watcher, snapshots: Snapshots::default(), timeout, criteria }
+    }
+
+    /// Runs a guest that is a test.
+    pub(super) fn run_whole(&mut self, case: &TestCase) -> TestResult {
+        let started = Instant::now();
+        self.watcher.begin();
+        let end = self.run_to_end(started);
+        self.watcher.end();
+        self.result(case, &end, started)
+    }
+
+    /// Starts a guest that has several tests, until it asks for one, and takes the snapshot that each of them starts from.
+    ///
+    /// # Errors
+    ///
+    /// The result of all of its tests, if the guest does not come so far.
+    pub(super) fn start_group(&mut self, case: &TestCase) -> Result<(), Box<TestResult>> {
+        self.machine.connect_test_port();
+        let started = Instant::now();
+        self.watcher.begin();
+        let end = self.run_to_end(started);
+        self.watcher.end();
+        let TestEnd::AsksForNext = end else {
+            let mut result = self.result(case, &end, started);
+            result.reason =
+                format!("the guest has not asked for a test (port 0xf8): {}", self.message(&end).0);
+            result.verdict = Verdict::Failed;
+            return Err(Box::new(result));
+        };
+        let taken = self.snapshots.take(&mut self.machine, START, None);
+        taken.map(|_| ()).map_err(|error| Box::new(TestResult::failed(error.to_string())))
+    }
+
+    /// Runs a test of a guest that [`Self::start_group`] has started: the one with this number in its table.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot cannot be restored: the machine is of no more use.
+    pub(super) fn run_from_snapshot(
+        &mut self,
+        case: &TestCase,
+        number: u32,
+    ) -> Result<TestResult, InMemorySnapshotError> {
+        let started = Instant::now();
+        self.snapshots.restore(&mut self.machine, START)?;
+        self.machine.connect_test_port();
+        self.answer(number)?;
+        self.watcher.begin();
+        let end = self.run_to_end(started);
+        self.watcher.end();
+        Ok(self.result(case, &end, started))
+    }
+
+    /// Gives the guest the number of a test, behind the instruction that has asked for it.
+    fn answer(&mut self, number: u32) -> Result<(), HostError> {
+        let mut registers = self.machine.cpu(CpuId::BOOT).general_registers()?;
+        registers.rax = number.into();
+        self.machine.set_general_registers(CpuId::BOOT, &registers)
+    }
+
+    fn run_to_end(&mut self, started: Instant) -> TestEnd {
+        let mut failing_since = None;
+        loop {
+            match self.machine.run_to_event() {
+                Event::End(outcome) => return TestEnd::Outcome(outcome),
+                Event::StopRequested => return TestEnd::AsksForNext,
+                Event::ResetRequested => {
+                    if let Event::End(outcome) = self.machine.perform_reset() {
+                        return TestEnd::Outcome(outcome);
+                    }
+                }
+                Event::Attention => {
+                    if let Some(end) = self.look(started, &mut failing_since) {
+                        return end;
+                    }
+                }
+                // Of these, a test has none.
+                Event::Reset | Event::Debug(_) | Event::WatchedAccess(_) => {}
+            }
+        }
+    }
+
+    /// Decides whether a guest that goes on has come to the end of the test.
+    fn look(&self, started: Instant, failing_since: &mut Option<Instant>) -> Option<TestEnd> {
+        let output = self.watcher.output();
+        if output.failing().is_some() {
+            let since = *failing_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= AFTER_FAILURE {
+                return Some(TestEnd::Failing);
+            }
+        } else if self.expects_text() && output.has_all_expected() && self.missing_on_screen().is_empty() {
+            return Some(TestEnd::Expected);
+        }
+        drop(output);
+        if self.timeout.is_some_and(|timeout| started.elapsed() >= timeout) {
+            return Some(TestEnd::Outcome(Outcome::TimedOut));
+        }
+        match hang::reason(&self.machine) {
+            Ok(reason) => reason.map(TestEnd::Hangs),
+            Err(error) => Some(TestEnd::Outcome(Outcome::HostFailed(error))),
+        }
+    }
+
+    fn expects_text(&self) -> bool {
+        !self.criteria.expected.is_empty() || !self.criteria.expected_on_screen.is_empty()
+    }
+
+    fn missing_on_screen(&self) -> Vec<String> {
+        let expected = &self.criteria.expected_on_screen;
+        if expected.is_empty() {
+            return Vec::new();
+        }
+        let screen = plain_text(&self.machine.screen().cells());
+        expected.iter().filter(|text| !screen.contains(text.as_str())).cloned().collect()
+    }
+
+    /// How the test ended, in words, and the registers after a crash.
+    fn message(&self, end: &TestEnd) -> (String, Option<String>) {
+        match end {
+            TestEnd::Outcome(outcome) => {
+                let crash = CrashReport::capture(&self.machine, outcome);
+                let message = report::message(outcome, crash.as_ref(), None);
+                (message, crash.as_ref().and_then(dump::dump_crash))
+            }
+            TestEnd::AsksForNext => ("the test has returned.".to_owned(), None),
+            TestEnd::Expected => ("the expected text has come.".to_owned(), None),
+            TestEnd::Failing => ("the guest went on.".to_owned(), None),
+            TestEnd::Hangs(reason) => (reason.clone(), None),
+        }
+    }
+
+    fn result(&self, case: &TestCase, end: &TestEnd, started: Instant) -> TestResult {
+        let (message, registers) = self.message(end);
+        let output = self.watcher.output();
+        let missing_on_screen = self.missing_on_screen();
+        let evidence = Evidence { criteria: &self.criteria, output: &output, missing_on_screen };
+        let failure = failure(case, end, &message, &evidence);
+        TestResult {
+            verdict: if failure.is_some() { Verdict::Failed } else { Verdict::Passed },
+            output: output.text(),
+            reason: failure.unwrap_or(message),
+            registers,
+            screenshot: None,
+            time: started.elapsed(),
+            runs: 1,
+        }
+    }
+
+    /// The screen, if the guest has put anything on it.
+    pub(super) fn screen(&self) -> Option<Shot> {
+        let screen = self.machine.screen();
+        let colours = self.machine.board().vga().colours();
+        screen.in_use().then(|| Shot {
+            cells: screen.cells(),
+            view: screen.view(),
+            colours,
+            frame: screen.picture(),
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! Guests that will never go on: nobody types in a test, so only timers and disks can wake one.
+
+use crate::arch::Registers;
+use crate::arch::flags::RFLAGS_IF;
+use crate::inspect::crash::CrashReport;
+use crate::inspect::translate::read_virtual;
+use crate::inspect::waking;
+use crate::kvm::HostError;
+use crate::machine::board::InterruptSource;
+use crate::machine::{Machine, Outcome, RunState};
+
+/// Devices that interrupt only after an input of the user.
+const OF_THE_USER: [&str; 2] = ["i8042", "serial"];
+
+/// Jumps to themselves, as endless loops without a body are compiled: `jmp` with an 8-bit and with a 32-bit distance.
+const ENDLESS: [&[u8]; 2] = [&[0xEB, 0xFE], &[0xE9, 0xFB, 0xFF, 0xFF, 0xFF]];
+
+/// Why the stopped guest will never go on, as a sentence; `None` if it may.
+///
+/// # Errors
+///
+/// [`HostError`] if the host does not give the registers.
+pub(super) fn reason(machine: &Machine) -> Result<Option<String>, HostError> {
+    let states = machine.cpu_ids().map(|cpu| machine.cpu(cpu).run_state());
+    let waiting = [RunState::Halted, RunState::HaltedForGood, RunState::WaitForSipi];
+    let running: Vec<_> =
+        machine.cpu_ids().zip(states).filter(|(_, state)| !waiting.contains(state)).collect();
+    let copy = machine.board_with_copies()?;
+    let board = copy.as_ref().unwrap_or(machine.board());
+    let sources = board.interrupt_sources();
+    let can_wake = sources.iter().any(can_wake_without_user);
+    match running[..] {
+        [] if !can_wake => Ok(Some(waits(machine, &sources))),
+        [(cpu, RunState::Running)] => {
+            let registers = machine.cpu(cpu).registers()?;
+            let interruptible = registers.general.rflags & RFLAGS_IF != 0;
+            let loops = is_endless(machine, &registers) && (!interruptible || !can_wake);
+            Ok(loops.then(|| format!("the guest loops for ever{}.", place(machine))))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn can_wake_without_user(source: &InterruptSource) -> bool {
+    source.programmed && source.admitted && !OF_THE_USER.contains(&source.kind)
+}
+
+fn is_endless(machine: &Machine, registers: &Registers) -> bool {
+    let mut code = [0; 5];
+    let count = read_virtual(machine.memory(), registers, registers.next_instruction(), &mut code);
+    ENDLESS.iter().any(|jump| code[..count].starts_with(jump))
+}
+
+fn waits(machine: &Machine, sources: &[InterruptSource]) -> String {
+    format!("the guest waits for ever in `hlt`{}. {}", place(machine), waking::sentence(sources))
+}
+
+/// Where the guest is, as the tail of a sentence.
+fn place(machine: &Machine) -> String {
+    let place = CrashReport::capture(machine, &Outcome::TimedOut).and_then(|report| report.place);
+    match place {
+        Some(place) => match place.symbol {
+            Some(symbol) => format!("; the next instruction is at {:#x} ({symbol})", place.address),
+            None => format!("; the next instruction is at {:#x}", place.address),
+        },
+        None => String::new(),
+    }
+}
