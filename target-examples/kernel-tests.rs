@@ -57,7 +57,7 @@ kernel_test! {
 kernel_test! {
     fn a_null_pointer_crashes() {
         // SAFETY: there is nothing at address 0; that is what the test shows.
-        unsafe { asm!("mov qword ptr [{}], 1", in(reg) 0u64) }
+        unsafe { asm!("mov qword ptr [rax], 1", in("rax") 0u64) }
     }
 }
 

@@ -78,7 +78,11 @@ fn tests_of(number: usize, settings: &Settings, prefixed: bool) -> Result<Vec<Te
     let name = guest_name(&settings.guest);
     let Some(tests) = table_of(settings)? else { return Ok(vec![TestCase::whole_guest(number, name)]) };
     let tests = (0..).zip(tests);
-    Ok(tests.map(|(index, test)| TestCase::of_guest(number, &name, index, test, prefixed)).collect())
+    let mut tests: Vec<TestCase> =
+        tests.map(|(index, test)| TestCase::of_guest(number, &name, index, test, prefixed)).collect();
+    // The order of the table is the linker's.
+    tests.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(tests)
 }
 
 /// The table of tests in a guest file, as the guest finds it at its first instruction. For this it is loaded into memory

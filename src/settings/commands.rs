@@ -72,8 +72,12 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
         about: "Run guests as tests",
         flags: &[
             ("list", "List the tests instead of running them"),
-            ("exact", "Filters are whole names"),
+            ("exact", "Filters are whole names, not parts of them"),
+            ("ignored", "Run only the tests that are marked as ignored"),
+            ("include-ignored", "Run them with the others"),
+            ("quiet", "The same as --format terse"),
             ("nocapture", "Print the guests' output as it comes"),
+            ("show-output", "Print the output of tests that pass, too"),
         ],
         operand: Operand::File,
         read: test::read,

@@ -12,8 +12,14 @@ use crate::machine::{Machine, Outcome, RunState};
 /// Devices that interrupt only after an input of the user.
 const OF_THE_USER: [&str; 2] = ["i8042", "serial"];
 
-/// Jumps to themselves, as endless loops without a body are compiled: `jmp` with an 8-bit and with a 32-bit distance.
-const ENDLESS: [&[u8]; 2] = [&[0xEB, 0xFE], &[0xE9, 0xFB, 0xFF, 0xFF, 0xFF]];
+/// Endless loops that do nothing, as they are compiled: `jmp` to itself with an 8-bit and with a 32-bit distance, and to
+/// `pause` before it; and the distance from their start at which the processor may be.
+const ENDLESS: [(&[u8], u64); 4] = [
+    (&[0xEB, 0xFE], 0),
+    (&[0xE9, 0xFB, 0xFF, 0xFF, 0xFF], 0),
+    (&[0xF3, 0x90, 0xEB, 0xFC], 0),
+    (&[0xF3, 0x90, 0xEB, 0xFC], 2),
+];
 
 /// Why the stopped guest will never go on, as a sentence; `None` if it may.
 ///
@@ -46,9 +52,13 @@ fn can_wake_without_user(source: &InterruptSource) -> bool {
 }
 
 fn is_endless(machine: &Machine, registers: &Registers) -> bool {
-    let mut code = [0; 5];
-    let count = read_virtual(machine.memory(), registers, registers.next_instruction(), &mut code);
-    ENDLESS.iter().any(|jump| code[..count].starts_with(jump))
+    let next = registers.next_instruction();
+    ENDLESS.iter().any(|(code, distance)| {
+        let mut found = [0; 5];
+        let found = &mut found[..code.len()];
+        let count = read_virtual(machine.memory(), registers, next.wrapping_sub(*distance), found);
+        count == code.len() && found == *code
+    })
 }
 
 fn waits(machine: &Machine, sources: &[InterruptSource]) -> String {

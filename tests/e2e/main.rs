@@ -76,6 +76,7 @@ mod shell_integration;
 mod snapshots;
 mod support;
 mod terminal;
+mod test_runner;
 mod transfers_in_flight;
 mod triple_faults;
 mod truncated_snapshots;
@@ -126,6 +127,7 @@ fn main() {
     trials.extend(foreign_guests::trials().into_iter().map(|trial| trial.with_kind("foreign")));
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
+    trials.extend(test_runner::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(of_migration(migration::trials()));
     trials.extend(of_migration(in_flight::trials()));
     trials.extend(of_migration(transfers_in_flight::trials()));
@@ -168,6 +170,7 @@ fn main() {
     independent.extend(of_migration(migration_tls::trials()));
     independent.extend(mouse::trials());
     independent.extend(terminal::trials());
+    independent.extend(test_runner::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(serial::trials());
     independent.extend(shared_output::trials());
     independent.extend(uart::trials());

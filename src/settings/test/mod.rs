@@ -253,6 +253,7 @@ fn help() -> String {
     for option in listed() {
         text += &format!("  {:width$}  {}\n", usage(option), option.help);
     }
+    text += &format!("  {:width$}  Print this help and exit\n", "-h, --help");
     text + HELP_TAIL
 }
 
