@@ -32,14 +32,20 @@ pub(super) static OPTIONS: &[TestOption] = &[
         value: None,
         allowed: "",
         help: "List the tests instead of running them",
-        set: |spec, _| Ok(spec.list = true),
+        set: |spec, _| {
+            spec.list = true;
+            Ok(())
+        },
     },
     TestOption {
         names: &["exact"],
         value: None,
         allowed: "",
         help: "Filters are whole names, not parts of them",
-        set: |spec, _| Ok(spec.selection.exact = true),
+        set: |spec, _| {
+            spec.selection.exact = true;
+            Ok(())
+        },
     },
     TestOption {
         names: &["skip"],
@@ -53,21 +59,30 @@ pub(super) static OPTIONS: &[TestOption] = &[
         value: None,
         allowed: "",
         help: "Run only the tests that are marked as ignored",
-        set: |spec, _| Ok(spec.selection.ignored = IgnoredTests::Only),
+        set: |spec, _| {
+            spec.selection.ignored = IgnoredTests::Only;
+            Ok(())
+        },
     },
     TestOption {
         names: &["include-ignored"],
         value: None,
         allowed: "",
         help: "Run them with the others",
-        set: |spec, _| Ok(spec.selection.ignored = IgnoredTests::Included),
+        set: |spec, _| {
+            spec.selection.ignored = IgnoredTests::Included;
+            Ok(())
+        },
     },
     TestOption {
         names: &["jobs", "test-threads"],
         value: Some("N"),
         allowed: JOBS,
         help: "Tests at a time [number of processors]",
-        set: |spec, text| number(text, 1, 1024).map(|jobs| spec.jobs = Some(jobs as usize)),
+        set: |spec, text| {
+            spec.jobs = Some(number(text, 1, 1024)? as usize);
+            Ok(())
+        },
     },
     TestOption {
         names: &["retries"],
@@ -86,7 +101,8 @@ pub(super) static OPTIONS: &[TestOption] = &[
             if status % 2 == 0 {
                 return Err("is even: the debug exit port gives odd statuses only".to_owned());
             }
-            Ok(spec.criteria.success_exit_code = status as u8)
+            spec.criteria.success_exit_code = status as u8;
+            Ok(())
         },
     },
     TestOption {
@@ -131,28 +147,40 @@ pub(super) static OPTIONS: &[TestOption] = &[
         value: None,
         allowed: "",
         help: "The same as --format terse",
-        set: |spec, _| Ok(spec.format = TestFormat::Terse),
+        set: |spec, _| {
+            spec.format = TestFormat::Terse;
+            Ok(())
+        },
     },
     TestOption {
         names: &["nocapture", "no-capture"],
         value: None,
         allowed: "",
         help: "Print the guests' output as it comes",
-        set: |spec, _| Ok(spec.no_capture = true),
+        set: |spec, _| {
+            spec.no_capture = true;
+            Ok(())
+        },
     },
     TestOption {
         names: &["show-output"],
         value: None,
         allowed: "",
         help: "Print the output of tests that pass, too",
-        set: |spec, _| Ok(spec.show_output = true),
+        set: |spec, _| {
+            spec.show_output = true;
+            Ok(())
+        },
     },
     TestOption {
         names: &["screenshot"],
         value: Some("DIR"),
         allowed: "a folder, which is created",
         help: "Save the screen of a test that fails as DIR/NAME.png",
-        set: |spec, text| Ok(spec.screenshots = Some(PathBuf::from(text))),
+        set: |spec, text| {
+            spec.screenshots = Some(PathBuf::from(text));
+            Ok(())
+        },
     },
     // What cargo and other callers pass to libtest.
     TestOption { names: &["color"], value: Some("WHEN"), allowed: "", help: "", set: |_, _| Ok(()) },
