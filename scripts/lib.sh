@@ -59,6 +59,10 @@ package() {
     pacman/libc.a) echo glibc ;;
     dnf/g++ | zypper/g++) echo gcc-c++ ;;
     pacman/g++) echo gcc ;;
+    # The clients of the console's tests.
+    apt-get/nc) echo netcat-openbsd ;;
+    dnf/nc | zypper/nc) echo netcat ;;
+    pacman/nc) echo openbsd-netcat ;;
     *) echo "$2" ;;
     esac
 }
