@@ -77,7 +77,7 @@ const CLASSES: &[Class] = &[
             " bytes below the boot stack: a stack overflow",
         ],
     ),
-    Class::new("stack-overflow", &["RSP is 0x", "a stack overflow", "A stack has overwritten the IDT"])
+    Class::new("stack-overflow", &[" (stack_overflow+0x", "A stack has overwritten the IDT: at 0x2", "an address of code"])
         .with_options(&["--no-guards"])
         .with_own_tables(),
     Class::new(
